@@ -1,0 +1,5 @@
+"""`python -m dlx`."""
+
+from .cli import main
+
+main()

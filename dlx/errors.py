@@ -1,0 +1,112 @@
+"""What can go wrong, told to a person.
+
+    DlxError              wrong input                                        exit status 2
+    ├── SpecError         one spec's mistakes, all at once
+    ├── ShapeError        a layer refuses its inputs; the graph adds names and places
+    ├── DataError         a data file that is missing, torn or of another form
+    └── RunError          the experiment failed, the input was fine          exit status 1
+
+A layer knows the numbers and the way out, the graph adds names, the spec adds file, line and column.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """Where a value was written. `line` and `column` count from 1; both are 0 where there is no text (a default)."""
+
+    file: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+
+
+NOWHERE = Mark("(default)")
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One mistake: `message` says what is wrong, `hint` the way out, `path` which value (`train.batch_size`)."""
+
+    message: str
+    hint: str = ""
+    mark: Mark | None = None
+    path: str = ""
+
+    def __str__(self) -> str:
+        where = "  ".join(str(part) for part in (self.mark, self.path) if part)
+        return "\n".join(([where] if where else []) + [f"  {text}" for text in (self.message, self.hint) if text])
+
+    def as_json(self) -> dict[str, object]:
+        mark = self.mark or Mark("")
+        return {
+            "file": mark.file or None,
+            "line": mark.line or None,
+            "column": mark.column or None,
+            "path": self.path,
+            "message": self.message,
+            "hint": self.hint,
+        }
+
+
+class DlxError(Exception):
+    """Something the user can act on. Carries one problem or many."""
+
+    exit_code = 2
+
+    def __init__(self, *problems: Problem | str, hint: str = "") -> None:
+        self.problems = tuple(Problem(p, hint) if isinstance(p, str) else p for p in problems)
+        super().__init__("\n".join(str(p) for p in self.problems))
+
+
+class SpecError(DlxError):
+    """The spec is wrong. `problems` holds every mistake found, in the order of the file."""
+
+
+class DataError(DlxError):
+    """The data cannot be had as the spec describes it."""
+
+
+class RunError(DlxError):
+    """The experiment failed on its way: a loss that is not finite, a disk that is full."""
+
+    exit_code = 1
+
+
+class ShapeError(DlxError):
+    """A layer refuses its inputs. `{0}`, `{1}`, ... in the message stand for the inputs, which the graph can name."""
+
+    def __init__(self, message: str, hint: str = "", inputs: Sequence[object] = ()) -> None:
+        self.template = Problem(message, hint)
+        self.inputs = tuple(inputs)
+        super().__init__(self.told([str(x) for x in inputs]))
+
+    def told(self, names: Sequence[str]) -> Problem:
+        """The problem with the inputs called by `names`."""
+        if not self.inputs:
+            return self.template
+        return replace(self.template, message=self.template.message.format(*names))
+
+
+def did_you_mean(word: str, known: Iterable[str], plural: str = "") -> str:
+    """`Did you mean ...?`, or a short list of what there is."""
+    options = sorted(set(known))
+    near = difflib.get_close_matches(word, options, n=2, cutoff=0.6)
+    if near:
+        return "Did you mean " + " or ".join(f"`{n}`" for n in near) + "?"
+    if not options:
+        return ""
+    shown = ", ".join(options[:12]) + (", ..." if len(options) > 12 else "")
+    return f"There {'is' if len(options) == 1 else 'are'} {plural + ' ' if plural else ''}{shown}."
+
+
+def plural(count: int, noun: str) -> str:
+    """`1 layer`, `2 layers`, `1,000 layers`."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,0 +1,335 @@
+"""A whole experiment: run folder, seeds, checkpoints, tracker and progress as plain loops around `fit`."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, field
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import __version__
+from .data import Sets
+from .errors import DlxError, Problem, SpecError
+from .graph import Graph, trace
+from .lazy import torch
+from .objectives import Objective
+from .objectives.classification import Classification
+from .objectives.regression import Regression
+from .runs import Run
+from .spec import Experiment, Train, missing_section
+from .train import checkpoint, device
+
+if TYPE_CHECKING:
+    from .track import Mirror
+    from .train.fit import Job, Record
+
+SAVE_EVERY = 5.0
+"""Seconds between two checkpoints on the way; the last evaluation always gets one."""
+
+
+@dataclass(frozen=True)
+class Begun:
+    """What a listener is told when training starts."""
+
+    run: Run
+    graph: Graph
+    device: str
+    threads: int
+    steps: int
+    seed: int
+
+
+Listener = Callable[["Begun | Record"], None]
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished training."""
+
+    run: Run
+    seed: int
+    steps: int
+    seconds: float
+    metrics: dict[str, float]
+    status: str = "finished"
+    tracking: str = ""
+    """What became of the mirror in MLflow."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """One training for each seed."""
+
+    results: tuple[Result, ...] = field(default=())
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Each metric's mean over the seeds."""
+        return {k: statistics.fmean(r.metrics[k] for r in self.results) for k in self.results[0].metrics}
+
+    @property
+    def intervals(self) -> dict[str, float]:
+        """Half the 95 % confidence interval of each mean (Student's t); empty for one seed."""
+        n = len(self.results)
+        if n < 2:
+            return {}
+        spreads = {k: statistics.stdev(r.metrics[k] for r in self.results) for k in self.results[0].metrics}
+        return {k: _student(n - 1) * s / n**0.5 for k, s in spreads.items()}
+
+    def as_json(self) -> dict[str, Any]:
+        """The document that `dlx train --json` ends with."""
+        first = self.results[0]
+        document: dict[str, Any] = {
+            "run": f"{first.run.name}/{first.run.id}",
+            "dir": str(first.run.dir),
+            "steps": first.steps,
+            "seconds": round(sum(r.seconds for r in self.results), 3),
+            "status": next((r.status for r in self.results if r.status != "finished"), "finished"),
+            "metrics": self.metrics,
+        }
+        if len(self.results) > 1:
+            document["interval95"] = self.intervals
+            document["seeds"] = [
+                {"seed": r.seed, "run": f"{r.run.name}/{r.run.id}", "dir": str(r.run.dir), "metrics": r.metrics}
+                for r in self.results
+            ]
+        return document
+
+
+def _student(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t."""
+    from scipy.stats import t  # comes with MLflow's scikit-learn
+
+    return float(t.ppf(0.975, freedom))
+
+
+def run(experiment: Experiment, runs: Path = Path("runs"), listen: Listener | None = None) -> Results:
+    """Train a spec, once for each of its seeds. SpecError or DlxError before anything starts, RunError on the way."""
+    graph = trace(experiment)
+    missing_section(experiment, "data", "train")
+    assert experiment.data is not None
+    assert experiment.train is not None
+    _one_network(experiment, graph)
+    device.check_memory(graph, experiment.train)
+    sets = _load(experiment)
+    device.pick(experiment.train.device)
+    seeds = range(experiment.train.seed, experiment.train.seed + experiment.train.seeds)
+    each = [experiment] if len(seeds) == 1 else [experiment.with_seed(seed) for seed in seeds]
+    results = []
+    for one in each:
+        results.append(_run_one(one, graph, sets, runs, listen or (lambda _: None)))
+        if results[-1].status != "finished":
+            break
+    return Results(tuple(results))
+
+
+def _one_network(experiment: Experiment, graph: Graph) -> None:
+    """Training feeds one input and asks one output."""
+    if len(graph.inputs) > 1:
+        names = ", ".join(f"`{n}`" for n in graph.inputs)
+        hint = "Train a network with one input; this one can be inspected."
+        raise SpecError(Problem(f"the data fills one input, and the network has {names}", hint, experiment.place("network", "inputs")))
+
+
+def objective_of(experiment: Experiment) -> Objective:
+    """The spec's objective; where it is left out, classes ask for classification and numbers for regression."""
+    if experiment.objective is not None:
+        return experiment.objective
+    assert experiment.data is not None
+    return Classification() if experiment.data.facts().classes is not None else Regression()
+
+
+def _load(experiment: Experiment) -> Sets:
+    assert experiment.data is not None
+    try:
+        return experiment.data.load()
+    except DlxError as error:
+        mark = experiment.place("data", experiment.data.kind)
+        raise SpecError(*(Problem(p.message, p.hint, p.mark or mark, p.path or "data") for p in error.problems)) from error
+
+
+def _run_one(experiment: Experiment, graph: Graph, sets: Sets, runs: Path, listen: Listener) -> Result:
+    train = experiment.train
+    assert train is not None
+    folder = Run.create(runs, experiment.name)
+    folder.write_text("spec.yaml", experiment.resolved())
+    folder.write_json("plan.json", graph.as_json())
+    chosen, threads = device.pick(train.device), device.threads_for(train, graph)
+    folder.write_json("lock.json", _lock(experiment, sets, train, device.describe(chosen), threads))
+    folder.append({"record": "start", "time": time.time()})
+    mirror = _mirror(experiment, folder)
+    with device.threads(threads):
+        job = _job(experiment, graph, sets, chosen)
+        listen(Begun(folder, graph, device.describe(chosen), threads, job.total_steps, train.seed))
+        result = _follow(job, folder, listen)
+    return _with_mirror(result, mirror)
+
+
+def _job(experiment: Experiment, graph: Graph, sets: Sets, chosen: torch.device) -> Job:
+    from .network import build
+    from .train.fit import Job, on_device
+
+    assert experiment.train is not None
+    torch.manual_seed(experiment.train.seed)
+    network = build(graph, experiment.init).to(chosen)
+    return Job(network, objective_of(experiment), experiment.train, on_device(sets, chosen))
+
+
+def _follow(job: Job, folder: Run, listen: Listener) -> Result:
+    """Run `fit`: every record to the folder and the listener, a checkpoint now and then, and an end in any case."""
+    from .train.fit import fit
+
+    started = time.perf_counter()
+    keep = _Keeper(folder, job)
+    metrics: dict[str, float] = {}
+    status, message = "failed", ""
+    try:
+        for record in fit(job):
+            if record.record == "end":
+                metrics = record.metrics
+                keep.save("final", metrics)
+            else:
+                folder.append(_as_json(record))
+                keep.now_and_then(record)
+            listen(record)
+        status = "finished"
+    except KeyboardInterrupt:
+        status = "stopped"
+        metrics = keep.metrics
+        with suppress(DlxError):
+            keep.save("stopped", metrics)
+    except DlxError as error:
+        message = error.problems[0].message
+        raise type(error)(*keep.with_last_checkpoint(error)) from error
+    except BaseException as error:
+        message = f"{type(error).__name__}: {error}"
+        raise
+    finally:
+        seconds = time.perf_counter() - started
+        folder.append(
+            {
+                "record": "end",
+                "time": time.time(),
+                "step": job.step,
+                "seconds": round(seconds, 3),
+                "status": status,
+                "message": message,
+                "metrics": metrics,
+            }
+        )
+    return Result(folder, job.train.seed, job.step, seconds, metrics, status)
+
+
+class _Keeper:
+    """Checkpoints on the way: one that is `last`, not more often than every few seconds."""
+
+    def __init__(self, folder: Run, job: Job) -> None:
+        self.folder, self.job = folder, job
+        self.saved_at = -SAVE_EVERY
+        self.step: int | None = None
+        self.metrics: dict[str, float] = {}
+
+    def save(self, name: str, metrics: dict[str, float]) -> None:
+        facts = {"step": self.job.step, "epoch": self.job.epoch, "metrics": metrics}
+        checkpoint.save(self.folder.dir / "checkpoints", name, self.job.network, facts)
+        self.saved_at, self.step = time.monotonic(), self.job.step
+
+    def now_and_then(self, record: Record) -> None:
+        self.metrics = {**self.metrics, **{k: v for k, v in record.metrics.items() if k != "lr"}}
+        due = time.monotonic() - self.saved_at > SAVE_EVERY
+        if record.record == "evaluation" and due:
+            self.save("last", record.metrics)
+
+    def with_last_checkpoint(self, error: DlxError) -> list[Problem]:
+        """The error, and where the last good weights are."""
+        kept = (
+            f"The weights of step {self.step:,} are kept in {self.folder.dir / 'checkpoints'}."
+            if self.step is not None
+            else "It failed before the first checkpoint."
+        )
+        first, *rest = error.problems
+        return [Problem(first.message, f"{first.hint} {kept}".strip(), first.mark, first.path), *rest]
+
+
+def _as_json(record: Record) -> dict[str, Any]:
+    return {
+        "record": record.record,
+        "time": time.time(),
+        "step": record.step,
+        "epoch": record.epoch,
+        "metrics": record.metrics,
+    }
+
+
+def _mirror(experiment: Experiment, folder: Run) -> Mirror | None:
+    if not experiment.track.mlflow:
+        return None
+    from . import track
+
+    return track.start(folder, experiment.track.uri, experiment.track.experiment or experiment.name)
+
+
+def _with_mirror(result: Result, mirror: Mirror | None) -> Result:
+    if mirror is None:
+        return result
+    state = mirror.finish(timeout=PATIENCE)
+    return Result(result.run, result.seed, result.steps, result.seconds, result.metrics, result.status, str(state))
+
+
+PATIENCE = 10.0
+"""Seconds to wait at the end for MLflow; what is still missing then goes on by itself."""
+
+
+def _lock(experiment: Experiment, sets: Sets, train: Train, where: str, threads: int) -> dict[str, Any]:
+    """What else the result depends on."""
+    assert experiment.data is not None
+    sizes = {name: len(part) for name in ("train", "valid", "test") if (part := getattr(sets, name)) is not None}
+    return {
+        "dlx": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in ("torch", "numpy", "pydantic", "mlflow", "safetensors")},
+        "device": where,
+        "threads": threads,
+        "commit": _commit(),
+        "command": sys.argv,
+        "spec": str(experiment.path),
+        "spec_hash": hashlib.sha256(experiment.resolved().encode()).hexdigest(),
+        "data": {"kind": experiment.data.kind, "digest": sets.digest, "source": sets.source, **sizes},
+        "seed": train.seed,
+        "pid": os.getpid(),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The commit of the code in the working directory, with `+` where it has changes; None outside a repository."""
+    try:
+        told = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty=+"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout.strip()
+
+
+__all__ = ["Begun", "Listener", "Result", "Results", "objective_of", "run"]

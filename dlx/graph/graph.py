@@ -1,0 +1,154 @@
+"""The plan of a network: nodes in running order, what each costs and sees, and the totals."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, Literal
+
+from ..errors import Mark, Problem
+from ..layers import Layer, Plan
+from ..shapes import Reach, Shape
+
+Seen = Reach | Literal["global"] | None
+"""A receptive field; everything; or nothing to speak of, where there are no positions (a flattened signal)."""
+
+
+@dataclass(slots=True)
+class Wire:
+    """A value on its way: the node it comes from, its shape (None behind a mistake), and what it sees."""
+
+    name: str
+    shape: Shape | None
+    reach: Seen
+    positions: bool
+    """False once a global layer has collapsed the positions."""
+    raw: bool = False
+    """Still the network's input, at most in another shape."""
+
+
+@dataclass(slots=True)
+class LayerNode:
+    """One layer in its place. `name` is its full name: scopes and blocks before a `/`."""
+
+    name: str
+    kind: str
+    layer: Layer
+    inputs: tuple[str, ...]
+    arriving: tuple[Shape, ...]
+    plan: Plan
+    reach: Seen
+    positions: bool
+    mark: Mark
+    owner: str = ""
+    """Another node whose weights this one runs (`share`)."""
+    tied: str = ""
+    """Another node whose transposed weight this one runs (`tie`)."""
+    values: Mapping[str, Any] = field(default_factory=dict)
+    frozen: bool = False
+
+    @property
+    def shape(self) -> Shape:
+        return self.plan.shape
+
+    @property
+    def params(self) -> int:
+        """Learned values that are this node's own."""
+        return 0 if self.owner else self.plan.params
+
+    @property
+    def buffers(self) -> int:
+        return 0 if self.owner else self.plan.buffered
+
+    @property
+    def activation_bytes(self) -> int:
+        """Memory of the output for one sample; nothing for a view of the input."""
+        return 0 if self.plan.view else self.plan.shape.bytes
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "kind": self.kind,
+            "inputs": list(self.inputs),
+            "shape": list(self.shape),
+            "params": self.params,
+            "macs": self.plan.macs,
+            "receptive_field": seen_as_json(self.reach),
+        }
+
+
+@dataclass(frozen=True)
+class Graph:
+    """A network that is known through and through before torch is imported.
+
+    `outputs` maps each output's name to its node; MACs and bytes are of one sample, forward.
+    """
+
+    name: str
+    inputs: Mapping[str, Shape]
+    nodes: tuple[LayerNode, ...]
+    outputs: Mapping[str, str]
+    warnings: tuple[Problem, ...] = ()
+
+    @cached_property
+    def by_name(self) -> dict[str, LayerNode]:
+        return {node.name: node for node in self.nodes}
+
+    @property
+    def params(self) -> int:
+        """Learned values, shared ones once, frozen ones too."""
+        return sum(node.params for node in self.nodes)
+
+    @property
+    def trainable(self) -> int:
+        """Learned values that training moves."""
+        return sum(node.params for node in self.nodes if not node.frozen)
+
+    @property
+    def buffers(self) -> int:
+        """Values that are kept but not learned: running statistics and their counters."""
+        return sum(node.buffers for node in self.nodes)
+
+    @property
+    def macs(self) -> int:
+        return sum(node.plan.macs for node in self.nodes)
+
+    @property
+    def activation_bytes(self) -> int:
+        return sum(node.activation_bytes for node in self.nodes)
+
+    @property
+    def receptive_field(self) -> Seen:
+        """That of the last layer that still has positions; "global" where none has and a layer sees everything."""
+        for node in reversed(self.nodes):
+            if node.positions and node.reach is not None:
+                return node.reach
+        return "global" if any(node.reach == "global" for node in self.nodes) else None
+
+    def output_shape(self, name: str = "") -> Shape:
+        """Of the named output, or of the first."""
+        node = self.outputs[name or next(iter(self.outputs))]
+        return self.by_name[node].shape if node in self.by_name else self.inputs[node]
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "params": self.params,
+            "trainable": self.trainable,
+            "buffers": self.buffers,
+            "macs": self.macs,
+            "activation_bytes": self.activation_bytes,
+            "receptive_field": seen_as_json(self.receptive_field),
+            "layers": [node.as_json() for node in self.nodes],
+        }
+
+
+def seen_as_json(seen: Seen) -> Any:
+    if isinstance(seen, Reach):
+        return seen.as_json() if seen.aligned else {**_as_dict(seen.as_json()), "aligned": False}
+    return seen
+
+
+def _as_dict(value: Any) -> dict[str, Any]:
+    return value if isinstance(value, dict) else {"size": value}

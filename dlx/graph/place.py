@@ -1,0 +1,276 @@
+"""One layer into the graph: validate its fields, plan it for the shapes that arrive, follow what it sees."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ..errors import Mark, Problem, ShapeError, did_you_mean
+from ..layers import LAYERS, Layer, Plan
+from ..shapes import Reach, Shape
+from ..spec.located import Node
+from ..spec.validation import build
+from . import reach
+from .graph import LayerNode, Wire
+from .scope import Names
+
+MAX_REPORTED = 50
+
+
+class Problems:
+    """The mistakes found so far, one for each place and cause: a block that is wrong is told once, not at each use."""
+
+    def __init__(self, found: Sequence[Problem] = ()) -> None:
+        self.found = list(found)
+        self._seen = {self._key(p) for p in found}
+
+    def add(self, problem: Problem) -> None:
+        key = self._key(problem)
+        if key not in self._seen:
+            self._seen.add(key)
+            self.found.append(problem)
+
+    @staticmethod
+    def _key(problem: Problem) -> tuple[object, ...]:
+        cause = "".join(c for c in problem.message if not c.isdigit())
+        return (problem.mark, cause if "{" not in cause else cause.split("(")[0])
+
+
+class Placer:
+    """Builds the list of nodes. `entry_names` are all names that the file gives, to tell "later" from "nowhere"."""
+
+    def __init__(self, problems: Problems, global_vars: Mapping[str, Any], entry_names: Mapping[str, Mark]) -> None:
+        self.problems = problems
+        self.globals = dict(global_vars)
+        self.entry_names = entry_names
+        self.nodes: list[LayerNode] = []
+        self.by_name: dict[str, LayerNode] = {}
+        self.marks: dict[str, Mark] = {}  # of inputs and nodes, for messages
+        self.warnings: list[Problem] = []
+        self.top = Names()
+        """The names at the end of the walk, outside every block."""
+        self._layers: dict[tuple[object, ...], Layer | None] = {}
+        self._plans: dict[tuple[object, ...], Plan] = {}
+
+    def fail(self, message: str, hint: str, mark: Mark, full: str) -> None:
+        self.problems.add(Problem(message, hint, mark, f"network.layers.{full}"))
+
+    # --- layers -----------------------------------------------------------------------------------------------------
+
+    def place(
+        self,
+        kind: str,
+        options: Node,
+        mark: Mark,
+        full: str,
+        wires: Sequence[Wire],
+        values: Node | None = None,
+        tied: LayerNode | None = None,
+        owner: str = "",
+    ) -> Wire:
+        """A new node of `kind`; a wire without a shape where it cannot be."""
+        lost = Wire(full, None, None, positions=False)
+        self.marks[full] = mark
+        layer = self.layer(kind, options, full)
+        if layer is None or any(wire.shape is None for wire in wires) or not wires:
+            return lost
+        shapes = tuple(wire.shape for wire in wires if wire.shape is not None)
+        plan = self.plan(layer, shapes, wires, mark, full, tied)
+        if plan is None:
+            return lost
+        given = self.given_values(values, plan, full)
+        node = self.add(full, kind, layer, wires, plan, mark)
+        node.values, node.tied = given, tied.name if tied else ""
+        if owner:
+            node.owner = self.by_name[owner].owner or owner
+        return self.wire(node, wires)
+
+    def layer(self, kind: str, options: Node, full: str) -> Layer | None:
+        """The declared layer; the same one for the same options."""
+        key = (kind, repr(options.plain()))
+        if key in self._layers and self._layers[key] is not None:
+            return self._layers[key]
+        problems: list[Problem] = []
+        made = build(LAYERS[kind], options, f"network.layers.{full}", problems, shorthand=True)
+        for problem in problems:
+            self.problems.add(problem)
+        self._layers[key] = made
+        return made
+
+    def plan(
+        self,
+        layer: Layer,
+        shapes: tuple[Shape, ...],
+        wires: Sequence[Wire],
+        mark: Mark,
+        full: str,
+        tied: LayerNode | None,
+    ) -> Plan | None:
+        if not self._arity_fits(layer, wires, mark, full):
+            return None
+        key = (id(layer), shapes, tuple(s.dtype for s in shapes), tied.name if tied else "")
+        if key in self._plans:
+            return self._plans[key]
+        try:
+            made = self._tied_plan(layer, shapes[0], tied, mark, full) if tied else layer.plan(*shapes)
+        except ShapeError as error:
+            told = error.told([self.described(w) for w in wires])
+            self.fail(told.message, told.hint, mark, full)
+            return None
+        if made is not None:
+            self._plans[key] = made
+        return made
+
+    def _arity_fits(self, layer: Layer, wires: Sequence[Wire], mark: Mark, full: str) -> bool:
+        if layer.arity is None and len(wires) < 2:
+            self.fail(f"`{layer.kind}` joins two nodes or more", "Name them: `from: [prev, stem]`.", mark, full)
+            return False
+        if layer.arity is not None and len(wires) != layer.arity:
+            takes = "one input" if layer.arity == 1 else f"{layer.arity} inputs"
+            hint = "Merge them first: `- concat` or `- add` with that `from`." if layer.arity == 1 else ""
+            self.fail(f"`{layer.kind}` takes {takes}, and `from` names {len(wires)}", hint, mark, full)
+            return False
+        return True
+
+    def described(self, wire: Wire) -> str:
+        """`(256, 40, 40) from `up_1` (line 31)`."""
+        mark = self.marks.get(wire.name)
+        line = f" (line {mark.line})" if mark is not None and mark.line else ""
+        return f"{wire.shape} from `{wire.name}`{line}"
+
+    def add(
+        self, full: str, kind: str, layer: Layer, wires: Sequence[Wire], plan: Plan, mark: Mark
+    ) -> LayerNode:
+        seen, positions, _ = reach.through(wires, plan)
+        shapes = tuple(wire.shape for wire in wires if wire.shape is not None)
+        inputs = tuple(wire.name for wire in wires)
+        node = LayerNode(full, kind, layer, inputs, shapes, plan, seen, positions, mark)
+        if full not in self.by_name:
+            self.nodes.append(node)
+            self.by_name[full] = node
+        self.warn(node, wires)
+        return node
+
+    def wire(self, node: LayerNode, wires: Sequence[Wire]) -> Wire:
+        raw = reach.through(wires, node.plan)[2]
+        return Wire(node.name, node.shape, node.reach, node.positions, raw)
+
+    def warn(self, node: LayerNode, wires: Sequence[Wire]) -> None:
+        sentences = list(node.plan.warnings)
+        if isinstance(node.reach, Reach) and not node.reach.aligned:
+            before = [w.reach for w in wires]
+            if all(not isinstance(r, Reach) or r.aligned for r in before):
+                seen = " and ".join(_geometry(w) for w in wires)
+                sentences.append(f"the branches are not aligned: {seen}; the receptive field is their hull")
+        self.warnings += [Problem(text, "", node.mark, f"network.layers.{node.name}") for text in sentences]
+
+    # --- given values, shared and tied weights ----------------------------------------------------------------------
+
+    def given_values(self, values: Node | None, plan: Plan, full: str) -> dict[str, Any]:
+        """`values` of a node, checked against the shapes of its weights and buffers."""
+        if values is None:
+            return {}
+        if not values.is_map:
+            self.fail("`values` is a mapping: `values: {weight: [[...]], bias: [...]}`", "", values.mark, full)
+            return {}
+        shapes = {**plan.weights, **plan.buffers}
+        given = {}
+        for name, node in values.map.items():
+            if name not in shapes:
+                hint = did_you_mean(name, shapes) if shapes else "It has no weights at all."
+                self.fail(f"there is no weight `{name}` to give values to", hint, node.mark, f"{full}.values.{name}")
+                continue
+            have = _nested_shape(node.plain())
+            if have not in ((), tuple(shapes[name])):
+                is_shape = "not numbers in rows of one length" if have is None else str(Shape(have))
+                message = f"`{name}` has shape {Shape(shapes[name])}, and the values given are {is_shape}"
+                self.fail(message, "A single number fills all of it.", node.mark, f"{full}.values.{name}")
+                continue
+            given[name] = node.plain()
+        return given
+
+    def place_shared(self, target: str, full: str, x: Wire, mark: Mark) -> Wire:
+        """A node that runs the layer of `target` again, on its weights."""
+        lost = Wire(full, None, None, positions=False)
+        self.marks[full] = mark
+        first = self.by_name.get(target)
+        if first is None or x.shape is None:
+            return lost
+        plan = self.plan(first.layer, (x.shape,), [x], mark, full, None)
+        if plan is None:
+            return lost
+        if dict(plan.weights) != dict(first.plan.weights):
+            message = (
+                f"`{first.name}` (line {first.mark.line}) was built for {first.arriving[0]}, and {self.described(x)} "
+                "wants weights of another shape"
+            )
+            self.fail(message, "Weights can only be shared between inputs that fit them.", mark, full)
+            return lost
+        node = self.add(full, first.kind, first.layer, [x], plan, mark)
+        node.owner = first.owner or first.name
+        return self.wire(node, [x])
+
+    def owner(self, tie: Node | None, names: Names, full: str) -> LayerNode | None:
+        """The node that `tie` names."""
+        if tie is None:
+            return None
+        wire = names.find(tie.value) if isinstance(tie.value, str) else None
+        if wire is None or wire.name not in self.by_name:
+            if wire is None:
+                message, hint = self.unknown_source(str(tie.plain()), full, names)
+                self.fail(message, hint, tie.mark, full)
+            return None
+        return self.by_name[wire.name]
+
+    def _tied_plan(self, layer: Layer, x: Shape, tied: LayerNode | None, mark: Mark, full: str) -> Plan | None:
+        assert tied is not None
+        if not (layer.ties and tied.layer.ties):
+            kind = tied.kind if layer.ties else layer.kind
+            self.fail(f"`{kind}` cannot be tied: only linear layers can", "", mark, full)
+            return None
+        have, wanted = tuple(tied.plan.weights["weight"]), tuple(layer.tied_weight_shape(x))
+        if have != wanted:
+            message = f"the weight of `{tied.name}` (line {tied.mark.line}) is {Shape(have)}, and this layer wants "
+            self.fail(f"{message}{Shape(wanted)} before it is transposed", "", mark, full)
+            return None
+        return layer.tied_plan(x)
+
+    # --- names ------------------------------------------------------------------------------------------------------
+
+    def full_name(self, text: str, names: Names, known: Mapping[str, object]) -> str:
+        """The full name of a scope that `text` means from here."""
+        scope: Names | None = names
+        while scope is not None:
+            if scope.prefix + text in known:
+                return scope.prefix + text
+            scope = scope.outer
+        return text
+
+    def unknown_source(self, text: str, own: object, names: Names) -> tuple[str, str]:
+        """Why `text` names no node here, and the way out."""
+        if text == own:
+            return f"`{text}` takes itself", "A node can only take what stands above it."
+        if text in self.entry_names:
+            line = self.entry_names[text].line
+            return f"`{text}` comes later, on line {line}", "A node can only take what stands above it."
+        return f"there is no node `{text}` above this one", did_you_mean(text, [*names.visible(), "prev", "input"])
+
+
+def _geometry(wire: Wire) -> str:
+    if not isinstance(wire.reach, Reach):
+        return f"`{wire.name}` sees everything"
+    known = wire.reach.as_json()
+    assert isinstance(known, dict)
+    return f"`{wire.name}` has size {known['size']}, stride {known['stride']}, start {known['start']}"
+
+
+def _nested_shape(value: Any) -> tuple[int, ...] | None:
+    """The shape of nested lists of numbers; None where rows differ in length or hold something else."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return ()
+    if not isinstance(value, list):
+        return None
+    inner = {_nested_shape(v) for v in value}
+    if len(inner) > 1 or None in inner:
+        return None
+    return (len(value), *(inner.pop() or ())) if inner else (0,)

@@ -1,0 +1,87 @@
+"""What names and variables mean at one place of a spec while it is expanded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ..spec.expressions import Unknown
+from .graph import Wire
+
+
+@dataclass(slots=True)
+class Names:
+    """The nodes of one scope: what each local name stands for, and how many of each kind there are."""
+
+    prefix: str = ""
+    outer: Names | None = None
+    wires: dict[str, Wire] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def fresh(self, kind: str) -> str:
+        """`conv_1`, `conv_2`, ...: the next one that is free."""
+        while True:
+            self.counts[kind] = count = self.counts.get(kind, 0) + 1
+            name = f"{kind}_{count}"
+            if name not in self.wires:
+                return name
+
+    def find(self, name: str) -> Wire | None:
+        """In this scope or one around it; `block/node` reaches into a scope."""
+        scope: Names | None = self
+        while scope is not None:
+            if name in scope.wires:
+                return scope.wires[name]
+            scope = scope.outer
+        return None
+
+    def visible(self) -> Iterator[str]:
+        scope: Names | None = self
+        while scope is not None:
+            yield from scope.wires
+            scope = scope.outer
+
+
+@dataclass(slots=True)
+class Scope:
+    """Where an entry is expanded: its variables, its names, and what came into the block around it."""
+
+    vars: Mapping[str, Any]
+    names: Names
+    came_in: Wire
+    calls: tuple[str, ...] = ()
+    """Blocks being expanded, outermost first."""
+
+    def with_vars(self, more: Mapping[str, Any]) -> Scope:
+        return Scope({**self.vars, **more}, self.names, self.came_in, self.calls)
+
+    def inside(self, name: str, came_in: Wire | None = None) -> Scope:
+        """A scope of its own below `name`."""
+        inner = Names(f"{self.names.prefix}{name}/", self.names)
+        return Scope(self.vars, inner, came_in or self.came_in, self.calls)
+
+
+class Variables(Mapping[str, Any]):
+    """The variables of an expression: the scope's, and `x`, the shape that comes in."""
+
+    def __init__(self, known: Mapping[str, Any], wire: Wire) -> None:
+        self.known, self.wire = known, wire
+
+    def __getitem__(self, name: str) -> Any:
+        if name != "x":
+            return self.known[name]
+        if self.wire.shape is None:
+            raise Unknown
+        return self.wire.shape
+
+    def __contains__(self, name: object) -> bool:
+        return name == "x" or name in self.known
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.known
+        yield "x"
+
+    def __len__(self) -> int:
+        return len(self.known) + 1

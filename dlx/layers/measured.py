@@ -1,0 +1,34 @@
+"""The plan of a layer that gives none: its module is built on torch's meta device and measured."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..lazy import torch
+from ..shapes import Shape
+
+if TYPE_CHECKING:
+    from .base import Layer, Plan
+
+DTYPES = {"float": "float32", "int": "int64", "bool": "bool"}
+
+
+def measure(layer: Layer, *xs: Shape) -> Plan:
+    """Shape, weights, buffers and MACs of `layer.module(*xs)`; it is taken to see its whole input."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from .base import Plan
+
+    with torch.device("meta"):
+        module = layer.module(*xs).eval()
+        inputs = [torch.zeros(1, *x, dtype=getattr(torch, DTYPES[x.dtype])) for x in xs]
+    with FlopCounterMode(display=False) as flops:
+        y = module(*inputs)
+    dtype = "float" if y.is_floating_point() else "bool" if y.dtype == torch.bool else "int"
+    return Plan(
+        shape=Shape(tuple(y.shape[1:]), dtype),
+        weights={name: tuple(p.shape) for name, p in module.named_parameters()},
+        buffers={name: tuple(b.shape) for name, b in module.named_buffers()},
+        macs=flops.get_total_flops() // 2,
+        window="global",
+    )

@@ -1,0 +1,35 @@
+"""Heavy guests, imported on first use: `from dlx.lazy import nn` costs nothing until a module is built.
+
+A type checker sees the real modules; a running program sees stand-ins that import when an attribute is asked for.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    import torch.nn.functional as F
+    from torch import nn
+else:
+
+    class _Guest:
+        def __init__(self, name: str) -> None:
+            self.__dict__["_name"] = name
+
+        def __getattr__(self, attribute: str) -> Any:
+            value = getattr(importlib.import_module(self._name), attribute)
+            self.__dict__[attribute] = value  # the next look-up is a plain attribute
+            return value
+
+        def __repr__(self) -> str:
+            return f"<lazy module {self._name}>"
+
+    np = _Guest("numpy")
+    torch = _Guest("torch")
+    nn = _Guest("torch.nn")
+    F = _Guest("torch.nn.functional")
+
+__all__ = ["F", "nn", "np", "torch"]

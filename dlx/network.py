@@ -1,0 +1,95 @@
+"""The graph as torch modules: one flat torch.fx.GraphModule whose `.code` reads like the spec."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from .graph import Graph, LayerNode
+from .init import Default, Initializer
+from .lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor, fx, nn
+
+
+def build(graph: Graph, init: Initializer | None = None) -> fx.GraphModule:
+    """The network of `graph`, its weights drawn from torch's global generator.
+
+    Its parameters are called after the nodes: `bottleneck_1.conv_1.weight`. It takes the inputs in their order, each
+    with the batch first, and gives the output, or a dict of them where the spec names several.
+    """
+    root, modules = _modules(graph)
+    _initialise(graph, modules, init or Default())
+    for node in graph.nodes:
+        _give_values(node, modules.get(node.name))
+    network = torch.fx.GraphModule(root, _wire(graph), class_name="Network")
+    for node in graph.nodes:
+        if node.frozen and node.name in modules:
+            modules[node.name].requires_grad_(False)
+    return network
+
+
+def _modules(graph: Graph) -> tuple[nn.Module, dict[str, nn.Module]]:
+    """A tree of modules by scope, and each node's own module."""
+    root = torch.nn.Module()
+    modules: dict[str, nn.Module] = {}
+    for node in graph.nodes:
+        if node.owner:
+            continue
+        made = node.layer.tied_module(*node.arriving) if node.tied else node.layer.module(*node.arriving)
+        *scopes, last = node.name.split("/")
+        parent = root
+        for scope in scopes:
+            if scope not in parent._modules:
+                parent.add_module(scope, torch.nn.Module())
+            parent = parent._modules[scope]  # type: ignore[assignment]
+        parent.add_module(last, made)
+        modules[node.name] = made
+    return root, modules
+
+
+def _wire(graph: Graph) -> fx.Graph:
+    """The calls, in the order of the spec; every node keeps its name."""
+    code = torch.fx.Graph()
+    values: dict[str, Any] = {name: code.placeholder(name) for name in graph.inputs}
+    for node in graph.nodes:
+        args = [values[name] for name in node.inputs]
+        if node.tied:
+            owner = graph.by_name[node.tied].owner or node.tied
+            args.append(code.get_attr(f"{_target(owner)}.weight"))
+        call = code.create_node(
+            "call_module", _target(node.owner or node.name), tuple(args), name=node.name.replace("/", "_")
+        )
+        values[node.name] = call
+    outputs = {name: values[node] for name, node in graph.outputs.items()}
+    code.output(next(iter(outputs.values())) if len(outputs) == 1 else outputs)
+    return code
+
+
+def _target(name: str) -> str:
+    return name.replace("/", ".")
+
+
+def _initialise(graph: Graph, modules: Mapping[str, nn.Module], init: Initializer) -> None:
+    """Weights of two and more axes by `init`, the biases beside them zero; norms keep their ones and zeros."""
+    if not init.touches:
+        return
+    for node in graph.nodes:
+        module = modules.get(node.name)
+        weight = getattr(module, "weight", None)
+        if weight is not None and weight.dim() > 1:
+            init.fill(weight)
+        bias = getattr(module, "bias", None)
+        if bias is not None and (weight is None or weight.dim() > 1):
+            torch.nn.init.zeros_(bias)
+
+
+def _give_values(node: LayerNode, module: nn.Module | None) -> None:
+    """The hand-set weights of a spec."""
+    if module is None:
+        return
+    with torch.no_grad():
+        for name, value in node.values.items():
+            held: Tensor = module.get_parameter(name) if name in dict(module.named_parameters()) else module.get_buffer(name)
+            held.copy_(torch.as_tensor(value, dtype=held.dtype).expand_as(held))

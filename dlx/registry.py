@@ -1,0 +1,128 @@
+"""One idea for everything a spec can name: a frozen pydantic class with a `kind`, found in a registry.
+
+Layers, optimizers, schedules, initialisers, losses, objectives and data sets are all of this form.
+Defining the class is registering it; a third-party package names its module under the entry point `dlx.<plural>`.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, ClassVar, Generic, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from .errors import DlxError
+
+
+class Strict(BaseModel):
+    """A frozen section of a spec in which an unknown key is an error, and "3" or true is not a number."""
+
+    model_config = ConfigDict(
+        strict=True, frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False, protected_namespaces=()
+    )
+
+
+class Declared(Strict):
+    """Something a spec names by `kind`, with its options. The first field may be written as a bare value."""
+
+    kind: ClassVar[str]
+
+    @classmethod
+    def first_field(cls) -> str | None:
+        """The field that `kind: value` sets, where `value` is not a mapping."""
+        return next(iter(cls.model_fields), None)
+
+    @classmethod
+    def summary(cls) -> str:
+        """The first sentence of the docstring."""
+        return (cls.__doc__ or "").strip().split("\n")[0]
+
+
+D = TypeVar("D", bound=Declared)
+
+FilePath = Annotated[Path, Field(strict=False)]
+"""A path in a spec: relative ones start at the folder of the spec."""
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Marks a field that is itself a choice by `kind` from a registry: `Annotated[Optimizer, Choice(OPTIMIZERS)]`."""
+
+    registry: Registry[Any]
+
+
+class Registry(Mapping[str, type[D]], Generic[D]):
+    """All classes of one sort by kind. Their modules are imported when the first one is asked for.
+
+    `home` is the module or package that defines them; `plugins` the entry-point group of other packages, which is
+    only searched when a kind is not found at home or when everything is listed.
+    """
+
+    def __init__(self, noun: str, home: str, plugins: str) -> None:
+        self.noun, self.home, self.plugins = noun, home, plugins
+        self._classes: dict[str, type[D]] = {}
+        self._loaded = self._searched = False
+
+    def add(self, cls: type[D]) -> None:
+        known = self._classes.setdefault(cls.kind, cls)
+        if known is not cls and known.__qualname__ != cls.__qualname__:
+            raise DlxError(f"two {self.noun} classes are called `{cls.kind}`: {known!r} and {cls!r}")
+
+    def load(self) -> None:
+        """Import everything that dlx itself brings."""
+        if self._loaded:
+            return
+        self._loaded = True
+        package = importlib.import_module(self.home)
+        for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
+            importlib.import_module(f"{self.home}.{module.name}")
+
+    def search(self) -> None:
+        """Import what other packages bring."""
+        self.load()
+        if self._searched:
+            return
+        self._searched = True
+        from importlib.metadata import entry_points
+
+        for entry in entry_points(group=self.plugins):
+            entry.load()
+
+    def __getitem__(self, kind: str) -> type[D]:
+        self.load()
+        if kind not in self._classes:
+            self.search()
+        return self._classes[kind]
+
+    def __contains__(self, kind: object) -> bool:
+        try:
+            self[kind]  # type: ignore[index]
+        except (KeyError, TypeError):
+            return False
+        return True
+
+    def __iter__(self) -> Iterator[str]:
+        self.search()
+        return iter(sorted(self._classes))
+
+    def __len__(self) -> int:
+        self.search()
+        return len(self._classes)
+
+
+def family(registry: Registry[Any]) -> Any:
+    """A class decorator for the root of a family: every subclass that has a `kind` of its own joins `registry`."""
+
+    def decorate(root: type[D]) -> type[D]:
+        def joined(cls: type[D], **_: Any) -> None:
+            if "kind" in vars(cls):
+                registry.add(cls)
+
+        root.__pydantic_init_subclass__ = classmethod(joined)  # type: ignore[method-assign, assignment]
+        return root
+
+    return decorate

@@ -1,0 +1,277 @@
+"""A run on disk: `runs/<name>/<id>/`. The folder is the truth; whatever else shows a run reads it. No torch, no MLflow.
+
+    spec.yaml        the resolved spec, to run again            lock.json   versions, device, commit, data digest, pid
+    plan.json        what `dlx inspect --json` says             mlflow.json how far MLflow's mirror is
+    metrics.jsonl    one record a line, only ever appended      checkpoints/{final, ...}.safetensors + .json
+
+Records are `{"record": "start" | "step" | "evaluation" | "end", "time": ..., ...}`. One stands once its line has ended.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import re
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, BinaryIO, Self
+
+from .errors import DlxError, RunError, did_you_mean, plural
+
+Record = dict[str, Any]
+
+RECORDS = "metrics.jsonl"
+ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
+
+
+class Run:
+    """One run's folder. Reading never changes it; `append` keeps one handle open until `close`."""
+
+    def __init__(self, folder: Path | str) -> None:
+        self.dir = Path(folder)
+        self._handle: BinaryIO | None = None
+
+    @classmethod
+    def create(cls, root: Path | str, name: str) -> Run:
+        """A new, empty run. DlxError where nothing can be written."""
+        home = Path(root) / name
+        try:
+            home.mkdir(parents=True, exist_ok=True)
+            while True:
+                run = cls(home / new_id())
+                try:
+                    (run.dir / "checkpoints").mkdir(parents=True)
+                except FileExistsError:  # another process took the same instant
+                    continue
+                return run
+        except OSError as error:
+            hint = "Choose another folder with `--runs DIR`, or fix its permissions."
+            raise DlxError(f"runs cannot be written to {home}: {_reason(error)}", hint=hint) from error
+
+    @property
+    def name(self) -> str:
+        return self.dir.absolute().parent.name
+
+    @property
+    def id(self) -> str:
+        return self.dir.absolute().name
+
+    @property
+    def key(self) -> str:
+        """`name/id`, as people and MLflow call it."""
+        return f"{self.name}/{self.id}"
+
+    @property
+    def root(self) -> Path:
+        """The folder that holds all runs."""
+        return self.dir.absolute().parent.parent
+
+    def __repr__(self) -> str:
+        return f"Run({str(self.dir)!r})"
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def append(self, record: Record) -> None:
+        """One more line, out of this process's hands when this returns. RunError where the disk is full."""
+        line = json.dumps(_spelled(record), separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        handle = self._handle = self._handle or self._open()
+        before = handle.tell()
+        try:
+            if handle.write(line) < len(line):
+                handle.truncate(before)
+                raise OSError("the disk is full")  # noqa: TRY301
+        except OSError as error:
+            raise RunError(f"{self.dir / RECORDS} cannot be written: {_reason(error)}") from error
+
+    def close(self) -> None:
+        if self._handle is not None:
+            self._handle.close()
+            self._handle = None
+
+    def _open(self) -> BinaryIO:
+        """The records, ready for the next; what a kill left of half a line is cut off."""
+        path = self.dir / RECORDS
+        try:
+            handle = path.open("ab", buffering=0)
+            size = handle.tell()
+            if size:
+                handle.truncate(_last_line(path)[1])
+                handle.seek(0, os.SEEK_END)
+        except OSError as error:
+            raise RunError(f"{path} cannot be written: {_reason(error)}") from error
+        return handle
+
+    def records(self) -> Iterator[Record]:
+        """Every record that stands; half a line at the end is left for later."""
+        return (record for record, _ in self.records_from(0))
+
+    def records_from(self, offset: int) -> Iterator[tuple[Record, int]]:
+        """The records behind a place in the file, each with the place behind it."""
+        path = self.dir / RECORDS
+        if not path.exists():
+            return
+        with path.open("rb") as handle:
+            handle.seek(offset)
+            for line in handle:
+                offset += len(line)
+                record = _parsed(line) if line.endswith(b"\n") else None
+                if record is not None:
+                    yield record, offset
+
+    def last(self) -> Record | None:
+        """The last record, found from the end of the file."""
+        path = self.dir / RECORDS
+        return _parsed(_last_line(path)[0]) if path.exists() else None
+
+    def end(self) -> Record | None:
+        """The end record, once the run has one and was not taken up again."""
+        last = self.last()
+        return last if last is not None and last["record"] == "end" else None
+
+    def status(self) -> str:
+        """finished, failed or stopped, as the end record says; else running, or died where its process is gone."""
+        end = self.end()
+        if end is not None:
+            return str(end["status"])
+        try:
+            pid, since = self.read_json("lock.json").get("pid"), (self.dir / "lock.json").stat().st_mtime
+        except (DlxError, OSError):
+            return "died"
+        return "running" if isinstance(pid, int) and alive(pid, since) else "died"
+
+    def started(self) -> float:
+        """When the run began, in Unix time."""
+        first = next(self.records(), None)
+        if first is not None:
+            return float(first["time"])
+        if not ID.fullmatch(self.id):
+            return self.dir.stat().st_mtime
+        return datetime.strptime(self.id[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC).timestamp()
+
+    def read_json(self, name: str) -> dict[str, Any]:
+        """A file's object; empty where there is no file. DlxError where it is something else."""
+        path = self.dir / name
+        try:
+            value = json.loads(path.read_bytes())
+        except FileNotFoundError:
+            return {}
+        except (OSError, ValueError) as error:
+            raise DlxError(f"{path} cannot be read: {_reason(error)}") from error
+        if not isinstance(value, dict):
+            raise DlxError(f"{path} does not hold a JSON object")
+        return value
+
+    def write_json(self, name: str, value: object) -> None:
+        self.write_text(name, json.dumps(_spelled(value), indent=1, allow_nan=False) + "\n")
+
+    def write_text(self, name: str, text: str) -> None:
+        """All of it or, after a kill or on a full disk, what was there before."""
+        path = self.dir / name
+        beside = path.with_name(f".{path.name}.{os.getpid()}")
+        try:
+            with beside.open("w", encoding="utf-8") as handle:
+                handle.write(text)
+                handle.flush()
+                os.fsync(handle.fileno())
+            beside.replace(path)
+        except OSError as error:
+            beside.unlink(missing_ok=True)
+            raise RunError(f"{path} cannot be written: {_reason(error)}") from error
+
+
+def new_id() -> str:
+    """`20261121-053012-3fa9`: the second in UTC, and which 65,536th of it; so names sort by time."""
+    seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
+    return f"{datetime.fromtimestamp(seconds, UTC):%Y%m%d-%H%M%S}-{(nanoseconds << 16) // 1_000_000_000:04x}"
+
+
+def all_runs(root: Path | str) -> list[Run]:
+    """The runs below a folder, the newest first."""
+    folders = [folder for folder in Path(root).glob("*/*") if ID.fullmatch(folder.name) and folder.is_dir()]
+    return [Run(folder) for folder in sorted(folders, key=lambda folder: (folder.name, folder), reverse=True)]
+
+
+def find(text: str, root: Path | str) -> Run:
+    """The run that is meant: a folder, `last`, `name/id`, an id, or a beginning of those that only one run has."""
+    folder = Path(text).expanduser()
+    if any((folder / name).is_file() for name in (RECORDS, "spec.yaml")):
+        return Run(folder)
+    runs = all_runs(root)
+    if not runs:
+        raise DlxError(f"there is no run `{text}`: {root} holds none", hint="`dlx train SPEC` makes one.")
+    if text == "last":
+        return runs[0]
+    exact = [run for run in runs if text in (run.key, run.id)]
+    meant = exact or [run for run in runs if text and (run.key.startswith(text) or run.id.startswith(text))]
+    if len(meant) == 1:
+        return meant[0]
+    if meant:
+        names = ", ".join(run.key for run in meant[:3]) + (", ..." if len(meant) > 3 else "")
+        raise DlxError(f"`{text}` may be any of {plural(len(meant), 'run')}: {names}", hint="Write more of it.")
+    known = {name for run in runs for name in (run.key, run.id, run.name)}
+    hint = did_you_mean(text, known) if len(known) <= 12 else did_you_mean(text, known).partition("There are")[0]
+    raise DlxError(f"there is no run `{text}` in {root}", hint=hint or "`dlx runs` lists them.")
+
+
+def alive(pid: int, since: float | None = None) -> bool:
+    """Whether a process goes on, and is no later one that was given the same number after `since`."""
+    import psutil
+
+    try:
+        process = psutil.Process(pid)
+        young = since is not None and process.create_time() > since + 2
+        return not young and process.status() != psutil.STATUS_ZOMBIE
+    except psutil.AccessDenied:
+        return True
+    except psutil.Error:
+        return False
+
+
+def _last_line(path: Path) -> tuple[bytes, int]:
+    """The last line that has ended (empty if none has), and where it ends."""
+    with path.open("rb") as handle:
+        size = handle.seek(0, os.SEEK_END)
+        reach = 1 << 14
+        while True:
+            start = max(0, size - reach)
+            handle.seek(start)
+            tail = handle.read(size - start)
+            end = tail.rfind(b"\n") + 1
+            begin = tail.rfind(b"\n", 0, max(0, end - 1)) + 1
+            if start == 0 or (end and begin):
+                return tail[begin:end], start + end
+            reach *= 4
+
+
+def _parsed(line: bytes) -> Record | None:
+    """The record of a line, its metrics as numbers; None where the line holds none."""
+    try:
+        record = json.loads(line)
+    except ValueError:
+        return None
+    if not isinstance(record, dict) or "record" not in record:
+        return None
+    metrics = record.get("metrics")
+    if isinstance(metrics, dict):
+        record["metrics"] = {name: float(v) if isinstance(v, str) else v for name, v in metrics.items()}
+    return record
+
+
+def _spelled(value: Any) -> Any:
+    """The same with `nan`, `inf` and `-inf` as words: JSON has no such numbers."""
+    if isinstance(value, dict):
+        return {key: _spelled(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [_spelled(child) for child in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def _reason(error: Exception) -> str:
+    return (getattr(error, "strerror", None) or str(error)).lower()

@@ -1,0 +1,252 @@
+"""The arithmetic of shapes, sliding windows and receptive fields. No torch.
+
+Shapes are those of one sample, channels first: `(channels, *size)`; a vector is `(features,)`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from math import ceil, prod
+from typing import Final, Literal
+
+from .errors import ShapeError
+
+Number = int | Fraction
+Extent = int | Sequence[int]
+Padding = Extent | Literal["same", "valid"]
+
+BYTES: Final = {"float": 4, "int": 8, "bool": 1}  # of one value, as torch stores it by default
+
+
+class Shape(tuple[int, ...]):
+    """The shape of one sample; a tuple that also knows its dtype: "float", "int" or "bool"."""
+
+    dtype: str
+
+    def __new__(cls, axes: Sequence[int] = (), dtype: str = "float") -> Shape:
+        shape = super().__new__(cls, axes)
+        shape.dtype = dtype
+        return shape
+
+    @property
+    def channels(self) -> int:
+        """The first axis: channels of an image, features of a vector."""
+        return self[0]
+
+    @property
+    def size(self) -> tuple[int, ...]:
+        """Positions on each axis after the first; empty for a vector."""
+        return tuple(self[1:])
+
+    @property
+    def rank(self) -> int:
+        """How many axes: 1 for a vector, 2 for a signal, 3 for an image, 4 for a volume."""
+        return len(self)
+
+    @property
+    def count(self) -> int:
+        """Values in one sample."""
+        return prod(self)
+
+    @property
+    def bytes(self) -> int:
+        return self.count * BYTES[self.dtype]
+
+    def __repr__(self) -> str:
+        return f"({', '.join(map(str, self))}{',' if len(self) == 1 else ''})"
+
+    __str__ = __repr__
+
+
+def by_x(axes: Sequence[object]) -> str:
+    """`40x40`."""
+    return "x".join(map(str, axes))
+
+
+def spread(value: Extent, rank: int, what: str) -> tuple[int, ...]:
+    """One value for each of `rank` axes: a single number serves all of them."""
+    if isinstance(value, int):
+        return (value,) * rank
+    if len(value) != rank:
+        raise ShapeError(
+            f"{what} = {list(value)} has {len(value)} values for an input with {rank} axes of positions",
+            hint=f"Give one number, or {rank} of them.",
+        )
+    return tuple(value)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """A window that slides over positions, one entry an axis.
+
+    `before` and `after` are padded positions, `stride` the input positions between two stops. A stride below 1 is an
+    upsampling; `start` then shifts the first stop.
+    """
+
+    kernel: tuple[int, ...]
+    stride: tuple[Number, ...]
+    before: tuple[int, ...]
+    after: tuple[int, ...]
+    dilation: tuple[int, ...]
+    ceil_mode: bool = False
+
+    @classmethod
+    def over(
+        cls,
+        rank: int,
+        kernel: Extent,
+        stride: Extent = 1,
+        padding: Padding = 0,
+        dilation: Extent = 1,
+        ceil_mode: bool = False,
+    ) -> Window:
+        """A window for `rank` axes of positions, in torch's terms."""
+        kernels, strides = spread(kernel, rank, "kernel_size"), spread(stride, rank, "stride")
+        dilations = spread(dilation, rank, "dilation")
+        if padding == "same":
+            total = [d * (k - 1) for k, d in zip(kernels, dilations, strict=True)]
+            before: tuple[int, ...] = tuple(t // 2 for t in total)
+            after: tuple[int, ...] = tuple(t - t // 2 for t in total)
+        elif isinstance(padding, str):
+            before = after = (0,) * rank
+        else:
+            before = after = spread(padding, rank, "padding")
+        return cls(kernels, strides, before, after, dilations, ceil_mode)
+
+    @property
+    def extent(self) -> tuple[int, ...]:
+        """Input positions from the first tap to the last, both counted."""
+        return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    def slide(self, size: Sequence[int]) -> tuple[int, ...]:
+        """Stops on each axis of an input of `size`; ShapeError where the window does not fit."""
+        stops = []
+        for n, extent, s, before, after in zip(
+            size, self.extent, self.stride, self.before, self.after, strict=True
+        ):
+            room = n + before + after - extent
+            if room < 0:
+                raise ShapeError(
+                    f"a window of {by_x(self.extent)} is larger than its input of {by_x(size)}"
+                    + (f" padded to {by_x(self._padded(size))}" if any(self.before + self.after) else ""),
+                    hint="Take a smaller kernel, dilation or earlier stride, or more padding.",
+                )
+            if self.ceil_mode:
+                stop = ceil(Fraction(room) / s) + 1
+                stop -= (stop - 1) * s >= n + before  # torch: the last window must start inside
+            else:
+                stop = room // s + 1
+            stops.append(int(stop))
+        return tuple(stops)
+
+    def unseen(self, size: Sequence[int]) -> tuple[int, ...]:
+        """Positions at the end of each axis that no stop reaches, where the window otherwise sees every position."""
+        return tuple(
+            0 if s > extent else max(0, int(n + before - ((stops - 1) * s + extent)))
+            for n, extent, s, before, stops in zip(
+                size, self.extent, self.stride, self.before, self.slide(size), strict=True
+            )
+        )
+
+    def _padded(self, size: Sequence[int]) -> list[int]:
+        return [n + b + a for n, b, a in zip(size, self.before, self.after, strict=True)]
+
+
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """A receptive field, one entry an axis of positions; one entry stands for an axis that sees everything as None.
+
+    Output position p sees input positions `start + p*stride` to `start + p*stride + size - 1`, cut to the input.
+    `aligned` is False after a merge of branches whose strides or centres differ.
+    """
+
+    size: tuple[Number | None, ...]
+    stride: tuple[Number, ...]
+    start: tuple[Number, ...]
+    aligned: bool = True
+
+    @classmethod
+    def of_input(cls, rank: int) -> Reach:
+        """Each position of the input sees itself."""
+        return cls((1,) * rank, (1,) * rank, (0,) * rank)
+
+    @property
+    def is_global(self) -> bool:
+        return all(s is None for s in self.size)
+
+    def through(self, window: Window) -> Reach:
+        """What the stops of `window` see of the input of the network."""
+        size: list[Number | None] = []
+        stride: list[Number] = []
+        start: list[Number] = []
+        for z, jump, first, k, s, before, d in zip(
+            self.size,
+            self.stride,
+            self.start,
+            window.kernel,
+            window.stride,
+            window.before,
+            window.dilation,
+            strict=True,
+        ):
+            wider = (k - 1) * d * jump
+            size.append(None if z is None else z + (wider if jump >= 1 else ceil(wider)))
+            stride.append(_whole(jump * s))
+            start.append(_whole(first - before * jump))
+        return Reach(tuple(size), tuple(stride), tuple(start), self.aligned)
+
+    def everything(self, axes: Sequence[int] | None = None) -> Reach:
+        """The same, but the given axes (all without) see the whole input."""
+        which = range(len(self.size)) if axes is None else axes
+        return Reach(
+            tuple(None if i in which else z for i, z in enumerate(self.size)),
+            self.stride,
+            self.start,
+            self.aligned,
+        )
+
+    def join(self, other: Reach) -> Reach:
+        """What a merge of two branches sees: the hull of both. Misaligned where strides or centres differ."""
+        if self == other:
+            return self
+        if len(self.size) != len(other.size):
+            return Reach((None,) * len(self.size), self.stride, self.start, aligned=False)
+        size: list[Number | None] = []
+        start: list[Number] = []
+        aligned = self.aligned and other.aligned and self.stride == other.stride
+        for (za, first_a), (zb, first_b) in zip(
+            zip(self.size, self.start, strict=True), zip(other.size, other.start, strict=True), strict=True
+        ):
+            first = min(first_a, first_b)
+            start.append(first)
+            if za is None or zb is None:
+                size.append(None)
+                continue
+            size.append(max(first_a + za, first_b + zb) - first)
+            aligned = aligned and 2 * first_a + za == 2 * first_b + zb
+        return Reach(tuple(size), tuple(map(max, self.stride, other.stride)), tuple(start), aligned)
+
+    def as_json(self) -> dict[str, object] | Literal["global"]:
+        if self.is_global and self.size:
+            return "global"
+        return {
+            "size": ["global" if z is None else _plain(z) for z in self.size],
+            "stride": [_plain(s) for s in self.stride],
+            "start": [_plain(s) for s in self.start],
+        }
+
+    def __str__(self) -> str:
+        if self.is_global:
+            return "global"
+        sizes = ["global" if z is None else str(_whole(z)) for z in self.size]
+        return (sizes[0] if len(set(sizes)) == 1 else by_x(sizes)) + ("" if self.aligned else "~")
+
+
+def _whole(x: Number) -> Number:
+    return x.numerator if isinstance(x, Fraction) and x.denominator == 1 else x
+
+
+def _plain(x: Number) -> int | float:
+    return x if isinstance(x, int) else x.numerator if x.denominator == 1 else float(x)

@@ -1,0 +1,126 @@
+"""The table of `dlx inspect`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from math import prod
+
+from rich.table import Table
+from rich.text import Text
+
+from ..graph import Graph, LayerNode, Seen
+from ..shapes import Reach, Shape, by_x
+from .console import console
+
+def summary(graph: Graph, depth: int | None = None, batch: int | None = None) -> None:
+    """A row a node, then the totals; memory is that of one sample, or of a batch."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
+    table.add_column("name", overflow="fold", style="cyan")
+    table.add_column("kind", overflow="fold")
+    for title in ("output", "params", "MACs", "memory", "field"):
+        table.add_column(title, justify="right", no_wrap=True)
+    for name, shape in graph.inputs.items():
+        table.add_row(name, Text("input", style="dim"), by_x(shape), "", "", "", "")
+    for row in folded(graph, depth, batch or 1):
+        table.add_row(*row)
+    target = console()
+    target.print(Text(graph.name, style="bold"), soft_wrap=True)
+    target.print(table)
+    target.print(Text(totals(graph, batch), style="bold"), soft_wrap=True)
+
+
+def folded(graph: Graph, depth: int | None, batch: int = 1) -> list[tuple[str, ...]]:
+    """A row a node; nodes more than `depth` scopes down are summed into a row for their scope."""
+    groups: dict[str, list[LayerNode]] = {}
+    for node in graph.nodes:
+        parts = node.name.split("/")
+        name = node.name if depth is None or len(parts) <= depth else "/".join(parts[:depth])
+        groups.setdefault(name, []).append(node)
+    return [_row(name, nodes, batch) for name, nodes in groups.items()]
+
+
+def _row(name: str, nodes: Sequence[LayerNode], batch: int) -> tuple[str, ...]:
+    last = nodes[-1]
+    single = len(nodes) == 1 and last.name == name
+    kind = last.kind + (f" (weights of {last.owner})" if last.owner else "") if single else f"{len(nodes)} layers"
+    frozen = " (frozen)" if all(n.frozen for n in nodes if n.params) and any(n.frozen for n in nodes) else ""
+    return (
+        name,
+        kind + frozen,
+        by_x(last.shape),
+        number(sum(n.params for n in nodes)),
+        number(sum(n.plan.macs for n in nodes)),
+        memory(batch * sum(n.activation_bytes for n in nodes)),
+        seen(last.reach),
+    )
+
+
+def totals(graph: Graph, batch: int | None = None) -> str:
+    """The last lines of the table."""
+    frozen = graph.params - graph.trainable
+    parts = [
+        f"{graph.params:,} parameters" + (f" ({graph.trainable:,} trainable)" if frozen else ""),
+        f"{graph.buffers:,} buffered values" if graph.buffers else "",
+        f"{graph.macs:,} MACs a sample",
+        f"{memory(graph.activation_bytes * (batch or 1))} of activations {f'for a batch of {batch}' if batch else 'a sample'}",
+        f"receptive field {geometry(graph.receptive_field)}" if graph.receptive_field is not None else "",
+    ]
+    return "\n".join(p for p in parts if p)
+
+
+def one_layer(node: LayerNode) -> None:
+    """Everything that is known of one layer."""
+    facts = {
+        "kind": node.kind,
+        "inputs": ", ".join(f"{n} {s}" for n, s in zip(node.inputs, node.arriving, strict=True)),
+        "output": str(node.shape),
+        **{f"option {name}": str(value) for name, value in node.layer.options().items()},
+        **{f"weight {name}": f"{Shape(shape)} = {prod(shape):,}" for name, shape in node.plan.weights.items()},
+        **{f"buffer {name}": f"{Shape(shape)} = {prod(shape):,}" for name, shape in node.plan.buffers.items()},
+        "parameters": f"{node.params:,}" + (f" (the weights of {node.owner})" if node.owner else ""),
+        "MACs": f"{node.plan.macs:,}",
+        "memory": memory(node.activation_bytes) or "none: it shows the input's",
+        "receptive field": geometry(node.reach) if node.reach is not None else "no positions",
+        "written at": str(node.mark),
+    }
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(overflow="fold")
+    for key, value in facts.items():
+        table.add_row(key, value)
+    target = console()
+    target.print(Text(node.name, style="bold cyan"), soft_wrap=True)
+    target.print(table)
+
+
+def number(value: int) -> str:
+    return f"{value:,}" if value else ""
+
+
+def memory(count: int) -> str:
+    """Bytes in decimal units, to three figures."""
+    if not count:
+        return ""
+    value = float(count)
+    for unit in ("B", "kB", "MB", "GB"):
+        if value < 1000:
+            return f"{value:.3g} {unit}"
+        value /= 1000
+    return f"{value:,.3g} TB"
+
+
+def seen(reach: Seen) -> str:
+    """`15`, `3x5`, `global`, with a `~` where branches are not aligned."""
+    return str(reach) if reach is not None else ""
+
+
+def geometry(reach: Seen) -> str:
+    """`427, stride 32, start -213`."""
+    if not isinstance(reach, Reach):
+        return str(reach)
+    known = reach.as_json()
+    if isinstance(known, str):
+        return known
+    values = {key: by_x(value) if len(set(value)) > 1 else str(value[0]) for key, value in known.items()}  # type: ignore[arg-type]
+    note = "" if reach.aligned else ", of branches that are not aligned"
+    return f"{values['size']}, stride {values['stride']}, start {values['start']}{note}"

@@ -1,0 +1,105 @@
+"""Training as it goes: a bar on a terminal, a line for each evaluation elsewhere, and how it ended."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from rich.table import Table
+from rich.text import Text
+
+from .console import console, out, say
+
+if TYPE_CHECKING:
+    from ..experiment import Begun, Results
+    from ..train.fit import Record
+
+
+@contextmanager
+def progress(quiet: bool = False) -> Iterator[Callable[[Any], None]]:
+    """A listener for `experiment.run`."""
+    if quiet:
+        yield lambda _: None
+    elif sys.stderr.isatty():
+        with _bar() as listen:
+            yield listen
+    else:
+        yield _lines()
+
+
+def _begun(begun: Begun) -> str:
+    threads = "" if begun.device.startswith("cuda") else f", {begun.threads} thread{'s' if begun.threads > 1 else ''}"
+    return (
+        f"{begun.graph.name}: {begun.graph.trainable:,} parameters, {begun.steps:,} steps "
+        f"on {begun.device}{threads}, seed {begun.seed}"
+    )
+
+
+def metrics_text(metrics: dict[str, float]) -> str:
+    """`valid/loss 0.0712  valid/accuracy 0.983`."""
+    return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
+
+
+def _lines() -> Callable[[Any], None]:
+    from ..experiment import Begun
+
+    def listen(event: Begun | Record) -> None:
+        if isinstance(event, Begun):
+            say(_begun(event))
+        elif event.record == "evaluation" and event.metrics:
+            say(f"step {event.step:,}  epoch {event.epoch}  {metrics_text(event.metrics)}")
+
+    return listen
+
+
+@contextmanager
+def _bar() -> Iterator[Callable[[Any], None]]:
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+    from ..experiment import Begun
+
+    columns = (
+        BarColumn(bar_width=None),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        TextColumn("{task.fields[latest]}"),
+    )
+    with Progress(*columns, console=console(stderr=True), expand=True) as bar:
+        task = bar.add_task("", total=None, latest="")
+        latest: dict[str, float] = {}
+
+        def listen(event: Begun | Record) -> None:
+            if isinstance(event, Begun):
+                bar.console.print(Text(_begun(event)))
+                latest.clear()
+                bar.reset(task, total=event.steps, latest="")
+                return
+            latest.update({k: v for k, v in event.metrics.items() if k in _SHOWN})
+            bar.update(task, completed=event.step, latest=metrics_text(latest))
+
+        yield listen
+
+
+_SHOWN = ("train/loss", "valid/loss", "valid/accuracy", "valid/mae")
+
+
+def results(found: Results) -> None:
+    """How it ended, where it is, and how to look further."""
+    last = found.results[-1]
+    table = Table(box=None, show_header=False, pad_edge=False)
+    table.add_column(style="bold")
+    table.add_column(justify="right")
+    intervals = found.intervals
+    for name, value in found.metrics.items():
+        spread = f" ± {intervals[name]:.2g} (95 %, {len(found.results)} seeds)" if name in intervals else ""
+        table.add_row(name, f"{value:.4g}{spread}")
+    console().print(table)
+    seconds = sum(r.seconds for r in found.results)
+    word = {"finished": "trained", "stopped": "stopped after"}.get(last.status, last.status)
+    out(f"{word} {last.steps:,} steps in {seconds:.1f} s")
+    for result in found.results:
+        out(f"run     {result.run.dir}")
+    if last.tracking:
+        out(f"mlflow  {last.tracking}")

@@ -1,0 +1,5 @@
+"""From text to a validated Experiment: read with positions, compose, override, validate."""
+
+from .experiment import Experiment, Track, Train, load, missing_section
+
+__all__ = ["Experiment", "Track", "Train", "load", "missing_section"]

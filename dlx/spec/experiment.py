@@ -1,0 +1,255 @@
+"""A spec as an experiment: every section but the layers validated; those wait for the shapes that reach them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from ..data import DATASETS, Dataset
+from ..errors import Mark, Problem, SpecError
+from ..init import INITIALIZERS, Default, Initializer
+from ..objectives import OBJECTIVES, Objective
+from ..optim import OPTIMIZERS, Adam, Optimizer
+from ..registry import Choice, Registry, Strict
+from ..schedules import SCHEDULES, Constant, Schedule
+from . import compose, overrides, write
+from .expressions import ExpressionError, resolve
+from .located import Node
+from .validation import build, choose, unknown_keys
+
+VERSION = 1
+
+
+class Train(Strict):
+    """How the network is trained."""
+
+    steps: PositiveInt | None = Field(None, description="updates; or give `epochs`")
+    epochs: PositiveInt | None = Field(None, description="passes over the training set; or give `steps`")
+    batch_size: PositiveInt = Field(32, description="examples in an update")
+    optimizer: Annotated[Optimizer, Choice(OPTIMIZERS)] = Field(Adam(), description="how weights move")
+    schedule: Annotated[Schedule, Choice(SCHEDULES)] = Field(Constant(), description="how the learning rate moves")
+    seed: NonNegativeInt = Field(0, description="of the initial weights, the order of the data and dropout")
+    seeds: PositiveInt = Field(1, description="how many seeds to train, from `seed` on; more than one gives an interval")
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
+        "auto", description="auto, cpu, cuda or cuda:N"
+    )
+    threads: PositiveInt | Literal["auto"] = Field("auto", description="CPU threads; auto takes one for small networks")
+    shuffle: bool = Field(True, description="a new order of the training set in each epoch")
+    drop_last: bool = Field(False, description="leave out the last batch of an epoch where it is smaller")
+    evaluate_every: PositiveInt | None = Field(None, description="steps between two evaluations; else an epoch, or more to keep it to about a hundred")
+    log_every: PositiveInt | None = Field(None, description="steps between two points of the loss curve; else about 500 points")
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("training lasts `steps: N` or `epochs: N`: give one of the two")
+        return self
+
+
+class Track(Strict):
+    """Where results go beside the run folder."""
+
+    mlflow: bool = Field(True, description="mirror the run to MLflow")
+    uri: str | None = Field(None, description="MLflow's tracking URI; else MLFLOW_TRACKING_URI; else runs/mlflow.db")
+    experiment: str | None = Field(None, description="MLflow's experiment; else the spec's name")
+
+
+SECTIONS = (
+    "dlx",
+    "name",
+    "source",
+    "defaults",
+    "vars",
+    "blocks",
+    "network",
+    "data",
+    "objective",
+    "init",
+    "train",
+    "freeze",
+    "expect",
+    "track",
+)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A composed spec. `problems` holds the mistakes found so far: `graph.trace` adds the network's and raises all.
+
+    `root` is everything as it was written, `network` and `blocks` the parts that the graph expands.
+    """
+
+    path: Path
+    name: str
+    root: Node
+    vars: dict[str, Any]
+    network: Node
+    blocks: Node
+    source: str = ""
+    data: Dataset | None = None
+    objective: Objective | None = None
+    init: Initializer = Default()
+    train: Train | None = None
+    freeze: tuple[Node, ...] = ()
+    track: Track = Track()
+    problems: tuple[Problem, ...] = ()
+
+    def place(self, *keys: str) -> Mark:
+        """Where a section stands, or the nearest thing above it that does."""
+        mark = self.root.mark
+        for depth in range(1, len(keys) + 1):
+            node = self.root.at(*keys[:depth])
+            mark = node.mark if node is not None else mark
+        return mark
+
+    def resolved(self) -> str:
+        """The whole experiment as one YAML text: nothing to compose or override, same results."""
+        head = {"dlx": VERSION, "name": self.name}
+        return write.yaml_text(head | {k: v for k, v in self.root.plain().items() if k not in head})
+
+    def with_seed(self, seed: int) -> Experiment:
+        """The same experiment with another seed, and just that one."""
+        root = overrides.apply(self.root, [f"++train.seed={seed}", "++train.seeds=1"], self.path)
+        return _experiment(root, self.path)
+
+
+def load(path: Path | str, changes: Sequence[str] = ()) -> Experiment:
+    """Read, compose and override a spec. Raises SpecError where there is nothing to go on with."""
+    path = Path(path)
+    root = compose.compose(path)
+    root = overrides.apply(root, changes, path)
+    return _experiment(root, path)
+
+
+def _experiment(root: Node, path: Path) -> Experiment:
+    problems: list[Problem] = []
+    unknown_keys(root, SECTIONS, "", "a spec", problems)
+    _check_version(root, problems)
+    variables = _variables(root, problems)
+
+    def section(name: str) -> Node | None:
+        node = root.at(name)
+        return resolve(node, variables, failing(problems, name)) if node is not None else None
+
+    data = section("data")
+    if data is not None:
+        _absolute_paths(data, root.map["data"], path)
+    sections: dict[str, Any] = {
+        "data": _chosen(DATASETS, data, "data", problems),
+        "objective": _chosen(OBJECTIVES, section("objective"), "objective", problems),
+        "init": _chosen(INITIALIZERS, section("init"), "init", problems) or Default(),
+    }
+    train, track = section("train"), section("track")
+    if train is not None:
+        sections["train"] = build(Train, train, "train", problems)
+    if track is not None:
+        sections["track"] = build(Track, track, "track", problems) or Track()
+    network = root.at("network")
+    if network is None:
+        problems.append(Problem("there is no `network`", "Write `network:` with its `layers:`.", root.mark))
+    return Experiment(
+        path=path,
+        name=_word(root, "name", problems) or path.stem,
+        source=_word(root, "source", problems),
+        root=root,
+        vars=variables,
+        network=network or Node({"layers": Node([], root.mark)}, root.mark),
+        blocks=root.at("blocks") or Node({}, root.mark),
+        freeze=_patterns(root.at("freeze"), problems),
+        problems=tuple(problems),
+        **sections,
+    )
+
+
+def failing(problems: list[Problem], path: str) -> Any:
+    """A listener for `resolve` that turns what it hears into problems below `path`."""
+
+    def told(error: ExpressionError, node: Node) -> None:
+        problems.append(Problem(error.message, error.hint, node.mark, path))
+
+    return told
+
+
+def _check_version(root: Node, problems: list[Problem]) -> None:
+    node = root.at("dlx")
+    if node is not None and (isinstance(node.value, bool) or node.value != VERSION):
+        message = f"`dlx: {node.plain()}` is a version of the format that this dlx does not read"
+        problems.append(Problem(message, f"It reads `dlx: {VERSION}`.", node.mark, "dlx"))
+
+
+def _variables(root: Node, problems: list[Problem]) -> dict[str, Any]:
+    node = root.at("vars")
+    known: dict[str, Any] = {}
+    if node is None or node.value is None:
+        return known
+    if not node.is_map:
+        problems.append(Problem("`vars` is a mapping of names to values", "", node.mark, "vars"))
+        return known
+    for name, child in node.map.items():
+        if not name.isidentifier() or name == "x":
+            hint = "`x` is the shape that comes in." if name == "x" else "Letters, digits and `_`."
+            problems.append(Problem(f"a variable cannot be called `{name}`", hint, child.mark, f"vars.{name}"))
+        known[name] = resolve(child, known, failing(problems, f"vars.{name}")).plain()
+    return known
+
+
+def _word(root: Node, key: str, problems: list[Problem]) -> str:
+    node = root.at(key)
+    if node is None or node.value is None:
+        return ""
+    if not isinstance(node.value, str) or (key == "name" and not _is_name(node.value)):
+        hint = "Letters, digits, `.`, `_` and `-`, not starting with a dot." if key == "name" else ""
+        problems.append(Problem(f"`{key}` must be a word, not {node.plain()!r}", hint, node.mark, key))
+        return ""
+    return node.value
+
+
+def _is_name(text: str) -> bool:
+    return bool(text) and text[0] != "." and len(text) <= 100 and all(c.isalnum() or c in "._-" for c in text)
+
+
+def _chosen(registry: Registry[Any], node: Node | None, path: str, problems: list[Problem]) -> Any:
+    return choose(registry, node, path, problems) if node is not None else None
+
+
+def _patterns(node: Node | None, problems: list[Problem]) -> tuple[Node, ...]:
+    if node is None:
+        return ()
+    items = node.list if node.is_list else [node]
+    wrong = [n for n in items if not isinstance(n.value, str)]
+    problems += [Problem("`freeze` takes names of nodes, with `*`", "", n.mark, "freeze") for n in wrong]
+    return tuple(n for n in items if n not in wrong)
+
+
+def _absolute_paths(data: Node, written: Node, spec: Path) -> None:
+    """Relative paths start at the folder of the file that they were written in; those of an override at the cwd."""
+    for kind, options in data.map.items():
+        cls = DATASETS[kind] if kind in DATASETS else None
+        for name, info in cls.model_fields.items() if cls else ():
+            node = options.at(name)
+            if node is None or not isinstance(node.value, str) or "Path" not in str(info.annotation):
+                continue
+            folder = Path(node.mark.file).parent if node.mark.line else Path.cwd()
+            node.value = str((folder / Path(node.value).expanduser()).absolute())
+            original = written.at(kind, name)
+            if original is not None:
+                original.value = node.value
+
+
+def missing_section(experiment: Experiment, *names: str) -> None:
+    """SpecError for the sections that training wants and the spec lacks."""
+    hints = {
+        "data": "Write where examples come from: `data: digits`.",
+        "train": "Write how long to train: `train: {epochs: 10}`.",
+    }
+    absent = [n for n in names if getattr(experiment, n) is None]
+    if absent:
+        place = Mark(str(experiment.path))
+        raise SpecError(*(Problem(f"there is no `{n}` to train with", hints[n], place, n) for n in absent))
+
+
+__all__ = ["SECTIONS", "Experiment", "Track", "Train", "load", "missing_section"]

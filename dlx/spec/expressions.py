@@ -1,0 +1,257 @@
+"""Arithmetic in a spec: `${4 * width}`, `${x.channels // 2}`. Parsed with Python's grammar, never run by Python.
+
+Allowed: numbers, words in quotes, true and false; + - * / // % **, comparisons, and, or, not, `a if c else b`;
+min, max, round, ceil, floor, abs, len; lists and their items; names that are in scope, `x.channels`, `x.size`, `x.rank`.
+"""
+
+from __future__ import annotations
+
+import ast
+import math
+import operator
+import re
+import warnings
+from collections.abc import Callable, Mapping
+from functools import lru_cache
+from typing import Any
+
+from ..errors import did_you_mean
+from .located import Node
+
+MAX_MAGNITUDE = 1e18
+MAX_LENGTH = 500
+
+_BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
+    ast.Add: operator.add,
+    ast.Sub: operator.sub,
+    ast.Mult: operator.mul,
+    ast.Div: operator.truediv,
+    ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod,
+    ast.Pow: operator.pow,
+}
+_COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
+    ast.Eq: operator.eq,
+    ast.NotEq: operator.ne,
+    ast.Lt: operator.lt,
+    ast.LtE: operator.le,
+    ast.Gt: operator.gt,
+    ast.GtE: operator.ge,
+    ast.In: lambda a, b: a in b,
+    ast.NotIn: lambda a, b: a not in b,
+}
+_FUNCTIONS: dict[str, Callable[..., Any]] = {
+    "min": min,
+    "max": max,
+    "round": round,
+    "ceil": math.ceil,
+    "floor": math.floor,
+    "abs": abs,
+    "len": len,
+}
+_ATTRIBUTES = ("channels", "size", "rank")
+_CONSTANTS = {"true": True, "false": False, "null": None}
+_PIECE = re.compile(r"\$\{((?:[^{}'\"]|'[^']*'|\"[^\"]*\")*)\}")
+
+
+class ExpressionError(Exception):
+    """An expression that has no value; says why and, where it can, the way out."""
+
+    def __init__(self, message: str, hint: str = "") -> None:
+        super().__init__(message)
+        self.message, self.hint = message, hint
+
+
+class Unknown(Exception):  # noqa: N818 - not an error: the value is not known because an earlier mistake hides it
+    """An expression asks for the shape of a node that could not be worked out."""
+
+
+Scope = Mapping[str, Any]
+
+
+def has_expression(value: object) -> bool:
+    return isinstance(value, str) and "${" in value
+
+
+def evaluate(text: str, scope: Scope) -> Any:
+    """The value of a string: of its one expression with its type, or of the text with its expressions filled in."""
+    whole = _PIECE.fullmatch(text)
+    if whole:
+        return _value(whole[1], scope)
+    filled = _PIECE.sub(lambda found: str(_value(found[1], scope)), text)
+    if "${" in _PIECE.sub("", text):
+        raise ExpressionError(f"`{text}` has a `${{` that is not closed", "Write ${...} on one line, closed by }.")
+    return filled
+
+
+def resolve(node: Node, scope: Scope, failed: Callable[[ExpressionError, Node], None]) -> Node:
+    """`node` with every expression in it evaluated; what cannot be is told to `failed` and left out as None."""
+    if isinstance(node.value, str):
+        if "${" not in node.value:
+            return node
+        try:
+            return _as_node(evaluate(node.value, scope), node)
+        except ExpressionError as error:
+            failed(error, node)
+            return Node(None, node.mark)
+    if isinstance(node.value, dict):
+        return Node({key: resolve(child, scope, failed) for key, child in node.value.items()}, node.mark)
+    if isinstance(node.value, list):
+        return Node([resolve(child, scope, failed) for child in node.value], node.mark)
+    return node
+
+
+def _as_node(value: Any, node: Node) -> Node:
+    if isinstance(value, list | tuple):
+        return Node([_as_node(v, node) for v in value], node.mark)
+    if isinstance(value, Node):
+        return value
+    return Node(value, node.mark)
+
+
+@lru_cache(maxsize=4096)
+def _parse(source: str) -> ast.expr:
+    if len(source) > MAX_LENGTH:
+        raise ExpressionError(f"an expression has at most {MAX_LENGTH} characters, this one {len(source):,}")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Python's remarks about odd literals
+            return ast.parse(source.strip(), mode="eval").body
+    except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+        raise ExpressionError(
+            f"`{source.strip()}` is not arithmetic", "Numbers, names, + - * / // % **, comparisons, min, max, round, ceil."
+        ) from error
+
+
+def _value(source: str, scope: Scope) -> Any:
+    try:
+        return _bounded(_eval(_parse(source), scope))
+    except ZeroDivisionError as error:
+        raise ExpressionError(f"`{source.strip()}` divides by zero") from error
+    except (TypeError, ValueError, OverflowError, KeyError, RecursionError) as error:
+        raise ExpressionError(f"`{source.strip()}` cannot be worked out: {error}") from error
+    except IndexError as error:
+        raise ExpressionError(f"`{source.strip()}` asks for an item beyond the end of the list") from error
+
+
+def _bounded(value: Any) -> Any:
+    if isinstance(value, complex) or (isinstance(value, float) and not math.isfinite(value)):
+        raise ExpressionError("the result is not a finite number")
+    if isinstance(value, int | float) and abs(value) > MAX_MAGNITUDE:
+        raise ExpressionError("the result is beyond 10^18")
+    if isinstance(value, str | list) and len(value) > 10_000:
+        raise ExpressionError("the result is longer than 10,000")
+    return value
+
+
+def _eval(node: ast.expr, scope: Scope) -> Any:
+    handler = _HANDLERS.get(type(node))
+    if handler is None:
+        what = type(node).__name__.lower()
+        raise ExpressionError(f"`{ast.unparse(node)}` is not arithmetic ({what})", "An expression only computes numbers.")
+    return handler(node, scope)
+
+
+def _constant(node: ast.Constant, _: Scope) -> Any:
+    if node.value is None or isinstance(node.value, bool | int | float | str):
+        return _bounded(node.value)
+    raise ExpressionError(f"`{ast.unparse(node)}` is not a number")
+
+
+def _name(node: ast.Name, scope: Scope) -> Any:
+    if node.id in scope:
+        value = scope[node.id]
+        return value.plain() if isinstance(value, Node) else value
+    if node.id in _CONSTANTS:
+        return _CONSTANTS[node.id]
+    raise ExpressionError(f"there is no variable `{node.id}` here", did_you_mean(node.id, scope))
+
+
+def _binary(node: ast.BinOp, scope: Scope) -> Any:
+    if type(node.op) not in _BINARY:
+        raise ExpressionError(f"`{ast.unparse(node)}` is not arithmetic", "Use + - * / // % **.")
+    left, right = _eval(node.left, scope), _eval(node.right, scope)
+    if isinstance(node.op, ast.Pow) and (abs(right) > 64 or abs(left) > 1e9):
+        raise ExpressionError(f"`{ast.unparse(node)}` is too large a power")
+    if isinstance(node.op, ast.Mult) and not all(isinstance(v, int | float) for v in (left, right)):
+        raise ExpressionError(f"`{ast.unparse(node)}` does not multiply two numbers")
+    return _bounded(_BINARY[type(node.op)](left, right))
+
+
+def _unary(node: ast.UnaryOp, scope: Scope) -> Any:
+    value = _eval(node.operand, scope)
+    if isinstance(node.op, ast.Not):
+        return not value
+    if isinstance(node.op, ast.USub):
+        return -value
+    if isinstance(node.op, ast.UAdd):
+        return +value
+    raise ExpressionError(f"`{ast.unparse(node)}` is not arithmetic")
+
+
+def _compare(node: ast.Compare, scope: Scope) -> bool:
+    left = _eval(node.left, scope)
+    for op, part in zip(node.ops, node.comparators, strict=True):
+        if type(op) not in _COMPARE:
+            raise ExpressionError(f"`{ast.unparse(node)}` is not a comparison of values")
+        right = _eval(part, scope)
+        if not _COMPARE[type(op)](left, right):
+            return False
+        left = right
+    return True
+
+
+def _boolean(node: ast.BoolOp, scope: Scope) -> Any:
+    stop_at = isinstance(node.op, ast.Or)
+    value: Any = None
+    for part in node.values:
+        value = _eval(part, scope)
+        if bool(value) is stop_at:
+            break
+    return value
+
+
+def _choice(node: ast.IfExp, scope: Scope) -> Any:
+    return _eval(node.body if _eval(node.test, scope) else node.orelse, scope)
+
+
+def _call(node: ast.Call, scope: Scope) -> Any:
+    name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
+    if name not in _FUNCTIONS or node.keywords:
+        raise ExpressionError(f"there is no function `{name}`", did_you_mean(name, _FUNCTIONS))
+    return _FUNCTIONS[name](*(_eval(a, scope) for a in node.args))
+
+
+def _attribute(node: ast.Attribute, scope: Scope) -> Any:
+    value = _eval(node.value, scope) if isinstance(node.value, ast.Name) else None
+    if node.attr not in _ATTRIBUTES or not hasattr(value, node.attr):
+        raise ExpressionError(
+            f"there is no `{ast.unparse(node)}`", "A shape has x.channels, x.size and x.rank; nothing else has a `.`."
+        )
+    return getattr(value, node.attr)
+
+
+def _item(node: ast.Subscript, scope: Scope) -> Any:
+    if isinstance(node.slice, ast.Slice):
+        raise ExpressionError(f"`{ast.unparse(node)}` takes a slice", "Take one item: a[0].")
+    return _eval(node.value, scope)[_eval(node.slice, scope)]
+
+
+def _list(node: ast.List | ast.Tuple, scope: Scope) -> list[Any]:
+    return [_eval(item, scope) for item in node.elts]
+
+
+_HANDLERS: dict[type[ast.expr], Callable[[Any, Scope], Any]] = {
+    ast.Constant: _constant,
+    ast.Name: _name,
+    ast.BinOp: _binary,
+    ast.UnaryOp: _unary,
+    ast.Compare: _compare,
+    ast.BoolOp: _boolean,
+    ast.IfExp: _choice,
+    ast.Call: _call,
+    ast.Attribute: _attribute,
+    ast.Subscript: _item,
+    ast.List: _list,
+    ast.Tuple: _list,
+}

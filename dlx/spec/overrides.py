@@ -1,0 +1,198 @@
+"""`train.batch_size=64 +vars.width=3 ~init data=mnist1d`: Hydra's grammar, through Hydra's own parser."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import Mark, Problem, SpecError, did_you_mean
+from ..layers import LAYERS
+from .compose import CHOICES, find, group_file
+from .located import Node, located
+
+OPEN = {("vars",), ("network", "inputs"), ("network", "outputs"), ("expect",), ("blocks",)}
+"""Mappings whose keys are the user's own: there a new key wants a `+`."""
+ENTRY_KEYS = {"name", "from", "when", "values", "tie"}
+"""Keys that stand beside the kind in an entry of a list of layers."""
+
+
+def apply(root: Node, overrides: Sequence[str], spec: Path) -> Node:
+    """The spec with the overrides set, in order; SpecError with all that could not be."""
+    problems: list[Problem] = []
+    root = root.copy() if overrides else root
+    for text in overrides:
+        try:
+            root = _apply_one(root, text, spec)
+        except SpecError as error:
+            problems += error.problems
+    if problems:
+        raise SpecError(*problems)
+    return root
+
+
+def mark_of(text: str) -> Mark:
+    return Mark(f"override `{text}`")
+
+
+def _parse(text: str) -> Any:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException as error:
+        what = str(error).split("\n")[0]
+        hint = "Overrides read `key=value`, `+key=value` (new), `~key` (drop); quote lists and spaces for the shell."
+        raise SpecError(Problem(f"is not in Hydra's override grammar: {what}", hint, mark_of(text))) from error
+
+
+def _apply_one(root: Node, text: str, spec: Path) -> Node:
+    override = _parse(text)
+    mark = mark_of(text)
+    if override.is_sweep_override():
+        raise SpecError(Problem("names several values, and this command takes one", "`dlx sweep` tries them all.", mark))
+    keys = re.split(r"[./]", override.key_or_group)
+    target = _Target(root, keys, mark, adding=override.is_add(), dropping=override.is_delete())
+    if override.is_delete():
+        target.drop(override.value())
+        return root
+    value = _plain(override.value())
+    if isinstance(value, str) and find("/".join(keys) + f"/{value}", spec):
+        content = group_file("/".join(keys), value, spec, mark)
+        target.put(content)
+    else:
+        target.put(located(value, mark))
+    return root
+
+
+def _plain(value: Any) -> Any:
+    """Hydra's values as plain ones."""
+    if isinstance(value, list):
+        return [_plain(v) for v in value]
+    if isinstance(value, dict):
+        return {str(_plain(k)): _plain(v) for k, v in value.items()}
+    text = getattr(value, "text", None)  # a QuotedString
+    return text if text is not None else value
+
+
+class _Target:
+    """The place that an override names: the mapping or list that holds it, and its key there."""
+
+    def __init__(self, root: Node, keys: list[str], mark: Mark, adding: bool, dropping: bool) -> None:
+        self.keys, self.mark, self.adding, self.dropping = keys, mark, adding, dropping
+        node = root
+        for depth, key in enumerate(keys):
+            self.parent, self.key = self.holder(node, key, tuple(keys[:depth]))
+            if depth < len(keys) - 1:
+                node = self.child(tuple(keys[: depth + 1]))
+
+    def fail(self, message: str, hint: str = "") -> SpecError:
+        return SpecError(Problem(message, hint, self.mark, ".".join(self.keys)))
+
+    def holder(self, node: Node, key: str, path: tuple[str, ...]) -> tuple[Node, str | int]:
+        """Where `key` of `node` is kept: in `node`, or in the options of the layer that `node` is an entry for."""
+        if node.is_list:
+            return node, self.index(node.list, key)
+        kind = kind_of_entry(node) if "layers" in path else None
+        if kind is not None and key != kind and key not in ENTRY_KEYS:
+            return node.map[kind], key  # `conv_1.kernel_size` means `conv_1.conv.kernel_size`
+        if path in CHOICES and node.map and key not in node.map and not self.adding:
+            has, dotted = next(iter(node.map)), ".".join(path)
+            raise self.fail(
+                f"`{dotted}` holds `{has}`, and no `{key}` beside it",
+                f"Did you mean `{dotted}.{has}.{key}`? Another kind is set whole: `{dotted}={{{key}: ...}}`.",
+            )
+        if path in OPEN and key not in node.map and not self.adding:
+            raise self.unmatched(node, ".".join((*path, key)))
+        return node, key
+
+    def child(self, path: tuple[str, ...]) -> Node:
+        """The node at the key, ready to be entered; an empty mapping where the schema may know it."""
+        if isinstance(self.parent.value, list):
+            assert isinstance(self.key, int)
+            return opened(self.parent.value[self.key])
+        assert isinstance(self.parent.value, dict)
+        key = str(self.key)
+        if key not in self.parent.value:
+            if self.dropping:
+                raise self.unmatched(self.parent, ".".join(path))
+            self.parent.value[key] = Node({}, self.mark)
+        child = self.parent.value[key]
+        if child.value is None:
+            child.value = {}
+        elif path in CHOICES and isinstance(child.value, str):
+            child.value = {child.value: Node({}, child.mark)}
+        elif not (child.is_map or child.is_list):
+            raise self.fail(f"`{'.'.join(path)}` is a single value and has nothing below it")
+        return child
+
+    def index(self, items: list[Node], key: str) -> int:
+        """A list item by number, or an entry of a list of layers by name."""
+        if re.fullmatch(r"-?\d+", key):
+            if -len(items) <= int(key) < len(items):
+                return int(key)
+            raise self.fail(f"there is no item {key}: the list has {len(items)}")
+        names = entry_names(items)
+        if key not in names:
+            raise self.fail(f"there is no layer `{key}` to override", did_you_mean(key, names))
+        return names[key]
+
+    def unmatched(self, node: Node, dotted: str) -> SpecError:
+        hint = did_you_mean(dotted.rsplit(".", 1)[-1], node.map)
+        return self.fail(f"there is no `{dotted}` to override", f"{hint} A new key is written `+{dotted}=...`.".strip())
+
+    def put(self, value: Node) -> None:
+        if isinstance(self.parent.value, list) and isinstance(self.key, int):
+            self.parent.value[self.key] = value
+        elif isinstance(self.parent.value, dict):
+            self.parent.value[str(self.key)] = value
+
+    def drop(self, expected: Any) -> None:
+        have = self.parent.at(self.key)
+        if have is None:
+            raise self.unmatched(self.parent, ".".join(self.keys))
+        plain = have.plain()
+        if expected is not None and _plain(expected) not in (plain, *(plain if isinstance(plain, dict) else ())):
+            raise self.fail(f"`{'.'.join(self.keys)}` is {plain!r}, not {_plain(expected)!r}")
+        del self.parent.value[self.key]  # type: ignore[union-attr, arg-type, call-overload]
+
+
+def kind_of_entry(entry: Node) -> str | None:
+    """The kind of layer or block that an entry of a list of layers names."""
+    kinds = [key for key in entry.map if key not in ENTRY_KEYS]
+    return kinds[0] if len(kinds) == 1 else None
+
+
+def opened(entry: Node) -> Node:
+    """An entry in its long form: `relu` becomes `relu: {}`, `linear: 10` becomes `linear: {out_features: 10}`."""
+    if isinstance(entry.value, str):
+        entry.value = {entry.value: Node({}, entry.mark)}
+    kind = kind_of_entry(entry)
+    options = entry.map[kind] if kind is not None else None
+    if options is not None and not options.is_map:
+        first = LAYERS[kind].first_field() if kind in LAYERS else None
+        given = {} if options.value is None else {first or "value": Node(options.value, options.mark)}
+        options.value = given
+    return entry
+
+
+def entry_names(items: Sequence[Node]) -> dict[str, int]:
+    """The names that the entries of one list of layers can be called by: given ones, and `kind_n` where it is plain.
+
+    After a `repeat`, `for` or block the count of `kind_n` depends on what runs, so only given names remain.
+    """
+    names: dict[str, int] = {}
+    counts: dict[str, int] = {}
+    plain = True
+    for index, entry in enumerate(items):
+        kind = entry.value if isinstance(entry.value, str) else kind_of_entry(entry)
+        given = entry.map.get("name")
+        if given is not None and isinstance(given.value, str):
+            names[given.value] = index
+        elif plain and isinstance(kind, str) and kind in LAYERS:
+            counts[kind] = counts.get(kind, 0) + 1
+            names[f"{kind}_{counts[kind]}"] = index
+        plain = plain and (isinstance(kind, str) and kind in LAYERS) and "when" not in entry.map
+    return names

@@ -1,0 +1,196 @@
+"""The JSON schema of a spec, put together from the classes themselves. Draft 7, which editors read."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..data import DATASETS
+from ..init import INITIALIZERS
+from ..layers import LAYERS
+from ..losses import LOSSES
+from ..objectives import OBJECTIVES
+from ..optim import OPTIMIZERS
+from ..registry import Declared, Registry, Strict
+from ..schedules import SCHEDULES
+from .experiment import SECTIONS, Track, Train
+from .validation import choice_of
+
+Json = dict[str, Any]
+
+EXPRESSION: Json = {"type": "string", "pattern": r"\$\{", "description": "an expression, ${...}"}
+REGISTRIES: dict[str, Registry[Any]] = {
+    "layer": LAYERS,
+    "data": DATASETS,
+    "objective": OBJECTIVES,
+    "loss": LOSSES,
+    "init": INITIALIZERS,
+    "optimizer": OPTIMIZERS,
+    "schedule": SCHEDULES,
+}
+
+
+def schema() -> Json:
+    """The whole schema."""
+    definitions: Json = {"expression": EXPRESSION, "layers": _layers(), "entry": _entry(), "shape": _shape()}
+    for name, registry in REGISTRIES.items():
+        for kind in registry:
+            definitions[f"{name}.{kind}"] = options_of(registry[kind])
+        if name != "layer":
+            definitions[name] = _choice(name, registry)
+    definitions["train"], definitions["track"] = section_of(Train), section_of(Track)
+    definitions["network"] = _object(
+        {
+            "inputs": {"anyOf": [_map(_ref("shape")), _ref("shape")]},
+            "layers": _ref("layers"),
+            "outputs": {"anyOf": [_map({"type": "string"}), {"type": "string"}]},
+        }
+    )
+    definitions["block"] = _object({"args": {"type": ["object", "null"]}, "layers": _ref("layers")}, ["layers"])
+    return {
+        "$schema": "http://json-schema.org/draft-07/schema#",
+        "title": "dlx spec",
+        "type": "object",
+        "properties": _sections(),
+        "additionalProperties": False,
+        "definitions": definitions,
+    }
+
+
+def _sections() -> Json:
+    known: Json = {
+        "dlx": {"const": 1, "description": "version of the format"},
+        "name": {"type": "string", "description": "names the runs; else the file's name"},
+        "source": {"type": "string", "description": "where the network comes from"},
+        "defaults": {
+            "type": "array",
+            "items": {"anyOf": [{"type": "string"}, _map({"type": ["string", "null"]})]},
+            "description": "files merged under this one",
+        },
+        "vars": {"type": "object", "description": "names for ${...}"},
+        "blocks": _map(_ref("block")),
+        "freeze": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+        "expect": {"type": "object", "description": "what must come out"},
+    }
+    return {name: known.get(name, _ref(name)) for name in SECTIONS}
+
+
+def _layers() -> Json:
+    return {"anyOf": [{"type": "array", "items": _ref("entry")}, _ref("entry")]}
+
+
+def _entry() -> Json:
+    """One entry of a list of layers: a word, or a kind with its options and what stands beside it."""
+    beside: Json = {
+        "name": {"type": "string", "description": "what other nodes call this one"},
+        "from": {
+            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
+            "description": "the nodes it takes; else the one above",
+        },
+        "when": {"type": ["boolean", "string", "number"], "description": "leave it out where this is false"},
+        "values": {"type": "object", "description": "given weights"},
+        "tie": {"type": "string", "description": "a linear layer whose transposed weight this one runs"},
+    }
+    layers, nested = _ref("layers"), {"type": "array", "items": _ref("layers")}
+    structures: Json = {
+        "residual": _object({"layers": layers, "shortcut": layers, "merge": _ref("entry"), "after": layers}, ["layers"]),
+        "parallel": _object({"branches": nested, "merge": _ref("entry"), "after": layers}, ["branches"]),
+        "repeat": _object(
+            {"times": _or_expression({"type": "integer", "minimum": 0}), "layers": layers, "index": {"type": "string"}},
+            ["times", "layers"],
+        ),
+        "for": {"type": "object", "description": "lists to walk in step, beside `layers`"},
+        "layers": layers,
+        "share": {"type": "string", "description": "run the weights of this node or scope again"},
+    }
+    kinds = {kind: _described(f"layer.{kind}", LAYERS[kind]) for kind in LAYERS}
+    blocks: Json = {"description": "a block, with its arguments"}
+    return {
+        "anyOf": [
+            {"type": "string"},
+            {"type": "object", "properties": {**beside, **structures, **kinds}, "additionalProperties": blocks},
+        ]
+    }
+
+
+def _described(name: str, cls: type[Declared]) -> Json:
+    return {"description": cls.summary(), "allOf": [_ref(name)]}
+
+
+def _choice(name: str, registry: Registry[Any]) -> Json:
+    """A kind, alone or with its options."""
+    kinds = {kind: _described(f"{name}.{kind}", registry[kind]) for kind in registry}
+    return {
+        "anyOf": [
+            {"enum": list(registry)},
+            {"type": "object", "properties": kinds, "additionalProperties": False, "minProperties": 1, "maxProperties": 1},
+        ]
+    }
+
+
+def options_of(cls: type[Declared]) -> Json:
+    """The options of one kind: a mapping, null, or a bare value for the first field."""
+    body = section_of(cls)
+    first = cls.first_field()
+    bare = [body["properties"][first]] if first else []
+    return {"anyOf": [{"type": "null"}, *bare, body], "description": cls.summary()}
+
+
+def section_of(cls: type[Strict]) -> Json:
+    """A pydantic model's own schema, with expressions allowed for every value and choices by reference."""
+    plain = cls.model_json_schema() if not _choices(cls) else _without_choices(cls)
+    properties = {name: _or_expression(field) for name, field in plain.get("properties", {}).items()}
+    for name, target in _choices(cls).items():
+        properties[name] = _ref(target)
+    body = _object(properties, plain.get("required"))
+    return body
+
+
+def _choices(cls: type[Strict]) -> dict[str, str]:
+    """Fields that choose from a registry, and the registry's name here."""
+    found = {}
+    for name in cls.model_fields:
+        registry = choice_of(cls, name)
+        if registry is not None:
+            found[name] = next(key for key, value in REGISTRIES.items() if value is registry)
+    return found
+
+
+def _without_choices(cls: type[Strict]) -> Json:
+    from pydantic import create_model
+
+    choices = _choices(cls)
+    rest: dict[str, Any] = {
+        name: (info.annotation, info) for name, info in cls.model_fields.items() if name not in choices
+    }
+    return create_model(cls.__name__, **rest).model_json_schema()
+
+
+def _or_expression(field: Json) -> Json:
+    if field.get("type") == "string" and "pattern" not in field and "enum" not in field:
+        return field
+    about = {key: field[key] for key in ("description", "default") if key in field and _writable(field[key])}
+    rest = {key: value for key, value in field.items() if key not in {"description", "default", "title"}}
+    return {**about, "anyOf": [rest, _ref("expression")]}
+
+
+def _writable(value: Any) -> bool:
+    return isinstance(value, str | int | float | bool | list | dict) or value is None
+
+
+def _shape() -> Json:
+    axes = {"type": "array", "items": _or_expression({"type": "integer", "minimum": 1}), "minItems": 1}
+    full = _object({"shape": axes, "dtype": {"enum": ["float", "int", "bool"]}}, ["shape"])
+    return {"anyOf": [axes, {"type": "integer", "minimum": 1}, _ref("expression"), full]}
+
+
+def _object(properties: Json, required: list[str] | None = None) -> Json:
+    body: Json = {"type": "object", "properties": properties, "additionalProperties": False}
+    return body | ({"required": required} if required else {})
+
+
+def _map(values: Json) -> Json:
+    return {"type": "object", "additionalProperties": values}
+
+
+def _ref(name: str) -> Json:
+    return {"$ref": f"#/definitions/{name}"}

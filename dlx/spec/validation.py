@@ -1,0 +1,234 @@
+"""Nodes to pydantic models, with every mistake told in a sentence at its place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+
+from ..errors import Mark, Problem, did_you_mean
+from ..registry import Choice, Declared, Registry, Strict
+from .located import Node
+
+S = TypeVar("S", bound=Strict)
+D = TypeVar("D", bound=Declared)
+Loc = tuple[int | str, ...]
+
+
+def build(cls: type[S], node: Node, path: str, problems: list[Problem], shorthand: bool = False) -> S | None:
+    """An instance of `cls` from the mapping `node`; None where `problems` had to be added.
+
+    With `shorthand`, a bare value sets the first field of a Declared class.
+    """
+    fields = as_fields(cls, node, path, problems, shorthand)
+    if fields is None:
+        return None
+    values: dict[str, Any] = {}
+    broken = False
+    for key, child in fields.items():
+        choice = choice_of(cls, key)
+        if choice is None:
+            values[key] = _lossless(child.plain())
+        elif (made := choose(choice, child, f"{path}.{key}", problems)) is not None:
+            values[key] = made
+        else:
+            broken = True
+    try:
+        made_cls = cls.model_validate(values)
+    except ValidationError as error:
+        hidden = {key for key in fields if key not in values}
+        problems += [p for p in explain(error, cls, node, path, fields) if p.path.rsplit(".", 1)[-1] not in hidden]
+        return None
+    return None if broken else made_cls
+
+
+def choose(registry: Registry[D], node: Node, path: str, problems: list[Problem]) -> D | None:
+    """One of a registry's classes from `kind`, `{kind: value}` or `{kind: {field: value}}`."""
+    found = kind_of(node, registry.noun, path, problems)
+    if found is None:
+        return None
+    kind, options = found
+    if kind not in registry:
+        mark = options.mark if options is not node else node.mark
+        message = f"there is no {registry.noun} `{kind}`"
+        problems.append(Problem(message, did_you_mean(kind, registry), mark, path))
+        return None
+    empty = Node({}, node.mark)
+    return build(registry[kind], empty if options is node else options, f"{path}.{kind}", problems, shorthand=True)
+
+
+def kind_of(node: Node, noun: str, path: str, problems: list[Problem]) -> tuple[str, Node] | None:
+    """The one kind that `node` names and the node of its options (`node` itself where it is just a word)."""
+    if isinstance(node.value, str):
+        return node.value, node
+    if node.is_map and len(node.map) == 1:
+        return next(iter(node.map.items()))
+    if node.is_map and node.map:
+        kinds = " and ".join(f"`{key}`" for key in node.map)
+        problems.append(Problem(f"{kinds} stand together where one {noun} is wanted", "Keep one of them.", node.mark, path))
+    else:
+        what = shown(node.plain())
+        hint = f"Write its kind, or `kind: {{options}}`: `dlx layers` lists layers." if noun == "layer" else ""
+        problems.append(Problem(f"wants the kind of a {noun}, not {what}", hint, node.mark, path))
+    return None
+
+
+def as_fields(
+    cls: type[Strict], node: Node, path: str, problems: list[Problem], shorthand: bool
+) -> Mapping[str, Node] | None:
+    """The fields that `node` gives: its keys, none for null, or the first field for a bare value."""
+    if node.is_map:
+        return node.map
+    if node.value is None:
+        return {}
+    first = cls.first_field() if shorthand and issubclass(cls, Declared) else None
+    if first is not None:
+        return {first: node}
+    if shorthand:
+        message = f"`{path.rsplit('.', 1)[-1]}` has no options, not even {shown(node.plain())}"
+    else:
+        message = f"must be a mapping, not {shown(node.plain())}"
+    problems.append(Problem(message, "", node.mark, path))
+    return None
+
+
+def choice_of(cls: type[Strict], field: str) -> Registry[Any] | None:
+    """The registry that a field chooses from."""
+    info = cls.model_fields.get(field)
+    for extra in info.metadata if info else ():
+        if isinstance(extra, Choice):
+            return extra.registry
+    return None
+
+
+def explain(
+    error: ValidationError, cls: type[Strict], node: Node, path: str, fields: Mapping[str, Node]
+) -> list[Problem]:
+    """pydantic's errors as problems: one for each value that is wrong, at the place where it stands."""
+    grouped: dict[Loc, list[ErrorDetails]] = {}
+    for detail in error.errors(include_url=False, include_context=True):
+        grouped.setdefault(_within(detail["loc"], fields), []).append(detail)
+    return [_problem(loc, details, cls, node, path, fields) for loc, details in grouped.items()]
+
+
+def _within(loc: Loc, fields: Mapping[str, Node]) -> Loc:
+    """The part of pydantic's location that exists in the text; the rest names branches of a union."""
+    if not loc:
+        return ()
+    kept: list[int | str] = [loc[0]]
+    node = fields.get(str(loc[0]))
+    for key in loc[1:]:
+        child = node.at(key) if node is not None else None
+        if child is None:
+            continue
+        kept.append(key)
+        node = child
+    return tuple(kept)
+
+
+def _problem(
+    loc: Loc, details: list[ErrorDetails], cls: type[Strict], node: Node, path: str, fields: Mapping[str, Node]
+) -> Problem:
+    where = _find(loc, node, fields)
+    full = ".".join([path, *map(str, loc)]) if path else ".".join(map(str, loc))
+    first = details[0]
+    name = str(loc[-1]) if loc else path.rsplit(".", 1)[-1]
+    if first["type"] == "extra_forbidden":
+        owner = path.rsplit(".", 1)[-1] or "a spec"
+        known = list(cls.model_fields)
+        hint = did_you_mean(name, known, "the fields") if known else f"`{owner}` has no options."
+        return Problem(f"`{owner}` has no field `{name}`", hint, where, full)
+    if first["type"] == "missing":
+        info = cls.model_fields.get(name)
+        about = f"{name}: {info.description}." if info and info.description else ""
+        return Problem(f"`{name}` is missing", about, where, full)
+    if first["type"] == "value_error":
+        return Problem(str(first["ctx"]["error"]) if "ctx" in first else first["msg"], "", where, full)
+    wanted = list(dict.fromkeys(_wanted(d) for d in details))
+    got = _got(loc, fields, first)
+    info = cls.model_fields.get(str(loc[0])) if loc else None
+    about = f"{loc[0]}: {info.description}." if info and info.description else ""
+    return Problem(f"`{name}` must be {' or '.join(wanted)}, not {shown(got)}", about, where, full)
+
+
+def _find(loc: Loc, node: Node, fields: Mapping[str, Node]) -> Mark:
+    found = fields.get(str(loc[0])) if loc else None
+    if found is None:
+        return node.mark
+    below = found.at(*loc[1:])
+    return (below or found).mark
+
+
+def _got(loc: Loc, fields: Mapping[str, Node], detail: ErrorDetails) -> Any:
+    found = fields.get(str(loc[0])) if loc else None
+    below = found.at(*loc[1:]) if found is not None else None
+    return below.plain() if below is not None else detail["input"]
+
+
+_KINDS = {
+    "int_type": "a whole number",
+    "int_from_float": "a whole number",
+    "int_parsing": "a whole number",
+    "float_type": "a number",
+    "float_parsing": "a number",
+    "finite_number": "a finite number",
+    "bool_type": "true or false",
+    "bool_parsing": "true or false",
+    "string_type": "a word",
+    "list_type": "a list",
+    "dict_type": "a mapping",
+    "model_type": "a mapping",
+    "path_type": "a path",
+    "none_required": "null",
+}
+
+
+def _wanted(detail: ErrorDetails) -> str:
+    kind, ctx = detail["type"], detail.get("ctx", {})
+    limits = {
+        "greater_than": ("gt", "above"),
+        "greater_than_equal": ("ge", "at least"),
+        "less_than": ("lt", "below"),
+        "less_than_equal": ("le", "at most"),
+    }
+    if kind in limits:
+        key, word = limits[kind]
+        return f"{word} {ctx[key]}"
+    if kind in {"literal_error", "enum"}:
+        return str(ctx["expected"]).replace("'", '"')
+    if kind in {"too_short", "too_long"}:
+        limit = ctx.get("min_length", ctx.get("max_length"))
+        return f"a list of {'at least' if kind == 'too_short' else 'at most'} {limit}"
+    return _KINDS.get(kind, detail["msg"].removeprefix("Input should be ").removeprefix("Value error, "))
+
+
+def shown(value: Any) -> str:
+    """A value as it would be written, shortened."""
+    if value is None:
+        return "nothing"
+    if isinstance(value, bool):
+        return str(value).lower()
+    text = f'"{value}"' if isinstance(value, str) else str(value)
+    return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _lossless(value: Any) -> Any:
+    """1e5 and 8.0 are whole numbers too: pydantic's strict mode wants them as int, and takes an int for a float."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return int(value)
+    if isinstance(value, list):
+        return [_lossless(v) for v in value]
+    if isinstance(value, dict):
+        return {k: _lossless(v) for k, v in value.items()}
+    return value
+
+
+def unknown_keys(node: Node, known: Iterable[str], path: str, what: str, problems: list[Problem]) -> None:
+    """Report the keys of `node` that are not among `known`."""
+    options = list(known)
+    for key, child in node.map.items():
+        if key not in options:
+            full = f"{path}.{key}" if path else key
+            problems.append(Problem(f"{what} has no `{key}`", did_you_mean(key, options), child.mark, full))

@@ -1,0 +1,102 @@
+"""Where training runs: the device, the threads, and whether the network fits."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Literal
+
+from ..errors import DlxError, Problem
+from ..graph import Graph
+from ..lazy import torch
+from ..spec import Train
+
+if TYPE_CHECKING:
+    from torch import device as Device  # noqa: N812
+
+ONE_THREAD_BELOW = 50_000_000
+"""MACs of a batch, forward, below which a second thread costs more than it brings (benchmarks/threads.py)."""
+
+
+def pick(name: str) -> Device:
+    """The device that `auto`, `cpu`, `cuda` or `cuda:N` means here; DlxError where it is not to be had."""
+    found = torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if name == "auto":
+        return torch.device("cuda:0" if found else "cpu")
+    if not name.startswith("cuda"):
+        return torch.device(name)
+    index = int(name.partition(":")[2] or 0)
+    if not found:
+        why = "was built without CUDA" if torch.version.cuda is None else "finds no CUDA device here"
+        raise DlxError(
+            Problem(f"asked for {name}, and torch {torch.__version__} {why}", "Use `device: auto` or `device: cpu`.", path="train.device")
+        )
+    if index >= found:
+        raise DlxError(
+            Problem(f"asked for {name}, and there {_are(found)}", f"Use cuda:0 to cuda:{found - 1}.", path="train.device")
+        )
+    return torch.device("cuda", index)
+
+
+def _are(count: int) -> str:
+    return "is one CUDA device" if count == 1 else f"are {count} CUDA devices"
+
+
+def describe(device: Device) -> str:
+    """`cpu` or `cuda:0 (NVIDIA H200)`."""
+    return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
+
+
+def threads_for(train: Train, graph: Graph) -> int:
+    """How many CPU threads: what the spec says, or one where a batch is too small to share."""
+    if train.threads != "auto":
+        return train.threads
+    return 1 if graph.macs * train.batch_size < ONE_THREAD_BELOW else len(os.sched_getaffinity(0))
+
+
+@contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Run with `count` CPU threads, and give back what was."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def check_memory(graph: Graph, train: Train) -> None:
+    """DlxError where weights, gradients and optimizer state cannot fit: said before anything is allocated."""
+    import psutil
+
+    per_value = {"weights": 1, "gradients": 1, "optimizer": train.optimizer.state}
+    needed = 4 * (graph.params + graph.trainable * sum(list(per_value.values())[1:]))
+    free = _free_on_device(train.device) or psutil.virtual_memory().available
+    if needed <= free:
+        return
+    parts = ", ".join(f"{name} {bytes_text(4 * graph.params * n)}" for name, n in per_value.items() if n)
+    raise DlxError(
+        Problem(
+            f"{graph.params:,} parameters want {bytes_text(needed)} ({parts}), and {bytes_text(free)} are free",
+            "Make the widest layer smaller: `dlx inspect` shows where the parameters are.",
+            path="network",
+        )
+    )
+
+
+def _free_on_device(name: str) -> int | Literal[0]:
+    if name == "cpu" or not torch.cuda.is_available():
+        return 0
+    return int(torch.cuda.mem_get_info(pick(name))[0])
+
+
+def bytes_text(count: float) -> str:
+    """`512 B`, `1.4 MB`, `16 TB`: decimal units."""
+    for unit in ("B", "kB", "MB", "GB", "TB"):
+        if count < 1000:
+            break
+        count /= 1000
+    else:
+        unit = "PB"
+    return f"{count:.3g} {unit}"
