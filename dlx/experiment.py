@@ -107,7 +107,7 @@ class Results:
 
 def _student(freedom: int) -> float:
     """The 97.5 % quantile of Student's t."""
-    from scipy.stats import t  # comes with MLflow's scikit-learn
+    from scipy.stats import t
 
     return float(t.ppf(0.975, freedom))
 

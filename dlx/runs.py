@@ -1,10 +1,10 @@
-"""A run on disk: `runs/<name>/<id>/`. The folder is the truth; whatever else shows a run reads it. No torch, no MLflow.
+"""A run on disk: `runs/<name>/<id>/`. The folder is the truth; whatever else shows a run reads it. No torch here.
 
     spec.yaml        the resolved spec, to run again            lock.json   versions, device, commit, data digest, pid
     plan.json        what `dlx inspect --json` says             mlflow.json how far MLflow's mirror is
     metrics.jsonl    one record a line, only ever appended      checkpoints/{final, ...}.safetensors + .json
 
-Records are `{"record": "start" | "step" | "evaluation" | "end", "time": ..., ...}`. One stands once its line has ended.
+Records are `{"record": "start" | "step" | "evaluation" | "end", "time": ..., ...}`; one stands once its line ended.
 """
 
 from __future__ import annotations
@@ -201,7 +201,7 @@ def all_runs(root: Path | str) -> list[Run]:
 def find(text: str, root: Path | str) -> Run:
     """The run that is meant: a folder, `last`, `name/id`, an id, or a beginning of those that only one run has."""
     folder = Path(text).expanduser()
-    if any((folder / name).is_file() for name in (RECORDS, "spec.yaml")):
+    if any((folder / name).is_file() for name in (RECORDS, "lock.json")):
         return Run(folder)
     runs = all_runs(root)
     if not runs:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil, prod
+from math import ceil, floor, lcm, prod
 from typing import Final, Literal
 
 from .errors import ShapeError
@@ -18,6 +18,7 @@ Extent = int | Sequence[int]
 Padding = Extent | Literal["same", "valid"]
 
 BYTES: Final = {"float": 4, "int": 8, "bool": 1}  # of one value, as torch stores it by default
+LONGEST_PERIOD: Final = 4096  # of a fractional stride; beyond it an axis is said to see everything
 
 
 class Shape(tuple[int, ...]):
@@ -46,7 +47,7 @@ class Shape(tuple[int, ...]):
         return len(self)
 
     @property
-    def count(self) -> int:
+    def count(self) -> int:  # type: ignore[override]  # tuple's, how often a value occurs, says nothing of a shape
         """Values in one sample."""
         return prod(self)
 
@@ -81,8 +82,9 @@ def spread(value: Extent, rank: int, what: str) -> tuple[int, ...]:
 class Window:
     """A window that slides over positions, one entry an axis.
 
-    `before` and `after` are padded positions, `stride` the input positions between two stops. A stride below 1 is an
-    upsampling; `start` then shifts the first stop.
+    `before` and `after` are padded positions, `stride` the input positions between two stops: stop p begins at input
+    position `floor(p*stride) - before`. A fractional stride is an upsampling, or a pooling whose
+    windows do not divide the input evenly.
     """
 
     kernel: tuple[int, ...]
@@ -93,7 +95,7 @@ class Window:
     ceil_mode: bool = False
 
     @classmethod
-    def over(
+    def over(  # noqa: PLR0913, PLR0917 -- torch's own arguments
         cls,
         rank: int,
         kernel: Extent,
@@ -127,17 +129,17 @@ class Window:
             size, self.extent, self.stride, self.before, self.after, strict=True
         ):
             room = n + before + after - extent
-            if room < 0:
-                raise ShapeError(
-                    f"a window of {by_x(self.extent)} is larger than its input of {by_x(size)}"
-                    + (f" padded to {by_x(self._padded(size))}" if any(self.before + self.after) else ""),
-                    hint="Take a smaller kernel, dilation or earlier stride, or more padding.",
-                )
             if self.ceil_mode:
                 stop = ceil(Fraction(room) / s) + 1
                 stop -= (stop - 1) * s >= n + before  # torch: the last window must start inside
             else:
                 stop = room // s + 1
+            if stop < 1:
+                raise ShapeError(
+                    f"a window of {by_x(self.extent)} is larger than its input of {by_x(size)}"
+                    + (f" padded to {by_x(self._padded(size))}" if any(self.before + self.after) else ""),
+                    hint="Take a smaller kernel, dilation or earlier stride, or more padding.",
+                )
             stops.append(int(stop))
         return tuple(stops)
 
@@ -158,8 +160,9 @@ class Window:
 class Reach:
     """A receptive field, one entry an axis of positions; one entry stands for an axis that sees everything as None.
 
-    Output position p sees input positions `start + p*stride` to `start + p*stride + size - 1`, cut to the input.
-    `aligned` is False after a merge of branches whose strides or centres differ.
+    Output position p sees input positions `floor(start + p*stride)` to that plus `size - 1`, cut to the input; where
+    the stride is fractional the positions of one period differ, and this is their hull. `aligned` is False after a
+    merge of branches whose strides or centres differ.
     """
 
     size: tuple[Number | None, ...]
@@ -178,24 +181,15 @@ class Reach:
 
     def through(self, window: Window) -> Reach:
         """What the stops of `window` see of the input of the network."""
-        size: list[Number | None] = []
-        stride: list[Number] = []
-        start: list[Number] = []
-        for z, jump, first, k, s, before, d in zip(
-            self.size,
-            self.stride,
-            self.start,
-            window.kernel,
-            window.stride,
-            window.before,
-            window.dilation,
-            strict=True,
-        ):
-            wider = (k - 1) * d * jump
-            size.append(None if z is None else z + (wider if jump >= 1 else ceil(wider)))
-            stride.append(_whole(jump * s))
-            start.append(_whole(first - before * jump))
-        return Reach(tuple(size), tuple(stride), tuple(start), self.aligned)
+        seen = zip(self.size, self.stride, self.start, strict=True)
+        slid = zip(window.kernel, window.stride, window.before, window.dilation, strict=True)
+        axes = [_through(a, b) for a, b in zip(seen, slid, strict=True)]
+        return Reach(tuple(a[0] for a in axes), tuple(a[1] for a in axes), tuple(a[2] for a in axes), self.aligned)
+
+    def shifted(self, positions: Sequence[int]) -> Reach:
+        """The same after `positions` have been cut from the start of each axis."""
+        start = [first + n * jump for first, n, jump in zip(self.start, positions, self.stride, strict=True)]
+        return Reach(self.size, self.stride, tuple(map(_whole, start)), self.aligned)
 
     def everything(self, axes: Sequence[int] | None = None) -> Reach:
         """The same, but the given axes (all without) see the whole input."""
@@ -242,6 +236,24 @@ class Reach:
             return "global"
         sizes = ["global" if z is None else str(_whole(z)) for z in self.size]
         return (sizes[0] if len(set(sizes)) == 1 else by_x(sizes)) + ("" if self.aligned else "~")
+
+
+def _through(
+    seen: tuple[Number | None, Number, Number], slid: tuple[int, Number, int, int]
+) -> tuple[Number | None, Number, Number]:
+    """Size, stride and start on one axis; the hull over one period of stops where a stride is fractional."""
+    (z, jump, first), (k, s, before, d) = seen, slid
+    stride = _whole(jump * s)
+    period = lcm(s.denominator, stride.denominator)
+    if z is None or period > LONGEST_PERIOD:
+        return None, stride, _whole(first - before * jump)
+    stops = [floor(p * s) - before for p in range(period)]
+    firsts = [floor(first + jump * q) for q in stops]
+    lasts = [floor(first + jump * (q + (k - 1) * d)) for q in stops]
+    below = Fraction(stride.denominator - 1, stride.denominator)  # what floor() takes off at most
+    start = min(f + below - p * stride for p, f in enumerate(firsts))
+    size = z + max(last - floor(start + p * stride) for p, last in enumerate(lasts))
+    return _whole(size), stride, _whole(start)
 
 
 def _whole(x: Number) -> Number:

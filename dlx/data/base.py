@@ -58,7 +58,7 @@ class Dataset(Declared):
     source: ClassVar[str] = ""
 
     def facts(self) -> Facts:
-        """What the data looks like, cheaply: a header may be read, nothing is loaded. DataError if it cannot be."""
+        """What the data looks like, cheaply: a header may be read, nothing loaded. DataError if it cannot be had."""
         raise TypeError(f"{type(self).__name__} has no facts()")
 
     def load(self) -> Sets:

@@ -132,11 +132,11 @@ def read_header(path: Path) -> Header:
     with opened(path) as (stream, packed):
         header = _parse(path, stream)
     size = path.stat().st_size
-    most = DENSEST * size if packed else size
-    if header.bytes > most or (not packed and header.bytes < size):
-        _wrong_length(
-            header, f"at most {most:,} can come out of these {size:,} gzipped bytes" if packed else f"{size:,}"
-        )
+    most = DENSEST * size
+    if packed and header.bytes > most:
+        _wrong_length(header, f"{size:,} gzipped ones, which unpack to {most:,} at most")
+    if not packed and header.bytes != size:
+        _wrong_length(header, f"{size:,}")
     return header
 
 

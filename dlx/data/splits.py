@@ -64,19 +64,22 @@ class Pool(Dataset):
 
     @model_validator(mode="after")
     def _fractions_fit(self) -> Self:
-        if (total := self._fractions()) > 1 + 1e-9:
-            parts = [(k, v) for k, v in self._parts() if isinstance(v, float)]
-            text = " + ".join(f"`{name}` {part:g}" for name, part in parts)
-            raise ValueError(
-                f"{text} = {total:g}, and there is 1 to share: lower one, or leave out `train` for the rest"
-            )
+        total = self._fractions()
+        parts = [(k, v) for k, v in self._parts() if isinstance(v, float)]
+        text = " + ".join(f"`{name}` {part:g}" for name, part in parts)
+        if abs(total - 1) < 1e-9 and not isinstance(self.train, float):
+            raise ValueError(f"{text} = 1 leaves nothing to train on: lower one")
+        if total > 1 + 1e-9:
+            raise ValueError(f"{text} = {total:g}, and there is 1 to share: lower one{self._or_rest()}")
         return self
 
     def counts(self, total: int) -> tuple[int, int, int]:
         """Examples in train, valid and test out of `total`. DataError where they do not fit."""
         held = [taken(part, total, name) for name, part in self._parts()[1:]]
-        shared_out = isinstance(self.train, float) and self._fractions() > 1 - 1e-9
-        if self.train is None or shared_out:
+        shared_out = self._fractions() > 1 - 1e-9 and not any(
+            isinstance(part, int) and part for _, part in self._parts()
+        )
+        if self.train is None or shared_out:  # fractions that make up the whole: what rounding leaves is trained on
             wanted = [max(total - sum(held), 0), *held]
         else:
             wanted = [taken(self.train, total, "train"), *held]
@@ -93,6 +96,9 @@ class Pool(Dataset):
     def _parts(self) -> list[tuple[str, float | int | None]]:
         return [("train", self.train), ("valid", self.valid), ("test", self.test)]
 
+    def _or_rest(self) -> str:
+        return ", or leave out `train` for the rest" if self.train is not None else ""
+
     def _fractions(self) -> float:
         return sum(part for _, part in self._parts() if isinstance(part, float))
 
@@ -100,14 +106,15 @@ class Pool(Dataset):
         parts = [(n, name) for n, (name, part) in zip(wanted, self._parts(), strict=True) if n and part is not None]
         text = " + ".join(f"`{name}` {n:,}" for n, name in parts)
         if sum(wanted) > total:
+            result = f" = {sum(wanted):,}" if len(parts) > 1 else ""
             raise DataError(
-                f"{text} = {sum(wanted):,} examples are asked for, and there are {total:,}",
-                hint="Ask for less, or leave out `train` for the rest.",
+                f"{text}{result} examples are asked for, and there are {total:,}",
+                hint=f"Ask for less{self._or_rest()}.",
             )
         if not wanted[0]:
             raise DataError(
-                f"no examples are left to train on: {text or '`train` 0'} out of {total:,}",
-                hint=f"Hold out less than {total:,}." if parts else "Leave out `train` for the rest.",
+                f"no examples are left to train on: {text if self.train is None else '`train` 0'} out of {total:,}",
+                hint="Leave out `train` for the rest." if self.train == 0 else f"Hold out less than {total:,}.",
             )
 
 

@@ -54,6 +54,16 @@ class Synthetic(Dataset):
             raise ValueError("examples have `classes: N` or `target: [shape]`: give one of the two")
         return self
 
+    @property
+    def inputs(self) -> int:
+        """Values of one input."""
+        return prod(self.shape)
+
+    @property
+    def outputs(self) -> int:
+        """Values that the teacher answers with."""
+        return prod(self.target) if self.target else self.classes or 1
+
     def facts(self) -> Facts:
         if self.target:
             return Facts(Shape(self.shape), target=Shape(self.target))
@@ -62,15 +72,15 @@ class Synthetic(Dataset):
     def load(self) -> Sets:
         try:
             parts = [self._part(stream, count) for stream, count in enumerate((self.train, self.valid, self.test))]
-        except MemoryError:
+        except (MemoryError, OverflowError, ValueError):  # NumPy's answers to the large, the vast and the absurd
             count = self.train + (self.valid or 0) + (self.test or 0)
-            size = count * prod(self.shape) * 4 / 2**30
+            values = count * (self.inputs + self.outputs) + self.inputs * self.outputs
             raise DataError(
-                f"{count:,} inputs of shape {Shape(self.shape)} take {size:,.1f} GiB, which is not to be had",
+                f"{count:,} inputs of shape {Shape(self.shape)}, their targets and teacher take "
+                f"{values * 4 / 2**30:,.1f} GiB, which is not to be had",
                 hint="Ask for fewer examples or a smaller shape.",
             ) from None
-        names = tuple(str(i) for i in range(self.facts().classes or 0))
-        return assemble(parts, "none", f"{self.source}, seed {self.seed}", names)
+        return assemble(parts, "none", f"{self.source}, seed {self.seed}")
 
     def _part(self, stream: int, count: int | None) -> Split | None:
         if not count:
@@ -84,13 +94,12 @@ class Synthetic(Dataset):
         return Split(x, rng.integers(self.classes or 1, size=count))
 
     def _taught(self, x: Floats) -> Labels:
-        inputs, outputs = prod(self.shape), prod(self.target) if self.target else self.classes or 1
-        teacher = np.random.default_rng([self.seed, TEACHER]).standard_normal((outputs, inputs), np.float32)
-        flat = x.reshape(len(x), inputs)
-        answers: Floats = np.einsum(
-            "ni,oi->no", flat, teacher
-        )  # not `@`, whose last bits change with the number of threads
+        rng = np.random.default_rng([self.seed, TEACHER])
+        teacher = rng.standard_normal((self.outputs, self.inputs), np.float32)
+        flat = x.reshape(len(x), self.inputs)
+        # not `@`: its last bits change with the number of threads
+        answers: Floats = np.einsum("ni,oi->no", flat, teacher)
         if not self.target:
             classes: Labels = answers.argmax(1)
             return classes
-        return np.reshape(answers / np.float32(inputs**0.5), (len(x), *self.target))
+        return np.reshape(answers / np.float32(self.inputs**0.5), (len(x), *self.target))

@@ -41,6 +41,8 @@ class Plan:
     buffers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     macs: int = 0
     window: Reaches = "pointwise"
+    crops: tuple[tuple[int, ...], ...] = ()
+    """Positions cut from the start of each input before they meet, axis by axis; empty where nothing is cut."""
     view: bool = False
     """The output shares the memory of the input: it costs no activation memory."""
     warnings: tuple[str, ...] = ()
@@ -92,9 +94,21 @@ class Layer(Declared):
 
         return measure(self, *xs)
 
-    def module(self, *xs: Shape) -> nn.Module:
+    def module(self, *xs: Shape) -> nn.Module:  # noqa: ARG002 -- the name is part of the contract
         """The torch module; its `forward` takes batches, `(N, *x)` for each input."""
         raise TypeError(f"{type(self).__name__} has no module()")
+
+    def tied_plan(self, x: Shape) -> Plan:  # noqa: ARG002 -- as above
+        """The plan of this layer on the transposed weight of another; it has no weight of its own."""
+        raise TypeError(f"`{self.kind}` cannot be tied")
+
+    def tied_weight_shape(self, x: Shape) -> tuple[int, ...]:  # noqa: ARG002 -- as above
+        """The shape that the weight of the other layer must have."""
+        raise TypeError(f"`{self.kind}` cannot be tied")
+
+    def tied_module(self, x: Shape) -> nn.Module:  # noqa: ARG002 -- as above
+        """The torch module whose `forward` takes a batch and the weight of the other layer."""
+        raise TypeError(f"`{self.kind}` cannot be tied")
 
     def options(self, *leave_out: str) -> dict[str, Any]:
         """The fields as keyword arguments for torch, lists as tuples."""
@@ -123,11 +137,34 @@ def positions(x: Shape, kind: str) -> tuple[int, ...]:
     return x.size
 
 
+def floats(x: Shape, kind: str) -> None:
+    """Refuse an input of integers or truth values."""
+    if x.dtype != "float":
+        raise ShapeError(
+            f"{kind} computes with floats, and {{0}} holds values of dtype {x.dtype}",
+            hint=f"Declare the input as `{{shape: {list(x)}, dtype: float}}`, or turn it into floats first.",
+            inputs=[x],
+        )
+
+
+def axis_of(x: Shape, dim: int, kind: str, inputs: Sequence[Shape] = ()) -> int:
+    """The axis of `x` that torch's `dim` means, which counts the batch as axis 0 and may count from the end."""
+    where = dim + len(x) + 1 if dim < 0 else dim
+    if not 1 <= where <= len(x):
+        raise ShapeError(
+            f"{kind} has dim = {dim}, and the axes of {{0}} are 1 to {len(x)}: the batch is axis 0",
+            hint="1 is the channels, or the features of a vector; -1 is the last axis.",
+            inputs=inputs or [x],
+        )
+    return where - 1
+
+
 def unseen_warning(window: Window, size: Sequence[int]) -> tuple[str, ...]:
     """Say how many positions a stride leaves unread at the end."""
     lost = window.unseen(size)
     return tuple(
-        f"the stride skips the end: the last {n} of {of} positions on axis {axis} {'is' if n == 1 else 'are'} never seen"
+        f"the stride skips the end: the last {n} of {of} positions on axis {axis} "
+        f"{'is' if n == 1 else 'are'} never seen"
         for axis, (n, of) in enumerate(zip(lost, size, strict=True))
         if n
     )

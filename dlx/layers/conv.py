@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 from ..errors import ShapeError
 from ..lazy import nn
 from ..shapes import Shape, Window, by_x
-from .base import Example, Extent, Layer, Margin, Plan, by_rank, positions, unseen_warning
+from .base import Example, Extent, Layer, Margin, Plan, by_rank, floats, positions, unseen_warning
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -23,7 +23,7 @@ class Conv(Layer):
         size' = (size + 2*padding - dilation*(kernel_size - 1) - 1) // stride + 1 on each axis.
     Cost: one MAC per weight and output position; adding the bias is not counted.
     Errors: C or out_channels not a multiple of `groups`; a kernel larger than the padded input; padding "same" with a
-        stride above 1; reflected padding as wide as the input.
+        stride above 1; reflected padding as wide as the input; an input that is not of floats.
     Source: Dumoulin & Visin 2016, arXiv:1603.07285, section 2.4. torch: Conv1d, Conv2d, Conv3d.
     """
 
@@ -50,6 +50,7 @@ class Conv(Layer):
 
     def plan(self, *xs: Shape) -> Plan:
         (x,) = xs
+        floats(x, "conv")
         size = positions(x, "conv")
         for name, channels in (("input", x.channels), ("output", self.out_channels)):
             if channels % self.groups:

@@ -3,41 +3,76 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal
 
 from rich.console import Console
 from rich.text import Text
 
 from ..errors import DlxError, Problem
 
-WIDE = 1_000_000
-"""Columns of a pipe: nothing is cut or wrapped there."""
-
 
 def console(stderr: bool = False) -> Console:
-    """Colour and the terminal's width on a terminal; plain and unwrapped in a pipe."""
-    stream = sys.stderr if stderr else sys.stdout
-    if stream.isatty():
-        return Console(stderr=stderr, highlight=False)
-    return Console(stderr=stderr, highlight=False, width=_columns(), soft_wrap=True)
+    """rich's console for one of the two streams."""
+    return Console(stderr=stderr, highlight=False)
 
 
-def _columns() -> int:
-    given = os.environ.get("COLUMNS", "")
-    return int(given) if given.isdigit() and int(given) > 0 else WIDE
+class Grid:
+    """Rows in columns: a rich table on a terminal; aligned text without rich in a pipe, where long tables are quick.
+
+    A title that starts with `>` is set to the right. Without titles there is no heading.
+    """
+
+    def __init__(self, *titles: str, columns: int = 0, styles: Sequence[str] = ()) -> None:
+        self.right = [title.startswith(">") for title in titles] or [False] * columns
+        self.titles = [title.removeprefix(">") for title in titles]
+        self.styles = styles
+        self.rows: list[tuple[str, ...]] = []
+
+    def add(self, *cells: str) -> None:
+        self.rows.append(cells)
+
+    def print(self) -> None:
+        if not sys.stdout.isatty():
+            sys.stdout.write("".join(f"{line}\n" for line in self.lines()))
+            return
+        from rich.table import Table
+
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_header=bool(self.titles))
+        for index, right in enumerate(self.right):
+            title = self.titles[index] if self.titles else ""
+            style = self.styles[index] if index < len(self.styles) else ""
+            justify: Literal["right", "left"] = "right" if right else "left"
+            table.add_column(title, justify=justify, style=style, overflow="fold", no_wrap=right)
+        for row in self.rows:
+            table.add_row(*map(Text, row))
+        console().print(table)
+
+    def lines(self) -> list[str]:
+        """The rows as aligned text."""
+        rows = ([tuple(self.titles)] if self.titles else []) + self.rows
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        return [
+            "  ".join(
+                cell.rjust(width) if right else cell.ljust(width)
+                for cell, width, right in zip(row, widths, self.right, strict=True)
+            ).rstrip()
+            for row in rows
+        ]
 
 
-def out(text: str = "") -> None:
-    """A line of results."""
-    console().print(text, markup=False, soft_wrap=True)
+def out(text: str = "", style: str = "") -> None:
+    """Lines of results."""
+    if sys.stdout.isatty():
+        console().print(Text(text, style=style), soft_wrap=True)
+    else:
+        sys.stdout.write(f"{text}\n")
 
 
 def say(text: str) -> None:
     """A line about the results, to stderr."""
-    console(stderr=True).print(text, markup=False, soft_wrap=True)
+    sys.stderr.write(f"{text}\n")
 
 
 def document(value: Any) -> None:
@@ -50,11 +85,26 @@ def errors(error: DlxError, as_json: bool) -> None:
     if as_json:
         document({"errors": [problem.as_json() for problem in error.problems]})
         return
-    target = console(stderr=True)
-    for problem in error.problems:
-        target.print(_problem(problem), soft_wrap=True)
-    if len(error.problems) > 1:
-        target.print(f"{len(error.problems)} problems", style="red", soft_wrap=True)
+    lines = [_problem(problem) for problem in error.problems]
+    if len(lines) > 1:
+        lines.append(Text(f"{len(lines)} problems", style="red"))
+    _to_stderr(lines)
+
+
+def warnings(problems: Iterable[Problem]) -> None:
+    """What is odd but not wrong."""
+    _to_stderr(
+        Text(f"{p.mark}  {p.path.removeprefix('network.layers.')}: {p.message}", style="yellow") for p in problems
+    )
+
+
+def _to_stderr(lines: Iterable[Text]) -> None:
+    if sys.stderr.isatty():
+        target = console(stderr=True)
+        for line in lines:
+            target.print(line, soft_wrap=True)
+    else:
+        sys.stderr.write("".join(f"{line.plain}\n" for line in lines))
 
 
 def _problem(problem: Problem) -> Text:
@@ -66,9 +116,3 @@ def _problem(problem: Problem) -> Text:
     if problem.hint:
         text.append(f"\n  {problem.hint}")
     return text
-
-
-def warnings(problems: Iterable[Problem]) -> None:
-    target = console(stderr=True)
-    for problem in problems:
-        target.print(Text(f"{problem.mark}  {problem.path.removeprefix('network.layers.')}: {problem.message}", style="yellow"), soft_wrap=True)

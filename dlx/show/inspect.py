@@ -5,28 +5,20 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
-from rich.table import Table
-from rich.text import Text
-
 from ..graph import Graph, LayerNode, Seen
 from ..shapes import Reach, Shape, by_x
-from .console import console
+from .console import Grid, out
 
 def summary(graph: Graph, depth: int | None = None, batch: int | None = None) -> None:
     """A row a node, then the totals; memory is that of one sample, or of a batch."""
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold")
-    table.add_column("name", overflow="fold", style="cyan")
-    table.add_column("kind", overflow="fold")
-    for title in ("output", "params", "MACs", "memory", "field"):
-        table.add_column(title, justify="right", no_wrap=True)
+    grid = Grid("name", "kind", ">output", ">params", ">MACs", ">memory", ">field", styles=["cyan"])
     for name, shape in graph.inputs.items():
-        table.add_row(name, Text("input", style="dim"), by_x(shape), "", "", "", "")
+        grid.add(name, "input", by_x(shape), "", "", "", "")
     for row in folded(graph, depth, batch or 1):
-        table.add_row(*row)
-    target = console()
-    target.print(Text(graph.name, style="bold"), soft_wrap=True)
-    target.print(table)
-    target.print(Text(totals(graph, batch), style="bold"), soft_wrap=True)
+        grid.add(*row)
+    out(graph.name, "bold")
+    grid.print()
+    out(totals(graph, batch), "bold")
 
 
 def folded(graph: Graph, depth: int | None, batch: int = 1) -> list[tuple[str, ...]]:
@@ -83,14 +75,11 @@ def one_layer(node: LayerNode) -> None:
         "receptive field": geometry(node.reach) if node.reach is not None else "no positions",
         "written at": str(node.mark),
     }
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(overflow="fold")
+    grid = Grid(columns=2, styles=["bold"])
     for key, value in facts.items():
-        table.add_row(key, value)
-    target = console()
-    target.print(Text(node.name, style="bold cyan"), soft_wrap=True)
-    target.print(table)
+        grid.add(key, value)
+    out(node.name, "bold cyan")
+    grid.print()
 
 
 def number(value: int) -> str:

@@ -6,10 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-from rich.text import Text
-
-from .console import console, document, out, say
+from .console import Grid, document, out, say
 
 if TYPE_CHECKING:
     from ..runs import Run
@@ -17,39 +14,28 @@ if TYPE_CHECKING:
     from ..vocabulary import Page
 
 
-def _plain_table(*titles: str) -> Table:
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_header=bool(titles))
-    for title in titles:
-        table.add_column(title, overflow="fold")
-    return table
-
-
 def vocabulary(families: Mapping[str, Sequence[tuple[str, str, str]]]) -> None:
     """`dlx layers`: a family at a time."""
-    target = console()
     for family, kinds in families.items():
-        table = _plain_table()
-        table.add_column(style="cyan", no_wrap=True)
-        table.add_column(overflow="fold")
+        grid = Grid(columns=2, styles=["cyan"])
         for kind, fields, summary in kinds:
-            table.add_row(kind, Text(summary) + Text(f"  ({fields})" if fields else "", style="dim"))
-        target.print(Text(family, style="bold"), soft_wrap=True)
-        target.print(table)
+            grid.add(kind, f"{summary}  ({fields})" if fields else summary)
+        out(family, "bold")
+        grid.print()
     out()
     out("One of them in full: dlx layers KIND. Beside layers: residual, parallel, repeat, for, share, and your own blocks.")
 
 
 def layer_page(page: Page) -> None:
     """`dlx layers conv`."""
-    target = console()
-    target.print(Text(page.kind, style="bold cyan"), soft_wrap=True)
+    out(page.kind, "bold cyan")
     out(page.text)
     if page.fields:
-        out()
-        table = _plain_table("field", "type", "default", "")
+        grid = Grid("field", "type", "default", "", styles=["cyan"])
         for row in page.fields:
-            table.add_row(*(Text(cell) for cell in row))
-        target.print(table)
+            grid.add(*row)
+        out()
+        grid.print()
     out()
     out(f"{page.example}\n    {page.numbers}")
 
@@ -71,14 +57,14 @@ def run_list(runs: Sequence[Run], root: Path) -> None:
     if not runs:
         say(f"There are no runs in {root}. `dlx train SPEC` makes one.")
         return
-    table = _plain_table("run", "status", "steps", "seconds", "metrics")
+    grid = Grid("run", "status", ">steps", ">seconds", "metrics", styles=["cyan"])
     for run in runs:
         told = run_as_json(run)
         metrics = "  ".join(f"{k} {v:.4g}" for k, v in told["metrics"].items() if k.startswith(("test/", "valid/")))
         steps = f"{told['steps']:,}" if told["steps"] is not None else ""
         seconds = f"{told['seconds']:.1f}" if told["seconds"] is not None else ""
-        table.add_row(told["run"], told["status"], steps, seconds, metrics)
-    console().print(table)
+        grid.add(told["run"], told["status"], steps, seconds, metrics)
+    grid.print()
 
 
 def synced(done: Sequence[tuple[Run, Synced]], as_json: bool) -> None:

@@ -7,10 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from rich.table import Table
-from rich.text import Text
-
-from .console import console, out, say
+from .console import Grid, console, out, say
 
 if TYPE_CHECKING:
     from ..experiment import Begun, Results
@@ -72,7 +69,7 @@ def _bar() -> Iterator[Callable[[Any], None]]:
 
         def listen(event: Begun | Record) -> None:
             if isinstance(event, Begun):
-                bar.console.print(Text(_begun(event)))
+                bar.console.print(_begun(event), markup=False)
                 latest.clear()
                 bar.reset(task, total=event.steps, latest="")
                 return
@@ -88,14 +85,12 @@ _SHOWN = ("train/loss", "valid/loss", "valid/accuracy", "valid/mae")
 def results(found: Results) -> None:
     """How it ended, where it is, and how to look further."""
     last = found.results[-1]
-    table = Table(box=None, show_header=False, pad_edge=False)
-    table.add_column(style="bold")
-    table.add_column(justify="right")
+    grid = Grid(columns=2, styles=["bold"])
     intervals = found.intervals
     for name, value in found.metrics.items():
         spread = f" ± {intervals[name]:.2g} (95 %, {len(found.results)} seeds)" if name in intervals else ""
-        table.add_row(name, f"{value:.4g}{spread}")
-    console().print(table)
+        grid.add(name, f"{value:.4g}{spread}")
+    grid.print()
     seconds = sum(r.seconds for r in found.results)
     word = {"finished": "trained", "stopped": "stopped after"}.get(last.status, last.status)
     out(f"{word} {last.steps:,} steps in {seconds:.1f} s")

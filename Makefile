@@ -1,0 +1,37 @@
+# Two commands are all a newcomer needs: `make train` and `make test`. Both set up .venv on their first run.
+PYTHON ?= python3
+BIN := .venv/bin
+SPEC ?= specs/digits/lenet.yaml
+
+.PHONY: train test test-slow check format bench clean
+
+.venv/installed: pyproject.toml constraints.txt
+	$(PYTHON) -c 'import sys; sys.exit("dlx needs Python 3.11 or later, and this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@
+
+train: .venv/installed        ## train a LeNet on real digits (another spec: make train SPEC=...)
+	$(BIN)/dlx train $(SPEC)
+
+test: .venv/installed         ## all tests but the slow ones
+	$(BIN)/python -m pytest -n auto --dist loadgroup
+
+test-slow: .venv/installed    ## the tests that take minutes
+	$(BIN)/python -m pytest -m slow
+
+check: .venv/installed        ## style and types
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: .venv/installed
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: .venv/installed        ## the benchmarks, with the peers they compare with
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
+	$(BIN)/python benchmarks/run.py
+
+clean:
+	rm -rf .venv build dist *.egg-info

@@ -1,0 +1,68 @@
+"""Fully connected layers."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field, PositiveInt
+
+from ..lazy import nn
+from ..shapes import Shape
+from .base import Example, Layer, Plan, Reaches, floats
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+
+class Linear(Layer):
+    """Mix the values of the last axis into `out_features` learned weighted sums.
+
+    Shapes: (in,) -> (out_features,); (*, in) -> (*, out_features), the same weights at every place of the others. An
+        image is flattened first. With `tie`, the weight is that of another linear layer, transposed.
+    Cost: one MAC per weight and place on the other axes; adding the bias is not counted.
+    Errors: an input that is not of floats.
+    Source: Prince 2023, Understanding Deep Learning, section 4.4. torch: Linear.
+    """
+
+    kind: ClassVar[str] = "linear"
+    out_features: PositiveInt = Field(description="sums, and so values on the last axis of the output")
+    bias: bool = Field(True, description="add a learned value to each sum")
+
+    learns: ClassVar[bool] = True
+    ties: ClassVar[bool] = True
+    example: ClassVar[Example] = Example(
+        {"out_features": 10},
+        [(4, 64)],
+        shape=(4, 10),
+        params=10 * 64 + 10,
+        macs=4 * 10 * 64,
+    )
+
+    def plan(self, *xs: Shape) -> Plan:
+        (x,) = xs
+        floats(x, "linear")
+        window: Reaches = "global" if len(x) == 1 else (len(x) - 2,)
+        return Plan(
+            shape=Shape((*x[:-1], self.out_features)),
+            weights={"weight": (self.out_features, x[-1])} | self._bias(),
+            macs=x.count * self.out_features,
+            window=window,
+        )
+
+    def module(self, *xs: Shape) -> Module:
+        return nn.Linear(xs[0][-1], **self.options())
+
+    def tied_plan(self, x: Shape) -> Plan:
+        own = self.plan(x)
+        return Plan(own.shape, self._bias(), macs=own.macs, window=own.window)
+
+    def tied_weight_shape(self, x: Shape) -> tuple[int, ...]:
+        return (x[-1], self.out_features)
+
+    def tied_module(self, x: Shape) -> Module:
+        from ..modules.tied import TiedLinear
+
+        return TiedLinear(x[-1], **self.options())
+
+    def _bias(self) -> dict[str, tuple[int, ...]]:
+        return {"bias": (self.out_features,)} if self.bias else {}

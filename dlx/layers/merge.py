@@ -1,0 +1,153 @@
+"""Two or more inputs into one."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import combinations
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from ..errors import ShapeError
+from ..shapes import Shape, by_x
+from .base import Example, Layer, Plan, Reaches, axis_of
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+
+class Add(Layer):
+    """Add the inputs value by value, as a residual connection does.
+
+    Shapes: (C, *size) from each -> (C, *size); an axis of one input that has a single position, or a single channel,
+        stretches to fit the others.
+    Cost: no MACs; additions are not counted.
+    Errors: inputs that differ in rank, channels, size or dtype.
+    Source: He et al. 2015, arXiv:1512.03385, section 3.2. torch: none; it is x + y.
+    """
+
+    kind: ClassVar[str] = "add"
+
+    arity: ClassVar[int | None] = None
+    example: ClassVar[Example] = Example({}, [(8, 5, 5), (8, 5, 5)], shape=(8, 5, 5))
+
+    def plan(self, *xs: Shape) -> Plan:
+        return Plan(shape=_stretched("add", xs))
+
+    def module(self, *_: Shape) -> Module:
+        from ..modules.merge import Add as Built
+
+        return Built()
+
+
+class Multiply(Layer):
+    """Multiply the inputs value by value, as a gate does.
+
+    Shapes: (C, *size) from each -> (C, *size); an axis of one input that has a single position, or a single channel,
+        stretches to fit the others: (C, 1, 1) scales the channels of (C, H, W).
+    Cost: no MACs; torch's counter counts those of matrix products alone.
+    Errors: inputs that differ in rank, channels, size or dtype.
+    Source: Hu et al. 2017, arXiv:1709.01507, section 3.2. torch: none; it is x * y.
+    """
+
+    kind: ClassVar[str] = "multiply"
+
+    arity: ClassVar[int | None] = None
+    example: ClassVar[Example] = Example({}, [(8, 5, 5), (8, 1, 1)], shape=(8, 5, 5))
+
+    def plan(self, *xs: Shape) -> Plan:
+        return Plan(shape=_stretched("multiply", xs))
+
+    def module(self, *_: Shape) -> Module:
+        from ..modules.merge import Multiply as Built
+
+        return Built()
+
+
+class Concat(Layer):
+    """Join the inputs end to end along one axis, as U-Net and DenseNet do.
+
+    Shapes: (C_i, *size) from each -> (sum of C_i, *size). `dim` is counted as torch does, with the batch as axis 0;
+        torch's default is 0, here it is 1. With `crop: center` the sizes may differ: each input keeps its middle, as
+        large as the smallest, from position (n - smallest) // 2 on.
+    Cost: no MACs; the values are copied.
+    Errors: inputs that differ in rank, dtype, or on any axis but `dim`; a `dim` that is the batch or no axis.
+    Source: Ronneberger et al. 2015, arXiv:1505.04597, section 2. torch: none; it is cat.
+    """
+
+    kind: ClassVar[str] = "concat"
+    dim: int = Field(1, description="axis along which the inputs are joined; the batch is axis 0")
+    crop: Literal["center"] | None = Field(None, description="cut larger inputs to the middle that fits the smallest")
+
+    arity: ClassVar[int | None] = None
+    example: ClassVar[Example] = Example({"crop": "center"}, [(8, 5, 5), (4, 8, 9)], shape=(12, 5, 5))
+
+    def plan(self, *xs: Shape) -> Plan:
+        _check_kinship("concat", xs)
+        axis = axis_of(xs[0], self.dim, "concat", xs)
+        cropped = set(range(1, len(xs[0]))) - {axis} if self.crop else set()
+        for i, j in combinations(range(len(xs)), 2):
+            differing = {k for k, (a, b) in enumerate(zip(xs[i], xs[j], strict=True)) if a != b} - cropped - {axis}
+            if differing:
+                raise _refusal("concat", xs, (i, j), differing, "" if self.crop else ", or add `crop: center`")
+        shape = [sum(ns) if k == axis else min(ns) for k, ns in enumerate(zip(*xs, strict=True))]
+        crops = tuple(tuple((x[k] - shape[k]) // 2 if k in cropped else 0 for k in range(1, len(x))) for x in xs)
+        window: Reaches = (axis - 1,) if axis else "pointwise"
+        return Plan(shape=Shape(shape, xs[0].dtype), window=window, crops=crops if self.crop else ())
+
+    def module(self, *_: Shape) -> Module:
+        from ..modules.merge import Concat as Built
+
+        return Built(self.dim, self.crop is not None)
+
+
+def _stretched(kind: str, xs: tuple[Shape, ...]) -> Shape:
+    """The shape of all inputs together, where an axis of length 1 fits any other."""
+    _check_kinship(kind, xs)
+    for i, j in combinations(range(len(xs)), 2):
+        differing = {k for k, (a, b) in enumerate(zip(xs[i], xs[j], strict=True)) if a != b and 1 not in (a, b)}
+        if differing:
+            raise _refusal(kind, xs, (i, j), differing)
+    return Shape([max(ns) for ns in zip(*xs, strict=True)], xs[0].dtype)
+
+
+def _check_kinship(kind: str, xs: tuple[Shape, ...]) -> None:
+    """All inputs are of one dtype and have as many axes."""
+    for i, x in enumerate(xs[1:], start=1):
+        if x.dtype != xs[0].dtype:
+            raise ShapeError(
+                f"{kind} joins {{0}} with {{{i}}}: dtypes {xs[0].dtype} and {x.dtype} differ",
+                hint="Embed integers, or turn them into floats, before they meet floats.",
+                inputs=xs,
+            )
+        if len(x) != len(xs[0]):
+            raise ShapeError(
+                f"{kind} joins {{0}} with {{{i}}}: {len(xs[0])} and {len(x)} axes do not match",
+                hint="`- reshape` gives one the axes of the other, as in [64, 1, 1] beside [64, 8, 8].",
+                inputs=xs,
+            )
+
+
+def _refusal(
+    kind: str, xs: tuple[Shape, ...], pair: tuple[int, int], differing: set[int], way_out: str = ""
+) -> ShapeError:
+    """The two inputs of `pair` have channels, or else sizes, that do not fit."""
+    joins = f"{kind} joins {{{pair[0]}}} with {{{pair[1]}}}"
+    a, b = xs[pair[0]], xs[pair[1]]
+    if 0 not in differing:
+        hint = f"{_resizing(a.size, b.size)}{way_out}."
+        return ShapeError(f"{joins}: sizes {by_x(a.size)} and {by_x(b.size)} differ", hint, xs)
+    if len(a) == 1:
+        hint = f"`linear: {a[0]}` brings the second to {a[0]} features."
+        return ShapeError(f"{joins}: features {a[0]} and {b[0]} differ", hint, xs)
+    hint = f"`conv: {{out_channels: {a[0]}, kernel_size: 1}}` brings the second to {a[0]} channels."
+    return ShapeError(f"{joins}: channels {a[0]} and {b[0]} differ", hint, xs)
+
+
+def _resizing(a: tuple[int, ...], b: tuple[int, ...]) -> str:
+    """How two sizes become one."""
+    larger, smaller = max(a, b), min(a, b)
+    ratios = {Fraction(n, m) for n, m in zip(larger, smaller, strict=True)}
+    by = ratios.pop() if len(ratios) == 1 else Fraction(1, 2)
+    resize = f"Upsample the smaller by {by}" if by.denominator == 1 else "Pad or pool one to the size of the other"
+    return f"{resize}, or take a branch that is {by_x(larger)}"

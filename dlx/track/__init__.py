@@ -1,0 +1,11 @@
+"""MLflow as a mirror of the run folder: what stands there and has not arrived is delivered, now or later.
+
+`start` sets a process of its own to it (`python -m dlx.track`), which training never waits for; `sync` is what that
+process calls, and `dlx runs sync` as well. `mlflow.json` in the run folder remembers how far they are.
+"""
+
+from .mirror import Mirror, start
+from .store import tracking_uri
+from .sync import Synced, sync
+
+__all__ = ["Mirror", "Synced", "start", "sync", "tracking_uri"]

@@ -1,0 +1,147 @@
+"""What MLflow is told, made from the files of a run. Plain values; MLflow's limits are respected here."""
+
+from __future__ import annotations
+
+import getpass
+import json
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel
+
+from ..errors import DlxError
+from ..registry import Declared
+from ..runs import Record
+
+KEY, VALUE, TAG, DIGEST = 250, 6000, 5000, 36
+"""The longest name, parameter, tag and dataset digest that MLflow takes."""
+
+Point = tuple[str, float, int, int]
+"""A metric's name and value, the milliseconds of Unix time, the step."""
+
+
+def milliseconds(seconds: float) -> int:
+    return round(seconds * 1000)
+
+
+def points(record: Record, last: Mapping[str, Sequence[Any]]) -> list[Point]:
+    """A record's metrics. An end record repeats what was measured last: what `last` has at that step is left out."""
+    step, when = int(record.get("step", 0)), milliseconds(record["time"])
+    metrics = {key: float(v) for key, v in record.get("metrics", {}).items() if isinstance(v, int | float)}
+    if record["record"] == "end":
+        metrics = {key: v for key, v in metrics.items() if list(last.get(key, ())) != [step, repr(v)]}
+        metrics |= {"seconds": float(record["seconds"])} if "seconds" in record else {}
+    return [(name(key), value, when, step) for key, value in metrics.items()]
+
+
+def settings(spec: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """A resolved spec's settings, defaults too, by dotted name; and its source, as the run's description.
+
+    The network is structure and no setting. Both are empty where this dlx cannot read the spec.
+    """
+    from ..spec import load
+
+    try:
+        experiment = load(spec)
+    except DlxError:
+        return {}, {}
+    sections = {key: getattr(experiment, key) for key in ("vars", "data", "objective", "init", "train")}
+    params = {name(key): cut(value, VALUE) for key, value in _flat(sections, "")}
+    return params, {"mlflow.note.content": cut(experiment.source, TAG)} if experiment.source else {}
+
+
+def _flat(value: Any, key: str) -> Iterator[tuple[str, str]]:
+    if isinstance(value, Declared):
+        yield key, value.kind
+    if isinstance(value, BaseModel):
+        value = {field: getattr(value, field) for field in type(value).model_fields}
+    if isinstance(value, Mapping):
+        for child, inner in value.items():
+            yield from _flat(inner, f"{key}.{child}" if key else str(child))
+    elif value is not None:
+        yield key, value if isinstance(value, str) else json.dumps(value, default=str)
+
+
+def run_tags(key: str) -> dict[str, str]:
+    """How the run is found again, and whose it is."""
+    try:
+        user = {"mlflow.user": getpass.getuser()}
+    except (OSError, KeyError):  # a container without a user list
+        user = {}
+    return {"dlx.run": key, "mlflow.source.name": "dlx", "mlflow.source.type": "LOCAL", **user}
+
+
+def environment_tags(lock: Mapping[str, Any]) -> dict[str, str]:
+    """The environment that lock.json keeps: `dlx.device`, `dlx.packages.torch`, the commit."""
+    named = {key: lock.get(key) for key in ("python", "platform", "device", "threads", "commit", "spec_hash", "seed")}
+    told = {"version": lock.get("dlx"), **named, "packages": lock.get("packages")}
+    tags = {name(f"dlx.{key}"): cut(value, TAG) for key, value in _flat(told, "")}
+    return tags | ({"mlflow.source.git.commit": str(lock["commit"])} if lock.get("commit") else {})
+
+
+def dataset(lock: Mapping[str, Any]) -> dict[str, str] | None:
+    """The fields of MLflow's dataset: name, digest, where it is from, and how many examples each part has."""
+    data = lock.get("data")
+    if not isinstance(data, dict) or "kind" not in data:
+        return None
+    digest = str(data.get("digest", "")).rpartition(":")[2]
+    source = {"kind": data["kind"], "source": data.get("source"), "digest": digest}
+    sizes = {key: n for key, n in data.items() if isinstance(n, int)}
+    return {
+        "name": cut(data["kind"], KEY),
+        "digest": digest[:DIGEST] or "unknown",
+        "source_type": "dlx",
+        "source": json.dumps(source),
+        "profile": json.dumps(sizes),
+    }
+
+
+def totals(plan: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
+    """The plan's sums as metrics, and as parameters what is no number: the whole receptive field as one word."""
+    sums = ("params", "trainable", "macs", "buffers", "activation_bytes")
+    metrics = {key: float(plan[key]) for key in sums if isinstance(plan.get(key), int | float)}
+    seen = plan.get("receptive_field")
+    size = seen["size"] if isinstance(seen, dict) else ["global"] if seen == "global" else []
+    if size and isinstance(size[0], int | float):
+        metrics["receptive_field"] = float(size[0])
+    return metrics, {"receptive_field": _field(seen)} if size else {}
+
+
+def layer_table(plan: Mapping[str, Any]) -> str:
+    """The layers in the form that MLflow shows and loads as a table."""
+    columns = ["name", "kind", "shape", "params", "macs", "receptive_field"]
+    rows = [
+        [
+            layer["name"],
+            layer["kind"],
+            _by_x(layer["shape"]),
+            layer["params"],
+            layer["macs"],
+            _field(layer["receptive_field"]),
+        ]
+        for layer in plan.get("layers", [])
+    ]
+    return json.dumps({"columns": columns, "data": rows})
+
+
+def _field(seen: Any) -> str:
+    """`5`, `5x3`, `global`, or nothing."""
+    if not isinstance(seen, dict):
+        return str(seen or "")
+    return _by_x(seen["size"] if len(set(seen["size"])) > 1 else seen["size"][:1])
+
+
+def _by_x(axes: Sequence[object]) -> str:
+    return "x".join(map(str, axes))
+
+
+def name(key: str) -> str:
+    """A name that MLflow takes: letters, digits, `_`, `-`, `.`, space, `:` and `/`."""
+    return re.sub(r"[^/\w.\- :]", "_", key)[:KEY]
+
+
+def cut(value: object, length: int) -> str:
+    text = str(value)
+    return text if len(text) <= length else text[: length - 3] + "..."

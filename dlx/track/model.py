@@ -1,0 +1,141 @@
+"""The trained network as MLflow's logged model: an exported program (`pt2`, no pickle) with its signature."""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from ..errors import RunError
+from ..graph import Graph
+from ..lazy import np, torch
+from ..runs import Run
+from . import content
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+    from mlflow.entities import LoggedModel
+    from mlflow.models import ModelSignature
+    from torch import Tensor, fx
+
+    from .sync import State
+
+DTYPES: Mapping[str, str] = {"float": "float32", "int": "int64", "bool": "bool"}
+
+
+@cache
+def load_guests() -> None:
+    """Import what logging a model takes (seconds), so that it is there when training ends."""
+    for name in ("mlflow.pytorch", "mlflow.pyfunc", "torch.export", "torch._dynamo", "dlx.train.checkpoint"):
+        import_module(name)
+
+
+def deliver(client: MlflowClient, run: Run, state: State) -> None:
+    """Log the final weights, unless these are logged already."""
+    path = run.dir / "checkpoints" / "final.safetensors"
+    if not path.exists():
+        return
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    if state.model.get("checkpoint") == digest:
+        return
+    known = _logged(client, state, digest)
+    model_id = known.model_id if known else _log(client, run, state, digest)
+    _link(client, state, model_id)
+    state.model = {"checkpoint": digest, "model_id": model_id}
+    state.save(run)
+
+
+def _logged(client: MlflowClient, state: State, digest: str) -> LoggedModel | None:
+    """The model of these weights, left by an earlier try that was cut off; halves of one are cleared away."""
+    search = f"source_run_id = '{state.run_id}' AND tags.`dlx.checkpoint` = '{digest}'"
+    ready = None
+    for model in client.search_logged_models([state.experiment_id], search):
+        if model.status == "READY":
+            ready = model
+        else:
+            client.delete_logged_model(model.model_id)
+    return ready
+
+
+def _log(client: MlflowClient, run: Run, state: State, digest: str) -> str:
+    from mlflow.models import Model
+    from mlflow.pytorch import save_model
+
+    network, graph = _restore(run)
+    inputs = _example(graph)
+    signature = _signature(network, graph, inputs)
+    tags = {"dlx.run": run.key, "dlx.checkpoint": digest}
+    made = client.create_logged_model(state.experiment_id, "model", state.run_id, tags, model_type="dlx")
+    about = Model(
+        artifact_path=made.artifact_location, run_id=state.run_id, model_uuid=made.model_id, model_id=made.model_id
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(
+            network,
+            f"{folder}/model",
+            mlflow_model=about,
+            signature=signature,
+            input_example=inputs[0] if len(inputs) == 1 else inputs,
+            pip_requirements=_requirements(),
+            serialization_format="pt2",
+        )
+        client.log_model_artifacts(made.model_id, f"{folder}/model")
+    client.finalize_logged_model(made.model_id, "READY")
+    return str(made.model_id)
+
+
+def _restore(run: Run) -> tuple[fx.GraphModule, Graph]:
+    from ..train.checkpoint import restore
+
+    try:
+        return restore(run.dir)
+    except Exception as error:
+        raise RunError(f"the model of {run.key} could not be read back: {error}") from error
+
+
+def _example(graph: Graph) -> tuple[Any, ...]:
+    """Two samples of each input: a batch of one would be taken for a constant."""
+    return tuple(np.zeros((2, *shape), DTYPES[shape.dtype]) for shape in graph.inputs.values())
+
+
+def _signature(network: fx.GraphModule, graph: Graph, inputs: tuple[Any, ...]) -> ModelSignature:
+    """Types and shapes of what goes in and comes out; any number of samples. Names where there are several."""
+    from mlflow.models import ModelSignature
+
+    with torch.no_grad():
+        made = network(*map(torch.from_numpy, inputs))
+    outputs: dict[str, Tensor] = made if isinstance(made, dict) else {"output": made}
+    arrays = {name: tensor.numpy() for name, tensor in outputs.items()}
+    return ModelSignature(_schema(dict(zip(graph.inputs, inputs, strict=True))), _schema(arrays))
+
+
+def _schema(arrays: Mapping[str, Any]) -> Any:
+    from mlflow.types import Schema, TensorSpec
+
+    named = len(arrays) > 1
+    return Schema([TensorSpec(a.dtype, (-1, *a.shape[1:]), name if named else None) for name, a in arrays.items()])
+
+
+def _requirements() -> list[str]:
+    """What it takes to load the model: given, so that MLflow does not go looking for eight seconds."""
+    import mlflow
+
+    versions = {"mlflow": mlflow.__version__, "torch": torch.__version__, "numpy": np.__version__}
+    return [f"{package}=={version.partition('+')[0]}" for package, version in versions.items()]
+
+
+def _link(client: MlflowClient, state: State, model_id: str) -> None:
+    """The model as an output of the run, with the metrics that the run ended with."""
+    from mlflow.entities import LoggedModelOutput, Metric
+
+    end = state.end or {}
+    outputs = client.get_run(state.run_id).outputs
+    if model_id not in [known.model_id for known in (outputs.model_outputs if outputs else [])]:
+        client.log_outputs(state.run_id, [LoggedModelOutput(model_id, int(end.get("step", 0)))])
+    histories = [client.get_metric_history(state.run_id, content.name(key)) for key in end.get("metrics", {})]
+    final = [max(history, key=lambda m: (m.step, m.timestamp)) for history in histories if history]
+    shown = [Metric(m.key, m.value, m.timestamp, m.step, model_id=model_id, run_id=state.run_id) for m in final]
+    client.log_batch(state.run_id, shown)

@@ -1,0 +1,121 @@
+"""Where MLflow keeps things, and how it is called without its noise. The only door to `mlflow`."""
+
+from __future__ import annotations
+
+import logging
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from functools import cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from filelock import FileLock
+
+from ..errors import DlxError
+from ..runs import Run
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+SQLITE = "sqlite:///"
+
+QUIET = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "DO_NOT_TRACK": "true",
+    "MLFLOW_LOGGING_LEVEL": "WARNING",
+    "GIT_PYTHON_REFRESH": "quiet",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "1",
+    "MLFLOW_HTTP_REQUEST_BACKOFF_FACTOR": "1",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+}
+
+
+def tracking_uri(run: Run, uri: str | None = None) -> str:
+    """Where a run goes: as asked; by its spec; MLFLOW_TRACKING_URI; where it went before; the runs' own store."""
+    own = f"{SQLITE}{(run.root / 'mlflow.db').as_posix()}"
+    chosen = uri or spec_track(run).get("uri") or os.environ.get("MLFLOW_TRACKING_URI") or went_before(run) or own
+    path = sqlite_path(chosen)
+    return f"{SQLITE}{path.absolute().as_posix()}" if path else chosen
+
+
+def spec_track(run: Run) -> dict[str, Any]:
+    """The `track` section of the run's spec."""
+    import yaml
+
+    with suppress(OSError, yaml.YAMLError, AttributeError):
+        spec = yaml.safe_load((run.dir / "spec.yaml").read_text(encoding="utf-8"))
+        return dict(spec.get("track") or {})
+    return {}
+
+
+def experiment_name(run: Run, name: str | None = None) -> str:
+    """MLflow's experiment: as asked; by the spec; where the run went before; the run's name."""
+    chosen = name or spec_track(run).get("experiment")
+    with suppress(DlxError):
+        chosen = chosen or run.read_json("mlflow.json").get("experiment")
+    return str(chosen or run.name)
+
+
+def went_before(run: Run) -> str:
+    """The store that the run was sent to, unless a password in it was left out."""
+    with suppress(DlxError):
+        known = str(run.read_json("mlflow.json").get("uri", ""))
+        return "" if ":***@" in known else known
+    return ""
+
+
+def without_password(uri: str) -> str:
+    return re.sub(r"(://[^/:@]*):[^/@]*@", r"\1:***@", uri)
+
+
+def sqlite_path(uri: str) -> Path | None:
+    """The file of an SQLite store."""
+    return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) and len(uri) > len(SQLITE) else None
+
+
+@cache
+def connect(uri: str) -> MlflowClient:
+    """MLflow's client. The first on a machine makes the tables of an SQLite store while the others wait."""
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
+    logging.getLogger("alembic").setLevel(logging.WARNING)
+    from mlflow import MlflowClient
+
+    with alone(uri):
+        return MlflowClient(tracking_uri=uri)
+
+
+@contextmanager
+def alone(uri: str) -> Iterator[None]:
+    """No other dlx process makes tables or experiments in this SQLite store meanwhile; a server minds that itself."""
+    path = sqlite_path(uri)
+    if path is None:
+        yield
+        return
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(path.with_name(path.name + ".lock")):
+        yield
+
+
+def experiment_id(client: MlflowClient, uri: str, name: str) -> str:
+    """MLflow's experiment of that name, made if need be. Artifacts of an SQLite store lie beside it."""
+    from mlflow.exceptions import MlflowException
+
+    path = sqlite_path(uri)
+    place = (path.parent / "mlartifacts").as_uri() if path else None
+    with alone(uri):
+        found = client.get_experiment_by_name(name)
+        if found is None:
+            try:
+                return str(client.create_experiment(name, artifact_location=place))
+            except MlflowException as error:
+                found = client.get_experiment_by_name(name)
+                if found is None:
+                    raise error from None
+        if found.lifecycle_stage == "deleted":
+            client.restore_experiment(found.experiment_id)
+        return str(found.experiment_id)

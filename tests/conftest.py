@@ -1,0 +1,17 @@
+"""What several tests share."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """The folder of real data that does not travel with the project; without it, the test is skipped."""
+    folder = Path(os.environ.get("DLX_SHARED_DATA") or Path(__file__).parents[2] / "shared" / "data")
+    if not folder.is_dir():
+        pytest.skip(f"no real data in {folder}: set DLX_SHARED_DATA")
+    return folder

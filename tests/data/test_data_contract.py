@@ -1,0 +1,95 @@
+"""What holds for every data source. A new one joins by existing; one that needs files says here which."""
+
+from __future__ import annotations
+
+import re
+import struct
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from dlx.data import DATASETS, Dataset
+
+
+@pytest.fixture
+def options(tmp_path):
+    """The least that each kind must be told."""
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    images.write_bytes(struct.pack(">HBB3I", 0, 8, 3, 60, 4, 4) + bytes(range(240)) * 4)
+    labels.write_bytes(struct.pack(">HBBI", 0, 8, 1, 60) + bytes([0, 1, 2] * 20))
+    return {
+        "idx": {"images": images, "labels": labels, "valid": 0.2, "test": 10},
+        "mnist1d": {"train": 90, "test": 30, "valid": 10},
+        "synthetic": {"shape": [2, 3], "train": 30},
+    }
+
+
+def made(kind: str, options: dict, **more: object) -> Dataset:
+    return DATASETS[kind](**options.get(kind, {}), **more)
+
+
+@pytest.mark.parametrize("kind", sorted(DATASETS))
+def test_facts_are_what_load_brings(kind, options):
+    source = made(kind, options)
+    facts, sets = source.facts(), source.load()
+
+    assert (facts.classes is None) != (facts.target is None)
+    for part in (p for p in (sets.train, sets.valid, sets.test) if p is not None):
+        assert len(part) == len(part.x) == len(part.y) > 0
+        assert part.x.dtype == np.float32
+        assert part.x.shape[1:] == facts.input
+        assert np.isfinite(part.x).all()
+        if facts.classes is None:
+            assert part.y.dtype == np.float32
+            assert part.y.shape[1:] == facts.target
+        else:
+            assert part.y.dtype == np.int64
+            assert part.y.ndim == 1
+            assert 0 <= part.y.min() <= part.y.max() < facts.classes
+    assert len(sets.class_names) in (0, facts.classes)
+    assert sets.source
+
+
+@pytest.mark.parametrize("kind", sorted(DATASETS))
+def test_the_digest_names_the_data(kind, options):
+    first, again, other = (made(kind, options, seed=seed).load().digest for seed in (1, 1, 2))
+    assert re.fullmatch("[0-9a-f]{64}", first)
+    assert first == again
+    assert first != other
+
+
+@pytest.mark.parametrize("kind", sorted(DATASETS))
+def test_arrays_are_contiguous_and_native(kind, options):
+    train = made(kind, options).load().train
+    for array in (train.x, train.y):
+        assert array.flags.c_contiguous
+        assert array.dtype.isnative
+
+
+@pytest.mark.parametrize("kind", sorted(DATASETS))
+def test_every_source_and_field_is_described(kind):
+    cls = DATASETS[kind]
+    assert cls.summary().endswith(".")
+    assert cls.source
+    assert [name for name, field in cls.model_fields.items() if not field.description] == []
+
+
+def test_listing_and_facts_import_nothing_heavy():
+    code = (
+        "import sys, dlx.data as d; list(d.DATASETS); d.DATASETS['digits']().facts(); "
+        "print([m for m in ('torch', 'numpy', 'scipy', 'sklearn') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
+
+
+def test_loading_needs_neither_scipy_nor_scikit_learn():
+    code = (
+        "import sys; from dlx.data import DATASETS as d; d['digits']().load(); "
+        "d['mnist1d'](train=10, test=10).load(); "
+        "print([m for m in ('torch', 'scipy', 'sklearn') if m in sys.modules])"
+    )
+    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert run.stdout == "[]\n"
