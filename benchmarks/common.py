@@ -21,7 +21,11 @@ def machine() -> str:
     import os
 
     model = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
+        (
+            line.split(":")[1].strip()
+            for line in Path("/proc/cpuinfo").read_text().splitlines()
+            if "model name" in line
+        ),
         platform.processor(),
     )
     found = {name: _version(name) for name in ("torch", "mlflow", "lightning", "keras", "skorch")}
@@ -57,7 +61,8 @@ def interleaved(jobs: dict[str, Callable[[], float]], rounds: int, warm_up: int 
 def ratios(times: dict[str, list[float]], base: str) -> dict[str, float]:
     """The median over the rounds of each job's time against the base's in the same round."""
     return {
-        name: statistics.median(a / b for a, b in zip(values, times[base], strict=True)) for name, values in times.items()
+        name: statistics.median(a / b for a, b in zip(values, times[base], strict=True))
+        for name, values in times.items()
     }
 
 
@@ -76,7 +81,9 @@ def publish(name: str, title: str, sections: Sequence[str]) -> None:
     """Print the page, and keep it as benchmarks/results/<date>-<name>.md."""
     today = datetime.datetime.now(tz=datetime.UTC).date().isoformat()
     command = " ".join(["python", *(str(Path(a).name) if i == 0 else a for i, a in enumerate(sys.argv))])
-    page = "\n\n".join([f"# {title}", f"{today}. {machine()}.", f"`{command.replace('python ', 'python benchmarks/')}`", *sections])
+    page = "\n\n".join(
+        [f"# {title}", f"{today}. {machine()}.", f"`{command.replace('python ', 'python benchmarks/')}`", *sections]
+    )
     folder = HERE / "results"
     folder.mkdir(exist_ok=True)
     (folder / f"{today}-{name}.md").write_text(page + "\n")

@@ -1,4 +1,4 @@
-"""How long `dlx --help` and `dlx inspect` take, whole process, against `python -c "import torch"`; and the trace alone."""
+"""`dlx --help` and `dlx inspect`, whole processes, against `python -c "import torch"`; and the trace alone."""
 
 from __future__ import annotations
 
@@ -43,8 +43,7 @@ def main() -> None:
         "Start-up: whole processes against importing torch",
         [
             table(times, "import torch"),
-            f"Tracing the 152-layer network in process: median {1e3 * statistics.median(inside):.1f} ms, "
-            f"first {1e3 * inside[0]:.1f} ms.",
+            f"Tracing it in process: median {1e3 * statistics.median(inside):.1f} ms, first {1e3 * inside[0]:.1f} ms.",
         ],
     )
 

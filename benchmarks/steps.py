@@ -91,11 +91,13 @@ def spec_text(case: dict[str, Any]) -> str:
         [
             "dlx: 1",
             "name: bench",
-            f"data: {{synthetic: {{shape: [{case['sizes'][0]}], classes: {case['sizes'][-1]}, train: {case['examples']}, test: 10}}}}",
+            "data:",
+            f"  synthetic: {{shape: [{case['sizes'][0]}], train: {case['examples']}, test: 10}}",
             "network:",
             "  layers:",
             *layers[:-1],
-            f"train: {{epochs: {case['epochs']}, batch_size: {case['batch']}, optimizer: {{{case['optimizer']}: {case['lr']}}}, threads: 1}}",
+            f"train: {{epochs: {case['epochs']}, batch_size: {case['batch']}, threads: 1,",
+            f"  optimizer: {{{case['optimizer']}: {case['lr']}}}}}",
         ]
     )
 

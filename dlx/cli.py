@@ -20,7 +20,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 runs_app = typer.Typer(
-    help="List runs; deliver to MLflow what has not arrived there.", invoke_without_command=True, rich_markup_mode=None
+    help="List runs; deliver to MLflow what has not arrived there.",
+    invoke_without_command=True,
+    rich_markup_mode=None,
 )
 app.add_typer(runs_app, name="runs")
 
@@ -82,7 +84,9 @@ def train(spec: SpecPath, overrides: Overrides = None, as_json: AsJson = False, 
 
 
 @app.command()
-def layers(kind: Annotated[str | None, typer.Argument(help="One kind, in full.")] = None, as_json: AsJson = False) -> None:
+def layers(
+    kind: Annotated[str | None, typer.Argument(help="One kind, in full.")] = None, as_json: AsJson = False
+) -> None:
     """The vocabulary: every layer with its fields, or one of them in full.
 
     Example: dlx layers conv
@@ -130,8 +134,8 @@ def list_runs(context: typer.Context, as_json: AsJson = False, runs: Runs = Path
     """
     if context.invoked_subcommand is not None:
         return
-    from . import show
     from . import runs as folders
+    from . import show
 
     found = folders.all_runs(runs)
     if as_json:

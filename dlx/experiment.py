@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -62,7 +62,8 @@ class Result:
     metrics: dict[str, float]
     status: str = "finished"
     tracking: str = ""
-    """What became of the mirror in MLflow."""
+    """What became of the mirror in MLflow: `delivered`, `behind` or `failed: why`; empty where there is none."""
+    tracking_uri: str = ""
 
 
 @dataclass(frozen=True)
@@ -95,6 +96,7 @@ class Results:
             "seconds": round(sum(r.seconds for r in self.results), 3),
             "status": next((r.status for r in self.results if r.status != "finished"), "finished"),
             "metrics": self.metrics,
+            "tracking": {"uri": first.tracking_uri, "state": first.tracking} if first.tracking else None,
         }
         if len(self.results) > 1:
             document["interval95"] = self.intervals
@@ -137,7 +139,11 @@ def _one_network(experiment: Experiment, graph: Graph) -> None:
     if len(graph.inputs) > 1:
         names = ", ".join(f"`{n}`" for n in graph.inputs)
         hint = "Train a network with one input; this one can be inspected."
-        raise SpecError(Problem(f"the data fills one input, and the network has {names}", hint, experiment.place("network", "inputs")))
+        raise SpecError(
+            Problem(
+                f"the data fills one input, and the network has {names}", hint, experiment.place("network", "inputs")
+            )
+        )
 
 
 def objective_of(experiment: Experiment) -> Objective:
@@ -154,7 +160,9 @@ def _load(experiment: Experiment) -> Sets:
         return experiment.data.load()
     except DlxError as error:
         mark = experiment.place("data", experiment.data.kind)
-        raise SpecError(*(Problem(p.message, p.hint, p.mark or mark, p.path or "data") for p in error.problems)) from error
+        raise SpecError(
+            *(Problem(p.message, p.hint, p.mark or mark, p.path or "data") for p in error.problems)
+        ) from error
 
 
 def _run_one(experiment: Experiment, graph: Graph, sets: Sets, runs: Path, listen: Listener) -> Result:
@@ -171,7 +179,7 @@ def _run_one(experiment: Experiment, graph: Graph, sets: Sets, runs: Path, liste
         job = _job(experiment, graph, sets, chosen)
         listen(Begun(folder, graph, device.describe(chosen), threads, job.total_steps, train.seed))
         result = _follow(job, folder, listen)
-    return _with_mirror(result, mirror)
+    return _with_mirror(result, experiment, mirror)
 
 
 def _job(experiment: Experiment, graph: Graph, sets: Sets, chosen: torch.device) -> Job:
@@ -278,11 +286,13 @@ def _mirror(experiment: Experiment, folder: Run) -> Mirror | None:
     return track.start(folder, experiment.track.uri, experiment.track.experiment or experiment.name)
 
 
-def _with_mirror(result: Result, mirror: Mirror | None) -> Result:
+def _with_mirror(result: Result, experiment: Experiment, mirror: Mirror | None) -> Result:
     if mirror is None:
         return result
-    state = mirror.finish(timeout=PATIENCE)
-    return Result(result.run, result.seed, result.steps, result.seconds, result.metrics, result.status, str(state))
+    from . import track
+
+    uri = track.tracking_uri(result.run, experiment.track.uri)
+    return replace(result, tracking=mirror.finish(timeout=PATIENCE), tracking_uri=uri)
 
 
 PATIENCE = 10.0

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
@@ -114,15 +114,15 @@ class Registry(Mapping[str, type[D]], Generic[D]):
         return len(self._classes)
 
 
-def family(registry: Registry[Any]) -> Any:
+def family(registry: Registry[Any]) -> Callable[[type[D]], type[D]]:
     """A class decorator for the root of a family: every subclass that has a `kind` of its own joins `registry`."""
 
-    def decorate(root: type[D]) -> type[D]:
-        def joined(cls: type[D], **_: Any) -> None:
-            if "kind" in vars(cls):
-                registry.add(cls)
+    def joined(cls: type[Any], /, **_: Any) -> None:
+        if "kind" in vars(cls):
+            registry.add(cls)
 
-        root.__pydantic_init_subclass__ = classmethod(joined)  # type: ignore[method-assign, assignment]
+    def decorate(root: type[D]) -> type[D]:
+        root.__pydantic_init_subclass__ = classmethod(joined)  # type: ignore[assignment, method-assign]
         return root
 
     return decorate

@@ -28,7 +28,7 @@ ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 
 
 class Run:
-    """One run's folder. Reading never changes it; `append` keeps one handle open until `close`."""
+    """One run's folder. Reading never changes it; `append` keeps one handle open until an end record or `close`."""
 
     def __init__(self, folder: Path | str) -> None:
         self.dir = Path(folder)
@@ -89,6 +89,8 @@ class Run:
                 raise OSError("the disk is full")  # noqa: TRY301
         except OSError as error:
             raise RunError(f"{self.dir / RECORDS} cannot be written: {_reason(error)}") from error
+        if record["record"] == "end":
+            self.close()
 
     def close(self) -> None:
         if self._handle is not None:
@@ -230,7 +232,7 @@ def alive(pid: int, since: float | None = None) -> bool:
         return not young and process.status() != psutil.STATUS_ZOMBIE
     except psutil.AccessDenied:
         return True
-    except psutil.Error:
+    except (psutil.Error, ValueError):
         return False
 
 

@@ -25,7 +25,7 @@ class Constant(Schedule):
 
     kind: ClassVar[str] = "constant"
 
-    def factor(self, step: int, epoch: int) -> float:  # noqa: ARG002
+    def factor(self, step: int, epoch: int) -> float:
         return 1.0
 
 

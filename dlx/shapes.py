@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from math import ceil, floor, lcm, prod
-from typing import Final, Literal
+from typing import Final, Literal, TypeVar
 
-from .errors import ShapeError
+from .errors import ShapeError, plural
 
 Number = int | Fraction
 Extent = int | Sequence[int]
@@ -66,14 +66,18 @@ def by_x(axes: Sequence[object]) -> str:
     return "x".join(map(str, axes))
 
 
-def spread(value: Extent, rank: int, what: str) -> tuple[int, ...]:
+N = TypeVar("N", int, int | None)
+
+
+def spread(value: int | Sequence[N], rank: int, what: str) -> tuple[N, ...]:
     """One value for each of `rank` axes: a single number serves all of them."""
     if isinstance(value, int):
         return (value,) * rank
     if len(value) != rank:
+        axes = "1 axis" if rank == 1 else f"{rank} axes"
         raise ShapeError(
-            f"{what} = {list(value)} has {len(value)} values for an input with {rank} axes of positions",
-            hint=f"Give one number, or {rank} of them.",
+            f"{what} = {list(value)} has {plural(len(value), 'value')} for an input with {axes} of positions",
+            hint="Give one number." if rank == 1 else f"Give one number, or {rank} of them.",
         )
     return tuple(value)
 
@@ -95,7 +99,7 @@ class Window:
     ceil_mode: bool = False
 
     @classmethod
-    def over(  # noqa: PLR0913, PLR0917 -- torch's own arguments
+    def over(
         cls,
         rank: int,
         kernel: Extent,
@@ -125,9 +129,7 @@ class Window:
     def slide(self, size: Sequence[int]) -> tuple[int, ...]:
         """Stops on each axis of an input of `size`; ShapeError where the window does not fit."""
         stops = []
-        for n, extent, s, before, after in zip(
-            size, self.extent, self.stride, self.before, self.after, strict=True
-        ):
+        for n, extent, s, before, after in zip(size, self.extent, self.stride, self.before, self.after, strict=True):
             room = n + before + after - extent
             if self.ceil_mode:
                 stop = ceil(Fraction(room) / s) + 1
@@ -201,26 +203,19 @@ class Reach:
             self.aligned,
         )
 
-    def join(self, other: Reach) -> Reach:
-        """What a merge of two branches sees: the hull of both. Misaligned where strides or centres differ."""
+    def join(self, other: Reach, stops: Sequence[int] | None = None) -> Reach:
+        """What a merge of two branches sees: the hull of both. Misaligned where strides or centres differ.
+
+        `stops` are the positions on each axis of the merge; branches of different stride drift apart along them.
+        """
         if self == other:
             return self
         if len(self.size) != len(other.size):
             return Reach((None,) * len(self.size), self.stride, self.start, aligned=False)
-        size: list[Number | None] = []
-        start: list[Number] = []
-        aligned = self.aligned and other.aligned and self.stride == other.stride
-        for (za, first_a), (zb, first_b) in zip(
-            zip(self.size, self.start, strict=True), zip(other.size, other.start, strict=True), strict=True
-        ):
-            first = min(first_a, first_b)
-            start.append(first)
-            if za is None or zb is None:
-                size.append(None)
-                continue
-            size.append(max(first_a + za, first_b + zb) - first)
-            aligned = aligned and 2 * first_a + za == 2 * first_b + zb
-        return Reach(tuple(size), tuple(map(max, self.stride, other.stride)), tuple(start), aligned)
+        branches = (zip(r.size, r.stride, r.start, strict=True) for r in (self, other))
+        axes = [_hull(a, b, n) for a, b, n in zip(*branches, stops or (1,) * len(self.size), strict=True)]
+        aligned = self.aligned and other.aligned and all(axis[3] for axis in axes)
+        return Reach(tuple(a[0] for a in axes), tuple(a[1] for a in axes), tuple(a[2] for a in axes), aligned)
 
     def as_json(self) -> dict[str, object] | Literal["global"]:
         if self.is_global and self.size:
@@ -236,6 +231,20 @@ class Reach:
             return "global"
         sizes = ["global" if z is None else str(_whole(z)) for z in self.size]
         return (sizes[0] if len(set(sizes)) == 1 else by_x(sizes)) + ("" if self.aligned else "~")
+
+
+def _hull(
+    a: tuple[Number | None, Number, Number], b: tuple[Number | None, Number, Number], stops: int
+) -> tuple[Number | None, Number, Number, bool]:
+    """Size, stride and start of two branches on one axis of `stops` positions, and whether they are aligned."""
+    (za, jump_a, first_a), (zb, jump_b, first_b) = a, b
+    stride = max(jump_a, jump_b)
+    lag = (stride - min(jump_a, jump_b)) * (stops - 1)  # of the slower branch at the last stop
+    start = min(first_a - lag * (jump_a < stride), first_b - lag * (jump_b < stride))
+    if za is None or zb is None:
+        return None, stride, _whole(start), True
+    aligned = jump_a == jump_b and 2 * first_a + za == 2 * first_b + zb
+    return ceil(max(first_a + za, first_b + zb) - start), stride, _whole(start), aligned
 
 
 def _through(

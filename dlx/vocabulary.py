@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
-from typing import Any
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
@@ -40,7 +41,10 @@ def page(kind: str) -> Page:
     if kind not in LAYERS:
         raise DlxError(f"there is no layer `{kind}`", hint=did_you_mean(kind, LAYERS))
     cls = LAYERS[kind]
-    fields = tuple((name, _type(info), _default(info), info.description or "") for name, info in cls.model_fields.items())
+    fields = tuple(
+        (name, _type(info.annotation), _default(info), info.description or "")
+        for name, info in cls.model_fields.items()
+    )
     return Page(kind, inspect.cleandoc(cls.__doc__ or ""), fields, _example(cls), _numbers(cls))
 
 
@@ -60,25 +64,30 @@ def as_json(kind: str | None) -> dict[str, Any]:
     }
 
 
-def _type(info: FieldInfo) -> str:
-    """How a field's type reads: `int | list`, `"same" | "valid"`."""
-    text = inspect.formatannotation(info.annotation) if info.annotation is not None else ""
-    for old, new in (("typing.", ""), ("Annotated", ""), ("NoneType", "null"), ("None", "null")):
-        text = text.replace(old, new)
-    return _short(text)
-
-
-def _short(text: str) -> str:
-    words = [word for word in ("int", "float", "bool", "str", "list") if word in text.lower()]
-    literals = [part.strip(" '\"]") for part in text.split("Literal[")[1].split("]")[0].split(",")] if "Literal[" in text else []
-    found = [w for w in words if not (w == "str" and literals)] + [f'"{x}"' for x in literals]
-    return " | ".join(dict.fromkeys(found + (["null"] if "null" in text else [])))
+def _type(annotation: Any) -> str:
+    """How a type reads: `int | list`, `"same" | "valid"`, `null`."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type(inner[0])
+    if origin is Literal:
+        return " | ".join(f'"{value}"' for value in inner)
+    if origin in {Union, UnionType}:
+        return " | ".join(dict.fromkeys(_type(part) for part in inner))
+    if annotation in {None, type(None)}:
+        return "null"
+    return getattr(origin or annotation, "__name__", str(annotation))
 
 
 def _default(info: FieldInfo) -> str:
     if info.is_required() or info.default is PydanticUndefined:
         return "required"
-    return "null" if info.default is None else str(info.default).lower() if isinstance(info.default, bool) else str(info.default)
+    return (
+        "null"
+        if info.default is None
+        else str(info.default).lower()
+        if isinstance(info.default, bool)
+        else str(info.default)
+    )
 
 
 def _example(cls: type[Layer]) -> str:

@@ -94,19 +94,19 @@ class Layer(Declared):
 
         return measure(self, *xs)
 
-    def module(self, *xs: Shape) -> nn.Module:  # noqa: ARG002 -- the name is part of the contract
+    def module(self, *xs: Shape) -> nn.Module:
         """The torch module; its `forward` takes batches, `(N, *x)` for each input."""
         raise TypeError(f"{type(self).__name__} has no module()")
 
-    def tied_plan(self, x: Shape) -> Plan:  # noqa: ARG002 -- as above
+    def tied_plan(self, x: Shape) -> Plan:
         """The plan of this layer on the transposed weight of another; it has no weight of its own."""
         raise TypeError(f"`{self.kind}` cannot be tied")
 
-    def tied_weight_shape(self, x: Shape) -> tuple[int, ...]:  # noqa: ARG002 -- as above
+    def tied_weight_shape(self, x: Shape) -> tuple[int, ...]:
         """The shape that the weight of the other layer must have."""
         raise TypeError(f"`{self.kind}` cannot be tied")
 
-    def tied_module(self, x: Shape) -> nn.Module:  # noqa: ARG002 -- as above
+    def tied_module(self, x: Shape) -> nn.Module:
         """The torch module whose `forward` takes a batch and the weight of the other layer."""
         raise TypeError(f"`{self.kind}` cannot be tied")
 
@@ -129,9 +129,9 @@ def positions(x: Shape, kind: str) -> tuple[int, ...]:
     """The size of `x` on its one to three axes of positions."""
     if not 2 <= len(x) <= 4:
         raise ShapeError(
-            f"{kind} slides over positions, and {{0}} has {'none' if len(x) < 2 else len(x) - 1} axes of them",
+            f"{kind} slides over positions, and {{0}} has {f'{len(x) - 1} axes of them' if len(x) > 1 else 'none'}",
             hint="It wants (channels, length), (channels, height, width) or (channels, depth, height, width)"
-            + ("; `- reshape: [1, ...]` makes one from a vector." if len(x) < 2 else "."),
+            + ("; `- reshape: [1, -1]` makes one from a vector." if len(x) < 2 else "."),
             inputs=[x],
         )
     return x.size
@@ -151,8 +151,9 @@ def axis_of(x: Shape, dim: int, kind: str, inputs: Sequence[Shape] = ()) -> int:
     """The axis of `x` that torch's `dim` means, which counts the batch as axis 0 and may count from the end."""
     where = dim + len(x) + 1 if dim < 0 else dim
     if not 1 <= where <= len(x):
+        axes = "{0} has only axis 1" if len(x) == 1 else f"the axes of {{0}} are 1 to {len(x)}"
         raise ShapeError(
-            f"{kind} has dim = {dim}, and the axes of {{0}} are 1 to {len(x)}: the batch is axis 0",
+            f"{kind} has dim = {dim}, and {axes}: the batch is axis 0",
             hint="1 is the channels, or the features of a vector; -1 is the last axis.",
             inputs=inputs or [x],
         )

@@ -7,9 +7,8 @@ from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from ..errors import ShapeError
 from ..lazy import nn
-from ..shapes import Shape, Window
+from ..shapes import Shape, Window, spread
 from .base import Example, Layer, Plan, Reaches, by_rank, floats, positions
 
 if TYPE_CHECKING:
@@ -136,13 +135,8 @@ def _sizes(x: Shape, output_size: OutputSize, kind: str) -> tuple[int, ...]:
     size = positions(x, kind)
     if isinstance(output_size, int):
         return (output_size,) * len(size)
-    if len(output_size) != len(size):
-        raise ShapeError(
-            f"output_size = {output_size} has {len(output_size)} values, and {{0}} has {len(size)} axes of positions",
-            hint=f"Give one number, or {len(size)} of them.",
-            inputs=[x],
-        )
-    return tuple(n if o is None else o for o, n in zip(output_size, size, strict=True))
+    wanted = spread(output_size, len(size), "output_size")
+    return tuple(n if o is None else o for o, n in zip(wanted, size, strict=True))
 
 
 def _largest_windows(size: tuple[int, ...], outs: tuple[int, ...]) -> Window:

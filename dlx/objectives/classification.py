@@ -41,7 +41,9 @@ class Classification(Objective):
             return None
         return Problem(
             f"the network ends in {output}, and the data has {facts.classes} classes",
-            f"Let the last layer be `linear: {facts.classes}`." if output.rank == 1 else "Add `flatten` and a `linear`.",
+            f"Let the last layer be `linear: {facts.classes}`."
+            if output.rank == 1
+            else "Add `flatten` and a `linear`.",
         )
 
     def loss_function(self) -> Callable[[Tensor, Tensor], Tensor]:

@@ -39,7 +39,9 @@ class Grid:
             return
         from rich.table import Table
 
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_header=bool(self.titles))
+        table = Table(
+            box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_header=bool(self.titles)
+        )
         for index, right in enumerate(self.right):
             title = self.titles[index] if self.titles else ""
             style = self.styles[index] if index < len(self.styles) else ""

@@ -9,6 +9,7 @@ from ..graph import Graph, LayerNode, Seen
 from ..shapes import Reach, Shape, by_x
 from .console import Grid, out
 
+
 def summary(graph: Graph, depth: int | None = None, batch: int | None = None) -> None:
     """A row a node, then the totals; memory is that of one sample, or of a batch."""
     grid = Grid("name", "kind", ">output", ">params", ">MACs", ">memory", ">field", styles=["cyan"])
@@ -54,7 +55,8 @@ def totals(graph: Graph, batch: int | None = None) -> str:
         f"{graph.params:,} parameters" + (f" ({graph.trainable:,} trainable)" if frozen else ""),
         f"{graph.buffers:,} buffered values" if graph.buffers else "",
         f"{graph.macs:,} MACs a sample",
-        f"{memory(graph.activation_bytes * (batch or 1))} of activations {f'for a batch of {batch}' if batch else 'a sample'}",
+        f"{memory(graph.activation_bytes * (batch or 1))} of activations "
+        + (f"for {batch} samples" if batch else "a sample"),
         f"receptive field {geometry(graph.receptive_field)}" if graph.receptive_field is not None else "",
     ]
     return "\n".join(p for p in parts if p)
@@ -107,9 +109,12 @@ def geometry(reach: Seen) -> str:
     """`427, stride 32, start -213`."""
     if not isinstance(reach, Reach):
         return str(reach)
-    known = reach.as_json()
-    if isinstance(known, str):
-        return known
-    values = {key: by_x(value) if len(set(value)) > 1 else str(value[0]) for key, value in known.items()}  # type: ignore[arg-type]
+    if reach.is_global:
+        return "global"
+
+    def told(values: Sequence[object]) -> str:
+        return by_x(values) if len(set(values)) > 1 else str(values[0])
+
+    sizes = ["global" if size is None else size for size in reach.size]
     note = "" if reach.aligned else ", of branches that are not aligned"
-    return f"{values['size']}, stride {values['stride']}, start {values['start']}{note}"
+    return f"{told(sizes)}, stride {told(reach.stride)}, start {told(reach.start)}{note}"

@@ -23,7 +23,8 @@ def vocabulary(families: Mapping[str, Sequence[tuple[str, str, str]]]) -> None:
         out(family, "bold")
         grid.print()
     out()
-    out("One of them in full: dlx layers KIND. Beside layers: residual, parallel, repeat, for, share, and your own blocks.")
+    out("One of them in full: dlx layers KIND.")
+    out("Beside layers there are residual, parallel, repeat, for, share, and your own blocks.")
 
 
 def layer_page(page: Page) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .console import Grid, console, out, say
 
 if TYPE_CHECKING:
-    from ..experiment import Begun, Results
+    from ..experiment import Begun, Result, Results
     from ..train.fit import Record
 
 
@@ -97,4 +97,17 @@ def results(found: Results) -> None:
     for result in found.results:
         out(f"run     {result.run.dir}")
     if last.tracking:
-        out(f"mlflow  {last.tracking}")
+        out(f"mlflow  {_tracking(last)}")
+
+
+def _tracking(result: Result) -> str:
+    """What became of the mirror, and how to look at it."""
+    how = result.tracking_uri
+    if not how.startswith("http"):
+        how = f"mlflow ui --backend-store-uri {how}"
+    if result.tracking == "delivered":
+        return f"open it with `{how}`" if not how.startswith("http") else f"open it at {how}"
+    sync = f"dlx runs sync {result.run.name}/{result.run.id}"
+    if result.tracking == "behind":
+        return f"still receiving, by itself; then `{how}`. Were it interrupted: `{sync}`"
+    return f"{result.tracking}; later: `{sync}`"

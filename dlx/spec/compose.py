@@ -12,11 +12,26 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+from ..data import DATASETS
 from ..errors import Mark, Problem, SpecError, did_you_mean
+from ..init import INITIALIZERS
+from ..losses import LOSSES
+from ..objectives import OBJECTIVES
+from ..optim import OPTIMIZERS
+from ..registry import Registry
+from ..schedules import SCHEDULES
 from .located import Node, read
 
-CHOICES = {("data",), ("objective",), ("objective", "loss"), ("init",), ("train", "optimizer"), ("train", "schedule")}
+CHOICES: dict[tuple[str, ...], Registry[Any]] = {
+    ("data",): DATASETS,
+    ("objective",): OBJECTIVES,
+    ("objective", "*", "loss"): LOSSES,
+    ("init",): INITIALIZERS,
+    ("train", "optimizer"): OPTIMIZERS,
+    ("train", "schedule"): SCHEDULES,
+}
 """Sections that hold one kind: another kind replaces the whole section instead of joining it."""
 SUFFIXES = (".yaml", ".yml", ".toml")
 MAX_FILES = 50
@@ -110,11 +125,17 @@ def missing(name: str, spec: Path, mark: Mark) -> Problem:
     return Problem(f"there is no file {name}.yaml or {name}.toml", f"{hint} {looked}".strip(), mark, "defaults")
 
 
+def choice_at(path: tuple[str, ...]) -> Registry[Any] | None:
+    """What the section at `path` chooses from."""
+    known = CHOICES.get(path)
+    return known if known is not None else CHOICES.get((*path[:1], "*", *path[2:]))
+
+
 def merge(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
     """`over` on top of `base`: mappings join, anything else is replaced."""
     if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
         return over
-    if path in CHOICES and set(base.value) != set(over.value):
+    if choice_at(path) is not None and set(base.value) != set(over.value):
         return over
     joined = dict(base.value)
     for key, child in over.value.items():

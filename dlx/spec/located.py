@@ -201,7 +201,7 @@ class _Yaml:
     def open_or_place(self, event: Any, mark: Mark) -> None:
         self.count += 1
         if isinstance(event, yaml.AliasEvent):
-            node = self.alias(event.anchor, mark)
+            node = self.alias(str(event.anchor), mark)
         elif isinstance(event, yaml.ScalarEvent):
             node = Node(self.scalar(event, mark), mark)
         else:

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..layers import LAYERS
-from .compose import CHOICES, find, group_file
+from .compose import choice_at, find, group_file
 from .located import Node, located
 
 OPEN = {("vars",), ("network", "inputs"), ("network", "outputs"), ("expect",), ("blocks",)}
@@ -98,7 +98,7 @@ class _Target:
         kind = kind_of_entry(node) if "layers" in path else None
         if kind is not None and key != kind and key not in ENTRY_KEYS:
             return node.map[kind], key  # `conv_1.kernel_size` means `conv_1.conv.kernel_size`
-        if path in CHOICES and node.map and key not in node.map and not self.adding:
+        if choice_at(path) is not None and node.map and key not in node.map and not self.adding:
             has, dotted = next(iter(node.map)), ".".join(path)
             raise self.fail(
                 f"`{dotted}` holds `{has}`, and no `{key}` beside it",
@@ -122,11 +122,18 @@ class _Target:
         child = self.parent.value[key]
         if child.value is None:
             child.value = {}
-        elif path in CHOICES and isinstance(child.value, str):
+        elif choice_at(path) is not None and isinstance(child.value, str):
             child.value = {child.value: Node({}, child.mark)}
+        elif not (child.is_map or child.is_list) and (first := self.first_field(path)):
+            child.value = {first: Node(child.value, child.mark)}
         elif not (child.is_map or child.is_list):
             raise self.fail(f"`{'.'.join(path)}` is a single value and has nothing below it")
         return child
+
+    def first_field(self, path: tuple[str, ...]) -> str | None:
+        """The field that a bare value sets, where `path` is the kind of a choice: `train.optimizer.sgd`."""
+        registry = choice_at(path[:-1])
+        return registry[path[-1]].first_field() if registry is not None and path[-1] in registry else None
 
     def index(self, items: list[Node], key: str) -> int:
         """A list item by number, or an entry of a list of layers by name."""
@@ -156,7 +163,7 @@ class _Target:
         plain = have.plain()
         if expected is not None and _plain(expected) not in (plain, *(plain if isinstance(plain, dict) else ())):
             raise self.fail(f"`{'.'.join(self.keys)}` is {plain!r}, not {_plain(expected)!r}")
-        del self.parent.value[self.key]  # type: ignore[union-attr, arg-type, call-overload]
+        del self.parent.value[self.key]  # type: ignore[union-attr, arg-type]
 
 
 def kind_of_entry(entry: Node) -> str | None:
@@ -172,7 +179,7 @@ def opened(entry: Node) -> Node:
     kind = kind_of_entry(entry)
     options = entry.map[kind] if kind is not None else None
     if options is not None and not options.is_map:
-        first = LAYERS[kind].first_field() if kind in LAYERS else None
+        first = LAYERS[kind].first_field() if kind is not None and kind in LAYERS else None
         given = {} if options.value is None else {first or "value": Node(options.value, options.mark)}
         options.value = given
     return entry

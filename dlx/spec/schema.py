@@ -162,14 +162,16 @@ def _without_choices(cls: type[Strict]) -> Json:
     rest: dict[str, Any] = {
         name: (info.annotation, info) for name, info in cls.model_fields.items() if name not in choices
     }
-    return create_model(cls.__name__, **rest).model_json_schema()
+    model: Any = create_model(cls.__name__, **rest)
+    made: Json = model.model_json_schema()
+    return made
 
 
 def _or_expression(field: Json) -> Json:
     if field.get("type") == "string" and "pattern" not in field and "enum" not in field:
         return field
-    about = {key: field[key] for key in ("description", "default") if key in field and _writable(field[key])}
-    rest = {key: value for key, value in field.items() if key not in {"description", "default", "title"}}
+    about: Json = {key: field[key] for key in ("description", "default") if key in field and _writable(field[key])}
+    rest: Json = {key: value for key, value in field.items() if key not in {"description", "default", "title"}}
     return {**about, "anyOf": [rest, _ref("expression")]}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any
@@ -84,19 +85,22 @@ def sync(run: Run, uri: str | None = None, experiment: str | None = None) -> Syn
         return Synced(0, complete=True, run_id="", uri="MLflow, which its spec declines")
     place = store.tracking_uri(run, uri)
     shown = store.without_password(place)
-    state, before = State(shown), 0
+    state, known = State(shown), State()
     try:
         with FileLock(run.dir / "mlflow.lock"):
             state = State.of(run, shown, experiment or store.experiment_name(run))
-            before = state.records
+            known = replace(state)
             try:
-                _deliver(run, state, place)
+                with warnings.catch_warnings():
+                    warnings.simplefilter("ignore")  # MLflow's are not for the user of dlx
+                    _deliver(run, state, place)
             except Exception as error:  # noqa: BLE001  MLflow, its stores and torch.export raise all sorts
                 state.error = _sentence(error, shown)
             state.save(run)
     except (DlxError, OSError) as error:
         state.error = f"{run.dir} cannot be written: {error}"
-    return Synced(max(0, state.records - before), not state.error, state.run_id, shown, state.error)
+    sent = state.records - (known.records if known.run_id == state.run_id else 0)
+    return Synced(sent, not state.error, state.run_id, shown, state.error)
 
 
 def _deliver(run: Run, state: State, uri: str) -> None:

@@ -55,9 +55,13 @@ def load_weights(network: nn.Module, folder: Path, name: str = "final") -> dict[
         data = path.read_bytes()
         about: dict[str, Any] = json.loads((folder / f"{name}.json").read_bytes())
     except (OSError, ValueError) as error:
-        raise DlxError(f"there is no checkpoint {path}", hint="A run keeps one from its first evaluation on.") from error
+        raise DlxError(
+            f"there is no checkpoint {path}", hint="A run keeps one from its first evaluation on."
+        ) from error
     if hashlib.sha256(data).hexdigest() != about.get("sha256"):
-        raise DlxError(f"{path} is not what was written: its checksum differs", hint="The file is torn or was altered.")
+        raise DlxError(
+            f"{path} is not what was written: its checksum differs", hint="The file is torn or was altered."
+        )
     network.load_state_dict(from_bytes(data))
     return about
 

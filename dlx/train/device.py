@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -13,7 +14,9 @@ from ..lazy import torch
 from ..spec import Train
 
 if TYPE_CHECKING:
-    from torch import device as Device  # noqa: N812
+    from torch import device as Device
+
+UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 ONE_THREAD_BELOW = 50_000_000
 """MACs of a batch, forward, below which a second thread costs more than it brings (benchmarks/threads.py)."""
@@ -30,11 +33,17 @@ def pick(name: str) -> Device:
     if not found:
         why = "was built without CUDA" if torch.version.cuda is None else "finds no CUDA device here"
         raise DlxError(
-            Problem(f"asked for {name}, and torch {torch.__version__} {why}", "Use `device: auto` or `device: cpu`.", path="train.device")
+            Problem(
+                f"asked for {name}, and torch {torch.__version__} {why}",
+                "Use `device: auto` or `device: cpu`.",
+                path="train.device",
+            )
         )
     if index >= found:
         raise DlxError(
-            Problem(f"asked for {name}, and there {_are(found)}", f"Use cuda:0 to cuda:{found - 1}.", path="train.device")
+            Problem(
+                f"asked for {name}, and there {_are(found)}", f"Use cuda:0 to cuda:{found - 1}.", path="train.device"
+            )
         )
     return torch.device("cuda", index)
 
@@ -93,10 +102,5 @@ def _free_on_device(name: str) -> int | Literal[0]:
 
 def bytes_text(count: float) -> str:
     """`512 B`, `1.4 MB`, `16 TB`: decimal units."""
-    for unit in ("B", "kB", "MB", "GB", "TB"):
-        if count < 1000:
-            break
-        count /= 1000
-    else:
-        unit = "PB"
-    return f"{count:.3g} {unit}"
+    power = min(int(math.log10(max(count, 1)) // 3), len(UNITS) - 1)
+    return f"{count / 1000**power:.3g} {UNITS[power]}"

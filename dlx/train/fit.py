@@ -15,7 +15,7 @@ from ..spec import Train
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-    from torch import device as Device  # noqa: N812
+    from torch import device as Device
 
 EVALUATION_BATCH = 1024
 POINTS = 500
@@ -127,7 +127,7 @@ def updates(job: Job, losses: list[Tensor]) -> Iterator[None]:
             for weight in weights:
                 weight.grad = None
             loss = loss_function(network(part.x[index]), part.y[index])
-            loss.backward()
+            loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             losses.append(loss.detach())
             job.step += 1
@@ -142,7 +142,7 @@ def order(job: Job, batches: int) -> Iterator[Tensor]:
     n = len(part)
     drawn = torch.randperm(n, generator=job.order) if job.train.shuffle else torch.arange(n)
     drawn = drawn.to(part.x.device)
-    return iter(drawn.split(batch)[:batches])
+    return iter(torch.split(drawn, batch)[:batches])
 
 
 def curve_point(job: Job, losses: list[Tensor]) -> dict[str, float]:
@@ -174,7 +174,7 @@ def evaluate(job: Job, name: str) -> dict[str, float]:
     summed = job.objective.loss.reduction == "sum"
     sums: dict[str, Tensor] = {}
     with torch.inference_mode():
-        for x, y in zip(part.x.split(EVALUATION_BATCH), part.y.split(EVALUATION_BATCH), strict=True):
+        for x, y in zip(torch.split(part.x, EVALUATION_BATCH), torch.split(part.y, EVALUATION_BATCH), strict=True):
             output = job.network(x)
             measured = {"loss": loss_function(output, y), **job.objective.measure(output, y)}
             for key, value in measured.items():

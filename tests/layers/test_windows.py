@@ -80,6 +80,7 @@ def seen_and_promised(kind, options, inputs):
     return list(zip(map(receives_gradient, given), told, strict=True))
 
 
+@pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")  # torch on the memory it takes
 @pytest.mark.parametrize(("kind", "options", "inputs"), EXAMPLES + MORE)
 def test_what_a_window_says_it_sees_is_what_receives_gradient(kind, options, inputs):
     for seen, told in seen_and_promised(kind, options, inputs):

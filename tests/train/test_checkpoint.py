@@ -1,0 +1,73 @@
+"""Weights on disk: all of them or none, and what was altered is not used."""
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from torch import nn
+
+from dlx.errors import DlxError, RunError
+from dlx.train import checkpoint
+
+
+def network() -> nn.Module:
+    return nn.Sequential(nn.Conv1d(2, 3, 3), nn.BatchNorm1d(3))
+
+
+def test_what_is_saved_comes_back_bit_for_bit(tmp_path):
+    first, second = network(), network()
+    checkpoint.save(tmp_path, "final", first, {"step": 5})
+    about = checkpoint.load_weights(second, tmp_path)
+    assert about["step"] == 5
+    assert about["bytes"] == (tmp_path / "final.safetensors").stat().st_size
+    for key, value in first.state_dict().items():
+        assert torch.equal(value, second.state_dict()[key])
+    assert not list(tmp_path.glob("*.part"))
+
+
+def test_any_tool_reads_the_weights(tmp_path):
+    from safetensors import safe_open
+
+    checkpoint.save(tmp_path, "final", network(), {})
+    with safe_open(tmp_path / "final.safetensors", "pt") as file:
+        assert "0.weight" in file.keys()  # noqa: SIM118 - it is no mapping
+
+
+def test_an_altered_checkpoint_is_refused(tmp_path):
+    checkpoint.save(tmp_path, "final", network(), {})
+    path = tmp_path / "final.safetensors"
+    data = bytearray(path.read_bytes())
+    data[-1] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(DlxError, match=r"final\.safetensors is not what was written: its checksum differs"):
+        checkpoint.load_weights(network(), tmp_path)
+
+
+def test_a_missing_checkpoint_is_said(tmp_path):
+    with pytest.raises(DlxError, match="there is no checkpoint"):
+        checkpoint.load_weights(network(), tmp_path)
+
+
+def test_weights_that_are_not_finite_are_not_kept_and_the_old_ones_stay(tmp_path):
+    net = network()
+    checkpoint.save(tmp_path, "last", net, {"step": 1})
+    with torch.no_grad():
+        net[0].weight[0, 0, 0] = float("inf")
+    with pytest.raises(RunError, match="the weights of `0.weight` are not finite"):
+        checkpoint.save(tmp_path, "last", net, {"step": 2})
+    assert json.loads((tmp_path / "last.json").read_text())["step"] == 1
+    checkpoint.load_weights(network(), tmp_path, "last")
+
+
+def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch):
+    checkpoint.save(tmp_path, "last", network(), {"step": 1})
+
+    def full(*_: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(checkpoint.os, "fsync", full)
+    with pytest.raises(RunError, match="could not be written to .*: No space left on device"):
+        checkpoint.save(tmp_path, "last", network(), {"step": 2})
+    monkeypatch.undo()
+    assert checkpoint.load_weights(network(), tmp_path, "last")["step"] == 1

@@ -1,0 +1,80 @@
+"""Where training runs, and what is refused before anything is allocated."""
+
+from pathlib import Path
+
+import pytest
+import torch
+
+from dlx.errors import DlxError
+from dlx.graph import trace
+from dlx.spec import load
+from dlx.train import device
+
+NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
+
+
+def test_auto_takes_the_gpu_if_there_is_one():
+    assert device.pick("auto").type == ("cuda" if torch.cuda.is_available() else "cpu")
+    assert device.pick("cpu") == torch.device("cpu")
+
+
+@NO_CUDA
+@pytest.mark.parametrize("name", ["cuda", "cuda:1"])
+def test_asking_for_cuda_where_there_is_none_says_so(name):
+    with pytest.raises(DlxError) as error:
+        device.pick(name)
+    assert f"asked for {name}, and torch {torch.__version__} " in str(error.value)
+    assert "Use `device: auto` or `device: cpu`." in str(error.value)
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs CUDA")
+def test_a_device_beyond_the_last_is_refused():
+    with pytest.raises(DlxError, match="asked for cuda:99, and there"):
+        device.pick("cuda:99")
+
+
+def graph_of(tmp_path: Path, layers: str, train: str = "epochs: 1"):
+    path = tmp_path / "n.yaml"
+    path.write_text(f"network: {{inputs: [1000], layers: [{layers}]}}\ntrain: {{{train}}}\n")
+    experiment = load(path)
+    return trace(experiment), experiment.train
+
+
+def test_ten_to_the_twelve_parameters_are_refused_with_the_memory_they_want(tmp_path):
+    graph, train = graph_of(
+        tmp_path, "{linear: {out_features: 1_000_000_000, bias: false}}", "epochs: 1, optimizer: adam"
+    )
+    assert graph.params == 10**12
+    with pytest.raises(DlxError) as error:
+        device.check_memory(graph, train)
+    told = str(error.value)
+    assert "1,000,000,000,000 parameters want 16 TB (weights 4 TB, gradients 4 TB, optimizer 8 TB), and " in told
+    assert told.endswith("are free\n  Make the widest layer smaller: `dlx inspect` shows where the parameters are.")
+
+
+def test_what_fits_is_let_through(tmp_path):
+    device.check_memory(*graph_of(tmp_path, "{linear: 10}"))
+
+
+def test_threads_follow_the_size_of_a_batch_and_the_spec(tmp_path):
+    graph, train = graph_of(tmp_path, "{linear: 10}")
+    assert device.threads_for(train, graph) == 1
+    graph, train = graph_of(tmp_path, "{linear: 10}", "epochs: 1, threads: 3")
+    assert device.threads_for(train, graph) == 3
+    graph, train = graph_of(tmp_path, "{linear: 100_000}", "epochs: 1, batch_size: 1000")
+    assert device.threads_for(train, graph) >= 1
+
+
+def test_threads_are_given_back():
+    before = torch.get_num_threads()
+    with device.threads(1):
+        assert torch.get_num_threads() == 1
+    assert torch.get_num_threads() == before
+
+
+@pytest.mark.parametrize(
+    ("count", "text"), [(0, "0 B"), (999, "999 B"), (1536, "1.54 kB"), (4e12, "4 TB"), (2.5e18, "2.5e+03 PB")]
+)
+def test_bytes_read_in_decimal_units(count, text):
+    assert device.bytes_text(count) == text
