@@ -18,7 +18,7 @@ Extent = int | Sequence[int]
 Padding = Extent | Literal["same", "valid"]
 
 BYTES: Final = {"float": 4, "int": 8, "bool": 1}  # of one value, as torch stores it by default
-LONGEST_PERIOD: Final = 4096  # of a fractional stride; beyond it an axis is said to see everything
+LONGEST_PERIOD: Final = 256  # of a fractional stride; beyond it an axis is said to see everything
 
 
 class Shape(tuple[int, ...]):

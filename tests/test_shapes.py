@@ -1,7 +1,7 @@
 """The arithmetic of shapes, windows and receptive fields."""
 
 from fractions import Fraction
-from math import floor
+from math import floor, inf
 
 import pytest
 from hypothesis import given, settings
@@ -91,6 +91,8 @@ def told_stops(windows, p):
     reach = Reach.of_input(1)
     for window in windows:
         reach = reach.through(window)
+    if reach.is_global:  # after strides of too many different stops
+        return -inf, inf
     first = floor(reach.start[0] + p * reach.stride[0])
     return first, first + reach.size[0] - 1
 
@@ -100,12 +102,13 @@ broken = st.builds(Fraction, st.integers(1, 9), st.integers(2, 5))
 any_stride = whole | st.builds(one_axis, st.integers(1, 4), broken)
 
 
+@settings(deadline=None)
 @given(st.lists(whole, max_size=5), st.integers(0, 50))
 def test_a_receptive_field_is_exact_where_strides_are_whole(windows, p):
     assert told_stops(windows, p) == true_stops(windows, p)
 
 
-@settings(max_examples=300)
+@settings(max_examples=300, deadline=None)
 @given(st.lists(any_stride, max_size=5))
 def test_a_receptive_field_holds_everything_that_is_seen_where_strides_are_fractions(windows):
     for p in range(40):
@@ -113,6 +116,7 @@ def test_a_receptive_field_holds_everything_that_is_seen_where_strides_are_fract
         assert low <= first <= last <= high
 
 
+@settings(deadline=None)
 @given(any_stride)
 def test_one_window_is_told_tightly(window):
     assert all(told_stops([window], p) == true_stops([window], p) for p in range(20))

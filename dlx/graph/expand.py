@@ -7,6 +7,7 @@ block. A mistake is told and the walk goes on: what hangs on it has no shape, an
 from __future__ import annotations
 
 from collections.abc import Mapping
+from keyword import iskeyword
 from typing import Any
 
 from ..errors import Problem, did_you_mean
@@ -228,8 +229,9 @@ class Expander:
         if text and (not text.isidentifier() or text in {"prev", "input", "x"}):
             self.fail(f"a node cannot be called `{text}`", "Letters, digits and `_`, not a digit first.", node, text)
             return ""
-        if text in RESERVED:
-            self.fail(f"a node cannot be called `{text}`: torch's modules use the word", "Add a letter.", node, text)
+        if text in RESERVED or iskeyword(text):
+            owner = "Python uses" if iskeyword(text) else "torch's modules use"
+            self.fail(f"a node cannot be called `{text}`: {owner} the word", "Add a letter.", node, text)
             return ""
         return str(text)
 

@@ -79,10 +79,13 @@ class Placer:
         if plan is None:
             return lost
         given = self.given_values(values, plan, full)
+        first = self.counterpart(owner, plan, mark, full) if owner else None
+        if owner and (plan.weights or plan.buffers) and (first is None or not self.fits(first, plan, wires[0], mark, full)):
+            return lost
         node = self.add(full, kind, layer, wires, plan, mark)
         node.values, node.tied = given, tied.name if tied else ""
-        if owner:
-            node.owner = self.by_name[owner].owner or owner
+        if first is not None:
+            node.owner = first.owner or first.name
         return self.wire(node, wires)
 
     def layer(self, kind: str, options: Node, full: str) -> Layer | None:
@@ -196,19 +199,33 @@ class Placer:
         first = self.by_name.get(target)
         if first is None or x.shape is None:
             return lost
-        plan = self.plan(first.layer, (x.shape,), [x], mark, full, None)
-        if plan is None:
-            return lost
-        if dict(plan.weights) != dict(first.plan.weights):
-            message = (
-                f"`{first.name}` (line {first.mark.line}) was built for {first.arriving[0]}, and {self.described(x)} "
-                "wants weights of another shape"
-            )
-            self.fail(message, "Weights can only be shared between inputs that fit them.", mark, full)
+        plan = self.plan(first.layer, (x.shape,), [x], mark, full, self.by_name[first.tied] if first.tied else None)
+        if plan is None or not self.fits(first, plan, x, mark, full):
             return lost
         node = self.add(full, first.kind, first.layer, [x], plan, mark)
-        node.owner = first.owner or first.name
+        node.owner, node.tied = first.owner or first.name, first.tied
         return self.wire(node, [x])
+
+    def fits(self, first: LayerNode, plan: Plan, x: Wire, mark: Mark, full: str) -> bool:
+        """Whether `plan` runs on the weights of `first`."""
+        if dict(plan.weights) == dict(first.plan.weights) and dict(plan.buffers) == dict(first.plan.buffers):
+            return True
+        message = (
+            f"`{first.name}` (line {first.mark.line}) was built for {first.arriving[0]}, and {self.described(x)} "
+            "wants weights of another shape"
+        )
+        self.fail(message, "Weights can only be shared between inputs that fit them.", mark, full)
+        return False
+
+    def counterpart(self, name: str, plan: Plan, mark: Mark, full: str) -> LayerNode | None:
+        """The node called `name` that the same entry made when its scope ran first."""
+        first = self.by_name.get(name)
+        if first is not None and first.mark == mark:
+            return first
+        if plan.weights or plan.buffers:
+            message = f"`{full}` has no counterpart whose weights it could share: the scope ran without this layer before"
+            self.fail(message, "A `when` inside a shared scope must come out the same each time.", mark, full)
+        return None
 
     def owner(self, tie: Node | None, names: Names, full: str) -> LayerNode | None:
         """The node that `tie` names."""
@@ -227,6 +244,10 @@ class Placer:
         if not (layer.ties and tied.layer.ties):
             kind = tied.kind if layer.ties else layer.kind
             self.fail(f"`{kind}` cannot be tied: only linear layers can", "", mark, full)
+            return None
+        if tied.tied:
+            message = f"`{tied.name}` (line {tied.mark.line}) has no weight of its own: it runs that of `{tied.tied}`"
+            self.fail(message, f"To run `{tied.tied}` again, write `share: {tied.tied}`.", mark, full)
             return None
         have, wanted = tuple(tied.plan.weights["weight"]), tuple(layer.tied_weight_shape(x))
         if have != wanted:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from math import prod
 
 from ..layers import Plan
@@ -17,7 +17,10 @@ def of_input(shape: Shape) -> Seen:
 
 def through(wires: Sequence[Wire], plan: Plan) -> tuple[Seen, bool, bool]:
     """What a layer's output sees, whether it still has positions, and whether it is still the raw input."""
-    seen = joined([_arriving(wire, crop, plan.shape) for wire, crop in _with_crops(wires, plan)], plan.shape.size)
+    crops = plan.crops or ((),) * len(wires)
+    merged = zip(wires, crops, strict=True)
+    arriving = [_arriving(*each, plan.shape) for each in merged] if len(wires) > 1 else [wires[0].reach]
+    seen = joined(arriving, plan.shape.size)
     raw = all(wire.raw for wire in wires)
     positions = any(wire.positions for wire in wires) or (raw and len(plan.shape) > 1)
     window = plan.window
@@ -43,10 +46,6 @@ def _reshaped(seen: Seen, raw: bool, shape: Shape) -> Seen:
     return "global" if seen == "global" else None
 
 
-def _with_crops(wires: Sequence[Wire], plan: Plan) -> Iterator[tuple[Wire, tuple[int, ...]]]:
-    yield from zip(wires, plan.crops or ((),) * len(wires), strict=True)
-
-
 def _arriving(wire: Wire, crop: tuple[int, ...], out: Shape) -> Seen:
     """What an input sees from where it meets the others: after it is cropped, or stretched from a single position."""
     seen, shape = wire.reach, wire.shape
@@ -55,7 +54,9 @@ def _arriving(wire: Wire, crop: tuple[int, ...], out: Shape) -> Seen:
     if crop:
         seen = seen.shifted(crop)
     stretched = [i for i, (n, m) in enumerate(zip(shape.size, out.size, strict=False)) if n == 1 < m]
-    return seen.everything(stretched) if stretched else seen
+    if stretched:
+        seen = seen.everything(stretched)
+    return "global" if seen.is_global else seen
 
 
 def joined(reaches: Sequence[Seen], stops: Sequence[int]) -> Seen:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from fnmatch import fnmatchcase
+from keyword import iskeyword
 
 from ..data import Facts
 from ..errors import DataError, Mark, Problem, SpecError, did_you_mean
@@ -83,8 +84,9 @@ def _inputs(experiment: Experiment, facts: Facts | None, problems: list[Problem]
 
 def _shape(name: str, node: Node, problems: list[Problem]) -> Shape | None:
     path = f"network.inputs.{name}"
-    if not name.isidentifier() or name == "prev":
-        problems.append(Problem(f"an input cannot be called `{name}`", "Letters, digits and `_`.", node.mark, path))
+    if not name.isidentifier() or iskeyword(name) or name in {"prev", "self"}:
+        hint = "Letters, digits and `_`; no word of Python's."
+        problems.append(Problem(f"an input cannot be called `{name}`", hint, node.mark, path))
     axes, dtype = (node.map.get("shape"), node.map.get("dtype")) if node.is_map else (node, None)
     kind = dtype.value if dtype is not None else "float"
     if kind not in BYTES:
@@ -139,7 +141,8 @@ def _walk(experiment: Experiment, placer: Placer, shapes: Mapping[str, Shape]) -
             at = layers.mark if layers is not None else mark
             placer.problems.add(Problem(message, "Start each layer with `- `.", at, "network.layers"))
         return first
-    scope = Scope(experiment.vars, Names(wires=dict(wires)), first)
+    names = Names(wires=dict(wires), lines={name: placer.marks[name].line for name in wires})
+    scope = Scope(experiment.vars, names, first)
     try:
         last = Expander(placer, experiment.blocks).run(layers, scope, first)
     except TooLarge:

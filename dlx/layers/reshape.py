@@ -22,7 +22,7 @@ class Flatten(Layer):
     Shapes: (C, *size) -> (C * product of size,); with `start_dim` 2, (C, *size) -> (C, product of size).
     Cost: nothing; the output shares the memory of the input.
     Errors: a `dim` that is the batch or no axis; an end before its start.
-    Source: Prince 2023, Understanding Deep Learning, section 10.4. torch: Flatten.
+    Source: numpy's ravel, without the batch. torch: Flatten.
     """
 
     kind: ClassVar[str] = "flatten"
