@@ -13,7 +13,6 @@ from .errors import DlxError
 
 app = typer.Typer(
     name="dlx",
-    help="Deep-learning experiments from one text file: checked, counted, trained, tracked.",
     no_args_is_help=True,
     add_completion=False,
     rich_markup_mode=None,
@@ -128,7 +127,7 @@ def new(path: Annotated[Path, typer.Argument(metavar="FILE", help="The spec to w
 
 @runs_app.callback()
 def list_runs(context: typer.Context, as_json: AsJson = False, runs: Runs = Path("runs")) -> None:
-    """The runs there are, newest first.
+    """List the runs there are, newest first; `sync` delivers to MLflow what has not arrived there.
 
     Example: dlx runs
     """
@@ -165,15 +164,21 @@ def sync(
         raise typer.Exit(1)
 
 
-@app.callback()
-def version(
-    show_version: Annotated[bool, typer.Option("--version", is_eager=True, help="The version, and leave.")] = False,
-) -> None:
-    if show_version:
+def _tell_version(asked: bool) -> None:
+    if asked:
         from . import __version__
 
         typer.echo(f"dlx {__version__}")
         raise typer.Exit
+
+
+@app.callback()
+def everywhere(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="The version, and leave.")
+    ] = False,
+) -> None:
+    """Deep-learning experiments from one text file: checked, counted, trained, tracked."""
 
 
 def main() -> None:

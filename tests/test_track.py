@@ -392,6 +392,56 @@ def test_the_model_loads_and_gives_the_same_outputs(root, uri):
     assert files == {"model.pt2"}
 
 
+LENET = """
+dlx: 1
+network:
+  inputs: {image: [1, 8, 8]}
+  layers:
+    - conv: {out_channels: 4, kernel_size: 3}
+    - batch_norm
+    - relu
+    - max_pool: 2
+    - dropout: 0.5
+    - flatten
+    - linear: 10
+"""
+
+TWO_IN_TWO_OUT = """
+dlx: 1
+network:
+  inputs: {left: [6], right: [6]}
+  layers:
+    - linear: 4
+      from: left
+      name: a
+    - linear: 4
+      from: right
+      name: b
+    - add: {}
+      from: [a, b]
+      name: sum
+  outputs: {both: sum, one: a}
+"""
+
+
+@pytest.mark.parametrize(("spec", "shapes"), [(LENET, [(1, 8, 8)]), (TWO_IN_TWO_OUT, [(6,), (6,)])])
+def test_any_form_of_network_loads_again(root, spec, shapes):
+    import mlflow
+    import torch
+
+    run = begin(root)
+    run.write_text("spec.yaml", spec)
+    network = weights(run)
+    run.append(end(1))
+    assert track.sync(run).error == ""
+
+    (model,) = Reader(store.tracking_uri(run), run).models()
+    with everywhere(store.tracking_uri(run)):
+        loaded = mlflow.pytorch.load_model(model.model_uri)
+    xs = [torch.randn(5, *shape) for shape in shapes]
+    torch.testing.assert_close(loaded(*xs), network(*xs), rtol=0, atol=1e-6)
+
+
 def test_a_second_sync_changes_nothing(root, uri):
     run = finished(root, model=True)
     first, before = track.sync(run, uri), run.read_json("mlflow.json")

@@ -226,8 +226,8 @@ class Expander:
         if node is None:
             return ""
         text = self.value(node, variables, scope, str)
-        if text and (not text.isidentifier() or text in {"prev", "input", "x"}):
-            self.fail(f"a node cannot be called `{text}`", "Letters, digits and `_`, not a digit first.", node, text)
+        if text and (not text.isidentifier() or text[0] == "_" or text in {"prev", "input", "x"}):
+            self.fail(f"a node cannot be called `{text}`", "Letters, digits and `_`, a letter first.", node, text)
             return ""
         if text in RESERVED or iskeyword(text):
             owner = "Python uses" if iskeyword(text) else "torch's modules use"
@@ -435,13 +435,14 @@ def _kind_mark(entry: Node, kind: str) -> Node:
 
 
 RESERVED = frozenset(
-    "add_module apply bfloat16 buffers call_super_init children compile cpu cuda double dump_patches eval extra_repr "
-    "float forward get_buffer get_extra_state get_parameter get_submodule half ipu load_state_dict modules mtia "
-    "named_buffers named_children named_modules named_parameters parameters register_backward_hook register_buffer "
+    "add_module add_submodule apply bfloat16 buffers call_super_init children compile cpu cuda "
+    "delete_all_unused_submodules delete_submodule double dump_patches eval extra_repr float forward get_buffer "
+    "get_extra_state get_parameter get_submodule half ipu load_state_dict meta modules mtia named_buffers "
+    "named_children named_modules named_parameters parameters register_backward_hook register_buffer "
     "register_forward_hook register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook "
     "register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module register_parameter "
-    "register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ set_extra_state set_submodule "
-    "share_memory state_dict to to_empty train training type xpu zero_grad T_destination code graph "
-    "print_readable recompile".split()
+    "register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ self set_extra_state set_submodule "
+    "shape_env share_memory state_dict to to_empty to_folder train training type xpu zero_grad T_destination code "
+    "graph print_readable recompile".split()
 )
 """Attributes of torch's modules, which submodules would hide."""

@@ -79,8 +79,8 @@ class Placer:
         if plan is None:
             return lost
         given = self.given_values(values, plan, full)
-        first = self.counterpart(owner, plan, mark, full) if owner else None
-        if owner and (plan.weights or plan.buffers) and (first is None or not self.fits(first, plan, wires[0], mark, full)):
+        first = self.counterpart(owner, mark) if owner else None
+        if owner and not self.can_replay(first, plan, wires[0], mark, full):
             return lost
         node = self.add(full, kind, layer, wires, plan, mark)
         node.values, node.tied = given, tied.name if tied else ""
@@ -217,15 +217,18 @@ class Placer:
         self.fail(message, "Weights can only be shared between inputs that fit them.", mark, full)
         return False
 
-    def counterpart(self, name: str, plan: Plan, mark: Mark, full: str) -> LayerNode | None:
-        """The node called `name` that the same entry made when its scope ran first."""
+    def counterpart(self, name: str, mark: Mark) -> LayerNode | None:
+        """The node called `name`, if the entry at `mark` made it when its scope ran first."""
         first = self.by_name.get(name)
-        if first is not None and first.mark == mark:
-            return first
-        if plan.weights or plan.buffers:
-            message = f"`{full}` has no counterpart whose weights it could share: the scope ran without this layer before"
-            self.fail(message, "A `when` inside a shared scope must come out the same each time.", mark, full)
-        return None
+        return first if first is not None and first.mark == mark else None
+
+    def can_replay(self, first: LayerNode | None, plan: Plan, x: Wire, mark: Mark, full: str) -> bool:
+        """Whether a layer of a shared scope finds the weights it needs."""
+        if first is not None or not (plan.weights or plan.buffers):
+            return first is None or self.fits(first, plan, x, mark, full)
+        message = f"`{full}` finds no weights to share: the scope ran without this layer before"
+        self.fail(message, "A `when` in a shared scope must come out the same each time.", mark, full)
+        return False
 
     def owner(self, tie: Node | None, names: Names, full: str) -> LayerNode | None:
         """The node that `tie` names."""

@@ -1,0 +1,40 @@
+"""Specs as text, for tests of the graph and the network."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from textwrap import dedent, indent
+
+from dlx.graph import Graph, trace
+from dlx.spec import Experiment, load
+
+ROOT = Path(__file__).parent.parent
+SPECS = sorted(p for p in (ROOT / "specs").rglob("*") if p.suffix in {".yaml", ".toml"})
+
+
+def is_whole(path: Path) -> bool:
+    """Whether a file under specs/ is a spec of its own and not an option of a config group."""
+    return any(line.startswith(("dlx:", "dlx =")) for line in path.read_text().splitlines())
+
+
+SHIPPED = {str(p.relative_to(ROOT / "specs").with_suffix("")): p for p in SPECS if is_whole(p)}
+"""Every spec that dlx brings, by `folder/name`."""
+
+
+def experiment_of(text: str, suffix: str = ".yaml") -> Experiment:
+    """The spec that `text` is."""
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / f"spec{suffix}"
+        path.write_text(dedent(text))
+        return load(path)
+
+
+def graph_of(text: str, suffix: str = ".yaml") -> Graph:
+    return trace(experiment_of(text, suffix))
+
+
+def network_of(inputs: str, layers: str, more: str = "") -> Graph:
+    """The graph of `layers`, a YAML list, for `inputs` as YAML has them; `more` are further sections."""
+    listed = indent(dedent(layers).strip("\n"), " " * 4)
+    return graph_of(f"network:\n  inputs: {inputs}\n  layers:\n{listed}\n{dedent(more)}")
