@@ -46,8 +46,7 @@ def main() -> None:
         "What stands around the training of `make train`",
         [
             table(times, "import torch"),
-            f"Over importing torch: {', '.join(f'{s:.2f}' for s in sorted(over))} s "
-            f"(training itself {min(inside):.1f} to {max(inside):.1f} s).",
+            f"Over importing torch: {', '.join(f'{s:.2f}' for s in sorted(over))} s; training itself {min(inside):.1f} s.",
         ],
     )
 

@@ -43,7 +43,7 @@ def main() -> None:
         "Start-up: whole processes against importing torch",
         [
             table(times, "import torch"),
-            f"Tracing it in process: median {1e3 * statistics.median(inside):.1f} ms, first {1e3 * inside[0]:.1f} ms.",
+            f"Tracing in process: median {1e3 * statistics.median(inside):.1f} ms, first {1e3 * inside[0]:.1f} ms.",
         ],
     )
 

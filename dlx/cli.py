@@ -19,7 +19,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 runs_app = typer.Typer(
-    help="List runs; deliver to MLflow what has not arrived there.",
     invoke_without_command=True,
     rich_markup_mode=None,
 )
@@ -27,7 +26,7 @@ app.add_typer(runs_app, name="runs")
 
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec, YAML or TOML.")]
 Overrides = Annotated[
-    list[str] | None, typer.Argument(metavar="[KEY=VALUE]...", help="Changes to the spec, in Hydra's grammar.")
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to the spec, in Hydra's grammar.")
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where run folders are kept.")]
@@ -44,7 +43,9 @@ def inspect(
     layer: Annotated[str | None, typer.Option(metavar="NAME", help="All about one layer.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, metavar="N", help="Memory of a batch of N.")] = None,
 ) -> None:
-    """Show every layer's shape, parameters, MACs, memory and receptive field. Trains nothing, does not load torch.
+    """Show shapes, parameters, MACs and receptive fields.
+
+    Every layer of the network in a table, and the totals. Nothing is trained and torch is not loaded.
 
     Example: dlx inspect specs/cs231n/resnet50.yaml --depth 1
     """
@@ -64,9 +65,11 @@ def inspect(
 
 @app.command()
 def train(spec: SpecPath, overrides: Overrides = None, as_json: AsJson = False, runs: Runs = Path("runs")) -> None:
-    """Train a spec: picks the device, shows progress, keeps everything in a run folder and in MLflow.
+    """Train a spec; everything is kept in a run folder.
 
-    Example: dlx train specs/digits/lenet.yaml train.epochs=5 train.optimizer.adam.lr=3e-3
+    Picks the device, shows progress, evaluates on the validation and test sets, and mirrors the run to MLflow.
+
+    Example: dlx train specs/digits/lenet.yaml train.epochs=5 train.optimizer.adamw.lr=1e-3
     """
     from . import experiment, show
     from . import spec as specs
@@ -86,7 +89,7 @@ def train(spec: SpecPath, overrides: Overrides = None, as_json: AsJson = False, 
 def layers(
     kind: Annotated[str | None, typer.Argument(help="One kind, in full.")] = None, as_json: AsJson = False
 ) -> None:
-    """The vocabulary: every layer with its fields, or one of them in full.
+    """List the layers, or show one in full.
 
     Example: dlx layers conv
     """
@@ -102,7 +105,7 @@ def layers(
 
 @app.command()
 def schema() -> None:
-    """The JSON schema of a spec, for editors that check YAML and TOML.
+    """Print the JSON schema of a spec, for editors.
 
     Example: dlx schema > spec.schema.json
     """
@@ -127,7 +130,9 @@ def new(path: Annotated[Path, typer.Argument(metavar="FILE", help="The spec to w
 
 @runs_app.callback()
 def list_runs(context: typer.Context, as_json: AsJson = False, runs: Runs = Path("runs")) -> None:
-    """List the runs there are, newest first; `sync` delivers to MLflow what has not arrived there.
+    """List runs; `runs sync` delivers them to MLflow.
+
+    The runs there are, newest first.
 
     Example: dlx runs
     """
@@ -145,7 +150,7 @@ def list_runs(context: typer.Context, as_json: AsJson = False, runs: Runs = Path
 
 @runs_app.command()
 def sync(
-    run: Annotated[str | None, typer.Argument(metavar="[RUN]", help="One run; else all that are behind.")] = None,
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="One run; else all that are behind.")] = None,
     uri: Annotated[str | None, typer.Option(help="Another tracking URI than the run's own.")] = None,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),

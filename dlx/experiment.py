@@ -121,9 +121,10 @@ def run(experiment: Experiment, runs: Path = Path("runs"), listen: Listener | No
     assert experiment.data is not None
     assert experiment.train is not None
     _one_network(experiment, graph)
-    device.check_memory(graph, experiment.train)
+    device.check_memory(graph, experiment.train, device.free_memory())
     sets = _load(experiment)
-    device.pick(experiment.train.device)
+    if experiment.train.device.startswith("cuda"):
+        device.check_memory(graph, experiment.train, device.free_memory(device.pick(experiment.train.device)))
     seeds = range(experiment.train.seed, experiment.train.seed + experiment.train.seeds)
     each = [experiment] if len(seeds) == 1 else [experiment.with_seed(seed) for seed in seeds]
     results = []
@@ -171,10 +172,10 @@ def _run_one(experiment: Experiment, graph: Graph, sets: Sets, runs: Path, liste
     folder = Run.create(runs, experiment.name)
     folder.write_text("spec.yaml", experiment.resolved())
     folder.write_json("plan.json", graph.as_json())
+    folder.append({"record": "start", "time": time.time()})
+    mirror = _mirror(experiment, folder)  # it starts up while torch is imported here
     chosen, threads = device.pick(train.device), device.threads_for(train, graph)
     folder.write_json("lock.json", _lock(experiment, sets, train, device.describe(chosen), threads))
-    folder.append({"record": "start", "time": time.time()})
-    mirror = _mirror(experiment, folder)
     with device.threads(threads):
         job = _job(experiment, graph, sets, chosen)
         listen(Begun(folder, graph, device.describe(chosen), threads, job.total_steps, train.seed))

@@ -50,7 +50,7 @@ def test_a_run_folder_holds_all_that_the_run_was(spec, tmp_path):
     assert trace(load(folder / "spec.yaml")).params == 6 * 7 + 7 + 7 * 3 + 3
     assert json.loads((folder / "plan.json").read_text()) == trace(load(spec, ["vars.hidden=7"])).as_json()
     lock = json.loads((folder / "lock.json").read_text())
-    assert lock["packages"]["torch"] == torch.__version__
+    assert torch.__version__.startswith(lock["packages"]["torch"])
     assert lock["device"] == "cpu"
     assert lock["data"] | {"digest": ""} == {
         "kind": "synthetic",

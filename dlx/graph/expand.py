@@ -161,14 +161,15 @@ class Expander:
             self.fail(f"there is no layer or block `{kind}`", did_you_mean(kind, known), _kind_mark(entry, kind), full)
         else:
             variables = Variables(scope.vars, wires[0] if wires else _lost())
-            told = self.listener(full)
+            broken: list[Node] = []
+            told = self.listener(full, broken)
             filled = resolve(options, variables, told)
             extras = {key: resolve(beside[key], variables, told) for key in ("values", "tie") if key in beside}
             place = _kind_mark(entry, kind)
             tied = self.placer.owner(extras.get("tie"), scope.names, full)
-            y = self.placer.place(
-                kind, filled, place.mark, full, wires, values=extras.get("values"), tied=tied, owner=self.replayed(full)
-            )
+            owner, values = self.replayed(full), extras.get("values")
+            if not broken:
+                y = self.placer.place(kind, filled, place.mark, full, wires, values=values, tied=tied, owner=owner)
         self.register(local, scope, y, entry)
         return y
 
@@ -196,8 +197,12 @@ class Expander:
 
     # --- what stands beside the kind --------------------------------------------------------------------------------
 
-    def listener(self, path: str) -> Any:
+    def listener(self, path: str, broken: list[Node] | None = None) -> Any:
+        """Tells of expressions without a value, and adds them to `broken`."""
+
         def told(error: ExpressionError, node: Node) -> None:
+            if broken is not None:
+                broken.append(node)
             self.fail(error.message, error.hint, node, path)
 
         return told

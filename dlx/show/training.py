@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .console import Grid, console, out, say
@@ -102,12 +104,22 @@ def results(found: Results) -> None:
 
 def _tracking(result: Result) -> str:
     """What became of the mirror, and how to look at it."""
-    how = result.tracking_uri
-    if not how.startswith("http"):
-        how = f"mlflow ui --backend-store-uri {how}"
+    how = result.tracking_uri if result.tracking_uri.startswith("http") else f"`{_mlflow_ui(result.tracking_uri)}`"
     if result.tracking == "delivered":
-        return f"open it with `{how}`" if not how.startswith("http") else f"open it at {how}"
+        return f"open it {'at' if how.startswith('http') else 'with'} {how}"
     sync = f"dlx runs sync {result.run.name}/{result.run.id}"
     if result.tracking == "behind":
-        return f"still receiving, by itself; then `{how}`. Were it interrupted: `{sync}`"
+        return f"still receiving, by itself; then {how}. Were it interrupted: `{sync}`"
     return f"{result.tracking}; later: `{sync}`"
+
+
+def _mlflow_ui(uri: str) -> str:
+    """The command that opens a store, as it can be typed here."""
+    program = "mlflow" if shutil.which("mlflow") else _from_here(Path(sys.executable).parent / "mlflow")
+    path = uri.removeprefix("sqlite:///")
+    return f"{program} ui --backend-store-uri " + (uri if path == uri else f"sqlite:///{_from_here(Path(path))}")
+
+
+def _from_here(path: Path) -> str:
+    """Relative where it lies below the working directory."""
+    return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

@@ -6,7 +6,7 @@ import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from ..errors import DlxError, Problem
 from ..graph import Graph
@@ -75,16 +75,17 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def check_memory(graph: Graph, train: Train) -> None:
-    """DlxError where weights, gradients and optimizer state cannot fit: said before anything is allocated."""
-    import psutil
-
-    per_value = {"weights": 1, "gradients": 1, "optimizer": train.optimizer.state}
-    needed = 4 * (graph.params + graph.trainable * sum(list(per_value.values())[1:]))
-    free = _free_on_device(train.device) or psutil.virtual_memory().available
+def check_memory(graph: Graph, train: Train, free: int) -> None:
+    """DlxError where weights, gradients and optimizer state do not fit into `free` bytes: said before any is taken."""
+    values = {
+        "weights": graph.params,
+        "gradients": graph.trainable,
+        "optimizer": graph.trainable * train.optimizer.state,
+    }
+    needed = 4 * sum(values.values())
     if needed <= free:
         return
-    parts = ", ".join(f"{name} {bytes_text(4 * graph.params * n)}" for name, n in per_value.items() if n)
+    parts = ", ".join(f"{name} {bytes_text(4 * count)}" for name, count in values.items() if count)
     raise DlxError(
         Problem(
             f"{graph.params:,} parameters want {bytes_text(needed)} ({parts}), and {bytes_text(free)} are free",
@@ -94,10 +95,13 @@ def check_memory(graph: Graph, train: Train) -> None:
     )
 
 
-def _free_on_device(name: str) -> int | Literal[0]:
-    if name == "cpu" or not torch.cuda.is_available():
-        return 0
-    return int(torch.cuda.mem_get_info(pick(name))[0])
+def free_memory(device: Device | None = None) -> int:
+    """Bytes that are free on a device; without one, those of this machine, for which torch is not needed."""
+    if device is not None and device.type == "cuda":
+        return int(torch.cuda.mem_get_info(device)[0])
+    import psutil
+
+    return int(psutil.virtual_memory().available)
 
 
 def bytes_text(count: float) -> str:

@@ -47,14 +47,14 @@ def test_ten_to_the_twelve_parameters_are_refused_with_the_memory_they_want(tmp_
     )
     assert graph.params == 10**12
     with pytest.raises(DlxError) as error:
-        device.check_memory(graph, train)
+        device.check_memory(graph, train, 20 * 10**9)
     told = str(error.value)
-    assert "1,000,000,000,000 parameters want 16 TB (weights 4 TB, gradients 4 TB, optimizer 8 TB), and " in told
-    assert told.endswith("are free\n  Make the widest layer smaller: `dlx inspect` shows where the parameters are.")
+    assert "1,000,000,000,000 parameters want 16 TB (weights 4 TB, gradients 4 TB, optimizer 8 TB), and 20 GB are free" in told
+    assert told.endswith("\n  Make the widest layer smaller: `dlx inspect` shows where the parameters are.")
 
 
 def test_what_fits_is_let_through(tmp_path):
-    device.check_memory(*graph_of(tmp_path, "{linear: 10}"))
+    device.check_memory(*graph_of(tmp_path, "{linear: 10}"), device.free_memory())
 
 
 def test_threads_follow_the_size_of_a_batch_and_the_spec(tmp_path):

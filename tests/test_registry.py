@@ -1,0 +1,91 @@
+"""How a kind is found: at home, or in another package that names it under an entry point."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dlx.data import DATASETS
+from dlx.errors import DlxError
+from dlx.init import INITIALIZERS
+from dlx.layers import LAYERS
+from dlx.losses import LOSSES
+from dlx.objectives import OBJECTIVES
+from dlx.optim import OPTIMIZERS
+from dlx.registry import Declared, Registry, family
+from dlx.schedules import SCHEDULES
+
+REGISTRIES = [LAYERS, DATASETS, OBJECTIVES, LOSSES, OPTIMIZERS, SCHEDULES, INITIALIZERS]
+
+
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda r: r.noun)
+def test_every_kind_has_words_for_itself_and_its_fields(registry):
+    for kind, cls in registry.items():
+        assert cls.kind == kind
+        assert cls.summary(), f"{cls.__name__} has no docstring"
+        for name, info in cls.model_fields.items():
+            assert info.description, f"{kind}.{name} has no description"
+
+
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda r: r.noun)
+def test_what_is_not_there_is_not_found(registry):
+    assert "no_such_kind" not in registry
+    with pytest.raises(KeyError):
+        registry["no_such_kind"]
+
+
+def test_two_classes_of_one_kind_are_refused():
+    registry = Registry("thing", "dlx.errors", "dlx.things")
+
+    @family(registry)
+    class Thing(Declared):
+        """A thing."""
+
+    class One(Thing):
+        """One."""
+
+        kind = "same"
+
+    with pytest.raises(DlxError, match="two thing classes are called `same`"):
+
+        class Other(Thing):
+            """Other."""
+
+            kind = "same"
+
+    assert dict(registry) == {"same": One}
+
+
+PLUGIN = '''
+from typing import ClassVar
+from dlx.layers import Example, Layer, Plan
+from dlx.lazy import nn
+
+class Doubled(Layer):
+    """Twice the input, measured rather than planned."""
+
+    kind: ClassVar[str] = "doubled"
+    example: ClassVar[Example] = Example({}, [(3, 4)], shape=(3, 4))
+
+    def module(self, *xs):
+        return nn.Conv1d(xs[0][0], 2 * xs[0][0], 1)
+'''
+
+
+def test_another_package_brings_a_layer_by_an_entry_point(tmp_path: Path):
+    (tmp_path / "their_layers.py").write_text(PLUGIN)
+    info = tmp_path / "their_package-1.0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
+    (info / "entry_points.txt").write_text("[dlx.layers]\ntheirs = their_layers\n")
+    (tmp_path / "s.yaml").write_text("network: {inputs: [3, 8], layers: [doubled, relu]}\n")
+    told = subprocess.run(
+        [sys.executable, "-m", "dlx", "inspect", str(tmp_path / "s.yaml")],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={"PYTHONPATH": f"{tmp_path}:{Path(__file__).parent.parent}", "PATH": ""},
+    )
+    assert "doubled_1  doubled     6x8      24" in told.stdout
+    assert "24 parameters\n144 MACs a sample" in told.stdout
