@@ -13,19 +13,6 @@ import torch
 from common import interleaved, publish, ratios
 from torch import nn
 
-NETS = {
-    "40-100-100-10 at 100": (lambda: mlp(40, 100, 100, 10), (100, 40)),
-    "784-100-10 at 10": (lambda: mlp(784, 100, 10), (10, 784)),
-    "784-100-10 at 100": (lambda: mlp(784, 100, 10), (100, 784)),
-    "784-500-500-10 at 32": (lambda: mlp(784, 500, 500, 10), (32, 784)),
-    "784-500-500-10 at 128": (lambda: mlp(784, 500, 500, 10), (128, 784)),
-    "LeNet on 8x8 at 32": (lambda: lenet(1, 16), (32, 1, 8, 8)),
-    "LeNet on 28x28 at 8": (lambda: lenet(1, 196), (8, 1, 28, 28)),
-    "LeNet on 28x28 at 64": (lambda: lenet(1, 196), (64, 1, 28, 28)),
-    "small conv on 32x32 at 64": (lambda: lenet(3, 256), (64, 3, 32, 32)),
-    "four conv layers on 32x32 at 64": (conv4, (64, 3, 32, 32)),
-}
-
 
 def mlp(*sizes: int) -> nn.Module:
     layers: list[nn.Module] = []
@@ -54,6 +41,20 @@ def conv4() -> nn.Module:
     for a, b in ((3, 32), (32, 32), (32, 64), (64, 64)):
         layers += [nn.Conv2d(a, b, 3, padding=1), nn.ReLU()]
     return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 10))
+
+
+NETS = {
+    "40-100-100-10 at 100": (lambda: mlp(40, 100, 100, 10), (100, 40)),
+    "784-100-10 at 10": (lambda: mlp(784, 100, 10), (10, 784)),
+    "784-100-10 at 100": (lambda: mlp(784, 100, 10), (100, 784)),
+    "784-500-500-10 at 32": (lambda: mlp(784, 500, 500, 10), (32, 784)),
+    "784-500-500-10 at 128": (lambda: mlp(784, 500, 500, 10), (128, 784)),
+    "LeNet on 8x8 at 32": (lambda: lenet(1, 16), (32, 1, 8, 8)),
+    "LeNet on 28x28 at 8": (lambda: lenet(1, 196), (8, 1, 28, 28)),
+    "LeNet on 28x28 at 64": (lambda: lenet(1, 196), (64, 1, 28, 28)),
+    "small conv on 32x32 at 64": (lambda: lenet(3, 256), (64, 3, 32, 32)),
+    "four conv layers on 32x32 at 64": (conv4, (64, 3, 32, 32)),
+}
 
 
 def macs(net: nn.Module, shape: tuple[int, ...]) -> int:

@@ -9,7 +9,7 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
@@ -127,12 +127,12 @@ def run(experiment: Experiment, runs: Path = Path("runs"), listen: Listener | No
         device.check_memory(graph, experiment.train, device.free_memory(device.pick(experiment.train.device)))
     seeds = range(experiment.train.seed, experiment.train.seed + experiment.train.seeds)
     each = [experiment] if len(seeds) == 1 else [experiment.with_seed(seed) for seed in seeds]
-    results = []
+    done: list[tuple[Result, Mirror | None]] = []
     for one in each:
-        results.append(_run_one(one, graph, sets, runs, listen or (lambda _: None)))
-        if results[-1].status != "finished":
+        done.append(_run_one(one, graph, sets, runs, listen or (lambda _: None)))
+        if done[-1][0].status != "finished":
             break
-    return Results(tuple(results))
+    return Results(_with_mirrors(experiment, done))
 
 
 def _one_network(experiment: Experiment, graph: Graph) -> None:
@@ -166,7 +166,9 @@ def _load(experiment: Experiment) -> Sets:
         ) from error
 
 
-def _run_one(experiment: Experiment, graph: Graph, sets: Sets, runs: Path, listen: Listener) -> Result:
+def _run_one(
+    experiment: Experiment, graph: Graph, sets: Sets, runs: Path, listen: Listener
+) -> tuple[Result, Mirror | None]:
     train = experiment.train
     assert train is not None
     folder = Run.create(runs, experiment.name)
@@ -179,8 +181,7 @@ def _run_one(experiment: Experiment, graph: Graph, sets: Sets, runs: Path, liste
     with device.threads(threads):
         job = _job(experiment, graph, sets, chosen)
         listen(Begun(folder, graph, device.describe(chosen), threads, job.total_steps, train.seed))
-        result = _follow(job, folder, listen)
-    return _with_mirror(result, experiment, mirror)
+        return _follow(job, folder, listen), mirror
 
 
 def _job(experiment: Experiment, graph: Graph, sets: Sets, chosen: torch.device) -> Job:
@@ -287,13 +288,20 @@ def _mirror(experiment: Experiment, folder: Run) -> Mirror | None:
     return track.start(folder, experiment.track.uri, experiment.track.experiment or experiment.name)
 
 
-def _with_mirror(result: Result, experiment: Experiment, mirror: Mirror | None) -> Result:
-    if mirror is None:
-        return result
-    from . import track
+def _with_mirrors(experiment: Experiment, done: Sequence[tuple[Result, Mirror | None]]) -> tuple[Result, ...]:
+    """The results, and what became of their mirrors within a common patience."""
+    until = time.monotonic() + PATIENCE
+    results = []
+    for result, mirror in done:
+        if mirror is None:
+            results.append(result)
+            continue
+        from . import track
 
-    uri = track.tracking_uri(result.run, experiment.track.uri)
-    return replace(result, tracking=mirror.finish(timeout=PATIENCE), tracking_uri=uri)
+        uri = track.tracking_uri(result.run, experiment.track.uri)
+        state = mirror.finish(timeout=max(0.0, until - time.monotonic()))
+        results.append(replace(result, tracking=state, tracking_uri=uri))
+    return tuple(results)
 
 
 PATIENCE = 10.0
