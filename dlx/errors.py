@@ -14,6 +14,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from itertools import islice
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,16 +96,26 @@ class ShapeError(DlxError):
         return replace(self.template, message=self.template.message.format(*names))
 
 
+MOST_NAMES = 1000
+"""Names that a suggestion is looked for among; a spec that is hostile may hold a hundred thousand."""
+
+
 def did_you_mean(word: str, known: Iterable[str], plural: str = "") -> str:
-    """`Did you mean ...?`, or a short list of what there is."""
-    options = sorted(set(known))
+    """`Did you mean ...?`, or a short list of what there is, called by `plural`."""
+    options = sorted(set(islice(known, MOST_NAMES)))
     near = difflib.get_close_matches(word, options, n=2, cutoff=0.6)
     if near:
         return "Did you mean " + " or ".join(f"`{n}`" for n in near) + "?"
     if not options:
         return ""
     shown = ", ".join(options[:12]) + (", ..." if len(options) > 12 else "")
-    return f"There {'is' if len(options) == 1 else 'are'} {plural + ' ' if plural else ''}{shown}."
+    noun = plural.removesuffix("s") if len(options) == 1 else plural
+    return f"There {'is' if len(options) == 1 else 'are'} {noun + ' ' if noun else ''}{shown}."
+
+
+def with_article(noun: str) -> str:
+    """`a layer`, `an optimizer`."""
+    return f"{'an' if noun[:1] in set('aeiou') else 'a'} {noun}"
 
 
 def plural(count: int, noun: str) -> str:

@@ -34,7 +34,8 @@ def graph_of(text: str, suffix: str = ".yaml") -> Graph:
     return trace(experiment_of(text, suffix))
 
 
-def network_of(inputs: str, layers: str, more: str = "") -> Graph:
-    """The graph of `layers`, a YAML list, for `inputs` as YAML has them; `more` are further sections."""
+def network_of(inputs: str, layers: str, more: str = "", outputs: str = "") -> Graph:
+    """The graph of `layers`, a YAML list, for `inputs` and `outputs` in YAML; `more` are further sections."""
     listed = indent(dedent(layers).strip("\n"), " " * 4)
-    return graph_of(f"network:\n  inputs: {inputs}\n  layers:\n{listed}\n{dedent(more)}")
+    named = f"  outputs: {outputs}\n" if outputs else ""
+    return graph_of(f"network:\n  inputs: {inputs}\n{named}  layers:\n{listed}\n{dedent(more)}")

@@ -161,13 +161,15 @@ def axis_of(x: Shape, dim: int, kind: str, inputs: Sequence[Shape] = ()) -> int:
 
 
 def unseen_warning(window: Window, size: Sequence[int]) -> tuple[str, ...]:
-    """Say how many positions a stride leaves unread at the end."""
-    lost = window.unseen(size)
+    """Say how many positions a stride leaves unread at the end, of axes that are alike in one sentence."""
+    alike: dict[tuple[int, int], list[str]] = {}
+    for axis, (n, of) in enumerate(zip(window.unseen(size), size, strict=True)):
+        if n:
+            alike.setdefault((n, of), []).append(f"axis {axis}")
     return tuple(
-        f"the stride skips the end: the last {n} of {of} positions on axis {axis} "
-        f"{'is' if n == 1 else 'are'} never seen"
-        for axis, (n, of) in enumerate(zip(lost, size, strict=True))
-        if n
+        f"the stride skips the end: the last {n} of {of} positions on "
+        f"{'each axis' if len(axes) == len(size) > 1 else ' and '.join(axes)} {'is' if n == 1 else 'are'} never seen"
+        for (n, of), axes in alike.items()
     )
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from itertools import combinations
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -86,10 +85,10 @@ class Concat(Layer):
         _check_kinship("concat", xs)
         axis = axis_of(xs[0], self.dim, "concat", xs)
         cropped = set(range(1, len(xs[0]))) - {axis} if self.crop else set()
-        for i, j in combinations(range(len(xs)), 2):
-            differing = {k for k, (a, b) in enumerate(zip(xs[i], xs[j], strict=True)) if a != b} - cropped - {axis}
+        for j, x in enumerate(xs):
+            differing = {k for k, (a, b) in enumerate(zip(xs[0], x, strict=True)) if a != b} - cropped - {axis}
             if differing:
-                raise _refusal("concat", xs, (i, j), differing, "" if self.crop else ", or add `crop: center`")
+                raise _refusal("concat", xs, (0, j), differing, "" if self.crop else ", or add `crop: center`")
         shape = [sum(ns) if k == axis else min(ns) for k, ns in enumerate(zip(*xs, strict=True))]
         crops = tuple(tuple((x[k] - shape[k]) // 2 if k in cropped else 0 for k in range(1, len(x))) for x in xs)
         window: Reaches = (axis - 1,) if axis else "pointwise"
@@ -104,11 +103,15 @@ class Concat(Layer):
 def _stretched(kind: str, xs: tuple[Shape, ...]) -> Shape:
     """The shape of all inputs together, where an axis of length 1 fits any other."""
     _check_kinship(kind, xs)
-    for i, j in combinations(range(len(xs)), 2):
-        differing = {k for k, (a, b) in enumerate(zip(xs[i], xs[j], strict=True)) if a != b and 1 not in (a, b)}
+    sizes = [max(ns) for ns in zip(*xs, strict=True)]
+    largest = [next(i for i, x in enumerate(xs) if x[k] == n) for k, n in enumerate(sizes)]
+    for j, x in enumerate(xs):
+        differing = {k for k, n in enumerate(sizes) if x[k] not in (n, 1)}
         if differing:
-            raise _refusal(kind, xs, (i, j), differing)
-    return Shape([max(ns) for ns in zip(*xs, strict=True)], xs[0].dtype)
+            i = largest[min(differing)]
+            differing = {k for k, (a, b) in enumerate(zip(xs[i], x, strict=True)) if a != b and 1 not in (a, b)}
+            raise _refusal(kind, xs, (min(i, j), max(i, j)), differing)
+    return Shape(sizes, xs[0].dtype)
 
 
 def _check_kinship(kind: str, xs: tuple[Shape, ...]) -> None:

@@ -44,11 +44,11 @@ def tracking_uri(run: Run, uri: str | None = None) -> str:
 
 def spec_track(run: Run) -> dict[str, Any]:
     """The `track` section of the run's spec."""
-    import yaml
+    from ..spec.located import read
 
-    with suppress(OSError, yaml.YAMLError, AttributeError):
-        spec = yaml.safe_load((run.dir / "spec.yaml").read_text(encoding="utf-8"))
-        return dict(spec.get("track") or {})
+    with suppress(DlxError):
+        section = read(run.dir / "spec.yaml").at("track")
+        return {key: node.plain() for key, node in section.map.items()} if section else {}
     return {}
 
 
