@@ -21,11 +21,8 @@ from .data import Sets
 from .errors import DlxError, Problem, SpecError
 from .graph import Graph, trace
 from .lazy import torch
-from .objectives import Objective
-from .objectives.classification import Classification
-from .objectives.regression import Regression
 from .runs import Run
-from .spec import Experiment, Train, missing_section
+from .spec import Experiment, Train, missing_section, objective_of
 from .train import checkpoint, device
 
 if TYPE_CHECKING:
@@ -145,14 +142,6 @@ def _one_network(experiment: Experiment, graph: Graph) -> None:
                 f"the data fills one input, and the network has {names}", hint, experiment.place("network", "inputs")
             )
         )
-
-
-def objective_of(experiment: Experiment) -> Objective:
-    """The spec's objective; where it is left out, classes ask for classification and numbers for regression."""
-    if experiment.objective is not None:
-        return experiment.objective
-    assert experiment.data is not None
-    return Classification() if experiment.data.facts().classes is not None else Regression()
 
 
 def _load(experiment: Experiment) -> Sets:

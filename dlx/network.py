@@ -91,5 +91,5 @@ def _give_values(node: LayerNode, module: nn.Module | None) -> None:
         return
     with torch.no_grad():
         for name, value in node.values.items():
-            held: Tensor = module.get_parameter(name) if name in dict(module.named_parameters()) else module.get_buffer(name)
+            held: Tensor = {**dict(module.named_parameters()), **dict(module.named_buffers())}[name]
             held.copy_(torch.as_tensor(value, dtype=held.dtype).expand_as(held))

@@ -252,6 +252,8 @@ def _through(
 ) -> tuple[Number | None, Number, Number]:
     """Size, stride and start on one axis; the hull over one period of stops where a stride is fractional."""
     (z, jump, first), (k, s, before, d) = seen, slid
+    if isinstance(z, int) and isinstance(jump, int) and isinstance(first, int) and isinstance(s, int):
+        return z + (k - 1) * d * jump, jump * s, first - before * jump
     stride = _whole(jump * s)
     period = lcm(s.denominator, stride.denominator)
     if z is None or period > LONGEST_PERIOD:

@@ -77,7 +77,8 @@ def named(entries: list[Any]) -> list[Any]:
     return out
 
 
-LAYERS = st.lists(st.recursive(st.one_of(KEEPING, CHANGING), structures, max_leaves=4), min_size=1, max_size=5).map(named)
+ENTRIES = st.recursive(st.one_of(KEEPING, CHANGING), structures, max_leaves=4)
+LAYERS = st.lists(ENTRIES, min_size=1, max_size=5).map(named)
 SPECS = st.fixed_dictionaries(
     {
         "dlx": st.just(1),

@@ -181,11 +181,11 @@ def test_training_shows_a_bar_on_a_terminal(tmp_path):
 
 
 def test_a_reader_that_leaves_early_is_no_error():
-    told = subprocess.run(
+    told = subprocess.run(  # noqa: S602
         f"{sys.executable} -m dlx layers | head -1",
         shell=True,
         capture_output=True,
         text=True,
-        cwd=ROOT,  # noqa: S602
+        cwd=ROOT,
     )
     assert told.stderr == ""

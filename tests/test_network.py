@@ -60,7 +60,7 @@ def test_a_network_is_one_graph_module_whose_code_reads_like_the_spec():
         "stem = self.stem(image)",
         "stage_conv_1 = self.stage.conv_1(stem)",
         "stage_relu_1 = self.stage.relu_1(stage_conv_1)",
-        "stage_add_1 = self.stage.add_1(stage_relu_1, stem)",
+        "stage_add_1 = self.stage.add_1(stem, stage_relu_1)",
         "stage_tanh_1 = self.stage.tanh_1(stage_add_1)",
         "global_avg_pool_1 = self.global_avg_pool_1(stage_tanh_1)",
         "linear_1 = self.linear_1(global_avg_pool_1)",

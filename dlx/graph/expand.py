@@ -43,7 +43,7 @@ class Expander:
         self.placer, self.problems = placer, placer.problems
         self.entries = 0
         self.blocks = blocks
-        self.sources: dict[str, tuple[Node, str]] = {}  # named scopes: the entry that made each, for `share`
+        self.sources: dict[str, tuple[Node, Scope]] = {}  # scopes by name: the entry of each and where it stood
         self.replaying = ""
         self._check_blocks()
 
@@ -140,7 +140,7 @@ class Expander:
 
     def close(self, name: str, entry: Node, scope: Scope, y: Wire) -> None:
         """A named scope is over: its name stands for what came out of it."""
-        self.sources.setdefault(scope.names.prefix + name, (entry, y.name))
+        self.sources.setdefault(scope.names.prefix + name, (entry, scope))
         self.register(name, scope, y, entry)
 
     def layer(
@@ -281,7 +281,7 @@ class Expander:
         nothing = Node([], options.mark)
         main = self.run(given.get("layers", nothing), scope, x)
         short = self.run(given.get("shortcut", nothing), scope, x)
-        return self.merged(given, "add", options, scope, [main, short])
+        return self.merged(given, "add", options, scope, [short, main])  # concat keeps what came first, as DenseNet
 
     def _parallel(self, options: Node, scope: Scope, x: Wire) -> Wire:
         given = self.options("parallel", options, scope, "branches")
@@ -359,13 +359,15 @@ class Expander:
 
     def replay(self, scoped: str, scope: Scope, x: Wire, name: str) -> Wire:
         """Expand the entry behind a scope again; each of its nodes runs the weights of its counterpart."""
-        source, _ = self.sources[scoped]
+        source, place = self.sources[scoped]
         local = name or scope.names.fresh("share")
-        again = {key: node for key, node in source.map.items() if key not in {"from", "name", "when"}}
+        written = source.map if source.is_map else {str(source.value): Node(None, source.mark)}
+        again = {key: node for key, node in written.items() if key not in {"from", "name", "when"}}
         again["name"] = Node(local, source.mark)
         outer, self.replaying = self.replaying, f"{scope.names.prefix}{local}/\n{scoped}/"
         try:
-            return self._entry(Node(again, source.mark), scope, x)
+            here = Scope(place.vars, scope.names, scope.came_in, scope.calls)
+            return self._entry(Node(again, source.mark), here, x)
         finally:
             self.replaying = outer
 
@@ -416,13 +418,16 @@ class Expander:
         for key in unknown:
             hint = did_you_mean(key, declared, "the arguments")
             self.fail(f"the block `{kind}` has no argument `{key}`", hint, given[key], f"{full}.{key}")
-        told = self.listener(full)
+        broken: list[Node] = []
+        told = self.listener(full, broken)
         values: dict[str, Any] = {}
         for key, default in declared.items():
             if key in given:
                 values[key] = resolve(given[key], Variables(scope.vars, x), told).plain()
             else:
                 values[key] = resolve(default, Variables({**self.placer.globals, **values}, x), told).plain()
+        if broken:
+            return None
         absent = [key for key, value in values.items() if value is None and key not in given]
         for key in absent:
             self.fail(f"the block `{kind}` wants its argument `{key}`", "", options, full)

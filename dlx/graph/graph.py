@@ -120,8 +120,15 @@ class Graph:
 
     @property
     def receptive_field(self) -> Seen:
-        """That of the last layer that still has positions; "global" where none has and a layer sees everything."""
+        """That of the last layer on the way to the first output that still has positions.
+
+        "global" where none has and a layer sees everything.
+        """
+        leading = {next(iter(self.outputs.values()))}
         for node in reversed(self.nodes):
+            if node.name not in leading:
+                continue
+            leading.update(node.inputs)
             if node.positions and node.reach is not None:
                 return node.reach
         return "global" if any(node.reach == "global" for node in self.nodes) else None

@@ -14,7 +14,9 @@ from . import reach
 from .graph import LayerNode, Wire
 from .scope import Names
 
-MAX_REPORTED = 50
+MAX_COUNT = 10**18
+"""Values in one output or weight; beyond that, a number is a slip of the hand."""
+MAX_AXES = 60
 
 
 class Problems:
@@ -24,16 +26,16 @@ class Problems:
         self.found = list(found)
         self._seen = {self._key(p) for p in found}
 
-    def add(self, problem: Problem) -> None:
-        key = self._key(problem)
+    def add(self, problem: Problem, cause: str = "") -> None:
+        """`cause` is the sentence without what differs from one use of a block to the next; else all but its digits."""
+        key = self._key(problem, cause)
         if key not in self._seen:
             self._seen.add(key)
             self.found.append(problem)
 
     @staticmethod
-    def _key(problem: Problem) -> tuple[object, ...]:
-        cause = "".join(c for c in problem.message if not c.isdigit())
-        return (problem.mark, cause if "{" not in cause else cause.split("(")[0])
+    def _key(problem: Problem, cause: str = "") -> tuple[object, ...]:
+        return (problem.mark, "".join(c for c in cause or problem.message if not c.isdigit()))
 
 
 class Placer:

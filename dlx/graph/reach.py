@@ -40,7 +40,7 @@ def through(wires: Sequence[Wire], plan: Plan) -> tuple[Seen, bool, bool]:
 
 
 def _reshaped(seen: Seen, raw: bool, shape: Shape) -> Seen:
-    """New axes: those of the raw input stand for themselves; any other mixture has no one answer, unless it is global."""
+    """New axes: those of the raw input stand for themselves; other mixtures have no one answer, or a global one."""
     if raw:
         return of_input(shape)
     return "global" if seen == "global" else None

@@ -19,6 +19,8 @@ class Names:
     wires: dict[str, Wire] = field(default_factory=dict)
     lines: dict[str, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
+    inner: dict[str, Names] = field(default_factory=dict)
+    """The scopes inside this one, which `scope/node` reaches into."""
 
     def fresh(self, kind: str) -> str:
         """`conv_1`, `conv_2`, ...: the next one that is free."""
@@ -28,13 +30,21 @@ class Names:
             if name not in self.wires:
                 return name
 
+    def next(self, kind: str) -> str:
+        """What `fresh` would say, without taking it: what an entry is called that is wrong before it has a name."""
+        return f"{kind}_{self.counts.get(kind, 0) + 1}"
+
     def find(self, name: str) -> Wire | None:
         """In this scope or one around it; `block/node` reaches into a scope."""
-        scope: Names | None = self
-        while scope is not None:
-            if name in scope.wires:
-                return scope.wires[name]
-            scope = scope.outer
+        *scopes, last = name.split("/")
+        around: Names | None = self
+        while around is not None:
+            at: Names | None = around
+            for step in scopes:
+                at = at.inner.get(step) if at is not None else None
+            if at is not None and last in at.wires:
+                return at.wires[last]
+            around = around.outer
         return None
 
     def visible(self) -> Iterator[str]:
@@ -60,6 +70,7 @@ class Scope:
     def inside(self, name: str, came_in: Wire | None = None) -> Scope:
         """A scope of its own below `name`."""
         inner = Names(f"{self.names.prefix}{name}/", self.names)
+        self.names.inner.setdefault(name, inner)
         return Scope(self.vars, inner, came_in or self.came_in, self.calls)
 
 

@@ -17,9 +17,9 @@ from ..optim import OPTIMIZERS, Adam, Optimizer
 from ..registry import Choice, Registry, Strict
 from ..schedules import SCHEDULES, Constant, Schedule
 from . import compose, overrides, write
-from .expressions import ExpressionError, resolve
-from .located import Node
-from .validation import build, choose, unknown_keys
+from .expressions import ExpressionError, Room, resolve
+from .located import BROKEN, Node
+from .validation import MAX_PROBLEMS, build, choose, shown, unknown_keys
 
 VERSION = 1
 
@@ -120,13 +120,20 @@ class Experiment:
 def load(path: Path | str, changes: Sequence[str] = ()) -> Experiment:
     """Read, compose and override a spec. Raises SpecError where there is nothing to go on with."""
     path = Path(path)
-    root = compose.compose(path)
-    root = overrides.apply(root, changes, path)
-    return _experiment(root, path)
+    root, problems = overrides.applied(compose.compose(path), changes, path)
+    return _experiment(root, path, problems)
 
 
-def _experiment(root: Node, path: Path) -> Experiment:
-    problems: list[Problem] = []
+def objective_of(experiment: Experiment) -> Objective:
+    """The spec's objective; where it is left out, classes ask for classification and numbers for regression."""
+    if experiment.objective is not None:
+        return experiment.objective
+    assert experiment.data is not None
+    return OBJECTIVES["classification" if experiment.data.facts().classes is not None else "regression"]()
+
+
+def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experiment:
+    problems = list(found)
     unknown_keys(root, SECTIONS, "", "a spec", problems)
     _check_version(root, problems)
     variables = _variables(root, problems)
@@ -148,6 +155,10 @@ def _experiment(root: Node, path: Path) -> Experiment:
         sections["train"] = build(Train, train, "train", problems)
     if track is not None:
         sections["track"] = build(Track, track, "track", problems) or Track()
+    expect = root.at("expect")
+    if expect is not None and not (expect.is_map or expect.value is None):
+        message = f"`expect` must be a mapping of names to values, not {shown(expect.plain())}"
+        problems.append(Problem(message, "Write `expect: {params: 2050}`.", expect.mark, "expect"))
     network = root.at("network")
     if network is None:
         problems.append(Problem("there is no `network`", "Write `network:` with its `layers:`.", root.mark))
@@ -177,7 +188,7 @@ def failing(problems: list[Problem], path: str) -> Any:
 def _check_version(root: Node, problems: list[Problem]) -> None:
     node = root.at("dlx")
     if node is not None and (isinstance(node.value, bool) or node.value != VERSION):
-        message = f"`dlx: {node.plain()}` is a version of the format that this dlx does not read"
+        message = f"`dlx: {shown(node.plain())}` is a version of the format that this dlx does not read"
         problems.append(Problem(message, f"It reads `dlx: {VERSION}`.", node.mark, "dlx"))
 
 
@@ -187,13 +198,19 @@ def _variables(root: Node, problems: list[Problem]) -> dict[str, Any]:
     if node is None or node.value is None:
         return known
     if not node.is_map:
-        problems.append(Problem("`vars` is a mapping of names to values", "", node.mark, "vars"))
+        message = f"`vars` must be a mapping of names to values, not {shown(node.plain())}"
+        problems.append(Problem(message, "Write `vars: {width: 64}`.", node.mark, "vars"))
         return known
+    room = Room()
     for name, child in node.map.items():
+        if len(problems) > MAX_PROBLEMS:
+            known[name] = BROKEN
+            continue
         if not name.isidentifier() or name == "x":
             hint = "`x` is the shape that comes in." if name == "x" else "Letters, digits and `_`."
             problems.append(Problem(f"a variable cannot be called `{name}`", hint, child.mark, f"vars.{name}"))
-        known[name] = resolve(child, known, failing(problems, f"vars.{name}")).plain()
+        value = resolve(child, known, failing(problems, f"vars.{name}"), room)
+        known[name] = BROKEN if value.broken else value.plain()
     return known
 
 
@@ -203,7 +220,7 @@ def _word(root: Node, key: str, problems: list[Problem]) -> str:
         return ""
     if not isinstance(node.value, str) or (key == "name" and not _is_name(node.value)):
         hint = "Letters, digits, `.`, `_` and `-`, not starting with a dot." if key == "name" else ""
-        problems.append(Problem(f"`{key}` must be a word, not {node.plain()!r}", hint, node.mark, key))
+        problems.append(Problem(f"`{key}` must be a word, not {shown(node.plain())}", hint, node.mark, key))
         return ""
     return node.value
 
@@ -220,9 +237,10 @@ def _patterns(node: Node | None, problems: list[Problem]) -> tuple[Node, ...]:
     if node is None:
         return ()
     items = node.list if node.is_list else [node]
-    wrong = [n for n in items if not isinstance(n.value, str)]
-    problems += [Problem("`freeze` takes names of nodes, with `*`", "", n.mark, "freeze") for n in wrong]
-    return tuple(n for n in items if n not in wrong)
+    for wrong in (n for n in items if not isinstance(n.value, str)):
+        message = f"`freeze` takes names of nodes, with `*`, not {shown(wrong.plain())}"
+        problems.append(Problem(message, "Write `freeze: [stem, stage_1/*]`.", wrong.mark, "freeze"))
+    return tuple(n for n in items if isinstance(n.value, str))
 
 
 def _absolute_paths(data: Node, written: Node, spec: Path) -> None:
@@ -252,4 +270,4 @@ def missing_section(experiment: Experiment, *names: str) -> None:
         raise SpecError(*(Problem(f"there is no `{n}` to train with", hints[n], place, n) for n in absent))
 
 
-__all__ = ["SECTIONS", "Experiment", "Track", "Train", "load", "missing_section"]
+__all__ = ["SECTIONS", "Experiment", "Track", "Train", "load", "missing_section", "objective_of"]

@@ -16,10 +16,12 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import did_you_mean
-from .located import Node
+from .located import BROKEN, Node
 
 MAX_MAGNITUDE = 1e18
 MAX_LENGTH = 500
+MAX_ITEMS = 10_000
+"""Characters or items in the value of one expression."""
 
 _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Add: operator.add,
@@ -29,6 +31,12 @@ _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.FloorDiv: operator.floordiv,
     ast.Mod: operator.mod,
     ast.Pow: operator.pow,
+}
+_DOES: dict[type[ast.operator], str] = {
+    ast.Add: "add",
+    ast.Sub: "subtract",
+    ast.Mult: "multiply",
+    ast.Pow: "raise",
 }
 _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.Eq: operator.eq,
@@ -43,7 +51,7 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": min,
     "max": max,
-    "round": round,
+    "round": lambda value, digits=0: round(value, max(-20, min(20, digits))) if digits else round(value),
     "ceil": math.ceil,
     "floor": math.floor,
     "abs": abs,
@@ -63,7 +71,20 @@ class ExpressionError(Exception):
 
 
 class Unknown(Exception):  # noqa: N818 - not an error: the value is not known because an earlier mistake hides it
-    """An expression asks for the shape of a node that could not be worked out."""
+    """An expression asks for a shape or a variable that could not be worked out."""
+
+
+class Room:
+    """How many more items the lists that expressions make may hold: doubling a list twenty times fills a machine."""
+
+    def __init__(self, items: int = 100_000) -> None:
+        self.items = items
+
+    def take(self, value: Any) -> Any:
+        self.items -= items_in(value)
+        if self.items < 0:
+            raise ExpressionError("the lists that expressions make here hold too many items in all")
+        return value
 
 
 Scope = Mapping[str, Any]
@@ -75,30 +96,44 @@ def has_expression(value: object) -> bool:
 
 def evaluate(text: str, scope: Scope) -> Any:
     """The value of a string: of its one expression with its type, or of the text with its expressions filled in."""
+    if len(text) > MAX_ITEMS:
+        raise ExpressionError(f"a text with expressions has at most {MAX_ITEMS:,} characters, this one {len(text):,}")
     whole = _PIECE.fullmatch(text)
     if whole:
         return _value(whole[1], scope)
     filled = _PIECE.sub(lambda found: str(_value(found[1], scope)), text)
     if "${" in _PIECE.sub("", text):
         raise ExpressionError(f"`{text}` has a `${{` that is not closed", "Write ${...} on one line, closed by }.")
-    return filled
+    return _bounded(filled)
 
 
-def resolve(node: Node, scope: Scope, failed: Callable[[ExpressionError, Node], None]) -> Node:
-    """`node` with every expression in it evaluated; what cannot be is told to `failed` and left out as None."""
+def resolve(
+    node: Node, scope: Scope, failed: Callable[[ExpressionError, Node], None], room: Room | None = None
+) -> Node:
+    """`node` with every expression in it evaluated; what cannot be is told to `failed`, and BROKEN stands for it."""
+    room = room or Room()
     if isinstance(node.value, str):
         if "${" not in node.value:
             return node
         try:
-            return _as_node(evaluate(node.value, scope), node)
+            return _as_node(room.take(evaluate(node.value, scope)), node)
         except ExpressionError as error:
             failed(error, node)
-            return Node(None, node.mark)
+            return Node(BROKEN, node.mark)
+        except Unknown:
+            return Node(BROKEN, node.mark)
     if isinstance(node.value, dict):
-        return Node({key: resolve(child, scope, failed) for key, child in node.value.items()}, node.mark)
+        return Node({key: resolve(child, scope, failed, room) for key, child in node.value.items()}, node.mark)
     if isinstance(node.value, list):
-        return Node([resolve(child, scope, failed) for child in node.value], node.mark)
+        return Node([resolve(child, scope, failed, room) for child in node.value], node.mark)
     return node
+
+
+def items_in(value: Any) -> int:
+    """How many items a list holds, those of the lists in it too."""
+    if isinstance(value, dict):
+        value = list(value.values())
+    return len(value) + sum(map(items_in, value)) if isinstance(value, list | tuple) else 0
 
 
 def _as_node(value: Any, node: Node) -> Node:
@@ -119,7 +154,7 @@ def _parse(source: str) -> ast.expr:
             return ast.parse(source.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ExpressionError(
-            f"`{source.strip()}` is not arithmetic", "Numbers, names, + - * / // % **, comparisons, min, max, round, ceil."
+            f"`{_short(source)}` is not arithmetic", "Numbers, names, + - * / // % **, comparisons, min, max, round, ceil."
         ) from error
 
 
@@ -127,11 +162,16 @@ def _value(source: str, scope: Scope) -> Any:
     try:
         return _bounded(_eval(_parse(source), scope))
     except ZeroDivisionError as error:
-        raise ExpressionError(f"`{source.strip()}` divides by zero") from error
+        raise ExpressionError(f"`{_short(source)}` divides by zero", "Guard it: `${a / b if b else 0}`.") from error
     except (TypeError, ValueError, OverflowError, KeyError, RecursionError) as error:
-        raise ExpressionError(f"`{source.strip()}` cannot be worked out: {error}") from error
+        raise ExpressionError(f"`{_short(source)}` cannot be worked out: {error}") from error
     except IndexError as error:
-        raise ExpressionError(f"`{source.strip()}` asks for an item beyond the end of the list") from error
+        raise ExpressionError(f"`{_short(source)}` asks for an item beyond the end of the list") from error
+
+
+def _short(source: str) -> str:
+    source = source.strip()
+    return source if len(source) <= 60 else f"{source[:57]}..."
 
 
 def _bounded(value: Any) -> Any:
@@ -139,8 +179,8 @@ def _bounded(value: Any) -> Any:
         raise ExpressionError("the result is not a finite number")
     if isinstance(value, int | float) and abs(value) > MAX_MAGNITUDE:
         raise ExpressionError("the result is beyond 10^18")
-    if isinstance(value, str | list) and len(value) > 10_000:
-        raise ExpressionError("the result is longer than 10,000")
+    if isinstance(value, str | list) and (len(value) > MAX_ITEMS or items_in(value) > MAX_ITEMS):
+        raise ExpressionError(f"the result is longer than {MAX_ITEMS:,}")
     return value
 
 
@@ -161,6 +201,8 @@ def _constant(node: ast.Constant, _: Scope) -> Any:
 def _name(node: ast.Name, scope: Scope) -> Any:
     if node.id in scope:
         value = scope[node.id]
+        if value is BROKEN:
+            raise Unknown
         return value.plain() if isinstance(value, Node) else value
     if node.id in _CONSTANTS:
         return _CONSTANTS[node.id]
@@ -171,10 +213,13 @@ def _binary(node: ast.BinOp, scope: Scope) -> Any:
     if type(node.op) not in _BINARY:
         raise ExpressionError(f"`{ast.unparse(node)}` is not arithmetic", "Use + - * / // % **.")
     left, right = _eval(node.left, scope), _eval(node.right, scope)
+    numbers = isinstance(left, int | float) and isinstance(right, int | float)
+    joined = isinstance(node.op, ast.Add) and type(left) is type(right) and isinstance(left, str | list)
+    if not numbers and not joined:
+        does = _DOES.get(type(node.op), "divide")
+        raise ExpressionError(f"`{_short(ast.unparse(node))}` does not {does} two numbers")
     if isinstance(node.op, ast.Pow) and (abs(right) > 64 or abs(left) > 1e9):
-        raise ExpressionError(f"`{ast.unparse(node)}` is too large a power")
-    if isinstance(node.op, ast.Mult) and not all(isinstance(v, int | float) for v in (left, right)):
-        raise ExpressionError(f"`{ast.unparse(node)}` does not multiply two numbers")
+        raise ExpressionError(f"`{_short(ast.unparse(node))}` is too large a power")
     return _bounded(_BINARY[type(node.op)](left, right))
 
 
@@ -218,7 +263,7 @@ def _choice(node: ast.IfExp, scope: Scope) -> Any:
 def _call(node: ast.Call, scope: Scope) -> Any:
     name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
     if name not in _FUNCTIONS or node.keywords:
-        raise ExpressionError(f"there is no function `{name}`", did_you_mean(name, _FUNCTIONS))
+        raise ExpressionError(f"there is no function `{_short(name)}`", did_you_mean(name, _FUNCTIONS, "the functions"))
     return _FUNCTIONS[name](*(_eval(a, scope) for a in node.args))
 
 

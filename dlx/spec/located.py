@@ -10,8 +10,9 @@ import re
 import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from enum import Enum
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import yaml
 
@@ -25,11 +26,23 @@ MAX_BYTES = 10_000_000
 Plain = None | bool | int | float | str | list[Any] | dict[str, Any]
 
 
+class Broken(Enum):
+    """Stands for a value that could not be worked out: that has been told, and what follows from it is not."""
+
+    BROKEN = "(no value)"
+
+    def __repr__(self) -> str:
+        return self.value
+
+
+BROKEN: Final = Broken.BROKEN
+
+
 @dataclass(slots=True)
 class Node:
     """A value and where it stands. Children of a mapping carry the mark of their key."""
 
-    value: None | bool | int | float | str | list[Node] | dict[str, Node]
+    value: None | bool | int | float | str | list[Node] | dict[str, Node] | Broken
     mark: Mark
 
     @property
@@ -49,6 +62,11 @@ class Node:
     def list(self) -> list[Node]:
         """The items of a list; none for anything else."""
         return self.value if isinstance(self.value, list) else []
+
+    @property
+    def broken(self) -> bool:
+        """Whether this or something in it could not be worked out."""
+        return any(node.value is BROKEN for node in self.walk())
 
     def plain(self) -> Any:
         """The value without its places."""

@@ -11,6 +11,7 @@ from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..layers import LAYERS
 from .compose import choice_at, find, group_file
 from .located import Node, located
+from .validation import shown
 
 OPEN = {("vars",), ("network", "inputs"), ("network", "outputs"), ("expect",), ("blocks",)}
 """Mappings whose keys are the user's own: there a new key wants a `+`."""
@@ -20,16 +21,21 @@ ENTRY_KEYS = {"name", "from", "when", "values", "tie"}
 
 def apply(root: Node, overrides: Sequence[str], spec: Path) -> Node:
     """The spec with the overrides set, in order; SpecError with all that could not be."""
-    problems: list[Problem] = []
-    root = root.copy() if overrides else root
-    for text in overrides:
-        try:
-            root = _apply_one(root, text, spec)
-        except SpecError as error:
-            problems += error.problems
+    changed, problems = applied(root, overrides, spec)
     if problems:
         raise SpecError(*problems)
-    return root
+    return changed
+
+
+def applied(root: Node, overrides: Sequence[str], spec: Path) -> tuple[Node, list[Problem]]:
+    """The spec with those overrides set that can be, and what is wrong with the others."""
+    problems: list[Problem] = []
+    for text in overrides:
+        try:
+            root = _apply_one(root.copy(), text, spec)
+        except SpecError as error:
+            problems += error.problems
+    return root, problems
 
 
 def mark_of(text: str) -> Mark:
@@ -51,10 +57,16 @@ def _parse(text: str) -> Any:
 def _apply_one(root: Node, text: str, spec: Path) -> Node:
     override = _parse(text)
     mark = mark_of(text)
+    name = override.key_or_group
     if override.is_sweep_override():
-        raise SpecError(Problem("names several values, and this command takes one", "`dlx sweep` tries them all.", mark))
-    keys = re.split(r"[./]", override.key_or_group)
-    target = _Target(root, keys, mark, adding=override.is_add(), dropping=override.is_delete())
+        hint = "One value that is a list is written [1,2]; `dlx sweep` tries several."
+        raise SpecError(Problem("names several values, and this command takes one", hint, mark, name))
+    if not name or override.package is not None:
+        what = "names no key" if not name else f"has a package, `@{override.package}`, which means nothing in a spec"
+        raise SpecError(Problem(what, f"Write `{name or 'key'}=value`.", mark, name))
+    keys = re.split(r"[./]", name)
+    adding = override.is_add() or override.is_force_add()
+    target = _Target(root, keys, mark, adding=adding, dropping=override.is_delete())
     if override.is_delete():
         target.drop(override.value())
         return root
@@ -82,6 +94,7 @@ class _Target:
 
     def __init__(self, root: Node, keys: list[str], mark: Mark, adding: bool, dropping: bool) -> None:
         self.keys, self.mark, self.adding, self.dropping = keys, mark, adding, dropping
+        self.blocks = root.at("blocks")
         node = root
         for depth, key in enumerate(keys):
             self.parent, self.key = self.holder(node, key, tuple(keys[:depth]))
@@ -94,25 +107,31 @@ class _Target:
     def holder(self, node: Node, key: str, path: tuple[str, ...]) -> tuple[Node, str | int]:
         """Where `key` of `node` is kept: in `node`, or in the options of the layer that `node` is an entry for."""
         if node.is_list:
-            return node, self.index(node.list, key)
+            return node, self.index(node.list, key, path)
         kind = kind_of_entry(node) if "layers" in path else None
         if kind is not None and key != kind and key not in ENTRY_KEYS:
             return node.map[kind], key  # `conv_1.kernel_size` means `conv_1.conv.kernel_size`
         if choice_at(path) is not None and node.map and key not in node.map and not self.adding:
-            has, dotted = next(iter(node.map)), ".".join(path)
-            raise self.fail(
-                f"`{dotted}` holds `{has}`, and no `{key}` beside it",
-                f"Did you mean `{dotted}.{has}.{key}`? Another kind is set whole: `{dotted}={{{key}: ...}}`.",
-            )
+            raise self.beside(next(iter(node.map)), key, path)
         if path in OPEN and key not in node.map and not self.adding:
             raise self.unmatched(node, ".".join((*path, key)))
         return node, key
+
+    def beside(self, has: str, key: str, path: tuple[str, ...]) -> SpecError:
+        """`train.optimizer.sgd` where the optimizer is adam, or `train.optimizer.lr` where its kind was left out."""
+        dotted, registry = ".".join(path), choice_at(path)
+        if registry is not None and key in registry:
+            rest = ".".join(self.keys[len(path) + 1 :])
+            hint = f"Another kind is set whole: `{dotted}={{{key}: {f'{{{rest}: ...}}' if rest else '{}'}}}`."
+        else:
+            hint = f"Did you mean `{dotted}.{has}.{key}`?"
+        return self.fail(f"`{dotted}` holds `{has}`, and no `{key}` beside it", hint)
 
     def child(self, path: tuple[str, ...]) -> Node:
         """The node at the key, ready to be entered; an empty mapping where the schema may know it."""
         if isinstance(self.parent.value, list):
             assert isinstance(self.key, int)
-            return opened(self.parent.value[self.key])
+            return opened(self.parent.value[self.key], self.blocks)
         assert isinstance(self.parent.value, dict)
         key = str(self.key)
         if key not in self.parent.value:
@@ -135,19 +154,22 @@ class _Target:
         registry = choice_at(path[:-1])
         return registry[path[-1]].first_field() if registry is not None and path[-1] in registry else None
 
-    def index(self, items: list[Node], key: str) -> int:
+    def index(self, items: list[Node], key: str, path: tuple[str, ...]) -> int:
         """A list item by number, or an entry of a list of layers by name."""
-        if re.fullmatch(r"-?\d+", key):
-            if -len(items) <= int(key) < len(items):
-                return int(key)
-            raise self.fail(f"there is no item {key}: the list has {len(items)}")
-        names = entry_names(items)
+        if re.fullmatch(r"\d+", key) and int(key) < len(items):
+            return int(key)
+        names = entry_names(items) if "layers" in path or "branches" in path else {}
+        if key.isdigit() or not names:
+            last = f"Its items are 0 to {len(items) - 1}." if items else "It is empty."
+            raise self.fail(f"the list `{'.'.join(path)}` has no item `{key}`", last)
         if key not in names:
             raise self.fail(f"there is no layer `{key}` to override", did_you_mean(key, names))
         return names[key]
 
     def unmatched(self, node: Node, dotted: str) -> SpecError:
         hint = did_you_mean(dotted.rsplit(".", 1)[-1], node.map)
+        if self.dropping:
+            return self.fail(f"there is no `{dotted}` to drop", hint)
         return self.fail(f"there is no `{dotted}` to override", f"{hint} A new key is written `+{dotted}=...`.".strip())
 
     def put(self, value: Node) -> None:
@@ -162,7 +184,7 @@ class _Target:
             raise self.unmatched(self.parent, ".".join(self.keys))
         plain = have.plain()
         if expected is not None and _plain(expected) not in (plain, *(plain if isinstance(plain, dict) else ())):
-            raise self.fail(f"`{'.'.join(self.keys)}` is {plain!r}, not {_plain(expected)!r}")
+            raise self.fail(f"`{'.'.join(self.keys)}` is {shown(plain)}, not {shown(_plain(expected))}")
         del self.parent.value[self.key]  # type: ignore[union-attr, arg-type]
 
 
@@ -172,14 +194,16 @@ def kind_of_entry(entry: Node) -> str | None:
     return kinds[0] if len(kinds) == 1 else None
 
 
-def opened(entry: Node) -> Node:
+def opened(entry: Node, blocks: Node | None = None) -> Node:
     """An entry in its long form: `relu` becomes `relu: {}`, `linear: 10` becomes `linear: {out_features: 10}`."""
     if isinstance(entry.value, str):
         entry.value = {entry.value: Node({}, entry.mark)}
     kind = kind_of_entry(entry)
     options = entry.map[kind] if kind is not None else None
     if options is not None and not options.is_map:
+        args = blocks.at(kind, "args") if blocks is not None and kind is not None else None
         first = LAYERS[kind].first_field() if kind is not None and kind in LAYERS else None
+        first = next(iter(args.map), None) if args is not None else first
         given = {} if options.value is None else {first or "value": Node(options.value, options.mark)}
         options.value = given
     return entry

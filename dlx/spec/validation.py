@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import difflib
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from ..errors import Mark, Problem, did_you_mean
+from ..errors import Mark, Problem, did_you_mean, with_article
 from ..registry import Choice, Declared, Registry, Strict
-from .located import Node
+from .located import BROKEN, Node
 
 S = TypeVar("S", bound=Strict)
 D = TypeVar("D", bound=Declared)
 Loc = tuple[int | str, ...]
+
+MAX_PROBLEMS = 100
+"""Mistakes told of one section; more of them say nothing new."""
 
 
 def build(cls: type[S], node: Node, path: str, problems: list[Problem], shorthand: bool = False) -> S | None:
@@ -38,15 +43,17 @@ def build(cls: type[S], node: Node, path: str, problems: list[Problem], shorthan
     try:
         made_cls = cls.model_validate(values)
     except ValidationError as error:
-        hidden = {key for key in fields if key not in values}
-        problems += [p for p in explain(error, cls, node, path, fields) if p.path.rsplit(".", 1)[-1] not in hidden]
+        hidden = {key for key, child in fields.items() if key not in values or child.broken}
+        problems += explain(error, cls, node, path, fields, hidden)
         return None
     return None if broken else made_cls
 
 
 def choose(registry: Registry[D], node: Node, path: str, problems: list[Problem]) -> D | None:
     """One of a registry's classes from `kind`, `{kind: value}` or `{kind: {field: value}}`."""
-    found = kind_of(node, registry.noun, path, problems)
+    if node.value is BROKEN:
+        return None
+    found = kind_of(node, registry, path, problems)
     if found is None:
         return None
     kind, options = found
@@ -59,19 +66,24 @@ def choose(registry: Registry[D], node: Node, path: str, problems: list[Problem]
     return build(registry[kind], empty if options is node else options, f"{path}.{kind}", problems, shorthand=True)
 
 
-def kind_of(node: Node, noun: str, path: str, problems: list[Problem]) -> tuple[str, Node] | None:
+def kind_of(node: Node, registry: Registry[Any], path: str, problems: list[Problem]) -> tuple[str, Node] | None:
     """The one kind that `node` names and the node of its options (`node` itself where it is just a word)."""
     if isinstance(node.value, str):
         return node.value, node
     if node.is_map and len(node.map) == 1:
         return next(iter(node.map.items()))
-    if node.is_map and node.map:
-        kinds = " and ".join(f"`{key}`" for key in node.map)
-        problems.append(Problem(f"{kinds} stand together where one {noun} is wanted", "Keep one of them.", node.mark, path))
+    known = [key for key in node.map if key in registry]
+    odd = [key for key in node.map if key not in known]
+    if len(known) == 1 and odd:
+        hint = f"Fields of `{known[0]}` stand inside it: `{known[0]}: {{{odd[0]}: ...}}`."
+        problems.append(Problem(f"`{odd[0]}` stands beside `{known[0]}`", hint, node.map[odd[0]].mark, path))
+    elif node.map:
+        kinds = " and ".join(f"`{key}`" for key in (known or odd))
+        message = f"{kinds} stand together where one {registry.noun} is wanted"
+        problems.append(Problem(message, "Keep one of them.", node.mark, path))
     else:
-        what = shown(node.plain())
-        hint = f"Write its kind, or `kind: {{options}}`: `dlx layers` lists layers." if noun == "layer" else ""
-        problems.append(Problem(f"wants the kind of a {noun}, not {what}", hint, node.mark, path))
+        message = f"`{path.rsplit('.', 1)[-1]}` wants the kind of {with_article(registry.noun)}, not {shown(node.plain())}"
+        problems.append(Problem(message, did_you_mean("", registry), node.mark, path))
     return None
 
 
@@ -86,12 +98,21 @@ def as_fields(
     first = cls.first_field() if shorthand and issubclass(cls, Declared) else None
     if first is not None:
         return {first: node}
+    if node.value is BROKEN:
+        return None
+    name = _owner(cls, path)
     if shorthand:
-        message = f"`{path.rsplit('.', 1)[-1]}` has no options, not even {shown(node.plain())}"
+        message = f"{name} has no fields to set, and is given {shown(node.plain())}"
+        problems.append(Problem(message, f"Write {name} alone.", node.mark, path))
     else:
-        message = f"must be a mapping, not {shown(node.plain())}"
-    problems.append(Problem(message, "", node.mark, path))
+        hint = did_you_mean("", cls.model_fields, "the fields")
+        problems.append(Problem(f"{name} must be a mapping, not {shown(node.plain())}", hint, node.mark, path))
     return None
+
+
+def _owner(cls: type[Strict], path: str) -> str:
+    """What has the fields: a layer is called by its kind, a section by its name."""
+    return f"`{cls.kind if issubclass(cls, Declared) else path.rsplit('.', 1)[-1]}`"
 
 
 def choice_of(cls: type[Strict], field: str) -> Registry[Any] | None:
@@ -104,13 +125,36 @@ def choice_of(cls: type[Strict], field: str) -> Registry[Any] | None:
 
 
 def explain(
-    error: ValidationError, cls: type[Strict], node: Node, path: str, fields: Mapping[str, Node]
+    error: ValidationError,
+    cls: type[Strict],
+    node: Node,
+    path: str,
+    fields: Mapping[str, Node],
+    hidden: Iterable[str] = (),
 ) -> list[Problem]:
-    """pydantic's errors as problems: one for each value that is wrong, at the place where it stands."""
+    """pydantic's errors as problems: one for each value that is wrong, at the place where it stands.
+
+    Nothing is said of fields that are `hidden` behind another mistake, nor of the whole while they are.
+    """
     grouped: dict[Loc, list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False, include_context=True):
         grouped.setdefault(_within(detail["loc"], fields), []).append(detail)
-    return [_problem(loc, details, cls, node, path, fields) for loc, details in grouped.items()]
+    unsaid = {*hidden, *_misspelt(grouped, cls)}
+    around = {loc[:depth] for loc in grouped for depth in range(1, len(loc))}  # the mistake is deeper inside
+    told = [
+        (loc, details)
+        for loc, details in grouped.items()
+        if not (str(loc[0]) in unsaid if loc else hidden) and loc not in around
+    ]
+    return [_problem(loc, details, cls, node, path, fields) for loc, details in told[:MAX_PROBLEMS]]
+
+
+def _misspelt(grouped: Mapping[Loc, list[ErrorDetails]], cls: type[Strict]) -> set[str]:
+    """Missing fields that an unknown one is nearly the name of: one mistake, told as "did you mean"."""
+    unknown = [str(loc[-1]) for loc, details in grouped.items() if details[0]["type"] == "extra_forbidden"]
+    missing = {str(loc[0]) for loc, details in grouped.items() if details[0]["type"] == "missing"}
+    meant = [difflib.get_close_matches(word, cls.model_fields, n=1) for word in unknown[:MAX_PROBLEMS]]
+    return missing & {name for near in meant for name in near}
 
 
 def _within(loc: Loc, fields: Mapping[str, Node]) -> Loc:
@@ -134,23 +178,36 @@ def _problem(
     where = _find(loc, node, fields)
     full = ".".join([path, *map(str, loc)]) if path else ".".join(map(str, loc))
     first = details[0]
-    name = str(loc[-1]) if loc else path.rsplit(".", 1)[-1]
+    name = _name_of(loc)
     if first["type"] == "extra_forbidden":
-        owner = path.rsplit(".", 1)[-1] or "a spec"
+        owner = _owner(cls, path)
         known = list(cls.model_fields)
-        hint = did_you_mean(name, known, "the fields") if known else f"`{owner}` has no options."
-        return Problem(f"`{owner}` has no field `{name}`", hint, where, full)
+        hint = did_you_mean(name, known, "the fields") if known else f"{owner} has no fields."
+        return Problem(f"{owner} has no field `{name}`", hint, where, full)
     if first["type"] == "missing":
         info = cls.model_fields.get(name)
         about = f"{name}: {info.description}." if info and info.description else ""
         return Problem(f"`{name}` is missing", about, where, full)
     if first["type"] == "value_error":
         return Problem(str(first["ctx"]["error"]) if "ctx" in first else first["msg"], "", where, full)
-    wanted = list(dict.fromkeys(_wanted(d) for d in details))
+    wanted = list(dict.fromkeys(_wanted(d) for d in _nearest(details)))
     got = _got(loc, fields, first)
     info = cls.model_fields.get(str(loc[0])) if loc else None
     about = f"{loc[0]}: {info.description}." if info and info.description else ""
+    if first["type"] == "string_pattern_mismatch" and info and info.description:
+        wanted, about = [info.description], ""
     return Problem(f"`{name}` must be {' or '.join(wanted)}, not {shown(got)}", about, where, full)
+
+
+def _name_of(loc: Loc) -> str:
+    """`kernel_size`, or `kernel_size[1]` for an item of it."""
+    first, *rest = loc or ("",)
+    return str(first) + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in rest)
+
+
+def _nearest(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Of the branches of a union, those of the value's own type, which miss by a limit; else all."""
+    return [d for d in details if d["type"] in _LIMITS or d["type"] == "finite_number"] or details
 
 
 def _find(loc: Loc, node: Node, fields: Mapping[str, Node]) -> Mark:
@@ -185,33 +242,42 @@ _KINDS = {
 }
 
 
+_LIMITS = {
+    "greater_than": ("gt", "above"),
+    "greater_than_equal": ("ge", "at least"),
+    "less_than": ("lt", "below"),
+    "less_than_equal": ("le", "at most"),
+    "too_short": ("min_length", "a list of at least"),
+    "too_long": ("max_length", "a list of at most"),
+}
+
+
 def _wanted(detail: ErrorDetails) -> str:
     kind, ctx = detail["type"], detail.get("ctx", {})
-    limits = {
-        "greater_than": ("gt", "above"),
-        "greater_than_equal": ("ge", "at least"),
-        "less_than": ("lt", "below"),
-        "less_than_equal": ("le", "at most"),
-    }
-    if kind in limits:
-        key, word = limits[kind]
-        return f"{word} {ctx[key]}"
+    if kind in _LIMITS:
+        key, word = _LIMITS[kind]
+        return f"{word} {ctx[key]:g}"
     if kind in {"literal_error", "enum"}:
         return str(ctx["expected"]).replace("'", '"')
-    if kind in {"too_short", "too_long"}:
-        limit = ctx.get("min_length", ctx.get("max_length"))
-        return f"a list of {'at least' if kind == 'too_short' else 'at most'} {limit}"
     return _KINDS.get(kind, detail["msg"].removeprefix("Input should be ").removeprefix("Value error, "))
 
 
 def shown(value: Any) -> str:
     """A value as it would be written, shortened."""
-    if value is None:
-        return "nothing"
-    if isinstance(value, bool):
-        return str(value).lower()
-    text = f'"{value}"' if isinstance(value, str) else str(value)
+    text = "nothing" if value is None else _written(value)
     return text if len(text) <= 60 else text[:57] + "..."
+
+
+def _written(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return f"[{', '.join(_written(v) for v in value[:30])}]"
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{k}: {_written(v)}' for k, v in list(value.items())[:30])}}}"
+    if isinstance(value, float) and not math.isfinite(value):
+        return f"{value:+}".replace("+", "").replace("inf", ".inf").replace("nan", ".nan")
+    if value is None or isinstance(value, bool):
+        return {None: "null", True: "true", False: "false"}[value]
+    return f'"{value}"' if isinstance(value, str) else str(value)
 
 
 def _lossless(value: Any) -> Any:
@@ -228,7 +294,7 @@ def _lossless(value: Any) -> Any:
 def unknown_keys(node: Node, known: Iterable[str], path: str, what: str, problems: list[Problem]) -> None:
     """Report the keys of `node` that are not among `known`."""
     options = list(known)
-    for key, child in node.map.items():
-        if key not in options:
-            full = f"{path}.{key}" if path else key
-            problems.append(Problem(f"{what} has no `{key}`", did_you_mean(key, options), child.mark, full))
+    unknown = [key for key in node.map if key not in options]
+    for key in unknown[:MAX_PROBLEMS]:
+        full = f"{path}.{key}" if path else key
+        problems.append(Problem(f"{what} has no `{key}`", did_you_mean(key, options), node.map[key].mark, full))

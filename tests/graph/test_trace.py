@@ -132,7 +132,7 @@ def test_a_residual_adds_what_came_in():
             layers: [{conv: {out_channels: 4, kernel_size: 3, padding: 1}}, tanh]
         """,
     )
-    assert wiring(graph)["add_1"] == ("tanh_1", "relu_1")
+    assert wiring(graph)["add_1"] == ("relu_1", "tanh_1")
     assert graph.outputs == {"output": "add_1"}
 
 
@@ -153,7 +153,7 @@ def test_a_residual_may_bring_its_shortcut_to_shape_and_go_on_after_the_merge():
         "conv_1": ("input",),
         "conv_2": ("input",),
         "batch_norm_1": ("conv_2",),
-        "add_1": ("conv_1", "batch_norm_1"),
+        "add_1": ("batch_norm_1", "conv_1"),
         "relu_1": ("add_1",),
         "dropout_1": ("relu_1",),
     }
@@ -189,6 +189,7 @@ def test_densenet_is_a_residual_that_concatenates():
         """,
     )
     assert [n.shape.channels for n in graph.nodes if n.kind == "concat"] == [28, 40, 52]
+    assert wiring(graph)["concat_2"] == ("concat_1", "conv_2")  # what came in stands first
 
 
 def test_branches_run_side_by_side_on_what_came_in():
@@ -324,6 +325,7 @@ def test_arguments_of_a_call_see_the_variables_around_it_and_the_block_does_not(
 
     assert [tuple(n.shape) for n in graph.nodes] == [(5,), (6,)]
     assert refused("[4]", "- repeat: {times: 2, layers: [wide]}", hidden) == "there is no variable `i` here"
+    assert refused("[4]", "- wide: ${k}", block) == "there is no variable `k` here"
 
 
 def test_input_is_what_came_into_the_block():
@@ -508,6 +510,67 @@ def test_a_shared_block_is_one_block():
     assert graph.params == 8 * 8 + 8
 
 
+@pytest.mark.parametrize("entry", ["pair", "{pair: }", "{pair: 4}", "{pair: {width: 4}}"])
+def test_a_shared_block_may_have_been_written_in_any_way(entry):
+    block = "blocks: {pair: {args: {width: '${x.channels}'}, layers: [{linear: '${width}'}, relu]}}"
+    graph = network_of("[4]", f"- {entry}\n- share: pair_1", block)
+
+    assert [n.owner for n in graph.nodes] == ["", "", "pair_1/linear_1", "pair_1/relu_1"]
+    assert graph.params == 4 * 4 + 4
+
+
+def test_a_shared_scope_knows_the_variables_it_was_made_with():
+    layers = """
+        - repeat:
+            times: 2
+            layers:
+              - layers: [{linear: "${4 * (i + 1)}"}]
+                name: step_${i}
+        - linear: 4
+        - share: step_1
+    """
+    graph = network_of("[4]", layers)
+
+    assert [(n.name, n.owner, n.shape[0]) for n in graph.nodes] == [
+        ("step_0/linear_1", "", 4),
+        ("step_1/linear_1", "", 8),
+        ("linear_1", "", 4),
+        ("share_1/linear_1", "step_1/linear_1", 8),
+    ]
+
+
+def test_shared_scopes_may_hold_shared_scopes():
+    layers = """
+        - layers:
+            - layers: [{linear: 4}, {linear: 4, tie: linear_1}]
+              name: inner
+            - share: inner
+            - share: inner/linear_1
+          name: outer
+        - share: outer
+        - share: share_1/share_1
+    """
+    graph = network_of("[4]", layers)
+    first, tied = "outer/inner/linear_1", "outer/inner/linear_2"
+
+    assert [n.owner for n in graph.nodes] == [
+        "",
+        "",
+        first,
+        tied,
+        first,
+        first,
+        tied,
+        first,
+        tied,
+        first,
+        first,
+        tied,
+    ]
+    assert graph.params == (4 * 4 + 4) + 4
+    assert graph.macs == 12 * 4 * 4
+
+
 def test_weights_cannot_be_shared_with_an_input_that_does_not_fit_them():
     node = refused("[4]", "- linear: 3\n  name: a\n- share: a")
     scope = refused("[4]", "- layers: [{linear: 3}]\n  name: a\n- share: a")
@@ -677,8 +740,8 @@ def test_resnet50_reads_as_its_table():
     graph = trace(load(SHIPPED["cs231n/resnet50"]))
 
     assert sum(n.kind == "conv" for n in graph.nodes) == 1 + 3 * 16 + 4
-    assert wiring(graph)["bottleneck_1/add_1"] == ("bottleneck_1/batch_norm_3", "bottleneck_1/batch_norm_4")
-    assert wiring(graph)["bottleneck_2/add_1"] == ("bottleneck_2/batch_norm_3", "bottleneck_1/relu_3")
+    assert wiring(graph)["bottleneck_1/add_1"] == ("bottleneck_1/batch_norm_4", "bottleneck_1/batch_norm_3")
+    assert wiring(graph)["bottleneck_2/add_1"] == ("bottleneck_1/relu_3", "bottleneck_2/batch_norm_3")
     assert tuple(graph.by_name["bottleneck_3/conv_2"].shape) == (64, 56, 56)
     assert tuple(graph.by_name["bottleneck_4/conv_2"].shape) == (128, 28, 28)
 
