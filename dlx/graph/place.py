@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
+from math import prod
 from typing import Any
 
 from ..errors import Mark, Problem, ShapeError, did_you_mean
 from ..layers import LAYERS, Layer, Plan
 from ..shapes import Reach, Shape
 from ..spec.located import Node
-from ..spec.validation import build
+from ..spec.validation import build, shown
 from . import reach
 from .graph import LayerNode, Wire
 from .scope import Names
@@ -20,14 +22,14 @@ MAX_AXES = 60
 
 
 class Problems:
-    """The mistakes found so far, one for each place and cause: a block that is wrong is told once, not at each use."""
+    """The mistakes found so far, one for each place and cause: a block that is wrong is told once, not each time."""
 
     def __init__(self, found: Sequence[Problem] = ()) -> None:
         self.found = list(found)
         self._seen = {self._key(p) for p in found}
 
     def add(self, problem: Problem, cause: str = "") -> None:
-        """`cause` is the sentence without what differs from one use of a block to the next; else all but its digits."""
+        """`cause` is the sentence without what differs from one use of a block to the next: else, without digits."""
         key = self._key(problem, cause)
         if key not in self._seen:
             self._seen.add(key)
@@ -45,10 +47,15 @@ class Placer:
         self.problems = problems
         self.globals = dict(global_vars)
         self.entry_names = entry_names
+        self.shares: dict[str, str] = {}
+        """Which entries, by the names they give themselves, share which."""
         self.nodes: list[LayerNode] = []
         self.by_name: dict[str, LayerNode] = {}
         self.marks: dict[str, Mark] = {}  # of inputs and nodes, for messages
-        self.warnings: list[Problem] = []
+        self.warned = Problems()
+        """What is odd but not wrong: once for each entry of the file, however often it runs."""
+        self.cut = False
+        """The walk passed a limit: what the graph lacks says nothing."""
         self.top = Names()
         """The names at the end of the walk, outside every block."""
         self._layers: dict[tuple[object, ...], Layer | None] = {}
@@ -84,11 +91,11 @@ class Placer:
         first = self.counterpart(owner, mark) if owner else None
         if owner and not self.can_replay(first, plan, wires[0], mark, full):
             return lost
-        node = self.add(full, kind, layer, wires, plan, mark)
+        node, wire = self.add(full, kind, layer, wires, plan, mark)
         node.values, node.tied = given, tied.name if tied else ""
         if first is not None:
             node.owner = first.owner or first.name
-        return self.wire(node, wires)
+        return wire
 
     def layer(self, kind: str, options: Node, full: str) -> Layer | None:
         """The declared layer; the same one for the same options."""
@@ -119,12 +126,27 @@ class Placer:
         try:
             made = self._tied_plan(layer, shapes[0], tied, mark, full) if tied else layer.plan(*shapes)
         except ShapeError as error:
-            told = error.told([self.described(w) for w in wires])
-            self.fail(told.message, told.hint, mark, full)
+            told = error.told([self.described(w, mark) for w in wires])
+            came = "" if error.inputs or len(wires) > 1 else f"; what comes in is {self.described(wires[0], mark)}"
+            place = f"network.layers.{full}"
+            self.problems.add(Problem(told.message + came, told.hint, mark, place), error.template.message)
             return None
-        if made is not None:
-            self._plans[key] = made
+        if made is None or not self._counts(made, mark, full):
+            return None
+        self._plans[key] = made
         return made
+
+    def _counts(self, plan: Plan, mark: Mark, full: str) -> bool:
+        """Whether the numbers of a plan are such that a machine can count with them."""
+        for what, shape in [
+            ("the output", plan.shape),
+            *((f"`{name}`", shape) for name, shape in plan.weights.items()),
+        ]:
+            message = too_large(what, shape)
+            if message:
+                self.fail(message, "Is a number too long, or a `concat` repeated too often?", mark, full)
+                return False
+        return True
 
     def _arity_fits(self, layer: Layer, wires: Sequence[Wire], mark: Mark, full: str) -> bool:
         if layer.arity is None and len(wires) < 2:
@@ -137,16 +159,19 @@ class Placer:
             return False
         return True
 
-    def described(self, wire: Wire) -> str:
-        """`(256, 40, 40) from `up_1` (line 31)`."""
+    def described(self, wire: Wire, here: Mark) -> str:
+        """`(256, 40, 40) from `up_1` (line 31)`, with the file where that is another one than `here`."""
         mark = self.marks.get(wire.name)
         line = f" (line {mark.line})" if mark is not None and mark.line else ""
+        if mark is not None and mark.file != here.file:
+            line = f" ({mark.file}:{mark.line})" if mark.line else f" ({mark})"
         return f"{wire.shape} from `{wire.name}`{line}"
 
     def add(
         self, full: str, kind: str, layer: Layer, wires: Sequence[Wire], plan: Plan, mark: Mark
-    ) -> LayerNode:
-        seen, positions, _ = reach.through(wires, plan)
+    ) -> tuple[LayerNode, Wire]:
+        """The node, and what comes out of it."""
+        seen, positions, raw = reach.through(wires, plan)
         shapes = tuple(wire.shape for wire in wires if wire.shape is not None)
         inputs = tuple(wire.name for wire in wires)
         node = LayerNode(full, kind, layer, inputs, shapes, plan, seen, positions, mark)
@@ -154,11 +179,7 @@ class Placer:
             self.nodes.append(node)
             self.by_name[full] = node
         self.warn(node, wires)
-        return node
-
-    def wire(self, node: LayerNode, wires: Sequence[Wire]) -> Wire:
-        raw = reach.through(wires, node.plan)[2]
-        return Wire(node.name, node.shape, node.reach, node.positions, raw)
+        return node, Wire(full, node.shape, seen, positions, raw)
 
     def warn(self, node: LayerNode, wires: Sequence[Wire]) -> None:
         sentences = list(node.plan.warnings)
@@ -167,16 +188,18 @@ class Placer:
             if all(not isinstance(r, Reach) or r.aligned for r in before):
                 seen = " and ".join(_geometry(w) for w in wires)
                 sentences.append(f"the branches are not aligned: {seen}; the receptive field is their hull")
-        self.warnings += [Problem(text, "", node.mark, f"network.layers.{node.name}") for text in sentences]
+        for text in sentences:
+            self.warned.add(Problem(text, "", node.mark, f"network.layers.{node.name}"))
 
     # --- given values, shared and tied weights ----------------------------------------------------------------------
 
     def given_values(self, values: Node | None, plan: Plan, full: str) -> dict[str, Any]:
         """`values` of a node, checked against the shapes of its weights and buffers."""
-        if values is None:
+        if values is None or values.broken:
             return {}
         if not values.is_map:
-            self.fail("`values` is a mapping: `values: {weight: [[...]], bias: [...]}`", "", values.mark, full)
+            message = f"`values` must be a mapping of weights to numbers, not {shown(values.plain())}"
+            self.fail(message, "Write `values: {weight: [[...]], bias: [...]}`.", values.mark, full)
             return {}
         shapes = {**plan.weights, **plan.buffers}
         given = {}
@@ -187,7 +210,7 @@ class Placer:
                 continue
             have = _nested_shape(node.plain())
             if have not in ((), tuple(shapes[name])):
-                is_shape = "not numbers in rows of one length" if have is None else str(Shape(have))
+                is_shape = "not finite numbers in rows of one length" if have is None else str(Shape(have))
                 message = f"`{name}` has shape {Shape(shapes[name])}, and the values given are {is_shape}"
                 self.fail(message, "A single number fills all of it.", node.mark, f"{full}.values.{name}")
                 continue
@@ -204,17 +227,17 @@ class Placer:
         plan = self.plan(first.layer, (x.shape,), [x], mark, full, self.by_name[first.tied] if first.tied else None)
         if plan is None or not self.fits(first, plan, x, mark, full):
             return lost
-        node = self.add(full, first.kind, first.layer, [x], plan, mark)
+        node, wire = self.add(full, first.kind, first.layer, [x], plan, mark)
         node.owner, node.tied = first.owner or first.name, first.tied
-        return self.wire(node, [x])
+        return wire
 
     def fits(self, first: LayerNode, plan: Plan, x: Wire, mark: Mark, full: str) -> bool:
         """Whether `plan` runs on the weights of `first`."""
         if dict(plan.weights) == dict(first.plan.weights) and dict(plan.buffers) == dict(first.plan.buffers):
             return True
         message = (
-            f"`{first.name}` (line {first.mark.line}) was built for {first.arriving[0]}, and {self.described(x)} "
-            "wants weights of another shape"
+            f"`{first.name}` (line {first.mark.line}) was built for {first.arriving[0]}, and "
+            f"{self.described(x, mark)} wants weights of another shape"
         )
         self.fail(message, "Weights can only be shared between inputs that fit them.", mark, full)
         return False
@@ -236,19 +259,25 @@ class Placer:
         """The node that `tie` names."""
         if tie is None:
             return None
-        wire = names.find(tie.value) if isinstance(tie.value, str) else None
-        if wire is None or wire.name not in self.by_name:
-            if wire is None:
-                message, hint = self.unknown_source(str(tie.plain()), full, names)
-                self.fail(message, hint, tie.mark, full)
+        if not isinstance(tie.value, str):
+            if not tie.broken:
+                self.fail(f"`tie` wants the name of a node, not {shown(tie.plain())}", "", tie.mark, full)
             return None
-        return self.by_name[wire.name]
+        wire = names.find(tie.value)
+        if wire is None:
+            message, hint = self.unknown_source(tie.value, full.rsplit("/", 1)[-1], names, tie.mark)
+            self.fail(message, hint, tie.mark, full)
+        elif wire.name in self.by_name:
+            return self.by_name[wire.name]
+        elif wire.shape is not None:
+            self.fail(f"`{tie.value}` is an input and has no weight", "Tie to a linear layer.", tie.mark, full)
+        return None
 
     def _tied_plan(self, layer: Layer, x: Shape, tied: LayerNode | None, mark: Mark, full: str) -> Plan | None:
         assert tied is not None
         if not (layer.ties and tied.layer.ties):
             kind = tied.kind if layer.ties else layer.kind
-            self.fail(f"`{kind}` cannot be tied: only linear layers can", "", mark, full)
+            self.fail(f"`{kind}` cannot be tied: only linear layers can", "Drop `tie`.", mark, full)
             return None
         if tied.tied:
             message = f"`{tied.name}` (line {tied.mark.line}) has no weight of its own: it runs that of `{tied.tied}`"
@@ -257,11 +286,35 @@ class Placer:
         have, wanted = tuple(tied.plan.weights["weight"]), tuple(layer.tied_weight_shape(x))
         if have != wanted:
             message = f"the weight of `{tied.name}` (line {tied.mark.line}) is {Shape(have)}, and this layer wants "
-            self.fail(f"{message}{Shape(wanted)} before it is transposed", "", mark, full)
+            hint = f"It takes {x[-1]} values: tie it to a `linear: {x[-1]}` that takes {have[1]}."
+            if have[0] == x[-1]:
+                hint = f"Let this one be `linear: {have[1]}`."
+            self.fail(f"{message}{Shape(wanted)} before it is transposed", hint, mark, full)
             return None
         return layer.tied_plan(x)
 
     # --- names ------------------------------------------------------------------------------------------------------
+
+    def is_input(self, wire: Wire) -> bool:
+        """Whether a wire comes straight from an input of the network."""
+        return wire.name not in self.by_name and wire.shape is not None
+
+    def not_shared(self, text: str, own: str, names: Names, here: Mark) -> tuple[str, str]:
+        """Why `share: text` finds no weights."""
+        if text in {"prev", "input"} or names.find(text) is not None:
+            what = "what stands above" if text == "prev" else "what comes in"
+            return (
+                f"`{text}` is {what}, and `share` wants the name of a node that has weights",
+                "Give that node a name.",
+            )
+        chain = [own]
+        while chain[-1] in self.shares and len(chain) < MAX_AXES:
+            chain.append(self.shares[chain[-1]])
+            if chain[-1] == own:
+                circle = " -> ".join(f"`{name}`" for name in chain)
+                message = f"{circle} share each other in a circle" if len(chain) > 2 else f"`{own}` shares itself"
+                return message, "One of them must be a layer of its own, above the others."
+        return self.unknown_source(text, own, names, here)
 
     def full_name(self, text: str, names: Names, known: Mapping[str, object]) -> str:
         """The full name of a scope that `text` means from here."""
@@ -272,14 +325,29 @@ class Placer:
             scope = scope.outer
         return text
 
-    def unknown_source(self, text: str, own: object, names: Names) -> tuple[str, str]:
-        """Why `text` names no node here, and the way out."""
+    def unknown_source(self, text: str, own: object, names: Names, here: Mark) -> tuple[str, str]:
+        """Why `text` names no node at `here`, and the way out."""
+        above = "A node can only take what stands above it."
         if text == own:
-            return f"`{text}` takes itself", "A node can only take what stands above it."
-        if text in self.entry_names:
-            line = self.entry_names[text].line
-            return f"`{text}` comes later, on line {line}", "A node can only take what stands above it."
+            return f"`{text}` takes itself", above
+        if text in names.prefix.split("/"):
+            return f"`{text}` is the scope that this stands in, and is not done yet", above
+        mark = self.entry_names.get(text)
+        if mark is not None and mark.file == here.file and (mark.line, mark.column) < (here.line, here.column):
+            hint = "Inside a named scope or block it is called scope/name; a `when` may have left it out."
+            return f"`{text}` (line {mark.line}) cannot be reached from here", hint
+        if mark is not None:
+            return f"`{text}` comes later, on line {mark.line}", above
         return f"there is no node `{text}` above this one", did_you_mean(text, [*names.visible(), "prev", "input"])
+
+
+def too_large(what: str, shape: Sequence[int]) -> str:
+    """The sentence for a shape that nothing can hold; empty for all others."""
+    if len(shape) > MAX_AXES:
+        return f"{what} has {len(shape):,} axes, and a tensor has {MAX_AXES} at most"
+    if prod(shape) > MAX_COUNT:
+        return f"{what} has more than 10^18 values"
+    return ""
 
 
 def _geometry(wire: Wire) -> str:
@@ -293,7 +361,7 @@ def _geometry(wire: Wire) -> str:
 def _nested_shape(value: Any) -> tuple[int, ...] | None:
     """The shape of nested lists of numbers; None where rows differ in length or hold something else."""
     if isinstance(value, int | float) and not isinstance(value, bool):
-        return ()
+        return () if math.isfinite(value) else None
     if not isinstance(value, list):
         return None
     inner = {_nested_shape(v) for v in value}

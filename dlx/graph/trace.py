@@ -3,44 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from keyword import iskeyword
+from pathlib import Path
 
-from ..data import Facts
+from ..data import Dataset, Facts
 from ..errors import DataError, Mark, Problem, SpecError, did_you_mean
+from ..objectives import implied
 from ..shapes import BYTES, Shape
 from ..spec import Experiment
 from ..spec.expressions import resolve
 from ..spec.located import Node
-from ..spec.validation import shown, unknown_keys
+from ..spec.validation import meant_by, shown, unknown_keys
 from . import reach
 from .expand import Expander, TooLarge
 from .graph import Graph, LayerNode, Wire
-from .place import Placer, Problems
+from .place import Placer, Problems, too_large
 from .scope import Names, Scope
 
 
 def trace(experiment: Experiment, inputs: Mapping[str, Shape] | None = None) -> Graph:
-    """The graph of a spec, for the inputs it names or for those given. SpecError with every mistake of the whole spec."""
+    """The graph of a spec, for the inputs it names or for those given. SpecError with every mistake of the spec."""
     problems = Problems(experiment.problems)
     network = experiment.network
     told: list[Problem] = []
     unknown_keys(network, ("inputs", "layers", "outputs"), "network", "`network`", told)
     if not network.is_map:
-        told.append(Problem("`network` is a mapping with `layers`", "", network.mark, "network"))
+        message = f"`network` must be a mapping with `layers`, not {shown(network.plain())}"
+        told.append(Problem(message, "Write `network: {layers: [...]}`.", network.mark, "network"))
     facts = _facts(experiment, told)
     shapes = dict(inputs or {}) or _inputs(experiment, facts, told)
     for problem in told:
         problems.add(problem)
-    placer = Placer(problems, experiment.vars, _given_names(network))
+    placer = Placer(problems, experiment.vars, {name: mark for name, (mark, _) in _named(network, "name").items()})
+    placer.shares = {name: text for name, (_, text) in _named(network, "share").items()}
+    clean = len(problems.found)
     last = _walk(experiment, placer, shapes)
+    _freeze(experiment, placer, clean == len(problems.found))
     outputs = _outputs(experiment, placer, last)
-    _freeze(experiment, placer, problems)
     _check_objective(experiment, facts, placer, outputs, problems)
     if problems.found:
         raise SpecError(*sorted(problems.found, key=_in_file_order))
     _warn_unused(placer, outputs)
-    return Graph(experiment.name, shapes, tuple(placer.nodes), outputs, tuple(placer.warnings))
+    warnings = sorted(placer.warned.found, key=_in_file_order)
+    return Graph(experiment.name, shapes, tuple(placer.nodes), outputs, tuple(warnings))
 
 
 def _in_file_order(problem: Problem) -> tuple[str, int, int]:
@@ -54,29 +61,43 @@ def _facts(experiment: Experiment, problems: list[Problem]) -> Facts | None:
     try:
         return experiment.data.facts()
     except DataError as error:
-        mark = experiment.place("data", experiment.data.kind)
-        problems += [Problem(p.message, p.hint, p.mark or mark, p.path or f"data.{experiment.data.kind}") for p in error.problems]
+        problems += [_of_data(problem, experiment, experiment.data) for problem in error.problems]
         return None
+
+
+def _of_data(problem: Problem, experiment: Experiment, data: Dataset) -> Problem:
+    """A problem of the data at the field whose file it names, or else at the data."""
+    files = [
+        name
+        for name in type(data).model_fields
+        if isinstance(path := getattr(data, name), Path) and str(path) in problem.message
+    ]
+    keys = ("data", data.kind, *files[:1])
+    return replace(problem, mark=problem.mark or experiment.place(*keys), path=problem.path or ".".join(keys))
 
 
 def _inputs(experiment: Experiment, facts: Facts | None, problems: list[Problem]) -> dict[str, Shape]:
     node = experiment.network.at("inputs")
     if node is None:
-        if facts is None:
-            if experiment.data is None and not any(p.path.startswith("data") for p in (*experiment.problems, *problems)):
-                hint = "Write `inputs: {image: [3, 224, 224]}` under `network`, or name the `data`."
-                problems.append(Problem("the network has no inputs", hint, experiment.network.mark, "network.inputs"))
-            return {}
-        return {"input": facts.input}
+        if facts is not None:
+            return {"input": facts.input}
+        if experiment.network.is_map and experiment.root.at("network") and experiment.root.at("data") is None:
+            hint = "Write `inputs: {image: [3, 224, 224]}` under `network`, or name the `data`."
+            problems.append(Problem("the network has no inputs", hint, experiment.network.mark, "network.inputs"))
+        return {}
 
     def failed(error: object, at: Node) -> None:
         problems.append(Problem(str(error), getattr(error, "hint", ""), at.mark, "network.inputs"))
 
     node = resolve(node, experiment.vars, failed)
-    named = node.map if node.is_map else {"input": node}
+    named = node.map if node.is_map and "shape" not in node.map else {"input": node}
+    if not named:
+        problems.append(
+            Problem("`inputs` names no input", "Write `inputs: {image: [3, 224, 224]}`.", node.mark, "network.inputs")
+        )
     shapes: dict[str, Shape] = {}
     for name, given in named.items():
-        if (shape := _shape(name, given, problems)) is not None:
+        if not given.broken and (shape := _shape(name, given, problems)) is not None:
             shapes[name] = shape
     _compare_with_data(facts, shapes, node.mark, problems)
     return shapes
@@ -87,6 +108,14 @@ def _shape(name: str, node: Node, problems: list[Problem]) -> Shape | None:
     if not name.isidentifier() or iskeyword(name) or name in {"prev", "self"}:
         hint = "Letters, digits and `_`; no word of Python's."
         problems.append(Problem(f"an input cannot be called `{name}`", hint, node.mark, path))
+    if node.is_map:
+        unknown_keys(node, ("shape", "dtype"), path, "an input", problems)
+    if node.is_map and "shape" in meant_by(node.map, ("shape", "dtype")) - node.map.keys():
+        return None
+    if node.is_map and "shape" not in node.map:
+        hint = "Write `{shape: [3, 224, 224], dtype: float}`."
+        problems.append(Problem(f"the input `{name}` has no `shape`", hint, node.mark, path))
+        return None
     axes, dtype = (node.map.get("shape"), node.map.get("dtype")) if node.is_map else (node, None)
     kind = dtype.value if dtype is not None else "float"
     if kind not in BYTES:
@@ -100,7 +129,11 @@ def _shape(name: str, node: Node, problems: list[Problem]) -> Shape | None:
         or not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in values)
     ):
         hint = "Channels first, without the batch: [3, 224, 224]."
-        problems.append(Problem(f"the shape of `{name}` must be whole numbers above 0, not {shown(values)}", hint, node.mark, path))
+        message = f"the shape of `{name}` must be whole numbers above 0, not {shown(values)}"
+        problems.append(Problem(message, hint, node.mark, path))
+        return None
+    if message := too_large(f"the input `{name}`", values):
+        problems.append(Problem(message, "Is a number too long?", node.mark, path))
         return None
     return Shape(values, str(kind))
 
@@ -114,14 +147,14 @@ def _compare_with_data(facts: Facts | None, shapes: Mapping[str, Shape], mark: M
         problems.append(Problem(message, "Leave `inputs` out: the data gives the shape.", mark, "network.inputs"))
 
 
-def _given_names(network: Node) -> dict[str, Mark]:
-    """Every name that an entry gives itself, at any depth."""
-    names: dict[str, Mark] = {}
+def _named(network: Node, key: str) -> dict[str, tuple[Mark, str]]:
+    """Every entry that gives itself a name, at any depth: where it does, and the word that it has at `key`."""
+    found: dict[str, tuple[Mark, str]] = {}
     for node in network.walk():
-        name = node.map.get("name")
-        if name is not None and isinstance(name.value, str):
-            names.setdefault(name.value, name.mark)
-    return names
+        name, word = node.map.get("name"), node.map.get(key)
+        if name is not None and word is not None and isinstance(name.value, str) and isinstance(word.value, str):
+            found.setdefault(name.value, (name.mark, word.value))
+    return found
 
 
 def _walk(experiment: Experiment, placer: Placer, shapes: Mapping[str, Shape]) -> Wire:
@@ -137,44 +170,57 @@ def _walk(experiment: Experiment, placer: Placer, shapes: Mapping[str, Shape]) -
     layers = experiment.network.at("layers")
     if layers is None or not layers.is_list:
         if experiment.root.at("network") is not None:
-            message = "`network` has no `layers`" if layers is None else "`layers` is a list"
+            message = (
+                "`network` has no `layers`"
+                if layers is None
+                else f"`layers` must be a list, not {shown(layers.plain())}"
+            )
             at = layers.mark if layers is not None else mark
             placer.problems.add(Problem(message, "Start each layer with `- `.", at, "network.layers"))
         return first
     names = Names(wires=dict(wires), lines={name: placer.marks[name].line for name in wires})
     scope = Scope(experiment.vars, names, first)
     try:
-        last = Expander(placer, experiment.blocks).run(layers, scope, first)
+        placer.top = scope.names
+        return Expander(placer, experiment.blocks).run(layers, scope, first)
     except TooLarge:
+        placer.cut = True
         return first
-    placer.top = scope.names
-    return last
 
 
 def _outputs(experiment: Experiment, placer: Placer, last: Wire) -> dict[str, str]:
     node = experiment.network.at("outputs")
-    if node is None:
+    if node is None or placer.cut:
         return {"output": last.name}
-    named = node.map if node.is_map else {"output": node}
+    named = node.map if node.is_map else {"": node}
+    if not named:
+        message = "`outputs` names no node"
+        placer.problems.add(Problem(message, "Drop it: then it is the last layer.", node.mark, "network.outputs"))
     outputs = {}
     for name, ref in named.items():
         wire = placer.top.find(ref.value) if isinstance(ref.value, str) else None
-        if wire is None:
-            message = f"the output `{name}` is {shown(ref.plain())}, which is no node"
-            hint = did_you_mean(str(ref.value), placer.top.visible())
-            placer.problems.add(Problem(message, hint, ref.mark, f"network.outputs.{name}"))
-        else:
-            outputs[name] = wire.name
+        if wire is not None:
+            outputs[name or "output"] = wire.name
+            continue
+        what, path = (
+            (f"the output `{name}`", f"network.outputs.{name}") if name else ("the output", "network.outputs")
+        )
+        message = f"{what} must be the name of a node, and {shown(ref.plain())} is none"
+        hint = did_you_mean(str(ref.value), placer.top.visible()) if isinstance(ref.value, str) else ""
+        placer.problems.add(Problem(message, hint or "Write `outputs: {main: fc, aux: aux_fc}`.", ref.mark, path))
     return outputs
 
 
-def _freeze(experiment: Experiment, placer: Placer, problems: Problems) -> None:
+def _freeze(experiment: Experiment, placer: Placer, clean: bool) -> None:
+    """Freeze what the patterns match; after a walk with mistakes, numbered and inner names may be missing."""
+    names = {*placer.marks, *placer.top.visible()}
     for pattern in experiment.freeze:
         text = str(pattern.value)
         hits = [n for n in placer.nodes if fnmatchcase(n.name, text) or fnmatchcase(n.name, f"{text}/*")]
-        if not hits and not problems.found:
+        sure = clean or not (placer.cut or "/" in text or text[-1:].isdigit())
+        if sure and not hits and not any(fnmatchcase(name, text) for name in names):
             hint = did_you_mean(text, [n.name for n in placer.nodes])
-            problems.add(Problem(f"`freeze` matches no node: {shown(text)}", hint, pattern.mark, "freeze"))
+            placer.problems.add(Problem(f"`freeze` matches no node: {shown(text)}", hint, pattern.mark, "freeze"))
         for node in hits:
             node.frozen = True
     _share_frozen(placer.nodes, placer.by_name)
@@ -190,14 +236,20 @@ def _share_frozen(nodes: list[LayerNode], by_name: Mapping[str, LayerNode]) -> N
 def _check_objective(
     experiment: Experiment, facts: Facts | None, placer: Placer, outputs: Mapping[str, str], problems: Problems
 ) -> None:
-    """Classes of the data against outputs of the network."""
-    if experiment.objective is None or facts is None or not outputs:
+    """Classes of the data against outputs of the network; data implies an objective where the spec has none."""
+    wrong = experiment.objective is None and experiment.root.at("objective") is not None
+    if wrong or facts is None or not outputs or placer.cut or experiment.root.at("network", "layers") is None:
         return
-    name, last = next(iter(outputs.items()))
-    node = placer.by_name.get(last)
-    problem = experiment.objective.check(node.shape, facts) if node is not None else None
-    if node is not None and problem is not None:
-        problems.add(Problem(problem.message, problem.hint, node.mark, f"network.layers.{node.name}"))
+    objective = experiment.objective or implied(facts)
+    last = next(iter(outputs.values()))
+    node, wire = placer.by_name.get(last), placer.top.find(last)
+    shape = node.shape if node is not None else wire.shape if wire is not None else None
+    problem = objective.check(shape, facts) if shape is not None else None
+    if problem is not None:
+        mark, path = (
+            (node.mark, f"layers.{node.name}") if node is not None else (experiment.place("network"), "outputs")
+        )
+        problems.add(replace(problem, mark=mark, path=f"network.{path}"))
 
 
 def _warn_unused(placer: Placer, outputs: Mapping[str, str]) -> None:
@@ -208,14 +260,16 @@ def _warn_unused(placer: Placer, outputs: Mapping[str, str]) -> None:
             used.update(node.inputs)
         else:
             message = f"`{node.name}` leads to no output"
-            placer.warnings.append(Problem(message, "", node.mark, f"network.layers.{node.name}"))
+            placer.warned.add(Problem(message, "", node.mark, f"network.layers.{node.name}"), "leads to no output")
 
 
 def input_shape(experiment: Experiment, text: str) -> dict[str, Shape]:
     """`3x512x512` as the shape of the network's one input. SpecError where it is not a shape."""
     parts = text.lower().split("x")
-    if not all(p.isdigit() and int(p) > 0 for p in parts):
+    if not all(p.isdecimal() and len(p) < 20 and int(p) > 0 for p in parts):
         raise SpecError(Problem(f"`--input {text}` is not a shape", "Write it as 3x512x512.", Mark("--input")))
+    if message := too_large("the input", [int(p) for p in parts]):
+        raise SpecError(Problem(message, "Is a number too long?", Mark("--input")))
     node = experiment.network.at("inputs")
     names = list(node.map) if node is not None and node.is_map else ["input"]
     if len(names) > 1:

@@ -1,5 +1,13 @@
 """What a network is asked to do: one file an objective, found by the registry."""
 
+from ..data import Facts
 from .base import OBJECTIVES, Objective
 
-__all__ = ["OBJECTIVES", "Objective"]
+
+def implied(facts: Facts) -> Objective:
+    """What a spec asks for that names no objective: classes want classification, numbers regression."""
+    kind = "classification" if facts.classes is not None else "regression"
+    return OBJECTIVES[kind].model_validate({})
+
+
+__all__ = ["OBJECTIVES", "Objective", "implied"]

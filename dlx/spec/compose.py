@@ -63,7 +63,9 @@ def _compose(path: Path, above: tuple[Path, ...]) -> Node:
 
 def _entries(listed: Node) -> Iterator[tuple[Node, bool]]:
     if not listed.is_list:
-        raise SpecError(Problem("`defaults` is a list", "Write `- base` or `- data: mnist1d`.", listed.mark, "defaults"))
+        raise SpecError(
+            Problem("`defaults` is a list", "Write `- base` or `- data: mnist1d`.", listed.mark, "defaults")
+        )
     named_self = any(entry.value == "_self_" for entry in listed.list)
     for entry in listed.list:
         yield entry, entry.value == "_self_"
@@ -85,7 +87,9 @@ def _part(entry: Node, path: Path, above: tuple[Path, ...]) -> Node:
         if isinstance(option.value, str):
             return _under(group, group_file(group, option.value, path, option.mark, above), option.mark)
     raise SpecError(
-        Problem("an entry of `defaults` is a file or `group: option`", "Write `- base` or `- data: mnist1d`.", entry.mark)
+        Problem(
+            "an entry of `defaults` is a file or `group: option`", "Write `- base` or `- data: mnist1d`.", entry.mark
+        )
     )
 
 

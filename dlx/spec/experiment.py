@@ -12,7 +12,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 from ..data import DATASETS, Dataset
 from ..errors import Mark, Problem, SpecError
 from ..init import INITIALIZERS, Default, Initializer
-from ..objectives import OBJECTIVES, Objective
+from ..objectives import OBJECTIVES, Objective, implied
 from ..optim import OPTIMIZERS, Adam, Optimizer
 from ..registry import Choice, Registry, Strict
 from ..schedules import SCHEDULES, Constant, Schedule
@@ -33,15 +33,23 @@ class Train(Strict):
     optimizer: Annotated[Optimizer, Choice(OPTIMIZERS)] = Field(Adam(), description="how weights move")
     schedule: Annotated[Schedule, Choice(SCHEDULES)] = Field(Constant(), description="how the learning rate moves")
     seed: NonNegativeInt = Field(0, description="of the initial weights, the order of the data and dropout")
-    seeds: PositiveInt = Field(1, description="how many seeds to train, from `seed` on; more than one gives an interval")
+    seeds: PositiveInt = Field(
+        1, description="how many seeds to train, from `seed` on; more than one gives an interval"
+    )
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
         "auto", description="auto, cpu, cuda or cuda:N"
     )
-    threads: PositiveInt | Literal["auto"] = Field("auto", description="CPU threads; auto takes one for small networks")
+    threads: PositiveInt | Literal["auto"] = Field(
+        "auto", description="CPU threads; auto takes one for small networks"
+    )
     shuffle: bool = Field(True, description="a new order of the training set in each epoch")
     drop_last: bool = Field(False, description="leave out the last batch of an epoch where it is smaller")
-    evaluate_every: PositiveInt | None = Field(None, description="steps between two evaluations; else an epoch, or more to keep it to about a hundred")
-    log_every: PositiveInt | None = Field(None, description="steps between two points of the loss curve; else about 500 points")
+    evaluate_every: PositiveInt | None = Field(
+        None, description="steps between two evaluations; else an epoch, or more to keep it to about a hundred"
+    )
+    log_every: PositiveInt | None = Field(
+        None, description="steps between two points of the loss curve; else about 500 points"
+    )
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -125,11 +133,11 @@ def load(path: Path | str, changes: Sequence[str] = ()) -> Experiment:
 
 
 def objective_of(experiment: Experiment) -> Objective:
-    """The spec's objective; where it is left out, classes ask for classification and numbers for regression."""
+    """The spec's objective, or the one that its data implies."""
     if experiment.objective is not None:
         return experiment.objective
     assert experiment.data is not None
-    return OBJECTIVES["classification" if experiment.data.facts().classes is not None else "regression"]()
+    return implied(experiment.data.facts())
 
 
 def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experiment:
@@ -140,7 +148,7 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
 
     def section(name: str) -> Node | None:
         node = root.at(name)
-        return resolve(node, variables, failing(problems, name)) if node is not None else None
+        return resolve(node, variables, failing(problems, name, node)) if node is not None else None
 
     data = section("data")
     if data is not None:
@@ -176,11 +184,12 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
     )
 
 
-def failing(problems: list[Problem], path: str) -> Any:
-    """A listener for `resolve` that turns what it hears into problems below `path`."""
+def failing(problems: list[Problem], path: str, whole: Node) -> Any:
+    """A listener for `resolve(whole)` that turns what it hears into problems at and below `path`."""
 
     def told(error: ExpressionError, node: Node) -> None:
-        problems.append(Problem(error.message, error.hint, node.mark, path))
+        keys = whole.keys_to(node) or ()
+        problems.append(Problem(error.message, error.hint, node.mark, ".".join((path, *map(str, keys)))))
 
     return told
 
@@ -209,7 +218,7 @@ def _variables(root: Node, problems: list[Problem]) -> dict[str, Any]:
         if not name.isidentifier() or name == "x":
             hint = "`x` is the shape that comes in." if name == "x" else "Letters, digits and `_`."
             problems.append(Problem(f"a variable cannot be called `{name}`", hint, child.mark, f"vars.{name}"))
-        value = resolve(child, known, failing(problems, f"vars.{name}"), room)
+        value = resolve(child, known, failing(problems, f"vars.{name}", child), room)
         known[name] = BROKEN if value.broken else value.plain()
     return known
 

@@ -1,7 +1,7 @@
 """Arithmetic in a spec: `${4 * width}`, `${x.channels // 2}`. Parsed with Python's grammar, never run by Python.
 
 Allowed: numbers, words in quotes, true and false; + - * / // % **, comparisons, and, or, not, `a if c else b`;
-min, max, round, ceil, floor, abs, len; lists and their items; names that are in scope, `x.channels`, `x.size`, `x.rank`.
+min, max, round, ceil, floor, abs, len; lists and their items; names in scope, `x.channels`, `x.size`, `x.rank`.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import did_you_mean
-from .located import BROKEN, Node
+from .located import BROKEN, MAX_DEPTH, Node
 
 MAX_MAGNITUDE = 1e18
 MAX_LENGTH = 500
@@ -112,16 +112,14 @@ def resolve(
 ) -> Node:
     """`node` with every expression in it evaluated; what cannot be is told to `failed`, and BROKEN stands for it."""
     room = room or Room()
-    if isinstance(node.value, str):
-        if "${" not in node.value:
-            return node
+    if isinstance(node.value, str) and "${" in node.value:
         try:
             return _as_node(room.take(evaluate(node.value, scope)), node)
         except ExpressionError as error:
             failed(error, node)
-            return Node(BROKEN, node.mark)
         except Unknown:
-            return Node(BROKEN, node.mark)
+            pass
+        return Node(BROKEN, node.mark)
     if isinstance(node.value, dict):
         return Node({key: resolve(child, scope, failed, room) for key, child in node.value.items()}, node.mark)
     if isinstance(node.value, list):
@@ -129,11 +127,15 @@ def resolve(
     return node
 
 
-def items_in(value: Any) -> int:
+def items_in(value: Any, depth: int = 0) -> int:
     """How many items a list holds, those of the lists in it too."""
     if isinstance(value, dict):
         value = list(value.values())
-    return len(value) + sum(map(items_in, value)) if isinstance(value, list | tuple) else 0
+    if not isinstance(value, list | tuple):
+        return 0
+    if depth > MAX_DEPTH:
+        raise ExpressionError(f"the result is nested more than {MAX_DEPTH} deep")
+    return len(value) + sum(items_in(item, depth + 1) for item in value)
 
 
 def _as_node(value: Any, node: Node) -> Node:
@@ -154,7 +156,8 @@ def _parse(source: str) -> ast.expr:
             return ast.parse(source.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ExpressionError(
-            f"`{_short(source)}` is not arithmetic", "Numbers, names, + - * / // % **, comparisons, min, max, round, ceil."
+            f"`{_short(source)}` is not arithmetic",
+            "Numbers, names, + - * / // % **, comparisons, min, max, round, ceil.",
         ) from error
 
 
@@ -188,7 +191,9 @@ def _eval(node: ast.expr, scope: Scope) -> Any:
     handler = _HANDLERS.get(type(node))
     if handler is None:
         what = type(node).__name__.lower()
-        raise ExpressionError(f"`{ast.unparse(node)}` is not arithmetic ({what})", "An expression only computes numbers.")
+        raise ExpressionError(
+            f"`{ast.unparse(node)}` is not arithmetic ({what})", "An expression only computes numbers."
+        )
     return handler(node, scope)
 
 
@@ -263,7 +268,9 @@ def _choice(node: ast.IfExp, scope: Scope) -> Any:
 def _call(node: ast.Call, scope: Scope) -> Any:
     name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
     if name not in _FUNCTIONS or node.keywords:
-        raise ExpressionError(f"there is no function `{_short(name)}`", did_you_mean(name, _FUNCTIONS, "the functions"))
+        raise ExpressionError(
+            f"there is no function `{_short(name)}`", did_you_mean(name, _FUNCTIONS, "the functions")
+        )
     return _FUNCTIONS[name](*(_eval(a, scope) for a in node.args))
 
 

@@ -98,6 +98,16 @@ class Node:
             return Node([child.copy() for child in self.value], self.mark)
         return Node(self.value, self.mark)
 
+    def keys_to(self, node: Node) -> tuple[str | int, ...] | None:
+        """The keys and indices that lead to `node`; None where it is not below."""
+        if node is self:
+            return ()
+        for key, child in self.map.items() if self.is_map else enumerate(self.list):
+            below = child.keys_to(node)
+            if below is not None:
+                return (key, *below)
+        return None
+
     def walk(self) -> Iterator[Node]:
         yield self
         for child in self.map.values() if self.is_map else self.list:
@@ -131,7 +141,9 @@ def _text(path: Path) -> str:
         raise SpecError(Problem("there is no such file", _nearby(path), start))
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise SpecError(Problem(f"is {path.stat().st_size:,} bytes long; a spec has at most {MAX_BYTES:,}", "", start))
+            raise SpecError(
+                Problem(f"is {path.stat().st_size:,} bytes long; a spec has at most {MAX_BYTES:,}", "", start)
+            )
         data = path.read_bytes()
     except OSError as error:
         raise SpecError(Problem(f"cannot be read: {error.strerror}", "", start)) from error
@@ -196,7 +208,9 @@ class _Yaml:
         self.sizes: dict[int, int] = {}  # of anchored nodes: a use of an alias counts as its whole content
         self.count = 0
         self.documents = 0
-        self.stack: list[tuple[Node, list[Any]]] = []  # open collections, with [pending key, its mark, count at start]
+        self.stack: list[
+            tuple[Node, list[Any]]
+        ] = []  # open collections, with [pending key, its mark, count at start]
         self.root: Node | None = None
         self.problems: list[Problem] = []
 
@@ -329,7 +343,11 @@ def _checked(root: Node | None, problems: list[Problem], file: str) -> Node:
     if not root.is_map:
         kind = "list" if root.is_list else "single value"
         raise SpecError(
-            Problem(f"is a {kind}, not a spec", "A spec is a mapping that has `network:`, `data:`, `train:` ...", root.mark)
+            Problem(
+                f"is a {kind}, not a spec",
+                "A spec is a mapping that has `network:`, `data:`, `train:` ...",
+                root.mark,
+            )
         )
     if problems:
         raise SpecError(*problems)

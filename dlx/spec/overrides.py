@@ -170,7 +170,9 @@ class _Target:
         hint = did_you_mean(dotted.rsplit(".", 1)[-1], node.map)
         if self.dropping:
             return self.fail(f"there is no `{dotted}` to drop", hint)
-        return self.fail(f"there is no `{dotted}` to override", f"{hint} A new key is written `+{dotted}=...`.".strip())
+        return self.fail(
+            f"there is no `{dotted}` to override", f"{hint} A new key is written `+{dotted}=...`.".strip()
+        )
 
     def put(self, value: Node) -> None:
         if isinstance(self.parent.value, list) and isinstance(self.key, int):

@@ -92,10 +92,16 @@ def _entry() -> Json:
     }
     layers, nested = _ref("layers"), {"type": "array", "items": _ref("layers")}
     structures: Json = {
-        "residual": _object({"layers": layers, "shortcut": layers, "merge": _ref("entry"), "after": layers}, ["layers"]),
+        "residual": _object(
+            {"layers": layers, "shortcut": layers, "merge": _ref("entry"), "after": layers}, ["layers"]
+        ),
         "parallel": _object({"branches": nested, "merge": _ref("entry"), "after": layers}, ["branches"]),
         "repeat": _object(
-            {"times": _or_expression({"type": "integer", "minimum": 0}), "layers": layers, "index": {"type": "string"}},
+            {
+                "times": _or_expression({"type": "integer", "minimum": 0}),
+                "layers": layers,
+                "index": {"type": "string"},
+            },
             ["times", "layers"],
         ),
         "for": {"type": "object", "description": "lists to walk in step, beside `layers`"},
@@ -122,7 +128,13 @@ def _choice(name: str, registry: Registry[Any]) -> Json:
     return {
         "anyOf": [
             {"enum": list(registry)},
-            {"type": "object", "properties": kinds, "additionalProperties": False, "minProperties": 1, "maxProperties": 1},
+            {
+                "type": "object",
+                "properties": kinds,
+                "additionalProperties": False,
+                "minProperties": 1,
+                "maxProperties": 1,
+            },
         ]
     }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -82,7 +83,9 @@ def kind_of(node: Node, registry: Registry[Any], path: str, problems: list[Probl
         message = f"{kinds} stand together where one {registry.noun} is wanted"
         problems.append(Problem(message, "Keep one of them.", node.mark, path))
     else:
-        message = f"`{path.rsplit('.', 1)[-1]}` wants the kind of {with_article(registry.noun)}, not {shown(node.plain())}"
+        message = (
+            f"`{path.rsplit('.', 1)[-1]}` wants the kind of {with_article(registry.noun)}, not {shown(node.plain())}"
+        )
         problems.append(Problem(message, did_you_mean("", registry), node.mark, path))
     return None
 
@@ -153,8 +156,13 @@ def _misspelt(grouped: Mapping[Loc, list[ErrorDetails]], cls: type[Strict]) -> s
     """Missing fields that an unknown one is nearly the name of: one mistake, told as "did you mean"."""
     unknown = [str(loc[-1]) for loc, details in grouped.items() if details[0]["type"] == "extra_forbidden"]
     missing = {str(loc[0]) for loc, details in grouped.items() if details[0]["type"] == "missing"}
-    meant = [difflib.get_close_matches(word, cls.model_fields, n=1) for word in unknown[:MAX_PROBLEMS]]
-    return missing & {name for near in meant for name in near}
+    return missing & meant_by(unknown, cls.model_fields)
+
+
+def meant_by(unknown: Iterable[str], known: Iterable[str]) -> set[str]:
+    """What each unknown word was probably to be."""
+    near = [difflib.get_close_matches(word, list(known), n=1) for word in islice(unknown, MAX_PROBLEMS)]
+    return {name for names in near for name in names}
 
 
 def _within(loc: Loc, fields: Mapping[str, Node]) -> Loc:

@@ -18,8 +18,9 @@ if TYPE_CHECKING:
 
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
-ONE_THREAD_BELOW = 50_000_000
-"""MACs of a batch, forward, below which a second thread costs more than it brings (benchmarks/threads.py)."""
+ONE_THREAD_BELOW = 10_000_000
+"""MACs of a batch, forward, below which further threads bring little and take a core from whoever else runs here
+(benchmarks/threads.py: a second thread saves 4 to 17 % of such a step, and up to 44 % of larger ones)."""
 
 
 def pick(name: str) -> Device:

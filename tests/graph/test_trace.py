@@ -747,7 +747,7 @@ def test_resnet50_reads_as_its_table():
 
 
 def test_planning_is_quick_and_bounded():
-    with pytest.raises(SpecError, match="grows beyond 50,000 layers"):
+    with pytest.raises(SpecError, match="grows beyond 20,000 layers"):
         network_of("[4]", "- repeat: {times: 400, layers: [{repeat: {times: 400, layers: [relu]}}]}")
     with pytest.raises(SpecError, match="blocks call each other more than 64 deep"):
         network_of("[4]", "- a", "blocks: {a: {layers: [b]}, b: {layers: [a]}}")

@@ -1,0 +1,172 @@
+"""One entry of a list of layers, read: its kind, its options, what stands beside, and the single values in it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from keyword import iskeyword
+from typing import Any
+
+from ..errors import Problem
+from ..layers import LAYERS
+from ..spec.expressions import ExpressionError, evaluate
+from ..spec.located import Node
+from ..spec.validation import shown
+from .place import Problems
+from .scope import Scope
+
+BESIDE = ("name", "from", "when", "values", "tie")
+"""Keys that may stand beside the kind of an entry."""
+FIELDS = {
+    "residual": ("layers", "shortcut", "merge", "after"),
+    "parallel": ("branches", "merge", "after"),
+    "repeat": ("times", "layers", "index"),
+}
+STRUCTURES = ("residual", "parallel", "repeat", "for", "share", "layers")
+
+
+@dataclass(frozen=True, slots=True)
+class Parts:
+    """An entry taken apart. `options` is the entry itself where `for` and `layers` stand side by side."""
+
+    kind: str
+    options: Node
+    beside: Mapping[str, Node]
+    label: str
+    """What the node is called in messages: its full name as far as it is known before expressions are."""
+
+
+class Reader:
+    """Takes entries apart; every mistake goes to `problems`."""
+
+    def __init__(self, problems: Problems, blocks: Node) -> None:
+        self.problems, self.blocks = problems, blocks
+
+    def fail(self, message: str, hint: str, node: Node, path: str) -> None:
+        place = f"network.layers.{path}".rstrip("./")
+        self.problems.add(Problem(message, hint, node.mark, place))
+
+    def is_known(self, kind: str) -> bool:
+        return kind in STRUCTURES or kind in self.blocks.map or kind in LAYERS
+
+    def parts(self, entry: Node, scope: Scope) -> Parts | None:
+        """The parts of an entry; None where it is not one."""
+        prefix = scope.names.prefix
+        if isinstance(entry.value, str):
+            what = "the kind of a layer must be a word"
+            word = self.value(entry, scope.vars, str, what, prefix) if "${" in entry.value else entry.value
+            return Parts(word, Node(None, entry.mark), {}, self.label(word, None, scope)) if word else None
+        beside = {key: node for key, node in entry.map.items() if key in BESIDE}
+        kinds = [key for key in entry.map if key not in BESIDE]
+        name = beside.get("name")
+        if "for" in kinds and set(kinds) <= {"for", "layers"}:
+            return Parts("for", entry, beside, self.label("for", name, scope))
+        if len(kinds) == 1 and kinds[0]:
+            return Parts(kinds[0], entry.map[kinds[0]], beside, self.label(kinds[0], name, scope))
+        if len(kinds) > 1:
+            self.several(kinds, entry, prefix)
+        elif beside:
+            given = " and ".join(f"`{key}`" for key in beside)
+            self.fail("the entry names no layer", f"It has only {given}: add its kind, as in `relu:`.", entry, prefix)
+        else:
+            hint = "Write its kind (`- relu`) or `- kind: {options}`."
+            self.fail(f"{shown(entry.plain())} is not a layer", hint, entry, prefix)
+        return None
+
+    def several(self, kinds: list[str], entry: Node, prefix: str) -> None:
+        """Two kinds in one entry, or a field that slipped out of its layer."""
+        known = [kind for kind in kinds if self.is_known(kind)]
+        odd = [kind for kind in kinds if kind not in known]
+        if len(known) == 1:
+            hint = f"Fields of `{known[0]}` stand inside it: `- {known[0]}: {{{odd[0]}: ...}}`."
+            self.fail(f"`{odd[0]}` stands beside `{known[0]}`", hint, entry.map[odd[0]], prefix)
+            return
+        names = " and ".join(f"`{kind}`" for kind in known or kinds)
+        self.fail(f"{names} stand in one entry", "Give each a line of its own, starting with `- `.", entry, prefix)
+
+    @staticmethod
+    def label(kind: str, name: Node | None, scope: Scope) -> str:
+        if name is not None and isinstance(name.value, str) and name.value:
+            return scope.names.prefix + name.value
+        return scope.names.prefix + (kind if kind in STRUCTURES else scope.names.next(kind))
+
+    def listener(self, path: str) -> Any:
+        """Tells of expressions that have no value."""
+
+        def told(error: ExpressionError, node: Node) -> None:
+            self.fail(error.message, error.hint, node, path)
+
+        return told
+
+    def value(self, node: Node, variables: Mapping[str, Any], kind: type, what: str, path: str) -> Any:
+        """The value of an expression or a constant; None where it is not of `kind`, as `what` says it must be."""
+        value = node.value
+        if isinstance(value, str) and "${" in value:
+            try:
+                value = evaluate(value, variables)
+            except ExpressionError as error:
+                self.fail(error.message, error.hint, node, path)
+                return None
+        if kind is bool and isinstance(value, int | float):
+            return bool(value)
+        if kind is int and isinstance(value, float) and value.is_integer():
+            value = int(value)
+        if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
+            got = node.plain() if value is node.value else value
+            self.fail(f"{what}, not {shown(got)}", "", node, path)
+            return None
+        return value
+
+    def called(self, node: Node | None, variables: Mapping[str, Any], path: str) -> str:
+        """What an entry calls itself; empty where it has no name, or none that can be."""
+        if node is None:
+            return ""
+        text = self.value(node, variables, str, "`name` must be a word", path)
+        if text is None:
+            return ""
+        why = why_no_name(text)
+        if why:
+            self.fail(f"a node cannot be called `{text}`{why[0]}", why[1], node, path)
+            return ""
+        return str(text)
+
+    def variable(self, text: str, node: Node, path: str) -> bool:
+        """Whether a loop or a block can call a variable that."""
+        why = why_no_variable(text)
+        if why:
+            self.fail(f"a variable cannot be called `{text}`", why, node, path)
+        return not why
+
+
+def why_no_variable(text: str) -> str:
+    """The way out where `text` cannot name a variable."""
+    if text == "x":
+        return "`x` is the shape that comes in."
+    return "" if text.isidentifier() and not iskeyword(text) else "Letters, digits and `_`, not a digit first."
+
+
+def why_no_name(text: str) -> tuple[str, str] | None:
+    """What is wrong with `text` as the name of a node or block, and the way out."""
+    if text in {"prev", "input"}:
+        what = "stands above" if text == "prev" else "comes into the block or the network"
+        return f": the word is for what {what}", "Add a letter."
+    if iskeyword(text) or text in RESERVED:
+        owner = "Python uses" if iskeyword(text) else "torch's modules use"
+        return f": {owner} the word", "Add a letter."
+    if not text.isidentifier() or text[0] == "_" or text == "x":
+        return "", "`x` is the shape that comes in." if text == "x" else "Letters, digits and `_`, a letter first."
+    return None
+
+
+RESERVED = frozenset(
+    "add_module add_submodule apply bfloat16 buffers call_super_init children compile cpu cuda "
+    "delete_all_unused_submodules delete_submodule double dump_patches eval extra_repr float forward get_buffer "
+    "get_extra_state get_parameter get_submodule half ipu load_state_dict meta modules mtia named_buffers "
+    "named_children named_modules named_parameters parameters register_backward_hook register_buffer "
+    "register_forward_hook register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook "
+    "register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module register_parameter "
+    "register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ self set_extra_state set_submodule "
+    "shape_env share_memory state_dict to to_empty to_folder train training type xpu zero_grad T_destination code "
+    "graph print_readable recompile".split()  # noqa: SIM905 - a page of quotes says no more
+)
+"""Attributes of torch's modules, which submodules would hide."""
