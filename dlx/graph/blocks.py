@@ -18,6 +18,8 @@ def check_blocks(blocks: Node, problems: Problems) -> None:
         message = f"`blocks` must be a mapping of names to blocks, not {shown(blocks.plain())}"
         problems.add(Problem(message, "Write `blocks: {name: {layers: [...]}}`.", blocks.mark, "blocks"))
     for name, block in blocks.map.items():
+        if problems.full:
+            break
         _check_name(name, block, problems)
         if block.is_map:
             _check_fields(name, block, problems)

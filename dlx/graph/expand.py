@@ -23,9 +23,14 @@ from .scope import Scope, Variables
 MAX_LAYERS = 20_000
 MAX_ENTRIES = 50_000
 """Entries and turns of a `repeat` or `for`: what is empty or left out costs time too."""
+MAX_WORK = 1_000_000
 MAX_CALLS = 64
 MAX_NESTING = 120
 """Entries inside entries, those of blocks and shared scopes too."""
+
+
+INSIDE = frozenset(("layers", "branches", "shortcut", "merge", "after"))
+"""Fields that hold entries of their own."""
 
 
 class TooLarge(Exception):  # noqa: N818 - no mistake of the walk: it has been told, and ends it
@@ -40,7 +45,8 @@ class Expander:
         self.read = Reader(placer.problems, blocks)
         self.fail = self.read.fail
         self.blocks = blocks
-        self.entries = self.layers = self.depth = 0
+        self.entries = self.layers = self.depth = self.work = 0
+        self.costs: dict[int, tuple[Node, int]] = {}
         self.room = Room(1_000_000)
         self.sources: dict[str, tuple[Node, Scope]] = {}  # scopes by name: the entry of each and where it stood
         self.replaying = ""
@@ -68,6 +74,7 @@ class Expander:
     def spend(self, at: Node, scope: Scope) -> None:
         """Count one more entry or turn; TooLarge where there are too many of them."""
         self.entries += 1
+        self.work += self.cost(at)
         hint = "Is a `repeat` too long, or does a block use itself?"
         if self.layers > MAX_LAYERS:
             message = f"the network grows beyond {MAX_LAYERS:,} layers"
@@ -75,12 +82,26 @@ class Expander:
             message = f"the network grows beyond {MAX_ENTRIES:,} entries and turns"
         elif self.depth > MAX_NESTING:
             message = f"layers are nested more than {MAX_NESTING} deep"
+        elif self.work > MAX_WORK:
+            message = f"the entries that run hold more than {MAX_WORK:,} values in all"
         elif len(self.problems.found) >= MAX_PROBLEMS:
             message, hint = f"{MAX_PROBLEMS} mistakes so far: the rest was not looked at", ""
         else:
             return
         self.fail(message, hint, at, scope.names.prefix)
         raise TooLarge
+
+    def cost(self, entry: Node) -> int:
+        """How many values an entry holds besides the layers inside it, where long expressions count for more."""
+        if id(entry) not in self.costs:
+            own = [node for key, node in entry.map.items() if key not in INSIDE]
+            own += (
+                [node for kind in own for key, node in kind.map.items() if key not in INSIDE] if entry.is_map else []
+            )
+            values = [value for node in own if not node.map.keys() & INSIDE for value in node.walk()]
+            lengths = [len(v.value) // 2 for v in values if isinstance(v.value, str) and "${" in v.value]
+            self.costs[id(entry)] = (entry, len(values) + sum(lengths))  # kept alive, or its id would be another's
+        return self.costs[id(entry)][1]
 
     def lose(self, local: str, scope: Scope) -> Wire:
         """What comes out of an entry that is wrong; its name is known, so that who takes it is not blamed."""
@@ -182,7 +203,7 @@ class Expander:
         if not refs:
             self.fail("`from` names nothing", "Name a node, or drop `from`.", node, parts.label)
             return [_lost()]
-        return [self.source(ref, parts.label, scope, x) for ref in refs]
+        return [_lost() if self.problems.full else self.source(ref, parts.label, scope, x) for ref in refs]
 
     def source(self, ref: Node, label: str, scope: Scope, x: Wire) -> Wire:
         what = "`from` must be the name of a node, or a list of them"

@@ -11,7 +11,7 @@ from ..errors import Mark, Problem, ShapeError, did_you_mean
 from ..layers import LAYERS, Layer, Plan
 from ..shapes import Reach, Shape
 from ..spec.located import Node
-from ..spec.validation import build, shown
+from ..spec.validation import MAX_PROBLEMS, build, shown
 from . import reach
 from .graph import LayerNode, Wire
 from .scope import Names
@@ -31,9 +31,14 @@ class Problems:
     def add(self, problem: Problem, cause: str = "") -> None:
         """`cause` is the sentence without what differs from one use of a block to the next: else, without digits."""
         key = self._key(problem, cause)
-        if key not in self._seen:
+        if key not in self._seen and not self.full:
             self._seen.add(key)
             self.found.append(problem)
+
+    @property
+    def full(self) -> bool:
+        """Whether so much is wrong that more would say nothing new."""
+        return len(self.found) > MAX_PROBLEMS
 
     @staticmethod
     def _key(problem: Problem, cause: str = "") -> tuple[object, ...]:

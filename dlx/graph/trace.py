@@ -198,6 +198,8 @@ def _outputs(experiment: Experiment, placer: Placer, last: Wire) -> dict[str, st
         placer.problems.add(Problem(message, "Drop it: then it is the last layer.", node.mark, "network.outputs"))
     outputs = {}
     for name, ref in named.items():
+        if placer.problems.full:
+            break
         wire = placer.top.find(ref.value) if isinstance(ref.value, str) else None
         if wire is not None:
             outputs[name or "output"] = wire.name
@@ -215,6 +217,8 @@ def _freeze(experiment: Experiment, placer: Placer, clean: bool) -> None:
     """Freeze what the patterns match; after a walk with mistakes, numbered and inner names may be missing."""
     names = {*placer.marks, *placer.top.visible()}
     for pattern in experiment.freeze:
+        if placer.problems.full:
+            break
         text = str(pattern.value)
         hits = [n for n in placer.nodes if fnmatchcase(n.name, text) or fnmatchcase(n.name, f"{text}/*")]
         sure = clean or not (placer.cut or "/" in text or text[-1:].isdigit())

@@ -22,6 +22,7 @@ from .located import BROKEN, Node
 from .validation import MAX_PROBLEMS, build, choose, shown, unknown_keys
 
 VERSION = 1
+MAX_PATTERNS = 100
 
 
 class Train(Strict):
@@ -246,6 +247,10 @@ def _patterns(node: Node | None, problems: list[Problem]) -> tuple[Node, ...]:
     if node is None:
         return ()
     items = node.list if node.is_list else [node]
+    if len(items) > MAX_PATTERNS:
+        message = f"`freeze` has {len(items):,} patterns, and {MAX_PATTERNS} are the most"
+        problems.append(Problem(message, "One pattern can name many: `stage_*`.", items[0].mark, "freeze"))
+        return ()
     for wrong in (n for n in items if not isinstance(n.value, str)):
         message = f"`freeze` takes names of nodes, with `*`, not {shown(wrong.plain())}"
         problems.append(Problem(message, "Write `freeze: [stem, stage_1/*]`.", wrong.mark, "freeze"))
