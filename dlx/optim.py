@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import cache
+from inspect import unwrap
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
 
 from pydantic import Field, NonNegativeFloat, model_validator
@@ -37,8 +39,22 @@ class Optimizer(Declared):
             name: tuple(value) if isinstance(value := getattr(self, name), list) else value
             for name in type(self).model_fields
         }
-        made: torch.optim.Optimizer = getattr(torch.optim, self.torch_name)(list(params), **options, fused=True)
-        return made
+        return _lean(self.torch_name)(list(params), **options, fused=True)
+
+
+@cache
+def _lean(name: str) -> Callable[..., torch.optim.Optimizer]:
+    """torch's class without what its methods are wrapped in for torch.compile and the profiler.
+
+    The first such wrapper to be called imports torch._dynamo, which takes longer than many a training here, and
+    together they cost more than the fused update of a small network. What they wrap is run as it is.
+    """
+    cls = getattr(torch.optim, name)
+    step = torch.no_grad()(unwrap(cls.step))
+    step.hooked = True  # else the constructor adds the profiler's wrapper
+    bare = {"step": step, "add_param_group": unwrap(cls.add_param_group), "__module__": cls.__module__}
+    made: Callable[..., torch.optim.Optimizer] = type(name, (cls,), bare)
+    return made
 
 
 class SGD(Optimizer):

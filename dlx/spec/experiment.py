@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -101,10 +101,10 @@ class Experiment:
     source: str = ""
     data: Dataset | None = None
     objective: Objective | None = None
-    init: Initializer = Default()
+    init: Initializer = field(default_factory=Default)
     train: Train | None = None
     freeze: tuple[Node, ...] = ()
-    track: Track = Track()
+    track: Track = field(default_factory=Track)
     problems: tuple[Problem, ...] = ()
 
     def place(self, *keys: str) -> Mark:
@@ -153,7 +153,7 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
 
     data = section("data")
     if data is not None:
-        _absolute_paths(data, root.map["data"], path)
+        _absolute_paths(data, root.map["data"])
     sections: dict[str, Any] = {
         "data": _chosen(DATASETS, data, "data", problems),
         "objective": _chosen(OBJECTIVES, section("objective"), "objective", problems),
@@ -257,10 +257,10 @@ def _patterns(node: Node | None, problems: list[Problem]) -> tuple[Node, ...]:
     return tuple(n for n in items if isinstance(n.value, str))
 
 
-def _absolute_paths(data: Node, written: Node, spec: Path) -> None:
+def _absolute_paths(data: Node, written: Node) -> None:
     """Relative paths start at the folder of the file that they were written in; those of an override at the cwd."""
     for kind, options in data.map.items():
-        cls = DATASETS[kind] if kind in DATASETS else None
+        cls = DATASETS.get(kind)
         for name, info in cls.model_fields.items() if cls else ():
             node = options.at(name)
             if node is None or not isinstance(node.value, str) or "Path" not in str(info.annotation):

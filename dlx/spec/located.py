@@ -1,7 +1,7 @@
 """Text to values that know where they were written: YAML 1.2 and TOML, behind one `Node`.
 
 YAML is read as a flat run of events, so that depth and size are bounded before anything is built: a nest a thousand
-deep or a bomb of aliases ends in an error. Numbers are YAML 1.2's (`1e-3`), with grouped digits (`100_000`) as in TOML.
+deep or a bomb of aliases ends in an error. Numbers are YAML 1.2's (`1e-3`), grouped as in TOML (`100_000`).
 """
 
 from __future__ import annotations
@@ -23,8 +23,6 @@ MAX_DEPTH = 100
 MAX_VALUES = 200_000
 MAX_BYTES = 10_000_000
 
-Plain = None | bool | int | float | str | list[Any] | dict[str, Any]
-
 
 class Broken(Enum):
     """Stands for a value that could not be worked out: that has been told, and what follows from it is not."""
@@ -42,7 +40,7 @@ BROKEN: Final = Broken.BROKEN
 class Node:
     """A value and where it stands. Children of a mapping carry the mark of their key."""
 
-    value: None | bool | int | float | str | list[Node] | dict[str, Node] | Broken
+    value: bool | int | float | str | list[Node] | dict[str, Node] | Broken | None
     mark: Mark
 
     @property
@@ -174,7 +172,7 @@ def _nearby(path: Path) -> str:
 _INT = re.compile(r"[-+]?[0-9][0-9_]*$")
 _BASED = re.compile(r"0(o[0-7_]+|x[0-9a-fA-F_]+)$")
 _FLOAT = re.compile(r"[-+]?(\.[0-9][0-9_]*|[0-9][0-9_]*(\.[0-9_]*)?)([eE][-+]?[0-9]+)?$")
-_WORDS: dict[str, None | bool | float] = {
+_WORDS: dict[str, bool | float | None] = {
     **dict.fromkeys(("", "~", "null", "Null", "NULL")),
     **dict.fromkeys(("true", "True", "TRUE"), True),
     **dict.fromkeys(("false", "False", "FALSE"), False),
@@ -185,7 +183,7 @@ _WORDS: dict[str, None | bool | float] = {
 _TAG = "tag:yaml.org,2002:"
 
 
-def plain_scalar(text: str) -> None | bool | int | float | str:
+def plain_scalar(text: str) -> bool | int | float | str | None:
     """The YAML 1.2 core schema: what an unquoted scalar means."""
     if text in _WORDS:
         return _WORDS[text]
@@ -290,7 +288,7 @@ class _Yaml:
         if not isinstance(event, yaml.AliasEvent):  # an aliased value keeps the place where it was written
             node.mark = mark
 
-    def scalar(self, event: Any, mark: Mark) -> None | bool | int | float | str:
+    def scalar(self, event: Any, mark: Mark) -> bool | int | float | str | None:
         text: str = event.value
         if not event.style and event.tag is None:
             return plain_scalar(text)
@@ -305,7 +303,7 @@ class _Yaml:
         raise self.fail(f"the tag `{tag.replace(_TAG, '!!')}` has no meaning in a spec", mark, "Drop the tag.")
 
 
-def _convert(tag: str, text: str) -> None | bool | int | float | str:
+def _convert(tag: str, text: str) -> bool | int | float | str | None:
     value = plain_scalar(text)
     return float(value) if tag == _TAG + "float" and isinstance(value, int) else value
 

@@ -153,8 +153,7 @@ def section_of(cls: type[Strict]) -> Json:
     properties = {name: _or_expression(field) for name, field in plain.get("properties", {}).items()}
     for name, target in _choices(cls).items():
         properties[name] = _ref(target)
-    body = _object(properties, plain.get("required"))
-    return body
+    return _object(properties, plain.get("required"))
 
 
 def _choices(cls: type[Strict]) -> dict[str, str]:

@@ -12,7 +12,7 @@ from .located import plain_scalar
 class _Dumper(yaml.SafeDumper):
     """Quotes every string that YAML 1.2 would read as something else, and expressions."""
 
-    def ignore_aliases(self, data: Any) -> bool:  # noqa: ARG002
+    def ignore_aliases(self, data: Any) -> bool:
         return True
 
 
