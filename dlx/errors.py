@@ -113,6 +113,11 @@ def did_you_mean(word: str, known: Iterable[str], plural: str = "") -> str:
     return f"There {'is' if len(options) == 1 else 'are'} {noun + ' ' if noun else ''}{shown}."
 
 
+def shortened(text: str, length: int = 60) -> str:
+    """The beginning of a text, where all of it would hide what is said of it."""
+    return text if len(text) <= length else f"{text[: length - 3]}..."
+
+
 def with_article(noun: str) -> str:
     """`a layer`, `an optimizer`."""
     return f"{'an' if noun[:1] in set('aeiou') else 'a'} {noun}"

@@ -11,8 +11,13 @@ from pydantic import ValidationError
 from dlx.optim import OPTIMIZERS, SGD
 
 SETTINGS = {
-    "sgd": [{}, {"lr": 0.1}, {"lr": 0.1, "momentum": 0.9, "dampening": 0.1}, {"momentum": 0.9, "nesterov": True}]
-    + [{"lr": 0.1, "weight_decay": 0.01}],
+    "sgd": [
+        {},
+        {"lr": 0.1},
+        {"lr": 0.1, "momentum": 0.9, "dampening": 0.1},
+        {"momentum": 0.9, "nesterov": True},
+        {"lr": 0.1, "weight_decay": 0.01},
+    ],
     "adam": [{}, {"lr": 0.1, "betas": [0.5, 0.9], "eps": 1e-3}, {"weight_decay": 0.1, "amsgrad": True}],
     "adamw": [{}, {"lr": 0.1, "weight_decay": 0.3}, {"amsgrad": True}],
 }
@@ -59,7 +64,7 @@ def test_the_state_forecast_is_what_torch_keeps(kind, options):
 
 
 def test_momentum_by_hand():
-    """g = 0.1 each time, momentum 0.9: v = 0.1, 0.19, 0.271 and, with lr 1, w = -0.1, -0.29, -0.561 (CS231n notes)."""
+    """g = 0.1, momentum 0.9, lr 1: v = 0.1, 0.19, 0.271, so w = -0.1, -0.29, -0.561 (CS231n notes)."""
     weight = torch.zeros(1, requires_grad=True)
     optimizer = SGD(lr=1.0, momentum=0.9).build([weight])
     seen = []

@@ -42,15 +42,16 @@ class Expander:
 
     def __init__(self, placer: Placer, blocks: Node) -> None:
         self.placer, self.problems = placer, placer.problems
-        self.read = Reader(placer.problems, blocks)
+        check_blocks(blocks, placer.problems)
+        usable = {name: block for name, block in blocks.map.items() if name not in LAYERS and name not in STRUCTURES}
+        self.blocks = Node(usable, blocks.mark)
+        self.read = Reader(placer.problems, self.blocks)
         self.fail = self.read.fail
-        self.blocks = blocks
         self.entries = self.layers = self.depth = self.work = 0
         self.costs: dict[int, tuple[Node, int]] = {}
         self.room = Room(1_000_000)
         self.sources: dict[str, tuple[Node, Scope]] = {}  # scopes by name: the entry of each and where it stood
         self.replaying = ""
-        check_blocks(blocks, placer.problems)
 
     # --- entries ----------------------------------------------------------------------------------------------------
 
@@ -401,7 +402,8 @@ class Expander:
             value = resolve(given.get(key, default), Variables(known, x), told, self.room)
             values[key] = BROKEN if value.broken else value.plain()
             broken = broken or value.broken
-        absent = [key for key, value in values.items() if value is None and key not in given]
+        meant = meant_by(unknown, declared)
+        absent = [key for key, value in values.items() if value is None and key not in {*given, *meant}]
         for key in absent:
             self.fail(
                 f"the block `{kind}` wants its argument `{key}`", f"Write `- {kind}: {{{key}: ...}}`.", options, full

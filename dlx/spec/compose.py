@@ -23,7 +23,7 @@ from ..objectives import OBJECTIVES
 from ..optim import OPTIMIZERS
 from ..registry import Registry
 from ..schedules import SCHEDULES
-from .located import Node, read
+from .located import SUFFIXES, Node, read
 from .validation import shown
 
 CHOICES: dict[tuple[str, ...], Registry[Any]] = {
@@ -35,7 +35,6 @@ CHOICES: dict[tuple[str, ...], Registry[Any]] = {
     ("train", "schedule"): SCHEDULES,
 }
 """Sections that hold one kind: another kind replaces the whole section instead of joining it."""
-SUFFIXES = (".yaml", ".yml", ".toml")
 MAX_FILES = 100
 SELF = "_self_"
 

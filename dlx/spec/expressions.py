@@ -15,7 +15,7 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
-from ..errors import did_you_mean
+from ..errors import did_you_mean, shortened
 from .located import BROKEN, MAX_DEPTH, Node
 
 MAX_MAGNITUDE = 1e18
@@ -156,7 +156,7 @@ def _parse(source: str) -> ast.expr:
             return ast.parse(source.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ExpressionError(
-            f"`{_short(source)}` is not arithmetic",
+            f"`{shortened(source.strip())}` is not arithmetic",
             "Numbers, names, + - * / // % **, comparisons, min, max, round, ceil.",
         ) from error
 
@@ -165,16 +165,13 @@ def _value(source: str, scope: Scope) -> Any:
     try:
         return _bounded(_eval(_parse(source), scope))
     except ZeroDivisionError as error:
-        raise ExpressionError(f"`{_short(source)}` divides by zero", "Guard it: `${a / b if b else 0}`.") from error
+        raise ExpressionError(
+            f"`{shortened(source.strip())}` divides by zero", "Guard it: `${a / b if b else 0}`."
+        ) from error
     except (TypeError, ValueError, OverflowError, KeyError, RecursionError) as error:
-        raise ExpressionError(f"`{_short(source)}` cannot be worked out: {error}") from error
+        raise ExpressionError(f"`{shortened(source.strip())}` cannot be worked out: {error}") from error
     except IndexError as error:
-        raise ExpressionError(f"`{_short(source)}` asks for an item beyond the end of the list") from error
-
-
-def _short(source: str) -> str:
-    source = source.strip()
-    return source if len(source) <= 60 else f"{source[:57]}..."
+        raise ExpressionError(f"`{shortened(source.strip())}` asks for an item beyond the end of the list") from error
 
 
 def _bounded(value: Any) -> Any:
@@ -222,9 +219,9 @@ def _binary(node: ast.BinOp, scope: Scope) -> Any:
     joined = isinstance(node.op, ast.Add) and type(left) is type(right) and isinstance(left, str | list)
     if not numbers and not joined:
         does = _DOES.get(type(node.op), "divide")
-        raise ExpressionError(f"`{_short(ast.unparse(node))}` does not {does} two numbers")
+        raise ExpressionError(f"`{shortened(ast.unparse(node))}` does not {does} two numbers")
     if isinstance(node.op, ast.Pow) and (abs(right) > 64 or abs(left) > 1e9):
-        raise ExpressionError(f"`{_short(ast.unparse(node))}` is too large a power")
+        raise ExpressionError(f"`{shortened(ast.unparse(node))}` is too large a power")
     return _bounded(_BINARY[type(node.op)](left, right))
 
 
@@ -269,7 +266,7 @@ def _call(node: ast.Call, scope: Scope) -> Any:
     name = node.func.id if isinstance(node.func, ast.Name) else ast.unparse(node.func)
     if name not in _FUNCTIONS or node.keywords:
         raise ExpressionError(
-            f"there is no function `{_short(name)}`", did_you_mean(name, _FUNCTIONS, "the functions")
+            f"there is no function `{shortened(name)}`", did_you_mean(name, _FUNCTIONS, "the functions")
         )
     return _FUNCTIONS[name](*(_eval(a, scope) for a in node.args))
 

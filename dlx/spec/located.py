@@ -22,6 +22,7 @@ from .toml_marks import key_marks
 MAX_DEPTH = 100
 MAX_VALUES = 200_000
 MAX_BYTES = 10_000_000
+SUFFIXES = (".yaml", ".yml", ".toml")
 
 
 class Broken(Enum):
@@ -130,21 +131,20 @@ def read(path: Path) -> Node:
 
 def _text(path: Path) -> str:
     start = Mark(str(path))
-    if path.is_dir():
-        specs = sorted(p.name for p in path.iterdir() if p.suffix in {".yaml", ".yml", ".toml"})
-        raise SpecError(
-            Problem("is a directory, not a spec", f"It holds {', '.join(specs[:8])}." if specs else "", start)
-        )
-    if not path.exists():
-        raise SpecError(Problem("there is no such file", _nearby(path), start))
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise SpecError(
-                Problem(f"is {path.stat().st_size:,} bytes long; a spec has at most {MAX_BYTES:,}", "", start)
-            )
-        data = path.read_bytes()
+        if path.is_dir():
+            specs = sorted(p.name for p in path.iterdir() if p.suffix in SUFFIXES)
+            hint = f"It holds {', '.join(specs[:8])}." if specs else ""
+            raise SpecError(Problem("is a directory, not a spec", hint, start))
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)  # no more: a device has no end
+    except FileNotFoundError as error:
+        raise SpecError(Problem("there is no such file", _nearby(path), start)) from error
     except OSError as error:
-        raise SpecError(Problem(f"cannot be read: {error.strerror}", "", start)) from error
+        raise SpecError(Problem(f"cannot be read: {(error.strerror or str(error)).lower()}", "", start)) from error
+    if len(data) > MAX_BYTES:
+        hint = "Large arrays belong in files that `data` names."
+        raise SpecError(Problem(f"is longer than {MAX_BYTES:,} bytes, the most that a spec has", hint, start))
     try:
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
@@ -162,7 +162,7 @@ def _nearby(path: Path) -> str:
     folder = path.parent
     if not folder.is_dir():
         return f"There is no folder {folder} either."
-    specs = {p.stem: p for p in sorted(folder.iterdir()) if p.suffix in {".yaml", ".yml", ".toml"}}
+    specs = {p.stem: p for p in sorted(folder.iterdir()) if p.suffix in SUFFIXES}
     near = difflib.get_close_matches(path.stem, specs, n=2, cutoff=0.6)
     return "Did you mean " + " or ".join(str(specs[n]) for n in near) + "?" if near else ""
 

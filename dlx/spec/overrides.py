@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from ..errors import Mark, Problem, SpecError, did_you_mean
+from ..errors import Mark, Problem, SpecError, did_you_mean, shortened
 from ..layers import LAYERS
 from .compose import choice_at, find, group_file
 from .located import Node, located
@@ -39,7 +39,7 @@ def applied(root: Node, overrides: Sequence[str], spec: Path) -> tuple[Node, lis
 
 
 def mark_of(text: str) -> Mark:
-    return Mark(f"override `{text}`")
+    return Mark(f"override `{shortened(text, 80)}`")
 
 
 def _parse(text: str) -> Any:
@@ -48,8 +48,10 @@ def _parse(text: str) -> Any:
 
     try:
         return OverridesParser.create().parse_override(text)
+    except RecursionError as error:
+        raise SpecError(Problem("is nested too deep", "Write it into the spec.", mark_of(text))) from error
     except HydraException as error:
-        what = str(error).split("\n")[0]
+        what = shortened(str(error).split("\n")[0], 100)
         hint = "Overrides read `key=value`, `+key=value` (new), `~key` (drop); quote lists and spaces for the shell."
         raise SpecError(Problem(f"is not in Hydra's override grammar: {what}", hint, mark_of(text))) from error
 

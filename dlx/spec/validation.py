@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
-from ..errors import Mark, Problem, did_you_mean, with_article
+from ..errors import Mark, Problem, did_you_mean, shortened, with_article
 from ..registry import Choice, Declared, Registry, Strict
 from .located import BROKEN, Node
 
@@ -272,8 +272,7 @@ def _wanted(detail: ErrorDetails) -> str:
 
 def shown(value: Any) -> str:
     """A value as it would be written, shortened."""
-    text = "nothing" if value is None else _written(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return shortened("nothing" if value is None else _written(value))
 
 
 def _written(value: Any) -> str:
