@@ -46,7 +46,7 @@ def main() -> None:
         "What stands around the training of `make train`",
         [
             table(times, "import torch"),
-            f"Over importing torch: median {sorted(over)[len(over) // 2]:.2f} s; training itself {min(inside):.1f} s.",
+            f"Over import torch: median {sorted(over)[len(over) // 2]:.2f} s; training itself {min(inside):.1f} s.",
         ],
     )
 

@@ -1,11 +1,14 @@
 """From what size on a second CPU thread pays: a training step with one thread and with all, by MACs of a batch.
 
-`dlx.train.device.ONE_THREAD_BELOW` is chosen from this table.
+`dlx.train.device.ONE_THREAD_BELOW` and `SPINS` are chosen from this table. With `--busy`, as many other processes as
+cores keep them busy; `GOMP_SPINCOUNT=10000 python benchmarks/threads.py --busy` shows what dlx sets.
 """
 
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import time
 from itertools import pairwise
 
@@ -80,9 +83,10 @@ def step_seconds(net: nn.Module, shape: tuple[int, ...], threads: int) -> float:
 
 def main() -> None:
     """One thread and all threads, in turn, for each network."""
-    cores = len(os.sched_getaffinity(0))
+    cores, busy = len(os.sched_getaffinity(0)), "--busy" in sys.argv
+    others = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(cores if busy else 0)]
     rows = ["| network and batch | MACs of a batch | one thread, us | all / one |", "|---|---|---|---|"]
-    for name, (make, shape) in NETS.items():
+    for title, (make, shape) in NETS.items():
         net = make()
         jobs = {
             "one": lambda net=net, shape=shape: step_seconds(net, shape, 1),
@@ -90,8 +94,13 @@ def main() -> None:
         }
         times = interleaved(jobs, 5)
         one = sorted(times["one"])[2]
-        rows.append(f"| {name} | {macs(net, shape):,} | {one * 1e6:,.0f} | {ratios(times, 'one')['all']:.2f} |")
-    publish("threads", f"One CPU thread against {cores}, a training step", ["\n".join(rows)])
+        rows.append(f"| {title} | {macs(net, shape):,} | {one * 1e6:,.0f} | {ratios(times, 'one')['all']:.2f} |")
+    spins = os.environ.get("GOMP_SPINCOUNT", "default")
+    about = f"{'Busy' if busy else 'Idle'} cores, GOMP_SPINCOUNT {spins}."
+    name = "-".join(["threads", *(["busy", spins] if busy else [])])
+    publish(name, f"One CPU thread against {cores}, a training step", [about, "\n".join(rows)])
+    for process in others:
+        process.kill()
 
 
 if __name__ == "__main__":

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
-from .errors import DlxError
+from .errors import DlxError, Problem
 
 app = typer.Typer(
     name="dlx",
@@ -54,13 +54,14 @@ def inspect(
 
     experiment = specs.load(spec, overrides or [])
     traced = graph.trace(experiment, graph.input_shape(experiment, shape) if shape else None)
-    if as_json:
+    if layer is not None:
+        show.one_layer(graph.find(traced, layer), as_json)
+    elif as_json:
         show.document(traced.as_json())
-    elif layer is not None:
-        show.one_layer(graph.find(traced, layer))
     else:
         show.summary(traced, depth, batch)
     show.warnings(traced.warnings)
+    _claims([] if shape else graph.unmet(experiment, traced))
 
 
 @app.command()
@@ -71,25 +72,29 @@ def train(spec: SpecPath, overrides: Overrides = None, as_json: AsJson = False, 
 
     Example: dlx train specs/digits/lenet.yaml train.epochs=5 train.optimizer.adamw.lr=1e-3
     """
-    from . import experiment, show
+    from . import experiment, graph, show
     from . import spec as specs
 
     loaded = specs.load(spec, overrides or [])
     with show.progress(quiet=as_json) as listen:
         results = experiment.run(loaded, runs, listen)
     if as_json:
-        show.document(results.as_json())
+        show.document(experiment.settle(loaded, results).as_json())
     else:
         show.results(results)
+        show.tracking(experiment.settle(loaded, results))
     if any(r.status == "stopped" for r in results.results):
         raise typer.Exit(INTERRUPTED)
+    _claims(graph.unmet(loaded, graph.trace(loaded)) + graph.unmet_by(loaded, results.metrics))
 
 
 @app.command()
 def layers(
     kind: Annotated[str | None, typer.Argument(help="One kind, in full.")] = None, as_json: AsJson = False
 ) -> None:
-    """List the layers, or show one in full.
+    """List all that a spec can name, or show one in full.
+
+    Layers, structures, data sets, objectives, losses, initialisers, optimizers and schedules.
 
     Example: dlx layers conv
     """
@@ -186,6 +191,15 @@ def everywhere(
     """Deep-learning experiments from one text file: checked, counted, trained, tracked."""
 
 
+def _claims(unmet: Sequence[Problem]) -> None:
+    """Tell what `expect` claims and is not so; then the exit status is 1."""
+    if unmet:
+        from . import show
+
+        show.warnings(unmet)
+        raise typer.Exit(1)
+
+
 def main() -> None:
     """Run a command; the one place that turns a DlxError into red text and an exit status."""
     sys.exit(_guarded(lambda: app(standalone_mode=True)))
@@ -204,6 +218,9 @@ def _guarded(command: Callable[[], Any]) -> int:
     except BrokenPipeError:  # `dlx layers | head`
         sys.stderr.close()
         return 0
+    except OSError as error:
+        sys.stderr.write(f"  the output could not be written: {error.strerror}\n")
+        return 1
     return 0
 
 

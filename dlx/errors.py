@@ -103,7 +103,8 @@ MOST_NAMES = 1000
 def did_you_mean(word: str, known: Iterable[str], plural: str = "") -> str:
     """`Did you mean ...?`, or a short list of what there is, called by `plural`."""
     options = sorted(set(islice(known, MOST_NAMES)))
-    near = difflib.get_close_matches(word, options, n=2, cutoff=0.6)
+    near = [name for name in options if name.lower() == word.lower()]
+    near = near or difflib.get_close_matches(word.lower(), options, n=2, cutoff=0.6)
     if near:
         return "Did you mean " + " or ".join(f"`{n}`" for n in near) + "?"
     if not options:

@@ -9,8 +9,8 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import __version__
 from .data import Sets
-from .errors import DlxError, Problem, SpecError
+from .errors import DlxError, Problem, RunError, SpecError
 from .graph import Graph, trace
 from .lazy import torch
 from .runs import Run
@@ -58,6 +58,7 @@ class Result:
     seconds: float
     metrics: dict[str, float]
     status: str = "finished"
+    mirror: Mirror | None = None
     tracking: str = ""
     """What became of the mirror in MLflow: `delivered`, `behind` or `failed: why`; empty where there is none."""
     tracking_uri: str = ""
@@ -112,7 +113,11 @@ def _student(freedom: int) -> float:
 
 
 def run(experiment: Experiment, runs: Path = Path("runs"), listen: Listener | None = None) -> Results:
-    """Train a spec, once for each of its seeds. SpecError or DlxError before anything starts, RunError on the way."""
+    """Train a spec, once for each of its seeds. SpecError or DlxError before anything starts, RunError on the way.
+
+    MLflow's mirror may still be at work when this returns: `settle` waits for it.
+    """
+    device.calm_threads()
     graph = trace(experiment)
     missing_section(experiment, "data", "train")
     assert experiment.data is not None
@@ -124,12 +129,28 @@ def run(experiment: Experiment, runs: Path = Path("runs"), listen: Listener | No
         device.check_memory(graph, experiment.train, device.free_memory(device.pick(experiment.train.device)))
     seeds = range(experiment.train.seed, experiment.train.seed + experiment.train.seeds)
     each = [experiment] if len(seeds) == 1 else [experiment.with_seed(seed) for seed in seeds]
-    done: list[tuple[Result, Mirror | None]] = []
+    results: list[Result] = []
     for one in each:
-        done.append(_run_one(one, graph, sets, runs, listen or (lambda _: None)))
-        if done[-1][0].status != "finished":
+        results.append(_run_one(one, graph, sets, runs, listen or (lambda _: None)))
+        if results[-1].status != "finished":
             break
-    return Results(_with_mirrors(experiment, done))
+    return Results(tuple(results))
+
+
+def settle(experiment: Experiment, results: Results) -> Results:
+    """Wait for the mirrors, within a common patience, and say what became of each."""
+    until = time.monotonic() + PATIENCE
+
+    def settled(result: Result) -> Result:
+        if result.mirror is None:
+            return result
+        from . import track
+
+        uri = track.tracking_uri(result.run, experiment.track.uri)
+        state = result.mirror.finish(timeout=max(0.0, until - time.monotonic()))
+        return replace(result, tracking=state, tracking_uri=uri)
+
+    return Results(tuple(map(settled, results.results)))
 
 
 def _one_network(experiment: Experiment, graph: Graph) -> None:
@@ -155,9 +176,7 @@ def _load(experiment: Experiment) -> Sets:
         ) from error
 
 
-def _run_one(
-    experiment: Experiment, graph: Graph, sets: Sets, runs: Path, listen: Listener
-) -> tuple[Result, Mirror | None]:
+def _run_one(experiment: Experiment, graph: Graph, sets: Sets, runs: Path, listen: Listener) -> Result:
     train = experiment.train
     assert train is not None
     folder = Run.create(runs, experiment.name)
@@ -165,12 +184,15 @@ def _run_one(
     folder.write_json("plan.json", graph.as_json())
     folder.append({"record": "start", "time": time.time()})
     mirror = _mirror(experiment, folder)  # it starts up while torch is imported here
-    chosen, threads = device.pick(train.device), device.threads_for(train, graph)
-    folder.write_json("lock.json", _lock(experiment, sets, train, device.describe(chosen), threads))
-    with device.threads(threads):
-        job = _job(experiment, graph, sets, chosen)
-        listen(Begun(folder, graph, device.describe(chosen), threads, job.total_steps, train.seed))
-        return _follow(job, folder, listen), mirror
+    course = Course(folder)
+    with course.to_its_end():
+        chosen, threads = device.pick(train.device), device.threads_for(train, graph)
+        folder.write_json("lock.json", _lock(experiment, sets, train, device.describe(chosen), threads))
+        with device.threads(threads):
+            job = _job(experiment, graph, sets, chosen)
+            listen(Begun(folder, graph, device.describe(chosen), threads, job.total_steps, train.seed))
+            course.follow(job, listen)
+    return Result(folder, train.seed, course.step, course.seconds, course.metrics, course.status, mirror)
 
 
 def _job(experiment: Experiment, graph: Graph, sets: Sets, chosen: torch.device) -> Job:
@@ -183,79 +205,79 @@ def _job(experiment: Experiment, graph: Graph, sets: Sets, chosen: torch.device)
     return Job(network, objective_of(experiment), experiment.train, on_device(sets, chosen))
 
 
-def _follow(job: Job, folder: Run, listen: Listener) -> Result:
-    """Run `fit`: every record to the folder and the listener, a checkpoint now and then, and an end in any case."""
-    from .train.fit import fit
+class Course:
+    """One training on its way: records to folder and listener, checkpoints now and then, an end in any case."""
 
-    started = time.perf_counter()
-    keep = _Keeper(folder, job)
-    metrics: dict[str, float] = {}
-    status, message = "failed", ""
-    try:
+    def __init__(self, folder: Run) -> None:
+        self.folder = folder
+        self.job: Job | None = None
+        self.metrics: dict[str, float] = {}
+        self.status, self.message = "failed", ""
+        self.started = time.perf_counter()
+        self.seconds = 0.0
+        self.saved_at, self.saved_step = -SAVE_EVERY, 0
+
+    @property
+    def step(self) -> int:
+        return self.job.step if self.job is not None else 0
+
+    def follow(self, job: Job, listen: Listener) -> None:
+        """Run `fit` to its end."""
+        from .train.fit import fit
+
+        self.job, self.started = job, time.perf_counter()
         for record in fit(job):
             if record.record == "end":
-                metrics = record.metrics
-                keep.save("final", metrics)
+                self.metrics = record.metrics
+                self.save("final")
             else:
-                folder.append(_as_json(record))
-                keep.now_and_then(record)
+                self.folder.append(_as_json(record))
+                self.metrics = {**self.metrics, **{k: v for k, v in record.metrics.items() if k != "lr"}}
+                if record.record == "evaluation" and time.monotonic() - self.saved_at > SAVE_EVERY:
+                    self.save("last")
             listen(record)
-        status = "finished"
-    except KeyboardInterrupt:
-        status = "stopped"
-        metrics = keep.metrics
-        with suppress(DlxError):
-            keep.save("stopped", metrics)
-    except DlxError as error:
-        message = error.problems[0].message
-        raise type(error)(*keep.with_last_checkpoint(error)) from error
-    except BaseException as error:
-        message = f"{type(error).__name__}: {error}"
-        raise
-    finally:
-        seconds = time.perf_counter() - started
-        folder.append(
-            {
-                "record": "end",
-                "time": time.time(),
-                "step": job.step,
-                "seconds": round(seconds, 3),
-                "status": status,
-                "message": message,
-                "metrics": metrics,
-            }
-        )
-    return Result(folder, job.train.seed, job.step, seconds, metrics, status)
+        self.status = "finished"
 
-
-class _Keeper:
-    """Checkpoints on the way: one that is `last`, not more often than every few seconds."""
-
-    def __init__(self, folder: Run, job: Job) -> None:
-        self.folder, self.job = folder, job
-        self.saved_at = -SAVE_EVERY
-        self.step: int | None = None
-        self.metrics: dict[str, float] = {}
-
-    def save(self, name: str, metrics: dict[str, float]) -> None:
-        facts = {"step": self.job.step, "epoch": self.job.epoch, "metrics": metrics}
+    def save(self, name: str) -> None:
+        assert self.job is not None
+        facts = {"step": self.job.step, "epoch": self.job.epoch, "metrics": self.metrics}
         checkpoint.save(self.folder.dir / "checkpoints", name, self.job.network, facts)
-        self.saved_at, self.step = time.monotonic(), self.job.step
+        self.saved_at, self.saved_step = time.monotonic(), self.job.step
 
-    def now_and_then(self, record: Record) -> None:
-        self.metrics = {**self.metrics, **{k: v for k, v in record.metrics.items() if k != "lr"}}
-        due = time.monotonic() - self.saved_at > SAVE_EVERY
-        if record.record == "evaluation" and due:
-            self.save("last", record.metrics)
+    @contextmanager
+    def to_its_end(self) -> Iterator[None]:
+        """Whatever happens inside, the folder gets its end record. Ctrl-C is an end like another."""
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.status = "stopped"
+            if self.job is not None:
+                with suppress(DlxError):
+                    self.save("stopped")
+        except DlxError as error:
+            self.message = error.problems[0].message
+            raise type(error)(*self.with_last_checkpoint(error)) from error
+        except BaseException as error:
+            self.message = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        self.seconds = time.perf_counter() - self.started if self.job is not None else 0.0
+        record = {"record": "end", "time": time.time(), "step": self.step, "seconds": round(self.seconds, 3)}
+        self.folder.append({**record, "status": self.status, "message": self.message, "metrics": self.metrics})
 
     def with_last_checkpoint(self, error: DlxError) -> list[Problem]:
         """The error, and where the last good weights are."""
+        first, *rest = error.problems
+        if not isinstance(error, RunError):
+            return [first, *rest]
         kept = (
-            f"The weights of step {self.step:,} are kept in {self.folder.dir / 'checkpoints'}."
-            if self.step is not None
+            f"The weights of step {self.saved_step:,} are kept in {self.folder.dir / 'checkpoints'}."
+            if self.saved_step
             else "It failed before the first checkpoint."
         )
-        first, *rest = error.problems
         return [Problem(first.message, f"{first.hint} {kept}".strip(), first.mark, first.path), *rest]
 
 
@@ -275,22 +297,6 @@ def _mirror(experiment: Experiment, folder: Run) -> Mirror | None:
     from . import track
 
     return track.start(folder, experiment.track.uri, experiment.track.experiment or experiment.name)
-
-
-def _with_mirrors(experiment: Experiment, done: Sequence[tuple[Result, Mirror | None]]) -> tuple[Result, ...]:
-    """The results, and what became of their mirrors within a common patience."""
-    until = time.monotonic() + PATIENCE
-    results = []
-    for result, mirror in done:
-        if mirror is None:
-            results.append(result)
-            continue
-        from . import track
-
-        uri = track.tracking_uri(result.run, experiment.track.uri)
-        state = mirror.finish(timeout=max(0.0, until - time.monotonic()))
-        results.append(replace(result, tracking=state, tracking_uri=uri))
-    return tuple(results)
 
 
 PATIENCE = 10.0
@@ -340,4 +346,4 @@ def _commit() -> str | None:
     return told.stdout.strip()
 
 
-__all__ = ["Begun", "Listener", "Result", "Results", "objective_of", "run"]
+__all__ = ["Begun", "Listener", "Result", "Results", "objective_of", "run", "settle"]

@@ -172,6 +172,36 @@ def test_ctrl_c_keeps_what_is_done(spec, tmp_path):
     assert all(torch.isfinite(p).all() for p in network.parameters())
 
 
+def test_ctrl_c_before_the_first_step_is_an_end_too(spec, tmp_path):
+    def interrupt(event: object) -> None:
+        raise KeyboardInterrupt
+
+    result = experiment.run(load(spec), tmp_path / "runs", interrupt).results[0]
+    assert (result.status, result.steps, result.run.status()) == ("stopped", 0, "stopped")
+
+
+def test_without_a_held_out_part_it_is_said_that_nothing_was_evaluated(spec, tmp_path):
+    command = [
+        sys.executable,
+        "-m",
+        "dlx",
+        "train",
+        str(spec),
+        "data.synthetic.valid=null",
+        "data.synthetic.test=null",
+    ]
+    told = subprocess.run([*command, "--runs", str(tmp_path / "runs")], capture_output=True, text=True)
+    assert told.returncode == 0
+    assert "The data has no `valid` and no `test` part, so nothing was evaluated" in told.stderr
+
+
+def test_a_claim_that_training_does_not_meet_fails_with_status_1(spec, tmp_path):
+    command = [sys.executable, "-m", "dlx", "train", str(spec), "+expect={test/accuracy: {about: 2, within: 0.1}}"]
+    told = subprocess.run([*command, "--runs", str(tmp_path / "runs")], capture_output=True, text=True)
+    assert told.returncode == 1
+    assert "claims test/accuracy about 2, within 0.1, and it is " in told.stderr
+
+
 def test_train_json_is_one_document(spec, tmp_path):
     command = [sys.executable, "-m", "dlx", "train", str(spec), "--runs", str(tmp_path / "runs"), "--json"]
     told = subprocess.run(command, capture_output=True, text=True, check=True)

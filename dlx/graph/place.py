@@ -291,7 +291,7 @@ class Placer:
         have, wanted = tuple(tied.plan.weights["weight"]), tuple(layer.tied_weight_shape(x))
         if have != wanted:
             message = f"the weight of `{tied.name}` (line {tied.mark.line}) is {Shape(have)}, and this layer wants "
-            hint = f"It takes {x[-1]} values: tie it to a `linear: {x[-1]}` that takes {have[1]}."
+            hint = f"Tie it to a `linear: {wanted[0]}` that takes {wanted[1]} values, as many as this one gives."
             if have[0] == x[-1]:
                 hint = f"Let this one be `linear: {have[1]}`."
             self.fail(f"{message}{Shape(wanted)} before it is transposed", hint, mark, full)

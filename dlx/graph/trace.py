@@ -16,7 +16,7 @@ from ..spec import Experiment
 from ..spec.expressions import resolve
 from ..spec.located import Node
 from ..spec.validation import meant_by, shown, unknown_keys
-from . import reach
+from . import expect, reach
 from .expand import Expander, TooLarge
 from .graph import Graph, LayerNode, Wire
 from .place import Placer, Problems, too_large
@@ -34,7 +34,7 @@ def trace(experiment: Experiment, inputs: Mapping[str, Shape] | None = None) -> 
         told.append(Problem(message, "Write `network: {layers: [...]}`.", network.mark, "network"))
     facts = _facts(experiment, told)
     shapes = dict(inputs or {}) or _inputs(experiment, facts, told)
-    for problem in told:
+    for problem in (*told, *expect.misread(experiment)):
         problems.add(problem)
     placer = Placer(problems, experiment.vars, {name: mark for name, (mark, _) in _named(network, "name").items()})
     placer.shares = {name: text for name, (_, text) in _named(network, "share").items()}
@@ -50,9 +50,10 @@ def trace(experiment: Experiment, inputs: Mapping[str, Shape] | None = None) -> 
     return Graph(experiment.name, shapes, tuple(placer.nodes), outputs, tuple(warnings))
 
 
-def _in_file_order(problem: Problem) -> tuple[str, int, int]:
+def _in_file_order(problem: Problem) -> tuple[bool, str, int, int]:
+    """Overrides, which have no line, before files."""
     mark = problem.mark or Mark("")
-    return (mark.file, mark.line, mark.column)
+    return (mark.line > 0, mark.file, mark.line, mark.column)
 
 
 def _facts(experiment: Experiment, problems: list[Problem]) -> Facts | None:
@@ -164,7 +165,7 @@ def _walk(experiment: Experiment, placer: Placer, shapes: Mapping[str, Shape]) -
     }
     mark = experiment.network.mark
     for name in wires:
-        node = experiment.network.at("inputs", name)
+        node = experiment.network.at("inputs", name) or experiment.network.at("inputs") or experiment.root.at("data")
         placer.marks[name] = node.mark if node is not None else Mark(mark.file)
     first = next(iter(wires.values()), Wire("input", None, None, positions=False))
     layers = experiment.network.at("layers")

@@ -3,7 +3,7 @@
 from .console import document, errors, out, say, warnings
 from .inspect import one_layer, summary
 from .listings import layer_page, run_as_json, run_list, synced, vocabulary
-from .training import progress, results
+from .training import progress, results, tracking
 
 __all__ = [
     "document",
@@ -18,6 +18,7 @@ __all__ = [
     "say",
     "summary",
     "synced",
+    "tracking",
     "vocabulary",
     "warnings",
 ]

@@ -7,7 +7,7 @@ from math import prod
 
 from ..graph import Graph, LayerNode, Seen
 from ..shapes import Reach, Shape, by_x
-from .console import Grid, out
+from .console import Grid, document, out
 
 
 def summary(graph: Graph, depth: int | None = None, batch: int | None = None) -> None:
@@ -62,8 +62,11 @@ def totals(graph: Graph, batch: int | None = None) -> str:
     return "\n".join(p for p in parts if p)
 
 
-def one_layer(node: LayerNode) -> None:
+def one_layer(node: LayerNode, as_json: bool = False) -> None:
     """Everything that is known of one layer."""
+    if as_json:
+        document(node.as_json())
+        return
     facts = {
         "kind": node.kind,
         "inputs": ", ".join(f"{n} {s}" for n, s in zip(node.inputs, node.arriving, strict=True)),

@@ -24,7 +24,6 @@ def vocabulary(families: Mapping[str, Sequence[tuple[str, str, str]]]) -> None:
         grid.print()
     out()
     out("One of them in full: dlx layers KIND.")
-    out("Beside layers there are residual, parallel, repeat, for, share, and your own blocks.")
 
 
 def layer_page(page: Page) -> None:
@@ -37,8 +36,9 @@ def layer_page(page: Page) -> None:
             grid.add(*row)
         out()
         grid.print()
-    out()
-    out(f"{page.example}\n    {page.numbers}")
+    if page.example:
+        out()
+        out(f"{page.example}\n    {page.numbers}")
 
 
 def run_as_json(run: Run) -> dict[str, Any]:

@@ -98,6 +98,15 @@ def results(found: Results) -> None:
     out(f"{word} {last.steps:,} steps in {seconds:.1f} s")
     for result in found.results:
         out(f"run     {result.run.dir}")
+    if not any(name.startswith(("valid/", "test/")) for name in found.metrics) and last.status == "finished":
+        say("The data has no `valid` and no `test` part, so nothing was evaluated: `valid: 0.1` holds some out.")
+    if last.mirror is not None:
+        say("delivering to MLflow ...")
+
+
+def tracking(found: Results) -> None:
+    """Where MLflow shows it."""
+    last = found.results[-1]
     if last.tracking:
         out(f"mlflow  {_tracking(last)}")
 

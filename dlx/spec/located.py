@@ -323,16 +323,32 @@ def _yaml_error(error: yaml.YAMLError, text: str, file: str) -> SpecError:
     place = getattr(error, "problem_mark", None) or getattr(error, "context_mark", None)
     mark = Mark(file, place.line + 1, place.column + 1) if place else Mark(file, 1, 1)
     what = getattr(error, "problem", None) or getattr(error, "reason", None) or str(error).split("\n")[0]
-    lines = text.split("\n")
-    line = lines[mark.line - 1] if 0 < mark.line <= len(lines) else ""
-    hint = ""
-    if "\t" in line:
-        hint = "YAML indents with spaces; this line has a tab."
-    elif "${" in line:
-        hint = 'An expression inside {...} or [...] wants quotes: {width: "${w}"}.'
-    elif "mapping values" in what:
-        hint = "A second `:` on one line wants quotes or braces, and a list item its own `- `."
+    hint = _way_out(what, text.split("\n")[: mark.line])
     return SpecError(Problem(f"is not valid YAML: {what}", hint, mark))
+
+
+_NO_SPACE = re.compile(r"\s*(?:- )?([\w.]+):[^\s/:]")
+_NO_COLON = re.compile(r"\s*(\w+)$|\s*- (\w+) *\{.*$")
+
+
+def _way_out(what: str, lines: list[str]) -> str:
+    """A hint from the last lines before the mistake: libyaml often notices one a line late."""
+    line = lines[-1] if lines else ""
+    written = [(n, text.partition("#")[0].rstrip()) for n, text in enumerate(lines, start=1)]
+    before = [(n, text) for n, text in written if text.strip()][-2:]
+    if "\t" in line:
+        return "YAML indents with spaces; this line has a tab."
+    if "${" in line:
+        return 'An expression inside {...} or [...] wants quotes: {width: "${w}"}.'
+    for number, text in before:
+        if found := _NO_SPACE.match(text):
+            return f"Line {number}: put a space behind `{found[1]}:`."
+    for number, text in before:
+        if found := _NO_COLON.match(text):
+            return f"Line {number}: put a colon behind `{found[1] or found[2]}`."
+    if "mapping values" in what or "expected <block end>" in what or "expected key" in what:
+        return f"Line {len(lines)} is indented unlike the lines around it, or has a second `:`, which wants quotes."
+    return "Is a bracket, brace or quote above it not closed?" if "expected ','" in what else ""
 
 
 def _checked(root: Node | None, problems: list[Problem], file: str) -> Node:

@@ -128,6 +128,7 @@ def _choice(name: str, registry: Registry[Any]) -> Json:
     return {
         "anyOf": [
             {"enum": list(registry)},
+            _ref("expression"),
             {
                 "type": "object",
                 "properties": kinds,
@@ -143,8 +144,9 @@ def options_of(cls: type[Declared]) -> Json:
     """The options of one kind: a mapping, null, or a bare value for the first field."""
     body = section_of(cls)
     first = cls.first_field()
-    bare = [body["properties"][first]] if first else []
-    return {"anyOf": [{"type": "null"}, *bare, body], "description": cls.summary()}
+    bare = [body["properties"][first]] if first and body.get("required", [first]) == [first] else []
+    nothing = [] if "required" in body else [{"type": "null"}]
+    return {"anyOf": [*nothing, *bare, body], "description": cls.summary()}
 
 
 def section_of(cls: type[Strict]) -> Json:
@@ -181,9 +183,17 @@ def _without_choices(cls: type[Strict]) -> Json:
 def _or_expression(field: Json) -> Json:
     if field.get("type") == "string" and "pattern" not in field and "enum" not in field:
         return field
+    field = _inside(field)
     about: Json = {key: field[key] for key in ("description", "default") if key in field and _writable(field[key])}
     rest: Json = {key: value for key, value in field.items() if key not in {"description", "default", "title"}}
     return {**about, "anyOf": [rest, _ref("expression")]}
+
+
+def _inside(field: Json) -> Json:
+    """The same with expressions for the items of lists."""
+    if "anyOf" in field:
+        return field | {"anyOf": [_inside(branch) for branch in field["anyOf"]]}
+    return field | {"items": _or_expression(field["items"])} if isinstance(field.get("items"), dict) else field
 
 
 def _writable(value: Any) -> bool:

@@ -77,7 +77,8 @@ def kind_of(node: Node, registry: Registry[Any], path: str, problems: list[Probl
     odd = [key for key in node.map if key not in known]
     if len(known) == 1 and odd:
         hint = f"Fields of `{known[0]}` stand inside it: `{known[0]}: {{{odd[0]}: ...}}`."
-        problems.append(Problem(f"`{odd[0]}` stands beside `{known[0]}`", hint, node.map[odd[0]].mark, path))
+        message = f"`{odd[0]}` stands beside `{known[0]}`"
+        problems.append(Problem(message, hint, node.map[odd[0]].mark, f"{path}.{odd[0]}"))
     elif node.map:
         kinds = " and ".join(f"`{key}`" for key in (known or odd))
         message = f"{kinds} stand together where one {registry.noun} is wanted"

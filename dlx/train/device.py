@@ -18,9 +18,18 @@ if TYPE_CHECKING:
 
 UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
-ONE_THREAD_BELOW = 10_000_000
-"""MACs of a batch, forward, below which further threads bring little and take a core from whoever else runs here
-(benchmarks/threads.py: a second thread saves 4 to 17 % of such a step, and up to 44 % of larger ones)."""
+ONE_THREAD_BELOW = 50_000_000
+"""MACs of a batch, forward, below which one CPU thread is taken: a second saves a tenth to a third of such a step on
+an idle machine (benchmarks/threads.py), and makes it several times slower where other work keeps the cores."""
+
+SPINS = "10000"
+"""How long an idle thread of libgomp spins. Its default of 300,000 makes a step on two busy cores a hundred times
+slower; with this it is as quick on idle ones and five times slower on busy ones (benchmarks/threads.py --busy)."""
+
+
+def calm_threads() -> None:
+    """Let idle threads sleep soon. It has to be said before torch is imported; what the user has set stays."""
+    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
 
 def pick(name: str) -> Device:
@@ -77,7 +86,7 @@ def threads(count: int) -> Iterator[None]:
 
 
 def check_memory(graph: Graph, train: Train, free: int) -> None:
-    """DlxError where weights, gradients and optimizer state do not fit into `free` bytes: said before any is taken."""
+    """DlxError where weights, gradients and optimizer state do not fit into `free` bytes, before any is taken."""
     values = {
         "weights": graph.params,
         "gradients": graph.trainable,

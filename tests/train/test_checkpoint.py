@@ -54,7 +54,7 @@ def test_weights_that_are_not_finite_are_not_kept_and_the_old_ones_stay(tmp_path
     checkpoint.save(tmp_path, "last", net, {"step": 1})
     with torch.no_grad():
         net[0].weight[0, 0, 0] = float("inf")
-    with pytest.raises(RunError, match="the weights of `0.weight` are not finite"):
+    with pytest.raises(RunError, match=r"the weights of `0\.weight` are not finite"):
         checkpoint.save(tmp_path, "last", net, {"step": 2})
     assert json.loads((tmp_path / "last.json").read_text())["step"] == 1
     checkpoint.load_weights(network(), tmp_path, "last")
@@ -67,7 +67,7 @@ def test_a_full_disk_leaves_the_old_checkpoint(tmp_path: Path, monkeypatch):
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(checkpoint.os, "fsync", full)
-    with pytest.raises(RunError, match="could not be written to .*: No space left on device"):
+    with pytest.raises(RunError, match=r"could not be written to .*: No space left on device"):
         checkpoint.save(tmp_path, "last", network(), {"step": 2})
     monkeypatch.undo()
     assert checkpoint.load_weights(network(), tmp_path, "last")["step"] == 1

@@ -85,7 +85,8 @@ def test_one_step_of_gradient_descent_is_right_by_hand(tmp_path):
     """w = 2, x = 3, target 1: loss (6 - 1)^2 = 25, gradient 2 * 5 * 3 = 30, so w becomes 2 - 0.01 * 30 = 1.7."""
     path = tmp_path / "hand.yaml"
     path.write_text(
-        "network:\n  inputs: [1]\n  layers:\n    - linear: {out_features: 1, bias: false}\n      values: {weight: [[2]]}\n"
+        "network:\n  inputs: [1]\n  layers:\n"
+        "    - linear: {out_features: 1, bias: false}\n      values: {weight: [[2]]}\n"
         "data: {synthetic: {shape: [1], target: [1], train: 1, test: null, valid: null}}\nobjective: regression\n"
         "train: {steps: 1, optimizer: {sgd: 0.01}}\n"
     )

@@ -1,0 +1,574 @@
+"""A network that is wrong: every mistake is told once, at its place, with both sides and the way out."""
+
+from pathlib import Path
+
+import pytest
+from complaints import lines, of_layers, report, told
+
+from dlx.graph import trace
+from dlx.spec import load
+
+# --- entries --------------------------------------------------------------------------------------------------------
+
+ENTRIES = {
+    "a kind that is not there": (
+        "- cnv: 3",
+        """
+        s.yaml:4:7  network.layers.cnv_1
+          there is no layer or block `cnv`
+          Did you mean `conv`?
+        """,
+    ),
+    "a field that is not there, told once though another is missing by it": (
+        "- conv: {out_chanels: 3, kernel_size: 3}",
+        """
+        s.yaml:4:14  network.layers.conv_1.out_chanels
+          `conv` has no field `out_chanels`
+          Did you mean `out_channels`?
+        """,
+    ),
+    "a missing field": (
+        "- conv: 3",
+        """
+        s.yaml:4:7  network.layers.conv_1.kernel_size
+          `kernel_size` is missing
+          kernel_size: taps on each axis.
+        """,
+    ),
+    "wrong types": (
+        "- conv: {out_channels: x, kernel_size: [1, 2.5]}\n- linear: true\n- linear: {out_features: {}}",
+        """
+        s.yaml:4:14  network.layers.conv_1.out_channels
+          `out_channels` must be a whole number, not "x"
+          out_channels: filters, and so channels of the output.
+        s.yaml:4:48  network.layers.conv_1.kernel_size.1
+          `kernel_size[1]` must be a whole number, not 2.5
+          kernel_size: taps on each axis.
+        s.yaml:5:7  network.layers.linear_1.out_features
+          `out_features` must be a whole number, not true
+          out_features: sums, and so values on the last axis of the output.
+        s.yaml:6:16  network.layers.linear_2.out_features
+          `out_features` must be a whole number, not {}
+          out_features: sums, and so values on the last axis of the output.
+        """,
+    ),
+    "limits": (
+        "- conv: {out_channels: -1, kernel_size: 0}",
+        """
+        s.yaml:4:14  network.layers.conv_1.out_channels
+          `out_channels` must be above 0, not -1
+          out_channels: filters, and so channels of the output.
+        s.yaml:4:32  network.layers.conv_1.kernel_size
+          `kernel_size` must be above 0, not 0
+          kernel_size: taps on each axis.
+        """,
+    ),
+    "options of what has none": (
+        "- relu: 3\n- relu: {a: 1}",
+        """
+        s.yaml:4:7  network.layers.relu_1
+          `relu` has no fields to set, and is given 3
+          Write `relu` alone.
+        s.yaml:5:14  network.layers.relu_2.a
+          `relu` has no field `a`
+          `relu` has no fields.
+        """,
+    ),
+    "two kinds in one entry": (
+        "- conv: {out_channels: 3, kernel_size: 3}\n  relu: {}",
+        """
+        s.yaml:4:7  network.layers
+          `conv` and `relu` stand in one entry
+          Give each a line of its own, starting with `- `.
+        """,
+    ),
+    "fields that slipped out of their layer": (
+        "- conv:\n  out_channels: 3\n  kernel_size: 3",
+        """
+        s.yaml:5:7  network.layers
+          `out_channels` stands beside `conv`
+          Fields of `conv` stand inside it: `- conv: {out_channels: ...}`.
+        """,
+    ),
+    "what is no entry": (
+        "- 5\n-\n- [relu]\n- {}\n- name: alone",
+        """
+        s.yaml:4:7  network.layers
+          5 is not a layer
+          Write its kind (`- relu`) or `- kind: {options}`.
+        s.yaml:5:6  network.layers
+          nothing is not a layer
+          Write its kind (`- relu`) or `- kind: {options}`.
+        s.yaml:6:7  network.layers
+          ["relu"] is not a layer
+          Write its kind (`- relu`) or `- kind: {options}`.
+        s.yaml:7:7  network.layers
+          {} is not a layer
+          Write its kind (`- relu`) or `- kind: {options}`.
+        s.yaml:8:7  network.layers
+          the entry names no layer
+          It has only `name`: add its kind, as in `relu:`.
+        """,
+    ),
+    "structures": (
+        """
+        - repeat: {times: 2, layer: [relu]}
+        - residual: [relu]
+        - parallel: {branches: relu}
+        - for: {a: [1]}
+        - for
+        """,
+        """
+        s.yaml:4:26  network.layers.repeat.layer
+          `repeat` has no field `layer`
+          Did you mean `layers`?
+        s.yaml:5:7  network.layers.residual
+          `residual` must be a mapping, not ["relu"]
+          There are the fields after, layers, merge, shortcut.
+        s.yaml:6:18  network.layers.parallel.branches
+          `branches` must be a list of lists of layers, not "relu"
+          Write `branches: [[relu], [tanh]]`.
+        s.yaml:7:7  network.layers.for
+          `for` wants lists to walk, and `layers` beside it
+          Write `for: {width: [64, 128]}` and `layers: [...]` below it.
+        s.yaml:8:7  network.layers.for
+          `for` wants lists to walk, and `layers` beside it
+          Write `for: {width: [64, 128]}` and `layers: [...]` below it.
+        """,
+    ),
+    "counts": (
+        "- repeat: {times: -1, layers: [relu]}\n- repeat: {times: 2.5, layers: [relu]}\n- relu: {}\n  when: maybe",
+        """
+        s.yaml:4:16  network.layers.repeat.times
+          `times` must be at least 0, not -1
+        s.yaml:5:16  network.layers.repeat.times
+          `times` must be a whole number, not 2.5
+        s.yaml:7:7  network.layers.relu_1
+          `when` must be true or false, not "maybe"
+        """,
+    ),
+    "lists out of step": (
+        "- for: {a: [1, 2], b: [1]}\n  layers: [relu]\n- for: {a: 3}\n  layers: [relu]",
+        """
+        s.yaml:4:7  network.layers.for
+          `for` walks lists in step: `a` has 2, `b` has 1
+          Give them the same length.
+        s.yaml:6:13  network.layers.for.a
+          `a` must be a list, not 3
+          Write `for: {width: [64, 128]}` and `layers: [...]` below it.
+        """,
+    ),
+    "names": (
+        """
+        - {relu: , name: 1a}
+        - {relu: , name: to}
+        - {relu: , name: prev}
+        - {relu: , name: ok}
+        - {relu: , name: ok}
+        """,
+        """
+        s.yaml:4:16  network.layers.1a
+          a node cannot be called `1a`
+          Letters, digits and `_`, a letter first.
+        s.yaml:5:16  network.layers.to
+          a node cannot be called `to`: torch's modules use the word
+          Add a letter.
+        s.yaml:6:16  network.layers.prev
+          a node cannot be called `prev`: the word is for what stands above
+          Add a letter.
+        s.yaml:8:7  network.layers.ok
+          the name `ok` is taken, on line 7
+          Rename one.
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize(("layers", "sentences"), ENTRIES.values(), ids=ENTRIES)
+def test_an_entry_that_is_wrong_says_so(tmp_path, layers, sentences):
+    assert told(tmp_path, layers) == lines(sentences)
+
+
+# --- wiring ---------------------------------------------------------------------------------------------------------
+
+WIRING = {
+    "from nothing that is there": (
+        "- relu\n- relu: {}\n  from: stm",
+        """
+        s.yaml:6:7  network.layers.relu_2
+          there is no node `stm` above this one
+          There are input, prev, relu_1.
+        """,
+    ),
+    "from itself": (
+        "- relu: {}\n  name: me\n  from: me",
+        """
+        s.yaml:6:7  network.layers.me
+          `me` takes itself
+          A node can only take what stands above it.
+        """,
+    ),
+    "from later": (
+        "- relu: {}\n  from: later\n- relu: {}\n  name: later",
+        """
+        s.yaml:5:7  network.layers.relu_1
+          `later` comes later, on line 7
+          A node can only take what stands above it.
+        """,
+    ),
+    "from what was left out": (
+        "- relu: {}\n  name: maybe\n  when: false\n- relu: {}\n  from: maybe",
+        """
+        s.yaml:8:7  network.layers.relu_1
+          `maybe` (line 5) cannot be reached from here
+          Inside a named scope or block it is called scope/name; a `when` may have left it out.
+        """,
+    ),
+    "from no names": (
+        "- {relu: , from: []}\n- {relu: , from: 3}\n- {relu: , from: {a: 1}}",
+        """
+        s.yaml:4:16  network.layers.relu_1
+          `from` names nothing
+          Name a node, or drop `from`.
+        s.yaml:5:16  network.layers.relu_2
+          `from` must be the name of a node, or a list of them, not 3
+        s.yaml:6:16  network.layers.relu_3
+          `from` must be the name of a node, or a list of them, not {a: 1}
+        """,
+    ),
+    "who takes a mistake is not blamed": (
+        "- {cnv: 3, name: bad}\n- {relu: , from: bad}\n- {add: , from: [prev, bad]}\n- {share: bad}",
+        """
+        s.yaml:4:8  network.layers.bad
+          there is no layer or block `cnv`
+          Did you mean `conv`?
+        """,
+    ),
+    "a circle of shares": (
+        "- {share: b, name: a}\n- {share: a, name: b}\n- {share: c, name: c}",
+        """
+        s.yaml:4:8  network.layers.a
+          `a` -> `b` -> `a` share each other in a circle
+          One of them must be a layer of its own, above the others.
+        s.yaml:6:8  network.layers.c
+          `c` shares itself
+          One of them must be a layer of its own, above the others.
+        """,
+    ),
+    "a share of the scope around it": (
+        "- layers: [relu, share: me]\n  name: me",
+        """
+        s.yaml:4:22  network.layers.me/share_1
+          `me` is the scope that this stands in, and is not done yet
+          A node can only take what stands above it.
+        """,
+    ),
+    "a share of what has no weights": (
+        "- relu\n- share: input\n- share: prev\n- share: 3",
+        """
+        s.yaml:5:7  network.layers.share_1
+          `input` is what comes in, and `share` wants the name of a node that has weights
+          Give that node a name.
+        s.yaml:6:7  network.layers.share_2
+          `prev` is what stands above, and `share` wants the name of a node that has weights
+          Give that node a name.
+        s.yaml:7:7  network.layers.share_3
+          `share` must be the name of a node, not 3
+        """,
+    ),
+    "ties": (
+        "- {linear: 8, tie: later}\n- {linear: 8, name: later}\n- {linear: 3, tie: 3}\n- {linear: 3, tie: input}",
+        """
+        s.yaml:4:19  network.layers.linear_1
+          `later` comes later, on line 5
+          A node can only take what stands above it.
+        s.yaml:6:19  network.layers.linear_2
+          `tie` wants the name of a node, not 3
+        s.yaml:7:19  network.layers.linear_3
+          `input` is an input and has no weight
+          Tie to a linear layer.
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize(("layers", "sentences"), WIRING.values(), ids=WIRING)
+def test_wires_that_lead_nowhere_say_so(tmp_path, layers, sentences):
+    assert told(tmp_path, layers) == lines(sentences)
+
+
+# --- sizes ----------------------------------------------------------------------------------------------------------
+
+BRANCHES = """
+- {conv: {out_channels: 4, kernel_size: 3}, name: a}
+- {conv: {out_channels: 4, kernel_size: 3}, name: b}
+"""
+SIZES = {
+    "add": (
+        BRANCHES + "- {add: , from: [a, b]}",
+        """
+        s.yaml:6:8  network.layers.add_1
+          add joins (4, 6, 6) from `a` (line 4) with (4, 4, 4) from `b` (line 5): sizes 6x6 and 4x4 differ
+          Pad or pool one to the size of the other, or take a branch that is 6x6.
+        """,
+    ),
+    "concat": (
+        BRANCHES + "- {concat: , from: [a, b]}",
+        """
+        s.yaml:6:8  network.layers.concat_1
+          concat joins (4, 6, 6) from `a` (line 4) with (4, 4, 4) from `b` (line 5): sizes 6x6 and 4x4 differ
+          Pad or pool one to the size of the other, or take a branch that is 6x6, or add `crop: center`.
+        """,
+    ),
+    "multiply": (
+        "- {conv: {out_channels: 4, kernel_size: 1}, name: a}\n- {multiply: , from: [a, input]}",
+        """
+        s.yaml:5:8  network.layers.multiply_1
+          multiply joins (4, 8, 8) from `a` (line 4) with (3, 8, 8) from `input` (line 2): channels 4 and 3 differ
+          `conv: {out_channels: 4, kernel_size: 1}` brings the second to 4 channels.
+        """,
+    ),
+    "residual": (
+        "- residual: {layers: [{conv: {out_channels: 3, kernel_size: 3}}]}",
+        """
+        s.yaml:4:7  network.layers.add_1
+          add joins (3, 8, 8) from `input` (line 2) with (3, 6, 6) from `conv_1` (line 4): sizes 8x8 and 6x6 differ
+          Pad or pool one to the size of the other, or take a branch that is 8x8.
+        """,
+    ),
+    "a chain": (
+        "- flatten\n- conv: {out_channels: 3, kernel_size: 3}",
+        """
+        s.yaml:5:7  network.layers.conv_1
+          conv slides over positions, and (192,) from `flatten_1` (line 4) has none
+          It wants (channels, length), (channels, height, width) or (channels, depth, height, width); \
+`- reshape: [1, -1]` makes one from a vector.
+        """,
+    ),
+    "tie": (
+        "- flatten\n- {linear: 3, name: l1}\n- linear: 7\n- {linear: 5, tie: l1}",
+        """
+        s.yaml:7:8  network.layers.linear_2
+          the weight of `l1` (line 5) is (3, 192), and this layer wants (7, 5) before it is transposed
+          Tie it to a `linear: 7` that takes 5 values, as many as this one gives.
+        """,
+    ),
+    "tie to what is not linear": (
+        "- {conv: {out_channels: 3, kernel_size: 3}, name: c}\n- {linear: 3, tie: c}",
+        """
+        s.yaml:5:8  network.layers.linear_1
+          `conv` cannot be tied: only linear layers can
+          Drop `tie`.
+        """,
+    ),
+    "share": (
+        BRANCHES + "- share: a",
+        """
+        s.yaml:6:7  network.layers.share_1
+          `a` (line 4) was built for (3, 8, 8), and (4, 4, 4) from `b` (line 5) wants weights of another shape
+          Weights can only be shared between inputs that fit them.
+        """,
+    ),
+    "share of a scope": (
+        "- {layers: [linear: 3], name: s}\n- share: s",
+        """
+        s.yaml:4:17  network.layers.share_1/linear_1
+          `s/linear_1` (line 4) was built for (3, 8, 8), and (3, 8, 3) from `s/linear_1` (line 4) wants weights \
+of another shape
+          Weights can only be shared between inputs that fit them.
+        """,
+    ),
+    "a kernel larger than its input": (
+        "- conv: {out_channels: 4, kernel_size: [3, 5], stride: 3}\n- max_pool: 4",
+        """
+        s.yaml:5:7  network.layers.max_pool_1
+          a window of 4x4 is larger than its input of 2x2; what comes in is (4, 2, 2) from `conv_1` (line 4)
+          Take a smaller kernel, dilation or earlier stride, or more padding.
+        """,
+    ),
+    "channels that do not split": (
+        "- conv: {out_channels: 4, kernel_size: 1, groups: 2}",
+        """
+        s.yaml:4:7  network.layers.conv_1
+          3 input channels do not split into groups = 2; what comes in is (3, 8, 8) from `input` (line 2)
+          Pick a divisor of 3, or drop `groups`.
+        """,
+    ),
+    "how many inputs": (
+        "- add\n- {relu: , from: [input, input]}\n- {layers: [relu], from: [input, input]}",
+        """
+        s.yaml:4:7  network.layers.add_1
+          `add` joins two nodes or more
+          Name them: `from: [prev, stem]`.
+        s.yaml:5:8  network.layers.relu_1
+          `relu` takes one input, and `from` names 2
+          Merge them first: `- concat` or `- add` with that `from`.
+        s.yaml:6:7  network.layers.layers
+          `layers` takes one input, and `from` names 2
+          Merge them first: `- concat` or `- add` with that `from`.
+        """,
+    ),
+    "values": (
+        "- {linear: 2, values: {weight: [1, 2], bias: .nan, foo: 3}}\n- {linear: 2, values: 3}",
+        """
+        s.yaml:4:28  network.layers.linear_1.values.weight
+          `weight` has shape (2, 8), and the values given are (2,)
+          A single number fills all of it.
+        s.yaml:4:44  network.layers.linear_1.values.bias
+          `bias` has shape (2,), and the values given are not finite numbers in rows of one length
+          A single number fills all of it.
+        s.yaml:4:56  network.layers.linear_1.values.foo
+          there is no weight `foo` to give values to
+          There are bias, weight.
+        s.yaml:5:19  network.layers.linear_2
+          `values` must be a mapping of weights to numbers, not 3
+          Write `values: {weight: [[...]], bias: [...]}`.
+        """,
+    ),
+    "absurd numbers": (
+        "- linear: 1000000000000000000000000000000",
+        """
+        s.yaml:4:7  network.layers.linear_1
+          the output has more than 10^18 values
+          Is a number too long, or a `concat` repeated too often?
+        """,
+    ),
+}
+
+
+@pytest.mark.parametrize(("layers", "sentences"), SIZES.values(), ids=SIZES)
+def test_sizes_that_do_not_fit_name_both_sides_and_both_lines(tmp_path, layers, sentences):
+    assert told(tmp_path, layers) == lines(sentences)
+
+
+def test_a_branch_from_another_file_is_named_with_its_file(tmp_path):
+    (tmp_path / "base.yaml").write_text("vars:\n  stem: 1\nnetwork:\n  inputs: {image: [3, 8, 8]}\n")
+    text = "defaults: [base]\nnetwork:\n  layers:\n    - linear: 4\n    - {add: , from: [prev, image]}\n"
+    assert "with (3, 8, 8) from `image` (base.yaml:4): sizes 8x4 and 8x8 differ" in report(tmp_path, text)
+
+
+def test_a_block_that_is_wrong_is_told_once_however_often_it_runs(tmp_path):
+    head = "blocks: {b: {layers: [{conv: {out_channels: 4, kernel_size: 3, stride: 2}}]}}\n"
+    assert told(tmp_path, "- repeat: {times: 9, layers: [b]}", head=head) == lines(
+        """
+        s.yaml:1:24  network.layers.b_3/conv_1
+          a window of 3x3 is larger than its input of 1x1; what comes in is (4, 1, 1) from `b_2/conv_1` (line 1)
+          Take a smaller kernel, dilation or earlier stride, or more padding.
+        """
+    )
+
+
+@pytest.mark.parametrize(
+    ("inputs", "sentence"),
+    [
+        ("[3, 0]", "the shape of `input` must be whole numbers above 0, not [3, 0]"),
+        ("{image: [-3]}", "the shape of `image` must be whole numbers above 0, not [-3]"),
+        ("[]", "the shape of `input` must be whole numbers above 0, not []"),
+        ("{image: }", "the shape of `image` must be whole numbers above 0, not nothing"),
+        ("{}", "`inputs` names no input"),
+        ("{image: {shap: [3]}}", "an input has no `shap`\n  Did you mean `shape`?"),
+        ("{image: {dtype: int}}", "the input `image` has no `shape`"),
+        ("{image: {shape: [3], dtype: complex}}", '`dtype` must be float, int or bool, not "complex"'),
+        ("[1000000000000000000000000000000, 3]", "the input `input` has more than 10^18 values"),
+        (f"[{', '.join(['1'] * 80)}]", "the input `input` has 80 axes, and a tensor has 60 at most"),
+        ("{prev: [3]}", "an input cannot be called `prev`"),
+    ],
+)
+def test_inputs_that_cannot_be_say_so(tmp_path, inputs, sentence):
+    assert report(tmp_path, of_layers("- relu", inputs)).count("\n  " + sentence) == 1
+
+
+def test_one_input_may_be_given_in_full(tmp_path):
+    (tmp_path / "s.yaml").write_text(of_layers("- relu", "{shape: [3], dtype: float}"))
+    assert list(trace(load(tmp_path / "s.yaml")).inputs) == ["input"]
+
+
+# --- warnings -------------------------------------------------------------------------------------------------------
+
+
+def warnings_of(folder: Path, layers: str, inputs: str = "[3, 8, 8]") -> list[str]:
+    path = folder / "s.yaml"
+    path.write_text(of_layers(layers, inputs))
+    return [f"{w.mark.line}: {w.message}" for w in trace(load(path)).warnings]
+
+
+def test_a_stride_that_skips_the_end_says_how_many_positions_are_lost(tmp_path):
+    strided = "- conv: {out_channels: 4, kernel_size: 3, stride: 2}"
+    assert warnings_of(tmp_path, strided) == [
+        "4: the stride skips the end: the last 1 of 8 positions on each axis is never seen"
+    ]
+    assert warnings_of(tmp_path, strided, "[3, 7, 8]") == [
+        "4: the stride skips the end: the last 1 of 8 positions on axis 1 is never seen"
+    ]
+    assert warnings_of(tmp_path, "- max_pool: 4", "[3, 7, 6, 7]") == [
+        "4: the stride skips the end: the last 3 of 7 positions on axis 0 and axis 2 are never seen",
+        "4: the stride skips the end: the last 2 of 6 positions on axis 1 are never seen",
+    ]
+    assert not warnings_of(tmp_path, strided, "[3, 7, 7]")
+
+
+def test_a_stride_in_a_block_that_runs_often_is_told_once(tmp_path):
+    skipping = "- repeat: {times: 6, layers: [{max_pool: 2}, {upsample: 3}]}"
+    assert len(warnings_of(tmp_path, skipping.replace("{upsample: 3}", "{adaptive_avg_pool: 9}"))) == 1
+
+
+def test_what_leads_nowhere_is_told(tmp_path):
+    assert warnings_of(tmp_path, "- relu\n- tanh: {}\n  from: input") == ["4: `relu_1` leads to no output"]
+
+
+# --- blocks ---------------------------------------------------------------------------------------------------------
+
+BLOCKS = """
+blocks:
+  b: {args: {w: null, s: 1}, layers: [{linear: "${w * s}"}]}
+  none: {layers: [relu]}
+""".lstrip()
+
+
+@pytest.mark.parametrize(
+    ("entry", "sentence"),
+    [
+        ("b", "s.yaml:7:7  network.layers.b_1\n  the block `b` wants its argument `w`\n  Write `- b: {w: ...}`."),
+        ("b: {w: 3, t: 4}", "s.yaml:7:17  network.layers.b_1.t\n  the block `b` has no argument `t`"),
+        ("b: {ws: 3}", "the block `b` has no argument `ws`\n  Did you mean `w` or `s`?"),
+        (
+            "none: 3",
+            "the block `none` takes no arguments, and is given 3\n  Write `- none`, or declare `args` in the block.",
+        ),
+        ("none: {a: 1}", "the block `none` has no argument `a`\n  It takes none."),
+        ("b: {w: ${1 / 0}}", "`1 / 0` divides by zero"),
+        ("b: x", "s.yaml:2:40  network.layers.b_1/linear_1\n  `w * s` does not multiply two numbers"),
+    ],
+)
+def test_arguments_of_a_block_that_are_wrong_say_so(tmp_path, entry, sentence):
+    entry = entry.replace("${1 / 0}", '"${1 / 0}"')
+    text = told(tmp_path, f"- {entry}", head=BLOCKS)
+    assert sentence in text
+    assert text.count("s.yaml:") == 1
+
+
+@pytest.mark.parametrize(
+    ("block", "sentence"),
+    [
+        ("conv: {layers: [relu]}", "blocks.conv\n  the block `conv` has the name of a layer\n  Rename it."),
+        ("repeat: {layers: [relu]}", "the block `repeat` has the name of a layer"),
+        ("b: {args: {w: 1}}", "the block `b` has no `layers`\n  Write what it runs: `layers: [...]`."),
+        ("b: {layer: [relu]}", "a block has no field `layer`\n  Did you mean `layers`?"),
+        ("b: relu", 'a block must be a mapping with `layers`, not "relu"'),
+        ("b:", "a block must be a mapping with `layers`, not nothing"),
+        ("b: {args: [a, b], layers: [relu]}", '`args` must be a mapping of names to defaults, not ["a", "b"]'),
+        ("b: {args: {x: 1}, layers: [relu]}", "an argument cannot be called `x`\n  `x` is the shape that comes in."),
+        ("1x: {layers: [relu]}", "a block cannot be called `1x`\n  Letters, digits and `_`, a letter first."),
+    ],
+)
+def test_a_block_that_is_wrong_says_so_even_where_it_is_not_used(tmp_path, block, sentence):
+    text = told(tmp_path, "- relu", head=f"blocks:\n  {block}\n")
+    assert sentence in text
+    assert text.count("s.yaml:") == 1
+
+
+@pytest.mark.parametrize("blocks", ["[a, b]", "word"])
+def test_blocks_must_be_a_mapping(tmp_path, blocks):
+    assert "`blocks` must be a mapping of names to blocks, not " in told(
+        tmp_path, "- relu", head=f"blocks: {blocks}\n"
+    )
