@@ -106,7 +106,8 @@ try:
 except DlxError as error:
     print(error)
 used = resource.getrusage(resource.RUSAGE_SELF)
-print(used.ru_utime + used.ru_stime, used.ru_maxrss / 1024, file=sys.stderr)
+peak = next(line.split()[1] for line in open("/proc/self/status") if line.startswith("VmHWM"))
+print(used.ru_utime + used.ru_stime, int(peak) / 1024, file=sys.stderr)
 """
 
 

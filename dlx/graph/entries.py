@@ -52,7 +52,7 @@ class Reader:
     def parts(self, entry: Node, scope: Scope) -> Parts | None:
         """The parts of an entry; None where it is not one."""
         prefix = scope.names.prefix
-        if isinstance(entry.value, str):
+        if isinstance(entry.value, str) and entry.value:
             what = "the kind of a layer must be a word"
             word = self.value(entry, scope.vars, str, what, prefix) if "${" in entry.value else entry.value
             return Parts(word, Node(None, entry.mark), {}, self.label(word, None, scope)) if word else None

@@ -16,6 +16,7 @@ from ..errors import Problem, did_you_mean
 from ..shapes import Reach
 from ..spec import Experiment
 from ..spec.located import Node
+from ..spec.validation import shown
 from .graph import Graph, LayerNode, Seen
 
 COUNTS = ("params", "trainable", "buffers", "macs", "activation_bytes")
@@ -28,7 +29,8 @@ def misread(experiment: Experiment) -> list[Problem]:
     if claims is None or claims.value is None:
         return []
     if not claims.is_map:
-        return [Problem("`expect` is a mapping of claims", "Write `params: 2050`.", claims.mark, "expect")]
+        message = f"`expect` must be a mapping of claims, not {shown(claims.plain())}"
+        return [Problem(message, "Write `expect: {params: 2050}`.", claims.mark, "expect")]
     problems = []
     known = (*COUNTS, "receptive_field", "shape", "test/accuracy", "test/error", "test/loss")
     for name, claim in claims.map.items():

@@ -45,6 +45,7 @@ def trace(experiment: Experiment, inputs: Mapping[str, Shape] | None = None) -> 
     _check_objective(experiment, facts, placer, outputs, problems)
     if problems.found:
         raise SpecError(*sorted(problems.found, key=_in_file_order))
+    assert all(name in placer.by_name or name in shapes for name in outputs.values()), "a mistake was not told"
     _warn_unused(placer, outputs)
     warnings = sorted(placer.warned.found, key=_in_file_order)
     return Graph(experiment.name, shapes, tuple(placer.nodes), outputs, tuple(warnings))
@@ -118,8 +119,8 @@ def _shape(name: str, node: Node, problems: list[Problem]) -> Shape | None:
         problems.append(Problem(f"the input `{name}` has no `shape`", hint, node.mark, path))
         return None
     axes, dtype = (node.map.get("shape"), node.map.get("dtype")) if node.is_map else (node, None)
-    kind = dtype.value if dtype is not None else "float"
-    if kind not in BYTES:
+    kind = dtype.plain() if dtype is not None else "float"
+    if not isinstance(kind, str) or kind not in BYTES:
         problems.append(Problem(f"`dtype` must be float, int or bool, not {shown(kind)}", "", node.mark, path))
         return None
     values = axes.plain() if axes is not None else None
@@ -170,14 +171,7 @@ def _walk(experiment: Experiment, placer: Placer, shapes: Mapping[str, Shape]) -
     first = next(iter(wires.values()), Wire("input", None, None, positions=False))
     layers = experiment.network.at("layers")
     if layers is None or not layers.is_list:
-        if experiment.root.at("network") is not None:
-            message = (
-                "`network` has no `layers`"
-                if layers is None
-                else f"`layers` must be a list, not {shown(layers.plain())}"
-            )
-            at = layers.mark if layers is not None else mark
-            placer.problems.add(Problem(message, "Start each layer with `- `.", at, "network.layers"))
+        _no_layers(experiment.root.at("network"), layers, placer.problems)
         return first
     names = Names(wires=dict(wires), lines={name: placer.marks[name].line for name in wires})
     scope = Scope(experiment.vars, names, first)
@@ -187,6 +181,17 @@ def _walk(experiment: Experiment, placer: Placer, shapes: Mapping[str, Shape]) -
     except TooLarge:
         placer.cut = True
         return first
+
+
+def _no_layers(network: Node | None, layers: Node | None, problems: Problems) -> None:
+    """Say that there are none, where no other sentence says as much."""
+    if network is None or not network.is_map or (layers is None and "layers" in meant_by(network.map, ("layers",))):
+        return
+    message = (
+        "`network` has no `layers`" if layers is None else f"`layers` must be a list, not {shown(layers.plain())}"
+    )
+    mark = layers.mark if layers is not None else network.mark
+    problems.add(Problem(message, "Start each layer with `- `.", mark, "network.layers"))
 
 
 def _outputs(experiment: Experiment, placer: Placer, last: Wire) -> dict[str, str]:

@@ -164,10 +164,6 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
         sections["train"] = build(Train, train, "train", problems)
     if track is not None:
         sections["track"] = build(Track, track, "track", problems) or Track()
-    expect = root.at("expect")
-    if expect is not None and not (expect.is_map or expect.value is None):
-        message = f"`expect` must be a mapping of names to values, not {shown(expect.plain())}"
-        problems.append(Problem(message, "Write `expect: {params: 2050}`.", expect.mark, "expect"))
     network = root.at("network")
     if network is None:
         problems.append(Problem("there is no `network`", "Write `network:` with its `layers:`.", root.mark))

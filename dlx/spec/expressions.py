@@ -16,7 +16,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import did_you_mean, shortened
-from .located import BROKEN, MAX_DEPTH, Node
+from .located import BROKEN, MAX_DEPTH, Node, located
 
 MAX_MAGNITUDE = 1e18
 MAX_LENGTH = 500
@@ -114,7 +114,7 @@ def resolve(
     room = room or Room()
     if isinstance(node.value, str) and "${" in node.value:
         try:
-            return _as_node(room.take(evaluate(node.value, scope)), node)
+            return located(room.take(evaluate(node.value, scope)), node.mark)
         except ExpressionError as error:
             failed(error, node)
         except Unknown:
@@ -136,14 +136,6 @@ def items_in(value: Any, depth: int = 0) -> int:
     if depth > MAX_DEPTH:
         raise ExpressionError(f"the result is nested more than {MAX_DEPTH} deep")
     return len(value) + sum(items_in(item, depth + 1) for item in value)
-
-
-def _as_node(value: Any, node: Node) -> Node:
-    if isinstance(value, list | tuple):
-        return Node([_as_node(v, node) for v in value], node.mark)
-    if isinstance(value, Node):
-        return value
-    return Node(value, node.mark)
 
 
 @lru_cache(maxsize=4096)
@@ -242,7 +234,13 @@ def _compare(node: ast.Compare, scope: Scope) -> bool:
         if type(op) not in _COMPARE:
             raise ExpressionError(f"`{ast.unparse(node)}` is not a comparison of values")
         right = _eval(part, scope)
-        if not _COMPARE[type(op)](left, right):
+        try:
+            holds = _COMPARE[type(op)](left, right)
+        except TypeError:
+            raise ExpressionError(
+                f"`{shortened(ast.unparse(node))}` does not compare two values of one type"
+            ) from None
+        if not holds:
             return False
         left = right
     return True

@@ -117,7 +117,7 @@ def located(value: Any, mark: Mark) -> Node:
     """A plain value as a node, all of it written at `mark`."""
     if isinstance(value, dict):
         return Node({str(key): located(child, mark) for key, child in value.items()}, mark)
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return Node([located(child, mark) for child in value], mark)
     return Node(value, mark)
 

@@ -91,7 +91,7 @@ ENTRIES = {
         """,
     ),
     "what is no entry": (
-        "- 5\n-\n- [relu]\n- {}\n- name: alone",
+        "- 5\n-\n- [relu]\n- {}\n- name: alone\n- ''",
         """
         s.yaml:4:7  network.layers
           5 is not a layer
@@ -108,6 +108,9 @@ ENTRIES = {
         s.yaml:8:7  network.layers
           the entry names no layer
           It has only `name`: add its kind, as in `relu:`.
+        s.yaml:9:7  network.layers
+          "" is not a layer
+          Write its kind (`- relu`) or `- kind: {options}`.
         """,
     ),
     "structures": (

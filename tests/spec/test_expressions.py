@@ -75,6 +75,7 @@ def test_expressions_have_values(text, value):
         ("${'a' + 1}", "`'a' + 1` does not add two numbers"),
         ("${'%9999999999d' % 5}", "does not divide two numbers"),
         ("${max(5)}", "cannot be worked out"),
+        ("${act > 1}", "`act > 1` does not compare two values of one type"),
         ("${[depths, depths, depths] + [0.5] - 1}", "does not subtract two numbers"),
         ("${width", "has a `${` that is not closed"),
         ("${" + "1+" * 400 + "1}", "an expression has at most 500 characters"),
