@@ -55,7 +55,9 @@ class Reader:
         if isinstance(entry.value, str) and entry.value:
             what = "the kind of a layer must be a word"
             word = self.value(entry, scope.vars, str, what, prefix) if "${" in entry.value else entry.value
-            return Parts(word, Node(None, entry.mark), {}, self.label(word, None, scope)) if word else None
+            return (
+                Parts(word, Node(None, entry.mark), {}, self.label(word, None, scope)) if word is not None else None
+            )
         beside = {key: node for key, node in entry.map.items() if key in BESIDE}
         kinds = [key for key in entry.map if key not in BESIDE]
         name = beside.get("name")
