@@ -112,11 +112,11 @@ print(used.ru_utime + used.ru_stime, int(peak) / 1024, file=sys.stderr)
 
 
 @pytest.mark.parametrize(("text", "sentence"), HOSTILE.values(), ids=HOSTILE)
-def test_a_hostile_spec_ends_in_an_error_within_two_seconds_and_500_mb(tmp_path, text, sentence):
+def test_a_hostile_spec_ends_in_an_error_soon_and_within_500_mb(tmp_path, text, sentence):
     (tmp_path / "s.yaml").write_text(text)
     argv = [sys.executable, "-c", MEASURED, str(tmp_path / "s.yaml")]
     ended = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True)
     seconds, megabytes = map(float, ended.stderr.split())
     assert sentence in ended.stdout
-    assert seconds < 2
+    assert seconds < 10  # two on an idle machine; this is about hangs
     assert megabytes < 500
