@@ -22,7 +22,7 @@ from .errors import DlxError, Problem, RunError, SpecError
 from .graph import Graph, trace
 from .lazy import torch
 from .runs import Run
-from .spec import Experiment, Train, missing_section, objective_of
+from .spec import Experiment, Train, missing_sections, objective_of
 from .train import checkpoint, device
 
 if TYPE_CHECKING:
@@ -118,15 +118,13 @@ def run(experiment: Experiment, runs: Path = Path("runs"), listen: Listener | No
     MLflow's mirror may still be at work when this returns: `settle` waits for it.
     """
     device.calm_threads()
-    graph = trace(experiment)
-    missing_section(experiment, "data", "train")
-    assert experiment.data is not None
+    graph = _ready(experiment)
     assert experiment.train is not None
-    _one_network(experiment, graph)
-    device.check_memory(graph, experiment.train, device.free_memory())
+    device.check_memory(graph, experiment.train, device.free_memory(), experiment.place("network"))
     sets = _load(experiment)
     if experiment.train.device.startswith("cuda"):
-        device.check_memory(graph, experiment.train, device.free_memory(device.pick(experiment.train.device)))
+        free = device.free_memory(device.pick(experiment.train.device))
+        device.check_memory(graph, experiment.train, free, experiment.place("network"))
     seeds = range(experiment.train.seed, experiment.train.seed + experiment.train.seeds)
     each = [experiment] if len(seeds) == 1 else [experiment.with_seed(seed) for seed in seeds]
     results: list[Result] = []
@@ -153,16 +151,26 @@ def settle(experiment: Experiment, results: Results) -> Results:
     return Results(tuple(map(settled, results.results)))
 
 
-def _one_network(experiment: Experiment, graph: Graph) -> None:
-    """Training feeds one input and asks one output."""
+def _ready(experiment: Experiment) -> Graph:
+    """The graph of a spec that can be trained; SpecError with all that stands against it."""
+    missing = missing_sections(experiment, "data", "train")
+    try:
+        graph = trace(experiment)
+    except SpecError as error:
+        raise SpecError(*missing, *error.problems) from error
     if len(graph.inputs) > 1:
         names = ", ".join(f"`{n}`" for n in graph.inputs)
         hint = "Train a network with one input; this one can be inspected."
-        raise SpecError(
-            Problem(
-                f"the data fills one input, and the network has {names}", hint, experiment.place("network", "inputs")
-            )
+        mark = experiment.place("network", "inputs")
+        missing.append(
+            Problem(f"the data fills one input, and the network has {names}", hint, mark, "network.inputs")
         )
+    if not graph.trainable:
+        why = "all of its weights are frozen" if graph.params else "no layer of it has weights"
+        missing.append(Problem(f"there is nothing to train: {why}", "", experiment.place("network"), "network"))
+    if missing:
+        raise SpecError(*missing)
+    return graph
 
 
 def _load(experiment: Experiment) -> Sets:

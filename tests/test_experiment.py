@@ -115,6 +115,21 @@ def test_without_data_or_train_there_is_nothing_to_run(tmp_path):
     ]
 
 
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ("network.layers=[flatten,{softmax: 1}]", "there is nothing to train: no layer of it has weights"),
+        ("+freeze=['*']", "there is nothing to train: all of its weights are frozen"),
+        ("+network.inputs={a: [6], b: [6]}", "the data fills one input, and the network has `a`, `b`"),
+    ],
+)
+def test_what_cannot_be_trained_is_said_before_anything_starts(spec, tmp_path, change, sentence):
+    with pytest.raises(SpecError) as error:
+        experiment.run(load(spec, [change, "data.synthetic.classes=6"] if "layers" in change else [change]), tmp_path)
+    assert error.value.problems[0].message == sentence
+    assert not list(tmp_path.glob("tiny"))
+
+
 def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_weights(spec, tmp_path):
     with pytest.raises(RunError) as error:
         experiment.run(

@@ -23,7 +23,7 @@ from .scope import Scope, Variables
 MAX_LAYERS = 20_000
 MAX_ENTRIES = 50_000
 """Entries and turns of a `repeat` or `for`: what is empty or left out costs time too."""
-MAX_WORK = 1_000_000
+MAX_WORK = 600_000
 MAX_CALLS = 64
 MAX_NESTING = 120
 """Entries inside entries, those of blocks and shared scopes too."""

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from ..data import DATASETS, Dataset
-from ..errors import Mark, Problem, SpecError
+from ..errors import Mark, Problem
 from ..init import INITIALIZERS, Default, Initializer
 from ..objectives import OBJECTIVES, Objective, implied
 from ..optim import OPTIMIZERS, Adam, Optimizer
@@ -268,16 +268,15 @@ def _absolute_paths(data: Node, written: Node) -> None:
                 original.value = node.value
 
 
-def missing_section(experiment: Experiment, *names: str) -> None:
-    """SpecError for the sections that training wants and the spec lacks."""
+def missing_sections(experiment: Experiment, *names: str) -> list[Problem]:
+    """Sections that training wants and the spec does not write."""
     hints = {
         "data": "Write where examples come from: `data: digits`.",
         "train": "Write how long to train: `train: {epochs: 10}`.",
     }
-    absent = [n for n in names if getattr(experiment, n) is None]
-    if absent:
-        place = Mark(str(experiment.path))
-        raise SpecError(*(Problem(f"there is no `{n}` to train with", hints[n], place, n) for n in absent))
+    place = Mark(str(experiment.path))
+    absent = [name for name in names if experiment.root.at(name) is None]
+    return [Problem(f"there is no `{name}` to train with", hints[name], place, name) for name in absent]
 
 
-__all__ = ["SECTIONS", "Experiment", "Track", "Train", "load", "missing_section", "objective_of"]
+__all__ = ["SECTIONS", "Experiment", "Track", "Train", "load", "missing_sections", "objective_of"]

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from ..errors import DlxError, Problem
+from ..errors import DlxError, Mark, Problem
 from ..graph import Graph
 from ..lazy import torch
 from ..spec import Train
@@ -86,7 +86,7 @@ def threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def check_memory(graph: Graph, train: Train, free: int) -> None:
+def check_memory(graph: Graph, train: Train, free: int, place: Mark | None = None) -> None:
     """DlxError where weights, gradients and optimizer state do not fit into `free` bytes, before any is taken."""
     values = {
         "weights": graph.params,
@@ -101,7 +101,8 @@ def check_memory(graph: Graph, train: Train, free: int) -> None:
         Problem(
             f"{graph.params:,} parameters want {bytes_text(needed)} ({parts}), and {bytes_text(free)} are free",
             "Make the widest layer smaller: `dlx inspect` shows where the parameters are.",
-            path="network",
+            place,
+            "network",
         )
     )
 
