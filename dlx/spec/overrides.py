@@ -178,7 +178,12 @@ class _Target:
 
     def put(self, value: Node) -> None:
         if isinstance(self.parent.value, list) and isinstance(self.key, int):
-            self.parent.value[self.key] = value
+            entry = self.parent.value[self.key]
+            kind = kind_of_entry(opened(entry)) if self.keys[-2:-1] == ["layers"] else None
+            if kind is None or value.is_map or isinstance(value.value, str):
+                self.parent.value[self.key] = value
+            else:
+                entry.map[kind] = value  # `linear_1=20` means `linear: 20`
         elif isinstance(self.parent.value, dict):
             self.parent.value[str(self.key)] = value
 

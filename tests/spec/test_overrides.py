@@ -272,3 +272,13 @@ def test_any_text_is_set_or_refused(tmp_path_factory, text):
         trace(load(spec, [text]))
     with suppress(SpecError):
         trace(load(spec, [f"vars.width={text}"]))
+
+
+def test_a_bare_value_for_a_layer_sets_its_first_field(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text("network: {inputs: [4], layers: [{linear: 5}, dropout, {linear: 3, name: last}]}\n")
+    changes = ["network.layers.linear_1=7", "network.layers.dropout_1=0.25", "network.layers.last=2"]
+    graph = trace(load(path, changes))
+    assert [tuple(node.shape) for node in graph.nodes] == [(7,), (7,), (2,)]
+    assert graph.by_name["dropout_1"].layer.options() == {"p": 0.25}
+    assert "last" in graph.by_name
