@@ -165,6 +165,11 @@ def _ready(experiment: Experiment) -> Graph:
         missing.append(
             Problem(f"the data fills one input, and the network has {names}", hint, mark, "network.inputs")
         )
+    if len(graph.outputs) > 1:
+        names = ", ".join(f"`{n}`" for n in graph.outputs)
+        mark = experiment.place("network", "outputs")
+        message = f"the objective takes one output, and the network has {names}"
+        missing.append(Problem(message, "Keep the one to train: `outputs: NAME`.", mark, "network.outputs"))
     if not graph.trainable:
         why = "all of its weights are frozen" if graph.params else "no layer of it has weights"
         missing.append(Problem(f"there is nothing to train: {why}", "", experiment.place("network"), "network"))

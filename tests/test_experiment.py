@@ -120,6 +120,10 @@ def test_without_data_or_train_there_is_nothing_to_run(tmp_path):
     [
         ("network.layers=[flatten,{softmax: 1}]", "there is nothing to train: no layer of it has weights"),
         ("+freeze=['*']", "there is nothing to train: all of its weights are frozen"),
+        (
+            "+network.outputs={main: linear_2, aux: relu_1}",
+            "the objective takes one output, and the network has `main`, `aux`",
+        ),
         ("+network.inputs={a: [6], b: [6]}", "the data fills one input, and the network has `a`, `b`"),
     ],
 )
