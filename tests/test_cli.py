@@ -72,6 +72,13 @@ def test_inspect_on_a_terminal_has_colour_and_keeps_to_the_width():
     assert "44,426 parameters" in plain
 
 
+def test_a_narrow_terminal_keeps_the_names_and_loses_columns():
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", on_terminal("inspect", LENET, columns=40))
+    assert plain.splitlines()[1].split() == ["name", "output", "params", "field"]
+    assert "max_pool_1" in plain
+    assert max(len(line.rstrip()) for line in plain.splitlines()[1:14]) <= 40
+
+
 def test_inspect_json_has_the_documented_keys():
     document = json.loads(dlx("inspect", LENET, "--json").stdout)
     assert list(document) == [

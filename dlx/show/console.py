@@ -21,14 +21,22 @@ def console(stderr: bool = False) -> Console:
 class Grid:
     """Rows in columns: a rich table on a terminal; aligned text without rich in a pipe, where long tables are quick.
 
-    A title that starts with `>` is set to the right. Without titles there is no heading.
+    A title that starts with `>` is set to the right. Without titles there is no heading. `spare` titles are left out,
+    in their order, where a terminal is too narrow.
     """
 
-    def __init__(self, *titles: str, columns: int = 0, styles: Sequence[str] = ()) -> None:
+    def __init__(self, *titles: str, columns: int = 0, styles: Sequence[str] = (), spare: Sequence[str] = ()) -> None:
+        self.spare = spare
         self.right = [title.startswith(">") for title in titles] or [False] * columns
         self.titles = [title.removeprefix(">") for title in titles]
         self.styles = styles
         self.rows: list[tuple[str, ...]] = []
+
+    def drop(self, title: str) -> None:
+        """Leave a column out."""
+        index = self.titles.index(title)
+        del self.titles[index], self.right[index]
+        self.rows = [row[:index] + row[index + 1 :] for row in self.rows]
 
     def add(self, *cells: str) -> None:
         self.rows.append(cells)
@@ -39,6 +47,9 @@ class Grid:
             return
         from rich.table import Table
 
+        for title in self.spare:  # the least needed goes first where the terminal is narrow
+            if max(map(len, self.lines())) > console().width:
+                self.drop(title)
         table = Table(
             box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_header=bool(self.titles)
         )

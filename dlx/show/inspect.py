@@ -9,10 +9,12 @@ from ..graph import Graph, LayerNode, Seen
 from ..shapes import Reach, Shape, by_x
 from .console import Grid, document, out
 
+SPARE = ("memory", "kind", "MACs", "field")
+
 
 def summary(graph: Graph, depth: int | None = None, batch: int | None = None) -> None:
     """A row a node, then the totals; memory is that of one sample, or of a batch."""
-    grid = Grid("name", "kind", ">output", ">params", ">MACs", ">memory", ">field", styles=["cyan"])
+    grid = Grid("name", "kind", ">output", ">params", ">MACs", ">memory", ">field", styles=["cyan"], spare=SPARE)
     for name, shape in graph.inputs.items():
         grid.add(name, "input", by_x(shape), "", "", "", "")
     for row in folded(graph, depth, batch or 1):
