@@ -85,7 +85,7 @@ def train(spec: SpecPath, overrides: Overrides = None, as_json: AsJson = False, 
         show.tracking(experiment.settle(loaded, results))
     if any(r.status == "stopped" for r in results.results):
         raise typer.Exit(INTERRUPTED)
-    _claims(graph.unmet(loaded, graph.trace(loaded)) + graph.unmet_by(loaded, results.metrics))
+    _claims(graph.unmet(loaded, results.graph) + graph.unmet_by(loaded, results.metrics))
 
 
 @app.command()

@@ -11,7 +11,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -68,7 +68,8 @@ class Result:
 class Results:
     """One training for each seed."""
 
-    results: tuple[Result, ...] = field(default=())
+    results: tuple[Result, ...]
+    graph: Graph
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -88,7 +89,7 @@ class Results:
         """The document that `dlx train --json` ends with."""
         first = self.results[0]
         document: dict[str, Any] = {
-            "run": f"{first.run.name}/{first.run.id}",
+            "run": first.run.key,
             "dir": str(first.run.dir),
             "steps": first.steps,
             "seconds": round(sum(r.seconds for r in self.results), 3),
@@ -99,8 +100,7 @@ class Results:
         if len(self.results) > 1:
             document["interval95"] = self.intervals
             document["seeds"] = [
-                {"seed": r.seed, "run": f"{r.run.name}/{r.run.id}", "dir": str(r.run.dir), "metrics": r.metrics}
-                for r in self.results
+                {"seed": r.seed, "run": r.run.key, "dir": str(r.run.dir), "metrics": r.metrics} for r in self.results
             ]
         return document
 
@@ -132,7 +132,7 @@ def run(experiment: Experiment, runs: Path = Path("runs"), listen: Listener | No
         results.append(_run_one(one, graph, sets, runs, listen or (lambda _: None)))
         if results[-1].status != "finished":
             break
-    return Results(tuple(results))
+    return Results(tuple(results), graph)
 
 
 def settle(experiment: Experiment, results: Results) -> Results:
@@ -148,7 +148,7 @@ def settle(experiment: Experiment, results: Results) -> Results:
         state = result.mirror.finish(timeout=max(0.0, until - time.monotonic()))
         return replace(result, tracking=state, tracking_uri=uri)
 
-    return Results(tuple(map(settled, results.results)))
+    return replace(results, results=tuple(map(settled, results.results)))
 
 
 def _ready(experiment: Experiment) -> Graph:

@@ -19,6 +19,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
+from . import files
 from .errors import DlxError, RunError, did_you_mean, plural
 
 Record = dict[str, Any]
@@ -176,15 +177,9 @@ class Run:
     def write_text(self, name: str, text: str) -> None:
         """All of it or, after a kill or on a full disk, what was there before."""
         path = self.dir / name
-        beside = path.with_name(f".{path.name}.{os.getpid()}")
         try:
-            with beside.open("w", encoding="utf-8") as handle:
-                handle.write(text)
-                handle.flush()
-                os.fsync(handle.fileno())
-            beside.replace(path)
+            files.replace(path, text.encode())
         except OSError as error:
-            beside.unlink(missing_ok=True)
             raise RunError(f"{path} cannot be written: {_reason(error)}") from error
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
-from math import ceil, floor, lcm, prod
+from math import ceil, floor, lcm, log10, prod
 from typing import Final, Literal, TypeVar
 
 from .errors import ShapeError, plural
@@ -19,6 +19,9 @@ Padding = Extent | Literal["same", "valid"]
 
 BYTES: Final = {"float": 4, "int": 8, "bool": 1}  # of one value, as torch stores it by default
 LONGEST_PERIOD: Final = 256  # of a fractional stride; beyond it an axis is said to see everything
+
+
+UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 
 
 class Shape(tuple[int, ...]):
@@ -67,6 +70,12 @@ def by_x(axes: Sequence[object]) -> str:
 
 
 N = TypeVar("N", int, int | None)
+
+
+def bytes_text(count: float) -> str:
+    """`512 B`, `1.4 MB`, `16 TB`: decimal units, three figures."""
+    power = min(int(log10(max(count, 1)) // 3), len(UNITS) - 1)
+    return f"{count / 1000**power:.3g} {UNITS[power]}"
 
 
 def spread(value: int | Sequence[N], rank: int, what: str) -> tuple[N, ...]:

@@ -175,13 +175,7 @@ def _type(annotation: Any) -> str:
 def _default(info: FieldInfo) -> str:
     if info.is_required() or info.default is PydanticUndefined:
         return "required"
-    return (
-        "null"
-        if info.default is None
-        else str(info.default).lower()
-        if isinstance(info.default, bool)
-        else str(info.default)
-    )
+    return _plain(info.default)
 
 
 def _example(cls: type[Layer]) -> str:

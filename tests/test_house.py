@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "dlx"
 FLOORS = [
-    ["errors", "lazy", "registry", "shapes"],
+    ["errors", "files", "lazy", "registry", "shapes"],
     ["layers", "data", "init", "optim", "schedules", "losses", "objectives", "modules", "vocabulary"],
     ["spec"],
     ["graph"],

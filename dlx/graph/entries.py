@@ -11,12 +11,11 @@ from ..errors import Problem
 from ..layers import LAYERS
 from ..spec.expressions import ExpressionError, evaluate
 from ..spec.located import Node
+from ..spec.overrides import ENTRY_KEYS
 from ..spec.validation import shown
 from .place import Problems
 from .scope import Scope
 
-BESIDE = ("name", "from", "when", "values", "tie")
-"""Keys that may stand beside the kind of an entry."""
 FIELDS = {
     "residual": ("layers", "shortcut", "merge", "after"),
     "parallel": ("branches", "merge", "after"),
@@ -58,8 +57,8 @@ class Reader:
             return (
                 Parts(word, Node(None, entry.mark), {}, self.label(word, None, scope)) if word is not None else None
             )
-        beside = {key: node for key, node in entry.map.items() if key in BESIDE}
-        kinds = [key for key in entry.map if key not in BESIDE]
+        beside = {key: node for key, node in entry.map.items() if key in ENTRY_KEYS}
+        kinds = [key for key in entry.map if key not in ENTRY_KEYS]
         name = beside.get("name")
         if "for" in kinds and set(kinds) <= {"for", "layers"}:
             return Parts("for", entry, beside, self.label("for", name, scope))

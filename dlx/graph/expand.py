@@ -51,7 +51,7 @@ class Expander:
         self.costs: dict[int, tuple[Node, int]] = {}
         self.room = Room(1_000_000)
         self.sources: dict[str, tuple[Node, Scope]] = {}  # scopes by name: the entry of each and where it stood
-        self.replaying = ""
+        self.replaying: tuple[str, str] | None = None  # the scope that `share` fills, and the one it runs again
 
     # --- entries ----------------------------------------------------------------------------------------------------
 
@@ -178,9 +178,9 @@ class Expander:
 
     def replayed(self, full: str) -> str:
         """While `share` replays a scope: the node whose weights this one runs."""
-        if not self.replaying:
+        if self.replaying is None:
             return ""
-        here, there = self.replaying.split("\n")
+        here, there = self.replaying
         return there + full.removeprefix(here) if full.startswith(here) else ""
 
     def register(self, local: str, scope: Scope, y: Wire, entry: Node) -> None:
@@ -353,7 +353,7 @@ class Expander:
         written = source.map if source.is_map else {str(source.value): Node(None, source.mark)}
         again = {key: node for key, node in written.items() if key not in {"from", "name", "when"}}
         again["name"] = Node(name, source.mark)
-        outer, self.replaying = self.replaying, f"{scope.names.prefix}{name}/\n{scoped}/"
+        outer, self.replaying = self.replaying, (f"{scope.names.prefix}{name}/", f"{scoped}/")
         try:
             here = Scope(place.vars, scope.names, scope.came_in, scope.calls)
             return self.entry(Node(again, source.mark), here, x)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from ..graph import Graph, LayerNode, Seen
-from ..shapes import Reach, Shape, by_x
+from ..shapes import Reach, Shape, by_x, bytes_text
 from .console import Grid, document, out
 
 SPARE = ("memory", "kind", "MACs", "field")
@@ -94,15 +94,7 @@ def number(value: int) -> str:
 
 
 def memory(count: int) -> str:
-    """Bytes in decimal units, to three figures."""
-    if not count:
-        return ""
-    value = float(count)
-    for unit in ("B", "kB", "MB", "GB"):
-        if value < 1000:
-            return f"{value:.3g} {unit}"
-        value /= 1000
-    return f"{value:,.3g} TB"
+    return bytes_text(count) if count else ""
 
 
 def seen(reach: Seen) -> str:

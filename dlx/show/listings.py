@@ -44,7 +44,7 @@ def layer_page(page: Page) -> None:
 def run_as_json(run: Run) -> dict[str, Any]:
     end = run.end() or {}
     return {
-        "run": f"{run.name}/{run.id}",
+        "run": run.key,
         "dir": str(run.dir),
         "status": run.status(),
         "steps": end.get("step"),
@@ -71,9 +71,9 @@ def run_list(runs: Sequence[Run], root: Path) -> None:
 def synced(done: Sequence[tuple[Run, Synced]], as_json: bool) -> None:
     """`dlx runs sync`."""
     if as_json:
-        document({"runs": [{"run": f"{run.name}/{run.id}", **result.as_json()} for run, result in done]})
+        document({"runs": [{"run": run.key, **result.as_json()} for run, result in done]})
         return
     for run, result in done:
-        out(f"{run.name}/{run.id}  {result}")
+        out(f"{run.key}  {result}")
     if not done:
         say("There are no runs to deliver.")

@@ -116,7 +116,7 @@ def _tracking(result: Result) -> str:
     how = result.tracking_uri if result.tracking_uri.startswith("http") else f"`{_mlflow_ui(result.tracking_uri)}`"
     if result.tracking == "delivered":
         return f"open it {'at' if how.startswith('http') else 'with'} {how}"
-    sync = f"dlx runs sync {result.run.name}/{result.run.id}"
+    sync = f"dlx runs sync {result.run.key}"
     if result.tracking == "behind":
         return f"still receiving, by itself; then {how}. Were it interrupted: `{sync}`"
     return f"{result.tracking}; later: `{sync}`"

@@ -15,8 +15,8 @@ from .validation import shown
 
 OPEN = {("vars",), ("network", "inputs"), ("network", "outputs"), ("expect",), ("blocks",)}
 """Mappings whose keys are the user's own: there a new key wants a `+`."""
-ENTRY_KEYS = {"name", "from", "when", "values", "tie"}
-"""Keys that stand beside the kind in an entry of a list of layers."""
+ENTRY_KEYS = ("name", "from", "when", "values", "tie")
+"""Keys that may stand beside the kind in an entry of a list of layers."""
 
 
 def apply(root: Node, overrides: Sequence[str], spec: Path) -> Node:

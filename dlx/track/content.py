@@ -14,6 +14,7 @@ from pydantic import BaseModel
 from ..errors import DlxError
 from ..registry import Declared
 from ..runs import Record
+from ..shapes import by_x
 
 KEY, VALUE, TAG, DIGEST = 250, 6000, 5000, 36
 """The longest name, parameter, tag and dataset digest that MLflow takes."""
@@ -116,7 +117,7 @@ def layer_table(plan: Mapping[str, Any]) -> str:
         [
             layer["name"],
             layer["kind"],
-            _by_x(layer["shape"]),
+            by_x(layer["shape"]),
             layer["params"],
             layer["macs"],
             _field(layer["receptive_field"]),
@@ -130,11 +131,7 @@ def _field(seen: Any) -> str:
     """`5`, `5x3`, `global`, or nothing."""
     if not isinstance(seen, dict):
         return str(seen or "")
-    return _by_x(seen["size"] if len(set(seen["size"])) > 1 else seen["size"][:1])
-
-
-def _by_x(axes: Sequence[object]) -> str:
-    return "x".join(map(str, axes))
+    return by_x(seen["size"] if len(set(seen["size"])) > 1 else seen["size"][:1])
 
 
 def name(key: str) -> str:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RunError
 from ..graph import Graph
+from ..layers.measured import DTYPES
 from ..lazy import np, torch
 from ..runs import Run
 from . import content
@@ -22,8 +23,6 @@ if TYPE_CHECKING:
     from torch import Tensor, fx
 
     from .sync import State
-
-DTYPES: Mapping[str, str] = {"float": "float32", "int": "int64", "bool": "bool"}
 
 
 @cache

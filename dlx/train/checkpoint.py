@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import files
 from ..errors import DlxError, RunError
 from ..graph import Graph, trace
 from ..lazy import torch
@@ -30,20 +30,10 @@ def save(folder: Path, name: str, network: nn.Module, facts: dict[str, Any]) -> 
     about = {**facts, "file": f"{name}.safetensors", "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder / f"{name}.safetensors", data)
-        _replace(folder / f"{name}.json", json.dumps(about, indent=2).encode())
+        files.replace(folder / f"{name}.safetensors", data)
+        files.replace(folder / f"{name}.json", json.dumps(about, indent=2).encode())
     except OSError as error:
         raise RunError(f"the checkpoint could not be written to {folder}: {error.strerror}") from error
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """All of it or nothing."""
-    beside = path.with_name(path.name + ".part")
-    with beside.open("wb") as file:
-        file.write(data)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
 
 
 def load_weights(network: nn.Module, folder: Path, name: str = "final") -> dict[str, Any]:

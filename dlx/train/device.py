@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -11,12 +10,11 @@ from typing import TYPE_CHECKING
 from ..errors import DlxError, Mark, Problem
 from ..graph import Graph
 from ..lazy import torch
+from ..shapes import bytes_text
 from ..spec import Train
 
 if TYPE_CHECKING:
     from torch import device as Device
-
-UNITS = ("B", "kB", "MB", "GB", "TB", "PB")
 
 ONE_THREAD_BELOW = 50_000_000
 """MACs of a batch, forward, below which one CPU thread is taken: a second saves a tenth to a third of such a step on
@@ -114,9 +112,3 @@ def free_memory(device: Device | None = None) -> int:
     import psutil
 
     return int(psutil.virtual_memory().available)
-
-
-def bytes_text(count: float) -> str:
-    """`512 B`, `1.4 MB`, `16 TB`: decimal units."""
-    power = min(int(math.log10(max(count, 1)) // 3), len(UNITS) - 1)
-    return f"{count / 1000**power:.3g} {UNITS[power]}"
