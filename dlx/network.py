@@ -76,13 +76,12 @@ def _initialise(graph: Graph, modules: Mapping[str, nn.Module], init: Initialize
     if not init.touches:
         return
     for node in graph.nodes:
-        module = modules.get(node.name)
-        weight = getattr(module, "weight", None)
-        if weight is not None and weight.dim() > 1:
-            init.fill(weight)
-        bias = getattr(module, "bias", None)
-        if bias is not None and (weight is None or weight.dim() > 1):
-            torch.nn.init.zeros_(bias)
+        for part in modules[node.name].modules() if node.name in modules else ():
+            weight, bias = getattr(part, "weight", None), getattr(part, "bias", None)
+            if isinstance(weight, torch.nn.Parameter) and weight.dim() > 1:
+                init.fill(weight)
+            if isinstance(bias, torch.nn.Parameter) and (weight is None or weight.dim() > 1):
+                torch.nn.init.zeros_(bias)
 
 
 def _give_values(node: LayerNode, module: nn.Module | None) -> None:

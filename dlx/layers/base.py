@@ -45,6 +45,10 @@ class Plan:
     """Positions cut from the start of each input before they meet, axis by axis; empty where nothing is cut."""
     view: bool = False
     """The output shares the memory of the input: it costs no activation memory."""
+    keeps: tuple[Literal["inputs", "output"], ...] = ("inputs",)
+    """Whose values torch holds from the forward to the backward pass."""
+    keeps_more: int = 0
+    """Bytes of a sample that it holds beside those: masks, indices, what is computed inside."""
     warnings: tuple[str, ...] = ()
 
     @cached_property
