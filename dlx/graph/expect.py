@@ -1,122 +1,164 @@
-"""What a spec claims under `expect`, held against the plan and, after training, against the metrics.
-
-expect:
-  params: 2050                                  # or trainable, buffers, macs, activation_bytes
-  receptive_field: 15                           # of the whole, "global", or by node: {conv_1: 3, conv_2: 7}
-  shape: {conv_1: [15, 19]}                     # of named nodes
-  test/error: {about: 0.17, within: 0.05, source: "figure 10.8a"}
-"""
+"""Claims held against the plan and, after training, against the metrics: each becomes a receipt with a verdict."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import isclose
+from typing import Any, Literal
 
-from ..errors import Problem, did_you_mean
-from ..shapes import Reach
+from ..errors import Problem
 from ..spec import Experiment
-from ..spec.located import Node
-from ..spec.validation import shown
-from .graph import Graph, LayerNode, Seen
+from ..spec.claims import KEYS, Claim, claims_of
+from ..spec.expressions import ExpressionError, evaluate
+from .graph import Graph
+from .measures import Unmeasured, measure, variables
 
-COUNTS = ("params", "trainable", "buffers", "macs", "activation_bytes")
-PARTS = ("train/", "valid/", "test/")
+Verdict = Literal["holds", "book wrong", "FAILS", "not run"]
+
+
+@dataclass(frozen=True)
+class Receipt:
+    """A claim and what came of it. `ours` is None where it could not be had; `why` says why it fails."""
+
+    claim: Claim
+    verdict: Verdict
+    ours: Any = None
+    why: str = ""
+
+    def as_json(self) -> dict[str, Any]:
+        figures = self.claim.figures
+        known: dict[str, Any] = {key: figures[key] for key in KEYS if key in figures and key != "because"}
+        more = {"because": figures["because"]} if "because" in figures else {}
+        return {
+            "claim": self.claim.title,
+            "source": self.claim.source,
+            **known,
+            "ours": self.ours,
+            "verdict": self.verdict,
+            **more,
+            **({"why": self.why} if self.why else {}),
+        }
 
 
 def misread(experiment: Experiment) -> list[Problem]:
     """Claims that no one could check."""
-    claims = experiment.root.at("expect")
-    if claims is None or claims.value is None:
-        return []
-    if not claims.is_map:
-        message = f"`expect` must be a mapping of claims, not {shown(claims.plain())}"
-        return [Problem(message, "Write `expect: {params: 2050}`.", claims.mark, "expect")]
-    problems = []
-    known = (*COUNTS, "receptive_field", "shape", "test/accuracy", "test/error", "test/loss")
-    for name, claim in claims.map.items():
-        path = f"expect.{name}"
-        if name.startswith(PARTS):
-            if _about(claim) is None:
-                hint = "Write `{about: 0.17, within: 0.05}`."
-                problems.append(Problem(f"`{name}` wants a number and how near is near", hint, claim.mark, path))
-        elif name not in known:
-            problems.append(Problem(f"there is no claim `{name}`", did_you_mean(name, known), claim.mark, path))
-    return problems
+    return claims_of(experiment.root)[1]
+
+
+def receipts(experiment: Experiment, graph: Graph) -> list[Receipt]:
+    """All claims but those about exact outputs, which want torch; those about a training are not run."""
+    claims, _ = claims_of(experiment.root, experiment.source)
+    return [_receipt(claim, experiment, graph) for claim in claims if claim.quantity != "output"]
+
+
+def _receipt(claim: Claim, experiment: Experiment, graph: Graph) -> Receipt:
+    if claim.trained:
+        return Receipt(claim, "not run")
+    try:
+        if claim.quantity == "figures":
+            return judged(claim, evaluate(str(claim.figures["of"]), variables(graph, experiment.vars)))
+        return judged(claim, measure(graph, claim.quantity, claim.of))
+    except (Unmeasured, ExpressionError) as error:
+        return Receipt(claim, "FAILS", None, str(error))
+
+
+def judged(claim: Claim, ours: Any) -> Receipt:
+    """The verdict on a claim, where `ours` is what dlx has."""
+    f = claim.figures
+    slack = f.get("within", 1e-6 if claim.quantity == "output" else 0.0) if "about" not in f else 0.0
+    exact = [f["is"]] if claim.quantity in {"shape", "arriving"} and isinstance(f.get("is"), int) else f.get("is")
+    right = (
+        ("is" not in f or same(exact, ours, slack))
+        and ("about" not in f or near(f["about"], ours, f["within"]))
+        and ("at_least" not in f or at_least(ours, f["at_least"]))
+        and ("at_most" not in f or at_least(f["at_most"], ours))
+    )
+    if not right:
+        return Receipt(claim, "FAILS", ours, f"it is {told_value(ours)}")
+    return Receipt(claim, "book wrong" if "book" in f else "holds", ours)
+
+
+def same(claimed: Any, ours: Any, within: float = 0.0) -> bool:
+    """Whether two figures agree: numbers, words, or lists of them; a list of equal items is one of them."""
+    if isinstance(claimed, list) or isinstance(ours, list):
+        a, b = _listed(claimed, ours), _listed(ours, claimed)
+        return len(a) == len(b) > 0 and all(same(x, y, within) for x, y in zip(a, b, strict=True))
+    if isinstance(claimed, dict) and isinstance(ours, dict):
+        return claimed.keys() == ours.keys() and all(same(claimed[k], ours[k], within) for k in claimed)
+    if isinstance(claimed, bool) or isinstance(ours, bool) or not _numbers(claimed, ours):
+        return bool(claimed == ours) and type(claimed) is type(ours)
+    if within:
+        return bool(abs(claimed - ours) <= within)
+    return bool(claimed == ours) or (isinstance(claimed, float) and isclose(claimed, ours, rel_tol=1e-9))
+
+
+def _listed(value: Any, other: Any) -> list[Any]:
+    return value if isinstance(value, list) else [value] * len(other)
+
+
+def _numbers(*values: Any) -> bool:
+    return all(isinstance(v, int | float) for v in values)
+
+
+def near(about: float, ours: Any, within: float) -> bool:
+    return _numbers(ours) and abs(ours - about) <= within
+
+
+def at_least(more: Any, less: Any) -> bool:
+    return _numbers(more, less) and bool(more >= less)
+
+
+def of_results(experiment: Experiment, metrics: Mapping[str, float]) -> list[Receipt]:
+    """The claims about a training, held against its metrics; one about a metric that there is not fails."""
+    claims, _ = claims_of(experiment.root, experiment.source)
+    found = []
+    for claim in (c for c in claims if c.trained):
+        got = metrics.get(claim.quantity)
+        missing = Receipt(claim, "FAILS", None, "there is no such metric")
+        found.append(missing if got is None else judged(claim, float(f"{got:.6g}")))
+    return found
 
 
 def unmet(experiment: Experiment, graph: Graph) -> list[Problem]:
     """Claims that the plan does not meet."""
-    claims = experiment.root.at("expect")
-    return [Problem(text, "", mark.mark, path) for text, mark, path in _unmet(claims, graph)] if claims else []
-
-
-def _unmet(claims: Node, graph: Graph) -> Iterator[tuple[str, Node, str]]:
-    for name, claim in claims.map.items():
-        path = f"expect.{name}"
-        if name in COUNTS and claim.value != getattr(graph, name):
-            yield f"claims {_shown(claim.plain())} {name}, and the network has {getattr(graph, name):,}", claim, path
-        if name == "receptive_field" and not claim.is_map and not _sees(claim.plain(), graph.receptive_field):
-            sees = _told(graph.receptive_field)
-            yield f"claims a receptive field of {_shown(claim.plain())}, and the network's is {sees}", claim, path
-        if name == "receptive_field":
-            yield from _by_node(claim, graph, path, "a receptive field", lambda n: n.reach, _sees, _told)
-        if name == "shape":
-            yield from _by_node(claim, graph, path, "the shape", lambda n: list(n.shape), lambda a, b: a == b, _shown)
-
-
-def _by_node(
-    claims: Node,
-    graph: Graph,
-    path: str,
-    what: str,
-    value: Callable[[LayerNode], Any],
-    meets: Callable[[Any, Any], bool],
-    told: Callable[[Any], str],
-) -> Iterator[tuple[str, Node, str]]:
-    for name, claim in claims.map.items():
-        node = graph.by_name.get(name)
-        if node is None:
-            yield f"claims something of `{name}`, which is no node", claim, f"{path}.{name}"
-        elif not meets(claim.plain(), value(node)):
-            text = f"claims {what} of {_shown(claim.plain())} for `{name}`, and it is {told(value(node))}"
-            yield text, claim, f"{path}.{name}"
+    return told(receipts(experiment, graph))
 
 
 def unmet_by(experiment: Experiment, metrics: Mapping[str, float]) -> list[Problem]:
-    """Claims about results that a training does not meet; one about a metric that there is not is not met either."""
-    claims = experiment.root.at("expect")
-    problems = []
-    for name, claim in (claims.map if claims else {}).items():
-        if not name.startswith(PARTS) or (wanted := _about(claim)) is None:
-            continue
-        about, within = wanted
-        got = metrics.get(name)
-        if got is None or not abs(got - about) <= within:
-            came = "there is no such metric" if got is None else f"it is {got:.4g}"
-            text = f"claims {name} about {about:g}, within {within:g}, and {came}"
-            problems.append(Problem(text, "", claim.mark, f"expect.{name}"))
-    return problems
+    """Claims about results that a training does not meet."""
+    return told(of_results(experiment, metrics))
 
 
-def _about(claim: Node) -> tuple[float, float] | None:
-    """The value that is claimed and how far from it is still right."""
-    plain = claim.plain()
-    given = plain if isinstance(plain, dict) else {"about": plain}
-    about, within = given.get("about"), given.get("within", 0)
-    if isinstance(about, int | float) and isinstance(within, int | float):
-        return float(about), float(within)
-    return None
+def told(found: Sequence[Receipt]) -> list[Problem]:
+    """The receipts that fail, as sentences at their places."""
+    return [
+        Problem(f"claims {r.claim.title} {claimed(r.claim)}, and {r.why}", "", r.claim.mark, r.claim.path)
+        for r in found
+        if r.verdict == "FAILS"
+    ]
 
 
-def _sees(claim: Any, seen: Seen) -> bool:
-    if not isinstance(seen, Reach):
-        return bool(claim == seen)
-    return list(seen.size) in ([claim] * len(seen.size), claim)
+def claimed(claim: Claim) -> str:
+    """`1,491`, `about 0.17, within 0.05`, `at least 1e+107`."""
+    f = claim.figures
+    parts = [
+        told_value(f["is"]) if "is" in f else "",
+        f"about {told_value(f['about'])}, within {told_value(f['within'])}" if "about" in f else "",
+        f"at least {told_value(f['at_least'])}" if "at_least" in f else "",
+        f"at most {told_value(f['at_most'])}" if "at_most" in f else "",
+    ]
+    return ", ".join(part for part in parts if part)
 
 
-def _told(seen: Seen) -> str:
-    return str(seen) if seen is not None else "none"
-
-
-def _shown(value: Any) -> str:
-    return f"{value:,}" if isinstance(value, int) else str(value)
+def told_value(value: Any) -> str:
+    """A figure as it is read: `1,491`, `0.265`, `[4, 6, 6]`, `1.07e+107`."""
+    if isinstance(value, bool) or value is None or isinstance(value, str):
+        return str(value)
+    if isinstance(value, list):
+        return f"[{', '.join(told_value(v) for v in value)}]"
+    if isinstance(value, dict):
+        return ", ".join(f"{k} {told_value(v)}" for k, v in value.items())
+    if isinstance(value, int) and abs(value) < 10**15:
+        return f"{value:,}"
+    return f"{value:.6g}" if isinstance(value, float) else f"{float(value):.4g}"

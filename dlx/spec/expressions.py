@@ -1,7 +1,8 @@
 """Arithmetic in a spec: `${4 * width}`, `${x.channels // 2}`. Parsed with Python's grammar, never run by Python.
 
 Allowed: numbers, words in quotes, true and false; + - * / // % **, comparisons, and, or, not, `a if c else b`;
-min, max, round, ceil, floor, abs, len; lists and their items; names in scope, `x.channels`, `x.size`, `x.rank`.
+min, max, round, ceil, floor, abs, len, sqrt, exp, log, log2, log10, pi; lists and their items; names in scope,
+`x.channels`, `x.size`, `x.rank`.
 """
 
 from __future__ import annotations
@@ -56,9 +57,14 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "floor": math.floor,
     "abs": abs,
     "len": len,
+    "sqrt": math.sqrt,
+    "exp": math.exp,
+    "log": math.log,
+    "log2": math.log2,
+    "log10": math.log10,
 }
 _ATTRIBUTES = ("channels", "size", "rank")
-_CONSTANTS = {"true": True, "false": False, "null": None}
+_CONSTANTS = {"true": True, "false": False, "null": None, "pi": math.pi}
 _PIECE = re.compile(r"\$\{((?:[^{}'\"]|'[^']*'|\"[^\"]*\")*)\}")
 
 
@@ -270,7 +276,9 @@ def _call(node: ast.Call, scope: Scope) -> Any:
 
 
 def _attribute(node: ast.Attribute, scope: Scope) -> Any:
-    value = _eval(node.value, scope) if isinstance(node.value, ast.Name) else None
+    value: Any = _eval(node.value, scope) if isinstance(node.value, ast.Name | ast.Attribute) else None
+    if hasattr(value, "attribute"):
+        return value.attribute(node.attr)
     if node.attr not in _ATTRIBUTES or not hasattr(value, node.attr):
         raise ExpressionError(
             f"there is no `{ast.unparse(node)}`", "A shape has x.channels, x.size and x.rank; nothing else has a `.`."

@@ -1,0 +1,227 @@
+"""Quantities of a graph, or of a node or scope of it, by the names that claims and figures use."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from math import comb, prod
+from typing import Any
+
+from ..errors import did_you_mean
+from ..shapes import Reach, Shape
+from ..spec.expressions import ExpressionError
+from .graph import Graph, LayerNode, Seen
+
+RECTIFIERS = {"relu", "leaky_relu", "prelu"}
+
+
+class Unmeasured(Exception):  # noqa: N818 - a sentence for the receipt, not a mistake of the program
+    """A quantity that this network, node or scope does not have; says why."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """A node, or a scope with all that stands in it; with an empty name the whole network."""
+
+    graph: Graph
+    name: str = ""
+
+    @cached_property
+    def nodes(self) -> Sequence[LayerNode]:
+        """In running order; none for an input."""
+        if not self.name:
+            return self.graph.nodes
+        if self.name in self.graph.by_name:
+            return [self.graph.by_name[self.name]]
+        return [node for node in self.graph.nodes if node.name.startswith(f"{self.name}/")]
+
+    @property
+    def last(self) -> LayerNode | None:
+        """What comes out of it; None for an input."""
+        if self.name:
+            return self.nodes[-1] if self.nodes else None
+        return self.graph.by_name.get(next(iter(self.graph.outputs.values())))
+
+    @property
+    def shape(self) -> Shape:
+        if self.last is not None:
+            return self.last.shape
+        return self.graph.inputs[self.name] if self.name else self.graph.output_shape()
+
+    @property
+    def arriving(self) -> Shape:
+        return self.nodes[0].arriving[0] if self.nodes else self.shape
+
+    @property
+    def seen(self) -> Seen:
+        if not self.name:
+            return self.graph.receptive_field
+        return self.last.reach if self.last is not None else None
+
+    def attribute(self, name: str) -> Any:
+        """`${conv_1.params}`, `${stage_1.conv_2.shape}`: what an expression reads of it."""
+        inner = f"{self.name}/{name}" if self.name else name
+        if exists(self.graph, inner):
+            return Part(self.graph, inner)
+        if name not in ATTRIBUTES:
+            raise ExpressionError(f"there is no `{name}` of `{self.name}`", did_you_mean(name, ATTRIBUTES))
+        try:
+            return ATTRIBUTES[name](self)
+        except Unmeasured as error:
+            raise ExpressionError(str(error)) from error
+
+
+def exists(graph: Graph, name: str) -> bool:
+    """Whether a node, scope or input is called that."""
+    return name in graph.by_name or name in graph.inputs or name in graph.scopes
+
+
+def part(graph: Graph, name: str) -> Part:
+    """The part called `name`, which may be an output too. Unmeasured where there is none."""
+    name = name.replace(".", "/")
+    if name and not exists(graph, name):
+        if name not in graph.outputs:
+            near = did_you_mean(name, [*graph.by_name, *graph.scopes, *graph.inputs])
+            raise Unmeasured(f"there is no `{name}`. {near}".rstrip())
+        name = graph.outputs[name]
+    return Part(graph, name)
+
+
+def measure(graph: Graph, quantity: str, of: str) -> Any:
+    """A quantity as plain numbers. Unmeasured where there is none."""
+    if quantity == "count":
+        return sum(node.kind == of for node in graph.nodes)
+    if quantity == "linear_regions" and of:
+        raise Unmeasured("linear regions are those of the whole network")
+    return MEASURES[quantity](part(graph, of))
+
+
+def variables(graph: Graph, known: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a figure's expression may name: `vars`, the quantities of the whole, and every part."""
+    return _Variables(graph, known)
+
+
+class _Variables(Mapping[str, Any]):
+    def __init__(self, graph: Graph, known: Mapping[str, Any]) -> None:
+        self.graph, self.known = graph, known
+
+    def __getitem__(self, name: str) -> Any:
+        if exists(self.graph, name):
+            return Part(self.graph, name)
+        return self.known[name] if name in self.known else Part(self.graph).attribute(name)
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and (exists(self.graph, name) or name in self.known or name in ATTRIBUTES)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (*self.known, *ATTRIBUTES, *self.graph.by_name)
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+def _sum(value: Callable[[LayerNode], int]) -> Callable[[Part], int]:
+    return lambda whole: sum(value(node) for node in whole.nodes)
+
+
+def _named(word: str) -> Callable[[Part], int]:
+    """Learned values whose own name holds `word`."""
+
+    def counted(node: LayerNode) -> int:
+        return sum(prod(shape) for name, shape in node.plan.weights.items() if word in name) if not node.owner else 0
+
+    return _sum(counted)
+
+
+def _field(entry: Callable[[Reach], Sequence[Any]]) -> Callable[[Part], Any]:
+    def seen(whole: Part) -> Any:
+        reach = whole.seen
+        if isinstance(reach, Reach) and not reach.is_global:
+            values = ["global" if v is None else _number(v) for v in entry(reach)]
+            return values[0] if len(set(values)) == 1 else values
+        if reach is None:
+            raise Unmeasured(f"{whole.name or 'the network'} has no positions")
+        return "global"
+
+    return seen
+
+
+def _number(value: Any) -> int | float:
+    return int(value) if value == int(value) else float(value)
+
+
+def is_weight_layer(node: LayerNode) -> bool:
+    """A linear layer, a convolution or their kin: it multiplies by a learned weight."""
+    return node.plan.macs > 0 and any(
+        name == "weight" or name.startswith("parametrizations.weight") for name in node.plan.weights
+    )
+
+
+def _depth(whole: Part) -> int:
+    """Weight layers on the longest way from an input to the end of this part."""
+    deepest: dict[str, int] = {}
+    for node in whole.graph.nodes:
+        deepest[node.name] = max((deepest.get(name, 0) for name in node.inputs), default=0) + is_weight_layer(node)
+    return deepest.get(whole.last.name, 0) if whole.last is not None else 0
+
+
+def _paths(whole: Part) -> int:
+    """Ways from the inputs to the first output; of a node or scope, those that run through its end."""
+    graph = whole.graph
+    here = dict.fromkeys(graph.inputs, 1)
+    for node in graph.nodes:
+        here[node.name] = sum(here[name] for name in node.inputs) if node.inputs else 0
+    end = next(iter(graph.outputs.values()))
+    if whole.last is None or not whole.name:
+        return here[whole.name or end]
+    onward = dict.fromkeys(here, 0) | {end: 1}
+    for node in reversed(graph.nodes):
+        for name in node.inputs:
+            onward[name] += onward[node.name]
+    return here[whole.last.name] * onward[whole.last.name]
+
+
+def _linear_regions(whole: Part) -> int:
+    """Zaslavsky 1975, as in Prince 2023, section 3.8: the sum of C(D, j) for j up to the number of inputs."""
+    kinds = [node.kind for node in whole.graph.nodes]
+    if (
+        len(kinds) not in (2, 3)
+        or kinds[0] != "linear"
+        or kinds[1] not in RECTIFIERS
+        or kinds[2:] not in ([], ["linear"])
+    ):
+        raise Unmeasured("linear regions are counted for `linear`, a rectifier, `linear`")
+    first = whole.graph.nodes[0]
+    units, inputs = first.shape.channels, first.arriving[0].channels
+    return sum(comb(units, j) for j in range(min(inputs, units) + 1))
+
+
+MEASURES: dict[str, Callable[[Part], Any]] = {
+    "params": _sum(lambda node: node.params),
+    "trainable": _sum(lambda node: 0 if node.frozen else node.params),
+    "buffers": _sum(lambda node: node.buffers),
+    "weights": _named("weight"),
+    "biases": _named("bias"),
+    "macs": _sum(lambda node: node.plan.macs),
+    "activation_bytes": _sum(lambda node: node.activation_bytes),
+    "shape": lambda whole: list(whole.shape),
+    "arriving": lambda whole: list(whole.arriving),
+    "units": lambda whole: whole.shape.count,
+    "receptive_field": _field(lambda reach: reach.size),
+    "receptive_field_stride": _field(lambda reach: reach.stride),
+    "receptive_field_start": _field(lambda reach: reach.start),
+    "depth": _depth,
+    "paths": _paths,
+    "linear_regions": _linear_regions,
+}
+
+ATTRIBUTES: dict[str, Callable[[Part], Any]] = {
+    **MEASURES,
+    "channels": lambda whole: whole.shape.channels,
+    "size": lambda whole: list(whole.shape.size),
+    "field": MEASURES["receptive_field"],
+    "stride": MEASURES["receptive_field_stride"],
+    "start": MEASURES["receptive_field_start"],
+}
+"""What `${conv_1.NAME}` may read."""

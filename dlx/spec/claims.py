@@ -1,0 +1,180 @@
+"""What a spec states about itself under `expect`: figures, where they come from, and where a book is wrong.
+
+expect:
+  params: 2050                                              # the whole network
+  receptive_field: {conv_1: 3, conv_2: 7, source: "10.2"}   # by node or scope
+  test/error: {about: 0.17, within: 0.05, source: "figure 10.8a"}
+  figures:
+    a dense layer as large as its input: {of: "${(3 * 224 * 224) ** 2}", is: 22_658_678_784}
+  output: {at: [0.5], is: [0.265]}                          # for the weights given with `values`
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from ..errors import Mark, Problem, did_you_mean
+from .located import Node
+from .validation import shown
+
+QUANTITIES: Final = {
+    "params": "learned values",
+    "trainable": "learned values that training moves",
+    "buffers": "values kept but not learned",
+    "weights": "learned values called weight",
+    "biases": "learned values called bias",
+    "macs": "multiply-adds of one sample, forward",
+    "activation_bytes": "memory of the outputs of one sample",
+    "shape": "what comes out",
+    "arriving": "what comes in",
+    "units": "values of one sample in what comes out",
+    "receptive_field": "size, or `global`",
+    "receptive_field_stride": "input positions between two neighbours",
+    "receptive_field_start": "first input position that the first one sees",
+    "depth": "weight layers on the longest way",
+    "paths": "ways from the input to the output, or those through a node",
+    "count": "layers of a kind: {conv: 13, linear: 3}",
+    "linear_regions": "most linear pieces of a network of one hidden ReLU layer",
+    "output": "exact values: {at: INPUT, is: OUTPUT, within: 1e-6, of: NODE}",
+    "figures": "arithmetic in words: {WORDS: {of: ${...}, is: FIGURE}}",
+}
+RESULTS: Final = ("train/", "valid/", "test/")
+KEYS: Final = ("is", "about", "within", "at_least", "at_most", "book", "because", "source")
+FIGURES: Final = ("is", "about", "at_least", "at_most", "book")
+NUMBERS: Final = ("about", "within", "at_least", "at_most")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One figure that a spec states. `of` is a node or scope, the words of a figure, or empty for the whole."""
+
+    quantity: str
+    of: str
+    figures: dict[str, Any]
+    node: Node
+    path: str
+    source: str = ""
+
+    @property
+    def mark(self) -> Mark:
+        return self.node.mark
+
+    @property
+    def title(self) -> str:
+        """`params`, `receptive_field of conv_1`, the words of a figure."""
+        if self.quantity == "figures":
+            return self.of
+        if self.quantity == "output":
+            inner = self.figures.get("of")
+            return f"output{f' of {inner}' if inner else ''} at {shown(self.figures.get('at'))}"
+        return f"{self.quantity} of {self.of}" if self.of else self.quantity
+
+    @property
+    def trained(self) -> bool:
+        """Whether it is about the result of a training."""
+        return self.quantity.startswith(RESULTS)
+
+
+def claims_of(root: Node, source: str = "") -> tuple[list[Claim], list[Problem]]:
+    """The claims of a spec and the mistakes in them; `source` stands for those that name none."""
+    reader = _Reader(source)
+    return list(reader.section(root.at("expect"))), reader.problems
+
+
+class _Reader:
+    def __init__(self, source: str) -> None:
+        self.source = source
+        self.problems: list[Problem] = []
+
+    def fail(self, message: str, hint: str, node: Node, path: str) -> None:
+        self.problems.append(Problem(message, hint, node.mark, path))
+
+    def section(self, node: Node | None) -> Iterator[Claim]:
+        if node is None or node.value is None:
+            return
+        if not node.is_map:
+            message = f"`expect` must be a mapping of claims, not {shown(node.plain())}"
+            self.fail(message, "Write `expect: {params: 2050}`.", node, "expect")
+        for name, child in node.map.items():
+            path = f"expect.{name}"
+            if name not in QUANTITIES and not name.startswith(RESULTS):
+                hint = did_you_mean(name, [*QUANTITIES, "test/accuracy", "test/error", "test/loss"])
+                self.fail(f"there is no claim `{name}`", hint, child, path)
+            elif child.value is not None:
+                yield from self.quantity(name, child, path)
+
+    def quantity(self, name: str, node: Node, path: str) -> Iterator[Claim]:
+        if name == "output":
+            for i, one in enumerate(node.list or [node]):
+                yield from self.claim(name, "", one, f"{path}.{i}" if node.is_list else path, self.source)
+        elif name in {"figures", "count"} and not (node.is_map and not node.map.keys() & set(FIGURES)):
+            form = "{WORDS: {of: ${...}, is: 5}}" if name == "figures" else "{conv: 13, linear: 3}"
+            self.fail(
+                f"`{name}` must be a mapping, not {shown(node.plain())}", f"Write `{name}: {form}`.", node, path
+            )
+        elif any(item.is_map for item in node.list) and not name.startswith(RESULTS):
+            for i, one in enumerate(node.list):
+                yield from self.quantity(name, one, f"{path}.{i}")
+        elif node.is_map and not node.map.keys() & set(FIGURES) and not name.startswith(RESULTS):
+            yield from self.by_name(name, node, path)
+        else:
+            yield from self.several(name, "", node, path, self.source)
+
+    def by_name(self, name: str, node: Node, path: str) -> Iterator[Claim]:
+        beside = node.map.get("source")
+        source = str(beside.value) if beside is not None and isinstance(beside.value, str) else self.source
+        for of, child in node.map.items():
+            if of == "source" and child is beside and isinstance(child.value, str):
+                continue
+            yield from self.several(name, of, child, f"{path}.{of}", source)
+
+    def several(self, name: str, of: str, node: Node, path: str, source: str) -> Iterator[Claim]:
+        """A claim, or a list of claims about the same thing."""
+        many = bool(node.list) and all(item.is_map for item in node.list)
+        for i, one in enumerate(node.list if many else [node]):
+            yield from self.claim(name, of, one, f"{path}.{i}" if many else path, source)
+
+    def claim(self, name: str, of: str, node: Node, path: str, source: str) -> Iterator[Claim]:
+        more = {"output": ("at", "of"), "figures": ("of",)}.get(name, ())
+        figures = node.plain() if node.is_map else {"is": node.plain()}
+        mistakes = list(_mistakes(name, figures, (*more, *KEYS)))
+        for message, hint in mistakes:
+            self.fail(message, hint, node, path)
+        if not mistakes:
+            own = figures.pop("source", source)
+            yield Claim(name, of, figures, node, path, str(own))
+
+
+def _mistakes(name: str, figures: dict[str, Any], known: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What is wrong with a claim by itself, and the way out."""
+    for key in figures:
+        if key not in known:
+            yield f"a claim has no `{key}`", did_you_mean(str(key), known)
+    for key in NUMBERS:
+        value = figures.get(key, 0)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            yield f"`{key}` must be a number, not {shown(value)}", ""
+    if not figures.keys() & set(FIGURES):
+        yield "the claim states no figure", "Write what it `is`, or `about` what and `within` how much."
+    elif name.startswith(RESULTS) and isinstance(figures.get("is"), str | list | dict):
+        yield f"`{name}` wants a number and how near is near", "Write `{about: 0.17, within: 0.05}`."
+    elif "about" in figures and "within" not in figures:
+        yield "`about` wants `within`: how near is near", "Write `{about: 60e6, within: 3e6}`."
+    yield from _misquoted(figures)
+    if name == "figures" and not (isinstance(figures.get("of"), str) and "${" in figures["of"]):
+        yield "a figure wants `of`, the arithmetic", 'Write `{of: "${params / macs}", is: 0.5}`.'
+    if name == "output" and not {"at", "is"} <= figures.keys():
+        yield "`output` wants the input and the output", "Write `output: {at: [0.5], is: [0.265]}`."
+
+
+def _misquoted(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is wrong with what is said of the book."""
+    if "book" not in figures:
+        if "because" in figures:
+            yield "`because` says why a book is wrong, and there is no `book`", "Say what the book has, or drop it."
+    elif not {"is", "because"} <= figures.keys():
+        yield "a book that is wrong wants the right figure and the reason", "Write `{book: 3, is: 4, because: ...}`."
+    elif figures["book"] == figures["is"]:
+        yield f"`book` and `is` are both {shown(figures['is'])}", "Keep `is`: the book is right."

@@ -1,0 +1,177 @@
+"""`dlx verify`: the receipts of the shipped specs hold, and one that does not hold is told."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import ROOT, SHIPPED
+
+from dlx.errors import SpecError
+from dlx.receipts import found, verify
+
+GIVEN = """\
+dlx: 1
+name: given
+network:
+  inputs: [2]
+  layers:
+    - linear: 2
+      name: hidden
+      values: {weight: [[1, 1], [1, -1]], bias: [0, 1]}
+    - relu
+    - linear: 1
+      values: {weight: [[2, 3]], bias: 0}
+expect:
+"""
+
+
+@pytest.fixture(scope="module")
+def zoo():
+    return {str(v.experiment.path.relative_to(ROOT / "specs")): v.receipts for v in verify(found([ROOT / "specs"]))}
+
+
+def told(*args: str, cwd: Path = ROOT):
+    return subprocess.run([sys.executable, "-m", "dlx", *args], capture_output=True, text=True, cwd=cwd, check=False)
+
+
+def given(tmp_path, claims: str) -> Path:
+    path = tmp_path / "given.yaml"
+    path.write_text(GIVEN + claims)
+    return path
+
+
+def test_no_receipt_of_the_zoo_fails(zoo):
+    failing = [f"{spec}: {r.claim.title}: {r.why}" for spec, rs in zoo.items() for r in rs if r.verdict == "FAILS"]
+    assert failing == []
+
+
+def test_there_are_three_hundred_receipts_and_every_spec_has_one(zoo):
+    judged = [r for rs in zoo.values() for r in rs if r.verdict in {"holds", "book wrong"}]
+    assert len(judged) >= 300
+    assert [spec for spec, rs in zoo.items() if not rs] == []
+    assert len(zoo) == len(SHIPPED)
+
+
+def test_every_receipt_names_its_source(zoo):
+    assert [(spec, r.claim.title) for spec, rs in zoo.items() for r in rs if not r.claim.source] == []
+
+
+def test_the_known_mistakes_of_the_books_are_on_record(zoo):
+    wrong = {
+        (spec.split("/")[0], str(r.claim.figures["book"]))
+        for spec, rs in zoo.items()
+        for r in rs
+        if r.verdict == "book wrong"
+    }
+    assert ("udl", "150185") in wrong
+
+
+@pytest.mark.parametrize(
+    ("claims", "sentence"),
+    [
+        ("  output: {at: [1, 2], is: 7}", "claims output at [1, 2] 7, and it is 6"),
+        ("  output: {at: [1, 2], is: [3, 1], of: hidden}", "claims output of hidden at [1, 2] [3, 1], and it is [3, 0]"),
+        ("  output: {at: [1, 2], is: 6, of: hiden}", "there is no node `hiden`"),
+        ("  output: {at: [1, 2, 3], is: 6}", "`input` is (2,), and `at` gives (3,)"),
+        ("  output: {at: [[1], [2, 3]], is: 6}", "`input` wants numbers in rows of one length, not [[1], [2, 3]]"),
+        ("  output: {at: {a: 1}, is: 6}", "`at` gives a, and the inputs are input"),
+    ],
+)  # fmt: skip
+def test_exact_outputs_are_held_against_what_torch_makes_of_the_given_weights(tmp_path, claims, sentence):
+    (one,) = verify([given(tmp_path, claims)])
+    (receipt,) = one.receipts
+
+    assert receipt.verdict == "FAILS"
+    assert sentence in f"claims {receipt.claim.title} {receipt.claim.figures['is']}, and {receipt.why}"
+
+
+def test_an_output_that_agrees_holds_within_a_millionth_or_what_is_said(tmp_path):
+    claims = "  output: [{at: [1, 2], is: 6.0000009}, {at: 0, is: 3.05, within: 0.1}, {at: [2, 1], is: [12]}]"
+    (one,) = verify([given(tmp_path, claims)])
+
+    assert [r.verdict for r in one.receipts] == ["holds"] * 3
+
+
+def test_the_command_tells_claim_book_and_verdict_and_fails_with_status_1(tmp_path):
+    path = given(tmp_path, "  params: {book: 10, is: 9, because: the bias of the output is one}\n  macs: 5\n")
+    ran = told("verify", str(path))
+
+    assert ran.returncode == 1
+    assert "2 receipts of 1 specs: 1 book wrong, 1 FAILS" in ran.stdout
+    assert "params: the bias of the output is one" in ran.stdout
+    assert f"{path}:15:3: claims macs 5, and it is 6" in ran.stdout
+
+
+def test_the_command_for_machines(tmp_path):
+    path = given(tmp_path, "  params: {book: 10, is: 9, because: the bias of the output is one, source: page 3}\n")
+    ran = told("verify", str(path), "--json")
+
+    assert ran.returncode == 0
+    assert json.loads(ran.stdout) == {
+        "specs": [
+            {
+                "spec": str(path),
+                "receipts": [
+                    {
+                        "claim": "params",
+                        "source": "page 3",
+                        "is": 9,
+                        "book": 10,
+                        "ours": 9,
+                        "verdict": "book wrong",
+                        "because": "the bias of the output is one",
+                    }
+                ],
+            }
+        ],
+        "receipts": 1,
+        "verdicts": {"holds": 0, "book wrong": 1, "FAILS": 0, "not run": 0},
+    }
+
+
+def test_only_one_verdict_can_be_asked_for(tmp_path):
+    path = given(tmp_path, "  params: 9\n  macs: 5\n")
+    ran = told("verify", str(path), "--only", "holds")
+
+    assert "params" in ran.stdout
+    assert "claims macs" not in ran.stdout
+    assert "1 holds, 1 FAILS" in ran.stdout
+
+
+def test_a_spec_that_is_wrong_does_not_hide_the_others(tmp_path):
+    good = given(tmp_path, "  params: 9\n")
+    bad = tmp_path / "bad.yaml"
+    bad.write_text("dlx: 1\nnetwork: {inputs: [2], layers: [lineer]}\n")
+    ran = told("verify", str(tmp_path))
+
+    assert ran.returncode == 2
+    assert "params" in ran.stdout
+    assert f"{bad}:2:" in ran.stderr
+    assert "there is no layer or block `lineer`" in ran.stderr
+    assert good.name in ran.stdout
+
+
+def test_claims_about_a_training_are_run_when_asked(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "dlx: 1\nname: s\ndata: digits\nnetwork: {layers: [flatten, {linear: 10}]}\n"
+        "train: {epochs: 2, optimizer: {adam: {lr: 0.01}}}\ntrack: {mlflow: false}\n"
+        "expect: {test/accuracy: {at_least: 0.5}, test/loss: {at_least: 100}}\n"
+    )
+    assert "2 not run" in told("verify", str(path), cwd=tmp_path).stdout
+    ran = told("verify", str(path), "--train", "--runs", str(tmp_path / "runs"), cwd=tmp_path)
+
+    assert ran.returncode == 1
+    assert "1 holds, 1 FAILS" in ran.stdout
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [(lambda p: p / "none", "there is no "), (lambda p: p, "there are no specs in ")],
+)
+def test_nothing_to_verify_is_a_mistake(tmp_path, make, sentence):
+    with pytest.raises(SpecError) as error:
+        found([make(tmp_path)])
+    assert error.value.problems[0].message.startswith(sentence)

@@ -1,0 +1,107 @@
+"""Every shipped spec against torch: parameters, buffers, shapes, multiply-adds, and which inputs receive gradient."""
+
+from math import floor
+
+import pytest
+import torch
+from helpers import SHIPPED
+from torch.utils.flop_counter import FlopCounterMode
+
+from dlx.graph import trace
+from dlx.layers import LAYERS
+from dlx.layers.measured import DTYPES
+from dlx.network import build
+from dlx.shapes import Reach
+from dlx.spec import load
+
+N = 2
+SMALL = 40_000_000
+"""MACs up to which gradients are followed."""
+
+
+class Recorder(torch.fx.Interpreter):
+    """Runs a network and keeps what each node gives."""
+
+    def __init__(self, network):
+        super().__init__(network, garbage_collect_values=False)
+        self.values = {}
+
+    def run_node(self, node):
+        self.values[node.name] = super().run_node(node)
+        return self.values[node.name]
+
+
+def inputs_of(graph, make):
+    return [make((N, *x), getattr(torch, DTYPES[x.dtype])) for x in graph.inputs.values()]
+
+
+def zeros(shape, dtype):
+    return torch.zeros(shape, dtype=dtype)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_the_plan_is_what_torch_builds_and_counts(name):
+    graph = trace(load(SHIPPED[name]))
+    with torch.device("meta"), FlopCounterMode(display=False) as flops, torch.no_grad():
+        network = build(graph).eval()
+        recorder = Recorder(network)
+        recorder.run(*inputs_of(graph, zeros))
+    shapes = {node.name: (N, *node.shape) for node in graph.nodes}
+    uncounted = sum(node.plan.macs for node in graph.nodes if LAYERS[node.kind].example.witness != "torch")
+
+    assert {node: tuple(recorder.values[node.replace("/", "_")].shape) for node in shapes} == shapes
+    assert sum(p.numel() for p in network.parameters()) == graph.params
+    assert sum(p.numel() for p in network.parameters() if p.requires_grad) == graph.trainable
+    assert sum(b.numel() for b in network.buffers()) == graph.buffers
+    assert flops.get_total_flops() == 2 * N * (graph.macs - uncounted)
+
+
+def followed(graph):
+    """The last node with positions on the way to the output, if its field is a window and the network is small."""
+    leading = {next(iter(graph.outputs.values()))}
+    for node in reversed(graph.nodes):
+        if node.name in leading:
+            leading.update(node.inputs)
+            if node.positions and isinstance(node.reach, Reach) and None not in node.reach.size:
+                return node if graph.macs < SMALL and len(graph.inputs) == 1 else None
+    return None
+
+
+SLID = {name: graph for name in SHIPPED if followed(graph := trace(load(SHIPPED[name]))) is not None}
+
+
+def told_at(reach, position):
+    """First and last input position on each axis."""
+    firsts = [floor(a + p * s) for a, p, s in zip(reach.start, position, reach.stride, strict=True)]
+    return [(first, first + size - 1) for first, size in zip(firsts, reach.size, strict=True)]
+
+
+@pytest.mark.parametrize("name", SLID)
+def test_gradient_arrives_where_the_receptive_field_says(name):
+    """From the middle of the feature map, exactly there where all of it lies inside the input; else at most there."""
+    graph = SLID[name]
+    node = followed(graph)
+    (shape,) = graph.inputs.values()
+    network = build(graph).double().eval()
+    for weight in network.parameters():  # positive, and small enough that nothing saturates
+        fan = weight[0].numel() if weight.dim() > 1 else 10
+        torch.nn.init.uniform_(weight, 0.5 / fan, 1 / fan)
+    x = torch.linspace(0.5, 1, shape.count, dtype=torch.float64).reshape(1, *shape)
+    x = torch.cat([x, x.flip(tuple(range(2, x.dim())))]).requires_grad_()
+    recorder = Recorder(network)
+    recorder.run(x)
+    middle = tuple(n // 2 for n in node.shape.size)
+    told = told_at(node.reach, middle)
+    value = recorder.values[node.name.replace("/", "_")]
+    (slope,) = torch.autograd.grad(value[(slice(None), slice(None), *middle)].sum(), x)
+    hit = (slope != 0).any(0).any(0).nonzero()
+    measured = list(zip(hit.amin(0).tolist(), hit.amax(0).tolist(), strict=True))
+
+    assert all(low <= first <= last <= high for (low, high), (first, last) in zip(told, measured, strict=True))
+    picks = any(n.kind == "max_unpool" for n in graph.nodes)  # which position wins passes no gradient
+    if (
+        node.reach.aligned
+        and not picks
+        and all(low >= 0 and high < n for (low, high), n in zip(told, shape.size, strict=True))
+    ):
+        assert measured == told
