@@ -37,7 +37,7 @@ def _modules(graph: Graph) -> tuple[nn.Module, dict[str, nn.Module]]:
     for node in graph.nodes:
         if node.owner:
             continue
-        made = node.layer.tied_module(*node.arriving) if node.tied else node.layer.module(*node.arriving)
+        made = _tied(graph, node) if node.tied else node.layer.module(*node.arriving)
         *scopes, last = node.name.split("/")
         parent = root
         for scope in scopes:
@@ -47,6 +47,12 @@ def _modules(graph: Graph) -> tuple[nn.Module, dict[str, nn.Module]]:
         parent.add_module(last, made)
         modules[node.name] = made
     return root, modules
+
+
+def _tied(graph: Graph, node: LayerNode) -> nn.Module:
+    """The module of a node that runs on the weight of another."""
+    (x,) = node.arriving
+    return node.layer.tied_module(x, graph.by_name[node.tied].layer.lends == "transposed")
 
 
 def _wire(graph: Graph) -> fx.Graph:
@@ -77,11 +83,24 @@ def _initialise(graph: Graph, modules: Mapping[str, nn.Module], init: Initialize
         return
     for node in graph.nodes:
         for part in modules[node.name].modules() if node.name in modules else ():
+            if isinstance(part, torch.nn.LayerNorm | torch.nn.RMSNorm):  # their scales may have several axes
+                continue
             weight, bias = getattr(part, "weight", None), getattr(part, "bias", None)
             if isinstance(weight, torch.nn.Parameter) and weight.dim() > 1:
                 init.fill(weight)
+            elif isinstance(weight, torch.Tensor) and "weight" in getattr(part, "parametrizations", {}):
+                _fill_worked_out(part, weight.detach().clone(), init)
+            if isinstance(part, torch.nn.Embedding) and part.padding_idx is not None:
+                torch.nn.init.zeros_(part.weight[part.padding_idx])
             if isinstance(bias, torch.nn.Parameter) and (weight is None or weight.dim() > 1):
                 torch.nn.init.zeros_(bias)
+
+
+def _fill_worked_out(part: nn.Module, weight: Tensor, init: Initializer) -> None:
+    """Draw a weight that is worked out from other tensors, as weight norm does, and set those."""
+    if weight.dim() > 1:
+        init.fill(weight)
+        part.weight = weight  # torch's parametrisation takes it apart
 
 
 def _give_values(node: LayerNode, module: nn.Module | None) -> None:

@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, TypeVar
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic_core import CoreSchema, core_schema
 
 from .errors import DlxError
 
@@ -50,9 +51,30 @@ FilePath = Annotated[Path, Field(strict=False)]
 
 @dataclass(frozen=True)
 class Choice:
-    """Marks a field that is itself a choice by `kind` from a registry: `Annotated[Optimizer, Choice(OPTIMIZERS)]`."""
+    """Marks a field that is itself a choice by `kind` from a registry: `Annotated[Optimizer, Choice(OPTIMIZERS)]`.
+
+    `Annotated[list[Layer], Choice(LAYERS)]` is a list of them. Python may give what a spec would: `"relu"`,
+    `{"linear": 10}`, `{"linear": {"out_features": 10}}`.
+    """
 
     registry: Registry[Any]
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_before_validator_function(self.made, handler(source))
+
+    def made(self, value: Any) -> Any:
+        """What `value` names, or the value itself where it names nothing."""
+        if isinstance(value, list):
+            return [self.made(item) for item in value]
+        kind, options = next(iter(value.items())) if isinstance(value, dict) and len(value) == 1 else (value, None)
+        if not isinstance(kind, str):
+            return value
+        if kind not in self.registry:
+            raise ValueError(f"there is no {self.registry.noun} `{kind}`")
+        cls = self.registry[kind]
+        if options is not None and not isinstance(options, dict):
+            options = {cls.first_field(): options}
+        return cls.model_validate(options or {})
 
 
 class Registry(Mapping[str, type[D]], Generic[D]):

@@ -69,7 +69,7 @@ def by_x(axes: Sequence[object]) -> str:
     return "x".join(map(str, axes))
 
 
-N = TypeVar("N", int, int | None)
+N = TypeVar("N", int, float, int | None)
 
 
 def bytes_text(count: float) -> str:
@@ -95,9 +95,9 @@ def spread(value: int | Sequence[N], rank: int, what: str) -> tuple[N, ...]:
 class Window:
     """A window that slides over positions, one entry an axis.
 
-    `before` and `after` are padded positions, `stride` the input positions between two stops: stop p begins at input
-    position `floor(p*stride) - before`. A fractional stride is an upsampling, or a pooling whose
-    windows do not divide the input evenly.
+    `before` and `after` are padded positions (below 0: cut off), `stride` the input positions between two stops: stop
+    p begins at input position `floor(p*stride + shift) - before`. A fractional stride is an upsampling, or a pooling
+    whose windows do not divide the input evenly.
     """
 
     kernel: tuple[int, ...]
@@ -106,6 +106,8 @@ class Window:
     after: tuple[int, ...]
     dilation: tuple[int, ...]
     ceil_mode: bool = False
+    shift: tuple[Number, ...] = ()
+    """Nowhere, where it is empty."""
 
     @classmethod
     def over(
@@ -134,6 +136,26 @@ class Window:
     def extent(self) -> tuple[int, ...]:
         """Input positions from the first tap to the last, both counted."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
+
+    @property
+    def transposed(self) -> Window:
+        """Which stops of this window stand on a position: what a transposed convolution or an unpooling sees.
+
+        Between two strides they may be fewer by one, and with a dilation some are left out: this is their hull.
+        """
+        last = [e - 1 for e in self.extent]
+        zeros, ones = (0,) * len(last), (1,) * len(last)
+        return Window(
+            kernel=tuple(int(e // s) + 1 for e, s in zip(last, self.stride, strict=True)),
+            stride=tuple(whole(Fraction(1) / s) for s in self.stride),
+            before=zeros,
+            after=zeros,
+            dilation=ones,
+            shift=tuple(
+                whole(Fraction(before - e + s - 1) / s)
+                for e, s, before in zip(last, self.stride, self.before, strict=True)
+            ),
+        )
 
     def slide(self, size: Sequence[int]) -> tuple[int, ...]:
         """Stops on each axis of an input of `size`; ShapeError where the window does not fit."""
@@ -193,14 +215,15 @@ class Reach:
     def through(self, window: Window) -> Reach:
         """What the stops of `window` see of the input of the network."""
         seen = zip(self.size, self.stride, self.start, strict=True)
-        slid = zip(window.kernel, window.stride, window.before, window.dilation, strict=True)
+        shift = window.shift or (0,) * len(window.kernel)
+        slid = zip(window.kernel, window.stride, window.before, window.dilation, shift, strict=True)
         axes = [_through(a, b) for a, b in zip(seen, slid, strict=True)]
         return Reach(tuple(a[0] for a in axes), tuple(a[1] for a in axes), tuple(a[2] for a in axes), self.aligned)
 
     def shifted(self, positions: Sequence[int]) -> Reach:
         """The same after `positions` have been cut from the start of each axis."""
         start = [first + n * jump for first, n, jump in zip(self.start, positions, self.stride, strict=True)]
-        return Reach(self.size, self.stride, tuple(map(_whole, start)), self.aligned)
+        return Reach(self.size, self.stride, tuple(map(whole, start)), self.aligned)
 
     def everything(self, axes: Sequence[int] | None = None) -> Reach:
         """The same, but the given axes (all without) see the whole input."""
@@ -211,6 +234,15 @@ class Reach:
             self.start,
             self.aligned,
         )
+
+    def on(self, axes: Sequence[int]) -> Reach:
+        """The same with only the given axes, in their order."""
+        size, stride, start = (
+            tuple(self.size[i] for i in axes),
+            tuple(self.stride[i] for i in axes),
+            tuple(self.start[i] for i in axes),
+        )
+        return Reach(size, stride, start, self.aligned)
 
     def join(self, other: Reach, stops: Sequence[int] | None = None) -> Reach:
         """What a merge of two branches sees: the hull of both. Misaligned where strides or centres differ.
@@ -238,7 +270,7 @@ class Reach:
     def __str__(self) -> str:
         if self.is_global:
             return "global"
-        sizes = ["global" if z is None else str(_whole(z)) for z in self.size]
+        sizes = ["global" if z is None else str(whole(z)) for z in self.size]
         return (sizes[0] if len(set(sizes)) == 1 else by_x(sizes)) + ("" if self.aligned else "~")
 
 
@@ -251,32 +283,33 @@ def _hull(
     lag = (stride - min(jump_a, jump_b)) * (stops - 1)  # of the slower branch at the last stop
     start = min(first_a - lag * (jump_a < stride), first_b - lag * (jump_b < stride))
     if za is None or zb is None:
-        return None, stride, _whole(start), True
+        return None, stride, whole(start), True
     aligned = jump_a == jump_b and 2 * first_a + za == 2 * first_b + zb
-    return ceil(max(first_a + za, first_b + zb) - start), stride, _whole(start), aligned
+    return ceil(max(first_a + za, first_b + zb) - start), stride, whole(start), aligned
 
 
 def _through(
-    seen: tuple[Number | None, Number, Number], slid: tuple[int, Number, int, int]
+    seen: tuple[Number | None, Number, Number], slid: tuple[int, Number, int, int, Number]
 ) -> tuple[Number | None, Number, Number]:
     """Size, stride and start on one axis; the hull over one period of stops where a stride is fractional."""
-    (z, jump, first), (k, s, before, d) = seen, slid
-    if isinstance(z, int) and isinstance(jump, int) and isinstance(first, int) and isinstance(s, int):
+    (z, jump, first), (k, s, before, d, shift) = seen, slid
+    if isinstance(z, int) and isinstance(jump, int) and isinstance(first, int) and isinstance(s, int) and not shift:
         return z + (k - 1) * d * jump, jump * s, first - before * jump
-    stride = _whole(jump * s)
+    stride = whole(jump * s)
     period = lcm(s.denominator, stride.denominator)
     if z is None or period > LONGEST_PERIOD:
-        return None, stride, _whole(first - before * jump)
-    stops = [floor(p * s) - before for p in range(period)]
+        return None, stride, whole(first + (shift - before) * jump)
+    stops = [floor(p * s + shift) - before for p in range(period)]
     firsts = [floor(first + jump * q) for q in stops]
     lasts = [floor(first + jump * (q + (k - 1) * d)) for q in stops]
     below = Fraction(stride.denominator - 1, stride.denominator)  # what floor() takes off at most
     start = min(f + below - p * stride for p, f in enumerate(firsts))
     size = z + max(last - floor(start + p * stride) for p, last in enumerate(lasts))
-    return _whole(size), stride, _whole(start)
+    return whole(size), stride, whole(start)
 
 
-def _whole(x: Number) -> Number:
+def whole(x: Number) -> Number:
+    """A fraction that is a whole number, as one."""
     return x.numerator if isinstance(x, Fraction) and x.denominator == 1 else x
 
 

@@ -17,7 +17,7 @@ from .layers import LAYERS, Layer
 from .losses import LOSSES
 from .objectives import OBJECTIVES
 from .optim import OPTIMIZERS
-from .registry import Declared, Registry
+from .registry import Choice, Declared, Registry
 from .schedules import SCHEDULES
 
 
@@ -84,12 +84,31 @@ STRUCTURES = {
       from: input                     # the nodes it takes; else the one above. A list for add, concat, multiply
       when: ${x.channels != 8}        # leave it out where this is false
       values: {bias: 0}               # weights by hand
-      tie: encoder                    # a linear layer on the transposed weight of another one""",
+      tie: encoder                    # a linear layer on the weight of another (transposed) or an embedding""",
     "expressions": """Arithmetic, anywhere a value stands: `${4 * width}`, `${max(1, x.channels // 16)}`.
 
     Names: `vars`, arguments of the block, counters; `x.channels`, `x.size[0]`, `x.rank` of the shape that comes in.
-    + - * / // % **, comparisons, and, or, not, `a if c else b`; min, max, round, ceil, floor, abs, len.
+    Operators: + - * / // % **, comparisons, and, or, not, `a if c else b`. Functions: min, max, round, ceil, floor,
+    abs, len, sqrt, exp, log, log2, log10. Constants: pi, true, false.
     Inside {...} and [...] YAML wants them in quotes: {width: "${w}"}.""",
+    "expect": """What must come out: claims with their sources, which `dlx verify`, `inspect` and `train` check.
+
+    expect:
+      params: 2050                                       # a figure, of the whole network
+      shape: {conv_1: [15, 19], conv_2: [15, 9]}         # by node or scope
+      macs: {about: 4.1e9, within: 0.05e9, source: table 1}
+      depth: {at_least: 20}                              # or at_most
+      units: {flatten_1: {book: 43_264, is: 9_216, because: the last pool is left out}}   # where a book is wrong
+      receptive_field: [15, {conv_1: 3, source: 10.2}]   # several claims of one quantity
+      output: {at: [0.5], is: [0.265], within: 1e-6}     # for weights given with `values`; `of: node` looks inside
+      figures:
+        parameters per output: {of: "${params / linear_1.units}", is: 205}
+      test/error: {about: 0.17, within: 0.05}            # after a training
+    Quantities: params, trainable, buffers, weights, biases, macs, activation_bytes; shape, arriving, units;
+    receptive_field, receptive_field_stride, receptive_field_start; depth (weight layers on the longest way), paths,
+    count: {KIND: N}, linear_regions (of one hidden ReLU layer).
+    A figure may name `vars`, these quantities, and those of any node or scope: `${stage_1.conv_1.params}`.
+    What another spec claims does not come along through `defaults`.""",
 }
 """What a list of layers can hold beside layers, in words."""
 
@@ -101,16 +120,16 @@ FAMILIES: dict[str, Registry[Any]] = {
     "train.optimizer": OPTIMIZERS,
     "train.schedule": SCHEDULES,
 }
-FIRST = ("linear", "conv", "pool", "pool_to_size", "norm", "activation")
-"""Layers that a reader looks for first; the other files follow by name."""
+FIRST = ("linear", "conv", "pool", "resample", "pad", "norm", "activation", "dropout", "merge", "reshape", "slice")
+"""Families that a reader looks for first; the others follow by name."""
 
 
 def families() -> dict[str, list[tuple[str, str, str]]]:
     """Everything by where it belongs: kind, fields with `?` where optional, first sentence."""
     found: dict[str, list[tuple[str, str, str]]] = {}
     for kind in LAYERS:
-        file = LAYERS[kind].__module__.rsplit(".", 1)[-1]
-        found.setdefault(f"layers: {file}", []).append(_line(LAYERS[kind]))
+        family = LAYERS[kind].__module__.rsplit(".", 1)[-1].split("_")[0]
+        found.setdefault(f"layers: {family}", []).append(_line(LAYERS[kind]))
     order = {f"layers: {name}": place for place, name in enumerate(FIRST)}
     found = dict(sorted(found.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
     found["structure"] = [(name, "", text.split("\n", maxsplit=1)[0]) for name, text in STRUCTURES.items()]
@@ -135,8 +154,7 @@ def page(kind: str) -> Page:
 
 def _page(cls: type[Declared]) -> Page:
     fields = tuple(
-        (name, _type(info.annotation), _default(info), info.description or "")
-        for name, info in cls.model_fields.items()
+        (name, _type_of(cls, name), _default(info), info.description or "") for name, info in cls.model_fields.items()
     )
     text = inspect.cleandoc(cls.__doc__ or "")
     return Page(cls.kind, text, fields, *((_example(cls), _numbers(cls)) if issubclass(cls, Layer) else ()))
@@ -158,15 +176,24 @@ def as_json(kind: str | None) -> dict[str, Any]:
     }
 
 
-def _type(annotation: Any) -> str:
+def _type_of(cls: type[Declared], name: str) -> str:
+    """How the type of a field reads: what it chooses from, where it is a choice by kind."""
+    info = cls.model_fields[name]
+    nouns = [extra.registry.noun for extra in info.metadata if isinstance(extra, Choice)]
+    if not nouns:
+        return type_text(info.annotation)
+    return f"list of {nouns[0]}s" if get_origin(info.annotation) is list else nouns[0]
+
+
+def type_text(annotation: Any) -> str:
     """How a type reads: `int | list`, `"same" | "valid"`, `null`."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
-        return _type(inner[0])
+        return type_text(inner[0])
     if origin is Literal:
         return " | ".join(f'"{value}"' for value in inner)
     if origin in {Union, UnionType}:
-        return " | ".join(dict.fromkeys(_type(part) for part in inner))
+        return " | ".join(dict.fromkeys(type_text(part) for part in inner))
     if annotation in {None, type(None)}:
         return "null"
     return getattr(origin or annotation, "__name__", str(annotation))
@@ -189,6 +216,11 @@ def _example(cls: type[Layer]) -> str:
 
 
 def _plain(value: Any) -> str:
+    """A value as YAML has it in a line."""
+    if isinstance(value, dict):
+        return f"{{{', '.join(f'{key}: {_plain(v)}' for key, v in value.items())}}}"
+    if isinstance(value, list):
+        return f"[{', '.join(map(_plain, value))}]"
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
 
 

@@ -11,8 +11,9 @@ from ..errors import Mark, Problem
 from ..layers import Layer, Plan
 from ..shapes import Reach, Shape
 
-Seen = Reach | Literal["global"] | None
-"""A receptive field; everything; or nothing to speak of, where there are no positions (a flattened signal)."""
+Seen = Reach | Literal["global", "nothing"] | None
+"""A receptive field; everything; nothing, as a parameter does; or none to speak of, where there are no positions (a
+flattened signal)."""
 
 
 @dataclass(slots=True)
@@ -44,7 +45,7 @@ class LayerNode:
     owner: str = ""
     """Another node whose weights this one runs (`share`)."""
     tied: str = ""
-    """Another node whose transposed weight this one runs (`tie`)."""
+    """Another node whose weight this one runs (`tie`): transposed, or an embedding's as it is."""
     values: Mapping[str, Any] = field(default_factory=dict)
     frozen: bool = False
 
@@ -95,6 +96,12 @@ class Graph:
     def by_name(self) -> dict[str, LayerNode]:
         return {node.name: node for node in self.nodes}
 
+    @cached_property
+    def scopes(self) -> frozenset[str]:
+        """Names of blocks and named structures: what stands before a `/` in the name of a node."""
+        names = (node.name for node in self.nodes)
+        return frozenset(name[:i] for name in names for i, c in enumerate(name) if c == "/")
+
     @property
     def params(self) -> int:
         """Learned values, shared ones once, frozen ones too."""
@@ -119,18 +126,22 @@ class Graph:
         return sum(node.activation_bytes for node in self.nodes)
 
     @property
-    def receptive_field(self) -> Seen:
-        """That of the last layer on the way to the first output that still has positions.
-
-        "global" where none has and a layer sees everything.
-        """
+    def last_with_positions(self) -> LayerNode | None:
+        """The last layer on the way to the first output that still has positions."""
         leading = {next(iter(self.outputs.values()))}
         for node in reversed(self.nodes):
             if node.name not in leading:
                 continue
             leading.update(node.inputs)
             if node.positions and node.reach is not None:
-                return node.reach
+                return node
+        return None
+
+    @property
+    def receptive_field(self) -> Seen:
+        """That of the last layer with positions; "global" where none has any and a layer sees everything."""
+        if (last := self.last_with_positions) is not None:
+            return last.reach
         return "global" if any(node.reach == "global" for node in self.nodes) else None
 
     def output_shape(self, name: str = "") -> Shape:
@@ -154,7 +165,7 @@ class Graph:
 def seen_as_json(seen: Seen) -> Any:
     if isinstance(seen, Reach):
         return seen.as_json() if seen.aligned else {**_as_dict(seen.as_json()), "aligned": False}
-    return seen
+    return "global" if seen == "global" else None
 
 
 def _as_dict(value: Any) -> dict[str, Any]:

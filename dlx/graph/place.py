@@ -19,6 +19,7 @@ from .scope import Names
 MAX_COUNT = 10**18
 """Values in one output or weight; beyond that, a number is a slip of the hand."""
 MAX_AXES = 60
+TIED_TO = "Tie to a linear layer, or to an embedding."
 
 
 class Problems:
@@ -157,8 +158,9 @@ class Placer:
         if layer.arity is None and len(wires) < 2:
             self.fail(f"`{layer.kind}` joins two nodes or more", "Name them: `from: [prev, stem]`.", mark, full)
             return False
-        if layer.arity is not None and len(wires) != layer.arity:
-            takes = "one input" if layer.arity == 1 else f"{layer.arity} inputs"
+        counts = layer.arity if isinstance(layer.arity, tuple) else (layer.arity,)
+        if layer.arity is not None and len(wires) not in counts:
+            takes = "one input" if layer.arity == 1 else f"{' or '.join(map(str, counts))} inputs"
             hint = "Merge them first: `- concat` or `- add` with that `from`." if layer.arity == 1 else ""
             self.fail(f"`{layer.kind}` takes {takes}, and `from` names {len(wires)}", hint, mark, full)
             return False
@@ -191,7 +193,7 @@ class Placer:
         if isinstance(node.reach, Reach) and not node.reach.aligned:
             before = [w.reach for w in wires]
             if all(not isinstance(r, Reach) or r.aligned for r in before):
-                seen = " and ".join(_geometry(w) for w in wires)
+                seen = " and ".join(_geometry(w) for w in wires if w.reach != "nothing")
                 sentences.append(f"the branches are not aligned: {seen}; the receptive field is their hull")
         for text in sentences:
             self.warned.add(Problem(text, "", node.mark, f"network.layers.{node.name}"))
@@ -275,26 +277,30 @@ class Placer:
         elif wire.name in self.by_name:
             return self.by_name[wire.name]
         elif wire.shape is not None:
-            self.fail(f"`{tie.value}` is an input and has no weight", "Tie to a linear layer.", tie.mark, full)
+            self.fail(f"`{tie.value}` is an input and has no weight", TIED_TO, tie.mark, full)
         return None
 
     def _tied_plan(self, layer: Layer, x: Shape, tied: LayerNode | None, mark: Mark, full: str) -> Plan | None:
         assert tied is not None
-        if not (layer.ties and tied.layer.ties):
-            kind = tied.kind if layer.ties else layer.kind
-            self.fail(f"`{kind}` cannot be tied: only linear layers can", "Drop `tie`.", mark, full)
+        if not layer.ties:
+            self.fail(f"`{layer.kind}` cannot be tied: only linear layers can", "Drop `tie`.", mark, full)
+            return None
+        if tied.layer.lends is None:
+            message = (
+                f"`{tied.name}` (line {tied.mark.line}) is of kind `{tied.kind}`, whose weight no other layer runs"
+            )
+            self.fail(message, TIED_TO, mark, full)
             return None
         if tied.tied:
             message = f"`{tied.name}` (line {tied.mark.line}) has no weight of its own: it runs that of `{tied.tied}`"
             self.fail(message, f"To run `{tied.tied}` again, write `share: {tied.tied}`.", mark, full)
             return None
-        have, wanted = tuple(tied.plan.weights["weight"]), tuple(layer.tied_weight_shape(x))
+        transposed = tied.layer.lends == "transposed"
+        have, wanted = tuple(tied.plan.weights["weight"]), tuple(layer.tied_weight_shape(x, transposed))
         if have != wanted:
             message = f"the weight of `{tied.name}` (line {tied.mark.line}) is {Shape(have)}, and this layer wants "
-            hint = f"Tie it to a `linear: {wanted[0]}` that takes {wanted[1]} values, as many as this one gives."
-            if have[0] == x[-1]:
-                hint = f"Let this one be `linear: {have[1]}`."
-            self.fail(f"{message}{Shape(wanted)} before it is transposed", hint, mark, full)
+            message += f"{Shape(wanted)}{' before it is transposed' if transposed else ''}"
+            self.fail(message, _fitting(have, wanted, x, transposed), mark, full)
             return None
         return layer.tied_plan(x)
 
@@ -353,6 +359,17 @@ def too_large(what: str, shape: Sequence[int]) -> str:
     if prod(shape) > MAX_COUNT:
         return f"{what} has more than 10^18 values"
     return ""
+
+
+def _fitting(have: tuple[int, ...], wanted: tuple[int, ...], x: Shape, transposed: bool) -> str:
+    """The way out where the weight of another layer does not fit the one that is tied to it."""
+    if transposed:
+        if have[0] == x[-1]:
+            return f"Let this one be `linear: {have[1]}`."
+        return f"Tie it to a `linear: {wanted[0]}` that takes {wanted[1]} values, as many as this one gives."
+    if have[1] == x[-1]:
+        return f"Let this one be `linear: {have[0]}`."
+    return f"`- linear: {have[1]}` above it brings what comes in to the {have[1]} values of the embedding."
 
 
 def _geometry(wire: Wire) -> str:

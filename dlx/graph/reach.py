@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from math import prod
 
 from ..layers import Plan
+from ..layers.base import Kept
 from ..shapes import Reach, Shape, Window
 from .graph import Seen, Wire
 
@@ -17,26 +18,38 @@ def of_input(shape: Shape) -> Seen:
 
 def through(wires: Sequence[Wire], plan: Plan) -> tuple[Seen, bool, bool]:
     """What a layer's output sees, whether it still has positions, and whether it is still the raw input."""
-    crops = plan.crops or ((),) * len(wires)
-    merged = zip(wires, crops, strict=True)
-    arriving = [_arriving(*each, plan.shape) for each in merged] if len(wires) > 1 else [wires[0].reach]
-    seen = joined(arriving, plan.shape.size)
+    came = arriving(wires, plan)
+    wires = [wire for wire, _ in came]
+    seen = joined([told for _, told in came], plan.shape.size)
     raw = all(wire.raw for wire in wires)
-    positions = any(wire.positions for wire in wires) or (raw and len(plan.shape) > 1)
+    positions = len(plan.shape) > 1 and (raw or any(wire.positions for wire in wires))
     window = plan.window
+    if seen == "nothing" or window == "nothing":
+        return "nothing", False, False
     if window == "pointwise":
-        return seen, positions and len(plan.shape) > 1, raw and plan.view
+        return seen, positions, raw and plan.view
     if window == "global":
-        return "global", positions and len(plan.shape) > 1 and prod(plan.shape.size) > 1, False
+        return "global", positions and prod(plan.shape.size) > 1, False
     if window == "flat":
-        return _reshaped(seen, raw, plan.shape), positions and len(plan.shape) > 1, raw
-    if not isinstance(seen, Reach):
-        return seen, positions, False
-    if isinstance(window, Window):
-        seen = seen.through(window)
-    elif isinstance(window, tuple):
-        seen = seen.everything(window)
-    return ("global" if seen.is_global else seen), positions, False
+        return _reshaped(seen, raw, plan.shape), positions, raw
+    return (_slid(seen, window) if isinstance(seen, Reach) else seen), positions, False
+
+
+def _slid(seen: Reach, window: Window | Kept | tuple[int, ...]) -> Seen:
+    """What is seen through a window, on the axes that are kept, or after axes of which everything is seen."""
+    if isinstance(window, Kept):
+        return seen.on(window.axes) if window.axes else None
+    seen = seen.through(window) if isinstance(window, Window) else seen.everything(window)
+    return "global" if seen.is_global else seen
+
+
+def arriving(wires: Sequence[Wire], plan: Plan) -> list[tuple[Wire, Seen]]:
+    """The inputs that a layer looks at, each with what it sees from where it meets the others."""
+    looked = [wire for i, wire in enumerate(wires) if i not in plan.blind]
+    if len(looked) == 1:
+        return [(looked[0], looked[0].reach)]
+    crops = plan.crops or ((),) * len(looked)
+    return [(wire, _arriving(wire, crop, plan.shape)) for wire, crop in zip(looked, crops, strict=True)]
 
 
 def _reshaped(seen: Seen, raw: bool, shape: Shape) -> Seen:
@@ -60,8 +73,11 @@ def _arriving(wire: Wire, crop: tuple[int, ...], out: Shape) -> Seen:
 
 
 def joined(reaches: Sequence[Seen], stops: Sequence[int]) -> Seen:
-    """What a merge with `stops` positions sees: everything if one branch does."""
-    first, *rest = reaches
+    """What a merge with `stops` positions sees: everything if one branch does; who sees nothing adds nothing."""
+    told = [seen for seen in reaches if seen != "nothing"]
+    if not told:
+        return "nothing"
+    first, *rest = told
     for other in rest:
         if first == "global" or other == "global":
             first = "global"

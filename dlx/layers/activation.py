@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt, model_validator
 from ..errors import ShapeError
 from ..lazy import nn
 from ..shapes import Shape
-from .base import Example, Layer, Plan, floats
+from .base import Example, Keeps, Layer, Plan, floats
 
 if TYPE_CHECKING:
     from typing import Self
@@ -29,6 +29,9 @@ class Pointwise(Layer):
     """
 
     example: ClassVar[Example] = Example({}, [(4, 5, 5)], shape=(4, 5, 5))
+    keeps: ClassVar[Keeps] = ("inputs",)
+    keeps_a_value: ClassVar[int] = 0
+    """Bytes that torch holds for the backward pass beside those, for each value."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -38,7 +41,7 @@ class Pointwise(Layer):
 
     def plan(self, *xs: Shape) -> Plan:
         floats(xs[0], self.kind)
-        return Plan(shape=xs[0])
+        return Plan(shape=xs[0], keeps=self.keeps, keeps_more=self.keeps_a_value * xs[0].count)
 
     def module(self, *_: Shape) -> Module:
         made: Module = getattr(nn, type(self).__name__)(**self.options())
@@ -52,6 +55,8 @@ class ReLU(Pointwise):
     """
 
     kind: ClassVar[str] = "relu"
+
+    keeps: ClassVar[Keeps] = ("output",)
 
 
 class ReLU6(Pointwise):
@@ -92,12 +97,7 @@ class PReLU(Pointwise):
     def plan(self, *xs: Shape) -> Plan:
         (x,) = xs
         floats(x, "prelu")
-        if self.num_parameters not in (1, x.channels):
-            raise ShapeError(
-                f"prelu has num_parameters = {self.num_parameters} slopes for the {x.channels} channels of {{0}}",
-                hint=f"Give 1, or {x.channels}: `${{x.channels}}`.",
-                inputs=[x],
-            )
+        _one_or_each(self.num_parameters, "slopes", x, "prelu")
         return Plan(shape=x, weights={"weight": (self.num_parameters,)})
 
 
@@ -110,6 +110,8 @@ class RReLU(Pointwise):
     kind: ClassVar[str] = "rrelu"
     lower: float = Field(1 / 8, description="smallest slope that is drawn")
     upper: float = Field(1 / 3, description="largest slope that is drawn")
+
+    keeps_a_value: ClassVar[int] = 4  # the slope
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:
@@ -160,12 +162,43 @@ class GELU(Pointwise):
 
 
 class SiLU(Pointwise):
-    """x * sigmoid(x), also called swish
+    """x * sigmoid(x): swish with beta = 1
 
     Source: Elfwing et al. 2017, arXiv:1702.03118, section 2. torch: SiLU.
     """
 
     kind: ClassVar[str] = "silu"
+
+
+class Swish(Pointwise):
+    """x * sigmoid(beta * x) with a learned beta, one for all channels or one for each
+
+    With beta = 1 this is `silu`; a large beta comes near `relu`, beta = 0 is x / 2.
+
+    Shapes: (*) -> (*), each value by itself.
+    Cost: no MACs, as torch's counter has it.
+    Errors: `num_parameters` that is neither 1 nor the number of channels; an input that is not of floats.
+    Source: Ramachandran et al. 2017, arXiv:1710.05941, section 4; Prince 2023, Understanding Deep Learning, figure
+        3.13f. torch: none.
+    """
+
+    kind: ClassVar[str] = "swish"
+    init: float = Field(1.0, description="value of each beta at the start")
+    num_parameters: PositiveInt = Field(1, description="betas: 1, or as many as channels")
+
+    learns: ClassVar[bool] = True
+    example: ClassVar[Example] = Example({"num_parameters": 4}, [(4, 5, 5)], shape=(4, 5, 5), params=4)
+
+    def plan(self, *xs: Shape) -> Plan:
+        (x,) = xs
+        floats(x, "swish")
+        _one_or_each(self.num_parameters, "betas", x, "swish")
+        return Plan(shape=x, weights={"beta": (self.num_parameters,)}, keeps_more=x.bytes)
+
+    def module(self, *_: Shape) -> Module:
+        from ..modules import activation
+
+        return activation.Swish(**self.options())
 
 
 class Mish(Pointwise):
@@ -208,3 +241,13 @@ class Threshold(Pointwise):
     value: float = Field(description="what stands for every other x")
 
     example: ClassVar[Example] = Example({"threshold": 0.5, "value": 0}, [(4, 5, 5)], shape=(4, 5, 5))
+
+
+def _one_or_each(number: int, what: str, x: Shape, kind: str) -> None:
+    """Refuse learned values that are neither one nor as many as channels."""
+    if number not in (1, x.channels):
+        raise ShapeError(
+            f"{kind} has num_parameters = {number} {what} for the {x.channels} channels of {{0}}",
+            hint=f"Give 1, or {x.channels}: `${{x.channels}}`.",
+            inputs=[x],
+        )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from pydantic import Field
@@ -10,6 +11,7 @@ from ..errors import ShapeError
 from ..shapes import Shape
 from .activation import Pointwise
 from .base import Example, Plan, Reaches, axis_of, floats
+from .working import Line, kept, line
 
 
 class Softmax(Pointwise):
@@ -90,9 +92,15 @@ class GLU(Pointwise):
             )
         return Plan(shape=Shape((*x[:axis], x[axis] // 2, *x[axis + 1 :])), window=lines.window)
 
+    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+        (x,) = xs
+        axis = axis_of(x, self.dim, "glu")
+        halved = line("values / 2", {"values": x[axis]}, axes=axis)
+        return [*kept(x, range(axis)), halved, *kept(x, range(axis + 1, len(x)))]
+
 
 def _along(x: Shape, dim: int, kind: str) -> Plan:
     floats(x, kind)
     axis = axis_of(x, dim, kind)
     window: Reaches = (axis - 1,) if axis else "pointwise"
-    return Plan(shape=x, window=window)
+    return Plan(shape=x, window=window, keeps=("output",))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, model_validator
 
 from .activation import Pointwise
+from .base import Keeps
 
 if TYPE_CHECKING:
     from typing import Self
@@ -20,6 +21,8 @@ class Sigmoid(Pointwise):
 
     kind: ClassVar[str] = "sigmoid"
 
+    keeps: ClassVar[Keeps] = ("output",)
+
 
 class LogSigmoid(Pointwise):
     """log(1 / (1 + exp(-x))), computed without overflow
@@ -28,6 +31,8 @@ class LogSigmoid(Pointwise):
     """
 
     kind: ClassVar[str] = "log_sigmoid"
+
+    keeps_a_value: ClassVar[int] = 4  # exp(-|x|)
 
 
 class Tanh(Pointwise):
@@ -38,6 +43,8 @@ class Tanh(Pointwise):
 
     kind: ClassVar[str] = "tanh"
 
+    keeps: ClassVar[Keeps] = ("output",)
+
 
 class Softsign(Pointwise):
     """x / (1 + |x|)
@@ -47,6 +54,8 @@ class Softsign(Pointwise):
     """
 
     kind: ClassVar[str] = "softsign"
+
+    keeps_a_value: ClassVar[int] = 4  # 1 + |x|
 
 
 class Hardtanh(Pointwise):
@@ -102,3 +111,6 @@ class Tanhshrink(Pointwise):
     """
 
     kind: ClassVar[str] = "tanhshrink"
+
+    keeps: ClassVar[Keeps] = ()
+    keeps_a_value: ClassVar[int] = 4  # tanh(x)

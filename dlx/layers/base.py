@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -13,6 +14,7 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 from ..errors import ShapeError
 from ..registry import Declared, Registry, family
 from ..shapes import Shape, Window
+from .working import Line, by_default
 
 if TYPE_CHECKING:
     from torch import nn
@@ -23,9 +25,21 @@ Extent = PositiveInt | list[PositiveInt]
 Margin = NonNegativeInt | list[NonNegativeInt]
 """Positions added on each side: one number, or one for each axis."""
 
-Reaches = Window | Literal["pointwise", "global", "flat"] | tuple[int, ...]
-"""How far a layer looks: a window; only at its own position; everywhere; at no position any more; or at everything
-on the axes of positions given (0 is the first after the channels)."""
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The axes of positions of the input that those of the output were, in their order; the others are gone."""
+
+    axes: tuple[int, ...]
+
+
+Keeps = tuple[Literal["inputs", "output"], ...]
+"""Whose values torch holds from the forward to the backward pass."""
+
+Reaches = Window | Kept | Literal["pointwise", "global", "flat", "nothing"] | tuple[int, ...]
+"""How far a layer looks: a window; at what it keeps of its axes; only at its own position; everywhere; at no position
+any more; at nothing that comes in; or at everything on the axes of positions given (0 is the first after the
+channels)."""
 
 
 @dataclass(frozen=True)
@@ -43,12 +57,16 @@ class Plan:
     window: Reaches = "pointwise"
     crops: tuple[tuple[int, ...], ...] = ()
     """Positions cut from the start of each input before they meet, axis by axis; empty where nothing is cut."""
+    blind: tuple[int, ...] = ()
+    """Inputs that only say where values go, or which of them count: no gradient reaches them, nothing is seen there."""
     view: bool = False
     """The output shares the memory of the input: it costs no activation memory."""
-    keeps: tuple[Literal["inputs", "output"], ...] = ("inputs",)
-    """Whose values torch holds from the forward to the backward pass."""
+    keeps: Keeps = ("inputs",)
     keeps_more: int = 0
-    """Bytes of a sample that it holds beside those: masks, indices, what is computed inside."""
+    """Bytes of a sample that torch holds beside those: masks, indices, what is computed inside. What does not grow
+    with the batch is left out; `tests/layers/test_keeps.py` measures it."""
+    hands_back: bool = False
+    """The gradient of the output serves the inputs as it is, or in slices: none is computed, as for a sum."""
     warnings: tuple[str, ...] = ()
 
     @cached_property
@@ -85,12 +103,14 @@ class Layer(Declared):
     """The root of all layers. A subclass is one class in one place: see CONTRIBUTING.md."""
 
     example: ClassVar[Example]
-    arity: ClassVar[int | None] = 1
-    """How many inputs it takes; None for any number from two."""
+    arity: ClassVar[int | tuple[int, ...] | None] = 1
+    """How many inputs it takes, or each number that it can take; None for any number from two."""
     learns: ClassVar[bool] = False
     """Whether it can hold weights, so that `share`, `tie`, `values` and `freeze` make sense."""
     ties: ClassVar[bool] = False
-    """Whether it can run on the transposed weight of another layer (`tie`)."""
+    """Whether it can run on the weight of another layer (`tie`)."""
+    lends: ClassVar[Literal["transposed", "as it is"] | None] = None
+    """How a layer that is tied to this one runs its `weight`; None where none can."""
 
     def plan(self, *xs: Shape) -> Plan:
         """Shape, weights, MACs and window for inputs of shapes `xs`; ShapeError where they do not fit."""
@@ -103,16 +123,31 @@ class Layer(Declared):
         raise TypeError(f"{type(self).__name__} has no module()")
 
     def tied_plan(self, x: Shape) -> Plan:
-        """The plan of this layer on the transposed weight of another; it has no weight of its own."""
+        """The plan of this layer on the weight of another; it has no weight of its own."""
         raise TypeError(f"`{self.kind}` cannot be tied")
 
-    def tied_weight_shape(self, x: Shape) -> tuple[int, ...]:
+    def tied_weight_shape(self, x: Shape, transposed: bool = True) -> tuple[int, ...]:
         """The shape that the weight of the other layer must have."""
         raise TypeError(f"`{self.kind}` cannot be tied")
 
-    def tied_module(self, x: Shape) -> nn.Module:
+    def tied_module(self, x: Shape, transposed: bool = True) -> nn.Module:
         """The torch module whose `forward` takes a batch and the weight of the other layer."""
         raise TypeError(f"`{self.kind}` cannot be tied")
+
+    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+        """How its figures come about, for `dlx explain`: each axis of the output, and what the plan cannot tell.
+
+        Parameters are the product of the axes of each weight, MACs those times the positions, where no line of their
+        part says otherwise.
+        """
+        return by_default(plan, xs)
+
+    @classmethod
+    def entry(cls, name: str) -> str:
+        """What the docstring says under Shapes, Cost, Errors or Source, on one line."""
+        text = " ".join(line.strip() for line in (cls.__doc__ or "").split("\n"))
+        found = re.search(rf"\b{name}: (.*?)(?= (?:Shapes|Cost|Errors|Source|torch): |$)", text)
+        return found[1].strip() if found else ""
 
     def options(self, *leave_out: str) -> dict[str, Any]:
         """The fields as keyword arguments for torch, lists as tuples."""
@@ -143,12 +178,18 @@ def positions(x: Shape, kind: str) -> tuple[int, ...]:
 
 def floats(x: Shape, kind: str) -> None:
     """Refuse an input of integers or truth values."""
-    if x.dtype != "float":
-        raise ShapeError(
-            f"{kind} computes with floats, and {{0}} holds values of dtype {x.dtype}",
-            hint=f"Declare the input as `{{shape: {list(x)}, dtype: float}}`, or turn it into floats first.",
-            inputs=[x],
-        )
+    all_floats([x], kind)
+
+
+def all_floats(xs: Sequence[Shape], kind: str) -> None:
+    """Refuse inputs of which one is of integers or truth values."""
+    for i, x in enumerate(xs):
+        if x.dtype != "float":
+            raise ShapeError(
+                f"{kind} computes with floats, and {{{i}}} holds values of dtype {x.dtype}",
+                hint=f"Declare the input as `{{shape: {list(x)}, dtype: float}}`, or turn it into floats first.",
+                inputs=xs,
+            )
 
 
 def axis_of(x: Shape, dim: int, kind: str, inputs: Sequence[Shape] = ()) -> int:
@@ -186,5 +227,7 @@ def _listed(value: Any) -> Any:
     return [value] if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-Axes = Annotated[list[int], BeforeValidator(_listed), Field(min_length=1)]
+Axes = Annotated[
+    Annotated[list[int], Field(min_length=1)], BeforeValidator(_listed, json_schema_input_type=int | list[int])
+]
 """A list of numbers; one number is a list of one."""

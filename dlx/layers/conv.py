@@ -1,7 +1,8 @@
-"""Convolutions of any rank."""
+"""Convolutions of any rank, and transposed ones."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -9,8 +10,9 @@ from pydantic import Field, PositiveInt
 
 from ..errors import ShapeError
 from ..lazy import nn
-from ..shapes import Shape, Window, by_x
-from .base import Example, Extent, Layer, Margin, Plan, by_rank, floats, positions, unseen_warning
+from ..shapes import Shape, Window, by_x, spread
+from .base import Example, Extent, Keeps, Layer, Margin, Plan, by_rank, floats, positions, unseen_warning
+from .working import Line, line, sliding
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -52,23 +54,37 @@ class Conv(Layer):
         (x,) = xs
         floats(x, "conv")
         size = positions(x, "conv")
-        for name, channels in (("input", x.channels), ("output", self.out_channels)):
-            if channels % self.groups:
-                raise ShapeError(
-                    f"{channels} {name} channels do not split into groups = {self.groups}",
-                    hint=f"Pick a divisor of {channels}, or drop `groups`.",
-                )
+        check_groups(self.groups, x.channels, self.out_channels)
         window = Window.over(len(size), self.kernel_size, self.stride, self.padding, self.dilation)
         self._check_padding(window, size)
         stops = window.slide(size)
         weight = (self.out_channels, x.channels // self.groups, *window.kernel)
+        keeps, padded = self._kept(x, window)
         return Plan(
             shape=Shape((self.out_channels, *stops)),
             weights={"weight": weight} | ({"bias": (self.out_channels,)} if self.bias else {}),
             macs=prod(weight) * prod(stops),
             window=window,
+            keeps=keeps,
+            keeps_more=padded,
             warnings=unseen_warning(window, size),
         )
+
+    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+        assert isinstance(plan.window, Window)
+        filters = line("out_channels", {"out_channels": self.out_channels}, axes=0)
+        weight = weight_line(plan.window.kernel, xs[0].channels, self.out_channels, self.groups)
+        return [filters, *sliding(plan.window, xs[0].size), weight, *bias_line(self.bias, self.out_channels)]
+
+    def _kept(self, x: Shape, window: Window) -> tuple[Keeps, int]:
+        """What is held for the backward pass: the input, or a padded copy where torch cannot pad on the way."""
+        pairs = list(zip(x.size, window.before, window.after, strict=True))
+        if self.padding_mode != "zeros":
+            copy = Shape((x.channels, *(n + a + b for n, a, b in pairs)))
+            return (() if self.padding_mode == "circular" else ("inputs",)), copy.bytes
+        if window.before == window.after:
+            return ("inputs",), 0
+        return (), Shape((x.channels, *(n + b - a for n, a, b in pairs))).bytes
 
     def _check_padding(self, window: Window, size: tuple[int, ...]) -> None:
         if self.padding == "same" and any(s != 1 for s in window.stride):
@@ -89,3 +105,111 @@ class Conv(Layer):
         kinds = by_rank(nn.Conv1d, nn.Conv2d, nn.Conv3d)
         made: Module = kinds[len(xs[0]) - 1](xs[0].channels, **self.options())
         return made
+
+
+class ConvTranspose(Layer):
+    """Let each position of the input add a learned pattern to the output, the patterns `stride` positions apart.
+
+    It undoes the shape of the convolution with the same fields, and its matrix is the transpose of that one's.
+
+    Shapes: (C, *size) -> (out_channels, *size') with
+        size' = (size - 1)*stride - 2*padding + dilation*(kernel_size - 1) + output_padding + 1 on each axis.
+    Cost: one MAC per weight and input position; adding the bias is not counted.
+    Errors: C or out_channels not a multiple of `groups`; an output_padding that is neither below the stride nor below
+        the dilation; a padding that leaves no positions; an input that is not of floats.
+    Source: Dumoulin & Visin 2016, arXiv:1603.07285, chapter 4; Prince 2023, Understanding Deep Learning, section
+        10.4.2. torch: ConvTranspose1d, ConvTranspose2d, ConvTranspose3d.
+    """
+
+    kind: ClassVar[str] = "conv_transpose"
+    out_channels: PositiveInt = Field(description="channels of the output")
+    kernel_size: Extent = Field(description="positions of the pattern on each axis")
+    stride: Extent = Field(1, description="output positions between the patterns of two input positions")
+    padding: Margin = Field(0, description="output positions cut off on each side")
+    output_padding: Margin = Field(0, description="positions added at the end of each axis of the output")
+    groups: PositiveInt = Field(1, description="channel groups that do not see each other")
+    bias: bool = Field(True, description="add a learned value to each output channel")
+    dilation: Extent = Field(1, description="output positions between two values of the pattern")
+
+    learns: ClassVar[bool] = True
+    example: ClassVar[Example] = Example(
+        {"out_channels": 6, "kernel_size": 3, "stride": 2, "padding": 1, "output_padding": 1},
+        [(4, 5, 5)],
+        shape=(6, 10, 10),
+        params=4 * 6 * 3 * 3 + 6,
+        macs=4 * 6 * 3 * 3 * 5 * 5,
+    )
+
+    def plan(self, *xs: Shape) -> Plan:
+        (x,) = xs
+        floats(x, "conv_transpose")
+        size = positions(x, "conv_transpose")
+        check_groups(self.groups, x.channels, self.out_channels)
+        window = Window.over(len(size), self.kernel_size, self.stride, self.padding, self.dilation)
+        weight = (x.channels, self.out_channels // self.groups, *window.kernel)
+        return Plan(
+            shape=Shape((self.out_channels, *self._grown(window, size))),
+            weights={"weight": weight} | ({"bias": (self.out_channels,)} if self.bias else {}),
+            macs=prod(weight) * prod(size),
+            window=window.transposed,
+        )
+
+    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+        (x,) = xs
+        names = ("kernel_size", "stride", "padding", "dilation", "output_padding")
+        spreads = [spread(getattr(self, name), len(x.size), name) for name in names]
+        grown = "(size - 1) * stride - 2 * padding + dilation * (kernel_size - 1) + output_padding + 1"
+        axes = [
+            line(grown, dict(zip(("size", *names), each, strict=True)), axes=axis)
+            for axis, each in enumerate(zip(x.size, *spreads, strict=True), start=1)
+        ]
+        weight = weight_line(spreads[0], x.channels, self.out_channels, self.groups)
+        channels = line("out_channels", {"out_channels": self.out_channels}, axes=0)
+        return [channels, *axes, weight, *bias_line(self.bias, self.out_channels)]
+
+    def _grown(self, window: Window, size: tuple[int, ...]) -> tuple[int, ...]:
+        more = spread(self.output_padding, len(size), "output_padding")
+        strides, dilations = spread(self.stride, len(size), "stride"), window.dilation
+        if any(m >= max(s, d) for m, s, d in zip(more, strides, dilations, strict=True)):
+            raise ShapeError(
+                f"output_padding {by_x(more)} must be below the stride of {by_x(strides)}, or the dilation of "
+                f"{by_x(dilations)}",
+                hint="A stride of s leaves s - 1 positions at the end to choose from.",
+            )
+        axes = zip(size, strides, window.before, window.extent, more, strict=True)
+        grown = tuple((n - 1) * s - 2 * p + extent + m for n, s, p, extent, m in axes)
+        if min(grown) < 1:
+            raise ShapeError(
+                f"padding {by_x(window.before)} on both sides cuts off all that a kernel of {by_x(window.extent)} "
+                f"makes of {by_x(size)} positions",
+                hint="A transposed convolution cuts its padding off the output: pad less.",
+            )
+        return grown
+
+    def module(self, *xs: Shape) -> Module:
+        kinds = by_rank(nn.ConvTranspose1d, nn.ConvTranspose2d, nn.ConvTranspose3d)
+        made: Module = kinds[len(xs[0]) - 1](xs[0].channels, **self.options())
+        return made
+
+
+def check_groups(groups: int, incoming: int, outgoing: int) -> None:
+    """Channels that come in and go out both split into groups."""
+    for name, channels in (("input", incoming), ("output", outgoing)):
+        if channels % groups:
+            raise ShapeError(
+                f"{channels} {name} channels do not split into groups = {groups}",
+                hint=f"Pick a divisor of {channels}, or drop `groups`.",
+            )
+
+
+def weight_line(kernel: Sequence[int], channels: int, out_channels: int, groups: int) -> Line:
+    """Taps times channels that a filter sees times filters."""
+    formula = f"{' * '.join(['kernel'] * len(kernel))} * channels{' / groups' if groups > 1 else ''} * out_channels"
+    given = {"kernel": kernel, "channels": channels, "groups": groups, "out_channels": out_channels}
+    return line(formula, given, part="parameters", what="weight")
+
+
+def bias_line(bias: bool, out_channels: int) -> list[Line]:
+    """One value for each output channel, where there is a bias."""
+    one = Line("bias", "", f"{out_channels:,}", out_channels, "one for each output channel", "parameters")
+    return [one] if bias else []

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
 
+from ..lazy import nn
+from ..shapes import Shape
 from .activation import Pointwise
+from .base import Example, Layer, Plan, by_rank, floats, positions
+
+if TYPE_CHECKING:
+    from torch.nn import Module
 
 
 class Dropout(Pointwise):
@@ -18,6 +24,9 @@ class Dropout(Pointwise):
     kind: ClassVar[str] = "dropout"
     p: float = Field(0.5, ge=0, le=1, description="probability that a value is dropped")
 
+    def plan(self, *xs: Shape) -> Plan:
+        return _masked(xs[0], self.p, self.kind)
+
 
 class AlphaDropout(Pointwise):
     """While training, set each value to what `selu` tends to with probability p, keeping mean and variance.
@@ -27,3 +36,62 @@ class AlphaDropout(Pointwise):
 
     kind: ClassVar[str] = "alpha_dropout"
     p: float = Field(0.5, ge=0, le=1, description="probability that a value is dropped")
+
+    def plan(self, *xs: Shape) -> Plan:
+        return _masked(xs[0], self.p, self.kind)
+
+
+class SpatialDropout(Layer):
+    """While training, set whole channels to 0 with probability p, and divide the others by 1 - p.
+
+    Shapes: (C, *size) -> (C, *size); all positions of a channel share one fate.
+    Cost: nothing learned; no MACs.
+    Errors: no positions, or more than three axes of them; an input that is not of floats.
+    Source: Tompson et al. 2014, arXiv:1411.4280, section 3.2. torch: Dropout1d, Dropout2d, Dropout3d.
+    """
+
+    kind: ClassVar[str] = "spatial_dropout"
+    p: float = Field(0.5, ge=0, le=1, description="probability that a channel is dropped")
+
+    example: ClassVar[Example] = Example({"p": 0.2}, [(8, 5, 5)], shape=(8, 5, 5))
+
+    def plan(self, *xs: Shape) -> Plan:
+        return _by_channel(xs[0], self.p, self.kind)
+
+    def module(self, *xs: Shape) -> Module:
+        made: Module = by_rank(nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)[len(xs[0]) - 1](**self.options())
+        return made
+
+
+class FeatureAlphaDropout(Layer):
+    """While training, set whole channels to what `selu` tends to with probability p, keeping mean and variance.
+
+    Shapes: (C, *size) -> (C, *size); all positions of a channel share one fate.
+    Cost: nothing learned; no MACs.
+    Errors: no positions, or more than three axes of them; an input that is not of floats.
+    Source: Klambauer et al. 2017, arXiv:1706.02515, section 3. torch: FeatureAlphaDropout.
+    """
+
+    kind: ClassVar[str] = "feature_alpha_dropout"
+    p: float = Field(0.5, ge=0, le=1, description="probability that a channel is dropped")
+
+    example: ClassVar[Example] = Example({"p": 0.2}, [(8, 5, 5)], shape=(8, 5, 5))
+
+    def plan(self, *xs: Shape) -> Plan:
+        return _by_channel(xs[0], self.p, self.kind)
+
+    def module(self, *_: Shape) -> Module:
+        return nn.FeatureAlphaDropout(**self.options())
+
+
+def _by_channel(x: Shape, p: float, kind: str) -> Plan:
+    """The plan of a layer whose mask has one value for each channel."""
+    floats(x, kind)
+    positions(x, kind)
+    return Plan(shape=x, keeps=(), keeps_more=4 * x.channels if 0 < p < 1 else 0)
+
+
+def _masked(x: Shape, p: float, kind: str) -> Plan:
+    """The plan of a layer that multiplies by a random mask: it is kept, as floats, and the input is not."""
+    floats(x, kind)
+    return Plan(shape=x, keeps=(), keeps_more=x.bytes if 0 < p < 1 else 0)

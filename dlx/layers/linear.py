@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
 from ..lazy import nn
 from ..shapes import Shape
 from .base import Example, Layer, Plan, Reaches, floats
+from .working import Line, kept, line, product
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -18,7 +21,8 @@ class Linear(Layer):
     """Mix the values of the last axis into `out_features` learned weighted sums.
 
     Shapes: (in,) -> (out_features,); (*, in) -> (*, out_features), the same weights at every place of the others. An
-        image is flattened first. With `tie`, the weight is that of another linear layer, transposed.
+        image is flattened first. With `tie`, the weight is that of another linear layer, transposed, or that of an
+        embedding as it is.
     Cost: one MAC per weight and place on the other axes; adding the bias is not counted.
     Errors: an input that is not of floats.
     Source: Prince 2023, Understanding Deep Learning, section 4.4. torch: Linear.
@@ -30,6 +34,7 @@ class Linear(Layer):
 
     learns: ClassVar[bool] = True
     ties: ClassVar[bool] = True
+    lends: ClassVar[Literal["transposed", "as it is"] | None] = "transposed"
     example: ClassVar[Example] = Example(
         {"out_features": 10},
         [(4, 64)],
@@ -49,6 +54,21 @@ class Linear(Layer):
             window=window,
         )
 
+    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+        *places, n = xs[0]
+        given = {"in_features": n, "out_features": self.out_features}
+        bias = Line("bias", "", f"{self.out_features:,}", self.out_features, "one for each sum", "parameters")
+        each = f"{product(places)} places * " if places else ""
+        numbers = f"{each}{n:,} values * {self.out_features:,} sums"
+        formula = f"{'places * ' if places else ''}in_features * out_features"
+        return [
+            *(replace(made, what="places") for made in kept(xs[0], range(len(places)))),
+            line("out_features", given, axes=len(places), what="features"),
+            line("in_features * out_features", given, part="parameters", what="weight"),
+            *([bias] if self.bias else []),
+            Line("", formula, numbers, plan.macs, part="multiply-adds"),
+        ]
+
     def module(self, *xs: Shape) -> Module:
         return nn.Linear(xs[0][-1], **self.options())
 
@@ -56,13 +76,13 @@ class Linear(Layer):
         own = self.plan(x)
         return Plan(own.shape, self._bias(), macs=own.macs, window=own.window)
 
-    def tied_weight_shape(self, x: Shape) -> tuple[int, ...]:
-        return (x[-1], self.out_features)
+    def tied_weight_shape(self, x: Shape, transposed: bool = True) -> tuple[int, ...]:
+        return (x[-1], self.out_features) if transposed else (self.out_features, x[-1])
 
-    def tied_module(self, x: Shape) -> Module:
+    def tied_module(self, x: Shape, transposed: bool = True) -> Module:
         from ..modules.tied import TiedLinear
 
-        return TiedLinear(x[-1], **self.options())
+        return TiedLinear(x[-1], **self.options(), transposed=transposed)
 
     def _bias(self) -> dict[str, tuple[int, ...]]:
         return {"bias": (self.out_features,)} if self.bias else {}

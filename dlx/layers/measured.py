@@ -14,7 +14,7 @@ DTYPES = {"float": "float32", "int": "int64", "bool": "bool"}
 
 
 def measure(layer: Layer, *xs: Shape) -> Plan:
-    """Shape, weights, buffers and MACs of `layer.module(*xs)`; it is taken to see its whole input."""
+    """Shape, weights, buffers and MACs of `layer.module(*xs)`; it is taken to see its whole input, and to keep it."""
     from torch.utils.flop_counter import FlopCounterMode
 
     from .base import Plan

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from fractions import Fraction
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -10,6 +11,7 @@ from pydantic import Field
 from ..errors import ShapeError
 from ..shapes import Shape, by_x
 from .base import Example, Layer, Plan, Reaches, axis_of
+from .working import Line, figure, kept, summed
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -31,7 +33,7 @@ class Add(Layer):
     example: ClassVar[Example] = Example({}, [(8, 5, 5), (8, 5, 5)], shape=(8, 5, 5))
 
     def plan(self, *xs: Shape) -> Plan:
-        return Plan(shape=_stretched("add", xs))
+        return Plan(shape=stretched("add", xs), keeps=(), hands_back=True)
 
     def module(self, *_: Shape) -> Module:
         from ..modules.merge import Add as Built
@@ -55,7 +57,9 @@ class Multiply(Layer):
     example: ClassVar[Example] = Example({}, [(8, 5, 5), (8, 1, 1)], shape=(8, 5, 5))
 
     def plan(self, *xs: Shape) -> Plan:
-        return Plan(shape=_stretched("multiply", xs))
+        shape = stretched("multiply", xs)
+        between = sum(stretched("multiply", xs[:n]).bytes for n in range(2, len(xs)))
+        return Plan(shape=shape, keeps_more=between)
 
     def module(self, *_: Shape) -> Module:
         from ..modules.merge import Multiply as Built
@@ -92,7 +96,22 @@ class Concat(Layer):
         shape = [sum(ns) if k == axis else min(ns) for k, ns in enumerate(zip(*xs, strict=True))]
         crops = tuple(tuple((x[k] - shape[k]) // 2 if k in cropped else 0 for k in range(1, len(x))) for x in xs)
         window: Reaches = (axis - 1,) if axis else "pointwise"
-        return Plan(shape=Shape(shape, xs[0].dtype), window=window, crops=crops if self.crop else ())
+        return Plan(
+            Shape(shape, xs[0].dtype), window=window, crops=crops if self.crop else (), keeps=(), hands_back=True
+        )
+
+    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+        axis = axis_of(xs[0], self.dim, "concat", xs)
+        lengths = list(zip(*xs, strict=True))
+        end_to_end = Line("", "the sum of the inputs", summed(lengths[axis]), sum(lengths[axis]), axes=(axis,))
+        others = [k for k in range(len(xs[0])) if k != axis]
+        cropped = [k for k in others if len(set(lengths[k])) > 1]
+        note = "Each input keeps its middle, which begins at (size - smallest) / 2, rounded down."
+        smallest = [
+            Line("", "the smallest", f"min({', '.join(map(figure, lengths[k]))})", min(lengths[k]), note, axes=(k,))
+            for k in cropped
+        ]
+        return [end_to_end, *kept(xs[0], [k for k in others if k not in cropped]), *smallest]
 
     def module(self, *_: Shape) -> Module:
         from ..modules.merge import Concat as Built
@@ -100,7 +119,7 @@ class Concat(Layer):
         return Built(self.dim, self.crop is not None)
 
 
-def _stretched(kind: str, xs: tuple[Shape, ...]) -> Shape:
+def stretched(kind: str, xs: tuple[Shape, ...]) -> Shape:
     """The shape of all inputs together, where an axis of length 1 fits any other."""
     _check_kinship(kind, xs)
     sizes = [max(ns) for ns in zip(*xs, strict=True)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -42,7 +43,8 @@ class MaxPool(Layer):
         rank = len(positions(x, "max_pool"))
         stride = self.stride if self.stride is not None else self.kernel_size
         window = Window.over(rank, self.kernel_size, stride, self.padding, self.dilation, self.ceil_mode)
-        return _pooled(x, window, "max_pool")
+        pooled = pooled_plan(x, window, "max_pool")
+        return replace(pooled, keeps_more=8 * pooled.shape.count)  # the place of each maximum
 
     def module(self, *xs: Shape) -> Module:
         kinds = by_rank(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
@@ -76,7 +78,7 @@ class AvgPool(Layer):
         stride = self.stride if self.stride is not None else self.kernel_size
         window = Window.over(rank, self.kernel_size, stride, self.padding, ceil_mode=self.ceil_mode)
         _check_volume(x, window, "avg_pool")
-        return _pooled(x, window, "avg_pool")
+        return pooled_plan(x, window, "avg_pool")
 
     def module(self, *xs: Shape) -> Module:
         kinds = by_rank(nn.AvgPool1d, nn.AvgPool2d, nn.AvgPool3d)
@@ -87,8 +89,8 @@ class AvgPool(Layer):
 class LPPool(Layer):
     """Take the p-norm of the values under a window that slides over each channel, where p is `norm_type`.
 
-    Norm 1 is the sum; the larger p, the nearer to the maximum. torch takes no absolute values: with an odd p a window
-    whose sum of powers is negative gives NaN.
+    Norm 1 is the sum, norm 2 the root of the sum of squares (L2 pooling); the larger p, the nearer to the maximum.
+    torch takes no absolute values: with an odd p a window whose sum of powers is negative gives NaN.
 
     Shapes: (C, *size) -> (C, *size') with size' = (size - kernel_size) // stride + 1 on each axis, rounded up instead
         of down with `ceil_mode`, as long as the last window begins inside the input.
@@ -113,7 +115,8 @@ class LPPool(Layer):
         stride = self.stride if self.stride is not None else self.kernel_size
         window = Window.over(rank, self.kernel_size, stride, ceil_mode=self.ceil_mode)
         _check_volume(x, window, "lp_pool")
-        return _pooled(x, window, "lp_pool")
+        pooled = pooled_plan(x, window, "lp_pool")
+        return replace(pooled, keeps_more=x.bytes + 4 * pooled.shape.bytes)  # powers, and four steps to the root
 
     def module(self, *xs: Shape) -> Module:
         kinds = by_rank(nn.LPPool1d, nn.LPPool2d, nn.LPPool3d)
@@ -124,7 +127,8 @@ class LPPool(Layer):
         return made
 
 
-def _pooled(x: Shape, window: Window, kind: str) -> Plan:
+def pooled_plan(x: Shape, window: Window, kind: str) -> Plan:
+    """The plan of a pool of floats whose windows do not stand on padding alone."""
     floats(x, kind)
     if any(2 * before > k for before, k in zip(window.before, window.kernel, strict=True)):
         raise ShapeError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from fractions import Fraction
 from typing import TYPE_CHECKING, ClassVar
 
@@ -10,6 +12,7 @@ from pydantic import Field, PositiveInt
 from ..lazy import nn
 from ..shapes import Shape, Window, spread
 from .base import Example, Layer, Plan, Reaches, by_rank, floats, positions
+from .working import Line, kept, line
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -36,7 +39,11 @@ class AdaptiveAvgPool(Layer):
     example: ClassVar[Example] = Example({"output_size": [3, 5]}, [(8, 12, 12)], shape=(8, 3, 5))
 
     def plan(self, *xs: Shape) -> Plan:
-        return _adaptive_plan(xs[0], self.output_size, "adaptive_avg_pool")
+        pooled = _adaptive_plan(xs[0], self.output_size, "adaptive_avg_pool")
+        return replace(pooled, keeps=()) if pooled.window == "global" else pooled  # torch takes the mean then
+
+    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+        return _adaptive_lines(xs[0], plan.shape)
 
     def module(self, *xs: Shape) -> Module:
         kinds = by_rank(nn.AdaptiveAvgPool1d, nn.AdaptiveAvgPool2d, nn.AdaptiveAvgPool3d)
@@ -63,7 +70,11 @@ class AdaptiveMaxPool(Layer):
     example: ClassVar[Example] = Example({"output_size": 4}, [(8, 12, 12)], shape=(8, 4, 4))
 
     def plan(self, *xs: Shape) -> Plan:
-        return _adaptive_plan(xs[0], self.output_size, "adaptive_max_pool")
+        pooled = _adaptive_plan(xs[0], self.output_size, "adaptive_max_pool")
+        return replace(pooled, keeps_more=8 * pooled.shape.count)  # the place of each maximum
+
+    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+        return _adaptive_lines(xs[0], plan.shape)
 
     def module(self, *xs: Shape) -> Module:
         kinds = by_rank(nn.AdaptiveMaxPool1d, nn.AdaptiveMaxPool2d, nn.AdaptiveMaxPool3d)
@@ -86,7 +97,7 @@ class GlobalAvgPool(Layer):
     example: ClassVar[Example] = Example({}, [(8, 5, 5)], shape=(8,))
 
     def plan(self, *xs: Shape) -> Plan:
-        return _global_plan(xs[0], self.keepdim, "global_avg_pool")
+        return replace(_global_plan(xs[0], self.keepdim, "global_avg_pool"), keeps=())
 
     def module(self, *_: Shape) -> Module:
         from ..modules.pool import GlobalAvgPool as Built
@@ -109,7 +120,7 @@ class GlobalMaxPool(Layer):
     example: ClassVar[Example] = Example({"keepdim": True}, [(8, 5, 5)], shape=(8, 1, 1))
 
     def plan(self, *xs: Shape) -> Plan:
-        return _global_plan(xs[0], self.keepdim, "global_max_pool")
+        return replace(_global_plan(xs[0], self.keepdim, "global_max_pool"), keeps=("inputs", "output"))
 
     def module(self, *_: Shape) -> Module:
         from ..modules.pool import GlobalMaxPool as Built
@@ -128,6 +139,15 @@ def _adaptive_plan(x: Shape, output_size: OutputSize, kind: str) -> Plan:
     outs = _sizes(x, output_size, kind)
     window: Reaches = "global" if set(outs) == {1} else _largest_windows(x.size, outs)
     return Plan(shape=Shape((x.channels, *outs)), window=window)
+
+
+def _adaptive_lines(x: Shape, shape: Shape) -> list[Line]:
+    """The size is asked for; what is worked out is where the windows lie."""
+    lines = kept(x, [0])
+    for axis, (n, o) in enumerate(zip(x.size, shape.size, strict=True), start=1):
+        note = f"Window p covers the positions floor(p * {n} / {o}) to ceil((p + 1) * {n} / {o}) - 1, from p = 0 on."
+        lines.append(line("output_size", {"output_size": o}, axes=axis, note=note))
+    return lines
 
 
 def _sizes(x: Shape, output_size: OutputSize, kind: str) -> tuple[int, ...]:

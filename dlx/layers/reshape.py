@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from math import prod
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
@@ -11,6 +12,7 @@ from ..errors import ShapeError
 from ..lazy import nn
 from ..shapes import Shape
 from .base import Axes, Example, Layer, Plan, axis_of
+from .working import Line, axis_names, kept, product
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -41,7 +43,14 @@ class Flatten(Layer):
                 inputs=[x],
             )
         shape = Shape((*x[:first], prod(x[first : last + 1]), *x[last + 1 :]), x.dtype)
-        return Plan(shape=shape, window="pointwise" if shape == x else "flat", view=True)
+        return Plan(shape=shape, window="pointwise" if shape == x else "flat", view=True, keeps=())
+
+    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+        (x,) = xs
+        first, last = (axis_of(x, dim, "flatten") for dim in (self.start_dim, self.end_dim))
+        names, laid = axis_names(len(x))[first : last + 1], x[first : last + 1]
+        flat = Line("", " * ".join(names), product(laid), prod(laid), axes=(first,))
+        return [*kept(x, range(first)), flat, *kept(x, range(last + 1, len(x)), moved=first - last)]
 
     def module(self, *_: Shape) -> Module:
         return nn.Flatten(**self.options())
@@ -79,7 +88,17 @@ class Reshape(Layer):
                 inputs=[x],
             )
         shape = Shape([x.count // known if n == -1 else n for n in self.shape], x.dtype)
-        return Plan(shape=shape, window="pointwise" if shape == x else "flat", view=True)
+        return Plan(shape=shape, window="pointwise" if shape == x else "flat", view=True, keeps=())
+
+    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+        known = [n for n in self.shape if n != -1]
+        left = f"{xs[0].count:,} values" + "".join(f" / {n:,}" for n in known)
+        return [
+            Line("", "what is left", left, n, axes=(k,))
+            if self.shape[k] == -1
+            else Line("", "", f"{n:,}", n, "as `shape` says", axes=(k,))
+            for k, n in enumerate(plan.shape)
+        ]
 
     def module(self, *_: Shape) -> Module:
         from ..modules.reshape import Reshape as Built
@@ -101,7 +120,7 @@ class Identity(Layer):
     example: ClassVar[Example] = Example({}, [(8, 5, 5)], shape=(8, 5, 5))
 
     def plan(self, *xs: Shape) -> Plan:
-        return Plan(shape=xs[0], view=True)
+        return Plan(shape=xs[0], view=True, keeps=())
 
     def module(self, *_: Shape) -> Module:
         return nn.Identity()

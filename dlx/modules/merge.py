@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import reduce
 from operator import add, mul
 
@@ -46,3 +47,46 @@ class Concat(nn.Module):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, crop={self.crop}"
+
+
+class Subtract(nn.Module):
+    """The first input minus the second; axes of size 1 stretch. Shapes: (N, *) each -> (N, *)."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x - y
+
+
+class Average(nn.Module):
+    """The mean of all inputs; axes of size 1 stretch. Shapes: (N, *) each -> (N, *)."""
+
+    def forward(self, *xs: Tensor) -> Tensor:
+        return reduce(add, xs) / len(xs)
+
+
+class Maximum(nn.Module):
+    """The largest of all inputs, value by value; axes of size 1 stretch. Shapes: (N, *) each -> (N, *)."""
+
+    def forward(self, *xs: Tensor) -> Tensor:
+        return reduce(torch.maximum, xs)
+
+
+class WeightedAdd(nn.Module):
+    """The sum of all inputs, each times its weight; axes of size 1 stretch. Shapes: (N, *) each -> (N, *)."""
+
+    def __init__(self, weights: Sequence[float], learned: bool = False) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.tensor([float(w) for w in weights])) if learned else tuple(weights)
+
+    def forward(self, *xs: Tensor) -> Tensor:
+        added: Tensor = reduce(add, (w * x for w, x in zip(self.weight, xs, strict=True)))
+        return added
+
+    def extra_repr(self) -> str:
+        return f"weight={tuple(self.weight)}" if isinstance(self.weight, tuple) else f"inputs={len(self.weight)}"
+
+
+class Matmul(nn.Module):
+    """The matrix product. Shapes: (N, *, M, K) and (N, *, K, L) -> (N, *, M, L)."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x @ y

@@ -1,8 +1,17 @@
-"""Pooling over all positions."""
+"""Pooling that torch does not have: over all positions, blurred, by chance."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from math import comb
+from typing import Any
+
+import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
+
+POOL: dict[int, Any] = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+CONVOLVE: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
 class GlobalAvgPool(nn.Module):
@@ -31,3 +40,75 @@ class GlobalMaxPool(nn.Module):
 
     def extra_repr(self) -> str:
         return f"keepdim={self.keepdim}"
+
+
+class MaxBlurPool(nn.Module):
+    """The largest of each window, then a binomial blur with a stride. Shapes: (N, C, *size) -> (N, C, *size')."""
+
+    blur: Tensor
+
+    def __init__(self, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], blur_size: int) -> None:
+        super().__init__()
+        self.kernel, self.stride, self.padding = tuple(kernel), tuple(stride), tuple(padding)
+        self.sides = [(blur_size - 1) // 2, blur_size // 2] * len(kernel)
+        line = torch.tensor([float(comb(blur_size - 1, i)) for i in range(blur_size)]) / 2.0 ** (blur_size - 1)
+        blur = line
+        for _ in kernel[1:]:
+            blur = blur.unsqueeze(-1) * line
+        self.register_buffer("blur", blur[None, None])
+
+    def forward(self, x: Tensor) -> Tensor:
+        rank, channels = len(self.kernel), x.shape[1]
+        x = F.pad(POOL[rank](x, self.kernel, 1, self.padding), self.sides, "reflect")
+        blur = self.blur.expand(channels, *self.blur.shape[1:])
+        made: Tensor = CONVOLVE[rank](x, blur, stride=self.stride, groups=channels)
+        return made
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel}, stride={self.stride}, padding={self.padding}"
+
+
+class StochasticPool(nn.Module):
+    """A value of each window by chance, or their average by likelihood. Shapes: (N, C, *size) -> (N, C, *size')."""
+
+    def __init__(self, kernel: Sequence[int], stride: Sequence[int]) -> None:
+        super().__init__()
+        self.kernel, self.stride = tuple(kernel), tuple(stride)
+
+    def forward(self, x: Tensor) -> Tensor:
+        values = windows(x.clamp(min=0), self.kernel, self.stride)
+        if not self.training:
+            total = values.sum(-1)
+            return values.square().sum(-1) / total.where(total > 0, 1)
+        with torch.no_grad():  # the first of exponential clocks that run as fast as the values are large
+            chosen = (values / torch.empty_like(values).exponential_()).argmax(-1, keepdim=True)
+        return values.gather(-1, chosen).squeeze(-1)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel}, stride={self.stride}"
+
+
+class MaxPoolDropout(nn.Module):
+    """The largest of each window that is not dropped, or its average. Shapes: (N, C, *size) -> (N, C, *size')."""
+
+    def __init__(self, kernel: Sequence[int], stride: Sequence[int], p: float = 0.5) -> None:
+        super().__init__()
+        self.kernel, self.stride, self.p = tuple(kernel), tuple(stride), p
+
+    def forward(self, x: Tensor) -> Tensor:
+        values = windows(x.clamp(min=0), self.kernel, self.stride)
+        if self.training:
+            return values.masked_fill(torch.rand_like(values) < self.p, 0).max(-1).values
+        falling = values.sort(-1, descending=True).values
+        weights = (1 - self.p) * self.p ** torch.arange(falling.shape[-1], device=x.device, dtype=x.dtype)
+        return (falling * weights).sum(-1)
+
+    def extra_repr(self) -> str:
+        return f"kernel_size={self.kernel}, stride={self.stride}, p={self.p}"
+
+
+def windows(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
+    """The values under each window on a last axis. Shapes: (N, C, *size) -> (N, C, *size', taps)."""
+    for axis, (k, s) in enumerate(zip(kernel, stride, strict=True), start=2):
+        x = x.unfold(axis, k, s)
+    return x.flatten(-len(kernel))

@@ -97,6 +97,8 @@ class _Target:
     def __init__(self, root: Node, keys: list[str], mark: Mark, adding: bool, dropping: bool) -> None:
         self.keys, self.mark, self.adding, self.dropping = keys, mark, adding, dropping
         self.blocks = root.at("blocks")
+        self.in_options = False
+        """The key before named the kind of an entry: what stands there are its fields."""
         node = root
         for depth, key in enumerate(keys):
             self.parent, self.key = self.holder(node, key, tuple(keys[:depth]))
@@ -108,10 +110,12 @@ class _Target:
 
     def holder(self, node: Node, key: str, path: tuple[str, ...]) -> tuple[Node, str | int]:
         """Where `key` of `node` is kept: in `node`, or in the options of the layer that `node` is an entry for."""
+        inside, self.in_options = self.in_options, False
         if node.is_list:
             return node, self.index(node.list, key, path)
-        kind = kind_of_entry(node) if "layers" in path else None
-        if kind is not None and key != kind and key not in ENTRY_KEYS:
+        kind = kind_of_entry(node) if "layers" in path and not inside else None
+        self.in_options = key == kind
+        if kind is not None and key != kind and key not in ENTRY_KEYS and node.map[kind].is_map:
             return node.map[kind], key  # `conv_1.kernel_size` means `conv_1.conv.kernel_size`
         if choice_at(path) is not None and node.map and key not in node.map and not self.adding:
             raise self.beside(next(iter(node.map)), key, path)
@@ -145,6 +149,8 @@ class _Target:
             child.value = {}
         elif choice_at(path) is not None and isinstance(child.value, str):
             child.value = {child.value: Node({}, child.mark)}
+        elif "layers" in path and not self.in_options and _names_layer(child):
+            return opened(child, self.blocks)
         elif not (child.is_map or child.is_list) and (first := self.first_field(path)):
             child.value = {first: Node(child.value, child.mark)}
         elif not (child.is_map or child.is_list):
@@ -153,6 +159,8 @@ class _Target:
 
     def first_field(self, path: tuple[str, ...]) -> str | None:
         """The field that a bare value sets, where `path` is the kind of a choice: `train.optimizer.sgd`."""
+        if self.in_options and path[-1] in LAYERS:
+            return LAYERS[path[-1]].first_field()
         registry = choice_at(path[:-1])
         return registry[path[-1]].first_field() if registry is not None and path[-1] in registry else None
 
@@ -181,10 +189,13 @@ class _Target:
             entry = self.parent.value[self.key]
             kind = kind_of_entry(opened(entry)) if self.keys[-2:-1] == ["layers"] else None
             if kind is None or value.is_map or isinstance(value.value, str):
+                value.replaced = entry
                 self.parent.value[self.key] = value
             else:
+                value.replaced = entry.map[kind]
                 entry.map[kind] = value  # `linear_1=20` means `linear: 20`
         elif isinstance(self.parent.value, dict):
+            value.replaced = self.parent.value.get(str(self.key))
             self.parent.value[str(self.key)] = value
 
     def drop(self, expected: Any) -> None:
@@ -201,6 +212,12 @@ def kind_of_entry(entry: Node) -> str | None:
     """The kind of layer or block that an entry of a list of layers names."""
     kinds = [key for key in entry.map if key not in ENTRY_KEYS]
     return kinds[0] if len(kinds) == 1 else None
+
+
+def _names_layer(node: Node) -> bool:
+    """Whether a value that is no list is a layer all the same: what a field of another layer, or `merge`, takes."""
+    kind = node.value if isinstance(node.value, str) else kind_of_entry(node)
+    return kind is not None and kind in LAYERS
 
 
 def opened(entry: Node, blocks: Node | None = None) -> Node:

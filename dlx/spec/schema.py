@@ -13,7 +13,7 @@ from ..optim import OPTIMIZERS
 from ..registry import Declared, Registry, Strict
 from ..schedules import SCHEDULES
 from .experiment import SECTIONS, Track, Train
-from .validation import choice_of
+from .validation import choice_of, is_listed
 
 Json = dict[str, Any]
 
@@ -35,8 +35,7 @@ def schema() -> Json:
     for name, registry in REGISTRIES.items():
         for kind in registry:
             definitions[f"{name}.{kind}"] = options_of(registry[kind])
-        if name != "layer":
-            definitions[name] = _choice(name, registry)
+        definitions[name] = _choice(name, registry)
     definitions["train"], definitions["track"] = section_of(Train), section_of(Track)
     definitions["network"] = _object(
         {
@@ -88,7 +87,7 @@ def _entry() -> Json:
         },
         "when": {"type": ["boolean", "string", "number"], "description": "leave it out where this is false"},
         "values": {"type": "object", "description": "given weights"},
-        "tie": {"type": "string", "description": "a linear layer whose transposed weight this one runs"},
+        "tie": {"type": "string", "description": "a linear layer or embedding whose weight this one runs"},
     }
     layers, nested = _ref("layers"), {"type": "array", "items": _ref("layers")}
     structures: Json = {
@@ -144,9 +143,15 @@ def options_of(cls: type[Declared]) -> Json:
     """The options of one kind: a mapping, null, or a bare value for the first field."""
     body = section_of(cls)
     first = cls.first_field()
-    bare = [body["properties"][first]] if first and body.get("required", [first]) == [first] else []
+    bare = [_bare(cls, first, body)] if first and body.get("required", [first]) == [first] else []
     nothing = [] if "required" in body else [{"type": "null"}]
     return {"anyOf": [*nothing, *bare, body], "description": cls.summary()}
+
+
+def _bare(cls: type[Declared], first: str, body: Json) -> Json:
+    """The first field as a bare value; a mapping would be read as fields, so a choice can only be a word."""
+    registry = choice_of(cls, first)
+    return body["properties"][first] if registry is None or is_listed(cls, first) else {"enum": list(registry)}
 
 
 def section_of(cls: type[Strict]) -> Json:
@@ -154,7 +159,8 @@ def section_of(cls: type[Strict]) -> Json:
     plain = cls.model_json_schema() if not _choices(cls) else _without_choices(cls)
     properties = {name: _or_expression(field) for name, field in plain.get("properties", {}).items()}
     for name, target in _choices(cls).items():
-        properties[name] = _ref(target)
+        one = _ref(target)
+        properties[name] = {"type": "array", "items": one} if is_listed(cls, name) else one
     return _object(properties, plain.get("required"))
 
 

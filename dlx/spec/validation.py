@@ -6,7 +6,7 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import Any, TypeVar
+from typing import Any, TypeVar, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -37,6 +37,10 @@ def build(cls: type[S], node: Node, path: str, problems: list[Problem], shorthan
         choice = choice_of(cls, key)
         if choice is None:
             values[key] = _lossless(child.plain())
+        elif is_listed(cls, key):
+            made_all = _choose_each(choice, child, f"{path}.{key}", problems)
+            values |= {key: made_all} if made_all is not None else {}
+            broken = broken or made_all is None
         elif (made := choose(choice, child, f"{path}.{key}", problems)) is not None:
             values[key] = made
         else:
@@ -65,6 +69,14 @@ def choose(registry: Registry[D], node: Node, path: str, problems: list[Problem]
         return None
     empty = Node({}, node.mark)
     return build(registry[kind], empty if options is node else options, f"{path}.{kind}", problems, shorthand=True)
+
+
+def _choose_each(registry: Registry[D], node: Node, path: str, problems: list[Problem]) -> Any:
+    """A list of choices; what is no list stays what it is; None where `problems` had to be added."""
+    if not node.is_list:
+        return None if node.broken else node.plain()
+    made = [choose(registry, item, f"{path}.{i}", problems) for i, item in enumerate(node.list)]
+    return None if any(one is None for one in made) else made
 
 
 def kind_of(node: Node, registry: Registry[Any], path: str, problems: list[Problem]) -> tuple[str, Node] | None:
@@ -126,6 +138,11 @@ def choice_of(cls: type[Strict], field: str) -> Registry[Any] | None:
         if isinstance(extra, Choice):
             return extra.registry
     return None
+
+
+def is_listed(cls: type[Strict], field: str) -> bool:
+    """Whether a field holds a list."""
+    return get_origin(cls.model_fields[field].annotation) is list
 
 
 def explain(

@@ -289,7 +289,7 @@ WIRING = {
           `tie` wants the name of a node, not 3
         s.yaml:7:19  network.layers.linear_3
           `input` is an input and has no weight
-          Tie to a linear layer.
+          Tie to a linear layer, or to an embedding.
         """,
     ),
 }
@@ -360,7 +360,15 @@ SIZES = {
         "- {conv: {out_channels: 3, kernel_size: 3}, name: c}\n- {linear: 3, tie: c}",
         """
         s.yaml:5:8  network.layers.linear_1
-          `conv` cannot be tied: only linear layers can
+          `c` (line 4) is of kind `conv`, whose weight no other layer runs
+          Tie to a linear layer, or to an embedding.
+        """,
+    ),
+    "tie of what is not linear": (
+        "- {linear: 3, name: l}\n- {relu: , tie: l}",
+        """
+        s.yaml:5:8  network.layers.relu_1
+          `relu` cannot be tied: only linear layers can
           Drop `tie`.
         """,
     ),

@@ -21,6 +21,8 @@ SAID_TO_DIFFER = {
     ("softmax", "dim"): "torch leaves `dim` to be guessed",
     ("softmin", "dim"): "torch leaves `dim` to be guessed",
 }
+STANDS_FOR = {("layer_norm", "over"): "normalized_shape", ("rms_norm", "over"): "normalized_shape"}
+"""Fields that say in other words what an argument of torch says."""
 
 
 def zeros(x):
@@ -62,12 +64,12 @@ def test_plan_is_what_torch_does(kind):
 def test_a_layer_says_whether_it_learns_and_shares_memory(kind):
     layer, xs, _ = LAYERS[kind].worked_example()
     plan = layer.plan(*xs)
-    given = [torch.zeros(2, *x) for x in xs]
-    y = layer.module(*xs).eval()(*given)
+    given, module = [zeros(x) for x in xs], layer.module(*xs).eval()
+    y = module(*given)
 
     assert layer.learns >= bool(plan.weights)
     if plan.view:
-        assert y.data_ptr() == given[0].data_ptr()
+        assert y.untyped_storage().data_ptr() == given[0].untyped_storage().data_ptr()
 
 
 def test_plans_need_no_torch():
@@ -102,7 +104,7 @@ def test_fields_have_the_names_and_defaults_of_torch(kind):
     for torch_class in torch_classes(kind):
         theirs = inspect.signature(torch_class).parameters
         for name, info in LAYERS[kind].model_fields.items():
-            if (kind, name) in SAID_TO_DIFFER:
+            if (kind, name) in SAID_TO_DIFFER or (kind, name) in STANDS_FOR:
                 continue
             assert name in theirs, f"{torch_class.__name__} has no {name}"
             default = theirs[name].default
@@ -116,6 +118,15 @@ def test_a_default_that_differs_is_said_in_the_docstring(kind, name):
 
     assert LAYERS[kind].model_fields[name].default != inspect.signature(torch_class).parameters[name].default
     assert SAID_TO_DIFFER[kind, name] in LAYERS[kind].__doc__
+
+
+@pytest.mark.parametrize(("kind", "name"), STANDS_FOR)
+def test_a_field_that_stands_for_an_argument_of_torch_says_so(kind, name):
+    (torch_class,) = torch_classes(kind)
+    theirs = STANDS_FOR[kind, name]
+
+    assert theirs in inspect.signature(torch_class).parameters
+    assert f"`{name}` stands for its {theirs}" in " ".join(LAYERS[kind].__doc__.split())
 
 
 def test_every_activation_of_torch_is_here():

@@ -6,12 +6,24 @@ import pytest
 import torch
 
 from dlx.layers import LAYERS
+from dlx.layers.base import Kept
 from dlx.shapes import Reach, Shape, Window
 
+STEPS = {"heaviside", "rect", "sign"}
+"""Their gradient is 0 wherever they look."""
+PARTLY = {"matmul", "scaled_dot_product_attention"}
+"""They see all of one input, and a row of another."""
+
+
+def has_window(kind):
+    """Whether the example of a layer has positions that stay where they were, and values that a gradient reaches."""
+    layer, xs, example = LAYERS[kind].worked_example()
+    sees = layer.plan(*xs).window not in {"flat", "nothing", Kept(())}
+    return example.dtype == "float" and sees and kind not in STEPS | PARTLY
+
+
 EXAMPLES = [
-    (kind, LAYERS[kind].example.options, LAYERS[kind].example.inputs)
-    for kind in sorted(LAYERS)
-    if kind not in {"flatten", "reshape"}  # they leave no position where it was
+    (kind, LAYERS[kind].example.options, LAYERS[kind].example.inputs) for kind in sorted(LAYERS) if has_window(kind)
 ]
 MORE = [
     ("adaptive_avg_pool", {"output_size": 1}, [(2, 6, 5)]),
@@ -29,12 +41,22 @@ MORE = [
     ("multiply", {}, [(2, 3, 4), (1, 3, 1)]),
     ("prelu", {}, [(2, 6)]),
     ("softmax", {"dim": -1}, [(2, 4, 5)]),
+    ("slice", {"dim": 3, "start": 1, "stop": 6, "step": 2}, [(2, 3, 8)]),
+    ("slice", {"dim": 2, "start": -3}, [(2, 6)]),
+    ("split", {"sizes": [1, 4, 2], "index": 1, "dim": 2}, [(2, 7, 3)]),
+    ("mean", {"dim": [1, 3], "keepdim": True}, [(2, 4, 5)]),
+    ("mean", {"dim": 3}, [(2, 4, 5)]),
+    ("max", {"dim": 2}, [(2, 4, 5)]),
+    ("squeeze_excitation", {}, [(3, 4, 5)]),
 ]
 
 
 AT_MOST = [
     ("concat", {"dim": 2}, [(2, 3, 5), (2, 4, 5)]),
     ("glu", {"dim": 2}, [(2, 6, 3)]),
+    ("highway", {"kernel_size": 3}, [(2, 9), (2, 9)]),
+    ("roll", {"shifts": [1, -1], "dims": [2, 1]}, [(2, 6)]),
+    *((kind, LAYERS[kind].example.options, LAYERS[kind].example.inputs) for kind in sorted(PARTLY)),
 ]
 
 
@@ -49,11 +71,16 @@ def promised(plan, x, position, crop):
         reach = Reach.of_input(len(x.size)).through(plan.window)
         firsts = [floor(a + p * s) for a, p, s in zip(reach.start, position, reach.stride, strict=True)]
         return [(max(a, 0), min(a + z, n) - 1) for a, z, n in zip(firsts, reach.size, x.size, strict=True)]
+    if isinstance(plan.window, Kept):
+        at = {axis: min(p, x.size[axis] - 1) for axis, p in zip(plan.window.axes, position, strict=True)}
+        return [(at[i], at[i]) if i in at else (0, n - 1) for i, n in enumerate(x.size)]
     return [(0, n - 1) if i in plan.window else own[i] for i, n in enumerate(x.size)]
 
 
 def receives_gradient(x):
     """First and last position on each axis of x that any sample or channel has a gradient at."""
+    if x.grad is None:
+        return []
     hit = (x.grad != 0).flatten(0, 1).any(0).nonzero()
     if not len(hit):
         return []
@@ -77,6 +104,7 @@ def seen_and_promised(kind, options, inputs):
 
     crops = plan.crops or [(0,) * len(x.size) for x in xs]
     told = [promised(plan, x, middle, crop) for x, crop in zip(xs, crops, strict=True)]
+    told = [[] if i in plan.blind else seen for i, seen in enumerate(told)]
     return list(zip(map(receives_gradient, given), told, strict=True))
 
 

@@ -282,3 +282,28 @@ def test_a_bare_value_for_a_layer_sets_its_first_field(tmp_path):
     assert [tuple(node.shape) for node in graph.nodes] == [(7,), (7,), (2,)]
     assert graph.by_name["dropout_1"].layer.options() == {"p": 0.25}
     assert "last" in graph.by_name
+
+
+@pytest.mark.parametrize(
+    ("override", "entry"),
+    [
+        ("0.linear.bias=false", {"linear": {"out_features": 8, "bias": False}}),
+        ("1.linear.bias=false", {"linear": {"out_features": 8, "bias": False}}),
+        ("2.residual.merge=multiply", {"residual": {"layers": ["relu"], "merge": "multiply"}}),
+        ("2.merge.dim=2", {"residual": {"layers": ["relu"], "merge": {"concat": {"dim": 2}}}}),
+        ("3.merge.dim=2", {"parallel": {"branches": [["relu"], []], "merge": {"concat": {"dim": 2}}}}),
+        ("4.cell.twice=true", {"cell": {"width": 3, "twice": True}}),
+        ("5.threshold.value=1", {"threshold": {"threshold": 0.5, "value": 1}}),
+    ],
+)
+def test_a_field_is_reached_past_the_only_other_one(tmp_path, override, entry):
+    """A mapping of one key looks like an entry with its kind, and is the fields of one."""
+    (tmp_path / "s.yaml").write_text(
+        "blocks: {cell: {args: {width: null, twice: false}, layers: [{linear: '${width}'}]}}\n"
+        "network: {layers: [{linear: {out_features: 8}}, {linear: 8}, {residual: {layers: [relu], merge: concat}},"
+        " {parallel: {branches: [[relu], []], merge: {concat: {dim: 1}}}}, {cell: {width: 3}},"
+        " {threshold: {threshold: 0.5}}]}\n"
+    )
+    root = apply(parse_yaml((tmp_path / "s.yaml").read_text(), "s.yaml"), [f"network.layers.{override}"], tmp_path)
+
+    assert root.at("network", "layers", int(override[0])).plain() == entry

@@ -1,0 +1,57 @@
+"""Activations with steps. Their slope is 0 wherever they have one: nothing before them learns by gradient."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from ..shapes import Shape
+from .activation import Pointwise
+from .base import Keeps
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+
+class _Step(Pointwise):
+    """A step, whose gradient is 0; torch keeps nothing for it."""
+
+    keeps: ClassVar[Keeps] = ()
+
+    def module(self, *_: Shape) -> Module:
+        from ..modules import activation
+
+        made: Module = getattr(activation, type(self).__name__)(**self.options())
+        return made
+
+
+class Heaviside(_Step):
+    """0 where x < 0, 1 where x > 0: the hard threshold of the perceptron, a yes or a no
+
+    Source: Rosenblatt 1958, "The perceptron"; at 0 it is 1, as in Prince 2023, Understanding Deep Learning, chapter 3
+        (problem 3.8) and in CS231n. torch: none; torch.heaviside has no gradient at all, here it is 0.
+    """
+
+    kind: ClassVar[str] = "heaviside"
+    at_zero: float = Field(1.0, description="what stands for x = 0")
+
+
+class Sign(_Step):
+    """-1 where x < 0, 1 where x > 0: a threshold whose answers are -1 and 1
+
+    Source: Rosenblatt 1958, "The perceptron", with classes -1 and 1; at 0 it is 0, as torch.sign has it, where a
+        perceptron takes a side (`at_zero: 1`). torch: none; torch.sign is a function.
+    """
+
+    kind: ClassVar[str] = "sign"
+    at_zero: float = Field(0.0, description="what stands for x = 0")
+
+
+class Rect(_Step):
+    """1 where 0 <= x <= 1, else 0: a box
+
+    Source: Prince 2023, Understanding Deep Learning, equation 3.15 (problem 3.8). torch: none.
+    """
+
+    kind: ClassVar[str] = "rect"

@@ -1,0 +1,135 @@
+"""Convolutions that weigh what they see: by a mask that is learned, or by one that is given."""
+
+from __future__ import annotations
+
+from math import prod
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+
+from ..errors import ShapeError
+from ..shapes import Shape, Window
+from .base import Example, Extent, Layer, Margin, Plan, all_floats, floats, positions, unseen_warning
+from .conv import Conv
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+
+class GatedConv(Layer):
+    """Multiply what one convolution makes by the sigmoid of what a second one makes: a mask that is learned.
+
+    Shapes: (C, *size) -> (out_channels, *size'), size' as for `conv`.
+    Cost: weights and MACs of two convolutions.
+    Errors: those of `conv`.
+    Source: Yu et al. 2018, arXiv:1806.03589, section 3.1, before its activation of the features; Prince 2023,
+        Understanding Deep Learning, notes of chapter 10. torch: none; it is conv(x) * sigmoid(conv(x)).
+    """
+
+    kind: ClassVar[str] = "gated_conv"
+    out_channels: PositiveInt = Field(description="filters, and so channels of the output")
+    kernel_size: Extent = Field(description="taps on each axis")
+    stride: Extent = Field(1, description="positions between two stops")
+    padding: Margin | Literal["same", "valid"] = Field(0, description="positions added on each side")
+    dilation: Extent = Field(1, description="positions between two taps")
+    groups: PositiveInt = Field(1, description="channel groups that do not see each other")
+    bias: bool = Field(True, description="add a learned value to each channel of the features and of the mask")
+
+    learns: ClassVar[bool] = True
+    example: ClassVar[Example] = Example(
+        {"out_channels": 6, "kernel_size": 3, "padding": 1},
+        [(4, 5, 5)],
+        shape=(6, 5, 5),
+        params=2 * (6 * 4 * 3 * 3 + 6),
+        macs=2 * 6 * 4 * 3 * 3 * 5 * 5,
+    )
+
+    def plan(self, *xs: Shape) -> Plan:
+        (x,) = xs
+        floats(x, "gated_conv")
+        positions(x, "gated_conv")
+        one = self._conv().plan(x)
+        return Plan(
+            shape=one.shape,
+            weights={f"{part}.{name}": w for part in ("features", "gate") for name, w in one.weights.items()},
+            macs=2 * one.macs,
+            window=one.window,
+            keeps_more=2 * one.shape.bytes,
+            warnings=one.warnings,
+        )
+
+    def module(self, *xs: Shape) -> Module:
+        from ..modules.conv import GatedConv as Built
+
+        return Built(self._conv().module(*xs), self._conv().module(*xs))
+
+    def _conv(self) -> Conv:
+        return Conv(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
+class PartialConv(Layer):
+    """Convolve only what a mask lets through, scaled up by how much of each window that is; nothing where it is none.
+
+    Takes two inputs, `from: [image, mask]`. The mask is 1 where a value is known and 0 where it is not; what is
+    padded counts as not known. y = conv(x * mask) * K / sum(mask) + bias, with K the values of a window and sum(mask)
+    those of them that are known; y = 0 where none is. The mask of the output is `max_pool` of the mask with the same
+    fields.
+
+    Shapes: (C, *size) with a mask (C, *size) or (1, *size) -> (out_channels, *size'), size' as for `conv`.
+    Cost: that of `conv`, and one MAC per tap, channel of the mask and output position to count what is known.
+    Errors: those of `conv`; a mask of another size, or of channels that are neither 1 nor C.
+    Source: Liu et al. 2018, arXiv:1804.07723, section 3.1; Prince 2023, Understanding Deep Learning, notes of chapter
+        10. torch: none.
+    """
+
+    kind: ClassVar[str] = "partial_conv"
+    out_channels: PositiveInt = Field(description="filters, and so channels of the output")
+    kernel_size: Extent = Field(description="taps on each axis")
+    stride: Extent = Field(1, description="positions between two stops")
+    padding: Margin = Field(0, description="unknown positions added on each side")
+    dilation: Extent = Field(1, description="positions between two taps")
+    bias: bool = Field(True, description="add a learned value to each output channel")
+
+    arity: ClassVar[int | tuple[int, ...] | None] = 2
+    learns: ClassVar[bool] = True
+    example: ClassVar[Example] = Example(
+        {"out_channels": 6, "kernel_size": 3, "padding": 1},
+        [(4, 5, 5), (1, 5, 5)],
+        shape=(6, 5, 5),
+        params=6 * 4 * 3 * 3 + 6,
+        macs=6 * 4 * 3 * 3 * 5 * 5 + 3 * 3 * 5 * 5,
+    )
+
+    def plan(self, *xs: Shape) -> Plan:
+        all_floats(xs, "partial_conv")
+        x, mask = xs
+        size = positions(x, "partial_conv")
+        if mask.size != size or mask.channels not in {1, x.channels}:
+            raise ShapeError(
+                f"partial_conv masks {{0}} with {{1}}: the mask must be {Shape((1, *size))} or {x}",
+                hint="Give them as `from: [image, mask]`; a pool brings a mask to a smaller size.",
+                inputs=xs,
+            )
+        window = Window.over(len(size), self.kernel_size, self.stride, self.padding, self.dilation)
+        stops = window.slide(size)
+        weight = (self.out_channels, x.channels, *window.kernel)
+        return Plan(
+            shape=Shape((self.out_channels, *stops)),
+            weights={"weight": weight} | ({"bias": (self.out_channels,)} if self.bias else {}),
+            macs=(prod(weight) + mask.channels * prod(window.kernel)) * prod(stops),
+            window=window,
+            blind=(1,),
+            keeps=(),
+            keeps_more=x.bytes
+            + mask.bytes
+            + (5 if self.bias else 4) * prod(stops),  # what is let through, and how much
+            warnings=unseen_warning(window, size),
+        )
+
+    def module(self, *xs: Shape) -> Module:
+        from ..modules.conv import PartialConv as Built
+
+        return Built(self._conv().module(xs[0]))
+
+    def _conv(self) -> Conv:
+        return Conv(**{name: getattr(self, name) for name in type(self).model_fields})

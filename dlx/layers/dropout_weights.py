@@ -1,0 +1,56 @@
+"""Weights that come and go while training: a wrapper around a layer that learns."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import Field
+
+from ..errors import ShapeError
+from ..registry import Choice
+from ..shapes import Shape
+from .base import LAYERS, Example, Layer, Plan
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+
+class DropConnect(Layer):
+    """While training, set each weight of a layer to 0 with probability p, and divide the others by 1 - p.
+
+    One mask serves the whole batch; the paper draws one for each sample, and averages over masks in evaluation, where
+    here the weights are simply whole. Biases stay.
+
+    Shapes: those of the layer.
+    Cost: that of the layer.
+    Errors: a layer that has no weights of two axes or more, or that takes several inputs; what the layer refuses.
+    Source: Wan et al. 2013, "Regularization of neural networks using DropConnect", section 3. torch: none; it is
+        functional.dropout on the weight.
+    """
+
+    kind: ClassVar[str] = "drop_connect"
+    layer: Annotated[Layer, Choice(LAYERS)] = Field(description="the layer whose weights are dropped")
+    p: float = Field(0.5, ge=0, le=1, description="probability that a weight is dropped")
+
+    learns: ClassVar[bool] = True
+    example: ClassVar[Example] = Example(
+        {"layer": {"linear": 10}}, [(64,)], shape=(10,), params=64 * 10 + 10, macs=64 * 10
+    )
+
+    def plan(self, *xs: Shape) -> Plan:
+        kind = self.layer.kind
+        if self.layer.arity != 1:
+            raise ShapeError(f"drop_connect wraps a layer of one input, and {kind} takes several", "Wrap its parts.")
+        inner = self.layer.plan(*xs)
+        if not any(len(shape) > 1 for shape in inner.weights.values()):
+            raise ShapeError(
+                f"drop_connect wraps {kind}, which has no weights to drop",
+                hint="Wrap a layer such as `linear` or `conv`; `- dropout` drops values.",
+            )
+        return replace(inner, weights={f"layer.{name}": shape for name, shape in inner.weights.items()})
+
+    def module(self, *xs: Shape) -> Module:
+        from ..modules.paths import DropConnect as Built
+
+        return Built(self.layer.module(*xs), self.p)

@@ -1,0 +1,191 @@
+"""Inputs that do not count alike, or of which one wins."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+from pydantic import AfterValidator, Field
+
+from ..errors import ShapeError
+from ..shapes import Shape
+from .base import Example, Layer, Plan, all_floats
+from .merge import stretched
+from .working import Line, by_default, product
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+
+class Subtract(Layer):
+    """The first input minus the second, value by value.
+
+    Shapes: (C, *size) from each -> (C, *size); an axis of one input that has a single position, or a single channel,
+        stretches to fit the other.
+    Cost: no MACs; subtractions are not counted.
+    Errors: inputs that differ in rank, channels, size or dtype.
+    Source: arithmetic. torch: none; it is x - y.
+    """
+
+    kind: ClassVar[str] = "subtract"
+
+    arity: ClassVar[int | tuple[int, ...] | None] = 2
+    example: ClassVar[Example] = Example({}, [(8, 5, 5), (8, 5, 5)], shape=(8, 5, 5))
+
+    def plan(self, *xs: Shape) -> Plan:
+        return Plan(shape=_of_floats("subtract", xs), keeps=())
+
+    def module(self, *_: Shape) -> Module:
+        from ..modules.merge import Subtract as Built
+
+        return Built()
+
+
+class Average(Layer):
+    """The mean of the inputs, value by value: an ensemble, or the join of branches of equal standing.
+
+    Shapes: (C, *size) from each -> (C, *size); an axis of one input that has a single position, or a single channel,
+        stretches to fit the others.
+    Cost: no MACs; additions are not counted.
+    Errors: inputs that differ in rank, channels or size, or that are not of floats.
+    Source: Larsson et al. 2016, arXiv:1605.07648, section 3. torch: none; it is (x + y) / 2.
+    """
+
+    kind: ClassVar[str] = "average"
+
+    arity: ClassVar[int | tuple[int, ...] | None] = None
+    example: ClassVar[Example] = Example({}, [(10,), (10,), (10,)], shape=(10,))
+
+    def plan(self, *xs: Shape) -> Plan:
+        return Plan(shape=_of_floats("average", xs), keeps=())
+
+    def module(self, *_: Shape) -> Module:
+        from ..modules.merge import Average as Built
+
+        return Built()
+
+
+class Maximum(Layer):
+    """The largest of the inputs, value by value: maxout over branches.
+
+    Shapes: (C, *size) from each -> (C, *size); an axis of one input that has a single position, or a single channel,
+        stretches to fit the others.
+    Cost: no MACs; comparisons are not counted.
+    Errors: inputs that differ in rank, channels or size, or that are not of floats.
+    Source: Goodfellow et al. 2013, arXiv:1302.4389, section 2. torch: none; it is torch.maximum.
+    """
+
+    kind: ClassVar[str] = "maximum"
+
+    arity: ClassVar[int | tuple[int, ...] | None] = None
+    example: ClassVar[Example] = Example({}, [(8, 5, 5), (8, 5, 5), (8, 5, 5)], shape=(8, 5, 5))
+
+    def plan(self, *xs: Shape) -> Plan:
+        shape = _of_floats("maximum", xs)
+        return Plan(shape=shape, keeps_more=sum(stretched("maximum", xs[:n]).bytes for n in range(2, len(xs))))
+
+    def module(self, *_: Shape) -> Module:
+        from ..modules.merge import Maximum as Built
+
+        return Built()
+
+
+def _some(weights: list[float] | None) -> list[float] | None:
+    if weights is not None and len(weights) < 2:
+        raise ValueError(f"`weights` holds one number for each input, two or more, not {weights}")
+    return weights
+
+
+class WeightedAdd(Layer):
+    """Add the inputs, each times a weight of its own, given or learned.
+
+    Shapes: (C, *size) from each -> (C, *size); an axis of one input that has a single position, or a single channel,
+        stretches to fit the others.
+    Cost: nothing learned, or one parameter an input; no MACs, as torch's counter has it.
+    Errors: another number of weights than of inputs; inputs that differ in rank, channels or size, or that are not of
+        floats.
+    Source: Bachlechner et al. 2020, arXiv:2003.04887, section 3 (learned, from 0 on). torch: none; it is
+        a * x + b * y.
+    """
+
+    kind: ClassVar[str] = "weighted_add"
+    weights: Annotated[list[float] | None, AfterValidator(_some)] = Field(
+        None, description="the weight of each input; where they are learned, what they begin with; null: all 1"
+    )
+    learned: bool = Field(False, description="whether training moves the weights")
+
+    learns: ClassVar[bool] = True
+    arity: ClassVar[int | tuple[int, ...] | None] = None
+    example: ClassVar[Example] = Example(
+        {"weights": [1, 0], "learned": True}, [(8, 5, 5), (8, 5, 5)], shape=(8, 5, 5), params=2
+    )
+
+    def plan(self, *xs: Shape) -> Plan:
+        if self.weights is not None and len(self.weights) != len(xs):
+            raise ShapeError(
+                f"weighted_add has {len(self.weights)} weights, and {len(xs)} inputs come in",
+                hint="Give one weight for each input, in their order.",
+                inputs=xs,
+            )
+        shape = _of_floats("weighted_add", xs)
+        if not self.learned:
+            return Plan(shape=shape, keeps=())
+        return Plan(shape=shape, weights={"weight": (len(xs),)})
+
+    def module(self, *xs: Shape) -> Module:
+        from ..modules.merge import WeightedAdd as Built
+
+        return Built(self.weights or [1.0] * len(xs), self.learned)
+
+
+class Matmul(Layer):
+    """The matrix product of two inputs, on their last two axes.
+
+    Shapes: (*, M, K) and (*, K, N) -> (*, M, N); one of the other axes may be 1 in one of them.
+    Cost: M * K * N MACs for each place on the other axes; nothing learned.
+    Errors: an input of a single axis; a K or other axes that differ; inputs of another rank; inputs that are not of
+        floats.
+    Source: linear algebra. torch: none; it is torch.matmul.
+    """
+
+    kind: ClassVar[str] = "matmul"
+
+    arity: ClassVar[int | tuple[int, ...] | None] = 2
+    example: ClassVar[Example] = Example({}, [(3, 5, 4), (3, 4, 6)], shape=(3, 5, 6), macs=3 * 5 * 4 * 6)
+
+    def plan(self, *xs: Shape) -> Plan:
+        a, b = xs
+        all_floats(xs, "matmul")
+        if len(a) != len(b) or len(a) < 2:
+            raise ShapeError(
+                "matmul wants two matrices, or two stacks of them, and is given {0} and {1}",
+                hint="`- reshape` gives a vector a second axis of 1; both need as many axes.",
+                inputs=xs,
+            )
+        if a[-1] != b[-2]:
+            way = " `- transpose` the second first." if a[-1] == b[-1] else ""
+            raise ShapeError(
+                f"matmul multiplies {{0}} by {{1}}: rows of {a[-1]} values do not fit columns of {b[-2]}",
+                hint=f"The last axis of the first and the one before the last of the second must agree.{way}",
+                inputs=xs,
+            )
+        around = stretched("matmul", (Shape((*a[:-2], 1)), Shape((*b[:-2], 1))))[:-1]
+        shape = Shape((*around, a[-2], b[-1]))
+        return Plan(shape=shape, macs=shape.count * a[-1], window="global")
+
+    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+        *around, m, n = plan.shape
+        numbers = f"{f'{product(around)} places * ' if around else ''}{m:,} * {xs[0][-1]:,} * {n:,}"
+        formula = "places * M * K * N" if around else "M * K * N"
+        return [*by_default(plan, xs), Line("", formula, numbers, plan.macs, part="multiply-adds")]
+
+    def module(self, *_: Shape) -> Module:
+        from ..modules.merge import Matmul as Built
+
+        return Built()
+
+
+def _of_floats(kind: str, xs: tuple[Shape, ...]) -> Shape:
+    shape = stretched(kind, xs)
+    all_floats(xs, kind)
+    return shape

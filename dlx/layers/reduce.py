@@ -1,0 +1,87 @@
+"""One value for all those along an axis."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar
+
+from pydantic import Field
+
+from ..errors import ShapeError
+from ..shapes import Shape
+from .base import Axes, Example, Layer, Plan, Reaches, axis_of, floats
+from .slice import without
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+
+class Mean(Layer):
+    """Average the values along one axis or several: the tokens of a sequence, the positions of an image.
+
+    Shapes: (T, D) -> (D,) for dim = 1; with `keepdim`, (1, D).
+    Cost: no MACs, as torch's counter has it.
+    Errors: an axis named twice; no axis left; a `dim` that is the batch or no axis; an input that is not of floats.
+    Source: Tolstikhin et al. 2021, arXiv:2105.01601, section 2. torch: none; it is torch.mean.
+    """
+
+    kind: ClassVar[str] = "mean"
+    dim: Axes = Field(description="axis that is averaged, or a list of them; the batch is axis 0")
+    keepdim: bool = Field(False, description="leave an axis of one value in its place")
+
+    example: ClassVar[Example] = Example({"dim": 1}, [(49, 96)], shape=(96,))
+
+    def plan(self, *xs: Shape) -> Plan:
+        return _reduced(xs[0], self.dim, self.keepdim, "mean")
+
+    def module(self, *xs: Shape) -> Module:
+        from ..modules.reduce import Mean as Built
+
+        return Built([axis + 1 for axis in _axes(xs[0], self.dim, "mean")], self.keepdim)
+
+
+class Max(Layer):
+    """Keep the largest value along one axis or several.
+
+    Shapes: (T, D) -> (D,) for dim = 1; with `keepdim`, (1, D).
+    Cost: no MACs, as torch's counter has it.
+    Errors: an axis named twice; no axis left; a `dim` that is the batch or no axis; an input that is not of floats.
+    Source: Collobert et al. 2011, JMLR 12, section 3.3.2 (max over time). torch: none; it is torch.amax.
+    """
+
+    kind: ClassVar[str] = "max"
+    dim: Axes = Field(description="axis whose largest value is kept, or a list of them; the batch is axis 0")
+    keepdim: bool = Field(False, description="leave an axis of one value in its place")
+
+    example: ClassVar[Example] = Example({"dim": [2, 3], "keepdim": True}, [(8, 5, 5)], shape=(8, 1, 1))
+
+    def plan(self, *xs: Shape) -> Plan:
+        return _reduced(xs[0], self.dim, self.keepdim, "max")
+
+    def module(self, *xs: Shape) -> Module:
+        from ..modules.reduce import Max as Built
+
+        return Built([axis + 1 for axis in _axes(xs[0], self.dim, "max")], self.keepdim)
+
+
+def _axes(x: Shape, dims: list[int], kind: str) -> tuple[int, ...]:
+    axes = tuple(axis_of(x, dim, kind) for dim in dims)
+    if len(set(axes)) < len(axes):
+        raise ShapeError(f"{kind} has dim = {dims}, which names an axis of {{0}} twice", "Name it once.", [x])
+    return axes
+
+
+def _reduced(x: Shape, dims: list[int], keepdim: bool, kind: str) -> Plan:
+    """The plan without the axes of `dims`, or with a single value on them."""
+    floats(x, kind)
+    axes = _axes(x, dims, kind)
+    if len(axes) == len(x) and not keepdim:
+        hint = "Add `keepdim: true`, which leaves an axis of one value."
+        raise ShapeError(f"{kind} over dim = {dims} leaves no axis of {{0}}", hint, [x])
+    shape = [1 if axis in axes else n for axis, n in enumerate(x) if keepdim or axis not in axes]
+    along = tuple(axis - 1 for axis in axes if axis)
+    window: Reaches = along or "pointwise"
+    if len(x) == 1 or (along and len(shape) == 1):
+        window = "global"
+    elif not keepdim:
+        window = without(x, axes)
+    return Plan(shape=Shape(shape), window=window, keeps=() if kind == "mean" else ("inputs", "output"))

@@ -1,0 +1,52 @@
+"""Learned tensors and factors of their own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+
+class Parameter(nn.Module):
+    """A learned tensor for each sample of the batch, drawn normal around `mean`. Shapes: (N, *) -> (N, *shape)."""
+
+    def __init__(self, shape: Sequence[int], mean: float = 0.0, std: float = 0.0) -> None:
+        super().__init__()
+        self.value = nn.Parameter(torch.empty(*shape))
+        nn.init.normal_(self.value, mean, std) if std else nn.init.constant_(self.value, mean)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.value.expand(x.shape[0], *self.value.shape)
+
+    def extra_repr(self) -> str:
+        return f"shape={tuple(self.value.shape)}"
+
+
+class Scale(nn.Module):
+    """The input times a fixed factor. Shapes: (N, *) -> (N, *)."""
+
+    def __init__(self, factor: float) -> None:
+        super().__init__()
+        self.factor = factor
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.factor
+
+    def extra_repr(self) -> str:
+        return f"factor={self.factor}"
+
+
+class LearnedScale(nn.Module):
+    """The input times `factors` learned factors, on the axis that `after` others follow. Shapes: (N, *) -> (N, *)."""
+
+    def __init__(self, factor: float, factors: int = 1, after: int = 0) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.full((factors,), factor))
+        self.after = after
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x * self.weight.view(-1, *(1,) * self.after)
+
+    def extra_repr(self) -> str:
+        return f"factors={len(self.weight)}, after={self.after}"
