@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
@@ -30,6 +30,7 @@ Overrides = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where run folders are kept.")]
+Verdict = Literal["holds", "book wrong", "FAILS", "not run"]
 INTERRUPTED = 130
 
 
@@ -42,10 +43,13 @@ def inspect(
     shape: Annotated[str | None, typer.Option("--input", metavar="3x512x512", help="Another input shape.")] = None,
     layer: Annotated[str | None, typer.Option(metavar="NAME", help="All about one layer.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, metavar="N", help="Memory of a batch of N.")] = None,
+    tool: Annotated[str | None, typer.Option("--as", metavar="TOOL", help="As another tool counts it.")] = None,
 ) -> None:
     """Show shapes, parameters, MACs and receptive fields.
 
-    Every layer of the network in a table, and the totals. Nothing is trained and torch is not loaded.
+    Every layer of the network in a table, and the totals; with --batch the memory that a training step will take,
+    with --as the figures of torchvision, keras, timm, darknet or torchinfo, and what lies between them and dlx's.
+    Nothing is trained and torch is not loaded.
 
     Example: dlx inspect specs/cs231n/resnet50.yaml --depth 1
     """
@@ -54,12 +58,18 @@ def inspect(
 
     experiment = specs.load(spec, overrides or [])
     traced = graph.trace(experiment, graph.input_shape(experiment, shape) if shape else None)
-    if layer is not None:
-        show.one_layer(graph.find(traced, layer), as_json)
-    elif as_json:
-        show.document(traced.as_json())
+    step = graph.memory.of_training(experiment, traced, batch) if batch and layer is None else None
+    one = graph.find(traced, layer) if layer is not None else None
+    counted = graph.counted_as(tool, [one] if one else traced.nodes) if tool is not None else None
+    if as_json:
+        more = {"memory": step, "as": counted}
+        show.document((one or traced).as_json() | {key: value.as_json() for key, value in more.items() if value})
+    elif counted:
+        show.counted(one.name if one else traced.name, counted)
+    elif one:
+        show.one_layer(one)
     else:
-        show.summary(traced, depth, batch)
+        show.summary(traced, depth, step)
     show.warnings(traced.warnings)
     _claims([] if shape else graph.unmet(experiment, traced))
 
@@ -90,7 +100,9 @@ def train(spec: SpecPath, overrides: Overrides = None, as_json: AsJson = False, 
 
 @app.command()
 def layers(
-    kind: Annotated[str | None, typer.Argument(help="One kind, in full.")] = None, as_json: AsJson = False
+    kind: Annotated[str | None, typer.Argument(help="One kind, in full.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Everything in full, as one page.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """List all that a spec can name, or show one in full.
 
@@ -98,14 +110,115 @@ def layers(
 
     Example: dlx layers conv
     """
-    from . import show, vocabulary
+    from . import reference, show, vocabulary
 
-    if as_json:
+    if markdown:
+        show.out(reference.markdown(kind))
+    elif as_json:
         show.document(vocabulary.as_json(kind))
     elif kind is None:
         show.vocabulary(vocabulary.families())
     else:
         show.layer_page(vocabulary.page(kind))
+
+
+@app.command()
+def verify(
+    specs: Annotated[
+        list[Path] | None, typer.Argument(metavar="SPEC", help="Specs, or folders of them; else ./specs.")
+    ] = None,
+    only: Annotated[
+        Verdict | None, typer.Option(metavar="VERDICT", help="Show those that hold, that fail, ...")
+    ] = None,
+    training: Annotated[bool, typer.Option("--train", help="Train what makes claims about results.")] = False,
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Hold what specs claim under `expect` against what is so.
+
+    A table a spec: the claim, its source, the book's figure, dlx's, and the verdict: holds, book wrong (with the
+    reason), FAILS, or not run, where the claim is about a training. The exit status is 1 where one fails.
+
+    Example: dlx verify specs/udl
+    """
+    from . import receipts, show
+
+    found = receipts.verify(receipts.found(specs or [Path("specs")]))
+    if training:
+        found = (receipts.trained(one, runs) for one in found)
+    if not show.verified(found, as_json, only):
+        raise typer.Exit(1)
+
+
+@app.command()
+def explain(
+    spec: SpecPath,
+    overrides: Overrides = None,
+    layer: Annotated[str | None, typer.Option(metavar="NAME", help="One layer, or a block.")] = None,
+    shape: Annotated[str | None, typer.Option("--input", metavar="3x512x512", help="Another input shape.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the arithmetic behind the figures of `inspect`.
+
+    Output size, parameters, MACs, memory and receptive field of a layer, line by line, with its own numbers. Without
+    --layer: how the totals add up, and which layers there are.
+
+    Example: dlx explain specs/cs231n/resnet50.yaml --layer conv_1
+    """
+    from . import graph, show
+    from . import spec as specs
+    from .graph import explain as pages
+
+    experiment = specs.load(spec, overrides or [])
+    traced = graph.trace(experiment, graph.input_shape(experiment, shape) if shape else None)
+    show.explanation(pages.explain(traced, layer), as_json)
+    if layer is None:
+        show.warnings(traced.warnings)
+
+
+@app.command()
+def diff(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A spec, YAML or TOML.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another one, or the same.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to B, in Hydra's grammar.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two specs: layers, costs and settings.
+
+    Layers are aligned by what they are, not by name. A row for each that was added, removed or changed, with the
+    difference in parameters, MACs and memory; then the totals and the other settings. Overrides apply to B.
+
+    Example: dlx diff specs/digits/lenet.yaml specs/digits/lenet.yaml network.layers.conv_1.kernel_size=3
+    """
+    from . import show
+    from . import spec as specs
+    from .graph import diff as diffs
+
+    show.difference(diffs.diff(specs.load(a), specs.load(b, overrides or [])), as_json)
+
+
+@app.command()
+def why(
+    spec: SpecPath,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="What is asked for, as overrides name it.")],
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell where a value comes from, and what it replaced.
+
+    The file and line, the override or the default that gave it; of an expression also what it comes to. Layers inside
+    blocks go by the names that `inspect` shows: network.layers.bottleneck_1/conv_2.stride. Of a section: all in it.
+
+    Example: dlx why specs/cs231n/resnet101.yaml vars.depths
+    """
+    from . import graph, show
+    from . import spec as specs
+    from .graph import origin
+
+    experiment = specs.load(spec, overrides or [])
+    show.origin(origin.why(experiment, graph.trace(experiment), key, overrides or []), as_json)
 
 
 @app.command()

@@ -79,6 +79,24 @@ def test_a_narrow_terminal_keeps_the_names_and_loses_columns():
     assert max(len(line.rstrip()) for line in plain.splitlines()[1:14]) <= 40
 
 
+def test_a_batch_adds_the_memory_of_a_training_step():
+    told = dlx("inspect", LENET, "--batch", "32", "--depth", "1").stdout.splitlines()
+    assert ["training", "step", "at", "most", "at", "the", "peak"] in [line.split() for line in told]
+    assert ["optimizer", "state", "355", "kB", "355", "kB"] in [line.split() for line in told]
+    assert told[-1] == "1.15 MB at the peak of a training step of 32 samples, in the backward of relu_2"
+    assert "training step" not in dlx("inspect", LENET).stdout
+
+
+def test_the_memory_of_a_step_is_in_the_document_where_a_batch_is_given():
+    document = json.loads(dlx("inspect", LENET, "--batch", "32", "--input", "1x10x10", "--json").stdout)
+    parts = ["weights", "gradients", "optimizer", "buffers", "activations", "working"]
+    assert list(document["memory"]) == ["batch", *parts, "total", "peak"]
+    assert document["memory"]["batch"] == 32
+    assert document["memory"]["optimizer"] == 2 * document["memory"]["weights"] == 2 * 4 * document["params"]
+    assert document["memory"]["total"] == sum(document["memory"]["peak"][part] for part in parts)
+    assert "memory" not in json.loads(dlx("inspect", LENET, "--json").stdout)
+
+
 def test_inspect_json_has_the_documented_keys():
     document = json.loads(dlx("inspect", LENET, "--json").stdout)
     assert list(document) == [

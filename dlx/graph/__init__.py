@@ -1,7 +1,21 @@
 """The plan of a network: structure to nodes, with shapes, counts and receptive fields. No torch."""
 
+from . import memory
+from .counted import Counted, counted_as
 from .expect import unmet, unmet_by
 from .graph import Graph, LayerNode, Seen
 from .trace import find, input_shape, trace
 
-__all__ = ["Graph", "LayerNode", "Seen", "find", "input_shape", "trace", "unmet", "unmet_by"]
+__all__ = [
+    "Counted",
+    "Graph",
+    "LayerNode",
+    "Seen",
+    "counted_as",
+    "find",
+    "input_shape",
+    "memory",
+    "trace",
+    "unmet",
+    "unmet_by",
+]

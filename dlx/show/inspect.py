@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from math import prod
 
 from ..graph import Graph, LayerNode, Seen
+from ..graph.memory import Forecast
 from ..shapes import Reach, Shape, by_x, bytes_text
-from .console import Grid, document, out
+from .console import Grid, out
 
 SPARE = ("memory", "kind", "MACs", "field")
+PARTS = {
+    "weights": "weights",
+    "gradients": "gradients",
+    "optimizer": "optimizer state",
+    "buffers": "buffers",
+    "activations": "activations kept",
+    "working": "working memory",
+}
 
 
-def summary(graph: Graph, depth: int | None = None, batch: int | None = None) -> None:
-    """A row a node, then the totals; memory is that of one sample, or of a batch."""
+def summary(graph: Graph, depth: int | None = None, step: Forecast | None = None) -> None:
+    """A row a node, then the totals; memory is that of one sample, or of the batch of a training step."""
+    batch = step.batch if step else None
     grid = Grid("name", "kind", ">output", ">params", ">MACs", ">memory", ">field", styles=["cyan"], spare=SPARE)
     for name, shape in graph.inputs.items():
         grid.add(name, "input", by_x(shape), "", "", "", "")
@@ -22,6 +33,21 @@ def summary(graph: Graph, depth: int | None = None, batch: int | None = None) ->
     out(graph.name, "bold")
     grid.print()
     out(totals(graph, batch), "bold")
+    if step:
+        training_step(step)
+
+
+def training_step(step: Forecast) -> None:
+    """A row a part of the memory of a training step, then the peak."""
+    grid = Grid("training step", ">at most", ">at the peak", styles=["cyan"])
+    most, peak = asdict(step.most), asdict(step.peak)
+    for part, name in PARTS.items():
+        if most[part]:
+            grid.add(name, memory(most[part]), bytes_text(peak[part]))
+    out()
+    grid.print()
+    samples = f"{step.batch:,} sample{'' if step.batch == 1 else 's'}"
+    out(f"{memory(step.total)} at the peak of a training step of {samples}, in the {step.at}", "bold")
 
 
 def folded(graph: Graph, depth: int | None, batch: int = 1) -> list[tuple[str, ...]]:
@@ -64,11 +90,8 @@ def totals(graph: Graph, batch: int | None = None) -> str:
     return "\n".join(p for p in parts if p)
 
 
-def one_layer(node: LayerNode, as_json: bool = False) -> None:
+def one_layer(node: LayerNode) -> None:
     """Everything that is known of one layer."""
-    if as_json:
-        document(node.as_json())
-        return
     facts = {
         "kind": node.kind,
         "inputs": ", ".join(f"{n} {s}" for n, s in zip(node.inputs, node.arriving, strict=True)),

@@ -6,6 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
+from ..errors import plural
 from ..graph.expect import Receipt, claimed, told_value
 from .console import Grid, document, out
 
@@ -29,7 +30,8 @@ def verified(specs: Iterable[Verified], as_json: bool, only: str | None = None) 
         document({"specs": told, "receipts": sum(tally.values()), "verdicts": {v: tally[v] for v in VERDICTS}})
     else:
         parts = [f"{tally[v]:,} {v}" for v in VERDICTS if tally[v]]
-        out(f"{sum(tally.values()):,} receipts of {len(told):,} specs: {', '.join(parts) or 'none'}", "bold")
+        receipts, specs = plural(sum(tally.values()), "receipt"), plural(len(told), "spec")
+        out(f"{receipts} of {specs}{': ' if parts else ''}{', '.join(parts)}", "bold")
     return not tally["FAILS"]
 
 

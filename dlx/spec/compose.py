@@ -87,9 +87,10 @@ class _Composer:
         return merged
 
     def part(self, entry: Node, path: Path, above: tuple[Path, ...]) -> Node:
-        """What one entry of `defaults` brings."""
+        """What one entry of `defaults` brings; what another spec claims of itself under `expect` stays there."""
         if isinstance(entry.value, str) and entry.value:
-            return self.found(entry.value, path, above, entry.mark)
+            brought = self.found(entry.value, path, above, entry.mark)
+            return Node({key: node for key, node in brought.map.items() if key != "expect"}, brought.mark)
         group, option = next(iter(entry.map.items()), ("", entry))
         if (
             len(entry.map) != 1
@@ -159,12 +160,17 @@ def choice_at(path: tuple[str, ...]) -> Registry[Any] | None:
     return known if known is not None else CHOICES.get((*path[:1], "*", *path[2:]))
 
 
+def _on(base: Node, over: Node) -> Node:
+    """`over` with `base` as the oldest of what it replaced."""
+    return Node(over.value, over.mark, _on(base, over.replaced) if over.replaced is not None else base)
+
+
 def merge(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
     """`over` on top of `base`: mappings join, anything else is replaced."""
     if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
-        return over
+        return _on(base, over)
     if choice_at(path) is not None and set(base.value) != set(over.value):
-        return over
+        return _on(base, over)
     joined = dict(base.value)
     for key, child in over.value.items():
         joined[key] = merge(joined[key], child, (*path, key)) if key in joined else child

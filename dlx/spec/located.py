@@ -43,6 +43,8 @@ class Node:
 
     value: bool | int | float | str | list[Node] | dict[str, Node] | Broken | None
     mark: Mark
+    replaced: Node | None = None
+    """What stood here before another file or an override put this in its place."""
 
     @property
     def is_map(self) -> bool:
@@ -92,10 +94,10 @@ class Node:
     def copy(self) -> Node:
         """A copy that shares nothing; what stood behind an alias becomes a value of its own."""
         if isinstance(self.value, dict):
-            return Node({key: child.copy() for key, child in self.value.items()}, self.mark)
+            return Node({key: child.copy() for key, child in self.value.items()}, self.mark, self.replaced)
         if isinstance(self.value, list):
-            return Node([child.copy() for child in self.value], self.mark)
-        return Node(self.value, self.mark)
+            return Node([child.copy() for child in self.value], self.mark, self.replaced)
+        return Node(self.value, self.mark, self.replaced)
 
     def keys_to(self, node: Node) -> tuple[str | int, ...] | None:
         """The keys and indices that lead to `node`; None where it is not below."""

@@ -1,0 +1,330 @@
+"""The arithmetic behind every figure of `dlx inspect`: of a layer, of a block, of the whole network. No torch.
+
+What follows from the plan is derived here; what only a layer knows it tells in `Layer.working`. An equation that is
+not true, or that gives another figure than the plan, is left out: a layer from elsewhere cannot make this page lie.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from math import prod
+from typing import Any
+
+from ..errors import Mark, Problem, SpecError, did_you_mean
+from ..layers import working
+from ..layers.working import Line
+from ..shapes import BYTES, Number, Reach, Shape, bytes_text
+from .explain_reach import geometry, growth, of_node
+from .graph import Graph, LayerNode, Seen, seen_as_json
+
+LARGEST = 5
+"""Layers of a sum that are told one by one."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """One figure of `inspect` and the lines that lead to it."""
+
+    title: str
+    figure: str
+    lines: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Explanation:
+    """A page: of a layer, of a block (`kind` says of how many layers), or of the network (`name` is empty)."""
+
+    name: str
+    kind: str
+    parts: tuple[Part, ...]
+    figures: Mapping[str, Any]
+    does: str = ""
+    source: str = ""
+    mark: Mark | None = None
+    arriving: tuple[tuple[str, Shape], ...] = ()
+    remarks: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
+    names: tuple[tuple[str, int], ...] = ()
+    """What is inside: each layer or block, and how many layers it is."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "layer": self.name or None,
+            "kind": self.kind,
+            "inputs": [{"name": name, "shape": list(shape)} for name, shape in self.arriving],
+            **self.figures,
+            "lines": [_as_json(line) for part in self.parts for line in part.lines],
+            "remarks": list(self.remarks),
+            "warnings": list(self.warnings),
+        }
+
+
+def explain(graph: Graph, name: str | None = None) -> Explanation:
+    """The page of a layer or block, or of the network. SpecError with the nearest names where there is none."""
+    if name is None:
+        return _network(graph)
+    if name in graph.by_name:
+        return _layer(graph.by_name[name], graph)
+    inside = [node for node in graph.nodes if node.name.startswith(f"{name.rstrip('/')}/")]
+    if inside:
+        return _block(name.rstrip("/"), inside, graph)
+    blocks = {node.name.rsplit("/", depth)[0] for node in graph.nodes for depth in range(1, node.name.count("/") + 1)}
+    hint = did_you_mean(name, [*blocks, *graph.by_name])
+    raise SpecError(Problem(f"there is no layer or block `{name}`", hint, Mark("--layer")))
+
+
+# --- one layer ------------------------------------------------------------------------------------------------------
+
+
+def _layer(node: LayerNode, graph: Graph) -> Explanation:
+    own = [line for line in node.layer.working(node.plan, *node.arriving) if line.holds]
+    parts = [_output(node, own), _parameters(node, own), _buffers(node), _macs(node, own), _memory(node)]
+    path = f"network.layers.{node.name}"
+    odd = [*node.plan.warnings, *(p.message for p in graph.warnings if p.path == path)]
+    return Explanation(
+        name=node.name,
+        kind=node.kind,
+        parts=(*(part for part in parts if part), _field(of_node(node, graph), node.reach)),
+        figures=_figures([node], node.shape, node.reach),
+        does=node.layer.summary(),
+        source=node.layer.entry("Source"),
+        mark=node.mark,
+        arriving=tuple(zip(node.inputs, node.arriving, strict=True)),
+        remarks=tuple(_remarks(node)),
+        warnings=tuple(dict.fromkeys(odd)),
+    )
+
+
+def _output(node: LayerNode, own: Sequence[Line]) -> Part:
+    shape = node.shape
+    lines = [line for line in own if line.part == "output" and all(shape[k] == line.value for k in _valued(line))]
+    rule = node.layer.entry("Shapes")
+    if rule and {k for line in lines for k in line.axes} != set(range(len(shape))):
+        lines.append(Line(note=f"By its rule: {rule}"))
+    return Part("Output", str(shape), tuple(_alike(lines, working.axis_names(len(shape)))))
+
+
+def _valued(line: Line) -> tuple[int, ...]:
+    return line.axes if line.value is not None else ()
+
+
+def _parameters(node: LayerNode, own: Sequence[Line]) -> Part:
+    plan = node.plan
+    told = {line.what: line for line in own if line.part == "parameters"}
+    lines = []
+    for line in working.of_weights(plan):
+        better = told.get(line.what, line)
+        lines.append(better if better.value == line.value else line)
+    if len(lines) > 1:
+        lines.append(_sum_of({line.what: int(line.value or 0) for line in lines}, "parameters"))
+    if not lines:
+        lines.append(Line(note="It learns nothing." if not node.tied else "It has no weight of its own."))
+    return Part("Parameters", f"{node.params:,}", tuple(lines))
+
+
+def _sum_of(amounts: Mapping[str, int], part: working.Part) -> Line:
+    return Line("total", " + ".join(amounts), working.summed(list(amounts.values())), sum(amounts.values()), "", part)
+
+
+def _buffers(node: LayerNode) -> Part | None:
+    """Values that are kept and not learned."""
+    if not node.plan.buffers:
+        return None
+    each = {name: prod(shape) for name, shape in node.plan.buffers.items()}
+    line = replace(_sum_of(each, "buffers"), what="")
+    return Part("Buffers, kept but not learned", f"{node.buffers:,}", (line,))
+
+
+def _macs(node: LayerNode, own: Sequence[Line]) -> Part:
+    plan = node.plan
+    lines = [line for line in own if line.part == "multiply-adds"]
+    if not lines or lines[-1].value != plan.macs:
+        line = working.of_macs(plan, node.arriving)
+        lines = [line] if line else []
+    cost = node.layer.entry("Cost")
+    if cost:
+        lines.append(Line(note=f"{cost[:1].upper()}{cost[1:]}" if cost.split()[0].isalpha() else cost))
+    if not plan.macs and not cost.startswith("nothing"):
+        lines.append(Line(note="Only convolutions and products of matrices are counted."))
+    return Part("Multiply-adds (MACs) of one sample, forward", f"{plan.macs:,}", tuple(lines))
+
+
+def _memory(node: LayerNode) -> Part:
+    title, shape = "Memory of the output, one sample", node.shape
+    if node.plan.view:
+        return Part(title, "none", (Line(note="It shows the values of its input in place.", part="memory"),))
+    each = BYTES[shape.dtype]
+    numbers = f"{working.product(shape) or 1} values * {each} byte{'s' if each > 1 else ''}"
+    line = Line("", f"values * bytes of {_a(shape.dtype)}", numbers, shape.bytes, part="memory")
+    return Part(title, _bytes(shape.bytes), (line,))
+
+
+def _a(dtype: str) -> str:
+    return {"float": "a float", "int": "an int", "bool": "a truth value"}[dtype]
+
+
+def _bytes(count: int) -> str:
+    return f"{count:,} bytes" + (f" ({bytes_text(count)})" if count >= 1000 else "")
+
+
+def _remarks(node: LayerNode) -> Iterable[str]:
+    """What is special about its weights."""
+    if node.owner:
+        yield f"It runs the weights of `{node.owner}`, which are counted there; the multiply-adds are done again."
+    if node.tied:
+        yield f"It runs the weight of `{node.tied}`, which is counted there; only the bias is its own."
+    if node.frozen and node.plan.weights:
+        yield "It is frozen: training does not move its weights."
+    if node.values:
+        names = " and ".join(f"`{name}`" for name in node.values)
+        yield f"The spec gives the values of {names}."
+
+
+# --- blocks and the whole network -----------------------------------------------------------------------------------
+
+
+def _block(name: str, nodes: Sequence[LayerNode], graph: Graph) -> Explanation:
+    within, last = {node.name for node in nodes}, nodes[-1]
+    shapes = {**graph.inputs, **{node.name: node.shape for node in graph.nodes}}
+    sources = dict.fromkeys(source for node in nodes for source in node.inputs if source not in within)
+    return Explanation(
+        name=name,
+        kind=_layers(len(nodes)),
+        parts=(
+            Part("Output", str(last.shape), (Line(note=f"That of `{last.name}`, the last one."),)),
+            *_sums(nodes),
+            _field([*_coming(sources, graph), *growth(graph, last)], last.reach),
+        ),
+        figures=_figures(nodes, last.shape, last.reach),
+        mark=nodes[0].mark,
+        arriving=tuple((source, shapes[source]) for source in sources),
+        names=tuple(_inside([node.name for node in nodes], f"{name}/")),
+    )
+
+
+def _coming(sources: Iterable[str], graph: Graph) -> Iterable[Line]:
+    """What is seen by the layers that a block takes."""
+    for source in sources:
+        seen = graph.by_name[source].reach if source in graph.by_name else None
+        if isinstance(seen, Reach):
+            yield Line(note=f"`{source}` comes in with {geometry(seen)}.")
+
+
+def _network(graph: Graph) -> Explanation:
+    last = graph.last_with_positions
+    where = f"That of `{last.name}`, the last layer with positions on the way to the output." if last else ""
+    lines = ([Line(note=where)] if where else []) + (growth(graph, last) if last else [])
+    return Explanation(
+        name="",
+        kind=_layers(len(graph.nodes)),
+        parts=(*_sums(graph.nodes), _field(lines, graph.receptive_field)),
+        figures=_figures(graph.nodes, graph.output_shape(), graph.receptive_field),
+        does=graph.name,
+        arriving=tuple(graph.inputs.items()),
+        names=tuple(_inside([node.name for node in graph.nodes], "")),
+    )
+
+
+def _layers(count: int) -> str:
+    return f"{count:,} layer{'s' if count != 1 else ''}"
+
+
+def _inside(names: Sequence[str], prefix: str) -> Iterable[tuple[str, int]]:
+    """The layers and blocks right below a prefix, and how many layers each is."""
+    counted: dict[str, int] = {}
+    for name in names:
+        top = prefix + name.removeprefix(prefix).split("/")[0]
+        counted[top] = counted.get(top, 0) + 1
+    return counted.items()
+
+
+def _sums(nodes: Sequence[LayerNode]) -> list[Part]:
+    """Parameters, multiply-adds and memory: the largest, and the sum."""
+    kinds: list[tuple[str, working.Part, Callable[[LayerNode], int], Callable[[int], str]]] = [
+        ("Parameters", "parameters", lambda node: node.params, "{:,}".format),
+        ("Multiply-adds (MACs) of one sample, forward", "multiply-adds", lambda node: node.plan.macs, "{:,}".format),
+        ("Memory of the outputs, one sample", "memory", lambda node: node.activation_bytes, _bytes),
+    ]
+    parts = [
+        Part(title, text(sum(map(amount, nodes))), tuple(_largest({n.name: amount(n) for n in nodes}, part)))
+        for title, part, amount, text in kinds
+    ]
+    frozen = sum(node.params for node in nodes if node.frozen)
+    if frozen:
+        total = sum(node.params for node in nodes)
+        line = Line("trainable", "total - frozen", f"{total:,} - {frozen:,}", total - frozen, part="parameters")
+        parts[0] = replace(parts[0], lines=(*parts[0].lines, line))
+    return parts
+
+
+def _largest(amounts: Mapping[str, int], part: working.Part) -> list[Line]:
+    total = sum(amounts.values())
+    ordered = sorted(((v, name) for name, v in amounts.items() if v), key=lambda each: -each[0])
+    if not ordered:
+        return [Line(note="None of its layers has any.", part=part)]
+    first = ordered[:LARGEST]
+    lines = [Line(name, "", f"{v:,}", v, f"({v / total:.1%})", part) for v, name in first]
+    if len(ordered) == 1:
+        return lines
+    rest = total - sum(v for v, _ in first)
+    others = len(ordered) - len(first)
+    numbers = " + ".join(f"{v:,}" for v, _ in first) + (f" + {rest:,} of the others" if others else "")
+    note = f"The others: {_layers(others)}." if others else ""
+    return [*lines, Line("total", "", numbers, total, note, part)]
+
+
+# --- what they share ------------------------------------------------------------------------------------------------
+
+
+def _figures(nodes: Sequence[LayerNode], shape: Shape, seen: Seen) -> dict[str, Any]:
+    """The figures of `inspect --json`."""
+    return {
+        "shape": list(shape),
+        "params": sum(node.params for node in nodes),
+        "buffers": sum(node.buffers for node in nodes),
+        "macs": sum(node.plan.macs for node in nodes),
+        "activation_bytes": sum(node.activation_bytes for node in nodes),
+        "receptive_field": seen_as_json(seen),
+    }
+
+
+def _field(lines: Sequence[Line], seen: Seen) -> Part:
+    figure = geometry(seen).removeprefix("size ") if isinstance(seen, Reach) else seen or "no positions"
+    names = working.axis_names(len(seen.size) + 1) if isinstance(seen, Reach) else ()
+    marked = [replace(line, part="receptive field") for line in lines]
+    return Part("Receptive field", figure, tuple(_alike(marked, names)))
+
+
+def _alike(lines: Sequence[Line], names: Sequence[str]) -> Iterable[Line]:
+    """Axes that are worked out alike in one line, called by their names."""
+    together: dict[Line, list[int]] = {}
+    for line in lines:
+        together.setdefault(replace(line, axes=()), []).extend(line.axes)
+    for line, axes in together.items():
+        called = _joined([names[k] for k in axes]) if axes and line.value is not None else ""
+        every = line.part == "receptive field" and len(axes) == len(names) - 1
+        own = line.what and line.part == "output"
+        what = line.what if every or own or not called else f"{line.what} ({called})" if line.what else called
+        yield replace(line, what=what, axes=tuple(axes))
+
+
+def _joined(names: Sequence[str]) -> str:
+    """`depth, height and width`."""
+    return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
+
+
+def _as_json(line: Line) -> dict[str, Any]:
+    return {
+        "part": line.part,
+        "what": line.what,
+        "axes": list(line.axes),
+        "formula": line.formula,
+        "numbers": line.expression,
+        "value": _number(line.value),
+        "note": line.note,
+    }
+
+
+def _number(value: Number | None) -> int | float | None:
+    return value if value is None or isinstance(value, int) else float(value)

@@ -1,0 +1,90 @@
+"""Where the options of a node come from: the graph knows the place that each of its nodes was written at."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from ..errors import Mark, Problem, SpecError, did_you_mean
+from ..spec import Experiment
+from ..spec.expressions import has_expression
+from ..spec.located import Node
+from ..spec.overrides import ENTRY_KEYS, kind_of_entry
+from ..spec.places import Keys, Place
+from ..spec.why import Asked, Why
+from .graph import Graph, LayerNode
+
+LAYERS = "network.layers."
+
+
+def why(experiment: Experiment, graph: Graph, key: str, changes: Sequence[str] = ()) -> Why:
+    """What gave `key` its value; `network.layers.NODE.option` for any node of the graph, also inside blocks.
+
+    `changes` are the overrides that `experiment` was loaded with. SpecError where there is no such key.
+    """
+    asked = Asked(experiment, changes)
+    name, _, rest = key.removeprefix(LAYERS).partition(".")
+    if key.startswith(LAYERS) and name in graph.by_name:
+        node = graph.by_name[name]
+        start = _place(experiment.root, graph.by_name.get(node.owner, node), f"{LAYERS}{name}")
+        if rest in {"", node.kind}:
+            return replace(asked.answer(start), kind=node.kind, mark=node.mark, default_of="")
+        return asked.answer(asked.find(rest.removeprefix(f"{node.kind}."), start))  # overrides may say the kind
+    try:
+        return asked.answer(asked.find(key))
+    except SpecError as error:
+        raise _nearer(error, experiment, graph, key) from error
+
+
+def _nearer(error: SpecError, experiment: Experiment, graph: Graph, key: str) -> SpecError:
+    """The same with nodes in mind, where it is one that was asked for."""
+    name = key.removeprefix(LAYERS).split(".")[0]
+    inside = next((node.name for node in graph.nodes if node.name.startswith(f"{name}/")), None)
+    mark = Mark(str(experiment.path))
+    if not key.startswith(LAYERS):
+        found = key.split(".", maxsplit=1)[0] in graph.by_name
+        return SpecError(
+            *(replace(p, hint=f"Did you mean `{LAYERS}{key}`?") for p in error.problems) if found else error.problems
+        )
+    if inside is not None:
+        hint = f"Ask for one of its layers: `{LAYERS}{inside}`."
+        return SpecError(Problem(f"`{name}` is a scope of several layers", hint, mark, key))
+    if name.split("/")[0].isdigit() or any(problem.path != key for problem in error.problems):
+        return error
+    return SpecError(Problem(f"there is no layer `{name}`", did_you_mean(name, graph.by_name), mark, key))
+
+
+def _place(root: Node, node: LayerNode, key: str) -> Place:
+    """The options of a node as a place in the spec; of a merge that nobody wrote, without keys."""
+    info: dict[str, Any] = {"key": key, "made": node.layer}
+    found = [(keys, entry) for keys, entry in _entries(root, node) if _fits(entry.map.get(node.kind), node)]
+    if not found:
+        return Place(**info, keys=None)
+    keys, entry = found[0]
+    beside = {name: child for name, child in entry.map.items() if name in ENTRY_KEYS}
+    return Place(**info, keys=(*keys, node.kind), node=entry.map.get(node.kind), beside=beside)
+
+
+def _entries(root: Node, node: LayerNode) -> Iterator[tuple[Keys, Node]]:
+    """What could have been the entry of a node: its kind, written at its mark."""
+    waiting: list[tuple[Keys, Node]] = [
+        ((name,), root.map[name]) for name in ("blocks", "network") if name in root.map
+    ]
+    while waiting:
+        keys, at = waiting.pop()
+        if at.value == node.kind and at.mark == node.mark:
+            yield keys, at
+        if at.is_map and kind_of_entry(at) == node.kind and at.map[node.kind].mark == node.mark:
+            yield keys, at
+        else:
+            below: Any = at.map.items() if at.is_map else enumerate(at.list)
+            waiting += [((*keys, key), child) for key, child in below]
+
+
+def _fits(options: Node | None, node: LayerNode) -> bool:
+    """Whether options could be those of a node: several layers of an override all stand at one place."""
+    return all(
+        has_expression(given.value) or given.is_map or given.is_list or getattr(node.layer, name, None) == given.value
+        for name, given in (options.map if options is not None else {}).items()
+    )

@@ -1,0 +1,273 @@
+"""The tables of `dlx diff`."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from itertools import groupby
+from typing import Any
+
+from ..errors import plural, shortened
+from ..graph import LayerNode, Seen
+from ..graph.diff import Diff, Step, plain
+from ..shapes import Shape, by_x, bytes_text
+from ..spec.validation import shown
+from .console import Grid, document, out
+
+Cells = tuple[str, ...]
+SIGNS = {"added": "+", "removed": "-", "changed": "~", "unchanged": ""}
+SPARE = ("memory", "MACs", "field", "output")
+LONG_RUN = 30
+"""Layers in a row that are all added or removed without a scope around them; more are told in one row."""
+SHAPES_RUN = 12
+"""Layers in a row of which only shapes changed; more are told in one row."""
+NAMES = {"params": "parameters", "macs": "MACs", "activation_bytes": "memory", "buffers": "buffered values"}
+
+
+def difference(found: Diff, as_json: bool = False) -> None:
+    """What differs in the network, in its totals and in the other settings."""
+    if as_json:
+        document(found.as_json())
+        return
+    if found.same_network and not found.settings:
+        out(f"The two are the same: {_size(found)}, and all settings{_names(found)}.")
+        return
+    out(f"{found.a.name} -> {found.b.name}" if found.a.name != found.b.name else found.a.name, "bold")
+    if found.same_network:
+        out(f"The networks are the same: {_size(found)}{_names(found)}.")
+    else:
+        grid = Grid("", "layer", "change", ">output", ">params", ">MACs", ">memory", ">field", spare=SPARE)
+        for row in rows(found.steps):
+            grid.add(*row)
+        grid.print()
+        out()
+        _totals(found).print()
+    if found.settings:
+        out()
+    for setting in found.settings:
+        out(f"{setting.key}: {_told(setting.a)} -> {_told(setting.b)}")
+
+
+def _size(found: Diff) -> str:
+    return f"{plural(len(found.b.nodes), 'layer')}, {plural(found.b.params, 'parameter')}"
+
+
+def _names(found: Diff) -> str:
+    return f"; {plural(found.renamed, 'layer')} by another name" if found.renamed else ""
+
+
+def _told(value: Any) -> str:
+    return "not given" if value is None else shown(value)
+
+
+def _totals(found: Diff) -> Grid:
+    """A row a total that one of the two has, with the difference where there is one."""
+    names = (found.a.name, found.b.name) if found.a.name != found.b.name else ("before", "after")
+    grid = Grid("total", *(f">{name}" for name in names), ">difference")
+    for name, (a, b) in found.totals().items():
+        if (a or b) and (name != "trainable" or (a, b) != (found.a.params, found.b.params)):
+            text = bytes_text if name == "activation_bytes" else "{:,}".format
+            part = f" ({_ratio(a, b)})" if a and a != b else ""
+            grid.add(NAMES.get(name, name), text(a), text(b), _signed(b - a, name == "activation_bytes") + part)
+    fields = (found.a.receptive_field, found.b.receptive_field)
+    grid.add("receptive field", *("none" if seen is None else str(seen) for seen in fields), "")
+    return grid
+
+
+def _ratio(a: int, b: int) -> str:
+    return f"{(b - a) / a:+.1%}" if b < 10 * a else f"x{b / a:,.0f}"
+
+
+# --- rows -----------------------------------------------------------------------------------------------------------
+
+
+def rows(steps: Sequence[Step]) -> Iterator[Cells]:
+    """A row a layer that differs; runs of the rest, scopes as a whole and repetitions in one row each."""
+    whole = _whole_scopes(steps)
+    for (change, like), run in groupby(_tagged(steps), lambda tagged: tagged[:2]):
+        part = [step for *_, step in run]
+        if like:
+            yield _like(like, part)
+        elif change == "unchanged":
+            yield _unchanged(part)
+        elif change == "changed":
+            yield from _changed(part)
+        else:
+            yield from _one_sided(part, whole)
+
+
+def _tagged(steps: Sequence[Step]) -> Iterator[tuple[str, str, Step]]:
+    """Each step, its change, and the scope that changed in the same way just before its own."""
+    before: list[tuple[object, ...]] = []
+    name = ""
+    for scope, inside in groupby(steps, lambda step: step.node.name.rpartition("/")[0]):
+        part = list(inside)
+        told = [_essence(step, scope) for step in part]
+        changed = scope and len(part) > 1 and any(step.change == "changed" for step in part)
+        like = name if changed and told == before else ""
+        if changed and not like:
+            before, name = told, scope
+        for step in part:
+            yield "changed" if like else step.change, like, step
+
+
+def _essence(step: Step, scope: str) -> tuple[object, ...]:
+    """What changed in a layer, but for the shapes that follow from other changes."""
+    facts = tuple(_fact(name, *sides) for name, sides in step.facts.items() if name not in _SHAPES)
+    return (step.node.name.removeprefix(scope), step.change, step.options, facts)
+
+
+def _like(like: str, steps: Sequence[Step]) -> Cells:
+    scopes = list(dict.fromkeys(step.node.name.rpartition("/")[0] for step in steps))
+    last = scopes[-1].rsplit("/", 1)[-1]
+    name = scopes[0] if len(scopes) == 1 else f"{scopes[0]} to {last}"
+    return ("~", name, f"{'each ' if len(scopes) > 1 else ''}as in {like}", "", *_counts(steps), "")
+
+
+def _unchanged(run: Sequence[Step]) -> Cells:
+    moved = any(_seen(step.reach[0]) != _seen(step.reach[1]) for step in run)
+    return ("", f"... {plural(len(run), 'layer')} unchanged", "field differs" if moved else "", *[""] * 5)
+
+
+def _scopes(name: str) -> list[str]:
+    """`a`, `a/b` of `a/b/conv_1`."""
+    parts = name.split("/")[:-1]
+    return ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
+
+
+def _whole_scopes(steps: Sequence[Step]) -> set[tuple[str, str]]:
+    """Scopes of several layers that were added or removed with all that is in them."""
+    held = {"removed": Counter[str](), "added": Counter[str]()}
+    gone = {"removed": Counter[str](), "added": Counter[str]()}
+    for step in steps:
+        for side, node in (("removed", step.a), ("added", step.b)):
+            held[side].update(_scopes(node.name) if node else [])
+        if step.change in gone:
+            gone[step.change].update(_scopes(step.node.name))
+    return {(side, scope) for side in gone for scope, n in gone[side].items() if n == held[side][scope] > 1}
+
+
+def _one_sided(run: Sequence[Step], whole: set[tuple[str, str]]) -> Iterator[Cells]:
+    """Layers that were added or removed: scopes in a row each, scopes alike in one row, loose layers one by one."""
+
+    def scope(step: Step) -> str:
+        return next((s for s in _scopes(step.node.name) if (step.change, s) in whole), "")
+
+    groups = [(name, list(steps)) for name, steps in groupby(run, scope)]
+    for _, alike in groupby(groups, lambda group: _sort(*group)):
+        found = list(alike)
+        steps = [step for _, inside in found for step in inside]
+        if found[0][0]:
+            yield _scope_row([name for name, _ in found], steps)
+        elif len(steps) > LONG_RUN:
+            yield _summary(f"{steps[0].node.name} to {steps[-1].node.name}", plural(len(steps), "layer"), steps)
+        else:
+            yield from map(_row, steps)
+
+
+def _sort(name: str, steps: Sequence[Step]) -> tuple[object, ...]:
+    """What scopes that fold into one row have in common; loose layers are one sort."""
+    return (re.sub(r"_\d+$", "", name), *((s.node.kind, s.node.shape) for s in steps if name))
+
+
+def _scope_row(names: Sequence[str], steps: Sequence[Step]) -> Cells:
+    layers = plural(len(steps) // len(names), "layer")
+    if len(names) == 1:
+        return _summary(names[0], layers, steps)
+    return _summary(f"{names[0]} to {names[-1].rsplit('/', 1)[-1]}", f"{len(names)} times {layers}", steps)
+
+
+def _changed(run: Sequence[Step]) -> Iterator[Cells]:
+    """Changed layers one by one, but for long runs of which only the shapes differ."""
+    for only_shapes, part in groupby(run, lambda step: not step.options and step.facts.keys() <= _SHAPES):
+        steps = list(part)
+        if only_shapes and len(steps) > SHAPES_RUN:
+            yield ("~", f"... {len(steps)} layers", "other shapes", "", *_counts(steps), "")
+        else:
+            yield from map(_row, steps)
+
+
+_SHAPES = {"shape", "arriving"}
+
+
+def _summary(name: str, change: str, steps: Sequence[Step]) -> Cells:
+    """A row for several layers that were added or removed."""
+    last = steps[-1]
+    return (SIGNS[last.change], name, change, by_x(last.node.shape), *_counts(steps), _sees(last))
+
+
+def _row(step: Step) -> Cells:
+    names = [node.name for node in (step.a, step.b) if node]
+    name = " -> ".join(dict.fromkeys(names))
+    return (SIGNS[step.change], name, _change(step), _shape(step), *_counts([step]), _sees(step))
+
+
+def _change(step: Step) -> str:
+    """`conv out_channels 16, kernel_size 3` of a new layer, `kernel_size 3 -> 5` of one that changed."""
+    if step.change != "changed":
+        return f"{step.node.kind} {_options(step.node)}".rstrip()
+    told = [f"{name} {_option(a)} -> {_option(b)}" for name, (a, b) in step.options.items()]
+    facts = {name: sides for name, sides in step.facts.items() if name != "shape"}
+    if "arriving" in facts and told:
+        del facts["arriving"]  # it is seen where it arises
+    return ", ".join([_fact(name, *sides) for name, sides in facts.items()] + told)
+
+
+def _fact(name: str, a: Any, b: Any) -> str:
+    if name == "arriving":
+        return f"takes {_shapes(a)} -> {_shapes(b)}"
+    if name == "inputs":
+        return f"from {', '.join(a)} -> {', '.join(b)}"
+    if name == "kind":
+        return f"{a} -> {b}"
+    if name in {"owner", "tied"}:
+        return f"weights of {a or 'its own'} -> {b or 'its own'}"
+    if name == "frozen":
+        return "frozen" if b else "no longer frozen"
+    return "other given values"
+
+
+def _shapes(shapes: Sequence[Shape]) -> str:
+    return " and ".join(dict.fromkeys(map(by_x, shapes)))
+
+
+def _options(node: LayerNode) -> str:
+    """Those that are not at their defaults."""
+    given = plain(node.layer)
+    options = given[node.kind] if isinstance(given, dict) else {}
+    return shortened(", ".join(f"{name} {_option(value)}" for name, value in options.items()))
+
+
+def _option(value: Any) -> str:
+    return "none" if value is None else shown(plain(value))
+
+
+def _shape(step: Step) -> str:
+    if step.a and step.b and step.a.shape != step.b.shape:
+        return f"{by_x(step.a.shape)} -> {by_x(step.b.shape)}"
+    return by_x(step.node.shape)
+
+
+def _counts(steps: Sequence[Step]) -> Cells:
+    return (
+        _signed(sum(step.params for step in steps)),
+        _signed(sum(step.macs for step in steps)),
+        _signed(sum(step.activation_bytes for step in steps), memory=True),
+    )
+
+
+def _signed(count: int, memory: bool = False) -> str:
+    if not count:
+        return ""
+    return f"{'+' if count > 0 else '-'}{bytes_text(abs(count)) if memory else format(abs(count), ',')}"
+
+
+def _sees(step: Step) -> str:
+    """The receptive field, on both sides where it differs."""
+    a, b = map(_seen, step.reach)
+    return f"{a} -> {b}" if step.change == "changed" and a != b else b or a
+
+
+def _seen(seen: Seen) -> str:
+    return str(seen) if seen is not None else ""

@@ -1,0 +1,203 @@
+"""Where a value comes from: the file and line, the override or the default, and what it replaced."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from ..errors import Mark
+from ..registry import Declared, Strict
+from ..vocabulary import type_text
+from .compose import compose
+from .experiment import Experiment
+from .expressions import has_expression, resolve
+from .located import BROKEN, Node
+from .overrides import apply
+from .places import UNKNOWN, Keys, Place, Places, is_bare
+
+
+@dataclass(frozen=True)
+class Origin:
+    """A value as it was written somewhere, at `key`."""
+
+    key: str
+    value: Any
+    mark: Mark
+
+    def as_json(self) -> dict[str, Any]:
+        return {"key": self.key, "value": self.value, "from": place_as_json(self.mark)}
+
+
+@dataclass(frozen=True)
+class Why:
+    """A value and its history. `mark` is None for a default, which `default_of` tells of."""
+
+    key: str
+    value: Any
+    kind: str = ""
+    """What a section is that holds one kind."""
+    mark: Mark | None = None
+    expression: str = ""
+    """As written, where that is not the value itself."""
+    default_of: str = ""
+    type: str = ""
+    about: str = ""
+    replaced: tuple[Origin, ...] = ()
+    """Newest first; a shorter key than `key` where a section was replaced as a whole, without having this value."""
+    dropped: Origin | None = None
+    """The override that took away what was written."""
+    uses: tuple[Origin, ...] = ()
+    """Variables in the expression."""
+    parts: tuple[Why, ...] = ()
+    """The values of a section."""
+
+    def as_json(self) -> dict[str, Any]:
+        value = None if self.value is UNKNOWN else self.value
+        told = {"key": self.key, "value": value, "kind": self.kind or None, "expression": self.expression or None}
+        told |= {"from": place_as_json(self.mark) if self.mark else None, "default_of": self.default_of or None}
+        told |= {"type": self.type or None, "description": self.about or None}
+        told |= {name: [one.as_json() for one in getattr(self, name)] for name in ("replaced", "uses", "parts")}
+        return told | {"dropped_by": self.dropped.as_json() if self.dropped else None}
+
+
+def place_as_json(mark: Mark) -> dict[str, Any]:
+    """A file with line and column, or an override."""
+    if mark.line:
+        return {"file": mark.file, "line": mark.line, "column": mark.column}
+    found = re.fullmatch(r"override `(.*)`", mark.file, re.DOTALL)
+    return {"override": found[1]} if found else {"file": mark.file}
+
+
+def why(experiment: Experiment, key: str, changes: Sequence[str] = ()) -> Why:
+    """What gave `key` its value. `changes` are the overrides that `experiment` was loaded with.
+
+    SpecError where the spec has no such key.
+    """
+    asked = Asked(experiment, changes)
+    return asked.answer(asked.find(key))
+
+
+class Asked(Places):
+    """A valid spec that is asked where its values come from."""
+
+    def __init__(self, experiment: Experiment, changes: Sequence[str] = ()) -> None:
+        super().__init__(experiment)
+        self.changes = changes
+
+    def answer(self, place: Place) -> Why:
+        """All about a place; of a section, about each value in it."""
+        leaves = list(self.leaves(place))
+        parts = () if leaves == [place] else tuple(self.told(leaf) for leaf in leaves)
+        return replace(self.told(place), parts=parts)
+
+    def told(self, place: Place) -> Why:
+        node, info = place.node, place.info
+        written = node.plain() if node is not None else UNKNOWN
+        value = self.value(place)
+        told = Why(
+            key=place.key,
+            value=value,
+            kind=place.made.kind if place.chosen else "",
+            mark=node.mark if node is not None else None,
+            expression=written if has_expression(written) else "",
+            type=type_text(info.annotation) if info is not None and not place.chosen else "",
+            about=(info.description or "") if info is not None else "",
+            uses=tuple(self.uses(place, written)),
+        )
+        if node is None:
+            told = replace(told, default_of=place.owner or "the spec", dropped=self.dropped(place))
+        elif place.owner.startswith("block "):
+            told = replace(told, default_of=place.owner)
+        return replace(told, replaced=tuple(self.history(place)))
+
+    def value(self, place: Place) -> Any:
+        """What is in effect, expressions worked out; UNKNOWN where that takes a place in the graph."""
+        if place.made is not UNKNOWN:
+            return plain(place.made) if place.chosen or not isinstance(place.made, Declared) else _fields(place.made)
+        assert place.node is not None
+        if any(has_expression(n.value) and self.local(place.keys or ()) & _words(n.value) for n in place.node.walk()):
+            return UNKNOWN if has_expression(place.node.value) else place.node.plain()
+        found = resolve(place.node, self.experiment.vars, lambda *_: None)
+        return (UNKNOWN if found.value is BROKEN else place.node.plain()) if found.broken else found.plain()
+
+    def local(self, keys: Keys) -> set[str]:
+        """Names that mean something of their own here: arguments, counters, lists that are walked."""
+        names = {"x"} if keys[:1] in {("network",), ("blocks",)} else set()
+        for depth in range(1, len(keys) + 1):
+            node = self.root.at(*keys[:depth])
+            for inside in ("args", "for"):
+                names |= set((node.map.get(inside) or Node({}, node.mark)).map) if node is not None else set()
+            if keys[depth - 1] in {"repeat", "layers"}:
+                names.add(str((node.at("index") if node is not None else None) or "i"))
+        return names
+
+    def uses(self, place: Place, written: Any) -> Iterator[Origin]:
+        """The variables of the spec that an expression names."""
+        if not has_expression(written):
+            return
+        own = self.local(place.keys or ())
+        for name, node in (self.root.at("vars") or Node({}, self.root.mark)).map.items():
+            if name in _words(written) - own:
+                yield Origin(f"vars.{name}", self.experiment.vars.get(name), node.mark)
+
+    def history(self, place: Place) -> Iterator[Origin]:
+        if place.keys is None:
+            return
+        for keys, node in _older(self.root, place.keys, place.first):
+            key = place.key if keys == place.keys else ".".join(map(str, keys))
+            yield Origin(key, node.plain(), node.mark)
+
+    def dropped(self, place: Place) -> Origin | None:
+        """The override that took the value away, with the value."""
+        if place.keys is None or not any(text.startswith("~") for text in self.changes):
+            return None
+        root, found = compose(self.experiment.path), None
+        for text in self.changes:
+            before = root.at(*place.keys)
+            root = apply(root, [text], self.experiment.path)
+            if before is not None and root.at(*place.keys) is None:
+                found = Origin(text, before.plain(), before.mark)
+        return found
+
+
+def _older(node: Node, keys: Keys, first: bool, done: int = 0) -> Iterator[tuple[Keys, Node]]:
+    """What stood at `keys` before, newest first; or the section around it, where that had no such key."""
+    if done < len(keys):
+        child = node.at(keys[done])
+        if child is not None:
+            yield from _older(child, keys, first, done + 1)
+    older = node.replaced
+    if older is None:
+        return
+    rest = keys[done:]
+    value = older.at(*rest) if all(isinstance(key, str) for key in rest) else None
+    if first and len(rest) == 1 and is_bare(older):
+        value = older
+    yield (keys, value) if value is not None else (keys[:done], older)
+    yield from _older(older, keys, first, done)
+
+
+def _words(text: Any) -> set[str]:
+    return (
+        set(re.findall(r"[A-Za-z_]\w*", " ".join(re.findall(r"\$\{(.*?)\}", text))))
+        if isinstance(text, str)
+        else set()
+    )
+
+
+def _fields(made: Strict) -> dict[str, Any]:
+    return {name: plain(getattr(made, name)) for name in type(made).model_fields}
+
+
+def plain(value: Any) -> Any:
+    """A value as a spec would have it, defaults and all."""
+    if isinstance(value, Declared):
+        return {value.kind: _fields(value)} if type(value).model_fields else value.kind
+    if isinstance(value, Strict):
+        return _fields(value)
+    if isinstance(value, list | tuple):
+        return [plain(item) for item in value]
+    return str(value) if isinstance(value, Path) else value
