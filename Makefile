@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 SPEC ?= specs/digits/lenet.yaml
 
-.PHONY: train test test-slow check format bench clean
+.PHONY: train test test-slow check format docs bench clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("dlx needs Python 3.11 or later, and this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -28,6 +28,9 @@ check: .venv/installed        ## style and types
 format: .venv/installed
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
+
+docs: .venv/installed         ## write docs/layers.md anew from the classes
+	$(BIN)/dlx layers --markdown > docs/layers.md
 
 bench: .venv/installed        ## the benchmarks, with the peers they compare with
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'

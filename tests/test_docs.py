@@ -1,14 +1,20 @@
 """What the documents show is true."""
 
 import re
+from math import prod
 from pathlib import Path
 from typing import ClassVar
 
+import pytest
 from pydantic import Field, PositiveInt
 
+from dlx import reference, vocabulary
+from dlx.errors import ShapeError
 from dlx.layers import LAYERS, Example, Layer, Plan
+from dlx.layers.base import axis_of
 from dlx.lazy import nn, torch
 from dlx.shapes import Shape
+from dlx.spec.claims import QUANTITIES
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,15 +32,21 @@ def test_the_layer_of_the_contributors_page_works():
         "ClassVar": ClassVar,
         "Field": Field,
         "PositiveInt": PositiveInt,
+        "ShapeError": ShapeError,
+        "axis_of": axis_of,
+        "prod": prod,
         "nn": nn,
     }
     (code,) = blocks("CONTRIBUTING.md", "python")
+    LAYERS.load()
     before = dict(LAYERS._classes)
     try:
         exec(code, names)  # noqa: S102 - our own page
-        layer, xs, example = LAYERS["local_response_norm"].worked_example()
+        layer, xs, example = LAYERS["unflatten"].worked_example()
         assert layer.plan(*xs).shape == example.shape
         assert layer.module(*xs)(torch.ones(2, *xs[0])).shape == (2, *example.shape)
+        with pytest.raises(ShapeError, match=r"\[2, 4\] do not multiply to the 9 values on axis 1 of \(9, 5\)"):
+            layer.plan(Shape((9, 5)))
     finally:
         LAYERS._classes.clear()
         LAYERS._classes.update(before)
@@ -64,3 +76,19 @@ def test_every_spec_of_the_readme_is_valid(tmp_path):
         path = tmp_path / f"readme_{index}.yaml"
         path.write_text(text)
         trace(load(path))
+
+
+def test_the_reference_is_what_the_classes_say():
+    assert (ROOT / "docs" / "layers.md").read_text() == reference.markdown() + "\n", "run `make docs`"
+
+
+def test_the_reference_has_every_kind_once_and_only_pages_that_close_their_fences():
+    page = reference.markdown()
+    headings = re.findall(r"^### (\w+)$", page, re.MULTILINE)
+
+    assert sorted(headings) == sorted([name for kinds in vocabulary.families().values() for name, _, _ in kinds])
+    assert page.count("```") % 2 == 0
+
+
+def test_the_page_of_expect_names_every_quantity():
+    assert [name for name in QUANTITIES if name not in vocabulary.page("expect").text] == []

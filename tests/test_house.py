@@ -10,13 +10,13 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "dlx"
 FLOORS = [
     ["errors", "files", "lazy", "registry", "shapes"],
-    ["layers", "data", "init", "optim", "schedules", "losses", "objectives", "modules", "vocabulary"],
+    ["layers", "data", "init", "optim", "schedules", "losses", "objectives", "modules", "vocabulary", "reference"],
     ["spec"],
     ["graph"],
     ["network"],
     ["train"],
     ["runs", "track"],
-    ["experiment"],
+    ["experiment", "receipts"],
     ["show"],
     ["cli", "__main__"],
 ]
