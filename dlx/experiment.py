@@ -122,9 +122,9 @@ def run(experiment: Experiment, runs: Path = Path("runs"), listen: Listener | No
     assert experiment.train is not None
     device.check_memory(graph, experiment.train, device.free_memory(), experiment.place("network"))
     sets = _load(experiment)
-    if experiment.train.device.startswith("cuda"):
-        free = device.free_memory(device.pick(experiment.train.device))
-        device.check_memory(graph, experiment.train, free, experiment.place("network"))
+    free = device.free_memory(device.pick(experiment.train.device))
+    device.check_memory(graph, experiment.train, free, experiment.place("network"))
+    device.check_batch(graph, experiment.train, len(sets.train), free, experiment.place("train", "batch_size"))
     seeds = range(experiment.train.seed, experiment.train.seed + experiment.train.seeds)
     each = [experiment] if len(seeds) == 1 else [experiment.with_seed(seed) for seed in seeds]
     results: list[Result] = []

@@ -11,6 +11,7 @@ from . import graph as graphs
 from .errors import DlxError, Mark, Problem, SpecError
 from .graph import Graph
 from .graph.expect import Receipt, judged, of_results, receipts
+from .graph.measures import Unmeasured, part
 from .lazy import torch
 from .spec import Experiment, load
 from .spec.claims import Claim, claims_of
@@ -95,11 +96,13 @@ def _outputs(claims: Sequence[Claim], experiment: Experiment, graph: Graph) -> I
 
 
 def _node(claim: Claim, graph: Graph) -> str:
-    """The node whose value is claimed; empty for the outputs of the network."""
-    name = str(claim.figures.get("of", "")).replace(".", "/")
-    if name and name not in graph.by_name:
-        raise ValueError(f"there is no node `{name}`")
-    return name
+    """The node whose value is claimed, or that a scope ends with; empty for the outputs of the network."""
+    name = str(claim.figures.get("of", ""))
+    try:
+        last = part(graph, name).last if name else None
+    except Unmeasured as error:
+        raise ValueError(str(error)) from error
+    return last.name if last is not None else ""
 
 
 def _inputs(given: Any, graph: Graph) -> list[Tensor]:

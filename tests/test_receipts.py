@@ -72,8 +72,8 @@ def test_the_known_mistakes_of_the_books_are_on_record(zoo):
     ("claims", "sentence"),
     [
         ("  output: {at: [1, 2], is: 7}", "claims output at [1, 2] 7, and it is 6"),
-        ("  output: {at: [1, 2], is: [3, 1], of: hidden}", "claims output of hidden at [1, 2] [3, 1], and it is [3, 0]"),
-        ("  output: {at: [1, 2], is: 6, of: hiden}", "there is no node `hiden`"),
+        ("  output: {at: 1, is: [3, 1], of: hidden}", "claims output of hidden at 1 [3, 1], and it is [2, 1]"),
+        ("  output: {at: [1, 2], is: 6, of: hiden}", "there is no `hiden`"),
         ("  output: {at: [1, 2, 3], is: 6}", "`input` is (2,), and `at` gives (3,)"),
         ("  output: {at: [[1], [2, 3]], is: 6}", "`input` wants numbers in rows of one length, not [[1], [2, 3]]"),
         ("  output: {at: {a: 1}, is: 6}", "`at` gives a, and the inputs are input"),
@@ -99,9 +99,9 @@ def test_the_command_tells_claim_book_and_verdict_and_fails_with_status_1(tmp_pa
     ran = told("verify", str(path))
 
     assert ran.returncode == 1
-    assert "2 receipts of 1 specs: 1 book wrong, 1 FAILS" in ran.stdout
+    assert "2 receipts of 1 spec: 1 book wrong, 1 FAILS" in ran.stdout
     assert "params: the bias of the output is one" in ran.stdout
-    assert f"{path}:15:3: claims macs 5, and it is 6" in ran.stdout
+    assert f"{path}:14:3: claims macs 5, and it is 6" in ran.stdout
 
 
 def test_the_command_for_machines(tmp_path):

@@ -58,7 +58,7 @@ class Plan:
     crops: tuple[tuple[int, ...], ...] = ()
     """Positions cut from the start of each input before they meet, axis by axis; empty where nothing is cut."""
     blind: tuple[int, ...] = ()
-    """Inputs that only say where values go, or which of them count: no gradient reaches them, nothing is seen there."""
+    """Inputs that only say where values go, or which of them count: no gradient reaches them, and none is seen."""
     view: bool = False
     """The output shares the memory of the input: it costs no activation memory."""
     keeps: Keeps = ("inputs",)

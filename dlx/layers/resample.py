@@ -36,7 +36,8 @@ class Upsample(Layer):
     or with `align_corners` (size - 1) / (size' - 1). The nearest ones round down; linear, bilinear and trilinear see
     the two values around the place on each axis, bicubic the four.
 
-    Shapes: (C, *size) -> (C, *size'), where size' is the field `size`, or size * scale_factor rounded down.
+    Shapes: (C, *size) -> (C, *size'), where size' is size * scale_factor rounded down, or the field `size`. A bare
+        value is the scale factor; torch's first argument is the size.
     Cost: no MACs, as torch's counter has it.
     Errors: both or none of `size` and `scale_factor`; align_corners with a nearest mode; a mode for another number of
         axes; a scale that leaves no positions; an input that is not of floats.
@@ -44,8 +45,8 @@ class Upsample(Layer):
     """
 
     kind: ClassVar[str] = "upsample"
-    size: Extent | None = Field(None, description="positions of the output on each axis")
     scale_factor: Factor | list[Factor] | None = Field(None, description="by how much each axis grows")
+    size: Extent | None = Field(None, description="positions of the output on each axis")
     mode: Mode = Field("nearest", description="how values are made")
     align_corners: bool | None = Field(None, description="whether the first and the last positions stay at the edges")
     recompute_scale_factor: bool | None = Field(

@@ -30,8 +30,8 @@ def verified(specs: Iterable[Verified], as_json: bool, only: str | None = None) 
         document({"specs": told, "receipts": sum(tally.values()), "verdicts": {v: tally[v] for v in VERDICTS}})
     else:
         parts = [f"{tally[v]:,} {v}" for v in VERDICTS if tally[v]]
-        receipts, specs = plural(sum(tally.values()), "receipt"), plural(len(told), "spec")
-        out(f"{receipts} of {specs}{': ' if parts else ''}{', '.join(parts)}", "bold")
+        counts = plural(sum(tally.values()), "receipt"), plural(len(told), "spec")
+        out(f"{counts[0]} of {counts[1]}{': ' if parts else ''}{', '.join(parts)}", "bold")
     return not tally["FAILS"]
 
 

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import DlxError, Mark, Problem
-from ..graph import Graph
+from ..graph import Graph, memory
 from ..lazy import torch
 from ..shapes import bytes_text
 from ..spec import Train
@@ -19,6 +19,10 @@ if TYPE_CHECKING:
 ONE_THREAD_BELOW = 50_000_000
 """MACs of a batch, forward, below which one CPU thread is taken: a second saves a tenth to a third of such a step on
 an idle machine (benchmarks/threads.py), and makes it several times slower where other work keeps the cores."""
+
+SURE = 0.85
+"""The part of a forecast that is wanted for certain: it is within 15 % of what torch allocates
+(benchmarks/memory.py)."""
 
 SPINS = "10000"
 """How long an idle thread of libgomp spins. With its default of 300,000 a step of a LeNet took 161 times as long on
@@ -101,6 +105,24 @@ def check_memory(graph: Graph, train: Train, free: int, place: Mark | None = Non
             "Make the widest layer smaller: `dlx inspect` shows where the parameters are.",
             place,
             "network",
+        )
+    )
+
+
+def check_batch(graph: Graph, train: Train, examples: int, free: int, place: Mark | None = None) -> None:
+    """DlxError where a training step on a batch of a set of `examples` does not fit into `free` bytes."""
+    batch = min(train.batch_size, examples)
+    told = memory.forecast(graph, batch, train.optimizer.state)
+    if SURE * told.total <= free:
+        return
+    parts = f"activations {bytes_text(told.peak.activations)} of it"
+    raise DlxError(
+        Problem(
+            f"a training step of {batch:,} samples wants about {bytes_text(told.total)} ({parts}), and "
+            f"{bytes_text(free)} are free",
+            "Lower `train.batch_size`: `dlx inspect --batch N` shows what N samples want.",
+            place,
+            "train.batch_size",
         )
     )
 

@@ -16,6 +16,7 @@ ROOT = HERE.parent.parent
 
 TABLES = {
     "lenet": ["specs/digits/lenet.yaml"],
+    "lenet-batch-32": ["specs/digits/lenet.yaml", "--batch", "32"],
     "mnist1d-conv": ["specs/udl/mnist1d-conv.yaml"],
     "resnet50-depth-1": ["specs/cs231n/resnet50.yaml", "--depth", "1"],
 }

@@ -69,7 +69,9 @@ def test_depth_leaves_projections_of_the_shortcut_aside():
         "[3, 8, 8]",
         """
         - residual:
-            layers: [{conv: {out_channels: 4, kernel_size: 3, padding: 1}}, relu, {conv: {out_channels: 4, kernel_size: 1}}]
+            layers:
+              - conv: {out_channels: 4, kernel_size: 3, padding: 1}
+              - conv: {out_channels: 4, kernel_size: 1}
             shortcut: [{conv: {out_channels: 4, kernel_size: 1}}]
         """,
     )

@@ -5,8 +5,10 @@ from pathlib import Path
 import pytest
 import torch
 
+from dlx import experiment
 from dlx.errors import DlxError
 from dlx.graph import trace
+from dlx.graph.memory import forecast
 from dlx.spec import load
 from dlx.train import device
 
@@ -37,8 +39,8 @@ def test_a_device_beyond_the_last_is_refused():
 def graph_of(tmp_path: Path, layers: str, train: str = "epochs: 1"):
     path = tmp_path / "n.yaml"
     path.write_text(f"network: {{inputs: [1000], layers: [{layers}]}}\ntrain: {{{train}}}\n")
-    experiment = load(path)
-    return trace(experiment), experiment.train
+    loaded = load(path)
+    return trace(loaded), loaded.train
 
 
 def test_ten_to_the_twelve_parameters_are_refused_with_the_memory_they_want(tmp_path):
@@ -56,6 +58,33 @@ def test_ten_to_the_twelve_parameters_are_refused_with_the_memory_they_want(tmp_
 
 def test_what_fits_is_let_through(tmp_path):
     device.check_memory(*graph_of(tmp_path, "{linear: 10}"), device.free_memory())
+
+
+def test_a_batch_that_does_not_fit_is_refused_with_the_memory_it_wants(tmp_path):
+    graph, train = graph_of(tmp_path, "{linear: 100}, relu, {linear: 10}", "epochs: 1, batch_size: 1_000_000")
+    wanted = forecast(graph, 1_000_000, train.optimizer.state).total
+    device.check_batch(graph, train, 10**6, wanted)
+    with pytest.raises(DlxError) as error:
+        device.check_batch(graph, train, 10**6, 10**9)
+    told = str(error.value)
+    assert "a training step of 1,000,000 samples wants about 5.2 GB (activations 4.4 GB of it), and 1 GB are" in told
+    assert told.endswith("\n  Lower `train.batch_size`: `dlx inspect --batch N` shows what N samples want.")
+
+
+def test_a_batch_is_no_larger_than_the_training_set(tmp_path):
+    graph, train = graph_of(tmp_path, "{linear: 100}, relu, {linear: 10}", "epochs: 1, batch_size: 1_000_000")
+    device.check_batch(graph, train, 1000, 10**8)
+
+
+def test_the_batch_is_checked_before_training(tmp_path, monkeypatch):
+    path = tmp_path / "n.yaml"
+    path.write_text(
+        "data: digits\nnetwork: {layers: [{conv: {out_channels: 64, kernel_size: 3}}, flatten, {linear: 10}]}\n"
+        "train:\n  epochs: 1\n  batch_size: 1000\ntrack: {mlflow: false}\n"
+    )
+    monkeypatch.setattr(device, "free_memory", lambda *_: 5_000_000)
+    with pytest.raises(DlxError, match=r"n.yaml:5:3  train.batch_size\n  a training step of 1,000 samples wants"):
+        experiment.run(load(path), tmp_path / "runs")
 
 
 def test_threads_follow_the_size_of_a_batch_and_the_spec(tmp_path):

@@ -1,0 +1,309 @@
+"""The memory of a training step: by hand, and against what torch keeps and allocates."""
+
+import gc
+import json
+
+import pytest
+import torch
+from helpers import SHIPPED, experiment_of, graph_of, network_of
+from torch import nn
+from torch.autograd.graph import saved_tensors_hooks
+from torch.profiler import ProfilerActivity, profile
+
+from dlx import graph, network
+from dlx.graph.memory import Forecast, Parts, forecast, of_training
+from dlx.layers.measured import DTYPES
+from dlx.optim import OPTIMIZERS
+from dlx.spec import load
+
+# --- by hand --------------------------------------------------------------------------------------------------------
+
+TWO_LAYERS = "[{linear: 3}, relu, {linear: 2}]"
+
+
+def small(layers: str, inputs: str = "[4]", more: str = ""):
+    return graph_of(f"network: {{inputs: {inputs}, layers: {layers}}}\n{more}")
+
+
+def test_two_layers_by_hand():
+    """4 -> 3 -> relu -> 2 with 23 weights of 4 bytes, 10 samples.
+
+    Kept: the batch, 10 * 4 values, and the output of the relu, 10 * 3, once for the relu and for the layer after it.
+    The most is held where the relu hands its gradient on: 10 * 3 values arrive, 10 * 3 leave, and the 8 gradients of
+    the second layer are there already.
+    """
+    told = forecast(small(TWO_LAYERS), batch=10)
+
+    assert told.most == Parts(
+        weights=4 * 23, gradients=4 * 23, activations=4 * (10 * 4 + 10 * 3), working=max(3 * 80, 2 * 120)
+    )
+    assert told.peak == Parts(weights=4 * 23, gradients=4 * 8, activations=4 * 70, working=2 * 120)
+    assert (told.at, told.total) == ("backward of relu_1", 92 + 32 + 280 + 240)
+
+
+@pytest.mark.parametrize(("state", "bytes_"), [(0, 0), (1, 92), (2, 184)])
+def test_the_optimizer_holds_its_state_all_the_time(state, bytes_):
+    without, told = forecast(small(TWO_LAYERS), 10), forecast(small(TWO_LAYERS), 10, state)
+
+    assert told.peak.optimizer == told.most.optimizer == bytes_
+    assert told.total == without.total + bytes_
+
+
+def test_a_layer_with_many_weights_has_its_peak_at_the_end_of_the_backward_pass():
+    """1000 * 1000 weights, their gradients, and one sample of 1000 values."""
+    told = forecast(small("[{linear: {out_features: 1000, bias: false}}]", "[1000]"), 1, state=2)
+
+    at_peak = Parts(weights=4_000_000, gradients=4_000_000, optimizer=8_000_000, activations=4000, working=4000)
+    assert told.peak == at_peak
+    assert told.at == "backward of linear_1"  # the gradient of the output is still there then
+
+
+def test_a_view_and_what_it_shows_are_kept_once():
+    """The output of the relu is kept by itself, and by the linear layer as the flattened view: (2, 3, 3) of 5."""
+    told = forecast(small("[{conv: {out_channels: 2, kernel_size: 1}}, relu, flatten, {linear: 1}]", "[1, 3, 3]"), 5)
+
+    assert told.most.activations == 4 * 5 * (9 + 18)
+
+
+def test_what_is_computed_inside_is_kept_beside_the_inputs():
+    """max_pool keeps its input, which is the relu's output, and an int64 for each of its 4 maxima."""
+    told = forecast(small("[{conv: {out_channels: 1, kernel_size: 1}}, relu, {max_pool: 2}]", "[1, 4, 4]"), 7)
+
+    assert told.most.activations == 7 * (4 * 16 + 4 * 16 + 8 * 4)
+
+
+def test_what_no_gradient_reaches_is_not_kept():
+    """With the first layer frozen only the input of the second is kept, and the batch, which is there anyway."""
+    frozen = small("[{linear: 3}, sigmoid, {linear: 2}]", more="freeze: linear_1")
+
+    told = forecast(frozen, 10)
+    assert told.most.activations == 4 * 10 * (4 + 3)
+    assert told.most.gradients == 4 * (3 * 2 + 2)
+    assert told.most.weights == 4 * 23
+
+
+def test_a_network_without_weights_keeps_nothing():
+    told = forecast(small("[sigmoid, tanh]"), 10)
+
+    assert told.most == Parts(activations=4 * 40, working=3 * 4 * 40)
+
+
+def test_a_branch_that_leads_nowhere_keeps_nothing():
+    start, end = "- linear: 3\n- sigmoid: {}\n  name: mid\n", "- linear: 2\n  from: mid"
+    with_dead_end, without = network_of("[4]", f"{start}- linear: 9\n{end}"), network_of("[4]", start + end)
+
+    assert forecast(with_dead_end, 10).most.activations == forecast(without, 10).most.activations
+
+
+def test_shared_weights_have_one_gradient():
+    shared = network_of("[4]", "- linear: 4\n  name: first\n- sigmoid\n- share: first")
+
+    told = forecast(shared, 10)
+    assert told.most.weights == told.most.gradients == 4 * 20
+
+
+def test_tied_weights_have_one_gradient():
+    tied = network_of("[4]", "- linear: {out_features: 3, bias: false}\n  name: coder\n- linear: 4\n  tie: coder")
+
+    told = forecast(tied, 10)
+    assert told.most.weights == told.most.gradients == 4 * (12 + 4)
+
+
+def test_the_gradient_of_a_sum_serves_both_branches():
+    """a + linear(a): while the linear layer runs backward, the 10 * 4 values that came serve the other branch too."""
+    residual = """
+        - linear: 4
+        - sigmoid: {}
+          name: a
+        - linear: 4
+        - add: {}
+          from: [a, prev]
+        - linear: 1
+    """
+    told = forecast(network_of("[4]", residual), 10)
+
+    assert told.most.working == 4 * 10 * (4 + 4)  # what came, and what goes on; never a third
+
+
+def test_the_gradient_of_a_concat_waits_for_the_skip_connection():
+    """(1, 4) and (1, 4) joined: the slice for the skip holds all 8 values until it joins the other gradient."""
+    layers = """
+        - conv: {out_channels: 1, kernel_size: 1, bias: false}
+        - tanh: {}
+          name: skip
+        - tanh
+        - concat: {}
+          from: [skip, prev]
+        - global_avg_pool
+    """
+    told = forecast(network_of("[1, 4]", layers), 10)
+
+    # backward of tanh_1: what was joined (8), what tanh_1 hands on (4), and both gradients of `skip` as a sum (4)
+    assert told.peak == Parts(weights=4, activations=4 * 10 * (4 + 4 + 4), working=4 * 10 * (8 + 4 + 4))
+    assert told.at == "backward of tanh_1"
+
+
+def test_a_convolution_works_on_copies():
+    """The forward pass of the only layer: output, and copies of the input, output and weight."""
+    told = forecast(small("[{conv: {out_channels: 2, kernel_size: 1, bias: false}}]", "[3, 5]"), 10)
+
+    assert told.most.working == max(4 * (100 + 150 + 100 + 6), 3 * 4 * 100)
+
+
+def test_twice_the_batch_takes_twice_the_activations_and_the_same_weights():
+    resnet = graph.trace(load(SHIPPED["cs231n/resnet18"]))
+    one, two = forecast(resnet, 8).most, forecast(resnet, 16).most
+
+    assert two.activations == 2 * one.activations
+    assert (two.weights, two.gradients, two.buffers) == (one.weights, one.gradients, one.buffers)
+
+
+def test_the_document_has_each_part_at_its_largest_the_total_and_the_peak():
+    told = forecast(small(TWO_LAYERS), 10, state=1).as_json()
+
+    assert list(told) == [
+        "batch", "weights", "gradients", "optimizer", "buffers", "activations", "working", "total", "peak",
+    ]  # fmt: skip
+    assert told["total"] == sum(v for k, v in told["peak"].items() if k != "at")
+
+
+def test_the_optimizer_is_that_of_the_spec_or_plain_sgd():
+    text = "data: digits\nnetwork: {layers: [flatten, {linear: 10}]}\n"
+    adam = experiment_of(text + "train: {epochs: 1, optimizer: {adam: {amsgrad: true}}}")
+    none = experiment_of(text)
+
+    assert of_training(adam, graph.trace(adam), 8).most.optimizer == 3 * 4 * 650
+    assert of_training(none, graph.trace(none), 8).most.optimizer == 0
+
+
+# --- against torch --------------------------------------------------------------------------------------------------
+
+
+def samples(shapes, n):
+    return [
+        torch.randn(n, *x) if x.dtype == "float" else torch.zeros(n, *x, dtype=getattr(torch, DTYPES[x.dtype]))
+        for x in shapes
+    ]
+
+
+def kept_by_torch(built: nn.Module, batch: list[torch.Tensor]) -> int:
+    """Bytes that are there from the forward to the backward pass: each storage once, parameters left out."""
+    kept = list(batch)
+    with saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        built(*batch)
+    storages = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in kept}
+    learned = {p.untyped_storage()._cdata for p in built.parameters()}
+    return sum(size for storage, size in storages.items() if storage not in learned)
+
+
+VERY_DEEP = ("resnet1001", "resnet200", "resnet152", "resnet101", "densenet121")  # more of what the others have
+
+
+@pytest.mark.parametrize("name", [name for name in SHIPPED if not name.endswith(VERY_DEEP)])
+def test_activations_are_what_torch_keeps_from_the_forward_to_the_backward_pass(name):
+    """On torch's meta device, which computes nothing; what a larger batch does not multiply is left out."""
+    traced = graph.trace(load(SHIPPED[name]))
+    with torch.device("meta"):
+        built = network.build(traced).train()
+        small, large = (kept_by_torch(built, samples(traced.inputs.values(), n)) for n in (16, 32))
+
+    assert forecast(traced, 16).most.activations == large - small
+
+
+LENET = SHIPPED["digits/lenet"].read_text()
+RESNET = """
+network:
+  inputs: [3, 32, 32]
+  layers:
+    - conv: {out_channels: 16, kernel_size: 3, padding: 1, bias: false}
+    - batch_norm
+    - relu
+    - for: {width: [16, 32, 64], stride: [1, 2, 2]}
+      layers:
+        - residual:
+            layers:
+              - conv: {out_channels: "${width}", kernel_size: 3, stride: "${stride}", padding: 1, bias: false}
+              - batch_norm
+              - relu
+              - conv: {out_channels: "${width}", kernel_size: 3, padding: 1, bias: false}
+              - batch_norm
+            shortcut:
+              - layers: [{conv: {out_channels: "${width}", kernel_size: 1, stride: "${stride}"}}, batch_norm]
+                when: ${x.channels != width}
+            after: relu
+    - global_avg_pool
+    - linear: 10
+"""
+UNET = """
+network:
+  inputs: [1, 64, 64]
+  layers:
+    - {conv: {out_channels: 16, kernel_size: 3, padding: 1}}
+    - relu: {}
+      name: skip
+    - max_pool: 2
+    - {conv: {out_channels: 32, kernel_size: 3, padding: 1}}
+    - relu
+    - conv_transpose: {out_channels: 16, kernel_size: 2, stride: 2}
+    - concat: {}
+      from: [skip, prev]
+    - {conv: {out_channels: 16, kernel_size: 3, padding: 1}}
+    - relu
+    - conv: {out_channels: 2, kernel_size: 1}
+"""
+SKIPS = """
+network:
+  inputs: [100]
+  layers:
+    - linear: 200
+    - relu: {}
+      name: wide
+    - dropout: 0.5
+    - linear: 200
+    - sigmoid
+    - multiply: {}
+      from: [wide, prev]
+    - linear: 10
+"""
+
+
+def allocated(traced: graph.Graph, batch: int, optimizer: str, trace_file) -> int:
+    """Bytes that torch holds at the peak of two training steps, the network included, as its profiler has it."""
+    gc.collect()  # what earlier tests have left must not go meanwhile
+    with profile(activities=[ProfilerActivity.CPU], profile_memory=True) as profiled:
+        built = network.build(traced).train()
+        update = OPTIMIZERS[optimizer]().build(built.parameters())
+        x, shape = samples(traced.inputs.values(), batch), traced.output_shape()
+        y = torch.zeros(batch, *shape.size, dtype=torch.long)
+        for _ in range(2):
+            update.zero_grad()
+            nn.functional.cross_entropy(built(*x), y).backward()
+            update.step()
+    profiled.export_chrome_trace(str(trace_file))
+    events = [e["args"] for e in json.loads(trace_file.read_text())["traceEvents"] if e["name"] == "[memory]"]
+    before = events[0]["Total Allocated"] - events[0]["Bytes"]
+    return max(e["Total Allocated"] for e in events) - before
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+@pytest.mark.parametrize("spec", [LENET, RESNET, UNET, SKIPS], ids=["lenet", "resnet", "unet", "skips"])
+def test_the_total_is_what_torch_allocates(spec, optimizer, tmp_path):
+    traced = graph_of(spec)
+    told: Forecast = forecast(traced, 32, OPTIMIZERS[optimizer]().state)
+
+    assert told.total == pytest.approx(allocated(traced, 32, optimizer, tmp_path / "trace.json"), rel=0.15)
+
+
+def test_weights_gradients_buffers_and_state_are_torchs(tmp_path):
+    traced = graph_of(RESNET)
+    told = forecast(traced, 4, OPTIMIZERS["adam"]().state).most
+    built = network.build(traced)
+    update = OPTIMIZERS["adam"]().build(built.parameters())
+    built(torch.randn(4, 3, 32, 32)).sum().backward()
+    update.step()
+
+    assert told.weights == sum(p.nbytes for p in built.parameters())
+    assert told.gradients == sum(p.grad.nbytes for p in built.parameters())
+    assert told.buffers == pytest.approx(sum(b.nbytes for b in built.buffers()), rel=0.02)  # counters are int64
+    held = sum(v.nbytes for state in update.state.values() for v in state.values() if v.dim())
+    assert told.optimizer == held
