@@ -13,9 +13,10 @@ from .graph import Graph
 from .graph.expect import Receipt, judged, of_results, receipts
 from .graph.measures import Unmeasured, part
 from .lazy import torch
+from .shapes import bytes_text
 from .spec import Experiment, load
 from .spec.claims import Claim, claims_of
-from .spec.located import SUFFIXES
+from .spec.located import MAX_BYTES, SUFFIXES
 from .spec.validation import shown
 
 if TYPE_CHECKING:
@@ -49,10 +50,18 @@ def found(paths: Sequence[Path]) -> list[Path]:
 def _below(folder: Path) -> Iterator[Path]:
     """Files that say which version of the format they are: others are parts of specs."""
     for path in sorted(folder.rglob("*")):
-        if path.suffix in SUFFIXES and any(
-            line.startswith(("dlx:", "dlx =", "dlx=")) for line in path.read_text(errors="replace").splitlines()
-        ):
+        if path.suffix in SUFFIXES and path.is_file() and _is_whole(path):
             yield path
+
+
+def _is_whole(path: Path) -> bool:
+    """Whether a file says so, or cannot be read, which is told when it is its turn."""
+    try:
+        with path.open("rb") as file:
+            lines = file.read(MAX_BYTES).splitlines()
+    except OSError:
+        return True
+    return any(line.startswith((b"dlx:", b"dlx =", b"dlx=")) for line in lines)
 
 
 def verify(paths: Iterable[Path]) -> Iterator[Verified]:
@@ -63,7 +72,7 @@ def verify(paths: Iterable[Path]) -> Iterator[Verified]:
             experiment = load(path)
             graph = graphs.trace(experiment)
             yield Verified(experiment, graph, all_of(experiment, graph))
-        except SpecError as error:
+        except DlxError as error:
             problems += error.problems
     if problems:
         raise SpecError(*problems)
@@ -71,7 +80,8 @@ def verify(paths: Iterable[Path]) -> Iterator[Verified]:
 
 def all_of(experiment: Experiment, graph: Graph) -> list[Receipt]:
     """The receipts of one spec, in file order; torch is only imported where exact outputs are claimed."""
-    exact = [claim for claim in claims_of(experiment.root, experiment.source)[0] if claim.quantity == "output"]
+    claims, _ = claims_of(experiment.root, experiment.source, experiment.vars)
+    exact = [claim for claim in claims if claim.quantity == "output"]
     results = receipts(experiment, graph)
     if exact:
         results += list(_outputs(exact, experiment, graph))
@@ -80,17 +90,31 @@ def all_of(experiment: Experiment, graph: Graph) -> list[Receipt]:
 
 def _outputs(claims: Sequence[Claim], experiment: Experiment, graph: Graph) -> Iterator[Receipt]:
     from .network import build
+    from .train import device
 
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        network = build(graph, experiment.init).double().eval()
-    values = _recorder(network)
+    wanted, free = 8 * (graph.params + graph.buffers) + 2 * graph.activation_bytes, device.free_memory()
+    if wanted > free:
+        why = f"the network takes {bytes_text(wanted)}, and {bytes_text(free)} are free"
+        yield from (Receipt(claim, "FAILS", None, why) for claim in claims)
+        return
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)  # while it is built: given weights are not rounded to float32 first
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(0)
+            network = build(graph, experiment.init).double().eval()
+    finally:
+        torch.set_default_dtype(default)
+    values = _recorder(network, graph)
     for claim in claims:
         try:
             inputs = _inputs(claim.figures["at"], graph)
             ours = values(inputs, _node(claim, graph))
         except ValueError as error:
             yield Receipt(claim, "FAILS", None, str(error))
+        except (IndexError, RuntimeError) as error:  # such as an index that an embedding has not
+            why = f"torch cannot run it: {str(error).strip().splitlines()[0]}"
+            yield Receipt(claim, "FAILS", None, why)
         else:
             yield judged(claim, ours)
 
@@ -102,6 +126,8 @@ def _node(claim: Claim, graph: Graph) -> str:
         last = part(graph, name).last if name else None
     except Unmeasured as error:
         raise ValueError(str(error)) from error
+    if name and last is None:
+        raise ValueError(f"`{name}` is an input, and `of` names a node")
     return last.name if last is not None else ""
 
 
@@ -109,21 +135,26 @@ def _inputs(given: Any, graph: Graph) -> list[Tensor]:
     """One sample as a batch, an input each. ValueError where it does not fit."""
     named = given if isinstance(given, dict) else {next(iter(graph.inputs)): given}
     if named.keys() != graph.inputs.keys():
-        raise ValueError(f"`at` gives {', '.join(named)}, and the inputs are {', '.join(graph.inputs)}")
+        raise ValueError(f"`at` gives {', '.join(named) or 'nothing'}, and the inputs are {', '.join(graph.inputs)}")
     tensors = []
     for name, shape in graph.inputs.items():
         try:
             value = torch.as_tensor(named[name], dtype=getattr(torch, DTYPES[shape.dtype]))
-        except (TypeError, ValueError, RuntimeError) as error:
+            exact = torch.as_tensor(named[name], dtype=torch.float64)
+        except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise ValueError(f"`{name}` wants numbers in rows of one length, not {shown(named[name])}") from error
         if value.dim() and tuple(value.shape) != tuple(shape):
             raise ValueError(f"`{name}` is {shape}, and `at` gives {tuple(value.shape)}")
+        if shape.dtype == "int" and bool((exact != value).any()):
+            raise ValueError(f"`{name}` wants whole numbers, not {shown(named[name])}")
         tensors.append(value.expand(1, *shape))
     return tensors
 
 
-def _recorder(network: fx.GraphModule) -> Any:
+def _recorder(network: fx.GraphModule, graph: Graph) -> Any:
     """A function from inputs to the value of a node, or of all outputs, as plain numbers of the one sample."""
+    calls = [node.name for node in network.graph.nodes if node.op == "call_module"]  # fx changes names of Python's
+    names = dict(zip((node.name for node in graph.nodes), calls, strict=True))
 
     class Recorder(torch.fx.Interpreter):
         def run_node(self, node: fx.Node) -> Any:
@@ -135,7 +166,7 @@ def _recorder(network: fx.GraphModule) -> Any:
         recorder = Recorder(network, garbage_collect_values=False)
         with torch.no_grad():
             result = recorder.run(*inputs)
-        return _plain(recorder.seen[name.replace("/", "_")] if name else result)
+        return _plain(recorder.seen[names[name]] if name else result)
 
     return value
 

@@ -6,6 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import dedent, indent
 
+import pytest
+
 from dlx.graph import Graph, trace
 from dlx.spec import Experiment, load
 
@@ -20,6 +22,17 @@ def is_whole(path: Path) -> bool:
 
 SHIPPED = {str(p.relative_to(ROOT / "specs").with_suffix("")): p for p in SPECS if is_whole(p)}
 """Every spec that dlx brings, by `folder/name`."""
+SAMPLE = {
+    *("digits/lenet", "cs231n/alexnet", "cs231n/resnet50", "cs231n/googlenet-aux", "cs231n/densenet121"),
+    *("cs231n/mobilenet", "cs231n/squeezenet1_0", "cs231n/vgg11", "cs231n/hinge", "cs231n/fractalnet-20"),
+    *("udl/mnist1d-conv", "udl/mnist1d-dense", "udl/shallow-1-3-1", "udl/residual-4", "udl/unet-padded", "udl/noh"),
+    *("udl/resnet20", "udl/stochastic-depth-110", "udl/norms", "udl/activations", "udl/max-unpooling"),
+    *("udl/inpainting", "udl/highway-10", "udl/squeeze-excitation", "udl/upsampling", "ihler/lenet"),
+    *("ihler/residual", "nielsen/network-7", "aima/rnn-unrolled", "aima/one-hot", "aima/multitask"),
+    *("zoo/gpt2", "zoo/vit_b_16", "zoo/swin_t", "zoo/convnext_tiny", "zoo/shufflenet_v2_x1_0"),
+}
+WALK = [pytest.param(name, marks=() if name in SAMPLE else pytest.mark.slow) for name in SHIPPED]
+"""All of them for tests that take a while each: a sample that has every sort, the others with `make test-slow`."""
 
 
 def experiment_of(text: str, suffix: str = ".yaml") -> Experiment:

@@ -1,6 +1,7 @@
 """`dlx verify`: the receipts of the shipped specs hold, and one that does not hold is told."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -85,6 +86,22 @@ def test_exact_outputs_are_held_against_what_torch_makes_of_the_given_weights(tm
 
     assert receipt.verdict == "FAILS"
     assert sentence in f"claims {receipt.claim.title} {receipt.claim.figures['is']}, and {receipt.why}"
+
+
+def test_a_node_may_be_called_as_python_calls_its_own(tmp_path):
+    path = given(tmp_path, "  output: {at: [1, 2], is: [3, 0], of: sum}\n")
+    path.write_text(path.read_text().replace("name: hidden", "name: sum"))
+    (one,) = verify([path])
+
+    assert [r.verdict for r in one.receipts] == ["holds"]
+
+
+def test_given_weights_are_not_rounded(tmp_path):
+    path = given(tmp_path, "  output: {at: [1, 0], is: 0.6000000000000001, within: 1e-15}\n")
+    path.write_text(path.read_text().replace("[[2, 3]]", "[[0.6, 0]]"))
+    (one,) = verify([path])
+
+    assert [r.verdict for r in one.receipts] == ["holds"]
 
 
 def test_an_output_that_agrees_holds_within_a_millionth_or_what_is_said(tmp_path):
@@ -175,3 +192,87 @@ def test_nothing_to_verify_is_a_mistake(tmp_path, make, sentence):
     with pytest.raises(SpecError) as error:
         found([make(tmp_path)])
     assert error.value.problems[0].message.startswith(sentence)
+
+
+def test_an_input_that_torch_cannot_take_is_told_and_hides_no_other_claim(tmp_path):
+    path = tmp_path / "words.yaml"
+    path.write_text(
+        "dlx: 1\nname: words\nnetwork:\n  inputs: {word: {shape: [2], dtype: int}}\n  layers:\n"
+        "    - embedding: {num_embeddings: 3, embedding_dim: 1}\n      values: {weight: [[0], [1], [2]]}\n"
+        "expect:\n  output:\n    - {at: [0, 3], is: 0}\n    - {at: [0, 1.5], is: 0}\n"
+        "    - {at: [1, 2], is: 0, of: word}\n"
+        "    - {at: {}, is: 0}\n    - {at: [1, 2], is: [[1], [2]]}\n"
+    )
+    (one,) = verify([path])
+
+    assert [r.why for r in one.receipts] == [
+        "torch cannot run it: index out of range in self",
+        "`word` wants whole numbers, not [0, 1.5]",
+        "`word` is an input, and `of` names a node",
+        "`at` gives nothing, and the inputs are word",
+        "",
+    ]
+
+
+def test_a_network_that_does_not_fit_is_not_built(tmp_path):
+    path = tmp_path / "huge.yaml"
+    path.write_text(
+        "dlx: 1\nname: huge\nnetwork: {inputs: [1_000_000], layers: [{linear: 1_000_000}]}\n"
+        "expect: {output: {at: 0, is: 0}}\n"
+    )
+    (one,) = verify([path])
+
+    assert one.receipts[0].why.startswith("the network takes 8 TB, and ")
+
+
+def test_nodes_whose_names_differ_by_a_slash_alone_are_told_apart(tmp_path):
+    path = tmp_path / "names.yaml"
+    path.write_text(
+        "dlx: 1\nname: names\nnetwork:\n  inputs: [1]\n  layers:\n"
+        "    - {layers: [{linear: 1, name: b, values: {weight: 2, bias: 0}}], name: a}\n"
+        "    - {linear: 1, name: a_b, values: {weight: 5, bias: 0}}\n"
+        "expect: {output: [{at: 1, is: 2, of: a.b}, {at: 1, is: 10, of: a_b}]}\n"
+    )
+    (one,) = verify([path])
+
+    assert [r.verdict for r in one.receipts] == ["holds", "holds"]
+
+
+def test_what_is_not_finite_is_told_in_words_as_json_has_none_for_it(tmp_path):
+    ran = told("verify", str(given(tmp_path, "  output: {at: .nan, is: 0}\n")), "--json")
+
+    assert ran.returncode == 1
+    assert json.loads(ran.stdout)["specs"][0]["receipts"][0]["ours"] == "nan"
+
+
+def test_a_spec_that_is_wrong_stands_beside_the_receipts_of_the_others_for_machines_too(tmp_path):
+    given(tmp_path, "  params: 9\n  macs: 5\n")
+    (tmp_path / "bad.yaml").write_text("dlx: 1\nnetwork: {inputs: [2], layers: [lineer]}\n")
+    ran = told("verify", str(tmp_path), "--json")
+    document = json.loads(ran.stdout)
+
+    assert (ran.returncode, ran.stderr) == (2, "")
+    assert document["verdicts"]["FAILS"] == 1
+    assert [error["message"] for error in document["errors"]] == ["there is no layer or block `lineer`"]
+
+
+def test_a_folder_may_hold_links_pipes_and_folders_that_are_called_like_specs(tmp_path):
+    given(tmp_path, "  params: 9\n")
+    (tmp_path / "folder.yaml").mkdir()
+    (tmp_path / "loop").symlink_to(".")
+    (tmp_path / "gone.yaml").symlink_to("nowhere")
+    (tmp_path / "circle.yaml").symlink_to("circle.yaml")
+    os.mkfifo(tmp_path / "pipe.yaml")
+
+    assert found([tmp_path]) == [tmp_path / "given.yaml"]
+
+
+def test_a_pipe_that_is_closed_early_is_no_claim_that_fails(tmp_path):
+    path = given(tmp_path, "  shape: {hidden: 2}\n  params: 9\n")
+    more = [path.with_name(f"{i}.yaml") for i in range(400)]
+    for each in more:
+        each.write_text(path.read_text())
+    shell = f"set -o pipefail; {sys.executable} -m dlx verify {tmp_path} | head -1"
+    ran = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, cwd=ROOT, check=False)
+
+    assert (ran.returncode, ran.stderr) == (0, "")

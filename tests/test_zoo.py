@@ -8,7 +8,6 @@ from helpers import SHIPPED
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlx.graph import trace
-from dlx.layers import LAYERS
 from dlx.layers.measured import DTYPES
 from dlx.network import build
 from dlx.shapes import Reach
@@ -42,18 +41,17 @@ def zeros(shape, dtype):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_plan_is_what_torch_builds_and_counts(name):
     graph = trace(load(SHIPPED[name]))
-    with torch.device("meta"), FlopCounterMode(display=False) as flops, torch.no_grad():
+    with torch.device("meta"), FlopCounterMode(display=False) as flops:
         network = build(graph).eval()
         recorder = Recorder(network)
         recorder.run(*inputs_of(graph, zeros))
     shapes = {node.name: (N, *node.shape) for node in graph.nodes}
-    uncounted = sum(node.plan.macs for node in graph.nodes if LAYERS[node.kind].example.witness != "torch")
 
     assert {node: tuple(recorder.values[node.replace("/", "_")].shape) for node in shapes} == shapes
     assert sum(p.numel() for p in network.parameters()) == graph.params
     assert sum(p.numel() for p in network.parameters() if p.requires_grad) == graph.trainable
     assert sum(b.numel() for b in network.buffers()) == graph.buffers
-    assert flops.get_total_flops() == 2 * N * (graph.macs - uncounted)
+    assert flops.get_total_flops() == 2 * N * graph.macs  # on the meta device torch counts fused attention too
 
 
 def followed(graph):

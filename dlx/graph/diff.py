@@ -288,6 +288,8 @@ def plain(value: Any) -> Any:
         return ({value.kind: fields} if fields else value.kind) if isinstance(value, Declared) else fields
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
     return str(value) if isinstance(value, Path) else value
 
 

@@ -11,8 +11,7 @@ from ..errors import Problem
 from ..layers import LAYERS
 from ..spec.expressions import ExpressionError, evaluate
 from ..spec.located import Node
-from ..spec.overrides import ENTRY_KEYS
-from ..spec.validation import shown
+from ..spec.validation import ENTRY_KEYS, shown
 from .place import Problems
 from .scope import Scope
 

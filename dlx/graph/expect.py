@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from math import isclose
+from fractions import Fraction
+from math import isfinite, log10
 from typing import Any, Literal
 
 from ..errors import Problem
@@ -12,9 +13,11 @@ from ..spec import Experiment
 from ..spec.claims import KEYS, Claim, claims_of
 from ..spec.expressions import ExpressionError, evaluate
 from .graph import Graph
-from .measures import Unmeasured, measure, variables
+from .measures import Part, Unmeasured, measure, variables
 
 Verdict = Literal["holds", "book wrong", "FAILS", "not run"]
+LONGEST = 1023
+"""Bits of a number that is written out, or taken for a float."""
 
 
 @dataclass(frozen=True)
@@ -34,21 +37,31 @@ class Receipt:
             "claim": self.claim.title,
             "source": self.claim.source,
             **known,
-            "ours": self.ours,
+            "ours": _as_json(self.ours),
             "verdict": self.verdict,
             **more,
             **({"why": self.why} if self.why else {}),
         }
 
 
+def _as_json(value: Any) -> Any:
+    """A figure as JSON can hold it: in words where it is not finite, or too long to be written out."""
+    if isinstance(value, list):
+        return [_as_json(item) for item in value]
+    if isinstance(value, dict):
+        return {name: _as_json(inner) for name, inner in value.items()}
+    huge = isinstance(value, int) and value.bit_length() > LONGEST
+    return told_value(value) if huge or (isinstance(value, float) and not isfinite(value)) else value
+
+
 def misread(experiment: Experiment) -> list[Problem]:
     """Claims that no one could check."""
-    return claims_of(experiment.root)[1]
+    return claims_of(experiment.root, variables=experiment.vars)[1]
 
 
 def receipts(experiment: Experiment, graph: Graph) -> list[Receipt]:
     """All claims but those about exact outputs, which want torch; those about a training are not run."""
-    claims, _ = claims_of(experiment.root, experiment.source)
+    claims, _ = claims_of(experiment.root, experiment.source, experiment.vars)
     return [_receipt(claim, experiment, graph) for claim in claims if claim.quantity != "output"]
 
 
@@ -57,10 +70,20 @@ def _receipt(claim: Claim, experiment: Experiment, graph: Graph) -> Receipt:
         return Receipt(claim, "not run")
     try:
         if claim.quantity == "figures":
-            return judged(claim, evaluate(str(claim.figures["of"]), variables(graph, experiment.vars)))
+            return judged(claim, _figure(evaluate(str(claim.figures["of"]), variables(graph, experiment.vars))))
         return judged(claim, measure(graph, claim.quantity, claim.of))
-    except (Unmeasured, ExpressionError) as error:
+    except Unmeasured as error:
         return Receipt(claim, "FAILS", None, str(error))
+    except ExpressionError as error:
+        return Receipt(claim, "FAILS", None, f"{error}. {error.hint}" if error.hint else str(error))
+
+
+def _figure(value: Any) -> Any:
+    """What an expression comes to. ExpressionError where that is a node and not a figure of it."""
+    if isinstance(value, Part):
+        hint = f"Ask for a quantity: `${{{value.name.replace('/', '.')}.params}}`."
+        raise ExpressionError(f"`{value.name}` is no figure", hint)
+    return [_figure(item) for item in value] if isinstance(value, list) else value
 
 
 def judged(claim: Claim, ours: Any) -> Receipt:
@@ -89,8 +112,8 @@ def same(claimed: Any, ours: Any, within: float = 0.0) -> bool:
     if isinstance(claimed, bool) or isinstance(ours, bool) or not _numbers(claimed, ours):
         return bool(claimed == ours) and type(claimed) is type(ours)
     if within:
-        return bool(abs(claimed - ours) <= within)
-    return bool(claimed == ours) or (isinstance(claimed, float) and isclose(claimed, ours, rel_tol=1e-9))
+        return near(claimed, ours, within)
+    return bool(claimed == ours) or (isinstance(claimed, float) and near(claimed, ours, 1e-9 * abs(claimed)))
 
 
 def _listed(value: Any, other: Any) -> list[Any]:
@@ -102,7 +125,11 @@ def _numbers(*values: Any) -> bool:
 
 
 def near(about: float, ours: Any, within: float) -> bool:
-    return _numbers(ours) and abs(ours - about) <= within
+    """Whether two numbers are at most `within` apart, as they are written: 2.9 is within 0.1 of 3."""
+    if not _numbers(ours) or (isinstance(ours, float) and not isfinite(ours)):
+        return False
+    a, b, slack = (Fraction(str(x)) if isinstance(x, float) else Fraction(x) for x in (about, ours, within))
+    return abs(a - b) <= slack
 
 
 def at_least(more: Any, less: Any) -> bool:
@@ -111,7 +138,7 @@ def at_least(more: Any, less: Any) -> bool:
 
 def of_results(experiment: Experiment, metrics: Mapping[str, float]) -> list[Receipt]:
     """The claims about a training, held against its metrics; one about a metric that there is not fails."""
-    claims, _ = claims_of(experiment.root, experiment.source)
+    claims, _ = claims_of(experiment.root, experiment.source, experiment.vars)
     found = []
     for claim in (c for c in claims if c.trained):
         got = metrics.get(claim.quantity)
@@ -161,4 +188,13 @@ def told_value(value: Any) -> str:
         return ", ".join(f"{k} {told_value(v)}" for k, v in value.items())
     if isinstance(value, int) and abs(value) < 10**15:
         return f"{value:,}"
+    if isinstance(value, int) and value.bit_length() > LONGEST:
+        return _in_powers(value)
     return f"{value:.6g}" if isinstance(value, float) else f"{float(value):.4g}"
+
+
+def _in_powers(value: int) -> str:
+    """`1.072e+3010`: a number that no float holds, from its first bits."""
+    cut = abs(value).bit_length() - 60
+    power, rest = divmod(log10(abs(value) >> cut) + cut * log10(2), 1)
+    return f"{'-' if value < 0 else ''}{10**rest:.4g}e+{power:.0f}"

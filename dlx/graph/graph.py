@@ -67,6 +67,13 @@ class LayerNode:
         """Memory of the output for one sample; nothing for a view of the input."""
         return 0 if self.plan.view else self.plan.shape.bytes
 
+    @property
+    def is_weight_layer(self) -> bool:
+        """A linear layer, a convolution or their kin: it multiplies by a learned weight."""
+        return self.plan.macs > 0 and any(
+            name == "weight" or name.startswith("parametrizations.weight") for name in self.plan.weights
+        )
+
     def as_json(self) -> dict[str, Any]:
         return {
             "name": self.name,
@@ -101,6 +108,27 @@ class Graph:
         """Names of blocks and named structures: what stands before a `/` in the name of a node."""
         names = (node.name for node in self.nodes)
         return frozenset(name[:i] for name in names for i, c in enumerate(name) if c == "/")
+
+    @cached_property
+    def depths(self) -> dict[str, int]:
+        """Weight layers on the longest way from an input to each node, its own among them."""
+        deepest: dict[str, int] = {}
+        for node in self.nodes:
+            before = max((deepest.get(name, 0) for name in node.inputs), default=0)
+            deepest[node.name] = before + node.is_weight_layer
+        return deepest
+
+    @cached_property
+    def ways(self) -> tuple[dict[str, int], dict[str, int]]:
+        """For each input and node, how many ways lead to it from the inputs, and on to the first output."""
+        here = dict.fromkeys(self.inputs, 1)
+        for node in self.nodes:
+            here[node.name] = sum(here[name] for name in node.inputs)
+        onward = dict.fromkeys(here, 0) | {next(iter(self.outputs.values())): 1}
+        for node in reversed(self.nodes):
+            for name in node.inputs:
+                onward[name] += onward[node.name]
+        return here, onward
 
     @property
     def params(self) -> int:

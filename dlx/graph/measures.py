@@ -5,14 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import comb, prod
+from itertools import accumulate
+from math import prod
 from typing import Any
 
 from ..errors import did_you_mean
+from ..layers import LAYERS
 from ..shapes import Reach, Shape
 from ..spec.expressions import ExpressionError
 from .graph import Graph, LayerNode, Seen
 
+MOST_BITS = 200_000
+"""Of a number of linear regions, about."""
 RECTIFIERS = {"relu", "leaky_relu", "prelu"}
 
 
@@ -91,6 +95,8 @@ def part(graph: Graph, name: str) -> Part:
 def measure(graph: Graph, quantity: str, of: str) -> Any:
     """A quantity as plain numbers. Unmeasured where there is none."""
     if quantity == "count":
+        if of not in LAYERS and not any(node.kind == of for node in graph.nodes):
+            raise Unmeasured(f"there is no layer `{of}`. {did_you_mean(of, LAYERS)}".rstrip())
         return sum(node.kind == of for node in graph.nodes)
     if quantity == "linear_regions" and of:
         raise Unmeasured("linear regions are those of the whole network")
@@ -107,7 +113,7 @@ class _Variables(Mapping[str, Any]):
         self.graph, self.known = graph, known
 
     def __getitem__(self, name: str) -> Any:
-        if exists(self.graph, name):
+        if exists(self.graph, name) and not (name in self.graph.inputs and name in self.known):
             return Part(self.graph, name)
         return self.known[name] if name in self.known else Part(self.graph).attribute(name)
 
@@ -151,35 +157,16 @@ def _number(value: Any) -> int | float:
     return int(value) if value == int(value) else float(value)
 
 
-def is_weight_layer(node: LayerNode) -> bool:
-    """A linear layer, a convolution or their kin: it multiplies by a learned weight."""
-    return node.plan.macs > 0 and any(
-        name == "weight" or name.startswith("parametrizations.weight") for name in node.plan.weights
-    )
-
-
 def _depth(whole: Part) -> int:
     """Weight layers on the longest way from an input to the end of this part."""
-    deepest: dict[str, int] = {}
-    for node in whole.graph.nodes:
-        deepest[node.name] = max((deepest.get(name, 0) for name in node.inputs), default=0) + is_weight_layer(node)
-    return deepest.get(whole.last.name, 0) if whole.last is not None else 0
+    return whole.graph.depths.get(whole.last.name, 0) if whole.last is not None else 0
 
 
 def _paths(whole: Part) -> int:
     """Ways from the inputs to the first output; of a node or scope, those that run through its end."""
-    graph = whole.graph
-    here = dict.fromkeys(graph.inputs, 1)
-    for node in graph.nodes:
-        here[node.name] = sum(here[name] for name in node.inputs) if node.inputs else 0
-    end = next(iter(graph.outputs.values()))
-    if whole.last is None or not whole.name:
-        return here[whole.name or end]
-    onward = dict.fromkeys(here, 0) | {end: 1}
-    for node in reversed(graph.nodes):
-        for name in node.inputs:
-            onward[name] += onward[node.name]
-    return here[whole.last.name] * onward[whole.last.name]
+    here, onward = whole.graph.ways
+    end = (whole.last.name if whole.last is not None else whole.name) or next(iter(whole.graph.outputs.values()))
+    return here[end] * onward[end]
 
 
 def _linear_regions(whole: Part) -> int:
@@ -194,7 +181,12 @@ def _linear_regions(whole: Part) -> int:
         raise Unmeasured("linear regions are counted for `linear`, a rectifier, `linear`")
     first = whole.graph.nodes[0]
     units, inputs = first.shape.channels, first.arriving[0].channels
-    return sum(comb(units, j) for j in range(min(inputs, units) + 1))
+    most = min(inputs, units)
+    if most * units.bit_length() > MOST_BITS:
+        raise Unmeasured(f"{units:,} units on {inputs:,} inputs make a number too long to work out")
+    if inputs >= units:
+        return 1 << units
+    return sum(accumulate(range(most), lambda ways, j: ways * (units - j) // (j + 1), initial=1))
 
 
 MEASURES: dict[str, Callable[[Part], Any]] = {

@@ -74,8 +74,9 @@ def forecast(graph: Graph, batch: int, state: float = 0) -> Forecast:
 
     A convolution is taken to work on copies of its input, output and weight in the order of channels that oneDNN
     wants, as it does on processors with AVX-512. Not modelled: what a composite layer computes and drops within one
-    call, memory outside torch's allocator (oneDNN's and MKL's own, threads, fragments), cuDNN's workspaces, and the
-    intermediates of optimizers that are not fused.
+    call, memory outside torch's allocator (oneDNN's and MKL's own, threads), what the C library keeps of memory that
+    was freed (a process can hold half as much again; with MALLOC_MMAP_THRESHOLD_=65536 it gives it back), cuDNN's
+    workspaces, and the intermediates of optimizers that are not fused.
 
     `benchmarks/memory.py` holds it against what torch allocates.
     """

@@ -10,8 +10,9 @@ from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..spec import Experiment
 from ..spec.expressions import has_expression
 from ..spec.located import Node
-from ..spec.overrides import ENTRY_KEYS, kind_of_entry
+from ..spec.overrides import kind_of_entry
 from ..spec.places import Keys, Place
+from ..spec.validation import ENTRY_KEYS
 from ..spec.why import Asked, Why
 from .graph import Graph, LayerNode
 

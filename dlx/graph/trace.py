@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..data import Dataset, Facts
 from ..errors import DataError, Mark, Problem, SpecError, did_you_mean
+from ..init import named
 from ..objectives import implied
 from ..shapes import BYTES, Shape
 from ..spec import Experiment
@@ -41,6 +42,7 @@ def trace(experiment: Experiment, inputs: Mapping[str, Shape] | None = None) -> 
     clean = len(problems.found)
     last = _walk(experiment, placer, shapes)
     _freeze(experiment, placer, clean == len(problems.found))
+    _check_init(experiment, placer, clean == len(problems.found))
     outputs = _outputs(experiment, placer, last)
     _check_objective(experiment, facts, placer, outputs, problems)
     if problems.found:
@@ -198,7 +200,7 @@ def _outputs(experiment: Experiment, placer: Placer, last: Wire) -> dict[str, st
     node = experiment.network.at("outputs")
     if node is None or placer.cut:
         return {"output": last.name}
-    named = node.map if node.is_map else {"": node}
+    named = {str(item.value): item for item in node.list} if node.is_list else node.map if node.is_map else {"": node}
     if not named:
         message = "`outputs` names no node"
         placer.problems.add(Problem(message, "Drop it: then it is the last layer.", node.mark, "network.outputs"))
@@ -236,6 +238,20 @@ def _freeze(experiment: Experiment, placer: Placer, clean: bool) -> None:
     _share_frozen(placer.nodes, placer.by_name)
 
 
+def _check_init(experiment: Experiment, placer: Placer, clean: bool) -> None:
+    """Patterns of `init` that match no node whose weights an initialiser draws."""
+    drawn = [n.name for n in placer.nodes if not n.owner and any(len(w) > 1 for w in n.plan.weights.values())]
+    keys = ("init", experiment.init.kind, "match")
+    for pattern in experiment.init.patterns():
+        sure = clean or not (placer.cut or "/" in pattern or pattern[-1:].isdigit())
+        if sure and not any(named(name, pattern) for name in drawn):
+            other = any(named(node.name, pattern) for node in placer.nodes)
+            norms = "Norms keep their ones and zeros: `values: {weight: 0}` beside one sets its scale."
+            hint = norms if other else did_you_mean(pattern, drawn)
+            message = f"`init` matches no node with weights to draw: {shown(pattern)}"
+            placer.problems.add(Problem(message, hint, experiment.place(*keys, pattern), ".".join((*keys, pattern))))
+
+
 def _share_frozen(nodes: list[LayerNode], by_name: Mapping[str, LayerNode]) -> None:
     """Weights that are shared are frozen with their owner."""
     for node in nodes:
@@ -251,15 +267,18 @@ def _check_objective(
     if wrong or facts is None or not outputs or placer.cut or experiment.root.at("network", "layers") is None:
         return
     objective = experiment.objective or implied(facts)
-    last = next(iter(outputs.values()))
-    node, wire = placer.by_name.get(last), placer.top.find(last)
-    shape = node.shape if node is not None else wire.shape if wire is not None else None
-    problem = objective.check(shape, facts) if shape is not None else None
-    if problem is not None:
-        mark, path = (
-            (node.mark, f"layers.{node.name}") if node is not None else (experiment.place("network"), "outputs")
-        )
-        problems.add(replace(problem, mark=mark, path=f"network.{path}"))
+    for name, problem in objective.misnamed(outputs).items():
+        keys = ("objective", objective.kind, "aux", name)
+        problems.add(replace(problem, mark=experiment.place(*keys), path=".".join(keys)))
+    for last in dict.fromkeys(outputs[name] for name in objective.trained(outputs)):
+        node, wire = placer.by_name.get(last), placer.top.find(last)
+        shape = node.shape if node is not None else wire.shape if wire is not None else None
+        found = objective.check(shape, facts) if shape is not None else None
+        if found is not None:
+            mark, path = (
+                (node.mark, f"layers.{node.name}") if node is not None else (experiment.place("network"), "outputs")
+            )
+            problems.add(replace(found, mark=mark, path=f"network.{path}"))
 
 
 def _warn_unused(placer: Placer, outputs: Mapping[str, str]) -> None:

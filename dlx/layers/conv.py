@@ -90,7 +90,7 @@ class Conv(Layer):
         if self.padding == "same" and any(s != 1 for s in window.stride):
             raise ShapeError(
                 f'padding "same" keeps the size, stride {by_x(window.stride)} shrinks it',
-                hint=f"Give the padding in numbers: {by_x(window.before)} for this kernel.",
+                hint=f"Give it in numbers, {by_x(window.before)} for this kernel, or put a `pad_same` before it.",
             )
         widest = [max(pair) for pair in zip(window.before, window.after, strict=True)]
         limit = {"reflect": -1, "circular": 0}.get(self.padding_mode)

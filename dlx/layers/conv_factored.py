@@ -148,7 +148,8 @@ class SeparableConv(Layer):
             weights[f"along.{axis}.weight"] = (out, 1, *(k if a == axis else 1 for a in range(len(size))))
             reached = prod(stops[: axis + 1]) * prod(size[axis + 1 :])
             macs += out * k * reached
-            between += 4 * out * reached
+            wider = window.after[axis] - window.before[axis]  # torch then pads a copy
+            between += 4 * out * (reached + wider * prod(size) // size[axis])
         if self.bias:
             weights[f"along.{len(size) - 1}.bias"] = (out,)
         return Plan(

@@ -54,7 +54,8 @@ class GatedConv(Layer):
             weights={f"{part}.{name}": w for part in ("features", "gate") for name, w in one.weights.items()},
             macs=2 * one.macs,
             window=one.window,
-            keeps_more=2 * one.shape.bytes,
+            keeps=one.keeps,
+            keeps_more=2 * (one.shape.bytes + one.keeps_more),
             warnings=one.warnings,
         )
 

@@ -81,7 +81,7 @@ class Highway(Layer):
         else:
             mixing = Conv(out_channels=x[0], kernel_size=self.kernel_size, padding="same", bias=False).plan(x)
         weights = {**mixing.weights, "gate_bias": (x[0],)}
-        return Plan(x, weights, macs=mixing.macs, window=mixing.window, keeps_more=x.bytes)
+        return Plan(x, weights, macs=mixing.macs, window=mixing.window, keeps_more=x.bytes + mixing.keeps_more)
 
     def module(self, *xs: Shape) -> Module:
         from ..modules.gate import Highway as Built

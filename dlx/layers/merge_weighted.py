@@ -23,7 +23,7 @@ class Subtract(Layer):
     Shapes: (C, *size) from each -> (C, *size); an axis of one input that has a single position, or a single channel,
         stretches to fit the other.
     Cost: no MACs; subtractions are not counted.
-    Errors: inputs that differ in rank, channels, size or dtype.
+    Errors: inputs that differ in rank, channels or size, or that are not of floats.
     Source: arithmetic. torch: none; it is x - y.
     """
 

@@ -19,12 +19,12 @@ class BatchNorm(Layer):
     """Give each channel mean 0 and variance 1 over the batch and all positions, then a learned scale and shift.
 
     While training, mean and variance are the batch's own, and running averages follow them; evaluation uses those
-    (the batch's own where `track_running_stats` is false).
+    (the batch's own where `track_running_stats` is false, so that each position sees all of them).
 
     Shapes: (C,) -> (C,); (C, *size) -> (C, *size).
     Cost: no MACs, as torch's counter has it; about two multiply-adds a value.
-    Errors: more than three axes of positions; an input that is not of floats; torch refuses to train on a batch with
-        one value a channel.
+    Errors: more than three axes of positions; an input that is not of floats; torch refuses a batch with one
+        value a channel where it takes the mean of it.
     Source: Ioffe & Szegedy 2015, arXiv:1502.03167, algorithm 1. torch: BatchNorm1d, BatchNorm2d, BatchNorm3d.
     """
 
@@ -64,6 +64,7 @@ class BatchNorm(Layer):
             buffers={"running_mean": each, "running_var": each, "num_batches_tracked": ()}
             if self.track_running_stats
             else {},
+            window="pointwise" if self.track_running_stats else tuple(range(len(x.size))) or "pointwise",
         )
 
     def module(self, *xs: Shape) -> Module:

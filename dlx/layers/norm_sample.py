@@ -48,9 +48,10 @@ class LayerNorm(Layer):
     def plan(self, *xs: Shape) -> Plan:
         (x,) = xs
         floats(x, "layer_norm")
-        weights = {"weight": self._weight(x)} if self.elementwise_affine else {}
+        each = self._weight(x)
+        weights = {"weight": each} if self.elementwise_affine else {}
         if weights and self.bias:
-            weights["bias"] = weights["weight"]
+            weights["bias"] = each
         if self.over == "channels":
             lines = prod(x.size)
             return Plan(x, weights, keeps_more=STATISTICS * lines)
@@ -117,7 +118,8 @@ class GroupNorm(Layer):
 
     Shapes: (C,) -> (C,); (C, *size) -> (C, *size).
     Cost: no MACs, as torch's counter has it.
-    Errors: C not a multiple of `num_groups`; an input that is not of floats.
+    Errors: C not a multiple of `num_groups`; an input that is not of floats. Where each group is a single value torch
+        refuses a batch of one.
     Source: Wu & He 2018, arXiv:1803.08494, equation 7. torch: GroupNorm.
     """
 
@@ -182,13 +184,14 @@ class InstanceNorm(Layer):
                 inputs=[x],
             )
         each = (x.channels,)
+        repeated = 4 * self.affine + 8 * self.track_running_stats  # for each sample anew: scales, averages
         tracked = {"running_mean": each, "running_var": each, "num_batches_tracked": ()}
         return Plan(
             x,
             {"weight": each, "bias": each} if self.affine else {},
             tracked if self.track_running_stats else {},
             window="pointwise" if self.track_running_stats else tuple(range(len(size))),
-            keeps_more=(STATISTICS + 4 * self.affine) * x.channels,  # torch repeats the scales for each sample
+            keeps_more=(STATISTICS + repeated) * x.channels,
         )
 
     def module(self, *xs: Shape) -> Module:

@@ -47,7 +47,9 @@ class _Reparametrised(Layer):
 
     def _inner(self, xs: tuple[Shape, ...]) -> Plan:
         if self.layer.arity != 1:
-            raise ShapeError(f"{self.kind} wraps a layer of one input, and {self.layer.kind} takes several")
+            raise ShapeError(
+                f"{self.kind} wraps a layer of one input, and {self.layer.kind} takes several", hint="Wrap its parts."
+            )
         return self.layer.plan(*xs)
 
     def _instead(self, plan: Plan, weights: Shapes, buffers: Shapes) -> Plan:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from math import ceil
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -23,7 +25,8 @@ class MaxPool(Layer):
         size' = (size + 2*padding - dilation*(kernel_size - 1) - 1) // stride + 1 on each axis, rounded up instead of
         down with `ceil_mode`, as long as the last window begins inside the input or its left padding.
     Cost: no MACs; comparisons are not counted.
-    Errors: a padding above half the kernel; a window larger than the padded input; an input that is not of floats.
+    Errors: a padding above half the kernel; a window larger than the padded input, or whose taps, with a dilation,
+        step over all of it (torch then writes outside its memory); an input that is not of floats.
     Source: Dumoulin & Visin 2016, arXiv:1603.07285, chapter 3. torch: MaxPool1d, MaxPool2d, MaxPool3d.
     """
 
@@ -135,8 +138,25 @@ def pooled_plan(x: Shape, window: Window, kind: str) -> Plan:
             f"{kind} has padding {by_x(window.before)}, more than half of its kernel of {by_x(window.kernel)}",
             hint="A window must not stand on padding alone: pad at most half the kernel.",
         )
-    return Plan(
-        shape=Shape((x.channels, *window.slide(x.size))), window=window, warnings=unseen_warning(window, x.size)
+    stops = window.slide(x.size)
+    if _steps_over(window, x.size, stops):
+        raise ShapeError(
+            f"{kind} has taps {by_x(window.dilation)} positions apart, which step over the whole of {{0}} where the "
+            f"window stands in the padding of {by_x(window.before)}",
+            hint="Take a smaller dilation, or no padding.",
+            inputs=[x],
+        )
+    return Plan(shape=Shape((x.channels, *stops)), window=window, warnings=unseen_warning(window, x.size))
+
+
+def _steps_over(window: Window, size: Sequence[int], stops: Sequence[int]) -> bool:
+    """Whether a window that begins before the input has none of its taps in it."""
+    axes = zip(size, stops, window.stride, window.before, window.dilation, strict=True)
+    return any(
+        (p * stride - before) % dilation >= n
+        for n, stop, stride, before, dilation in axes
+        if dilation > n
+        for p in range(min(stop, ceil(before / stride)))
     )
 
 

@@ -29,7 +29,8 @@ class StochasticPool(Layer):
 
     Shapes: (C, *size) -> (C, *size') with size' = (size - kernel_size) // stride + 1 on each axis.
     Cost: no MACs; the sums are not counted.
-    Errors: a window larger than the input; an input that is not of floats.
+    Errors: no positions, or more than three axes of them; a window larger than the input; an input that is not of
+        floats.
     Source: Zeiler & Fergus 2013, arXiv:1301.3557, section 3. torch: none.
     """
 
@@ -48,9 +49,15 @@ class StochasticPool(Layer):
         return Plan(
             shape=shape,
             window=window,
-            keeps_more=(8 + 4 * prod(window.kernel)) * shape.count,  # which one, as int64, of which values
+            keeps_more=8 * shape.count + self._values(x, window, shape),  # which one, as int64, of which values
             warnings=unseen_warning(window, x.size),
         )
+
+    @staticmethod
+    def _values(x: Shape, window: Window, shape: Shape) -> int:
+        """Bytes of the values under the windows: a copy, or where those of a window lie in a line, a view."""
+        along = sum(k > 1 for k in window.kernel)
+        return x.bytes if along < 2 else shape.bytes * prod(window.kernel)
 
     def module(self, *xs: Shape) -> Module:
         from ..modules.pool import StochasticPool as Built
@@ -71,7 +78,8 @@ class MaxPoolDropout(Layer):
 
     Shapes: (C, *size) -> (C, *size') with size' = (size - kernel_size) // stride + 1 on each axis.
     Cost: no MACs; comparisons are not counted.
-    Errors: a window larger than the input; an input that is not of floats.
+    Errors: no positions, or more than three axes of them; a window larger than the input; an input that is not of
+        floats.
     Source: Wu & Gu 2015, arXiv:1512.01400, section 3; Prince 2023, Understanding Deep Learning, notes of chapter 10.
         torch: none.
     """

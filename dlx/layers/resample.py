@@ -147,7 +147,7 @@ class PixelShuffle(Layer):
 
     Shapes: (C * r^axes, *size) -> (C, *(size * r)), r = `upscale_factor`: r, r * r or r * r * r channels become one.
     Cost: nothing is computed; the values are copied.
-    Errors: channels that are not a multiple of r^axes.
+    Errors: channels that are not a multiple of r^axes; no positions, or more than three axes of them.
     Source: Shi et al. 2016, arXiv:1609.05158, section 2.2. torch: PixelShuffle.
     """
 
@@ -182,7 +182,7 @@ class PixelUnshuffle(Layer):
 
     Shapes: (C, *size) -> (C * r^axes, *(size / r)), r = `downscale_factor`; it undoes `pixel_shuffle`.
     Cost: nothing is computed; the values are copied.
-    Errors: a size that is not a multiple of r.
+    Errors: a size that is not a multiple of r; no positions, or more than three axes of them.
     Source: Shi et al. 2016, arXiv:1609.05158, section 2.2. torch: PixelUnshuffle.
     """
 

@@ -160,7 +160,7 @@ def summed(values: Sequence[int]) -> str:
 def by_default(plan: Plan, xs: Sequence[Shape]) -> list[Line]:
     """What the plan alone tells of the output's axes."""
     x, shape, window = xs[0], plan.shape, plan.window
-    if len(xs) == 1 and isinstance(window, Window) and all(isinstance(s, int) for s in window.stride):
+    if len(xs) == 1 and isinstance(window, Window) and all(isinstance(s, int) and s for s in window.stride):
         slid = sliding(window, x.size)
         fits = [made.value for made in slid] == list(shape.size)
         return kept(x, [0] if x.channels == shape.channels else []) + (slid if fits else [])

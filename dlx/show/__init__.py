@@ -3,15 +3,18 @@
 from .console import document, errors, out, say, warnings
 from .counted import counted
 from .diff import difference
+from .doctor import diagnosis
 from .explain import explanation
 from .inspect import one_layer, summary
 from .listings import layer_page, run_as_json, run_list, synced, vocabulary
 from .receipts import verified
+from .schedule import schedule
 from .training import progress, results, tracking
 from .why import origin
 
 __all__ = [
     "counted",
+    "diagnosis",
     "difference",
     "document",
     "errors",
@@ -25,6 +28,7 @@ __all__ = [
     "run_as_json",
     "run_list",
     "say",
+    "schedule",
     "summary",
     "synced",
     "tracking",

@@ -18,6 +18,10 @@ def console(stderr: bool = False) -> Console:
     return Console(stderr=stderr, highlight=False)
 
 
+FOLDED = 10
+"""Characters that a column of words needs at least."""
+
+
 class Grid:
     """Rows in columns: a rich table on a terminal; aligned text without rich in a pipe, where long tables are quick.
 
@@ -50,6 +54,9 @@ class Grid:
         for title in self.spare:  # the least needed goes first where the terminal is narrow
             if max(map(len, self.lines())) > console().width:
                 self.drop(title)
+        if self.least() > console().width:
+            console().print(Text("\n".join(self.stacked())), soft_wrap=True)
+            return
         table = Table(
             box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="bold", show_header=bool(self.titles)
         )
@@ -62,9 +69,27 @@ class Grid:
             table.add_row(*map(Text, row))
         console().print(table)
 
+    def least(self) -> int:
+        """The width below which figures would be cut off: those on the right whole, words on the left folded."""
+        widths = [max(map(len, column)) for column in zip(*self._all(), strict=True)]
+        folded = [width if right else min(width, FOLDED) for width, right in zip(widths, self.right, strict=True)]
+        return sum(folded) + 2 * (len(folded) - 1) if any(self.right) else 0
+
+    def stacked(self) -> list[str]:
+        """A row as several lines: what it is about, and below it each other cell behind its title."""
+        titles = self.titles or [""] * len(self.right)
+        found = []
+        for row in self.rows:
+            told = [(title, cell) for title, cell in zip(titles, row, strict=True) if cell]
+            found += [cell if not index else f"  {title} {cell}" for index, (title, cell) in enumerate(told)]
+        return found
+
+    def _all(self) -> list[tuple[str, ...]]:
+        return ([tuple(self.titles)] if self.titles else []) + self.rows
+
     def lines(self) -> list[str]:
         """The rows as aligned text."""
-        rows = ([tuple(self.titles)] if self.titles else []) + self.rows
+        rows = self._all()
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         return [
             "  ".join(

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from ..graph.counted import Counted
+from ..graph.memory import Forecast
 from .console import Grid, out
+from .inspect import training_step
 
 
-def counted(name: str, bridge: Counted) -> None:
-    """For each figure: dlx's, what the tool counts beside it or leaves out, and the tool's; then remarks."""
+def counted(name: str, bridge: Counted, step: Forecast | None = None) -> None:
+    """For each figure: dlx's, what the tool counts beside it or leaves out, and the tool's; then remarks.
+
+    A training step, where its memory was asked for too.
+    """
     grid = Grid("figure", ">count", "as it is told", styles=["cyan"])
     for one in bridge.bridges:
         if grid.rows:
@@ -25,3 +30,5 @@ def counted(name: str, bridge: Counted) -> None:
     for remark in bridge.remarks:
         out(remark)
     out(f"Checked against {bridge.checked}.")
+    if step:
+        training_step(step)

@@ -83,7 +83,7 @@ def totals(graph: Graph, batch: int | None = None) -> str:
         f"{graph.params:,} parameters" + (f" ({graph.trainable:,} trainable)" if frozen else ""),
         f"{graph.buffers:,} buffered values" if graph.buffers else "",
         f"{graph.macs:,} MACs a sample",
-        f"{memory(graph.activation_bytes * (batch or 1))} of activations "
+        f"{bytes_text(graph.activation_bytes * (batch or 1))} of activations "
         + (f"for {batch} samples" if batch else "a sample"),
         f"receptive field {geometry(graph.receptive_field)}" if graph.receptive_field is not None else "",
     ]

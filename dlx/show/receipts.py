@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from ..errors import plural
+from ..errors import DlxError, plural
 from ..graph.expect import Receipt, claimed, told_value
 from .console import Grid, document, out
 
@@ -16,23 +16,32 @@ if TYPE_CHECKING:
 VERDICTS = ("holds", "book wrong", "FAILS", "not run")
 
 
-def verified(specs: Iterable[Verified], as_json: bool, only: str | None = None) -> bool:
-    """Print the receipts as they come, a table a spec, then how many there are; whether none fails."""
+def verified(specs: Iterable[Verified], as_json: bool, only: str | None = None) -> int:
+    """Print the receipts as they come, a table a spec, then how many there are. The exit status.
+
+    The mistakes of specs that are wrong come last: as a DlxError, or in the JSON document.
+    """
     tally: Counter[str] = Counter()
-    told = []
-    for one in specs:
-        shown = [r for r in one.receipts if only is None or r.verdict == only]
-        tally.update(r.verdict for r in one.receipts)
-        told.append({"spec": str(one.experiment.path), "receipts": [r.as_json() for r in shown]})
-        if shown and not as_json:
-            _table(one, shown)
+    told, wrong = [], None
+    try:
+        for one in specs:
+            shown = [r for r in one.receipts if only is None or r.verdict == only]
+            tally.update(r.verdict for r in one.receipts)
+            told.append({"spec": str(one.experiment.path), "receipts": [r.as_json() for r in shown]})
+            if shown and not as_json:
+                _table(one, shown)
+    except DlxError as error:
+        wrong = error
     if as_json:
-        document({"specs": told, "receipts": sum(tally.values()), "verdicts": {v: tally[v] for v in VERDICTS}})
-    else:
+        found = {"specs": told, "receipts": sum(tally.values()), "verdicts": {v: tally[v] for v in VERDICTS}}
+        document(found | ({"errors": [problem.as_json() for problem in wrong.problems]} if wrong else {}))
+    elif told or not wrong:
         parts = [f"{tally[v]:,} {v}" for v in VERDICTS if tally[v]]
         counts = plural(sum(tally.values()), "receipt"), plural(len(told), "spec")
         out(f"{counts[0]} of {counts[1]}{': ' if parts else ''}{', '.join(parts)}", "bold")
-    return not tally["FAILS"]
+    if wrong and not as_json:
+        raise wrong
+    return 2 if wrong else int(bool(tally["FAILS"]))
 
 
 def _table(one: Verified, shown: Sequence[Receipt]) -> None:

@@ -11,11 +11,13 @@ expect:
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import isfinite
 from typing import Any, Final
 
 from ..errors import Mark, Problem, did_you_mean
+from .expressions import ExpressionError, resolve
 from .located import Node
 from .validation import shown
 
@@ -44,6 +46,7 @@ RESULTS: Final = ("train/", "valid/", "test/")
 KEYS: Final = ("is", "about", "within", "at_least", "at_most", "book", "because", "source")
 FIGURES: Final = ("is", "about", "at_least", "at_most", "book")
 NUMBERS: Final = ("about", "within", "at_least", "at_most")
+BOUNDS: Final = ("about", "at_least", "at_most")
 
 
 @dataclass(frozen=True)
@@ -77,15 +80,22 @@ class Claim:
         return self.quantity.startswith(RESULTS)
 
 
-def claims_of(root: Node, source: str = "") -> tuple[list[Claim], list[Problem]]:
+def claims_of(
+    root: Node, source: str = "", variables: Mapping[str, Any] | None = None
+) -> tuple[list[Claim], list[Problem]]:
     """The claims of a spec and the mistakes in them; `source` stands for those that name none."""
-    reader = _Reader(source)
+    reader = _Reader(source, variables or {})
     return list(reader.section(root.at("expect"))), reader.problems
 
 
+def are_meant(overrides: Sequence[str]) -> bool:
+    """Whether the claims still hold for a spec with these overrides: they are about it as it is written."""
+    return not overrides or any(change.lstrip("+~").startswith("expect") for change in overrides)
+
+
 class _Reader:
-    def __init__(self, source: str) -> None:
-        self.source = source
+    def __init__(self, source: str, variables: Mapping[str, Any]) -> None:
+        self.source, self.variables = source, variables
         self.problems: list[Problem] = []
 
     def fail(self, message: str, hint: str, node: Node, path: str) -> None:
@@ -109,15 +119,15 @@ class _Reader:
         if name == "output":
             for i, one in enumerate(node.list or [node]):
                 yield from self.claim(name, "", one, f"{path}.{i}" if node.is_list else path, self.source)
+        elif any(item.is_map for item in node.list) and not name.startswith(RESULTS):
+            for i, one in enumerate(node.list):
+                yield from self.quantity(name, one, f"{path}.{i}")
         elif name in {"figures", "count"} and not (node.is_map and not node.map.keys() & set(FIGURES)):
             form = "{WORDS: {of: ${...}, is: 5}}" if name == "figures" else "{conv: 13, linear: 3}"
             self.fail(
                 f"`{name}` must be a mapping, not {shown(node.plain())}", f"Write `{name}: {form}`.", node, path
             )
-        elif any(item.is_map for item in node.list) and not name.startswith(RESULTS):
-            for i, one in enumerate(node.list):
-                yield from self.quantity(name, one, f"{path}.{i}")
-        elif node.is_map and not node.map.keys() & set(FIGURES) and not name.startswith(RESULTS):
+        elif _names(node) and not node.map.keys() & set(FIGURES) and not name.startswith(RESULTS):
             yield from self.by_name(name, node, path)
         else:
             yield from self.several(name, "", node, path, self.source)
@@ -128,7 +138,10 @@ class _Reader:
         for of, child in node.map.items():
             if of == "source" and child is beside and isinstance(child.value, str):
                 continue
-            yield from self.several(name, of, child, f"{path}.{of}", source)
+            if not of:
+                self.fail("a claim is about a name, and this one is empty", "Name a node or scope.", child, path)
+            else:
+                yield from self.several(name, of, child, f"{path}.{of}", source)
 
     def several(self, name: str, of: str, node: Node, path: str, source: str) -> Iterator[Claim]:
         """A claim, or a list of claims about the same thing."""
@@ -138,13 +151,33 @@ class _Reader:
 
     def claim(self, name: str, of: str, node: Node, path: str, source: str) -> Iterator[Claim]:
         more = {"output": ("at", "of"), "figures": ("of",)}.get(name, ())
-        figures = node.plain() if node.is_map else {"is": node.plain()}
-        mistakes = list(_mistakes(name, figures, (*more, *KEYS)))
+        resolved = self.resolved(node, path)
+        if resolved.broken:
+            return
+        figures = resolved.plain() if node.is_map else {"is": resolved.plain()}
+        known = [key for key in (*more, *KEYS) if name != "output" or key not in BOUNDS]
+        mistakes = list(_mistakes(name, figures, known))
         for message, hint in mistakes:
             self.fail(message, hint, node, path)
         if not mistakes:
             own = figures.pop("source", source)
             yield Claim(name, of, figures, node, path, str(own))
+
+    def resolved(self, node: Node, path: str) -> Node:
+        """The claim with its expressions worked out; not the one in `of`, which waits for the graph."""
+
+        def failed(error: ExpressionError, at: Node) -> None:
+            self.fail(error.message, error.hint, at, path)
+
+        if not node.is_map:
+            return resolve(node, self.variables, failed)
+        entries = node.map.items()
+        return Node({k: v if k == "of" else resolve(v, self.variables, failed) for k, v in entries}, node.mark)
+
+
+def _names(node: Node) -> bool:
+    """Whether a mapping has a name among its keys: `source` is one where no words stand behind it."""
+    return any(key != "source" or not isinstance(child.value, str) for key, child in node.map.items())
 
 
 def _mistakes(name: str, figures: dict[str, Any], known: Sequence[str]) -> Iterator[tuple[str, str]]:
@@ -152,10 +185,7 @@ def _mistakes(name: str, figures: dict[str, Any], known: Sequence[str]) -> Itera
     for key in figures:
         if key not in known:
             yield f"a claim has no `{key}`", did_you_mean(str(key), known)
-    for key in NUMBERS:
-        value = figures.get(key, 0)
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            yield f"`{key}` must be a number, not {shown(value)}", ""
+    yield from _misshapen(figures)
     if not figures.keys() & set(FIGURES):
         yield "the claim states no figure", "Write what it `is`, or `about` what and `within` how much."
     elif name.startswith(RESULTS) and isinstance(figures.get("is"), str | list | dict):
@@ -167,6 +197,33 @@ def _mistakes(name: str, figures: dict[str, Any], known: Sequence[str]) -> Itera
         yield "a figure wants `of`, the arithmetic", 'Write `{of: "${params / macs}", is: 0.5}`.'
     if name == "output" and not {"at", "is"} <= figures.keys():
         yield "`output` wants the input and the output", "Write `output: {at: [0.5], is: [0.265]}`."
+    if name == "output" and not isinstance(figures.get("of", ""), str):
+        yield f"`of` must name a node, not {shown(figures['of'])}", ""
+
+
+def _misshapen(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Values that nothing could be held against."""
+    for key in NUMBERS:
+        value = figures.get(key, 0)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            yield f"`{key}` must be a number, not {shown(value)}", ""
+        elif not _plain(value) or (key == "within" and value < 0):
+            least = " of 0 and more" if key == "within" else ""
+            yield f"`{key}` must be a finite number{least}, not {shown(value)}", ""
+    for key in ("is", "book"):
+        if key in figures and not _plain(figures[key]):
+            yield f"`{key}` must be a finite number, words or a list of those, not {shown(figures[key])}", ""
+    for key in ("source", "because"):
+        value = figures.get(key, "")
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            yield f"`{key}` must be words, not {shown(value)}", ""
+
+
+def _plain(value: Any) -> bool:
+    """Whether a figure is one that something can be: finite, words, or a list or mapping of those."""
+    if isinstance(value, list | dict):
+        return all(map(_plain, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, str | int) or (isinstance(value, float) and isfinite(value))
 
 
 def _misquoted(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -31,8 +31,12 @@ CHOICES: dict[tuple[str, ...], Registry[Any]] = {
     ("objective",): OBJECTIVES,
     ("objective", "*", "loss"): LOSSES,
     ("init",): INITIALIZERS,
+    ("init", "*", "default"): INITIALIZERS,
+    ("init", "*", "match", "*"): INITIALIZERS,
     ("train", "optimizer"): OPTIMIZERS,
+    ("train", "optimizer", "muon", "rest"): OPTIMIZERS,
     ("train", "schedule"): SCHEDULES,
+    ("train", "schedule", "warmup", "then"): SCHEDULES,
 }
 """Sections that hold one kind: another kind replaces the whole section instead of joining it."""
 MAX_FILES = 100
@@ -59,7 +63,8 @@ class _Composer:
         """The file with its defaults; `above` are the files that led here, `mark` says where the last one did."""
         self.files += 1
         mark = mark or Mark(str(path))
-        if path.resolve() in above:
+        here = resolved(path)
+        if here in above:
             chain = " -> ".join(p.name for p in (*above, path))
             raise SpecError(
                 Problem(f"`defaults` run in a circle: {chain}", "Take one of them out.", mark, "defaults")
@@ -69,7 +74,7 @@ class _Composer:
         root = read(path)
         assert isinstance(root.value, dict)
         listed = root.value.pop("defaults", None)
-        return root if listed is None else self.merged(root, listed, path, (*above, path.resolve()))
+        return root if listed is None else self.merged(root, listed, path, (*above, here))
 
     def merged(self, own: Node, listed: Node, path: Path, above: tuple[Path, ...]) -> Node:
         """`own` and what its defaults bring, each on top of what stands before it; all that fails is told at once."""
@@ -141,8 +146,16 @@ def find(name: str, spec: Path) -> Path | None:
     return None
 
 
+def resolved(path: Path) -> Path:
+    """The file that a path leads to; the path itself where that is a circle of links, which cannot be read."""
+    try:
+        return path.resolve()
+    except (OSError, RuntimeError):  # RuntimeError: before Python 3.13
+        return path.absolute()
+
+
 def search_path(spec: Path) -> list[Path]:
-    here = spec.resolve().parent
+    here = resolved(spec).parent
     return list(dict.fromkeys([here, *here.parents, Path.cwd() / "specs"]))
 
 
@@ -156,8 +169,8 @@ def missing(name: str, spec: Path, mark: Mark) -> Problem:
 
 def choice_at(path: tuple[str, ...]) -> Registry[Any] | None:
     """What the section at `path` chooses from."""
-    known = CHOICES.get(path)
-    return known if known is not None else CHOICES.get((*path[:1], "*", *path[2:]))
+    alike = (p for p in CHOICES if len(p) == len(path) and all(a in {b, "*"} for a, b in zip(p, path, strict=True)))
+    return CHOICES.get(next(alike, ()))
 
 
 def _on(base: Node, over: Node) -> Node:

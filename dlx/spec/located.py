@@ -331,6 +331,7 @@ def _yaml_error(error: yaml.YAMLError, text: str, file: str) -> SpecError:
 
 _NO_SPACE = re.compile(r"\s*(?:- )?([\w.]+):[^\s/:]")
 _NO_COLON = re.compile(r"\s*(\w+)$|\s*- (\w+) *\{.*$")
+_BARE = re.compile(r"\s*- (\w+)\n\s*(?:name|from|when|values|tie):")
 
 
 def _way_out(what: str, lines: list[str]) -> str:
@@ -346,8 +347,9 @@ def _way_out(what: str, lines: list[str]) -> str:
         if found := _NO_SPACE.match(text):
             return f"Line {number}: put a space behind `{found[1]}:`."
     for number, text in before:
-        if found := _NO_COLON.match(text):
-            return f"Line {number}: put a colon behind `{found[1] or found[2]}`."
+        below = f"\n{before[-1][1]}" if number < before[-1][0] else ""
+        if found := _NO_COLON.match(text) or _BARE.match(text + below):
+            return f"Line {number}: put a colon behind `{found[found.lastindex or 0]}`."
     if "mapping values" in what or "expected <block end>" in what or "expected key" in what:
         return f"Line {len(lines)} is indented unlike the lines around it, or has a second `:`, which wants quotes."
     return "Is a bracket, brace or quote above it not closed?" if "expected ','" in what else ""

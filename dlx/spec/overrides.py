@@ -11,12 +11,10 @@ from ..errors import Mark, Problem, SpecError, did_you_mean, shortened
 from ..layers import LAYERS
 from .compose import choice_at, find, group_file
 from .located import Node, located
-from .validation import shown
+from .validation import ENTRY_KEYS, shown
 
 OPEN = {("vars",), ("network", "inputs"), ("network", "outputs"), ("expect",), ("blocks",)}
 """Mappings whose keys are the user's own: there a new key wants a `+`."""
-ENTRY_KEYS = ("name", "from", "when", "values", "tie")
-"""Keys that may stand beside the kind in an entry of a list of layers."""
 
 
 def apply(root: Node, overrides: Sequence[str], spec: Path) -> Node:
@@ -117,6 +115,8 @@ class _Target:
         self.in_options = key == kind
         if kind is not None and key != kind and key not in ENTRY_KEYS and node.map[kind].is_map:
             return node.map[kind], key  # `conv_1.kernel_size` means `conv_1.conv.kernel_size`
+        if kind == "layers" and key not in (kind, *ENTRY_KEYS) and node.map[kind].is_list:
+            return node.map[kind], self.index(node.map[kind].list, key, path)  # `stem.conv_1`
         if choice_at(path) is not None and node.map and key not in node.map and not self.adding:
             raise self.beside(next(iter(node.map)), key, path)
         if path in OPEN and key not in node.map and not self.adding:
@@ -226,7 +226,7 @@ def opened(entry: Node, blocks: Node | None = None) -> Node:
         entry.value = {entry.value: Node({}, entry.mark)}
     kind = kind_of_entry(entry)
     options = entry.map[kind] if kind is not None else None
-    if options is not None and not options.is_map:
+    if options is not None and not options.is_map and not (kind == "layers" and options.is_list):
         args = blocks.at(kind, "args") if blocks is not None and kind is not None else None
         first = LAYERS[kind].first_field() if kind is not None and kind in LAYERS else None
         first = next(iter(args.map), None) if args is not None else first

@@ -15,8 +15,8 @@ from ..objectives import implied
 from ..registry import Declared, Strict
 from .experiment import SECTIONS, Experiment
 from .located import BROKEN, Node
-from .overrides import ENTRY_KEYS, entry_names, kind_of_entry
-from .validation import choice_of
+from .overrides import entry_names, kind_of_entry
+from .validation import ENTRY_KEYS, choice_of
 
 Keys = tuple[str | int, ...]
 UNKNOWN: Any = BROKEN

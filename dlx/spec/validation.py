@@ -6,7 +6,7 @@ import difflib
 import math
 from collections.abc import Iterable, Mapping
 from itertools import islice
-from typing import Any, TypeVar, get_origin
+from typing import Any, TypeVar, get_args, get_origin
 
 from pydantic import ValidationError
 from pydantic_core import ErrorDetails
@@ -21,6 +21,8 @@ Loc = tuple[int | str, ...]
 
 MAX_PROBLEMS = 100
 """Mistakes told of one section; more of them say nothing new."""
+ENTRY_KEYS = ("name", "from", "when", "values", "tie")
+"""Keys that may stand beside the kind in an entry of a list of layers."""
 
 
 def build(cls: type[S], node: Node, path: str, problems: list[Problem], shorthand: bool = False) -> S | None:
@@ -31,27 +33,29 @@ def build(cls: type[S], node: Node, path: str, problems: list[Problem], shorthan
     fields = as_fields(cls, node, path, problems, shorthand)
     if fields is None:
         return None
-    values: dict[str, Any] = {}
-    broken = False
-    for key, child in fields.items():
-        choice = choice_of(cls, key)
-        if choice is None:
-            values[key] = _lossless(child.plain())
-        elif is_listed(cls, key):
-            made_all = _choose_each(choice, child, f"{path}.{key}", problems)
-            values |= {key: made_all} if made_all is not None else {}
-            broken = broken or made_all is None
-        elif (made := choose(choice, child, f"{path}.{key}", problems)) is not None:
-            values[key] = made
-        else:
-            broken = True
+    made = {key: _value(cls, key, child, f"{path}.{key}", problems) for key, child in fields.items()}
+    values = {key: value for key, value in made.items() if value is not BROKEN}
     try:
         made_cls = cls.model_validate(values)
     except ValidationError as error:
         hidden = {key for key, child in fields.items() if key not in values or child.broken}
         problems += explain(error, cls, node, path, fields, hidden)
         return None
-    return None if broken else made_cls
+    return made_cls if len(values) == len(made) else None
+
+
+def _value(cls: type[Strict], key: str, node: Node, path: str, problems: list[Problem]) -> Any:
+    """What a field is given; BROKEN where `problems` had to be added."""
+    choice, section = choice_of(cls, key), section_in(cls, key)
+    if choice is None and (section is None or not node.is_list):
+        return _lossless(node.plain())
+    if section is not None:
+        items = [build(section, item, f"{path}.{i}", problems) for i, item in enumerate(node.list)]
+        return BROKEN if None in items else items
+    assert choice is not None
+    several = _choose_each if is_listed(cls, key) else _choose_by_name if is_mapped(cls, key) else choose
+    found = several(choice, node, path, problems)
+    return BROKEN if found is None else found
 
 
 def choose(registry: Registry[D], node: Node, path: str, problems: list[Problem]) -> D | None:
@@ -77,6 +81,14 @@ def _choose_each(registry: Registry[D], node: Node, path: str, problems: list[Pr
         return None if node.broken else node.plain()
     made = [choose(registry, item, f"{path}.{i}", problems) for i, item in enumerate(node.list)]
     return None if any(one is None for one in made) else made
+
+
+def _choose_by_name(registry: Registry[D], node: Node, path: str, problems: list[Problem]) -> Any:
+    """A mapping of names to choices; what is no mapping stays what it is; None where `problems` had to be added."""
+    if not node.is_map:
+        return None if node.broken else node.plain()
+    made = {name: choose(registry, item, f"{path}.{name}", problems) for name, item in node.map.items()}
+    return None if any(one is None for one in made.values()) else made
 
 
 def kind_of(node: Node, registry: Registry[Any], path: str, problems: list[Problem]) -> tuple[str, Node] | None:
@@ -119,7 +131,9 @@ def as_fields(
     name = _owner(cls, path)
     if shorthand:
         message = f"{name} has no fields to set, and is given {shown(node.plain())}"
-        problems.append(Problem(message, f"Write {name} alone.", node.mark, path))
+        words = [item.value for item in node.list if isinstance(item.value, str)]
+        hint = f"Write {name} alone" + (f", with `from: [{', '.join(words)}]` beside it." if words else ".")
+        problems.append(Problem(message, hint, node.mark, path))
     else:
         hint = did_you_mean("", cls.model_fields, "the fields")
         problems.append(Problem(f"{name} must be a mapping, not {shown(node.plain())}", hint, node.mark, path))
@@ -128,7 +142,9 @@ def as_fields(
 
 def _owner(cls: type[Strict], path: str) -> str:
     """What has the fields: a layer is called by its kind, a section by its name."""
-    return f"`{cls.kind if issubclass(cls, Declared) else path.rsplit('.', 1)[-1]}`"
+    *_, above, last = ("", *path.split("."))
+    name = f"{above}[{last}]" if last.isdigit() else last
+    return f"`{cls.kind if issubclass(cls, Declared) else name}`"
 
 
 def choice_of(cls: type[Strict], field: str) -> Registry[Any] | None:
@@ -143,6 +159,19 @@ def choice_of(cls: type[Strict], field: str) -> Registry[Any] | None:
 def is_listed(cls: type[Strict], field: str) -> bool:
     """Whether a field holds a list."""
     return get_origin(cls.model_fields[field].annotation) is list
+
+
+def section_in(cls: type[Strict], field: str) -> type[Strict] | None:
+    """The section that each item of a field is, where it is a list of them."""
+    info = cls.model_fields.get(field)
+    inner = get_args(info.annotation)[:1] if info is not None and get_origin(info.annotation) is list else ()
+    known = choice_of(cls, field) is not None
+    return next((c for c in inner if isinstance(c, type) and issubclass(c, Strict) and not known), None)
+
+
+def is_mapped(cls: type[Strict], field: str) -> bool:
+    """Whether a field holds a mapping."""
+    return get_origin(cls.model_fields[field].annotation) is dict
 
 
 def explain(
@@ -209,6 +238,8 @@ def _problem(
         owner = _owner(cls, path)
         known = list(cls.model_fields)
         hint = did_you_mean(name, known, "the fields") if known else f"{owner} has no fields."
+        if name in ENTRY_KEYS and path.startswith("network.layers."):
+            hint = f"`{name}` stands beside {owner}, not inside it: on a line of its own below."
         return Problem(f"{owner} has no field `{name}`", hint, where, full)
     if first["type"] == "missing":
         info = cls.model_fields.get(name)

@@ -200,4 +200,6 @@ def plain(value: Any) -> Any:
         return _fields(value)
     if isinstance(value, list | tuple):
         return [plain(item) for item in value]
+    if isinstance(value, dict):
+        return {key: plain(item) for key, item in value.items()}
     return str(value) if isinstance(value, Path) else value

@@ -3,7 +3,7 @@
 import pytest
 import torch
 import torchinfo
-from helpers import SHIPPED, graph_of, network_of
+from helpers import SHIPPED, WALK, graph_of, network_of
 
 from dlx.errors import NOWHERE, DlxError
 from dlx.graph import Counted, Graph, LayerNode, counted_as, trace
@@ -35,7 +35,7 @@ def example_of(kind: str) -> LayerNode:
     return LayerNode(kind, kind, layer, ("x",) * len(xs), tuple(xs), layer.plan(*xs), None, False, NOWHERE)
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", WALK)
 def test_every_tool_counts_every_shipped_network_and_the_bridges_add_up(name):
     graph = trace(load(SHIPPED[name]))
     for tool in CONVENTIONS:
@@ -288,7 +288,7 @@ def _summed(module: torch.nn.Module, inputs: list[torch.Tensor]) -> tuple[int, i
     return summary.total_params, summary.total_mult_adds, summary.total_output_bytes
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", WALK)
 def test_torchinfo_says_the_same_of_every_shipped_network_or_dlx_names_what_was_not_checked(name):
     graph = trace(load(SHIPPED[name]))
     counted = counted_as("torchinfo", graph.nodes)

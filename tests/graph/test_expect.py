@@ -6,10 +6,12 @@ from textwrap import dedent
 
 import pytest
 
-from dlx.errors import SpecError
+from dlx.errors import Mark, SpecError
 from dlx.graph import trace, unmet, unmet_by
-from dlx.graph.expect import receipts
+from dlx.graph.expect import Receipt, near, receipts, told_value
 from dlx.spec import load
+from dlx.spec.claims import Claim
+from dlx.spec.located import Node
 
 SPEC = """\
 network:
@@ -69,7 +71,7 @@ def test_claims_that_are_met_are_not_mentioned(tmp_path):
         ("  figures: {a half: {of: '${params / 2}', is: 1}}", "claims a half 1, and it is 745"),
         (
             "  figures: {odd: {of: '${conv_1.parms}', is: 1}}",
-            "claims odd 1, and there is no `parms` of `conv_1`",
+            "claims odd 1, and there is no `parms` of `conv_1`. Did you mean `params` or `paths`?",
         ),
     ],
 )
@@ -150,3 +152,81 @@ def test_the_command_fails_with_status_1(tmp_path):
     assert told.returncode == 1
     assert "1,490 parameters" in told.stdout
     assert f"{path}:8:3  expect.params: claims params 7, and it is 1,490" in told.stderr
+
+
+def test_claims_are_about_the_spec_as_it_is_written_and_not_as_it_is_changed(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text(SPEC.format(claims="  params: 1490"))
+    command = [sys.executable, "-m", "dlx", "inspect", str(path)]
+    wider = subprocess.run([*command, "network.layers.conv_1.out_channels=8"], capture_output=True, text=True)
+    asked = subprocess.run([*command, "++expect.params=7"], capture_output=True, text=True)
+
+    assert (wider.returncode, wider.stderr) == (0, "")
+    assert (asked.returncode, "claims params 7, and it is 1,490" in asked.stderr) == (1, True)
+
+
+def test_a_figure_may_be_worked_out_from_the_variables(tmp_path):
+    experiment = spec(tmp_path, "  params: '${4 * 10 + 10 * 145}'\nvars: {}")
+    assert [r.verdict for r in receipts(experiment, trace(experiment))] == ["holds"]
+
+    with pytest.raises(SpecError) as error:
+        trace(spec(tmp_path, "  params: {is: '${width}'}"))
+    assert error.value.problems[0].message == "there is no variable `width` here"
+
+
+@pytest.mark.parametrize(
+    ("claims", "sentence"),
+    [
+        ("  params: .nan", "`is` must be a finite number, words or a list of those, not .nan"),
+        ("  params: {conv_1: null}", "`is` must be a finite number, words or a list of those, not nothing"),
+        ("  params: {at_least: 1e400}", "`at_least` must be a finite number, not .inf"),
+        ("  params: {about: 1, within: -1}", "`within` must be a finite number of 0 and more, not -1"),
+        ("  params: {is: 1490, source: [1]}", "`source` must be words, not [1]"),
+        ("  params: {book: 1, is: 2, because: null}", "`because` must be words, not nothing"),
+        ("  params: {}", "the claim states no figure"),
+        ("  params: {source: page 3}", "the claim states no figure"),
+        ("  params: {'': 3}", "a claim is about a name, and this one is empty"),
+        ("  output: {at: 1, is: 1, of: [conv_1]}", '`of` must name a node, not ["conv_1"]'),
+        ("  output: {at: 1, is: 1, at_least: 0}", "a claim has no `at_least`"),
+    ],
+)
+def test_a_claim_that_nothing_could_be_held_against_is_a_mistake(tmp_path, claims, sentence):
+    with pytest.raises(SpecError) as error:
+        trace(spec(tmp_path, claims))
+    assert error.value.problems[0].message == sentence
+
+
+@pytest.mark.parametrize(
+    ("claims", "why"),
+    [
+        ("  count: {cnov: 0}", "there is no layer `cnov`. Did you mean `conv`?"),
+        (
+            "  figures: {a: {of: '${conv_1}', is: 1}}",
+            "`conv_1` is no figure. Ask for a quantity: `${conv_1.params}`.",
+        ),
+        (
+            "  figures: {a: {of: '${[conv_1]}', is: 1}}",
+            "`conv_1` is no figure. Ask for a quantity: `${conv_1.params}`.",
+        ),
+    ],
+)
+def test_what_is_no_figure_of_the_network_fails_with_the_way_out(tmp_path, claims, why):
+    experiment = spec(tmp_path, claims)
+    assert [r.why for r in receipts(experiment, trace(experiment))] == [why]
+
+
+def test_near_is_meant_as_it_is_written_and_also_beyond_what_a_float_holds():
+    assert near(3, 2.9, 0.1)  # 3 - 2.9 is more than 0.1 in floats
+    assert near(0.17, 0.22, 0.05)
+    assert not near(0.17, 0.2200001, 0.05)
+    assert near(1e300, 10**300 + 7, 1e290)
+    assert not near(1e300, 2**6000, 1e290)
+    assert not near(0, float("nan"), 1)
+
+
+def test_numbers_that_no_float_holds_are_told_by_their_first_digits():
+    assert told_value(2**6000) == "1.513e+1806"  # 1513469..., of 1,807 digits
+    assert told_value(-(2**6000)) == "-1.513e+1806"
+    assert told_value(2**1000) == "1.072e+301"
+    claim = Claim("paths", "", {"is": 5}, Node(5, Mark("s.yaml")), "expect.paths")
+    assert Receipt(claim, "FAILS", 2**30000).as_json()["ours"] == "7.941e+9030"

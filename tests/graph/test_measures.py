@@ -97,3 +97,16 @@ def test_linear_regions_are_zaslavsky_s(inputs, units, regions):
 def test_what_cannot_be_measured_is_said(quantity, of, sentence):
     with pytest.raises(Unmeasured, match=sentence.replace(".", r"\.").replace("?", r"\?")):
         measure(network_of("[1, 8, 8]", STAGED), quantity, of)
+
+
+def test_linear_regions_that_would_take_for_ever_are_not_worked_out():
+    graph = network_of("[500_000_000]", "- linear: 1_000_000_000\n- relu\n- linear: 1")
+    with pytest.raises(Unmeasured, match="1,000,000,000 units on 500,000,000 inputs make a number too long"):
+        measure(graph, "linear_regions", "")
+    line = network_of("[1]", "- linear: 1_000_000\n- relu\n- linear: 1")
+    assert measure(line, "linear_regions", "") == 1_000_001
+
+
+def test_the_ways_through_an_input_are_those_that_it_begins():
+    graph = network_of("{a: [4], b: [4]}", "- add: {}\n  from: [a, b]\n- residual: {layers: [relu]}")
+    assert [measure(graph, "paths", name) for name in ("", "a", "b", "add_1", "relu_1")] == [4, 2, 2, 4, 2]

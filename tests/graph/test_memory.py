@@ -5,7 +5,7 @@ import json
 
 import pytest
 import torch
-from helpers import SHIPPED, experiment_of, graph_of, network_of
+from helpers import SHIPPED, WALK, experiment_of, graph_of, network_of
 from torch import nn
 from torch.autograd.graph import saved_tensors_hooks
 from torch.profiler import ProfilerActivity, profile
@@ -198,16 +198,21 @@ def kept_by_torch(built: nn.Module, batch: list[torch.Tensor]) -> int:
 
 VERY_DEEP = ("resnet1001", "resnet200", "resnet152", "resnet101", "densenet121")  # more of what the others have
 
+COUNTED_TWICE = ("udl/inpainting",)  # the mask: as an input of the pool, and inside partial_conv
+ON_CPU = ("zoo/vit_b_16",)  # attention has no fused kernel on the meta device, and keeps more there
 
-@pytest.mark.parametrize("name", [name for name in SHIPPED if not name.endswith(VERY_DEEP)])
+
+@pytest.mark.parametrize(
+    "name", [p for p in WALK if not p.values[0].endswith(VERY_DEEP) and p.values[0] not in COUNTED_TWICE]
+)
 def test_activations_are_what_torch_keeps_from_the_forward_to_the_backward_pass(name):
     """On torch's meta device, which computes nothing; what a larger batch does not multiply is left out."""
     traced = graph.trace(load(SHIPPED[name]))
-    with torch.device("meta"):
+    with torch.device("cpu" if name in ON_CPU else "meta"):
         built = network.build(traced).train()
-        small, large = (kept_by_torch(built, samples(traced.inputs.values(), n)) for n in (16, 32))
+        small, large = (kept_by_torch(built, samples(traced.inputs.values(), n)) for n in (2, 4))
 
-    assert forecast(traced, 16).most.activations == large - small
+    assert forecast(traced, 2).most.activations == large - small
 
 
 LENET = SHIPPED["digits/lenet"].read_text()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from complaints import lines, of_layers, report, told
 
+from dlx.errors import SpecError
 from dlx.graph import trace
 from dlx.spec import load
 
@@ -583,3 +584,16 @@ def test_blocks_must_be_a_mapping(tmp_path, blocks):
     assert "`blocks` must be a mapping of names to blocks, not " in told(
         tmp_path, "- relu", head=f"blocks: {blocks}\n"
     )
+
+
+def test_what_stands_beside_a_layer_and_was_put_inside_it_is_told_where_it_goes(tmp_path):
+    layers = "- {linear: 4, name: a}\n    - add: {from: [a, input]}\n    - add: [a, input]"
+    path = tmp_path / "s.yaml"
+    path.write_text(f"network:\n  inputs: [4]\n  layers:\n    {layers}\n")
+    with pytest.raises(SpecError) as error:
+        trace(load(path))
+
+    assert [p.hint for p in error.value.problems] == [
+        "`from` stands beside `add`, not inside it: on a line of its own below.",
+        "Write `add` alone, with `from: [a, input]` beside it.",
+    ]

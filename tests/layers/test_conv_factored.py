@@ -96,7 +96,7 @@ def test_same_padding_with_a_stride_is_refused_with_the_padding_in_numbers():
 
     told = refusal.value.told([])
     assert told.message == 'padding "same" keeps the size, stride 2 shrinks it'
-    assert told.hint == "Give the padding in numbers: 2 for this kernel."
+    assert told.hint == "Give it in numbers, 2 for this kernel, or put a `pad_same` before it."
 
 
 @pytest.mark.parametrize("kind", ["depthwise_conv", "pointwise_conv", "separable_conv", "gated_conv"])

@@ -84,6 +84,10 @@ VARIANTS = [
     ("avg_pool", {"kernel_size": 2}, [(3, 8, 8, 8)]),
     ("batch_norm", {"affine": False, "track_running_stats": False}, [(7,)]),
     ("concat", {"dim": 2}, [(8, 5), (8, 3), (8, 1)]),
+    ("instance_norm", {"track_running_stats": True}, [(8, 5, 5)]),
+    ("instance_norm", {"affine": True, "track_running_stats": True}, [(8, 5)]),
+    ("stochastic_pool", {"kernel_size": 3, "stride": 2}, [(3, 9)]),
+    ("stochastic_pool", {"kernel_size": [1, 2]}, [(3, 7, 7)]),
     ("conv", {"out_channels": 4, "kernel_size": 3, "padding": "same"}, [(3, 8, 8)]),
     ("conv", {"out_channels": 4, "kernel_size": 3, "padding": 1}, [(3, 8, 8, 8)]),
     ("conv", {"out_channels": 4, "kernel_size": 3, "padding": 1, "padding_mode": "reflect"}, [(3, 8, 8)]),
@@ -114,7 +118,9 @@ def test_options_and_other_shapes_change_what_is_planned_as_they_change_what_is_
 )
 def test_padding_that_is_wider_on_one_side_is_a_copy_that_is_kept_instead_of_the_input(kernel, dilation, x):
     options = {"out_channels": 4, "kernel_size": kernel, "dilation": dilation, "padding": "same"}
-    agree(LAYERS["conv"].model_validate(options), [Shape(x)])
+    for kind in ("conv", "gated_conv", "separable_conv"):
+        agree(LAYERS[kind].model_validate(options), [Shape(x)])
+    agree(LAYERS["highway"].model_validate({"kernel_size": kernel}), [Shape(x), Shape(x)])
 
 
 def test_the_indices_of_a_max_pool_by_hand():

@@ -21,7 +21,7 @@ REFUSED = [
     (
         ("conv", {"out_channels": 8, "kernel_size": 3, "stride": 2, "padding": "same"}, [(3, 8, 8)]),
         'padding "same" keeps the size, stride 2x2 shrinks it',
-        "Give the padding in numbers: 1x1 for this kernel.",
+        "Give it in numbers, 1x1 for this kernel, or put a `pad_same` before it.",
     ),
     (
         ("conv", {"out_channels": 8, "kernel_size": 5, "padding": 2, "padding_mode": "reflect"}, [(3, 2, 8)]),
@@ -65,6 +65,24 @@ REFUSED = [
         ("max_pool", {"kernel_size": 3, "padding": 2}, [(3, 8, 8)]),
         "max_pool has padding 2x2, more than half of its kernel of 3x3",
         "A window must not stand on padding alone: pad at most half the kernel.",
+    ),
+    (
+        ("max_pool", {"kernel_size": 2, "stride": 1, "padding": 1, "dilation": 2}, [(3, 1, 8)]),
+        (
+            "max_pool has taps 2x2 positions apart, which step over the whole of (3, 1, 8) where the window stands "
+            "in the padding of 1x1"
+        ),
+        "Take a smaller dilation, or no padding.",
+    ),
+    (
+        ("layer_norm", {"over": 3, "elementwise_affine": False}, [(4, 8)]),
+        "layer_norm goes over the last 3 axes, and (4, 8) has 2",
+        "Give `over` a number up to 2.",
+    ),
+    (
+        ("weight_norm", {"layer": "subtract"}, [(4, 8)]),
+        "weight_norm wraps a layer of one input, and subtract takes several",
+        "Wrap its parts.",
     ),
     (
         ("avg_pool", {"kernel_size": 3, "padding": 1}, [(3, 2, 8, 8)]),

@@ -75,8 +75,11 @@ def test_max_pool_has_the_size_of_torch(data):
         "ceil_mode": data.draw(st.booleans()),
     }
     layer = LAYERS["max_pool"].model_validate(options)
+    wanted = in_torch(layer, x)
+    if wanted and layer.module(x)(torch.zeros(1, *x)).isinf().any():
+        wanted = None  # the largest of no value at all, whose gradient torch writes anywhere
 
-    assert planned(layer, x) == in_torch(layer, x)
+    assert planned(layer, x) == wanted
 
 
 @often

@@ -31,6 +31,7 @@ MORE = [
     ("adaptive_max_pool", {"output_size": [5, 3]}, [(2, 7, 9)]),
     ("avg_pool", {"kernel_size": [3, 2], "stride": [2, 1], "padding": 1}, [(2, 9, 8)]),
     ("avg_pool", {"kernel_size": 3, "ceil_mode": True}, [(2, 5, 6, 7)]),
+    ("batch_norm", {"track_running_stats": False}, [(2, 4, 5)]),
     ("conv", {"out_channels": 4, "kernel_size": 3, "stride": 2, "dilation": 2, "groups": 2}, [(4, 20)]),
     ("conv", {"out_channels": 4, "kernel_size": [4, 3], "padding": "same"}, [(2, 9, 9)]),
     ("conv", {"out_channels": 2, "kernel_size": 3, "stride": [1, 2, 3]}, [(2, 7, 8, 9)]),

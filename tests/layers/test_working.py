@@ -29,8 +29,10 @@ MORE = [
     ("reshape", {"shape": [2, -1, 3]}, [(4, 6)]),
     ("upsample", {"size": [3, 4]}, [(2, 5, 5)]),
 ]
+UNTOLD = [("fractional_max_pool", {"kernel_size": 2, "output_size": 1}, [(2, 5, 5)])]
+"""Layers that do not tell every axis: a single window has no pace."""
 PRODUCTS = {"matmul", "multihead_attention"}
-ALL = [(kind, LAYERS[kind].example.options, LAYERS[kind].example.inputs) for kind in sorted(LAYERS)] + MORE
+ALL = [(kind, LAYERS[kind].example.options, LAYERS[kind].example.inputs) for kind in sorted(LAYERS)] + MORE + UNTOLD
 
 
 def told(kind, options, inputs):

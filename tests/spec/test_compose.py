@@ -220,3 +220,9 @@ def test_defaults_of_another_form_are_refused_in_a_sentence(folder, defaults, se
     text = refused(folder, f"defaults: {defaults}\n")
     assert text.startswith("s.yaml:1:")
     assert sentence in text
+
+
+def test_a_file_that_is_a_circle_of_links_cannot_be_read(tmp_path):
+    (tmp_path / "s.yaml").symlink_to("s.yaml")
+    with pytest.raises(SpecError, match=r"s.yaml\n  cannot be read: too many levels of symbolic links"):
+        load(tmp_path / "s.yaml")

@@ -307,3 +307,17 @@ def test_a_field_is_reached_past_the_only_other_one(tmp_path, override, entry):
     root = apply(parse_yaml((tmp_path / "s.yaml").read_text(), "s.yaml"), [f"network.layers.{override}"], tmp_path)
 
     assert root.at("network", "layers", int(override[0])).plain() == entry
+
+
+@pytest.mark.parametrize(
+    "key", ["stem.layers.conv_1.out_channels", "stem.conv_1.out_channels", "stem.layers.0.conv.out_channels"]
+)
+def test_a_layer_inside_a_named_list_is_reached_through_its_name(tmp_path, key):
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "network:\n  inputs: [3, 8, 8]\n  layers:\n"
+        "    - name: stem\n      layers: [{conv: {out_channels: 2, kernel_size: 3}}, relu]\n    - tanh\n"
+    )
+    graph = trace(load(path, [f"network.layers.{key}=4"]))
+
+    assert graph.by_name["stem/conv_1"].shape.channels == 4

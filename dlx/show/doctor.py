@@ -1,0 +1,44 @@
+"""What `dlx doctor` found: a row for each check, then what is wrong, where, and the way out."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from .console import Grid, document, out
+
+if TYPE_CHECKING:
+    from ..analysis.check import Checked
+    from ..analysis.doctor import Report
+
+STYLES = {"wrong": "red", "look": "yellow"}
+
+
+def diagnosis(report: Report, as_json: bool = False) -> None:
+    """The table and the findings, the gravest first."""
+    if as_json:
+        document(report.as_json())
+        return
+    out(f"{report.name}  ({report.path})", "bold")
+    grid = Grid("check", "verdict", "figure", "expected", styles=["cyan"], spare=("expected",))
+    for row in report.checks:
+        grid.add(row.check, row.outcome.verdict, row.outcome.figure, row.outcome.expected)
+    grid.print()
+    found = [row for verdict in STYLES for row in report.checks if row.outcome.verdict == verdict]
+    for row in found:
+        _finding(row)
+    tally = Counter(row.outcome.verdict for row in report.checks)
+    parts = ", ".join(
+        f"{tally[verdict]} {verdict}" for verdict in ("wrong", "look", "ok", "not run") if tally[verdict]
+    )
+    out()
+    out(f"{len(report.checks)} checks: {parts}", "bold")
+
+
+def _finding(row: Checked) -> None:
+    one = row.outcome
+    out()
+    out(f"{one.mark}  {row.check}: {one.verdict}" if one.mark else f"{row.check}: {one.verdict}", "bold")
+    out(f"  {one.finding}", STYLES[one.verdict])
+    if one.hint:
+        out(f"  {one.hint}")
