@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import typer
 
+from . import guard
 from .errors import DlxError, Problem
 
 app = typer.Typer(
@@ -31,7 +32,6 @@ Overrides = Annotated[
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where run folders are kept.")]
 Verdict = Literal["holds", "book wrong", "FAILS", "not run"]
-INTERRUPTED = 130
 
 
 @app.command()
@@ -56,26 +56,37 @@ def inspect(
     from . import graph, show
     from . import spec as specs
 
+    if batch and layer is not None:
+        hint = "Leave one of the two out."
+        raise DlxError("`--batch` is about the whole network, and `--layer` about one layer", hint=hint)
     experiment = specs.load(spec, overrides or [])
     traced = graph.trace(experiment, graph.input_shape(experiment, shape) if shape else None)
-    step = graph.memory.of_training(experiment, traced, batch) if batch and layer is None else None
+    step = graph.memory.of_training(experiment, traced, batch) if batch else None
     one = graph.find(traced, layer) if layer is not None else None
     counted = graph.counted_as(tool, [one] if one else traced.nodes) if tool is not None else None
     if as_json:
         more = {"memory": step, "as": counted}
         show.document((one or traced).as_json() | {key: value.as_json() for key, value in more.items() if value})
     elif counted:
-        show.counted(one.name if one else traced.name, counted)
+        show.counted(one.name if one else traced.name, counted, step)
     elif one:
         show.one_layer(one)
     else:
         show.summary(traced, depth, step)
     show.warnings(traced.warnings)
-    _claims([] if shape else graph.unmet(experiment, traced))
+    _claims([] if shape else graph.unmet(experiment, traced), overrides)
 
 
 @app.command()
-def train(spec: SpecPath, overrides: Overrides = None, as_json: AsJson = False, runs: Runs = Path("runs")) -> None:
+def train(
+    spec: SpecPath,
+    overrides: Overrides = None,
+    plot_schedule: Annotated[
+        bool, typer.Option("--plot-schedule", help="Show the learning rate over time; nothing is trained.")
+    ] = False,
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
     """Train a spec; everything is kept in a run folder.
 
     Picks the device, shows progress, evaluates on the validation and test sets, and mirrors the run to MLflow.
@@ -86,6 +97,10 @@ def train(spec: SpecPath, overrides: Overrides = None, as_json: AsJson = False, 
     from . import spec as specs
 
     loaded = specs.load(spec, overrides or [])
+    if plot_schedule:
+        rates = experiment.rates(loaded)
+        show.document(rates.as_json()) if as_json else show.schedule(rates)
+        return
     with show.progress(quiet=as_json) as listen:
         results = experiment.run(loaded, runs, listen)
     if as_json:
@@ -94,8 +109,8 @@ def train(spec: SpecPath, overrides: Overrides = None, as_json: AsJson = False, 
         show.results(results)
         show.tracking(experiment.settle(loaded, results))
     if any(r.status == "stopped" for r in results.results):
-        raise typer.Exit(INTERRUPTED)
-    _claims(graph.unmet(loaded, results.graph) + graph.unmet_by(loaded, results.metrics))
+        raise typer.Exit(guard.INTERRUPTED)
+    _claims(graph.unmet(loaded, results.graph) + graph.unmet_by(loaded, results.metrics), overrides)
 
 
 @app.command()
@@ -137,7 +152,8 @@ def verify(
     """Hold what specs claim under `expect` against what is so.
 
     A table a spec: the claim, its source, the book's figure, dlx's, and the verdict: holds, book wrong (with the
-    reason), FAILS, or not run, where the claim is about a training. The exit status is 1 where one fails.
+    reason), FAILS, or not run, where the claim is about a training. The exit status is 1 where one fails, 2 where a
+    spec is wrong.
 
     Example: dlx verify specs/udl
     """
@@ -146,8 +162,8 @@ def verify(
     found = receipts.verify(receipts.found(specs or [Path("specs")]))
     if training:
         found = (receipts.trained(one, runs) for one in found)
-    if not show.verified(found, as_json, only):
-        raise typer.Exit(1)
+    if status := show.verified(found, as_json, only):
+        raise typer.Exit(status)
 
 
 @app.command()
@@ -219,6 +235,31 @@ def why(
 
     experiment = specs.load(spec, overrides or [])
     show.origin(origin.why(experiment, graph.trace(experiment), key, overrides or []), as_json)
+
+
+@app.command()
+def doctor(
+    spec: SpecPath,
+    overrides: Overrides = None,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Also what takes minutes.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look for what is wrong, in seconds, before training.
+
+    The data and its parts, the loss before the first update, dead and saturated units, the scale of signals and
+    gradients by depth, gradients against differences, the size of updates, a batch by heart, and the learning rate.
+    Each finding with its line and a way out. The exit status is 1 where something is wrong. Nothing is kept.
+
+    Example: dlx doctor specs/digits/lenet.yaml train.optimizer.adamw.lr=10
+    """
+    from . import show
+    from . import spec as specs
+    from .analysis import doctor as clinic
+
+    report = clinic.examine(specs.load(spec, overrides or []), thorough)
+    show.diagnosis(report, as_json)
+    if report.wrong:
+        raise typer.Exit(1)
 
 
 @app.command()
@@ -304,9 +345,11 @@ def everywhere(
     """Deep-learning experiments from one text file: checked, counted, trained, tracked."""
 
 
-def _claims(unmet: Sequence[Problem]) -> None:
-    """Tell what `expect` claims and is not so; then the exit status is 1."""
-    if unmet:
+def _claims(unmet: Sequence[Problem], overrides: Sequence[str] | None) -> None:
+    """Tell what `expect` claims of the spec as it is written and is not so; then the exit status is 1."""
+    from .spec.claims import are_meant
+
+    if unmet and are_meant(overrides or []):
         from . import show
 
         show.warnings(unmet)
@@ -314,27 +357,8 @@ def _claims(unmet: Sequence[Problem]) -> None:
 
 
 def main() -> None:
-    """Run a command; the one place that turns a DlxError into red text and an exit status."""
-    sys.exit(_guarded(lambda: app(standalone_mode=True)))
-
-
-def _guarded(command: Callable[[], Any]) -> int:
-    try:
-        command()
-    except DlxError as error:
-        from . import show
-
-        show.errors(error, as_json="--json" in sys.argv[1:])
-        return error.exit_code
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except BrokenPipeError:  # `dlx layers | head`
-        sys.stderr.close()
-        return 0
-    except OSError as error:
-        sys.stderr.write(f"  the output could not be written: {error.strerror}\n")
-        return 1
-    return 0
+    """Run a command and leave with its exit status."""
+    sys.exit(guard.run(lambda: app(standalone_mode=False)))
 
 
 if __name__ == "__main__":

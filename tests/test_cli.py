@@ -214,3 +214,41 @@ def test_a_reader_that_leaves_early_is_no_error():
         cwd=ROOT,
     )
     assert told.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["inspect", LENET, "--batch", "0"], "greater than or equal to 1"),
+        (["inspect"], "Missing argument 'SPEC'"),
+        (["nope"], "No such command 'nope'"),
+        (["inspect", LENET, "--batch", "3", "--layer", "conv_1"], "`--batch` is about the whole network"),
+    ],
+)
+def test_a_command_that_is_called_wrongly_says_so_as_json_too(argv, message):
+    told, plain = dlx(*argv, "--json"), dlx(*argv)
+    assert (told.returncode, plain.returncode, told.stderr, plain.stdout) == (2, 2, "", "")
+    (error,) = json.loads(told.stdout)["errors"]
+    assert message in error["message"]
+    assert message in plain.stderr
+
+
+def test_an_output_that_is_closed_is_no_crash():
+    ended = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m dlx layers >&-"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_figures_are_not_cut_off_where_a_terminal_is_narrow():
+    told = on_terminal("verify", "specs/udl/mnist1d-dense.toml", columns=40)
+    assert "\r\n  book 150,185\r\n  dlx 59,065\r\n  verdict book wrong\r\n" in told
+    totals = on_terminal("diff", "specs/cs231n/resnet50.yaml", "specs/cs231n/resnet101.yaml", columns=40)
+    assert "25,557,032\r\n" in totals
+    assert "+3,712,221,184 (+90.8%)\r\n" in totals
+
+
+def test_the_memory_of_a_batch_may_be_asked_for_with_another_tool_s_figures():
+    told = dlx("inspect", LENET, "--as", "keras", "--batch", "4").stdout
+    assert "= keras: Total params" in told
+    assert "at the peak of a training step of 4 samples" in told

@@ -10,26 +10,40 @@ import pytest
 PACKAGE = Path(__file__).parent.parent / "dlx"
 FLOORS = [
     ["errors", "files", "lazy", "registry", "shapes"],
-    ["layers", "data", "init", "optim", "schedules", "losses", "objectives", "modules", "vocabulary", "reference"],
+    [
+        "layers",
+        "data",
+        "init",
+        "optim",
+        "schedules",
+        "losses",
+        "metrics",
+        "objectives",
+        "modules",
+        "vocabulary",
+        "reference",
+    ],
     ["spec"],
     ["graph"],
     ["network"],
     ["train"],
     ["runs", "track"],
     ["experiment", "receipts"],
+    ["analysis"],
     ["show"],
-    ["cli", "__main__"],
+    ["cli", "guard", "__main__"],
 ]
 GUESTS = {
     "mlflow": ["track"],
+    "torchmetrics": ["metrics"],
     "hydra": ["spec"],
     "omegaconf": ["spec"],
     "rich": ["show"],
-    "typer": ["cli"],
+    "typer": ["cli", "guard"],
     "yaml": ["spec"],
     "tomllib": ["spec"],
 }
-HEAVY = ["torch", "mlflow", "numpy", "scipy", "pandas", "sklearn", "hydra"]
+HEAVY = ["torch", "torchmetrics", "mlflow", "numpy", "scipy", "pandas", "sklearn", "hydra"]
 
 
 def room(path: Path) -> str:

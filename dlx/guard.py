@@ -1,0 +1,63 @@
+"""What a command ends in: the one place that turns an error into red text, or JSON, and an exit status."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, cast
+
+import typer
+
+from .errors import DlxError, Mark, Problem, RunError
+
+INTERRUPTED = 130
+UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
+"""click's, which typer keeps in another place from version to version."""
+
+
+def run(command: Callable[[], Any]) -> int:
+    """Run a command; its exit status."""
+    for name in ("stdout", "stderr"):
+        if getattr(sys, name) is None:  # closed by the shell: `dlx layers >&-`
+            setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - as long as the program
+    try:
+        return command() or 0
+    except UsageError as error:
+        return _usage(error)
+    except DlxError as error:
+        return _told(error)
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except SystemExit as end:
+        if not isinstance(end.__context__, BrokenPipeError):
+            raise
+        return 0  # `dlx layers | head`, noticed while it writes
+    except OSError as error:
+        return _of_system(error)
+
+
+def _of_system(error: OSError) -> int:
+    """A file that cannot be had, or an output that takes no more."""
+    if isinstance(error, BrokenPipeError):  # `dlx layers | head`, noticed at the end
+        sys.stderr.close()
+        return 0
+    if error.filename:
+        return _told(RunError(Problem((error.strerror or str(error)).lower(), "", Mark(str(error.filename)))))
+    sys.stderr.write(f"  the output could not be written: {error.strerror}\n")
+    return 1
+
+
+def _told(error: DlxError) -> int:
+    from . import show
+
+    show.errors(error, as_json="--json" in sys.argv[1:])
+    return error.exit_code
+
+
+def _usage(error: typer.BadParameter) -> int:
+    if "--json" in sys.argv[1:]:
+        return _told(DlxError(error.format_message()))
+    error.show()
+    return error.exit_code
