@@ -10,11 +10,12 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from .data import DATASETS
+from .data import DATASETS, PREPROCESSING
 from .errors import DlxError, did_you_mean
 from .init import INITIALIZERS
 from .layers import LAYERS, Layer
 from .losses import LOSSES
+from .metrics import METRICS
 from .objectives import OBJECTIVES
 from .optim import OPTIMIZERS
 from .registry import Choice, Declared, Registry
@@ -57,6 +58,7 @@ STRUCTURES = {
     "for": """Walk lists in step; each name is a variable, and `${i}` counts from 0. `layers` stands beside it.
 
     - for: {width: [64, 128], depth: [2, 3]}
+      index: i                        # another name for the counter
       layers:
         - conv: {out_channels: "${width}", kernel_size: 3}""",
     "share": """Run the weights of an earlier node, or of a named block, once more; they are counted once.
@@ -87,7 +89,8 @@ STRUCTURES = {
       tie: encoder                    # a linear layer on the weight of another (transposed) or an embedding""",
     "expressions": """Arithmetic, anywhere a value stands: `${4 * width}`, `${max(1, x.channels // 16)}`.
 
-    Names: `vars`, arguments of the block, counters; `x.channels`, `x.size[0]`, `x.rank` of the shape that comes in.
+    Names: `vars`, arguments of the block, counters; `x.channels`, `x.size[0]`, `x.rank` of the shape that comes in;
+    the same of any node above by its name: `${stem.size[0]}`.
     Operators: + - * / // % **, comparisons, and, or, not, `a if c else b`. Functions: min, max, round, ceil, floor,
     abs, len, sqrt, exp, log, log2, log10. Constants: pi, true, false.
     Inside {...} and [...] YAML wants them in quotes: {width: "${w}"}.""",
@@ -114,8 +117,10 @@ STRUCTURES = {
 
 FAMILIES: dict[str, Registry[Any]] = {
     "data": DATASETS,
+    "data.preprocess": PREPROCESSING,
     "objective": OBJECTIVES,
     "loss": LOSSES,
+    "metric": METRICS,
     "init": INITIALIZERS,
     "train.optimizer": OPTIMIZERS,
     "train.schedule": SCHEDULES,
@@ -182,7 +187,8 @@ def _type_of(cls: type[Declared], name: str) -> str:
     nouns = [extra.registry.noun for extra in info.metadata if isinstance(extra, Choice)]
     if not nouns:
         return type_text(info.annotation)
-    return f"list of {nouns[0]}s" if get_origin(info.annotation) is list else nouns[0]
+    several: dict[Any, str] = {list: f"list of {nouns[0]}s", dict: f"{nouns[0]} by name"}
+    return several.get(get_origin(info.annotation), nouns[0])
 
 
 def type_text(annotation: Any) -> str:
@@ -221,6 +227,8 @@ def _plain(value: Any) -> str:
         return f"{{{', '.join(f'{key}: {_plain(v)}' for key, v in value.items())}}}"
     if isinstance(value, list):
         return f"[{', '.join(map(_plain, value))}]"
+    if isinstance(value, Declared):
+        return value.kind
     return str(value).lower() if isinstance(value, bool) else "null" if value is None else str(value)
 
 

@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import Problem
 from ..layers import LAYERS
 from ..spec.expressions import ExpressionError, evaluate
-from ..spec.located import Node
+from ..spec.located import Node, located
 from ..spec.validation import ENTRY_KEYS, shown
 from .place import Problems
 from .scope import Scope
@@ -51,18 +51,16 @@ class Reader:
         """The parts of an entry; None where it is not one."""
         prefix = scope.names.prefix
         if isinstance(entry.value, str) and entry.value:
-            what = "the kind of a layer must be a word"
-            word = self.value(entry, scope.vars, str, what, prefix) if "${" in entry.value else entry.value
-            return (
-                Parts(word, Node(None, entry.mark), {}, self.label(word, None, scope)) if word is not None else None
-            )
+            named = self.kind(entry.value, Node(None, entry.mark), scope)
+            return Parts(*named, {}, self.label(named[0], None, scope)) if named is not None else None
         beside = {key: node for key, node in entry.map.items() if key in ENTRY_KEYS}
         kinds = [key for key in entry.map if key not in ENTRY_KEYS]
         name = beside.get("name")
-        if "for" in kinds and set(kinds) <= {"for", "layers"}:
+        if "for" in kinds and set(kinds) <= {"for", "layers", "index"}:
             return Parts("for", entry, beside, self.label("for", name, scope))
         if len(kinds) == 1 and kinds[0]:
-            return Parts(kinds[0], entry.map[kinds[0]], beside, self.label(kinds[0], name, scope))
+            named = self.kind(kinds[0], entry.map[kinds[0]], scope)
+            return Parts(*named, beside, self.label(named[0], name, scope)) if named is not None else None
         if len(kinds) > 1:
             self.several(kinds, entry, prefix)
         elif beside:
@@ -71,6 +69,23 @@ class Reader:
         else:
             hint = "Write its kind (`- relu`) or `- kind: {options}`."
             self.fail(f"{shown(entry.plain())} is not a layer", hint, entry, prefix)
+        return None
+
+    def kind(self, text: str, options: Node, scope: Scope) -> tuple[str, Node] | None:
+        """The kind of an entry and its options, where `${act}` may stand for one or both."""
+        if "${" not in text:
+            return text, options
+        try:
+            value = evaluate(text, scope.vars)
+        except ExpressionError as error:
+            self.fail(error.message, error.hint, options, scope.names.prefix)
+            return None
+        if isinstance(value, dict) and len(value) == 1 and options.value is None:
+            ((text, given),) = value.items()
+            return str(text), located(given, options.mark)
+        if isinstance(value, str):
+            return value, options
+        self.fail(f"the kind of a layer must be a word, not {shown(value)}", "", options, scope.names.prefix)
         return None
 
     def several(self, kinds: list[str], entry: Node, prefix: str) -> None:

@@ -6,6 +6,7 @@ block. A mistake is told and the walk goes on: what hangs on it has no shape, an
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -115,17 +116,24 @@ class Expander:
         parts = self.read.parts(entry, scope)
         if parts is None:
             return self.lose(_own_name(entry), scope)
+        when = parts.beside.get("when")
+        early = when is not None and not re.search(r"\bx\b", str(when.value))  # it does not ask for what comes in
+        if early and not (answer := self.when(parts, scope.variables(x))):
+            return x if answer is False else self.lose(_own_name(entry), scope)
         wires = self.sources_of(parts, scope, x)
-        variables = Variables(scope.vars, wires[0])
-        if "when" in parts.beside:
-            what = "`when` must be true or false"
-            when = self.read.value(parts.beside["when"], variables, bool, what, parts.label)
-            if not when:
-                return x if when is False else self.lose(_own_name(entry), scope)
+        variables = scope.variables(wires[0])
+        if when is not None and not early and not (answer := self.when(parts, variables)):
+            return x if answer is False else self.lose(_own_name(entry), scope)
         name = self.read.called(parts.beside.get("name"), variables, parts.label)
         if parts.kind in STRUCTURES or parts.kind in self.blocks.map:
             return self.structure(parts, entry, scope, wires, name)
         return self.layer(parts, entry, scope, wires, name)
+
+    def when(self, parts: Parts, variables: Variables) -> bool | None:
+        """Whether an entry runs; None where that cannot be worked out."""
+        what = "`when` must be true or false"
+        answer: bool | None = self.read.value(parts.beside["when"], variables, bool, what, parts.label)
+        return answer
 
     def structure(self, parts: Parts, entry: Node, scope: Scope, wires: list[Wire], name: str) -> Wire:
         kind = parts.kind
@@ -163,7 +171,7 @@ class Expander:
             known = [*LAYERS, *self.blocks.map, *STRUCTURES]
             self.fail(f"there is no layer or block `{kind}`", did_you_mean(kind, known), place, full)
         else:
-            variables, told = Variables(scope.vars, wires[0]), self.read.listener(full)
+            variables, told = scope.variables(wires[0]), self.read.listener(full)
             options, values, tie = (
                 resolve(node, variables, told, self.room) if node is not None else None
                 for node in (parts.options, parts.beside.get("values"), parts.beside.get("tie"))
@@ -208,7 +216,7 @@ class Expander:
 
     def source(self, ref: Node, label: str, scope: Scope, x: Wire) -> Wire:
         what = "`from` must be the name of a node, or a list of them"
-        text = self.read.value(ref, Variables(scope.vars, x), str, what, label)
+        text = self.read.value(ref, scope.variables(x), str, what, label)
         if text is None:
             return _lost()
         wire = x if text == "prev" else scope.came_in if text == "input" else scope.names.find(text)
@@ -267,7 +275,7 @@ class Expander:
             return _lost()
         y = ends[0]
         if len(ends) > 1:
-            name = self.read.called(parts.beside.get("name"), Variables(scope.vars, y), parts.label)
+            name = self.read.called(parts.beside.get("name"), scope.variables(y), parts.label)
             y = self.layer(parts, entry, scope, ends, name)
         return self.run(given["after"], scope, y) if "after" in given else y
 
@@ -277,7 +285,7 @@ class Expander:
         if given is None:
             return _lost()
         times = self.read.value(
-            given["times"], Variables(scope.vars, x), int, "`times` must be a whole number", f"{path}.times"
+            given["times"], scope.variables(x), int, "`times` must be a whole number", f"{path}.times"
         )
         if times is None:
             return _lost()
@@ -285,27 +293,33 @@ class Expander:
             limit = f"at most {MAX_ENTRIES:,}" if times > 0 else "at least 0"
             self.fail(f"`times` must be {limit}, not {times:,}", "", given["times"], f"{path}.times")
             return _lost()
-        index = given.get("index", Node("i", options.mark))
-        name = self.read.value(index, scope.vars, str, "`index` must be a word", f"{path}.index")
-        if name is None or not self.read.variable(name, index, f"{path}.index"):
+        name = self.index(given.get("index"), options, scope, path)
+        if not name:
             return _lost()
         for i in range(times):
             self.spend(given["times"], scope)
             x = self.run(given["layers"], scope.with_vars({name: i}), x)
         return x
 
+    def index(self, given: Node | None, at: Node, scope: Scope, path: str) -> str:
+        """What the counter of a loop is called; empty where that is no name."""
+        node = given or Node("i", at.mark)
+        name = self.read.value(node, scope.vars, str, "`index` must be a word", f"{path}.index")
+        return str(name) if name is not None and self.read.variable(name, node, f"{path}.index") else ""
+
     def _for(self, entry: Node, scope: Scope, x: Wire) -> Wire:
         """`for: {width: [64, 128], depth: [2, 2]}` beside `layers`: the lists in step."""
         path = scope.names.prefix + "for"
         given = entry.map.get("for", Node(None, entry.mark))
-        lists = resolve(given, Variables(scope.vars, x), self.read.listener(path), self.room)
+        lists = resolve(given, scope.variables(x), self.read.listener(path), self.room)
         columns = self.columns(lists, entry, path)
-        if columns is None:
+        index = self.index(entry.map.get("index"), entry, scope, path)
+        if columns is None or not index:
             return _lost()
         for i in range(len(next(iter(columns.values())))):
             self.spend(given, scope)
             row = {name: column[i].plain() for name, column in columns.items()}
-            x = self.run(entry.map["layers"], scope.with_vars({"i": i, **row}), x)
+            x = self.run(entry.map["layers"], scope.with_vars({index: i, **row}), x)
         return x
 
     def columns(self, lists: Node, entry: Node, path: str) -> Mapping[str, list[Node]] | None:
@@ -333,7 +347,7 @@ class Expander:
         """Run the weights of an earlier node, or of every node of an earlier scope, once more."""
         what = "`share` must be the name of a node"
         target, label = parts.options, scope.names.prefix + name
-        text = self.read.value(target, Variables(scope.vars, x), str, what, label)
+        text = self.read.value(target, scope.variables(x), str, what, label)
         if text is None:
             return self.lose(name, scope)
         wire = scope.names.find(text)
@@ -399,7 +413,7 @@ class Expander:
         broken = False
         for key, default in declared.items():
             known = scope.vars if key in given else {**self.placer.globals, **values}
-            value = resolve(given.get(key, default), Variables(known, x), told, self.room)
+            value = resolve(given.get(key, default), Variables(known, x, scope.names), told, self.room)
             values[key] = BROKEN if value.broken else value.plain()
             broken = broken or value.broken
         meant = meant_by(unknown, declared)

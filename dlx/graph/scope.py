@@ -67,6 +67,10 @@ class Scope:
     def with_vars(self, more: Mapping[str, Any]) -> Scope:
         return Scope({**self.vars, **more}, self.names, self.came_in, self.calls)
 
+    def variables(self, x: Wire) -> Variables:
+        """What an expression may name where `x` comes in."""
+        return Variables(self.vars, x, self.names)
+
     def inside(self, name: str, came_in: Wire | None = None) -> Scope:
         """A scope of its own below `name`."""
         inner = Names(f"{self.names.prefix}{name}/", self.names)
@@ -75,20 +79,23 @@ class Scope:
 
 
 class Variables(Mapping[str, Any]):
-    """The variables of an expression: the scope's, and `x`, the shape that comes in."""
+    """The variables of an expression: the scope's; `x`, the shape that comes in; and the shapes of nodes by name."""
 
-    def __init__(self, known: Mapping[str, Any], wire: Wire) -> None:
-        self.known, self.wire = known, wire
+    def __init__(self, known: Mapping[str, Any], wire: Wire, names: Names) -> None:
+        self.known, self.wire, self.names = known, wire, names
 
     def __getitem__(self, name: str) -> Any:
-        if name != "x":
+        if name in self.known:
             return self.known[name]
-        if self.wire.shape is None:
+        wire = self.wire if name == "x" else self.names.find(name)
+        if wire is None:
+            raise KeyError(name)
+        if wire.shape is None:
             raise Unknown
-        return self.wire.shape
+        return wire.shape
 
     def __contains__(self, name: object) -> bool:
-        return name == "x" or name in self.known
+        return name == "x" or name in self.known or (isinstance(name, str) and self.names.find(name) is not None)
 
     def __iter__(self) -> Iterator[str]:
         yield from self.known

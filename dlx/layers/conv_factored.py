@@ -139,7 +139,7 @@ class SeparableConv(Layer):
         if self.padding == "same" and any(s != 1 for s in window.stride):
             raise ShapeError(
                 f'padding "same" keeps the size, stride {by_x(window.stride)} shrinks it',
-                hint=f"Give the padding in numbers: {by_x(window.before)} for this kernel.",
+                hint=f"Give it in numbers, {by_x(window.before)} for this kernel, or put a `pad_same` before it.",
             )
         stops, out = window.slide(size), self.out_channels
         weights: dict[str, tuple[int, ...]] = {"mix.weight": (out, x.channels, *(1 for _ in size))}

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..data import DATASETS
+from ..data import DATASETS, PREPROCESSING
 from ..init import INITIALIZERS
 from ..layers import LAYERS
 from ..losses import LOSSES
+from ..metrics import METRICS
 from ..objectives import OBJECTIVES
 from ..optim import OPTIMIZERS
 from ..registry import Declared, Registry, Strict
 from ..schedules import SCHEDULES
 from .experiment import SECTIONS, Track, Train
-from .validation import choice_of, is_listed
+from .validation import choice_of, is_listed, is_mapped, section_in
 
 Json = dict[str, Any]
 
@@ -21,8 +22,10 @@ EXPRESSION: Json = {"type": "string", "pattern": r"\$\{", "description": "an exp
 REGISTRIES: dict[str, Registry[Any]] = {
     "layer": LAYERS,
     "data": DATASETS,
+    "preprocess": PREPROCESSING,
     "objective": OBJECTIVES,
     "loss": LOSSES,
+    "metric": METRICS,
     "init": INITIALIZERS,
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
@@ -37,11 +40,12 @@ def schema() -> Json:
             definitions[f"{name}.{kind}"] = options_of(registry[kind])
         definitions[name] = _choice(name, registry)
     definitions["train"], definitions["track"] = section_of(Train), section_of(Track)
+    word: Json = {"type": "string"}
     definitions["network"] = _object(
         {
             "inputs": {"anyOf": [_map(_ref("shape")), _ref("shape")]},
             "layers": _ref("layers"),
-            "outputs": {"anyOf": [_map({"type": "string"}), {"type": "string"}]},
+            "outputs": {"anyOf": [_map(word), {"type": "array", "items": word}, word]},
         }
     )
     definitions["block"] = _object({"args": {"type": ["object", "null"]}, "layers": _ref("layers")}, ["layers"])
@@ -104,6 +108,7 @@ def _entry() -> Json:
             ["times", "layers"],
         ),
         "for": {"type": "object", "description": "lists to walk in step, beside `layers`"},
+        "index": {"type": "string", "description": "what a `for` beside it calls its counter, else `i`"},
         "layers": layers,
         "share": {"type": "string", "description": "run the weights of this node or scope again"},
     }
@@ -151,16 +156,22 @@ def options_of(cls: type[Declared]) -> Json:
 def _bare(cls: type[Declared], first: str, body: Json) -> Json:
     """The first field as a bare value; a mapping would be read as fields, so a choice can only be a word."""
     registry = choice_of(cls, first)
-    return body["properties"][first] if registry is None or is_listed(cls, first) else {"enum": list(registry)}
+    several = is_listed(cls, first) or is_mapped(cls, first)
+    return body["properties"][first] if registry is None or several else {"enum": list(registry)}
 
 
 def section_of(cls: type[Strict]) -> Json:
     """A pydantic model's own schema, with expressions allowed for every value and choices by reference."""
-    plain = cls.model_json_schema() if not _choices(cls) else _without_choices(cls)
+    inner = {name: part for name in cls.model_fields if (part := section_in(cls, name)) is not None}
+    plain = cls.model_json_schema() if not _choices(cls) and not inner else _without(cls, {*_choices(cls), *inner})
     properties = {name: _or_expression(field) for name, field in plain.get("properties", {}).items()}
     for name, target in _choices(cls).items():
         one = _ref(target)
-        properties[name] = {"type": "array", "items": one} if is_listed(cls, name) else one
+        several = {"type": "array", "items": one} if is_listed(cls, name) else _map(one)
+        properties[name] = several if is_listed(cls, name) or is_mapped(cls, name) else one
+    for name, part in inner.items():
+        about = cls.model_fields[name].description or ""
+        properties[name] = {"type": "array", "items": section_of(part), "description": about}
     return _object(properties, plain.get("required"))
 
 
@@ -174,12 +185,11 @@ def _choices(cls: type[Strict]) -> dict[str, str]:
     return found
 
 
-def _without_choices(cls: type[Strict]) -> Json:
+def _without(cls: type[Strict], left_out: set[str]) -> Json:
     from pydantic import create_model
 
-    choices = _choices(cls)
     rest: dict[str, Any] = {
-        name: (info.annotation, info) for name, info in cls.model_fields.items() if name not in choices
+        name: (info.annotation, info) for name, info in cls.model_fields.items() if name not in left_out
     }
     model: Any = create_model(cls.__name__, **rest)
     made: Json = model.model_json_schema()

@@ -837,3 +837,52 @@ def test_tracing_leaves_torch_s_random_numbers_alone():
     trace(load(SHIPPED["cs231n/resnet18"]))
 
     assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_a_for_may_call_its_counter_something_else():
+    graph = network_of("[4]", "- for: {width: [3, 2]}\n  index: k\n  layers: [{linear: '${width}', name: 'fc_${k}'}]")
+    assert list(graph.by_name) == ["fc_0", "fc_1"]
+
+
+def test_an_entry_that_is_left_out_needs_no_source():
+    layers = """
+    - repeat:
+        times: 2
+        layers:
+          - linear: 4
+            name: a_${i}
+          - add:
+            from: ["a_${i - 1}", prev]
+            when: ${i > 0}
+    """
+    assert [n.name for n in network_of("[4]", layers).nodes] == ["a_0", "a_1", "add_1"]
+
+
+def test_the_shape_of_any_node_above_can_be_asked_for():
+    layers = """
+    - conv: {out_channels: 2, kernel_size: 3}
+      name: stem
+    - max_pool: 2
+    - upsample: {size: "${stem.size}"}
+    - add:
+      from: [prev, stem]
+    - linear: ${stem.channels}
+    """
+    graph = network_of("[1, 9, 9]", layers)
+    assert tuple(graph.by_name["upsample_1"].shape) == (2, 7, 7)
+    assert graph.by_name["linear_1"].shape[-1] == 2
+
+
+@pytest.mark.parametrize("act", ["relu", "{relu: }", "{leaky_relu: 0.1}"])
+def test_the_kind_of_a_layer_may_come_from_a_variable_with_a_name_or_options_beside_it(act):
+    graph = graph_of(f"""
+        vars: {{act: {act}}}
+        network:
+          inputs: [4]
+          layers:
+            - ${{act}}
+            - ${{act}}:
+              name: last
+        """)
+    assert graph.nodes[0].kind == graph.by_name["last"].kind
+    assert graph.nodes[1].kind in act
