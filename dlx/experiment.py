@@ -23,7 +23,8 @@ from .graph import Graph, trace
 from .lazy import torch
 from .runs import Run
 from .spec import Experiment, Train, missing_sections, objective_of
-from .train import checkpoint, device
+from .train import checkpoint, device, groups
+from .train.curve import Curve, curve
 
 if TYPE_CHECKING:
     from .track import Mirror
@@ -117,14 +118,8 @@ def run(experiment: Experiment, runs: Path = Path("runs"), listen: Listener | No
 
     MLflow's mirror may still be at work when this returns: `settle` waits for it.
     """
-    device.calm_threads()
-    graph = _ready(experiment)
+    graph, sets = prepared(experiment)
     assert experiment.train is not None
-    device.check_memory(graph, experiment.train, device.free_memory(), experiment.place("network"))
-    sets = _load(experiment)
-    free = device.free_memory(device.pick(experiment.train.device))
-    device.check_memory(graph, experiment.train, free, experiment.place("network"))
-    device.check_batch(graph, experiment.train, len(sets.train), free, experiment.place("train", "batch_size"))
     seeds = range(experiment.train.seed, experiment.train.seed + experiment.train.seeds)
     each = [experiment] if len(seeds) == 1 else [experiment.with_seed(seed) for seed in seeds]
     results: list[Result] = []
@@ -133,6 +128,26 @@ def run(experiment: Experiment, runs: Path = Path("runs"), listen: Listener | No
         if results[-1].status != "finished":
             break
     return Results(tuple(results), graph)
+
+
+def prepared(experiment: Experiment) -> tuple[Graph, Sets]:
+    """The graph and the data of a spec that can be trained here. SpecError or DlxError where it cannot."""
+    device.calm_threads()
+    graph = _ready(experiment)
+    assert experiment.train is not None
+    device.check_memory(graph, experiment.train, device.free_memory(), experiment.place("network"))
+    sets = _load(experiment)
+    free = device.free_memory(device.pick(experiment.train.device))
+    device.check_memory(graph, experiment.train, free, experiment.place("network"))
+    device.check_batch(graph, experiment.train, len(sets.train), free, experiment.place("train", "batch_size"))
+    return graph, sets
+
+
+def rates(experiment: Experiment) -> Curve:
+    """The learning rate over the training of a spec, without training. SpecError where it cannot be trained."""
+    _ready(experiment)
+    assert experiment.train is not None
+    return curve(experiment.train, len(_load(experiment).train))
 
 
 def settle(experiment: Experiment, results: Results) -> Results:
@@ -165,14 +180,18 @@ def _ready(experiment: Experiment) -> Graph:
         missing.append(
             Problem(f"the data fills one input, and the network has {names}", hint, mark, "network.inputs")
         )
-    if len(graph.outputs) > 1:
-        names = ", ".join(f"`{n}`" for n in graph.outputs)
+    asked = [name for name in graph.outputs if experiment.data is None or name not in objective_of(experiment).aux]
+    if len(asked) > 1:
+        names = ", ".join(f"`{n}`" for n in asked)
         mark = experiment.place("network", "outputs")
         message = f"the objective takes one output, and the network has {names}"
-        missing.append(Problem(message, "Keep the one to train: `outputs: NAME`.", mark, "network.outputs"))
+        hint = "Keep the one to train, `outputs: NAME`, or weigh the others under `aux` of the objective."
+        missing.append(Problem(message, hint, mark, "network.outputs"))
     if not graph.trainable:
         why = "all of its weights are frozen" if graph.params else "no layer of it has weights"
         missing.append(Problem(f"there is nothing to train: {why}", "", experiment.place("network"), "network"))
+    if experiment.train is not None:
+        missing += groups.problems(experiment, graph)
     if missing:
         raise SpecError(*missing)
     return graph
@@ -199,7 +218,7 @@ def _run_one(experiment: Experiment, graph: Graph, sets: Sets, runs: Path, liste
     mirror = _mirror(experiment, folder)  # it starts up while torch is imported here
     course = Course(folder)
     with course.to_its_end():
-        chosen, threads = device.pick(train.device), device.threads_for(train, graph)
+        chosen, threads = device.pick(train.device), device.threads_for(train, graph, len(sets.train))
         folder.write_json("lock.json", _lock(experiment, sets, train, device.describe(chosen), threads))
         with device.threads(threads):
             job = _job(experiment, graph, sets, chosen)
@@ -320,6 +339,9 @@ def _lock(experiment: Experiment, sets: Sets, train: Train, where: str, threads:
     """What else the result depends on."""
     assert experiment.data is not None
     sizes = {name: len(part) for name in ("train", "valid", "test") if (part := getattr(sets, name)) is not None}
+    data = {"kind": experiment.data.kind, "digest": sets.digest, "source": sets.source, **sizes}
+    if sets.preprocess:
+        data["preprocess"] = [step.as_json() for step in sets.preprocess]
     return {
         "dlx": __version__,
         "python": platform.python_version(),
@@ -331,7 +353,7 @@ def _lock(experiment: Experiment, sets: Sets, train: Train, where: str, threads:
         "command": sys.argv,
         "spec": str(experiment.path),
         "spec_hash": hashlib.sha256(experiment.resolved().encode()).hexdigest(),
-        "data": {"kind": experiment.data.kind, "digest": sets.digest, "source": sets.source, **sizes},
+        "data": data,
         "seed": train.seed,
         "pid": os.getpid(),
     }
@@ -359,4 +381,4 @@ def _commit() -> str | None:
     return told.stdout.strip()
 
 
-__all__ = ["Begun", "Listener", "Result", "Results", "objective_of", "run", "settle"]
+__all__ = ["Begun", "Listener", "Result", "Results", "objective_of", "prepared", "run", "settle"]

@@ -11,12 +11,13 @@ from dlx.errors import DlxError
 from dlx.init import INITIALIZERS
 from dlx.layers import LAYERS
 from dlx.losses import LOSSES
+from dlx.metrics import METRICS
 from dlx.objectives import OBJECTIVES
 from dlx.optim import OPTIMIZERS
 from dlx.registry import Declared, Registry, family
 from dlx.schedules import SCHEDULES
 
-REGISTRIES = [LAYERS, DATASETS, OBJECTIVES, LOSSES, OPTIMIZERS, SCHEDULES, INITIALIZERS]
+REGISTRIES = [LAYERS, DATASETS, OBJECTIVES, LOSSES, METRICS, OPTIMIZERS, SCHEDULES, INITIALIZERS]
 
 
 @pytest.mark.parametrize("registry", REGISTRIES, ids=lambda r: r.noun)

@@ -5,58 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Any, Literal, Self
+from typing import Any
 
-from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+from pydantic import Field
 
 from ..data import DATASETS, Dataset
 from ..errors import Mark, Problem
 from ..init import INITIALIZERS, Default, Initializer
 from ..objectives import OBJECTIVES, Objective, implied
-from ..optim import OPTIMIZERS, Adam, Optimizer
-from ..registry import Choice, Registry, Strict
-from ..schedules import SCHEDULES, Constant, Schedule
+from ..registry import Registry, Strict
 from . import compose, overrides, write
 from .expressions import ExpressionError, Room, resolve
 from .located import BROKEN, Node
+from .training import Train
 from .validation import MAX_PROBLEMS, build, choose, shown, unknown_keys
 
 VERSION = 1
 MAX_PATTERNS = 100
-
-
-class Train(Strict):
-    """How the network is trained."""
-
-    steps: PositiveInt | None = Field(None, description="updates; or give `epochs`")
-    epochs: PositiveInt | None = Field(None, description="passes over the training set; or give `steps`")
-    batch_size: PositiveInt = Field(32, description="examples in an update")
-    optimizer: Annotated[Optimizer, Choice(OPTIMIZERS)] = Field(Adam(), description="how weights move")
-    schedule: Annotated[Schedule, Choice(SCHEDULES)] = Field(Constant(), description="how the learning rate moves")
-    seed: NonNegativeInt = Field(0, description="of the initial weights, the order of the data and dropout")
-    seeds: PositiveInt = Field(
-        1, description="how many seeds to train, from `seed` on; more than one gives an interval"
-    )
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
-        "auto", description="auto, cpu, cuda or cuda:N"
-    )
-    threads: PositiveInt | Literal["auto"] = Field(
-        "auto", description="CPU threads; auto takes one for small networks"
-    )
-    shuffle: bool = Field(True, description="a new order of the training set in each epoch")
-    drop_last: bool = Field(False, description="leave out the last batch of an epoch where it is smaller")
-    evaluate_every: PositiveInt | None = Field(
-        None, description="steps between two evaluations; else an epoch, or more to keep it to about a hundred"
-    )
-    log_every: PositiveInt | None = Field(
-        None, description="steps between two points of the loss curve; else about 500 points"
-    )
-
-    @model_validator(mode="after")
-    def _one_length(self) -> Self:
-        if (self.steps is None) == (self.epochs is None):
-            raise ValueError("training lasts `steps: N` or `epochs: N`: give one of the two")
-        return self
 
 
 class Track(Strict):

@@ -70,11 +70,11 @@ def describe(device: Device) -> str:
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
-def threads_for(train: Train, graph: Graph) -> int:
+def threads_for(train: Train, graph: Graph, examples: int) -> int:
     """How many CPU threads: what the spec says, or one where a batch is too small to share."""
     if train.threads != "auto":
         return train.threads
-    return 1 if graph.macs * train.batch_size < ONE_THREAD_BELOW else len(os.sched_getaffinity(0))
+    return 1 if graph.macs * train.batch(examples) < ONE_THREAD_BELOW else len(os.sched_getaffinity(0))
 
 
 @contextmanager
@@ -111,7 +111,7 @@ def check_memory(graph: Graph, train: Train, free: int, place: Mark | None = Non
 
 def check_batch(graph: Graph, train: Train, examples: int, free: int, place: Mark | None = None) -> None:
     """DlxError where a training step on a batch of a set of `examples` does not fit into `free` bytes."""
-    batch = min(train.batch_size, examples)
+    batch = train.batch(examples)
     told = memory.forecast(graph, batch, train.optimizer.state)
     if SURE * told.total <= free:
         return

@@ -11,7 +11,10 @@ from ..data import Sets, Split
 from ..errors import RunError
 from ..lazy import torch
 from ..objectives import Objective
+from ..schedules import Span, Watch
 from ..spec import Train
+from . import groups
+from .update import updater
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -55,21 +58,33 @@ class Job:
     """"train", and "valid" and "test" where there are any."""
     step: int = 0
     epoch: int = 0
+    rate: float = 0.0
+    """The learning rate of the last update."""
     optimizer: torch.optim.Optimizer = field(init=False)
     order: torch.Generator = field(init=False)
+    rates: list[float] = field(init=False)
+    """The learning rate of each of the optimizer's groups, before the schedule."""
+    watch: Watch | None = field(init=False)
+    """What lowers the rate where a metric stands still."""
 
     def __post_init__(self) -> None:
-        self.optimizer = self.train.optimizer.build(p for p in self.network.parameters() if p.requires_grad)
+        self.optimizer = self.train.optimizer.build(groups.split(self.network, self.train))
+        self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.order = torch.Generator().manual_seed(self.train.seed)
+        self.watch = self.train.schedule.watch()
+
+    @property
+    def span(self) -> Span:
+        return self.train.span(len(self.parts["train"]))
 
     @property
     def batches_per_epoch(self) -> int:
-        n, batch = len(self.parts["train"]), self.train.batch_size
-        return n // batch if self.train.drop_last and n >= batch else math.ceil(n / batch)
+        """Updates in an epoch."""
+        return self.span.per_epoch
 
     @property
     def total_steps(self) -> int:
-        return self.train.steps or (self.train.epochs or 0) * self.batches_per_epoch
+        return self.span.steps
 
     @property
     def log_every(self) -> int:
@@ -103,43 +118,55 @@ def fit(job: Job) -> Iterator[Record]:
             yield Record("step", job.step, job.epoch, last)
         if job.step % evaluate_every == 0 and job.step < total:
             check_finite(job, losses)
-            yield Record("evaluation", job.step, job.epoch, evaluate(job, "valid"))
+            measured = evaluate(job, "valid")
+            watched(job, measured)
+            yield Record("evaluation", job.step, job.epoch, measured)
     final = {"train/loss": last["train/loss"]} | evaluate(job, "valid")
     yield Record("evaluation", job.step, job.epoch, {k: v for k, v in final.items() if k.startswith("valid/")})
-    yield Record("end", job.step, job.epoch, final | evaluate(job, "test"))
+    # how the training set itself fits; its loss is that of the last point of the curve
+    yield Record("end", job.step, job.epoch, evaluate(job, "train") | final | evaluate(job, "test"))
 
 
 def updates(job: Job, losses: list[Tensor]) -> Iterator[None]:
     """Move the weights batch by batch; each loss joins `losses` without leaving the device."""
-    network, optimizer, schedule = job.network.train(), job.optimizer, job.train.schedule
-    loss_function = job.objective.loss_function()
-    weights = [p for group in optimizer.param_groups for p in group["params"]]
-    rates = [group["lr"] for group in optimizer.param_groups]
-    part, total, per_epoch = job.parts["train"], job.total_steps, job.batches_per_epoch
-    factor = 1.0
-    while job.step < total:
+    optimizer, schedule, watch, span = job.optimizer, job.train.schedule, job.watch, job.span
+    factor = math.nan
+    job.network.train()
+    update = updater(job)
+    while job.step < span.steps:
         job.epoch += 1
-        for index in order(job, per_epoch):
-            if (now := schedule.factor(job.step, job.epoch - 1)) != factor:
-                factor = now
-                for group, rate in zip(optimizer.param_groups, rates, strict=True):
+        for index in order(job, span.per_epoch):
+            now = schedule.at(job.step, span) * (watch.factor if watch is not None else 1.0)
+            if now != factor:
+                factor, job.rate = now, job.train.optimizer.lr * now
+                for group, rate in zip(optimizer.param_groups, job.rates, strict=True):
                     group["lr"] = rate * factor
-            for weight in weights:
-                weight.grad = None
-            loss = loss_function(network(part.x[index]), part.y[index])
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            losses.append(loss.detach())
+            losses.append(update(index))
             job.step += 1
             yield
-            if job.step == total:
+            if job.step == span.steps:
                 return
 
 
+def watched(job: Job, measured: dict[str, float]) -> None:
+    """Tell what lowers the rate where a metric stands still. RunError where it is not among those measured."""
+    if job.watch is None:
+        return
+    if job.watch.metric not in measured:
+        there = f"there are {', '.join(measured)}" if measured else "the data has no `valid` part"
+        raise RunError(
+            f"the schedule follows {job.watch.metric}, and {there}",
+            hint="Name one of them: `schedule: {plateau: valid/loss}`."
+            if measured
+            else "`valid: 0.1` holds some out.",
+        )
+    job.watch.see(measured[job.watch.metric])
+
+
 def order(job: Job, batches: int) -> Iterator[Tensor]:
-    """The examples of each batch of one epoch."""
-    part, batch = job.parts["train"], job.train.batch_size
-    n = len(part)
+    """The examples of each update of one epoch."""
+    part = job.parts["train"]
+    n, batch = len(part), job.train.per_update(len(part))
     drawn = torch.randperm(n, generator=job.order) if job.train.shuffle else torch.arange(n)
     drawn = drawn.to(part.x.device)
     return iter(torch.split(drawn, batch)[:batches])
@@ -149,7 +176,7 @@ def curve_point(job: Job, losses: list[Tensor]) -> dict[str, float]:
     """The mean loss since the last point, and the learning rate that was used."""
     values = check_finite(job, losses)
     losses.clear()
-    return {"train/loss": sum(values) / len(values), "lr": float(job.optimizer.param_groups[0]["lr"])}
+    return {"train/loss": sum(values) / len(values), "lr": job.rate}
 
 
 def check_finite(job: Job, losses: list[Tensor]) -> list[float]:
@@ -170,15 +197,10 @@ def evaluate(job: Job, name: str) -> dict[str, float]:
     if part is None:
         return {}
     job.network.eval()
-    loss_function = job.objective.loss_function()
-    summed = job.objective.loss.reduction == "sum"
-    sums: dict[str, Tensor] = {}
+    evaluation = job.objective.evaluation()
     with torch.inference_mode():
         for x, y in zip(torch.split(part.x, EVALUATION_BATCH), torch.split(part.y, EVALUATION_BATCH), strict=True):
-            output = job.network(x)
-            measured = {"loss": loss_function(output, y), **job.objective.measure(output, y)}
-            for key, value in measured.items():
-                weight = 1 if key == "loss" and summed else len(x) / len(part)
-                sums[key] = sums.get(key, 0) + value * weight
+            evaluation.add(job.network(x), y)
+        result = evaluation.result()
     job.network.train()
-    return {f"{name}/{key}": float(value) for key, value in sums.items()}
+    return {f"{name}/{key}": value for key, value in result.items()}

@@ -105,7 +105,7 @@ WRONG = {
     "expect: 3": "`expect` must be a mapping of claims, not 3\n  Write `expect: {params: 2050}`.",
     "data: digis": "there is no data set `digis`\n  Did you mean `digits`?",
     "data: [digits]": '`data` wants the kind of a data set, not ["digits"]\n'
-    "  There are digits, idx, mnist1d, synthetic.",
+    "  There are arrays, blobs, cifar10,",
     "data:": "`data` wants the kind of a data set, not nothing",
     "data: {digits: {}, mnist1d: {}}": (
         "`digits` and `mnist1d` stand together where one data set is wanted\n  Keep one of them."
@@ -116,12 +116,12 @@ WRONG = {
     "data: {digits: {vald: 0.1}}": "`digits` has no field `vald`\n  Did you mean `valid`?",
     "data: {digits: {valid: 0.6, test: 0.6}}": "`valid` 0.6 + `test` 0.6 = 1.2, and there is 1 to share: lower one",
     "data: {idx: {images: a}}": "`labels` is missing\n  labels: file of their class numbers.",
-    "objective: clasification": "there is no objective `clasification`\n  Did you mean `classification`?",
+    "objective: clasification": "there is no objective `clasification`\n  Did you mean `classification`",
     "objective:": "`objective` wants the kind of an objective, not nothing",
-    "objective: {classification: {loss: mse}}": "there is no loss `mse`\n  There are cross_entropy, squared_error.",
+    "objective: {classification: {loss: mse}}": "there is no loss `mse`\n  There are absolute_error, binary_",
     "init: he_norml": "there is no initialiser `he_norml`\n  Did you mean `he_normal` or `he_uniform`?",
     "init: {he_normal: {mod: fan_in}}": "`he_normal` has no field `mod`\n  Did you mean `mode`?",
-    "train: 3": "`train` must be a mapping, not 3\n  There are the fields batch_size, device, drop_last, epochs,",
+    "train: 3": "`train` must be a mapping, not 3\n  There are the fields accumulate, batch_size, clip_norm,",
     "train: {}": "training lasts `steps: N` or `epochs: N`: give one of the two",
     "train: {steps: 3, epochs: 3}": "training lasts `steps: N` or `epochs: N`: give one of the two",
     "train: {stpes: 3, epochs: 1}": "`train` has no field `stpes`\n  Did you mean `steps`",
@@ -134,7 +134,7 @@ WRONG = {
     "train: {steps: 1, device: gpu}": '`device` must be auto, cpu, cuda or cuda:N, not "gpu"',
     "train: {steps: 1, threads: 0}": "`threads` must be above 0, not 0",
     "train: {steps: 1, threads: all}": '`threads` must be a whole number or "auto", not "all"',
-    "train: {steps: 1, optimizer: adm}": "there is no optimizer `adm`\n  Did you mean `adam` or `adamw`?",
+    "train: {steps: 1, optimizer: adm}": "there is no optimizer `adm`\n  Did you mean `adam` or `radam`?",
     "train: {steps: 1, optimizer: {sgd: {lr: .nan}}}": "`lr` must be a finite number, not .nan\n  lr: learning rate.",
     "train: {steps: 1, optimizer: {sgd: {lr: -1}}}": "`lr` must be at least 0, not -1",
     "train: {steps: 1, schedule: {step: {}}}": "`step_size` is missing",

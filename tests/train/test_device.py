@@ -89,11 +89,11 @@ def test_the_batch_is_checked_before_training(tmp_path, monkeypatch):
 
 def test_threads_follow_the_size_of_a_batch_and_the_spec(tmp_path):
     graph, train = graph_of(tmp_path, "{linear: 10}")
-    assert device.threads_for(train, graph) == 1
+    assert device.threads_for(train, graph, 10_000) == 1
     graph, train = graph_of(tmp_path, "{linear: 10}", "epochs: 1, threads: 3")
-    assert device.threads_for(train, graph) == 3
+    assert device.threads_for(train, graph, 10_000) == 3
     graph, train = graph_of(tmp_path, "{linear: 100_000}", "epochs: 1, batch_size: 1000")
-    assert device.threads_for(train, graph) >= 1
+    assert device.threads_for(train, graph, 10_000) >= 1
 
 
 def test_threads_are_given_back():

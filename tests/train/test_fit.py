@@ -151,17 +151,6 @@ def test_the_step_schedule_drops_the_rate_by_epochs_or_steps(tmp_path):
     assert rates("{step_size: 3, gamma: 0.1, unit: step}") == pytest.approx([0.1] * 3 + [0.01] * 3 + [0.001] * 2)
 
 
-def test_the_step_schedule_is_torchs_step_lr():
-    from dlx.schedules import Step
-
-    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=0.3)
-    torchs, mine = torch.optim.lr_scheduler.StepLR(optimizer, step_size=3, gamma=0.7), Step(step_size=3, gamma=0.7)
-    for epoch in range(10):
-        assert mine.factor(0, epoch) * 0.3 == pytest.approx(optimizer.param_groups[0]["lr"])
-        optimizer.step()
-        torchs.step()
-
-
 def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(tmp_path):
     def weights(seed: int) -> torch.Tensor:
         one = job(tmp_path, f"epochs: 2, seed: {seed}")

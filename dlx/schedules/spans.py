@@ -1,0 +1,119 @@
+"""A rate that moves over a given time: the whole training, where none is given."""
+
+from __future__ import annotations
+
+from math import cos, pi
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+
+from .base import Schedule, Span, Unit
+
+WHOLE = "how long it takes, in `unit`s; else the whole training"
+LOWEST = "lowest part of the rate; torch's eta_min is a rate"
+
+
+class Linear(Schedule):
+    """A straight line from `start_factor` to `end_factor`, and level from there on.
+
+    torch: LinearLR, whose defaults are a warm-up: 1/3 to 1 in 5 calls. Here they are a decay over the whole training.
+    """
+
+    kind: ClassVar[str] = "linear"
+    total_iters: PositiveInt | None = Field(None, description=WHOLE)
+    start_factor: NonNegativeFloat = Field(1.0, description="part of the rate at the start")
+    end_factor: NonNegativeFloat = Field(0.0, description="part of the rate at the end")
+    unit: Unit = Field("step", description="what `total_iters` counts")
+
+    def at(self, step: int, span: Span) -> float:
+        time, whole = span.time(step, self.unit)
+        length = self.total_iters or whole
+        return self.start_factor + (self.end_factor - self.start_factor) * min(time, length) / length
+
+
+class Polynomial(Schedule):
+    """(1 - time / total_iters) ** power, then 0. torch: PolynomialLR, where total_iters is 5 by default."""
+
+    kind: ClassVar[str] = "polynomial"
+    power: PositiveFloat = Field(1.0, description="1 is a straight line")
+    total_iters: PositiveInt | None = Field(None, description=WHOLE)
+    unit: Unit = Field("step", description="what `total_iters` counts")
+
+    def at(self, step: int, span: Span) -> float:
+        time, whole = span.time(step, self.unit)
+        length = self.total_iters or whole
+        return float((1 - min(time, length) / length) ** self.power)
+
+
+class Cosine(Schedule):
+    """Half a wave of a cosine, from 1 down to `end_factor` at T_max.
+
+    After T_max it rises again, as torch's does. Source: Loshchilov & Hutter 2017, arXiv:1608.03983, equation 5,
+    without restarts. torch: CosineAnnealingLR.
+    """
+
+    kind: ClassVar[str] = "cosine"
+    T_max: PositiveInt | None = Field(None, description=WHOLE)
+    end_factor: NonNegativeFloat = Field(0.0, description=LOWEST)
+    unit: Unit = Field("step", description="what `T_max` counts")
+
+    def at(self, step: int, span: Span) -> float:
+        time, whole = span.time(step, self.unit)
+        return _between(1.0, self.end_factor, time / (self.T_max or whole))
+
+
+class CosineRestarts(Schedule):
+    """Half a wave of a cosine from 1 down to `end_factor`, again and again, each `T_mult` times as long.
+
+    Source: Loshchilov & Hutter 2017, arXiv:1608.03983, section 3. torch: CosineAnnealingWarmRestarts.
+    """
+
+    kind: ClassVar[str] = "cosine_restarts"
+    T_0: PositiveInt = Field(description="how long the first one takes, in `unit`s")
+    T_mult: PositiveInt = Field(1, description="how many times as long as the one before each takes")
+    end_factor: NonNegativeFloat = Field(0.0, description=LOWEST)
+    unit: Unit = Field("epoch", description="what `T_0` counts")
+
+    def at(self, step: int, span: Span) -> float:
+        time, _ = span.time(step, self.unit)
+        length = self.T_0
+        if self.T_mult == 1:
+            time %= length
+        while time >= length:
+            time -= length
+            length *= self.T_mult
+        return _between(1.0, self.end_factor, time / length)
+
+
+class OneCycle(Schedule):
+    """Up from 1/div_factor to the whole rate, then down to 1/(div_factor * final_div_factor).
+
+    The optimizer's rate is torch's max_lr. Momentum stays as it is, as with torch's cycle_momentum = False.
+    Source: Smith & Topin 2018, arXiv:1708.07120. torch: OneCycleLR.
+    """
+
+    kind: ClassVar[str] = "one_cycle"
+    total_steps: PositiveInt | None = Field(None, description=WHOLE)
+    pct_start: Annotated[float, Field(ge=0, le=1)] = Field(0.3, description="share of the time that it goes up")
+    anneal_strategy: Literal["cos", "linear"] = Field("cos", description="along a cosine, or straight")
+    div_factor: Annotated[float, Field(ge=1)] = Field(25.0, description="whole rate / first rate")
+    final_div_factor: PositiveFloat = Field(1e4, description="first rate / last rate")
+    three_phase: bool = Field(False, description="down to the first rate in the time it went up, then to the last")
+    unit: Unit = Field("step", description="what `total_steps` counts")
+
+    def at(self, step: int, span: Span) -> float:
+        time, whole = span.time(step, self.unit)
+        total = self.total_steps or whole
+        first = 1 / self.div_factor
+        turns = [(0.0, first), (self.pct_start * total - 1, 1.0), (total - 1.0, first / self.final_div_factor)]
+        if self.three_phase:
+            turns.insert(2, (2 * self.pct_start * total - 2, first))
+        index = next((i for i in range(1, len(turns)) if time <= turns[i][0]), len(turns) - 1)
+        (start, high), (end, low) = turns[index - 1], turns[index]
+        done = (min(time, total - 1) - start) / (end - start) if end != start else 1.0
+        return _between(high, low, done) if self.anneal_strategy == "cos" else high + (low - high) * done
+
+
+def _between(high: float, low: float, done: float) -> float:
+    """From one value to another along half a wave of a cosine."""
+    return low + (high - low) * (1 + cos(pi * done)) / 2

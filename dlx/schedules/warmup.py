@@ -1,0 +1,40 @@
+"""A slow start before any other schedule."""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+
+from ..registry import Choice
+from .base import SCHEDULES, Schedule, Span, Watch
+from .drops import Constant
+
+
+class Warmup(Schedule):
+    """Up to the whole rate in a straight line, update by update; then another schedule, whose time begins there.
+
+    For the schedule after it, the training is as long as what is left. torch: SequentialLR of a LinearLR and another.
+    Errors: both of steps and epochs, or neither. Source: Goyal et al. 2017, arXiv:1706.02677, section 2.2.
+    """
+
+    kind: ClassVar[str] = "warmup"
+    steps: PositiveInt | None = Field(None, description="updates that it takes; or give `epochs`")
+    epochs: PositiveInt | None = Field(None, description="epochs that it takes; or give `steps`")
+    start_factor: NonNegativeFloat = Field(0.01, description="part of the rate at the first update")
+    then: Annotated[Schedule, Choice(SCHEDULES)] = Field(Constant(), description="what comes after it")
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("warmup lasts `steps: N` or `epochs: N`: give one of the two")
+        return self
+
+    def at(self, step: int, span: Span) -> float:
+        length = self.steps or (self.epochs or 0) * span.per_epoch
+        if step < length:
+            return self.start_factor + (1 - self.start_factor) * step / length
+        return self.then.at(step - length, Span(max(1, span.steps - length), span.per_epoch))
+
+    def watch(self) -> Watch | None:
+        return self.then.watch()

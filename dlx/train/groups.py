@@ -1,0 +1,76 @@
+"""Which weights are trained in which way: `train.groups` and `train.decay`, by the names of nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..errors import Problem
+from ..graph import Graph
+from ..lazy import torch
+from ..optim import Group
+from ..spec import Experiment, Train
+from ..spec.training import Matched, matches
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def problems(experiment: Experiment, graph: Graph) -> list[Problem]:
+    """What does not fit between the section `train` and the network."""
+    assert experiment.train is not None
+    found = list(_too_many(experiment, graph))
+    names = [f"{node.name}/{_path(weight)}" for node in graph.nodes for weight in node.plan.weights]
+    for index, group in enumerate(experiment.train.groups):
+        for pattern in group.patterns:
+            if not any(matches(name, pattern) for name in names):
+                message = f"`groups` matches no weight: `{pattern}`"
+                hint = "`dlx inspect` shows the names of the nodes; a weight is NODE/weight or NODE/bias."
+                place = experiment.root.at("train", "groups", index, "match")
+                mark = place.mark if place is not None else experiment.place("train", "groups")
+                found.append(Problem(message, hint, mark, f"train.groups.{index}.match"))
+    return found
+
+
+def _too_many(experiment: Experiment, graph: Graph) -> Iterator[Problem]:
+    assert experiment.train is not None
+    optimizer = experiment.train.optimizer
+    if optimizer.most is not None and graph.trainable > optimizer.most:
+        message = (
+            f"{optimizer.kind} is for at most {optimizer.most:,} weights, and the network has {graph.trainable:,}: "
+            f"its Hessian would have {graph.trainable**2:,} values"
+        )
+        place = experiment.place("train", "optimizer")
+        yield Problem(message, "`lbfgs` needs no Hessian.", place, "train.optimizer")
+
+
+def split(network: nn.Module, train: Train) -> list[Group]:
+    """The weights to train, in their order, by what is said of them."""
+    spared = _spared(network) if train.decay == "weights" and train.optimizer.decays else set()
+    taken: dict[tuple[int | None, bool], list[Tensor]] = {}
+    for name, weight in network.named_parameters():
+        if weight.requires_grad:
+            index = next((i for i, group in enumerate(train.groups) if group.takes(_path(name))), None)
+            taken.setdefault((index, weight in spared), []).append(weight)
+    return [_group(weights, train, *key) for key, weights in taken.items()]
+
+
+def _group(weights: list[Tensor], train: Train, index: int | None, spared: bool) -> Group:
+    made = Group(weights)
+    if index is not None:
+        said: Matched = train.groups[index]
+        scale = 1.0 if said.lr_scale is None else said.lr_scale
+        made = replace(made, lr=said.lr, lr_scale=scale, weight_decay=said.weight_decay)
+    return replace(made, weight_decay=0.0) if spared and made.weight_decay is None else made
+
+
+def _spared(network: nn.Module) -> set[Tensor]:
+    """Biases and the scales of norms: all of one axis, and all of norms whose scales have several."""
+    norms = (part for part in network.modules() if isinstance(part, torch.nn.LayerNorm | torch.nn.RMSNorm))
+    return {p for p in network.parameters() if p.dim() < 2} | {p for norm in norms for p in norm.parameters()}
+
+
+def _path(name: str) -> str:
+    """torch's name of a weight as the spec has it: `stage_1.conv_1.bias` is `stage_1/conv_1/bias`."""
+    return name.replace(".", "/")
