@@ -1,5 +1,6 @@
 """Where examples come from: one file a source, found by the registry."""
 
 from .base import DATASETS, Dataset, Facts, Sets, Split
+from .preprocess import PREPROCESSING, Preprocess
 
-__all__ = ["DATASETS", "Dataset", "Facts", "Sets", "Split"]
+__all__ = ["DATASETS", "PREPROCESSING", "Dataset", "Facts", "Preprocess", "Sets", "Split"]

@@ -12,13 +12,18 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from .preprocess import Fitted
+
     Floats = npt.NDArray[np.float32]
     Labels = npt.NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Facts:
-    """What a network must fit: the shape of one input, and either how many classes or the shape of one target."""
+    """What a network must fit: the shape of one input, and either how many classes or the shape of one target.
+
+    Both together are a class at each position of a target.
+    """
 
     input: Shape
     classes: int | None = None
@@ -27,7 +32,9 @@ class Facts:
 
 @dataclass(frozen=True)
 class Split:
-    """Inputs `(n, *shape)` as float32, and targets: int64 class numbers `(n,)` or float32 values `(n, *target)`."""
+    """Inputs `(n, *shape)` as float32, and targets: int64 class numbers `(n,)`, float32 values `(n, *target)`, or
+    int64 class numbers of positions `(n, *target)`.
+    """
 
     x: Floats
     y: Labels
@@ -38,7 +45,10 @@ class Split:
 
 @dataclass(frozen=True)
 class Sets:
-    """The disjoint parts of a data set. `digest` is a SHA-256 of their bytes, `source` says where they come from."""
+    """The disjoint parts of a data set. `digest` is a SHA-256 of their bytes, `source` says where they come from.
+
+    `preprocess` holds the steps that the inputs went through, with what was found in the training part.
+    """
 
     train: Split
     valid: Split | None
@@ -46,6 +56,7 @@ class Sets:
     digest: str
     source: str
     class_names: tuple[str, ...] = ()
+    preprocess: tuple[Fitted, ...] = ()
 
 
 DATASETS: Registry[Dataset] = Registry("data set", "dlx.data", "dlx.data")

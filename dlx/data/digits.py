@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..lazy import np
 from ..shapes import Shape
 from .base import Facts, Sets
-from .splits import Pool, Stratify, TestPart, ValidPart, assemble
+from .splits import Pool, Stratify, TestPart, ValidPart
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -40,12 +40,12 @@ class Digits(Pool):
 
     def facts(self) -> Facts:
         self.counts(COUNT)
-        return Facts(Shape((1, 8, 8)), classes=len(NAMES))
+        return self.seen(Shape((1, 8, 8)), classes=len(NAMES))
 
     def load(self) -> Sets:
         images, labels = embedded()
         x = images[:, None].astype(np.float32) / np.float32(16)
-        return assemble(self.split(x, labels.astype(np.int64)), self.standardize, self.source, NAMES)
+        return self.finished(self.split(x, labels.astype(np.int64)), self.source, NAMES)
 
 
 def embedded() -> tuple[Bytes, Bytes]:

@@ -20,7 +20,7 @@ from ..lazy import np
 from ..registry import FilePath
 from ..shapes import Shape, by_x
 from .base import Facts, Sets, Split
-from .splits import Pool, assemble
+from .splits import Pool
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -78,14 +78,14 @@ class IDX(Pool):
             tops.append(int(read_labels(labels).max()))
         self.counts(read_header(self.images).sizes[0])
         self._check_shapes(shapes)
-        return Facts(shapes[0], classes=max(tops) + 1)
+        return self.seen(shapes[0], classes=max(tops) + 1)
 
     def load(self) -> Sets:
         self.facts()
         pool, *test = [self._examples(*pair) for pair in self._pairs()]
         parts = self.split(pool.x, pool.y)
         files = ", ".join(str(path) for pair in self._pairs() for path in pair)
-        return assemble([*parts[:2], *(test or parts[2:])], self.standardize, f"{self.source} {files}")
+        return self.finished([*parts[:2], *(test or parts[2:])], f"{self.source} {files}")
 
     def _pairs(self) -> list[tuple[Path, Path]]:
         pairs = [(self.images, self.labels)]

@@ -12,7 +12,8 @@ from ..errors import DataError
 from ..lazy import np
 from ..shapes import Shape
 from .base import Dataset, Facts, Sets, Split
-from .splits import Part, Standardize, assemble, taken
+from .preprocess import after
+from .splits import Part, Standardize, Steps, assemble, taken
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -89,6 +90,7 @@ class MNIST1D(Dataset):
     shuffle_seq: bool = Field(False, description="put the positions into one random order, the same for all examples")
     final_seq_length: PositiveInt = Field(40, description="positions of the finished signal")
     standardize: Standardize = "none"
+    preprocess: Steps = Field([])
 
     source: ClassVar[str] = "Greydanus & Kobak 2024, MNIST-1D, arXiv:2011.14439, generated"
 
@@ -111,7 +113,7 @@ class MNIST1D(Dataset):
 
     def facts(self) -> Facts:
         self.held_out()
-        return Facts(Shape((1, self.final_seq_length)), classes=len(NAMES))
+        return Facts(after(self.preprocess, Shape((1, self.final_seq_length))), classes=len(NAMES))
 
     def held_out(self) -> int:
         """Validation examples among the training examples. DataError where they are all of them."""
@@ -128,7 +130,7 @@ class MNIST1D(Dataset):
         x = made.x[:, None].astype(np.float32)
         ends = (0, self.train - self.held_out(), self.train, self.train + self.test)
         parts = [Split(x[a:b], made.y[a:b]) if b > a else None for a, b in pairwise(ends)]
-        return assemble(parts, self.standardize, self.source, NAMES)
+        return assemble(parts, self.standardize, self.source, NAMES, self.preprocess)
 
     def signals(self) -> Signals:
         """Every example in double precision, training examples first, nothing standardised or cut off."""

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, Field, NonNegativeInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
 from ..errors import DataError
 from ..lazy import np
-from .base import Dataset, Sets, Split
+from ..registry import Choice
+from ..shapes import Shape
+from . import preprocess as steps_of
+from .base import Dataset, Facts, Sets, Split
+from .preprocess import PREPROCESSING, Fitted, Preprocess, after, fitted
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -18,9 +23,6 @@ if TYPE_CHECKING:
     from .base import Floats, Labels
 
     Indices = npt.NDArray[np.int64]
-    Doubles = npt.NDArray[np.float64]
-
-CHUNK = 4096  # examples turned to double precision at a time
 
 
 def _not_one(part: float | int) -> float | int:
@@ -47,11 +49,25 @@ Standardize = Annotated[
         description="bring the training inputs to mean 0 and standard deviation 1: all at once, by channel or value"
     ),
 ]
+Steps = Annotated[
+    list[Preprocess],
+    Choice(PREPROCESSING),
+    Field(description="steps that the inputs go through after `standardize`, fitted to the training part"),
+]
+Folds = Annotated[
+    Annotated[int, Field(ge=2)] | Literal["leave_one_out"] | None,
+    Field(
+        description="equal parts of what `test` leaves, for cross-validation; leave_one_out has one example a part"
+    ),
+]
+Fold = Annotated[PositiveInt | None, Field(description="which of the `folds` is held out for validation, from 1 on")]
 
 
 class Pool(Dataset):
     """A source that holds one pool of examples and splits it into disjoint parts.
 
+    With `folds: 5` and `fold: 1` to 5, each example that `test` leaves is in one validation part and in four training
+    parts; the parts of a seed are the same ones for every `fold`.
     Errors: fractions above 1 in sum; more examples than there are; a part that was asked for and comes out empty.
     """
 
@@ -61,6 +77,21 @@ class Pool(Dataset):
     stratify: Stratify = False
     seed: SplitSeed = 0
     standardize: Standardize = "none"
+    preprocess: Steps = Field([])
+    folds: Folds = None
+    fold: Fold = None
+
+    @model_validator(mode="after")
+    def _one_way_to_validate(self) -> Self:
+        if (self.folds is None) != (self.fold is None):
+            given, lacking = ("fold", "folds") if self.fold else ("folds", "fold")
+            raise ValueError(f"`{given}` stands without `{lacking}`: write `folds: 5` and `fold: 1`, then 2 to 5")
+        for name in ("train", "valid"):
+            if self.folds and name in self.model_fields_set and (part := getattr(self, name)) is not None:
+                raise ValueError(f"`folds` share out what `test` leaves, and `{name}` asks for {part:g}: drop one")
+        if isinstance(self.folds, int) and self.fold and self.fold > self.folds:
+            raise ValueError(f"`fold` {self.fold} of {self.folds} `folds`: give 1 to {self.folds}")
+        return self
 
     @model_validator(mode="after")
     def _fractions_fit(self) -> Self:
@@ -75,6 +106,10 @@ class Pool(Dataset):
 
     def counts(self, total: int) -> tuple[int, int, int]:
         """Examples in train, valid and test out of `total`. DataError where they do not fit."""
+        if self.folds:
+            *folds, test = self._folded(total)
+            assert self.fold is not None
+            return sum(folds) - folds[self.fold - 1], folds[self.fold - 1], test
         held = [taken(part, total, name) for name, part in self._parts()[1:]]
         shared_out = self._fractions() > 1 - 1e-9 and not any(
             isinstance(part, int) and part for _, part in self._parts()
@@ -87,14 +122,44 @@ class Pool(Dataset):
         train, valid, test = wanted
         return train, valid, test
 
+    def rows(self, y: Labels) -> list[Indices]:
+        """Which examples are in train, valid and test, from the targets of all."""
+        classes = y if self.stratify else None
+        if not self.folds:
+            return draw(self.counts(len(y)), classes, len(y), self.seed)
+        *folds, test = draw(self._folded(len(y)), classes, len(y), self.seed)
+        assert self.fold is not None
+        valid = folds.pop(self.fold - 1)
+        return [np.concatenate(folds), valid, test]
+
     def split(self, x: Floats, y: Labels) -> list[Split | None]:
         """Train, valid and test out of the pool; None for a part that was not asked for."""
-        counts = self.counts(len(x))
-        chosen = draw(counts, y if self.stratify else None, len(x), self.seed)
-        return [Split(x[rows], y[rows]) if len(rows) else None for rows in chosen]
+        return [Split(x[rows], y[rows]) if len(rows) else None for rows in self.rows(y)]
+
+    def seen(self, shape: Shape, classes: int | None = None, target: Shape | None = None) -> Facts:
+        """The facts of inputs of `shape`, after preprocessing."""
+        return Facts(after(self.preprocess, shape), classes, target)
+
+    def finished(self, parts: Sequence[Split | None], source: str, class_names: tuple[str, ...] = ()) -> Sets:
+        """The data set from its raw parts, preprocessed."""
+        return assemble(parts, self.standardize, source, class_names, self.preprocess)
+
+    def _folded(self, total: int) -> list[int]:
+        """How many examples each fold has, and then the test part."""
+        test = taken(self.test, total, "test")
+        rest = total - test
+        folds = rest if self.folds == "leave_one_out" else self.folds
+        assert isinstance(folds, int)
+        assert self.fold is not None
+        if rest < 2 or folds > rest:
+            left = f"{total:,} examples" if not test else f"{max(rest, 0):,} examples, which `test` {test:,} leaves"
+            raise DataError(f"`folds` {self.folds} of {left}: none may be empty", hint="Ask for fewer folds.")
+        if self.fold > folds:
+            raise DataError(f"`fold` {self.fold:,} of {folds:,} folds", hint=f"Give 1 to {folds:,}.")
+        return [b - a for a, b in pairwise(i * rest // folds for i in range(folds + 1))] + [test]
 
     def _parts(self) -> list[tuple[str, float | int | None]]:
-        return [("train", self.train), ("valid", self.valid), ("test", self.test)]
+        return [("train", self.train), ("valid", None if self.folds else self.valid), ("test", self.test)]
 
     def _or_rest(self) -> str:
         return ", or leave out `train` for the rest" if self.train is not None else ""
@@ -161,12 +226,20 @@ def share(parts: Sequence[int], classes: Sequence[int]) -> list[list[int]]:
     return table
 
 
-def assemble(parts: Sequence[Split | None], standardize: str, source: str, class_names: tuple[str, ...] = ()) -> Sets:
+def assemble(
+    parts: Sequence[Split | None],
+    standardize: str,
+    source: str,
+    class_names: tuple[str, ...] = (),
+    preprocess: Sequence[Preprocess] = (),
+) -> Sets:
     """The finished data set from its raw train, valid and test parts."""
-    train, valid, test = standardized(parts, standardize)
-    if train is None:
+    first, *held = parts
+    if first is None:
         raise DataError("no examples are left to train on")
-    return Sets(train, valid, test, digest((train, valid, test)), source, class_names)
+    steps, x = fitted([*_standardizing(standardize), *preprocess], first.x)
+    train, (valid, test) = Split(x, first.y), (part and _prepared(part, steps) for part in held)
+    return Sets(train, valid, test, digest((train, valid, test)), source, class_names, tuple(steps))
 
 
 def standardized(parts: Sequence[Split | None], how: str) -> list[Split | None]:
@@ -175,29 +248,21 @@ def standardized(parts: Sequence[Split | None], how: str) -> list[Split | None]:
     `how`: "all" takes one mean for everything, "channel" one for each entry of the first axis, "feature" one for each
     input value. What is constant in the training part is divided by 1.
     """
-    first = parts[0]
-    if how == "none" or first is None:
+    if (first := parts[0]) is None:
         return list(parts)
-    axes = {"all": range(first.x.ndim), "channel": (0, *range(2, first.x.ndim)), "feature": (0,)}[how]
-    mean, scale = _moments(first.x, tuple(axes))
-    return [part and Split(_rescaled(part.x, mean, scale), part.y) for part in parts]
+    steps, _ = fitted(_standardizing(how), first.x)
+    return [part and _prepared(part, steps) for part in parts]
 
 
-def _moments(x: Floats, axes: tuple[int, ...]) -> tuple[Doubles, Doubles]:
-    """Mean and standard deviation over `axes` (kept as ones), in double precision; 1 for a constant."""
-    constant = x.min(axes, keepdims=True) == x.max(axes, keepdims=True)
-    count = x.size / constant.size
-    mean = sum((c.sum(axes, dtype=np.float64, keepdims=True) for c in _chunks(x)), np.zeros(())) / count
-    squares = sum((np.square(c - mean).sum(axes, keepdims=True) for c in _chunks(x)), np.zeros(()))
-    return mean, np.where(constant, 1.0, np.sqrt(squares / count))
+def _standardizing(how: str) -> list[Preprocess]:
+    return [] if how == "none" else [steps_of.Standardize.model_validate({"per": how})]
 
 
-def _rescaled(x: Floats, mean: Doubles, scale: Doubles) -> Floats:
-    return np.concatenate([((c - mean) / scale).astype(np.float32) for c in _chunks(x)])
-
-
-def _chunks(x: Floats) -> Iterator[Floats]:
-    return (x[i : i + CHUNK] for i in range(0, len(x), CHUNK))
+def _prepared(part: Split, steps: Sequence[Fitted]) -> Split:
+    x = part.x
+    for step in steps:
+        x = step(x)
+    return Split(x, part.y)
 
 
 def digest(parts: Sequence[Split | None]) -> str:

@@ -22,12 +22,13 @@ TEACHER = 3  # the stream of the teacher; those of train, valid and test are 0, 
 class Synthetic(Dataset):
     """Independent normal inputs; targets from a fixed random linear teacher that a network can find, or from nowhere.
 
-    Shapes: inputs `shape`, of mean 0 and standard deviation 1; targets 0 to classes - 1, or `target` values.
+    Shapes: inputs `shape`, of mean 0 and standard deviation 1; targets 0 to classes - 1, one of them at each of
+    `positions`, or `target` values.
     The teacher has one normal weight an input value and output: the class is its largest output, a target value its
     output divided by sqrt(input values), which is of standard deviation about 1. With rule "random" targets are
     uniform classes or normal values, and nothing can be learned but by heart.
     Each part has its own random stream: asking for more test examples leaves the others as they are.
-    Errors: both `classes` and `target`, or neither; more examples than fit into memory.
+    Errors: both `classes` and `target`, or neither; `positions` of values; more examples than fit into memory.
     """
 
     kind: ClassVar[str] = "synthetic"
@@ -35,6 +36,9 @@ class Synthetic(Dataset):
     classes: PositiveInt | None = Field(10, description="how many classes; or give `target`")
     target: list[PositiveInt] | None = Field(
         None, min_length=1, max_length=8, description="shape of one target of real values; or give `classes`"
+    )
+    positions: list[PositiveInt] | None = Field(
+        None, min_length=1, max_length=8, description="size of a map that has a class everywhere; else one an example"
     )
     train: PositiveInt = Field(1000, description="examples to train on")
     valid: NonNegativeInt | None = Field(None, description="examples held out for validation")
@@ -52,6 +56,8 @@ class Synthetic(Dataset):
             )
         if not self.target and not self.classes:
             raise ValueError("examples have `classes: N` or `target: [shape]`: give one of the two")
+        if self.target and self.positions:
+            raise ValueError("`positions` have classes, and `target` is for values: its shape holds positions too")
         return self
 
     @property
@@ -62,12 +68,13 @@ class Synthetic(Dataset):
     @property
     def outputs(self) -> int:
         """Values that the teacher answers with."""
-        return prod(self.target) if self.target else self.classes or 1
+        return prod(self.target) if self.target else (self.classes or 1) * prod(self.positions or [])
 
     def facts(self) -> Facts:
         if self.target:
             return Facts(Shape(self.shape), target=Shape(self.target))
-        return Facts(Shape(self.shape), classes=self.classes)
+        positions = None if self.positions is None else Shape(self.positions)
+        return Facts(Shape(self.shape), classes=self.classes, target=positions)
 
     def load(self) -> Sets:
         try:
@@ -91,7 +98,7 @@ class Synthetic(Dataset):
             return Split(x, self._taught(x))
         if self.target:
             return Split(x, rng.standard_normal((count, *self.target), np.float32))
-        return Split(x, rng.integers(self.classes or 1, size=count))
+        return Split(x, rng.integers(self.classes or 1, size=(count, *(self.positions or []))))
 
     def _taught(self, x: Floats) -> Labels:
         rng = np.random.default_rng([self.seed, TEACHER])
@@ -100,6 +107,6 @@ class Synthetic(Dataset):
         # not `@`: its last bits change with the number of threads
         answers: Floats = np.einsum("ni,oi->no", flat, teacher)
         if not self.target:
-            classes: Labels = answers.argmax(1)
+            classes: Labels = answers.reshape(len(x), self.classes or 1, *(self.positions or [])).argmax(1)
             return classes
         return np.reshape(answers / np.float32(self.inputs**0.5), (len(x), *self.target))

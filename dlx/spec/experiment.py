@@ -223,12 +223,13 @@ def _absolute_paths(data: Node, written: Node) -> None:
     for kind, options in data.map.items():
         cls = DATASETS.get(kind)
         for name, info in cls.model_fields.items() if cls else ():
-            node = options.at(name)
+            bare = not options.is_map and cls is not None and name == cls.first_field()
+            node = options if bare else options.at(name)
             if node is None or not isinstance(node.value, str) or "Path" not in str(info.annotation):
                 continue
             folder = Path(node.mark.file).parent if node.mark.line else Path.cwd()
             node.value = str((folder / Path(node.value).expanduser()).absolute())
-            original = written.at(kind, name)
+            original = written.at(kind) if bare else written.at(kind, name)
             if original is not None:
                 original.value = node.value
 

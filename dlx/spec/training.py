@@ -81,6 +81,9 @@ class Train(Strict):
     evaluate_every: PositiveInt | None = Field(
         None, description="steps between two evaluations; else an epoch, or more to keep it to about a hundred"
     )
+    save_every: PositiveInt | None = Field(
+        None, description="steps between two checkpoints to go on from; else about every five seconds"
+    )
     log_every: PositiveInt | None = Field(
         None, description="steps between two points of the loss curve; else about 500 points"
     )

@@ -85,3 +85,22 @@ def test_more_than_fits_into_memory_is_told(huge):
         "which is not to be had\n"
         "  Ask for fewer examples or a smaller shape."
     )
+
+
+def test_a_map_has_a_class_at_each_position_that_the_teacher_gives():
+    source = Synthetic(shape=[1, 2, 3], classes=4, positions=[2, 3], train=300)
+    facts, sets = source.facts(), source.load()
+    assert (facts.classes, facts.target) == (4, (2, 3))
+    assert sets.train.y.shape == (300, 2, 3)
+    assert sets.train.y.dtype == np.int64
+    assert set(np.unique(sets.train.y)) == {0, 1, 2, 3}
+    flat = sets.train.x.reshape(300, 6)
+    weight = np.linalg.lstsq(flat, np.eye(4)[sets.train.y].reshape(300, -1), rcond=None)[0]
+    said = (sets.test.x.reshape(-1, 6) @ weight).reshape(-1, 2, 3, 4).argmax(-1)
+    assert (said == sets.test.y).mean() > 0.7
+    assert Synthetic(shape=[1, 2, 3], classes=4, positions=[2, 3], rule="random").load().test.y.shape == (200, 2, 3)
+
+
+def test_positions_of_values_are_refused():
+    with pytest.raises(ValidationError, match="`positions` have classes, and `target` is for values"):
+        Synthetic(shape=[4], target=[2], positions=[2])

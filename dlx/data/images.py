@@ -1,0 +1,163 @@
+"""Pictures of one's own: folders of image files, and parquet files with images inside."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+
+from ..errors import DataError
+from ..lazy import np
+from ..registry import FilePath
+from ..shapes import Shape
+from .base import Facts, Sets, Split
+from .picture import NAMED, Form, Source, decoded, shape_of
+from .reading import existing, fits, listed
+from .shelves import Shelf, folder, parquet, part_files, part_folders
+from .splits import Pool
+
+if TYPE_CHECKING:
+    from .base import Floats
+    from .splits import Indices
+
+BLOCK = 256  # pictures that one thread decodes at a time
+
+
+class Images(Pool):
+    """Pictures from a folder that has a folder for each class, or from parquet files as Hugging Face writes them.
+
+    Shapes: inputs (channels, height, width) from 0 to 1, channels first; targets 0 to classes - 1.
+    Layouts: `path/CLASS/*.png`; `path/train/CLASS/*.png` beside `path/test` (and `path/valid`); one parquet file; a
+        folder of parquet files whose names start with train, valid or test. `valid_path` and `test_path` name parts
+        that lie elsewhere. Parts that no layout gives come out of the training examples: `valid: 0.1`, `test: 0.2`.
+    Classes: folders in the order of their names; in parquet the numbers of the column `label`, or its texts in order.
+    Channels: 1 where the first picture is grey, 3 where it is in colour; `channels` turns all into one sort.
+    Cost: pictures are decoded when they are loaded, on all cores, and held in memory as 32-bit numbers.
+    Errors: a path that is missing; a class without images; a file that is no image, or torn; pictures of several
+        sizes without `size`; more of them than there is memory for.
+    Source: the layouts of torchvision's ImageFolder and of Hugging Face's image data sets. Decoded by Pillow.
+    """
+
+    kind: ClassVar[str] = "images"
+    path: FilePath = Field(description="folder that has a folder for each class, or parquet file, or folder of those")
+    valid_path: FilePath | None = Field(None, description="where the validation part lies; else found in `path`")
+    test_path: FilePath | None = Field(None, description="where the test part lies; else found in `path`")
+    size: PositiveInt | Annotated[list[PositiveInt], Field(min_length=2, max_length=2)] | None = Field(
+        None, description="resize to this height and width, in pixels; null takes pictures that are of one size"
+    )
+    fit: Literal["stretch", "crop", "pad"] = Field(
+        "stretch", description="to another shape: stretch, crop the middle out, or pad with black"
+    )
+    filter: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = Field(
+        "bilinear", description="of the resizing; all but nearest average over what they shrink"
+    )
+    channels: Literal[1, 3, 4] | None = Field(
+        None, description="1 grey, 3 colour, 4 colour with transparency; null is as the first picture"
+    )
+    image: str = Field("image", description="column of images in a parquet file")
+    label: str = Field("label", description="column of classes in a parquet file")
+
+    source: ClassVar[str] = "images"
+
+    @classmethod
+    def first_field(cls) -> str:
+        return "path"
+
+    @property
+    def form(self) -> Form:
+        size = (self.size, self.size) if isinstance(self.size, int) else self.size
+        return Form(self.channels, (size[0], size[1]) if size else None, self.fit, self.filter)
+
+    def facts(self) -> Facts:
+        shelves = self._shelves()
+        self.counts(len(shelves["train"].labels))
+        return self.seen(shape_of(shelves["train"].first(), self.form), classes=_classes(shelves))
+
+    def load(self) -> Sets:
+        shelves = self._shelves()
+        pool = shelves["train"]
+        shape = shape_of(pool.first(), self.form)
+        parts = dict(zip(("train", "valid", "test"), ((pool, rows) for rows in self.rows(pool.labels)), strict=True))
+        parts |= {name: (shelf, np.arange(len(shelf.labels))) for name, shelf in shelves.items() if name != "train"}
+        fits(
+            sum(len(rows) for _, rows in parts.values()), shape, "give a smaller `size`, or train on fewer (`train`)"
+        )
+        splits = [self._split(shelf, rows, shape) if len(rows) else None for shelf, rows in parts.values()]
+        where = ", ".join(dict.fromkeys(shelf.where for shelf in shelves.values()))
+        return self.finished(splits, f"{self.source} {where}", pool.names)
+
+    def _shelves(self) -> dict[str, Shelf]:
+        """The parts that lie ready, "train" among them."""
+        found = self._places()
+        for name, field in (("valid", "valid"), ("test", "test"), ("valid", "folds")):
+            if name in found and getattr(self, field):
+                raise DataError(
+                    f"`{field}` takes examples from the training part, and {found[name][0]} brings them",
+                    hint="Keep one of the two.",
+                )
+        train = self._shelf(found.pop("train"))
+        return {"train": train} | {name: self._shelf(paths, train.names) for name, paths in found.items()}
+
+    def _places(self) -> dict[str, list[Path]]:
+        """The paths of each part that has a place of its own."""
+        path = existing(self.path)
+        found: dict[str, list[Path]] = {"train": [path]}
+        if path.is_dir():
+            found = part_files(path) or {part: [p] for part, p in part_folders(path).items()} or found
+        if "train" not in found:
+            raise DataError(f"{path} has a part {listed(found)} and none to train on", hint="Give one as `path`.")
+        given = {"valid": self.valid_path, "test": self.test_path}
+        return found | {name: self._files(existing(p)) for name, p in given.items() if p is not None}
+
+    def _files(self, path: Path) -> list[Path]:
+        """One part's own path: the parquet files in it, if it has any, or itself."""
+        return [p for paths in part_files(path).values() for p in paths] or [path] if path.is_dir() else [path]
+
+    def _shelf(self, paths: list[Path], names: tuple[str, ...] = ()) -> Shelf:
+        """The pictures of one part; `names` are the classes of the training part."""
+        first = paths[0]
+        return folder(first, names) if first.is_dir() else parquet(paths, self.image, self.label, names)
+
+    def _split(self, shelf: Shelf, rows: Indices, shape: Shape) -> Split:
+        """The chosen pictures of a shelf, decoded on all cores."""
+        x: Floats = np.empty((len(rows), *shape), np.float32)
+        form = self.form
+
+        def put(block: list[tuple[int, Source]]) -> None:
+            pixels = [decoded(source, form) for _, source in block]
+            for one, (_, source) in zip(pixels, block, strict=True):
+                if one.shape != (*shape[1:], shape[0]):
+                    raise _unlike(source, Shape((one.shape[2], *one.shape[:2])), shape)
+            x[[place for place, _ in block]] = np.moveaxis(np.stack(pixels), -1, 1) / np.float32(255)
+
+        with ThreadPoolExecutor() as threads:
+            for _ in threads.map(put, _blocks(shelf.sources(rows))):
+                pass
+        return Split(x, shelf.labels[rows])
+
+
+def _blocks(sources: Iterable[tuple[int, Source]]) -> Iterator[list[tuple[int, Source]]]:
+    pending = iter(sources)
+    while block := list(islice(pending, BLOCK)):
+        yield block
+
+
+def _classes(shelves: dict[str, Shelf]) -> int:
+    names = shelves["train"].names
+    return len(names) or max(int(shelf.labels.max()) for shelf in shelves.values()) + 1
+
+
+def _unlike(source: Source, found: Shape, shape: Shape) -> DataError:
+    """What to say of a picture of another shape than the first."""
+    message = f"{source.name} is {_seen(found)}, and the first picture {_seen(shape)}"
+    way_out = "`size: 32` brings all to one size" if found[1:] != shape[1:] else "`channels: 3` makes all coloured"
+    return DataError(message, hint=f"Pictures of one set have one shape: {way_out}.")
+
+
+def _seen(x: Shape) -> str:
+    """`32x32 in colour`."""
+    return f"{x[1]}x{x[2]} {NAMED[x[0]]}"

@@ -1,0 +1,120 @@
+"""What sources that read files share: paths that exist, sets that fit into memory, class numbers."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DataError, did_you_mean
+from ..lazy import np
+from ..shapes import Shape
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from .base import Floats, Labels
+
+
+def existing(path: Path, folder: bool | None = None) -> Path:
+    """The path itself. DataError where nothing is there, or no folder (`folder` true), or no file (false)."""
+    try:
+        there = path.exists()
+    except OSError as error:  # a name that no file can have, a folder that may not be entered
+        raise DataError(f"{path} cannot be read: {error.strerror}", hint="Check the path.") from None
+    if not there:
+        if not path.parent.is_dir():
+            raise DataError(f"{path} does not exist, nor does its folder", hint="Check the path.")
+        raise DataError(f"{path} does not exist", hint=neighbours(path))
+    if folder is not None and path.is_dir() != folder:
+        found, wanted = ("a file", "a folder") if folder else ("a folder", "a file")
+        raise DataError(f"{path} is {found}, not {wanted}", hint="" if folder else inside(path))
+    return path
+
+
+def neighbours(path: Path) -> str:
+    """A hint of what lies beside a path that does not exist."""
+    return did_you_mean(path.name, (p.name for p in path.parent.iterdir()), "it") or "The folder is empty."
+
+
+def inside(folder: Path) -> str:
+    """A hint of the files in a folder."""
+    names = sorted(p.name for p in folder.iterdir() if p.is_file())
+    return f"Its files: {', '.join(names[:5])}{', ...' * (len(names) > 5)}." if names else "The folder has no files."
+
+
+def fits(count: int, shape: Shape, way_out: str) -> None:
+    """DataError where `count` inputs of `shape` are more than there is memory for."""
+    import psutil
+
+    needed, free = 4 * count * prod(shape), psutil.virtual_memory().available
+    if needed > free:
+        raise DataError(
+            f"{count:,} inputs of shape {shape} take {gib(needed)} GiB as 32-bit numbers, "
+            f"and {gib(free)} GiB of memory are free",
+            hint=f"A data set is held in memory: {way_out}.",
+        )
+
+
+def small_enough(path: Path) -> Path:
+    """The path itself. DataError where the file alone is more than there is memory for."""
+    import psutil
+
+    size, free = path.stat().st_size, psutil.virtual_memory().available
+    if size > free:
+        raise DataError(
+            f"{path} is a file of {gib(size)} GiB, and {gib(free)} GiB of memory are free",
+            hint="A data set is held in memory: give a part of the file.",
+        )
+    return path
+
+
+def gib(count: float) -> str:
+    return f"{count / 2**30:,.1f}"
+
+
+def real(values: npt.NDArray[Any], where: str) -> Floats:
+    """The values as float32, in one block. DataError where they are no real numbers, or not finite."""
+    if values.dtype.kind not in "iubf":
+        raise DataError(f"{where} holds {values.dtype}, and real numbers are wanted", hint="Save them as float32.")
+    with np.errstate(over="ignore"):
+        plain: Floats = np.ascontiguousarray(values, np.float32)
+    finite = np.isfinite(plain)
+    if not finite.all():
+        odd = values[~finite].reshape(-1)[0]
+        raise DataError(
+            f"{where} holds {int((~finite).sum()):,} values that are not finite in 32 bits, such as {odd}",
+            hint="Take those examples out.",
+        )
+    return plain
+
+
+def class_numbers(values: npt.NDArray[Any], where: str) -> Labels:
+    """Whole numbers from 0 up as int64 (n,). DataError for anything else; `where` says whose they are."""
+    plain = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+    if plain.ndim != 1:
+        raise DataError(
+            f"{where} has the shape {by_rows(values)}, and class numbers are one a row", hint="Give one a row."
+        )
+    if plain.dtype.kind not in "iub" and not (plain.dtype.kind == "f" and (plain == np.round(plain)).all()):
+        odd = plain if plain.dtype.kind != "f" else plain[plain != np.round(plain)]
+        raise DataError(f"{where} holds {odd[0]}, and classes are whole numbers", hint="Number the classes from 0.")
+    if len(plain) and plain.min() < 0:
+        raise DataError(f"{where} holds the class {plain.min()}, and classes count from 0", hint=FROM_0)
+    return plain.astype(np.int64)
+
+
+FROM_0 = "Number the classes from 0; -1 often stands for a label that is not known."
+
+
+def by_rows(values: npt.NDArray[Any]) -> str:
+    return f"{Shape(values.shape)}" if values.ndim else "of a single number"
+
+
+def listed(names: Iterable[str], most: int = 3) -> str:
+    """`a`, `b`, `c` and 4 more."""
+    every = [f"`{name}`" for name in names]
+    if len(every) > most:
+        return f"{', '.join(every[: most - 1])} and {len(every) - most + 1} more"
+    return " and ".join([", ".join(every[:-1]), every[-1]] if len(every) > 1 else every)
