@@ -78,22 +78,24 @@ def _target(name: str) -> str:
 
 
 def _initialise(graph: Graph, modules: Mapping[str, nn.Module], init: Initializer) -> None:
-    """Weights of two and more axes by `init`, the biases beside them zero; norms keep their ones and zeros."""
-    if not init.touches:
-        return
+    """Weights of two and more axes and the biases beside them by `init`; norms keep their ones and zeros."""
     for node in graph.nodes:
-        for part in modules[node.name].modules() if node.name in modules else ():
-            if isinstance(part, torch.nn.LayerNorm | torch.nn.RMSNorm):  # their scales may have several axes
-                continue
-            weight, bias = getattr(part, "weight", None), getattr(part, "bias", None)
-            if isinstance(weight, torch.nn.Parameter) and weight.dim() > 1:
-                init.fill(weight)
-            elif isinstance(weight, torch.Tensor) and "weight" in getattr(part, "parametrizations", {}):
-                _fill_worked_out(part, weight.detach().clone(), init)
-            if isinstance(part, torch.nn.Embedding) and part.padding_idx is not None:
-                torch.nn.init.zeros_(part.weight[part.padding_idx])
-            if isinstance(bias, torch.nn.Parameter) and (weight is None or weight.dim() > 1):
-                torch.nn.init.zeros_(bias)
+        one = init.of(node.name)
+        for part in modules[node.name].modules() if one.touches and node.name in modules else ():
+            if not isinstance(part, torch.nn.LayerNorm | torch.nn.RMSNorm):  # their scales may have several axes
+                _fill(part, one)
+
+
+def _fill(part: nn.Module, init: Initializer) -> None:
+    weight, bias = getattr(part, "weight", None), getattr(part, "bias", None)
+    if isinstance(weight, torch.nn.Parameter) and weight.dim() > 1:
+        init.fill(weight)
+    elif isinstance(weight, torch.Tensor) and "weight" in getattr(part, "parametrizations", {}):
+        _fill_worked_out(part, weight.detach().clone(), init)
+    if isinstance(part, torch.nn.Embedding) and part.padding_idx is not None:
+        torch.nn.init.zeros_(part.weight[part.padding_idx])
+    if isinstance(bias, torch.nn.Parameter) and (weight is None or weight.dim() > 1):
+        init.fill_bias(bias, weight)
 
 
 def _fill_worked_out(part: nn.Module, weight: Tensor, init: Initializer) -> None:

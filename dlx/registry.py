@@ -11,7 +11,7 @@ import pkgutil
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, TypeVar
+from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
 from pydantic_core import CoreSchema, core_schema
@@ -53,14 +53,19 @@ FilePath = Annotated[Path, Field(strict=False)]
 class Choice:
     """Marks a field that is itself a choice by `kind` from a registry: `Annotated[Optimizer, Choice(OPTIMIZERS)]`.
 
-    `Annotated[list[Layer], Choice(LAYERS)]` is a list of them. Python may give what a spec would: `"relu"`,
-    `{"linear": 10}`, `{"linear": {"out_features": 10}}`.
+    `Annotated[list[Layer], Choice(LAYERS)]` is a list of them, `dict[str, Initializer]` a mapping of names to them.
+    Python may give what a spec would: `"relu"`, `{"linear": 10}`, `{"linear": {"out_features": 10}}`.
     """
 
     registry: Registry[Any]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        return core_schema.no_info_before_validator_function(self.made, handler(source))
+        made = self.made_each if get_origin(source) is dict else self.made
+        return core_schema.no_info_before_validator_function(made, handler(source))
+
+    def made_each(self, value: Any) -> Any:
+        """What each value of a mapping names."""
+        return {name: self.made(item) for name, item in value.items()} if isinstance(value, dict) else value
 
     def made(self, value: Any) -> Any:
         """What `value` names, or the value itself where it names nothing."""

@@ -5,8 +5,11 @@ from .base import OBJECTIVES, Objective
 
 
 def implied(facts: Facts) -> Objective:
-    """What a spec asks for that names no objective: classes want classification, numbers regression."""
-    kind = "classification" if facts.classes is not None else "regression"
+    """What a spec asks for that names no objective: classes want classification, or segmentation where each position
+    has one; numbers want regression.
+    """
+    of_classes = "segmentation" if facts.target is not None else "classification"
+    kind = of_classes if facts.classes is not None else "regression"
     return OBJECTIVES[kind].model_validate({})
 
 

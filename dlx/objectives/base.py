@@ -2,36 +2,175 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator
 
 from ..data import Facts
-from ..errors import Problem
+from ..errors import Problem, did_you_mean
+from ..lazy import torch
 from ..losses import Loss
-from ..registry import Declared, Registry, family
+from ..metrics import METRICS, Mean, Meter, Metric
+from ..registry import Choice, Declared, Registry, family
 from ..shapes import Shape
+from . import terms
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+
+    Function = Callable[[Tensor, Tensor], Tensor]
+    Outputs = Tensor | Mapping[str, Tensor]
 
 OBJECTIVES: Registry[Objective] = Registry("objective", "dlx.objectives", "dlx.objectives")
 
 
 @family(OBJECTIVES)
 class Objective(Declared):
-    """The root of all objectives."""
+    """The root of all objectives. Beside the loss they may have terms that count in training only."""
 
     loss: Loss
-    metrics: ClassVar[tuple[str, ...]] = ()
+    metrics: Annotated[list[Metric], Choice(METRICS)] = Field([], description="more to measure at each evaluation")
+    aux: dict[str, PositiveFloat] = Field(
+        {}, description="further outputs of the network by name, and the weight of their loss in training"
+    )
+    l1: NonNegativeFloat = Field(0.0, description="adds l1 * sum |w| over weights of two and more axes")
+    l2: NonNegativeFloat = Field(
+        0.0, description="adds l2 * sum w^2, so 2 * l2 * w to the gradient: torch's weight_decay halved"
+    )
+    max_norm: PositiveFloat | None = Field(
+        None, description="largest length of the weights into one unit, restored after each update"
+    )
+    flooding: PositiveFloat | None = Field(
+        None, description="level b that the training loss L is kept at: |L - b| + b"
+    )
+
+    always: ClassVar[tuple[str, ...]] = ()
+    """The metrics that it has without being asked."""
+    measures: ClassVar[Literal["classes", "values"]] = "classes"
+    """What its metrics are about."""
+    one_logit: ClassVar[bool] = False
+
+    @field_validator("metrics")
+    @classmethod
+    def _that_fit(cls, metrics: list[Metric]) -> list[Metric]:
+        names = [*cls.always, *(one.name for one in metrics)]
+        for i, one in enumerate(metrics, len(cls.always)):
+            if one.wants != cls.measures or (cls.one_logit and not one.binary):
+                what = "one logit" if cls.one_logit and one.wants == "classes" else cls.measures
+                raise ValueError(f"the metric {one.name} is not for {cls.kind}, which has {what}")
+            if one.name in names[:i]:
+                raise ValueError(f"the metric {one.name} is there twice")
+        return metrics
 
     def check(self, output: Shape, facts: Facts) -> Problem | None:
-        """What does not fit between the network's output and the data."""
+        """What does not fit between an output of the network and the data."""
         raise TypeError(f"{type(self).__name__} has no check()")
 
-    def loss_function(self) -> Callable[[Tensor, Tensor], Tensor]:
+    # --- several outputs --------------------------------------------------------------------------------------------
+
+    def trained(self, outputs: Iterable[str]) -> list[str]:
+        """The outputs that it has a loss for, the one that is asked for first."""
+        names = list(outputs)
+        main = [name for name in names if name not in self.aux]
+        return main[:1] + [name for name in names if name in self.aux]
+
+    def misnamed(self, outputs: Iterable[str]) -> dict[str, Problem]:
+        """What is wrong with the names under `aux`, by name."""
+        names = list(outputs)
+        known = ", ".join(f"`{name}`" for name in names)
+        found = {
+            name: Problem(f"`aux` names `{name}`, and the network has {known}", did_you_mean(name, names))
+            for name in self.aux
+            if name not in names
+        }
+        if self.aux and not found and len(self.aux) == len(names):
+            hint = "Leave out the one that is asked for."
+            found[next(iter(self.aux))] = Problem("`aux` names every output of the network", hint)
+        return found
+
+    def main(self, outputs: Outputs) -> Tensor:
+        """The output that is asked for, of one or several."""
+        if not isinstance(outputs, Mapping):
+            return outputs
+        return next(output for name, output in outputs.items() if name not in self.aux)
+
+    # --- training ---------------------------------------------------------------------------------------------------
+
+    def loss_function(self) -> Function:
         """From outputs and targets of a batch to a scalar."""
         return self.loss.function()
 
+    def training_loss(self) -> Callable[[Outputs, Tensor], Tensor]:
+        """The same for all that the network gives, with the losses of `aux`, and not below `flooding`."""
+        one = self.loss_function()
+        if not self.aux and self.flooding is None:
+            return one  # type: ignore[return-value]
+
+        def loss(outputs: Outputs, target: Tensor) -> Tensor:
+            total = one(self.main(outputs), target)
+            for name, weight in self.aux.items():
+                total = total + weight * one(outputs[name], target)  # type: ignore[index]
+            return total if self.flooding is None else (total - self.flooding).abs() + self.flooding
+
+        return loss
+
+    def penalty(self, network: nn.Module) -> Callable[[], Tensor] | None:
+        """What `l1` and `l2` add to the loss; None where they are zero."""
+        return terms.penalty(network, self.l1, self.l2) if self.l1 or self.l2 else None
+
+    def limit(self, network: nn.Module) -> Callable[[], None] | None:
+        """What brings weights back to `max_norm` after an update; None where there is no such length."""
+        return None if self.max_norm is None else terms.limit(network, self.max_norm)
+
+    # --- evaluation -------------------------------------------------------------------------------------------------
+
     def measure(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """The metrics of a batch, each averaged over its examples, still on the device."""
+        """The metrics of a batch, each averaged over its targets, still on the device."""
         raise TypeError(f"{type(self).__name__} has no measure()")
+
+    def count(self, target: Tensor) -> Tensor | int:
+        """How many targets the metrics of a batch were averaged over."""
+        return len(target)
+
+    def scores(self, output: Tensor) -> Tensor:
+        """What the metrics of torchmetrics are given: logits, or predictions."""
+        return output
+
+    def evaluation(self) -> Evaluation:
+        """Loss and metrics of a part of the data, which comes in batches."""
+        return Evaluation(self)
+
+
+class Evaluation:
+    """Gathers what an objective measures; numbers leave the device at the end."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective, self.loss = objective, objective.loss_function()
+        self.summed = objective.loss.reduction == "sum"
+        self.means: dict[str, Mean] = {}
+        self.meters: dict[str, Meter] = {}
+
+    def add(self, outputs: Outputs, target: Tensor) -> None:
+        """One batch."""
+        objective = self.objective
+        output = objective.main(outputs)
+        measured = {"loss": self.loss(output, target), **objective.measure(output, target)}
+        share = 1 if self.summed else objective.loss.share(target)
+        for name, value in measured.items():
+            count = share if name == "loss" else objective.count(target)
+            self.means.setdefault(name, Mean()).add(value, count)
+        scores = objective.scores(output) if objective.metrics else output
+        for metric in objective.metrics:
+            if metric.name not in self.meters:
+                self.meters[metric.name] = metric.meter(scores, objective.loss.ignores())
+            self.meters[metric.name].update(scores, target)
+
+    def result(self) -> dict[str, float]:
+        """All of it as numbers."""
+        found = {name: mean.compute() for name, mean in self.means.items()}
+        if self.summed:
+            found["loss"] = torch.as_tensor(self.means["loss"].sum)
+        return {name: float(value) for name, value in found.items()} | {
+            name: float(meter.compute()) for name, meter in self.meters.items()
+        }

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
 
 from ..data import Facts
 from ..errors import Problem
-from ..lazy import F
+from ..lazy import F, torch
 from ..losses import LOSSES, CrossEntropy, Loss
 from ..registry import Choice
 from ..shapes import Shape
@@ -18,18 +17,21 @@ from .base import Objective
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .base import Function
+
 
 class Classification(Objective):
     """Name the class of each example; the network gives one logit a class.
 
     A loss that wants values (squared error) gets the target as a vector with a one at the class.
     Shapes: outputs (N, classes), targets (N,). Metrics: accuracy (share of examples whose largest logit is the
-    target) and error = 1 - accuracy.
+    target) and error = 1 - accuracy. Others that can be asked for: top_k_error, precision, recall, f1, auroc,
+    calibration_error, perplexity, iou.
     """
 
     kind: ClassVar[str] = "classification"
     loss: Annotated[Loss, Choice(LOSSES)] = Field(CrossEntropy(), description="what training makes small")
-    metrics: ClassVar[tuple[str, ...]] = ("accuracy", "error")
+    always: ClassVar[tuple[str, ...]] = ("accuracy", "error")
 
     def check(self, output: Shape, facts: Facts) -> Problem | None:
         if facts.classes is None:
@@ -37,8 +39,13 @@ class Classification(Objective):
                 f"classification wants classes, and the data has targets of shape {facts.target}",
                 "Use `objective: regression`.",
             )
+        if facts.target is not None:
+            return Problem(
+                f"classification has one class an example, and the data one at each position of {facts.target}",
+                "Use `objective: segmentation`.",
+            )
         if tuple(output) == (facts.classes,):
-            return None
+            return self.misfit(facts.classes)
         return Problem(
             f"the network ends in {output}, and the data has {facts.classes} classes",
             f"Let the last layer be `linear: {facts.classes}`."
@@ -46,12 +53,26 @@ class Classification(Objective):
             else "Add `flatten` and a `linear`.",
         )
 
-    def loss_function(self) -> Callable[[Tensor, Tensor], Tensor]:
+    def misfit(self, classes: int) -> Problem | None:
+        """What does not fit between the loss and the number of classes."""
+        told = self.loss.check(classes)
+        return Problem(told) if told else None
+
+    def loss_function(self) -> Function:
         loss = self.loss.function()
         if self.loss.wants == "classes":
             return loss
-        return lambda output, target: loss(output, F.one_hot(target, output.shape[1]).to(output.dtype))
+        return lambda output, target: loss(output, F.one_hot(target, output.shape[1]).movedim(-1, 1).to(output.dtype))
 
     def measure(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        accuracy = (output.argmax(1) == target).float().mean()
+        hits = output.argmax(1) == target
+        ignored = self.loss.ignores()
+        if ignored is None:
+            accuracy = hits.float().mean()
+        else:
+            accuracy = (hits & (target != ignored)).sum() / self.count(target).clamp_min(1)
         return {"accuracy": accuracy, "error": 1 - accuracy}
+
+    def count(self, target: Tensor) -> Tensor:
+        ignored = self.loss.ignores()
+        return torch.tensor(target.numel()) if ignored is None else (target != ignored).sum()

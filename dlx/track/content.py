@@ -62,7 +62,12 @@ def _flat(value: Any, key: str) -> Iterator[tuple[str, str]]:
         for child, inner in value.items():
             yield from _flat(inner, f"{key}.{child}" if key else str(child))
     elif value is not None:
-        yield key, value if isinstance(value, str) else json.dumps(value, default=str)
+        yield key, value if isinstance(value, str) else json.dumps(value, default=_worded)
+
+
+def _worded(value: Any) -> Any:
+    """An item of a list: what is declared by its kind and fields."""
+    return {value.kind: value.model_dump()} if isinstance(value, Declared) else str(value)
 
 
 def run_tags(key: str) -> dict[str, str]:

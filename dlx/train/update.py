@@ -64,7 +64,7 @@ def _gradients(job: Job) -> Update:
     train, loss_of = job.train, _loss_of(job)
     weights = [p for group in job.optimizer.param_groups for p in group["params"]]
     batch = train.batch(len(job.parts["train"]))
-    summed = job.objective.loss.reduction == "sum"
+    summed, share, targets = job.objective.loss.reduction == "sum", job.objective.loss.share, job.parts["train"].y
 
     def whole(index: Tensor) -> Tensor:
         loss = loss_of(index)
@@ -72,10 +72,10 @@ def _gradients(job: Job) -> Update:
         return loss.detach()
 
     def by_pieces(index: Tensor) -> Tensor:
-        """A mean over all is the mean of each piece, times its share of the examples."""
+        """A mean over all is the mean of each piece, times its share of what the mean is over."""
         parts = []
         for piece in torch.split(index, batch):
-            loss = loss_of(piece) * (1 if summed else len(piece) / len(index))
+            loss = loss_of(piece) * (1 if summed else share(targets[piece]) / share(targets[index]))
             loss.backward()  # type: ignore[no-untyped-call]
             parts.append(loss.detach())
         return sum(parts[1:], parts[0])

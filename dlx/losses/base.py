@@ -1,0 +1,74 @@
+"""What every loss is: what it wants of targets and outputs, and one function from both to a scalar."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from ..registry import Declared, Registry, family
+from ..shapes import Shape
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Function = Callable[[Tensor, Tensor], Tensor]
+
+LOSSES: Registry[Loss] = Registry("loss", "dlx.losses", "dlx.losses")
+
+
+@family(LOSSES)
+class Loss(Declared):
+    """The root of all losses."""
+
+    reduction: Literal["mean", "sum", "batchmean"] = Field(
+        "mean", description="over all values of the batch; batchmean: their sum, divided by the number of examples"
+    )
+
+    wants: ClassVar[Literal["classes", "values"]]
+    """Targets are class numbers, or values of the output's own shape."""
+    anywhere: ClassVar[bool] = True
+    """Whether it takes a target at each position of a map."""
+
+    def function(self) -> Function:
+        """From outputs and targets of a batch to a scalar."""
+        raise TypeError(f"{type(self).__name__} has no function()")
+
+    def outputs(self, target: Shape) -> Shape:
+        """The shape of one output for targets of shape `target`."""
+        return target
+
+    def predict(self, output: Tensor) -> Tensor:
+        """The value that outputs stand for, of the target's shape: a mean where they are a distribution."""
+        return output
+
+    def gap(self, output: Tensor, target: Tensor) -> Tensor:
+        """How far the prediction is from the target."""
+        return self.predict(output) - target
+
+    def check(self, classes: int) -> str:
+        """What does not fit between the loss and the number of classes, as a sentence; empty where all does."""
+        return ""
+
+    def ignores(self) -> int | None:
+        """The class number of targets that do not count."""
+        return None
+
+    def share(self, target: Tensor) -> Tensor | int:
+        """What the mean of a batch was divided by, so that means of several batches can be joined to one."""
+        return len(target)
+
+    def reduced(self, each: Tensor) -> Tensor:
+        """A loss for each value, the batch first, to the scalar that `reduction` asks for."""
+        if self.reduction == "mean":
+            return each.mean()
+        return each.sum() if self.reduction == "sum" else each.sum() / len(each)
+
+    def torchs(self, function: Callable[..., Tensor], **options: object) -> Function:
+        """torch's `function` with `options` and this reduction."""
+        if self.reduction == "batchmean":
+            return lambda output, target: function(output, target, reduction="sum", **options) / len(target)
+        if self.reduction == "mean" and not options:
+            return function
+        return lambda output, target: function(output, target, reduction=self.reduction, **options)

@@ -1,0 +1,150 @@
+"""Losses of distributions: minus the log-probability of the target under what the outputs say.
+
+Where a distribution has several parameters, they stand one after the other on the first axis of an output.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field, PositiveFloat, PositiveInt
+
+from ..lazy import F, torch
+from ..shapes import Shape
+from .base import Loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .base import Function
+
+LOG_2PI = math.log(2 * math.pi)
+
+
+class _Likelihood(Loss):
+    wants: ClassVar[Literal["classes", "values"]] = "values"
+
+
+class Poisson(_Likelihood):
+    """exp(output) - target * output: counts whose logarithmic rate is the output. log(target!) is left out.
+
+    Shapes: outputs and targets (N, *target), targets whole numbers from 0. torch: poisson_nll_loss.
+    """
+
+    kind: ClassVar[str] = "poisson"
+    full: bool = Field(False, description="add Stirling's formula for log(target!)")
+
+    def function(self) -> Function:
+        return self.torchs(F.poisson_nll_loss, full=self.full)
+
+    def predict(self, output: Tensor) -> Tensor:
+        return output.exp()
+
+
+class Gaussian(_Likelihood):
+    """(log v + (target - m)^2 / v) / 2: a mean and a variance of its own for each value of the target.
+
+    The first half of an output is m, the second s, and v = exp(s) + eps: never zero, however sure the network is.
+    Shapes: outputs (2 C, *size), targets (C, *size), N of each. torch: gaussian_nll_loss, which takes v and
+    raises it to eps. Source: Nix & Weigend 1994.
+    """
+
+    kind: ClassVar[str] = "gaussian_nll"
+    full: bool = Field(False, description="add the constant log(2 pi) / 2")
+    eps: PositiveFloat = Field(1e-6, description="least variance")
+
+    def outputs(self, target: Shape) -> Shape:
+        return Shape((2 * target[0], *target[1:]))
+
+    def function(self) -> Function:
+        floor, constant = math.log(self.eps), LOG_2PI if self.full else 0.0
+
+        def loss(output: Tensor, target: Tensor) -> Tensor:
+            mean, s = output.chunk(2, 1)
+            log_variance = torch.logaddexp(s, s.new_full((), floor))
+            return self.reduced((log_variance + (target - mean).square() * torch.exp(-log_variance) + constant) / 2)
+
+        return loss
+
+    def predict(self, output: Tensor) -> Tensor:
+        return output.chunk(2, 1)[0]
+
+
+class VonMises(_Likelihood):
+    """log(2 pi I0(kappa)) - kappa cos(target - m): angles in radians, around a mean direction m.
+
+    With `kappa` as a number the output is m; with kappa: predicted its second half is s, and kappa = softplus(s).
+    The gap to a target is the shorter way round. Shapes: outputs (C, *size), or (2 C, *size), and targets
+    (C, *size), N of each. Source: Prince 2023, Understanding Deep Learning, chapter 5.
+    """
+
+    kind: ClassVar[str] = "von_mises"
+    kappa: PositiveFloat | Literal["predicted"] = Field(1.0, description="concentration; about 1/variance if large")
+
+    def outputs(self, target: Shape) -> Shape:
+        return Shape((2 * target[0], *target[1:])) if self.kappa == "predicted" else target
+
+    def function(self) -> Function:
+        def loss(output: Tensor, target: Tensor) -> Tensor:
+            if self.kappa == "predicted":
+                mean, s = output.chunk(2, 1)
+                kappa = F.softplus(s)
+            else:
+                mean, kappa = output, output.new_full((), self.kappa)
+            # I0 overflows where exp does: i0e is I0 exp(-kappa)
+            spread = LOG_2PI + torch.log(torch.special.i0e(kappa))
+            return self.reduced(spread + kappa * (1 - torch.cos(target - mean)))
+
+        return loss
+
+    def predict(self, output: Tensor) -> Tensor:
+        return output.chunk(2, 1)[0] if self.kappa == "predicted" else output
+
+    def gap(self, output: Tensor, target: Tensor) -> Tensor:
+        turn = self.predict(output) - target
+        return torch.atan2(turn.sin(), turn.cos())
+
+
+class MixtureDensity(_Likelihood):
+    """-log sum_k w_k N(target; m_k, v_k): a mixture of Gaussians, for answers that are one thing or another.
+
+    An output has K logits of the weights w, then K means of D values, then log-variances: one a component, or
+    with `diagonal` one a value. A mean is over examples and positions.
+    Shapes: outputs (K (2 + D), *size), diagonal (K (1 + 2 D), *size), targets (D, *size), N of each.
+    Source: Bishop 1994, Mixture density networks; Russell & Norvig, section 22.2.2.
+    """
+
+    kind: ClassVar[str] = "mixture_density"
+    components: PositiveInt = Field(5, description="Gaussians in the mixture")
+    diagonal: bool = Field(False, description="a variance for each value instead of one a component")
+    eps: PositiveFloat = Field(1e-6, description="least variance")
+
+    @classmethod
+    def first_field(cls) -> str:
+        return "components"
+
+    def outputs(self, target: Shape) -> Shape:
+        each = 1 + 2 * target[0] if self.diagonal else 2 + target[0]
+        return Shape((self.components * each, *target[1:]))
+
+    def parts(self, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-weights (N, K, *size), means and log-variances (N, K, D or 1, *size)."""
+        k, (n, channels, *size) = self.components, output.shape
+        values = (channels // k - 1) // 2 if self.diagonal else channels // k - 2
+        logits, means, s = torch.split(output, [k, k * values, channels - k - k * values], 1)
+        log_variance = torch.logaddexp(s, s.new_full((), math.log(self.eps)))
+        return logits.log_softmax(1), means.reshape(n, k, values, *size), log_variance.reshape(n, k, -1, *size)
+
+    def function(self) -> Function:
+        def loss(output: Tensor, target: Tensor) -> Tensor:
+            log_weight, mean, log_variance = self.parts(output)
+            gap = target.unsqueeze(1) - mean
+            each = -(LOG_2PI + log_variance + gap.square() * torch.exp(-log_variance)) / 2
+            return self.reduced(-torch.logsumexp(log_weight + each.sum(2), 1))
+
+        return loss
+
+    def predict(self, output: Tensor) -> Tensor:
+        log_weight, mean, _ = self.parts(output)
+        return (log_weight.exp().unsqueeze(2) * mean).sum(1)

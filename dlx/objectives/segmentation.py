@@ -1,0 +1,41 @@
+"""A class at each position."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from ..data import Facts
+from ..errors import Problem
+from ..shapes import Shape, by_x
+from .classification import Classification
+
+
+class Segmentation(Classification):
+    """Name the class of each position: of a pixel, a voxel, a moment; the network gives one logit a class there.
+
+    A loss that wants values (dice, binary_cross_entropy) gets the targets as channels of ones and zeros. Positions
+    that do not count have the class number `ignore_index` of cross_entropy.
+    Shapes: outputs (N, classes, *size), targets (N, *size). Metrics: accuracy (share of positions whose largest
+    logit is the target) and error = 1 - accuracy. Others that can be asked for: iou, precision, recall, f1,
+    top_k_error, perplexity, calibration_error, auroc.
+    """
+
+    kind: ClassVar[str] = "segmentation"
+
+    def check(self, output: Shape, facts: Facts) -> Problem | None:
+        if facts.classes is None or facts.target is None:
+            has = f"{facts.classes} classes, one an example" if facts.classes else f"targets of shape {facts.target}"
+            kind = "classification" if facts.classes else "regression"
+            return Problem(
+                f"segmentation wants a class at each position, and the data has {has}", f"Use `objective: {kind}`."
+            )
+        if not self.loss.anywhere:
+            return Problem(
+                f"the loss {self.loss.kind} wants one target an example, and segmentation has one a position",
+                "Use `loss: cross_entropy`.",
+            )
+        if tuple(output) == (facts.classes, *facts.target):
+            return self.misfit(facts.classes)
+        size = by_x(facts.target)
+        hint = f"Let the last layer be `conv: {{out_channels: {facts.classes}, kernel_size: 1}}`, at the size {size}."
+        return Problem(f"the network ends in {output}, and the data has {facts.classes} classes on {size}", hint)

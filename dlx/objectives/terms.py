@@ -1,0 +1,48 @@
+"""What an objective says of the weights themselves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from ..lazy import nn, torch
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+def weights_of(network: nn.Module) -> list[Tensor]:
+    """Learned weights of two and more axes: no biases, no scales of norms. Each once, however often it is shared."""
+    norms = (nn.LayerNorm, nn.RMSNorm)  # their scales may have several axes
+    parts = (part for part in network.modules() if not isinstance(part, norms))
+    found = {id(p): p for part in parts for p in part.parameters(recurse=False) if p.dim() > 1 and p.requires_grad}
+    return list(found.values())
+
+
+def penalty(network: nn.Module, l1: float, l2: float) -> Callable[[], Tensor]:
+    """l1 * sum |w| + l2 * sum w^2. Source: Deitke, CNNs for Visual Recognition, section 3.1; both: elastic net."""
+    weights = weights_of(network)
+
+    def added() -> Tensor:
+        total = torch.zeros((), device=weights[0].device if weights else None)
+        for weight in weights:
+            total = total + l1 * weight.abs().sum() if l1 else total
+            total = total + l2 * weight.square().sum() if l2 else total
+        return total
+
+    return added
+
+
+def limit(network: nn.Module, length: float) -> Callable[[], None]:
+    """Shorten what is longer: the weights into one unit are those of one number on axis 0.
+
+    Source: Srivastava et al. 2014, Dropout, section 5.1.
+    """
+    weights = weights_of(network)
+
+    def shorten() -> None:
+        with torch.no_grad():
+            for weight in weights:
+                weight.renorm_(2, 0, length)
+
+    return shorten
