@@ -79,8 +79,11 @@ def inspect(
 
 @app.command()
 def train(
-    spec: SpecPath,
+    spec: Annotated[Path | None, typer.Argument(metavar="SPEC", help="A spec, YAML or TOML.")] = None,
     overrides: Overrides = None,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was cut off, as it was.")
+    ] = None,
     plot_schedule: Annotated[
         bool, typer.Option("--plot-schedule", help="Show the learning rate over time; nothing is trained.")
     ] = False,
@@ -89,20 +92,28 @@ def train(
 ) -> None:
     """Train a spec; everything is kept in a run folder.
 
-    Picks the device, shows progress, evaluates on the validation and test sets, and mirrors the run to MLflow.
+    Picks the device, shows progress, evaluates on the validation and test sets, and mirrors the run to MLflow. With
+    --resume a run that was killed, stopped or failed goes on, to the same bits.
 
     Example: dlx train specs/digits/lenet.yaml train.epochs=5 train.optimizer.adamw.lr=1e-3
     """
     from . import experiment, graph, show
+    from . import runs as folders
     from . import spec as specs
 
-    loaded = specs.load(spec, overrides or [])
-    if plot_schedule:
+    if (spec is None) == (resume is None):
+        hint = "`dlx train SPEC` starts, and `dlx train --resume RUN` goes on with a run as it was."
+        raise DlxError("give a spec to train, or the run to resume", hint=hint)
+    loaded = specs.load(spec, overrides or []) if spec is not None else None
+    if plot_schedule and loaded is not None:
         rates = experiment.rates(loaded)
         show.document(rates.as_json()) if as_json else show.schedule(rates)
         return
     with show.progress(quiet=as_json) as listen:
-        results = experiment.run(loaded, runs, listen)
+        if loaded is not None:
+            results = experiment.run(loaded, runs, listen)
+        else:
+            loaded, results = experiment.resume(folders.find(str(resume), runs), listen)
     if as_json:
         show.document(experiment.settle(loaded, results).as_json())
     else:

@@ -9,44 +9,25 @@ import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import __version__
+from .course import Begun, Course, Listener
 from .data import Sets
-from .errors import DlxError, Problem, RunError, SpecError
+from .errors import DlxError, Problem, SpecError
 from .graph import Graph, trace
 from .lazy import torch
 from .runs import Run
-from .spec import Experiment, Train, missing_sections, objective_of
-from .train import checkpoint, device, groups
+from .spec import Experiment, Train, load, missing_sections, objective_of
+from .train import device, groups
 from .train.curve import Curve, curve
 
 if TYPE_CHECKING:
     from .track import Mirror
-    from .train.fit import Job, Record
-
-SAVE_EVERY = 5.0
-"""Seconds between two checkpoints on the way; the last evaluation always gets one."""
-
-
-@dataclass(frozen=True)
-class Begun:
-    """What a listener is told when training starts."""
-
-    run: Run
-    graph: Graph
-    device: str
-    threads: int
-    steps: int
-    seed: int
-
-
-Listener = Callable[["Begun | Record"], None]
+    from .train.fit import Job
 
 
 @dataclass(frozen=True)
@@ -208,21 +189,51 @@ def _load(experiment: Experiment) -> Sets:
         ) from error
 
 
+def resume(run: Run, listen: Listener | None = None) -> tuple[Experiment, Results]:
+    """Go on with a run that was killed, stopped or failed, from its newest checkpoint, to the same bits.
+
+    Its spec, and its results. DlxError where the run is finished or still running, or its data has changed.
+    """
+    device.calm_threads()
+    status = run.status()
+    if status in {"finished", "running"}:
+        hint = "Train its spec anew: `dlx train RUN/spec.yaml`." if status == "finished" else "Let it run."
+        message = f"{run.key} {'has finished' if status == 'finished' else 'is still running'}"
+        raise DlxError(message, hint=hint)
+    experiment = load(run.dir / "spec.yaml")
+    graph = _ready(experiment)
+    sets = _load(experiment)
+    was = run.read_json("lock.json").get("data", {}).get("digest", sets.digest)
+    if was != sets.digest:
+        message = f"the data of {run.key} has changed: its digest was {was[:12]}, and is {sets.digest[:12]}"
+        raise DlxError(message, hint="Bring the old data back, or train anew.")
+    result = _follow(experiment, graph, sets, run, listen or (lambda _: None))
+    return experiment, Results((result,), graph)
+
+
 def _run_one(experiment: Experiment, graph: Graph, sets: Sets, runs: Path, listen: Listener) -> Result:
-    train = experiment.train
-    assert train is not None
     folder = Run.create(runs, experiment.name)
     folder.write_text("spec.yaml", experiment.resolved())
     folder.write_json("plan.json", graph.as_json())
+    return _follow(experiment, graph, sets, folder, listen)
+
+
+def _follow(experiment: Experiment, graph: Graph, sets: Sets, folder: Run, listen: Listener) -> Result:
+    """A run from where it is to its end."""
+    train = experiment.train
+    assert train is not None
+    course = Course(folder)
     folder.append({"record": "start", "time": time.time()})
     mirror = _mirror(experiment, folder)  # it starts up while torch is imported here
-    course = Course(folder)
     with course.to_its_end():
-        chosen, threads = device.pick(train.device), device.threads_for(train, graph, len(sets.train))
+        chosen = device.pick(train.device)
+        threads = folder.read_json("lock.json").get("threads") or device.threads_for(train, graph, len(sets.train))
         folder.write_json("lock.json", _lock(experiment, sets, train, device.describe(chosen), threads))
         with device.threads(threads):
             job = _job(experiment, graph, sets, chosen)
-            listen(Begun(folder, graph, device.describe(chosen), threads, job.total_steps, train.seed))
+            notes = course.take_up(job)
+            described = device.describe(chosen)
+            listen(Begun(folder, graph, described, threads, job.total_steps, train.seed, job.step, notes))
             course.follow(job, listen)
     return Result(folder, train.seed, course.step, course.seconds, course.metrics, course.status, mirror)
 
@@ -235,92 +246,6 @@ def _job(experiment: Experiment, graph: Graph, sets: Sets, chosen: torch.device)
     torch.manual_seed(experiment.train.seed)
     network = build(graph, experiment.init).to(chosen)
     return Job(network, objective_of(experiment), experiment.train, on_device(sets, chosen))
-
-
-class Course:
-    """One training on its way: records to folder and listener, checkpoints now and then, an end in any case."""
-
-    def __init__(self, folder: Run) -> None:
-        self.folder = folder
-        self.job: Job | None = None
-        self.metrics: dict[str, float] = {}
-        self.status, self.message = "failed", ""
-        self.started = time.perf_counter()
-        self.seconds = 0.0
-        self.saved_at, self.saved_step = -SAVE_EVERY, 0
-
-    @property
-    def step(self) -> int:
-        return self.job.step if self.job is not None else 0
-
-    def follow(self, job: Job, listen: Listener) -> None:
-        """Run `fit` to its end."""
-        from .train.fit import fit
-
-        self.job, self.started = job, time.perf_counter()
-        for record in fit(job):
-            if record.record == "end":
-                self.metrics = record.metrics
-                self.save("final")
-            else:
-                self.folder.append(_as_json(record))
-                self.metrics = {**self.metrics, **{k: v for k, v in record.metrics.items() if k != "lr"}}
-                if record.record == "evaluation" and time.monotonic() - self.saved_at > SAVE_EVERY:
-                    self.save("last")
-            listen(record)
-        self.status = "finished"
-
-    def save(self, name: str) -> None:
-        assert self.job is not None
-        facts = {"step": self.job.step, "epoch": self.job.epoch, "metrics": self.metrics}
-        checkpoint.save(self.folder.dir / "checkpoints", name, self.job.network, facts)
-        self.saved_at, self.saved_step = time.monotonic(), self.job.step
-
-    @contextmanager
-    def to_its_end(self) -> Iterator[None]:
-        """Whatever happens inside, the folder gets its end record. Ctrl-C is an end like another."""
-        try:
-            yield
-        except KeyboardInterrupt:
-            self.status = "stopped"
-            if self.job is not None:
-                with suppress(DlxError):
-                    self.save("stopped")
-        except DlxError as error:
-            self.message = error.problems[0].message
-            raise type(error)(*self.with_last_checkpoint(error)) from error
-        except BaseException as error:
-            self.message = f"{type(error).__name__}: {error}"
-            raise
-        finally:
-            self.end()
-
-    def end(self) -> None:
-        self.seconds = time.perf_counter() - self.started if self.job is not None else 0.0
-        record = {"record": "end", "time": time.time(), "step": self.step, "seconds": round(self.seconds, 3)}
-        self.folder.append({**record, "status": self.status, "message": self.message, "metrics": self.metrics})
-
-    def with_last_checkpoint(self, error: DlxError) -> list[Problem]:
-        """The error, and where the last good weights are."""
-        first, *rest = error.problems
-        if not isinstance(error, RunError):
-            return [first, *rest]
-        kept = (
-            f"The weights of step {self.saved_step:,} are kept in {self.folder.dir / 'checkpoints'}."
-            if self.saved_step
-            else "It failed before the first checkpoint."
-        )
-        return [Problem(first.message, f"{first.hint} {kept}".strip(), first.mark, first.path), *rest]
-
-
-def _as_json(record: Record) -> dict[str, Any]:
-    return {
-        "record": record.record,
-        "time": time.time(),
-        "step": record.step,
-        "epoch": record.epoch,
-        "metrics": record.metrics,
-    }
 
 
 def _mirror(experiment: Experiment, folder: Run) -> Mirror | None:

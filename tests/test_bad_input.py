@@ -204,7 +204,7 @@ def test_a_loss_that_is_not_finite_stops_with_the_step_and_keeps_the_last_good_w
     end = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
     assert error["message"] == "the loss is inf at step 2"
     assert f"The weights of step 1 are kept in runs/s/{folder.name}/checkpoints." in error["hint"]
-    assert (folder / "checkpoints" / "last.safetensors").exists()
+    assert (folder / "checkpoints" / "step-000000001.safetensors").exists()
     assert (end["record"], end["status"], end["step"]) == ("end", "failed", 2)
 
 
@@ -215,7 +215,7 @@ def test_an_interrupt_keeps_what_is_done(trained):
         argv, stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=trained, env=env, text=True
     ) as run:
         deadline = time.monotonic() + 40
-        while not list(trained.glob("runs/s/*/checkpoints/last.json")) and time.monotonic() < deadline:
+        while not list(trained.glob("runs/s/*/checkpoints/step-*.json")) and time.monotonic() < deadline:
             time.sleep(0.05)
         run.send_signal(signal.SIGINT)
         out, err = run.communicate(timeout=30)

@@ -33,6 +33,8 @@ def _begun(begun: Begun) -> str:
     return (
         f"{begun.graph.name}: {begun.graph.trainable:,} parameters, {begun.steps:,} steps "
         f"on {begun.device}{threads}, seed {begun.seed}"
+        + (f", from step {begun.step:,} on" if begun.step else "")
+        + "".join(f"\n{note}" for note in begun.notes)
     )
 
 

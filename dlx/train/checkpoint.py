@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,10 +16,12 @@ from ..network import build
 from ..spec import load as load_spec
 
 if TYPE_CHECKING:
-    from torch import fx, nn
+    from torch import Tensor, fx, nn
 
 
-def save(folder: Path, name: str, network: nn.Module, facts: dict[str, Any]) -> None:
+def save(
+    folder: Path, name: str, network: nn.Module, facts: dict[str, Any], more: Mapping[str, Tensor] | None = None
+) -> None:
     """`folder/name.safetensors` and `.json`. RunError where a weight is not finite or the disk is full."""
     from safetensors.torch import save as to_bytes
 
@@ -26,7 +29,7 @@ def save(folder: Path, name: str, network: nn.Module, facts: dict[str, Any]) -> 
     bad = [key for key, value in weights.items() if value.is_floating_point() and not torch.isfinite(value).all()]
     if bad:
         raise RunError(f"the weights of `{bad[0]}` are not finite", hint="Lower the learning rate.")
-    data = to_bytes(weights)
+    data = to_bytes({**weights, **(more or {})})
     about = {**facts, "file": f"{name}.safetensors", "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -36,8 +39,8 @@ def save(folder: Path, name: str, network: nn.Module, facts: dict[str, Any]) -> 
         raise RunError(f"the checkpoint could not be written to {folder}: {error.strerror}") from error
 
 
-def load_weights(network: nn.Module, folder: Path, name: str = "final") -> dict[str, Any]:
-    """Fill `network` from a checkpoint and give its facts. DlxError where it is missing or altered."""
+def read(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """The facts and the tensors of a checkpoint. DlxError where it is missing or altered."""
     from safetensors.torch import load as from_bytes
 
     path = folder / f"{name}.safetensors"
@@ -52,8 +55,14 @@ def load_weights(network: nn.Module, folder: Path, name: str = "final") -> dict[
         raise DlxError(
             f"{path} is not what was written: its checksum differs", hint="The file is torn or was altered."
         )
-    network.load_state_dict(from_bytes(data))
-    return about
+    return about, from_bytes(data)
+
+
+def load_weights(network: nn.Module, folder: Path, name: str = "final") -> dict[str, Any]:
+    """Fill `network` from a checkpoint and give its facts. DlxError where it is missing or altered."""
+    facts, tensors = read(folder, name)
+    network.load_state_dict({key: value for key, value in tensors.items() if not key.startswith("state/")})
+    return facts
 
 
 def restore(run: Path, name: str = "final") -> tuple[fx.GraphModule, Graph]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from ..data import Sets, Split
@@ -28,9 +29,12 @@ EVALUATIONS = 100
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Something worth keeping: a point of the loss curve, an evaluation, or the end. `epoch` counts from 1."""
+    """Something worth keeping: a point of the loss curve, an evaluation, or the end. `epoch` counts from 1.
 
-    record: Literal["step", "evaluation", "end"]
+    At a rest nothing is pending: what the job holds is all that the next step depends on.
+    """
+
+    record: Literal["step", "evaluation", "rest", "end"]
     step: int
     epoch: int
     metrics: dict[str, float]
@@ -58,8 +62,16 @@ class Job:
     """"train", and "valid" and "test" where there are any."""
     step: int = 0
     epoch: int = 0
+    position: int = 0
+    """Updates done in this epoch."""
     rate: float = 0.0
     """The learning rate of the last update."""
+    loss: float = math.nan
+    """The last point of the loss curve."""
+    losses: list[Tensor] = field(default_factory=list)
+    """Losses since that point, on the device."""
+    began: Tensor | None = None
+    """The generator of the order when this epoch began."""
     optimizer: torch.optim.Optimizer = field(init=False)
     order: torch.Generator = field(init=False)
     rates: list[float] = field(init=False)
@@ -91,6 +103,11 @@ class Job:
         return self.train.log_every or max(1, self.total_steps // POINTS)
 
     @property
+    def rest_every(self) -> int:
+        """Steps between two moments at which the job may be saved."""
+        return self.train.save_every or self.log_every
+
+    @property
     def evaluate_every(self) -> int:
         """Steps between two evaluations: as given, or one epoch, or as many as keep it to about a hundred."""
         epoch = self.batches_per_epoch
@@ -109,19 +126,21 @@ def on_device(sets: Sets, device: Device) -> dict[str, Part]:
 
 def fit(job: Job) -> Iterator[Record]:
     """Train to the end, yielding points of the loss curve and evaluations. RunError where the loss is not finite."""
-    losses: list[Tensor] = []
     log_every, evaluate_every, total = job.log_every, job.evaluate_every, job.total_steps
-    last: dict[str, float] = {}
-    for _ in updates(job, losses):
+    rest_every = job.rest_every
+    for _ in updates(job, job.losses):
         if job.step % log_every == 0 or job.step == total:
-            last = curve_point(job, losses)
-            yield Record("step", job.step, job.epoch, last)
+            point = curve_point(job, job.losses)
+            job.loss = point["train/loss"]
+            yield Record("step", job.step, job.epoch, point)
         if job.step % evaluate_every == 0 and job.step < total:
-            check_finite(job, losses)
+            check_finite(job, job.losses)
             measured = evaluate(job, "valid")
             watched(job, measured)
             yield Record("evaluation", job.step, job.epoch, measured)
-    final = {"train/loss": last["train/loss"]} | evaluate(job, "valid")
+        if job.step % rest_every == 0 or (job.train.save_every is None and job.step % evaluate_every == 0):
+            yield Record("rest", job.step, job.epoch, {})
+    final = {"train/loss": job.loss} | evaluate(job, "valid")
     yield Record("evaluation", job.step, job.epoch, {k: v for k, v in final.items() if k.startswith("valid/")})
     # how the training set itself fits; its loss is that of the last point of the curve
     yield Record("end", job.step, job.epoch, evaluate(job, "train") | final | evaluate(job, "test"))
@@ -134,8 +153,10 @@ def updates(job: Job, losses: list[Tensor]) -> Iterator[None]:
     job.network.train()
     update = updater(job)
     while job.step < span.steps:
-        job.epoch += 1
-        for index in order(job, span.per_epoch):
+        if job.position == 0:
+            job.epoch += 1
+            job.began = job.order.get_state()
+        for index in islice(order(job, span.per_epoch), job.position, None):
             now = schedule.at(job.step, span) * (watch.factor if watch is not None else 1.0)
             if now != factor:
                 factor, job.rate = now, job.train.optimizer.lr * now
@@ -143,9 +164,11 @@ def updates(job: Job, losses: list[Tensor]) -> Iterator[None]:
                     group["lr"] = rate * factor
             losses.append(update(index))
             job.step += 1
+            job.position += 1
             yield
             if job.step == span.steps:
                 return
+        job.position = 0
 
 
 def watched(job: Job, measured: dict[str, float]) -> None:

@@ -101,7 +101,7 @@ def test_one_step_of_gradient_descent_is_right_by_hand(tmp_path):
 
 
 def test_records_come_in_order_and_end_with_the_test_set(tmp_path):
-    records = list(fit(job(tmp_path, "epochs: 3, batch_size: 32, log_every: 2")))
+    records = [r for r in fit(job(tmp_path, "epochs: 3, batch_size: 32, log_every: 2")) if r.record != "rest"]
     assert [(r.record, r.step, r.epoch) for r in records] == [
         ("step", 2, 1),
         ("evaluation", 3, 1),
@@ -235,3 +235,9 @@ def test_logging_does_not_wait_for_the_device_between_points(tmp_path, monkeypat
     monkeypatch.setattr(torch.Tensor, "item", lambda self: pytest.fail("the loop asked a tensor for a number"))
     records = list(fit(job(tmp_path, "steps: 100, log_every: 50, evaluate_every: 100")))
     assert len(waits) == sum(r.record == "step" for r in records) == 2
+
+
+def test_a_job_may_be_saved_between_two_steps_as_often_as_the_spec_says(tmp_path):
+    for more, steps in (("log_every: 2", [2, 3, 4, 6, 8, 9]), ("log_every: 2, save_every: 3", [3, 6, 9])):
+        records = list(fit(job(tmp_path, f"epochs: 3, batch_size: 32, {more}")))
+        assert [r.step for r in records if r.record == "rest"] == steps
