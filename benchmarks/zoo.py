@@ -1,4 +1,4 @@
-"""`dlx verify` over the whole zoo, and `dlx inspect` of its deepest network: whole processes against importing torch."""
+"""`dlx verify` over the whole zoo and `dlx inspect` of its deepest network, whole processes, against import torch."""
 
 from __future__ import annotations
 

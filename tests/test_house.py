@@ -28,7 +28,7 @@ FLOORS = [
     ["network"],
     ["train"],
     ["runs", "track"],
-    ["experiment", "receipts"],
+    ["course", "experiment", "receipts"],
     ["analysis"],
     ["show"],
     ["cli", "guard", "__main__"],
@@ -42,6 +42,8 @@ GUESTS = {
     "typer": ["cli", "guard"],
     "yaml": ["spec"],
     "tomllib": ["spec"],
+    "PIL": ["data"],
+    "pyarrow": ["data"],
 }
 HEAVY = ["torch", "torchmetrics", "mlflow", "numpy", "scipy", "pandas", "sklearn", "hydra"]
 

@@ -77,6 +77,15 @@ def test_a_path_starts_at_the_folder_of_the_file_that_names_it(tmp_path, monkeyp
     assert str(changed.images) == f"{tmp_path.parent}/here.idx"
 
 
+def test_a_path_that_stands_alone_starts_there_too(tmp_path, monkeypatch):
+    (tmp_path / "s.yaml").write_text(f"data: {{images: pictures}}\n{NET}")
+    monkeypatch.chdir(tmp_path.parent)
+    experiment = load(tmp_path / "s.yaml")
+    assert str(experiment.data.path) == f"{tmp_path}/pictures"
+    assert f"images: {tmp_path}/pictures" in experiment.resolved()
+    assert str(load(tmp_path / "s.yaml", ["data.images.path=other"]).data.path) == f"{tmp_path.parent}/other"
+
+
 def test_training_says_which_sections_it_lacks(tmp_path):
     missing = missing_sections(loaded(tmp_path, NET), "data", "train")
     assert "\n".join(map(str, missing)).replace(f"{tmp_path}/", "") == lines(
@@ -104,8 +113,7 @@ WRONG = {
     "vars: {1d: 3}": "a variable cannot be called `1d`\n  Letters, digits and `_`.",
     "expect: 3": "`expect` must be a mapping of claims, not 3\n  Write `expect: {params: 2050}`.",
     "data: digis": "there is no data set `digis`\n  Did you mean `digits`?",
-    "data: [digits]": '`data` wants the kind of a data set, not ["digits"]\n'
-    "  There are arrays, blobs, cifar10,",
+    "data: [digits]": '`data` wants the kind of a data set, not ["digits"]\n  There are arrays, blobs, cifar10,',
     "data:": "`data` wants the kind of a data set, not nothing",
     "data: {digits: {}, mnist1d: {}}": (
         "`digits` and `mnist1d` stand together where one data set is wanted\n  Keep one of them."
