@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from textwrap import dedent, indent
+from typing import Any
 
 import pytest
 
+from dlx.errors import ShapeError
 from dlx.graph import Graph, trace
+from dlx.layers import LAYERS
+from dlx.shapes import Shape
 from dlx.spec import Experiment, load
 
 ROOT = Path(__file__).parent.parent
@@ -52,3 +57,12 @@ def network_of(inputs: str, layers: str, more: str = "", outputs: str = "") -> G
     listed = indent(dedent(layers).strip("\n"), " " * 4)
     named = f"  outputs: {outputs}\n" if outputs else ""
     return graph_of(f"network:\n  inputs: {inputs}\n{named}  layers:\n{listed}\n{dedent(more)}")
+
+
+def refusal(kind: str, options: dict[str, Any], inputs: Sequence[Sequence[int]]) -> tuple[str, str]:
+    """Why a layer does not take inputs of these shapes, and the way out."""
+    xs = [Shape(x) for x in inputs]
+    with pytest.raises(ShapeError) as refused:
+        LAYERS[kind].model_validate(options).plan(*xs)
+    told = refused.value.told([str(x) for x in xs])
+    return told.message, told.hint

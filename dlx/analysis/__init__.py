@@ -1,0 +1,1 @@
+"""A look at experiments from outside: what is wrong before training."""

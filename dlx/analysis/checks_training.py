@@ -1,0 +1,227 @@
+"""Short trainings: a batch by heart, rates from tiny to huge, labels that mean nothing."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from ..lazy import torch
+from ..optim import Adam
+from ..train.fit import Part, evaluate
+from .check import Outcome, check, left_out
+from .checks_data import fingerprints
+from .patient import Patient, losses
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+BY_HEART, STEPS = 20, 500
+"""Examples to learn by heart, and updates for it."""
+NEARLY_ZERO = 0.05
+"""Of the loss of knowing nothing."""
+LOWEST, HIGHEST, RATES = 1e-6, 10.0, 140
+SMOOTHING = 0.8
+SHUFFLED_STEPS = 300
+BARS = "▁▂▃▄▅▆▇█"
+TOO_LARGE = "too large for seconds: --thorough"
+
+
+# ---- one batch by heart --------------------------------------------------------------------------------------
+
+
+@check("overfit a batch")
+def overfit(patient: Patient) -> Outcome:
+    """A few examples are learned by heart: by the spec's optimizer, or else at least by Adam."""
+    part = patient.chosen(BY_HEART)
+    steps = patient.affordable(len(part), STEPS)
+    if steps < min(STEPS, 100):
+        return left_out(TOO_LARGE)
+    blind = patient.blind(part)
+    goal = NEARLY_ZERO * abs(blind)
+    course = _course(patient, part, steps, goal, patient.free.train.optimizer)
+    expected = f"below {goal:.2g} within {steps} steps, {len(part)} samples"
+    figure = f"{course[-1]:.2g} after {len(course)} steps"
+    if course[-1] <= goal:
+        return Outcome("ok", figure, expected)
+    other = _course(patient, part, steps, goal, Adam())
+    verdict, told, hint = _stuck(patient, course, other, blind, goal)
+    mark = patient.place("network") if hint in (CANNOT, SMALL) else patient.place("train", "optimizer")
+    return Outcome(verdict, figure, expected, told, hint, mark)
+
+
+def _course(patient: Patient, part: Part, steps: int, goal: float, optimizer: Any) -> list[float]:
+    """The losses on the way, until they are low enough."""
+    settings = {"batch_size": len(part), "accumulate": 1, "optimizer": optimizer, "groups": []}
+    if optimizer.takes != "gradient":
+        steps = min(steps, 20)
+    found: list[float] = []
+    for loss in losses(patient.free.job(patient.network(), {"train": part}, steps, **settings)):
+        found.append(loss)
+        if loss <= goal:
+            break
+    return found
+
+
+SMALL = "With units enough, and at a rate that fits, examples are learned by heart: see `learning rates`."
+CANNOT = "What cannot learn a few examples learns nothing from many: look at the other findings, or widen it."
+
+
+def _stuck(
+    patient: Patient, course: Sequence[float], other: Sequence[float], blind: float, goal: float
+) -> tuple[Any, str, str]:
+    """Verdict, finding and way out where the batch was not learned."""
+    kind, lr = patient.train.optimizer.kind, patient.train.optimizer.lr
+    first, last, reached = course[0], course[-1], other[-1] <= goal
+    how = f"{kind} with lr {lr:g}"
+    adam = f"adam with 1e-3 gets to {other[-1]:.2g}"
+    if patient.train.optimizer.takes != "gradient" and not math.isfinite(last):
+        told = f"{how} has no finite loss after update {len(course) - 1}; {adam}"
+        return "wrong", told, f"{kind} cannot make that step: `dlx train` tells why."
+    if not math.isfinite(last) or max(course) > 3 * first + 1:
+        told = f"{how} brings the loss from {first:.3g} up to {max(map(_finite, course)):.3g}; {adam}"
+        return "wrong", told, "The learning rate is too large: see `learning rates` for one that fits."
+    if reached and last > 0.9 * first:
+        told = f"{how} leaves the loss at {last:.3g} of {first:.3g} after {len(course)} steps; {adam}"
+        return "wrong", told, "The learning rate is too small: see `learning rates` for one that fits."
+    if reached:
+        told = f"{how} is on its way after {len(course)} steps, from {first:.3g} to {last:.3g}; {adam}"
+        return "look", told, "A larger learning rate may be quicker."
+    best = min(_finite(last), _finite(other[-1]))
+    if best > 0.9 * abs(blind):
+        told = f"the loss stays at {best:.3g}, which is that of knowing nothing ({blind:.3g}); {adam}"
+        return "wrong", told, CANNOT
+    told = f"the loss gets from {first:.3g} to {best:.3g} in {len(course)} steps, not to {goal:.2g}; {adam}"
+    return "look", told, SMALL
+
+
+def _finite(value: float) -> float:
+    return value if math.isfinite(value) else math.inf
+
+
+# ---- learning rates ------------------------------------------------------------------------------------------
+
+
+@check("learning rates")
+def learning_rates(patient: Patient) -> Outcome:
+    """The loss while the rate grows from tiny to huge: where it falls, and where it breaks."""
+    train = patient.train
+    batch = min(train.per_update(len(patient.parts["train"])), 128)
+    if train.optimizer.takes != "gradient":
+        return left_out(f"{train.optimizer.kind} takes steps of its own")
+    if patient.affordable(batch, RATES) < RATES:
+        return left_out(TOO_LARGE)
+    rates, curve = _sweep(patient, batch)
+    low, high, breaks = range_of(rates, curve)
+    place, line = patient.place("train", "optimizer"), sparkline(smoothed(curve))
+    if not high:
+        told = f"the loss falls at no rate from {LOWEST:g} to {HIGHEST:g}"
+        return Outcome("look", line, "a rate at which the loss falls", told, "See the other findings.", place)
+    lr = train.optimizer.lr
+    figure, expected = f"{low:.1g} to {high:.1g}  {line}", f"lr {lr:g} near them"
+    where = f"the loss falls quickest from {low:.1g} to {high:.1g}"
+    if breaks and lr >= breaks:
+        told = f"lr {lr:g} is where training breaks: {where}, and it grows from {breaks:.1g} on"
+        return Outcome("wrong", figure, expected, told, f"Take a rate from {low:.1g} to {high:.1g}.", place)
+    if not low / 10 <= lr <= high * 3:
+        told = f"lr {lr:g} is {'below' if lr < low else 'above'} where {where}"
+        return Outcome("look", figure, expected, told, f"Try a rate from {low:.1g} to {high:.1g}.", place)
+    return Outcome("ok", figure, expected)
+
+
+def _sweep(patient: Patient, batch: int) -> tuple[list[float], list[float]]:
+    """Rates from LOWEST on, and the loss after an update at each, until it breaks."""
+    growth = (HIGHEST / LOWEST) ** (1 / (RATES - 1))
+    optimizer = patient.train.optimizer.model_copy(update={"lr": LOWEST})
+    changes = {"batch_size": batch, "accumulate": 1, "optimizer": optimizer}
+    job = patient.job(patient.network(), {"train": patient.parts["train"]}, RATES + 1, **changes)
+    found: list[float] = []
+    for loss in losses(job):
+        found.append(loss)
+        for group in job.optimizer.param_groups:
+            group["lr"] *= growth
+        if not math.isfinite(loss) or loss > 10 * found[0] + 1:
+            break
+    seen = found[1:]  # the loss that comes out of an update is that before the next
+    return [LOWEST * growth**k for k in range(len(seen))], seen
+
+
+def smoothed(values: Sequence[float]) -> list[float]:
+    """An exponential mean, without the bias of its start."""
+    mean, found = 0.0, []
+    for count, value in enumerate(values, 1):
+        mean = SMOOTHING * mean + (1 - SMOOTHING) * min(_finite(value), 1e30)
+        found.append(mean / (1 - SMOOTHING**count))
+    return found
+
+
+def range_of(rates: Sequence[float], losses: Sequence[float]) -> tuple[float, float, float]:
+    """Where the loss begins to fall, where it has nearly stopped, and where it is above its start again (else 0).
+
+    All three are 0 where it does not fall by more than batches differ while rates are tiny.
+    """
+    curve, early = smoothed(losses), losses[:20]
+    if len(curve) < 20 or not math.isfinite(sum(early)):
+        return 0.0, 0.0, 0.0
+    start = statistics.fmean(early)
+    bottom = min(range(len(curve)), key=curve.__getitem__)
+    fall = start - curve[bottom]
+    if fall <= statistics.pstdev(early) + 0.01 * abs(start):
+        return 0.0, 0.0, 0.0
+    before = [k for k in range(bottom) if curve[k] > start - 0.1 * fall]
+    low = rates[before[-1] + 1] if before else rates[0]
+    high = next(rate for rate, value in zip(rates, curve, strict=True) if value <= start - 0.9 * fall)
+    after = zip(rates[bottom:], curve[bottom:], strict=True)
+    return low, max(low, high), next((rate for rate, value in after if value > start + 0.1 * fall), 0.0)
+
+
+def sparkline(curve: Sequence[float], width: int = 20) -> str:
+    """A curve in one line of blocks, its top at the start of the curve."""
+    picked = [curve[round(i * (len(curve) - 1) / (width - 1))] for i in range(width)] if curve else []
+    low, top = min(picked, default=0.0), max(picked[:3], default=1.0)
+    span = max(top - low, 1e-30)
+    return "".join(BARS[min(7, round((value - low) / span * 7))] for value in picked)
+
+
+# ---- labels that mean nothing --------------------------------------------------------------------------------
+
+
+@check("shuffled labels")
+def shuffled_labels(patient: Patient) -> Outcome:
+    """Trained on labels that mean nothing, the network guesses; more than that it can only know from copies."""
+    train, name = patient.parts["train"], "valid" if "valid" in patient.parts else "test"
+    if patient.facts.classes is None or train.y.dim() != 1 or name not in patient.parts:
+        return left_out("no classes, or nothing held out")
+    steps = patient.train.span(len(train)).steps
+    steps = min(steps, SHUFFLED_STEPS * (10 if patient.thorough else 1))
+    batch = patient.train.per_update(len(train))
+    if patient.affordable(batch, steps) < steps:
+        return left_out(TOO_LARGE)
+    mixed, held = _relabelled(patient, name)
+    job = patient.job(patient.network(quiet=False), {"train": mixed, name: held}, steps)
+    for _ in losses(job):
+        pass
+    scored = evaluate(job, name)[f"{name}/accuracy"]
+    chance = float(held.y.bincount().max()) / len(held)
+    most = chance + 4 * math.sqrt(chance * (1 - chance) / len(held))
+    figure, expected = f"accuracy {scored:.3f} on {name}", f"at most {most:.3f}, by chance {chance:.3f}"
+    if scored <= most:
+        return Outcome("ok", figure, expected)
+    told = f"trained on shuffled labels, the network has accuracy {scored:.3f} on {name}, and by chance {chance:.3f}"
+    hint = "It has seen those examples: see `leakage`."
+    return Outcome("wrong", figure, expected, told, hint, patient.place("data"))
+
+
+def _relabelled(patient: Patient, name: str) -> tuple[Part, Part]:
+    """The training set and a held-out one with labels drawn anew; equal inputs have equal ones."""
+    generator = torch.Generator().manual_seed(patient.train.seed)
+    given: dict[bytes, Tensor] = {}
+    found = []
+    for part in ("train", name):
+        x, y = patient.parts[part].x, patient.parts[part].y
+        drawn = y[torch.randperm(len(y), generator=generator).to(y.device)]
+        keys = fingerprints(x.cpu().numpy())
+        labels = torch.stack([given.setdefault(key, label) for key, label in zip(keys, drawn, strict=True)])
+        found.append(Part(x, labels))
+    return found[0], found[1]

@@ -1,0 +1,161 @@
+"""Short trainings on the doctor's table."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from doctored import CLASSES, NUMBERS, outcome, patient, sets
+
+from dlx.analysis.checks_training import BARS, range_of, smoothed, sparkline
+
+SGD = "{{steps: 300, optimizer: {{sgd: {0}}}}}"
+
+
+@pytest.mark.parametrize("check", ["overfit a batch", "learning rates", "shuffled labels"])
+def test_a_healthy_spec_is_found_healthy(check):
+    found = outcome(check)
+    assert (found.verdict, found.finding) == ("ok", "")
+
+
+# ---- a batch by heart ----------------------------------------------------------------------------------------
+
+
+def test_a_batch_is_learned_to_nearly_no_loss():
+    found = outcome("overfit a batch")
+    assert found.expected == "below 0.055 within 500 steps, 20 samples"  # a twentieth of ln 3
+    assert 0.05 * math.log(3) == pytest.approx(0.055, abs=1e-4)
+    assert float(found.figure.split()[0]) <= 0.055
+
+
+def test_a_rate_that_is_too_large_is_told_from_a_network_that_cannot_learn():
+    found = outcome("overfit a batch", train=SGD.format(100))
+    assert found.verdict == "wrong"
+    assert found.finding.startswith("sgd with lr 100 brings the loss from ")
+    assert "; adam with 1e-3 gets to 0.05" in found.finding
+    assert found.hint == "The learning rate is too large: see `learning rates` for one that fits."
+    assert found.mark.line == 2
+
+
+def test_a_rate_that_is_too_small_is_told():
+    found = outcome("overfit a batch", train=SGD.format(1e-8))
+    assert found.verdict == "wrong"
+    assert "after 500 steps; adam with 1e-3 gets to 0.05" in found.finding
+    assert found.hint.startswith("The learning rate is too small")
+
+
+def test_a_rate_that_is_slow_is_on_its_way():
+    found = outcome("overfit a batch", train=SGD.format(0.03))
+    assert found.verdict == "look"
+    assert found.finding.startswith("sgd with lr 0.03 is on its way after 500 steps, from ")
+
+
+def test_a_network_that_cannot_learn_is_told_whatever_the_rate():
+    found = outcome("overfit a batch", more="init: zeros")
+    assert found.verdict == "wrong"
+    assert "which is that of knowing nothing (1.1)" in found.finding
+    assert found.hint.startswith("What cannot learn a few examples learns nothing from many")
+    assert found.mark.line == 3
+
+
+def test_a_network_too_small_to_learn_by_heart_is_worth_a_look():
+    x = np.random.default_rng(0).standard_normal((200, 6)).astype(np.float32)
+    y = x[:, :1] + np.random.default_rng(1).standard_normal((200, 1)).astype(np.float32)
+    found = outcome("overfit a batch", "[{linear: 1}]", sets(train=(x, y), valid=None, test=None))
+    assert found.verdict == "look"
+    assert " in 500 steps, not to 0." in found.finding
+    assert found.hint.startswith("With units enough, and at a rate that fits, ")
+
+
+def test_a_singular_hessian_is_a_loss_that_is_no_number():
+    found = outcome("overfit a batch", train="{steps: 9, optimizer: newton}")
+    assert found.verdict == "wrong"
+    assert found.finding.startswith("newton with lr 1 has no finite loss after update ")
+    assert found.hint == "newton cannot make that step: `dlx train` tells why."
+
+
+# ---- learning rates ------------------------------------------------------------------------------------------
+
+
+def test_the_range_is_where_the_loss_falls():
+    rates = [10 ** (k / 20 - 6) for k in range(141)]
+    ideal = [
+        1.0 if r < 1e-4 else 1 - 0.9 * min(1, math.log10(r / 1e-4) / 2) for r in rates
+    ]  # falls from 1e-4 to 1e-2
+    curve = [loss if r < 0.1 else 5.0 for loss, r in zip(ideal, rates, strict=True)]
+    low, high, breaks = range_of(rates, curve)
+    assert 1e-4 < low < 5e-4
+    assert 5e-3 < high < 4e-2
+    assert 0.1 <= breaks < 0.2
+
+
+def test_there_is_no_range_where_the_loss_only_trembles():
+    rng = np.random.default_rng(0)
+    assert range_of([1.0] * 140, (1 + 0.1 * rng.standard_normal(140)).tolist()) == (0, 0, 0)
+    assert range_of([1.0] * 30, [math.nan] * 30) == (0, 0, 0)
+    assert range_of([], []) == (0, 0, 0)
+
+
+def test_the_mean_has_no_bias_at_its_start():
+    assert smoothed([3.0] * 4) == pytest.approx([3.0] * 4)
+    assert smoothed([1.0, 0.0])[1] == pytest.approx(0.16 / 0.36)  # 0.2 * 0.8 / (1 - 0.8^2)
+
+
+def test_the_line_of_blocks_has_its_top_at_the_start():
+    line = sparkline([2.0 - k / 10 for k in range(20)])
+    assert (line[0], line[-1], len(line)) == (BARS[-1], BARS[0], 20)
+    assert sparkline([]) == ""
+    assert sparkline([1.0, 1.0, 1.0, 1e20])[-1] == BARS[-1]
+
+
+def test_a_rate_is_held_against_the_range():
+    found = outcome("learning rates", train=SGD.format(1e-6))
+    assert found.verdict == "look"
+    assert found.finding.startswith("lr 1e-06 is below where the loss falls quickest from 0.")
+    assert found.hint.startswith("Try a rate from 0.")
+    found = outcome("learning rates", train=SGD.format(1000))
+    assert found.verdict == "wrong"
+    assert found.finding.startswith("lr 1000 is where training breaks: the loss falls quickest from ")
+
+
+def test_where_nothing_learns_no_rate_helps():
+    still = "{{linear: {{out_features: {0}, bias: false}}}}"
+    layers = f"[{still.format(8)}, relu, {still.format(3)}]"
+    found = outcome("learning rates", layers, more="init: zeros", train=SGD.format(0.1))
+    assert found.finding == "the loss falls at no rate from 1e-06 to 10"
+
+
+# ---- labels that mean nothing --------------------------------------------------------------------------------
+
+
+def test_what_was_trained_on_is_known_with_any_label():
+    x, y = sets().train.x, sets().train.y
+    layers, train = "[{linear: 128}, relu, {linear: 3}]", "{steps: 300, optimizer: {adam: 1e-2}}"
+    clean = outcome("shuffled labels", layers, train=train)
+    leaky = outcome("shuffled labels", layers, sets(valid=(x[:100], y[:100])), train)
+    assert clean.verdict == "ok"
+    assert leaky.verdict == "wrong"
+    assert leaky.finding.startswith("trained on shuffled labels, the network has accuracy ")
+    assert leaky.hint == "It has seen those examples: see `leakage`."
+
+
+def test_equal_inputs_keep_equal_labels_when_they_are_shuffled():
+    from dlx.analysis.checks_training import _relabelled
+
+    x, y = sets().train.x, sets().train.y
+    train, valid = _relabelled(patient(data=sets(valid=(x[:100], y[:100]))), "valid")
+    assert (train.y[:100] == valid.y).all()
+    assert sorted(train.y.tolist()) == sorted(y.tolist())
+    assert train.y.tolist() != y.tolist()
+
+
+def test_numbers_have_no_labels_to_shuffle():
+    assert outcome("shuffled labels", "[{linear: 1}]", NUMBERS).verdict == "not run"
+
+
+def test_what_would_take_long_is_left_out_unless_thoroughness_is_asked_for():
+    wide = "[{linear: 4000}, relu, {linear: 4000}, relu, {linear: 3}]"
+    for check in ("overfit a batch", "learning rates", "shuffled labels"):
+        assert outcome(check, wide, CLASSES).expected == "too large for seconds: --thorough"
+    assert patient(wide, thorough=True).affordable(20, 500) > patient(wide).affordable(20, 500)

@@ -1,0 +1,170 @@
+"""`dlx doctor` as a whole, and as a user meets it."""
+
+from __future__ import annotations
+
+import json
+import re
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from doctored import Given, sets
+
+from dlx.analysis import doctor
+from dlx.analysis.check import CHECKS, names
+from dlx.errors import SpecError
+from dlx.spec import load
+
+ROOT = Path(__file__).parents[2]
+LENET = ROOT / "specs/digits/lenet.yaml"
+SPEC = """\
+name: small
+data: {synthetic: {shape: [6], classes: 3, train: 200, valid: 50, test: 50}}
+network:
+  layers:
+    - linear: 32
+    - relu
+    - linear: 3
+init: he_normal
+train: {steps: 200, optimizer: {adam: 1e-2}}
+"""
+ROWS = [
+    "inputs",
+    "targets",
+    "class balance",
+    "duplicates",
+    "leakage",
+    "initial loss",
+    "output layer",
+    "symmetry",
+    "regularisation",
+    "dead units",
+    "saturated units",
+    "activations",
+    "gradients",
+    "update size",
+    "gradient check",
+    "overfit a batch",
+    "learning rates",
+    "shuffled labels",
+]
+
+
+@pytest.fixture
+def spec(tmp_path: Path) -> Path:
+    path = tmp_path / "small.yaml"
+    path.write_text(SPEC)
+    return path
+
+
+def dlx(*argv: object, cwd: Path) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "dlx", "doctor", *map(str, argv)]
+    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+
+
+def test_the_lenet_of_the_digits_is_in_good_health():
+    report = doctor.examine(load(LENET))
+    assert {row.check: row.outcome.finding for row in report.checks if row.outcome.verdict in ("look", "wrong")} == {}
+    rows = {row.check: row.outcome for row in report.checks}
+    assert list(rows) == ROWS
+    assert rows["initial loss"].expected == "about ln 10 = 2.303"
+    assert [name for name, one in rows.items() if one.verdict == "not run"] == ["saturated units"]
+    assert not report.wrong
+
+
+def test_every_check_has_a_row_and_says_what_it_does():
+    assert sorted(CHECKS) == sorted(ROWS)
+    assert all(function.__doc__ for function in CHECKS.values())
+
+
+def test_the_same_seed_gives_the_same_report_and_leaves_the_generator_alone(spec):
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    first = doctor.examine(load(spec)).as_json()
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert doctor.examine(load(spec)).as_json() == first
+    other = doctor.examine(load(spec, ["++train.seed=5"])).as_json()
+    assert other["checks"][5]["figure"] != first["checks"][5]["figure"]
+
+
+def test_a_network_is_not_tried_on_data_that_is_wrong(spec):
+    beyond = sets(train=(sets().train.x, sets().train.y + 1))
+    report = doctor.examine(replace(load(spec), data=Given(beyond)))
+    rows = {row.check: row.outcome for row in report.checks}
+    assert rows["targets"].verdict == "wrong"
+    assert rows["leakage"].verdict == "ok"
+    assert rows["initial loss"].expected == "the data comes first"
+
+
+def test_what_cannot_be_trained_is_told_as_ever(spec):
+    with pytest.raises(SpecError) as error:
+        doctor.examine(load(spec, ["~train"]))
+    assert error.value.problems[0].message == "there is no `train` to train with"
+
+
+def test_many_names_are_cut():
+    assert names(["a"]) == "`a`"
+    assert names(["a", "b"]) == "`a` and `b`"
+    assert names(list("abcde")) == "`a`, `b`, `c` and 2 more"
+
+
+def test_a_healthy_spec_ends_with_status_0_and_leaves_nothing_behind(spec):
+    told = dlx("small.yaml", cwd=spec.parent)
+    assert (told.returncode, told.stderr) == (0, "")
+    lines = told.stdout.splitlines()
+    assert lines[0] == "small  (small.yaml)"
+    assert lines[1].split() == ["check", "verdict", "figure", "expected"]
+    assert [line[:16].strip() for line in lines[2:20]] == ROWS
+    assert lines[-1] == "18 checks: 17 ok, 1 not run"
+    assert sorted(path.name for path in spec.parent.iterdir()) == ["small.yaml"]
+
+
+def test_a_sick_spec_ends_with_status_1_findings_and_places(spec):
+    text = SPEC.replace("    - linear: 3\n", "    - linear: 3\n    - softmax\n").replace("1e-2", "100")
+    spec.write_text(text)
+    told = dlx("small.yaml", cwd=spec.parent)
+    assert (told.returncode, told.stderr) == (1, "")
+    assert (
+        "\nsmall.yaml:8:7  output layer: wrong\n"
+        "  cross_entropy takes logits, and `softmax_1` gives numbers between 0 and 1: "
+        "the loss cannot fall below 0.55\n"
+        "  Drop `softmax_1`.\n"
+    ) in told.stdout
+    assert "\nsmall.yaml:10:" in told.stdout
+    assert " wrong, " in told.stdout.splitlines()[-1]
+
+
+def test_json_has_the_documented_keys(spec):
+    told = dlx("small.yaml", "train.optimizer.adam.lr=100", "--json", cwd=spec.parent)
+    assert told.returncode == 1
+    rows = json.loads(told.stdout)["checks"]
+    assert [row["check"] for row in rows] == ROWS
+    keys = ["check", "verdict", "figure", "expected", "finding", "file", "line", "hint"]
+    assert all(list(row) == keys for row in rows)
+    (row,) = [row for row in rows if row["check"] == "update size"]
+    assert (row["verdict"], row["file"], row["line"]) == ("wrong", "small.yaml", 9)
+    assert row["hint"] == "Lower the learning rate."
+
+
+def test_a_spec_that_is_wrong_ends_with_status_2(spec):
+    spec.write_text(SPEC.replace("relu", "rleu"))
+    told = dlx("small.yaml", cwd=spec.parent)
+    assert (told.returncode, told.stdout) == (2, "")
+    assert "there is no layer or block `rleu`" in told.stderr
+    missing = dlx("nowhere.yaml", "--json", cwd=spec.parent)
+    assert missing.returncode == 2
+    assert [e["message"] for e in json.loads(missing.stdout)["errors"]] == ["there is no such file"]
+
+
+def test_a_narrow_terminal_loses_what_was_expected_before_anything_else(spec):
+    from test_cli import on_terminal
+
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", on_terminal("doctor", str(spec), columns=70))
+    rows = [line.rstrip() for line in plain.splitlines()]
+    assert rows[1].split() == ["check", "verdict", "figure"]
+    assert max(map(len, rows[1:20])) <= 70
+    assert rows[-1] == "18 checks: 17 ok, 1 not run"
