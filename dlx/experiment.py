@@ -194,15 +194,13 @@ def resume(run: Run, listen: Listener | None = None) -> tuple[Experiment, Result
 
     Its spec, and its results. DlxError where the run is finished or still running, or its data has changed.
     """
-    device.calm_threads()
     status = run.status()
     if status in {"finished", "running"}:
         hint = "Train its spec anew: `dlx train RUN/spec.yaml`." if status == "finished" else "Let it run."
         message = f"{run.key} {'has finished' if status == 'finished' else 'is still running'}"
         raise DlxError(message, hint=hint)
     experiment = load(run.dir / "spec.yaml")
-    graph = _ready(experiment)
-    sets = _load(experiment)
+    graph, sets = prepared(experiment)
     was = run.read_json("lock.json").get("data", {}).get("digest", sets.digest)
     if was != sets.digest:
         message = f"the data of {run.key} has changed: its digest was {was[:12]}, and is {sets.digest[:12]}"
