@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 from . import graph as graphs
 from .errors import DlxError, Mark, Problem, SpecError
 from .graph import Graph
-from .graph.expect import Receipt, judged, of_results, receipts
+from .graph.expect import Receipt, claims, judged, of_results, receipts
 from .graph.measures import Unmeasured, part
 from .lazy import torch
 from .shapes import bytes_text
 from .spec import Experiment, load
-from .spec.claims import Claim, claims_of
+from .spec.claims import Claim
 from .spec.located import MAX_BYTES, SUFFIXES
 from .spec.validation import shown
 
@@ -80,8 +80,7 @@ def verify(paths: Iterable[Path]) -> Iterator[Verified]:
 
 def all_of(experiment: Experiment, graph: Graph) -> list[Receipt]:
     """The receipts of one spec, in file order; torch is only imported where exact outputs are claimed."""
-    claims, _ = claims_of(experiment.root, experiment.source, experiment.vars)
-    exact = [claim for claim in claims if claim.quantity == "output"]
+    exact = [claim for claim in claims(experiment) if claim.quantity == "output"]
     results = receipts(experiment, graph)
     if exact:
         results += list(_outputs(exact, experiment, graph))

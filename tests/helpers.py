@@ -9,6 +9,7 @@ from textwrap import dedent, indent
 from typing import Any
 
 import pytest
+from pydantic import ValidationError
 
 from dlx.errors import ShapeError
 from dlx.graph import Graph, trace
@@ -66,3 +67,10 @@ def refusal(kind: str, options: dict[str, Any], inputs: Sequence[Sequence[int]])
         LAYERS[kind].model_validate(options).plan(*xs)
     told = refused.value.told([str(x) for x in xs])
     return told.message, told.hint
+
+
+def contradiction(kind: str, options: dict[str, Any]) -> str:
+    """Why the fields of a layer do not go together."""
+    with pytest.raises(ValidationError) as refused:
+        LAYERS[kind].model_validate(options)
+    return str(refused.value.errors()[0]["ctx"]["error"])

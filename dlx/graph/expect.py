@@ -59,10 +59,14 @@ def misread(experiment: Experiment) -> list[Problem]:
     return claims_of(experiment.root, variables=experiment.vars)[1]
 
 
+def claims(experiment: Experiment) -> list[Claim]:
+    """What a spec claims of itself."""
+    return claims_of(experiment.root, experiment.source, experiment.vars)[0]
+
+
 def receipts(experiment: Experiment, graph: Graph) -> list[Receipt]:
     """All claims but those about exact outputs, which want torch; those about a training are not run."""
-    claims, _ = claims_of(experiment.root, experiment.source, experiment.vars)
-    return [_receipt(claim, experiment, graph) for claim in claims if claim.quantity != "output"]
+    return [_receipt(claim, experiment, graph) for claim in claims(experiment) if claim.quantity != "output"]
 
 
 def _receipt(claim: Claim, experiment: Experiment, graph: Graph) -> Receipt:
@@ -138,9 +142,8 @@ def at_least(more: Any, less: Any) -> bool:
 
 def of_results(experiment: Experiment, metrics: Mapping[str, float]) -> list[Receipt]:
     """The claims about a training, held against its metrics; one about a metric that there is not fails."""
-    claims, _ = claims_of(experiment.root, experiment.source, experiment.vars)
     found = []
-    for claim in (c for c in claims if c.trained):
+    for claim in (c for c in claims(experiment) if c.trained):
         got = metrics.get(claim.quantity)
         missing = Receipt(claim, "FAILS", None, "there is no such metric")
         found.append(missing if got is None else judged(claim, float(f"{got:.6g}")))
