@@ -238,7 +238,8 @@ def _follow(experiment: Experiment, graph: Graph, sets: Sets, folder: Run, liste
 
 def _job(experiment: Experiment, graph: Graph, sets: Sets, chosen: torch.device) -> Job:
     from .network import build
-    from .train.fit import Job, on_device
+    from .train.fit import Job
+    from .train.parts import on_device
 
     assert experiment.train is not None
     torch.manual_seed(experiment.train.seed)

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..lazy import torch
 from ..optim import Adam
-from ..train.fit import Part, evaluate
+from ..train.fit import evaluate
+from ..train.parts import Part
 from .check import Outcome, check, left_out
 from .checks_data import fingerprints
 from .patient import Patient, losses

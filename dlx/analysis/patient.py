@@ -17,7 +17,8 @@ from ..network import build
 from ..objectives import Objective
 from ..schedules import Constant
 from ..spec import Experiment, Train
-from ..train.fit import Job, Part, on_device, updates
+from ..train.fit import Job, updates
+from ..train.parts import Part, on_device
 
 if TYPE_CHECKING:
     from torch import Tensor, fx, nn

@@ -8,18 +8,17 @@ from dataclasses import dataclass, field
 from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
-from ..data import Sets, Split
 from ..errors import RunError
 from ..lazy import torch
 from ..objectives import Objective
 from ..schedules import Span, Watch
 from ..spec import Train
 from . import groups
+from .parts import Part
 from .update import updater
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
-    from torch import device as Device
 
 EVALUATION_BATCH = 1024
 POINTS = 500
@@ -38,17 +37,6 @@ class Record:
     step: int
     epoch: int
     metrics: dict[str, float]
-
-
-@dataclass(frozen=True)
-class Part:
-    """One part of the data on the device."""
-
-    x: Tensor
-    y: Tensor
-
-    def __len__(self) -> int:
-        return len(self.x)
 
 
 @dataclass
@@ -112,16 +100,6 @@ class Job:
         """Steps between two evaluations: as given, or one epoch, or as many as keep it to about a hundred."""
         epoch = self.batches_per_epoch
         return self.train.evaluate_every or epoch * math.ceil(self.total_steps / epoch / EVALUATIONS)
-
-
-def on_device(sets: Sets, device: Device) -> dict[str, Part]:
-    """The parts of a data set as tensors."""
-    given: dict[str, Split | None] = {"train": sets.train, "valid": sets.valid, "test": sets.test}
-    return {
-        name: Part(torch.from_numpy(split.x).to(device), torch.from_numpy(split.y).to(device))
-        for name, split in given.items()
-        if split is not None and len(split)
-    }
 
 
 def fit(job: Job) -> Iterator[Record]:
@@ -222,7 +200,7 @@ def evaluate(job: Job, name: str) -> dict[str, float]:
     job.network.eval()
     evaluation = job.objective.evaluation()
     with torch.inference_mode():
-        for x, y in zip(torch.split(part.x, EVALUATION_BATCH), torch.split(part.y, EVALUATION_BATCH), strict=True):
+        for x, y in part.chunks(EVALUATION_BATCH):
             evaluation.add(job.network(x), y)
         result = evaluation.result()
     job.network.train()

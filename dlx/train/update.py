@@ -49,8 +49,14 @@ def _step(job: Job) -> Callable[..., Any]:
 
 
 def _loss_of(job: Job) -> Update:
-    network, part, loss_function = job.network, job.parts["train"], job.objective.training_loss()
-    return lambda index: loss_function(network(part.x[index]), part.y[index])
+    """The loss of some examples, from where they are taken to the scalar."""
+    network, take, loss_function = job.network, job.parts["train"].take, job.objective.training_loss()
+
+    def loss_of(index: Tensor) -> Tensor:
+        x, y = take(index)
+        return loss_function(network(x), y)
+
+    return loss_of
 
 
 def _whole_loss(job: Job) -> Update:

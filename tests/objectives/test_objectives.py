@@ -12,7 +12,8 @@ from dlx.experiment import objective_of
 from dlx.graph import trace
 from dlx.network import build
 from dlx.objectives import OBJECTIVES
-from dlx.train.fit import Job, evaluate, fit, on_device
+from dlx.train.fit import Job, evaluate, fit
+from dlx.train.parts import on_device
 
 SYNTHETIC = "{{shape: [5], {targets}, train: 64, valid: 24, test: 40}}"
 

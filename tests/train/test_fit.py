@@ -12,7 +12,8 @@ from dlx.experiment import objective_of
 from dlx.graph import trace
 from dlx.network import build
 from dlx.spec import load
-from dlx.train.fit import Job, fit, on_device
+from dlx.train.fit import Job, fit
+from dlx.train.parts import on_device
 
 SPEC = """
 name: small

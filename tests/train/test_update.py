@@ -16,7 +16,8 @@ from dlx.graph import trace
 from dlx.network import build
 from dlx.spec import Experiment
 from dlx.train import groups
-from dlx.train.fit import Job, fit, on_device
+from dlx.train.fit import Job, fit
+from dlx.train.parts import on_device
 
 SPEC = """
 name: small
