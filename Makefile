@@ -2,8 +2,9 @@
 PYTHON ?= python3
 BIN := .venv/bin
 SPEC ?= specs/digits/lenet.yaml
+DATA ?= data
 
-.PHONY: train test test-slow check format docs bench clean
+.PHONY: train test test-slow test-ray check format docs bench results clean
 
 .venv/installed: pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit("dlx needs Python 3.11 or later, and this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -20,6 +21,10 @@ test: .venv/installed         ## all tests but the slow ones
 test-slow: .venv/installed    ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow
 
+test-ray: .venv/installed     ## sweeps on a Ray cluster of two nodes, started here
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
+	$(BIN)/python -m pytest -m 'slow or not slow' tests/sweep/test_ray.py
+
 check: .venv/installed        ## style and types
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -35,6 +40,10 @@ docs: .venv/installed         ## write docs/layers.md anew from the classes
 bench: .venv/installed        ## the benchmarks, with the peers they compare with
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/run.py
+
+results: .venv/installed      ## train what claims something of its training, for hours; DATA has MNIST's test files and CIFAR-10
+	$(BIN)/python benchmarks/training.py $(DATA)
+	$(BIN)/python benchmarks/ladder.py $(DATA)
 
 clean:
 	rm -rf .venv build dist *.egg-info

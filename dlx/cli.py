@@ -31,6 +31,12 @@ Overrides = Annotated[
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where run folders are kept.")]
+Checkpoint = Annotated[
+    str | None, typer.Option("--checkpoint", metavar="NAME", help="Other weights than the final ones.")
+]
+Combined = Annotated[
+    Literal["average", "vote", "unanimous"] | None, typer.Option("--combine", metavar="HOW", help="average or vote.")
+]
 Verdict = Literal["holds", "book wrong", "FAILS", "not run"]
 
 
@@ -79,7 +85,9 @@ def inspect(
 
 @app.command()
 def train(
-    spec: Annotated[Path | None, typer.Argument(metavar="SPEC", help="A spec, YAML or TOML.")] = None,
+    spec: Annotated[
+        Path | None, typer.Argument(metavar="SPEC", help="A spec, YAML or TOML; or a run, or a study: its best.")
+    ] = None,
     overrides: Overrides = None,
     resume: Annotated[
         str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was cut off, as it was.")
@@ -104,6 +112,10 @@ def train(
     if (spec is None) == (resume is None):
         hint = "`dlx train SPEC` starts, and `dlx train --resume RUN` goes on with a run as it was."
         raise DlxError("give a spec to train, or the run to resume", hint=hint)
+    if spec is not None and spec.is_dir():  # a run, or a study and its best trial
+        from .sweep.study import spec_in
+
+        spec = spec_in(spec)
     loaded = specs.load(spec, overrides or []) if spec is not None else None
     if plot_schedule and loaded is not None:
         rates = experiment.rates(loaded)
@@ -120,8 +132,105 @@ def train(
         show.results(results)
         show.tracking(experiment.settle(loaded, results))
     if any(r.status == "stopped" for r in results.results):
-        raise typer.Exit(guard.INTERRUPTED)
+        raise typer.Exit(0 if results.results[-1].notes else guard.INTERRUPTED)  # as long as `max_time`, or Ctrl-C
     _claims(graph.unmet(loaded, results.graph) + graph.unmet_by(loaded, results.metrics), overrides)
+
+
+@app.command()
+def sweep(
+    spec: SpecPath,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUES", help="What varies, and other changes, in Hydra's grammar."),
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many points, in all.")] = None,
+    sampler: Annotated[str | None, typer.Option(metavar="KIND", help="grid, random, tpe, ...: who picks.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, metavar="N", help="Processes that train.")] = 1,
+    backend: Annotated[Literal["local", "ray"], typer.Option(help="This machine, or a Ray cluster.")] = "local",
+    pack: Annotated[str, typer.Option(metavar="auto|N|off", help="Trainings that are one stacked network.")] = "auto",
+    budget: Annotated[str | None, typer.Option(metavar="30m", help="Stop cleanly after this time.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed.")] = False,
+    study: Annotated[str, typer.Option(metavar="NAME", help="Another name for the study's folder.")] = "",
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Search: many trainings of a spec that differ in a few values.
+
+    The values of a key are written as Hydra has them: 1,2,3 or choice(1,2), range(1,9), interval(0,1),
+    tag(log,interval(1e-5,1e-1)), glob(*); or under `sweep: {space: ...}` in the spec. The same command goes on with a
+    study that was cut off, and --trials extends it. `dlx train STUDY` trains the best one again.
+
+    Example: dlx sweep specs/digits/lenet.yaml train.batch_size=16,32,64 --jobs 2
+    """
+    from . import show
+    from .sweep import plan as plans
+    from .sweep import run as sweeps
+
+    changes = [*(overrides or []), *([f"++sweep.sampler={sampler}"] if sampler is not None else [])]
+    made = plans.plan(spec, changes, runs, trials, study)
+    spent = sweeps.time_of(budget or made.sweep.budget)
+    means = sweeps.Means(jobs, backend, sweeps.packing(pack), spent, retry_failed)
+    with show.sweeping(quiet=as_json) as listen:
+        found = sweeps.run(made, means, listen)
+    show.ending(found, as_json)
+    if found.exit_code:
+        raise typer.Exit(found.exit_code)
+
+
+@app.command()
+def evaluate(
+    run: Annotated[list[str], typer.Argument(metavar="RUN...", help="A run, or several that answer together.")],
+    checkpoint: Checkpoint = None,
+    part: Annotated[
+        list[str] | None, typer.Option(metavar="PART", help="train, valid or test; else what was held out.")
+    ] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Other data: a field of the run's own.")
+    ] = None,
+    combine: Combined = None,
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Measure a trained network once more, or several together.
+
+    The metrics of the validation and test parts, to the same figures as at the end of its training; --part and --data
+    take others, which go through the preprocessing that was fitted to the training set. Several runs, and the run of
+    an ensemble, are measured one by one, in the mean, and together.
+
+    Example: dlx evaluate last --part test
+    """
+    from . import evaluate as evaluation
+    from . import runs as folders
+    from . import show
+
+    found = [folders.find(one, runs) for one in run]
+    show.evaluation(evaluation.evaluate(found, checkpoint, part or (), data or (), combine), as_json)
+
+
+@app.command()
+def predict(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, or the run of an ensemble.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Inputs: arrays, a table, a picture or a folder.")],
+    checkpoint: Checkpoint = None,
+    combine: Combined = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to .csv or .npz.")] = None,
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Ask a trained network about inputs it has not seen.
+
+    Classes with their probabilities, or values, for what is in FILE: arrays (.npy, .npz), a CSV or parquet file with
+    the columns of the run's table, a picture, or a folder of pictures. They are read and preprocessed as the training
+    set was, which need not be there. Bytes are divided by 255.
+
+    Example: dlx predict last digits.npy --output digits.csv
+    """
+    from . import predict as predictions
+    from . import runs as folders
+    from . import show
+
+    found = predictions.predict(folders.find(run, runs), file, checkpoint, combine)
+    show.predictions(found, as_json, output)
 
 
 @app.command()
@@ -151,7 +260,11 @@ def layers(
 @app.command()
 def verify(
     specs: Annotated[
-        list[Path] | None, typer.Argument(metavar="SPEC", help="Specs, or folders of them; else ./specs.")
+        list[str] | None,
+        typer.Argument(
+            metavar="SPEC | KEY=VALUE",
+            help="Specs, or folders of them; else ./specs. Changes to all of them, such as where their data lies.",
+        ),
     ] = None,
     only: Annotated[
         Verdict | None, typer.Option(metavar="VERDICT", help="Show those that hold, that fail, ...")
@@ -170,7 +283,9 @@ def verify(
     """
     from . import receipts, show
 
-    found = receipts.verify(receipts.found(specs or [Path("specs")]))
+    changes = [given for given in specs or [] if "=" in given and not Path(given).exists()]
+    paths = [Path(given) for given in specs or [] if given not in changes]
+    found = receipts.verify(receipts.found(paths or [Path("specs")]), changes)
     if training:
         found = (receipts.trained(one, runs) for one in found)
     if status := show.verified(found, as_json, only):
@@ -270,6 +385,61 @@ def doctor(
     report = clinic.examine(specs.load(spec, overrides or []), thorough)
     show.diagnosis(report, as_json)
     if report.wrong:
+        raise typer.Exit(1)
+
+
+@app.command("prove-resume")
+def prove_resume(
+    spec: SpecPath,
+    overrides: Overrides = None,
+    kills: Annotated[int, typer.Option(min=0, metavar="N", help="How often it is killed.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Of the steps at which it is killed.")] = 0,
+    steps: Annotated[int, typer.Option(min=2, metavar="N", help="Steps of training, at most.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """Prove that a training that is killed goes on to the same bits.
+
+    Trains twice: once to the end, and once killed by SIGKILL at random steps and resumed each time. Then the loss
+    curves are compared, and the SHA-256 of every tensor: weights, optimizer, averages, generators. The exit status is
+    1 where one differs; the two runs are kept then. A training is cut to 100 steps, or --steps.
+
+    Example: dlx prove-resume specs/digits/lenet.yaml --kills 3
+    """
+    from . import proof, show
+
+    with proof.kept_where_it_fails() as home:
+        say = proof.silent if as_json else show.say
+        found = proof.prove(spec, overrides or [], home, kills, seed, steps, say)
+        show.proof(found, as_json)
+        if not found.equal:
+            raise typer.Exit(1)
+
+
+@app.command()
+def reproduce(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A finished run.")],
+    tolerance: Annotated[
+        float, typer.Option(min=0.0, help="Largest relative difference of a result that is the same.")
+    ] = 1e-3,
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Run a run again, and tell whether the same comes out.
+
+    From its spec and its lock, with as many threads and on the same kind of device, into a new run. Says what is not
+    as the lock has it (versions, device, commit), and then `bitwise equal`, `within tolerance` with the largest
+    relative difference, or `differs`, with the first step and the layer; the exit status is 1 then.
+
+    Example: dlx reproduce last
+    """
+    from . import reproduce as reproductions
+    from . import runs as folders
+    from . import show
+
+    with show.progress(quiet=as_json) as listen:
+        found = reproductions.reproduce(folders.find(run, runs), runs, tolerance, listen)
+    show.reproduction(found, as_json)
+    if found.verdict == "differs":
         raise typer.Exit(1)
 
 

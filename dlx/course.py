@@ -12,9 +12,13 @@ from typing import TYPE_CHECKING, Any
 from .errors import DlxError, Problem, RunError
 from .graph import Graph
 from .runs import Run
-from .train import checkpoint, state
+from .train import averages, checkpoint, kept, state, stopping, together
+from .train.checkpoint import NotWrittenError
+from .train.writer import Writer
 
 if TYPE_CHECKING:
+    from torch import Tensor
+
     from .train.fit import Job, Record
 
 SAVE_EVERY = 5.0
@@ -33,9 +37,18 @@ class Begun:
     seed: int
     step: int = 0
     notes: tuple[str, ...] = ()
+    computed: tuple[str, ...] = ()
+    """What differs from float32 on contiguous memory: `bf16`, `channels-last`."""
 
 
-Listener = Callable[["Begun | Record"], None]
+@dataclass(frozen=True)
+class Trouble:
+    """What a listener is told of something that went wrong and does not end the training."""
+
+    message: str
+
+
+Listener = Callable[["Begun | Record | Trouble"], None]
 
 
 class Course:
@@ -49,6 +62,13 @@ class Course:
         self.started = time.perf_counter()
         self.seconds = 0.0
         self.saved_at, self.saved_step = -SAVE_EVERY, 0
+        self.writer, self.writing = Writer(), 0
+        self.room: dict[str, Tensor] = {}
+        self.listen: Listener = lambda _: None
+        self.outcome: dict[str, Any] = {}
+        """How it ended, beside its metrics: whether it stopped early, the best evaluation, the average."""
+        self.notes: tuple[str, ...] = ()
+        """The same in words."""
         self.told = {(record["record"], record.get("step", 0)) for record in folder.records()}
         """Records that stand already: a run that goes on comes by them again, with the same figures."""
 
@@ -58,7 +78,10 @@ class Course:
 
     def take_up(self, job: Job) -> tuple[str, ...]:
         """Bring a fresh job to where the run was; what is worth a sentence."""
+        state.clear(self.checkpoints)
         facts, passed_over = state.restore(job, self.checkpoints)
+        if job.train.keep_best is not None:
+            kept.settle(self.checkpoints, job.step, stopping.kept_mode(job))
         if facts is not None:
             self.metrics, self.saved_step = facts["metrics"], job.step
         return tuple(passed_over)
@@ -67,30 +90,107 @@ class Course:
         """Run `fit` to its end."""
         from .train.fit import fit
 
-        self.job, self.started = job, time.perf_counter()
+        self.start(job, listen)
         for record in fit(job):
-            if record.record == "end":
-                self.metrics = record.metrics
-                self.save("final")
-            elif record.record == "rest":
-                self.rest(job)
-                continue
-            else:
-                if (record.record, record.step) not in self.told:
-                    self.folder.append(_as_json(record))
-                self.metrics = {**self.metrics, **{k: v for k, v in record.metrics.items() if k != "lr"}}
-            listen(record)
-        self.status = "finished"
+            self.take(record)
+
+    def start(self, job: Job, listen: Listener) -> None:
+        """What `take` speaks of."""
+        self.job, self.started, self.listen = job, time.perf_counter(), listen
+
+    def take(self, record: Record) -> None:
+        """One record of the job to where it belongs."""
+        job = self.job
+        assert job is not None
+        if record.record == "end":
+            self.metrics = record.metrics | together.of_snapshots(job, self.checkpoints)
+            self.written()
+            self.save("final")
+            self.came_to(job, stopping.sentences(job))
+            self.status = "finished"
+        elif record.record == "halt":
+            self.halt(job)
+        elif record.record == "cycle":
+            self.save(together.SNAPSHOT.format(job.cycles.index(job.step) + 1))
+        elif record.record == "rest":
+            self.rest(job)
+        else:
+            self.measured(job, record)
+        if record.record not in {"halt", "cycle", "rest"}:
+            self.listen(record)
+
+    def measured(self, job: Job, record: Record) -> None:
+        """A point of the curve or an evaluation, which may be among the best."""
+        if (record.record, record.step) not in self.told:
+            self.folder.append(_as_json(record))
+        self.metrics = {**self.metrics, **{k: v for k, v in record.metrics.items() if k != "lr"}}
+        if record.record == "evaluation" and job.train.keep_best is not None:
+            self.keep(job)
 
     @property
     def checkpoints(self) -> Path:
         return self.folder.dir / "checkpoints"
 
     def rest(self, job: Job) -> None:
-        """Save all that the job moves, as often as the spec says or else every few seconds."""
+        """Save all that the job moves, as often as the spec says or else every few seconds.
+
+        It is copied here and written beside the training. Where the one before is still being written, this one is
+        left for a later rest, or waited for where the spec says when to save.
+        """
+        if self.writer.busy and not job.train.save_every:
+            return
+        self.written()
         if job.train.save_every or time.monotonic() - self.saved_at > SAVE_EVERY:
-            state.save(self.checkpoints, job, self.facts(job))
-            self.saved_at, self.saved_step = time.monotonic(), job.step
+            snapshot = state.snapshot(job, self.facts(job), self.room)
+            self.saved_at, self.writing = time.monotonic(), job.step
+            self.writer.start(lambda: snapshot.write(self.checkpoints))
+
+    def halt(self, job: Job) -> None:
+        """Keep all that the job moves, to go on from; where the time is up, the weights as they would be judged too."""
+        self.written()
+        state.snapshot(job, self.facts(job), self.room).write(self.checkpoints)
+        if not job.is_far_enough:
+            with averages.judged(job):
+                self.save("stopped")
+        self.status = "stopped"
+        self.came_to(job, (stopping.halted(job),))
+
+    def came_to(self, job: Job, notes: tuple[str, ...]) -> None:
+        """How it ended, beside its metrics and its status."""
+        self.outcome, self.notes = stopping.outcome(job), notes
+        if job.train.keep_best is not None:
+            best = [kept.as_json(rank, one) for rank, one in enumerate(kept.standing(self.checkpoints), 1)]
+            self.outcome["kept"], self.notes = best, (*notes, kept.told(best))
+        if self.outcome["stopped_early"] or self.status == "stopped":
+            self.message = "; ".join(filter(None, (notes[0], self.message)))
+
+    def keep(self, job: Job) -> None:
+        """The weights of this evaluation, where it is among the best."""
+        assert job.train.keep_best is not None
+        metric = stopping.kept_metric(job.train)
+        facts = {**self.facts(job), "metric": metric, "value": self.metrics[metric]}
+        try:
+            kept.offer(self.checkpoints, job.network, facts, stopping.kept_mode(job), job.train.keep_best.count)
+        except NotWrittenError as error:
+            self.trouble(error.problems[0].message)
+
+    def trouble(self, message: str) -> None:
+        """Tell, once, of something that does not end the training."""
+        if not self.message:
+            self.message = message
+            self.listen(Trouble(message))
+
+    def written(self) -> None:
+        """Wait for the checkpoint that is on its way. A full disk is told, once: the one before it is kept.
+
+        RunError where a weight of it was not finite.
+        """
+        try:
+            if self.writer.wait():
+                self.saved_step = self.writing
+        except NotWrittenError as error:
+            before = f"that of step {self.saved_step:,} is kept" if self.saved_step else "there is none before it"
+            self.trouble(f"{error.problems[0].message}; {before}")
 
     def facts(self, job: Job) -> dict[str, Any]:
         return {"step": job.step, "epoch": job.epoch, "metrics": self.metrics}
@@ -110,20 +210,28 @@ class Course:
             self.status = "stopped"
             if self.job is not None:
                 with suppress(DlxError):
+                    self.written()
                     self.save("stopped")
         except DlxError as error:
+            with suppress(DlxError):
+                self.written()
             self.message = error.problems[0].message
             raise type(error)(*self.with_last_checkpoint(error)) from error
         except BaseException as error:
             self.message = f"{type(error).__name__}: {error}"
             raise
         finally:
+            with suppress(DlxError):
+                self.written()
             self.end()
 
     def end(self) -> None:
         self.seconds = time.perf_counter() - self.started if self.job is not None else 0.0
         record = {"record": "end", "time": time.time(), "step": self.step, "seconds": round(self.seconds, 3)}
-        self.folder.append({**record, "status": self.status, "message": self.message, "metrics": self.metrics})
+        record |= {"status": self.status, "message": self.message, "metrics": self.metrics}
+        self.folder.append(record | {key: value for key, value in self.outcome.items() if value})
+        if self.job is not None and self.job.way:
+            self.folder.write_json("lock.json", self.folder.read_json("lock.json") | {"way": self.job.way})
 
     def with_last_checkpoint(self, error: DlxError) -> list[Problem]:
         """The error, and where the last good weights are."""

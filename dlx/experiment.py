@@ -9,25 +9,29 @@ import statistics
 import subprocess
 import sys
 import time
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__
-from .course import Begun, Course, Listener
-from .data import Sets
+from . import __version__, confusion, ensemble
+from .course import Begun, Course, Listener, Trouble
+from .data import Sets, kept
 from .errors import DlxError, Problem, SpecError
 from .graph import Graph, trace
 from .lazy import torch
 from .runs import Run
 from .spec import Experiment, Train, load, missing_sections, objective_of
-from .train import device, groups
+from .train import compute, device, groups, state, stopping
+from .train.augmented import check_colours
 from .train.curve import Curve, curve
 
 if TYPE_CHECKING:
     from .track import Mirror
     from .train.fit import Job
+    from .train.parts import Part
 
 
 @dataclass(frozen=True)
@@ -44,19 +48,33 @@ class Result:
     tracking: str = ""
     """What became of the mirror in MLflow: `delivered`, `behind` or `failed: why`; empty where there is none."""
     tracking_uri: str = ""
+    outcome: dict[str, Any] = field(default_factory=dict)
+    """How it ended: `stopped_early`, `best` and `average`, and the best checkpoints as `kept`."""
+    notes: tuple[str, ...] = ()
+    """The same in words."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """One training for each seed."""
+    """One training for each seed, or for each member of an ensemble."""
 
     results: tuple[Result, ...]
     graph: Graph
+    together: Result | None = None
+    """The run of the ensemble, with what its members say together."""
+    combine: str = ""
+    """How they were combined."""
 
     @property
     def metrics(self) -> dict[str, float]:
-        """Each metric's mean over the seeds."""
-        return {k: statistics.fmean(r.metrics[k] for r in self.results) for k in self.results[0].metrics}
+        """Each metric's mean over the seeds or members, and those of the ensemble."""
+        means = {k: statistics.fmean(r.metrics[k] for r in self.results) for k in self._measured}
+        return means | (self.together.metrics if self.together is not None else {})
+
+    @property
+    def _measured(self) -> list[str]:
+        """What all of them have: one that was stopped may have less."""
+        return [k for k in self.results[0].metrics if all(k in r.metrics for r in self.results)]
 
     @property
     def intervals(self) -> dict[str, float]:
@@ -64,12 +82,12 @@ class Results:
         n = len(self.results)
         if n < 2:
             return {}
-        spreads = {k: statistics.stdev(r.metrics[k] for r in self.results) for k in self.results[0].metrics}
-        return {k: _student(n - 1) * s / n**0.5 for k, s in spreads.items()}
+        spreads = {k: statistics.stdev(r.metrics[k] for r in self.results) for k in self._measured}
+        return {k: student(n - 1) * s / n**0.5 for k, s in spreads.items()}
 
     def as_json(self) -> dict[str, Any]:
         """The document that `dlx train --json` ends with."""
-        first = self.results[0]
+        first = self.together or self.results[0]
         document: dict[str, Any] = {
             "run": first.run.key,
             "dir": str(first.run.dir),
@@ -77,21 +95,24 @@ class Results:
             "seconds": round(sum(r.seconds for r in self.results), 3),
             "status": next((r.status for r in self.results if r.status != "finished"), "finished"),
             "metrics": self.metrics,
+            **first.outcome,
             "tracking": {"uri": first.tracking_uri, "state": first.tracking} if first.tracking else None,
         }
         if len(self.results) > 1:
             document["interval95"] = self.intervals
-            document["seeds"] = [
-                {"seed": r.seed, "run": r.run.key, "dir": str(r.run.dir), "metrics": r.metrics} for r in self.results
+            document["members" if self.together is not None else "seeds"] = [
+                {"seed": r.seed, "run": r.run.key, "dir": str(r.run.dir), "metrics": r.metrics, **r.outcome}
+                for r in self.results
             ]
         return document
 
 
-def _student(freedom: int) -> float:
+@cache
+def student(freedom: int) -> float:
     """The 97.5 % quantile of Student's t."""
-    from scipy.stats import t
+    from scipy.special import stdtrit
 
-    return float(t.ppf(0.975, freedom))
+    return float(stdtrit(freedom, 0.975))
 
 
 def run(experiment: Experiment, runs: Path = Path("runs"), listen: Listener | None = None) -> Results:
@@ -101,23 +122,90 @@ def run(experiment: Experiment, runs: Path = Path("runs"), listen: Listener | No
     """
     graph, sets = prepared(experiment)
     assert experiment.train is not None
+    if experiment.train.ensemble is not None and experiment.train.ensemble.members:
+        return _members(experiment, graph, sets, _folder(experiment, graph, sets, runs), listen or (lambda _: None))
     seeds = range(experiment.train.seed, experiment.train.seed + experiment.train.seeds)
     each = [experiment] if len(seeds) == 1 else [experiment.with_seed(seed) for seed in seeds]
+    return Results(_trained(each, graph, sets, runs, listen or (lambda _: None)), graph)
+
+
+def _trained(
+    each: Sequence[Experiment],
+    graph: Graph,
+    sets: Sets,
+    runs: Path,
+    listen: Listener,
+    begun: Sequence[Run] = (),
+) -> tuple[Result, ...]:
+    """Trainings of one network on one data set that differ in their seeds, up to the first that does not finish.
+
+    Of those that have `begun`, in the same order, the finished ones are read back and the others go on.
+    """
+    from . import packs
+
+    if len(each) > 1 and each[0].train is not None and packs.goes_with(each[0].train, graph, len(sets.train)):
+        folders = [begun[i] if i < len(begun) else _folder(one, graph, sets, runs) for i, one in enumerate(each)]
+        return packs.trained(list(zip(folders, each, strict=True)), graph, sets, listen)
     results: list[Result] = []
-    for one in each:
-        results.append(_run_one(one, graph, sets, runs, listen or (lambda _: None)))
+    for i, one in enumerate(each):
+        folder = begun[i] if i < len(begun) else _folder(one, graph, sets, runs)
+        results.append(read_back(folder, one) or follow(Course(folder), one, graph, sets, listen))
         if results[-1].status != "finished":
             break
-    return Results(tuple(results), graph)
+    return tuple(results)
 
 
-def prepared(experiment: Experiment) -> tuple[Graph, Sets]:
-    """The graph and the data of a spec that can be trained here. SpecError or DlxError where it cannot."""
+def read_back(folder: Run, experiment: Experiment) -> Result | None:
+    """The result of a run that has finished."""
+    end = folder.end()
+    if end is None or end["status"] != "finished" or experiment.train is None:
+        return None
+    return Result(folder, experiment.train.seed, end["step"], end["seconds"], end["metrics"])
+
+
+def _members(experiment: Experiment, graph: Graph, sets: Sets, folder: Run, listen: Listener) -> Results:
+    """An ensemble from where it is to its end, in a run of its own beside those of its members."""
+    train = experiment.train
+    assert train is not None
+    assert train.ensemble is not None
+    gathering = ensemble.Gathering(folder, train.ensemble.combine)
+    folder.append({"record": "start", "time": time.time()})
+    chosen = device.pick(train.device)
+    threads = device.threads_for(train, graph, len(sets.train))
+    folder.write_json("lock.json", _lock(experiment, sets, train, device.describe(chosen), threads))
+    mirror = _mirror(experiment, folder)
+    results: tuple[Result, ...] = ()
+    with gathering.to_its_end():
+        each = ensemble.members_of(experiment)
+        results = _trained(each, graph, sets, folder.root, gathering.noting(listen), ensemble.members_in(folder))
+        gathering.steps = sum(r.steps for r in results)
+        gathering.status = results[-1].status
+        gathering.metrics = ensemble.mean([r.metrics for r in results])
+        if gathering.status == "finished":
+            with device.threads(threads):
+                gathering.metrics |= ensemble.judged(experiment, graph, sets, [r.run for r in results], chosen)
+    own = {k: v for k, v in gathering.metrics.items() if "/ensemble_" in k}
+    told = Result(folder, train.seed, gathering.steps, gathering.seconds, own, gathering.status, mirror=mirror)
+    return Results(results, graph, told, train.ensemble.combine)
+
+
+def prepared(
+    experiment: Experiment, graph: Graph | None = None, load: Callable[[Experiment], Sets] | None = None
+) -> tuple[Graph, Sets]:
+    """The graph and the data of a spec that can be trained here. SpecError or DlxError where it cannot.
+
+    `graph` is given where it is known; `load` is for data that may have been loaded before.
+    """
     device.calm_threads()
-    graph = _ready(experiment)
+    graph = ready(experiment, graph)
     assert experiment.train is not None
     device.check_memory(graph, experiment.train, device.free_memory(), experiment.place("network"))
-    sets = _load(experiment)
+    sets = (load or loaded)(experiment)
+    if unheld := stopping.unheld(experiment, len(sets.valid) if sets.valid is not None else 0):
+        raise SpecError(*unheld)
+    ensemble.check_cycles(experiment, len(sets.train))
+    check_colours(experiment, sets)
+    compute.check(experiment.train, device.pick(experiment.train.device), experiment.place("train", "compile"))
     free = device.free_memory(device.pick(experiment.train.device))
     device.check_memory(graph, experiment.train, free, experiment.place("network"))
     device.check_batch(graph, experiment.train, len(sets.train), free, experiment.place("train", "batch_size"))
@@ -126,9 +214,9 @@ def prepared(experiment: Experiment) -> tuple[Graph, Sets]:
 
 def rates(experiment: Experiment) -> Curve:
     """The learning rate over the training of a spec, without training. SpecError where it cannot be trained."""
-    _ready(experiment)
+    ready(experiment)
     assert experiment.train is not None
-    return curve(experiment.train, len(_load(experiment).train))
+    return curve(experiment.train, len(loaded(experiment).train))
 
 
 def settle(experiment: Experiment, results: Results) -> Results:
@@ -144,14 +232,15 @@ def settle(experiment: Experiment, results: Results) -> Results:
         state = result.mirror.finish(timeout=max(0.0, until - time.monotonic()))
         return replace(result, tracking=state, tracking_uri=uri)
 
-    return replace(results, results=tuple(map(settled, results.results)))
+    own = settled(results.together) if results.together is not None else None
+    return replace(results, results=tuple(map(settled, results.results)), together=own)
 
 
-def _ready(experiment: Experiment) -> Graph:
+def ready(experiment: Experiment, graph: Graph | None = None) -> Graph:
     """The graph of a spec that can be trained; SpecError with all that stands against it."""
     missing = missing_sections(experiment, "data", "train")
     try:
-        graph = trace(experiment)
+        graph = graph or trace(experiment)
     except SpecError as error:
         raise SpecError(*missing, *error.problems) from error
     if len(graph.inputs) > 1:
@@ -172,13 +261,14 @@ def _ready(experiment: Experiment) -> Graph:
         why = "all of its weights are frozen" if graph.params else "no layer of it has weights"
         missing.append(Problem(f"there is nothing to train: {why}", "", experiment.place("network"), "network"))
     if experiment.train is not None:
-        missing += groups.problems(experiment, graph)
+        missing += groups.problems(experiment, graph) + stopping.problems(experiment) + ensemble.problems(experiment)
     if missing:
         raise SpecError(*missing)
     return graph
 
 
-def _load(experiment: Experiment) -> Sets:
+def loaded(experiment: Experiment) -> Sets:
+    """The data of a spec. SpecError with its place where it cannot be had."""
     assert experiment.data is not None
     try:
         return experiment.data.load()
@@ -201,50 +291,126 @@ def resume(run: Run, listen: Listener | None = None) -> tuple[Experiment, Result
         raise DlxError(message, hint=hint)
     experiment = load(run.dir / "spec.yaml")
     graph, sets = prepared(experiment)
+    check_digest(run, sets, "Bring the old data back, or train anew.")
+    heard = listen or (lambda _: None)
+    assert experiment.train is not None
+    if experiment.train.ensemble is not None and experiment.train.ensemble.members:
+        return experiment, _members(experiment, graph, sets, run, heard)
+    if run.read_json("lock.json").get("packed"):
+        from . import packs
+
+        return experiment, Results(packs.trained([(run, experiment)], graph, sets, heard), graph)
+    return experiment, Results((follow(Course(run), experiment, graph, sets, heard),), graph)
+
+
+def check_digest(run: Run, sets: Sets, hint: str) -> None:
+    """DlxError where a run was trained on other data."""
     was = run.read_json("lock.json").get("data", {}).get("digest", sets.digest)
     if was != sets.digest:
         message = f"the data of {run.key} has changed: its digest was {was[:12]}, and is {sets.digest[:12]}"
-        raise DlxError(message, hint="Bring the old data back, or train anew.")
-    result = _follow(experiment, graph, sets, run, listen or (lambda _: None))
-    return experiment, Results((result,), graph)
+        raise DlxError(message, hint=hint)
 
 
-def _run_one(experiment: Experiment, graph: Graph, sets: Sets, runs: Path, listen: Listener) -> Result:
+def _folder(experiment: Experiment, graph: Graph, sets: Sets, runs: Path) -> Run:
+    """A new run with what stands in it before it starts."""
     folder = Run.create(runs, experiment.name)
+    furnish(folder, experiment, graph, sets)
+    return folder
+
+
+def furnish(folder: Run, experiment: Experiment, graph: Graph, sets: Sets) -> None:
+    """Put down its spec, its plan, and what is to be known of its data where that is not at hand."""
+    assert experiment.data is not None
     folder.write_text("spec.yaml", experiment.resolved())
     folder.write_json("plan.json", graph.as_json())
-    return _follow(experiment, graph, sets, folder, listen)
+    kept.save(folder.dir, kept.of(experiment.data, sets, graph.inputs))
 
 
-def _follow(experiment: Experiment, graph: Graph, sets: Sets, folder: Run, listen: Listener) -> Result:
-    """A run from where it is to its end."""
+def follow(
+    course: Course,
+    experiment: Experiment,
+    graph: Graph,
+    sets: Sets,
+    listen: Listener,
+    until: int | None = None,
+    here: dict[str, Any] | None = None,
+) -> Result:
+    """A run from where it is to its end, or to the step `until`.
+
+    `here` is what `surroundings` says, for one of many trainings that are mirrored together if at all.
+    """
     train = experiment.train
     assert train is not None
-    course = Course(folder)
-    folder.append({"record": "start", "time": time.time()})
-    mirror = _mirror(experiment, folder)  # it starts up while torch is imported here
+    course.folder.append({"record": "start", "time": time.time()})
+    mirror = _mirror(experiment, course.folder) if here is None else None  # it starts up while torch is imported here
     with course.to_its_end():
         chosen = device.pick(train.device)
-        threads = folder.read_json("lock.json").get("threads") or device.threads_for(train, graph, len(sets.train))
-        folder.write_json("lock.json", _lock(experiment, sets, train, device.describe(chosen), threads))
-        with device.threads(threads):
-            job = _job(experiment, graph, sets, chosen)
-            notes = course.take_up(job)
-            described = device.describe(chosen)
-            listen(Begun(folder, graph, described, threads, job.total_steps, train.seed, job.step, notes))
+        said = course.folder.read_json("lock.json").get("threads")
+        threads = said or device.threads_for(train, graph, len(sets.train))
+        with device.threads(threads), compute.settings(train, chosen):
+            job = begin(course, experiment, graph, sets, listen, threads, until, here)
             course.follow(job, listen)
-    return Result(folder, train.seed, course.step, course.seconds, course.metrics, course.status, mirror)
+            confusion.write(course.folder, sets.class_names, job.tables)
+    return result_of(course, train.seed, mirror)
 
 
-def _job(experiment: Experiment, graph: Graph, sets: Sets, chosen: torch.device) -> Job:
+def begin(
+    course: Course,
+    experiment: Experiment,
+    graph: Graph,
+    sets: Sets,
+    listen: Listener,
+    threads: int,
+    until: int | None = None,
+    here: dict[str, Any] | None = None,
+    parts: dict[str, Part] | None = None,
+) -> Job:
+    """A training before its next step, with what it depends on written down and told."""
+    train, folder = experiment.train, course.folder
+    assert train is not None
+    chosen = device.pick(train.device)
+    lock = _lock(experiment, sets, train, device.describe(chosen), threads, here)
+    if here is None:  # else it is written once, for each of many
+        folder.write_json("lock.json", lock)
+    job = job_of(experiment, graph, sets, chosen, course.checkpoints, parts)
+    job.until = until
+    job.compute.prepare()
+    folder.write_json("lock.json", lock | {"compute": job.compute.as_json()})
+    notes = (*sets.notes, *job.compute.notes(), *course.take_up(job))
+    described, how = device.describe(chosen), job.compute.words()
+    listen(Begun(folder, graph, described, threads, job.total_steps, train.seed, job.step, notes, how))
+    return job
+
+
+def result_of(course: Course, seed: int, mirror: Mirror | None = None) -> Result:
+    """What became of a training that has ended."""
+    done = Result(course.folder, seed, course.step, course.seconds, course.metrics, course.status, mirror)
+    return replace(done, outcome=course.outcome, notes=course.notes)
+
+
+def job_of(
+    experiment: Experiment,
+    graph: Graph,
+    sets: Sets,
+    chosen: torch.device,
+    checkpoints: Path | None = None,
+    parts: dict[str, Part] | None = None,
+) -> Job:
+    """A training of a spec before its first step; weights are not fitted to data where `checkpoints` has better.
+
+    `parts` are those of the data where they are on the device already.
+    """
     from .network import build
+    from .train import by_data
     from .train.fit import Job
     from .train.parts import on_device
 
     assert experiment.train is not None
-    torch.manual_seed(experiment.train.seed)
-    network = build(graph, experiment.init).to(chosen)
-    return Job(network, objective_of(experiment), experiment.train, on_device(sets, chosen))
+    state.seed_all(experiment.train.seed)
+    network, parts = build(graph, experiment.init).to(chosen), parts or on_device(sets, chosen)
+    if by_data.wants(graph, experiment.init) and not (checkpoints and state.is_there(checkpoints)):
+        by_data.settle(network, graph, experiment.init, parts["train"], experiment.train.seed)
+    return Job(network, objective_of(experiment), experiment.train, parts, preprocess=sets.preprocess)
 
 
 def _mirror(experiment: Experiment, folder: Run) -> Mirror | None:
@@ -255,11 +421,34 @@ def _mirror(experiment: Experiment, folder: Run) -> Mirror | None:
     return track.start(folder, experiment.track.uri, experiment.track.experiment or experiment.name)
 
 
+def mirrors_of(experiment: Experiment, folders: Sequence[Run]) -> list[Mirror]:
+    """One process that mirrors several runs."""
+    if not experiment.track.mlflow:
+        return []
+    from . import track
+
+    return track.start_all(folders, experiment.track.uri, experiment.track.experiment or experiment.name)
+
+
 PATIENCE = 10.0
 """Seconds to wait at the end for MLflow; what is still missing then goes on by itself."""
 
 
-def _lock(experiment: Experiment, sets: Sets, train: Train, where: str, threads: int) -> dict[str, Any]:
+def surroundings() -> dict[str, Any]:
+    """The versions of everything, the commit and the command: what all runs of a process have in common."""
+    return {
+        "dlx": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in ("torch", "numpy", "pydantic", "mlflow", "safetensors")},
+        "commit": _commit(),
+        "command": sys.argv,
+    }
+
+
+def _lock(
+    experiment: Experiment, sets: Sets, train: Train, where: str, threads: int, here: dict[str, Any] | None = None
+) -> dict[str, Any]:
     """What else the result depends on."""
     assert experiment.data is not None
     sizes = {name: len(part) for name in ("train", "valid", "test") if (part := getattr(sets, name)) is not None}
@@ -267,14 +456,9 @@ def _lock(experiment: Experiment, sets: Sets, train: Train, where: str, threads:
     if sets.preprocess:
         data["preprocess"] = [step.as_json() for step in sets.preprocess]
     return {
-        "dlx": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: _version(name) for name in ("torch", "numpy", "pydantic", "mlflow", "safetensors")},
+        **(here or surroundings()),
         "device": where,
         "threads": threads,
-        "commit": _commit(),
-        "command": sys.argv,
         "spec": str(experiment.path),
         "spec_hash": hashlib.sha256(experiment.resolved().encode()).hexdigest(),
         "data": data,
@@ -305,4 +489,4 @@ def _commit() -> str | None:
     return told.stdout.strip()
 
 
-__all__ = ["Begun", "Listener", "Result", "Results", "objective_of", "prepared", "run", "settle"]
+__all__ = ["Begun", "Listener", "Result", "Results", "Trouble", "objective_of", "prepared", "run", "settle"]

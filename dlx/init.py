@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from .lazy import nn
 from .registry import Choice, Declared, Registry, family
@@ -191,6 +191,21 @@ class DeltaOrthogonal(Orthogonal):
         for size in weight.shape[:1:-1]:
             centre = centre[..., size // 2]
         centre.copy_(matrix)
+
+
+class LSUV(Orthogonal):
+    """Orthogonal, then each weight layer scaled until a batch of the training set leaves it with variance 1.
+
+    Layer by layer from the input on, in evaluation mode: W / std of the output, again until the variance is within
+    `tol` of 1. The batch is drawn by `train.seed`. Where there is no data, as in `dlx verify`, it stays orthogonal;
+    embeddings do too, and weights given with `values` stay as they are.
+    Source: Mishkin & Matas 2016, arXiv:1511.06422, algorithm 1.
+    """
+
+    kind: ClassVar[str] = "lsuv"
+    tol: Annotated[float, Field(gt=0, lt=1)] = Field(0.1, description="how far from 1 the variance may be")
+    max_iters: PositiveInt = Field(10, description="times that a layer is scaled at most")
+    samples: PositiveInt = Field(256, description="examples of the training set that are looked at")
 
 
 # --- of one spread --------------------------------------------------------------------------------------------------

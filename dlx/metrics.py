@@ -7,9 +7,9 @@ it is imported when a network is evaluated, which takes some seconds.
 from __future__ import annotations
 
 import importlib
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from .lazy import F, torch
 from .registry import Declared, Registry, family
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 
 METRICS: Registry[Metric] = Registry("metric", "dlx.metrics", "dlx.metrics")
 Averaged = Literal["macro", "micro", "weighted"]
+Mode = Literal["min", "max"]
 
 
 class Meter(Protocol):
@@ -35,9 +36,15 @@ class Meter(Protocol):
 class Metric(Declared):
     """The root of all metrics."""
 
-    wants: ClassVar[Literal["classes", "values"]] = "classes"
+    wants: ClassVar[Literal["classes", "values", "boxes"]] = "classes"
     binary: ClassVar[bool] = True
     """Whether it takes a single logit."""
+    mode: ClassVar[Mode] = "max"
+    """What is better: less of it, or more."""
+    table: ClassVar[bool] = False
+    """Whether it is a table, which stands beside the numbers."""
+    ranks: ClassVar[bool] = False
+    """Whether all it wants to know is which classes come first, and not how probable they are."""
 
     @property
     def name(self) -> str:
@@ -87,6 +94,8 @@ class TopKError(Metric):
     """
 
     kind: ClassVar[str] = "top_k_error"
+    mode: ClassVar[Mode] = "min"
+    ranks: ClassVar[bool] = True
     binary: ClassVar[bool] = False
     k: PositiveInt = Field(5, description="how many guesses")
 
@@ -103,6 +112,7 @@ class Perplexity(Metric):
     """exp of the mean cross-entropy: how many equally likely classes would be as surprising. 1 is perfect."""
 
     kind: ClassVar[str] = "perplexity"
+    mode: ClassVar[Mode] = "min"
     binary: ClassVar[bool] = False
 
     def meter(self, output: Tensor, ignore: int | None) -> Meter:
@@ -112,6 +122,38 @@ class Perplexity(Metric):
 class _Exp(_Each):
     def compute(self) -> Tensor:
         return super().compute().exp()
+
+
+class ConfusionMatrix(Metric):
+    """How many targets of each class, by row, were taken for each class, by column: a table, not a number.
+
+    At the end of a training that of each part of the data is written to the run as `confusion.json`, and the last one
+    is shown. torchmetrics: ConfusionMatrix.
+    """
+
+    kind: ClassVar[str] = "confusion_matrix"
+    table: ClassVar[bool] = True
+    ranks: ClassVar[bool] = True
+
+    def meter(self, output: Tensor, ignore: int | None) -> Meter:
+        return _Counts(2 if output.dim() == 1 else output.shape[1], ignore)
+
+
+class _Counts:
+    def __init__(self, classes: int, ignore: int | None) -> None:
+        self.classes, self.ignore = classes, ignore
+        self.counts: Tensor | None = None
+
+    def update(self, output: Tensor, target: Tensor) -> None:
+        said, meant = (output > 0 if output.dim() == 1 else output.argmax(1)).reshape(-1), target.reshape(-1)
+        if self.ignore is not None:
+            said, meant = said[meant != self.ignore], meant[meant != self.ignore]
+        found = torch.bincount(meant.long() * self.classes + said.long(), minlength=self.classes**2)
+        self.counts = found if self.counts is None else self.counts + found
+
+    def compute(self) -> Tensor:
+        assert self.counts is not None
+        return self.counts.reshape(self.classes, self.classes)
 
 
 # --- counted by torchmetrics ----------------------------------------------------------------------------------------
@@ -155,6 +197,7 @@ class _Classes(Metric):
 
 
 class _Averaged(_Classes):
+    ranks: ClassVar[bool] = True
     average: Averaged = Field("macro", description="mean over classes; micro: over examples; weighted: by examples")
 
 
@@ -205,6 +248,7 @@ class CalibrationError(_Classes):
     """
 
     kind: ClassVar[str] = "calibration_error"
+    mode: ClassVar[Mode] = "min"
     torch_name: ClassVar[str] = "CalibrationError"
     n_bins: PositiveInt = Field(15, description="bins of confidence, of equal width")
     norm: Literal["l1", "l2", "max"] = Field("l1", description="mean gap, root of the mean square, or largest gap")
@@ -217,8 +261,115 @@ class R2(Metric):
     """
 
     kind: ClassVar[str] = "r2"
-    wants: ClassVar[Literal["classes", "values"]] = "values"
+    wants: ClassVar[Literal["classes", "values", "boxes"]] = "values"
 
     def meter(self, output: Tensor, ignore: int | None) -> Meter:
         metric = importlib.import_module("torchmetrics").R2Score()
         return _Guest(metric.to(output.device), False)
+
+
+# --- of maps of places and of boxes, counted here -------------------------------------------------------------------
+
+
+class JointDistance(Metric):
+    """How far the largest value of each heat map is from where the target has its largest, in pixels, on average.
+
+    Outputs and targets (N, joints, height, width).
+    """
+
+    kind: ClassVar[str] = "joint_distance"
+    wants: ClassVar[Literal["classes", "values", "boxes"]] = "values"
+    mode: ClassVar[Mode] = "min"
+
+    def meter(self, output: Tensor, ignore: int | None) -> Meter:
+        return _OfPeaks(lambda distance: distance)
+
+
+class PCK(Metric):
+    """The share of joints whose heat map has its largest value near that of the target: of correct keypoints.
+
+    Outputs and targets (N, joints, height, width). Source: Yang & Ramanan 2013, Articulated human detection with
+    flexible mixtures of parts, section 6.2, where nearness is a part of the body's size.
+    """
+
+    kind: ClassVar[str] = "pck"
+    wants: ClassVar[Literal["classes", "values", "boxes"]] = "values"
+    within: NonNegativeFloat = Field(2.0, description="largest distance that counts as near, in pixels")
+
+    def meter(self, output: Tensor, ignore: int | None) -> Meter:
+        return _OfPeaks(lambda distance: (distance <= self.within).float())
+
+
+class _OfPeaks(Mean):
+    """The mean of a function of the distances between the peaks of maps."""
+
+    def __init__(self, function: Any) -> None:
+        super().__init__()
+        self.function = function
+
+    def update(self, output: Tensor, target: Tensor) -> None:
+        width = target.shape[-1]
+        places = [torch.stack([at // width, at % width]) for at in (t.flatten(2).argmax(2) for t in (output, target))]
+        distance = (places[0] - places[1]).float().square().sum(0).sqrt()
+        self.add(self.function(distance).mean(), distance.numel())
+
+
+class AveragePrecision(Metric):
+    """The mean over classes of the area under precision over recall, of boxes that are found.
+
+    Each box has the class that its cell is surest of, and the product of both confidences. A box counts as found
+    where it overlaps a true one of its class, not yet found, by `iou`. Of boxes of a class that overlap by more than
+    `suppress` the surest is kept. Classes that no picture has are left out.
+    Source: Everingham et al. 2015, The Pascal visual object classes challenge: a retrospective, section 3.2; Redmon
+    et al. 2016, arXiv:1506.02640, equation 1.
+    """
+
+    kind: ClassVar[str] = "average_precision"
+    wants: ClassVar[Literal["classes", "values", "boxes"]] = "boxes"
+    iou: Annotated[float, Field(gt=0, le=1)] = Field(0.5, description="overlap of a box that is found")
+    suppress: Annotated[float, Field(ge=0, le=1)] = Field(0.5, description="overlap of two boxes of one thing")
+    least: float = Field(0.01, description="confidence below which a box is left out")
+
+    def meter(self, output: Tensor, ignore: int | None) -> Meter:
+        return _Boxes(self)
+
+
+class _Boxes:
+    """Gathers boxes of pictures: number of the picture, class, score, corners."""
+
+    def __init__(self, metric: AveragePrecision) -> None:
+        self.metric, self.pictures = metric, 0
+        self.said: list[Tensor] = []
+        self.so: list[Tensor] = []
+
+    def update(self, output: Tensor, target: Tensor) -> None:
+        from .modules import boxes
+
+        answer, truth = boxes.said(output, (output.shape[1] - target.shape[1]) // 5 + 1), boxes.so(target)
+        surest, classes = answer.classes.max(1, keepdim=True)
+        scores = answer.confidence * surest
+        corners, kinds = answer.corners.flatten(1, 3), classes.expand_as(scores).flatten(1)
+        scores = scores.flatten(1)
+        out = boxes.suppressed(corners, kinds, scores, self.metric.suppress)
+        self._list(self.said, corners, kinds, scores, (scores > self.metric.least) & ~out)
+        there = truth.confidence.flatten(1)
+        self._list(self.so, truth.corners.flatten(1, 3), truth.classes.argmax(1).flatten(1), there, there > 0)
+        self.pictures += len(output)
+
+    def _list(self, kept: list[Tensor], corners: Tensor, kinds: Tensor, scores: Tensor, which: Tensor) -> None:
+        """Boxes as rows: picture, class, score, corners, in double precision."""
+        picture = torch.arange(len(which), device=which.device)[:, None].expand_as(which) + self.pictures
+        rows = [part[which][:, None] for part in (picture, kinds, scores)]
+        kept.append(torch.cat([row.double() for row in (*rows, corners[which])], 1).cpu())
+
+    def compute(self) -> Tensor:
+        from .modules import boxes
+
+        said, so = torch.cat(self.said), torch.cat(self.so)
+        said = said[said[:, 2].argsort(descending=True, stable=True)]
+        each = []
+        for one in sorted(set(so[:, 1].tolist())):
+            mine, true = said[said[:, 1] == one], so[so[:, 1] == one]
+            right = boxes.hits(mine[:, 0], mine[:, 3:], true[:, 0], true[:, 3:], self.metric.iou)
+            each.append(boxes.average_precision(right, len(true)))
+        return torch.tensor(each).mean() if each else torch.tensor(float("nan"))

@@ -67,6 +67,7 @@ def _wire(graph: Graph) -> fx.Graph:
         call = code.create_node(
             "call_module", _target(node.owner or node.name), tuple(args), name=node.name.replace("/", "_")
         )
+        call.meta |= {"node": node.name, "mark": node.mark}
         values[node.name] = call
     outputs = {name: values[node] for name, node in graph.outputs.items()}
     code.output(next(iter(outputs.values())) if len(outputs) == 1 else outputs)

@@ -3,6 +3,7 @@
     spec.yaml        the resolved spec, to run again            lock.json   versions, device, commit, data digest, pid
     plan.json        what `dlx inspect --json` says             mlflow.json how far MLflow's mirror is
     metrics.jsonl    one record a line, only ever appended      checkpoints/{final, ...}.safetensors + .json
+    ensemble.json    the runs of its members, if it has any     inputs.safetensors  how inputs are preprocessed
 
 Records are `{"record": "start" | "step" | "evaluation" | "end", "time": ..., ...}`; one stands once its line ended.
 """
@@ -24,7 +25,7 @@ from .errors import DlxError, RunError, did_you_mean, plural
 
 Record = dict[str, Any]
 
-RECORDS = "metrics.jsonl"
+RECORDS, ENSEMBLE = "metrics.jsonl", "ensemble.json"
 ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 
 
@@ -133,6 +134,11 @@ class Run:
         path = self.dir / RECORDS
         return _parsed(_last_line(path)[0]) if path.exists() else None
 
+    def members(self) -> list[str]:
+        """The keys of the runs of an ensemble; empty for any other run."""
+        found = self.read_json(ENSEMBLE).get("members", [])
+        return [str(key) for key in found] if isinstance(found, list) else []
+
     def end(self) -> Record | None:
         """The end record, once the run has one and was not taken up again."""
         last = self.last()
@@ -204,7 +210,7 @@ def find(text: str, root: Path | str) -> Run:
     if not runs:
         raise DlxError(f"there is no run `{text}`: {root} holds none", hint="`dlx train SPEC` makes one.")
     if text == "last":
-        return runs[0]
+        return next((run for run in runs[1:] if runs[0].key in run.members()), runs[0])
     exact = [run for run in runs if text in (run.key, run.id)]
     meant = exact or [run for run in runs if text and (run.key.startswith(text) or run.id.startswith(text))]
     if len(meant) == 1:

@@ -10,6 +10,8 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
+from .augment import AUGMENTATIONS, VIEWS
+from .averages import AVERAGES
 from .data import DATASETS, PREPROCESSING
 from .errors import DlxError, did_you_mean
 from .init import INITIALIZERS
@@ -20,6 +22,7 @@ from .objectives import OBJECTIVES
 from .optim import OPTIMIZERS
 from .registry import Choice, Declared, Registry
 from .schedules import SCHEDULES
+from .strategies import SAMPLERS, SCHEDULERS
 
 
 @dataclass(frozen=True)
@@ -104,6 +107,9 @@ STRUCTURES = {
       units: {flatten_1: {book: 43_264, is: 9_216, because: the last pool is left out}}   # where a book is wrong
       receptive_field: [15, {conv_1: 3, source: 10.2}]   # several claims of one quantity
       output: {at: [0.5], is: [0.265], within: 1e-6}     # for weights given with `values`; `of: node` looks inside
+      loss: {at: [1, 2], target: [5], is: 1}             # what training makes small; `mode: train` for batch norms
+      gradient: {at: [1, 2], target: [5], by: linear_1/weight, is: [[6, 0]]}    # or `of: node`; `by` an input, a node
+      weights_after: {steps: 1, at: [[1, 2]], target: [[5]], of: linear_1/bias, is: -0.02}      # by its own `train`
       figures:
         parameters per output: {of: "${params / linear_1.units}", is: 205}
       test/error: {about: 0.17, within: 0.05}            # after a training
@@ -124,6 +130,11 @@ FAMILIES: dict[str, Registry[Any]] = {
     "init": INITIALIZERS,
     "train.optimizer": OPTIMIZERS,
     "train.schedule": SCHEDULES,
+    "train.average": AVERAGES,
+    "train.augment": AUGMENTATIONS,
+    "train.test_time": VIEWS,
+    "sweep.sampler": SAMPLERS,
+    "sweep.scheduler": SCHEDULERS,
 }
 FIRST = ("linear", "conv", "pool", "resample", "pad", "norm", "activation", "dropout", "merge", "reshape", "slice")
 """Families that a reader looks for first; the others follow by name."""
@@ -142,14 +153,22 @@ def families() -> dict[str, list[tuple[str, str, str]]]:
 
 
 def _line(cls: type[Declared]) -> tuple[str, str, str]:
-    fields = ", ".join(name + ("" if info.is_required() else "?") for name, info in cls.model_fields.items())
+    fields = ", ".join(name + ("" if info.is_required() else "?") for name, info in _fields(cls))
     return cls.kind, fields, cls.summary()
 
 
+def _fields(cls: type[Declared]) -> list[tuple[str, FieldInfo]]:
+    """The one that a bare value sets comes first."""
+    return sorted(cls.model_fields.items(), key=lambda item: item[0] != cls.first_field())
+
+
 def page(kind: str) -> Page:
-    """All about one kind. DlxError where there is none."""
+    """All about one kind; `train.augment.crop` is the one of that family. DlxError where there is none."""
     if kind in STRUCTURES:
         return Page(kind, STRUCTURES[kind])
+    family, _, name = kind.rpartition(".")
+    if name in FAMILIES.get(family, ()):
+        return _page(FAMILIES[family][name])
     for registry in (LAYERS, *FAMILIES.values()):
         if kind in registry:
             return _page(registry[kind])
@@ -158,9 +177,7 @@ def page(kind: str) -> Page:
 
 
 def _page(cls: type[Declared]) -> Page:
-    fields = tuple(
-        (name, _type_of(cls, name), _default(info), info.description or "") for name, info in cls.model_fields.items()
-    )
+    fields = tuple((name, _type_of(cls, name), _default(info), info.description or "") for name, info in _fields(cls))
     text = inspect.cleandoc(cls.__doc__ or "")
     return Page(cls.kind, text, fields, *((_example(cls), _numbers(cls)) if issubclass(cls, Layer) else ()))
 

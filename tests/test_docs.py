@@ -90,5 +90,12 @@ def test_the_reference_has_every_kind_once_and_only_pages_that_close_their_fence
     assert page.count("```") % 2 == 0
 
 
+def test_a_kind_that_two_families_have_is_found_in_each():
+    layer, step = vocabulary.page("crop"), vocabulary.page("train.augment.crop")
+    assert "padding_mode" not in [name for name, *_ in layer.fields]
+    assert [name for name, *_ in step.fields][:2] == ["size", "keep_targets"]
+    assert step.text.splitlines()[0] in reference.markdown()
+
+
 def test_the_page_of_expect_names_every_quantity():
     assert [name for name in QUANTITIES if name not in vocabulary.page("expect").text] == []

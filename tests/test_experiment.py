@@ -44,6 +44,7 @@ def test_a_run_folder_holds_all_that_the_run_was(spec, tmp_path):
         "spec.yaml",
         "lock.json",
         "plan.json",
+        "inputs.safetensors",
         "metrics.jsonl",
         "checkpoints",
     }

@@ -4,6 +4,7 @@ import math
 
 import pytest
 import torch
+from torchmetrics.classification import MulticlassConfusionMatrix
 
 from dlx.metrics import METRICS, Metric
 
@@ -48,6 +49,32 @@ def test_of_one_logit_they_are_about_class_1(kind, by_hand):
     if kind == "auroc":
         logits = torch.tensor([3.0, 2.0, 1.5, -2.0, 1.0, -3.0])
     assert measured(METRICS[kind](), logits, target) == pytest.approx(by_hand)
+
+
+def table(output: torch.Tensor, target: torch.Tensor, ignore: int | None = None) -> list[list[int]]:
+    meter = METRICS["confusion_matrix"]().meter(output, ignore)
+    for part in (slice(0, 3), slice(3, None)):
+        meter.update(output[part], target[part])
+    return meter.compute().tolist()
+
+
+def test_which_class_was_taken_for_which():
+    """Of class 0 one was hit and one said to be 2; of class 1 one was said to be 0; class 2 is right."""
+    assert table(SAID, TRUE) == [[1, 0, 1], [1, 2, 0], [0, 0, 2]]
+    assert table(torch.tensor([3.0, 2.0, -1.0, -2.0, 1.0, -3.0]), torch.tensor([1, 1, 1, 1, 0, 0])) == [
+        [1, 1],
+        [2, 2],
+    ]
+    theirs = MulticlassConfusionMatrix(3)
+    theirs.update(SAID, TRUE)
+    assert theirs.compute().tolist() == table(SAID, TRUE)
+
+
+def test_a_map_is_counted_by_position_but_for_what_is_ignored():
+    as_map, target = SAID.T.expand(4, 3, 7).clone(), TRUE.expand(4, 7).clone()
+    assert table(as_map, target) == [[4, 0, 4], [4, 8, 0], [0, 0, 8]]
+    target[:, 0] = 255
+    assert table(as_map, target, ignore=255) == [[0, 0, 4], [4, 8, 0], [0, 0, 8]]
 
 
 @pytest.mark.parametrize(("k", "by_hand"), [(1, 3 / 4), (2, 2 / 4), (3, 1 / 4), (4, 0), (9, 0)])

@@ -184,6 +184,15 @@ def test_claims_about_a_training_are_run_when_asked(tmp_path):
     assert "1 holds, 1 FAILS" in ran.stdout
 
 
+def test_changes_are_made_to_every_spec_that_is_named(tmp_path):
+    text = "dlx: 1\nvars: {width: 4}\nnetwork: {inputs: [2], layers: [{linear: '${width}'}]}\nexpect: {params: 12}\n"
+    for name in ("one", "other"):
+        (tmp_path / f"{name}.yaml").write_text(text)
+
+    assert "2 receipts of 2 specs: 2 holds" in told("verify", str(tmp_path)).stdout
+    assert "2 receipts of 2 specs: 2 FAILS" in told("verify", str(tmp_path), "vars.width=5").stdout
+
+
 @pytest.mark.parametrize(
     ("make", "sentence"),
     [(lambda p: p / "none", "there is no "), (lambda p: p, "there are no specs in ")],

@@ -20,6 +20,8 @@ STUCK = 0.05
 """Part of its steepest slope below which an activation is saturated: beyond 4.4 for sigmoid, 2.2 for tanh."""
 ODD, BAD = 100.0, 10_000.0
 """Times that a signal or gradient may grow or shrink from end to end."""
+PIECES = frozenset({"relu", "relu6", "leaky_relu", "prelu"})
+"""Activations that are straight but for their joints."""
 UPDATES = 5
 
 
@@ -47,11 +49,44 @@ def dead_units(patient: Patient) -> Outcome:
 
 def _dead(patient: Patient, seen: Seen) -> tuple[int, int]:
     """How many units never have a slope, and how many there are; a channel is one, at all of its positions."""
-    moves = (slope(seen) != 0).any(0)
-    if moves.dim() > 1:
-        axis = moves.dim() - 1 if _fed_by(patient, seen) == "linear" else 0
-        moves = moves.movedim(axis, 0).flatten(1).any(1)
-    return int((~moves).sum()), moves.numel()
+    moves = _of_units(patient, seen, slope(seen) != 0).any(1)
+    return int((~moves).sum()), len(moves)
+
+
+def _of_units(patient: Patient, seen: Seen, values: Tensor) -> Tensor:
+    """Values of samples and positions in rows, one a unit; a channel is one, at all of its positions."""
+    if values.dim() < 3:
+        return values.reshape(len(values), -1).T
+    axis = values.dim() - 1 if _fed_by(patient, seen) == "linear" else 1
+    return values.movedim(axis, 0).flatten(1)
+
+
+@check("straight units")
+def straight_units(patient: Patient) -> Outcome:
+    """Units that never switch: ReLUs with the same slope for every sample only pass on what a linear layer makes."""
+    found = [(seen, *_straight(patient, seen)) for seen in patient.start.layers if seen.node.kind in PIECES]
+    if not found:
+        return left_out("no ReLU or its kin")
+    worst, straight, units = max(found, key=lambda each: each[1] / each[2])
+    share = straight / units
+    figure = (
+        f"{straight:,} of {units:,} in {worst.node.name}" if straight else f"none of {sum(f[2] for f in found):,}"
+    )
+    expected = f"under half of a layer, over {len(patient.batch)} samples"
+    if share < 0.5:
+        return Outcome("ok", figure, expected)
+    every = "every one" if straight == units else f"{straight:,}"
+    told = f"{every} of the {units:,} units of `{worst.node.name}` are on for all {len(patient.batch)} samples"
+    told += ": they do what a linear layer does"
+    hint = "Smaller biases, or centred inputs (`preprocess: standardize`), or a norm before it."
+    return Outcome("look", figure, expected, told, hint, worst.node.mark)
+
+
+def _straight(patient: Patient, seen: Seen) -> tuple[int, int]:
+    """How many units have one slope for all samples and positions that is not 0, and how many there are."""
+    slopes = _of_units(patient, seen, slope(seen))
+    same = (slopes == slopes[:, :1]).all(1) & (slopes[:, 0] != 0)
+    return int(same.sum()), len(same)
 
 
 def _fed_by(patient: Patient, seen: Seen) -> str:

@@ -19,6 +19,8 @@ from .patient import Patient
 FILES = (checks_data, checks_start, checks_layers, checks_gradient, checks_training)
 FAMILIES = [file.__name__ for file in FILES]
 """The files of checks, in the order of the report."""
+LOOKED_AT = 2**28
+"""Bytes of each part that are looked at where a set streams."""
 DATA = ("inputs", "targets")
 """What has to be right for a network to be tried on it."""
 
@@ -55,7 +57,8 @@ def received(experiment: Experiment, thorough: bool = False) -> Patient:
     assert experiment.data is not None
     objective, facts = objective_of(experiment), experiment.data.facts()
     where = device.pick(experiment.train.device)
-    return Patient(experiment, graph, sets, experiment.train, objective, facts, where, thorough)
+    plain = experiment.train.model_copy(update={"augment": [], "test_time": None})
+    return Patient(experiment, graph, sets.resident(LOOKED_AT), plain, objective, facts, where, thorough)
 
 
 def _rows(patient: Patient) -> list[Checked]:

@@ -17,6 +17,8 @@ from ..network import build
 from ..objectives import Objective
 from ..schedules import Constant
 from ..spec import Experiment, Train
+from ..train import by_data
+from ..train.augmented import middles
 from ..train.fit import Job, updates
 from ..train.parts import Part, on_device
 
@@ -77,12 +79,14 @@ class Patient:
 
     @cached_property
     def parts(self) -> dict[str, Part]:
-        return on_device(self.sets, self.device)
+        (shape,) = self.graph.inputs.values()
+        return middles(on_device(self.sets, self.device), shape.size)
 
     def network(self, quiet: bool = True) -> fx.GraphModule:
         """The network as `dlx train` starts with it; quiet: what draws at random (dropout) lets everything pass."""
         torch.manual_seed(self.train.seed)
         made = build(self.graph, self.experiment.init).to(self.device).train()
+        by_data.settle(made, self.graph, self.experiment.init, self.parts["train"], self.train.seed)
         if quiet:
             for target in self._noisy:
                 made.get_submodule(target).eval()

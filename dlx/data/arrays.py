@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -11,12 +12,17 @@ from ..lazy import np
 from ..registry import FilePath
 from ..shapes import Shape
 from .base import Facts, Sets, Split
+from .given import Given, named, scaled, shaped
 from .reading import class_numbers, fits, real
 from .splits import Pool
 from .stored import Stored, stored
+from .stream import Stream, streamed, streams
 
 if TYPE_CHECKING:
+    import numpy.typing as npt
+
     from .base import Floats, Labels
+    from .kept import Kept
 
 
 class Arrays(Pool):
@@ -27,10 +33,15 @@ class Arrays(Pool):
         Bytes are divided by 255 unless `scale: false`.
     Parts: `test_x` and `test_y` name the arrays of the test part, `valid_x` and `valid_y` those to validate on;
         without them the parts come out of the training examples.
+    Streaming: where the inputs are a file .npy, `stream` leaves them there, and targets of values too, and reads each
+        batch while the network works on the one before. What is trained has the same bits either way, but for
+        `pca` and `whiten`. Before training, all of it is read once for the digest and once for each step of
+        `preprocess`.
     A file .pt holds a mapping of names to tensors and is read with `weights_only`, which runs none of its code; only
     then is torch needed to look at a spec.
     Errors: a file that is missing, torn or holds Python objects; a name that it lacks; inputs and targets that differ
-        in number; parts that differ in shape; classes that are not whole numbers from 0; values that are not finite.
+        in number; parts that differ in shape; classes that are not whole numbers from 0; values that are not finite;
+        `stream: true` for another file than .npy.
     Source: numpy.lib.format; the safetensors format; torch.save.
     """
 
@@ -48,6 +59,7 @@ class Arrays(Pool):
     )
     channels: Literal["first", "last", "none"] = Field("first", description="where the axis of channels is")
     scale: bool = Field(True, description="divide unsigned bytes by 255")
+    stream: Stream = "auto"
 
     source: ClassVar[str] = "arrays"
 
@@ -69,6 +81,11 @@ class Arrays(Pool):
                     )
         if (self.path.suffix == ".npy") != (self.targets is not None):
             raise ValueError("a file .npy holds one array: give the inputs as `path` and the targets as `targets`")
+        if self.stream is True and self.path.suffix != ".npy":
+            raise ValueError(
+                f"`stream: true` reads a file .npy by rows, and `path` ends in {self.path.suffix or 'nothing'}: "
+                "save the arrays with numpy.save, one a file"
+            )
         return self
 
     def facts(self) -> Facts:
@@ -81,7 +98,7 @@ class Arrays(Pool):
                     f"`{first}` of {self.path} holds inputs of shape {shapes[first]}, `{name}` of {shapes[name]}",
                     hint="Give parts of one set.",
                 )
-        answers = [self._answers(y, name) for _, (name, y) in places.values()]
+        answers = [self._answers(y, name, self._streams(x)) for (_, x), (name, y) in places.values()]
         self.counts(len(answers[0]))
         if answers[0].dtype == np.int64:
             return self.seen(shapes[first], classes=max(int(y.max()) for y in answers) + 1)
@@ -90,15 +107,26 @@ class Arrays(Pool):
     def load(self) -> Sets:
         self.facts()
         places = self._places()
-        first = next(iter(places.values()))[0][1].sizes
-        fits(sum(x.sizes[0] for (_, x), _ in places.values()), Shape(first[1:]), "keep fewer examples in the file")
+        first = next(iter(places.values()))[0][1]
+        if not self._streams(first):
+            count = sum(x.sizes[0] for (_, x), _ in places.values())
+            fits(count, Shape(first.sizes[1:]), "keep fewer examples in the file; a file .npy can stream")
         made = {
-            part: Split(self._inputs(x, name), self._answers(y, target))
+            part: Split(self._inputs(x, name), self._answers(y, target, self._streams(x)))
             for part, ((name, x), (target, y)) in places.items()
         }
         pool = made.pop("train")
         parts = dict(zip(("train", "valid", "test"), self.split(pool.x, pool.y), strict=True)) | made
         return self.finished(list(parts.values()), f"{self.source} {self.path}")
+
+    def given(self, path: Path, kept: Kept) -> Given:
+        place = stored(path, named(path, self.x))
+        raw = place.read()
+        if self.channels == "last" and raw.ndim == kept.raw.rank:
+            raw = raw[None]
+        x = np.moveaxis(raw, -1, 1) if self.channels == "last" else raw
+        plain = scaled(x, path) if self.scale else real(x, str(path))
+        return Given(shaped(plain[:, None] if self.channels == "none" else plain, kept.raw, path))
 
     def _places(self) -> dict[str, tuple[tuple[str, Stored], tuple[str, Stored]]]:
         """The name and place of the inputs and of the targets of each part that the file has."""
@@ -130,18 +158,37 @@ class Arrays(Pool):
             return Shape((1, *sizes[1:]))
         return Shape((rest[-1], first, *rest[:-1]) if self.channels == "last" and rest else (first, *rest))
 
-    def _inputs(self, place: Stored, name: str) -> Floats:
-        raw = place.read()
+    def _streams(self, place: Stored) -> bool:
+        """Whether the inputs stay on disk."""
+        return place.mapped is not None and streams(self.stream, place.sizes[0], Shape(place.sizes[1:]))
+
+    def _inputs(self, place: Stored, name: str) -> Any:
+        """The inputs as numbers, in memory or not."""
+        if self._streams(place) and place.mapped is not None:
+            shape = self._shape(place.sizes, name)
+            return streamed(place.mapped(), lambda raw: self._plain(raw, name), shape)
+        return self._plain(place.read(), name)
+
+    def _plain(self, raw: npt.NDArray[Any], name: str) -> Floats:
         x = np.moveaxis(raw, -1, 1) if self.channels == "last" else raw
         plain = real(x, f"`{name}` of {self.path}")
         if self.scale and raw.dtype == np.uint8:
             plain = plain / np.float32(255)
         return plain.reshape(len(raw), *self._shape(raw.shape, name))
 
-    def _answers(self, place: Stored, name: str) -> Labels:
-        y = place.read()
+    def _answers(self, place: Stored, name: str, stream: bool) -> Any:
+        """The targets: class numbers in memory, values there or not."""
+        mapped = place.mapped() if stream and place.mapped is not None else None
+        if mapped is None or self._of_classes(mapped.array.dtype):
+            return self._told(place.read(), name)
+        return streamed(mapped, lambda raw: self._told(raw, name), Shape(place.sizes[1:] or (1,)))
+
+    def _of_classes(self, dtype: np.dtype[Any]) -> bool:
+        return self.task == "classification" or (self.task is None and dtype.kind in "iub")
+
+    def _told(self, y: npt.NDArray[Any], name: str) -> Labels:
         where = f"`{name}` of {self.targets or self.path}"
-        if self.task == "classification" or (self.task is None and y.dtype.kind in "iub"):
+        if self._of_classes(y.dtype):
             return class_numbers(y, where)
         values = real(y, where)
         return values if values.ndim > 1 else values[:, None]

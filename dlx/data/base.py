@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from math import prod
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..registry import Declared, Registry, family
@@ -12,6 +15,8 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from .given import Given
+    from .kept import Kept
     from .preprocess import Fitted
 
     Floats = npt.NDArray[np.float32]
@@ -34,6 +39,9 @@ class Facts:
 class Split:
     """Inputs `(n, *shape)` as float32, and targets: int64 class numbers `(n,)`, float32 values `(n, *target)`, or
     int64 class numbers of positions `(n, *target)`.
+
+    Where a set streams, inputs and targets of values are `Streamed`: they are sliced and taken by number as arrays
+    are, and nothing else can be done with them; `resident` gives some of them in memory.
     """
 
     x: Floats
@@ -41,6 +49,25 @@ class Split:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    @property
+    def streams(self) -> bool:
+        """Whether the inputs stay on disk."""
+        from .stream import Streamed
+
+        x: Any = self.x
+        return isinstance(x, Streamed)
+
+    def resident(self, most: int) -> Split:
+        """The same in memory; the first `most` bytes of it where it streams."""
+        from .stream import Streamed
+
+        arrays: tuple[Any, ...] = (self.x, self.y)
+        streamed = [array for array in arrays if isinstance(array, Streamed)]
+        if not streamed:
+            return self
+        count = max(2, most // sum(4 * prod(array.one) for array in streamed))
+        return Split(self.x[:count], self.y[:count])
 
 
 @dataclass(frozen=True)
@@ -57,6 +84,16 @@ class Sets:
     source: str
     class_names: tuple[str, ...] = ()
     preprocess: tuple[Fitted, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What is worth a sentence when training starts, such as where decoded pictures are kept."""
+    reading: Mapping[str, Any] = field(default_factory=dict)
+    """What else reading later inputs wants, as JSON has it, such as the categories of a table."""
+
+    def resident(self, most: int) -> Sets:
+        """The same in memory; of each part that streams, the first `most` bytes."""
+        parts = (part and part.resident(most) for part in (self.valid, self.test))
+        valid, test = parts
+        return replace(self, train=self.train.resident(most), valid=valid, test=test)
 
 
 DATASETS: Registry[Dataset] = Registry("data set", "dlx.data", "dlx.data")
@@ -71,6 +108,12 @@ class Dataset(Declared):
     def facts(self) -> Facts:
         """What the data looks like, cheaply: a header may be read, nothing loaded. DataError if it cannot be had."""
         raise TypeError(f"{type(self).__name__} has no facts()")
+
+    def given(self, path: Path, kept: Kept) -> Given:
+        """Inputs that come after training, as they are before preprocessing. DataError where they cannot be had."""
+        from .given import read
+
+        return read(path, kept.raw)
 
     def load(self) -> Sets:
         """The arrays. DataError where a file is missing, truncated or of the wrong length."""

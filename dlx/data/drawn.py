@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from math import pi
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 
 from ..lazy import np
 from ..shapes import Shape
+from . import boxes
 from .base import Facts, Sets, Split
 from .reading import fits
 from .splits import assemble
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 FIGURES = ("disc", "square", "triangle")
 SQUARE = pi**0.5 / 2  # half the side of a square that has the area of a disc of radius 1
 TRIANGLE = (4 * pi / 27**0.5) ** 0.5  # from the middle of an equilateral triangle of that area to a tip
+HALF = (1.0, SQUARE, TRIANGLE * 3**0.5 / 2)  # half the width of each kind of radius 1
 SMALLEST, LARGEST = 0.1, 0.2  # radius of a disc, of the size of the picture
 
 
@@ -47,20 +49,27 @@ class Shapes(Toy):
 
     Shapes: inputs (channels, size, size), figures from 0.5 to 1, the ground 0, before noise. Targets by `targets`:
         positions (size, size), 0 for the ground, 1 disc, 2 square, 3 triangle; classes 0 to 2 of the one figure;
-        heat maps (3, size, size), one a kind of figure, with a Gaussian spot of height 1 on the middle of each.
+        heat maps (3, size, size), one a kind of figure, with a Gaussian spot of height 1 on the middle of each;
+        boxes (5 + 3, grid, grid): in the cell that the middle of a figure is in, 1, the middle's column and row from
+        0 to 1 within the cell, the width and height of the figure as parts of the picture's, and 1 for its kind.
     The radius of a disc is uniform from 0.1 to 0.2 of `size`, middles are uniform where the figure does not leave the
-    picture, and a picture has 1 to `most` figures, equally likely; a later one hides an earlier one.
+    picture, and a picture has 1 to `most` figures, equally likely; a later one hides an earlier one. With boxes there
+    are 0 to `most`, less those whose middle is in the cell of a later one or that overlap it by more than 0.3.
     Errors: several figures where there is one class; more pictures than there is memory for.
-    Source: our own; heat maps as in Newell, Yang & Deng 2016, arXiv:1603.06937, section 3.1.
+    Source: our own; heat maps as in Newell, Yang & Deng 2016, arXiv:1603.06937, section 3.1; boxes as in Redmon et
+        al. 2016, arXiv:1506.02640, section 2.
     """
 
     kind: ClassVar[str] = "shapes"
-    targets: Literal["positions", "class", "heat_maps"] = Field("positions", description="what is to be told")
+    targets: Literal["positions", "class", "heat_maps", "boxes"] = Field(
+        "positions", description="what is to be told"
+    )
     size: PositiveInt = Field(32, ge=8, description="height and width, in pixels")
     channels: PositiveInt = Field(1, description="colours, each figure of one mixture of them")
     most: PositiveInt | None = Field(None, description="figures in a picture at most; null: 3, or 1 for a class")
     noise: NonNegativeFloat = Field(0.1, description="standard deviation of what is added to each value")
     spot: PositiveFloat = Field(1.5, description="standard deviation of a spot in a heat map, in pixels")
+    grid: PositiveInt = Field(4, description="cells on each axis, for boxes")
 
     source: ClassVar[str] = "drawn figures"
 
@@ -68,6 +77,8 @@ class Shapes(Toy):
     def _one_class(self) -> Self:
         if self.targets == "class" and (self.most or 1) > 1:
             raise ValueError(f"a picture has one class, and `most` is {self.most} figures: leave it out")
+        if "grid" in self.model_fields_set and self.targets != "boxes":
+            raise ValueError(f"`grid` is for `targets: boxes`, and they are {self.targets}: leave it out")
         return self
 
     @property
@@ -84,6 +95,8 @@ class Shapes(Toy):
             return Facts(picture, classes=len(FIGURES))
         if self.targets == "positions":
             return Facts(picture, classes=1 + len(FIGURES), target=Shape(picture[1:]))
+        if self.targets == "boxes":
+            return Facts(picture, target=Shape((5 + len(FIGURES), self.grid, self.grid)))
         return Facts(picture, target=Shape((len(FIGURES), *picture[1:])))
 
     def load(self) -> Sets:
@@ -93,17 +106,22 @@ class Shapes(Toy):
             "ask for fewer, or a smaller `size`",
         )
         parts = [self._part(n or 0, np.random.default_rng([self.seed, stream])) for n, stream in self._streams()]
-        names = {"class": FIGURES, "positions": ("ground", *FIGURES), "heat_maps": ()}[self.targets]
+        names = {"class": FIGURES, "positions": ("ground", *FIGURES)}.get(self.targets, ())
         return assemble(parts, self.standardize, f"{self.source}, seed {self.seed}", names)
 
     def _part(self, n: int, rng: np.random.Generator) -> Split | None:
         if not n:
             return None
         figures = self._figures(n, rng)
+        frames = boxes.frames(figures, HALF, TRIANGLE)
+        if self.targets == "boxes":
+            figures = replace(figures, there=boxes.apart(frames, figures.there, self.size, self.grid))
         x, labels = self._painted(figures)
         x += self.noise * rng.standard_normal(x.shape, np.float32)
         if self.targets == "heat_maps":
             return Split(x, self._heat_maps(figures))
+        if self.targets == "boxes":
+            return Split(x, boxes.in_grid(frames, figures, self.size, self.grid, len(FIGURES)))
         return Split(x, labels if self.targets == "positions" else figures.kind[:, 0])
 
     def _figures(self, n: int, rng: np.random.Generator) -> Figures:
@@ -112,7 +130,8 @@ class Shapes(Toy):
         radius = self.size * rng.uniform(SMALLEST, LARGEST, (n, most))
         room = self.size - 1 - 2 * TRIANGLE * radius
         row, column = (TRIANGLE * radius + room * rng.uniform(size=(n, most)) for _ in range(2))
-        there = np.arange(most) < rng.integers(1, most, (n, 1), endpoint=True)
+        fewest = 0 if self.targets == "boxes" else 1
+        there = np.arange(most) < rng.integers(fewest, most, (n, 1), endpoint=True)
         return Figures(there, kind, row, column, radius, rng.uniform(0.5, 1, (n, most, self.channels)))
 
     def _painted(self, figures: Figures) -> tuple[Floats, Labels]:

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
-from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
@@ -15,16 +12,20 @@ from ..lazy import np
 from ..registry import FilePath
 from ..shapes import Shape
 from .base import Facts, Sets, Split
-from .picture import NAMED, Form, Source, decoded, shape_of
+from .decoded import mapped, pixels
+from .given import Given, read
+from .picture import Form, shape_of
 from .reading import existing, fits, listed
-from .shelves import Shelf, folder, parquet, part_files, part_folders
+from .shelves import Shelf, folder, packed, part_files, part_folders
 from .splits import Pool
+from .stream import Stream, Streamed, chosen, streamed, streams
 
 if TYPE_CHECKING:
-    from .base import Floats
-    from .splits import Indices
+    import numpy.typing as npt
 
-BLOCK = 256  # pictures that one thread decodes at a time
+    from .base import Floats
+    from .kept import Kept
+    from .splits import Indices
 
 
 class Images(Pool):
@@ -32,11 +33,14 @@ class Images(Pool):
 
     Shapes: inputs (channels, height, width) from 0 to 1, channels first; targets 0 to classes - 1.
     Layouts: `path/CLASS/*.png`; `path/train/CLASS/*.png` beside `path/test` (and `path/valid`); one parquet file; a
-        folder of parquet files whose names start with train, valid or test. `valid_path` and `test_path` name parts
-        that lie elsewhere. Parts that no layout gives come out of the training examples: `valid: 0.1`, `test: 0.2`.
+        folder of parquet files whose names start with train, valid or test; a folder that Hugging Face's `datasets`
+        saved, of Arrow files. `valid_path` and `test_path` name parts that lie elsewhere. Parts that no layout gives
+        come out of the training examples: `valid: 0.1`, `test: 0.2`.
     Classes: folders in the order of their names; in parquet the numbers of the column `label`, or its texts in order.
     Channels: 1 where the first picture is grey, 3 where it is in colour; `channels` turns all into one sort.
-    Cost: pictures are decoded when they are loaded, on all cores, and held in memory as 32-bit numbers.
+    Cost: pictures are decoded when they are loaded, on all cores, and held in memory as 32-bit numbers. Where a set
+        streams they are decoded once into a file of bytes, in `DLX_CACHE` or else the platform's folder for caches;
+        batches are read from it, and what is trained has the same bits.
     Errors: a path that is missing; a class without images; a file that is no image, or torn; pictures of several
         sizes without `size`; more of them than there is memory for.
     Source: the layouts of torchvision's ImageFolder and of Hugging Face's image data sets. Decoded by Pillow.
@@ -60,6 +64,7 @@ class Images(Pool):
     )
     image: str = Field("image", description="column of images in a parquet file")
     label: str = Field("label", description="column of classes in a parquet file")
+    stream: Stream = "auto"
 
     source: ClassVar[str] = "images"
 
@@ -83,12 +88,22 @@ class Images(Pool):
         shape = shape_of(pool.first(), self.form)
         parts = dict(zip(("train", "valid", "test"), ((pool, rows) for rows in self.rows(pool.labels)), strict=True))
         parts |= {name: (shelf, np.arange(len(shelf.labels))) for name, shelf in shelves.items() if name != "train"}
-        fits(
-            sum(len(rows) for _, rows in parts.values()), shape, "give a smaller `size`, or train on fewer (`train`)"
-        )
-        splits = [self._split(shelf, rows, shape) if len(rows) else None for shelf, rows in parts.values()]
-        where = ", ".join(dict.fromkeys(shelf.where for shelf in shelves.values()))
-        return self.finished(splits, f"{self.source} {where}", pool.names)
+        where = f"{self.source} {', '.join(dict.fromkeys(shelf.where for shelf in shelves.values()))}"
+        count = sum(len(rows) for _, rows in parts.values())
+        if not streams(self.stream, count, shape):
+            fits(count, shape, "give a smaller `size`, train on fewer (`train`), or leave out `stream: false`")
+            held = [self._held(shelf, rows, shape) if len(rows) else None for shelf, rows in parts.values()]
+            return self.finished(held, where, pool.names)
+        made = {id(shelf): self._streamed(shelf, shape) for shelf, rows in parts.values() if len(rows)}
+        splits = [
+            Split(chosen(made[id(shelf)][0], rows), shelf.labels[rows]) if len(rows) else None
+            for shelf, rows in parts.values()
+        ]
+        notes = tuple(f"decoded pictures are read from {path}" for _, path in made.values())
+        return self.finished(splits, where, pool.names, notes)
+
+    def given(self, path: Path, kept: Kept) -> Given:
+        return read(path, kept.raw, self.form)
 
     def _shelves(self) -> dict[str, Shelf]:
         """The parts that lie ready, "train" among them."""
@@ -107,57 +122,43 @@ class Images(Pool):
         path = existing(self.path)
         found: dict[str, list[Path]] = {"train": [path]}
         if path.is_dir():
-            found = part_files(path) or {part: [p] for part, p in part_folders(path).items()} or found
+            found = part_files(path) or {k: self._files(p) for k, p in part_folders(path).items()} or found
         if "train" not in found:
             raise DataError(f"{path} has a part {listed(found)} and none to train on", hint="Give one as `path`.")
         given = {"valid": self.valid_path, "test": self.test_path}
         return found | {name: self._files(existing(p)) for name, p in given.items() if p is not None}
 
     def _files(self, path: Path) -> list[Path]:
-        """One part's own path: the parquet files in it, if it has any, or itself."""
+        """One part's own path: the files of rows in it, if it has any, or itself."""
         return [p for paths in part_files(path).values() for p in paths] or [path] if path.is_dir() else [path]
 
     def _shelf(self, paths: list[Path], names: tuple[str, ...] = ()) -> Shelf:
         """The pictures of one part; `names` are the classes of the training part."""
         first = paths[0]
-        return folder(first, names) if first.is_dir() else parquet(paths, self.image, self.label, names)
+        return folder(first, names) if first.is_dir() else packed(paths, self.image, self.label, names)
 
-    def _split(self, shelf: Shelf, rows: Indices, shape: Shape) -> Split:
-        """The chosen pictures of a shelf, decoded on all cores."""
+    def _held(self, shelf: Shelf, rows: Indices, shape: Shape) -> Split:
+        """The chosen pictures of a shelf in memory."""
         x: Floats = np.empty((len(rows), *shape), np.float32)
-        form = self.form
 
-        def put(block: list[tuple[int, Source]]) -> None:
-            pixels = [decoded(source, form) for _, source in block]
-            for one, (_, source) in zip(pixels, block, strict=True):
-                if one.shape != (*shape[1:], shape[0]):
-                    raise _unlike(source, Shape((one.shape[2], *one.shape[:2])), shape)
-            x[[place for place, _ in block]] = np.moveaxis(np.stack(pixels), -1, 1) / np.float32(255)
+        def put(places: list[int], found: npt.NDArray[Any]) -> None:
+            x[places] = _unit(found)
 
-        with ThreadPoolExecutor() as threads:
-            for _ in threads.map(put, _blocks(shelf.sources(rows))):
-                pass
+        pixels(shelf.sources(rows), self.form, shape, put)
         return Split(x, shelf.labels[rows])
 
+    def _streamed(self, shelf: Shelf, shape: Shape) -> tuple[Streamed, Path]:
+        """All pictures of a shelf on disk, and where."""
+        file, path = mapped(shelf, self.form, shape)
+        return streamed(file, _unit, shape), path
 
-def _blocks(sources: Iterable[tuple[int, Source]]) -> Iterator[list[tuple[int, Source]]]:
-    pending = iter(sources)
-    while block := list(islice(pending, BLOCK)):
-        yield block
+
+def _unit(found: npt.NDArray[Any]) -> Floats:
+    """From bytes to 0 to 1."""
+    fractions: Floats = np.divide(found, np.float32(255), dtype=np.float32)
+    return fractions
 
 
 def _classes(shelves: dict[str, Shelf]) -> int:
     names = shelves["train"].names
     return len(names) or max(int(shelf.labels.max()) for shelf in shelves.values()) + 1
-
-
-def _unlike(source: Source, found: Shape, shape: Shape) -> DataError:
-    """What to say of a picture of another shape than the first."""
-    message = f"{source.name} is {_seen(found)}, and the first picture {_seen(shape)}"
-    way_out = "`size: 32` brings all to one size" if found[1:] != shape[1:] else "`channels: 3` makes all coloured"
-    return DataError(message, hint=f"Pictures of one set have one shape: {way_out}.")
-
-
-def _seen(x: Shape) -> str:
-    """`32x32 in colour`."""
-    return f"{x[1]}x{x[2]} {NAMED[x[0]]}"

@@ -14,6 +14,7 @@ from ..errors import DataError
 from ..lazy import np
 from ..registry import Declared, Registry, family
 from ..shapes import Shape
+from .stream import Streamed
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     Statistics = Mapping[str, Doubles]
 
 CHUNK = 4096  # examples turned to double precision at a time
+VALUES = 2**22  # values of them at most
 WIDEST = 2**14  # inputs whose covariance is still taken: 2 GiB
 SHORT = 16  # values that a summary writes out
 
@@ -59,8 +61,9 @@ class Fitted:
     step: Preprocess
     found: Statistics
 
-    def __call__(self, x: Floats) -> Floats:
-        return self.step.apply(x, self.found)
+    def __call__(self, x: Any) -> Any:
+        """Inputs in memory, or those of a set that streams, which go through it when they are read."""
+        return x.then(self) if isinstance(x, Streamed) else self.step.apply(x, self.found)
 
     def as_json(self) -> dict[str, Any]:
         """The step, and of each statistic its shape, the SHA-256 of its bytes, and its values where they are few."""
@@ -68,7 +71,7 @@ class Fitted:
         return {"kind": self.step.kind, **self.step.model_dump(mode="json"), "statistics": told}
 
 
-def fitted(steps: Sequence[Preprocess], x: Floats) -> tuple[list[Fitted], Floats]:
+def fitted(steps: Sequence[Preprocess], x: Any) -> tuple[list[Fitted], Any]:
     """The steps fitted one after the other to the training inputs, and what those become."""
     done = []
     for step in steps:
@@ -152,6 +155,27 @@ class Normalize(_Affine):
         }
 
 
+class Fill(Preprocess):
+    """Put a value where one is missing, which is where an input is nan; a table adds it where `missing` asks for it.
+
+    Shapes: unchanged. The value is that of the training part, one for each input value; 0 where it has none there.
+    Source: Little & Rubin 2002, Statistical analysis with missing data, section 4.2.
+    """
+
+    kind: ClassVar[str] = "fill"
+    by: Literal["mean", "median"] = Field("mean", description="of what the training part has there")
+
+    def fit(self, x: Floats) -> Statistics:
+        known = ~np.isnan(x).all(0)
+        value = np.zeros(x.shape[1:], np.float64)
+        middle = np.nanmean if self.by == "mean" else np.nanmedian
+        value[known] = middle(np.asarray(x[:, known], np.float64), axis=0)
+        return {"value": value}
+
+    def apply(self, x: Floats, found: Statistics) -> Floats:
+        return np.where(np.isnan(x), found["value"].astype(np.float32), x)
+
+
 class Rescale(Preprocess):
     """Bring the training inputs into a fixed range; other parts may leave it.
 
@@ -173,8 +197,9 @@ class Rescale(Preprocess):
 
     def fit(self, x: Floats) -> Statistics:
         axes = axes_of(x, self.per)
-        low, high = (end(axes, keepdims=True).astype(np.float64) for end in (x.min, x.max))
-        return {"min": low, "max": high}
+        ends = [(c.min(axes, keepdims=True), c.max(axes, keepdims=True)) for c in chunks(x)]
+        low, high = (np.stack(each).astype(np.float64) for each in zip(*ends, strict=True))
+        return {"min": low.min(0), "max": high.max(0)}
 
     def apply(self, x: Floats, found: Statistics) -> Floats:
         width = np.where(found["max"] == found["min"], 1.0, found["max"] - found["min"])
@@ -251,19 +276,35 @@ def axes_of(x: Floats, per: str) -> tuple[int, ...]:
 
 
 def moments(x: Floats, axes: tuple[int, ...]) -> tuple[Doubles, Doubles]:
-    """Mean and standard deviation over `axes` (kept as ones), in double precision; 1 for a constant."""
-    constant = x.min(axes, keepdims=True) == x.max(axes, keepdims=True)
-    count = x.size / constant.size
-    mean = sum((c.sum(axes, dtype=np.float64, keepdims=True) for c in chunks(x)), np.zeros(())) / count
-    squares = sum((np.square(c - mean).sum(axes, keepdims=True) for c in chunks(x)), np.zeros(()))
-    return mean, np.where(constant, 1.0, np.sqrt(squares / count))
+    """Mean and standard deviation over `axes` (kept as ones), in double precision; 1 for a constant.
+
+    The inputs are read once. Source: Chan, Golub & LeVeque 1983, Algorithms for computing the sample variance.
+    """
+    count, mean, squares = 0.0, np.zeros(()), np.zeros(())
+    low, high = np.full((), np.inf), np.full((), -np.inf)
+    for c in chunks(x):
+        here = c.mean(axes, dtype=np.float64, keepdims=True)
+        many, gap = c.size / here.size, here - mean
+        mean = mean + gap * (many / (count + many))
+        squares = squares + np.square(c - here).sum(axes, keepdims=True) + gap**2 * (count * many / (count + many))
+        low = np.minimum(low, c.min(axes, keepdims=True))
+        high = np.maximum(high, c.max(axes, keepdims=True))
+        count += many
+    return mean, np.where(low == high, 1.0, np.sqrt(squares / count))
 
 
 def principal(x: Floats) -> tuple[Doubles, Doubles, Doubles]:
     """Mean (d,), variances (d,) from the largest down, and axes (d, d) as columns, of inputs of d values."""
-    flat = x.reshape(len(x), -1)
-    mean = sum((c.sum(0, dtype=np.float64) for c in chunks(flat)), np.zeros(())) / len(flat)
-    covariance = sum(((c - mean).T @ (c - mean) for c in chunks(flat)), np.zeros(())) / len(flat)
+    count, mean, products = 0.0, np.zeros(()), np.zeros(())
+    for c in chunks(x):
+        flat = c.reshape(len(c), -1)
+        here = flat.mean(0, dtype=np.float64)
+        many, gap = len(flat), here - mean
+        mean = mean + gap * (many / (count + many))
+        away = flat - here
+        products = products + away.T @ away + np.outer(gap, gap) * (count * many / (count + many))
+        count += many
+    covariance = products / count
     variances, axes = np.linalg.eigh(covariance)
     variances, axes = np.maximum(variances[::-1], 0), axes[:, ::-1]
     largest = axes[np.abs(axes).argmax(0), np.arange(len(axes))]
@@ -274,8 +315,10 @@ def rescaled(x: Floats, mean: Doubles, scale: Doubles) -> Floats:
     return _joined((c - mean) / scale for c in chunks(x))
 
 
-def chunks(x: Floats) -> Iterator[Floats]:
-    return (x[i : i + CHUNK] for i in range(0, len(x), CHUNK))
+def chunks(x: Any) -> Iterator[Floats]:
+    """Some examples at a time, as many for a set on disk as for one in memory, so that sums have the same bits."""
+    size = max(1, min(CHUNK, VALUES // max(1, prod(x.shape[1:]))))
+    return (x[i : i + size] for i in range(0, len(x), size))
 
 
 def _turned(x: Floats, mean: Doubles, matrix: Doubles) -> Floats:

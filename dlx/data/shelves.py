@@ -1,9 +1,9 @@
-"""Where pictures lie: in folders, one a class, or in a column of parquet files."""
+"""Where pictures lie: in folders, one a class, or in a column of parquet or Arrow files."""
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,7 @@ from ..errors import DataError, did_you_mean
 from ..lazy import np
 from .picture import SUFFIXES, Source
 from .reading import class_numbers, existing, listed
+from .rows import class_names, opened, row_files
 
 if TYPE_CHECKING:
     from .base import Labels
@@ -34,6 +35,8 @@ class Shelf:
     names: tuple[str, ...]
     sources: Callable[[Indices], Iterator[tuple[int, Source]]]
     """From rows to their places among those rows and pictures, in any order."""
+    content: Callable[[], str]
+    """A digest of the files."""
 
     def first(self) -> Source:
         return next(self.sources(np.arange(1)))[1]
@@ -53,8 +56,8 @@ def part_folders(path: Path) -> dict[str, Path]:
 
 
 def part_files(path: Path) -> dict[str, list[Path]]:
-    """The parquet files of each part in a folder, or in its folder `data`; without names of parts, all to train."""
-    files = sorted(path.glob("*.parquet")) or sorted((path / "data").glob("*.parquet"))
+    """The files of rows of each part in a folder, or in its folder `data`; without names of parts, all to train."""
+    files = row_files(path)
     found: dict[str, list[Path]] = {}
     for file in files:
         found.setdefault(part_named(file.stem) or "", []).append(file)
@@ -91,7 +94,8 @@ def folder(path: Path, names: tuple[str, ...] = ()) -> Shelf:
     def sources(rows: Indices) -> Iterator[tuple[int, Source]]:
         return ((i, Source(str(paths[row]), paths[row])) for i, row in enumerate(rows))
 
-    return Shelf(str(path), np.array([label for _, label in files], np.int64), names, sources)
+    labels = np.array([label for _, label in files], np.int64)
+    return Shelf(str(path), labels, names, sources, lambda: _content(paths))
 
 
 def images_in(path: Path) -> list[Path]:
@@ -108,46 +112,42 @@ def images_in(path: Path) -> list[Path]:
     return found
 
 
-def parquet(paths: Sequence[Path], image: str, label: str, names: tuple[str, ...] = ()) -> Shelf:
-    """Pictures of parquet files as Hugging Face writes them: a column of image bytes, and one of classes.
+def packed(paths: Sequence[Path], image: str, label: str, names: tuple[str, ...] = ()) -> Shelf:
+    """Pictures of parquet or Arrow files as Hugging Face writes them: a column of image bytes, and one of classes.
 
     `names` are the classes of the training part.
     """
-    files = [parquet_file(path) for path in paths]
-    for path, file in zip(paths, files, strict=True):
-        _check_columns(path, file.schema_arrow, image, label)
-    counts = [file.metadata.num_rows for file in files]
+    files = [opened(path) for path in paths]
+    for file in files:
+        _check_columns(file.path, file.schema, image, label)
     where = listed(map(str, paths))
-    if not sum(counts):
+    if not sum(sum(file.counts) for file in files):
         raise DataError(f"{where} holds no rows", hint="Give a file with examples in it.")
-    column = [value for file in files for value in file.read(columns=[label]).column(label).to_pylist()]
-    names = names or _names_of(files[0].schema_arrow, label)
+    groups = [(file, group, count) for file in files for group, count in enumerate(file.counts)]
+    column = [value for file, group, _ in groups for value in file.column(group, label).to_pylist()]
+    names = names or class_names(files[0], label)
     labels, names = _classes(column, names, f"column `{label}` of {where}")
 
     def sources(rows: Indices) -> Iterator[tuple[int, Source]]:
         place = {int(row): i for i, row in enumerate(rows)}
         start = 0
-        for path, file in zip(paths, files, strict=True):
-            for group in range(file.num_row_groups):
-                size = file.metadata.row_group(group).num_rows
-                wanted = [row for row in range(start, start + size) if row in place]
-                if wanted:
-                    cells = file.read_row_group(group, columns=[image]).column(image)
-                    yield from ((place[r], _picture(cells[r - start].as_py(), path, r)) for r in wanted)
-                start += size
+        for file, group, count in groups:
+            wanted = [row for row in range(start, start + count) if row in place]
+            if wanted:
+                cells = file.column(group, image)
+                yield from ((place[r], _picture(cells[r - start].as_py(), file.path, r)) for r in wanted)
+            start += count
 
-    return Shelf(where, labels, names, sources)
+    return Shelf(where, labels, names, sources, lambda: _content(paths))
 
 
-def parquet_file(path: Path) -> Any:
-    """The opened file. DataError where it is none."""
-    import pyarrow.parquet as pq
-    from pyarrow import ArrowException
-
-    try:
-        return pq.ParquetFile(existing(path, folder=False))
-    except (ArrowException, OSError) as error:
-        raise DataError(f"{path} cannot be read as parquet: {error}", hint="Fetch the file again.") from None
+def _content(paths: Iterable[Path]) -> str:
+    """A digest of what stands in the files, in their order."""
+    found = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            found.update(hashlib.file_digest(file, "sha256").digest())
+    return found.hexdigest()
 
 
 def _check_columns(path: Path, schema: Any, image: str, label: str) -> None:
@@ -175,15 +175,6 @@ def _picture(cell: Any, path: Path, row: int) -> Source:
     if content is None:
         raise DataError(f"{name} has no bytes of its image", hint="Write the file with the images inside.")
     return Source(name, content)
-
-
-def _names_of(schema: Any, label: str) -> tuple[str, ...]:
-    """The names of the classes, where Hugging Face's metadata gives them."""
-    try:
-        features = json.loads((schema.metadata or {})[b"huggingface"])["info"]["features"]
-        return tuple(map(str, features[label]["names"]))
-    except (KeyError, TypeError, ValueError):
-        return ()
 
 
 def _classes(column: list[Any], names: tuple[str, ...], where: str) -> tuple[Labels, tuple[str, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -15,12 +16,13 @@ from ..registry import Choice
 from ..shapes import Shape
 from . import preprocess as steps_of
 from .base import Dataset, Facts, Sets, Split
-from .preprocess import PREPROCESSING, Fitted, Preprocess, after, fitted
+from .preprocess import PREPROCESSING, Fitted, Preprocess, after, chunks, fitted
+from .stream import Streamed, chosen
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from .base import Floats, Labels
+    from .base import Labels
 
     Indices = npt.NDArray[np.int64]
 
@@ -124,7 +126,7 @@ class Pool(Dataset):
 
     def rows(self, y: Labels) -> list[Indices]:
         """Which examples are in train, valid and test, from the targets of all."""
-        classes = y if self.stratify else None
+        classes = np.asarray(y) if self.stratify else None
         if not self.folds:
             return draw(self.counts(len(y)), classes, len(y), self.seed)
         *folds, test = draw(self._folded(len(y)), classes, len(y), self.seed)
@@ -132,17 +134,23 @@ class Pool(Dataset):
         valid = folds.pop(self.fold - 1)
         return [np.concatenate(folds), valid, test]
 
-    def split(self, x: Floats, y: Labels) -> list[Split | None]:
-        """Train, valid and test out of the pool; None for a part that was not asked for."""
-        return [Split(x[rows], y[rows]) if len(rows) else None for rows in self.rows(y)]
+    def split(self, x: Any, y: Any) -> list[Split | None]:
+        """Train, valid and test out of the pool, in memory or not; None for a part that was not asked for."""
+        return [Split(chosen(x, rows), chosen(y, rows)) if len(rows) else None for rows in self.rows(y)]
 
     def seen(self, shape: Shape, classes: int | None = None, target: Shape | None = None) -> Facts:
         """The facts of inputs of `shape`, after preprocessing."""
         return Facts(after(self.preprocess, shape), classes, target)
 
-    def finished(self, parts: Sequence[Split | None], source: str, class_names: tuple[str, ...] = ()) -> Sets:
+    def finished(
+        self,
+        parts: Sequence[Split | None],
+        source: str,
+        class_names: tuple[str, ...] = (),
+        notes: tuple[str, ...] = (),
+    ) -> Sets:
         """The data set from its raw parts, preprocessed."""
-        return assemble(parts, self.standardize, source, class_names, self.preprocess)
+        return replace(assemble(parts, self.standardize, source, class_names, self.preprocess), notes=notes)
 
     def _folded(self, total: int) -> list[int]:
         """How many examples each fold has, and then the test part."""
@@ -269,10 +277,11 @@ def digest(parts: Sequence[Split | None]) -> str:
     """SHA-256 over dtype, shape and little-endian bytes of every part's inputs and targets, in order."""
     found = hashlib.sha256()
     for name, part in zip(("train", "valid", "test"), parts, strict=True):
-        arrays: Sequence[npt.NDArray[Any]] = (part.x, part.y) if part else ()
+        arrays: Sequence[Any] = (part.x, part.y) if part else ()
         found.update(f"{name} {len(arrays)}\n".encode())
         for array in arrays:
-            plain = np.ascontiguousarray(array, array.dtype.newbyteorder("<"))
-            found.update(f"{plain.dtype.str} {plain.shape}\n".encode())
-            found.update(plain.data)
+            dtype = array.dtype.newbyteorder("<")
+            found.update(f"{dtype.str} {array.shape}\n".encode())
+            for piece in chunks(array) if isinstance(array, Streamed) else [array]:
+                found.update(np.ascontiguousarray(piece, dtype).data)
     return found.hexdigest()

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DataError, did_you_mean
 from ..lazy import np, torch
 from .reading import existing
+from .stream import Mapped
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -21,10 +22,11 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Stored:
-    """An array in a file: its sizes, and how to read it."""
+    """An array in a file: its sizes, how to read it, and how to leave it there where the file allows that."""
 
     sizes: tuple[int, ...]
     read: Callable[[], Array]
+    mapped: Callable[[], Mapped] | None = None
 
 
 def stored(path: Path, name: str) -> Stored:
@@ -41,7 +43,8 @@ def stored(path: Path, name: str) -> Stored:
 
 def _npy(path: Path, _: str) -> Stored:
     array = np.load(path, mmap_mode="r", allow_pickle=False)
-    return Stored(array.shape, lambda: np.array(array))
+    dtype, shape, offset, columns_first = array.dtype, array.shape, array.offset, np.isfortran(array)
+    return Stored(shape, lambda: np.array(array), lambda: Mapped(path, dtype, shape, offset, columns_first))
 
 
 def _npz(path: Path, name: str) -> Stored:

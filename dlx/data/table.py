@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
@@ -12,13 +13,16 @@ from ..lazy import np
 from ..registry import FilePath
 from ..shapes import Shape
 from .base import Facts, Sets, Split
-from .columns import Column, Frame, coded, encoded, read, surveyed
+from .columns import Column, Frame, coded, encoded, ordered, read, rows_of, surveyed
+from .gaps import FillColumns, Rule, Rules, check_rules, check_sort, fillings, gaps, rule_of, without
+from .given import Given
 from .preprocess import Standardize
 from .reading import class_numbers, fits, listed
 from .splits import Pool, assemble
 
 if TYPE_CHECKING:
     from .base import Floats, Labels
+    from .kept import Kept
     from .preprocess import Statistics
 
 
@@ -41,9 +45,12 @@ class Table(Pool):
         Boolean one value (0 or 1, or -1 or 1), a category of d texts d values, of which one is 1 and the others 0.
         Targets 0 to classes - 1 where the target is text or Boolean, in the order of the sorted texts; values (k,)
         where it is k columns of numbers. `task: classification` takes whole numbers for classes.
+    Missing values: `drop` leaves out the rows, `mean`, `median`, `most_frequent` and `{constant: 0}` fill them in,
+        `indicator` gives numbers their mean, and one input more that is 1 there; `category` gives texts an input of
+        their own for it. What fills in is found in the training part alone, and recorded with the run.
     `standardize: feature` moves the columns of numbers alone; `preprocess` sees all values.
-    Errors: a column that is missing or holds dates; missing values, unless `missing: drop`; a category of more texts
-        than `max_categories`; a text of the test file that the first file does not have.
+    Errors: a column that is missing or holds dates; missing values, unless `missing` says what to do; a category of
+        more texts than `max_categories`; a text of the test file that the first file does not have.
     Source: Russell & Norvig, Artificial Intelligence: A Modern Approach, 4th edition, section 22.2.1.
     """
 
@@ -61,7 +68,12 @@ class Table(Pool):
     categorical: list[str] = Field([], description="columns of numbers that are names of categories")
     log: list[str] = Field([], description="columns of positive numbers to take the natural logarithm of")
     false_is: Literal[0, -1] = Field(0, description="what false becomes; true is 1")
-    missing: Literal["refuse", "drop"] = Field("refuse", description="of a row that lacks a value")
+    missing: Rules = Field(
+        "refuse", description="what is done about values that are missing: one way, or one a column, `*` for the rest"
+    )
+    ordinal: dict[str, list[str]] = Field(
+        {}, description="columns of texts that have an order, and their texts from the lowest up: 0, 1, 2, ..."
+    )
     max_categories: PositiveInt = Field(100, description="most texts that a column may have")
     names: list[str] | None = Field(
         None, min_length=1, description="of the columns of a CSV file without a first line"
@@ -83,6 +95,9 @@ class Table(Pool):
             raise ValueError("`test` takes rows from `path`, and `test_path` brings them: give one of the two")
         if self.columns and self.drop:
             raise ValueError("`columns` and `drop` both choose what to tell it from: give one of the two")
+        for name in self.ordinal:
+            if name in (*self.categorical, *self.log):
+                raise ValueError(f"`ordinal` and another option are both for `{name}`: keep one")
         if self.task == "classification" and isinstance(self.target, list):
             raise ValueError("`task: classification` takes one column as `target`, and here is a list: give one name")
         return self
@@ -106,19 +121,47 @@ class Table(Pool):
         fits(sum(map(len, frames)), Shape((sum(c.width for c in columns),)), "choose `columns`, or rows")
         pool, *test = [Split(encoded(f, columns, self.false_is), self._answers(f, goal)) for f in frames]
         parts = self.split(pool.x, pool.y)
-        steps = [*self._standardizing(columns), *self.preprocess]
+        steps = [*self._filling(columns), *self._standardizing(columns), *self.preprocess]
         names = goal.texts if goal is not None else ()
         where = ", ".join(str(frame.path) for frame in frames)
-        return assemble([*parts[:2], *(test or parts[2:])], "none", f"{self.source} {where}", names, steps)
+        sets = assemble([*parts[:2], *(test or parts[2:])], "none", f"{self.source} {where}", names, steps)
+        return replace(sets, reading={"columns": [asdict(column) for column in columns], "told": self._told()})
+
+    def given(self, path: Path, kept: Kept) -> Given:
+        columns = [Column(**{**told, "texts": tuple(told["texts"])}) for told in kept.reading["columns"]]
+        frame = rows_of(path, [column.name for column in columns], self.names, self.targets, self.delimiter)
+        for column in columns:
+            self._check_sort(frame, column)
+        filled = {column.name for column in columns if column.filled or column.marked}
+        whole = without(frame, {name: "mean" if name in filled else "refuse" for name in frame.names})
+        return Given(encoded(whole, columns, self.false_is))
+
+    def _check_sort(self, frame: Frame, column: Column) -> None:
+        found = surveyed(frame, column.name, column.sort == "category", column.log, None)
+        if found.sort != column.sort:
+            message = f"column `{column.name}` of {frame.path} holds {found.told}, and {column.told} were trained on"
+            raise DataError(message, hint="Give a file like the one of the training.")
+
+    def _told(self) -> list[str]:
+        """What each value that is told is called."""
+        return [f"log({name})" if name in self.log else name for name in self.targets]
 
     def _frames(self) -> list[Frame]:
         """The rows of each file, of the columns that are wanted, none of them lacking a value."""
         paths = [path for path in (self.path, self.test_path) if path is not None]
         frames = [read(Path(path), self.names, self.delimiter) for path in paths]
-        return [frame.only(self._wanted(frame)).whole(self.missing) for frame in frames]
+        chosen = [frame.only(self._wanted(frame)) for frame in frames]
+        for frame in chosen:
+            check_rules(self.missing, frame.names, self.targets, str(frame.path))
+        return [without(frame, self._rules(frame.names)) for frame in chosen]
+
+    def _rules(self, names: list[str]) -> dict[str, Rule]:
+        """What is done about the gaps of each column; what is told is not filled in."""
+        rules = {name: rule_of(self.missing, name) for name in names}
+        return {n: "refuse" if n in self.targets and rule != "drop" else rule for n, rule in rules.items()}
 
     def _wanted(self, frame: Frame) -> list[str]:
-        for name in ("target", "columns", "drop", "categorical", "log"):
+        for name in ("target", "columns", "drop", "categorical", "log", "ordinal"):
             given = self.targets if name == "target" else getattr(self, name) or []
             frame.check(given, name)
         inputs = self.columns or [n for n in frame.names if n not in (*self.drop, *self.targets)]
@@ -132,7 +175,8 @@ class Table(Pool):
         """How each input column is encoded, and how the target is where it is one of classes."""
         pool = frames[0]
         names = [name for name in pool.names if name not in self.targets]
-        columns = [surveyed(pool, n, n in self.categorical, n in self.log, self.max_categories) for n in names]
+        lacking = {name for frame in frames for name in gaps(frame)}
+        columns = [self._column(pool, name, name in lacking) for name in names]
         goals = [surveyed(pool, n, n in self.categorical, n in self.log, None) for n in self.targets]
         wordy = [goal for goal in goals if goal.sort != "number"]
         if wordy and (self.task == "regression" or len(goals) > 1):
@@ -148,6 +192,23 @@ class Table(Pool):
             )
         return columns, goal
 
+    def _column(self, pool: Frame, name: str, lacking: bool) -> Column:
+        """How an input column is encoded, and what is done where it lacks a value."""
+        if name in self.ordinal:
+            column = ordered(pool, name, self.ordinal[name])
+        else:
+            column = surveyed(pool, name, name in self.categorical, name in self.log, self.max_categories)
+        if not lacking:
+            return column
+        rule = rule_of(self.missing, name)
+        check_sort(column, rule, str(pool.path))
+        return replace(column, filled=rule != "category", marked=rule in ("category", "indicator"))
+
+    def _filling(self, columns: list[Column]) -> list[FillColumns]:
+        rules = {column.name: rule_of(self.missing, column.name) for column in columns}
+        step = fillings(columns, rules, self.false_is, str(self.path))
+        return [step] if step is not None else []
+
     def _answers(self, frame: Frame, goal: Column | None) -> Labels:
         if goal is None:
             values = [frame.numbers(name, name in self.log) for name in self.targets]
@@ -160,6 +221,6 @@ class Table(Pool):
         return len(goal.texts) or max(int(self._answers(frame, goal).max()) for frame in frames) + 1
 
     def _standardizing(self, columns: list[Column]) -> list[Standardize]:
-        sorts = [column.sort for column in columns for _ in range(column.width)]
-        numbers = [place for place, sort in enumerate(sorts) if sort == "number"]
+        starts = [sum(column.width for column in columns[:i]) for i in range(len(columns))]
+        numbers = [start for start, column in zip(starts, columns, strict=True) if column.sort == "number"]
         return [Numbers(places=numbers)] if self.standardize == "feature" and numbers else []

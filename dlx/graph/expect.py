@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from ..errors import Problem
 from ..spec import Experiment
-from ..spec.claims import KEYS, Claim, claims_of
+from ..spec.claims import EXACT, KEYS, Claim, claims_of
 from ..spec.expressions import ExpressionError, evaluate
 from .graph import Graph
 from .measures import Part, Unmeasured, measure, variables
@@ -65,8 +65,8 @@ def claims(experiment: Experiment) -> list[Claim]:
 
 
 def receipts(experiment: Experiment, graph: Graph) -> list[Receipt]:
-    """All claims but those about exact outputs, which want torch; those about a training are not run."""
-    return [_receipt(claim, experiment, graph) for claim in claims(experiment) if claim.quantity != "output"]
+    """All claims but those about exact values, which want torch; those about a training are not run."""
+    return [_receipt(claim, experiment, graph) for claim in claims(experiment) if claim.quantity not in EXACT]
 
 
 def _receipt(claim: Claim, experiment: Experiment, graph: Graph) -> Receipt:
@@ -93,7 +93,7 @@ def _figure(value: Any) -> Any:
 def judged(claim: Claim, ours: Any) -> Receipt:
     """The verdict on a claim, where `ours` is what dlx has."""
     f = claim.figures
-    slack = f.get("within", 1e-6 if claim.quantity == "output" else 0.0) if "about" not in f else 0.0
+    slack = f.get("within", 1e-6 if claim.quantity in EXACT else 0.0) if "about" not in f else 0.0
     exact = [f["is"]] if claim.quantity in {"shape", "arriving"} and isinstance(f.get("is"), int) else f.get("is")
     right = (
         ("is" not in f or same(exact, ours, slack))

@@ -14,6 +14,7 @@ from ..init import named
 from ..objectives import implied
 from ..shapes import BYTES, Shape
 from ..spec import Experiment
+from ..spec.augmented import facts_after
 from ..spec.expressions import resolve
 from ..spec.located import Node
 from ..spec.validation import meant_by, shown, unknown_keys
@@ -63,10 +64,12 @@ def _facts(experiment: Experiment, problems: list[Problem]) -> Facts | None:
     if experiment.data is None:
         return None
     try:
-        return experiment.data.facts()
+        facts, against = facts_after(experiment, experiment.data.facts())
     except DataError as error:
         problems += [_of_data(problem, experiment, experiment.data) for problem in error.problems]
         return None
+    problems += against
+    return facts
 
 
 def _of_data(problem: Problem, experiment: Experiment, data: Dataset) -> Problem:

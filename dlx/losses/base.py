@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
+from ..lazy import F, torch
 from ..registry import Declared, Registry, family
 from ..shapes import Shape
 
@@ -26,8 +28,8 @@ class Loss(Declared):
         "mean", description="over all values of the batch; batchmean: their sum, divided by the number of examples"
     )
 
-    wants: ClassVar[Literal["classes", "values"]]
-    """Targets are class numbers, or values of the output's own shape."""
+    wants: ClassVar[Literal["classes", "values", "boxes"]]
+    """Targets are class numbers, values of the output's own shape, or boxes in a grid."""
     anywhere: ClassVar[bool] = True
     """Whether it takes a target at each position of a map."""
 
@@ -43,9 +45,24 @@ class Loss(Declared):
         """The value that outputs stand for, of the target's shape: a mean where they are a distribution."""
         return output
 
+    def probabilities(self, output: Tensor) -> Tensor | None:
+        """The probability of each class, classes on axis 1; None where outputs are no probabilities."""
+        return None
+
+    pools: ClassVar[bool] = True
+    """Whether several networks can answer together."""
+
+    def pooled(self, outputs: Tensor) -> Tensor:
+        """Outputs of several networks, (members, N, ...), as one: their mean, or that of what they stand for."""
+        return outputs.mean(0)
+
     def gap(self, output: Tensor, target: Tensor) -> Tensor:
         """How far the prediction is from the target."""
         return self.predict(output) - target
+
+    def discord(self, target: Shape) -> str:
+        """What does not fit within the loss for targets of shape `target`, as a sentence; empty where all does."""
+        return ""
 
     def check(self, classes: int) -> str:
         """What does not fit between the loss and the number of classes, as a sentence; empty where all does."""
@@ -72,3 +89,13 @@ class Loss(Declared):
         if self.reduction == "mean" and not options:
             return function
         return lambda output, target: function(output, target, reduction=self.reduction, **options)
+
+
+def pooled_softmax(outputs: Tensor) -> Tensor:
+    """Logits whose softmax is the mean of the members' own, from theirs (members, N, classes, *size)."""
+    return torch.logsumexp(outputs.log_softmax(2), 0) - math.log(len(outputs))
+
+
+def pooled_sigmoid(outputs: Tensor) -> Tensor:
+    """Logits whose sigmoid is the mean of the members' own, from theirs (members, N, ...)."""
+    return torch.logsumexp(F.logsigmoid(outputs), 0) - torch.logsumexp(F.logsigmoid(-outputs), 0)

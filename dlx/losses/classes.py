@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat
 
 from ..lazy import F, torch
-from .base import Loss
+from .base import Loss, pooled_softmax
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -29,6 +29,12 @@ class _OfClasses(Loss):
         if self.weight is None or len(self.weight) == classes:
             return ""
         return f"`weight` of {self.kind} has {len(self.weight)} values, and the data has {classes} classes"
+
+    def probabilities(self, output: Tensor) -> Tensor:
+        return output.softmax(1)
+
+    def pooled(self, outputs: Tensor) -> Tensor:
+        return pooled_softmax(outputs)
 
     def on(self) -> Callable[[torch.device, torch.dtype], Tensor | None]:
         """The weights where and as they are wanted, made once."""

@@ -41,6 +41,9 @@ class Poisson(_Likelihood):
     def predict(self, output: Tensor) -> Tensor:
         return output.exp()
 
+    def pooled(self, outputs: Tensor) -> Tensor:
+        return torch.logsumexp(outputs, 0) - math.log(len(outputs))
+
 
 class Gaussian(_Likelihood):
     """(log v + (target - m)^2 / v) / 2: a mean and a variance of its own for each value of the target.
@@ -69,6 +72,13 @@ class Gaussian(_Likelihood):
 
     def predict(self, output: Tensor) -> Tensor:
         return output.chunk(2, 1)[0]
+
+    def pooled(self, outputs: Tensor) -> Tensor:
+        """Mean and variance of the members' mixture. Source: Lakshminarayanan et al. 2017, arXiv:1612.01474, 2.4."""
+        mean, s = outputs.chunk(2, 2)
+        within = torch.logsumexp(s, 0) - math.log(len(outputs))
+        between = mean.var(0, correction=0).log()
+        return torch.cat([mean.mean(0), torch.logaddexp(within, between)], 1)
 
 
 class VonMises(_Likelihood):
@@ -101,6 +111,16 @@ class VonMises(_Likelihood):
     def predict(self, output: Tensor) -> Tensor:
         return output.chunk(2, 1)[0] if self.kappa == "predicted" else output
 
+    def pooled(self, outputs: Tensor) -> Tensor:
+        """The direction of the members' mean arrow, each as long as its kappa: their densities' geometric mean."""
+        mean, *s = outputs.chunk(2, 2) if self.kappa == "predicted" else (outputs,)
+        kappa = F.softplus(s[0]) if s else torch.ones_like(mean)
+        north, east = (kappa * mean.cos()).mean(0), (kappa * mean.sin()).mean(0)
+        if not s:
+            return torch.atan2(east, north)
+        length = torch.hypot(north, east).clamp_min(1e-6)
+        return torch.cat([torch.atan2(east, north), length + torch.log(-torch.expm1(-length))], 1)
+
     def gap(self, output: Tensor, target: Tensor) -> Tensor:
         turn = self.predict(output) - target
         return torch.atan2(turn.sin(), turn.cos())
@@ -116,6 +136,7 @@ class MixtureDensity(_Likelihood):
     """
 
     kind: ClassVar[str] = "mixture_density"
+    pools: ClassVar[bool] = False
     components: PositiveInt = Field(5, description="Gaussians in the mixture")
     diagonal: bool = Field(False, description="a variance for each value instead of one a component")
     eps: PositiveFloat = Field(1e-6, description="least variance")

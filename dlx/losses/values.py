@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, PositiveFloat
 
 from ..lazy import F, torch
-from .base import Loss
+from .base import Loss, pooled_sigmoid, pooled_softmax
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -95,6 +95,35 @@ class BinaryCrossEntropy(_OfValues):
     def predict(self, output: Tensor) -> Tensor:
         return output.sigmoid()
 
+    def probabilities(self, output: Tensor) -> Tensor:
+        return output.sigmoid()
+
+    def pooled(self, outputs: Tensor) -> Tensor:
+        return pooled_sigmoid(outputs)
+
+
+class BinaryHinge(_OfValues):
+    """max(0, margin - s * output), where s is 1 for a target of 1 and -1 for one of 0: the SVM of one score.
+
+    Shapes: outputs and targets (N, *target). With `squared` it is the square of that. It is no likelihood: what it
+    predicts is the side of 0, and the sigmoid of the score stands for it.
+    torch: none; hinge_embedding_loss is about distances. Source: Cortes & Vapnik 1995, Support-vector networks.
+    """
+
+    kind: ClassVar[str] = "binary_hinge"
+    margin: PositiveFloat = Field(1.0, description="how far on its side a score should be")
+    squared: bool = Field(False, description="the square of it, which has a slope of 0 at the margin")
+
+    def function(self) -> Function:
+        def loss(output: Tensor, target: Tensor) -> Tensor:
+            short = (self.margin - (2 * target - 1) * output).clamp_min(0)
+            return self.reduced(short.square() if self.squared else short)
+
+        return loss
+
+    def predict(self, output: Tensor) -> Tensor:
+        return output.sigmoid()
+
 
 class KLDivergence(_OfValues):
     """sum_k t_k log(t_k / softmax(output)_k), from logits, for targets t that are probabilities.
@@ -111,6 +140,12 @@ class KLDivergence(_OfValues):
 
     def predict(self, output: Tensor) -> Tensor:
         return output.softmax(1)
+
+    def probabilities(self, output: Tensor) -> Tensor:
+        return output.softmax(1)
+
+    def pooled(self, outputs: Tensor) -> Tensor:
+        return pooled_softmax(outputs)
 
 
 class Dice(_OfValues):
@@ -136,3 +171,9 @@ class Dice(_OfValues):
 
     def predict(self, output: Tensor) -> Tensor:
         return output.softmax(1) if output.shape[1] > 1 else output.sigmoid()
+
+    def probabilities(self, output: Tensor) -> Tensor:
+        return self.predict(output)
+
+    def pooled(self, outputs: Tensor) -> Tensor:
+        return pooled_softmax(outputs) if outputs.shape[2] > 1 else pooled_sigmoid(outputs)

@@ -11,7 +11,7 @@ from ..data import Facts
 from ..errors import Problem, did_you_mean
 from ..lazy import torch
 from ..losses import Loss
-from ..metrics import METRICS, Mean, Meter, Metric
+from ..metrics import METRICS, Mean, Meter, Metric, Mode
 from ..registry import Choice, Declared, Registry, family
 from ..shapes import Shape
 from . import terms
@@ -47,7 +47,9 @@ class Objective(Declared):
 
     always: ClassVar[tuple[str, ...]] = ()
     """The metrics that it has without being asked."""
-    measures: ClassVar[Literal["classes", "values"]] = "classes"
+    rising: ClassVar[tuple[str, ...]] = ("accuracy",)
+    """Those of them of which more is better."""
+    measures: ClassVar[Literal["classes", "values", "boxes"]] = "classes"
     """What its metrics are about."""
     one_logit: ClassVar[bool] = False
 
@@ -101,9 +103,14 @@ class Objective(Declared):
         """From outputs and targets of a batch to a scalar."""
         return self.loss.function()
 
-    def training_loss(self) -> Callable[[Outputs, Tensor], Tensor]:
-        """The same for all that the network gives, with the losses of `aux`, and not below `flooding`."""
-        one = self.loss_function()
+    def training_loss(
+        self, around: Callable[[Function], Function] | None = None
+    ) -> Callable[[Outputs, Tensor], Tensor]:
+        """The same for all that the network gives, with the losses of `aux`, and not below `flooding`.
+
+        `around` makes of the loss of one output another one, such as one for targets that are mixed.
+        """
+        one = self.loss_function() if around is None else around(self.loss_function())
         if not self.aux and self.flooding is None:
             return one  # type: ignore[return-value]
 
@@ -132,6 +139,11 @@ class Objective(Declared):
     def count(self, target: Tensor) -> Tensor | int:
         """How many targets the metrics of a batch were averaged over."""
         return len(target)
+
+    def modes(self) -> dict[str, Mode]:
+        """All that an evaluation measures, and whether less or more of it is better."""
+        known: dict[str, Mode] = {name: "max" if name in self.rising else "min" for name in ("loss", *self.always)}
+        return known | {metric.name: metric.mode for metric in self.metrics if not metric.table}
 
     def scores(self, output: Tensor) -> Tensor:
         """What the metrics of torchmetrics are given: logits, or predictions."""
@@ -172,5 +184,13 @@ class Evaluation:
         if self.summed:
             found["loss"] = torch.as_tensor(self.means["loss"].sum)
         return {name: float(value) for name, value in found.items()} | {
-            name: float(meter.compute()) for name, meter in self.meters.items()
+            name: float(meter.compute()) for name, meter in self.meters.items() if name not in self._tables
         }
+
+    @property
+    def _tables(self) -> set[str]:
+        return {metric.name for metric in self.objective.metrics if metric.table}
+
+    def tables(self) -> dict[str, list[list[int]]]:
+        """What is no number: a confusion matrix in rows."""
+        return {name: self.meters[name].compute().tolist() for name in self._tables if name in self.meters}

@@ -24,7 +24,7 @@ class BinaryClassification(Objective):
 
     Shapes: outputs (N, 1), targets (N,) of 0 and 1. Metrics: accuracy (share of examples on the right side of 1/2)
     and error = 1 - accuracy. Others that can be asked for: precision, recall, f1, auroc, calibration_error, iou, of
-    class 1.
+    class 1, and confusion_matrix.
     """
 
     kind: ClassVar[str] = "binary_classification"
@@ -40,8 +40,11 @@ class BinaryClassification(Objective):
         if self.loss.wants == "classes":
             return Problem(
                 f"the loss {self.loss.kind} wants an output a class, and binary_classification has one logit",
-                "Use `loss: binary_cross_entropy`, or `objective: classification` with two outputs.",
+                f"Use `loss: {'binary_hinge' if 'hinge' in self.loss.kind else 'binary_cross_entropy'}`, or "
+                "`objective: classification` with two outputs.",
             )
+        if discord := self.loss.discord(Shape((1,))):
+            return Problem(discord, "Sum up losses of the same output.")
         if tuple(output) == (1,) == tuple(self.loss.outputs(Shape((1,)))):
             return None
         return Problem(

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ..data import Facts
 from ..errors import Problem
-from ..lazy import F, torch
+from ..lazy import torch
 from ..losses import LOSSES, CrossEntropy, Loss
 from ..registry import Choice
 from ..shapes import Shape
@@ -26,7 +26,7 @@ class Classification(Objective):
     A loss that wants values (squared error) gets the target as a vector with a one at the class.
     Shapes: outputs (N, classes), targets (N,). Metrics: accuracy (share of examples whose largest logit is the
     target) and error = 1 - accuracy. Others that can be asked for: top_k_error, precision, recall, f1, auroc,
-    calibration_error, perplexity, iou.
+    calibration_error, perplexity, iou, confusion_matrix.
     """
 
     kind: ClassVar[str] = "classification"
@@ -62,7 +62,7 @@ class Classification(Objective):
         loss = self.loss.function()
         if self.loss.wants == "classes":
             return loss
-        return lambda output, target: loss(output, F.one_hot(target, output.shape[1]).movedim(-1, 1).to(output.dtype))
+        return lambda output, target: loss(output, vectors(target, output))
 
     def measure(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         hits = output.argmax(1) == target
@@ -76,3 +76,9 @@ class Classification(Objective):
     def count(self, target: Tensor) -> Tensor:
         ignored = self.loss.ignores()
         return torch.tensor(target.numel()) if ignored is None else (target != ignored).sum()
+
+
+def vectors(target: Tensor, output: Tensor) -> Tensor:
+    """Targets as vectors with a one at the class, on axis 1, without a look at the values as F.one_hot takes."""
+    classes = torch.arange(output.shape[1], device=output.device).view(-1, *(1,) * (output.dim() - 2))
+    return (target.unsqueeze(1) == classes).to(output.dtype)

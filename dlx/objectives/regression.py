@@ -28,7 +28,7 @@ class Regression(Objective):
     kind: ClassVar[str] = "regression"
     loss: Annotated[Loss, Choice(LOSSES)] = Field(SquaredError(), description="what training makes small")
     always: ClassVar[tuple[str, ...]] = ("mse", "mae")
-    measures: ClassVar[Literal["classes", "values"]] = "values"
+    measures: ClassVar[Literal["classes", "values", "boxes"]] = "values"
 
     def check(self, output: Shape, facts: Facts) -> Problem | None:
         if facts.target is None or facts.classes is not None:
@@ -36,10 +36,13 @@ class Regression(Objective):
                 f"regression wants targets that are numbers, and the data has {facts.classes} classes",
                 f"Use `objective: {'classification' if facts.target is None else 'segmentation'}`.",
             )
-        if self.loss.wants == "classes":
+        if self.loss.wants != "values":
             return Problem(
-                f"the loss {self.loss.kind} wants classes, and regression has numbers", "Use `loss: squared_error`."
+                f"the loss {self.loss.kind} wants {self.loss.wants}, and regression has numbers",
+                "Use `loss: squared_error`.",
             )
+        if discord := self.loss.discord(facts.target):
+            return Problem(discord, "Sum up losses of the same output.")
         wanted = self.loss.outputs(facts.target)
         if tuple(output) == tuple(wanted):
             return None

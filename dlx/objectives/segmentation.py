@@ -17,7 +17,7 @@ class Segmentation(Classification):
     that do not count have the class number `ignore_index` of cross_entropy.
     Shapes: outputs (N, classes, *size), targets (N, *size). Metrics: accuracy (share of positions whose largest
     logit is the target) and error = 1 - accuracy. Others that can be asked for: iou, precision, recall, f1,
-    top_k_error, perplexity, calibration_error, auroc.
+    top_k_error, perplexity, calibration_error, auroc, confusion_matrix.
     """
 
     kind: ClassVar[str] = "segmentation"

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from math import cos, pi
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from .base import Schedule, Span, Unit
 
 WHOLE = "how long it takes, in `unit`s; else the whole training"
+Share = Annotated[float, Field(ge=0, lt=1)]
 LOWEST = "lowest part of the rate; torch's eta_min is a rate"
 
 
@@ -84,11 +85,26 @@ class CosineRestarts(Schedule):
             length *= self.T_mult
         return _between(1.0, self.end_factor, time / length)
 
+    @property
+    def restarts(self) -> bool:
+        return True
+
+    def cycles(self, span: Span) -> list[int]:
+        ends: list[int] = []
+        time = length = self.T_0
+        while (end := span.updates(time) if self.unit == "epoch" else time) <= span.steps:
+            ends.append(end)
+            length *= self.T_mult
+            time += length
+        return ends
+
 
 class OneCycle(Schedule):
     """Up from 1/div_factor to the whole rate, then down to 1/(div_factor * final_div_factor).
 
-    The optimizer's rate is torch's max_lr. Momentum stays as it is, as with torch's cycle_momentum = False.
+    The optimizer's rate is torch's max_lr. With `cycle_momentum` the momentum of sgd, or the first beta of Adam and
+    its kin, goes the other way: from max_momentum to base_momentum and back; torch does so unless told not to.
+    Errors: cycle_momentum with an optimizer that has no momentum.
     Source: Smith & Topin 2018, arXiv:1708.07120. torch: OneCycleLR.
     """
 
@@ -100,14 +116,36 @@ class OneCycle(Schedule):
     final_div_factor: PositiveFloat = Field(1e4, description="first rate / last rate")
     three_phase: bool = Field(False, description="down to the first rate in the time it went up, then to the last")
     unit: Unit = Field("step", description="what `total_steps` counts")
+    cycle_momentum: bool = Field(False, description="move the momentum too, down while the rate goes up")
+    base_momentum: Share = Field(0.85, description="momentum where the rate is largest")
+    max_momentum: Share = Field(0.95, description="momentum at the start and at the end")
+
+    @model_validator(mode="after")
+    def _momentum_in_order(self) -> Self:
+        if self.base_momentum > self.max_momentum:
+            raise ValueError(f"base_momentum {self.base_momentum:g} is above max_momentum {self.max_momentum:g}")
+        return self
 
     def at(self, step: int, span: Span) -> float:
+        first = 1 / self.div_factor
+        return self._between_turns(step, span, (first, 1.0, first, first / self.final_div_factor))
+
+    @property
+    def moves_momentum(self) -> bool:
+        return self.cycle_momentum
+
+    def momentum(self, step: int, span: Span) -> float:
+        low, high = self.base_momentum, self.max_momentum
+        return self._between_turns(step, span, (high, low, high, high))
+
+    def _between_turns(self, step: int, span: Span, values: tuple[float, float, float, float]) -> float:
+        """On the way between the values at the start, at the top, back where it was, and at the end."""
         time, whole = span.time(step, self.unit)
         total = self.total_steps or whole
-        first = 1 / self.div_factor
-        turns = [(0.0, first), (self.pct_start * total - 1, 1.0), (total - 1.0, first / self.final_div_factor)]
+        begin, top, back, end_value = values
+        turns = [(0.0, begin), (self.pct_start * total - 1, top), (total - 1.0, end_value)]
         if self.three_phase:
-            turns.insert(2, (2 * self.pct_start * total - 2, first))
+            turns.insert(2, (2 * self.pct_start * total - 2, back))
         index = next((i for i in range(1, len(turns)) if time <= turns[i][0]), len(turns) - 1)
         (start, high), (end, low) = turns[index - 1], turns[index]
         done = (min(time, total - 1) - start) / (end - start) if end != start else 1.0

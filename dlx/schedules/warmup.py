@@ -31,10 +31,33 @@ class Warmup(Schedule):
         return self
 
     def at(self, step: int, span: Span) -> float:
-        length = self.steps or (self.epochs or 0) * span.per_epoch
+        length = self.length(span)
         if step < length:
             return self.start_factor + (1 - self.start_factor) * step / length
-        return self.then.at(step - length, Span(max(1, span.steps - length), span.per_epoch))
+        return self.then.at(step - length, self._after(span))
+
+    def length(self, span: Span) -> int:
+        """Updates that it takes."""
+        return self.steps or span.updates(self.epochs or 0)
+
+    def _after(self, span: Span) -> Span:
+        rest = span.rest(self.length(span))
+        return rest._replace(steps=max(1, rest.steps))
+
+    @property
+    def moves_momentum(self) -> bool:
+        return self.then.moves_momentum
+
+    def momentum(self, step: int, span: Span) -> float:
+        return self.then.momentum(max(0, step - self.length(span)), self._after(span))
+
+    @property
+    def restarts(self) -> bool:
+        return self.then.restarts
+
+    def cycles(self, span: Span) -> list[int]:
+        length = self.length(span)
+        return [length + end for end in self.then.cycles(span.rest(length))]
 
     def watch(self) -> Watch | None:
         return self.then.watch()

@@ -7,8 +7,11 @@ from .doctor import diagnosis
 from .explain import explanation
 from .inspect import one_layer, summary
 from .listings import layer_page, run_as_json, run_list, synced, vocabulary
+from .proof import proof, reproduction
 from .receipts import verified
 from .schedule import schedule
+from .sweep import ending, sweeping
+from .together import evaluation, predictions
 from .training import progress, results, tracking
 from .why import origin
 
@@ -17,19 +20,25 @@ __all__ = [
     "diagnosis",
     "difference",
     "document",
+    "ending",
     "errors",
+    "evaluation",
     "explanation",
     "layer_page",
     "one_layer",
     "origin",
     "out",
+    "predictions",
     "progress",
+    "proof",
+    "reproduction",
     "results",
     "run_as_json",
     "run_list",
     "say",
     "schedule",
     "summary",
+    "sweeping",
     "synced",
     "tracking",
     "verified",

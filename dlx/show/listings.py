@@ -50,6 +50,8 @@ def run_as_json(run: Run) -> dict[str, Any]:
         "steps": end.get("step"),
         "seconds": end.get("seconds"),
         "metrics": end.get("metrics", {}),
+        "stopped_early": end.get("stopped_early", False),
+        **{key: end[key] for key in ("best", "average", "kept") if key in end},
     }
 
 
@@ -62,6 +64,8 @@ def run_list(runs: Sequence[Run], root: Path) -> None:
     for run in runs:
         told = run_as_json(run)
         metrics = "  ".join(f"{k} {v:.4g}" for k, v in told["metrics"].items() if k.startswith(("test/", "valid/")))
+        for one in told.get("kept", []):
+            metrics += f"  {one['name']} {one['value']:.4g} (step {one['step']:,})"
         steps = f"{told['steps']:,}" if told["steps"] is not None else ""
         seconds = f"{told['seconds']:.1f}" if told["seconds"] is not None else ""
         grid.add(told["run"], told["status"], steps, seconds, metrics)

@@ -15,9 +15,12 @@ def schedule(curve: Curve) -> None:
     largest = max(point.lr for point in curve.points)
     out(f"{curve.schedule}: {curve.steps:,} steps, {curve.steps_per_epoch:,} an epoch")
     out("".join(_bar(point.lr, largest) for point in _spread(curve.points, WIDTH)))
-    grid = Grid(">step", ">epoch", ">learning rate")
+    grows = len({point.batch_size for point in curve.points}) > 1
+    moves = curve.points[0].momentum is not None
+    grid = Grid(">step", ">epoch", ">learning rate", *[">batch"] * grows, *[">momentum"] * moves)
     for point in _spread(curve.points, ROWS):
-        grid.add(f"{point.step:,}", f"{point.epoch:,}", f"{point.lr:.4g}")
+        more = [*[f"{point.batch_size:,}"] * grows, *[f"{point.momentum or 0:.4g}"] * moves]
+        grid.add(f"{point.step:,}", f"{point.epoch:,}", f"{point.lr:.4g}", *more)
     grid.print()
     if curve.follows:
         say(f"Where {curve.follows} stands still, it drops below this.")

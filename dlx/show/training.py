@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .confusion import matrix
 from .console import Grid, console, out, say
+from .together import members
 
 if TYPE_CHECKING:
-    from ..experiment import Begun, Result, Results
+    from ..experiment import Begun, Result, Results, Trouble
     from ..train.fit import Record
 
 
@@ -30,9 +32,10 @@ def progress(quiet: bool = False) -> Iterator[Callable[[Any], None]]:
 
 def _begun(begun: Begun) -> str:
     threads = "" if begun.device.startswith("cuda") else f", {begun.threads} thread{'s' if begun.threads > 1 else ''}"
+    how = "".join(f", {word}" for word in begun.computed)
     return (
         f"{begun.graph.name}: {begun.graph.trainable:,} parameters, {begun.steps:,} steps "
-        f"on {begun.device}{threads}, seed {begun.seed}"
+        f"on {begun.device}{threads}{how}, seed {begun.seed}"
         + (f", from step {begun.step:,} on" if begun.step else "")
         + "".join(f"\n{note}" for note in begun.notes)
     )
@@ -44,10 +47,12 @@ def metrics_text(metrics: dict[str, float]) -> str:
 
 
 def _lines() -> Callable[[Any], None]:
-    from ..experiment import Begun
+    from ..experiment import Begun, Trouble
 
-    def listen(event: Begun | Record) -> None:
-        if isinstance(event, Begun):
+    def listen(event: Begun | Record | Trouble) -> None:
+        if isinstance(event, Trouble):
+            say(event.message)
+        elif isinstance(event, Begun):
             say(_begun(event))
         elif event.record == "evaluation" and event.metrics:
             say(f"step {event.step:,}  epoch {event.epoch}  {metrics_text(event.metrics)}")
@@ -59,7 +64,7 @@ def _lines() -> Callable[[Any], None]:
 def _bar() -> Iterator[Callable[[Any], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-    from ..experiment import Begun
+    from ..experiment import Begun, Trouble
 
     columns = (
         BarColumn(bar_width=None),
@@ -71,7 +76,10 @@ def _bar() -> Iterator[Callable[[Any], None]]:
         task = bar.add_task("", total=None, latest="")
         latest: dict[str, float] = {}
 
-        def listen(event: Begun | Record) -> None:
+        def listen(event: Begun | Record | Trouble) -> None:
+            if isinstance(event, Trouble):
+                bar.console.print(event.message, markup=False, style="yellow")
+                return
             if isinstance(event, Begun):
                 bar.console.print(_begun(event), markup=False)
                 latest.clear()
@@ -88,6 +96,9 @@ _SHOWN = ("train/loss", "valid/loss", "valid/accuracy", "valid/mae")
 
 def results(found: Results) -> None:
     """How it ended, where it is, and how to look further."""
+    if found.together is not None and found.together.status == "finished":
+        members(found)
+        return
     last = found.results[-1]
     grid = Grid(columns=2, styles=["bold"])
     intervals = found.intervals
@@ -95,11 +106,17 @@ def results(found: Results) -> None:
         spread = f" ± {intervals[name]:.2g} (95 %, {len(found.results)} seeds)" if name in intervals else ""
         grid.add(name, f"{value:.4g}{spread}")
     grid.print()
+    matrix(last.run)
     seconds = sum(r.seconds for r in found.results)
     word = {"finished": "trained", "stopped": "stopped after"}.get(last.status, last.status)
     out(f"{word} {last.steps:,} steps in {seconds:.1f} s")
     for result in found.results:
+        whose = f"seed {result.seed}: " if len(found.results) > 1 else ""
+        for note in result.notes:
+            out(f"{whose}{note}")
         out(f"run     {result.run.dir}")
+    if last.status == "stopped" and last.outcome:
+        out(f"go on   dlx train --resume {last.run.dir}")
     if not any(name.startswith(("valid/", "test/")) for name in found.metrics) and last.status == "finished":
         say("The data has no `valid` and no `test` part, so nothing was evaluated: `valid: 0.1` holds some out.")
     if last.mirror is not None:
@@ -108,7 +125,7 @@ def results(found: Results) -> None:
 
 def tracking(found: Results) -> None:
     """Where MLflow shows it."""
-    last = found.results[-1]
+    last = found.together or found.results[-1]
     if last.tracking:
         out(f"mlflow  {_tracking(last)}")
 

@@ -7,6 +7,7 @@ expect:
   figures:
     a dense layer as large as its input: {of: "${(3 * 224 * 224) ** 2}", is: 22_658_678_784}
   output: {at: [0.5], is: [0.265]}                          # for the weights given with `values`
+  gradient: {at: [0.5], by: linear_1/weight, is: [[0.3]]}   # the same; `loss` and `weights_after` too
 """
 
 from __future__ import annotations
@@ -39,14 +40,33 @@ QUANTITIES: Final = {
     "paths": "ways from the input to the output, or those through a node",
     "count": "layers of a kind: {conv: 13, linear: 3}",
     "linear_regions": "most linear pieces of a network of one hidden ReLU layer",
-    "output": "exact values: {at: INPUT, is: OUTPUT, within: 1e-6, of: NODE}",
+    "output": "exact values: {at: INPUT, is: OUTPUT, within: 1e-6, of: NODE, mode: train}",
+    "loss": "what training makes small: {at: INPUT, target: TARGET, is: 2.9}; `at` may be several samples",
+    "gradient": "of the loss where there is a `target`, else of the output or of a NODE with one value: "
+    "{at: INPUT, target: TARGET, by: NODE/weight, NODE or INPUT, is: GRADIENT, of: NODE}",
+    "weights_after": "where training brings a weight: {steps: 3, at: SAMPLES, target: TARGETS, of: NODE/bias, is: W}",
     "figures": "arithmetic in words: {WORDS: {of: ${...}, is: FIGURE}}",
+}
+EXACT: Final = {
+    "output": ("at", "is"),
+    "loss": ("at", "target", "is"),
+    "gradient": ("at", "by", "is"),
+    "weights_after": ("steps", "at", "target", "of", "is"),
+}
+"""Quantities for which torch runs the network, and what a claim about them must say."""
+MAY_SAY: Final = {"output": ("of", "mode"), "loss": ("mode",), "gradient": ("target", "of", "mode")}
+LIKE: Final = {
+    "output": "{at: [0.5], is: [0.265]}",
+    "loss": "{at: [3.2, 5.1, -1.7], target: 0, is: 2.9}",
+    "gradient": "{at: [1, 2], target: [1], by: linear_1/weight, is: [[0.2, 0.4]]}",
+    "weights_after": "{steps: 1, at: [[1]], target: [[2]], of: linear_1/weight, is: [[0.4]]}",
 }
 RESULTS: Final = ("train/", "valid/", "test/")
 KEYS: Final = ("is", "about", "within", "at_least", "at_most", "book", "because", "source")
 FIGURES: Final = ("is", "about", "at_least", "at_most", "book")
 NUMBERS: Final = ("about", "within", "at_least", "at_most")
 BOUNDS: Final = ("about", "at_least", "at_most")
+MOST_STEPS: Final = 10_000
 
 
 @dataclass(frozen=True)
@@ -69,15 +89,25 @@ class Claim:
         """`params`, `receptive_field of conv_1`, the words of a figure."""
         if self.quantity == "figures":
             return self.of
-        if self.quantity == "output":
-            inner = self.figures.get("of")
-            return f"output{f' of {inner}' if inner else ''} at {shown(self.figures.get('at'))}"
+        if self.quantity in EXACT:
+            return _exact_title(self.quantity, self.figures)
         return f"{self.quantity} of {self.of}" if self.of else self.quantity
 
     @property
     def trained(self) -> bool:
         """Whether it is about the result of a training."""
         return self.quantity.startswith(RESULTS)
+
+
+def _exact_title(name: str, figures: dict[str, Any]) -> str:
+    """`gradient by hidden/weight at [1, 2]`, `sgd_1/weight after 3 steps`."""
+    of, at = figures.get("of"), f"at {shown(figures.get('at'))}"
+    if name == "weights_after":
+        steps = figures.get("steps")
+        return f"{of} after {steps} step{'' if steps == 1 else 's'}"
+    target = f" for {shown(figures['target'])}" if "target" in figures else ""
+    by = f" by {figures['by']}" if "by" in figures else ""
+    return f"{name}{f' of {of}' if of else ''}{by} {at}{target}"
 
 
 def claims_of(
@@ -116,7 +146,7 @@ class _Reader:
                 yield from self.quantity(name, child, path)
 
     def quantity(self, name: str, node: Node, path: str) -> Iterator[Claim]:
-        if name == "output":
+        if name in EXACT:
             for i, one in enumerate(node.list or [node]):
                 yield from self.claim(name, "", one, f"{path}.{i}" if node.is_list else path, self.source)
         elif any(item.is_map for item in node.list) and not name.startswith(RESULTS):
@@ -150,12 +180,12 @@ class _Reader:
             yield from self.claim(name, of, one, f"{path}.{i}" if many else path, source)
 
     def claim(self, name: str, of: str, node: Node, path: str, source: str) -> Iterator[Claim]:
-        more = {"output": ("at", "of"), "figures": ("of",)}.get(name, ())
+        more = (*EXACT.get(name, ()), *MAY_SAY.get(name, ())) if name != "figures" else ("of",)
         resolved = self.resolved(node, path)
         if resolved.broken:
             return
         figures = resolved.plain() if node.is_map else {"is": resolved.plain()}
-        known = [key for key in (*more, *KEYS) if name != "output" or key not in BOUNDS]
+        known = [key for key in dict.fromkeys((*more, *KEYS)) if name not in EXACT or key not in BOUNDS]
         mistakes = list(_mistakes(name, figures, known))
         for message, hint in mistakes:
             self.fail(message, hint, node, path)
@@ -195,10 +225,26 @@ def _mistakes(name: str, figures: dict[str, Any], known: Sequence[str]) -> Itera
     yield from _misquoted(figures)
     if name == "figures" and not (isinstance(figures.get("of"), str) and "${" in figures["of"]):
         yield "a figure wants `of`, the arithmetic", 'Write `{of: "${params / macs}", is: 0.5}`.'
-    if name == "output" and not {"at", "is"} <= figures.keys():
-        yield "`output` wants the input and the output", "Write `output: {at: [0.5], is: [0.265]}`."
-    if name == "output" and not isinstance(figures.get("of", ""), str):
-        yield f"`of` must name a node, not {shown(figures['of'])}", ""
+    if name in EXACT:
+        yield from _inexact(name, figures)
+
+
+def _inexact(name: str, figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a claim about exact values lacks, or has too much."""
+    missing = [key for key in EXACT[name] if key not in figures]
+    if missing:
+        yield f"`{name}` wants {' and '.join(f'`{key}`' for key in missing)}", f"Write `{name}: {LIKE[name]}`."
+    for key in ("of", "by"):
+        if not isinstance(figures.get(key, ""), str):
+            yield f"`{key}` must name a node{'' if name == 'output' else ' or weight'}, not {shown(figures[key])}", ""
+    if figures.get("mode", "eval") not in ("train", "eval"):
+        yield f"`mode` must be train or eval, not {shown(figures['mode'])}", ""
+    if name == "gradient" and {"target", "of"} <= figures.keys():
+        hint = "Keep `target` for the loss, or `of` for a node."
+        yield "a gradient is of the loss for a `target`, or `of` a node, and this names both", hint
+    steps = figures.get("steps", 1)
+    if isinstance(steps, bool) or not isinstance(steps, int) or not 0 <= steps <= MOST_STEPS:
+        yield f"`steps` must be a whole number from 0 to {MOST_STEPS:,}, not {shown(steps)}", ""
 
 
 def _misshapen(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+from ..augment import VIEWS
 from ..data import DATASETS
 from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..init import INITIALIZERS
@@ -23,6 +24,7 @@ from ..objectives import OBJECTIVES
 from ..optim import OPTIMIZERS
 from ..registry import Registry
 from ..schedules import SCHEDULES
+from ..strategies import SAMPLERS, SCHEDULERS
 from .located import SUFFIXES, Node, read
 from .validation import shown
 
@@ -36,7 +38,10 @@ CHOICES: dict[tuple[str, ...], Registry[Any]] = {
     ("train", "optimizer"): OPTIMIZERS,
     ("train", "optimizer", "muon", "rest"): OPTIMIZERS,
     ("train", "schedule"): SCHEDULES,
+    ("train", "test_time"): VIEWS,
     ("train", "schedule", "warmup", "then"): SCHEDULES,
+    ("sweep", "sampler"): SAMPLERS,
+    ("sweep", "scheduler"): SCHEDULERS,
 }
 """Sections that hold one kind: another kind replaces the whole section instead of joining it."""
 MAX_FILES = 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from ..registry import Registry, Strict
 from . import compose, overrides, write
 from .expressions import ExpressionError, Room, resolve
 from .located import BROKEN, Node
+from .sweep import Sweep, misread
 from .training import Train
 from .validation import MAX_PROBLEMS, build, choose, shown, unknown_keys
 
@@ -47,6 +49,7 @@ SECTIONS = (
     "freeze",
     "expect",
     "track",
+    "sweep",
 )
 
 
@@ -70,6 +73,7 @@ class Experiment:
     train: Train | None = None
     freeze: tuple[Node, ...] = ()
     track: Track = field(default_factory=Track)
+    sweep: Sweep | None = None
     problems: tuple[Problem, ...] = ()
 
     def place(self, *keys: str) -> Mark:
@@ -82,12 +86,24 @@ class Experiment:
 
     def resolved(self) -> str:
         """The whole experiment as one YAML text: nothing to compose or override, same results."""
+        return self._resolved
+
+    @cached_property
+    def _resolved(self) -> str:
         head = {"dlx": VERSION, "name": self.name}
         return write.yaml_text(head | {k: v for k, v in self.root.plain().items() if k not in head})
 
-    def with_seed(self, seed: int) -> Experiment:
-        """The same experiment with another seed, and just that one."""
-        root = overrides.apply(self.root, [f"++train.seed={seed}", "++train.seeds=1"], self.path)
+    def with_seed(self, seed: int, changes: Sequence[str] = ()) -> Experiment:
+        """The same experiment with another seed, and just that one, and with these changes."""
+        return self.changed([f"++train.seed={seed}", "++train.seeds=1", *changes])
+
+    def changed(self, changes: Sequence[str]) -> Experiment:
+        """The same experiment with these overrides. SpecError where one cannot be set."""
+        root = overrides.apply(self.root, changes, self.path)
+        return self.rooted(root)
+
+    def rooted(self, root: Node) -> Experiment:
+        """The same experiment with another text."""
         return _experiment(root, self.path)
 
 
@@ -129,6 +145,9 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
         sections["train"] = build(Train, train, "train", problems)
     if track is not None:
         sections["track"] = build(Track, track, "track", problems) or Track()
+    if (sweep := root.at("sweep")) is not None:
+        sections["sweep"] = build(Sweep, sweep, "sweep", problems)
+        problems += misread(sweep, path)
     network = root.at("network")
     if network is None:
         problems.append(Problem("there is no `network`", "Write `network:` with its `layers:`.", root.mark))

@@ -40,22 +40,24 @@ def mark_of(text: str) -> Mark:
     return Mark(f"override `{shortened(text, 80)}`")
 
 
-def _parse(text: str) -> Any:
+def parse(text: str, mark: Mark | None = None) -> Any:
+    """One override as Hydra reads it; `mark` is where it stands, if not on the command line."""
     from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
+    mark = mark or mark_of(text)
     try:
         return OverridesParser.create().parse_override(text)
     except RecursionError as error:
-        raise SpecError(Problem("is nested too deep", "Write it into the spec.", mark_of(text))) from error
+        raise SpecError(Problem("is nested too deep", "Write it into the spec.", mark)) from error
     except HydraException as error:
         what = shortened(str(error).split("\n")[0], 100)
         hint = "Overrides read `key=value`, `+key=value` (new), `~key` (drop); quote lists and spaces for the shell."
-        raise SpecError(Problem(f"is not in Hydra's override grammar: {what}", hint, mark_of(text))) from error
+        raise SpecError(Problem(f"is not in Hydra's override grammar: {what}", hint, mark)) from error
 
 
 def _apply_one(root: Node, text: str, spec: Path) -> Node:
-    override = _parse(text)
+    override = parse(text)
     mark = mark_of(text)
     name = override.key_or_group
     if override.is_sweep_override():
@@ -64,27 +66,33 @@ def _apply_one(root: Node, text: str, spec: Path) -> Node:
     if not name or override.package is not None:
         what = "names no key" if not name else f"has a package, `@{override.package}`, which means nothing in a spec"
         raise SpecError(Problem(what, f"Write `{name or 'key'}=value`.", mark, name))
-    keys = re.split(r"[./]", name)
     adding = override.is_add() or override.is_force_add()
-    target = _Target(root, keys, mark, adding=adding, dropping=override.is_delete())
     if override.is_delete():
-        target.drop(override.value())
-        return root
-    value = _plain(override.value())
-    if isinstance(value, str) and find("/".join(keys) + f"/{value}", spec):
-        content = group_file("/".join(keys), value, spec, mark)
-        target.put(content)
+        _Target(root, re.split(r"[./]", name), mark, adding, dropping=True).drop(override.value())
     else:
-        target.put(located(value, mark))
+        put(root, name, content_of(name, plain_value(override.value()), spec, mark), mark, adding)
     return root
 
 
-def _plain(value: Any) -> Any:
+def content_of(name: str, value: Any, spec: Path, mark: Mark) -> Node:
+    """What an override of the key `name` sets: the file of a config group that its value names, or the value."""
+    group = "/".join(re.split(r"[./]", name))
+    if isinstance(value, str) and find(f"{group}/{value}", spec):
+        return group_file(group, value, spec, mark)
+    return located(value, mark)
+
+
+def put(root: Node, name: str, content: Node, mark: Mark, adding: bool = False) -> None:
+    """Set the key `name` of a spec, in place. SpecError where there is none, unless a new one is meant."""
+    _Target(root, re.split(r"[./]", name), mark, adding, dropping=False).put(content)
+
+
+def plain_value(value: Any) -> Any:
     """Hydra's values as plain ones."""
     if isinstance(value, list):
-        return [_plain(v) for v in value]
+        return [plain_value(v) for v in value]
     if isinstance(value, dict):
-        return {str(_plain(k)): _plain(v) for k, v in value.items()}
+        return {str(plain_value(k)): plain_value(v) for k, v in value.items()}
     text = getattr(value, "text", None)  # a QuotedString
     return text if text is not None else value
 
@@ -203,8 +211,8 @@ class _Target:
         if have is None:
             raise self.unmatched(self.parent, ".".join(self.keys))
         plain = have.plain()
-        if expected is not None and _plain(expected) not in (plain, *(plain if isinstance(plain, dict) else ())):
-            raise self.fail(f"`{'.'.join(self.keys)}` is {shown(plain)}, not {shown(_plain(expected))}")
+        if expected is not None and plain_value(expected) not in (plain, *(plain if isinstance(plain, dict) else ())):
+            raise self.fail(f"`{'.'.join(self.keys)}` is {shown(plain)}, not {shown(plain_value(expected))}")
         del self.parent.value[self.key]  # type: ignore[union-attr, arg-type]
 
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..augment import AUGMENTATIONS, VIEWS
+from ..averages import AVERAGES
 from ..data import DATASETS, PREPROCESSING
 from ..init import INITIALIZERS
 from ..layers import LAYERS
@@ -13,8 +15,10 @@ from ..objectives import OBJECTIVES
 from ..optim import OPTIMIZERS
 from ..registry import Declared, Registry, Strict
 from ..schedules import SCHEDULES
+from ..strategies import SAMPLERS, SCHEDULERS
 from .experiment import SECTIONS, Track, Train
-from .validation import choice_of, is_listed, is_mapped, section_in
+from .sweep import Sweep
+from .validation import choice_of, is_listed, is_mapped, section_at, section_in
 
 Json = dict[str, Any]
 
@@ -29,6 +33,11 @@ REGISTRIES: dict[str, Registry[Any]] = {
     "init": INITIALIZERS,
     "optimizer": OPTIMIZERS,
     "schedule": SCHEDULES,
+    "average": AVERAGES,
+    "augmentation": AUGMENTATIONS,
+    "view": VIEWS,
+    "sampler": SAMPLERS,
+    "scheduler": SCHEDULERS,
 }
 
 
@@ -40,6 +49,7 @@ def schema() -> Json:
             definitions[f"{name}.{kind}"] = options_of(registry[kind])
         definitions[name] = _choice(name, registry)
     definitions["train"], definitions["track"] = section_of(Train), section_of(Track)
+    definitions["sweep"] = section_of(Sweep)
     word: Json = {"type": "string"}
     definitions["network"] = _object(
         {
@@ -163,15 +173,23 @@ def _bare(cls: type[Declared], first: str, body: Json) -> Json:
 def section_of(cls: type[Strict]) -> Json:
     """A pydantic model's own schema, with expressions allowed for every value and choices by reference."""
     inner = {name: part for name in cls.model_fields if (part := section_in(cls, name)) is not None}
-    plain = cls.model_json_schema() if not _choices(cls) and not inner else _without(cls, {*_choices(cls), *inner})
+    alone = {name: part for name in cls.model_fields if (part := section_at(cls, name)) is not None}
+    others = {*_choices(cls), *inner, *alone}
+    plain = _without(cls, others) if others else cls.model_json_schema()
     properties = {name: _or_expression(field) for name, field in plain.get("properties", {}).items()}
     for name, target in _choices(cls).items():
         one = _ref(target)
         several = {"type": "array", "items": one} if is_listed(cls, name) else _map(one)
-        properties[name] = several if is_listed(cls, name) or is_mapped(cls, name) else one
+        whole = several if is_listed(cls, name) or is_mapped(cls, name) else one
+        optional = cls.model_fields[name].default is None
+        properties[name] = {"anyOf": [whole, {"type": "null"}]} if optional else whole
     for name, part in inner.items():
         about = cls.model_fields[name].description or ""
         properties[name] = {"type": "array", "items": section_of(part), "description": about}
+    for name, part in alone.items():
+        body = options_of(part)["anyOf"] if issubclass(part, Declared) else [section_of(part)]
+        about = cls.model_fields[name].description or ""
+        properties[name] = {"anyOf": [*body, {"type": "null"}], "description": about}
     return _object(properties, plain.get("required"))
 
 

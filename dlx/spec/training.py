@@ -8,9 +8,14 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
 
+from ..augment import AUGMENTATIONS, VIEWS, Augmentation, View
+from ..averages import AVERAGES, Average
 from ..optim import OPTIMIZERS, Adam, GradientDescent, Optimizer
 from ..registry import Choice, Strict
 from ..schedules import SCHEDULES, Constant, Schedule, Span
+from .batches import BatchSchedule
+from .ensembles import Ensemble
+from .stopping import EarlyStopping, KeepBest, MaxTime, seconds
 
 
 class Matched(Strict):
@@ -51,6 +56,7 @@ class Train(Strict):
     batch_size: PositiveInt | Literal["all"] = Field(
         32, description="examples in a batch; all is the whole training set"
     )
+    batch_schedule: BatchSchedule | None = Field(None, description="how the batch grows from epoch to epoch")
     accumulate: PositiveInt = Field(
         1, description="batches in an update, which is that of one batch as large as all of them"
     )
@@ -66,9 +72,15 @@ class Train(Strict):
     clip_norm: PositiveFloat | None = Field(
         None, description="the largest norm of all gradients together; scaled down to it, after `clip_value`"
     )
-    seed: NonNegativeInt = Field(0, description="of the initial weights, the order of the data and dropout")
+    seed: NonNegativeInt = Field(
+        0, description="of the initial weights, the order of the data, augmentation and dropout"
+    )
     seeds: PositiveInt = Field(
         1, description="how many seeds to train, from `seed` on; more than one gives an interval"
+    )
+    ensemble: Ensemble | None = Field(None, description="several networks that answer together, by number or in full")
+    bootstrap: bool = Field(
+        False, description="train on as many examples as there are, drawn with replacement from the seed"
     )
     device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
         "auto", description="auto, cpu, cuda or cuda:N"
@@ -76,10 +88,39 @@ class Train(Strict):
     threads: PositiveInt | Literal["auto"] = Field(
         "auto", description="CPU threads; auto takes one for small networks"
     )
+    trace: bool | Literal["auto"] = Field(
+        "auto", description="replay a step's operations without autograd; auto does where that is found quicker"
+    )
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = Field(
+        "fp32", description="of the forward pass; weights stay float32, and with fp16 gradients are scaled"
+    )
+    channels_last: bool | Literal["auto"] = Field(
+        "auto", description="lay convolutions with their channels last in memory; auto does where it is quicker"
+    )
+    compile: bool = Field(False, description="compile the network with torch.compile before the first step")
+    deterministic: bool = Field(False, description="take only operations that give the same bits each time")
+    detect_anomaly: bool = Field(False, description="name the node in which a NaN first arises; slow")
     shuffle: bool = Field(True, description="a new order of the training set in each epoch")
+    augment: Annotated[list[Augmentation], Choice(AUGMENTATIONS)] = Field(
+        [], max_length=100, description="random changes of the examples while training, in their order"
+    )
+    test_time: Annotated[View | None, Choice(VIEWS)] = Field(
+        None, description="views of each example at evaluation, whose predictions are averaged"
+    )
     drop_last: bool = Field(False, description="leave out the last update of an epoch where it has fewer examples")
     evaluate_every: PositiveInt | None = Field(
         None, description="steps between two evaluations; else an epoch, or more to keep it to about a hundred"
+    )
+    early_stopping: EarlyStopping | None = Field(None, description="end where a metric is no longer getting better")
+    keep_best: KeepBest | None = Field(None, description="checkpoints of the best evaluations: how many, or in full")
+    average: Annotated[Average | None, Choice(AVERAGES)] = Field(
+        None, description="the average of the weights that is judged and kept in place of the last ones"
+    )
+    recompute_statistics: bool | None = Field(
+        None, description="of batch norms, at the end, over the training set; else for polyak and swa"
+    )
+    max_time: MaxTime | None = Field(
+        None, description="a time such as 90s, 30m, 2h or 1h30m after which the run stops, to be resumed"
     )
     save_every: PositiveInt | None = Field(
         None, description="steps between two checkpoints to go on from; else about every five seconds"
@@ -101,27 +142,114 @@ class Train(Strict):
             raise ValueError(f"{kind} takes the whole training set in a step: drop `batch_size`, or take `sgd`")
         if self.optimizer.takes != "gradient" and (self.clip_norm or self.clip_value):
             raise ValueError(f"{kind} looks at the loss more than once a step, and its gradients cannot be clipped")
+        if self.optimizer.takes != "gradient" and self.augment:
+            raise ValueError(
+                f"{kind} looks at the loss more than once a step, and `augment` would show it another one"
+            )
         if self.groups and not self.optimizer.grouped:
             raise ValueError(f"{kind} moves all weights together, and takes no `groups`")
         if any(g.weight_decay is not None for g in self.groups) and not hasattr(self.optimizer, "weight_decay"):
             raise ValueError(f"{kind} has no weight_decay, and one of the `groups` gives it")
         return self
 
+    @model_validator(mode="after")
+    def _can_be_computed(self) -> Self:
+        kind, asks = self.optimizer.kind, self.optimizer.takes != "gradient"
+        if asks and self.precision == "fp16":
+            raise ValueError(f"{kind} looks at the loss more than once a step, and fp16 would scale it: take bf16")
+        if asks and self.channels_last is True:
+            raise ValueError(f"{kind} lays all weights end to end, and takes no `channels_last`")
+        if self.compile and self.detect_anomaly:
+            raise ValueError("`detect_anomaly` walks node by node, and `compile` makes one of all nodes: drop one")
+        for name, on in {
+            f"precision: {self.precision}": self.precision in {"bf16", "fp16"},
+            "compile: true": self.compile,
+            "detect_anomaly: true": self.detect_anomaly,
+        }.items():
+            if on and self.trace is True:
+                raise ValueError(f"`trace: true` replays plain steps, and `{name}` makes others of them: drop one")
+        return self
+
+    @model_validator(mode="after")
+    def _has_cycles_for_snapshots(self) -> Self:
+        if self.ensemble is None:
+            return self
+        if self.ensemble.members and self.seeds > 1:
+            many = f"`ensemble` trains {self.ensemble.members} networks and `seeds` {self.seeds}"
+            raise ValueError(f"{many}: give one of the two, as the members are those of as many seeds")
+        if self.ensemble.members and self.bootstrap:
+            raise ValueError("`bootstrap` stands beside `ensemble`: write `ensemble: {members: N, bootstrap: true}`")
+        if self.ensemble.snapshots and self.early_stopping is not None:
+            raise ValueError("`early_stopping` may end before the cycles that `snapshots` wants: drop one of the two")
+        if self.ensemble.snapshots and not self.schedule.restarts:
+            raise ValueError(
+                f"a snapshot is taken where the schedule starts again, and {self.schedule.kind} never does: "
+                "write `schedule: {cosine_restarts: 10}`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _batches_can_grow(self) -> Self:
+        if self.batch_schedule is not None and self.is_whole:
+            raise ValueError("a batch is the whole training set and cannot grow: drop `batch_schedule`")
+        most = self.batch_schedule.max_size if self.batch_schedule is not None else None
+        if most is not None and self.batch_size != "all" and most < self.batch_size:
+            raise ValueError(f"`max_size: {most}` of the batch_schedule is below `batch_size: {self.batch_size}`")
+        return self
+
+    @model_validator(mode="after")
+    def _has_the_momentum_that_moves(self) -> Self:
+        if not self.schedule.moves_momentum or hasattr(self.optimizer, "betas"):
+            return self
+        kind = self.optimizer.kind
+        momentum = getattr(self.optimizer, "momentum", getattr(self.optimizer, "beta", None))
+        if momentum is None:
+            raise ValueError(f"the schedule moves the momentum, and {kind} has none: drop `cycle_momentum`")
+        if not momentum:
+            raise ValueError(f"the schedule moves the momentum, and that of {kind} is 0: write `momentum: 0.95`")
+        return self
+
+    @model_validator(mode="after")
+    def _has_some_time(self) -> Self:
+        if self.max_time is not None and self.limit == 0:
+            raise ValueError(f"`max_time: {self.max_time}` leaves no time for a single update")
+        return self
+
+    @property
+    def limit(self) -> int | None:
+        """The seconds of `max_time`."""
+        return None if self.max_time is None else seconds(self.max_time)
+
     @property
     def is_whole(self) -> bool:
         """Whether a batch is the whole training set: as the spec says, or else as the optimizer wants it."""
         return self.batch_size == "all" or (self.optimizer.whole and "batch_size" not in self.model_fields_set)
 
-    def batch(self, examples: int) -> int:
-        """Examples in a batch, for a training set of `examples`."""
-        return examples if self.is_whole or self.batch_size == "all" else min(self.batch_size, examples)
+    def batch(self, examples: int, epoch: int = 0) -> int:
+        """Examples in a batch, for a training set of `examples`, in an epoch counted from 0."""
+        if self.is_whole or self.batch_size == "all":
+            return examples
+        grown = self.batch_size if self.batch_schedule is None else self.batch_schedule.size(self.batch_size, epoch)
+        return min(grown, examples)
 
-    def per_update(self, examples: int) -> int:
+    def largest(self, examples: int) -> int:
+        """The most examples that are in memory at once: what is accumulated goes in batches of the first size."""
+        milestones = self.batch_schedule.milestones if self.batch_schedule is not None else []
+        reached = [epoch for epoch in milestones if self.epochs is None or epoch < self.epochs]
+        return self.batch(examples, max(reached, default=0) if self.accumulate == 1 else 0)
+
+    def per_update(self, examples: int, epoch: int = 0) -> int:
         """Examples in an update."""
-        return min(self.batch(examples) * self.accumulate, examples)
+        return min(self.batch(examples, epoch) * self.accumulate, examples)
+
+    def updates(self, examples: int, epoch: int = 0) -> int:
+        """Updates in an epoch."""
+        size = self.per_update(examples, epoch)
+        return examples // size if self.drop_last else ceil(examples / size)
 
     def span(self, examples: int) -> Span:
         """How many updates there are, and how many of them make an epoch."""
-        size = self.per_update(examples)
-        per_epoch = examples // size if self.drop_last else ceil(examples / size)
+        if self.batch_schedule is not None:
+            return self.batch_schedule.span(lambda epoch: self.updates(examples, epoch), self.steps, self.epochs or 0)
+        per_epoch = self.updates(examples)
         return Span(self.steps or (self.epochs or 0) * per_epoch, per_epoch)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import math
 from collections.abc import Iterable, Mapping
+from functools import cache
 from itertools import islice
 from typing import Any, TypeVar, get_args, get_origin
 
@@ -46,6 +47,10 @@ def build(cls: type[S], node: Node, path: str, problems: list[Problem], shorthan
 
 def _value(cls: type[Strict], key: str, node: Node, path: str, problems: list[Problem]) -> Any:
     """What a field is given; BROKEN where `problems` had to be added."""
+    alone = section_at(cls, key)
+    if alone is not None and node.value is not None:
+        made = build(alone, node, path, problems, shorthand=issubclass(alone, Declared))
+        return BROKEN if made is None else made
     choice, section = choice_of(cls, key), section_in(cls, key)
     if choice is None and (section is None or not node.is_list):
         return _lossless(node.plain())
@@ -53,6 +58,8 @@ def _value(cls: type[Strict], key: str, node: Node, path: str, problems: list[Pr
         items = [build(section, item, f"{path}.{i}", problems) for i, item in enumerate(node.list)]
         return BROKEN if None in items else items
     assert choice is not None
+    if node.value is None and cls.model_fields[key].default is None:
+        return None
     several = _choose_each if is_listed(cls, key) else _choose_by_name if is_mapped(cls, key) else choose
     found = several(choice, node, path, problems)
     return BROKEN if found is None else found
@@ -147,6 +154,7 @@ def _owner(cls: type[Strict], path: str) -> str:
     return f"`{cls.kind if issubclass(cls, Declared) else name}`"
 
 
+@cache
 def choice_of(cls: type[Strict], field: str) -> Registry[Any] | None:
     """The registry that a field chooses from."""
     info = cls.model_fields.get(field)
@@ -161,12 +169,23 @@ def is_listed(cls: type[Strict], field: str) -> bool:
     return get_origin(cls.model_fields[field].annotation) is list
 
 
+@cache
 def section_in(cls: type[Strict], field: str) -> type[Strict] | None:
     """The section that each item of a field is, where it is a list of them."""
     info = cls.model_fields.get(field)
     inner = get_args(info.annotation)[:1] if info is not None and get_origin(info.annotation) is list else ()
     known = choice_of(cls, field) is not None
     return next((c for c in inner if isinstance(c, type) and issubclass(c, Strict) and not known), None)
+
+
+@cache
+def section_at(cls: type[Strict], field: str) -> type[Strict] | None:
+    """The section that a field is, where it is one or null: `ensemble: {members: 5}`."""
+    info = cls.model_fields.get(field)
+    if info is None or choice_of(cls, field) is not None or get_origin(info.annotation) in {list, dict}:
+        return None
+    parts = (info.annotation, *get_args(info.annotation))
+    return next((part for part in parts if isinstance(part, type) and issubclass(part, Strict)), None)
 
 
 def is_mapped(cls: type[Strict], field: str) -> bool:

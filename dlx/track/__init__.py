@@ -4,8 +4,8 @@
 process calls, and `dlx runs sync` as well. `mlflow.json` in the run folder remembers how far they are.
 """
 
-from .mirror import Mirror, start
+from .mirror import Mirror, start, start_all
 from .store import tracking_uri
 from .sync import Synced, sync
 
-__all__ = ["Mirror", "Synced", "start", "sync", "tracking_uri"]
+__all__ = ["Mirror", "Synced", "start", "start_all", "sync", "tracking_uri"]

@@ -1,10 +1,11 @@
-"""The mirror's own process: `python -m dlx.track RUN_DIR [--uri URI] [--experiment NAME] [--follow PID]`."""
+"""The mirror's own process: `python -m dlx.track RUN_DIR ... [--uri URI] [--experiment NAME] [--follow PID]`."""
 
 from __future__ import annotations
 
 import argparse
 import os
 import sys
+from pathlib import Path
 
 from ..runs import Run
 from .mirror import follow
@@ -12,23 +13,23 @@ from .sync import sync
 
 
 def main() -> int:
-    parser = argparse.ArgumentParser(prog="python -m dlx.track", description="Deliver a run to MLflow.")
-    parser.add_argument("run_dir")
+    parser = argparse.ArgumentParser(prog="python -m dlx.track", description="Deliver runs to MLflow.")
+    parser.add_argument("run_dir", nargs="+")
     parser.add_argument(
         "--uri", help="MLflow's tracking URI; else the spec's, the environment's, the runs' own store"
     )
     parser.add_argument("--experiment", help="MLflow's experiment; else the run's name")
-    parser.add_argument("--follow", type=int, metavar="PID", help="go on until this process has ended the run")
+    parser.add_argument("--follow", type=int, metavar="PID", help="go on until this process has ended the runs")
     asked = parser.parse_args()
     if asked.follow:
         os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the training's
         os.environ.setdefault("OMP_NUM_THREADS", "1")
         if hasattr(os, "nice"):
             os.nice(10)
-        return follow(Run(asked.run_dir), asked.follow, asked.uri, asked.experiment)
-    result = sync(Run(asked.run_dir), asked.uri, asked.experiment)
-    print(result)
-    return 0 if result.complete else 1
+        return follow([Run(Path(folder)) for folder in asked.run_dir], asked.follow, asked.uri, asked.experiment)
+    results = [sync(Run(Path(folder)), asked.uri, asked.experiment) for folder in asked.run_dir]
+    print(*results, sep="\n")
+    return 0 if all(result.complete for result in results) else 1
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -21,6 +22,8 @@ PAUSE, LOOK = 1.0, 0.1
 TRIES = 2
 """Deliveries that may fail after the end; what is missing then waits for `dlx runs sync`."""
 
+LOG = "mlflow.log"
+
 _STARTED: list[subprocess.Popen[bytes]] = []
 """Kept, so that a mirror which outlives its Mirror is still waited for, by the next `start`."""
 
@@ -32,6 +35,8 @@ class Mirror:
     run: Run
     process: subprocess.Popen[bytes] | None
     trouble: str = ""
+    shared: bool = False
+    """Whether the process mirrors other runs too."""
 
     def finish(self, timeout: float) -> str:
         """`delivered`; `behind`, if it still goes on by itself after `timeout` seconds; or `failed: why`."""
@@ -41,24 +46,32 @@ class Mirror:
             code = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
             return "behind"
-        return "delivered" if code == 0 else f"failed: {self._why(code)}"
+        error = self._error()
+        if code == 0 or (self.shared and not error):
+            return "delivered"
+        return f"failed: {error or f'the mirror ended with {code}; {self.run.dir / LOG} says more'}"
 
-    def _why(self, code: int) -> str:
+    def _error(self) -> str:
         try:
-            error = str(self.run.read_json("mlflow.json").get("error", ""))
+            return str(self.run.read_json("mlflow.json").get("error", ""))
         except DlxError as unreadable:
-            error = str(unreadable)
-        return error or f"the mirror ended with {code}; {self.run.dir / 'mlflow.log'} says more"
+            return str(unreadable)
 
 
 def start(run: Run, uri: str | None = None, experiment: str | None = None) -> Mirror:
     """Set a process to mirroring `run` until this process has ended it. Takes milliseconds and never raises."""
+    return start_all([run], uri, experiment)[0]
+
+
+def start_all(runs: Sequence[Run], uri: str | None = None, experiment: str | None = None) -> list[Mirror]:
+    """The same for several runs that are trained side by side: one process for all of them."""
     _STARTED[:] = [process for process in _STARTED if process.poll() is None]
-    command = [sys.executable, "-P", "-m", "dlx.track", str(run.dir.absolute()), "--follow", str(os.getpid())]
+    folders = [str(run.dir.absolute()) for run in runs]
+    command = [sys.executable, "-P", "-m", "dlx.track", *folders, "--follow", str(os.getpid())]
     command += ["--uri", uri] if uri else []
     command += ["--experiment", experiment] if experiment else []
     try:
-        with (run.dir / "mlflow.log").open("ab") as log:
+        with (runs[0].dir / LOG).open("ab") as log:
             process = subprocess.Popen(  # noqa: S603
                 command,
                 stdin=subprocess.DEVNULL,
@@ -68,9 +81,9 @@ def start(run: Run, uri: str | None = None, experiment: str | None = None) -> Mi
                 start_new_session=True,  # Ctrl-C is for the training
             )
     except OSError as error:
-        return Mirror(run, None, f"the mirror could not be started: {error}")
+        return [Mirror(run, None, f"the mirror could not be started: {error}") for run in runs]
     _STARTED.append(process)
-    return Mirror(run, process)
+    return [Mirror(run, process, shared=len(runs) > 1) for run in runs]
 
 
 def _path() -> str:
@@ -79,23 +92,40 @@ def _path() -> str:
     return os.pathsep.join([str(Path(__file__).parents[2]), *([known] if known else [])])
 
 
-def follow(run: Run, parent: int, uri: str | None = None, experiment: str | None = None) -> int:
-    """Deliver what comes until the run has ended or the training is gone. 0 where all has arrived."""
-    uri, experiment = store.tracking_uri(run, uri), store.experiment_name(run, experiment)
-    seen, due, failures = (-1, -1), 0.0, 0
-    while True:
-        over = run.end() is not None or not alive(parent)
-        now = _glance(run)
-        if over or (now != seen and time.monotonic() >= due):
-            result = sync(run, uri, experiment)
-            failures = _note(result, failures)
-            if over and (result.complete or failures >= TRIES):
-                return 0 if result.complete else 1
-            seen = now if result.complete else seen
-            due = time.monotonic() + min(PAUSE * 2**failures, 30)
+class Following:
+    """One run that is mirrored until it has ended, or the training is gone."""
+
+    def __init__(self, run: Run, parent: int, uri: str | None, experiment: str | None) -> None:
+        self.run, self.parent = run, parent
+        self.uri, self.experiment = store.tracking_uri(run, uri), store.experiment_name(run, experiment)
+        self.seen, self.due, self.failures = (-1, -1), 0.0, 0
+        self.code: int | None = None
+        """0 where all has arrived; None as long as more may come."""
+
+    def look(self) -> float:
+        """Deliver what has come; when to look again."""
+        over = self.run.end() is not None or not alive(self.parent)
+        now = _glance(self.run)
+        if over or (now != self.seen and time.monotonic() >= self.due):
+            result = sync(self.run, self.uri, self.experiment)
+            self.failures = _note(result, self.failures)
+            if over and (result.complete or self.failures >= TRIES):
+                self.code = 0 if result.complete else 1
+            self.seen = now if result.complete else self.seen
+            self.due = time.monotonic() + min(PAUSE * 2**self.failures, 30)
             if result.complete and not over:
                 model.load_guests()
-        time.sleep(PAUSE if over else LOOK)
+        return PAUSE if over else LOOK
+
+
+def follow(runs: Sequence[Run], parent: int, uri: str | None = None, experiment: str | None = None) -> int:
+    """Deliver what comes until all runs have ended or the training is gone. 0 where all has arrived."""
+    each = [Following(run, parent, uri, experiment) for run in runs]
+    while True:
+        pause = min(one.look() for one in each if one.code is None)
+        if all(one.code is not None for one in each):
+            return max(one.code or 0 for one in each)
+        time.sleep(pause)
 
 
 def _glance(run: Run) -> tuple[int, int]:

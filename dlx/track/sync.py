@@ -194,7 +194,12 @@ def _send_plan(client: MlflowClient, run: Run, state: State) -> None:
 
 Sender = Callable[["MlflowClient", Run, State], None]
 
-PARTS: Mapping[str, Sender] = {"spec.yaml": _send_spec, "lock.json": _send_lock, "plan.json": _send_plan}
+PARTS: Mapping[str, Sender] = {
+    "spec.yaml": _send_spec,
+    "lock.json": _send_lock,
+    "plan.json": _send_plan,
+    "confusion.json": lambda *_: None,
+}
 
 
 def _log_words(client: MlflowClient, run_id: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:

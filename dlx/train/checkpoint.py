@@ -1,10 +1,10 @@
-"""Weights on disk: safetensors beside plain JSON with a checksum, written under another name and renamed."""
+"""Weights on disk: safetensors beside plain JSON with a checksum of each, written under another name and renamed."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,48 +14,109 @@ from ..graph import Graph, trace
 from ..lazy import torch
 from ..network import build
 from ..spec import load as load_spec
+from .tensors import pieces
 
 if TYPE_CHECKING:
     from torch import Tensor, fx, nn
 
 
-def save(
-    folder: Path, name: str, network: nn.Module, facts: dict[str, Any], more: Mapping[str, Tensor] | None = None
-) -> None:
-    """`folder/name.safetensors` and `.json`. RunError where a weight is not finite or the disk is full."""
-    from safetensors.torch import save as to_bytes
+class NotWrittenError(RunError):
+    """The disk did not take a checkpoint; those before it are whole."""
 
+
+def save(folder: Path, name: str, network: nn.Module, facts: dict[str, Any]) -> None:
+    """`folder/name.safetensors` and `.json`. RunError where a weight is not finite or the disk is full."""
     weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
-    bad = [key for key, value in weights.items() if value.is_floating_point() and not torch.isfinite(value).all()]
-    if bad:
-        raise RunError(f"the weights of `{bad[0]}` are not finite", hint="Lower the learning rate.")
-    data = to_bytes({**weights, **(more or {})})
-    about = {**facts, "file": f"{name}.safetensors", "sha256": hashlib.sha256(data).hexdigest(), "bytes": len(data)}
+    write(folder, name, weights, facts)
+
+
+def write(folder: Path, name: str, tensors: Mapping[str, Tensor], facts: dict[str, Any]) -> None:
+    """The same for tensors on the CPU; those below `state/` are no weights."""
+    bad = next((key for key, value in tensors.items() if not key.startswith("state/") and not _finite(value)), None)
+    if bad is not None:
+        raise RunError(f"the weights of `{bad}` are not finite", hint="Lower the learning rate.")
+    digest, size = hashlib.sha256(), 0
+
+    def hashed() -> Iterator[bytes | memoryview]:
+        nonlocal size
+        for piece in pieces(tensors):
+            digest.update(piece)
+            size += len(piece)
+            yield piece
+
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        files.replace(folder / f"{name}.safetensors", data)
-        files.replace(folder / f"{name}.json", json.dumps(about, indent=2).encode())
+        files.replace(folder / f"{name}.safetensors", hashed())
+        _tell(folder, name, {**facts, "sha256": digest.hexdigest(), "bytes": size})
     except OSError as error:
-        raise RunError(f"the checkpoint could not be written to {folder}: {error.strerror}") from error
+        message = f"the checkpoint could not be written to {folder}: {error.strerror}"
+        raise NotWrittenError(message, hint="Make room on the disk.") from error
+
+
+def _tell(folder: Path, name: str, facts: dict[str, Any]) -> None:
+    about = {**facts, "file": f"{name}.safetensors"}
+    text = json.dumps({**about, "facts_sha256": _digest(about)}, indent=2)
+    files.replace(folder / f"{name}.json", text.encode())
+
+
+def facts(folder: Path, name: str) -> dict[str, Any] | None:
+    """The facts of a checkpoint without its tensors; None where there are none, or not those that were written."""
+    try:
+        return _about((folder / f"{name}.json").read_bytes())
+    except OSError:
+        return None
+
+
+def rename(folder: Path, old: str, new: str, about: dict[str, Any] | None = None) -> None:
+    """Another name for a checkpoint, its facts those beside it or `about`. Nothing may have the name."""
+    about = about or facts(folder, old)
+    assert about is not None
+    (folder / f"{old}.safetensors").replace(folder / f"{new}.safetensors")
+    _tell(folder, new, about)
+    (folder / f"{old}.json").unlink(missing_ok=True)
+
+
+def _finite(value: Tensor) -> bool:
+    if not value.is_floating_point() or not value.numel():
+        return True
+    return bool(torch.isfinite(torch.stack(value.aminmax())).all())  # no mask as large as the weights
+
+
+def _digest(about: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(about, sort_keys=True).encode()).hexdigest()
 
 
 def read(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The facts and the tensors of a checkpoint. DlxError where it is missing or altered."""
     from safetensors.torch import load as from_bytes
 
-    path = folder / f"{name}.safetensors"
+    path, beside = folder / f"{name}.safetensors", folder / f"{name}.json"
     try:
-        data = path.read_bytes()
-        about: dict[str, Any] = json.loads((folder / f"{name}.json").read_bytes())
-    except (OSError, ValueError) as error:
+        data, text = path.read_bytes(), beside.read_bytes()
+    except OSError as error:
         raise DlxError(
             f"there is no checkpoint {path}", hint="A run keeps one from its first evaluation on."
         ) from error
+    about = _about(text)
+    if about is None:
+        raise DlxError(f"{beside} is not what was written: its checksum differs", hint=ALTERED)
     if hashlib.sha256(data).hexdigest() != about.get("sha256"):
-        raise DlxError(
-            f"{path} is not what was written: its checksum differs", hint="The file is torn or was altered."
-        )
+        raise DlxError(f"{path} is not what was written: its checksum differs", hint=ALTERED)
     return about, from_bytes(data)
+
+
+ALTERED = "The file is torn or was altered."
+
+
+def _about(text: bytes) -> dict[str, Any] | None:
+    """The facts beside a checkpoint, or None where they are not those that were written."""
+    try:
+        about: Any = json.loads(text)
+    except ValueError:
+        return None
+    if not isinstance(about, dict):
+        return None
+    return about if about.pop("facts_sha256", None) == _digest(about) else None
 
 
 def load_weights(network: nn.Module, folder: Path, name: str = "final") -> dict[str, Any]:

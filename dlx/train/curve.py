@@ -1,10 +1,11 @@
-"""The learning rate over a whole training, from the spec alone. No torch."""
+"""The learning rate over a whole training, with batch size and momentum, from the spec alone. No torch."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from ..schedules import Span
 from ..spec import Train
 
 POINTS = 101
@@ -12,11 +13,13 @@ POINTS = 101
 
 @dataclass(frozen=True)
 class Point:
-    """The learning rate of one update; `step` and `epoch` count from 1, as records do."""
+    """One update; `step` and `epoch` count from 1, as records do. `momentum` is None where the schedule leaves it."""
 
     step: int
     epoch: int
     lr: float
+    batch_size: int
+    momentum: float | None = None
 
 
 @dataclass(frozen=True)
@@ -42,7 +45,15 @@ def curve(train: Train, examples: int, points: int = POINTS) -> Curve:
     watch = schedule.watch()
     return Curve(
         schedule.kind,
-        *span,
+        span.steps,
+        span.per_epoch,
         watch.metric if watch is not None else "",
-        tuple(Point(s + 1, s // span.per_epoch + 1, train.optimizer.lr * schedule.at(s, span)) for s in steps),
+        tuple(_point(train, s, span, examples) for s in steps),
     )
+
+
+def _point(train: Train, step: int, span: Span, examples: int) -> Point:
+    epoch, _ = span.time(step, "epoch")
+    momentum = train.schedule.momentum(step, span) if train.schedule.moves_momentum else None
+    rate = train.optimizer.lr * train.schedule.at(step, span)
+    return Point(step + 1, epoch + 1, rate, train.per_update(examples, epoch), momentum)

@@ -70,11 +70,17 @@ def describe(device: Device) -> str:
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
-def threads_for(train: Train, graph: Graph, examples: int) -> int:
-    """How many CPU threads: what the spec says, or one where a batch is too small to share."""
+def threads_for(train: Train, graph: Graph, examples: int, together: int = 1) -> int:
+    """How many CPU threads: what the spec says, or one where a batch, of all that move together, is too small."""
     if train.threads != "auto":
         return train.threads
-    return 1 if graph.macs * train.batch(examples) < ONE_THREAD_BELOW else len(os.sched_getaffinity(0))
+    return 1 if graph.macs * train.batch(examples) * together < ONE_THREAD_BELOW else share()
+
+
+def share() -> int:
+    """The CPU threads that a training may take where its spec leaves them open: DLX_THREADS, else all cores."""
+    told = os.environ.get("DLX_THREADS", "")
+    return int(told) if told.isdigit() and int(told) else len(os.sched_getaffinity(0))
 
 
 @contextmanager
@@ -111,7 +117,7 @@ def check_memory(graph: Graph, train: Train, free: int, place: Mark | None = Non
 
 def check_batch(graph: Graph, train: Train, examples: int, free: int, place: Mark | None = None) -> None:
     """DlxError where a training step on a batch of a set of `examples` does not fit into `free` bytes."""
-    batch = train.batch(examples)
+    batch = train.largest(examples)
     told = memory.forecast(graph, batch, train.optimizer.state)
     if SURE * told.total <= free:
         return

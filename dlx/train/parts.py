@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..data import Sets, Split
 from ..lazy import torch
@@ -24,20 +24,36 @@ class Part:
     def __len__(self) -> int:
         return len(self.x)
 
+    @property
+    def streams(self) -> bool:
+        """Whether batches alone are on the device, and the rest on disk."""
+        return not isinstance(self.x, torch.Tensor)
+
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Some examples, by number."""
         return self.x[index], self.y[index]
+
+    def expect(self, drawn: Tensor, size: int) -> None:
+        """These will be taken, `size` at a time: what has to be fetched may be fetched ahead."""
 
     def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All of it in its order, `size` examples at a time."""
         return zip(torch.split(self.x, size), torch.split(self.y, size), strict=True)
 
+    def answers(self, network: Callable[[Tensor], Any], size: int) -> Iterator[tuple[Any, Tensor]]:
+        """What a network says of all of it, beside the targets, `size` examples at a time."""
+        return ((network(x), y) for x, y in self.chunks(size))
+
 
 def on_device(sets: Sets, device: Device) -> dict[str, Part]:
     """The parts of a data set as tensors."""
     given: dict[str, Split | None] = {"train": sets.train, "valid": sets.valid, "test": sets.test}
-    return {
-        name: Part(torch.from_numpy(split.x).to(device), torch.from_numpy(split.y).to(device))
-        for name, split in given.items()
-        if split is not None and len(split)
-    }
+    return {name: _part(split, device) for name, split in given.items() if split is not None and len(split)}
+
+
+def _part(split: Split, device: Device) -> Part:
+    if split.streams:
+        from .streamed import streamed
+
+        return streamed(split, device)
+    return Part(torch.from_numpy(split.x).to(device), torch.from_numpy(split.y).to(device))

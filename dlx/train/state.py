@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -25,14 +27,60 @@ KEPT = 2
 NAME = "step-{:09d}"
 
 
-def save(folder: Path, job: Job, facts: dict[str, Any]) -> None:
-    """A new state, and the oldest goes. RunError where a weight is not finite or the disk is full."""
-    tensors: dict[str, Tensor] = {}
+def seed_all(seed: int) -> None:
+    """Start every random generator from one number: torch's, Python's and NumPy's."""
+    torch.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that a training moved at one step, copied to the host: what it does next changes nothing here."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+    copied: Callable[[], object]
+    """Waits until the tensors have arrived."""
+
+    def write(self, folder: Path) -> None:
+        """A new state, and the oldest goes. RunError where a weight is not finite or the disk is full."""
+        self.copied()
+        checkpoint.write(folder, NAME.format(self.step), self.tensors, self.facts)
+        for old in list(_names(folder))[KEPT:]:
+            for suffix in (".json", ".safetensors"):
+                (folder / f"{old}{suffix}").unlink(missing_ok=True)
+
+
+def snapshot(job: Job, facts: dict[str, Any], room: dict[str, Tensor]) -> Snapshot:
+    """Copy a training as it stands, in the time of one pass over its memory; a GPU copies when it comes to it.
+
+    The copies lie in `room`, which the next snapshot takes again: memory that was used before is there at once.
+    """
+    tensors = dict(job.network.state_dict())
     moved = _packed(_moved(job), tensors, "state")
-    checkpoint.save(folder, NAME.format(job.step), job.network, {**facts, "moved": moved}, tensors)
-    for old in list(_names(folder))[KEPT:]:
-        for suffix in (".json", ".safetensors"):
-            (folder / f"{old}{suffix}").unlink(missing_ok=True)
+    taken = {name: _copied(tensor, room.get(name)) for name, tensor in tensors.items()}
+    room.clear()
+    room.update(taken)
+    on_gpu = any(tensor.is_cuda for tensor in tensors.values())
+    done = torch.cuda.Event() if on_gpu else None  # type: ignore[no-untyped-call]
+    if done is not None:
+        done.record()
+    wait = done.synchronize if done is not None else lambda: None
+    return Snapshot(job.step, taken, {**facts, "moved": moved}, wait)
+
+
+def _copied(tensor: Tensor, room: Tensor | None) -> Tensor:
+    if room is None or (room.shape, room.dtype) != (tensor.shape, tensor.dtype):
+        room = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
+    return room.copy_(tensor.detach(), non_blocking=True)
+
+
+def clear(folder: Path) -> None:
+    """Take away what a kill left half written."""
+    for half in folder.glob(".*.*.*"):
+        half.unlink(missing_ok=True)
 
 
 def restore(job: Job, folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
@@ -50,6 +98,33 @@ def restore(job: Job, folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
     return None, passed_over
 
 
+def is_there(folder: Path) -> bool:
+    """Whether a state is whole, so that a run can go on from it."""
+    for name in _names(folder):
+        with suppress(DlxError):
+            checkpoint.read(folder, name)
+            return True
+    return False
+
+
+def is_at(folder: Path, step: int) -> bool:
+    """Whether the state at this step stands."""
+    return checkpoint.facts(folder, NAME.format(step)) is not None
+
+
+def hand_over(source: Path, folder: Path, step: int, job: Job) -> None:
+    """The state at a step for a run that goes on from it with the optimizer that `job` has."""
+    facts, tensors = checkpoint.read(source, NAME.format(step))
+    moved = _unpacked(facts.pop("moved"), tensors)
+    groups = moved["optimizer"]["param_groups"]
+    for group, own in zip(groups, job.optimizer.param_groups, strict=True):
+        group.update({name: value for name, value in own.items() if name != "params"})
+    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith("state/")}
+    packed = _packed(moved, weights, "state")
+    about = {name: value for name, value in facts.items() if name not in {"sha256", "bytes", "file"}}
+    checkpoint.write(folder, NAME.format(step), weights, {**about, "moved": packed})
+
+
 def _names(folder: Path) -> Iterator[str]:
     """The states there are, the newest first."""
     yield from sorted((path.stem for path in folder.glob("step-*.safetensors")), reverse=True)
@@ -64,7 +139,10 @@ def _moved(job: Job) -> dict[str, Any]:
         "loss": job.loss,
         "losses": torch.stack(job.losses) if job.losses else None,
         "optimizer": job.optimizer.state_dict(),
+        "compute": job.compute.state(),
         "watch": job.watch.state() if job.watch is not None else None,
+        "average": job.average.state() if job.average is not None else None,
+        "stopping": job.stopping.state() if job.stopping is not None else None,
         "order": job.began if job.began is not None else job.order.get_state(),
         "random": {
             "python": random.getstate(),
@@ -81,8 +159,13 @@ def _move(job: Job, moved: dict[str, Any]) -> None:
     device = next(iter(job.network.parameters())).device
     job.losses[:] = list(moved["losses"].to(device).unbind()) if moved["losses"] is not None else []
     job.optimizer.load_state_dict(moved["optimizer"])
+    job.compute.restore(moved.get("compute"))
     if job.watch is not None:
         job.watch.restore(moved["watch"])
+    if job.average is not None:
+        job.average.restore(moved["average"])
+    if job.stopping is not None:
+        job.stopping.restore(moved["stopping"], job.network)
     job.began = moved["order"]
     job.order.set_state(moved["order"])
     chance = moved["random"]
@@ -97,7 +180,7 @@ def _move(job: Job, moved: dict[str, Any]) -> None:
 def _packed(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
     """A value as JSON; its tensors join `tensors` and leave their names."""
     if isinstance(value, torch.Tensor):
-        tensors[name] = value.detach().cpu().clone().contiguous()
+        tensors[name] = value
         return {"tensor": name}
     if isinstance(value, dict):
         return {"dict": [[_packed(k, tensors, ""), _packed(v, tensors, f"{name}/{k}")] for k, v in value.items()]}

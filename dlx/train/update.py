@@ -6,6 +6,9 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from ..lazy import nn, torch
+from ..optim.direct import direct
+from .augmented import training_loss
+from .traced import traced
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,9 +21,10 @@ Update = Callable[["Tensor"], "Tensor"]
 
 def updater(job: Job) -> Update:
     """What moves the weights of a training in progress."""
-    step = _step(job)
-    takes = job.train.optimizer.takes
-    closure = _whole_loss(job) if takes == "loss" else _gradients(job)
+    step, takes = step_of(job), job.train.optimizer.takes
+    closure = _whole_loss(job) if takes == "loss" else gradients_of(job)
+    if takes == "gradient":
+        closure = traced(job, closure)
 
     def by_gradients(index: Tensor) -> Tensor:
         loss = closure(index)
@@ -34,9 +38,9 @@ def updater(job: Job) -> Update:
     return by_gradients if takes == "gradient" else by_closure
 
 
-def _step(job: Job) -> Callable[..., Any]:
+def step_of(job: Job) -> Callable[..., Any]:
     """The optimizer's step, after which the objective's limits hold again."""
-    step: Callable[..., Any] = job.optimizer.step
+    step: Callable[..., Any] = job.compute.step(direct(job.optimizer))
     limit = job.objective.limit(job.network)
 
     def within_limits(*closure: Callable[[], Tensor]) -> Any:
@@ -50,7 +54,8 @@ def _step(job: Job) -> Callable[..., Any]:
 
 def _loss_of(job: Job) -> Update:
     """The loss of some examples, from where they are taken to the scalar."""
-    network, take, loss_function = job.network, job.parts["train"].take, job.objective.training_loss()
+    network, take = job.compute.forward, job.parts["train"].take
+    loss_function = job.compute.loss(training_loss(job.train, job.objective))
 
     def loss_of(index: Tensor) -> Tensor:
         x, y = take(index)
@@ -65,16 +70,17 @@ def _whole_loss(job: Job) -> Update:
     return loss_of if penalty is None else lambda index: loss_of(index) + penalty()
 
 
-def _gradients(job: Job) -> Update:
+def gradients_of(job: Job) -> Update:
     """Leaves the gradients of the loss with the weights."""
     train, loss_of = job.train, _loss_of(job)
     weights = [p for group in job.optimizer.param_groups for p in group["params"]]
     batch = train.batch(len(job.parts["train"]))
+    backwards, unscale = job.compute.backward, job.compute.unscale
     summed, share, targets = job.objective.loss.reduction == "sum", job.objective.loss.share, job.parts["train"].y
 
     def whole(index: Tensor) -> Tensor:
         loss = loss_of(index)
-        loss.backward()  # type: ignore[no-untyped-call]
+        backwards(loss)
         return loss.detach()
 
     def by_pieces(index: Tensor) -> Tensor:
@@ -82,7 +88,7 @@ def _gradients(job: Job) -> Update:
         parts = []
         for piece in torch.split(index, batch):
             loss = loss_of(piece) * (1 if summed else share(targets[piece]) / share(targets[index]))
-            loss.backward()  # type: ignore[no-untyped-call]
+            backwards(loss)
             parts.append(loss.detach())
         return sum(parts[1:], parts[0])
 
@@ -95,8 +101,10 @@ def _gradients(job: Job) -> Update:
         loss = backward(index)
         if penalty is not None:  # once an update, however many pieces it has
             added = penalty()
-            added.backward()  # type: ignore[no-untyped-call]
+            backwards(added)
             loss = loss + added.detach()
+        if unscale is not None:
+            unscale()
         if train.clip_value is not None:
             nn.utils.clip_grad_value_(weights, train.clip_value)
         if train.clip_norm is not None:

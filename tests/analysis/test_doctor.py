@@ -42,6 +42,7 @@ ROWS = [
     "symmetry",
     "regularisation",
     "dead units",
+    "straight units",
     "saturated units",
     "activations",
     "gradients",
@@ -118,8 +119,8 @@ def test_a_healthy_spec_ends_with_status_0_and_leaves_nothing_behind(spec):
     lines = told.stdout.splitlines()
     assert lines[0] == "small  (small.yaml)"
     assert lines[1].split() == ["check", "verdict", "figure", "expected"]
-    assert [line[:16].strip() for line in lines[2:20]] == ROWS
-    assert lines[-1] == "18 checks: 17 ok, 1 not run"
+    assert [line[:16].strip() for line in lines[2:21]] == ROWS
+    assert lines[-1] == "19 checks: 18 ok, 1 not run"
     assert sorted(path.name for path in spec.parent.iterdir()) == ["small.yaml"]
 
 
@@ -167,4 +168,4 @@ def test_a_narrow_terminal_loses_what_was_expected_before_anything_else(spec):
     rows = [line.rstrip() for line in plain.splitlines()]
     assert rows[1].split() == ["check", "verdict", "figure"]
     assert max(map(len, rows[1:20])) <= 70
-    assert rows[-1] == "18 checks: 17 ok, 1 not run"
+    assert rows[-1] == "19 checks: 18 ok, 1 not run"

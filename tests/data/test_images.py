@@ -313,7 +313,8 @@ def test_a_set_that_does_not_fit_into_memory(folder, monkeypatch):
         available = 2**30
 
     monkeypatch.setattr(psutil, "virtual_memory", lambda: Small)
-    assert told(Images(path=folder, size=8192), folder) == (
+    assert told(Images(path=folder, size=8192, stream=False), folder) == (
         "12 inputs of shape (3, 8192, 8192) take 9.0 GiB as 32-bit numbers, and 1.0 GiB of memory are free | "
-        "A data set is held in memory: give a smaller `size`, or train on fewer (`train`)."
+        "A data set is held in memory: give a smaller `size`, train on fewer (`train`), or leave "
+        "out `stream: false`."
     )

@@ -145,20 +145,6 @@ def test_a_file_of_test_rows(path, tmp_path):
     )
 
 
-def test_missing_values_are_counted_and_can_be_left_out(tmp_path):
-    path = written(tmp_path, "a,b,c\n1,x,2\n,y,2\nNA,?,3\n4,x,4\n")
-    assert told(Table(path=path, target="c")) == (
-        "values are missing in a.csv, of 4 rows: `a` 2 and `b` 1 | "
-        "`drop: [NAME]` leaves out a column; `missing: drop` leaves 2 rows."
-    )
-    assert sorted(Table(path=path, target="c", missing="drop").load().train.y[:, 0].tolist()) == [2, 4]
-    assert len(Table(path=path, target="c", columns=["b"], missing="drop").load().train) == 3
-    never = written(tmp_path, "a,c\n,2\n,3\n")
-    assert told(Table(path=never, target="c", missing="drop")) == (
-        "values are missing in a.csv, of 2 rows: `a` 2 | `drop: [NAME]` leaves out a column; no row is whole."
-    )
-
-
 @pytest.mark.parametrize(
     ("fields", "sentence"),
     [

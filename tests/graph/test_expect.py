@@ -97,7 +97,7 @@ def test_a_claim_that_is_not_met_gives_both_figures(tmp_path, claims, sentence):
         ("  figures: 3", "`figures` must be a mapping, not 3"),
         ("  figures: {half: {is: 3}}", "a figure wants `of`, the arithmetic"),
         ("  count: 3", "`count` must be a mapping, not 3"),
-        ("  output: [0]", "`output` wants the input and the output"),
+        ("  output: [0]", "`output` wants `at`"),
         ("  [1, 2]", "`expect` must be a mapping of claims, not [1, 2]"),
     ],
 )

@@ -27,9 +27,14 @@ CASES = {
     "dice": {},
     "poisson": {"full": True},
     "gaussian_nll": {"full": True},
+    "yolo": {"rescore": False},
     "von_mises": {"kappa": 2.5},
     "von_mises, predicted": {"kappa": "predicted"},
     "mixture_density": {"components": 3},
+    "binary_hinge": {"margin": 0.7},
+    "binary_hinge, squared": {"squared": True},
+    "sum": {"losses": ["cross_entropy", {"focal": {"gamma": 1.0}}], "weights": [1.0, 0.5]},
+    "sum, of values": {"losses": [{"huber": {"delta": 0.5}}, "squared_error"]},
     "mixture_density, diagonal": {"components": 2, "diagonal": True},
 }
 
@@ -41,10 +46,17 @@ def made(case: str, **more) -> Loss:
 def example(loss: Loss, size: tuple[int, ...] = (), n: int = N) -> tuple[torch.Tensor, torch.Tensor]:
     """Outputs and targets that suit a loss, in float64."""
     torch.manual_seed(3)
+    if loss.kind == "yolo":  # two boxes and three classes on a grid of 2x3; a cell in three has an object
+        there = (torch.arange(n * 6).reshape(n, 1, 2, 3) % 3 == 0).double()
+        return torch.randn(n, 13, 2, 3, dtype=torch.float64), torch.rand(n, 8, 2, 3, dtype=torch.float64) * there
     if loss.wants == "classes":
         return torch.randn(n, K, *size, dtype=torch.float64), torch.randint(K, (n, *size))
     output = torch.randn(n, *loss.outputs(Shape((D, *size))), dtype=torch.float64)
-    targets = {"poisson": lambda t: t.mul(3).floor(), "kl_div": lambda t: t / t.sum(1, keepdim=True)}
+    targets = {
+        "binary_hinge": torch.round,
+        "poisson": lambda t: t.mul(3).floor(),
+        "kl_div": lambda t: t / t.sum(1, keepdim=True),
+    }
     target = torch.rand(n, D, *size, dtype=torch.float64)
     return output, targets.get(loss.kind, lambda t: t)(target)
 

@@ -317,7 +317,8 @@ WRONG = {
         """
         s.yaml:2:40  objective.classification.metrics.0
           there is no metric `f2`
-          There are auroc, calibration_error, f1, iou, perplexity, precision, r2, recall, top_k_error.
+          There are auroc, average_precision, calibration_error, confusion_matrix, f1, iou, joint_distance, pck, \
+perplexity, precision, r2, recall, ....
         """,
     ),
     "three classes for one logit": (
@@ -346,7 +347,7 @@ WRONG = {
         """
         s.yaml:3:21  network.layers.linear_1
           the loss hinge wants an output a class, and binary_classification has one logit
-          Use `loss: binary_cross_entropy`, or `objective: classification` with two outputs.
+          Use `loss: binary_hinge`, or `objective: classification` with two outputs.
         """,
     ),
     "weights of another number of classes": (

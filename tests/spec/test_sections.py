@@ -129,7 +129,7 @@ WRONG = {
     "objective: {classification: {loss: mse}}": "there is no loss `mse`\n  There are absolute_error, binary_",
     "init: he_norml": "there is no initialiser `he_norml`\n  Did you mean `he_normal` or `he_uniform`?",
     "init: {he_normal: {mod: fan_in}}": "`he_normal` has no field `mod`\n  Did you mean `mode`?",
-    "train: 3": "`train` must be a mapping, not 3\n  There are the fields accumulate, batch_size, clip_norm,",
+    "train: 3": "`train` must be a mapping, not 3\n  There are the fields accumulate,",
     "train: {}": "training lasts `steps: N` or `epochs: N`: give one of the two",
     "train: {steps: 3, epochs: 3}": "training lasts `steps: N` or `epochs: N`: give one of the two",
     "train: {stpes: 3, epochs: 1}": "`train` has no field `stpes`\n  Did you mean `steps`",
@@ -245,8 +245,8 @@ KNOWN = {word for r in (LAYERS, DATASETS, OBJECTIVES, LOSSES, INITIALIZERS, OPTI
 
 
 def places(node: Node, free: set, path: tuple = ()) -> list[tuple]:
-    """The paths of everything in a spec whose meaning dlx fixes."""
-    if path and path[-1] in free:
+    """The paths of everything in a spec whose meaning dlx fixes and that it always looks at."""
+    if (path and path[-1] in free) or (node.is_map and "when" in node.map):
         return []
     found = [path] if path else []
     for key, child in node.map.items() if node.is_map else enumerate(node.list):

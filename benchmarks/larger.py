@@ -1,0 +1,355 @@
+"""A training step of three larger networks: dlx with tracking on, against the best hand-written torch loop.
+
+LeNet on 28x28 at batch 64, ResNet-18 on 32x32 at batch 128, an LSTM over 65 characters at batch 32. The naive loop is
+that of a tutorial: a data loader, contiguous memory, `loss.item()` at each step, an optimizer that is not fused. The
+best one has its data in one tensor, channels last where there are images, a fused optimizer, and runs once on one
+thread and once on all: whichever is quicker in the same round counts. dlx chooses by itself.
+
+Memory: the most that a process of its own held (VmHWM), after four steps of ResNet-18.
+
+python benchmarks/larger.py [--rounds N] [lenet] [resnet] [lstm] [memory]
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # what dlx sets; the other loops get it too
+
+import numpy as np
+import torch
+from common import interleaved, publish, table
+from torch import nn
+
+from dlx.data.base import Dataset, Facts, Sets, Split
+from dlx.data.splits import assemble
+from dlx.layers.base import Layer
+from dlx.shapes import Shape
+
+CORES = len(os.sched_getaffinity(0))
+HIDDEN, VOCABULARY, LENGTH = 128, 65, 64
+RESNET = """
+blocks:
+  basic:
+    args: {width: null, stride: 1}
+    layers:
+      - residual:
+          layers:
+            - conv: {out_channels: "${width}", kernel_size: 3, stride: "${stride}", padding: 1, bias: false}
+            - batch_norm
+            - relu
+            - conv: {out_channels: "${width}", kernel_size: 3, padding: 1, bias: false}
+            - batch_norm
+          shortcut:
+            - layers:
+                - conv: {out_channels: "${width}", kernel_size: 1, stride: "${stride}", bias: false}
+                - batch_norm
+              when: ${x.channels != width or stride > 1}
+          after: relu
+network:
+  layers:
+    - conv: {out_channels: 64, kernel_size: 3, padding: 1, bias: false}
+    - batch_norm
+    - relu
+    - for: {width: [64, 128, 256, 512], first: [1, 2, 2, 2]}
+      layers:
+        - basic: {width: "${width}", stride: "${first}"}
+        - basic: {width: "${width}"}
+    - global_avg_pool
+    - linear: 10
+"""
+LENET = """
+network:
+  layers:
+    - conv: {out_channels: 6, kernel_size: 5, padding: 2}
+    - relu
+    - max_pool: 2
+    - conv: {out_channels: 16, kernel_size: 5}
+    - relu
+    - max_pool: 2
+    - flatten
+    - linear: 120
+    - relu
+    - linear: 84
+    - relu
+    - linear: 10
+"""
+LSTM = f"""
+network:
+  layers:
+    - embedding: {{num_embeddings: {VOCABULARY}, embedding_dim: {HIDDEN}}}
+    - bench_lstm: {HIDDEN}
+    - linear: {VOCABULARY}
+    - transpose
+"""
+
+
+# ---- what dlx does not have yet, as another package would bring it -------------------------------------------------
+
+
+class BenchLSTM(Layer):
+    """torch's LSTM, of which all outputs go on. Shapes: (T, C) -> (T, hidden_size). Source: torch. torch: LSTM."""
+
+    kind: ClassVar[str] = "bench_lstm"
+    hidden_size: int
+
+    def module(self, *xs: Shape) -> nn.Module:
+        return Outputs(xs[0][-1], self.hidden_size)
+
+
+class Outputs(nn.Module):
+    def __init__(self, values: int, hidden: int) -> None:
+        super().__init__()
+        self.cell = nn.LSTM(values, hidden, batch_first=True)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.cell(x)[0]  # type: ignore[no-any-return]
+
+
+class BenchCharacters(Dataset):
+    """Random characters; the target is the next one."""
+
+    kind: ClassVar[str] = "bench_characters"
+    examples: int
+
+    def facts(self) -> Facts:
+        return Facts(Shape((LENGTH,), "int"), classes=VOCABULARY, target=Shape((LENGTH,)))
+
+    def load(self) -> Sets:
+        x, y = CASES["lstm"]["data"](self.examples)
+        return assemble([Split(x, y), None, None], "none", "random")
+
+
+# ---- networks and data ---------------------------------------------------------------------------------------------
+
+
+class Basic(nn.Module):
+    def __init__(self, before: int, width: int, stride: int) -> None:
+        super().__init__()
+        self.main = nn.Sequential(
+            nn.Conv2d(before, width, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(width),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, 1, 1, bias=False),
+            nn.BatchNorm2d(width),
+        )
+        self.short = nn.Sequential()
+        if stride > 1 or before != width:
+            self.short = nn.Sequential(nn.Conv2d(before, width, 1, stride, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return torch.relu(self.main(x) + self.short(x))
+
+
+def resnet() -> nn.Module:
+    blocks, before = [], 64
+    for width, first in ((64, 1), (128, 2), (256, 2), (512, 2)):
+        blocks += [Basic(before, width, first), Basic(width, width, 1)]
+        before = width
+    stem = [nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.ReLU()]
+    return nn.Sequential(*stem, *blocks, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(512, 10))
+
+
+def lenet() -> nn.Module:
+    convs = [
+        nn.Conv2d(1, 6, 5, padding=2),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+        nn.Conv2d(6, 16, 5),
+        nn.ReLU(),
+        nn.MaxPool2d(2),
+    ]
+    return nn.Sequential(
+        *convs, nn.Flatten(), nn.Linear(400, 120), nn.ReLU(), nn.Linear(120, 84), nn.ReLU(), nn.Linear(84, 10)
+    )
+
+
+def lstm() -> nn.Module:
+    return nn.Sequential(nn.Embedding(VOCABULARY, HIDDEN), Outputs(HIDDEN, HIDDEN), nn.Linear(HIDDEN, VOCABULARY))
+
+
+def pictures(shape: tuple[int, ...]) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
+    def made(examples: int) -> tuple[np.ndarray, np.ndarray]:
+        rng = np.random.default_rng(0)
+        return rng.standard_normal((examples, *shape), np.float32), rng.integers(0, 10, examples)
+
+    return made
+
+
+def text(examples: int) -> tuple[np.ndarray, np.ndarray]:
+    drawn = np.random.default_rng(0).integers(0, VOCABULARY, (examples, LENGTH + 1))
+    return np.ascontiguousarray(drawn[:, :-1]), np.ascontiguousarray(drawn[:, 1:])
+
+
+CASES: dict[str, dict[str, Any]] = {
+    "lenet": {"title": "LeNet, batch 64, Adam", "net": lenet, "spec": LENET, "batch": 64, "steps": 450},
+    "resnet": {"title": "ResNet-18 on 32x32, batch 128, SGD with momentum", "net": resnet, "spec": RESNET}
+    | {"batch": 128, "steps": 4},
+    "lstm": {"title": "char-LSTM 128, 64 characters, batch 32, Adam", "net": lstm, "spec": LSTM}
+    | {"batch": 32, "steps": 40, "data": text, "kind": "bench_characters"},
+}
+CASES["lenet"] |= {"data": pictures((1, 28, 28)), "shape": [1, 28, 28]}
+CASES["resnet"] |= {"data": pictures((3, 32, 32)), "shape": [3, 32, 32]}
+
+
+def loss_of(outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
+    return nn.functional.cross_entropy(outputs.flatten(0, -2), target.flatten())
+
+
+def optimizer_of(name: str, net: nn.Module, fused: bool) -> torch.optim.Optimizer:
+    if name == "resnet":
+        return torch.optim.SGD(net.parameters(), lr=0.01, momentum=0.9, fused=fused)
+    return torch.optim.Adam(net.parameters(), lr=1e-3, fused=fused)
+
+
+# ---- contestants ---------------------------------------------------------------------------------------------------
+
+
+def steady(times: list[float]) -> float:
+    """Seconds a step behind the first third, in which caches fill and dlx starts its mirror and chooses its way."""
+    first = len(times) // 3
+    return (times[-1] - times[first]) / (len(times) - 1 - first)
+
+
+def best(name: str, threads: int) -> float:
+    """Seconds a step of the best loop with autograd."""
+    case = CASES[name]
+    torch.set_num_threads(threads)
+    x, y = (torch.from_numpy(a) for a in case["data"](case["batch"] * case["steps"]))
+    net = case["net"]()
+    if "shape" in case:
+        net, x = net.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
+    optimizer = optimizer_of(name, net, fused=True)
+    times = []
+    for index in torch.randperm(len(x)).split(case["batch"]):
+        optimizer.zero_grad(set_to_none=True)
+        loss_of(net(x[index]), y[index]).backward()
+        optimizer.step()
+        times.append(time.perf_counter())
+    return steady(times)
+
+
+def naive(name: str) -> float:
+    """Seconds a step of a tutorial's loop."""
+    case = CASES[name]
+    torch.set_num_threads(CORES)
+    x, y = (torch.from_numpy(a) for a in case["data"](case["batch"] * case["steps"]))
+    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, y), batch_size=case["batch"], shuffle=True)
+    net, total = case["net"](), 0.0
+    optimizer = optimizer_of(name, net, fused=False)
+    times = []
+    for one, target in loader:
+        optimizer.zero_grad()
+        loss = loss_of(net(one), target)
+        loss.backward()
+        optimizer.step()
+        total += loss.item()
+        times.append(time.perf_counter())
+    return steady(times)
+
+
+def spec_text(name: str) -> str:
+    case = CASES[name]
+    examples = case["batch"] * case["steps"]
+    if "shape" in case:
+        data = f"synthetic: {{shape: {case['shape']}, train: {examples}, test: null, rule: random}}"
+    else:
+        data = f"{case['kind']}: {{examples: {examples}}}"
+    optimizer = "{sgd: {lr: 0.01, momentum: 0.9}}" if name == "resnet" else "{adam: 1e-3}"
+    objective = "segmentation" if name == "lstm" else "classification"
+    head = f"dlx: 1\nname: bench\ndata: {{{data}}}\nobjective: {objective}\n"
+    return f"{head}{case['spec']}train: {{epochs: 1, batch_size: {case['batch']}, optimizer: {optimizer}}}\n"
+
+
+RUNS = Path(tempfile.mkdtemp(prefix="dlx-bench-"))
+
+
+def dlx_run(name: str, chosen: dict[str, Any]) -> float:
+    """Seconds a step: curve, checkpoints, progress, metrics.jsonl and the MLflow mirror on; `lock.json` is kept.
+
+    What comes after the last update, the evaluation of the training set, is no part of the other loops.
+    """
+    from dlx import experiment, show
+    from dlx.spec import load
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "bench.yaml"
+        path.write_text(spec_text(name))
+        loaded, times = load(path), []
+        with show.training.progress() as listen:
+
+            def told(event: Any) -> None:
+                times.append((time.perf_counter(), getattr(event, "record", "")))
+                listen(event)
+
+            results = experiment.run(loaded, RUNS, told)
+        experiment.settle(loaded, results)  # its mirror would otherwise run beside whoever comes next
+    lock = results.results[0].run.read_json("lock.json")
+    chosen[name] = f"{lock['threads']} of {CORES} threads, {lock['compute']['memory_format']}"
+    return steady([moment for moment, record in times if record == "step"])
+
+
+# ---- memory --------------------------------------------------------------------------------------------------------
+
+
+def held(who: str) -> int:
+    """Bytes that a process of its own held at most."""
+    code = f"import larger; larger.measure_memory({who!r})"
+    told = subprocess.run(
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=Path(__file__).parent
+    )
+    return int(json.loads(told.stdout.splitlines()[-1]))
+
+
+def measure_memory(who: str) -> None:
+    if who == "dlx":
+        dlx_run("resnet", {})
+    else:
+        best("resnet", CORES)
+    line = next(line for line in Path("/proc/self/status").read_text().splitlines() if line.startswith("VmHWM"))
+    print(json.dumps(int(line.split()[1]) * 1024))
+
+
+def memory_table() -> str:
+    found = {who: [held(who) for _ in range(2)] for who in ("hand-written", "dlx")}
+    base = min(found["hand-written"])
+    rows = ["| what | most that the process held, MB | of hand-written |", "|---|---|---|"]
+    rows += [f"| {who} | {min(values) / 1e6:,.0f} | {min(values) / base:.3f} |" for who, values in found.items()]
+    return "\n".join(rows)
+
+
+def main() -> None:
+    """Every contestant in turn, on each network."""
+    asked = [a for a in sys.argv[1:] if a in {*CASES, "memory"}] or [*CASES, "memory"]
+    rounds = int(sys.argv[sys.argv.index("--rounds") + 1]) if "--rounds" in sys.argv else 5
+    sections, chosen = [], {}
+    for name in (n for n in CASES if n in asked):
+        jobs: dict[str, Callable[[], float]] = {
+            f"best on {n}": (lambda name=name, n=n: best(name, n)) for n in sorted({1, CORES})
+        }
+        jobs |= {"naive": lambda name=name: naive(name), "dlx": lambda name=name: dlx_run(name, chosen)}
+        times = interleaved(jobs, rounds)
+        tried = [times.pop(f"best on {n}") for n in sorted({1, CORES})]
+        every = {"hand-written": [min(each) for each in zip(*tried, strict=True)], **times}
+        note = f"dlx chose {chosen[name]}."
+        sections += [
+            f"## {CASES[name]['title']}: milliseconds a step",
+            note,
+            table(every, "hand-written", 1e-3, "ms"),
+        ]
+    if "memory" in asked:
+        sections += ["## Memory: ResNet-18 at batch 128", memory_table()]
+    publish("larger", "A training step of larger networks", sections)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,99 @@
+"""All augmentations of a spec, in their order, on a batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import TYPE_CHECKING, Any
+
+from .base import Augmentation, Mixed, Mixing, Moving, shuffled
+from .colours import Pixels
+from .warps import Warp, drawn, together
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    Step = Callable[[Tensor, Any], tuple[Tensor, Any]]
+
+
+@dataclass(frozen=True)
+class World:
+    """What augmentations must know of the training set."""
+
+    examples: Callable[[], Tensor]
+    """Some of its inputs."""
+    pixels: Pixels | None = None
+    """What undoes preprocessing, where there is any."""
+    unknown: int = 0
+    """The class of positions that come in from outside."""
+
+
+def pipeline(steps: Sequence[Augmentation], world: World) -> Step:
+    """From inputs and targets of a batch to changed ones; targets may come out as `Mixed`."""
+    made = [_step(run, world) for run in runs(steps)]
+
+    def changed(x: Tensor, y: Any) -> tuple[Tensor, Any]:
+        for step in made:
+            x, y = step(x, y)
+        return x, y
+
+    return changed
+
+
+def runs(steps: Sequence[Augmentation]) -> list[list[Augmentation]]:
+    """The steps in their order; warps that can be one look at the picture are together."""
+    found: list[list[Augmentation]] = [[step] for step in steps[:1]]
+    for before, step in pairwise(steps):
+        if isinstance(before, Warp) and isinstance(step, Warp) and together(before, step):
+            found[-1].append(step)
+        else:
+            found.append([step])
+    return found
+
+
+def _step(run: list[Augmentation], world: World) -> Step:
+    first = run[0]
+    if isinstance(first, Mixing):
+        return lambda x, y: _mixed(first, x, y)
+    if isinstance(first, Moving):
+        return _moving(run, world.unknown)  # type: ignore[arg-type]
+    seen = world.pixels if first.colours else None
+
+    def examples() -> Tensor:
+        x = world.examples()
+        return x if seen is None else x * seen.scale + seen.shift
+
+    change = first.fitted(examples)
+    change = change if seen is None else seen.around(change)
+    return lambda x, y: (change(x), y)
+
+
+def _mixed(step: Mixing, x: Tensor, y: Tensor) -> tuple[Tensor, Mixed]:
+    order = shuffled(x)
+    x, share = step.mix(x, x[order])
+    return x, Mixed(y, y[order], share)
+
+
+def _moving(run: list[Moving], unknown: int) -> Step:
+    first = run[0]
+
+    def moved(x: Tensor, y: Any) -> tuple[Tensor, Any]:
+        move = drawn(run, x) if isinstance(first, Warp) else first.draw(x)  # type: ignore[arg-type]
+        along = maps(x, y)
+        x = move(x, first.filling())
+        if not along:
+            return x, y
+        if y.is_floating_point():
+            return x, move(y, 0.0)
+        return x, move(y[:, None], float(unknown))[:, 0]
+
+    return moved
+
+
+def maps(x: Tensor, y: Any) -> bool:
+    """Whether targets are maps of the inputs' size: of classes (N, *size), or of values (N, C, *size)."""
+    if isinstance(y, Mixed) or x.dim() < 3:
+        return False
+    size = y.shape[2:] if y.is_floating_point() else y.shape[1:]
+    return len(size) > 0 and size == x.shape[2:]

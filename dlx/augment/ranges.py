@@ -1,0 +1,31 @@
+"""Ranges that a number is drawn from."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, TypeVar
+
+from pydantic import AfterValidator, Field
+
+T = TypeVar("T", bound=float)
+Range = Annotated[list[T], Field(min_length=2, max_length=2)]
+Unit = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
+
+def ordered(name: str) -> AfterValidator:
+    """Refuses a range that runs backwards."""
+
+    def check(value: Any) -> Any:
+        if isinstance(value, list):
+            for low, high in zip(value[::2], value[1::2], strict=False):
+                if low > high:
+                    raise ValueError(f"`{name}` runs from {low:g} to {high:g}: give the smaller number first")
+        return value
+
+    return AfterValidator(check)
+
+
+def around(value: float | list[float]) -> tuple[float, float]:
+    """A range as it is, or a number as the range from its opposite to it."""
+    return (value[0], value[1]) if isinstance(value, list) else (-value, value)

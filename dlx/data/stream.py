@@ -1,0 +1,123 @@
+"""Examples that stay on disk: rows of a mapped file, read and prepared where they are asked for."""
+
+from __future__ import annotations
+
+import mmap
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from ..lazy import np
+from ..shapes import Shape
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from .preprocess import Fitted
+    from .splits import Indices
+
+    Array = npt.NDArray[Any]
+
+SHARE = 0.25
+"""Part of the free memory above which a set streams; splitting and preprocessing copy what is in memory."""
+HELD = 2**25
+"""Bytes of the file that may stay mapped into the process."""
+AROUND = 2**16
+"""Bytes that the kernel maps around a row."""
+
+Stream = Annotated[
+    bool | Literal["auto"],
+    Field(description="leave the inputs on disk and read each batch; auto does so from a quarter of free memory on"),
+]
+
+
+def streams(wanted: bool | Literal["auto"], count: int, shape: Shape) -> bool:
+    """Whether `count` inputs of `shape` stay on disk."""
+    import psutil
+
+    if wanted != "auto":
+        return wanted
+    return 4 * count * prod(shape) > SHARE * psutil.virtual_memory().available
+
+
+class Mapped:
+    """An array in a file. What is asked for is copied out, and the pages go back to the kernel."""
+
+    def __init__(self, path: Path, dtype: Any, shape: tuple[int, ...], offset: int, columns_first: bool = False):
+        with path.open("rb") as file:
+            self.map = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
+        order: Literal["C", "F"] = "F" if columns_first else "C"
+        self.array: Array = np.ndarray(shape, dtype, self.map, offset, order=order)
+        self.row = self.array.itemsize * prod(shape[1:])
+        self.touched = 0
+
+    def __len__(self) -> int:
+        return len(self.array)
+
+    def __getitem__(self, rows: Indices) -> Array:
+        found: Array = self.array[rows]
+        self.touched += len(rows) * (self.row + AROUND)
+        if self.touched > HELD:
+            self.touched = 0
+            if hasattr(mmap, "MADV_DONTNEED"):
+                self.map.madvise(mmap.MADV_DONTNEED)
+        return found
+
+
+@dataclass(frozen=True)
+class Streamed:
+    """An array (n, *one) that is not in memory: `file` is read by row, made `plain`, and goes through `steps`.
+
+    What is asked for, by a slice or by numbers, is a new array in memory.
+    """
+
+    file: Mapped
+    rows: Indices
+    """Which rows of the file, in which order."""
+    plain: Callable[[Array], Array]
+    one: Shape
+    """Of an example."""
+    dtype: Any
+    steps: tuple[Fitted, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return (len(self), *self.one)
+
+    @property
+    def ndim(self) -> int:
+        return 1 + len(self.one)
+
+    def __getitem__(self, which: slice | Indices) -> Array:
+        found = self.plain(self.file[self.rows[which]])
+        for step in self.steps:
+            found = step.step.apply(found, step.found)
+        return found
+
+    def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
+        return np.asarray(self[:], dtype)
+
+    def only(self, which: Indices) -> Streamed:
+        """Some of the examples, by number."""
+        return replace(self, rows=self.rows[which])
+
+    def then(self, step: Fitted) -> Streamed:
+        """The same after a further step."""
+        return replace(self, one=step.step.becomes(self.one), steps=(*self.steps, step))
+
+
+def streamed(file: Mapped, plain: Callable[[Array], Array], one: Shape) -> Streamed:
+    """All rows of a file in their order, as values of 32 bits."""
+    return Streamed(file, np.arange(len(file)), plain, one, np.dtype(np.float32))
+
+
+def chosen(x: Array | Streamed, rows: Indices) -> Any:
+    """Some examples of an array, on disk or in memory as it is."""
+    return x.only(rows) if isinstance(x, Streamed) else x[rows]

@@ -1,0 +1,111 @@
+"""Several losses of the same output, added up."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, PositiveFloat, model_validator
+
+from ..lazy import F
+from ..registry import Choice
+from ..shapes import Shape
+from .base import LOSSES, Loss
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from .base import Function
+
+
+class Sum(Loss):
+    """weights[0] * losses[0] + weights[1] * losses[1] + ...: cross-entropy and dice for maps, say.
+
+    Each is reduced by itself, as `reduction` of the sum says. Beside a loss of classes, one of values (dice,
+    squared_error) gets the target as ones and zeros. Predictions and metrics are those of the first.
+    Shapes: those of its losses. Errors: a number of weights that is not that of the losses; losses that want outputs
+    of different shapes, a `reduction` of their own, class weights or an `ignore_index`, as their means are over
+    something else: `focal` with `gamma: 0` weighs classes and is averaged over all.
+    """
+
+    kind: ClassVar[str] = "sum"
+    losses: Annotated[list[Loss], Choice(LOSSES)] = Field(min_length=2, max_length=10, description="what is added up")
+    weights: list[PositiveFloat] | None = Field(None, description="factor on each; else 1")
+
+    @classmethod
+    def first_field(cls) -> str | None:
+        return "losses"
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        if self.weights is not None and len(self.weights) != len(self.losses):
+            raise ValueError(f"`weights` has {len(self.weights)} values, and there are {len(self.losses)} losses")
+        for one in self.losses:
+            if isinstance(one, Sum):
+                raise ValueError("a sum stands inside a sum: write all losses in one")  # noqa: TRY004
+            if one.reduction != "mean":
+                raise ValueError(f"`reduction` stands beside the `losses` of a sum, not in {one.kind}")
+            counts = {"weight", "ignore_index"} & {
+                name for name in type(one).model_fields if getattr(one, name) != type(one).model_fields[name].default
+            }
+            if counts and one.kind != "focal":
+                raise ValueError(
+                    f"{one.kind} with `{min(counts)}` has a mean of its own, which a sum cannot share: "
+                    "`focal` with `gamma: 0` weighs classes"
+                )
+        return self
+
+    @property
+    def wants(self) -> Literal["classes", "values"]:  # type: ignore[override]
+        return "classes" if any(one.wants == "classes" for one in self.losses) else "values"
+
+    @property
+    def anywhere(self) -> bool:  # type: ignore[override]
+        return all(one.anywhere for one in self.losses)
+
+    @property
+    def pools(self) -> bool:  # type: ignore[override]
+        return self.losses[0].pools
+
+    def function(self) -> Function:
+        reduced = [one.model_copy(update={"reduction": self.reduction}) for one in self.losses]
+        parts = [
+            (weight, one.function(), self.wants == "classes" and one.wants == "values")
+            for weight, one in zip(self.weights or [1.0] * len(reduced), reduced, strict=True)
+        ]
+
+        def loss(output: Tensor, target: Tensor) -> Tensor:
+            each = [w * one(output, _channels(output, target) if spread else target) for w, one, spread in parts]
+            return sum(each[1:], each[0])
+
+        return loss
+
+    def outputs(self, target: Shape) -> Shape:
+        return self.losses[0].outputs(target)
+
+    def discord(self, target: Shape) -> str:
+        wanted = [(one.kind, one.outputs(target)) for one in self.losses]
+        for kind, shape in wanted[1:]:
+            if tuple(shape) != tuple(wanted[0][1]):
+                return f"of the sum, {wanted[0][0]} wants an output of {wanted[0][1]}, and {kind} one of {shape}"
+        return ""
+
+    def check(self, classes: int) -> str:
+        return next(filter(None, (one.check(classes) for one in self.losses)), "")
+
+    def predict(self, output: Tensor) -> Tensor:
+        return self.losses[0].predict(output)
+
+    def gap(self, output: Tensor, target: Tensor) -> Tensor:
+        return self.losses[0].gap(output, target)
+
+    def probabilities(self, output: Tensor) -> Tensor | None:
+        return self.losses[0].probabilities(output)
+
+    def pooled(self, outputs: Tensor) -> Tensor:
+        return self.losses[0].pooled(outputs)
+
+
+def _channels(output: Tensor, target: Tensor) -> Tensor:
+    """Class numbers as ones and zeros, classes on axis 1."""
+    spread: Any = F.one_hot(target, output.shape[1]).movedim(-1, 1).to(output.dtype)
+    return spread  # type: ignore[no-any-return]

@@ -1,0 +1,197 @@
+"""What a trained network says of inputs that it has not seen. The data that it was trained on is not wanted."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import files
+from .data import kept
+from .errors import DlxError, RunError
+from .evaluate import members_of, weights_of
+from .graph import Graph, trace
+from .lazy import np, torch
+from .objectives import Objective, implied
+from .objectives.together import combined, misfit
+from .runs import Run
+from .spec import Experiment, Train, load
+from .train import checkpoint, device, together
+from .train.augmented import looking
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from torch import Tensor, nn
+
+    from .data.kept import Kept
+
+    Array = npt.NDArray[Any]
+
+CHUNK = 256
+"""Inputs that a network is given at a time."""
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """One answer an input: classes with their probabilities where there are any, or values.
+
+    `names` are what the inputs are called, `labels` what the classes or values are called.
+    """
+
+    run: Run
+    file: Path
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    classes: Array | None = None
+    probabilities: Array | None = None
+    values: Array | None = None
+    members: int = 1
+    combine: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.classes if self.classes is not None else self.values)  # type: ignore[arg-type]
+
+    @property
+    def in_rows(self) -> bool:
+        """Whether each answer is a line of a table: one class, or values in a row."""
+        if self.classes is not None:
+            return self.classes.ndim == 1
+        return self.values is not None and self.values.ndim == 2
+
+    def rows(self) -> tuple[list[str], list[list[Any]]]:
+        """The titles and the lines of a table."""
+        assert self.in_rows
+        if self.classes is None:
+            assert self.values is not None
+            return ["input", *self.labels], [[n, *v] for n, v in zip(self.names, self.values.tolist(), strict=True)]
+        named = [self.labels[i] for i in self.classes]
+        if self.probabilities is None:
+            return ["input", "class"], [[n, c] for n, c in zip(self.names, named, strict=True)]
+        lines = zip(self.names, named, self.probabilities.tolist(), strict=True)
+        return ["input", "class", *(f"p({label})" for label in self.labels)], [[n, c, *p] for n, c, p in lines]
+
+    def as_json(self) -> dict[str, Any]:
+        """The document of `dlx predict --json`."""
+        told: dict[str, Any] = {"run": self.run.key, "file": str(self.file), "members": self.members}
+        told |= {"combine": self.combine, "labels": list(self.labels)}
+        return told | {"predictions": [{"input": name, **self._one(i)} for i, name in enumerate(self.names)]}
+
+    def _one(self, i: int) -> dict[str, Any]:
+        if self.classes is None:
+            assert self.values is not None
+            return {"values": self.values[i].tolist()}
+        found = self.classes[i]
+        one: dict[str, Any] = {"class": self.labels[found] if found.ndim == 0 else found.tolist()}
+        return one | ({"probabilities": self.probabilities[i].tolist()} if self.probabilities is not None else {})
+
+    def write(self, path: Path) -> None:
+        """As a table to .csv, or as arrays to .npz. DlxError for another file, or where it takes no table."""
+        if path.suffix == ".npz":
+            arrays = {"classes": self.classes, "probabilities": self.probabilities, "values": self.values}
+            there: dict[str, Any] = {name: array for name, array in arrays.items() if array is not None}
+            packed = BytesIO()
+            np.savez(packed, **there)
+            data = packed.getvalue()
+        elif path.suffix == ".csv":
+            if not self.in_rows:
+                message = "each answer has several positions, which are no line of a table"
+                raise DlxError(message, hint=f"Write them as arrays: `--output {path.with_suffix('.npz')}`.")
+            text = StringIO()
+            titles, lines = self.rows()
+            csv.writer(text, lineterminator="\n").writerows([titles, *lines])
+            data = text.getvalue().encode()
+        else:
+            raise DlxError(f"{path} ends in {path.suffix or 'nothing'}", hint="Answers are written to .csv or .npz.")
+        try:
+            files.replace(path, data)
+        except OSError as error:
+            raise RunError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}") from error
+
+
+def predict(run: Run, file: Path, name: str | None = None, combine: str | None = None) -> Predicted:
+    """What a run's network says of the inputs in a file or a folder, read and preprocessed as its own were.
+
+    An ensemble answers together, and so do snapshots where no checkpoint is named. DlxError where the file holds
+    something else than the network takes.
+    """
+    device.calm_threads()
+    members, how = members_of([run], combine)
+    experiment, known = load(members[0].dir / "spec.yaml"), known_of(members[0])
+    if experiment.data is None or experiment.train is None:
+        raise DlxError(f"{run.key} names no data, and cannot be asked")
+    given = experiment.data.given(file, known)
+    names, mine = [name or "final"], experiment.train.ensemble
+    if name is None and mine is not None and mine.snapshots:
+        names, how = _snapshots(members[0], mine.snapshots), combine or mine.combine
+    objective = experiment.objective or implied(known.facts)
+    graph = trace(replace(experiment, data=None), known.inputs)
+    networks = [_network(experiment, graph, one, weights) for one in members for weights in names]
+    if len(networks) > 1 and (problem := misfit(objective, how)):
+        raise DlxError(problem)
+    with device.threads(int(members[0].read_json("lock.json").get("threads") or 1)):
+        outputs = answers(networks, objective, known.prepared(given.x), experiment.train)
+    called = given.names or tuple(str(i) for i in range(len(given.x)))
+    spoken = how if len(networks) > 1 else None
+    told = told_of(objective, outputs, spoken)
+    return Predicted(run, file, called, _labels(known, told), members=len(networks), combine=spoken, **told)
+
+
+def known_of(run: Run) -> Kept:
+    """What a run has kept of its data; of an older run, what its data says."""
+    known = kept.load(run.dir)
+    if known is not None:
+        return known
+    experiment = load(run.dir / "spec.yaml")
+    if experiment.data is None:
+        raise DlxError(f"{run.key} names no data, and cannot be asked")
+    return kept.of(experiment.data, experiment.data.load(), trace(experiment).inputs)
+
+
+def _snapshots(run: Run, count: int) -> list[str]:
+    there = len(list((run.dir / "checkpoints").glob(f"{together.SNAPSHOT.format('*')}.safetensors")))
+    return together.last_snapshots(there, count)
+
+
+def _network(experiment: Experiment, graph: Graph, run: Run, name: str) -> nn.Module:
+    from .network import build
+
+    network = build(graph, experiment.init)
+    checkpoint.load_weights(network, weights_of(run, name), name)
+    return network.eval()
+
+
+def answers(networks: Sequence[nn.Module], objective: Objective, x: Array, train: Train) -> Tensor:
+    """The outputs of each network, (members, n, ...)."""
+    look = looking(train, objective, x.shape[1:])
+    with torch.inference_mode():
+        chunks = torch.split(torch.from_numpy(np.ascontiguousarray(x)), CHUNK)
+        return torch.stack([torch.cat([objective.main(look(network, c)) for c in chunks]) for network in networks])
+
+
+def told_of(objective: Objective, outputs: Tensor, how: str | None) -> dict[str, Array]:
+    """What outputs of one network or several mean: `classes` and `probabilities`, or `values`."""
+    loss = objective.loss
+    mean = outputs[0] if how is None else loss.pooled(outputs)
+    if objective.measures == "values":
+        return {"values": loss.predict(mean).numpy()}
+    decided = mean if how is None else combined(objective, outputs, how)
+    if objective.one_logit:
+        p = loss.predict(mean).squeeze(1).clamp(0, 1)
+        both = {"probabilities": torch.stack([1 - p, p], 1).numpy()} if loss.probabilities(mean) is not None else {}
+        return {"classes": (loss.predict(decided).squeeze(1) > 0.5).long().numpy(), **both}
+    likely = loss.probabilities(mean)
+    found = {"classes": decided.argmax(1).numpy()}
+    return found if likely is None else found | {"probabilities": likely.numpy()}
+
+
+def _labels(known: Kept, told: dict[str, Array]) -> tuple[str, ...]:
+    """What the classes, or the values in a row, are called."""
+    if "classes" in told:
+        return known.class_names or tuple(str(i) for i in range(known.facts.classes or 0))
+    named, count = known.reading.get("told", []), told["values"].shape[1]
+    if len(named) == count:
+        return tuple(named)
+    return ("value",) if count == 1 else tuple(f"value_{i}" for i in range(count))

@@ -1,0 +1,26 @@
+"""Which class was taken for which, as a table: rows are targets, columns predictions."""
+
+from __future__ import annotations
+
+from .. import confusion
+from ..runs import Run
+from .console import Grid, out
+
+MOST = 20
+"""Classes beyond which the table is in its file only."""
+
+
+def matrix(run: Run) -> None:
+    """The table of a run, if it has one."""
+    found = confusion.read(run)
+    if found is None:
+        return
+    part, rows = found.last
+    if len(rows) > MOST:
+        out(f"{part}: which of the {len(rows)} classes was taken for which is in {run.dir / confusion.FILE}")
+        return
+    grid = Grid(f"{part}: target", *(f">{name}" for name in found.classes), ">right", styles=["bold"])
+    for name, row in zip(found.classes, rows, strict=True):
+        hits, all_ = row[len(grid.rows)], sum(row)
+        grid.add(name, *(f"{count:,}" if count else "." for count in row), f"{hits / all_:.0%}" if all_ else "")
+    grid.print()

@@ -1,0 +1,88 @@
+"""The best trials of a study, and how sure that is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from ..errors import plural
+from .console import Grid, out
+
+if TYPE_CHECKING:
+    from ..sweep.leaderboard import Place
+    from ..sweep.study import Study
+
+ROWS = 12
+
+
+def leaderboard(study: Study, rows: int = ROWS) -> None:
+    """The best of a study by its first metric, a row each, and what the places mean."""
+    from ..sweep.leaderboard import rank
+
+    if study.metrics:
+        ranking(rank(study.trials, study.metrics[0], study.rising[0]), study.metrics[0], rows)
+
+
+def ranking(board: Sequence[Place], metric: str, rows: int = ROWS) -> None:
+    """These places; columns in which all trials are the same are left out."""
+    from ..sweep.figures.base import short_names, text
+
+    if not board:
+        return
+    shown = board[:rows]
+    keys = list(dict.fromkeys(key for place in board for key in place.trial.point))
+    names = short_names(keys)
+    several, states = any(p.seeds > 1 for p in board), len({p.trial.state for p in board}) > 1
+    costs = [cost for cost in ("params", "macs") if len({getattr(p.trial, cost) for p in board}) > 1]
+    extra = [">± 95 %", ">behind the best"] if several else []
+    grid = Grid(
+        *(">place", ">trial", *(f">{names[key]}" for key in keys), f">{metric}", *extra),
+        *(*(f">{cost}" for cost in costs), ">s", *(["state"] if states else [])),
+        spare=("s", "macs", "params"),
+    )
+    for place in shown:
+        trial = place.trial
+        grid.add(
+            place.label,
+            str(trial.number),
+            *(text(trial.point[key]) if key in trial.point else "" for key in keys),
+            f"{place.mean:.4g}",
+            *([_half(place.interval), _behind(place)] if several else []),
+            *(f"{getattr(trial, cost):,}" for cost in costs),
+            f"{trial.seconds:.1f}",
+            *([_state(place)] if states else []),
+        )
+    grid.print()
+    for line in words(board, rows):
+        out(line)
+
+
+def words(board: Sequence[Place], rows: int = ROWS) -> list[str]:
+    """What the table leaves out, and how it is to be read."""
+    told = []
+    if len(board) > rows:
+        told.append(f"and {plural(len(board) - rows, 'more trial')}")
+    seeds = max(place.seeds for place in board)
+    first = sum(place.place == 1 for place in board)
+    if seeds == 1:
+        told.append("one seed each: how far chance decides is not known; `sweep.seeds: 3` would tell")
+    elif first > 1:
+        told.append(f"{first} trials share the first place: {seeds} seeds do not tell them apart (paired, 95 %)")
+    return told
+
+
+def _half(value: float | None) -> str:
+    return "" if value is None else f"{value:.2g}"
+
+
+def _behind(place: Place) -> str:
+    """`0.012 ± 0.004`, in the mean over the same seeds."""
+    gap = place.behind
+    if gap is None:
+        return ""
+    return f"{gap.mean:+.2g}" + (f" ± {gap.interval:.2g}" if gap.interval is not None else "")
+
+
+def _state(place: Place) -> str:
+    trial = place.trial
+    return f"stopped at {max(trial.rungs):,}" if trial.state == "stopped" else trial.state

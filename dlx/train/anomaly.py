@@ -1,0 +1,143 @@
+"""Where a number that is not finite first arose, by the name of the node in the spec and its place in the file.
+
+The network is walked node by node; each value that a node is given passes a point at which its gradient is seen. So
+the node between a finite gradient and one that is not is the one that made it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Problem, RunError
+from ..lazy import torch
+
+if TYPE_CHECKING:
+    from torch import Tensor, fx
+
+    from .fit import Job
+
+CLIP = "Lower the learning rate, or clip the gradients with `clip_norm`."
+DOMAIN = "Look for a division by zero, a root or logarithm at or below zero, or an exponential of something large."
+
+
+class Anomalies:
+    """Watches both passes of a job. RunError names what gave the first NaN or the first infinite loss."""
+
+    def __init__(self, job: Job, backward: bool = True) -> None:
+        self.job, self.backward = job, backward
+        self.infinite: fx.Node | None = None
+        """The node that gave the first infinite value of this pass, which alone is no mistake: masks are of them."""
+        for name, weight in job.network.named_parameters():
+            if weight.requires_grad and backward:
+                weight.register_hook(self._seen_by_weight(name))  # type: ignore[no-untyped-call]
+
+    # ---- forward ---------------------------------------------------------------------------------------------------
+
+    def forward(self, x: Tensor) -> Any:
+        """The network's outputs."""
+        network: Any = self.job.network
+        self.infinite = None
+        if not torch.isfinite(x).all():
+            which = int(torch.isfinite(x).flatten(1).all(1).logical_not().nonzero()[0])
+            self._stop(f"the batch holds {_worst(x)}, in its example {which + 1}", "Look at the data.", None)
+        values: dict[fx.Node, Any] = {}
+        for node in network.graph.nodes:
+            if node.op == "placeholder":
+                values[node] = x
+            elif node.op == "get_attr":
+                values[node] = attrgetter(str(node.target))(network)
+            elif node.op == "call_module":
+                inputs = [self._given(values[each], node) for each in node.args]
+                values[node] = network.get_submodule(node.target)(*inputs)
+                self._look(node, inputs, values[node])
+        last = next(node for node in network.graph.nodes if node.op == "output").args[0]
+        return {name: values[each] for name, each in last.items()} if isinstance(last, dict) else values[last]
+
+    def _look(self, node: fx.Node, inputs: list[Tensor], output: Tensor) -> None:
+        if not output.is_floating_point() or torch.isfinite(output).all():
+            return
+        module: Any = self.job.network.get_submodule(str(node.target))
+        for name, weight in module.named_parameters():
+            if not torch.isfinite(weight).all():
+                made = f"the update of step {self.job.step:,} made it so" if self.job.step else "it began so"
+                told = f"the weight `{_name(node)}/{name.replace('.', '/')}` is {_worst(weight)}"
+                self._stop(f"{told} at step {self.step:,}: {made}", CLIP, node)
+        if torch.isnan(output).any():
+            told = f"`{_name(node)}` gave NaN at step {self.step:,}, in {_share(output)}"
+            self._stop(f"{told}, from {self._from(inputs)}", DOMAIN, node)
+        self.infinite = self.infinite or node
+
+    def _from(self, inputs: list[Tensor]) -> str:
+        if self.infinite is not None:
+            return f"infinite values that `{_name(self.infinite)}` gave first"
+        seen = [x.detach().float() for x in inputs] or [torch.zeros(1)]
+        low, high = min(float(x.min()) for x in seen), max(float(x.max()) for x in seen)
+        return f"inputs between {low:.4g} and {high:.4g}"
+
+    def loss(self, function: Callable[[Any, Tensor], Tensor]) -> Callable[[Any, Tensor], Tensor]:
+        """The loss, looked at."""
+
+        def watched(outputs: Any, target: Any) -> Tensor:
+            if isinstance(outputs, dict):
+                seen: Any = {name: self._given(output, None) for name, output in outputs.items()}
+                given = list(seen.values())
+            else:
+                seen = self._given(outputs, None)
+                given = [seen]
+            if isinstance(target, torch.Tensor) and target.is_floating_point() and not torch.isfinite(target).all():
+                self._stop(f"the targets of the batch hold {_worst(target)}", "Look at the data.", None)
+            made = function(seen, target)
+            if not torch.isfinite(made).all():
+                told = f"the loss is {_worst(made)} at step {self.step:,}, from {self._from(given)}"
+                self._stop(told, DOMAIN if self.infinite is None else CLIP, self.infinite)
+            return made
+
+        return watched
+
+    # ---- backward --------------------------------------------------------------------------------------------------
+
+    def _given(self, value: Tensor, node: fx.Node | None) -> Tensor:
+        """The same value for one node (or the loss), whose gradient with respect to it is seen."""
+        if not self.backward or not value.requires_grad:
+            return value
+        passed = value.view_as(value)
+        passed.register_hook(lambda gradient: self._came_back(gradient, node))  # type: ignore[no-untyped-call]
+        return passed
+
+    def _came_back(self, gradient: Tensor, node: fx.Node | None) -> None:
+        if not torch.isfinite(gradient).all():
+            who = f"`{_name(node)}`" if node is not None else "the loss"
+            told = f"the gradient of {who} became {_worst(gradient)} at step {self.step:,}, in {_share(gradient)}"
+            self._stop(f"{told}: what came to it was finite", DOMAIN, node)
+
+    def _seen_by_weight(self, name: str) -> Callable[[Tensor], None]:
+        owner = name.rpartition(".")[0]
+
+        def seen(gradient: Tensor) -> None:
+            if not torch.isfinite(gradient).all():
+                nodes = (n for n in self.job.network.graph.nodes if owner.startswith(str(n.target)))  # type: ignore[union-attr]
+                told = f"the gradient of `{name.replace('.', '/')}` is {_worst(gradient)} at step {self.step:,}"
+                self._stop(f"{told}, in {_share(gradient)}", DOMAIN, next(nodes, None))
+
+        return seen
+
+    @property
+    def step(self) -> int:
+        return self.job.step + 1
+
+    def _stop(self, message: str, hint: str, node: fx.Node | None) -> None:
+        raise RunError(Problem(message, hint, node.meta.get("mark") if node is not None else None))
+
+
+def _name(node: fx.Node) -> str:
+    return str(node.meta.get("node", node.name))
+
+
+def _worst(values: Tensor) -> str:
+    return "NaN" if torch.isnan(values).any() else "infinite"
+
+
+def _share(values: Tensor) -> str:
+    return f"{int((~torch.isfinite(values)).sum()):,} of {values.numel():,} values"
