@@ -151,6 +151,7 @@ def sweep(
     budget: Annotated[str | None, typer.Option(metavar="30m", help="Stop cleanly after this time.")] = None,
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed.")] = False,
     study: Annotated[str, typer.Option(metavar="NAME", help="Another name for the study's folder.")] = "",
+    figures: Annotated[bool, typer.Option("--figures", help="Draw what it showed, even without MLflow.")] = False,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),
 ) -> None:
@@ -169,10 +170,16 @@ def sweep(
     changes = [*(overrides or []), *([f"++sweep.sampler={sampler}"] if sampler is not None else [])]
     made = plans.plan(spec, changes, runs, trials, study)
     spent = sweeps.time_of(budget or made.sweep.budget)
-    means = sweeps.Means(jobs, backend, sweeps.packing(pack), spent, retry_failed)
+    means = sweeps.Means(jobs, backend, sweeps.packing(pack), spent, retry_failed, mirror=True)
     with show.sweeping(quiet=as_json) as listen:
         found = sweeps.run(made, means, listen)
-    show.ending(found, as_json)
+    if figures:
+        sweeps.draw(found)
+    if as_json:
+        show.ending(sweeps.settle(found), as_json)
+    else:
+        show.ending(found, as_json)
+        show.delivered(sweeps.settle(found), sweeps.store_of(made))
     if found.exit_code:
         raise typer.Exit(found.exit_code)
 
@@ -501,9 +508,12 @@ def sync(
     """
     from . import runs as folders
     from . import show, track
+    from .sweep import tracked
 
-    chosen = [folders.find(run, runs)] if run else folders.all_runs(runs)
+    studies = tracked.studies(run, runs)
+    chosen = [] if run and studies else [folders.find(run, runs)] if run else folders.all_runs(runs)
     done = [(one, track.sync(one, uri)) for one in chosen]
+    done += [(folders.Run(folder), tracked.Tracked(folder, uri).sync()) for folder in studies]
     show.synced(done, as_json)
     if not all(result.complete for _, result in done):
         raise typer.Exit(1)

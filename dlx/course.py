@@ -146,7 +146,7 @@ class Course:
             self.writer.start(lambda: snapshot.write(self.checkpoints))
 
     def halt(self, job: Job) -> None:
-        """Keep all that the job moves, to go on from; where the time is up, the weights as they would be judged too."""
+        """Keep all that the job moves, to go on from; where the time is up, also the weights as they are judged."""
         self.written()
         state.snapshot(job, self.facts(job), self.room).write(self.checkpoints)
         if not job.is_far_enough:
@@ -157,6 +157,8 @@ class Course:
 
     def came_to(self, job: Job, notes: tuple[str, ...]) -> None:
         """How it ended, beside its metrics and its status."""
+        if job.train.trace is True and job.way.get("step") == "plain":
+            notes = (*notes, f"the steps were taken under autograd: {job.way['because']}")
         self.outcome, self.notes = stopping.outcome(job), notes
         if job.train.keep_best is not None:
             best = [kept.as_json(rank, one) for rank, one in enumerate(kept.standing(self.checkpoints), 1)]

@@ -82,7 +82,7 @@ class Run:
 
     def append(self, record: Record) -> None:
         """One more line, out of this process's hands when this returns. RunError where the disk is full."""
-        line = json.dumps(_spelled(record), separators=(",", ":"), allow_nan=False).encode() + b"\n"
+        line = _line(record)
         handle = self._handle = self._handle or self._open()
         before = handle.tell()
         try:
@@ -203,9 +203,9 @@ def all_runs(root: Path | str) -> list[Run]:
 
 def find(text: str, root: Path | str) -> Run:
     """The run that is meant: a folder, `last`, `name/id`, an id, or a beginning of those that only one run has."""
-    folder = Path(text).expanduser()
-    if any((folder / name).is_file() for name in (RECORDS, "lock.json")):
-        return Run(folder)
+    for folder in (Path(text).expanduser(), Path(root) / text):  # by its key, too, where it is the trial of a study
+        if any((folder / name).is_file() for name in (RECORDS, "lock.json")):
+            return Run(folder)
     runs = all_runs(root)
     if not runs:
         raise DlxError(f"there is no run `{text}`: {root} holds none", hint="`dlx train SPEC` makes one.")
@@ -265,6 +265,14 @@ def _parsed(line: bytes) -> Record | None:
     if isinstance(metrics, dict):
         record["metrics"] = {name: float(v) if isinstance(v, str) else v for name, v in metrics.items()}
     return record
+
+
+def _line(record: Record) -> bytes:
+    try:
+        text = json.dumps(record, separators=(",", ":"), allow_nan=False)
+    except ValueError:  # not a number
+        text = json.dumps(_spelled(record), separators=(",", ":"), allow_nan=False)
+    return text.encode() + b"\n"
 
 
 def _spelled(value: Any) -> Any:

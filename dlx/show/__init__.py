@@ -10,13 +10,14 @@ from .listings import layer_page, run_as_json, run_list, synced, vocabulary
 from .proof import proof, reproduction
 from .receipts import verified
 from .schedule import schedule
-from .sweep import ending, sweeping
+from .sweep import delivered, ending, sweeping
 from .together import evaluation, predictions
 from .training import progress, results, tracking
 from .why import origin
 
 __all__ = [
     "counted",
+    "delivered",
     "diagnosis",
     "difference",
     "document",

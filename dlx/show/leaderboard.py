@@ -80,7 +80,10 @@ def _behind(place: Place) -> str:
     gap = place.behind
     if gap is None:
         return ""
-    return f"{gap.mean:+.2g}" + (f" ± {gap.interval:.2g}" if gap.interval is not None else "")
+    if gap.interval is None:
+        return f"{gap.mean:+.2g}"
+    half = gap.interval if gap.interval > 1e-9 * abs(gap.mean) else 0.0  # what rounding leaves is no interval
+    return f"{gap.mean:+.2g} ± {half:.2g}"
 
 
 def _state(place: Place) -> str:

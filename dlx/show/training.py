@@ -14,7 +14,7 @@ from .console import Grid, console, out, say
 from .together import members
 
 if TYPE_CHECKING:
-    from ..experiment import Begun, Result, Results, Trouble
+    from ..experiment import Begun, Results, Trouble
     from ..train.fit import Record
 
 
@@ -127,18 +127,18 @@ def tracking(found: Results) -> None:
     """Where MLflow shows it."""
     last = found.together or found.results[-1]
     if last.tracking:
-        out(f"mlflow  {_tracking(last)}")
+        out(f"mlflow  {tracked(last.tracking, last.tracking_uri, last.run.key)}")
 
 
-def _tracking(result: Result) -> str:
-    """What became of the mirror, and how to look at it."""
-    how = result.tracking_uri if result.tracking_uri.startswith("http") else f"`{_mlflow_ui(result.tracking_uri)}`"
-    if result.tracking == "delivered":
+def tracked(state: str, uri: str, key: str) -> str:
+    """What became of the mirror of a run or a study, and how to look at it."""
+    how = uri if uri.startswith("http") else f"`{_mlflow_ui(uri)}`"
+    if state == "delivered":
         return f"open it {'at' if how.startswith('http') else 'with'} {how}"
-    sync = f"dlx runs sync {result.run.key}"
-    if result.tracking == "behind":
+    sync = f"dlx runs sync {key}"
+    if state == "behind":
         return f"still receiving, by itself; then {how}. Were it interrupted: `{sync}`"
-    return f"{result.tracking}; later: `{sync}`"
+    return f"{state}; later: `{sync}`"
 
 
 def _mlflow_ui(uri: str) -> str:

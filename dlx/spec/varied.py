@@ -57,23 +57,32 @@ class Choices:
     def __iter__(self) -> Iterator[Any]:
         return iter(self.values)
 
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Where each value stands in `ranks`, by its fingerprint."""
+        return {fingerprint(value): i for i, value in enumerate(self.ranks)}
+
+    def index(self, value: Any) -> int:
+        """Where a value stands among them."""
+        return self.places[fingerprint(value)]
+
     def near(self, value: Any, reach: float = 0.1) -> list[Any]:
         """The next smaller and larger one, or all others where they have no order."""
+        at = self.index(value)
         if not self.ordered:
-            return [v for v in self.values if v != value]
-        at = self.ranks.index(value)
+            return [v for i, v in enumerate(self.ranks) if i != at]
         return [self.ranks[i] for i in (at - 1, at + 1) if 0 <= i < self.size]
 
     def share(self, value: Any) -> float:
         """Where a value stands, from 0 to 1."""
-        return self.ranks.index(value) / max(1, self.size - 1)
+        return self.index(value) / max(1, self.size - 1)
 
     def at(self, share: float) -> Any:
         """The value that stands there."""
         return self.ranks[min(self.size - 1, int(share * self.size))]
 
     def holds(self, value: Any) -> bool:
-        return any(same(v, value) for v in self.values)
+        return fingerprint(value) in self.places
 
     def as_json(self) -> dict[str, Any]:
         return {"choice": list(self.values)}
@@ -166,13 +175,8 @@ def _exact(value: Number) -> Decimal:
     return Decimal(repr(value))
 
 
-def same(one: Any, other: Any) -> bool:
-    """Whether two values are the same in a spec, where 8.0 is 8 and true is not 1."""
-    return fingerprint(one) == fingerprint(other)
-
-
 def fingerprint(value: Any) -> str:
-    """A value as text that is the same for the same value."""
+    """A value as text that is the same for the same value: 8.0 is 8 in a spec, and true is not 1."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)
     if isinstance(value, list | tuple):

@@ -37,9 +37,9 @@ EVALUATIONS = 100
 class Record:
     """Something worth keeping: a point of the loss curve, an evaluation, or the end. `epoch` counts from 1.
 
-    A cycle is one of the schedule's that has ended. At a rest nothing is pending:
-    what the job holds is all that the next step depends on. A halt is a rest that nothing comes
-    after, because the time is up or the job is far enough. At an evaluation the network has the weights that were evaluated.
+    A cycle is one of the schedule's that has ended. At a rest nothing is pending: what the job holds is all that the
+    next step depends on. A halt is a rest that nothing comes after, because the time is up or the job is far enough.
+    At an evaluation the network has the weights that were evaluated.
     """
 
     record: Literal["step", "evaluation", "cycle", "rest", "halt", "end"]
@@ -71,8 +71,8 @@ class Job:
     """Losses since that point, on the device."""
     began: Tensor | None = None
     """The generator of the order when this epoch began."""
-    chance: Tensor | None = None
-    """The state of torch's generator where this job begins, for one of several in a process."""
+    chance: torch.Generator | None = None
+    """What torch draws for this job, where it is one of several in a process; else torch's own generator."""
     way: dict[str, str] = field(default_factory=dict)
     """How a step is computed, and why so."""
     preprocess: tuple[Fitted, ...] = ()
@@ -105,7 +105,8 @@ class Job:
 
     def remember_chance(self) -> None:
         """What torch would draw next is this job's, though others draw before it."""
-        self.chance = torch.get_rng_state()
+        self.chance = torch.Generator()
+        self.chance.set_state(torch.get_rng_state())
 
     @property
     def span(self) -> Span:

@@ -34,7 +34,7 @@ def fit_together(jobs: list[Job]) -> Iterator[tuple[int, Event]]:
     while walks:
         turns: dict[int, Tensor] = {}
         for number in list(walks):
-            for event in _until_turn(pack, number, walks[number], losses[number]):
+            for event in _until_turn(walks[number], losses[number]):
                 if event is None:
                     del walks[number]
                 elif isinstance(event, torch.Tensor):
@@ -46,23 +46,17 @@ def fit_together(jobs: list[Job]) -> Iterator[tuple[int, Event]]:
         losses = dict(pack.update(turns)) if turns else {}
 
 
-def _until_turn(pack: Pack, number: int, walk: Any, loss: Tensor | None) -> Iterator[Event | Tensor | None]:
+def _until_turn(walk: Any, loss: Tensor | None) -> Iterator[Event | Tensor | None]:
     """What a walk gives up to its next turn: records, then the examples, or None at its end, or what ended it."""
-    while True:
-        try:
-            event = walk.send(loss)
-        except StopIteration:
-            yield None
-            return
-        except DlxError as error:
-            yield error
-            return
-        loss = None
-        if isinstance(event, torch.Tensor):
+    try:
+        while not isinstance(event := walk.send(loss), torch.Tensor):
+            loss = None
             yield event
-            return
-        with pack.chance_of(number):  # whoever keeps the record may keep the random generators
-            yield event
+        yield event
+    except StopIteration:
+        yield None
+    except DlxError as error:
+        yield error
 
 
 class Pack:
@@ -75,10 +69,11 @@ class Pack:
         self.jobs = jobs
         self.alone: list[Update] = [gradients_of(job) for job in jobs]
         self.steps: list[Callable[[], Any]] = [step_of(job) for job in jobs]
-        self.chance = [torch.Generator() for _ in jobs]
-        for generator, job in zip(self.chance, jobs, strict=True):
+        for job in jobs:
             job.way = {"step": "plain", "because": "no batch was of the usual size"}
-            generator.set_state(job.chance if job.chance is not None else torch.get_rng_state())
+            if job.chance is None:
+                job.remember_chance()
+        self.chance = [job.chance for job in jobs if job.chance is not None]
         self.rows: Rows | None = None
         self.refused = ""
 

@@ -147,7 +147,7 @@ def _moved(job: Job) -> dict[str, Any]:
         "random": {
             "python": random.getstate(),
             "numpy": np.random.get_state(legacy=True) if "numpy" in sys.modules else None,
-            "torch": torch.get_rng_state(),
+            "torch": torch.get_rng_state() if job.chance is None else job.chance.get_state(),
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None,  # type: ignore[no-untyped-call]
         },
     }

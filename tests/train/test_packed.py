@@ -44,13 +44,14 @@ def jobs(trains, layers=LINEAR, shape="[5]", objectives=None) -> list[Job]:
         torch.manual_seed(loaded.train.seed)
         network = build(trace(loaded), loaded.init)
         job = Job(network, objective_of(loaded), loaded.train, parts)
-        job.chance = torch.get_rng_state()
+        job.remember_chance()
         made.append(job)
     return made
 
 
 def alone(job: Job):
-    torch.set_rng_state(job.chance)
+    torch.set_rng_state(job.chance.get_state())
+    job.chance = None
     return list(fit(job))
 
 

@@ -7,10 +7,12 @@ import pytest
 import torch
 from helpers import experiment_of
 
+from dlx import experiment as experiments
 from dlx.experiment import objective_of
 from dlx.graph import trace
 from dlx.network import build
 from dlx.optim import OPTIMIZERS
+from dlx.spec import load
 from dlx.train import device, traced
 from dlx.train.fit import Job, fit
 from dlx.train.parts import on_device
@@ -200,3 +202,14 @@ def test_one_that_would_keep_much_memory_is_left(monkeypatch):
     monkeypatch.setattr(traced, "MOST", 1000)
 
     assert done(f"{LONG}, trace: true").way["because"] == "replayed it would keep 0 MiB"
+
+
+def test_a_run_says_what_was_chosen_and_a_wish_that_could_not_be_met(tmp_path):
+    spec = tmp_path / "s.yaml"
+    text = SPEC.format(train=f"{{{LONG}, trace: true}}", objective="classification", layers="[flatten, {linear: 3}]")
+    spec.write_text(f"dlx: 1\n{text}")
+    one, short = (experiments.run(load(spec, more), tmp_path).results[0] for more in ([], ["train.epochs=2"]))
+
+    assert one.run.read_json("lock.json")["way"]["step"] == "replayed"
+    assert one.notes == ()
+    assert short.notes == ("the steps were taken under autograd: the training is too short to tell",)
