@@ -67,6 +67,8 @@ class Plan:
     with the batch is left out; `tests/layers/test_keeps.py` measures it."""
     hands_back: bool = False
     """The gradient of the output serves the inputs as it is, or in slices: none is computed, as for a sum."""
+    moments: int = 1
+    """Steps computed one after the other, as those of a recurrent layer, each a share of the MACs."""
     warnings: tuple[str, ...] = ()
 
     @cached_property

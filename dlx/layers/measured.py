@@ -24,6 +24,7 @@ def measure(layer: Layer, *xs: Shape) -> Plan:
         inputs = [torch.zeros(1, *x, dtype=getattr(torch, DTYPES[x.dtype])) for x in xs]
     with FlopCounterMode(display=False) as flops:
         y = module(*inputs)
+    recurrent = any(isinstance(part, torch.nn.RNNBase) for part in module.modules())
     dtype = "float" if y.is_floating_point() else "bool" if y.dtype == torch.bool else "int"
     return Plan(
         shape=Shape(tuple(y.shape[1:]), dtype),
@@ -31,4 +32,5 @@ def measure(layer: Layer, *xs: Shape) -> Plan:
         buffers={name: tuple(b.shape) for name, b in module.named_buffers()},
         macs=flops.get_total_flops() // 2,
         window="global",
+        moments=max(1, xs[0][0]) if recurrent and xs[0].rank > 1 else 1,
     )

@@ -43,6 +43,13 @@ class _OfClasses(Loss):
         return cache(lambda device, dtype: torch.tensor(self.weight, device=device, dtype=dtype))
 
 
+def _cross_entropy(output: Tensor, target: Tensor) -> Tensor:
+    """torch's, over rows where the classes of a position lie side by side in memory: it is quicker along those."""
+    if output.dim() > 2 and (moved := output.movedim(1, -1)).is_contiguous():
+        return F.cross_entropy(moved.flatten(0, -2), target.flatten())
+    return F.cross_entropy(output, target)
+
+
 class CrossEntropy(_OfClasses):
     """-log softmax(output)[target], from logits: no softmax layer before it.
 
@@ -74,7 +81,7 @@ class CrossEntropy(_OfClasses):
     def function(self) -> Function:
         own = type(self).model_fields
         if all(getattr(self, name) == own[name].default for name in own):
-            return F.cross_entropy
+            return _cross_entropy
         weight = self.on()
 
         def loss(output: Tensor, target: Tensor) -> Tensor:

@@ -71,10 +71,14 @@ def describe(device: Device) -> str:
 
 
 def threads_for(train: Train, graph: Graph, examples: int, together: int = 1) -> int:
-    """How many CPU threads: what the spec says, or one where a batch, of all that move together, is too small."""
+    """How many CPU threads: what the spec says, or one where a batch, of all that move together, is too small.
+
+    What a recurrent layer computes at one moment is what threads can share.
+    """
     if train.threads != "auto":
         return train.threads
-    return 1 if graph.macs * train.batch(examples) * together < ONE_THREAD_BELOW else share()
+    at_once = sum(node.plan.macs // node.plan.moments for node in graph.nodes)
+    return 1 if at_once * train.batch(examples) * together < ONE_THREAD_BELOW else share()
 
 
 def share() -> int:

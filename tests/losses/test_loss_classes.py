@@ -122,3 +122,15 @@ def test_focal_of_two_logits_is_the_binary_form():
     logit = math.log(0.9 / 0.1)
     assert loss("focal", [[0.0, logit]], [1]) == pytest.approx(-math.log(0.9) / 100)
     assert loss("focal", [[0.0, logit]], [1], weight=[0.75, 0.25]) == pytest.approx(-math.log(0.9) / 400)
+
+
+def test_classes_that_lie_side_by_side_give_the_same_mean_as_torch():
+    output = torch.randn(3, 5, 4, 2).to(memory_format=torch.channels_last).requires_grad_()
+    target = torch.tensor([[0, 1], [2, 3], [4, 0], [1, -100]]).expand(3, 4, 2)
+    loss = LOSSES["cross_entropy"]().function()(output, target)
+    (gradient,) = torch.autograd.grad(loss, output)
+    wanted = torch.nn.functional.cross_entropy(output.contiguous(), target)
+    (expected,) = torch.autograd.grad(wanted, output)
+
+    torch.testing.assert_close(loss, wanted)
+    torch.testing.assert_close(gradient, expected)

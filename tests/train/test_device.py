@@ -1,5 +1,6 @@
 """Where training runs, and what is refused before anything is allocated."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,16 @@ def test_the_batch_is_checked_before_training(tmp_path, monkeypatch):
     monkeypatch.setattr(device, "free_memory", lambda *_: 5_000_000)
     with pytest.raises(DlxError, match=r"n.yaml:5:3  train.batch_size\n  a training step of 1,000 samples wants"):
         experiment.run(load(path), tmp_path / "runs")
+
+
+def test_what_a_recurrent_layer_computes_at_one_moment_is_what_threads_share(tmp_path, monkeypatch):
+    graph, train = graph_of(tmp_path, "{linear: 10_000}", "epochs: 1, batch_size: 1000")
+    monkeypatch.setattr(device.os, "sched_getaffinity", lambda _: {0, 1})
+    assert device.threads_for(train, graph, 10_000) == 2
+
+    (node,) = [node for node in graph.nodes if node.plan.macs]
+    object.__setattr__(node, "plan", replace(node.plan, moments=1000))
+    assert device.threads_for(train, graph, 10_000) == 1
 
 
 def test_threads_follow_the_size_of_a_batch_and_the_spec(tmp_path):
