@@ -64,6 +64,7 @@ GUESTS = {
     "optuna": ["sweep"],
     "cmaes": ["sweep"],
     "ray": ["sweep"],
+    "matplotlib": ["sweep"],
 }
 BELOW_AUTOGRAD = ["train/tape.py", "train/stack.py"]
 """They extend what torch calls below autograd, and are imported by a training that uses them."""

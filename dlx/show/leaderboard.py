@@ -62,7 +62,7 @@ def words(board: Sequence[Place], rows: int = ROWS) -> list[str]:
     told = []
     if len(board) > rows:
         told.append(f"and {plural(len(board) - rows, 'more trial')}")
-    seeds = max(place.seeds for place in board)
+    seeds = max((place.seeds for place in board), default=0)
     first = sum(place.place == 1 for place in board)
     if seeds == 1:
         told.append("one seed each: how far chance decides is not known; `sweep.seeds: 3` would tell")

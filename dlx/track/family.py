@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..runs import Record, Run
+from ..runs import Run
 from . import content, model, store
-from .sync import BATCH, STATUS, State, _log_words, _missing
+from .sync import BATCH, STATUS, State, log_words, missing
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -79,14 +79,14 @@ class Family:
         """Metrics, each once: of a child that another process had begun with, MLflow is asked what is there."""
         from mlflow.entities import Metric
 
-        left = points if run_id in self.sure else _missing(self.client, run_id, points)
+        left = points if run_id in self.sure else missing(self.client, run_id, points)
         for start in range(0, len(left), BATCH):
             self.client.log_batch(run_id, [Metric(*point) for point in left[start : start + BATCH]])
         self.sure.add(run_id)
 
     def label(self, run_id: str, tags: Mapping[str, str], params: Mapping[str, str] | None = None) -> None:
         """Tags, and parameters that are not there yet."""
-        _log_words(self.client, run_id, params or {}, {key: content.cut(v, content.TAG) for key, v in tags.items()})
+        log_words(self.client, run_id, params or {}, {key: content.cut(v, content.TAG) for key, v in tags.items()})
 
     def end(self, run_id: str, state: str, when: float) -> None:
         """How a run stands: finished, stopped, failed or died; anything else is running."""
@@ -113,4 +113,4 @@ class _Unsaved(State):
         """Nothing."""
 
 
-__all__ = ["Family", "Record"]
+__all__ = ["Family"]

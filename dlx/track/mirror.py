@@ -77,7 +77,7 @@ def start_all(runs: Sequence[Run], uri: str | None = None, experiment: str | Non
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,
-                env=os.environ | {"PYTHONPATH": _path()},
+                env=os.environ | {"PYTHONPATH": path_of_dlx()},
                 start_new_session=True,  # Ctrl-C is for the training
             )
     except OSError as error:
@@ -86,7 +86,7 @@ def start_all(runs: Sequence[Run], uri: str | None = None, experiment: str | Non
     return [Mirror(run, process, shared=len(runs) > 1) for run in runs]
 
 
-def _path() -> str:
+def path_of_dlx() -> str:
     """Where this dlx lies, first, for a process that does not look into the working directory."""
     known = os.environ.get("PYTHONPATH")
     return os.pathsep.join([str(Path(__file__).parents[2]), *([known] if known else [])])

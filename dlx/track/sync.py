@@ -95,7 +95,7 @@ def sync(run: Run, uri: str | None = None, experiment: str | None = None) -> Syn
                     warnings.simplefilter("ignore")  # MLflow's are not for the user of dlx
                     _deliver(run, state, place)
             except Exception as error:  # noqa: BLE001  MLflow, its stores and torch.export raise all sorts
-                state.error = _sentence(error, shown)
+                state.error = sentence(error, shown)
             state.save(run)
     except (DlxError, OSError) as error:
         state.error = f"{run.dir} cannot be written: {error}"
@@ -165,14 +165,14 @@ def _part(client: MlflowClient, run: Run, state: State, name: str, send: Sender)
 
 def _send_spec(client: MlflowClient, run: Run, state: State) -> None:
     params, tags = content.settings(run.dir / "spec.yaml")
-    _log_words(client, state.run_id, params, tags)
+    log_words(client, state.run_id, params, tags)
 
 
 def _send_lock(client: MlflowClient, run: Run, state: State) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
     lock = run.read_json("lock.json")
-    _log_words(client, state.run_id, {}, content.environment_tags(lock))
+    log_words(client, state.run_id, {}, content.environment_tags(lock))
     data = content.dataset(lock)
     if data is not None:
         context = [InputTag("mlflow.data.context", "training")]
@@ -189,7 +189,7 @@ def _send_plan(client: MlflowClient, run: Run, state: State) -> None:
     client.log_batch(state.run_id, [Metric(key, v, when, 0) for key, v in metrics.items() if key not in known])
     table = '[{"path": "layers.json", "type": "table"}]'
     client.log_text(state.run_id, content.layer_table(plan), "layers.json")
-    _log_words(client, state.run_id, params, {"mlflow.loggedArtifacts": table})
+    log_words(client, state.run_id, params, {"mlflow.loggedArtifacts": table})
 
 
 Sender = Callable[["MlflowClient", Run, State], None]
@@ -202,7 +202,7 @@ PARTS: Mapping[str, Sender] = {
 }
 
 
-def _log_words(client: MlflowClient, run_id: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
+def log_words(client: MlflowClient, run_id: str, params: Mapping[str, str], tags: Mapping[str, str]) -> None:
     """Parameters and tags, a hundred a call. A parameter of MLflow is never changed: what it has is left alone."""
     from mlflow.entities import Param, RunTag
 
@@ -246,7 +246,7 @@ def _send(client: MlflowClient, run: Run, state: State, batch: _Batch) -> None:
     """Exactly once: while it is open whether a batch has arrived, MLflow is asked before it is sent again."""
     from mlflow.entities import Metric
 
-    points = batch.points if state.sure else _missing(client, state.run_id, batch.points)
+    points = batch.points if state.sure else missing(client, state.run_id, batch.points)
     if points:
         state.sure = False
         state.save(run)
@@ -257,7 +257,7 @@ def _send(client: MlflowClient, run: Run, state: State, batch: _Batch) -> None:
     state.save(run)
 
 
-def _missing(client: MlflowClient, run_id: str, points: Sequence[content.Point]) -> list[content.Point]:
+def missing(client: MlflowClient, run_id: str, points: Sequence[content.Point]) -> list[content.Point]:
     """Those that MLflow does not have."""
     keys = {name for name, *_ in points}
     there = {(m.key, m.timestamp, m.step) for key in keys for m in client.get_metric_history(run_id, key)}
@@ -275,7 +275,7 @@ def _status(client: MlflowClient, run: Run, state: State) -> None:
     else:
         last = state.end or run.last() or {"time": run.started()}
         client.set_terminated(state.run_id, status, content.milliseconds(last["time"]))
-    _log_words(client, state.run_id, {}, {"dlx.status": standing, "dlx.message": _message(state)})
+    log_words(client, state.run_id, {}, {"dlx.status": standing, "dlx.message": _message(state)})
     state.status = status
     state.save(run)
 
@@ -284,7 +284,7 @@ def _message(state: State) -> str:
     return content.cut((state.end or {}).get("message", ""), content.TAG)
 
 
-def _sentence(error: Exception, uri: str) -> str:
+def sentence(error: Exception, uri: str) -> str:
     """What went wrong, in one line."""
     text = " ".join(str(error).split())
     if isinstance(error, DlxError):

@@ -29,7 +29,10 @@ NAME = "step-{:09d}"
 
 def seed_all(seed: int) -> None:
     """Start every random generator from one number: torch's, Python's and NumPy's."""
-    torch.manual_seed(seed)
+    if torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
+        torch.manual_seed(seed)
+    else:  # that would write down where it was called from, once for each device that is not there
+        torch.default_generator.manual_seed(seed)
     random.seed(seed)
     np.random.seed(seed % 2**32)
 

@@ -239,7 +239,7 @@ train:
 track: {mlflow: false, uri: "sqlite:///x.db", experiment: some}
 """
 SPECS = {name: path.read_text() for name, path in SHIPPED.items() if path.suffix == ".yaml"} | {"all": EVERYTHING}
-FREE = {"vars", "expect", "blocks", "inputs", "outputs", "args", "for", "defaults", "values"}
+FREE = {"vars", "expect", "blocks", "inputs", "outputs", "args", "for", "defaults", "values", "space"}
 """Sections whose keys and values are the user's own: what is wrong with them shows elsewhere."""
 KNOWN = {word for r in (LAYERS, DATASETS, OBJECTIVES, LOSSES, INITIALIZERS, OPTIMIZERS, SCHEDULES) for word in r}
 

@@ -1,0 +1,202 @@
+"""A sweep while it runs, and how it ended."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from ..errors import plural
+from ..sweep.trial import State
+from .console import console, document, out, say
+from .leaderboard import leaderboard
+from .training import tracked
+
+if TYPE_CHECKING:
+    from rich.console import Group
+
+    from ..sweep.search import Ending, Moved, Opened, Stopped, Suggested, Told
+    from ..sweep.study import Study
+    from ..sweep.trial import Trial
+
+STATES: tuple[State, ...] = ("finished", "stopped", "failed", "waiting")
+FAILED = 3
+"""Trials that failed whose reason is told at the end."""
+ROWS = 12
+"""Trials on a live table, and at the end."""
+
+
+@contextmanager
+def sweeping(quiet: bool = False) -> Iterator[Callable[[Any], None]]:
+    """A listener for `sweep.run`."""
+    if quiet:
+        yield lambda _: None
+    elif sys.stderr.isatty():
+        with _live() as listen:
+            yield listen
+    else:
+        yield Lines().heard
+
+
+class Lines:
+    """A line for each trial that has come to its end, and one for what else happens."""
+
+    def __init__(self) -> None:
+        self.study: Study | None = None
+
+    def heard(self, event: Opened | Suggested | Moved | Told | Stopped) -> None:
+        from ..sweep.search import Opened, Stopped, Suggested, Told
+
+        if isinstance(event, Opened):
+            self.study = event.study
+            say(opening(event))
+        elif isinstance(event, Suggested) and event.refused:
+            say(f"{plural(event.refused, 'point')} refused: {self.last_refusal()}")
+        elif isinstance(event, Told) and event.trial.state in {"finished", "failed"}:
+            say(self.line(event.trial))
+        elif isinstance(event, Stopped):
+            for trial in event.trials:
+                say(self.line(trial))
+
+    def last_refusal(self) -> str:
+        assert self.study is not None
+        return self.study.refused[-1].because
+
+    def line(self, trial: Trial) -> str:
+        assert self.study is not None
+        what = trial.message if trial.state == "failed" else figure(self.study, trial)
+        at = f" at step {max(trial.rungs):,}" if trial.state == "stopped" else ""
+        return f"trial {trial.number}  {point_text(trial)}  {trial.state}{at}: {what}"
+
+
+def opening(event: Opened) -> str:
+    """What is searched, and how far it is."""
+    plan, study = event.plan, event.study
+    size = plan.space.size
+    space = f"{plural(size, 'point')}" if size is not None else "points without end"
+    how = plan.sampler.kind + (f" with {plan.scheduler.kind}" if plan.scheduler.kind != "none" else "")
+    done = sum(trial.state != "waiting" for trial in study.trials)
+    there = f"; {done:,} are done" if done else ""
+    best = " and ".join(
+        ("most " if rises else "least ") + name for name, rises in zip(plan.metrics, plan.rising, strict=True)
+    )
+    keys = ", ".join(dimension.key for dimension in plan.space.dimensions)
+    return f"{study.folder.name}: {plural(plan.trials, 'trial')} of {space} ({keys}), {how}, {best}{there}"
+
+
+def point_text(trial: Trial) -> str:
+    """`lr 0.01  out_features 7`: what varies, by the ends of its keys."""
+    return "  ".join(f"{key.rpartition('.')[2]} {_value(value)}" for key, value in trial.point.items())
+
+
+def figure(study: Study, trial: Trial) -> str:
+    """`valid/error 0.0312`."""
+    told = [(name, trial.value(name)) for name in study.metrics]
+    return "  ".join(f"{name} {value:.4g}" for name, value in told if value is not None)
+
+
+@contextmanager
+def _live() -> Iterator[Callable[[Any], None]]:
+    from rich.live import Live
+
+    from ..sweep.search import Opened
+
+    screen = console(stderr=True)
+    study: list[Study] = []
+    with Live(console=screen, refresh_per_second=4, transient=True) as live:
+
+        def listen(event: Any) -> None:
+            if isinstance(event, Opened):
+                study.append(event.study)
+                screen.print(opening(event), markup=False)
+            live.update(table(study[0]))
+
+        yield listen
+
+
+def table(study: Study) -> Group:
+    """The best trials, and those that are on their way."""
+    from rich.console import Group
+    from rich.table import Table
+    from rich.text import Text
+
+    made = Table(box=None, pad_edge=False, header_style="bold")
+    for title in ("trial", "", "state", "step", *study.metrics):
+        made.add_column(title, justify="right" if title in {"trial", "step", *study.metrics} else "left")
+    for trial in _rows(study):
+        style = {"failed": "red", "stopped": "dim", "waiting": "yellow"}.get(trial.state, "")
+        made.add_row(*(Text(cell, style=style) for cell in _cells(study, trial)))
+    counts = [f"{len(study.in_state(state))} {state}" for state in STATES]
+    return Group(made, Text(f"{', '.join(counts)}; {len(study.refused):,} refused"))
+
+
+def _rows(study: Study) -> list[Trial]:
+    waiting = study.in_state("waiting")[-ROWS // 2 :]
+    return [*ranked(study)[: ROWS - len(waiting)], *waiting]
+
+
+def ranked(study: Study) -> list[Trial]:
+    """Finished trials, the best first; then the stopped ones, the farthest first, and the failed ones."""
+    sign = -1 if study.rising[0] else 1
+
+    def place(trial: Trial) -> tuple[Any, ...]:
+        value = trial.value(study.metrics[0])
+        order = {"finished": 0, "stopped": 1}.get(trial.state, 2)
+        known = value is not None and isfinite(value)
+        return order, -max(trial.rungs, default=0) if order else 0, not known, sign * (value or 0.0), trial.number
+
+    return sorted(study.in_state("finished", "stopped", "failed"), key=place)
+
+
+def _cells(study: Study, trial: Trial) -> list[str]:
+    values = [trial.value(name) for name in study.metrics]
+    told = ["" if value is None else f"{value:.4g}" for value in values]
+    step = max(trial.rungs, default=0)
+    return [str(trial.number), point_text(trial), trial.state, f"{step:,}" if step else "", *told]
+
+
+def _value(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
+
+def ending(found: Ending, as_json: bool) -> None:
+    """`dlx sweep`: the best trials, how many there were, where they are, and what would come next."""
+    if as_json:
+        document(found.as_json())
+        return
+    study = found.study
+    leaderboard(study, ROWS)
+    failed = study.in_state("failed")
+    for trial in failed[:FAILED]:
+        out(f"failed  trial {trial.number}: {point_text(trial)}: {trial.message}")
+    if len(failed) > FAILED:
+        out(f"        and {plural(len(failed) - FAILED, 'more trial')}")
+    out(_counts(study, found.seconds))
+    out(f"study   {study.folder}")
+    best = study.best()
+    if best is not None:
+        out(f"best    trial {best.number}: {point_text(best)}  {figure(study, best)}")
+        out(f"run     {study.runs / next(iter(best.runs.values()))}")
+        out(f"again   dlx train {study.folder}")
+    if found.note:
+        out(f"ended   {found.note}")
+    if found.next:
+        why = {"budget": "its time is spent", "interrupted": "it was interrupted"}[found.reason]
+        out(f"next    {why}; the same command would {found.next}")
+
+
+def delivered(found: Ending, uri: str) -> None:
+    """Where MLflow shows it, and where the figures are."""
+    if found.tracking:
+        out(f"mlflow  {tracked(found.tracking, uri, str(found.study.folder))}")
+    folder = found.study.folder / "figures"
+    if folder.is_dir():
+        out(f"figures {folder}")
+
+
+def _counts(study: Study, seconds: float) -> str:
+    each = [f"{count:,} {state}" for state in STATES if (count := len(study.in_state(state)))]
+    refused = f"; {plural(len(study.refused), 'point')} refused" if study.refused else ""
+    return f"{plural(len(study.trials), 'trial')}: {', '.join(each)}{refused}; {seconds:.1f} s"
