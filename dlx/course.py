@@ -61,6 +61,8 @@ class Course:
         self.status, self.message = "failed", ""
         self.started = time.perf_counter()
         self.seconds = 0.0
+        self.beside = 1
+        """Trainings that share the time with this one, itself among them."""
         self.saved_at, self.saved_step = -SAVE_EVERY, 0
         self.writer, self.writing = Writer(), 0
         self.room: dict[str, Tensor] = {}
@@ -228,7 +230,7 @@ class Course:
             self.end()
 
     def end(self) -> None:
-        self.seconds = time.perf_counter() - self.started if self.job is not None else 0.0
+        self.seconds = (time.perf_counter() - self.started) / self.beside if self.job is not None else 0.0
         record = {"record": "end", "time": time.time(), "step": self.step, "seconds": round(self.seconds, 3)}
         record |= {"status": self.status, "message": self.message, "metrics": self.metrics}
         self.folder.append(record | {key: value for key, value in self.outcome.items() if value})

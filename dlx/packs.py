@@ -61,6 +61,7 @@ def follow_together(
             course.folder.write_json("lock.json", course.folder.read_json("lock.json") | {"packed": True})
             job.remember_chance()
             course.start(job, listen)
+            course.beside = len(many)
             jobs.append(job)
         try:
             for number, event in fit_together(jobs):

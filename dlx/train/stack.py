@@ -135,11 +135,11 @@ class Stack:
 
     def _alone(self, call: Call, first: Call, index: int) -> Run:
         """The call of one network, on its row."""
-        args = [_row_value(self, value, index) for value in first.args]
-        args = [a if _has_tensor(f) else c for a, f, c in zip(args, first.args, call.args, strict=True)]
-        kwargs = {
-            n: _row_value(self, v, index) if _has_tensor(v) else call.kwargs[n] for n, v in first.kwargs.items()
-        }
+        # an argument that is its default may be left out, so the networks may be given different numbers of them
+        known = dict(enumerate(first.args))
+        args = [_row_value(self, known[i], index) if _has_tensor(v) else v for i, v in enumerate(call.args)]
+        named = first.kwargs
+        kwargs = {n: _row_value(self, named[n], index) if _has_tensor(v) else v for n, v in call.kwargs.items()}
         if torch.Tag.nondeterministic_seeded in call.op.tags:
             if not any(a.name == "generator" for a in call.op._schema.arguments):
                 raise UntraceableError(f"chance of {call.name} cannot be drawn for one network")

@@ -289,6 +289,9 @@ def _into(call: Call) -> tuple[Any, list[str]] | None:
 
 @cache
 def out_form(op: Any, device: str) -> tuple[Any, list[str]] | None:
+    """The form of an operation that writes into given memory, and the names of its places; None without one."""
+    if op._schema.name.endswith(("_loss", "binary_cross_entropy")):
+        return None  # they use the place of the mean for what it is the mean of
     wanted = [(a.name, str(a.type)) for a in op._schema.arguments]
     packet = op.overloadpacket
     for one in (getattr(packet, name) for name in packet.overloads()):

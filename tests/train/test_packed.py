@@ -112,6 +112,23 @@ def test_dropout_rates_may_differ():
     assert_like_alone(seeds(3), layers="[{linear: 8}, relu, {dropout: 0.NUMBER5}, {linear: 3}]")
 
 
+def test_an_argument_that_is_its_default_for_one_of_them():
+    """torch leaves out bernoulli's 0.5."""
+    assert_like_alone(seeds(3), layers="[{linear: 8}, relu, {dropout: 0.5}, {linear: 3}]")
+    rates = '[{linear: 8}, relu, {dropout: "${[0.5, 0.25, 0.75][NUMBER]}"}, {linear: 3}]'
+    assert_like_alone(seeds(3), layers=rates)
+
+
+@pytest.mark.parametrize("loss", ["squared_error", "absolute_error", "huber"])
+def test_values_are_learned_without_a_word_of_torch(loss, capfd):
+    assert_like_alone(
+        seeds(3),
+        layers="[flatten, {linear: 8}, relu, {linear: 3}]",
+        objectives=[f"{{classification: {{loss: {loss}}}}}"] * 3,
+    )
+    assert capfd.readouterr().err == ""
+
+
 def test_label_smoothing_may_differ():
     losses = [f"{{classification: {{loss: {{cross_entropy: {{label_smoothing: 0.{i}}}}}}}}}" for i in range(1, 4)]
     assert_like_alone(seeds(3), objectives=losses)
