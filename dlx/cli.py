@@ -112,10 +112,12 @@ def train(
     if (spec is None) == (resume is None):
         hint = "`dlx train SPEC` starts, and `dlx train --resume RUN` goes on with a run as it was."
         raise DlxError("give a spec to train, or the run to resume", hint=hint)
+    like = None
     if spec is not None and spec.is_dir():  # a run, or a study and its best trial
         from .sweep.study import spec_in
 
         spec = spec_in(spec)
+        like = folders.Run(spec.parent)
     loaded = specs.load(spec, overrides or []) if spec is not None else None
     if plot_schedule and loaded is not None:
         rates = experiment.rates(loaded)
@@ -123,7 +125,7 @@ def train(
         return
     with show.progress(quiet=as_json) as listen:
         if loaded is not None:
-            results = experiment.run(loaded, runs, listen)
+            results = experiment.run(loaded, runs, listen, like)
         else:
             loaded, results = experiment.resume(folders.find(str(resume), runs), listen)
     if as_json:

@@ -115,9 +115,12 @@ def student(freedom: int) -> float:
     return float(stdtrit(freedom, 0.975))
 
 
-def run(experiment: Experiment, runs: Path = Path("runs"), listen: Listener | None = None) -> Results:
+def run(
+    experiment: Experiment, runs: Path = Path("runs"), listen: Listener | None = None, like: Run | None = None
+) -> Results:
     """Train a spec, once for each of its seeds. SpecError or DlxError before anything starts, RunError on the way.
 
+    It is computed as a run was that it is to be `like`, to the same bits on the same machine.
     MLflow's mirror may still be at work when this returns: `settle` waits for it.
     """
     graph, sets = prepared(experiment)
@@ -126,7 +129,12 @@ def run(experiment: Experiment, runs: Path = Path("runs"), listen: Listener | No
         return _members(experiment, graph, sets, _folder(experiment, graph, sets, runs), listen or (lambda _: None))
     seeds = range(experiment.train.seed, experiment.train.seed + experiment.train.seeds)
     each = [experiment] if len(seeds) == 1 else [experiment.with_seed(seed) for seed in seeds]
-    return Results(_trained(each, graph, sets, runs, listen or (lambda _: None)), graph)
+    begun = []
+    if like is not None:
+        begun = [_folder(one, graph, sets, runs) for one in each]
+        for folder in begun:
+            folder.write_json("lock.json", like.manner())
+    return Results(_trained(each, graph, sets, runs, listen or (lambda _: None), begun), graph)
 
 
 def _trained(
@@ -143,7 +151,8 @@ def _trained(
     """
     from . import packs
 
-    if len(each) > 1 and each[0].train is not None and packs.goes_with(each[0].train, graph, len(sets.train)):
+    packed = len(each) > 1 or bool(begun and begun[0].manner().get("packed"))
+    if packed and each[0].train is not None and packs.goes_with(each[0].train, graph, len(sets.train)):
         folders = [begun[i] if i < len(begun) else _folder(one, graph, sets, runs) for i, one in enumerate(each)]
         return packs.trained(list(zip(folders, each, strict=True)), graph, sets, listen)
     results: list[Result] = []

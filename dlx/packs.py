@@ -51,7 +51,8 @@ def follow_together(
 
     trains = [one.train for _, one, _ in many if one.train is not None]
     chosen = device.pick(trains[0].device)
-    threads = device.threads_for(trains[0], many[0][2], len(sets.train), len(many))
+    said = many[0][0].folder.manner().get("threads")
+    threads = said or device.threads_for(trains[0], many[0][2], len(sets.train), len(many))
     ends: dict[int, Result | DlxError] = {}
     with device.threads(threads), compute.settings(trains[0], chosen):
         parts, jobs = on_device(sets, chosen), []

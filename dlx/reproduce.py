@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 TOLERANCE = 1e-3
 """The largest relative difference of a figure, or of a tensor against its largest value, that still counts as the
 same result."""
-OWN = ("pid", "command", "spec")
+OWN = ("pid", "command", "spec", "way")
 """What a lock says of its own process and not of the result."""
 CARRIED = ("plan.json", kept.FILE)
 """What follows from the spec and the data alone."""

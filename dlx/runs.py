@@ -177,6 +177,11 @@ class Run:
             raise DlxError(f"{path} does not hold a JSON object")
         return value
 
+    def manner(self) -> dict[str, Any]:
+        """What its lock says of how it is computed, as far as that decides about the last bits."""
+        lock = self.read_json("lock.json")
+        return {name: lock[name] for name in ("threads", "packed") if name in lock}
+
     def write_json(self, name: str, value: object) -> None:
         self.write_text(name, json.dumps(_spelled(value), indent=1, allow_nan=False) + "\n")
 
