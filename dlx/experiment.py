@@ -2,28 +2,22 @@
 
 from __future__ import annotations
 
-import hashlib
-import os
-import platform
-import statistics
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
-from functools import cache
-from importlib.metadata import PackageNotFoundError, version
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import __version__, confusion, ensemble
+from . import confusion, ensemble
 from .course import Begun, Course, Listener, Trouble
 from .data import Sets, kept
 from .errors import DlxError, Problem, SpecError
 from .graph import Graph, trace
 from .lazy import torch
+from .lock import locked
+from .results import Result, Results
 from .runs import Run
-from .spec import Experiment, Train, load, missing_sections, objective_of
+from .spec import Experiment, load, missing_sections, objective_of
 from .train import compute, device, groups, state, stopping
 from .train.augmented import check_colours
 from .train.curve import Curve, curve
@@ -32,87 +26,6 @@ if TYPE_CHECKING:
     from .track import Mirror
     from .train.fit import Job
     from .train.parts import Part
-
-
-@dataclass(frozen=True)
-class Result:
-    """One finished training."""
-
-    run: Run
-    seed: int
-    steps: int
-    seconds: float
-    metrics: dict[str, float]
-    status: str = "finished"
-    mirror: Mirror | None = None
-    tracking: str = ""
-    """What became of the mirror in MLflow: `delivered`, `behind` or `failed: why`; empty where there is none."""
-    tracking_uri: str = ""
-    outcome: dict[str, Any] = field(default_factory=dict)
-    """How it ended: `stopped_early`, `best` and `average`, and the best checkpoints as `kept`."""
-    notes: tuple[str, ...] = ()
-    """The same in words."""
-
-
-@dataclass(frozen=True)
-class Results:
-    """One training for each seed, or for each member of an ensemble."""
-
-    results: tuple[Result, ...]
-    graph: Graph
-    together: Result | None = None
-    """The run of the ensemble, with what its members say together."""
-    combine: str = ""
-    """How they were combined."""
-
-    @property
-    def metrics(self) -> dict[str, float]:
-        """Each metric's mean over the seeds or members, and those of the ensemble."""
-        means = {k: statistics.fmean(r.metrics[k] for r in self.results) for k in self._measured}
-        return means | (self.together.metrics if self.together is not None else {})
-
-    @property
-    def _measured(self) -> list[str]:
-        """What all of them have: one that was stopped may have less."""
-        return [k for k in self.results[0].metrics if all(k in r.metrics for r in self.results)]
-
-    @property
-    def intervals(self) -> dict[str, float]:
-        """Half the 95 % confidence interval of each mean (Student's t); empty for one seed."""
-        n = len(self.results)
-        if n < 2:
-            return {}
-        spreads = {k: statistics.stdev(r.metrics[k] for r in self.results) for k in self._measured}
-        return {k: student(n - 1) * s / n**0.5 for k, s in spreads.items()}
-
-    def as_json(self) -> dict[str, Any]:
-        """The document that `dlx train --json` ends with."""
-        first = self.together or self.results[0]
-        document: dict[str, Any] = {
-            "run": first.run.key,
-            "dir": str(first.run.dir),
-            "steps": first.steps,
-            "seconds": round(sum(r.seconds for r in self.results), 3),
-            "status": next((r.status for r in self.results if r.status != "finished"), "finished"),
-            "metrics": self.metrics,
-            **first.outcome,
-            "tracking": {"uri": first.tracking_uri, "state": first.tracking} if first.tracking else None,
-        }
-        if len(self.results) > 1:
-            document["interval95"] = self.intervals
-            document["members" if self.together is not None else "seeds"] = [
-                {"seed": r.seed, "run": r.run.key, "dir": str(r.run.dir), "metrics": r.metrics, **r.outcome}
-                for r in self.results
-            ]
-        return document
-
-
-@cache
-def student(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t."""
-    from scipy.special import stdtrit
-
-    return float(stdtrit(freedom, 0.975))
 
 
 def run(
@@ -181,7 +94,7 @@ def _members(experiment: Experiment, graph: Graph, sets: Sets, folder: Run, list
     folder.append({"record": "start", "time": time.time()})
     chosen = device.pick(train.device)
     threads = device.threads_for(train, graph, len(sets.train))
-    folder.write_json("lock.json", _lock(experiment, sets, train, device.describe(chosen), threads))
+    folder.write_json("lock.json", locked(experiment, sets, train, device.describe(chosen), threads))
     mirror = _mirror(experiment, folder)
     results: tuple[Result, ...] = ()
     with gathering.to_its_end():
@@ -378,7 +291,7 @@ def begin(
     train, folder = experiment.train, course.folder
     assert train is not None
     chosen = device.pick(train.device)
-    lock = _lock(experiment, sets, train, device.describe(chosen), threads, here)
+    lock = locked(experiment, sets, train, device.describe(chosen), threads, here)
     if here is None:  # else it is written once, for each of many
         folder.write_json("lock.json", lock)
     job = job_of(experiment, graph, sets, chosen, course.checkpoints, parts)
@@ -441,61 +354,6 @@ def mirrors_of(experiment: Experiment, folders: Sequence[Run]) -> list[Mirror]:
 
 PATIENCE = 10.0
 """Seconds to wait at the end for MLflow; what is still missing then goes on by itself."""
-
-
-def surroundings() -> dict[str, Any]:
-    """The versions of everything, the commit and the command: what all runs of a process have in common."""
-    return {
-        "dlx": __version__,
-        "python": platform.python_version(),
-        "platform": platform.platform(),
-        "packages": {name: _version(name) for name in ("torch", "numpy", "pydantic", "mlflow", "safetensors")},
-        "commit": _commit(),
-        "command": sys.argv,
-    }
-
-
-def _lock(
-    experiment: Experiment, sets: Sets, train: Train, where: str, threads: int, here: dict[str, Any] | None = None
-) -> dict[str, Any]:
-    """What else the result depends on."""
-    assert experiment.data is not None
-    sizes = {name: len(part) for name in ("train", "valid", "test") if (part := getattr(sets, name)) is not None}
-    data = {"kind": experiment.data.kind, "digest": sets.digest, "source": sets.source, **sizes}
-    if sets.preprocess:
-        data["preprocess"] = [step.as_json() for step in sets.preprocess]
-    return {
-        **(here or surroundings()),
-        "device": where,
-        "threads": threads,
-        "spec": str(experiment.path),
-        "spec_hash": hashlib.sha256(experiment.resolved().encode()).hexdigest(),
-        "data": data,
-        "seed": train.seed,
-        "pid": os.getpid(),
-    }
-
-
-def _version(name: str) -> str | None:
-    try:
-        return version(name)
-    except PackageNotFoundError:
-        return None
-
-
-def _commit() -> str | None:
-    """The commit of the code in the working directory, with `+` where it has changes; None outside a repository."""
-    try:
-        told = subprocess.run(
-            ["git", "describe", "--always", "--abbrev=40", "--dirty=+"],  # noqa: S607
-            capture_output=True,
-            text=True,
-            timeout=5,
-            check=True,
-        )
-    except (OSError, subprocess.SubprocessError):
-        return None
-    return told.stdout.strip()
 
 
 __all__ = ["Begun", "Listener", "Result", "Results", "Trouble", "objective_of", "prepared", "run", "settle"]

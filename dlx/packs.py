@@ -12,8 +12,9 @@ from . import confusion
 from .course import Course, Listener
 from .data import Sets
 from .errors import DlxError
-from .experiment import Result, begin, mirrors_of, read_back, result_of
+from .experiment import begin, mirrors_of, read_back, result_of
 from .graph import Graph
+from .results import Result
 from .runs import Run
 from .spec import Experiment, Train
 from .train import compute, device

@@ -58,6 +58,8 @@ class Watch(Protocol):
     """What follows a metric while training: `factor` comes on top of the schedule's own."""
 
     metric: str
+    mode: Literal["min", "max"] | None
+    """What is better: less, or more. None where the metric decides, which then is said before training begins."""
     factor: float
 
     def see(self, value: float) -> None:

@@ -63,7 +63,9 @@ class Plateau(Schedule):
 
     kind: ClassVar[str] = "plateau"
     metric: Annotated[str, Field(pattern=r"^valid/.+$")] = Field("valid/loss", description="valid/NAME")
-    mode: Literal["min", "max"] = Field("min", description="what is better: less, or more")
+    mode: Literal["min", "max"] | None = Field(
+        None, description="what is better: less, or more; else as the metric is, and torch's is min"
+    )
     factor: Annotated[float, Field(gt=0, lt=1)] = Field(0.1, description="factor at each drop")
     patience: NonNegativeInt = Field(10, description="evaluations without an improvement that are put up with")
     threshold: NonNegativeFloat = Field(1e-4, description="an improvement is at least this much")
@@ -77,11 +79,11 @@ class Plateau(Schedule):
     def watch(self) -> Watch:
         return Standstill(self)
 
-    def better(self, value: float, best: float) -> bool:
+    def better(self, value: float, best: float, mode: str) -> bool:
         """Whether `value` improves on `best` by the threshold."""
-        sign = 1 if self.mode == "max" else -1
+        sign = 1 if mode == "max" else -1
         bar = best * (1 + sign * self.threshold) if self.threshold_mode == "rel" else best + sign * self.threshold
-        return value > bar if self.mode == "max" else value < bar
+        return value > bar if mode == "max" else value < bar
 
 
 class Standstill:
@@ -89,7 +91,7 @@ class Standstill:
 
     def __init__(self, plateau: Plateau) -> None:
         self.plateau = plateau
-        self.metric = plateau.metric
+        self.metric, self.mode = plateau.metric, plateau.mode
         self.factor = 1.0
         self.best: float | None = None
         self.bad = 0
@@ -98,7 +100,7 @@ class Standstill:
         """Evaluations still to come that do not count."""
 
     def see(self, value: float) -> None:
-        if not isnan(value) and (self.best is None or self.plateau.better(value, self.best)):
+        if not isnan(value) and (self.best is None or self.plateau.better(value, self.best, self.mode or "min")):
             self.best, self.bad = value, 0
         else:
             self.bad += 1

@@ -15,7 +15,7 @@ from math import fsum, inf, isfinite, sqrt
 from typing import Any
 
 from ..errors import plural
-from ..experiment import student
+from ..results import student
 from .trial import Trial
 
 COSTS: Mapping[str, Callable[[Trial], float]] = {

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from .. import experiment as trainings
-from .. import files, packs
+from .. import files, lock, packs
 from ..course import Course
 from ..data import Sets
 from ..errors import DlxError
@@ -23,7 +23,7 @@ from ..spec import Experiment, load
 from ..train.checkpoint import NotWrittenError
 
 if TYPE_CHECKING:
-    from ..experiment import Result
+    from ..results import Result
 
 Ended = Literal["rested", "finished", "failed", "cut off"]
 KEPT = 4
@@ -173,7 +173,7 @@ class Trainer:
             many = [
                 (course, *self._furnished(course.folder, task)) for course, task in zip(courses, tasks, strict=True)
             ]
-            self.here = self.here or trainings.surroundings()
+            self.here = self.here or lock.surroundings()
             for course in courses:
                 course.saved_at = begun  # a checkpoint on the way comes when there is something to lose
 

@@ -98,6 +98,8 @@ class Job:
         self.rates = [group["lr"] for group in self.optimizer.param_groups]
         self.order = torch.Generator().manual_seed(self.train.seed)
         self.watch = self.train.schedule.watch()
+        if self.watch is not None and self.watch.mode is None:
+            self.watch.mode = stopping.mode_of(self.watch.metric, self.objective)
         average, early = self.train.average, self.train.early_stopping
         self.average = averages.Averaged(average, self.network, self.span) if average is not None else None
         self.stopping = stopping.Stopping(early, self.objective) if early is not None else None

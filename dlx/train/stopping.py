@@ -141,7 +141,9 @@ def unheld(experiment: Experiment, valid: int) -> list[Problem]:
 def _following(train: Train) -> dict[str, str]:
     """Which fields follow which metrics."""
     early = {"early_stopping": train.early_stopping.metric} if train.early_stopping is not None else {}
-    return early | ({"keep_best": kept_metric(train)} if train.keep_best is not None else {})
+    watch = train.schedule.watch()
+    plateau = {"schedule": watch.metric} if watch is not None else {}
+    return early | plateau | ({"keep_best": kept_metric(train)} if train.keep_best is not None else {})
 
 
 def _place(experiment: Experiment, field: str) -> Mark:

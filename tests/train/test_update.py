@@ -199,6 +199,17 @@ def test_a_plateau_lowers_the_rate_after_evaluations_without_progress():
     assert rated == pytest.approx([1e-9, 1e-9, 5e-10, 2.5e-10, 1.25e-10])
 
 
+@pytest.mark.parametrize(("metric", "mode"), [("loss", "min"), ("accuracy", "max"), ("error", "min")])
+def test_a_plateau_knows_which_way_its_metric_is_better(metric, mode):
+    assert job(f"{{epochs: 1, schedule: {{plateau: valid/{metric}}}}}").watch.mode == mode
+    assert job(f"{{epochs: 1, schedule: {{plateau: {{metric: valid/{metric}, mode: max}}}}}}").watch.mode == "max"
+
+
+def test_a_plateau_of_what_is_not_measured_is_refused_before_the_start(tmp_path):
+    with pytest.raises(SpecError, match="`schedule` follows valid/acuracy, which is not measured"):
+        experiments.run(spec("{epochs: 2, schedule: {plateau: valid/acuracy}}"), tmp_path)
+
+
 @pytest.mark.parametrize(
     ("metric", "valid", "sentence"),
     [
