@@ -207,6 +207,7 @@ def prose() -> str:
 
 def test_the_page_names_only_commands_and_kinds_that_there_are():
     commands = {c.name or c.callback.__name__ for c in cli.app.registered_commands if c.callback}
+    commands |= {group.name or group.typer_instance.info.name for group in cli.app.registered_groups}
     for code in CODE.findall(prose()):
         words = code.split()
         if words[0] == "dlx" and len(words) > 1:

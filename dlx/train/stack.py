@@ -18,6 +18,8 @@ from torch import Tensor
 from .tape import Call, Sieve, UntraceableError, Values, geometry, out_form, plainer, storage
 
 Run = Callable[[], Any]
+LARGE = 32_768
+"""Values of one network's result from which on it stays in the cache only where its row is finished first."""
 
 
 class Stack:
@@ -40,9 +42,11 @@ class Stack:
         self.own = {storage(t) for t in (*held, *inputs[0].values())} | self.sieves[0].made
         """Memory that is never shared: what the first network holds, takes and makes."""
         self.runs: list[Run] = []
+        self.apart: list[list[Run]] = []
         with torch.no_grad():
             for index, calls in enumerate(zip(*tapes, strict=True)):
                 self._add(index, [plainer(call) for call in calls], list(calls))
+            self._settle()
 
     # --- memory -----------------------------------------------------------------------------------------------------
 
@@ -98,7 +102,17 @@ class Stack:
                 raise UntraceableError("the networks are not of one shape")
             self.join(list(tensors))
         if kept[0]:
-            self.runs += self._together(placed) or self._one_by_one(placed)
+            together = self._together(placed)
+            if together:
+                self._settle()
+                self.runs += together
+            else:
+                self.apart.append(self._one_by_one(placed))
+
+    def _settle(self) -> None:
+        """What is done row by row since the last operation on all rows: all of it on one row, then on the next."""
+        self.runs += [runs[row] for row in range(self.rows) for runs in self.apart]
+        self.apart.clear()
 
     @staticmethod
     def _placed(call: Call, sieve: Sieve) -> Call:
@@ -111,7 +125,7 @@ class Stack:
         first = calls[0]
         if any(_plain(call) != _plain(first) for call in calls) or not first.results:
             return []
-        if all(map(self.is_shared, first.results)):
+        if all(map(self.is_shared, first.results)) or max(t.numel() for t in first.results) > LARGE:
             return []
         rule = RULES.get(first.name)
         if rule is None and torch.Tag.pointwise in first.op.tags:

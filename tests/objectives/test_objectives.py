@@ -270,9 +270,10 @@ def test_flooding_climbs_where_the_loss_is_below_the_level():
     torch.testing.assert_close(up - before, before - down)
 
 
-def test_a_loss_without_terms_is_torch_s_function_itself():
+def test_a_loss_without_terms_is_the_function_itself():
     """Nothing is put between where nothing is asked for."""
-    assert OBJECTIVES["classification"]().training_loss() is nn.functional.cross_entropy
+    objective = OBJECTIVES["classification"]()
+    assert objective.training_loss() is objective.loss.function()
     assert OBJECTIVES["classification"]().penalty(nn.Linear(1, 1)) is None
     assert OBJECTIVES["classification"]().limit(nn.Linear(1, 1)) is None
 
