@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from . import columns
 from .tape import Call, Sieve, UntraceableError, Values, geometry, out_form, plainer, storage
 
 Run = Callable[[], Any]
@@ -43,6 +44,8 @@ class Stack:
         """Memory that is never shared: what the first network holds, takes and makes."""
         self.runs: list[Run] = []
         self.apart: list[list[Run]] = []
+        self.columns: dict[Any, columns.Columns] = {}
+        """Convolutions that are products of matrices, by what they were given."""
         with torch.no_grad():
             for index, calls in enumerate(zip(*tapes, strict=True)):
                 self._add(index, [plainer(call) for call in calls], list(calls))
@@ -125,6 +128,8 @@ class Stack:
         first = calls[0]
         if any(_plain(call) != _plain(first) for call in calls) or not first.results:
             return []
+        if first.name in CONVOLUTIONS:
+            return CONVOLUTIONS[first.name](self, first) or []
         if all(map(self.is_shared, first.results)) or max(t.numel() for t in first.results) > LARGE:
             return []
         rule = RULES.get(first.name)
@@ -258,6 +263,7 @@ def _picked(stack: Stack, call: Call) -> Call | None:
     return Call(call.op, (table.detach(), 0, wide.view(-1)), {}, (into.view(-1, *table.shape[1:]),))
 
 
+CONVOLUTIONS = {"convolution": columns.forward, "convolution_backward": columns.backward}
 AXES = ["_log_softmax", "_log_softmax_backward_data", "_softmax", "_softmax_backward_data", "amax", "amin", "cumsum"]
 RULES: dict[str, Callable[[Stack, Call], Call | None]] = {
     "clone": _clone,

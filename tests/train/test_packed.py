@@ -23,7 +23,8 @@ train: {{{train}}}
 track: {{mlflow: false}}
 """
 LINEAR = "[{linear: 8}, relu, {linear: 3}]"
-IMAGES = "[{conv: {out_channels: 4, kernel_size: 3}}, batch_norm, relu, {max_pool: 2}, flatten, {linear: 3}]"
+# a bias before a norm has no gradient but noise, which adam makes as large as any
+IMAGES = "[{conv: {out_channels: 4, kernel_size: 3, bias: false}}, batch_norm, relu, {max_pool: 2}, flatten, {linear: 3}]"
 
 
 @pytest.fixture(autouse=True)
@@ -69,7 +70,10 @@ def assert_like_alone(trains, step="packed", **more):
         wanted = alone(other)
         assert [(r.record, r.step, r.epoch) for r in records] == [(r.record, r.step, r.epoch) for r in wanted]
         for one, two in zip(records, wanted, strict=True):
-            assert one.metrics == pytest.approx(two.metrics, rel=1e-3, abs=1e-5)
+            assert one.metrics.keys() == two.metrics.keys()
+            for name, value in one.metrics.items():  # an example at the border of two classes may change sides
+                shares = name.endswith(("accuracy", "error"))
+                assert value == pytest.approx(two.metrics[name], rel=1e-3, abs=0.051 if shares else 1e-5)
         for name, tensor in job.network.state_dict().items():
             torch.testing.assert_close(tensor, other.network.state_dict()[name], rtol=1e-3, atol=1e-5)
         assert job.way["step"] == step
@@ -102,6 +106,23 @@ def test_rates_schedules_decays_and_optimizers_may_differ():
 
 def test_images_with_batch_norm_and_pools():
     assert_like_alone(seeds(3), layers=IMAGES, shape="[1, 8, 8]")
+
+
+@pytest.mark.parametrize(
+    ("conv", "shape"),
+    [
+        ("{out_channels: 4, kernel_size: 3, stride: 2}", "[1, 12]"),
+        ("{out_channels: 4, kernel_size: 3, padding: 1, bias: false}", "[2, 7]"),
+        ("{out_channels: 3, kernel_size: [3, 2], stride: [2, 1], padding: [1, 0]}", "[2, 6, 5]"),
+        ("{out_channels: 4, kernel_size: 3, dilation: 2}", "[2, 9]"),
+        ("{out_channels: 4, kernel_size: 2, groups: 2}", "[2, 9]"),
+        ("{out_channels: 4, kernel_size: 4}", "[1, 6, 6]"),
+    ],
+)
+def test_small_convolutions(conv, shape):
+    """Two of them, so that the second hands a gradient on to the first."""
+    layers = f"[{{conv: {conv}}}, relu, {{conv: {{out_channels: 2, kernel_size: 2}}}}, relu, flatten, {{linear: 3}}]"
+    assert_like_alone(seeds(3), layers=layers, shape=shape)
 
 
 def test_dropout_is_drawn_for_each_as_it_would_be_alone():

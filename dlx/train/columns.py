@@ -1,0 +1,131 @@
+"""Small convolutions of several networks at once: what each position sees as a row, and products of matrices.
+
+A grouped convolution would say the same, and on a CPU takes longer than one after the other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+from itertools import product
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from .tape import Call, geometry, storage
+
+if TYPE_CHECKING:
+    from .stack import Stack
+
+Run = Callable[[], Any]
+MOST = 131_072
+"""Values of what all positions of one network's batch see, above which its own convolution is quicker."""
+POSITIONS = 9
+"""Of a kernel, at most."""
+
+
+class Columns:
+    """The positions of one convolution, for all rows of a stack."""
+
+    def __init__(self, stack: Stack, x: Tensor, weight: Tensor, stride: list[int], padding: list[int]) -> None:
+        self.kernel, self.stride, self.padding = list(weight.shape[2:]), stride, padding
+        self.rows, (self.batch, self.channels, *size) = stack.rows, x.shape
+        self.size = [n + 2 * p for n, p in zip(size, padding, strict=True)]
+        self.out = [(n - k) // s + 1 for n, k, s in zip(self.size, self.kernel, stride, strict=True)]
+        self.given, self.weight = stack.wide(x), stack.wide(weight).flatten(2)
+        self.padded = self.given.new_zeros((self.rows, self.batch, self.channels, *self.size))
+        self.seen = self.given.new_empty((self.rows, self.batch * prod(self.out), self.channels * prod(self.kernel)))
+
+    @property
+    def inner(self) -> tuple[Any, ...]:
+        """Where the input stands in what was padded."""
+        sides = [slice(p, n - p) for n, p in zip(self.size, self.padding, strict=True)]
+        return (slice(None), slice(None), slice(None), *sides)
+
+    def windows(self) -> Tensor:
+        """(rows, batch, *out, channels, *kernel), a view of what was padded, or of the input."""
+        whole = self.padded if any(self.padding) else self.given
+        first, *others = whole.stride()[1:]
+        channel, *steps = others
+        wide = [step * s for step, s in zip(steps, self.stride, strict=True)]
+        shape = (self.rows, self.batch, *self.out, self.channels, *self.kernel)
+        strides = (whole.stride(0), first, *wide, channel, *steps)
+        return whole.as_strided(shape, strides, whole.storage_offset())
+
+    def gather(self) -> list[Run]:
+        """Fill `seen`."""
+        windows = self.windows()
+        runs: list[Run] = [partial(self.padded[self.inner].copy_, self.given)] if any(self.padding) else []
+        return [*runs, partial(self.seen.view(windows.shape).copy_, windows)]
+
+    def last(self, tensor: Tensor) -> Tensor:
+        """Maps of all rows with the channels behind the positions."""
+        return tensor.movedim(2, -1)
+
+    def scatter(self, into: Tensor, gradient: Tensor) -> list[Run]:
+        """From the gradient of what was seen to that of the input."""
+        whole = torch.zeros_like(self.padded)
+        parts = gradient.view(self.rows, self.batch, *self.out, self.channels, *self.kernel)
+        runs: list[Run] = [whole.zero_]
+        for at in product(*map(range, self.kernel)):
+            sides = [slice(i, i + s * (n - 1) + 1, s) for i, s, n in zip(at, self.stride, self.out, strict=True)]
+            place = whole[(slice(None), slice(None), slice(None), *sides)]
+            part = parts[(Ellipsis, *at)].movedim(-1, 2)  # type: ignore[index]
+            runs.append(partial(place.add_, part))
+        return [*runs, partial(into.copy_, whole[self.inner])]
+
+
+def _fits(stack: Stack, x: Tensor, weight: Tensor, rest: tuple[Any, ...]) -> bool:
+    """Whether a convolution is one of those: small, plain, each network with an input and a kernel of its own."""
+    _stride, _padding, dilation, transposed, _output_padding, groups = rest
+    if transposed or groups != 1 or any(d != 1 for d in dilation) or stack.is_shared(x) or stack.is_shared(weight):
+        return False
+    return weight.is_contiguous() and prod(weight.shape[2:]) <= POSITIONS
+
+
+def forward(stack: Stack, call: Call) -> list[Run] | None:
+    """A convolution of all rows; None where it is not one of those."""
+    x, weight, bias, *rest = call.args
+    if not _fits(stack, x, weight, tuple(rest)):
+        return None
+    columns = Columns(stack, x, weight, list(rest[0]), list(rest[1]))
+    if columns.seen[0].numel() > MOST:
+        return None
+    stack.columns[_key(x, weight)] = columns
+    given = columns.seen.new_empty((stack.rows, columns.seen.shape[1], weight.shape[0]))
+    kernel = columns.weight.mT
+    into = stack.wide(call.results[0])
+    place = partial(into.copy_, given.view(stack.rows, columns.batch, *columns.out, -1).movedim(-1, 2))
+    if bias is None:
+        return [*columns.gather(), partial(torch.bmm, columns.seen, kernel, out=given), place]
+    shift = stack.wide(bias).unsqueeze(1)
+    return [*columns.gather(), partial(torch.baddbmm, shift, columns.seen, kernel, out=given), place]
+
+
+def backward(stack: Stack, call: Call) -> list[Run] | None:
+    """The gradients of a convolution that `forward` did."""
+    gradient, x, weight, _bias, *_rest, mask = call.args
+    columns = stack.columns.get(_key(x, weight))
+    if columns is None or stack.is_shared(gradient):
+        return None
+    flat = columns.seen.new_empty((stack.rows, columns.seen.shape[1], weight.shape[0]))
+    lying = flat.view(stack.rows, columns.batch, *columns.out, -1)
+    runs: list[Run] = [partial(lying.copy_, columns.last(stack.wide(gradient)))]
+    results = iter(call.results)
+    if mask[0]:
+        seen = torch.empty_like(columns.seen)
+        runs += [partial(torch.bmm, flat, columns.weight, out=seen)]
+        runs += columns.scatter(stack.wide(next(results)), seen)
+    if mask[1]:
+        into = stack.wide(next(results))
+        found = columns.seen.new_empty((stack.rows, weight.shape[0], columns.seen.shape[2]))
+        runs += [partial(torch.bmm, flat.mT, columns.seen, out=found), partial(into.copy_, found.view(into.shape))]
+    if mask[2]:
+        runs += [partial(torch.sum, flat, 1, out=stack.wide(next(results)))]
+    return runs
+
+
+def _key(x: Tensor, weight: Tensor) -> tuple[Any, ...]:
+    return storage(x), geometry(x), storage(weight)
