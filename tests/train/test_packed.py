@@ -24,7 +24,8 @@ track: {{mlflow: false}}
 """
 LINEAR = "[{linear: 8}, relu, {linear: 3}]"
 # a bias before a norm has no gradient but noise, which adam makes as large as any
-IMAGES = "[{conv: {out_channels: 4, kernel_size: 3, bias: false}}, batch_norm, relu, {max_pool: 2}, flatten, {linear: 3}]"
+CONV = "{conv: {out_channels: 4, kernel_size: 3, bias: false}}"
+IMAGES = f"[{CONV}, batch_norm, relu, {{max_pool: 2}}, flatten, {{linear: 3}}]"
 
 
 @pytest.fixture(autouse=True)
