@@ -88,7 +88,8 @@ def _fits(stack: Stack, x: Tensor, weight: Tensor, rest: tuple[Any, ...]) -> boo
 def forward(stack: Stack, call: Call) -> list[Run] | None:
     """A convolution of all rows; None where it is not one of those."""
     x, weight, bias, *rest = call.args
-    if not _fits(stack, x, weight, tuple(rest)):
+    # beside channels that come last, products of one network alone and of several differ in their last bits
+    if not _fits(stack, x, weight, tuple(rest)) or not (x.is_contiguous() and call.results[0].is_contiguous()):
         return None
     columns = Columns(stack, x, weight, list(rest[0]), list(rest[1]))
     if columns.seen[0].numel() > MOST:
