@@ -17,7 +17,6 @@ import sys
 import threading
 import time
 import warnings
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields
 from datetime import UTC, datetime
 from math import isnan
@@ -28,9 +27,9 @@ from filelock import FileLock
 
 from ..errors import DlxError
 from ..runs import Run
-from ..track import content, store
+from ..track import content, mirror, store
 from ..track.family import Family
-from ..track.mirror import LOG, TRIES, path_of_dlx
+from ..track.mirror import TRIES
 from ..track.sync import Synced, sentence
 from .leaderboard import half_of
 from .study import JOURNAL, Study, is_study
@@ -284,17 +283,8 @@ def _bests(study: Study, first: int, end: int, when: float) -> list[content.Poin
 # --- the process beside the sweep -----------------------------------------------------------------------------------
 
 
-_STARTED: list[subprocess.Popen[bytes]] = []
-"""Kept, so that one which outlives its Mirror is still waited for, by the next `start`."""
-
-
-@dataclass(frozen=True)
-class Mirror:
-    """The process that delivers a study; `trouble` says why there is none."""
-
-    folder: Path
-    process: subprocess.Popen[bytes] | None
-    trouble: str = ""
+class Mirror(mirror.Mirror):
+    """The process that delivers a study; it ends when its input does."""
 
     def leave(self) -> None:
         """Tell it that the sweep has ended: it delivers the rest by itself."""
@@ -302,43 +292,20 @@ class Mirror:
             self.process.stdin.close()
 
     def finish(self, timeout: float) -> str:
-        """The sweep has ended: `delivered`; `behind`, where it still goes on by itself; or `failed: why`."""
+        """The sweep has ended: how far the mirror is."""
         self.leave()
-        if self.process is None:
-            return f"failed: {self.trouble}"
-        try:
-            code = self.process.wait(timeout)
-        except subprocess.TimeoutExpired:
-            return "behind"
-        if code == 0:
-            return "delivered"
-        error = ""
-        with suppress(DlxError):
-            error = str(Run(self.folder).read_json("mlflow.json").get("error", ""))
-        return f"failed: {error or f'the mirror ended with {code}; {self.folder / LOG} says more'}"
+        return super().finish(timeout)
 
 
 def start(folder: Path, uri: str | None = None, experiment: str | None = None) -> Mirror:
     """Set a process to delivering the study in a folder. Takes milliseconds and never raises."""
-    _STARTED[:] = [process for process in _STARTED if process.poll() is None]
-    command = [sys.executable, "-P", "-m", "dlx.sweep.tracked", str(folder.absolute()), "--follow"]
-    command += ["--uri", uri] if uri else []
-    command += ["--experiment", experiment] if experiment else []
+    command = ["dlx.sweep.tracked", str(folder.absolute()), "--follow"]
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        with (folder / LOG).open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603
-                command,
-                stdin=subprocess.PIPE,
-                stdout=log,
-                stderr=log,
-                env=os.environ | {"PYTHONPATH": path_of_dlx()},
-                start_new_session=True,  # Ctrl-C is for the sweep
-            )
+        process = mirror.launched(command, folder / mirror.LOG, uri, experiment, subprocess.PIPE)
     except OSError as error:
-        return Mirror(folder, None, f"the mirror could not be started: {error}")
-    _STARTED.append(process)
-    return Mirror(folder, process)
+        return Mirror(Run(folder), None, f"the mirror could not be started: {error}")
+    return Mirror(Run(folder), process)
 
 
 def follow(folder: Path, uri: str | None, experiment: str | None, over: threading.Event) -> int:

@@ -65,28 +65,36 @@ def start(run: Run, uri: str | None = None, experiment: str | None = None) -> Mi
 
 def start_all(runs: Sequence[Run], uri: str | None = None, experiment: str | None = None) -> list[Mirror]:
     """The same for several runs that are trained side by side: one process for all of them."""
-    _STARTED[:] = [process for process in _STARTED if process.poll() is None]
-    folders = [str(run.dir.absolute()) for run in runs]
-    command = [sys.executable, "-P", "-m", "dlx.track", *folders, "--follow", str(os.getpid())]
-    command += ["--uri", uri] if uri else []
-    command += ["--experiment", experiment] if experiment else []
+    command = ["dlx.track", *(str(run.dir.absolute()) for run in runs), "--follow", str(os.getpid())]
     try:
-        with (runs[0].dir / LOG).open("ab") as log:
-            process = subprocess.Popen(  # noqa: S603
-                command,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                env=os.environ | {"PYTHONPATH": path_of_dlx()},
-                start_new_session=True,  # Ctrl-C is for the training
-            )
+        process = launched(command, runs[0].dir / LOG, uri, experiment)
     except OSError as error:
         return [Mirror(run, None, f"the mirror could not be started: {error}") for run in runs]
-    _STARTED.append(process)
     return [Mirror(run, process, shared=len(runs) > 1) for run in runs]
 
 
-def path_of_dlx() -> str:
+def launched(
+    command: Sequence[str], log: Path, uri: str | None, experiment: str | None, stdin: int = subprocess.DEVNULL
+) -> subprocess.Popen[bytes]:
+    """A module of dlx, with its arguments, as a process that outlives this one. OSError where there can be none."""
+    _STARTED[:] = [process for process in _STARTED if process.poll() is None]
+    whole = [sys.executable, "-P", "-m", *command]
+    whole += ["--uri", uri] if uri else []
+    whole += ["--experiment", experiment] if experiment else []
+    with log.open("ab") as out:
+        process = subprocess.Popen(  # noqa: S603
+            whole,
+            stdin=stdin,
+            stdout=out,
+            stderr=out,
+            env=os.environ | {"PYTHONPATH": _path()},
+            start_new_session=True,  # Ctrl-C is for the training
+        )
+    _STARTED.append(process)
+    return process
+
+
+def _path() -> str:
     """Where this dlx lies, first, for a process that does not look into the working directory."""
     known = os.environ.get("PYTHONPATH")
     return os.pathsep.join([str(Path(__file__).parents[2]), *([known] if known else [])])
