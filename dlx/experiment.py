@@ -267,7 +267,7 @@ def follow(
     mirror = _mirror(experiment, course.folder) if here is None else None  # it starts up while torch is imported here
     with course.to_its_end():
         chosen = device.pick(train.device)
-        said = course.folder.read_json("lock.json").get("threads")
+        said = course.folder.manner().get("threads")
         threads = said or device.threads_for(train, graph, len(sets.train))
         with device.threads(threads), compute.settings(train, chosen):
             job = begin(course, experiment, graph, sets, listen, threads, until, here)
@@ -287,7 +287,10 @@ def begin(
     here: dict[str, Any] | None = None,
     parts: dict[str, Part] | None = None,
 ) -> Job:
-    """A training before its next step, with what it depends on written down and told."""
+    """A training before its next step, with what it depends on written down and told.
+
+    `parts` are those of the data for one of several that move together, which share them.
+    """
     train, folder = experiment.train, course.folder
     assert train is not None
     chosen = device.pick(train.device)
@@ -297,7 +300,8 @@ def begin(
     job = job_of(experiment, graph, sets, chosen, course.checkpoints, parts)
     job.until = until
     job.compute.prepare()
-    folder.write_json("lock.json", lock | {"compute": job.compute.as_json()})
+    packed = {"packed": True} if parts is not None else {}
+    folder.write_json("lock.json", lock | {"compute": job.compute.as_json()} | packed)
     notes = (*sets.notes, *job.compute.notes(), *course.take_up(job))
     described, how = device.describe(chosen), job.compute.words()
     listen(Begun(folder, graph, described, threads, job.total_steps, train.seed, job.step, notes, how))

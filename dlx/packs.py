@@ -60,7 +60,6 @@ def follow_together(
         for course, one, graph in many:
             course.folder.append({"record": "start", "time": time.time()})
             job = begin(course, one, graph, sets, listen, threads, until, here, parts)
-            course.folder.write_json("lock.json", course.folder.read_json("lock.json") | {"packed": True})
             job.remember_chance()
             course.start(job, listen)
             course.beside = len(many)

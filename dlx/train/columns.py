@@ -60,10 +60,6 @@ class Columns:
         runs: list[Run] = [partial(self.padded[self.inner].copy_, self.given)] if any(self.padding) else []
         return [*runs, partial(self.seen.view(windows.shape).copy_, windows)]
 
-    def last(self, tensor: Tensor) -> Tensor:
-        """Maps of all rows with the channels behind the positions."""
-        return tensor.movedim(2, -1)
-
     def scatter(self, into: Tensor, gradient: Tensor) -> list[Run]:
         """From the gradient of what was seen to that of the input."""
         whole = torch.zeros_like(self.padded)
@@ -94,7 +90,7 @@ def forward(stack: Stack, call: Call) -> list[Run] | None:
     columns = Columns(stack, x, weight, list(rest[0]), list(rest[1]))
     if columns.seen[0].numel() > MOST:
         return None
-    stack.columns[_key(x, weight)] = columns
+    stack.columns[_key(x, weight, rest)] = columns
     given = columns.seen.new_empty((stack.rows, columns.seen.shape[1], weight.shape[0]))
     kernel = columns.weight.mT
     into = stack.wide(call.results[0])
@@ -107,13 +103,13 @@ def forward(stack: Stack, call: Call) -> list[Run] | None:
 
 def backward(stack: Stack, call: Call) -> list[Run] | None:
     """The gradients of a convolution that `forward` did."""
-    gradient, x, weight, _bias, *_rest, mask = call.args
-    columns = stack.columns.get(_key(x, weight))
+    gradient, x, weight, _bias, *rest, mask = call.args
+    columns = stack.columns.get(_key(x, weight, rest))
     if columns is None or stack.is_shared(gradient):
         return None
     flat = columns.seen.new_empty((stack.rows, columns.seen.shape[1], weight.shape[0]))
     lying = flat.view(stack.rows, columns.batch, *columns.out, -1)
-    runs: list[Run] = [partial(lying.copy_, columns.last(stack.wide(gradient)))]
+    runs: list[Run] = [partial(lying.copy_, stack.wide(gradient).movedim(2, -1))]
     results = iter(call.results)
     if mask[0]:
         seen = torch.empty_like(columns.seen)
@@ -128,5 +124,5 @@ def backward(stack: Stack, call: Call) -> list[Run] | None:
     return runs
 
 
-def _key(x: Tensor, weight: Tensor) -> tuple[Any, ...]:
-    return storage(x), geometry(x), storage(weight)
+def _key(x: Tensor, weight: Tensor, rest: list[Any]) -> tuple[Any, ...]:
+    return storage(x), geometry(x), storage(weight), str(rest)

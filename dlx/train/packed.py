@@ -117,15 +117,11 @@ class Pack:
 
         tapes, own, losses = [], [], []
         for number, index in turns.items():
-            before, chance = _copies(self.jobs[number]), self.chance[number].get_state()
             own.append(index.clone())
-            with self.chance_of(number):
+            with self.chance_of(number), tape.taken_back(self.jobs[number].network):
                 calls, loss = tape.record(partial(self.alone[number], own[-1]))
             tapes.append(calls)
             losses.append(loss)
-            self.chance[number].set_state(chance)
-            for buffer, was in zip(self.jobs[number].network.buffers(), before, strict=True):
-                buffer.copy_(was)
         kept = sum(map(tape.memory, tapes))
         try:
             jobs = {number: self.jobs[number] for number in turns}
@@ -158,11 +154,9 @@ class Rows:
     ) -> None:
         from .stack import Stack
 
-        self.numbers, self.size = list(jobs), len(own[0])
+        self.numbers = list(jobs)
         first = [t.detach() for t in _held(next(iter(jobs.values())))]
         stack = Stack(tapes, [{"index": index} for index in own], [chance[n] for n in jobs], first)
-        stack.join(own)
-        stack.join(losses)
         self.runs, self.no_grad = stack.runs, torch.no_grad()
         self.index, self.losses = stack.wide(own[0]), stack.wide_of(losses[0])
         self.params = [_learning(job) for job in jobs.values()]
@@ -191,10 +185,6 @@ def _learning(job: Job) -> list[Tensor]:
 
 def _held(job: Job) -> list[Tensor]:
     return [*job.network.parameters(), *job.network.buffers()]
-
-
-def _copies(job: Job) -> list[Tensor]:
-    return [buffer.clone() for buffer in job.network.buffers()]
 
 
 def _usual(job: Job) -> int:

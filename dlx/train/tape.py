@@ -9,7 +9,8 @@ Same kernels, same operands, same order: the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from inspect import unwrap
@@ -96,6 +97,20 @@ def _check(call: Call) -> None:
             raise UntraceableError("it picks by a mask, and shapes depend on values")
     elif {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape} & set(call.op.tags):
         raise UntraceableError(f"what it does depends on the values of tensors ({call.name})")
+
+
+@contextmanager
+def taken_back(network: torch.nn.Module, generators: Sequence[torch.Generator] = ()) -> Iterator[None]:
+    """Afterwards buffers and random generators are as they were: gradients taken in here were only tried."""
+    buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
+    chance, others = torch.get_rng_state(), [(generator, generator.get_state()) for generator in generators]
+    yield
+    with torch.no_grad():
+        for buffer, was in buffers:
+            buffer.copy_(was)
+    torch.set_rng_state(chance)
+    for generator, was in others:
+        generator.set_state(was)
 
 
 def memory(calls: list[Call]) -> int:

@@ -150,9 +150,10 @@ class Choosing:
 
     def _compared(self, index: Tensor) -> Tensor:
         """Both ways from the same start: the plain one stands."""
-        before = self._state()
-        found = [self._replayed(index), *self._gradients(), *self._state()]
-        self._bring_back(before)
+        from . import tape
+
+        with tape.taken_back(self.network, self.generators):
+            found = [self._replayed(index), *self._gradients(), *self._state()]
         loss = self.plain(index)
         wanted = [loss, *self._gradients(), *self._state()]
         if not all(map(_same, found, wanted)):
@@ -166,16 +167,6 @@ class Choosing:
         """Copies of what a step before the optimizer's may change: buffers and random generators."""
         chance = [torch.get_rng_state(), *(g.get_state() for g in self.generators)]
         return [*(b.clone() for b in self.network.buffers()), *chance]
-
-    def _bring_back(self, state: list[Tensor]) -> None:
-        buffers = list(self.network.buffers())
-        with torch.no_grad():
-            for buffer, was in zip(buffers, state, strict=False):
-                buffer.copy_(was)
-        first, *others = state[len(buffers) :]
-        torch.set_rng_state(first)
-        for generator, was in zip(self.generators, others, strict=True):
-            generator.set_state(was)
 
 
 def _same(one: Tensor | None, other: Tensor | None) -> bool:
