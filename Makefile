@@ -41,9 +41,14 @@ bench: .venv/installed        ## the benchmarks, with the peers they compare wit
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench]'
 	$(BIN)/python benchmarks/run.py
 
-results: .venv/installed      ## train what claims something of its training, for hours; DATA has MNIST's test files and CIFAR-10
+WANTED := $(addprefix $(DATA)/,t10k-images-idx3-ubyte.gz t10k-labels-idx1-ubyte.gz cifar10-train.parquet cifar10-test.parquet)
+
+results: $(WANTED) .venv/installed    ## train what claims something of its training, for hours; DATA has MNIST's test files and CIFAR-10
 	$(BIN)/python benchmarks/training.py $(DATA)
 	$(BIN)/python benchmarks/ladder.py $(DATA)
+
+$(WANTED):
+	@echo "There is no $@. Name the folder that has $(notdir $(WANTED)): make results DATA=FOLDER" >&2; exit 2
 
 clean:
 	rm -rf .venv build dist *.egg-info

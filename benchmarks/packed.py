@@ -1,10 +1,13 @@
 """Many small trainings: dlx side by side against the best hand-written loop, one training after the other.
 
-    python benchmarks/packed.py [--rounds N] [--no-peers]
+    python benchmarks/packed.py [--rounds N] [--no-peers] [--only TITLE]
 
 Trials differ in their learning rate or seed. dlx runs them as `dlx sweep` does, and keeps a journal and a folder for
 each: curves, evaluations, final weights. The hand-written loop keeps nothing and evaluates nothing; it takes the
 better of one and two threads.
+
+Memory (`--only memory`): the most that a process of its own held (VmHWM) which trained 16 as one, less that of a
+process which trained one of them, against 16 times the parameters and Adam's state of one, and 100 MB.
 """
 
 from __future__ import annotations
@@ -13,6 +16,9 @@ import argparse
 import contextlib
 import io
 import logging
+import statistics
+import subprocess
+import sys
 import tempfile
 import time
 import warnings
@@ -22,7 +28,8 @@ from typing import Any
 
 import numpy as np
 import torch
-from common import interleaved, publish, table
+from common import ROOT, interleaved, publish, table
+from memory import status
 from torch import nn
 
 LENET = [("conv", 6, 2), "pool", ("conv", 16, 0), "pool", "flatten", 120, 84, 10]
@@ -249,13 +256,51 @@ def lightning_and_optuna(case: dict[str, Any]) -> float:
     return time.perf_counter() - started
 
 
+# ---- memory --------------------------------------------------------------------------------------------------------
+
+SMALL = next(iter(CASES.values()))
+"""40-100-100-10 with Adam."""
+SPARE = 100e6
+"""Bytes that packing may take beside what is trained."""
+
+
+def held(trials: int) -> int:
+    """Bytes that a process of its own held at most, which trained so many as one."""
+    command = [sys.executable, __file__, "--held", str(trials)]
+    told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    return int(told.stdout.splitlines()[-1])
+
+
+def memory_table(rounds: int) -> str:
+    """What 16 take more than one, in turn, and what they may."""
+    count = len(SMALL["rates"])
+    pairs = [(held(1), held(count)) for _ in range(rounds)]
+    more = statistics.median(many - one for one, many in pairs)
+    trained = 3 * sum(p.numel() * p.element_size() for p in torch_net(SMALL).parameters())  # Adam has two of each
+    bound = count * trained + SPARE
+    rows = ["| what | MB |", "|---|---|"]
+    for trials, seen in zip((1, count), zip(*pairs, strict=True), strict=True):
+        rows.append(f"| most that a process with {trials} held | {statistics.median(seen) / 1e6:,.1f} |")
+    rows += [
+        f"| {count} more than 1 | {more / 1e6:,.1f} |",
+        f"| parameters and state of 1 | {trained / 1e6:,.3f} |",
+        f"| bound: {count} times that, and {SPARE / 1e6:.0f} | {bound / 1e6:,.1f} |",
+    ]
+    return "\n".join(rows) + f"\n\n{'Kept' if more <= bound else 'Broken'}: {more / bound:.3f} of the bound."
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else "")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--no-peers", action="store_true")
-    parser.add_argument("--only", default="")
+    parser.add_argument("--only", default="", help="a part of the titles of those to be run; or memory")
+    parser.add_argument("--held", type=int, help=argparse.SUPPRESS)
     asked = parser.parse_args()
     warnings.simplefilter("ignore")
+    if asked.held:
+        dlx_run({**SMALL, "rates": SMALL["rates"][: asked.held]})
+        print(status("VmHWM"))
+        return
     sections = []
     for title, case in CASES.items():
         if asked.only not in title:
@@ -273,6 +318,8 @@ def main() -> None:
             times["Lightning and Optuna"] = [lightning_and_optuna(case)] * asked.rounds
         sections += [f"## {title}: seconds", table(times, named)]
         print(sections[-1], flush=True)
+    if asked.only in "memory":
+        sections += ["## Memory of 16 trials of 40-100-100-10, Adam, side by side", memory_table(asked.rounds)]
     publish("packed", "Many small trainings side by side", sections)
 
 

@@ -10,11 +10,12 @@ the clock, which other work on the machine makes longer.
 from __future__ import annotations
 
 import json
-import platform
 import statistics
 import tempfile
 import time
 from pathlib import Path
+
+from common import publish
 
 from dlx.sweep.plan import plan
 from dlx.sweep.run import Means, run
@@ -82,7 +83,8 @@ def reopened(sampler: str, folder: Path) -> float:
 
 
 def main() -> None:
-    print(f"{platform.machine()}, Python {platform.python_version()}; {TRIALS} trials, median of {ROUNDS}")
+    """Both ways to pick points, trials alone and packed."""
+    rows = ["| what | by the clock | of the processor |", "|---|---|---|"]
     for sampler in ("random", "tpe"):
         for pack in (1, 8):
             told = []
@@ -91,11 +93,13 @@ def main() -> None:
                     told.append(overhead(sampler, pack, Path(folder)))
             clock, processor = (statistics.median(column) for column in zip(*told, strict=True))
             name = f"{sampler}, packed by {pack}" if pack > 1 else sampler
-            print(f"a trial that trains nothing, {name}: {clock:.1f} ms ({processor:.1f} ms of the processor)")
+            rows.append(f"| a trial that trains nothing, {name} | {clock:.1f} ms | {processor:.1f} ms |")
     for sampler in ("random", "tpe"):
         with tempfile.TemporaryDirectory() as folder:
             seconds = reopened(sampler, Path(folder))
-            print(f"a study of {MANY:,} trials opened and gone on with by one, {sampler}: {seconds:.2f} s")
+        rows.append(f"| a study of {MANY:,} trials opened and gone on with by one, {sampler} | {seconds:.2f} s | |")
+    about = f"A trial: the median of {ROUNDS} studies of {TRIALS}."
+    publish("sweep", "What a search costs beside the training", [about, "\n".join(rows)])
 
 
 if __name__ == "__main__":

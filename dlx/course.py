@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 SAVE_EVERY = 5.0
 """Seconds between two checkpoints on the way; the first comes with the first point of the loss curve."""
 
+AT_MOST = 0.2
+"""Seconds that points of the curve wait for others before they are written."""
+
 
 @dataclass(frozen=True)
 class Begun:
@@ -67,6 +70,8 @@ class Course:
         self.writer, self.writing = Writer(), 0
         self.room: dict[str, Tensor] = {}
         self.listen: Listener = lambda _: None
+        self.unwritten: list[dict[str, Any]] = []
+        """Points of the curve that no rest has come after."""
         self.outcome: dict[str, Any] = {}
         """How it ended, beside its metrics: whether it stopped early, the best evaluation, the average."""
         self.notes: tuple[str, ...] = ()
@@ -104,6 +109,8 @@ class Course:
         """One record of the job to where it belongs."""
         job = self.job
         assert job is not None
+        if record.record != "step":
+            self.write_down()
         if record.record == "end":
             self.metrics = record.metrics | together.of_snapshots(job, self.checkpoints)
             self.written()
@@ -124,10 +131,21 @@ class Course:
     def measured(self, job: Job, record: Record) -> None:
         """A point of the curve or an evaluation, which may be among the best."""
         if (record.record, record.step) not in self.told:
-            self.folder.append(_as_json(record))
+            self.unwritten.append(_as_json(record))
         self.metrics = {**self.metrics, **{k: v for k, v in record.metrics.items() if k != "lr"}}
+        if record.record == "evaluation" or time.time() - self.unwritten_since() > AT_MOST:
+            self.write_down()
         if record.record == "evaluation" and job.train.keep_best is not None:
             self.keep(job)
+
+    def unwritten_since(self) -> float:
+        return float(self.unwritten[0]["time"]) if self.unwritten else time.time()
+
+    def write_down(self) -> None:
+        """The points of the curve since the last time, in one go: they come many at once where steps are quick."""
+        if self.unwritten:
+            records, self.unwritten = self.unwritten, []
+            self.folder.append(*records)
 
     @property
     def checkpoints(self) -> Path:
@@ -231,6 +249,7 @@ class Course:
 
     def end(self) -> None:
         self.seconds = (time.perf_counter() - self.started) / self.beside if self.job is not None else 0.0
+        self.write_down()
         record = {"record": "end", "time": time.time(), "step": self.step, "seconds": round(self.seconds, 3)}
         record |= {"status": self.status, "message": self.message, "metrics": self.metrics}
         self.folder.append(record | {key: value for key, value in self.outcome.items() if value})

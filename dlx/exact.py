@@ -266,8 +266,9 @@ def _by(
 
 def _weights_after(bench: Bench, figures: dict[str, Any]) -> Any:
     """What `dlx train` would do with these samples, in the order that they are written in."""
-    from .train.fit import Job, updates
+    from .train.fit import Job
     from .train.parts import Part
+    from .train.update import updates
 
     train, steps = bench.experiment.train, figures["steps"]
     if train is None:

@@ -88,6 +88,8 @@ def _initialise(graph: Graph, modules: Mapping[str, nn.Module], init: Initialize
 
 
 def _fill(part: nn.Module, init: Initializer) -> None:
+    if isinstance(part, torch.nn.RNNBase):
+        _fill_recurrent(part, init)
     weight, bias = getattr(part, "weight", None), getattr(part, "bias", None)
     if isinstance(weight, torch.nn.Parameter) and weight.dim() > 1:
         init.fill(weight)
@@ -97,6 +99,16 @@ def _fill(part: nn.Module, init: Initializer) -> None:
         torch.nn.init.zeros_(part.weight[part.padding_idx])
     if isinstance(bias, torch.nn.Parameter) and (weight is None or weight.dim() > 1):
         init.fill_bias(bias, weight)
+
+
+def _fill_recurrent(part: nn.RNNBase, init: Initializer) -> None:
+    """Each weight as one matrix of all gates, and the biases beside it; a bias that is not learned stays zero."""
+    for weight in part.parameters():
+        if weight.dim() > 1:
+            init.fill(weight)
+    for name, bias in part.named_parameters():
+        if bias.dim() == 1:
+            init.fill_bias(bias, getattr(part, name.replace("bias", "weight")))
 
 
 def _fill_worked_out(part: nn.Module, weight: Tensor, init: Initializer) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -52,8 +52,9 @@ def follow_together(
 
     trains = [one.train for _, one, _ in many if one.train is not None]
     chosen = device.pick(trains[0].device)
+    lanes = min(len(many), device.lanes(trains[0]))
     said = many[0][0].folder.manner().get("threads")
-    threads = said or device.threads_for(trains[0], many[0][2], len(sets.train), len(many))
+    threads = 1 if lanes > 1 else said or device.threads_for(trains[0], many[0][2], len(sets.train), len(many))
     ends: dict[int, Result | DlxError] = {}
     with device.threads(threads), compute.settings(trains[0], chosen):
         parts, jobs = on_device(sets, chosen), []
@@ -65,16 +66,17 @@ def follow_together(
             course.beside = len(many)
             jobs.append(job)
         try:
-            for number, event in fit_together(jobs):
-                course, train = many[number][0], trains[number]
-                if isinstance(event, DlxError):
-                    ends[number] = _ended_by(course, event)
-                    continue
-                course.take(event)
-                if event.record in {"end", "halt"}:
-                    with course.to_its_end():
-                        confusion.write(course.folder, sets.class_names, jobs[number].tables)
-                    ends[number] = result_of(course, train.seed)
+            with closing(fit_together(jobs, lanes)) as events:
+                for number, event in events:
+                    course, train = many[number][0], trains[number]
+                    if isinstance(event, DlxError):
+                        ends[number] = _ended_by(course, event)
+                        continue
+                    course.take(event)
+                    if event.record in {"end", "halt"}:
+                        with course.to_its_end():
+                            confusion.write(course.folder, sets.class_names, jobs[number].tables)
+                        ends[number] = result_of(course, train.seed)
         except BaseException as error:
             for number, (course, _, _) in enumerate(many):
                 if number not in ends:

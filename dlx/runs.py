@@ -80,9 +80,9 @@ class Run:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def append(self, record: Record) -> None:
-        """One more line, out of this process's hands when this returns. RunError where the disk is full."""
-        line = _line(record)
+    def append(self, *records: Record) -> None:
+        """More lines, out of this process's hands when this returns. RunError where the disk is full."""
+        line = b"".join(map(_line, records))
         handle = self._handle = self._handle or self._open()
         before = handle.tell()
         try:
@@ -91,7 +91,7 @@ class Run:
                 raise OSError("the disk is full")  # noqa: TRY301
         except OSError as error:
             raise RunError(f"{self.dir / RECORDS} cannot be written: {_reason(error)}") from error
-        if record["record"] == "end":
+        if records[-1]["record"] == "end":
             self.close()
 
     def close(self) -> None:
@@ -272,11 +272,14 @@ def _parsed(line: bytes) -> Record | None:
     return record
 
 
+_WRITER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
+
+
 def _line(record: Record) -> bytes:
     try:
-        text = json.dumps(record, separators=(",", ":"), allow_nan=False)
+        text = _WRITER.encode(record)
     except ValueError:  # not a number
-        text = json.dumps(_spelled(record), separators=(",", ":"), allow_nan=False)
+        text = _WRITER.encode(_spelled(record))
     return text.encode() + b"\n"
 
 

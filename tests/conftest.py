@@ -8,6 +8,9 @@ from pathlib import Path
 import pytest
 from hypothesis import settings
 
+# before torch is imported: idle threads sleep soon, for tests run beside each other
+os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+
 # how long an example takes is the machine's affair
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")

@@ -34,7 +34,7 @@ SAMPLE = {
     *("udl/mnist1d-conv", "udl/mnist1d-dense", "udl/shallow-1-3-1", "udl/residual-4", "udl/unet-padded", "udl/noh"),
     *("udl/resnet20", "udl/stochastic-depth-110", "udl/norms", "udl/activations", "udl/max-unpooling"),
     *("udl/inpainting", "udl/highway-10", "udl/squeeze-excitation", "udl/upsampling", "ihler/lenet"),
-    *("ihler/residual", "nielsen/network-7", "aima/rnn-unrolled", "aima/one-hot", "aima/multitask"),
+    *("ihler/residual", "nielsen/network-7", "aima/rnn-unrolled", "aima/rnn", "aima/one-hot", "aima/multitask"),
     *("zoo/gpt2", "zoo/vit_b_16", "zoo/swin_t", "zoo/convnext_tiny", "zoo/shufflenet_v2_x1_0"),
 }
 WALK = [pytest.param(name, marks=() if name in SAMPLE else pytest.mark.slow) for name in SHIPPED]

@@ -200,17 +200,17 @@ def test_a_bootstrap_is_drawn_with_replacement_and_is_that_of_its_seed():
 
 
 def test_each_member_of_a_bagging_sees_examples_of_its_own(spec, tmp_path, monkeypatch):
-    from dlx.train import fit
+    from dlx.train import stretch
 
     seen: dict[int, set[int]] = {}
-    plain = fit.order
+    plain = stretch.order
 
-    def order(job, batches):
-        for index in plain(job, batches):
-            seen.setdefault(job.train.seed, set()).update(index.tolist())
-            yield index
+    def order(job):
+        drawn, batch, updates = plain(job)
+        seen.setdefault(job.train.seed, set()).update(drawn.tolist())
+        return drawn, batch, updates
 
-    monkeypatch.setattr(fit, "order", order)
+    monkeypatch.setattr(stretch, "order", order)
     found = trained(spec("ensemble: {members: 2, bootstrap: true}"), tmp_path / "runs")
 
     assert seen == {seed: set(sample(96, seed).tolist()) for seed in (5, 6)}

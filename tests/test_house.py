@@ -68,7 +68,7 @@ GUESTS = {
     "ray": ["sweep"],
     "matplotlib": ["sweep"],
 }
-BELOW_AUTOGRAD = ["train/tape.py", "train/stack.py", "train/columns.py"]
+BELOW_AUTOGRAD = [f"train/{name}.py" for name in ("tape", "stack", "columns", "classes", "script")]
 """They extend what torch calls below autograd, and are imported by a training that uses them."""
 HEAVY = ["torch", "torchmetrics", "mlflow", "numpy", "scipy", "pandas", "sklearn", "hydra", "optuna"]
 

@@ -193,7 +193,7 @@ def best(run: Run) -> dict[str, str]:
 
 AUGMENTED = (
     "[horizontal_flip, {crop: {size: 6, padding: 1}}, {rotate: 10}, elastic, {gaussian_noise: 0.1}, {cutout: 2}, "
-    "random_erasing, {mixup: 0.4}]"
+    "random_erasing, {one_of: [vertical_flip, {gaussian_noise: 0.3}]}, {mixup: 0.4}]"
 )
 
 

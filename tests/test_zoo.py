@@ -60,7 +60,8 @@ def followed(graph):
     for node in reversed(graph.nodes):
         if node.name in leading:
             leading.update(node.inputs)
-            if node.positions and isinstance(node.reach, Reach) and None not in node.reach.size:
+            turned = node.plan.window == "flat"  # the input itself, of which other axes are positions now
+            if node.positions and not turned and isinstance(node.reach, Reach) and None not in node.reach.size:
                 return node if graph.macs < SMALL and len(graph.inputs) == 1 else None
     return None
 

@@ -19,8 +19,9 @@ from ..schedules import Constant
 from ..spec import Experiment, Train
 from ..train import by_data
 from ..train.augmented import middles
-from ..train.fit import Job, updates
+from ..train.fit import Job
 from ..train.parts import Part, on_device
+from ..train.update import updates
 
 if TYPE_CHECKING:
     from torch import Tensor, fx, nn

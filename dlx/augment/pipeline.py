@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from .base import Augmentation, Mixed, Mixing, Moving, shuffled
 from .colours import Pixels
+from .one_of import OneOf
 from .warps import Warp, drawn, together
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def runs(steps: Sequence[Augmentation]) -> list[list[Augmentation]]:
 
 def _step(run: list[Augmentation], world: World) -> Step:
     first = run[0]
+    if isinstance(first, OneOf):
+        return first.choosing([_step([one], world) for one in first.of])
     if isinstance(first, Mixing):
         return lambda x, y: _mixed(first, x, y)
     if isinstance(first, Moving):

@@ -23,7 +23,16 @@ def direct(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
     plain = all(g.get("fused") and not any(g.get(name) for name in UNUSUAL) for g in groups)
     if kernel is None or not kind.__module__.startswith("torch.optim") or len(where) != 1 or not plain:
         return optimizer.step
-    return _Direct(optimizer, kernel)
+    return Direct(optimizer, kernel)
+
+
+@dataclass(frozen=True)
+class Move:
+    """A kernel and what it takes beside the learning rate."""
+
+    op: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -33,25 +42,36 @@ class _Lists:
     group: dict[str, Any]
     params: list[Tensor]
     state: dict[str, list[Tensor]]
+    steps: Tensor | None
+    """The counters of all weights, where there are any: what `state` has of them are parts of it."""
 
 
-class _Direct:
+class Direct:
     """The first step is torch's own, which makes the state; those after it go to the kernel."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer, kernel: Callable[[_Lists, list[Tensor]], None]) -> None:
+    def __init__(self, optimizer: torch.optim.Optimizer, kernel: Callable[[_Lists, list[Tensor]], Move]) -> None:
         self.optimizer, self.kernel = optimizer, kernel
         self.lists: list[_Lists] = []
         self.no_grad = torch.no_grad()
 
     def __call__(self) -> None:
-        grads = [[p.grad for p in one.params] for one in self.lists]
-        if not self.lists or any(g is None for group in grads for g in group):
+        moves = self.moves()
+        if not moves:
             self.optimizer.step()
             self.lists = self._lists()
             return
         with self.no_grad:
-            for one, given in zip(self.lists, grads, strict=True):
-                self.kernel(one, given)  # type: ignore[arg-type]
+            for one, move in zip(self.lists, moves, strict=True):
+                if one.steps is not None:
+                    one.steps.add_(1)
+                move.op(*move.args, lr=one.group["lr"], **move.kwargs)
+
+    def moves(self) -> list[Move]:
+        """What moves each group, once its counters are one further; nothing before there is a state."""
+        grads = [[p.grad for p in one.params] for one in self.lists]
+        if any(g is None for group in grads for g in group):
+            return []
+        return [self.kernel(one, given) for one, given in zip(self.lists, grads, strict=True)]  # type: ignore[arg-type]
 
     def _lists(self) -> list[_Lists]:
         """Nothing as long as a weight has not been moved yet."""
@@ -63,42 +83,47 @@ class _Direct:
                 wanted = []
             if any(s.get(name) is None for s in states for name in wanted):
                 return []
-            found.append(_Lists(group, list(group["params"]), {n: [s[n] for s in states] for n in wanted}))
+            steps = _joined(states) if "step" in wanted else None
+            found.append(_Lists(group, list(group["params"]), {n: [s[n] for s in states] for n in wanted}, steps))
         return found
 
 
-def _adam(one: _Lists, grads: list[Tensor]) -> None:
+def _joined(states: list[dict[str, Tensor]]) -> Tensor:
+    """The counters of all weights as one tensor, so that one operation moves them on."""
+    steps = torch.stack([state["step"] for state in states])
+    for state, step in zip(states, steps.unbind(), strict=True):
+        state["step"] = step
+    return steps
+
+
+def _adam(one: _Lists, grads: list[Tensor]) -> Move:
     group, state = one.group, one.state
-    torch._foreach_add_(state["step"], 1)
-    kernel = torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_
-    kernel(
-        one.params,
-        grads,
-        state["exp_avg"],
-        state["exp_avg_sq"],
-        [],
-        state["step"],
-        lr=group["lr"],
-        beta1=group["betas"][0],
-        beta2=group["betas"][1],
-        weight_decay=group["weight_decay"],
-        eps=group["eps"],
-        amsgrad=False,
-        maximize=False,
+    beta1, beta2 = group["betas"]
+    return Move(
+        torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_,
+        (one.params, grads, state["exp_avg"], state["exp_avg_sq"], [], state["step"]),
+        {
+            "beta1": beta1,
+            "beta2": beta2,
+            "weight_decay": group["weight_decay"],
+            "eps": group["eps"],
+            "amsgrad": False,
+            "maximize": False,
+        },
     )
 
 
-def _sgd(one: _Lists, grads: list[Tensor]) -> None:
+def _sgd(one: _Lists, grads: list[Tensor]) -> Move:
     group = one.group
-    torch._fused_sgd_(
-        one.params,
-        grads,
-        one.state.get("momentum_buffer", []),
-        weight_decay=group["weight_decay"],
-        momentum=group["momentum"],
-        lr=group["lr"],
-        dampening=group["dampening"],
-        nesterov=group["nesterov"],
-        maximize=False,
-        is_first_step=False,
+    return Move(
+        torch._fused_sgd_,
+        (one.params, grads, one.state.get("momentum_buffer", [])),
+        {
+            "weight_decay": group["weight_decay"],
+            "momentum": group["momentum"],
+            "dampening": group["dampening"],
+            "nesterov": group["nesterov"],
+            "maximize": False,
+            "is_first_step": False,
+        },
     )

@@ -17,7 +17,7 @@ from .training import tracked
 if TYPE_CHECKING:
     from rich.console import Group
 
-    from ..sweep.search import Ending, Moved, Opened, Stopped, Suggested, Told
+    from ..sweep.events import Ending, Moved, Noted, Opened, Stopped, Suggested, Told
     from ..sweep.study import Study
     from ..sweep.trial import Trial
 
@@ -46,12 +46,14 @@ class Lines:
     def __init__(self) -> None:
         self.study: Study | None = None
 
-    def heard(self, event: Opened | Suggested | Moved | Told | Stopped) -> None:
-        from ..sweep.search import Opened, Stopped, Suggested, Told
+    def heard(self, event: Opened | Noted | Suggested | Moved | Told | Stopped) -> None:
+        from ..sweep.events import Noted, Opened, Stopped, Suggested, Told
 
         if isinstance(event, Opened):
             self.study = event.study
             say(opening(event))
+        elif isinstance(event, Noted):
+            say(event.text)
         elif isinstance(event, Suggested) and event.refused:
             say(f"{plural(event.refused, 'point')} refused: {self.last_refusal()}")
         elif isinstance(event, Told) and event.trial.state in {"finished", "failed"}:
@@ -101,7 +103,7 @@ def figure(study: Study, trial: Trial) -> str:
 def _live() -> Iterator[Callable[[Any], None]]:
     from rich.live import Live
 
-    from ..sweep.search import Opened
+    from ..sweep.events import Noted, Opened
 
     screen = console(stderr=True)
     study: list[Study] = []
@@ -111,6 +113,8 @@ def _live() -> Iterator[Callable[[Any], None]]:
             if isinstance(event, Opened):
                 study.append(event.study)
                 screen.print(opening(event), markup=False)
+            elif isinstance(event, Noted):
+                screen.print(event.text, markup=False)
             live.update(table(study[0]))
 
         yield listen

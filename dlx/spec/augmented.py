@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..augment import AUGMENTATIONS, Augmentation, Mixing, Moving
+from ..augment import AUGMENTATIONS, Augmentation, Mixing, Moving, OneOf, alone
 from ..augment.colours import UNDONE
 from ..data import Facts
 from ..errors import Mark, Problem, ShapeError
@@ -60,7 +60,7 @@ def _after(step: Augmentation, facts: Facts) -> Facts:
     """The facts after a step that fits."""
     new = step.becomes(facts.input)
     target = facts.target
-    if isinstance(step, Moving) and target is not None and _is_map(facts):
+    if target is not None and _is_map(facts) and any(isinstance(one, Moving) for one in alone([step])):
         target = Shape((*target[: target.rank - len(new.size)], *new.size), target.dtype)
     return replace(facts, input=new, target=target)
 
@@ -73,6 +73,10 @@ def _against(
         step.becomes(facts.input)
     except ShapeError as error:
         yield error.told([str(x) for x in error.inputs])
+        return
+    if isinstance(step, OneOf):
+        for one in step.of:
+            yield from _against(one, before, facts, experiment)
         return
     if isinstance(step, Moving) and not _is_map(facts):
         yield from _unmoved(step, facts)
@@ -128,7 +132,7 @@ def _undone(step: Augmentation, before: list[Augmentation], experiment: Experime
                 f"Leave it out, or preprocess with {', '.join(UNDONE)}.",
             )
             return
-    moved = next((one for one in before if isinstance(one, Moving)), None)
+    moved = next((one for one in alone(before) if isinstance(one, Moving)), None)
     if per_value and moved is not None:
         yield Problem(
             f"{step.kind} comes after {moved.kind}, and preprocessing by value (`feature`) cannot be undone there",

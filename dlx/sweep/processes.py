@@ -13,13 +13,14 @@ import signal
 import subprocess
 import sys
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from ..errors import RunError, plural
+from .gpus import Gpu, Placement, Wants, shared, told, useful
 from .workers import Halting, Outcome, Task, Trainer
 
 TRIES = 3
@@ -35,6 +36,8 @@ class Hand:
     """One process, and what it is at."""
 
     process: subprocess.Popen[bytes]
+    gpu: int | None = None
+    """Which of those there are, where the sweep gives them out."""
     batch: list[Task] = field(default_factory=list)
     heard: bytes = b""
     """The beginning of a line that has not ended."""
@@ -57,15 +60,41 @@ class Hand:
 
 
 class Processes:
-    """`jobs` processes, each with `threads` CPU threads; on a machine with several GPUs, one after the other."""
+    """`jobs` processes, or as many as are of use, which share the cores; on GPUs only as many as there is room for.
 
-    def __init__(self, jobs: int, log: Path, pack: int = 1, threads: int | None = None) -> None:
+    `home` knows what is to be trained, from which follows what it wants of a GPU; `say` is told of the workers that
+    have no room.
+    """
+
+    def __init__(
+        self,
+        jobs: int | None,
+        log: Path,
+        pack: int = 1,
+        gpus: Sequence[Gpu] = (),
+        home: Trainer | None = None,
+        say: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self.jobs, self.log, self.pack = jobs, log, pack
-        self.threads = threads or max(1, len(os.sched_getaffinity(0)) // jobs)
+        self.gpus, self.home, self.say = gpus, home, say
         self.hands: dict[int, Hand] = {}
         self.tries: dict[Task, int] = {}
+        self.count = jobs or 1
+        """Of the workers there may be."""
+        self.placement: Placement | None = None
+        self.wants: dict[str, Wants] = {}
+        """Of all runs so far: what a process has taken of a GPU it keeps."""
+        self.most = 0
+        """Tasks that came together."""
+
+    @property
+    def threads(self) -> int:
+        """CPU threads of a worker."""
+        return max(1, len(os.sched_getaffinity(0)) // self.count)
 
     def advance(self, tasks: Sequence[Task], halting: Halting) -> Iterator[Outcome]:
+        if self.gpus:
+            self.place(tasks)
         waiting = deque(self.shared_out(tasks))
         while waiting or self.busy():
             if halting():
@@ -76,11 +105,25 @@ class Processes:
             for hand in self.ready():
                 yield from self.heard(hand, waiting)
 
+    def place(self, tasks: Sequence[Task]) -> None:
+        """Say which worker has which GPU, and how many there are; those that have another one so far are ended."""
+        if self.home is not None:
+            self.wants |= {task.run: self.home.wants(task) for task in tasks if task.run not in self.wants}
+        self.most = max(self.most, len(tasks))
+        wants, cores = set(self.wants.values()), len(os.sched_getaffinity(0))
+        jobs = self.jobs or useful(self.gpus, wants, self.most, self.pack, cores)
+        found = shared([gpu.free for gpu in self.gpus], wants, jobs, self.most, self.pack)
+        count = len(found.gpus)
+        if count < jobs and (self.placement is None or count < self.count):
+            self.say(told(self.gpus, found, self.jobs))
+        self.placement, self.count = found, count
+        self.end([i for i, hand in self.hands.items() if i >= count or hand.gpu != found.gpus[i]])
+
     def shared_out(self, tasks: Sequence[Task]) -> list[list[Task]]:
         """The tasks in batches; a worker packs what it can of a batch."""
         if self.pack < 2:
             return [[task] for task in tasks]
-        size = max(1, min(self.pack, -(-len(tasks) // self.jobs)))
+        size = max(1, min(self.pack, -(-len(tasks) // self.count)))
         return [list(tasks[i : i + size]) for i in range(0, len(tasks), size)]
 
     def busy(self) -> list[Hand]:
@@ -89,7 +132,7 @@ class Processes:
     def hand_out(self, waiting: deque[list[Task]]) -> None:
         """Give each worker that has nothing to do a batch; start those that are missing."""
         while waiting:
-            number = next((i for i in range(self.jobs) if i not in self.hands or not self.hands[i].batch), None)
+            number = next((i for i in range(self.count) if i not in self.hands or not self.hands[i].batch), None)
             if number is None:
                 return
             hand = self.hands.get(number)
@@ -144,7 +187,9 @@ class Processes:
                 waiting.appendleft([task])
 
     def start(self, number: int) -> Hand:
-        environment = os.environ | {"DLX_THREADS": str(self.threads), "PYTHONPATH": _path(), **_gpu(number)}
+        gpu = self.placement.gpus[number] if self.placement is not None else None
+        chosen = self.gpus[gpu].environment if gpu is not None else {}
+        environment = os.environ | {"DLX_THREADS": str(self.threads), "PYTHONPATH": _path(), **chosen}
         with self.log.open("ab") as log:
             process = subprocess.Popen(  # noqa: S603
                 [sys.executable, "-P", "-m", "dlx.sweep.work", str(self.pack)],
@@ -154,22 +199,26 @@ class Processes:
                 env=environment,
                 start_new_session=True,  # Ctrl-C is for the sweep, which tells its workers
             )
-        return Hand(process)
+        return Hand(process, gpu)
 
     def close(self) -> None:
-        """End all of them: each when its pipe is closed."""
-        for hand in self.hands.values():
+        """End all of them."""
+        self.end(list(self.hands))
+
+    def end(self, numbers: Sequence[int]) -> None:
+        """End some of them: each when its pipe is closed."""
+        hands = [self.hands.pop(number) for number in numbers]
+        for hand in hands:
             assert hand.process.stdin is not None
             with suppress(OSError):
                 hand.process.stdin.close()
-        for hand in self.hands.values():
+        for hand in hands:
             try:
                 hand.process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 hand.process.kill()
                 hand.process.wait()
             _close(hand.process)
-        self.hands.clear()
 
 
 def _cut_off(task: Task) -> Outcome:
@@ -196,13 +245,6 @@ def _path() -> str:
     """Where this dlx lies, first."""
     known = os.environ.get("PYTHONPATH")
     return os.pathsep.join([str(Path(__file__).parents[2]), *([known] if known else [])])
-
-
-def _gpu(number: int) -> dict[str, str]:
-    """Which GPU a worker has, where there are several."""
-    given = [name for name in os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name]
-    there = given or [path.name.removeprefix("nvidia") for path in sorted(Path("/dev").glob("nvidia[0-9]*"))]
-    return {"CUDA_VISIBLE_DEVICES": there[number % len(there)]} if len(there) > 1 else {}
 
 
 def serve(pack: int) -> int:

@@ -16,8 +16,10 @@ from ..runs import Run
 from ..spec.stopping import MAX_TIME, seconds
 from ..track import tracking_uri
 from ..train import device
+from . import gpus
+from .events import Ending, Listener, Noted, Opened, Reason
 from .plan import Plan
-from .search import Clock, Ending, Listener, Opened, Search, next_of
+from .search import Clock, Search, next_of
 from .study import Study, alone
 from .tracked import Mirror, start
 from .workers import Trainer, Worker
@@ -33,7 +35,8 @@ PATIENCE = 10.0
 class Means:
     """What a sweep may take: none of it changes what it comes to."""
 
-    jobs: int = 1
+    jobs: int | None = 1
+    """Processes; None: as many as the GPUs have room for and are of use."""
     backend: Backend = "local"
     pack: int = 1
     """Trainings that may be one stacked network."""
@@ -55,7 +58,7 @@ def run(plan: Plan, means: Means, listen: Listener = lambda _: None) -> Ending:
     with (
         alone(plan.folder),
         closing(Study.begin(plan.folder, plan.identity)) as study,
-        closing(_worker(plan, means, home)) as worker,
+        closing(_worker(plan, means, home, listen)) as worker,
     ):
         mirror = _mirror(plan) if means.mirror else None
         try:
@@ -68,7 +71,7 @@ def run(plan: Plan, means: Means, listen: Listener = lambda _: None) -> Ending:
         finally:
             if mirror is not None:
                 mirror.leave()
-    reason: Literal["finished", "budget", "interrupted"] = "finished"
+    reason: Reason = "finished"
     if not ended:
         reason = "interrupted" if clock.asked else "budget"
     told = "" if ended else next_of(plan, study)
@@ -91,6 +94,15 @@ def packing(text: str) -> int:
     if text.isdigit() and int(text):
         return int(text)
     raise DlxError(f"--pack takes auto, off or how many, not {text}", hint="`--pack 8` trains up to 8 as one.")
+
+
+def workers(text: str) -> int | None:
+    """How many processes `--jobs` asks for; None for auto. DlxError where it says nothing of that."""
+    if text == "auto":
+        return None
+    if text.isdigit() and int(text):
+        return int(text)
+    raise DlxError(f"--jobs takes auto or how many, not {text}", hint="`--jobs 4` trains in four processes.")
 
 
 def time_of(text: str | None) -> int | None:
@@ -119,16 +131,19 @@ def _mirror(plan: Plan) -> Mirror | None:
     return start(plan.folder, track.uri, track.experiment or plan.base.name) if track.mlflow else None
 
 
-def _worker(plan: Plan, means: Means, home: Trainer) -> Worker:
+def _worker(plan: Plan, means: Means, home: Trainer, listen: Listener) -> Worker:
     if means.backend == "ray":
         from .on_ray import OnRay
 
-        return OnRay(means.jobs, means.pack)
-    if means.jobs == 1:
+        return OnRay(means.jobs or 1, means.pack)
+    assert plan.base.train is not None
+    there = gpus.there(plan.base.train.device) if means.jobs != 1 else []
+    if means.jobs == 1 or (means.jobs is None and not there):
         return home
     from .processes import Processes
 
-    return Processes(means.jobs, plan.folder / "workers.log", means.pack)
+    log = plan.folder / "workers.log"
+    return Processes(means.jobs, log, means.pack, there, home, lambda text: listen(Noted(text)))
 
 
 @contextmanager
@@ -153,4 +168,4 @@ def _interruptible(clock: Clock) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-__all__ = ["Means", "draw", "packing", "run", "settle", "store_of", "time_of"]
+__all__ = ["Means", "draw", "packing", "run", "settle", "store_of", "time_of", "workers"]

@@ -17,10 +17,11 @@ from .. import files, lock, packs
 from ..course import Course
 from ..data import Sets
 from ..errors import DlxError
-from ..graph import Graph
+from ..graph import Graph, memory
 from ..runs import Run
 from ..spec import Experiment, load
 from ..train.checkpoint import NotWrittenError
+from .gpus import Wants
 
 if TYPE_CHECKING:
     from ..results import Result
@@ -113,6 +114,18 @@ class Trainer:
     def forget(self) -> None:
         """All specs: those of a generation that has ended."""
         self.known.clear()
+
+    def wants(self, task: Task) -> Wants:
+        """What a task that is known wants of a GPU."""
+        known = self.known.get(task.run)
+        if known is None or known.experiment.train is None:
+            return Wants(0)
+        sets = self.sets(known.experiment)
+        parts = [part for part in (sets.train, sets.valid, sets.test) if part is not None and not part.streams]
+        batch = known.experiment.train.largest(len(sets.train))
+        step = memory.of_training(known.experiment, known.graph, batch).total
+        packs = self.pack > 1 and self.likeness(task) is not task
+        return Wants(step, sum(part.x.nbytes + part.y.nbytes for part in parts), packs)
 
     def sets(self, experiment: Experiment) -> Sets:
         """The data of a spec, loaded once."""

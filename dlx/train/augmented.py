@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..augment import Mixing, View
+from ..augment import Mixing, View, alone
 from ..augment.base import mixing
 from ..augment.pipeline import World, maps, pipeline
 from ..augment.views import middle
@@ -98,7 +98,8 @@ def check_colours(experiment: Experiment, sets: Sets) -> None:
     if low >= -SLACK and high <= 1 + SLACK:
         return
     node, kind = experiment.root.at("train", "augment", index), train.augment[index].kind
-    message = f"{kind} changes brightness from 0 to 1, and the data goes from {low:.3g} to {high:.3g}"
+    coloured = next(one.kind for one in alone([train.augment[index]]) if one.colours)
+    message = f"{coloured} changes brightness from 0 to 1, and the data goes from {low:.3g} to {high:.3g}"
     mark = node.mark if node is not None else experiment.place("train", "augment")
     hint = "`data: {...: {preprocess: [...]}}` is undone for it; what lies in the files should be from 0 to 1."
     raise SpecError(Problem(message, hint, mark, f"train.augment.{index}.{kind}"))

@@ -5,8 +5,6 @@ A grouped convolution would say the same, and on a CPU takes longer than one aft
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
 from itertools import product
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -14,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from .script import Do, copy, do
 from .tape import Call, geometry, storage
 
 if TYPE_CHECKING:
     from .stack import Stack
 
-Run = Callable[[], Any]
+aten: Any = torch.ops.aten
 MOST = 131_072
 """Values of what all positions of one network's batch see, above which its own convolution is quicker."""
 POSITIONS = 9
@@ -54,23 +53,23 @@ class Columns:
         strides = (whole.stride(0), first, *wide, channel, *steps)
         return whole.as_strided(shape, strides, whole.storage_offset())
 
-    def gather(self) -> list[Run]:
+    def gather(self) -> list[Do]:
         """Fill `seen`."""
         windows = self.windows()
-        runs: list[Run] = [partial(self.padded[self.inner].copy_, self.given)] if any(self.padding) else []
-        return [*runs, partial(self.seen.view(windows.shape).copy_, windows)]
+        runs = [copy(self.padded[self.inner], self.given)] if any(self.padding) else []
+        return [*runs, copy(self.seen.view(windows.shape), windows)]
 
-    def scatter(self, into: Tensor, gradient: Tensor) -> list[Run]:
+    def scatter(self, into: Tensor, gradient: Tensor) -> list[Do]:
         """From the gradient of what was seen to that of the input."""
         whole = torch.zeros_like(self.padded)
         parts = gradient.view(self.rows, self.batch, *self.out, self.channels, *self.kernel)
-        runs: list[Run] = [whole.zero_]
+        runs = [do(aten.zero_.default, whole)]
         for at in product(*map(range, self.kernel)):
             sides = [slice(i, i + s * (n - 1) + 1, s) for i, s, n in zip(at, self.stride, self.out, strict=True)]
             place = whole[(slice(None), slice(None), slice(None), *sides)]
             part = parts[(Ellipsis, *at)].movedim(-1, 2)  # type: ignore[index]
-            runs.append(partial(place.add_, part))
-        return [*runs, partial(into.copy_, whole[self.inner])]
+            runs.append(do(aten.add_.Tensor, place, part))
+        return [*runs, copy(into, whole[self.inner])]
 
 
 def _fits(stack: Stack, x: Tensor, weight: Tensor, rest: tuple[Any, ...]) -> bool:
@@ -81,7 +80,7 @@ def _fits(stack: Stack, x: Tensor, weight: Tensor, rest: tuple[Any, ...]) -> boo
     return weight.is_contiguous() and prod(weight.shape[2:]) <= POSITIONS
 
 
-def forward(stack: Stack, call: Call) -> list[Run] | None:
+def forward(stack: Stack, call: Call) -> list[Do] | None:
     """A convolution of all rows; None where it is not one of those."""
     x, weight, bias, *rest = call.args
     # beside channels that come last, products of one network alone and of several differ in their last bits
@@ -94,14 +93,14 @@ def forward(stack: Stack, call: Call) -> list[Run] | None:
     given = columns.seen.new_empty((stack.rows, columns.seen.shape[1], weight.shape[0]))
     kernel = columns.weight.mT
     into = stack.wide(call.results[0])
-    place = partial(into.copy_, given.view(stack.rows, columns.batch, *columns.out, -1).movedim(-1, 2))
+    place = copy(into, given.view(stack.rows, columns.batch, *columns.out, -1).movedim(-1, 2))
     if bias is None:
-        return [*columns.gather(), partial(torch.bmm, columns.seen, kernel, out=given), place]
+        return [*columns.gather(), do(aten.bmm.out, columns.seen, kernel, out=given), place]
     shift = stack.wide(bias).unsqueeze(1)
-    return [*columns.gather(), partial(torch.baddbmm, shift, columns.seen, kernel, out=given), place]
+    return [*columns.gather(), do(aten.baddbmm.out, shift, columns.seen, kernel, out=given), place]
 
 
-def backward(stack: Stack, call: Call) -> list[Run] | None:
+def backward(stack: Stack, call: Call) -> list[Do] | None:
     """The gradients of a convolution that `forward` did."""
     gradient, x, weight, _bias, *rest, mask = call.args
     columns = stack.columns.get(_key(x, weight, rest))
@@ -109,18 +108,18 @@ def backward(stack: Stack, call: Call) -> list[Run] | None:
         return None
     flat = columns.seen.new_empty((stack.rows, columns.seen.shape[1], weight.shape[0]))
     lying = flat.view(stack.rows, columns.batch, *columns.out, -1)
-    runs: list[Run] = [partial(lying.copy_, stack.wide(gradient).movedim(2, -1))]
+    runs = [copy(lying, stack.wide(gradient).movedim(2, -1))]
     results = iter(call.results)
     if mask[0]:
         seen = torch.empty_like(columns.seen)
-        runs += [partial(torch.bmm, flat, columns.weight, out=seen)]
+        runs += [do(aten.bmm.out, flat, columns.weight, out=seen)]
         runs += columns.scatter(stack.wide(next(results)), seen)
     if mask[1]:
         into = stack.wide(next(results))
         found = columns.seen.new_empty((stack.rows, weight.shape[0], columns.seen.shape[2]))
-        runs += [partial(torch.bmm, flat.mT, columns.seen, out=found), partial(into.copy_, found.view(into.shape))]
+        runs += [do(aten.bmm.out, flat.mT, columns.seen, out=found), copy(into, found.view(into.shape))]
     if mask[2]:
-        runs += [partial(torch.sum, flat, 1, out=stack.wide(next(results)))]
+        runs += [do(aten.sum.IntList_out, flat, [1], False, out=stack.wide(next(results)))]
     return runs
 
 

@@ -81,6 +81,11 @@ def threads_for(train: Train, graph: Graph, examples: int, together: int = 1) ->
     return 1 if at_once * train.batch(examples) * together < ONE_THREAD_BELOW else share()
 
 
+def lanes(train: Train) -> int:
+    """How many threads may step networks that are trained side by side, each its part of them."""
+    return share() if train.threads == "auto" else train.threads
+
+
 def share() -> int:
     """The CPU threads that a training may take where its spec leaves them open: DLX_THREADS, else all cores."""
     told = os.environ.get("DLX_THREADS", "")

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Generator, Iterator
-from contextlib import suppress
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from itertools import islice
 from typing import TYPE_CHECKING, Literal
 
 from ..errors import RunError
@@ -18,8 +16,8 @@ from . import averages, groups, stopping
 from .augmented import augmented
 from .bootstrap import sample
 from .compute import Compute
-from .momentum import mover
 from .parts import Part
+from .stretch import Stretch, stretches
 from .update import updater
 
 if TYPE_CHECKING:
@@ -68,7 +66,9 @@ class Job:
     loss: float = math.nan
     """The last point of the loss curve."""
     losses: list[Tensor] = field(default_factory=list)
-    """Losses since that point, on the device."""
+    """Losses since that point, on the device, one or several in a tensor."""
+    marks: list[tuple[int, float]] = field(default_factory=list)
+    """Where points of the curve belong that are not told yet: the step, and the learning rate there."""
     began: Tensor | None = None
     """The generator of the order when this epoch began."""
     chance: torch.Generator | None = None
@@ -139,14 +139,21 @@ class Job:
         return self.train.log_every or max(1, self.total_steps // POINTS)
 
     @property
-    def rest_every(self) -> int:
-        """Steps between two moments at which the job may be saved."""
-        return self.train.save_every or self.log_every
-
-    @property
     def evaluate_every(self) -> int:
         """Steps between two evaluations: as given, or one epoch, or as many as keep it to about a hundred."""
         return evaluation_period(self.train, self.span)
+
+    def ahead(self) -> int:
+        """Updates until the next after which something comes between: an evaluation, a state, a snapshot, the end."""
+        ends = [_next(self.step, self.evaluate_every), self.total_steps]
+        ends += [_next(self.step, self.train.save_every)] if self.train.save_every else []
+        ends += [_next(self.step, self.log_every)] if self.compute.scaler is not None else []
+        ends += [at for at in (*self.cycles, self.until or 0) if at > self.step]
+        return min(ends) - self.step
+
+
+def _next(step: int, every: int) -> int:
+    return step + every - step % every
 
 
 def evaluation_period(train: Train, span: Span) -> int:
@@ -156,52 +163,48 @@ def evaluation_period(train: Train, span: Span) -> int:
 
 def fit(job: Job) -> Iterator[Record]:
     """Train to the end, yielding points of the loss curve and evaluations. RunError where the loss is not finite."""
-    walk, update = walked(job), updater(job)
-    given: Tensor | None = None
-    with suppress(StopIteration):
-        while True:
-            event = walk.send(given)  # type: ignore[arg-type] # a generator is started with None
-            given = None
-            if isinstance(event, Record):
-                yield event
-            else:
-                given = update(event)
+    update = updater(job)
+    for event in walked(job):
+        if isinstance(event, Stretch):
+            event.run(update)
+        else:
+            yield event
 
 
-def walked(job: Job) -> Generator[Record | Tensor, Tensor, None]:
-    """The same, but whoever drives it moves the weights: it gives the examples of each update and takes the loss."""
-    log_every, evaluate_every, total = job.log_every, job.evaluate_every, job.total_steps
-    rest_every, time_is_up = job.rest_every, stopping.ends_at(job.train)
-    cycles = set(job.cycles)
+def walked(job: Job) -> Iterator[Record | Stretch]:
+    """The same, but whoever drives it moves the weights: each stretch is to be run before the next event."""
+    evaluate_every, total, cycles = job.evaluate_every, job.total_steps, set(job.cycles)
+    time_is_up = stopping.ends_at(job.train)
     if job.is_far_enough and job.step < total:
         yield Record("halt", job.step, job.epoch, {})
         return
-    for index in turns(job):
-        taken(job, job.losses, (yield index))
-        if job.step % log_every == 0 or job.step == total:
-            yield curve_point(job, job.losses)
-        if job.step % evaluate_every == 0 and job.step < total:
-            check_finite(job, job.losses)
+    for stretch in stretches(job, most=1 if time_is_up is not None else None):
+        yield stretch
+        judges = job.step % evaluate_every == 0 and job.step < total
+        if job.marks or judges:
+            yield from curve(job)
+        if judges:
             with averages.judged(job):
                 measured = seen(job, evaluate(job, "valid"))
                 watched(job, measured)
                 yield Record("evaluation", job.step, job.epoch, measured)
-        if cycles and job.step in cycles:
+        if job.step in cycles:
             yield Record("cycle", job.step, job.epoch, {})
         if job.stopping is not None and job.stopping.over:
             break
         if job.step < total and (job.is_far_enough or (time_is_up is not None and stopping.now() >= time_is_up)):
             yield Record("halt", job.step, job.epoch, {})
             return
-        if job.step % rest_every == 0 or (job.train.save_every is None and job.step % evaluate_every == 0):
+        if job.train.save_every is None or job.step % job.train.save_every == 0:
             yield Record("rest", job.step, job.epoch, {})
     yield from ended(job)
 
 
 def ended(job: Job) -> Iterator[Record]:
     """What comes after the last update: the weights that are to stay, and all that they give."""
-    if job.losses:  # it stopped between two points of the curve
-        yield curve_point(job, job.losses)
+    if job.losses:  # it ends between two points of the curve
+        job.marks.append((job.step, job.rate))
+        yield from curve(job)
     early, last = job.stopping, {"train/loss": job.loss}
     if job.average is not None:
         job.average.stay()
@@ -228,48 +231,6 @@ def seen(job: Job, measured: dict[str, float]) -> dict[str, float]:
     return measured
 
 
-def updates(job: Job, losses: list[Tensor]) -> Iterator[None]:
-    """Move the weights batch by batch; each loss joins `losses` without leaving the device."""
-    update = updater(job)
-    for index in turns(job):
-        taken(job, losses, update(index))
-        yield
-
-
-def turns(job: Job) -> Iterator[Tensor]:
-    """The examples of each update, by number, with the learning rate set for it. Each is `taken` before the next."""
-    optimizer, schedule, watch, span = job.optimizer, job.train.schedule, job.watch, job.span
-    factor = math.nan
-    job.network.train()
-    move = mover(job)
-    while job.step < span.steps:
-        if job.position == 0:
-            job.epoch += 1
-            job.began = job.order.get_state()
-        batches = job.train.updates(len(job.parts["train"]), job.epoch - 1)
-        for index in islice(order(job, batches), job.position, None):
-            now = schedule.at(job.step, span) * (watch.factor if watch is not None else 1.0)
-            if now != factor:
-                factor, job.rate = now, job.train.optimizer.lr * now
-                for group, rate in zip(optimizer.param_groups, job.rates, strict=True):
-                    group["lr"] = rate * factor
-            if move is not None:
-                move()
-            yield index
-            if job.step == span.steps:
-                return
-        job.position = 0
-
-
-def taken(job: Job, losses: list[Tensor], loss: Tensor) -> None:
-    """The weights have been moved by the examples of a turn."""
-    losses.append(loss)
-    job.step += 1
-    job.position += 1
-    if job.average is not None:
-        job.average.follow(job.step)
-
-
 def watched(job: Job, measured: dict[str, float]) -> None:
     """Tell what lowers the rate where a metric stands still. RunError where it is not among those measured."""
     if job.watch is None:
@@ -285,37 +246,28 @@ def watched(job: Job, measured: dict[str, float]) -> None:
     job.watch.see(measured[job.watch.metric])
 
 
-def order(job: Job, batches: int) -> Iterator[Tensor]:
-    """The examples of each update of one epoch."""
-    part = job.parts["train"]
-    n, epoch = len(part), max(0, job.epoch - 1)
-    batch = job.train.per_update(n, epoch)
-    drawn = torch.randperm(n, generator=job.order) if job.train.shuffle else torch.arange(n)
-    drawn = (drawn if job.sample is None else job.sample[drawn]).to(part.x.device)
-    part.expect(
-        drawn[job.position * batch : batches * batch], batch if job.train.accumulate == 1 else job.train.batch(n)
-    )
-    return iter(torch.split(drawn, batch)[:batches])
+def curve(job: Job) -> Iterator[Record]:
+    """A point for each mark: the mean loss since the one before, and the learning rate that was used.
 
-
-def curve_point(job: Job, losses: list[Tensor]) -> Record:
-    """The mean loss since the last point, and the learning rate that was used."""
-    values = check_finite(job, losses)
-    losses.clear()
-    job.loss = sum(values) / len(values)
-    return Record("step", job.step, job.epoch, {"train/loss": job.loss, "lr": job.rate, **job.compute.figures()})
-
-
-def check_finite(job: Job, losses: list[Tensor]) -> list[float]:
-    """The losses as numbers: the one place where the host waits for the device."""
-    values: list[float] = torch.stack(losses).tolist() if losses else []
-    first = next((i for i, value in enumerate(values) if not math.isfinite(value)), None)
-    if first is not None:
+    RunError where a loss is not finite, behind the points before it. The one place where the host waits for the
+    device.
+    """
+    values: list[float] = torch.cat([loss.reshape(-1) for loss in job.losses]).tolist() if job.losses else []
+    first = next((i for i, value in enumerate(values) if not math.isfinite(value)), len(values))
+    begun, told = job.step - len(values), 0
+    for step, rate in job.marks:
+        if step - begun > first:
+            break
+        part, told = values[told : step - begun], step - begun
+        job.loss = sum(part) / len(part)
+        yield Record("step", step, job.epoch, {"train/loss": job.loss, "lr": rate, **job.compute.figures()})
+    job.marks.clear()
+    if first < len(values):
         raise RunError(
-            f"the loss is {values[first]} at step {job.step - len(values) + 1 + first:,}",
+            f"the loss is {values[first]} at step {begun + first + 1:,}",
             hint="Lower the learning rate, or look for a division by zero or a logarithm of zero in the data.",
         )
-    return values
+    job.losses[:] = [torch.cat([loss.reshape(-1) for loss in job.losses])[told:]] if told < len(values) else []
 
 
 def evaluate(job: Job, name: str) -> dict[str, float]:

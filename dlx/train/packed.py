@@ -6,7 +6,8 @@ that it would give alone, to the precision of a float: a product of stacked matr
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import threading
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -14,49 +15,64 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DlxError
 from ..lazy import torch
 from .fit import Job, Record, walked
+from .lanes import side_by_side
+from .rows import Rows, held
+from .stretch import Stretch
 from .update import Update, gradients_of, step_of
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 Event = Record | DlxError
+Events = list[tuple[int, Event]]
 MOST = 2**30
 """Bytes that all steps of a stack may keep."""
+CHANCE = threading.Lock()
+"""torch's own generator is one for all threads."""
 HALF = 0.5
 """The part of the rows that still learn below which they are stacked anew."""
 
 
-def fit_together(jobs: list[Job]) -> Iterator[tuple[int, Event]]:
-    """The records of several jobs, each with its number; an error ends one of them and is given as its last event."""
-    pack = Pack(jobs)
-    walks = {number: walked(job) for number, job in enumerate(jobs)}
-    losses: dict[int, Tensor | None] = dict.fromkeys(walks)
+def fit_together(jobs: list[Job], lanes: int = 1) -> Generator[tuple[int, Event], None, None]:
+    """The records of several jobs, each with its number; an error ends one of them and is given as its last event.
+
+    Of several lanes each has its part of the jobs, and one core. Of one job the records come in their order, of
+    different jobs as it happens.
+    """
+    over, numbered = threading.Event(), list(enumerate(jobs))
+    parts = [dict(numbered[i::lanes]) for i in range(min(lanes, len(jobs)))]
+    for events in side_by_side([_moved(part, len(jobs), over) for part in parts], over):
+        yield from events
+
+
+def _moved(jobs: dict[int, Job], beside: int, over: threading.Event) -> Generator[Events, None, None]:
+    """The records of jobs that move together, in one thread; several at once where none of them has to wait."""
+    pack = Pack(jobs, beside, over)
+    walks = {number: walked(job) for number, job in jobs.items()}
+    ahead: dict[int, Stretch] = {}
+    told: Events = []
     while walks:
-        turns: dict[int, Tensor] = {}
-        for number in list(walks):
-            for event in _until_turn(walks[number], losses[number]):
-                if event is None:
-                    del walks[number]
-                elif isinstance(event, torch.Tensor):
-                    turns[number] = event
-                else:
-                    yield number, event
-                    if isinstance(event, DlxError):
-                        del walks[number]
-        losses = dict(pack.update(turns)) if turns else {}
-
-
-def _until_turn(walk: Any, loss: Tensor | None) -> Iterator[Event | Tensor | None]:
-    """What a walk gives up to its next turn: records, then the examples, or None at its end, or what ended it."""
-    try:
-        while not isinstance(event := walk.send(loss), torch.Tensor):
-            loss = None
-            yield event
-        yield event
-    except StopIteration:
-        yield None
-    except DlxError as error:
-        yield error
+        for number in [n for n in walks if n not in ahead]:
+            try:
+                while not isinstance(event := next(walks[number]), Stretch):
+                    told.append((number, event))
+                    if event.record not in {"step", "rest"}:
+                        yield told
+                        told = []
+                ahead[number] = event
+            except StopIteration:
+                del walks[number]
+            except DlxError as error:
+                del walks[number]
+                told.append((number, error))
+        if told:
+            yield told  # nobody moves before all of it has been seen to
+            told = []
+        if ahead:
+            pack.move(ahead)
+            if over.is_set():
+                return
+        ahead = {number: stretch for number, stretch in ahead.items() if stretch.left}
 
 
 class Pack:
@@ -65,51 +81,58 @@ class Pack:
     Which of the two depends on nothing but the batch, so that a run that goes on later takes the steps it would have.
     """
 
-    def __init__(self, jobs: list[Job]) -> None:
-        self.jobs = jobs
-        self.alone: list[Update] = [gradients_of(job) for job in jobs]
-        self.steps: list[Callable[[], Any]] = [step_of(job) for job in jobs]
-        for job in jobs:
+    def __init__(self, jobs: dict[int, Job], beside: int, over: threading.Event) -> None:
+        self.jobs, self.beside, self.over = jobs, beside, over
+        """`beside` counts all that move at this time, in this lane and others."""
+        self.alone: dict[int, Update] = {number: gradients_of(job) for number, job in jobs.items()}
+        self.steps: dict[int, Callable[[], Any]] = {number: step_of(job) for number, job in jobs.items()}
+        for job in jobs.values():
             job.way = {"step": "plain", "because": "no batch was of the usual size"}
             if job.chance is None:
                 job.remember_chance()
-        self.chance = [job.chance for job in jobs if job.chance is not None]
+        self.chance = {number: job.chance for number, job in jobs.items() if job.chance is not None}
         self.rows: Rows | None = None
         self.refused = ""
 
     @contextmanager
     def chance_of(self, number: int) -> Iterator[None]:
-        """torch draws as this job would alone."""
-        torch.set_rng_state(self.chance[number].get_state())
-        try:
-            yield
-        finally:
-            self.chance[number].set_state(torch.get_rng_state())
+        """torch draws as this job would alone; meanwhile nobody else draws from its generator."""
+        with CHANCE:
+            torch.set_rng_state(self.chance[number].get_state())
+            try:
+                yield
+            finally:
+                self.chance[number].set_state(torch.get_rng_state())
 
-    def update(self, turns: dict[int, Tensor]) -> Iterator[tuple[int, Tensor]]:
-        """Move the weights of the jobs that have a turn; their losses."""
+    def rows_for(self, turns: dict[int, Tensor]) -> Rows | None:
+        """What takes the step of these jobs together; None where they take it one by one."""
         if self.rows is not None and len(turns) <= HALF * len(self.rows.numbers):
             self._unstack(list(turns))  # many have ended: a smaller stack pays
-        usual = all(len(index) == _usual(self.jobs[number]) for number, index in turns.items())
-        if usual and self.rows is None and not self.refused:
+        if not all(len(index) == _usual(self.jobs[number]) for number, index in turns.items()):
+            return None
+        if self.rows is None and not self.refused:
             self._stack(turns)
-        if usual and self.rows is not None and turns.keys() <= set(self.rows.numbers):
-            yield from self._stacked(self.rows, turns)
-        else:
-            yield from self._one_by_one(turns)
+        return self.rows if self.rows is not None and turns.keys() <= set(self.rows.numbers) else None
 
-    def _one_by_one(self, turns: dict[int, Tensor]) -> Iterator[tuple[int, Tensor]]:
-        for number, index in turns.items():
-            with self.chance_of(number):
-                loss = self.alone[number](index)
-                self.steps[number]()
-            yield number, loss
+    def move(self, ahead: dict[int, Stretch]) -> None:
+        """Take as many steps of these jobs as the shortest of their stretches has left."""
+        count = min(stretch.left for stretch in ahead.values())
+        if self.rows is not None and len(ahead) <= HALF * len(self.rows.numbers):
+            self._unstack(list(ahead))  # many have ended: a smaller stack pays
+        usual = all(stretch.index.shape[1] == _usual(self.jobs[n]) for n, stretch in ahead.items())
+        if usual and self.rows is None and not self.refused:
+            self._stack({number: stretch.index[stretch.taken] for number, stretch in ahead.items()})
+        if usual and self.rows is not None and ahead.keys() <= set(self.rows.numbers):
+            self.rows.run(ahead, count, self.over)
+            return
+        for number, stretch in ahead.items():
+            stretch.run(partial(self._by_itself, number), count)
 
-    def _stacked(self, rows: Rows, turns: dict[int, Tensor]) -> Iterator[tuple[int, Tensor]]:
-        losses = rows.run(turns)
-        for number in turns:
+    def _by_itself(self, number: int, index: Tensor) -> Tensor:
+        with self.chance_of(number):
+            loss = self.alone[number](index)
             self.steps[number]()
-            yield number, losses[rows.numbers.index(number)]
+        return loss
 
     def _stack(self, turns: dict[int, Tensor]) -> None:
         """Take down a step of each, as if it had not been taken, and put the networks into rows."""
@@ -125,11 +148,16 @@ class Pack:
         kept = sum(map(tape.memory, tapes))
         try:
             jobs = {number: self.jobs[number] for number in turns}
-            self.rows = Rows(jobs, tapes, own, losses, self.chance) if kept <= MOST else None
+            steps = {number: self.steps[number] for number in turns}
+            self.rows = (
+                Rows(jobs, tapes, own, losses, self.chance, steps)
+                if kept <= MOST * len(self.jobs) // self.beside
+                else None
+            )
             self.refused = "" if self.rows is not None else f"stacked they would keep {kept // 2**20:,} MiB"
         except tape.UntraceableError as error:
             self.refused = str(error)
-        packed = {"step": "packed", "because": f"{len(turns)} of one shape"}
+        packed = {"step": "packed", "because": f"{self.beside} of one shape"}
         for number in turns:
             self.jobs[number].way = {"step": "plain", "because": self.refused} if self.refused else packed
 
@@ -137,54 +165,8 @@ class Pack:
         """Weights have memory of their own again."""
         self.rows = None
         for number in numbers:
-            for tensor in _held(self.jobs[number]):
+            for tensor in held(self.jobs[number]):
                 tensor.data = tensor.detach().clone()
-
-
-class Rows:
-    """Jobs whose weights are rows of stacked tensors."""
-
-    def __init__(
-        self,
-        jobs: dict[int, Job],
-        tapes: list[list[Any]],
-        own: list[Tensor],
-        losses: list[Tensor],
-        chance: list[torch.Generator],
-    ) -> None:
-        from .stack import Stack
-
-        self.numbers = list(jobs)
-        first = [t.detach() for t in _held(next(iter(jobs.values())))]
-        stack = Stack(tapes, [{"index": index} for index in own], [chance[n] for n in jobs], first)
-        self.runs, self.no_grad = stack.runs, torch.no_grad()
-        self.index, self.losses = stack.wide(own[0]), stack.wide_of(losses[0])
-        self.params = [_learning(job) for job in jobs.values()]
-        self.gradients = [[stack.row_of(p.grad, i) for p in self.params[0]] for i in range(len(jobs))]
-        for i, job in enumerate(jobs.values()):
-            for tensor, place in zip(_held(job), [stack.row_if(t, i) for t in first], strict=True):
-                if place is not None:
-                    tensor.data = place
-
-    def run(self, turns: dict[int, Tensor]) -> tuple[Tensor, ...]:
-        """The gradients of all, and their losses. A row that has ended computes on and is not looked at."""
-        with self.no_grad:
-            for row, number in enumerate(self.numbers):
-                if number in turns:
-                    self.index[row].copy_(turns[number])
-                    for p, gradient in zip(self.params[row], self.gradients[row], strict=True):
-                        p.grad = gradient
-            for run in self.runs:
-                run()
-            return self.losses.clone().unbind()
-
-
-def _learning(job: Job) -> list[Tensor]:
-    return [p for p in job.network.parameters() if p.requires_grad]
-
-
-def _held(job: Job) -> list[Tensor]:
-    return [*job.network.parameters(), *job.network.buffers()]
 
 
 def _usual(job: Job) -> int:

@@ -8,23 +8,22 @@ so that each can be evaluated, saved and moved by its own optimizer as if it wer
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from . import columns
+from . import classes, columns
+from .script import Do
 from .tape import Call, Sieve, UntraceableError, Values, geometry, out_form, plainer, storage
 
-Run = Callable[[], Any]
 LARGE = 32_768
 """Values of one network's result from which on it stays in the cache only where its row is finished first."""
 
 
 class Stack:
-    """`runs` is the step: without arguments, from and to memory that stays where it is.
+    """`runs` is the step: operations from and to memory that stays where it is.
 
     `held` are the weights and buffers of the first network.
     UntraceableError where the networks do not do the same, or where chance cannot be drawn row by row.
@@ -42,8 +41,8 @@ class Stack:
         self.shared: set[int] = set()
         self.own = {storage(t) for t in (*held, *inputs[0].values())} | self.sieves[0].made
         """Memory that is never shared: what the first network holds, takes and makes."""
-        self.runs: list[Run] = []
-        self.apart: list[list[Run]] = []
+        self.runs: list[Do] = []
+        self.apart: list[list[Do]] = []
         self.columns: dict[Any, columns.Columns] = {}
         """Convolutions that are products of matrices, by what they were given."""
         with torch.no_grad():
@@ -123,7 +122,7 @@ class Stack:
         kwargs = {name: _mapped(value, sieve.place) for name, value in call.kwargs.items()}
         return Call(call.op, args, kwargs, _mapped(call.result, sieve.place))
 
-    def _together(self, calls: list[Call]) -> list[Run]:
+    def _together(self, calls: list[Call]) -> list[Do]:
         """One operation for all rows; nothing where it is not known how."""
         first = calls[0]
         if any(_plain(call) != _plain(first) for call in calls) or not first.results:
@@ -132,27 +131,25 @@ class Stack:
             return CONVOLUTIONS[first.name](self, first) or []
         if all(map(self.is_shared, first.results)) or max(t.numel() for t in first.results) > LARGE:
             return []
+        several = classes.RULES[first.name](self, first) if first.name in classes.RULES else None
+        if several is not None:
+            return several
         rule = RULES.get(first.name)
         if rule is None and torch.Tag.pointwise in first.op.tags:
             rule = _pointwise
         made = rule(self, first) if rule is not None else None
         return [] if made is None else [self._into(made, first)]
 
-    def _into(self, made: Call, first: Call) -> Run:
+    def _into(self, made: Call, first: Call) -> Do:
         """A call on all rows, into the memory for what it gives."""
         if made.op._schema.is_mutable:
-            return partial(made.op._op, *made.args, **made.kwargs)
-        places = list(made.result)
-        form = out_form(made.op, first.results[0].device.type.upper())
-        if form is None or len(form[1]) != len(places):
-            return partial(_copied, partial(made.op._op, *made.args, **made.kwargs), places)
-        op, names = form
-        return partial(op._op, *made.args, **made.kwargs, **dict(zip(names, places, strict=True)))
+            return Do(made.op, made.args, made.kwargs)
+        return _written(made.op, made.args, made.kwargs, list(made.result), first)
 
-    def _one_by_one(self, calls: list[Call]) -> list[Run]:
+    def _one_by_one(self, calls: list[Call]) -> list[Do]:
         return [self._alone(call, calls[0], i) for i, call in enumerate(calls)]
 
-    def _alone(self, call: Call, first: Call, index: int) -> Run:
+    def _alone(self, call: Call, first: Call, index: int) -> Do:
         """The call of one network, on its row."""
         # an argument that is its default may be left out, so the networks may be given different numbers of them
         known = dict(enumerate(first.args))
@@ -166,19 +163,18 @@ class Stack:
         places = [self.row(t, index) for t in first.results]
         given = {storage(t) for t in first.given}
         if call.op._schema.is_mutable and all(storage(t) in given for t in first.results):
-            return partial(call.op._op, *args, **kwargs)
-        form = None if call.op._schema.is_mutable else out_form(call.op, first.results[0].device.type.upper())
-        if form is None or len(form[1]) != len(places):
-            return partial(_copied, partial(call.op._op, *args, **kwargs), places)
-        return partial(form[0]._op, *args, **kwargs, **dict(zip(form[1], places, strict=True)))
+            return Do(call.op, tuple(args), kwargs)
+        return _written(call.op, args, kwargs, places, first)
 
 
-def _copied(run: Run, places: list[Tensor]) -> None:
-    """What an operation gives, to where it belongs."""
-    given = run()
-    found = [t for t in (given if isinstance(given, tuple | list) else (given,)) if t is not None]
-    for place, value in zip(places, found, strict=True):
-        place.copy_(value)
+def _written(op: Any, args: Sequence[Any], kwargs: Mapping[str, Any], places: list[Tensor], first: Call) -> Do:
+    """An operation into memory for what it gives: directly where torch can, else it is copied there."""
+    form = None if op._schema.is_mutable else out_form(op, first.results[0].device.type.upper())
+    if form is not None and len(form[1]) == len(places):
+        return Do(form[0], tuple(args), {**kwargs, **dict(zip(form[1], places, strict=True))})
+    given = first.result if isinstance(first.result, tuple | list) else (first.result,)
+    left = iter(places)
+    return Do(op, tuple(args), kwargs, tuple(next(left) if isinstance(one, Tensor) else None for one in given))
 
 
 # --- what one operation is for all rows -----------------------------------------------------------------------------

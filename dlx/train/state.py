@@ -140,7 +140,7 @@ def _moved(job: Job) -> dict[str, Any]:
         "position": job.position,
         "rate": job.rate,
         "loss": job.loss,
-        "losses": torch.stack(job.losses) if job.losses else None,
+        "losses": torch.cat([loss.reshape(-1) for loss in job.losses]) if job.losses else None,
         "optimizer": job.optimizer.state_dict(),
         "compute": job.compute.state(),
         "watch": job.watch.state() if job.watch is not None else None,
@@ -160,7 +160,7 @@ def _move(job: Job, moved: dict[str, Any]) -> None:
     job.step, job.epoch, job.position = moved["step"], moved["epoch"], moved["position"]
     job.rate, job.loss = moved["rate"], moved["loss"]
     device = next(iter(job.network.parameters())).device
-    job.losses[:] = list(moved["losses"].to(device).unbind()) if moved["losses"] is not None else []
+    job.losses[:] = [moved["losses"].to(device)] if moved["losses"] is not None else []
     job.optimizer.load_state_dict(moved["optimizer"])
     job.compute.restore(moved.get("compute"))
     if job.watch is not None:

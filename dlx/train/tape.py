@@ -20,7 +20,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 
 Values = dict[str, Tensor]
 
@@ -99,18 +98,34 @@ def _check(call: Call) -> None:
         raise UntraceableError(f"what it does depends on the values of tensors ({call.name})")
 
 
+class Below:
+    """Below autograd, as operations are when they are taken down: they do not go by way of it, and those that ask are
+    told that gradients are wanted. torch's LSTM keeps what its gradients need only then."""
+
+    def __enter__(self) -> None:
+        self.before = torch.is_grad_enabled()
+        torch._C._set_grad_enabled(True)
+        self.guard = torch._C._AutoDispatchBelowAutograd()
+
+    def __exit__(self, *error: object) -> None:
+        self.guard.__exit__(*error)
+        torch._C._set_grad_enabled(self.before)
+
+
 @contextmanager
 def taken_back(network: torch.nn.Module, generators: Sequence[torch.Generator] = ()) -> Iterator[None]:
     """Afterwards buffers and random generators are as they were: gradients taken in here were only tried."""
     buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
     chance, others = torch.get_rng_state(), [(generator, generator.get_state()) for generator in generators]
-    yield
-    with torch.no_grad():
-        for buffer, was in buffers:
-            buffer.copy_(was)
-    torch.set_rng_state(chance)
-    for generator, was in others:
-        generator.set_state(was)
+    try:
+        yield
+    finally:
+        with torch.no_grad():
+            for buffer, was in buffers:
+                buffer.copy_(was)
+        torch.set_rng_state(chance)
+        for generator, was in others:
+            generator.set_state(was)
 
 
 def memory(calls: list[Call]) -> int:
@@ -202,7 +217,7 @@ class _Writer:
         self.lines: list[str] = []
         self.inputs = set(inputs)
         """They may be parts of something larger."""
-        self.names: dict[str, Any] = {"as_strided": torch.as_strided}
+        self.names: dict[str, Any] = {"as_strided": torch.as_strided, "Below": Below}
         """What the lines speak of."""
         self.known: dict[Any, str] = {}
         self.variables = 0
@@ -215,6 +230,8 @@ class _Writer:
             self._emit(plainer(call))
 
     def _emit(self, call: Call) -> None:
+        if call.name == "clone":
+            call = Call(torch.ops.aten.copy_.default, (call.result, call.args[0]), {}, call.result)
         args = [self._text(value) for value in call.args]
         args += [f"{name}={self._text(value)}" for name, value in call.kwargs.items()]
         changes = call.op._schema.is_mutable
@@ -280,8 +297,9 @@ class _Writer:
     def function(self, inputs: Values, outputs: list[Tensor | None]) -> Callable[..., tuple[Any, ...]]:
         """What was written, as a function."""
         given = "".join(f"{self._text(t)}, " for t in outputs)
-        body = "".join(f"    {line}\n" for line in [*self.lines, f"return ({given})"])
-        exec(compile(f"def flat({', '.join(inputs)}):\n{body}", "<flat step>", "exec"), self.names)  # noqa: S102
+        body = "".join(f"        {line}\n" for line in [*self.lines, f"return ({given})"])
+        text = f"def flat({', '.join(inputs)}):\n    with Below():\n{body}"
+        exec(compile(text, "<flat step>", "exec"), self.names)  # noqa: S102
         flat: Callable[..., tuple[Any, ...]] = self.names["flat"]
         return flat
 
@@ -292,6 +310,10 @@ def plainer(call: Call) -> Call:
         return Call(torch.ops.aten.clamp_min.default, (*call.args, 0), {}, call.result)
     if call.name == "index" and len(call.args[1]) == 1 and call.args[1][0].dim() == 1:
         return Call(torch.ops.aten.index_select.default, (call.args[0], 0, call.args[1][0]), {}, call.result)
+    if call.name == "embedding" and call.args[1].is_contiguous():
+        table, index = call.args[:2]
+        rows = call.result.view(-1, table.shape[1])
+        return Call(torch.ops.aten.index_select.default, (table, 0, index.view(-1)), {}, rows)
     return call
 
 
@@ -348,7 +370,12 @@ def _items(value: Any) -> tuple[Any, ...]:
 
 
 def _tensors(value: Any) -> list[Tensor]:
-    return [leaf for leaf in tree_leaves(value) if isinstance(leaf, Tensor)]
+    """All that stand in arguments or results."""
+    if isinstance(value, Tensor):
+        return [value]
+    if isinstance(value, dict):
+        return [tensor for item in value.values() for tensor in _tensors(item)]
+    return [tensor for item in value for tensor in _tensors(item)] if isinstance(value, list | tuple) else []
 
 
 def generators(calls: list[Call]) -> list[torch.Generator]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..lazy import nn, torch
 from ..optim.direct import direct
 from .augmented import training_loss
+from .stretch import stretches
 from .traced import traced
 
 if TYPE_CHECKING:
@@ -36,6 +37,17 @@ def updater(job: Job) -> Update:
         return loss
 
     return by_gradients if takes == "gradient" else by_closure
+
+
+def updates(job: Job, losses: list[Tensor]) -> Iterator[None]:
+    """Move the weights update by update; each loss joins `losses` without leaving the device."""
+    update = updater(job)
+    for stretch in stretches(job, most=1):
+        stretch.run(update)
+        losses += job.losses
+        job.losses.clear()
+        job.marks.clear()
+        yield
 
 
 def step_of(job: Job) -> Callable[..., Any]:

@@ -113,6 +113,32 @@ REFUSED = [
     ),
     ("[{random_erasing: {scale: [0.3, 0.1]}}]", PICTURES, ["`scale` runs from 0.3 to 0.1: give the smaller number"]),
     ("[{affine: {degrees: [9, -9]}}]", PICTURES, ["`degrees` runs from 9 to -9: give the smaller number first"]),
+    (
+        "[{one_of: [horizontal_flip, {crop: 6}]}]",
+        PICTURES,
+        [
+            "of (3, 8, 8) horizontal_flip makes (3, 8, 8) and crop (3, 6, 6), and one_of wants one shape",
+            "Put what changes the size before or after it.",
+        ],
+    ),
+    (
+        "[{one_of: {of: [horizontal_flip, gaussian_noise], weights: [1, 2, 3]}}]",
+        PICTURES,
+        ["`weights` has 3 values, and there are 2 augmentations"],
+    ),
+    ("[{one_of: [horizontal_flip, mixup]}]", PICTURES, ["mixup has one draw for a batch, and one_of one for each"]),
+    ("[{one_of: [horizontal_flip]}]", PICTURES, ["`of` must be a list of at least 2, not"]),
+    ("[{one_of: [gaussian_noise, {crop: 9}]}]", PICTURES, ["crop wants 9x9 out of 8x8"]),
+    (
+        "[{one_of: [gaussian_noise, horizontal_flip]}]",
+        VALUES,
+        ["horizontal_flip moves positions of (3, 8, 8), and the data has targets of shape (2,), which it cannot"],
+    ),
+    (
+        "[{one_of: [horizontal_flip, gaussian_noise]}, {color_jitter: 0.1}]",
+        "{digits: {standardize: feature}}",
+        ["color_jitter comes after horizontal_flip, and preprocessing by value (`feature`) cannot be undone there"],
+    ),
     ("[{horizontal_flip: 1.5}]", PICTURES, ["`p` must be at most 1, not 1.5"]),
     ("[hflip]", PICTURES, ["there is no augmentation `hflip`"]),
     ("horizontal_flip", PICTURES, ["`augment` must be a list, not"]),

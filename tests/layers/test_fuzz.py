@@ -48,6 +48,8 @@ STRICTER = {
     "fills up to": "fewer out_channels",
     "num_parameters = ": "neither 1 nor the number of channels",
     "wants tokens": "other axes that differ",
+    "goes from step to step": "not (steps, values)",
+    "that (rnn|gru|lstm) begins at": "a state of another shape",
     "wants queries": "heads, d or S that differ",
     "attention weighs": "heads, d or S that differ",
     "wants two matrices": "an input of a single axis",

@@ -3,9 +3,13 @@
 For the author of a layer: where this fails, set `Plan.keeps` and `Plan.keeps_more` to what the message tells.
 "inputs" (all of them) and "output" stand for their values; `keeps_more` counts the bytes of a sample beside them: 4
 for a float of a mask, of something computed inside, or of one input where the others are not kept; 8 for an index.
-What stays the same for a larger batch is left out.
+What stays the same for a larger batch is left out. What oneDNN holds of an LSTM depends on the processor: here it is
+what torch's own kernel holds.
 """
 
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import pytest
@@ -34,13 +38,25 @@ def batch_of(n, x, i, plan):
     return torch.randn(n, *x).requires_grad_(i not in plan.blind)
 
 
+@contextmanager
+def kernels_for(kind) -> Iterator[None]:
+    """Without oneDNN for an LSTM."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="TF32 acceleration on top of oneDNN")  # torch, of any flag of it
+        before = torch.backends.mkldnn.set_flags(kind != "lstm")
+        try:
+            yield
+        finally:
+            torch.backends.mkldnn.set_flags(*before)
+
+
 def measured(layer, xs, n):
     """Whose memory is kept for the backward pass of `n` samples, and the bytes beside."""
     torch.manual_seed(0)
     module = layer.module(*xs).train()
     given = [batch_of(n, x, i, layer.plan(*xs)) for i, x in enumerate(xs)]
     kept = []
-    with saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+    with kernels_for(layer.kind), saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         y = module(*given)
     memory = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in kept}
     of_inputs = {x.untyped_storage().data_ptr() for x in given}
@@ -98,10 +114,14 @@ VARIANTS = [
     ("flatten", {"start_dim": 2}, [(5, 4, 3)]),
     ("global_avg_pool", {"keepdim": True}, [(3, 30)]),
     ("global_max_pool", {}, [(3, 4, 4, 4)]),
+    ("gru", {"hidden_size": 4, "num_layers": 2, "dropout": 0.5}, [(5, 3)]),
     ("linear", {"out_features": 3, "bias": False}, [(2, 3, 5)]),
     ("lp_pool", {"norm_type": 3, "kernel_size": 3, "ceil_mode": True}, [(3, 31)]),
+    ("lstm", {"hidden_size": 4, "proj_size": 3, "bidirectional": True}, [(5, 3)]),
+    ("lstm", {"hidden_size": 4, "return_sequences": False}, [(1, 3), (4,), (1, 4)]),
     ("max_pool", {"kernel_size": 3, "stride": 2, "dilation": 2}, [(3, 30)]),
     ("multiply", {}, [(8, 1, 1), (8, 1, 1), (8, 5, 5), (8, 5, 5)]),
+    ("rnn", {"hidden_size": 4, "num_layers": 2, "nonlinearity": "sigmoid", "bias": "one"}, [(5, 3), (2, 4)]),
     ("rrelu", {"lower": 0.2, "upper": 0.2}, [(5,)]),
     ("softmax", {"dim": -1}, [(5, 4)]),
 ]

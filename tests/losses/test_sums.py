@@ -10,7 +10,7 @@ from dlx import experiment as experiments
 from dlx.errors import SpecError
 from dlx.losses import LOSSES
 from dlx.spec import load
-from dlx.train.fit import updates
+from dlx.train.update import updates
 
 SPEC = """\
 name: net

@@ -10,7 +10,7 @@ from dlx.errors import SpecError
 from dlx.schedules import SCHEDULES, Span
 from dlx.spec import Train
 from dlx.train.curve import curve
-from dlx.train.fit import updates
+from dlx.train.update import updates
 
 SPEC = """\
 name: net

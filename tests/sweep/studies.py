@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from dlx.sweep import run as sweeps
+from dlx.sweep.events import Ending
 from dlx.sweep.plan import plan
-from dlx.sweep.search import Ending
 
 SPEC = """\
 dlx: 1

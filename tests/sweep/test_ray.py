@@ -20,7 +20,7 @@ import ray
 
 sys.path.insert(0, sys.argv[4])
 from studies import swept
-from dlx.sweep.search import Moved
+from dlx.sweep.events import Moved
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
 second = cluster.add_node(num_cpus=1)

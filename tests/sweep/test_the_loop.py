@@ -10,8 +10,9 @@ from dlx import experiment
 from dlx.errors import DlxError
 from dlx.spec import load
 from dlx.sweep import run as sweeps
+from dlx.sweep.events import Moved, Suggested, Told
 from dlx.sweep.plan import plan
-from dlx.sweep.search import Moved, Search, Suggested, Told, next_of
+from dlx.sweep.search import Search, next_of
 from dlx.sweep.study import Study, alone
 from dlx.sweep.study import spec_in as spec_of
 from dlx.sweep.workers import Trainer

@@ -14,8 +14,8 @@ import pytest
 from studies import HALVING, RATE, WIDTH, journal, spec_in, swept, weights
 
 from dlx.runs import Run
+from dlx.sweep.events import Moved
 from dlx.sweep.processes import TRIES, Processes
-from dlx.sweep.search import Moved
 from dlx.sweep.study import Study
 from dlx.sweep.workers import Outcome, Task, Trainer, held, read_back
 

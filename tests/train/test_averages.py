@@ -38,7 +38,7 @@ def job(train: str, layers: str = LAYERS, more: str = "") -> Job:
 
 def path_of(train: str, layers: str = LAYERS, more: str = "") -> list[dict[str, torch.Tensor]]:
     """The weights and statistics after each update, without any average."""
-    one = job(train, layers, more)
+    one = job(f"{train}, save_every: 1", layers, more)
     return [
         {name: tensor.clone() for name, tensor in one.network.state_dict().items()}
         for record in fit(one)

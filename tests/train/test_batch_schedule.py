@@ -14,7 +14,7 @@ from dlx.schedules import SCHEDULES, Span
 from dlx.spec import Train
 from dlx.train.curve import curve
 from dlx.train.device import check_batch
-from dlx.train.fit import updates
+from dlx.train.update import updates
 
 GROWS = Span(18, 10, ((10, 5), (15, 3)))
 """100 examples in batches of 10, then 20, then 40: epochs of 10, 5, 3 updates."""

@@ -1,6 +1,7 @@
 """The loop: what it computes is torch's own loop, what it yields is in order, and a loss that breaks stops it."""
 
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -162,15 +163,40 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(tmp_path):
     assert not torch.equal(weights(3), weights(4))
 
 
-def test_every_example_is_seen_once_an_epoch(tmp_path):
-    from dlx.train.fit import order
+def epochs_of(one):
+    """The examples of each epoch, in their order."""
+    from dlx.train.stretch import stretches
 
-    one = job(tmp_path, "epochs: 1, batch_size: 16")
-    first, second = (torch.cat(list(order(one, one.batches_per_epoch))) for _ in range(2))
-    assert sorted(first.tolist()) == sorted(second.tolist()) == list(range(70))
-    assert first.tolist() != second.tolist()
-    still = job(tmp_path, "epochs: 1, batch_size: 16, shuffle: false")
-    assert torch.cat(list(order(still, 5))).tolist() == list(range(70))
+    seen = {}
+    for stretch in stretches(one):
+        seen.setdefault(one.epoch, []).extend(stretch.index.flatten().tolist())
+        stretch.run(lambda index: torch.zeros(()))
+    return list(seen.values())
+
+
+def test_every_example_is_seen_once_an_epoch(tmp_path):
+    first, second = epochs_of(job(tmp_path, "epochs: 2, batch_size: 16"))
+    assert sorted(first) == sorted(second) == list(range(70))
+    assert first != second
+    assert epochs_of(job(tmp_path, "epochs: 1, batch_size: 16, shuffle: false")) == [list(range(70))]
+    assert [len(epoch) for epoch in epochs_of(job(tmp_path, "epochs: 2, batch_size: 16, drop_last: true"))] == [
+        64,
+        64,
+    ]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 1.0])
+def test_a_stretch_is_as_long_as_the_steps_are_quick_and_nothing_comes_between(tmp_path, monkeypatch, seconds):
+    from dlx.train import stretch as module
+
+    now = iter(i * seconds for i in range(1000))
+    monkeypatch.setattr(module.time, "perf_counter", lambda: next(now))
+    one, found = job(tmp_path, "epochs: 2, batch_size: 2, evaluate_every: 20"), []
+    for stretch in module.stretches(one):
+        found.append(len(stretch.index))
+        stretch.run(lambda index: torch.zeros(()))
+    wanted = [1, 2, 4, 8, 5, 15, 5, 20, 10] if seconds == 0.0 else [1] * 70
+    assert found == wanted
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum"])
@@ -218,7 +244,7 @@ def test_squared_error_on_classes_compares_with_one_hot(tmp_path):
 
 
 def test_a_loss_that_is_not_finite_stops_with_the_step(tmp_path):
-    one = job(tmp_path, "steps: 40, log_every: 10, optimizer: {sgd: 0.1}")
+    one = job(tmp_path, "steps: 40, log_every: 10, save_every: 10, optimizer: {sgd: 0.1}")
     seen = []
     with pytest.raises(RunError) as error:  # noqa: PT012 - the records before it matter too
         for record in fit(one):
@@ -239,6 +265,11 @@ def test_logging_does_not_wait_for_the_device_between_points(tmp_path, monkeypat
 
 
 def test_a_job_may_be_saved_between_two_steps_as_often_as_the_spec_says(tmp_path):
-    for more, steps in (("log_every: 2", [2, 3, 4, 6, 8, 9]), ("log_every: 2, save_every: 3", [3, 6, 9])):
-        records = list(fit(job(tmp_path, f"epochs: 3, batch_size: 32, {more}")))
-        assert [r.step for r in records if r.record == "rest"] == steps
+    records = list(fit(job(tmp_path, "epochs: 3, batch_size: 32, log_every: 2, save_every: 3")))
+    assert [r.step for r in records if r.record == "rest"] == [3, 6, 9]
+
+
+def test_a_job_may_be_saved_after_every_evaluation_where_the_spec_does_not_say(tmp_path):
+    records = list(fit(job(tmp_path, "epochs: 3, batch_size: 32")))
+    for record, after in pairwise(records):
+        assert record.record != "evaluation" or after.record in {"rest", "end"}

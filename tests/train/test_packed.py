@@ -10,6 +10,7 @@ from dlx.graph import trace
 from dlx.network import build
 from dlx.train import device
 from dlx.train import packed as packed_module
+from dlx.train import rows as rows_module
 from dlx.train.fit import Job, fit
 from dlx.train.packed import fit_together
 from dlx.train.parts import on_device
@@ -28,10 +29,12 @@ CONV = "{conv: {out_channels: 4, kernel_size: 3, bias: false}}"
 IMAGES = f"[{CONV}, batch_norm, relu, {{max_pool: 2}}, flatten, {{linear: 3}}]"
 
 
-@pytest.fixture(autouse=True)
-def one_thread():
+@pytest.fixture(autouse=True, params=["by script", "one by one"])
+def how(request, monkeypatch):
+    """On one thread, many steps in one call or each by itself."""
+    monkeypatch.setattr(rows_module, "WORTH", 0 if request.param == "by script" else 10**9)
     with device.threads(1):
-        yield
+        yield request.param
 
 
 def jobs(trains, layers=LINEAR, shape="[5]", objectives=None) -> list[Job]:
@@ -54,14 +57,19 @@ def jobs(trains, layers=LINEAR, shape="[5]", objectives=None) -> list[Job]:
 def alone(job: Job):
     torch.set_rng_state(job.chance.get_state())
     job.chance = None
-    return list(fit(job))
+    return told(fit(job))
 
 
-def together(all_of_them: list[Job]):
+def told(events):
+    """All but the rests, which come as fast as the machine is."""
+    return [event for event in events if isinstance(event, RunError) or event.record != "rest"]
+
+
+def together(all_of_them: list[Job], lanes=1):
     found = [[] for _ in all_of_them]
-    for number, event in fit_together(all_of_them):
+    for number, event in fit_together(all_of_them, lanes):
         found[number].append(event)
-    return found
+    return [told(events) for events in found]
 
 
 def assert_like_alone(trains, step="packed", **more):
@@ -162,7 +170,7 @@ def test_clipping_penalties_and_averages():
 
 
 def test_one_that_stops_early_leaves_and_the_others_go_on():
-    short = "epochs: 30, batch_size: 16, early_stopping: {metric: valid/loss, patience: 1}, optimizer: {sgd: 5.0}"
+    short = "epochs: 30, batch_size: 16, early_stopping: {metric: valid/loss, patience: 1}, optimizer: {sgd: 2.0}"
     packed = jobs([*seeds(1, short), *seeds(3, "epochs: 12, batch_size: 16")])
     apart = jobs([*seeds(1, short), *seeds(3, "epochs: 12, batch_size: 16")])
     found = together(packed)
@@ -227,3 +235,55 @@ def test_one_goes_on_alone_to_the_same_bits(gone):
 
     found, wanted = one.network.state_dict(), several[gone].network.state_dict()
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
+
+
+def test_lanes_share_the_jobs_and_give_the_same_bits():
+    trains = seeds(5, "epochs: 25, batch_size: 16, optimizer: {adam: 0.01}")
+    one, two = jobs(trains), jobs(trains)
+    first, second = together(one), together(two, lanes=2)
+    for job, other, records, others in zip(one, two, first, second, strict=True):
+        assert records == others
+        assert all(map(torch.equal, job.network.state_dict().values(), other.network.state_dict().values()))
+        assert job.way == other.way == {"step": "packed", "because": "5 of one shape"}
+
+
+def test_steps_are_one_call_where_nothing_else_happens(how, monkeypatch):
+    scripts = []
+    monkeypatch.setattr(rows_module.Rows, "_one_by_one", counting(rows_module.Rows._one_by_one, scripts))
+    together(jobs(seeds(2, "epochs: 20, batch_size: 14, optimizer: {sgd: 0.1}")))
+    assert (sum(scripts) < 20) == (how == "by script")
+
+
+def test_a_script_that_leaves_other_bits_is_not_taken(how, monkeypatch):
+    from dlx.train import script as script_module
+
+    def forgetful(self, arguments):
+        self.lines = [line for line in self.lines if "_fused_sgd_" not in line and "if active" not in line]
+        return original(self, arguments)
+
+    original = script_module.Script.function
+    monkeypatch.setattr(script_module.Script, "function", forgetful)
+    assert_like_alone(seeds(2, "epochs: 8, batch_size: 14, optimizer: {sgd: 0.1}"))
+
+
+def test_a_training_that_is_left_stands_at_a_step_that_was_taken(how):
+    many = jobs(seeds(4, "epochs: 400, batch_size: 14, optimizer: {sgd: 0.01}"))
+    walk = fit_together(many, 2)
+    for _, event in walk:
+        if event.record == "evaluation" and event.step > 100:
+            break
+    walk.close()
+    for number, job in enumerate(many):
+        again = jobs(seeds(4, "epochs: 400, batch_size: 14, optimizer: {sgd: 0.01}"))[number]
+        again.until = job.step
+        alone(again)
+        for name, tensor in job.network.state_dict().items():
+            torch.testing.assert_close(tensor, again.network.state_dict()[name], rtol=1e-3, atol=1e-5)
+
+
+def counting(method, counts):
+    def counted(self, ahead, drawn, losses, over):
+        counts.append(len(drawn))
+        return method(self, ahead, drawn, losses, over)
+
+    return counted

@@ -37,8 +37,7 @@ def both_ways(function, module, inputs, params):
     flat = tape.flatten(calls, names, results)
     for given in others:
         buffers, chance = [b.clone() for b in module.buffers()], torch.get_rng_state()
-        with torch.no_grad():
-            found = [None if t is None else t.clone() for t in flat(*given)]
+        found = [None if t is None else t.clone() for t in flat(*given)]
         after, chance_after = [b.clone() for b in module.buffers()], torch.get_rng_state()
         for buffer, was in zip(module.buffers(), buffers, strict=True):
             buffer.copy_(was)
@@ -119,6 +118,54 @@ def test_a_value_that_is_read_a_mask_and_a_shape_that_depends_on_values_are_refu
         "it picks by a mask, and shapes depend on values",
         "what it does depends on the values of tensors (nonzero)",
     ]
+
+
+def test_rows_of_a_table_and_copies_in_another_order_go_into_given_memory():
+    table, index = torch.randn(5, 3), torch.tensor([[0, 4], [2, 2]])
+
+    def function(index):
+        return torch.nn.functional.embedding(index, table).transpose(0, 1).contiguous()
+
+    calls, result = tape.record(lambda: function(index))
+    flat = tape.flatten(calls, {"index": index}, [result])
+    other = torch.tensor([[3, 1], [4, 0]])
+
+    done = [line.partition("(")[0].rpartition("_")[0] for line in lines_of(function, {"index": index})]
+
+    assert done == ["index_select_out", "copy"]
+    assert torch.equal(flat(other)[0], function(other))
+    assert flat(other)[0].data_ptr() == result.data_ptr()
+
+
+def test_gradient_mode_is_given_back_also_where_an_operation_fails():
+    x, y = torch.randn(3, 2), torch.randn(2, 3)
+    calls, result = tape.record(lambda: x @ y)
+    flat = tape.flatten(calls, {"x": x}, [result])
+
+    with torch.no_grad(), pytest.raises(RuntimeError):
+        flat(torch.randn(3, 7))
+    after = torch.randn(2, requires_grad=True) * 2
+
+    assert after.requires_grad
+    with torch.no_grad():
+        flat(x)
+        assert not torch.is_grad_enabled()
+
+
+def test_what_was_tried_is_taken_back_also_where_it_fails():
+    module = torch.nn.BatchNorm1d(2)
+    chance = torch.get_rng_state()
+
+    def tried():
+        with tape.taken_back(module):
+            module(torch.randn(4, 2))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        tried()
+
+    assert torch.equal(module.running_mean, torch.zeros(2))
+    assert torch.equal(torch.get_rng_state(), chance)
 
 
 def test_a_copy_that_is_changed_later_stays_a_copy():

@@ -2,6 +2,7 @@
 
 import hashlib
 import itertools
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from dlx.graph import trace
 from dlx.network import build
 from dlx.optim import OPTIMIZERS
 from dlx.spec import load
-from dlx.train import device, traced
+from dlx.train import device, tape, traced
 from dlx.train.fit import Job, fit
 from dlx.train.parts import on_device
 
@@ -160,6 +161,56 @@ def test_a_network_that_changes_from_step_to_step_is_found_out():
     assert trained("true").way == {"step": "plain", "because": "replayed it gave other figures"}
 
 
+class Kept(torch.nn.Module):
+    """torch's LSTM, which keeps what its gradients need only where gradients are wanted."""
+
+    def __init__(self):
+        super().__init__()
+        self.cell = torch.nn.LSTM(6, 8, batch_first=True)
+
+    def forward(self, x):
+        return self.cell(x.flatten(1, 2))[0].flatten(1)
+
+
+def test_an_lstm_is_replayed_to_the_same_bits():
+    def trained(choice):
+        one = job(f"{LONG}, trace: {choice}", layers="[flatten, {linear: 48}, {linear: 3}]")
+        one.network.flatten_1 = Kept()
+        one.network.linear_1 = torch.nn.Linear(48, 48)
+        one = Job(one.network, one.objective, one.train, one.parts)
+        list(fit(one))
+        return one
+
+    torch.manual_seed(0)
+    plain = trained("false")
+    torch.manual_seed(0)
+    replayed = trained("true")
+
+    assert replayed.way["step"] == "replayed"
+    assert bits(plain) == bits(replayed)
+
+
+def test_a_network_that_fails_when_replayed_goes_on_as_before_and_says_so(monkeypatch):
+    def broken(*_args):
+        def flat(_index):
+            raise RuntimeError("a kernel wants more than it is given\nand says so at length")
+
+        return flat
+
+    monkeypatch.setattr(tape, "flatten", broken)
+    replayed, plain = done(f"{LONG}, trace: true"), done(f"{LONG}, trace: false")
+
+    assert replayed.way == {"step": "plain", "because": "replayed it fails: a kernel wants more than it is given"}
+    assert bits(replayed) == bits(plain)
+
+
+def test_what_else_runs_does_not_count_where_one_thread_steps(monkeypatch):
+    """There is no wall clock to ask."""
+    monkeypatch.setattr(traced, "time", SimpleNamespace(thread_time=traced.time.thread_time))
+
+    assert done("epochs: 60, batch_size: 16, trace: true").way["step"] == "replayed"
+
+
 @pytest.mark.parametrize(
     ("train", "because"),
     [
@@ -181,7 +232,7 @@ def test_the_quicker_way_is_taken(monkeypatch):
         clock["now"] += 0.001 if tick % 4 == 3 else 0.002 if tick % 4 == 1 else 0
         return clock["now"]
 
-    monkeypatch.setattr(traced.time, "perf_counter", read)
+    monkeypatch.setattr(traced.time, "thread_time", read)
     one = job("epochs: 60, batch_size: 16")
     for _ in fit(one):
         pass

@@ -121,11 +121,16 @@ def test_a_rate_of_zero_moves_nothing():
 # --- batches --------------------------------------------------------------------------------------------------------
 
 
+def but_rests(one):
+    """All records but the rests, which come as fast as the machine is."""
+    return [record for record in fit(one) if record.record != "rest"]
+
+
 @pytest.mark.parametrize("loss", ["cross_entropy", "{cross_entropy: {reduction: sum}}"])
 def test_four_batches_of_8_are_one_of_32(loss):
     train = "epochs: 3, log_every: 1, optimizer: {sgd: {lr: 0.01, momentum: 0.9}}"
-    pieces = list(fit(one := job(f"{{{train}, batch_size: 8, accumulate: 4}}", loss=loss)))
-    whole = list(fit(other := job(f"{{{train}, batch_size: 32}}", loss=loss)))
+    pieces = but_rests(one := job(f"{{{train}, batch_size: 8, accumulate: 4}}", loss=loss))
+    whole = but_rests(other := job(f"{{{train}, batch_size: 32}}", loss=loss))
     assert [(r.record, r.step, r.epoch) for r in pieces] == [(r.record, r.step, r.epoch) for r in whole]
     for a, b in zip(one.network.parameters(), other.network.parameters(), strict=True):
         torch.testing.assert_close(a, b)

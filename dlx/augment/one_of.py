@@ -1,0 +1,95 @@
+"""One of several augmentations for each example."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Self
+
+from pydantic import Field, PositiveFloat, model_validator
+
+from ..errors import ShapeError
+from ..lazy import torch
+from ..registry import Choice
+from ..shapes import Shape
+from .base import AUGMENTATIONS, Augmentation, Mixing, over
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from torch import Tensor
+
+    Step = Callable[[Tensor, Any], tuple[Tensor, Any]]
+
+
+class OneOf(Augmentation):
+    """Change each example by one of several augmentations, drawn for it alone, as likely as its weight says.
+
+    Shapes: those that its augmentations take; all of them have to make the same shape.
+    Cost: each augmentation is done to the whole batch, and each example keeps the one that was drawn for it: shapes
+    then do not depend on chance, and a GPU need not be waited for.
+    Errors: shapes that differ; a number of weights that is not that of the augmentations; `mixup` and `cutmix`, which
+    have one draw for a batch.
+    Source: albumentations: OneOf. torchvision: RandomChoice, whose weights are `p`.
+    """
+
+    kind: ClassVar[str] = "one_of"
+    of: Annotated[list[Augmentation], Choice(AUGMENTATIONS)] = Field(
+        min_length=2, max_length=100, description="what is drawn from"
+    )
+    weights: list[PositiveFloat] | None = Field(None, description="how likely each is, beside the others; else 1")
+
+    @model_validator(mode="after")
+    def _go_together(self) -> Self:
+        if self.weights is not None and len(self.weights) != len(self.of):
+            raise ValueError(f"`weights` has {len(self.weights)} values, and there are {len(self.of)} augmentations")
+        for one in self.of:
+            if isinstance(one, Mixing):
+                raise ValueError(  # noqa: TRY004
+                    f"{one.kind} has one draw for a batch, and one_of one for each example: write it beside one_of"
+                )
+        return self
+
+    @property
+    def colours(self) -> bool:  # type: ignore[override]
+        return any(one.colours for one in self.of)
+
+    def becomes(self, x: Shape) -> Shape:
+        super().becomes(x)
+        made = [one.becomes(x) for one in self.of]
+        for one, shape in zip(self.of, made, strict=True):
+            if shape != made[0]:
+                raise ShapeError(
+                    f"of {x} {self.of[0].kind} makes {made[0]} and {one.kind} {shape}, and one_of wants one shape",
+                    hint="Put what changes the size before or after it.",
+                )
+        return made[0]
+
+    def choosing(self, steps: Sequence[Step]) -> Step:
+        """One of the steps for each example of a batch, its target along with it."""
+        weights = self.weights or [1.0] * len(steps)
+        ends = [end / sum(weights) for end in accumulate(weights[:-1])]
+
+        def chosen(x: Tensor, y: Any) -> tuple[Tensor, Any]:
+            drawn = torch.rand(len(x), device=x.device)
+            found, target = steps[0](x, y)
+            for end, step in zip(ends, steps[1:], strict=True):
+                later, moved = step(x, y)
+                found = torch.where(over(drawn >= end, later), later, found)
+                if moved is not target:
+                    target = torch.where(over(drawn >= end, moved), moved, target)
+            return found, target
+
+        return chosen
+
+
+def alone(steps: Iterable[Augmentation]) -> Iterator[Augmentation]:
+    """The augmentations, and those that one is drawn from in place of what draws."""
+    for step in steps:
+        if isinstance(step, OneOf):
+            yield from alone(step.of)
+        else:
+            yield step
+
+
+__all__ = ["OneOf", "alone"]

@@ -1,0 +1,63 @@
+"""The command line: one thin function a command. Parse, call, print."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from .. import guard
+from . import runs, specs, trainings
+from .runs import runs_app
+
+app = typer.Typer(
+    name="dlx",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+COMMANDS = (
+    specs.inspect,
+    trainings.train,
+    trainings.sweep,
+    runs.evaluate,
+    runs.predict,
+    specs.layers,
+    specs.verify,
+    specs.explain,
+    specs.diff,
+    specs.why,
+    specs.doctor,
+    trainings.prove_resume,
+    runs.reproduce,
+    specs.schema,
+    specs.new,
+)
+"""In the order of `dlx --help`."""
+for command in COMMANDS:
+    app.command(command.__name__.replace("_", "-"))(command)
+app.add_typer(runs_app, name="runs")
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        from .. import __version__
+
+        typer.echo(f"dlx {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def everywhere(
+    version: Annotated[
+        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="The version, and leave.")
+    ] = False,
+) -> None:
+    """Deep-learning experiments from one text file: checked, counted, trained, tracked."""
+
+
+def main() -> None:
+    """Run a command and leave with its exit status."""
+    sys.exit(guard.run(lambda: app(standalone_mode=False)))

@@ -1,0 +1,36 @@
+"""What several commands take, and how a spec's claims end one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ..errors import Problem
+
+SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec, YAML or TOML.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to the spec, in Hydra's grammar.")
+]
+AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where run folders are kept.")]
+Checkpoint = Annotated[
+    str | None, typer.Option("--checkpoint", metavar="NAME", help="Other weights than the final ones.")
+]
+Combined = Annotated[
+    Literal["average", "vote", "unanimous"] | None, typer.Option("--combine", metavar="HOW", help="average or vote.")
+]
+Verdict = Literal["holds", "book wrong", "FAILS", "not run"]
+
+
+def claims(unmet: Sequence[Problem], overrides: Sequence[str] | None) -> None:
+    """Tell what `expect` claims of the spec as it is written and is not so; then the exit status is 1."""
+    from ..spec.claims import are_meant
+
+    if unmet and are_meant(overrides or []):
+        from .. import show
+
+        show.warnings(unmet)
+        raise typer.Exit(1)

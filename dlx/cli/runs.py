@@ -1,0 +1,140 @@
+"""Commands about what was trained."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from .given import AsJson, Checkpoint, Combined, Runs
+
+runs_app = typer.Typer(
+    invoke_without_command=True,
+    rich_markup_mode=None,
+)
+
+
+def evaluate(
+    run: Annotated[list[str], typer.Argument(metavar="RUN...", help="A run, or several that answer together.")],
+    checkpoint: Checkpoint = None,
+    part: Annotated[
+        list[str] | None, typer.Option(metavar="PART", help="train, valid or test; else what was held out.")
+    ] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Other data: a field of the run's own.")
+    ] = None,
+    combine: Combined = None,
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Measure a trained network once more, or several together.
+
+    The metrics of the validation and test parts, to the same figures as at the end of its training; --part and --data
+    take others, which go through the preprocessing that was fitted to the training set. Several runs, and the run of
+    an ensemble, are measured one by one, in the mean, and together.
+
+    Example: dlx evaluate last --part test
+    """
+    from .. import evaluate as evaluation
+    from .. import runs as folders
+    from .. import show
+
+    found = [folders.find(one, runs) for one in run]
+    show.evaluation(evaluation.evaluate(found, checkpoint, part or (), data or (), combine), as_json)
+
+
+def predict(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, or the run of an ensemble.")],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="Inputs: arrays, a table, a picture or a folder.")],
+    checkpoint: Checkpoint = None,
+    combine: Combined = None,
+    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to .csv or .npz.")] = None,
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Ask a trained network about inputs it has not seen.
+
+    Classes with their probabilities, or values, for what is in FILE: arrays (.npy, .npz), a CSV or parquet file with
+    the columns of the run's table, a picture, or a folder of pictures. They are read and preprocessed as the training
+    set was, which need not be there. Bytes are divided by 255.
+
+    Example: dlx predict last digits.npy --output digits.csv
+    """
+    from .. import predict as predictions
+    from .. import runs as folders
+    from .. import show
+
+    found = predictions.predict(folders.find(run, runs), file, checkpoint, combine)
+    show.predictions(found, as_json, output)
+
+
+def reproduce(
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A finished run.")],
+    tolerance: Annotated[
+        float, typer.Option(min=0.0, help="Largest relative difference of a result that is the same.")
+    ] = 1e-3,
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Run a run again, and tell whether the same comes out.
+
+    From its spec and its lock, with as many threads and on the same kind of device, into a new run. Says what is not
+    as the lock has it (versions, device, commit), and then `bitwise equal`, `within tolerance` with the largest
+    relative difference, or `differs`, with the first step and the layer; the exit status is 1 then.
+
+    Example: dlx reproduce last
+    """
+    from .. import reproduce as reproductions
+    from .. import runs as folders
+    from .. import show
+
+    with show.progress(quiet=as_json) as listen:
+        found = reproductions.reproduce(folders.find(run, runs), runs, tolerance, listen)
+    show.reproduction(found, as_json)
+    if found.verdict == "differs":
+        raise typer.Exit(1)
+
+
+@runs_app.callback()
+def list_runs(context: typer.Context, as_json: AsJson = False, runs: Runs = Path("runs")) -> None:
+    """List runs; `runs sync` delivers them to MLflow.
+
+    The runs there are, newest first.
+
+    Example: dlx runs
+    """
+    if context.invoked_subcommand is not None:
+        return
+    from .. import runs as folders
+    from .. import show
+
+    found = folders.all_runs(runs)
+    if as_json:
+        show.document({"runs": [show.run_as_json(run) for run in found]})
+    else:
+        show.run_list(found, runs)
+
+
+@runs_app.command()
+def sync(
+    run: Annotated[str | None, typer.Argument(metavar="RUN", help="One run; else all that are behind.")] = None,
+    uri: Annotated[str | None, typer.Option(help="Another tracking URI than the run's own.")] = None,
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Deliver to MLflow what has not arrived there yet.
+
+    Example: dlx runs sync
+    """
+    from .. import runs as folders
+    from .. import show, track
+    from ..sweep import tracked
+
+    studies = tracked.studies(run, runs)
+    chosen = [] if run and studies else [folders.find(run, runs)] if run else folders.all_runs(runs)
+    done = [(one, track.sync(one, uri)) for one in chosen]
+    done += [(folders.Run(folder), tracked.Tracked(folder, uri).sync()) for folder in studies]
+    show.synced(done, as_json)
+    if not all(result.complete for _, result in done):
+        raise typer.Exit(1)

@@ -1,0 +1,225 @@
+"""Commands about a spec, and about what a spec may say."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from ..errors import DlxError
+from .given import AsJson, Overrides, Runs, SpecPath, Verdict, claims
+
+
+def inspect(
+    spec: SpecPath,
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+    depth: Annotated[int | None, typer.Option(min=1, metavar="N", help="Fold blocks below N levels.")] = None,
+    shape: Annotated[str | None, typer.Option("--input", metavar="3x512x512", help="Another input shape.")] = None,
+    layer: Annotated[str | None, typer.Option(metavar="NAME", help="All about one layer.")] = None,
+    batch: Annotated[int | None, typer.Option(min=1, metavar="N", help="Memory of a batch of N.")] = None,
+    tool: Annotated[str | None, typer.Option("--as", metavar="TOOL", help="As another tool counts it.")] = None,
+) -> None:
+    """Show shapes, parameters, MACs and receptive fields.
+
+    Every layer of the network in a table, and the totals; with --batch the memory that a training step will take,
+    with --as the figures of torchvision, keras, timm, darknet or torchinfo, and what lies between them and dlx's.
+    Nothing is trained and torch is not loaded.
+
+    Example: dlx inspect specs/cs231n/resnet50.yaml --depth 1
+    """
+    from .. import graph, show
+    from .. import spec as specs
+
+    if batch and layer is not None:
+        hint = "Leave one of the two out."
+        raise DlxError("`--batch` is about the whole network, and `--layer` about one layer", hint=hint)
+    experiment = specs.load(spec, overrides or [])
+    traced = graph.trace(experiment, graph.input_shape(experiment, shape) if shape else None)
+    step = graph.memory.of_training(experiment, traced, batch) if batch else None
+    one = graph.find(traced, layer) if layer is not None else None
+    counted = graph.counted_as(tool, [one] if one else traced.nodes) if tool is not None else None
+    if as_json:
+        more = {"memory": step, "as": counted}
+        show.document((one or traced).as_json() | {key: value.as_json() for key, value in more.items() if value})
+    elif counted:
+        show.counted(one.name if one else traced.name, counted, step)
+    elif one:
+        show.one_layer(one)
+    else:
+        show.summary(traced, depth, step)
+    show.warnings(traced.warnings)
+    claims([] if shape else graph.unmet(experiment, traced), overrides)
+
+
+def layers(
+    kind: Annotated[str | None, typer.Argument(help="One kind, in full.")] = None,
+    markdown: Annotated[bool, typer.Option("--markdown", help="Everything in full, as one page.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """List all that a spec can name, or show one in full.
+
+    Layers, structures, data sets, objectives, losses, initialisers, optimizers and schedules.
+
+    Example: dlx layers conv
+    """
+    from .. import reference, show, vocabulary
+
+    if markdown:
+        show.out(reference.markdown(kind))
+    elif as_json:
+        show.document(vocabulary.as_json(kind))
+    elif kind is None:
+        show.vocabulary(vocabulary.families())
+    else:
+        show.layer_page(vocabulary.page(kind))
+
+
+def verify(
+    specs: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="SPEC | KEY=VALUE",
+            help="Specs, or folders of them; else ./specs. Changes to all of them, such as where their data lies.",
+        ),
+    ] = None,
+    only: Annotated[
+        Verdict | None, typer.Option(metavar="VERDICT", help="Show those that hold, that fail, ...")
+    ] = None,
+    training: Annotated[bool, typer.Option("--train", help="Train what makes claims about results.")] = False,
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Hold what specs claim under `expect` against what is so.
+
+    A table a spec: the claim, its source, the book's figure, dlx's, and the verdict: holds, book wrong (with the
+    reason), FAILS, or not run, where the claim is about a training. The exit status is 1 where one fails, 2 where a
+    spec is wrong.
+
+    Example: dlx verify specs/udl
+    """
+    from .. import receipts, show
+
+    changes = [given for given in specs or [] if "=" in given and not Path(given).exists()]
+    paths = [Path(given) for given in specs or [] if given not in changes]
+    found = receipts.verify(receipts.found(paths or [Path("specs")]), changes)
+    if training:
+        found = (receipts.trained(one, runs) for one in found)
+    if status := show.verified(found, as_json, only):
+        raise typer.Exit(status)
+
+
+def explain(
+    spec: SpecPath,
+    overrides: Overrides = None,
+    layer: Annotated[str | None, typer.Option(metavar="NAME", help="One layer, or a block.")] = None,
+    shape: Annotated[str | None, typer.Option("--input", metavar="3x512x512", help="Another input shape.")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show the arithmetic behind the figures of `inspect`.
+
+    Output size, parameters, MACs, memory and receptive field of a layer, line by line, with its own numbers. Without
+    --layer: how the totals add up, and which layers there are.
+
+    Example: dlx explain specs/cs231n/resnet50.yaml --layer conv_1
+    """
+    from .. import graph, show
+    from .. import spec as specs
+    from ..graph import explain as pages
+
+    experiment = specs.load(spec, overrides or [])
+    traced = graph.trace(experiment, graph.input_shape(experiment, shape) if shape else None)
+    show.explanation(pages.explain(traced, layer), as_json)
+    if layer is None:
+        show.warnings(traced.warnings)
+
+
+def diff(
+    a: Annotated[Path, typer.Argument(metavar="A", help="A spec, YAML or TOML.")],
+    b: Annotated[Path, typer.Argument(metavar="B", help="Another one, or the same.")],
+    overrides: Annotated[
+        list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to B, in Hydra's grammar.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Compare two specs: layers, costs and settings.
+
+    Layers are aligned by what they are, not by name. A row for each that was added, removed or changed, with the
+    difference in parameters, MACs and memory; then the totals and the other settings. Overrides apply to B.
+
+    Example: dlx diff specs/digits/lenet.yaml specs/digits/lenet.yaml network.layers.conv_1.kernel_size=3
+    """
+    from .. import show
+    from .. import spec as specs
+    from ..graph import diff as diffs
+
+    show.difference(diffs.diff(specs.load(a), specs.load(b, overrides or [])), as_json)
+
+
+def why(
+    spec: SpecPath,
+    key: Annotated[str, typer.Argument(metavar="KEY", help="What is asked for, as overrides name it.")],
+    overrides: Overrides = None,
+    as_json: AsJson = False,
+) -> None:
+    """Tell where a value comes from, and what it replaced.
+
+    The file and line, the override or the default that gave it; of an expression also what it comes to. Layers inside
+    blocks go by the names that `inspect` shows: network.layers.bottleneck_1/conv_2.stride. Of a section: all in it.
+
+    Example: dlx why specs/cs231n/resnet101.yaml vars.depths
+    """
+    from .. import graph, show
+    from .. import spec as specs
+    from ..graph import origin
+
+    experiment = specs.load(spec, overrides or [])
+    show.origin(origin.why(experiment, graph.trace(experiment), key, overrides or []), as_json)
+
+
+def doctor(
+    spec: SpecPath,
+    overrides: Overrides = None,
+    thorough: Annotated[bool, typer.Option("--thorough", help="Also what takes minutes.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Look for what is wrong, in seconds, before training.
+
+    The data and its parts, the loss before the first update, dead and saturated units, the scale of signals and
+    gradients by depth, gradients against differences, the size of updates, a batch by heart, and the learning rate.
+    Each finding with its line and a way out. The exit status is 1 where something is wrong. Nothing is kept.
+
+    Example: dlx doctor specs/digits/lenet.yaml train.optimizer.adamw.lr=10
+    """
+    from .. import show
+    from .. import spec as specs
+    from ..analysis import doctor as clinic
+
+    report = clinic.examine(specs.load(spec, overrides or []), thorough)
+    show.diagnosis(report, as_json)
+    if report.wrong:
+        raise typer.Exit(1)
+
+
+def schema() -> None:
+    """Print the JSON schema of a spec, for editors.
+
+    Example: dlx schema > spec.schema.json
+    """
+    from .. import show
+    from ..spec import schema as schemas
+
+    show.document(schemas.schema())
+
+
+def new(path: Annotated[Path, typer.Argument(metavar="FILE", help="The spec to write, .yaml or .toml.")]) -> None:
+    """Write a small spec that runs, to start from.
+
+    Example: dlx new first.yaml && dlx train first.yaml
+    """
+    from .. import show
+    from ..spec import starter
+
+    starter.write(path)
+    show.out(f"{path} is written. Look at it with `dlx inspect {path}`, run it with `dlx train {path}`.")

@@ -1,0 +1,334 @@
+"""Recurrent layers: step after step, with a state in which earlier steps live on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from ..errors import ShapeError
+from ..shapes import Shape
+from .base import Example, Layer, Plan, all_floats
+from .working import Line, kept, line, summed
+
+if TYPE_CHECKING:
+    from torch.nn import Module
+
+FLOAT = 4
+ON_META = "torch on the meta device, in tests/layers/test_recurrent.py: oneDNN's product on a CPU is not counted"
+
+
+@dataclass(frozen=True)
+class _Way:
+    """One layer in one direction: the end of its weights' names, and how many values of a step it reads."""
+
+    suffix: str
+    values: int
+
+
+class _Recurrent(Layer):
+    hidden_size: PositiveInt = Field(description="values of the state")
+    num_layers: PositiveInt = Field(1, description="layers, each over all that the one below gives")
+    bias: bool | Literal["one"] = Field(
+        True, description="add two learned values to each sum, as torch does; one: a single one, as books do"
+    )
+    dropout: float = Field(0.0, ge=0, le=1, description="probability that a value between two layers is dropped")
+    bidirectional: bool = Field(False, description="run from the last step to the first too, with weights of its own")
+    return_sequences: bool = Field(True, description="give what each step gives; false: only the end")
+
+    learns: ClassVar[bool] = True
+    arity: ClassVar[int | tuple[int, ...] | None] = (1, 2)
+    gates: ClassVar[int] = 1
+    """Sums for each value of the state."""
+
+    @property
+    def given(self) -> int:
+        """Values that a step gives, in one direction."""
+        return self.hidden_size
+
+    @property
+    def projected(self) -> int:
+        """Weights from the state to those, for each value of the state."""
+        return 0
+
+    @property
+    def is_ours(self) -> bool:
+        """Whether torch has no such layer, and dlx takes the steps itself."""
+        return False
+
+    @property
+    def directions(self) -> int:
+        return 1 + self.bidirectional
+
+    @property
+    def rows(self) -> int:
+        """States, one for each layer and direction."""
+        return self.num_layers * self.directions
+
+    def plan(self, *xs: Shape) -> Plan:
+        all_floats(xs, self.kind)
+        self._check(xs)
+        steps, values = xs[0]
+        width = self.directions * self.given
+        idle = f"dropout = {self.dropout:g} stands between layers, and {self.kind} has one: it does nothing"
+        return Plan(
+            shape=Shape((steps, width) if self.return_sequences else (width,)),
+            weights={name: size for way in self._ways(values) for name, size in self._weights(way).items()},
+            buffers={f"bias_hh{way.suffix}": (self._sums,) for way in self._ways(values) if self.bias == "one"},
+            macs=steps * sum(map(self._products, self._ways(values))),
+            window="global",
+            keeps=("inputs",) if self._reads_in_place(xs) else (),
+            keeps_more=FLOAT * self._held(xs),
+            moments=steps * self.rows,
+            warnings=(idle,) if self.dropout and self.num_layers == 1 else (),
+        )
+
+    @property
+    def _sums(self) -> int:
+        return self.gates * self.hidden_size
+
+    def _ways(self, values: int) -> Iterator[_Way]:
+        for layer in range(self.num_layers):
+            for direction in ("", "_reverse")[: self.directions]:
+                yield _Way(f"_l{layer}{direction}", self.directions * self.given if layer else values)
+
+    def _weights(self, way: _Way) -> Mapping[str, tuple[int, ...]]:
+        """Those of one layer in one direction, by torch's names."""
+        weights: dict[str, tuple[int, ...]] = {f"weight_ih{way.suffix}": (self._sums, way.values)}
+        weights |= {f"weight_hh{way.suffix}": (self._sums, self.given)}
+        biases = {True: ("ih", "hh"), "one": ("ih",), False: ()}[self.bias]
+        return weights | {f"bias_{of}{way.suffix}": (self._sums,) for of in biases}
+
+    def _products(self, way: _Way) -> int:
+        """Multiply-adds of a step."""
+        return self._sums * (way.values + self.given) + self.projected * self.hidden_size
+
+    def _check(self, xs: Sequence[Shape]) -> None:
+        x, *states = xs
+        if len(x) != 2:
+            alone, rows = "`- reshape: [-1, 1]` makes a step of each value.", f"`- reshape: [{x[0]}, -1]`"
+            raise ShapeError(
+                f"{self.kind} goes from step to step of (steps, values), and {{0}} has "
+                f"{'a single axis' if len(x) == 1 else f'{len(x)} axes'}",
+                hint=alone if len(x) == 1 else f"{rows} makes a step of each of the {x[0]} on its first axis.",
+                inputs=xs,
+            )
+        for i, (state, values) in enumerate(zip(states, (self.given, self.hidden_size), strict=False), start=1):
+            if state != (self.rows, values) and (self.rows > 1 or state != (values,)):
+                one = f" or ({values},)" if self.rows == 1 else ""
+                raise ShapeError(
+                    f"the state that {self.kind} begins at is {{{i}}}, and it has ({self.rows}, {values}){one}",
+                    hint="One row for each layer, and for each direction of it; `- linear` makes the values fit.",
+                    inputs=xs,
+                )
+
+    # --- what torch holds for the backward pass ---
+
+    def _reads_in_place(self, xs: Sequence[Shape]) -> bool:
+        """torch brings the steps before the batch, in a copy unless there is one step; states of several rows too."""
+        return (xs[0][0] == 1 or self.is_ours) and (len(xs) == 1 or self.rows == 1)
+
+    def _held(self, xs: Sequence[Shape]) -> int:
+        """Floats of all steps: what each layer reads, and what stays of its steps; masks of dropout."""
+        steps = xs[0][0]
+        between = steps * self.directions * self.given * (self.num_layers - 1)
+        return (
+            self._copied(xs)
+            + between * (1 + (self.dropout > 0))
+            + self.rows * self._kept_of_steps(steps)
+            - (sum(x.count for x in xs[1:]) if self._reads_in_place(xs) else 0)
+        )
+
+    def _copied(self, xs: Sequence[Shape]) -> int:
+        """Each direction has a copy of the input of its own."""
+        if self._reads_in_place(xs):
+            return 0
+        return xs[0].count * (1 if self.is_ours or xs[0][0] == 1 else self.directions)
+
+    def _kept_of_steps(self, steps: int) -> int:
+        """Floats that stay of all steps of one layer in one direction."""
+        raise NotImplementedError
+
+    # --- in words ---
+
+    def equations(self) -> Sequence[str]:
+        """A step, as the books write it."""
+        raise NotImplementedError
+
+    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+        steps, values = xs[0]
+        ways, last = list(self._ways(values)), len(plan.shape) - 1
+        given = {"directions": self.directions, "values": self.given}
+        once = summed([self._products(way) for way in ways])
+        numbers = f"{steps:,} steps * {f'({once})' if len(ways) > 1 else once}"
+        return [
+            *(replace(made, what="steps") for made in kept(xs[0], range(last))),
+            line("directions * values" if self.bidirectional else "values", given, axes=last, what="values"),
+            *(made for way in ways for made in self._of_weights(way)),
+            *(Line(note=equation, part="multiply-adds") for equation in self.equations()),
+            *(self._of_a_step(way) for way in ways),
+            Line("", "steps * products of a step", numbers, plan.macs, part="multiply-adds"),
+        ]
+
+    def _of_weights(self, way: _Way) -> Iterator[Line]:
+        sums = "gates * hidden_size" if self.gates > 1 else "hidden_size"
+        for of, what, size in (("ih", "values", way.values), ("hh", "state", self.given)):
+            given = {"gates": self.gates, "hidden_size": self.hidden_size, what: size}
+            yield line(f"{sums} * {what}", given, what=f"weight_{of}{way.suffix}", part="parameters")
+
+    def _of_a_step(self, way: _Way) -> Line:
+        given = {"gates": self.gates, "hidden_size": self.hidden_size, "values": way.values, "state": self.given}
+        formula = f"{'gates * ' if self.gates > 1 else ''}hidden_size * (values + state)"
+        formula += " + hidden_size * state" if self.projected else ""
+        return line(formula, given, what=f"a step of {way.suffix[1:]}", part="multiply-adds")
+
+    def _arguments(self) -> dict[str, Any]:
+        """Those of torch's modules, and of ours."""
+        own = self.options("hidden_size", "dropout", "bias")
+        quiet = self.dropout if self.num_layers > 1 else 0.0
+        return {**own, "dropout": quiet, "bias": bool(self.bias), "one_bias": self.bias == "one"}
+
+
+class RNN(_Recurrent):
+    """Carry a state from step to step, each time an activation of weighted sums of the state and of what comes in.
+
+    Shapes: (T, C) -> (T, D * hidden_size), with D = 2 where it is `bidirectional` and 1 elsewhere; without
+        `return_sequences` (D * hidden_size,), the state behind the last step, and of the way back behind the first.
+        A second input is the state to begin at, of (num_layers * D, hidden_size), or (hidden_size,) where that is one
+        row; else it begins at zeros. Sizes are torch's with batch_first; `- transpose` brings (C, T) here.
+    Cost: hidden_size * (C + hidden_size) weights, and 2 * hidden_size biases, for each layer and direction, where C
+        of the layers above is D * hidden_size; T times those weights as MACs.
+    Errors: an input that is not (steps, values), or not of floats; a state of another shape.
+    Source: Elman 1990, "Finding structure in time"; Russell & Norvig 2021, equation 22.13. torch: none; its RNN has
+        these weights, under these names, and gives sequence and end together. `return_sequences` is Keras' word;
+        `bias: one`, sigmoid and identity are not torch's.
+    """
+
+    kind: ClassVar[str] = "rnn"
+    nonlinearity: Literal["tanh", "relu", "sigmoid", "identity"] = Field(
+        "tanh", description="activation of the state"
+    )
+
+    example: ClassVar[Example] = Example(
+        {"hidden_size": 4}, [(5, 3)], shape=(5, 4), params=4 * 3 + 4 * 4 + 2 * 4, macs=5 * (4 * 3 + 4 * 4)
+    )
+
+    def equations(self) -> Sequence[str]:
+        return [f"z_t = {self.nonlinearity}(W_ih x_t + W_hh z_(t-1) + b)"]
+
+    def _kept_of_steps(self, steps: int) -> int:
+        return (steps + (self.nonlinearity != "identity")) * self.hidden_size
+
+    @property
+    def is_ours(self) -> bool:
+        return self.nonlinearity in ("sigmoid", "identity")
+
+    def module(self, *xs: Shape) -> Module:
+        from ..modules import recurrent
+
+        arguments = self._arguments()
+        if self.is_ours:
+            arguments["activation"] = arguments.pop("nonlinearity")
+        built = recurrent.OtherRNN if self.is_ours else recurrent.RNN
+        return built(xs[0][-1], self.hidden_size, **arguments)
+
+
+class GRU(_Recurrent):
+    """Carry a state that two gates, of what comes in and of the state, reset and renew.
+
+    Shapes: those of `rnn`: (T, C) -> (T, D * hidden_size), or (D * hidden_size,) without `return_sequences`; a second
+        input is the state to begin at.
+    Cost: 3 * hidden_size * (C + hidden_size) weights, and 6 * hidden_size biases, for each layer and direction; T
+        times those weights as MACs.
+    Errors: those of `rnn`: an input that is not (steps, values), or not of floats; a state of another shape.
+    Source: Cho et al. 2014, arXiv:1406.1078, section 2.3; torch resets the sums of the state where the paper resets
+        the state (Keras: reset_after). torch: none; its GRU has these weights, under these names. `return_sequences`
+        is Keras' word, and `bias: one` is not torch's.
+    """
+
+    kind: ClassVar[str] = "gru"
+
+    gates: ClassVar[int] = 3
+    example: ClassVar[Example] = Example(
+        {"hidden_size": 4}, [(5, 3)], shape=(5, 4), params=3 * (4 * 3 + 4 * 4 + 2 * 4), macs=5 * 3 * (4 * 3 + 4 * 4)
+    )
+
+    def equations(self) -> Sequence[str]:
+        return [
+            "r_t and u_t = sigmoid(W x_t + U z_(t-1) + b), each with rows of its own",
+            "n_t = tanh(W x_t + r_t * (U z_(t-1) + b_hh) + b_ih), and z_t = (1 - u_t) * n_t + u_t * z_(t-1)",
+        ]
+
+    def _kept_of_steps(self, steps: int) -> int:
+        return 7 * steps * self.hidden_size
+
+    def module(self, *xs: Shape) -> Module:
+        from ..modules import recurrent
+
+        return recurrent.GRU(xs[0][-1], self.hidden_size, **self._arguments())
+
+
+class LSTM(_Recurrent):
+    """Carry a state, and beside it cells that gates clear, write and read: long short-term memory.
+
+    Shapes: those of `rnn`: (T, C) -> (T, D * hidden_size), or (D * hidden_size,) without `return_sequences`; with
+        `proj_size`, that many values in place of hidden_size. A second input is the state to begin at, a third the
+        cells, of (num_layers * D, hidden_size), or (hidden_size,) where that is one row.
+    Cost: 4 * hidden_size * (C + hidden_size) weights, and 8 * hidden_size biases, for each layer and direction; T
+        times those weights as MACs. Until the backward pass oneDNN, which runs it on a CPU, holds about twice the
+        memory of torch's own kernel, which is the one that is forecast.
+    Errors: those of `rnn`: an input that is not (steps, values), or not of floats; a state of another shape; a
+        `proj_size` that is not below hidden_size.
+    Source: Hochreiter & Schmidhuber 1997, Gers et al. 2000; Russell & Norvig 2021, section 22.6.2, without biases.
+        torch: none; its LSTM has these weights, under these names, with two biases for each unit of a gate.
+        `return_sequences` is Keras' word, and `bias: one` is not torch's.
+    """
+
+    kind: ClassVar[str] = "lstm"
+    proj_size: NonNegativeInt = Field(0, description="values that the state is brought down to; 0: as it is")
+
+    arity: ClassVar[int | tuple[int, ...] | None] = (1, 2, 3)
+    gates: ClassVar[int] = 4
+    example: ClassVar[Example] = Example(
+        {"hidden_size": 4},
+        [(5, 3)],
+        shape=(5, 4),
+        params=4 * (4 * 3 + 4 * 4 + 2 * 4),
+        macs=5 * 4 * (4 * 3 + 4 * 4),
+        witness=ON_META,
+    )
+
+    @model_validator(mode="after")
+    def _smaller(self) -> Self:
+        if self.proj_size >= self.hidden_size:
+            raise ValueError(f"proj_size = {self.proj_size} is not below hidden_size = {self.hidden_size}")
+        return self
+
+    @property
+    def given(self) -> int:
+        return self.proj_size or self.hidden_size
+
+    @property
+    def projected(self) -> int:
+        return self.proj_size
+
+    def equations(self) -> Sequence[str]:
+        read = "W_hr (o_t * tanh(c_t))" if self.proj_size else "o_t * tanh(c_t)"
+        return [
+            "i_t, f_t and o_t = sigmoid(W x_t + U z_(t-1) + b), each with rows of its own; g_t = tanh of such sums",
+            f"c_t = f_t * c_(t-1) + i_t * g_t, and z_t = {read}",
+        ]
+
+    def _weights(self, way: _Way) -> Mapping[str, tuple[int, ...]]:
+        brought = {f"weight_hr{way.suffix}": (self.proj_size, self.hidden_size)} if self.proj_size else {}
+        return {**super()._weights(way), **brought}
+
+    def _kept_of_steps(self, steps: int) -> int:
+        return steps * (7 * self.hidden_size + self.proj_size)
+
+    def module(self, *xs: Shape) -> Module:
+        from ..modules import recurrent
+
+        return recurrent.LSTM(xs[0][-1], self.hidden_size, **self._arguments())

@@ -1,0 +1,101 @@
+"""torch's recurrent modules, which may begin at given states, and give every step or the end."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "identity": lambda x: x}
+
+
+class _Ours(nn.RNNBase):
+    """Shapes: x of (N, T, C), then states of (N, K, H), or (N, H) -> (N, T, D * H), or (N, D * H) at the end.
+
+    `one_bias` has zeros that are not learned in place of torch's second bias.
+    """
+
+    def __init__(self, *sizes: int, one_bias: bool = False, return_sequences: bool = True, **options: Any) -> None:
+        super().__init__(*sizes, **options)  # type: ignore[arg-type]  # torch's RNN, GRU and LSTM know their mode
+        self.return_sequences = return_sequences
+        for name in [name for name, _ in self.named_parameters() if one_bias and name.startswith("bias_hh")]:
+            zeros = torch.zeros_like(getattr(self, name), requires_grad=False)
+            delattr(self, name)
+            self.register_buffer(name, None, persistent=False)
+            setattr(self, name, zeros)  # torch's module notes it for its kernels
+
+    def forward(self, x: Tensor, *states: Tensor) -> Tensor:
+        y, last = super().forward(x.transpose(0, 1), self._begin(x, [_by_layer(state) for state in states]))
+        if self.return_sequences:
+            return y.transpose(0, 1)  # type: ignore[no-any-return]  # torch's batch_first would do so in place
+        h = last[0] if isinstance(last, tuple) else last
+        return torch.cat((h[-2], h[-1]), -1) if self.bidirectional else h[-1]  # each direction where it ends
+
+    def _begin(self, x: Tensor, states: Sequence[Tensor]) -> Any:
+        """What torch's module begins at; cells at zero where only the other state is given."""
+        if self.mode != "LSTM" or not states:
+            return states[0] if states else None
+        hidden, *cells = states
+        return hidden, cells[0] if cells else x.new_zeros(len(hidden), len(x), self.hidden_size)
+
+
+class RNN(_Ours, nn.RNN):  # type: ignore[misc]
+    """torch's."""
+
+
+class GRU(_Ours, nn.GRU):  # type: ignore[misc]
+    """torch's."""
+
+
+class LSTM(_Ours, nn.LSTM):
+    """torch's; a second state is that of the cells."""
+
+    def forward(self, x: Tensor, *states: Tensor) -> Tensor:  # type: ignore[override]
+        if not self.proj_size:
+            return super().forward(x, *states)
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message="LSTM with projections is not supported with oneDNN")
+            return super().forward(x, *states)
+
+
+class OtherRNN(RNN):
+    """The same with an activation that torch's does not have, step by step."""
+
+    def __init__(self, *sizes: int, activation: str, **options: Any) -> None:
+        super().__init__(*sizes, **options)
+        self.activation = activation
+
+    def forward(self, x: Tensor, *states: Tensor) -> Tensor:  # type: ignore[override]
+        suffixes = ("", "_reverse") if self.bidirectional else ("",)
+        count, ends = len(suffixes), []
+        rows = self.num_layers * count
+        begin = _by_layer(states[0]) if states else x.new_zeros(rows, len(x), self.hidden_size)
+        for layer in range(self.num_layers):
+            given = F.dropout(x, self.dropout, self.training and layer > 0)
+            states_of_layer = zip(begin[count * layer :], suffixes, strict=False)
+            ways = [self._way(given, h, f"_l{layer}{end}") for h, end in states_of_layer]
+            x = torch.cat(ways, -1) if count > 1 else ways[0]
+            ends = [way[:, 0 if end else -1] for way, end in zip(ways, suffixes, strict=True)]
+        return x if self.return_sequences else torch.cat(ends, -1)
+
+    def _way(self, x: Tensor, h: Tensor, which: str) -> Tensor:
+        """The states of one layer in one direction, in the order of the steps: (N, T, H)."""
+        over, made, back = getattr(self, f"weight_hh{which}"), [], which.endswith("_reverse")
+        first, second = (getattr(self, f"bias_{of}{which}") if self.bias else None for of in ("ih", "hh"))
+        steps = F.linear(x, getattr(self, f"weight_ih{which}"), first).unbind(1)
+        for step in reversed(steps) if back else steps:
+            h = ACTIVATIONS[self.activation](step + F.linear(h, over, second))
+            made.append(h)
+        return torch.stack(made[::-1] if back else made, 1)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, activation={self.activation}"
+
+
+def _by_layer(state: Tensor) -> Tensor:
+    """A state as torch wants it: (N, K, H), or (N, H) of one layer, as (K, N, H)."""
+    return (state.unsqueeze(1) if state.dim() == 2 else state).transpose(0, 1).contiguous()
