@@ -11,7 +11,7 @@ the book's; what is compared is the order.
 
 A difference between two rungs is taken digit by digit: each digit has a part of the seeds that read it wrongly. Its
 interval has both sorts of chance in it, which 5,000 digits there are and which seeds: the variance of the mean over
-the digits, and for several seeds that of the mean over the seeds.
+the digits, and for several seeds that of the mean over the seeds. It is Student's, with Welch's degrees of freedom.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from common import ROOT, publish
+from scipy.special import stdtrit
 from torch import Tensor
 from trained import results
 
@@ -82,8 +83,11 @@ class Measured:
 def below(lower: Measured, upper: Measured) -> tuple[float, float]:
     """By how many % the upper rung errs less, and half the 95 % interval of that."""
     gain = 100 * (lower.wrong.mean(0) - upper.wrong.mean(0))
-    variance = float(gain.var(ddof=1)) / len(gain) + lower.variance() + upper.variance()
-    return float(gain.mean()), 1.96 * math.sqrt(variance)
+    parts = [(float(gain.var(ddof=1)) / len(gain), len(gain) - 1)]
+    parts += [(each.variance(), len(each.errors) - 1) for each in (lower, upper) if len(each.errors) > 1]
+    variance = sum(part for part, _ in parts)
+    freedom = variance**2 / sum(part**2 / free for part, free in parts)
+    return float(gain.mean()), float(stdtrit(freedom, 0.975)) * math.sqrt(variance)
 
 
 def changes(data: Path) -> list[str]:
