@@ -54,13 +54,13 @@ CASES: dict[str, dict[str, Any]] = {
         "optimizer": "sgd",
         "rates": np.geomspace(0.03, 0.5, 16),
     },
-    "16 trials of LeNet, batch 64, SGD, 1 epoch of 1,920": {
+    "16 trials of LeNet, batch 64, SGD, 3 epochs of 1,920": {
         "shape": (1, 28, 28),
         "layers": LENET,
         "act": "relu",
         "examples": 1920,
         "batch": 64,
-        "epochs": 1,
+        "epochs": 3,
         "optimizer": "sgd",
         "rates": np.geomspace(0.01, 0.1, 16),
     },

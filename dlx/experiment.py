@@ -18,7 +18,7 @@ from .lock import locked
 from .results import Result, Results
 from .runs import Run
 from .spec import Experiment, load, missing_sections, objective_of
-from .train import compute, device, groups, state, stopping
+from .train import compute, cores, device, groups, state, stopping
 from .train.augmented import check_colours
 from .train.curve import Curve, curve
 
@@ -270,7 +270,8 @@ def follow(
         said = course.folder.manner().get("threads")
         threads = said or device.threads_for(train, graph, len(sets.train))
         with device.threads(threads), compute.settings(train, chosen):
-            job = begin(course, experiment, graph, sets, listen, threads, until, here)
+            is_open = said is None and here is None  # trials of a search are all computed in one way
+            job = begin(course, experiment, graph, sets, listen, threads, until, here, is_open=is_open)
             course.follow(job, listen)
             confusion.write(course.folder, sets.class_names, job.tables)
     return result_of(course, train.seed, mirror)
@@ -286,10 +287,13 @@ def begin(
     until: int | None = None,
     here: dict[str, Any] | None = None,
     parts: dict[str, Part] | None = None,
+    *,
+    is_open: bool = False,
 ) -> Job:
     """A training before its next step, with what it depends on written down and told.
 
-    `parts` are those of the data for one of several that move together, which share them.
+    `parts` are those of the data for one of several that move together, which share them. Where the number of threads
+    is open, the quicker one is found out and stays set.
     """
     train, folder = experiment.train, course.folder
     assert train is not None
@@ -301,8 +305,12 @@ def begin(
     job.until = until
     job.compute.prepare()
     packed = {"packed": True} if parts is not None else {}
-    folder.write_json("lock.json", lock | {"compute": job.compute.as_json()} | packed)
     notes = (*sets.notes, *job.compute.notes(), *course.take_up(job))
+    if is_open and (times := cores.measured(job, graph)):
+        threads = next(iter(times))
+        torch.set_num_threads(threads)
+        lock |= {"threads": threads, "milliseconds_by_threads": times}
+    folder.write_json("lock.json", lock | {"compute": job.compute.as_json()} | packed)
     described, how = device.describe(chosen), job.compute.words()
     listen(Begun(folder, graph, described, threads, job.total_steps, train.seed, job.step, notes, how))
     return job

@@ -86,7 +86,7 @@ class Train(Strict):
         "auto", description="auto, cpu, cuda or cuda:N"
     )
     threads: PositiveInt | Literal["auto"] = Field(
-        "auto", description="CPU threads; auto takes one for small networks"
+        "auto", description="CPU threads; auto takes one for small networks, and of middling ones times a batch"
     )
     trace: bool | Literal["auto"] = Field(
         "auto", description="replay a step's operations without autograd; auto does where that is found quicker"

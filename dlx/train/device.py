@@ -71,14 +71,15 @@ def describe(device: Device) -> str:
 
 
 def threads_for(train: Train, graph: Graph, examples: int, together: int = 1) -> int:
-    """How many CPU threads: what the spec says, or one where a batch, of all that move together, is too small.
-
-    What a recurrent layer computes at one moment is what threads can share.
-    """
+    """How many CPU threads: what the spec says, or one where a batch, of all that move together, is too small."""
     if train.threads != "auto":
         return train.threads
-    at_once = sum(node.plan.macs // node.plan.moments for node in graph.nodes)
-    return 1 if at_once * train.batch(examples) * together < ONE_THREAD_BELOW else share()
+    return 1 if at_once(graph) * train.batch(examples) * together < ONE_THREAD_BELOW else share()
+
+
+def at_once(graph: Graph) -> int:
+    """MACs of a sample that threads can share: of a recurrent layer those of one moment."""
+    return sum(node.plan.macs // node.plan.moments for node in graph.nodes)
 
 
 def lanes(train: Train) -> int:

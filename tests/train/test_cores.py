@@ -1,0 +1,110 @@
+"""The number of threads that is quicker, found before the first step."""
+
+import pytest
+import torch
+from helpers import experiment_of
+
+from dlx import experiment as experiments
+from dlx.experiment import job_of, prepared
+from dlx.runs import Run
+from dlx.train import cores
+
+SPEC = """
+name: middling
+data: {{synthetic: {{shape: [64], classes: 3, train: 400, valid: 10, seed: 1}}}}
+network: {{layers: [{{linear: {width}}}, batch_norm, {{dropout: 0.5}}, relu, {{linear: 3}}]}}
+train: {{steps: {steps}, batch_size: 100{more}}}
+track: {{mlflow: false}}
+"""
+
+
+@pytest.fixture(autouse=True)
+def two_cores(monkeypatch):
+    monkeypatch.setenv("DLX_THREADS", "2")
+
+
+@pytest.fixture
+def clock(monkeypatch):
+    """Seconds that a gradient takes on so many threads, in place of the time that it takes."""
+    takes, now = {1: 1.0, 2: 1.0}, [0.0]
+    plain = cores.gradients_of
+
+    def gradients_of(job):
+        gradients = plain(job)
+
+        def timed(index):
+            now[0] += takes[torch.get_num_threads()]
+            return gradients(index)
+
+        return timed
+
+    monkeypatch.setattr(cores, "gradients_of", gradients_of)
+    monkeypatch.setattr(cores.time, "perf_counter", lambda: now[0])
+    return takes
+
+
+def ready(width=200, steps=400, more=""):
+    experiment = experiment_of(SPEC.format(width=width, steps=steps, more=more))
+    graph, sets = prepared(experiment)
+    torch.manual_seed(0)
+    return job_of(experiment, graph, sets, torch.device("cpu")), graph
+
+
+def test_two_are_taken_where_they_save_more_than_a_seventh(clock):
+    job, graph = ready()
+    assert list(cores.measured(job, graph)) == [1, 2]
+    clock[2] = 0.9
+    assert cores.measured(job, graph) == {1: 1000.0, 2: 900.0}
+    clock[2] = 0.8
+    assert list(cores.measured(job, graph).items()) == [(2, 800.0), (1, 1000.0)]
+
+
+def test_nothing_of_the_training_moves_meanwhile():
+    job, graph = ready()
+    before = {name: tensor.clone() for name, tensor in job.network.state_dict().items()}
+    chance, threads = torch.get_rng_state(), torch.get_num_threads()
+    assert cores.measured(job, graph).keys() == {1, 2}
+    assert all(torch.equal(tensor, before[name]) for name, tensor in job.network.state_dict().items())
+    assert torch.equal(torch.get_rng_state(), chance)
+    assert torch.get_num_threads() == threads
+    assert all(param.grad is None for param in job.network.parameters())
+    assert (job.step, job.epoch) == (0, 0)
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        {"more": ", threads: 2"},
+        {"more": ", deterministic: true"},
+        {"more": ", optimizer: lbfgs"},
+        {"steps": 399},
+        {"width": 100},
+    ],
+    ids=[
+        "the spec says",
+        "the same bits are wanted",
+        "many gradients a step",
+        "few steps",
+        "a small network",
+    ],
+)
+def test_it_is_not_asked_where(given):
+    assert cores.measured(*ready(**given)) == {}
+
+
+def test_it_is_not_asked_on_one_core(monkeypatch):
+    monkeypatch.setenv("DLX_THREADS", "1")
+    assert cores.measured(*ready()) == {}
+
+
+def test_the_lock_says_what_was_found_and_a_run_like_it_takes_the_same(clock, tmp_path):
+    clock[2] = 0.5
+    experiment = experiment_of(SPEC.format(width=200, steps=400, more=", trace: false"))
+    (first,) = experiments.run(experiment, tmp_path).results
+    lock = Run(first.run.dir).read_json("lock.json")
+    assert lock["threads"] == 2
+    assert lock["milliseconds_by_threads"] == {"2": 500.0, "1": 1000.0}
+    clock[2] = 5.0
+    (second,) = experiments.run(experiment, tmp_path, like=first.run).results
+    assert Run(second.run.dir).read_json("lock.json")["threads"] == 2
+    assert second.metrics == first.metrics
