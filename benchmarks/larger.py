@@ -193,11 +193,11 @@ def text(examples: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 CASES: dict[str, dict[str, Any]] = {
-    "lenet": {"title": "LeNet, batch 64, Adam", "net": lenet, "spec": LENET, "batch": 64, "steps": 450},
+    "lenet": {"title": "LeNet, batch 64, Adam", "net": lenet, "spec": LENET, "batch": 64, "steps": 500},
     "resnet": {"title": "ResNet-18 on 32x32, batch 128, SGD with momentum", "net": resnet, "spec": RESNET}
     | {"batch": 128, "steps": 4},
     "lstm": {"title": "char-LSTM 128, 64 characters, batch 32, Adam", "net": lstm, "spec": LSTM}
-    | {"batch": 32, "steps": 220, "data": text, "kind": "bench_characters"},
+    | {"batch": 32, "steps": 500, "data": text, "kind": "bench_characters"},
 }
 CASES["lenet"] |= {"data": pictures((1, 28, 28)), "shape": [1, 28, 28]}
 CASES["resnet"] |= {"data": pictures((3, 32, 32)), "shape": [3, 32, 32]}

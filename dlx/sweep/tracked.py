@@ -11,7 +11,6 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
-import os
 import subprocess
 import sys
 import threading
@@ -353,10 +352,6 @@ def main() -> int:
     if not asked.follow:
         print(result := Tracked(asked.study, asked.uri, asked.experiment).sync())
         return 0 if result.complete else 1
-    os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the training's
-    os.environ.setdefault("OMP_NUM_THREADS", "1")
-    if hasattr(os, "nice"):
-        os.nice(10)
     over = threading.Event()
     threading.Thread(target=_listen, args=[over], daemon=True).start()
     return follow(asked.study, asked.uri, asked.experiment, over)

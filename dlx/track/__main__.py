@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 from pathlib import Path
 
@@ -22,10 +21,6 @@ def main() -> int:
     parser.add_argument("--follow", type=int, metavar="PID", help="go on until this process has ended the runs")
     asked = parser.parse_args()
     if asked.follow:
-        os.environ["CUDA_VISIBLE_DEVICES"] = ""  # the training's
-        os.environ.setdefault("OMP_NUM_THREADS", "1")
-        if hasattr(os, "nice"):
-            os.nice(10)
         return follow([Run(Path(folder)) for folder in asked.run_dir], asked.follow, asked.uri, asked.experiment)
     results = [sync(Run(Path(folder)), asked.uri, asked.experiment) for folder in asked.run_dir]
     print(*results, sep="\n")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,6 +24,9 @@ TRIES = 2
 """Deliveries that may fail after the end; what is missing then waits for `dlx runs sync`."""
 
 LOG = "mlflow.log"
+
+LAST = 19
+"""As nice as a process can be."""
 
 _STARTED: list[subprocess.Popen[bytes]] = []
 """Kept, so that a mirror which outlives its Mirror is still waited for, by the next `start`."""
@@ -87,10 +91,15 @@ def launched(
             stdin=stdin,
             stdout=out,
             stderr=out,
-            env=os.environ | {"PYTHONPATH": _path()},
-            start_new_session=True,  # Ctrl-C is for the training
+            env={"OMP_NUM_THREADS": "1"} | os.environ | {"PYTHONPATH": _path(), "CUDA_VISIBLE_DEVICES": ""},
+            process_group=0,  # Ctrl-C is for the training
         )
     _STARTED.append(process)
+    with suppress(OSError, AttributeError):
+        os.setpriority(os.PRIO_PROCESS, process.pid, LAST)
+        # Linux then takes a core back at once, from a nice process only after milliseconds, many times in a step; and
+        # only among processes of one session, so this one has none of its own
+        os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
     return process
 
 
