@@ -104,16 +104,6 @@ class Pack:
             finally:
                 self.chance[number].set_state(torch.get_rng_state())
 
-    def rows_for(self, turns: dict[int, Tensor]) -> Rows | None:
-        """What takes the step of these jobs together; None where they take it one by one."""
-        if self.rows is not None and len(turns) <= HALF * len(self.rows.numbers):
-            self._unstack(list(turns))  # many have ended: a smaller stack pays
-        if not all(len(index) == _usual(self.jobs[number]) for number, index in turns.items()):
-            return None
-        if self.rows is None and not self.refused:
-            self._stack(turns)
-        return self.rows if self.rows is not None and turns.keys() <= set(self.rows.numbers) else None
-
     def move(self, ahead: dict[int, Stretch]) -> None:
         """Take as many steps of these jobs as the shortest of their stretches has left."""
         count = min(stretch.left for stretch in ahead.values())
@@ -145,18 +135,16 @@ class Pack:
                 calls, loss = tape.record(partial(self.alone[number], own[-1]))
             tapes.append(calls)
             losses.append(loss)
+        jobs = {number: self.jobs[number] for number in turns}
+        steps = {number: self.steps[number] for number in turns}
         kept = sum(map(tape.memory, tapes))
-        try:
-            jobs = {number: self.jobs[number] for number in turns}
-            steps = {number: self.steps[number] for number in turns}
-            self.rows = (
-                Rows(jobs, tapes, own, losses, self.chance, steps)
-                if kept <= MOST * len(self.jobs) // self.beside
-                else None
-            )
-            self.refused = "" if self.rows is not None else f"stacked they would keep {kept // 2**20:,} MiB"
-        except tape.UntraceableError as error:
-            self.refused = str(error)
+        if kept > MOST * len(self.jobs) // self.beside:
+            self.refused = f"stacked they would keep {kept // 2**20:,} MiB"
+        else:
+            try:
+                self.rows = Rows(jobs, tapes, own, losses, self.chance, steps)
+            except tape.UntraceableError as error:
+                self.refused = str(error)
         packed = {"step": "packed", "because": f"{self.beside} of one shape"}
         for number in turns:
             self.jobs[number].way = {"step": "plain", "because": self.refused} if self.refused else packed
