@@ -18,6 +18,7 @@ from common import publish
 
 from dlx import course, experiment
 from dlx.spec import load
+from dlx.train import stretch
 from dlx.train.writer import Writer
 
 EVERY = {16: 80, 128: 20}
@@ -25,6 +26,8 @@ EVERY = {16: 80, 128: 20}
 SAVES = 6
 """Saves that are looked at; the first, for which memory is taken, is left out."""
 ROUNDS = 3
+AFTER = stretch.Stretch.after
+"""What is called when the weights have been moved: records of many steps come at once."""
 SPEC = """\
 dlx: 1
 name: bench
@@ -56,14 +59,15 @@ def steps_of(batch: int, writer: type[Writer], home: Path) -> tuple[list[float],
     """Seconds of each step, from one to the next, and the bytes of a checkpoint."""
     seen: list[float] = []
 
-    def listen(event: object) -> None:
-        if getattr(event, "record", "") == "step":
-            seen.append(time.perf_counter())
+    def after(self: stretch.Stretch, plain: Callable[[stretch.Stretch], None] = AFTER) -> None:
+        plain(self)
+        seen.append(time.perf_counter())
 
+    stretch.Stretch.after = after  # type: ignore[method-assign]
     path = home / "bench.yaml"
     path.write_text(SPEC.format(steps=EVERY[batch] * (SAVES + 2), batch=batch, every=EVERY[batch]))
     course.Writer = writer  # type: ignore[attr-defined]
-    done = experiment.run(load(path), home / "runs", listen).results[0]
+    done = experiment.run(load(path), home / "runs").results[0]
     size = max(p.stat().st_size for p in (done.run.dir / "checkpoints").glob("step-*.safetensors"))
     return [b - a for a, b in pairwise(seen)], size
 

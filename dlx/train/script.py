@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
+from functools import lru_cache, partial
 from math import isfinite
+from threading import Lock
 from typing import Any
 
 import torch
@@ -55,6 +56,21 @@ class Word:
 
 class NoWordsError(Exception):
     """TorchScript has no words for what an operation is given."""
+
+
+COMPILING = Lock()
+
+
+def _compiled(source: str) -> Callable[..., Any]:
+    with COMPILING:
+        return _once(source)
+
+
+@lru_cache(32)
+def _once(source: str) -> Callable[..., Any]:
+    """A function of TorchScript; lanes, and the next rungs of a search, often want the same."""
+    run: Callable[..., Any] = torch.jit.CompilationUnit(source).run
+    return run
 
 
 class Script:
@@ -120,8 +136,7 @@ class Script:
         body = "".join(f"    {line}\n" for line in self.lines)
         head = f"def run(tensors: List[Tensor], groups: List[List[Tensor]], {arguments}) -> int:"
         source = f"{head}\n{unpacked}{body}    return 0\n"
-        run: Callable[..., Any] = torch.jit.CompilationUnit(source).run
-        return partial(run, self.tensors, self.groups)
+        return partial(_compiled(source), self.tensors, self.groups)
 
 
 def _as(kind: str, value: Any) -> Any:
