@@ -160,7 +160,8 @@ class Rows:
         losses: Tensor,
     ) -> bool:
         """Whether one step by script and one without come to the same bits; all are taken back."""
-        found, before = [], [one.clone() for one in memory]
+        before = [one.clone() for one in memory]
+        found: dict[bool, list[Tensor]] = {}
         rates = [group["lr"] for job in self.jobs.values() for group in job.optimizer.param_groups]
         active = [number in ahead for number in self.numbers]
         for by_script in (*(True,) * SETTLED, False):
@@ -173,10 +174,10 @@ class Rows:
                         call()
             for number in () if by_script else ahead:
                 self.steps[number]()
-            found.append([one.clone() for one in memory])
+            found[by_script] = [one.clone() for one in memory]
             for one, was in zip(memory, before, strict=True):
                 one.copy_(was)
-        return all(torch.equal(one, other) for one, other in zip(*found[-2:], strict=True))
+        return all(torch.equal(one, other) for one, other in zip(found[True], found[False], strict=True))
 
 
 def _learning(job: Job) -> list[Tensor]:

@@ -78,8 +78,6 @@ class Script:
 
     def __init__(self) -> None:
         self.tensors: list[Tensor] = []
-        self.spoken_of: list[Tensor] = []
-        """The same as they were given, so that they keep their identity."""
         self.groups: list[list[Tensor]] = []
         """Lists of tensors. What only changes the items of a list that the function makes, TorchScript leaves out."""
         self.places: dict[int, int] = {}
@@ -107,11 +105,10 @@ class Script:
         if isinstance(value, Tensor):
             if id(value) not in self.places:
                 self.places[id(value)] = len(self.tensors)
-                self.tensors.append(value.detach())
-                self.spoken_of.append(value)
+                self.tensors.append(value)
             return f"t{self.places[id(value)]}"
         if isinstance(value, list | tuple) and value and isinstance(value[0], Tensor):
-            self.groups.append([one.detach() for one in value])
+            self.groups.append(list(value))
             return f"g{len(self.groups) - 1}"
         if isinstance(value, list | tuple):
             return f"[{', '.join(map(self.text, value))}]"  # an empty one is taken for one of tensors
@@ -136,7 +133,12 @@ class Script:
         body = "".join(f"    {line}\n" for line in self.lines)
         head = f"def run(tensors: List[Tensor], groups: List[List[Tensor]], {arguments}) -> int:"
         source = f"{head}\n{unpacked}{body}    return 0\n"
-        return partial(_compiled(source), self.tensors, self.groups)
+        return partial(_compiled(source), _plain(self.tensors), [_plain(group) for group in self.groups])
+
+
+def _plain(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """The same memory, of which no gradient is wanted."""
+    return [tensor.detach() for tensor in tensors]
 
 
 def _as(kind: str, value: Any) -> Any:
