@@ -109,7 +109,7 @@ class Course:
         """One record of the job to where it belongs."""
         job = self.job
         assert job is not None
-        if record.record != "step":
+        if record.record not in {"step", "evaluation"}:
             self.write_down()
         if record.record == "end":
             self.metrics = record.metrics | together.of_snapshots(job, self.checkpoints)
@@ -133,13 +133,11 @@ class Course:
         if (record.record, record.step) not in self.told:
             self.unwritten.append(_as_json(record))
         self.metrics = {**self.metrics, **{k: v for k, v in record.metrics.items() if k != "lr"}}
-        if record.record == "evaluation" or time.time() - self.unwritten_since() > AT_MOST:
+        waits = bool(self.unwritten) and time.time() - self.unwritten[0]["time"] > AT_MOST
+        if record.record == "evaluation" or waits:
             self.write_down()
         if record.record == "evaluation" and job.train.keep_best is not None:
             self.keep(job)
-
-    def unwritten_since(self) -> float:
-        return float(self.unwritten[0]["time"]) if self.unwritten else time.time()
 
     def write_down(self) -> None:
         """The points of the curve since the last time, in one go: they come many at once where steps are quick."""

@@ -43,7 +43,7 @@ class Part:
 
     def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All of it in its order, up to `size` examples at a time."""
-        size = at_once(self.x, self.x.device, size)
+        size = examples_at_once(self.x, self.x.device, size)
         return zip(torch.split(self.x, size), torch.split(self.y, size), strict=True)
 
     def answers(self, network: Callable[[Tensor], Any], size: int) -> Iterator[tuple[Any, Tensor]]:
@@ -51,7 +51,7 @@ class Part:
         return ((network(x), y) for x, y in self.chunks(size))
 
 
-def at_once(x: Tensor, device: Device, size: int) -> int:
+def examples_at_once(x: Tensor, device: Device, size: int) -> int:
     """How many examples, up to `size`, are quickest at once: on a CPU those of which all stays in its cache."""
     return min(size, max(FEW, CACHED // (4 * prod(x.shape[1:]) or 1))) if device.type == "cpu" else size
 
