@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .course import Begun, Listener
 from .errors import DlxError, Problem, plural
 from .objectives.together import misfit
+from .results import mean_of
 from .runs import ENSEMBLE, Run
 from .spec import Experiment, objective_of
 from .train import checkpoint, together
@@ -123,7 +123,7 @@ def judged(experiment: Experiment, graph: Graph, sets: Sets, runs: Sequence[Run]
 
 def mean(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
     """Each metric's mean over the members."""
-    return {name: statistics.fmean(one[name] for one in metrics) for name in metrics[0]}
+    return {name: mean_of([one[name] for one in metrics]) for name in metrics[0]}
 
 
 def members_in(run: Run) -> list[Run]:

@@ -16,6 +16,7 @@ from .objectives.together import misfit
 from .runs import ENSEMBLE, Run
 from .spec import Experiment, load
 from .train import checkpoint, device, together
+from .train.stopping import left_out
 
 if TYPE_CHECKING:
     from .data import Dataset, Split
@@ -42,6 +43,8 @@ class Evaluated:
     metrics: dict[str, float]
     combine: str | None = None
     data: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    """What the metrics leave out."""
 
     def as_json(self) -> dict[str, Any]:
         """The document of `dlx evaluate --json`."""
@@ -49,7 +52,8 @@ class Evaluated:
             {"run": one.run.key, "dir": str(one.run.dir), "checkpoint": one.checkpoint, "metrics": one.metrics}
             for one in self.members
         ]
-        return {"metrics": self.metrics, "combine": self.combine, "data": list(self.data), "members": told}
+        document = {"metrics": self.metrics, "combine": self.combine, "data": list(self.data), "members": told}
+        return document | {"notes": list(self.notes)}
 
 
 def evaluate(
@@ -73,15 +77,16 @@ def evaluate(
         names = _parts(jobs[0], parts, members[0])
         each = [_alone(job, names) for job in jobs]
         told = tuple(Member(r, name or "final", m) for r, m in zip(members, each, strict=True))
+        notes = left_out(jobs[0])
         if len(members) == 1:
             mine, folder = jobs[0].train.ensemble, members[0].dir / "checkpoints"
             said = combine or (mine.combine if mine is not None and mine.snapshots and name is None else None)
             snapshots = together.of_snapshots(jobs[0], folder, names, said) if name is None else {}
-            return Evaluated(told, each[0] | snapshots, said if snapshots else None, tuple(data))
+            return Evaluated(told, each[0] | snapshots, said if snapshots else None, tuple(data), notes)
         _check_alike(jobs, members, how)
         pairs = [(job.network.eval(), job.parts) for job in jobs]
         found = ensemble.mean(each) | together.measure(pairs, jobs[0].objective, how, names)
-        return Evaluated(told, found, how, tuple(data))
+        return Evaluated(told, found, how, tuple(data), notes)
 
 
 def members_of(runs: Sequence[Run], combine: str | None) -> tuple[list[Run], str]:

@@ -344,7 +344,14 @@ def job_of(
     network, parts = build(graph, experiment.init).to(chosen), parts or on_device(sets, chosen)
     if by_data.wants(graph, experiment.init) and not (checkpoints and state.is_there(checkpoints)):
         by_data.settle(network, graph, experiment.init, parts["train"], experiment.train.seed)
-    return Job(network, objective_of(experiment), experiment.train, parts, preprocess=sets.preprocess)
+    return Job(
+        network,
+        objective_of(experiment),
+        experiment.train,
+        parts,
+        preprocess=sets.preprocess,
+        class_names=sets.class_names,
+    )
 
 
 def _mirror(experiment: Experiment, folder: Run) -> Mirror | None:

@@ -7,6 +7,8 @@ it is imported when a network is evaluated, which takes some seconds.
 from __future__ import annotations
 
 import importlib
+import warnings
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Protocol
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
@@ -30,6 +32,10 @@ class Meter(Protocol):
 
     def compute(self) -> Tensor:
         """The metric of all batches."""
+
+    def note(self, names: Sequence[str]) -> str:
+        """What it leaves out, by the names of the classes; empty where that is nothing."""
+        return ""
 
 
 @family(METRICS)
@@ -60,20 +66,20 @@ class Metric(Declared):
 
 
 class Mean:
-    """The mean of values that come in batches, each value counted as often as it says."""
+    """The mean of values that come in batches, each value counted as often as it says; summed in float64."""
 
     def __init__(self) -> None:
         self.sum: Tensor | float = 0.0
         self.count: Tensor | float = 0.0
 
     def add(self, mean: Tensor, count: Tensor | float) -> None:
-        self.sum, self.count = self.sum + mean * count, self.count + count
+        self.sum, self.count = self.sum + mean.double() * count, self.count + count
 
     def compute(self) -> Tensor:
         return torch.as_tensor(self.sum / self.count)
 
 
-class _Each(Mean):
+class _Each(Mean, Meter):
     """The mean of a function of each logits and target."""
 
     def __init__(self, function: Any, ignore: int | None) -> None:
@@ -84,7 +90,7 @@ class _Each(Mean):
         output, target = output.movedim(1, -1).reshape(-1, output.shape[1]), target.reshape(-1)
         if self.ignore is not None:
             output, target = output[target != self.ignore], target[target != self.ignore]
-        self.sum, self.count = self.sum + self.function(output, target).sum(), self.count + len(target)
+        self.sum, self.count = self.sum + self.function(output, target).double().sum(), self.count + len(target)
 
 
 class TopKError(Metric):
@@ -139,7 +145,7 @@ class ConfusionMatrix(Metric):
         return _Counts(2 if output.dim() == 1 else output.shape[1], ignore)
 
 
-class _Counts:
+class _Counts(Meter):
     def __init__(self, classes: int, ignore: int | None) -> None:
         self.classes, self.ignore = classes, ignore
         self.counts: Tensor | None = None
@@ -159,21 +165,81 @@ class _Counts:
 # --- counted by torchmetrics ----------------------------------------------------------------------------------------
 
 
-class _Guest:
-    """A metric of torchmetrics on probabilities, or on values of one row an example."""
+class _Guest(Meter):
+    """A metric of torchmetrics on probabilities."""
 
-    def __init__(self, metric: Any, classes: bool) -> None:
-        self.metric, self.classes = metric, classes
+    def __init__(self, metric: Any) -> None:
+        self.metric = metric
 
     def update(self, output: Tensor, target: Tensor) -> None:
-        if not self.classes:
-            self.metric.update(output.flatten(1).squeeze(1), target.flatten(1).squeeze(1))
-        else:
-            self.metric.update(output.sigmoid() if output.dim() == 1 else output.softmax(1), target)
+        self.metric.update(output.sigmoid() if output.dim() == 1 else output.softmax(1), target)
 
     def compute(self) -> Tensor:
-        found: Tensor = self.metric.compute()
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # of classes that are absent, which `note` tells
+            found: Tensor = self.metric.compute()
         return found
+
+
+Defined = Callable[["Tensor", "Tensor"], "Tensor"]
+"""From how many targets each class has, and how often it is predicted, to whether its metric is defined."""
+
+
+class _ByClass(_Guest):
+    """The mean over the classes for which a metric is defined; of one logit the metric of class 1.
+
+    torchmetrics counts an undefined one as 0.
+    """
+
+    def __init__(self, metric: Any, average: str, defined: Defined, ignore: int | None) -> None:
+        super().__init__(metric)
+        self.average, self.defined, self.ignore = average, defined, ignore
+        self.counts: Tensor | None = None
+
+    def update(self, output: Tensor, target: Tensor) -> None:
+        super().update(output, target)
+        classes = 2 if output.dim() == 1 else output.shape[1]
+        predicted = (output > 0 if output.dim() == 1 else output.argmax(1)).reshape(-1).long()
+        target = target.reshape(-1).long()
+        if self.ignore is not None:
+            predicted, target = predicted[target != self.ignore], target[target != self.ignore]
+        counts = torch.stack([torch.bincount(one, minlength=classes) for one in (target, predicted)])
+        self.counts = counts if self.counts is None else self.counts + counts
+
+    def compute(self) -> Tensor:
+        found = super().compute()
+        defined = self._defined()
+        if found.dim() == 0:
+            return torch.where(defined[1], found, found.new_tensor(torch.nan))
+        assert self.counts is not None
+        weights = defined * (self.counts[0] if self.average == "weighted" else 1)
+        return (torch.where(defined, found, 0).double() * weights).sum() / weights.sum()
+
+    def _defined(self) -> Tensor:
+        assert self.counts is not None
+        return self.defined(self.counts[0], self.counts[1])
+
+    def note(self, names: Sequence[str]) -> str:
+        assert self.counts is not None
+        defined, there = self._defined().tolist(), (self.counts[0] > 0).tolist()
+        if self.average == "one" or not any(defined):
+            lacking = [i for i, any_ in enumerate(there) if not any_]
+            return "" if defined[-1] else f"undefined, for no target is of {_classes(lacking, names)}"
+        if self.average == "weighted":
+            return ""
+        left = [i for i, one in enumerate(defined) if not one]
+        return f"without {_classes(left, names)}, of which there is no target" if left else ""
+
+
+def _classes(numbers: Sequence[int], names: Sequence[str]) -> str:
+    """`class 2`, `classes cat, dog and 3 more`."""
+    called = [names[i] if i < len(names) else str(i) for i in numbers]
+    more = f" and {len(called) - MOST_NAMED} more" if len(called) > MOST_NAMED else ""
+    return f"class{'es' if len(called) > 1 else ''} {', '.join(called[:MOST_NAMED])}{more}"
+
+
+MOST_NAMED = 5
+"""Classes that a note names."""
 
 
 class _Classes(Metric):
@@ -182,21 +248,39 @@ class _Classes(Metric):
     torch_name: ClassVar[str]
 
     def meter(self, output: Tensor, ignore: int | None) -> Meter:
-        guest = importlib.import_module("torchmetrics.classification")
-        options: dict[str, Any] = {"ignore_index": ignore, "validate_args": False}
-        if output.dim() == 1:
-            options |= {name: value for name, value in self.options() if name != "average"}
-            metric = getattr(guest, f"Binary{self.torch_name}")(**options)
+        return _Guest(self._guest(output, ignore, dict(self.options())))
+
+    def _guest(self, output: Tensor, ignore: int | None, options: dict[str, Any]) -> Any:
+        module = importlib.import_module("torchmetrics.classification")
+        one = output.dim() == 1
+        options = {"ignore_index": ignore, "validate_args": False, **options}
+        if one:
+            options.pop("average", None)
         else:
-            options |= {**dict(self.options()), "num_classes": output.shape[1]}
-            metric = getattr(guest, f"Multiclass{self.torch_name}")(**options)
-        return _Guest(metric.to(output.device), True)
+            options["num_classes"] = output.shape[1]
+        return getattr(module, f"{'Binary' if one else 'Multiclass'}{self.torch_name}")(**options).to(output.device)
 
     def options(self) -> list[tuple[str, Any]]:
         return [(name, getattr(self, name)) for name in type(self).model_fields]
 
 
-class _Averaged(_Classes):
+class _PerClass(_Classes):
+    """A metric of each class, and an average of them."""
+
+    average: Averaged
+
+    def meter(self, output: Tensor, ignore: int | None) -> Meter:
+        if self.average == "micro" and output.dim() > 1:
+            return super().meter(output, ignore)
+        guest = self._guest(output, ignore, {**dict(self.options()), "average": "none"})
+        return _ByClass(guest, "one" if output.dim() == 1 else self.average, self.defined, ignore)
+
+    def defined(self, targets: Tensor, predicted: Tensor) -> Tensor:
+        """For which classes it is defined: by default for those that are there or predicted."""
+        return (targets + predicted) > 0
+
+
+class _Averaged(_PerClass):
     ranks: ClassVar[bool] = True
     average: Averaged = Field("macro", description="mean over classes; micro: over examples; weighted: by examples")
 
@@ -209,10 +293,16 @@ class Precision(_Averaged):
 
 
 class Recall(_Averaged):
-    """Of the examples of a class, the share that is given to it. torchmetrics: Recall."""
+    """Of the examples of a class, the share that is given to it. torchmetrics: Recall.
+
+    A class that no target has is left out of the mean, and said.
+    """
 
     kind: ClassVar[str] = "recall"
     torch_name: ClassVar[str] = "Recall"
+
+    def defined(self, targets: Tensor, predicted: Tensor) -> Tensor:
+        return targets > 0
 
 
 class F1(_Averaged):
@@ -229,16 +319,19 @@ class IoU(_Averaged):
     torch_name: ClassVar[str] = "JaccardIndex"
 
 
-class AUROC(_Classes):
+class AUROC(_PerClass):
     """How likely an example of a class has a larger probability of it than one of another class.
 
-    It keeps the probabilities of the whole part. A class that no target has counts as 0, with a warning.
-    torchmetrics: AUROC.
+    It keeps the probabilities of the whole part. A class that no target has, or that all have, is left out of the
+    mean, and said. torchmetrics: AUROC.
     """
 
     kind: ClassVar[str] = "auroc"
     torch_name: ClassVar[str] = "AUROC"
     average: Literal["macro", "weighted"] = Field("macro", description="mean over classes, plain or by examples")
+
+    def defined(self, targets: Tensor, predicted: Tensor) -> Tensor:
+        return (targets > 0) & (targets < targets.sum())
 
 
 class CalibrationError(_Classes):
@@ -255,17 +348,46 @@ class CalibrationError(_Classes):
 
 
 class R2(Metric):
-    """1 - squared error / variance of the targets: 1 is perfect, 0 what their mean would do. torchmetrics: R2Score.
+    """1 - squared error / variance of the targets: 1 is perfect, 0 what their mean would do.
 
-    Several values of a target are averaged.
+    Several values of a target are averaged; one that does not vary counts as 1 where it is met exactly, else as 0.
+    Undefined for a single example. Sums are in float64 about a running mean (Chan et al. 1979). scikit-learn:
+    r2_score.
     """
 
     kind: ClassVar[str] = "r2"
     wants: ClassVar[Literal["classes", "values", "boxes"]] = "values"
 
     def meter(self, output: Tensor, ignore: int | None) -> Meter:
-        metric = importlib.import_module("torchmetrics").R2Score()
-        return _Guest(metric.to(output.device), False)
+        return _R2()
+
+
+class _R2(Meter):
+    def __init__(self) -> None:
+        self.count = 0
+        self.mean: Tensor | float = 0.0
+        self.around: Tensor | float = 0.0
+        """The sum of squared distances of the targets from their mean, by value."""
+        self.error: Tensor | float = 0.0
+
+    def update(self, output: Tensor, target: Tensor) -> None:
+        output, target = output.flatten(1).double(), target.flatten(1).double()
+        n, mean = len(target), target.mean(0)
+        away, total = mean - self.mean, self.count + n
+        self.around = self.around + (target - mean).square().sum(0) + away.square() * (self.count * n / total)
+        self.mean = self.mean + away * (n / total)
+        self.error = self.error + (output - target).square().sum(0)
+        self.count = total
+
+    def compute(self) -> Tensor:
+        if self.count < 2:
+            return torch.tensor(torch.nan)
+        around, error = torch.as_tensor(self.around), torch.as_tensor(self.error)
+        constant = (error == 0).to(error.dtype)
+        return torch.where(around > 0, 1 - error / around, constant).mean()
+
+    def note(self, names: Sequence[str]) -> str:
+        return "undefined, for there is a single example" if self.count < 2 else ""
 
 
 # --- of maps of places and of boxes, counted here -------------------------------------------------------------------
@@ -300,7 +422,7 @@ class PCK(Metric):
         return _OfPeaks(lambda distance: (distance <= self.within).float())
 
 
-class _OfPeaks(Mean):
+class _OfPeaks(Mean, Meter):
     """The mean of a function of the distances between the peaks of maps."""
 
     def __init__(self, function: Any) -> None:
@@ -334,7 +456,7 @@ class AveragePrecision(Metric):
         return _Boxes(self)
 
 
-class _Boxes:
+class _Boxes(Meter):
     """Gathers boxes of pictures: number of the picture, class, score, corners."""
 
     def __init__(self, metric: AveragePrecision) -> None:
@@ -372,4 +494,7 @@ class _Boxes:
             mine, true = said[said[:, 1] == one], so[so[:, 1] == one]
             right = boxes.hits(mine[:, 0], mine[:, 3:], true[:, 0], true[:, 3:], self.metric.iou)
             each.append(boxes.average_precision(right, len(true)))
-        return torch.tensor(each).mean() if each else torch.tensor(float("nan"))
+        return torch.tensor(each, dtype=torch.float64).mean() if each else torch.tensor(torch.nan)
+
+    def note(self, names: Sequence[str]) -> str:
+        return "" if any(map(len, self.so)) else "undefined, for no picture has a box"

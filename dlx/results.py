@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import statistics
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from functools import cache
+from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from .graph import Graph
@@ -48,7 +50,7 @@ class Results:
     @property
     def metrics(self) -> dict[str, float]:
         """Each metric's mean over the seeds or members, and those of the ensemble."""
-        means = {k: statistics.fmean(r.metrics[k] for r in self.results) for k in self._measured}
+        means = {k: mean_of([r.metrics[k] for r in self.results]) for k in self._measured}
         return means | (self.together.metrics if self.together is not None else {})
 
     @property
@@ -58,11 +60,12 @@ class Results:
 
     @property
     def intervals(self) -> dict[str, float]:
-        """Half the 95 % confidence interval of each mean (Student's t); empty for one seed."""
+        """Half the 95 % confidence interval of each mean that is finite (Student's t); empty for one seed."""
         n = len(self.results)
         if n < 2:
             return {}
-        spreads = {k: statistics.stdev(r.metrics[k] for r in self.results) for k in self._measured}
+        each = {k: [r.metrics[k] for r in self.results] for k in self._measured}
+        spreads = {k: statistics.stdev(values) for k, values in each.items() if all(map(isfinite, values))}
         return {k: student(n - 1) * s / n**0.5 for k, s in spreads.items()}
 
     def as_json(self) -> dict[str, Any]:
@@ -75,6 +78,7 @@ class Results:
             "seconds": round(sum(r.seconds for r in self.results), 3),
             "status": next((r.status for r in self.results if r.status != "finished"), "finished"),
             "metrics": self.metrics,
+            "notes": list(dict.fromkeys(note for result in (*self.results, first) for note in result.notes)),
             **first.outcome,
             "tracking": {"uri": first.tracking_uri, "state": first.tracking} if first.tracking else None,
         }
@@ -85,6 +89,11 @@ class Results:
                 for r in self.results
             ]
         return document
+
+
+def mean_of(values: Collection[float]) -> float:
+    """The mean, rounded once; infinite or `nan` where a value is."""
+    return statistics.fmean(values) if all(map(isfinite, values)) else sum(values) / len(values)
 
 
 @cache

@@ -185,7 +185,7 @@ def test_the_command_tells_one_and_several_and_json(home, run, other):
     assert [line.split()[0] for line in two[1:]] == [run.key, other.key, "mean", "vote"]
 
     document = json.loads(dlx("evaluate", run.id, other.id, "--json", cwd=home).stdout)
-    assert list(document) == ["metrics", "combine", "data", "members"]
+    assert list(document) == ["metrics", "combine", "data", "members", "notes"]
     assert [m["run"] for m in document["members"]] == [run.key, other.key]
     assert list(document["members"][0]) == ["run", "dir", "checkpoint", "metrics"]
 
@@ -197,3 +197,26 @@ def test_the_command_tells_one_and_several_and_json(home, run, other):
 def test_last_is_the_ensemble_and_not_its_last_member(home):
     results = trained(home, "+train.ensemble=2")
     assert find("last", home / "runs").key == results.together.run.key
+
+
+def test_a_class_that_a_part_lacks_is_left_out_and_said_at_the_end_and_anew(tmp_path, capfd):
+    (tmp_path / "t.csv").write_text(
+        "x,y,k\n" + "\n".join(f"{i % 3},{i % 3 == 1:d},{'abc'[i % 3]}" for i in range(60))
+    )
+    (tmp_path / "u.csv").write_text("x,y,k\n" + "\n".join(f"{i % 2},{i % 2},{'ab'[i % 2]}" for i in range(20)))
+    spec = tmp_path / "s.yaml"
+    spec.write_text(
+        "data: {table: {path: t.csv, target: k, test_path: u.csv}}\n"
+        "network: {layers: [{linear: 3}]}\n"
+        "objective: {classification: {metrics: [auroc, recall]}}\n"
+        "train: {epochs: 30, batch_size: 8, optimizer: {adam: 0.1}}\ntrack: {mlflow: false}\n"
+    )
+    (result,) = experiment.run(load(spec), tmp_path / "runs").results
+    sentence = "test/auroc, test/recall: without class c, of which there is no target"
+    again = evaluate([result.run])
+
+    assert (result.metrics["test/auroc"], result.metrics["test/accuracy"]) == (1, 1)
+    assert result.notes == (sentence,) == again.notes
+    assert again.metrics == {k: v for k, v in result.metrics.items() if k.startswith("test/")}
+    assert again.as_json()["notes"] == [sentence]
+    assert "torchmetrics" not in capfd.readouterr().err

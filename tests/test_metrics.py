@@ -2,11 +2,13 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
+from sklearn.metrics import f1_score, jaccard_score, precision_score, r2_score, recall_score, roc_auc_score
 from torchmetrics.classification import MulticlassConfusionMatrix
 
-from dlx.metrics import METRICS, Metric
+from dlx.metrics import METRICS, Mean, Metric
 
 
 def measured(metric: Metric, output: torch.Tensor, target: torch.Tensor, ignore: int | None = None) -> float:
@@ -127,3 +129,109 @@ def test_maps_are_counted_by_position_and_ignored_ones_not_at_all(kind):
     wider = torch.cat([as_map, torch.randn(4, 3, 2)], 2)
     padded = torch.cat([target, torch.full((4, 2), 255)], 1)
     assert measured(metric, wider, padded, ignore=255) == pytest.approx(measured(metric, SAID, TRUE))
+
+
+def targets_about(mean: float, n: int = 4000) -> tuple[torch.Tensor, torch.Tensor]:
+    """Predictions that are 0.3 standard deviations off, and targets mean + N(0, 1)."""
+    rng = np.random.default_rng(0)
+    y = rng.normal(mean, 1, (n, 1)).astype(np.float32)
+    x = (y + rng.normal(0, 0.3, (n, 1))).astype(np.float32)
+    return torch.from_numpy(x), torch.from_numpy(y)
+
+
+@pytest.mark.parametrize("mean", [0, 1e3, 1e4, 1e5, 1e6])
+def test_r2_does_not_depend_on_where_the_targets_lie(mean):
+    x, y = targets_about(mean)
+    meter = METRICS["r2"]().meter(x[:1], None)
+    for part in range(0, len(x), 250):
+        meter.update(x[part : part + 250], y[part : part + 250])
+
+    assert float(meter.compute()) == pytest.approx(r2_score(y.double(), x.double()), abs=1e-9)
+    assert float(meter.compute()) == pytest.approx(0.91, abs=0.015)
+
+
+@pytest.mark.parametrize(("x", "by_hand"), [([5.0, 5, 5], 1), ([5.0, 5, 6], 0)])
+def test_r2_of_targets_that_do_not_vary_is_1_where_they_are_met_and_else_0(x, by_hand):
+    y = torch.full((3, 1), 5.0)
+    assert float(r2_score(y, torch.tensor(x)[:, None])) == by_hand
+    assert measured(METRICS["r2"](), torch.tensor(x)[:, None], y) == by_hand
+
+
+def test_r2_of_a_single_example_is_undefined_and_said_to_be():
+    meter = METRICS["r2"]().meter(torch.ones(1, 1), None)
+    meter.update(torch.ones(1, 1), torch.ones(1, 1))
+
+    assert math.isnan(meter.compute())
+    assert meter.note(()) == "undefined, for there is a single example"
+
+
+def test_a_mean_over_many_batches_is_that_of_all_of_them():
+    """In float32 a sum beyond 2^24 takes no more ones."""
+    mean = Mean()
+    mean.add(torch.tensor(1.0), 2.0**24)
+    for _ in range(1000):
+        mean.add(torch.tensor(3.0), 1)
+
+    assert float(mean.compute()) == pytest.approx((2**24 + 3000) / (2**24 + 1000), rel=1e-12)
+
+
+TWO_OF_THREE = torch.tensor([0, 0, 1, 1, 1])
+WELL = torch.tensor([[8, 1, 1], [7, 2, 1], [1, 8, 1], [2, 7, 1], [4, 3, 3]]).log() / math.log(2)
+
+
+def noted(metric: Metric, output: torch.Tensor, target: torch.Tensor, *names: str) -> tuple[float, str]:
+    meter = metric.meter(output, None)
+    meter.update(output, target)
+    return float(meter.compute()), meter.note(names)
+
+
+@pytest.mark.parametrize("average", ["macro", "weighted"])
+def test_auroc_leaves_out_a_class_that_no_target_has_and_says_so(average):
+    chances = WELL.softmax(1)
+    each = [roc_auc_score(k == TWO_OF_THREE, chances[:, k]) for k in (0, 1)]
+    by_hand = sum(each) / 2 if average == "macro" else (2 * each[0] + 3 * each[1]) / 5
+    value, note = noted(METRICS["auroc"](average=average), WELL, TWO_OF_THREE, "cat", "dog", "owl")
+
+    assert value == pytest.approx(by_hand)
+    assert note == ("without class owl, of which there is no target" if average == "macro" else "")
+    perfect, _ = noted(METRICS["auroc"](average=average), said(0, 0, 1, 1, 1), TWO_OF_THREE)
+    assert perfect == 1
+
+
+def test_auroc_of_a_part_of_one_class_is_undefined_and_said_to_be():
+    value, note = noted(METRICS["auroc"](), WELL[:2], TWO_OF_THREE[:2], "cat", "dog", "owl")
+    assert math.isnan(value)
+    assert note == "undefined, for no target is of classes dog, owl"
+
+    value, note = noted(METRICS["auroc"](), torch.tensor([1.0, -1.0]), torch.tensor([1, 1]), "no", "yes")
+    assert math.isnan(value)
+    assert note == "undefined, for no target is of class no"
+
+
+OWLS = said(0, 2, 1, 1, 2)
+"""Class 0: 1 hit, 1 missed; class 1: 2 hits, 1 missed; class 2: two false alarms and no target."""
+
+
+@pytest.mark.parametrize("kind", ["precision", "recall", "f1", "iou"])
+@pytest.mark.parametrize("average", ["macro", "micro", "weighted"])
+@pytest.mark.parametrize("answers", [OWLS, said(0, 0, 1, 1, 1), said(1, 1, 1, 1, 1)])
+def test_an_average_leaves_out_a_class_where_its_metric_is_undefined(kind, average, answers):
+    """Of classes without targets, recall always, and others where it is not predicted: scikit-learn says as much."""
+    y, predicted = TWO_OF_THREE.numpy(), answers.argmax(1).numpy()
+    classes = [0, 1] if kind == "recall" and average == "macro" else sorted({*y.tolist(), *predicted.tolist()})
+    function = {"precision": precision_score, "recall": recall_score, "f1": f1_score, "iou": jaccard_score}[kind]
+    witness = function(y, predicted, labels=classes, average=average, zero_division=0)
+
+    assert noted(METRICS[kind](average=average), answers, TWO_OF_THREE)[0] == pytest.approx(witness)
+
+
+def test_recall_is_not_lowered_by_a_class_that_has_no_targets():
+    value, note = noted(METRICS["recall"](), OWLS, TWO_OF_THREE)
+    assert value == pytest.approx((1 / 2 + 2 / 3) / 2)
+    assert note == "without class 2, of which there is no target"
+
+
+def test_a_note_names_few_of_many_classes():
+    output = torch.randn(4, 100)
+    _, note = noted(METRICS["auroc"](), output, torch.tensor([0, 1, 0, 1]))
+    assert note == "without classes 2, 3, 4, 5, 6 and 93 more, of which there is no target"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator
@@ -186,6 +186,11 @@ class Evaluation:
         return {name: float(value) for name, value in found.items()} | {
             name: float(meter.compute()) for name, meter in self.meters.items() if name not in self._tables
         }
+
+    def notes(self, class_names: Sequence[str] = ()) -> dict[str, str]:
+        """By metric, what it leaves out."""
+        found = {name: meter.note(class_names) for name, meter in self.meters.items()}
+        return {name: note for name, note in found.items() if note}
 
     @property
     def _tables(self) -> set[str]:

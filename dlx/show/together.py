@@ -50,7 +50,8 @@ def evaluation(found: Evaluated, as_json: bool) -> None:
     """`dlx evaluate`."""
     if as_json:
         document(found.as_json())
-    elif len(found.members) > 1:
+        return
+    if len(found.members) > 1:
         rows = [(one.run.key, one.metrics) for one in found.members]
         side_by_side(rows, found.metrics, str(found.combine))
     else:
@@ -58,6 +59,8 @@ def evaluation(found: Evaluated, as_json: bool) -> None:
         for name, value in found.metrics.items():
             grid.add(name, f"{value:.4g}")
         grid.print()
+    for note in found.notes:
+        out(note)
 
 
 def predictions(found: Predicted, as_json: bool, output: Path | None) -> None:

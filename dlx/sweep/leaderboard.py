@@ -15,7 +15,7 @@ from math import fsum, inf, isfinite, sqrt
 from typing import Any
 
 from ..errors import plural
-from ..results import student
+from ..results import mean_of, student
 from .trial import Trial
 
 COSTS: Mapping[str, Callable[[Trial], float]] = {
@@ -168,7 +168,7 @@ def measured(trial: Trial, metric: str) -> dict[int, float]:
 
 
 def _mean(values: Mapping[int, float]) -> float:
-    return fsum(values.values()) / len(values)
+    return mean_of(values.values())
 
 
 def _number(value: float) -> float | str:

@@ -80,6 +80,9 @@ class Job:
     compute: Compute = field(init=False)
     tables: dict[str, dict[str, list[list[int]]]] = field(default_factory=dict)
     """By part of the data, what its last evaluation gave beside numbers."""
+    left_out: dict[str, dict[str, str]] = field(default_factory=dict)
+    """By part of the data and metric, what its last evaluation left out."""
+    class_names: tuple[str, ...] = ()
     optimizer: torch.optim.Optimizer = field(init=False)
     order: torch.Generator = field(init=False)
     rates: list[float] = field(init=False)
@@ -281,6 +284,7 @@ def evaluate(job: Job, name: str) -> dict[str, float]:
         for outputs, y in part.answers(job.compute.of(job.network), EVALUATION_BATCH):
             evaluation.add(outputs, y)
         result, tables = evaluation.result(), evaluation.tables()
+    job.left_out[name] = evaluation.notes(job.class_names)
     if tables:
         job.tables[name] = tables
     job.network.train()

@@ -173,7 +173,7 @@ def halted(job: Job) -> str:
 
 
 def sentences(job: Job) -> tuple[str, ...]:
-    """The same in words."""
+    """The same in words, and what the metrics leave out."""
     told: list[str] = []
     stop, average = job.stopping, job.average
     if stop is not None and stop.over:
@@ -192,4 +192,13 @@ def sentences(job: Job) -> tuple[str, ...]:
         updates = f"{average.count:,} update{'' if average.count == 1 else 's'}"
         kind = f"{average.average.kind} over {updates}"
         told.append(f"the weights are averaged, {kind}: evaluations and checkpoints are of the average")
-    return tuple(told)
+    return (*told, *left_out(job))
+
+
+def left_out(job: Job) -> tuple[str, ...]:
+    """What the metrics of the last evaluations leave out, such as classes that a part does not have."""
+    metrics: dict[tuple[str, str], list[str]] = {}
+    for part, notes in job.left_out.items():
+        for metric, note in notes.items():
+            metrics.setdefault((part, note), []).append(f"{part}/{metric}")
+    return tuple(f"{', '.join(names)}: {note}" for (_, note), names in metrics.items())
