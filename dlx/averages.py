@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from math import ceil
 from typing import Annotated, ClassVar
 
 from pydantic import Field, PositiveInt
 
+from .rational import rounded_up
 from .registry import Declared, Registry, family
 from .schedules import Span
 
@@ -61,7 +61,7 @@ class Polyak(Average):
     start: Start = Field(0.0, description=START)
 
     def share(self, step: int, count: int, span: Span) -> float | None:
-        return 1 / (count + 1) if step >= ceil(self.start * span.steps) else None
+        return 1 / (count + 1) if step >= rounded_up(self.start, span.steps) else None
 
 
 class SWA(Average):
@@ -76,5 +76,5 @@ class SWA(Average):
     every: PositiveInt | None = Field(None, description="updates between two that count; else an epoch")
 
     def share(self, step: int, count: int, span: Span) -> float | None:
-        since = step - ceil(self.start * span.steps)
+        since = step - rounded_up(self.start, span.steps)
         return 1 / (count + 1) if since >= 0 and since % (self.every or span.per_epoch) == 0 else None

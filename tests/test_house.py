@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "dlx"
 FLOORS = [
-    ["errors", "files", "lazy", "registry", "shapes"],
+    ["errors", "files", "lazy", "rational", "registry", "shapes"],
     [
         "augment",
         "averages",

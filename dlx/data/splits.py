@@ -12,6 +12,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_v
 
 from ..errors import DataError
 from ..lazy import np
+from ..rational import rounded_down
 from ..registry import Choice
 from ..shapes import Shape
 from . import preprocess as steps_of
@@ -195,7 +196,7 @@ def taken(part: float | int | None, total: int, name: str) -> int:
     """How many of `total` examples a part is; fractions are rounded down. DataError where that leaves none."""
     if part is None or isinstance(part, int):
         return part or 0
-    count = int(part * total + 1e-6)
+    count = rounded_down(part, total)
     if not count:
         raise DataError(
             f"`{name}` {part:g} of {total:,} examples is less than one",

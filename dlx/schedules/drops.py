@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from math import isnan
+from math import inf
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
@@ -79,9 +79,10 @@ class Plateau(Schedule):
     def watch(self) -> Watch:
         return Standstill(self)
 
-    def better(self, value: float, best: float, mode: str) -> bool:
-        """Whether `value` improves on `best` by the threshold."""
+    def better(self, value: float, best: float | None, mode: str) -> bool:
+        """Whether `value` improves on `best` by the threshold; a NaN never does, nor an infinity on no best."""
         sign = 1 if mode == "max" else -1
+        best = -sign * inf if best is None else best
         bar = best * (1 + sign * self.threshold) if self.threshold_mode == "rel" else best + sign * self.threshold
         return value > bar if mode == "max" else value < bar
 
@@ -100,7 +101,7 @@ class Standstill:
         """Evaluations still to come that do not count."""
 
     def see(self, value: float) -> None:
-        if not isnan(value) and (self.best is None or self.plateau.better(value, self.best, self.mode or "min")):
+        if self.plateau.better(value, self.best, self.mode or "min"):
             self.best, self.bad = value, 0
         else:
             self.bad += 1

@@ -8,6 +8,7 @@ from typing import Annotated
 
 from pydantic import Field, PositiveInt
 
+from ..rational import rational
 from ..registry import Strict
 from ..schedules import Span
 
@@ -27,7 +28,7 @@ class BatchSchedule(Strict):
     def size(self, first: int, epoch: int) -> int:
         """Examples in a batch of an epoch, counted from 0, where the first one has `first`."""
         times = bisect_right(sorted(self.milestones), epoch)
-        grown = round(min(first * self.factor ** min(times, 60), 1e15))
+        grown = round(min(first * rational(self.factor) ** min(times, 60), 10**15))
         return grown if self.max_size is None else max(first, min(grown, self.max_size))
 
     def span(self, updates: Callable[[int], int], steps: int | None, epochs: int) -> Span:

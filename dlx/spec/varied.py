@@ -9,7 +9,6 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from decimal import Decimal
 from functools import cached_property
 from math import ceil, exp, isfinite, log
 from pathlib import Path
@@ -17,6 +16,7 @@ from random import Random
 from typing import Any
 
 from ..errors import NOWHERE, Mark, Problem, SpecError, did_you_mean, plural
+from ..rational import rational
 from .compose import search_path
 from .located import SUFFIXES
 from .overrides import mark_of, parse, plain_value
@@ -113,14 +113,14 @@ class Numbers:
         """How many there are; None where there is no end to them."""
         if self.step is None:
             return None
-        return int((_exact(self.high) - _exact(self.low)) / _exact(self.step)) + 1
+        return int((rational(self.high) - rational(self.low)) / rational(self.step)) + 1
 
     def __iter__(self) -> Iterator[Number]:
         return (self.nth(i) for i in range(self.size or 0))
 
     def nth(self, index: int) -> Number:
         assert self.step is not None
-        value = _exact(self.low) + index * _exact(self.step)
+        value = rational(self.low) + index * rational(self.step)
         return int(value) if self.whole else float(value)
 
     def near(self, value: Number, reach: float = 0.1) -> list[Number]:
@@ -135,7 +135,7 @@ class Numbers:
     def index(self, value: Number) -> int:
         """How many steps from `low` on."""
         assert self.step is not None
-        return round((_exact(value) - _exact(self.low)) / _exact(self.step))
+        return round((rational(value) - rational(self.low)) / rational(self.step))
 
     def share(self, value: Number) -> float:
         """Where a value stands, from 0 to 1, in its logarithm where `log` says so."""
@@ -168,11 +168,6 @@ class Numbers:
 
 
 Dimension = Choices | Numbers
-
-
-def _exact(value: Number) -> Decimal:
-    """A number as it is written, so that three steps of 0.1 are 0.3."""
-    return Decimal(repr(value))
 
 
 def fingerprint(value: Any) -> str:
@@ -288,7 +283,7 @@ class _Reader:
             raise self.fail(f"{text} wants finite numbers")
         if step == 0:
             raise self.fail(f"{text} has a step of 0", "Write a step above 0, or leave it out.")
-        count = ceil((_exact(stop) - _exact(start)) / _exact(step))
+        count = ceil((rational(stop) - rational(start)) / rational(step))
         if count <= 0:
             way = "up" if step > 0 else "down"
             hint = f"Did you mean `range({stop}, {start})`?" if step > 0 and start != stop else "Its end is left out."

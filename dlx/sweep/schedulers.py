@@ -9,13 +9,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from math import ceil, inf, isfinite
 from random import Random
-from statistics import median
+from statistics import fmean, median
 from typing import Annotated, ClassVar
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
+from ..rational import rational, rounded_down
 from ..strategies import Scheduler
 from .space import Dimension, Numbers, Space
 from .trial import Point, Trial
@@ -56,10 +58,17 @@ def best(told: dict[int, float], count: int) -> set[int]:
     return set(sorted(told, key=lambda number: (told[number], number))[:count])
 
 
-def steps_at(epochs: Sequence[float], total_steps: int, steps_per_epoch: int) -> list[int]:
+def steps_at(epochs: Sequence[Fraction], total_steps: int, steps_per_epoch: int) -> list[int]:
     """The steps after so many epochs that lie before the end, and the end."""
     steps = {max(1, ceil(e * steps_per_epoch)) for e in epochs}
     return [*sorted(s for s in steps if s < total_steps), total_steps]
+
+
+def evenly(first: float, every: float, total_steps: int, steps_per_epoch: int) -> list[Fraction]:
+    """Epochs from `first` on, `every` so many of them, before the end: no more of them than there are steps."""
+    at, total = rational(first), Fraction(total_steps, steps_per_epoch)
+    apart = max(rational(every), Fraction(1, steps_per_epoch))
+    return [at + i * apart for i in range(max(0, ceil((total - at) / apart)))]
 
 
 class NoScheduler(Scheduler):
@@ -71,7 +80,9 @@ class NoScheduler(Scheduler):
 class SuccessiveHalving(Scheduler):
     """The best 1 in `reduction_factor` of a generation go on at each rung, for as many times the epochs.
 
-    Source: Jamieson & Talwalkar 2016, Non-stochastic Best Arm Identification and Hyperparameter Optimization.
+    Of n that is floor(n / reduction_factor), and at least the best one, so that a trial comes to the end.
+    Source: Jamieson & Talwalkar 2016, Non-stochastic Best Arm Identification and Hyperparameter Optimization; Li et
+    al. 2018, Hyperband, algorithm 1, for factors other than 2.
     """
 
     kind: ClassVar[str] = "successive_halving"
@@ -79,11 +90,11 @@ class SuccessiveHalving(Scheduler):
     min_epochs: PositiveFloat = Field(1, description="epochs to the first rung")
 
     def rungs(self, total_steps: int, steps_per_epoch: int, generation: int = 0) -> list[int]:
-        return steps_at(self.ladder(total_steps / steps_per_epoch), total_steps, steps_per_epoch)
+        return steps_at(self.ladder(Fraction(total_steps, steps_per_epoch)), total_steps, steps_per_epoch)
 
-    def ladder(self, total: float) -> list[float]:
+    def ladder(self, total: Fraction) -> list[Fraction]:
         """The epochs of the rungs before the end."""
-        epochs = [self.min_epochs]
+        epochs = [rational(self.min_epochs)]
         while epochs[-1] * self.reduction_factor < total:
             epochs.append(epochs[-1] * self.reduction_factor)
         return epochs
@@ -92,14 +103,19 @@ class SuccessiveHalving(Scheduler):
         self, trials: Sequence[Trial], rung: int, metric: str, rising: bool, history: Sequence[Trial] = ()
     ) -> set[int]:
         told = losses(trials, place_of(trials, rung), metric, rising)
-        return best(told, ceil(len(told) / self.reduction_factor))
+        return best(told, self.kept(len(told)))
+
+    def kept(self, count: int) -> int:
+        """How many of so many go on: 1 in `reduction_factor`, rounded down, but one at least."""
+        return max(1, count // self.reduction_factor)
 
 
 class Asha(SuccessiveHalving):
     """A trial goes on where it is among the best 1 in `reduction_factor` of all that came to that rung so far.
 
-    The rule of asynchronous halving, a generation at a time: whoever is quicker gains nothing.
-    Source: Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning.
+    The rule of asynchronous halving, a generation at a time: whoever is quicker gains nothing. Of fewer trials than
+    `reduction_factor` the best goes on, where the source lets none.
+    Source: Li et al. 2020, A System for Massively Parallel Hyperparameter Tuning, algorithm 2.
     """
 
     kind: ClassVar[str] = "asha"
@@ -109,7 +125,7 @@ class Asha(SuccessiveHalving):
     ) -> set[int]:
         place = place_of(trials, rung)
         told = losses([*history, *trials], place, metric, rising)
-        return best(told, ceil(len(told) / self.reduction_factor)) & {t.number for t in trials}
+        return best(told, self.kept(len(told))) & {t.number for t in trials}
 
 
 class Hyperband(SuccessiveHalving):
@@ -123,14 +139,16 @@ class Hyperband(SuccessiveHalving):
     reduction_factor: Factor = Field(3, description="1 in so many goes on, to a rung so many times as far")
 
     def rungs(self, total_steps: int, steps_per_epoch: int, generation: int = 0) -> list[int]:
-        ladder = self.ladder(total_steps / steps_per_epoch)
+        ladder = self.ladder(Fraction(total_steps, steps_per_epoch))
         left_out = generation % (len(ladder) + 1)
         return steps_at(ladder[left_out:], total_steps, steps_per_epoch)
 
 
 class Median(Scheduler):
-    """A trial ends where it is worse than the median of all that came to that rung so far.
+    """A trial ends where its best value so far is worse than the median of the others' running averages up to there.
 
+    The others are all that came to that rung; a running average is the mean of a trial's values at the rungs up to
+    it. The source compares with finished trials alone, of which there are none in a first generation.
     Source: Golovin et al. 2017, Google Vizier, section 3.2.2.
     """
 
@@ -140,18 +158,24 @@ class Median(Scheduler):
     every: PositiveFloat = Field(1, description="epochs between two rungs")
 
     def rungs(self, total_steps: int, steps_per_epoch: int, generation: int = 0) -> list[int]:
-        count = ceil(max(0.0, total_steps / steps_per_epoch - self.min_epochs) / self.every)
-        epochs = [self.min_epochs + i * self.every for i in range(count + 1)]
-        return steps_at(epochs, total_steps, steps_per_epoch)
+        return steps_at(
+            evenly(self.min_epochs, self.every, total_steps, steps_per_epoch), total_steps, steps_per_epoch
+        )
 
     def survivors(
         self, trials: Sequence[Trial], rung: int, metric: str, rising: bool, history: Sequence[Trial] = ()
     ) -> set[int]:
-        told = losses([*history, *trials], place_of(trials, rung), metric, rising)
-        if len(told) < self.startup:
+        everyone, last = [*history, *trials], place_of(trials, rung)
+        upto = [losses(everyone, place, metric, rising) for place in range(last + 1)]
+        average = {number: fmean(told[number] for told in upto) for number in upto[last]}
+        if len(average) < self.startup:
             return {trial.number for trial in trials}
-        bar = median(told.values())
-        return {trial.number for trial in trials if told[trial.number] <= bar}
+
+        def goes_on(number: int) -> bool:
+            others = [value for other, value in average.items() if other != number]
+            return not others or min(told[number] for told in upto) <= median(others)
+
+        return {trial.number for trial in trials if goes_on(trial.number)}
 
 
 class Population(Scheduler):
@@ -170,15 +194,16 @@ class Population(Scheduler):
     keys: list[str] = Field(["train.optimizer."], description="beginnings of the keys that move")
 
     def rungs(self, total_steps: int, steps_per_epoch: int, generation: int = 0) -> list[int]:
-        count = ceil(total_steps / steps_per_epoch / self.every)
-        return steps_at([i * self.every for i in range(1, count + 1)], total_steps, steps_per_epoch)
+        return steps_at(
+            evenly(self.every, self.every, total_steps, steps_per_epoch), total_steps, steps_per_epoch
+        )
 
     def exploits(
         self, trials: Sequence[Trial], rung: int, metric: str, rising: bool, space: Space, seed: int
     ) -> dict[int, Exploit]:
         place = place_of(trials, rung)
         told = losses(trials, place, metric, rising)
-        count = int(len(told) * self.share)
+        count = rounded_down(self.share, len(told))
         top, low = best(told, count), set(told) - best(told, len(told) - count)
         by_number = {trial.number: trial for trial in trials}
         found = {}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from math import isnan
+from math import inf
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Mark, Problem, RunError, did_you_mean
@@ -22,10 +22,10 @@ now = time.monotonic
 
 
 def improves(value: float, best: float | None, mode: Mode, by: float = 0.0) -> bool:
-    """Whether `value` is better than `best` by more than `by`; a NaN never is."""
-    if isnan(value):
-        return False
-    return best is None or (value > best + by if mode == "max" else value < best - by)
+    """Whether `value` is better than `best` by more than `by`; a NaN never is, nor an infinite loss than no best."""
+    if mode == "max":
+        return value > (-inf if best is None else best) + by
+    return value < (inf if best is None else best) - by
 
 
 def mode_of(metric: str, objective: Objective) -> Mode:
@@ -180,7 +180,7 @@ def sentences(job: Job) -> tuple[str, ...]:
         still = f"{stop.metric} was no better for {stop.early.patience} evaluations"
         told.append(f"stopped early at step {job.step:,} of {job.total_steps:,}: {still}")
     if stop is not None and stop.best is None:
-        told.append(f"{stop.metric} was never a number, so no evaluation was the best")
+        told.append(f"{stop.metric} was never a finite number, so no evaluation was the best")
     elif stop is not None:
         kept = (
             "the weights and the figures are those of this step" if stop.weights else "the weights are the last ones"

@@ -45,7 +45,7 @@ def test_parts_are_disjoint_and_of_the_size_asked_for(counts, spare, seed, strat
 def test_what_is_not_held_out_is_trained_on(total, valid, test, stratify):
     x, y = pool_of(total)
     pool = Pool(valid=valid, test=test, stratify=stratify)
-    if int(valid * total + 1e-6) == 0 or int(test * total + 1e-6) == 0:
+    if min(valid, test) * total < 1 - 1e-9:
         with pytest.raises(DataError, match="is less than one"):
             pool.split(x, y)
         return

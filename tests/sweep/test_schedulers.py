@@ -1,6 +1,8 @@
 """Schedulers: where trials are compared, and who goes on."""
 
+from itertools import pairwise
 from math import nan
+from random import Random
 
 import pytest
 
@@ -50,10 +52,30 @@ def test_without_a_scheduler_all_run_to_the_end():
         ({"min_epochs": 5}, [50, 200, 800, 1000]),
         ({"min_epochs": 0.25}, [3, 10, 40, 160, 640, 1000]),
         ({"min_epochs": 100}, [1000]),
+        ({"reduction_factor": 3, "min_epochs": 0.1}, [1, 3, 9, 27, 81, 243, 729, 1000]),
+        ({"reduction_factor": 3, "min_epochs": 0.7}, [7, 21, 63, 189, 567, 1000]),
     ],
 )
 def test_rungs_of_halving_are_so_many_times_as_far_apart(options, rungs):
     assert made("successive_halving", **options).rungs(1000, 10) == rungs
+
+
+def test_rungs_at_even_parts_of_an_epoch_are_at_even_steps():
+    assert made("median", min_epochs=0.2, every=0.2).rungs(300, 30) == list(range(6, 301, 6))
+    assert made("population", every=0.1).rungs(10, 10) == list(range(1, 11))
+    assert made("population", every=1 / 3).rungs(90, 30) == list(range(10, 91, 10))
+    assert made("median", min_epochs=1e-9, every=1e-9).rungs(10, 5) == list(range(1, 11))
+
+
+@pytest.mark.parametrize(("count", "factor", "left"), [(5, 4, [1]), (10, 3, [3, 1]), (81, 3, [27, 9, 3, 1]), (3, 4, [1])])
+def test_one_in_so_many_goes_on_rounded_down_and_one_at_least(count, factor, left):
+    """n_i = floor(n / factor ** i) of Li et al. 2018, algorithm 1."""
+    for kind in ("successive_halving", "asha", "hyperband"):
+        values, told = [float(i) for i in range(count)], []
+        while len(values) > 1:
+            values = values[: len(survivors(made(kind, reduction_factor=factor), trials_at(values)))]
+            told.append(len(values))
+        assert told == left, kind
 
 
 def test_one_in_four_goes_on_and_of_equal_ones_the_first():
@@ -65,13 +87,16 @@ def test_one_in_four_goes_on_and_of_equal_ones_the_first():
 
 
 def test_a_trial_without_a_finite_metric_is_the_worst():
-    assert survivors(made("successive_halving"), trials_at([nan, None, 0.9, float("inf"), 0.8])) == {2, 4}
+    assert survivors(made("successive_halving"), trials_at([nan, None, 0.9, float("inf"), 0.8])) == {4}
+    halving = made("successive_halving", reduction_factor=2)
+    assert survivors(halving, trials_at([nan, None, 0.9, float("inf"), 0.8])) == {2, 4}
 
 
 def test_asha_compares_with_all_that_came_to_the_rung_so_far():
     before = trials_at([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
     better = trials_at([0.05, 0.06, 0.07, 0.9], generation=1, first=8)
     assert survivors(made("asha"), better, before) == {8, 9, 10}  # the best 3 of 12
+    assert survivors(made("asha"), better[:3], before) == {8, 9}  # floor(11 / 4)
     worse = trials_at([0.9, 0.91, 0.92, 0.93], generation=1, first=8)
     assert survivors(made("asha"), worse, before) == set()
     assert survivors(made("successive_halving"), worse, before) == {8}
@@ -110,8 +135,132 @@ def test_the_median_ends_what_is_worse_and_not_before_there_are_some():
     assert made("median", min_epochs=2, every=1.5).rungs(50, 10) == [20, 35, 50]
     assert survivors(scheduler, trials_at([1, 2, 3, 4, 5, 6, 7])) == set(range(7))
     assert survivors(scheduler, trials_at([1, 2, 3, 4, 5, 6, 7, 8])) == {0, 1, 2, 3}
+    assert survivors(scheduler, trials_at([1, 2, 3, 4, 4, 6, 7, 8])) == {0, 1, 2, 3, 4}  # the others of 4 have 4
     history = trials_at([1.0] * 8)
     assert survivors(scheduler, trials_at([0.9, 1.0, 1.1], generation=1, first=8), history) == {8, 9}
+
+
+def curves(*each, first=0, generation=0):
+    """Trials with a metric at the rungs 10, 20, ..."""
+    return [
+        Trial(
+            first + i,
+            {},
+            generation,
+            1,
+            1,
+            rungs={10 * k: {0: {"valid/error": v}} for k, v in enumerate(values, 1)},
+        )
+        for i, values in enumerate(each)
+    ]
+
+
+def test_the_median_is_that_of_running_averages_and_the_best_so_far_is_held_against_it():
+    """Golovin et al. 2017, section 3.2.2."""
+    others = curves(*[[0.5, 0.5]] * 8)
+    early = curves([0.1, 0.6], first=8, generation=1)
+    assert survivors(made("median"), early, others, rung=20) == {8}
+    late = curves([0.7, 0.6], [0.7, 0.5], first=8, generation=1)
+    assert survivors(made("median"), late, others, rung=20) == {9}
+    falling = curves(*[[0.9, 0.1]] * 8)  # their running average is 0.5
+    assert survivors(made("median"), curves([0.8, 0.5], first=8, generation=1), falling, rung=20) == {8}
+    assert survivors(made("median"), curves([0.8, 0.51], first=8, generation=1), falling, rung=20) == set()
+    assert survivors(made("median"), curves([0.2, 0.3], first=8, generation=1), others, rung=20, rising=True) == set()
+
+
+def test_hyperbands_brackets_are_those_of_its_table():
+    """Li et al. 2018, table 1: R = 81 and factor 3, s from 4 down to 0; (n, r) of each row."""
+    table = [
+        [(81, 1), (27, 3), (9, 9), (3, 27), (1, 81)],
+        [(27, 3), (9, 9), (3, 27), (1, 81)],
+        [(9, 9), (3, 27), (1, 81)],
+        [(6, 27), (2, 81)],
+        [(5, 81)],
+    ]
+    hyperband = made("hyperband")
+    for bracket, rows in enumerate(table):
+        assert hyperband.rungs(81, 1, bracket) == [r for _, r in rows]
+        for (n, rung), (left, _) in pairwise(rows):
+            assert len(survivors(hyperband, trials_at(range(n), rung), rung=rung)) == left
+
+
+# --- Optuna's pruners, where both have the same rule ----------------------------------------------------------------
+
+
+def asked_of_optuna(pruner, curve, study, steps):
+    """The step before the last at which Optuna prunes a trial with this curve; None where it never does."""
+    import optuna
+
+    trial = study.ask()
+    for step in steps[:-1]:
+        trial.report(curve[step], step)
+        if pruner.prune(study, study._storage.get_trial(trial._trial_id)):
+            study.tell(trial, state=optuna.trial.TrialState.PRUNED)
+            return step
+    study.tell(trial, curve[steps[-1]])
+    return None
+
+
+def asked_of_ours(scheduler, curve, history, rungs):
+    """The same of a scheduler, with generations of one trial."""
+    trial = Trial(len(history), {}, len(history), 1, 1)
+    for rung in rungs[:-1]:
+        trial.rungs[rung] = {0: {"valid/error": curve[rung]}}
+        if trial.number not in scheduler.survivors([trial], rung, "valid/error", False, history):
+            history.append(trial)
+            return rung
+    trial.rungs[rungs[-1]] = {0: {"valid/error": curve[rungs[-1]]}}
+    history.append(trial)
+    return None
+
+
+@pytest.mark.parametrize(("factor", "start"), [(2, 0), (3, 0), (4, 0), (3, 1), (3, 2)])
+def test_asha_one_by_one_prunes_where_optuna_does(factor, start):
+    """Optuna's SuccessiveHalvingPruner; brackets of its Hyperband differ in `min_early_stopping_rate` alone."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    chance, study, history = Random(factor + start), optuna.create_study(), []
+    pruner = optuna.pruners.SuccessiveHalvingPruner(
+        min_resource=1, reduction_factor=factor, min_early_stopping_rate=start
+    )
+    scheduler = made("asha", reduction_factor=factor, min_epochs=factor**start)
+    rungs, pruned = scheduler.rungs(81, 1), 0
+    for _ in range(60):
+        curve = [chance.random() for _ in range(82)]
+        theirs = asked_of_optuna(pruner, curve, study, range(1, 82))
+        assert asked_of_ours(scheduler, curve, history, rungs) == theirs
+        pruned += theirs is not None
+    assert 20 < pruned < 60
+
+
+def test_median_prunes_where_optuna_does_on_level_curves():
+    """On others a running average is not the value at a step, of which Optuna takes the median: here they are one."""
+    import optuna
+
+    optuna.logging.set_verbosity(optuna.logging.ERROR)
+    chance, study, history = Random(0), optuna.create_study(), []
+    for _ in range(9):
+        level = chance.random()
+        history += curves([level] * 5, first=len(history), generation=len(history))
+        told = dict.fromkeys(range(10, 51, 10), level)
+        study.add_trial(optuna.trial.create_trial(value=level, intermediate_values=told))
+    pruner, scheduler = optuna.pruners.MedianPruner(n_startup_trials=8), made("median")
+    pruned = set()
+    for _ in range(60):
+        curve = {step: chance.random() for step in range(10, 51, 10)}
+        trial = optuna.trial.create_trial(
+            state=optuna.trial.TrialState.RUNNING, intermediate_values={10: curve[10]}
+        )
+        told = {}
+        for step, value in curve.items():
+            told[step] = {0: {"valid/error": value}}
+            trial.intermediate_values[step] = value
+            mine = Trial(9, {}, 9, 1, 1, rungs=dict(told))
+            ours = 9 not in survivors(scheduler, [mine], history, rung=step)
+            assert ours == pruner.prune(study, trial)
+            pruned.add(ours)
+    assert pruned == {True, False}
 
 
 # --- population-based training --------------------------------------------------------------------------------------

@@ -70,7 +70,7 @@ def ends(early: EarlyStopping, values: list[float], objective) -> tuple[int, int
     return 0, stop.best_step
 
 
-NAN = float("nan")
+NAN, INF = float("nan"), float("inf")
 
 
 @pytest.mark.parametrize(
@@ -86,6 +86,9 @@ NAN = float("nan")
         ({"patience": 2, "mode": "max"}, [3, 2, 1], (3, 1)),
         ({"patience": 2}, [NAN, 3, NAN, NAN], (4, 2)),
         ({"patience": 2}, [NAN, NAN], (2, 0)),
+        ({"patience": 2}, [INF, INF, 3], (2, 0)),
+        ({"patience": 2}, [INF, 3, 3, 3], (4, 2)),
+        ({"patience": 2, "mode": "max"}, [-INF, INF, 3, 3], (4, 2)),
     ],
 )
 def test_patience_counts_evaluations_without_an_improvement(early, values, expected):
