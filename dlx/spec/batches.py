@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Callable
+from fractions import Fraction
 from typing import Annotated
 
 from pydantic import Field, PositiveInt
@@ -11,6 +12,8 @@ from pydantic import Field, PositiveInt
 from ..rational import rational
 from ..registry import Strict
 from ..schedules import Span
+
+MOST = 10**15
 
 
 class BatchSchedule(Strict):
@@ -28,8 +31,11 @@ class BatchSchedule(Strict):
     def size(self, first: int, epoch: int) -> int:
         """Examples in a batch of an epoch, counted from 0, where the first one has `first`."""
         times = bisect_right(sorted(self.milestones), epoch)
-        grown = round(min(first * rational(self.factor) ** min(times, 60), 10**15))
-        return grown if self.max_size is None else max(first, min(grown, self.max_size))
+        grown = first * Fraction(1)
+        for _ in range(times):
+            grown = min(grown * rational(self.factor), Fraction(MOST))
+        whole = round(grown)
+        return whole if self.max_size is None else max(first, min(whole, self.max_size))
 
     def span(self, updates: Callable[[int], int], steps: int | None, epochs: int) -> Span:
         """A training of so many steps or epochs, where `updates` says how many updates an epoch has."""

@@ -194,9 +194,7 @@ class Population(Scheduler):
     keys: list[str] = Field(["train.optimizer."], description="beginnings of the keys that move")
 
     def rungs(self, total_steps: int, steps_per_epoch: int, generation: int = 0) -> list[int]:
-        return steps_at(
-            evenly(self.every, self.every, total_steps, steps_per_epoch), total_steps, steps_per_epoch
-        )
+        return steps_at(evenly(self.every, self.every, total_steps, steps_per_epoch), total_steps, steps_per_epoch)
 
     def exploits(
         self, trials: Sequence[Trial], rung: int, metric: str, rising: bool, space: Space, seed: int

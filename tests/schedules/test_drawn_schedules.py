@@ -70,7 +70,9 @@ def one_cycle(draw, steps):
     return options | {"total_steps": total}, lambda o: theirs.OneCycleLR(o, LR, total or steps, **options)
 
 
-DRAWN = {f.__name__: f for f in (step, multi_step, exponential, linear, polynomial, cosine, cosine_restarts, one_cycle)}
+DRAWN = {
+    f.__name__: f for f in (step, multi_step, exponential, linear, polynomial, cosine, cosine_restarts, one_cycle)
+}
 
 
 def same(schedule, scheduler, steps):

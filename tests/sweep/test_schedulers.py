@@ -67,7 +67,9 @@ def test_rungs_at_even_parts_of_an_epoch_are_at_even_steps():
     assert made("median", min_epochs=1e-9, every=1e-9).rungs(10, 5) == list(range(1, 11))
 
 
-@pytest.mark.parametrize(("count", "factor", "left"), [(5, 4, [1]), (10, 3, [3, 1]), (81, 3, [27, 9, 3, 1]), (3, 4, [1])])
+@pytest.mark.parametrize(
+    ("count", "factor", "left"), [(5, 4, [1]), (10, 3, [3, 1]), (81, 3, [27, 9, 3, 1]), (3, 4, [1])]
+)
 def test_one_in_so_many_goes_on_rounded_down_and_one_at_least(count, factor, left):
     """n_i = floor(n / factor ** i) of Li et al. 2018, algorithm 1."""
     for kind in ("successive_halving", "asha", "hyperband"):
@@ -249,9 +251,7 @@ def test_median_prunes_where_optuna_does_on_level_curves():
     pruned = set()
     for _ in range(60):
         curve = {step: chance.random() for step in range(10, 51, 10)}
-        trial = optuna.trial.create_trial(
-            state=optuna.trial.TrialState.RUNNING, intermediate_values={10: curve[10]}
-        )
+        trial = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING, intermediate_values={10: curve[10]})
         told = {}
         for step, value in curve.items():
             told[step] = {0: {"valid/error": value}}
