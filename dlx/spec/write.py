@@ -9,6 +9,10 @@ import yaml
 from .located import plain_scalar
 
 
+_NO_BREAKS = set("\u0085\u2028\u2029")
+"""Line breaks to PyYAML, and to YAML 1.2 none: it escapes them inside double quotes."""
+
+
 class _Dumper(yaml.SafeDumper):
     """Quotes every string that YAML 1.2 would read as something else, and expressions."""
 
@@ -17,7 +21,7 @@ class _Dumper(yaml.SafeDumper):
 
 
 def _string(dumper: yaml.SafeDumper, text: str) -> yaml.ScalarNode:
-    looks_else = not isinstance(plain_scalar(text), str) or "${" in text
+    looks_else = not isinstance(plain_scalar(text), str) or "${" in text or bool(_NO_BREAKS & set(text))
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style='"' if looks_else else None)
 
 

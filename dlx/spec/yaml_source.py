@@ -15,7 +15,7 @@ MOST_WITH_ANCHORS = 1_000_000
 """Characters of a text in which anchors are looked for that libyaml does not read."""
 _BREAKS = "\u0085\u2028\u2029"
 _WORD_WITH_MARK = re.compile(r"\?(?=[^\s,\[\]{}])")
-_ANCHOR = re.compile(r"(?:^|(?<=[\s,\[{]))([&*])([^\s,\[\]{}\"'\\]+)", re.MULTILINE)
+_ANCHOR = re.compile(r"(?:^|(?<=[\s,\[{]))([&*])([^\s,\[\]{}\"'\\]*[^\s,\[\]{}\"'\\:])", re.MULTILINE)
 _PLAIN_NAME = re.compile(r"[\w-]+", re.ASCII)
 _LETTERS = ascii_letters + digits
 

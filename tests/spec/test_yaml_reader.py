@@ -28,6 +28,7 @@ def told(text: str, parse=parse_yaml) -> str:
         ("a: &x.y [1]\nb: [*x.y, *x.y]", {"a": [1], "b": [[1], [1]]}),
         ("a: &größe 1\nb: {c: *größe}", {"a": 1, "b": {"c": 1}}),
         ('a: &x.y 1\nb: " &x.y *x.y\\n"', {"a": 1, "b": " &x.y *x.y\n"}),
+        ("0 *: 1\n'0 &': 2", {"0 *": 1, "0 &": 2}),
         ("a: one && two ** three", {"a": "one && two ** three"}),
         ("a: 1 # c \u2028b: 2", {"a": 1}),
         ("a: 1 # c \u2029b: 2", {"a": 1}),
