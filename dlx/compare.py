@@ -10,7 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from .runs import Record, Run
+from .runs import LOSS, Record, Run, is_old, running
 from .train.tensors import digests
 
 
@@ -49,17 +49,23 @@ def relative(a: float | None, b: float | None) -> float:
 
 
 def partings(a: Run, b: Run) -> Iterator[Parting]:
-    """Every figure that two curves do not share, in the order of the training."""
-    for one, other in zip_longest(_curve(a), _curve(b)):
+    """Every figure that two curves do not share, in the order of the training.
+
+    `train/loss` at the end is left out where one of them is of a dlx that did not evaluate it.
+    """
+    ours, theirs = _curve(a), _curve(b)
+    old = any(is_old(record) for record in (*ours, *theirs))
+    for one, other in zip_longest(ours, theirs):
         here = one or other
         assert here is not None
-        if one is None or other is None or one[:2] != other[:2]:
-            yield Parting(here[0], here[1], "", None, None)
+        if one is None or other is None or _place(one) != _place(other):
+            yield Parting(*_place(here), "", None, None)
             return
-        for metric in one[2] | other[2]:
-            first, second = one[2].get(metric), other[2].get(metric)
-            if relative(first, second):
-                yield Parting(here[0], here[1], metric, first, second)
+        first, second = _figures(one), _figures(other)
+        for metric in first | second:
+            was, now = first.get(metric), second.get(metric)
+            if relative(was, now) and not (old and here["record"] == "end" and metric == LOSS):
+                yield Parting(*_place(here), metric, was, now)
 
 
 def length(run: Run) -> int:
@@ -67,11 +73,21 @@ def length(run: Run) -> int:
     return len(_curve(run))
 
 
-def _curve(run: Run) -> list[tuple[str, int, dict[str, float]]]:
+def _curve(run: Run) -> list[Record]:
     """Losses and evaluations, and what it ended with."""
     records: list[Record] = [r for r in run.records() if r["record"] in {"step", "evaluation"}]
     end = run.end()
-    return [(r["record"], r["step"], r["metrics"]) for r in [*records, *([end] if end is not None else [])]]
+    return [*records, *([end] if end is not None else [])]
+
+
+def _place(record: Record) -> tuple[str, int]:
+    return record["record"], record["step"]
+
+
+def _figures(record: Record) -> dict[str, float]:
+    """The metrics of a record by today's names."""
+    found: dict[str, float] = record["metrics"]
+    return running(found) if record["record"] == "step" else found
 
 
 def checkpoints(run: Run) -> dict[str, Path]:

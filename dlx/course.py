@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from .errors import DlxError, Problem, RunError
 from .graph import Graph
-from .runs import Run
+from .runs import Run, running
 from .train import averages, checkpoint, kept, state, stopping, together
 from .train.checkpoint import NotWrittenError
 from .train.writer import Writer
@@ -90,7 +90,7 @@ class Course:
         if job.train.keep_best is not None:
             kept.settle(self.checkpoints, job.step, stopping.kept_mode(job))
         if facts is not None:
-            self.metrics, self.saved_step = facts["metrics"], job.step
+            self.metrics, self.saved_step = running(facts["metrics"]), job.step
         return tuple(passed_over)
 
     def follow(self, job: Job, listen: Listener) -> None:

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
 METRICS: Registry[Metric] = Registry("metric", "dlx.metrics", "dlx.metrics")
 Averaged = Literal["macro", "micro", "weighted"]
 Mode = Literal["min", "max"]
+Followed = Annotated[str, Field(pattern=r"^valid/.+$")]
+FOLLOWED = "valid/NAME, of the part that is evaluated on the way"
+RUNNING_LOSS = "train/running_loss"
+"""The mean of the losses that training minimises, with all terms, since the point of the curve before."""
 
 
 class Meter(Protocol):

@@ -6,6 +6,8 @@
     ensemble.json    the runs of its members, if it has any     inputs.safetensors  how inputs are preprocessed
 
 Records are `{"record": "start" | "step" | "evaluation" | "end", "time": ..., ...}`; one stands once its line ended.
+A step record has `train/running_loss`; the end record has `train/loss`, an evaluation of the final weights. Runs from
+before 2026-11-28 call both `train/loss`, and it is the running loss at the end, too.
 """
 
 from __future__ import annotations
@@ -22,10 +24,12 @@ from typing import Any, BinaryIO, Self
 
 from . import files
 from .errors import DlxError, RunError, did_you_mean, plural
+from .metrics import RUNNING_LOSS
 
 Record = dict[str, Any]
 
 RECORDS, ENSEMBLE = "metrics.jsonl", "ensemble.json"
+LOSS = "train/loss"
 ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 
 
@@ -192,6 +196,16 @@ class Run:
             files.replace(path, text.encode())
         except OSError as error:
             raise RunError(f"{path} cannot be written: {_reason(error)}") from error
+
+
+def is_old(record: Record) -> bool:
+    """Whether it is a point of the loss curve as older runs wrote it."""
+    return record["record"] == "step" and LOSS in record["metrics"]
+
+
+def running(metrics: dict[str, float]) -> dict[str, float]:
+    """Metrics of a training on its way, by today's names: what older runs call `train/loss` there is running."""
+    return {RUNNING_LOSS if name == LOSS else name: value for name, value in metrics.items()}
 
 
 def new_id() -> str:

@@ -93,7 +93,7 @@ def test_what_differs_is_named(spec, tmp_path, capsys):
     found = proof.compared(one, other, 10, 3, (4,))
 
     assert not found.equal
-    assert (found.parting.record, found.parting.step, found.parting.metric) == ("step", 1, "train/loss")
+    assert (found.parting.record, found.parting.step, found.parting.metric) == ("step", 1, "train/running_loss")
     assert set(found.differing) == {"final", "step-000000005", "step-000000010"}
     assert "conv_1.weight" in found.differing["final"]
     assert {"state/random/python/1", "state/random/torch", "state/order"} <= set(found.differing["step-000000005"])
@@ -105,9 +105,10 @@ def test_what_differs_is_named(spec, tmp_path, capsys):
     told = capsys.readouterr().out.splitlines()
     assert told[:2] == ["s: 10 steps, killed at step 4", "  1 of 3 kills: the training ended before the others"]
     losses = [
-        next(r for r in run.records() if r["record"] == "step")["metrics"]["train/loss"] for run in (one, other)
+        next(r for r in run.records() if r["record"] == "step")["metrics"]["train/running_loss"]
+        for run in (one, other)
     ]
-    assert told[2] == f"differs first in train/loss at step 1: {losses[0]!r} and {losses[1]!r}"
+    assert told[2] == f"differs first in train/running_loss at step 1: {losses[0]!r} and {losses[1]!r}"
     assert any(line.startswith("differs in checkpoint step-000000005: ") for line in told)
 
 

@@ -56,6 +56,34 @@ def test_the_same_run_gives_the_same_bits_in_a_new_folder(run, capsys):
     assert weights[0] == weights[1]
 
 
+def as_older_runs_are(run: Run) -> None:
+    """Its records as they were when the running loss was called `train/loss`, and was that of the end, too."""
+    lines, last = [], None
+    for record in run.records():
+        metrics = record.get("metrics", {})
+        last = metrics.pop("train/running_loss", last)
+        if record["record"] in {"step", "end"}:
+            metrics["train/loss"] = last
+        lines.append(json.dumps(record) + "\n")
+    (run.dir / "metrics.jsonl").write_text("".join(lines))
+
+
+def test_a_run_of_an_older_dlx_reproduces_and_lists(run, capsys):
+    """Its curve is compared by today's name; its `train/loss` at the end was no evaluation, and is not."""
+    new = Run(reproduce(run, run.root).new.dir)
+    as_older_runs_are(run)
+    assert compared(run, new).verdict == compared(new, run).verdict == "bitwise equal"
+    assert compared(run, run).verdict == "bitwise equal"
+
+    curve = next(r for r in new.records() if r["record"] == "step")
+    edited(new, "metrics.jsonl", repr(curve["metrics"]["train/running_loss"]), "0.125")
+    parting = compared(run, new).parting
+    assert (parting.record, parting.step, parting.metric, parting.second) == ("step", 1, "train/running_loss", 0.125)
+    status, out, _ = command(capsys, "runs", "--runs", run.root, "--json")
+    listed = {one["run"]: one["metrics"] for one in json.loads(out)["runs"]}
+    assert (status, listed[run.key]["train/loss"]) == (0, run.end()["metrics"]["train/loss"])
+
+
 def test_it_takes_as_many_threads_and_the_same_kind_of_device(run):
     edited(run, "lock.json", '"threads": 1', '"threads": 2')
     assert load(run.dir / "spec.yaml").train.device == "auto"
@@ -113,7 +141,9 @@ def test_the_layer_is_that_of_the_nearest_checkpoint(tmp_path):
     for scale in (1.0, 2.0):
         run = Run.create(tmp_path, "s")
         for step in (1, 2):
-            run.append({"record": "step", "time": 0.0, "step": step, "metrics": {"train/loss": step * scale**step}})
+            run.append(
+                {"record": "step", "time": 0.0, "step": step, "metrics": {"train/running_loss": step * scale**step}}
+            )
         run.append({"record": "end", "time": 0.0, "step": 2, "status": "finished", "message": "", "metrics": {}})
         for name, factor in {"step-000000001": 1.0, "step-000000003": scale, "final": 9 * scale}.items():
             weights = {"a.weight": torch.ones(2), "b/c.weight": torch.ones(2) * factor}

@@ -30,7 +30,7 @@ def step(n, **metrics):
         "time": time.time(),
         "step": n,
         "epoch": n / 10,
-        "metrics": metrics or {"train/loss": 1 / n},
+        "metrics": metrics or {"train/running_loss": 1 / n},
     }
 
 
@@ -73,7 +73,7 @@ def test_two_runs_of_the_same_instant_get_two_folders(tmp_path, monkeypatch):
 
 
 def test_what_was_appended_is_read_back_at_once(run):
-    records = [start(), step(1, **{"train/loss": 0.5, "lr": 1e-3}), end()]
+    records = [start(), step(1, **{"train/running_loss": 0.5, "lr": 1e-3}), end()]
     for n, record in enumerate(records, 1):
         run.append(record)
         assert list(Run(run.dir).records()) == records[:n]

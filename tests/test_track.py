@@ -85,7 +85,7 @@ BEGAN = 1_790_000_000.25
 
 
 def step(n, **metrics):
-    values = metrics or {"train/loss": 1 / n, "lr": 0.01}
+    values = metrics or {"train/running_loss": 1 / n, "lr": 0.01}
     return {"record": "step", "time": BEGAN + n, "step": n, "epoch": n / 10, "metrics": values}
 
 
@@ -95,7 +95,7 @@ def evaluation(n):
 
 
 def end(n, status="finished", message=""):
-    values = {"train/loss": 1 / n, "valid/loss": 2 / n, "valid/accuracy": 1 - 1 / n, "test/accuracy": 0.9}
+    values = {"train/running_loss": 1 / n, "valid/loss": 2 / n, "valid/accuracy": 1 - 1 / n, "test/accuracy": 0.9}
     head = {"record": "end", "time": BEGAN + n + 1, "step": n, "seconds": 2.5, "status": status, "message": message}
     return head | {"metrics": values}
 
@@ -539,11 +539,11 @@ def test_a_run_that_goes_on_after_its_end_stays_one_run(root):
 
 def test_numbers_that_are_none_arrive(root, uri):
     run = begin(root)
-    run.append(step(1, **{"train/loss": math.nan, "a": math.inf, "b": -math.inf}))
+    run.append(step(1, **{"train/running_loss": math.nan, "a": math.inf, "b": -math.inf}))
     assert track.sync(run, uri).complete
 
     metrics = Reader(uri, run).run.data.metrics
-    assert math.isnan(metrics["train/loss"])
+    assert math.isnan(metrics["train/running_loss"])
     assert metrics["a"] > 1e308 > -1e308 > metrics["b"]
 
 
@@ -552,7 +552,7 @@ def test_mlflows_limits_are_kept(root, uri):
     many = "".join(f", v{n}: {n}" for n in range(250))
     run.write_text("spec.yaml", SPEC.replace("vars: {", f"vars: {{long: {'x' * 9000}{many}, "))
     run.append(step(1, **{f"metric_{n}": n for n in range(2500)}))
-    run.append(step(2, **{"train/loss (mean) = 100%": 1.0}))
+    run.append(step(2, **{"train/running_loss (mean) = 100%": 1.0}))
     for n in range(3, 1500):
         run.append(step(n))
     result = track.sync(run, uri)
@@ -562,8 +562,8 @@ def test_mlflows_limits_are_kept(root, uri):
     params = there.run.data.params
     assert (params["vars.v249"], len(params["vars.long"])) == ("249", 6000)
     assert there.run.data.metrics["metric_2499"] == 2499
-    assert there.run.data.metrics["train/loss _mean_ _ 100_"] == 1
-    assert len(there.client.get_metric_history(there.id, "train/loss")) == 1497
+    assert there.run.data.metrics["train/running_loss _mean_ _ 100_"] == 1
+    assert len(there.client.get_metric_history(there.id, "train/running_loss")) == 1497
 
 
 @pytest.fixture

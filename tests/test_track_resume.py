@@ -44,9 +44,9 @@ def test_a_killed_training_goes_on_in_the_same_run_of_mlflow(tmp_path, monkeypat
     (there,) = client.search_runs([experiment.experiment_id])
     assert (there.info.run_id, there.info.status) == (before, "FINISHED")
     curve = [r for r in run.records() if r["record"] == "step"]
-    sent = sorted((m.step, m.value) for m in client.get_metric_history(before, "train/loss") if m.step)
+    sent = sorted((m.step, m.value) for m in client.get_metric_history(before, "train/running_loss") if m.step)
     assert [step for step, _ in sent] == [r["step"] for r in curve] == [*range(1, 2001)]
-    assert [value for _, value in sent] == [r["metrics"]["train/loss"] for r in curve]
+    assert [value for _, value in sent] == [r["metrics"]["train/running_loss"] for r in curve]
 
 
 def train(folder: Path, *more: str) -> subprocess.Popen[str]:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
 
+from ..metrics import FOLLOWED, Followed
 from .base import Schedule, Span, Unit, Watch
 from .decays import Factor, power
 
@@ -62,7 +63,7 @@ class Plateau(Schedule):
     """
 
     kind: ClassVar[str] = "plateau"
-    metric: Annotated[str, Field(pattern=r"^valid/.+$")] = Field("valid/loss", description="valid/NAME")
+    metric: Followed = Field("valid/loss", description=FOLLOWED)
     mode: Literal["min", "max"] | None = Field(
         None, description="what is better: less, or more; else as the metric is, and torch's is min"
     )

@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..metrics import RUNNING_LOSS
 from .confusion import matrix
 from .console import Grid, console, out, say
 from .together import members
@@ -91,7 +92,7 @@ def _bar() -> Iterator[Callable[[Any], None]]:
         yield listen
 
 
-_SHOWN = ("train/loss", "valid/loss", "valid/accuracy", "valid/mae")
+_SHOWN = (RUNNING_LOSS, "valid/loss", "valid/accuracy", "valid/mae")
 
 
 def results(found: Results) -> None:

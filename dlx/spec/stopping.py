@@ -7,10 +7,9 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from ..metrics import Mode
+from ..metrics import FOLLOWED, Followed, Mode
 from ..registry import Declared
 
-MetricName = Annotated[str, Field(pattern=r"^valid/.+$")]
 MODE = "what is better: less, or more; else as the metric has it"
 SECONDS = {"h": 3600, "m": 60, "s": 1}
 MAX_TIME = r"^(\d{1,6}h(\d{1,6}m)?(\d{1,6}s)?|\d{1,6}m(\d{1,6}s)?|\d{1,6}s)$"
@@ -27,7 +26,7 @@ class EarlyStopping(Declared):
     """
 
     kind: ClassVar[str] = "early_stopping"
-    metric: MetricName = Field("valid/loss", description="valid/NAME")
+    metric: Followed = Field("valid/loss", description=FOLLOWED)
     patience: PositiveInt = Field(10, description="evaluations in a row without an improvement that end it")
     min_delta: NonNegativeFloat = Field(0.0, description="an improvement is more than this")
     mode: Mode | None = Field(None, description=MODE)
@@ -39,7 +38,7 @@ class KeepBest(Declared):
 
     kind: ClassVar[str] = "keep_best"
     count: Annotated[int, Field(ge=1, le=100)] = Field(1, description="how many")
-    metric: MetricName | None = Field(None, description="valid/NAME; else that of `early_stopping`, else valid/loss")
+    metric: Followed | None = Field(None, description=f"{FOLLOWED}; else that of `early_stopping`, else valid/loss")
     mode: Mode | None = Field(None, description=MODE)
 
 

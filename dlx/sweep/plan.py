@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DlxError, Problem, SpecError, did_you_mean
+from ..metrics import RUNNING_LOSS
 from ..registry import Strict
 from ..spec import Experiment, load, missing_sections, objective_of
 from ..spec.sweep import Sweep
@@ -116,7 +117,9 @@ def _metrics(base: Experiment, sweep: Sweep) -> tuple[str, ...]:
     given = [sweep.metric] if isinstance(sweep.metric, str) else sweep.metric
     if not given:
         return ("valid/error" if "error" in modes else "valid/loss",)
-    known = [f"{part}/{name}" for part in ("valid", "train") for name in modes] + list(OF_THE_PLAN)
+    at_the_end = [f"train/{name}" for name in modes]
+    known = [*(f"valid/{name}" for name in modes), *at_the_end, RUNNING_LOSS, *OF_THE_PLAN]
+    compares = sweep.scheduler is not None and sweep.scheduler.kind != "none"
     place = base.place("sweep", "metric")
     problems = []
     for name in given:
@@ -126,6 +129,10 @@ def _metrics(base: Experiment, sweep: Sweep) -> tuple[str, ...]:
         elif name not in known:
             hint = did_you_mean(name, known)
             problems.append(Problem(f"no trial reports {name}", hint, place, "sweep.metric"))
+        elif compares and name == given[0] and name in at_the_end:
+            message = f"{name} is measured at the end, and the scheduler compares trials on the way"
+            hint = f"Search for valid/{name.partition('/')[2]} or {RUNNING_LOSS}, or leave out `scheduler`."
+            problems.append(Problem(message, hint, place, "sweep.metric"))
     if problems:
         raise SpecError(*problems)
     return tuple(given)

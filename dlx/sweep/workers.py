@@ -18,7 +18,8 @@ from ..course import Course
 from ..data import Sets
 from ..errors import DlxError
 from ..graph import Graph, memory
-from ..runs import Run
+from ..metrics import RUNNING_LOSS
+from ..runs import Run, running
 from ..spec import Experiment, load
 from ..train.checkpoint import NotWrittenError
 from .gpus import Wants
@@ -250,7 +251,8 @@ def _outcome(course: Course, task: Task, end: Result | Exception) -> Outcome:
     if isinstance(end, Exception):
         return tell("failed", course.step, {}, course.seconds, f"{type(end).__name__}: {end}")
     if end.status == "finished" and task.until is None:
-        return tell("finished", end.steps, end.metrics, end.seconds)
+        last = {RUNNING_LOSS: course.job.loss} if course.job is not None else {}
+        return tell("finished", end.steps, {**last, **end.metrics}, end.seconds)
     return read_back(course.folder, task) or tell("cut off", end.steps, {}, end.seconds)
 
 
@@ -261,7 +263,7 @@ def read_back(run: Run, task: Task) -> Outcome | None:
         return None
     tell = partial(Outcome, task.number, task.seed)
     if end["status"] == "finished" and task.until is None:
-        return tell("finished", end["step"], end["metrics"], end["seconds"])
+        return tell("finished", end["step"], {**figures(run, end["step"]), **end["metrics"]}, end["seconds"])
     if task.until is None or (end["step"] < task.until and end["status"] == "stopped"):
         return None
     return tell("rested", min(end["step"], task.until), figures(run, task.until), end["seconds"])
@@ -276,5 +278,5 @@ def figures(run: Run, step: int) -> dict[str, float]:
         if record["record"] == "evaluation":
             found |= record["metrics"]
         elif record["record"] == "step":
-            found["train/loss"] = record["metrics"]["train/loss"]
+            found[RUNNING_LOSS] = running(record["metrics"])[RUNNING_LOSS]
     return found

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Literal
 
 from ..errors import RunError
 from ..lazy import torch
+from ..metrics import RUNNING_LOSS
 from ..objectives import Objective
 from ..schedules import Span, Watch
 from ..spec import Train
@@ -208,7 +209,7 @@ def ended(job: Job) -> Iterator[Record]:
     if job.losses:  # it ends between two points of the curve
         job.marks.append((job.step, job.rate))
         yield from curve(job)
-    early, last = job.stopping, {"train/loss": job.loss}
+    early = job.stopping
     if job.average is not None:
         job.average.stay()
     valid = None
@@ -217,14 +218,11 @@ def ended(job: Job) -> Iterator[Record]:
         valid = seen(job, evaluate(job, "valid"))
         yield Record("evaluation", job.step, job.epoch, valid)
     if early is not None and early.brings_back(job.step, job.network):
-        valid, last = None, {}
+        valid = None
     if valid is None:
         averages.renewed(job, EVALUATION_BATCH)
         valid = evaluate(job, "valid")
-    if job.average is not None and job.average.count:
-        last = {}
-    # how the training set itself fits; its loss is that of the last point of the curve, if that is of these weights
-    yield Record("end", job.step, job.epoch, evaluate(job, "train") | last | valid | evaluate(job, "test"))
+    yield Record("end", job.step, job.epoch, evaluate(job, "train") | valid | evaluate(job, "test"))
 
 
 def seen(job: Job, measured: dict[str, float]) -> dict[str, float]:
@@ -263,7 +261,7 @@ def curve(job: Job) -> Iterator[Record]:
             break
         part, told = values[told : step - begun], step - begun
         job.loss = sum(part) / len(part)
-        yield Record("step", step, job.epoch, {"train/loss": job.loss, "lr": rate, **job.compute.figures()})
+        yield Record("step", step, job.epoch, {RUNNING_LOSS: job.loss, "lr": rate, **job.compute.figures()})
     job.marks.clear()
     if first < len(values):
         raise RunError(

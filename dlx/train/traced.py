@@ -139,7 +139,7 @@ class Choosing:
             self.flat = tape.flatten(calls, {"index": own}, [loss, *(p.grad for p in self.params)])
         except tape.UntraceableError as error:
             self._settle("plain", str(error))
-        return loss  # type: ignore[no-any-return]
+        return loss.clone()  # type: ignore[no-any-return] # the flat step writes to this memory again
 
     def _replayed(self, index: Tensor) -> Tensor:
         assert self.flat is not None

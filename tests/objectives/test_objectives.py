@@ -36,7 +36,7 @@ def job(
 
 def step(one: Job) -> float:
     """The loss of the first update."""
-    return next(r.metrics["train/loss"] for r in fit(one))
+    return next(r.metrics["train/running_loss"] for r in fit(one))
 
 
 # --- kinds ----------------------------------------------------------------------------------------------------------
@@ -155,14 +155,19 @@ def test_a_network_learns_the_noise_beside_the_mean():
     assert one.network(one.parts["test"].x)[:, 1].mean().item() < before - 2
 
 
-def test_the_end_tells_how_the_training_set_fits_and_keeps_the_loss_of_the_curve():
-    one = job("classification", train="epochs: 2, log_every: 1")
-    records = list(fit(one))
+def test_the_end_tells_how_the_final_weights_fit_the_training_set():
+    """The data term of the main output alone: no dropout, penalties or flooding, as in the running loss."""
+    layers = "[{linear: 8}, {dropout: 0.5}, {linear: 3}]"
+    one = job("{classification: {l2: 0.1, flooding: 9}}", layers=layers, train="epochs: 2, log_every: 1")
+    *before, end = fit(one)
+    one.network.eval()
     x, y = one.parts["train"].x, one.parts["train"].y
-    end = records[-1].metrics
-    assert end["train/error"] == pytest.approx((one.network(x).argmax(1) != y).float().mean().item())
-    assert end["train/loss"] == [r for r in records if r.record == "step"][-1].metrics["train/loss"]
-    assert all("train/error" not in r.metrics for r in records[:-1])
+    logits = one.network(x)
+    assert end.metrics["train/error"] == pytest.approx((logits.argmax(1) != y).float().mean().item())
+    assert end.metrics["train/loss"] == pytest.approx(torch.nn.functional.cross_entropy(logits, y).item(), rel=1e-5)
+    assert "train/running_loss" not in end.metrics
+    assert all(r.metrics["train/running_loss"] >= 9 for r in before if r.record == "step")
+    assert not any(name.startswith("train/") and "running" not in name for r in before for name in r.metrics)
 
 
 # --- several outputs ------------------------------------------------------------------------------------------------

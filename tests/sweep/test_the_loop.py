@@ -8,6 +8,7 @@ from studies import HALVING, RATE, WIDTH, journal, spec_in, starts, swept, weigh
 
 from dlx import experiment
 from dlx.errors import DlxError
+from dlx.runs import Run
 from dlx.spec import load
 from dlx.sweep import run as sweeps
 from dlx.sweep.events import Moved, Suggested, Told
@@ -89,7 +90,8 @@ def test_trials_that_go_from_rung_to_rung_end_as_if_they_had_not_stopped(spec, r
     run = runs / best.runs[0]
     alone = experiment.run(load(run / "spec.yaml", ["++track.mlflow=false"]), runs / "alone").results[0]
     assert weights(run) == weights(alone.run.dir)
-    assert best.rungs[24][0] == alone.metrics
+    last = [r["metrics"] for r in alone.run.records() if r["record"] == "step"][-1]
+    assert best.rungs[24][0] == alone.metrics | {"train/running_loss": last["train/running_loss"]}
 
 
 def test_the_best_of_a_study_is_trained_again_to_the_same_bits(spec, runs):
@@ -167,12 +169,17 @@ def test_constraints_that_nothing_meets_are_told_with_the_nearest(spec, runs):
     ("metric", "told", "hint"),
     [
         ("valid/eror", "no trial reports valid/eror", "Did you mean `valid/error`"),
+        (
+            "train/error ++sweep.scheduler=asha",
+            "train/error is measured at the end, and the scheduler compares trials on the way",
+            "Search for valid/error or train/running_loss, or leave out `scheduler`.",
+        ),
         ("test/error", "test/error is measured on the test part, which a search must not look at", "`valid/`"),
     ],
 )
 def test_a_metric_that_no_trial_reports_is_told(spec, runs, metric, told, hint):
     with pytest.raises(DlxError) as refused:
-        swept(spec, runs, RATE, f"++sweep.metric={metric}", trials=2)
+        swept(spec, runs, RATE, *f"++sweep.metric={metric}".split(), trials=2)
     assert message(refused) == told
     assert hint in refused.value.problems[0].hint
 
@@ -182,6 +189,19 @@ def test_a_metric_wants_held_out_data(tmp_path, runs):
     with pytest.raises(DlxError, match="no trial reports valid/error: the data has no `valid` part"):
         swept(spec, runs, RATE, trials=2)
     assert swept(spec, runs, RATE, "++sweep.metric=train/loss", trials=1).as_json()["finished"] == 1
+
+
+def test_the_running_loss_is_compared_at_rungs_and_at_the_end(spec, runs):
+    """The last point of the curve up to each rung; `train/loss` of the end is another figure."""
+    found = swept(spec, runs, RATE, "++sweep.metric=train/running_loss", HALVING, trials=4)
+    trials = found.study.trials
+    assert {trial.state for trial in trials} == {"finished", "stopped"}
+    for trial in trials:
+        curve = {r["step"]: r["metrics"] for r in Run(runs / trial.runs[0]).records() if r["record"] == "step"}
+        for rung, told in trial.rungs.items():
+            assert told[0]["train/running_loss"] == curve[rung]["train/running_loss"]
+        ended = trial.rungs[max(trial.rungs)][0]
+        assert ("train/loss" in ended) == (trial.state == "finished")
 
 
 def test_a_scheduler_wants_something_to_compare_by(spec, runs):

@@ -44,7 +44,7 @@ def train(study, key, until, end=None, first=1, shift=0.0):
     run.write_text("spec.yaml", SPEC)
     run.append({"record": "start", "time": BEGAN})
     for n in range(first, until + 1):
-        run.append({"record": "step", "time": BEGAN + n, "step": n, "metrics": {"train/loss": 1 / n + shift}})
+        run.append({"record": "step", "time": BEGAN + n, "step": n, "metrics": {"train/running_loss": 1 / n + shift}})
         if n % 10 == 0:
             metrics = {"valid/error": 2 / n + shift}
             run.append({"record": "evaluation", "time": BEGAN + n + 0.5, "step": n, "metrics": metrics})
@@ -146,7 +146,7 @@ def test_the_curves_arrive_by_step(study):
     Tracked(study.folder).sync()
 
     found = Reader(study)
-    assert found.curve(0, "train/loss") == [(n, pytest.approx(1 / n)) for n in range(1, 21)]
+    assert found.curve(0, "train/running_loss") == [(n, pytest.approx(1 / n)) for n in range(1, 21)]
     assert found.curve(0, "valid/error") == [(10, 0.2), (20, 0.1)]
     assert found.curve(0, "seconds") == [(20, 1.5)]
 
@@ -170,7 +170,7 @@ def test_what_comes_later_is_added_and_nothing_is_sent_twice(study):
 
     reach(study, 0, 10, "waiting")
     tracking.sync(over=False)
-    assert len(Reader(study).curve(0, "train/loss")) == 10
+    assert len(Reader(study).curve(0, "train/running_loss")) == 10
 
     reach(study, 0, 20, "finished", first=11)
     reach(study, 1, 20, "finished")
@@ -178,7 +178,7 @@ def test_what_comes_later_is_added_and_nothing_is_sent_twice(study):
     assert tracking.sync().sent == 0
     assert Tracked(study.folder).sync().sent == 0
     found = Reader(study)
-    assert [step for step, _ in found.curve(0, "train/loss")] == list(range(1, 21))
+    assert [step for step, _ in found.curve(0, "train/running_loss")] == list(range(1, 21))
     assert found.parent.info.status == "FINISHED"
 
 
@@ -198,7 +198,7 @@ def test_a_mirror_that_forgot_how_far_it_was_asks_mlflow(study, lost):
     found = Reader(study)
     assert sorted(found.trials) == [0, 1]
     assert found.curve(0, "valid/error") == [(10, 0.2), (20, 0.1)]
-    assert len(found.curve(0, "train/loss")) == 20
+    assert len(found.curve(0, "train/running_loss")) == 20
 
 
 def test_a_batch_whose_arrival_was_not_noted_is_not_there_twice(study):
@@ -212,7 +212,7 @@ def test_a_batch_whose_arrival_was_not_noted_is_not_there_twice(study):
 
     Tracked(study.folder).sync()
 
-    assert len(Reader(study).curve(0, "train/loss")) == 20
+    assert len(Reader(study).curve(0, "train/running_loss")) == 20
 
 
 def test_the_best_trial_is_marked_and_the_mark_moves(study):
@@ -252,7 +252,7 @@ def test_a_point_that_moved_on_the_way_is_told(study):
     found = Reader(study)
     assert found.trials[0].data.params == {"lr": "0.01"}
     assert found.trials[0].data.tags["dlx.point"] == '{"lr": 0.012}'
-    assert [step for step, _ in found.curve(0, "train/loss")] == list(range(1, 21))
+    assert [step for step, _ in found.curve(0, "train/running_loss")] == list(range(1, 21))
 
 
 def test_only_the_best_has_a_model_and_the_figures_are_with_the_study(study):

@@ -137,7 +137,7 @@ def test_a_run_is_read_back_where_it_is_as_far_as_it_is_to_come(spec, tmp_path):
     (rested,) = trainer.advance([task], never)
 
     assert (rested.ended, rested.step) == ("rested", 9)
-    assert set(rested.metrics) == {"train/loss", "valid/loss", "valid/accuracy", "valid/error"}
+    assert set(rested.metrics) == {"train/running_loss", "valid/loss", "valid/accuracy", "valid/error"}
     for until, metrics in ((9, rested.metrics), (6, None), (12, None)):
         told = read_back(run, Task(0, 0, str(run.dir), "", until))
         assert (told is None) == (until > 9)

@@ -98,7 +98,7 @@ def test_one_step_of_gradient_descent_is_right_by_hand(tmp_path):
     one.parts["train"].x.fill_(3)
     one.parts["train"].y.fill_(1)
     records = list(fit(one))
-    assert records[0].metrics["train/loss"] == 25
+    assert records[0].metrics["train/running_loss"] == 25
     assert network.linear_1.weight.item() == pytest.approx(1.7)
 
 
@@ -115,7 +115,7 @@ def test_records_come_in_order_and_end_with_the_test_set(tmp_path):
         ("evaluation", 9, 3),
         ("end", 9, 3),
     ]
-    assert set(records[0].metrics) == {"train/loss", "lr"}
+    assert set(records[0].metrics) == {"train/running_loss", "lr"}
     assert set(records[1].metrics) == {"valid/loss", "valid/accuracy", "valid/error"}
     assert {"train/loss", "valid/loss", "test/loss", "test/accuracy", "test/error"} <= set(records[-1].metrics)
     assert records[-1].metrics["test/error"] == pytest.approx(1 - records[-1].metrics["test/accuracy"])
@@ -139,8 +139,12 @@ def test_length_and_evaluations(tmp_path, train, steps, evaluations):
 
 
 def test_a_point_of_the_curve_is_the_mean_loss_since_the_last_one(tmp_path):
-    each = [r.metrics["train/loss"] for r in fit(job(tmp_path, "steps: 6, log_every: 1")) if r.record == "step"]
-    thirds = [r.metrics["train/loss"] for r in fit(job(tmp_path, "steps: 6, log_every: 3")) if r.record == "step"]
+    each = [
+        r.metrics["train/running_loss"] for r in fit(job(tmp_path, "steps: 6, log_every: 1")) if r.record == "step"
+    ]
+    thirds = [
+        r.metrics["train/running_loss"] for r in fit(job(tmp_path, "steps: 6, log_every: 3")) if r.record == "step"
+    ]
     assert thirds == pytest.approx([sum(each[:3]) / 3, sum(each[3:]) / 3])
 
 

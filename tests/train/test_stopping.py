@@ -215,7 +215,12 @@ def test_the_run_is_finished_and_says_at_which_step_it_stopped_and_why(scripted,
         (
             "early_stopping: train/loss",
             "20",
-            [('`metric` must be valid/NAME, not "train/loss"', "")],
+            [('`metric` must be valid/NAME, of the part that is evaluated on the way, not "train/loss"', "")],
+        ),
+        (
+            "schedule: {plateau: train/running_loss}",
+            "20",
+            [('`metric` must be valid/NAME, of the part that is evaluated on the way, not "train/running_loss"', "")],
         ),
         ("early_stopping: {patience: 0}", "20", [("`patience` must be above 0, not 0", "")]),
         ("keep_best: 0", "20", [("`count` must be at least 1, not 0", "")]),

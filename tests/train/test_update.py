@@ -134,7 +134,7 @@ def test_four_batches_of_8_are_one_of_32(loss):
     assert [(r.record, r.step, r.epoch) for r in pieces] == [(r.record, r.step, r.epoch) for r in whole]
     for a, b in zip(one.network.parameters(), other.network.parameters(), strict=True):
         torch.testing.assert_close(a, b)
-    told = [[r.metrics["train/loss"] for r in records if r.record == "step"] for records in (pieces, whole)]
+    told = [[r.metrics["train/running_loss"] for r in records if r.record == "step"] for records in (pieces, whole)]
     assert told[0] == pytest.approx(told[1], rel=1e-5)
 
 
@@ -182,7 +182,7 @@ def test_what_is_small_is_not_clipped():
 def test_every_way_to_step_learns_in_the_loop(optimizer):
     batch = "" if optimizer in {"lbfgs"} or ":" in optimizer else ", batch_size: all"
     records = list(fit(job(f"{{steps: 12, log_every: 1, optimizer: {optimizer}{batch}}}")))
-    losses = [r.metrics["train/loss"] for r in records if r.record == "step"]
+    losses = [r.metrics["train/running_loss"] for r in records if r.record == "step"]
     assert len(losses) == 12
     assert losses[-1] < losses[0]
 
