@@ -53,7 +53,7 @@ def test_without_ray_it_is_told_how_to_get_it(tmp_path, monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("end", ["live", "kill"])
 def test_two_nodes_make_the_study_of_one_process_even_where_one_of_them_dies(tmp_path, end):
-    pytest.importorskip("ray", reason="Ray is not installed: make test-ray")
+    pytest.importorskip("ray")  # `make test-ray` installs it
     import subprocess
 
     script = tmp_path / "on_two_nodes.py"
