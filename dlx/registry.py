@@ -6,10 +6,12 @@ Defining the class is registering it; a third-party package names its module und
 
 from __future__ import annotations
 
-import importlib
+import importlib.util
 import pkgutil
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_origin
 
@@ -83,7 +85,7 @@ class Choice:
 
 
 class Registry(Mapping[str, type[D]], Generic[D]):
-    """All classes of one sort by kind. Their modules are imported when the first one is asked for.
+    """All classes of one sort by kind. The module of a kind is imported when that kind is asked for.
 
     `home` is the module or package that defines them; `plugins` the entry-point group of other packages, which is
     only searched when a kind is not found at home or when everything is listed.
@@ -99,18 +101,34 @@ class Registry(Mapping[str, type[D]], Generic[D]):
         if known is not cls and known.__qualname__ != cls.__qualname__:
             raise DlxError(f"two {self.noun} classes are called `{cls.kind}`: {known!r} and {cls!r}")
 
+    @cached_property
+    def modules(self) -> dict[str, list[str]]:
+        """The modules that declare each kind, read from their source text, which takes a tenth of importing them.
+
+        A package may hold two families, so that a module listed here need not bring a kind of this one.
+        """
+        found: dict[str, list[str]] = {}
+        for name in self._names():
+            for kind in DECLARATION.findall(_source(name)):
+                found.setdefault(kind, []).append(name)
+        return found
+
+    def _names(self) -> list[str]:
+        """`home` and the modules in it."""
+        package = importlib.util.find_spec(self.home)
+        inside = pkgutil.iter_modules(package.submodule_search_locations or ()) if package is not None else ()
+        return [self.home, *(f"{self.home}.{module.name}" for module in inside)]
+
     def load(self) -> None:
         """Import everything that dlx itself brings."""
         if self._loaded:
             return
         self._loaded = True
-        package = importlib.import_module(self.home)
-        for module in pkgutil.iter_modules(getattr(package, "__path__", ())):
-            importlib.import_module(f"{self.home}.{module.name}")
+        for name in self._names():
+            importlib.import_module(name)
 
     def search(self) -> None:
         """Import what other packages bring."""
-        self.load()
         if self._searched:
             return
         self._searched = True
@@ -120,7 +138,9 @@ class Registry(Mapping[str, type[D]], Generic[D]):
             entry.load()
 
     def __getitem__(self, kind: str) -> type[D]:
-        self.load()
+        if kind not in self._classes:
+            for name in self.modules.get(kind, ()):
+                importlib.import_module(name)
         if kind not in self._classes:
             self.search()
         return self._classes[kind]
@@ -133,12 +153,27 @@ class Registry(Mapping[str, type[D]], Generic[D]):
         return True
 
     def __iter__(self) -> Iterator[str]:
+        self.load()
         self.search()
         return iter(sorted(self._classes))
 
     def __len__(self) -> int:
+        self.load()
         self.search()
         return len(self._classes)
+
+
+DECLARATION = re.compile(r'^    kind: ClassVar\[str\] = "(\w+)"', re.MULTILINE)
+"""How a class declares its kind (`tests/test_registry.py` holds all of them to it)."""
+
+
+def _source(module: str) -> str:
+    """The text of a module that need not be imported yet. One without a text is imported."""
+    spec = importlib.util.find_spec(module)
+    text = getattr(spec.loader, "get_source", lambda _: None)(module) if spec is not None else ""
+    if text is None:
+        importlib.import_module(module)
+    return text or ""
 
 
 def family(registry: Registry[Any]) -> Callable[[type[D]], type[D]]:

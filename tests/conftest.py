@@ -33,7 +33,7 @@ def shared_data() -> Path:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item, call):
-    """Fail a test that skips for a missing package where continuous integration runs: every extra is installed there."""
+    """Fail a test that skips for a missing package in continuous integration, where every extra is installed."""
     report = yield
     if report.skipped and os.environ.get("CI") and "could not import" in str(report.longrepr):
         report.outcome = "failed"

@@ -36,6 +36,24 @@ def test_what_is_not_there_is_not_found(registry):
         registry["no_such_kind"]
 
 
+@pytest.mark.parametrize("registry", REGISTRIES, ids=lambda r: r.noun)
+def test_the_module_of_each_kind_is_known_before_it_is_imported(registry):
+    for kind, cls in registry.items():
+        assert cls.__module__ in registry.modules[kind], f"{cls!r} declares its kind in another form"
+
+
+def test_asking_for_one_kind_imports_its_module_alone():
+    script = (
+        "import sys; from dlx.layers import LAYERS; LAYERS['linear'];"
+        "print(*sorted(m for m in sys.modules if m.startswith('dlx.layers.')))"
+    )
+    printed = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    ).stdout.split()
+    assert "dlx.layers.linear" in printed
+    assert not {"dlx.layers.conv", "dlx.layers.recurrent", "dlx.layers.attention"} & set(printed)
+
+
 def test_two_classes_of_one_kind_are_refused():
     registry = Registry("thing", "dlx.errors", "dlx.things")
 
