@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
+from math import isclose, isnan
 from typing import TYPE_CHECKING, Any
 
 from .errors import DlxError, plural
@@ -24,32 +25,24 @@ if TYPE_CHECKING:
     from torch import Tensor, fx
 
 DTYPES = {"float": "float64", "int": "int64", "bool": "bool"}
+REDRAWS = (1, 2, 3)
+"""Seeds of further draws of the weights, with which a claim about exact values must come out alike."""
 
 
 def receipts(claims: Sequence[Claim], experiment: Experiment, graph: Graph) -> Iterator[Receipt]:
     """A verdict on each claim; one that cannot be checked hides no other."""
-    from .network import build
     from .train import device
 
-    wanted, free = 8 * (graph.params + graph.buffers) + 2 * graph.activation_bytes, device.free_memory()
+    wanted, free = 16 * (graph.params + graph.buffers) + 2 * graph.activation_bytes, device.free_memory()
     if wanted > free:
-        why = f"the network takes {bytes_text(wanted)}, and {bytes_text(free)} are free"
+        why = f"two draws of the network take {bytes_text(wanted)}, and {bytes_text(free)} are free"
         yield from (Receipt(claim, "FAILS", None, why) for claim in claims)
         return
-    default = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)  # while it is built: given weights are not rounded to float32 first
-    try:
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(0)
-            network = build(graph, experiment.init).double().eval()
-    finally:
-        torch.set_default_dtype(default)
-    bench = Bench(experiment, graph, network)
+    bench = Bench(experiment, graph, _built(experiment, graph, 0))
+    drawn = _drawn(bench.network, _built(experiment, graph, REDRAWS[0]))
     for claim in claims:
         try:
-            with torch.random.fork_rng(devices=[]):
-                torch.manual_seed(0)
-                ours = WAYS[claim.quantity](bench, claim.figures)
+            ours = _worked_out(bench, claim, drawn)
         except ValueError as error:
             yield Receipt(claim, "FAILS", None, str(error))
         except DlxError as error:  # such as a loss that is not finite
@@ -59,6 +52,81 @@ def receipts(claims: Sequence[Claim], experiment: Experiment, graph: Graph) -> I
             yield Receipt(claim, "FAILS", None, why)
         else:
             yield judged(claim, ours)
+
+
+def _built(experiment: Experiment, graph: Graph, seed: int) -> fx.GraphModule:
+    """The network in float64, its weights drawn with `seed` where the spec does not set them."""
+    from .network import build
+
+    default = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)  # while it is built: given weights are not rounded to float32 first
+    try:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            return build(graph, experiment.init).double().eval()
+    finally:
+        torch.set_default_dtype(default)
+
+
+def _drawn(network: fx.GraphModule, other: fx.GraphModule) -> list[str]:
+    """The weights and buffers in which two draws of a network differ."""
+    values = other.state_dict()
+    return [name.replace(".", "/") for name, held in network.state_dict().items() if not held.equal(values[name])]
+
+
+def _worked_out(bench: Bench, claim: Claim, drawn: Sequence[str]) -> Any:
+    """The figure that a claim is about. ValueError where it is one draw of many."""
+    way, figures = WAYS[claim.quantity], claim.figures
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        before = torch.get_rng_state()
+        ours = way(bench, figures)
+        if not torch.get_rng_state().equal(before):
+            _refuse_draws_in_passes(bench, claim)
+        for seed in REDRAWS if drawn else ():
+            torch.manual_seed(0)
+            other = way(replace(bench, network=_built(bench.experiment, bench.graph, seed)), figures)
+            if not _alike(ours, other):
+                behind = bench.behind(claim)
+                names = [name for name in drawn if name.rpartition("/")[0] in behind] or drawn
+                hint = "Set them with `values`, or by an `init` that draws nothing, such as `constant`."
+                raise ValueError(f"it is one draw of many: nothing sets {_some(names)}. {hint}")
+    return ours
+
+
+def _refuse_draws_in_passes(bench: Bench, claim: Claim) -> None:
+    """ValueError where a layer draws anew in each pass, and the claim is about what comes of it."""
+    updates = claim.quantity == "weights_after"
+    mode = "train" if updates else claim.figures.get("mode", "eval")
+    behind, found = bench.behind(claim), []
+
+    class Watcher(torch.fx.Interpreter):
+        def run_node(self, node: fx.Node) -> Any:
+            before = torch.get_rng_state()
+            value = super().run_node(node)
+            if not torch.get_rng_state().equal(before) and node.meta["node"] in behind:
+                found.append(node.meta["node"])
+            return value
+
+    with torch.no_grad():
+        Watcher(bench.ready(mode)).run(*bench.samples(claim.figures["at"]).inputs)
+    if found or updates:
+        draws = f"{_some(found)} draw{'' if len(found) > 1 else 's'}" if found else "the training draws"
+        out = "Claim it in `mode: eval`, or leave out" if mode == "train" and not updates else "Leave out"
+        raise ValueError(f"it is one draw of many: {draws} anew in each pass. {out} what draws.")
+
+
+def _some(names: Sequence[str]) -> str:
+    return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
+
+
+def _alike(ours: Any, other: Any) -> bool:
+    """Whether two figures are one, but for rounding."""
+    if isinstance(ours, dict):
+        return all(_alike(value, other[name]) for name, value in ours.items())
+    if isinstance(ours, list):
+        return all(map(_alike, ours, other))
+    return bool(ours == other) or isclose(ours, other, rel_tol=1e-9, abs_tol=1e-12) or (isnan(ours) and isnan(other))
 
 
 @dataclass(frozen=True)
@@ -125,6 +193,15 @@ class Bench:
         if last is None:
             raise ValueError(f"`{name}` is an input, and `of` names a node")
         return last.name
+
+    def behind(self, claim: Claim) -> set[str]:
+        """The nodes that what a claim is about follows from: those before its `of`, or before the output."""
+        of = claim.figures.get("of") if claim.quantity in ("output", "gradient") else None
+        ends = {self.node(of)} if of else set(self.graph.outputs.values())
+        for node in reversed(self.graph.nodes):
+            if node.name in ends:
+                ends.update(node.inputs)
+        return ends
 
     def samples(self, given: Any) -> Samples:
         """One sample or several, an input each. ValueError where it does not fit."""

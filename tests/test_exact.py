@@ -208,3 +208,96 @@ def test_a_claim_reads_as_a_row():
         "gradient by last/bias at [1, 2] for 5",
         "loss at [1, 2] for 5",
     ]
+
+
+DRAWN = """\
+network:
+  inputs: {{x: [2]}}
+  outputs: [a, b]
+  layers:
+    - {{linear: 2, name: hidden}}
+    - {{dropout: 0.5, name: dropped}}
+    - {{linear: 1, name: a}}
+    - {{gaussian_noise: 0.1, name: noise, from: x}}
+    - {{linear: 1, name: b, values: {{weight: 1, bias: 0}}}}
+    - {{linear: 1, name: unseen, values: {{weight: 0, bias: 0}}, from: hidden}}
+{more}
+expect:
+{claims}
+"""
+BOTH = "objective: regression\ntrain: {steps: 1, batch_size: 1, optimizer: sgd}"
+WAYS_OUT = "Set them with `values`, or by an `init` that draws nothing, such as `constant`."
+
+
+@pytest.mark.parametrize(
+    ("claims", "sentence"),
+    [
+        (
+            "output: {at: [1, 2], of: hidden, is: 0, within: 100}",
+            f"it is one draw of many: nothing sets hidden/weight, hidden/bias. {WAYS_OUT}",
+        ),
+        ("output: {at: [1, 2], of: a, is: 0}", "nothing sets hidden/weight, hidden/bias, a/weight and 1 more."),
+        ("gradient: {at: [1, 2], of: a, by: x, is: 0}", "it is one draw of many: nothing sets hidden/weight"),
+        (
+            "output: {at: [1, 2], of: dropped, is: 0, mode: train}",
+            "dropped draws anew in each pass. Claim it in `mode: eval`, or leave out what draws.",
+        ),
+        ("output: {at: [1, 2], of: b, is: 3, mode: train}", "it is one draw of many: noise draws anew in each pass."),
+        ("gradient: {at: [1, 2], of: b, by: noise, is: 1, mode: train}", "noise draws anew in each pass."),
+    ],
+)
+def test_a_figure_that_follows_from_one_draw_is_no_receipt(claims, sentence):
+    (receipt,) = judged(f"  {claims}", BOTH, DRAWN)
+    assert (receipt.verdict, receipt.ours) == ("FAILS", None)
+    assert sentence in receipt.why
+
+
+ONE = "network:\n  inputs: {{x: [2]}}\n  layers: LAYERS\n{more}\nexpect:\n  {claims}\n"
+GIVEN = "{{linear: 1, name: only, values: {{weight: 0, bias: 0}}}}"
+
+
+@pytest.mark.parametrize(
+    ("layers", "claims", "why"),
+    [
+        (
+            "[{{linear: 1, name: only}}]",
+            "loss: {at: [1, 2], target: 5, is: 0}",
+            "nothing sets only/weight, only/bias",
+        ),
+        (f"[{GIVEN}, dropout]", "loss: {at: [1, 2], target: 5, is: 0, mode: train}", "dropout_1 draws anew"),
+        (
+            f"[{GIVEN}, dropout]",
+            "weights_after: {steps: 1, at: [1, 2], target: 5, of: only/bias, is: 0}",
+            "dropout_1 draws anew in each pass. Leave out what draws.",
+        ),
+        (
+            "[{{linear: 1, name: only}}]",
+            "weights_after: {steps: 1, at: [1, 2], target: 5, of: only/bias, is: 0}",
+            "nothing sets only/weight, only/bias",
+        ),
+    ],
+)
+def test_losses_and_updates_that_follow_from_one_draw_are_no_receipts_either(layers, claims, why):
+    (receipt,) = judged(claims, BOTH, ONE.replace("LAYERS", layers))
+    assert receipt.verdict == "FAILS"
+    assert why in receipt.why
+
+
+@pytest.mark.parametrize(
+    "claims",
+    [
+        "output: {at: [1, 2], of: b, is: 3}",
+        "output: {at: [1, 2], of: unseen, is: 0, mode: train}",  # whatever `hidden` is, its weights are zero
+        "gradient: {at: [1, 2], of: b, by: x, is: [1, 1]}",
+        "gradient: {at: [1, 2], of: unseen, by: x, is: 0}",
+    ],
+)
+def test_what_no_draw_changes_holds_beside_drawn_weights_and_layers(claims):
+    (receipt,) = judged(f"  {claims}", BOTH, DRAWN)
+    assert receipt.verdict == "holds", receipt.why
+
+
+def test_weights_that_an_initialiser_sets_without_drawing_are_exact():
+    spec = ONE.replace("LAYERS", "[{{linear: 1}}]")
+    (receipt,) = judged("output: {at: [1, 2], is: 7}", "init: {constant: {value: 2, bias: 1}}", spec)
+    assert receipt.verdict == "holds", receipt.why

@@ -5,13 +5,14 @@ import math
 import pytest
 import torch
 from complaints import lines, report
-from helpers import experiment_of, graph_of, network_of
+from helpers import SHIPPED, experiment_of, graph_of, network_of
 from pydantic import ValidationError
 from torch import nn
 
 from dlx.graph import trace
 from dlx.init import INITIALIZERS
 from dlx.network import build
+from dlx.spec import load
 
 SHAPES = {"linear": (300, 500), "conv 3x3": (64, 48, 3, 3), "depthwise": (512, 1, 5, 5), "conv 1-D": (200, 80, 7)}
 
@@ -150,6 +151,19 @@ def test_biases_can_be_drawn_like_the_weights():
     bias = network.linear_1.bias
     assert bias.var().item() == pytest.approx(1 / (64 * 4 * 4), rel=5 * math.sqrt(2 / 2000))
     assert not torch.equal(bias, network.linear_1.weight.flatten()[:2000])
+
+
+@pytest.mark.parametrize(
+    "name", ["udl/shattered-gradients-1", "udl/shattered-gradients-24", "sweeps/shallow-widths-and-depths"]
+)
+def test_the_shipped_nets_of_one_input_have_joints_at_many_places(name):
+    """A first-layer unit bends at -bias / weight; with biases of zero all would bend at x = 0, where the data begins."""
+    experiment = load(SHIPPED[name])
+    torch.manual_seed(0)
+    first = build(trace(experiment), experiment.init).linear_1
+    joints = -first.bias / first.weight[:, 0]
+    assert joints.unique().numel() == joints.numel()
+    assert joints.abs().min() > 0
 
 
 @pytest.mark.parametrize("kind", ["orthogonal", "identity", "zeros"])

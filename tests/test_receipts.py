@@ -59,6 +59,15 @@ def test_every_receipt_names_its_source(zoo):
     assert [(spec, r.claim.title) for spec, rs in zoo.items() for r in rs if not r.claim.source] == []
 
 
+def test_twice_the_variance_with_each_block_is_no_claim_that_holds_for_another_number_of_blocks(tmp_path):
+    """Figure 11.6a: 2^4 after the four blocks of the figure, and 2^9 = 512 after nine."""
+    path = tmp_path / "nine.yaml"
+    path.write_text(SHIPPED["udl/figure-11-6"].read_text().replace("times: 4", "times: 9"))
+    (one,) = verify([path])
+    assert {receipt.verdict for receipt in one.receipts} == {"FAILS"}
+    assert [receipt.ours for receipt in one.receipts if receipt.claim.quantity == "paths"] == [512]
+
+
 def test_the_known_mistakes_of_the_books_are_on_record(zoo):
     wrong = {
         (spec.split("/")[0], str(r.claim.figures["book"]))
@@ -231,7 +240,7 @@ def test_a_network_that_does_not_fit_is_not_built(tmp_path):
     )
     (one,) = verify([path])
 
-    assert one.receipts[0].why.startswith("the network takes 8 TB, and ")
+    assert one.receipts[0].why.startswith("two draws of the network take 16 TB, and ")
 
 
 def test_nodes_whose_names_differ_by_a_slash_alone_are_told_apart(tmp_path):
@@ -285,3 +294,27 @@ def test_a_pipe_that_is_closed_early_is_no_claim_that_fails(tmp_path):
     ran = subprocess.run(["bash", "-c", shell], capture_output=True, text=True, cwd=ROOT, check=False)
 
     assert (ran.returncode, ran.stderr) == (0, "")
+
+
+def test_the_earlier_name_of_a_bound_leads_to_what_it_is_called_now(tmp_path):
+    path = tmp_path / "net.yaml"
+    path.write_text(
+        "dlx: 1\nname: net\nnetwork: {inputs: [1], layers: [{linear: 3}, relu, {linear: 1}]}\n"
+        "expect:\n  linear_regions: 4\n"
+    )
+    with pytest.raises(SpecError) as refused:
+        list(verify([path]))
+    (problem,) = refused.value.problems
+    assert problem.message == (
+        "`linear_regions` is called `linear_regions_bound`: the number is the most that there can be, and no count"
+    )
+    assert problem.hint == "Write `linear_regions_bound`."
+    assert (problem.mark.line, problem.mark.column) == (5, 3)
+    path.write_text(path.read_text().replace("linear_regions", "linear_regions_bound"))
+    (one,) = verify([path])
+    assert [(r.claim.title, r.verdict) for r in one.receipts] == [("linear_regions_bound", "holds")]
+    path.write_text(
+        path.read_text().replace("linear_regions_bound: 4", 'figures: {a: {of: "${linear_regions}", is: 4}}')
+    )
+    (one,) = verify([path])
+    assert "Did you mean `linear_regions_bound`" in one.receipts[0].why

@@ -98,8 +98,8 @@ def measure(graph: Graph, quantity: str, of: str) -> Any:
         if of not in LAYERS and not any(node.kind == of for node in graph.nodes):
             raise Unmeasured(f"there is no layer `{of}`. {did_you_mean(of, LAYERS)}".rstrip())
         return sum(node.kind == of for node in graph.nodes)
-    if quantity == "linear_regions" and of:
-        raise Unmeasured("linear regions are those of the whole network")
+    if quantity == "linear_regions_bound" and of:
+        raise Unmeasured("linear regions are bounded for the whole network")
     return MEASURES[quantity](part(graph, of))
 
 
@@ -169,7 +169,7 @@ def _paths(whole: Part) -> int:
     return here[end] * onward[end]
 
 
-def _linear_regions(whole: Part) -> int:
+def _linear_regions_bound(whole: Part) -> int:
     """Zaslavsky 1975, as in Prince 2023, section 3.8: the sum of C(D, j) for j up to the number of inputs."""
     kinds = [node.kind for node in whole.graph.nodes]
     if (
@@ -178,7 +178,7 @@ def _linear_regions(whole: Part) -> int:
         or kinds[1] not in RECTIFIERS
         or kinds[2:] not in ([], ["linear"])
     ):
-        raise Unmeasured("linear regions are counted for `linear`, a rectifier, `linear`")
+        raise Unmeasured("linear regions are bounded for `linear`, a rectifier, `linear`")
     first = whole.graph.nodes[0]
     units, inputs = first.shape.channels, first.arriving[0].channels
     most = min(inputs, units)
@@ -205,7 +205,7 @@ MEASURES: dict[str, Callable[[Part], Any]] = {
     "receptive_field_start": _field(lambda reach: reach.start),
     "depth": _depth,
     "paths": _paths,
-    "linear_regions": _linear_regions,
+    "linear_regions_bound": _linear_regions_bound,
 }
 
 ATTRIBUTES: dict[str, Callable[[Part], Any]] = {

@@ -39,7 +39,7 @@ QUANTITIES: Final = {
     "depth": "weight layers on the longest way",
     "paths": "ways from the input to the output, or those through a node",
     "count": "layers of a kind: {conv: 13, linear: 3}",
-    "linear_regions": "most linear pieces of a network of one hidden ReLU layer",
+    "linear_regions_bound": "upper bound on the linear pieces of a network of one hidden ReLU layer",
     "output": "exact values: {at: INPUT, is: OUTPUT, within: 1e-6, of: NODE, mode: train}",
     "loss": "what training makes small: {at: INPUT, target: TARGET, is: 2.9}; `at` may be several samples",
     "gradient": "of the loss where there is a `target`, else of the output or of a NODE with one value: "
@@ -47,6 +47,10 @@ QUANTITIES: Final = {
     "weights_after": "where training brings a weight: {steps: 3, at: SAMPLES, target: TARGETS, of: NODE/bias, is: W}",
     "figures": "arithmetic in words: {WORDS: {of: ${...}, is: FIGURE}}",
 }
+RENAMED: Final = {
+    "linear_regions": ("linear_regions_bound", "the number is the most that there can be, and no count")
+}
+"""Quantities under their earlier names: what they are called now, and why."""
 EXACT: Final = {
     "output": ("at", "is"),
     "loss": ("at", "target", "is"),
@@ -139,7 +143,10 @@ class _Reader:
             self.fail(message, "Write `expect: {params: 2050}`.", node, "expect")
         for name, child in node.map.items():
             path = f"expect.{name}"
-            if name not in QUANTITIES and not name.startswith(RESULTS):
+            if name in RENAMED:
+                now, why = RENAMED[name]
+                self.fail(f"`{name}` is called `{now}`: {why}", f"Write `{now}`.", child, path)
+            elif name not in QUANTITIES and not name.startswith(RESULTS):
                 hint = did_you_mean(name, [*QUANTITIES, "test/accuracy", "test/error", "test/loss"])
                 self.fail(f"there is no claim `{name}`", hint, child, path)
             elif child.value is not None:

@@ -81,17 +81,17 @@ def test_depth_leaves_projections_of_the_shortcut_aside():
 @pytest.mark.parametrize(
     ("inputs", "units", "regions"), [(1, 3, 4), (2, 3, 7), (3, 3, 8), (1, 1, 2), (2, 2, 4), (5, 2, 4), (2, 5, 16)]
 )
-def test_linear_regions_are_zaslavsky_s(inputs, units, regions):
+def test_the_bound_on_linear_regions_is_zaslavsky_s(inputs, units, regions):
     graph = network_of(f"[{inputs}]", f"- linear: {units}\n- relu\n- linear: 1")
-    assert measure(graph, "linear_regions", "") == regions
+    assert measure(graph, "linear_regions_bound", "") == regions
 
 
 @pytest.mark.parametrize(
     ("quantity", "of", "sentence"),
     [
         ("params", "steam", "there is no `steam`. Did you mean `stem` or `stage`?"),
-        ("linear_regions", "", "linear regions are counted for `linear`, a rectifier, `linear`"),
-        ("linear_regions", "stem", "linear regions are those of the whole network"),
+        ("linear_regions_bound", "", "linear regions are bounded for `linear`, a rectifier, `linear`"),
+        ("linear_regions_bound", "stem", "linear regions are bounded for the whole network"),
     ],
 )
 def test_what_cannot_be_measured_is_said(quantity, of, sentence):
@@ -102,9 +102,9 @@ def test_what_cannot_be_measured_is_said(quantity, of, sentence):
 def test_linear_regions_that_would_take_for_ever_are_not_worked_out():
     graph = network_of("[500_000_000]", "- linear: 1_000_000_000\n- relu\n- linear: 1")
     with pytest.raises(Unmeasured, match="1,000,000,000 units on 500,000,000 inputs make a number too long"):
-        measure(graph, "linear_regions", "")
+        measure(graph, "linear_regions_bound", "")
     line = network_of("[1]", "- linear: 1_000_000\n- relu\n- linear: 1")
-    assert measure(line, "linear_regions", "") == 1_000_001
+    assert measure(line, "linear_regions_bound", "") == 1_000_001
 
 
 def test_the_ways_through_an_input_are_those_that_it_begins():
