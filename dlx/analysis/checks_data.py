@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data import Split
 from ..lazy import np
-from .check import Outcome, check, left_out
+from .check import Outcome, Verdict, check, left_out
 from .patient import Patient, flat
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 MUCH = 0.01
 """Part of a held-out set that may have been trained on by chance."""
+COUNTABLE = 20
+"""Rows below which values rise from one to the next by chance."""
 UNEVEN = 10
 """How many times as large the largest class may be as the smallest."""
 
@@ -163,6 +165,31 @@ def leakage(patient: Patient) -> Outcome:
     much = any(count > MUCH * n for _, count, n in found)
     hint = "What is measured there is memory: take out of one part what is in the other."
     return Outcome("wrong" if much else "look", figure, expected, told, hint, patient.place("data"))
+
+
+@check("row order")
+def row_order(patient: Patient) -> Outcome:
+    """No input that counts the rows of the file."""
+    train = patient.sets.train
+    if train.rows is None or train.x.ndim != 2 or len(train) < COUNTABLE:
+        return left_out("no rows of a file")
+    order = np.argsort(train.rows)
+    steps = np.diff(train.x[order], axis=0)
+    counting = np.flatnonzero((steps > 0).all(0) | (steps < 0).all(0))
+    expected = "no input that counts the rows"
+    if not len(counting):
+        return Outcome("ok", "none", expected)
+    names = [name for use in patient.facts.columns for name in [use.name] * use.inputs]
+    found = [f"`{names[i]}`" if len(names) == train.x.shape[1] else f"number {i}" for i in counting]
+    told = f"the input {found[0]} {'rises' if steps[0, counting[0]] > 0 else 'falls'} from row to row of the file"
+    hint = "Leave it out where it is only the number of a row; where it is a time, cut the parts with `split: order`."
+    figure, place = f"{len(found):,} of {train.x.shape[1]:,} inputs", patient.place("data")
+    if train.y.ndim == 1 and (np.diff(train.y[order]) != 0).sum() + 1 == len(np.unique(train.y)) > 1:
+        told += ", and the rows are sorted by class: its order alone tells the classes apart"
+        hint = "Leave it out where it is only the number of a row."
+        verdict: Verdict = "wrong" if train.x.shape[1] > 1 else "look"
+        return Outcome(verdict, figure, expected, told, hint, place)
+    return Outcome("look", figure, expected, told, hint, place)
 
 
 def _held_out(patient: Patient) -> Iterable[tuple[str, Split]]:

@@ -13,7 +13,7 @@ from ..registry import FilePath
 from ..shapes import Shape
 from .base import Facts, Sets, Split
 from .given import Given, named, scaled, shaped
-from .reading import class_numbers, fits, real
+from .reading import class_numbers, fits, real, wide
 from .splits import Pool
 from .stored import Stored, stored
 from .stream import Stream, streamed, streams
@@ -21,7 +21,7 @@ from .stream import Stream, streamed, streams
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from .base import Floats, Labels
+    from .base import Labels, Values
     from .kept import Kept
 
 
@@ -116,7 +116,7 @@ class Arrays(Pool):
             for part, ((name, x), (target, y)) in places.items()
         }
         pool = made.pop("train")
-        parts = dict(zip(("train", "valid", "test"), self.split(pool.x, pool.y), strict=True)) | made
+        parts = dict(zip(("train", "valid", "test"), self.parted(pool.x, pool.y), strict=True)) | made
         return self.finished(list(parts.values()), f"{self.source} {self.path}")
 
     def given(self, path: Path, kept: Kept) -> Given:
@@ -166,10 +166,12 @@ class Arrays(Pool):
         """The inputs as numbers, in memory or not."""
         if self._streams(place) and place.mapped is not None:
             shape = self._shape(place.sizes, name)
-            return streamed(place.mapped(), lambda raw: self._plain(raw, name), shape)
+            file = place.mapped()
+            wanted = np.float64 if wide(file.array.dtype) else np.float32
+            return streamed(file, lambda raw: self._plain(raw, name), shape, wanted)
         return self._plain(place.read(), name)
 
-    def _plain(self, raw: npt.NDArray[Any], name: str) -> Floats:
+    def _plain(self, raw: npt.NDArray[Any], name: str) -> Values:
         x = np.moveaxis(raw, -1, 1) if self.channels == "last" else raw
         plain = real(x, f"`{name}` of {self.path}")
         if self.scale and raw.dtype == np.uint8:
@@ -190,5 +192,5 @@ class Arrays(Pool):
         where = f"`{name}` of {self.targets or self.path}"
         if self._of_classes(y.dtype):
             return class_numbers(y, where)
-        values = real(y, where)
+        values: Labels = real(y, where).astype(np.float32, copy=False)
         return values if values.ndim > 1 else values[:, None]

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
+from ..errors import Problem
 from ..registry import Declared, Registry, family
 from ..shapes import Shape
 
@@ -18,9 +19,25 @@ if TYPE_CHECKING:
     from .given import Given
     from .kept import Kept
     from .preprocess import Fitted
+    from .splits import Indices
 
     Floats = npt.NDArray[np.float32]
     Labels = npt.NDArray[Any]
+    Values = npt.NDArray[Any]
+    """Inputs in single or double precision."""
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a column of a table or an array of a file is taken for, how many inputs it becomes, and why."""
+
+    name: str
+    taken_for: str
+    inputs: int
+    because: str
+
+    def as_json(self) -> dict[str, Any]:
+        return asdict(self)
 
 
 @dataclass(frozen=True)
@@ -33,6 +50,10 @@ class Facts:
     input: Shape
     classes: int | None = None
     target: Shape | None = None
+    columns: tuple[Use, ...] = ()
+    """How each column or array of the source is used, where it has some."""
+    warnings: tuple[Problem, ...] = ()
+    """Sentences about how the source was read."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +67,8 @@ class Split:
 
     x: Floats
     y: Labels
+    rows: Indices | None = None
+    """The place of each example in the pool that it was drawn from, from 0 on; None where there is no pool."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -67,7 +90,7 @@ class Split:
         if not streamed:
             return self
         count = max(2, most // sum(4 * prod(array.one) for array in streamed))
-        return Split(self.x[:count], self.y[:count])
+        return Split(self.x[:count], self.y[:count], None if self.rows is None else self.rows[:count])
 
 
 @dataclass(frozen=True)

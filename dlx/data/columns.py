@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..errors import DataError, did_you_mean
+from ..errors import DataError, Problem, did_you_mean
 from ..lazy import np
+from .cells import LACKING, NUMBER, PADDED, Notation, Sort, typed
 from .reading import existing, listed, real, small_enough
 from .rows import SUFFIXES, opened
 
 if TYPE_CHECKING:
-    from .base import Floats, Labels
+    from .base import Labels, Values
     from .preprocess import Doubles
 
-LACKING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "?"]
-"""What stands in a CSV file for a value that is missing."""
+UNNAMED = r"(Unnamed: \d+(_level_\d+)?|__index_level_\d+__|)"
+"""Names of columns that pandas makes of an index, in CSV and parquet files."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +30,15 @@ class Frame:
 
     path: Path
     table: Any
+    texts: bool = False
+    """Whether the columns are texts that have no type yet, as those of a CSV file are."""
+    why: Mapping[str, str] = field(default_factory=dict)
+    """Why a column has the type that it has."""
+    warnings: Mapping[str, Problem] = field(default_factory=dict)
+    every: tuple[str, ...] = ()
+    """All columns of the file."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Those that are not used, and why."""
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -37,7 +49,42 @@ class Frame:
 
     def only(self, names: Sequence[str]) -> Frame:
         """The columns of these names, in the order of the file."""
-        return Frame(self.path, self.table.select([name for name in self.names if name in names]))
+        return replace(self, table=self.table.select([name for name in self.names if name in names]))
+
+    def typed(self, notation: Notation, apart: Collection[str] = (), like: Mapping[str, Sort] | None = None) -> Frame:
+        """The columns of a CSV file with the types of their texts; `like` has those that an earlier file decided.
+
+        Numbers of the columns `apart` are texts where one has a leading zero. DataError for what is not UTF-8.
+        """
+        if not self.texts:
+            return self
+        table, why, warnings = self.table, dict(self.why), dict(self.warnings)
+        for place, name in enumerate(self.names):
+            where = f"column `{name}` of {self.path}"
+            _check_text(table.column(place), name, where)
+            found = typed(table.column(place), notation, where, name in apart, (like or {}).get(name))
+            table = table.set_column(place, name, found.column)
+            why[name] = found.why
+            if found.warning is not None:
+                warnings[name] = found.warning
+        return replace(self, table=table, texts=False, why=why, warnings=warnings)
+
+    def sorts(self) -> dict[str, Sort]:
+        """Which columns hold numbers, and which texts."""
+        from pyarrow import types
+
+        kinds = {field.name: field.type for field in self.table.schema}
+        texts: dict[str, Sort] = {name: "text" for name, kind in kinds.items() if types.is_string(kind)}
+        return texts | {name: "number" for name, kind in kinds.items() if numeric(kind)}
+
+    @property
+    def index(self) -> list[str]:
+        """Columns that are pandas' index, or that have no name."""
+        try:
+            described = json.loads((self.table.schema.metadata or {})[b"pandas"])["index_columns"]
+        except (KeyError, TypeError, ValueError):
+            described = []
+        return [name for name in self.names if name in described or re.fullmatch(UNNAMED, name)]
 
     def check(self, names: Iterable[str], field: str) -> None:
         """DataError where a column is not there."""
@@ -55,8 +102,12 @@ class Frame:
         """
         import pyarrow as pa
 
-        values: Doubles = self.table.column(name).cast(pa.float64()).to_numpy()
         where = f"column `{name}` of {self.path}"
+        try:
+            values: Doubles = self.table.column(name).cast(pa.float64(), safe=False).to_numpy()
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            kind = self.table.schema.field(name).type
+            raise DataError(f"{where} holds {kind}, and numbers were trained on", hint=LIKE) from None
         known = values[~np.isnan(values)]
         real(known, where)
         if log and len(known) and known.min() <= 0:
@@ -95,23 +146,41 @@ class Column:
         return self.values + self.marked
 
     @property
+    def stored(self) -> Sort | None:
+        """How a file holds it; None where that is true and false."""
+        if self.sort == "number":
+            return "number"
+        return "text" if self.texts != ("false", "true") else None
+
+    @property
     def told(self) -> str:
         return {"number": "numbers", "boolean": "true and false"}.get(self.sort, "texts")
 
 
-def read(path: Path, names: Sequence[str] | None = None, delimiter: str | None = None) -> Frame:
-    """All rows of a file. `names` and `delimiter` are for CSV."""
+LIKE = "Give a file like the one of the training."
+
+
+def read(
+    path: Path,
+    names: Sequence[str] | None = None,
+    delimiter: str | None = None,
+    na_values: Sequence[str] = (),
+) -> Frame:
+    """All rows of a file, those of CSV as texts. `names`, `delimiter` and `na_values` are for CSV."""
     small_enough(existing(path, folder=False))
     if path.suffix in SUFFIXES:
         table = opened(path).table()
     else:
-        table = _csv(path, names, delimiter or ("\t" if ".tsv" in path.suffixes else ","))
+        table = _csv(path, names, delimiter or ("\t" if ".tsv" in path.suffixes else ","), na_values)
     if not table.num_rows:
         raise DataError(f"{path} holds no rows", hint="Give a file with examples in it.")
     twice = {name for name in table.column_names if table.column_names.count(name) > 1}
+    if "" in twice:
+        table = table.select([place for place, name in enumerate(table.column_names) if name])
+        twice -= {""}
     if twice:
         raise DataError(f"{path} has two columns {listed(sorted(twice))}", hint="Give each column a name of its own.")
-    return Frame(path, table)
+    return Frame(path, table, texts=path.suffix not in SUFFIXES, every=tuple(table.column_names))
 
 
 def rows_of(
@@ -120,12 +189,13 @@ def rows_of(
     names: Sequence[str] | None = None,
     targets: Sequence[str] = (),
     delimiter: str | None = None,
+    na_values: Sequence[str] = (),
 ) -> Frame:
     """The rows of a file that comes after training and may lack the targets. DataError where a column is missing."""
     if names is not None and path.suffix != ".parquet":
         width = _width(path, delimiter)
         names = [name for name in names if name not in targets] if width < len(names) else names
-    frame = read(path, names, delimiter)
+    frame = read(path, names, delimiter, na_values)
     if lacking := [name for name in columns if name not in frame.names]:
         hint = did_you_mean(lacking[0], frame.names, "the columns")
         raise DataError(f"{path} has no column {listed(lacking)}, which the network was trained on", hint=hint)
@@ -138,23 +208,39 @@ def _width(path: Path, delimiter: str | None) -> int:
         return file.readline().count(delimiter or ("\t" if ".tsv" in path.suffixes else ",")) + 1
 
 
-def _csv(path: Path, names: Sequence[str] | None, delimiter: str) -> Any:
+def _csv(path: Path, names: Sequence[str] | None, delimiter: str, na_values: Sequence[str]) -> Any:
+    import pyarrow as pa
     from pyarrow import ArrowException, csv
 
+    reading, parsing = csv.ReadOptions(column_names=names), csv.ParseOptions(delimiter=delimiter)
     try:
-        return csv.read_csv(
-            path,
-            csv.ReadOptions(column_names=names),
-            csv.ParseOptions(delimiter=delimiter),
-            csv.ConvertOptions(null_values=LACKING, strings_can_be_null=True, true_values=TRUE, false_values=FALSE),
+        with csv.open_csv(path, reading, parsing) as file:
+            types = dict.fromkeys(file.schema.names, pa.string())
+        converting = csv.ConvertOptions(
+            check_utf8=False, column_types=types, null_values=[*LACKING, *na_values], strings_can_be_null=True
         )
-    except (ArrowException, OSError) as error:
+        return csv.read_csv(path, reading, parsing, converting)
+    except (ArrowException, OSError, UnicodeDecodeError) as error:
         told = str(error).splitlines()[0] if str(error) else type(error).__name__
         hint = "`names` gives the columns of a file without a first line, `delimiter` what stands between values."
         raise DataError(f"{path} cannot be read as CSV: {told}", hint=hint) from None
 
 
-TRUE, FALSE = ["true", "True", "TRUE"], ["false", "False", "FALSE"]
+def _check_text(column: Any, name: str, where: str) -> None:
+    from pyarrow import ArrowInvalid
+
+    try:
+        column.validate(full=True)
+    except ArrowInvalid:
+        way_out = f"Save the file as UTF-8, or leave the column out: `drop: [{name}]`."
+        raise DataError(f"{where} is not UTF-8", hint=way_out) from None
+
+
+def numeric(kind: Any) -> bool:
+    """Whether a type of pyarrow's is of numbers."""
+    from pyarrow import types
+
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
 
 
 def surveyed(frame: Frame, name: str, categorical: bool, log: bool, most: int | None) -> Column:
@@ -162,29 +248,37 @@ def surveyed(frame: Frame, name: str, categorical: bool, log: bool, most: int | 
     from pyarrow import types
 
     kind = frame.table.schema.field(name).type
-    numeric = types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind)
     if types.is_dictionary(kind):
         kind = kind.value_type
-    if numeric and not categorical:
+    if numeric(kind) and not categorical:
         return Column(name, "number", log=log)
     where = f"column `{name}` of {frame.path}"
     if log:
         raise DataError(f"{where} holds {kind}, which has no logarithm", hint=f"Take `{name}` out of `log`.")
     if types.is_boolean(kind) and not categorical:
         return Column(name, "boolean", ("false", "true"))
-    if not (numeric or types.is_boolean(kind) or types.is_string(kind) or types.is_large_string(kind)):
+    if not (numeric(kind) or types.is_boolean(kind) or _is_text(kind)):
         raise DataError(
             f"{where} holds {kind}, and inputs are made of numbers, true and false, and texts",
             hint=f"`drop: [{name}]` leaves it out.",
         )
     there = {value for value in frame.table.column(name).to_pylist() if not _lacks(value)}
-    texts = tuple(dict.fromkeys(map(_word, sorted(there))))
+    texts = tuple(dict.fromkeys(map(_word, sorted(there, key=_place(there)))))
     if most is not None and len(texts) > most:
         raise DataError(
             f"{where} has {len(texts):,} different values in {len(frame):,} rows: one-hot, as many inputs",
             hint=f"`drop: [{name}]` leaves it out; `max_categories: {len(texts)}` takes it all the same.",
         )
     return Column(name, "category", texts)
+
+
+def yes_or_no(column: Column) -> Column:
+    """A column of two texts that are yes and no, in one way or another, as a Boolean; any other as it is."""
+    pair = {text.lower(): text for text in column.texts}
+    for words in (("no", "yes"), ("n", "y"), ("f", "t")):
+        if column.sort == "category" and len(column.texts) == 2 and set(pair) == set(words):
+            return replace(column, sort="boolean", texts=tuple(pair[word] for word in words))
+    return column
 
 
 def ordered(frame: Frame, name: str, texts: Sequence[str]) -> Column:
@@ -194,9 +288,12 @@ def ordered(frame: Frame, name: str, texts: Sequence[str]) -> Column:
     return column
 
 
-def encoded(frame: Frame, columns: Sequence[Column], false_is: int) -> Floats:
-    """All inputs (rows, values), column after column; nan where a value is missing and is to be filled in."""
-    x = np.zeros((len(frame), sum(column.width for column in columns)), np.float32)
+def encoded(frame: Frame, columns: Sequence[Column], false_is: int) -> Values:
+    """All inputs (rows, values), column after column; nan where a value is missing and is to be filled in.
+
+    In double precision where a number has more digits than float32 keeps.
+    """
+    x = np.zeros((len(frame), sum(column.width for column in columns)), np.float64)
     place = 0
     for column in columns:
         if column.sort == "number":
@@ -216,19 +313,45 @@ def encoded(frame: Frame, columns: Sequence[Column], false_is: int) -> Floats:
         if column.marked:
             x[lacking, place + column.values] = 1
         place += column.width
-    return x
+    short = x.astype(np.float32)
+    return short if np.array_equal(short, x, equal_nan=True) else x
 
 
 def coded(frame: Frame, column: Column, lists: str = "the training file does not have") -> Labels:
     """The number of each row's text, -1 where there is none. DataError where the column was surveyed without it."""
     number = {text: i for i, text in enumerate(column.texts)}
     words = frame.words(column.name)
-    if strange := sorted({word for word in words if word is not None} - set(number)):
+    found = {word for word in words if word is not None}
+    number |= {word: number[same] for word in found - set(number) if (same := _same(word)) in number}
+    if strange := sorted(found - set(number)):
         raise DataError(
             f"column `{column.name}` of {frame.path} holds {listed(strange)}, which {lists}",
             hint=did_you_mean(strange[0], column.texts),
         )
     return np.array([-1 if word is None else number[word] for word in words], np.int64)
+
+
+def _same(word: str) -> str:
+    """A number as a column of numbers has it: `1` for ` 1` and for `+1`."""
+    plain = word.strip()
+    if not re.fullmatch(NUMBER, plain, re.ASCII) or re.fullmatch(PADDED, plain):
+        return plain
+    return str(int(plain)) if re.fullmatch(r"[+-]?\d{1,18}", plain) else str(float(plain))
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def _place(values: Collection[Any]) -> Callable[[Any], Any] | None:
+    """What values are sorted by: numbers with leading zeros as numbers."""
+    if not any(isinstance(value, str) and re.fullmatch(PADDED, value) for value in values):
+        return None
+    if not all(re.fullmatch(NUMBER, value, re.ASCII) for value in values):
+        return None
+    return lambda text: (float(text), text)
 
 
 def _word(value: Any) -> str:

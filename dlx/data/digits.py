@@ -45,7 +45,7 @@ class Digits(Pool):
     def load(self) -> Sets:
         images, labels = embedded()
         x = images[:, None].astype(np.float32) / np.float32(16)
-        return self.finished(self.split(x, labels.astype(np.int64)), self.source, NAMES)
+        return self.finished(self.parted(x, labels.astype(np.int64)), self.source, NAMES)
 
 
 def embedded() -> tuple[Bytes, Bytes]:

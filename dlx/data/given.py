@@ -16,14 +16,14 @@ from .reading import existing, fits, inside, real
 from .stored import READERS, readable, stored
 
 if TYPE_CHECKING:
-    from .base import Floats
+    from .base import Floats, Values
 
 
 @dataclass(frozen=True)
 class Given:
     """Raw inputs (n, *shape), and what each is called; without names they go by number."""
 
-    x: Floats
+    x: Values
     names: tuple[str, ...] = ()
 
 
@@ -55,12 +55,12 @@ def named(path: Path, name: str) -> str:
     return inside_it[0] if len(inside_it) == 1 else name
 
 
-def scaled(values: Floats, path: Path) -> Floats:
+def scaled(values: Values, path: Path) -> Values:
     plain = real(values, str(path))
     return plain / np.float32(255) if values.dtype == np.uint8 else plain
 
 
-def shaped(x: Floats, raw: Shape, path: Path) -> Floats:
+def shaped(x: Values, raw: Shape, path: Path) -> Values:
     """Inputs of the shape that the network was trained on, or one of them. DataError for any other."""
     if tuple(x.shape) == tuple(raw):
         return x[None]

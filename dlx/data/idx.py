@@ -20,6 +20,7 @@ from ..lazy import np
 from ..registry import FilePath
 from ..shapes import Shape, by_x
 from .base import Facts, Sets, Split
+from .reading import real
 from .splits import Pool
 
 if TYPE_CHECKING:
@@ -83,7 +84,7 @@ class IDX(Pool):
     def load(self) -> Sets:
         self.facts()
         pool, *test = [self._examples(*pair) for pair in self._pairs()]
-        parts = self.split(pool.x, pool.y)
+        parts = self.parted(pool.x, pool.y)
         files = ", ".join(str(path) for pair in self._pairs() for path in pair)
         return self.finished([*parts[:2], *(test or parts[2:])], f"{self.source} {files}")
 
@@ -96,7 +97,7 @@ class IDX(Pool):
     def _examples(self, images: Path, labels: Path) -> Split:
         header = read_header(images)
         raw = read_array(images)
-        x: Floats = raw.astype(np.float32).reshape(len(raw), *_input_shape(header))
+        x: Floats = real(raw, str(images)).reshape(len(raw), *_input_shape(header))
         if self.scale and header.dtype == "u1":
             x /= np.float32(255)
         return Split(x, read_labels(labels))

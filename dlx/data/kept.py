@@ -13,10 +13,10 @@ from ..errors import DataError, RunError
 from ..lazy import np
 from ..shapes import Shape
 from .base import Dataset, Facts, Sets
-from .preprocess import PREPROCESSING, Fitted
+from .preprocess import PREPROCESSING, Fitted, single
 
 if TYPE_CHECKING:
-    from .base import Floats
+    from .base import Floats, Values
 
 FILE = "inputs.safetensors"
 
@@ -35,11 +35,12 @@ class Kept:
     steps: tuple[Fitted, ...] = ()
     reading: Mapping[str, Any] = field(default_factory=dict)
 
-    def prepared(self, x: Floats) -> Floats:
+    def prepared(self, x: Values) -> Floats:
         """Raw inputs (n, *raw) after the steps, with the statistics of the training part."""
         for step in self.steps:
             x = step(x)
-        return x
+        prepared: Floats = single(x)
+        return prepared
 
 
 def of(data: Dataset, sets: Sets, inputs: Mapping[str, Shape]) -> Kept:

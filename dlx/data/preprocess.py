@@ -88,6 +88,11 @@ def after(steps: Sequence[Preprocess], x: Shape) -> Shape:
     return x
 
 
+def single(x: Any) -> Any:
+    """Inputs of which double precision is no longer wanted, as float32."""
+    return x.single() if isinstance(x, Streamed) else np.asarray(x, np.float32)
+
+
 class _Affine(Preprocess):
     """(x - shift) / scale."""
 
@@ -173,7 +178,7 @@ class Fill(Preprocess):
         return {"value": value}
 
     def apply(self, x: Floats, found: Statistics) -> Floats:
-        return np.where(np.isnan(x), found["value"].astype(np.float32), x)
+        return np.where(np.isnan(x), found["value"].astype(x.dtype), x)
 
 
 class Rescale(Preprocess):

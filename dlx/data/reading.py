@@ -14,7 +14,7 @@ from ..shapes import Shape
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from .base import Floats, Labels
+    from .base import Labels, Values
 
 
 def existing(path: Path, folder: bool | None = None) -> Path:
@@ -74,13 +74,21 @@ def gib(count: float) -> str:
     return f"{count / 2**30:,.1f}"
 
 
-def real(values: npt.NDArray[Any], where: str) -> Floats:
-    """The values as float32, in one block. DataError where they are no real numbers, or not finite."""
+def wide(dtype: np.dtype[Any]) -> bool:
+    """Whether values of this type have more digits than float32 keeps."""
+    return (dtype.kind in "iu" and dtype.itemsize >= 4) or (dtype.kind == "f" and dtype.itemsize > 4)
+
+
+def real(values: npt.NDArray[Any], where: str) -> Values:
+    """The values in one block, as float64 where their type has more digits than float32, else as float32.
+
+    DataError where they are no real numbers, or not finite in float32.
+    """
     if values.dtype.kind not in "iubf":
         raise DataError(f"{where} holds {values.dtype}, and real numbers are wanted", hint="Save them as float32.")
+    plain: Values = np.ascontiguousarray(values, np.float64 if wide(values.dtype) else np.float32)
     with np.errstate(over="ignore"):
-        plain: Floats = np.ascontiguousarray(values, np.float32)
-    finite = np.isfinite(plain)
+        finite = np.isfinite(plain.astype(np.float32, copy=False))
     if not finite.all():
         odd = values[~finite].reshape(-1)[0]
         raise DataError(
@@ -88,6 +96,22 @@ def real(values: npt.NDArray[Any], where: str) -> Floats:
             hint="Take those examples out.",
         )
     return plain
+
+
+def blurred(x: npt.NDArray[Any]) -> list[tuple[int, int, int]]:
+    """Of double-precision inputs (n, d), those whose values single precision does not tell apart: the place, how many
+    different values there are, and how many are left. Less than one in a hundred does not count.
+    """
+    with np.errstate(over="ignore"):
+        there, left = (_distinct(values) for values in (x, x.astype(np.float32)))
+    return [(int(i), int(there[i]), int(left[i])) for i in np.flatnonzero(left < 0.99 * there)]
+
+
+def _distinct(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """How many different values each column has."""
+    ordered = np.sort(x, axis=0)
+    steps: npt.NDArray[Any] = (ordered[1:] > ordered[:-1]).sum(0)
+    return steps + 1
 
 
 def class_numbers(values: npt.NDArray[Any], where: str) -> Labels:

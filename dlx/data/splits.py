@@ -6,18 +6,20 @@ import hashlib
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
+from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
-from ..errors import DataError
+from ..errors import DataError, plural
 from ..lazy import np
 from ..rational import rounded_down
 from ..registry import Choice
 from ..shapes import Shape
 from . import preprocess as steps_of
 from .base import Dataset, Facts, Sets, Split
-from .preprocess import PREPROCESSING, Fitted, Preprocess, after, chunks, fitted
+from .preprocess import PREPROCESSING, Fitted, Preprocess, after, chunks, fitted, single
+from .reading import blurred
 from .stream import Streamed, chosen
 
 if TYPE_CHECKING:
@@ -46,6 +48,10 @@ ValidPart = Annotated[
 TestPart = Annotated[Part | None, Field(description="examples held out for the test: a fraction, a count, or null")]
 Stratify = Annotated[bool, Field(description="keep the proportions of the classes in every part")]
 SplitSeed = Annotated[NonNegativeInt, Field(description="of the draw that splits the examples")]
+Order = Annotated[
+    Literal["random", "order"],
+    Field(description="draw the parts at random, or cut them in the order of the examples: train, valid, then test"),
+]
 Standardize = Annotated[
     Literal["none", "all", "channel", "feature"],
     Field(
@@ -70,13 +76,16 @@ class Pool(Dataset):
     """A source that holds one pool of examples and splits it into disjoint parts.
 
     With `folds: 5` and `fold: 1` to 5, each example that `test` leaves is in one validation part and in four training
-    parts; the parts of a seed are the same ones for every `fold`.
+    parts; the parts of a seed are the same ones for every `fold`. `split: order` takes the examples as they lie, such
+    as rows in the order of time: the first ones are trained on, then come `valid` and `test`; folds are runs of
+    neighbours.
     Errors: fractions above 1 in sum; more examples than there are; a part that was asked for and comes out empty.
     """
 
     train: TrainPart = None
     valid: ValidPart = None
     test: TestPart = None
+    split: Order = "random"
     stratify: Stratify = False
     seed: SplitSeed = 0
     standardize: Standardize = "none"
@@ -94,6 +103,14 @@ class Pool(Dataset):
                 raise ValueError(f"`folds` share out what `test` leaves, and `{name}` asks for {part:g}: drop one")
         if isinstance(self.folds, int) and self.fold and self.fold > self.folds:
             raise ValueError(f"`fold` {self.fold} of {self.folds} `folds`: give 1 to {self.folds}")
+        return self
+
+    @model_validator(mode="after")
+    def _nothing_to_draw(self) -> Self:
+        if self.split == "order" and self.stratify and "stratify" in self.model_fields_set:
+            raise ValueError(
+                "`stratify` draws by class, and `split: order` takes the examples as they lie: keep one of the two"
+            )
         return self
 
     @model_validator(mode="after")
@@ -127,17 +144,21 @@ class Pool(Dataset):
 
     def rows(self, y: Labels) -> list[Indices]:
         """Which examples are in train, valid and test, from the targets of all."""
-        classes = np.asarray(y) if self.stratify else None
         if not self.folds:
-            return draw(self.counts(len(y)), classes, len(y), self.seed)
-        *folds, test = draw(self._folded(len(y)), classes, len(y), self.seed)
+            return self._cut(self.counts(len(y)), y)
+        *folds, test = self._cut(self._folded(len(y)), y)
         assert self.fold is not None
         valid = folds.pop(self.fold - 1)
         return [np.concatenate(folds), valid, test]
 
-    def split(self, x: Any, y: Any) -> list[Split | None]:
+    def _cut(self, counts: Sequence[int], y: Labels) -> list[Indices]:
+        if self.split == "order":
+            return np.split(np.arange(len(y)), np.cumsum(counts))[: len(counts)]
+        return draw(counts, np.asarray(y) if self.stratify else None, len(y), self.seed)
+
+    def parted(self, x: Any, y: Any) -> list[Split | None]:
         """Train, valid and test out of the pool, in memory or not; None for a part that was not asked for."""
-        return [Split(chosen(x, rows), chosen(y, rows)) if len(rows) else None for rows in self.rows(y)]
+        return [Split(chosen(x, rows), chosen(y, rows), rows) if len(rows) else None for rows in self.rows(y)]
 
     def seen(self, shape: Shape, classes: int | None = None, target: Shape | None = None) -> Facts:
         """The facts of inputs of `shape`, after preprocessing."""
@@ -151,7 +172,8 @@ class Pool(Dataset):
         notes: tuple[str, ...] = (),
     ) -> Sets:
         """The data set from its raw parts, preprocessed."""
-        return replace(assemble(parts, self.standardize, source, class_names, self.preprocess), notes=notes)
+        sets = assemble(parts, self.standardize, source, class_names, self.preprocess)
+        return replace(sets, notes=(*notes, *sets.notes))
 
     def _folded(self, total: int) -> list[int]:
         """How many examples each fold has, and then the test part."""
@@ -242,13 +264,28 @@ def assemble(
     class_names: tuple[str, ...] = (),
     preprocess: Sequence[Preprocess] = (),
 ) -> Sets:
-    """The finished data set from its raw train, valid and test parts."""
+    """The finished data set from its raw train, valid and test parts.
+
+    Inputs in double precision stay so until a step has taken off what is common to them, and are float32 at the end.
+    """
     first, *held = parts
     if first is None:
         raise DataError("no examples are left to train on")
     steps, x = fitted([*_standardizing(standardize), *preprocess], first.x)
-    train, (valid, test) = Split(x, first.y), (part and _prepared(part, steps) for part in held)
-    return Sets(train, valid, test, digest((train, valid, test)), source, class_names, tuple(steps))
+    train = replace(first, x=single(x))
+    valid, test = (part and _prepared(part, steps) for part in held)
+    notes = () if steps else _blurred(first.x)
+    return Sets(train, valid, test, digest((train, valid, test)), source, class_names, tuple(steps), notes)
+
+
+def _blurred(x: Any) -> tuple[str, ...]:
+    """A sentence where single precision does not tell inputs apart; the first ones stand for all."""
+    if x.dtype != np.float64 or not (found := blurred(next(chunks(x)).reshape(-1, prod(x.shape[1:])))):
+        return ()
+    place, there, left = found[0]
+    some = f"{plural(len(found), 'input value')} of {prod(x.shape[1:]):,} cannot be told apart in 32 bits"
+    figures = f"number {place} has {there:,} different values, and {left:,} of them are left"
+    return (f"{some}: {figures}. `standardize: feature` takes the mean off before.",)
 
 
 def standardized(parts: Sequence[Split | None], how: str) -> list[Split | None]:
@@ -271,7 +308,7 @@ def _prepared(part: Split, steps: Sequence[Fitted]) -> Split:
     x = part.x
     for step in steps:
         x = step(x)
-    return Split(x, part.y)
+    return replace(part, x=single(x))
 
 
 def digest(parts: Sequence[Split | None]) -> str:

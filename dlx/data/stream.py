@@ -99,7 +99,7 @@ class Streamed:
         found = self.plain(self.file[self.rows[which]])
         for step in self.steps:
             found = step.step.apply(found, step.found)
-        return found
+        return np.asarray(found, self.dtype)
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.asarray(self[:], dtype)
@@ -109,13 +109,17 @@ class Streamed:
         return replace(self, rows=self.rows[which])
 
     def then(self, step: Fitted) -> Streamed:
-        """The same after a further step."""
-        return replace(self, one=step.step.becomes(self.one), steps=(*self.steps, step))
+        """The same after a further step, in single precision."""
+        return replace(self.single(), one=step.step.becomes(self.one), steps=(*self.steps, step))
+
+    def single(self) -> Streamed:
+        """The same in single precision."""
+        return replace(self, dtype=np.dtype(np.float32))
 
 
-def streamed(file: Mapped, plain: Callable[[Array], Array], one: Shape) -> Streamed:
-    """All rows of a file in their order, as values of 32 bits."""
-    return Streamed(file, np.arange(len(file)), plain, one, np.dtype(np.float32))
+def streamed(file: Mapped, plain: Callable[[Array], Array], one: Shape, dtype: Any = "float32") -> Streamed:
+    """All rows of a file in their order."""
+    return Streamed(file, np.arange(len(file)), plain, one, np.dtype(dtype))
 
 
 def chosen(x: Array | Streamed, rows: Indices) -> Any:

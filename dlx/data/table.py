@@ -13,12 +13,14 @@ from ..lazy import np
 from ..registry import FilePath
 from ..shapes import Shape
 from .base import Facts, Sets, Split
-from .columns import Column, Frame, coded, encoded, ordered, read, rows_of, surveyed
+from .cells import Notation
+from .columns import LIKE, Column, Frame, coded, encoded, ordered, read, rows_of, surveyed, yes_or_no
 from .gaps import FillColumns, Rule, Rules, check_rules, check_sort, fillings, gaps, rule_of, without
 from .given import Given
 from .preprocess import Standardize
 from .reading import class_numbers, fits, listed
 from .splits import Pool, assemble
+from .uses import INDEX, NAMELESS, uses, warnings
 
 if TYPE_CHECKING:
     from .base import Floats, Labels
@@ -67,7 +69,9 @@ class Table(Pool):
     drop: list[str] = Field([], description="columns to leave out")
     categorical: list[str] = Field([], description="columns of numbers that are names of categories")
     log: list[str] = Field([], description="columns of positive numbers to take the natural logarithm of")
-    false_is: Literal[0, -1] = Field(0, description="what false becomes; true is 1")
+    false_is: Literal[0, -1] = Field(
+        0, description="what false becomes; true is 1. Where it is given, columns of yes and no are Boolean too"
+    )
     missing: Rules = Field(
         "refuse", description="what is done about values that are missing: one way, or one a column, `*` for the rest"
     )
@@ -79,6 +83,11 @@ class Table(Pool):
         None, min_length=1, description="of the columns of a CSV file without a first line"
     )
     delimiter: str | None = Field(None, min_length=1, max_length=1, description="between values; null: comma or tab")
+    thousands: str | None = Field(
+        None, min_length=1, max_length=1, description="between groups of three digits, in a CSV file"
+    )
+    decimal: str = Field(".", min_length=1, max_length=1, description="before a fraction, in a CSV file")
+    na_values: list[str] = Field([], description="further texts of a CSV file that stand for a missing value")
     standardize: Literal["none", "feature"] = Field(
         "none", description="bring each column of numbers to mean 0 and standard deviation 1"
     )
@@ -95,12 +104,23 @@ class Table(Pool):
             raise ValueError("`test` takes rows from `path`, and `test_path` brings them: give one of the two")
         if self.columns and self.drop:
             raise ValueError("`columns` and `drop` both choose what to tell it from: give one of the two")
+        if self.thousands == self.decimal:
+            raise ValueError(f"`thousands` and `decimal` are both `{self.decimal}`: give two different ones")
         for name in self.ordinal:
             if name in (*self.categorical, *self.log):
                 raise ValueError(f"`ordinal` and another option are both for `{name}`: keep one")
         if self.task == "classification" and isinstance(self.target, list):
             raise ValueError("`task: classification` takes one column as `target`, and here is a list: give one name")
         return self
+
+    @property
+    def notation(self) -> Notation:
+        return Notation(self.thousands, self.decimal)
+
+    @property
+    def standardizes(self) -> bool:
+        """Whether the first step takes off what numbers have in common."""
+        return self.standardize != "none" or bool(self.preprocess)
 
     @property
     def targets(self) -> list[str]:
@@ -112,24 +132,31 @@ class Table(Pool):
         self.counts(len(frame))
         shape = Shape((sum(column.width for column in columns),))
         if goal is not None:
-            return self.seen(shape, classes=self._classes(goal, frames))
-        return self.seen(shape, target=Shape((len(self.targets),)))
+            facts = self.seen(shape, classes=self._classes(goal, frames))
+        else:
+            facts = self.seen(shape, target=Shape((len(self.targets),)))
+        told = warnings(self, frame, columns, goal)
+        return replace(facts, columns=uses(self, frame, columns, goal), warnings=told)
 
     def load(self) -> Sets:
         frames = self._frames()
         columns, goal = self._survey(frames)
         fits(sum(map(len, frames)), Shape((sum(c.width for c in columns),)), "choose `columns`, or rows")
         pool, *test = [Split(encoded(f, columns, self.false_is), self._answers(f, goal)) for f in frames]
-        parts = self.split(pool.x, pool.y)
+        parts = self.parted(pool.x, pool.y)
         steps = [*self._filling(columns), *self._standardizing(columns), *self.preprocess]
         names = goal.texts if goal is not None else ()
         where = ", ".join(str(frame.path) for frame in frames)
         sets = assemble([*parts[:2], *(test or parts[2:])], "none", f"{self.source} {where}", names, steps)
-        return replace(sets, reading={"columns": [asdict(column) for column in columns], "told": self._told()})
+        told = tuple(f"{one.message}. {one.hint}" for one in warnings(self, frames[0], columns, goal))
+        reading = {"columns": [asdict(column) for column in columns], "told": self._told()}
+        return replace(sets, notes=told, reading=reading)
 
     def given(self, path: Path, kept: Kept) -> Given:
         columns = [Column(**{**told, "texts": tuple(told["texts"])}) for told in kept.reading["columns"]]
-        frame = rows_of(path, [column.name for column in columns], self.names, self.targets, self.delimiter)
+        names = [column.name for column in columns]
+        frame = rows_of(path, names, self.names, self.targets, self.delimiter, self.na_values)
+        frame = frame.typed(self.notation, like={column.name: column.stored for column in columns if column.stored})
         for column in columns:
             self._check_sort(frame, column)
         filled = {column.name for column in columns if column.filled or column.marked}
@@ -137,10 +164,13 @@ class Table(Pool):
         return Given(encoded(whole, columns, self.false_is))
 
     def _check_sort(self, frame: Frame, column: Column) -> None:
+        if column.sort == "ordinal" or (column.sort == "boolean" and column.texts != ("false", "true")):
+            coded(frame, column)
+            return
         found = surveyed(frame, column.name, column.sort == "category", column.log, None)
         if found.sort != column.sort:
             message = f"column `{column.name}` of {frame.path} holds {found.told}, and {column.told} were trained on"
-            raise DataError(message, hint="Give a file like the one of the training.")
+            raise DataError(message, hint=LIKE)
 
     def _told(self) -> list[str]:
         """What each value that is told is called."""
@@ -149,8 +179,11 @@ class Table(Pool):
     def _frames(self) -> list[Frame]:
         """The rows of each file, of the columns that are wanted, none of them lacking a value."""
         paths = [path for path in (self.path, self.test_path) if path is not None]
-        frames = [read(Path(path), self.names, self.delimiter) for path in paths]
-        chosen = [frame.only(self._wanted(frame)) for frame in frames]
+        frames = [read(Path(path), self.names, self.delimiter, self.na_values) for path in paths]
+        first, *others = (frame.only(self._wanted(frame)) for frame in frames)
+        first = replace(first, left_out=self._left_out(frames[0]))
+        first = first.typed(self.notation, (*self.categorical, *self.ordinal))
+        chosen = [first, *(frame.typed(self.notation, like=first.sorts()) for frame in others)]
         for frame in chosen:
             check_rules(self.missing, frame.names, self.targets, str(frame.path))
         return [without(frame, self._rules(frame.names)) for frame in chosen]
@@ -164,12 +197,21 @@ class Table(Pool):
         for name in ("target", "columns", "drop", "categorical", "log", "ordinal"):
             given = self.targets if name == "target" else getattr(self, name) or []
             frame.check(given, name)
-        inputs = self.columns or [n for n in frame.names if n not in (*self.drop, *self.targets)]
+        inputs = self.columns or [n for n in frame.names if n not in (*self.drop, *self.targets, *frame.index)]
         if shared := set(inputs) & set(self.targets):
             raise DataError(f"{listed(shared)} is told and told from", hint="Take it out of `columns`.")
         if not inputs:
             raise DataError(f"{frame.path} has no column but the target", hint="Give a file with more columns.")
         return [*inputs, *self.targets]
+
+    def _left_out(self, frame: Frame) -> dict[str, str]:
+        """Why columns are not used."""
+        used = [*self.targets, *(self.columns or [])]
+        found = {name: INDEX if name else NAMELESS for name in frame.index}
+        found |= dict.fromkeys(self.drop, "`drop` names it")
+        if self.columns:
+            found = dict.fromkeys(frame.names, "`columns` does not name it")
+        return {name: why for name, why in found.items() if name not in used}
 
     def _survey(self, frames: list[Frame]) -> tuple[list[Column], Column | None]:
         """How each input column is encoded, and how the target is where it is one of classes."""
@@ -198,6 +240,7 @@ class Table(Pool):
             column = ordered(pool, name, self.ordinal[name])
         else:
             column = surveyed(pool, name, name in self.categorical, name in self.log, self.max_categories)
+            column = yes_or_no(column) if "false_is" in self.model_fields_set else column
         if not lacking:
             return column
         rule = rule_of(self.missing, name)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any, Literal
 
+from ..data.base import Use
 from ..errors import Mark, Problem
 from ..layers import Layer, Plan
 from ..shapes import Reach, Shape
@@ -98,6 +99,8 @@ class Graph:
     nodes: tuple[LayerNode, ...]
     outputs: Mapping[str, str]
     warnings: tuple[Problem, ...] = ()
+    columns: tuple[Use, ...] = ()
+    """How each column or array of the data is used, where it has some."""
 
     @cached_property
     def by_name(self) -> dict[str, LayerNode]:
@@ -187,6 +190,7 @@ class Graph:
             "activation_bytes": self.activation_bytes,
             "receptive_field": seen_as_json(self.receptive_field),
             "layers": [node.as_json() for node in self.nodes],
+            **({"data": {"columns": [use.as_json() for use in self.columns]}} if self.columns else {}),
         }
 
 

@@ -50,8 +50,10 @@ def trace(experiment: Experiment, inputs: Mapping[str, Shape] | None = None) -> 
         raise SpecError(*sorted(problems.found, key=_in_file_order))
     assert all(name in placer.by_name or name in shapes for name in outputs.values()), "a mistake was not told"
     _warn_unused(placer, outputs)
+    _warn_of_data(experiment, facts, placer)
     warnings = sorted(placer.warned.found, key=_in_file_order)
-    return Graph(experiment.name, shapes, tuple(placer.nodes), outputs, tuple(warnings))
+    columns = facts.columns if facts is not None else ()
+    return Graph(experiment.name, shapes, tuple(placer.nodes), outputs, tuple(warnings), columns)
 
 
 def _in_file_order(problem: Problem) -> tuple[bool, str, int, int]:
@@ -70,6 +72,13 @@ def _facts(experiment: Experiment, problems: list[Problem]) -> Facts | None:
         return None
     problems += against
     return facts
+
+
+def _warn_of_data(experiment: Experiment, facts: Facts | None, placer: Placer) -> None:
+    """What is odd about how the data is read."""
+    if facts is not None and experiment.data is not None:
+        for problem in facts.warnings:
+            placer.warned.add(_of_data(problem, experiment, experiment.data))
 
 
 def _of_data(problem: Problem, experiment: Experiment, data: Dataset) -> Problem:

@@ -132,8 +132,12 @@ def errors(error: DlxError, as_json: bool) -> None:
 def warnings(problems: Iterable[Problem]) -> None:
     """What is odd but not wrong."""
     _to_stderr(
-        Text(f"{p.mark}  {p.path.removeprefix('network.layers.')}: {p.message}", style="yellow") for p in problems
+        Text(f"{p.mark}  {p.path.removeprefix('network.layers.')}: {_with_hint(p)}", style="yellow") for p in problems
     )
+
+
+def _with_hint(problem: Problem) -> str:
+    return f"{problem.message}. {problem.hint}" if problem.hint else problem.message
 
 
 def _to_stderr(lines: Iterable[Text]) -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from math import prod
 
+from ..data.base import Use
 from ..graph import Graph, LayerNode, Seen
 from ..graph.memory import Forecast
 from ..shapes import Reach, Shape, by_x, bytes_text
@@ -33,8 +34,19 @@ def summary(graph: Graph, depth: int | None = None, step: Forecast | None = None
     out(graph.name, "bold")
     grid.print()
     out(totals(graph, batch), "bold")
+    if graph.columns:
+        columns(graph.columns)
     if step:
         training_step(step)
+
+
+def columns(found: Sequence[Use]) -> None:
+    """A row for each column or array of the data: what it is taken for, and why."""
+    grid = Grid("column", "taken for", ">inputs", "because", styles=["cyan"])
+    for use in found:
+        grid.add(use.name or "(no name)", use.taken_for, number(use.inputs), use.because)
+    out()
+    grid.print()
 
 
 def training_step(step: Forecast) -> None:

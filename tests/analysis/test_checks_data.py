@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from doctored import NUMBERS, outcome, sets
 
+from dlx.data.table import Table
+
 BASE = sets()
 X, Y = BASE.train.x, BASE.train.y
 
@@ -108,3 +110,31 @@ def test_one_copy_in_many_is_worth_a_look():
 
 def test_without_held_out_parts_nothing_can_leak():
     assert outcome("leakage", data=sets(valid=None, test=None)).verdict == "not run"
+
+
+def table(folder, **fields):
+    """Noise in rows that are sorted by class, and the number of each row."""
+    rng = np.random.default_rng(0)
+    rows = [f"{3 * i},{v:.4f},{'abc'[i // 70]}" for i, v in enumerate(rng.normal(size=200))]
+    (folder / "a.csv").write_text("\n".join(["id,noise,y", *rows]))
+    fields = {"path": folder / "a.csv", "target": "y", "test": 0.2, **fields}
+    return Table(**fields).load()
+
+
+def test_an_input_that_counts_rows_sorted_by_class_gives_them_away(tmp_path):
+    found = outcome("row order", "[{linear: 3}]", table(tmp_path))
+    assert (found.verdict, found.figure) == ("wrong", "1 of 2 inputs")
+    assert found.finding == (
+        "the input number 0 rises from row to row of the file, and the rows are sorted by class: its order alone "
+        "tells the classes apart"
+    )
+    assert outcome("row order", "[{linear: 3}]", table(tmp_path, drop=["id"])).verdict == "ok"
+
+
+def test_an_input_that_counts_rows_is_named(tmp_path):
+    (tmp_path / "a.csv").write_text("\n".join(["day,y", *(f"{-i},{i * 7 % 5}" for i in range(40))]))
+    found = outcome("row order", "[{linear: 1}]", f"{{table: {{path: {tmp_path / 'a.csv'}, target: y}}}}")
+    assert found.verdict == "look"
+    assert found.finding == "the input `day` falls from row to row of the file"
+    assert "`split: order`" in found.hint
+    assert outcome("row order").verdict == "not run"

@@ -37,6 +37,7 @@ ROWS = [
     "class balance",
     "duplicates",
     "leakage",
+    "row order",
     "initial loss",
     "output layer",
     "symmetry",
@@ -72,7 +73,7 @@ def test_the_lenet_of_the_digits_is_in_good_health():
     rows = {row.check: row.outcome for row in report.checks}
     assert list(rows) == ROWS
     assert rows["initial loss"].expected == "about ln 10 = 2.303"
-    assert [name for name, one in rows.items() if one.verdict == "not run"] == ["saturated units"]
+    assert [name for name, one in rows.items() if one.verdict == "not run"] == ["row order", "saturated units"]
     assert not report.wrong
 
 
@@ -89,7 +90,7 @@ def test_the_same_seed_gives_the_same_report_and_leaves_the_generator_alone(spec
     torch.manual_seed(2)
     assert doctor.examine(load(spec)).as_json() == first
     other = doctor.examine(load(spec, ["++train.seed=5"])).as_json()
-    assert other["checks"][5]["figure"] != first["checks"][5]["figure"]
+    assert other["checks"][6]["figure"] != first["checks"][6]["figure"]
 
 
 def test_a_network_is_not_tried_on_data_that_is_wrong(spec):
@@ -119,8 +120,8 @@ def test_a_healthy_spec_ends_with_status_0_and_leaves_nothing_behind(spec):
     lines = told.stdout.splitlines()
     assert lines[0] == "small  (small.yaml)"
     assert lines[1].split() == ["check", "verdict", "figure", "expected"]
-    assert [line[:16].strip() for line in lines[2:21]] == ROWS
-    assert lines[-1] == "19 checks: 18 ok, 1 not run"
+    assert [line[:16].strip() for line in lines[2:22]] == ROWS
+    assert lines[-1] == "20 checks: 18 ok, 2 not run"
     assert sorted(path.name for path in spec.parent.iterdir()) == ["small.yaml"]
 
 
@@ -167,5 +168,5 @@ def test_a_narrow_terminal_loses_what_was_expected_before_anything_else(spec):
     plain = re.sub(r"\x1b\[[0-9;]*m", "", on_terminal("doctor", str(spec), columns=70))
     rows = [line.rstrip() for line in plain.splitlines()]
     assert rows[1].split() == ["check", "verdict", "figure"]
-    assert max(map(len, rows[1:20])) <= 70
-    assert rows[-1] == "19 checks: 18 ok, 1 not run"
+    assert max(map(len, rows[1:21])) <= 70
+    assert rows[-1] == "20 checks: 18 ok, 2 not run"

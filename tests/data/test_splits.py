@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dlx.data import Sets, Split
+from dlx.data import DATASETS, Sets, Split
+from dlx.data.digits import embedded
 from dlx.data.splits import Pool, assemble, digest, draw, share, standardized
 from dlx.errors import DataError
 
@@ -47,9 +48,9 @@ def test_what_is_not_held_out_is_trained_on(total, valid, test, stratify):
     pool = Pool(valid=valid, test=test, stratify=stratify)
     if min(valid, test) * total < 1 - 1e-9:
         with pytest.raises(DataError, match="is less than one"):
-            pool.split(x, y)
+            pool.parted(x, y)
         return
-    parts = [part for part in pool.split(x, y) if part]
+    parts = [part for part in pool.parted(x, y) if part]
     assert sorted(np.concatenate([part.x[:, 0] for part in parts])) == list(range(total))
     assert all((part.x[:, 0] % 3 == part.y).all() for part in parts)
 
@@ -83,7 +84,7 @@ def test_shares_worked_by_hand():
 def test_a_seed_gives_its_split_again_and_another_seed_another(stratify):
     x, y = pool_of(100)
     first, again, other = (
-        Pool(test=0.3, stratify=stratify, seed=seed).split(x, y)[2].x[:, 0].tolist() for seed in (3, 3, 4)
+        Pool(test=0.3, stratify=stratify, seed=seed).parted(x, y)[2].x[:, 0].tolist() for seed in (3, 3, 4)
     )
     assert first == again
     assert first != other
@@ -95,7 +96,7 @@ def test_the_split_of_a_seed_is_the_same_everywhere():
 
 
 def test_a_stratified_split_is_not_sorted_by_class():
-    train = Pool(stratify=True).split(*pool_of(300))[0]
+    train = Pool(stratify=True).parted(*pool_of(300))[0]
     assert len(np.flatnonzero(np.diff(train.y))) > 100
 
 
@@ -243,3 +244,62 @@ def test_assembled_sets_carry_source_and_names():
     sets = assemble([*parts_of(np.ones((2, 1))), None, None], "none", "somewhere", ("a",))
     assert isinstance(sets, Sets)
     assert (sets.source, sets.class_names, len(sets.train), sets.valid) == ("somewhere", ("a",), 2, None)
+
+
+def rows_of(**fields):
+    return [rows.tolist() for rows in Pool(**fields).rows(np.arange(10) % 2)]
+
+
+def test_parts_can_be_cut_in_the_order_of_the_examples():
+    assert rows_of(split="order", valid=0.2, test=0.2) == [[0, 1, 2, 3, 4, 5], [6, 7], [8, 9]]
+    assert rows_of(split="order", train=3, test=2) == [[0, 1, 2], [], [3, 4]]
+    assert rows_of(valid=0.2, test=0.2) != rows_of(split="order", valid=0.2, test=0.2)
+
+
+def test_folds_in_order_are_neighbours():
+    assert rows_of(split="order", folds=4, fold=1, test=2) == [[2, 3, 4, 5, 6, 7], [0, 1], [8, 9]]
+    assert rows_of(split="order", folds=4, fold=3, test=2) == [[0, 1, 2, 3, 6, 7], [4, 5], [8, 9]]
+
+
+def test_parts_in_order_are_not_drawn_by_class():
+    said = "`stratify` draws by class, and `split: order` takes the examples as they lie: keep one of the two"
+    assert refusal(split="order", stratify=True) == said
+    sets = DATASETS["digits"](split="order").load()
+    images, labels = embedded()
+    np.testing.assert_array_equal(sets.train.y, labels[: len(sets.train)])
+    np.testing.assert_array_equal(sets.test.x[-1, 0] * 16, images[-1])
+
+
+def test_each_example_knows_its_row():
+    sets = DATASETS["digits"](valid=0.2).load()
+    _, labels = embedded()
+    for part in (sets.train, sets.valid, sets.test):
+        np.testing.assert_array_equal(labels[part.rows], part.y)
+
+
+# Seconds since 1970, one after the other: float32 has one value for 128 of them.
+SECONDS = 1_700_000_000 + np.arange(200.0)[:, None]
+
+
+@pytest.mark.parametrize("steps", [["center"], ["standardize"], ["rescale"], [{"pca": {"whiten": True}}], ["whiten"]])
+def test_what_inputs_have_in_common_is_taken_off_in_double_precision(steps):
+    pool = Pool(preprocess=steps)
+    here, there = (pool.finished(pool.parted(x, np.arange(200)), "").train for x in (SECONDS, SECONDS - SECONDS[0]))
+    assert here.x.dtype == np.float32
+    np.testing.assert_allclose(here.x, there.x, rtol=1e-4, atol=1e-6)
+    assert len(np.unique(here.x)) == 200
+
+
+def test_values_that_single_precision_does_not_tell_apart_are_said():
+    (note,) = raw(SECONDS).notes
+    left = len(np.unique(SECONDS.astype(np.float32)))
+    assert note == (
+        f"1 input value of 1 cannot be told apart in 32 bits: number 0 has 200 different values, and {left} of them "
+        "are left. `standardize: feature` takes the mean off before."
+    )
+    assert raw(SECONDS, "feature").notes == ()
+    assert raw(np.random.default_rng(0).normal(size=(500, 3))).notes == ()
+
+
+def raw(x, how="none"):
+    return assemble([Split(x, np.arange(len(x))), None, None], how, "")

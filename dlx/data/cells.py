@@ -1,0 +1,193 @@
+"""Cells of a CSV file: all are read as text, and a column has the type that all its texts have."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from ..errors import Problem
+from .reading import listed
+
+LACKING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "?"]
+"""Texts that stand for a missing value in every column."""
+LACKING_NUMBERS = ["n/a", "#N/A", "#N/A N/A", "#NA", "None", "<NA>", "-nan", "-NaN", "1.#IND", "-1.#IND"]
+LACKING_NUMBERS += ["1.#QNAN", "-1.#QNAN"]
+"""Texts that stand for one among numbers, and are texts among texts. With `LACKING`, these are pandas'."""
+TRUE, FALSE = ["true", "True", "TRUE"], ["false", "False", "FALSE"]
+NUMBER = r"([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?([iI][nN][fF]([iI][nN][iI][tT][yY])?|[nN][aA][nN]))"
+PADDED = r"[+-]?0\d.*"
+"""Numbers with a leading zero, as codes have it."""
+SHAPED = re.compile(r"[+-]?[$€£¥]? ?\d[\d., ]*[$€£¥%]?", re.ASCII)
+"""Texts that people read as numbers."""
+SEPARATED = {
+    '`thousands: ","`': r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?",
+    '`decimal: ","`': r"[+-]?\d+,\d+",
+    '`thousands: "."` and `decimal: ","`': r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?",
+    '`thousands: " "`': r"[+-]?\d{1,3}( \d{3})+(\.\d+)?",
+}
+"""Ways to write numbers, by the fields that read them."""
+MOSTLY = 0.5
+"""Part of the texts of a column that are shaped like numbers, from which on a warning says so."""
+LOOKED_AT = 10_000
+"""Texts of a column that are looked at for that."""
+
+Sort = Literal["number", "text"]
+
+
+@dataclass(frozen=True)
+class Notation:
+    """How numbers and missing values are written, in pandas' terms."""
+
+    thousands: str | None = None
+    decimal: str = "."
+    na_values: tuple[str, ...] = ()
+
+    @property
+    def number(self) -> str:
+        """A regular expression of a number."""
+        if self.thousands is None and self.decimal == ".":
+            return NUMBER
+        mark, group = re.escape(self.decimal), re.escape(self.thousands or "")
+        whole = rf"(\d{{1,3}}({group}\d{{3}})+|\d+)" if group else r"\d+"
+        return rf"[+-]?({whole}({mark}\d*)?|{mark}\d+)([eE][+-]?\d+)?"
+
+    def plain(self, texts: Any) -> Any:
+        """Numbers as they are written elsewhere."""
+        import pyarrow.compute as pc
+
+        if self.thousands is not None:
+            texts = pc.replace_substring(texts, self.thousands, "")
+        return texts if self.decimal == "." else pc.replace_substring(texts, self.decimal, ".")
+
+
+@dataclass(frozen=True)
+class Typed:
+    """A column with its type, why it has that, and what of it is worth a warning."""
+
+    column: Any
+    why: str = ""
+    warning: Problem | None = None
+
+
+def typed(column: Any, notation: Notation, where: str, apart: bool, sort: Sort | None = None) -> Typed:
+    """A column of texts as what all of them are. `sort` is given where an earlier file has decided.
+
+    With `apart`, numbers with a leading zero are texts; else they are where two texts are one number.
+    """
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if column.null_count == len(column):
+        kind = {None: pa.null(), "number": pa.float64(), "text": pa.string()}[sort]
+        return Typed(pa.chunked_array([pa.nulls(len(column), kind)]), "no values")
+    trimmed = pc.utf8_trim_whitespace(column)
+    there = pc.unique(trimmed).drop_null()
+    marks = [text for text in LACKING_NUMBERS if pc.index(there, text).as_py() >= 0]
+    known = there.filter(pc.invert(pc.is_in(there, pa.array(marks, pa.string()))))
+    if sort != "text" and len(known) and _all(known, notation.number):
+        codes = _codes(known, notation, apart) if sort is None else ()
+        if codes:
+            why = f"numbers with leading zeros, such as `{codes[0]}`"
+            return Typed(column, why, None if apart else _of_codes(codes, where))
+        return Typed(_numbers(notation.plain(_without(trimmed, marks))), _lacks(marks))
+    if sort is None and len(known) and pc.all(pc.is_in(known, pa.array(TRUE + FALSE))).as_py():
+        truths = _without(trimmed, marks)
+        return Typed(pc.if_else(pc.is_null(truths), None, pc.is_in(truths, pa.array(TRUE))), _lacks(marks))
+    if sort is None and (moments := _moments(trimmed, known)) is not None:
+        return Typed(moments)
+    warning = None if apart or sort else shaped_like_numbers(there.to_pylist(), where, notation)
+    return Typed(column, "", warning)
+
+
+def shaped_like_numbers(texts: Sequence[str], where: str, notation: Notation | None = None) -> Problem | None:
+    """A warning where most texts of a column are numbers to people."""
+    texts = texts[:LOOKED_AT]
+    number = re.compile((notation or Notation()).number, re.ASCII)
+    others = [text for text in texts if not number.fullmatch(text)]
+    odd = [text for text in others if not SHAPED.fullmatch(text)]
+    shaped = [text for text in others if SHAPED.fullmatch(text)]
+    if len(texts) < 2 or len(odd) > (1 - MOSTLY) * len(texts):
+        return None
+    message = f"{where} is read as {len(texts):,} different texts, and most of them are shaped like numbers"
+    if notation is None:
+        return Problem(message, "Write the file with a column of numbers.")
+    if odd:
+        quoted = ", ".join(f'"{text}"' for text in odd[:3])
+        hint = f"`na_values: [{quoted}]` takes them for missing values; `categorical` says that texts are meant."
+        return Problem(f"{message}; not {listed(sorted(odd))}", hint)
+    if not shaped:
+        return None
+    message = f"{message}, such as `{shaped[0]}`"
+    for fields, way in SEPARATED.items():
+        if all(re.fullmatch(way, text) for text in shaped):
+            return Problem(message, f"{fields} reads them as numbers; `categorical` says that texts are meant.")
+    return Problem(message, "Take the signs out of the file; `categorical` says that texts are meant.")
+
+
+def _all(texts: Any, pattern: str) -> bool:
+    import pyarrow.compute as pc
+
+    return bool(pc.all(pc.match_substring_regex(texts, f"^({pattern})$")).as_py())
+
+
+def _without(column: Any, marks: Collection[str]) -> Any:
+    """The column with nulls for some texts."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pc.if_else(pc.is_in(column, pa.array(list(marks), pa.string())), None, column) if marks else column
+
+
+def _lacks(marks: Sequence[str]) -> str:
+    return f"{listed(marks)} stands for missing" if marks else ""
+
+
+def _numbers(column: Any) -> Any:
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        return pc.cast(column, pa.int64())
+    except pa.ArrowInvalid:
+        return pc.cast(column, pa.float64())
+
+
+def _codes(known: Any, notation: Notation, apart: bool) -> tuple[str, ...]:
+    """Texts that are one number, because of leading zeros; any with a leading zero where they are to stay apart."""
+    import pyarrow.compute as pc
+
+    padded = known.filter(pc.match_substring_regex(known, f"^({PADDED})$")).to_pylist()
+    if apart or not padded:
+        return tuple(padded[:2])
+    values = _numbers(notation.plain(known)).to_pylist()
+    first: dict[float, str] = {}
+    for text, value in zip(known.to_pylist(), values, strict=True):
+        other = first.setdefault(value, text)
+        if other != text and (codes := [one for one in (text, other) if re.fullmatch(PADDED, one)]):
+            return tuple(dict.fromkeys([*codes, other, text]))
+    return ()
+
+
+def _of_codes(codes: tuple[str, ...], where: str) -> Problem:
+    message = f"{where} is read as texts: {listed(codes)} differ, and are one number"
+    return Problem(message, "Write each number in one way, if numbers are meant; `categorical` says that texts are.")
+
+
+def _moments(column: Any, known: Any) -> Any:
+    """Dates, times and both together, as pyarrow reads them; None for anything else."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if not len(known) or not _all(known.slice(0, 1), r"\d{4}-\d\d-\d\d.*|\d\d:\d\d.*"):
+        return None
+    for kind in (pa.date32(), pa.timestamp("ns"), pa.timestamp("ns", "UTC")):
+        try:
+            return pc.cast(column, kind)
+        except pa.ArrowInvalid:
+            continue
+    try:
+        return pc.cast(pc.binary_join_element_wise("1970-01-01", column, " "), pa.timestamp("s")).cast(pa.time32("s"))
+    except pa.ArrowInvalid:
+        return None
