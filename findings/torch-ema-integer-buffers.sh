@@ -1,7 +1,8 @@
 #!/bin/sh
 # Package    torch 2.13.0, torch.optim.swa_utils.AveragedModel(use_buffers=True) with get_ema_multi_avg_fn
-# Does       averages the buffers too, integer ones among them, and cuts the average down to a whole number
-# Seen       a batch norm whose num_batches_tracked is 7 at both updates: the averaged model says 6; with 100 it says 99
+# Does       averages integer buffers in floating point and cuts the result down to a whole number
+# Seen       a batch norm whose num_batches_tracked is the same at both updates, decay 0.9: 3, 7 and 9 become 2, 6 and 8;
+#            10 and 100 stay
 # One would  guess that the average of 7 and 7 is 7
 set -eu
 folder=$(mktemp -d)
@@ -13,16 +14,16 @@ import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 
-def averaged(batches: int, decay: float) -> int:
+def averaged(batches: int) -> int:
     model = torch.nn.BatchNorm1d(1)
-    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay), use_buffers=True)
+    average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(0.9), use_buffers=True)
     model.num_batches_tracked.fill_(batches)
     average.update_parameters(model)  # the first update copies
     average.update_parameters(model)
     return average.module.num_batches_tracked.item()
 
 
-seen = [averaged(7, 0.9), averaged(100, 0.9), averaged(7, 0.5)]
-print("7 and 7, 100 and 100 at decay 0.9, 7 and 7 at decay 0.5:", seen)
-assert seen == [6, 99, 6], seen
+seen = {batches: averaged(batches) for batches in (3, 7, 9, 10, 100)}
+print(seen)
+assert seen == {3: 2, 7: 6, 9: 8, 10: 10, 100: 100}, seen
 PY
