@@ -8,7 +8,6 @@ import yaml
 
 from .located import plain_scalar
 
-
 _NO_BREAKS = set("\u0085\u2028\u2029")
 """Line breaks to PyYAML, and to YAML 1.2 none: it escapes them inside double quotes."""
 
