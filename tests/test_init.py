@@ -157,7 +157,7 @@ def test_biases_can_be_drawn_like_the_weights():
     "name", ["udl/shattered-gradients-1", "udl/shattered-gradients-24", "sweeps/shallow-widths-and-depths"]
 )
 def test_the_shipped_nets_of_one_input_have_joints_at_many_places(name):
-    """A first-layer unit bends at -bias / weight; with biases of zero all would bend at x = 0, where the data begins."""
+    """A first-layer unit bends at -bias / weight; with biases of zero all would bend at x = 0."""
     experiment = load(SHIPPED[name])
     torch.manual_seed(0)
     first = build(trace(experiment), experiment.init).linear_1

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from math import prod
 
+from ..layers.resample import Upsample
 from .counted import Convention, Figure, Term
 from .graph import LayerNode
 
@@ -140,7 +141,8 @@ def _pooling_work(node: LayerNode) -> int:
 def _upsampling_work(node: LayerNode) -> int:
     if node.kind != "upsample" or len(node.shape) != 3:
         return 0
-    return {"nearest": 1, "bilinear": 4}.get(node.layer.options()["mode"], 0) * node.shape.count
+    assert isinstance(node.layer, Upsample)
+    return {"nearest": 1, "bilinear": 4}.get(node.layer.torch_mode(node.arriving[0]), 0) * node.shape.count
 
 
 def _not_of_products(node: LayerNode) -> int:

@@ -81,6 +81,9 @@ class LeakyReLU(Pointwise):
 class PReLU(Pointwise):
     """x where x > 0, else a * x with a learned slope a, one for all channels or one for each
 
+    The optimizer's weight_decay leaves the slopes out, as torch's documentation advises, unless `train.groups` gives
+    them one.
+
     Shapes: (*) -> (*), each value by itself.
     Cost: no MACs, as torch's counter has it.
     Errors: `num_parameters` that is neither 1 nor the number of channels; an input that is not of floats.
@@ -132,6 +135,9 @@ class ELU(Pointwise):
 
 class SELU(Pointwise):
     """1.0507 * (x where x > 0, else 1.6733 * (exp(x) - 1)): mean 0 and variance 1 stay what they are
+
+    They do where the weights begin with `init: lecun_normal`; torch's documentation warns against `he_normal` here,
+    whose factor of two is for ReLU.
 
     Source: Klambauer et al. 2017, arXiv:1706.02515, equation 2. torch: SELU.
     """

@@ -84,7 +84,8 @@ class RMSNorm(Layer):
     Cost: no MACs, as torch's counter has it.
     Errors: more axes than x has; an input that is not of floats.
     Source: Zhang & Sennrich 2019, arXiv:1910.07467, equation 4. torch: RMSNorm. `over` stands for its
-        normalized_shape; where `eps` is null, torch takes the smallest step of the number format.
+        normalized_shape; where `eps` is null, it is 1.2e-7, the step of float32 at 1, for half
+        precisions too, and 2.2e-16 in float64.
     """
 
     kind: ClassVar[str] = "rms_norm"

@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 Factor = Annotated[float, Field(gt=0, le=1e6)]
 Mode = Literal["nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear"]
+MOST_COPIES = 32
+"""Up to this factor torch's nearest makes as many copies of each value; at 41 its rounding goes wrong."""
 RANKS = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
 """The axes of positions that a mode is for; the others take any number of them."""
 
@@ -34,7 +36,8 @@ class Upsample(Layer):
     Output position p of an axis lies at p * r of the input for nearest, at (p + 1/2) * r for nearest-exact, at p * r
     for the others with `align_corners`, and at (p + 1/2) * r - 1/2 without. r is 1 / scale_factor, or size / size',
     or with `align_corners` (size - 1) / (size' - 1). The nearest ones round down; linear, bilinear and trilinear see
-    the two values around the place on each axis, bicubic the four.
+    the two values around the place on each axis, bicubic the four. For whole factors both nearest ones make copies;
+    torch leaves `mode` at nearest, whose places are off by up to half a step for others, as OpenCV's are.
 
     Shapes: (C, *size) -> (C, *size'), where size' is size * scale_factor rounded down, or the field `size`. A bare
         value is the scale factor; torch's first argument is the size.
@@ -47,7 +50,10 @@ class Upsample(Layer):
     kind: ClassVar[str] = "upsample"
     scale_factor: Factor | list[Factor] | None = Field(None, description="by how much each axis grows")
     size: Extent | None = Field(None, description="positions of the output on each axis")
-    mode: Mode = Field("nearest", description="how values are made")
+    mode: Mode = Field(
+        "nearest-exact",
+        description="how values are made; torch leaves it at nearest, against which its documentation warns",
+    )
     align_corners: bool | None = Field(None, description="whether the first and the last positions stay at the edges")
     recompute_scale_factor: bool | None = Field(
         None, description="take r from the sizes, also where scale_factor does not divide them"
@@ -135,8 +141,14 @@ class Upsample(Layer):
             ]
         return [*kept(x, [0]), *grown]
 
-    def module(self, *_: Shape) -> Module:
-        return nn.Upsample(**self.options())
+    def module(self, *xs: Shape) -> Module:
+        return nn.Upsample(**self.options() | {"mode": self.torch_mode(xs[0])})
+
+    def torch_mode(self, x: Shape) -> str:
+        """The mode of torch that runs: nearest where the copies are the same, as more programs read it."""
+        factors = [Fraction(out, n) for out, n in zip(self._outs(x), x.size, strict=True)]
+        copies = all(factor.denominator == 1 and factor <= MOST_COPIES for factor in factors)
+        return "nearest" if self.mode == "nearest-exact" and copies else self.mode
 
 
 class PixelShuffle(Layer):

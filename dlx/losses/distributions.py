@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .base import Function
 
 LOG_2PI = math.log(2 * math.pi)
+ADDED = "added to each variance exp(s), which stays above it"
 
 
 class _Likelihood(Loss):
@@ -49,13 +50,13 @@ class Gaussian(_Likelihood):
     """(log v + (target - m)^2 / v) / 2: a mean and a variance of its own for each value of the target.
 
     The first half of an output is m, the second s, and v = exp(s) + eps: never zero, however sure the network is.
-    Shapes: outputs (2 C, *size), targets (C, *size), N of each. torch: gaussian_nll_loss, which takes v and
-    raises it to eps. Source: Nix & Weigend 1994.
+    Shapes: outputs (2 C, *size), targets (C, *size), N of each. torch: gaussian_nll_loss, which takes v, adds
+    nothing to it, and raises what is below eps. Source: Nix & Weigend 1994.
     """
 
     kind: ClassVar[str] = "gaussian_nll"
     full: bool = Field(False, description="add the constant log(2 pi) / 2")
-    eps: PositiveFloat = Field(1e-6, description="least variance")
+    eps: PositiveFloat = Field(1e-6, description=ADDED)
 
     def outputs(self, target: Shape) -> Shape:
         return Shape((2 * target[0], *target[1:]))
@@ -129,8 +130,8 @@ class VonMises(_Likelihood):
 class MixtureDensity(_Likelihood):
     """-log sum_k w_k N(target; m_k, v_k): a mixture of Gaussians, for answers that are one thing or another.
 
-    An output has K logits of the weights w, then K means of D values, then log-variances: one a component, or
-    with `diagonal` one a value. A mean is over examples and positions.
+    An output has K logits of the weights w, then K means of D values, then s: one a component, or with `diagonal`
+    one a value. A variance is exp(s) + eps. A mean is over examples and positions.
     Shapes: outputs (K (2 + D), *size), diagonal (K (1 + 2 D), *size), targets (D, *size), N of each.
     Source: Bishop 1994, Mixture density networks; Russell & Norvig, section 22.2.2.
     """
@@ -139,7 +140,7 @@ class MixtureDensity(_Likelihood):
     pools: ClassVar[bool] = False
     components: PositiveInt = Field(5, description="Gaussians in the mixture")
     diagonal: bool = Field(False, description="a variance for each value instead of one a component")
-    eps: PositiveFloat = Field(1e-6, description="least variance")
+    eps: PositiveFloat = Field(1e-6, description=ADDED)
 
     @classmethod
     def first_field(cls) -> str:

@@ -128,7 +128,8 @@ class BinaryHinge(_OfValues):
 class KLDivergence(_OfValues):
     """sum_k t_k log(t_k / softmax(output)_k), from logits, for targets t that are probabilities.
 
-    A mean divides by the number of classes too, as torch's does; `batchmean` is the divergence.
+    A mean is over examples and positions, so that it is a divergence. torch's divides by the classes too, against
+    which its documentation warns; without positions this one is torch's batchmean.
     Shapes: outputs and targets (N, classes, *size). torch: kl_div of log_softmax.
     Source: Kullback & Leibler 1951.
     """
@@ -136,7 +137,7 @@ class KLDivergence(_OfValues):
     kind: ClassVar[str] = "kl_div"
 
     def function(self) -> Function:
-        return lambda output, target: self.reduced(F.kl_div(output.log_softmax(1), target, reduction="none"))
+        return lambda output, target: self.reduced(F.kl_div(output.log_softmax(1), target, reduction="none").sum(1))
 
     def predict(self, output: Tensor) -> Tensor:
         return output.softmax(1)

@@ -33,6 +33,8 @@ class Group:
     lr: float | None = None
     lr_scale: float = 1.0
     weight_decay: float | None = None
+    table: bool = False
+    """Whether they are rows that an embedding looks up."""
 
 
 @family(OPTIMIZERS)
@@ -51,6 +53,8 @@ class Optimizer(Declared):
     """What a step wants: gradients; a function that computes them anew as often as it is called; one for the loss."""
     whole: ClassVar[bool] = False
     """A batch is the whole training set where the spec does not say."""
+    spares_tables: ClassVar[bool] = False
+    """Whether rows of embeddings move in another way than other matrices."""
     grouped: ClassVar[bool] = True
     """Whether parts of the weights can be trained in their own way."""
     most: ClassVar[int | None] = None

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 class Muon(Optimizer):
     """Momentum whose step on a matrix is made orthogonal (Newton-Schulz); `rest` moves what is no matrix.
 
-    It takes the weights of two axes: linear layers and embeddings. Biases, norms and convolutions go to `rest`.
+    It takes the weights of linear layers, which have two axes. Biases, norms, convolutions and, as torch's
+    documentation advises, embeddings go to `rest`.
     Weight decay is decoupled: w shrinks by lr * weight_decay * w a step.
     Errors: a `rest` that is muon, or wants more than gradients.
     Source: Jordan et al. 2024, kellerjordan.github.io/posts/muon; Liu et al. 2025, arXiv:2502.16982. torch: Muon.
@@ -42,6 +43,7 @@ class Muon(Optimizer):
 
     torch_name: ClassVar[str] = "Muon"
     own: ClassVar[tuple[str, ...]] = ("rest",)
+    spares_tables: ClassVar[bool] = True
 
     @model_validator(mode="after")
     def _rest_is_another(self) -> Self:
@@ -63,7 +65,9 @@ class Muon(Optimizer):
         groups = as_groups(params)
         parts = []
         for build, mine in ((super().build, True), (self.rest.build, False)):
-            taken = [replace(g, params=[p for p in g.params if (p.dim() == 2) is mine]) for g in groups]
+            taken = [
+                replace(g, params=[p for p in g.params if (p.dim() == 2 and not g.table) is mine]) for g in groups
+            ]
             taken = [group for group in taken if group.params]
             if taken:
                 parts.append(build(taken))

@@ -66,7 +66,9 @@ class Train(Strict):
         [], max_length=100, description="weights with a rate or decay of their own; the first that matches counts"
     )
     decay: Literal["all", "weights"] = Field(
-        "all", description="what the optimizer's weight_decay is for; weights leaves out biases and norms"
+        "all",
+        description="what the optimizer's weight_decay is for; weights leaves out biases and norms; "
+        "the slopes of prelu are left out by both",
     )
     clip_value: PositiveFloat | None = Field(None, description="the largest value a gradient may have; cut off there")
     clip_norm: PositiveFloat | None = Field(

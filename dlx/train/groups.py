@@ -47,17 +47,21 @@ def _too_many(experiment: Experiment, graph: Graph) -> Iterator[Problem]:
 
 def split(network: nn.Module, train: Train) -> list[Group]:
     """The weights to train, in their order, by what is said of them."""
-    spared = _spared(network) if train.decay == "weights" and train.optimizer.decays else set()
-    taken: dict[tuple[int | None, bool], list[Tensor]] = {}
+    spared = set()
+    if train.optimizer.decays:
+        spared = _spared(network) if train.decay == "weights" else _slopes(network)
+    tables = {p for part in network.modules() if isinstance(part, torch.nn.Embedding) for p in part.parameters()}
+    taken: dict[tuple[int | None, bool, bool], list[Tensor]] = {}
     for name, weight in network.named_parameters():
         if weight.requires_grad:
             index = next((i for i, group in enumerate(train.groups) if group.takes(_path(name))), None)
-            taken.setdefault((index, weight in spared), []).append(weight)
+            table = train.optimizer.spares_tables and weight in tables
+            taken.setdefault((index, weight in spared, table), []).append(weight)
     return [_group(weights, train, *key) for key, weights in taken.items()]
 
 
-def _group(weights: list[Tensor], train: Train, index: int | None, spared: bool) -> Group:
-    made = Group(weights)
+def _group(weights: list[Tensor], train: Train, index: int | None, spared: bool, table: bool) -> Group:
+    made = Group(weights, table=table)
     if index is not None:
         said: Matched = train.groups[index]
         scale = 1.0 if said.lr_scale is None else said.lr_scale
@@ -69,6 +73,11 @@ def _spared(network: nn.Module) -> set[Tensor]:
     """Biases and the scales of norms: all of one axis, and all of norms whose scales have several."""
     norms = (part for part in network.modules() if isinstance(part, torch.nn.LayerNorm | torch.nn.RMSNorm))
     return {p for p in network.parameters() if p.dim() < 2} | {p for norm in norms for p in norm.parameters()}
+
+
+def _slopes(network: nn.Module) -> set[Tensor]:
+    """The slopes of PReLU, which torch's documentation and He et al. 2015, section 2.1, do not let decay."""
+    return {p for part in network.modules() if isinstance(part, torch.nn.PReLU) for p in part.parameters()}
 
 
 def _path(name: str) -> str:

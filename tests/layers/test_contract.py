@@ -20,6 +20,7 @@ SAID_TO_DIFFER = {
     ("log_softmax", "dim"): "torch leaves `dim` to be guessed",
     ("softmax", "dim"): "torch leaves `dim` to be guessed",
     ("softmin", "dim"): "torch leaves `dim` to be guessed",
+    ("upsample", "mode"): "torch leaves `mode` at nearest",
 }
 STANDS_FOR = {("layer_norm", "over"): "normalized_shape", ("rms_norm", "over"): "normalized_shape"}
 """Fields that say in other words what an argument of torch says."""

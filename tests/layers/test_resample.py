@@ -16,6 +16,7 @@ from test_sizes import extents, in_torch, planned, signals
 from dlx.errors import ShapeError
 from dlx.graph import trace
 from dlx.layers import LAYERS
+from dlx.layers.resample import MOST_COPIES
 from dlx.shapes import Reach, Shape
 
 # --- upsample -------------------------------------------------------------------------------------------------------
@@ -103,6 +104,25 @@ def test_a_convolution_behind_an_upsampling_sees_less_of_the_input():
     assert graph.receptive_field == Reach((2,), (Fraction(1, 2),), (Fraction(-1, 2),))
 
 
+@pytest.mark.parametrize("options", [{"scale_factor": 1.5}, {"size": 7}, {"scale_factor": 41}, {"scale_factor": 2}])
+def test_each_output_is_a_copy_of_the_input_whose_middle_is_nearest(options):
+    """Output p of m lies at (p + 1/2) n / m of n inputs, by hand in fractions; torch's default is off by a step."""
+    layer, x = LAYERS["upsample"].model_validate(options), Shape((1, 3))
+    out = layer.module(x)(torch.arange(3.0)[None, None])[0, 0]
+
+    m = layer.plan(x).shape[1]
+    pace = Fraction(3, m) if "size" in options else 1 / Fraction(str(options["scale_factor"]))
+    assert out.tolist() == [min(int((p + Fraction(1, 2)) * pace), 2) for p in range(m)]
+
+
+@pytest.mark.parametrize("factor", range(1, MOST_COPIES + 1))
+def test_whole_factors_make_copies_in_the_mode_that_most_programs_read(factor):
+    layer = LAYERS["upsample"](scale_factor=factor)
+    module, x = layer.module(Shape((1, 50))), torch.arange(50.0)[None, None]
+    assert module.mode == "nearest"
+    assert torch.equal(module(x), x.repeat_interleave(factor, -1))
+
+
 def test_a_scale_shrinks_the_size_rounded_down():
     assert LAYERS["upsample"](scale_factor=0.7).plan(Shape((2, 9, 5))).shape == (2, 6, 3)
 
@@ -114,7 +134,7 @@ def test_a_scale_shrinks_the_size_rounded_down():
         ({"size": 3, "scale_factor": 2}, "give either `size` or `scale_factor`, not both of them"),
         (
             {"size": 3, "align_corners": True},
-            "`align_corners` is for the modes that interpolate, not for nearest",
+            "`align_corners` is for the modes that interpolate, not for nearest-exact",
         ),
         (
             {"size": 3, "recompute_scale_factor": True},

@@ -106,6 +106,34 @@ def test_the_scales_of_a_norm_are_spared_where_they_have_several_axes():
     assert spared == {(2,), (3, 4)}
 
 
+@pytest.mark.parametrize("decay", ["all", "weights"])
+def test_the_slopes_of_prelu_do_not_decay_unless_asked(decay):
+    """As torch's documentation of PReLU advises, against what its optimizers do."""
+    network = torch.nn.Sequential(torch.nn.Linear(2, 2), torch.nn.PReLU(), torch.nn.PReLU(2))
+    train = f"{{steps: 1, optimizer: {{adamw: {{weight_decay: 0.1}}}}, decay: {decay}"
+    slopes = {network[1].weight, network[2].weight}
+    assert {
+        p for group in groups.split(network, spec(train + "}").train) if group.weight_decay == 0 for p in group.params
+    } == (slopes if decay == "all" else slopes | {network[0].bias})
+    asked = spec(train + ", groups: [{match: '1', weight_decay: 0.2}]}").train
+    assert [g.params for g in groups.split(network, asked) if g.weight_decay == 0.2] == [[network[1].weight]]
+
+
+def test_muon_leaves_the_rows_of_embeddings_to_its_rest():
+    network = torch.nn.Sequential(torch.nn.Embedding(5, 4), torch.nn.Linear(4, 3))
+    train = spec("{steps: 1, optimizer: {muon: {lr: 0, rest: {sgd: 1}}}}").train
+    optimizer = train.optimizer.build(groups.split(network, train))
+    before = [p.detach().clone() for p in network.parameters()]
+    for p in network.parameters():
+        p.grad = torch.ones_like(p)
+    optimizer.step()
+    assert [bool((p != was).any()) for p, was in zip(network.parameters(), before, strict=True)] == [
+        True,
+        False,
+        True,
+    ]
+
+
 def test_the_schedule_moves_the_rate_of_every_group():
     train = "{steps: 2, log_every: 1, optimizer: {sgd: 1}, schedule: {step: {step_size: 1, gamma: 0.5, unit: step}}"
     done = run(train + ", groups: [{match: body, lr_scale: 0.1}]}")
