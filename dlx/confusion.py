@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from .errors import DlxError
 from .runs import Run
 
 FILE = "confusion.json"
@@ -35,9 +36,24 @@ def write(run: Run, names: Sequence[str], tables: Mapping[str, Mapping[str, Rows
 
 
 def read(run: Run) -> Confusion | None:
-    """What a run has; None where it has none."""
+    """What a run has; None where it has none. DlxError where the file is damaged."""
     found = run.read_json(FILE)
     if not found:
         return None
     parts: dict[str, Rows] = {name: found[name] for name in ("train", "valid", "test") if name in found}
-    return Confusion(tuple(found["classes"]), parts)
+    classes = found.get("classes")
+    if (
+        not isinstance(classes, list)
+        or not parts
+        or not all(_is_square(rows, len(classes)) for rows in parts.values())
+    ):
+        raise DlxError(f"{run.dir / FILE} is damaged: it has no table of counts, a row and a column for each class")
+    return Confusion(tuple(map(str, classes)), parts)
+
+
+def _is_square(rows: object, size: int) -> bool:
+    """Whether these are as many lists of as many counts."""
+    if not isinstance(rows, list) or len(rows) != size:
+        return False
+    whole = (isinstance(row, list) and len(row) == size and all(isinstance(n, int) for n in row) for row in rows)
+    return all(whole)

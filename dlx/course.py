@@ -252,7 +252,7 @@ class Course:
         record |= {"status": self.status, "message": self.message, "metrics": self.metrics}
         self.folder.append(record | {key: value for key, value in self.outcome.items() if value})
         if self.job is not None and self.job.way:
-            self.folder.write_json("lock.json", self.folder.read_json("lock.json") | {"way": self.job.way})
+            self.folder.write_json("lock.json", self.folder.lock() | {"way": self.job.way})
 
     def with_last_checkpoint(self, error: DlxError) -> list[Problem]:
         """The error, and where the last good weights are."""

@@ -71,8 +71,7 @@ def evaluate(
     """
     device.calm_threads()
     members, how = members_of(runs, combine)
-    first = members[0].read_json("lock.json")
-    with device.threads(int(first.get("threads") or 1)):
+    with device.threads(members[0].threads()):
         jobs = _jobs(members, name or "final", data)
         names = _parts(jobs[0], parts, members[0])
         each = [_alone(job, names) for job in jobs]
@@ -105,7 +104,7 @@ def _jobs(runs: Sequence[Run], name: str, data: Sequence[str]) -> list[Job]:
     jobs = []
     for run in runs:
         weights_of(run, name)
-        experiment = load(run.dir / "spec.yaml")
+        experiment = load(run.file("spec.yaml"))
         if data:
             experiment = changed(experiment, data)
         sets = next((sets for known, sets in loaded if known == experiment.data), None)

@@ -211,14 +211,14 @@ def resume(run: Run, listen: Listener | None = None) -> tuple[Experiment, Result
         hint = "Train its spec anew: `dlx train RUN/spec.yaml`." if status == "finished" else "Let it run."
         message = f"{run.key} {'has finished' if status == 'finished' else 'is still running'}"
         raise DlxError(message, hint=hint)
-    experiment = load(run.dir / "spec.yaml")
+    experiment = load(run.file("spec.yaml"))
     graph, sets = prepared(experiment)
     check_digest(run, sets, "Bring the old data back, or train anew.")
     heard = listen or (lambda _: None)
     assert experiment.train is not None
     if experiment.train.ensemble is not None and experiment.train.ensemble.members:
         return experiment, _members(experiment, graph, sets, run, heard)
-    if run.read_json("lock.json").get("packed"):
+    if run.lock().get("packed"):
         from . import packs
 
         return experiment, Results(packs.trained([(run, experiment)], graph, sets, heard), graph)
@@ -227,7 +227,7 @@ def resume(run: Run, listen: Listener | None = None) -> tuple[Experiment, Result
 
 def check_digest(run: Run, sets: Sets, hint: str) -> None:
     """DlxError where a run was trained on other data."""
-    was = run.read_json("lock.json").get("data", {}).get("digest", sets.digest)
+    was = run.lock().get("data", {}).get("digest", sets.digest)
     if was != sets.digest:
         message = f"the data of {run.key} has changed: its digest was {was[:12]}, and is {sets.digest[:12]}"
         raise DlxError(message, hint=hint)

@@ -44,7 +44,8 @@ def _of_system(error: OSError) -> int:
         sys.stderr.close()
         return 0
     if error.filename:
-        return _told(RunError(Problem((error.strerror or str(error)).lower(), "", Mark(str(error.filename)))))
+        name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename)
+        return _told(RunError(Problem((error.strerror or str(error)).lower(), "", Mark(name))))
     sys.stderr.write(f"  the output could not be written: {error.strerror}\n")
     return 1
 
@@ -59,5 +60,8 @@ def _told(error: DlxError) -> int:
 def _usage(error: typer.BadParameter) -> int:
     if "--json" in sys.argv[1:]:
         return _told(DlxError(error.format_message()))
+    from .show.visible import visible
+
+    error.message = visible(error.message)
     error.show()
     return error.exit_code

@@ -119,7 +119,7 @@ def predict(run: Run, file: Path, name: str | None = None, combine: str | None =
     """
     device.calm_threads()
     members, how = members_of([run], combine)
-    experiment, known = load(members[0].dir / "spec.yaml"), known_of(members[0])
+    experiment, known = load(members[0].file("spec.yaml")), known_of(members[0])
     if experiment.data is None or experiment.train is None:
         raise DlxError(f"{run.key} names no data, and cannot be asked")
     given = experiment.data.given(file, known)
@@ -131,7 +131,7 @@ def predict(run: Run, file: Path, name: str | None = None, combine: str | None =
     networks = [_network(experiment, graph, one, weights) for one in members for weights in names]
     if len(networks) > 1 and (problem := misfit(objective, how)):
         raise DlxError(problem)
-    with device.threads(int(members[0].read_json("lock.json").get("threads") or 1)):
+    with device.threads(members[0].threads()):
         outputs = answers(networks, objective, known.prepared(given.x), experiment.train)
     called = given.names or tuple(str(i) for i in range(len(given.x)))
     spoken = how if len(networks) > 1 else None
@@ -144,7 +144,7 @@ def known_of(run: Run) -> Kept:
     known = kept.load(run.dir)
     if known is not None:
         return known
-    experiment = load(run.dir / "spec.yaml")
+    experiment = load(run.file("spec.yaml"))
     if experiment.data is None:
         raise DlxError(f"{run.key} names no data, and cannot be asked")
     return kept.of(experiment.data, experiment.data.load(), trace(experiment).inputs)

@@ -99,19 +99,19 @@ def reproduce(run: Run, runs: Path, tolerance: float = TOLERANCE, listen: Listen
 
 def again(run: Run, runs: Path) -> Run:
     """A new run that has the spec of another and what its lock chose, and has not begun."""
-    lock = run.read_json("lock.json")
+    lock = run.lock()
     if not lock:
         raise DlxError(f"{run.dir} has no lock.json, which says what it was run with")
-    found = load(run.dir / "spec.yaml")
+    found = load(run.file("spec.yaml"))
     kind = str(lock.get("device", "auto")).partition(":")[0].partition(" ")[0]
     chosen = found.train.device if found.train is not None else kind
     if chosen == "auto" and (kind == "cpu" or (kind == "cuda" and torch.cuda.is_available())):
-        found = load(run.dir / "spec.yaml", [f"++train.device={kind}"])
+        found = load(run.file("spec.yaml"), [f"++train.device={kind}"])
     new = Run.create(runs, run.name)
     new.write_text("spec.yaml", found.resolved())
     for name in CARRIED:
         if (run.dir / name).exists():
-            shutil.copyfile(run.dir / name, new.dir / name)
+            shutil.copyfile(run.file(name), new.dir / name)
     new.write_json("lock.json", {key: value for key, value in lock.items() if key not in OWN})
     return new
 
@@ -136,7 +136,7 @@ def compared(run: Run, new: Run, tolerance: float = TOLERANCE) -> Reproduction:
     gaps = [gap for name in here if name in there for gap in _gaps(here[name], there[name])]
     gap = _nearest(gaps, far.step if far is not None else 0)
     off = [*(one.relative for one in parted), *(one.relative for one in gaps)]
-    changed = dict(_changed(_flat(run.read_json("lock.json")), _flat(new.read_json("lock.json"))))
+    changed = dict(_changed(_flat(run.lock()), _flat(new.lock())))
     first = far or next(iter(parted), None)
     return Reproduction(run, new, tolerance, changed, first, gap, max(off, default=0.0))
 

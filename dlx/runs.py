@@ -17,13 +17,15 @@ import math
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, BinaryIO, Self
 
-from . import files
-from .errors import DlxError, RunError, did_you_mean, plural
+from . import documents, files
+from .documents import spelled
+from .errors import DlxError, RunError, did_you_mean, plural, shortened
 from .metrics import RUNNING_LOSS
 
 Record = dict[str, Any]
@@ -123,9 +125,13 @@ class Run:
     def records_from(self, offset: int) -> Iterator[tuple[Record, int]]:
         """The records behind a place in the file, each with the place behind it."""
         path = self.dir / RECORDS
-        if not path.exists():
+        try:
+            handle = files.regular(path).open("rb")
+        except FileNotFoundError:
             return
-        with path.open("rb") as handle:
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        with handle:
             handle.seek(offset)
             for line in handle:
                 offset += len(line)
@@ -134,9 +140,19 @@ class Run:
                     yield record, offset
 
     def last(self) -> Record | None:
-        """The last record, found from the end of the file."""
+        """The last record, found from the end of the file. DlxError where its last line is none."""
         path = self.dir / RECORDS
-        return _parsed(_last_line(path)[0]) if path.exists() else None
+        try:
+            line, end = _last_line(files.regular(path))
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _unreadable(path, error) from error
+        record = _parsed(line) if line else None
+        if record is None and end:
+            hint = "Take away what was put behind the records, or the folder."
+            raise DlxError(f"{path} is damaged: its last line is no record of a run", hint=hint)
+        return record
 
     def members(self) -> list[str]:
         """The keys of the runs of an ensemble; empty for any other run."""
@@ -154,8 +170,8 @@ class Run:
         if end is not None:
             return str(end["status"])
         try:
-            pid, since = self.read_json("lock.json").get("pid"), (self.dir / "lock.json").stat().st_mtime
-        except (DlxError, OSError):
+            pid, since = self.lock().get("pid"), (self.dir / "lock.json").stat().st_mtime
+        except FileNotFoundError:
             return "died"
         return "running" if isinstance(pid, int) and alive(pid, since) else "died"
 
@@ -170,24 +186,39 @@ class Run:
 
     def read_json(self, name: str) -> dict[str, Any]:
         """A file's object; empty where there is no file. DlxError where it is something else."""
+        return documents.read(self.dir / name)
+
+    def lock(self) -> dict[str, Any]:
+        """What its lock says; empty where there is none. DlxError where a value of it is of another kind."""
+        lock = self.read_json("lock.json")
+        data = lock.get("data", {})
+        told = {**lock, **{f"data.{key}": value for key, value in data.items()}} if isinstance(data, dict) else lock
+        for name, (fits, what) in LOCKED.items():
+            if name in told and told[name] is not None and not fits(told[name]):
+                shown = shortened(json.dumps(told[name]))
+                message = f"{self.dir / 'lock.json'} is damaged: `{name}` is {what}, and here is {shown}"
+                raise DlxError(message, hint=documents.ALTERED)
+        return lock
+
+    def threads(self) -> int:
+        """With how many threads it was computed."""
+        return int(self.lock().get("threads") or 1)
+
+    def file(self, name: str) -> Path:
+        """The path of one of its files. DlxError where it is not there, or is something else than a file."""
         path = self.dir / name
         try:
-            value = json.loads(path.read_bytes())
-        except FileNotFoundError:
-            return {}
-        except (OSError, ValueError) as error:
-            raise DlxError(f"{path} cannot be read: {_reason(error)}") from error
-        if not isinstance(value, dict):
-            raise DlxError(f"{path} does not hold a JSON object")
-        return value
+            return files.regular(path)
+        except OSError as error:
+            raise _unreadable(path, error) from error
 
     def manner(self) -> dict[str, Any]:
         """What its lock says of how it is computed, as far as that decides about the last bits."""
-        lock = self.read_json("lock.json")
+        lock = self.lock()
         return {name: lock[name] for name in ("threads", "packed") if name in lock}
 
     def write_json(self, name: str, value: object) -> None:
-        self.write_text(name, json.dumps(_spelled(value), indent=1, allow_nan=False) + "\n")
+        self.write_text(name, json.dumps(spelled(value), indent=1, allow_nan=False) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
         """All of it or, after a kill or on a full disk, what was there before."""
@@ -222,14 +253,14 @@ def all_runs(root: Path | str) -> list[Run]:
 
 def find(text: str, root: Path | str) -> Run:
     """The run that is meant: a folder, `last`, `name/id`, an id, or a beginning of those that only one run has."""
-    for folder in (Path(text).expanduser(), Path(root) / text):  # by its key, too, where it is the trial of a study
-        if any((folder / name).is_file() for name in (RECORDS, "lock.json")):
+    for folder in _folders(text, Path(root)):
+        if any(os.path.lexists(folder / name) for name in (RECORDS, "lock.json")):
             return Run(folder)
     runs = all_runs(root)
     if not runs:
         raise DlxError(f"there is no run `{text}`: {root} holds none", hint="`dlx train SPEC` makes one.")
     if text == "last":
-        return next((run for run in runs[1:] if runs[0].key in run.members()), runs[0])
+        return next((run for run in runs[1:] if runs[0].key in _members_of(run)), runs[0])
     exact = [run for run in runs if text in (run.key, run.id)]
     meant = exact or [run for run in runs if text and (run.key.startswith(text) or run.id.startswith(text))]
     if len(meant) == 1:
@@ -242,6 +273,20 @@ def find(text: str, root: Path | str) -> Run:
     raise DlxError(f"there is no run `{text}` in {root}", hint=hint or "`dlx runs` lists them.")
 
 
+def _folders(text: str, root: Path) -> Iterator[Path]:
+    """Where a run may lie that is called by its path, or by its key where it is the trial of a study."""
+    with suppress(RuntimeError):  # `~name` for a user that there is not
+        yield Path(text).expanduser()
+    yield root / text
+
+
+def _members_of(run: Run) -> list[str]:
+    try:
+        return run.members()
+    except DlxError:
+        return []
+
+
 def alive(pid: int, since: float | None = None) -> bool:
     """Whether a process goes on, and is no later one that was given the same number after `since`."""
     import psutil
@@ -252,7 +297,7 @@ def alive(pid: int, since: float | None = None) -> bool:
         return not young and process.status() != psutil.STATUS_ZOMBIE
     except psutil.AccessDenied:
         return True
-    except (psutil.Error, ValueError):
+    except (psutil.Error, ValueError, OverflowError):
         return False
 
 
@@ -275,15 +320,47 @@ def _last_line(path: Path) -> tuple[bytes, int]:
 def _parsed(line: bytes) -> Record | None:
     """The record of a line, its metrics as numbers; None where the line holds none."""
     try:
-        record = json.loads(line)
-    except ValueError:
+        record = documents.parsed(line)
+        return _checked(record) if isinstance(record, dict) else None
+    except (ValueError, KeyError, TypeError, AttributeError):
         return None
-    if not isinstance(record, dict) or "record" not in record:
-        return None
-    metrics = record.get("metrics")
-    if isinstance(metrics, dict):
-        record["metrics"] = {name: float(v) if isinstance(v, str) else v for name, v in metrics.items()}
+
+
+def _checked(record: Record) -> Record:
+    """A record with its figures as numbers. An error of any kind where it is none that dlx writes."""
+    kind, known = record["record"], {"step": _count, "seconds": documents.number, "epoch": documents.number}
+    record["time"] = _finite(record["time"])
+    record |= {name: read(record[name]) for name, read in known.items() if name in record}
+    if kind in {"step", "evaluation", "end"}:
+        record["step"] = _count(record["step"])
+        record["metrics"] = {str(name): documents.number(v) for name, v in record["metrics"].items()}
+    if kind == "end":
+        record["seconds"] = documents.number(record["seconds"])
+        record["status"] = _text(record["status"])
+        if record.get("best") is not None:
+            record["best"]["value"] = documents.number(record["best"]["value"])
+        for one in record.get("kept") or []:
+            name, step = _text(one["name"]), _count(one["step"])
+            one |= {"name": name, "step": step, "value": documents.number(one["value"])}
     return record
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
+
+
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise TypeError(f"{value!r} is no whole number")
+    return value
+
+
+def _finite(value: Any) -> float:
+    if not math.isfinite(documents.number(value)):
+        raise ValueError(f"{value!r} is no moment")
+    return float(value)
 
 
 _WRITER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
@@ -293,18 +370,30 @@ def _line(record: Record) -> bytes:
     try:
         text = _WRITER.encode(record)
     except ValueError:  # not a number
-        text = _WRITER.encode(_spelled(record))
+        text = _WRITER.encode(spelled(record))
     return text.encode() + b"\n"
-
-
-def _spelled(value: Any) -> Any:
-    """The same with `nan`, `inf` and `-inf` as words: JSON has no such numbers."""
-    if isinstance(value, dict):
-        return {key: _spelled(child) for key, child in value.items()}
-    if isinstance(value, list | tuple):
-        return [_spelled(child) for child in value]
-    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def _reason(error: Exception) -> str:
     return (getattr(error, "strerror", None) or str(error)).lower()
+
+
+def _unreadable(path: Path, error: OSError) -> DlxError:
+    return DlxError(f"{path} cannot be read: {files.reason(error)}", hint=documents.ALTERED)
+
+
+def _is_count(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 31
+
+
+LOCKED: dict[str, tuple[Callable[[object], bool], str]] = {
+    "threads": (lambda value: _is_count(value) and 0 < int(str(value)) <= MOST_THREADS, "a number of threads"),
+    "packed": (lambda value: isinstance(value, bool), "true or false"),
+    "device": (lambda value: isinstance(value, str), "a text"),
+    "data": (lambda value: isinstance(value, dict), "an object"),
+    "data.digest": (lambda value: isinstance(value, str), "a text"),
+    "compute": (lambda value: isinstance(value, dict), "an object"),
+    "way": (lambda value: isinstance(value, dict), "an object"),
+}
+"""What the values of a lock are that others go by."""
+MOST_THREADS = 4096

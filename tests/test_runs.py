@@ -252,3 +252,98 @@ def test_the_folder_needs_neither_torch_nor_mlflow():
     code = "import sys, dlx.runs, dlx.track; sys.exit(any(m in sys.modules for m in ('torch', 'mlflow', 'numpy')))"
 
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        {"step": "9"},
+        {"status": ["finished"]},
+        {"metrics": {"valid/loss": "high"}},
+        {"metrics": [1]},
+        {"seconds": None},
+        {"time": "inf"},
+        {"kept": [{"name": "best-1"}]},
+        {"best": 3},
+    ],
+)
+def test_an_end_record_of_another_form_is_said_to_be_damaged(run, broken):
+    run.append(start(), end() | broken)
+
+    with pytest.raises(DlxError, match=r"metrics\.jsonl is damaged: its last line is no record of a run"):
+        run.status()
+
+
+@pytest.mark.parametrize(
+    ("lock", "sentence"),
+    [
+        ({"threads": "two"}, r"lock\.json is damaged: `threads` is a number of threads, and here is \"two\""),
+        ({"threads": -1}, "`threads` is a number of threads, and here is -1"),
+        ({"data": [1]}, r"`data` is an object, and here is \[1\]"),
+        ({"data": {"digest": 5}}, r"`data\.digest` is a text, and here is 5"),
+    ],
+)
+def test_a_lock_of_another_form_is_said_to_be_damaged(run, lock, sentence):
+    run.write_json("lock.json", lock)
+
+    with pytest.raises(DlxError, match=sentence):
+        run.lock()
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda path: path.mkdir(), "it is a folder, and no file"),
+        (os.mkfifo, "it is a named pipe, and no file"),
+        (lambda path: path.symlink_to("gone"), "it is a link to gone, which is not there"),
+        (lambda path: path.symlink_to(path.name), "too many levels of symbolic links"),
+        (lambda path: path.write_bytes(b'{"a": ' * 100_000), "nested too deep"),
+        (lambda path: path.write_bytes(b'{"a": ' * 200 + b"1" + b"}" * 200), "nested too deep"),
+        (lambda path: path.write_bytes(b"\xff\x00"), "it is no text in UTF-8"),
+    ],
+)
+@pytest.mark.parametrize("name", ["lock.json", RECORDS])
+def test_what_is_no_file_or_no_json_is_told_and_not_waited_for(run, name, make, sentence):
+    run.append({**end(), "time": time.time()})
+    path = run.dir / name
+    path.unlink(missing_ok=True)
+    make(path)
+    if name == RECORDS and path.is_file():
+        with path.open("ab") as file:
+            file.write(b"\n")
+        sentence = "its last line is no record of a run"
+
+    with pytest.raises(DlxError, match=sentence):
+        run.lock() if name == "lock.json" else run.status()
+
+
+def test_one_damaged_run_hides_no_other(tmp_path, capsys):
+    from dlx.show import run_as_json, run_list
+
+    whole, bad = Run.create(tmp_path, "a"), Run.create(tmp_path, "b")
+    whole.append(start(), end())
+    bad.append(start(), end() | {"step": []})
+    run_list([bad, whole], tmp_path)
+    told = capsys.readouterr()
+
+    assert [line.split()[1] for line in told.out.splitlines()] == ["status", "unreadable", "finished"]
+    assert told.err == f"{bad.dir / RECORDS} is damaged: its last line is no record of a run\n"
+    assert run_as_json(bad)["status"] == "unreadable"
+    assert run_as_json(bad)["error"] == told.err.strip()
+
+
+def test_last_is_found_beside_a_damaged_run(tmp_path):
+    first, last = Run.create(tmp_path, "a"), Run.create(tmp_path, "b")
+    (first.dir / "ensemble.json").write_text("[")
+    for run in (first, last):
+        run.append(start(), end())
+
+    assert find("last", tmp_path).key == last.key
+
+
+@pytest.mark.parametrize("name", ["~x", "~nobody/runs"])
+def test_a_home_that_there_is_not_is_no_run(tmp_path, name):
+    Run.create(tmp_path, "a").append(start(), end())
+
+    with pytest.raises(DlxError, match=f"there is no run `{name}`"):
+        find(name, tmp_path)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from .. import confusion
+from ..errors import shortened
 from ..runs import Run
 from .console import Grid, out
 
 MOST = 20
 """Classes beyond which the table is in its file only."""
+LONGEST = 24
+"""Characters of a class name that are shown."""
 
 
 def matrix(run: Run) -> None:
@@ -19,8 +22,9 @@ def matrix(run: Run) -> None:
     if len(rows) > MOST:
         out(f"{part}: which of the {len(rows)} classes was taken for which is in {run.dir / confusion.FILE}")
         return
-    grid = Grid(f"{part}: target", *(f">{name}" for name in found.classes), ">right", styles=["bold"])
-    for name, row in zip(found.classes, rows, strict=True):
+    names = [shortened(name, LONGEST) for name in found.classes]
+    grid = Grid(f"{part}: target", *(f">{name}" for name in names), ">right", styles=["bold"])
+    for name, row in zip(names, rows, strict=True):
         hits, all_ = row[len(grid.rows)], sum(row)
         grid.add(name, *(f"{count:,}" if count else "." for count in row), f"{hits / all_:.0%}" if all_ else "")
     grid.print()

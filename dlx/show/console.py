@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import sys
 from collections.abc import Iterable, Sequence
 from typing import Any, Literal
@@ -10,7 +9,9 @@ from typing import Any, Literal
 from rich.console import Console
 from rich.text import Text
 
+from .. import documents
 from ..errors import DlxError, Problem
+from .visible import visible, width
 
 
 def console(stderr: bool = False) -> Console:
@@ -32,7 +33,7 @@ class Grid:
     def __init__(self, *titles: str, columns: int = 0, styles: Sequence[str] = (), spare: Sequence[str] = ()) -> None:
         self.spare = spare
         self.right = [title.startswith(">") for title in titles] or [False] * columns
-        self.titles = [title.removeprefix(">") for title in titles]
+        self.titles = [visible(title.removeprefix(">"), lines=False) for title in titles]
         self.styles = styles
         self.rows: list[tuple[str, ...]] = []
 
@@ -43,7 +44,7 @@ class Grid:
         self.rows = [row[:index] + row[index + 1 :] for row in self.rows]
 
     def add(self, *cells: str) -> None:
-        self.rows.append(cells)
+        self.rows.append(tuple(visible(cell, lines=False) for cell in cells))
 
     def print(self) -> None:
         if not sys.stdout.isatty():
@@ -52,7 +53,7 @@ class Grid:
         from rich.table import Table
 
         for title in self.spare:  # the least needed goes first where the terminal is narrow
-            if max(map(len, self.lines())) > console().width:
+            if max(map(width, self.lines())) > console().width:
                 self.drop(title)
         if self.least() > console().width:
             console().print(Text("\n".join(self.stacked())), soft_wrap=True)
@@ -64,15 +65,15 @@ class Grid:
             title = self.titles[index] if self.titles else ""
             style = self.styles[index] if index < len(self.styles) else ""
             justify: Literal["right", "left"] = "right" if right else "left"
-            table.add_column(title, justify=justify, style=style, overflow="fold", no_wrap=right)
+            table.add_column(Text(title), justify=justify, style=style, overflow="fold", no_wrap=right)
         for row in self.rows:
             table.add_row(*map(Text, row))
         console().print(table)
 
     def least(self) -> int:
         """The width below which figures would be cut off: those on the right whole, words on the left folded."""
-        widths = [max(map(len, column)) for column in zip(*self._all(), strict=True)]
-        folded = [width if right else min(width, FOLDED) for width, right in zip(widths, self.right, strict=True)]
+        widths = self._widths()
+        folded = [wide if right else min(wide, FOLDED) for wide, right in zip(widths, self.right, strict=True)]
         return sum(folded) + 2 * (len(folded) - 1) if any(self.right) else 0
 
     def stacked(self) -> list[str]:
@@ -89,19 +90,22 @@ class Grid:
 
     def lines(self) -> list[str]:
         """The rows as aligned text."""
-        rows = self._all()
-        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        widths = self._widths()
         return [
             "  ".join(
-                cell.rjust(width) if right else cell.ljust(width)
-                for cell, width, right in zip(row, widths, self.right, strict=True)
+                " " * (wide - width(cell)) + cell if right else cell + " " * (wide - width(cell))
+                for cell, wide, right in zip(row, widths, self.right, strict=True)
             ).rstrip()
-            for row in rows
+            for row in self._all()
         ]
+
+    def _widths(self) -> list[int]:
+        return [max(map(width, column)) for column in zip(*self._all(), strict=True)]
 
 
 def out(text: str = "", style: str = "") -> None:
     """Lines of results."""
+    text = visible(text)
     if sys.stdout.isatty():
         console().print(Text(text, style=style), soft_wrap=True)
     else:
@@ -110,12 +114,12 @@ def out(text: str = "", style: str = "") -> None:
 
 def say(text: str) -> None:
     """A line about the results, to stderr."""
-    sys.stderr.write(f"{text}\n")
+    sys.stderr.write(f"{visible(text)}\n")
 
 
 def document(value: Any) -> None:
     """One JSON document on stdout."""
-    sys.stdout.write(json.dumps(value, indent=2, allow_nan=False) + "\n")
+    sys.stdout.write(documents.text_of(value, indent=2) + "\n")
 
 
 def errors(error: DlxError, as_json: bool) -> None:
@@ -132,7 +136,8 @@ def errors(error: DlxError, as_json: bool) -> None:
 def warnings(problems: Iterable[Problem]) -> None:
     """What is odd but not wrong."""
     _to_stderr(
-        Text(f"{p.mark}  {p.path.removeprefix('network.layers.')}: {_with_hint(p)}", style="yellow") for p in problems
+        Text(visible(f"{p.mark}  {p.path.removeprefix('network.layers.')}: {_with_hint(p)}"), style="yellow")
+        for p in problems
     )
 
 
@@ -153,8 +158,9 @@ def _problem(problem: Problem) -> Text:
     text = Text()
     where = [str(problem.mark)] if problem.mark else []
     if where or problem.path:
-        text.append("  ".join(where + ([problem.path] if problem.path else [])) + "\n", style="bold")
-    text.append(f"  {problem.message}", style="red")
+        place = "  ".join(where + ([problem.path] if problem.path else []))
+        text.append(visible(place, lines=False) + "\n", style="bold")
+    text.append(visible(f"  {problem.message}"), style="red")
     if problem.hint:
-        text.append(f"\n  {problem.hint}")
+        text.append(visible(f"\n  {problem.hint}"))
     return text

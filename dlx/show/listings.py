@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import DlxError
 from .console import Grid, document, out, say
 
 if TYPE_CHECKING:
@@ -42,6 +43,18 @@ def layer_page(page: Page) -> None:
 
 
 def run_as_json(run: Run) -> dict[str, Any]:
+    """A run as `dlx runs --json` has it; of a damaged one why it cannot be read, as its `error`."""
+    try:
+        return _run_as_json(run)
+    except DlxError as error:
+        about = {"run": run.key, "dir": str(run.dir), "status": UNREADABLE, "steps": None, "seconds": None}
+        return {**about, "metrics": {}, "stopped_early": False, "error": error.problems[0].message}
+
+
+UNREADABLE = "unreadable"
+
+
+def _run_as_json(run: Run) -> dict[str, Any]:
     end = run.end() or {}
     return {
         "run": run.key,
@@ -61,15 +74,20 @@ def run_list(runs: Sequence[Run], root: Path) -> None:
         say(f"There are no runs in {root}. `dlx train SPEC` makes one.")
         return
     grid = Grid("run", "status", ">steps", ">seconds", "metrics", styles=["cyan"])
+    damaged: list[str] = []
     for run in runs:
         told = run_as_json(run)
         metrics = "  ".join(f"{k} {v:.4g}" for k, v in told["metrics"].items() if k.startswith(("test/", "valid/")))
-        for one in told.get("kept", []):
+        for one in told.get("kept") or []:
             metrics += f"  {one['name']} {one['value']:.4g} (step {one['step']:,})"
         steps = f"{told['steps']:,}" if told["steps"] is not None else ""
         seconds = f"{told['seconds']:.1f}" if told["seconds"] is not None else ""
         grid.add(told["run"], told["status"], steps, seconds, metrics)
+        if "error" in told:
+            damaged.append(told["error"])
     grid.print()
+    for error in damaged:
+        say(error)
 
 
 def synced(done: Sequence[tuple[Run, Synced]], as_json: bool) -> None:

@@ -13,6 +13,7 @@ from ..sweep.trial import State
 from .console import console, document, out, say
 from .leaderboard import leaderboard
 from .training import tracked
+from .visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Group
@@ -102,6 +103,7 @@ def figure(study: Study, trial: Trial) -> str:
 @contextmanager
 def _live() -> Iterator[Callable[[Any], None]]:
     from rich.live import Live
+    from rich.text import Text
 
     from ..sweep.events import Noted, Opened
 
@@ -112,9 +114,9 @@ def _live() -> Iterator[Callable[[Any], None]]:
         def listen(event: Any) -> None:
             if isinstance(event, Opened):
                 study.append(event.study)
-                screen.print(opening(event), markup=False)
+                screen.print(Text(visible(opening(event))))
             elif isinstance(event, Noted):
-                screen.print(event.text, markup=False)
+                screen.print(Text(visible(event.text)))
             live.update(table(study[0]))
 
         yield listen
@@ -128,10 +130,13 @@ def table(study: Study) -> Group:
 
     made = Table(box=None, pad_edge=False, header_style="bold")
     for title in ("trial", "", "state", "step", *study.metrics):
-        made.add_column(title, justify="right" if title in {"trial", "step", *study.metrics} else "left")
+        made.add_column(
+            Text(visible(title, lines=False)),
+            justify="right" if title in {"trial", "step", *study.metrics} else "left",
+        )
     for trial in _rows(study):
         style = {"failed": "red", "stopped": "dim", "waiting": "yellow"}.get(trial.state, "")
-        made.add_row(*(Text(cell, style=style) for cell in _cells(study, trial)))
+        made.add_row(*(Text(visible(cell, lines=False), style=style) for cell in _cells(study, trial)))
     counts = [f"{len(study.in_state(state))} {state}" for state in STATES]
     return Group(made, Text(f"{', '.join(counts)}; {len(study.refused):,} refused"))
 

@@ -13,6 +13,7 @@ from ..metrics import RUNNING_LOSS
 from .confusion import matrix
 from .console import Grid, console, out, say
 from .together import members
+from .visible import visible
 
 if TYPE_CHECKING:
     from ..experiment import Begun, Results, Trouble
@@ -64,6 +65,7 @@ def _lines() -> Callable[[Any], None]:
 @contextmanager
 def _bar() -> Iterator[Callable[[Any], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+    from rich.text import Text
 
     from ..experiment import Begun, Trouble
 
@@ -71,7 +73,7 @@ def _bar() -> Iterator[Callable[[Any], None]]:
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
-        TextColumn("{task.fields[latest]}"),
+        TextColumn("{task.fields[latest]}", markup=False),
     )
     with Progress(*columns, console=console(stderr=True), expand=True) as bar:
         task = bar.add_task("", total=None, latest="")
@@ -79,15 +81,15 @@ def _bar() -> Iterator[Callable[[Any], None]]:
 
         def listen(event: Begun | Record | Trouble) -> None:
             if isinstance(event, Trouble):
-                bar.console.print(event.message, markup=False, style="yellow")
+                bar.console.print(Text(visible(event.message), style="yellow"))
                 return
             if isinstance(event, Begun):
-                bar.console.print(_begun(event), markup=False)
+                bar.console.print(Text(visible(_begun(event))))
                 latest.clear()
                 bar.reset(task, total=event.steps, latest="")
                 return
             latest.update({k: v for k, v in event.metrics.items() if k in _SHOWN})
-            bar.update(task, completed=event.step, latest=metrics_text(latest))
+            bar.update(task, completed=event.step, latest=visible(metrics_text(latest), lines=False))
 
         yield listen
 

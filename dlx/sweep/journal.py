@@ -6,10 +6,11 @@ import json
 import os
 import time
 from collections.abc import Iterator
-from math import isfinite
 from pathlib import Path
 from typing import Any, BinaryIO
 
+from .. import files
+from ..documents import parsed, spelled
 from ..errors import DlxError, RunError
 
 Fact = dict[str, Any]
@@ -28,9 +29,11 @@ class Journal:
     def facts(self) -> Iterator[tuple[int, Fact]]:
         """Each fact that stands, and its line. DlxError where one is none, unless nothing comes after it."""
         try:
-            lines = self.path.read_bytes().splitlines(keepends=True)
+            lines = files.read(self.path).splitlines(keepends=True)
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise DlxError(f"{self.path} cannot be read: {files.reason(error)}") from error
         for number, line in enumerate(lines, 1):
             fact = _read(line)
             if fact is not None:
@@ -91,19 +94,10 @@ def _read(line: bytes) -> Fact | None:
     if not line.endswith(b"\n"):
         return None
     try:
-        fact = json.loads(line)
+        fact = parsed(line)
     except ValueError:
         return None
     return fact if isinstance(fact, dict) and isinstance(fact.get("fact"), str) else None
-
-
-def spelled(value: Any) -> Any:
-    """The same with `nan`, `inf` and `-inf` as words: JSON has no such numbers."""
-    if isinstance(value, dict):
-        return {key: spelled(child) for key, child in value.items()}
-    if isinstance(value, list | tuple):
-        return [spelled(child) for child in value]
-    return str(value) if isinstance(value, float) and not isfinite(value) else value
 
 
 def numbers(metrics: dict[str, Any]) -> dict[str, float]:

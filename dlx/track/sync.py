@@ -171,7 +171,7 @@ def _send_spec(client: MlflowClient, run: Run, state: State) -> None:
 def _send_lock(client: MlflowClient, run: Run, state: State) -> None:
     from mlflow.entities import Dataset, DatasetInput, InputTag
 
-    lock = run.read_json("lock.json")
+    lock = run.lock()
     log_words(client, state.run_id, {}, content.environment_tags(lock))
     data = content.dataset(lock)
     if data is not None:
