@@ -82,7 +82,7 @@ def read_back(folder: Run, experiment: Experiment) -> Result | None:
     end = folder.end()
     if end is None or end["status"] != "finished" or experiment.train is None:
         return None
-    return Result(folder, experiment.train.seed, end["step"], end["seconds"], end["metrics"])
+    return Result(folder, experiment.train.seed, end["step"], end.get("seconds", 0.0), end["metrics"])
 
 
 def _members(experiment: Experiment, graph: Graph, sets: Sets, folder: Run, listen: Listener) -> Results:

@@ -335,7 +335,6 @@ def _checked(record: Record) -> Record:
         record["step"] = _count(record["step"])
         record["metrics"] = {str(name): documents.number(v) for name, v in record["metrics"].items()}
     if kind == "end":
-        record["seconds"] = documents.number(record["seconds"])
         record["status"] = _text(record["status"])
         if record.get("best") is not None:
             record["best"]["value"] = documents.number(record["best"]["value"])
