@@ -26,7 +26,7 @@ def why(experiment: Experiment, graph: Graph, key: str, changes: Sequence[str] =
     """
     asked = Asked(experiment, changes)
     name, _, rest = key.removeprefix(LAYERS).partition(".")
-    if key.startswith(LAYERS) and name in graph.by_name:
+    if key.startswith(LAYERS) and name in graph.by_name and not _is_written(experiment.root, name):
         node = graph.by_name[name]
         start = _place(experiment.root, graph.by_name.get(node.owner, node), f"{LAYERS}{name}")
         if rest in {"", node.kind}:
@@ -36,6 +36,12 @@ def why(experiment: Experiment, graph: Graph, key: str, changes: Sequence[str] =
         return asked.answer(asked.find(key))
     except SpecError as error:
         raise _nearer(error, experiment, graph, key) from error
+
+
+def _is_written(root: Node, name: str) -> bool:
+    """Whether overrides, which changed the list of layers, call one of them by this name, as it was before them."""
+    layers = root.at("network", "layers")
+    return layers is not None and layers.written is not None and name in layers.written.names
 
 
 def _nearer(error: SpecError, experiment: Experiment, graph: Graph, key: str) -> SpecError:

@@ -28,6 +28,24 @@ BROKEN: Final = Broken.BROKEN
 
 
 @dataclass(slots=True)
+class Written:
+    """What the items of a list are called in overrides: by numbers and names as they were before the first one."""
+
+    names: dict[str, int]
+    count: int
+    left: list[int]
+    """The numbers of the items that are still there."""
+
+    def copy(self) -> Written:
+        return Written(self.names, self.count, list(self.left))
+
+    def calls(self) -> dict[int, str]:
+        """What each item that is still there is called, by its place in the list."""
+        names = {number: name for name, number in self.names.items()}
+        return {place: names.get(number, str(number)) for place, number in enumerate(self.left)}
+
+
+@dataclass(slots=True)
 class Node:
     """A value and where it stands. Children of a mapping carry the mark of their key."""
 
@@ -35,6 +53,8 @@ class Node:
     mark: Mark
     replaced: Node | None = None
     """What stood here before another file or an override put this in its place."""
+    written: Written | None = None
+    """Of a list that overrides changed: what its items were called before."""
 
     @property
     def is_map(self) -> bool:
@@ -86,7 +106,8 @@ class Node:
         if isinstance(self.value, dict):
             return Node({key: child.copy() for key, child in self.value.items()}, self.mark, self.replaced)
         if isinstance(self.value, list):
-            return Node([child.copy() for child in self.value], self.mark, self.replaced)
+            written = self.written.copy() if self.written is not None else None
+            return Node([child.copy() for child in self.value], self.mark, self.replaced, written)
         return Node(self.value, self.mark, self.replaced)
 
     def keys_to(self, node: Node) -> tuple[str | int, ...] | None:

@@ -9,8 +9,10 @@ from typing import Any
 
 from ..errors import Mark, Problem, SpecError, did_you_mean, shortened
 from ..layers import LAYERS
+from . import grammar
 from .compose import choice_at, find, group_file
 from .located import Node, located
+from .nodes import Written, refuse_too_large, too_large_number
 from .validation import ENTRY_KEYS, shown
 
 OPEN = {("vars",), ("network", "inputs"), ("network", "outputs"), ("expect",), ("blocks",)}
@@ -42,18 +44,34 @@ def mark_of(text: str) -> Mark:
 
 def parse(text: str, mark: Mark | None = None) -> Any:
     """One override as Hydra reads it; `mark` is where it stands, if not on the command line."""
-    from hydra.core.override_parser.overrides_parser import OverridesParser
     from hydra.errors import HydraException
 
     mark = mark or mark_of(text)
     try:
-        return OverridesParser.create().parse_override(text)
+        override = grammar.override(text)
     except RecursionError as error:
         raise SpecError(Problem("is nested too deep", "Write it into the spec.", mark)) from error
     except HydraException as error:
-        what = shortened(str(error).split("\n")[0], 100)
+        if "integer string conversion" in str(error):  # Python's own bound on the digits of a number
+            raise SpecError(too_large_number(mark)) from error
+        what = shortened(_of_hydra(str(error).split("\n")[0]), 100)
         hint = "Overrides read `key=value`, `+key=value` (new), `~key` (drop); quote lists and spaces for the shell."
         raise SpecError(Problem(f"is not in Hydra's override grammar: {what}", hint, mark)) from error
+    except grammar.TwiceError as error:
+        raise SpecError(Problem(f"`{error}` is given twice in one mapping", "Keep one of the two.", mark)) from error
+    except ValueError as error:
+        raise SpecError(too_large_number(mark)) from error
+    if inner := grammar.sweep_inside(override.key_or_group.replace("/", "."), override.value()):
+        raise SpecError(Problem(*inner, mark, override.key_or_group))
+    return override
+
+
+def _of_hydra(message: str) -> str:
+    """Hydra's message without the names of Python's classes."""
+    found = re.match(r"\w+ while evaluating '(.*)': (.*)", message)
+    if found is None:
+        return message
+    return f"`{found[1]}` takes no sweep inside" if "Sweep(" in found[2] else f"`{found[1]}`: {found[2]}"
 
 
 def _apply_one(root: Node, text: str, spec: Path) -> Node:
@@ -70,7 +88,7 @@ def _apply_one(root: Node, text: str, spec: Path) -> Node:
     if override.is_delete():
         _Target(root, re.split(r"[./]", name), mark, adding, dropping=True).drop(override.value())
     else:
-        put(root, name, content_of(name, plain_value(override.value()), spec, mark), mark, adding)
+        put(root, name, content_of(name, grammar.plain(override.value()), spec, mark), mark, adding)
     return root
 
 
@@ -79,6 +97,7 @@ def content_of(name: str, value: Any, spec: Path, mark: Mark) -> Node:
     group = "/".join(re.split(r"[./]", name))
     if isinstance(value, str) and find(f"{group}/{value}", spec):
         return group_file(group, value, spec, mark)
+    refuse_too_large(value, mark, name)
     return located(value, mark)
 
 
@@ -87,14 +106,13 @@ def put(root: Node, name: str, content: Node, mark: Mark, adding: bool = False) 
     _Target(root, re.split(r"[./]", name), mark, adding, dropping=False).put(content)
 
 
-def plain_value(value: Any) -> Any:
-    """Hydra's values as plain ones."""
-    if isinstance(value, list):
-        return [plain_value(v) for v in value]
-    if isinstance(value, dict):
-        return {str(plain_value(k)): plain_value(v) for k, v in value.items()}
-    text = getattr(value, "text", None)  # a QuotedString
-    return text if text is not None else value
+def place_of(root: Node, name: str) -> tuple[int, str | int] | None:
+    """What the key `name` of a spec stands for, the same for two keys of one place; None where there is none."""
+    try:
+        target = _Target(root, re.split(r"[./]", name), mark_of(name), adding=True, dropping=False)
+    except SpecError:
+        return None
+    return id(target.parent), target.key
 
 
 class _Target:
@@ -118,13 +136,13 @@ class _Target:
         """Where `key` of `node` is kept: in `node`, or in the options of the layer that `node` is an entry for."""
         inside, self.in_options = self.in_options, False
         if node.is_list:
-            return node, self.index(node.list, key, path)
+            return node, self.index(node, key, path)
         kind = kind_of_entry(node) if "layers" in path and not inside else None
         self.in_options = key == kind
         if kind is not None and key != kind and key not in ENTRY_KEYS and node.map[kind].is_map:
             return node.map[kind], key  # `conv_1.kernel_size` means `conv_1.conv.kernel_size`
         if kind == "layers" and key not in (kind, *ENTRY_KEYS) and node.map[kind].is_list:
-            return node.map[kind], self.index(node.map[kind].list, key, path)  # `stem.conv_1`
+            return node.map[kind], self.index(node.map[kind], key, path)  # `stem.conv_1`
         if choice_at(path) is not None and node.map and key not in node.map and not self.adding:
             raise self.beside(next(iter(node.map)), key, path)
         if path in OPEN and key not in node.map and not self.adding:
@@ -172,17 +190,27 @@ class _Target:
         registry = choice_at(path[:-1])
         return registry[path[-1]].first_field() if registry is not None and path[-1] in registry else None
 
-    def index(self, items: list[Node], key: str, path: tuple[str, ...]) -> int:
-        """A list item by number, or an entry of a list of layers by name."""
-        if re.fullmatch(r"\d+", key) and int(key) < len(items):
-            return int(key)
-        names = entry_names(items) if "layers" in path or "branches" in path else {}
+    def index(self, holder: Node, key: str, path: tuple[str, ...]) -> int:
+        """A list item by number, or an entry of a list of layers by name: as the list was before any override."""
+        written = written_of(holder, "layers" in path or "branches" in path)
+        names, count = written.names, written.count
+        number = int(key) if re.fullmatch(r"[0-9]{1,9}", key) else names.get(key)
+        if number in written.left:
+            return written.left.index(number)
+        if number is not None and number < count:
+            raise self.fail(f"`{'.'.join((*path, key))}` was taken out by an override before this one")
         if key.isdigit() or not names:
-            last = f"Its items are 0 to {len(items) - 1}." if items else "It is empty."
+            last = f"Its items are 0 to {count - 1}." if count else "It is empty."
             raise self.fail(f"the list `{'.'.join(path)}` has no item `{key}`", last)
-        if key not in names:
-            raise self.fail(f"there is no layer `{key}` to override", did_you_mean(key, names))
-        return names[key]
+        raise self.fail(f"there is no layer `{key}` to override", self.called_before(holder, written, key))
+
+    @staticmethod
+    def called_before(holder: Node, written: Written, key: str) -> str:
+        """The way out where a layer got its name from another override, or has none of that name."""
+        now = entry_names(holder.list).get(key)
+        if now is None:
+            return did_you_mean(key, written.names)
+        return f"Overrides call a layer as the spec does, before any of them: `{written.calls()[now]}`."
 
     def unmatched(self, node: Node, dotted: str) -> SpecError:
         hint = did_you_mean(dotted.rsplit(".", 1)[-1], node.map)
@@ -195,13 +223,13 @@ class _Target:
     def put(self, value: Node) -> None:
         if isinstance(self.parent.value, list) and isinstance(self.key, int):
             entry = self.parent.value[self.key]
-            kind = kind_of_entry(opened(entry)) if self.keys[-2:-1] == ["layers"] else None
-            if kind is None or value.is_map or isinstance(value.value, str):
+            kind = entry.value if isinstance(entry.value, str) else kind_of_entry(entry)
+            if self.keys[-2:-1] != ["layers"] or kind is None or value.is_map or isinstance(value.value, str):
                 value.replaced = entry
                 self.parent.value[self.key] = value
             else:
-                value.replaced = entry.map[kind]
-                entry.map[kind] = value  # `linear_1=20` means `linear: 20`
+                value.replaced = opened(entry).map[str(kind)]
+                entry.map[str(kind)] = value  # `linear_1=20` means `linear: 20`
         elif isinstance(self.parent.value, dict):
             value.replaced = self.parent.value.get(str(self.key))
             self.parent.value[str(self.key)] = value
@@ -211,9 +239,14 @@ class _Target:
         if have is None:
             raise self.unmatched(self.parent, ".".join(self.keys))
         plain = have.plain()
-        if expected is not None and plain_value(expected) not in (plain, *(plain if isinstance(plain, dict) else ())):
-            raise self.fail(f"`{'.'.join(self.keys)}` is {shown(plain)}, not {shown(plain_value(expected))}")
+        if expected is not None and grammar.plain(expected) not in (
+            plain,
+            *(plain if isinstance(plain, dict) else ()),
+        ):
+            raise self.fail(f"`{'.'.join(self.keys)}` is {shown(plain)}, not {shown(grammar.plain(expected))}")
         del self.parent.value[self.key]  # type: ignore[union-attr, arg-type]
+        if self.parent.written is not None and isinstance(self.key, int):
+            del self.parent.written.left[self.key]
 
 
 def kind_of_entry(entry: Node) -> str | None:
@@ -241,6 +274,14 @@ def opened(entry: Node, blocks: Node | None = None) -> Node:
         given = {} if options.value is None else {first or "value": Node(options.value, options.mark)}
         options.value = given
     return entry
+
+
+def written_of(holder: Node, of_layers: bool) -> Written:
+    """What overrides call the items of a list, as it was before the first of them; from now on kept with the list."""
+    if holder.written is None:
+        count = len(holder.list)
+        holder.written = Written(entry_names(holder.list) if of_layers else {}, count, list(range(count)))
+    return holder.written
 
 
 def entry_names(items: Sequence[Node]) -> dict[str, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -83,7 +83,8 @@ class Places:
         if not place.key and word in SECTIONS:
             hint = "It may have one, and leaves it out."
         if place.node is not None and place.node.is_list and word.isdigit():
-            hint = f"Its items are 0 to {len(place.node.list) - 1}."
+            count = place.node.written.count if place.node.written is not None else len(place.node.list)
+            hint = f"Its items are 0 to {count - 1}."
         has = f"`{place.key}` has no" if place.key else "the spec has no"
         return SpecError(
             Problem(f"{has} `{word}`", hint or did_you_mean(word, self.names(below), "the keys"), mark, key)
@@ -109,7 +110,7 @@ class Places:
     def written(self, place: Place, node: Node) -> dict[str, Place]:
         """What is below a place that nothing was made of."""
         if node.is_list:
-            return self.items(place, node.list)
+            return self.items(place, node)
         if place.keys and _is_entry(place.keys):
             return self.entry(place, node)
         made = self.experiment.vars if place.keys == ("vars",) else {}
@@ -148,14 +149,17 @@ class Places:
             key: replace(place.down(key), keys=_around(place, key), node=n) for key, n in place.beside.items()
         }
 
-    def items(self, place: Place, items: Sequence[Node]) -> dict[str, Place]:
-        """Items by number, those of a list of layers by name too."""
+    def items(self, place: Place, node: Node) -> dict[str, Place]:
+        """Items by number, those of a list of layers by name too, as overrides call them."""
+        items, written = node.list, node.written
         layers = place.keys is not None and _holds_layers(place.keys)
         names = {index: name for name, index in (entry_names(items) if layers else {}).items()}
+        names = written.calls() if written is not None else names
         found: dict[str, Place] = {}
         for index, item in enumerate(items):
-            at = place.down(names.get(index, str(index)), index, node=item)
-            found |= {str(index): at, names.get(index, str(index)): at}
+            number = written.left[index] if written is not None else index
+            at = place.down(names.get(index, str(number)), index, node=item)
+            found |= {str(number): at, names.get(index, str(number)): at}
         return found
 
     def entry(self, place: Place, entry: Node) -> dict[str, Place]:

@@ -12,6 +12,7 @@ from ..registry import Choice, Strict
 from ..strategies import SAMPLERS, SCHEDULERS, Sampler, Scheduler
 from .located import Node
 from .stopping import MaxTime
+from .training import MOST_SEEDS
 from .validation import shown
 from .varied import Dimension, listed, varied
 
@@ -35,9 +36,11 @@ class Sweep(Strict):
     scheduler: Annotated[Scheduler | None, Choice(SCHEDULERS)] = Field(
         None, description="who ends early; nobody, where it is left out"
     )
-    seeds: PositiveInt = Field(1, description="trainings of each point, with seeds from train.seed on")
+    seeds: PositiveInt = Field(1, le=MOST_SEEDS, description="trainings of each point, with seeds from train.seed on")
     seed: Annotated[int, Field(ge=0)] = Field(0, description="of the points that are drawn")
-    generation: PositiveInt = Field(8, description="points that are picked at once, from the results before them")
+    generation: PositiveInt = Field(
+        8, le=10_000, description="points that are picked at once, from the results before them"
+    )
     until_alike: Annotated[int, Field(ge=2)] | None = Field(
         None,
         description="end where so many of the best cannot be told apart, and two generations brought nothing better",

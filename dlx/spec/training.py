@@ -17,6 +17,9 @@ from .batches import BatchSchedule
 from .ensembles import Ensemble
 from .stopping import EarlyStopping, KeepBest, MaxTime, seconds
 
+MOST_SEEDS = 10_000
+"""Trainings of one spec: each has a folder."""
+
 
 class Matched(Strict):
     """Weights that are trained in their own way."""
@@ -78,7 +81,7 @@ class Train(Strict):
         0, description="of the initial weights, the order of the data, augmentation and dropout"
     )
     seeds: PositiveInt = Field(
-        1, description="how many seeds to train, from `seed` on; more than one gives an interval"
+        1, le=MOST_SEEDS, description="how many seeds to train, from `seed` on; more than one gives an interval"
     )
     ensemble: Ensemble | None = Field(None, description="several networks that answer together, by number or in full")
     bootstrap: bool = Field(

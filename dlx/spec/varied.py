@@ -18,8 +18,9 @@ from typing import Any
 from ..errors import NOWHERE, Mark, Problem, SpecError, did_you_mean, plural
 from ..rational import rational
 from .compose import search_path
+from .grammar import ALONE, plain
 from .located import SUFFIXES
-from .overrides import mark_of, parse, plain_value
+from .overrides import mark_of, parse
 from .validation import shown
 
 Number = int | float
@@ -207,7 +208,7 @@ def varied(text: str, spec: Path, mark: Mark | None = None) -> Dimension | None:
     if isinstance(value, Glob):
         return reader.choices(reader.options(value, spec))
     if isinstance(value, ChoiceSweep):
-        return reader.choices([plain_value(v) for v in value.list], value.shuffle, value.tags)
+        return reader.choices([plain(v) for v in value.list], value.shuffle, value.tags)
     if isinstance(value, RangeSweep):
         return reader.stepped(value)
     assert isinstance(value, IntervalSweep)
@@ -217,7 +218,24 @@ def varied(text: str, spec: Path, mark: Mark | None = None) -> Dimension | None:
 def listed(key: str, values: Sequence[Any], mark: Mark) -> Choices:
     """The dimension of a list in the spec."""
     sign = key[: len(key) - len(key.lstrip("+"))]
-    return _Reader(key.lstrip("+").replace("/", "."), sign, mark).choices(values)
+    reader = _Reader(key.lstrip("+").replace("/", "."), sign, mark)
+    for text in _texts(values):
+        if _SWEEP.fullmatch(text):
+            hint = f"Write `{key}: {text}` without a list, or every value by itself."
+            raise reader.fail(f"`{text}` stands inside a list, {ALONE}", hint)
+    return reader.choices(values)
+
+
+_SWEEP = re.compile(r"\s*(choice|range|interval|glob|tag|sort|shuffle)\(.*\)\s*", re.DOTALL)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts in a value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | tuple | dict):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
 
 
 def _unknown_function(text: str) -> tuple[str, str] | None:

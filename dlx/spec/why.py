@@ -154,13 +154,38 @@ class Asked(Places):
         """The override that took the value away, with the value."""
         if place.keys is None or not any(text.startswith("~") for text in self.changes):
             return None
+        keys = _as_written(self.root, place.keys)
         root, found = compose(self.experiment.path), None
         for text in self.changes:
-            before = root.at(*place.keys)
+            before = _written_at(root, keys)
             root = apply(root, [text], self.experiment.path)
-            if before is not None and root.at(*place.keys) is None:
+            if before is not None and _written_at(root, keys) is None:
                 found = Origin(text, before.plain(), before.mark)
         return found
+
+
+def _as_written(node: Node, keys: Keys) -> Keys:
+    """Keys with the numbers that the items of lists had before any override."""
+    told: list[str | int] = []
+    at: Node | None = node
+    for key in keys:
+        written = at.written if at is not None else None
+        told.append(written.left[key] if written is not None and isinstance(key, int) else key)
+        at = at.at(key) if at is not None else None
+    return tuple(told)
+
+
+def _written_at(node: Node, keys: Keys) -> Node | None:
+    """What stands at keys whose numbers are those before any override."""
+    at: Node | None = node
+    for key in keys:
+        written = at.written if at is not None else None
+        if written is not None and isinstance(key, int):
+            if key not in written.left:
+                return None
+            key = written.left.index(key)  # noqa: PLW2901
+        at = at.at(key) if at is not None else None
+    return at
 
 
 def _older(node: Node, keys: Keys, first: bool, done: int = 0) -> Iterator[tuple[Keys, Node]]:

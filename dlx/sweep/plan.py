@@ -12,6 +12,7 @@ from ..metrics import RUNNING_LOSS
 from ..registry import Strict
 from ..spec import Experiment, load, missing_sections, objective_of
 from ..spec.sweep import Sweep
+from ..spec.varied import MOST, Dimension
 from ..strategies import SAMPLERS, SCHEDULERS, Sampler, Scheduler
 from ..train import stopping
 from .feasible import Constraints, Planner
@@ -84,6 +85,10 @@ def plan(path: Path, changes: Sequence[str], runs: Path, trials: int | None = No
     grid = wanted is None and space.size is not None
     sampler = sweep.sampler or SAMPLERS["grid" if grid else "tpe"]()
     listed = sampler.kind == "grid" and space.size is not None
+    if listed and wanted is None and (space.size or 0) > MOST:
+        message = f"the grid has {space.size:,} points, and {MOST:,} are the most that are tried one by one"
+        hint = "Say how many to try, `--trials 64`, or give the ranges larger steps."
+        raise SpecError(Problem(message, hint, _longest(space).mark, "sweep.space"))
     seeds = sweep.seeds if sweep.seeds > 1 else base.train.seeds
     if sweep.until_alike is not None and seeds < ENOUGH:
         message = f"`until_alike` takes {ENOUGH} seeds of each point to know chance, and there {_are(seeds)}"
@@ -105,6 +110,11 @@ def plan(path: Path, changes: Sequence[str], runs: Path, trials: int | None = No
         folder=runs / base.name / study,
     )
     return made if study else replace(made, folder=folder_of(runs, base.name, made.identity))
+
+
+def _longest(space: Space) -> Dimension:
+    """The dimension with the most values."""
+    return max(space.dimensions, key=lambda dimension: dimension.size or 0)
 
 
 def _are(count: int) -> str:

@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from ..errors import Problem, SpecError
 from ..graph import trace
 from ..spec import Experiment
-from ..spec.overrides import content_of, mark_of, put
+from ..spec.nodes import Node
+from ..spec.overrides import content_of, mark_of, place_of, put
 from ..spec.sweep import dimensions
 from ..spec.varied import Choices, Dimension, Numbers, fingerprint, varied
 from .trial import Point
@@ -62,8 +63,12 @@ class Space:
         section = base.root.at("sweep")
         listed = dimensions(section, base.path, problems) if section is not None else []
         fixed = {re.split(r"=", text.lstrip("+~"), maxsplit=1)[0].replace("/", ".") for text in plain}
-        joined = {d.key: d for d in listed if d.key not in fixed} | {d.key: d for d in given}
+        places = _Places(base.root.copy())
+        problems += places.named_twice(listed)
+        ended = {places.of(key) for key in fixed}
+        joined = {p: d for d in listed if (p := places.of(d.key)) not in ended} | {places.of(d.key): d for d in given}
         ordered = _those_above_first(joined.values())
+        problems += places.named_twice(given)
         if not ordered and not problems:
             hint = "Write `train.optimizer.adam.lr=0.1,0.01`, or `sweep: {space: {KEY: [1, 2]}}` in the spec."
             problems.append(Problem("nothing varies", hint, base.place("sweep"), "sweep.space"))
@@ -92,7 +97,7 @@ class Space:
         """Every point, the last dimension moving first; of one without steps a single value, its middle."""
         values = [d if d.size is not None else [d.at(0.5)] for d in self.dimensions]
         seen: set[str] = set()
-        for combination in product(*values):
+        for combination in _combinations(values):
             point = self.settled(dict(zip(self.by_key, combination, strict=True)))
             if self.under:
                 name = name_of(point)
@@ -149,6 +154,16 @@ class Space:
         return all(k in point and fingerprint(point[k]) in values for k, values in above.items())
 
 
+def _combinations(values: Sequence[Iterable[Any]]) -> Iterator[tuple[Any, ...]]:
+    """The product of all values, one after another: a range has too many of them for a list."""
+    if not values:
+        yield ()
+        return
+    for first in values[0]:
+        for others in _combinations(values[1:]):
+            yield (first, *others)
+
+
 def distribution(dimension: Dimension) -> BaseDistribution:
     """A dimension as Optuna has it."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
@@ -203,6 +218,26 @@ def _split(experiment: Experiment, changes: Sequence[str]) -> tuple[list[Dimensi
         else:
             found[dimension.key] = dimension
     return list(found.values()), plain, problems
+
+
+class _Places:
+    """What keys stand for: `network.layers.1` and `network.layers.relu_1` may be one place."""
+
+    def __init__(self, root: Node) -> None:
+        self.root = root
+
+    def of(self, key: str) -> object:
+        """The place, or the key itself where only a value of another dimension makes one."""
+        return place_of(self.root, key) or key
+
+    def named_twice(self, ordered: Sequence[Dimension]) -> Iterator[Problem]:
+        """Dimensions that would set what an earlier one has set."""
+        first: dict[object, Dimension] = {}
+        for dimension in ordered:
+            other = first.setdefault(self.of(dimension.key), dimension)
+            if other is not dimension:
+                message = f"`{dimension.key}` and `{other.key}` are one place, and vary both"
+                yield Problem(message, "Drop one of the two.", dimension.mark, dimension.key)
 
 
 class _Check:

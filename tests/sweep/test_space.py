@@ -13,6 +13,7 @@ from dlx.errors import SpecError
 from dlx.graph import trace
 from dlx.spec import load
 from dlx.sweep.feasible import Planner
+from dlx.sweep.plan import plan
 from dlx.sweep.space import Choices, Numbers, Space, name_of, written
 
 SPEC = """
@@ -420,9 +421,10 @@ WORDS = st.recursive(
 @settings(max_examples=300, deadline=None)
 @given(WORDS)
 def test_any_value_is_written_so_that_hydra_reads_it_back(value):
-    from dlx.spec.overrides import parse, plain_value
+    from dlx.spec.grammar import plain
+    from dlx.spec.overrides import parse
 
-    assert plain_value(parse(f"key={written(value)}").value()) == value
+    assert plain(parse(f"key={written(value)}").value()) == value
 
 
 @settings(max_examples=200, deadline=None)
@@ -434,3 +436,21 @@ def test_each_share_of_a_range_is_one_of_its_values(share, count, low, step):
     assert all(dimension.holds(v) and dimension.nearest(v) == v for v in dimension)
     ordered = Choices("a", tuple(dimension))
     assert ordered.at(share) == dimension.at(share)
+
+
+LONG = ["train.seed=range(0,100000000000)"]
+
+
+def test_a_grid_longer_than_anybody_waits_for_is_refused_with_its_size(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text("data: {digits: {valid: 0.2}}\nnetwork: {layers: [flatten, {linear: 10}]}\ntrain: {epochs: 1}\n")
+    with pytest.raises(SpecError) as error:
+        plan(path, LONG, tmp_path)
+    assert str(error.value) == (
+        "override `train.seed=range(0,100000000000)`  sweep.space\n"
+        "  the grid has 100,000,000,000 points, and 100,000 are the most that are tried one by one\n"
+        "  Say how many to try, `--trials 64`, or give the ranges larger steps."
+    )
+    assert plan(path, LONG, tmp_path, trials=3).trials == 3
+    grid = Space.of(load(path), ["train.batch_size=1,2", *LONG])[0].grid()
+    assert [next(grid)["train.seed"] for _ in range(3)] == [0, 1, 2]
