@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from .course import Begun, Listener
 from .errors import DlxError, Problem, plural
 from .objectives.together import misfit
 from .results import mean_of
@@ -74,16 +73,16 @@ class Gathering:
         self.started = time.perf_counter()
         self.seconds = 0.0
 
-    def noting(self, listen: Listener) -> Listener:
-        """A listener that also keeps which runs begin."""
+    def noting(self, create: Callable[[Experiment], Run]) -> Callable[[Experiment], Run]:
+        """What makes the run of a member, and keeps which one it is before anything is trained in it."""
 
-        def heard(event: Any) -> None:
-            if isinstance(event, Begun) and event.run.key not in self.keys:
-                self.keys.append(event.run.key)
-                self.run.write_json(ENSEMBLE, {"combine": self.combine, "members": self.keys})
-            listen(event)
+        def created(member: Experiment) -> Run:
+            run = create(member)
+            self.keys.append(run.key)
+            self.run.write_json(ENSEMBLE, {"combine": self.combine, "members": self.keys})
+            return run
 
-        return heard
+        return created
 
     @contextmanager
     def to_its_end(self) -> Iterator[None]:
@@ -122,8 +121,9 @@ def judged(experiment: Experiment, graph: Graph, sets: Sets, runs: Sequence[Run]
 
 
 def mean(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Each metric's mean over the members."""
-    return {name: mean_of([one[name] for one in metrics]) for name in metrics[0]}
+    """Each metric's mean over the members, of those that all have: one that was stopped may have fewer."""
+    shared = [name for name in metrics[0] if all(name in one for one in metrics)]
+    return {name: mean_of([one[name] for one in metrics]) for name in shared}
 
 
 def members_in(run: Run) -> list[Run]:

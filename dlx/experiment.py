@@ -42,35 +42,41 @@ def run(
         return _members(experiment, graph, sets, _folder(experiment, graph, sets, runs), listen or (lambda _: None))
     seeds = range(experiment.train.seed, experiment.train.seed + experiment.train.seeds)
     each = [experiment] if len(seeds) == 1 else [experiment.with_seed(seed) for seed in seeds]
+
+    def create(one: Experiment) -> Run:
+        return _folder(one, graph, sets, runs)
+
     begun = []
     if like is not None:
-        begun = [_folder(one, graph, sets, runs) for one in each]
+        begun = [create(one) for one in each]
         for folder in begun:
             folder.write_json("lock.json", like.manner())
-    return Results(_trained(each, graph, sets, runs, listen or (lambda _: None), begun), graph)
+    return Results(_trained(each, graph, sets, create, listen or (lambda _: None), begun), graph)
 
 
 def _trained(
     each: Sequence[Experiment],
     graph: Graph,
     sets: Sets,
-    runs: Path,
+    create: Callable[[Experiment], Run],
     listen: Listener,
     begun: Sequence[Run] = (),
 ) -> tuple[Result, ...]:
     """Trainings of one network on one data set that differ in their seeds, up to the first that does not finish.
 
-    Of those that have `begun`, in the same order, the finished ones are read back and the others go on.
+    Of those that have `begun`, in the same order, the finished ones are read back and the others go on. `create`
+    makes the run of one that has not.
     """
     from . import packs
 
     packed = len(each) > 1 or bool(begun and begun[0].manner().get("packed"))
     if packed and each[0].train is not None and packs.goes_with(each[0].train, graph, len(sets.train)):
-        folders = [begun[i] if i < len(begun) else _folder(one, graph, sets, runs) for i, one in enumerate(each)]
+        folders = [*begun, *(create(one) for one in each[len(begun) :])]
+        packs.say_how(folders, each[0].train, graph, len(sets.train))
         return packs.trained(list(zip(folders, each, strict=True)), graph, sets, listen)
     results: list[Result] = []
     for i, one in enumerate(each):
-        folder = begun[i] if i < len(begun) else _folder(one, graph, sets, runs)
+        folder = begun[i] if i < len(begun) else create(one)
         results.append(read_back(folder, one) or follow(Course(folder), one, graph, sets, listen))
         if results[-1].status != "finished":
             break
@@ -99,7 +105,8 @@ def _members(experiment: Experiment, graph: Graph, sets: Sets, folder: Run, list
     results: tuple[Result, ...] = ()
     with gathering.to_its_end():
         each = ensemble.members_of(experiment)
-        results = _trained(each, graph, sets, folder.root, gathering.noting(listen), ensemble.members_in(folder))
+        create = gathering.noting(lambda one: _folder(one, graph, sets, folder.root))
+        results = _trained(each, graph, sets, create, listen, ensemble.members_in(folder))
         gathering.steps = sum(r.steps for r in results)
         gathering.status = results[-1].status
         gathering.metrics = ensemble.mean([r.metrics for r in results])
@@ -299,18 +306,20 @@ def begin(
     assert train is not None
     chosen = device.pick(train.device)
     lock = locked(experiment, sets, train, device.describe(chosen), threads, here)
+    if parts is not None:
+        lock["packed"] = True
     if here is None:  # else it is written once, for each of many
-        folder.write_json("lock.json", lock)
+        known = {key: value for key, value in lock.items() if not (is_open and key == "threads")}
+        folder.write_json("lock.json", known)  # a run that is killed here finds the threads out when it goes on
     job = job_of(experiment, graph, sets, chosen, course.checkpoints, parts)
     job.until = until
     job.compute.prepare()
-    packed = {"packed": True} if parts is not None else {}
     notes = (*sets.notes, *job.compute.notes(), *course.take_up(job))
     if is_open and (times := cores.measured(job, graph)):
         threads = next(iter(times))
         torch.set_num_threads(threads)
         lock |= {"threads": threads, "milliseconds_by_threads": times}
-    folder.write_json("lock.json", lock | {"compute": job.compute.as_json()} | packed)
+    folder.write_json("lock.json", lock | {"compute": job.compute.as_json()})
     described, how = device.describe(chosen), job.compute.words()
     listen(Begun(folder, graph, described, threads, job.total_steps, train.seed, job.step, notes, how))
     return job

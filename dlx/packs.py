@@ -39,6 +39,20 @@ def goes_with(train: Train, graph: Graph, examples: int) -> tuple[Any, ...] | No
     return (shapes, sizes, train.batch_schedule is not None, *(repr(getattr(train, name)) for name in WAY))
 
 
+def threads_for(train: Train, graph: Graph, examples: int, count: int) -> int:
+    """CPU threads of each of `count` trainings side by side."""
+    several = min(count, device.lanes(train)) > 1
+    return 1 if several else device.threads_for(train, graph, examples, count)
+
+
+def say_how(folders: Sequence[Run], train: Train, graph: Graph, examples: int) -> None:
+    """Put down in the runs that have not begun that they are packed, and their threads: so each goes on alone."""
+    threads = threads_for(train, graph, examples, len(folders))
+    for folder in folders:
+        if not folder.read_json("lock.json"):
+            folder.write_json("lock.json", {"packed": True, "threads": threads})
+
+
 def follow_together(
     many: Sequence[Candidate],
     sets: Sets,
@@ -54,23 +68,23 @@ def follow_together(
     chosen = device.pick(trains[0].device)
     lanes = min(len(many), device.lanes(trains[0]))
     said = many[0][0].folder.manner().get("threads")
-    threads = 1 if lanes > 1 else said or device.threads_for(trains[0], many[0][2], len(sets.train), len(many))
+    threads = 1 if lanes > 1 else said or threads_for(trains[0], many[0][2], len(sets.train), len(many))
     ends: dict[int, Result | DlxError] = {}
     with device.threads(threads), compute.settings(trains[0], chosen):
         parts, jobs = on_device(sets, chosen), []
-        for course, one, graph in many:
-            course.folder.append({"record": "start", "time": time.time()})
-            job = begin(course, one, graph, sets, listen, threads, until, here, parts)
-            job.remember_chance()
-            course.start(job, listen)
-            course.beside = len(many)
-            jobs.append(job)
         try:
+            for course, one, graph in many:
+                course.folder.append({"record": "start", "time": time.time()})
+                job = begin(course, one, graph, sets, listen, threads, until, here, parts)
+                job.remember_chance()
+                course.start(job, listen)
+                course.beside = len(many)
+                jobs.append(job)
             with closing(fit_together(jobs, lanes)) as events:
                 for number, event in events:
                     course, train = many[number][0], trains[number]
                     if isinstance(event, DlxError):
-                        ends[number] = _ended_by(course, event)
+                        ends[number] = _ended_by(course, event, train.seed)
                         continue
                     course.take(event)
                     if event.record in {"end", "halt"}:
@@ -80,7 +94,7 @@ def follow_together(
         except BaseException as error:
             for number, (course, _, _) in enumerate(many):
                 if number not in ends:
-                    ends[number] = _ended_by(course, error)
+                    ends[number] = _ended_by(course, error, trains[number].seed)
             if not isinstance(error, KeyboardInterrupt):
                 raise
     return [ends[number] for number in range(len(many))]
@@ -104,13 +118,12 @@ def trained(each: Sequence[tuple[Run, Experiment]], graph: Graph, sets: Sets, li
     return tuple(result for result in results.values() if result is not None)
 
 
-def _ended_by(course: Course, error: BaseException) -> Result | DlxError:
+def _ended_by(course: Course, error: BaseException, seed: int) -> Result | DlxError:
     """The end of a run before its time: by an error of its own, or by what ends all of them."""
-    assert course.job is not None
     with suppress(BaseException):  # what is no DlxError is raised where it came from
         try:
             with course.to_its_end():
                 raise error
         except DlxError as told:
             return told
-    return result_of(course, course.job.train.seed)
+    return result_of(course, seed)

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from test_resume import Killed
 
-from dlx import experiment
+from dlx import compare, experiment
 from dlx.errors import RunError
 from dlx.reproduce import reproduce
 from dlx.runs import Run, all_runs
@@ -50,9 +50,8 @@ def test_a_run_of_a_pack_is_trained_again_and_reproduced_to_the_same_bits(spec, 
     assert reproduce(one, tmp_path / "third").verdict == "bitwise equal"
 
 
-@pytest.mark.parametrize("event", [4, 40, 70])
-def test_a_pack_that_was_killed_goes_on_run_by_run_to_the_same_bits(spec, tmp_path, event):
-    expected = experiment.run(load(spec), tmp_path / "whole")
+def cut_off(path: Path, runs: Path, event: int) -> dict[int, Run]:
+    """The runs by seed of a pack that was killed at an event: a kill leaves no end record."""
     heard = []
 
     def listen(told):
@@ -61,16 +60,96 @@ def test_a_pack_that_was_killed_goes_on_run_by_run_to_the_same_bits(spec, tmp_pa
             raise Killed
 
     with pytest.raises(Killed):
-        experiment.run(load(spec), tmp_path / "cut", listen)
-    for run in all_runs(tmp_path / "cut"):  # a kill leaves no end record
+        experiment.run(load(path), runs, listen)
+    for run in all_runs(runs):
         records = run.dir / "metrics.jsonl"
-        records.write_bytes(b"".join(records.read_bytes().splitlines(keepends=True)[:-1]))
+        if records.exists() and run.end() is not None:
+            records.write_bytes(b"".join(records.read_bytes().splitlines(keepends=True)[:-1]))
         (run.dir / "lock.json").write_text(json.dumps(run.read_json("lock.json") | {"pid": 2**22 + 1}))
-    ended = {run.read_json("lock.json")["seed"]: run for run in all_runs(tmp_path / "cut")}
+    return {load(run.dir / "spec.yaml").train.seed: run for run in all_runs(runs) if not run.members()}
+
+
+def left_by(run: Run) -> tuple[object, ...]:
+    """Its curve with epochs, its end, and all that its checkpoints hold."""
+    curve = [(r["record"], r["step"], r["epoch"], r["metrics"]) for r in run.records() if "epoch" in r]
+    end = {key: value for key, value in run.end().items() if key not in {"time", "seconds"}}
+    return curve, end, {name: compare.contents(path) for name, path in compare.checkpoints(run).items()}
+
+
+@pytest.mark.parametrize("event", [4, 40, 70])
+def test_a_pack_that_was_killed_goes_on_run_by_run_to_the_same_bits(spec, tmp_path, event):
+    expected = experiment.run(load(spec), tmp_path / "whole")
+    ended = cut_off(spec, tmp_path / "cut", event)
     for run in ended.values():
         experiment.resume(run)
 
     assert [weights(ended[r.seed]) for r in expected.results] == [weights(r.run) for r in expected.results]
+
+
+MOVING = {
+    "batches that grow": "batch_schedule: {milestones: [1, 3]}",
+    "averages": "average: {swa: {start: 0.3, every: 2}}, recompute_statistics: true",
+    "early stopping": "early_stopping: {patience: 2}, keep_best: 2, evaluate_every: 4",
+    "a plateau": "schedule: {plateau: {metric: valid/loss, patience: 0}}",
+    "snapshots": "schedule: {cosine_restarts: {T_0: 2}}, ensemble: {snapshots: 2}",
+    "an uneven epoch": "batch_size: 20, accumulate: 2",
+}
+
+
+@pytest.mark.parametrize("event", [30, 55])
+@pytest.mark.parametrize("more", MOVING)
+def test_what_a_packed_training_moves_is_where_it_was(spec, tmp_path, more, event):
+    """States at 6, 12, ...: at ends of epochs, between two of them, and at the last step, which averages follow."""
+    text = SPEC.replace("batch_size: 16, ", "") if "batch_size" in MOVING[more] else SPEC
+    spec.write_text(text.replace("save_every: 5", f"save_every: 6, {MOVING[more]}"))
+    expected = experiment.run(load(spec), tmp_path / "whole")
+    ended = cut_off(spec, tmp_path / "cut", event)
+    for run in ended.values():
+        experiment.resume(run)
+
+    for result in expected.results:
+        assert left_by(ended[result.seed]) == left_by(result.run)
+
+
+@pytest.mark.parametrize("event", [3, 45])
+def test_members_that_go_on_from_different_steps_take_the_steps_they_would_have(spec, tmp_path, event):
+    """One of them is at the end of an epoch, on fewer examples, where the others are not."""
+    text = SPEC.replace("seeds: 3", "ensemble: 3").replace("batch_size: 16", "batch_size: 20")
+    spec.write_text(text)
+    expected = experiment.run(load(spec), tmp_path / "whole")
+    ended = cut_off(spec, tmp_path / "cut", event)
+    states = sorted((ended[6].dir / "checkpoints").glob("step-*"))
+    for path in states[2:]:
+        path.unlink()
+    (top,) = (run for run in all_runs(tmp_path / "cut") if (run.dir / "ensemble.json").exists())
+    _, results = experiment.resume(top)
+
+    assert len(all_runs(tmp_path / "cut")) == 4
+    assert results.metrics == expected.metrics
+    for one, other in zip(results.results, expected.results, strict=True):
+        assert left_by(one.run)[:2] == left_by(other.run)[:2]
+        assert weights(one.run) == weights(other.run)
+
+
+@pytest.mark.parametrize("place", ["dlx.packs.follow_together", "dlx.course.Course.take_up"])
+def test_a_pack_that_was_killed_before_its_first_step_says_that_it_is_one(spec, tmp_path, monkeypatch, place):
+    expected = experiment.run(load(spec), tmp_path / "whole")
+
+    def killed(*_: object, **__: object):
+        raise Killed
+
+    with monkeypatch.context() as patched:
+        patched.setattr(place, killed)
+        with pytest.raises(Killed):
+            experiment.run(load(spec), tmp_path / "cut")
+    found = {load(run.dir / "spec.yaml").train.seed: run for run in all_runs(tmp_path / "cut")}
+    assert [found[seed].manner() for seed in (5, 6, 7)] == [{"threads": 1, "packed": True}] * 3
+    for result in expected.results:
+        run = found[result.seed]
+        (run.dir / "lock.json").write_text(json.dumps(run.read_json("lock.json") | {"pid": 2**22 + 1}))
+        (run.dir / "metrics.jsonl").unlink(missing_ok=True)
+        experiment.resume(run)
+        assert left_by(run) == left_by(result.run)
 
 
 def test_what_ends_one_leaves_the_others_their_results(spec, tmp_path):

@@ -7,11 +7,13 @@ lie apart, so few classes change places with the examples for it.
 from __future__ import annotations
 
 from collections.abc import Callable
+from math import prod
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from . import aligned
 from .script import Do, copy, do
 from .tape import Call
 
@@ -31,8 +33,8 @@ def log_softmax(stack: Stack, call: Call) -> list[Do] | None:
     if not _fits(stack, [x, *call.results], x, dim) or half:
         return None
     given, result = stack.wide(x).movedim(-1, 0), stack.wide(call.results[0]).movedim(-1, 0)
-    apart, logs = (torch.empty(given.shape, dtype=given.dtype, device=given.device) for _ in range(2))
-    return [copy(apart, given), do(aten._log_softmax.out, apart, 0, False, out=logs), copy(result, logs)]
+    (apart, into), (logs, found) = (_apart(given) for _ in range(2))
+    return [copy(into, given), do(aten._log_softmax.out, apart, 0, False, out=logs), copy(result, found)]
 
 
 def log_softmax_backward(stack: Stack, call: Call) -> list[Do] | None:
@@ -42,9 +44,17 @@ def log_softmax_backward(stack: Stack, call: Call) -> list[Do] | None:
         return None
     given, result = stack.wide(gradient).movedim(-1, 0), stack.wide(call.results[0]).movedim(-1, 0)
     logs = stack.wide(output).movedim(-1, 0)
-    apart, known, found = (torch.empty(given.shape, dtype=given.dtype, device=given.device) for _ in range(3))
-    op = do(aten._log_softmax_backward_data.out, apart, known, 0, dtype, out=found)
-    return [copy(apart, given), copy(known, logs), op, copy(result, found)]
+    (apart, into), (known, beside), (whole, found) = (_apart(given) for _ in range(3))
+    op = do(aten._log_softmax_backward_data.out, apart, known, 0, dtype, out=whole)
+    return [copy(into, given), copy(beside, logs), op, copy(result, found)]
+
+
+def _apart(given: Tensor) -> tuple[Tensor, Tensor]:
+    """Memory for what has classes first and rows next, and the part of it that has the shape of that."""
+    classes, rows, *others = given.shape
+    size = prod(others)
+    whole = given.new_zeros((classes, rows, aligned.padded(size)))
+    return whole, whole[..., :size].view(given.shape)
 
 
 def _fits(stack: Stack, tensors: list[Tensor], x: Tensor, dim: int) -> bool:
@@ -60,9 +70,11 @@ def nll(stack: Stack, call: Call) -> list[Do] | None:
     result, count = (stack.wide(t) for t in call.results)
     each = result.new_empty((stack.rows, len(target)))
     classes, nothing = stack.wide(target), result.new_empty(())
-    flat, flat_classes = stack.wide(logs).flatten(0, 1), classes.view(-1)
+    given, flat_classes = stack.wide(logs), classes.view(-1)
+    flat = _flat(given)
     op = aten.nll_loss_forward.output
     runs = [
+        *([] if given.is_contiguous() else [copy(flat.view(given.shape), given)]),
         do(op, flat, flat_classes, None, 0, ignore, output=each.view(-1), total_weight=nothing),
         do(aten.sum.IntList_out, each, [1], False, out=result),
     ]
@@ -86,20 +98,26 @@ def nll_backward(stack: Stack, call: Call) -> list[Do] | None:
     given = gradient.expand(stack.rows) if stack.is_shared(gradient) else stack.wide(gradient)
     divide = [do(aten.div_.Tensor, each, stack.wide(count).unsqueeze(1))] if reduction == MEAN else []
     op = aten.nll_loss_backward.grad_input
-    flat, classes = stack.wide(logs).flatten(0, 1), stack.wide(target).view(-1)
-    into = result.flatten(0, 1)
+    flat, classes = _flat(stack.wide(logs)), stack.wide(target).view(-1)
+    into = _flat(result)
     return [
         copy(each, given.unsqueeze(1)),
         *divide,
         do(op, each.view(-1), flat, classes, None, 0, ignore, total, grad_input=into),
+        *([] if result.is_contiguous() else [copy(result, into.view(result.shape))]),
     ]
+
+
+def _flat(wide: Tensor) -> Tensor:
+    """The examples of all networks, one below the other: a view, or memory for them where rows lie apart."""
+    return (wide if wide.is_contiguous() else wide.new_empty(wide.shape)).flatten(0, 1)
 
 
 def _is_table(stack: Stack, logs: Tensor, target: Tensor) -> bool:
     """Whether there are plain rows of examples, each network with its own."""
     if logs.dim() != 2 or stack.is_shared(logs) or stack.is_shared(target):
         return False
-    return stack.wide(logs).is_contiguous() and stack.wide(target).is_contiguous()
+    return stack.wide(target).is_contiguous()
 
 
 RULES: dict[str, Callable[[Stack, Call], list[Do] | None]] = {

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from . import aligned
 from .script import Do, copy, do
 from .tape import Call, geometry, storage
 
@@ -35,7 +36,11 @@ class Columns:
         self.out = [(n - k) // s + 1 for n, k, s in zip(self.size, self.kernel, stride, strict=True)]
         self.given, self.weight = stack.wide(x), stack.wide(weight).flatten(2)
         self.padded = self.given.new_zeros((self.rows, self.batch, self.channels, *self.size))
-        self.seen = self.given.new_empty((self.rows, self.batch * prod(self.out), self.channels * prod(self.kernel)))
+        self.seen = self.room(self.batch * prod(self.out), self.channels * prod(self.kernel))
+
+    def room(self, *shape: int) -> Tensor:
+        """Memory (rows, *shape) for factors and products of matrices."""
+        return aligned.rows(self.rows, shape, self.given)
 
     @property
     def inner(self) -> tuple[Any, ...]:
@@ -87,10 +92,10 @@ def forward(stack: Stack, call: Call) -> list[Do] | None:
     if not _fits(stack, x, weight, tuple(rest)) or not (x.is_contiguous() and call.results[0].is_contiguous()):
         return None
     columns = Columns(stack, x, weight, list(rest[0]), list(rest[1]))
-    if columns.seen[0].numel() > MOST:
-        return None
+    if columns.seen[0].numel() > MOST or 1 in (weight.shape[0], columns.seen.shape[2]):
+        return None  # MKL multiplies a vector in another way for several networks
     stack.columns[_key(x, weight, rest)] = columns
-    given = columns.seen.new_empty((stack.rows, columns.seen.shape[1], weight.shape[0]))
+    given = columns.room(columns.seen.shape[1], weight.shape[0])
     kernel = columns.weight.mT
     into = stack.wide(call.results[0])
     place = copy(into, given.view(stack.rows, columns.batch, *columns.out, -1).movedim(-1, 2))
@@ -106,17 +111,17 @@ def backward(stack: Stack, call: Call) -> list[Do] | None:
     columns = stack.columns.get(_key(x, weight, rest))
     if columns is None or stack.is_shared(gradient):
         return None
-    flat = columns.seen.new_empty((stack.rows, columns.seen.shape[1], weight.shape[0]))
+    flat = columns.room(columns.seen.shape[1], weight.shape[0])
     lying = flat.view(stack.rows, columns.batch, *columns.out, -1)
     runs = [copy(lying, stack.wide(gradient).movedim(2, -1))]
     results = iter(call.results)
     if mask[0]:
-        seen = torch.empty_like(columns.seen)
+        seen = columns.room(*columns.seen.shape[1:])
         runs += [do(aten.bmm.out, flat, columns.weight, out=seen)]
         runs += columns.scatter(stack.wide(next(results)), seen)
     if mask[1]:
         into = stack.wide(next(results))
-        found = columns.seen.new_empty((stack.rows, weight.shape[0], columns.seen.shape[2]))
+        found = columns.room(weight.shape[0], columns.seen.shape[2])
         runs += [do(aten.bmm.out, flat.mT, columns.seen, out=found), copy(into, found.view(into.shape))]
     if mask[2]:
         runs += [do(aten.sum.IntList_out, flat, [1], False, out=stack.wide(next(results)))]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import RunError
 from ..lazy import torch
@@ -13,7 +13,7 @@ from ..metrics import RUNNING_LOSS
 from ..objectives import Objective
 from ..schedules import Span, Watch
 from ..spec import Train
-from . import averages, groups, stopping
+from . import averages, groups, state, stopping
 from .augmented import augmented
 from .bootstrap import sample
 from .compute import Compute
@@ -74,6 +74,8 @@ class Job:
     """The generator of the order when this epoch began."""
     chance: torch.Generator | None = None
     """What torch draws for this job, where it is one of several in a process; else torch's own generator."""
+    host_random: dict[str, Any] | None = None
+    """The generators of Python and NumPy beside `chance`, from which no training draws."""
     way: dict[str, str] = field(default_factory=dict)
     """How a step is computed, and why so."""
     preprocess: tuple[Fitted, ...] = ()
@@ -110,9 +112,10 @@ class Job:
         self.sample = sample(len(self.parts["train"]), self.train.seed) if self.train.bootstrap else None
 
     def remember_chance(self) -> None:
-        """What torch would draw next is this job's, though others draw before it."""
+        """What would be drawn next is this job's, though others draw before it."""
         self.chance = torch.Generator()
         self.chance.set_state(torch.get_rng_state())
+        self.host_random = state.host_random()
 
     @property
     def span(self) -> Span:

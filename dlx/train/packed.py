@@ -50,29 +50,35 @@ def _moved(jobs: dict[int, Job], beside: int, over: threading.Event) -> Generato
     pack = Pack(jobs, beside, over)
     walks = {number: walked(job) for number, job in jobs.items()}
     ahead: dict[int, Stretch] = {}
-    told: Events = []
     while walks:
-        for number in [n for n in walks if n not in ahead]:
-            try:
-                while not isinstance(event := next(walks[number]), Stretch):
-                    told.append((number, event))
-                    if event.record not in {"step", "rest"}:
-                        yield told
-                        told = []
-                ahead[number] = event
-            except StopIteration:
-                del walks[number]
-            except DlxError as error:
-                del walks[number]
-                told.append((number, error))
-        if told:
-            yield told  # nobody moves before all of it has been seen to
-            told = []
+        while waiting := [number for number in walks if number not in ahead]:
+            told: Events = []
+            for number in waiting:
+                told += _advanced(walks, number, ahead)
+            if told:
+                yield told  # what a job is at a rest or an evaluation, it is until that has been seen to
         if ahead:
             pack.move(ahead)
             if over.is_set():
                 return
         ahead = {number: stretch for number, stretch in ahead.items() if stretch.left}
+
+
+def _advanced(walks: dict[int, Iterator[Record | Stretch]], number: int, ahead: dict[int, Stretch]) -> Events:
+    """The next records of a job: up to one that is of what the job is right now, or to the stretch that is ahead."""
+    told: Events = []
+    try:
+        while not isinstance(event := next(walks[number]), Stretch):
+            told.append((number, event))
+            if event.record != "step":
+                return told
+        ahead[number] = event
+    except StopIteration:
+        del walks[number]
+    except DlxError as error:
+        del walks[number]
+        told.append((number, error))
+    return told
 
 
 class Pack:
@@ -105,17 +111,22 @@ class Pack:
                 self.chance[number].set_state(torch.get_rng_state())
 
     def move(self, ahead: dict[int, Stretch]) -> None:
-        """Take as many steps of these jobs as the shortest of their stretches has left."""
-        count = min(stretch.left for stretch in ahead.values())
+        """Take as many steps of these jobs as the shortest of their stretches has left.
+
+        Jobs that went on from different steps may be at batches of different sizes: those that are not of the usual
+        one are moved first, and the others wait for them.
+        """
         if self.rows is not None and len(ahead) <= HALF * len(self.rows.numbers):
             self._unstack(list(ahead))  # many have ended: a smaller stack pays
-        usual = all(stretch.index.shape[1] == _usual(self.jobs[n]) for n, stretch in ahead.items())
-        if usual and self.rows is None and not self.refused:
+        unusual = {n: one for n, one in ahead.items() if one.index.shape[1] != _usual(self.jobs[n])}
+        moved = unusual or ahead
+        count = min(stretch.left for stretch in moved.values())
+        if not unusual and self.rows is None and not self.refused:
             self._stack({number: stretch.index[stretch.taken] for number, stretch in ahead.items()})
-        if usual and self.rows is not None and ahead.keys() <= set(self.rows.numbers):
+        if not unusual and self.rows is not None and ahead.keys() <= set(self.rows.numbers):
             self.rows.run(ahead, count, self.over)
             return
-        for number, stretch in ahead.items():
+        for number, stretch in moved.items():
             stretch.run(partial(self._by_itself, number), count)
 
     def _by_itself(self, number: int, index: Tensor) -> Tensor:

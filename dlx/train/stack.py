@@ -14,8 +14,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from . import classes, columns
-from .script import Do
+from . import aligned, classes, columns
+from .script import Do, copy, do
 from .tape import Call, Sieve, UntraceableError, Values, geometry, out_form, plainer, storage
 
 LARGE = 32_768
@@ -63,7 +63,7 @@ class Stack:
         whole = [_whole(t) for t in tensors]
         if len({(len(t), t.dtype) for t in whole}) > 1:
             raise UntraceableError("the networks are not of one shape")
-        self.memory[key] = torch.stack(whole)
+        self.memory[key] = aligned.rows(len(whole), whole[0].shape, whole[0]).copy_(torch.stack(whole))
 
     def wide(self, tensor: Tensor) -> Tensor:
         """A tensor of the first network with those of the others before its first axis."""
@@ -131,7 +131,7 @@ class Stack:
             return CONVOLUTIONS[first.name](self, first) or []
         if all(map(self.is_shared, first.results)) or max(t.numel() for t in first.results) > LARGE:
             return []
-        several = classes.RULES[first.name](self, first) if first.name in classes.RULES else None
+        several = SEVERAL[first.name](self, first) if first.name in SEVERAL else None
         if several is not None:
             return several
         rule = RULES.get(first.name)
@@ -199,9 +199,11 @@ def _clone(stack: Stack, call: Call) -> Call | None:
     return Call(torch.ops.aten.copy_.default, (stack.wide(call.results[0]), stack.wide(call.args[0])), {}, ())
 
 
-def _matrices(stack: Stack, call: Call) -> Call:
-    """A product of matrices is a batched one."""
+def _matrices(stack: Stack, call: Call) -> Call | None:
+    """A product of matrices is a batched one; where one is a vector, MKL adds in another order for several."""
     *bias, one, other = call.args
+    if 1 in call.results[0].shape:
+        return None
 
     def wide(tensor: Tensor) -> Tensor:
         return tensor.detach().expand(stack.rows, *tensor.size()) if stack.is_shared(tensor) else stack.wide(tensor)
@@ -247,16 +249,19 @@ def _reduced(stack: Stack, call: Call) -> Call | None:
     return _over_all(stack, call) if call.op._schema.overload_name == "" else _along(stack, call)
 
 
-def _picked(stack: Stack, call: Call) -> Call | None:
+def _picked(stack: Stack, call: Call) -> list[Do] | None:
     """Examples that all networks share, picked for all of them at once."""
     table, dim, index = call.args
     rows, result = (stack.memory.get(storage(t)) for t in (index, call.results[0]))
     if not stack.is_shared(table) or dim != 0 or rows is None or result is None:
         return None
     wide, into = stack.wide(index), stack.wide(call.results[0])
-    if not (wide.is_contiguous() and into.is_contiguous()):
+    if not wide.is_contiguous():
         return None
-    return Call(call.op, (table.detach(), 0, wide.view(-1)), {}, (into.view(-1, *table.shape[1:]),))
+    found = into if into.is_contiguous() else into.new_empty(into.shape)
+    op = torch.ops.aten.index_select.out
+    picks = do(op, table.detach(), 0, wide.view(-1), out=found.view(-1, *table.shape[1:]))
+    return [picks] if found is into else [picks, copy(into, found)]
 
 
 CONVOLUTIONS = {"convolution": columns.forward, "convolution_backward": columns.backward}
@@ -267,9 +272,10 @@ RULES: dict[str, Callable[[Stack, Call], Call | None]] = {
     "addmm": _matrices,
     "sum": _reduced,
     "mean": _reduced,
-    "index_select": _picked,
     **dict.fromkeys(AXES, _along),
 }
+SEVERAL: dict[str, Callable[[Stack, Call], list[Do] | None]] = {**classes.RULES, "index_select": _picked}
+"""What is several operations for all rows."""
 
 
 # --- small things ---------------------------------------------------------------------------------------------------

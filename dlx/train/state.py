@@ -37,6 +37,14 @@ def seed_all(seed: int) -> None:
     np.random.seed(seed % 2**32)
 
 
+def host_random() -> dict[str, Any]:
+    """The states of Python's generator and of NumPy's."""
+    return {
+        "python": random.getstate(),
+        "numpy": np.random.get_state(legacy=True) if "numpy" in sys.modules else None,
+    }
+
+
 @dataclass(frozen=True)
 class Snapshot:
     """All that a training moved at one step, copied to the host: what it does next changes nothing here."""
@@ -148,8 +156,7 @@ def _moved(job: Job) -> dict[str, Any]:
         "stopping": job.stopping.state() if job.stopping is not None else None,
         "order": job.began if job.began is not None else job.order.get_state(),
         "random": {
-            "python": random.getstate(),
-            "numpy": np.random.get_state(legacy=True) if "numpy" in sys.modules else None,
+            **(job.host_random or host_random()),
             "torch": torch.get_rng_state() if job.chance is None else job.chance.get_state(),
             "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None,  # type: ignore[no-untyped-call]
         },
@@ -158,6 +165,8 @@ def _moved(job: Job) -> dict[str, Any]:
 
 def _move(job: Job, moved: dict[str, Any]) -> None:
     job.step, job.epoch, job.position = moved["step"], moved["epoch"], moved["position"]
+    if job.position == 0 and 0 < job.step < job.total_steps:
+        job.epoch -= 1  # older states of packed trainings were taken after the next epoch had begun
     job.rate, job.loss = moved["rate"], moved["loss"]
     device = next(iter(job.network.parameters())).device
     job.losses[:] = [moved["losses"].to(device)] if moved["losses"] is not None else []

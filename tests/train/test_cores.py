@@ -1,5 +1,7 @@
 """The number of threads that is quicker, found before the first step."""
 
+import json
+
 import pytest
 import torch
 from helpers import experiment_of
@@ -108,3 +110,30 @@ def test_the_lock_says_what_was_found_and_a_run_like_it_takes_the_same(clock, tm
     (second,) = experiments.run(experiment, tmp_path, like=first.run).results
     assert Run(second.run.dir).read_json("lock.json")["threads"] == 2
     assert second.metrics == first.metrics
+
+
+@pytest.mark.parametrize("place", ["before", "during"])
+def test_a_run_that_is_killed_before_its_threads_are_known_finds_them_out_when_it_goes_on(
+    clock, tmp_path, monkeypatch, place
+):
+    class Killed(BaseException):
+        pass
+
+    def killed(*_: object):
+        raise Killed
+
+    clock[2] = 0.5
+    experiment = experiment_of(SPEC.format(width=200, steps=400, more=", trace: false"))
+    whole = experiments.run(experiment, tmp_path / "whole").results[0].run
+    with monkeypatch.context() as patched:
+        patched.setattr(*{"before": (experiments, "job_of"), "during": (cores, "measured")}[place], killed)
+        with pytest.raises(Killed):
+            experiments.run(experiment, tmp_path / "cut")
+    (run,) = map(Run, (tmp_path / "cut" / "middling").iterdir())
+    (run.dir / "metrics.jsonl").unlink()
+    (run.dir / "lock.json").write_text(json.dumps(run.read_json("lock.json") | {"pid": 2**22 + 1}))
+    assert run.manner() == {}
+    experiments.resume(run)
+
+    assert run.manner() == whole.manner() == {"threads": 2}
+    assert run.read_json("lock.json")["milliseconds_by_threads"] == {"2": 500.0, "1": 1000.0}

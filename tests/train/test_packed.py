@@ -237,6 +237,37 @@ def test_one_goes_on_alone_to_the_same_bits(gone):
     assert all(torch.equal(found[name], wanted[name]) for name in wanted)
 
 
+LINE = "{conv: {out_channels: 5, kernel_size: 3}}"
+ODD = {
+    "odd sizes": ("[{linear: 7}, relu, {linear: 3}]", "[5]"),
+    "sigmoid": ("[{linear: 7}, sigmoid, {linear: 9}, tanh, {linear: 3}]", "[5]"),
+    "silu and softplus": ("[{linear: 9}, silu, {linear: 11}, softplus, {linear: 3}]", "[5]"),
+    "elu and mish": ("[{linear: 6}, elu, {linear: 13}, mish, {linear: 3}]", "[5]"),
+    "gelu": ("[{linear: 10}, {gelu: {approximate: tanh}}, {linear: 48}, layer_norm, {linear: 3}]", "[63]"),
+    "a vector in between": ("[{linear: 49}, relu, {linear: 1}, sigmoid, {linear: 3}]", "[65]"),
+    "long products": ("[{linear: 54}, relu, {linear: 69}, relu, {linear: 3}]", "[51]"),
+    "images": (
+        f"[{CONV}, batch_norm, silu, {{conv: {{out_channels: 3, kernel_size: 3}}}}, flatten, {{linear: 3}}]",
+        "[1, 7, 7]",
+    ),
+    "one channel": ("[{conv: {out_channels: 1, kernel_size: 3}}, sigmoid, flatten, {linear: 3}]", "[2, 7, 7]"),
+    "sequences": (f"[{LINE}, silu, {{conv: {{out_channels: 3, kernel_size: 1}}}}, flatten, {{linear: 3}}]", "[1, 9]"),
+}
+
+
+@pytest.mark.parametrize("name", ODD)
+def test_the_others_beside_a_row_do_not_change_a_bit_of_it(name):
+    """Wherever its memory begins and ends: vectors of the processor, and lines of its cache, are not filled."""
+    layers, shape = ODD[name]
+    rest = "epochs: 4, batch_size: 20, optimizer: {adam: 0.01}"
+    together(several := jobs(seeds(3, rest), layers=layers, shape=shape))
+    for number, job in enumerate(several):
+        together([one := jobs(seeds(3, rest), layers=layers, shape=shape)[number]])
+        found, wanted = one.network.state_dict(), job.network.state_dict()
+        assert [name for name in wanted if not torch.equal(found[name], wanted[name])] == []
+        assert job.way["step"] == one.way["step"] == "packed"
+
+
 def test_lanes_share_the_jobs_and_give_the_same_bits():
     trains = seeds(5, "epochs: 25, batch_size: 16, optimizer: {adam: 0.01}")
     one, two = jobs(trains), jobs(trains)
