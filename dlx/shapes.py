@@ -18,7 +18,7 @@ Extent = int | Sequence[int]
 Padding = Extent | Literal["same", "valid"]
 
 BYTES: Final = {"float": 4, "int": 8, "bool": 1}  # of one value, as torch stores it by default
-LONGEST_PERIOD: Final = 256  # of a fractional stride; beyond it an axis is said to see everything
+LONGEST_PERIOD: Final = 256  # of a fractional stride; beyond it the hull is a position wider than it need be
 
 
 UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
@@ -191,11 +191,11 @@ class Window:
 
 @dataclass(frozen=True, slots=True)
 class Reach:
-    """A receptive field, one entry an axis of positions; one entry stands for an axis that sees everything as None.
+    """A receptive field, one entry for each axis of positions of an input; a size of None: everything along it.
 
-    Output position p sees input positions `floor(start + p*stride)` to that plus `size - 1`, cut to the input; where
-    the stride is fractional the positions of one period differ, and this is their hull. `aligned` is False after a
-    merge of branches whose strides or centres differ.
+    Position p sees the input positions `floor(start + p*stride)` to that plus `size - 1`, cut to the input; where the
+    stride is fractional the positions of one period differ, and this is their hull. A stride of 0 is an axis along
+    which every value sees the same. `aligned` is False after a merge of branches whose strides or centres differ.
     """
 
     size: tuple[Number | None, ...]
@@ -203,60 +203,9 @@ class Reach:
     start: tuple[Number, ...]
     aligned: bool = True
 
-    @classmethod
-    def of_input(cls, rank: int) -> Reach:
-        """Each position of the input sees itself."""
-        return cls((1,) * rank, (1,) * rank, (0,) * rank)
-
     @property
     def is_global(self) -> bool:
         return all(s is None for s in self.size)
-
-    def through(self, window: Window) -> Reach:
-        """What the stops of `window` see of the input of the network."""
-        seen = zip(self.size, self.stride, self.start, strict=True)
-        shift = window.shift or (0,) * len(window.kernel)
-        slid = zip(window.kernel, window.stride, window.before, window.dilation, shift, strict=True)
-        axes = [_through(a, b) for a, b in zip(seen, slid, strict=True)]
-        return Reach(tuple(a[0] for a in axes), tuple(a[1] for a in axes), tuple(a[2] for a in axes), self.aligned)
-
-    def shifted(self, positions: Sequence[int]) -> Reach:
-        """The same after `positions` have been cut from the start of each axis."""
-        start = [first + n * jump for first, n, jump in zip(self.start, positions, self.stride, strict=True)]
-        return Reach(self.size, self.stride, tuple(map(whole, start)), self.aligned)
-
-    def everything(self, axes: Sequence[int] | None = None) -> Reach:
-        """The same, but the given axes (all without) see the whole input."""
-        which = range(len(self.size)) if axes is None else axes
-        return Reach(
-            tuple(None if i in which else z for i, z in enumerate(self.size)),
-            self.stride,
-            self.start,
-            self.aligned,
-        )
-
-    def on(self, axes: Sequence[int]) -> Reach:
-        """The same with only the given axes, in their order."""
-        size, stride, start = (
-            tuple(self.size[i] for i in axes),
-            tuple(self.stride[i] for i in axes),
-            tuple(self.start[i] for i in axes),
-        )
-        return Reach(size, stride, start, self.aligned)
-
-    def join(self, other: Reach, stops: Sequence[int] | None = None) -> Reach:
-        """What a merge of two branches sees: the hull of both. Misaligned where strides or centres differ.
-
-        `stops` are the positions on each axis of the merge; branches of different stride drift apart along them.
-        """
-        if self == other:
-            return self
-        if len(self.size) != len(other.size):
-            return Reach((None,) * len(self.size), self.stride, self.start, aligned=False)
-        branches = (zip(r.size, r.stride, r.start, strict=True) for r in (self, other))
-        axes = [_hull(a, b, n) for a, b, n in zip(*branches, stops or (1,) * len(self.size), strict=True)]
-        aligned = self.aligned and other.aligned and all(axis[3] for axis in axes)
-        return Reach(tuple(a[0] for a in axes), tuple(a[1] for a in axes), tuple(a[2] for a in axes), aligned)
 
     def as_json(self) -> dict[str, object] | Literal["global"]:
         if self.is_global and self.size:
@@ -274,31 +223,35 @@ class Reach:
         return (sizes[0] if len(set(sizes)) == 1 else by_x(sizes)) + ("" if self.aligned else "~")
 
 
-def _hull(
-    a: tuple[Number | None, Number, Number], b: tuple[Number | None, Number, Number], stops: int
-) -> tuple[Number | None, Number, Number, bool]:
-    """Size, stride and start of two branches on one axis of `stops` positions, and whether they are aligned."""
-    (za, jump_a, first_a), (zb, jump_b, first_b) = a, b
-    stride = max(jump_a, jump_b)
-    lag = (stride - min(jump_a, jump_b)) * (stops - 1)  # of the slower branch at the last stop
-    start = min(first_a - lag * (jump_a < stride), first_b - lag * (jump_b < stride))
-    if za is None or zb is None:
-        return None, stride, whole(start), True
-    aligned = jump_a == jump_b and 2 * first_a + za == 2 * first_b + zb
-    return ceil(max(first_a + za, first_b + zb) - start), stride, whole(start), aligned
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """A receptive field that cannot be followed from `node` on."""
+
+    node: str
+
+    def as_json(self) -> dict[str, str]:
+        return {"unknown": self.node}
+
+    def __str__(self) -> str:
+        return "unknown"
 
 
-def _through(
-    seen: tuple[Number | None, Number, Number], slid: tuple[int, Number, int, int, Number]
+def slid(
+    seen: tuple[Number | None, Number, Number], window: tuple[int, Number, int, int, Number]
 ) -> tuple[Number | None, Number, Number]:
-    """Size, stride and start on one axis; the hull over one period of stops where a stride is fractional."""
-    (z, jump, first), (k, s, before, d, shift) = seen, slid
+    """Size, stride and start on one axis under a window of (kernel, stride, before, dilation, shift).
+
+    Where a stride is fractional it is the hull over one period of stops, or of any stop where that is long.
+    """
+    (z, jump, first), (k, s, before, d, shift) = seen, window
     if isinstance(z, int) and isinstance(jump, int) and isinstance(first, int) and isinstance(s, int) and not shift:
         return z + (k - 1) * d * jump, jump * s, first - before * jump
     stride = whole(jump * s)
     period = lcm(s.denominator, stride.denominator)
-    if z is None or period > LONGEST_PERIOD:
+    if z is None:
         return None, stride, whole(first + (shift - before) * jump)
+    if period > LONGEST_PERIOD:
+        return whole(z + ceil(jump * ((k - 1) * d + 1))), stride, whole(first + (shift - before - 1) * jump)
     stops = [floor(p * s + shift) - before for p in range(period)]
     firsts = [floor(first + jump * q) for q in stops]
     lasts = [floor(first + jump * (q + (k - 1) * d)) for q in stops]

@@ -1,7 +1,5 @@
 """Every shipped spec against torch: parameters, buffers, shapes, multiply-adds, and which inputs receive gradient."""
 
-from math import floor
-
 import pytest
 import torch
 from helpers import SHIPPED
@@ -60,8 +58,7 @@ def followed(graph):
     for node in reversed(graph.nodes):
         if node.name in leading:
             leading.update(node.inputs)
-            turned = node.plan.window == "flat"  # the input itself, of which other axes are positions now
-            if node.positions and not turned and isinstance(node.reach, Reach) and None not in node.reach.size:
+            if node.moving and isinstance(node.reach, Reach) and None not in node.reach.size:
                 return node if graph.macs < SMALL and len(graph.inputs) == 1 else None
     return None
 
@@ -69,10 +66,17 @@ def followed(graph):
 SLID = {name: graph for name in SHIPPED if followed(graph := trace(load(SHIPPED[name]))) is not None}
 
 
-def told_at(reach, position):
-    """First and last input position on each axis."""
-    firsts = [floor(a + p * s) for a, p, s in zip(reach.start, position, reach.stride, strict=True)]
-    return [(first, first + size - 1) for first, size in zip(firsts, reach.size, strict=True)]
+def told_at(graph, node, place):
+    """First and last input position on each axis of positions, as seen from one place of a node's output."""
+    ((name, seen),) = node.sight.items()
+    return [span.at(place) for axis, span in enumerate(seen.spans) if axis != graph.channels[name]]
+
+
+def steps_over_channels(graph, node):
+    """Whether the first axis of a node's output holds positions, as behind a transpose."""
+    ((name, seen),) = node.sight.items()
+    spans = [span for axis, span in enumerate(seen.spans) if axis != graph.channels[name]]
+    return any(part.steps[0] for span in spans for part in span.parts)
 
 
 @pytest.mark.parametrize("name", SLID)
@@ -89,11 +93,15 @@ def test_gradient_arrives_where_the_receptive_field_says(name):
     x = torch.cat([x, x.flip(tuple(range(2, x.dim())))]).requires_grad_()
     recorder = Recorder(network)
     recorder.run(x)
-    middle = tuple(n // 2 for n in node.shape.size)
-    told = told_at(node.reach, middle)
+    middle = tuple(n // 2 for n in node.shape)
+    told = told_at(graph, node, middle)
     value = recorder.values[node.name.replace("/", "_")]
-    (slope,) = torch.autograd.grad(value[(slice(None), slice(None), *middle)].sum(), x)
-    hit = (slope != 0).any(0).any(0).nonzero()
+    first = middle[0] if steps_over_channels(graph, node) else slice(None)
+    (slope,) = torch.autograd.grad(value[(slice(None), first, *middle[1:])].sum(), x)
+    (channel,) = graph.channels.values()
+    positions = [n for axis, n in enumerate(shape) if axis != channel]
+    hit = (slope != 0).any(0)
+    hit = (hit if channel is None else hit.any(channel)).nonzero()
     measured = list(zip(hit.amin(0).tolist(), hit.amax(0).tolist(), strict=True))
 
     assert all(low <= first <= last <= high for (low, high), (first, last) in zip(told, measured, strict=True))
@@ -101,6 +109,6 @@ def test_gradient_arrives_where_the_receptive_field_says(name):
     if (
         node.reach.aligned
         and not picks
-        and all(low >= 0 and high < n for (low, high), n in zip(told, shape.size, strict=True))
+        and all(low >= 0 and high < n for (low, high), n in zip(told, positions, strict=True))
     ):
         assert measured == told

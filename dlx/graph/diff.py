@@ -69,6 +69,11 @@ class Step:
     def reach(self) -> tuple[Seen, Seen]:
         return (self.a.reach if self.a else None, self.b.reach if self.b else None)
 
+    @property
+    def fields(self) -> tuple[str, str]:
+        """The receptive field on both sides, in a word."""
+        return (self.a.field if self.a else "", self.b.field if self.b else "")
+
     def as_json(self) -> dict[str, Any]:
         """Names alone where nothing changed; else what did, both sides, and counts as `b` less `a`."""
         told = {"change": self.change, "a": self.a and self.a.name, "b": self.b and self.b.name}

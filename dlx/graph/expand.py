@@ -433,4 +433,4 @@ def _own_name(entry: Node) -> str:
 
 def _lost(name: str = "") -> Wire:
     """What comes out of a mistake."""
-    return Wire(name, None, None, positions=False)
+    return Wire(name, None)

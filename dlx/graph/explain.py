@@ -15,7 +15,7 @@ from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..layers import working
 from ..layers.working import Line
 from ..shapes import BYTES, Number, Reach, Shape, bytes_text
-from .explain_reach import geometry, growth, of_node
+from .explain_reach import geometry, growth, of_node, seen_in_words
 from .graph import Graph, LayerNode, Seen, seen_as_json
 
 LARGEST = 5
@@ -85,7 +85,7 @@ def _layer(node: LayerNode, graph: Graph) -> Explanation:
     return Explanation(
         name=node.name,
         kind=node.kind,
-        parts=(*(part for part in parts if part), _field(of_node(node, graph), node.reach)),
+        parts=(*(part for part in parts if part), _field(of_node(node, graph), node.reach, node.fields)),
         figures=_figures([node], node.shape, node.reach),
         does=node.layer.summary(),
         source=node.layer.entry("Source"),
@@ -194,7 +194,7 @@ def _block(name: str, nodes: Sequence[LayerNode], graph: Graph) -> Explanation:
         parts=(
             Part("Output", str(last.shape), (Line(note=f"That of `{last.name}`, the last one."),)),
             *_sums(nodes),
-            _field([*_coming(sources, graph), *growth(graph, last)], last.reach),
+            _field([*_coming(sources, graph), *growth(graph, last)], last.reach, last.fields),
         ),
         figures=_figures(nodes, last.shape, last.reach),
         mark=nodes[0].mark,
@@ -212,13 +212,15 @@ def _coming(sources: Iterable[str], graph: Graph) -> Iterable[Line]:
 
 
 def _network(graph: Graph) -> Explanation:
-    last = graph.last_with_positions
-    where = f"That of `{last.name}`, the last layer with positions on the way to the output." if last else ""
-    lines = ([Line(note=where)] if where else []) + (growth(graph, last) if last else [])
+    several, lines = len(graph.fields) > 1, list[Line]()
+    for name, last in graph.last_with_positions.items():
+        of = f"Of `{name}`: that" if several else "That"
+        where = f"{of} of `{last.name}`, the last layer with positions on the way to the output."
+        lines += [Line(note=where), *growth(graph, last, name)]
     return Explanation(
         name="",
         kind=_layers(len(graph.nodes)),
-        parts=(*_sums(graph.nodes), _field(lines, graph.receptive_field)),
+        parts=(*_sums(graph.nodes), _field(lines, graph.receptive_field, graph.fields)),
         figures=_figures(graph.nodes, graph.output_shape(), graph.receptive_field),
         does=graph.name,
         arriving=tuple(graph.inputs.items()),
@@ -289,11 +291,16 @@ def _figures(nodes: Sequence[LayerNode], shape: Shape, seen: Seen) -> dict[str, 
     }
 
 
-def _field(lines: Sequence[Line], seen: Seen) -> Part:
-    figure = geometry(seen).removeprefix("size ") if isinstance(seen, Reach) else seen or "no positions"
+def _field(lines: Sequence[Line], seen: Seen, fields: Mapping[str, Seen]) -> Part:
+    told = {name: _of_field(of) for name, of in fields.items()}
+    figure = "; ".join(f"{name} {of}" for name, of in told.items()) if len(told) > 1 else _of_field(seen)
     names = working.axis_names(len(seen.size) + 1) if isinstance(seen, Reach) else ()
     marked = [replace(line, part="receptive field") for line in lines]
     return Part("Receptive field", figure, tuple(_alike(marked, names)))
+
+
+def _of_field(seen: Seen) -> str:
+    return seen if isinstance(seen, str) else seen_in_words(seen).removeprefix("size ")
 
 
 def _alike(lines: Sequence[Line], names: Sequence[str]) -> Iterable[Line]:

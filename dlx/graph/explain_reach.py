@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from fractions import Fraction
 
-from ..layers.base import Kept
+from ..layers.base import Cut, Joined, Kept, Ways
 from ..layers.working import MOST_TERMS, Line, axis_names, figure, line
-from ..shapes import Number, Reach, Shape, Window
+from ..shapes import Number, Reach, Shape, Unknown, Window
 from . import reach
 from .graph import Graph, LayerNode, Seen, Wire
 
@@ -18,42 +18,86 @@ Axis = tuple[Number | None, Number, Number]
 JUMP = "The jump, which `inspect` calls stride: input positions from one place of the output to the next."
 
 
+@dataclass(frozen=True)
+class _Step:
+    """A layer, and the receptive fields of one input on its way through it."""
+
+    node: LayerNode
+    name: str
+    """Of the input."""
+    came: tuple[tuple[Wire, Seen], ...]
+    """What comes in, from where it meets the others."""
+    seen: Seen
+    """All of it together, before the layer's own window."""
+    channel: int | None
+    """The axis of the input that holds its channels."""
+    along: tuple[int | None, ...]
+    """The axis of positions of the layer's window that each axis of the receptive field lies on, where it is one."""
+
+    @property
+    def after(self) -> Seen:
+        return self.node.fields[self.name]
+
+
 def of_node(node: LayerNode, graph: Graph) -> list[Line]:
-    """How a layer comes to see what it sees."""
-    wires = [_wire(name, shape, graph) for name, shape in zip(node.inputs, node.arriving, strict=True)]
-    came = reach.arriving(wires, node.plan)
-    if node.reach == "nothing":
+    """How a layer comes to see what it sees, input by input."""
+    if not node.fields:
         return [Line(note="Nothing that comes in reaches it.")]
-    if node.reach is None:
+    if len(node.fields) == 1:
+        return _of_input(_step(node, node.main, graph), graph)
+    lines = []
+    for name, seen in node.fields.items():
+        lines.append(Line(note=f"Of `{name}`: {seen_in_words(seen)}."))
+        lines += _of_input(_step(node, name, graph), graph)
+    return lines
+
+
+def _step(node: LayerNode, name: str, graph: Graph) -> _Step:
+    wires = [_wire(source, shape, graph) for source, shape in zip(node.inputs, node.arriving, strict=True)]
+    came = [(wire, seen) for wire, seen in reach.arriving(wires, node.plan) if name in seen]
+    channel = graph.channels.get(name, 0)
+    together = reach.merged([seen for _, seen in came], node.name)[name]
+    told = tuple((wire, reach.told(seen[name], channel)) for wire, seen in came)
+    return _Step(node, name, told, reach.told(together, channel), channel, reach.along(together, channel))
+
+
+def _of_input(step: _Step, graph: Graph) -> list[Line]:
+    node, after = step.node, step.after
+    if after is None:
         return [Line(note="Its output has no positions that stand for places of the input.")]
-    if node.reach == "global":
-        return [Line(note=_why_global(node, came))]
-    seen = reach.joined([told for _, told in came], node.shape.size)
-    if node.plan.window == "flat" or not isinstance(seen, Reach):
-        return [Line(note="It lays the input out on new axes: each position of them sees itself.")]
+    if isinstance(after, Unknown):
+        why = "One of its axes ends within a row of positions: what it sees cannot be followed."
+        return [Line(note=why if after.node == node.name else f"It cannot be followed from `{after.node}` on.")]
+    if after == "global":
+        return [Line(note=_why_global(step))]
+    seen = step.seen
+    if not isinstance(seen, Reach) or not isinstance(after, Reach):
+        return [Line(note=f"It lays the input out on new axes: {seen_in_words(after)}.")]
+    if isinstance(node.plan.window, Ways):
+        return [Line(note=f"Several ways lead through it; together they see {geometry(after)}.")]
     before = (
-        _merged(came, seen, node.shape)
-        if len(came) > 1
-        else [Line(note=f"So far, `{came[0][0].name}`: {geometry(seen)}.")]
+        _merged(step, seen)
+        if len(step.came) > 1
+        else [Line(note=f"So far, `{step.came[0][0].name}`: {geometry(seen)}.")]
     )
-    return [*_cropped(came), *before, *_step(node, seen), *_beyond(node.reach, graph)]
+    return [*_cropped(step), *before, *_through(step, seen, after), *_beyond(step, after, graph)]
 
 
 def _wire(name: str, shape: Shape, graph: Graph) -> Wire:
     node = graph.by_name.get(name)
     if node is None:
-        return Wire(name, shape, reach.of_input(shape), len(shape) > 1, raw=True)
-    return Wire(name, shape, node.reach, node.positions)
+        return Wire(name, shape, reach.of_input(name, shape), raw=True)
+    return Wire(name, shape, node.sight)
 
 
-def _why_global(node: LayerNode, came: Sequence[tuple[Wire, Seen]]) -> str:
-    for wire, seen in came:
-        if seen == "global" and wire.reach == "global":
-            return f"`{wire.name}` sees the whole input already, and so does this."
+def _why_global(step: _Step) -> str:
+    node = step.node
+    for wire, seen in step.came:
         if seen == "global":
-            return f"The one position of `{wire.name}` is stretched over all: each position sees the whole input."
-    if isinstance(node.plan.window, tuple):
-        return f"It mixes all positions along {_axes(node.plan.window, node.shape)}: now it sees the whole input."
+            return f"`{wire.name}` sees the whole input already, and so does this."
+    window = node.plan.window
+    if isinstance(window, tuple) and any(k >= 0 for k in window):
+        return f"It mixes all positions along {_axes(window, node.shape)}: now it sees the whole input."
     return "Each value depends on everything that comes in: it sees the whole input."
 
 
@@ -62,16 +106,26 @@ def _axes(which: Sequence[int], shape: Shape) -> str:
     return " and ".join(names[axis + 1] if axis + 1 < len(names) else f"axis {axis + 1}" for axis in which)
 
 
-def _beyond(seen: Reach, graph: Graph) -> list[Line]:
+def _beyond(step: _Step, after: Reach, graph: Graph) -> list[Line]:
     """A window that is wider than the input."""
-    (shape, *others) = graph.inputs.values()
-    if others or len(shape.size) != len(seen.size):
+    shape, channel = graph.inputs[step.name], graph.channels.get(step.name, 0)
+    size = [n for axis, n in enumerate(shape) if axis != channel]
+    if len(size) != len(after.size):
         return []
-    wider = [(z, n) for z, n in zip(seen.size, shape.size, strict=True) if z is not None and z > n]
+    wider = [(z, n) for z, n in zip(after.size, size, strict=True) if z is not None and z > n]
     told = " and ".join(
         dict.fromkeys(f"{figure(z)} is more than the {figure(n)} positions of the input" for z, n in wider)
     )
     return [Line(note=f"{told}: at every place a part of the window lies outside.")] if wider else []
+
+
+def seen_in_words(seen: Seen) -> str:
+    """`size 7, jump 2, start -3`, `everything`, `no positions`."""
+    if isinstance(seen, Reach):
+        return geometry(seen)
+    if isinstance(seen, Unknown):
+        return f"unknown from `{seen.node}` on"
+    return {"global": "everything", "nothing": "nothing", None: "no positions"}[seen]
 
 
 def geometry(seen: Reach) -> str:
@@ -87,39 +141,49 @@ def geometry(seen: Reach) -> str:
 # --- a window -------------------------------------------------------------------------------------------------------
 
 
-def _step(node: LayerNode, seen: Reach) -> list[Line]:
+def _through(step: _Step, seen: Reach, after: Reach) -> list[Line]:
     """From what comes in to what goes out."""
-    window, after = node.plan.window, node.reach
-    assert isinstance(after, Reach)
+    window, node = step.node.plan.window, step.node
     if isinstance(window, Window):
-        return _slid(window, seen, after)
+        return _slid(step, window, seen, after)
+    mixed = [k for k in window if k >= 0] if isinstance(window, tuple) else []
+    note = ""
     if isinstance(window, Kept):
-        return [
-            Line(note=f"Axes are dropped, or change places; those that stay keep what they see: {geometry(after)}.")
-        ]
-    if isinstance(window, tuple):
-        return [Line(note=f"It mixes all positions along {_axes(window, node.shape)}: there it sees everything.")]
-    if len(node.inputs) > 1:
-        return []
-    return [Line(note="It works at each position by itself, and sees there what came in.")]
+        note = f"Axes are dropped, or change places; those that stay keep what they see: {geometry(after)}."
+    elif window == "flat":
+        note = f"The same values stand on other axes: {geometry(after)}."
+    elif mixed:
+        note = f"It mixes all positions along {_axes(mixed, node.shape)}: there it sees everything."
+    elif isinstance(window, Joined | Cut):
+        note = "" if after == seen else f"Along axis {window.axis + 1}: {geometry(after)}."
+    elif len(node.inputs) == 1:
+        note = "It works at each position by itself, and sees there what came in."
+    return [Line(note=note)] if note else []
 
 
-def _slid(window: Window, seen: Reach, after: Reach) -> list[Line]:
-    before = list(zip(seen.size, seen.stride, seen.start, strict=True))
-    slid = zip(window.kernel, window.stride, window.before, window.dilation, strict=True)
-    goes = zip(after.size, after.stride, after.start, strict=True)
+def _slid(step: _Step, window: Window, seen: Reach, after: Reach) -> list[Line]:
     lines: dict[str, list[Line]] = {"size": [], "jump": [], "start": []}
-    for axis, (came, (k, s, pad, d), out) in enumerate(zip(before, slid, goes, strict=True), start=1):
-        (size, jump, start), (out_size, out_jump, out_start) = came, out
-        known = {"jump": jump, "kernel": k, "dilation": d, "stride": s, "before": pad, "start": start}
+    came = zip(seen.size, seen.stride, seen.start, strict=True)
+    goes = zip(after.size, after.stride, after.start, strict=True)
+    for axis, (before, out, k) in enumerate(zip(came, goes, step.along, strict=True), start=1):
+        (size, jump, start), (out_size, out_jump, out_start) = before, out
+        if k is None:
+            lines["size"].append(Line(note=f"Axis {axis} of the input: {seen_in_words(_axis(after, axis - 1))}."))
+            continue
+        taps = {"kernel": window.kernel[k], "dilation": window.dilation[k]}
+        known = {**taps, "jump": jump, "stride": window.stride[k], "before": window.before[k], "start": start}
         lines["jump"].append(_checked("jump * stride", "jump", out_jump, axis, known))
         lines["start"].append(_checked("start - before * jump", "start", out_start, axis, known))
         if size is None or out_size is None:
-            lines["size"].append(Line(note=f"Along {axis_names(len(before) + 1)[axis]} it sees everything."))
+            lines["size"].append(Line(note=f"Along {axis_names(len(seen.size) + 1)[axis]} it sees everything."))
             continue
         formula = "size + (kernel - 1) * dilation * jump"
         lines["size"].append(_checked(formula, "size", out_size, axis, {**known, "size": size}))
     return [*(each for kind in lines.values() for each in kind), Line(note=JUMP)]
+
+
+def _axis(seen: Reach, axis: int) -> Reach:
+    return Reach(seen.size[axis : axis + 1], seen.stride[axis : axis + 1], seen.start[axis : axis + 1])
 
 
 def _checked(formula: str, what: str, value: Number, axis: int, known: dict[str, Number]) -> Line:
@@ -134,13 +198,22 @@ def _checked(formula: str, what: str, value: Number, axis: int, known: dict[str,
 # --- a merge --------------------------------------------------------------------------------------------------------
 
 
-def _cropped(came: Sequence[tuple[Wire, Seen]]) -> list[Line]:
+def _cropped(step: _Step) -> list[Line]:
     """Branches that begin later, because their start is cut off."""
-    return [
-        Line(note=f"`{wire.name}` is cropped: its start goes from {_starts(wire.reach)} to {_starts(seen)}.")
-        for wire, seen in came
-        if isinstance(wire.reach, Reach) and isinstance(seen, Reach) and wire.reach.start != seen.start
-    ]
+    if not step.node.plan.crops:
+        return []
+    lines = []
+    for wire, seen in step.came:
+        whole = _own(step, wire)
+        if isinstance(whole, Reach) and isinstance(seen, Reach) and whole.start != seen.start:
+            note = f"`{wire.name}` is cropped: its start goes from {_starts(whole)} to {_starts(seen)}."
+            lines.append(Line(note=note))
+    return lines
+
+
+def _own(step: _Step, wire: Wire) -> Seen:
+    """What a wire sees before it meets the others."""
+    return reach.told(wire.sight[step.name], step.channel)
 
 
 def _starts(seen: Seen) -> str:
@@ -148,20 +221,22 @@ def _starts(seen: Seen) -> str:
     return geometry(seen).rsplit("start ", 1)[-1]
 
 
-def _merged(came: Sequence[tuple[Wire, Seen]], seen: Reach, shape: Shape) -> list[Line]:
+def _merged(step: _Step, seen: Reach) -> list[Line]:
     """The hull of the branches."""
-    branches = [told for _, told in came if isinstance(told, Reach)]
-    if all(branch == branches[0] for branch in branches):
-        return [Line(note=f"All branches see the same: {geometry(branches[0])}.")]
-    names = [wire.name for wire, told in came if isinstance(told, Reach)]
-    lines = [Line(note=f"`{name}`: {geometry(branch)}.") for name, branch in zip(names, branches, strict=True)]
+    branches = [(wire.name, told) for wire, told in step.came if isinstance(told, Reach)]
+    fields = [told for _, told in branches]
+    if all(branch == fields[0] for branch in fields):
+        return [Line(note=f"All branches see the same: {geometry(fields[0])}.")]
+    lines = [Line(note=f"`{name}`: {geometry(branch)}.") for name, branch in branches]
     for axis in range(len(seen.size)):
         whole = (seen.size[axis], seen.stride[axis], seen.start[axis])
-        lines += _hull([(b.size[axis], b.stride[axis], b.start[axis]) for b in branches], whole, axis + 1, shape)
-    return [*lines, Line(note=_alignment(seen, branches))]
+        at = step.along[axis]
+        stops = step.node.shape.size[at] if at is not None else 1
+        lines += _hull([(b.size[axis], b.stride[axis], b.start[axis]) for b in fields], whole, axis + 1, stops)
+    return [*lines, Line(note=_alignment(seen, fields))]
 
 
-def _hull(branches: Sequence[Axis], whole: Axis, axis: int, shape: Shape) -> list[Line]:
+def _hull(branches: Sequence[Axis], whole: Axis, axis: int, stops: int) -> list[Line]:
     """From the first position that a branch sees to the last; the equations that hold, else the figures."""
     sizes = [size for size, _, _ in branches if size is not None]
     jumps, starts = [jump for _, jump, _ in branches], [start for _, _, start in branches]
@@ -174,7 +249,7 @@ def _hull(branches: Sequence[Axis], whole: Axis, axis: int, shape: Shape) -> lis
             Line("size", "largest start + size, less the start", f"max({ends}) - {first}", whole[0], axes=(axis,)),
         ]
     elif len(sizes) == len(branches) == 2:
-        lines = _drifting(sizes, jumps, starts, whole, axis, shape[axis])
+        lines = _drifting(sizes, jumps, starts, whole, axis, stops)
     if lines and all(each.holds for each in lines):
         return lines
     told = [("size", whole[0]), ("jump", whole[1]), ("start", whole[2])]
@@ -191,19 +266,33 @@ def _drifting(
     axis: int,
     stops: int,
 ) -> list[Line]:
-    """Two branches of different jumps: the slower falls behind from stop to stop."""
-    slow = jumps.index(min(jumps))
-    given = {"jump": max(jumps), "slower": min(jumps), "stops": stops}
-    lag = line("(jump - slower) * (stops - 1)", given, what="lag", axes=axis)
-    note = f"Of {figure(stops)} stops, the last: the branch of jump {figure(min(jumps))} has fallen so far behind."
-    (start, behind), lost = (starts[1 - slow], starts[slow]), figure(lag.value or 0)
-    first = f"min({figure(start)}, {figure(behind)} - {lost})"
-    ends = ", ".join(f"{figure(b)} + {figure(z)}" for b, z in zip(starts, sizes, strict=True))
+    """Two branches of different jumps: the hull moves as the one does, and the other away from it."""
+    _, jump, _ = whole
+    if jump not in jumps:
+        return []
+    other = 1 - jumps.index(jump)
+    given = {"other": jumps[other], "jump": jump, "stops": stops}
+    lag = line("(other - jump) * (stops - 1)", given, what="lag", axes=axis)
+    where = "ahead" if jumps[other] > jump else "behind"
+    note = f"Of {figure(stops)} stops, the last: the branch of jump {figure(jumps[other])} is so far {where}."
+    lags = [(lag.value or 0) * (n == other) for n in range(2)]
+    firsts = [f"{figure(a)} - {figure(-d)}" if d < 0 else figure(a) for a, d in zip(starts, lags, strict=True)]
+    lasts = [
+        f"{figure(a)} + {figure(z)}" + (f" + {figure(d)}" if d > 0 else "")
+        for a, z, d in zip(starts, sizes, lags, strict=True)
+    ]
+    first, least = f"min({', '.join(firsts)})", "min" if jump == min(jumps) else "max"
     return [
         replace(lag, note=note),
-        Line("jump", "the larger", f"max({figure(jumps[0])}, {figure(jumps[1])})", whole[1], axes=(axis,)),
-        Line("start", "the smaller start, after the lag", first, whole[2], axes=(axis,)),
-        Line("size", "largest start + size, less the start", f"max({ends}) - {first}", whole[0], axes=(axis,)),
+        Line("jump", "that of the smallest hull", f"{least}({', '.join(map(figure, jumps))})", jump, axes=(axis,)),
+        Line("start", "the smallest start, at any stop", first, whole[2], axes=(axis,)),
+        Line(
+            "size",
+            "the largest end, at any stop, less the start",
+            f"max({', '.join(lasts)}) - {figure(whole[2])}",
+            whole[0],
+            axes=(axis,),
+        ),
     ]
 
 
@@ -219,37 +308,40 @@ def _alignment(seen: Reach, branches: Sequence[Reach]) -> str:
 # --- a way ----------------------------------------------------------------------------------------------------------
 
 
-def growth(graph: Graph, node: LayerNode) -> list[Line]:
-    """How the windows on the way to a node add up; a sentence where no one way explains what it sees."""
-    if not isinstance(node.reach, Reach):
-        return [Line(note="It sees the whole input." if node.reach == "global" else "There are no positions.")]
+def growth(graph: Graph, node: LayerNode, name: str = "") -> list[Line]:
+    """How the windows on the way to a node add up; a sentence where no one way explains what it sees of an input."""
+    name = name or node.main
+    seen = node.fields.get(name)
+    if not isinstance(seen, Reach):
+        sees = "It sees the whole input." if seen == "global" else "There are no positions."
+        return [Line(note=f"It is {seen_in_words(seen)}." if isinstance(seen, Unknown) else sees)]
     lines = []
-    for axis, size in enumerate(node.reach.size):
-        steps = _steps(graph, node, axis)
+    for axis, size in enumerate(seen.size):
+        steps = _steps(graph, node, name, axis)
         terms = [f"{figure(steps[jump])} * {figure(jump)}" for jump in sorted(steps)]
         note = "One term for each jump: the steps (kernel - 1) * dilation of the windows that came in with it."
         made = Line("size", "1 + steps * jump + ...", " + ".join(["1", *terms]), size, note, axes=(axis + 1,))
         if size is None or not made.holds:
-            return [Line(note=f"It is the hull of several ways: {geometry(node.reach)}.")]
+            return [Line(note=f"It is the hull of several ways: {geometry(seen)}.")]
         lines.append(made)
-    if all(size == 1 for size in node.reach.size):
-        return [Line(note=f"No window widens it on the way: {geometry(node.reach)}.")]
-    return [*lines, Line(note=f"In full: {geometry(node.reach)}.")]
+    if all(size == 1 for size in seen.size):
+        return [Line(note=f"No window widens it on the way: {geometry(seen)}.")]
+    return [*lines, Line(note=f"In full: {geometry(seen)}.")]
 
 
-def _steps(graph: Graph, node: LayerNode, axis: int) -> dict[Number, int]:
+def _steps(graph: Graph, node: LayerNode, name: str, axis: int) -> dict[Number, int]:
     """Window steps by the jump they are taken with, on the way that sees most."""
     steps: dict[Number, int] = {}
     at: LayerNode | None = node
     while at is not None:
-        wires = [_wire(name, shape, graph) for name, shape in zip(at.inputs, at.arriving, strict=True)]
-        seeing = [(w, w.reach) for w in wires if isinstance(w.reach, Reach) and len(w.reach.size) > axis]
+        before = _step(at, name, graph)
+        seeing = [(w, seen) for w, _ in before.came if isinstance(seen := _own(before, w), Reach)]
         if not seeing:
             break
         wire, widest = max(seeing, key=lambda each: each[1].size[axis] or 0)
-        if isinstance(at.plan.window, Window) and at.plan.window.kernel[axis] > 1:
+        window, k = at.plan.window, before.along[axis]
+        if isinstance(window, Window) and k is not None and window.kernel[k] > 1:
             jump = widest.stride[axis]
-            more = (at.plan.window.kernel[axis] - 1) * at.plan.window.dilation[axis]
-            steps[jump] = steps.get(jump, 0) + more
+            steps[jump] = steps.get(jump, 0) + (window.kernel[k] - 1) * window.dilation[k]
         at = graph.by_name.get(wire.name)
     return steps

@@ -10,11 +10,24 @@ from typing import Any, Literal
 from ..data.base import Use
 from ..errors import Mark, Problem
 from ..layers import Layer, Plan
-from ..shapes import Reach, Shape
+from ..shapes import Reach, Shape, Unknown
+from .sight import Span
 
-Seen = Reach | Literal["global", "nothing"] | None
-"""A receptive field; everything; nothing, as a parameter does; or none to speak of, where there are no positions (a
-flattened signal)."""
+Seen = Reach | Unknown | Literal["global", "nothing"] | None
+"""A receptive field; one that cannot be followed; everything; nothing, as a parameter does; or none: one value of a
+vector."""
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What a value sees of one input: a span for each axis of it, or of the shape `basis` that a vector is put in."""
+
+    basis: tuple[int, ...]
+    spans: tuple[Span, ...]
+
+
+Sight = Mapping[str, Field | Unknown]
+"""What a value sees of each input that it depends on."""
 
 
 @dataclass(slots=True)
@@ -23,11 +36,9 @@ class Wire:
 
     name: str
     shape: Shape | None
-    reach: Seen
-    positions: bool
-    """False once a global layer has collapsed the positions."""
+    sight: Sight = field(default_factory=dict)
     raw: bool = False
-    """Still the network's input, at most in another shape."""
+    """Still the network's input, at most in another shape or order."""
 
 
 @dataclass(slots=True)
@@ -40,8 +51,7 @@ class LayerNode:
     inputs: tuple[str, ...]
     arriving: tuple[Shape, ...]
     plan: Plan
-    reach: Seen
-    positions: bool
+    sight: Sight
     mark: Mark
     owner: str = ""
     """Another node whose weights this one runs (`share`)."""
@@ -49,10 +59,27 @@ class LayerNode:
     """Another node whose weight this one runs (`tie`): transposed, or an embedding's as it is."""
     values: Mapping[str, Any] = field(default_factory=dict)
     frozen: bool = False
+    fields: Mapping[str, Seen] = field(default_factory=dict)
+    """The receptive field of each input that it depends on, in the order of the inputs."""
+    main: str = ""
+    """The first of them that has positions, or else the first."""
+    moving: tuple[str, ...] = ()
+    """The inputs that its entries still stand for different positions of."""
 
     @property
     def shape(self) -> Shape:
         return self.plan.shape
+
+    @property
+    def reach(self) -> Seen:
+        """The receptive field of the main input."""
+        return self.fields[self.main] if self.main else "nothing"
+
+    @property
+    def field(self) -> str:
+        """The receptive field in a word: one for each input, those that are alike once."""
+        told = dict.fromkeys(str(seen) for seen in self.fields.values() if seen is not None)
+        return ", ".join(told) if self.fields else "nothing"
 
     @property
     def params(self) -> int:
@@ -86,6 +113,10 @@ class LayerNode:
             "receptive_field": seen_as_json(self.reach),
         }
 
+    def fields_as_json(self) -> dict[str, Any]:
+        """The receptive field by input."""
+        return {name: seen_as_json(seen) for name, seen in self.fields.items()}
+
 
 @dataclass(frozen=True)
 class Graph:
@@ -101,6 +132,8 @@ class Graph:
     warnings: tuple[Problem, ...] = ()
     columns: tuple[Use, ...] = ()
     """How each column or array of the data is used, where it has some."""
+    channels: Mapping[str, int | None] = field(default_factory=dict)
+    """Which axis of each input holds its channels; None where all are positions."""
 
     @cached_property
     def by_name(self) -> dict[str, LayerNode]:
@@ -156,24 +189,40 @@ class Graph:
     def activation_bytes(self) -> int:
         return sum(node.activation_bytes for node in self.nodes)
 
-    @property
-    def last_with_positions(self) -> LayerNode | None:
-        """The last layer on the way to the first output that still has positions."""
-        leading = {next(iter(self.outputs.values()))}
+    @cached_property
+    def last_with_positions(self) -> Mapping[str, LayerNode]:
+        """By input, the last layer on the way to the first output whose values still stand for positions of it."""
+        leading, last = {next(iter(self.outputs.values()))}, dict[str, LayerNode]()
         for node in reversed(self.nodes):
-            if node.name not in leading:
-                continue
-            leading.update(node.inputs)
-            if node.positions and node.reach is not None:
-                return node
-        return None
+            if node.name in leading:
+                leading.update(node.inputs)
+                for name, seen in node.fields.items():
+                    if name in node.moving or isinstance(seen, Unknown):
+                        last.setdefault(name, node)
+        return last
+
+    @cached_property
+    def fields(self) -> Mapping[str, Seen]:
+        """The receptive field by input: that of the last layer with positions.
+
+        "global" where no layer has any and one sees everything; unknown where it cannot be followed to the end.
+        """
+        last = {name: node.fields[name] for name, node in self.last_with_positions.items()}
+        everything: dict[str, Seen] = {
+            name: "global" for node in self.nodes for name, seen in node.fields.items() if seen == "global"
+        }
+        return {name: seen for name in self.inputs if (seen := (everything | last).get(name)) is not None}
+
+    @property
+    def main_input(self) -> str | None:
+        """The input whose receptive field stands for the network's: the first of those with positions."""
+        with_positions = [name for name in self.inputs if name in self.last_with_positions]
+        return next(iter((*with_positions, *self.fields)), None)
 
     @property
     def receptive_field(self) -> Seen:
-        """That of the last layer with positions; "global" where none has any and a layer sees everything."""
-        if (last := self.last_with_positions) is not None:
-            return last.reach
-        return "global" if any(node.reach == "global" for node in self.nodes) else None
+        """That of the main input."""
+        return self.fields[self.main_input] if self.main_input else None
 
     def output_shape(self, name: str = "") -> Shape:
         """Of the named output, or of the first."""
@@ -181,6 +230,8 @@ class Graph:
         return self.by_name[node].shape if node in self.by_name else self.inputs[node]
 
     def as_json(self) -> dict[str, Any]:
+        fields = {name: seen_as_json(seen) for name, seen in self.fields.items()}
+        several = len(self.inputs) > 1
         return {
             "name": self.name,
             "params": self.params,
@@ -189,12 +240,18 @@ class Graph:
             "macs": self.macs,
             "activation_bytes": self.activation_bytes,
             "receptive_field": seen_as_json(self.receptive_field),
-            "layers": [node.as_json() for node in self.nodes],
+            **({"receptive_fields": fields} if several else {}),
+            "layers": [
+                node.as_json() | ({"receptive_fields": node.fields_as_json()} if several else {})
+                for node in self.nodes
+            ],
             **({"data": {"columns": [use.as_json() for use in self.columns]}} if self.columns else {}),
         }
 
 
 def seen_as_json(seen: Seen) -> Any:
+    if isinstance(seen, Unknown):
+        return seen.as_json()
     if isinstance(seen, Reach):
         return seen.as_json() if seen.aligned else {**_as_dict(seen.as_json()), "aligned": False}
     return "global" if seen == "global" else None

@@ -11,7 +11,7 @@ from typing import Any
 
 from ..errors import did_you_mean
 from ..layers import LAYERS
-from ..shapes import Reach, Shape
+from ..shapes import Reach, Shape, Unknown
 from ..spec.expressions import ExpressionError
 from .graph import Graph, LayerNode, Seen
 
@@ -59,9 +59,9 @@ class Part:
 
     @property
     def seen(self) -> Seen:
-        if not self.name:
-            return self.graph.receptive_field
-        return self.last.reach if self.last is not None else None
+        if self.last is not None and self.name:
+            return self.last.reach
+        return self.graph.fields.get(self.name) if self.name else self.graph.receptive_field
 
     def attribute(self, name: str) -> Any:
         """`${conv_1.params}`, `${stage_1.conv_2.shape}`: what an expression reads of it."""
@@ -148,6 +148,10 @@ def _field(entry: Callable[[Reach], Sequence[Any]]) -> Callable[[Part], Any]:
             return values[0] if len(set(values)) == 1 else values
         if reach is None:
             raise Unmeasured(f"{whole.name or 'the network'} has no positions")
+        if isinstance(reach, Unknown):
+            raise Unmeasured(f"the receptive field cannot be followed from `{reach.node}` on")
+        if reach == "nothing":
+            raise Unmeasured(f"{whole.name} sees nothing of the input")
         return "global"
 
     return seen

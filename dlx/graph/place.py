@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import Mark, Problem, ShapeError, did_you_mean
 from ..layers import LAYERS, Layer, Plan
-from ..shapes import Reach, Shape
+from ..shapes import Shape
 from ..spec.located import Node
 from ..spec.validation import MAX_PROBLEMS, build, shown
 from . import reach
@@ -60,6 +60,7 @@ class Placer:
         self.marks: dict[str, Mark] = {}  # of inputs and nodes, for messages
         self.warned = Problems()
         """What is odd but not wrong: once for each entry of the file, however often it runs."""
+        self.channels: reach.Channels = {}
         self.cut = False
         """The walk passed a limit: what the graph lacks says nothing."""
         self.top = Names()
@@ -84,7 +85,7 @@ class Placer:
         owner: str = "",
     ) -> Wire:
         """A new node of `kind`; a wire without a shape where it cannot be."""
-        lost = Wire(full, None, None, positions=False)
+        lost = Wire(full, None)
         self.marks[full] = mark
         layer = self.layer(kind, options, full)
         if layer is None or any(wire.shape is None for wire in wires) or not wires:
@@ -178,25 +179,16 @@ class Placer:
         self, full: str, kind: str, layer: Layer, wires: Sequence[Wire], plan: Plan, mark: Mark
     ) -> tuple[LayerNode, Wire]:
         """The node, and what comes out of it."""
-        seen, positions, raw = reach.through(wires, plan)
+        wire = reach.through(wires, plan, full, self.channels)
         shapes = tuple(wire.shape for wire in wires if wire.shape is not None)
         inputs = tuple(wire.name for wire in wires)
-        node = LayerNode(full, kind, layer, inputs, shapes, plan, seen, positions, mark)
+        node = LayerNode(full, kind, layer, inputs, shapes, plan, wire.sight, mark)
         if full not in self.by_name:
             self.nodes.append(node)
             self.by_name[full] = node
-        self.warn(node, wires)
-        return node, Wire(full, node.shape, seen, positions, raw)
-
-    def warn(self, node: LayerNode, wires: Sequence[Wire]) -> None:
-        sentences = list(node.plan.warnings)
-        if isinstance(node.reach, Reach) and not node.reach.aligned:
-            before = [w.reach for w in wires]
-            if all(not isinstance(r, Reach) or r.aligned for r in before):
-                seen = " and ".join(_geometry(w) for w in wires if w.reach != "nothing")
-                sentences.append(f"the branches are not aligned: {seen}; the receptive field is their hull")
-        for text in sentences:
-            self.warned.add(Problem(text, "", node.mark, f"network.layers.{node.name}"))
+        for text in plan.warnings:
+            self.warned.add(Problem(text, "", mark, f"network.layers.{full}"))
+        return node, wire
 
     # --- given values, shared and tied weights ----------------------------------------------------------------------
 
@@ -226,7 +218,7 @@ class Placer:
 
     def place_shared(self, target: str, full: str, x: Wire, mark: Mark) -> Wire:
         """A node that runs the layer of `target` again, on its weights."""
-        lost = Wire(full, None, None, positions=False)
+        lost = Wire(full, None)
         self.marks[full] = mark
         first = self.by_name.get(target)
         if first is None or x.shape is None:
@@ -370,14 +362,6 @@ def _fitting(have: tuple[int, ...], wanted: tuple[int, ...], x: Shape, transpose
     if have[1] == x[-1]:
         return f"Let this one be `linear: {have[0]}`."
     return f"`- linear: {have[1]}` above it brings what comes in to the {have[1]} values of the embedding."
-
-
-def _geometry(wire: Wire) -> str:
-    if not isinstance(wire.reach, Reach):
-        return f"`{wire.name}` sees everything"
-    known = wire.reach.as_json()
-    assert isinstance(known, dict)
-    return f"`{wire.name}` has size {known['size']}, stride {known['stride']}, start {known['start']}"
 
 
 def _nested_shape(value: Any) -> tuple[int, ...] | None:

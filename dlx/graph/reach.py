@@ -1,88 +1,331 @@
-"""How receptive fields travel along the graph."""
+"""How receptive fields travel along the graph: what each value sees of each input, and how that is told."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from functools import partial
 from math import prod
 
+from ..errors import Problem
 from ..layers import Plan
-from ..layers.base import Kept
-from ..shapes import Reach, Shape, Window
-from .graph import Seen, Wire
+from ..layers.base import Cut, Joined, Kept, Reaches, Ways
+from ..shapes import Reach, Shape, Unknown, Window
+from . import sight
+from .graph import Field, LayerNode, Seen, Sight, Wire
+from .sight import Part, Span, joined
+
+Channels = dict[str, int | None]
+"""Which axis of each input holds its channels, and no positions; None where all are positions."""
 
 
-def of_input(shape: Shape) -> Seen:
-    """Each position of the input sees itself; a vector has no positions."""
-    return Reach.of_input(len(shape) - 1) if len(shape) > 1 else None
+def of_input(name: str, shape: Shape) -> Sight:
+    """Each value of an input sees itself."""
+    return {name: Field(tuple(shape), sight.of_input(shape))}
 
 
-def through(wires: Sequence[Wire], plan: Plan) -> tuple[Seen, bool, bool]:
-    """What a layer's output sees, whether it still has positions, and whether it is still the raw input."""
+def through(wires: Sequence[Wire], plan: Plan, node: str, channels: Channels | None = None) -> Wire:
+    """What comes out of a layer; `channels` learns which axis of an input holds its channels."""
     came = arriving(wires, plan)
-    wires = [wire for wire, _ in came]
-    seen = joined([told for _, told in came], plan.shape.size)
-    raw = all(wire.raw for wire in wires)
-    positions = len(plan.shape) > 1 and (raw or any(wire.positions for wire in wires))
-    window = plan.window
-    if seen == "nothing" or window == "nothing":
-        return "nothing", False, False
-    if window == "pointwise":
-        return seen, positions, raw and plan.view
-    if window == "global":
-        return "global", positions and prod(plan.shape.size) > 1, False
-    if window == "flat":
-        return _reshaped(seen, raw, plan.shape), positions, raw
-    return (_slid(seen, window) if isinstance(seen, Reach) else seen), positions, False
+    raw = all(wire.raw for wire, _ in came)
+    seen = _seen(came, plan, node, raw)
+    if channels is not None:
+        _learn(channels, wires, plan)
+    return Wire(node, plan.shape, seen, raw and plan.view and _only_turned(plan.window, wires))
 
 
-def _slid(seen: Reach, window: Window | Kept | tuple[int, ...]) -> Seen:
-    """What is seen through a window, on the axes that are kept, or after axes of which everything is seen."""
-    if isinstance(window, Kept):
-        return seen.on(window.axes) if window.axes else None
-    seen = seen.through(window) if isinstance(window, Window) else seen.everything(window)
-    return "global" if seen.is_global else seen
+def _only_turned(window: Reaches, wires: Sequence[Wire]) -> bool:
+    """Whether the same values come out, in another shape or order."""
+    (shape, *_) = (wire.shape or Shape() for wire in wires)
+    return window in ("pointwise", "flat") or (
+        isinstance(window, Kept) and set(window.axes) == set(range(len(shape)))
+    )
 
 
-def arriving(wires: Sequence[Wire], plan: Plan) -> list[tuple[Wire, Seen]]:
+def arriving(wires: Sequence[Wire], plan: Plan) -> list[tuple[Wire, Sight]]:
     """The inputs that a layer looks at, each with what it sees from where it meets the others."""
-    looked = [wire for i, wire in enumerate(wires) if i not in plan.blind]
-    if len(looked) == 1:
-        return [(looked[0], looked[0].reach)]
-    crops = plan.crops or ((),) * len(looked)
-    return [(wire, _arriving(wire, crop, plan.shape)) for wire, crop in zip(looked, crops, strict=True)]
+    looked = [(i, wire) for i, wire in enumerate(wires) if i not in plan.blind]
+    if len(wires) == 1 or isinstance(plan.window, Ways):
+        return [(wire, wire.sight) for _, wire in looked]
+    met = [(wire, _met(wire, plan.crops[i] if plan.crops else (), plan)) for i, wire in looked]
+    return met if len(looked) > 1 else [(wire, wire.sight) for _, wire in looked]
 
 
-def _reshaped(seen: Seen, raw: bool, shape: Shape) -> Seen:
-    """New axes: those of the raw input stand for themselves; other mixtures have no one answer, or a global one."""
-    if raw:
-        return of_input(shape)
-    return "global" if seen == "global" else None
+def _met(wire: Wire, crop: Sequence[int], plan: Plan) -> Sight:
+    """What an input sees after it is cropped, or stretched from a single entry."""
+    old, new = wire.shape or Shape(), plan.shape
+    if len(old) != len(new):
+        return wire.sight
+
+    def met(part: Part, n: int) -> Part:
+        for k, start in enumerate(crop, start=1):
+            part = part.cut(k, start, 1, new[k]) if start or old[k] > new[k] else part
+        return part if isinstance(plan.window, Joined) else part.stretched(old, new, n)
+
+    return _each(wire.sight, met)
 
 
-def _arriving(wire: Wire, crop: tuple[int, ...], out: Shape) -> Seen:
-    """What an input sees from where it meets the others: after it is cropped, or stretched from a single position."""
-    seen, shape = wire.reach, wire.shape
-    if not isinstance(seen, Reach) or shape is None or len(seen.size) != len(shape.size):
-        return seen
-    if crop:
-        seen = seen.shifted(crop)
-    stretched = [i for i, (n, m) in enumerate(zip(shape.size, out.size, strict=False)) if n == 1 < m]
-    if stretched:
-        seen = seen.everything(stretched)
-    return "global" if seen.is_global else seen
+def _made(made: Callable[[Part, int], Part | None], n: int, part: Part) -> Part | None:
+    return made(part, n)
 
 
-def joined(reaches: Sequence[Seen], stops: Sequence[int]) -> Seen:
-    """What a merge with `stops` positions sees: everything if one branch does; who sees nothing adds nothing."""
-    told = [seen for seen in reaches if seen != "nothing"]
-    if not told:
-        return "nothing"
-    first, *rest = told
-    for other in rest:
-        if first == "global" or other == "global":
-            first = "global"
-        elif isinstance(first, Reach) and isinstance(other, Reach):
-            first = first.join(other, stops)
-        else:
-            first = None
-    return first
+def _each(seen: Sight, made: Callable[[Part, int], Part | None], node: str = "") -> dict[str, Field | Unknown]:
+    """Each window, with the length of the axis it is of, made into another; unknown where one cannot be."""
+    told: dict[str, Field | Unknown] = {}
+    for name, of in seen.items():
+        if isinstance(of, Unknown):
+            told[name] = of
+            continue
+        spans = [span.each(partial(_made, made, n)) for span, n in zip(of.spans, of.basis, strict=True)]
+        known = tuple(span for span in spans if span is not None)
+        told[name] = Field(of.basis, known) if len(known) == len(spans) else Unknown(node)
+    return told
+
+
+# --- layers ---------------------------------------------------------------------------------------------------------
+
+
+def _seen(came: Sequence[tuple[Wire, Sight]], plan: Plan, node: str, raw: bool) -> Sight:
+    window = plan.window
+    if window == "nothing" or not came:
+        return {}
+    if isinstance(window, Joined):
+        return _end_to_end(came, window.axis, plan.shape, node)
+    if isinstance(window, Ways):
+        ways = [_one(came[i][1], came[i][0].shape or Shape(), one, plan, node) for i, one in window.ways]
+        return merged(ways, node, are_branches=False)
+    told = merged([seen for _, seen in came], node)
+    shape = plan.shape if len(came) > 1 else came[0][0].shape or Shape()
+    if window == "flat" and raw and (based := _based(told, plan.shape)):
+        return based
+    return _one(told, shape, window, plan, node)
+
+
+def _one(seen: Sight, x: Shape, window: Reaches, plan: Plan, node: str) -> Sight:
+    """One input under one window."""
+    return seen if window == "pointwise" else _each(seen, lambda part, n: _under(window, part, n, x, plan), node)
+
+
+def _under(window: Reaches, part: Part, n: int, x: Shape, plan: Plan) -> Part | None:
+    """What is seen of an axis of `n` positions through one layer; None where it cannot be followed."""
+    match window:
+        case Window():
+            return (
+                part.kept((0, *(None for _ in x.size)), {}, n)
+                if _pools_all(plan, x)
+                else _slid(part, n, window, plan)
+            )
+        case Kept():
+            return part.kept(window.axes, dict(window.picked), n)
+        case Cut():
+            return part.cut(window.axis, window.start, window.step, plan.shape[window.axis])
+        case "flat":
+            return part.reshaped(x, plan.shape)
+        case tuple():
+            return _on(part.everywhere([k + 1 for k in window], n), x, plan.shape)
+    return _everything(part, n, x, plan.shape)
+
+
+def _pools_all(plan: Plan, x: Shape) -> bool:
+    """Whether a pool stands once, over a whole map: it is a global one."""
+    window, once = plan.window, prod(plan.shape.size) == 1 < prod(x.size)
+    if not isinstance(window, Window) or not plan.by_channel or plan.weights or not once:
+        return False
+    axes = zip(window.extent, window.before, x.size, strict=True)
+    return not window.shift and all(before >= 0 and n <= extent - before for extent, before, n in axes)
+
+
+def _slid(part: Part, n: int, window: Window, plan: Plan) -> Part:
+    one = part if plan.by_channel else part.mixed([0], n)
+    for k, stops in enumerate(plan.shape.size):
+        one = one.slid(k + 1, window, k, stops)
+    return one
+
+
+def _everything(part: Part, n: int, x: Shape, out: Shape) -> Part:
+    """Each value of the output sees all that comes in; positions that stay as many are taken to stay in place."""
+    told = part.everywhere(range(len(x)), n)
+    if len(x) == len(out) > 1 and prod(out.size) > 1:
+        return _on(told, x, out, of_channels=False)
+    return replace(told, steps=((),) * len(out))
+
+
+def _on(part: Part, x: Shape, out: Shape, of_channels: bool = True) -> Part:
+    """Without the axes that have another length now: no entry of them stands where one of the input did."""
+    axes = zip(part.steps, x, out, strict=True)
+    steps = tuple(f if n == m and (k or of_channels) else () for k, (f, n, m) in enumerate(axes))
+    return replace(part, steps=steps)
+
+
+def _based(seen: Sight, shape: Shape) -> Sight | None:
+    """A vector that is put on several axes: its values have their places there from now on."""
+    ((name, of), *others) = seen.items()
+    if others or isinstance(of, Unknown) or len(of.basis) > 1 or sum(n > 1 for n in shape) < 2:
+        return None
+    return of_input(name, shape)
+
+
+# --- merges ---------------------------------------------------------------------------------------------------------
+
+
+def merged(branches: Sequence[Sight], node: str, are_branches: bool = True) -> Sight:
+    """What a merge sees of each input: who sees nothing of it adds nothing."""
+    if len(branches) == 1:
+        return branches[0]
+    return {
+        name: _together(
+            [seen[name] for seen in branches if name in seen], node, lambda spans: joined(spans, are_branches)
+        )
+        for name in dict.fromkeys(name for seen in branches for name in seen)
+    }
+
+
+def _together(
+    fields: Sequence[Field | Unknown], node: str, merge: Callable[[Sequence[Span]], Span]
+) -> Field | Unknown:
+    """The field of several branches, axis by axis; unknown where one is, or where a vector has several shapes."""
+    for of in fields:
+        if isinstance(of, Unknown):
+            return of
+    known = [of for of in fields if isinstance(of, Field)]
+    basis = known[0].basis
+    if any(of.basis != basis for of in known):
+        return Unknown(node)
+    return Field(basis, tuple(merge(spans) for spans in zip(*(of.spans for of in known), strict=True)))
+
+
+def _end_to_end(came: Sequence[tuple[Wire, Sight]], axis: int, shape: Shape, node: str) -> Sight:
+    """Branches that lie one behind the other along an axis."""
+    lengths = [wire.shape[axis] if wire.shape else 0 for wire, _ in came]
+    told: dict[str, Field | Unknown] = {}
+    for name in dict.fromkeys(name for _, seen in came for name in seen):
+        places = [(sum(lengths[:i]), lengths[i]) for i, (_, seen) in enumerate(came) if name in seen]
+
+        def merge(spans: Sequence[Span], places: Sequence[tuple[int, int]] = places) -> Span:
+            pieces = [(span, *place) for span, place in zip(spans, places, strict=True)]
+            return sight.end_to_end(pieces, axis, shape[axis])
+
+        told[name] = _together([seen[name] for _, seen in came if name in seen], node, merge)
+    return told
+
+
+# --- positions ------------------------------------------------------------------------------------------------------
+
+
+def _learn(channels: Channels, wires: Sequence[Wire], plan: Plan) -> None:
+    """Which axis of an input a first layer takes for its channels."""
+    window = plan.window
+    for wire in wires:
+        x = wire.shape or Shape()
+        for name, of in wire.sight.items():
+            if name in channels or isinstance(of, Unknown):
+                continue
+            if isinstance(window, Window):
+                channels[name] = _channels(of)
+            elif isinstance(window, Kept) and x.dtype == "int" and None in window.axes:
+                channels[name] = None  # numbers are looked up: each stands at a position
+            elif isinstance(window, Kept) and plan.weights and window.axes == (0, None) and _are_tokens(of):
+                channels[name] = 1
+
+
+def _channels(of: Field) -> int | None:
+    """The axis of the input that lies where a window has its channels; none, where the usual one lies elsewhere."""
+    here = [axis for axis, span in enumerate(of.spans) if any(part.steps[0] for part in span.parts)]
+    if here:
+        return here[0]
+    if not any(any(part.steps[1:]) for part in of.spans[0].parts):
+        return 0
+    mixed = [axis for axis, span in enumerate(of.spans) if not span.moves and span.parts[0].size is None]
+    return mixed[0] if len(mixed) == 1 else None
+
+
+def _are_tokens(of: Field) -> bool:
+    """Whether an input of (tokens, values) has its axes as it came."""
+    return len(of.basis) == 2 and all(part.steps[k] for k, span in enumerate(of.spans) for part in span.parts)
+
+
+def settle(inputs: Mapping[str, Shape], nodes: Sequence[LayerNode], channels: Channels) -> list[Problem]:
+    """Give each node its receptive fields, in positions of the inputs; warnings where branches are not aligned."""
+    known = positions_of(inputs, channels)
+    fields = {name: _told(of_input(name, shape), known) for name, shape in inputs.items()}
+    warnings = []
+    for node in nodes:
+        seen = {name: node.sight[name] for name in inputs if name in node.sight}
+        node.fields = fields[node.name] = _told(seen, known)
+        spread = {name: _of_positions(of, known[name]) for name, of in seen.items() if isinstance(of, Field)}
+        node.main = next((name for name in seen if spread.get(name, True)), next(iter(seen), ""))
+        wide = len(node.shape) > 1
+        node.moving = tuple(name for name, spans in spread.items() if wide and any(span.moves for span in spans))
+        warnings += _misaligned(node, fields, several=len(inputs) > 1)
+    return warnings
+
+
+def positions_of(inputs: Mapping[str, Shape], channels: Channels) -> Channels:
+    """Which axis of each input holds its channels: the first, unless the network takes another one for them."""
+    usual = {name: None if shape.dtype == "int" and len(shape) == 1 else 0 for name, shape in inputs.items()}
+    return usual | channels
+
+
+def _told(seen: Sight, channels: Channels) -> dict[str, Seen]:
+    return {name: told(of, channels[name]) for name, of in seen.items()}
+
+
+def _of_positions(of: Field, channel: int | None) -> list[Span]:
+    return [span for axis, span in enumerate(of.spans) if axis != channel]
+
+
+def told(of: Field | Unknown, channel: int | None) -> Seen:
+    """A receptive field in positions of the input; of a vector, in values of it, where it is more than one."""
+    if isinstance(of, Unknown):
+        return of
+    positions = [axis for axis in range(len(of.spans)) if axis != channel]
+    axes = positions or [0]
+    parts = [of.spans[axis].hull(of.basis[axis]) for axis in axes]
+    if all(part.size is None for part in parts):
+        return "global"
+    if len(of.spans) == 1 and channel is not None and parts[0].size == 1:
+        return None
+    return Reach(
+        tuple(part.size for part in parts),
+        tuple(part.stride for part in parts),
+        tuple(part.start for part in parts),
+        all(of.spans[axis].aligned for axis in positions),
+    )
+
+
+def along(of: Field | Unknown, channel: int | None) -> tuple[int | None, ...]:
+    """The axis of a window that each axis of a receptive field lies on; None where it is not one, or on channels."""
+    if isinstance(of, Unknown):
+        return ()
+    told: list[int | None] = []
+    for axis, span in enumerate(of.spans):
+        if axis != channel or len(of.spans) == 1:
+            places = {k for part in span.parts for k, factors in enumerate(part.steps) if factors}
+            whole = all(len(factors) < 2 for part in span.parts for factors in part.steps)
+            told.append(max(places) - 1 if len(places) == 1 and whole and max(places) else None)
+    return tuple(told)
+
+
+def _misaligned(node: LayerNode, fields: Mapping[str, Mapping[str, Seen]], several: bool) -> list[Problem]:
+    """The warnings of a merge whose branches have windows of other strides or centres."""
+    found = []
+    for name, seen in node.fields.items():
+        before = [(source, fields[source][name]) for source in node.inputs if name in fields[source]]
+        if (
+            isinstance(seen, Reach)
+            and not seen.aligned
+            and all(not isinstance(of, Reach) or of.aligned for _, of in before)
+        ):
+            branches = " and ".join(_geometry(source, of) for source, of in before)
+            what = f"the receptive field of `{name}`" if several else "the receptive field"
+            message = f"the branches are not aligned: {branches}; {what} is their hull"
+            found.append(Problem(message, "", node.mark, f"network.layers.{node.name}"))
+    return found
+
+
+def _geometry(source: str, seen: Seen) -> str:
+    if not isinstance(seen, Reach):
+        return f"`{source}` sees everything"
+    known = seen.as_json()
+    assert isinstance(known, dict)
+    return f"`{source}` has size {known['size']}, stride {known['stride']}, start {known['start']}"

@@ -49,11 +49,14 @@ def trace(experiment: Experiment, inputs: Mapping[str, Shape] | None = None) -> 
     if problems.found:
         raise SpecError(*sorted(problems.found, key=_in_file_order))
     assert all(name in placer.by_name or name in shapes for name in outputs.values()), "a mistake was not told"
+    for warning in reach.settle(shapes, placer.nodes, placer.channels):
+        placer.warned.add(warning)
     _warn_unused(placer, outputs)
     _warn_of_data(experiment, facts, placer)
     warnings = sorted(placer.warned.found, key=_in_file_order)
     columns = facts.columns if facts is not None else ()
-    return Graph(experiment.name, shapes, tuple(placer.nodes), outputs, tuple(warnings), columns)
+    channels = reach.positions_of(shapes, placer.channels)
+    return Graph(experiment.name, shapes, tuple(placer.nodes), outputs, tuple(warnings), columns, channels)
 
 
 def _in_file_order(problem: Problem) -> tuple[bool, str, int, int]:
@@ -174,15 +177,12 @@ def _named(network: Node, key: str) -> dict[str, tuple[Mark, str]]:
 
 
 def _walk(experiment: Experiment, placer: Placer, shapes: Mapping[str, Shape]) -> Wire:
-    wires = {
-        name: Wire(name, shape, reach.of_input(shape), positions=len(shape) > 1, raw=True)
-        for name, shape in shapes.items()
-    }
+    wires = {name: Wire(name, shape, reach.of_input(name, shape), raw=True) for name, shape in shapes.items()}
     mark = experiment.network.mark
     for name in wires:
         node = experiment.network.at("inputs", name) or experiment.network.at("inputs") or experiment.root.at("data")
         placer.marks[name] = node.mark if node is not None else Mark(mark.file)
-    first = next(iter(wires.values()), Wire("input", None, None, positions=False))
+    first = next(iter(wires.values()), Wire("input", None))
     layers = experiment.network.at("layers")
     if layers is None or not layers.is_list:
         _no_layers(experiment.root.at("network"), layers, placer.problems)

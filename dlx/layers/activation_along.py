@@ -10,7 +10,7 @@ from pydantic import Field
 from ..errors import ShapeError
 from ..shapes import Shape
 from .activation import Pointwise
-from .base import Example, Plan, Reaches, axis_of, floats
+from .base import Example, Plan, axis_of, floats
 from .working import Line, kept, line
 
 
@@ -101,6 +101,4 @@ class GLU(Pointwise):
 
 def _along(x: Shape, dim: int, kind: str) -> Plan:
     floats(x, kind)
-    axis = axis_of(x, dim, kind)
-    window: Reaches = (axis - 1,) if axis else "pointwise"
-    return Plan(shape=x, window=window, keeps=("output",))
+    return Plan(shape=x, window=(axis_of(x, dim, kind) - 1,), keeps=("output",))

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt
 
 from ..errors import ShapeError
 from ..shapes import Shape
-from .base import Example, Layer, Plan, all_floats
+from .base import Example, Kept, Layer, Plan, Ways, all_floats
 from .working import Line, by_default, line, product, summed
 
 if TYPE_CHECKING:
@@ -70,10 +70,16 @@ class ScaledDotProductAttention(Layer):
         shape = Shape((*q[:-1], v[-1]))
         macs = heads * t * s * (q[-1] + v[-1])
         if q[-1] == v[-1] and not self.dropout_p:  # fused: of the weights, only a logarithm for each query is kept
-            return Plan(shape, macs=macs, window="global", keeps=("inputs", "output"), keeps_more=4 * heads * t)
+            return Plan(
+                shape, macs=macs, window=_gathered(q, 3), keeps=("inputs", "output"), keeps_more=4 * heads * t
+            )
         weights = heads * t * s * (3 if self.dropout_p else 1)
         return Plan(
-            shape, macs=macs, window="global", keeps=(), keeps_more=4 * (q.count + k.count + v.count + weights)
+            shape,
+            macs=macs,
+            window=_gathered(q, 3),
+            keeps=(),
+            keeps_more=4 * (q.count + k.count + v.count + weights),
         )
 
     def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
@@ -142,7 +148,7 @@ class MultiheadAttention(Layer):
             shape=q,
             weights=self._weights(q, k, v),
             macs=macs,
-            window="global",
+            window=_gathered(q, len(xs)),
             keeps_more=self._held(around, d, t, s),
         )
 
@@ -173,6 +179,13 @@ class MultiheadAttention(Layer):
 
         q, k, v = _three(xs)
         return Built(q[-1], self.num_heads, self.dropout, self.bias, k[-1], v[-1], self.is_causal)
+
+
+def _gathered(q: Shape, inputs: int) -> Ways:
+    """Each query stays in its place, and every key and value is seen from there."""
+    around = range(len(q) - 2)
+    queries, others = Kept((*around, len(q) - 2, None)), Kept((*around, None, None))
+    return Ways(((0, queries), *((i, others) for i in range(min(1, inputs - 1), inputs))))
 
 
 def _three(xs: tuple[Shape, ...]) -> tuple[Shape, Shape, Shape]:

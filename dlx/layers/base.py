@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 
@@ -28,18 +28,47 @@ Margin = NonNegativeInt | list[NonNegativeInt]
 
 @dataclass(frozen=True, slots=True)
 class Kept:
-    """The axes of positions of the input that those of the output were, in their order; the others are gone."""
+    """Which axis of the input each axis of the output is, channels first (0); None for a new one.
 
-    axes: tuple[int, ...]
+    Of an axis that is gone every value sees all, or the one entry that `picked` names as (axis, entry).
+    """
+
+    axes: tuple[int | None, ...]
+    picked: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Cut:
+    """Every `step`-th entry of an axis of the input from `start` on; below 0, entries are added before it."""
+
+    axis: int
+    start: int
+    step: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Joined:
+    """The inputs end to end along an axis, 0 for the channels."""
+
+    axis: int
+
+
+@dataclass(frozen=True, slots=True)
+class Ways:
+    """Several ways from the inputs to the output, each with the number of its input: together they are seen."""
+
+    ways: tuple[tuple[int, Reaches], ...]
 
 
 Keeps = tuple[Literal["inputs", "output"], ...]
 """Whose values torch holds from the forward to the backward pass."""
 
-Reaches = Window | Kept | Literal["pointwise", "global", "flat", "nothing"] | tuple[int, ...]
-"""How far a layer looks: a window; at what it keeps of its axes; only at its own position; everywhere; at no position
-any more; at nothing that comes in; or at everything on the axes of positions given (0 is the first after the
-channels)."""
+Reaches: TypeAlias = (
+    "Window | Kept | Cut | Joined | Ways | Literal['pointwise', 'global', 'flat', 'nothing'] | tuple[int, ...]"
+)
+"""How far a layer looks: under a window; at what it keeps of its axes, or cuts or joins; several ways; at its own
+place alone; everywhere; at the same values on axes of other lengths; at nothing that comes in; or at everything on
+some axes of positions (0 is the first after the channels, -1 the channels)."""
 
 
 @dataclass(frozen=True)
@@ -55,6 +84,8 @@ class Plan:
     buffers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     macs: int = 0
     window: Reaches = "pointwise"
+    by_channel: bool = False
+    """Under a `Window`, each channel of the output sees its own channel of the input alone, as in a pool."""
     crops: tuple[tuple[int, ...], ...] = ()
     """Positions cut from the start of each input before they meet, axis by axis; empty where nothing is cut."""
     blind: tuple[int, ...] = ()

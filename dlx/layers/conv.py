@@ -65,6 +65,7 @@ class Conv(Layer):
             weights={"weight": weight} | ({"bias": (self.out_channels,)} if self.bias else {}),
             macs=prod(weight) * prod(stops),
             window=window,
+            by_channel=self.groups == x.channels == self.out_channels,
             keeps=keeps,
             keeps_more=padded,
             warnings=unseen_warning(window, size),
@@ -152,6 +153,7 @@ class ConvTranspose(Layer):
             weights={"weight": weight} | ({"bias": (self.out_channels,)} if self.bias else {}),
             macs=prod(weight) * prod(size),
             window=window.transposed,
+            by_channel=self.groups == x.channels == self.out_channels,
         )
 
     def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:

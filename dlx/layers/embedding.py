@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 from ..errors import ShapeError
 from ..lazy import nn
 from ..shapes import Shape
-from .base import Example, Layer, Plan
+from .base import Example, Kept, Layer, Plan
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -48,7 +48,11 @@ class Embedding(Layer):
                 if index > 0
                 else f"Name one of 0 to {n - 1}.",
             )
-        return Plan(shape=Shape((*x, self.embedding_dim)), weights={"weight": (n, self.embedding_dim)})
+        return Plan(
+            shape=Shape((*x, self.embedding_dim)),
+            weights={"weight": (n, self.embedding_dim)},
+            window=Kept((*range(len(x)), None)),
+        )
 
     def module(self, *_: Shape) -> Module:
         return nn.Embedding(**self.options())
@@ -75,7 +79,8 @@ class OneHot(Layer):
         (x,) = xs
         _integers(x, "one_hot", "Class numbers are declared as")
         axis = self._axis(x)
-        return Plan(shape=Shape((*x[:axis], self.num_classes, *x[axis:])), keeps=())
+        window = Kept((*range(axis), None, *range(axis, len(x))))
+        return Plan(shape=Shape((*x[:axis], self.num_classes, *x[axis:])), window=window, keeps=())
 
     def _axis(self, x: Shape) -> int:
         where = self.dim + len(x) + 2 if self.dim < 0 else self.dim

@@ -8,7 +8,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from ..errors import ShapeError
 from ..shapes import Shape
-from .base import Example, Extent, Layer, Plan, all_floats, floats, positions
+from .base import Example, Extent, Kept, Layer, Plan, Ways, all_floats, floats, positions
 from .conv import Conv
 from .linear import Linear
 from .merge import stretched
@@ -134,7 +134,8 @@ class SqueezeExcitation(Layer):
         if self.bias:
             weights |= {"fc1.bias": (s,), "fc2.bias": (c,)}
         inside = c + s * (1 if self.activation == "relu" else 2) + c * (1 if self.gate == "sigmoid" else 2)
-        return Plan(shape=x, weights=weights, macs=2 * s * c, window="global", keeps_more=4 * inside)
+        window = Ways(((0, "pointwise"), (0, Kept((None,) * len(x)))))
+        return Plan(shape=x, weights=weights, macs=2 * s * c, window=window, keeps_more=4 * inside)
 
     def _squeezed(self, x: Shape) -> int:
         return self.squeeze_channels or max(1, x.channels // (self.reduction or 16))

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 
 from ..lazy import nn
 from ..shapes import Shape
-from .base import Example, Layer, Plan, Reaches, floats
+from .base import Example, Kept, Layer, Plan, Reaches, floats
 from .working import Line, kept, line, product
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ class Linear(Layer):
     def plan(self, *xs: Shape) -> Plan:
         (x,) = xs
         floats(x, "linear")
-        window: Reaches = "global" if len(x) == 1 else (len(x) - 2,)
+        window: Reaches = "global" if len(x) == 1 else Kept((*range(len(x) - 1), None))
         return Plan(
             shape=Shape((*x[:-1], self.out_features)),
             weights={"weight": (self.out_features, x[-1])} | self._bias(),

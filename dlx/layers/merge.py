@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ..errors import ShapeError
 from ..shapes import Shape, by_x
-from .base import Example, Layer, Plan, Reaches, axis_of
+from .base import Example, Joined, Layer, Plan, axis_of
 from .working import Line, figure, kept, summed
 
 if TYPE_CHECKING:
@@ -95,9 +95,12 @@ class Concat(Layer):
                 raise _refusal("concat", xs, (0, j), differing, "" if self.crop else ", or add `crop: center`")
         shape = [sum(ns) if k == axis else min(ns) for k, ns in enumerate(zip(*xs, strict=True))]
         crops = tuple(tuple((x[k] - shape[k]) // 2 if k in cropped else 0 for k in range(1, len(x))) for x in xs)
-        window: Reaches = (axis - 1,) if axis else "pointwise"
         return Plan(
-            Shape(shape, xs[0].dtype), window=window, crops=crops if self.crop else (), keeps=(), hands_back=True
+            Shape(shape, xs[0].dtype),
+            window=Joined(axis),
+            crops=crops if self.crop else (),
+            keeps=(),
+            hands_back=True,
         )
 
     def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:

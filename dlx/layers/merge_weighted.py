@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from ..errors import ShapeError
 from ..shapes import Shape
-from .base import Example, Layer, Plan, all_floats
+from .base import Example, Kept, Layer, Plan, Ways, all_floats
 from .merge import stretched
 from .working import Line, by_default, product
 
@@ -171,7 +171,9 @@ class Matmul(Layer):
             )
         around = stretched("matmul", (Shape((*a[:-2], 1)), Shape((*b[:-2], 1))))[:-1]
         shape = Shape((*around, a[-2], b[-1]))
-        return Plan(shape=shape, macs=shape.count * a[-1], window="global")
+        axes = range(len(a) - 2)
+        rows, columns = Kept((*axes, len(a) - 2, None)), Kept((*axes, None, len(a) - 1))
+        return Plan(shape=shape, macs=shape.count * a[-1], window=Ways(((0, rows), (1, columns))))
 
     def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
         *around, m, n = plan.shape

@@ -54,7 +54,7 @@ class LayerNorm(Layer):
             weights["bias"] = each
         if self.over == "channels":
             lines = prod(x.size)
-            return Plan(x, weights, keeps_more=STATISTICS * lines)
+            return Plan(x, weights, window=(-1,), keeps_more=STATISTICS * lines)
         axes = len(x) if self.over == "sample" else self.over
         return Plan(x, weights, window=_last(x, axes), keeps_more=STATISTICS * prod(x[: len(x) - axes]))
 
@@ -233,7 +233,7 @@ class LocalResponseNorm(Layer):
                 inputs=[x],
             )
         padded = (x.channels + self.size - 1) * prod(x.size)
-        return Plan(x, keeps_more=4 * padded + 2 * x.bytes)
+        return Plan(x, window=(-1,), keeps_more=4 * padded + 2 * x.bytes)
 
     def module(self, *xs: Shape) -> Module:
         return nn.LocalResponseNorm(**self.options())
@@ -252,4 +252,4 @@ def _last_axes(x: Shape, axes: int, kind: str) -> tuple[int, ...]:
 
 def _last(x: Shape, axes: int) -> Reaches:
     """What is seen by whoever looks at all of the last `axes` axes."""
-    return tuple(range(max(len(x) - axes - 1, 0), len(x) - 1)) or "pointwise"
+    return tuple(range(len(x) - axes - 1, len(x) - 1))

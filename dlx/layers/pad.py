@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from ..errors import ShapeError, plural
 from ..shapes import Shape, Window, by_x, spread
-from .base import Example, Extent, Layer, Plan, Reaches, floats, positions
+from .base import Cut, Example, Extent, Layer, Plan, Reaches, floats, positions
 
 if TYPE_CHECKING:
     from typing import Self
@@ -130,7 +130,7 @@ class PadChannels(Layer):
                 hint=f"Ask for {x.channels + self.before} or more; `pointwise_conv` makes fewer.",
                 inputs=[x],
             )
-        return Plan(shape=Shape((self.out_channels, *x.size)), keeps=())
+        return Plan(shape=Shape((self.out_channels, *x.size)), window=Cut(0, -self.before), keeps=())
 
     def module(self, *xs: Shape) -> Module:
         from ..modules.pad import PadChannels as Built
@@ -180,7 +180,7 @@ class Crop(Layer):
         ones, zeros = (1,) * len(left), (0,) * len(left)
         cut = Window(ones, ones, tuple(-before for before, _ in pairs), zeros, ones)
         window: Reaches = cut if any(map(sum, pairs)) else "pointwise"
-        return Plan(shape=Shape((x.channels, *left), x.dtype), window=window, view=True, keeps=())
+        return Plan(shape=Shape((x.channels, *left), x.dtype), window=window, by_channel=True, view=True, keeps=())
 
     def module(self, *xs: Shape) -> Module:
         from ..modules.pad import Crop as Built
@@ -222,5 +222,6 @@ def _padded(x: Shape, pairs: Pairs, mode: Mode) -> Plan:
     return Plan(
         shape=Shape((x.channels, *(n + b + a for n, b, a in zip(x.size, before, after, strict=True)))),
         window=Window(ones, ones, before, after, ones) if any(before + after) else "pointwise",
+        by_channel=True,
         keeps=("inputs",) if mode in {"reflect", "replicate"} else (),
     )

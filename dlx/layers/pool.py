@@ -146,7 +146,9 @@ def pooled_plan(x: Shape, window: Window, kind: str) -> Plan:
             hint="Take a smaller dilation, or no padding.",
             inputs=[x],
         )
-    return Plan(shape=Shape((x.channels, *stops)), window=window, warnings=unseen_warning(window, x.size))
+    return Plan(
+        shape=Shape((x.channels, *stops)), window=window, by_channel=True, warnings=unseen_warning(window, x.size)
+    )
 
 
 def _steps_over(window: Window, size: Sequence[int], stops: Sequence[int]) -> bool:

@@ -70,6 +70,7 @@ class MaxBlurPool(Layer):
             buffers={"blur": (1, 1, *(taps,) * rank)},
             macs=x.channels * taps**rank * prod(stops),
             window=window,
+            by_channel=True,
             keeps_more=8 * largest.count + largest.bytes + 4 * x.channels * blurred,
             warnings=unseen_warning(window, x.size),
         )

@@ -49,6 +49,7 @@ class StochasticPool(Layer):
         return Plan(
             shape=shape,
             window=window,
+            by_channel=True,
             keeps_more=8 * shape.count + self._values(x, window, shape),  # which one, as int64, of which values
             warnings=unseen_warning(window, x.size),
         )
@@ -100,6 +101,7 @@ class MaxPoolDropout(Layer):
         return Plan(
             shape=shape,
             window=window,
+            by_channel=True,
             keeps_more=(8 + prod(window.kernel)) * shape.count,  # which one, as int64; what is dropped, a byte each
             warnings=unseen_warning(window, x.size),
         )
@@ -162,7 +164,7 @@ class FractionalMaxPool(Layer):
                 inputs=[x],
             )
         shape = Shape((x.channels, *outs))
-        return Plan(shape=shape, window=_between(size, outs, kernel), keeps_more=8 * shape.count)
+        return Plan(shape=shape, window=_between(size, outs, kernel), by_channel=True, keeps_more=8 * shape.count)
 
     def module(self, *xs: Shape) -> Module:
         kinds: dict[int, Any] = {2: nn.FractionalMaxPool2d, 3: nn.FractionalMaxPool3d}

@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt
 
 from ..lazy import nn
 from ..shapes import Shape, Window, spread
-from .base import Example, Layer, Plan, Reaches, by_rank, floats, positions
+from .base import Example, Kept, Layer, Plan, Reaches, by_rank, floats, positions
 from .working import Line, kept, line
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ class AdaptiveAvgPool(Layer):
 
     def plan(self, *xs: Shape) -> Plan:
         pooled = _adaptive_plan(xs[0], self.output_size, "adaptive_avg_pool")
-        return replace(pooled, keeps=()) if pooled.window == "global" else pooled  # torch takes the mean then
+        return replace(pooled, keeps=()) if isinstance(pooled.window, Kept) else pooled  # torch takes the mean then
 
     def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
         return _adaptive_lines(xs[0], plan.shape)
@@ -131,14 +131,15 @@ class GlobalMaxPool(Layer):
 def _global_plan(x: Shape, keepdim: bool, kind: str) -> Plan:
     floats(x, kind)
     size = positions(x, kind)
-    return Plan(shape=Shape((x.channels, *((1,) * len(size) if keepdim else ()))), window="global")
+    left = len(size) if keepdim else 0
+    return Plan(shape=Shape((x.channels, *(1,) * left)), window=Kept((0, *(None,) * left)))
 
 
 def _adaptive_plan(x: Shape, output_size: OutputSize, kind: str) -> Plan:
     floats(x, kind)
     outs = _sizes(x, output_size, kind)
-    window: Reaches = "global" if set(outs) == {1} else _largest_windows(x.size, outs)
-    return Plan(shape=Shape((x.channels, *outs)), window=window)
+    window: Reaches = Kept((0, *(None for _ in outs))) if set(outs) == {1} else _largest_windows(x.size, outs)
+    return Plan(shape=Shape((x.channels, *outs)), window=window, by_channel=True)
 
 
 def _adaptive_lines(x: Shape, shape: Shape) -> list[Line]:

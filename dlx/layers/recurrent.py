@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from ..errors import ShapeError
 from ..shapes import Shape
-from .base import Example, Layer, Plan, all_floats
+from .base import Example, Kept, Layer, Plan, Ways, all_floats
 from .working import Line, kept, line, summed
 
 if TYPE_CHECKING:
@@ -78,12 +78,18 @@ class _Recurrent(Layer):
             weights={name: size for way in self._ways(values) for name, size in self._weights(way).items()},
             buffers={f"bias_hh{way.suffix}": (self._sums,) for way in self._ways(values) if self.bias == "one"},
             macs=steps * sum(map(self._products, self._ways(values))),
-            window="global",
+            window=self._seen(len(xs)),
             keeps=("inputs",) if self._reads_in_place(xs) else (),
             keeps_more=FLOAT * self._held(xs),
             moments=steps * self.rows,
             warnings=(idle,) if self.dropout and self.num_layers == 1 else (),
         )
+
+    def _seen(self, inputs: int) -> Ways:
+        """Every step may tell of every other; of a sequence, each step stays in its place."""
+        whole = Kept((None, None) if self.return_sequences else (None,))
+        stay: tuple[tuple[int, Kept], ...] = ((0, Kept((0, None))),) if self.return_sequences else ()
+        return Ways((*stay, *((i, whole) for i in range(inputs))))
 
     @property
     def _sums(self) -> int:

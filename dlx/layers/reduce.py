@@ -8,8 +8,7 @@ from pydantic import Field
 
 from ..errors import ShapeError
 from ..shapes import Shape
-from .base import Axes, Example, Layer, Plan, Reaches, axis_of, floats
-from .slice import without
+from .base import Axes, Example, Kept, Layer, Plan, axis_of, floats
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -78,10 +77,5 @@ def _reduced(x: Shape, dims: list[int], keepdim: bool, kind: str) -> Plan:
         hint = "Add `keepdim: true`, which leaves an axis of one value."
         raise ShapeError(f"{kind} over dim = {dims} leaves no axis of {{0}}", hint, [x])
     shape = [1 if axis in axes else n for axis, n in enumerate(x) if keepdim or axis not in axes]
-    along = tuple(axis - 1 for axis in axes if axis)
-    window: Reaches = along or "pointwise"
-    if len(x) == 1 or (along and len(shape) == 1):
-        window = "global"
-    elif not keepdim:
-        window = without(x, axes)
+    window = Kept(tuple(None if axis in axes else axis for axis in range(len(x)) if keepdim or axis not in axes))
     return Plan(shape=Shape(shape), window=window, keeps=() if kind == "mean" else ("inputs", "output"))

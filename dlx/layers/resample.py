@@ -97,7 +97,7 @@ class Upsample(Layer):
             dilation=ones,
             shift=tuple(a[2] for a in axes),
         )
-        return Plan(shape=Shape((x.channels, *outs)), window=window, keeps=())
+        return Plan(shape=Shape((x.channels, *outs)), window=window, by_channel=True, keeps=())
 
     def _axis(self, n: int, out: int, scale: float | None) -> tuple[int, Number, Number]:
         """Taps, pace and first place on an axis of `n` positions that becomes `out`."""
@@ -251,7 +251,12 @@ class MaxUnpool(Layer):
         self._rounds_up(values, pooled)
         window = self._window(pooled)
         return Plan(
-            shape=pooled, window=window.transposed, blind=(1,), keeps=(), keeps_more=8 * values.count
+            shape=pooled,
+            window=window.transposed,
+            by_channel=True,
+            blind=(1,),
+            keeps=(),
+            keeps_more=8 * values.count,
         )  # the positions, as int64
 
     def module(self, *xs: Shape) -> Module:

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 from ..errors import ShapeError
 from ..lazy import nn
 from ..shapes import Shape
-from .base import Axes, Example, Kept, Layer, Plan, Reaches, axis_of
+from .base import Axes, Example, Kept, Layer, Plan, axis_of
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -76,8 +76,7 @@ class Transpose(Layer):
 
 
 def _ordered(x: Shape, axes: list[int]) -> Plan:
-    window: Reaches = Kept(tuple(axis - 1 for axis in axes[1:])) if axes[0] == 0 else "flat"
-    return Plan(shape=Shape([x[axis] for axis in axes], x.dtype), window=window, view=True, keeps=())
+    return Plan(shape=Shape([x[axis] for axis in axes], x.dtype), window=Kept(tuple(axes)), view=True, keeps=())
 
 
 class Roll(Layer):
@@ -104,8 +103,8 @@ class Roll(Layer):
                 f"roll has shifts = {self.shifts} for dims = {self.dims}",
                 hint="Give one shift for each of `dims`.",
             )
-        moved = tuple(sorted({axis - 1 for axis in axes if axis}))  # round the end: from anywhere
-        return Plan(shape=x, window=moved or "pointwise", keeps=())
+        moved = tuple(sorted({axis - 1 for axis in axes}))  # round the end: from anywhere
+        return Plan(shape=x, window=moved, keeps=())
 
     def module(self, *xs: Shape) -> Module:
         from ..modules.reshape import Roll as Built
@@ -138,7 +137,7 @@ class ChannelShuffle(Layer):
                 hint=f"Pick a divisor of {x.channels}.",
                 inputs=[x],
             )
-        return Plan(shape=x, keeps=())
+        return Plan(shape=x, window=(-1,), keeps=())
 
     def module(self, *_: Shape) -> Module:
         return nn.ChannelShuffle(**self.options())

@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_v
 
 from ..errors import ShapeError
 from ..shapes import Shape, Window
-from .base import Example, Kept, Layer, Plan, Reaches, axis_of
+from .base import Cut, Example, Kept, Layer, Plan, Reaches, axis_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -82,7 +82,10 @@ class Select(Layer):
                 inputs=[x],
             )
         return Plan(
-            shape=Shape((*x[:axis], *x[axis + 1 :]), x.dtype), window=without(x, (axis,)), view=True, keeps=()
+            shape=Shape((*x[:axis], *x[axis + 1 :]), x.dtype),
+            window=Kept(tuple(k for k in range(len(x)) if k != axis), ((axis, self.index % x[axis]),)),
+            view=True,
+            keeps=(),
         )
 
     def module(self, *xs: Shape) -> Module:
@@ -159,7 +162,7 @@ class Split(Layer):
 def part(x: Shape, axis: int, start: int, stop: int, step: int = 1) -> Plan:
     """The plan of a layer that keeps the values from `start` to `stop` of one axis."""
     shape = Shape((*x[:axis], -((start - stop) // step), *x[axis + 1 :]), x.dtype)
-    window: Reaches = "pointwise"
+    window: Reaches = "pointwise" if shape == x else Cut(axis, start, step)
     if axis and shape != x:
         here = [k == axis for k in range(1, len(x))]
         window = Window(
@@ -169,10 +172,4 @@ def part(x: Shape, axis: int, start: int, stop: int, step: int = 1) -> Plan:
             after=tuple(stop - x[axis] if k else 0 for k in here),
             dilation=(1,) * len(here),
         )
-    return Plan(shape=shape, window=window, view=True, keeps=())
-
-
-def without(x: Shape, axes: tuple[int, ...]) -> Kept:
-    """The axes of positions that are left when `axes` of `x` are gone: the first that stays holds the channels."""
-    _, *left = [axis for axis in range(len(x)) if axis not in axes]
-    return Kept(tuple(axis - 1 for axis in left))
+    return Plan(shape=shape, window=window, by_channel=True, view=True, keeps=())

@@ -11,7 +11,7 @@ from typing import Any
 from ..errors import plural, shortened
 from ..graph import LayerNode, Seen
 from ..graph.diff import Diff, Step, plain
-from ..shapes import Shape, by_x, bytes_text
+from ..shapes import Shape, Unknown, by_x, bytes_text
 from ..spec.validation import shown
 from .console import Grid, document, out
 
@@ -70,9 +70,16 @@ def _totals(found: Diff) -> Grid:
             text = bytes_text if name == "activation_bytes" else "{:,}".format
             part = f" ({_ratio(a, b)})" if a and a != b else ""
             grid.add(NAMES.get(name, name), text(a), text(b), _signed(b - a, name == "activation_bytes") + part)
-    fields = (found.a.receptive_field, found.b.receptive_field)
-    grid.add("receptive field", *("none" if seen is None else str(seen) for seen in fields), "")
+    for name in dict.fromkeys((*found.a.fields, *found.b.fields)) or [""]:
+        fields = (found.a.fields.get(name), found.b.fields.get(name))
+        several = max(len(found.a.fields), len(found.b.fields)) > 1
+        of = f" of {name}" if several else ""
+        grid.add(f"receptive field{of}", *("none" if seen is None else _total(seen) for seen in fields), "")
     return grid
+
+
+def _total(seen: Seen) -> str:
+    return f"unknown from {seen.node} on" if isinstance(seen, Unknown) else str(seen)
 
 
 def _ratio(a: int, b: int) -> str:
@@ -126,7 +133,7 @@ def _like(like: str, steps: Sequence[Step]) -> Cells:
 
 
 def _unchanged(run: Sequence[Step]) -> Cells:
-    moved = any(_seen(step.reach[0]) != _seen(step.reach[1]) for step in run)
+    moved = any(step.fields[0] != step.fields[1] for step in run)
     return ("", f"... {plural(len(run), 'layer')} unchanged", "field differs" if moved else "", *[""] * 5)
 
 
@@ -265,9 +272,5 @@ def _signed(count: int, memory: bool = False) -> str:
 
 def _sees(step: Step) -> str:
     """The receptive field, on both sides where it differs."""
-    a, b = map(_seen, step.reach)
+    a, b = step.fields
     return f"{a} -> {b}" if step.change == "changed" and a != b else b or a
-
-
-def _seen(seen: Seen) -> str:
-    return str(seen) if seen is not None else ""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import prod
 
 from ..data.base import Use
 from ..graph import Graph, LayerNode, Seen
 from ..graph.memory import Forecast
-from ..shapes import Reach, Shape, by_x, bytes_text
+from ..shapes import Reach, Shape, Unknown, by_x, bytes_text
 from .console import Grid, out
 
 SPARE = ("memory", "kind", "MACs", "field")
@@ -84,7 +84,7 @@ def _row(name: str, nodes: Sequence[LayerNode], batch: int) -> tuple[str, ...]:
         number(sum(n.params for n in nodes)),
         number(sum(n.plan.macs for n in nodes)),
         memory(batch * sum(n.activation_bytes for n in nodes)),
-        seen(last.reach),
+        last.field,
     )
 
 
@@ -97,7 +97,7 @@ def totals(graph: Graph, batch: int | None = None) -> str:
         f"{graph.macs:,} MACs a sample",
         f"{bytes_text(graph.activation_bytes * (batch or 1))} of activations "
         + (f"for {batch} samples" if batch else "a sample"),
-        f"receptive field {geometry(graph.receptive_field)}" if graph.receptive_field is not None else "",
+        *_fields(graph.fields),
     ]
     return "\n".join(p for p in parts if p)
 
@@ -114,7 +114,7 @@ def one_layer(node: LayerNode) -> None:
         "parameters": f"{node.params:,}" + (f" (the weights of {node.owner})" if node.owner else ""),
         "MACs": f"{node.plan.macs:,}",
         "memory": memory(node.activation_bytes) or "none: it shows the input's",
-        "receptive field": geometry(node.reach) if node.reach is not None else "no positions",
+        **_fields_of(node),
         "written at": str(node.mark),
     }
     grid = Grid(columns=2, styles=["bold"])
@@ -132,13 +132,24 @@ def memory(count: int) -> str:
     return bytes_text(count) if count else ""
 
 
-def seen(reach: Seen) -> str:
-    """`15`, `3x5`, `global`, with a `~` where branches are not aligned."""
-    return str(reach) if reach is not None else ""
+def _fields(fields: Mapping[str, Seen]) -> list[str]:
+    """`receptive field 8, stride 2, start -1`: a line for each input, which is named where there are several."""
+    several = len(fields) > 1
+    return [f"receptive field{f' of {name}' * several} {geometry(seen)}" for name, seen in fields.items()]
+
+
+def _fields_of(node: LayerNode) -> dict[str, str]:
+    several = len(node.fields) > 1
+    told = {name: geometry(seen) if seen is not None else "no positions" for name, seen in node.fields.items()}
+    return {f"receptive field{f' of {name}' * several}": of for name, of in told.items()} or {
+        "receptive field": "nothing"
+    }
 
 
 def geometry(reach: Seen) -> str:
     """`427, stride 32, start -213`."""
+    if isinstance(reach, Unknown):
+        return f"unknown from {reach.node} on"
     if not isinstance(reach, Reach):
         return str(reach)
     if reach.is_global:

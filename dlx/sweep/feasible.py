@@ -29,7 +29,7 @@ def _field(graph: Graph, _: Experiment) -> float:
     """The smaller side of what the last layer with positions sees; all of the input for a global one."""
     seen = measure(graph, "receptive_field", "")
     sizes = seen if isinstance(seen, list) else [seen]
-    sides = next(iter(graph.inputs.values())).size
+    sides = graph.inputs[graph.main_input or next(iter(graph.inputs))].size
     return float(min(max(sides, default=0) if size == "global" else size for size in sizes))
 
 

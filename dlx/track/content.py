@@ -108,11 +108,12 @@ def totals(plan: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
     """The plan's sums as metrics, and as parameters what is no number: the whole receptive field as one word."""
     sums = ("params", "trainable", "macs", "buffers", "activation_bytes")
     metrics = {key: float(plan[key]) for key in sums if isinstance(plan.get(key), int | float)}
-    seen = plan.get("receptive_field")
-    size = seen["size"] if isinstance(seen, dict) else ["global"] if seen == "global" else []
+    seen, fields = plan.get("receptive_field"), plan.get("receptive_fields") or {}
+    size = seen.get("size", []) if isinstance(seen, dict) else []
     if size and isinstance(size[0], int | float):
         metrics["receptive_field"] = float(size[0])
-    return metrics, {"receptive_field": _field(seen)} if size else {}
+    told = ", ".join(f"{name}: {_field(of)}" for name, of in fields.items()) if len(fields) > 1 else _field(seen)
+    return metrics, {"receptive_field": cut(told, VALUE)} if told else {}
 
 
 def layer_table(plan: Mapping[str, Any]) -> str:
@@ -125,18 +126,26 @@ def layer_table(plan: Mapping[str, Any]) -> str:
             by_x(layer["shape"]),
             layer["params"],
             layer["macs"],
-            _field(layer["receptive_field"]),
+            ", ".join(dict.fromkeys(filter(None, map(_field, _fields(layer))))),
         ]
         for layer in plan.get("layers", [])
     ]
     return json.dumps({"columns": columns, "data": rows})
 
 
+def _fields(layer: Mapping[str, Any]) -> list[Any]:
+    """The receptive field of each input that a layer depends on."""
+    return list(layer["receptive_fields"].values()) if layer.get("receptive_fields") else [layer["receptive_field"]]
+
+
 def _field(seen: Any) -> str:
-    """`5`, `5x3`, `global`, or nothing."""
+    """`5`, `5x3`, `5~`, `global`, `unknown from reshape_1 on`, or nothing."""
     if not isinstance(seen, dict):
         return str(seen or "")
-    return by_x(seen["size"] if len(set(seen["size"])) > 1 else seen["size"][:1])
+    if "unknown" in seen:
+        return f"unknown from {seen['unknown']} on"
+    sizes = seen["size"] if len(set(seen["size"])) > 1 else seen["size"][:1]
+    return by_x(sizes) + ("" if seen.get("aligned", True) else "~")
 
 
 def name(key: str) -> str:

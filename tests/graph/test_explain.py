@@ -20,11 +20,12 @@ from dlx.spec import load
 def alone(layer, xs):
     """A graph of one layer, called `it`, on inputs of the network."""
     inputs = {f"in_{i}": x for i, x in enumerate(xs)}
-    wires = [Wire(name, x, reach.of_input(x), len(x) > 1, raw=True) for name, x in inputs.items()]
-    plan = layer.plan(*xs)
-    seen, positions, _ = reach.through(wires, plan)
-    node = LayerNode("it", layer.kind, layer, tuple(inputs), tuple(xs), plan, seen, positions, Mark("s.yaml", 4, 7))
-    return Graph("alone", inputs, (node,), {"output": "it"})
+    wires = [Wire(name, x, reach.of_input(name, x), raw=True) for name, x in inputs.items()]
+    plan, channels = layer.plan(*xs), {}
+    wire = reach.through(wires, plan, "it", channels)
+    node = LayerNode("it", layer.kind, layer, tuple(inputs), tuple(xs), plan, wire.sight, Mark("s.yaml", 4, 7))
+    reach.settle(inputs, [node], channels)
+    return Graph("alone", inputs, (node,), {"output": "it"}, channels=reach.positions_of(inputs, channels))
 
 
 @lru_cache
@@ -148,7 +149,7 @@ def test_branches_of_different_jumps_drift_apart():
     told = lines_of(graph, "add_1", "Receptive")
 
     assert told[2] == "(2 - 1) * (4 - 1) = 3"
-    assert told[3:6] == ["max(2, 1) = 2", "min(0, 0 - 3) = -3", "max(0 + 2, 0 + 5) - min(0, 0 - 3) = 8"]
+    assert told[3:6] == ["min(2, 1) = 1", "min(0, 0) = 0", "max(0 + 2 + 3, 0 + 5) - 0 = 5"]
     assert told[-1] == "The branches are not aligned: the jumps of their windows differ, and this is their hull."
 
 
@@ -169,7 +170,8 @@ def test_a_crop_moves_the_start():
     [
         ("- global_avg_pool", "Each value depends on everything that comes in: it sees the whole input."),
         ("- global_avg_pool\n- linear: 2", "`global_avg_pool_1` sees the whole input already, and so does this."),
-        ("- flatten\n- relu", "Its output has no positions that stand for places of the input."),
+        ("- flatten\n- relu", "It works at each position by itself, and sees there what came in."),
+        ("- flatten", "The same values stand on other axes: size 3, jump 1, start 0."),
         ("- relu", "It works at each position by itself, and sees there what came in."),
         ("- softmax: {dim: 2}", "It mixes all positions along height: there it sees everything."),
     ],
@@ -275,9 +277,12 @@ def test_the_windows_on_the_way_to_the_end_add_up():
 
 
 def test_a_hull_that_no_single_way_explains_is_not_made_to_add_up():
-    told = lines_of(network_of("[4, 8, 8]", DRIFTING), None, "Receptive")
+    """[p, p + 4] and [3p, 3p + 2] at four stops: [p, p + 8] holds both."""
+    far = "- pad: [0, 4]\n- conv: {out_channels: 4, kernel_size: 3, stride: 3}\n  name: far\n"
+    near = "- conv: {out_channels: 4, kernel_size: 5}\n  from: input\n- add:\n  from: [far, prev]"
+    told = lines_of(network_of("[4, 8]", far + near), None, "Receptive")
 
-    assert told[1:] == ["It is the hull of several ways: size 8, jump 2, start -3."]
+    assert told[1:] == ["It is the hull of several ways: size 9, jump 1, start 0."]
 
 
 def test_a_way_without_windows_has_nothing_to_add_up():

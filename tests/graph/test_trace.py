@@ -739,7 +739,7 @@ def test_the_json_document_has_the_keys_that_others_build_on():
         "macs": 2 * 9 * 16,
         "receptive_field": {"size": [3, 3], "stride": [2, 2], "start": [0, 0]},
     }
-    assert [layer["receptive_field"] for layer in document["layers"][2:]] == [None, "global"]
+    assert [layer["receptive_field"] for layer in document["layers"][2:]] == [document["receptive_field"], "global"]
 
 
 def test_resnet50_reads_as_its_table():

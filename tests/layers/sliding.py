@@ -1,12 +1,13 @@
 """How a layer that slides is asked: what it computes, and which inputs a position of its output has a gradient at."""
 
 from itertools import product
-from math import floor
 
 import torch
 
+from dlx.graph import reach
+from dlx.graph.graph import Wire
 from dlx.layers import LAYERS
-from dlx.shapes import Reach, Shape
+from dlx.shapes import Shape
 
 
 def built(kind, options, *inputs):
@@ -21,9 +22,9 @@ def run(kind, *values, **options):
 
 def told(plan, x, position):
     """First and last position of an input of shape `x` that `position` of the output sees, within the input."""
-    reach = Reach.of_input(len(x) - 1).through(plan.window)
-    firsts = [floor(a + p * s) for a, p, s in zip(reach.start, position, reach.stride, strict=True)]
-    return [(max(a, 0), min(a + z, n) - 1) for a, z, n in zip(firsts, reach.size, x[1:], strict=True)]
+    wire = reach.through([Wire("x", Shape(x), reach.of_input("x", Shape(x)))], plan, "it")
+    ends = [span.at((0, *position)) for span in wire.sight["x"].spans[1:]]
+    return [(max(a, 0), min(b, n - 1)) for (a, b), n in zip(ends, x[1:], strict=True)]
 
 
 def measured(plan, module, x, more=(), samples=1):

@@ -95,8 +95,8 @@ def test_permute_and_transpose_are_torch_s():
 def test_axes_that_trade_places_take_their_receptive_field_along():
     conv = "- conv: {out_channels: 1, kernel_size: [5, 3], stride: [2, 1]}\n"
 
-    assert network_of("[1, 9, 9]", conv + "- transpose: {dim0: 2, dim1: 3}").receptive_field.size == (3, 5)
-    assert network_of("[1, 9, 9]", conv + "- mean: {dim: 2}").nodes[-1].reach == Reach((3,), (1,), (0,))
+    assert network_of("[1, 9, 9]", conv + "- transpose: {dim0: 2, dim1: 3}").receptive_field.size == (5, 3)
+    assert network_of("[1, 9, 9]", conv + "- mean: {dim: 2}").nodes[-1].reach == Reach((None, 3), (0, 1), (0, 0))
     assert network_of("[1, 9, 9]", conv + "- mean: {dim: [2, 3]}").nodes[-1].reach == "global"
     assert network_of("[4, 9]", "- transpose\n- conv: {out_channels: 1, kernel_size: 3}").receptive_field.size == (3,)
 
@@ -183,7 +183,7 @@ def test_a_parameter_sees_nothing_and_what_it_meets_sees_the_rest():
     assert added.by_name["add_1"].reach == added.by_name["patches"].reach == Reach((4,), (4,), (0,))
     assert added.receptive_field == Reach((4,), (4,), (0,))
     assert added.warnings == ()
-    assert network_of("[3, 16]", TOKENS).by_name["concat_1"].reach == "global"
+    assert network_of("[3, 16]", TOKENS).by_name["concat_1"].reach == Reach((4,), (4,), (-4,))
 
 
 def test_what_is_made_of_parameters_alone_sees_nothing_either():

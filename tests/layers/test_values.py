@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from helpers import network_of
 
 from dlx.layers import LAYERS
-from dlx.shapes import Reach, Shape
+from dlx.shapes import Shape
 
 
 def run(kind, *values, **options):
@@ -70,7 +71,8 @@ def test_what_concat_crops_is_told_for_the_receptive_field():
     plan = LAYERS["concat"](crop="center").plan(Shape((1, 2, 6)), Shape((1, 5, 4)))
 
     assert plan.crops == ((0, 1), (1, 0))
-    assert Reach.of_input(2).shifted(plan.crops[1]).start == (1, 0)
+    graph = network_of("{a: [1, 2, 6], b: [1, 5, 4]}", "- concat: {crop: center}\n  from: [a, b]")
+    assert [graph.fields[name].start for name in "ab"] == [(0, 1), (1, 0)]
 
 
 def test_a_concat_along_positions_crops_only_the_others():
