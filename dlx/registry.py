@@ -15,7 +15,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, WrapValidator
 from pydantic_core import CoreSchema, core_schema
 
 from .errors import DlxError
@@ -33,6 +33,8 @@ class Declared(Strict):
     """Something a spec names by `kind`, with its options. The first field may be written as a bare value."""
 
     kind: ClassVar[str]
+    missed: ClassVar[Mapping[str, str]] = {}
+    """Fields that users look for and that do not exist, and the way out."""
 
     @classmethod
     def first_field(cls) -> str | None:
@@ -49,6 +51,14 @@ D = TypeVar("D", bound=Declared)
 
 FilePath = Annotated[Path, Field(strict=False)]
 """A path in a spec: relative ones start at the folder of the spec."""
+
+
+def _not_boolean(value: Any, check: Callable[[Any], Any]) -> Any:
+    return check(repr(value) if isinstance(value, bool) else value)
+
+
+NotBoolean = WrapValidator(_not_boolean)
+"""Beside a `Literal` of numbers: to Python, true is 1 and false is 0."""
 
 
 @dataclass(frozen=True)

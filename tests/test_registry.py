@@ -3,8 +3,11 @@
 import subprocess
 import sys
 from pathlib import Path
+from types import UnionType
+from typing import Annotated, Literal, Union, get_args, get_origin
 
 import pytest
+from pydantic import ValidationError
 
 from dlx.data import DATASETS
 from dlx.errors import DlxError
@@ -14,7 +17,7 @@ from dlx.losses import LOSSES
 from dlx.metrics import METRICS
 from dlx.objectives import OBJECTIVES
 from dlx.optim import OPTIMIZERS
-from dlx.registry import Declared, Registry, family
+from dlx.registry import Declared, Registry, Strict, family
 from dlx.schedules import SCHEDULES
 
 REGISTRIES = [LAYERS, DATASETS, OBJECTIVES, LOSSES, METRICS, OPTIMIZERS, SCHEDULES, INITIALIZERS]
@@ -108,3 +111,36 @@ def test_another_package_brings_a_layer_by_an_entry_point(tmp_path: Path):
     )
     assert "doubled_1  doubled     6x8      24" in told.stdout
     assert "24 parameters\n144 MACs a sample" in told.stdout
+
+
+def test_true_and_false_are_no_numbers_in_any_section():
+    """To pydantic's `Literal[0, 1]` they are: to Python true is 1."""
+    for registry in REGISTRIES:
+        registry.search()
+    found = 0
+    for cls in _below(Strict):
+        for name, field in cls.model_fields.items():
+            takes = _leaves(field.annotation)
+            if bool in takes or not takes & {int, float}:
+                continue
+            found += 1
+            for value in (True, False):
+                with pytest.raises(ValidationError) as refused:
+                    cls.model_validate({name: value})
+                assert any(error["loc"][0] == name for error in refused.value.errors()), (cls, name)
+    assert found > 300
+
+
+def _below(cls):
+    for one in cls.__subclasses__():
+        yield one
+        yield from _below(one)
+
+
+def _leaves(annotation):
+    """The types that a field takes, of the values of a Literal too."""
+    if get_origin(annotation) is Literal:
+        return {type(value) for value in get_args(annotation)}
+    if get_origin(annotation) in (Annotated, Union, UnionType):
+        return set().union(*map(_leaves, get_args(annotation)))
+    return {annotation} if isinstance(annotation, type) else set()

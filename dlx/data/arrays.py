@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from ..errors import DataError
+from ..errors import DataError, Problem
 from ..lazy import np
 from ..registry import FilePath
 from ..shapes import Shape
-from .base import Facts, Sets, Split
+from .base import Facts, Sets, Split, Use
 from .given import Given, named, scaled, shaped
-from .reading import class_numbers, fits, real, wide
+from .preprocess import CHUNK
+from .reading import ONE_LABEL, SEVERAL_LABELS, class_numbers, fits, listed, real, wide
 from .splits import Pool
-from .stored import Stored, stored
+from .stored import Stored, names_in, stored
 from .stream import Stream, streamed, streams
 
 if TYPE_CHECKING:
@@ -31,8 +34,9 @@ class Arrays(Pool):
     Shapes: an array (n, *s) -> inputs s, as they are; `channels: last` moves the last axis to the front, `none` puts
         an axis of one there. Targets: whole numbers (n,) or (n, 1) are classes from 0; others values, (n,) -> (1,).
         Bytes are divided by 255 unless `scale: false`.
-    Parts: `test_x` and `test_y` name the arrays of the test part, `valid_x` and `valid_y` those to validate on;
-        without them the parts come out of the training examples.
+    Parts: `test_x` and `test_y` name the arrays of the test part, `valid_x` and `valid_y` those to validate on; so
+        they are called where nothing is said. Where there are none, or `test` or `valid` is given, parts come out of
+        the training examples.
     Streaming: where the inputs are a file .npy, `stream` leaves them there, and targets of values too, and reads each
         batch while the network works on the one before. What is trained has the same bits either way, but for
         `pca` and `whiten`. Before training, all of it is read once for the digest and once for each step of
@@ -50,10 +54,10 @@ class Arrays(Pool):
     targets: FilePath | None = Field(None, description="file of the targets, .npy, where `path` is .npy")
     x: str = Field("x", description="name of the inputs in the file")
     y: str = Field("y", description="name of the targets in the file")
-    valid_x: str | None = Field(None, description="name of the validation inputs")
-    valid_y: str | None = Field(None, description="name of their targets")
-    test_x: str | None = Field(None, description="name of the test inputs")
-    test_y: str | None = Field(None, description="name of their targets")
+    valid_x: str | None = Field(None, description="name of the validation inputs; null: `valid_x`, if it is there")
+    valid_y: str | None = Field(None, description="name of their targets; null: `valid_y`, if it is there")
+    test_x: str | None = Field(None, description="name of the test inputs; null: `test_x`, if it is there")
+    test_y: str | None = Field(None, description="name of their targets; null: `test_y`, if it is there")
     task: Literal["classification", "regression"] | None = Field(
         None, description="null: classes where the targets are whole numbers, else values"
     )
@@ -90,6 +94,7 @@ class Arrays(Pool):
 
     def facts(self) -> Facts:
         places = self._places()
+        uses, warnings = self._uses(places)
         shapes = {x: self._shape(stored_x.sizes, x) for (x, stored_x), _ in places.values()}
         first, *others = shapes
         for name in others:
@@ -101,8 +106,11 @@ class Arrays(Pool):
         answers = [self._answers(y, name, self._streams(x)) for (_, x), (name, y) in places.values()]
         self.counts(len(answers[0]))
         if answers[0].dtype == np.int64:
-            return self.seen(shapes[first], classes=max(int(y.max()) for y in answers) + 1)
-        return self.seen(shapes[first], target=Shape(answers[0].shape[1:]))
+            facts = self.seen(shapes[first], classes=max(int(y.max()) for y in answers) + 1)
+        else:
+            facts = self.seen(shapes[first], target=Shape(answers[0].shape[1:]))
+            warnings = (*warnings, *self._labels(answers[0]))
+        return replace(facts, columns=uses, warnings=warnings)
 
     def load(self) -> Sets:
         self.facts()
@@ -117,7 +125,8 @@ class Arrays(Pool):
         }
         pool = made.pop("train")
         parts = dict(zip(("train", "valid", "test"), self.parted(pool.x, pool.y), strict=True)) | made
-        return self.finished(list(parts.values()), f"{self.source} {self.path}")
+        notes = tuple(f"{one.message}. {one.hint}" for one in self._uses(places)[1])
+        return self.finished(list(parts.values()), f"{self.source} {self.path}", notes=notes)
 
     def given(self, path: Path, kept: Kept) -> Given:
         place = stored(path, named(path, self.x))
@@ -130,22 +139,60 @@ class Arrays(Pool):
 
     def _places(self) -> dict[str, tuple[tuple[str, Stored], tuple[str, Stored]]]:
         """The name and place of the inputs and of the targets of each part that the file has."""
-        names = {"train": (self.x, self.y), "valid": (self.valid_x, self.valid_y), "test": (self.test_x, self.test_y)}
+        there = names_in(self.path)
         found = {}
-        for part, (x, y) in names.items():
+        for part in ("train", "valid", "test"):
+            x, y = (self.x, self.y) if part == "train" else self._named(part, there)
             if x is None or y is None:
                 continue
             inputs, targets = stored(self.path, x), stored(self.targets or self.path, y)
             found[part] = (x, inputs), (y, targets)
-            counts = [place.sizes[0] if place.sizes else 0 for place in (inputs, targets)]
+            counts = [place.sizes[0] if place.sizes else 1 for place in (inputs, targets)]
             if counts[0] != counts[1]:
                 raise DataError(
                     f"`{x}` of {self.path} holds {counts[0]:,} inputs, `{y}` {counts[1]:,} targets",
                     hint="Give two arrays of the same examples.",
                 )
-            if not counts[0]:
-                raise DataError(f"`{x}` of {self.path} holds no examples", hint="Give an array with examples in it.")
+            if not prod(inputs.sizes):
+                empty = "holds no examples" if not counts[0] else f"has the shape {inputs.sizes}: no values"
+                raise DataError(f"`{x}` of {self.path} {empty}", hint="Give an array with examples in it.")
         return found
+
+    def _named(self, part: str, there: list[str]) -> tuple[str | None, str | None]:
+        """The names of the arrays of a part that is held out: those that are given, or those of the part itself."""
+        x, y = getattr(self, f"{part}_x"), getattr(self, f"{part}_y")
+        own = f"{part}_x", f"{part}_y"
+        elsewhere = getattr(self, part) or (part == "valid" and self.folds)
+        if x is None and not elsewhere and not {self.x, self.y} & {*own} and {*own} <= {*there}:
+            return own
+        return x, y
+
+    def _uses(
+        self, places: dict[str, tuple[tuple[str, Stored], tuple[str, Stored]]]
+    ) -> tuple[tuple[Use, ...], tuple[Problem, ...]]:
+        """How each array is used, and a warning about those that are not."""
+        uses = []
+        for part, ((x, inputs), (y, targets)) in places.items():
+            of_part = "" if part == "train" else f", {part} part"
+            kind = "classes" if self._of_classes(targets.dtype) else "values"
+            scaled = ", divided by 255" if self.scale and inputs.dtype == np.uint8 else ""
+            uses.append(Use(x, f"inputs{of_part}", prod(inputs.sizes[1:]), f"{inputs.dtype}{scaled}, as numbers"))
+            uses.append(Use(y, f"targets, {kind}{of_part}", 0, f"{targets.dtype}"))
+        spare = [name for name in names_in(self.path) if name not in {use.name for use in uses}]
+        uses += [Use(name, "left out", 0, "no field names it") for name in spare]
+        if not spare:
+            return tuple(uses), ()
+        hint = "`x`, `y`, `test_x`, `test_y`, `valid_x` and `valid_y` name the arrays that are taken"
+        hint += "; `test` and `valid` take examples out of `x` instead." if self.test or self.valid else "."
+        return tuple(uses), (Problem(f"{self.path} holds {listed(spare)} too, which nothing names", hint),)
+
+    def _labels(self, y: Any) -> tuple[Problem, ...]:
+        """A warning where targets that are fitted as values are labels."""
+        if self.task is not None or not np.isin(y[:CHUNK], (0, 1)).all():
+            return ()
+        many = prod(y.shape[1:]) > 1
+        message = f"`{self.y}` of {self.targets or self.path} holds 0 and 1: labels, which are fitted as values"
+        return (Problem(message, SEVERAL_LABELS if many else ONE_LABEL),)
 
     def _shape(self, sizes: tuple[int, ...], name: str) -> Shape:
         if len(sizes) < 2 and self.channels != "none":

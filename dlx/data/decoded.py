@@ -26,16 +26,26 @@ if TYPE_CHECKING:
 
     Pixels = npt.NDArray[Any]
     Put = Callable[[list[int], Pixels], None]
+    Odd = Callable[[str], object]
 
 BLOCK = 256  # pictures that one thread decodes at a time
-FORMAT = 1  # of the files: a change in how they are written gives them new names
+FORMAT = 2  # of the files: a change in how they are written gives them new names
 
 
-def pixels(sources: Iterable[tuple[int, Source]], form: Form, shape: Shape, put: Put) -> None:
-    """Decode on all cores; `put` is given places, and pixels (n, *shape) from 0 to 255. DataError for odd ones."""
+def pixels(
+    sources: Iterable[tuple[int, Source]],
+    form: Form,
+    shape: Shape,
+    put: Put,
+    odd: Odd | None = None,
+) -> None:
+    """Decode on all cores; `put` is given places, and pixels (n, *shape) from 0 to 255. DataError for odd ones.
+
+    `odd` is called with what is left out of a picture.
+    """
 
     def block(pictures: list[tuple[int, Source]]) -> None:
-        found = [decoded(source, form) for _, source in pictures]
+        found = [decoded(source, form, odd) for _, source in pictures]
         for one, (_, source) in zip(found, pictures, strict=True):
             if one.shape != (*shape[1:], shape[0]):
                 raise _unlike(source, Shape((one.shape[2], *one.shape[:2])), shape)
@@ -46,7 +56,7 @@ def pixels(sources: Iterable[tuple[int, Source]], form: Form, shape: Shape, put:
             pass
 
 
-def mapped(shelf: Shelf, form: Form, shape: Shape) -> tuple[Mapped, Path]:
+def mapped(shelf: Shelf, form: Form, shape: Shape, odd: Odd | None = None) -> tuple[Mapped, Path]:
     """All pictures of a shelf as a mapped file of pixels, and where that is; it is made where it is not there yet.
 
     Its name is a digest of the pictures as they are stored, and of what they are brought to.
@@ -77,7 +87,7 @@ def mapped(shelf: Shelf, form: Form, shape: Shape) -> tuple[Mapped, Path]:
                 for place, one in zip(places, found, strict=True):
                     os.pwrite(handle, np.ascontiguousarray(one, dtype).data, start + place * row)
 
-            pixels(shelf.sources(np.arange(count)), form, shape, put)
+            pixels(shelf.sources(np.arange(count)), form, shape, put, odd)
             os.fsync(handle)
 
     path = kept(f"images/{key.hexdigest()}.npy", write)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,7 @@ from ..lazy import np
 from ..shapes import Shape, by_x
 from .picture import NAMED, SUFFIXES, Form, Source, decoded
 from .reading import existing, fits, inside, real
-from .stored import READERS, readable, stored
+from .stored import READERS, names_in, stored
 
 if TYPE_CHECKING:
     from .base import Floats, Values
@@ -50,8 +49,7 @@ def named(path: Path, name: str) -> str:
     """The array that is meant: `name`, or the only one there is."""
     if path.suffix != ".npz":
         return name
-    with readable(existing(path, folder=False)), zipfile.ZipFile(path) as packed:
-        inside_it = [one.removesuffix(".npy") for one in packed.namelist()]
+    inside_it = names_in(path)
     return inside_it[0] if len(inside_it) == 1 else name
 
 

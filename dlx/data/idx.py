@@ -20,7 +20,7 @@ from ..lazy import np
 from ..registry import FilePath
 from ..shapes import Shape, by_x
 from .base import Facts, Sets, Split
-from .reading import real
+from .reading import existing, real
 from .splits import Pool
 
 if TYPE_CHECKING:
@@ -177,6 +177,8 @@ def read_labels(path: Path) -> Labels:
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[gzip.GzipFile | BufferedReader, bool]]:
     """The content of a file, unpacked where gzipped, and whether it was. What fails inside becomes a DataError."""
+    if path.exists() and not path.is_dir():
+        existing(path)
     try:
         with path.open("rb") as raw:
             packed = raw.read(2) == GZIP

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from ..errors import DataError
+from ..errors import DataError, Problem, plural
 from ..lazy import np
-from ..registry import FilePath
+from ..registry import FilePath, NotBoolean
 from ..shapes import Shape
 from .base import Facts, Sets, Split
 from .decoded import mapped, pixels
 from .given import Given, read
-from .picture import Form, shape_of
+from .picture import DEPTH, FRAMES, Form, left_out, shape_of
 from .reading import existing, fits, listed
 from .shelves import Shelf, folder, packed, part_files, part_folders
 from .splits import Pool
@@ -59,7 +61,7 @@ class Images(Pool):
     filter: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = Field(
         "bilinear", description="of the resizing; all but nearest average over what they shrink"
     )
-    channels: Literal[1, 3, 4] | None = Field(
+    channels: Annotated[Literal[1, 3, 4] | None, NotBoolean] = Field(
         None, description="1 grey, 3 colour, 4 colour with transparency; null is as the first picture"
     )
     image: str = Field("image", description="column of images in a parquet file")
@@ -80,7 +82,10 @@ class Images(Pool):
     def facts(self) -> Facts:
         shelves = self._shelves()
         self.counts(len(shelves["train"].labels))
-        return self.seen(shape_of(shelves["train"].first(), self.form), classes=_classes(shelves))
+        first = shelves["train"].first()
+        about = left_out(first)
+        warnings = (Problem(f"{first.name} has {about}", WAYS_OUT[about]),) if about else ()
+        return replace(self.seen(shape_of(first, self.form), classes=_classes(shelves)), warnings=warnings)
 
     def load(self) -> Sets:
         shelves = self._shelves()
@@ -89,17 +94,17 @@ class Images(Pool):
         parts = dict(zip(("train", "valid", "test"), ((pool, rows) for rows in self.rows(pool.labels)), strict=True))
         parts |= {name: (shelf, np.arange(len(shelf.labels))) for name, shelf in shelves.items() if name != "train"}
         where = f"{self.source} {', '.join(dict.fromkeys(shelf.where for shelf in shelves.values()))}"
-        count = sum(len(rows) for _, rows in parts.values())
+        count, odd = sum(len(rows) for _, rows in parts.values()), list[str]()
         if not streams(self.stream, count, shape):
             fits(count, shape, "give a smaller `size`, train on fewer (`train`), or leave out `stream: false`")
-            held = [self._held(shelf, rows, shape) if len(rows) else None for shelf, rows in parts.values()]
-            return self.finished(held, where, pool.names)
-        made = {id(shelf): self._streamed(shelf, shape) for shelf, rows in parts.values() if len(rows)}
+            held = [self._held(shelf, rows, shape, odd) if len(rows) else None for shelf, rows in parts.values()]
+            return self.finished(held, where, pool.names, _notes(odd))
+        made = {id(shelf): self._streamed(shelf, shape, odd) for shelf, rows in parts.values() if len(rows)}
         splits = [
-            Split(chosen(made[id(shelf)][0], rows), shelf.labels[rows]) if len(rows) else None
+            Split(chosen(made[id(shelf)][0], rows), shelf.labels[rows], rows) if len(rows) else None
             for shelf, rows in parts.values()
         ]
-        notes = tuple(f"decoded pictures are read from {path}" for _, path in made.values())
+        notes = (*_notes(odd), *(f"decoded pictures are read from {path}" for _, path in made.values()))
         return self.finished(splits, where, pool.names, notes)
 
     def given(self, path: Path, kept: Kept) -> Given:
@@ -137,20 +142,33 @@ class Images(Pool):
         first = paths[0]
         return folder(first, names) if first.is_dir() else packed(paths, self.image, self.label, names)
 
-    def _held(self, shelf: Shelf, rows: Indices, shape: Shape) -> Split:
+    def _held(self, shelf: Shelf, rows: Indices, shape: Shape, odd: list[str]) -> Split:
         """The chosen pictures of a shelf in memory."""
         x: Floats = np.empty((len(rows), *shape), np.float32)
 
         def put(places: list[int], found: npt.NDArray[Any]) -> None:
             x[places] = _unit(found)
 
-        pixels(shelf.sources(rows), self.form, shape, put)
-        return Split(x, shelf.labels[rows])
+        pixels(shelf.sources(rows), self.form, shape, put, odd.append)
+        return Split(x, shelf.labels[rows], rows)
 
-    def _streamed(self, shelf: Shelf, shape: Shape) -> tuple[Streamed, Path]:
+    def _streamed(self, shelf: Shelf, shape: Shape, odd: list[str]) -> tuple[Streamed, Path]:
         """All pictures of a shelf on disk, and where."""
-        file, path = mapped(shelf, self.form, shape)
+        file, path = mapped(shelf, self.form, shape, odd.append)
         return streamed(file, _unit, shape), path
+
+
+WAYS_OUT = {
+    DEPTH: "Save the pictures as arrays, and read those with `arrays`, where all of it counts.",
+    FRAMES: "Save each frame as a picture, where all of them count.",
+}
+
+
+def _notes(odd: list[str]) -> tuple[str, ...]:
+    """A sentence for each thing that was left out, with the number of pictures."""
+    return tuple(
+        f"{plural(count, 'picture')} with {about}. {WAYS_OUT[about]}" for about, count in Counter(odd).items()
+    )
 
 
 def _unit(found: npt.NDArray[Any]) -> Floats:

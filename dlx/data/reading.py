@@ -27,6 +27,8 @@ def existing(path: Path, folder: bool | None = None) -> Path:
         if not path.parent.is_dir():
             raise DataError(f"{path} does not exist, nor does its folder", hint="Check the path.")
         raise DataError(f"{path} does not exist", hint=neighbours(path))
+    if not path.is_dir() and not path.is_file():
+        raise DataError(f"{path} is neither a file nor a folder, but a pipe or a device", hint="Copy it to a file.")
     if folder is not None and path.is_dir() != folder:
         found, wanted = ("a file", "a folder") if folder else ("a folder", "a file")
         raise DataError(f"{path} is {found}, not {wanted}", hint="" if folder else inside(path))
@@ -118,8 +120,10 @@ def class_numbers(values: npt.NDArray[Any], where: str) -> Labels:
     """Whole numbers from 0 up as int64 (n,). DataError for anything else; `where` says whose they are."""
     plain = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
     if plain.ndim != 1:
+        labels = plain.ndim > 1 and np.isin(plain, (0, 1)).all()
         raise DataError(
-            f"{where} has the shape {by_rows(values)}, and class numbers are one a row", hint="Give one a row."
+            f"{where} has the shape {by_rows(values)}, and class numbers are one a row",
+            hint=SEVERAL_LABELS if labels else "Give one a row.",
         )
     if plain.dtype.kind not in "iub" and not (plain.dtype.kind == "f" and (plain == np.round(plain)).all()):
         odd = plain if plain.dtype.kind != "f" else plain[plain != np.round(plain)]
@@ -129,6 +133,11 @@ def class_numbers(values: npt.NDArray[Any], where: str) -> Labels:
     return plain.astype(np.int64)
 
 
+ONE_LABEL = "`task: classification` takes whole numbers for classes, `task: regression` says that values are meant."
+SEVERAL_LABELS = (
+    "An objective of several labels an example does not exist yet: train a network for each label, with `task: "
+    "classification`. `task: regression` says that values are meant."
+)
 FROM_0 = "Number the classes from 0; -1 often stands for a label that is not known."
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from math import prod
-from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
 
@@ -72,6 +72,12 @@ Folds = Annotated[
 Fold = Annotated[PositiveInt | None, Field(description="which of the `folds` is held out for validation, from 1 on")]
 
 
+BY_GROUP = (
+    "Splits by a column or by group do not exist yet: parts are drawn (`split: random`) or cut in the order of the "
+    "examples (`split: order`). Cut the file by group, and give the test part as a file of its own."
+)
+
+
 class Pool(Dataset):
     """A source that holds one pool of examples and splits it into disjoint parts.
 
@@ -81,6 +87,10 @@ class Pool(Dataset):
     neighbours.
     Errors: fractions above 1 in sum; more examples than there are; a part that was asked for and comes out empty.
     """
+
+    missed: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("group", "groups", "group_by", "split_by", "split_column", "by_group"), BY_GROUP
+    )
 
     train: TrainPart = None
     valid: ValidPart = None

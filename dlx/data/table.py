@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
 from ..errors import DataError
 from ..lazy import np
-from ..registry import FilePath
+from ..registry import FilePath, NotBoolean
 from ..shapes import Shape
 from .base import Facts, Sets, Split
 from .cells import Notation
@@ -18,7 +18,7 @@ from .columns import LIKE, Column, Frame, coded, encoded, ordered, read, rows_of
 from .gaps import FillColumns, Rule, Rules, check_rules, check_sort, fillings, gaps, rule_of, without
 from .given import Given
 from .preprocess import Standardize
-from .reading import class_numbers, fits, listed
+from .reading import SEVERAL_LABELS, class_numbers, fits, listed
 from .splits import Pool, assemble
 from .uses import INDEX, NAMELESS, uses, warnings
 
@@ -69,7 +69,7 @@ class Table(Pool):
     drop: list[str] = Field([], description="columns to leave out")
     categorical: list[str] = Field([], description="columns of numbers that are names of categories")
     log: list[str] = Field([], description="columns of positive numbers to take the natural logarithm of")
-    false_is: Literal[0, -1] = Field(
+    false_is: Annotated[Literal[0, -1], NotBoolean] = Field(
         0, description="what false becomes; true is 1. Where it is given, columns of yes and no are Boolean too"
     )
     missing: Rules = Field(
@@ -224,7 +224,8 @@ class Table(Pool):
         if wordy and (self.task == "regression" or len(goals) > 1):
             raise DataError(
                 f"column `{wordy[0].name}` of {pool.path} holds {wordy[0].told}, and targets of values hold numbers",
-                hint="Give one column of classes, or columns of numbers.",
+                hint="Give one column of classes, or columns of numbers."
+                + f" {SEVERAL_LABELS}" * all(goal.sort == "boolean" for goal in goals),
             )
         goal = goals[0] if wordy or self.task == "classification" else None
         if goal is None and self.stratify:

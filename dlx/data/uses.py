@@ -9,7 +9,7 @@ from ..errors import Problem, plural
 from ..lazy import np
 from .base import Use
 from .cells import shaped_like_numbers
-from .reading import blurred, listed
+from .reading import ONE_LABEL, SEVERAL_LABELS, blurred, listed
 
 if TYPE_CHECKING:
     from .columns import Column, Frame
@@ -115,14 +115,13 @@ def _booleans(table: Table, columns: Sequence[Column]) -> Iterator[Problem]:
 
 def _labels(table: Table, frame: Frame, goal: Column | None) -> Iterator[Problem]:
     """Several labels an example, which are fitted as values."""
-    if goal is not None or len(table.targets) < 2 or table.task is not None:
+    if goal is not None or table.task is not None:
         return
     if all(np.isin(frame.numbers(name), (0, 1)).all() for name in table.targets):
-        yield Problem(
-            f"the targets {listed(table.targets)} hold 0 and 1: labels, which are fitted as values, by regression",
-            "An objective of several labels an example does not exist yet. Train a network for each label, with one "
-            "column as `target` and `task: classification`; `task: regression` says that values are meant.",
-        )
+        many = len(table.targets) > 1
+        told = f"the targets {listed(table.targets)} hold" if many else f"the target `{table.targets[0]}` holds"
+        hint = SEVERAL_LABELS if many else ONE_LABEL
+        yield Problem(f"{told} 0 and 1: labels, which are fitted as values", hint)
 
 
 def _digits(table: Table, frame: Frame, columns: Sequence[Column], goal: Column | None) -> Iterator[Problem]:

@@ -9,9 +9,10 @@ from keyword import iskeyword
 from pathlib import Path
 
 from ..data import Dataset, Facts
+from ..data.reading import ONE_LABEL, SEVERAL_LABELS
 from ..errors import DataError, Mark, Problem, SpecError, did_you_mean
 from ..init import named
-from ..objectives import implied
+from ..objectives import Objective, implied
 from ..shapes import BYTES, Shape
 from ..spec import Experiment
 from ..spec.augmented import facts_after
@@ -161,9 +162,18 @@ def _compare_with_data(facts: Facts | None, shapes: Mapping[str, Shape], mark: M
     if facts is None or len(shapes) != 1:
         return
     (name, shape), *_ = shapes.items()
+    if shape.dtype != "float":
+        message = f"`inputs` says {shape.dtype} for `{name}`, and data sets give floats"
+        problems.append(Problem(message, FLOATS_ALONE, mark, "network.inputs"))
     if tuple(shape) != tuple(facts.input):
         message = f"`inputs` says {shape} for `{name}`, and the data gives {facts.input}"
         problems.append(Problem(message, "Leave `inputs` out: the data gives the shape.", mark, "network.inputs"))
+
+
+FLOATS_ALONE = (
+    "Inputs that are integers or truth values cannot be trained on yet. For an `embedding`, give one-hot vectors in "
+    "the data, and a `linear` without bias: it learns the same rows."
+)
 
 
 def _named(network: Node, key: str) -> dict[str, tuple[Mark, str]]:
@@ -286,11 +296,22 @@ def _check_objective(
         node, wire = placer.by_name.get(last), placer.top.find(last)
         shape = node.shape if node is not None else wire.shape if wire is not None else None
         found = objective.check(shape, facts) if shape is not None else None
+        found = _about_labels(found, objective, facts, experiment.data)
         if found is not None:
             mark, path = (
                 (node.mark, f"layers.{node.name}") if node is not None else (experiment.place("network"), "outputs")
             )
             problems.add(replace(found, mark=mark, path=f"network.{path}"))
+
+
+def _about_labels(found: Problem | None, objective: Objective, facts: Facts, data: Dataset | None) -> Problem | None:
+    """The way out where classes are wanted and the data has values that may be labels."""
+    if found is None or objective.measures != "classes" or facts.classes is not None or facts.target is None:
+        return found
+    if data is None or "task" not in type(data).model_fields:
+        return found
+    hint = ONE_LABEL if tuple(facts.target) == (1,) else SEVERAL_LABELS
+    return replace(found, hint=f"{found.hint} {hint}".strip())
 
 
 def _warn_unused(placer: Placer, outputs: Mapping[str, str]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import warnings
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +12,12 @@ import pytest
 import torch
 from pydantic import ValidationError
 from safetensors.numpy import save_file
+from safetensors.torch import save_file as save_torch
 
 from dlx.data.arrays import Arrays
+from dlx.data.idx import IDX
 from dlx.data.mnist1d import MNIST1D
+from dlx.data.table import Table
 from dlx.errors import DataError
 from dlx.shapes import Shape
 
@@ -40,7 +45,8 @@ def told(source: Arrays) -> str:
     with pytest.raises(DataError) as raised:
         source.load()
     (problem,) = raised.value.problems
-    return f"{problem.message} | {problem.hint}".replace(f"{source.path.parent}/", "")
+    folder = getattr(source, source.first_field()).parent
+    return f"{problem.message} | {problem.hint}".replace(f"{folder}/", "")
 
 
 def changed(source: Arrays, **fields: object) -> Arrays:
@@ -130,10 +136,13 @@ def test_the_code_in_a_file_is_not_run(tmp_path, monkeypatch):
     monkeypatch.setenv("DLX_HARM", str(tmp_path / "harm"))
     torch.save({"x": Harm(), "y": Harm()}, tmp_path / "a.pt")
     np.savez(tmp_path / "a.npz", x=np.array([[Harm()]]), y=Y[:1])
-    for file in ("a.pt", "a.npz"):
-        sentence = told(Arrays(path=tmp_path / file))
-        assert sentence.startswith(f"{file} cannot be read: ")
-        assert sentence.endswith(" | It holds Python objects, whose code is not run: save plain arrays.")
+    assert told(Arrays(path=tmp_path / "a.npz")) == (
+        "`x` of a.npz holds Python objects, whose code is not run | Save an array of numbers."
+    )
+    assert told(Arrays(path=tmp_path / "a.pt")) == (
+        "a.pt holds Python objects, whose code is not run, or is no file of torch.save | "
+        'Save it as torch.save({"x": inputs, "y": targets}, path).'
+    )
     assert not (tmp_path / "harm").exists()
 
 
@@ -167,7 +176,12 @@ def test_mistakes_in_the_file(tmp_path):
 def test_a_torn_file(tmp_path, suffix):
     source = written(tmp_path, suffix, x=X, y=Y)
     source.path.write_bytes(source.path.read_bytes()[:90])
-    assert told(source).startswith(f"a{suffix} cannot be read: ")
+    assert told(source).startswith(
+        {
+            ".npy": "a.npy does not begin as an array of NumPy | ",
+            ".pt": "a.pt is no file of torch.save, or a torn one | ",
+        }.get(suffix, f"a{suffix} cannot be read: ")
+    )
 
 
 def test_other_files(tmp_path):
@@ -202,3 +216,137 @@ def test_fields_that_contradict_each_other_are_refused(fields, sentence):
     with pytest.raises(ValidationError) as raised:
         Arrays(**({"path": "a.npz"} | fields))
     assert raised.value.errors()[0]["msg"] == f"Value error, {sentence}"
+
+
+def header(dtype: str, shape: str, ending: bytes = bytes(96)) -> bytes:
+    """A file .npy that promises an array, and its `ending`."""
+    text = f"{{'descr': {dtype}, 'fortran_order': False, 'shape': {shape}, }}".ljust(117).encode() + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(text).to_bytes(2, "little") + text + ending
+
+
+@pytest.mark.parametrize(
+    ("content", "sentence"),
+    [
+        (
+            header("'<f8'", "(1000000000000, 3)"),
+            "promises 1000000000000x3 values of float64, 24,000,000,000,000 bytes, and holds 96 | Fetch or",
+        ),
+        (header("'<f8'", f"({10**30}, 3)"), f"promises {10**30}x3 values of float64, 24,000"),
+        (header("'<f8'", f"({2**62}, 4)"), f"promises {2**62}x4 values of float64, 147,573,952,589,676,412,928 "),
+        (header("'<f8'", "(4, 3)", bytes(88)), "promises 4x3 values of float64, 96 bytes, and holds 88 | "),
+        (header("'<f8'", "(-4, 3)"), "promises an array of the impossible shape (-4, 3) | "),
+        (header("'<f8'", "(True, 3)"), "promises an array of the impossible shape (True, 3) | "),
+        (header("'<f8'", f"({'1, ' * 70})"), "promises an array of the impossible shape (1, 1, "),
+        (header("'|O'", "(4,)"), "holds Python objects, whose code is not run | Save an array of numbers."),
+        (header("'<U1'", "(4, 3)"), "holds <U1, and real numbers are wanted | "),
+        (header("'<M8[s]'", "(4, 3)"), "holds datetime64[s], and real numbers are wanted | "),
+        (header("[('a', '<f8')]", "(4, 3)"), "holds [('a', '<f8')], and real numbers are wanted | "),
+        (header("'<f8'", "(4, 0)", b""), "has the shape (4, 0): no values | "),
+        (header("'<q99'", "(4, 3)"), "does not begin as an array of NumPy | Fetch or write the file again."),
+        (header("len", "(4, 3)"), "does not begin as an array of NumPy | "),
+        (b"", "does not begin as an array of NumPy | "),
+        (b"1, 2, 3", "does not begin as an array of NumPy | "),
+    ],
+)
+@pytest.mark.parametrize("packed", [False, True])
+def test_what_the_header_of_an_array_promises_is_checked(tmp_path, content, sentence, packed):
+    np.save(tmp_path / "y.npy", np.arange(4))
+    if packed:
+        with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
+            file.writestr("x.npy", content)
+            file.writestr("y.npy", (tmp_path / "y.npy").read_bytes())
+        assert sentence in told(Arrays(path=tmp_path / "a.npz"))
+    else:
+        (tmp_path / "a.npy").write_bytes(content)
+        for stream in (True, False):
+            assert sentence in told(Arrays(path=tmp_path / "a.npy", targets=tmp_path / "y.npy", stream=stream))
+
+
+@pytest.mark.parametrize(
+    ("tensor", "sentence"),
+    [
+        (lambda: torch.ones(4, 3).to_sparse(), "`x` of a.pt is a sparse tensor, and dense ones are read | "),
+        (lambda: torch.ones(4, 3, device="meta"), "`x` of a.pt is a meta tensor, and dense ones are read | "),
+        (lambda: torch.ones(4, 3, dtype=torch.complex64), "`x` of a.pt holds complex64, and real numbers are wanted"),
+        (lambda: [1, 2], "`x` of a.pt is a list, not a tensor | "),
+    ],
+)
+def test_tensors_that_are_no_plain_arrays(tmp_path, tensor, sentence):
+    torch.save({"x": tensor(), "y": torch.arange(4)}, tmp_path / "a.pt")
+    assert told(Arrays(path=tmp_path / "a.pt")).startswith(sentence)
+
+
+def test_small_floats_of_torch_become_float32(tmp_path):
+    x = torch.arange(8.0).reshape(4, 2)
+    torch.save({"x": x.to(torch.float8_e4m3fn), "y": torch.arange(4)}, tmp_path / "a.pt")
+    save_torch({"x": x.bfloat16(), "y": torch.arange(4)}, tmp_path / "a.safetensors")
+    for suffix in (".pt", ".safetensors"):
+        train = Arrays(path=tmp_path / f"a{suffix}").load().train
+        assert train.x[np.argsort(train.y)].tolist() == x.tolist()
+
+
+def test_a_pipe_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "a.npz")
+    os.mkfifo(tmp_path / "a.csv")
+    end = "is neither a file nor a folder, but a pipe or a device | Copy it to a file."
+    assert told(Arrays(path=tmp_path / "a.npz")) == f"a.npz {end}"
+    assert told(Table(path=tmp_path / "a.csv", target="y")) == f"a.csv {end}"
+    assert told(IDX(images=tmp_path / "a.npz", labels=tmp_path / "a.npz")).endswith(end)
+
+
+def test_names_with_folders_and_names_twice(tmp_path):
+    np.savez(tmp_path / "a.npz", **{"a/x": X, "a/y": Y})
+    assert Arrays(path=tmp_path / "a.npz", x="a/x", y="a/y").facts().input == Shape((2, 3))
+    assert told(Arrays(path=tmp_path / "a.npz")) == "a.npz has no array `x` | There are its arrays a/x, a/y."
+    with zipfile.ZipFile(tmp_path / "b.npz", "w") as file, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of the second one
+        for _ in range(2):
+            file.writestr("x.npy", header("'<f8'", "(4, 3)"))
+    assert told(Arrays(path=tmp_path / "b.npz")) == "b.npz holds two arrays `x` | Write the file again."
+
+
+def test_arrays_of_a_test_part_are_taken_by_their_names(tmp_path):
+    source = written(tmp_path, ".npz", x=X, y=Y, test_x=X[:3] + 1, test_y=Y[:3], valid_x=X[:2], valid_y=Y[:2])
+    sets = source.load()
+    np.testing.assert_array_equal(sets.test.x, X[:3] + 1)
+    assert (len(sets.train), len(sets.valid)) == (8, 2)
+    assert [(use.name, use.taken_for) for use in source.facts().columns] == [
+        ("x", "inputs"),
+        ("y", "targets, classes"),
+        ("valid_x", "inputs, valid part"),
+        ("valid_y", "targets, classes, valid part"),
+        ("test_x", "inputs, test part"),
+        ("test_y", "targets, classes, test part"),
+    ]
+    held_out = changed(source, test=2)
+    assert len(held_out.load().test) == 2
+    (warning,) = held_out.facts().warnings
+    assert warning.message.endswith("holds `test_x` and `test_y` too, which nothing names")
+    assert changed(source, x="test_x", y="test_y", valid=0).load().test is None
+
+
+def test_floats_that_are_labels_are_said(tmp_path):
+    labels = (Y > 0).astype(float)
+    source = written(tmp_path, ".npz", x=X, y=labels)
+    (warning,) = source.facts().warnings
+    assert warning.message.endswith("holds 0 and 1: labels, which are fitted as values")
+    assert warning.hint.startswith("`task: classification` takes whole numbers for classes")
+    assert changed(source, task="classification").facts().classes == 2
+    assert changed(source, task="regression").facts().warnings == ()
+    several = written(tmp_path, ".npz", x=X, y=np.stack([labels, 1 - labels, labels], 1))
+    (warning,) = several.facts().warnings
+    assert warning.hint.startswith("An objective of several labels an example does not exist yet")
+    whole = written(tmp_path, ".npz", x=X, y=np.stack([Y > 0, Y > 1], 1))
+    assert "An objective of several labels an example does not exist yet" in told(whole)
+
+
+def test_seconds_are_standardised_in_double_precision_streamed_or_not(tmp_path):
+    x = 1_700_000_000 + np.arange(200.0)[:, None]
+    source = written(tmp_path, ".npy", x=x, y=(np.arange(200) >= 100) * 1)
+    held, streamed = (changed(source, standardize="feature", stream=stream).load() for stream in (False, True))
+    order = np.argsort(held.train.rows)
+    standard = (x - x.mean()) / x.std()
+    np.testing.assert_allclose(held.train.x[order], standard, rtol=1e-6)
+    assert held.digest == streamed.digest
+    np.testing.assert_array_equal(held.train.x, streamed.train.x[:])
+    assert source.load().notes[0].startswith("1 input value of 1 cannot be told apart in 32 bits")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import json
+import struct
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -318,3 +320,114 @@ def test_a_set_that_does_not_fit_into_memory(folder, monkeypatch):
         "A data set is held in memory: give a smaller `size`, train on fewer (`train`), or leave "
         "out `stream: false`."
     )
+
+
+def big_endian(path: Path, x: np.ndarray) -> None:
+    """A grey TIFF of 16 bits with the most significant byte first."""
+    height, width = x.shape
+    tags = [(256, width), (257, height), (258, 16), (259, 1), (262, 1), (273, 8), (277, 1), (278, height)]
+    tags.append((279, 2 * x.size))
+    content = x.astype(">u2").tobytes()
+    directory = struct.pack(">H", len(tags)) + b"".join(struct.pack(">HHIHH", tag, 3, 1, v, 0) for tag, v in tags)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(b"MM\0*" + struct.pack(">I", 8 + len(content)) + content + directory + bytes(4))
+
+
+@pytest.mark.parametrize("size", [None, 4])
+def test_the_order_of_bytes_of_16_bits_does_not_matter(tmp_path, size):
+    rng = np.random.default_rng(0)
+    for i, mean in enumerate((3_500, 53_500)):
+        x = rng.integers(mean - 1000, mean + 1000, (8, 8)).astype(np.uint16)
+        save(tmp_path / f"little/{'ab'[i]}/1.tif", x)
+        big_endian(tmp_path / f"big/{'ab'[i]}/1.tif", x)
+    little, big = (Images(path=tmp_path / order, size=size).load().train for order in ("little", "big"))
+    np.testing.assert_array_equal(little.x, big.x)
+    means = sorted(big.x.mean((1, 2, 3)).tolist())
+    np.testing.assert_allclose(means, [3_500 / 65535, 53_500 / 65535], rtol=0.05)
+
+
+@pytest.mark.parametrize("channels", [None, 1, 3])
+@pytest.mark.parametrize("dtype", [np.int32, np.float32])
+def test_pixels_of_32_bits_are_refused(tmp_path, channels, dtype):
+    save(tmp_path / "a/1.tif", np.full((4, 4), 70_000, dtype))
+    assert told(Images(path=tmp_path, channels=channels), tmp_path).startswith("a/1.tif has pixels of 32 bits, and")
+
+
+def deep_png(path: Path, x: np.ndarray) -> None:
+    """A PNG with three colours of 16 bits."""
+    height, width, _ = x.shape
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in x)
+    head = struct.pack(">IIBBBBB", width, height, 16, 2, 0, 0, 0)
+    chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    content = (struct.pack(">I", len(c)) + kind + c + struct.pack(">I", zlib.crc32(kind + c)) for kind, c in chunks)
+    path.write_bytes(b"\x89PNG\r\n\x1a\n" + b"".join(content))
+
+
+def test_what_is_left_out_of_a_picture_is_said(tmp_path):
+    deep_png(tmp_path / "a/1.png", np.full((4, 4, 3), 40_000, np.uint16))
+    frames = [Image.fromarray(pixels(level, 4, 4)) for level in (50, 200)]
+    (tmp_path / "b").mkdir()
+    frames[0].save(tmp_path / "b/2.png", save_all=True, append_images=frames[1:])
+    source = Images(path=tmp_path)
+    (warning,) = source.facts().warnings
+    assert warning.message.endswith("1.png has 16 bits a colour, of which Pillow reads 8")
+    assert sorted(source.load().notes) == [
+        (
+            "1 picture with 16 bits a colour, of which Pillow reads 8. Save the pictures as arrays, and read those "
+            "with `arrays`, where all of it counts."
+        ),
+        (
+            "1 picture with several frames, of which the first is taken. Save each frame as a picture, where all of "
+            "them count."
+        ),
+    ]
+    assert source.load().train.x[source.load().train.y == 1, 0, 0, 0].tolist() == [np.float32(50 / 255)]
+
+
+MODES = {
+    "1": (Image.new("1", (4, 4), 1), [1]),
+    "L": (Image.new("L", (4, 4), 51), [0.2]),
+    "LA": (Image.new("LA", (4, 4), (51, 0)), [0.2]),
+    "P": (Image.new("RGB", (4, 4), (51, 102, 153)).quantize(2), [0.2, 0.4, 0.6]),
+    "RGBA": (Image.new("RGBA", (4, 4), (51, 102, 153, 0)), [0.2, 0.4, 0.6]),
+    "CMYK": (Image.new("CMYK", (4, 4), (204, 153, 102, 0)), [0.2, 0.4, 0.6]),
+}
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_pictures_of_every_mode(tmp_path, mode):
+    image, colours = MODES[mode]
+    (tmp_path / "a").mkdir()
+    image.save(tmp_path / "a/1.tif", compression="raw")
+    x = Images(path=tmp_path).load().train.x[0]
+    np.testing.assert_allclose(x[:, 0, 0], colours, atol=1e-6)
+    grey = Images(path=tmp_path, channels=1).load().train.x[0, 0, 0, 0]
+    luma = np.dot([0.299, 0.587, 0.114], colours) if len(colours) == 3 else colours[0]  # ITU-R 601-2
+    assert grey == pytest.approx(luma, abs=1 / 255)
+
+
+def test_lightness_and_colour_in_laboratory_terms(tmp_path):
+    (tmp_path / "a").mkdir()
+    Image.new("LAB", (4, 4), (136, 128, 128)).save(tmp_path / "a/1.tif")
+    for channels in (1, 3):
+        x = Images(path=tmp_path, channels=channels).load().train.x
+        assert x.mean() == pytest.approx(0.498, abs=0.01)  # L* 53.3 is Y = 0.2135, and 0.4995 in sRGB
+
+
+@pytest.mark.parametrize(("held", "size"), [(1, (4, 6)), (6, (6, 4)), (8, (6, 4)), (0, (4, 6)), (9, (4, 6))])
+def test_a_picture_is_turned_as_the_camera_was_held(tmp_path, held, size):
+    exif = Image.Exif()
+    exif[0x0112] = held
+    save(tmp_path / "a/1.png", pixels(10, channels=1), exif=exif)
+    source = Images(path=tmp_path)
+    assert source.facts().input == (1, *size)
+    bright = source.load().train.x[0, 0] == 1
+    assert bright.sum() == 4
+    edges = {1: np.s_[:, -1], 6: np.s_[-1], 8: np.s_[0], 0: np.s_[:, -1], 9: np.s_[:, -1]}
+    assert bright[edges[held]].all()
+
+
+def test_true_is_no_number_of_channels():
+    with pytest.raises(ValidationError, match="Input should be 1, 3 or 4"):
+        Images(path="a", channels=True)

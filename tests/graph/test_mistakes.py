@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from complaints import lines, of_layers, report, told
 
@@ -597,3 +598,56 @@ def test_what_stands_beside_a_layer_and_was_put_inside_it_is_told_where_it_goes(
         "`from` stands beside `add`, not inside it: on a line of its own below.",
         "Write `add` alone, with `from: [a, input]` beside it.",
     ]
+
+
+def data_said(tmp_path: Path, inputs: str, layers: str, **more: str) -> list[str]:
+    np.savez(tmp_path / "a.npz", x=np.arange(40).reshape(8, 5), y=np.arange(8) % 2 * 1.0)
+    path = tmp_path / "s.yaml"
+    sections = "".join(f"{name}: {text}\n" for name, text in more.items())
+    data = "{arrays: {path: a.npz, task: classification}}"
+    path.write_text(f"data: {data}\nnetwork:\n  inputs: {inputs}\n  layers: {layers}\n{sections}")
+    with pytest.raises(SpecError) as error:
+        trace(load(path))
+    return [f"{p.mark.line}:{p.mark.column} {p.message} | {p.hint}" for p in error.value.problems]
+
+
+FLOATS = (
+    "Inputs that are integers or truth values cannot be trained on yet. For an `embedding`, give one-hot vectors in "
+    "the data, and a `linear` without bias: it learns the same rows."
+)
+EMBEDDING = "[{embedding: {num_embeddings: 40, embedding_dim: 3}}, flatten, {linear: 2}]"
+
+
+def test_integers_that_data_does_not_give_are_refused_before_training(tmp_path):
+    assert data_said(tmp_path, "{shape: [5], dtype: int}", EMBEDDING) == [
+        f"3:11 `inputs` says int for `input`, and data sets give floats | {FLOATS}"
+    ]
+    (said,) = data_said(tmp_path, "[5]", EMBEDDING)
+    assert said.startswith(
+        "4:13 embedding looks numbers up, and (5,) from `input` (line 3) holds values of dtype float"
+    )
+    assert said.endswith("Data sets give floats: a network of integers can be looked at, and not trained yet.")
+
+
+def test_classification_of_floats_says_how_they_become_classes(tmp_path):
+    (tmp_path / "s.yaml").write_text(
+        "data: {arrays: a.npz}\nnetwork: {layers: [{linear: 2}]}\nobjective: classification\n"
+    )
+    np.savez(tmp_path / "a.npz", x=np.ones((8, 5)), y=np.arange(8) % 2 * 1.0)
+    with pytest.raises(SpecError) as error:
+        trace(load(tmp_path / "s.yaml"))
+    (problem,) = error.value.problems
+    assert problem.hint == (
+        "Use `objective: regression`. `task: classification` takes whole numbers for classes, `task: regression` "
+        "says that values are meant."
+    )
+
+
+def test_a_split_by_group_is_refused_with_what_there_is(tmp_path):
+    np.savez(tmp_path / "a.npz", x=np.ones((8, 5)), y=np.arange(8) % 2)
+    (tmp_path / "s.yaml").write_text("data: {arrays: {path: a.npz, group: who}}\nnetwork: {layers: [{linear: 2}]}\n")
+    with pytest.raises(SpecError) as error:
+        trace(load(tmp_path / "s.yaml"))
+    (problem,) = error.value.problems
+    assert problem.message == "`arrays` has no field `group`"
+    assert problem.hint.startswith("Splits by a column or by group do not exist yet: parts are drawn")
