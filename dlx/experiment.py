@@ -18,7 +18,7 @@ from .lock import locked
 from .results import Result, Results
 from .runs import Run
 from .spec import Experiment, load, missing_sections, objective_of
-from .train import compute, cores, device, groups, state, stopping
+from .train import compute, cores, device, groups, single, state, stopping
 from .train.augmented import check_colours
 from .train.curve import Curve, curve
 
@@ -133,6 +133,7 @@ def prepared(
     if unheld := stopping.unheld(experiment, len(sets.valid) if sets.valid is not None else 0):
         raise SpecError(*unheld)
     ensemble.check_cycles(experiment, len(sets.train))
+    single.check_norms(experiment, graph, sets, device.pick(experiment.train.device))
     check_colours(experiment, sets)
     compute.check(experiment.train, device.pick(experiment.train.device), experiment.place("train", "compile"))
     free = device.free_memory(device.pick(experiment.train.device))

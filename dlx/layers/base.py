@@ -151,6 +151,13 @@ class Layer(Declared):
 
         return measure(self, *xs)
 
+    def fewest(self, batch: int, training: bool, *xs: Shape) -> int | None:
+        """The fewest values of one mean and variance that torch takes over a batch of so many examples.
+
+        torch refuses one. None for a layer that takes none over a batch.
+        """
+        return None
+
     def module(self, *xs: Shape) -> nn.Module:
         """The torch module; its `forward` takes batches, `(N, *x)` for each input."""
         raise TypeError(f"{type(self).__name__} has no module()")

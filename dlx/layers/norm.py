@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field
@@ -66,6 +67,9 @@ class BatchNorm(Layer):
             else {},
             window="pointwise" if self.track_running_stats else tuple(range(len(x.size))) or "pointwise",
         )
+
+    def fewest(self, batch: int, training: bool, *xs: Shape) -> int | None:
+        return batch * prod(xs[0].size) if training or not self.track_running_stats else None
 
     def module(self, *xs: Shape) -> Module:
         kinds = {0: nn.BatchNorm1d, 1: nn.BatchNorm1d, 2: nn.BatchNorm2d, 3: nn.BatchNorm3d}

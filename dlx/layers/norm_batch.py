@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from math import ceil, prod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveInt
@@ -87,6 +88,9 @@ class GhostBatchNorm(Layer):
             {"weight": each, "bias": each} if self.affine else {},
             {"running_mean": each, "running_var": each, "num_batches_tracked": ()},
         )
+
+    def fewest(self, batch: int, training: bool, *xs: Shape) -> int | None:
+        return batch // ceil(batch / self.virtual_batch_size) * prod(xs[0].size) if training else None
 
     def module(self, *xs: Shape) -> Module:
         from ..modules import norm

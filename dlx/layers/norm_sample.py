@@ -151,6 +151,9 @@ class GroupNorm(Layer):
             warnings=("each group is a single value: nothing but the shift comes out",) if alone else (),
         )
 
+    def fewest(self, batch: int, training: bool, *xs: Shape) -> int | None:
+        return batch * xs[0].count // self.num_groups
+
     def module(self, *xs: Shape) -> Module:
         return nn.GroupNorm(num_channels=xs[0].channels, **self.options())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -43,7 +43,7 @@ class Part:
 
     def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         """All of it in its order, up to `size` examples at a time."""
-        size = examples_at_once(self.x, self.x.device, size)
+        size = examples_at_once(self.x.shape[1:], self.x.device, size)
         return zip(torch.split(self.x, size), torch.split(self.y, size), strict=True)
 
     def answers(self, network: Callable[[Tensor], Any], size: int) -> Iterator[tuple[Any, Tensor]]:
@@ -51,9 +51,9 @@ class Part:
         return ((network(x), y) for x, y in self.chunks(size))
 
 
-def examples_at_once(x: Tensor, device: Device, size: int) -> int:
-    """How many examples, up to `size`, are quickest at once: on a CPU those of which all stays in its cache."""
-    return min(size, max(FEW, CACHED // (4 * prod(x.shape[1:]) or 1))) if device.type == "cpu" else size
+def examples_at_once(shape: Sequence[int], device: Device, size: int) -> int:
+    """How many examples of a shape, up to `size`, are quickest at once: on a CPU those that stay in its cache."""
+    return min(size, max(FEW, CACHED // (4 * prod(shape) or 1))) if device.type == "cpu" else size
 
 
 def _rows(table: Tensor, index: Tensor) -> Tensor:

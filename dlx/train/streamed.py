@@ -74,7 +74,7 @@ class StreamedPart(Part):
         return self._here(self._fetched(index))
 
     def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        pieces = torch.split(torch.arange(len(self)), examples_at_once(self.x, self.to, size))
+        pieces = torch.split(torch.arange(len(self)), examples_at_once(self.x.shape[1:], self.to, size))
         coming = deque(self.thread.submit(self._fetched, piece) for piece in pieces[:1])
         for piece in [*pieces[1:], None]:
             if piece is not None:
