@@ -9,17 +9,18 @@ from typing import TYPE_CHECKING, Any
 
 from . import ensemble
 from .data import Sets, kept
+from .data.preprocess import Earlier, as_earlier
 from .errors import DlxError, SpecError, did_you_mean, plural
 from .experiment import check_digest, job_of
-from .graph import trace
+from .graph import Graph, trace
 from .objectives.together import misfit
 from .runs import ENSEMBLE, Run
-from .spec import Experiment, load
+from .spec import Experiment, load, objective_of
 from .train import checkpoint, device, together
 from .train.stopping import left_out
 
 if TYPE_CHECKING:
-    from .data import Dataset, Split
+    from .data import Dataset
     from .data.kept import Kept
     from .train.fit import Job
 
@@ -108,18 +109,37 @@ def _jobs(runs: Sequence[Run], name: str, data: Sequence[str]) -> list[Job]:
         if data:
             experiment = changed(experiment, data)
         sets = next((sets for known, sets in loaded if known == experiment.data), None)
-        if sets is None or data:
-            sets = _sets(experiment, run, bool(data))
-            loaded.append((experiment.data, sets))
-        job = _job(experiment, sets)
+        if data:
+            job = _job_on_other(experiment, run)
+        else:
+            if sets is None:
+                sets = _sets(experiment, run)
+                loaded.append((experiment.data, sets))
+            job = _job(experiment, trace(experiment), sets)
         checkpoint.load_weights(job.network, run.dir / "checkpoints", name)
         jobs.append(job)
     return jobs
 
 
-def _job(experiment: Experiment, sets: Sets) -> Job:
+def _job(experiment: Experiment, graph: Graph, sets: Sets) -> Job:
     assert experiment.train is not None
-    return job_of(experiment, trace(experiment), sets, device.pick(experiment.train.device))
+    return job_of(experiment, graph, sets, device.pick(experiment.train.device))
+
+
+def _job_on_other(experiment: Experiment, run: Run) -> Job:
+    """A training on other data, which go through the steps that were fitted to the run's own."""
+    assert experiment.data is not None
+    known = kept.load(run.dir)
+    if known is None:
+        message = f"{run.key} is of an older dlx, and has not kept how its data was preprocessed"
+        raise DlxError(message, hint="Train its spec anew: `dlx train RUN/spec.yaml`.")
+    earlier = Earlier(run.key, known.raw, known.steps, known.reading, known.class_names)
+    with as_earlier(earlier), kept.understood(run.dir):
+        sets = experiment.data.load()
+        _check_kind(experiment.data, sets, known, run)
+        objective = objective_of(experiment)
+        graph = trace(replace(experiment, data=None), known.inputs)
+        return _job(replace(experiment, objective=objective), graph, sets)
 
 
 def changed(experiment: Experiment, data: Sequence[str]) -> Experiment:
@@ -134,37 +154,18 @@ def changed(experiment: Experiment, data: Sequence[str]) -> Experiment:
     return other
 
 
-def _sets(experiment: Experiment, run: Run, other: bool) -> Sets:
-    """The data of a run; other data go through the steps that were fitted to its own."""
+def _sets(experiment: Experiment, run: Run) -> Sets:
+    """The data of a run."""
     assert experiment.data is not None
-    if not other:
-        sets = experiment.data.load()
-        check_digest(run, sets, "Bring the old data back, or say with `--data` what is to be taken.")
-        return sets
-    known = kept.load(run.dir)
-    if known is None:
-        message = f"{run.key} is of an older dlx, and has not kept how its data was preprocessed"
-        raise DlxError(message, hint="Train its spec anew: `dlx train RUN/spec.yaml`.")
-    plain: dict[str, Any] = {"standardize": "none", "preprocess": []}
-    bare = experiment.data.model_copy(
-        update={name: value for name, value in plain.items() if name in type(experiment.data).model_fields}
-    )
-    sets = bare.load()
-    _check_kind(bare, sets, known, run)
-    train, valid, test = (part and _prepared(part, known) for part in (sets.train, sets.valid, sets.test))
-    assert train is not None
-    return replace(sets, train=train, valid=valid, test=test, preprocess=known.steps)
-
-
-def _prepared(part: Split, known: Kept) -> Split:
-    return replace(part, x=known.prepared(part.x))
+    sets = experiment.data.load()
+    check_digest(run, sets, "Bring the old data back, or say with `--data` what is to be taken.")
+    return sets
 
 
 def _check_kind(data: Dataset, sets: Sets, known: Kept, run: Run) -> None:
     """DlxError where the network cannot be asked about other data."""
     facts = data.facts()
     pairs: list[tuple[str, object, object]] = [
-        ("inputs of shape", facts.input, known.raw),
         ("targets of shape", facts.target, known.facts.target),
         ("the classes", ", ".join(sets.class_names), ", ".join(known.class_names)),
     ]
@@ -174,11 +175,6 @@ def _check_kind(data: Dataset, sets: Sets, known: Kept, run: Run) -> None:
         what, now, was = wrong[0]
         message = f"the data given has {what} {now}, and {run.key} was trained on {was}"
         raise DlxError(message, hint="Give data like it.")
-    if dict(sets.reading) != dict(known.reading):
-        raise DlxError(
-            f"the columns or the categories of the data given are not those that {run.key} was trained on",
-            hint="Give them with `dlx predict`, or a table with the same ones.",
-        )
 
 
 def weights_of(run: Run, name: str) -> Path:

@@ -32,13 +32,17 @@ if TYPE_CHECKING:
 
 CHUNK = 256
 """Inputs that a network is given at a time."""
+EDGES = ("left", "top", "right", "bottom")
+UNSUPPRESSED = "all boxes of all cells, the surest first: overlapping boxes of one object are not suppressed"
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """One answer an input: classes with their probabilities where there are any, or values.
+    """One answer an input: classes with their probabilities where there are any, or values, or boxes.
 
-    `names` are what the inputs are called, `labels` what the classes or values are called.
+    `names` are what the inputs are called, `labels` what the classes or values are called. `boxes` (n, k, 4) are the
+    left, top, right and bottom of all boxes of all cells as parts of the picture, the surest first, with their
+    `scores` (n, k) and `classes` (n, k): none is suppressed.
     """
 
     run: Run
@@ -48,6 +52,8 @@ class Predicted:
     classes: Array | None = None
     probabilities: Array | None = None
     values: Array | None = None
+    boxes: Array | None = None
+    scores: Array | None = None
     members: int = 1
     combine: str | None = None
 
@@ -56,14 +62,19 @@ class Predicted:
 
     @property
     def in_rows(self) -> bool:
-        """Whether each answer is a line of a table: one class, or values in a row."""
+        """Whether each answer is a line of a table, or several: one class, values in a row, or boxes."""
+        if self.boxes is not None:
+            return True
         if self.classes is not None:
             return self.classes.ndim == 1
         return self.values is not None and self.values.ndim == 2
 
     def rows(self) -> tuple[list[str], list[list[Any]]]:
-        """The titles and the lines of a table."""
+        """The titles and the lines of a table; a line a box."""
         assert self.in_rows
+        if self.boxes is not None:
+            each = [[n, *one.values()] for i, n in enumerate(self.names) for one in self._boxes(i)]
+            return ["input", "class", "score", *EDGES], [[n, c, s, *edges] for n, c, s, edges in each]
         if self.classes is None:
             assert self.values is not None
             return ["input", *self.labels], [[n, *v] for n, v in zip(self.names, self.values.tolist(), strict=True)]
@@ -77,9 +88,20 @@ class Predicted:
         """The document of `dlx predict --json`."""
         told: dict[str, Any] = {"run": self.run.key, "file": str(self.file), "members": self.members}
         told |= {"combine": self.combine, "labels": list(self.labels)}
+        if self.boxes is not None:
+            told["note"] = UNSUPPRESSED
         return told | {"predictions": [{"input": name, **self._one(i)} for i, name in enumerate(self.names)]}
 
+    def _boxes(self, i: int) -> list[dict[str, Any]]:
+        assert self.boxes is not None
+        assert self.scores is not None
+        assert self.classes is not None
+        told = zip(self.classes[i].tolist(), self.scores[i].tolist(), self.boxes[i].tolist(), strict=True)
+        return [{"class": self.labels[kind], "score": score, "box": box} for kind, score, box in told]
+
     def _one(self, i: int) -> dict[str, Any]:
+        if self.boxes is not None:
+            return {"boxes": self._boxes(i)}
         if self.classes is None:
             assert self.values is not None
             return {"values": self.values[i].tolist()}
@@ -90,7 +112,8 @@ class Predicted:
     def write(self, path: Path) -> None:
         """As a table to .csv, or as arrays to .npz. DlxError for another file, or where it takes no table."""
         if path.suffix == ".npz":
-            arrays = {"classes": self.classes, "probabilities": self.probabilities, "values": self.values}
+            names = ("classes", "probabilities", "values", "boxes", "scores")
+            arrays = {name: getattr(self, name) for name in names}
             there: dict[str, Any] = {name: array for name, array in arrays.items() if array is not None}
             packed = BytesIO()
             np.savez(packed, **there)
@@ -122,7 +145,9 @@ def predict(run: Run, file: Path, name: str | None = None, combine: str | None =
     experiment, known = load(members[0].file("spec.yaml")), known_of(members[0])
     if experiment.data is None or experiment.train is None:
         raise DlxError(f"{run.key} names no data, and cannot be asked")
-    given = experiment.data.given(file, known)
+    with kept.understood(members[0].dir):
+        given = experiment.data.given(file, known)
+        x = known.prepared(given.x)
     names, mine = [name or "final"], experiment.train.ensemble
     if name is None and mine is not None and mine.snapshots:
         names, how = _snapshots(members[0], mine.snapshots), combine or mine.combine
@@ -132,10 +157,10 @@ def predict(run: Run, file: Path, name: str | None = None, combine: str | None =
     if len(networks) > 1 and (problem := misfit(objective, how)):
         raise DlxError(problem)
     with device.threads(members[0].threads()):
-        outputs = answers(networks, objective, known.prepared(given.x), experiment.train)
+        outputs = answers(networks, objective, x, experiment.train)
     called = given.names or tuple(str(i) for i in range(len(given.x)))
     spoken = how if len(networks) > 1 else None
-    told = told_of(objective, outputs, spoken)
+    told = boxes_of(outputs[0], known) if objective.measures == "boxes" else told_of(objective, outputs, spoken)
     return Predicted(run, file, called, _labels(known, told), members=len(networks), combine=spoken, **told)
 
 
@@ -187,8 +212,27 @@ def told_of(objective: Objective, outputs: Tensor, how: str | None) -> dict[str,
     return found if likely is None else found | {"probabilities": likely.numpy()}
 
 
+def boxes_of(output: Tensor, known: Kept) -> dict[str, Array]:
+    """The boxes of one network (N, 5 boxes + classes, S, S) with class and score, as `average_precision` takes them.
+
+    Each box has the class that its cell is surest of, and as score the product of both confidences.
+    """
+    from .modules import boxes
+
+    assert known.facts.target is not None
+    answer = boxes.said(output, (output.shape[1] - known.facts.target[0]) // 5 + 1)
+    surest, classes = answer.classes.max(1, keepdim=True)
+    scores = (answer.confidence * surest).flatten(1)
+    order = scores.argsort(dim=1, descending=True, stable=True)
+    kinds = classes.expand_as(answer.confidence).flatten(1).gather(1, order)
+    corners = answer.corners.flatten(1, 3).take_along_dim(order[..., None], 1)
+    return {"classes": kinds.numpy(), "scores": scores.gather(1, order).numpy(), "boxes": corners.numpy()}
+
+
 def _labels(known: Kept, told: dict[str, Array]) -> tuple[str, ...]:
     """What the classes, or the values in a row, are called."""
+    if "boxes" in told and known.facts.target is not None:
+        return known.class_names or tuple(str(i) for i in range(known.facts.target[0] - 5))
     if "classes" in told:
         return known.class_names or tuple(str(i) for i in range(known.facts.classes or 0))
     named, count = known.reading.get("told", []), told["values"].shape[1]

@@ -326,6 +326,11 @@ def _parsed(line: bytes) -> Record | None:
         return None
 
 
+def is_record(value: object) -> bool:
+    """Whether a value is a record as dlx writes them."""
+    return isinstance(value, dict) and _parsed(json.dumps(value).encode()) is not None
+
+
 def _checked(record: Record) -> Record:
     """A record with its figures as numbers. An error of any kind where it is none that dlx writes."""
     kind, known = record["record"], {"step": _count, "seconds": documents.number, "epoch": documents.number}

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import files
-from ..errors import DataError, RunError
+from ..documents import parsed
+from ..errors import DataError, DlxError, RunError
 from ..lazy import np
 from ..shapes import Shape
 from .base import Dataset, Facts, Sets
@@ -83,23 +86,40 @@ def load(folder: Path) -> Kept | None:
     from safetensors import SafetensorError, safe_open
 
     path = folder / FILE
-    if not path.exists():
+    if not os.path.lexists(path):
         return None
     try:
-        with safe_open(path, framework="numpy") as file:
-            told = json.loads(file.metadata()["about"])
+        with safe_open(files.regular(path), framework="numpy") as file:
+            told = parsed(file.metadata()["about"].encode())
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(f"{path} cannot be read: {error}", hint="Take it away: the data then says it anew.") from None
-    facts, target = told["facts"], told["facts"]["target"]
-    return Kept(
-        Shape(told["raw"]),
-        Facts(Shape(facts["input"]), facts["classes"], None if target is None else Shape(target)),
-        {name: Shape(one["shape"], one["dtype"]) for name, one in told["inputs"].items()},
-        tuple(told["class_names"]),
-        tuple(_step(one, i, arrays) for i, one in enumerate(told["steps"])),
-        told["reading"],
-    )
+        raise DataError(f"{path} cannot be read: {error}", hint=ANEW) from None
+    with understood(folder):
+        facts, target = told["facts"], told["facts"]["target"]
+        return Kept(
+            Shape(told["raw"]),
+            Facts(Shape(facts["input"]), facts["classes"], None if target is None else Shape(target)),
+            {name: Shape(one["shape"], one["dtype"]) for name, one in told["inputs"].items()},
+            tuple(map(str, told["class_names"])),
+            tuple(_step(one, i, arrays) for i, one in enumerate(told["steps"])),
+            dict(told["reading"]),
+        )
+
+
+ANEW = "Take it away: the data then says it anew."
+
+
+@contextmanager
+def understood(folder: Path) -> Iterator[None]:
+    """DataError where what a run has kept is not of its data, such as that of another run."""
+    try:
+        yield
+    except DlxError:
+        raise
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
+        told = f"{type(error).__name__}: {error}".splitlines()[0]
+        message = f"{folder / FILE} is damaged, or of another run: {told}"
+        raise DataError(message, hint=ANEW) from error
 
 
 def _step(told: Mapping[str, Any], place: int, arrays: Mapping[str, Any]) -> Fitted:

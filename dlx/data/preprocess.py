@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -71,8 +73,47 @@ class Fitted:
         return {"kind": self.step.kind, **self.step.model_dump(mode="json"), "statistics": told}
 
 
+@dataclass(frozen=True)
+class Earlier:
+    """What was fitted to the training data of a run, and how its table was read, for other data of its kind."""
+
+    run: str
+    raw: Shape
+    steps: tuple[Fitted, ...]
+    reading: Mapping[str, Any]
+    class_names: tuple[str, ...]
+
+
+EARLIER: ContextVar[Earlier | None] = ContextVar("earlier", default=None)
+
+
+@contextmanager
+def as_earlier(earlier: Earlier) -> Iterator[None]:
+    """Data that is loaded meanwhile goes through what was fitted earlier; nothing is fitted to it."""
+    token = EARLIER.set(earlier)
+    try:
+        yield
+    finally:
+        EARLIER.reset(token)
+
+
+def _refitted(earlier: Earlier, x: Any) -> tuple[list[Fitted], Any]:
+    if tuple(x.shape[1:]) != tuple(earlier.raw):
+        now = Shape(x.shape[1:])
+        message = f"the data given has inputs of shape {now}, and {earlier.run} was trained on {earlier.raw}"
+        raise DataError(message, hint="Give data like it.")
+    for step in earlier.steps:
+        x = step(x)
+    return list(earlier.steps), x
+
+
 def fitted(steps: Sequence[Preprocess], x: Any) -> tuple[list[Fitted], Any]:
-    """The steps fitted one after the other to the training inputs, and what those become."""
+    """The steps fitted one after the other to the training inputs, and what those become.
+
+    Those that were fitted earlier are taken where there are any: `as_earlier`.
+    """
+    if (earlier := EARLIER.get()) is not None:
+        return _refitted(earlier, x)
     done = []
     for step in steps:
         step.becomes(Shape(x.shape[1:]))

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
@@ -17,7 +18,7 @@ from .cells import Notation
 from .columns import LIKE, Column, Frame, coded, encoded, ordered, read, rows_of, surveyed, yes_or_no
 from .gaps import FillColumns, Rule, Rules, check_rules, check_sort, fillings, gaps, rule_of, without
 from .given import Given
-from .preprocess import Standardize
+from .preprocess import EARLIER, Earlier, Standardize
 from .reading import SEVERAL_LABELS, class_numbers, fits, listed
 from .splits import Pool, assemble
 from .uses import INDEX, NAMELESS, uses, warnings
@@ -153,7 +154,7 @@ class Table(Pool):
         return replace(sets, notes=told, reading=reading)
 
     def given(self, path: Path, kept: Kept) -> Given:
-        columns = [Column(**{**told, "texts": tuple(told["texts"])}) for told in kept.reading["columns"]]
+        columns = self._columns(kept.reading)
         names = [column.name for column in columns]
         frame = rows_of(path, names, self.names, self.targets, self.delimiter, self.na_values)
         frame = frame.typed(self.notation, like={column.name: column.stored for column in columns if column.stored})
@@ -162,6 +163,10 @@ class Table(Pool):
         filled = {column.name for column in columns if column.filled or column.marked}
         whole = without(frame, {name: "mean" if name in filled else "refuse" for name in frame.names})
         return Given(encoded(whole, columns, self.false_is))
+
+    @staticmethod
+    def _columns(reading: Mapping[str, Any]) -> list[Column]:
+        return [Column(**{**told, "texts": tuple(told["texts"])}) for told in reading["columns"]]
 
     def _check_sort(self, frame: Frame, column: Column) -> None:
         if column.sort == "ordinal" or (column.sort == "boolean" and column.texts != ("false", "true")):
@@ -182,7 +187,10 @@ class Table(Pool):
         frames = [read(Path(path), self.names, self.delimiter, self.na_values) for path in paths]
         first, *others = (frame.only(self._wanted(frame)) for frame in frames)
         first = replace(first, left_out=self._left_out(frames[0]))
-        first = first.typed(self.notation, (*self.categorical, *self.ordinal))
+        earlier = EARLIER.get()
+        like = self._columns(earlier.reading) if earlier is not None else []
+        stored = {column.name: column.stored for column in like if column.stored}
+        first = first.typed(self.notation, (*self.categorical, *self.ordinal), stored or None)
         chosen = [first, *(frame.typed(self.notation, like=first.sorts()) for frame in others)]
         for frame in chosen:
             check_rules(self.missing, frame.names, self.targets, str(frame.path))
@@ -218,7 +226,11 @@ class Table(Pool):
         pool = frames[0]
         names = [name for name in pool.names if name not in self.targets]
         lacking = {name for frame in frames for name in gaps(frame)}
-        columns = [self._column(pool, name, name in lacking) for name in names]
+        earlier = EARLIER.get()
+        if earlier is not None:
+            columns = self._as_earlier(frames, earlier)
+        else:
+            columns = [self._column(pool, name, name in lacking) for name in names]
         goals = [surveyed(pool, n, n in self.categorical, n in self.log, None) for n in self.targets]
         wordy = [goal for goal in goals if goal.sort != "number"]
         if wordy and (self.task == "regression" or len(goals) > 1):
@@ -228,12 +240,27 @@ class Table(Pool):
                 + f" {SEVERAL_LABELS}" * all(goal.sort == "boolean" for goal in goals),
             )
         goal = goals[0] if wordy or self.task == "classification" else None
+        if goal is not None and goal.texts and earlier is not None:
+            goal = replace(goal, texts=earlier.class_names)
         if goal is None and self.stratify:
             raise DataError(
                 f"`stratify` keeps the proportions of classes, and the target {listed(self.targets)} is of numbers",
                 hint="Leave out `stratify`, or write `task: classification`.",
             )
         return columns, goal
+
+    def _as_earlier(self, frames: list[Frame], earlier: Earlier) -> list[Column]:
+        """The columns of the run that other data is for. DataError where the data does not have them."""
+        columns = self._columns(earlier.reading)
+        for frame in frames:
+            if lacking := [column.name for column in columns if column.name not in frame.names]:
+                message = f"{frame.path} has no column {listed(lacking)}, which {earlier.run} was trained on"
+                raise DataError(message, hint=LIKE)
+            for column in columns:
+                self._check_sort(frame, column)
+            filled = {column.name for column in columns if column.filled or column.marked}
+            without(frame, {name: "mean" if name in filled else "refuse" for name in frame.names})
+        return columns
 
     def _column(self, pool: Frame, name: str, lacking: bool) -> Column:
         """How an input column is encoded, and what is done where it lacks a value."""

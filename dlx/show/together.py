@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..errors import shortened
 from .console import Grid, document, out, say
 
 if TYPE_CHECKING:
@@ -14,6 +15,10 @@ if TYPE_CHECKING:
     from ..predict import Predicted
 
 HELD_OUT = ("valid/", "test/")
+CLASSES = 12
+"""Classes beyond which a line has the probability of the one that is said, and not of each."""
+LONGEST = 30
+"""Characters of a name that are shown as a title."""
 MOST = 20
 """Lines of predictions on a terminal or in a pipe."""
 
@@ -75,17 +80,26 @@ def predictions(found: Predicted, as_json: bool, output: Path | None) -> None:
 
 
 def _table(found: Predicted) -> None:
+    from ..predict import UNSUPPRESSED
+
     if not found.in_rows:
         say(f"{len(found):,} answers of several positions each: `--output FILE.npz` writes them.")
         return
     titles, lines = found.rows()
     words = 2 if found.classes is not None else 1
-    grid = Grid(*titles[:words], *(f">{title}" for title in titles[words:]))
+    many = found.probabilities is not None and len(found.labels) > CLASSES
+    if many:
+        titles, lines = [*titles[:2], "p"], [[*line[:2], max(line[2:])] for line in lines[:MOST]]
+    grid = Grid(*titles[:words], *(f">{shortened(title, LONGEST)}" for title in titles[words:]))
     for line in lines[:MOST]:
         grid.add(*map(_cell, line))
     grid.print()
-    if len(lines) > MOST:
-        say(f"{len(lines) - MOST:,} more: `--output FILE.csv` writes all of them.")
+    if many:
+        say(f"The probabilities of all {len(found.labels):,} classes: `--output FILE.csv` writes them.")
+    if found.boxes is not None:
+        say(f"{found.boxes.shape[1]:,} boxes each, {UNSUPPRESSED.partition(', ')[2]}.")
+    if (more := (found.boxes.size // 4 if found.boxes is not None else len(found)) - MOST) > 0:
+        say(f"{more:,} more: `--output FILE.csv` writes all of them.")
 
 
 def _cell(value: Any) -> str:

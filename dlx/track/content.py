@@ -5,7 +5,8 @@ from __future__ import annotations
 import getpass
 import json
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from math import isfinite, nan
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,29 @@ def points(record: Record, last: Mapping[str, Sequence[Any]]) -> list[Point]:
         metrics = {key: v for key, v in metrics.items() if list(last.get(key, ())) != [step, repr(v)]}
         metrics |= {"seconds": float(record["seconds"])} if "seconds" in record else {}
     return [(name(key), value, when, step) for key, value in metrics.items()]
+
+
+def storable(points: Iterable[Point]) -> list[Point]:
+    """Points as every store of MLflow gives them back: its databases make of an infinity the largest float, and keep
+    a NaN as it is.
+    """
+    return [(key, value if isfinite(value) else nan, when, step) for key, value, when, step in points]
+
+
+def not_finite(points: Iterable[Point], known: Mapping[str, str]) -> dict[str, str]:
+    """Which metrics were infinite or no number, by metric: what they were, and at which step first."""
+    found = dict(known)
+    for key, value, _, step in points:
+        word = f"{value} at step {step}"
+        before = found.get(key, "")
+        if not isfinite(value) and not any(one.startswith(f"{value} ") for one in before.split(", ")):
+            found[key] = f"{before}, {word}" if before else word
+    return found
+
+
+def not_finite_tag(found: Mapping[str, str]) -> dict[str, str]:
+    """The tag of a run that tells of them; none where all were finite."""
+    return {"dlx.not_finite": cut("; ".join(f"{key}: {told}" for key, told in found.items()), TAG)} if found else {}
 
 
 def settings(spec: Path) -> tuple[dict[str, str], dict[str, str]]:

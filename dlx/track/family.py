@@ -81,7 +81,9 @@ class Family:
 
         left = points if run_id in self.sure else missing(self.client, run_id, points)
         for start in range(0, len(left), BATCH):
-            self.client.log_batch(run_id, [Metric(*point) for point in left[start : start + BATCH]])
+            self.client.log_batch(run_id, [Metric(*point) for point in content.storable(left[start : start + BATCH])])
+        if tag := content.not_finite_tag(content.not_finite(points, {})):
+            self.label(run_id, tag)
         self.sure.add(run_id)
 
     def label(self, run_id: str, tags: Mapping[str, str], params: Mapping[str, str] | None = None) -> None:

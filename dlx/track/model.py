@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import tempfile
 from collections.abc import Mapping
 from functools import cache
@@ -34,9 +35,9 @@ def load_guests() -> None:
 
 def deliver(client: MlflowClient, run: Run, state: State) -> None:
     """Log the final weights, unless these are logged already."""
-    path = run.dir / "checkpoints" / "final.safetensors"
-    if not path.exists():
+    if not os.path.lexists(run.dir / "checkpoints" / "final.safetensors"):
         return
+    path = run.file("checkpoints/final.safetensors")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if state.model.get("checkpoint") == digest:
         return

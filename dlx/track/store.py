@@ -47,7 +47,7 @@ def spec_track(run: Run) -> dict[str, Any]:
     from ..spec.located import read
 
     with suppress(DlxError):
-        section = read(run.dir / "spec.yaml").at("track")
+        section = read(run.file("spec.yaml")).at("track")
         return {key: node.plain() for key, node in section.map.items()} if section else {}
     return {}
 
@@ -56,15 +56,16 @@ def experiment_name(run: Run, name: str | None = None) -> str:
     """MLflow's experiment: as asked; by the spec; where the run went before; the run's name."""
     chosen = name or spec_track(run).get("experiment")
     with suppress(DlxError):
-        chosen = chosen or run.read_json("mlflow.json").get("experiment")
+        before = run.read_json("mlflow.json").get("experiment")
+        chosen = chosen or (before if isinstance(before, str) else None)
     return str(chosen or run.name)
 
 
 def went_before(run: Run) -> str:
     """The store that the run was sent to, unless a password in it was left out."""
     with suppress(DlxError):
-        known = str(run.read_json("mlflow.json").get("uri", ""))
-        return "" if ":***@" in known else known
+        known = run.read_json("mlflow.json").get("uri", "")
+        return known if isinstance(known, str) and ":***@" not in known else ""
     return ""
 
 

@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import shlex
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields, replace
+from types import NoneType
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
 from ..errors import DlxError
-from ..runs import Record, Run
+from ..runs import RECORDS, Record, Run, is_record
 from . import content, store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
+MEMORY = "mlflow.json"
 BATCH = 1000
 """Metrics in one call, at most."""
 
@@ -61,6 +65,8 @@ class State:
     status: str = ""
     files: dict[str, str] = field(default_factory=dict)
     model: dict[str, str] = field(default_factory=dict)
+    not_finite: dict[str, str] = field(default_factory=dict)
+    """By metric, where it was first infinite or no number."""
     error: str = ""
 
     @classmethod
@@ -68,15 +74,40 @@ class State:
         """What is known of a run in this store; a fresh start where nothing is, or it cannot be read."""
         fresh = cls(uri, experiment)
         try:
-            known = run.read_json("mlflow.json")
+            known = run.read_json(MEMORY)
         except DlxError:
             return fresh
         if (known.get("uri"), known.get("experiment")) != (uri, experiment):
             return fresh
-        return cls(**{f.name: known[f.name] for f in fields(cls) if f.name in known})
+        told = {f.name: known[f.name] for f in fields(cls) if f.name in known}
+        return cls(**told) if _fits(told, fresh) and _is_place(run, told.get("offset", 0)) else fresh
 
     def save(self, run: Run) -> None:
-        run.write_json("mlflow.json", asdict(self))
+        run.write_json(MEMORY, asdict(self))
+
+
+def _fits(told: Mapping[str, Any], fresh: State) -> bool:
+    """Whether what `mlflow.json` says is of the kinds that were written there."""
+    kinds = {f.name: type(getattr(fresh, f.name)) for f in fields(State)} | {"end": (dict, NoneType)}
+    if not all(isinstance(value, kinds[name]) for name, value in told.items()):
+        return False
+    texts = [value for name in ("files", "model", "not_finite") for value in told.get(name, {}).values()]
+    end = told.get("end")
+    return (
+        all(isinstance(text, str) for text in texts)
+        and all(isinstance(pair, list) for pair in told.get("last", {}).values())
+        and (end is None or (is_record(end) and end["record"] == "end"))
+    )
+
+
+def _is_place(run: Run, offset: int) -> bool:
+    """Whether the records of a run have an end of a line there."""
+    path = run.file(RECORDS) if offset else None
+    if path is None:
+        return True
+    with path.open("rb") as file:
+        file.seek(offset - 1)
+        return file.read(1) == b"\n"
 
 
 def sync(run: Run, uri: str | None = None, experiment: str | None = None) -> Synced:
@@ -88,9 +119,9 @@ def sync(run: Run, uri: str | None = None, experiment: str | None = None) -> Syn
     state, known = State(shown), State()
     try:
         with FileLock(run.dir / "mlflow.lock"):
-            state = State.of(run, shown, experiment or store.experiment_name(run))
-            known = replace(state)
             try:
+                state = State.of(run, shown, experiment or store.experiment_name(run))
+                known = replace(state)
                 with warnings.catch_warnings():
                     warnings.simplefilter("ignore")  # MLflow's are not for the user of dlx
                     _deliver(run, state, place)
@@ -119,8 +150,11 @@ def _deliver(run: Run, state: State, uri: str) -> None:
 
 
 def _find_or_create(client: MlflowClient, run: Run, state: State, uri: str) -> None:
-    """The MLflow run of this run: the one that is known, else the one with its tag, else a new one."""
-    if state.run_id and _exists(client, state.run_id):
+    """The MLflow run of this run: the one that is known, else the one with its tag, else a new one.
+
+    DlxError where it was deleted there.
+    """
+    if state.run_id and _stands(client, run, state):
         return
     fresh = State(state.uri, state.experiment, store.experiment_id(client, uri, state.experiment))
     quote = '"' if "'" in run.key else "'"
@@ -135,30 +169,49 @@ def _find_or_create(client: MlflowClient, run: Run, state: State, uri: str) -> N
     state.save(run)
 
 
-def _exists(client: MlflowClient, run_id: str) -> bool:
+def _stands(client: MlflowClient, run: Run, state: State) -> bool:
+    """Whether the MLflow run that is known is there, and of this run. DlxError where it was deleted."""
     from mlflow.exceptions import MlflowException
 
     try:
-        client.get_run(run_id)
+        found = client.get_run(state.run_id)
+        if found.data.tags.get("dlx.run", run.key) != run.key:
+            return False
+        if found.info.lifecycle_stage != "deleted":
+            return True
+        gone = client.get_experiment(found.info.experiment_id).lifecycle_stage == "deleted"
     except MlflowException as error:
         if error.error_code == "RESOURCE_DOES_NOT_EXIST":
             return False
         raise
-    return True
+    what = f"experiment `{state.experiment}` was deleted in MLflow, and with it the" if gone else "the"
+    back = (
+        f"experiments restore --experiment-id {found.info.experiment_id}"
+        if gone
+        else f"runs restore --run-id {state.run_id}"
+    )
+    raise DlxError(
+        f"{what} MLflow run {state.run_id} of {run.key}{' was deleted there' if not gone else ''}; "
+        f"`rm {shlex.quote(str(run.dir / MEMORY))}` and `dlx runs sync {run.key}` send it anew, `mlflow {back}` "
+        "brings it back"
+    )
 
 
 # The files beside the records. Each is sent again when it has changed; sending twice does no harm.
 
 
 def _part(client: MlflowClient, run: Run, state: State, name: str, send: Sender) -> None:
-    path = run.dir / name
-    if not path.exists():
+    if not os.path.lexists(run.dir / name):
         return
+    path = run.file(name)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if state.files.get(name) == digest:
         return
     client.log_artifact(state.run_id, str(path))
-    send(client, run, state)
+    try:
+        send(client, run, state)
+    except (AttributeError, LookupError, TypeError, ValueError) as error:
+        raise DlxError(f"{path} is damaged: it is not what dlx writes there") from error
     state.files[name] = digest
     state.save(run)
 
@@ -251,7 +304,11 @@ def _send(client: MlflowClient, run: Run, state: State, batch: _Batch) -> None:
         state.sure = False
         state.save(run)
     for start in range(0, len(points), BATCH):
-        client.log_batch(state.run_id, [Metric(*point) for point in points[start : start + BATCH]])
+        client.log_batch(state.run_id, [Metric(*point) for point in content.storable(points[start : start + BATCH])])
+    not_finite = content.not_finite(batch.points, state.not_finite)
+    if not_finite != state.not_finite:
+        log_words(client, state.run_id, {}, content.not_finite_tag(not_finite))
+        state.not_finite = not_finite
     state.offset, state.records, state.last, state.end = batch.offset, batch.records, batch.last, batch.end
     state.sure = True
     state.save(run)

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import files
+from ..documents import ALTERED, parsed
 from ..errors import DlxError, RunError
 from ..graph import Graph, trace
 from ..lazy import torch
@@ -62,7 +63,7 @@ def _tell(folder: Path, name: str, facts: dict[str, Any]) -> None:
 def facts(folder: Path, name: str) -> dict[str, Any] | None:
     """The facts of a checkpoint without its tensors; None where there are none, or not those that were written."""
     try:
-        return _about((folder / f"{name}.json").read_bytes())
+        return _about(files.read(folder / f"{name}.json"))
     except OSError:
         return None
 
@@ -88,41 +89,60 @@ def _digest(about: dict[str, Any]) -> str:
 
 def read(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
     """The facts and the tensors of a checkpoint. DlxError where it is missing or altered."""
+    from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 
     path, beside = folder / f"{name}.safetensors", folder / f"{name}.json"
-    try:
-        data, text = path.read_bytes(), beside.read_bytes()
-    except OSError as error:
-        raise DlxError(
-            f"there is no checkpoint {path}", hint="A run keeps one from its first evaluation on."
-        ) from error
+    data, text = (_content(one, path) for one in (path, beside))
     about = _about(text)
     if about is None:
         raise DlxError(f"{beside} is not what was written: its checksum differs", hint=ALTERED)
     if hashlib.sha256(data).hexdigest() != about.get("sha256"):
         raise DlxError(f"{path} is not what was written: its checksum differs", hint=ALTERED)
-    return about, from_bytes(data)
+    try:
+        return about, from_bytes(data)
+    except SafetensorError as error:
+        raise DlxError(f"{path} holds no tensors: {error}", hint=ALTERED) from error
 
 
-ALTERED = "The file is torn or was altered."
+def _content(one: Path, path: Path) -> bytes:
+    """All of a file of a checkpoint. DlxError where it cannot be had."""
+    try:
+        return files.read(one)
+    except FileNotFoundError as error:
+        hint = "A run keeps one from its first evaluation on."
+        raise DlxError(f"there is no checkpoint {path}", hint=hint) from error
+    except OSError as error:
+        raise DlxError(f"{one} cannot be read: {files.reason(error)}", hint=ALTERED) from error
+
+
+def misfit(path: Path, error: Exception) -> DlxError:
+    """That a checkpoint is whole and is not one of this network; torch tells where on the lines behind the first."""
+    told = str(error).splitlines()[1:2] or [f"{type(error).__name__}: {error}"]
+    hint = "Put the run's own one back, or take this one away."
+    return DlxError(f"{path} is a checkpoint of another network: {told[0].strip()}", hint=hint)
 
 
 def _about(text: bytes) -> dict[str, Any] | None:
     """The facts beside a checkpoint, or None where they are not those that were written."""
     try:
-        about: Any = json.loads(text)
+        about: Any = parsed(text)
     except ValueError:
         return None
-    if not isinstance(about, dict):
+    if not isinstance(about, dict) or about.pop("facts_sha256", None) != _digest(about):
         return None
-    return about if about.pop("facts_sha256", None) == _digest(about) else None
+    kinds: dict[str, type | tuple[type, ...]] = {"step": int, "epoch": (int, float), "metrics": dict, "metric": str}
+    kinds |= {"value": (int, float), "sha256": str, "moved": dict}
+    return about if all(isinstance(about[key], kind) for key, kind in kinds.items() if key in about) else None
 
 
 def load_weights(network: nn.Module, folder: Path, name: str = "final") -> dict[str, Any]:
     """Fill `network` from a checkpoint and give its facts. DlxError where it is missing or altered."""
     facts, tensors = read(folder, name)
-    network.load_state_dict({key: value for key, value in tensors.items() if not key.startswith("state/")})
+    try:
+        network.load_state_dict({key: value for key, value in tensors.items() if not key.startswith("state/")})
+    except RuntimeError as error:
+        raise misfit(folder / f"{name}.safetensors", error) from error
     return facts
 
 

@@ -11,6 +11,8 @@ from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import files
+from ..errors import DlxError
 from ..metrics import Mode
 from . import checkpoint
 from .stopping import improves
@@ -28,9 +30,14 @@ def name_of(rank: int) -> str:
 def standing(folder: Path) -> list[Facts]:
     """The facts of those that are kept, the best first."""
     found: list[Facts] = []
-    while (about := checkpoint.facts(folder, name_of(len(found) + 1))) is not None:
+    while (about := checkpoint.facts(folder, name_of(len(found) + 1))) is not None and _is_ranked(about):
         found.append(about)
     return found
+
+
+def _is_ranked(about: Facts) -> bool:
+    """Whether facts are those of one that was kept for its value, and not of another checkpoint."""
+    return all(key in about for key in ("metric", "value", "step"))
 
 
 def as_json(rank: int, facts: Facts) -> dict[str, Any]:
@@ -68,23 +75,38 @@ def offer(folder: Path, network: nn.Module, facts: Facts, mode: Mode, count: int
 def settle(folder: Path, step: int, mode: Mode) -> None:
     """What a kill left, in order, for a run that goes on from `step`: it comes by later evaluations again."""
     told = [checkpoint.facts(folder, path.stem) for path in folder.glob("best-*.json")]
-    by_sum = {about["sha256"]: about for about in told if about is not None and about["step"] <= step}
+    by_sum = {about["sha256"]: about for about in told if about and _is_ranked(about) and about["step"] <= step}
     found: dict[int, Facts] = {}
     for path in sorted(folder.glob("best-*.safetensors")):
-        about = by_sum.get(hashlib.sha256(path.read_bytes()).hexdigest())
+        about = by_sum.get(_sum(path))
         if about is None or about["step"] in found:
-            path.unlink()
+            _away(path)
             continue
         found[about["step"]] = about
         checkpoint.rename(folder, path.stem, f"best-at-{about['step']}", about)
     whole = {f"best-at-{one}" for one in found}
     for path in folder.glob("best-*.json"):
         if path.stem not in whole:
-            path.unlink()
+            _away(path)
     sign = -1 if mode == "max" else 1
     ranked = sorted(found, key=lambda one: (sign * found[one]["value"], one))
     for rank, one in enumerate(ranked, 1):
         checkpoint.rename(folder, f"best-at-{one}", name_of(rank))
+
+
+def _sum(path: Path) -> str:
+    try:
+        return hashlib.sha256(files.read(path)).hexdigest()
+    except OSError:
+        return ""
+
+
+def _away(path: Path) -> None:
+    """Take away what is no checkpoint. DlxError where it is a folder, which may hold anything."""
+    try:
+        path.unlink()
+    except OSError as error:
+        raise DlxError(f"{path} is in the way: {files.reason(error)}", hint="Take it away.") from error
 
 
 def remove(folder: Path, name: str) -> None:

@@ -103,8 +103,11 @@ def restore(job: Job, folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
         except DlxError as error:
             passed_over.append(f"{error.problems[0].message}; the checkpoint before it is used")
             continue
-        job.network.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("state/")})
-        _move(job, _unpacked(facts.pop("moved"), tensors))
+        try:
+            job.network.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("state/")})
+            _move(job, _unpacked(facts.pop("moved"), tensors))
+        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
+            raise checkpoint.misfit(folder / f"{name}.safetensors", error) from error
         return facts, passed_over
     return None, passed_over
 
