@@ -37,12 +37,12 @@ def standing(folder: Path) -> list[Facts]:
 
 def _is_ranked(about: Facts) -> bool:
     """Whether facts are those of one that was kept for its value, and not of another checkpoint."""
-    return all(key in about for key in ("metric", "value", "step"))
+    return all(key in about for key in ("value", "step"))
 
 
 def as_json(rank: int, facts: Facts) -> dict[str, Any]:
     """One of them as `dlx train --json` has it."""
-    return {"name": name_of(rank), **{key: facts[key] for key in ("metric", "value", "step")}}
+    return {"name": name_of(rank), **{key: facts.get(key) for key in ("metric", "value", "step")}}
 
 
 def told(best: list[dict[str, Any]]) -> str:
