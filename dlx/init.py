@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from .lazy import nn
 from .registry import Choice, Declared, Registry, family
@@ -234,6 +234,7 @@ class TruncatedNormal(Normal):
     """
 
     kind: ClassVar[str] = "trunc_normal"
+    std: PositiveFloat = Field(description="standard deviation")
     cut: Annotated[float, Field(gt=0)] = Field(2.0, description="standard deviations from the mean that are left")
 
     def fill(self, weight: Tensor) -> None:
@@ -325,7 +326,7 @@ class HeUniform(_He):
 
 
 class _Glorot(_Scaled):
-    gain: NonNegativeFloat = Field(1.0, description="factor on the standard deviation; 5/3 suits tanh")
+    gain: NonNegativeFloat = Field(1.0, le=1e10, description="factor on the standard deviation; 5/3 suits tanh")
 
     def std(self, fan_in: int, fan_out: int) -> float:
         return self.gain * math.sqrt(2.0 / float(fan_in + fan_out))
@@ -351,7 +352,7 @@ class GlorotUniform(_Glorot):
 
 
 class _Lecun(_Scaled):
-    gain: NonNegativeFloat = Field(1.0, description="factor on the standard deviation")
+    gain: NonNegativeFloat = Field(1.0, le=1e10, description="factor on the standard deviation")
 
     def std(self, fan_in: int, fan_out: int) -> float:
         return self.gain / math.sqrt(fan_in)

@@ -15,10 +15,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_origin
 
-from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, WrapValidator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, WrapValidator, field_validator
 from pydantic_core import CoreSchema, core_schema
 
-from .errors import DlxError
+from .errors import DlxError, shortened
+
+LARGEST_INT = 2**63 - 1
+LARGEST_FLOAT, SMALLEST_FLOAT = 3.4028234663852886e38, 1.1754943508222875e-38
+"""Of float32, of the numbers that it holds with all of its digits."""
 
 
 class Strict(BaseModel):
@@ -27,6 +31,19 @@ class Strict(BaseModel):
     model_config = ConfigDict(
         strict=True, frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False, protected_namespaces=()
     )
+
+    @field_validator("*")
+    @classmethod
+    def _representable(cls, value: Any) -> Any:
+        """Numbers are those that tensors hold. ValueError where another would be rounded to zero or infinity."""
+        for number in value if isinstance(value, list) else (value,):
+            if type(number) is int and abs(number) > LARGEST_INT:
+                raise ValueError(f"{shortened(str(number), 24)} is beyond {LARGEST_INT:,} (2^63 - 1)")
+            if type(number) is float and abs(number) > LARGEST_FLOAT:
+                raise ValueError(f"{number:g} is beyond {LARGEST_FLOAT:.2g}, the largest number of float32")
+            if type(number) is float and 0 < abs(number) < SMALLEST_FLOAT:
+                raise ValueError(f"{number:g} is nearer to 0 than {SMALLEST_FLOAT:.2g}, the least number of float32")
+        return value
 
 
 class Declared(Strict):

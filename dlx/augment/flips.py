@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from .base import Move
 
 Sizes = PositiveInt | Annotated[list[PositiveInt], Field(min_length=1, max_length=3)]
-Edges = NonNegativeInt | Annotated[list[NonNegativeInt], Field(min_length=1, max_length=3)]
+Edge = Annotated[NonNegativeInt, Field(le=1000)]
+Edges = Edge | Annotated[list[Edge], Field(min_length=1, max_length=3)]
 Outside = Literal["constant", "reflect", "replicate"]
 
 

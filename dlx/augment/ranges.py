@@ -10,6 +10,8 @@ T = TypeVar("T", bound=float)
 Range = Annotated[list[T], Field(min_length=2, max_length=2)]
 Unit = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+Width = Annotated[float, Field(gt=0, le=100)]
+"""Standard deviation of a Gaussian over positions, which takes memory in proportion."""
 NotNegative = Annotated[float, Field(ge=0)]
 
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from ..lazy import torch
 from .base import Augmentation, Chance, uniform
 from .flips import some
-from .ranges import Positive, Range, ordered
+from .ranges import Range, Width, ordered
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +31,7 @@ class GaussianBlur(Augmentation):
 
     kind: ClassVar[str] = "gaussian_blur"
     ranks: ClassVar[tuple[int, ...]] = (2, 3)
-    sigma: Annotated[Range[Positive], ordered("sigma")] = Field(
+    sigma: Annotated[Range[Width], ordered("sigma")] = Field(
         [0.1, 2.0], description="least and largest, in positions"
     )
     p: Chance = Field(1.0, description="probability for each example")

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ..lazy import F, torch
 from .base import Moving, meshed, uniform
-from .ranges import NotNegative, Positive, Range, Unit, around, ordered
+from .ranges import NotNegative, Positive, Range, Unit, Width, around, ordered
 from .smooth import smoothing
 
 if TYPE_CHECKING:
@@ -162,7 +162,7 @@ class Elastic(Warp):
     kind: ClassVar[str] = "elastic"
     ranks: ClassVar[tuple[int, ...]] = (3,)
     alpha: NotNegative = Field(34.0, description="what the blurred ways are multiplied by, in pixels")
-    sigma: Positive = Field(4.0, description="standard deviation of the blur, in pixels")
+    sigma: Width = Field(4.0, description="standard deviation of the blur, in pixels")
 
     @classmethod
     def first_field(cls) -> str:

@@ -19,10 +19,13 @@ from .working import Line, by_default
 if TYPE_CHECKING:
     from torch import nn
 
-Extent = PositiveInt | list[PositiveInt]
+LARGEST = 2**31 - 1
+"""Of sizes and strides in torch's kernels."""
+
+Extent = Annotated[PositiveInt, Field(le=LARGEST)] | list[Annotated[PositiveInt, Field(le=LARGEST)]]
 """One number, or one for each axis of positions."""
 
-Margin = NonNegativeInt | list[NonNegativeInt]
+Margin = Annotated[NonNegativeInt, Field(le=LARGEST)] | list[Annotated[NonNegativeInt, Field(le=LARGEST)]]
 """Positions added on each side: one number, or one for each axis."""
 
 

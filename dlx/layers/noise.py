@@ -54,7 +54,7 @@ class Cutout(Layer):
 
     kind: ClassVar[str] = "cutout"
     length: Extent = Field(description="positions that a patch has on each axis")
-    holes: PositiveInt = Field(1, description="patches in each sample; they may overlap")
+    holes: PositiveInt = Field(1, le=1000, description="patches in each sample; they may overlap")
 
     example: ClassVar[Example] = Example({"length": 16}, [(3, 32, 32)], shape=(3, 32, 32))
 

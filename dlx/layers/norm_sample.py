@@ -219,10 +219,10 @@ class LocalResponseNorm(Layer):
     """
 
     kind: ClassVar[str] = "local_response_norm"
-    size: PositiveInt = Field(description="neighbouring channels, the own one included")
-    alpha: float = Field(1e-4, description="weight of the mean square")
+    size: PositiveInt = Field(le=10_000, description="neighbouring channels, the own one included")
+    alpha: float = Field(1e-4, ge=0, description="weight of the mean square")
     beta: float = Field(0.75, description="the power")
-    k: float = Field(1.0, description="added to the mean square")
+    k: float = Field(1.0, ge=0, description="added to the mean square")
 
     example: ClassVar[Example] = Example({"size": 5}, [(8, 6, 6)], shape=(8, 6, 6))
 

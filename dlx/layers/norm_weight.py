@@ -115,8 +115,8 @@ class SpectralNorm(_Reparametrised):
     """
 
     kind: ClassVar[str] = "spectral_norm"
-    n_power_iterations: PositiveInt = Field(1, description="steps of power iteration in a training pass")
-    eps: float = Field(1e-12, gt=0, description="smallest length that is divided by")
+    n_power_iterations: PositiveInt = Field(1, le=1000, description="steps of power iteration in a training pass")
+    eps: float = Field(1e-12, gt=0, le=1, description="smallest length that is divided by")
     dim: NonNegativeInt | None = Field(
         None, description="axis that is the rows of the weight as a matrix; null: what the layer gives"
     )

@@ -103,7 +103,7 @@ class LPPool(Layer):
     """
 
     kind: ClassVar[str] = "lp_pool"
-    norm_type: float = Field(gt=0, description="the power p of the p-norm")
+    norm_type: float = Field(ge=0.01, le=100, description="the power p of the p-norm")
     kernel_size: Extent = Field(description="taps on each axis")
     stride: Extent | None = Field(None, description="positions between two stops; the kernel size without")
     ceil_mode: bool = Field(False, description="let the last window reach over the end")

@@ -30,7 +30,7 @@ class _Way:
 
 class _Recurrent(Layer):
     hidden_size: PositiveInt = Field(description="values of the state")
-    num_layers: PositiveInt = Field(1, description="layers, each over all that the one below gives")
+    num_layers: PositiveInt = Field(1, le=1000, description="layers, each over all that the one below gives")
     bias: bool | Literal["one"] = Field(
         True, description="add two learned values to each sum, as torch does; one: a single one, as books do"
     )

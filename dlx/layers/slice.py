@@ -136,7 +136,7 @@ class Split(Layer):
         axis = axis_of(x, self.dim, "split")
         n = x[axis]
         if self.chunks is not None and n % self.chunks:
-            nearest = max(k for k in range(1, self.chunks) if n % k == 0)
+            nearest = max(k for k in range(1, min(self.chunks, n + 1)) if n % k == 0)
             raise ShapeError(
                 f"the {n} values on axis {axis + 1} of {{0}} do not split into chunks = {self.chunks}",
                 hint=f"{nearest} would do; or give the `sizes`.",
