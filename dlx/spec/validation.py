@@ -346,7 +346,7 @@ def _wanted(detail: ErrorDetails) -> str:
     kind, ctx = detail["type"], detail.get("ctx", {})
     if kind in _LIMITS:
         key, word = _LIMITS[kind]
-        return f"{word} {ctx[key]:g}"
+        return f"{word} {ctx[key]:{',' if isinstance(ctx[key], int) else 'g'}}"
     if kind in {"literal_error", "enum"}:
         return str(ctx["expected"]).replace("'", '"')
     return _KINDS.get(kind, detail["msg"].removeprefix("Input should be ").removeprefix("Value error, "))
