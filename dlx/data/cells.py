@@ -15,7 +15,8 @@ LACKING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "?"]
 LACKING_NUMBERS = ["n/a", "#N/A", "#N/A N/A", "#NA", "None", "<NA>", "-nan", "-NaN", "1.#IND", "-1.#IND"]
 LACKING_NUMBERS += ["1.#QNAN", "-1.#QNAN"]
 """Texts that stand for one among numbers, and are texts among texts. With `LACKING`, these are pandas'."""
-TRUE, FALSE = ["true", "True", "TRUE"], ["false", "False", "FALSE"]
+MARKS = "|".join(map(re.escape, LACKING_NUMBERS))
+TRUE, FALSE = "true|True|TRUE", "false|False|FALSE"
 NUMBER = r"([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?([iI][nN][fF]([iI][nN][iI][tT][yY])?|[nN][aA][nN]))"
 PADDED = r"[+-]?0\d.*"
 """Numbers with a leading zero, as codes have it."""
@@ -45,9 +46,13 @@ class Notation:
     na_values: tuple[str, ...] = ()
 
     @property
+    def plain_figures(self) -> bool:
+        return self.thousands is None and self.decimal == "."
+
+    @property
     def number(self) -> str:
         """A regular expression of a number."""
-        if self.thousands is None and self.decimal == ".":
+        if self.plain_figures:
             return NUMBER
         mark, group = re.escape(self.decimal), re.escape(self.thousands or "")
         whole = rf"(\d{{1,3}}({group}\d{{3}})+|\d+)" if group else r"\d+"
@@ -77,28 +82,36 @@ def typed(column: Any, notation: Notation, where: str, apart: bool, sort: Sort |
     With `apart`, numbers with a leading zero are texts; else they are where two texts are one number.
     """
     import pyarrow as pa
-    import pyarrow.compute as pc
 
     if column.null_count == len(column):
         kind = {None: pa.null(), "number": pa.float64(), "text": pa.string()}[sort]
         return Typed(pa.chunked_array([pa.nulls(len(column), kind)]), "no values")
+    if sort == "text":
+        return Typed(column)
+    if notation.plain_figures and sort is None and not apart and (numbers := _plainly(column)) is not None:
+        return Typed(numbers)
+    return _typed(column, notation, where, apart, sort == "number")
+
+
+def _typed(column: Any, notation: Notation, where: str, apart: bool, of_numbers: bool) -> Typed:
+    import pyarrow.compute as pc
+
     trimmed = pc.utf8_trim_whitespace(column)
     there = pc.unique(trimmed).drop_null()
-    marks = [text for text in LACKING_NUMBERS if pc.index(there, text).as_py() >= 0]
-    known = there.filter(pc.invert(pc.is_in(there, pa.array(marks, pa.string()))))
-    if sort != "text" and len(known) and _all(known, notation.number):
-        codes = _codes(known, notation, apart) if sort is None else ()
-        if codes:
+    known = there.filter(pc.invert(pc.match_substring_regex(there, f"^({MARKS})$")))
+    marks = [text for text in LACKING_NUMBERS if len(known) < len(there) and text in there.to_pylist()]
+    if len(known) and _all(known, notation.number):
+        if not of_numbers and (codes := _codes(known, notation, apart)):
             why = f"numbers with leading zeros, such as `{codes[0]}`"
             return Typed(column, why, None if apart else _of_codes(codes, where))
         return Typed(_numbers(notation.plain(_without(trimmed, marks))), _lacks(marks))
-    if sort is None and len(known) and pc.all(pc.is_in(known, pa.array(TRUE + FALSE))).as_py():
-        truths = _without(trimmed, marks)
-        return Typed(pc.if_else(pc.is_null(truths), None, pc.is_in(truths, pa.array(TRUE))), _lacks(marks))
-    if sort is None and (moments := _moments(trimmed, known)) is not None:
+    if of_numbers:
+        return Typed(column)
+    if len(known) and _all(known, f"{TRUE}|{FALSE}"):
+        return Typed(pc.match_substring_regex(_without(trimmed, marks), f"^({TRUE})$"), _lacks(marks))
+    if (moments := _moments(trimmed, known)) is not None:
         return Typed(moments)
-    warning = None if apart or sort else shaped_like_numbers(there.to_pylist(), where, notation)
-    return Typed(column, "", warning)
+    return Typed(column, "", None if apart else shaped_like_numbers(there.to_pylist(), where, notation))
 
 
 def shaped_like_numbers(texts: Sequence[str], where: str, notation: Notation | None = None) -> Problem | None:
@@ -124,6 +137,19 @@ def shaped_like_numbers(texts: Sequence[str], where: str, notation: Notation | N
         if all(re.fullmatch(way, text) for text in shaped):
             return Problem(message, f"{fields} reads them as numbers; `categorical` says that texts are meant.")
     return Problem(message, "Take the signs out of the file; `categorical` says that texts are meant.")
+
+
+def _plainly(column: Any) -> Any:
+    """A column of numbers without leading zeros; None for any other. Most columns are such, and none is quicker."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    try:
+        if pc.any(pc.match_substring_regex(column, r"^\s*[+-]?0[\dxX]|[nN]")).as_py():
+            return None
+        return _numbers(column)
+    except pa.ArrowInvalid:
+        return None
 
 
 def _all(texts: Any, pattern: str) -> bool:

@@ -104,10 +104,12 @@ class Frame:
 
         where = f"column `{name}` of {self.path}"
         try:
-            values: Doubles = self.table.column(name).cast(pa.float64(), safe=False).to_numpy()
+            column = self.table.column(name).cast(pa.float64(), safe=False)
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             kind = self.table.schema.field(name).type
             raise DataError(f"{where} holds {kind}, and numbers were trained on", hint=LIKE) from None
+        # pyarrow's `to_numpy` imports pandas, which takes longer than most tables
+        values: Doubles = np.array(column.to_pylist(), np.float64) if len(self) < LONG else column.to_numpy()
         known = values[~np.isnan(values)]
         real(known, where)
         if log and len(known) and known.min() <= 0:
@@ -212,7 +214,8 @@ def _csv(path: Path, names: Sequence[str] | None, delimiter: str, na_values: Seq
     import pyarrow as pa
     from pyarrow import ArrowException, csv
 
-    reading, parsing = csv.ReadOptions(column_names=names), csv.ParseOptions(delimiter=delimiter)
+    reading = csv.ReadOptions(column_names=names, block_size=BLOCK)
+    parsing = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
     try:
         with csv.open_csv(path, reading, parsing) as file:
             types = dict.fromkeys(file.schema.names, pa.string())
@@ -222,8 +225,26 @@ def _csv(path: Path, names: Sequence[str] | None, delimiter: str, na_values: Seq
         return csv.read_csv(path, reading, parsing, converting)
     except (ArrowException, OSError, UnicodeDecodeError) as error:
         told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        hint = "`names` gives the columns of a file without a first line, `delimiter` what stands between values."
-        raise DataError(f"{path} cannot be read as CSV: {told}", hint=hint) from None
+        raise DataError(f"{path} cannot be read as CSV: {told}", hint=_other_form(path)) from None
+
+
+LONG = 1_000_000
+"""Rows from which on a column is not turned to a list."""
+BLOCK = 2**24
+"""Bytes of a CSV file that are read at a time: the longest row."""
+FORMS = {
+    b"PK": "It is an Excel or a zip file: save the table as CSV.",
+    b"\xff\xfe": "It is UTF-16: save it as UTF-8.",
+    b"\xfe\xff": "It is UTF-16: save it as UTF-8.",
+}
+
+
+def _other_form(path: Path) -> str:
+    """A hint of what a file is that is no CSV, by its first bytes."""
+    with path.open("rb") as file:
+        first = file.read(2)
+    names = "`names` gives the columns of a file without a first line, `delimiter` what stands between values."
+    return FORMS.get(first, names)
 
 
 def _check_text(column: Any, name: str, where: str) -> None:

@@ -76,11 +76,8 @@ def gaps(frame: Frame) -> dict[str, Mask]:
     """Where values are missing, by column, of the columns that lack some."""
     import pyarrow.compute as pc
 
-    found = {
-        name: np.asarray(pc.is_null(frame.table.column(name), nan_is_null=True).to_numpy(), bool)
-        for name in frame.names
-    }
-    return {name: gap for name, gap in found.items() if gap.any()}
+    found = {name: pc.is_null(frame.table.column(name), nan_is_null=True) for name in frame.names}
+    return {name: np.asarray(gap.to_numpy(), bool) for name, gap in found.items() if pc.any(gap).as_py()}
 
 
 def without(frame: Frame, rules: Mapping[str, Rule]) -> Frame:

@@ -128,6 +128,11 @@ def class_numbers(values: npt.NDArray[Any], where: str) -> Labels:
     if plain.dtype.kind not in "iub" and not (plain.dtype.kind == "f" and (plain == np.round(plain)).all()):
         odd = plain if plain.dtype.kind != "f" else plain[plain != np.round(plain)]
         raise DataError(f"{where} holds {odd[0]}, and classes are whole numbers", hint="Number the classes from 0.")
+    if len(plain) and plain.max() >= MOST_CLASSES:
+        raise DataError(
+            f"{where} holds the class {plain.max():,}, and a network has an output for each class from 0 up to it",
+            hint="Number the classes from 0, without gaps.",
+        )
     if len(plain) and plain.min() < 0:
         raise DataError(f"{where} holds the class {plain.min()}, and classes count from 0", hint=FROM_0)
     return plain.astype(np.int64)
@@ -138,6 +143,7 @@ SEVERAL_LABELS = (
     "An objective of several labels an example does not exist yet: train a network for each label, with `task: "
     "classification`. `task: regression` says that values are meant."
 )
+MOST_CLASSES = 2**31
 FROM_0 = "Number the classes from 0; -1 often stands for a label that is not known."
 
 

@@ -20,6 +20,7 @@ from .gaps import FillColumns, Rule, Rules, check_rules, check_sort, fillings, g
 from .given import Given
 from .preprocess import EARLIER, Earlier, Standardize
 from .reading import SEVERAL_LABELS, class_numbers, fits, listed
+from .rows import SUFFIXES
 from .splits import Pool, assemble
 from .uses import INDEX, NAMELESS, uses, warnings
 
@@ -27,6 +28,10 @@ if TYPE_CHECKING:
     from .base import Floats, Labels
     from .kept import Kept
     from .preprocess import Statistics
+
+
+OF_CSV = ("names", "delimiter", "thousands", "decimal", "na_values")
+"""Fields that say how a CSV file is written."""
 
 
 class Numbers(Standardize):
@@ -181,8 +186,18 @@ class Table(Pool):
         """What each value that is told is called."""
         return [f"log({name})" if name in self.log else name for name in self.targets]
 
+    def _check_csv(self) -> None:
+        """DataError where a field that is for CSV stands beside a file of another form."""
+        given = [name for name in OF_CSV if name in self.model_fields_set and getattr(self, name)]
+        if given and self.path.suffix in SUFFIXES:
+            raise DataError(
+                f"{listed(given)} is for CSV files, and {self.path} holds columns with names and types",
+                hint="Leave it out.",
+            )
+
     def _frames(self) -> list[Frame]:
         """The rows of each file, of the columns that are wanted, none of them lacking a value."""
+        self._check_csv()
         paths = [path for path in (self.path, self.test_path) if path is not None]
         frames = [read(Path(path), self.names, self.delimiter, self.na_values) for path in paths]
         first, *others = (frame.only(self._wanted(frame)) for frame in frames)

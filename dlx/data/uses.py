@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import Problem, plural
-from ..lazy import np
 from .base import Use
-from .cells import shaped_like_numbers
+from .cells import NUMBER, shaped_like_numbers
 from .reading import ONE_LABEL, SEVERAL_LABELS, blurred, listed
 
 if TYPE_CHECKING:
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 
 INDEX, NAMELESS = UNNAMED = ("the index of a data frame", "no name")
 """Why a column that nobody named is left out."""
+LOOKED_AT = 2**16
+"""Rows whose digits are looked at."""
 MANY = 50
 """Inputs of one category from which on they are worth a warning."""
 MANY_OF_ROWS = 0.5
@@ -72,6 +74,7 @@ def warnings(table: Table, frame: Frame, columns: Sequence[Column], goal: Column
     """Sentences about columns that are seldom meant as they are read."""
     return (
         *_index(frame),
+        *_first_line(table, frame),
         *_texts(table, frame, columns, goal),
         *_booleans(table, columns),
         *_labels(table, frame, goal),
@@ -84,6 +87,14 @@ def _index(frame: Frame) -> Iterator[Problem]:
         if why in UNNAMED:
             told = f"column `{name}` of {frame.path} is {why}" if name else f"a column of {frame.path} has no name"
             yield Problem(f"{told}, and is left out", "`columns` names all columns that are taken.")
+
+
+def _first_line(table: Table, frame: Frame) -> Iterator[Problem]:
+    if frame.why and table.names is None and all(re.fullmatch(NUMBER, name) for name in frame.every):
+        yield Problem(
+            f"all columns of {frame.path} have numbers for names: its first line may be a row",
+            f"`names` gives the names where it is: `names: [{', '.join('abc'[: len(frame.every)])}]`.",
+        )
 
 
 def _texts(table: Table, frame: Frame, columns: Sequence[Column], goal: Column | None) -> Iterator[Problem]:
@@ -117,7 +128,9 @@ def _labels(table: Table, frame: Frame, goal: Column | None) -> Iterator[Problem
     """Several labels an example, which are fitted as values."""
     if goal is not None or table.task is not None:
         return
-    if all(np.isin(frame.numbers(name), (0, 1)).all() for name in table.targets):
+    if all(
+        ((values := frame.numbers(name)) == 0).sum() + (values == 1).sum() == len(frame) for name in table.targets
+    ):
         many = len(table.targets) > 1
         told = f"the targets {listed(table.targets)} hold" if many else f"the target `{table.targets[0]}` holds"
         hint = SEVERAL_LABELS if many else ONE_LABEL
@@ -129,7 +142,7 @@ def _digits(table: Table, frame: Frame, columns: Sequence[Column], goal: Column 
     inputs = [] if table.standardizes else [column.name for column in columns if column.sort == "number"]
     for name in [*inputs, *(table.targets if goal is None else [])]:
         values = frame.numbers(name, name in table.log)
-        for _, there, left in blurred(values[:, None]):
+        for _, there, left in blurred(values[:LOOKED_AT, None]):
             way_out = "`standardize: feature` takes the mean off before" if name in inputs else "Take an offset off"
             yield Problem(
                 f"column `{name}` of {frame.path} has {there:,} different values, and {left:,} of them in 32 bits",

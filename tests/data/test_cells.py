@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
+from decimal import Decimal
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from dlx import cli
+from dlx.data import kept
 from dlx.data.table import Table
 from dlx.errors import DataError
 
@@ -142,7 +148,7 @@ def test_yes_and_no_are_boolean_where_false_has_a_value(tmp_path, no, yes):
 
 
 def test_a_value_of_false_that_no_column_takes_is_said(tmp_path):
-    assert warned(table(tmp_path, "a,y", "1,0", "2,1", false_is=-1)) == [
+    assert warned(table(tmp_path, "a,y", "1,0", "2,5", false_is=-1)) == [
         (
             "`false_is: -1` changes nothing: no column of a.csv is of true and false | It is for columns of true and "
             "false, yes and no, y and n, or t and f."
@@ -193,7 +199,7 @@ def test_several_columns_of_labels_are_said_to_be_fitted_as_values(tmp_path):
     source = table(tmp_path, *rows, target=["cat", "dog", "bird"])
     (said,) = warned(source)
     assert said.startswith("the targets `cat`, `dog` and `bird` hold 0 and 1: labels, which are fitted as values")
-    assert "An objective of several labels an example does not exist yet." in said
+    assert "An objective of several labels an example does not exist yet: train a network for each" in said
     assert warned(table(tmp_path, *rows, target=["cat", "dog", "bird"], task="regression")) == []
 
 
@@ -253,3 +259,124 @@ def test_inspect_shows_how_columns_are_used(tmp_path, capsys):
         "inputs": 2,
         "because": "2 texts, `no` and `yes`",
     }
+
+
+@pytest.mark.parametrize(
+    ("content", "way_out"),
+    [
+        (b"PK\x03\x04" + bytes(50), "It is an Excel or a zip file: save the table as CSV."),
+        ("a,y\n1,2\n".encode("utf-16"), "It is UTF-16: save it as UTF-8."),
+    ],
+)
+def test_a_file_of_another_form_is_named(tmp_path, content, way_out):
+    (tmp_path / "a.csv").write_bytes(content)
+    with pytest.raises(DataError) as error:
+        Table(path=tmp_path / "a.csv", target="y").facts()
+    assert error.value.problems[0].hint == way_out
+
+
+def test_a_first_line_of_numbers_is_said(tmp_path):
+    assert warned(table(tmp_path, "1,2", "3,4", target="2")) == [
+        (
+            "all columns of a.csv have numbers for names: its first line may be a row | `names` gives the names "
+            "where it is: `names: [a, b]`."
+        )
+    ]
+    assert warned(table(tmp_path, "1,2.5", "3,4", target="b", names=["a", "b"])) == []
+
+
+def test_byte_order_marks_line_ends_quotes_and_empty_lines(tmp_path):
+    for text in (
+        "\ufeffy,a\r\n1,2\r\n\r\n3,4\r\n",
+        '"y","a"\n"1","2"\n"3","4"',
+        "y,a\r1,2\r3,4\r",
+        "y,a\n 1, 2\n3,+4\n",
+    ):
+        (tmp_path / "a.csv").write_bytes(text.encode())
+        assert inputs(Table(path=tmp_path / "a.csv", target="y")) == [[2], [4]]
+
+
+def test_fields_of_csv_are_not_for_parquet(tmp_path):
+    pd.DataFrame({"a": [1.5, 2], "y": [0, 1]}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"`decimal` is for CSV files, and .*a\.parquet holds columns with names and"):
+        Table(path=tmp_path / "a.parquet", target="y", decimal=",").facts()
+
+
+def test_numbers_that_no_class_can_have(tmp_path):
+    pd.DataFrame({"a": [1.5, 2], "y": [2**62, 1]}).to_parquet(tmp_path / "a.parquet")
+    with pytest.raises(DataError, match=r"holds the class 4\.611686018427388e"):
+        Table(path=tmp_path / "a.parquet", target="y", task="classification").facts()
+
+
+def test_columns_of_parquet_that_are_no_numbers_or_texts_are_named(tmp_path):
+    columns = {
+        "list<element: int64>": pa.array([[1, 2]]),
+        "struct<a: int64>": pa.array([{"a": 1}]),
+        "timestamp[ns]": pa.array([0], pa.timestamp("ns")),
+        "binary": pa.array([b"a"]),
+    }
+    for kind, column in columns.items():
+        pq.write_table(pa.table({"a": column, "y": [1]}), tmp_path / "a.parquet")
+        with pytest.raises(DataError) as error:
+            Table(path=tmp_path / "a.parquet", target="y").facts()
+        assert f"holds {kind}, and inputs are made of numbers, true and false, and texts" in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("column", "values"),
+    [
+        (pa.array([Decimal("1.25"), Decimal("-2.50")]), [[1.25], [-2.5]]),
+        (pa.array([3, 1]).dictionary_encode(), [[3], [1]]),
+        (pa.array(["v", "u"]).dictionary_encode(), [[0, 1], [1, 0]]),
+        (pa.array(["v", "u"], pa.string_view()), [[0, 1], [1, 0]]),
+        (pa.array([2**64 - 1, 0], pa.uint64()), [[2.0**64], [0]]),
+        (pa.array(np.array([0.5, 2], np.float16)), [[0.5], [2]]),
+    ],
+)
+def test_columns_of_parquet_of_rare_types(tmp_path, column, values):
+    pq.write_table(pa.table({"a": column, "y": [0.0, 1.5]}), tmp_path / "a.parquet")
+    assert inputs(Table(path=tmp_path / "a.parquet", target="y")) == values
+
+
+def asked(source: Table, *rows: str) -> list[list[float]]:
+    """Inputs of a file that comes after training."""
+    path = source.path.with_name("new.csv")
+    path.write_text("".join(f"{row}\n" for row in rows))
+    found = kept.of(source, source.load(), {})
+    return found.prepared(source.given(path, found).x).tolist()
+
+
+def test_a_file_after_training_is_read_as_the_first_one_was(tmp_path):
+    rows = ["size,code,open,n,y", 'small,01,yes,"1,000",0', 'large,1,no,"2,000",1', "small,x,yes,3,2"]
+    source = table(tmp_path, *rows, ordinal={"size": ["small", "large"]}, thousands=",", false_is=-1)
+    assert inputs(source) == [[0, 1, 0, 0, 1, 1000], [1, 0, 1, 0, -1, 2000], [0, 0, 0, 1, 1, 3]]
+    assert asked(source, "size,code,open,n", 'large,01,no,"1,500"') == [[1, 1, 0, 0, -1, 1500]]
+    assert asked(source, "size,code,open,n", "large,1,yes,7") == [[1, 0, 1, 0, 1, 7]]
+    with pytest.raises(DataError, match=r"column `n` of .* holds texts, and numbers were trained on"):
+        asked(source, "size,code,open,n", "large,1,yes,many")
+
+
+def test_seconds_are_standardised_after_training_too(tmp_path):
+    rows = ["t,y", *(f"{1_700_000_000 + i},{i}" for i in range(140))]
+    source = table(tmp_path, *rows, standardize="feature")
+    standard = (np.arange(140) - 69.5) / np.arange(140).std()
+    np.testing.assert_allclose(np.ravel(inputs(source)), standard, rtol=1e-6)
+    np.testing.assert_allclose(asked(source, "t", "1700000069")[0], standard[69], rtol=1e-6)
+    (said,) = warned(source.model_copy(update={"standardize": "none"}))
+    assert said == (
+        "column `t` of a.csv has 140 different values, and 2 of them in 32 bits | `standardize: feature` takes the "
+        "mean off before."
+    )
+
+
+def test_looking_at_a_table_imports_neither_torch_nor_pandas(tmp_path):
+    table(tmp_path, "a,b,y", "1,u,0", "2,v,1")
+    (tmp_path / "s.yaml").write_text(
+        "data: {table: {path: a.csv, target: y, task: classification}}\nnetwork: {layers: [{linear: 2}]}\n"
+    )
+    script = (
+        "import sys; from dlx import cli; cli.app(['inspect', 's.yaml'], standalone_mode=False);"
+        "print(sorted({'torch', 'pandas'} & set(sys.modules)))"
+    )
+    shown = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert shown.stdout.splitlines()[-1] == "[]"
