@@ -4,6 +4,7 @@ import functools
 import json
 import math
 import os
+import shlex
 import signal
 import socket
 import subprocess
@@ -542,9 +543,18 @@ def test_numbers_that_are_none_arrive(root, uri):
     run.append(step(1, **{"train/running_loss": math.nan, "a": math.inf, "b": -math.inf}))
     assert track.sync(run, uri).complete
 
-    metrics = Reader(uri, run).run.data.metrics
-    assert math.isnan(metrics["train/running_loss"])
-    assert metrics["a"] > 1e308 > -1e308 > metrics["b"]
+    there = Reader(uri, run)
+    metrics = there.run.data.metrics
+    assert {name for name, value in metrics.items() if not math.isfinite(value)} == {"a", "b", "train/running_loss"}
+    tag = "train/running_loss: nan at step 1; a: inf at step 1; b: -inf at step 1"
+    assert there.run.data.tags["dlx.not_finite"] == tag
+    run.append(step(2, **{"train/running_loss": 0.5, "a": math.nan, "c": 1.0}), step(3, a=math.inf))
+    assert track.sync(run, uri).complete
+
+    there = Reader(uri, run)
+    assert there.run.data.tags["dlx.not_finite"] == tag.replace("inf at step 1;", "inf at step 1, nan at step 2;", 1)
+    curve = [value for _, _, value in there.curves()["train/running_loss"]]
+    assert (math.isnan(curve[0]), curve[1]) == (True, 0.5)
 
 
 def test_mlflows_limits_are_kept(root, uri):
@@ -823,3 +833,130 @@ def test_an_unreadable_spec_costs_only_its_settings(root):
 
     assert track.sync(run).complete
     assert set(Reader(store.tracking_uri(run), run).run.data.params) == {"receptive_field"}
+
+
+def dismissed(root, uri):
+    """A run that was delivered and then deleted in MLflow, and the reader of what was there."""
+    run = finished(root)
+    assert track.sync(run, uri).complete
+    there = Reader(uri, run)
+    there.client.delete_run(there.id)
+    return run, there
+
+
+def test_a_run_that_was_deleted_there_is_said_and_can_be_sent_anew(root, uri):
+    run, there = dismissed(root, uri)
+    for _ in range(2):
+        told = track.sync(run, uri)
+        assert (told.complete, told.sent) == (False, 0)
+        assert told.error == (
+            f"the MLflow run {there.id} of {run.key} was deleted there; `rm {shlex.quote(str(run.dir / 'mlflow.json'))}` "
+            f"and `dlx runs sync {run.key}` send it anew, `mlflow runs restore --run-id {there.id}` brings it back"
+        )
+    (run.dir / "mlflow.json").unlink()
+    again = track.sync(run, uri)
+
+    assert (again.complete, again.sent) == (True, 26)
+    assert again.run_id != there.id
+    assert Reader(uri, run).curves() == expected(run)
+
+
+def test_a_run_that_was_deleted_and_brought_back_goes_on(root, uri):
+    run, there = dismissed(root, uri)
+    track.sync(run, uri)
+    there.client.restore_run(there.id)
+
+    assert track.sync(run, uri) == track.Synced(0, True, there.id, uri)
+
+
+def test_an_experiment_that_was_deleted_there_is_said_and_comes_back_with_what_is_sent_anew(root, uri):
+    run = finished(root)
+    assert track.sync(run, uri).complete
+    there = Reader(uri, run)
+    there.client.delete_experiment(there.experiment_id)
+    told = track.sync(run, uri)
+    assert told.error.startswith("experiment `digits` was deleted in MLflow, and with it the MLflow run ")
+    assert f"`mlflow experiments restore --experiment-id {there.experiment_id}` brings it back" in told.error
+    (run.dir / "mlflow.json").unlink()
+
+    assert track.sync(run, uri).complete
+    assert Reader(uri, run).curves() == expected(run)
+
+
+def test_a_run_that_someone_else_ended_gets_the_rest(root, uri):
+    run = begin(root)
+    steps(run, 1, 2)
+    track.sync(run, uri)
+    Reader(uri, run).client.set_terminated(Reader(uri, run).id, "KILLED")
+    steps(run, 3, 4)
+    run.append(end(4))
+
+    assert track.sync(run, uri).complete
+    there = Reader(uri, run)
+    assert (there.run.info.status, there.curves()) == ("FINISHED", expected(run))
+
+
+def test_the_memory_of_another_run_is_not_taken_for_its_own(root, uri):
+    """Nothing of one run arrives in the other."""
+    one, other = finished(root), begin(root)
+    steps(other, 1, 2)
+    for run in (one, other):
+        assert track.sync(run, uri).complete
+    (other.dir / "mlflow.json").write_bytes((one.dir / "mlflow.json").read_bytes())
+    steps(other, 3)
+
+    assert track.sync(other, uri).complete
+    for run in (one, other):
+        assert Reader(uri, run).curves() == expected(run)
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        {"offset": "9"},
+        {"offset": 10**9},
+        {"offset": 3},
+        {"last": {"valid/loss": 5}},
+        {"last": []},
+        {"files": {"spec.yaml": []}},
+        {"end": {"record": "end"}},
+        {"end": "finished"},
+        {"run_id": None},
+        {"model": 7},
+    ],
+)
+def test_a_memory_of_another_form_is_made_up_anew(root, odd):
+    run = finished(root)
+    first = track.sync(run)
+    run.write_json("mlflow.json", run.read_json("mlflow.json") | odd)
+    second = track.sync(run)
+
+    assert (second.complete, second.error, second.run_id) == (True, "", first.run_id)
+    assert Reader(store.tracking_uri(run), run).curves() == expected(run)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "sentence"),
+    [
+        ("plan.json", '{"layers": 5}', "plan.json is damaged: it is not what dlx writes there"),
+        ("plan.json", "[" * 100_000, "plan.json cannot be read: it is nested too deep"),
+        ("lock.json", '{"data": 5}', "lock.json is damaged: `data` is an object, and here is 5"),
+        ("metrics.jsonl", "{}\n", "metrics.jsonl is damaged: its last line is no record of a run"),
+    ],
+)
+def test_a_damaged_file_is_named_and_mlflow_not_blamed(root, name, text, sentence):
+    run = finished(root)
+    (run.dir / name).write_text(text)
+    told = track.sync(run)
+
+    assert sentence in told.error
+    assert "did not take it" not in told.error
+
+
+def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(root):
+    for name in ("plan.json", "spec.yaml", "mlflow.json"):
+        run = finished(root)
+        (run.dir / name).unlink(missing_ok=True)
+        os.mkfifo(run.dir / name)
+
+        assert "it is a named pipe, and no file" in track.sync(run).error or name == "mlflow.json"
