@@ -78,6 +78,7 @@ def made(folder: Path) -> Home:
     shutil.copytree(runs / finished, died.dir)
     lines = (died.dir / "metrics.jsonl").read_text().splitlines(keepends=True)
     (died.dir / "metrics.jsonl").write_text("".join(lines[:-3]))
+    died.write_json("lock.json", died.read_json("lock.json") | {"pid": -1})
     for path in (died.dir / "checkpoints").glob("final.*"):
         path.unlink()
     code, told = command(["sweep", str(folder / "specs/s/s.yaml"), "--runs", str(runs)])
@@ -162,7 +163,7 @@ def _odd(path: Path, was: bytes, draw: random.Random) -> bytes:
         key, colon, _ = lines[place].partition(":")
         lines[place] = f"{key}{colon or ':'} {json.dumps(draw.choice(ODD))}"
         return "\n".join(lines).encode()
-    lines = was.splitlines() if path.suffix == ".jsonl" else [was]
+    lines = was.splitlines() if path.suffix == ".jsonl" else [was or b"{}"]
     place = draw.choice([0, len(lines) - 1, draw.randrange(len(lines))])
     value = _with_odd(json.loads(lines[place]), draw)
     if isinstance(value, dict) and "facts_sha256" in value:

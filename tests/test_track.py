@@ -849,8 +849,9 @@ def test_a_run_that_was_deleted_there_is_said_and_can_be_sent_anew(root, uri):
     for _ in range(2):
         told = track.sync(run, uri)
         assert (told.complete, told.sent) == (False, 0)
+        memory = shlex.quote(str(run.dir / "mlflow.json"))
         assert told.error == (
-            f"the MLflow run {there.id} of {run.key} was deleted there; `rm {shlex.quote(str(run.dir / 'mlflow.json'))}` "
+            f"the MLflow run {there.id} of {run.key} was deleted there; `rm {memory}` "
             f"and `dlx runs sync {run.key}` send it anew, `mlflow runs restore --run-id {there.id}` brings it back"
         )
     (run.dir / "mlflow.json").unlink()

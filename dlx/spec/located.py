@@ -14,6 +14,10 @@ MAX_BYTES = 10_000_000
 SUFFIXES = (".yaml", ".yml", ".toml")
 
 
+SHELL = ("/dev/", "/proc/")
+"""Where a shell has the pipes that it makes for `<(COMMAND)`."""
+
+
 def read(path: Path) -> Node:
     """The file as a mapping; SpecError for anything that is not one."""
     text = _text(path)
@@ -28,6 +32,9 @@ def _text(path: Path) -> str:
             specs = sorted(p.name for p in path.iterdir() if p.suffix in SUFFIXES)
             hint = f"It holds {', '.join(specs[:8])}." if specs else ""
             raise SpecError(Problem("is a directory, not a spec", hint, start))
+        if path.is_fifo() and not str(path).startswith(SHELL):
+            hint = "To open it would wait for its other end; `dlx inspect <(COMMAND)` reads what a command says."
+            raise SpecError(Problem("is a named pipe, and no spec", hint, start))
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)  # no more: a device has no end
     except FileNotFoundError as error:

@@ -1,0 +1,167 @@
+"""Run folders with a damaged or swapped file: every command ends in a sentence, and none in a traceback or a wait."""
+
+import contextlib
+import os
+import random
+import shutil
+import warnings
+from pathlib import Path
+
+import pytest
+from damages import KINDS, Home, command, commands, damage, files_of, made
+
+pytestmark = pytest.mark.xdist_group("damaged runs")
+NAMED = ("spec.yaml", "lock.json", "inputs.safetensors", "final.json", "final.safetensors")
+
+
+@pytest.fixture(scope="module")
+def home(tmp_path_factory) -> Home:
+    return made(tmp_path_factory.mktemp("home"))
+
+
+def cases(home: Home) -> list[tuple[str, str, str, int]]:
+    """Each kind of damage to each file of each sort of run."""
+    keys = {which: getattr(home, which) for which in ("finished", "died", "ensemble", "study")}
+    return [
+        (which, key, name, place)
+        for which, key in keys.items()
+        for name in files_of(home.folder / "runs" / key)
+        for place in range(len(KINDS))
+    ]
+
+
+def meeting(which: str, home: Path, key: str, study: str) -> dict[str, list[str]]:
+    """The commands that meet a sort of run."""
+    of_study = {"runs", "runs --json", "train STUDY", "sweep", "sync STUDY"}
+    return {
+        name: argv
+        for name, argv in commands(home, key, study).items()
+        if (name in of_study if which == "study" else name not in of_study - {"runs", "runs --json"})
+        and (name != "resume" or which == "died")
+        and (name != "reproduce" or which == "finished")
+    }
+
+
+def ends_in_a_sentence(home: Home, work: Path, case: tuple[str, str, str, int], seed: int, sync: bool) -> str:
+    """Damage a copy, run one command that meets it, and tell what was wrong with how it ended."""
+    which, key, name, place = case
+    draw = random.Random(f"{seed} {which} {name} {place}")
+    shutil.rmtree(work, ignore_errors=True)
+    home.copied(work)
+    known = [name for name in meeting(which, work, key, home.study) if sync or "sync" not in name]
+    chosen = draw.choice(known)
+    damage(work / "runs" / key / name, KINDS[place], work / "runs" / home.other / name, draw)
+    what = f"{KINDS[place]} {which} {name}: dlx {chosen}"
+    try:
+        code, told = command(meeting(which, work, key, home.study)[chosen])
+    except (Exception, AssertionError) as error:  # noqa: BLE001 - whatever it is, it is what is looked for
+        return f"{what} raised {type(error).__name__}: {error}"
+    if code not in {0, 1, 2} or "Traceback" in told or (code and not told.strip()):
+        return f"{what} ended with {code}: {told[-300:]}"
+    if chosen in {"runs", "runs --json"} and (code or home.other not in told):
+        return f"{what} does not list the others: {told[-300:]}"
+    return ""
+
+
+@pytest.fixture
+def quiet():
+    """Warnings of libraries are no part of this, but for those of Python about our own files."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        warnings.simplefilter("error", ResourceWarning)
+        yield
+
+
+@pytest.mark.usefixtures("quiet")
+def test_a_few_damages_end_in_a_sentence(home, tmp_path):
+    drawn = random.Random(5).sample(cases(home), 16)
+    assert [told for case in drawn if (told := ends_in_a_sentence(home, tmp_path / "w", case, 5, False))] == []
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("quiet")
+def test_every_damage_of_every_file_ends_in_a_sentence(home, tmp_path):
+    every = cases(home)
+    assert len(every) >= 200
+    assert [told for case in every if (told := ends_in_a_sentence(home, tmp_path / "w", case, 0, True))] == []
+
+
+@pytest.mark.parametrize(
+    ("name", "kind", "which", "sentence"),
+    [
+        ("checkpoints/final.safetensors", "swapped", "evaluate", "is a checkpoint of another network: size mismatch"),
+        ("checkpoints/final.safetensors", "pipe", "predict", "it is a named pipe, and no file"),
+        ("checkpoints/final.json", "deep", "evaluate", "is not what was written: its checksum differs"),
+        ("checkpoints/step-000000020.safetensors", "swapped", "resume", "is a checkpoint of another network"),
+        ("checkpoints/step-000000020.safetensors", "pipe", "resume", ""),
+        ("inputs.safetensors", "pipe", "predict", "it is a named pipe, and no file"),
+        ("inputs.safetensors", "empty", "evaluate --data", "cannot be read"),
+        ("spec.yaml", "pipe", "evaluate", "it is a named pipe, and no file"),
+        ("spec.yaml", "dangling", "reproduce", "it is a link to nowhere, which is not there"),
+        ("spec.yaml", "pipe", "doctor", "is a named pipe, and no spec"),
+        ("lock.json", "deep", "evaluate", "it is nested too deep"),
+        ("metrics.jsonl", "binary", "reproduce", "cannot be read|is damaged|has not finished"),
+    ],
+)
+def test_the_sentence_has_the_file(home, tmp_path, name, kind, which, sentence):
+    key = home.died if which == "resume" else home.finished
+    work = home.copied(tmp_path / "w")
+    damage(work / "runs" / key / name, kind, work / "runs" / home.other / name, random.Random(0))
+    code, told = command(commands(work, key, home.study)[which])
+
+    if not sentence:  # the state before it is whole, and is gone on from
+        assert code == 0
+        return
+    assert code in {1, 2}
+    assert Path(name).stem in told or "has not finished" in told
+    assert any(part in told for part in sentence.split("|"))
+    assert not any(word in told for word in ("weights_only", "allow_pickle", "Traceback"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_damaged_run_does_not_take_the_list_down(home, tmp_path, kind):
+    work = home.copied(tmp_path / "w")
+    for name in ("metrics.jsonl", "lock.json", "ensemble.json"):
+        damage(work / "runs" / home.finished / name, kind, work / "runs" / home.other / name, random.Random(0))
+    code, told = command(["runs", "--runs", str(work / "runs")])
+
+    assert code == 0
+    assert all(f"{key} " in told for key in (home.finished, home.other, home.died))
+
+
+def test_a_spec_may_come_through_a_pipe_of_the_shell(home):
+    """`dlx inspect <(make-a-spec)`."""
+    reading, writing = os.pipe()
+    with os.fdopen(writing, "wb") as file:
+        file.write(b"network: {inputs: [4], layers: [{linear: 3}]}\n")
+    try:
+        code, told = command(["inspect", f"/dev/fd/{reading}"])
+    finally:
+        with contextlib.suppress(OSError):
+            os.close(reading)
+    assert (code, "15 parameters" in told) == (0, True)
+
+
+OVERRIDES = ["~x", "~train.epochs", "+x=1", "++x=1", "x", "=", "x=", "~", "+", "~=1", "a=b=c", "x=[", "x={a", "~x=["]
+
+
+@pytest.mark.parametrize("override", OVERRIDES)
+def test_any_override_ends_in_a_sentence_on_any_command(home, override):
+    runs = ["--runs", str(home.folder / "runs")]
+    key = home.finished
+    for argv in (
+        ["evaluate", key, override, *runs],
+        ["evaluate", override, *runs],
+        ["evaluate", key, "--data", override, *runs],
+        ["predict", override, str(home.folder / "t.csv"), *runs],
+        ["predict", key, override, *runs],
+        ["reproduce", override, *runs],
+        ["reproduce", key, override, *runs],
+        ["train", "--resume", home.died, override, *runs],
+        ["train", "--resume", override, *runs],
+        ["doctor", str(home.folder / "runs" / key / "gone.yaml"), override],
+        ["inspect", str(home.folder / "runs" / key / "spec.yaml"), f"network.{override}"],
+    ):
+        code, told = command(argv)
+        assert code == 2, (argv, told)
+        assert told.strip(), argv
