@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import DlxError, Problem, RunError
 from .graph import Graph
 from .runs import Run, running
-from .train import averages, checkpoint, kept, state, stopping, together
+from .train import averages, checkpoint, guessing, kept, state, stopping, together
 from .train.checkpoint import NotWrittenError
 from .train.writer import Writer
 
@@ -115,7 +115,7 @@ class Course:
             self.metrics = record.metrics | together.of_snapshots(job, self.checkpoints)
             self.written()
             self.save("final")
-            self.came_to(job, stopping.sentences(job))
+            self.came_to(job, (*stopping.sentences(job), *guessing.sentences(job, self.metrics)))
             self.status = "finished"
         elif record.record == "halt":
             self.halt(job)

@@ -46,6 +46,8 @@ def members(found: Results) -> None:
     out(f"trained {len(found.results)} networks, {found.together.steps:,} steps in {seconds:.1f} s")
     out(f"run     {found.together.run.dir}")
     for result in found.results:
+        for note in result.notes:
+            out(f"seed {result.seed}: {note}")
         out(f"member  {result.run.dir}")
     if found.together.mirror is not None:
         say("delivering to MLflow ...")
