@@ -20,11 +20,12 @@ def leaderboard(study: Study, rows: int = ROWS) -> None:
     from ..sweep.leaderboard import rank
 
     if study.metrics:
-        ranking(rank(study.trials, study.metrics[0], study.rising[0]), study.metrics[0], rows)
+        board = rank(study.points(), study.metrics[0], study.rising[0])
+        ranking(board, study.metrics[0], rows, study.drawn)
 
 
-def ranking(board: Sequence[Place], metric: str, rows: int = ROWS) -> None:
-    """These places; columns in which all trials are the same are left out."""
+def ranking(board: Sequence[Place], metric: str, rows: int = ROWS, drawn: Sequence[str] = ()) -> None:
+    """These places, means over the keys that are `drawn`; columns in which all are the same are left out."""
     from ..sweep.figures.base import short_names, text
 
     if not board:
@@ -34,25 +35,30 @@ def ranking(board: Sequence[Place], metric: str, rows: int = ROWS) -> None:
     names = short_names(keys)
     several, states = any(p.seeds > 1 for p in board), len({p.trial.state for p in board}) > 1
     costs = [cost for cost in ("params", "macs") if len({getattr(p.trial, cost) for p in board}) > 1]
-    extra = [">± 95 %", ">behind the best"] if several else []
+    ranks = len(board) > 1 or not drawn
+    extra = [">± 95 %", *([">behind the best"] if ranks else [])] if several else []
     grid = Grid(
-        *(">place", ">trial", *(f">{names[key]}" for key in keys), f">{metric}", *extra),
+        *([">place"] if ranks else []),
+        *([] if drawn else [">trial"]),
+        *(*(f">{names[key]}" for key in keys), f">{metric}", *extra),
         *(*(f">{cost}" for cost in costs), ">s", *(["state"] if states else [])),
         spare=("s", "macs", "params"),
     )
     for place in shown:
         trial = place.trial
         grid.add(
-            place.label,
-            str(trial.number),
+            *([place.label] if ranks else []),
+            *([] if drawn else [str(trial.number)]),
             *(text(trial.point[key]) if key in trial.point else "" for key in keys),
             f"{place.mean:.4g}",
-            *([_half(place.interval), _behind(place)] if several else []),
+            *([_half(place.interval), *([_behind(place)] if ranks else [])] if several else []),
             *(f"{getattr(trial, cost):,}" for cost in costs),
             f"{trial.seconds:.1f}",
             *([_state(place)] if states else []),
         )
     grid.print()
+    if drawn:
+        out(f"each figure is a mean over {' and '.join(drawn)}, of which none is chosen")
     for line in words(board, rows):
         out(line)
 

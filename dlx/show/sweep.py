@@ -156,7 +156,7 @@ def ranked(study: Study) -> list[Trial]:
         known = value is not None and isfinite(value)
         return order, -max(trial.rungs, default=0) if order else 0, not known, sign * (value or 0.0), trial.number
 
-    return sorted(study.in_state("finished", "stopped", "failed"), key=place)
+    return sorted((t for t in study.points() if t.state in {"finished", "stopped", "failed"}), key=place)
 
 
 def _cells(study: Study, trial: Trial) -> list[str]:
@@ -186,8 +186,10 @@ def ending(found: Ending, as_json: bool) -> None:
     out(f"study   {study.folder}")
     best = study.best()
     if best is not None:
-        out(f"best    trial {best.number}: {point_text(best)}  {figure(study, best)}")
-        out(f"run     {study.runs / next(iter(best.runs.values()))}")
+        which = f"{point_text(best)}" if study.drawn else f"trial {best.number}: {point_text(best)}"
+        out(f"best    {which}  {figure(study, best)}")
+        for run in best.runs.values() if study.drawn else list(best.runs.values())[:1]:
+            out(f"run     {study.runs / run}")
         out(f"again   dlx train {study.folder}")
     if found.note:
         out(f"ended   {found.note}")

@@ -95,7 +95,7 @@ class Ending:
     def as_json(self) -> dict[str, Any]:
         """The document that `dlx sweep --json` ends with."""
         study, best = self.study, self.study.best()
-        board = rank(study.trials, study.metrics[0], study.rising[0])
+        board = rank(study.points(), study.metrics[0], study.rising[0])
         counts = {name: len(study.in_state(name)) for name in ("finished", "stopped", "failed", "waiting")}
         return {
             "study": study.folder.name,
@@ -107,6 +107,7 @@ class Ending:
             "refused": len(study.refused),
             "metrics": study.metrics,
             "best": trial_as_json(study, best) if best is not None else None,
+            "averaged_over": study.drawn,
             "leaderboard": [place.as_json() for place in board[:LISTED]],
             "note": self.note or None,
             "tracking": self.tracking or None,

@@ -15,6 +15,7 @@ from ..spec.sweep import Sweep
 from ..spec.varied import MOST, Dimension
 from ..strategies import SAMPLERS, SCHEDULERS, Sampler, Scheduler
 from ..train import stopping
+from .averaged import is_drawn
 from .feasible import Constraints, Planner
 from .leaderboard import ENOUGH
 from .space import Space
@@ -24,6 +25,8 @@ TRIALS = 64
 """Points that are tried where nobody says how many and the space has no end."""
 OF_THE_PLAN = ("params", "macs")
 """What is known of a network without training, and may be searched for beside a metric."""
+BLIND = ("grid", "random", "quasi_random")
+"""Samplers that do not look at what came out."""
 UNTOLD = ("sweep", "expect", "track", "source", "dlx", "name")
 """Sections that change nothing of what a trial comes to."""
 
@@ -95,6 +98,7 @@ def plan(path: Path, changes: Sequence[str], runs: Path, trials: int | None = No
         hint = f"Write `seeds: {ENOUGH}` beside it."
         raise SpecError(Problem(message, hint, base.place("sweep", "until_alike"), "sweep.until_alike"))
     bare = [f"++train.seed={base.train.seed}", "++train.seeds=1", *(["~expect"] if base.root.at("expect") else [])]
+    _check_drawn(base, space, sampler, sweep)
     made = Plan(
         base=base,
         sweep=sweep,
@@ -115,6 +119,22 @@ def plan(path: Path, changes: Sequence[str], runs: Path, trials: int | None = No
 def _longest(space: Space) -> Dimension:
     """The dimension with the most values."""
     return max(space.dimensions, key=lambda dimension: dimension.size or 0)
+
+
+def _check_drawn(base: Experiment, space: Space, sampler: Sampler, sweep: Sweep) -> None:
+    """SpecError where one fold or seed would be preferred to another."""
+    keys = " and ".join(f"`{one.key}`" for one in space.dimensions if is_drawn(one.key))
+    problems = []
+    if keys and sampler.kind not in BLIND:
+        message = f"{keys} is averaged over, and {sampler.kind} would look for its best value"
+        hint = "Take `sampler: grid`, or `sweep: {seeds: N}` for seeds."
+        problems.append(Problem(message, hint, base.place("sweep", "sampler"), "sweep.sampler"))
+    if keys and sweep.scheduler is not None and sweep.scheduler.kind != "none":
+        message = f"{keys} is averaged over, and {sweep.scheduler.kind} would end its worse values early"
+        hint = "Leave out `scheduler`."
+        problems.append(Problem(message, hint, base.place("sweep", "scheduler"), "sweep.scheduler"))
+    if problems:
+        raise SpecError(*problems)
 
 
 def _are(count: int) -> str:

@@ -86,7 +86,7 @@ class Search:
         """Whether nothing more is to be found, as far as the seeds can tell, and the spec says to end then."""
         best = self.plan.sweep.until_alike
         if best is not None:
-            self.note = settled(self.study.trials, self.plan.metrics[0], self.plan.rising[0], best) or ""
+            self.note = settled(self.study.points(), self.plan.metrics[0], self.plan.rising[0], best) or ""
         return bool(self.note)
 
     def retry(self) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from ..errors import DlxError, plural
+from .averaged import averaged, drawn
 from .journal import Fact, Journal, numbers
 from .trial import Point, Refused, State, Trial
 
@@ -60,6 +61,9 @@ def spec_in(folder: Path) -> Path:
         raise DlxError(f"{folder} is neither a run nor a study", hint=hint)
     study = Study.open(folder)
     best = study.best()
+    if best is None and study.drawn:
+        hint = f"Name the folder of one of its runs, such as {study.trials[0].runs[min(study.trials[0].runs)]}."
+        raise DlxError(f"in {folder} only {' and '.join(study.drawn)} vary, and none of them is the best", hint=hint)
     if best is None:
         raise DlxError(f"no trial of {folder} has finished", hint="The same `dlx sweep` goes on with it.")
     return study.runs / next(iter(best.runs.values())) / "spec.yaml"
@@ -132,10 +136,24 @@ class Study:
     def in_state(self, *states: State) -> list[Trial]:
         return [trial for trial in self.trials if trial.state in states]
 
+    @property
+    def drawn(self) -> list[str]:
+        """The keys of folds and seeds among what varies, over which trials are averaged."""
+        return drawn(self.trials)
+
+    def points(self) -> list[Trial]:
+        """The trials; those that differ in folds and seeds alone as one."""
+        return averaged(self.trials)
+
     def best(self) -> Trial | None:
-        """The finished trial that is best on the first metric, in the mean over its seeds; of equals the earliest."""
+        """The finished point that is best on the first metric, in the mean over its draws; of equals the earliest.
+
+        None where nothing but folds and seeds varies.
+        """
         finished = [
-            (v, t) for t in self.in_state("finished") if (v := t.value(self.metrics[0])) == v and v is not None
+            (v, t)
+            for t in self.points()
+            if t.state == "finished" and t.point and (v := t.value(self.metrics[0])) == v and v is not None
         ]
         if not finished:
             return None

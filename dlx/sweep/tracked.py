@@ -148,6 +148,8 @@ class Tracked:
 
     def crown(self, study: Study, known: Known) -> None:
         """Mark the best trial, and tell the parent the best so far by trial."""
+        if study.drawn:
+            return  # each child is a fold or a seed, of which none is chosen
         best = study.best()
         if best is not None and best.number != known.best and best.number in known.trials:
             if known.best is not None:

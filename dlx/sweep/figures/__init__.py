@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from ...spec.varied import Dimension
+from ..averaged import is_drawn
 from ..importance import dimensions_of
 from ..study import Study
 from ..trial import Trial
@@ -27,9 +28,11 @@ PICTURES: dict[str, Callable[[Shown], Picture | None]] = {
 
 def of_study(study: Study, folder: Path | None = None, form: Form = "png") -> list[Path]:
     """Draw a study, into `figures/` of its folder if no other is given. The files; none where nothing is finished."""
-    dimensions = dimensions_of(study.identity.get("space", {}))
+    dimensions = [one for one in dimensions_of(study.identity.get("space", {})) if not is_drawn(one.key)]
+    if not dimensions:
+        return []  # nothing but folds and seeds
     metric, rising = study.metrics[0], study.rising[0]
-    return draw(study.trials, dimensions, metric, rising, folder or study.folder / FOLDER, form)
+    return draw(study.points(), dimensions, metric, rising, folder or study.folder / FOLDER, form)
 
 
 def draw(

@@ -1,0 +1,64 @@
+"""Folds and seeds among what varies: they are drawn and not chosen, so trials that differ in them are averaged."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from .trial import Point, Trial
+
+DRAWN = {"fold", "seed"}
+"""The last word of such a key, under `data` and `train`."""
+
+
+def is_drawn(key: str) -> bool:
+    """Whether a key says which of several equal draws is taken, such as `data.digits.fold` and `train.seed`."""
+    first, *_, last = key.split(".") if "." in key else (key, "")
+    return first in {"data", "train"} and last in DRAWN
+
+
+def drawn(trials: Iterable[Trial]) -> list[str]:
+    """The keys of folds and seeds that vary over trials."""
+    return list(dict.fromkeys(key for trial in trials for key in trial.point if is_drawn(key)))
+
+
+def averaged(trials: Sequence[Trial]) -> list[Trial]:
+    """One trial for each point without its folds and seeds: its figures are those of all its draws, by draw.
+
+    It has the number of the first of them. Draws that have not finished are left out where one has.
+    """
+    keys = drawn(trials)
+    if not keys:
+        return list(trials)
+    groups: dict[str, list[Trial]] = {}
+    for trial in trials:
+        groups.setdefault(_written(_apart(trial.point)), []).append(trial)
+    draws: dict[str, int] = {}
+    """The same draw of two points has the same number, so that they are compared draw by draw."""
+    return [_joined(group, draws) for group in groups.values()]
+
+
+def _joined(group: Sequence[Trial], draws: dict[str, int]) -> Trial:
+    there = [trial for trial in group if trial.state == "finished"] or group
+    made = Trial(group[0].number, _apart(group[0].point), max(t.generation for t in group), there[0].params, 0)
+    made.macs, made.state, made.message = there[0].macs, there[0].state, there[0].message
+    made.seconds = sum(trial.seconds for trial in there)
+    last = max((max(trial.rungs, default=0) for trial in there), default=0)
+    for trial in there:
+        own = {key: value for key, value in trial.point.items() if is_drawn(key)}
+        numbers = {seed: draws.setdefault(_written({**own, "": seed}), len(draws)) for seed in trial.runs}
+        made.runs |= {numbers[seed]: run for seed, run in trial.runs.items()}
+        made.steps |= {numbers[seed]: steps for seed, steps in trial.steps.items()}
+        told = trial.rungs[max(trial.rungs)] if trial.rungs else {}
+        if told:
+            made.rungs.setdefault(last, {}).update({numbers[seed]: metrics for seed, metrics in told.items()})
+    return made
+
+
+def _apart(point: Point) -> Point:
+    return {key: value for key, value in point.items() if not is_drawn(key)}
+
+
+def _written(point: dict[str, Any]) -> str:
+    return json.dumps(point, sort_keys=True, default=str)
