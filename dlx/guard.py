@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
@@ -22,6 +23,8 @@ def run(command: Callable[[], Any]) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the shell: `dlx layers >&-`
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - as long as the program
+    shown = warnings.showwarning
+    warnings.showwarning = _warned
     try:
         return command() or 0
     except UsageError as error:
@@ -36,6 +39,24 @@ def run(command: Callable[[], Any]) -> int:
         return 0  # `dlx layers | head`, noticed while it writes
     except OSError as error:
         return _of_system(error)
+    finally:
+        warnings.showwarning = shown
+
+
+def _warned(
+    message: Warning | str,
+    category: type[Warning],  # noqa: ARG001 - Python calls it so
+    filename: str,
+    lineno: int,  # noqa: ARG001
+    file: object = None,  # noqa: ARG001
+    line: str | None = None,  # noqa: ARG001
+) -> None:
+    """A warning of a library in one line, without the path and the source of the line that gave it."""
+    from .show.visible import visible
+
+    library = filename.rpartition("site-packages" + os.sep)[2].partition(os.sep)[0].removesuffix(".py")
+    text = " ".join(str(message).split())
+    sys.stderr.write(visible(f"{library if os.sep not in library else 'a library'} warns: {text}") + "\n")
 
 
 def _of_system(error: OSError) -> int:

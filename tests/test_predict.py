@@ -15,6 +15,7 @@ from dlx import experiment
 from dlx.data import kept
 from dlx.errors import DlxError
 from dlx.predict import predict
+from dlx.show.together import predictions
 from dlx.spec import load
 from dlx.train import checkpoint
 from dlx.train.checkpoint import restore
@@ -314,3 +315,120 @@ def test_the_command_tells_writes_and_refuses(digits, tmp_path):
 
     wrong = dlx("x.npy", "--output", "o.txt")
     assert (wrong.returncode, wrong.stderr) == (2, "  o.txt ends in .txt\n  Answers are written to .csv or .npz.\n")
+
+
+# --- every objective ------------------------------------------------------------------------------------------------
+
+
+def held_out(run, tmp_path) -> tuple[Path, np.ndarray]:
+    """The raw inputs of the test part in a file, and its targets."""
+    test = load(run.dir / "spec.yaml").data.load().test
+    np.save(tmp_path / "test.npy", test.x)
+    return tmp_path / "test.npy", test.y
+
+
+MIXTURE = "objective: {regression: {loss: {mixture_density: {components: 3}}}}"
+
+
+@pytest.mark.parametrize(
+    ("data", "layers", "objective", "metric"),
+    [
+        ("synthetic: {shape: [6], classes: 3, test: 30}", "{linear: 3}", "", "accuracy"),
+        ("synthetic: {shape: [6], classes: 3, test: 30}", "{linear: 3}",
+         "objective: {classification: {loss: squared_error}}", "accuracy"),
+        ("synthetic: {shape: [6], classes: 2, test: 30}", "{linear: 1}",
+         "objective: binary_classification", "accuracy"),
+        ("synthetic: {shape: [6], classes: null, target: [2], test: 30}", "{linear: 2}", "", "mse"),
+        ("synthetic: {shape: [6], classes: null, target: [1], test: 30}", "{linear: 9}", MIXTURE, "mse"),
+        ("shapes: {size: 8, valid: null, test: 10}", "{conv: {out_channels: 4, kernel_size: 1}}", "", "accuracy"),
+        ("poses: {size: 24, valid: null, test: 5}", "{conv: {out_channels: 11, kernel_size: 1}}", "", "mse"),
+    ],
+)  # fmt: skip
+def test_what_is_predicted_is_what_the_run_was_measured_by(tmp_path, data, layers, objective, metric):
+    data = "{" + data.replace("test:", "train: 40, test:") + "}"
+    result = trained(tmp_path, data, f"[{layers}]", objective=objective).results[0]
+    path, y = held_out(result.run, tmp_path)
+    found = predict(result.run, path)
+    measured = (found.classes == y).mean() if metric == "accuracy" else np.square(found.values - y).mean()
+
+    assert measured == pytest.approx(result.metrics[f"test/{metric}"], rel=1e-5)
+
+
+def test_of_several_outputs_the_one_that_is_trained_for_is_told(tmp_path):
+    data = "{synthetic: {shape: [6], classes: 3, train: 60, test: 30}}"
+    layers = "[{linear: 3, name: side}, relu, {linear: 3, name: head}], outputs: {beside: side, main: head}"
+    (tmp_path / "s.yaml").write_text(
+        f"name: s\ndata: {data}\nobjective: {{classification: {{aux: {{beside: 0.3}}}}}}\n"
+        f"network: {{layers: {layers}}}\n{TRAIN}"
+    )
+    result = experiment.run(load(tmp_path / "s.yaml"), tmp_path / "runs").results[0]
+    path, y = held_out(result.run, tmp_path)
+
+    assert (predict(result.run, path).classes == y).mean() == pytest.approx(result.metrics["test/accuracy"])
+
+
+@pytest.fixture(scope="module")
+def boxes(tmp_path_factory):
+    """A run that tells of boxes, two in each of 2x2 cells, and what it says of four pictures."""
+    folder = tmp_path_factory.mktemp("boxes")
+    data = "{shapes: {targets: boxes, size: 16, grid: 2, train: 20, valid: 4, test: null}}"
+    layers = "[{max_pool: 8}, {conv: {out_channels: 13, kernel_size: 1}}]"
+    run = trained(folder, data, layers, objective="objective: detection").results[0].run
+    x = load(folder / "s.yaml").data.load().valid.x
+    np.save(folder / "x.npy", x)
+    return run, folder / "x.npy", x
+
+
+def test_of_a_detector_boxes_are_told_with_class_and_score_the_surest_first(boxes):
+    run, path, x = boxes
+    found = predict(run, path)
+    by_hand = []
+    for row in range(2):
+        for column in range(2):
+            channels = said(network_of(run), x)[0, :, row, column].tolist()
+            for start in (0, 5):
+                sure, across, down, wide, high = channels[start : start + 5]
+                middle, size = ((column + across) / 2, (row + down) / 2), (wide**2, high**2)
+                edges = [middle[i] - size[i] / 2 for i in (0, 1)] + [middle[i] + size[i] / 2 for i in (0, 1)]
+                kind = max(range(3), key=channels[10:].__getitem__)
+                by_hand.append((sure * channels[10 + kind], kind, edges))
+    by_hand.sort(key=lambda one: -one[0])
+
+    assert found.scores[0] == pytest.approx([score for score, _, _ in by_hand], abs=1e-5)
+    assert found.classes[0].tolist() == [kind for _, kind, _ in by_hand]
+    assert found.boxes[0] == pytest.approx(np.array([edges for _, _, edges in by_hand]), abs=1e-5)
+    assert (found.boxes.shape, len(found)) == ((4, 8, 4), 4)
+
+
+def test_boxes_are_said_to_be_unsuppressed_in_every_form(boxes, tmp_path, capsys):
+    run, path, _ = boxes
+    found = predict(run, path)
+    document = found.as_json()
+    assert document["note"].endswith("overlapping boxes of one object are not suppressed")
+    first = document["predictions"][0]["boxes"][0]
+    assert list(first) == ["class", "score", "box"]
+    assert first["class"] in document["labels"]
+    found.write(tmp_path / "o.csv")
+    found.write(tmp_path / "o.npz")
+    rows = list(csv.reader((tmp_path / "o.csv").read_text().splitlines()))
+    assert (rows[0], len(rows)) == (["input", "class", "score", "left", "top", "right", "bottom"], 1 + 4 * 8)
+    assert np.array_equal(np.load(tmp_path / "o.npz")["boxes"], found.boxes)
+    predictions(found, as_json=False, output=None)
+    told = capsys.readouterr()
+    assert len(told.out.splitlines()) == 21
+    assert "8 boxes each, the surest first: overlapping boxes of one object are not suppressed." in told.err
+
+
+def test_of_many_classes_a_line_has_the_one_that_is_said(tmp_path, capsys):
+    data = "{synthetic: {shape: [6], classes: 50, train: 60}}"
+    run = trained(tmp_path, data, "[{linear: 50}]").results[0].run
+    np.save(tmp_path / "x.npy", np.zeros((2, 6), np.float32))
+    found = predict(run, tmp_path / "x.npy")
+    predictions(found, as_json=False, output=None)
+    told = capsys.readouterr()
+
+    assert told.out.splitlines()[0].split() == ["input", "class", "p"]
+    assert float(told.out.splitlines()[1].split()[2]) == pytest.approx(found.probabilities[0].max(), rel=1e-3)
+    assert told.err == "The probabilities of all 50 classes: `--output FILE.csv` writes them.\n"
+    found.write(tmp_path / "o.csv")
+    assert len((tmp_path / "o.csv").read_text().splitlines()[0].split(",")) == 52

@@ -4,6 +4,7 @@ import io
 import json
 import re
 import sys
+import warnings
 
 import pytest
 from typer.testing import CliRunner
@@ -12,7 +13,8 @@ from dlx import cli, confusion
 from dlx.errors import DlxError, Mark, Problem
 from dlx.runs import Run
 from dlx.show.confusion import matrix
-from dlx.show.console import Grid, document, errors, out, say, warnings
+from dlx.show.console import Grid, document, errors, out, say
+from dlx.show.console import warnings as told_warnings
 from dlx.show.training import progress
 from dlx.show.visible import visible, width
 
@@ -58,7 +60,7 @@ def test_every_way_to_the_terminal_shows_them(streams):
         out(name)
         say(name)
         errors(DlxError(Problem(name, name, Mark(name, 1, 1), name)), as_json=False)
-        warnings([Problem(name, "", Mark(name, 1, 1), name)])
+        told_warnings([Problem(name, "", Mark(name, 1, 1), name)])
     told = both[0].getvalue() + both[1].getvalue()
 
     assert all(told.count(shown) >= 4 for shown in SHOWN if r"\n" not in shown)
@@ -150,3 +152,17 @@ def test_a_class_with_such_a_name_reaches_the_terminal_of_predict_visibly(tmp_pa
         assert SHOWN[1] in told
         assert SHOWN[2] in told
     assert sorted(json.loads(as_json.stdout)["labels"]) == sorted(names)
+
+
+def test_a_warning_of_a_library_is_one_line(capsys):
+    from dlx.guard import run
+
+    def command():
+        warnings.simplefilter("always")
+        where = "/usr/lib/python3/site-packages/torch/nn/functional.py"
+        warnings.warn_explicit("far\n  too \x1b[31mlong", UserWarning, where, 7)
+        warnings.warn_explicit("short", UserWarning, "<string>", 1)
+
+    with warnings.catch_warnings():
+        assert run(command) == 0
+    assert capsys.readouterr().err == "torch warns: far too \\x1b[31mlong\n<string> warns: short\n"
