@@ -121,6 +121,8 @@ class Pool(Dataset):
             raise ValueError(
                 "`stratify` draws by class, and `split: order` takes the examples as they lie: keep one of the two"
             )
+        if self.split == "order" and "seed" in self.model_fields_set:
+            raise ValueError("`seed` is of the draw, and `split: order` draws nothing: leave one of the two out")
         return self
 
     @model_validator(mode="after")

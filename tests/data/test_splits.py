@@ -264,6 +264,9 @@ def test_folds_in_order_are_neighbours():
 def test_parts_in_order_are_not_drawn_by_class():
     said = "`stratify` draws by class, and `split: order` takes the examples as they lie: keep one of the two"
     assert refusal(split="order", stratify=True) == said
+    assert refusal(split="order", seed=3) == (
+        "`seed` is of the draw, and `split: order` draws nothing: leave one of the two out"
+    )
     sets = DATASETS["digits"](split="order").load()
     images, labels = embedded()
     np.testing.assert_array_equal(sets.train.y, labels[: len(sets.train)])
