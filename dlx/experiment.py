@@ -19,7 +19,7 @@ from .results import Result, Results
 from .runs import Run
 from .spec import Experiment, load, missing_sections, objective_of
 from .train import compute, cores, device, groups, single, state, stopping
-from .train.augmented import check_colours
+from .train.augmented import LOOKED_AT, check_colours
 from .train.curve import Curve, curve
 
 if TYPE_CHECKING:
@@ -135,11 +135,28 @@ def prepared(
     ensemble.check_cycles(experiment, len(sets.train))
     single.check_norms(experiment, graph, sets, device.pick(experiment.train.device))
     check_colours(experiment, sets)
+    _check_targets(experiment, sets)
     compute.check(experiment.train, device.pick(experiment.train.device), experiment.place("train", "compile"))
     free = device.free_memory(device.pick(experiment.train.device))
     device.check_memory(graph, experiment.train, free, experiment.place("network"))
     device.check_batch(graph, experiment.train, len(sets.train), free, experiment.place("train", "batch_size"))
     return graph, sets
+
+
+def _check_targets(experiment: Experiment, sets: Sets) -> None:
+    """SpecError where targets that are values are none that the loss is for; of a part that streams its beginning."""
+    objective = objective_of(experiment)
+    if objective.measures != "values":
+        return
+    for name, part in (("train", sets.train), ("valid", sets.valid), ("test", sets.test)):
+        if part is None or not len(part):
+            continue
+        if told := objective.loss.misfit(part.y[:LOOKED_AT] if part.streams else part.y):
+            message = f"the loss {told} in the part `{name}`"
+            place = experiment.place("objective", objective.kind, "loss")
+            raise SpecError(
+                Problem(message, "Bring the targets there, or use another loss.", place, "objective.loss")
+            )
 
 
 def rates(experiment: Experiment) -> Curve:

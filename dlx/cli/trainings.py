@@ -60,6 +60,7 @@ def train(
         show.document(experiment.settle(loaded, results).as_json())
     else:
         show.results(results)
+        show.warnings(results.graph.warnings)
         show.tracking(experiment.settle(loaded, results))
     if any(r.status == "stopped" for r in results.results):
         raise typer.Exit(0 if results.results[-1].notes else guard.INTERRUPTED)  # as long as `max_time`, or Ctrl-C

@@ -302,6 +302,8 @@ def _check_objective(
                 (node.mark, f"layers.{node.name}") if node is not None else (experiment.place("network"), "outputs")
             )
             problems.add(replace(found, mark=mark, path=f"network.{path}"))
+        elif node is not None and (odd := objective.squashed(node.kind)) is not None:
+            placer.warned.add(replace(odd, mark=node.mark, path=f"network.layers.{node.name}"))
 
 
 def _about_labels(found: Problem | None, objective: Objective, facts: Facts, data: Dataset | None) -> Problem | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -30,6 +30,10 @@ class Loss(Declared):
 
     wants: ClassVar[Literal["classes", "values", "boxes"]]
     """Targets are class numbers, values of the output's own shape, or boxes in a grid."""
+    logits: ClassVar[bool] = False
+    """Whether it takes logits, of which it makes probabilities itself."""
+    span: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    """Least and largest value that a target may have."""
     anywhere: ClassVar[bool] = True
     """Whether it takes a target at each position of a map."""
 
@@ -67,6 +71,14 @@ class Loss(Declared):
     def check(self, classes: int) -> str:
         """What does not fit between the loss and the number of classes, as a sentence; empty where all does."""
         return ""
+
+    def misfit(self, targets: Any) -> str:
+        """What is wrong with an array (N, *target) of values, as a sentence; empty where nothing is."""
+        low, high = float(targets.min()), float(targets.max())
+        if self.span[0] <= low and high <= self.span[1]:
+            return ""
+        wanted = f"from {self.span[0]:g} to {self.span[1]:g}" if math.isfinite(self.span[1]) else "of 0 and more"
+        return f"{self.kind} is for targets {wanted}, and these go from {low:.4g} to {high:.4g}"
 
     def ignores(self) -> int | None:
         """The class number of targets that do not count."""

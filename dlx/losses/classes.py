@@ -22,10 +22,13 @@ Weights = Annotated[list[NonNegativeFloat], Field(min_length=1)]
 class _OfClasses(Loss):
     """What may weigh its classes."""
 
+    logits: ClassVar[bool] = True
     wants: ClassVar[Literal["classes", "values"]] = "classes"
     weight: Weights | None = Field(None, description="of each class; a mean is divided by the weights it counted")
 
     def check(self, classes: int) -> str:
+        if self.weight is not None and not any(self.weight):
+            return f"`weight` of {self.kind} is 0 for every class, so nothing is learned"
         if self.weight is None or len(self.weight) == classes:
             return ""
         return f"`weight` of {self.kind} has {len(self.weight)} values, and the data has {classes} classes"

@@ -34,6 +34,7 @@ class Poisson(_Likelihood):
     """
 
     kind: ClassVar[str] = "poisson"
+    span: ClassVar[tuple[float, float]] = (0.0, math.inf)
     full: bool = Field(False, description="add Stirling's formula for log(target!)")
 
     def function(self) -> Function:

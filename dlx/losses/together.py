@@ -89,6 +89,13 @@ class Sum(Loss):
                 return f"of the sum, {wanted[0][0]} wants an output of {wanted[0][1]}, and {kind} one of {shape}"
         return ""
 
+    @property
+    def logits(self) -> bool:  # type: ignore[override]
+        return any(one.logits for one in self.losses)
+
+    def misfit(self, targets: Any) -> str:
+        return next(filter(None, (one.misfit(targets) for one in self.losses)), "")
+
     def check(self, classes: int) -> str:
         return next(filter(None, (one.check(classes) for one in self.losses)), "")
 

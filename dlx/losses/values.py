@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveFloat
 
@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .base import Function
+
+
+SLACK = 1e-3
+"""How far from 1 the sum of probabilities may be that were rounded."""
 
 
 class _OfValues(Loss):
@@ -78,6 +82,8 @@ class BinaryCrossEntropy(_OfValues):
     """
 
     kind: ClassVar[str] = "binary_cross_entropy"
+    logits: ClassVar[bool] = True
+    span: ClassVar[tuple[float, float]] = (0.0, 1.0)
     pos_weight: PositiveFloat | None = Field(None, description="factor on the first term, for rare ones")
 
     def function(self) -> Function:
@@ -111,6 +117,7 @@ class BinaryHinge(_OfValues):
     """
 
     kind: ClassVar[str] = "binary_hinge"
+    span: ClassVar[tuple[float, float]] = (0.0, 1.0)
     margin: PositiveFloat = Field(1.0, description="how far on its side a score should be")
     squared: bool = Field(False, description="the square of it, which has a slope of 0 at the margin")
 
@@ -135,6 +142,15 @@ class KLDivergence(_OfValues):
     """
 
     kind: ClassVar[str] = "kl_div"
+    logits: ClassVar[bool] = True
+    span: ClassVar[tuple[float, float]] = (0.0, 1.0)
+
+    def misfit(self, targets: Any) -> str:
+        sums = targets.sum(1)
+        least, most = float(sums.min()), float(sums.max())
+        if (told := super().misfit(targets)) or abs(least - 1) < SLACK > abs(most - 1):
+            return told
+        return f"{self.kind} is for probabilities that add up to 1, and these add up to {least:.4g} to {most:.4g}"
 
     def function(self) -> Function:
         return lambda output, target: self.reduced(F.kl_div(output.log_softmax(1), target, reduction="none").sum(1))
@@ -159,6 +175,8 @@ class Dice(_OfValues):
     """
 
     kind: ClassVar[str] = "dice"
+    logits: ClassVar[bool] = True
+    span: ClassVar[tuple[float, float]] = (0.0, 1.0)
     smooth: PositiveFloat = Field(1.0, description="added above and below, so that two empty sets agree")
 
     def function(self) -> Function:

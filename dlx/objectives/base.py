@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     Function = Callable[[Tensor, Tensor], Tensor]
     Outputs = Tensor | Mapping[str, Tensor]
 
+PROBABILITIES = ("softmax", "softmin", "sigmoid", "hardsigmoid")
+"""Layers that make probabilities of logits."""
 OBJECTIVES: Registry[Objective] = Registry("objective", "dlx.objectives", "dlx.objectives")
 
 
@@ -68,6 +70,13 @@ class Objective(Declared):
     def check(self, output: Shape, facts: Facts) -> Problem | None:
         """What does not fit between an output of the network and the data."""
         raise TypeError(f"{type(self).__name__} has no check()")
+
+    def squashed(self, kind: str) -> Problem | None:
+        """What is odd about a last layer of this kind."""
+        if not self.loss.logits or kind not in PROBABILITIES:
+            return None
+        message = f"{self.loss.kind} takes logits, of which it makes probabilities itself, and {kind} has made some"
+        return Problem(message, f"Leave `{kind}` out: it is predicted as probabilities all the same.")
 
     # --- several outputs --------------------------------------------------------------------------------------------
 
