@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
+from ..layers.base import OWN
 from ..shapes import Window
 from ..spec import Experiment
 from .graph import Graph, LayerNode
@@ -118,6 +119,8 @@ class _Step:
         self.kept_first: dict[str, int] = dict.fromkeys(graph.inputs, -1)
         """The first node that keeps a value, and so the last to let it go; the batch stays."""
         self.kept_inside: list[int] = []
+        self.fixed: list[int] = []
+        """Bytes among those of weights that are worked out, whatever the batch."""
         self.used = _leading_to(self.outputs, graph)
         for index, node in enumerate(graph.nodes):
             self._note(node)
@@ -146,12 +149,14 @@ class _Step:
         self.read_last |= dict.fromkeys((self.base[name] for name in (*node.inputs, node.name)), index)
         if node.name not in self.moved or node.name not in self.used:
             self.kept_inside.append(0)
+            self.fixed.append(0)
             return
-        keeps = [*(node.inputs if "inputs" in node.plan.keeps else ())]
-        keeps += [node.name] if "output" in node.plan.keeps else []
-        for name in keeps:
+        reached = [i for i, name in enumerate(node.inputs) if i not in node.plan.blind and name in self.moved]
+        kept = node.plan.retained([*reached, *([OWN] if self.owners[index] else [])], len(node.inputs))
+        for name in (*(node.inputs[i] for i in sorted(kept.inputs)), *([node.name] if kept.output else [])):
             self.kept_first.setdefault(self.base[name], index)
-        self.kept_inside.append(self.batch * node.plan.keeps_more)
+        self.kept_inside.append(self.batch * kept.more + kept.fixed)
+        self.fixed.append(kept.fixed)
 
     def moments(self) -> Iterator[Moment]:
         """Every layer forward, the loss, every layer backward, the update."""
@@ -175,7 +180,8 @@ class _Step:
                     passing[node.name] = self.bytes[node.name]
             kept += self.kept_inside[index]
             copies = self._copies(node)
-            yield f"forward of {node.name}", 0, kept, sum(passing.values()) + sum(copies)
+            working = sum(passing.values()) + sum(copies)
+            yield f"forward of {node.name}", 0, kept, working
             for name in [name for name in passing if self.read_last[name] == index and name not in self.outputs]:
                 del passing[name]
 
@@ -194,11 +200,15 @@ class _Step:
             gradients.begin(name)
         for index, node in reversed(list(enumerate(self.graph.nodes))):
             if gradients.reaches(node.name):
+                before = own
                 own += FLOAT * sum(self.graph.by_name[name].params for name in self.owners[index] - learned)
                 learned |= self.owners[index]
                 inputs = [name for name in self._led_to(node) if name in self.moved]
                 most = gradients.through(node, inputs)
-                yield f"backward of {node.name}", own, kept, most + max(self._copies(node))
+                working = most + max(self._copies(node))
+                if node.plan.worked_out:  # its gradient comes before that of what it is worked out from
+                    yield f"backward of {node.name}", before, kept, working + node.plan.worked_out
+                yield f"backward of {node.name}", own, kept - self.fixed[index], working
             kept -= let_go[index] + self.kept_inside[index]
 
 

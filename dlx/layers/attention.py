@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt
 
 from ..errors import ShapeError
 from ..shapes import Shape
-from .base import Example, Kept, Layer, Plan, Ways, all_floats
+from .base import OWN, Example, Held, Kept, Layer, Plan, Ways, all_floats
 from .working import Line, by_default, line, product, summed
 
 if TYPE_CHECKING:
@@ -149,7 +149,9 @@ class MultiheadAttention(Layer):
             weights=self._weights(q, k, v),
             macs=macs,
             window=_gathered(q, len(xs)),
+            keeps=(),
             keeps_more=self._held(around, d, t, s),
+            held=tuple(Held((OWN,), input=i) for i in range(len(xs))),
         )
 
     def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:

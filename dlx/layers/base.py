@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import prod
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, TypeAlias
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 
@@ -66,6 +66,33 @@ class Ways:
 Keeps = tuple[Literal["inputs", "output"], ...]
 """Whose values torch holds from the forward to the backward pass."""
 
+OWN: Final = -1
+"""A layer's own weights, in `Held`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Held:
+    """What torch holds only where a gradient reaches one of `where`: inputs by their numbers, or `OWN` weights.
+
+    An input; or bytes of a sample; or bytes whatever the batch, of what is worked out from the weights.
+    """
+
+    where: tuple[int, ...]
+    input: int | None = None
+    more: int = 0
+    fixed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Retained:
+    """What torch holds of one layer: the numbers of its inputs, its output, bytes of a sample, bytes in all."""
+
+    inputs: frozenset[int]
+    output: bool
+    more: int
+    fixed: int
+
+
 Reaches: TypeAlias = (
     "Window | Kept | Cut | Joined | Ways | Literal['pointwise', 'global', 'flat', 'nothing'] | tuple[int, ...]"
 )
@@ -99,11 +126,28 @@ class Plan:
     keeps_more: int = 0
     """Bytes of a sample that torch holds beside those: masks, indices, what is computed inside. What does not grow
     with the batch is left out; `tests/layers/test_keeps.py` measures it."""
+    held: tuple[Held, ...] = ()
+    """What it holds beside those for the gradient of some of its inputs, or of its weights, alone."""
+    reads_weights: tuple[int, ...] = (0, OWN)
+    """For whose gradient the backward pass reads its weights: where a wrapper works them out, they stay for that."""
+    worked_out: int = 0
+    """Bytes that come and go for weights that are worked out from others: their gradient, and what is made of it."""
     hands_back: bool = False
     """The gradient of the output serves the inputs as it is, or in slices: none is computed, as for a sum."""
     moments: int = 1
     """Steps computed one after the other, as those of a recurrent layer, each a share of the MACs."""
     warnings: tuple[str, ...] = ()
+
+    def retained(self, reached: Collection[int], inputs: int) -> Retained:
+        """What torch holds for the backward pass where a gradient reaches those inputs, or its `OWN` weights."""
+        held = [each for each in self.held if not set(each.where).isdisjoint(reached)]
+        all_of_them = range(inputs) if "inputs" in self.keeps else ()
+        return Retained(
+            frozenset({*all_of_them, *(each.input for each in held if each.input is not None)}),
+            "output" in self.keeps,
+            self.keeps_more + sum(each.more for each in held),
+            sum(each.fixed for each in held),
+        )
 
     @cached_property
     def params(self) -> int:

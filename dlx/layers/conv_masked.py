@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 
 from ..errors import ShapeError
 from ..shapes import Shape, Window
-from .base import Example, Extent, Layer, Margin, Plan, all_floats, floats, positions, unseen_warning
+from .base import Example, Extent, Held, Layer, Margin, Plan, all_floats, floats, positions, unseen_warning
 from .conv import Conv
 
 if TYPE_CHECKING:
@@ -121,9 +121,8 @@ class PartialConv(Layer):
             window=window,
             blind=(1,),
             keeps=(),
-            keeps_more=x.bytes
-            + mask.bytes
-            + (5 if self.bias else 4) * prod(stops),  # what is let through, and how much
+            keeps_more=x.bytes + (5 if self.bias else 4) * prod(stops),  # what is let through, and how much
+            held=(Held((0,), input=1),),
             warnings=unseen_warning(window, size),
         )
 

@@ -40,7 +40,7 @@ class StochasticDepth(Layer):
 
     def plan(self, *xs: Shape) -> Plan:
         floats(xs[0], "stochastic_depth")
-        return Plan(shape=xs[0], keeps=(), keeps_more=4 if self.p and self.mode == "row" else 0)
+        return Plan(shape=xs[0], keeps=(), keeps_more=4 if self.p and self.mode == "row" else 0, view=not self.p)
 
     def module(self, *_: Shape) -> Module:
         from ..modules.paths import StochasticDepth as Built
@@ -97,7 +97,7 @@ class ShakeDrop(Layer):
 
     def plan(self, *xs: Shape) -> Plan:
         floats(xs[0], "shake_drop")
-        return Plan(shape=xs[0], keeps=(), keeps_more=4 if self.mode == "row" and self.p else 0)
+        return Plan(shape=xs[0], keeps=(), keeps_more=4 if self.mode == "row" and self.p else 0, view=not self.p)
 
     def module(self, *_: Shape) -> Module:
         from ..modules.paths import ShakeDrop as Built

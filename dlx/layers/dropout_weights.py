@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from math import prod
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 from pydantic import Field
@@ -10,7 +11,7 @@ from pydantic import Field
 from ..errors import ShapeError
 from ..registry import Choice
 from ..shapes import Shape
-from .base import LAYERS, Example, Layer, Plan
+from .base import LAYERS, OWN, Example, Held, Layer, Plan
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -48,7 +49,14 @@ class DropConnect(Layer):
                 f"drop_connect wraps {kind}, which has no weights to drop",
                 hint="Wrap a layer such as `linear` or `conv`; `- dropout` drops values.",
             )
-        return replace(inner, weights={f"layer.{name}": shape for name, shape in inner.weights.items()})
+        dropped = 4 * sum(prod(shape) for shape in inner.weights.values() if len(shape) > 1) if self.p else 0
+        mask = dropped if self.p < 1 else 0
+        return replace(
+            inner,
+            weights={f"layer.{name}": shape for name, shape in inner.weights.items()},
+            held=(*inner.held, Held(inner.reads_weights, fixed=dropped), Held((OWN,), fixed=mask)),
+            worked_out=inner.worked_out + dropped,
+        )
 
     def module(self, *xs: Shape) -> Module:
         from ..modules.paths import DropConnect as Built

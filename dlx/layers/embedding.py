@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 from ..errors import ShapeError
 from ..lazy import nn
 from ..shapes import Shape
-from .base import Example, Kept, Layer, Plan
+from .base import OWN, Example, Held, Kept, Layer, Plan
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -52,6 +52,9 @@ class Embedding(Layer):
             shape=Shape((*x, self.embedding_dim)),
             weights={"weight": (n, self.embedding_dim)},
             window=Kept((*range(len(x)), None)),
+            keeps=(),
+            held=(Held((OWN,), input=0),),
+            reads_weights=(),
         )
 
     def module(self, *_: Shape) -> Module:

@@ -8,7 +8,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from ..errors import ShapeError
 from ..shapes import Shape
-from .base import Example, Extent, Kept, Layer, Plan, Ways, all_floats, floats, positions
+from .base import Example, Extent, Held, Kept, Layer, Plan, Ways, all_floats, floats, positions
 from .conv import Conv
 from .linear import Linear
 from .merge import stretched
@@ -36,7 +36,8 @@ class Gate(Layer):
     def plan(self, *xs: Shape) -> Plan:
         shape = stretched("gate", xs)
         all_floats(xs, "gate")
-        return Plan(shape=shape)
+        held = (Held((2,), input=0), Held((2,), input=1), Held((0, 1, 2), input=2))
+        return Plan(shape=shape, keeps=(), held=held)
 
     def module(self, *_: Shape) -> Module:
         from ..modules.gate import Gate as Built

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 
 from ..lazy import nn
 from ..shapes import Shape
-from .base import Example, Kept, Layer, Plan, Reaches, floats
+from .base import OWN, Example, Held, Kept, Layer, Plan, Reaches, floats
 from .working import Line, kept, line, product
 
 if TYPE_CHECKING:
@@ -52,6 +52,9 @@ class Linear(Layer):
             weights={"weight": (self.out_features, x[-1])} | self._bias(),
             macs=x.count * self.out_features,
             window=window,
+            keeps=(),
+            held=(Held((OWN,), input=0),),
+            reads_weights=(0,),
         )
 
     def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
@@ -74,7 +77,7 @@ class Linear(Layer):
 
     def tied_plan(self, x: Shape) -> Plan:
         own = self.plan(x)
-        return Plan(own.shape, self._bias(), macs=own.macs, window=own.window)
+        return Plan(own.shape, self._bias(), macs=own.macs, window=own.window, keeps=(), held=own.held)
 
     def tied_weight_shape(self, x: Shape, transposed: bool = True) -> tuple[int, ...]:
         return (x[-1], self.out_features) if transposed else (self.out_features, x[-1])

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from ..errors import ShapeError
 from ..shapes import Shape, by_x
-from .base import Example, Joined, Layer, Plan, axis_of
+from .base import Example, Held, Joined, Layer, Plan, axis_of
 from .working import Line, figure, kept, summed
 
 if TYPE_CHECKING:
@@ -58,8 +58,9 @@ class Multiply(Layer):
 
     def plan(self, *xs: Shape) -> Plan:
         shape = stretched("multiply", xs)
-        between = sum(stretched("multiply", xs[:n]).bytes for n in range(2, len(xs)))
-        return Plan(shape=shape, keeps_more=between)
+        factors = [Held((1,), input=0), *(Held(tuple(range(i)), input=i) for i in range(1, len(xs)))]
+        between = [Held((n,), more=stretched("multiply", xs[:n]).bytes) for n in range(2, len(xs))]
+        return Plan(shape=shape, keeps=(), held=(*factors, *between))
 
     def module(self, *_: Shape) -> Module:
         from ..modules.merge import Multiply as Built

@@ -9,7 +9,7 @@ from pydantic import AfterValidator, Field
 
 from ..errors import ShapeError
 from ..shapes import Shape
-from .base import Example, Kept, Layer, Plan, Ways, all_floats
+from .base import OWN, Example, Held, Kept, Layer, Plan, Ways, all_floats
 from .merge import stretched
 from .working import Line, by_default, product
 
@@ -82,7 +82,9 @@ class Maximum(Layer):
 
     def plan(self, *xs: Shape) -> Plan:
         shape = _of_floats("maximum", xs)
-        return Plan(shape=shape, keeps_more=sum(stretched("maximum", xs[:n]).bytes for n in range(2, len(xs))))
+        pairs = [Held(tuple(range(max(i, 1) + 1)), input=i) for i in range(len(xs))]
+        between = [Held(tuple(range(n + 1)), more=stretched("maximum", xs[:n]).bytes) for n in range(2, len(xs))]
+        return Plan(shape=shape, keeps=(), held=(*pairs, *between))
 
     def module(self, *_: Shape) -> Module:
         from ..modules.merge import Maximum as Built
@@ -130,7 +132,8 @@ class WeightedAdd(Layer):
         shape = _of_floats("weighted_add", xs)
         if not self.learned:
             return Plan(shape=shape, keeps=())
-        return Plan(shape=shape, weights={"weight": (len(xs),)})
+        held = tuple(Held((OWN,), input=i) for i in range(len(xs)))
+        return Plan(shape=shape, weights={"weight": (len(xs),)}, keeps=(), held=held)
 
     def module(self, *xs: Shape) -> Module:
         from ..modules.merge import WeightedAdd as Built
@@ -173,7 +176,9 @@ class Matmul(Layer):
         shape = Shape((*around, a[-2], b[-1]))
         axes = range(len(a) - 2)
         rows, columns = Kept((*axes, len(a) - 2, None)), Kept((*axes, None, len(a) - 1))
-        return Plan(shape=shape, macs=shape.count * a[-1], window=Ways(((0, rows), (1, columns))))
+        factors = (Held((1,), input=0), Held((0,), input=1))
+        window = Ways(((0, rows), (1, columns)))
+        return Plan(shape=shape, macs=shape.count * a[-1], window=window, keeps=(), held=factors)
 
     def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
         *around, m, n = plan.shape

@@ -33,7 +33,9 @@ class GaussianNoise(Layer):
 
     def plan(self, *xs: Shape) -> Plan:
         floats(xs[0], "gaussian_noise")
-        return Plan(shape=xs[0], keeps=(), keeps_more=xs[0].bytes if self.relative and self.std else 0)
+        return Plan(
+            shape=xs[0], keeps=(), keeps_more=xs[0].bytes if self.relative and self.std else 0, view=not self.std
+        )
 
     def module(self, *_: Shape) -> Module:
         from ..modules.noise import GaussianNoise as Built

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 from ..errors import ShapeError
 from ..lazy import nn
 from ..shapes import Shape
-from .base import Example, Layer, Plan, Reaches, by_rank, floats, positions
+from .base import OWN, Example, Held, Layer, Plan, Reaches, by_rank, floats, positions
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -105,7 +105,8 @@ class RMSNorm(Layer):
             x,
             {"weight": each} if self.elementwise_affine else {},
             window=_last(x, self.over),
-            keeps_more=4 * lines + (x.bytes if self.elementwise_affine else 0),
+            keeps=(),
+            held=(Held((0,), input=0), Held((0,), more=4 * lines), Held((OWN,), more=x.bytes)),
         )
 
     def module(self, *xs: Shape) -> Module:

@@ -11,11 +11,12 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from ..errors import ShapeError, did_you_mean
 from ..registry import Choice
 from ..shapes import Shape
-from .base import LAYERS, Example, Layer, Plan
+from .base import LAYERS, OWN, Example, Held, Layer, Plan
 
 if TYPE_CHECKING:
     from torch.nn import Module
 
+FLOAT = 4
 Shapes = dict[str, tuple[int, ...]]
 TRANSPOSED = "conv_transpose"
 """The layer whose weight has the input channels first."""
@@ -52,14 +53,21 @@ class _Reparametrised(Layer):
             )
         return self.layer.plan(*xs)
 
-    def _instead(self, plan: Plan, weights: Shapes, buffers: Shapes) -> Plan:
-        """The plan of the layer with other tensors in the place of the weight."""
+    def _instead(self, plan: Plan, weights: Shapes, buffers: Shapes, beside: int, passing: int = 1) -> Plan:
+        """The plan of the layer with other tensors in the place of the weight.
+
+        The weight stays until the backward pass where the layer reads it there, and so do `beside` bytes. There
+        `passing` tensors of its size come and go: its gradient, and what a quotient makes of that.
+        """
+        made = FLOAT * prod(plan.weights[self.name])
         rest = {name: shape for name, shape in plan.weights.items() if name != self.name}
         at = f"parametrizations.{self.name}."
         return replace(
             plan,
             weights=rest | {at + name: shape for name, shape in weights.items()},
             buffers={**plan.buffers, **{at + name: shape for name, shape in buffers.items()}},
+            held=(*plan.held, Held(plan.reads_weights, fixed=made), Held((OWN,), fixed=beside)),
+            worked_out=plan.worked_out + passing * made,
         )
 
 
@@ -91,7 +99,7 @@ class WeightNorm(_Reparametrised):
         inner = self._inner(xs)
         v = self._weight(inner, self.dim)
         g = () if self.dim is None else tuple(n if axis == self.dim else 1 for axis, n in enumerate(v))
-        return self._instead(inner, {"original0": g, "original1": v}, {})
+        return self._instead(inner, {"original0": g, "original1": v}, {}, beside=FLOAT * prod(g))
 
     def module(self, *xs: Shape) -> Module:
         from torch.nn.utils.parametrizations import weight_norm
@@ -135,7 +143,8 @@ class SpectralNorm(_Reparametrised):
         weight = self._weight(inner, self.dim)
         rows = weight[self._rows()] if weight else 1
         vectors: Shapes = {"0._u": (rows,), "0._v": (prod(weight) // rows,)} if len(weight) > 1 else {}
-        return self._instead(inner, {"original": weight}, vectors)
+        rest = 1 + sum(map(prod, vectors.values()))
+        return self._instead(inner, {"original": weight}, vectors, beside=FLOAT * rest, passing=4)
 
     def module(self, *xs: Shape) -> Module:
         from torch.nn.utils.parametrizations import spectral_norm

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from ..shapes import Shape
-from .base import Example, Layer, Plan, axis_of, floats
+from .base import OWN, Example, Held, Layer, Plan, axis_of, floats
 
 if TYPE_CHECKING:
     from typing import Self
@@ -77,7 +77,8 @@ class Scale(Layer):
         floats(x, "scale")
         if not self.learned:
             return Plan(shape=x, keeps=())
-        return Plan(shape=x, weights={"weight": (x[self._axis(x)] if self.dim is not None else 1,)})
+        weight = (x[self._axis(x)] if self.dim is not None else 1,)
+        return Plan(shape=x, weights={"weight": weight}, keeps=(), held=(Held((OWN,), input=0),), reads_weights=(0,))
 
     def _axis(self, x: Shape) -> int:
         return axis_of(x, self.dim or 0, "scale")

@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from ..errors import ShapeError
 from ..shapes import Shape
-from .base import Example, Kept, Layer, Plan, Ways, all_floats
+from .base import OWN, Example, Held, Kept, Layer, Plan, Ways, all_floats
 from .working import Line, kept, line, summed
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class _Recurrent(Layer):
             window=self._seen(len(xs)),
             keeps=("inputs",) if self._reads_in_place(xs) else (),
             keeps_more=FLOAT * self._held(xs),
+            held=(Held((0, OWN), input=0),) if self._is_read_alone(xs) else (),
             moments=steps * self.rows,
             warnings=(idle,) if self.dropout and self.num_layers == 1 else (),
         )
@@ -136,6 +137,10 @@ class _Recurrent(Layer):
         """torch brings the steps before the batch, in a copy unless there is one step; states of several rows too."""
         return (xs[0][0] == 1 or self.is_ours) and (len(xs) == 1 or self.rows == 1)
 
+    def _is_read_alone(self, xs: Sequence[Shape]) -> bool:
+        """The steps lie as they came, and the states are copied."""
+        return not self._reads_in_place(xs) and (self.is_ours or xs[0][0] == 1)
+
     def _held(self, xs: Sequence[Shape]) -> int:
         """Floats of all steps: what each layer reads, and what stays of its steps; masks of dropout."""
         steps = xs[0][0]
@@ -149,9 +154,7 @@ class _Recurrent(Layer):
 
     def _copied(self, xs: Sequence[Shape]) -> int:
         """Each direction has a copy of the input of its own."""
-        if self._reads_in_place(xs):
-            return 0
-        return xs[0].count * (1 if self.is_ours or xs[0][0] == 1 else self.directions)
+        return xs[0].count * self.directions if xs[0][0] > 1 and not self.is_ours else 0
 
     def _kept_of_steps(self, steps: int) -> int:
         """Floats that stay of all steps of one layer in one direction."""

@@ -176,6 +176,46 @@ def test_the_optimizer_is_that_of_the_spec_or_plain_sgd():
     assert of_training(none, graph.trace(none), 8).most.optimizer == 0
 
 
+@pytest.mark.parametrize(
+    ("wrapped", "beside", "passing"),
+    [
+        ("weight_norm: {layer: {linear: {out_features: 300, bias: false}}}", 300, 1),
+        ("spectral_norm: {layer: {linear: {out_features: 300, bias: false}}}", 300 + 200 + 1, 4),
+        ("drop_connect: {layer: {linear: {out_features: 300, bias: false}}}", 300 * 200, 1),
+    ],
+)
+def test_a_weight_that_is_worked_out_counts_once_more_whatever_the_batch(wrapped, beside, passing):
+    """200 * 300 weights: what they are worked out to be, the lengths, vectors or mask beside, and its gradient.
+
+    The gradient is there beside those of 2 * 300 results and of 2 * 200 values that came in.
+    """
+    layers = f"[{{linear: 200}}, {{{wrapped}}}]"
+    plain = "[{linear: 200}, {linear: {out_features: 300, bias: false}}]"
+    told, without = (forecast(small(each, "[3]"), 2) for each in (layers, plain))
+
+    assert told.most.activations - without.most.activations == 4 * (300 * 200 + beside)
+    assert told.most.working == 4 * (passing * 300 * 200 + 2 * 300 + 2 * 200)
+
+
+def test_of_a_product_only_the_factor_is_kept_that_a_gradient_of_the_other_needs():
+    """The input is multiplied by what is learned of another one: no gradient goes to the input."""
+    layers = """
+    - linear: {out_features: 6, bias: false}
+      from: b
+    - matmul:
+      from: [a, prev]
+    """
+    graph = network_of("{a: [5, 4], b: [4, 7]}", layers)
+
+    assert forecast(graph, 3).most.activations == 3 * 4 * (5 * 4 + 4 * 7)  # the batch alone
+
+
+def test_dropout_that_drops_nothing_hands_its_input_on():
+    layers = "[{linear: 5}, relu, {dropout: 0.0}, {linear: 2}]"
+
+    assert forecast(small(layers), 3).most == forecast(small(layers.replace("{dropout: 0.0}, ", "")), 3).most
+
+
 # --- against torch --------------------------------------------------------------------------------------------------
 
 
@@ -198,7 +238,7 @@ def kept_by_torch(built: nn.Module, batch: list[torch.Tensor]) -> int:
 
 VERY_DEEP = ("resnet1001", "resnet200", "resnet152", "resnet101", "densenet121")  # more of what the others have
 
-COUNTED_TWICE = ("udl/inpainting", "aima/lstm-half-open")  # a mask or state: as an input, and inside the layer
+COUNTED_TWICE = ("aima/lstm-half-open",)  # a state: as an input, and inside the layer
 OF_THE_PROCESSOR = ("aima/recurrent-biases",)  # oneDNN's LSTM; tests/layers/test_keeps.py looks at torch's
 ON_CPU = ("zoo/vit_b_16", "aima/rnn", "mnist1d/gru", "mnist1d/gru-shuffled")
 """Attention and recurrent layers have other kernels on the meta device, and keep more or less there."""
@@ -275,6 +315,18 @@ network:
 """
 
 
+WORKED_OUT = """
+network:
+  inputs: [16]
+  layers:
+    - linear: 600
+    - relu
+    - {}: {{layer: {{linear: 600}}}}
+    - relu
+    - linear: 10
+"""
+
+
 def allocated(traced: graph.Graph, batch: int, optimizer: str, trace_file) -> int:
     """Bytes that torch holds at the peak of two training steps, the network included, as its profiler has it."""
     gc.collect()  # what earlier tests have left must not go meanwhile
@@ -294,7 +346,17 @@ def allocated(traced: graph.Graph, batch: int, optimizer: str, trace_file) -> in
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "adam"])
-@pytest.mark.parametrize("spec", [LENET, RESNET, UNET, SKIPS], ids=["lenet", "resnet", "unet", "skips"])
+@pytest.mark.parametrize(
+    "spec",
+    [
+        LENET,
+        RESNET,
+        UNET,
+        SKIPS,
+        *(WORKED_OUT.format(kind) for kind in ("weight_norm", "spectral_norm", "drop_connect")),
+    ],
+    ids=["lenet", "resnet", "unet", "skips", "weight_norm", "spectral_norm", "drop_connect"],
+)
 def test_the_total_is_what_torch_allocates(spec, optimizer, tmp_path):
     traced = graph_of(spec)
     told: Forecast = forecast(traced, 32, OPTIMIZERS[optimizer]().state)

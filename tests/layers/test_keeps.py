@@ -3,39 +3,25 @@
 For the author of a layer: where this fails, set `Plan.keeps` and `Plan.keeps_more` to what the message tells.
 "inputs" (all of them) and "output" stand for their values; `keeps_more` counts the bytes of a sample beside them: 4
 for a float of a mask, of something computed inside, or of one input where the others are not kept; 8 for an index.
-What stays the same for a larger batch is left out. What oneDNN holds of an LSTM depends on the processor: here it is
-what torch's own kernel holds.
+`held` tells what a gradient of some inputs, or of the weights, alone needs. What stays the same for a larger batch is
+left out, but for weights that are worked out from others. What oneDNN holds of an LSTM depends on the processor: here
+it is what torch's own kernel holds.
 """
 
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import replace
+from itertools import combinations
 
 import pytest
 import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from dlx.layers import LAYERS
+from dlx.layers.base import OWN, Retained
 from dlx.layers.measured import DTYPES
 from dlx.shapes import Shape
-
-
-@dataclass(frozen=True)
-class Kept:
-    inputs: bool
-    output: bool
-    more: int
-
-    def __str__(self) -> str:
-        keeps = tuple(name for name in ("inputs", "output") if getattr(self, name))
-        return f"keeps={keeps}, keeps_more={self.more}"
-
-
-def batch_of(n, x, i, plan):
-    if x.dtype != "float":
-        return torch.zeros(n, *x, dtype=getattr(torch, DTYPES[x.dtype]))
-    return torch.randn(n, *x).requires_grad_(i not in plan.blind)
 
 
 @contextmanager
@@ -50,37 +36,55 @@ def kernels_for(kind) -> Iterator[None]:
             torch.backends.mkldnn.set_flags(*before)
 
 
-def measured(layer, xs, n):
-    """Whose memory is kept for the backward pass of `n` samples, and the bytes beside."""
+def batch_of(n, x, reached):
+    if x.dtype != "float":
+        return torch.zeros(n, *x, dtype=getattr(torch, DTYPES[x.dtype]))
+    return torch.randn(n, *x).requires_grad_(reached)
+
+
+def measured(layer, xs, n, reached):
+    """Which inputs are kept for the backward pass of `n` samples, whether the output is, and the bytes beside."""
     torch.manual_seed(0)
-    module = layer.module(*xs).train()
-    given = [batch_of(n, x, i, layer.plan(*xs)) for i, x in enumerate(xs)]
+    module = layer.module(*xs).train().requires_grad_(OWN in reached)
+    given = [batch_of(n, x, i in reached) for i, x in enumerate(xs)]
     kept = []
     with kernels_for(layer.kind), saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
         y = module(*given)
     memory = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in kept}
-    of_inputs = {x.untyped_storage().data_ptr() for x in given}
-    inputs = of_inputs <= memory.keys()
-    memory = {at: size for at, size in memory.items() if not (inputs and at in of_inputs)}
+    inputs = {i for i, x in enumerate(given) if memory.pop(x.untyped_storage().data_ptr(), None)}
     for own in (*module.parameters(), *module.buffers()):
         memory.pop(own.untyped_storage().data_ptr(), None)
     output = memory.pop(y.untyped_storage().data_ptr(), None)
-    return inputs, output is not None, sum(memory.values())
+    return frozenset(inputs), output is not None, sum(memory.values())
 
 
-def kept_by_torch(layer, xs):
-    inputs, output, few = measured(layer, xs, 4)
-    *_, many = measured(layer, xs, 8)
-    return Kept(inputs, output, (many - few) // 4)
+def kept_by_torch(layer, xs, reached=None):
+    reached = every(layer.plan(*xs), xs) if reached is None else reached
+    inputs, output, few = measured(layer, xs, 4, reached)
+    *_, many = measured(layer, xs, 8, reached)
+    each = (many - few) // 4
+    return Retained(inputs, output, each, few - 4 * each)
 
 
-def planned(layer, xs):
+def every(plan, xs):
+    """The inputs that a gradient can reach, and the weights."""
+    of_inputs = [i for i, x in enumerate(xs) if x.dtype == "float" and i not in plan.blind]
+    return (*of_inputs, *([OWN] if plan.weights else []))
+
+
+def planned(layer, xs, reached=None):
     plan = layer.plan(*xs)
-    return Kept("inputs" in plan.keeps, "output" in plan.keeps, plan.keeps_more)
+    return plan.retained(every(plan, xs) if reached is None else reached, len(xs))
 
 
-def agree(layer, xs):
-    plan, torchs = planned(layer, xs), kept_by_torch(layer, xs)
+WHATEVER_THE_BATCH = {"weight_norm", "spectral_norm", "drop_connect"}
+"""What these hold of weights that are worked out is planned; statistics of a batch norm and the like are not."""
+
+
+def agree(layer, xs, reached=None):
+    plan, torchs = planned(layer, xs, reached), kept_by_torch(layer, xs, reached)
+    if layer.kind not in WHATEVER_THE_BATCH:
+        torchs = replace(torchs, fixed=0)
     told = ", ".join(f"{name}: {value}" for name, value in layer.options().items())
     assert plan == torchs, f"{layer.kind} {{{told}}} on {xs} plans {plan}, and torch has {torchs}: see {__name__}"
 
@@ -89,6 +93,61 @@ def agree(layer, xs):
 def test_a_layer_plans_what_torch_keeps_for_the_backward_pass(kind):
     layer, xs, _ = LAYERS[kind].worked_example()
     agree(layer, xs)
+
+
+NOT_TOLD_APART = {"rnn", "gru", "lstm", "highway", "per_unit", "partial_conv"}
+"""Frozen, or first in a network, they hold less than is planned."""
+
+
+@pytest.mark.parametrize("kind", sorted(LAYERS))
+def test_an_operand_is_planned_only_where_a_gradient_reaches_what_needs_it(kind):
+    """Any part of the inputs may want no gradient, as what comes in from outside; the weights may be frozen."""
+    layer, xs, _ = LAYERS[kind].worked_example()
+    whole = every(layer.plan(*xs), xs)
+    for reached in (part for n in range(1, len(whole)) for part in combinations(whole, n)):
+        if kind in NOT_TOLD_APART:
+            mine, torchs = planned(layer, xs, reached), kept_by_torch(layer, xs, reached)
+            assert torchs.inputs <= mine.inputs
+            assert torchs.more <= mine.more
+        else:
+            agree(layer, xs, reached)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options"),
+    [
+        ("drop_connect", {"layer": {"conv": {"out_channels": 4, "kernel_size": 3}}}),
+        ("drop_connect", {"layer": {"linear": 4}, "p": 0}),
+        ("drop_connect", {"layer": {"linear": 4}}),
+        ("weight_norm", {"layer": {"linear": 4}}),
+        ("weight_norm", {"layer": {"linear": 4}, "dim": 1}),
+        ("weight_norm", {"layer": {"conv": {"out_channels": 4, "kernel_size": 3}}, "dim": 2}),
+        ("weight_norm", {"layer": {"conv_transpose": {"out_channels": 4, "kernel_size": 3}}}),
+        ("spectral_norm", {"layer": {"linear": 4}, "n_power_iterations": 3}),
+        ("spectral_norm", {"layer": {"conv_transpose": {"out_channels": 4, "kernel_size": 3}}}),
+    ],
+)
+def test_a_weight_that_is_worked_out_is_held_where_the_layer_reads_it(kind, options):
+    layer, xs = LAYERS[kind].model_validate(options), [Shape((3, 9))]
+
+    for reached in [(0, OWN), (OWN,), (0,)]:
+        agree(layer, xs, reached)
+
+
+@pytest.mark.parametrize("kind", sorted(LAYERS))
+def test_what_shows_the_memory_of_its_input_is_planned_as_a_view(kind):
+    """Dropout that drops nothing too: torch hands on its input."""
+    given = LAYERS[kind].example
+    quiet = [{name: 0} for name in ("p", "std") if name in LAYERS[kind].model_fields]
+    for more in ({}, *quiet):
+        layer, xs = (
+            LAYERS[kind].model_validate({**given.options, **more}),
+            [Shape(x, given.dtype) for x in given.inputs],
+        )
+        batch = [batch_of(4, x, True) for x in xs]
+        y = layer.module(*xs).train()(*batch)
+        shows = y.untyped_storage().data_ptr() in {x.untyped_storage().data_ptr() for x in batch}
+        assert shows == layer.plan(*xs).view, more
 
 
 VARIANTS = [
@@ -146,4 +205,4 @@ def test_padding_that_is_wider_on_one_side_is_a_copy_that_is_kept_instead_of_the
 def test_the_indices_of_a_max_pool_by_hand():
     """8 channels of 6 by 6 maxima, and an int64 of 8 bytes for each."""
     layer, xs, _ = LAYERS["max_pool"].worked_example()
-    assert planned(layer, xs) == Kept(inputs=True, output=False, more=8 * 6 * 6 * 8)
+    assert planned(layer, xs) == Retained(frozenset({0}), output=False, more=8 * 6 * 6 * 8, fixed=0)
