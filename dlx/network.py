@@ -17,7 +17,8 @@ def build(graph: Graph, init: Initializer | None = None) -> fx.GraphModule:
     """The network of `graph`, its weights drawn from torch's global generator.
 
     Its parameters are called after the nodes: `bottleneck_1.conv_1.weight`. It takes the inputs in their order, each
-    with the batch first, and gives the output, or a dict of them where the spec names several.
+    with the batch first, and gives the output, or a dict of them where the spec names several; `graph.inputs()` and
+    `graph.outputs()` name them, for `torch.onnx.export` too.
     """
     root, modules = _modules(graph)
     _initialise(graph, modules, init or Default())
@@ -57,7 +58,10 @@ def _tied(graph: Graph, node: LayerNode) -> nn.Module:
 
 def _wire(graph: Graph) -> fx.Graph:
     """The calls, in the order of the spec; every node keeps its name."""
-    code = torch.fx.Graph()
+    from .modules.named import NamedGraph
+
+    code = NamedGraph()
+    code.named_outputs = tuple(graph.outputs)
     values: dict[str, Any] = {name: code.placeholder(name) for name in graph.inputs}
     for node in graph.nodes:
         args = [values[name] for name in node.inputs]

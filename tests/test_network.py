@@ -3,6 +3,8 @@
 import copy
 import json
 import math
+from contextlib import nullcontext
+from importlib.util import find_spec
 
 import pytest
 import torch
@@ -11,6 +13,7 @@ from helpers import SHIPPED, WALK, experiment_of, graph_of, network_of
 from hypothesis import given, settings
 from torch import fx, nn
 from torch.nn import functional as F
+from torch.onnx import OnnxExporterError
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlx.graph import trace
@@ -477,3 +480,28 @@ def test_another_seed_gives_other_weights():
 
     assert torch.equal(drawn[0], drawn[1])
     assert not torch.equal(drawn[0], drawn[2])
+
+
+# --- for other tools ------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("outputs", ["{logits: out}", "{logits: out, features: map}"])
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::UserWarning")
+def test_a_network_names_its_inputs_and_outputs_for_onnx(outputs, tmp_path):
+    """The exporter takes the graph of any module for TorchScript's; without `onnx` it stops at writing the file."""
+    layers = "- {conv: {out_channels: 4, kernel_size: 3}, name: map}\n- flatten\n- {linear: 2, name: out}"
+    graph = network_of("{image: [1, 8, 8]}", layers, outputs=outputs)
+    network = build(graph).eval()
+
+    for one in (network, copy.deepcopy(network)):
+        assert [each.name for each in one.graph.inputs()] == ["image"]
+        assert [each.name for each in one.graph.outputs()] == list(graph.outputs)
+        with nullcontext() if find_spec("onnx") else pytest.raises(OnnxExporterError, match="onnx is not installed"):
+            torch.onnx.export(
+                one,
+                tuple(batch(graph)),
+                str(tmp_path / "network.onnx"),
+                dynamo=False,
+                input_names=["image"],
+                dynamic_axes={"image": {0: "n"}},
+            )

@@ -18,6 +18,7 @@ NORMS = frozenset({"layer_norm", "group_norm", "instance_norm"})
 """Those that know no batch."""
 SILENT = frozenset({"prelu", "swish", "scale", "parameter", "weighted_add", "embedding"})
 """Weights without a matrix product."""
+RECURRENT = frozenset({"rnn", "gru", "lstm"})
 PRODUCTS = CONVS | {"conv_transpose", "linear"}
 
 
@@ -96,6 +97,22 @@ def _without_bias(nodes: Sequence[LayerNode]) -> str:
     )
 
 
+def _one_bias(nodes: Sequence[LayerNode]) -> str:
+    """Keras' LSTM and SimpleRNN have one bias a sum, where torch has two; its GRU has two, and one without them."""
+    own = [n for n in nodes if n.kind in RECURRENT and not n.owner]
+    twice = [n for n in own if n.kind != "gru" and any(name.startswith("bias_hh") for name in n.plan.weights)]
+    once = [n for n in own if n.kind == "gru" and any(name.startswith("bias_hh") for name in n.plan.buffers)]
+    more = sum(prod(s) for n in twice for name, s in n.plan.weights.items() if name.startswith("bias_hh"))
+    if once:
+        return "Keras' GRU has two biases a sum (reset_after), as torch's: `bias: one` is another network."
+    if not more:
+        return ""
+    return (
+        f"Keras' LSTM and SimpleRNN have one bias a sum, where torch has two: {more:,} parameters fewer. `bias: one` "
+        "is that network."
+    )
+
+
 KERAS = Convention(
     tool="keras",
     checked="Keras 3.15.1, `count_params()` of keras.applications and of single layers",
@@ -109,8 +126,8 @@ KERAS = Convention(
             (Term("moving mean and variance of batch norm", _moving_statistics),),
         ),
     ),
-    knows=PRODUCTS | NORMS - {"instance_norm"} | {"batch_norm", "rms_norm", "embedding"},
-    remarks=(_no_work, _without_bias),
+    knows=PRODUCTS | NORMS - {"instance_norm"} | {"batch_norm", "rms_norm", "embedding"} | RECURRENT,
+    remarks=(_no_work, _without_bias, _one_bias),
 )
 
 
@@ -145,6 +162,10 @@ def _upsampling_work(node: LayerNode) -> int:
     return {"nearest": 1, "bilinear": 4}.get(node.layer.torch_mode(node.arriving[0]), 0) * node.shape.count
 
 
+def _no_recurrent_work(node: LayerNode) -> int:
+    return -_macs(node) if node.kind in RECURRENT else 0
+
+
 def _not_of_products(node: LayerNode) -> int:
     return 0 if node.kind in PRODUCTS | {"matmul"} else -_output(node)
 
@@ -165,6 +186,7 @@ TIMM = Convention(
                 Term("norms without running statistics: 5 a value, 4 without scale and shift", _other_norm_work),
                 Term("average pooling to a size: 1 a value that comes in", _pooling_work),
                 Term("upsampling: 1 a value of the output, bilinear 4", _upsampling_work),
+                Term("recurrent layers, which fvcore does not know: nothing", _no_recurrent_work),
             ),
         ),
         Figure(
@@ -176,7 +198,7 @@ TIMM = Convention(
             (Term("outputs of layers that are no matrix products", _not_of_products),),
         ),
     ),
-    knows=PRODUCTS | NORMS | SILENT | {"batch_norm", "batch_renorm", "rms_norm", "matmul"},
+    knows=PRODUCTS | NORMS | SILENT | {"batch_norm", "batch_renorm", "rms_norm", "matmul"} | RECURRENT,
 )
 
 
@@ -245,6 +267,26 @@ def _without_weights(node: LayerNode) -> int:
     return -_macs(node) if node.kind in {"matmul", "scaled_dot_product_attention"} else 0
 
 
+def _recurrent_biases(node: LayerNode) -> int:
+    """It takes all weights and biases of a recurrent layer at each step, where dlx takes the products."""
+    if node.kind not in RECURRENT:
+        return 0
+    return node.arriving[0][0] * node.plan.params - _macs(node)
+
+
+def _held_twice(nodes: Sequence[LayerNode]) -> str:
+    """It counts a weight in every torch module that holds it."""
+    tied = [node for node in nodes if node.tied]
+    if not tied:
+        return ""
+    names = ", ".join(f"`{node.name}`" for node in tied)
+    runs = "runs the weight of another layer" if len(tied) == 1 else "run weights of other layers"
+    return (
+        f"{names} {runs} and {'has' if len(tied) == 1 else 'have'} none here. A model in torch that ties weights has "
+        "one parameter in two modules, and torchinfo counts it in each of them: more parameters and mult-adds."
+    )
+
+
 def _no_params(node: LayerNode) -> int:
     return 0 if node.plan.weights else -_output_bytes(node)
 
@@ -271,6 +313,7 @@ TORCHINFO = Convention(
                 Term(
                     "linear layers that run at many places, or on another's weight: own weights once", _linear_places
                 ),
+                Term("weights and biases of recurrent layers at each step", _recurrent_biases),
                 Term("weights of other layers, once", _weights_once),
                 Term("matrix products without weights of their own", _without_weights),
             ),
@@ -291,7 +334,9 @@ TORCHINFO = Convention(
     | NORMS
     | SILENT
     | {"batch_norm", "batch_renorm", "book_batch_norm", "ghost_batch_norm", "rms_norm"}
-    | {"matmul", "scaled_dot_product_attention"},
+    | {"matmul", "scaled_dot_product_attention"}
+    | RECURRENT,
+    remarks=(_held_twice,),
 )
 
 CONVENTIONS = {each.tool: each for each in (TORCHVISION, KERAS, TIMM, DARKNET, TORCHINFO)}

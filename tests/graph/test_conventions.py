@@ -32,7 +32,7 @@ def steps(counted: Counted, of: str) -> dict[str, int]:
 
 def example_of(kind: str) -> LayerNode:
     layer, xs, _ = LAYERS[kind].worked_example()
-    return LayerNode(kind, kind, layer, ("x",) * len(xs), tuple(xs), layer.plan(*xs), None, False, NOWHERE)
+    return LayerNode(kind, kind, layer, ("x",) * len(xs), tuple(xs), layer.plan(*xs), {}, NOWHERE)
 
 
 @pytest.mark.parametrize("name", WALK)
@@ -293,7 +293,7 @@ def test_torchinfo_says_the_same_of_every_shipped_network_or_dlx_names_what_was_
     graph = trace(load(SHIPPED[name]))
     counted = counted_as("torchinfo", graph.nodes)
     if counted.remarks:
-        assert any(f"`{node.kind}`" in counted.remarks[0] for node in graph.nodes)
+        assert any(f"`{node.kind}`" in remark for node in graph.nodes for remark in counted.remarks)
     else:
         assert tuple(figures(counted).values()) == by_torchinfo(graph)
 
@@ -339,3 +339,51 @@ def test_an_unknown_tool_is_refused_with_those_that_are_known():
     (problem,) = caught.value.problems
     assert problem.message == "dlx does not know how `pytorch` counts"
     assert problem.hint == "It knows `torchvision`, `keras`, `timm`, `darknet` and `torchinfo`."
+
+
+@pytest.mark.parametrize(("kind", "counted"), [("lstm", 16_640), ("gru", 12_480), ("rnn", 4_160)])
+def test_torchinfo_takes_weights_and_biases_of_a_recurrent_layer_at_each_step(kind, counted):
+    """Of torch's own layer, 16 on 10 steps of 8: gates * (16 * 8 + 16 * 16 + 2 * 16), ten times."""
+    graph = network_of("[10, 8]", f"- {kind}: 16")
+    made = {"lstm": torch.nn.LSTM, "gru": torch.nn.GRU, "rnn": torch.nn.RNN}[kind](8, 16, batch_first=True)
+    by_torchinfo = torchinfo.summary(made, input_data=torch.zeros(1, 10, 8), verbose=0).total_mult_adds
+
+    assert figures(counted_as("torchinfo", graph.nodes))["macs"] == by_torchinfo == counted
+    assert steps(counted_as("timm", graph.nodes), "macs") == {
+        "recurrent layers, which fvcore does not know: nothing": -graph.macs
+    }
+    assert not any("not checked" in remark for remark in counted_as("keras", graph.nodes).remarks)
+
+
+def test_of_tied_weights_torchinfo_counts_more_in_a_model_that_holds_them_twice():
+    layers = """
+    - {embedding: {num_embeddings: 20, embedding_dim: 8}, name: words}
+    - linear: {out_features: 20, bias: false}
+      tie: words
+    """
+    graph = network_of("{text: {shape: [5], dtype: int}}", layers)
+
+    class Tied(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.words, self.head = torch.nn.Embedding(20, 8), torch.nn.Linear(8, 20, bias=False)
+            self.head.weight = self.words.weight
+
+        def forward(self, x):
+            return self.head(self.words(x))
+
+    summary = torchinfo.summary(Tied(), input_data=torch.zeros(1, 5, dtype=torch.long), verbose=0)
+
+    assert (figures(counted_as("torchinfo", graph.nodes))["params"], summary.total_params) == (160, 320)
+    (remark,) = counted_as("torchinfo", graph.nodes).remarks
+    assert remark.startswith("`linear_1` runs the weight of another layer and has none here.")
+    assert "counts it in each of them" in remark
+
+
+def test_keras_has_one_bias_where_torch_has_two():
+    """Keras 3: LSTM(16) on 8 values has 4 * (16 * 8 + 16 * 16 + 16) = 1,600 parameters, as `bias: one` has."""
+    two, one = (network_of("[10, 8]", f"- lstm: {{hidden_size: 16, bias: {bias}}}") for bias in ("true", "one"))
+
+    assert figures(counted_as("keras", one.nodes))["params"] == 1600
+    assert any("64 parameters fewer" in remark for remark in counted_as("keras", two.nodes).remarks)
+    assert not any("bias" in remark for remark in counted_as("keras", one.nodes).remarks)
