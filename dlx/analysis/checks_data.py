@@ -19,6 +19,10 @@ MUCH = 0.01
 """Part of a held-out set that may have been trained on by chance."""
 COUNTABLE = 20
 """Rows below which values rise from one to the next by chance."""
+APART = 1000
+"""How many times as large one input may be as another."""
+LISTED = 10
+"""Classes whose weights are written out."""
 UNEVEN = 10
 """How many times as large the largest class may be as the smallest."""
 
@@ -28,6 +32,8 @@ def inputs(patient: Patient) -> Outcome:
     """Numbers of the order of 1, all of them finite."""
     x, place = patient.sets.train.x, patient.place("data")
     expected = "finite, of the order of 1"
+    if x.dtype.kind in "iub":
+        return Outcome("ok", f"whole numbers, {x.min()} to {x.max()}", "numbers to look up")
     if bad := int((~np.isfinite(flat(x)).all(1)).sum()):
         told = f"values that are nan or infinite stand in {bad:,} of {len(x):,} training examples"
         return Outcome("wrong", f"{bad:,} not finite", expected, told, "Leave them out, or fill them in.", place)
@@ -40,8 +46,30 @@ def inputs(patient: Patient) -> Outcome:
         told = (
             f"inputs have mean {mean:.3g} and standard deviation {std:.3g}, and initial weights are made for 0 and 1"
         )
-        return Outcome("look", figure, expected, told, "Bring them there: `standardize: all`.", place)
+        return Outcome("look", figure, expected, told, _brought(patient, x.ndim), place)
+    if x.ndim == 2 and (apart := _columns_apart(x)):
+        return Outcome("look", figure, expected, apart, _brought(patient, x.ndim), place)
     return Outcome("ok", figure, expected)
+
+
+def _columns_apart(x: npt.NDArray[Any]) -> str:
+    """That the values of one input are far larger than those of another; empty where they are not."""
+    spreads = x.std(0, dtype=np.float64)
+    moving = spreads[spreads > 0]
+    if moving.max() <= APART * moving.min():
+        return ""
+    most, least = int(spreads.argmax()), int(np.where(spreads > 0, spreads, np.inf).argmin())
+    return (
+        f"input {most + 1} has standard deviation {spreads[most]:.3g}, and input {least + 1} "
+        f"has {spreads[least]:.3g}: the large one rules what is learned"
+    )
+
+
+def _brought(patient: Patient, axes: int) -> str:
+    """How inputs come to mean 0 and standard deviation 1."""
+    if patient.has_field("standardize"):
+        return f"Bring them there: `standardize: {'feature' if axes == 2 else 'all'}` under the data."
+    return "Bring them there: a `batch_norm` as the first layer."
 
 
 @check("targets")
@@ -61,12 +89,19 @@ def targets(patient: Patient) -> Outcome:
     if not std:
         told = f"all targets are {mean:.3g}: there is nothing to learn"
         return Outcome("wrong", figure, expected, told, "Look at how the data is read.", place)
-    if std > 30 or std < 1 / 300:
-        told = (
-            f"targets have standard deviation {std:.3g}, and so will the errors: gradients grow or shrink with them"
-        )
-        return Outcome("look", figure, expected, told, "Give them in another unit, or adapt the rate.", place)
+    factor = _factor(patient)
+    if not 1 / 300 <= std / factor <= 30:
+        told = f"targets have standard deviation {std:.3g}, and the network starts with answers of about {factor:.3g}"
+        size = float(f"{std:.2g}")
+        hint = f"Divide them by {size:g} in the data, or end the network with `- scale: {size:g}`"
+        return Outcome("look", figure, expected, told, f"{hint}; no field of the spec scales targets.", place)
     return Outcome("ok", figure, expected)
+
+
+def _factor(patient: Patient) -> float:
+    """What a `scale` at the end of the network multiplies its answers by."""
+    last = patient.last
+    return abs(float(getattr(last.layer, "factor", 1.0))) or 1.0 if last is not None and last.kind == "scale" else 1.0
 
 
 def _classes(patient: Patient, classes: int) -> Outcome:
@@ -80,7 +115,7 @@ def _classes(patient: Patient, classes: int) -> Outcome:
     if missing := [each for each in range(classes) if each not in there]:
         shown = ", ".join(map(str, missing[:5])) + (", ..." if len(missing) > 5 else "")
         told = f"no training example is of class {shown}: {len(there)} of {classes} classes can be learned"
-        hint = "Draw parts by class (`stratify: true`), or let `classes` be as many as there are."
+        hint = f"Look for them, or {_by_class(patient)}."
         return Outcome("look", f"{len(there)} of {classes} classes", expected, told, hint, place)
     return Outcome("ok", "1 class" if classes == 1 else f"{classes:,} classes", expected)
 
@@ -108,7 +143,8 @@ def balance(patient: Patient) -> Outcome:
     if most > UNEVEN * least:
         (large, _), (small, _) = train.most_common(1)[0], train.most_common()[-1]
         told = f"class {large} has {most:,} training examples and class {small} has {least:,}"
-        hint = f"An accuracy of {most / train.total():.1%} is had by always saying {large}: weigh the classes."
+        hint = f"An accuracy of {most / train.total():.1%} is had by always saying {large}: "
+        hint += f"{_weighed(patient, train)}."
         return Outcome("look", figure, expected, told, hint, place)
     return Outcome("ok", figure, expected)
 
@@ -122,8 +158,25 @@ def _drift(patient: Patient, train: Counter[int]) -> tuple[str, str]:
             # four standard deviations of a draw of n
             if abs(there - share) > max(4 * (share * (1 - share) / n) ** 0.5, 0.02):
                 told = f"class {each} is {share:.1%} of train and {there:.1%} of {name}"
-                return told, "Draw both from one pool, by class: `stratify: true`."
+                return told, f"{_by_class(patient).capitalize()}."
     return "", ""
+
+
+def _by_class(patient: Patient) -> str:
+    """How each part gets its share of the classes."""
+    how = ": `stratify: true` under the data" if patient.has_field("stratify") else ""
+    return f"draw parts from one pool, by class{how}"
+
+
+def _weighed(patient: Patient, train: Counter[int]) -> str:
+    """How rare classes come to count as much as the others do."""
+    kind, classes = patient.objective.loss.kind, patient.facts.classes or 0
+    if kind == "binary_cross_entropy" and train[0] and train[1]:
+        return f"weigh the classes: `loss: {{binary_cross_entropy: {{pos_weight: {train[0] / train[1]:.2g}}}}}`"
+    if kind not in ("cross_entropy", "focal") or classes > LISTED:
+        return "look at the errors of each class, or find more of the small ones"
+    each = [f"{train.total() / (classes * train[k]):.2g}" if train[k] else "1" for k in range(classes)]
+    return f"weigh the classes: `loss: {{{kind}: {{weight: [{', '.join(each)}]}}}}` under the objective"
 
 
 @check("duplicates")

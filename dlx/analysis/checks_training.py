@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..lazy import torch
-from ..optim import Adam
+from ..optim import Adam, Optimizer
 from ..train.fit import evaluate
 from ..train.parts import Part
 from .check import Outcome, check, left_out
@@ -24,6 +24,10 @@ NEARLY_ZERO = 0.05
 """Of the loss of knowing nothing."""
 LOWEST, HIGHEST, RATES = 1e-6, 10.0, 140
 SMOOTHING = 0.8
+PROBES, PROBE, FEW, ADAM = (1e-4, 1e-3, 1e-2, 1e-1, 1.0), 250, 20, 1e-2
+"""Rates that are tried one by one, updates at each, how many its first and last loss are means of, and Adam's."""
+LEARNED = 0.98
+"""Of the loss of one answer for all: what is below it has learned something of the inputs."""
 SHUFFLED_STEPS = 300
 BARS = "▁▂▃▄▅▆▇█"
 TOO_LARGE = "too large for seconds: --thorough"
@@ -106,7 +110,11 @@ def _finite(value: float) -> float:
 
 @check("learning rates")
 def learning_rates(patient: Patient) -> Outcome:
-    """The loss while the rate grows from tiny to huge: where it falls, and where it breaks."""
+    """The loss while the rate grows from tiny to huge: where it falls, and where it breaks.
+
+    Twenty updates at each order of magnitude miss what starts slowly, as recurrent networks do, and a rate that is
+    fine for twenty may break later: where they speak against the spec's rate, longer trainings at a few rates decide.
+    """
     train = patient.train
     batch = min(train.per_update(len(patient.parts["train"])), 128)
     if train.optimizer.takes != "gradient":
@@ -115,20 +123,52 @@ def learning_rates(patient: Patient) -> Outcome:
         return left_out(TOO_LARGE)
     rates, curve = _sweep(patient, batch)
     low, high, breaks = range_of(rates, curve)
-    place, line = patient.place("train", "optimizer"), sparkline(smoothed(curve))
-    if not high:
-        told = f"the loss falls at no rate from {LOWEST:g} to {HIGHEST:g}"
-        return Outcome("look", line, "a rate at which the loss falls", told, "See the other findings.", place)
-    lr = train.optimizer.lr
-    figure, expected = f"{low:.1g} to {high:.1g}  {line}", f"lr {lr:g} near them"
-    where = f"the loss falls quickest from {low:.1g} to {high:.1g}"
-    if breaks and lr >= breaks:
-        told = f"lr {lr:g} is where training breaks: {where}, and it grows from {breaks:.1g} on"
-        return Outcome("wrong", figure, expected, told, f"Take a rate from {low:.1g} to {high:.1g}.", place)
-    if not low / 10 <= lr <= high * 3:
-        told = f"lr {lr:g} is {'below' if lr < low else 'above'} where {where}"
-        return Outcome("look", figure, expected, told, f"Try a rate from {low:.1g} to {high:.1g}.", place)
-    return Outcome("ok", figure, expected)
+    lr, line = train.optimizer.lr, sparkline(smoothed(curve))
+    learns = bool(high) and min(smoothed(curve)) < LEARNED * patient.constant
+    if learns and low / 10 <= lr <= high * 3 and not (breaks and lr >= breaks):
+        return Outcome("ok", f"{low:.1g} to {high:.1g}  {line}", f"lr {lr:g} near them")
+    tried = {lr, low, math.sqrt(low * high), high} if learns else {lr, *PROBES}
+    steps = patient.affordable(batch, len(tried) * PROBE, len(tried)) // len(tried)
+    if steps < FEW:
+        return left_out(TOO_LARGE)
+    found = {rate: _probe(patient, batch, steps, train.optimizer, rate) for rate in sorted(tried)}
+    return _judged(patient, found, batch, line)
+
+
+def _judged(patient: Patient, found: dict[float, list[float]], batch: int, line: str) -> Outcome:
+    """What trainings at several rates say of the spec's own."""
+    lr, place, steps = patient.train.optimizer.lr, patient.place("train", "optimizer"), len(found[min(found)])
+    early = found[min(found)][:FEW]
+    start = statistics.fmean(early)
+    noise = statistics.pstdev(early) + 0.01 * abs(start)
+    ends = {rate: _end(curve) for rate, curve in found.items()}
+    best = min(ends, key=ends.__getitem__)
+    fell, own, goal = start - ends[best], start - ends[lr], LEARNED * patient.constant
+    if not fell > noise or ends[best] > goal:
+        below = f" below {patient.constant:.3g}, that of one answer for all," if fell > noise else ""
+        told = f"the loss falls{below} at no rate: tried {', '.join(f'{rate:.2g}' for rate in found)}, "
+        adam = _end(_probe(patient, batch, steps, Adam(), ADAM))
+        helps = start - adam > noise and adam <= goal
+        hint = f"`optimizer: {{adam: {ADAM:g}}}` brings it to {adam:.3g}." if helps else "See the other findings."
+        return Outcome("look", line, "a rate at which the loss falls", f"{told}{steps} updates each", hint, place)
+    figure, expected = f"{start:.3g} to {ends[lr]:.3g} in {steps} updates  {line}", f"about {ends[best]:.3g}"
+    if own >= fell / 2:
+        return Outcome("ok", figure, expected)
+    way = "up" if own < -noise else "only"
+    told = f"lr {lr:g} brings the loss {way} from {start:.3g} to {ends[lr]:.3g} in {steps} updates"
+    told += f", and lr {best:.2g} to {ends[best]:.3g}"
+    return Outcome("wrong" if own < -noise else "look", figure, expected, told, f"Write `lr: {best:.2g}`.", place)
+
+
+def _end(curve: Sequence[float]) -> float:
+    """The mean of the last few losses; infinite where one is not finite."""
+    return statistics.fmean(map(_finite, curve[-FEW:]))
+
+
+def _probe(patient: Patient, batch: int, steps: int, optimizer: Optimizer, rate: float) -> list[float]:
+    """The losses of a short training at one rate."""
+    changes = {"batch_size": batch, "accumulate": 1, "optimizer": optimizer.model_copy(update={"lr": rate})}
+    return list(losses(patient.job(patient.network(), {"train": patient.parts["train"]}, steps, **changes)))
 
 
 def _sweep(patient: Patient, batch: int) -> tuple[list[float], list[float]]:

@@ -58,8 +58,8 @@ class Pass:
 
     @property
     def weighing(self) -> list[Seen]:
-        """Linear layers, convolutions and their kin, from the input on."""
-        return [seen for seen in self.layers if seen.node.is_weight_layer]
+        """Layers that multiply by learned weights, recurrent ones and attention too, from the input on."""
+        return [seen for seen in self.layers if seen.node.plan.macs > 0 and seen.node.plan.weights]
 
 
 @dataclass(frozen=True)
@@ -77,6 +77,10 @@ class Patient:
 
     def place(self, *keys: str) -> Mark:
         return self.experiment.place(*keys)
+
+    def has_field(self, name: str) -> bool:
+        """Whether its data set has a field of that name."""
+        return self.experiment.data is not None and name in type(self.experiment.data).model_fields
 
     @cached_property
     def parts(self) -> dict[str, Part]:
@@ -154,13 +158,27 @@ class Patient:
             answer += part.y.mean(0)
         return float(self.loss_function(answer, part.y))
 
+    @cached_property
+    def constant(self) -> float:
+        """The loss of one answer for all of the training set: how often each class is, or the mean of the targets.
+
+        Infinite for losses of which another answer may be the best.
+        """
+        part, loss = self.parts["train"], self.objective.loss
+        if loss.reduction != "mean" or loss.kind not in ("cross_entropy", "squared_error") or part.y.dim() > 2:
+            return math.inf
+        if loss.kind == "squared_error" or part.y.dim() != 1:
+            return self.blind(part)
+        counts = torch.bincount(part.y, minlength=self.start.output.shape[1]).clamp_min(1e-6)
+        return float(self.loss_function((counts / len(part)).log().expand(len(part), -1), part.y))
+
     # ---- short trainings ----------------------------------------------------------------------------------------
 
-    def affordable(self, samples: int, most: int) -> int:
-        """How many updates by `samples` examples, up to `most`, may be made."""
+    def affordable(self, samples: int, most: int, times: int = 1) -> int:
+        """How many updates by `samples` examples, up to `most`, may be made at so many times the usual work."""
         step = 3 * (max(self.graph.macs, 1) * samples + CALL * len(self.graph.nodes))
         factor = THOROUGH if self.thorough or self.device.type != "cpu" else 1
-        return int(min(most, WORK * factor / step))
+        return int(min(most, times * WORK * factor / step))
 
     def job(self, network: nn.Module, parts: dict[str, Part], steps: int, **changes: Any) -> Job:
         """A training of its own, at a constant rate."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import numpy as np
 import pytest
@@ -10,6 +11,7 @@ from doctored import CLASSES, NUMBERS, outcome, patient, sets
 
 from dlx.analysis.checks_training import BARS, range_of, smoothed, sparkline
 
+DEEP = "[{linear: 32}, relu, {linear: 32}, relu, {linear: 3}]"
 SGD = "{{steps: 300, optimizer: {{sgd: {0}}}}}"
 
 
@@ -112,18 +114,53 @@ def test_the_line_of_blocks_has_its_top_at_the_start():
 def test_a_rate_is_held_against_the_range():
     found = outcome("learning rates", train=SGD.format(1e-6))
     assert found.verdict == "look"
-    assert found.finding.startswith("lr 1e-06 is below where the loss falls quickest from 0.")
-    assert found.hint.startswith("Try a rate from 0.")
+    assert found.finding.startswith("lr 1e-06 brings the loss only from 1.")
+    better = re.fullmatch(r"Write `lr: (.+)`\.", found.hint)[1]
+    assert outcome("learning rates", train=SGD.format(better)).verdict == "ok"
     found = outcome("learning rates", train=SGD.format(1000))
     assert found.verdict == "wrong"
-    assert found.finding.startswith("lr 1000 is where training breaks: the loss falls quickest from ")
+    assert found.finding.startswith("lr 1000 brings the loss up from 1.")
 
 
 def test_where_nothing_learns_no_rate_helps():
     still = "{{linear: {{out_features: {0}, bias: false}}}}"
     layers = f"[{still.format(8)}, relu, {still.format(3)}]"
     found = outcome("learning rates", layers, more="init: zeros", train=SGD.format(0.1))
-    assert found.finding == "the loss falls at no rate from 1e-06 to 10"
+    told = "the loss falls at no rate: tried 0.0001, 0.001, 0.01, 0.1, 1, 250 updates each"
+    assert found.finding == told
+
+
+def test_a_bias_that_learns_how_often_classes_are_has_learned_nothing():
+    """Only the last bias moves where weights vanish: the loss falls to that of the classes' shares and stays."""
+    y = sets().train.y
+    shares = np.bincount(y) / len(y)
+    told = f"the loss falls below {-(shares * np.log(shares)).sum():.3g}, that of one answer for all, at no rate"
+    for init in ("zeros", "{normal: 1e-33}"):
+        found = outcome("learning rates", DEEP, more=f"init: {init}")
+        assert found.verdict == "look"
+        assert found.finding.startswith(told)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cell", ["lstm", "gru"])
+def test_a_recurrent_network_that_starts_slowly_has_its_rate(cell):
+    """Forty steps of one value: its loss stays for a hundred updates, and is below 1.5 after two hundred."""
+    layers = f"[{{reshape: [40, 1]}}, {{{cell}: {{hidden_size: 32, return_sequences: false}}}}, {{linear: 10}}]"
+    data = "{mnist1d: {train: 1000, valid: 0.2}}"
+    how = "{{steps: 600, batch_size: 100, optimizer: {{{0}}}}}"
+    assert outcome("learning rates", layers, data, how.format("adam: 1e-2")).verdict == "ok"
+    found = outcome("learning rates", layers, data, how.format("adam: 1e-5"))
+    better = re.fullmatch(r"Write `lr: (.+)`\.", found.hint)[1]
+    assert found.verdict == "look"
+    assert outcome("learning rates", layers, data, how.format(f"adam: {better}")).verdict == "ok"
+
+
+def test_where_no_rate_of_the_optimizer_is_enough_adam_is_tried():
+    layers, init = "[{repeat: {times: 6, layers: [{linear: 8}, sigmoid]}}, {linear: 3}]", "init: glorot_normal"
+    found = outcome("learning rates", layers, more=init, train=SGD.format(1e-3))
+    assert found.finding.startswith("the loss falls at no rate: tried ")
+    rate, end = re.fullmatch(r"`optimizer: \{adam: (.+)\}` brings it to (.+)\.", found.hint).groups()
+    assert (rate, float(end) < 1.0) == ("0.01", True)
 
 
 # ---- labels that mean nothing --------------------------------------------------------------------------------
