@@ -8,6 +8,7 @@ from studies import HALVING, RATE, WIDTH, journal, spec_in, starts, swept, weigh
 
 from dlx import experiment
 from dlx.errors import DlxError
+from dlx.graph import trace
 from dlx.runs import Run
 from dlx.spec import load
 from dlx.sweep import run as sweeps
@@ -16,6 +17,7 @@ from dlx.sweep.plan import plan
 from dlx.sweep.search import Search, next_of
 from dlx.sweep.study import Study, alone
 from dlx.sweep.study import spec_in as spec_of
+from dlx.sweep.trial import Trial
 from dlx.sweep.workers import Trainer
 
 
@@ -327,3 +329,37 @@ def test_a_brief_training_does_not_wait_for_the_disk(spec, runs, monkeypatch):
     monkeypatch.setattr(os, "fsync", waits.append)
     swept(spec, runs, RATE, trials=6)
     assert len(waits) < 6  # those of the journal
+
+
+DEEP = "    - relu\n    - linear: 6\n    - relu\n    - linear: 6\n    - relu\n"
+
+
+def test_layers_that_vary_are_those_of_the_spec_as_written_in_every_trial(tmp_path):
+    """A trial that makes the first relu something else leaves the second one its name."""
+    path, runs = spec_in(tmp_path, old="    - relu\n", new=DEEP), tmp_path / "runs"
+    keys = ["network.layers.relu_1", "network.layers.relu_2"]
+    changes = [f"{keys[1]}=relu,tanh", f"{keys[0]}=identity,relu,tanh", "train.epochs=1"]
+    made = plan(path, [*changes, "++sweep.constraints=['macs <= 1_000']"], runs)
+    found = sweeps.run(made, sweeps.Means())
+
+    assert len(found.study.trials) == 6
+    for trial in found.study.trials:
+        (key,) = trial.runs.values()
+        expected = [trial.point[keys[0]], trial.point[keys[1]], "relu"]
+        for graph in (made.planner.examine(trial.point).graph, trace(load(runs / key / "spec.yaml"))):
+            assert [node.kind for node in graph.nodes if node.kind not in ("linear", "flatten")] == expected
+    assert len({key for trial in found.study.trials for key in trial.runs.values()}) == 6
+    best = load(spec_of(found.study.folder))
+    assert trace(best).params == found.study.best().params
+
+
+@pytest.mark.parametrize("sampler", ["evolution", "random", "hill_climbing"])
+def test_every_point_of_a_search_over_layers_means_the_same_layers(tmp_path, sampler):
+    path = spec_in(tmp_path, old="    - relu\n", new=DEEP)
+    keys = [f"network.layers.relu_{i}" for i in (1, 2, 3)]
+    changes = [f"{key}=identity,relu,tanh" for key in keys]
+    made = plan(path, [*changes, f"++sweep.sampler={sampler}"], tmp_path, trials=20)
+    history = [Trial(0, dict.fromkeys(keys, "relu"), 0, 1, 1, "finished", rungs={1: {0: {"valid/error": 0.5}}})]
+    for point in made.sampler.ask(made.space, history * 30, 12, 0, made.metrics, made.rising):
+        kinds = [node.kind for node in made.planner.examine(point).graph.nodes]
+        assert [kind for kind in kinds if kind not in ("linear", "flatten")] == [point[key] for key in keys]
