@@ -56,6 +56,7 @@ def train(
             results = experiment.run(loaded, runs, listen, like)
         else:
             loaded, results = experiment.resume(folders.find(str(resume), runs), listen)
+    show.warnings(problem for problem in results.graph.warnings if problem.path == graph.FREEZE)
     if as_json:
         show.document(experiment.settle(loaded, results).as_json())
     else:

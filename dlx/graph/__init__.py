@@ -4,9 +4,10 @@ from . import memory
 from .counted import Counted, counted_as
 from .expect import unmet, unmet_by
 from .graph import Graph, LayerNode, Seen
-from .trace import find, input_shape, trace
+from .trace import FREEZE, find, input_shape, trace
 
 __all__ = [
+    "FREEZE",
     "Counted",
     "Graph",
     "LayerNode",

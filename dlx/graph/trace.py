@@ -25,6 +25,11 @@ from .graph import Graph, LayerNode, Wire
 from .place import Placer, Problems, too_large
 from .scope import Names, Scope
 
+FREEZE = "freeze"
+"""The path of warnings about what is frozen."""
+BATCH_NORMS = frozenset({"batch_norm", "book_batch_norm", "ghost_batch_norm", "batch_renorm"})
+NOT_HELD = "Statistics that are held come later; `frozen_batch_norm` has those that `values` gives it."
+
 
 def trace(experiment: Experiment, inputs: Mapping[str, Shape] | None = None) -> Graph:
     """The graph of a spec, for the inputs it names or for those given. SpecError with every mistake of the spec."""
@@ -257,7 +262,16 @@ def _freeze(experiment: Experiment, placer: Placer, clean: bool) -> None:
             placer.problems.add(Problem(f"`freeze` matches no node: {shown(text)}", hint, pattern.mark, "freeze"))
         for node in hits:
             node.frozen = True
+        if moving := [n.name for n in hits if n.kind in BATCH_NORMS]:
+            placer.warned.add(Problem(_statistics_move(moving), NOT_HELD, pattern.mark, FREEZE))
     _share_frozen(placer.nodes, placer.by_name)
+
+
+def _statistics_move(names: list[str]) -> str:
+    shown_names = ", ".join(f"`{name}`" for name in names[:3]) + (f" and {len(names) - 3} more" if names[3:] else "")
+    return (
+        f"it holds the scale and shift of {shown_names}, and the running statistics follow the batches all the same"
+    )
 
 
 def _check_init(experiment: Experiment, placer: Placer, clean: bool) -> None:
