@@ -331,6 +331,7 @@ def test_floats_that_are_labels_are_said(tmp_path):
     (warning,) = source.facts().warnings
     assert warning.message.endswith("holds 0 and 1: labels, which are fitted as values")
     assert warning.hint.startswith("`task: classification` takes whole numbers for classes")
+    assert source.load().notes == (f"{warning.message}. {warning.hint}",)
     assert changed(source, task="classification").facts().classes == 2
     assert changed(source, task="regression").facts().warnings == ()
     several = written(tmp_path, ".npz", x=X, y=np.stack([labels, 1 - labels, labels], 1))
