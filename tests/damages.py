@@ -217,8 +217,8 @@ def commands(home: Path, key: str, study: str) -> dict[str, list[str]]:
         "resume": ["train", "--resume", key, *runs],
         "train": ["train", str(home / "runs" / key), "track.mlflow=false", *runs],
         "doctor": ["doctor", str(home / "runs" / key / "spec.yaml"), *runs[:0]],
-        "sync": ["runs", "sync", key, "--uri", f"sqlite:///{home}/mlflow.db", *runs],
+        "sync": ["runs", "sync", key, "--uri", f"sqlite:///{home.parent}/mlflow.db", *runs],
         "train STUDY": ["train", str(home / "runs" / study), *runs],
-        "sync STUDY": ["runs", "sync", study, "--uri", f"sqlite:///{home}/mlflow.db", *runs],
+        "sync STUDY": ["runs", "sync", study, "--uri", f"sqlite:///{home.parent}/mlflow.db", *runs],
         "sweep": ["sweep", str(home / "specs/s/s.yaml"), *runs],
     }

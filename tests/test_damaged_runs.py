@@ -74,7 +74,7 @@ def quiet():
 
 @pytest.mark.usefixtures("quiet")
 def test_a_few_damages_end_in_a_sentence(home, tmp_path):
-    drawn = random.Random(5).sample(cases(home), 16)
+    drawn = random.Random(5).sample(cases(home), 8)
     assert [told for case in drawn if (told := ends_in_a_sentence(home, tmp_path / "w", case, 5, False))] == []
 
 

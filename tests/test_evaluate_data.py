@@ -97,10 +97,13 @@ def test_a_table_that_lacks_a_category_and_misses_nothing_is_read_as_in_the_trai
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("size,kind,sort\n1,a,x\n2,b,y\n", "has no column `far`, which s/"),
+        pytest.param(*("size,kind,sort\n1,a,x\n2,b,y\n", "has no column `far`, which s/"), marks=pytest.mark.slow),
         ("size,kind,far,sort\n1,d,true,x\n2,b,false,y\n", "holds `d`, which the training file does not have"),
         ("size,kind,far,sort\n1,a,true,w\n2,b,false,y\n", "holds `w`, which the training file does not have"),
-        ("size,kind,far,sort\n1,,true,x\n2,b,false,y\n", "values are missing in .*column `kind`"),
+        pytest.param(
+            *("size,kind,far,sort\n1,,true,x\n2,b,false,y\n", "values are missing in .*column `kind`"),
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_a_table_of_another_form_is_refused(tmp_path, options, text, sentence):

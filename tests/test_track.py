@@ -862,6 +862,7 @@ def test_a_run_that_was_deleted_there_is_said_and_can_be_sent_anew(root, uri):
     assert Reader(uri, run).curves() == expected(run)
 
 
+@pytest.mark.slow
 def test_a_run_that_was_deleted_and_brought_back_goes_on(root, uri):
     run, there = dismissed(root, uri)
     track.sync(run, uri)
@@ -870,6 +871,7 @@ def test_a_run_that_was_deleted_and_brought_back_goes_on(root, uri):
     assert track.sync(run, uri) == track.Synced(0, True, there.id, uri)
 
 
+@pytest.mark.slow
 def test_an_experiment_that_was_deleted_there_is_said_and_comes_back_with_what_is_sent_anew(root, uri):
     run = finished(root)
     assert track.sync(run, uri).complete
@@ -884,6 +886,7 @@ def test_an_experiment_that_was_deleted_there_is_said_and_comes_back_with_what_i
     assert Reader(uri, run).curves() == expected(run)
 
 
+@pytest.mark.slow
 def test_a_run_that_someone_else_ended_gets_the_rest(root, uri):
     run = begin(root)
     steps(run, 1, 2)
@@ -915,15 +918,15 @@ def test_the_memory_of_another_run_is_not_taken_for_its_own(root, uri):
     "odd",
     [
         {"offset": "9"},
-        {"offset": 10**9},
+        pytest.param({"offset": 10**9}, marks=pytest.mark.slow),
         {"offset": 3},
-        {"last": {"valid/loss": 5}},
-        {"last": []},
-        {"files": {"spec.yaml": []}},
+        pytest.param({"last": {"valid/loss": 5}}, marks=pytest.mark.slow),
+        pytest.param({"last": []}, marks=pytest.mark.slow),
+        pytest.param({"files": {"spec.yaml": []}}, marks=pytest.mark.slow),
         {"end": {"record": "end"}},
-        {"end": "finished"},
-        {"run_id": None},
-        {"model": 7},
+        pytest.param({"end": "finished"}, marks=pytest.mark.slow),
+        pytest.param({"run_id": None}, marks=pytest.mark.slow),
+        pytest.param({"model": 7}, marks=pytest.mark.slow),
     ],
 )
 def test_a_memory_of_another_form_is_made_up_anew(root, odd):
