@@ -16,6 +16,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
+from .secrets import masked
+
 
 @dataclass(frozen=True, slots=True)
 class Mark:
@@ -40,6 +42,11 @@ class Problem:
     hint: str = ""
     mark: Mark | None = None
     path: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("message", "hint"):
+            if "://" in getattr(self, name):
+                object.__setattr__(self, name, masked(getattr(self, name)))
 
     def __str__(self) -> str:
         where = "  ".join(str(part) for part in (self.mark, self.path) if part)

@@ -12,6 +12,7 @@ from typing import Any
 
 from . import __version__
 from .data import Sets
+from .secrets import masked
 from .spec import Experiment, Train
 
 
@@ -23,7 +24,7 @@ def surroundings() -> dict[str, Any]:
         "platform": platform.platform(),
         "packages": {name: _version(name) for name in ("torch", "numpy", "pydantic", "mlflow", "safetensors")},
         "commit": _commit(),
-        "command": sys.argv,
+        "command": [masked(word) for word in sys.argv],
     }
 
 

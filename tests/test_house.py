@@ -9,7 +9,7 @@ import pytest
 
 PACKAGE = Path(__file__).parent.parent / "dlx"
 FLOORS = [
-    ["documents", "errors", "files", "lazy", "rational", "registry", "shapes"],
+    ["documents", "errors", "files", "lazy", "rational", "registry", "secrets", "shapes"],
     [
         "augment",
         "averages",

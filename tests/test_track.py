@@ -787,7 +787,7 @@ def test_where_a_run_goes(root, monkeypatch):
     run.write_json("mlflow.json", {"uri": "http://before"})
     assert store.tracking_uri(run) == "http://before"
     run.write_json("mlflow.json", {"uri": "http://me:***@before"})
-    assert store.tracking_uri(run) == own
+    assert store.tracking_uri(run) == "http://me:***@before"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "http://environment")
     assert store.tracking_uri(run) == "http://environment"
     run.write_text("spec.yaml", SPEC + "track: {uri: http://spec, experiment: mine}\n")

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from ..errors import Problem
+
+if TYPE_CHECKING:
+    from ..spec import Experiment
 
 SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec, YAML or TOML.")]
 Overrides = Annotated[
@@ -23,6 +26,14 @@ Combined = Annotated[
     Literal["average", "vote", "unanimous"] | None, typer.Option("--combine", metavar="HOW", help="average or vote.")
 ]
 Verdict = Literal["holds", "book wrong", "FAILS", "not run"]
+
+
+def told_of_password(experiment: Experiment | None) -> None:
+    """Tell once what becomes of a password in `track.uri`."""
+    if experiment is not None and (problem := experiment.told_of_password()) is not None:
+        from .. import show
+
+        show.warnings([problem])
 
 
 def claims(unmet: Sequence[Problem], overrides: Sequence[str] | None) -> None:

@@ -15,6 +15,7 @@ from ..errors import Mark, Problem
 from ..init import INITIALIZERS, Default, Initializer
 from ..objectives import OBJECTIVES, Objective, implied
 from ..registry import Registry, Strict
+from ..secrets import is_known, masked
 from . import compose, overrides, write
 from .expressions import ExpressionError, Room, resolve
 from .located import BROKEN, Node
@@ -34,6 +35,10 @@ class Track(Strict):
     experiment: str | None = Field(None, description="MLflow's experiment; else the spec's name")
 
 
+PASSWORDS = (
+    "A password belongs into the environment: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, "
+    "or the whole address as MLFLOW_TRACKING_URI."
+)
 SECTIONS = (
     "dlx",
     "name",
@@ -83,6 +88,13 @@ class Experiment:
             node = self.root.at(*keys[:depth])
             mark = node.mark if node is not None else mark
         return mark
+
+    def told_of_password(self) -> Problem | None:
+        """What is to be said of a password in `track.uri`."""
+        if not (self.track.uri and is_known(self.track.uri)):
+            return None
+        message = "the password in `track.uri` is used, and kept in no file"
+        return Problem(message, PASSWORDS, self.place("track", "uri"), "track.uri")
 
     def resolved(self) -> str:
         """The whole experiment as one YAML text: nothing to compose or override, same results."""
@@ -144,7 +156,10 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
     if train is not None:
         sections["train"] = build(Train, train, "train", problems)
     if track is not None:
-        sections["track"] = build(Track, track, "track", problems) or Track()
+        sections["track"] = made = build(Track, track, "track", problems) or Track()
+        if made.uri and masked(made.uri) != made.uri:
+            message = "`track.uri` puts an address together with its password, which would be kept in files"
+            problems.append(Problem(message, PASSWORDS, track.map["uri"].mark, "track.uri"))
     if (sweep := root.at("sweep")) is not None:
         sections["sweep"] = build(Sweep, sweep, "sweep", problems)
         problems += misread(sweep, path)

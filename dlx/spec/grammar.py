@@ -6,6 +6,8 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
+from ..secrets import remembered
+
 ALONE = "and a sweep is the whole value of a key"
 MOST_JOINED = 12
 """Values of a choice that a hint writes out."""
@@ -61,13 +63,13 @@ def override(text: str) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """Hydra's values as plain ones."""
+    """Hydra's values as plain ones, without the passwords of addresses."""
     if isinstance(value, list):
         return [plain(v) for v in value]
     if isinstance(value, dict):
         return {str(plain(k)): plain(v) for k, v in value.items()}
-    text = getattr(value, "text", None)  # a QuotedString
-    return text if text is not None else value
+    value = getattr(value, "text", value)  # of a QuotedString
+    return remembered(value) if isinstance(value, str) and "${" not in value else value
 
 
 def sweep_inside(key: str, value: Any) -> tuple[str, str] | None:

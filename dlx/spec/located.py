@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from .. import secrets
 from ..errors import Mark, Problem, SpecError
 from .nodes import BROKEN, MAX_DEPTH, MAX_VALUES, Broken, Node, located
 from .scalars import plain_scalar
@@ -19,10 +20,14 @@ SHELL = ("/dev/", "/proc/")
 
 
 def read(path: Path) -> Node:
-    """The file as a mapping; SpecError for anything that is not one."""
+    """The file as a mapping, without the passwords of addresses. SpecError for anything that is not one."""
     text = _text(path)
     parse = parse_toml if path.suffix.lower() == ".toml" else parse_yaml
-    return parse(text, str(path))
+    root = parse(text, str(path))
+    for node in root.walk():
+        if isinstance(node.value, str) and "${" not in node.value:
+            node.value = secrets.remembered(node.value)
+    return root
 
 
 def _text(path: Path) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 
 from ..errors import Mark, Problem, SpecError, did_you_mean, shortened
 from ..layers import LAYERS
+from ..secrets import masked
 from . import grammar
 from .compose import choice_at, find, group_file
 from .located import Node, located
@@ -39,7 +40,7 @@ def applied(root: Node, overrides: Sequence[str], spec: Path) -> tuple[Node, lis
 
 
 def mark_of(text: str) -> Mark:
-    return Mark(f"override `{shortened(text, 80)}`")
+    return Mark(f"override `{shortened(masked(text), 80)}`")
 
 
 def parse(text: str, mark: Mark | None = None) -> Any:

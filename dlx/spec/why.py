@@ -10,6 +10,7 @@ from typing import Any
 
 from ..errors import Mark
 from ..registry import Declared, Strict
+from ..secrets import masked
 from ..vocabulary import type_text
 from .compose import compose
 from .experiment import Experiment
@@ -160,7 +161,7 @@ class Asked(Places):
             before = _written_at(root, keys)
             root = apply(root, [text], self.experiment.path)
             if before is not None and _written_at(root, keys) is None:
-                found = Origin(text, before.plain(), before.mark)
+                found = Origin(masked(text), before.plain(), before.mark)
         return found
 
 

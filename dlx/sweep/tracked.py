@@ -24,6 +24,7 @@ from typing import Any
 
 from filelock import FileLock
 
+from .. import secrets
 from ..errors import DlxError
 from ..runs import Run
 from ..track import content, mirror, store
@@ -97,7 +98,7 @@ class Tracked:
 
     def sync(self, over: bool = True) -> Synced:
         """Deliver what stands in the folder and is not in MLflow. Never raises. `over`: the sweep has ended."""
-        shown, self.sent = store.without_password(self.uri), 0
+        shown, self.sent = secrets.masked(self.uri), 0
         known = Known(shown, self.experiment)
         try:
             with FileLock(self.home.dir / "mlflow.lock"), warnings.catch_warnings():
@@ -107,7 +108,7 @@ class Tracked:
                 try:
                     self.deliver(Study.open(self.home.dir), known, over)
                 except Exception as error:  # noqa: BLE001  MLflow, its stores and torch.export raise all sorts
-                    known.error = sentence(error, shown)
+                    known.error = secrets.masked(sentence(error, shown))
                 self.home.write_json("mlflow.json", asdict(known))
         except (DlxError, OSError) as error:
             known.error = f"{self.home.dir} cannot be written: {error}"

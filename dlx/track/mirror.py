@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from .. import secrets
 from ..errors import DlxError
 from ..runs import RECORDS, Run, alive
 from . import model, store
@@ -83,7 +84,7 @@ def launched(
     """A module of dlx, with its arguments, as a process that outlives this one. OSError where there can be none."""
     _STARTED[:] = [process for process in _STARTED if process.poll() is None]
     whole = [sys.executable, "-P", "-m", *command]
-    whole += ["--uri", uri] if uri else []
+    whole += ["--uri", secrets.remembered(uri)] if uri else []
     whole += ["--experiment", experiment] if experiment else []
     with log.open("ab") as out:
         process = subprocess.Popen(  # noqa: S603
@@ -91,7 +92,10 @@ def launched(
             stdin=stdin,
             stdout=out,
             stderr=out,
-            env={"OMP_NUM_THREADS": "1"} | os.environ | {"PYTHONPATH": _path(), "CUDA_VISIBLE_DEVICES": ""},
+            env={"OMP_NUM_THREADS": "1"}
+            | os.environ
+            | {"PYTHONPATH": _path(), "CUDA_VISIBLE_DEVICES": ""}
+            | secrets.for_children(),
             process_group=0,  # Ctrl-C is for the training
         )
     _STARTED.append(process)

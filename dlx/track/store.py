@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from .. import secrets
 from ..errors import DlxError
 from ..runs import Run
 
@@ -35,9 +36,15 @@ QUIET = {
 
 
 def tracking_uri(run: Run, uri: str | None = None) -> str:
-    """Where a run goes: as asked; by its spec; MLFLOW_TRACKING_URI; where it went before; the runs' own store."""
+    """Where a run goes: as asked; by its spec; MLFLOW_TRACKING_URI; where it went before; the runs' own store.
+
+    Passwords are left out, and `connect` knows them. MLFLOW_TRACKING_URI also serves an address whose password was
+    left out of a file.
+    """
     own = f"{SQLITE}{(run.root / 'mlflow.db').as_posix()}"
-    chosen = uri or spec_track(run).get("uri") or os.environ.get("MLFLOW_TRACKING_URI") or went_before(run) or own
+    around = secrets.remembered(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    chosen = secrets.remembered(uri or spec_track(run).get("uri") or around or went_before(run) or own)
+    chosen = around if around and _wants_password(chosen) else chosen
     path = sqlite_path(chosen)
     return f"{SQLITE}{path.absolute().as_posix()}" if path else chosen
 
@@ -62,15 +69,22 @@ def experiment_name(run: Run, name: str | None = None) -> str:
 
 
 def went_before(run: Run) -> str:
-    """The store that the run was sent to, unless a password in it was left out."""
+    """The store that the run was sent to."""
     with suppress(DlxError):
         known = run.read_json("mlflow.json").get("uri", "")
-        return known if isinstance(known, str) and ":***@" not in known else ""
+        return known if isinstance(known, str) else ""
     return ""
 
 
-def without_password(uri: str) -> str:
-    return re.sub(r"(://[^/:@]*):[^/@]*@", r"\1:***@", uri)
+def _wants_password(uri: str) -> bool:
+    """Whether the password of an address was left out, and nobody here knows it."""
+    return secrets.HIDDEN in uri and not secrets.is_known(uri) and not _of_environment(uri)
+
+
+def _of_environment(uri: str) -> bool:
+    """Whether MLflow itself finds user and password: for a server it looks into the environment."""
+    given = any(os.environ.get(name) for name in ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"))
+    return given and uri.startswith(("http://", "https://"))
 
 
 def sqlite_path(uri: str) -> Path | None:
@@ -80,14 +94,25 @@ def sqlite_path(uri: str) -> Path | None:
 
 @cache
 def connect(uri: str) -> MlflowClient:
-    """MLflow's client. The first on a machine makes the tables of an SQLite store while the others wait."""
+    """MLflow's client, with the password of an address that this process knows.
+
+    The first on a machine makes the tables of an SQLite store while the others wait. DlxError where a password is
+    wanted.
+    """
+    if _wants_password(uri):
+        server = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
+        hint = f"Set {server if uri.startswith('http') else ''}MLFLOW_TRACKING_URI to the whole address."
+        raise DlxError(f"the password of {uri} is kept in no file. {hint}")
+    whole = secrets.revealed(uri)
+    if secrets.HIDDEN in whole:
+        whole = re.sub(r"(://)[^/?#]*@", r"\1", whole)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
     with alone(uri):
-        return MlflowClient(tracking_uri=uri)
+        return MlflowClient(tracking_uri=whole)
 
 
 @contextmanager

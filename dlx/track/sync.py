@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
+from .. import secrets
 from ..errors import DlxError
 from ..runs import RECORDS, Record, Run, is_record
 from . import content, store
@@ -115,7 +116,7 @@ def sync(run: Run, uri: str | None = None, experiment: str | None = None) -> Syn
     if uri is None and store.spec_track(run).get("mlflow") is False:
         return Synced(0, complete=True, run_id="", uri="MLflow, which its spec declines")
     place = store.tracking_uri(run, uri)
-    shown = store.without_password(place)
+    shown = secrets.masked(place)
     state, known = State(shown), State()
     try:
         with FileLock(run.dir / "mlflow.lock"):
@@ -126,7 +127,7 @@ def sync(run: Run, uri: str | None = None, experiment: str | None = None) -> Syn
                     warnings.simplefilter("ignore")  # MLflow's are not for the user of dlx
                     _deliver(run, state, place)
             except Exception as error:  # noqa: BLE001  MLflow, its stores and torch.export raise all sorts
-                state.error = sentence(error, shown)
+                state.error = secrets.masked(sentence(error, shown))
             state.save(run)
     except (DlxError, OSError) as error:
         state.error = f"{run.dir} cannot be written: {error}"
