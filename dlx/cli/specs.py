@@ -16,7 +16,10 @@ def inspect(
     overrides: Overrides = None,
     as_json: AsJson = False,
     depth: Annotated[int | None, typer.Option(min=1, metavar="N", help="Fold blocks below N levels.")] = None,
-    shape: Annotated[str | None, typer.Option("--input", metavar="3x512x512", help="Another input shape.")] = None,
+    shapes: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="[NAME=]3x512x512", help="Another input shape; once for each input."),
+    ] = None,
     layer: Annotated[str | None, typer.Option(metavar="NAME", help="All about one layer.")] = None,
     batch: Annotated[int | None, typer.Option(min=1, metavar="N", help="Memory of a batch of N.")] = None,
     tool: Annotated[str | None, typer.Option("--as", metavar="TOOL", help="As another tool counts it.")] = None,
@@ -36,7 +39,7 @@ def inspect(
         hint = "Leave one of the two out."
         raise DlxError("`--batch` is about the whole network, and `--layer` about one layer", hint=hint)
     experiment = specs.load(spec, overrides or [])
-    traced = graph.trace(experiment, graph.input_shape(experiment, shape) if shape else None)
+    traced = graph.trace(experiment, graph.input_shapes(experiment, shapes or []))
     step = graph.memory.of_training(experiment, traced, batch) if batch else None
     one = graph.find(traced, layer) if layer is not None else None
     counted = graph.counted_as(tool, [one] if one else traced.nodes) if tool is not None else None
@@ -50,7 +53,7 @@ def inspect(
     else:
         show.summary(traced, depth, step)
     show.warnings(traced.warnings)
-    claims([] if shape else graph.unmet(experiment, traced), overrides)
+    claims([] if shapes else graph.unmet(experiment, traced), overrides)
 
 
 def layers(
@@ -114,7 +117,10 @@ def explain(
     spec: SpecPath,
     overrides: Overrides = None,
     layer: Annotated[str | None, typer.Option(metavar="NAME", help="One layer, or a block.")] = None,
-    shape: Annotated[str | None, typer.Option("--input", metavar="3x512x512", help="Another input shape.")] = None,
+    shapes: Annotated[
+        list[str] | None,
+        typer.Option("--input", metavar="[NAME=]3x512x512", help="Another input shape; once for each input."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the arithmetic behind the figures of `inspect`.
@@ -129,7 +135,7 @@ def explain(
     from ..graph import explain as pages
 
     experiment = specs.load(spec, overrides or [])
-    traced = graph.trace(experiment, graph.input_shape(experiment, shape) if shape else None)
+    traced = graph.trace(experiment, graph.input_shapes(experiment, shapes or []))
     show.explanation(pages.explain(traced, layer), as_json)
     if layer is None:
         show.warnings(traced.warnings)

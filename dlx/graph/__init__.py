@@ -4,7 +4,7 @@ from . import memory
 from .counted import Counted, counted_as
 from .expect import unmet, unmet_by
 from .graph import Graph, LayerNode, Seen
-from .trace import FREEZE, find, input_shape, trace
+from .trace import FREEZE, find, input_shapes, trace
 
 __all__ = [
     "FREEZE",
@@ -14,7 +14,7 @@ __all__ = [
     "Seen",
     "counted_as",
     "find",
-    "input_shape",
+    "input_shapes",
     "memory",
     "trace",
     "unmet",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from keyword import iskeyword
 from typing import Any
@@ -20,6 +20,8 @@ FIELDS = {
     "parallel": ("branches", "merge", "after"),
     "repeat": ("times", "layers", "index"),
 }
+LISTS = ("layers", "branches", "shortcut", "after")
+"""Fields of structures that hold layers."""
 STRUCTURES = ("residual", "parallel", "repeat", "for", "share", "layers")
 
 
@@ -90,14 +92,26 @@ class Reader:
 
     def several(self, kinds: list[str], entry: Node, prefix: str) -> None:
         """Two kinds in one entry, or a field that slipped out of its layer."""
+        structure = next((kind for kind in kinds if {kind, *FIELDS.get(kind, ())} >= set(kinds)), None)
+        if structure is not None:
+            self.slipped(structure, [kind for kind in kinds if kind != structure], entry, prefix)
+            return
         known = [kind for kind in kinds if self.is_known(kind)]
         odd = [kind for kind in kinds if kind not in known]
         if len(known) == 1:
-            hint = f"Fields of `{known[0]}` stand inside it: `- {known[0]}: {{{odd[0]}: ...}}`."
+            own = fields_of(known[0], entry.map[known[0]])
+            inside = ", ".join([*own, f"{odd[0]}: {_bare(entry.map[odd[0]])}"])
+            hint = f"Fields of `{known[0]}` stand inside it: `- {known[0]}: {{{inside}}}`."
             self.fail(f"`{odd[0]}` stands beside `{known[0]}`", hint, entry.map[odd[0]], prefix)
             return
         names = " and ".join(f"`{kind}`" for kind in known or kinds)
         self.fail(f"{names} stand in one entry", "Give each a line of its own, starting with `- `.", entry, prefix)
+
+    def slipped(self, structure: str, beside: list[str], entry: Node, prefix: str) -> None:
+        """Fields of a structure that stand beside it: `- repeat: 5` with `layers` below."""
+        hint = f"Its fields stand inside it: `- {whole(structure, entry.map[structure], beside)}`."
+        names = " and ".join(f"`{key}`" for key in beside)
+        self.fail(f"{names} stand{'s' * (len(beside) == 1)} beside `{structure}`", hint, entry.map[beside[0]], prefix)
 
     @staticmethod
     def label(kind: str, name: Node | None, scope: Scope) -> str:
@@ -151,6 +165,36 @@ class Reader:
         if why:
             self.fail(f"a variable cannot be called `{text}`", why, node, path)
         return not why
+
+
+def whole(structure: str, given: Node, beside: Sequence[str] = ()) -> str:
+    """A structure with its fields inside, as it is to be written."""
+    inside = fields_of(structure, given, beside)
+    inside += [f"{key}: {'[...]' if key in LISTS else '...'}" for key in beside]
+    named = {text.partition(":")[0] for text in inside}
+    body = "branches" if structure == "parallel" else "layers"
+    first = ["times: 2"] if structure == "repeat" and "times" not in named else []
+    last = [f"{body}: [...]"] if body not in named else []
+    return f"{structure}: {{{', '.join([*first, *inside, *last])}}}"
+
+
+def fields_of(kind: str, given: Node, beside: Sequence[str] = ()) -> list[str]:
+    """The fields that an entry gives to its kind, each as it is written; of a bare value the field that it sets."""
+    if given.is_map:
+        return [f"{key}: {_bare(child)}" for key, child in given.map.items()]
+    names = FIELDS.get(kind) or ([LAYERS[kind].first_field()] if kind in LAYERS else [])
+    name = next((name for name in names if name is not None and name not in beside), None)
+    return [] if given.value is None or name is None else [f"{name}: {_bare(given)}"]
+
+
+def _bare(node: Node) -> str:
+    """A value as a hint has it: lists of layers are left out, and expressions are quoted."""
+    if node.is_list and any(not isinstance(item.value, int | float) for item in node.list):
+        return "[...]"
+    if node.is_map:
+        return "{...}"
+    plain = isinstance(node.value, str) and "${" not in node.value
+    return f"{node.value}" if plain else shown(node.plain())
 
 
 def why_no_variable(text: str) -> str:

@@ -16,7 +16,7 @@ from ..spec.expressions import Room, Unknown, resolve
 from ..spec.located import BROKEN, Node
 from ..spec.validation import MAX_PROBLEMS, meant_by, shown
 from .blocks import check_blocks
-from .entries import FIELDS, STRUCTURES, Parts, Reader
+from .entries import FIELDS, STRUCTURES, Parts, Reader, whole
 from .graph import Wire
 from .place import Placer
 from .scope import Scope, Variables
@@ -231,7 +231,7 @@ class Expander:
         """The fields of a structure, checked; None where one that it cannot do without is missing."""
         path = scope.names.prefix + kind
         if not node.is_map:
-            hint = did_you_mean("", FIELDS[kind], "the fields")
+            hint = f"Write `{whole(kind, node)}`."
             self.fail(f"`{kind}` must be a mapping, not {shown(node.plain())}", hint, node, path)
             return None
         for key, child in node.map.items():

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from fnmatch import fnmatchcase
 from keyword import iskeyword
@@ -10,7 +11,7 @@ from pathlib import Path
 
 from ..data import Dataset, Facts
 from ..data.reading import ONE_LABEL, SEVERAL_LABELS
-from ..errors import DataError, Mark, Problem, SpecError, did_you_mean
+from ..errors import DataError, Mark, Problem, SpecError, did_you_mean, shortened
 from ..init import named
 from ..objectives import Objective, implied
 from ..shapes import BYTES, Shape
@@ -52,6 +53,8 @@ def trace(experiment: Experiment, inputs: Mapping[str, Shape] | None = None) -> 
     _check_init(experiment, placer, clean == len(problems.found))
     outputs = _outputs(experiment, placer, last)
     _check_objective(experiment, facts, placer, outputs, problems)
+    if not placer.nodes and not problems.found:
+        problems.add(_nothing_to_do(experiment))
     if problems.found:
         raise SpecError(*sorted(problems.found, key=_in_file_order))
     assert all(name in placer.by_name or name in shapes for name in outputs.values()), "a mistake was not told"
@@ -223,6 +226,16 @@ def _no_layers(network: Node | None, layers: Node | None, problems: Problems) ->
     problems.add(Problem(message, "Start each layer with `- `.", mark, "network.layers"))
 
 
+def _nothing_to_do(experiment: Experiment) -> Problem:
+    """The sentence about a network that has no layer in the end."""
+    layers = experiment.network.at("layers")
+    assert layers is not None
+    if not layers.list:
+        return Problem("the network has no layer", "Write one: `- linear: 10`.", layers.mark, "network.layers")
+    hint = "Is a `when` false, or `times` 0? An `identity` hands its input on."
+    return Problem("all layers of the network are left out", hint, layers.mark, "network.layers")
+
+
 def _outputs(experiment: Experiment, placer: Placer, last: Wire) -> dict[str, str]:
     node = experiment.network.at("outputs")
     if node is None or placer.cut:
@@ -341,18 +354,48 @@ def _warn_unused(placer: Placer, outputs: Mapping[str, str]) -> None:
             placer.warned.add(Problem(message, "", node.mark, f"network.layers.{node.name}"), "leads to no output")
 
 
-def input_shape(experiment: Experiment, text: str) -> dict[str, Shape]:
-    """`3x512x512` as the shape of the network's one input. SpecError where it is not a shape."""
-    parts = text.lower().split("x")
-    if not all(p.isdecimal() and len(p) < 20 and int(p) > 0 for p in parts):
-        raise SpecError(Problem(f"`--input {text}` is not a shape", "Write it as 3x512x512.", Mark("--input")))
-    if message := too_large("the input", [int(p) for p in parts]):
-        raise SpecError(Problem(message, "Is a number too long?", Mark("--input")))
-    node = experiment.network.at("inputs")
-    names = list(node.map) if node is not None and node.is_map else ["input"]
-    if len(names) > 1:
-        raise SpecError(Problem(f"the network has {len(names)} inputs", "Change them in the spec.", Mark("--input")))
-    return {names[0]: Shape([int(p) for p in parts])}
+def input_shapes(experiment: Experiment, texts: Sequence[str]) -> dict[str, Shape]:
+    """The shapes of all inputs, with those of `3x512x512` or `image=3x512x512`; dtypes stay as the spec has them.
+
+    SpecError where a text is no shape, or of no input.
+    """
+    if not texts:
+        return {}
+    told: list[Problem] = []
+    known = _inputs(experiment, _facts(experiment, []), told)
+    problems = told if known else []
+    shapes, given = known or {"input": Shape([1])}, set[str]()
+    for text in texts:
+        try:
+            name, axes = _given_input(text, list(shapes))
+        except SpecError as error:
+            problems += error.problems
+            continue
+        if name in given:
+            problems.append(Problem(f"`{name}` is given twice", "Keep one of the two.", Mark(f"--input {text}")))
+        given.add(name)
+        shapes = shapes | {name: Shape(axes, shapes[name].dtype)}
+    if problems:
+        raise SpecError(*problems)
+    return shapes
+
+
+def _given_input(text: str, names: Sequence[str]) -> tuple[str, list[int]]:
+    """The input that a text of `--input` means, and its axes."""
+    name, axes = ("", text) if "=" not in text else (text.partition("=")[0], text.partition("=")[2])
+    mark, example = Mark(f"--input {shortened(text)}"), f"{name or (names[0] if len(names) > 1 else '')}=3x512x512"
+    parts = axes.lower().split("x")
+    if name and name not in names:
+        raise SpecError(Problem(f"the network has no input `{name}`", did_you_mean(name, names), mark))
+    if not name and len(names) > 1:
+        hint = f"Say which: `--input {example}`, once for each that changes."
+        raise SpecError(Problem(f"the network has {len(names)} inputs: {', '.join(names)}", hint, mark))
+    if not all(re.fullmatch("[0-9]{1,19}", part) and int(part) > 0 for part in parts):
+        hint = f"Write it as `--input {example.lstrip('=')}`."
+        raise SpecError(Problem(f"{shown(axes)} is not a shape", hint, mark))
+    if message := too_large("the input", [int(part) for part in parts]):
+        raise SpecError(Problem(message, "Is a number too long?", mark))
+    return name or names[0], [int(part) for part in parts]
 
 
 def find(graph: Graph, name: str) -> LayerNode:

@@ -151,6 +151,14 @@ def find(name: str, spec: Path) -> Path | None:
     return None
 
 
+def specs_in(folder: Path) -> list[Path]:
+    """The files of a folder that may be specs; none where there is no such folder."""
+    try:
+        return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
+    except OSError:  # no folder, none that may be read, or a name that no folder can have
+        return []
+
+
 def resolved(path: Path) -> Path:
     """The file that a path leads to; the path itself where that is a circle of links, which cannot be read."""
     try:
@@ -166,7 +174,7 @@ def search_path(spec: Path) -> list[Path]:
 
 def missing(name: str, spec: Path, mark: Mark) -> Problem:
     group = Path(name).parent
-    there = {p.stem for folder in search_path(spec)[:3] for p in (folder / group).glob("*") if p.suffix in SUFFIXES}
+    there = {p.stem for folder in search_path(spec)[:3] for p in specs_in(folder / group)}
     hint = did_you_mean(Path(name).name, there - {spec.stem})
     looked = f"Looked in {spec.parent}, the folders above it, and ./specs."
     return Problem(f"there is no file {name}.yaml or {name}.toml", f"{hint} {looked}".strip(), mark, "defaults")

@@ -63,7 +63,12 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "log2": math.log2,
     "log10": math.log10,
 }
-_ATTRIBUTES = ("channels", "size", "rank")
+_ATTRIBUTES: dict[str, Callable[[Any], Any]] = {
+    "channels": lambda shape: shape.channels,
+    "size": lambda shape: shape.size,
+    "rank": lambda shape: len(shape.size),
+}
+"""Of a shape: `rank` counts the axes of positions, those after the channels."""
 _CONSTANTS = {"true": True, "false": False, "null": None, "pi": math.pi}
 _PIECE = re.compile(r"\$\{((?:[^{}'\"]|'[^']*'|\"[^\"]*\")*)\}")
 
@@ -279,11 +284,11 @@ def _attribute(node: ast.Attribute, scope: Scope) -> Any:
     value: Any = _eval(node.value, scope) if isinstance(node.value, ast.Name | ast.Attribute) else None
     if hasattr(value, "attribute"):
         return value.attribute(node.attr)
-    if node.attr not in _ATTRIBUTES or not hasattr(value, node.attr):
+    if node.attr not in _ATTRIBUTES or not hasattr(value, "size"):
         raise ExpressionError(
             f"there is no `{ast.unparse(node)}`", "A shape has x.channels, x.size and x.rank; nothing else has a `.`."
         )
-    return getattr(value, node.attr)
+    return _ATTRIBUTES[node.attr](value)
 
 
 def _item(node: ast.Subscript, scope: Scope) -> Any:

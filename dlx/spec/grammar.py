@@ -126,7 +126,7 @@ def _told(sweep: Any) -> str:
         return f"range({sweep.start},{sweep.stop}{'' if sweep.step == 1 else f',{sweep.step}'})"
     if isinstance(sweep, IntervalSweep):
         return f"interval({sweep.start:g},{sweep.end:g})"
-    return f"glob({','.join(sweep.include)})" if isinstance(sweep, Glob) else "..."
+    return f"glob({','.join(map(str, sweep.include))})" if isinstance(sweep, Glob) else "..."
 
 
 def _written(value: Any) -> str:
@@ -134,4 +134,8 @@ def _written(value: Any) -> str:
 
     if isinstance(value, Sweep | Glob):
         return _told(value)
+    if isinstance(value, list):
+        return f"[{','.join(map(_written, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{plain(key)}:{_written(item)}' for key, item in value.items())}}}"
     return str(Override._get_value_element_as_str(value))

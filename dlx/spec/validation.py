@@ -20,7 +20,6 @@ S = TypeVar("S", bound=Strict)
 D = TypeVar("D", bound=Declared)
 Loc = tuple[int | str, ...]
 
-MAX_INT64 = 2**63 - 1
 MAX_PROBLEMS = 100
 """Mistakes told of one section; more of them say nothing new."""
 ENTRY_KEYS = ("name", "from", "when", "values", "tie")
@@ -54,8 +53,7 @@ def _value(cls: type[Strict], key: str, node: Node, path: str, problems: list[Pr
         return BROKEN if made is None else made
     choice, section = choice_of(cls, key), section_in(cls, key)
     if choice is None and (section is None or not node.is_list):
-        value = _lossless(node.plain())
-        return BROKEN if _too_large(cls, key, value, node, path, problems) else value
+        return _lossless(node.plain())
     if section is not None:
         items = [build(section, item, f"{path}.{i}", problems) for i, item in enumerate(node.list)]
         return BROKEN if None in items else items
@@ -65,16 +63,6 @@ def _value(cls: type[Strict], key: str, node: Node, path: str, problems: list[Pr
     several = _choose_each if is_listed(cls, key) else _choose_by_name if is_mapped(cls, key) else choose
     found = several(choice, node, path, problems)
     return BROKEN if found is None else found
-
-
-def _too_large(cls: type[Strict], key: str, value: Any, node: Node, path: str, problems: list[Problem]) -> bool:
-    """Whether a whole number does not fit into the 64 bits that a field has for one."""
-    info = cls.model_fields.get(key)
-    if not isinstance(value, int) or abs(value) <= MAX_INT64 or info is None or "int" not in str(info.annotation):
-        return False
-    about = f"{key}: {info.description}." if info.description else ""
-    problems.append(Problem(f"`{key}` must be at most {MAX_INT64:,} (2^63 - 1)", about, node.mark, path))
-    return True
 
 
 def choose(registry: Registry[D], node: Node, path: str, problems: list[Problem]) -> D | None:

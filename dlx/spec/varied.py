@@ -17,9 +17,8 @@ from typing import Any
 
 from ..errors import NOWHERE, Mark, Problem, SpecError, did_you_mean, plural
 from ..rational import rational
-from .compose import search_path
+from .compose import search_path, specs_in
 from .grammar import ALONE, plain
-from .located import SUFFIXES
 from .overrides import mark_of, parse
 from .validation import shown
 
@@ -281,8 +280,7 @@ class _Reader:
     def options(self, glob: Any, spec: Path) -> list[str]:
         """The files of a config group that a glob picks."""
         group = self.key.replace(".", "/")
-        folders = [folder / group for folder in search_path(spec)]
-        names = sorted({p.stem for f in folders if f.is_dir() for p in f.iterdir() if p.suffix in SUFFIXES})
+        names = sorted({path.stem for folder in search_path(spec) for path in specs_in(folder / group)})
         picked: list[str] = glob.filter(names)
         if not names:
             raise self.fail(f"there is no config group `{group}`", f"Its options are files: `{group}/NAME.yaml`.")

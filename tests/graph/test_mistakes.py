@@ -89,7 +89,7 @@ ENTRIES = {
         """
         s.yaml:5:7  network.layers
           `out_channels` stands beside `conv`
-          Fields of `conv` stand inside it: `- conv: {out_channels: ...}`.
+          Fields of `conv` stand inside it: `- conv: {out_channels: 3}`.
         """,
     ),
     "what is no entry": (
@@ -129,7 +129,7 @@ ENTRIES = {
           Did you mean `layers`?
         s.yaml:5:7  network.layers.residual
           `residual` must be a mapping, not ["relu"]
-          There are the fields after, layers, merge, shortcut.
+          Write `residual: {layers: [...]}`.
         s.yaml:6:18  network.layers.parallel.branches
           `branches` must be a list of lists of layers, not "relu"
           Write `branches: [[relu], [tanh]]`.
@@ -441,9 +441,8 @@ of another shape
     "absurd numbers": (
         "- linear: 1000000000000000000000000000000",
         """
-        s.yaml:4:7  network.layers.linear_1
-          the output has more than 10^18 values
-          Is a number too long, or a `concat` repeated too often?
+        s.yaml:4:7  network.layers.linear_1.out_features
+          100000000000000000000... is beyond 9,223,372,036,854,775,807 (2^63 - 1)
         """,
     ),
 }
@@ -651,3 +650,41 @@ def test_a_split_by_group_is_refused_with_what_there_is(tmp_path):
     (problem,) = error.value.problems
     assert problem.message == "`arrays` has no field `group`"
     assert problem.hint.startswith("Splits by a column or by group do not exist yet: parts are drawn")
+
+
+SLIPPED = {
+    "{repeat: 5, layers: [relu]}": ("`layers` stands beside `repeat`", "repeat: {times: 5, layers: [...]}", 5),
+    "{repeat: , layers: [relu]}": ("`layers` stands beside `repeat`", "repeat: {times: 2, layers: [...]}", 2),
+    "{repeat: '${w}', layers: [relu], index: k}": (
+        "`layers` and `index` stand beside `repeat`",
+        'repeat: {times: "${w}", layers: [...], index: ...}',
+        3,
+    ),
+    "{residual: , layers: [relu]}": ("`layers` stands beside `residual`", "residual: {layers: [...]}", 2),
+    "{residual: [relu], after: relu}": ("stands beside `residual`", "residual: {layers: [...], after: [...]}", 3),
+    "{parallel: [[relu], [relu]], merge: add}": (
+        "`merge` stands beside `parallel`",
+        "parallel: {branches: [...], merge: ...}",
+        2,
+    ),
+    "{residual: [relu]}": ('`residual` must be a mapping, not ["relu"]', "residual: {layers: [...]}", 2),
+    "{repeat: 3}": ("`repeat` must be a mapping, not 3", "repeat: {times: 3, layers: [...]}", 3),
+    "{conv: 3, kernel_size: 2}": ("`kernel_size` stands beside `conv`", "conv: {out_channels: 3, kernel_size: 2}", 1),
+    "{leaky_relu: 0.2, inplace: x, name: a}": ("`inplace` stands beside", "leaky_relu: {negative_slope: 0.2", 1),
+}
+
+
+@pytest.mark.parametrize(("entry", "told"), SLIPPED.items(), ids=SLIPPED)
+def test_the_way_out_of_a_field_beside_its_kind_leads_there(tmp_path, entry, told):
+    """The text of the hint is fed back, with layers for `[...]`: the network that was meant comes out."""
+    sentence, way_out, layers = told
+    spec = f"vars: {{w: 3}}\nnetwork:\n  inputs: [3, 8, 8]\n  layers:\n    - {entry}\n"
+    text = report(tmp_path, spec)
+    assert sentence in text
+    assert way_out in text
+    if "inplace" in entry:
+        return
+    filled = way_out.replace("after: [...]", "after: [relu]").replace("branches: [...]", "branches: [[relu], []]")
+    filled = filled.replace("[...]", "[relu]").replace("index: ...", "index: k").replace("merge: ...", "merge: add")
+    (tmp_path / "s.yaml").write_text(spec.replace(entry, f"{{{filled}}}"))
+    assert len(trace(load(tmp_path / "s.yaml")).nodes) == layers

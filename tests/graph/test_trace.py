@@ -8,7 +8,7 @@ from helpers import SHIPPED, WALK, experiment_of, graph_of, network_of
 from torch import fx, nn
 
 from dlx.errors import SpecError
-from dlx.graph import trace
+from dlx.graph import input_shapes, trace
 from dlx.spec import load
 
 
@@ -106,12 +106,35 @@ def test_expressions_know_the_shape_that_comes_in():
         "[6, 10, 14]",
         """
         - conv: {out_channels: "${x.channels}", kernel_size: 3, groups: "${x.channels}"}
-        - conv: {out_channels: "${max(1, x.channels // 4)}", kernel_size: ["${x.size[0]}", 1]}
+        - conv: {out_channels: "${max(1, x.channels // 4)}", kernel_size: ["${x.size[0]}", "${x.rank - 1}"]}
         - flatten
         - linear: ${2 * x.rank + x.channels}
         """,
     )
-    assert [tuple(n.shape) for n in graph.nodes] == [(6, 8, 12), (1, 1, 12), (12,), (2 * 1 + 12,)]
+    assert [tuple(n.shape) for n in graph.nodes] == [(6, 8, 12), (1, 1, 12), (12,), (2 * 0 + 12,)]
+
+
+@pytest.mark.parametrize("shape", [[7], [3, 9], [3, 9, 8], [3, 9, 8, 7]])
+def test_the_rank_counts_axes_of_positions_those_after_the_channels(shape):
+    rank = len(shape) - 1
+    layers = "".join(f"- relu:\n  when: ${{x.rank == {number}}}\n  name: of_{number}\n" for number in range(5))
+    assert list(wiring(network_of(str(shape), layers))) == [f"of_{rank}"]
+
+
+@pytest.mark.parametrize(
+    ("layers", "sentence"),
+    [
+        ("[]", "s.yaml:1:28  network.layers\n  the network has no layer\n  Write one: `- linear: 10`."),
+        ("[{relu: , when: false}]", "all layers of the network are left out\n  Is a `when` false, or `times` 0?"),
+        ("[{repeat: {times: 0, layers: [relu]}}]", "all layers of the network are left out"),
+        ("[{layers: [], name: stem}]", "all layers of the network are left out"),
+    ],
+)
+def test_a_network_without_a_layer_is_refused(tmp_path, layers, sentence):
+    (tmp_path / "s.yaml").write_text(f"network: {{inputs: [3,8,8], layers: {layers}}}\n")
+    with pytest.raises(SpecError) as error:
+        trace(load(tmp_path / "s.yaml"))
+    assert sentence in str(error.value)
 
 
 def test_with_two_sources_x_is_the_first():
@@ -886,3 +909,61 @@ def test_the_kind_of_a_layer_may_come_from_a_variable_with_a_name_or_options_bes
         """)
     assert graph.nodes[0].kind == graph.by_name["last"].kind
     assert graph.nodes[1].kind in act
+
+
+def of_two():
+    return experiment_of(
+        """
+        network:
+          inputs: {image: [3, 8, 8], word: {shape: [1], dtype: int}}
+          layers:
+            - {global_avg_pool: , name: seen}
+            - {embedding: {num_embeddings: 10, embedding_dim: 4}, from: word}
+            - flatten
+            - {concat: , from: [seen, prev]}
+        """
+    )
+
+
+@pytest.mark.parametrize(
+    ("texts", "shapes"),
+    [
+        (["image=3x16x12", "word=5"], [(3, 16, 12), (5,)]),
+        (["word=5"], [(3, 8, 8), (5,)]),
+        ([], [(3, 8, 8), (1,)]),
+    ],
+)
+def test_another_shape_of_some_inputs_leaves_their_dtypes(texts, shapes):
+    experiment = of_two()
+    graph = trace(experiment, input_shapes(experiment, texts))
+    assert [tuple(shape) for shape in graph.inputs.values()] == shapes
+    assert [shape.dtype for shape in graph.inputs.values()] == ["float", "int"]
+    assert tuple(graph.output_shape()) == (3 + 4 * shapes[1][0],)
+
+
+def test_the_one_input_of_a_network_needs_no_name():
+    layers = "[{embedding: {num_embeddings: 10, embedding_dim: 4}}]"
+    experiment = experiment_of(f"network: {{inputs: {{text: {{shape: [4], dtype: int}}}}, layers: {layers}}}")
+    assert input_shapes(experiment, ["7"])["text"].dtype == "int"
+    assert tuple(trace(experiment, input_shapes(experiment, ["text=7"])).output_shape()) == (7, 4)
+
+
+@pytest.mark.parametrize(
+    ("texts", "told"),
+    [
+        (
+            ["3x3"],
+            "--input 3x3\n  the network has 2 inputs: image, word\n  Say which: `--input image=3x512x512`, once",
+        ),
+        (["imge=3"], "--input imge=3\n  the network has no input `imge`\n  Did you mean `image`?"),
+        (["word=axb"], '--input word=axb\n  "axb" is not a shape\n  Write it as `--input word=3x512x512`.'),
+        (["word=0"], '"0" is not a shape'),
+        (["word=²"], '"²" is not a shape'),
+        (["word=1", "word=2"], "--input word=2\n  `word` is given twice\n  Keep one of the two."),
+        (["word=9999999999999999999"], "Is a number too long?"),
+    ],
+)
+def test_a_shape_that_is_of_no_input_is_refused(texts, told):
+    with pytest.raises(SpecError) as error:
+        input_shapes(of_two(), texts)
+    assert told in str(error.value)

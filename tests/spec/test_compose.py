@@ -226,3 +226,11 @@ def test_a_file_that_is_a_circle_of_links_cannot_be_read(tmp_path):
     (tmp_path / "s.yaml").symlink_to("s.yaml")
     with pytest.raises(SpecError, match=r"s.yaml\n  cannot be read: too many levels of symbolic links"):
         load(tmp_path / "s.yaml")
+
+
+@pytest.mark.parametrize("entry", ["a" * 300, "data: " + "a" * 300, f"{'a' * 300}/b: c"])
+def test_a_name_that_no_file_can_have_is_refused_like_one_that_is_not_there(tmp_path, entry):
+    (tmp_path / "s.yaml").write_text(f"defaults: [{{{entry}}}]\n" if ":" in entry else f"defaults: [{entry}]\n")
+    with pytest.raises(SpecError) as error:
+        load(tmp_path / "s.yaml")
+    assert "there is no file" in str(error.value)

@@ -22,7 +22,7 @@ SCOPE = {"width": 64, "i": 2, "depths": [3, 4, 6], "x": Shape((16, 28, 30)), "ac
         ("${max(1, x.channels // 16)}", 1),
         ("${x.size[0] * x.size[1]}", 840),
         ("${x.size[-1]}", 30),
-        ("${x.rank}", 3),
+        ("${x.rank}", 2),
         ("${x[0]}", 16),
         ("${depths[i - 1]}", 4),
         ("${len(depths)}", 3),
