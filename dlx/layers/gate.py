@@ -82,7 +82,15 @@ class Highway(Layer):
         else:
             mixing = Conv(out_channels=x[0], kernel_size=self.kernel_size, padding="same", bias=False).plan(x)
         weights = {**mixing.weights, "gate_bias": (x[0],)}
-        return Plan(x, weights, macs=mixing.macs, window=mixing.window, keeps_more=x.bytes + mixing.keeps_more)
+        idle = ("`kernel_size` is of no use for a vector, which has no positions",)
+        return Plan(
+            x,
+            weights,
+            macs=mixing.macs,
+            window=mixing.window,
+            keeps_more=x.bytes + mixing.keeps_more,
+            warnings=idle if len(x) == 1 and self.kernel_size != 1 else (),
+        )
 
     def module(self, *xs: Shape) -> Module:
         from ..modules.gate import Highway as Built
