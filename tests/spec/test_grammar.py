@@ -42,6 +42,8 @@ INSIDE = {
     "train={epochs: 1, optimizer: {adam: {lr: interval(0.1,1)}}}": (
         "Write `train.optimizer.adam.lr=interval(0.1,1)` beside it, and one value in its place here."
     ),
+    "vars.d=[glob([0.5,a])]": "Write `vars.d.0=glob(0.5,a)` beside it",
+    "vars.d=a,choice({b: choice([1,2],c)})": "Write one sweep: `vars.d=choice(a,{b:choice([1,2],c)})`.",
     "vars.d=[[glob(*)]]": "Write `vars.d.0.0=glob(*)` beside it",
     "vars.d=choice([1,range(1,3)],2)": "Write `vars.d.1=range(1,3)` beside it",
     "train.batch_size=sort(1,choice(2,3))": "`sort(1,choice(2,3))` takes no sweep inside",
