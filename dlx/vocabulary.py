@@ -179,7 +179,9 @@ def page(kind: str) -> Page:
 def _page(cls: type[Declared]) -> Page:
     fields = tuple((name, _type_of(cls, name), _default(info), info.description or "") for name, info in _fields(cls))
     text = inspect.cleandoc(cls.__doc__ or "")
-    return Page(cls.kind, text, fields, *((_example(cls), _numbers(cls)) if issubclass(cls, Layer) else ()))
+    if issubclass(cls, Layer) and hasattr(cls, "example"):  # one from elsewhere may have none
+        return Page(cls.kind, text, fields, _example(cls), _numbers(cls))
+    return Page(cls.kind, text, fields)
 
 
 def as_json(kind: str | None) -> dict[str, Any]:

@@ -6,6 +6,7 @@ from torch import nn
 
 from dlx.layers import LAYERS, Layer
 from dlx.shapes import Shape
+from dlx.vocabulary import page
 
 
 class Depthwise(Layer):
@@ -60,3 +61,14 @@ def test_measuring_follows_the_dtype_of_inputs_and_outputs():
 
 def test_measuring_leaves_the_registry_alone():
     assert not {Depthwise, Embedded, Compared} & set(LAYERS.values())
+
+
+def test_a_layer_without_an_example_has_a_page_without_one(monkeypatch):
+    """An entry point may bring a layer that names neither an example nor a plan."""
+    monkeypatch.setattr(Depthwise, "kind", "wide", raising=False)
+    monkeypatch.setitem(LAYERS._classes, "wide", Depthwise)
+
+    told = page("wide")
+
+    assert (told.kind, told.example, told.numbers) == ("wide", "", "")
+    assert ("factor", "int", "2", "") in told.fields

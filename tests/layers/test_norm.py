@@ -299,6 +299,24 @@ def test_rms_norm_takes_no_mean_away():
     assert made("rms_norm", (4,))(x).tolist() == [pytest.approx([3 / 2.5, 4 / 2.5, 0, 0], abs=1e-6)]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "eps"),
+    [
+        (torch.float16, torch.finfo(torch.float32).eps),
+        (torch.bfloat16, torch.finfo(torch.float32).eps),
+        (torch.float32, torch.finfo(torch.float32).eps),
+        (torch.float64, torch.finfo(torch.float64).eps),
+    ],
+)
+def test_rms_norm_without_eps_adds_the_step_of_the_numbers_that_it_computes_with(dtype, eps):
+    """For half precisions that of float32; values of a thousandth, whose square is about as large."""
+    x = (1e-3 * torch.linspace(-1, 1, 8, dtype=torch.float64)).to(dtype).reshape(2, 4)
+    exact = x.double() / (x.double().square().mean(-1, keepdim=True) + eps).sqrt()
+
+    torch.testing.assert_close(made("rms_norm", (4,)).to(dtype)(x), exact.to(dtype), rtol=1e-2, atol=0)
+    assert "1.2e-7" in LAYERS["rms_norm"].__doc__
+
+
 def test_rms_norm_over_more_axes_has_a_scale_for_each_value():
     x = 2 + torch.randn(2, 3, 4, 5)
     plan, norm = planned("rms_norm", (3, 4, 5), over=2, eps=1e-8), made("rms_norm", (3, 4, 5), over=2, eps=1e-8)
