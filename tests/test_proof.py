@@ -58,18 +58,30 @@ def test_as_a_document(spec, capsys):
     assert document["values"] > 50
 
 
-def test_the_training_is_cut_and_every_loss_is_kept(spec):
-    found, total = proof.cut(spec(epochs=500), ["train.log_every=50"], 60)
+def test_the_training_is_cut_and_all_else_is_as_it_is_written(spec):
+    more = ["train.log_every=50", "+train.seeds=3", "+train.max_time=2h"]
+    found, total = proof.cut(spec(epochs=500), more, 60)
 
-    assert total == 60
     train = found.train
-    assert (train.steps, train.epochs, train.log_every, train.save_every, found.track.mlflow) == (
-        60,
-        None,
-        1,
-        3,
-        False,
-    )
+    assert total == train.steps == 60
+    assert (train.epochs, train.log_every, train.save_every, train.seeds) == (None, 50, 3, 3)
+    assert (train.max_time, found.track.mlflow) == (None, False)
+
+
+@pytest.mark.parametrize(("said", "comes_to"), [(7, 7), (30, 30), (31, 3)])
+def test_it_saves_when_the_spec_says_so_where_that_is_twice(spec, said, comes_to):
+    found, _ = proof.cut(spec(epochs=500), [f"+train.save_every={said}"], 60)
+    assert found.train.save_every == comes_to
+
+
+def test_members_stay_and_snapshots_that_are_cut_off_ask_for_more_steps(spec):
+    found, _ = proof.cut(spec(), ["+train.ensemble={members: 3, bootstrap: true}"], 60)
+    assert (found.train.ensemble.members, found.train.ensemble.bootstrap) == (3, True)
+    more = ["+train.ensemble={snapshots: 2}", "train.schedule={cosine_restarts: {T_0: 10}}"]
+    with pytest.raises(DlxError) as refused:
+        proof.cut(spec(), more, 60)
+    assert "2 snapshots want 2 cycles" in refused.value.problems[0].message
+    assert refused.value.problems[0].hint == "`--steps N` proves more than 60 of its 100 steps."
 
 
 def test_a_short_training_is_left_as_long_as_it_is(spec):
@@ -90,11 +102,14 @@ def test_what_differs_is_named(spec, tmp_path, capsys):
         experiment.run(load(path, [*changes, f"+train.seed={seed}"]), tmp_path / str(seed)).results[0].run
         for seed in (1, 2)
     )
-    found = proof.compared(one, other, 10, 3, (4,))
+    found = proof.compared({"": one}, {"": other}, 10, 3, (4,))
 
     assert not found.equal
     assert (found.parting.record, found.parting.step, found.parting.metric) == ("step", 1, "train/running_loss")
-    assert set(found.differing) == {"final", "step-000000005", "step-000000010"}
+    assert {name for name, what in found.differing.items() if what} == {
+        *("final", "step-000000005", "step-000000010", "end")
+    }
+    assert found.differing["end"] == ["metrics"]
     assert "conv_1.weight" in found.differing["final"]
     assert {"state/random/python/1", "state/random/torch", "state/order"} <= set(found.differing["step-000000005"])
     assert not {"state/step", "facts/step"} & set(found.differing["step-000000005"])
@@ -109,7 +124,7 @@ def test_what_differs_is_named(spec, tmp_path, capsys):
         for run in (one, other)
     ]
     assert told[2] == f"differs first in train/running_loss at step 1: {losses[0]!r} and {losses[1]!r}"
-    assert any(line.startswith("differs in checkpoint step-000000005: ") for line in told)
+    assert any(line.startswith("differs in step-000000005: ") for line in told)
 
 
 def test_a_training_that_fails_is_told_and_what_it_left_is_kept(spec, tmp_path, monkeypatch, capfd):
@@ -156,6 +171,68 @@ def test_every_optimizer_survives_three_kills(optimizer, spec, tmp_path):
     found = proof.prove(path, [], tmp_path / "proof", kills=3, steps=40)
     assert found.equal, found.as_json()
     assert found.killed
+
+
+KINDS = {
+    "packed": "batch_schedule: {milestones: [2, 5]}, seeds: 3",
+    "sequential": "augment: [{gaussian_noise: 0.1}, horizontal_flip], average: {ema: 0.9}, seeds: 3",
+    "ensemble": "batch_schedule: {milestones: [2]}, ensemble: {members: 3, bootstrap: true}",
+    "augmented": "augment: [horizontal_flip, {mixup: 0.4}, {rotate: 10}], average: {swa: {start: 0.3}}",
+    "recurrent": "accumulate: 2, clip_norm: 0.5, keep_best: 2, log_every: 3, early_stopping: {patience: 30}",
+}
+"""What is proved by eight kills each, forty in all."""
+
+
+@pytest.fixture
+def kind(tmp_path):
+    def written(name: str):
+        path = tmp_path / "s.yaml"
+        text = SPEC.format(optimizer="adam", epochs=12, batch=32).replace("}}}\n", f"}}}}, {KINDS[name]}}}\n")
+        if name == "recurrent":
+            first = text.index("  layers:")
+            text = (
+                text[:first]
+                + "  layers: [{lstm: 8}, {dropout: 0.2}, flatten, {linear: 4}]\n"
+                + text[text.index("train: {") :]
+            )
+            text = text.replace("[1, 6, 6]", "[5, 6]").replace(
+                "{exponential: {gamma: 0.95}}", "{plateau: {patience: 1}}"
+            )
+        path.write_text(text)
+        return path
+
+    return written
+
+
+def test_the_members_of_an_ensemble_that_are_killed_go_on_to_the_same_bits(kind, tmp_path):
+    found = proof.prove(kind("ensemble"), [], tmp_path / "proof", kills=1, steps=20)
+
+    assert found.equal, found.as_json()
+    assert (found.trainings, len(found.killed)) == (3, 1)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", KINDS)
+def test_eight_kills_at_random_moments_do_not_change_a_bit(name, kind, tmp_path):
+    found = proof.prove(kind(name), [], tmp_path / "proof", kills=8, steps=60)
+
+    assert found.equal, found.as_json()
+    assert len(found.killed) == 8
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("fold", range(2))
+def test_a_fold_survives_three_kills(fold, tmp_path):
+    path = tmp_path / "f.yaml"
+    layers = "[{conv: {out_channels: 4, kernel_size: 3}}, batch_norm, relu, flatten, {linear: 10}]"
+    path.write_text(
+        f"name: f\ndata: {{digits: {{folds: 4, fold: {fold}}}}}\nnetwork: {{layers: {layers}}}\n"
+        "train: {epochs: 3, schedule: {cosine_restarts: {T_0: 1}}, ensemble: {snapshots: 2}}\n"
+    )
+    found = proof.prove(path, [], tmp_path / "proof", kills=3, steps=200)
+
+    assert found.equal, found.as_json()
+    assert len(found.killed) == 3
 
 
 @pytest.mark.slow

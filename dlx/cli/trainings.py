@@ -121,15 +121,17 @@ def prove_resume(
     spec: SpecPath,
     overrides: Overrides = None,
     kills: Annotated[int, typer.Option(min=0, metavar="N", help="How often it is killed.")] = 5,
-    seed: Annotated[int, typer.Option(min=0, help="Of the steps at which it is killed.")] = 0,
-    steps: Annotated[int, typer.Option(min=2, metavar="N", help="Steps of training, at most.")] = 100,
+    seed: Annotated[int, typer.Option(min=0, help="Of the moments at which it is killed.")] = 0,
+    steps: Annotated[int, typer.Option(min=2, metavar="N", help="Steps of each training, at most.")] = 100,
     as_json: AsJson = False,
 ) -> None:
     """Prove that a training that is killed goes on to the same bits.
 
-    Trains twice: once to the end, and once killed by SIGKILL at random steps and resumed each time. Then the loss
-    curves are compared, and the SHA-256 of every tensor: weights, optimizer, averages, generators. The exit status is
-    1 where one differs; the two runs are kept then. A training is cut to 100 steps, or --steps.
+    Trains the spec as it is written twice, with its seeds or the members of its ensemble: once to the end, and once
+    killed by SIGKILL at random moments and resumed each time. The kills come at steps and between them, while a
+    checkpoint is written, at the start, and as one of several trainings ends. Then the loss curves are compared, the
+    results of each training, and the SHA-256 of every tensor: weights, optimizer, averages, generators. The exit
+    status is 1 where one differs; all runs are kept then. A training is cut to 100 steps, or --steps.
 
     Example: dlx prove-resume specs/digits/lenet.yaml --kills 3
     """

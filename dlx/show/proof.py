@@ -21,7 +21,8 @@ def proof(found: Proof, as_json: bool = False) -> None:
         document(found.as_json())
         return
     kills = f"killed at step {', '.join(f'{step:,}' for step in found.killed)}" if found.killed else "never killed"
-    out(f"{found.name}: {plural(found.steps, 'step')}, {kills}")
+    each = f", {found.trainings} trainings" if found.trainings > 1 else ""
+    out(f"{found.name}: {plural(found.steps, 'step')}{each}, {kills}")
     if len(found.killed) < found.asked:
         out(f"  {len(found.killed)} of {plural(found.asked, 'kill')}: the training ended before the others")
     if found.equal:
@@ -29,11 +30,11 @@ def proof(found: Proof, as_json: bool = False) -> None:
         out(f"bit-equal: {what}", "green")
         return
     if found.parting is not None:
-        out(f"differs first in {found.parting}", "red")
-    for checkpoint, names in found.differing.items():
+        out(f"differs first in {found.parting}" + (f", {found.whose}" if found.whose else ""), "red")
+    for file, names in found.differing.items():
         if names:
             more = f" and {len(names) - MOST:,} more" if len(names) > MOST else ""
-            out(f"differs in checkpoint {checkpoint}: {', '.join(names[:MOST])}{more}", "red")
+            out(f"differs in {file}: {', '.join(names[:MOST])}{more}", "red")
 
 
 def reproduction(found: Reproduction, as_json: bool = False) -> None:
