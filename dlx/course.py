@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -83,10 +85,14 @@ class Course:
     def step(self) -> int:
         return self.job.step if self.job is not None else 0
 
+    def open(self) -> None:
+        """Put down that the training begins, or goes on, and of which spec it is."""
+        self.folder.append({"record": "start", "time": time.time(), "spec_hash": self.spec_hash})
+
     def take_up(self, job: Job) -> tuple[str, ...]:
         """Bring a fresh job to where the run was; what is worth a sentence."""
         state.clear(self.checkpoints)
-        facts, passed_over = state.restore(job, self.checkpoints)
+        facts, passed_over = state.restore(job, self.checkpoints, self.spec_hash)
         if job.train.keep_best is not None:
             kept.settle(self.checkpoints, job.step, stopping.kept_mode(job))
         if facts is not None:
@@ -213,7 +219,13 @@ class Course:
             self.trouble(f"{error.problems[0].message}; {before}")
 
     def facts(self, job: Job) -> dict[str, Any]:
-        return {"step": job.step, "epoch": job.epoch, "metrics": self.metrics}
+        return {"step": job.step, "epoch": job.epoch, "metrics": self.metrics, "spec_hash": self.spec_hash}
+
+    @cached_property
+    def spec_hash(self) -> str:
+        """Which spec it is a training of: the SHA-256 of its text in the run's folder."""
+        path = self.folder.dir / "spec.yaml"
+        return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
 
     def save(self, name: str) -> None:
         """The weights alone."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -16,7 +17,7 @@ from .graph import Graph, trace
 from .lazy import torch
 from .lock import locked
 from .results import Result, Results
-from .runs import Run
+from .runs import RECORDS, Run
 from .spec import Experiment, load, missing_sections, objective_of
 from .train import compute, cores, device, groups, single, state, stopping
 from .train.augmented import LOOKED_AT, check_colours
@@ -97,7 +98,7 @@ def _members(experiment: Experiment, graph: Graph, sets: Sets, folder: Run, list
     assert train is not None
     assert train.ensemble is not None
     gathering = ensemble.Gathering(folder, train.ensemble.combine)
-    folder.append({"record": "start", "time": time.time()})
+    Course(folder).open()
     chosen = device.pick(train.device)
     threads = device.threads_for(train, graph, len(sets.train))
     folder.write_json("lock.json", locked(experiment, sets, train, device.describe(chosen), threads))
@@ -232,11 +233,12 @@ def resume(run: Run, listen: Listener | None = None) -> tuple[Experiment, Result
     Its spec, and its results. DlxError where the run is finished or still running, or its data has changed.
     """
     status = run.status()
-    if status in {"finished", "running"}:
-        hint = "Train its spec anew: `dlx train RUN/spec.yaml`." if status == "finished" else "Let it run."
-        message = f"{run.key} {'has finished' if status == 'finished' else 'is still running'}"
-        raise DlxError(message, hint=hint)
+    if status == "running":
+        raise DlxError(f"{run.key} is still running", hint="Let it run.")
     experiment = load(run.file("spec.yaml"))
+    if status == "finished":
+        raise finished(run, experiment)
+    check_spec(run, experiment)
     graph, sets = prepared(experiment)
     check_digest(run, sets, "Bring the old data back, or train anew.")
     heard = listen or (lambda _: None)
@@ -248,6 +250,35 @@ def resume(run: Run, listen: Listener | None = None) -> tuple[Experiment, Result
 
         return experiment, Results(packs.trained([(run, experiment)], graph, sets, heard), graph)
     return experiment, Results((follow(Course(run), experiment, graph, sets, heard),), graph)
+
+
+def finished(run: Run, experiment: Experiment) -> DlxError:
+    """That a run which has finished cannot be gone on with, and what can be done."""
+    end, by_steps = run.end() or {}, experiment.train is not None and experiment.train.steps is not None
+    return DlxError(
+        f"{run.key} has finished, at step {end.get('step', 0):,}, and a finished run cannot be gone on with yet",
+        hint=f"`dlx train {run.dir} train.{'steps' if by_steps else 'epochs'}=N` trains its spec anew.",
+    )
+
+
+def unchanged(run: Run, changes: Sequence[str]) -> DlxError:
+    """That a run goes on as it was, and what can be done to train it with changes."""
+    if run.status() == "finished":
+        message = f"{run.key} has finished, and a finished run cannot be gone on with yet, with changes or without"
+    else:
+        message = f"{run.key} goes on as it was, to the same bits, and takes no changes: {' '.join(changes)}"
+    again = f"`dlx train {run.dir} {' '.join(changes)}` trains its spec anew with them."
+    return DlxError(message, hint=again)
+
+
+def check_spec(run: Run, experiment: Experiment) -> None:
+    """DlxError where what stands in the folder of a run is not all of the training of one spec."""
+    path = run.dir / "spec.yaml"
+    own = {hashlib.sha256(text).hexdigest() for text in (path.read_bytes(), experiment.resolved().encode())}
+    for name, said in (("lock.json", run.lock()), (RECORDS, next(run.records(), {}))):
+        if said.get("spec_hash", next(iter(own))) not in own:
+            hint = "Bring the run's own file back, or train the spec that is meant: `dlx train SPEC`."
+            raise DlxError(f"{run.dir / name} is of the training of another spec than {path}", hint=hint)
 
 
 def check_digest(run: Run, sets: Sets, hint: str) -> None:
@@ -288,7 +319,7 @@ def follow(
     """
     train = experiment.train
     assert train is not None
-    course.folder.append({"record": "start", "time": time.time()})
+    course.open()
     mirror = _mirror(experiment, course.folder) if here is None else None  # it starts up while torch is imported here
     with course.to_its_end():
         chosen = device.pick(train.device)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
@@ -74,7 +73,7 @@ def follow_together(
         parts, jobs = on_device(sets, chosen), []
         try:
             for course, one, graph in many:
-                course.folder.append({"record": "start", "time": time.time()})
+                course.open()
                 job = begin(course, one, graph, sets, listen, threads, until, here, parts)
                 job.remember_chance()
                 course.start(job, listen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -112,7 +113,8 @@ def again(run: Run, runs: Path) -> Run:
     for name in CARRIED:
         if (run.dir / name).exists():
             shutil.copyfile(run.file(name), new.dir / name)
-    new.write_json("lock.json", {key: value for key, value in lock.items() if key not in OWN})
+    own = {"spec_hash": hashlib.sha256(found.resolved().encode()).hexdigest()}
+    new.write_json("lock.json", {key: value for key, value in lock.items() if key not in OWN} | own)
     return new
 
 

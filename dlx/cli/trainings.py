@@ -37,6 +37,9 @@ def train(
     from .. import runs as folders
     from .. import spec as specs
 
+    changes = [str(spec), *(overrides or [])] if resume is not None and spec is not None else []
+    if resume is not None and changes and all("=" in change or change.startswith("~") for change in changes):
+        raise experiment.unchanged(folders.find(resume, runs), changes)
     if (spec is None) == (resume is None):
         hint = "`dlx train SPEC` starts, and `dlx train --resume RUN` goes on with a run as it was."
         raise DlxError("give a spec to train, or the run to resume", hint=hint)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import files
 from ..documents import ALTERED, parsed
-from ..errors import DlxError, RunError
+from ..errors import DlxError, RunError, shortened
 from ..graph import Graph, trace
 from ..lazy import torch
 from ..network import build
@@ -63,8 +63,8 @@ def _tell(folder: Path, name: str, facts: dict[str, Any]) -> None:
 def facts(folder: Path, name: str) -> dict[str, Any] | None:
     """The facts of a checkpoint without its tensors; None where there are none, or not those that were written."""
     try:
-        return _about(files.read(folder / f"{name}.json"))
-    except OSError:
+        return _about(folder / f"{name}.json")
+    except DlxError:
         return None
 
 
@@ -88,61 +88,103 @@ def _digest(about: dict[str, Any]) -> str:
 
 
 def read(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The facts and the tensors of a checkpoint. DlxError where it is missing or altered."""
+    """The facts and the tensors of a checkpoint. DlxError where it is missing or altered, or no checkpoint at all."""
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 
-    path, beside = folder / f"{name}.safetensors", folder / f"{name}.json"
-    data, text = (_content(one, path) for one in (path, beside))
-    about = _about(text)
-    if about is None:
-        raise DlxError(f"{beside} is not what was written: its checksum differs", hint=ALTERED)
+    path = folder / f"{name}.safetensors"
+    data, about = _bytes(path), _about(folder / f"{name}.json")
     if hashlib.sha256(data).hexdigest() != about.get("sha256"):
-        raise DlxError(f"{path} is not what was written: its checksum differs", hint=ALTERED)
+        raise AlteredError(f"{path} is not what was written: its checksum differs", hint=ALTERED)
     try:
         return about, from_bytes(data)
     except SafetensorError as error:
-        raise DlxError(f"{path} holds no tensors: {error}", hint=ALTERED) from error
+        raise DlxError(f"{path} holds no tensors: {error}", hint=FOREIGN) from error
 
 
-def _content(one: Path, path: Path) -> bytes:
-    """All of a file of a checkpoint. DlxError where it cannot be had."""
+class AlteredError(DlxError):
+    """A checkpoint is not as it was written: a kill or a power cut came in between, or it was altered since."""
+
+
+class MissingError(DlxError):
+    """There is no such checkpoint, or half of one: a kill came between its two files."""
+
+
+FOREIGN = "Bring the run's own checkpoints back, or train its spec anew."
+
+
+def _bytes(path: Path) -> bytes:
     try:
-        return files.read(one)
+        return files.read(path)
     except FileNotFoundError as error:
         hint = "A run keeps one from its first evaluation on."
-        raise DlxError(f"there is no checkpoint {path}", hint=hint) from error
+        raise MissingError(f"there is no checkpoint {path.with_suffix('.safetensors')}", hint=hint) from error
     except OSError as error:
-        raise DlxError(f"{one} cannot be read: {files.reason(error)}", hint=ALTERED) from error
+        raise AlteredError(f"{path} cannot be read: {files.reason(error)}", hint=ALTERED) from error
 
 
-def misfit(path: Path, error: Exception) -> DlxError:
-    """That a checkpoint is whole and is not one of this network; torch tells where on the lines behind the first."""
-    told = str(error).splitlines()[1:2] or [f"{type(error).__name__}: {error}"]
-    hint = "Put the run's own one back, or take this one away."
-    return DlxError(f"{path} is a checkpoint of another network: {told[0].strip()}", hint=hint)
-
-
-def _about(text: bytes) -> dict[str, Any] | None:
-    """The facts beside a checkpoint, or None where they are not those that were written."""
+def _about(path: Path) -> dict[str, Any]:
+    """The facts beside a checkpoint. DlxError where they are not those that were written, or no such facts."""
+    data = _bytes(path)
     try:
-        about: Any = parsed(text)
+        about = parsed(data)
     except ValueError:
-        return None
+        about = None
     if not isinstance(about, dict) or about.pop("facts_sha256", None) != _digest(about):
-        return None
-    kinds: dict[str, type | tuple[type, ...]] = {"step": int, "epoch": (int, float), "metrics": dict, "metric": str}
-    kinds |= {"value": (int, float), "sha256": str, "moved": dict}
-    return about if all(isinstance(about[key], kind) for key, kind in kinds.items() if key in about) else None
+        raise AlteredError(f"{path} is not what was written: its checksum differs", hint=ALTERED)
+    for key, (fits, what) in FACTS.items():
+        if not fits(about.get(key, ABSENT.get(key))):
+            shown = shortened(json.dumps(about[key])) if key in about else "nothing"
+            raise DlxError(
+                f"{path} has no facts of a checkpoint: `{key}` is {what}, and here is {shown}", hint=FOREIGN
+            )
+    return about
+
+
+def _is_count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+FACTS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    "step": (_is_count, "a number of steps"),
+    "epoch": (_is_number, "a number of epochs"),
+    "sha256": (lambda value: isinstance(value, str), "a text"),
+    "metrics": (lambda value: isinstance(value, dict) and all(map(_is_number, value.values())), "numbers by name"),
+    "value": (_is_number, "a number"),
+    "metric": (lambda value: isinstance(value, str), "a text"),
+    "spec_hash": (lambda value: isinstance(value, str), "a text"),
+    "moved": (lambda value: isinstance(value, dict), "an object"),
+}
+"""What the facts of a checkpoint are that others go by."""
+ABSENT: dict[str, Any] = {"epoch": 0, "metrics": {}, "value": 0, "metric": "", "spec_hash": "", "moved": {}}
+"""What stands for those that not every checkpoint has."""
+
+
+def fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Weights and buffers of a checkpoint into a network. DlxError where they are of another network."""
+    own = network.state_dict()
+    weights = {key: value for key, value in tensors.items() if not key.startswith("state/")}
+    for name in [*own, *(name for name in weights if name not in own)]:
+        here, there = own.get(name), weights.get(name)
+        if here is not None and there is not None and (here.shape, here.dtype) == (there.shape, there.dtype):
+            continue
+        differs = f"`{name}` is {_described(there)} there, and {_described(here)} here"
+        raise DlxError(f"{path} is a checkpoint of another network: {differs}", hint=FOREIGN)
+    network.load_state_dict(weights)
+
+
+def _described(tensor: Tensor | None) -> str:
+    return "nothing" if tensor is None else f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
 
 def load_weights(network: nn.Module, folder: Path, name: str = "final") -> dict[str, Any]:
-    """Fill `network` from a checkpoint and give its facts. DlxError where it is missing or altered."""
+    """Fill `network` from a checkpoint and give its facts. DlxError where it is missing, altered or another's."""
     facts, tensors = read(folder, name)
-    try:
-        network.load_state_dict({key: value for key, value in tensors.items() if not key.startswith("state/")})
-    except RuntimeError as error:
-        raise misfit(folder / f"{name}.safetensors", error) from error
+    fill(network, tensors, folder / f"{name}.safetensors")
     return facts
 
 

@@ -94,22 +94,80 @@ def clear(folder: Path) -> None:
         half.unlink(missing_ok=True)
 
 
-def restore(job: Job, folder: Path) -> tuple[dict[str, Any] | None, list[str]]:
-    """Bring a fresh job to the newest state that is whole: its facts, or None; and what was passed over."""
+def restore(job: Job, folder: Path, spec_hash: str = "") -> tuple[dict[str, Any] | None, list[str]]:
+    """Bring a fresh job to the newest state that is whole: its facts, or None; and what was passed over.
+
+    DlxError where that is whole, and of another training than the one of the spec with `spec_hash`.
+    """
     passed_over: list[str] = []
     for name in _names(folder):
         try:
             facts, tensors = checkpoint.read(folder, name)
-        except DlxError as error:
+        except (checkpoint.AlteredError, checkpoint.MissingError) as error:
             passed_over.append(f"{error.problems[0].message}; the checkpoint before it is used")
             continue
+        path = folder / f"{name}.safetensors"
+        checkpoint.fill(job.network, tensors, path)
+        if spec_hash and facts.get("spec_hash", spec_hash) != spec_hash:
+            raise DlxError(f"{path} is of the training of another spec than spec.yaml", hint=checkpoint.FOREIGN)
+        if facts["step"] > job.total_steps or name != NAME.format(facts["step"]):
+            there = f"it is of step {facts['step']:,}, and the training has {job.total_steps:,}"
+            raise DlxError(f"{path} is not a state of this training: {there}", hint=checkpoint.FOREIGN)
         try:
-            job.network.load_state_dict({k: v for k, v in tensors.items() if not k.startswith("state/")})
-            _move(job, _unpacked(facts.pop("moved"), tensors))
-        except (AttributeError, LookupError, RuntimeError, TypeError, ValueError) as error:
-            raise checkpoint.misfit(folder / f"{name}.safetensors", error) from error
+            moved = _unpacked(facts.pop("moved"), tensors)
+            _check(job, moved, facts)
+            _move(job, moved)
+        except MISFIT as error:
+            why = str(error).splitlines()[0] if str(error) else type(error).__name__
+            raise DlxError(f"{path} is not a state of this training: {why}", hint=checkpoint.FOREIGN) from error
         return facts, passed_over
     return None, passed_over
+
+
+MISFIT = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, StopIteration, OverflowError)
+"""What comes of values that are not those which a state has."""
+
+
+def _check(job: Job, moved: dict[str, Any], facts: dict[str, Any]) -> None:
+    """ValueError where what was moved is not what this training moves."""
+    if lacking := WANTED - moved.keys():
+        raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
+    counts = [moved[name] for name in ("step", "epoch", "position")]
+    if moved["step"] != facts["step"] or not all(type(one) is int and one >= 0 for one in counts):
+        raise ValueError(f"its step, epoch and place are {counts}, and its facts are of step {facts['step']:,}")
+    groups, own_groups = moved["optimizer"]["param_groups"], job.optimizer.param_groups
+    sizes = [[len(group["params"]) for group in some] for some in (groups, own_groups)]
+    fields = [set[str]().union(*some) for some in (groups, own_groups)]
+    if sizes[0] != sizes[1] or not (fields[0] <= fields[1] or fields[1] <= fields[0]):
+        raise ValueError("it is of another optimizer, or of other groups of weights")
+    for name, own in (("watch", job.watch), ("average", job.average), ("stopping", job.stopping)):
+        if not _like(moved[name], own.state() if own is not None else None):
+            raise ValueError(f"its `{name}` is not one of this training")
+    if not all(type(moved[name]) in (int, float) for name in ("rate", "loss")):
+        raise ValueError("its `rate` and `loss` are no numbers")
+
+
+def _like(there: Any, here: Any) -> bool:
+    """Whether a value is such a one as a training has before its first step."""
+    if isinstance(here, dict):
+        same = isinstance(there, dict) and (not here or there.keys() == here.keys())
+        return same and all(_like(there[key], value) for key, value in here.items())
+    if isinstance(here, list):
+        same = isinstance(there, list) and len(there) == len(here)
+        return same and all(map(_like, there, here))
+    if isinstance(here, torch.Tensor):
+        return isinstance(there, torch.Tensor) and there.shape == here.shape
+    if here is None or there is None:
+        return not isinstance(there, dict | list | str | torch.Tensor)
+    numbers = (int, float)
+    return type(there) is type(here) or (type(there) in numbers and type(here) in numbers)
+
+
+WANTED = {
+    *("step", "epoch", "position", "rate", "loss", "losses", "optimizer"),
+    *("watch", "average", "stopping", "order", "random"),
+}
+"""What every state has."""
 
 
 def is_there(folder: Path) -> bool:
@@ -135,7 +193,7 @@ def hand_over(source: Path, folder: Path, step: int, job: Job) -> None:
         group.update({name: value for name, value in own.items() if name != "params"})
     weights = {name: tensor for name, tensor in tensors.items() if not name.startswith("state/")}
     packed = _packed(moved, weights, "state")
-    about = {name: value for name, value in facts.items() if name not in {"sha256", "bytes", "file"}}
+    about = {name: value for name, value in facts.items() if name not in {"sha256", "bytes", "file", "spec_hash"}}
     checkpoint.write(folder, NAME.format(step), weights, {**about, "moved": packed})
 
 
