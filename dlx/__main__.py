@@ -1,5 +1,27 @@
-"""`python -m dlx`."""
+"""`dlx`, and `python -m dlx`: Ctrl-C ends it in one line from the first moment on."""
 
-from .cli import main
+from __future__ import annotations
 
-main()
+import _signal  # `signal` itself takes a while to import, in which Ctrl-C would end in a traceback
+import os
+
+INTERRUPTED = 130
+
+
+def leave(*_: object) -> None:
+    """End the process at once: there is nothing to keep before a command begins and after it has ended."""
+    os.write(2, b"  interrupted\n")
+    os._exit(INTERRUPTED)
+
+
+def main() -> None:
+    """Run a command and leave with its exit status."""
+    if _signal.getsignal(_signal.SIGINT) is not _signal.SIG_IGN:
+        _signal.signal(_signal.SIGINT, leave)
+    from .cli import main as command
+
+    command()
+
+
+if __name__ == "__main__":
+    main()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
 
@@ -26,13 +28,14 @@ def run(command: Callable[[], Any]) -> int:
     shown = warnings.showwarning
     warnings.showwarning = _warned
     try:
-        return command() or 0
+        with interruptible():
+            return _told_if_interrupted(command() or 0)
     except UsageError as error:
         return _usage(error)
     except DlxError as error:
         return _told(error)
     except KeyboardInterrupt:
-        return INTERRUPTED
+        return _told_if_interrupted(INTERRUPTED)
     except SystemExit as end:
         if not isinstance(end.__context__, BrokenPipeError):
             raise
@@ -57,6 +60,27 @@ def _warned(
     library = filename.rpartition("site-packages" + os.sep)[2].partition(os.sep)[0].removesuffix(".py")
     text = " ".join(str(message).split())
     sys.stderr.write(visible(f"{library if os.sep not in library else 'a library'} warns: {text}") + "\n")
+
+
+def _told_if_interrupted(status: int) -> int:
+    """The exit status, told where it is that of Ctrl-C: typer makes it of a KeyboardInterrupt, and says nothing."""
+    if status == INTERRUPTED:
+        sys.stderr.write("  interrupted\n")
+    return status
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Ctrl-C is a KeyboardInterrupt inside, and what it was outside."""
+    before = signal.getsignal(signal.SIGINT)
+    if before is signal.SIG_IGN:  # whoever started the program does not want it to end by that
+        yield
+        return
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def _of_system(error: OSError) -> int:
