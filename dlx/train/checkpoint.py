@@ -160,7 +160,16 @@ FACTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "moved": (lambda value: isinstance(value, dict), "an object"),
 }
 """What the facts of a checkpoint are that others go by."""
-ABSENT: dict[str, Any] = {"epoch": 0, "metrics": {}, "value": 0, "metric": "", "spec_hash": "", "moved": {}}
+ABSENT: dict[str, Any] = {
+    "step": 0,
+    "sha256": "",
+    "epoch": 0,
+    "metrics": {},
+    "value": 0,
+    "metric": "",
+    "spec_hash": "",
+    "moved": {},
+}
 """What stands for those that not every checkpoint has."""
 
 

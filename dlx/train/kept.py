@@ -37,7 +37,7 @@ def standing(folder: Path) -> list[Facts]:
 
 def _is_ranked(about: Facts) -> bool:
     """Whether facts are those of one that was kept for its value, and not of another checkpoint."""
-    return all(key in about for key in ("metric", "value", "step"))
+    return all(key in about for key in ("value", "step"))
 
 
 def as_json(rank: int, facts: Facts) -> dict[str, Any]:

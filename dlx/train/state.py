@@ -110,8 +110,9 @@ def restore(job: Job, folder: Path, spec_hash: str = "") -> tuple[dict[str, Any]
         checkpoint.fill(job.network, tensors, path)
         if spec_hash and facts.get("spec_hash", spec_hash) != spec_hash:
             raise DlxError(f"{path} is of the training of another spec than spec.yaml", hint=checkpoint.FOREIGN)
-        if facts["step"] > job.total_steps or name != NAME.format(facts["step"]):
-            there = f"it is of step {facts['step']:,}, and the training has {job.total_steps:,}"
+        step = facts.get("step", 0)
+        if step > job.total_steps or name != NAME.format(step):
+            there = f"it is of step {step:,}, and the training has {job.total_steps:,}"
             raise DlxError(f"{path} is not a state of this training: {there}", hint=checkpoint.FOREIGN)
         try:
             moved = _unpacked(facts.pop("moved"), tensors)
