@@ -252,11 +252,14 @@ class _Check:
         return {d.key: under for d in self.ordered if self.may_vary(d) and (under := self.places(d))}
 
     def may_vary(self, dimension: Dimension) -> bool:
-        section = dimension.key.split(".")[0]
-        if section not in NEVER:
+        section, hint = dimension.key.split(".")[0], ""
+        if section not in NEVER and dimension.key != "train.seeds":
             return True
         message = f"`{section}` is the same for all trials, and cannot vary"
-        self.problems.append(Problem(message, "", dimension.mark, dimension.key))
+        if dimension.key == "train.seeds":
+            message = "`train.seeds` says how many trainings each trial is the mean of, and cannot vary"
+            hint = "Write `sweep: {seeds: 3}`, or let `train.seed` vary."
+        self.problems.append(Problem(message, hint, dimension.mark, dimension.key))
         return False
 
     def places(self, dimension: Dimension) -> Under:

@@ -172,6 +172,7 @@ def test_a_key_that_the_spec_does_not_have_yet_is_added_with_a_plus(spec):
         ("objective=glob(*)", ["there is no config group `objective`"]),
         ("name=a,b", ["`name` is the same for all trials, and cannot vary"]),
         ("sweep.seed=1,2", ["`sweep` is the same for all trials, and cannot vary"]),
+        ("train.seeds=1,5", ["says how many trainings each trial is the mean of", "Write `sweep: {seeds: 3}`"]),
         ("~train.seed=1,2", ["lets a key vary that it drops"]),
         ("train.seed@there=1,2", ["puts elsewhere"]),
         ("train.seed=shuffle(range(0,10000000))", ["10,000,000 values"]),
@@ -374,7 +375,7 @@ NUMBERS = st.one_of(
 RATES = st.one_of(
     st.lists(st.floats(1e-6, 1), min_size=1, max_size=4, unique=True).map(a_choice),
     st.builds(an_interval, st.floats(1e-6, 1), st.floats(1e-3, 9)).map("tag(log,{})".format),
-    st.builds(a_range, st.floats(0, 1), st.floats(0.01, 1), st.integers(2, 5)),
+    st.builds(a_range, st.floats(1e-6, 1), st.floats(0.01, 1), st.integers(2, 5)),
 )
 
 
