@@ -452,6 +452,6 @@ def test_a_grid_longer_than_anybody_waits_for_is_refused_with_its_size(tmp_path)
         "  the grid has 100,000,000,000 points, and 100,000 are the most that are tried one by one\n"
         "  Say how many to try, `--trials 64`, or give the ranges larger steps."
     )
-    assert plan(path, LONG, tmp_path, trials=3).trials == 3
+    assert plan(path, [*LONG, "++sweep.sampler=grid"], tmp_path, trials=3).trials == 3
     grid = Space.of(load(path), ["train.batch_size=1,2", *LONG])[0].grid()
     assert [next(grid)["train.seed"] for _ in range(3)] == [0, 1, 2]
