@@ -88,7 +88,7 @@ def _bar() -> Iterator[Callable[[Any], None]]:
                 latest.clear()
                 bar.reset(task, total=event.steps, latest="")
                 return
-            latest.update({k: v for k, v in event.metrics.items() if k in _SHOWN})
+            latest.update({k.removeprefix("train/"): v for k, v in event.metrics.items() if k in _SHOWN})
             bar.update(task, completed=event.step, latest=visible(metrics_text(latest), lines=False))
 
         yield listen
