@@ -48,8 +48,7 @@ def test_the_curve_is_that_of_the_plain_steps_to_the_bit(name):
     one = cut(name)
     with device.threads(1):
         (wanted, plain), (found, way) = (curve(one, how) for how in ("false", "true"))
-    assert plain["step"] == "plain"
-    print(name, way)
+    assert plain.get("step", "plain") == "plain"  # nothing is chosen for an optimizer that takes the loss
     assert found == wanted
     assert len([record for record in found if record.record == "step"]) == STEPS
     if name in QUICK:
