@@ -43,7 +43,8 @@ def uses(table: Table, frame: Frame, columns: Sequence[Column], goal: Column | N
         elif name in inputs:
             found.append(Use(name, SORTS[inputs[name].sort], inputs[name].width, _why(table, frame, inputs[name])))
         elif goal is not None:
-            found.append(Use(name, "target, classes", 0, _why(table, frame, goal)))
+            because = "`task` says so" if goal.sort == "number" else _why(table, frame, goal)
+            found.append(Use(name, "target, classes", 0, because))
         else:
             found.append(Use(name, "target, values", 0, _stored(table, frame, name)))
     return tuple(found)

@@ -316,16 +316,25 @@ def _misaligned(node: LayerNode, fields: Mapping[str, Mapping[str, Seen]], sever
             and not seen.aligned
             and all(not isinstance(of, Reach) or of.aligned for _, of in before)
         ):
-            branches = " and ".join(_geometry(source, of) for source, of in before)
+            branches = _branches(before)
             what = f"the receptive field of `{name}`" if several else "the receptive field"
             message = f"the branches are not aligned: {branches}; {what} is their hull"
             found.append(Problem(message, "", node.mark, f"network.layers.{node.name}"))
     return found
 
 
-def _geometry(source: str, seen: Seen) -> str:
+def _branches(before: Sequence[tuple[str, Seen]]) -> str:
+    """How the windows of the branches differ."""
+    told = {source: _geometry(of) for source, of in before}
+    names = " and ".join(f"`{source}`" for source in told)
+    if len(told) > 1 and len(set(told.values())) == 1:
+        return f"each of {names} {told[before[0][0]]}, and their axes are not the same ones of the input"
+    return " and ".join(f"`{source}` {words}" for source, words in told.items())
+
+
+def _geometry(seen: Seen) -> str:
     if not isinstance(seen, Reach):
-        return f"`{source}` sees everything"
+        return "sees everything"
     known = seen.as_json()
     assert isinstance(known, dict)
-    return f"`{source}` has size {known['size']}, stride {known['stride']}, start {known['start']}"
+    return f"has size {known['size']}, stride {known['stride']}, start {known['start']}"

@@ -16,6 +16,7 @@ import pytest
 
 from dlx import cli
 from dlx.data import kept
+from dlx.data.base import Use
 from dlx.data.table import Table
 from dlx.errors import DataError
 
@@ -216,6 +217,11 @@ def test_each_column_says_what_it_is_taken_for_and_why(tmp_path):
         ("n", "numbers", 2, "all its texts are; `n/a` stands for missing; an input more for missing values"),
         ("y", "target, values", 0, "all its texts are"),
     ]
+
+
+def test_whole_numbers_are_classes_because_the_task_says_so(tmp_path):
+    source = table(tmp_path, "a,y", "0.5,0", "1.5,1", task="classification")
+    assert source.facts().columns[-1] == Use("y", "target, classes", 0, "`task` says so")
 
 
 def test_a_column_of_another_encoding_is_named_and_can_be_left_out(tmp_path):

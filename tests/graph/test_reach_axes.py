@@ -202,7 +202,10 @@ def test_a_map_added_to_its_own_transpose_is_not_aligned_and_sees_whole_columns(
     assert promised(graph, "x", (0, 31, 0)) == [(0, 0), (0, 31), (0, 31)]
     assert not graph.receptive_field.aligned
     assert min(graph.receptive_field.size) >= 32
-    assert "the branches are not aligned" in graph.warnings[0].message
+    assert graph.warnings[0].message == (
+        "the branches are not aligned: each of `conv_1` and `transpose_1` has size [5, 5], stride [1, 1], "
+        "start [-2, -2], and their axes are not the same ones of the input; the receptive field is their hull"
+    )
     holds(graph)
 
 
