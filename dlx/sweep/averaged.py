@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from .trial import Point, Trial
@@ -16,6 +17,23 @@ def is_drawn(key: str) -> bool:
     """Whether a key says which of several equal draws is taken, such as `data.digits.fold` and `train.seed`."""
     first, *_, last = key.split(".") if "." in key else (key, "")
     return first in {"data", "train"} and last in DRAWN
+
+
+def draws_of(variable: str, spec: Mapping[str, Any]) -> list[str]:
+    """The keys of folds and seeds that a variable is given to; none where it is given to something else too."""
+    keys = list(_users(variable.partition(".")[0], {k: v for k, v in spec.items() if k not in {"sweep", "expect"}}))
+    return keys if all(map(is_drawn, keys)) else []
+
+
+def _users(variable: str, value: Any, above: str = "") -> Iterator[str]:
+    """The keys whose values mention a variable."""
+    if isinstance(value, Mapping | list):
+        for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
+            yield from _users(variable, inner, f"{above}.{key}" if above else str(key))
+    elif isinstance(value, str) and any(
+        re.search(rf"\b{variable}\b", it) for it in re.findall(r"\$\{[^}]*\}", value)
+    ):
+        yield above
 
 
 def drawn(trials: Iterable[Trial]) -> list[str]:

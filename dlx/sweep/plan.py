@@ -15,7 +15,7 @@ from ..spec.sweep import Sweep
 from ..spec.varied import MOST, Dimension
 from ..strategies import SAMPLERS, SCHEDULERS, Sampler, Scheduler
 from ..train import stopping
-from .averaged import is_drawn
+from .averaged import draws_of, is_drawn
 from .feasible import Constraints, Planner
 from .leaderboard import ENOUGH
 from .space import Space
@@ -125,6 +125,11 @@ def _check_drawn(base: Experiment, space: Space, sampler: Sampler, sweep: Sweep)
     """SpecError where one fold or seed would be preferred to another."""
     keys = " and ".join(f"`{one.key}`" for one in space.dimensions if is_drawn(one.key))
     problems = []
+    for one in space.dimensions:
+        section, _, variable = one.key.partition(".")
+        if section == "vars" and (there := draws_of(variable, base.root.plain())):
+            message = f"`{one.key}` is given to `{there[0]}` alone, and its best value would be chosen"
+            problems.append(Problem(message, f"Vary `{there[0]}` itself: it is averaged over.", one.mark, one.key))
     if keys and sampler.kind not in BLIND:
         message = f"{keys} is averaged over, and {sampler.kind} would look for its best value"
         hint = "Take `sampler: grid`, or `sweep: {seeds: N}` for seeds."

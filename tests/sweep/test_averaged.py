@@ -44,6 +44,19 @@ def test_which_keys_are_draws(key, wanted):
     assert is_drawn(key) is wanted
 
 
+def test_a_variable_that_is_a_fold_and_nothing_else_is_not_searched(tmp_path):
+    spec = tmp_path / "s.yaml"
+    spec.write_text(SPEC.replace("fold: 1,", 'fold: "${k}",').replace("name: s", "name: s\nvars: {k: 1}"))
+    with pytest.raises(DlxError) as refused:
+        swept(spec, tmp_path / "runs", "vars.k=1,2,3")
+    (problem,) = refused.value.problems
+    assert problem.message == "`vars.k` is given to `data.digits.fold` alone, and its best value would be chosen"
+    assert problem.hint == "Vary `data.digits.fold` itself: it is averaged over."
+
+    spec.write_text(spec.read_text().replace("steps: 12", 'steps: "${12 * k}"'))
+    assert len(swept(spec, tmp_path / "runs", "vars.k=1,2").study.trials) == 2
+
+
 def test_folds_alone_have_a_mean_and_an_interval_and_no_best(spec, tmp_path, capsys):
     found = swept(spec, tmp_path / "runs", FOLDS)
     document = found.as_json()
