@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, Literal
 
 from ..errors import Problem
+from ..lazy import np
 from .reading import listed
 
 LACKING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "?"]
@@ -76,10 +77,41 @@ class Typed:
     warning: Problem | None = None
 
 
-def typed(column: Any, notation: Notation, where: str, apart: bool, sort: Sort | None = None) -> Typed:
+def numeric(kind: Any) -> bool:
+    """Whether a type of pyarrow's is of numbers."""
+    from pyarrow import types
+
+    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
+
+
+def inferred(column: Any, notation: Notation, sort: Sort | None) -> bool:
+    """Whether a type that pyarrow inferred is that of all texts, unless numbers among them have leading zeros."""
+    import pyarrow.compute as pc
+    from pyarrow import types
+
+    if types.is_boolean(column.type):
+        return sort is None
+    if not numeric(column.type) or not notation.plain_figures or sort == "text":
+        return False
+    return bool(pc.all(pc.is_finite(column)).as_py())  # what else there is may stand for missing
+
+
+def as_array(column: Any, lacking: float) -> Any:
+    """A column of numbers as NumPy's, with a number for what is missing; pyarrow's `to_numpy` imports pandas."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    whole = column.combine_chunks() if isinstance(column, pa.ChunkedArray) else column
+    return np.from_dlpack(pc.fill_null(whole, lacking) if whole.null_count else whole)
+
+
+def typed(
+    column: Any, notation: Notation, where: str, apart: bool, sort: Sort | None = None, known: Any = None
+) -> Typed:
     """A column of texts as what all of them are. `sort` is given where an earlier file has decided.
 
-    With `apart`, numbers with a leading zero are texts; else they are where two texts are one number.
+    With `apart`, numbers with a leading zero are texts; else they are where two texts are one number. `known` are the
+    texts as numbers, where they have been read as such.
     """
     import pyarrow as pa
 
@@ -88,30 +120,32 @@ def typed(column: Any, notation: Notation, where: str, apart: bool, sort: Sort |
         return Typed(pa.chunked_array([pa.nulls(len(column), kind)]), "no values")
     if sort == "text":
         return Typed(column)
-    if notation.plain_figures and sort is None and not apart and (numbers := _plainly(column)) is not None:
-        return Typed(numbers)
+    if known is not None and sort is None and not apart and not _any(column, r"^\s*[+-]?0[\dxX]"):
+        return Typed(known)
     return _typed(column, notation, where, apart, sort == "number")
 
 
 def _typed(column: Any, notation: Notation, where: str, apart: bool, of_numbers: bool) -> Typed:
     import pyarrow.compute as pc
 
-    trimmed = pc.utf8_trim_whitespace(column)
-    there = pc.unique(trimmed).drop_null()
-    known = there.filter(pc.invert(pc.match_substring_regex(there, f"^({MARKS})$")))
-    marks = [text for text in LACKING_NUMBERS if len(known) < len(there) and text in there.to_pylist()]
+    there = pc.unique(pc.utf8_trim_whitespace(pc.unique(column))).drop_null()
+    known = there.filter(pc.invert(_match(there, MARKS)))
+    marked = set(there.filter(_match(there, MARKS)).to_pylist()) if len(known) < len(there) else set()
+    marks = [text for text in LACKING_NUMBERS if text in marked]
     if len(known) and _all(known, notation.number):
         if not of_numbers and (codes := _codes(known, notation, apart)):
             why = f"numbers with leading zeros, such as `{codes[0]}`"
             return Typed(column, why, None if apart else _of_codes(codes, where))
-        return Typed(_numbers(notation.plain(_without(trimmed, marks))), _lacks(marks))
+        return Typed(_numbers(notation.plain(_without(column, marks))), _lacks(marks))
     if of_numbers:
         return Typed(column)
     if len(known) and _all(known, f"{TRUE}|{FALSE}"):
-        return Typed(pc.match_substring_regex(_without(trimmed, marks), f"^({TRUE})$"), _lacks(marks))
-    if (moments := _moments(trimmed, known)) is not None:
+        return Typed(pc.match_substring_regex(_without(column, marks), f"^({TRUE})$"), _lacks(marks))
+    if (moments := _moments(column, known)) is not None:
         return Typed(moments)
-    return Typed(column, "", None if apart else shaped_like_numbers(there.to_pylist(), where, notation))
+    return Typed(
+        column, "", None if apart else shaped_like_numbers(there.slice(0, LOOKED_AT).to_pylist(), where, notation)
+    )
 
 
 def shaped_like_numbers(texts: Sequence[str], where: str, notation: Notation | None = None) -> Problem | None:
@@ -139,30 +173,30 @@ def shaped_like_numbers(texts: Sequence[str], where: str, notation: Notation | N
     return Problem(message, "Take the signs out of the file; `categorical` says that texts are meant.")
 
 
-def _plainly(column: Any) -> Any:
-    """A column of numbers without leading zeros; None for any other. Most columns are such, and none is quicker."""
-    import pyarrow as pa
+def _any(texts: Any, pattern: str) -> bool:
     import pyarrow.compute as pc
 
-    try:
-        if pc.any(pc.match_substring_regex(column, r"^\s*[+-]?0[\dxX]|[nN]")).as_py():
-            return None
-        return _numbers(column)
-    except pa.ArrowInvalid:
-        return None
+    return bool(pc.any(pc.match_substring_regex(texts, pattern)).as_py())
+
+
+def _match(texts: Any, pattern: str) -> Any:
+    import pyarrow.compute as pc
+
+    return pc.match_substring_regex(texts, f"^({pattern})$")
 
 
 def _all(texts: Any, pattern: str) -> bool:
     import pyarrow.compute as pc
 
-    return bool(pc.all(pc.match_substring_regex(texts, f"^({pattern})$")).as_py())
+    return bool(pc.all(_match(texts, pattern)).as_py())
 
 
 def _without(column: Any, marks: Collection[str]) -> Any:
-    """The column with nulls for some texts."""
+    """The column without spaces around its texts, and with nulls for some of them."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
+    column = pc.utf8_trim_whitespace(column)
     return pc.if_else(pc.is_in(column, pa.array(list(marks), pa.string())), None, column) if marks else column
 
 
@@ -184,12 +218,14 @@ def _codes(known: Any, notation: Notation, apart: bool) -> tuple[str, ...]:
     """Texts that are one number, because of leading zeros; any with a leading zero where they are to stay apart."""
     import pyarrow.compute as pc
 
-    padded = known.filter(pc.match_substring_regex(known, f"^({PADDED})$")).to_pylist()
-    if apart or not padded:
-        return tuple(padded[:2])
-    values = _numbers(notation.plain(known)).to_pylist()
+    padded = known.filter(_match(known, PADDED))
+    if apart or not len(padded):
+        return tuple(padded.slice(0, 2).to_pylist())
+    values = pc.add(_numbers(notation.plain(known)), 0)  # -0.0 is 0.0
+    if pc.count_distinct(values).as_py() == len(known):
+        return ()
     first: dict[float, str] = {}
-    for text, value in zip(known.to_pylist(), values, strict=True):
+    for text, value in zip(known.to_pylist(), values.to_pylist(), strict=True):
         other = first.setdefault(value, text)
         if other != text and (codes := [one for one in (text, other) if re.fullmatch(PADDED, one)]):
             return tuple(dict.fromkeys([*codes, other, text]))
@@ -208,6 +244,7 @@ def _moments(column: Any, known: Any) -> Any:
 
     if not len(known) or not _all(known.slice(0, 1), r"\d{4}-\d\d-\d\d.*|\d\d:\d\d.*"):
         return None
+    column = pc.utf8_trim_whitespace(column)
     for kind in (pa.date32(), pa.timestamp("ns"), pa.timestamp("ns", "UTC")):
         try:
             return pc.cast(column, kind)

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import DataError, Problem, did_you_mean
 from ..lazy import np
-from .cells import LACKING, NUMBER, PADDED, Notation, Sort, typed
+from .cells import NUMBER, PADDED, Notation, Sort, as_array, inferred, numeric, typed
+from .delimited import Delimited
 from .reading import existing, listed, real, small_enough
 from .rows import SUFFIXES, opened
 
@@ -30,8 +31,8 @@ class Frame:
 
     path: Path
     table: Any
-    texts: bool = False
-    """Whether the columns are texts that have no type yet, as those of a CSV file are."""
+    csv: Delimited | None = None
+    """The file whose columns have no type yet but an inferred one, where it is of CSV."""
     why: Mapping[str, str] = field(default_factory=dict)
     """Why a column has the type that it has."""
     warnings: Mapping[str, Problem] = field(default_factory=dict)
@@ -56,18 +57,36 @@ class Frame:
 
         Numbers of the columns `apart` are texts where one has a leading zero. DataError for what is not UTF-8.
         """
-        if not self.texts:
+        if self.csv is None:
             return self
+        sorts: Mapping[str, Sort] = like or {}
         table, why, warnings = self.table, dict(self.why), dict(self.warnings)
+        known = {name: self.table.column(name) for name in self.names}
+        known = {name: column for name, column in known.items() if inferred(column, notation, sorts.get(name))}
+        texts = self._texts(known)
         for place, name in enumerate(self.names):
+            why[name] = ""
+            if name not in texts:
+                continue
             where = f"column `{name}` of {self.path}"
-            _check_text(table.column(place), name, where)
-            found = typed(table.column(place), notation, where, name in apart, (like or {}).get(name))
+            _check_text(texts[name], name, where)
+            found = typed(texts[name], notation, where, name in apart, sorts.get(name), known.get(name))
             table = table.set_column(place, name, found.column)
             why[name] = found.why
             if found.warning is not None:
                 warnings[name] = found.warning
-        return replace(self, table=table, texts=False, why=why, warnings=warnings)
+        return replace(self, table=table, csv=None, why=why, warnings=warnings)
+
+    def _texts(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        """The columns of a CSV file as texts, but those whose types are `known` and have lost nothing."""
+        assert self.csv is not None
+        numbers = [name for name, column in known.items() if numeric(column.type)]
+        doubtful = numbers if numbers and self.csv.padded else []
+        there = {name: self.table.column(name) for name in self.names if name not in known}
+        there = {name: column for name, column in there.items() if _as_written(column)}
+        again = [name for name in self.names if name in doubtful or (name not in known and name not in there)]
+        read = self.csv.texts(again, len(self)) if again else None
+        return there | {name: read.column(name) for name in again if read is not None}
 
     def sorts(self) -> dict[str, Sort]:
         """Which columns hold numbers, and which texts."""
@@ -108,8 +127,7 @@ class Frame:
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
             kind = self.table.schema.field(name).type
             raise DataError(f"{where} holds {kind}, and numbers were trained on", hint=LIKE) from None
-        # pyarrow's `to_numpy` imports pandas, which takes longer than most tables
-        values: Doubles = np.array(column.to_pylist(), np.float64) if len(self) < LONG else column.to_numpy()
+        values: Doubles = as_array(column, float("nan"))
         known = values[~np.isnan(values)]
         real(known, where)
         if log and len(known) and known.min() <= 0:
@@ -118,9 +136,14 @@ class Frame:
             )
         return np.log(values) if log else values
 
-    def words(self, name: str) -> list[str | None]:
-        """A column as texts, None where one is missing; true and false as YAML writes them."""
-        return [None if _lacks(value) else _word(value) for value in self.table.column(name).to_pylist()]
+    def words(self, name: str) -> tuple[list[str | None], Labels]:
+        """The different values of a column as texts, and the place of each row's among them, -1 where it has none.
+
+        None stands for values that are missing; true and false are as YAML writes them.
+        """
+        found = plain(self.table.column(name)).dictionary_encode().combine_chunks()
+        values = found.dictionary.to_pylist()
+        return [None if _lacks(value) else _word(value) for value in values], as_array(found.indices, -1)
 
 
 @dataclass(frozen=True)
@@ -168,12 +191,10 @@ def read(
     delimiter: str | None = None,
     na_values: Sequence[str] = (),
 ) -> Frame:
-    """All rows of a file, those of CSV as texts. `names`, `delimiter` and `na_values` are for CSV."""
+    """All rows of a file, those of CSV before they are `typed`. `names`, `delimiter` and `na_values` are for CSV."""
     small_enough(existing(path, folder=False))
-    if path.suffix in SUFFIXES:
-        table = opened(path).table()
-    else:
-        table = _csv(path, names, delimiter or ("\t" if ".tsv" in path.suffixes else ","), na_values)
+    csv = None if path.suffix in SUFFIXES else Delimited(path, names, delimiter, na_values)
+    table = _without_views(opened(path).table()) if csv is None else csv.table()
     if not table.num_rows:
         raise DataError(f"{path} holds no rows", hint="Give a file with examples in it.")
     twice = {name for name in table.column_names if table.column_names.count(name) > 1}
@@ -182,7 +203,7 @@ def read(
         twice -= {""}
     if twice:
         raise DataError(f"{path} has two columns {listed(sorted(twice))}", hint="Give each column a name of its own.")
-    return Frame(path, table, texts=path.suffix not in SUFFIXES, every=tuple(table.column_names))
+    return Frame(path, table, csv=csv, every=tuple(table.column_names))
 
 
 def rows_of(
@@ -195,56 +216,13 @@ def rows_of(
 ) -> Frame:
     """The rows of a file that comes after training and may lack the targets. DataError where a column is missing."""
     if names is not None and path.suffix != ".parquet":
-        width = _width(path, delimiter)
+        width = Delimited(path, delimiter=delimiter).width
         names = [name for name in names if name not in targets] if width < len(names) else names
     frame = read(path, names, delimiter, na_values)
     if lacking := [name for name in columns if name not in frame.names]:
         hint = did_you_mean(lacking[0], frame.names, "the columns")
         raise DataError(f"{path} has no column {listed(lacking)}, which the network was trained on", hint=hint)
     return frame.only(columns)
-
-
-def _width(path: Path, delimiter: str | None) -> int:
-    """The columns of a CSV file, by its first line."""
-    with existing(path, folder=False).open(errors="replace") as file:
-        return file.readline().count(delimiter or ("\t" if ".tsv" in path.suffixes else ",")) + 1
-
-
-def _csv(path: Path, names: Sequence[str] | None, delimiter: str, na_values: Sequence[str]) -> Any:
-    import pyarrow as pa
-    from pyarrow import ArrowException, csv
-
-    reading = csv.ReadOptions(column_names=names, block_size=BLOCK)
-    parsing = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
-    try:
-        with csv.open_csv(path, reading, parsing) as file:
-            types = dict.fromkeys(file.schema.names, pa.string())
-        converting = csv.ConvertOptions(
-            check_utf8=False, column_types=types, null_values=[*LACKING, *na_values], strings_can_be_null=True
-        )
-        return csv.read_csv(path, reading, parsing, converting)
-    except (ArrowException, OSError, UnicodeDecodeError) as error:
-        told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{path} cannot be read as CSV: {told}", hint=_other_form(path)) from None
-
-
-LONG = 1_000_000
-"""Rows from which on a column is not turned to a list."""
-BLOCK = 2**24
-"""Bytes of a CSV file that are read at a time: the longest row."""
-FORMS = {
-    b"PK": "It is an Excel or a zip file: save the table as CSV.",
-    b"\xff\xfe": "It is UTF-16: save it as UTF-8.",
-    b"\xfe\xff": "It is UTF-16: save it as UTF-8.",
-}
-
-
-def _other_form(path: Path) -> str:
-    """A hint of what a file is that is no CSV, by its first bytes."""
-    with path.open("rb") as file:
-        first = file.read(2)
-    names = "`names` gives the columns of a file without a first line, `delimiter` what stands between values."
-    return FORMS.get(first, names)
 
 
 def _check_text(column: Any, name: str, where: str) -> None:
@@ -257,11 +235,31 @@ def _check_text(column: Any, name: str, where: str) -> None:
         raise DataError(f"{where} is not UTF-8", hint=way_out) from None
 
 
-def numeric(kind: Any) -> bool:
-    """Whether a type of pyarrow's is of numbers."""
+def _without_views(table: Any) -> Any:
+    """The table with plain texts for views of texts: pyarrow takes no rows of views, and has their nulls as empty."""
+    import pyarrow as pa
     from pyarrow import types
 
-    return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
+    schema = table.schema
+    for place, one in enumerate(table.schema):
+        kind = one.type.value_type if types.is_dictionary(one.type) else one.type
+        if types.is_string_view(kind):
+            schema = schema.set(place, one.with_type(pa.large_string()))
+    return table if schema == table.schema else table.cast(schema)
+
+
+def plain(column: Any) -> Any:
+    """A column without a dictionary, whose different values pyarrow finds in all its chunks."""
+    from pyarrow import types
+
+    return column.cast(column.type.value_type) if types.is_dictionary(column.type) else column
+
+
+def _as_written(column: Any) -> bool:
+    """Whether a column of a CSV file was inferred to be texts, or to have none."""
+    from pyarrow import types
+
+    return bool(types.is_string(column.type) or types.is_null(column.type))
 
 
 def surveyed(frame: Frame, name: str, categorical: bool, log: bool, most: int | None) -> Column:
@@ -283,7 +281,7 @@ def surveyed(frame: Frame, name: str, categorical: bool, log: bool, most: int | 
             f"{where} holds {kind}, and inputs are made of numbers, true and false, and texts",
             hint=f"`drop: [{name}]` leaves it out.",
         )
-    there = {value for value in frame.table.column(name).to_pylist() if not _lacks(value)}
+    there = {value for value in plain(frame.table.column(name)).unique().to_pylist() if not _lacks(value)}
     texts = tuple(dict.fromkeys(map(_word, sorted(there, key=_place(there)))))
     if most is not None and len(texts) > most:
         raise DataError(
@@ -315,11 +313,12 @@ def encoded(frame: Frame, columns: Sequence[Column], false_is: int) -> Values:
     In double precision where a number has more digits than float32 keeps.
     """
     x = np.zeros((len(frame), sum(column.width for column in columns)), np.float64)
-    place = 0
+    place, short = 0, True
     for column in columns:
         if column.sort == "number":
-            x[:, place] = frame.numbers(column.name, column.log)
-            lacking = np.isnan(x[:, place])
+            x[:, place] = values = frame.numbers(column.name, column.log)
+            lacking = np.isnan(values)
+            short = short and bool(((values.astype(np.float32) == values) | lacking).all())
         else:
             codes = coded(frame, column)
             lacking = codes < 0
@@ -334,14 +333,13 @@ def encoded(frame: Frame, columns: Sequence[Column], false_is: int) -> Values:
         if column.marked:
             x[lacking, place + column.values] = 1
         place += column.width
-    short = x.astype(np.float32)
-    return short if np.array_equal(short, x, equal_nan=True) else x
+    return x.astype(np.float32) if short else x
 
 
 def coded(frame: Frame, column: Column, lists: str = "the training file does not have") -> Labels:
     """The number of each row's text, -1 where there is none. DataError where the column was surveyed without it."""
     number = {text: i for i, text in enumerate(column.texts)}
-    words = frame.words(column.name)
+    words, places = frame.words(column.name)
     found = {word for word in words if word is not None}
     number |= {word: number[same] for word in found - set(number) if (same := _same(word)) in number}
     if strange := sorted(found - set(number)):
@@ -349,7 +347,7 @@ def coded(frame: Frame, column: Column, lists: str = "the training file does not
             f"column `{column.name}` of {frame.path} holds {listed(strange)}, which {lists}",
             hint=did_you_mean(strange[0], column.texts),
         )
-    return np.array([-1 if word is None else number[word] for word in words], np.int64)
+    return np.array([*(-1 if word is None else number[word] for word in words), -1], np.int64)[places]
 
 
 def _same(word: str) -> str:
@@ -363,16 +361,16 @@ def _same(word: str) -> str:
 def _is_text(kind: Any) -> bool:
     from pyarrow import types
 
-    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+    return bool(types.is_string(kind) or types.is_large_string(kind))
 
 
 def _place(values: Collection[Any]) -> Callable[[Any], Any] | None:
-    """What values are sorted by: numbers with leading zeros as numbers."""
+    """What values are sorted by: numbers with leading zeros as numbers, nan last."""
     if not any(isinstance(value, str) and re.fullmatch(PADDED, value) for value in values):
         return None
     if not all(re.fullmatch(NUMBER, value, re.ASCII) for value in values):
         return None
-    return lambda text: (float(text), text)
+    return lambda text: (isnan(float(text)), 0 if isnan(float(text)) else float(text), text)
 
 
 def _word(value: Any) -> str:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
 
 from ..errors import DataError
 from ..lazy import np
+from .cells import as_array
 from .preprocess import Fill
 
 if TYPE_CHECKING:
@@ -77,7 +79,7 @@ def gaps(frame: Frame) -> dict[str, Mask]:
     import pyarrow.compute as pc
 
     found = {name: pc.is_null(frame.table.column(name), nan_is_null=True) for name in frame.names}
-    return {name: np.asarray(gap.to_numpy(), bool) for name, gap in found.items() if pc.any(gap).as_py()}
+    return {name: as_array(gap.cast("uint8"), 0).astype(bool) for name, gap in found.items() if pc.any(gap).as_py()}
 
 
 def without(frame: Frame, rules: Mapping[str, Rule]) -> Frame:
@@ -92,7 +94,7 @@ def without(frame: Frame, rules: Mapping[str, Rule]) -> Frame:
     out = np.any(np.stack(dropping), 0) if dropping else np.zeros(len(frame), bool)
     if refused or out.all():
         raise _missing(frame, refused or lacking, whole=not refused)
-    return type(frame)(frame.path, frame.table.filter(pa.array(~out))) if dropping else frame
+    return replace(frame, table=frame.table.filter(pa.array(~out))) if dropping else frame
 
 
 def _missing(frame: Frame, found: Mapping[str, Mask], whole: bool) -> DataError:

@@ -4,8 +4,7 @@ from . import memory
 from .counted import Counted, counted_as
 from .expect import unmet, unmet_by
 from .graph import Graph, LayerNode, Seen
-from .inputs import input_shapes
-from .trace import FREEZE, find, trace
+from .trace import FREEZE, find, input_shapes, trace
 
 __all__ = [
     "FREEZE",

@@ -386,3 +386,14 @@ def test_looking_at_a_table_imports_neither_torch_nor_pandas(tmp_path):
     )
     shown = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, check=True)
     assert shown.stdout.splitlines()[-1] == "[]"
+
+
+def test_columns_and_warnings_are_told_where_rows_are_left_out(tmp_path):
+    rows = ["a,b,y", "$1,1,0", "$2,,1", "$3,3,2"]
+    facts = table(tmp_path, *rows, missing="drop").facts()
+    assert [(use.name, use.inputs, use.because) for use in facts.columns] == [
+        ("a", 2, "2 texts, `$1` and `$3`"),
+        ("b", 1, "all its texts are"),
+        ("y", 0, "all its texts are"),
+    ]
+    assert facts.warnings == table(tmp_path, *rows, missing={"b": "mean"}).facts().warnings != ()

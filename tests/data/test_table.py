@@ -127,6 +127,15 @@ def test_parquet_and_csv_give_the_same(path, tmp_path):
     assert Table(path=tmp_path / "b.parquet", target="b").facts().input == Shape((2,))
 
 
+@pytest.mark.parametrize(("missing", "rows"), [("drop", 3), ("category", 4)])
+def test_views_of_texts_are_texts_and_their_nulls_are_missing(tmp_path, missing, rows):
+    texts = pa.array(["x", None, "y", "x"], pa.string_view())
+    pq.write_table(pa.table({"a": texts, "y": [0.0, 1.0, 2.0, 3.0]}), tmp_path / "a.parquet")
+    sets = Table(path=tmp_path / "a.parquet", target="y", missing=missing).load()
+    assert sets.train.x.shape == (rows, 2 + (missing == "category"))
+    assert sets.reading["columns"][0]["texts"] == ("x", "y")
+
+
 def test_files_without_a_first_line_and_with_tabs(tmp_path):
     path = written(tmp_path, "1\ta\n2\tb\n", "a.tsv")
     source = Table(path=path, target="word", names=["size", "word"])
