@@ -4,7 +4,8 @@ from . import memory
 from .counted import Counted, counted_as
 from .expect import unmet, unmet_by
 from .graph import Graph, LayerNode, Seen
-from .trace import FREEZE, find, input_shapes, trace
+from .inputs import input_shapes
+from .trace import FREEZE, find, trace
 
 __all__ = [
     "FREEZE",

@@ -15,10 +15,7 @@ from itertools import zip_longest
 from math import ceil, floor, prod
 
 from ..shapes import Number, Window, slid, whole
-
-Factors = tuple[tuple[int, Number], ...]
-"""One axis of a value: lengths and strides, outer to inner; empty where the window stays in its place along it."""
-
+from .factors import Factors, dealt, merged, moving, offset_at, outer_stride, with_axis, without
 
 MOST_PARTS = 4
 """Windows of one span; more are told by their hull."""
@@ -48,22 +45,22 @@ class Part:
 
     def at(self, place: Sequence[int]) -> tuple[int, int]:
         """The first and the last position that the entry at `place` sees, of a window of some size."""
-        first = floor(self.start + sum(_offset(f, i) for f, i in zip(self.steps, place, strict=True)))
+        first = floor(self.start + sum(offset_at(f, i) for f, i in zip(self.steps, place, strict=True)))
         return first, first + int(self.size or 0) - 1
 
     # --- axes that go, come or change places ---
 
     def kept(self, axes: Sequence[int | None], picked: Mapping[int, int], positions: int) -> Part:
         """On the given axes alone (None: a new one); of the others one entry is picked, or all are mixed."""
-        start = whole(self.start + sum(_offset(self.steps[axis], at) for axis, at in picked.items()))
-        one = replace(self, start=start, steps=_without(self.steps, picked))
+        start = whole(self.start + sum(offset_at(self.steps[axis], at) for axis, at in picked.items()))
+        one = replace(self, start=start, steps=without(self.steps, picked))
         mixed = one.mixed([k for k in range(len(self.steps)) if k not in axes and k not in picked], positions)
         return replace(mixed, steps=tuple(() if k is None else mixed.steps[k] for k in axes))
 
     def mixed(self, axes: Iterable[int], positions: int) -> Part:
         """After each value along `axes` has seen all of them; `positions` is the length of the axis of the input."""
         factors = [factor for axis in axes for factor in self.steps[axis]]
-        steps = _without(self.steps, axes)
+        steps = without(self.steps, axes)
         if self.size is None or not any(stride for _, stride in factors):
             return replace(self, steps=steps)
         reach, left = sum((n - 1) * stride for n, stride in factors), replace(self, steps=steps)
@@ -82,8 +79,8 @@ class Part:
 
     def reshaped(self, old: Sequence[int], new: Sequence[int]) -> Part | None:
         """The same values on axes of other lengths; None where a new axis ends within a factor."""
-        row = _merged(f for n, factors in zip(old, self.steps, strict=True) for f in factors or ((n, 0),))
-        steps = _dealt(row, new)
+        row = merged(f for n, factors in zip(old, self.steps, strict=True) for f in factors or ((n, 0),))
+        steps = dealt(row, new)
         if steps is None:
             return replace(self, steps=((),) * len(new)) if self.size is None else None
         return replace(self, steps=steps)
@@ -91,7 +88,7 @@ class Part:
     def stretched(self, old: Sequence[int], new: Sequence[int], positions: int) -> Part:
         """On an axis of a single entry, wherever it is stretched to."""
         axes = [k for k, (n, m) in enumerate(zip(old, new, strict=True)) if n == 1 < m]
-        one = replace(self, steps=_without(self.steps, axes)) if axes else self
+        one = replace(self, steps=without(self.steps, axes)) if axes else self
         return replace(one, size=None) if axes and one.is_all_of(positions) else one
 
     def is_all_of(self, positions: int) -> bool:
@@ -112,9 +109,9 @@ class Part:
             return one
         ((_, jump),) = one.steps[axis]
         size, jump, start = slid((one.size, jump, one.start), (*step, shift))
-        if size is not None and any(isinstance(s, Fraction) for f in _without(one.steps, [axis]) for _, s in f):
+        if size is not None and any(isinstance(s, Fraction) for f in without(one.steps, [axis]) for _, s in f):
             size, start = size + 2, start - 1  # fractions along two axes may add up to another whole position
-        return replace(one, size=size, start=start, steps=_with(one.steps, axis, ((stops, jump),)))
+        return replace(one, size=size, start=start, steps=with_axis(one.steps, axis, ((stops, jump),)))
 
     def cut(self, axis: int, start: int, step: int, left: int) -> Part:
         """Every `step`-th of the entries from `start` on along an axis, `left` of them."""
@@ -123,7 +120,9 @@ class Part:
             return one
         ((_, jump),) = one.steps[axis]
         return replace(
-            one, start=whole(one.start + start * jump), steps=_with(one.steps, axis, ((left, whole(step * jump)),))
+            one,
+            start=whole(one.start + start * jump),
+            steps=with_axis(one.steps, axis, ((left, whole(step * jump)),)),
         )
 
     def on_one_factor(self, axis: int) -> Part:
@@ -142,7 +141,7 @@ class Part:
                 best = (high - low, low, jump)
         assert best is not None
         wider, low, jump = best
-        steps = _with(self.steps, axis, ((length, whole(jump)),) if jump else ())
+        steps = with_axis(self.steps, axis, ((length, whole(jump)),) if jump else ())
         size = None if self.size is None else whole(self.size + ceil(wider))
         return replace(self, size=size, start=whole(self.start + low), steps=steps)
 
@@ -204,14 +203,14 @@ def end_to_end(pieces: Sequence[tuple[Span, int, int]], axis: int, length: int) 
     for span, offset, own in pieces:
         for piece in span.parts:
             part = piece.on_one_factor(axis)
-            jump = _jump(part.steps[axis])
-            steps = _with(part.steps, axis, ((length, jump),) if part.steps[axis] else ())
+            jump = outer_stride(part.steps[axis])
+            steps = with_axis(part.steps, axis, ((length, jump),) if part.steps[axis] else ())
             moved.append((replace(part, start=whole(part.start - offset * jump), steps=steps), {axis: (offset, own)}))
     aligned = all(span.aligned for span, *_ in pieces)
     parts = list(dict.fromkeys(part for part, _ in moved))
     if len(parts) == 1:
         return Span((parts[0],), aligned)
-    if len({_moving(part.steps) for part in parts}) == 1:
+    if len({moving(part.steps) for part in parts}) == 1:
         return Span(_fewest(parts), aligned and not _apart([Span((part,)) for part in parts]))
     return Span((_hull(moved),), aligned and any(part.size is None for part in parts))
 
@@ -221,7 +220,7 @@ def _apart(spans: Sequence[Span]) -> bool:
     hulls = [span.parts[0] if len(span.parts) == 1 else _hull([(part, {}) for part in span.parts]) for span in spans]
     if any(one.size is None for one in hulls) or any(all(_is_block(one, o) for o in hulls) for one in hulls):
         return False
-    return len({(_moving(one.steps), 2 * one.start + (one.size or 0)) for one in hulls}) > 1
+    return len({(moving(one.steps), 2 * one.start + (one.size or 0)) for one in hulls}) > 1
 
 
 def _is_block(block: Part, part: Part) -> bool:
@@ -253,7 +252,7 @@ def _fewest(parts: Sequence[Part]) -> tuple[Part, ...]:
 
 def _holds(other: Part, part: Part, first: bool) -> bool:
     """Whether a window lies in another one at every entry, and both move along the same axes."""
-    mine, theirs = _moving(part.steps), _moving(other.steps)
+    mine, theirs = moving(part.steps), moving(other.steps)
     if mine == theirs:
         inside = other.start <= part.start and part.start + (part.size or 0) <= other.start + (other.size or 0)
         same = (other.start, other.size) == (part.start, part.size)
@@ -321,7 +320,7 @@ def _alike(parts: Sequence[Part]) -> list[Part]:
         if len(lengths) < 2:
             continue
         finest = max(lengths, key=len)
-        cut = [_dealt(list(row), finest) for row in rows]
+        cut = [dealt(list(row), finest) for row in rows]
         if all(row is not None and all(len(f) < 2 for f in row) for row in cut):
             told = [_refined(part, axis, finest) for part in told]
         else:
@@ -332,71 +331,7 @@ def _alike(parts: Sequence[Part]) -> list[Part]:
 def _refined(part: Part, axis: int, lengths: Sequence[int]) -> Part:
     if not part.steps[axis]:
         return part
-    cut = _dealt(list(part.steps[axis]), lengths, bare=False)
+    cut = dealt(list(part.steps[axis]), lengths, bare=False)
     assert cut is not None
     flat = tuple(f[0] if f else (n, 0) for n, f in zip(lengths, cut, strict=True))
-    return replace(part, steps=_with(part.steps, axis, flat))
-
-
-# --- factors --------------------------------------------------------------------------------------------------------
-
-
-def _merged(factors: Iterable[tuple[int, Number]]) -> list[tuple[int, Number]]:
-    """A row of factors where neighbours that count on are one, and those of one entry are gone."""
-    row: list[tuple[int, Number]] = []
-    for n, stride in factors:
-        if n == 1:
-            continue
-        if row and row[-1][1] == stride * n:
-            row[-1] = (row[-1][0] * n, stride)
-        else:
-            row.append((n, stride))
-    return row
-
-
-def _dealt(row: list[tuple[int, Number]], lengths: Sequence[int], bare: bool = True) -> tuple[Factors, ...] | None:
-    """A row of factors dealt out to axes of other lengths; None where one would end within a factor."""
-    left, axes = row[::-1], []
-    for length in lengths:
-        need, own = length, list[tuple[int, Number]]()
-        while need > 1:
-            n, stride = left.pop()
-            if need % n == 0:
-                own.append((n, stride))
-                need //= n
-            elif n % need == 0:
-                own.append((need, whole(stride * (n // need))))
-                left.append((n // need, stride))
-                need = 1
-            else:
-                return None
-        own = _merged(own)
-        axes.append(tuple(own) if any(stride for _, stride in own) or not bare else ())
-    return tuple(axes)
-
-
-def _offset(factors: Factors, place: int) -> Number:
-    """How far the window has moved at an entry of an axis."""
-    moved: Number = 0
-    for n, stride in reversed(factors):
-        place, at = divmod(place, n) if n > 1 else (place, 0)
-        moved += at * stride
-    return moved
-
-
-def _moving(steps: Sequence[Factors]) -> tuple[Factors, ...]:
-    """The factors of more than one entry along which the window moves."""
-    return tuple(tuple((n, s) for n, s in factors if n > 1 and s) for factors in steps)
-
-
-def _jump(factors: Factors) -> Number:
-    return factors[0][1] if factors else 0
-
-
-def _with(steps: tuple[Factors, ...], axis: int, factors: Factors) -> tuple[Factors, ...]:
-    return (*steps[:axis], factors, *steps[axis + 1 :])
-
-
-def _without(steps: tuple[Factors, ...], axes: Iterable[int]) -> tuple[Factors, ...]:
-    gone = set(axes)
-    return tuple(() if axis in gone else factors for axis, factors in enumerate(steps))
+    return replace(part, steps=with_axis(part.steps, axis, flat))

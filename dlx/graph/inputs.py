@@ -1,0 +1,168 @@
+"""The inputs of a network: shapes that the spec names, that the data has, or that a command line gives."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from keyword import iskeyword
+from pathlib import Path
+
+from ..data import Dataset, Facts
+from ..errors import DataError, Mark, Problem, SpecError, did_you_mean, shortened
+from ..shapes import BYTES, Shape
+from ..spec import Experiment
+from ..spec.augmented import facts_after
+from ..spec.expressions import resolve
+from ..spec.located import Node
+from ..spec.validation import meant_by, shown, unknown_keys
+from .place import too_large
+
+
+def facts_of(experiment: Experiment, problems: list[Problem]) -> Facts | None:
+    """The facts of the data after augmentation; None without data or where it cannot be read, as `problems` says."""
+    if experiment.data is None:
+        return None
+    try:
+        facts, against = facts_after(experiment, experiment.data.facts())
+    except DataError as error:
+        problems += [of_data(problem, experiment, experiment.data) for problem in error.problems]
+        return None
+    problems += against
+    return facts
+
+
+def of_data(problem: Problem, experiment: Experiment, data: Dataset) -> Problem:
+    """A problem of the data at the field whose file it names, or else at the data."""
+    files = [
+        name
+        for name in type(data).model_fields
+        if isinstance(path := getattr(data, name), Path) and str(path) in problem.message
+    ]
+    keys = ("data", data.kind, *files[:1])
+    return replace(problem, mark=problem.mark or experiment.place(*keys), path=problem.path or ".".join(keys))
+
+
+def shapes_of(experiment: Experiment, facts: Facts | None, problems: list[Problem]) -> dict[str, Shape]:
+    """The shapes that `network.inputs` names, or else that of the data; mistakes go to `problems`."""
+    node = experiment.network.at("inputs")
+    if node is None:
+        if facts is not None:
+            return {"input": facts.input}
+        if experiment.network.is_map and experiment.root.at("network") and experiment.root.at("data") is None:
+            hint = "Write `inputs: {image: [3, 224, 224]}` under `network`, or name the `data`."
+            problems.append(Problem("the network has no inputs", hint, experiment.network.mark, "network.inputs"))
+        return {}
+
+    def failed(error: object, at: Node) -> None:
+        problems.append(Problem(str(error), getattr(error, "hint", ""), at.mark, "network.inputs"))
+
+    node = resolve(node, experiment.vars, failed)
+    named = node.map if node.is_map and "shape" not in node.map else {"input": node}
+    if not named:
+        problems.append(
+            Problem("`inputs` names no input", "Write `inputs: {image: [3, 224, 224]}`.", node.mark, "network.inputs")
+        )
+    shapes: dict[str, Shape] = {}
+    for name, given in named.items():
+        if not given.broken and (shape := _shape(name, given, problems)) is not None:
+            shapes[name] = shape
+    _compare_with_data(facts, shapes, node.mark, problems)
+    return shapes
+
+
+def _shape(name: str, node: Node, problems: list[Problem]) -> Shape | None:
+    path = f"network.inputs.{name}"
+    if not name.isidentifier() or iskeyword(name) or name in {"prev", "self"}:
+        hint = "Letters, digits and `_`; no word of Python's."
+        problems.append(Problem(f"an input cannot be called `{name}`", hint, node.mark, path))
+    if node.is_map:
+        unknown_keys(node, ("shape", "dtype"), path, "an input", problems)
+    if node.is_map and "shape" in meant_by(node.map, ("shape", "dtype")) - node.map.keys():
+        return None
+    if node.is_map and "shape" not in node.map:
+        hint = "Write `{shape: [3, 224, 224], dtype: float}`."
+        problems.append(Problem(f"the input `{name}` has no `shape`", hint, node.mark, path))
+        return None
+    axes, dtype = (node.map.get("shape"), node.map.get("dtype")) if node.is_map else (node, None)
+    kind = dtype.plain() if dtype is not None else "float"
+    if not isinstance(kind, str) or kind not in BYTES:
+        problems.append(Problem(f"`dtype` must be float, int or bool, not {shown(kind)}", "", node.mark, path))
+        return None
+    values = axes.plain() if axes is not None else None
+    values = [values] if isinstance(values, int) and not isinstance(values, bool) else values
+    if (
+        not isinstance(values, list)
+        or not values
+        or not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in values)
+    ):
+        hint = "Channels first, without the batch: [3, 224, 224]."
+        message = f"the shape of `{name}` must be whole numbers above 0, not {shown(values)}"
+        problems.append(Problem(message, hint, node.mark, path))
+        return None
+    if message := too_large(f"the input `{name}`", values):
+        problems.append(Problem(message, "Is a number too long?", node.mark, path))
+        return None
+    return Shape(values, str(kind))
+
+
+def _compare_with_data(facts: Facts | None, shapes: Mapping[str, Shape], mark: Mark, problems: list[Problem]) -> None:
+    if facts is None or len(shapes) != 1:
+        return
+    (name, shape), *_ = shapes.items()
+    if shape.dtype != "float":
+        message = f"`inputs` says {shape.dtype} for `{name}`, and data sets give floats"
+        problems.append(Problem(message, FLOATS_ALONE, mark, "network.inputs"))
+    if tuple(shape) != tuple(facts.input):
+        message = f"`inputs` says {shape} for `{name}`, and the data gives {facts.input}"
+        problems.append(Problem(message, "Leave `inputs` out: the data gives the shape.", mark, "network.inputs"))
+
+
+FLOATS_ALONE = (
+    "Inputs that are integers or truth values cannot be trained on yet. For an `embedding`, give one-hot vectors in "
+    "the data, and a `linear` without bias: it learns the same rows."
+)
+
+
+def input_shapes(experiment: Experiment, texts: Sequence[str]) -> dict[str, Shape]:
+    """The shapes of all inputs, with those of `3x512x512` or `image=3x512x512`; dtypes stay as the spec has them.
+
+    SpecError where a text is no shape, or of no input.
+    """
+    if not texts:
+        return {}
+    told: list[Problem] = []
+    known = shapes_of(experiment, facts_of(experiment, []), told)
+    problems = told if known else []
+    shapes, given = known or {"input": Shape([1])}, set[str]()
+    for text in texts:
+        try:
+            name, axes = _given_input(text, list(shapes))
+        except SpecError as error:
+            problems += error.problems
+            continue
+        if name in given:
+            problems.append(Problem(f"`{name}` is given twice", "Keep one of the two.", Mark(f"--input {text}")))
+        given.add(name)
+        shapes = shapes | {name: Shape(axes, shapes[name].dtype)}
+    if problems:
+        raise SpecError(*problems)
+    return shapes
+
+
+def _given_input(text: str, names: Sequence[str]) -> tuple[str, list[int]]:
+    """The input that a text of `--input` means, and its axes."""
+    name, axes = ("", text) if "=" not in text else (text.partition("=")[0], text.partition("=")[2])
+    mark, example = Mark(f"--input {shortened(text)}"), f"{name or (names[0] if len(names) > 1 else '')}=3x512x512"
+    parts = axes.lower().split("x")
+    if name and name not in names:
+        raise SpecError(Problem(f"the network has no input `{name}`", did_you_mean(name, names), mark))
+    if not name and len(names) > 1:
+        hint = f"Say which: `--input {example}`, once for each that changes."
+        raise SpecError(Problem(f"the network has {len(names)} inputs: {', '.join(names)}", hint, mark))
+    if not all(re.fullmatch("[0-9]{1,19}", part) and int(part) > 0 for part in parts):
+        hint = f"Write it as `--input {example.lstrip('=')}`."
+        raise SpecError(Problem(f"{shown(axes)} is not a shape", hint, mark))
+    if message := too_large("the input", [int(part) for part in parts]):
+        raise SpecError(Problem(message, "Is a number too long?", mark))
+    return name or names[0], [int(part) for part in parts]

@@ -1,0 +1,19 @@
+"""What is measured beside the loss, where a spec asks for it: `metrics: [f1, auroc]` under the objective.
+
+All of it happens at evaluation, batch by batch on the device. One file a family, found by the registry.
+"""
+
+from .base import FOLLOWED, METRICS, RUNNING_LOSS, Followed, Mean, Meter, Metric, Mode
+from .boxes import AveragePrecision
+
+__all__ = [
+    "FOLLOWED",
+    "METRICS",
+    "RUNNING_LOSS",
+    "AveragePrecision",
+    "Followed",
+    "Mean",
+    "Meter",
+    "Metric",
+    "Mode",
+]
