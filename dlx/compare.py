@@ -10,6 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
+from .documents import spelled
 from .runs import LOSS, Record, Run, is_old, running
 from .train.tensors import digests
 
@@ -36,7 +37,7 @@ class Parting:
 
     def as_json(self) -> dict[str, Any]:
         about = {"record": self.record, "step": self.step, "metric": self.metric}
-        return {**about, "first": _plain(self.first), "second": _plain(self.second)}
+        return {**about, "first": spelled(self.first), "second": spelled(self.second)}
 
 
 def relative(a: float | None, b: float | None) -> float:
@@ -131,7 +132,3 @@ def differing(a: Path, b: Path) -> tuple[list[str], int]:
 
 def _figure(value: float | None) -> str:
     return "nothing" if value is None else repr(value)
-
-
-def _plain(value: float | None) -> float | str | None:
-    return value if value is None or math.isfinite(value) else str(value)

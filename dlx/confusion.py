@@ -36,7 +36,7 @@ def write(run: Run, names: Sequence[str], tables: Mapping[str, Mapping[str, Rows
 
 
 def read(run: Run) -> Confusion | None:
-    """What a run has; None where it has none. DlxError where the file is damaged."""
+    """The confusion matrices of a run; None where it has none. DlxError where the file is damaged."""
     found = run.read_json(FILE)
     if not found:
         return None

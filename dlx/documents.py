@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 from . import files
 from .errors import DlxError
@@ -20,7 +20,7 @@ ALTERED = "The file is torn or was altered."
 
 
 def spelled(value: Any) -> Any:
-    """The same with `nan`, `inf` and `-inf` as words: JSON has no such numbers (RFC 8259, section 6)."""
+    """A copy with the words `nan`, `inf` and `-inf` for numbers: JSON has no such numbers (RFC 8259, section 6)."""
     if isinstance(value, dict):
         return {key: spelled(child) for key, child in value.items()}
     if isinstance(value, list | tuple):
@@ -78,11 +78,21 @@ def read(path: Path) -> dict[str, Any]:
     return value
 
 
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value is an integer or a float; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_count(value: object) -> TypeGuard[int]:
+    """Whether a value is a whole number of 0 and more; true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
 def number(value: Any) -> float:
     """A number, or the word for one that JSON lacks. ValueError for anything else."""
     if isinstance(value, str) and value in WORDS:
         return float(value)
-    if isinstance(value, int | float) and not isinstance(value, bool):
+    if is_number(value):
         return value
     raise ValueError(f"{value!r} is no number")
 

@@ -74,7 +74,7 @@ class Gathering:
         self.seconds = 0.0
 
     def noting(self, create: Callable[[Experiment], Run]) -> Callable[[Experiment], Run]:
-        """What makes the run of a member, and keeps which one it is before anything is trained in it."""
+        """Wrap `create`: record which run is which member before anything is trained in it."""
 
         def created(member: Experiment) -> Run:
             run = create(member)

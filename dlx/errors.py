@@ -126,6 +126,11 @@ def shortened(text: str, length: int = 60) -> str:
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
+def first_line(error: BaseException) -> str:
+    """The first line of an error's message that is not blank, or else the name of its type."""
+    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+
+
 def with_article(noun: str) -> str:
     """`a layer`, `an optimizer`."""
     return f"{'an' if noun[:1] in set('aeiou') else 'a'} {noun}"

@@ -45,7 +45,7 @@ class Evaluated:
     combine: str | None = None
     data: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
-    """What the metrics leave out."""
+    """Notes of the metrics on classes that they leave out."""
 
     def as_json(self) -> dict[str, Any]:
         """The document of `dlx evaluate --json`."""

@@ -73,7 +73,7 @@ def _trained(
     packed = len(each) > 1 or bool(begun and begun[0].manner().get("packed"))
     if packed and each[0].train is not None and packs.goes_with(each[0].train, graph, len(sets.train)):
         folders = [*begun, *(create(one) for one in each[len(begun) :])]
-        packs.say_how(folders, each[0].train, graph, len(sets.train))
+        packs.record_packing(folders, each[0].train, graph, len(sets.train))
         return packs.trained(list(zip(folders, each, strict=True)), graph, sets, listen)
     results: list[Result] = []
     for i, one in enumerate(each):

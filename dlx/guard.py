@@ -29,13 +29,13 @@ def run(command: Callable[[], Any]) -> int:
     warnings.showwarning = _warned
     try:
         with interruptible():
-            return _told_if_interrupted(command() or 0)
+            return _report_interrupt(command() or 0)
     except UsageError as error:
         return _usage(error)
     except DlxError as error:
         return _told(error)
     except KeyboardInterrupt:
-        return _told_if_interrupted(INTERRUPTED)
+        return _report_interrupt(INTERRUPTED)
     except SystemExit as end:
         if not isinstance(end.__context__, BrokenPipeError):
             raise
@@ -62,8 +62,8 @@ def _warned(
     sys.stderr.write(visible(f"{library if os.sep not in library else 'a library'} warns: {text}") + "\n")
 
 
-def _told_if_interrupted(status: int) -> int:
-    """The exit status, told where it is that of Ctrl-C: typer makes it of a KeyboardInterrupt, and says nothing."""
+def _report_interrupt(status: int) -> int:
+    """Report Ctrl-C by its exit status, which typer makes of a KeyboardInterrupt without a word; returns `status`."""
     if status == INTERRUPTED:
         sys.stderr.write("  interrupted\n")
     return status

@@ -44,8 +44,8 @@ def threads_for(train: Train, graph: Graph, examples: int, count: int) -> int:
     return 1 if several else device.threads_for(train, graph, examples, count)
 
 
-def say_how(folders: Sequence[Run], train: Train, graph: Graph, examples: int) -> None:
-    """Put down in the runs that have not begun that they are packed, and their threads: so each goes on alone."""
+def record_packing(folders: Sequence[Run], train: Train, graph: Graph, examples: int) -> None:
+    """Write `packed` and the threads into the locks of runs that have not begun, so that each can resume alone."""
     threads = threads_for(train, graph, examples, len(folders))
     for folder in folders:
         if not folder.read_json("lock.json"):

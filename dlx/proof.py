@@ -40,7 +40,7 @@ SOON = 0.05
 """Seconds after a step, at most, that a kill comes at a random moment."""
 STEP = re.compile(rb'"step":(\d+)')
 OWN = {"time", "seconds"}
-"""What an end record says of its own process and not of the result."""
+"""Keys of an end record that belong to its process and not to the result."""
 
 Say = Callable[[str], None]
 Wait = Callable[[Callable[[], bool]], None]
@@ -54,7 +54,7 @@ def silent(_: str) -> None:
 
 @dataclass(frozen=True)
 class Proof:
-    """What trainings left behind that were left alone, beside what those did that were killed."""
+    """Comparison of uninterrupted trainings with trainings that were killed and resumed."""
 
     name: str
     steps: int
@@ -69,7 +69,7 @@ class Proof:
     parting: Parting | None
     """The first figure of a curve that differs."""
     differing: dict[str, list[str]]
-    """What differs, by checkpoint or file."""
+    """Names that differ, by checkpoint or file."""
     trainings: int = 1
     whose: str = ""
     """The training whose curve differs, where there are several."""
@@ -196,7 +196,7 @@ class Attempt:
     runs: Path
     drawn: random.Random
     seconds: float = 0.0
-    """What the trainings that were left alone took."""
+    """Seconds of the uninterrupted trainings."""
 
     @property
     def members(self) -> int:
@@ -239,7 +239,7 @@ class Attempt:
             top.write_json(ENSEMBLE, whole["ensemble"].read_json(ENSEMBLE) | {"members": keys})
 
     def words(self) -> list[str] | None:
-        """What `dlx train` is to be told next; None once all has ended."""
+        """Arguments of the next `dlx train`; None once all trainings have ended."""
         found = self.trainings(self.runs)
         if self.members:
             if (top := found.get("ensemble")) is None:
@@ -349,7 +349,7 @@ def compared(whole: Trainings, other: Trainings, steps: int, asked: int, killed:
 
 
 def _differing(one: Run, other: Run) -> tuple[dict[str, list[str]], int]:
-    """What differs of two runs, by checkpoint or file, and how much was looked at."""
+    """Names that differ between two runs, by checkpoint or file, and the number of names compared."""
     ours, theirs = compare.checkpoints(one), compare.checkpoints(other)
     found: dict[str, list[str]] = {name: ["all of it"] for name in ours.keys() ^ theirs.keys()}
     values = 0

@@ -189,7 +189,7 @@ class Run:
         return documents.read(self.dir / name)
 
     def lock(self) -> dict[str, Any]:
-        """What its lock says; empty where there is none. DlxError where a value of it is of another kind."""
+        """The contents of its lock; empty where there is none. DlxError where a value of it has the wrong type."""
         lock = self.read_json("lock.json")
         data = lock.get("data", {})
         told = {**lock, **{f"data.{key}": value for key, value in data.items()}} if isinstance(data, dict) else lock
@@ -356,7 +356,7 @@ def _text(value: object) -> str:
 
 
 def _count(value: object) -> int:
-    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+    if not documents.is_count(value):
         raise TypeError(f"{value!r} is no whole number")
     return value
 
@@ -386,12 +386,8 @@ def _unreadable(path: Path, error: OSError) -> DlxError:
     return DlxError(f"{path} cannot be read: {files.reason(error)}", hint=documents.ALTERED)
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 1 << 31
-
-
 LOCKED: dict[str, tuple[Callable[[object], bool], str]] = {
-    "threads": (lambda value: _is_count(value) and 0 < int(str(value)) <= MOST_THREADS, "a number of threads"),
+    "threads": (lambda value: documents.is_count(value) and 0 < value <= MOST_THREADS, "a number of threads"),
     "packed": (lambda value: isinstance(value, bool), "true or false"),
     "device": (lambda value: isinstance(value, str), "a text"),
     "data": (lambda value: isinstance(value, dict), "an object"),
@@ -399,5 +395,5 @@ LOCKED: dict[str, tuple[Callable[[object], bool], str]] = {
     "compute": (lambda value: isinstance(value, dict), "an object"),
     "way": (lambda value: isinstance(value, dict), "an object"),
 }
-"""What the values of a lock are that others go by."""
+"""Check and description of each value of a lock that other code reads."""
 MOST_THREADS = 4096

@@ -44,7 +44,7 @@ def is_known(address: str) -> bool:
 
 
 def for_children() -> dict[str, str]:
-    """What a process that this one starts wants in its environment."""
+    """Environment variables for a child process: the whole addresses that this one knows; empty without any."""
     known = _of_parent() | _KNOWN
     return {OF_PARENT: json.dumps(known)} if known else {}
 

@@ -86,7 +86,7 @@ def test_what_is_kept_of_a_spec_has_no_password(tmp_path, where, address, shown)
     assert store.secrets.revealed(shown) == address
     assert SECRET not in experiment.resolved() + repr(experiment)
     assert SECRET not in json.dumps(why(experiment, "track.uri", changes).as_json())
-    told = experiment.told_of_password()
+    told = experiment.password_warning()
     assert told.message == "the password in `track.uri` is used, and kept in no file"
     assert "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the whole address as MLFLOW" in told.hint
 

@@ -99,7 +99,7 @@ def targets(patient: Patient) -> Outcome:
 
 
 def _factor(patient: Patient) -> float:
-    """What a `scale` at the end of the network multiplies its answers by."""
+    """The factor of a `scale` at the end of the network; 1 without one."""
     last = patient.last
     return abs(float(getattr(last.layer, "factor", 1.0))) or 1.0 if last is not None and last.kind == "scale" else 1.0
 

@@ -132,11 +132,11 @@ def learning_rates(patient: Patient) -> Outcome:
     if steps < FEW:
         return left_out(TOO_LARGE)
     found = {rate: _probe(patient, batch, steps, train.optimizer, rate) for rate in sorted(tried)}
-    return _judged(patient, found, batch, line)
+    return _compare_rates(patient, found, batch, line)
 
 
-def _judged(patient: Patient, found: dict[float, list[float]], batch: int, line: str) -> Outcome:
-    """What trainings at several rates say of the spec's own."""
+def _compare_rates(patient: Patient, found: dict[float, list[float]], batch: int, line: str) -> Outcome:
+    """Judge the spec's learning rate by short trainings at several rates."""
     lr, place, steps = patient.train.optimizer.lr, patient.place("train", "optimizer"), len(found[min(found)])
     early = found[min(found)][:FEW]
     start = statistics.fmean(early)

@@ -28,9 +28,9 @@ Combined = Annotated[
 Verdict = Literal["holds", "book wrong", "FAILS", "not run"]
 
 
-def told_of_password(experiment: Experiment | None) -> None:
-    """Tell once what becomes of a password in `track.uri`."""
-    if experiment is not None and (problem := experiment.told_of_password()) is not None:
+def warn_of_password(experiment: Experiment | None) -> None:
+    """Warn once of a password in `track.uri`."""
+    if experiment is not None and (problem := experiment.password_warning()) is not None:
         from .. import show
 
         show.warnings([problem])

@@ -9,7 +9,7 @@ import typer
 
 from .. import guard
 from ..errors import DlxError
-from .given import AsJson, Overrides, Runs, SpecPath, claims, told_of_password
+from .given import AsJson, Overrides, Runs, SpecPath, claims, warn_of_password
 
 
 def train(
@@ -54,7 +54,7 @@ def train(
         rates = experiment.rates(loaded)
         show.document(rates.as_json()) if as_json else show.schedule(rates)
         return
-    told_of_password(loaded)
+    warn_of_password(loaded)
     with show.progress(quiet=as_json) as listen:
         if loaded is not None:
             results = experiment.run(loaded, runs, listen, like)
@@ -104,7 +104,7 @@ def sweep(
 
     changes = [*(overrides or []), *([f"++sweep.sampler={sampler}"] if sampler is not None else [])]
     made = plans.plan(spec, changes, runs, trials, study)
-    told_of_password(made.base)
+    warn_of_password(made.base)
     spent = sweeps.time_of(budget or made.sweep.budget)
     means = sweeps.Means(sweeps.workers(jobs), backend, sweeps.packing(pack), spent, retry_failed, mirror=True)
     with show.sweeping(quiet=as_json) as listen:

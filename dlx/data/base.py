@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Use:
-    """What a column of a table or an array of a file is taken for, how many inputs it becomes, and why."""
+    """The use of a column of a table or of an array of a file, its number of inputs, and the reason."""
 
     name: str
     taken_for: str

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DataError
+from ..errors import DataError, first_line
 from ..lazy import np
 from .cells import LACKING
 from .reading import existing
@@ -94,8 +94,7 @@ class Delimited:
             try:
                 return csv.read_csv(self.path, reading, parsing, options)
             except (ArrowException, OSError, UnicodeDecodeError) as error:
-                told = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise DataError(f"{self.path} cannot be read as CSV: {told}", hint=_other_form(self.path)) from None
+        raise DataError(f"{self.path} cannot be read as CSV: {first_line(error)}", hint=_other_form(self.path)) from None
 
 
 def _leading_zero(data: Bytes, starts: npt.NDArray[np.bool_], between: str) -> bool:

@@ -55,7 +55,7 @@ def shape_of(source: Source, form: Form) -> Shape:
 
 
 def left_out(source: Source) -> str:
-    """What is left out of a picture, by its header."""
+    """A sentence on the parts of a picture that are left out, by its header."""
     with opened(source) as image:
         return oddity(image)
 
@@ -87,7 +87,7 @@ def decoded(source: Source, form: Form, odd: Callable[[str], object] | None = No
 
 
 def oddity(image: Image) -> str:
-    """What is left out of a picture whose header is read; empty where nothing is."""
+    """A sentence on the parts of an opened picture that are left out; empty where nothing is."""
     if getattr(image, "is_animated", False):
         return FRAMES
     tiles: Any = getattr(image, "tile", None)  # how Pillow will decode it: `RGB;16B`

@@ -75,7 +75,7 @@ class Fitted:
 
 @dataclass(frozen=True)
 class Earlier:
-    """What was fitted to the training data of a run, and how its table was read, for other data of its kind."""
+    """Steps fitted to the training data of a run, and how its table was read, for other data of its kind."""
 
     run: str
     raw: Shape

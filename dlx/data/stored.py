@@ -12,7 +12,7 @@ from pathlib import Path
 from pickle import UnpicklingError
 from typing import IO, TYPE_CHECKING, Any
 
-from ..errors import DataError, did_you_mean, shortened
+from ..errors import DataError, did_you_mean, first_line, shortened
 from ..lazy import np, torch
 from ..shapes import by_x
 from .reading import existing
@@ -139,7 +139,7 @@ SAFE |= {f"{kind.upper()}{8 * size}": f"{kind}{size}" for kind in "iu" for size 
 
 
 def _tensors(path: Path) -> Mapping[Any, Any]:
-    """What torch.save has written. DataError where it is no mapping of names to tensors."""
+    """The tensors of a file of torch.save, by name. DataError where it holds something else."""
     import warnings
 
     wanted = 'Save it as torch.save({"x": inputs, "y": targets}, path).'
@@ -192,24 +192,20 @@ MOST_AXES = 32
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """What fails while a file is read becomes a DataError, without the advice of a library to read it unsafely."""
+    """Raise a DataError for whatever fails while a file is read, without a library's advice to read it unsafely."""
     from safetensors import SafetensorError
 
     expected = (zipfile.BadZipFile, OSError, EOFError, KeyError, RuntimeError, SafetensorError, TypeError, ValueError)
     try:
         yield
     except (*expected, zlib.error) as error:
-        raise DataError(f"{path} cannot be read: {_first_line(error)}", hint=AGAIN) from None
+        raise DataError(f"{path} cannot be read: {first_line(error)}", hint=AGAIN) from None
 
 
 def _check_name(path: Path, name: str, names: Any) -> None:
     known = list(names)
     if name not in known:
         raise DataError(f"{path} has no array `{name}`", hint=did_you_mean(name, known, "its arrays"))
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def _article(noun: str) -> str:

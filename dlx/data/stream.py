@@ -109,11 +109,11 @@ class Streamed:
         return replace(self, rows=self.rows[which])
 
     def then(self, step: Fitted) -> Streamed:
-        """The same after a further step, in single precision."""
+        """A copy with one more step, in single precision."""
         return replace(self.single(), one=step.step.becomes(self.one), steps=(*self.steps, step))
 
     def single(self) -> Streamed:
-        """The same in single precision."""
+        """A copy in single precision."""
         return replace(self, dtype=np.dtype(np.float32))
 
 

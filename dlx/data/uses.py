@@ -86,8 +86,8 @@ def warnings(table: Table, frame: Frame, columns: Sequence[Column], goal: Column
 def _index(frame: Frame) -> Iterator[Problem]:
     for name, why in frame.left_out.items():
         if why in UNNAMED:
-            told = f"column `{name}` of {frame.path} is {why}" if name else f"a column of {frame.path} has no name"
-            yield Problem(f"{told}, and is left out", "`columns` names all columns that are taken.")
+            which = f"column `{name}` of {frame.path} is {why}" if name else f"a column of {frame.path} has no name"
+            yield Problem(f"{which}, and is left out", "`columns` names all columns that are taken.")
 
 
 def _first_line(table: Table, frame: Frame) -> Iterator[Problem]:
@@ -133,9 +133,9 @@ def _labels(table: Table, frame: Frame, goal: Column | None) -> Iterator[Problem
         ((values := frame.numbers(name)) == 0).sum() + (values == 1).sum() == len(frame) for name in table.targets
     ):
         many = len(table.targets) > 1
-        told = f"the targets {listed(table.targets)} hold" if many else f"the target `{table.targets[0]}` holds"
+        targets = f"the targets {listed(table.targets)} hold" if many else f"the target `{table.targets[0]}` holds"
         hint = SEVERAL_LABELS if many else ONE_LABEL
-        yield Problem(f"{told} 0 and 1: labels, which are fitted as values", hint)
+        yield Problem(f"{targets} 0 and 1: labels, which are fitted as values", hint)
 
 
 def _digits(table: Table, frame: Frame, columns: Sequence[Column], goal: Column | None) -> Iterator[Problem]:

@@ -26,7 +26,7 @@ class _Step:
     name: str
     """Of the input."""
     came: tuple[tuple[Wire, Seen], ...]
-    """What comes in, from where it meets the others."""
+    """Each input wire and its receptive field where it meets the others."""
     seen: Seen
     """All of it together, before the layer's own window."""
     channel: int | None
@@ -57,8 +57,10 @@ def _step(node: LayerNode, name: str, graph: Graph) -> _Step:
     came = [(wire, seen) for wire, seen in reach.arriving(wires, node.plan) if name in seen]
     channel = graph.channels.get(name, 0)
     together = reach.merged([seen for _, seen in came], node.name)[name]
-    told = tuple((wire, reach.told(seen[name], channel)) for wire, seen in came)
-    return _Step(node, name, told, reach.told(together, channel), channel, reach.along(together, channel))
+    inputs = tuple((wire, reach.receptive_field(seen[name], channel)) for wire, seen in came)
+    return _Step(
+        node, name, inputs, reach.receptive_field(together, channel), channel, reach.along(together, channel)
+    )
 
 
 def _of_input(step: _Step, graph: Graph) -> list[Line]:
@@ -113,10 +115,10 @@ def _beyond(step: _Step, after: Reach, graph: Graph) -> list[Line]:
     if len(size) != len(after.size):
         return []
     wider = [(z, n) for z, n in zip(after.size, size, strict=True) if z is not None and z > n]
-    told = " and ".join(
+    sums = " and ".join(
         dict.fromkeys(f"{figure(z)} is more than the {figure(n)} positions of the input" for z, n in wider)
     )
-    return [Line(note=f"{told}: at every place a part of the window lies outside.")] if wider else []
+    return [Line(note=f"{sums}: at every place a part of the window lies outside.")] if wider else []
 
 
 def seen_in_words(seen: Seen) -> str:
@@ -131,11 +133,11 @@ def seen_in_words(seen: Seen) -> str:
 def geometry(seen: Reach) -> str:
     """`size 7, jump 2, start -3`, axis by axis where they differ."""
 
-    def told(values: Sequence[Number | None]) -> str:
+    def text(values: Sequence[Number | None]) -> str:
         texts = ["everything" if value is None else figure(value) for value in values]
         return texts[0] if len(set(texts)) == 1 else " x ".join(texts)
 
-    return f"size {told(seen.size)}, jump {told(seen.stride)}, start {told(seen.start)}"
+    return f"size {text(seen.size)}, jump {text(seen.stride)}, start {text(seen.start)}"
 
 
 # --- a window -------------------------------------------------------------------------------------------------------
@@ -212,8 +214,8 @@ def _cropped(step: _Step) -> list[Line]:
 
 
 def _own(step: _Step, wire: Wire) -> Seen:
-    """What a wire sees before it meets the others."""
-    return reach.told(wire.sight[step.name], step.channel)
+    """The receptive field of a wire before it meets the others."""
+    return reach.receptive_field(wire.sight[step.name], step.channel)
 
 
 def _starts(seen: Seen) -> str:
@@ -223,8 +225,8 @@ def _starts(seen: Seen) -> str:
 
 def _merged(step: _Step, seen: Reach) -> list[Line]:
     """The hull of the branches."""
-    branches = [(wire.name, told) for wire, told in step.came if isinstance(told, Reach)]
-    fields = [told for _, told in branches]
+    branches = [(wire.name, seen) for wire, seen in step.came if isinstance(seen, Reach)]
+    fields = [seen for _, seen in branches]
     if all(branch == fields[0] for branch in fields):
         return [Line(note=f"All branches see the same: {geometry(fields[0])}.")]
     lines = [Line(note=f"`{name}`: {geometry(branch)}.") for name, branch in branches]
@@ -252,9 +254,9 @@ def _hull(branches: Sequence[Axis], whole: Axis, axis: int, stops: int) -> list[
         lines = _drifting(sizes, jumps, starts, whole, axis, stops)
     if lines and all(each.holds for each in lines):
         return lines
-    told = [("size", whole[0]), ("jump", whole[1]), ("start", whole[2])]
+    figures = [("size", whole[0]), ("jump", whole[1]), ("start", whole[2])]
     return [
-        Line(what, "", figure(value), value, "the hull", axes=(axis,)) for what, value in told if value is not None
+        Line(what, "", figure(value), value, "the hull", axes=(axis,)) for what, value in figures if value is not None
     ]
 
 

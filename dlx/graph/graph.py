@@ -20,14 +20,14 @@ vector."""
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """What a value sees of one input: a span for each axis of it, or of the shape `basis` that a vector is put in."""
+    """The receptive field of a value in one input: a span per axis of it, or of the shape `basis` of a vector."""
 
     basis: tuple[int, ...]
     spans: tuple[Span, ...]
 
 
 Sight = Mapping[str, Field | Unknown]
-"""What a value sees of each input that it depends on."""
+"""The receptive field of a value in each input that it depends on."""
 
 
 @dataclass(slots=True)

@@ -1,4 +1,4 @@
-"""How receptive fields travel along the graph: what each value sees of each input, and how that is told."""
+"""How receptive fields travel along the graph: what each value sees of each input, and its figures."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def of_input(name: str, shape: Shape) -> Sight:
 
 
 def through(wires: Sequence[Wire], plan: Plan, node: str, channels: Channels | None = None) -> Wire:
-    """What comes out of a layer; `channels` learns which axis of an input holds its channels."""
+    """The output wire of a layer; the axis of each input that holds its channels is put into `channels`."""
     came = arriving(wires, plan)
     raw = all(wire.raw for wire, _ in came)
     seen = _seen(came, plan, node, raw)
@@ -52,7 +52,7 @@ def arriving(wires: Sequence[Wire], plan: Plan) -> list[tuple[Wire, Sight]]:
 
 
 def _met(wire: Wire, crop: Sequence[int], plan: Plan) -> Sight:
-    """What an input sees after it is cropped, or stretched from a single entry."""
+    """Receptive fields of a layer's input after it is cropped, or broadcast from a single entry."""
     old, new = wire.shape or Shape(), plan.shape
     if len(old) != len(new):
         return wire.sight
@@ -60,7 +60,7 @@ def _met(wire: Wire, crop: Sequence[int], plan: Plan) -> Sight:
     def met(part: Part, n: int) -> Part:
         for k, start in enumerate(crop, start=1):
             part = part.cut(k, start, 1, new[k]) if start or old[k] > new[k] else part
-        return part if isinstance(plan.window, Joined) else part.stretched(old, new, n)
+        return part if isinstance(plan.window, Joined) else part.broadcast(old, new, n)
 
     return _each(wire.sight, met)
 
@@ -71,15 +71,15 @@ def _made(made: Callable[[Part, int], Part | None], n: int, part: Part) -> Part 
 
 def _each(seen: Sight, made: Callable[[Part, int], Part | None], node: str = "") -> dict[str, Field | Unknown]:
     """Each window, with the length of the axis it is of, made into another; unknown where one cannot be."""
-    told: dict[str, Field | Unknown] = {}
+    fields: dict[str, Field | Unknown] = {}
     for name, of in seen.items():
         if isinstance(of, Unknown):
-            told[name] = of
+            fields[name] = of
             continue
         spans = [span.each(partial(_made, made, n)) for span, n in zip(of.spans, of.basis, strict=True)]
         known = tuple(span for span in spans if span is not None)
-        told[name] = Field(of.basis, known) if len(known) == len(spans) else Unknown(node)
-    return told
+        fields[name] = Field(of.basis, known) if len(known) == len(spans) else Unknown(node)
+    return fields
 
 
 # --- layers ---------------------------------------------------------------------------------------------------------
@@ -94,11 +94,11 @@ def _seen(came: Sequence[tuple[Wire, Sight]], plan: Plan, node: str, raw: bool) 
     if isinstance(window, Ways):
         ways = [_one(came[i][1], came[i][0].shape or Shape(), one, plan, node) for i, one in window.ways]
         return merged(ways, node, are_branches=False)
-    told = merged([seen for _, seen in came], node)
+    fields = merged([seen for _, seen in came], node)
     shape = plan.shape if len(came) > 1 else came[0][0].shape or Shape()
-    if window == "flat" and raw and (based := _based(told, plan.shape)):
+    if window == "flat" and raw and (based := _based(fields, plan.shape)):
         return based
-    return _one(told, shape, window, plan, node)
+    return _one(fields, shape, window, plan, node)
 
 
 def _one(seen: Sight, x: Shape, window: Reaches, plan: Plan, node: str) -> Sight:
@@ -107,16 +107,16 @@ def _one(seen: Sight, x: Shape, window: Reaches, plan: Plan, node: str) -> Sight
 
 
 def _under(window: Reaches, part: Part, n: int, x: Shape, plan: Plan) -> Part | None:
-    """What is seen of an axis of `n` positions through one layer; None where it cannot be followed."""
+    """The window on an axis of `n` positions after one more layer; None where it cannot be followed."""
     match window:
         case Window():
             return (
-                part.kept((0, *(None for _ in x.size)), {}, n)
+                part.on_axes((0, *(None for _ in x.size)), {}, n)
                 if _pools_all(plan, x)
                 else _slid(part, n, window, plan)
             )
         case Kept():
-            return part.kept(window.axes, dict(window.picked), n)
+            return part.on_axes(window.axes, dict(window.picked), n)
         case Cut():
             return part.cut(window.axis, window.start, window.step, plan.shape[window.axis])
         case "flat":
@@ -144,10 +144,10 @@ def _slid(part: Part, n: int, window: Window, plan: Plan) -> Part:
 
 def _everything(part: Part, n: int, x: Shape, out: Shape) -> Part:
     """Each value of the output sees all that comes in; positions that stay as many are taken to stay in place."""
-    told = part.everywhere(range(len(x)), n)
+    whole_part = part.everywhere(range(len(x)), n)
     if len(x) == len(out) > 1 and prod(out.size) > 1:
-        return _on(told, x, out, of_channels=False)
-    return replace(told, steps=((),) * len(out))
+        return _on(whole_part, x, out, of_channels=False)
+    return replace(whole_part, steps=((),) * len(out))
 
 
 def _on(part: Part, x: Shape, out: Shape, of_channels: bool = True) -> Part:
@@ -169,7 +169,7 @@ def _based(seen: Sight, shape: Shape) -> Sight | None:
 
 
 def merged(branches: Sequence[Sight], node: str, are_branches: bool = True) -> Sight:
-    """What a merge sees of each input: who sees nothing of it adds nothing."""
+    """The receptive field of a merge in each input; a branch without one in an input adds nothing to it."""
     if len(branches) == 1:
         return branches[0]
     return {
@@ -197,7 +197,7 @@ def _together(
 def _end_to_end(came: Sequence[tuple[Wire, Sight]], axis: int, shape: Shape, node: str) -> Sight:
     """Branches that lie one behind the other along an axis."""
     lengths = [wire.shape[axis] if wire.shape else 0 for wire, _ in came]
-    told: dict[str, Field | Unknown] = {}
+    fields: dict[str, Field | Unknown] = {}
     for name in dict.fromkeys(name for _, seen in came for name in seen):
         places = [(sum(lengths[:i]), lengths[i]) for i, (_, seen) in enumerate(came) if name in seen]
 
@@ -205,8 +205,8 @@ def _end_to_end(came: Sequence[tuple[Wire, Sight]], axis: int, shape: Shape, nod
             pieces = [(span, *place) for span, place in zip(spans, places, strict=True)]
             return sight.end_to_end(pieces, axis, shape[axis])
 
-        told[name] = _together([seen[name] for _, seen in came if name in seen], node, merge)
-    return told
+        fields[name] = _together([seen[name] for _, seen in came if name in seen], node, merge)
+    return fields
 
 
 # --- positions ------------------------------------------------------------------------------------------------------
@@ -244,14 +244,14 @@ def _are_tokens(of: Field) -> bool:
     return len(of.basis) == 2 and all(part.steps[k] for k, span in enumerate(of.spans) for part in span.parts)
 
 
-def settle(inputs: Mapping[str, Shape], nodes: Sequence[LayerNode], channels: Channels) -> list[Problem]:
+def set_fields(inputs: Mapping[str, Shape], nodes: Sequence[LayerNode], channels: Channels) -> list[Problem]:
     """Give each node its receptive fields, in positions of the inputs; warnings where branches are not aligned."""
     known = positions_of(inputs, channels)
-    fields = {name: _told(of_input(name, shape), known) for name, shape in inputs.items()}
+    fields = {name: _receptive_fields(of_input(name, shape), known) for name, shape in inputs.items()}
     warnings = []
     for node in nodes:
         seen = {name: node.sight[name] for name in inputs if name in node.sight}
-        node.fields = fields[node.name] = _told(seen, known)
+        node.fields = fields[node.name] = _receptive_fields(seen, known)
         spread = {name: _of_positions(of, known[name]) for name, of in seen.items() if isinstance(of, Field)}
         node.main = next((name for name in seen if spread.get(name, True)), next(iter(seen), ""))
         wide = len(node.shape) > 1
@@ -266,15 +266,16 @@ def positions_of(inputs: Mapping[str, Shape], channels: Channels) -> Channels:
     return usual | channels
 
 
-def _told(seen: Sight, channels: Channels) -> dict[str, Seen]:
-    return {name: told(of, channels[name]) for name, of in seen.items()}
+def _receptive_fields(seen: Sight, channels: Channels) -> dict[str, Seen]:
+    """`receptive_field` of each input, by name."""
+    return {name: receptive_field(of, channels[name]) for name, of in seen.items()}
 
 
 def _of_positions(of: Field, channel: int | None) -> list[Span]:
     return [span for axis, span in enumerate(of.spans) if axis != channel]
 
 
-def told(of: Field | Unknown, channel: int | None) -> Seen:
+def receptive_field(of: Field | Unknown, channel: int | None) -> Seen:
     """A receptive field in positions of the input; of a vector, in values of it, where it is more than one."""
     if isinstance(of, Unknown):
         return of
@@ -297,13 +298,13 @@ def along(of: Field | Unknown, channel: int | None) -> tuple[int | None, ...]:
     """The axis of a window that each axis of a receptive field lies on; None where it is not one, or on channels."""
     if isinstance(of, Unknown):
         return ()
-    told: list[int | None] = []
+    axes_on: list[int | None] = []
     for axis, span in enumerate(of.spans):
         if axis != channel or len(of.spans) == 1:
             places = {k for part in span.parts for k, factors in enumerate(part.steps) if factors}
             whole = all(len(factors) < 2 for part in span.parts for factors in part.steps)
-            told.append(max(places) - 1 if len(places) == 1 and whole and max(places) else None)
-    return tuple(told)
+            axes_on.append(max(places) - 1 if len(places) == 1 and whole and max(places) else None)
+    return tuple(axes_on)
 
 
 def _misaligned(node: LayerNode, fields: Mapping[str, Mapping[str, Seen]], several: bool) -> list[Problem]:
@@ -325,11 +326,11 @@ def _misaligned(node: LayerNode, fields: Mapping[str, Mapping[str, Seen]], sever
 
 def _branches(before: Sequence[tuple[str, Seen]]) -> str:
     """How the windows of the branches differ."""
-    told = {source: _geometry(of) for source, of in before}
-    names = " and ".join(f"`{source}`" for source in told)
-    if len(told) > 1 and len(set(told.values())) == 1:
-        return f"each of {names} {told[before[0][0]]}, and their axes are not the same ones of the input"
-    return " and ".join(f"`{source}` {words}" for source, words in told.items())
+    geometries = {source: _geometry(of) for source, of in before}
+    names = " and ".join(f"`{source}`" for source in geometries)
+    if len(geometries) > 1 and len(set(geometries.values())) == 1:
+        return f"each of {names} {geometries[before[0][0]]}, and their axes are not the same ones of the input"
+    return " and ".join(f"`{source}` {words}" for source, words in geometries.items())
 
 
 def _geometry(seen: Seen) -> str:

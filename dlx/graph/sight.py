@@ -1,4 +1,4 @@
-"""What each value of a tensor sees of an axis of an input, whichever way its own axes have been turned. No torch.
+"""Receptive fields along one axis of an input, through any order of a value's own axes. No torch.
 
 Along one axis of an input, the entry at the coordinates c of a value sees `size` positions from
 `floor(start + the sum of stride * c)` on. Each axis of the value is a row of factors, outer to inner, as (length,
@@ -18,7 +18,7 @@ from ..shapes import Number, Window, slid, whole
 from .factors import Factors, dealt, merged, moving, offset_at, outer_stride, with_axis, without
 
 MOST_PARTS = 4
-"""Windows of one span; more are told by their hull."""
+"""Windows of one span; more become their hull."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Part:
 
     # --- axes that go, come or change places ---
 
-    def kept(self, axes: Sequence[int | None], picked: Mapping[int, int], positions: int) -> Part:
+    def on_axes(self, axes: Sequence[int | None], picked: Mapping[int, int], positions: int) -> Part:
         """On the given axes alone (None: a new one); of the others one entry is picked, or all are mixed."""
         start = whole(self.start + sum(offset_at(self.steps[axis], at) for axis, at in picked.items()))
         one = replace(self, start=start, steps=without(self.steps, picked))
@@ -78,14 +78,14 @@ class Part:
         return mixed if mixed.size is not None else replace(mixed, steps=self.steps)
 
     def reshaped(self, old: Sequence[int], new: Sequence[int]) -> Part | None:
-        """The same values on axes of other lengths; None where a new axis ends within a factor."""
+        """This window after a reshape from sizes `old` to `new`; None where a new axis ends within a factor."""
         row = merged(f for n, factors in zip(old, self.steps, strict=True) for f in factors or ((n, 0),))
         steps = dealt(row, new)
         if steps is None:
             return replace(self, steps=((),) * len(new)) if self.size is None else None
         return replace(self, steps=steps)
 
-    def stretched(self, old: Sequence[int], new: Sequence[int], positions: int) -> Part:
+    def broadcast(self, old: Sequence[int], new: Sequence[int], positions: int) -> Part:
         """On an axis of a single entry, wherever it is stretched to."""
         axes = [k for k, (n, m) in enumerate(zip(old, new, strict=True)) if n == 1 < m]
         one = replace(self, steps=without(self.steps, axes)) if axes else self
@@ -148,7 +148,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """What is seen along one axis of an input: the windows of all branches together.
+    """The receptive field along one axis of an input: the windows of all branches together.
 
     `aligned` is False behind a merge of windows whose strides or centres differ.
     """
@@ -188,7 +188,7 @@ def of_input(shape: Sequence[int]) -> tuple[Span, ...]:
 
 
 def joined(spans: Sequence[Span], are_branches: bool = True) -> Span:
-    """What a merge sees. Ways through one layer are no branches: nothing is said of how their windows lie."""
+    """The union of receptive fields at a merge. Ways through one layer are no branches: alignment is not judged."""
     first, *rest = spans
     if all(span == first for span in rest):
         return first
@@ -198,7 +198,7 @@ def joined(spans: Sequence[Span], are_branches: bool = True) -> Span:
 
 
 def end_to_end(pieces: Sequence[tuple[Span, int, int]], axis: int, length: int) -> Span:
-    """What values see that are joined along `axis` to `length` entries: each span with its offset and its length."""
+    """The receptive field of values concatenated along `axis` to `length` entries; pieces: span, offset, length."""
     moved: list[tuple[Part, dict[int, tuple[int, int]]]] = []
     for span, offset, own in pieces:
         for piece in span.parts:
@@ -313,19 +313,19 @@ def _range(part: Part, strides: tuple[Factors, ...], where: Mapping[int, tuple[i
 
 def _alike(parts: Sequence[Part]) -> list[Part]:
     """The parts with the same factors on each axis: cut where any of them is, or the hull on one factor."""
-    told = list(parts)
+    same = list(parts)
     for axis in range(len(parts[0].steps)):
-        rows = [part.steps[axis] for part in told if part.steps[axis]]
+        rows = [part.steps[axis] for part in same if part.steps[axis]]
         lengths = {tuple(n for n, _ in row) for row in rows}
         if len(lengths) < 2:
             continue
         finest = max(lengths, key=len)
         cut = [dealt(list(row), finest) for row in rows]
         if all(row is not None and all(len(f) < 2 for f in row) for row in cut):
-            told = [_refined(part, axis, finest) for part in told]
+            same = [_refined(part, axis, finest) for part in same]
         else:
-            told = [part.on_one_factor(axis) for part in told]
-    return told
+            same = [part.on_one_factor(axis) for part in same]
+    return same
 
 
 def _refined(part: Part, axis: int, lengths: Sequence[int]) -> Part:

@@ -54,7 +54,7 @@ def trace(experiment: Experiment, inputs: Mapping[str, Shape] | None = None) -> 
     if problems.found:
         raise SpecError(*sorted(problems.found, key=_in_file_order))
     assert all(name in placer.by_name or name in shapes for name in outputs.values()), "a mistake was not told"
-    for warning in reach.settle(shapes, placer.nodes, placer.channels):
+    for warning in reach.set_fields(shapes, placer.nodes, placer.channels):
         placer.warned.add(warning)
     _warn_unused(placer, outputs)
     _warn_of_data(experiment, facts, placer)
@@ -71,7 +71,7 @@ def _in_file_order(problem: Problem) -> tuple[bool, str, int, int]:
 
 
 def _warn_of_data(experiment: Experiment, facts: Facts | None, placer: Placer) -> None:
-    """What is odd about how the data is read."""
+    """Pass on the warnings about how the data is read."""
     if facts is not None and experiment.data is not None:
         for problem in facts.warnings:
             placer.warned.add(of_data(problem, experiment, experiment.data))

@@ -72,7 +72,7 @@ OWN: Final = -1
 
 @dataclass(frozen=True, slots=True)
 class Held:
-    """What torch holds only where a gradient reaches one of `where`: inputs by their numbers, or `OWN` weights.
+    """Memory held by torch only where a gradient reaches one of `where`: inputs by number, or `OWN` for weights.
 
     An input; or bytes of a sample; or bytes whatever the batch, of what is worked out from the weights.
     """
@@ -85,7 +85,7 @@ class Held:
 
 @dataclass(frozen=True, slots=True)
 class Retained:
-    """What torch holds of one layer: the numbers of its inputs, its output, bytes of a sample, bytes in all."""
+    """Memory held by torch for one layer: inputs by number, the output, bytes per sample, bytes in all."""
 
     inputs: frozenset[int]
     output: bool
@@ -127,7 +127,7 @@ class Plan:
     """Bytes of a sample that torch holds beside those: masks, indices, what is computed inside. What does not grow
     with the batch is left out; `tests/layers/test_keeps.py` measures it."""
     held: tuple[Held, ...] = ()
-    """What it holds beside those for the gradient of some of its inputs, or of its weights, alone."""
+    """Memory held beside those, for the gradient of some inputs or of the weights alone."""
     reads_weights: tuple[int, ...] = (0, OWN)
     """For whose gradient the backward pass reads its weights: where a wrapper works them out, they stay for that."""
     worked_out: int = 0
@@ -139,7 +139,7 @@ class Plan:
     warnings: tuple[str, ...] = ()
 
     def retained(self, reached: Collection[int], inputs: int) -> Retained:
-        """What torch holds for the backward pass where a gradient reaches those inputs, or its `OWN` weights."""
+        """Memory held for the backward pass where a gradient reaches these inputs, by number, or `OWN` weights."""
         held = [each for each in self.held if not set(each.where).isdisjoint(reached)]
         all_of_them = range(inputs) if "inputs" in self.keeps else ()
         return Retained(

@@ -73,7 +73,7 @@ class Loss(Declared):
         return ""
 
     def misfit(self, targets: Any) -> str:
-        """What is wrong with an array (N, *target) of values, as a sentence; empty where nothing is."""
+        """A sentence on values of an array (N, *target) that this loss cannot take; empty where it takes all."""
         low, high = float(targets.min()), float(targets.max())
         if self.span[0] <= low and high <= self.span[1]:
             return ""

@@ -31,7 +31,7 @@ class Meter(Protocol):
         """The metric of all batches."""
 
     def note(self, names: Sequence[str]) -> str:
-        """What it leaves out, by the names of the classes; empty where that is nothing."""
+        """A note on classes left out, by their `names`, or on why it is undefined; empty where neither applies."""
         return ""
 
 

@@ -72,7 +72,7 @@ class Objective(Declared):
         raise TypeError(f"{type(self).__name__} has no check()")
 
     def squashed(self, kind: str) -> Problem | None:
-        """What is odd about a last layer of this kind."""
+        """A warning about a last layer that makes probabilities of logits; None for other layers and losses."""
         if not self.loss.logits or kind not in PROBABILITIES:
             return None
         message = f"{self.loss.kind} takes logits, of which it makes probabilities itself, and {kind} has made some"

@@ -89,8 +89,8 @@ class Experiment:
             mark = node.mark if node is not None else mark
         return mark
 
-    def told_of_password(self) -> Problem | None:
-        """What is to be said of a password in `track.uri`."""
+    def password_warning(self) -> Problem | None:
+        """A warning about a password in `track.uri`; None where there is none."""
         if not (self.track.uri and is_known(self.track.uri)):
             return None
         message = "the password in `track.uri` is used, and kept in no file"

@@ -73,15 +73,15 @@ def plain(value: Any) -> Any:
 
 
 def sweep_inside(key: str, value: Any) -> tuple[str, str] | None:
-    """What is wrong with a sweep that stands inside another value of `key`, and the way out; None where none does."""
+    """Message and hint about a sweep inside another value of `key`; None where there is no such sweep."""
     from hydra.core.override_parser.types import ChoiceSweep, Glob, Sweep
 
     if isinstance(value, ChoiceSweep):
         inner = next((v for v in value.list if isinstance(v, Sweep | Glob)), None)
         if inner is not None:
-            hint = f"Write one sweep: `{key}={_joined(value.list) or _told(inner)}`."
+            hint = f"Write one sweep: `{key}={_joined(value.list) or _text(inner)}`."
             return (
-                f"`{_told(inner)}` stands among the values of `{key}`, and a sweep is the whole value of a key",
+                f"`{_text(inner)}` stands among the values of `{key}`, and a sweep is the whole value of a key",
                 hint,
             )
         return next((found for v in value.list if (found := sweep_inside(key, v))), None)
@@ -89,9 +89,9 @@ def sweep_inside(key: str, value: Any) -> tuple[str, str] | None:
     for name, item in items:
         below = f"{key}.{plain(name)}"
         if isinstance(item, Sweep | Glob):
-            hint = f"Write `{below}={_told(item)}` beside it, and one value in its place here."
+            hint = f"Write `{below}={_text(item)}` beside it, and one value in its place here."
             return (
-                f"`{_told(item)}` stands inside the value of `{key}`, and a sweep is the whole value of a key",
+                f"`{_text(item)}` stands inside the value of `{key}`, and a sweep is the whole value of a key",
                 hint,
             )
         if found := sweep_inside(below, item):
@@ -116,7 +116,7 @@ def _joined(values: list[Any]) -> str:
     return f"choice({','.join(_written(value) for value in single)})"
 
 
-def _told(sweep: Any) -> str:
+def _text(sweep: Any) -> str:
     """A sweep as it is written."""
     from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, RangeSweep
 
@@ -133,7 +133,7 @@ def _written(value: Any) -> str:
     from hydra.core.override_parser.types import Glob, Override, Sweep
 
     if isinstance(value, Sweep | Glob):
-        return _told(value)
+        return _text(value)
     if isinstance(value, list):
         return f"[{','.join(map(_written, value))}]"
     if isinstance(value, dict):

@@ -29,7 +29,7 @@ BROKEN: Final = Broken.BROKEN
 
 @dataclass(slots=True)
 class Written:
-    """What the items of a list are called in overrides: by numbers and names as they were before the first one."""
+    """Numbers and names of the items of a list for overrides, as they were before the first one."""
 
     names: dict[str, int]
     count: int
@@ -40,7 +40,7 @@ class Written:
         return Written(self.names, self.count, list(self.left))
 
     def calls(self) -> dict[int, str]:
-        """What each item that is still there is called, by its place in the list."""
+        """The name before any override of each remaining item, or else its number, by its index in the list."""
         names = {number: name for name, number in self.names.items()}
         return {place: names.get(number, str(number)) for place, number in enumerate(self.left)}
 

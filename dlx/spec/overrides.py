@@ -108,7 +108,7 @@ def put(root: Node, name: str, content: Node, mark: Mark, adding: bool = False) 
 
 
 def place_of(root: Node, name: str) -> tuple[int, str | int] | None:
-    """What the key `name` of a spec stands for, the same for two keys of one place; None where there is none."""
+    """The identity of the place of the key `name`, equal for two keys of one place; None where there is none."""
     try:
         target = _Target(root, re.split(r"[./]", name), mark_of(name), adding=True, dropping=False)
     except SpecError:
@@ -278,7 +278,7 @@ def opened(entry: Node, blocks: Node | None = None) -> Node:
 
 
 def written_of(holder: Node, of_layers: bool) -> Written:
-    """What overrides call the items of a list, as it was before the first of them; from now on kept with the list."""
+    """Numbers and names of the items of a list before the first override, recorded with it at the first call."""
     if holder.written is None:
         count = len(holder.list)
         holder.written = Written(entry_names(holder.list) if of_layers else {}, count, list(range(count)))

@@ -24,7 +24,7 @@ _WORDS: dict[str, bool | float | None] = {
 
 
 def plain_scalar(text: str) -> bool | int | float | str | None:
-    """What an unquoted scalar means. A whole number with too many digits is some number beyond the largest."""
+    """The value of an unquoted scalar. A whole number with too many digits becomes one beyond the largest."""
     if text in _WORDS:
         return _WORDS[text]
     if text[0] not in "+-.0123456789":
@@ -40,7 +40,7 @@ _TAGGED: dict[str, tuple[type, ...]] = {"int": (int,), "float": (float, int), "b
 
 
 def tagged_scalar(kind: str, text: str) -> bool | int | float | str | None:
-    """What a scalar with the tag `!!kind` means; ValueError where it is not of that kind."""
+    """The value of a scalar with the tag `!!kind`. ValueError where it is not of that kind."""
     value = plain_scalar(text)
     if type(value) not in _TAGGED[kind]:
         raise ValueError(text)

@@ -177,7 +177,7 @@ def _as_written(node: Node, keys: Keys) -> Keys:
 
 
 def _written_at(node: Node, keys: Keys) -> Node | None:
-    """What stands at keys whose numbers are those before any override."""
+    """The node at `keys`, where list indices count as before any override; None where it is gone."""
     at: Node | None = node
     for key in keys:
         written = at.written if at is not None else None

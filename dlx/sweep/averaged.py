@@ -53,7 +53,7 @@ def averaged(trials: Sequence[Trial]) -> list[Trial]:
     for trial in trials:
         groups.setdefault(_written(_apart(trial.point)), []).append(trial)
     draws: dict[str, int] = {}
-    """The same draw of two points has the same number, so that they are compared draw by draw."""
+    """Numbers of draws, equal for equal draws of two points, so that points are compared draw by draw."""
     return [_joined(group, draws) for group in groups.values()]
 
 
@@ -68,9 +68,9 @@ def _joined(group: Sequence[Trial], draws: dict[str, int]) -> Trial:
         numbers = {seed: draws.setdefault(_written({**own, "": seed}), len(draws)) for seed in trial.runs}
         made.runs |= {numbers[seed]: run for seed, run in trial.runs.items()}
         made.steps |= {numbers[seed]: steps for seed, steps in trial.steps.items()}
-        told = trial.rungs[max(trial.rungs)] if trial.rungs else {}
-        if told:
-            made.rungs.setdefault(last, {}).update({numbers[seed]: metrics for seed, metrics in told.items()})
+        figures = trial.rungs[max(trial.rungs)] if trial.rungs else {}
+        if figures:
+            made.rungs.setdefault(last, {}).update({numbers[seed]: metrics for seed, metrics in figures.items()})
     return made
 
 

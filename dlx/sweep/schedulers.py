@@ -103,10 +103,10 @@ class SuccessiveHalving(Scheduler):
         self, trials: Sequence[Trial], rung: int, metric: str, rising: bool, history: Sequence[Trial] = ()
     ) -> set[int]:
         told = losses(trials, place_of(trials, rung), metric, rising)
-        return best(told, self.kept(len(told)))
+        return best(told, self.survivor_count(len(told)))
 
-    def kept(self, count: int) -> int:
-        """How many of so many go on: 1 in `reduction_factor`, rounded down, but one at least."""
+    def survivor_count(self, count: int) -> int:
+        """Trials out of `count` that go on: 1 in `reduction_factor`, rounded down, but one at least."""
         return max(1, count // self.reduction_factor)
 
 
@@ -125,7 +125,7 @@ class Asha(SuccessiveHalving):
     ) -> set[int]:
         place = place_of(trials, rung)
         told = losses([*history, *trials], place, metric, rising)
-        return best(told, self.kept(len(told))) & {t.number for t in trials}
+        return best(told, self.survivor_count(len(told))) & {t.number for t in trials}
 
 
 class Hyperband(SuccessiveHalving):

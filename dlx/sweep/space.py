@@ -221,7 +221,7 @@ def _split(experiment: Experiment, changes: Sequence[str]) -> tuple[list[Dimensi
 
 
 class _Places:
-    """What keys stand for: `network.layers.1` and `network.layers.relu_1` may be one place."""
+    """Places of keys: `network.layers.1` and `network.layers.relu_1` may be one place."""
 
     def __init__(self, root: Node) -> None:
         self.root = root

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import files
-from ..documents import ALTERED, parsed
+from ..documents import ALTERED, is_count, is_number, parsed
 from ..errors import DlxError, RunError, shortened
 from ..graph import Graph, trace
 from ..lazy import torch
@@ -141,25 +141,17 @@ def _about(path: Path) -> dict[str, Any]:
     return about
 
 
-def _is_count(value: Any) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 FACTS: dict[str, tuple[Callable[[Any], bool], str]] = {
-    "step": (_is_count, "a number of steps"),
-    "epoch": (_is_number, "a number of epochs"),
+    "step": (is_count, "a number of steps"),
+    "epoch": (is_number, "a number of epochs"),
     "sha256": (lambda value: isinstance(value, str), "a text"),
-    "metrics": (lambda value: isinstance(value, dict) and all(map(_is_number, value.values())), "numbers by name"),
-    "value": (_is_number, "a number"),
+    "metrics": (lambda value: isinstance(value, dict) and all(map(is_number, value.values())), "numbers by name"),
+    "value": (is_number, "a number"),
     "metric": (lambda value: isinstance(value, str), "a text"),
     "spec_hash": (lambda value: isinstance(value, str), "a text"),
     "moved": (lambda value: isinstance(value, dict), "an object"),
 }
-"""What the facts of a checkpoint are that others go by."""
+"""Check and description of each fact of a checkpoint that other code reads."""
 ABSENT: dict[str, Any] = {
     "step": 0,
     "sha256": "",
@@ -170,7 +162,7 @@ ABSENT: dict[str, Any] = {
     "spec_hash": "",
     "moved": {},
 }
-"""What stands for those that not every checkpoint has."""
+"""Defaults of facts that not every checkpoint has."""
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DlxError, Mark, Problem, RunError
+from ..errors import DlxError, Mark, Problem, RunError, first_line
 from ..lazy import nn, torch
 from ..spec import Train
 from .anomaly import Anomalies
@@ -135,7 +135,7 @@ class Compute:
                     self._try(size)
         except RuntimeError as error:
             raise RunError(
-                f"torch.compile could not compile the network: {_first_line(error)}",
+                f"torch.compile could not compile the network: {first_line(error)}",
                 hint="Drop `compile: true`: it trains without.",
             ) from error
         finally:
@@ -334,7 +334,3 @@ def _deterministic() -> Iterator[None]:
         cudnn.benchmark, cudnn.deterministic = chosen
         if env is None:
             os.environ.pop(WORKSPACE, None)
-
-
-def _first_line(error: Exception) -> str:
-    return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)

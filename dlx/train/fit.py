@@ -112,7 +112,7 @@ class Job:
         self.sample = sample(len(self.parts["train"]), self.train.seed) if self.train.bootstrap else None
 
     def remember_chance(self) -> None:
-        """What would be drawn next is this job's, though others draw before it."""
+        """Save the state of the global generator, to restore it after other jobs have drawn from it."""
         self.chance = torch.Generator()
         self.chance.set_state(torch.get_rng_state())
         self.host_random = state.host_random()

@@ -50,7 +50,7 @@ def _of_classes(name: str, accuracy: float, train: Tensor, part: Tensor, ignored
     if accuracy > most:
         return ()
     guess = "naming the most frequent class of the training part each time"
-    return (_told(name, accuracy, guess, share, f"up to {most:.4g}", len(part)),)
+    return (_sentence(name, accuracy, guess, share, f"up to {most:.4g}", len(part)),)
 
 
 def _of_values(name: str, squared: float, train: Tensor, part: Tensor) -> tuple[str, ...]:
@@ -62,10 +62,10 @@ def _of_values(name: str, squared: float, train: Tensor, part: Tensor) -> tuple[
     if squared < least:
         return ()
     guess = "predicting the mean of the training part"
-    return (_told(name, squared, guess, mean, f"down to {least:.4g}", len(part)),)
+    return (_sentence(name, squared, guess, mean, f"down to {least:.4g}", len(part)),)
 
 
-def _told(name: str, value: float, guess: str, own: float, bound: str, count: int) -> str:
+def _sentence(name: str, value: float, guess: str, own: float, bound: str, count: int) -> str:
     return (
         f"no better than guessing: {name} {value:.4g}, and {guess} gives {own:.4g}, by chance {bound} "
         f"with {plural(count, 'example')}"

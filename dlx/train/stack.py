@@ -275,7 +275,7 @@ RULES: dict[str, Callable[[Stack, Call], Call | None]] = {
     **dict.fromkeys(AXES, _along),
 }
 SEVERAL: dict[str, Callable[[Stack, Call], list[Do] | None]] = {**classes.RULES, "index_select": _picked}
-"""What is several operations for all rows."""
+"""Rules for calls that become several operations for all rows."""
 
 
 # --- small things ---------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..errors import DlxError
+from ..errors import DlxError, first_line
 from ..lazy import np, torch
 from . import checkpoint
 
@@ -119,14 +119,15 @@ def restore(job: Job, folder: Path, spec_hash: str = "") -> tuple[dict[str, Any]
             _check(job, moved, facts)
             _move(job, moved)
         except MISFIT as error:
-            why = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise DlxError(f"{path} is not a state of this training: {why}", hint=checkpoint.FOREIGN) from error
+            raise DlxError(
+                f"{path} is not a state of this training: {first_line(error)}", hint=checkpoint.FOREIGN
+            ) from error
         return facts, passed_over
     return None, passed_over
 
 
 MISFIT = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, StopIteration, OverflowError)
-"""What comes of values that are not those which a state has."""
+"""Exceptions raised while values that no state has are restored."""
 
 
 def _check(job: Job, moved: dict[str, Any], facts: dict[str, Any]) -> None:
@@ -168,7 +169,7 @@ WANTED = {
     *("step", "epoch", "position", "rate", "loss", "losses", "optimizer"),
     *("watch", "average", "stopping", "order", "random"),
 }
-"""What every state has."""
+"""Names and types of the entries of every state."""
 
 
 def is_there(folder: Path) -> bool:

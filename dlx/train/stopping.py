@@ -173,7 +173,7 @@ def halted(job: Job) -> str:
 
 
 def sentences(job: Job) -> tuple[str, ...]:
-    """The same in words, and what the metrics leave out."""
+    """Sentences on how the training ended, and on classes that metrics leave out."""
     told: list[str] = []
     stop, average = job.stopping, job.average
     if stop is not None and stop.over:
@@ -196,7 +196,7 @@ def sentences(job: Job) -> tuple[str, ...]:
 
 
 def left_out(job: Job) -> tuple[str, ...]:
-    """What the metrics of the last evaluations leave out, such as classes that a part does not have."""
+    """Notes of the metrics of the last evaluations, such as on classes that a part does not have."""
     metrics: dict[tuple[str, str], list[str]] = {}
     for part, notes in job.left_out.items():
         for metric, note in notes.items():

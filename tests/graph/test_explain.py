@@ -24,7 +24,7 @@ def alone(layer, xs):
     plan, channels = layer.plan(*xs), {}
     wire = reach.through(wires, plan, "it", channels)
     node = LayerNode("it", layer.kind, layer, tuple(inputs), tuple(xs), plan, wire.sight, Mark("s.yaml", 4, 7))
-    reach.settle(inputs, [node], channels)
+    reach.set_fields(inputs, [node], channels)
     return Graph("alone", inputs, (node,), {"output": "it"}, channels=reach.positions_of(inputs, channels))
 
 
