@@ -11,9 +11,10 @@ from . import ensemble
 from .data import Sets, kept
 from .data.preprocess import Earlier, as_earlier
 from .errors import DlxError, SpecError, did_you_mean, plural
-from .experiment import check_digest, job_of
+from .experiment import job_of
 from .graph import Graph, trace
 from .objectives.together import misfit
+from .resumable import check_digest
 from .runs import ENSEMBLE, Run
 from .spec import Experiment, load, objective_of
 from .train import checkpoint, device, together

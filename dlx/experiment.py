@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
@@ -17,7 +16,8 @@ from .graph import Graph, trace
 from .lazy import torch
 from .lock import locked
 from .results import Result, Results
-from .runs import RECORDS, Run
+from .resumable import check_digest, check_spec, finished
+from .runs import Run
 from .spec import Experiment, load, missing_sections, objective_of
 from .train import compute, cores, device, groups, single, state, stopping
 from .train.augmented import LOOKED_AT, check_colours
@@ -250,43 +250,6 @@ def resume(run: Run, listen: Listener | None = None) -> tuple[Experiment, Result
 
         return experiment, Results(packs.trained([(run, experiment)], graph, sets, heard), graph)
     return experiment, Results((follow(Course(run), experiment, graph, sets, heard),), graph)
-
-
-def finished(run: Run, experiment: Experiment) -> DlxError:
-    """That a run which has finished cannot be gone on with, and what can be done."""
-    end, by_steps = run.end() or {}, experiment.train is not None and experiment.train.steps is not None
-    return DlxError(
-        f"{run.key} has finished, at step {end.get('step', 0):,}, and a finished run cannot be gone on with yet",
-        hint=f"`dlx train {run.dir} train.{'steps' if by_steps else 'epochs'}=N` trains its spec anew.",
-    )
-
-
-def unchanged(run: Run, changes: Sequence[str]) -> DlxError:
-    """That a run goes on as it was, and what can be done to train it with changes."""
-    if run.status() == "finished":
-        message = f"{run.key} has finished, and a finished run cannot be gone on with yet, with changes or without"
-    else:
-        message = f"{run.key} goes on as it was, to the same bits, and takes no changes: {' '.join(changes)}"
-    again = f"`dlx train {run.dir} {' '.join(changes)}` trains its spec anew with them."
-    return DlxError(message, hint=again)
-
-
-def check_spec(run: Run, experiment: Experiment) -> None:
-    """DlxError where what stands in the folder of a run is not all of the training of one spec."""
-    path = run.dir / "spec.yaml"
-    own = {hashlib.sha256(text).hexdigest() for text in (path.read_bytes(), experiment.resolved().encode())}
-    for name, said in (("lock.json", run.lock()), (RECORDS, next(run.records(), {}))):
-        if said.get("spec_hash", next(iter(own))) not in own:
-            hint = "Bring the run's own file back, or train the spec that is meant: `dlx train SPEC`."
-            raise DlxError(f"{run.dir / name} is of the training of another spec than {path}", hint=hint)
-
-
-def check_digest(run: Run, sets: Sets, hint: str) -> None:
-    """DlxError where a run was trained on other data."""
-    was = run.lock().get("data", {}).get("digest", sets.digest)
-    if was != sets.digest:
-        message = f"the data of {run.key} has changed: its digest was {was[:12]}, and is {sets.digest[:12]}"
-        raise DlxError(message, hint=hint)
 
 
 def _folder(experiment: Experiment, graph: Graph, sets: Sets, runs: Path) -> Run:

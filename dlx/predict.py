@@ -96,8 +96,8 @@ class Predicted:
         assert self.boxes is not None
         assert self.scores is not None
         assert self.classes is not None
-        told = zip(self.classes[i].tolist(), self.scores[i].tolist(), self.boxes[i].tolist(), strict=True)
-        return [{"class": self.labels[kind], "score": score, "box": box} for kind, score, box in told]
+        rows = zip(self.classes[i].tolist(), self.scores[i].tolist(), self.boxes[i].tolist(), strict=True)
+        return [{"class": self.labels[kind], "score": score, "box": box} for kind, score, box in rows]
 
     def _one(self, i: int) -> dict[str, Any]:
         if self.boxes is not None:
@@ -160,8 +160,8 @@ def predict(run: Run, file: Path, name: str | None = None, combine: str | None =
         outputs = answers(networks, objective, x, experiment.train)
     called = given.names or tuple(str(i) for i in range(len(given.x)))
     spoken = how if len(networks) > 1 else None
-    told = boxes_of(outputs[0], known) if objective.measures == "boxes" else told_of(objective, outputs, spoken)
-    return Predicted(run, file, called, _labels(known, told), members=len(networks), combine=spoken, **told)
+    arrays = boxes_of(outputs[0], known) if objective.measures == "boxes" else told_of(objective, outputs, spoken)
+    return Predicted(run, file, called, _labels(known, arrays), members=len(networks), combine=spoken, **arrays)
 
 
 def known_of(run: Run) -> Kept:
@@ -229,13 +229,13 @@ def boxes_of(output: Tensor, known: Kept) -> dict[str, Array]:
     return {"classes": kinds.numpy(), "scores": scores.gather(1, order).numpy(), "boxes": corners.numpy()}
 
 
-def _labels(known: Kept, told: dict[str, Array]) -> tuple[str, ...]:
+def _labels(known: Kept, arrays: dict[str, Array]) -> tuple[str, ...]:
     """What the classes, or the values in a row, are called."""
-    if "boxes" in told and known.facts.target is not None:
+    if "boxes" in arrays and known.facts.target is not None:
         return known.class_names or tuple(str(i) for i in range(known.facts.target[0] - 5))
-    if "classes" in told:
+    if "classes" in arrays:
         return known.class_names or tuple(str(i) for i in range(known.facts.classes or 0))
-    named, count = known.reading.get("told", []), told["values"].shape[1]
+    named, count = known.reading.get("told", []), arrays["values"].shape[1]
     if len(named) == count:
         return tuple(named)
     return ("value",) if count == 1 else tuple(f"value_{i}" for i in range(count))

@@ -192,10 +192,10 @@ class Run:
         """The contents of its lock; empty where there is none. DlxError where a value of it has the wrong type."""
         lock = self.read_json("lock.json")
         data = lock.get("data", {})
-        told = {**lock, **{f"data.{key}": value for key, value in data.items()}} if isinstance(data, dict) else lock
+        values = {**lock, **{f"data.{key}": value for key, value in data.items()}} if isinstance(data, dict) else lock
         for name, (fits, what) in LOCKED.items():
-            if name in told and told[name] is not None and not fits(told[name]):
-                shown = shortened(json.dumps(told[name]))
+            if name in values and values[name] is not None and not fits(values[name]):
+                shown = shortened(json.dumps(values[name]))
                 message = f"{self.dir / 'lock.json'} is damaged: `{name}` is {what}, and here is {shown}"
                 raise DlxError(message, hint=documents.ALTERED)
         return lock

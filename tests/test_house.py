@@ -46,6 +46,7 @@ FLOORS = [
         "receipts",
         "reproduce",
         "results",
+        "resumable",
     ],
     ["sweep"],
     ["analysis"],

@@ -91,10 +91,12 @@ def targets(patient: Patient) -> Outcome:
         return Outcome("wrong", figure, expected, told, "Look at how the data is read.", place)
     factor = _factor(patient)
     if not 1 / 300 <= std / factor <= 30:
-        told = f"targets have standard deviation {std:.3g}, and the network starts with answers of about {factor:.3g}"
+        message = (
+            f"targets have standard deviation {std:.3g}, and the network starts with answers of about {factor:.3g}"
+        )
         size = float(f"{std:.2g}")
         hint = f"Divide them by {size:g} in the data, or end the network with `- scale: {size:g}`"
-        return Outcome("look", figure, expected, told, f"{hint}; no field of the spec scales targets.", place)
+        return Outcome("look", figure, expected, message, f"{hint}; no field of the spec scales targets.", place)
     return Outcome("ok", figure, expected)
 
 
@@ -234,15 +236,15 @@ def row_order(patient: Patient) -> Outcome:
         return Outcome("ok", "none", expected)
     names = [name for use in patient.facts.columns for name in [use.name] * use.inputs]
     found = [f"`{names[i]}`" if len(names) == train.x.shape[1] else f"number {i}" for i in counting]
-    told = f"the input {found[0]} {'rises' if steps[0, counting[0]] > 0 else 'falls'} from row to row of the file"
+    message = f"the input {found[0]} {'rises' if steps[0, counting[0]] > 0 else 'falls'} from row to row of the file"
     hint = "Leave it out where it is only the number of a row; where it is a time, cut the parts with `split: order`."
     figure, place = f"{len(found):,} of {train.x.shape[1]:,} inputs", patient.place("data")
     if train.y.ndim == 1 and (np.diff(train.y[order]) != 0).sum() + 1 == len(np.unique(train.y)) > 1:
-        told += ", and the rows are sorted by class: its order alone tells the classes apart"
+        message += ", and the rows are sorted by class: its order alone tells the classes apart"
         hint = "Leave it out where it is only the number of a row."
         verdict: Verdict = "wrong" if train.x.shape[1] > 1 else "look"
-        return Outcome(verdict, figure, expected, told, hint, place)
-    return Outcome("look", figure, expected, told, hint, place)
+        return Outcome(verdict, figure, expected, message, hint, place)
+    return Outcome("look", figure, expected, message, hint, place)
 
 
 def _held_out(patient: Patient) -> Iterable[tuple[str, Split]]:

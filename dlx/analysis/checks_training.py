@@ -146,18 +146,18 @@ def _compare_rates(patient: Patient, found: dict[float, list[float]], batch: int
     fell, own, goal = start - ends[best], start - ends[lr], LEARNED * patient.constant
     if not fell > noise or ends[best] > goal:
         below = f" below {patient.constant:.3g}, that of one answer for all," if fell > noise else ""
-        told = f"the loss falls{below} at no rate: tried {', '.join(f'{rate:.2g}' for rate in found)}, "
+        message = f"the loss falls{below} at no rate: tried {', '.join(f'{rate:.2g}' for rate in found)}, "
         adam = _end(_probe(patient, batch, steps, Adam(), ADAM))
         helps = start - adam > noise and adam <= goal
         hint = f"`optimizer: {{adam: {ADAM:g}}}` brings it to {adam:.3g}." if helps else "See the other findings."
-        return Outcome("look", line, "a rate at which the loss falls", f"{told}{steps} updates each", hint, place)
+        return Outcome("look", line, "a rate at which the loss falls", f"{message}{steps} updates each", hint, place)
     figure, expected = f"{start:.3g} to {ends[lr]:.3g} in {steps} updates  {line}", f"about {ends[best]:.3g}"
     if own >= fell / 2:
         return Outcome("ok", figure, expected)
     way = "up" if own < -noise else "only"
-    told = f"lr {lr:g} brings the loss {way} from {start:.3g} to {ends[lr]:.3g} in {steps} updates"
-    told += f", and lr {best:.2g} to {ends[best]:.3g}"
-    return Outcome("wrong" if own < -noise else "look", figure, expected, told, f"Write `lr: {best:.2g}`.", place)
+    message = f"lr {lr:g} brings the loss {way} from {start:.3g} to {ends[lr]:.3g} in {steps} updates"
+    message += f", and lr {best:.2g} to {ends[best]:.3g}"
+    return Outcome("wrong" if own < -noise else "look", figure, expected, message, f"Write `lr: {best:.2g}`.", place)
 
 
 def _end(curve: Sequence[float]) -> float:

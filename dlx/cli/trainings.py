@@ -39,7 +39,9 @@ def train(
 
     changes = [str(spec), *(overrides or [])] if resume is not None and spec is not None else []
     if resume is not None and changes and all("=" in change or change.startswith("~") for change in changes):
-        raise experiment.unchanged(folders.find(resume, runs), changes)
+        from ..resumable import unchanged
+
+        raise unchanged(folders.find(resume, runs), changes)
     if (spec is None) == (resume is None):
         hint = "`dlx train SPEC` starts, and `dlx train --resume RUN` goes on with a run as it was."
         raise DlxError("give a spec to train, or the run to resume", hint=hint)

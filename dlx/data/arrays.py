@@ -126,8 +126,8 @@ class Arrays(Pool):
         pool = made.pop("train")
         parts = dict(zip(("train", "valid", "test"), self.parted(pool.x, pool.y), strict=True)) | made
         of_classes = self._of_classes(places["train"][1][1].dtype)
-        told = (*self._uses(places)[1], *(() if of_classes else self._labels(pool.y)))
-        notes = tuple(f"{one.message}. {one.hint}" for one in told)
+        problems = (*self._uses(places)[1], *(() if of_classes else self._labels(pool.y)))
+        notes = tuple(f"{one.message}. {one.hint}" for one in problems)
         return self.finished(list(parts.values()), f"{self.source} {self.path}", notes=notes)
 
     def given(self, path: Path, kept: Kept) -> Given:

@@ -365,7 +365,7 @@ def _is_text(kind: Any) -> bool:
 
 
 def _place(values: Collection[Any]) -> Callable[[Any], Any] | None:
-    """What values are sorted by: numbers with leading zeros as numbers, nan last."""
+    """The sort key of values: numbers with leading zeros as numbers, nan last; None for plain order."""
     if not any(isinstance(value, str) and re.fullmatch(PADDED, value) for value in values):
         return None
     if not all(re.fullmatch(NUMBER, value, re.ASCII) for value in values):

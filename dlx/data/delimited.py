@@ -94,7 +94,8 @@ class Delimited:
             try:
                 return csv.read_csv(self.path, reading, parsing, options)
             except (ArrowException, OSError, UnicodeDecodeError) as error:
-        raise DataError(f"{self.path} cannot be read as CSV: {first_line(error)}", hint=_other_form(self.path)) from None
+                reason = first_line(error)
+        raise DataError(f"{self.path} cannot be read as CSV: {reason}", hint=_other_form(self.path)) from None
 
 
 def _leading_zero(data: Bytes, starts: npt.NDArray[np.bool_], between: str) -> bool:

@@ -90,19 +90,19 @@ def load(folder: Path) -> Kept | None:
         return None
     try:
         with safe_open(files.regular(path), framework="numpy") as file:
-            told = parsed(file.metadata()["about"].encode())
+            document = parsed(file.metadata()["about"].encode())
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} cannot be read: {error}", hint=ANEW) from None
     with understood(folder):
-        facts, target = told["facts"], told["facts"]["target"]
+        facts, target = document["facts"], document["facts"]["target"]
         return Kept(
-            Shape(told["raw"]),
+            Shape(document["raw"]),
             Facts(Shape(facts["input"]), facts["classes"], None if target is None else Shape(target)),
-            {name: Shape(one["shape"], one["dtype"]) for name, one in told["inputs"].items()},
-            tuple(map(str, told["class_names"])),
-            tuple(_step(one, i, arrays) for i, one in enumerate(told["steps"])),
-            dict(told["reading"]),
+            {name: Shape(one["shape"], one["dtype"]) for name, one in document["inputs"].items()},
+            tuple(map(str, document["class_names"])),
+            tuple(_step(one, i, arrays) for i, one in enumerate(document["steps"])),
+            dict(document["reading"]),
         )
 
 
@@ -117,8 +117,8 @@ def understood(folder: Path) -> Iterator[None]:
     except DlxError:
         raise
     except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as error:
-        told = f"{type(error).__name__}: {error}".splitlines()[0]
-        message = f"{folder / FILE} is damaged, or of another run: {told}"
+        reason = f"{type(error).__name__}: {error}".splitlines()[0]
+        message = f"{folder / FILE} is damaged, or of another run: {reason}"
         raise DataError(message, hint=ANEW) from error
 
 

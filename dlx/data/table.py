@@ -141,8 +141,8 @@ class Table(Pool):
             facts = self.seen(shape, classes=self._classes(goal, frames))
         else:
             facts = self.seen(shape, target=Shape((len(self.targets),)))
-        told = warnings(self, frame, columns, goal)
-        return replace(facts, columns=uses(self, frame, columns, goal), warnings=told)
+        problems = warnings(self, frame, columns, goal)
+        return replace(facts, columns=uses(self, frame, columns, goal), warnings=problems)
 
     def load(self) -> Sets:
         frames = self._frames()
@@ -154,9 +154,9 @@ class Table(Pool):
         names = goal.texts if goal is not None else ()
         where = ", ".join(str(frame.path) for frame in frames)
         sets = assemble([*parts[:2], *(test or parts[2:])], "none", f"{self.source} {where}", names, steps)
-        told = tuple(f"{one.message}. {one.hint}" for one in warnings(self, frames[0], columns, goal))
+        messages = tuple(f"{one.message}. {one.hint}" for one in warnings(self, frames[0], columns, goal))
         reading = {"columns": [asdict(column) for column in columns], "told": self._told()}
-        return replace(sets, notes=told, reading=reading)
+        return replace(sets, notes=messages, reading=reading)
 
     def given(self, path: Path, kept: Kept) -> Given:
         columns = self._columns(kept.reading)

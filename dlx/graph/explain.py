@@ -292,8 +292,8 @@ def _figures(nodes: Sequence[LayerNode], shape: Shape, seen: Seen) -> dict[str, 
 
 
 def _field(lines: Sequence[Line], seen: Seen, fields: Mapping[str, Seen]) -> Part:
-    told = {name: _of_field(of) for name, of in fields.items()}
-    figure = "; ".join(f"{name} {of}" for name, of in told.items()) if len(told) > 1 else _of_field(seen)
+    by_input = {name: _of_field(of) for name, of in fields.items()}
+    figure = "; ".join(f"{name} {of}" for name, of in by_input.items()) if len(by_input) > 1 else _of_field(seen)
     names = working.axis_names(len(seen.size) + 1) if isinstance(seen, Reach) else ()
     marked = [replace(line, part="receptive field") for line in lines]
     return Part("Receptive field", figure, tuple(_alike(marked, names)))

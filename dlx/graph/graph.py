@@ -78,8 +78,8 @@ class LayerNode:
     @property
     def field(self) -> str:
         """The receptive field in a word: one for each input, those that are alike once."""
-        told = dict.fromkeys(str(seen) for seen in self.fields.values() if seen is not None)
-        return ", ".join(told) if self.fields else "nothing"
+        distinct = dict.fromkeys(str(seen) for seen in self.fields.values() if seen is not None)
+        return ", ".join(distinct) if self.fields else "nothing"
 
     @property
     def params(self) -> int:

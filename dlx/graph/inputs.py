@@ -131,9 +131,9 @@ def input_shapes(experiment: Experiment, texts: Sequence[str]) -> dict[str, Shap
     """
     if not texts:
         return {}
-    told: list[Problem] = []
-    known = shapes_of(experiment, facts_of(experiment, []), told)
-    problems = told if known else []
+    mistakes: list[Problem] = []
+    known = shapes_of(experiment, facts_of(experiment, []), mistakes)
+    problems = mistakes if known else []
     shapes, given = known or {"input": Shape([1])}, set[str]()
     for text in texts:
         try:

@@ -140,8 +140,8 @@ def _fields(fields: Mapping[str, Seen]) -> list[str]:
 
 def _fields_of(node: LayerNode) -> dict[str, str]:
     several = len(node.fields) > 1
-    told = {name: geometry(seen) if seen is not None else "no positions" for name, seen in node.fields.items()}
-    return {f"receptive field{f' of {name}' * several}": of for name, of in told.items()} or {
+    by_input = {name: geometry(seen) if seen is not None else "no positions" for name, seen in node.fields.items()}
+    return {f"receptive field{f' of {name}' * several}": of for name, of in by_input.items()} or {
         "receptive field": "nothing"
     }
 

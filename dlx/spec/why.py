@@ -167,13 +167,13 @@ class Asked(Places):
 
 def _as_written(node: Node, keys: Keys) -> Keys:
     """Keys with the numbers that the items of lists had before any override."""
-    told: list[str | int] = []
+    indices: list[str | int] = []
     at: Node | None = node
     for key in keys:
         written = at.written if at is not None else None
-        told.append(written.left[key] if written is not None and isinstance(key, int) else key)
+        indices.append(written.left[key] if written is not None and isinstance(key, int) else key)
         at = at.at(key) if at is not None else None
-    return tuple(told)
+    return tuple(indices)
 
 
 def _written_at(node: Node, keys: Keys) -> Node | None:

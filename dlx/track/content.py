@@ -136,8 +136,8 @@ def totals(plan: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
     size = seen.get("size", []) if isinstance(seen, dict) else []
     if size and isinstance(size[0], int | float):
         metrics["receptive_field"] = float(size[0])
-    told = ", ".join(f"{name}: {_field(of)}" for name, of in fields.items()) if len(fields) > 1 else _field(seen)
-    return metrics, {"receptive_field": cut(told, VALUE)} if told else {}
+    text = ", ".join(f"{name}: {_field(of)}" for name, of in fields.items()) if len(fields) > 1 else _field(seen)
+    return metrics, {"receptive_field": cut(text, VALUE)} if text else {}
 
 
 def layer_table(plan: Mapping[str, Any]) -> str:

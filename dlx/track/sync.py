@@ -80,23 +80,23 @@ class State:
             return fresh
         if (known.get("uri"), known.get("experiment")) != (uri, experiment):
             return fresh
-        told = {f.name: known[f.name] for f in fields(cls) if f.name in known}
-        return cls(**told) if _fits(told, fresh) and _is_place(run, told.get("offset", 0)) else fresh
+        stored = {f.name: known[f.name] for f in fields(cls) if f.name in known}
+        return cls(**stored) if _fits(stored, fresh) and _is_place(run, stored.get("offset", 0)) else fresh
 
     def save(self, run: Run) -> None:
         run.write_json(MEMORY, asdict(self))
 
 
-def _fits(told: Mapping[str, Any], fresh: State) -> bool:
+def _fits(stored: Mapping[str, Any], fresh: State) -> bool:
     """Whether what `mlflow.json` says is of the kinds that were written there."""
     kinds = {f.name: type(getattr(fresh, f.name)) for f in fields(State)} | {"end": (dict, NoneType)}
-    if not all(isinstance(value, kinds[name]) for name, value in told.items()):
+    if not all(isinstance(value, kinds[name]) for name, value in stored.items()):
         return False
-    texts = [value for name in ("files", "model", "not_finite") for value in told.get(name, {}).values()]
-    end = told.get("end")
+    texts = [value for name in ("files", "model", "not_finite") for value in stored.get(name, {}).values()]
+    end = stored.get("end")
     return (
         all(isinstance(text, str) for text in texts)
-        and all(isinstance(pair, list) for pair in told.get("last", {}).values())
+        and all(isinstance(pair, list) for pair in stored.get("last", {}).values())
         and (end is None or (is_record(end) and end["record"] == "end"))
     )
 

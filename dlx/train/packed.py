@@ -52,11 +52,11 @@ def _moved(jobs: dict[int, Job], beside: int, over: threading.Event) -> Generato
     ahead: dict[int, Stretch] = {}
     while walks:
         while waiting := [number for number in walks if number not in ahead]:
-            told: Events = []
+            events: Events = []
             for number in waiting:
-                told += _advanced(walks, number, ahead)
-            if told:
-                yield told  # what a job is at a rest or an evaluation, it is until that has been seen to
+                events += _advanced(walks, number, ahead)
+            if events:
+                yield events  # what a job is at a rest or an evaluation, it is until that has been seen to
         if ahead:
             pack.move(ahead)
             if over.is_set():
@@ -66,19 +66,19 @@ def _moved(jobs: dict[int, Job], beside: int, over: threading.Event) -> Generato
 
 def _advanced(walks: dict[int, Iterator[Record | Stretch]], number: int, ahead: dict[int, Stretch]) -> Events:
     """The next records of a job: up to one that is of what the job is right now, or to the stretch that is ahead."""
-    told: Events = []
+    events: Events = []
     try:
         while not isinstance(event := next(walks[number]), Stretch):
-            told.append((number, event))
+            events.append((number, event))
             if event.record != "step":
-                return told
+                return events
         ahead[number] = event
     except StopIteration:
         del walks[number]
     except DlxError as error:
         del walks[number]
-        told.append((number, error))
-    return told
+        events.append((number, error))
+    return events
 
 
 class Pack:
