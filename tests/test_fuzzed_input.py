@@ -1,6 +1,6 @@
 """Random and mutated specs, overrides and expressions end in a result or in a sentence, never in a traceback.
 
-`DLX_FUZZ=40000 pytest -m slow tests/test_fuzz.py` tries 40,000 inputs of each of the ten kinds.
+`DLX_FUZZ=40000 pytest -m slow tests/test_fuzzed_input.py` tries 40,000 inputs of each of the ten kinds.
 """
 
 import os
