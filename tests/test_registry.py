@@ -133,7 +133,8 @@ def test_true_and_false_are_no_numbers_in_any_section():
 
 def _below(cls):
     for one in cls.__subclasses__():
-        yield one
+        if one.__module__.startswith("dlx."):  # other tests define some of their own
+            yield one
         yield from _below(one)
 
 

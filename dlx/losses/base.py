@@ -75,7 +75,7 @@ class Loss(Declared):
     def misfit(self, targets: Any) -> str:
         """A sentence on values of an array (N, *target) that this loss cannot take; empty where it takes all."""
         low, high = float(targets.min()), float(targets.max())
-        if self.span[0] <= low and high <= self.span[1]:
+        if not (low < self.span[0] or high > self.span[1]):  # NaN is found where it is met
             return ""
         wanted = f"from {self.span[0]:g} to {self.span[1]:g}" if math.isfinite(self.span[1]) else "of 0 and more"
         return f"{self.kind} is for targets {wanted}, and these go from {low:.4g} to {high:.4g}"

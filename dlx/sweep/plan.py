@@ -98,7 +98,7 @@ def plan(path: Path, changes: Sequence[str], runs: Path, trials: int | None = No
         hint = f"Write `seeds: {ENOUGH}` beside it."
         raise SpecError(Problem(message, hint, base.place("sweep", "until_alike"), "sweep.until_alike"))
     bare = [f"++train.seed={base.train.seed}", "++train.seeds=1", *(["~expect"] if base.root.at("expect") else [])]
-    _check_drawn(base, space, sampler, sweep)
+    _check_drawn(base, space, sampler, sweep, seeds)
     made = Plan(
         base=base,
         sweep=sweep,
@@ -121,7 +121,7 @@ def _longest(space: Space) -> Dimension:
     return max(space.dimensions, key=lambda dimension: dimension.size or 0)
 
 
-def _check_drawn(base: Experiment, space: Space, sampler: Sampler, sweep: Sweep) -> None:
+def _check_drawn(base: Experiment, space: Space, sampler: Sampler, sweep: Sweep, seeds: int) -> None:
     """SpecError where one fold or seed would be preferred to another."""
     keys = " and ".join(f"`{one.key}`" for one in space.dimensions if is_drawn(one.key))
     problems = []
@@ -130,6 +130,9 @@ def _check_drawn(base: Experiment, space: Space, sampler: Sampler, sweep: Sweep)
         if section == "vars" and (there := draws_of(variable, base.root.plain())):
             message = f"`{one.key}` is given to `{there[0]}` alone, and its best value would be chosen"
             problems.append(Problem(message, f"Vary `{there[0]}` itself: it is averaged over.", one.mark, one.key))
+        if one.key == "train.seed" and seeds > 1:
+            message = f"`train.seed` varies, and `seeds` asks for {seeds:,} of each point: both say which seeds"
+            problems.append(Problem(message, "Give one of the two.", one.mark, one.key))
     if keys and sampler.kind not in BLIND:
         message = f"{keys} is averaged over, and {sampler.kind} would look for its best value"
         hint = "Take `sampler: grid`, or `sweep: {seeds: N}` for seeds."

@@ -619,7 +619,7 @@ EMBEDDING = "[{embedding: {num_embeddings: 40, embedding_dim: 3}}, flatten, {lin
 
 def test_integers_that_data_does_not_give_are_refused_before_training(tmp_path):
     assert data_said(tmp_path, "{shape: [5], dtype: int}", EMBEDDING) == [
-        f"3:11 `inputs` says int for `input`, and data sets give floats | {FLOATS}"
+        f"3:3 `inputs` says int for `input`, and data sets give floats | {FLOATS}"
     ]
     (said,) = data_said(tmp_path, "[5]", EMBEDDING)
     assert said.startswith(

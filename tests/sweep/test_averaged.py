@@ -57,6 +57,14 @@ def test_a_variable_that_is_a_fold_and_nothing_else_is_not_searched(tmp_path):
     assert len(swept(spec, tmp_path / "runs", "vars.k=1,2").study.trials) == 2
 
 
+def test_a_seed_that_varies_beside_several_seeds_of_each_point_is_refused(spec, tmp_path):
+    """They would share trainings, and a training would count twice in a mean."""
+    with pytest.raises(DlxError) as refused:
+        swept(spec, tmp_path / "runs", "train.seed=0,1", "train.seeds=2")
+    (problem,) = refused.value.problems
+    assert problem.message == "`train.seed` varies, and `seeds` asks for 2 of each point: both say which seeds"
+
+
 def test_folds_alone_have_a_mean_and_an_interval_and_no_best(spec, tmp_path, capsys):
     found = swept(spec, tmp_path / "runs", FOLDS)
     document = found.as_json()

@@ -58,6 +58,6 @@ def test_after_a_stop(tmp_path, halt):
     one, other = job(), job()
     one.until = halt
     before = losses(fit(one))
-    state.snapshot(one, {}, {}).write(tmp_path)
+    state.snapshot(one, {"step": halt}, {}).write(tmp_path)
     state.restore(other, tmp_path)
     assert before + losses(fit(other)) == pytest.approx(in_order(other), rel=1e-6)
