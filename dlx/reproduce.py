@@ -88,13 +88,13 @@ class Reproduction:
 def reproduce(run: Run, runs: Path, tolerance: float = TOLERANCE, listen: Listener | None = None) -> Reproduction:
     """Run a finished run again, in a new folder. DlxError where it has not finished or its data has changed."""
     if run.status() != "finished":
-        hint = f"`dlx train --resume {run.key}` brings it to its end."
+        hint = f"`dlx train --resume {run.argument}` goes on with it."
         raise DlxError(f"{run.key} has not finished, and there is no result to reproduce", hint=hint)
     with _folder(run, runs) as new:
         loaded, results = experiment.resume(new, listen)
     experiment.settle(loaded, results)
     if results.results[0].status != "finished":
-        raise DlxError(f"{new.key} was stopped", hint=f"`dlx train --resume {new.key}` brings it to its end.")
+        raise DlxError(f"{new.key} was stopped", hint=f"`dlx train --resume {new.argument}` brings it to its end.")
     return compared(run, new, tolerance)
 
 

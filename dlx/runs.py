@@ -16,6 +16,7 @@ import json
 import math
 import os
 import re
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -71,6 +72,11 @@ class Run:
     def key(self) -> str:
         """`name/id`, as people and MLflow call it."""
         return f"{self.name}/{self.id}"
+
+    @property
+    def argument(self) -> str:
+        """The run as commands take it: its key where it lies in the `runs` that they look through, else its path."""
+        return self.key if self.root == Path("runs").absolute() else shlex.quote(str(self.dir))
 
     @property
     def root(self) -> Path:

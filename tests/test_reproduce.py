@@ -169,7 +169,7 @@ def test_what_has_not_finished_has_nothing_to_reproduce(run):
     edited(run, "lock.json", '"pid": ', '"pid": 4194305')
     with pytest.raises(DlxError, match=r"has not finished, and there is no result to reproduce") as error:
         reproduce(run, run.root)
-    assert error.value.problems[0].hint == f"`dlx train --resume {run.key}` brings it to its end."
+    assert error.value.problems[0].hint == f"`dlx train --resume {run.dir}` goes on with it."
 
 
 def test_a_folder_without_a_lock_cannot_be_reproduced(run):

@@ -347,3 +347,12 @@ def test_a_home_that_there_is_not_is_no_run(tmp_path, name):
 
     with pytest.raises(DlxError, match=f"there is no run `{name}`"):
         find(name, tmp_path)
+
+
+def test_commands_are_given_a_run_elsewhere_by_its_path(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    here, elsewhere = Run.create(Path("runs"), "s"), Run.create(tmp_path / "my runs", "s")
+    elsewhere.append({"record": "start", "time": 0.0})
+    assert here.argument == here.key
+    assert elsewhere.argument == f"'{elsewhere.dir}'"
+    assert find(elsewhere.argument.strip("'"), Path("runs")).dir == elsewhere.dir

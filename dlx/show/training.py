@@ -130,15 +130,15 @@ def tracking(found: Results) -> None:
     """Where MLflow shows it."""
     last = found.together or found.results[-1]
     if last.tracking:
-        out(f"mlflow  {tracked(last.tracking, last.tracking_uri, last.run.key)}")
+        out(f"mlflow  {tracked(last.tracking, last.tracking_uri, last.run.argument)}")
 
 
-def tracked(state: str, uri: str, key: str) -> str:
+def tracked(state: str, uri: str, argument: str) -> str:
     """What became of the mirror of a run or a study, and how to look at it."""
     how = uri if uri.startswith("http") else f"`{_mlflow_ui(uri)}`"
     if state == "delivered":
         return f"open it {'at' if how.startswith('http') else 'with'} {how}"
-    sync = f"dlx runs sync {key}"
+    sync = f"dlx runs sync {argument}"
     if state == "behind":
         return f"still receiving, by itself; then {how}. Were it interrupted: `{sync}`"
     return f"{state}; later: `{sync}`"

@@ -193,7 +193,7 @@ def _stands(client: MlflowClient, run: Run, state: State) -> bool:
     )
     raise DlxError(
         f"{what} MLflow run {state.run_id} of {run.key}{' was deleted there' if not gone else ''}; "
-        f"`rm {shlex.quote(str(run.dir / MEMORY))}` and `dlx runs sync {run.key}` send it anew, `mlflow {back}` "
+        f"`rm {shlex.quote(str(run.dir / MEMORY))}` and `dlx runs sync {run.argument}` send it anew, `mlflow {back}` "
         "brings it back"
     )
 
