@@ -352,7 +352,7 @@ def test_a_home_that_there_is_not_is_no_run(tmp_path, name):
 def test_commands_are_given_a_run_elsewhere_by_its_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     here, elsewhere = Run.create(Path("runs"), "s"), Run.create(tmp_path / "my runs", "s")
-    elsewhere.append({"record": "start", "time": 0.0})
+    elsewhere.write_json("lock.json", {})
     assert here.argument == here.key
     assert elsewhere.argument == f"'{elsewhere.dir}'"
     assert find(elsewhere.argument.strip("'"), Path("runs")).dir == elsewhere.dir

@@ -852,7 +852,8 @@ def test_a_run_that_was_deleted_there_is_said_and_can_be_sent_anew(root, uri):
         memory = shlex.quote(str(run.dir / "mlflow.json"))
         assert told.error == (
             f"the MLflow run {there.id} of {run.key} was deleted there; `rm {memory}` "
-            f"and `dlx runs sync {run.argument}` send it anew, `mlflow runs restore --run-id {there.id}` brings it back"
+            f"and `dlx runs sync {run.argument}` send it anew, "
+            f"`mlflow runs restore --run-id {there.id}` brings it back"
         )
     (run.dir / "mlflow.json").unlink()
     again = track.sync(run, uri)
