@@ -99,7 +99,10 @@ class WeightNorm(_Reparametrised):
         inner = self._inner(xs)
         v = self._weight(inner, self.dim)
         g = () if self.dim is None else tuple(n if axis == self.dim else 1 for axis, n in enumerate(v))
-        return self._instead(inner, {"original0": g, "original1": v}, {}, beside=FLOAT * prod(g))
+        held = (
+            2 if self.dim is None else prod(g)
+        )  # over all of a weight torch divides first, and keeps length and quotient
+        return self._instead(inner, {"original0": g, "original1": v}, {}, beside=FLOAT * held)
 
     def module(self, *xs: Shape) -> Module:
         from torch.nn.utils.parametrizations import weight_norm

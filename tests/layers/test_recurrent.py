@@ -5,10 +5,11 @@ import inspect
 import pytest
 import torch
 import torch.nn.functional as F
-from helpers import contradiction, network_of, refusal
+from helpers import contradiction, experiment_of, network_of, refusal
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from dlx.graph import trace
 from dlx.init import ByName, Constant, HeNormal, Orthogonal
 from dlx.layers import LAYERS
 from dlx.network import build
@@ -204,11 +205,11 @@ def test_what_torch_has_not_is_put_together_as_torch_puts_its_own(activation, mo
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_step_sees_all_earlier_ones_and_no_later_one(kind):
-    _, plan, ours = made(kind)
+    *_, ours = made(kind)
     x = torch.randn(4, *X, requires_grad=True)
     ours(x)[:, 3].sum().backward()
 
-    assert plan.window == "global"
+    assert trace(experiment_of(f"network: {{inputs: [7, 3], layers: [{{{kind}: 5}}]}}")).receptive_field == "global"
     assert [bool(x.grad[:, t].any()) for t in range(7)] == [True] * 4 + [False] * 3
 
 
