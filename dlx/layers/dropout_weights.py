@@ -49,8 +49,9 @@ class DropConnect(Layer):
                 f"drop_connect wraps {kind}, which has no weights to drop",
                 hint="Wrap a layer such as `linear` or `conv`; `- dropout` drops values.",
             )
-        dropped = 4 * sum(prod(shape) for shape in inner.weights.values() if len(shape) > 1) if self.p else 0
-        mask = dropped if self.p < 1 else 0
+        matrices = [shape for shape in inner.weights.values() if len(shape) > 1]
+        dropped = 4 * sum(map(prod, matrices)) if self.p else 0
+        mask = dropped if self.p < 1 else 4 * len(matrices)  # torch multiplies by a single 0 where p is 1
         return replace(
             inner,
             weights={f"layer.{name}": shape for name, shape in inner.weights.items()},

@@ -60,13 +60,14 @@ class _Reparametrised(Layer):
         `passing` tensors of its size come and go: its gradient, and what a quotient makes of that.
         """
         made = FLOAT * prod(plan.weights[self.name])
+        read = () if self.name == "bias" else plan.reads_weights  # what is added is in no gradient
         rest = {name: shape for name, shape in plan.weights.items() if name != self.name}
         at = f"parametrizations.{self.name}."
         return replace(
             plan,
             weights=rest | {at + name: shape for name, shape in weights.items()},
             buffers={**plan.buffers, **{at + name: shape for name, shape in buffers.items()}},
-            held=(*plan.held, Held(plan.reads_weights, fixed=made), Held((OWN,), fixed=beside)),
+            held=(*plan.held, Held(read, fixed=made), Held((OWN,), fixed=beside)),
             worked_out=plan.worked_out + passing * made,
         )
 
@@ -99,10 +100,18 @@ class WeightNorm(_Reparametrised):
         inner = self._inner(xs)
         v = self._weight(inner, self.dim)
         g = () if self.dim is None else tuple(n if axis == self.dim else 1 for axis, n in enumerate(v))
-        held = (
-            2 if self.dim is None else prod(g)
-        )  # over all of a weight torch divides first, and keeps length and quotient
-        return self._instead(inner, {"original0": g, "original1": v}, {}, beside=FLOAT * held)
+        return self._instead(inner, {"original0": g, "original1": v}, {}, beside=FLOAT * self._beside(v, prod(g)))
+
+    def _beside(self, v: tuple[int, ...], lengths: int) -> int:
+        """Values held beside the weight: torch has one kernel for its first and last axis, and none for others."""
+        if self.dim in (0, len(v) - 1):
+            return lengths
+        divided = 2 * lengths  # lengths and quotients
+        if self.dim is None:
+            return divided
+        turned = [self.dim, *range(1, self.dim), 0, *range(self.dim + 1, len(v))]
+        longer = [axis for axis in turned if v[axis] > 1]
+        return divided + (prod(v) if longer != sorted(longer) else 0)
 
     def module(self, *xs: Shape) -> Module:
         from torch.nn.utils.parametrizations import weight_norm
@@ -146,7 +155,7 @@ class SpectralNorm(_Reparametrised):
         weight = self._weight(inner, self.dim)
         rows = weight[self._rows()] if weight else 1
         vectors: Shapes = {"0._u": (rows,), "0._v": (prod(weight) // rows,)} if len(weight) > 1 else {}
-        rest = 1 + sum(map(prod, vectors.values()))
+        rest = 1 + sum(map(prod, vectors.values())) if vectors else 2  # a length, before and after eps
         return self._instead(inner, {"original": weight}, vectors, beside=FLOAT * rest, passing=4)
 
     def module(self, *xs: Shape) -> Module:

@@ -79,11 +79,14 @@ def planned(layer, xs, reached=None):
 
 WHATEVER_THE_BATCH = {"weight_norm", "spectral_norm", "drop_connect"}
 """What these hold of weights that are worked out is planned; statistics of a batch norm and the like are not."""
+FEW = 32
+"""Bytes for each channel of the input: more is nothing that may be left out."""
 
 
 def agree(layer, xs, reached=None):
     plan, torchs = planned(layer, xs, reached), kept_by_torch(layer, xs, reached)
     if layer.kind not in WHATEVER_THE_BATCH:
+        assert torchs.fixed <= FEW * xs[0].channels, f"{layer.kind} on {xs} holds {torchs} for any batch"
         torchs = replace(torchs, fixed=0)
     told = ", ".join(f"{name}: {value}" for name, value in layer.options().items())
     assert plan == torchs, f"{layer.kind} {{{told}}} on {xs} plans {plan}, and torch has {torchs}: see {__name__}"
@@ -120,7 +123,14 @@ def test_an_operand_is_planned_only_where_a_gradient_reaches_what_needs_it(kind)
         ("drop_connect", {"layer": {"linear": 4}, "p": 0}),
         ("drop_connect", {"layer": {"linear": 4}}),
         ("weight_norm", {"layer": {"linear": 4}}),
+        ("drop_connect", {"layer": {"linear": 4}, "p": 1}),
         ("weight_norm", {"layer": {"linear": 4}, "dim": 1}),
+        ("weight_norm", {"layer": {"linear": 4}, "dim": None}),
+        ("weight_norm", {"layer": {"linear": 4}, "name": "bias"}),
+        ("weight_norm", {"layer": {"conv": {"out_channels": 4, "kernel_size": 3}}, "dim": 1}),
+        ("weight_norm", {"layer": {"conv": {"out_channels": 1, "kernel_size": 3}}, "dim": 1}),
+        ("weight_norm", {"layer": {"conv_transpose": {"out_channels": 4, "kernel_size": 3}}, "dim": 1}),
+        ("spectral_norm", {"layer": {"linear": 4}, "name": "bias"}),
         ("weight_norm", {"layer": {"conv": {"out_channels": 4, "kernel_size": 3}}, "dim": 2}),
         ("weight_norm", {"layer": {"conv_transpose": {"out_channels": 4, "kernel_size": 3}}}),
         ("spectral_norm", {"layer": {"linear": 4}, "n_power_iterations": 3}),
