@@ -26,6 +26,8 @@ LOWEST, HIGHEST, RATES = 1e-6, 10.0, 140
 SMOOTHING = 0.8
 PROBES, PROBE, FEW, ADAM = (1e-4, 1e-3, 1e-2, 1e-1, 1.0), 250, 20, 1e-2
 """Rates that are tried one by one, updates at each, how many its first and last loss are means of, and Adam's."""
+MIXED = {"accumulate": 1, "shuffle": True}
+"""Batches whose losses can be compared: in the order of a file they may differ more than training changes them."""
 LEARNED = 0.98
 """Of the loss of one answer for all: what is below it has learned something of the inputs."""
 SHUFFLED_STEPS = 300
@@ -95,7 +97,8 @@ def _stuck(
         return "look", told, "A larger learning rate may be quicker."
     best = min(_finite(last), _finite(other[-1]))
     if best > 0.9 * abs(blind):
-        told = f"the loss stays at {best:.3g}, which is that of knowing nothing ({blind:.3g}); {adam}"
+        is_that = "which is that" if best <= 1.1 * abs(blind) else "worse than that"
+        told = f"the loss stays at {best:.3g}, {is_that} of knowing nothing ({blind:.3g}); {adam}"
         return "wrong", told, CANNOT
     told = f"the loss gets from {first:.3g} to {best:.3g} in {len(course)} steps, not to {goal:.2g}; {adam}"
     return "look", told, SMALL
@@ -149,7 +152,11 @@ def _compare_rates(patient: Patient, found: dict[float, list[float]], batch: int
         message = f"the loss falls{below} at no rate: tried {', '.join(f'{rate:.2g}' for rate in found)}, "
         adam = _end(_probe(patient, batch, steps, Adam(), ADAM))
         helps = start - adam > noise and adam <= goal
-        hint = f"`optimizer: {{adam: {ADAM:g}}}` brings it to {adam:.3g}." if helps else "See the other findings."
+        hint = (
+            f"`optimizer: {{adam: {ADAM:g}}}` brings it to {adam:.3g}."
+            if helps
+            else "Another network or initialisation may learn."
+        )
         return Outcome("look", line, "a rate at which the loss falls", f"{message}{steps} updates each", hint, place)
     figure, expected = f"{start:.3g} to {ends[lr]:.3g} in {steps} updates  {line}", f"about {ends[best]:.3g}"
     if own >= fell / 2:
@@ -167,7 +174,7 @@ def _end(curve: Sequence[float]) -> float:
 
 def _probe(patient: Patient, batch: int, steps: int, optimizer: Optimizer, rate: float) -> list[float]:
     """The losses of a short training at one rate."""
-    changes = {"batch_size": batch, "accumulate": 1, "optimizer": optimizer.model_copy(update={"lr": rate})}
+    changes = {**MIXED, "batch_size": batch, "optimizer": optimizer.model_copy(update={"lr": rate})}
     return list(losses(patient.job(patient.network(), {"train": patient.parts["train"]}, steps, **changes)))
 
 
@@ -175,7 +182,7 @@ def _sweep(patient: Patient, batch: int) -> tuple[list[float], list[float]]:
     """Rates from LOWEST on, and the loss after an update at each, until it breaks."""
     growth = (HIGHEST / LOWEST) ** (1 / (RATES - 1))
     optimizer = patient.train.optimizer.model_copy(update={"lr": LOWEST})
-    changes = {"batch_size": batch, "accumulate": 1, "optimizer": optimizer}
+    changes = {**MIXED, "batch_size": batch, "optimizer": optimizer}
     job = patient.job(patient.network(), {"train": patient.parts["train"]}, RATES + 1, **changes)
     found: list[float] = []
     for loss in losses(job):

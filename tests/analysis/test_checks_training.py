@@ -196,3 +196,21 @@ def test_what_would_take_long_is_left_out_unless_thoroughness_is_asked_for():
     for check in ("overfit a batch", "learning rates", "shuffled labels"):
         assert outcome(check, wide, CLASSES).expected == "too large for seconds: --thorough"
     assert patient(wide, thorough=True).affordable(20, 500) > patient(wide).affordable(20, 500)
+
+
+def test_batches_of_a_series_in_order_are_mixed_before_rates_are_compared(tmp_path):
+    """In order, the loss of one batch differs from the next by more than training takes off."""
+    rows = [f"{math.sin(t / 9)},{math.sin((t - 1) / 9)},{math.sin((t + 1) / 9)}" for t in range(200)]
+    (tmp_path / "series.csv").write_text("\n".join(["a,b,y", *rows]) + "\n")
+    data = f"{{table: {{path: {tmp_path / 'series.csv'}, target: y, split: order, valid: 0.2, test: 20}}}}"
+    train = "{epochs: 3, batch_size: 8, shuffle: false, optimizer: {adam: 1e-2}}"
+    found = outcome("learning rates", "[{linear: 4}, tanh, {linear: 1}]", data, train, "objective: regression")
+    assert (found.verdict, found.finding) == ("ok", "")
+
+
+def test_a_loss_far_above_that_of_knowing_nothing_is_told_as_such():
+    x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
+    y = (1e5 + 1e3 * x[:, :1]).astype(np.float32)
+    far = sets(train=(x, y), valid=None, test=None)
+    found = outcome("overfit a batch", "[{linear: 4}, relu, {linear: 1}]", far, more="objective: regression")
+    assert "worse than that of knowing nothing" in found.finding
