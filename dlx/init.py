@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, PrivateAttr, model_validator
 
 from .lazy import nn
 from .registry import Choice, Declared, Registry, family
@@ -30,6 +30,10 @@ class Initializer(Declared):
 
     def of(self, name: str) -> Initializer:
         """The initialiser of the node called `name`."""
+        return self
+
+    def within(self, scope: str) -> Initializer:
+        """The initialiser for a part of a whole, whose NODE is called `scope/NODE` there."""
         return self
 
     def patterns(self) -> Iterator[str]:
@@ -72,6 +76,8 @@ class ByName(Initializer):
         Default(), description="for nodes that no pattern matches"
     )
 
+    _scope: str = PrivateAttr("")
+
     @model_validator(mode="after")
     def _flat(self) -> Self:
         if any(isinstance(one, ByName) for one in (self.default, *self.match.values())):
@@ -79,8 +85,14 @@ class ByName(Initializer):
         return self
 
     def of(self, name: str) -> Initializer:
-        hits = (one for pattern, one in self.match.items() if named(name, pattern))
+        whole = f"{self._scope}/{name}" if self._scope else name
+        hits = (one for pattern, one in self.match.items() if named(whole, pattern))
         return next(hits, self.default)
+
+    def within(self, scope: str) -> Initializer:
+        made = self.model_copy()
+        made._scope = scope
+        return made
 
     def patterns(self) -> Iterator[str]:
         return iter(self.match)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..errors import Problem
 from ..registry import Declared, Registry, family
@@ -40,6 +40,21 @@ class Use:
         return asdict(self)
 
 
+Role = Literal["input", "target", "weight", "id"]
+
+
+@dataclass(frozen=True)
+class Field:
+    """A named tensor of a batch: the shape of one example, its use, and how many classes its numbers are of.
+
+    A class number of an example has the shape ().
+    """
+
+    shape: Shape
+    role: Role = "input"
+    classes: int | None = None
+
+
 @dataclass(frozen=True)
 class Facts:
     """What a network must fit: the shape of one input, and either how many classes or the shape of one target.
@@ -54,6 +69,18 @@ class Facts:
     """How each column or array of the source is used, where it has some."""
     warnings: tuple[Problem, ...] = ()
     """Sentences about how the source was read."""
+    more: Mapping[str, Field] = field(default_factory=dict)
+    """Further fields of a batch by name."""
+
+    @property
+    def fields(self) -> Mapping[str, Field]:
+        """All fields of a batch by name: `input`, `target` where there is one, and `more`."""
+        found = {"input": Field(self.input)}
+        if self.classes is not None:
+            found["target"] = Field(Shape(self.target or (), "int"), "target", self.classes)
+        elif self.target is not None:
+            found["target"] = Field(self.target, "target")
+        return found | dict(self.more)
 
 
 @dataclass(frozen=True)

@@ -39,11 +39,11 @@ class Parts:
 class Reader:
     """Takes entries apart; every mistake goes to `problems`."""
 
-    def __init__(self, problems: Problems, blocks: Node) -> None:
-        self.problems, self.blocks = problems, blocks
+    def __init__(self, problems: Problems, blocks: Node, path: str) -> None:
+        self.problems, self.blocks, self.path = problems, blocks, path
 
     def fail(self, message: str, hint: str, node: Node, path: str) -> None:
-        place = f"network.layers.{path}".rstrip("./")
+        place = f"{self.path}.{path}".rstrip("./")
         self.problems.add(Problem(message, hint, node.mark, place))
 
     def is_known(self, kind: str) -> bool:

@@ -46,7 +46,7 @@ class Expander:
         check_blocks(blocks, placer.problems)
         usable = {name: block for name, block in blocks.map.items() if name not in LAYERS and name not in STRUCTURES}
         self.blocks = Node(usable, blocks.mark)
-        self.read = Reader(placer.problems, self.blocks)
+        self.read = Reader(placer.problems, self.blocks, placer.path)
         self.fail = self.read.fail
         self.entries = self.layers = self.depth = self.work = 0
         self.costs: dict[int, tuple[Node, int]] = {}

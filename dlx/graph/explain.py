@@ -15,6 +15,7 @@ from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..layers import working
 from ..layers.working import Line
 from ..shapes import BYTES, Number, Reach, Shape, bytes_text
+from ..spec.validation import OF_LAYERS
 from .explain_reach import geometry, growth, of_node, seen_in_words
 from .graph import Graph, LayerNode, Seen, seen_as_json
 
@@ -80,8 +81,7 @@ def explain(graph: Graph, name: str | None = None) -> Explanation:
 def _layer(node: LayerNode, graph: Graph) -> Explanation:
     own = [line for line in node.layer.working(node.plan, *node.arriving) if line.holds]
     parts = [_output(node, own), _parameters(node, own), _buffers(node), _macs(node, own), _memory(node)]
-    path = f"network.layers.{node.name}"
-    odd = [*node.plan.warnings, *(p.message for p in graph.warnings if p.path == path)]
+    odd = [*node.plan.warnings, *(p.message for p in graph.warnings if OF_LAYERS.sub("", p.path) == node.name)]
     return Explanation(
         name=node.name,
         kind=node.kind,

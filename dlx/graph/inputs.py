@@ -45,34 +45,35 @@ def of_data(problem: Problem, experiment: Experiment, data: Dataset) -> Problem:
 
 def shapes_of(experiment: Experiment, facts: Facts | None, problems: list[Problem]) -> dict[str, Shape]:
     """The shapes that `network.inputs` names, or else that of the data; mistakes go to `problems`."""
-    node = experiment.network.at("inputs")
+    node, path = experiment.network.at("inputs"), ".".join((*experiment.where, "inputs"))
     if node is None:
         if facts is not None:
             return {"input": facts.input}
-        if experiment.network.is_map and experiment.root.at("network") and experiment.root.at("data") is None:
-            hint = "Write `inputs: {image: [3, 224, 224]}` under `network`, or name the `data`."
-            problems.append(Problem("the network has no inputs", hint, experiment.network.mark, "network.inputs"))
+        if experiment.network.is_map and experiment.root.at(*experiment.where) and experiment.root.at("data") is None:
+            name = experiment.where[-1]
+            hint = f"Write `inputs: {{image: [3, 224, 224]}}` under `{name}`, or name the `data`."
+            what = f"the network `{name}`" if experiment.scope else "the network"
+            problems.append(Problem(f"{what} has no inputs", hint, experiment.network.mark, path))
         return {}
 
     def failed(error: object, at: Node) -> None:
-        problems.append(Problem(str(error), getattr(error, "hint", ""), at.mark, "network.inputs"))
+        problems.append(Problem(str(error), getattr(error, "hint", ""), at.mark, path))
 
     node = resolve(node, experiment.vars, failed)
     named = node.map if node.is_map and "shape" not in node.map else {"input": node}
     if not named:
-        problems.append(
-            Problem("`inputs` names no input", "Write `inputs: {image: [3, 224, 224]}`.", node.mark, "network.inputs")
-        )
+        hint = "Write `inputs: {image: [3, 224, 224]}`."
+        problems.append(Problem("`inputs` names no input", hint, node.mark, path))
     shapes: dict[str, Shape] = {}
     for name, given in named.items():
-        if not given.broken and (shape := _shape(name, given, problems)) is not None:
+        if not given.broken and (shape := _shape(name, given, f"{path}.{name}", problems)) is not None:
             shapes[name] = shape
-    _compare_with_data(facts, shapes, node.mark, problems)
+    if not experiment.scope:
+        _compare_with_data(facts, shapes, node.mark, problems)
     return shapes
 
 
-def _shape(name: str, node: Node, problems: list[Problem]) -> Shape | None:
-    path = f"network.inputs.{name}"
+def _shape(name: str, node: Node, path: str, problems: list[Problem]) -> Shape | None:
     if not name.isidentifier() or iskeyword(name) or name in {"prev", "self"}:
         hint = "Letters, digits and `_`; no word of Python's."
         problems.append(Problem(f"an input cannot be called `{name}`", hint, node.mark, path))

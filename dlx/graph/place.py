@@ -49,8 +49,12 @@ class Problems:
 class Placer:
     """Builds the list of nodes. `entry_names` are all names that the file gives, to tell "later" from "nowhere"."""
 
-    def __init__(self, problems: Problems, global_vars: Mapping[str, Any], entry_names: Mapping[str, Mark]) -> None:
+    def __init__(
+        self, problems: Problems, global_vars: Mapping[str, Any], entry_names: Mapping[str, Mark], path: str
+    ) -> None:
         self.problems = problems
+        self.path = f"{path}.layers"
+        """Where layers stand in the spec: `network.layers`, `networks.NAME.layers`."""
         self.globals = dict(global_vars)
         self.entry_names = entry_names
         self.shares: dict[str, str] = {}
@@ -69,7 +73,7 @@ class Placer:
         self._plans: dict[tuple[object, ...], Plan] = {}
 
     def fail(self, message: str, hint: str, mark: Mark, full: str) -> None:
-        self.problems.add(Problem(message, hint, mark, f"network.layers.{full}"))
+        self.problems.add(Problem(message, hint, mark, f"{self.path}.{full}"))
 
     # --- layers -----------------------------------------------------------------------------------------------------
 
@@ -110,7 +114,7 @@ class Placer:
         if key in self._layers and self._layers[key] is not None:
             return self._layers[key]
         problems: list[Problem] = []
-        made = build(LAYERS[kind], options, f"network.layers.{full}", problems, shorthand=True)
+        made = build(LAYERS[kind], options, f"{self.path}.{full}", problems, shorthand=True)
         for problem in problems:
             self.problems.add(problem)
         self._layers[key] = made
@@ -135,7 +139,7 @@ class Placer:
         except ShapeError as error:
             told = error.told([self.described(w, mark) for w in wires])
             came = "" if error.inputs or len(wires) > 1 else f"; what comes in is {self.described(wires[0], mark)}"
-            place = f"network.layers.{full}"
+            place = f"{self.path}.{full}"
             self.problems.add(Problem(told.message + came, told.hint, mark, place), error.template.message)
             return None
         if made is None or not self._counts(made, mark, full):
@@ -187,7 +191,7 @@ class Placer:
             self.nodes.append(node)
             self.by_name[full] = node
         for text in plan.warnings:
-            self.warned.add(Problem(text, "", mark, f"network.layers.{full}"))
+            self.warned.add(Problem(text, "", mark, f"{self.path}.{full}"))
         return node, wire
 
     # --- given values, shared and tied weights ----------------------------------------------------------------------

@@ -245,7 +245,10 @@ def _are_tokens(of: Field) -> bool:
 
 
 def set_fields(inputs: Mapping[str, Shape], nodes: Sequence[LayerNode], channels: Channels) -> list[Problem]:
-    """Give each node its receptive fields, in positions of the inputs; warnings where branches are not aligned."""
+    """Give each node its receptive fields, in positions of the inputs.
+
+    Returns warnings where branches are not aligned; their paths are the names of nodes.
+    """
     known = positions_of(inputs, channels)
     fields = {name: _receptive_fields(of_input(name, shape), known) for name, shape in inputs.items()}
     warnings = []
@@ -320,7 +323,7 @@ def _misaligned(node: LayerNode, fields: Mapping[str, Mapping[str, Seen]], sever
             branches = _branches(before)
             what = f"the receptive field of `{name}`" if several else "the receptive field"
             message = f"the branches are not aligned: {branches}; {what} is their hull"
-            found.append(Problem(message, "", node.mark, f"network.layers.{node.name}"))
+            found.append(Problem(message, "", node.mark, node.name))
     return found
 
 

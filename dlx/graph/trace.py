@@ -1,9 +1,9 @@
-"""An experiment to its graph: the inputs, the walk, the outputs, what is frozen; every mistake at once."""
+"""An experiment to its graphs: the inputs, the walk, the outputs, what is frozen; every mistake at once."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 from ..data import Dataset, Facts
@@ -14,10 +14,12 @@ from ..objectives import Objective, implied
 from ..shapes import Shape
 from ..spec import Experiment
 from ..spec.located import Node
+from ..spec.networks import ONE
 from ..spec.validation import meant_by, shown, unknown_keys
 from . import expect, reach
 from .expand import Expander, TooLarge
 from .graph import Graph, LayerNode, Wire
+from .graphs import Graphs
 from .inputs import facts_of, of_data, shapes_of
 from .place import Placer, Problems
 from .scope import Names, Scope
@@ -28,37 +30,108 @@ BATCH_NORMS = frozenset({"batch_norm", "book_batch_norm", "ghost_batch_norm", "b
 NOT_HELD = "Statistics that are held come later; `frozen_batch_norm` has those that `values` gives it."
 
 
+@dataclass
+class _Walk:
+    """One network on its way to a graph: `experiment` is the view of it, `prefix` stands before the names of its
+    nodes in the spec."""
+
+    experiment: Experiment
+    placer: Placer
+    shapes: Mapping[str, Shape]
+    prefix: str = ""
+    last: Wire = field(default_factory=lambda: Wire("input", None))
+    outputs: Mapping[str, str] = field(default_factory=dict)
+    clean: bool = True
+    """Without a mistake in its layers: no name that it might have is missing."""
+
+    def full(self, name: str) -> str:
+        return f"{self.prefix}{name}"
+
+
 def trace(experiment: Experiment, inputs: Mapping[str, Shape] | None = None) -> Graph:
-    """The graph of a spec, for the inputs it names or for those given. SpecError with every mistake of the spec."""
+    """The graph of a spec with one network, for the inputs it names or for those given.
+
+    SpecError with every mistake of the spec, or where it has `networks`.
+    """
+    if experiment.networks:
+        names = ", ".join(f"`{name}`" for name in experiment.networks)
+        message = f"this takes a spec with one `network`, and this one has `networks`: {names}"
+        hint = "Write the network that is meant as `network` in a spec of its own."
+        raise SpecError(Problem(message, hint, experiment.place("networks"), "networks"))
+    return trace_all(experiment, {ONE: inputs} if inputs else None).one
+
+
+def trace_all(experiment: Experiment, inputs: Mapping[str, Mapping[str, Shape]] | None = None) -> Graphs:
+    """The graphs of all networks of a spec, for the inputs that they name or for those given, by network.
+
+    SpecError with every mistake of the spec.
+    """
     problems = Problems(experiment.problems)
-    network = experiment.network
     told: list[Problem] = []
-    unknown_keys(network, ("inputs", "layers", "outputs"), "network", "`network`", told)
-    if not network.is_map:
-        message = f"`network` must be a mapping with `layers`, not {shown(network.plain())}"
-        told.append(Problem(message, "Write `network: {layers: [...]}`.", network.mark, "network"))
+    views = experiment.views()
+    for view in views.values():
+        told += _sections(view)
     facts = facts_of(experiment, told)
-    shapes = dict(inputs or {}) or shapes_of(experiment, facts, told)
+    shapes = {name: dict((inputs or {}).get(name) or shapes_of(view, facts, told)) for name, view in views.items()}
     for problem in (*told, *expect.misread(experiment)):
         problems.add(problem)
-    placer = Placer(problems, experiment.vars, {name: mark for name, (mark, _) in _named(network, "name").items()})
-    placer.shares = {name: text for name, (_, text) in _named(network, "share").items()}
-    clean = len(problems.found)
-    last = _walk(experiment, placer, shapes)
-    _freeze(experiment, placer, clean == len(problems.found))
-    _check_init(experiment, placer, clean == len(problems.found))
-    outputs = _outputs(experiment, placer, last)
-    _check_objective(experiment, facts, placer, outputs, problems)
-    if not placer.nodes and not problems.found:
-        problems.add(_nothing_to_do(experiment))
+    walks = {name: _walked(view, problems, shapes[name]) for name, view in views.items()}
+    _freeze(experiment, list(walks.values()), problems)
+    _check_init(experiment, list(walks.values()), problems)
+    for walk in walks.values():
+        walk.outputs = _outputs(walk.experiment, walk.placer, walk.last)
+    if not experiment.networks:
+        _check_objective(experiment, facts, walks[ONE].placer, walks[ONE].outputs, problems)
+    for walk in walks.values():
+        if not walk.placer.nodes and (_is_list(walk) if experiment.networks else not problems.found):
+            problems.add(_nothing_to_do(walk.experiment))
     if problems.found:
         raise SpecError(*sorted(problems.found, key=_in_file_order))
+    warned = Problems()
+    graphs = {name: _graph(walk, facts, warned) for name, walk in walks.items()}
+    return Graphs(experiment.name, graphs, tuple(sorted(warned.found, key=_in_file_order)))
+
+
+def _sections(experiment: Experiment) -> Iterator[Problem]:
+    """What is wrong with the keys of a network."""
+    found: list[Problem] = []
+    network, path = experiment.network, ".".join(experiment.where)
+    unknown_keys(network, ("inputs", "layers", "outputs"), path, f"`{path}`", found)
+    yield from found
+    if not network.is_map:
+        message = f"`{path}` must be a mapping with `layers`, not {shown(network.plain())}"
+        yield Problem(message, f"Write `{experiment.where[-1]}: {{layers: [...]}}`.", network.mark, path)
+
+
+def _walked(view: Experiment, problems: Problems, shapes: Mapping[str, Shape]) -> _Walk:
+    """A network, walked from top to bottom; mistakes go to `problems`."""
+    names = {name: mark for name, (mark, _) in _named(view.network, "name").items()}
+    placer = Placer(problems, view.vars, names, ".".join(view.where))
+    placer.shares = {name: text for name, (_, text) in _named(view.network, "share").items()}
+    before = len(problems.found)
+    walk = _Walk(view, placer, shapes, f"{view.scope}/" if view.scope else "")
+    walk.last = _walk(view, placer, shapes)
+    walk.clean = before == len(problems.found) and not placer.cut
+    return walk
+
+
+def _is_list(walk: _Walk) -> bool:
+    """Whether a network has a list of layers without a mistake."""
+    layers = walk.experiment.network.at("layers")
+    return walk.clean and bool(walk.shapes) and layers is not None and layers.is_list
+
+
+def _graph(walk: _Walk, facts: Facts | None, warned: Problems) -> Graph:
+    """The graph of a network that has no mistake; its warnings go to `warned` too."""
+    experiment, placer, shapes, outputs = walk.experiment, walk.placer, walk.shapes, walk.outputs
     assert all(name in placer.by_name or name in shapes for name in outputs.values()), "a mistake was not told"
     for warning in reach.set_fields(shapes, placer.nodes, placer.channels):
-        placer.warned.add(warning)
+        placer.warned.add(replace(warning, path=f"{placer.path}.{warning.path}"))
     _warn_unused(placer, outputs)
     _warn_of_data(experiment, facts, placer)
     warnings = sorted(placer.warned.found, key=_in_file_order)
+    for warning in warnings:
+        warned.add(warning)
     columns = facts.columns if facts is not None else ()
     channels = reach.positions_of(shapes, placer.channels)
     return Graph(experiment.name, shapes, tuple(placer.nodes), outputs, tuple(warnings), columns, channels)
@@ -96,7 +169,7 @@ def _walk(experiment: Experiment, placer: Placer, shapes: Mapping[str, Shape]) -
     first = next(iter(wires.values()), Wire("input", None))
     layers = experiment.network.at("layers")
     if layers is None or not layers.is_list:
-        _no_layers(experiment.root.at("network"), layers, placer.problems)
+        _no_layers(experiment, layers, placer.problems)
         return first
     names = Names(wires=dict(wires), lines={name: placer.marks[name].line for name in wires})
     scope = Scope(experiment.vars, names, first)
@@ -108,35 +181,38 @@ def _walk(experiment: Experiment, placer: Placer, shapes: Mapping[str, Shape]) -
         return first
 
 
-def _no_layers(network: Node | None, layers: Node | None, problems: Problems) -> None:
+def _no_layers(experiment: Experiment, layers: Node | None, problems: Problems) -> None:
     """Say that there are none, where no other sentence says as much."""
+    network, path = experiment.root.at(*experiment.where), ".".join(experiment.where)
     if network is None or not network.is_map or (layers is None and "layers" in meant_by(network.map, ("layers",))):
         return
     message = (
-        "`network` has no `layers`" if layers is None else f"`layers` must be a list, not {shown(layers.plain())}"
+        f"`{path}` has no `layers`" if layers is None else f"`layers` must be a list, not {shown(layers.plain())}"
     )
     mark = layers.mark if layers is not None else network.mark
-    problems.add(Problem(message, "Start each layer with `- `.", mark, "network.layers"))
+    problems.add(Problem(message, "Start each layer with `- `.", mark, f"{path}.layers"))
 
 
 def _nothing_to_do(experiment: Experiment) -> Problem:
     """The sentence about a network that has no layer in the end."""
     layers = experiment.network.at("layers")
     assert layers is not None
+    path = ".".join((*experiment.where, "layers"))
     if not layers.list:
-        return Problem("the network has no layer", "Write one: `- linear: 10`.", layers.mark, "network.layers")
+        return Problem("the network has no layer", "Write one: `- linear: 10`.", layers.mark, path)
     hint = "Is a `when` false, or `times` 0? An `identity` hands its input on."
-    return Problem("all layers of the network are left out", hint, layers.mark, "network.layers")
+    return Problem("all layers of the network are left out", hint, layers.mark, path)
 
 
 def _outputs(experiment: Experiment, placer: Placer, last: Wire) -> dict[str, str]:
     node = experiment.network.at("outputs")
     if node is None or placer.cut:
         return {"output": last.name}
+    where = ".".join((*experiment.where, "outputs"))
     named = {str(item.value): item for item in node.list} if node.is_list else node.map if node.is_map else {"": node}
     if not named:
         message = "`outputs` names no node"
-        placer.problems.add(Problem(message, "Drop it: then it is the last layer.", node.mark, "network.outputs"))
+        placer.problems.add(Problem(message, "Drop it: then it is the last layer.", node.mark, where))
     outputs = {}
     for name, ref in named.items():
         if placer.problems.full:
@@ -145,32 +221,38 @@ def _outputs(experiment: Experiment, placer: Placer, last: Wire) -> dict[str, st
         if wire is not None:
             outputs[name or "output"] = wire.name
             continue
-        what, path = (
-            (f"the output `{name}`", f"network.outputs.{name}") if name else ("the output", "network.outputs")
-        )
+        what, path = (f"the output `{name}`", f"{where}.{name}") if name else ("the output", where)
         message = f"{what} must be the name of a node, and {shown(ref.plain())} is none"
         hint = did_you_mean(str(ref.value), placer.top.visible()) if isinstance(ref.value, str) else ""
         placer.problems.add(Problem(message, hint or "Write `outputs: {main: fc, aux: aux_fc}`.", ref.mark, path))
     return outputs
 
 
-def _freeze(experiment: Experiment, placer: Placer, clean: bool) -> None:
+def _freeze(experiment: Experiment, walks: Sequence[_Walk], problems: Problems) -> None:
     """Freeze what the patterns match; after a walk with mistakes, numbered and inner names may be missing."""
-    names = {*placer.marks, *placer.top.visible()}
+    names = {walk.full(name) for walk in walks for name in (*walk.placer.marks, *walk.placer.top.visible())}
+    clean = all(walk.clean for walk in walks)
     for pattern in experiment.freeze:
-        if placer.problems.full:
+        if problems.full:
             break
         text = str(pattern.value)
-        hits = [n for n in placer.nodes if fnmatchcase(n.name, text) or fnmatchcase(n.name, f"{text}/*")]
-        sure = clean or not (placer.cut or "/" in text or text[-1:].isdigit())
-        if sure and not hits and not any(fnmatchcase(name, text) for name in names):
-            hint = did_you_mean(text, [n.name for n in placer.nodes])
-            placer.problems.add(Problem(f"`freeze` matches no node: {shown(text)}", hint, pattern.mark, "freeze"))
-        for node in hits:
-            node.frozen = True
-        if moving := [n.name for n in hits if n.kind in BATCH_NORMS]:
-            placer.warned.add(Problem(_statistics_move(moving), NOT_HELD, pattern.mark, FREEZE))
-    _share_frozen(placer.nodes, placer.by_name)
+        frozen = {id(walk): _frozen(walk, pattern, text) for walk in walks}
+        sure = clean or not (any(walk.placer.cut for walk in walks) or "/" in text or text[-1:].isdigit())
+        if sure and not any(frozen.values()) and not any(fnmatchcase(name, text) for name in names):
+            hint = did_you_mean(text, [walk.full(n.name) for walk in walks for n in walk.placer.nodes])
+            problems.add(Problem(f"`freeze` matches no node: {shown(text)}", hint, pattern.mark, FREEZE))
+    for walk in walks:
+        _share_frozen(walk.placer.nodes, walk.placer.by_name)
+
+
+def _frozen(walk: _Walk, pattern: Node, text: str) -> list[LayerNode]:
+    """The nodes of a network that a pattern matches, frozen."""
+    hits = [n for n in walk.placer.nodes if named(walk.full(n.name), text)]
+    for node in hits:
+        node.frozen = True
+    if moving := [walk.full(n.name) for n in hits if n.kind in BATCH_NORMS]:
+        walk.placer.warned.add(Problem(_statistics_move(moving), NOT_HELD, pattern.mark, FREEZE))
+    return hits
 
 
 def _statistics_move(names: list[str]) -> str:
@@ -180,18 +262,34 @@ def _statistics_move(names: list[str]) -> str:
     )
 
 
-def _check_init(experiment: Experiment, placer: Placer, clean: bool) -> None:
+def _check_init(experiment: Experiment, walks: Sequence[_Walk], problems: Problems) -> None:
     """Patterns of `init` that match no node whose weights an initialiser draws."""
-    drawn = [n.name for n in placer.nodes if not n.owner and any(len(w) > 1 for w in n.plan.weights.values())]
-    keys = ("init", experiment.init.kind, "match")
-    for pattern in experiment.init.patterns():
-        sure = clean or not (placer.cut or "/" in pattern or pattern[-1:].isdigit())
+    whole = {walk.full(n.name): n for walk in walks for n in walk.placer.nodes}
+    inits = experiment.inits or {"": experiment.init}
+    for network, init in inits.items():
+        keys, scope = ("init", *filter(None, [network])), f"{network}/" if network else ""
+        names = {name: node for name, node in whole.items() if name.startswith(scope)}
+        _check_patterns(experiment, (*keys, init.kind, "match"), init.patterns(), names, walks, problems)
+
+
+def _check_patterns(
+    experiment: Experiment,
+    keys: tuple[str, ...],
+    patterns: Iterable[str],
+    nodes: Mapping[str, LayerNode],
+    walks: Sequence[_Walk],
+    problems: Problems,
+) -> None:
+    drawn = [name for name, n in nodes.items() if not n.owner and any(len(w) > 1 for w in n.plan.weights.values())]
+    clean, cut = all(walk.clean for walk in walks), any(walk.placer.cut for walk in walks)
+    for pattern in patterns:
+        sure = clean or not (cut or "/" in pattern or pattern[-1:].isdigit())
         if sure and not any(named(name, pattern) for name in drawn):
-            other = any(named(node.name, pattern) for node in placer.nodes)
+            other = any(named(name, pattern) for name in nodes)
             norms = "Norms keep their ones and zeros: `values: {weight: 0}` beside one sets its scale."
             hint = norms if other else did_you_mean(pattern, drawn)
             message = f"`init` matches no node with weights to draw: {shown(pattern)}"
-            placer.problems.add(Problem(message, hint, experiment.place(*keys, pattern), ".".join((*keys, pattern))))
+            problems.add(Problem(message, hint, experiment.place(*keys, pattern), ".".join((*keys, pattern))))
 
 
 def _share_frozen(nodes: list[LayerNode], by_name: Mapping[str, LayerNode]) -> None:
@@ -244,7 +342,8 @@ def _warn_unused(placer: Placer, outputs: Mapping[str, str]) -> None:
             used.update(node.inputs)
         else:
             message = f"`{node.name}` leads to no output"
-            placer.warned.add(Problem(message, "", node.mark, f"network.layers.{node.name}"), "leads to no output")
+            path = f"{placer.path}.{node.name}"
+            placer.warned.add(Problem(message, "", node.mark, path), "leads to no output")
 
 
 def find(graph: Graph, name: str) -> LayerNode:

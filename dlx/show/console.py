@@ -135,10 +135,9 @@ def errors(error: DlxError, as_json: bool) -> None:
 
 def warnings(problems: Iterable[Problem]) -> None:
     """What is odd but not wrong."""
-    _to_stderr(
-        Text(visible(f"{p.mark}  {p.path.removeprefix('network.layers.')}: {_with_hint(p)}"), style="yellow")
-        for p in problems
-    )
+    from ..spec.validation import called
+
+    _to_stderr(Text(visible(f"{p.mark}  {called(p.path)}: {_with_hint(p)}"), style="yellow") for p in problems)
 
 
 def _with_hint(problem: Problem) -> str:

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ..augment import VIEWS
+from ..averages import AVERAGES
 from ..data import DATASETS
 from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..init import INITIALIZERS
@@ -38,12 +39,15 @@ CHOICES: dict[tuple[str, ...], Registry[Any]] = {
     ("train", "optimizer"): OPTIMIZERS,
     ("train", "optimizer", "muon", "rest"): OPTIMIZERS,
     ("train", "schedule"): SCHEDULES,
+    ("train", "average"): AVERAGES,
     ("train", "test_time"): VIEWS,
     ("train", "schedule", "warmup", "then"): SCHEDULES,
     ("sweep", "sampler"): SAMPLERS,
     ("sweep", "scheduler"): SCHEDULERS,
 }
 """Sections that hold one kind: another kind replaces the whole section instead of joining it."""
+BY_NETWORK = {("init",), ("train", "optimizer"), ("train", "schedule"), ("train", "average")}
+"""Sections that hold one kind, or kinds by network."""
 MAX_FILES = 100
 SELF = "_self_"
 
@@ -181,9 +185,17 @@ def missing(name: str, spec: Path, mark: Mark) -> Problem:
 
 
 def choice_at(path: tuple[str, ...]) -> Registry[Any] | None:
-    """What the section at `path` chooses from."""
+    """What the section at `path` chooses from; by the name of a network, what the section around it does."""
+    for depth in (1, 2):
+        if path[:depth] in BY_NETWORK and len(path) > depth and path[depth] not in CHOICES[path[:depth]]:
+            path = path[:depth] + path[depth + 1 :]
     alike = (p for p in CHOICES if len(p) == len(path) and all(a in {b, "*"} for a, b in zip(p, path, strict=True)))
     return CHOICES.get(next(alike, ()))
+
+
+def are_networks(node: Node, path: tuple[str, ...]) -> bool:
+    """Whether the section at `path` holds kinds by network, and not one kind."""
+    return path in BY_NETWORK and bool(node.map) and not any(key in CHOICES[path] for key in node.map)
 
 
 def _on(base: Node, over: Node) -> Node:
@@ -195,7 +207,8 @@ def merge(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
     """`over` on top of `base`: mappings join, anything else is replaced."""
     if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
         return _on(base, over)
-    if choice_at(path) is not None and set(base.value) != set(over.value):
+    joins = are_networks(base, path) and are_networks(over, path)
+    if not joins and choice_at(path) is not None and set(base.value) != set(over.value):
         return _on(base, over)
     joined = dict(base.value)
     for key, child in over.value.items():

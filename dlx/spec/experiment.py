@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -12,13 +12,14 @@ from pydantic import Field
 
 from ..data import DATASETS, Dataset
 from ..errors import Mark, Problem
-from ..init import INITIALIZERS, Default, Initializer
+from ..init import Default, Initializer
 from ..objectives import OBJECTIVES, Objective, implied
 from ..registry import Registry, Strict
 from ..secrets import is_known, masked
 from . import compose, overrides, write
 from .expressions import ExpressionError, Room, resolve
 from .located import BROKEN, Node
+from .networks import initializers, networks_of, training
 from .sweep import Sweep, misread
 from .training import Train
 from .validation import MAX_PROBLEMS, build, choose, shown, unknown_keys
@@ -47,6 +48,7 @@ SECTIONS = (
     "vars",
     "blocks",
     "network",
+    "networks",
     "data",
     "objective",
     "init",
@@ -71,10 +73,16 @@ class Experiment:
     vars: dict[str, Any]
     network: Node
     blocks: Node
+    networks: Mapping[str, Node] = field(default_factory=dict)
+    """The networks by name where the spec has `networks`; then `network` is empty."""
+    scope: str = ""
+    """The name of the network that `network` is, in the view of one of several."""
     source: str = ""
     data: Dataset | None = None
     objective: Objective | None = None
     init: Initializer = field(default_factory=Default)
+    inits: Mapping[str, Initializer] = field(default_factory=dict)
+    """By network, where `init` is not that of all."""
     train: Train | None = None
     freeze: tuple[Node, ...] = ()
     track: Track = field(default_factory=Track)
@@ -88,6 +96,25 @@ class Experiment:
             node = self.root.at(*keys[:depth])
             mark = node.mark if node is not None else mark
         return mark
+
+    @property
+    def where(self) -> tuple[str, ...]:
+        """The keys of `network` in the spec."""
+        return ("networks", self.scope) if self.scope else ("network",)
+
+    def views(self) -> dict[str, Experiment]:
+        """The experiment as that of each of its networks, by name; the one under `network` is called so."""
+        if not self.networks:
+            return {self.scope or "network": self}
+        return {
+            name: replace(self, network=node, networks={}, scope=name, init=self.init_of(name), inits={})
+            for name, node in self.networks.items()
+        }
+
+    def init_of(self, network: str) -> Initializer:
+        """How the weights of a network begin, by the names that its nodes have in its graph."""
+        one = self.inits.get(network, Default()) if self.inits else self.init
+        return one.within(network) if self.networks else one
 
     def password_warning(self) -> Problem | None:
         """A warning about a password in `track.uri`; None where there is none."""
@@ -150,11 +177,13 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
     sections: dict[str, Any] = {
         "data": _chosen(DATASETS, data, "data", problems),
         "objective": _chosen(OBJECTIVES, section("objective"), "objective", problems),
-        "init": _chosen(INITIALIZERS, section("init"), "init", problems) or Default(),
     }
+    networks = networks_of(root, problems)
+    names = list(networks) or ["network"]
+    sections["init"], sections["inits"] = initializers(section("init"), names, problems)
     train, track = section("train"), section("track")
     if train is not None:
-        sections["train"] = build(Train, train, "train", problems)
+        sections["train"] = training(train, names, problems)
     if track is not None:
         sections["track"] = made = build(Track, track, "track", problems) or Track()
         if made.uri and masked(made.uri) != made.uri:
@@ -164,7 +193,7 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
         sections["sweep"] = build(Sweep, sweep, "sweep", problems)
         problems += misread(sweep, path)
     network = root.at("network")
-    if network is None:
+    if network is None and root.at("networks") is None:
         problems.append(Problem("there is no `network`", "Write `network:` with its `layers:`.", root.mark))
     return Experiment(
         path=path,
@@ -173,6 +202,7 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
         root=root,
         vars=variables,
         network=network or Node({"layers": Node([], root.mark)}, root.mark),
+        networks=networks,
         blocks=root.at("blocks") or Node({}, root.mark),
         freeze=_patterns(root.at("freeze"), problems),
         problems=tuple(problems),

@@ -11,12 +11,12 @@ from ..errors import Mark, Problem, SpecError, did_you_mean, shortened
 from ..layers import LAYERS
 from ..secrets import masked
 from . import grammar
-from .compose import choice_at, find, group_file
+from .compose import BY_NETWORK, are_networks, choice_at, find, group_file
 from .located import Node, located
 from .nodes import Written, refuse_too_large, too_large_number
 from .validation import ENTRY_KEYS, shown
 
-OPEN = {("vars",), ("network", "inputs"), ("network", "outputs"), ("expect",), ("blocks",)}
+OPEN = {("vars",), ("networks",), ("network", "inputs"), ("network", "outputs"), ("expect",), ("blocks",)}
 """Mappings whose keys are the user's own: there a new key wants a `+`."""
 
 
@@ -121,7 +121,7 @@ class _Target:
 
     def __init__(self, root: Node, keys: list[str], mark: Mark, adding: bool, dropping: bool) -> None:
         self.keys, self.mark, self.adding, self.dropping = keys, mark, adding, dropping
-        self.blocks = root.at("blocks")
+        self.root, self.blocks = root, root.at("blocks")
         self.in_options = False
         """The key before named the kind of an entry: what stands there are its fields."""
         node = root
@@ -144,11 +144,18 @@ class _Target:
             return node.map[kind], key  # `conv_1.kernel_size` means `conv_1.conv.kernel_size`
         if kind == "layers" and key not in (kind, *ENTRY_KEYS) and node.map[kind].is_list:
             return node.map[kind], self.index(node.map[kind], key, path)  # `stem.conv_1`
-        if choice_at(path) is not None and node.map and key not in node.map and not self.adding:
-            raise self.beside(next(iter(node.map)), key, path)
-        if path in OPEN and key not in node.map and not self.adding:
+        new = key not in node.map and not self.adding
+        if new and self.is_open(node, path):
             raise self.unmatched(node, ".".join((*path, key)))
+        if new and choice_at(path) is not None and node.map:
+            raise self.beside(next(iter(node.map)), key, path)
         return node, key
+
+    def is_open(self, node: Node, path: tuple[str, ...]) -> bool:
+        """Whether the keys of the mapping at `path` are the user's own."""
+        one = ("network", *path[2:]) if path[:1] == ("networks",) and len(path) > 2 else path
+        several = self.root.at("networks") is not None or "network" in node.map
+        return one in OPEN or (several and are_networks(node, path))
 
     def beside(self, has: str, key: str, path: tuple[str, ...]) -> SpecError:
         """`train.optimizer.sgd` where the optimizer is adam, or `train.optimizer.lr` where its kind was left out."""
@@ -156,6 +163,8 @@ class _Target:
         if registry is not None and key in registry:
             rest = ".".join(self.keys[len(path) + 1 :])
             hint = f"Another kind is set whole: `{dotted}={{{key}: {f'{{{rest}: ...}}' if rest else '{}'}}}`."
+        elif path in BY_NETWORK and key in (self.root.at("networks") or self.root).map:
+            hint = f"It is that of all networks. One for each is set whole: `{dotted}={{{key}: ...}}`."
         else:
             hint = f"Did you mean `{dotted}.{has}.{key}`?"
         return self.fail(f"`{dotted}` holds `{has}`, and no `{key}` beside it", hint)

@@ -13,8 +13,10 @@ from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..layers import LAYERS
 from ..objectives import implied
 from ..registry import Declared, Strict
-from .experiment import SECTIONS, Experiment
+from . import compose
+from .experiment import SECTIONS, Experiment, Train
 from .located import BROKEN, Node
+from .networks import BY_NETWORK, ONE
 from .overrides import entry_names, kind_of_entry
 from .validation import ENTRY_KEYS, choice_of
 
@@ -105,6 +107,12 @@ class Places:
             return {place.made.kind: place.down(place.made.kind, node=node, made=place.made)}
         if isinstance(place.made, Strict):
             return self.fields(place, place.made)
+        if isinstance(place.made, dict) and place.keys in compose.BY_NETWORK:
+            nodes = place.node.map if place.node is not None else {}
+            return {
+                name: place.down(name, node=nodes.get(name), made=one, chosen=True)
+                for name, one in place.made.items()
+            }
         return self.written(place, place.node) if place.node is not None else {}
 
     def written(self, place: Place, node: Node) -> dict[str, Place]:
@@ -120,7 +128,8 @@ class Places:
         assert root.node is not None
         e = self.experiment
         objective = implied(e.data.facts()) if e.objective is None and e.data is not None else e.objective
-        made = {"data": e.data, "objective": objective, "init": e.init, "train": e.train, "track": e.track}
+        init = by_network(root.node.at("init"), e.inits, e.init)
+        made = {"data": e.data, "objective": objective, "init": init, "train": e.train, "track": e.track}
         found = {name: value for name, value in made.items() if value is not None}
         chosen = {name: isinstance(value, Declared) for name, value in found.items()}
         below = {
@@ -142,8 +151,11 @@ class Places:
             node = place.node.map.get(name) if place.node is not None else None
             if name == first and place.node is not None and is_bare(place.node):
                 node = place.node
-            chosen = choice_of(type(made), name) is not None and isinstance(getattr(made, name), Declared)
-            more = {"made": getattr(made, name), "chosen": chosen, "info": info, "owner": owner}
+            value = getattr(made, name)
+            if isinstance(made, Train) and name in BY_NETWORK:
+                value = by_network(node, made.named(name), value)
+            chosen = choice_of(type(made), name) is not None and isinstance(value, Declared)
+            more: dict[str, Any] = {"made": value, "chosen": chosen, "info": info, "owner": owner}
             found[name] = place.down(name, node=node, first=name == first, **more)
         return found | {
             key: replace(place.down(key), keys=_around(place, key), node=n) for key, n in place.beside.items()
@@ -225,6 +237,11 @@ def _is_entry(keys: Keys) -> bool:
 def _around(place: Place, key: str) -> Keys | None:
     """The keys of what stands beside the options at `place`."""
     return (*place.keys[:-1], key) if place.keys else None
+
+
+def by_network(node: Node | None, named: Mapping[str, Any], made: Any) -> Any:
+    """What was made of a section that holds a kind, or kinds by network: one, or a mapping as it is written."""
+    return dict(named) or ({ONE: made} if node is not None and ONE in node.map else made)
 
 
 def is_bare(node: Node) -> bool:

@@ -17,6 +17,7 @@ from ..registry import Declared, Registry, Strict
 from ..schedules import SCHEDULES
 from ..strategies import SAMPLERS, SCHEDULERS
 from .experiment import SECTIONS, Track, Train
+from .networks import BY_NETWORK
 from .sweep import Sweep
 from .validation import choice_of, is_listed, is_mapped, section_at, section_in
 
@@ -49,6 +50,9 @@ def schema() -> Json:
             definitions[f"{name}.{kind}"] = options_of(registry[kind])
         definitions[name] = _choice(name, registry)
     definitions["train"], definitions["track"] = section_of(Train), section_of(Track)
+    fields = definitions["train"]["properties"]
+    for name, registry in BY_NETWORK.items():
+        fields[name] = by_network(_name_of(registry), registry, fields[name])
     definitions["sweep"] = section_of(Sweep)
     word: Json = {"type": "string"}
     definitions["network"] = _object(
@@ -58,6 +62,7 @@ def schema() -> Json:
             "outputs": {"anyOf": [_map(word), {"type": "array", "items": word}, word]},
         }
     )
+    definitions["networks"] = _map(_ref("network"))
     definitions["block"] = _object({"args": {"type": ["object", "null"]}, "layers": _ref("layers")}, ["layers"])
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
@@ -81,6 +86,7 @@ def _sections() -> Json:
         },
         "vars": {"type": "object", "description": "names for ${...}"},
         "blocks": _map(_ref("block")),
+        "init": by_network("init", INITIALIZERS, _ref("init")),
         "freeze": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
         "expect": {"type": "object", "description": "what must come out"},
     }
@@ -130,6 +136,13 @@ def _entry() -> Json:
             {"type": "object", "properties": {**beside, **structures, **kinds}, "additionalProperties": blocks},
         ]
     }
+
+
+def by_network(name: str, registry: Registry[Any], choice: Json) -> Json:
+    """A section that holds a kind, or kinds by the name of the network."""
+    kinds = _map({"anyOf": [_ref(name), {"type": "null"}]} if name == "average" else _ref(name))
+    named = kinds | {"propertyNames": {"not": {"enum": list(registry)}}, "minProperties": 1}
+    return {"anyOf": [choice, named | {"description": f"{registry.noun} by network"}]}
 
 
 def _described(name: str, cls: type[Declared]) -> Json:
@@ -199,8 +212,12 @@ def _choices(cls: type[Strict]) -> dict[str, str]:
     for name in cls.model_fields:
         registry = choice_of(cls, name)
         if registry is not None:
-            found[name] = next(key for key, value in REGISTRIES.items() if value is registry)
+            found[name] = _name_of(registry)
     return found
+
+
+def _name_of(registry: Registry[Any]) -> str:
+    return next(key for key, value in REGISTRIES.items() if value is registry)
 
 
 def _without(cls: type[Strict], left_out: set[str]) -> Json:

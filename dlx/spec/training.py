@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fnmatch import fnmatchcase
 from math import ceil
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, model_validator
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, PrivateAttr, model_validator
 
 from ..augment import AUGMENTATIONS, VIEWS, Augmentation, View
 from ..averages import AVERAGES, Average
@@ -134,6 +135,9 @@ class Train(Strict):
         None, description="steps between two points of the loss curve; else about 500 points"
     )
 
+    _named: dict[str, dict[str, Any]] = PrivateAttr(default_factory=dict)
+    """By field and network, where `optimizer`, `schedule` or `average` are not those of all."""
+
     @model_validator(mode="after")
     def _one_length(self) -> Self:
         if (self.steps is None) == (self.epochs is None):
@@ -219,6 +223,42 @@ class Train(Strict):
         if self.max_time is not None and self.limit == 0:
             raise ValueError(f"`max_time: {self.max_time}` leaves no time for a single update")
         return self
+
+    # --- several networks -------------------------------------------------------------------------------------------
+
+    def by_network(self, named: Mapping[str, Mapping[str, Any]]) -> Train:
+        """The training of several networks: `named` has what the fields `optimizer`, `schedule` and `average` hold
+        for each, by field and name. Those fields themselves get their defaults."""
+        made = self.model_copy(update={key: type(self).model_fields[key].default for key in named})
+        made._named = {key: dict(parts) for key, parts in named.items()}
+        return made
+
+    def of(self, network: str) -> Train:
+        """The training of one of several networks: its own optimizer, schedule and average, and what is common."""
+        made = self.model_copy(update={key: parts[network] for key, parts in self._named.items() if network in parts})
+        made._named = {}
+        return made
+
+    @property
+    def optimizers(self) -> Mapping[str, Optimizer]:
+        """The optimizer of each network that has one of its own; empty where `optimizer` is that of all."""
+        return self._named.get("optimizer", {})
+
+    @property
+    def schedules(self) -> Mapping[str, Schedule]:
+        """The schedule of each network that has one of its own; empty where `schedule` is that of all."""
+        return self._named.get("schedule", {})
+
+    @property
+    def averages(self) -> Mapping[str, Average]:
+        """The average of the weights of each network that has one; empty where `average` is that of all."""
+        return self._named.get("average", {})
+
+    def named(self, field: str) -> Mapping[str, Any]:
+        """What a field holds by network; empty where it holds one kind for all."""
+        return self._named.get(field, {})
+
+    # --- length -----------------------------------------------------------------------------------------------------
 
     @property
     def limit(self) -> int | None:

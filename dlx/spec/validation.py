@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 import math
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 from itertools import islice
@@ -24,22 +25,33 @@ MAX_PROBLEMS = 100
 """Mistakes told of one section; more of them say nothing new."""
 ENTRY_KEYS = ("name", "from", "when", "values", "tie")
 """Keys that may stand beside the kind in an entry of a list of layers."""
+OF_LAYERS = re.compile(r"^network(?:s\.(\w+))?\.layers\.")
+"""The beginning of the path of a layer, and the name of its network where there are several."""
 
 
-def build(cls: type[S], node: Node, path: str, problems: list[Problem], shorthand: bool = False) -> S | None:
+def build(
+    cls: type[S],
+    node: Node,
+    path: str,
+    problems: list[Problem],
+    shorthand: bool = False,
+    made: Mapping[str, Any] | None = None,
+) -> S | None:
     """An instance of `cls` from the mapping `node`; None where `problems` had to be added.
 
-    With `shorthand`, a bare value sets the first field of a Declared class.
+    With `shorthand`, a bare value sets the first field of a Declared class. `made` are values of fields that `node`
+    does not give; BROKEN where a mistake in one was told.
     """
     fields = as_fields(cls, node, path, problems, shorthand)
     if fields is None:
         return None
-    made = {key: _value(cls, key, child, f"{path}.{key}", problems) for key, child in fields.items()}
+    given = {key: _value(cls, key, child, f"{path}.{key}", problems) for key, child in fields.items()}
+    made = given | dict(made or {})
     values = {key: value for key, value in made.items() if value is not BROKEN}
     try:
         made_cls = cls.model_validate(values)
     except ValidationError as error:
-        hidden = {key for key, child in fields.items() if key not in values or child.broken}
+        hidden = {key for key in made if key not in values or (key in fields and fields[key].broken)}
         problems += explain(error, cls, node, path, fields, hidden)
         return None
     return made_cls if len(values) == len(made) else None
@@ -257,7 +269,7 @@ def _problem(
         owner = _owner(cls, path)
         known = list(cls.model_fields)
         hint = did_you_mean(name, known, "the fields") if known else f"{owner} has no fields."
-        if name in ENTRY_KEYS and path.startswith("network.layers."):
+        if name in ENTRY_KEYS and OF_LAYERS.match(path):
             hint = f"`{name}` stands beside {owner}, not inside it: on a line of its own below."
         if issubclass(cls, Declared) and name in cls.missed:
             hint = cls.missed[name]
@@ -366,6 +378,11 @@ def _lossless(value: Any) -> Any:
     if isinstance(value, dict):
         return {k: _lossless(v) for k, v in value.items()}
     return value
+
+
+def called(path: str) -> str:
+    """A path as it is said where a layer goes by its name: `conv_1`, `generator/conv_1`."""
+    return OF_LAYERS.sub(lambda found: f"{found[1]}/" if found[1] else "", path)
 
 
 def unknown_keys(node: Node, known: Iterable[str], path: str, what: str, problems: list[Problem]) -> None:

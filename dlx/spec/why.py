@@ -126,7 +126,7 @@ class Asked(Places):
 
     def local(self, keys: Keys) -> set[str]:
         """Names that mean something of their own here: arguments, counters, lists that are walked."""
-        names = {"x"} if keys[:1] in {("network",), ("blocks",)} else set()
+        names = {"x"} if keys[:1] in {("network",), ("networks",), ("blocks",)} else set()
         for depth in range(1, len(keys) + 1):
             node = self.root.at(*keys[:depth])
             for inside in ("args", "for"):

@@ -1,0 +1,104 @@
+"""The graphs of all networks of a spec, and what they come to together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..errors import Mark, Problem, SpecError, did_you_mean
+from ..spec.networks import ONE
+from .graph import Graph, LayerNode
+
+TOTALS = ("params", "trainable", "buffers", "macs", "activation_bytes")
+
+
+@dataclass(frozen=True)
+class Graphs(Mapping[str, Graph]):
+    """Graphs by the name of the network; `network` is the name of the one under `network`.
+
+    MACs and bytes are of one sample through each network, forward.
+    """
+
+    name: str
+    networks: Mapping[str, Graph]
+    warnings: tuple[Problem, ...] = ()
+
+    def __getitem__(self, name: str) -> Graph:
+        return self.networks[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.networks)
+
+    def __len__(self) -> int:
+        return len(self.networks)
+
+    @property
+    def is_one(self) -> bool:
+        """Whether the spec has `network`, and not `networks`."""
+        return list(self.networks) == [ONE]
+
+    @property
+    def one(self) -> Graph:
+        """The graph of the only network."""
+        (graph,) = self.networks.values()
+        return graph
+
+    def full(self, network: str, node: str) -> str:
+        """The name of a node in the spec: `generator/conv_1`, or `conv_1` where there is one `network`."""
+        return node if self.is_one else f"{network}/{node}"
+
+    def nodes(self) -> Iterator[tuple[str, LayerNode]]:
+        """All nodes by their names in the spec."""
+        return ((self.full(name, node.name), node) for name, graph in self.items() for node in graph.nodes)
+
+    def part(self, name: str) -> tuple[str, str]:
+        """The network, and the name in its graph, of a node or scope; the latter is empty where a network is meant.
+
+        SpecError where no network is called so.
+        """
+        if self.is_one:
+            return ONE, name
+        network, _, inside = name.partition("/")
+        if network not in self.networks:
+            names = [*self.networks, *(full for full, _ in self.nodes())]
+            hint = did_you_mean(name, [full for full in names if full.endswith(f"/{name}")] or names)
+            raise SpecError(Problem(f"there is no network `{network}`", hint, Mark("--layer")))
+        return network, inside
+
+    @property
+    def params(self) -> int:
+        """Learned values of all networks, frozen ones too."""
+        return self._sum("params")
+
+    @property
+    def trainable(self) -> int:
+        """Learned values that training moves."""
+        return self._sum("trainable")
+
+    @property
+    def buffers(self) -> int:
+        """Values that are kept but not learned."""
+        return self._sum("buffers")
+
+    @property
+    def macs(self) -> int:
+        return self._sum("macs")
+
+    @property
+    def activation_bytes(self) -> int:
+        return self._sum("activation_bytes")
+
+    def _sum(self, quantity: str) -> int:
+        return sum(getattr(graph, quantity) for graph in self.values())
+
+    def as_json(self) -> dict[str, Any]:
+        """The document of the one network, or the totals and the document of each."""
+        if self.is_one:
+            return self.one.as_json()
+        totals = {quantity: self._sum(quantity) for quantity in TOTALS}
+        return {
+            "name": self.name,
+            **totals,
+            "networks": {name: graph.as_json() for name, graph in self.items()},
+        }
