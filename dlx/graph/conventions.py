@@ -6,12 +6,54 @@ the figures, with their sources.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from math import prod
+from typing import Literal
 
 from ..layers.resample import Upsample
-from .counted import Convention, Figure, Term
 from .graph import LayerNode
+
+Count = Callable[[LayerNode], int]
+Remark = Callable[[Sequence[LayerNode]], str]
+"""A sentence about a network, or nothing."""
+
+
+@dataclass(frozen=True)
+class Term:
+    """What a tool counts beside dlx, of one node; below 0 where dlx counts more."""
+
+    label: str
+    count: Count
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One number that a tool gives: `ours` is dlx's own, by the `word` that dlx has for it."""
+
+    of: Literal["params", "macs", "memory"]
+    word: str
+    ours: Count
+    theirs: str
+    """What the tool calls it."""
+    told: Callable[[int], str]
+    """The number as the tool writes it."""
+    terms: tuple[Term, ...] = ()
+
+
+@dataclass(frozen=True)
+class Convention:
+    """How one tool counts.
+
+    `knows` are the kinds of layers whose count was compared with the tool's; None where its rule covers all of them.
+    """
+
+    tool: str
+    checked: str
+    figures: tuple[Figure, ...]
+    knows: frozenset[str] | None
+    remarks: tuple[Remark, ...] = ()
+
 
 CONVS = frozenset({"conv", "depthwise_conv", "pointwise_conv"})
 NORMS = frozenset({"layer_norm", "group_norm", "instance_norm"})

@@ -2,53 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from ..errors import DlxError
 from .graph import LayerNode
 
-Count = Callable[[LayerNode], int]
-Remark = Callable[[Sequence[LayerNode]], str]
-"""A sentence about a network, or nothing."""
-
-
-@dataclass(frozen=True)
-class Term:
-    """What a tool counts beside dlx, of one node; below 0 where dlx counts more."""
-
-    label: str
-    count: Count
-
-
-@dataclass(frozen=True)
-class Figure:
-    """One number that a tool gives: `ours` is dlx's own, by the `word` that dlx has for it."""
-
-    of: Literal["params", "macs", "memory"]
-    word: str
-    ours: Count
-    theirs: str
-    """What the tool calls it."""
-    told: Callable[[int], str]
-    """The number as the tool writes it."""
-    terms: tuple[Term, ...] = ()
-
-
-@dataclass(frozen=True)
-class Convention:
-    """How one tool counts.
-
-    `knows` are the kinds of layers whose count was compared with the tool's; None where its rule covers all of them.
-    """
-
-    tool: str
-    checked: str
-    figures: tuple[Figure, ...]
-    knows: frozenset[str] | None
-    remarks: tuple[Remark, ...] = ()
+if TYPE_CHECKING:
+    from .conventions import Convention, Figure
 
 
 @dataclass(frozen=True)

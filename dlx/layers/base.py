@@ -196,7 +196,7 @@ class Layer(Declared):
         """Shape, weights, MACs and window for inputs of shapes `xs`; ShapeError where they do not fit."""
         from .measured import measure
 
-        return measure(self, *xs)
+        return Plan(**measure(self, *xs))
 
     def fewest(self, batch: int, training: bool, *xs: Shape) -> int | None:
         """The fewest values of one mean and variance that torch takes over a batch of so many examples.
