@@ -9,7 +9,7 @@ from pathlib import Path
 from . import exact
 from . import graph as graphs
 from .errors import DlxError, Mark, Problem, SpecError
-from .graph import Graph
+from .graph import Graphs
 from .graph.expect import Receipt, claims, of_results, receipts
 from .spec import Experiment, load
 from .spec.claims import EXACT
@@ -21,7 +21,7 @@ class Verified:
     """A spec with its receipts, in the order of its `expect`."""
 
     experiment: Experiment
-    graph: Graph
+    graphs: Graphs
     receipts: Sequence[Receipt]
 
 
@@ -61,20 +61,20 @@ def verify(paths: Iterable[Path], changes: Sequence[str] = ()) -> Iterator[Verif
     for path in paths:
         try:
             experiment = load(path, changes)
-            graph = graphs.trace(experiment)
-            yield Verified(experiment, graph, all_of(experiment, graph))
+            traced = graphs.trace_all(experiment)
+            yield Verified(experiment, traced, all_of(experiment, traced))
         except DlxError as error:
             problems += error.problems
     if problems:
         raise SpecError(*problems)
 
 
-def all_of(experiment: Experiment, graph: Graph) -> list[Receipt]:
+def all_of(experiment: Experiment, traced: Graphs) -> list[Receipt]:
     """The receipts of one spec, in file order; torch is only imported where exact values are claimed."""
     wanted = [claim for claim in claims(experiment) if claim.quantity in EXACT]
-    results = receipts(experiment, graph)
+    results = receipts(experiment, traced)
     if wanted:
-        results += list(exact.receipts(wanted, experiment, graph))
+        results += list(exact.receipts(wanted, experiment, traced.one))
     return sorted(results, key=lambda r: (r.claim.mark.file, r.claim.mark.line, r.claim.mark.column))
 
 

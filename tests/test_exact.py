@@ -7,7 +7,7 @@ import torch
 from helpers import experiment_of
 
 from dlx import receipts
-from dlx.graph import trace
+from dlx.graph import trace_all
 from dlx.graph.expect import misread
 
 SPEC = """\
@@ -28,7 +28,7 @@ SQUARES = "objective: {regression: {loss: {squared_error: {reduction: sum}}}}"
 
 def judged(claims: str, more: str = SQUARES, spec: str = SPEC):
     experiment = experiment_of(spec.format(more=more, claims=claims))
-    return receipts.all_of(experiment, trace(experiment))
+    return receipts.all_of(experiment, trace_all(experiment))
 
 
 def ours(claims: str, more: str = SQUARES):
@@ -71,7 +71,7 @@ def test_a_gradient_is_that_of_torch_for_any_weights():
     ((given @ x).tanh() - torch.tensor([1.0, 0.0], dtype=torch.float64)).square().sum().backward()
     claim = f"{{at: {x.tolist()}, target: [1, 0], by: linear_1/weight, is: {given.grad.tolist()}, within: 1e-14}}"
     experiment = experiment_of(spec.replace("{claim}", claim))
-    assert [r.verdict for r in receipts.all_of(experiment, trace(experiment))] == ["holds"]
+    assert [r.verdict for r in receipts.all_of(experiment, trace_all(experiment))] == ["holds"]
 
 
 def test_what_the_objective_adds_for_the_weights_belongs_to_the_loss():

@@ -132,8 +132,8 @@ def test_nothing_between_backticks_escapes_being_run():
 def test_a_spec_of_the_page_can_be_run_and_keeps_its_claims(folder, fence):
     (verified,) = receipts.verify([folder / fence.file])
 
-    assert verified.graph.nodes
-    assert not verified.graph.warnings
+    assert list(verified.graphs.nodes())
+    assert not verified.graphs.warnings
     assert [r.claim.title for r in verified.receipts if r.verdict == "FAILS"] == []
     assert len(verified.receipts) >= ("expect" in fence.text)
 

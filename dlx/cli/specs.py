@@ -39,19 +39,18 @@ def inspect(
         hint = "Leave one of the two out."
         raise DlxError("`--batch` is about the whole network, and `--layer` about one layer", hint=hint)
     experiment = specs.load(spec, overrides or [])
-    traced = graph.trace(experiment, graph.input_shapes(experiment, shapes or []))
-    step = graph.memory.of_training(experiment, traced, batch) if batch else None
-    one = graph.find(traced, layer) if layer is not None else None
-    counted = graph.counted_as(tool, [one] if one else traced.nodes) if tool is not None else None
+    traced = graph.trace_all(experiment, graph.all_input_shapes(experiment, shapes or []))
+    steps = graph.memory.of_each(experiment, traced, batch) if batch else {}
+    network, one = traced.find(layer) if layer is not None else ("", None)
+    counted = graph.counted_as(tool, [one] if one else [n for _, n in traced.nodes()]) if tool is not None else None
     if as_json:
-        more = {"memory": step, "as": counted}
-        show.document((one or traced).as_json() | {key: value.as_json() for key, value in more.items() if value})
+        show.document(show.inspected(traced, network, one, steps, counted))
     elif counted:
-        show.counted(one.name if one else traced.name, counted, step)
+        show.counted(traced.full(network, one.name) if one else traced.name, counted, steps)
     elif one:
-        show.one_layer(one)
+        show.one_layer(one, traced.full(network, one.name))
     else:
-        show.summary(traced, depth, step)
+        show.summaries(traced, depth, steps)
     show.warnings(traced.warnings)
     claims([] if shapes else graph.unmet(experiment, traced), overrides)
 
@@ -135,8 +134,8 @@ def explain(
     from ..graph import explain as pages
 
     experiment = specs.load(spec, overrides or [])
-    traced = graph.trace(experiment, graph.input_shapes(experiment, shapes or []))
-    show.explanation(pages.explain(traced, layer), as_json)
+    traced = graph.trace_all(experiment, graph.all_input_shapes(experiment, shapes or []))
+    show.explanation(pages.explain_of(traced, layer), as_json)
     if layer is None:
         show.warnings(traced.warnings)
 
@@ -181,7 +180,7 @@ def why(
     from ..graph import origin
 
     experiment = specs.load(spec, overrides or [])
-    show.origin(origin.why(experiment, graph.trace(experiment), key, overrides or []), as_json)
+    show.origin(origin.why(experiment, graph.trace_all(experiment), key, overrides or []), as_json)
 
 
 def doctor(

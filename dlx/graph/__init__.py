@@ -5,8 +5,8 @@ from .counted import Counted, counted_as
 from .expect import unmet, unmet_by
 from .graph import Graph, LayerNode, Seen
 from .graphs import Graphs
-from .inputs import input_shapes
-from .trace import FREEZE, find, trace, trace_all
+from .inputs import all_input_shapes, input_shapes
+from .trace import FREEZE, trace, trace_all
 
 __all__ = [
     "FREEZE",
@@ -15,8 +15,8 @@ __all__ = [
     "Graphs",
     "LayerNode",
     "Seen",
+    "all_input_shapes",
     "counted_as",
-    "find",
     "input_shapes",
     "memory",
     "trace",

@@ -13,6 +13,7 @@ from ..spec import Experiment
 from ..spec.claims import EXACT, KEYS, Claim, claims_of
 from ..spec.expressions import ExpressionError, evaluate
 from .graph import Graph
+from .graphs import Graphs
 from .measures import Part, Unmeasured, measure, variables
 
 Verdict = Literal["holds", "book wrong", "FAILS", "not run"]
@@ -56,7 +57,15 @@ def _as_json(value: Any) -> Any:
 
 def misread(experiment: Experiment) -> list[Problem]:
     """Claims that no one could check."""
-    return claims_of(experiment.root, variables=experiment.vars)[1]
+    found, problems = claims_of(experiment.root, variables=experiment.vars)
+    for claim in found if experiment.networks else ():
+        if claim.quantity in EXACT:
+            problems.append(Problem(FOR_ONE.format(claim.quantity), ALONE, claim.mark, claim.path))
+    return problems
+
+
+FOR_ONE = "`{}` claims exact values, which are worked out for a spec with one `network`"
+ALONE = "Claim them in a spec in which that network is the only one."
 
 
 def claims(experiment: Experiment) -> list[Claim]:
@@ -64,12 +73,12 @@ def claims(experiment: Experiment) -> list[Claim]:
     return claims_of(experiment.root, experiment.source, experiment.vars)[0]
 
 
-def receipts(experiment: Experiment, graph: Graph) -> list[Receipt]:
+def receipts(experiment: Experiment, graph: Graph | Graphs) -> list[Receipt]:
     """All claims but those about exact values, which want torch; those about a training are not run."""
     return [_receipt(claim, experiment, graph) for claim in claims(experiment) if claim.quantity not in EXACT]
 
 
-def _receipt(claim: Claim, experiment: Experiment, graph: Graph) -> Receipt:
+def _receipt(claim: Claim, experiment: Experiment, graph: Graph | Graphs) -> Receipt:
     if claim.trained:
         return Receipt(claim, "not run")
     try:
@@ -85,8 +94,8 @@ def _receipt(claim: Claim, experiment: Experiment, graph: Graph) -> Receipt:
 def _figure(value: Any) -> Any:
     """What an expression comes to. ExpressionError where that is a node and not a figure of it."""
     if isinstance(value, Part):
-        hint = f"Ask for a quantity: `${{{value.name.replace('/', '.')}.params}}`."
-        raise ExpressionError(f"`{value.name}` is no figure", hint)
+        hint = f"Ask for a quantity: `${{{value.called.replace('/', '.')}.params}}`."
+        raise ExpressionError(f"`{value.called}` is no figure", hint)
     return [_figure(item) for item in value] if isinstance(value, list) else value
 
 
@@ -150,7 +159,7 @@ def of_results(experiment: Experiment, metrics: Mapping[str, float]) -> list[Rec
     return found
 
 
-def unmet(experiment: Experiment, graph: Graph) -> list[Problem]:
+def unmet(experiment: Experiment, graph: Graph | Graphs) -> list[Problem]:
     """Claims that the plan does not meet."""
     return told(receipts(experiment, graph))
 

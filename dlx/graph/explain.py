@@ -18,6 +18,7 @@ from ..shapes import BYTES, Number, Reach, Shape, bytes_text
 from ..spec.validation import OF_LAYERS
 from .explain_reach import geometry, growth, of_node, seen_in_words
 from .graph import Graph, LayerNode, Seen, seen_as_json
+from .graphs import Graphs
 
 LARGEST = 5
 """Layers of a sum that are told one by one."""
@@ -73,6 +74,22 @@ def explain(graph: Graph, name: str | None = None) -> Explanation:
     blocks = {node.name.rsplit("/", depth)[0] for node in graph.nodes for depth in range(1, node.name.count("/") + 1)}
     hint = did_you_mean(name, [*blocks, *graph.by_name])
     raise SpecError(Problem(f"there is no layer or block `{name}`", hint, Mark("--layer")))
+
+
+def explain_of(graphs: Graphs, name: str | None = None) -> Explanation:
+    """`explain` by the names of the spec; of several networks a name begins with that of one."""
+    if graphs.is_one:
+        return explain(graphs.one, name)
+    if name is None:
+        first = next(iter(graphs))
+        example = next((f"`--layer {graphs.full(first, node)}`" for node in graphs[first].by_name), "")
+        message = f"there are several networks: {', '.join(f'`{network}`' for network in graphs)}"
+        hint = f"Name one, or a layer of it: `--layer {first}`, {example}."
+        raise SpecError(Problem(message, hint, Mark("--layer")))
+    network, inside = graphs.part(name)
+    page = explain(graphs[network], inside or None)
+    names = tuple((graphs.full(network, each), count) for each, count in page.names)
+    return replace(page, name=name if inside else "", does=page.does if inside else network, names=names)
 
 
 # --- one layer ------------------------------------------------------------------------------------------------------

@@ -10,6 +10,7 @@ from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..spec.networks import ONE
 from .graph import Graph, LayerNode
 
+LAYER = Mark("--layer")
 TOTALS = ("params", "trainable", "buffers", "macs", "activation_bytes")
 
 
@@ -63,8 +64,20 @@ class Graphs(Mapping[str, Graph]):
         if network not in self.networks:
             names = [*self.networks, *(full for full, _ in self.nodes())]
             hint = did_you_mean(name, [full for full in names if full.endswith(f"/{name}")] or names)
-            raise SpecError(Problem(f"there is no network `{network}`", hint, Mark("--layer")))
+            raise SpecError(Problem(f"there is no network `{network}`", hint, LAYER))
         return network, inside
+
+    def find(self, name: str) -> tuple[str, LayerNode]:
+        """The network and the node called `name` in the spec. SpecError with the nearest names."""
+        network, inside = self.part(name)
+        graph = self.networks[network]
+        if inside in graph.by_name:
+            return network, graph.by_name[inside]
+        if not inside and not self.is_one:
+            first = next((self.full(network, node) for node in graph.by_name), network)
+            raise SpecError(Problem(f"`{network}` is a network", f"Name one of its layers: `{first}`.", LAYER))
+        names = [full for full, _ in self.nodes()]
+        raise SpecError(Problem(f"there is no layer `{name}`", did_you_mean(name, names), LAYER))
 
     @property
     def params(self) -> int:

@@ -15,6 +15,7 @@ from ..spec import Experiment
 from ..spec.augmented import facts_after
 from ..spec.expressions import resolve
 from ..spec.located import Node
+from ..spec.networks import ONE
 from ..spec.validation import meant_by, shown, unknown_keys
 from .place import too_large
 
@@ -123,6 +124,23 @@ FLOATS_ALONE = (
     "Inputs that are integers or truth values cannot be trained on yet. For an `embedding`, give one-hot vectors in "
     "the data, and a `linear` without bias: it learns the same rows."
 )
+
+
+def all_input_shapes(experiment: Experiment, texts: Sequence[str]) -> dict[str, dict[str, Shape]]:
+    """`input_shapes` by network; of several networks a text begins with the name of one: `critic/image=3x64x64`."""
+    if not experiment.networks:
+        return {ONE: input_shapes(experiment, texts)} if texts else {}
+    views, given, problems = experiment.views(), dict[str, list[str]](), list[Problem]()
+    for text in texts:
+        network, found, rest = text.partition("/")
+        if not found or network not in views:
+            names = ", ".join(f"`{name}`" for name in views)
+            hint = f"Say of which network: `--input {next(iter(views))}/{text}`."
+            problems.append(Problem(f"there are several networks: {names}", hint, Mark(f"--input {shortened(text)}")))
+        given.setdefault(network, []).append(rest)
+    if problems:
+        raise SpecError(*problems)
+    return {name: input_shapes(views[name], each) for name, each in given.items()}
 
 
 def input_shapes(experiment: Experiment, texts: Sequence[str]) -> dict[str, Shape]:

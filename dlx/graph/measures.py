@@ -14,6 +14,7 @@ from ..layers import LAYERS
 from ..shapes import Reach, Shape, Unknown
 from ..spec.expressions import ExpressionError
 from .graph import Graph, LayerNode, Seen
+from .graphs import Graphs
 
 MOST_BITS = 200_000
 """Of a number of linear regions, about."""
@@ -30,6 +31,13 @@ class Part:
 
     graph: Graph
     name: str = ""
+    network: str = ""
+    """The name of the network, where there are several."""
+
+    @property
+    def called(self) -> str:
+        """Its name in the spec."""
+        return "/".join(filter(None, (self.network, self.name)))
 
     @cached_property
     def nodes(self) -> Sequence[LayerNode]:
@@ -67,9 +75,9 @@ class Part:
         """`${conv_1.params}`, `${stage_1.conv_2.shape}`: what an expression reads of it."""
         inner = f"{self.name}/{name}" if self.name else name
         if exists(self.graph, inner):
-            return Part(self.graph, inner)
+            return Part(self.graph, inner, self.network)
         if name not in ATTRIBUTES:
-            raise ExpressionError(f"there is no `{name}` of `{self.name}`", did_you_mean(name, ATTRIBUTES))
+            raise ExpressionError(f"there is no `{name}` of `{self.called}`", did_you_mean(name, ATTRIBUTES))
         try:
             return ATTRIBUTES[name](self)
         except Unmeasured as error:
@@ -92,8 +100,35 @@ def part(graph: Graph, name: str) -> Part:
     return Part(graph, name)
 
 
-def measure(graph: Graph, quantity: str, of: str) -> Any:
-    """A quantity as plain numbers. Unmeasured where there is none."""
+def measure(graph: Graph | Graphs, quantity: str, of: str) -> Any:
+    """A quantity as plain numbers. Unmeasured where there is none.
+
+    Of several networks `of` begins with the name of one, or is empty for the sum over all.
+    """
+    if isinstance(graph, Graph):
+        return _measure(graph, quantity, of)
+    if graph.is_one:
+        return _measure(graph.one, quantity, of)
+    if quantity == "count" or (not of and quantity in SUMMED):
+        return _of_all(graph, quantity, of)
+    if not of:
+        names = " or ".join(f"`{quantity}: {{{name}: ...}}`" for name in list(graph)[:2])
+        raise Unmeasured(f"there are several networks. Say of which: {names}")
+    network, _, inside = of.replace(".", "/").partition("/")
+    if network not in graph:
+        raise Unmeasured(f"there is no network `{network}`. {did_you_mean(network, graph, 'the networks')}")
+    return _measure(graph[network], quantity, inside)
+
+
+def _of_all(graphs: Graphs, quantity: str, of: str) -> int:
+    """A sum over all networks."""
+    kinds = {node.kind for graph in graphs.values() for node in graph.nodes}
+    if quantity == "count" and of in kinds:
+        return sum(node.kind == of for graph in graphs.values() for node in graph.nodes)
+    return sum(_measure(graph, quantity, of) for graph in graphs.values())
+
+
+def _measure(graph: Graph, quantity: str, of: str) -> Any:
     if quantity == "count":
         if of not in LAYERS and not any(node.kind == of for node in graph.nodes):
             raise Unmeasured(f"there is no layer `{of}`. {did_you_mean(of, LAYERS)}".rstrip())
@@ -103,9 +138,14 @@ def measure(graph: Graph, quantity: str, of: str) -> Any:
     return MEASURES[quantity](part(graph, of))
 
 
-def variables(graph: Graph, known: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a figure's expression may name: `vars`, the quantities of the whole, and every part."""
-    return _Variables(graph, known)
+def variables(graph: Graph | Graphs, known: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What a figure's expression may name: `vars`, the quantities of the whole, and every part.
+
+    Of several networks: their names, and the quantities that add up.
+    """
+    if isinstance(graph, Graph):
+        return _Variables(graph, known)
+    return _Variables(graph.one, known) if graph.is_one else _VariablesOfAll(graph, known)
 
 
 class _Variables(Mapping[str, Any]):
@@ -122,6 +162,25 @@ class _Variables(Mapping[str, Any]):
 
     def __iter__(self) -> Iterator[str]:
         yield from (*self.known, *ATTRIBUTES, *self.graph.by_name)
+
+    def __len__(self) -> int:
+        return len(list(iter(self)))
+
+
+class _VariablesOfAll(Mapping[str, Any]):
+    def __init__(self, graphs: Graphs, known: Mapping[str, Any]) -> None:
+        self.graphs, self.known = graphs, known
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self.graphs:
+            return Part(self.graphs[name], network=name)
+        return self.known[name] if name in self.known else _of_all(self.graphs, name, "")
+
+    def __contains__(self, name: object) -> bool:
+        return name in self.graphs or name in self.known or name in SUMMED
+
+    def __iter__(self) -> Iterator[str]:
+        yield from (*self.graphs, *self.known, *SUMMED)
 
     def __len__(self) -> int:
         return len(list(iter(self)))
@@ -211,6 +270,9 @@ MEASURES: dict[str, Callable[[Part], Any]] = {
     "paths": _paths,
     "linear_regions_bound": _linear_regions_bound,
 }
+
+SUMMED = ("params", "trainable", "buffers", "weights", "biases", "macs", "activation_bytes")
+"""Quantities that add up over several networks."""
 
 ATTRIBUTES: dict[str, Callable[[Part], Any]] = {
     **MEASURES,

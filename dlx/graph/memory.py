@@ -11,6 +11,7 @@ from ..layers.base import OWN
 from ..shapes import Window
 from ..spec import Experiment
 from .graph import Graph, LayerNode
+from .graphs import Graphs
 
 FLOAT = 4  # bytes of a weight, a gradient, an optimizer's value
 A_WEIGHT = ""  # what the output of a `parameter` shows: it is counted with the weights
@@ -96,6 +97,15 @@ def forecast(graph: Graph, batch: int, state: float = 0) -> Forecast:
 def of_training(experiment: Experiment, graph: Graph, batch: int) -> Forecast:
     """The forecast with the optimizer of the spec; with plain SGD where it does not say how to train."""
     return forecast(graph, batch, experiment.train.optimizer.state if experiment.train else 0)
+
+
+def of_each(experiment: Experiment, graphs: Graphs, batch: int) -> dict[str, Forecast]:
+    """The forecast of each network alone, by name, with its own optimizer. What they take together in one step is
+    not their sum: an objective says which of them run at once, and through which of them gradients go."""
+    train = experiment.train
+    return {
+        name: forecast(graph, batch, train.of(name).optimizer.state if train else 0) for name, graph in graphs.items()
+    }
 
 
 Moment = tuple[str, int, int, int]

@@ -10,62 +10,72 @@ from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..spec import Experiment
 from ..spec.expressions import has_expression
 from ..spec.located import Node
+from ..spec.networks import ONE
 from ..spec.overrides import kind_of_entry
 from ..spec.places import Keys, Place
-from ..spec.validation import ENTRY_KEYS
+from ..spec.validation import ENTRY_KEYS, OF_LAYERS
 from ..spec.why import Asked, Why
 from .graph import Graph, LayerNode
+from .graphs import Graphs
 
 LAYERS = "network.layers."
 
 
-def why(experiment: Experiment, graph: Graph, key: str, changes: Sequence[str] = ()) -> Why:
+def why(experiment: Experiment, graphs: Graphs, key: str, changes: Sequence[str] = ()) -> Why:
     """What gave `key` its value; `network.layers.NODE.option` for any node of the graph, also inside blocks.
 
     `changes` are the overrides that `experiment` was loaded with. SpecError where there is no such key.
     """
     asked = Asked(experiment, changes)
-    name, _, rest = key.removeprefix(LAYERS).partition(".")
-    if key.startswith(LAYERS) and name in graph.by_name and not _is_written(experiment.root, name):
+    found = OF_LAYERS.match(key)
+    network = (found[1] or ONE) if found else next(iter(graphs))
+    graph, layers = graphs.get(network), found[0] if found else LAYERS
+    if graph is None:
+        return asked.answer(asked.find(key))
+    name, _, rest = key.removeprefix(layers).partition(".")
+    keys = tuple(layers.rstrip(".").split("."))
+    if found and name in graph.by_name and not _is_written(experiment.root, keys, name):
         node = graph.by_name[name]
-        start = _place(experiment.root, graph.by_name.get(node.owner, node), f"{LAYERS}{name}")
+        start = _place(experiment.root, graph.by_name.get(node.owner, node), f"{layers}{name}", keys[:-1])
         if rest in {"", node.kind}:
             return replace(asked.answer(start), kind=node.kind, mark=node.mark, default_of="")
         return asked.answer(asked.find(rest.removeprefix(f"{node.kind}."), start))  # overrides may say the kind
     try:
         return asked.answer(asked.find(key))
     except SpecError as error:
-        raise _nearer(error, experiment, graph, key) from error
+        raise _nearer(error, experiment, graph, key, layers if found or graphs.is_one else "") from error
 
 
-def _is_written(root: Node, name: str) -> bool:
+def _is_written(root: Node, keys: Keys, name: str) -> bool:
     """Whether overrides, which changed the list of layers, call one of them by this name, as it was before them."""
-    layers = root.at("network", "layers")
+    layers = root.at(*keys)
     return layers is not None and layers.written is not None and name in layers.written.names
 
 
-def _nearer(error: SpecError, experiment: Experiment, graph: Graph, key: str) -> SpecError:
-    """The same with nodes in mind, where it is one that was asked for."""
-    name = key.removeprefix(LAYERS).split(".")[0]
+def _nearer(error: SpecError, experiment: Experiment, graph: Graph, key: str, layers: str) -> SpecError:
+    """The same with nodes in mind, where it is one that was asked for; `layers` is the key of the list of layers."""
+    if not layers:
+        return error
+    name = key.removeprefix(layers).split(".")[0]
     inside = next((node.name for node in graph.nodes if node.name.startswith(f"{name}/")), None)
     mark = Mark(str(experiment.path))
-    if not key.startswith(LAYERS):
+    if not key.startswith(layers):
         found = key.split(".", maxsplit=1)[0] in graph.by_name
         return SpecError(
-            *(replace(p, hint=f"Did you mean `{LAYERS}{key}`?") for p in error.problems) if found else error.problems
+            *(replace(p, hint=f"Did you mean `{layers}{key}`?") for p in error.problems) if found else error.problems
         )
     if inside is not None:
-        hint = f"Ask for one of its layers: `{LAYERS}{inside}`."
+        hint = f"Ask for one of its layers: `{layers}{inside}`."
         return SpecError(Problem(f"`{name}` is a scope of several layers", hint, mark, key))
     if name.split("/")[0].isdigit() or any(problem.path != key for problem in error.problems):
         return error
     return SpecError(Problem(f"there is no layer `{name}`", did_you_mean(name, graph.by_name), mark, key))
 
 
-def _place(root: Node, node: LayerNode, key: str) -> Place:
+def _place(root: Node, node: LayerNode, key: str, network: Keys) -> Place:
     """The options of a node as a place in the spec; of a merge that nobody wrote, without keys."""
     info: dict[str, Any] = {"key": key, "made": node.layer}
-    found = [(keys, entry) for keys, entry in _entries(root, node) if _fits(entry.map.get(node.kind), node)]
+    found = [(keys, entry) for keys, entry in _entries(root, node, network) if _fits(entry.map.get(node.kind), node)]
     if not found:
         return Place(**info, keys=None)
     keys, entry = found[0]
@@ -73,10 +83,10 @@ def _place(root: Node, node: LayerNode, key: str) -> Place:
     return Place(**info, keys=(*keys, node.kind), node=entry.map.get(node.kind), beside=beside)
 
 
-def _entries(root: Node, node: LayerNode) -> Iterator[tuple[Keys, Node]]:
+def _entries(root: Node, node: LayerNode, network: Keys) -> Iterator[tuple[Keys, Node]]:
     """What could have been the entry of a node: its kind, written at its mark."""
     waiting: list[tuple[Keys, Node]] = [
-        ((name,), root.map[name]) for name in ("blocks", "network") if name in root.map
+        (keys, found) for keys in (("blocks",), network) if (found := root.at(*keys)) is not None
     ]
     while waiting:
         keys, at = waiting.pop()

@@ -344,10 +344,3 @@ def _warn_unused(placer: Placer, outputs: Mapping[str, str]) -> None:
             message = f"`{node.name}` leads to no output"
             path = f"{placer.path}.{node.name}"
             placer.warned.add(Problem(message, "", node.mark, path), "leads to no output")
-
-
-def find(graph: Graph, name: str) -> LayerNode:
-    """The node called `name`. SpecError with the nearest names where there is none."""
-    if name not in graph.by_name:
-        raise SpecError(Problem(f"there is no layer `{name}`", did_you_mean(name, graph.by_name), Mark("--layer")))
-    return graph.by_name[name]

@@ -5,7 +5,7 @@ from .counted import counted
 from .diff import difference
 from .doctor import diagnosis
 from .explain import explanation
-from .inspect import one_layer, summary
+from .inspect import inspected, one_layer, summaries
 from .listings import layer_page, run_as_json, run_list, synced, vocabulary
 from .proof import proof, reproduction
 from .receipts import verified
@@ -25,6 +25,7 @@ __all__ = [
     "errors",
     "evaluation",
     "explanation",
+    "inspected",
     "layer_page",
     "one_layer",
     "origin",
@@ -38,7 +39,7 @@ __all__ = [
     "run_list",
     "say",
     "schedule",
-    "summary",
+    "summaries",
     "sweeping",
     "synced",
     "tracking",

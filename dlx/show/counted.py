@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..graph.counted import Counted
 from ..graph.memory import Forecast
 from .console import Grid, out
-from .inspect import training_step
+from .inspect import training_steps
 
 
-def counted(name: str, bridge: Counted, step: Forecast | None = None) -> None:
+def counted(name: str, bridge: Counted, steps: Mapping[str, Forecast] | None = None) -> None:
     """For each figure: dlx's, what the tool counts beside it or leaves out, and the tool's; then remarks.
 
     A training step, where its memory was asked for too.
@@ -30,5 +32,4 @@ def counted(name: str, bridge: Counted, step: Forecast | None = None) -> None:
     for remark in bridge.remarks:
         out(remark)
     out(f"Checked against {bridge.checked}.")
-    if step:
-        training_step(step)
+    training_steps(steps or {})

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from math import prod
+from typing import Any
 
 from ..data.base import Use
-from ..graph import Graph, LayerNode, Seen
+from ..errors import plural
+from ..graph import Counted, Graph, Graphs, LayerNode, Seen
 from ..graph.memory import Forecast
 from ..shapes import Reach, Shape, Unknown, by_x, bytes_text
+from ..spec.networks import ONE
 from .console import Grid, out
 
 SPARE = ("memory", "kind", "MACs", "field")
@@ -21,6 +24,61 @@ PARTS = {
     "activations": "activations kept",
     "working": "working memory",
 }
+
+
+def inspected(
+    graphs: Graphs, network: str, one: LayerNode | None, steps: Mapping[str, Forecast], counted: Counted | None
+) -> dict[str, Any]:
+    """The document of `inspect --json`: of all networks, or of one layer of `network`."""
+    whole = graphs.as_json() if one is None else one.as_json() | ({} if graphs.is_one else {"network": network})
+    memory = {name: step.as_json() for name, step in steps.items()}
+    if memory:
+        whole["memory"] = memory[ONE] if graphs.is_one else memory
+    return whole | ({"as": counted.as_json()} if counted else {})
+
+
+def summaries(graphs: Graphs, depth: int | None = None, steps: Mapping[str, Forecast] | None = None) -> None:
+    """The table of the one network; of several the totals, then the table of each under its name."""
+    steps = steps or {}
+    if graphs.is_one:
+        summary(graphs.one, depth, steps.get(ONE))
+        return
+    out(graphs.name, "bold")
+    out(totals_of_all(graphs), "bold")
+    for name, graph in graphs.items():
+        out()
+        summary(replace(graph, name=name, columns=()), depth, steps.get(name))
+    found = next((graph.columns for graph in graphs.values() if graph.columns), ())
+    if found:
+        columns(found)
+    if steps:
+        out()
+        out(ALONE)
+
+
+ALONE = "Each step is of that network alone: what they take together is up to the objective, and is not the sum."
+
+
+def training_steps(steps: Mapping[str, Forecast]) -> None:
+    """The memory of a training step of each network, under its name where there are several."""
+    for name, step in steps.items():
+        if len(steps) > 1:
+            out()
+            out(name, "bold")
+        training_step(step)
+
+
+def totals_of_all(graphs: Graphs) -> str:
+    """What all networks come to, for one sample through each."""
+    frozen = graphs.params - graphs.trainable
+    parts = [
+        f"{plural(len(graphs), 'network')}: {', '.join(graphs)}",
+        f"{graphs.params:,} parameters" + (f" ({graphs.trainable:,} trainable)" if frozen else ""),
+        f"{graphs.buffers:,} buffered values" if graphs.buffers else "",
+        f"{graphs.macs:,} MACs for a sample through each",
+        f"{bytes_text(graphs.activation_bytes)} of activations for a sample through each",
+    ]
+    return "\n".join(part for part in parts if part)
 
 
 def summary(graph: Graph, depth: int | None = None, step: Forecast | None = None) -> None:
@@ -102,8 +160,8 @@ def totals(graph: Graph, batch: int | None = None) -> str:
     return "\n".join(p for p in parts if p)
 
 
-def one_layer(node: LayerNode) -> None:
-    """Everything that is known of one layer."""
+def one_layer(node: LayerNode, name: str = "") -> None:
+    """Everything that is known of one layer, under `name`, else its own."""
     facts = {
         "kind": node.kind,
         "inputs": ", ".join(f"{n} {s}" for n, s in zip(node.inputs, node.arriving, strict=True)),
@@ -120,7 +178,7 @@ def one_layer(node: LayerNode) -> None:
     grid = Grid(columns=2, styles=["bold"])
     for key, value in facts.items():
         grid.add(key, value)
-    out(node.name, "bold cyan")
+    out(name or node.name, "bold cyan")
     grid.print()
 
 

@@ -258,6 +258,10 @@ class Train(Strict):
         """What a field holds by network; empty where it holds one kind for all."""
         return self._named.get(field, {})
 
+    def values(self) -> dict[str, Any]:
+        """What each field holds; a mapping of networks to it where it is by network."""
+        return {field: self.named(field) or getattr(self, field) for field in type(self).model_fields}
+
     # --- length -----------------------------------------------------------------------------------------------------
 
     @property

@@ -12,7 +12,7 @@ from random import Random
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Problem, SpecError
-from ..graph import trace
+from ..graph import trace_all
 from ..spec import Experiment
 from ..spec.nodes import Node
 from ..spec.overrides import content_of, mark_of, place_of, put
@@ -313,7 +313,7 @@ def _tries(dimension: Dimension) -> Sequence[Any]:
 
 def _problems_of(experiment: Experiment) -> tuple[Problem, ...]:
     try:
-        trace(experiment)
+        trace_all(experiment)
     except SpecError as error:
         return error.problems
     return ()

@@ -73,6 +73,8 @@ def settings(spec: Path) -> tuple[dict[str, str], dict[str, str]]:
     except DlxError:
         return {}, {}
     sections = {key: getattr(experiment, key) for key in ("vars", "data", "objective", "init", "train")}
+    sections["init"] = experiment.inits or experiment.init
+    sections["train"] = experiment.train and experiment.train.values()
     params = {name(key): cut(value, VALUE) for key, value in _flat(sections, "")}
     return params, {"mlflow.note.content": cut(experiment.source, TAG)} if experiment.source else {}
 

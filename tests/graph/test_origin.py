@@ -4,7 +4,7 @@ import pytest
 from helpers import ROOT
 
 from dlx.errors import SpecError
-from dlx.graph import trace
+from dlx.graph import trace_all
 from dlx.graph.origin import why
 from dlx.spec import load
 
@@ -14,7 +14,7 @@ RESNET = ROOT / "specs/cs231n/resnet101.yaml"
 
 def asked(path, key, *changes):
     experiment = load(path, changes)
-    return why(experiment, trace(experiment), key, changes)
+    return why(experiment, trace_all(experiment), key, changes)
 
 
 def refused(path, key, *changes):

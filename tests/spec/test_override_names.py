@@ -6,7 +6,7 @@ import pytest
 from complaints import report
 
 from dlx.errors import SpecError
-from dlx.graph import trace
+from dlx.graph import trace, trace_all
 from dlx.graph.origin import why as why_of_graph
 from dlx.spec import load
 from dlx.sweep.feasible import Planner
@@ -155,7 +155,7 @@ def test_a_single_value_ends_what_the_spec_lets_vary_by_whatever_name(spec):
 
 def why(spec, key, *changes):
     experiment = load(spec, changes)
-    return why_of_graph(experiment, trace(experiment), key, changes)
+    return why_of_graph(experiment, trace_all(experiment), key, changes)
 
 
 def test_dlx_why_takes_the_same_names(spec):

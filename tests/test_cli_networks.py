@@ -1,0 +1,260 @@
+"""Commands on a spec with several networks."""
+
+from __future__ import annotations
+
+import json
+import shlex
+
+import pytest
+from complaints import lines
+from test_spec_page import printed
+
+SPEC = """\
+dlx: 1
+networks:
+  generator:
+    inputs: {noise: [16]}
+    layers: [linear: 32, relu, linear: 64, reshape: [1, 8, 8]]
+  critic:
+    inputs: {image: [1, 8, 8]}
+    layers: [flatten, linear: 32, leaky_relu, linear: 1]
+freeze: [generator/linear_1]
+train: {steps: 3, optimizer: {generator: {sgd: 0.1}, critic: {adam: 1e-3}}}
+expect:
+  params: 4769
+  macs: {generator: 2560, critic/linear_2: 32, source: by hand}
+  shape: {generator: [1, 8, 8], critic: 1}
+  depth: {generator: 2, critic: 2}
+  count: {linear: 4, relu: 1}
+  figures:
+    by name: {of: "${generator.params + critic.linear_2.params}", is: 2689}
+    of all: {of: "${params / 10}", is: 476.9}
+    values that come out: {of: "${generator.reshape_1.units}", is: 64}
+"""
+GENERATOR, CRITIC = 16 * 32 + 32 + 32 * 64 + 64, 64 * 32 + 32 + 32 + 1
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    """What a command prints of the spec `s.yaml`, and its exit status."""
+    (tmp_path / "s.yaml").write_text(SPEC)
+    monkeypatch.chdir(tmp_path)
+
+    def run_command(command, *more, text=SPEC):
+        (tmp_path / "s.yaml").write_text(text)
+        return printed(shlex.join(["dlx", command, "s.yaml", *more]))
+
+    return run_command
+
+
+def document(told):
+    text, status = told
+    assert status == 0
+    return json.loads(text)
+
+
+# --- inspect --------------------------------------------------------------------------------------------------------
+
+
+def test_inspect_shows_the_totals_and_the_table_of_each_network(run):
+    told, status = run("inspect")
+    assert status == 0
+    assert told.splitlines()[:9] == [
+        "s",
+        "2 networks: generator, critic",
+        f"{GENERATOR + CRITIC:,} parameters ({GENERATOR + CRITIC - 544:,} trainable)",
+        f"{16 * 32 + 32 * 64 + 64 * 32 + 32:,} MACs for a sample through each",
+        f"{4 * (32 + 32 + 64 + 32 + 32 + 1)} B of activations for a sample through each",
+        "",
+        "generator",
+        "name       kind             output  params   MACs  memory   field",
+        "noise      input                16",
+    ]
+    assert f"{CRITIC:,} parameters" in told.splitlines()
+
+
+def test_inspect_gives_the_document_of_each_network(run):
+    told = document(run("inspect", "--json"))
+    assert (told["params"], told["trainable"]) == (GENERATOR + CRITIC, GENERATOR + CRITIC - 544)
+    assert list(told["networks"]) == ["generator", "critic"]
+    assert [layer["name"] for layer in told["networks"]["critic"]["layers"]][:2] == ["flatten_1", "linear_1"]
+
+
+def test_the_memory_of_a_step_is_that_of_each_network_with_its_own_optimizer(run):
+    told = document(run("inspect", "--json", "--batch", "8"))["memory"]
+    assert list(told) == ["generator", "critic"]
+    assert told["generator"]["optimizer"] == 0  # SGD without momentum keeps nothing
+    assert told["critic"]["optimizer"] == 4 * 2 * CRITIC  # Adam keeps two values for each
+    text, _ = run("inspect", "--batch", "8")
+    assert text.count("at the peak of a training step of 8 samples") == 2
+    assert text.splitlines()[-1] == (
+        "Each step is of that network alone: what they take together is up to the objective, and is not the sum."
+    )
+
+
+def test_inspect_finds_a_layer_by_its_full_name(run):
+    text, _ = run("inspect", "--layer", "critic/linear_2")
+    assert text.splitlines()[0] == "critic/linear_2"
+    told = document(run("inspect", "--json", "--layer", "critic/linear_2"))
+    assert (told["network"], told["name"], told["params"]) == ("critic", "linear_2", 33)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (
+            ["--layer", "linear_2"],
+            """
+            --layer
+              there is no network `linear_2`
+              Did you mean `critic/linear_2` or `generator/linear_2`?
+            """,
+        ),
+        (
+            ["--layer", "critic/linear_7"],
+            """
+            --layer
+              there is no layer `critic/linear_7`
+              Did you mean `critic/linear_2` or `critic/linear_1`?
+            """,
+        ),
+        (
+            ["--layer", "critic"],
+            """
+            --layer
+              `critic` is a network
+              Name one of its layers: `critic/flatten_1`.
+            """,
+        ),
+        (
+            ["--input", "1x16x16"],
+            """
+            --input 1x16x16
+              there are several networks: `generator`, `critic`
+              Say of which network: `--input generator/1x16x16`.
+            """,
+        ),
+        (
+            ["--input", "critic/picture=1x16x16"],
+            """
+            --input picture=1x16x16
+              the network has no input `picture`
+              There is image.
+            """,
+        ),
+    ],
+)
+def test_inspect_says_how_the_networks_are_named(run, arguments, sentence):
+    assert run("inspect", *arguments) == (lines(sentence) + "\n", 2)
+
+
+def test_inspect_takes_another_input_of_one_of_them(run):
+    told = document(run("inspect", "--json", "--input", "critic/image=1x16x16"))["networks"]
+    assert (told["generator"]["params"], told["critic"]["params"]) == (GENERATOR, 256 * 32 + 32 + 33)
+
+
+def test_another_tool_counts_all_of_them_or_one_layer(run):
+    assert document(run("inspect", "--json", "--as", "keras"))["as"]["params"] == GENERATOR + CRITIC
+    assert document(run("inspect", "--json", "--as", "keras", "--layer", "critic/linear_2"))["as"]["params"] == 33
+
+
+# --- claims ---------------------------------------------------------------------------------------------------------
+
+
+def test_verify_holds_claims_by_network(run):
+    told, status = run("verify")
+    assert told.splitlines()[-1] == "12 receipts of 1 spec: 12 holds"
+    assert status == 0
+
+
+@pytest.mark.parametrize(
+    ("claim", "sentence"),
+    [
+        ("params: {generator: 1}", f"claims params of generator 1, and it is {GENERATOR:,}"),
+        ("params: {generatr: 1}", "and there is no network `generatr`. Did you mean `generator`?"),
+        ("params: {critic/linear_7: 1}", "and there is no `linear_7`. Did you mean `linear_2` or `linear_1`?"),
+        (
+            "depth: 2",
+            "and there are several networks. Say of which: `depth: {generator: ...}` or `depth: {critic: ...}`",
+        ),
+        ("count: {conv: 1}", "claims count of conv 1, and it is 0"),
+        ("count: {cnov: 1}", "there is no layer `cnov`. Did you mean `conv`?"),
+        ("figures: {a: {of: '${generator}', is: 3}}", "Ask for a quantity: `${generator.params}`."),
+        ("figures: {a: {of: '${generator.parms}', is: 3}}", "there is no `parms` of `generator`"),
+        ("figures: {a: {of: '${depth}', is: 3}}", "there is no variable `depth` here"),
+    ],
+)
+def test_a_claim_that_does_not_hold_says_why(run, claim, sentence):
+    told, status = run("verify", text=f"{SPEC.partition('expect')[0]}expect: {{{claim}}}\n")
+    assert sentence in " ".join(told.split())
+    assert status == 1
+
+
+def test_exact_values_are_claimed_of_one_network(run):
+    claim = "expect: {output: {at: [0], is: [0]}}\n"
+    told, status = run("inspect", text=SPEC.partition("expect")[0] + claim)
+    assert (
+        told
+        == lines(
+            """
+        s.yaml:11:10  expect.output
+          `output` claims exact values, which are worked out for a spec with one `network`
+          Claim them in a spec in which that network is the only one.
+        """
+        )
+        + "\n"
+    )
+    assert status == 2
+
+
+# --- explain, why, diff ---------------------------------------------------------------------------------------------
+
+
+def test_explain_tells_of_a_network_and_of_a_layer_by_their_names(run):
+    told, _ = run("explain", "--layer", "critic/linear_2")
+    assert told.splitlines()[0] == "critic/linear_2  linear"
+    assert "          32 * 1 = 32" in told.splitlines()
+    told, _ = run("explain", "--layer", "generator")
+    assert told.splitlines()[0] == "generator  4 layers"
+    assert told.splitlines()[-1] == "One of them line by line: add `--layer generator/linear_1`."
+    assert run("explain") == (
+        lines(
+            """
+            --layer
+              there are several networks: `generator`, `critic`
+              Name one, or a layer of it: `--layer generator`, `--layer generator/linear_1`.
+            """
+        )
+        + "\n",
+        2,
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "first"),
+    [
+        ("networks.critic.layers.linear_2.out_features", "networks.critic.layers.linear_2.out_features = 1"),
+        ("networks.critic.layers.linear_2.linear.out_features", "networks.critic.layers.linear_2.out_features = 1"),
+        ("train.optimizer.critic.adam.lr", "train.optimizer.critic.adam.lr = 0.001"),
+    ],
+)
+def test_why_takes_the_keys_of_networks(run, key, first):
+    told, status = run("why", key)
+    assert (told.splitlines()[0], status) == (first, 0)
+    assert told.splitlines()[1].startswith("  from  s.yaml:")
+
+
+def test_why_reaches_into_a_block_of_a_network(run):
+    blocks = "blocks: {two: {args: {width: 3}, layers: [linear: '${width}', relu]}}\n"
+    text = f"{blocks}networks: {{a: {{inputs: [3], layers: [two]}}, b: {{inputs: [4], layers: [two: 5]}}}}\n"
+    told, status = run("why", "networks.b.layers.two_1/linear_1.out_features", text=text)
+    assert (told.splitlines()[0], status) == ("networks.b.layers.two_1/linear_1.out_features = 5", 0)
+    assert "s.yaml:1:" in told
+    told, _ = run("why", "networks.b.layers.two_1/linear_7", text=text)
+    assert "there is no layer `two_1/linear_7`" in told
+
+
+def test_diff_is_for_one_network(run):
+    told, status = run("diff", "s.yaml")
+    assert "this takes a spec with one `network`, and this one has `networks`: `generator`, `critic`" in told
+    assert status == 2
