@@ -75,6 +75,8 @@ def _trained(
         folders = [*begun, *(create(one) for one in each[len(begun) :])]
         packs.record_packing(folders, each[0].train, graph, len(sets.train))
         return packs.trained(list(zip(folders, each, strict=True)), graph, sets, listen)
+    if packed and each[0].train is not None:
+        sets = packs.noted(each[0].train, graph, sets)
     results: list[Result] = []
     for i, one in enumerate(each):
         folder = begun[i] if i < len(begun) else create(one)
@@ -248,7 +250,9 @@ def resume(run: Run, listen: Listener | None = None) -> tuple[Experiment, Result
     if run.lock().get("packed"):
         from . import packs
 
-        return experiment, Results(packs.trained([(run, experiment)], graph, sets, heard), graph)
+        if packs.goes_with(experiment.train, graph, len(sets.train)) is not None:
+            return experiment, Results(packs.trained([(run, experiment)], graph, sets, heard), graph)
+        sets = packs.noted(experiment.train, graph, sets)
     return experiment, Results((follow(Course(run), experiment, graph, sets, heard),), graph)
 
 

@@ -27,9 +27,21 @@ WAY = ("device", "threads", "precision", "compile", "detect_anomaly", "determini
 
 def goes_with(train: Train, graph: Graph, examples: int) -> tuple[Any, ...] | None:
     """What trainings have to have in common to be packed; None for one that is left alone."""
+    return form_of(train, graph, examples) if device.packs(train) else None
+
+
+def noted(train: Train, graph: Graph, sets: Sets) -> Sets:
+    """The data with a note where nothing but the device keeps trainings from being packed."""
+    if form_of(train, graph, len(sets.train)) is None or device.packs(train):
+        return sets
+    return replace(sets, notes=(*sets.notes, device.unpacked(train)))
+
+
+def form_of(train: Train, graph: Graph, examples: int) -> tuple[Any, ...] | None:
+    """The same whatever the device."""
     plain = train.precision in {"fp32", "tf32"} and train.optimizer.takes == "gradient" and not train.augment
     alone = train.trace is False or train.compile or train.detect_anomaly or train.max_time
-    if not plain or alone or train.device.startswith("cuda"):
+    if not plain or alone:
         return None
     if graph.macs * train.batch(examples) > LARGEST:
         return None

@@ -4,13 +4,16 @@ import json
 from pathlib import Path
 
 import pytest
+import torch
 from test_resume import Killed
 
-from dlx import compare, experiment
+from dlx import compare, experiment, packs
 from dlx.errors import RunError
+from dlx.graph import trace
 from dlx.reproduce import reproduce
 from dlx.runs import Run, all_runs
 from dlx.spec import load
+from dlx.train import device
 
 SPEC = """\
 dlx: 1
@@ -163,3 +166,64 @@ def test_trace_false_trains_one_after_the_other(spec, tmp_path):
     found = experiment.run(load(spec, ["+train.trace=false"]), tmp_path / "runs")
 
     assert {r.run.read_json("lock.json")["way"]["step"] for r in found.results} == {"plain"}
+
+
+# --- the device that is chosen decides ------------------------------------------------------------------------------
+
+ALONE = "Trainings on cuda:0 take their steps one by one: they are packed on the CPU alone."
+
+
+def with_gpu(name: str) -> torch.device:
+    """What `device.pick` gives on a machine with a GPU."""
+    return torch.device("cpu" if name == "cpu" else "cuda:0")
+
+
+@pytest.mark.parametrize("name", ["auto", "cuda", "cuda:0"])
+def test_what_is_trained_on_a_gpu_is_not_packed_whatever_the_spec_calls_it(spec, monkeypatch, name):
+    monkeypatch.setattr(device, "pick", with_gpu)
+    loaded = load(spec, [f"+train.device={name}"])
+    graph, sets = trace(loaded), loaded.data.load()
+
+    assert packs.goes_with(loaded.train, graph, 96) is None
+    assert packs.noted(loaded.train, graph, sets).notes == (*sets.notes, ALONE)
+
+
+@pytest.mark.parametrize("name", ["auto", "cpu"])
+def test_what_is_trained_on_the_cpu_is_packed_whatever_the_spec_calls_it(spec, monkeypatch, name):
+    monkeypatch.setattr(device, "pick", lambda _: torch.device("cpu"))
+    loaded = load(spec, [f"+train.device={name}"])
+    graph, sets = trace(loaded), loaded.data.load()
+
+    assert packs.goes_with(loaded.train, graph, 96) is not None
+    assert packs.noted(loaded.train, graph, sets) is sets
+
+
+def test_where_the_spec_wants_no_packing_the_device_is_not_blamed(spec, monkeypatch):
+    monkeypatch.setattr(device, "pick", with_gpu)
+    loaded = load(spec, ["+train.trace=false"])
+    sets = loaded.data.load()
+
+    assert packs.noted(loaded.train, trace(loaded), sets) is sets
+
+
+def test_seeds_on_a_device_that_does_not_pack_are_trained_one_by_one_and_say_why(spec, tmp_path, monkeypatch):
+    monkeypatch.setattr(device, "packs", lambda train: False)
+    heard = []
+    found = experiment.run(load(spec), tmp_path / "runs", heard.append)
+
+    assert [r.run.read_json("lock.json").get("packed") for r in found.results] == [None] * 3
+    told = [event.notes for event in heard if isinstance(event, experiment.Begun)]
+    assert len(told) == 3
+    assert all(notes[-1].endswith("they are packed on the CPU alone.") for notes in told)
+
+
+def test_a_run_that_was_packed_goes_on_by_itself_where_the_device_does_not_pack(spec, tmp_path, monkeypatch):
+    run = cut_off(spec, tmp_path / "runs", 40)[5]
+    monkeypatch.setattr(device, "packs", lambda train: False)
+    heard = []
+    _, found = experiment.resume(run, heard.append)
+
+    begun = next(event for event in heard if isinstance(event, experiment.Begun))
+    assert begun.notes[-1].endswith("they are packed on the CPU alone.")
+    assert (found.results[0].status, found.results[0].steps) == ("finished", 36)
+    assert run.read_json("lock.json")["way"]["step"] != "packed"

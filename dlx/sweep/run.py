@@ -6,13 +6,14 @@ import re
 import signal
 import threading
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from types import FrameType
 from typing import Literal
 
 from ..errors import DlxError
 from ..runs import Run
+from ..spec import Train
 from ..spec.stopping import MAX_TIME, seconds
 from ..track import tracking_uri
 from ..train import device
@@ -138,12 +139,21 @@ def _worker(plan: Plan, means: Means, home: Trainer, listen: Listener) -> Worker
         return OnRay(means.jobs or 1, means.pack)
     assert plan.base.train is not None
     there = gpus.there(plan.base.train.device) if means.jobs != 1 else []
+    if means.pack > 1 and (means.jobs == 1 or there):  # the device is asked for where torch is imported anyway
+        _note_packing(plan.base.train, listen)
     if means.jobs == 1 or (means.jobs is None and not there):
         return home
     from .processes import Processes
 
     log = plan.folder / "workers.log"
     return Processes(means.jobs, log, means.pack, there, home, lambda text: listen(Noted(text)))
+
+
+def _note_packing(train: Train, listen: Listener) -> None:
+    """Say it where the device keeps trials from being packed."""
+    with suppress(DlxError):  # a device that is not there is the error of each trial
+        if text := device.unpacked(train):
+            listen(Noted(text))
 
 
 @contextmanager

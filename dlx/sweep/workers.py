@@ -151,10 +151,10 @@ class Trainer:
         try:
             known = self.read(Run(task.run), task)
             sets = self.sets(known.experiment)
+            assert known.experiment.train is not None
+            form = packs.goes_with(known.experiment.train, known.graph, len(sets.train))
         except DlxError:
             return task  # its mistake is told when it is its turn
-        assert known.experiment.train is not None
-        form = packs.goes_with(known.experiment.train, known.graph, len(sets.train))
         return task if form is None else (form, sets.digest, task.until)
 
     def trained(self, batch: Sequence[Task], halting: Halting) -> Iterator[Outcome]:

@@ -61,6 +61,21 @@ def pick(name: str) -> Device:
     return torch.device("cuda", index)
 
 
+def packs(train: Train) -> bool:
+    """Whether trainings on the device chosen here may be one stacked network: those are for the CPU alone.
+
+    DlxError where the device is not to be had.
+    """
+    return train.device == "cpu" or pick(train.device).type == "cpu"
+
+
+def unpacked(train: Train) -> str:
+    """A sentence where the device keeps trainings from being packed, else nothing."""
+    if packs(train):
+        return ""
+    return f"Trainings on {pick(train.device)} take their steps one by one: they are packed on the CPU alone."
+
+
 def _are(count: int) -> str:
     return "is one CUDA device" if count == 1 else f"are {count} CUDA devices"
 

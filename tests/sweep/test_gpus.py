@@ -8,16 +8,22 @@ from math import inf
 
 import psutil
 import pytest
+import torch
+from helpers import experiment_of
 from studies import RATE, WIDTH, journal, spec_in, swept
 
 from dlx.errors import DlxError
 from dlx.graph import memory, trace
+from dlx.runs import Run
 from dlx.spec import load
 from dlx.sweep import gpus
+from dlx.sweep import run as sweep_run
+from dlx.sweep.events import Noted
 from dlx.sweep.gpus import CONTEXT, SAFE, Gpu, Wants, placed, shared, told, useful, visible
 from dlx.sweep.processes import Processes
 from dlx.sweep.run import workers
 from dlx.sweep.workers import Task, Trainer
+from dlx.train import device
 
 GB = 10**9
 TWO = "0, GPU-aaaa, 24000\n1, GPU-bbbb, 12000\n"
@@ -243,3 +249,30 @@ def test_jobs_are_a_number_or_auto(text):
     assert (workers("3"), workers("auto")) == (3, None)
     with pytest.raises(DlxError, match=f"--jobs takes auto or how many, not {text}"):
         workers(text)
+
+
+@pytest.mark.parametrize(("on_cpu", "packed"), [(True, {True}), (False, {None})])
+def test_trials_are_packed_by_the_device_that_is_chosen_and_a_note_tells_where_not(
+    tmp_path, monkeypatch, on_cpu, packed
+):
+    monkeypatch.setattr(device, "packs", lambda train: on_cpu)
+    heard = []
+    found = swept(spec_in(tmp_path), tmp_path / "runs", RATE, trials=3, pack=4, listen=heard.append)
+
+    locks = [
+        Run(tmp_path / "runs" / run).read_json("lock.json") for t in found.study.trials for run in t.runs.values()
+    ]
+    assert len(locks) == 3
+    assert {lock.get("packed") for lock in locks} == packed
+    notes = [event.text for event in heard if isinstance(event, Noted)]
+    assert [note.endswith("they are packed on the CPU alone.") for note in notes] == [True] * (not on_cpu)
+
+
+def test_a_sweep_names_the_gpu_that_auto_comes_to(tmp_path, monkeypatch):
+    monkeypatch.setattr(device, "pick", lambda _: torch.device("cuda:0"))
+    heard = []
+    sweep_run._note_packing(experiment_of("train: {steps: 1}").train, heard.append)
+
+    assert [event.text for event in heard] == [
+        "Trainings on cuda:0 take their steps one by one: they are packed on the CPU alone."
+    ]
