@@ -827,6 +827,30 @@ def test_a_receptive_field_is_a_number_where_it_is_one(seen, metric, param):
     assert (metrics.get("receptive_field"), params.get("receptive_field")) == (metric, param)
 
 
+def test_the_plan_of_several_networks_is_their_totals_and_their_layers_by_full_name():
+    one = {"receptive_field": "global", "layers": PLAN["layers"][:1]}
+    plan = {"name": "gan", "params": 7, "macs": 3, "networks": {"generator": one, "critic": PLAN}}
+    metrics, params = content.totals(plan)
+    assert metrics == {"params": 7.0, "macs": 3.0}
+    assert params == {"receptive_field": "generator: global, critic: 5x7"}
+    rows = json.loads(content.layer_table(plan))["data"]
+    assert [row[0] for row in rows] == ["generator/conv_1", "critic/conv_1", "critic/conv_2"]
+
+
+def test_settings_by_network_are_parameters_by_its_name(tmp_path):
+    layers = "{inputs: [3], layers: [linear: 1]}"
+    (tmp_path / "spec.yaml").write_text(
+        f"networks: {{a: {layers}, b: {layers}}}\ninit: {{b: zeros}}\n"
+        "train: {steps: 3, optimizer: {a: {adam: 0.5}, b: sgd}, average: {a: polyak}}\n"
+    )
+    params, _ = content.settings(tmp_path / "spec.yaml")
+    found = {key: params[key] for key in params if key.startswith(("init", "train.optimizer", "train.average"))}
+    assert found["train.optimizer.a"] == "adam"
+    assert (found["train.optimizer.a.lr"], found["train.optimizer.b"]) == ("0.5", "sgd")
+    assert (found["init.b"], found["train.average.a"]) == ("zeros", "polyak")
+    assert "train.optimizer" not in found
+
+
 def test_an_unreadable_spec_costs_only_its_settings(root):
     run = finished(root)
     run.write_text("spec.yaml", "network: [")

@@ -134,12 +134,32 @@ def totals(plan: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
     """The plan's sums as metrics, and as parameters what is no number: the whole receptive field as one word."""
     sums = ("params", "trainable", "macs", "buffers", "activation_bytes")
     metrics = {key: float(plan[key]) for key in sums if isinstance(plan.get(key), int | float)}
-    seen, fields = plan.get("receptive_field"), plan.get("receptive_fields") or {}
+    networks = _networks(plan)
+    if "" not in networks:
+        words = [f"{name}: {word}" for name, each in networks.items() if (word := _fields_of(each))]
+        return metrics, {"receptive_field": cut(", ".join(words), VALUE)} if words else {}
+    seen = plan.get("receptive_field")
     size = seen.get("size", []) if isinstance(seen, dict) else []
     if size and isinstance(size[0], int | float):
         metrics["receptive_field"] = float(size[0])
-    text = ", ".join(f"{name}: {_field(of)}" for name, of in fields.items()) if len(fields) > 1 else _field(seen)
+    text = _fields_of(plan)
     return metrics, {"receptive_field": cut(text, VALUE)} if text else {}
+
+
+def _networks(plan: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
+    """The plan of each network by name; of a single `network` under an empty name."""
+    return plan["networks"] if isinstance(plan.get("networks"), dict) else {"": plan}
+
+
+def _fields_of(plan: Mapping[str, Any]) -> str:
+    """The receptive field of a network, by input where there are several."""
+    fields = plan.get("receptive_fields") or {}
+    several = len(fields) > 1
+    return (
+        ", ".join(f"{k}: {_field(of)}" for k, of in fields.items())
+        if several
+        else _field(plan.get("receptive_field"))
+    )
 
 
 def layer_table(plan: Mapping[str, Any]) -> str:
@@ -147,14 +167,15 @@ def layer_table(plan: Mapping[str, Any]) -> str:
     columns = ["name", "kind", "shape", "params", "macs", "receptive_field"]
     rows = [
         [
-            layer["name"],
+            f"{network}/{layer['name']}".lstrip("/"),
             layer["kind"],
             by_x(layer["shape"]),
             layer["params"],
             layer["macs"],
             ", ".join(dict.fromkeys(filter(None, map(_field, _fields(layer))))),
         ]
-        for layer in plan.get("layers", [])
+        for network, each in _networks(plan).items()
+        for layer in each.get("layers", [])
     ]
     return json.dumps({"columns": columns, "data": rows})
 

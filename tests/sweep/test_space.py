@@ -455,3 +455,46 @@ def test_a_grid_longer_than_anybody_waits_for_is_refused_with_its_size(tmp_path)
     assert plan(path, [*LONG, "++sweep.sampler=grid"], tmp_path, trials=3).trials == 3
     grid = Space.of(load(path), ["train.batch_size=1,2", *LONG])[0].grid()
     assert [next(grid)["train.seed"] for _ in range(3)] == [0, 1, 2]
+
+
+# --- several networks -----------------------------------------------------------------------------------------------
+
+TWO = """
+networks:
+  a: {inputs: [3], layers: [linear: 4]}
+  b: {inputs: [4], layers: [linear: 1]}
+train: {steps: 3, optimizer: {a: {adam: {lr: 0.01}}, b: sgd}}
+"""
+
+
+@pytest.fixture
+def two(tmp_path):
+    (tmp_path / "two.yaml").write_text(TWO)
+    return tmp_path / "two.yaml"
+
+
+def test_what_is_said_of_a_network_may_vary(two):
+    space = Space.of(load(two), ["train.optimizer.a.adam.lr=0.1,0.2", "networks.b.layers.linear_1=1,2"])[0]
+    points = [Planner(load(two), space).experiment(point) for point in space.grid()]
+    assert [(p.train.optimizers["a"].lr, p.networks["b"].at("layers").plain()) for p in points] == [
+        (0.1, [{"linear": 1}]),
+        (0.1, [{"linear": 2}]),
+        (0.2, [{"linear": 1}]),
+        (0.2, [{"linear": 2}]),
+    ]
+
+
+def test_a_value_below_a_kind_is_only_varied_where_the_network_has_that_kind(two):
+    changes = ["train.optimizer.b={sgd: {lr: 0.1}},{adam: {lr: 0.1}}", "train.optimizer.b.sgd.momentum=0.5,0.9"]
+    space = Space.of(load(two), changes)[0]
+    found = [Planner(load(two), space).experiment(point).train.optimizers["b"] for point in space.grid()]
+    assert [(one.kind, getattr(one, "momentum", None)) for one in found] == [
+        ("sgd", 0.5),
+        ("sgd", 0.9),
+        ("adam", None),
+    ]
+
+
+def test_a_value_of_a_network_that_there_is_not_is_refused(two):
+    with pytest.raises(SpecError, match=r"there is no `train\.optimizer\.c` to override"):
+        Space.of(load(two), ["train.optimizer.c.adam.lr=0.1,0.2"])
