@@ -96,9 +96,9 @@ def _of_system(error: OSError) -> int:
 
 
 def _told(error: DlxError) -> int:
-    from . import show
+    from .show import console
 
-    show.errors(error, as_json="--json" in sys.argv[1:])
+    console.errors(error, as_json="--json" in sys.argv[1:])
     return error.exit_code
 
 

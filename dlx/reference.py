@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 
-from .vocabulary import FAMILIES, STRUCTURES, Page, families, page
+from .vocabulary import LISTED, STRUCTURES, Page, families, page
 
 HEAD = """# What a spec can name
 
@@ -24,7 +24,7 @@ def markdown(kind: str | None = None) -> str:
     for family, kinds in known.items():
         lines += [f"## {_title(family)}", ""]
         for name, _, _ in kinds:
-            lines += _page(page(f"{family}.{name}" if family in FAMILIES else name))
+            lines += _page(page(f"{family}.{name}" if family in LISTED else name))
     return "\n".join(lines).rstrip()
 
 

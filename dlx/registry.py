@@ -13,12 +13,15 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Generic, TypeVar, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, WrapValidator, field_validator
 from pydantic_core import CoreSchema, core_schema
 
 from .errors import DlxError, shortened
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 LARGEST_INT = 2**63 - 1
 LARGEST_FLOAT, SMALLEST_FLOAT = 3.4028234663852886e38, 1.1754943508222875e-38
@@ -31,6 +34,11 @@ class Strict(BaseModel):
     model_config = ConfigDict(
         strict=True, frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False, protected_namespaces=()
     )
+
+    @classmethod
+    def default_of(cls, name: str) -> Any:
+        """What a field is where a spec says nothing; PydanticUndefined where it has to."""
+        return cls.model_fields[name].get_default(call_default_factory=True)
 
     @field_validator("*")
     @classmethod
@@ -115,11 +123,12 @@ class Registry(Mapping[str, type[D]], Generic[D]):
     """All classes of one sort by kind. The module of a kind is imported when that kind is asked for.
 
     `home` is the module or package that defines them; `plugins` the entry-point group of other packages, which is
-    only searched when a kind is not found at home or when everything is listed.
+    only searched when a kind is not found at home or when everything is listed; `at` is where a spec names one, or a
+    list of them where they are `many`.
     """
 
-    def __init__(self, noun: str, home: str, plugins: str) -> None:
-        self.noun, self.home, self.plugins = noun, home, plugins
+    def __init__(self, noun: str, home: str, plugins: str, at: str = "", many: bool = False) -> None:
+        self.noun, self.home, self.plugins, self.at, self.many = noun, home, plugins, at, many
         self._classes: dict[str, type[D]] = {}
         self._loaded = self._searched = False
 
@@ -128,23 +137,22 @@ class Registry(Mapping[str, type[D]], Generic[D]):
         if known is not cls and known.__qualname__ != cls.__qualname__:
             raise DlxError(f"two {self.noun} classes are called `{cls.kind}`: {known!r} and {cls!r}")
 
-    @cached_property
-    def modules(self) -> dict[str, list[str]]:
-        """The modules that declare each kind, read from their source text, which takes a tenth of importing them.
+    def new(self, kind: str) -> New[D]:
+        """The default of a field: one of `kind` with its own defaults, made where a spec says nothing."""
+        return New(self, kind)
 
-        A package may hold two families, so that a module listed here need not bring a kind of this one.
-        """
-        found: dict[str, list[str]] = {}
-        for name in self._names():
-            for kind in DECLARATION.findall(_source(name)):
-                found.setdefault(kind, []).append(name)
-        return found
+    @cached_property
+    def modules(self) -> dict[str, str]:
+        """The module at home that declares each kind, read from the source texts: a tenth of importing them."""
+        return {kind: name for name in self._names() for kind in declared(name)}
 
     def _names(self) -> list[str]:
-        """`home` and the modules in it."""
+        """`home` and the modules in it, but for those that are the home of another family."""
         package = importlib.util.find_spec(self.home)
         inside = pkgutil.iter_modules(package.submodule_search_locations or ()) if package is not None else ()
-        return [self.home, *(f"{self.home}.{module.name}" for module in inside)]
+        names = [self.home, *(f"{self.home}.{module.name}" for module in inside)]
+        others = {family.home for family in FAMILIES.values()} - {self.home}
+        return [name for name in names if name not in others]
 
     def load(self) -> None:
         """Import everything that dlx itself brings."""
@@ -154,44 +162,89 @@ class Registry(Mapping[str, type[D]], Generic[D]):
         for name in self._names():
             importlib.import_module(name)
 
-    def search(self) -> None:
-        """Import what other packages bring."""
-        if self._searched:
-            return
-        self._searched = True
+    @cached_property
+    def _elsewhere(self) -> list[EntryPoint]:
+        """Where other packages bring kinds."""
         from importlib.metadata import entry_points
 
-        for entry in entry_points(group=self.plugins):
+        return list(entry_points(group=self.plugins))
+
+    def search(self, kind: str | None = None) -> None:
+        """Import what other packages bring: first what declares `kind`, and all of it where that was not enough."""
+        if self._searched:
+            return
+        for entry in self._elsewhere if kind is not None else ():
+            if kind in declared(entry.module):
+                entry.load()
+        if kind is not None and kind in self._classes:
+            return
+        self._searched = True
+        for entry in self._elsewhere:
             entry.load()
 
     def __getitem__(self, kind: str) -> type[D]:
+        if kind not in self._classes and kind in self.modules:
+            importlib.import_module(self.modules[kind])
         if kind not in self._classes:
-            for name in self.modules.get(kind, ()):
-                importlib.import_module(name)
-        if kind not in self._classes:
-            self.search()
+            self.search(kind)
         return self._classes[kind]
 
     def __contains__(self, kind: object) -> bool:
-        try:
-            self[kind]  # type: ignore[index]
-        except (KeyError, TypeError):
+        """Whether there is such a kind; one of dlx itself is not imported for it."""
+        if not isinstance(kind, str):
             return False
-        return True
+        if kind not in self._classes and kind not in self.modules:
+            self.search(kind)
+        return kind in self._classes or kind in self.modules
 
     def __iter__(self) -> Iterator[str]:
-        self.load()
         self.search()
-        return iter(sorted(self._classes))
+        return iter(sorted({*self._classes, *self.modules}))
 
     def __len__(self) -> int:
-        self.load()
         self.search()
-        return len(self._classes)
+        return len({*self._classes, *self.modules})
 
+
+@dataclass(frozen=True)
+class New(Generic[D]):
+    """Makes one of a kind. Its module is imported with the first one."""
+
+    registry: Registry[D]
+    kind: str
+
+    def __call__(self) -> D:
+        return self.registry[self.kind].model_validate({})
+
+
+FAMILIES: dict[str, Registry[Any]] = {
+    "layer": Registry("layer", "dlx.layers", "dlx.layers", "network.layers", many=True),
+    "data": Registry("data set", "dlx.data", "dlx.data", "data"),
+    "preprocess": Registry(
+        "preprocessing step", "dlx.data.preprocess", "dlx.preprocessing", "data.preprocess", many=True
+    ),
+    "objective": Registry("objective", "dlx.objectives", "dlx.objectives", "objective"),
+    "loss": Registry("loss", "dlx.losses", "dlx.losses", "loss"),
+    "metric": Registry("metric", "dlx.metrics", "dlx.metrics", "metric"),
+    "init": Registry("initialiser", "dlx.init", "dlx.initializers", "init"),
+    "optimizer": Registry("optimizer", "dlx.optim", "dlx.optimizers", "train.optimizer"),
+    "schedule": Registry("schedule", "dlx.schedules", "dlx.schedules", "train.schedule"),
+    "average": Registry("average", "dlx.averages", "dlx.averages", "train.average"),
+    "augmentation": Registry("augmentation", "dlx.augment", "dlx.augmentations", "train.augment", many=True),
+    "view": Registry("view", "dlx.augment.views", "dlx.views", "train.test_time"),
+    "sampler": Registry("sampler", "dlx.sweep.samplers", "dlx.samplers", "sweep.sampler"),
+    "scheduler": Registry("scheduler", "dlx.sweep.schedulers", "dlx.schedulers", "sweep.scheduler"),
+}
+"""Every family, by the name of its definition in the JSON schema: what one is called in messages, where dlx declares
+its kinds, the entry points of other packages, and where a spec names one."""
 
 DECLARATION = re.compile(r'^    kind: ClassVar\[str\] = "(\w+)"', re.MULTILINE)
 """How a class declares its kind (`tests/test_registry.py` holds all of them to it)."""
+
+
+def declared(module: str) -> list[str]:
+    """The kinds that the text of a module declares."""
+    return DECLARATION.findall(_source(module))
 
 
 def _source(module: str) -> str:

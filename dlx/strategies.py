@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
-from .registry import Declared, Registry, family
+from .registry import FAMILIES, Declared, Registry, family
 
-SAMPLERS: Registry[Sampler] = Registry("sampler", "dlx.sweep.samplers", "dlx.samplers")
-SCHEDULERS: Registry[Scheduler] = Registry("scheduler", "dlx.sweep.schedulers", "dlx.schedulers")
+SAMPLERS: Registry[Sampler] = FAMILIES["sampler"]
+SCHEDULERS: Registry[Scheduler] = FAMILIES["scheduler"]
 
 
 @family(SAMPLERS)

@@ -10,19 +10,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticUndefined
 
-from .augment import AUGMENTATIONS, VIEWS
-from .averages import AVERAGES
-from .data import DATASETS, PREPROCESSING
 from .errors import DlxError, did_you_mean
-from .init import INITIALIZERS
 from .layers import LAYERS, Layer
-from .losses import LOSSES
-from .metrics import METRICS
-from .objectives import OBJECTIVES
-from .optim import OPTIMIZERS
-from .registry import Choice, Declared, Registry
-from .schedules import SCHEDULES
-from .strategies import SAMPLERS, SCHEDULERS
+from .registry import FAMILIES, Choice, Declared, New, Registry
 
 
 @dataclass(frozen=True)
@@ -121,21 +111,8 @@ STRUCTURES = {
 }
 """What a list of layers can hold beside layers, in words."""
 
-FAMILIES: dict[str, Registry[Any]] = {
-    "data": DATASETS,
-    "data.preprocess": PREPROCESSING,
-    "objective": OBJECTIVES,
-    "loss": LOSSES,
-    "metric": METRICS,
-    "init": INITIALIZERS,
-    "train.optimizer": OPTIMIZERS,
-    "train.schedule": SCHEDULES,
-    "train.average": AVERAGES,
-    "train.augment": AUGMENTATIONS,
-    "train.test_time": VIEWS,
-    "sweep.sampler": SAMPLERS,
-    "sweep.scheduler": SCHEDULERS,
-}
+LISTED: dict[str, Registry[Any]] = {one.at: one for one in FAMILIES.values() if one is not LAYERS}
+"""The families beside the layers, by where a spec names one."""
 FIRST = ("linear", "conv", "pool", "resample", "pad", "norm", "activation", "dropout", "merge", "reshape", "slice")
 """Families that a reader looks for first; the others follow by name."""
 
@@ -149,7 +126,7 @@ def families() -> dict[str, list[tuple[str, str, str]]]:
     order = {f"layers: {name}": place for place, name in enumerate(FIRST)}
     found = dict(sorted(found.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
     found["structure"] = [(name, "", text.split("\n", maxsplit=1)[0]) for name, text in STRUCTURES.items()]
-    return found | {name: [_line(registry[kind]) for kind in registry] for name, registry in FAMILIES.items()}
+    return found | {name: [_line(registry[kind]) for kind in registry] for name, registry in LISTED.items()}
 
 
 def _line(cls: type[Declared]) -> tuple[str, str, str]:
@@ -167,12 +144,12 @@ def page(kind: str) -> Page:
     if kind in STRUCTURES:
         return Page(kind, STRUCTURES[kind])
     family, _, name = kind.rpartition(".")
-    if name in FAMILIES.get(family, ()):
-        return _page(FAMILIES[family][name])
-    for registry in (LAYERS, *FAMILIES.values()):
+    if name in LISTED.get(family, ()):
+        return _page(LISTED[family][name])
+    for registry in FAMILIES.values():
         if kind in registry:
             return _page(registry[kind])
-    known = [name for registry in (LAYERS, *FAMILIES.values()) for name in registry]
+    known = [name for registry in FAMILIES.values() for name in registry]
     raise DlxError(f"there is no `{kind}`", hint=did_you_mean(kind, [*known, *STRUCTURES]))
 
 
@@ -225,6 +202,8 @@ def type_text(annotation: Any) -> str:
 
 
 def _default(info: FieldInfo) -> str:
+    if isinstance(info.default_factory, New):
+        return info.default_factory.kind
     if info.is_required() or info.default is PydanticUndefined:
         return "required"
     return _plain(info.default)

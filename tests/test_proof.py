@@ -114,9 +114,9 @@ def test_what_differs_is_named(spec, tmp_path, capsys):
     assert {"state/random/python/1", "state/random/torch", "state/order"} <= set(found.differing["step-000000005"])
     assert not {"state/step", "facts/step"} & set(found.differing["step-000000005"])
 
-    from dlx import show
+    from dlx.show.proof import proof as show
 
-    show.proof(found)
+    show(found)
     told = capsys.readouterr().out.splitlines()
     assert told[:2] == ["s: 10 steps, killed at step 4", "  1 of 3 kills: the training ended before the others"]
     losses = [

@@ -318,7 +318,7 @@ def test_what_is_no_file_or_no_json_is_told_and_not_waited_for(run, name, make, 
 
 
 def test_one_damaged_run_hides_no_other(tmp_path, capsys):
-    from dlx.show import run_as_json, run_list
+    from dlx.show.listings import run_as_json, run_list
 
     whole, bad = Run.create(tmp_path, "a"), Run.create(tmp_path, "b")
     whole.append(start(), end())

@@ -8,7 +8,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..lazy import torch
-from ..optim import Adam, Optimizer
+from ..optim import Optimizer
+from ..optim.adam import Adam
 from ..train.fit import evaluate
 from ..train.parts import Part
 from .check import Outcome, check, left_out

@@ -15,7 +15,7 @@ from ..graph import Graph, LayerNode
 from ..lazy import np, torch
 from ..network import build
 from ..objectives import Objective
-from ..schedules import Constant
+from ..schedules.constant import Constant
 from ..spec import Experiment, Train
 from ..train import by_data
 from ..train.augmented import middles

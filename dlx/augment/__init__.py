@@ -1,7 +1,5 @@
 """Augmentation: examples changed at random while training, and several views of one at evaluation."""
 
-from .base import AUGMENTATIONS, Augmentation, Mixing, Moving
-from .one_of import OneOf, alone
-from .views import VIEWS, View
+from .base import AUGMENTATIONS, VIEWS, Augmentation, Mixing, Moving, View
 
-__all__ = ["AUGMENTATIONS", "VIEWS", "Augmentation", "Mixing", "Moving", "OneOf", "View", "alone"]
+__all__ = ["AUGMENTATIONS", "VIEWS", "Augmentation", "Mixing", "Moving", "View"]

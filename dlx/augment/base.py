@@ -8,7 +8,7 @@ draws on the host if not told otherwise, and several warps in a row here are one
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -16,7 +16,7 @@ from pydantic import Field
 
 from ..errors import ShapeError
 from ..lazy import torch
-from ..registry import Declared, Registry, family
+from ..registry import FAMILIES, Declared, Registry, family
 from ..shapes import Shape
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     Change = Callable[[Tensor], Tensor]
     Move = Callable[[Tensor, float], Tensor]
 
-AUGMENTATIONS: Registry[Augmentation] = Registry("augmentation", "dlx.augment", "dlx.augmentations")
+AUGMENTATIONS: Registry[Augmentation] = FAMILIES["augmentation"]
+VIEWS: Registry[View] = FAMILIES["view"]
 
 Chance = Annotated[float, Field(ge=0, le=1)]
 RANKS = {
@@ -34,6 +35,10 @@ RANKS = {
     3: "pictures (channels, height, width)",
     4: "volumes (channels, depth, height, width)",
 }
+
+
+UNDONE = ("center", "standardize", "normalize", "rescale")
+"""Steps of preprocessing that multiply and add, by value or channel."""
 
 
 @family(AUGMENTATIONS)
@@ -86,6 +91,18 @@ class Moving(Augmentation):
 
     def apply(self, x: Tensor) -> Tensor:
         return self.draw(x)(x, self.filling())
+
+
+@family(VIEWS)
+class View(Declared):
+    """The root of all ways to look at an example several times."""
+
+    def check(self, x: Shape, size: tuple[int, ...]) -> None:
+        """ShapeError where examples of shape `x` cannot be shown at `size`, the size that the network takes."""
+
+    def of(self, x: Tensor, size: tuple[int, ...]) -> Iterator[Tensor]:
+        """The views of a batch (N, C, *there), each (N, C, *size)."""
+        raise TypeError(f"{type(self).__name__} has no of()")
 
 
 @dataclass(frozen=True)
@@ -147,3 +164,8 @@ def meshed(columns: Tensor, rows: Tensor) -> Tensor:
 def shuffled(x: Tensor) -> Tensor:
     """The numbers of a batch's examples in a random order."""
     return torch.randperm(len(x), device=x.device)
+
+
+def some(p: float, x: Tensor, changed: Tensor) -> Tensor:
+    """The changed example with probability `p`, else the example."""
+    return changed if p == 1 else torch.where(chosen(x, p), changed, x)

@@ -167,10 +167,6 @@ class Pixels:
         return lambda x: (change(x * self.scale + self.shift) - self.shift) / self.scale
 
 
-UNDONE = ("center", "standardize", "normalize", "rescale")
-"""Steps of preprocessing that multiply and add, by value or channel."""
-
-
 def pixels(steps: Sequence[Any], device: Any) -> Pixels | None:
     """What undoes the fitted steps of preprocessing; None where there are none."""
     if not steps:

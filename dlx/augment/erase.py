@@ -11,7 +11,7 @@ from ..errors import ShapeError
 from ..lazy import torch
 from ..shapes import Shape, by_x, spread
 from .base import Augmentation, Chance, chosen, uniform
-from .flips import Sizes
+from .crops import Sizes
 from .ranges import Positive, Range, Unit, ordered
 
 if TYPE_CHECKING:

@@ -10,8 +10,8 @@ from ..errors import ShapeError
 from ..lazy import F, torch
 from ..shapes import Shape, by_x, spread
 from .base import Moving, meshed
+from .crops import Sizes
 from .erase import boxes, place
-from .flips import Sizes
 from .ranges import Positive, Range, Unit, ordered
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from ..lazy import torch
-from .base import Augmentation, Chance, uniform
-from .flips import some
+from .base import Augmentation, Chance, some, uniform
 from .ranges import Range, Width, ordered
 
 if TYPE_CHECKING:

@@ -8,26 +8,12 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from ..errors import ShapeError
-from ..registry import Declared, Registry, family
 from ..shapes import Shape, by_x, spread
-from .flips import Edges, padded
+from .base import View
+from .crops import Edges, padded
 
 if TYPE_CHECKING:
     from torch import Tensor
-
-VIEWS: Registry[View] = Registry("view", "dlx.augment.views", "dlx.views")
-
-
-@family(VIEWS)
-class View(Declared):
-    """The root of all ways to look at an example several times."""
-
-    def check(self, x: Shape, size: tuple[int, ...]) -> None:
-        """ShapeError where examples of shape `x` cannot be shown at `size`, the size that the network takes."""
-
-    def of(self, x: Tensor, size: tuple[int, ...]) -> Iterator[Tensor]:
-        """The views of a batch (N, C, *there), each (N, C, *size)."""
-        raise TypeError(f"{type(self).__name__} has no of()")
 
 
 class HorizontalFlip(View):

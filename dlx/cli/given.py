@@ -31,9 +31,9 @@ Verdict = Literal["holds", "book wrong", "FAILS", "not run"]
 def warn_of_password(experiment: Experiment | None) -> None:
     """Warn once of a password in `track.uri`."""
     if experiment is not None and (problem := experiment.password_warning()) is not None:
-        from .. import show
+        from ..show import console
 
-        show.warnings([problem])
+        console.warnings([problem])
 
 
 def claims(unmet: Sequence[Problem], overrides: Sequence[str] | None) -> None:
@@ -41,7 +41,7 @@ def claims(unmet: Sequence[Problem], overrides: Sequence[str] | None) -> None:
     from ..spec.claims import are_meant
 
     if unmet and are_meant(overrides or []):
-        from .. import show
+        from ..show import console
 
-        show.warnings(unmet)
+        console.warnings(unmet)
         raise typer.Exit(1)

@@ -38,10 +38,10 @@ def evaluate(
     """
     from .. import evaluate as evaluation
     from .. import runs as folders
-    from .. import show
+    from ..show import together
 
     found = [folders.find(one, runs) for one in run]
-    show.evaluation(evaluation.evaluate(found, checkpoint, part or (), data or (), combine), as_json)
+    together.evaluation(evaluation.evaluate(found, checkpoint, part or (), data or (), combine), as_json)
 
 
 def predict(
@@ -63,10 +63,10 @@ def predict(
     """
     from .. import predict as predictions
     from .. import runs as folders
-    from .. import show
+    from ..show import together
 
     found = predictions.predict(folders.find(run, runs), file, checkpoint, combine)
-    show.predictions(found, as_json, output)
+    together.predictions(found, as_json, output)
 
 
 def reproduce(
@@ -87,11 +87,12 @@ def reproduce(
     """
     from .. import reproduce as reproductions
     from .. import runs as folders
-    from .. import show
+    from ..show import proof as proofs
+    from ..show import training
 
-    with show.progress(quiet=as_json) as listen:
+    with training.progress(quiet=as_json) as listen:
         found = reproductions.reproduce(folders.find(run, runs), runs, tolerance, listen)
-    show.reproduction(found, as_json)
+    proofs.reproduction(found, as_json)
     if found.verdict == "differs":
         raise typer.Exit(1)
 
@@ -107,13 +108,13 @@ def list_runs(context: typer.Context, as_json: AsJson = False, runs: Runs = Path
     if context.invoked_subcommand is not None:
         return
     from .. import runs as folders
-    from .. import show
+    from ..show import console, listings
 
     found = folders.all_runs(runs)
     if as_json:
-        show.document({"runs": [show.run_as_json(run) for run in found]})
+        console.document({"runs": [listings.run_as_json(run) for run in found]})
     else:
-        show.run_list(found, runs)
+        listings.run_list(found, runs)
 
 
 @runs_app.command()
@@ -128,13 +129,14 @@ def sync(
     Example: dlx runs sync
     """
     from .. import runs as folders
-    from .. import show, track
+    from .. import track
+    from ..show import listings
     from ..sweep import tracked
 
     studies = tracked.studies(run, runs)
     chosen = [] if run and studies else [folders.find(run, runs)] if run else folders.all_runs(runs)
     done = [(one, track.sync(one, uri)) for one in chosen]
     done += [(folders.Run(folder), tracked.Tracked(folder, uri).sync()) for folder in studies]
-    show.synced(done, as_json)
+    listings.synced(done, as_json)
     if not all(result.complete for _, result in done):
         raise typer.Exit(1)

@@ -32,8 +32,10 @@ def inspect(
 
     Example: dlx inspect specs/cs231n/resnet50.yaml --depth 1
     """
-    from .. import graph, show
+    from .. import graph
     from .. import spec as specs
+    from ..show import console
+    from ..show import inspect as tables
 
     if batch and layer is not None:
         hint = "Leave one of the two out."
@@ -44,14 +46,16 @@ def inspect(
     network, one = traced.find(layer) if layer is not None else ("", None)
     counted = graph.counted_as(tool, [one] if one else [n for _, n in traced.nodes()]) if tool is not None else None
     if as_json:
-        show.document(show.inspected(traced, network, one, steps, counted))
+        console.document(tables.inspected(traced, network, one, steps, counted))
     elif counted:
-        show.counted(traced.full(network, one.name) if one else traced.name, counted, steps)
+        from ..show import counted as counts
+
+        counts.counted(traced.full(network, one.name) if one else traced.name, counted, steps)
     elif one:
-        show.one_layer(one, traced.full(network, one.name))
+        tables.one_layer(one, traced.full(network, one.name))
     else:
-        show.summaries(traced, depth, steps)
-    show.warnings(traced.warnings)
+        tables.summaries(traced, depth, steps)
+    console.warnings(traced.warnings)
     claims([] if shapes else graph.unmet(experiment, traced), overrides)
 
 
@@ -66,16 +70,17 @@ def layers(
 
     Example: dlx layers conv
     """
-    from .. import reference, show, vocabulary
+    from .. import reference, vocabulary
+    from ..show import console, listings
 
     if markdown:
-        show.out(reference.markdown(kind))
+        console.out(reference.markdown(kind))
     elif as_json:
-        show.document(vocabulary.as_json(kind))
+        console.document(vocabulary.as_json(kind))
     elif kind is None:
-        show.vocabulary(vocabulary.families())
+        listings.vocabulary(vocabulary.families())
     else:
-        show.layer_page(vocabulary.page(kind))
+        listings.layer_page(vocabulary.page(kind))
 
 
 def verify(
@@ -101,14 +106,15 @@ def verify(
 
     Example: dlx verify specs/udl
     """
-    from .. import receipts, show
+    from .. import receipts
+    from ..show import receipts as verdicts
 
     changes = [given for given in specs or [] if "=" in given and not Path(given).exists()]
     paths = [Path(given) for given in specs or [] if given not in changes]
     found = receipts.verify(receipts.found(paths or [Path("specs")]), changes)
     if training:
         found = (receipts.trained(one, runs) for one in found)
-    if status := show.verified(found, as_json, only):
+    if status := verdicts.verified(found, as_json, only):
         raise typer.Exit(status)
 
 
@@ -129,15 +135,17 @@ def explain(
 
     Example: dlx explain specs/cs231n/resnet50.yaml --layer conv_1
     """
-    from .. import graph, show
+    from .. import graph
     from .. import spec as specs
     from ..graph import explain as pages
+    from ..show import console
+    from ..show import explain as workings
 
     experiment = specs.load(spec, overrides or [])
     traced = graph.trace_all(experiment, graph.all_input_shapes(experiment, shapes or []))
-    show.explanation(pages.explain_of(traced, layer), as_json)
+    workings.explanation(pages.explain_of(traced, layer), as_json)
     if layer is None:
-        show.warnings(traced.warnings)
+        console.warnings(traced.warnings)
 
 
 def diff(
@@ -155,11 +163,11 @@ def diff(
 
     Example: dlx diff specs/digits/lenet.yaml specs/digits/lenet.yaml network.layers.conv_1.kernel_size=3
     """
-    from .. import show
     from .. import spec as specs
     from ..graph import diff as diffs
+    from ..show import diff as differences
 
-    show.difference(diffs.diff(specs.load(a), specs.load(b, overrides or [])), as_json)
+    differences.difference(diffs.diff(specs.load(a), specs.load(b, overrides or [])), as_json)
 
 
 def why(
@@ -175,12 +183,13 @@ def why(
 
     Example: dlx why specs/cs231n/resnet101.yaml vars.depths
     """
-    from .. import graph, show
+    from .. import graph
     from .. import spec as specs
     from ..graph import origin
+    from ..show import why as origins
 
     experiment = specs.load(spec, overrides or [])
-    show.origin(origin.why(experiment, graph.trace_all(experiment), key, overrides or []), as_json)
+    origins.origin(origin.why(experiment, graph.trace_all(experiment), key, overrides or []), as_json)
 
 
 def doctor(
@@ -197,12 +206,12 @@ def doctor(
 
     Example: dlx doctor specs/digits/lenet.yaml train.optimizer.adamw.lr=10
     """
-    from .. import show
     from .. import spec as specs
     from ..analysis import doctor as clinic
+    from ..show import doctor as diagnoses
 
     report = clinic.examine(specs.load(spec, overrides or []), thorough)
-    show.diagnosis(report, as_json)
+    diagnoses.diagnosis(report, as_json)
     if report.wrong:
         raise typer.Exit(1)
 
@@ -212,10 +221,10 @@ def schema() -> None:
 
     Example: dlx schema > spec.schema.json
     """
-    from .. import show
+    from ..show import console
     from ..spec import schema as schemas
 
-    show.document(schemas.schema())
+    console.document(schemas.schema())
 
 
 def new(path: Annotated[Path, typer.Argument(metavar="FILE", help="The spec to write, .yaml or .toml.")]) -> None:
@@ -223,8 +232,8 @@ def new(path: Annotated[Path, typer.Argument(metavar="FILE", help="The spec to w
 
     Example: dlx new first.yaml && dlx train first.yaml
     """
-    from .. import show
+    from ..show import console
     from ..spec import starter
 
     starter.write(path)
-    show.out(f"{path} is written. Look at it with `dlx inspect {path}`, run it with `dlx train {path}`.")
+    console.out(f"{path} is written. Look at it with `dlx inspect {path}`, run it with `dlx train {path}`.")

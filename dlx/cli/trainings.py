@@ -33,9 +33,11 @@ def train(
 
     Example: dlx train specs/digits/lenet.yaml train.epochs=5 train.optimizer.adamw.lr=1e-3
     """
-    from .. import experiment, graph, show
+    from .. import experiment, graph
     from .. import runs as folders
     from .. import spec as specs
+    from ..show import console, training
+    from ..show import schedule as schedules
 
     changes = [str(spec), *(overrides or [])] if resume is not None and spec is not None else []
     if resume is not None and changes and all("=" in change or change.startswith("~") for change in changes):
@@ -54,21 +56,21 @@ def train(
     loaded = specs.load(spec, overrides or []) if spec is not None else None
     if plot_schedule and loaded is not None:
         rates = experiment.rates(loaded)
-        show.document(rates.as_json()) if as_json else show.schedule(rates)
+        console.document(rates.as_json()) if as_json else schedules.schedule(rates)
         return
     warn_of_password(loaded)
-    with show.progress(quiet=as_json) as listen:
+    with training.progress(quiet=as_json) as listen:
         if loaded is not None:
             results = experiment.run(loaded, runs, listen, like)
         else:
             loaded, results = experiment.resume(folders.find(str(resume), runs), listen)
-    show.warnings(problem for problem in results.graph.warnings if problem.path == graph.FREEZE)
+    console.warnings(problem for problem in results.graph.warnings if problem.path == graph.FREEZE)
     if as_json:
-        show.document(experiment.settle(loaded, results).as_json())
+        console.document(experiment.settle(loaded, results).as_json())
     else:
-        show.results(results)
-        show.warnings(results.graph.warnings)
-        show.tracking(experiment.settle(loaded, results))
+        training.results(results)
+        console.warnings(results.graph.warnings)
+        training.tracking(experiment.settle(loaded, results))
     if any(r.status == "stopped" for r in results.results):
         raise typer.Exit(0 if results.results[-1].notes else guard.INTERRUPTED)  # as long as `max_time`, or Ctrl-C
     claims(graph.unmet(loaded, results.graph) + graph.unmet_by(loaded, results.metrics), overrides)
@@ -100,7 +102,7 @@ def sweep(
 
     Example: dlx sweep specs/digits/lenet.yaml train.batch_size=16,32,64 --jobs 2
     """
-    from .. import show
+    from ..show import sweep as studies
     from ..sweep import plan as plans
     from ..sweep import run as sweeps
 
@@ -109,15 +111,15 @@ def sweep(
     warn_of_password(made.base)
     spent = sweeps.time_of(budget or made.sweep.budget)
     means = sweeps.Means(sweeps.workers(jobs), backend, sweeps.packing(pack), spent, retry_failed, mirror=True)
-    with show.sweeping(quiet=as_json) as listen:
+    with studies.sweeping(quiet=as_json) as listen:
         found = sweeps.run(made, means, listen)
     if figures:
         sweeps.draw(found)
     if as_json:
-        show.ending(sweeps.settle(found), as_json)
+        studies.ending(sweeps.settle(found), as_json)
     else:
-        show.ending(found, as_json)
-        show.delivered(sweeps.settle(found), sweeps.store_of(made))
+        studies.ending(found, as_json)
+        studies.delivered(sweeps.settle(found), sweeps.store_of(made))
     if found.exit_code:
         raise typer.Exit(found.exit_code)
 
@@ -140,11 +142,13 @@ def prove_resume(
 
     Example: dlx prove-resume specs/digits/lenet.yaml --kills 3
     """
-    from .. import proof, show
+    from .. import proof
+    from ..show import console
+    from ..show import proof as proofs
 
     with proof.kept_where_it_fails() as home:
-        say = proof.silent if as_json else show.say
+        say = proof.silent if as_json else console.say
         found = proof.prove(spec, overrides or [], home, kills, seed, steps, say)
-        show.proof(found, as_json)
+        proofs.proof(found, as_json)
         if not found.equal:
             raise typer.Exit(1)

@@ -15,7 +15,7 @@ from ..registry import FilePath
 from ..shapes import Shape
 from .base import Facts, Sets, Split, Use
 from .given import Given, named, scaled, shaped
-from .preprocess import CHUNK
+from .preprocess.sums import CHUNK
 from .reading import ONE_LABEL, SEVERAL_LABELS, class_numbers, fits, listed, real, wide
 from .splits import Pool
 from .stored import Stored, names_in, stored

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from ..errors import Problem
-from ..registry import Declared, Registry, family
+from ..registry import FAMILIES, Declared, Registry, family
 from ..shapes import Shape
 
 if TYPE_CHECKING:
@@ -146,7 +146,7 @@ class Sets:
         return replace(self, train=self.train.resident(most), valid=valid, test=test)
 
 
-DATASETS: Registry[Dataset] = Registry("data set", "dlx.data", "dlx.data")
+DATASETS: Registry[Dataset] = FAMILIES["data"]
 
 
 @family(DATASETS)

@@ -9,7 +9,7 @@ from ..lazy import np
 if TYPE_CHECKING:
     from .base import Floats
     from .drawn import Figures
-    from .preprocess import Doubles
+    from .preprocess.sums import Doubles
 
 APART = 0.3
 """Overlap (intersection over union) with a later figure above which a figure is left out."""

@@ -19,7 +19,7 @@ from .rows import SUFFIXES, opened
 
 if TYPE_CHECKING:
     from .base import Labels, Values
-    from .preprocess import Doubles
+    from .preprocess.sums import Doubles
 
 UNNAMED = r"(Unnamed: \d+(_level_\d+)?|__index_level_\d+__|)"
 """Names of columns that pandas makes of an index, in CSV and parquet files."""

@@ -12,7 +12,7 @@ from .base import Facts, Split
 from .toys import Toy
 
 if TYPE_CHECKING:
-    from .preprocess import Doubles
+    from .preprocess.sums import Doubles
 
 
 class Curve(Toy):

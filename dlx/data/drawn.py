@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from .base import Floats, Labels
-    from .preprocess import Doubles
+    from .preprocess.sums import Doubles
 
     Mask = npt.NDArray[np.bool_]
 

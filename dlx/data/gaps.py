@@ -11,14 +11,14 @@ from pydantic import Field
 from ..errors import DataError
 from ..lazy import np
 from .cells import as_array
-from .preprocess import Fill
+from .preprocess.fill import Fill
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from .base import Floats
     from .columns import Column, Frame
-    from .preprocess import Statistics
+    from .preprocess.base import Statistics
 
     Mask = npt.NDArray[np.bool_]
 

@@ -15,7 +15,7 @@ from .toys import Toy
 
 if TYPE_CHECKING:
     from .base import Floats
-    from .preprocess import Doubles
+    from .preprocess.sums import Doubles
 
 LIMBS = (
     # joint, the joint that it hangs on, length in body sizes, direction in degrees (0 right, 90 down), play

@@ -16,9 +16,9 @@ from ..lazy import np
 from ..rational import rounded_down
 from ..registry import Choice
 from ..shapes import Shape
-from . import preprocess as steps_of
 from .base import Dataset, Facts, Sets, Split
-from .preprocess import PREPROCESSING, Fitted, Preprocess, after, chunks, fitted, single
+from .preprocess import PREPROCESSING, Fitted, Preprocess, after, fitted, single
+from .preprocess.sums import chunks
 from .reading import blurred
 from .stream import Streamed, chosen
 
@@ -313,7 +313,7 @@ def standardized(parts: Sequence[Split | None], how: str) -> list[Split | None]:
 
 
 def _standardizing(how: str) -> list[Preprocess]:
-    return [] if how == "none" else [steps_of.Standardize.model_validate({"per": how})]
+    return [] if how == "none" else [PREPROCESSING["standardize"].model_validate({"per": how})]
 
 
 def _prepared(part: Split, steps: Sequence[Fitted]) -> Split:

@@ -18,7 +18,8 @@ from .cells import Notation
 from .columns import LIKE, Column, Frame, coded, encoded, ordered, read, rows_of, surveyed, yes_or_no
 from .gaps import FillColumns, Rule, Rules, check_rules, check_sort, fillings, gaps, rule_of, without
 from .given import Given
-from .preprocess import EARLIER, Earlier, Standardize
+from .preprocess import EARLIER, Earlier
+from .preprocess.affine import Standardize
 from .reading import SEVERAL_LABELS, class_numbers, fits, listed
 from .rows import SUFFIXES
 from .splits import Pool, assemble
@@ -27,7 +28,7 @@ from .uses import INDEX, NAMELESS, uses, warnings
 if TYPE_CHECKING:
     from .base import Floats, Labels
     from .kept import Kept
-    from .preprocess import Statistics
+    from .preprocess.base import Statistics
 
 
 OF_CSV = ("names", "delimiter", "thousands", "decimal", "na_values")

@@ -14,7 +14,7 @@ from .splits import Standardize, assemble
 
 if TYPE_CHECKING:
     from .base import Labels
-    from .preprocess import Doubles
+    from .preprocess.sums import Doubles
 
 SHARED = 3  # the stream of what all parts share; those of train, valid and test are 0, 1 and 2
 

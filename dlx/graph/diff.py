@@ -217,8 +217,8 @@ def _options(x: LayerNode, y: LayerNode) -> dict[str, Sides]:
 
 def _given(node: LayerNode) -> set[str]:
     """Options that are not at their defaults."""
-    fields = type(node.layer).model_fields
-    return {name for name, info in fields.items() if getattr(node.layer, name) != info.default}
+    cls = type(node.layer)
+    return {name for name in cls.model_fields if getattr(node.layer, name) != cls.default_of(name)}
 
 
 def _facts(x: LayerNode, y: LayerNode, wiring: _Wiring) -> Iterator[tuple[str, Sides]]:
@@ -287,8 +287,8 @@ def plain(value: Any) -> Any:
     if isinstance(value, Strict):
         fields = {
             name: plain(getattr(value, name))
-            for name, info in type(value).model_fields.items()
-            if getattr(value, name) != info.default
+            for name in type(value).model_fields
+            if getattr(value, name) != value.default_of(name)
         }
         return ({value.kind: fields} if fields else value.kind) if isinstance(value, Declared) else fields
     if isinstance(value, list | tuple):

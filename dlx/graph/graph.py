@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
-from ..data.base import Use
 from ..errors import Mark, Problem
 from ..layers import Layer, Plan
 from ..shapes import Reach, Shape, Unknown
 from .sight import Span
+
+if TYPE_CHECKING:
+    from ..data.base import Use
 
 Seen = Reach | Unknown | Literal["global", "nothing"] | None
 """A receptive field; one that cannot be followed; everything; nothing, as a parameter does; or none: one value of a

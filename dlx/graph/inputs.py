@@ -7,17 +7,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from keyword import iskeyword
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..data import Dataset, Facts
 from ..errors import DataError, Mark, Problem, SpecError, did_you_mean, shortened
 from ..shapes import BYTES, Shape
 from ..spec import Experiment
-from ..spec.augmented import facts_after
 from ..spec.expressions import resolve
 from ..spec.located import Node
 from ..spec.networks import ONE
 from ..spec.validation import meant_by, shown, unknown_keys
 from .place import too_large
+
+if TYPE_CHECKING:
+    from ..data import Dataset, Facts
 
 
 def facts_of(experiment: Experiment, problems: list[Problem]) -> Facts | None:
@@ -25,10 +27,15 @@ def facts_of(experiment: Experiment, problems: list[Problem]) -> Facts | None:
     if experiment.data is None:
         return None
     try:
-        facts, against = facts_after(experiment, experiment.data.facts())
+        facts = experiment.data.facts()
     except DataError as error:
         problems += [of_data(problem, experiment, experiment.data) for problem in error.problems]
         return None
+    if experiment.train is None or not (experiment.train.augment or experiment.train.test_time):
+        return facts
+    from ..spec.augmented import facts_after
+
+    facts, against = facts_after(experiment, experiment.train, facts)
     problems += against
     return facts
 

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from typing import TYPE_CHECKING
 
-from ..data import Dataset, Facts
-from ..data.reading import ONE_LABEL, SEVERAL_LABELS
 from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..init import named
-from ..objectives import Objective, implied
 from ..shapes import Shape
 from ..spec import Experiment
 from ..spec.located import Node
@@ -23,6 +21,10 @@ from .graphs import Graphs
 from .inputs import facts_of, of_data, shapes_of
 from .place import Placer, Problems
 from .scope import Names, Scope
+
+if TYPE_CHECKING:
+    from ..data import Dataset, Facts
+    from ..objectives import Objective
 
 FREEZE = "freeze"
 """The path of warnings about what is frozen."""
@@ -306,6 +308,8 @@ def _check_objective(
     wrong = experiment.objective is None and experiment.root.at("objective") is not None
     if wrong or facts is None or not outputs or placer.cut or experiment.root.at("network", "layers") is None:
         return
+    from ..objectives import implied
+
     objective = experiment.objective or implied(facts)
     for name, problem in objective.misnamed(outputs).items():
         keys = ("objective", objective.kind, "aux", name)
@@ -330,6 +334,8 @@ def _about_labels(found: Problem | None, objective: Objective, facts: Facts, dat
         return found
     if data is None or "task" not in type(data).model_fields:
         return found
+    from ..data.reading import ONE_LABEL, SEVERAL_LABELS
+
     hint = ONE_LABEL if tuple(facts.target) == (1,) else SEVERAL_LABELS
     return replace(found, hint=f"{found.hint} {hint}".strip())
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Type
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 
 from ..errors import ShapeError
-from ..registry import Declared, Registry, family
+from ..registry import FAMILIES, Declared, Registry, family
 from ..shapes import Shape, Window
 from .working import Line, by_default
 
@@ -175,7 +175,7 @@ class Example:
     """"torch": FlopCounterMode counts the MACs too. Anything else says what vouches for them instead."""
 
 
-LAYERS: Registry[Layer] = Registry("layer", "dlx.layers", "dlx.layers")
+LAYERS: Registry[Layer] = FAMILIES["layer"]
 
 
 @family(LAYERS)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 from pydantic import Field
 
 from ..lazy import F, torch
-from ..registry import Declared, Registry, family
+from ..registry import FAMILIES, Declared, Registry, family
 from ..shapes import Shape
 
 if TYPE_CHECKING:
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     Function = Callable[[Tensor, Tensor], Tensor]
 
-LOSSES: Registry[Loss] = Registry("loss", "dlx.losses", "dlx.losses")
+LOSSES: Registry[Loss] = FAMILIES["loss"]
 
 
 @family(LOSSES)

@@ -45,7 +45,7 @@ class Sum(Loss):
             if one.reduction != "mean":
                 raise ValueError(f"`reduction` stands beside the `losses` of a sum, not in {one.kind}")
             counts = {"weight", "ignore_index"} & {
-                name for name in type(one).model_fields if getattr(one, name) != type(one).model_fields[name].default
+                name for name in type(one).model_fields if getattr(one, name) != one.default_of(name)
             }
             if counts and one.kind != "focal":
                 raise ValueError(

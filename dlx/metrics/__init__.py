@@ -4,13 +4,11 @@ All of it happens at evaluation, batch by batch on the device. One file a family
 """
 
 from .base import FOLLOWED, METRICS, RUNNING_LOSS, Followed, Mean, Meter, Metric, Mode
-from .boxes import AveragePrecision
 
 __all__ = [
     "FOLLOWED",
     "METRICS",
     "RUNNING_LOSS",
-    "AveragePrecision",
     "Followed",
     "Mean",
     "Meter",

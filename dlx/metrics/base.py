@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Protocol
 from pydantic import Field
 
 from ..lazy import torch
-from ..registry import Declared, Registry, family
+from ..registry import FAMILIES, Declared, Registry, family
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-METRICS: Registry[Metric] = Registry("metric", "dlx.metrics", "dlx.metrics")
+METRICS: Registry[Metric] = FAMILIES["metric"]
 Mode = Literal["min", "max"]
 Followed = Annotated[str, Field(pattern=r"^valid/.+$")]
 FOLLOWED = "valid/NAME, of the part that is evaluated on the way"

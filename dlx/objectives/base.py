@@ -12,7 +12,7 @@ from ..errors import Problem, did_you_mean
 from ..lazy import torch
 from ..losses import Loss
 from ..metrics import METRICS, Mean, Meter, Metric, Mode
-from ..registry import Choice, Declared, Registry, family
+from ..registry import FAMILIES, Choice, Declared, Registry, family
 from ..shapes import Shape
 from . import terms
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 PROBABILITIES = ("softmax", "softmin", "sigmoid", "hardsigmoid")
 """Layers that make probabilities of logits."""
-OBJECTIVES: Registry[Objective] = Registry("objective", "dlx.objectives", "dlx.objectives")
+OBJECTIVES: Registry[Objective] = FAMILIES["objective"]
 
 
 @family(OBJECTIVES)

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ..data import Facts
 from ..errors import Problem
-from ..losses import LOSSES, BinaryCrossEntropy, Loss
+from ..losses import LOSSES, Loss
 from ..registry import Choice
 from ..shapes import Shape
 from .base import Objective
@@ -28,7 +28,9 @@ class BinaryClassification(Objective):
     """
 
     kind: ClassVar[str] = "binary_classification"
-    loss: Annotated[Loss, Choice(LOSSES)] = Field(BinaryCrossEntropy(), description="what training makes small")
+    loss: Annotated[Loss, Choice(LOSSES)] = Field(
+        default_factory=LOSSES.new("binary_cross_entropy"), description="what training makes small"
+    )
     always: ClassVar[tuple[str, ...]] = ("accuracy", "error")
     one_logit: ClassVar[bool] = True
 
@@ -61,6 +63,8 @@ class BinaryClassification(Objective):
         return {"accuracy": accuracy, "error": 1 - accuracy}
 
     def scores(self, output: Tensor) -> Tensor:
+        from ..losses.binary import BinaryCrossEntropy
+
         if isinstance(self.loss, BinaryCrossEntropy):
             return output.squeeze(1)
         return self.loss.predict(output).squeeze(1).clamp(0, 1).logit()

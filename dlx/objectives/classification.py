@@ -9,7 +9,7 @@ from pydantic import Field
 from ..data import Facts
 from ..errors import Problem
 from ..lazy import torch
-from ..losses import LOSSES, CrossEntropy, Loss
+from ..losses import LOSSES, Loss
 from ..registry import Choice
 from ..shapes import Shape
 from .base import Objective
@@ -30,7 +30,9 @@ class Classification(Objective):
     """
 
     kind: ClassVar[str] = "classification"
-    loss: Annotated[Loss, Choice(LOSSES)] = Field(CrossEntropy(), description="what training makes small")
+    loss: Annotated[Loss, Choice(LOSSES)] = Field(
+        default_factory=LOSSES.new("cross_entropy"), description="what training makes small"
+    )
     always: ClassVar[tuple[str, ...]] = ("accuracy", "error")
 
     def check(self, output: Shape, facts: Facts) -> Problem | None:

@@ -9,8 +9,8 @@ from pydantic import Field
 from ..data import Facts
 from ..errors import Problem
 from ..losses import LOSSES, Loss
-from ..losses.boxes import Yolo
-from ..metrics import METRICS, AveragePrecision, Metric
+from ..metrics import METRICS, Metric
+from ..metrics.boxes import AveragePrecision
 from ..registry import Choice
 from ..shapes import Shape
 from .base import Objective
@@ -28,7 +28,9 @@ class Detection(Objective):
     """
 
     kind: ClassVar[str] = "detection"
-    loss: Annotated[Loss, Choice(LOSSES)] = Field(Yolo(), description="what training makes small")
+    loss: Annotated[Loss, Choice(LOSSES)] = Field(
+        default_factory=LOSSES.new("yolo"), description="what training makes small"
+    )
     metrics: Annotated[list[Metric], Choice(METRICS)] = Field(
         [AveragePrecision()], description="more to measure at each evaluation"
     )

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ..data import Facts
 from ..errors import Problem
-from ..losses import LOSSES, Loss, SquaredError
+from ..losses import LOSSES, Loss
 from ..registry import Choice
 from ..shapes import Shape
 from .base import Objective
@@ -26,7 +26,9 @@ class Regression(Objective):
     """
 
     kind: ClassVar[str] = "regression"
-    loss: Annotated[Loss, Choice(LOSSES)] = Field(SquaredError(), description="what training makes small")
+    loss: Annotated[Loss, Choice(LOSSES)] = Field(
+        default_factory=LOSSES.new("squared_error"), description="what training makes small"
+    )
     always: ClassVar[tuple[str, ...]] = ("mse", "mae")
     measures: ClassVar[Literal["classes", "values", "boxes"]] = "values"
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 from pydantic import Field, NonNegativeFloat
 
 from ..lazy import torch
-from ..registry import Declared, Registry, family
+from ..registry import FAMILIES, Declared, Registry, family
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-OPTIMIZERS: Registry[Optimizer] = Registry("optimizer", "dlx.optim", "dlx.optimizers")
+OPTIMIZERS: Registry[Optimizer] = FAMILIES["optimizer"]
 
 Share = Annotated[float, Field(ge=0, lt=1)]
 """What a running mean keeps of itself."""
@@ -53,6 +53,8 @@ class Optimizer(Declared):
     """What a step wants: gradients; a function that computes them anew as often as it is called; one for the loss."""
     whole: ClassVar[bool] = False
     """A batch is the whole training set where the spec does not say."""
+    only_whole: ClassVar[bool] = False
+    """A batch is never less than the whole training set."""
     spares_tables: ClassVar[bool] = False
     """Whether rows of embeddings move in another way than other matrices."""
     grouped: ClassVar[bool] = True

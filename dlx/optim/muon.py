@@ -10,7 +10,6 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from ..lazy import torch
 from ..registry import Choice
-from .adam import AdamW
 from .base import OPTIMIZERS, Group, Optimizer, Share, as_groups
 
 if TYPE_CHECKING:
@@ -39,7 +38,9 @@ class Muon(Optimizer):
     adjust_lr_fn: Literal["original", "match_rms_adamw"] | None = Field(
         None, description="factor for matrices that are not square: sqrt(max(1, rows/columns)), or AdamW's step size"
     )
-    rest: Annotated[Optimizer, Choice(OPTIMIZERS)] = Field(AdamW(), description="moves what is no matrix")
+    rest: Annotated[Optimizer, Choice(OPTIMIZERS)] = Field(
+        default_factory=OPTIMIZERS.new("adamw"), description="moves what is no matrix"
+    )
 
     torch_name: ClassVar[str] = "Muon"
     own: ClassVar[tuple[str, ...]] = ("rest",)

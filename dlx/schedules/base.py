@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from fractions import Fraction
-from math import ceil, floor
-from typing import Any, Literal, NamedTuple, Protocol
+from math import ceil, floor, inf
+from typing import Annotated, Any, Literal, NamedTuple, Protocol
 
-from ..registry import Declared, Registry, family
+from pydantic import Field
 
-SCHEDULES: Registry[Schedule] = Registry("schedule", "dlx.schedules", "dlx.schedules")
+from ..registry import FAMILIES, Declared, Registry, family
+
+SCHEDULES: Registry[Schedule] = FAMILIES["schedule"]
 Unit = Literal["epoch", "step"]
+Factor = Annotated[float, Field(gt=0)]
 
 
 class Span(NamedTuple):
@@ -101,3 +104,11 @@ class Schedule(Declared):
     def watch(self) -> Watch | None:
         """A new follower of a metric, where the rate depends on one."""
         return None
+
+
+def power(base: float, times: int) -> float:
+    """base ** times; inf where that is too large for a float."""
+    try:
+        return float(base**times)
+    except OverflowError:
+        return inf

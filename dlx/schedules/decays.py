@@ -2,22 +2,12 @@
 
 from __future__ import annotations
 
-from math import exp, inf, sqrt
-from typing import Annotated, ClassVar, Self
+from math import exp, sqrt
+from typing import ClassVar, Self
 
 from pydantic import Field, NonNegativeFloat, model_validator
 
-from .base import Schedule, Span, Unit
-
-Factor = Annotated[float, Field(gt=0)]
-
-
-def power(base: float, times: int) -> float:
-    """base ** times; inf where that is too large for a float."""
-    try:
-        return float(base**times)
-    except OverflowError:
-        return inf
+from .base import Factor, Schedule, Span, Unit, power
 
 
 class Exponential(Schedule):

@@ -8,7 +8,6 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from ..registry import Choice
 from .base import SCHEDULES, Schedule, Span, Watch
-from .drops import Constant
 
 
 class Warmup(Schedule):
@@ -22,7 +21,9 @@ class Warmup(Schedule):
     steps: PositiveInt | None = Field(None, description="updates that it takes; or give `epochs`")
     epochs: PositiveInt | None = Field(None, description="epochs that it takes; or give `steps`")
     start_factor: NonNegativeFloat = Field(0.01, description="part of the rate at the first update")
-    then: Annotated[Schedule, Choice(SCHEDULES)] = Field(Constant(), description="what comes after it")
+    then: Annotated[Schedule, Choice(SCHEDULES)] = Field(
+        default_factory=SCHEDULES.new("constant"), description="what comes after it"
+    )
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:

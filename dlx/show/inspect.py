@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ..data.base import Use
 from ..errors import plural
 from ..graph import Counted, Graph, Graphs, LayerNode, Seen
 from ..graph.memory import Forecast
 from ..shapes import Reach, Shape, Unknown, by_x, bytes_text
 from ..spec.networks import ONE
 from .console import Grid, out
+
+if TYPE_CHECKING:
+    from ..data.base import Use
 
 SPARE = ("memory", "kind", "MACs", "field")
 PARTS = {

@@ -1,5 +1,20 @@
 """From text to a validated Experiment: read with positions, compose, override, validate."""
 
-from .experiment import Experiment, Track, Train, load, missing_sections, objective_of
+from typing import TYPE_CHECKING, Any
+
+from .experiment import Experiment, Track, load, missing_sections, objective_of
+
+if TYPE_CHECKING:
+    from .training import Train
+
+
+def __getattr__(name: str) -> Any:
+    """`Train`, which many specs have no section for, and which brings the roots of five families."""
+    if name != "Train":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from .training import Train
+
+    return Train
+
 
 __all__ = ["Experiment", "Track", "Train", "load", "missing_sections", "objective_of"]

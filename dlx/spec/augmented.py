@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from ..augment import AUGMENTATIONS, Augmentation, Mixing, Moving, OneOf, alone
-from ..augment.colours import UNDONE
+from ..augment import Augmentation, Mixing, Moving
+from ..augment.base import UNDONE
+from ..augment.one_of import OneOf, alone
 from ..data import Facts
 from ..errors import Mark, Problem, ShapeError
 from ..objectives import Objective, implied
@@ -15,14 +16,12 @@ from ..shapes import Shape, by_x
 
 if TYPE_CHECKING:
     from .experiment import Experiment
+    from .training import Train
 
 
-def facts_after(experiment: Experiment, facts: Facts) -> tuple[Facts, list[Problem]]:
+def facts_after(experiment: Experiment, train: Train, facts: Facts) -> tuple[Facts, list[Problem]]:
     """The data as the network sees it, and what does not fit; facts up to the first augmentation that does not."""
-    train, found = experiment.train, list[Problem]()
-    if train is None or not (train.augment or train.test_time):
-        return facts, found
-    before = facts
+    before, found = facts, list[Problem]()
     for index, step in enumerate(train.augment):
         told = list(_against(step, train.augment[:index], facts, experiment))
         found += [replace(problem, mark=_mark(experiment, index), path=_path(index, step)) for problem in told]
@@ -158,4 +157,4 @@ def _against_views(experiment: Experiment, before: Facts, after: Facts) -> Itera
         yield Problem(message, "Leave it out.", place, path)
 
 
-__all__ = ["AUGMENTATIONS", "facts_after", "shape_after"]
+__all__ = ["facts_after", "shape_after"]

@@ -13,41 +13,12 @@ from __future__ import annotations
 import re
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-from ..augment import VIEWS
-from ..averages import AVERAGES
-from ..data import DATASETS
 from ..errors import Mark, Problem, SpecError, did_you_mean
-from ..init import INITIALIZERS
-from ..losses import LOSSES
-from ..objectives import OBJECTIVES
-from ..optim import OPTIMIZERS
-from ..registry import Registry
-from ..schedules import SCHEDULES
-from ..strategies import SAMPLERS, SCHEDULERS
 from .located import SUFFIXES, Node, read
+from .sections import are_networks, choice_at
 from .validation import shown
 
-CHOICES: dict[tuple[str, ...], Registry[Any]] = {
-    ("data",): DATASETS,
-    ("objective",): OBJECTIVES,
-    ("objective", "*", "loss"): LOSSES,
-    ("init",): INITIALIZERS,
-    ("init", "*", "default"): INITIALIZERS,
-    ("init", "*", "match", "*"): INITIALIZERS,
-    ("train", "optimizer"): OPTIMIZERS,
-    ("train", "optimizer", "muon", "rest"): OPTIMIZERS,
-    ("train", "schedule"): SCHEDULES,
-    ("train", "average"): AVERAGES,
-    ("train", "test_time"): VIEWS,
-    ("train", "schedule", "warmup", "then"): SCHEDULES,
-    ("sweep", "sampler"): SAMPLERS,
-    ("sweep", "scheduler"): SCHEDULERS,
-}
-"""Sections that hold one kind: another kind replaces the whole section instead of joining it."""
-BY_NETWORK = {("init",), ("train", "optimizer"), ("train", "schedule"), ("train", "average")}
-"""Sections that hold one kind, or kinds by network."""
 MAX_FILES = 100
 SELF = "_self_"
 
@@ -182,20 +153,6 @@ def missing(name: str, spec: Path, mark: Mark) -> Problem:
     hint = did_you_mean(Path(name).name, there - {spec.stem})
     looked = f"Looked in {spec.parent}, the folders above it, and ./specs."
     return Problem(f"there is no file {name}.yaml or {name}.toml", f"{hint} {looked}".strip(), mark, "defaults")
-
-
-def choice_at(path: tuple[str, ...]) -> Registry[Any] | None:
-    """What the section at `path` chooses from; by the name of a network, what the section around it does."""
-    for depth in (1, 2):
-        if path[:depth] in BY_NETWORK and len(path) > depth and path[depth] not in CHOICES[path[:depth]]:
-            path = path[:depth] + path[depth + 1 :]
-    alike = (p for p in CHOICES if len(p) == len(path) and all(a in {b, "*"} for a, b in zip(p, path, strict=True)))
-    return CHOICES.get(next(alike, ()))
-
-
-def are_networks(node: Node, path: tuple[str, ...]) -> bool:
-    """Whether the section at `path` holds kinds by network, and not one kind."""
-    return path in BY_NETWORK and bool(node.map) and not any(key in CHOICES[path] for key in node.map)
 
 
 def _on(base: Node, over: Node) -> Node:

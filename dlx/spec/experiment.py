@@ -6,23 +6,26 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from ..data import DATASETS, Dataset
 from ..errors import Mark, Problem
 from ..init import Default, Initializer
-from ..objectives import OBJECTIVES, Objective, implied
-from ..registry import Registry, Strict
+from ..registry import FAMILIES, Strict
 from ..secrets import is_known, masked
 from . import compose, overrides, write
 from .expressions import ExpressionError, Room, resolve
 from .located import BROKEN, Node
 from .networks import initializers, networks_of, training
-from .sweep import Sweep, misread
-from .training import Train
+from .sections import SECTIONS
 from .validation import MAX_PROBLEMS, build, choose, shown, unknown_keys
+
+if TYPE_CHECKING:
+    from ..data import Dataset
+    from ..objectives import Objective
+    from .sweep import Sweep
+    from .training import Train
 
 VERSION = 1
 MAX_PATTERNS = 100
@@ -39,24 +42,6 @@ class Track(Strict):
 PASSWORDS = (
     "A password belongs into the environment: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, "
     "or the whole address as MLFLOW_TRACKING_URI."
-)
-SECTIONS = (
-    "dlx",
-    "name",
-    "source",
-    "defaults",
-    "vars",
-    "blocks",
-    "network",
-    "networks",
-    "data",
-    "objective",
-    "init",
-    "train",
-    "freeze",
-    "expect",
-    "track",
-    "sweep",
 )
 
 
@@ -158,6 +143,8 @@ def objective_of(experiment: Experiment) -> Objective:
     if experiment.objective is not None:
         return experiment.objective
     assert experiment.data is not None
+    from ..objectives import implied
+
     return implied(experiment.data.facts())
 
 
@@ -175,8 +162,8 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
     if data is not None:
         _absolute_paths(data, root.map["data"])
     sections: dict[str, Any] = {
-        "data": _chosen(DATASETS, data, "data", problems),
-        "objective": _chosen(OBJECTIVES, section("objective"), "objective", problems),
+        "data": _chosen("data", data, problems),
+        "objective": _chosen("objective", section("objective"), problems),
     }
     networks = networks_of(root, problems)
     names = list(networks) or ["network"]
@@ -190,6 +177,8 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
             message = "`track.uri` puts an address together with its password, which would be kept in files"
             problems.append(Problem(message, PASSWORDS, track.map["uri"].mark, "track.uri"))
     if (sweep := root.at("sweep")) is not None:
+        from .sweep import Sweep, misread
+
         sections["sweep"] = build(Sweep, sweep, "sweep", problems)
         problems += misread(sweep, path)
     network = root.at("network")
@@ -264,8 +253,8 @@ def _is_name(text: str) -> bool:
     return bool(text) and text[0] != "." and len(text) <= 100 and all(c.isalnum() or c in "._-" for c in text)
 
 
-def _chosen(registry: Registry[Any], node: Node | None, path: str, problems: list[Problem]) -> Any:
-    return choose(registry, node, path, problems) if node is not None else None
+def _chosen(section: str, node: Node | None, problems: list[Problem]) -> Any:
+    return choose(FAMILIES[section], node, section, problems) if node is not None else None
 
 
 def _patterns(node: Node | None, problems: list[Problem]) -> tuple[Node, ...]:
@@ -285,7 +274,7 @@ def _patterns(node: Node | None, problems: list[Problem]) -> tuple[Node, ...]:
 def _absolute_paths(data: Node, written: Node) -> None:
     """Relative paths start at the folder of the file that they were written in; those of an override at the cwd."""
     for kind, options in data.map.items():
-        cls = DATASETS.get(kind)
+        cls = FAMILIES["data"].get(kind)
         for name, info in cls.model_fields.items() if cls else ():
             bare = not options.is_map and cls is not None and name == cls.first_field()
             node = options if bare else options.at(name)
@@ -307,6 +296,3 @@ def missing_sections(experiment: Experiment, *names: str) -> list[Problem]:
     place = Mark(str(experiment.path))
     absent = [name for name in names if experiment.root.at(name) is None]
     return [Problem(f"there is no `{name}` to train with", hints[name], place, name) for name in absent]
-
-
-__all__ = ["SECTIONS", "Experiment", "Track", "Train", "load", "missing_sections", "objective_of"]

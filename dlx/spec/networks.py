@@ -11,28 +11,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from keyword import iskeyword
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from ..averages import AVERAGES
 from ..errors import Problem, did_you_mean, with_article
 from ..init import INITIALIZERS, Default, Initializer
-from ..optim import OPTIMIZERS
-from ..registry import Registry
-from ..schedules import SCHEDULES
+from ..registry import FAMILIES, Registry
 from .claims import KEYS
 from .located import BROKEN, Node
-from .training import Train
+from .sections import OF_TRAIN
 from .validation import build, choose, shown
+
+if TYPE_CHECKING:
+    from .training import Train
 
 ONE: Final = "network"
 """The name of the network that stands under `network`."""
 MOST: Final = 100
 RESERVED: Final = ("objective", ONE, "data", "x", "layers", "branches", "shortcut", "after", *KEYS)
-BY_NETWORK: Final[Mapping[str, Registry[Any]]] = {
-    "optimizer": OPTIMIZERS,
-    "schedule": SCHEDULES,
-    "average": AVERAGES,
-}
+BY_NETWORK: Final[Mapping[str, Registry[Any]]] = {field: FAMILIES[field] for field in OF_TRAIN}
 """Fields of `train` that hold a kind, or kinds by network."""
 
 
@@ -121,6 +117,8 @@ def initializers(
 
 def training(node: Node, networks: Sequence[str], problems: list[Problem]) -> Train | None:
     """The section `train`; None where `problems` had to be added."""
+    from .training import Train
+
     found: list[Problem] = []
     named: dict[str, dict[str, Any]] = {}
     rest = dict(node.map)
@@ -150,6 +148,8 @@ def _of_each(
     problems: list[Problem],
 ) -> Train | None:
     """The training of all networks, checked as that of each alone."""
+    from .training import Train
+
     told: dict[str, list[Problem]] = {}
     trains: list[Train | None] = []
     for name in networks:

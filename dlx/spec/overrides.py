@@ -11,9 +11,10 @@ from ..errors import Mark, Problem, SpecError, did_you_mean, shortened
 from ..layers import LAYERS
 from ..secrets import masked
 from . import grammar
-from .compose import BY_NETWORK, are_networks, choice_at, find, group_file
+from .compose import find, group_file
 from .located import Node, located
 from .nodes import Written, refuse_too_large, too_large_number
+from .sections import BY_NETWORK, are_networks, choice_at
 from .validation import ENTRY_KEYS, shown
 
 OPEN = {("vars",), ("networks",), ("network", "inputs"), ("network", "outputs"), ("expect",), ("blocks",)}

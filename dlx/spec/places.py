@@ -11,13 +11,14 @@ from pydantic.fields import FieldInfo
 
 from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..layers import LAYERS
-from ..objectives import implied
 from ..registry import Declared, Strict
-from . import compose
-from .experiment import SECTIONS, Experiment, Train
+from . import sections
+from .experiment import Experiment
 from .located import BROKEN, Node
 from .networks import BY_NETWORK, ONE
 from .overrides import entry_names, kind_of_entry
+from .sections import SECTIONS
+from .training import Train
 from .validation import ENTRY_KEYS, choice_of
 
 Keys = tuple[str | int, ...]
@@ -107,7 +108,7 @@ class Places:
             return {place.made.kind: place.down(place.made.kind, node=node, made=place.made)}
         if isinstance(place.made, Strict):
             return self.fields(place, place.made)
-        if isinstance(place.made, dict) and place.keys in compose.BY_NETWORK:
+        if isinstance(place.made, dict) and place.keys in sections.BY_NETWORK:
             nodes = place.node.map if place.node is not None else {}
             return {
                 name: place.down(name, node=nodes.get(name), made=one, chosen=True)
@@ -127,6 +128,8 @@ class Places:
     def sections(self, root: Place) -> dict[str, Place]:
         assert root.node is not None
         e = self.experiment
+        from ..objectives import implied
+
         objective = implied(e.data.facts()) if e.objective is None and e.data is not None else e.objective
         init = by_network(root.node.at("init"), e.inits, e.init)
         made = {"data": e.data, "objective": objective, "init": init, "train": e.train, "track": e.track}
@@ -204,7 +207,7 @@ class Places:
         found = {}
         for name, info in LAYERS[kind].model_fields.items():
             node = given.get(name, bare if name == first else None)
-            made = info.default if node is None else UNKNOWN
+            made = LAYERS[kind].default_of(name) if node is None else UNKNOWN
             found[name] = at.down(name, node=node, made=made, info=info, owner=kind, first=name == first)
         return found
 

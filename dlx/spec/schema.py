@@ -4,48 +4,24 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..augment import AUGMENTATIONS, VIEWS
-from ..averages import AVERAGES
-from ..data import DATASETS, PREPROCESSING
-from ..init import INITIALIZERS
 from ..layers import LAYERS
-from ..losses import LOSSES
-from ..metrics import METRICS
-from ..objectives import OBJECTIVES
-from ..optim import OPTIMIZERS
-from ..registry import Declared, Registry, Strict
-from ..schedules import SCHEDULES
-from ..strategies import SAMPLERS, SCHEDULERS
-from .experiment import SECTIONS, Track, Train
+from ..registry import FAMILIES, Declared, Registry, Strict
+from .experiment import Track
 from .networks import BY_NETWORK
+from .sections import SECTIONS
 from .sweep import Sweep
+from .training import Train
 from .validation import choice_of, is_listed, is_mapped, section_at, section_in
 
 Json = dict[str, Any]
 
 EXPRESSION: Json = {"type": "string", "pattern": r"\$\{", "description": "an expression, ${...}"}
-REGISTRIES: dict[str, Registry[Any]] = {
-    "layer": LAYERS,
-    "data": DATASETS,
-    "preprocess": PREPROCESSING,
-    "objective": OBJECTIVES,
-    "loss": LOSSES,
-    "metric": METRICS,
-    "init": INITIALIZERS,
-    "optimizer": OPTIMIZERS,
-    "schedule": SCHEDULES,
-    "average": AVERAGES,
-    "augmentation": AUGMENTATIONS,
-    "view": VIEWS,
-    "sampler": SAMPLERS,
-    "scheduler": SCHEDULERS,
-}
 
 
 def schema() -> Json:
     """The whole schema."""
     definitions: Json = {"expression": EXPRESSION, "layers": _layers(), "entry": _entry(), "shape": _shape()}
-    for name, registry in REGISTRIES.items():
+    for name, registry in FAMILIES.items():
         for kind in registry:
             definitions[f"{name}.{kind}"] = options_of(registry[kind])
         definitions[name] = _choice(name, registry)
@@ -86,7 +62,7 @@ def _sections() -> Json:
         },
         "vars": {"type": "object", "description": "names for ${...}"},
         "blocks": _map(_ref("block")),
-        "init": by_network("init", INITIALIZERS, _ref("init")),
+        "init": by_network("init", FAMILIES["init"], _ref("init")),
         "freeze": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
         "expect": {"type": "object", "description": "what must come out"},
     }
@@ -217,7 +193,7 @@ def _choices(cls: type[Strict]) -> dict[str, str]:
 
 
 def _name_of(registry: Registry[Any]) -> str:
-    return next(key for key, value in REGISTRIES.items() if value is registry)
+    return next(key for key, value in FAMILIES.items() if value is registry)
 
 
 def _without(cls: type[Strict], left_out: set[str]) -> Json:

@@ -11,9 +11,9 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 
 from ..augment import AUGMENTATIONS, VIEWS, Augmentation, View
 from ..averages import AVERAGES, Average
-from ..optim import OPTIMIZERS, Adam, GradientDescent, Optimizer
+from ..optim import OPTIMIZERS, Optimizer
 from ..registry import Choice, Strict
-from ..schedules import SCHEDULES, Constant, Schedule, Span
+from ..schedules import SCHEDULES, Schedule, Span
 from .batches import BatchSchedule
 from .ensembles import Ensemble
 from .stopping import EarlyStopping, KeepBest, MaxTime, seconds
@@ -64,8 +64,12 @@ class Train(Strict):
     accumulate: PositiveInt = Field(
         1, description="batches in an update, which is that of one batch as large as all of them"
     )
-    optimizer: Annotated[Optimizer, Choice(OPTIMIZERS)] = Field(Adam(), description="how weights move")
-    schedule: Annotated[Schedule, Choice(SCHEDULES)] = Field(Constant(), description="how the learning rate moves")
+    optimizer: Annotated[Optimizer, Choice(OPTIMIZERS)] = Field(
+        default_factory=OPTIMIZERS.new("adam"), description="how weights move"
+    )
+    schedule: Annotated[Schedule, Choice(SCHEDULES)] = Field(
+        default_factory=SCHEDULES.new("constant"), description="how the learning rate moves"
+    )
     groups: list[Matched] = Field(
         [], max_length=100, description="weights with a rate or decay of their own; the first that matches counts"
     )
@@ -147,7 +151,7 @@ class Train(Strict):
     @model_validator(mode="after")
     def _goes_with_the_optimizer(self) -> Self:
         kind = self.optimizer.kind
-        if isinstance(self.optimizer, GradientDescent) and not self.is_whole:
+        if self.optimizer.only_whole and not self.is_whole:
             raise ValueError(f"{kind} takes the whole training set in a step: drop `batch_size`, or take `sgd`")
         if self.optimizer.takes != "gradient" and (self.clip_norm or self.clip_value):
             raise ValueError(f"{kind} looks at the loss more than once a step, and its gradients cannot be clipped")
@@ -229,7 +233,7 @@ class Train(Strict):
     def by_network(self, named: Mapping[str, Mapping[str, Any]]) -> Train:
         """The training of several networks: `named` has what the fields `optimizer`, `schedule` and `average` hold
         for each, by field and name. Those fields themselves get their defaults."""
-        made = self.model_copy(update={key: type(self).model_fields[key].default for key in named})
+        made = self.model_copy(update={key: self.default_of(key) for key in named})
         made._named = {key: dict(parts) for key, parts in named.items()}
         return made
 

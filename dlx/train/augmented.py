@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ..augment import Mixing, View, alone
+from ..augment import Mixing, View
 from ..augment.base import mixing
+from ..augment.one_of import alone
 from ..augment.pipeline import World, maps, pipeline
 from ..augment.views import middle
 from ..data import Sets

@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..graph import Graph
-from ..init import LSUV, Initializer
+from ..init import Initializer
+from ..init.orthogonal import LSUV
 from ..lazy import torch
 from .parts import Part
 

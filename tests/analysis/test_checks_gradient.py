@@ -7,7 +7,8 @@ import torch
 from doctored import ONE_KINK, outcome, patient
 
 from dlx.analysis.checks_gradient import _compared, relative_error
-from dlx.layers.activation import ReLU, SiLU
+from dlx.layers.activation_rectified import ReLU
+from dlx.layers.activation_smooth import SiLU
 
 
 def twisted(factor: float):

@@ -9,8 +9,9 @@ from batches import after, made
 from pydantic import ValidationError
 
 from dlx.augment.colours import grey, pixels, turned
-from dlx.data import preprocess
 from dlx.data.preprocess import fitted
+from dlx.data.preprocess.affine import Center, Normalize, Standardize
+from dlx.data.preprocess.rescale import Rescale
 
 X = torch.rand(6, 3, 4, 4, generator=torch.Generator().manual_seed(0))
 
@@ -72,12 +73,12 @@ def test_pca_colours_lie_along_the_axes_and_are_of_their_variances():
 @pytest.mark.parametrize(
     "steps",
     [
-        [preprocess.Standardize.model_validate({"per": "channel"})],
-        [preprocess.Center()],
-        [preprocess.Normalize(mean=[0.5, 0.4, 0.3], std=[0.2])],
+        [Standardize.model_validate({"per": "channel"})],
+        [Center()],
+        [Normalize(mean=[0.5, 0.4, 0.3], std=[0.2])],
         [
-            preprocess.Rescale(low=-1.0, high=2.0, per="channel"),
-            preprocess.Standardize.model_validate({"per": "all"}),
+            Rescale(low=-1.0, high=2.0, per="channel"),
+            Standardize.model_validate({"per": "all"}),
         ],
     ],
     ids=lambda steps: "+".join(step.kind for step in steps),

@@ -344,7 +344,8 @@ def test_a_run_by_the_spec_alone_and_its_doctor(tmp_path):
 
 
 def test_colours_are_changed_in_standardised_pictures(tmp_path):
-    from dlx.data.preprocess import Standardize, fitted
+    from dlx.data.preprocess import fitted
+    from dlx.data.preprocess.affine import Standardize
 
     made = job(tmp_path, "[{color_jitter: {brightness: [0.5, 0.5]}}]", more="")
     raw = torch.rand(64, 3, 8, 8)

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from test_table import in_order, told, written
 
 from dlx import experiment
-from dlx.data.preprocess import Fill
+from dlx.data.preprocess.fill import Fill
 from dlx.data.table import Table
 
 ROWS = """\

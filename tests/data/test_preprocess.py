@@ -11,7 +11,10 @@ from pydantic import ValidationError
 
 from dlx import experiment
 from dlx.data import DATASETS, PREPROCESSING, Split
-from dlx.data.preprocess import PCA, WIDEST, Center, Normalize, Rescale, Whiten, after, fitted
+from dlx.data.preprocess import after, fitted
+from dlx.data.preprocess.affine import Center, Normalize
+from dlx.data.preprocess.components import PCA, WIDEST, Whiten
+from dlx.data.preprocess.rescale import Rescale
 from dlx.data.splits import assemble
 from dlx.errors import DataError
 from dlx.shapes import Shape

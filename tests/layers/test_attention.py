@@ -8,7 +8,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlx.errors import ShapeError, SpecError
-from dlx.init import HeNormal
+from dlx.init.he import HeNormal
 from dlx.layers import LAYERS
 from dlx.network import build
 from dlx.shapes import Shape

@@ -5,7 +5,7 @@ import torch
 import torch.nn.functional as F
 from helpers import contradiction, network_of, refusal
 
-from dlx.init import HeNormal
+from dlx.init.he import HeNormal
 from dlx.layers import LAYERS
 from dlx.network import build
 from dlx.shapes import Shape

@@ -10,7 +10,10 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlx.graph import trace
-from dlx.init import ByName, Constant, HeNormal, Orthogonal
+from dlx.init.by_name import ByName
+from dlx.init.given import Constant
+from dlx.init.he import HeNormal
+from dlx.init.orthogonal import Orthogonal
 from dlx.layers import LAYERS
 from dlx.network import build
 from dlx.shapes import Shape

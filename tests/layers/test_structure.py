@@ -147,7 +147,7 @@ def test_a_parameter_can_begin_normal():
 def test_the_init_of_a_spec_leaves_parameters_and_scales_alone():
     layers = "- parameter: {shape: [3, 8], mean: 2}\n- linear: 4\n- scale: {factor: 1.0e-6, learned: true, dim: 1}"
     torch.manual_seed(0)
-    from dlx.init import HeNormal
+    from dlx.init.he import HeNormal
 
     network = build(network_of("[8]", layers), HeNormal())
 
@@ -226,7 +226,7 @@ def test_a_fixed_scale_holds_nothing():
 
 def test_scaled_residual_blocks_keep_the_variance():
     """Prince 2023, figure 11.6: it doubles with each block, and stays with a factor of 1/sqrt(2)."""
-    from dlx.init import HeNormal
+    from dlx.init.he import HeNormal
 
     block = """
         - repeat:

@@ -10,7 +10,8 @@ import pytest
 import torch
 from pydantic import ValidationError
 
-from dlx.optim import OPTIMIZERS, SGD
+from dlx.optim import OPTIMIZERS
+from dlx.optim.sgd import SGD
 
 SETTINGS: dict[str, list[dict[str, Any]]] = {
     "sgd": [

@@ -8,11 +8,15 @@ import pytest
 from complaints import lines
 from jsonschema import Draft7Validator
 
-from dlx.averages import EMA
+from dlx.averages.moving import EMA
 from dlx.errors import SpecError
-from dlx.init import ByName, Default, HeNormal, Orthogonal
-from dlx.optim import SGD, Adam
-from dlx.schedules import Constant
+from dlx.init import Default
+from dlx.init.by_name import ByName
+from dlx.init.he import HeNormal
+from dlx.init.orthogonal import Orthogonal
+from dlx.optim.adam import Adam
+from dlx.optim.sgd import SGD
+from dlx.schedules.constant import Constant
 from dlx.schedules.spans import Cosine
 from dlx.spec import Experiment, load
 from dlx.spec.schema import schema

@@ -8,9 +8,10 @@ from helpers import ROOT, SHIPPED
 from jsonschema import Draft7Validator
 
 from dlx.layers import LAYERS
-from dlx.spec.experiment import SECTIONS
+from dlx.registry import FAMILIES
 from dlx.spec.located import read
-from dlx.spec.schema import REGISTRIES, schema
+from dlx.spec.schema import schema
+from dlx.spec.sections import SECTIONS
 from dlx.spec.starter import TOML, YAML
 
 SCHEMA = schema()
@@ -42,7 +43,7 @@ def test_every_reference_leads_somewhere():
 
 def test_every_section_and_every_kind_is_described():
     assert set(SCHEMA["properties"]) == set(SECTIONS)
-    for name, registry in REGISTRIES.items():
+    for name, registry in FAMILIES.items():
         for kind in registry:
             assert SCHEMA["definitions"][f"{name}.{kind}"]["description"] == registry[kind].summary()
 

@@ -13,8 +13,10 @@ from dlx.init import INITIALIZERS
 from dlx.layers import LAYERS
 from dlx.losses import LOSSES
 from dlx.objectives import OBJECTIVES
-from dlx.optim import OPTIMIZERS, Adam
-from dlx.schedules import SCHEDULES, Constant
+from dlx.optim import OPTIMIZERS
+from dlx.optim.adam import Adam
+from dlx.schedules import SCHEDULES
+from dlx.schedules.constant import Constant
 from dlx.spec import compose, load, missing_sections, objective_of
 from dlx.spec.located import BROKEN, Node, located, parse_yaml
 

@@ -6,7 +6,7 @@ from helpers import experiment_of
 
 from dlx import experiment as experiments
 from dlx.graph import trace
-from dlx.init import LSUV
+from dlx.init.orthogonal import LSUV
 from dlx.network import build
 from dlx.spec import load
 from dlx.train import by_data

@@ -1,0 +1,79 @@
+"""Sums over the training inputs in double precision, some examples at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from math import prod
+from typing import TYPE_CHECKING, Any
+
+from ...lazy import np
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from ..base import Floats
+
+    Doubles = npt.NDArray[np.float64]
+
+CHUNK = 4096  # examples turned to double precision at a time
+VALUES = 2**22  # values of them at most
+
+
+def axes_of(x: Floats, per: str) -> tuple[int, ...]:
+    """The axes of (n, *shape) that a statistic is taken over."""
+    return tuple({"all": range(x.ndim), "channel": (0, *range(2, x.ndim)), "feature": (0,)}[per])
+
+
+def moments(x: Floats, axes: tuple[int, ...]) -> tuple[Doubles, Doubles]:
+    """Mean and standard deviation over `axes` (kept as ones), in double precision; 1 for a constant.
+
+    The inputs are read once. Source: Chan, Golub & LeVeque 1983, Algorithms for computing the sample variance.
+    """
+    count, mean, squares = 0.0, np.zeros(()), np.zeros(())
+    low, high = np.full((), np.inf), np.full((), -np.inf)
+    for c in chunks(x):
+        here = c.mean(axes, dtype=np.float64, keepdims=True)
+        many, gap = c.size / here.size, here - mean
+        mean = mean + gap * (many / (count + many))
+        squares = squares + np.square(c - here).sum(axes, keepdims=True) + gap**2 * (count * many / (count + many))
+        low = np.minimum(low, c.min(axes, keepdims=True))
+        high = np.maximum(high, c.max(axes, keepdims=True))
+        count += many
+    return mean, np.where(low == high, 1.0, np.sqrt(squares / count))
+
+
+def principal(x: Floats) -> tuple[Doubles, Doubles, Doubles]:
+    """Mean (d,), variances (d,) from the largest down, and axes (d, d) as columns, of inputs of d values."""
+    count, mean, products = 0.0, np.zeros(()), np.zeros(())
+    for c in chunks(x):
+        flat = c.reshape(len(c), -1)
+        here = flat.mean(0, dtype=np.float64)
+        many, gap = len(flat), here - mean
+        mean = mean + gap * (many / (count + many))
+        away = flat - here
+        products = products + away.T @ away + np.outer(gap, gap) * (count * many / (count + many))
+        count += many
+    covariance = products / count
+    variances, axes = np.linalg.eigh(covariance)
+    variances, axes = np.maximum(variances[::-1], 0), axes[:, ::-1]
+    largest = axes[np.abs(axes).argmax(0), np.arange(len(axes))]
+    return mean, variances, axes * np.sign(largest)
+
+
+def rescaled(x: Floats, mean: Doubles, scale: Doubles) -> Floats:
+    return joined((c - mean) / scale for c in chunks(x))
+
+
+def chunks(x: Any) -> Iterator[Floats]:
+    """Some examples at a time, as many for a set on disk as for one in memory, so that sums have the same bits."""
+    size = max(1, min(CHUNK, VALUES // max(1, prod(x.shape[1:]))))
+    return (x[i : i + size] for i in range(0, len(x), size))
+
+
+def turned(x: Floats, mean: Doubles, matrix: Doubles) -> Floats:
+    return joined((c - mean) @ matrix for c in chunks(x.reshape(len(x), -1)))
+
+
+def joined(pieces: Iterator[Doubles]) -> Floats:
+    """The pieces one after the other as float32, one of them at a time in double precision."""
+    return np.concatenate([piece.astype(np.float32) for piece in pieces])

@@ -1,0 +1,41 @@
+"""Initialisers that have a number for the biases."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ..lazy import nn
+from .base import Initializer
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+
+class Filling(Initializer):
+    """What has a number for the biases; `drawn` for those that know a standard deviation."""
+
+    draws: ClassVar[bool] = False
+    bias: float | Literal["drawn"] = Field(
+        0.0, description="value of each bias; drawn: as the weight beside it, by the same fan"
+    )
+
+    @classmethod
+    def first_field(cls) -> str | None:
+        return next((name for name in cls.model_fields if name != "bias"), None)
+
+    @model_validator(mode="after")
+    def _can_draw(self) -> Self:
+        if self.bias == "drawn" and not self.draws:
+            raise ValueError(f"{self.kind} cannot draw biases: give `bias` a number")
+        return self
+
+    def fill_bias(self, bias: Tensor, weight: Tensor | None) -> None:
+        if isinstance(self.bias, float | int):
+            nn.init.constant_(bias, self.bias)
+        elif weight is not None:
+            self.draw(bias, weight)
+
+    def draw(self, values: Tensor, weight: Tensor) -> None:
+        """Draw `values` with the spread that `weight` has by its shape."""

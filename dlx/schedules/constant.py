@@ -1,0 +1,16 @@
+"""A rate that stays."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from .base import Schedule, Span
+
+
+class Constant(Schedule):
+    """The learning rate stays as it is."""
+
+    kind: ClassVar[str] = "constant"
+
+    def at(self, step: int, span: Span) -> float:
+        return 1.0
