@@ -254,7 +254,54 @@ def test_why_reaches_into_a_block_of_a_network(run):
     assert "there is no layer `two_1/linear_7`" in told
 
 
-def test_diff_is_for_one_network(run):
-    told, status = run("diff", "s.yaml")
-    assert "this takes a spec with one `network`, and this one has `networks`: `generator`, `critic`" in told
+def test_diff_compares_networks_of_one_name(run):
+    told, status = run("diff", "s.yaml", "networks.critic.layers.linear_1=20", "train.optimizer.critic.adam.lr=0.5")
+    assert status == 0
+    rows = [" ".join(line.split()) for line in told.splitlines()]
+    assert rows[:3] == ["s", "generator", "It is the same: 4 layers, 2,656 parameters."]
+    fewer = 12 * 64 + 12 + 12  # 12 units less: their weights, their biases, and what reads them
+    assert f"parameters {CRITIC:,} {CRITIC - fewer:,} -{fewer} (-37.5%)" in rows
+    assert f"parameters {GENERATOR + CRITIC:,} {GENERATOR + CRITIC - fewer:,} -{fewer} (-16.6%)" in rows
+    assert rows[-1] == "train.optimizer.critic.adam.lr: 0.001 -> 0.5"
+
+
+def test_diff_gives_the_document_of_each_network(run):
+    told = document(run("diff", "s.yaml", "networks.critic.layers.linear_1=20", "--json"))
+    changed = {name: [step["change"] for step in each["layers"]] for name, each in told["networks"].items()}
+    assert changed == {
+        "generator": ["unchanged"] * 4,
+        "critic": ["unchanged", "changed", "changed", "changed"],
+    }
+    assert told["totals"]["params"] == {"a": GENERATOR + CRITIC, "b": GENERATOR + CRITIC - 792}
+
+
+def test_diff_tells_of_networks_that_one_of_the_two_has(run):
+    third = "+networks.third={inputs: [3], layers: [{linear: 2}]}"
+    told, status = run("diff", "s.yaml", third, "train.optimizer=sgd")
+    assert status == 0
+    assert told.splitlines()[-2] == "networks.third: not given -> {layers: 1, params: 8}"
+    assert told.splitlines()[-1].endswith('-> "sgd"')
+
+
+def test_diff_of_a_spec_with_itself_finds_nothing(run):
+    assert run("diff", "s.yaml") == (
+        f"The two are the same: 2 networks, {GENERATOR + CRITIC:,} parameters, and all settings.\n",
+        0,
+    )
+
+
+def test_diff_of_one_network_with_several_says_what_is_compared(run, tmp_path):
+    (tmp_path / "one.yaml").write_text("network: {inputs: [3], layers: [relu]}\n")
+    told, status = run("diff", "one.yaml")
+    assert (
+        told
+        == lines(
+            """
+        s.yaml:2:1  networks
+          this spec has `networks`, and one.yaml has one `network`
+          Write that one as `networks: {NAME: ...}`: networks are compared by name.
+        """
+        )
+        + "\n"
+    )
     assert status == 2

@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
-from ..errors import SpecError
+from ..errors import Problem, SpecError
 from ..objectives import implied
 from ..registry import Declared, Strict
 from ..shapes import Shape
-from ..spec import Experiment
+from ..spec import Experiment, Train
 from .align import aligned
 from .graph import Graph, LayerNode, Seen, seen_as_json
-from .trace import trace
+from .graphs import Graphs
+from .trace import trace_all
 
 Sides = tuple[Any, Any]
 """A value in `a` and in `b`; None where there is none."""
@@ -138,20 +139,75 @@ class Diff:
         }
 
 
-def diff(a: Experiment, b: Experiment) -> Diff:
-    """What `b` is, seen from `a`. SpecError with the mistakes of both."""
-    graph_a, graph_b = _traced(a, b)
-    pairs = aligned(graph_a.nodes, graph_b.nodes)
-    wiring = _Wiring(graph_a, graph_b, pairs)
-    steps = tuple(_step(x, y, wiring) for x, y in pairs)
-    return Diff(graph_a, graph_b, steps, (*_ends(graph_a, graph_b, wiring), *_settings(a, b)))
+@dataclass(frozen=True)
+class Diffs:
+    """Two experiments with several networks: those of one name aligned, and the settings that differ."""
+
+    a: Graphs
+    b: Graphs
+    networks: Mapping[str, Diff]
+    settings: tuple[Setting, ...]
+
+    @cached_property
+    def same_network(self) -> bool:
+        """Whether all networks are the same."""
+        alike = all(each.same_network and not each.settings for each in self.networks.values())
+        return alike and self.a.keys() == self.b.keys()
+
+    def totals(self) -> dict[str, Sides]:
+        return {name: (getattr(self.a, name), getattr(self.b, name)) for name in COUNTS}
+
+    def as_json(self) -> dict[str, Any]:
+        """Under `networks` the document of each that both have, by name; totals over all networks."""
+        return {
+            "a": self.a.name,
+            "b": self.b.name,
+            "networks": {name: each.as_json() for name, each in self.networks.items()},
+            "totals": {name: _sides(*sides) for name, sides in self.totals().items()},
+            "settings": [setting.as_json() for setting in self.settings],
+        }
 
 
-def _traced(*experiments: Experiment) -> list[Graph]:
+def diff(a: Experiment, b: Experiment) -> Diff | Diffs:
+    """What `b` is, seen from `a`. SpecError with the mistakes of both, or where one of them has several networks."""
+    graphs_a, graphs_b = _traced(a, b)
+    if graphs_a.is_one and graphs_b.is_one:
+        found = _diff(graphs_a.one, graphs_b.one, "network")
+        return replace(found, settings=(*found.settings, *_settings(a, b)))
+    if graphs_a.is_one or graphs_b.is_one:
+        several, one = (b, a) if graphs_a.is_one else (a, b)
+        message = f"this spec has `networks`, and {one.path} has one `network`"
+        hint = "Write that one as `networks: {NAME: ...}`: networks are compared by name."
+        raise SpecError(Problem(message, hint, several.place("networks"), "networks"))
+    both = [name for name in graphs_a if name in graphs_b]
+    found_by_name = {name: _diff(graphs_a[name], graphs_b[name], f"networks.{name}") for name in both}
+    alone = tuple(_alone(graphs_a, graphs_b))
+    return Diffs(graphs_a, graphs_b, found_by_name, (*alone, *_settings(a, b)))
+
+
+def _diff(a: Graph, b: Graph, path: str) -> Diff:
+    """Two networks, aligned; settings are the inputs and outputs that differ."""
+    pairs = aligned(a.nodes, b.nodes)
+    wiring = _Wiring(a, b, pairs)
+    return Diff(a, b, tuple(_step(x, y, wiring) for x, y in pairs), tuple(_ends(a, b, wiring, path)))
+
+
+def _alone(a: Graphs, b: Graphs) -> Iterator[Setting]:
+    """Networks that one of the two does not have."""
+    for name in dict.fromkeys((*a, *b)):
+        if name not in a or name not in b:
+            here, there = (
+                {"layers": len(graphs[name].nodes), "params": graphs[name].params} if name in graphs else None
+                for graphs in (a, b)
+            )
+            yield Setting(f"networks.{name}", here, there)
+
+
+def _traced(*experiments: Experiment) -> list[Graphs]:
     graphs, problems = [], []
     for experiment in experiments:
         try:
-            graphs.append(trace(experiment))
+            graphs.append(trace_all(experiment))
         except SpecError as error:
             problems += [problem for problem in error.problems if problem not in problems]
     if problems:
@@ -246,40 +302,55 @@ def _typed(*shapes: Shape) -> list[tuple[Shape, str]]:
 # --- settings -------------------------------------------------------------------------------------------------------
 
 
-def _ends(a: Graph, b: Graph, wiring: _Wiring) -> Iterator[Setting]:
+def _ends(a: Graph, b: Graph, wiring: _Wiring, path: str) -> Iterator[Setting]:
     """Inputs and outputs of the networks that differ."""
     for name in dict.fromkeys((*a.inputs, *b.inputs)):
         mine, yours = a.inputs.get(name), b.inputs.get(name)
         if mine != yours or (mine and yours and mine.dtype != yours.dtype):
-            yield Setting(f"network.inputs.{name}", *(list(x) if x else None for x in (mine, yours)))
+            yield Setting(f"{path}.inputs.{name}", *(list(x) if x else None for x in (mine, yours)))
     for name in dict.fromkeys((*a.outputs, *b.outputs)):
         here, there = a.outputs.get(name), b.outputs.get(name)
         if here is None or there is None or not wiring.alike(here, there):
-            yield Setting(f"network.outputs.{name}", here, there)
+            yield Setting(f"{path}.outputs.{name}", here, there)
 
 
 def _settings(a: Experiment, b: Experiment) -> Iterator[Setting]:
     """Values of the other sections that differ, defaults and all."""
     for key in ("data", "objective", "init", "train"):
-        mine, yours = (_objective(e) if key == "objective" else getattr(e, key) for e in (a, b))
+        mine, yours = (_section(e, key) for e in (a, b))
         yield from _compared(key, mine, yours)
     patterns = [[node.value for node in e.freeze] for e in (a, b)]
     yield from _compared("freeze", *patterns)
 
 
-def _objective(experiment: Experiment) -> Any:
-    if experiment.objective is None and experiment.data is not None:
-        return implied(experiment.data.facts())
-    return experiment.objective
+def _section(experiment: Experiment, key: str) -> Any:
+    if key == "objective" and experiment.objective is None and experiment.data is not None:
+        return implied(experiment.data.facts()) if not experiment.networks else None
+    if key == "init" and experiment.inits:
+        return experiment.inits
+    return getattr(experiment, key)
 
 
 def _compared(key: str, a: Any, b: Any) -> Iterator[Setting]:
     if isinstance(a, Strict) and type(a) is type(b):
         inside = f"{key}.{a.kind}" if isinstance(a, Declared) else key
-        for name in type(a).model_fields:
-            yield from _compared(f"{inside}.{name}", getattr(a, name), getattr(b, name))
+        mine, yours = _fields(a), _fields(b)
+        for name in mine:
+            yield from _compared(f"{inside}.{name}", mine[name], yours[name])
+    elif _by_network(a) and _by_network(b):
+        for name in dict.fromkeys((*a, *b)):
+            yield from _compared(f"{key}.{name}", a.get(name), b.get(name))
     elif a != b:
         yield Setting(key, plain(a), plain(b))
+
+
+def _fields(made: Strict) -> dict[str, Any]:
+    """What each field holds; of `train` also by network."""
+    return made.values() if isinstance(made, Train) else {n: getattr(made, n) for n in type(made).model_fields}
+
+
+def _by_network(value: Any) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, Declared) for one in value.values())
 
 
 def plain(value: Any) -> Any:

@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import plural, shortened
 from ..graph import LayerNode, Seen
-from ..graph.diff import Diff, Step, plain
+from ..graph.diff import Diff, Diffs, Setting, Step, plain
 from ..shapes import Shape, Unknown, by_x, bytes_text
 from ..spec.validation import shown
 from .console import Grid, document, out
@@ -25,7 +25,7 @@ SHAPES_RUN = 12
 NAMES = {"params": "parameters", "macs": "MACs", "activation_bytes": "memory", "buffers": "buffered values"}
 
 
-def difference(found: Diff, as_json: bool = False) -> None:
+def difference(found: Diff | Diffs, as_json: bool = False) -> None:
     """What differs in the network, in its totals and in the other settings."""
     if as_json:
         document(found.as_json())
@@ -34,27 +34,49 @@ def difference(found: Diff, as_json: bool = False) -> None:
         out(f"The two are the same: {_size(found)}, and all settings{_names(found)}.")
         return
     out(f"{found.a.name} -> {found.b.name}" if found.a.name != found.b.name else found.a.name, "bold")
-    if found.same_network:
+    if isinstance(found, Diff):
+        _layers(found, "The networks are the same")
+    elif found.same_network:
         out(f"The networks are the same: {_size(found)}{_names(found)}.")
     else:
-        grid = Grid("", "layer", "change", ">output", ">params", ">MACs", ">memory", ">field", spare=SPARE)
-        for row in rows(found.steps):
-            grid.add(*row)
-        grid.print()
-        out()
-        _totals(found).print()
+        for name, each in found.networks.items():
+            out(name, "bold")
+            _layers(each, "It is the same")
+            _settings(each.settings)
+            out()
+        _sums(found).print()
     if found.settings:
         out()
-    for setting in found.settings:
+    _settings(found.settings)
+
+
+def _layers(found: Diff, same: str) -> None:
+    """The layers of a network that differ, and its totals."""
+    if found.same_network:
+        out(f"{same}: {_size(found)}{_names(found)}.")
+        return
+    grid = Grid("", "layer", "change", ">output", ">params", ">MACs", ">memory", ">field", spare=SPARE)
+    for row in rows(found.steps):
+        grid.add(*row)
+    grid.print()
+    out()
+    _totals(found).print()
+
+
+def _settings(settings: Sequence[Setting]) -> None:
+    for setting in settings:
         out(f"{setting.key}: {_told(setting.a)} -> {_told(setting.b)}")
 
 
-def _size(found: Diff) -> str:
-    return f"{plural(len(found.b.nodes), 'layer')}, {plural(found.b.params, 'parameter')}"
+def _size(found: Diff | Diffs) -> str:
+    count = plural(len(found.b), "network") if isinstance(found, Diffs) else plural(len(found.b.nodes), "layer")
+    return f"{count}, {plural(found.b.params, 'parameter')}"
 
 
-def _names(found: Diff) -> str:
-    return f"; {plural(found.renamed, 'layer')} by another name" if found.renamed else ""
+def _names(found: Diff | Diffs) -> str:
+    each = found.networks.values() if isinstance(found, Diffs) else [found]
+    renamed = sum(one.renamed for one in each)
+    return f"; {plural(renamed, 'layer')} by another name" if renamed else ""
 
 
 def _told(value: Any) -> str:
@@ -63,18 +85,25 @@ def _told(value: Any) -> str:
 
 def _totals(found: Diff) -> Grid:
     """A row a total that one of the two has, with the difference where there is one."""
-    names = (found.a.name, found.b.name) if found.a.name != found.b.name else ("before", "after")
-    grid = Grid("total", *(f">{name}" for name in names), ">difference")
-    for name, (a, b) in found.totals().items():
-        if (a or b) and (name != "trainable" or (a, b) != (found.a.params, found.b.params)):
-            text = bytes_text if name == "activation_bytes" else "{:,}".format
-            part = f" ({_ratio(a, b)})" if a and a != b else ""
-            grid.add(NAMES.get(name, name), text(a), text(b), _signed(b - a, name == "activation_bytes") + part)
+    grid = _sums(found)
     for name in dict.fromkeys((*found.a.fields, *found.b.fields)) or [""]:
         fields = (found.a.fields.get(name), found.b.fields.get(name))
         several = max(len(found.a.fields), len(found.b.fields)) > 1
         of = f" of {name}" if several else ""
         grid.add(f"receptive field{of}", *("none" if seen is None else _total(seen) for seen in fields), "")
+    return grid
+
+
+def _sums(found: Diff | Diffs) -> Grid:
+    """The totals that add up."""
+    names = (found.a.name, found.b.name) if found.a.name != found.b.name else ("before", "after")
+    what = "total" if isinstance(found, Diff) else "all networks"
+    grid = Grid(what, *(f">{name}" for name in names), ">difference")
+    for name, (a, b) in found.totals().items():
+        if (a or b) and (name != "trainable" or (a, b) != (found.a.params, found.b.params)):
+            text = bytes_text if name == "activation_bytes" else "{:,}".format
+            part = f" ({_ratio(a, b)})" if a and a != b else ""
+            grid.add(NAMES.get(name, name), text(a), text(b), _signed(b - a, name == "activation_bytes") + part)
     return grid
 
 
