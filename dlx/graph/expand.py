@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 from ..errors import did_you_mean
@@ -38,17 +39,28 @@ class TooLarge(Exception):  # noqa: N818 - no mistake of the walk: it has been t
     """The expanded graph passes a limit: nothing more is worth saying."""
 
 
+@dataclass
+class Spent:
+    """What the networks of a spec have used up of its limits."""
+
+    entries: int = 0
+    layers: int = 0
+    work: int = 0
+    over: bool = False
+    """A limit was passed, and told: what is left is not walked."""
+
+
 class Expander:
     """Walks entries; `placer` turns each layer into a node of the graph."""
 
-    def __init__(self, placer: Placer, blocks: Node) -> None:
-        self.placer, self.problems = placer, placer.problems
+    def __init__(self, placer: Placer, blocks: Node, spent: Spent) -> None:
+        self.placer, self.problems, self.spent = placer, placer.problems, spent
         check_blocks(blocks, placer.problems)
         usable = {name: block for name, block in blocks.map.items() if name not in LAYERS and name not in STRUCTURES}
         self.blocks = Node(usable, blocks.mark)
         self.read = Reader(placer.problems, self.blocks, placer.path)
         self.fail = self.read.fail
-        self.entries = self.layers = self.depth = self.work = 0
+        self.depth = 0
         self.costs: dict[int, tuple[Node, int]] = {}
         self.room = Room(1_000_000)
         self.sources: dict[str, tuple[Node, Scope]] = {}  # scopes by name: the entry of each and where it stood
@@ -75,16 +87,17 @@ class Expander:
 
     def spend(self, at: Node, scope: Scope) -> None:
         """Count one more entry or turn; TooLarge where there are too many of them."""
-        self.entries += 1
-        self.work += self.cost(at)
+        spent = self.spent
+        spent.entries += 1
+        spent.work += self.cost(at)
         hint = "Is a `repeat` too long, or does a block use itself?"
-        if self.layers > MAX_LAYERS:
+        if spent.layers > MAX_LAYERS:
             message = f"the network grows beyond {MAX_LAYERS:,} layers"
-        elif self.entries > MAX_ENTRIES:
+        elif spent.entries > MAX_ENTRIES:
             message = f"the network grows beyond {MAX_ENTRIES:,} entries and turns"
         elif self.depth > MAX_NESTING:
             message = f"layers are nested more than {MAX_NESTING} deep"
-        elif self.work > MAX_WORK:
+        elif spent.work > MAX_WORK:
             message = f"the entries that run hold more than {MAX_WORK:,} values in all"
         elif len(self.problems.found) >= MAX_PROBLEMS:
             message, hint = f"{MAX_PROBLEMS} mistakes so far: the rest was not looked at", ""
@@ -162,7 +175,7 @@ class Expander:
 
     def layer(self, parts: Parts, entry: Node, scope: Scope, wires: list[Wire], name: str) -> Wire:
         kind = parts.kind
-        self.layers += 1
+        self.spent.layers += 1
         local = name or scope.names.fresh(kind)
         full = scope.names.prefix + local
         y = _lost(full)

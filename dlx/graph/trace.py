@@ -15,7 +15,7 @@ from ..spec.located import Node
 from ..spec.networks import ONE
 from ..spec.validation import meant_by, shown, unknown_keys
 from . import expect, reach
-from .expand import Expander, TooLarge
+from .expand import Expander, Spent, TooLarge
 from .graph import Graph, LayerNode, Wire
 from .graphs import Graphs
 from .inputs import facts_of, of_data, shapes_of
@@ -77,7 +77,8 @@ def trace_all(experiment: Experiment, inputs: Mapping[str, Mapping[str, Shape]] 
     shapes = {name: dict((inputs or {}).get(name) or shapes_of(view, facts, told)) for name, view in views.items()}
     for problem in (*told, *expect.misread(experiment)):
         problems.add(problem)
-    walks = {name: _walked(view, problems, shapes[name]) for name, view in views.items()}
+    spent = Spent()
+    walks = {name: _walked(view, problems, shapes[name], spent) for name, view in views.items()}
     _freeze(experiment, list(walks.values()), problems)
     _check_init(experiment, list(walks.values()), problems)
     for walk in walks.values():
@@ -105,14 +106,14 @@ def _sections(experiment: Experiment) -> Iterator[Problem]:
         yield Problem(message, f"Write `{experiment.where[-1]}: {{layers: [...]}}`.", network.mark, path)
 
 
-def _walked(view: Experiment, problems: Problems, shapes: Mapping[str, Shape]) -> _Walk:
+def _walked(view: Experiment, problems: Problems, shapes: Mapping[str, Shape], spent: Spent) -> _Walk:
     """A network, walked from top to bottom; mistakes go to `problems`."""
     names = {name: mark for name, (mark, _) in _named(view.network, "name").items()}
     placer = Placer(problems, view.vars, names, ".".join(view.where))
     placer.shares = {name: text for name, (_, text) in _named(view.network, "share").items()}
     before = len(problems.found)
     walk = _Walk(view, placer, shapes, f"{view.scope}/" if view.scope else "")
-    walk.last = _walk(view, placer, shapes)
+    walk.last = _walk(view, placer, shapes, spent)
     walk.clean = before == len(problems.found) and not placer.cut
     return walk
 
@@ -162,7 +163,7 @@ def _named(network: Node, key: str) -> dict[str, tuple[Mark, str]]:
     return found
 
 
-def _walk(experiment: Experiment, placer: Placer, shapes: Mapping[str, Shape]) -> Wire:
+def _walk(experiment: Experiment, placer: Placer, shapes: Mapping[str, Shape], spent: Spent) -> Wire:
     wires = {name: Wire(name, shape, reach.of_input(name, shape), raw=True) for name, shape in shapes.items()}
     mark = experiment.network.mark
     for name in wires:
@@ -175,12 +176,14 @@ def _walk(experiment: Experiment, placer: Placer, shapes: Mapping[str, Shape]) -
         return first
     names = Names(wires=dict(wires), lines={name: placer.marks[name].line for name in wires})
     scope = Scope(experiment.vars, names, first)
-    try:
-        placer.top = scope.names
-        return Expander(placer, experiment.blocks).run(layers, scope, first)
-    except TooLarge:
-        placer.cut = True
-        return first
+    placer.top = scope.names
+    if not spent.over:
+        try:
+            return Expander(placer, experiment.blocks, spent).run(layers, scope, first)
+        except TooLarge:
+            spent.over = True
+    placer.cut = True
+    return first
 
 
 def _no_layers(experiment: Experiment, layers: Node | None, problems: Problems) -> None:

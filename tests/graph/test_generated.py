@@ -6,7 +6,7 @@ from generated_specs import SPECS, as_toml
 from helpers import experiment_of
 from hypothesis import given, settings
 
-from dlx.graph import trace
+from dlx.graph import trace, trace_all
 
 
 @settings(max_examples=60, deadline=None)
@@ -42,3 +42,16 @@ def test_totals_are_sums_and_wires_come_from_above(spec):
     assert graph.buffers == sum(n.plan.buffered for n in owners)
     assert graph.macs == sum(n.plan.macs for n in graph.nodes)
     assert all(graph.by_name[n.owner].plan.weights == n.plan.weights for n in graph.nodes if n.owner)
+
+
+@settings(max_examples=40, deadline=None)
+@given(SPECS)
+def test_a_network_is_the_same_beside_another_one(one):
+    spec = {key: value for key, value in one.items() if key != "network"}
+    alone = trace(experiment_of(json.dumps(one))).as_json()
+    spec["networks"] = {"a": one["network"], "b": {"inputs": [3], "layers": [{"linear": 2}]}}
+
+    graphs = trace_all(experiment_of(json.dumps(spec)))
+
+    assert graphs.as_json()["networks"]["a"] == alone
+    assert graphs.params == alone["params"] + 3 * 2 + 2

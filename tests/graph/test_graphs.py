@@ -253,6 +253,18 @@ def test_a_block_that_is_wrong_is_told_once(said):
     assert said(text).count("`out_features` must be") == 1
 
 
+def test_networks_share_the_limits_of_a_spec(said):
+    each = "{inputs: [3], layers: [repeat: {times: 15_000, layers: [relu]}]}"
+    text = f"networks:\n  a: {each}\n  b: {each}\n  c: {each}\n"
+    assert said(text) == lines(
+        """
+        s.yaml:3:38  networks.b.layers
+          the network grows beyond 20,000 layers
+          Is a `repeat` too long, or does a block use itself?
+        """
+    )
+
+
 def test_a_warning_says_which_network():
     a = "{inputs: [3], layers: [linear: 4, {tanh: {}, from: input}]}"
     text = f"networks: {{a: {a}, b: {{inputs: [2], layers: [relu]}}}}\n"
