@@ -14,7 +14,7 @@ from .trial import Trial
 from .workers import Outcome
 
 if TYPE_CHECKING:
-    from .tracked import Mirror
+    from ..track import Mirror
 
 LISTED = 20
 """Trials of the leaderboard in the document."""

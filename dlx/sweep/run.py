@@ -15,14 +15,14 @@ from ..errors import DlxError
 from ..runs import Run
 from ..spec import Train
 from ..spec.stopping import MAX_TIME, seconds
-from ..track import tracking_uri
+from ..track import Mirror, tracking_uri
 from ..train import device
 from . import gpus
 from .events import Ending, Listener, Noted, Opened, Reason
 from .plan import Plan
 from .search import Clock, Search, next_of
 from .study import Study, alone
-from .tracked import Mirror, start
+from .tracked import start
 from .workers import Trainer, Worker
 
 Backend = Literal["local", "ray"]

@@ -4,8 +4,9 @@
 process calls, and `dlx runs sync` as well. `mlflow.json` in the run folder remembers how far they are.
 """
 
+from .delivery import Synced
 from .mirror import Mirror, start, start_all
 from .store import tracking_uri
-from .sync import Synced, sync
+from .sync import sync
 
 __all__ = ["Mirror", "Synced", "start", "start_all", "sync", "tracking_uri"]

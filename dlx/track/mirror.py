@@ -1,28 +1,21 @@
-"""The mirror beside a training: a process of its own, which the training starts and does not wait for."""
+"""The mirror beside a training or a sweep: a process of its own, which they start and do not wait for."""
 
 from __future__ import annotations
 
+import argparse
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 from .. import secrets
 from ..errors import DlxError
-from ..runs import RECORDS, Run, alive
-from . import model, store
-from .sync import Synced, sync
-
-PAUSE, LOOK = 1.0, 0.1
-"""Seconds between two deliveries, and between two looks at the folder."""
-
-TRIES = 2
-"""Deliveries that may fail after the end; what is missing then waits for `dlx runs sync`."""
+from ..runs import Run
+from .delivery import MEMORY, Delivery, follow
 
 LOG = "mlflow.log"
 
@@ -43,8 +36,14 @@ class Mirror:
     shared: bool = False
     """Whether the process mirrors other runs too."""
 
+    def leave(self) -> None:
+        """Say that a sweep has ended; the mirror delivers the rest by itself."""
+        if self.process is not None and self.process.stdin is not None:
+            self.process.stdin.close()
+
     def finish(self, timeout: float) -> str:
         """`delivered`; `behind`, if it still goes on by itself after `timeout` seconds; or `failed: why`."""
+        self.leave()
         if self.process is None:
             return f"failed: {self.trouble}"
         try:
@@ -58,7 +57,7 @@ class Mirror:
 
     def _error(self) -> str:
         try:
-            return str(self.run.read_json("mlflow.json").get("error", ""))
+            return str(self.run.read_json(MEMORY).get("error", ""))
         except DlxError as unreadable:
             return str(unreadable)
 
@@ -68,25 +67,31 @@ def start(run: Run, uri: str | None = None, experiment: str | None = None) -> Mi
     return start_all([run], uri, experiment)[0]
 
 
-def start_all(runs: Sequence[Run], uri: str | None = None, experiment: str | None = None) -> list[Mirror]:
+def start_all(
+    runs: Sequence[Run],
+    uri: str | None = None,
+    experiment: str | None = None,
+    module: str = "dlx.track",
+    stdin: int = subprocess.DEVNULL,
+) -> list[Mirror]:
     """The same for several runs that are trained side by side: one process for all of them."""
-    command = ["dlx.track", *(str(run.dir.absolute()) for run in runs), "--follow", str(os.getpid())]
     try:
-        process = launched(command, runs[0].dir / LOG, uri, experiment)
+        process = _launched(module, runs, uri, experiment, stdin)
     except OSError as error:
         return [Mirror(run, None, f"the mirror could not be started: {error}") for run in runs]
     return [Mirror(run, process, shared=len(runs) > 1) for run in runs]
 
 
-def launched(
-    command: Sequence[str], log: Path, uri: str | None, experiment: str | None, stdin: int = subprocess.DEVNULL
+def _launched(
+    module: str, runs: Sequence[Run], uri: str | None, experiment: str | None, stdin: int
 ) -> subprocess.Popen[bytes]:
-    """A module of dlx, with its arguments, as a process that outlives this one. OSError where there can be none."""
+    """A module that delivers runs, as a process that outlives this one. OSError where there can be none."""
     _STARTED[:] = [process for process in _STARTED if process.poll() is None]
-    whole = [sys.executable, "-P", "-m", *command]
+    whole = [sys.executable, "-P", "-m", module, *(str(run.dir.absolute()) for run in runs)]
+    whole += ["--follow", str(os.getpid())]
     whole += ["--uri", secrets.remembered(uri)] if uri else []
     whole += ["--experiment", experiment] if experiment else []
-    with log.open("ab") as out:
+    with (runs[0].dir / LOG).open("ab") as out:
         process = subprocess.Popen(  # noqa: S603
             whole,
             stdin=stdin,
@@ -113,51 +118,19 @@ def _path() -> str:
     return os.pathsep.join([str(Path(__file__).parents[2]), *([known] if known else [])])
 
 
-class Following:
-    """One run that is mirrored until it has ended, or the training is gone."""
-
-    def __init__(self, run: Run, parent: int, uri: str | None, experiment: str | None) -> None:
-        self.run, self.parent = run, parent
-        self.uri, self.experiment = store.tracking_uri(run, uri), store.experiment_name(run, experiment)
-        self.seen, self.due, self.failures = (-1, -1), 0.0, 0
-        self.code: int | None = None
-        """0 where all has arrived; None as long as more may come."""
-
-    def look(self) -> float:
-        """Deliver what has come; when to look again."""
-        over = self.run.end() is not None or not alive(self.parent)
-        now = _glance(self.run)
-        if over or (now != self.seen and time.monotonic() >= self.due):
-            result = sync(self.run, self.uri, self.experiment)
-            self.failures = _note(result, self.failures)
-            if over and (result.complete or self.failures >= TRIES):
-                self.code = 0 if result.complete else 1
-            self.seen = now if result.complete else self.seen
-            self.due = time.monotonic() + min(PAUSE * 2**self.failures, 30)
-            if result.complete and not over:
-                model.load_guests()
-        return PAUSE if over else LOOK
-
-
-def follow(runs: Sequence[Run], parent: int, uri: str | None = None, experiment: str | None = None) -> int:
-    """Deliver what comes until all runs have ended or the training is gone. 0 where all has arrived."""
-    each = [Following(run, parent, uri, experiment) for run in runs]
-    while True:
-        pause = min(one.look() for one in each if one.code is None)
-        if all(one.code is not None for one in each):
-            return max(one.code or 0 for one in each)
-        time.sleep(pause)
-
-
-def _glance(run: Run) -> tuple[int, int]:
-    """Changes whenever a record was written, and when a file beside the records was."""
-    path = run.dir / RECORDS
-    return (path.stat().st_size if path.exists() else 0), (run.dir / "plan.json").exists()
-
-
-def _note(result: Synced, failures: int) -> int:
-    """Say in the log what went wrong, and how often it has by now."""
-    if result.complete:
-        return 0
-    print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {result.error}", flush=True)
-    return failures + 1
+def main(kind: type[Delivery[Any]], prog: str) -> int:
+    """The mirror itself: deliver what stands in some folders, or all that comes. 0 where all has arrived."""
+    parser = argparse.ArgumentParser(prog=f"python -m {prog}", description="Deliver to MLflow.")
+    parser.add_argument("folder", nargs="+", type=Path)
+    parser.add_argument(
+        "--uri", help="MLflow's tracking URI; else the spec's, the environment's, the runs' own store"
+    )
+    parser.add_argument("--experiment", help="MLflow's experiment; else the spec's name")
+    parser.add_argument("--follow", type=int, metavar="PID", help="go on until this process has ended")
+    asked = parser.parse_args()
+    each = [kind(folder, asked.uri, asked.experiment) for folder in asked.folder]
+    if asked.follow:
+        return follow(each, each[0].watch(asked.follow))
+    results = [one.sync() for one in each]
+    print(*results, sep="\n")
+    return 0 if all(result.complete for result in results) else 1

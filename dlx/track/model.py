@@ -14,7 +14,7 @@ from ..errors import RunError
 from ..graph import Graph
 from ..layers.measured import DTYPES
 from ..lazy import np, torch
-from ..runs import Run
+from ..runs import Record, Run
 from . import content
 
 if TYPE_CHECKING:
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from mlflow.entities import LoggedModel
     from mlflow.models import ModelSignature
     from torch import Tensor, fx
-
-    from .sync import State
 
 
 @cache
@@ -33,26 +31,27 @@ def load_guests() -> None:
         import_module(name)
 
 
-def deliver(client: MlflowClient, run: Run, state: State) -> None:
-    """Log the final weights, unless these are logged already."""
+def deliver(
+    client: MlflowClient, run: Run, end: Record | None, experiment_id: str, run_id: str, known: Mapping[str, str]
+) -> dict[str, str]:
+    """Log the final weights, unless these are logged already; what is to be known of them the next time."""
     if not os.path.lexists(run.dir / "checkpoints" / "final.safetensors"):
-        return
+        return dict(known)
     path = run.file("checkpoints/final.safetensors")
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
-    if state.model.get("checkpoint") == digest:
-        return
-    known = _logged(client, state, digest)
-    model_id = known.model_id if known else _log(client, run, state, digest)
-    _link(client, state, model_id)
-    state.model = {"checkpoint": digest, "model_id": model_id}
-    state.save(run)
+    if known.get("checkpoint") == digest:
+        return dict(known)
+    logged = _logged(client, experiment_id, run_id, digest)
+    model_id = logged.model_id if logged else _log(client, run, experiment_id, run_id, digest)
+    _link(client, end or {}, run_id, model_id)
+    return {"checkpoint": digest, "model_id": model_id}
 
 
-def _logged(client: MlflowClient, state: State, digest: str) -> LoggedModel | None:
+def _logged(client: MlflowClient, experiment_id: str, run_id: str, digest: str) -> LoggedModel | None:
     """The model of these weights, left by an earlier try that was cut off; halves of one are cleared away."""
-    search = f"source_run_id = '{state.run_id}' AND tags.`dlx.checkpoint` = '{digest}'"
+    search = f"source_run_id = '{run_id}' AND tags.`dlx.checkpoint` = '{digest}'"
     ready = None
-    for model in client.search_logged_models([state.experiment_id], search):
+    for model in client.search_logged_models([experiment_id], search):
         if model.status == "READY":
             ready = model
         else:
@@ -60,7 +59,7 @@ def _logged(client: MlflowClient, state: State, digest: str) -> LoggedModel | No
     return ready
 
 
-def _log(client: MlflowClient, run: Run, state: State, digest: str) -> str:
+def _log(client: MlflowClient, run: Run, experiment_id: str, run_id: str, digest: str) -> str:
     from mlflow.models import Model
     from mlflow.pytorch import save_model
 
@@ -68,9 +67,9 @@ def _log(client: MlflowClient, run: Run, state: State, digest: str) -> str:
     inputs = _example(graph)
     signature = _signature(network, graph, inputs)
     tags = {"dlx.run": run.key, "dlx.checkpoint": digest}
-    made = client.create_logged_model(state.experiment_id, "model", state.run_id, tags, model_type="dlx")
+    made = client.create_logged_model(experiment_id, "model", run_id, tags, model_type="dlx")
     about = Model(
-        artifact_path=made.artifact_location, run_id=state.run_id, model_uuid=made.model_id, model_id=made.model_id
+        artifact_path=made.artifact_location, run_id=run_id, model_uuid=made.model_id, model_id=made.model_id
     )
     with tempfile.TemporaryDirectory() as folder:
         save_model(
@@ -127,15 +126,14 @@ def _requirements() -> list[str]:
     return [f"{package}=={version.partition('+')[0]}" for package, version in versions.items()]
 
 
-def _link(client: MlflowClient, state: State, model_id: str) -> None:
+def _link(client: MlflowClient, end: Record, run_id: str, model_id: str) -> None:
     """The model as an output of the run, with the metrics that the run ended with."""
     from mlflow.entities import LoggedModelOutput, Metric
 
-    end = state.end or {}
-    outputs = client.get_run(state.run_id).outputs
+    outputs = client.get_run(run_id).outputs
     if model_id not in [known.model_id for known in (outputs.model_outputs if outputs else [])]:
-        client.log_outputs(state.run_id, [LoggedModelOutput(model_id, int(end.get("step", 0)))])
-    histories = [client.get_metric_history(state.run_id, content.name(key)) for key in end.get("metrics", {})]
+        client.log_outputs(run_id, [LoggedModelOutput(model_id, int(end.get("step", 0)))])
+    histories = [client.get_metric_history(run_id, content.name(key)) for key in end.get("metrics", {})]
     final = [max(history, key=lambda m: (m.step, m.timestamp)) for history in histories if history]
-    shown = [Metric(m.key, m.value, m.timestamp, m.step, model_id=model_id, run_id=state.run_id) for m in final]
-    client.log_batch(state.run_id, shown)
+    shown = [Metric(m.key, m.value, m.timestamp, m.step, model_id=model_id, run_id=run_id) for m in final]
+    client.log_batch(run_id, shown)

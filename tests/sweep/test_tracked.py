@@ -1,6 +1,8 @@
 """A study in MLflow: the SQLite store, read back by MLflow's own client."""
 
+import contextlib
 import json
+import shlex
 import shutil
 import subprocess
 import sys
@@ -366,3 +368,135 @@ def test_studies_are_found_by_folder_and_by_name(study, tmp_path):
     assert tracked.studies("digits/sweep-0123abcd", runs) == [study.folder]
     assert tracked.studies(str(study.folder), tmp_path) == [study.folder]
     assert tracked.studies("digits/20261121-000000-0000", runs) == []
+
+
+def without(memory, *names):
+    return {key: value for key, value in memory.items() if key not in names}
+
+
+def test_a_memory_of_an_earlier_dlx_is_gone_on_with(study):
+    """It had no experiment's id, and said of no run whether all that was sent has arrived."""
+    suggest(study, 0, {"lr": 0.01}, {"lr": 0.02})
+    reach(study, 0, 20, "finished")
+    reach(study, 1, 10, "waiting")
+    assert Tracked(study.folder).sync(over=False).complete
+    path = study.folder / "mlflow.json"
+    memory = without(json.loads(path.read_text()), "experiment_id", "sure", "not_finite")
+    memory["trials"] = {n: without(child, "sure", "not_finite") for n, child in memory["trials"].items()}
+    path.write_text(json.dumps(memory))
+
+    reach(study, 1, 20, "finished", first=11)
+    told = Tracked(study.folder).sync()
+    assert (told.complete, told.sent, told.error) == (True, 1, "")
+    found = Reader(study)
+    assert len(found.trials) == 2
+    for number in (0, 1):
+        assert [step for step, _ in found.curve(number, "train/running_loss")] == list(range(1, 21))
+
+
+def test_the_best_so_far_is_there_once_where_the_mirror_forgot_it(study):
+    suggest(study, 0, {"lr": 0.01}, {"lr": 0.02})
+    reach(study, 0, 10, "finished")
+    reach(study, 1, 20, "finished")
+    Tracked(study.folder).sync()
+    (study.folder / "mlflow.json").unlink()
+    time.sleep(0.01)
+    (study.folder / "beside").touch()  # the folder is younger than before
+
+    assert Tracked(study.folder).sync().complete
+    assert Reader(study).curve(None, "best/valid/error") == [(0, 0.2), (1, 0.1)]
+
+
+def test_where_a_metric_of_a_trial_was_no_number_first_stays_told(study):
+    suggest(study, 0, {"lr": 0.01})
+    tracking = Tracked(study.folder)
+    reach(study, 0, 10, "waiting", (float("nan"),))
+    tracking.sync(over=False)
+    reach(study, 0, 20, "finished", (float("nan"),), first=11)
+    tracking.sync()
+
+    told = Reader(study).trials[0].data.tags["dlx.not_finite"]
+    assert told == "train/running_loss: nan at step 1; valid/error: nan at step 10"
+
+
+def test_a_study_that_was_deleted_there_is_said_and_can_be_sent_anew(study):
+    suggest(study, 0, {"lr": 0.01})
+    reach(study, 0, 10, "finished")
+    Tracked(study.folder).sync()
+    found = Reader(study)
+    found.client.delete_run(found.parent.info.run_id)
+
+    told = Tracked(study.folder).sync()
+    assert told.error == (
+        f"the MLflow run {found.parent.info.run_id} of digits/sweep-0123abcd was deleted there; "
+        f"`rm {shlex.quote(str(study.folder / 'mlflow.json'))}` and `dlx runs sync {Run(study.folder).argument}` "
+        f"send it anew, `mlflow runs restore --run-id {found.parent.info.run_id}` brings it back"
+    )
+
+
+class Killed(BaseException):
+    """An end in which nothing more is noted."""
+
+
+CALLS = ["create_run", "log_batch", "log_artifact", "set_terminated", "update_run"]
+
+
+def killed_at(number, monkeypatch, study):
+    """A delivery whose process ends behind its `number`-th call to MLflow; whether it came so far."""
+    client, made = store.connect(f"sqlite:///{study.runs.absolute()}/mlflow.db"), 0
+
+    def counted(name, call):
+        def do(*args, **named):
+            nonlocal made
+            done = call(*args, **named)
+            made += 1
+            if made == number:
+                raise Killed(name)
+            return done
+
+        return do
+
+    with monkeypatch.context() as patch:
+        for name in CALLS:
+            patch.setattr(client, name, counted(name, getattr(client, name)))
+        with contextlib.suppress(Killed):
+            Tracked(study.folder).sync()
+    return made >= number
+
+
+def content_of(study):
+    """All that MLflow has of a study, without the ids and times of its own."""
+    found = Reader(study)
+    runs = {None: found.parent, **found.trials}
+    own = ("mlflow.parentRunId", "mlflow.user", "dlx.point")
+    return {
+        n: (
+            run.info.status,
+            dict(run.data.params),
+            {key: text for key, text in run.data.tags.items() if key not in own},
+            {name: found.curve(n, name) for name in run.data.metrics},
+            sorted(file.path for file in found.client.list_artifacts(run.info.run_id)),
+        )
+        for n, run in runs.items()
+    }
+
+
+@pytest.mark.slow
+def test_killed_behind_any_call_the_rest_arrives_once(study, tables, monkeypatch):
+    suggest(study, 0, {"lr": 0.01}, {"lr": 0.02})
+    reach(study, 0, 10, "finished")
+    reach(study, 1, 20, "finished")
+    assert Tracked(study.folder).sync().complete
+    whole, number = content_of(study), 0
+    while True:
+        number += 1
+        (study.folder / "mlflow.json").unlink()
+        store.connect(f"sqlite:///{study.runs.absolute()}/mlflow.db")._tracking_client.store.engine.dispose()
+        store.connect.cache_clear()
+        shutil.copy(tables, study.runs / "mlflow.db")
+        if not killed_at(number, monkeypatch, study):
+            break
+        told = Tracked(study.folder).sync()
+        assert (told.complete, told.error) == (True, "")
+        assert content_of(study) == whole, f"killed behind call {number}"
+    assert number > 15
