@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from .errors import DlxError, Problem, RunError
 from .graph import Graph
 from .runs import Run, running
-from .train import averages, checkpoint, guessing, kept, state, stopping, together
+from .train import averages, checkpoint, fallback, guessing, kept, state, stopping, together
 from .train.checkpoint import NotWrittenError
 from .train.writer import Writer
 
@@ -181,8 +181,10 @@ class Course:
 
     def came_to(self, job: Job, notes: tuple[str, ...]) -> None:
         """How it ended, beside its metrics and its status."""
-        if job.train.trace is True and job.way.get("step") == "plain":
-            notes = (*notes, f"the steps were taken under autograd: {job.way['because']}")
+        notes = (*notes, *job.faults)
+        told = any(fault.startswith(fallback.STEP) for fault in job.faults)
+        if job.train.trace is True and job.way.get("step") == "plain" and not told:
+            notes = (*notes, f"{fallback.STEP}: {job.way['because']}")
         self.outcome, self.notes = stopping.outcome(job), notes
         if job.train.keep_best is not None:
             best = [kept.as_json(rank, one) for rank, one in enumerate(kept.standing(self.checkpoints), 1)]
@@ -264,7 +266,8 @@ class Course:
         record |= {"status": self.status, "message": self.message, "metrics": self.metrics}
         self.folder.append(record | {key: value for key, value in self.outcome.items() if value})
         if self.job is not None and self.job.way:
-            self.folder.write_json("lock.json", self.folder.lock() | {"way": self.job.way})
+            faults = {"faults": self.job.faults} if self.job.faults else {}
+            self.folder.write_json("lock.json", self.folder.lock() | {"way": self.job.way | faults})
 
     def with_last_checkpoint(self, error: DlxError) -> list[Problem]:
         """The error, and where the last good weights are."""

@@ -35,17 +35,21 @@ def _modules(graph: Graph) -> tuple[nn.Module, dict[str, nn.Module]]:
     """A tree of modules by scope, and each node's own module."""
     root = torch.nn.Module()
     modules: dict[str, nn.Module] = {}
+    at: dict[str, nn.Module] = {}
     for node in graph.nodes:
         if node.owner:
             continue
         made = _tied(graph, node) if node.tied else node.layer.module(*node.arriving)
         *scopes, last = node.name.split("/")
-        parent = root
+        parent, path = root, ""
         for scope in scopes:
-            if scope not in parent._modules:
-                parent.add_module(scope, torch.nn.Module())
-            parent = parent._modules[scope]  # type: ignore[assignment]
+            path += f"/{scope}"
+            if path not in at:
+                at[path] = torch.nn.Module()
+                parent.add_module(scope, at[path])
+            parent = at[path]
         parent.add_module(last, made)
+        at[f"{path}/{last}"] = made
         modules[node.name] = made
     return root, modules
 

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from math import ceil
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 from torch import Tensor, nn
-from torch.nn.modules.batchnorm import _BatchNorm
+
+if TYPE_CHECKING:
+    from torch.nn.modules.batchnorm import _BatchNorm
+else:
+    _BatchNorm = nn.BatchNorm1d.__base__  # what torch's batch norms share has no public name
 
 Affine = Literal["channel", "layer", "none"]
 

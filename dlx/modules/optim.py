@@ -10,6 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ..errors import RunError
+from ..private import Lists
 
 Groups = list[dict[str, Any]]
 Closure = Callable[[], Tensor]
@@ -17,6 +18,10 @@ Closure = Callable[[], Tensor]
 
 class _Stepwise(Optimizer):
     """Updates a group at a time; each group counts its steps in `t`, which is saved with its options."""
+
+    def __init__(self, params: Groups, defaults: dict[str, Any]) -> None:
+        super().__init__(params, defaults)
+        self.lists = Lists()
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         for group in self.param_groups:
@@ -48,11 +53,11 @@ class Averaged(_Stepwise):
     def update(self, group: dict[str, Any], weights: list[Tensor], grads: list[Tensor]) -> None:
         beta, means = group["beta"], self.kept("mean", weights)
         if group["weight_decay"]:
-            grads = list(torch._foreach_add(grads, weights, alpha=group["weight_decay"]))
-        torch._foreach_lerp_(means, grads, 1 - beta)
-        step = torch._foreach_lerp(means, grads, 1 - beta) if group["nesterov"] else means
+            grads = list(self.lists.add(grads, weights, alpha=group["weight_decay"]))
+        self.lists.lerp_(means, grads, 1 - beta)
+        step = self.lists.lerp(means, grads, 1 - beta) if group["nesterov"] else means
         scale = 1 - beta ** group["t"] if group["bias_correction"] else 1.0
-        torch._foreach_add_(weights, step, alpha=-group["lr"] / scale)
+        self.lists.add_(weights, step, alpha=-group["lr"] / scale)
 
 
 class Scaled(_Stepwise):
@@ -80,26 +85,26 @@ class Scaled(_Stepwise):
     def update(self, group: dict[str, Any], weights: list[Tensor], grads: list[Tensor]) -> None:
         lr, decay, (beta1, beta2) = group["lr"], group["weight_decay"], group["betas"]
         if decay and group["decoupled"]:
-            torch._foreach_mul_(weights, 1 - lr * decay)
+            self.lists.mul_(weights, 1 - lr * decay)
         elif decay:
-            grads = list(torch._foreach_add(grads, weights, alpha=decay))
+            grads = list(self.lists.add(grads, weights, alpha=decay))
         means, squares = grads, self.kept("squares", weights)
         if beta1 is not None:
             means = self.kept("mean", weights)
-            torch._foreach_lerp_(means, grads, 1 - beta1)
+            self.lists.lerp_(means, grads, 1 - beta1)
         if beta2 is not None:
-            torch._foreach_mul_(squares, beta2)
-        torch._foreach_addcmul_(squares, grads, grads, value=1.0 if beta2 is None else 1 - beta2)
+            self.lists.mul_(squares, beta2)
+        self.lists.addcmul_(squares, grads, grads, value=1.0 if beta2 is None else 1 - beta2)
         first = second = 1.0
         if group["corrected"]:
             first, second = 1 - beta1 ** group["t"], 1 - beta2 ** group["t"]
-        roots = torch._foreach_div(squares, second)
+        roots = self.lists.div(squares, second)
         if group["inside"]:
-            torch._foreach_add_(roots, group["eps"])
-        torch._foreach_sqrt_(roots)
+            self.lists.add_(roots, group["eps"])
+        self.lists.sqrt_(roots)
         if not group["inside"]:
-            torch._foreach_add_(roots, group["eps"])
-        torch._foreach_addcdiv_(weights, means, roots, value=-lr / first)
+            self.lists.add_(roots, group["eps"])
+        self.lists.addcdiv_(weights, means, roots, value=-lr / first)
 
 
 class Newton(Optimizer):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..lazy import torch
+from ..private import MissingError, private
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -15,15 +16,24 @@ ADAMS = ("Adam", "AdamW")
 UNUSUAL = ("amsgrad", "maximize", "differentiable", "capturable")
 
 
-def direct(optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
-    """What does the same as `optimizer.step`, on the same state, to the same bits; else that itself."""
+def direct(
+    optimizer: torch.optim.Optimizer, report: Callable[[Exception], Any] = lambda _: None
+) -> Callable[[], Any]:
+    """What does the same as `optimizer.step`, on the same state, to the same bits; else that itself.
+
+    `report` is called with what goes wrong in it, after which it is left for torch's own step.
+    """
     kind, groups = type(optimizer), optimizer.param_groups
     kernel = {"SGD": _sgd, **dict.fromkeys(ADAMS, _adam)}.get(kind.__name__)
     where = {(p.device, p.dtype) for group in groups for p in group["params"]}
     plain = all(g.get("fused") and not any(g.get(name) for name in UNUSUAL) for g in groups)
     if kernel is None or not kind.__module__.startswith("torch.optim") or len(where) != 1 or not plain:
         return optimizer.step
-    return Direct(optimizer, kernel)
+    try:
+        return Direct(optimizer, kernel(), report)
+    except MissingError as error:
+        report(error)
+        return optimizer.step
 
 
 @dataclass(frozen=True)
@@ -46,11 +56,16 @@ class _Lists:
     """The counters of all weights, where there are any: what `state` has of them are parts of it."""
 
 
+Kernel = Callable[[_Lists, "list[Tensor]"], Move]
+"""What moves the weights of a group by their gradients."""
+
+
 class Direct:
     """The first step is torch's own, which makes the state; those after it go to the kernel."""
 
-    def __init__(self, optimizer: torch.optim.Optimizer, kernel: Callable[[_Lists, list[Tensor]], Move]) -> None:
-        self.optimizer, self.kernel = optimizer, kernel
+    def __init__(self, optimizer: torch.optim.Optimizer, kernel: Kernel, report: Callable[[Exception], Any]) -> None:
+        self.optimizer, self.kernel, self.report = optimizer, kernel, report
+        self.refused = False
         self.lists: list[_Lists] = []
         self.no_grad = torch.no_grad()
 
@@ -58,13 +73,27 @@ class Direct:
         moves = self.moves()
         if not moves:
             self.optimizer.step()
-            self.lists = self._lists()
+            self.lists = [] if self.refused else self._lists()
             return
         with self.no_grad:
-            for one, move in zip(self.lists, moves, strict=True):
+            for number, (one, move) in enumerate(zip(self.lists, moves, strict=True)):
                 if one.steps is not None:
                     one.steps.add_(1)
-                move.op(*move.args, lr=one.group["lr"], **move.kwargs)
+                try:
+                    move.op(*move.args, lr=one.group["lr"], **move.kwargs)
+                except Exception as error:
+                    if number:  # part of the weights has moved
+                        raise
+                    self._refuse(one, error)
+                    return
+
+    def _refuse(self, one: _Lists, error: Exception) -> None:
+        """Leave this and all later steps to torch."""
+        if one.steps is not None:
+            one.steps.sub_(1)
+        self.refused, self.lists = True, []
+        self.report(error)
+        self.optimizer.step()
 
     def moves(self) -> list[Move]:
         """What moves each group, once its counters are one further; nothing before there is a state."""
@@ -96,34 +125,44 @@ def _joined(states: list[dict[str, Tensor]]) -> Tensor:
     return steps
 
 
-def _adam(one: _Lists, grads: list[Tensor]) -> Move:
-    group, state = one.group, one.state
-    beta1, beta2 = group["betas"]
-    return Move(
-        torch._fused_adamw_ if group["decoupled_weight_decay"] else torch._fused_adam_,
-        (one.params, grads, state["exp_avg"], state["exp_avg_sq"], [], state["step"]),
-        {
-            "beta1": beta1,
-            "beta2": beta2,
-            "weight_decay": group["weight_decay"],
-            "eps": group["eps"],
-            "amsgrad": False,
-            "maximize": False,
-        },
-    )
+def _adam() -> Kernel:
+    kernels = {True: private("torch._fused_adamw_"), False: private("torch._fused_adam_")}
+
+    def move(one: _Lists, grads: list[Tensor]) -> Move:
+        group, state = one.group, one.state
+        beta1, beta2 = group["betas"]
+        return Move(
+            kernels[bool(group["decoupled_weight_decay"])],
+            (one.params, grads, state["exp_avg"], state["exp_avg_sq"], [], state["step"]),
+            {
+                "beta1": beta1,
+                "beta2": beta2,
+                "weight_decay": group["weight_decay"],
+                "eps": group["eps"],
+                "amsgrad": False,
+                "maximize": False,
+            },
+        )
+
+    return move
 
 
-def _sgd(one: _Lists, grads: list[Tensor]) -> Move:
-    group = one.group
-    return Move(
-        torch._fused_sgd_,
-        (one.params, grads, one.state.get("momentum_buffer", [])),
-        {
-            "weight_decay": group["weight_decay"],
-            "momentum": group["momentum"],
-            "dampening": group["dampening"],
-            "nesterov": group["nesterov"],
-            "maximize": False,
-            "is_first_step": False,
-        },
-    )
+def _sgd() -> Kernel:
+    kernel = private("torch._fused_sgd_")
+
+    def move(one: _Lists, grads: list[Tensor]) -> Move:
+        group = one.group
+        return Move(
+            kernel,
+            (one.params, grads, one.state.get("momentum_buffer", [])),
+            {
+                "weight_decay": group["weight_decay"],
+                "momentum": group["momentum"],
+                "dampening": group["dampening"],
+                "nesterov": group["nesterov"],
+                "maximize": False,
+                "is_first_step": False,
+            },
+        )
+
+    return move

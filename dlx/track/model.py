@@ -6,6 +6,7 @@ import hashlib
 import os
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
@@ -28,7 +29,8 @@ if TYPE_CHECKING:
 def load_guests() -> None:
     """Import what logging a model takes (seconds), so that it is there when training ends."""
     for name in ("mlflow.pytorch", "mlflow.pyfunc", "torch.export", "torch._dynamo", "dlx.train.checkpoint"):
-        import_module(name)
+        with suppress(ImportError):  # what is needed of them says so when it is used
+            import_module(name)
 
 
 def deliver(

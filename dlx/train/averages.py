@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..averages import Average
 from ..lazy import torch
+from ..private import Lists
 from ..schedules import Span
 
 if TYPE_CHECKING:
@@ -30,13 +31,14 @@ class Averaged:
         self.moved: list[Tensor] = [p for p in network.parameters() if p.requires_grad]
         self.moved += [b for name, b in network.named_buffers() if _is_statistic(name, b)]
         self.means = [tensor.detach().clone() for tensor in self.moved]
+        self.lists = Lists()
 
     def follow(self, step: int) -> None:
         """Take in the weights after `step` updates, where they count."""
         share = self.average.share(step, self.count, self.span)
         if share is not None:
             with torch.no_grad():
-                torch._foreach_lerp_(self.means, self.moved, share)
+                self.lists.lerp_(self.means, self.moved, share)
             self.count += 1
 
     @contextmanager

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from ..private import private
 from . import aligned
 from .script import Do, copy, do
 from .tape import Call
@@ -34,7 +35,11 @@ def log_softmax(stack: Stack, call: Call) -> list[Do] | None:
         return None
     given, result = stack.wide(x).movedim(-1, 0), stack.wide(call.results[0]).movedim(-1, 0)
     (apart, into), (logs, found) = (_apart(given) for _ in range(2))
-    return [copy(into, given), do(aten._log_softmax.out, apart, 0, False, out=logs), copy(result, found)]
+    return [
+        copy(into, given),
+        do(private("torch.ops.aten._log_softmax").out, apart, 0, False, out=logs),
+        copy(result, found),
+    ]
 
 
 def log_softmax_backward(stack: Stack, call: Call) -> list[Do] | None:
@@ -45,7 +50,7 @@ def log_softmax_backward(stack: Stack, call: Call) -> list[Do] | None:
     given, result = stack.wide(gradient).movedim(-1, 0), stack.wide(call.results[0]).movedim(-1, 0)
     logs = stack.wide(output).movedim(-1, 0)
     (apart, into), (known, beside), (whole, found) = (_apart(given) for _ in range(3))
-    op = do(aten._log_softmax_backward_data.out, apart, known, 0, dtype, out=whole)
+    op = do(private("torch.ops.aten._log_softmax_backward_data").out, apart, known, 0, dtype, out=whole)
     return [copy(into, given), copy(beside, logs), op, copy(result, found)]
 
 

@@ -13,7 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DlxError, Mark, Problem, RunError, first_line
 from ..lazy import nn, torch
+from ..private import MissingError, attribute
 from ..spec import Train
+from . import fallback
 from .anomaly import Anomalies
 
 if TYPE_CHECKING:
@@ -105,12 +107,28 @@ class Compute:
         scaler, optimizer, skipped = self.scaler, self.job.optimizer, self.skipped
         if scaler is None:
             return step
+        try:
+            found_by_device = attribute(scaler, "_found_inf_per_device")
+        except MissingError as error:
+            fallback.note([self.job], fallback.SKIPPED, error)
+            return self._watched_by_scale(scaler)
 
         def scaled() -> None:
             scaler.step(optimizer)
-            for found in scaler._found_inf_per_device(optimizer).values():  # it stays on the device
+            for found in found_by_device(optimizer).values():  # it stays on the device
                 skipped.add_(found.to(skipped.device).clamp(max=1))
             scaler.update()
+
+        return scaled
+
+    def _watched_by_scale(self, scaler: torch.amp.GradScaler) -> Callable[[], None]:
+        """The same by the scale, which is lower after an update that was left out; it waits for the device."""
+
+        def scaled() -> None:
+            before = scaler.get_scale()
+            scaler.step(self.job.optimizer)
+            scaler.update()
+            self.skipped.add_(float(scaler.get_scale() < before))
 
         return scaled
 

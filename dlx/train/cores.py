@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from ..graph import Graph
 from ..lazy import torch
 from .device import at_once, share
+from .fallback import Before
 from .update import gradients_of
 
 if TYPE_CHECKING:
@@ -31,14 +32,12 @@ def measured(job: Job, graph: Graph) -> dict[int, float]:
     """
     if not _is_open(job, graph):
         return {}
-    from .tape import taken_back
-
     counts, times = (1, share()), {1: list[float](), share(): list[float]()}
     gradients = gradients_of(job)
     index = torch.arange(job.train.per_update(len(job.parts["train"])), device=job.parts["train"].x.device)
     before = torch.get_num_threads()
     job.network.train()
-    with taken_back(job.network):
+    with Before(job.network):
         for turn in range(ROUNDS + 1):
             for count in counts:
                 torch.set_num_threads(count)

@@ -78,6 +78,8 @@ class Job:
     """The generators of Python and NumPy beside `chance`, from which no training draws."""
     way: dict[str, str] = field(default_factory=dict)
     """How a step is computed, and why so."""
+    faults: list[str] = field(default_factory=list)
+    """What went wrong in the quicker ways to compute it, and what was done instead."""
     preprocess: tuple[Fitted, ...] = ()
     """What the inputs went through, which changes of colour undo."""
     compute: Compute = field(init=False)

@@ -14,9 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DlxError
 from ..lazy import torch
+from . import fallback
 from .fit import Job, Record, walked
 from .lanes import side_by_side
-from .rows import Rows, held
+from .rows import FirstStepError, Rows, held
 from .stretch import Stretch
 from .update import Update, gradients_of, step_of
 
@@ -124,8 +125,12 @@ class Pack:
         if not unusual and self.rows is None and not self.refused:
             self._stack({number: stretch.index[stretch.taken] for number, stretch in ahead.items()})
         if not unusual and self.rows is not None and ahead.keys() <= set(self.rows.numbers):
-            self.rows.run(ahead, count, self.over)
-            return
+            try:
+                self.rows.run(ahead, count, self.over)
+            except FirstStepError as error:
+                self._refuse(error.why, list(self.jobs))
+            else:
+                return
         for number, stretch in moved.items():
             stretch.run(partial(self._by_itself, number), count)
 
@@ -137,12 +142,23 @@ class Pack:
 
     def _stack(self, turns: dict[int, Tensor]) -> None:
         """Take down a step of each, as if it had not been taken, and put the networks into rows."""
+        try:
+            self._take_down(turns)
+        except fallback.UntraceableError as error:
+            self.refused = str(error)
+        except Exception as error:  # noqa: BLE001 - an error of the plain step itself comes again
+            self._refuse(error, list(turns))
+        packed = {"step": "packed", "because": f"{self.beside} of one shape"}
+        for number in turns:
+            self.jobs[number].way = {"step": "plain", "because": self.refused} if self.refused else packed
+
+    def _take_down(self, turns: dict[int, Tensor]) -> None:
         from . import tape
 
         tapes, own, losses = [], [], []
         for number, index in turns.items():
             own.append(index.clone())
-            with self.chance_of(number), tape.taken_back(self.jobs[number].network):
+            with self.chance_of(number), fallback.Before(self.jobs[number].network):
                 calls, loss = tape.record(partial(self.alone[number], own[-1]))
             tapes.append(calls)
             losses.append(loss)
@@ -150,15 +166,15 @@ class Pack:
         steps = {number: self.steps[number] for number in turns}
         kept = sum(map(tape.memory, tapes))
         if kept > MOST * len(self.jobs) // self.beside:
-            self.refused = f"stacked they would keep {kept // 2**20:,} MiB"
-        else:
-            try:
-                self.rows = Rows(jobs, tapes, own, losses, self.chance, steps)
-            except tape.UntraceableError as error:
-                self.refused = str(error)
-        packed = {"step": "packed", "because": f"{self.beside} of one shape"}
-        for number in turns:
-            self.jobs[number].way = {"step": "plain", "because": self.refused} if self.refused else packed
+            raise fallback.UntraceableError(f"stacked they would keep {kept // 2**20:,} MiB")
+        self.rows = Rows(jobs, tapes, own, losses, self.chance, steps)
+
+    def _refuse(self, error: Exception, numbers: list[int]) -> None:
+        """Move each network alone from here on, and say what went wrong with the stack."""
+        self.refused = fallback.note([self.jobs[number] for number in numbers], fallback.PACK, error)
+        self._unstack(numbers)
+        for number in numbers:
+            self.jobs[number].way = {"step": "plain", "because": self.refused}
 
     def _unstack(self, numbers: list[int]) -> None:
         """Weights have memory of their own again."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..lazy import torch
 from ..optim.direct import Direct
+from . import fallback
 from .stretch import Stretch
 
 if TYPE_CHECKING:
@@ -22,6 +23,14 @@ WORTH = 100
 
 SETTLED = 3
 """Calls after which TorchScript changes a function no more: it looks on twice, and then rewrites it."""
+
+
+class FirstStepError(Exception):
+    """The first step went wrong, and was taken back."""
+
+    def __init__(self, why: Exception) -> None:
+        super().__init__(str(why))
+        self.why = why
 
 
 class Rows:
@@ -40,7 +49,8 @@ class Rows:
         from .tape import Below
 
         self.below = Below()
-        self.jobs, self.numbers, self.steps = jobs, list(jobs), steps
+        self.jobs, self.numbers, self.steps, self.chance = jobs, list(jobs), steps, chance
+        self.tried = False
         first = [t.detach() for t in held(next(iter(jobs.values())))]
         stack = Stack(tapes, [{"index": index} for index in own], [chance[n] for n in jobs], first)
         self.todo, self.calls = stack.runs, [one.call() for one in stack.runs]
@@ -78,15 +88,36 @@ class Rows:
             self.index.copy_(index)
             for stretch in stretches:
                 stretch.before()
-            with self.below:
-                for call in self.calls:
-                    call()
+            if self.tried:
+                self._compute()
+            else:
+                self._try()
             loss.copy_(self.losses)
             for step in steps:
                 step()
             for stretch in stretches:
                 stretch.after()
         return len(drawn)
+
+    def _compute(self) -> None:
+        """Losses and gradients of all rows."""
+        with self.below:
+            for call in self.calls:
+                call()
+
+    def _try(self) -> None:
+        """The same for the first time. FirstStepError, with buffers and random generators as they were."""
+        before = [(buffer, buffer.clone()) for job in self.jobs.values() for buffer in job.network.buffers()]
+        drawn = [(self.chance[number], self.chance[number].get_state()) for number in self.jobs]
+        try:
+            self._compute()
+        except Exception as error:
+            for buffer, held_before in before:
+                buffer.copy_(held_before)
+            for generator, was in drawn:
+                generator.set_state(was)
+            raise FirstStepError(error) from error
+        self.tried = True
 
     # --- all of them in one call ------------------------------------------------------------------------------------
 
@@ -128,8 +159,10 @@ class Rows:
             run = script.function("drawn: Tensor, losses: Tensor, rates: List[float], active: List[bool], count: int")
             if self._agrees(run, script.memory(), ahead, drawn[:1], losses[:1]):
                 self.script = run
-        except (NoWordsError, RuntimeError):
+        except NoWordsError:
             pass
+        except Exception as error:  # noqa: BLE001
+            fallback.note(self.jobs.values(), fallback.SCRIPT, error)
         self.has_words = self.script is not None
 
     def _lines(self, optimizers: list[Direct]) -> Script:
@@ -165,18 +198,19 @@ class Rows:
         rates = [group["lr"] for job in self.jobs.values() for group in job.optimizer.param_groups]
         active = [number in ahead for number in self.numbers]
         for by_script in (*(True,) * SETTLED, False):
-            with self.below:
+            try:
                 if by_script:
-                    script(drawn, losses, rates, active, 1)
+                    with self.below:
+                        script(drawn, losses, rates, active, 1)
                 else:
                     self.index.copy_(drawn[0])
-                    for call in self.calls:
-                        call()
-            for number in () if by_script else ahead:
-                self.steps[number]()
-            found[by_script] = [one.clone() for one in memory]
-            for one, was in zip(memory, before, strict=True):
-                one.copy_(was)
+                    self._compute()
+                for number in () if by_script else ahead:
+                    self.steps[number]()
+                found[by_script] = [one.clone() for one in memory]
+            finally:
+                for one, was in zip(memory, before, strict=True):
+                    one.copy_(was)
         return all(torch.equal(one, other) for one, other in zip(found[True], found[False], strict=True))
 
 

@@ -16,6 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..private import attribute, private, schema_of
+
 
 @dataclass(frozen=True)
 class Do:
@@ -28,7 +30,7 @@ class Do:
 
     def call(self) -> Callable[[], Any]:
         """The same as a function."""
-        run = partial(self.op._op, *self.args, **self.kwargs)
+        run = partial(attribute(self.op, "_op"), *self.args, **self.kwargs)
         return partial(_copied, run, self.into) if self.into else run
 
 
@@ -68,8 +70,8 @@ def _compiled(source: str) -> Callable[..., Any]:
 
 @lru_cache(32)
 def _once(source: str) -> Callable[..., Any]:
-    """A function of TorchScript; lanes, and the next rungs of a search, often want the same."""
-    run: Callable[..., Any] = torch.jit.CompilationUnit(source).run
+    """A function of TorchScript (MissingError); lanes, and the next rungs of a search, often want the same."""
+    run: Callable[..., Any] = private("torch.jit.CompilationUnit")(source).run
     return run
 
 
@@ -87,10 +89,10 @@ class Script:
         """One operation. NoWordsError."""
         if one.op.namespace != "aten":
             raise NoWordsError(one.op.name())
-        kinds = {a.name: str(a.type) for a in one.op._schema.arguments}
+        kinds = {a.name: str(a.type) for a in schema_of(one.op).arguments}
         args = [self.text(_as(kind, value)) for kind, value in zip(kinds.values(), one.args, strict=False)]
         args += [f"{name}={self.text(_as(kinds[name], value))}" for name, value in one.kwargs.items()]
-        call = f"torch.ops.aten.{one.op._schema.name.removeprefix('aten::')}({', '.join(args)})"
+        call = f"torch.ops.aten.{schema_of(one.op).name.removeprefix('aten::')}({', '.join(args)})"
         if not one.into:
             self.lines.append(indent + call)
             return

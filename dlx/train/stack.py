@@ -14,9 +14,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..private import schema_of
 from . import aligned, classes, columns
+from .fallback import UntraceableError
 from .script import Do, copy, do
-from .tape import Call, Sieve, UntraceableError, Values, geometry, out_form, plainer, storage
+from .tape import Call, Sieve, Values, geometry, out_form, plainer, storage
 
 LARGE = 32_768
 """Values of one network's result from which on it stays in the cache only where its row is finished first."""
@@ -142,7 +144,7 @@ class Stack:
 
     def _into(self, made: Call, first: Call) -> Do:
         """A call on all rows, into the memory for what it gives."""
-        if made.op._schema.is_mutable:
+        if schema_of(made.op).is_mutable:
             return Do(made.op, made.args, made.kwargs)
         return _written(made.op, made.args, made.kwargs, list(made.result), first)
 
@@ -157,19 +159,19 @@ class Stack:
         named = first.kwargs
         kwargs = {n: _row_value(self, named[n], index) if _has_tensor(v) else v for n, v in call.kwargs.items()}
         if torch.Tag.nondeterministic_seeded in call.op.tags:
-            if not any(a.name == "generator" for a in call.op._schema.arguments):
+            if not any(a.name == "generator" for a in schema_of(call.op).arguments):
                 raise UntraceableError(f"chance of {call.name} cannot be drawn for one network")
             kwargs["generator"] = self.chance[index]
         places = [self.row(t, index) for t in first.results]
         given = {storage(t) for t in first.given}
-        if call.op._schema.is_mutable and all(storage(t) in given for t in first.results):
+        if schema_of(call.op).is_mutable and all(storage(t) in given for t in first.results):
             return Do(call.op, tuple(args), kwargs)
         return _written(call.op, args, kwargs, places, first)
 
 
 def _written(op: Any, args: Sequence[Any], kwargs: Mapping[str, Any], places: list[Tensor], first: Call) -> Do:
     """An operation into memory for what it gives: directly where torch can, else it is copied there."""
-    form = None if op._schema.is_mutable else out_form(op, first.results[0].device.type.upper())
+    form = None if schema_of(op).is_mutable else out_form(op, first.results[0].device.type.upper())
     if form is not None and len(form[1]) == len(places):
         return Do(form[0], tuple(args), {**kwargs, **dict(zip(form[1], places, strict=True))})
     given = first.result if isinstance(first.result, tuple | list) else (first.result,)
@@ -220,7 +222,7 @@ def _along(stack: Stack, call: Call) -> Call | None:
     """Axes that are named move by one."""
     if any(map(stack.is_shared, call.given)):
         return None
-    dims = {i for i, a in enumerate(call.op._schema.arguments) if a.name == "dim"}
+    dims = {i for i, a in enumerate(schema_of(call.op).arguments) if a.name == "dim"}
     rank = call.given[0].dim()
 
     def moved(dim: Any) -> Any:
@@ -246,7 +248,7 @@ def _over_all(stack: Stack, call: Call) -> Call | None:
 
 
 def _reduced(stack: Stack, call: Call) -> Call | None:
-    return _over_all(stack, call) if call.op._schema.overload_name == "" else _along(stack, call)
+    return _over_all(stack, call) if schema_of(call.op).overload_name == "" else _along(stack, call)
 
 
 def _picked(stack: Stack, call: Call) -> list[Do] | None:

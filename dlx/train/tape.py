@@ -9,8 +9,7 @@ Same kernels, same operands, same order: the same bits.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
 from inspect import unwrap
@@ -19,13 +18,11 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
+
+from ..private import attribute, private, schema_of
+from .fallback import UntraceableError
 
 Values = dict[str, Tensor]
-
-
-class UntraceableError(Exception):
-    """The step is not the same list of operations each time; the message says why."""
 
 
 @dataclass(frozen=True)
@@ -39,7 +36,7 @@ class Call:
 
     @property
     def name(self) -> str:
-        name: str = self.op._schema.name
+        name: str = schema_of(self.op).name
         return name.removeprefix("aten::")
 
     @property
@@ -53,34 +50,56 @@ class Call:
     @property
     def written(self) -> list[Tensor]:
         """The arguments that it changes."""
-        names = {a.name for a in self.op._schema.arguments if a.alias_info is not None and a.alias_info.is_write}
-        places = {a.name: i for i, a in enumerate(self.op._schema.arguments)}
+        arguments = schema_of(self.op).arguments
+        names = {a.name for a in arguments if a.alias_info is not None and a.alias_info.is_write}
+        places = {a.name: i for i, a in enumerate(arguments)}
         said = [self.kwargs.get(n, self.args[places[n]] if places[n] < len(self.args) else None) for n in names]
         return _tensors(said)
 
 
-class _Tape(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Takes down what comes by. All tensors are kept, so that no memory is used twice while it runs."""
+class _Tape:
+    """All that came by. Tensors are kept, so that no memory is used twice while it runs."""
 
     def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
         self.calls: list[Call] = []
+        self.drawn: dict[int, tuple[torch.Generator, Tensor]] = {}
+        """The random generators that operations name, as they were before the first of those."""
 
-    def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        kwargs = kwargs or {}
+    def run(self, op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        for value in (*args, *kwargs.values()):
+            if isinstance(value, torch.Generator) and id(value) not in self.drawn:
+                self.drawn[id(value)] = value, value.get_state()
         result = op(*args, **kwargs)
         self.calls.append(Call(op, args, kwargs, result))
         return result
 
 
-# torch wraps the method in something that imports torch._dynamo, which takes longer than many a training here
-_Tape.__torch_dispatch__ = unwrap(_Tape.__torch_dispatch__)  # type: ignore[method-assign]
+def _mode(tape: _Tape) -> Any:
+    """What hands each operation to a tape. MissingError."""
+    base: Any = private("torch.utils._python_dispatch.TorchDispatchMode")
+
+    class Mode(base):  # type: ignore[misc]
+        def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            return tape.run(op, args, kwargs or {})
+
+    # torch wraps the method in something that imports torch._dynamo, which takes longer than many a training here
+    Mode.__torch_dispatch__ = unwrap(Mode.__torch_dispatch__)  # type: ignore[method-assign]
+    return Mode()
 
 
 def record(function: Callable[[], Any]) -> tuple[list[Call], Any]:
-    """The operations of a function, which runs as it always does, and its result."""
-    with _Tape() as tape:
-        result = function()
+    """The operations of a function, which runs as it always does, and its result.
+
+    Where it fails, the random generators that its operations name are as they were.
+    """
+    tape = _Tape()
+    try:
+        with _mode(tape):
+            result = function()
+    except BaseException:
+        for generator, was in tape.drawn.values():
+            generator.set_state(was)
+        raise
     return tape.calls, result
 
 
@@ -100,32 +119,20 @@ def _check(call: Call) -> None:
 
 class Below:
     """Below autograd, as operations are when they are taken down: they do not go by way of it, and those that ask are
-    told that gradients are wanted. torch's LSTM keeps what its gradients need only then."""
+    told that gradients are wanted. torch's LSTM keeps what its gradients need only then. MissingError."""
+
+    def __init__(self) -> None:
+        self.set_grad = private("torch._C._set_grad_enabled")
+        self.guarded = private("torch._C._AutoDispatchBelowAutograd")
 
     def __enter__(self) -> None:
         self.before = torch.is_grad_enabled()
-        torch._C._set_grad_enabled(True)
-        self.guard = torch._C._AutoDispatchBelowAutograd()
+        self.set_grad(True)
+        self.guard = self.guarded()
 
     def __exit__(self, *error: object) -> None:
         self.guard.__exit__(*error)
-        torch._C._set_grad_enabled(self.before)
-
-
-@contextmanager
-def taken_back(network: torch.nn.Module, generators: Sequence[torch.Generator] = ()) -> Iterator[None]:
-    """Afterwards buffers and random generators are as they were: gradients taken in here were only tried."""
-    buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
-    chance, others = torch.get_rng_state(), [(generator, generator.get_state()) for generator in generators]
-    try:
-        yield
-    finally:
-        with torch.no_grad():
-            for buffer, was in buffers:
-                buffer.copy_(was)
-        torch.set_rng_state(chance)
-        for generator, was in others:
-            generator.set_state(was)
+        self.set_grad(self.before)
 
 
 def memory(calls: list[Call]) -> int:
@@ -217,7 +224,7 @@ class _Writer:
         self.lines: list[str] = []
         self.inputs = set(inputs)
         """They may be parts of something larger."""
-        self.names: dict[str, Any] = {"as_strided": torch.as_strided, "Below": Below}
+        self.names: dict[str, Any] = {"as_strided": torch.as_strided, "below": Below()}
         """What the lines speak of."""
         self.known: dict[Any, str] = {}
         self.variables = 0
@@ -234,7 +241,7 @@ class _Writer:
             call = Call(torch.ops.aten.copy_.default, (call.result, call.args[0]), {}, call.result)
         args = [self._text(value) for value in call.args]
         args += [f"{name}={self._text(value)}" for name, value in call.kwargs.items()]
-        changes = call.op._schema.is_mutable
+        changes = schema_of(call.op).is_mutable
         given = {storage(t) for t in call.given}
         into = None if changes else _into(call)
         if changes and all(storage(t) in given for t in call.results):
@@ -260,10 +267,12 @@ class _Writer:
         return ", ".join(names) + ("," if several else "")
 
     def _function(self, op: Any) -> str:
-        name = op._schema.name.removeprefix("aten::")
-        overload = op._schema.overload_name
+        schema = schema_of(op)
+        name, overload = schema.name.removeprefix("aten::"), schema.overload_name
         direct = name in DIRECT and overload in {"out", "IntList_out", "dim_IntList"}
-        return self._constant(getattr(torch, name) if direct else op._op, f"{name}_{overload}".rstrip("_"))
+        return self._constant(
+            getattr(torch, name) if direct else attribute(op, "_op"), f"{name}_{overload}".rstrip("_")
+        )
 
     def _text(self, value: Any) -> str:
         """An argument as it stands in a line."""
@@ -298,7 +307,7 @@ class _Writer:
         """What was written, as a function."""
         given = "".join(f"{self._text(t)}, " for t in outputs)
         body = "".join(f"        {line}\n" for line in [*self.lines, f"return ({given})"])
-        text = f"def flat({', '.join(inputs)}):\n    with Below():\n{body}"
+        text = f"def flat({', '.join(inputs)}):\n    with below:\n{body}"
         exec(compile(text, "<flat step>", "exec"), self.names)  # noqa: S102
         flat: Callable[..., tuple[Any, ...]] = self.names["flat"]
         return flat
@@ -327,28 +336,29 @@ def _into(call: Call) -> tuple[Any, list[str]] | None:
 @cache
 def out_form(op: Any, device: str) -> tuple[Any, list[str]] | None:
     """The form of an operation that writes into given memory, and the names of its places; None without one."""
-    if op._schema.name.endswith(("_loss", "binary_cross_entropy")):
+    own = schema_of(op)
+    if own.name.endswith(("_loss", "binary_cross_entropy")):
         return None  # they use the place of the mean for what it is the mean of
-    wanted = [(a.name, str(a.type)) for a in op._schema.arguments]
+    wanted = [(a.name, str(a.type)) for a in own.arguments]
     packet = op.overloadpacket
     for one in (getattr(packet, name) for name in packet.overloads()):
-        schema = one._schema
+        schema = schema_of(one)
         places = [a.name for a in schema.arguments if a.is_out]
         others = [(a.name, str(a.type)) for a in schema.arguments if not a.is_out]
-        if len(places) == len(op._schema.returns) > 0 and others == wanted and _has_kernel(one, device):
+        if len(places) == len(own.returns) > 0 and others == wanted and _has_kernel(one, device):
             return one, places
     return None
 
 
 def _has_kernel(op: Any, device: str) -> bool:
     """Whether it has code of its own for a device; what has none would compute elsewhere and copy."""
-    has: bool = torch._C._dispatch_has_kernel_for_dispatch_key(op.name(), device)
+    has: bool = private("torch._C._dispatch_has_kernel_for_dispatch_key")(op.name(), device)
     return has
 
 
 def _is_alias(call: Call) -> bool:
     """Whether it shows what is there under another shape, and changes nothing."""
-    if call.op._schema.is_mutable or not call.results:
+    if schema_of(call.op).is_mutable or not call.results:
         return False
     given = {storage(t) for t in call.given}
     shared = [storage(t) in given for t in call.results]
@@ -358,7 +368,7 @@ def _is_alias(call: Call) -> bool:
 
 
 def storage(tensor: Tensor) -> int:
-    return int(tensor.untyped_storage()._cdata)
+    return int(attribute(tensor.untyped_storage(), "_cdata"))
 
 
 def geometry(tensor: Tensor) -> tuple[Any, ...]:

@@ -10,7 +10,9 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
+from ..errors import first_line
 from ..lazy import torch
+from . import fallback
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -126,20 +128,30 @@ class Choosing:
 
     def _taken_down(self, index: Tensor) -> Tensor:
         """A plain step, of which the operations are kept."""
-        from . import tape
-
-        own = index.clone()
-        calls, loss = tape.record(lambda: self.plain(own))
-        self.generators = tape.generators(calls)
-        kept = tape.memory(calls)
-        if kept > MOST:
-            self._settle("plain", f"replayed it would keep {kept // 2**20:,} MiB")
-            return loss  # type: ignore[no-any-return]
+        own, before = index.clone(), fallback.Before(self.network)
         try:
+            from . import tape
+
+            calls, loss = tape.record(lambda: self.plain(own))
+        except Exception as error:  # noqa: BLE001 - an error of the plain step itself comes again
+            before.bring_back()
+            return self._fall_back(error)(index)
+        try:
+            self.generators = tape.generators(calls)
+            kept = tape.memory(calls)
+            if kept > MOST:
+                self._settle("plain", f"replayed it would keep {kept // 2**20:,} MiB")
+                return loss  # type: ignore[no-any-return]
             self.flat = tape.flatten(calls, {"index": own}, [loss, *(p.grad for p in self.params)])
-        except tape.UntraceableError as error:
+        except fallback.UntraceableError as error:
             self._settle("plain", str(error))
+        except Exception as error:  # noqa: BLE001
+            self._fall_back(error)
         return loss.clone()  # type: ignore[no-any-return] # the flat step writes to this memory again
+
+    def _fall_back(self, error: Exception) -> Update:
+        """Stay with the plain step, and say what went wrong with the other."""
+        return self._settle("plain", fallback.note([self.job], fallback.STEP, error))
 
     def _replayed(self, index: Tensor) -> Tensor:
         assert self.flat is not None
@@ -150,13 +162,12 @@ class Choosing:
 
     def _compared(self, index: Tensor) -> Tensor:
         """Both ways from the same start: the plain one stands."""
-        from . import tape
-
         try:
-            with tape.taken_back(self.network, self.generators):
+            with fallback.Before(self.network, self.generators):
                 found = [self._replayed(index), *self._gradients(), *self._state()]
-        except RuntimeError as error:
-            self._settle("plain", f"replayed it fails: {str(error).splitlines()[0]}")
+        except Exception as error:  # noqa: BLE001
+            self._fall_back(error)
+            self._settle("plain", f"replayed it fails: {first_line(error)}")
             return self.plain(index)
         loss = self.plain(index)
         wanted = [loss, *self._gradients(), *self._state()]

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..lazy import nn, torch
 from ..optim.direct import direct
+from ..private import MissingError
+from . import fallback
 from .augmented import training_loss
 from .stretch import stretches
 from .traced import traced
@@ -52,7 +54,10 @@ def updates(job: Job, losses: list[Tensor]) -> Iterator[None]:
 
 def step_of(job: Job) -> Callable[..., Any]:
     """The optimizer's step, after which the objective's limits hold again."""
-    step: Callable[..., Any] = job.compute.step(direct(job.optimizer))
+    for error in missing_of(job.average, *getattr(job.optimizer, "parts", (job.optimizer,))):
+        fallback.note([job], fallback.LISTS, error)
+    own = direct(job.optimizer, lambda error: fallback.note([job], fallback.OPTIMIZER, error))
+    step: Callable[..., Any] = job.compute.step(own)
     limit = job.objective.limit(job.network)
 
     def within_limits(*closure: Callable[[], Tensor]) -> Any:
@@ -62,6 +67,11 @@ def step_of(job: Job) -> Callable[..., Any]:
         return loss
 
     return step if limit is None else within_limits
+
+
+def missing_of(*holders: object) -> list[MissingError]:
+    """What torch lacks of the operations on lists by which optimizers and averages move weights."""
+    return [error for one in holders for error in getattr(getattr(one, "lists", None), "missing", [])]
 
 
 def _loss_of(job: Job) -> Update:
