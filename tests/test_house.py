@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import tomllib
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -28,7 +29,9 @@ def floors(page: str) -> dict[str, int]:
 FLOORS = floors(PAGE.read_text())
 GUESTS = {
     "mlflow": ["track"],
-    "torchmetrics": ["metrics"],
+    "torchmetrics": [],
+    "sklearn": [],
+    "scipy": ["results", "sweep"],
     "hydra": ["spec"],
     "omegaconf": ["spec"],
     "rich": ["show"],
@@ -122,6 +125,14 @@ def test_guests_stay_in_their_rooms(path):
     for module, _ in imports(path):
         guest = module.split(".")[0]
         assert room(path) in GUESTS.get(guest, [room(path)]), f"{guest} is imported in {path.name}"
+
+
+def test_each_dependency_is_in_the_table_of_the_architecture_page():
+    """With what it is for; a package that stands there and is none, too."""
+    project = tomllib.loads((PACKAGE.parent / "pyproject.toml").read_text())["project"]
+    needed = [re.split(r"[<>=!~\[ ]", each)[0] for each in project["dependencies"]]
+    section = PAGE.read_text().partition("\n## Dependencies\n")[2].partition("\n## ")[0]
+    assert sorted(re.findall(r"^\| `([\w-]+)` \|", section, re.MULTILINE)) == sorted(needed)
 
 
 def test_torch_is_imported_at_the_top_only_by_the_modules_that_extend_it():

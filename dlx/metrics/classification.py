@@ -1,16 +1,18 @@
-"""Metrics of classes by torchmetrics, which is imported at the first batch: that takes some seconds."""
+"""Metrics of classes: shares of counts, ranking, calibration.
+
+They are those of torchmetrics, to the last bit where it is not told otherwise, without its import of some seconds.
+"""
 
 from __future__ import annotations
 
-import importlib
-import warnings
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
-from ..lazy import torch
+from ..lazy import F, torch
 from .base import Meter, Metric, Mode
+from .logits import ConfusionCounts
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,39 +20,108 @@ if TYPE_CHECKING:
 Averaged = Literal["macro", "micro", "weighted"]
 
 
-class _Guest(Meter):
-    """A metric of torchmetrics on probabilities."""
+class _Scores(ConfusionCounts):
+    """A ratio of counts, from the table of which class was taken for which."""
 
-    def __init__(self, metric: Any) -> None:
-        self.metric = metric
+    def __init__(self, metric: _Averaged, one: bool, classes: int, ignore: int | None) -> None:
+        super().__init__(classes, ignore)
+        self.metric, self.one = metric, one
 
     def update(self, output: Tensor, target: Tensor) -> None:
-        self.metric.update(output.sigmoid() if output.dim() == 1 else output.softmax(1), target)
+        # of probabilities: two that are alike are not told apart by their logits
+        super().update(output.sigmoid() - 0.5 if self.one else output.softmax(1), target)
 
     def compute(self) -> Tensor:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", UserWarning)  # of classes that are absent, which `note` tells
-            found: Tensor = self.metric.compute()
-        return found
+        """Of each class; of class 1; or of all of them as `micro`, a 0 where it is undefined."""
+        table = super().compute()
+        if self.one:
+            hits, taken, true = table[1, 1], table[:, 1].sum(), table[1].sum()
+        elif self.metric.average == "micro":
+            hits, taken, true = table.diag().sum(), self.metric.counted(table, self.ignore).sum(), table.sum()
+        else:
+            hits, taken, true = table.diag(), table.sum(0), table.sum(1)
+        part, whole = (x.float() for x in self.metric.ratio(hits, taken, true))
+        return torch.where(whole != 0, part / whole, 0.0)
+
+
+class _Kept(Meter):
+    """Keeps probabilities and targets of the whole part, by position."""
+
+    def __init__(self, ignore: int | None) -> None:
+        self.ignore = ignore
+        self.outputs: list[Tensor] = []
+        self.targets: list[Tensor] = []
+
+    def update(self, output: Tensor, target: Tensor) -> None:
+        if output.dim() == 1:
+            output = output.sigmoid()
+        else:
+            output = output.softmax(1).movedim(1, -1).reshape(-1, output.shape[1])
+        target = target.reshape(-1)
+        if self.ignore is not None:
+            output, target = output[target != self.ignore], target[target != self.ignore]
+        self.outputs.append(output)
+        self.targets.append(target)
+
+
+class _Ranking(_Kept):
+    """The area under true over false positive rate, of class 1 or of each class against the rest."""
+
+    def compute(self) -> Tensor:
+        output, target = torch.cat(self.outputs), torch.cat(self.targets)
+        if output.dim() == 1:
+            return self._area(output, target == 1)
+        return torch.stack([self._area(output[:, k], target == k) for k in range(output.shape[1])])
+
+    def _area(self, scores: Tensor, yes: Tensor) -> Tensor:
+        """By thresholds at each score that there is, ties at once; 0 where all or none is a yes."""
+        order = scores.argsort(descending=True)
+        scores = scores[order]
+        ends = F.pad(torch.where(scores[1:] - scores[:-1])[0], [0, 1], value=len(scores) - 1)
+        hits = yes[order].long().cumsum(0)[ends]
+        alarms = 1 + ends - hits
+        rates = [F.pad(counts, [1, 0]) / counts[-1].clamp(min=1) for counts in (hits, alarms)]
+        return torch.trapezoid(*rates)
+
+
+class _Calibration(_Kept):
+    def __init__(self, metric: CalibrationError, ignore: int | None) -> None:
+        super().__init__(ignore)
+        self.metric = metric
+
+    def compute(self) -> Tensor:
+        confidence, target = torch.cat(self.outputs), torch.cat(self.targets)
+        if confidence.dim() == 1:
+            right = target.to(confidence.dtype)
+        else:
+            confidence, said = confidence.max(1)
+            right = said.eq(target).to(confidence.dtype)
+        bounds = torch.linspace(0, 1, self.metric.n_bins + 1, dtype=confidence.dtype, device=confidence.device)
+        bins = torch.bucketize(confidence, bounds, right=True) - 1
+        count, confident, hits = (
+            torch.zeros_like(bounds).scatter_add_(0, bins, x)
+            for x in (torch.ones_like(confidence), confidence, right)
+        )
+        gap = (torch.nan_to_num(hits / count) - torch.nan_to_num(confident / count)).abs()
+        share = count / count.sum()
+        if self.metric.norm == "max":
+            return gap.max()
+        return (gap * share).sum() if self.metric.norm == "l1" else (gap.square() * share).sum().sqrt()
 
 
 Defined = Callable[["Tensor", "Tensor"], "Tensor"]
 """From how many targets each class has, and how often it is predicted, to whether its metric is defined."""
 
 
-class _ByClass(_Guest):
-    """The mean over the classes for which a metric is defined; of one logit the metric of class 1.
+class _ByClass(Meter):
+    """The mean over the classes for which a metric is defined; of one logit the metric of class 1."""
 
-    torchmetrics counts an undefined one as 0.
-    """
-
-    def __init__(self, metric: Any, average: str, defined: Defined, ignore: int | None) -> None:
-        super().__init__(metric)
-        self.average, self.defined, self.ignore = average, defined, ignore
+    def __init__(self, each: Meter, average: str, defined: Defined, ignore: int | None) -> None:
+        self.each, self.average, self.defined, self.ignore = each, average, defined, ignore
         self.counts: Tensor | None = None
 
     def update(self, output: Tensor, target: Tensor) -> None:
-        super().update(output, target)
+        self.each.update(output, target)
         classes = 2 if output.dim() == 1 else output.shape[1]
         predicted = (output > 0 if output.dim() == 1 else output.argmax(1)).reshape(-1).long()
         target = target.reshape(-1).long()
@@ -60,7 +131,7 @@ class _ByClass(_Guest):
         self.counts = counts if self.counts is None else self.counts + counts
 
     def compute(self) -> Tensor:
-        found = super().compute()
+        found = self.each.compute()
         defined = self._defined()
         if found.dim() == 0:
             return torch.where(defined[1], found, found.new_tensor(torch.nan))
@@ -95,38 +166,20 @@ MOST_NAMED = 5
 """Classes that a note names."""
 
 
-class _Classes(Metric):
-    """A metric that torchmetrics has for two classes and for several."""
-
-    torch_name: ClassVar[str]
-
-    def meter(self, output: Tensor, ignore: int | None) -> Meter:
-        return _Guest(self._guest(output, ignore, dict(self.options())))
-
-    def _guest(self, output: Tensor, ignore: int | None, options: dict[str, Any]) -> Any:
-        module = importlib.import_module("torchmetrics.classification")
-        one = output.dim() == 1
-        options = {"ignore_index": ignore, "validate_args": False, **options}
-        if one:
-            options.pop("average", None)
-        else:
-            options["num_classes"] = output.shape[1]
-        return getattr(module, f"{'Binary' if one else 'Multiclass'}{self.torch_name}")(**options).to(output.device)
-
-    def options(self) -> list[tuple[str, Any]]:
-        return [(name, getattr(self, name)) for name in type(self).model_fields]
-
-
-class _PerClass(_Classes):
+class _PerClass(Metric):
     """A metric of each class, and an average of them."""
 
     average: Averaged
 
     def meter(self, output: Tensor, ignore: int | None) -> Meter:
+        each = self.each(output, ignore)
         if self.average == "micro" and output.dim() > 1:
-            return super().meter(output, ignore)
-        guest = self._guest(output, ignore, {**dict(self.options()), "average": "none"})
-        return _ByClass(guest, "one" if output.dim() == 1 else self.average, self.defined, ignore)
+            return each
+        return _ByClass(each, "one" if output.dim() == 1 else self.average, self.defined, ignore)
+
+    def each(self, output: Tensor, ignore: int | None) -> Meter:
+        """Measures each class, or class 1 of one logit."""
+        raise TypeError(f"{type(self).__name__} has no each()")
 
     def defined(self, targets: Tensor, predicted: Tensor) -> Tensor:
         """For which classes it is defined: by default for those that are there or predicted."""
@@ -137,12 +190,26 @@ class _Averaged(_PerClass):
     ranks: ClassVar[bool] = True
     average: Averaged = Field("macro", description="mean over classes; micro: over examples; weighted: by examples")
 
+    def each(self, output: Tensor, ignore: int | None) -> Meter:
+        one = output.dim() == 1
+        return _Scores(self, one, 2 if one else output.shape[1], ignore)
+
+    def ratio(self, hits: Tensor, taken: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
+        """Part and whole, from how many of a class were hit, taken for it, and there."""
+        raise TypeError(f"{type(self).__name__} has no ratio()")
+
+    def counted(self, table: Tensor, ignore: int | None) -> Tensor:
+        """Of the table, those that were taken for a class, as `micro` counts them."""
+        return table
+
 
 class Precision(_Averaged):
     """Of the examples given to a class, the share that belongs there. torchmetrics: Precision."""
 
     kind: ClassVar[str] = "precision"
-    torch_name: ClassVar[str] = "Precision"
+
+    def ratio(self, hits: Tensor, taken: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
+        return hits, taken
 
 
 class Recall(_Averaged):
@@ -152,24 +219,37 @@ class Recall(_Averaged):
     """
 
     kind: ClassVar[str] = "recall"
-    torch_name: ClassVar[str] = "Recall"
 
     def defined(self, targets: Tensor, predicted: Tensor) -> Tensor:
         return targets > 0
+
+    def ratio(self, hits: Tensor, taken: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
+        return hits, true
 
 
 class F1(_Averaged):
     """The harmonic mean of precision and recall: 2 hits / (2 hits + misses + false alarms). torchmetrics: F1Score."""
 
     kind: ClassVar[str] = "f1"
-    torch_name: ClassVar[str] = "F1Score"
+
+    def ratio(self, hits: Tensor, taken: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
+        return 2.0 * hits, 2.0 * hits + 1.0 * (true - hits) + (taken - hits)
 
 
 class IoU(_Averaged):
     """Intersection over union of where a class is said and where it is. torchmetrics: JaccardIndex."""
 
     kind: ClassVar[str] = "iou"
-    torch_name: ClassVar[str] = "JaccardIndex"
+
+    def ratio(self, hits: Tensor, taken: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
+        return hits, taken + true - hits
+
+    def counted(self, table: Tensor, ignore: int | None) -> Tensor:
+        """Without those that were taken for the class that does not count."""
+        table = table.clone()
+        if ignore is not None and 0 <= ignore < len(table):
+            table[:, ignore] = 0
+        return table
 
 
 class AUROC(_PerClass):
@@ -180,14 +260,16 @@ class AUROC(_PerClass):
     """
 
     kind: ClassVar[str] = "auroc"
-    torch_name: ClassVar[str] = "AUROC"
     average: Literal["macro", "weighted"] = Field("macro", description="mean over classes, plain or by examples")
 
     def defined(self, targets: Tensor, predicted: Tensor) -> Tensor:
         return (targets > 0) & (targets < targets.sum())
 
+    def each(self, output: Tensor, ignore: int | None) -> Meter:
+        return _Ranking(ignore)
 
-class CalibrationError(_Classes):
+
+class CalibrationError(Metric):
     """How far confidence and accuracy are apart, over bins of confidence: the mean gap, its square root, its largest.
 
     torchmetrics: CalibrationError. Source: Guo et al. 2017, arXiv:1706.04599, equation 3.
@@ -195,6 +277,8 @@ class CalibrationError(_Classes):
 
     kind: ClassVar[str] = "calibration_error"
     mode: ClassVar[Mode] = "min"
-    torch_name: ClassVar[str] = "CalibrationError"
     n_bins: PositiveInt = Field(15, description="bins of confidence, of equal width")
     norm: Literal["l1", "l2", "max"] = Field("l1", description="mean gap, root of the mean square, or largest gap")
+
+    def meter(self, output: Tensor, ignore: int | None) -> Meter:
+        return _Calibration(self, ignore)

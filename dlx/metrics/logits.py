@@ -1,4 +1,4 @@
-"""Metrics of logits and class numbers without torchmetrics: top-k error, perplexity, confusion matrix."""
+"""Metrics of logits and class numbers: top-k error, perplexity, confusion matrix."""
 
 from __future__ import annotations
 
@@ -76,10 +76,12 @@ class ConfusionMatrix(Metric):
     ranks: ClassVar[bool] = True
 
     def meter(self, output: Tensor, ignore: int | None) -> Meter:
-        return _Counts(2 if output.dim() == 1 else output.shape[1], ignore)
+        return ConfusionCounts(2 if output.dim() == 1 else output.shape[1], ignore)
 
 
-class _Counts(Meter):
+class ConfusionCounts(Meter):
+    """How many of each class, by row, were taken for each class, by column."""
+
     def __init__(self, classes: int, ignore: int | None) -> None:
         self.classes, self.ignore = classes, ignore
         self.counts: Tensor | None = None
