@@ -177,11 +177,12 @@ class Tracked(Delivery[Known]):
         if child is not None and (child.step, child.state, child.point) == (reached, trial.state, trial.point):
             return
         moved = child is not None and child.point != trial.point
+        began = _begun(study, trial) if child is None or not child.point else 0.0
         if child is None:
-            child = known.trials[trial.number] = self.born(study, trial)
+            child = known.trials[trial.number] = self.born(trial, began)
             self.save()
         if not child.point:
-            self.introduce(study, trial, child)
+            self.introduce(trial, child, began)
         if moved:  # a scheduler moved it on the way; parameters of MLflow stay as they were
             self.label(child.run_id, {"dlx.point": _word(trial.point)})
         points = curve(study, trial, child.step, reached) if reached > child.step else []
@@ -196,19 +197,19 @@ class Tracked(Delivery[Known]):
         self.save()
         self.sent += 1
 
-    def born(self, study: Study, trial: Trial) -> Child:
+    def born(self, trial: Trial, began: float) -> Child:
         first = next(iter(trial.runs.values()), "")
         tags = content.run_tags(first) | {PARENT: self.state.run_id, "dlx.study": self.home.key}
         tags |= {"dlx.trial": str(trial.number), "dlx.runs": content.cut(" ".join(trial.runs.values()), content.TAG)}
-        when = content.milliseconds(_begun(study, trial))
+        when = content.milliseconds(began)
         made = self.client.create_run(self.state.experiment_id, when, tags, f"trial-{trial.number}")
         return Child(made.info.run_id, sure=True)
 
-    def introduce(self, study: Study, trial: Trial, child: Child) -> None:
+    def introduce(self, trial: Trial, child: Child, began: float) -> None:
         """What varies, as parameters, and its counts."""
         params = {key: _word(value) for key, value in trial.point.items()}
         totals = {"params": float(trial.params), "macs": float(trial.macs)}
-        self.label(child.run_id, {}, _params(params), totals, _begun(study, trial))
+        self.label(child.run_id, {}, _params(params), totals, began)
 
 
 def _params(words: Mapping[str, str]) -> dict[str, str]:
