@@ -27,9 +27,8 @@ from dlx.network import build
 from dlx.objectives import implied
 from dlx.spec import load
 from dlx.spec.training import Train
-from dlx.train.fit import Job
+from dlx.train.fit import Job, updates
 from dlx.train.parts import Part
-from dlx.train.update import updates
 
 BATCH = 128
 EXAMPLES = 1024

@@ -29,7 +29,7 @@ from scipy.special import stdtrit
 from torch import Tensor
 from trained import results
 
-from dlx.objectives import Objective
+from dlx.objectives import Supervised
 from dlx.objectives.together import combined
 from dlx.runs import Run
 from dlx.spec import load, objective_of
@@ -109,7 +109,7 @@ def climb(rung: Rung, data: Path, seeds: int, folder: Path) -> Measured:
     return Measured(np.array(wrong), statistics.fmean(one.seconds for one in found))
 
 
-def _predictions(run: Run, x: Tensor, objective: Objective) -> np.ndarray:
+def _predictions(run: Run, x: Tensor, objective: Supervised) -> np.ndarray:
     """The class that each digit is given, by a network or by what several say together."""
     together = run.read_json("ensemble.json")
     if not together:

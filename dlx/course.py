@@ -12,9 +12,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .errors import DlxError, Problem, RunError
-from .graph import Graph
+from .graph import Graphs
 from .runs import Run, running
-from .train import averages, checkpoint, fallback, guessing, kept, state, stopping, together
+from .train import checkpoint, fallback, guessing, kept, state, stopping, together
 from .train.checkpoint import NotWrittenError
 from .train.writer import Writer
 
@@ -35,7 +35,7 @@ class Begun:
     """What a listener is told when training starts, or goes on from `step`."""
 
     run: Run
-    graph: Graph
+    graphs: Graphs
     device: str
     threads: int
     steps: int
@@ -83,7 +83,7 @@ class Course:
 
     @property
     def step(self) -> int:
-        return self.job.step if self.job is not None else 0
+        return self.job.progress.step if self.job is not None else 0
 
     def open(self) -> None:
         """Put down that the training begins, or goes on, and of which spec it is."""
@@ -94,9 +94,9 @@ class Course:
         state.clear(self.checkpoints)
         facts, passed_over = state.restore(job, self.checkpoints, self.spec_hash)
         if job.train.keep_best is not None:
-            kept.settle(self.checkpoints, job.step, stopping.kept_mode(job))
+            kept.settle(self.checkpoints, job.progress.step, stopping.kept_mode(job))
         if facts is not None:
-            self.metrics, self.saved_step = running(facts["metrics"]), job.step
+            self.metrics, self.saved_step = running(facts["metrics"]), job.progress.step
         return tuple(passed_over)
 
     def follow(self, job: Job, listen: Listener) -> None:
@@ -126,7 +126,7 @@ class Course:
         elif record.record == "halt":
             self.halt(job)
         elif record.record == "cycle":
-            self.save(together.SNAPSHOT.format(job.cycles.index(job.step) + 1))
+            self.save(together.SNAPSHOT.format(job.cycles.index(job.progress.step) + 1))
         elif record.record == "rest":
             self.rest(job)
         else:
@@ -166,25 +166,26 @@ class Course:
         self.written()
         if job.train.save_every or time.monotonic() - self.saved_at > SAVE_EVERY:
             snapshot = state.snapshot(job, self.facts(job), self.room)
-            self.saved_at, self.writing = time.monotonic(), job.step
+            self.saved_at, self.writing = time.monotonic(), job.progress.step
             self.writer.start(lambda: snapshot.write(self.checkpoints))
 
     def halt(self, job: Job) -> None:
         """Keep all that the job moves, to go on from; where the time is up, also the weights as they are judged."""
         self.written()
         state.snapshot(job, self.facts(job), self.room).write(self.checkpoints)
-        if not job.is_far_enough:
-            with averages.judged(job):
+        if not job.progress.is_far_enough:
+            with job.learner.judged():
                 self.save("stopped")
         self.status = "stopped"
         self.came_to(job, (stopping.halted(job),))
 
     def came_to(self, job: Job, notes: tuple[str, ...]) -> None:
         """How it ended, beside its metrics and its status."""
-        notes = (*notes, *job.faults)
-        told = any(fault.startswith(fallback.STEP) for fault in job.faults)
-        if job.train.trace is True and job.way.get("step") == "plain" and not told:
-            notes = (*notes, f"{fallback.STEP}: {job.way['because']}")
+        learner = job.learner
+        notes = (*notes, *learner.faults)
+        told = any(fault.startswith(fallback.STEP) for fault in learner.faults)
+        if job.train.trace is True and learner.way.get("step") == "plain" and not told:
+            notes = (*notes, f"{fallback.STEP}: {learner.way['because']}")
         self.outcome, self.notes = stopping.outcome(job), notes
         if job.train.keep_best is not None:
             best = [kept.as_json(rank, one) for rank, one in enumerate(kept.standing(self.checkpoints), 1)]
@@ -221,7 +222,12 @@ class Course:
             self.trouble(f"{error.problems[0].message}; {before}")
 
     def facts(self, job: Job) -> dict[str, Any]:
-        return {"step": job.step, "epoch": job.epoch, "metrics": self.metrics, "spec_hash": self.spec_hash}
+        return {
+            "step": job.progress.step,
+            "epoch": job.feed.epoch,
+            "metrics": self.metrics,
+            "spec_hash": self.spec_hash,
+        }
 
     @cached_property
     def spec_hash(self) -> str:
@@ -233,7 +239,7 @@ class Course:
         """The weights alone."""
         assert self.job is not None
         checkpoint.save(self.checkpoints, name, self.job.network, self.facts(self.job))
-        self.saved_step = self.job.step
+        self.saved_step = self.job.progress.step
 
     @contextmanager
     def to_its_end(self) -> Iterator[None]:
@@ -265,9 +271,10 @@ class Course:
         record = {"record": "end", "time": time.time(), "step": self.step, "seconds": round(self.seconds, 3)}
         record |= {"status": self.status, "message": self.message, "metrics": self.metrics}
         self.folder.append(record | {key: value for key, value in self.outcome.items() if value})
-        if self.job is not None and self.job.way:
-            faults = {"faults": self.job.faults} if self.job.faults else {}
-            self.folder.write_json("lock.json", self.folder.lock() | {"way": self.job.way | faults})
+        learner = self.job.learner if self.job is not None else None
+        if learner is not None and learner.way:
+            faults = {"faults": learner.faults} if learner.faults else {}
+            self.folder.write_json("lock.json", self.folder.lock() | {"way": learner.way | faults})
 
     def with_last_checkpoint(self, error: DlxError) -> list[Problem]:
         """The error, and where the last good weights are."""

@@ -3,54 +3,18 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from .errors import DlxError, Problem, plural
-from .objectives.together import misfit
+from .errors import DlxError, plural
 from .results import mean_of
 from .runs import ENSEMBLE, Run
-from .spec import Experiment, objective_of
+from .spec import Experiment
 from .train import checkpoint, together
 
 if TYPE_CHECKING:
-    from torch import device as Device
-
-    from .data import Sets
-    from .graph import Graph
-
-
-def problems(experiment: Experiment) -> list[Problem]:
-    """What stands against an ensemble of this network, apart from the data."""
-    ensemble = experiment.train.ensemble if experiment.train is not None else None
-    if ensemble is None or experiment.data is None:
-        return []
-    found = misfit(objective_of(experiment), ensemble.combine)
-    if found is None:
-        return []
-    place = experiment.place("train", "ensemble", "combine")
-    return [Problem(found.message, found.hint, place, "train.ensemble")]
-
-
-def check_cycles(experiment: Experiment, examples: int) -> None:
-    """DlxError where a training on so many examples ends before there are as many cycles as snapshots."""
-    train = experiment.train
-    if train is None or train.ensemble is None or not train.ensemble.snapshots:
-        return
-    span, wanted = train.span(examples), train.ensemble.snapshots
-    cycles = train.schedule.cycles(span)
-    if len(cycles) >= wanted:
-        return
-    there = f"{len(cycles)} in {span.steps:,} steps of {span.per_epoch:,} an epoch"
-    raise DlxError(
-        Problem(
-            f"{wanted} snapshots want {wanted} cycles, and {train.schedule.kind} ends {there}",
-            "Train longer, or make the cycles shorter: `dlx train --plot-schedule` shows them.",
-            experiment.place("train", "ensemble"),
-            "train.ensemble.snapshots",
-        )
-    )
+    from .train.prepared import Prepared
 
 
 def members_of(experiment: Experiment) -> list[Experiment]:
@@ -73,16 +37,11 @@ class Gathering:
         self.started = time.perf_counter()
         self.seconds = 0.0
 
-    def noting(self, create: Callable[[Experiment], Run]) -> Callable[[Experiment], Run]:
-        """Wrap `create`: record which run is which member before anything is trained in it."""
-
-        def created(member: Experiment) -> Run:
-            run = create(member)
-            self.keys.append(run.key)
-            self.run.write_json(ENSEMBLE, {"combine": self.combine, "members": self.keys})
-            return run
-
-        return created
+    def noted(self, member: Run) -> Run:
+        """Record a member before anything is trained in it."""
+        self.keys.append(member.key)
+        self.run.write_json(ENSEMBLE, {"combine": self.combine, "members": self.keys})
+        return member
 
     @contextmanager
     def to_its_end(self) -> Iterator[None]:
@@ -103,21 +62,21 @@ class Gathering:
             self.run.append({**record, "status": self.status, "message": self.message, "metrics": self.metrics})
 
 
-def judged(experiment: Experiment, graph: Graph, sets: Sets, runs: Sequence[Run], on: Device) -> dict[str, float]:
+def judged(prepared: Prepared, runs: Sequence[Run]) -> dict[str, float]:
     """What the trained members say together of the validation and test parts."""
     from .network import build
     from .train.augmented import augmented
     from .train.parts import on_device
 
-    assert experiment.train is not None
-    assert experiment.train.ensemble is not None
-    shown = augmented(on_device(sets, on), experiment.train, objective_of(experiment), sets.preprocess)
+    train, on, objective = prepared.train, prepared.device, prepared.supervised
+    assert train.ensemble is not None
+    shown = augmented(on_device(prepared.sets, on), train, objective, prepared.sets.preprocess)
     parts = {name: part for name, part in shown.items() if name in together.HELD_OUT}
-    networks = [build(graph, experiment.init) for _ in runs]
+    networks = [build(prepared.graph, prepared.experiment.init) for _ in runs]
     for network, run in zip(networks, runs, strict=True):
         checkpoint.load_weights(network, run.dir / "checkpoints")
-    objective, how = objective_of(experiment), experiment.train.ensemble.combine
-    return together.measure([(network.to(on).eval(), parts) for network in networks], objective, how)
+    each = [(network.to(on).eval(), parts) for network in networks]
+    return together.measure(each, objective, train.ensemble.combine)
 
 
 def mean(metrics: Sequence[dict[str, float]]) -> dict[str, float]:

@@ -11,13 +11,14 @@ from . import ensemble
 from .data import Sets, kept
 from .data.preprocess import Earlier, as_earlier
 from .errors import DlxError, SpecError, did_you_mean, plural
-from .experiment import job_of
-from .graph import Graph, trace
+from .graph import Graph, Graphs, trace
 from .objectives.together import misfit
 from .resumable import check_digest
 from .runs import ENSEMBLE, Run
-from .spec import Experiment, load, objective_of
+from .session import job_of
+from .spec import Experiment, load, supervised_of
 from .train import checkpoint, device, together
+from .train.prepared import Prepared
 from .train.stopping import left_out
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def evaluate(
             return Evaluated(told, each[0] | snapshots, said if snapshots else None, tuple(data), notes)
         _check_alike(jobs, members, how)
         pairs = [(job.network.eval(), job.parts) for job in jobs]
-        found = ensemble.mean(each) | together.measure(pairs, jobs[0].objective, how, names)
+        found = ensemble.mean(each) | together.measure(pairs, jobs[0].supervised.objective, how, names)
         return Evaluated(told, found, how, tuple(data), notes)
 
 
@@ -123,8 +124,8 @@ def _jobs(runs: Sequence[Run], name: str, data: Sequence[str]) -> list[Job]:
 
 
 def _job(experiment: Experiment, graph: Graph, sets: Sets) -> Job:
-    assert experiment.train is not None
-    return job_of(experiment, graph, sets, device.pick(experiment.train.device))
+    supervised_of(experiment)
+    return job_of(Prepared.unchecked(experiment, Graphs.of(graph), sets))
 
 
 def _job_on_other(experiment: Experiment, run: Run) -> Job:
@@ -138,7 +139,7 @@ def _job_on_other(experiment: Experiment, run: Run) -> Job:
     with as_earlier(earlier), kept.understood(run.dir):
         sets = experiment.data.load()
         _check_kind(experiment.data, sets, known, run)
-        objective = objective_of(experiment)
+        objective = supervised_of(experiment)
         graph = trace(replace(experiment, data=None), known.inputs)
         return _job(replace(experiment, objective=objective), graph, sets)
 
@@ -207,9 +208,9 @@ def _alone(job: Job, names: Sequence[str]) -> dict[str, float]:
 
 def _check_alike(jobs: Sequence[Job], runs: Sequence[Run], how: str) -> None:
     """DlxError where networks cannot answer together."""
-    told = [(job.objective.kind, job.objective.loss.kind) for job in jobs]
+    told = [(job.objective.kind, job.supervised.objective.loss.kind) for job in jobs]
     if odd := next((i for i, one in enumerate(told) if one != told[0]), 0):
         both = " and ".join(f"{runs[i].key} {told[i][0]} with {told[i][1]}" for i in (0, odd))
         raise DlxError(f"{plural(len(jobs), 'run')} answer together where they were trained for one thing: {both}")
-    if problem := misfit(jobs[0].objective, how):
+    if problem := misfit(jobs[0].supervised.objective, how):
         raise DlxError(problem)

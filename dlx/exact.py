@@ -15,9 +15,9 @@ from .graph import Graph
 from .graph.expect import Receipt, judged
 from .graph.measures import Unmeasured, part
 from .lazy import torch
-from .objectives import Objective
+from .objectives import Supervised
 from .shapes import Shape, bytes_text
-from .spec import Experiment, objective_of
+from .spec import Experiment, supervised_of
 from .spec.claims import Claim
 from .spec.validation import shown
 
@@ -164,10 +164,10 @@ class Bench:
         return deepcopy(self.network).train() if mode == "train" else self.network
 
     @property
-    def objective(self) -> Objective:
+    def objective(self) -> Supervised:
         if self.experiment.objective is None and self.experiment.data is None:
             raise ValueError("there is no `objective` that could have a loss: write `objective: classification`")
-        return objective_of(self.experiment)
+        return supervised_of(self.experiment)
 
     def values(self, network: fx.GraphModule, samples: Samples) -> dict[str, Any]:
         """The value of each node by its name, and the output under an empty name."""
@@ -343,9 +343,8 @@ def _by(
 
 def _weights_after(bench: Bench, figures: dict[str, Any]) -> Any:
     """What `dlx train` would do with these samples, in the order that they are written in."""
-    from .train.fit import Job
+    from .train.fit import Job, updates
     from .train.parts import Part
-    from .train.update import updates
 
     train, steps = bench.experiment.train, figures["steps"]
     if train is None:

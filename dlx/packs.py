@@ -8,41 +8,44 @@ from dataclasses import replace
 from typing import Any
 
 from . import confusion
-from .course import Course, Listener
-from .data import Sets
+from .course import Course
 from .errors import DlxError
-from .experiment import begin, mirrors_of, read_back, result_of
 from .graph import Graph
 from .results import Result
 from .runs import Run
-from .spec import Experiment, Train
+from .session import Session, begin, mirrors_of, read_back, result_of
+from .spec import Train
 from .train import compute, device
+from .train.prepared import Prepared
 
-Candidate = tuple[Course, Experiment, Graph]
-"""A run before its next step, its spec, and the graph of that."""
+Candidate = tuple[Course, Prepared]
+"""A run before its next step, and what it takes."""
 LARGEST = 100_000_000
 """MACs of a batch, forward, above which the overhead of a step is too small to share (benchmarks/packed.py)."""
 WAY = ("device", "threads", "precision", "compile", "detect_anomaly", "deterministic", "channels_last", "augment")
 
 
-def goes_with(train: Train, graph: Graph, examples: int) -> tuple[Any, ...] | None:
+def goes_with(prepared: Prepared) -> tuple[Any, ...] | None:
     """What trainings have to have in common to be packed; None for one that is left alone."""
-    return form_of(train, graph, examples) if device.packs(train) else None
+    return form_of(prepared) if device.packs(prepared.train) else None
 
 
-def noted(train: Train, graph: Graph, sets: Sets) -> Sets:
-    """The data with a note where nothing but the device keeps trainings from being packed."""
-    if form_of(train, graph, len(sets.train)) is None or device.packs(train):
-        return sets
-    return replace(sets, notes=(*sets.notes, device.unpacked(train)))
+def noted(prepared: Prepared) -> Prepared:
+    """With a note where nothing but the device keeps trainings from being packed."""
+    if form_of(prepared) is None or device.packs(prepared.train):
+        return prepared
+    notes = (*prepared.sets.notes, device.unpacked(prepared.train))
+    return replace(prepared, sets=replace(prepared.sets, notes=notes))
 
 
-def form_of(train: Train, graph: Graph, examples: int) -> tuple[Any, ...] | None:
+def form_of(prepared: Prepared) -> tuple[Any, ...] | None:
     """The same whatever the device."""
+    train, examples = prepared.train, prepared.examples
     plain = train.precision in {"fp32", "tf32"} and train.optimizer.takes == "gradient" and not train.augment
     alone = train.trace is False or train.compile or train.detect_anomaly or train.max_time
-    if not plain or alone:
+    if not plain or alone or not prepared.is_supervised:
         return None
+    graph = prepared.graph
     if graph.macs * train.batch(examples) > LARGEST:
         return None
     shapes = tuple((node.kind, tuple(node.plan.shape), tuple(node.plan.weights.items())) for node in graph.nodes)
@@ -56,62 +59,60 @@ def threads_for(train: Train, graph: Graph, examples: int, count: int) -> int:
     return 1 if several else device.threads_for(train, graph, examples, count)
 
 
-def record_packing(folders: Sequence[Run], train: Train, graph: Graph, examples: int) -> None:
+def record_packing(folders: Sequence[Run], prepared: Prepared) -> None:
     """Write `packed` and the threads into the locks of runs that have not begun, so that each can resume alone."""
-    threads = threads_for(train, graph, examples, len(folders))
+    threads = threads_for(prepared.train, prepared.graph, prepared.examples, len(folders))
     for folder in folders:
         if not folder.read_json("lock.json"):
             folder.write_json("lock.json", {"packed": True, "threads": threads})
 
 
-def follow_together(
-    many: Sequence[Candidate],
-    sets: Sets,
-    listen: Listener,
-    until: int | None = None,
-    here: dict[str, Any] | None = None,
-) -> list[Result | DlxError]:
-    """Runs on the same data from where they are to their ends, or to the step `until`; what ended one is its own."""
+def follow_together(many: Sequence[Candidate], session: Session) -> list[Result | DlxError]:
+    """Runs on the same data from where they are to their ends, or as far as the session goes.
+
+    What ended one of them is its own.
+    """
     from .train.packed import fit_together
     from .train.parts import on_device
 
-    trains = [one.train for _, one, _ in many if one.train is not None]
-    chosen = device.pick(trains[0].device)
-    lanes = min(len(many), device.lanes(trains[0]))
-    said = many[0][0].folder.manner().get("threads")
-    threads = 1 if lanes > 1 else said or threads_for(trains[0], many[0][2], len(sets.train), len(many))
+    first = many[0][1]
+    lanes = min(len(many), device.lanes(first.train))
+    recorded = many[0][0].folder.manner().get("threads")
+    alone = recorded or threads_for(first.train, first.graph, first.examples, len(many))
+    threads = 1 if lanes > 1 else alone
     ends: dict[int, Result | DlxError] = {}
-    with device.threads(threads), compute.settings(trains[0], chosen):
-        parts, jobs = on_device(sets, chosen), []
+    with device.threads(threads), compute.settings(first.train, first.device):
+        parts, jobs = on_device(first.sets, first.device), []
         try:
-            for course, one, graph in many:
+            for course, prepared in many:
                 course.open()
-                job = begin(course, one, graph, sets, listen, threads, until, here, parts)
-                job.remember_chance()
-                course.start(job, listen)
+                job = begin(course, prepared, session, threads, parts)
+                job.progress.keep_own_random()
+                course.start(job, session.listen)
                 course.beside = len(many)
                 jobs.append(job)
             with closing(fit_together(jobs, lanes)) as events:
                 for number, event in events:
-                    course, train = many[number][0], trains[number]
+                    course, prepared = many[number]
                     if isinstance(event, DlxError):
-                        ends[number] = _ended_by(course, event, train.seed)
+                        ends[number] = _ended_by(course, event, prepared.train.seed)
                         continue
                     course.take(event)
                     if event.record in {"end", "halt"}:
                         with course.to_its_end():
-                            confusion.write(course.folder, sets.class_names, jobs[number].tables)
-                        ends[number] = result_of(course, train.seed)
+                            tables = jobs[number].progress.tables
+                            confusion.write(course.folder, prepared.sets.class_names, tables)
+                        ends[number] = result_of(course, prepared.train.seed)
         except BaseException as error:
-            for number, (course, _, _) in enumerate(many):
+            for number, (course, prepared) in enumerate(many):
                 if number not in ends:
-                    ends[number] = _ended_by(course, error, trains[number].seed)
+                    ends[number] = _ended_by(course, error, prepared.train.seed)
             if not isinstance(error, KeyboardInterrupt):
                 raise
     return [ends[number] for number in range(len(many))]
 
 
-def trained(each: Sequence[tuple[Run, Experiment]], graph: Graph, sets: Sets, listen: Listener) -> tuple[Result, ...]:
+def trained(each: Sequence[tuple[Run, Prepared]], session: Session) -> tuple[Result, ...]:
     """Trainings of one network that differ in their seeds, side by side. What ended one of them is raised at the end.
 
     Those that have finished are read back.
@@ -119,9 +120,9 @@ def trained(each: Sequence[tuple[Run, Experiment]], graph: Graph, sets: Sets, li
     results = {number: read_back(folder, one) for number, (folder, one) in enumerate(each)}
     left = [number for number, result in results.items() if result is None]
     folders = [each[number][0] for number in left]
-    mirrors = mirrors_of(each[0][1], folders) if folders else []
-    many = [(Course(each[number][0]), each[number][1], graph) for number in left]
-    ended = follow_together(many, sets, listen) if many else []
+    mirrors = mirrors_of(each[0][1].experiment, folders) if folders else []
+    many = [(Course(each[number][0]), each[number][1]) for number in left]
+    ended = follow_together(many, session) if many else []
     for i, (number, result) in enumerate(zip(left, ended, strict=True)):
         if isinstance(result, DlxError):
             raise result

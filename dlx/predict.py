@@ -15,10 +15,10 @@ from .errors import DlxError, RunError
 from .evaluate import members_of, weights_of
 from .graph import Graph, trace
 from .lazy import np, torch
-from .objectives import Objective, implied
+from .objectives import Supervised, implied
 from .objectives.together import combined, misfit
 from .runs import Run
-from .spec import Experiment, Train, load
+from .spec import Experiment, Train, load, supervised_of
 from .train import checkpoint, device, together
 from .train.augmented import looking
 
@@ -151,7 +151,7 @@ def predict(run: Run, file: Path, name: str | None = None, combine: str | None =
     names, mine = [name or "final"], experiment.train.ensemble
     if name is None and mine is not None and mine.snapshots:
         names, how = _snapshots(members[0], mine.snapshots), combine or mine.combine
-    objective = experiment.objective or implied(known.facts)
+    objective = supervised_of(experiment) if experiment.objective is not None else implied(known.facts)
     graph = trace(replace(experiment, data=None), known.inputs)
     networks = [_network(experiment, graph, one, weights) for one in members for weights in names]
     if len(networks) > 1 and (problem := misfit(objective, how)):
@@ -188,7 +188,7 @@ def _network(experiment: Experiment, graph: Graph, run: Run, name: str) -> nn.Mo
     return network.eval()
 
 
-def answers(networks: Sequence[nn.Module], objective: Objective, x: Array, train: Train) -> Tensor:
+def answers(networks: Sequence[nn.Module], objective: Supervised, x: Array, train: Train) -> Tensor:
     """The outputs of each network, (members, n, ...)."""
     look = looking(train, objective, x.shape[1:])
     with torch.inference_mode():
@@ -196,7 +196,7 @@ def answers(networks: Sequence[nn.Module], objective: Objective, x: Array, train
         return torch.stack([torch.cat([objective.main(look(network, c)) for c in chunks]) for network in networks])
 
 
-def told_of(objective: Objective, outputs: Tensor, how: str | None) -> dict[str, Array]:
+def told_of(objective: Supervised, outputs: Tensor, how: str | None) -> dict[str, Array]:
     """What outputs of one network or several mean: `classes` and `probabilities`, or `values`."""
     loss = objective.loss
     mean = outputs[0] if how is None else loss.pooled(outputs)

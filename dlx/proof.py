@@ -22,13 +22,14 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from . import compare, ensemble
+from . import compare
 from .compare import Parting
 from .errors import DlxError, Problem, RunError
-from .experiment import prepared
 from .reproduce import again
 from .runs import ENSEMBLE, RECORDS, Run, all_runs
 from .spec import Experiment, load
+from .train import together
+from .train.prepared import prepare
 
 STEPS = 100
 """Steps that the training is cut to where nothing else is said."""
@@ -122,9 +123,8 @@ def prove(
 def cut(path: Path, changes: Sequence[str], steps: int) -> tuple[Experiment, int]:
     """A spec as it is proved, and the steps of each training: cut short, checkpoints on the way, no MLflow."""
     experiment = load(path, changes)
-    _, sets = prepared(experiment)
-    train, examples = experiment.train, len(sets.train)
-    assert train is not None
+    prepared = prepare(experiment)
+    train, examples = prepared.train, prepared.examples
     own = train.span(examples).steps
     total = min(own, steps)
     if total < 2:
@@ -140,7 +140,7 @@ def cut(path: Path, changes: Sequence[str], steps: int) -> tuple[Experiment, int
         more.append("~expect")  # what is claimed of a whole training
     made = load(path, [*changes, *more, "++track.mlflow=false"])
     try:
-        ensemble.check_cycles(made, examples)
+        together.check_cycles(made, examples)
     except DlxError as error:
         hint = f"`--steps N` proves more than {total:,} of its {own:,} steps."
         raise DlxError(error.problems[0].message, hint=hint) from error

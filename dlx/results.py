@@ -9,7 +9,7 @@ from functools import cache
 from math import isfinite
 from typing import TYPE_CHECKING, Any
 
-from .graph import Graph
+from .graph import Graphs
 from .runs import Run
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Results:
     """One training for each seed, or for each member of an ensemble."""
 
     results: tuple[Result, ...]
-    graph: Graph
+    graphs: Graphs
     together: Result | None = None
     """The run of the ensemble, with what its members say together."""
     combine: str = ""

@@ -188,7 +188,7 @@ def _sweep(patient: Patient, batch: int) -> tuple[list[float], list[float]]:
     found: list[float] = []
     for loss in losses(job):
         found.append(loss)
-        for group in job.optimizer.param_groups:
+        for group in job.supervised.optimizer.param_groups:
             group["lr"] *= growth
         if not math.isfinite(loss) or loss > 10 * found[0] + 1:
             break

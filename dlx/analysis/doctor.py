@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from .. import experiment as experiments
 from ..lazy import torch
-from ..spec import Experiment, objective_of
+from ..spec import Experiment, supervised_of
 from ..train import device
+from ..train.prepared import prepare
 from . import checks_data, checks_gradient, checks_layers, checks_start, checks_training
 from .check import CHECKS, Check, Checked, left_out
 from .patient import Patient
@@ -52,13 +52,11 @@ def examine(experiment: Experiment, thorough: bool = False) -> Report:
 
 def received(experiment: Experiment, thorough: bool = False) -> Patient:
     """A spec with its graph and its data, ready to be looked at."""
-    graph, sets = experiments.prepared(experiment)
-    assert experiment.train is not None
-    assert experiment.data is not None
-    objective, facts = objective_of(experiment), experiment.data.facts()
-    where = device.pick(experiment.train.device)
-    plain = experiment.train.model_copy(update={"augment": [], "test_time": None})
-    return Patient(experiment, graph, sets.resident(LOOKED_AT), plain, objective, facts, where, thorough)
+    supervised_of(experiment)
+    made = prepare(experiment)
+    plain = made.train.model_copy(update={"augment": [], "test_time": None})
+    sets, facts = made.sets.resident(LOOKED_AT), made.data.facts()
+    return Patient(experiment, made.graph, sets, plain, made.supervised, facts, made.device, thorough)
 
 
 def _rows(patient: Patient) -> list[Checked]:

@@ -14,14 +14,13 @@ from ..errors import Mark, RunError
 from ..graph import Graph, LayerNode
 from ..lazy import np, torch
 from ..network import build
-from ..objectives import Objective
+from ..objectives import Supervised
 from ..schedules.constant import Constant
 from ..spec import Experiment, Train
 from ..train import by_data
 from ..train.augmented import middles
-from ..train.fit import Job
+from ..train.fit import Job, updates
 from ..train.parts import Part, on_device
-from ..train.update import updates
 
 if TYPE_CHECKING:
     from torch import Tensor, fx, nn
@@ -70,7 +69,7 @@ class Patient:
     graph: Graph
     sets: Sets
     train: Train
-    objective: Objective
+    objective: Supervised
     facts: Facts
     device: Device
     thorough: bool = False

@@ -64,16 +64,16 @@ def train(
             results = experiment.run(loaded, runs, listen, like)
         else:
             loaded, results = experiment.resume(folders.find(str(resume), runs), listen)
-    console.warnings(problem for problem in results.graph.warnings if problem.path == graph.FREEZE)
+    console.warnings(problem for problem in results.graphs.warnings if problem.path == graph.FREEZE)
     if as_json:
         console.document(experiment.settle(loaded, results).as_json())
     else:
         training.results(results)
-        console.warnings(results.graph.warnings)
+        console.warnings(results.graphs.warnings)
         training.tracking(experiment.settle(loaded, results))
     if any(r.status == "stopped" for r in results.results):
         raise typer.Exit(0 if results.results[-1].notes else guard.INTERRUPTED)  # as long as `max_time`, or Ctrl-C
-    claims(graph.unmet(loaded, results.graph) + graph.unmet_by(loaded, results.metrics), overrides)
+    claims(graph.unmet(loaded, results.graphs) + graph.unmet_by(loaded, results.metrics), overrides)
 
 
 def sweep(

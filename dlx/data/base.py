@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
+    from .feed import Feed
     from .given import Given
     from .kept import Kept
     from .preprocess import Fitted
@@ -158,6 +159,10 @@ class Dataset(Declared):
     def facts(self) -> Facts:
         """What the data looks like, cheaply: a header may be read, nothing loaded. DataError if it cannot be had."""
         raise TypeError(f"{type(self).__name__} has no facts()")
+
+    def feed(self, part: Any, train: Any) -> Feed | None:
+        """A feed of its own for the training part, as it lies on the device; None for independent examples."""
+        return None
 
     def given(self, path: Path, kept: Kept) -> Given:
         """Inputs that come after training, as they are before preprocessing. DataError where they cannot be had."""

@@ -25,6 +25,11 @@ class Graphs(Mapping[str, Graph]):
     networks: Mapping[str, Graph]
     warnings: tuple[Problem, ...] = ()
 
+    @classmethod
+    def of(cls, graph: Graph) -> Graphs:
+        """Those of a spec with one network."""
+        return cls(graph.name, {ONE: graph}, graph.warnings)
+
     def __getitem__(self, name: str) -> Graph:
         return self.networks[name]
 

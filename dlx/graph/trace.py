@@ -24,7 +24,7 @@ from .scope import Names, Scope
 
 if TYPE_CHECKING:
     from ..data import Dataset, Facts
-    from ..objectives import Objective
+    from ..objectives import Supervised
 
 FREEZE = "freeze"
 """The path of warnings about what is frozen."""
@@ -311,9 +311,11 @@ def _check_objective(
     wrong = experiment.objective is None and experiment.root.at("objective") is not None
     if wrong or facts is None or not outputs or placer.cut or experiment.root.at("network", "layers") is None:
         return
-    from ..objectives import implied
+    from ..objectives import Supervised, implied
 
     objective = experiment.objective or implied(facts)
+    if not isinstance(objective, Supervised):
+        return
     for name, problem in objective.misnamed(outputs).items():
         keys = ("objective", objective.kind, "aux", name)
         problems.add(replace(problem, mark=experiment.place(*keys), path=".".join(keys)))
@@ -331,7 +333,7 @@ def _check_objective(
             placer.warned.add(replace(odd, mark=node.mark, path=f"network.layers.{node.name}"))
 
 
-def _about_labels(found: Problem | None, objective: Objective, facts: Facts, data: Dataset | None) -> Problem | None:
+def _about_labels(found: Problem | None, objective: Supervised, facts: Facts, data: Dataset | None) -> Problem | None:
     """The way out where classes are wanted and the data has values that may be labels."""
     if found is None or objective.measures != "classes" or facts.classes is not None or facts.target is None:
         return found

@@ -8,29 +8,33 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator
 
 from ..data import Facts
+from ..data.base import Field as DataField
 from ..errors import Problem, did_you_mean
 from ..lazy import torch
 from ..losses import Loss
 from ..metrics import METRICS, Mean, Meter, Metric, Mode
-from ..registry import FAMILIES, Choice, Declared, Registry, family
+from ..registry import Choice
 from ..shapes import Shape
 from . import terms
+from .root import Call, Objective, Phase, Ports
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+    from ..data.batch import Batch
+    from .root import Caller
 
     Function = Callable[[Tensor, Tensor], Tensor]
     Outputs = Tensor | Mapping[str, Tensor]
 
 PROBABILITIES = ("softmax", "softmin", "sigmoid", "hardsigmoid")
 """Layers that make probabilities of logits."""
-OBJECTIVES: Registry[Objective] = FAMILIES["objective"]
 
 
-@family(OBJECTIVES)
-class Objective(Declared):
-    """The root of all objectives. Beside the loss they may have terms that count in training only."""
+class Supervised(Objective):
+    """One network that learns targets: a loss, metrics, and terms that count in training only."""
 
+    phase: ClassVar[Phase] = Phase("train", ("network",), ("input", "target"))
     loss: Loss
     metrics: Annotated[list[Metric], Choice(METRICS)] = Field([], description="more to measure at each evaluation")
     aux: dict[str, PositiveFloat] = Field(
@@ -66,6 +70,16 @@ class Objective(Declared):
             if one.name in names[:i]:
                 raise ValueError(f"the metric {one.name} is there twice")
         return metrics
+
+    def phases(self) -> Sequence[Phase]:
+        return (self.phase,)
+
+    def needs(self, fields: Mapping[str, DataField], networks: Mapping[str, Ports]) -> Sequence[Call]:
+        network = networks["network"]
+        return (Call("network", dict.fromkeys(network.inputs, "input")),)
+
+    def terms(self, phase: str, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
+        return {"loss": self.training_loss()(call("network", batch["input"]), batch["target"])}
 
     def check(self, output: Shape, facts: Facts) -> Problem | None:
         """What does not fit between an output of the network and the data."""
@@ -150,7 +164,6 @@ class Objective(Declared):
         return len(target)
 
     def modes(self) -> dict[str, Mode]:
-        """All that an evaluation measures, and whether less or more of it is better."""
         known: dict[str, Mode] = {name: "max" if name in self.rising else "min" for name in ("loss", *self.always)}
         return known | {metric.name: metric.mode for metric in self.metrics if not metric.table}
 
@@ -166,7 +179,7 @@ class Objective(Declared):
 class Evaluation:
     """Gathers what an objective measures; numbers leave the device at the end."""
 
-    def __init__(self, objective: Objective) -> None:
+    def __init__(self, objective: Supervised) -> None:
         self.objective, self.loss = objective, objective.loss_function()
         self.summed = objective.loss.reduction == "sum"
         self.means: dict[str, Mean] = {}

@@ -11,7 +11,7 @@ from ..errors import Problem
 from ..losses import LOSSES, Loss
 from ..registry import Choice
 from ..shapes import Shape
-from .base import Objective
+from .base import Supervised
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .base import Function
 
 
-class BinaryClassification(Objective):
+class BinaryClassification(Supervised):
     """Tell class 1 from class 0 with one logit, positive for class 1.
 
     Shapes: outputs (N, 1), targets (N,) of 0 and 1. Metrics: accuracy (share of examples on the right side of 1/2)

@@ -12,7 +12,7 @@ from ..lazy import torch
 from ..losses import LOSSES, Loss
 from ..registry import Choice
 from ..shapes import Shape
-from .base import Objective
+from .base import Supervised
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .base import Function
 
 
-class Classification(Objective):
+class Classification(Supervised):
     """Name the class of each example; the network gives one logit a class.
 
     A loss that wants values (squared error) gets the target as a vector with a one at the class.

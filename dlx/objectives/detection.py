@@ -13,13 +13,13 @@ from ..metrics import METRICS, Metric
 from ..metrics.boxes import AveragePrecision
 from ..registry import Choice
 from ..shapes import Shape
-from .base import Objective
+from .base import Supervised
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Detection(Objective):
+class Detection(Supervised):
     """Tell in each cell of a grid whether the middle of an object is there, its box and its class.
 
     Shapes: outputs (N, 5 boxes + classes, S, S), targets (N, 5 + classes, S, S), as the loss has them. Metrics, over

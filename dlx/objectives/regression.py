@@ -11,13 +11,13 @@ from ..errors import Problem
 from ..losses import LOSSES, Loss
 from ..registry import Choice
 from ..shapes import Shape
-from .base import Objective
+from .base import Supervised
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
-class Regression(Objective):
+class Regression(Supervised):
     """Predict numbers; the network gives one output for each value of the target.
 
     Shapes: outputs and targets (N, *target); a loss that is a distribution says itself what it wants. Metrics: mse

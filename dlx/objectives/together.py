@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import Problem
 from ..lazy import F, torch
-from .base import Evaluation, Objective
+from .base import Evaluation, Supervised
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from .base import Outputs
 
 
-def misfit(objective: Objective, how: str) -> Problem | None:
+def misfit(objective: Supervised, how: str) -> Problem | None:
     """What stands against answering together."""
     if not objective.loss.pools:
         return Problem(
@@ -28,7 +28,7 @@ def misfit(objective: Objective, how: str) -> Problem | None:
     return None
 
 
-def combined(objective: Objective, outputs: Tensor, how: str) -> Tensor:
+def combined(objective: Supervised, outputs: Tensor, how: str) -> Tensor:
     """Outputs of several networks, (members, N, ...), as one output (N, ...).
 
     With `average` it stands for the mean probability, or the mean. With `vote` and `unanimous` only its order means
@@ -39,7 +39,7 @@ def combined(objective: Objective, outputs: Tensor, how: str) -> Tensor:
     return (_decided if objective.one_logit else _ranked)(objective, outputs, how)
 
 
-def _ranked(objective: Objective, outputs: Tensor, how: str) -> Tensor:
+def _ranked(objective: Supervised, outputs: Tensor, how: str) -> Tensor:
     """Votes first; of classes with as many votes, the one with the larger mean probability; then the first."""
     pooled = objective.loss.pooled(outputs)
     classes = pooled.shape[1]
@@ -51,7 +51,7 @@ def _ranked(objective: Objective, outputs: Tensor, how: str) -> Tensor:
     return (counts * classes - place).to(pooled.dtype)
 
 
-def _decided(objective: Objective, outputs: Tensor, how: str) -> Tensor:
+def _decided(objective: Supervised, outputs: Tensor, how: str) -> Tensor:
     """1 for yes and -1 for no, which are so for a logit and for a value that is held against a half."""
     said = objective.loss.predict(outputs)
     yes, members = (said > 0.5).sum(0), len(outputs)
@@ -63,7 +63,7 @@ def _decided(objective: Objective, outputs: Tensor, how: str) -> Tensor:
 class Together(Evaluation):
     """Gathers what an objective measures of several networks. Votes have no loss, and no metric of probabilities."""
 
-    def __init__(self, objective: Objective, how: str) -> None:
+    def __init__(self, objective: Supervised, how: str) -> None:
         self.how = how
         if how != "average":
             asked = [metric for metric in objective.metrics if metric.ranks]

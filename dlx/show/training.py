@@ -36,7 +36,7 @@ def _begun(begun: Begun) -> str:
     threads = "" if begun.device.startswith("cuda") else f", {begun.threads} thread{'s' if begun.threads > 1 else ''}"
     how = "".join(f", {word}" for word in begun.computed)
     return (
-        f"{begun.graph.name}: {begun.graph.trainable:,} parameters, {begun.steps:,} steps "
+        f"{begun.graphs.name}: {begun.graphs.trainable:,} parameters, {begun.steps:,} steps "
         f"on {begun.device}{threads}{how}, seed {begun.seed}"
         + (f", from step {begun.step:,} on" if begun.step else "")
         + "".join(f"\n{note}" for note in begun.notes)

@@ -2,7 +2,7 @@
 
 from typing import TYPE_CHECKING, Any
 
-from .experiment import Experiment, Track, load, missing_sections, objective_of
+from .experiment import Experiment, Track, load, missing_sections, objective_of, supervised_of
 
 if TYPE_CHECKING:
     from .training import Train
@@ -17,4 +17,4 @@ def __getattr__(name: str) -> Any:
     return Train
 
 
-__all__ = ["Experiment", "Track", "Train", "load", "missing_sections", "objective_of"]
+__all__ = ["Experiment", "Track", "Train", "load", "missing_sections", "objective_of", "supervised_of"]

@@ -11,7 +11,7 @@ from ..augment.base import UNDONE
 from ..augment.one_of import OneOf, alone
 from ..data import Facts
 from ..errors import Mark, Problem, ShapeError
-from ..objectives import Objective, implied
+from ..objectives import Supervised, implied
 from ..shapes import Shape, by_x
 
 if TYPE_CHECKING:
@@ -85,8 +85,10 @@ def _against(
         yield from _undone(step, before, experiment)
 
 
-def _objective(experiment: Experiment, facts: Facts) -> Objective:
-    return experiment.objective or implied(facts)
+def _objective(experiment: Experiment, facts: Facts) -> Supervised:
+    """The objective, or the one that data of its kind has where it is none that learns targets."""
+    found = experiment.objective
+    return found if isinstance(found, Supervised) else implied(facts)
 
 
 def _is_map(facts: Facts) -> bool:
@@ -108,7 +110,7 @@ def _unmoved(step: Moving, facts: Facts) -> Iterator[Problem]:
     )
 
 
-def _unmixed(step: Mixing, before: list[Augmentation], facts: Facts, objective: Objective) -> Iterator[Problem]:
+def _unmixed(step: Mixing, before: list[Augmentation], facts: Facts, objective: Supervised) -> Iterator[Problem]:
     first = next((one for one in before if isinstance(one, Mixing)), None)
     if first is not None:
         yield Problem(f"{step.kind} mixes what {first.kind} has mixed", "Keep one of the two.")

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from ..errors import Mark, Problem
+from ..errors import Mark, Problem, SpecError
 from ..init import Default, Initializer
 from ..registry import FAMILIES, Strict
 from ..secrets import is_known, masked
@@ -23,7 +23,7 @@ from .validation import MAX_PROBLEMS, build, choose, shown, unknown_keys
 
 if TYPE_CHECKING:
     from ..data import Dataset
-    from ..objectives import Objective
+    from ..objectives import Objective, Supervised
     from .sweep import Sweep
     from .training import Train
 
@@ -146,6 +146,18 @@ def objective_of(experiment: Experiment) -> Objective:
     from ..objectives import implied
 
     return implied(experiment.data.facts())
+
+
+def supervised_of(experiment: Experiment) -> Supervised:
+    """The objective of a spec, where one network learns targets. SpecError for any other."""
+    from ..objectives import Supervised
+
+    objective = objective_of(experiment)
+    if isinstance(objective, Supervised):
+        return objective
+    message = f"`objective: {objective.kind}` has phases of its own, and this is for one network that learns targets"
+    hint = "`dlx train`, `dlx inspect` and `dlx prove-resume` take it."
+    raise SpecError(Problem(message, hint, experiment.place("objective"), "objective"))
 
 
 def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experiment:

@@ -6,10 +6,12 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .. import experiment as trainings
 from ..errors import DlxError
+from ..graph import Graphs
 from ..runs import Run
-from ..train import device, state
+from ..session import describe, job_of
+from ..train import state
+from ..train.prepared import prepare
 from .study import run_name
 
 if TYPE_CHECKING:
@@ -31,11 +33,10 @@ def inherit(search: Search, exploits: Mapping[int, Exploit], rung: int) -> dict[
         }
         for seed, key in runs.items():
             run = Run(search.plan.runs / key)
-            graph, sets = trainings.prepared(made.experiments[seed], made.graph, search.home.sets)
+            prepared = prepare(made.experiments[seed], Graphs.of(made.graph), search.home.sets)
             (run.dir / "checkpoints").mkdir(parents=True, exist_ok=True)
-            trainings.furnish(run, made.experiments[seed], graph, sets)
-            chosen = device.pick(made.experiments[seed].train.device)  # type: ignore[union-attr]
-            job = trainings.job_of(made.experiments[seed], graph, sets, chosen)
+            describe(run, prepared)
+            job = job_of(prepared)
             state.hand_over(_checkpoints(search.plan.runs, source.runs[seed]), run.dir / "checkpoints", rung, job)
         told[number] = {"from": exploit.source, "point": exploit.point, "runs": {str(s): k for s, k in runs.items()}}
     return told

@@ -9,7 +9,7 @@ from functools import cached_property
 from math import inf
 
 from ..errors import DlxError, Problem, SpecError, plural
-from ..graph import Graph
+from ..graph import Graph, Graphs
 from ..schedules import Span
 from ..spec import Experiment
 from ..spec.overrides import mark_of
@@ -153,9 +153,9 @@ class Search:
 
     def planned(self, experiment: Experiment, graph: Graph) -> Candidate:
         """A network with its data. SpecError where they do not go together."""
-        from .. import experiment as trainings
+        from ..train.prepared import ready
 
-        trainings.ready(experiment, graph)
+        ready(experiment, Graphs.of(graph))
         train = experiment.train
         assert train is not None
         if train.ensemble is not None and train.ensemble.members:

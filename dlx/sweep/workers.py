@@ -12,16 +12,16 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol
 
-from .. import experiment as trainings
-from .. import files, lock, packs
+from .. import files, lock, packs, session
 from ..course import Course
 from ..data import Sets
 from ..errors import DlxError
-from ..graph import Graph, memory
+from ..graph import Graph, Graphs, memory
 from ..metrics import RUNNING_LOSS
 from ..runs import Run, running
 from ..spec import Experiment, load
 from ..train.checkpoint import NotWrittenError
+from ..train.prepared import Prepared, loaded, prepare, ready
 from .gpus import Wants
 
 if TYPE_CHECKING:
@@ -134,7 +134,7 @@ class Trainer:
         if name not in self.data:
             while len(self.data) >= KEPT:
                 del self.data[next(iter(self.data))]
-            self.data[name] = trainings.loaded(experiment)
+            self.data[name] = loaded(experiment)
         return self.data[name]
 
     def batches(self, tasks: Sequence[Task]) -> list[list[Task]]:
@@ -151,8 +151,7 @@ class Trainer:
         try:
             known = self.read(Run(task.run), task)
             sets = self.sets(known.experiment)
-            assert known.experiment.train is not None
-            form = packs.goes_with(known.experiment.train, known.graph, len(sets.train))
+            form = packs.goes_with(Prepared.unchecked(known.experiment, Graphs.of(known.graph), sets))
         except DlxError:
             return task  # its mistake is told when it is its turn
         return task if form is None else (form, sets.digest, task.until)
@@ -185,7 +184,7 @@ class Trainer:
         begun = time.monotonic()
         with files.synced(lambda: time.monotonic() - begun > BRIEF):
             many = [
-                (course, *self._furnished(course.folder, task)) for course, task in zip(courses, tasks, strict=True)
+                (course, self._described(course.folder, task)) for course, task in zip(courses, tasks, strict=True)
             ]
             self.here = self.here or lock.surroundings()
             for course in courses:
@@ -194,23 +193,21 @@ class Trainer:
             def listen(_: object) -> None:
                 if halting():
                     for job in filter(None, (course.job for course in courses)):
-                        job.until = job.step
+                        job.progress.until = job.progress.step
 
-            sets = self.sets(many[0][1])
-            _, first, graph = many[0]
-            assert first.train is not None
+            told = session.Session(listen, tasks[0].until, self.here)
             # one alone is a stack of one row: the same bits as among others
-            if packs.goes_with(first.train, graph, len(sets.train)) is not None:
-                return packs.follow_together(many, sets, listen, tasks[0].until, self.here)
-            return [trainings.follow(*many[0], sets, listen, tasks[0].until, self.here)]
+            if packs.goes_with(many[0][1]) is not None:
+                return packs.follow_together(many, told)
+            return [session.follow(*many[0], told)]
 
-    def _furnished(self, run: Run, task: Task) -> tuple[Experiment, Graph]:
+    def _described(self, run: Run, task: Task) -> Prepared:
         """What is to be trained, once its folder has all that stands in it before the start."""
         known = self.read(run, task)
-        graph, sets = trainings.prepared(known.experiment, known.graph, self.sets)
+        prepared = prepare(known.experiment, Graphs.of(known.graph), self.sets)
         if not (run.dir / "plan.json").exists():
-            trainings.furnish(run, known.experiment, graph, sets)
-        return known.experiment, graph
+            session.describe(run, prepared)
+        return prepared
 
     def read(self, run: Run, task: Task) -> Known:
         """A task's spec and graph."""
@@ -219,7 +216,7 @@ class Trainer:
             if not (run.dir / "spec.yaml").exists():
                 run.write_text("spec.yaml", task.spec)
             read = load(run.dir / "spec.yaml")
-            self.known[task.run] = Known(read, trainings.ready(read))
+            self.known[task.run] = Known(read, ready(read).one)
         return self.known[task.run]
 
 
@@ -251,7 +248,7 @@ def _outcome(course: Course, task: Task, end: Result | Exception) -> Outcome:
     if isinstance(end, Exception):
         return tell("failed", course.step, {}, course.seconds, f"{type(end).__name__}: {end}")
     if end.status == "finished" and task.until is None:
-        last = {RUNNING_LOSS: course.job.loss} if course.job is not None else {}
+        last = {RUNNING_LOSS: course.job.progress.loss} if course.job is not None else {}
         return tell("finished", end.steps, {**last, **end.metrics}, end.seconds)
     return read_back(course.folder, task) or tell("cut off", end.steps, {}, end.seconds)
 

@@ -14,22 +14,21 @@ from ..errors import Problem, RunError
 from ..lazy import torch
 
 if TYPE_CHECKING:
-    from torch import Tensor, fx
-
-    from .fit import Job
+    from torch import Tensor, fx, nn
 
 CLIP = "Lower the learning rate, or clip the gradients with `clip_norm`."
 DOMAIN = "Look for a division by zero, a root or logarithm at or below zero, or an exponential of something large."
 
 
 class Anomalies:
-    """Watches both passes of a job. RunError names what gave the first NaN or the first infinite loss."""
+    """Watches both passes of a network. RunError names what gave the first NaN or the first infinite loss."""
 
-    def __init__(self, job: Job, backward: bool = True) -> None:
-        self.job, self.backward = job, backward
+    def __init__(self, network: nn.Module, step: Callable[[], int], backward: bool = True) -> None:
+        """`step` says how many updates there have been."""
+        self.network, self.updates, self.backward = network, step, backward
         self.infinite: fx.Node | None = None
         """The node that gave the first infinite value of this pass, which alone is no mistake: masks are of them."""
-        for name, weight in job.network.named_parameters():
+        for name, weight in network.named_parameters():
             if weight.requires_grad and backward:
                 weight.register_hook(self._seen_by_weight(name))  # type: ignore[no-untyped-call]
 
@@ -37,7 +36,7 @@ class Anomalies:
 
     def forward(self, x: Tensor) -> Any:
         """The network's outputs."""
-        network: Any = self.job.network
+        network: Any = self.network
         self.infinite = None
         if not torch.isfinite(x).all():
             which = int(torch.isfinite(x).flatten(1).all(1).logical_not().nonzero()[0])
@@ -58,10 +57,10 @@ class Anomalies:
     def _look(self, node: fx.Node, inputs: list[Tensor], output: Tensor) -> None:
         if not output.is_floating_point() or torch.isfinite(output).all():
             return
-        module: Any = self.job.network.get_submodule(str(node.target))
+        module: Any = self.network.get_submodule(str(node.target))
         for name, weight in module.named_parameters():
             if not torch.isfinite(weight).all():
-                made = f"the update of step {self.job.step:,} made it so" if self.job.step else "it began so"
+                made = f"the update of step {self.updates():,} made it so" if self.updates() else "it began so"
                 told = f"the weight `{_name(node)}/{name.replace('.', '/')}` is {_worst(weight)}"
                 self._stop(f"{told} at step {self.step:,}: {made}", CLIP, node)
         if torch.isnan(output).any():
@@ -117,7 +116,7 @@ class Anomalies:
 
         def seen(gradient: Tensor) -> None:
             if not torch.isfinite(gradient).all():
-                nodes = (n for n in self.job.network.graph.nodes if owner.startswith(str(n.target)))  # type: ignore[union-attr]
+                nodes = (n for n in self.network.graph.nodes if owner.startswith(str(n.target)))  # type: ignore[union-attr]
                 told = f"the gradient of `{name.replace('.', '/')}` is {_worst(gradient)} at step {self.step:,}"
                 self._stop(f"{told}, in {_share(gradient)}", DOMAIN, next(nodes, None))
 
@@ -125,7 +124,7 @@ class Anomalies:
 
     @property
     def step(self) -> int:
-        return self.job.step + 1
+        return self.updates() + 1
 
     def _stop(self, message: str, hint: str, node: fx.Node | None) -> None:
         raise RunError(Problem(message, hint, node.meta.get("mark") if node is not None else None))

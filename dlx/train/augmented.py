@@ -14,7 +14,7 @@ from ..augment.views import middle
 from ..data import Sets
 from ..errors import Problem, SpecError
 from ..lazy import torch
-from ..objectives import Objective
+from ..objectives import Supervised
 from ..shapes import Shape
 from ..spec import Experiment, Train
 from ..spec.augmented import shape_after
@@ -40,7 +40,7 @@ class Augmented(Part):
     """A part of which training takes changed examples, and evaluation sees the middle, or several views."""
 
     of: Part
-    objective: Objective
+    objective: Supervised
     size: tuple[int, ...]
     """The positions that the network takes."""
     change: Callable[[Tensor, Any], tuple[Tensor, Any]] | None = None
@@ -70,7 +70,7 @@ class Augmented(Part):
 
 
 def augmented(
-    parts: dict[str, Part], train: Train, objective: Objective, preprocess: Sequence[Fitted] = ()
+    parts: dict[str, Part], train: Train, objective: Supervised, preprocess: Sequence[Fitted] = ()
 ) -> dict[str, Part]:
     """The parts as a training takes them; the parts themselves where nothing is asked for."""
     if not (train.augment or train.test_time):
@@ -123,14 +123,14 @@ def _middle_of(y: Tensor, size: tuple[int, ...]) -> Tensor:
     return middle(y, size) if y.is_floating_point() else middle(y[:, None], size)[:, 0]
 
 
-def training_loss(train: Train, objective: Objective) -> Callable[[Any, Any], Tensor]:
+def training_loss(train: Train, objective: Supervised) -> Callable[[Any, Any], Tensor]:
     """The objective's, which also takes mixed targets where there are any."""
     mixes = any(isinstance(step, Mixing) for step in train.augment)
     return objective.training_loss(mixing if mixes else None)
 
 
 def _change(
-    part: Part, train: Train, objective: Objective, preprocess: Sequence[Fitted]
+    part: Part, train: Train, objective: Supervised, preprocess: Sequence[Fitted]
 ) -> Callable[[Tensor, Any], tuple[Tensor, Any]]:
     from ..augment.colours import pixels
 
@@ -146,7 +146,7 @@ def _change(
     return pipeline(train.augment, World(examples, seen, 0 if ignored is None else ignored))
 
 
-def looking(train: Train, objective: Objective, shape: Sequence[int]) -> Callable[[Network, Tensor], Any]:
+def looking(train: Train, objective: Supervised, shape: Sequence[int]) -> Callable[[Network, Tensor], Any]:
     """What a trained network says of examples of `shape`, as at evaluation."""
     if not (train.augment or train.test_time):
         return lambda network, x: network(x)
@@ -156,6 +156,6 @@ def looking(train: Train, objective: Objective, shape: Sequence[int]) -> Callabl
     return lambda network, x: _pooled(network, objective, view.of(x, size))
 
 
-def _pooled(network: Network, objective: Objective, views: Iterator[Tensor]) -> Tensor:
+def _pooled(network: Network, objective: Supervised, views: Iterator[Tensor]) -> Tensor:
     """The network's outputs for several views of the same examples as one."""
     return objective.loss.pooled(torch.stack([objective.main(network(view)) for view in views]))

@@ -77,25 +77,13 @@ def _copy(into: list[Tensor], values: list[Tensor]) -> None:
             tensor.copy_(value)
 
 
-@contextmanager
-def judged(job: Job) -> Iterator[None]:
-    """The weights that are evaluated: the average, where there is one."""
-    if job.average is None:
-        yield
-        return
-    with job.average.lent():
-        yield
-
-
 def renews(job: Job) -> bool:
     """Whether the statistics of batch norms are computed anew at the end: as the spec says, or as the average wants.
 
     An average that holds nothing yet wants nothing.
     """
-    said = job.train.recompute_statistics
-    return (
-        said if said is not None else job.average is not None and job.average.count > 0 and job.average.average.renews
-    )
+    said, averages = job.train.recompute_statistics, job.learner.averages.values()
+    return said if said is not None else any(one.count > 0 and one.average.renews for one in averages)
 
 
 def renewed(job: Job, batch: int) -> None:

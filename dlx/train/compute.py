@@ -6,7 +6,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch import device as Device
 
-    from .fit import Job
+    from .parts import Part
 
 Call = Callable[["Tensor"], Any]
 """A network as it is called: from a batch to an output, or to several by name."""
@@ -31,23 +31,25 @@ WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 class Compute:
-    """How the network of a job is called, and how its gradients come about.
+    """How the networks of a learner are called, and how its gradients come about.
 
     `plain` says that nothing of it is on: `forward` is then the network itself, `backward` torch's own, `unscale` and
     the scaler are not there, and an update is no other code than without this.
     """
 
-    def __init__(self, job: Job) -> None:
-        train, self.job = job.train, job
-        self.device: Device = next(job.network.parameters()).device
+    def __init__(self, train: Train, network: nn.Module, step: Callable[[], int], faults: list[str]) -> None:
+        """`step` says how many updates there have been; what goes wrong with torch joins `faults`."""
+        self.faults = faults
+        self.train, self.network = train, network
+        self.device: Device = next(network.parameters()).device
         self.precision = precision_on(train, self.device)
-        self.memory_format = lay_out(job.network, train, self.device, self.precision)
+        self.memory_format = lay_out(network, train, self.device, self.precision)
         self.scaler = torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
         self.skipped = torch.zeros((), device=self.device)
         """Updates that were left out because a gradient was not finite."""
         self.seconds: float | None = None
         """What compiling took."""
-        self.watched = Anomalies(job, backward=self.scaler is None) if train.detect_anomaly else None
+        self.watched = Anomalies(network, step, backward=self.scaler is None) if train.detect_anomaly else None
         self.plain = self.precision in {"fp32", "tf32"} and not train.compile and self.watched is None
         self.forward: Call = self._training_call()
 
@@ -71,10 +73,10 @@ class Compute:
         return forward
 
     def _training_call(self) -> Call:
-        network: Any = self.job.network
+        network: Any = self.network
         if self.watched is not None:
             network = self.watched.forward
-        elif self.job.train.compile:
+        elif self.train.compile:
             network = torch.compile(network, dynamic=False)
         return network if self.precision in {"fp32", "tf32"} else self._cast(network)
 
@@ -96,22 +98,21 @@ class Compute:
 
         return scaled
 
-    @property
-    def unscale(self) -> Callable[[], None] | None:
+    def unscale(self, optimizer: torch.optim.Optimizer) -> Callable[[], None] | None:
         """Makes scaled gradients what they are, once they are all there; None where they never were scaled."""
-        scaler, optimizer = self.scaler, self.job.optimizer
+        scaler = self.scaler
         return None if scaler is None else lambda: scaler.unscale_(optimizer)
 
-    def step(self, step: Callable[..., Any]) -> Callable[..., Any]:
+    def step(self, step: Callable[..., Any], optimizer: torch.optim.Optimizer) -> Callable[..., Any]:
         """The optimizer's step, left out where a gradient is not finite and the scale was too large."""
-        scaler, optimizer, skipped = self.scaler, self.job.optimizer, self.skipped
+        scaler, skipped = self.scaler, self.skipped
         if scaler is None:
             return step
         try:
             found_by_device = attribute(scaler, "_found_inf_per_device")
         except MissingError as error:
-            fallback.note([self.job], fallback.SKIPPED, error)
-            return self._watched_by_scale(scaler)
+            fallback.note([self.faults], fallback.SKIPPED, error)
+            return self._watched_by_scale(scaler, optimizer)
 
         def scaled() -> None:
             scaler.step(optimizer)
@@ -121,12 +122,12 @@ class Compute:
 
         return scaled
 
-    def _watched_by_scale(self, scaler: torch.amp.GradScaler) -> Callable[[], None]:
+    def _watched_by_scale(self, scaler: torch.amp.GradScaler, optimizer: torch.optim.Optimizer) -> Callable[[], None]:
         """The same by the scale, which is lower after an update that was left out; it waits for the device."""
 
         def scaled() -> None:
             before = scaler.get_scale()
-            scaler.step(self.job.optimizer)
+            scaler.step(optimizer)
             scaler.update()
             self.skipped.add_(float(scaler.get_scale() < before))
 
@@ -140,17 +141,17 @@ class Compute:
 
     # ---- compiling -------------------------------------------------------------------------------------------------
 
-    def prepare(self) -> None:
-        """Compile for every size of batch that comes, and leave the job as it is. RunError where torch cannot."""
-        if not self.job.train.compile:
+    def prepare(self, part: Part) -> None:
+        """Compile for every size of batch of `part`, and leave the network as it is. RunError where torch cannot."""
+        if not self.train.compile:
             return
-        job, began = self.job, time.perf_counter()
-        buffers = [(buffer, buffer.clone()) for buffer in job.network.buffers()]
-        job.network.train()
+        network, began = self.network, time.perf_counter()
+        buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
+        network.train()
         try:
             with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
-                for size in self._sizes():
-                    self._try(size)
+                for size in self._sizes(len(part)):
+                    self._try(size, part.x)
         except RuntimeError as error:
             raise RunError(
                 f"torch.compile could not compile the network: {first_line(error)}",
@@ -159,18 +160,16 @@ class Compute:
         finally:
             for buffer, was in buffers:
                 buffer.copy_(was)
-            job.network.zero_grad(set_to_none=True)
+            network.zero_grad(set_to_none=True)
         self.seconds = time.perf_counter() - began
 
-    def _sizes(self) -> list[int]:
+    def _sizes(self, examples: int) -> list[int]:
         """The sizes of batches: those of a whole update, and what is left at the end of an epoch."""
-        examples = len(self.job.parts["train"])
-        batch, update = self.job.train.batch(examples), self.job.train.per_update(examples)
-        left = 0 if self.job.train.drop_last else examples % update
+        batch, update = self.train.batch(examples), self.train.per_update(examples)
+        left = 0 if self.train.drop_last else examples % update
         return sorted({batch, update % batch, left % batch, batch if left >= batch else left} - {0}, reverse=True)
 
-    def _try(self, size: int) -> None:
-        x = self.job.parts["train"].x
+    def _try(self, size: int, x: Tensor) -> None:
         outputs = self.forward(torch.zeros((size, *x.shape[1:]), dtype=x.dtype, device=self.device))
         each = outputs.values() if isinstance(outputs, dict) else [outputs]
         torch.stack([output.sum() for output in each]).sum().backward()  # type: ignore[no-untyped-call]
@@ -179,7 +178,7 @@ class Compute:
 
     def as_json(self) -> dict[str, Any]:
         """What was chosen, for lock.json."""
-        train = self.job.train
+        train = self.train
         told: dict[str, Any] = {"precision": self.precision, "memory_format": self.memory_format}
         if self.seconds is not None:
             told["compile_seconds"] = round(self.seconds, 2)
@@ -187,7 +186,7 @@ class Compute:
 
     def words(self) -> tuple[str, ...]:
         """The same for a person: what differs from float32 on contiguous memory."""
-        train = self.job.train
+        train = self.train
         chosen = {
             self.precision: self.precision != "fp32",
             self.memory_format.replace("_", "-"): self.memory_format != "contiguous",
@@ -201,7 +200,7 @@ class Compute:
         """What is worth a sentence before training begins."""
         if self.device.type != "cpu":
             return ()
-        if self.job.train.precision == "tf32":
+        if self.train.precision == "tf32":
             return ("tf32 is for CUDA: on the CPU it is fp32.",)
         known = getattr(torch.ops.mkldnn, f"_is_mkldnn_{self.precision}_supported", lambda: True)
         return () if known() else (f"This CPU has no instructions for {self.precision}: it is slower than fp32.",)
@@ -210,12 +209,12 @@ class Compute:
         """What an update moves of it."""
         return None if self.scaler is None else {"scaler": self.scaler.state_dict(), "skipped": self.skipped}
 
-    def restore(self, state: dict[str, Any] | None) -> None:
+    def restore(self, state: dict[str, Any] | None, optimizers: Sequence[torch.optim.Optimizer]) -> None:
         """Bring back what was moved, and lay what the optimizer keeps as its weights lie: its kernels go by place."""
         if self.scaler is not None and state is not None:
             self.scaler.load_state_dict(state["scaler"])
             self.skipped.copy_(state["skipped"])
-        for weight, kept in self.job.optimizer.state.items():
+        for weight, kept in (item for optimizer in optimizers for item in optimizer.state.items()):
             for name, value in kept.items():
                 if isinstance(value, torch.Tensor) and value.shape == weight.shape:
                     kept[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)

@@ -9,7 +9,7 @@ from ..graph import Graph
 from ..lazy import torch
 from .device import at_once, share
 from .fallback import Before
-from .update import gradients_of
+from .supervised import gradients_of
 
 if TYPE_CHECKING:
     from .fit import Job
@@ -33,7 +33,7 @@ def measured(job: Job, graph: Graph) -> dict[int, float]:
     if not _is_open(job, graph):
         return {}
     counts, times = (1, share()), {1: list[float](), share(): list[float]()}
-    gradients = gradients_of(job)
+    gradients = gradients_of(job.supervised)
     index = torch.arange(job.train.per_update(len(job.parts["train"])), device=job.parts["train"].x.device)
     before = torch.get_num_threads()
     job.network.train()
@@ -57,5 +57,5 @@ def _is_open(job: Job, graph: Graph) -> bool:
     train, part = job.train, job.parts["train"]
     said = train.threads != "auto" or train.deterministic or share() == 1
     other = train.optimizer.takes != "gradient" or train.compile or part.streams or bool(train.augment)
-    short = job.step > 0 or job.total_steps < SHORTEST or job.compute.device.type != "cpu"
+    short = job.progress.step > 0 or job.total_steps < SHORTEST or job.learner.compute.device.type != "cpu"
     return not (said or other or short) and LEAST <= at_once(graph) * train.batch(len(part)) <= MOST

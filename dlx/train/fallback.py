@@ -8,14 +8,11 @@ Each is left where anything goes wrong in it, with what it has moved so far take
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..errors import first_line
 from ..lazy import torch
 from ..private import MissingError
-
-if TYPE_CHECKING:
-    from .fit import Job
 
 STEP = "the steps were taken under autograd"
 PACK = "the steps were taken by each network alone"
@@ -37,12 +34,12 @@ def reason(error: Exception) -> str:
     return str(error) if isinstance(error, MissingError) else f"{type(error).__name__}: {first_line(error)}"
 
 
-def note(jobs: Iterable[Job], instead: str, error: Exception) -> str:
-    """Put down what was done instead and why, once, for the notes of each run and its lock.json; gives the reason."""
+def note(faults: Iterable[list[str]], instead: str, error: Exception) -> str:
+    """Put down what was done instead and why, once, among the faults of each learner; gives the reason."""
     why = reason(error)
-    for job in jobs:
-        if (text := f"{instead}: {why}") not in job.faults:
-            job.faults.append(text)
+    for known in faults:
+        if (text := f"{instead}: {why}") not in known:
+            known.append(text)
     return why
 
 

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from ..errors import Problem
-from ..graph import Graph
+from ..graph import Graph, Graphs
 from ..lazy import torch
 from ..optim import Group
 from ..spec import Experiment, Train
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
 
-def problems(experiment: Experiment, graph: Graph) -> list[Problem]:
+def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
     """What does not fit between the section `train` and the network."""
     assert experiment.train is not None
-    found = list(_too_many(experiment, graph))
-    names = [f"{node.name}/{_path(weight)}" for node in graph.nodes for weight in node.plan.weights]
+    found = [problem for name, graph in graphs.items() for problem in _too_many(experiment, name, graph)]
+    names = [f"{full}/{_path(weight)}" for full, node in graphs.nodes() for weight in node.plan.weights]
     for index, group in enumerate(experiment.train.groups):
         for pattern in group.patterns:
             if not any(matches(name, pattern) for name in names):
@@ -33,9 +33,9 @@ def problems(experiment: Experiment, graph: Graph) -> list[Problem]:
     return found
 
 
-def _too_many(experiment: Experiment, graph: Graph) -> Iterator[Problem]:
+def _too_many(experiment: Experiment, name: str, graph: Graph) -> Iterator[Problem]:
     assert experiment.train is not None
-    optimizer = experiment.train.optimizer
+    optimizer = experiment.train.of(name).optimizer
     if optimizer.most is not None and graph.trainable > optimizer.most:
         message = (
             f"{optimizer.kind} is for at most {optimizer.most:,} weights, and the network has {graph.trainable:,}: "
@@ -45,8 +45,8 @@ def _too_many(experiment: Experiment, graph: Graph) -> Iterator[Problem]:
         yield Problem(message, "`lbfgs` needs no Hessian.", place, "train.optimizer")
 
 
-def split(network: nn.Module, train: Train) -> list[Group]:
-    """The weights to train, in their order, by what is said of them."""
+def split(network: nn.Module, train: Train, scope: str = "") -> list[Group]:
+    """The weights to train, in their order, by what is said of them; their names begin with `scope`."""
     spared = set()
     if train.optimizer.decays:
         spared = _spared(network) if train.decay == "weights" else _slopes(network)
@@ -54,7 +54,7 @@ def split(network: nn.Module, train: Train) -> list[Group]:
     taken: dict[tuple[int | None, bool, bool], list[Tensor]] = {}
     for name, weight in network.named_parameters():
         if weight.requires_grad:
-            index = next((i for i, group in enumerate(train.groups) if group.takes(_path(name))), None)
+            index = next((i for i, group in enumerate(train.groups) if group.takes(scope + _path(name))), None)
             table = train.optimizer.spares_tables and weight in tables
             taken.setdefault((index, weight in spared, table), []).append(weight)
     return [_group(weights, train, *key) for key, weights in taken.items()]

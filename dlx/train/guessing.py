@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import plural
 from ..lazy import torch
 from ..losses import Loss
+from ..objectives import Supervised
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -33,10 +34,13 @@ def sentences(job: Job, metrics: Mapping[str, float]) -> tuple[str, ...]:
     part: Any = job.parts[name].y
     if not isinstance(train, torch.Tensor) or not isinstance(part, torch.Tensor):
         return ()  # targets that stay on disk
+    objective = job.objective
+    if not isinstance(objective, Supervised):
+        return ()
     accuracy, squared = metrics.get(f"{name}/accuracy"), metrics.get(f"{name}/mse")
-    if job.objective.measures == "classes" and accuracy is not None:
-        return _of_classes(f"{name}/accuracy", accuracy, train, part, job.objective.loss.ignores())
-    if job.objective.measures == "values" and squared is not None and type(job.objective.loss).gap is Loss.gap:
+    if objective.measures == "classes" and accuracy is not None:
+        return _of_classes(f"{name}/accuracy", accuracy, train, part, objective.loss.ignores())
+    if objective.measures == "values" and squared is not None and type(objective.loss).gap is Loss.gap:
         return _of_values(f"{name}/mse", squared, train, part)
     return ()
 

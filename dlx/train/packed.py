@@ -17,9 +17,10 @@ from ..lazy import torch
 from . import fallback
 from .fit import Job, Record, walked
 from .lanes import side_by_side
+from .learner import Update
 from .rows import FirstStepError, Rows, held
 from .stretch import Stretch
-from .update import Update, gradients_of, step_of
+from .supervised import gradients_of, step_of
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -91,13 +92,14 @@ class Pack:
     def __init__(self, jobs: dict[int, Job], beside: int, over: threading.Event) -> None:
         self.jobs, self.beside, self.over = jobs, beside, over
         """`beside` counts all that move at this time, in this lane and others."""
-        self.alone: dict[int, Update] = {number: gradients_of(job) for number, job in jobs.items()}
-        self.steps: dict[int, Callable[[], Any]] = {number: step_of(job) for number, job in jobs.items()}
+        self.alone: dict[int, Update] = {number: gradients_of(job.supervised) for number, job in jobs.items()}
+        self.steps: dict[int, Callable[[], Any]] = {number: step_of(job.supervised) for number, job in jobs.items()}
         for job in jobs.values():
-            job.way = {"step": "plain", "because": "no batch was of the usual size"}
-            if job.chance is None:
-                job.remember_chance()
-        self.chance = {number: job.chance for number, job in jobs.items() if job.chance is not None}
+            job.learner.way = {"step": "plain", "because": "no batch was of the usual size"}
+            if job.progress.own_random is None:
+                job.progress.keep_own_random()
+        drawn = {number: job.progress.own_random for number, job in jobs.items()}
+        self.chance = {number: generator for number, generator in drawn.items() if generator is not None}
         self.rows: Rows | None = None
         self.refused = ""
 
@@ -150,7 +152,7 @@ class Pack:
             self._refuse(error, list(turns))
         packed = {"step": "packed", "because": f"{self.beside} of one shape"}
         for number in turns:
-            self.jobs[number].way = {"step": "plain", "because": self.refused} if self.refused else packed
+            self.jobs[number].learner.way = {"step": "plain", "because": self.refused} if self.refused else packed
 
     def _take_down(self, turns: dict[int, Tensor]) -> None:
         from . import tape
@@ -171,10 +173,11 @@ class Pack:
 
     def _refuse(self, error: Exception, numbers: list[int]) -> None:
         """Move each network alone from here on, and say what went wrong with the stack."""
-        self.refused = fallback.note([self.jobs[number] for number in numbers], fallback.PACK, error)
+        faults = [self.jobs[number].learner.faults for number in numbers]
+        self.refused = fallback.note(faults, fallback.PACK, error)
         self._unstack(numbers)
         for number in numbers:
-            self.jobs[number].way = {"step": "plain", "because": self.refused}
+            self.jobs[number].learner.way = {"step": "plain", "because": self.refused}
 
     def _unstack(self, numbers: list[int]) -> None:
         """Weights have memory of their own again."""

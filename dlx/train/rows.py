@@ -77,7 +77,7 @@ class Rows:
             by_script = self._by_script(ahead, drawn, losses)
             taken = count if by_script else self._one_by_one(ahead, drawn, losses, over)
         for number, row in rows.items():
-            self.jobs[number].losses.append(losses[:taken, row])
+            self.jobs[number].progress.losses.append(losses[:taken, row])
 
     def _one_by_one(self, ahead: dict[int, Stretch], drawn: Tensor, losses: Tensor, over: threading.Event) -> int:
         """Step by step, with all that is between them; how many, for nobody may listen any more."""
@@ -129,12 +129,12 @@ class Rows:
             self._write(ahead, drawn, losses)
         if self.script is None:
             return False
-        factors = {n: [one.pace.at(one.job.step + i) for i in range(len(drawn))] for n, one in ahead.items()}
+        factors = {n: [one.pace.at(one.job.progress.step + i) for i in range(len(drawn))] for n, one in ahead.items()}
         rates = [
             rate * factors[number][i] if number in ahead else 0.0
             for i in range(len(drawn))
             for number in self.numbers
-            for rate in self.jobs[number].rates
+            for rate in self.jobs[number].supervised.paces["network"].rates
         ]
         with self.below:
             self.script(drawn, losses, rates, [number in ahead for number in self.numbers], len(drawn))
@@ -149,7 +149,7 @@ class Rows:
         """
         from .script import NoWordsError
 
-        left = max(job.total_steps - job.step for job in self.jobs.values())
+        left = max(job.total_steps - job.progress.step for job in self.jobs.values())
         optimizers = [step for step in self.steps.values() if isinstance(step, Direct)]
         self.has_words = left >= WORTH and len(optimizers) == len(self.steps)
         if not self.has_words or not all(optimizer.moves() for optimizer in optimizers):
@@ -162,7 +162,7 @@ class Rows:
         except NoWordsError:
             pass
         except Exception as error:  # noqa: BLE001
-            fallback.note(self.jobs.values(), fallback.SCRIPT, error)
+            fallback.note([job.learner.faults for job in self.jobs.values()], fallback.SCRIPT, error)
         self.has_words = self.script is not None
 
     def _lines(self, optimizers: list[Direct]) -> Script:
@@ -195,7 +195,7 @@ class Rows:
         """Whether one step by script and one without come to the same bits; all are taken back."""
         before = [one.clone() for one in memory]
         found: dict[bool, list[Tensor]] = {}
-        rates = [group["lr"] for job in self.jobs.values() for group in job.optimizer.param_groups]
+        rates = [group["lr"] for job in self.jobs.values() for group in job.supervised.optimizer.param_groups]
         active = [number in ahead for number in self.numbers]
         for by_script in (*(True,) * SETTLED, False):
             try:

@@ -10,7 +10,7 @@ from ..data import Sets
 from ..errors import Problem, SpecError, plural
 from ..graph import Graph
 from ..spec import Experiment, Train
-from .fit import EVALUATION_BATCH
+from .learner import EVALUATION_BATCH
 from .parts import examples_at_once
 
 if TYPE_CHECKING:

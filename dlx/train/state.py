@@ -37,14 +37,6 @@ def seed_all(seed: int) -> None:
     np.random.seed(seed % 2**32)
 
 
-def host_random() -> dict[str, Any]:
-    """The states of Python's generator and of NumPy's."""
-    return {
-        "python": random.getstate(),
-        "numpy": np.random.get_state(legacy=True) if "numpy" in sys.modules else None,
-    }
-
-
 @dataclass(frozen=True)
 class Snapshot:
     """All that a training moved at one step, copied to the host: what it does next changes nothing here."""
@@ -79,7 +71,7 @@ def snapshot(job: Job, facts: dict[str, Any], room: dict[str, Tensor]) -> Snapsh
     if done is not None:
         done.record()
     wait = done.synchronize if done is not None else lambda: None
-    return Snapshot(job.step, taken, {**facts, "moved": moved}, wait)
+    return Snapshot(job.progress.step, taken, {**facts, "moved": moved}, wait)
 
 
 def _copied(tensor: Tensor, room: Tensor | None) -> Tensor:
@@ -115,7 +107,7 @@ def restore(job: Job, folder: Path, spec_hash: str = "") -> tuple[dict[str, Any]
             there = f"it is of step {step:,}, and the training has {job.total_steps:,}"
             raise DlxError(f"{path} is not a state of this training: {there}", hint=checkpoint.FOREIGN)
         try:
-            moved = _unpacked(facts.pop("moved"), tensors)
+            moved = _in_parts(_unpacked(facts.pop("moved"), tensors))
             _check(job, moved, facts)
             _move(job, moved)
         except MISFIT as error:
@@ -132,21 +124,24 @@ MISFIT = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, Stop
 
 def _check(job: Job, moved: dict[str, Any], facts: dict[str, Any]) -> None:
     """ValueError where what was moved is not what this training moves."""
-    if lacking := WANTED - moved.keys():
-        raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
-    counts = [moved[name] for name in ("step", "epoch", "position")]
-    if moved["step"] != facts["step"] or not all(type(one) is int and one >= 0 for one in counts):
+    for part, own in _moved(job).items():
+        if lacking := own.keys() - moved.get(part, {}).keys() - OPTIONAL:
+            raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
+        for name, value in own.items():
+            if name not in FREE and not _like(moved[part][name], value):
+                raise ValueError(f"its `{name}` is not one of this training")
+    counts = [moved["progress"]["step"], *(moved["feed"][name] for name in COUNTS if name in moved["feed"])]
+    if counts[0] != facts["step"] or not all(type(one) is int and one >= 0 for one in counts):
         raise ValueError(f"its step, epoch and place are {counts}, and its facts are of step {facts['step']:,}")
-    groups, own_groups = moved["optimizer"]["param_groups"], job.optimizer.param_groups
-    sizes = [[len(group["params"]) for group in some] for some in (groups, own_groups)]
-    fields = [set[str]().union(*some) for some in (groups, own_groups)]
-    if sizes[0] != sizes[1] or not (fields[0] <= fields[1] or fields[1] <= fields[0]):
-        raise ValueError("it is of another optimizer, or of other groups of weights")
-    for name, own in (("watch", job.watch), ("average", job.average), ("stopping", job.stopping)):
-        if not _like(moved[name], own.state() if own is not None else None):
-            raise ValueError(f"its `{name}` is not one of this training")
-    if not all(type(moved[name]) in (int, float) for name in ("rate", "loss")):
-        raise ValueError("its `rate` and `loss` are no numbers")
+    if type(moved["progress"]["loss"]) not in (int, float):
+        raise ValueError("its `loss` is no number")
+
+
+COUNTS = ("epoch", "position")
+OPTIONAL = {"compute"}
+"""Names that older states do not have."""
+FREE = {"losses", "random", "compute", "paces", "order", "objective", "loss", *COUNTS}
+"""Names whose values differ in form from those before the first step."""
 
 
 def _like(there: Any, here: Any) -> bool:
@@ -163,13 +158,6 @@ def _like(there: Any, here: Any) -> bool:
         return not isinstance(there, dict | list | str | torch.Tensor)
     numbers = (int, float)
     return type(there) is type(here) or (type(there) in numbers and type(here) in numbers)
-
-
-WANTED = {
-    *("step", "epoch", "position", "rate", "loss", "losses", "optimizer"),
-    *("watch", "average", "stopping", "order", "random"),
-}
-"""Names and types of the entries of every state."""
 
 
 def is_there(folder: Path) -> bool:
@@ -189,10 +177,11 @@ def is_at(folder: Path, step: int) -> bool:
 def hand_over(source: Path, folder: Path, step: int, job: Job) -> None:
     """The state at a step for a run that goes on from it with the optimizer that `job` has."""
     facts, tensors = checkpoint.read(source, NAME.format(step))
-    moved = _unpacked(facts.pop("moved"), tensors)
-    groups = moved["optimizer"]["param_groups"]
-    for group, own in zip(groups, job.optimizer.param_groups, strict=True):
-        group.update({name: value for name, value in own.items() if name != "params"})
+    moved = _in_parts(_unpacked(facts.pop("moved"), tensors))
+    for name, pace in job.learner.paces.items():
+        groups = moved["learner"]["paces"][name]["optimizer"]["param_groups"]
+        for group, own in zip(groups, pace.optimizer.param_groups, strict=True):
+            group.update({key: value for key, value in own.items() if key != "params"})
     weights = {name: tensor for name, tensor in tensors.items() if not name.startswith("state/")}
     packed = _packed(moved, weights, "state")
     about = {name: value for name, value in facts.items() if name not in {"sha256", "bytes", "file", "spec_hash"}}
@@ -204,52 +193,35 @@ def _names(folder: Path) -> Iterator[str]:
     yield from sorted((path.stem for path in folder.glob("step-*.safetensors")), reverse=True)
 
 
-def _moved(job: Job) -> dict[str, Any]:
-    return {
-        "step": job.step,
-        "epoch": job.epoch,
-        "position": job.position,
-        "rate": job.rate,
-        "loss": job.loss,
-        "losses": torch.cat([loss.reshape(-1) for loss in job.losses]) if job.losses else None,
-        "optimizer": job.optimizer.state_dict(),
-        "compute": job.compute.state(),
-        "watch": job.watch.state() if job.watch is not None else None,
-        "average": job.average.state() if job.average is not None else None,
-        "stopping": job.stopping.state() if job.stopping is not None else None,
-        "order": job.began if job.began is not None else job.order.get_state(),
-        "random": {
-            **(job.host_random or host_random()),
-            "torch": torch.get_rng_state() if job.chance is None else job.chance.get_state(),
-            "cuda": torch.cuda.get_rng_state_all() if torch.cuda.is_initialized() else None,  # type: ignore[no-untyped-call]
-        },
-    }
+def _moved(job: Job) -> dict[str, dict[str, Any]]:
+    return {"learner": job.learner.state(), "feed": job.feed.state(), "progress": job.progress.state()}
 
 
 def _move(job: Job, moved: dict[str, Any]) -> None:
-    job.step, job.epoch, job.position = moved["step"], moved["epoch"], moved["position"]
-    if job.position == 0 and 0 < job.step < job.total_steps:
-        job.epoch -= 1  # older states of packed trainings were taken after the next epoch had begun
-    job.rate, job.loss = moved["rate"], moved["loss"]
-    device = next(iter(job.network.parameters())).device
-    job.losses[:] = [moved["losses"].to(device)] if moved["losses"] is not None else []
-    job.optimizer.load_state_dict(moved["optimizer"])
-    job.compute.restore(moved.get("compute"))
-    if job.watch is not None:
-        job.watch.restore(moved["watch"])
-    if job.average is not None:
-        job.average.restore(moved["average"])
-    if job.stopping is not None:
-        job.stopping.restore(moved["stopping"], job.network)
-    job.began = moved["order"]
-    job.order.set_state(moved["order"])
-    chance = moved["random"]
-    random.setstate(chance["python"])
-    if chance["numpy"] is not None:
-        np.random.set_state(chance["numpy"])
-    torch.set_rng_state(chance["torch"])
-    if chance["cuda"] is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(chance["cuda"])
+    job.learner.load(moved["learner"])
+    job.feed.load(moved["feed"])
+    job.progress.load(moved["progress"], job.network)
+
+
+def _in_parts(moved: dict[str, Any]) -> dict[str, Any]:
+    """What a training moved, by its parts; older states have all of it side by side.
+
+    Those of packed trainings were taken after the next epoch had begun.
+    """
+    if "learner" in moved:
+        return moved
+    between = moved["position"] == 0 and moved["step"] > 0
+    pace = {name: moved[name] for name in ("optimizer", "rate", "watch")}
+    average = moved["average"]
+    return {
+        "learner": {
+            "paces": {"network": pace},
+            "compute": moved.get("compute"),
+            "averages": {} if average is None else {"network": average},
+        },
+        "feed": {"epoch": moved["epoch"] - between, "position": moved["position"], "order": moved["order"]},
+        "progress": {name: moved[name] for name in ("step", "loss", "losses", "stopping", "random")},
+    }
 
 
 def _packed(value: Any, tensors: dict[str, Tensor], name: str) -> Any:

@@ -6,7 +6,7 @@ import time
 from math import inf
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Mark, Problem, RunError, did_you_mean
+from ..errors import Mark, Problem, RunError, did_you_mean, plural
 from ..lazy import torch
 from ..metrics import Mode
 from ..objectives import Objective
@@ -155,30 +155,32 @@ def _place(experiment: Experiment, field: str) -> Mark:
 
 def outcome(job: Job) -> dict[str, Any]:
     """How a training ended, as JSON: whether it stopped early, its best evaluation, its average."""
-    stop, average = job.stopping, job.average
+    stop, averages = job.progress.stopping, job.learner.averages
     told: dict[str, Any] = {"stopped_early": stop is not None and stop.over, "best": None, "average": None}
     if stop is not None and stop.best is not None:
         told["best"] = {"metric": stop.metric, "value": stop.best, "step": stop.best_step}
         told["best"]["restored"] = bool(stop.weights)
-    if average is not None:
-        told["average"] = {"kind": average.average.kind, "updates": average.count}
+    counted = {name: {"kind": one.average.kind, "updates": one.count} for name, one in averages.items()}
+    if counted:
+        told["average"] = counted.get("network", counted)
     return told
 
 
 def halted(job: Job) -> str:
     """That a training stopped where it was to, or because of `max_time`."""
-    if job.is_far_enough:
-        return f"it was to halt at step {job.until:,}, and has at {job.step:,} of {job.total_steps:,}"
-    return f"the time limit of {job.train.max_time} was reached at step {job.step:,} of {job.total_steps:,}"
+    at = f"{job.progress.step:,} of {job.total_steps:,}"
+    if job.progress.is_far_enough:
+        return f"it was to halt at step {job.progress.until:,}, and has at {at}"
+    return f"the time limit of {job.train.max_time} was reached at step {at}"
 
 
 def sentences(job: Job) -> tuple[str, ...]:
     """Sentences on how the training ended, and on classes that metrics leave out."""
     told: list[str] = []
-    stop, average = job.stopping, job.average
+    stop, averages = job.progress.stopping, job.learner.averages
     if stop is not None and stop.over:
         still = f"{stop.metric} was no better for {stop.early.patience} evaluations"
-        told.append(f"stopped early at step {job.step:,} of {job.total_steps:,}: {still}")
+        told.append(f"stopped early at step {job.progress.step:,} of {job.total_steps:,}: {still}")
     if stop is not None and stop.best is None:
         told.append(f"{stop.metric} was never a finite number, so no evaluation was the best")
     elif stop is not None:
@@ -186,19 +188,20 @@ def sentences(job: Job) -> tuple[str, ...]:
             "the weights and the figures are those of this step" if stop.weights else "the weights are the last ones"
         )
         told.append(f"best {stop.metric} {stop.best:.4g} at step {stop.best_step:,}; {kept}")
-    if average is not None and not average.count:
-        told.append(f"no update was as late as the start of {average.average.kind}: the weights are the last ones")
-    elif average is not None:
-        updates = f"{average.count:,} update{'' if average.count == 1 else 's'}"
-        kind = f"{average.average.kind} over {updates}"
-        told.append(f"the weights are averaged, {kind}: evaluations and checkpoints are of the average")
+    for name, average in averages.items():
+        weights = "the weights" if len(job.learner.networks) == 1 else f"the weights of {name}"
+        if not average.count:
+            told.append(f"no update was as late as the start of {average.average.kind}: {weights} are the last ones")
+            continue
+        kind = f"{average.average.kind} over {plural(average.count, 'update')}"
+        told.append(f"{weights} are averaged, {kind}: evaluations and checkpoints are of the average")
     return (*told, *left_out(job))
 
 
 def left_out(job: Job) -> tuple[str, ...]:
     """Notes of the metrics of the last evaluations, such as on classes that a part does not have."""
     metrics: dict[tuple[str, str], list[str]] = {}
-    for part, notes in job.left_out.items():
+    for part, notes in job.progress.left_out.items():
         for metric, note in notes.items():
             metrics.setdefault((part, note), []).append(f"{part}/{metric}")
     return tuple(f"{', '.join(names)}: {note}" for (_, note), names in metrics.items())

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 from ..errors import DlxError, Problem
 from ..lazy import torch
-from ..objectives import Objective
-from ..objectives.together import Together
+from ..objectives import Supervised
+from ..objectives.together import Together, misfit
+from ..spec import Experiment, objective_of
 from . import checkpoint
-from .fit import EVALUATION_BATCH
+from .learner import EVALUATION_BATCH
 from .parts import Part
 
 if TYPE_CHECKING:
@@ -24,9 +25,45 @@ SNAPSHOT = "snapshot-{}"
 HELD_OUT = ("valid", "test")
 
 
+def problems(experiment: Experiment) -> list[Problem]:
+    """What stands against an ensemble of this network, apart from the data."""
+    ensemble = experiment.train.ensemble if experiment.train is not None else None
+    if ensemble is None or experiment.data is None:
+        return []
+    objective = objective_of(experiment)
+    if not isinstance(objective, Supervised):
+        message = f"an ensemble answers for one network that learns targets, and `{objective.kind}` has phases"
+        return [Problem(message, "Drop `ensemble`.", experiment.place("train", "ensemble"), "train.ensemble")]
+    found = misfit(objective, ensemble.combine)
+    if found is None:
+        return []
+    place = experiment.place("train", "ensemble", "combine")
+    return [Problem(found.message, found.hint, place, "train.ensemble")]
+
+
+def check_cycles(experiment: Experiment, examples: int) -> None:
+    """DlxError where a training on so many examples ends before there are as many cycles as snapshots."""
+    train = experiment.train
+    if train is None or train.ensemble is None or not train.ensemble.snapshots:
+        return
+    span, wanted = train.span(examples), train.ensemble.snapshots
+    cycles = train.schedule.cycles(span)
+    if len(cycles) >= wanted:
+        return
+    there = f"{len(cycles)} in {span.steps:,} steps of {span.per_epoch:,} an epoch"
+    raise DlxError(
+        Problem(
+            f"{wanted} snapshots want {wanted} cycles, and {train.schedule.kind} ends {there}",
+            "Train longer, or make the cycles shorter: `dlx train --plot-schedule` shows them.",
+            experiment.place("train", "ensemble"),
+            "train.ensemble.snapshots",
+        )
+    )
+
+
 def measure(
     members: Sequence[tuple[nn.Module, dict[str, Part]]],
-    objective: Objective,
+    objective: Supervised,
     how: str,
     names: Sequence[str] = HELD_OUT,
 ) -> dict[str, float]:
@@ -39,7 +76,7 @@ def measure(
     return found
 
 
-def _of_part(members: Sequence[tuple[nn.Module, Part]], objective: Objective, how: str) -> dict[str, float]:
+def _of_part(members: Sequence[tuple[nn.Module, Part]], objective: Supervised, how: str) -> dict[str, float]:
     together = Together(objective, how)
     if len({len(part) for _, part in members}) > 1:
         raise DlxError(*UNLIKE)
@@ -68,7 +105,9 @@ def of_snapshots(job: Job, folder: Path, names: Sequence[str] = HELD_OUT, how: s
     networks = [copy.deepcopy(job.network).eval() for _ in range(ensemble.snapshots)]
     for network, name in zip(networks, last_snapshots(len(job.cycles), ensemble.snapshots), strict=True):
         checkpoint.load_weights(network, folder, name)
-    return measure([(network, job.parts) for network in networks], job.objective, how or ensemble.combine, names)
+    return measure(
+        [(network, job.parts) for network in networks], job.supervised.objective, how or ensemble.combine, names
+    )
 
 
 def last_snapshots(cycles: int, count: int) -> list[str]:

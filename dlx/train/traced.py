@@ -17,8 +17,8 @@ from . import fallback
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .fit import Job
-    from .update import Update
+    from .learner import Update
+    from .supervised import SupervisedLearner
 
 FIRST = 3
 """Steps before one is taken down: the first ones make what is made once."""
@@ -35,49 +35,49 @@ MOST = 256 * 2**20
 """Bytes that a flat step may keep."""
 
 
-def traced(job: Job, gradients: Update) -> Update:
+def traced(learner: SupervisedLearner, gradients: Update) -> Update:
     """The quicker of two ways to the same gradients: the one given, or the same operations replayed.
 
-    What was chosen, and why, is in `job.way`.
+    What was chosen, and why, is in `learner.way`.
     """
-    why = _why_not(job)
+    why = _why_not(learner)
     if why:
-        job.way = {"step": "plain", "because": why}
+        learner.way = {"step": "plain", "because": why}
         return gradients
-    return Choosing(job, gradients)
+    return Choosing(learner, gradients)
 
 
-def _why_not(job: Job) -> str:
+def _why_not(learner: SupervisedLearner) -> str:
     """What speaks against it from the start; empty where nothing does."""
-    device = next(job.network.parameters()).device.type
-    if job.train.trace is False:
+    device = next(learner.network.parameters()).device.type
+    if learner.train.trace is False:
         return "the spec says so"
-    if not job.compute.plain:
-        return f"it is {' and '.join(job.compute.words())}"
+    if not learner.compute.plain:
+        return f"it is {' and '.join(learner.compute.words())}"
     if device != "cpu":
         return f"it is for the CPU, and this is {device}"
-    if job.parts["train"].streams:
+    if learner.feed.part.streams:
         return "the training set stays on disk"
-    if job.total_steps - job.step < SHORTEST and job.train.trace == "auto":
-        return f"{job.total_steps - job.step:,} updates are too few"
+    if learner.span.steps - learner.progress.step < SHORTEST and learner.train.trace == "auto":
+        return f"{learner.span.steps - learner.progress.step:,} updates are too few"
     return ""
 
 
 class Choosing:
     """Leaves the gradients with the weights, as the way that it stands for does, and finds the quicker one."""
 
-    def __init__(self, job: Job, plain: Update) -> None:
-        self.job, self.plain = job, plain
-        self.network, self.must = job.network, job.train.trace is True
-        self.params = [p for p in job.network.parameters() if p.requires_grad]
+    def __init__(self, learner: SupervisedLearner, plain: Update) -> None:
+        self.learner, self.plain = learner, plain
+        self.network, self.must = learner.network, learner.train.trace is True
+        self.params = [p for p in learner.network.parameters() if p.requires_grad]
         self.flat: Callable[..., tuple[Any, ...]] | None = None
         self.generators: list[torch.Generator] = []
-        self.size = job.train.per_update(len(job.parts["train"]))
+        self.size = learner.train.per_update(len(learner.feed.part))
         self.others = 0
         self.times: dict[bool, list[float]] = {True: [], False: []}
         self.script = self._script()
         self.now: Update = self._unsettled
-        job.way = {"step": "plain", "because": "the training is too short to tell"}
+        learner.way = {"step": "plain", "because": "the training is too short to tell"}
 
     def __call__(self, index: Tensor) -> Tensor:
         if len(index) == self.size:
@@ -112,7 +112,7 @@ class Choosing:
 
     def _settle(self, way: str, because: str) -> Update:
         """Stay with a way."""
-        self.job.way = {"step": way, "because": because}
+        self.learner.way = {"step": way, "because": because}
         self.now = self._replayed if way == "replayed" else self.plain
         if way == "plain":
             self.flat = None
@@ -151,7 +151,7 @@ class Choosing:
 
     def _fall_back(self, error: Exception) -> Update:
         """Stay with the plain step, and say what went wrong with the other."""
-        return self._settle("plain", fallback.note([self.job], fallback.STEP, error))
+        return self._settle("plain", fallback.note([self.learner.faults], fallback.STEP, error))
 
     def _replayed(self, index: Tensor) -> Tensor:
         assert self.flat is not None

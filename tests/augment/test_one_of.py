@@ -105,7 +105,7 @@ def test_the_place_of_what_does_not_fit_is_told(tmp_path):
 
 def test_colours_among_them_want_brightness(tmp_path):
     with pytest.raises(SpecError) as error:
-        experiment.prepared(spec(tmp_path, "[{one_of: [horizontal_flip, {color_jitter: {contrast: 0.4}}]}]"))
+        experiment.prepare(spec(tmp_path, "[{one_of: [horizontal_flip, {color_jitter: {contrast: 0.4}}]}]"))
     assert "color_jitter changes brightness from 0 to 1, and the data goes from -3.71 to 3.44" in str(error.value)
 
 

@@ -160,7 +160,7 @@ def test_the_place_is_that_of_the_augmentation(tmp_path):
 
 def test_colours_of_what_is_no_brightness_are_told_before_training(tmp_path):
     with pytest.raises(SpecError) as error:
-        experiment.prepared(spec(tmp_path, "[horizontal_flip, {color_jitter: {contrast: 0.4}}]"))
+        experiment.prepare(spec(tmp_path, "[horizontal_flip, {color_jitter: {contrast: 0.4}}]"))
     told = str(error.value)
     assert "s.yaml:8:30  train.augment.1.color_jitter" in told
     assert "color_jitter changes brightness from 0 to 1, and the data goes from -3.71 to 3.44" in told
@@ -169,7 +169,7 @@ def test_colours_of_what_is_no_brightness_are_told_before_training(tmp_path):
 def test_colours_of_standardised_pictures_are_taken(tmp_path):
     data = "{digits: {standardize: channel, preprocess: [{rescale: {low: -1}}]}}"
     layers = "[flatten, {linear: 10}]"
-    graph, _ = experiment.prepared(spec(tmp_path, "[{color_jitter: {contrast: 0.4}}]", data, layers))
+    graph = experiment.prepare(spec(tmp_path, "[{color_jitter: {contrast: 0.4}}]", data, layers)).graph
     assert tuple(graph.inputs["input"]) == (1, 8, 8)
 
 
@@ -326,7 +326,7 @@ def test_a_replayed_step_draws_what_a_plain_one_draws(tmp_path):
         parts = on_device(one.data.load(), torch.device("cpu"))
         made = fitting.Job(build(trace(one)), objective_of(one), one.train, parts)
         both.append(weights_after(made))
-        assert made.way["step"] == ("replayed" if trace_it == "true" else "plain"), made.way
+        assert made.learner.way["step"] == ("replayed" if trace_it == "true" else "plain"), made.learner.way
     assert all(torch.equal(a, b) for a, b in zip(*both, strict=True))
 
 

@@ -23,6 +23,7 @@ from dlx.errors import DataError
 from dlx.graph import trace
 from dlx.network import build
 from dlx.shapes import Shape
+from dlx.spec import objective_of
 from dlx.train.fit import Job, fit
 from dlx.train.parts import on_device
 from dlx.train.streamed import StreamedPart
@@ -189,10 +190,10 @@ def test_a_step_that_reads_from_disk_is_never_replayed(files):
         SPEC.format(path=files["x"], targets=files["y"], stream="true", more="", train=train, outputs=4)
     )
     parts = on_device(one.data.load(), torch.device("cpu"))
-    made = Job(build(trace(one), one.init), experiment.objective_of(one), one.train, parts)
+    made = Job(build(trace(one), one.init), objective_of(one), one.train, parts)
     for _ in fit(made):
         pass
-    assert made.way == {"step": "plain", "because": "the training set stays on disk"}
+    assert made.learner.way == {"step": "plain", "because": "the training set stays on disk"}
 
 
 @pytest.mark.parametrize("targets", ["y", "values"])
@@ -235,7 +236,7 @@ def test_a_gigabyte_is_trained_on_in_little_memory(tmp_path):
 import resource
 from pathlib import Path
 from dlx import experiment
-from dlx.spec import load
+from dlx.spec import load, objective_of
 spec = Path({str(tmp_path)!r}) / "s.yaml"
 spec.write_text('''
 dlx: 1

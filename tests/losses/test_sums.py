@@ -7,10 +7,11 @@ from pydantic import ValidationError
 from torch.nn import functional as F
 
 from dlx import experiment as experiments
+from dlx import session
 from dlx.errors import SpecError
 from dlx.losses import LOSSES
 from dlx.spec import load
-from dlx.train.update import updates
+from dlx.train.fit import updates
 
 SPEC = """\
 name: net
@@ -81,7 +82,7 @@ def test_losses_of_different_outputs_are_told_apart():
         PLAIN.format(1),
     )
     with pytest.raises(SpecError) as error:
-        experiments.prepared(experiment_of(text))
+        experiments.prepare(experiment_of(text))
     assert "of the sum, huber wants an output of (1,), and gaussian_nll one of (2,)" in str(error.value)
 
 
@@ -131,7 +132,7 @@ def test_the_hinge_of_classes_points_to_that_of_one_score():
         "{synthetic: {shape: [4], classes: 2, train: 20}}", "{binary_classification: {loss: hinge}}", PLAIN.format(1)
     )
     with pytest.raises(SpecError) as error:
-        experiments.prepared(experiment_of(text))
+        experiments.prepare(experiment_of(text))
     assert "Use `loss: binary_hinge`" in str(error.value)
 
 
@@ -141,8 +142,8 @@ def test_a_sum_counts_once_where_batches_are_accumulated():
 
     def after(text: str):
         experiment = experiment_of(text)
-        graph, sets = experiments.prepared(experiment)
-        job = experiments.job_of(experiment, graph, sets, torch.device("cpu"))
+        made = experiments.prepare(experiment)
+        job = session.job_of(made)
         for _ in updates(job, []):
             pass
         return job.network.get_parameter("linear_1.weight").detach()

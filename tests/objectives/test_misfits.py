@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dlx.errors import SpecError
-from dlx.experiment import prepared
+from dlx.experiment import prepare
 from dlx.graph import trace
 from dlx.spec import load
 
@@ -70,7 +70,8 @@ def test_probabilities_before_a_loss_that_takes_logits_are_told(tmp_path, target
     ],
 )
 def test_what_fits_is_trained_without_a_word(tmp_path, targets, layers, objective):
-    graph, sets = prepared(spec_of(tmp_path, targets, layers, objective))
+    made = prepare(spec_of(tmp_path, targets, layers, objective))
+    graph, sets = made.graph, made.sets
     assert [w for w in graph.warnings if not w.path.startswith("data")] == []
     if objective == "regression":
         assert sets.train.y.shape == (20, 1)  # not (20,), which (20, 1) outputs would turn into 20 x 20 gaps
@@ -94,7 +95,7 @@ def test_what_fits_is_trained_without_a_word(tmp_path, targets, layers, objectiv
 )
 def test_targets_that_a_loss_is_not_for_are_told_before_training(tmp_path, targets, layers, loss, sentence):
     with pytest.raises(SpecError) as refused:
-        prepared(spec_of(tmp_path, targets, layers, f"{{regression: {{loss: {loss}}}}}"))
+        prepare(spec_of(tmp_path, targets, layers, f"{{regression: {{loss: {loss}}}}}"))
     (problem,) = refused.value.problems
     assert sentence in problem.message
     assert problem.message.endswith("in the part `train`")

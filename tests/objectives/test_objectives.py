@@ -8,10 +8,10 @@ from complaints import lines, report
 from helpers import experiment_of
 from torch import nn
 
-from dlx.experiment import objective_of
 from dlx.graph import trace
 from dlx.network import build
 from dlx.objectives import OBJECTIVES
+from dlx.spec import objective_of
 from dlx.train.fit import Job, evaluate, fit
 from dlx.train.parts import on_device
 

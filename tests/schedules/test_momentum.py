@@ -6,11 +6,12 @@ from helpers import experiment_of
 from torch.optim.lr_scheduler import OneCycleLR
 
 from dlx import experiment as experiments
+from dlx import session
 from dlx.errors import SpecError
 from dlx.schedules import SCHEDULES, Span
 from dlx.spec import Train
 from dlx.train.curve import curve
-from dlx.train.update import updates
+from dlx.train.fit import updates
 
 SPEC = """\
 name: net
@@ -51,8 +52,8 @@ def test_it_is_torchs_step_by_step(more, range_):
 def test_weights_move_as_with_torchs_scheduler(optimizer, made):
     """The same batches, the optimizer and OneCycleLR of torch as one writes them by hand."""
     experiment = experiment_of(SPEC.format(optimizer=optimizer, more=", three_phase: true"))
-    graph, sets = experiments.prepared(experiment)
-    job = experiments.job_of(experiment, graph, sets, torch.device("cpu"))
+    made = experiments.prepare(experiment)
+    job = session.job_of(made)
     twin = torch.nn.Linear(6, 3)
     twin.load_state_dict({k.removeprefix("linear_1."): v.clone() for k, v in job.network.state_dict().items()})
     theirs = made(twin.parameters())
@@ -60,7 +61,7 @@ def test_weights_move_as_with_torchs_scheduler(optimizer, made):
     order, (x, y) = torch.Generator().manual_seed(0), (job.parts["train"].x, job.parts["train"].y)
     seen = []
     for _ in updates(job, []):
-        group = job.optimizer.param_groups[0]
+        group = job.learner.optimizer.param_groups[0]
         seen.append(group["momentum"] if "momentum" in group else group["betas"][0])
     for step in range(20):
         if step % 8 == 0:
@@ -96,5 +97,5 @@ def test_a_running_mean_follows_too_and_a_warm_up_waits_at_the_start():
 )
 def test_what_has_no_momentum_is_refused(optimizer, more, sentence):
     with pytest.raises(SpecError) as error:
-        experiments.prepared(experiment_of(SPEC.format(optimizer=optimizer, more=more)))
+        experiments.prepare(experiment_of(SPEC.format(optimizer=optimizer, more=more)))
     assert sentence in str(error.value)

@@ -7,10 +7,10 @@ from torch import nn
 
 from dlx import experiment as experiments
 from dlx.averages import AVERAGES
-from dlx.experiment import objective_of
 from dlx.graph import trace
 from dlx.network import build
 from dlx.schedules import Span
+from dlx.spec import objective_of
 from dlx.train.checkpoint import read, restore
 from dlx.train.fit import Job, evaluate, fit
 from dlx.train.parts import on_device
@@ -103,7 +103,7 @@ def test_a_plain_average_is_the_mean_of_the_weights_that_count(average, steps):
     done = averaged(f"{TRAIN}, average: {average}")
     by_hand = plain([path[step - 1] for step in steps])
 
-    assert done.average.count == len(steps)
+    assert done.supervised.average.count == len(steps)
     for name, tensor in done.network.state_dict().items():
         torch.testing.assert_close(tensor, by_hand[name])
     running = {name: torch.zeros_like(tensor) for name, tensor in path[0].items()}
@@ -167,7 +167,7 @@ def test_frozen_weights_stay_as_they_are_and_tied_ones_are_averaged_once():
     done = averaged(f"{TRAIN}, average: {{ema: 0.5}}", layers, "freeze: [last]")
     begun, path = job(TRAIN, layers, "freeze: [last]"), path_of(f"{TRAIN}, log_every: 1", layers, "freeze: [last]")
 
-    assert len(done.average.moved) == 1
+    assert len(done.supervised.average.moved) == 1
     assert torch.equal(done.network.get_parameter("last.weight"), begun.network.get_parameter("last.weight"))
     assert torch.equal(done.network.get_parameter("a.weight"), ema(path, [0.5] * 11)["a.weight"])
 

@@ -9,12 +9,13 @@ import torch
 from helpers import experiment_of
 
 from dlx import experiment as experiments
+from dlx import session
 from dlx.errors import SpecError
 from dlx.schedules import SCHEDULES, Span
 from dlx.spec import Train
 from dlx.train.curve import curve
 from dlx.train.device import check_batch
-from dlx.train.update import updates
+from dlx.train.fit import updates
 
 GROWS = Span(18, 10, ((10, 5), (15, 3)))
 """100 examples in batches of 10, then 20, then 40: epochs of 10, 5, 3 updates."""
@@ -66,8 +67,8 @@ def test_schedules_by_epoch_follow_the_epochs_that_there_are():
 
 def grown():
     experiment = experiment_of(SPEC)
-    graph, sets = experiments.prepared(experiment)
-    return experiments.job_of(experiment, graph, sets, torch.device("cpu"))
+    made = experiments.prepare(experiment)
+    return session.job_of(made)
 
 
 SPEC = """\
@@ -89,7 +90,7 @@ def test_each_epoch_takes_every_example_once_in_batches_of_its_size():
             return take(self, index)
 
     job.parts["train"] = Noting(part.x, part.y)
-    seen = [job.epoch for _ in updates(job, [])]
+    seen = [job.feed.epoch for _ in updates(job, [])]
     assert [len(index) for index in taken] == [10] * 10 + [20] * 5 + [40, 40, 20]
     assert seen == [1] * 10 + [2] * 5 + [3] * 3
     for some in (taken[:10], taken[10:15], taken[15:]):
@@ -113,7 +114,7 @@ def test_the_largest_batch_is_what_must_fit():
     assert train(steps=5, epochs=None).largest(100) == 40
     assert train(accumulate=3).largest(100) == 10
     experiment = experiment_of(SPEC.replace("shape: [6]", "shape: [100000]"))
-    graph, _ = experiments.prepared(experiment)
+    graph = experiments.prepare(experiment).graph
     with pytest.raises(Exception, match="a training step of 40 samples wants about"):
         check_batch(graph, experiment.train, 100, 2_000_000)
 
@@ -129,7 +130,7 @@ def test_the_largest_batch_is_what_must_fit():
 def test_contradictions_are_refused(more, sentence):
     text = SPEC[: SPEC.index("train: {e")]
     with pytest.raises(SpecError) as error:
-        experiments.prepared(
+        experiments.prepare(
             experiment_of(f"{text}train: {{epochs: 3, {more}batch_schedule: {{milestones: [1], max_size: 32}}}}\n")
         )
     assert sentence in str(error.value)
@@ -137,7 +138,7 @@ def test_contradictions_are_refused(more, sentence):
 
 def test_a_factor_that_does_not_grow_is_refused():
     with pytest.raises(SpecError, match="must be above 1"):
-        experiments.prepared(experiment_of(SPEC.replace("[1, 2]}", "[1], factor: 1}")))
+        experiments.prepare(experiment_of(SPEC.replace("[1, 2]}", "[1], factor: 1}")))
 
 
 def test_the_curve_has_epochs_and_sizes(tmp_path):

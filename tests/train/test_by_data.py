@@ -5,6 +5,7 @@ import torch
 from helpers import experiment_of
 
 from dlx import experiment as experiments
+from dlx import session
 from dlx.graph import trace
 from dlx.init.orthogonal import LSUV
 from dlx.network import build
@@ -119,10 +120,10 @@ def test_a_run_begins_with_it_and_one_that_goes_on_does_not(tmp_path, monkeypatc
     done = experiments.run(load(path), tmp_path / "runs").results[0].run
     assert len(looked) == 1
     experiment = load(path)
-    graph, sets = experiments.prepared(experiment)
-    experiments.job_of(experiment, graph, sets, torch.device("cpu"), done.dir / "checkpoints")
+    made = experiments.prepare(experiment)
+    session.job_of(made, done.dir / "checkpoints")
     assert len(looked) == 1
-    experiments.job_of(experiment, graph, sets, torch.device("cpu"), tmp_path / "none")
+    session.job_of(made, tmp_path / "none")
     assert len(looked) == 2
 
 

@@ -15,10 +15,9 @@ from torch import nn
 
 from dlx import experiment as experiments
 from dlx.errors import DlxError, RunError
-from dlx.experiment import objective_of
 from dlx.graph import trace
 from dlx.network import build
-from dlx.spec import load
+from dlx.spec import load, objective_of
 from dlx.train import compute
 from dlx.train.fit import Job, evaluate, fit
 from dlx.train.parts import on_device
@@ -85,12 +84,12 @@ def close(a: Job, b: Job, tolerance: float) -> None:
 
 def test_where_nothing_is_on_the_network_is_called_as_it_is():
     job = values("steps: 1")
-    assert job.compute.plain
-    assert job.compute.forward is job.network
-    assert job.compute.backward is torch.Tensor.backward
-    assert job.compute.unscale is None
-    assert job.compute.state() is None
-    assert (job.compute.words(), job.compute.notes()) == ((), ())
+    assert job.learner.compute.plain
+    assert job.learner.compute.forward is job.network
+    assert job.learner.compute.backward is torch.Tensor.backward
+    assert job.learner.compute.unscale(job.supervised.optimizer) is None
+    assert job.learner.compute.state() is None
+    assert (job.learner.compute.words(), job.learner.compute.notes()) == ((), ())
 
 
 # --- precision ------------------------------------------------------------------------------------------------------
@@ -100,8 +99,8 @@ def test_tf32_on_the_cpu_is_fp32_to_the_bit_and_says_so():
     tf32, fp32 = values("steps: 20, precision: tf32"), values("steps: 20")
     trained(tf32), trained(fp32)
     assert all(torch.equal(a, b) for a, b in zip(weights(tf32), weights(fp32), strict=True))
-    assert tf32.compute.precision == "fp32"
-    assert tf32.compute.notes() == ("tf32 is for CUDA: on the CPU it is fp32.",)
+    assert tf32.learner.compute.precision == "fp32"
+    assert tf32.learner.compute.notes() == ("tf32 is for CUDA: on the CPU it is fp32.",)
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("bf16", torch.bfloat16), ("fp16", torch.float16)])
@@ -111,7 +110,7 @@ def test_the_forward_pass_is_that_of_autocast_and_the_loss_of_float32(precision,
     with torch.autocast("cpu", dtype):
         outputs = job.network(x)
     assert outputs.dtype == dtype
-    assert torch.equal(job.compute.forward(x), outputs.float())
+    assert torch.equal(job.learner.compute.forward(x), outputs.float())
     expected = nn.functional.cross_entropy(outputs.float(), y).item()
     assert evaluate(job, "valid")["valid/loss"] == pytest.approx(expected, rel=1e-6)
     assert expected != pytest.approx(nn.functional.cross_entropy(job.network(x), y).item(), rel=1e-7)
@@ -122,7 +121,7 @@ def test_the_forward_pass_is_that_of_autocast_and_the_loss_of_float32(precision,
 def test_half_precision_learns_what_float32_learns_with_weights_in_float32(precision, more):
     half, full = (values(f"epochs: 8, optimizer: {{sgd: 0.1}}{more}{p}") for p in (f", precision: {precision}", ""))
     first, last = trained(half), trained(full)
-    assert half.compute.skipped == 0
+    assert half.learner.compute.skipped == 0
     assert {w.dtype for w in weights(half)} == {torch.float32}
     close(half, full, 0.02)
     assert first[-1]["train/loss"] == pytest.approx(last[-1]["train/loss"], rel=0.05)
@@ -216,18 +215,21 @@ def test_channels_last_gives_the_same_numbers_whatever_comes_behind(end, optimiz
     torch.testing.assert_close(last.network(x), plain.network(x))
     assert last.network.conv_1.weight.is_contiguous(memory_format=torch.channels_last)
     assert not last.network.conv_1.weight.is_contiguous()
-    assert (last.compute.memory_format, plain.compute.memory_format) == ("channels_last", "contiguous")
+    assert (last.learner.compute.memory_format, plain.learner.compute.memory_format) == (
+        "channels_last",
+        "contiguous",
+    )
     told = [trained(job)[-1] for job in (last, plain)]
     close(last, plain, 2e-3)
     assert told[0]["valid/loss"] == pytest.approx(told[1]["valid/loss"], rel=1e-2)
 
 
 def test_auto_is_for_two_dimensional_convolutions_on_the_cpu():
-    assert images("steps: 1").compute.memory_format == "channels_last"
-    assert values("steps: 1").compute.memory_format == "contiguous"
-    assert images("steps: 1, optimizer: lbfgs").compute.memory_format == "contiguous"
-    assert images("steps: 1").compute.words() == ("channels-last",)
-    assert images("steps: 1").compute.plain
+    assert images("steps: 1").learner.compute.memory_format == "channels_last"
+    assert values("steps: 1").learner.compute.memory_format == "contiguous"
+    assert images("steps: 1, optimizer: lbfgs").learner.compute.memory_format == "contiguous"
+    assert images("steps: 1").learner.compute.words() == ("channels-last",)
+    assert images("steps: 1").learner.compute.plain
 
 
 def test_volumes_lie_channels_last_where_the_spec_says_so():
@@ -236,8 +238,8 @@ def test_volumes_lie_channels_last_where_the_spec_says_so():
         job_of(text.format(train=f"steps: 1, channels_last: {on}", end="flatten")) for on in ("true", "auto")
     )
     x = last.parts["train"].x[:8]
-    assert last.compute.memory_format == "channels_last_3d"
-    assert auto.compute.memory_format == "contiguous"
+    assert last.learner.compute.memory_format == "channels_last_3d"
+    assert auto.learner.compute.memory_format == "contiguous"
     torch.testing.assert_close(last.network(x), auto.network(x))
 
 
@@ -246,7 +248,7 @@ def test_a_replayed_step_keeps_to_the_memory_format():
     train = "steps: 60, optimizer: {adam: 0.01}, channels_last: true, trace:"
     replayed, plain = images(f"{train} true"), images(f"{train} false")
     trained(replayed), trained(plain)
-    assert replayed.way["step"] == "replayed"
+    assert replayed.learner.way["step"] == "replayed"
     close(replayed, plain, 1e-3)
 
 

@@ -7,7 +7,8 @@ import torch
 from helpers import experiment_of
 
 from dlx import experiment as experiments
-from dlx.experiment import job_of, prepared
+from dlx import session
+from dlx.experiment import prepare
 from dlx.runs import Run
 from dlx.train import cores
 
@@ -47,9 +48,9 @@ def clock(monkeypatch):
 
 def ready(width=200, steps=400, more=""):
     experiment = experiment_of(SPEC.format(width=width, steps=steps, more=more))
-    graph, sets = prepared(experiment)
+    made = prepare(experiment)
     torch.manual_seed(0)
-    return job_of(experiment, graph, sets, torch.device("cpu")), graph
+    return session.job_of(made), made.graph
 
 
 def test_two_are_taken_where_they_save_more_than_a_seventh(clock):
@@ -70,7 +71,7 @@ def test_nothing_of_the_training_moves_meanwhile():
     assert torch.equal(torch.get_rng_state(), chance)
     assert torch.get_num_threads() == threads
     assert all(param.grad is None for param in job.network.parameters())
-    assert (job.step, job.epoch) == (0, 0)
+    assert (job.progress.step, job.feed.epoch) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -125,7 +126,7 @@ def test_a_run_that_is_killed_before_its_threads_are_known_finds_them_out_when_i
     clock[2] = 0.5
     experiment = experiment_of(SPEC.format(width=200, steps=400, more=""))
     with monkeypatch.context() as patched:
-        patched.setattr(*{"before": (experiments, "job_of"), "during": (cores, "measured")}[place], killed)
+        patched.setattr(*{"before": (session, "job_of"), "during": (cores, "measured")}[place], killed)
         with pytest.raises(Killed):
             experiments.run(experiment, tmp_path / "cut")
     (run,) = map(Run, (tmp_path / "cut" / "middling").iterdir())

@@ -161,14 +161,16 @@ def test_without_a_name_that_is_not_public_a_training_ends_with_the_same_weights
     found = together(train, drops=instead == PACK) if instead in {PACK, SCRIPT} else [alone(train)]
 
     assert bits(found) == same
-    assert [one.faults for one in found] == [[f"{instead}: torch {torch.__version__} has no {name}"]] * len(found)
+    assert [one.learner.faults for one in found] == [[f"{instead}: torch {torch.__version__} has no {name}"]] * len(
+        found
+    )
 
 
 def test_with_all_names_there_is_nothing_to_say():
     found = [alone(REPLAYED), alone(MOMENTUM), *together(PACKED), *together(PACKED, drops=False)]
 
-    assert [one.faults for one in found] == [[]] * len(found)
-    assert [one.way["step"] for one in found] == ["replayed", "plain", *["packed"] * 4]
+    assert [one.learner.faults for one in found] == [[]] * len(found)
+    assert [one.learner.way["step"] for one in found] == ["replayed", "plain", *["packed"] * 4]
 
 
 GONE = ["torch._C._AutoDispatchBelowAutograd", "torch.utils._python_dispatch.TorchDispatchMode"]
@@ -194,8 +196,8 @@ def test_a_training_without_torchscript_is_packed_and_says_so(tmp_path, monkeypa
     monkeypatch.delattr(torch.jit, "CompilationUnit")
     found = together(PACKED, drops=False)
 
-    assert [one.way["step"] for one in found] == ["packed"] * 2
-    assert [one.faults for one in found] == [
+    assert [one.learner.way["step"] for one in found] == ["packed"] * 2
+    assert [one.learner.faults for one in found] == [
         [f"{SCRIPT}: torch {torch.__version__} has no torch.jit.CompilationUnit"]
     ] * 2
 
@@ -220,10 +222,10 @@ def test_a_step_that_cannot_be_taken_down_is_taken_again_from_where_it_began(mon
     found = together(PACKED) if packed else [alone(REPLAYED)]
 
     assert bits(found) == same
-    assert {fault for one in found for fault in one.faults} == {
+    assert {fault for one in found for fault in one.learner.faults} == {
         f"{PACK if packed else STEP}: TypeError: an operation gave what nobody knows"
     }
-    assert {one.way["step"] for one in found} == {"plain"}
+    assert {one.learner.way["step"] for one in found} == {"plain"}
 
 
 @pytest.mark.parametrize("where", ["flatten", "memory", "generators"])
@@ -236,7 +238,7 @@ def test_whatever_the_flat_step_ends_in_the_plain_one_goes_on(monkeypatch, where
     found = alone(REPLAYED)
 
     assert bits([found]) == same
-    assert found.faults == [f"{STEP}: KeyError: 'a schema'"]
+    assert found.learner.faults == [f"{STEP}: KeyError: 'a schema'"]
 
 
 def test_a_flat_step_that_fails_behind_its_changes_is_taken_back(monkeypatch):
@@ -256,8 +258,8 @@ def test_a_flat_step_that_fails_behind_its_changes_is_taken_back(monkeypatch):
     found = alone(REPLAYED)
 
     assert bits([found]) == same
-    assert found.faults == [f"{STEP}: TypeError: a signature has changed"]
-    assert found.way == {"step": "plain", "because": "replayed it fails: a signature has changed"}
+    assert found.learner.faults == [f"{STEP}: TypeError: a signature has changed"]
+    assert found.learner.way == {"step": "plain", "because": "replayed it fails: a signature has changed"}
 
 
 def test_a_first_step_of_a_stack_that_fails_is_taken_back(monkeypatch):
@@ -272,8 +274,10 @@ def test_a_first_step_of_a_stack_that_fails_is_taken_back(monkeypatch):
     found = together(PACKED)
 
     assert bits(found) == same
-    assert [one.faults for one in found] == [[f"{PACK}: TypeError: a signature has changed"]] * 2
-    assert [one.way for one in found] == [{"step": "plain", "because": "TypeError: a signature has changed"}] * 2
+    assert [one.learner.faults for one in found] == [[f"{PACK}: TypeError: a signature has changed"]] * 2
+    assert [one.learner.way for one in found] == [
+        {"step": "plain", "because": "TypeError: a signature has changed"}
+    ] * 2
 
 
 def test_a_script_that_fails_behind_its_changes_is_taken_back(monkeypatch):
@@ -293,7 +297,7 @@ def test_a_script_that_fails_behind_its_changes_is_taken_back(monkeypatch):
     found = together(PACKED, drops=False)
 
     assert bits(found) == same
-    assert [one.faults for one in found] == [[f"{SCRIPT}: RuntimeError: TorchScript is gone"]] * 2
+    assert [one.learner.faults for one in found] == [[f"{SCRIPT}: RuntimeError: TorchScript is gone"]] * 2
 
 
 @pytest.mark.parametrize("optimizer", ["adam", "adamw", "{sgd: {lr: 0.1, momentum: 0.9}}"])
@@ -313,7 +317,7 @@ def test_a_kernel_with_another_signature_is_left_for_torchs_own_step(monkeypatch
     made = alone(f"optimizer: {optimizer}")
 
     assert bits([made]) == same
-    (fault,) = made.faults
+    (fault,) = made.learner.faults
     assert fault.startswith(f"{OPTIMIZER}: TypeError: ")
     assert fault.endswith("missing 1 required keyword-only argument: 'more'")
 

@@ -9,10 +9,9 @@ import torch
 from torch import nn
 
 from dlx.errors import RunError
-from dlx.experiment import objective_of
 from dlx.graph import trace
 from dlx.network import build
-from dlx.spec import load
+from dlx.spec import load, objective_of
 from dlx.train.fit import Job, fit
 from dlx.train.parts import on_device
 
@@ -173,7 +172,7 @@ def epochs_of(one):
 
     seen = {}
     for stretch in stretches(one):
-        seen.setdefault(one.epoch, []).extend(stretch.index.flatten().tolist())
+        seen.setdefault(one.feed.epoch, []).extend(stretch.index.flatten().tolist())
         stretch.run(lambda index: torch.zeros(()))
     return list(seen.values())
 

@@ -122,7 +122,7 @@ def scripted(monkeypatch):
     really = loop.evaluate
 
     def told(job, name):
-        return really(job, name) | ({"valid/loss": values[job.step]} if name == "valid" else {})
+        return really(job, name) | ({"valid/loss": values[job.progress.step]} if name == "valid" else {})
 
     monkeypatch.setattr(loop, "evaluate", told)
 

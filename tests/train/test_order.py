@@ -5,6 +5,7 @@ import torch
 from helpers import experiment_of
 
 from dlx import experiment as experiments
+from dlx import session
 from dlx.train import state
 from dlx.train.fit import Job, fit
 from dlx.train.packed import fit_together
@@ -21,9 +22,9 @@ CPU = torch.device("cpu")
 
 def job(seed=0, streams=False) -> Job:
     one = experiment_of(SPEC.replace("SEED", str(seed)))
-    graph, sets = experiments.prepared(one)
-    parts = {"train": streamed(sets.train, CPU)} if streams else None
-    return experiments.job_of(one, graph, sets, CPU, parts=parts)
+    made = experiments.prepare(one)
+    parts = {"train": streamed(made.sets.train, CPU)} if streams else None
+    return session.job_of(made, parts=parts)
 
 
 def losses(records) -> list[float]:
@@ -56,7 +57,7 @@ def test_packed():
 @pytest.mark.parametrize("halt", [2, 4, 5])
 def test_after_a_stop(tmp_path, halt):
     one, other = job(), job()
-    one.until = halt
+    one.progress.until = halt
     before = losses(fit(one))
     state.snapshot(one, {"step": halt}, {}).write(tmp_path)
     state.restore(other, tmp_path)

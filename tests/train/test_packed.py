@@ -5,9 +5,9 @@ import torch
 from helpers import experiment_of
 
 from dlx.errors import RunError
-from dlx.experiment import objective_of
 from dlx.graph import trace
 from dlx.network import build
+from dlx.spec import objective_of
 from dlx.train import device
 from dlx.train import packed as packed_module
 from dlx.train import rows as rows_module
@@ -49,14 +49,14 @@ def jobs(trains, layers=LINEAR, shape="[5]", objectives=None) -> list[Job]:
         torch.manual_seed(loaded.train.seed)
         network = build(trace(loaded), loaded.init)
         job = Job(network, objective_of(loaded), loaded.train, parts)
-        job.remember_chance()
+        job.progress.keep_own_random()
         made.append(job)
     return made
 
 
 def alone(job: Job):
-    torch.set_rng_state(job.chance.get_state())
-    job.chance = None
+    torch.set_rng_state(job.progress.own_random.get_state())
+    job.progress.own_random = None
     return told(fit(job))
 
 
@@ -85,7 +85,7 @@ def assert_like_alone(trains, step="packed", **more):
                 assert value == pytest.approx(two.metrics[name], rel=1e-3, abs=0.051 if shares else 1e-5)
         for name, tensor in job.network.state_dict().items():
             torch.testing.assert_close(tensor, other.network.state_dict()[name], rtol=1e-3, atol=1e-5)
-        assert job.way["step"] == step
+        assert job.learner.way["step"] == step
     return packed
 
 
@@ -179,7 +179,7 @@ def test_one_that_stops_early_leaves_and_the_others_go_on():
         wanted = alone(other)
         assert [(r.record, r.step) for r in records] == [(r.record, r.step) for r in wanted]
         torch.testing.assert_close(job.network.state_dict(), other.network.state_dict(), rtol=1e-3, atol=1e-5)
-    assert packed[0].step < packed[1].step
+    assert packed[0].progress.step < packed[1].progress.step
 
 
 def test_when_many_have_ended_the_others_are_stacked_anew():
@@ -198,7 +198,7 @@ def test_a_loss_that_is_not_finite_ends_its_own_training():
 def test_networks_of_different_shapes_move_one_by_one():
     packed = assert_like_alone(seeds(2), step="plain", layers="[{linear: 1NUMBER}, relu, {linear: 3}]")
 
-    assert packed[0].way["because"] == "the networks are not of one shape"
+    assert packed[0].learner.way["because"] == "the networks are not of one shape"
 
 
 def test_networks_of_different_operations_move_one_by_one():
@@ -206,25 +206,25 @@ def test_networks_of_different_operations_move_one_by_one():
     packed[1].network.relu_1 = torch.nn.Tanh()
     together(packed)
 
-    assert packed[0].way == {"step": "plain", "because": "the networks do not take the same steps"}
+    assert packed[0].learner.way == {"step": "plain", "because": "the networks do not take the same steps"}
 
 
 def test_a_batch_of_another_size_is_not_stacked():
-    ways = [job.way for job in assert_like_alone(seeds(2, "steps: 3, batch_size: 71"))]
+    ways = [job.learner.way for job in assert_like_alone(seeds(2, "steps: 3, batch_size: 71"))]
     assert ways == [{"step": "packed", "because": "2 of one shape"}] * 2
 
     job = jobs(seeds(1, "steps: 1, batch_size: 16"))[0]
-    job.position, job.epoch = 4, 1  # only the last batch of the epoch is left, of 6 examples
-    job.began = job.order.get_state()
+    job.feed.position, job.feed.epoch = 4, 1  # only the last batch of the epoch is left, of 6 examples
+    job.feed.began = job.feed.order.get_state()
     assert [event.record for _, event in fit_together([job])][-1] == "end"
-    assert job.way == {"step": "plain", "because": "no batch was of the usual size"}
+    assert job.learner.way == {"step": "plain", "because": "no batch was of the usual size"}
 
 
 def test_much_memory_is_not_taken(monkeypatch):
     monkeypatch.setattr(packed_module, "MOST", 1000)
     packed = assert_like_alone(seeds(2), step="plain")
 
-    assert packed[0].way["because"] == "stacked they would keep 0 MiB"
+    assert packed[0].learner.way["because"] == "stacked they would keep 0 MiB"
 
 
 @pytest.mark.parametrize("gone", [0, 3, 5])
@@ -265,7 +265,7 @@ def test_the_others_beside_a_row_do_not_change_a_bit_of_it(name):
         together([one := jobs(seeds(3, rest), layers=layers, shape=shape)[number]])
         found, wanted = one.network.state_dict(), job.network.state_dict()
         assert [name for name in wanted if not torch.equal(found[name], wanted[name])] == []
-        assert job.way["step"] == one.way["step"] == "packed"
+        assert job.learner.way["step"] == one.learner.way["step"] == "packed"
 
 
 def test_lanes_share_the_jobs_and_give_the_same_bits():
@@ -275,7 +275,7 @@ def test_lanes_share_the_jobs_and_give_the_same_bits():
     for job, other, records, others in zip(one, two, first, second, strict=True):
         assert records == others
         assert all(map(torch.equal, job.network.state_dict().values(), other.network.state_dict().values()))
-        assert job.way == other.way == {"step": "packed", "because": "5 of one shape"}
+        assert job.learner.way == other.learner.way == {"step": "packed", "because": "5 of one shape"}
 
 
 def test_steps_are_one_call_where_nothing_else_happens(how, monkeypatch):
@@ -306,7 +306,7 @@ def test_a_training_that_is_left_stands_at_a_step_that_was_taken(how):
     walk.close()
     for number, job in enumerate(many):
         again = jobs(seeds(4, "epochs: 400, batch_size: 14, optimizer: {sgd: 0.01}"))[number]
-        again.until = job.step
+        again.progress.until = job.progress.step
         alone(again)
         for name, tensor in job.network.state_dict().items():
             torch.testing.assert_close(tensor, again.network.state_dict()[name], rtol=1e-3, atol=1e-5)

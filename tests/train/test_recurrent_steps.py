@@ -24,7 +24,10 @@ def one_thread():
 
 @pytest.mark.parametrize("layer", LAYERS)
 def test_a_replayed_training_gives_the_same_bits(layer):
-    assert same_both_ways(layers=f"[{{reshape: [9, 4]}}, {layer}, flatten, {{linear: 3}}]").way["step"] == "replayed"
+    assert (
+        same_both_ways(layers=f"[{{reshape: [9, 4]}}, {layer}, flatten, {{linear: 3}}]").learner.way["step"]
+        == "replayed"
+    )
 
 
 @pytest.mark.parametrize("layer", LAYERS)

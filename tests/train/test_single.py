@@ -3,10 +3,10 @@
 from contextlib import nullcontext
 
 import pytest
-import torch
 from helpers import experiment_of
 
 from dlx import experiment as experiments
+from dlx import session
 from dlx.analysis import doctor
 from dlx.errors import SpecError
 from dlx.train import single
@@ -31,7 +31,7 @@ def spec(train="batch_size: 32", layers="batch_norm", examples=33, shape="[4]", 
 
 def refused(**more) -> SpecError | None:
     try:
-        experiments.prepared(spec(**more))
+        experiments.prepare(spec(**more))
     except SpecError as error:
         return error
     return None
@@ -72,8 +72,8 @@ def test_it_is_refused_where_torch_would_fail_and_only_there(more, monkeypatch):
     one = spec(**more)
     told = refused(**more)
     monkeypatch.setattr(single, "check_norms", lambda *_: None)
-    graph, sets = experiments.prepared(one)
-    job = experiments.job_of(one, graph, sets, torch.device("cpu"))
+    made = experiments.prepare(one)
+    job = session.job_of(made)
     with nullcontext() if told is None else pytest.raises(ValueError, match="Expected more than 1 value per channel"):
         list(fit(job))
 

@@ -11,9 +11,9 @@ from helpers import experiment_of
 
 from dlx import experiment as experiments
 from dlx.errors import RunError, SpecError
-from dlx.experiment import objective_of
 from dlx.graph import trace
 from dlx.network import build
+from dlx.spec import objective_of
 from dlx.spec.stopping import EarlyStopping, seconds
 from dlx.train import fit as loop
 from dlx.train import stopping
@@ -142,7 +142,7 @@ def test_the_last_weights_stay_where_the_best_are_not_wanted(scripted):
     raw = job(TRAIN.replace("steps: 40", "steps: 10"))
     for each in (one, raw):
         list(fit(each))
-    assert one.stopping.weights == {}
+    assert one.progress.stopping.weights == {}
     assert all(torch.equal(a, b) for a, b in zip(one.network.parameters(), raw.network.parameters(), strict=True))
 
 

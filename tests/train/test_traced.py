@@ -9,11 +9,10 @@ import torch
 from helpers import experiment_of
 
 from dlx import experiment as experiments
-from dlx.experiment import objective_of
 from dlx.graph import trace
 from dlx.network import build
 from dlx.optim import OPTIMIZERS
-from dlx.spec import load
+from dlx.spec import load, objective_of
 from dlx.train import device, tape, traced
 from dlx.train.fit import Job, fit
 from dlx.train.parts import on_device
@@ -66,20 +65,20 @@ def bits(one: Job) -> str:
 def same_both_ways(train=LONG, **more) -> Job:
     """Trained with and without the replay: the same bits, and every figure of the curve. The one with."""
     (plain, wanted), (replayed, found) = (told(f"{train}, trace: {way}", **more) for way in ("false", "true"))
-    assert plain.way == {"step": "plain", "because": "the spec says so"}
+    assert plain.learner.way == {"step": "plain", "because": "the spec says so"}
     assert bits(plain) == bits(replayed)
     assert found == wanted
     return replayed
 
 
 def test_a_replayed_training_gives_the_same_bits():
-    assert same_both_ways().way["step"] == "replayed"
+    assert same_both_ways().learner.way["step"] == "replayed"
 
 
 @pytest.mark.parametrize("kind", sorted(k for k, o in OPTIMIZERS.items() if o.takes == "gradient"))
 def test_with_every_optimizer_that_takes_gradients(kind):
     sizes = "" if OPTIMIZERS[kind].whole else ", batch_size: 16"
-    assert same_both_ways(f"epochs: 60{sizes}, optimizer: {kind}").way["step"] == "replayed"
+    assert same_both_ways(f"epochs: 60{sizes}, optimizer: {kind}").learner.way["step"] == "replayed"
 
 
 @pytest.mark.parametrize(
@@ -98,7 +97,7 @@ def test_with_every_optimizer_that_takes_gradients(kind):
     ],
 )
 def test_with_what_else_a_step_does(more):
-    assert same_both_ways(f"epochs: 20, batch_size: 16, {more}").way["step"] == "replayed"
+    assert same_both_ways(f"epochs: 20, batch_size: 16, {more}").learner.way["step"] == "replayed"
 
 
 @pytest.mark.parametrize(
@@ -112,25 +111,25 @@ def test_with_what_else_a_step_does(more):
     ],
 )
 def test_with_what_an_objective_adds(objective):
-    assert same_both_ways(objective=objective).way["step"] == "replayed"
+    assert same_both_ways(objective=objective).learner.way["step"] == "replayed"
 
 
 def test_batches_that_grow_are_taken_down_anew():
     one = job(f"{LONG}, trace: true")
-    way = traced.Choosing(one, lambda index: index.sum() * 0.0)
+    way = traced.Choosing(one.supervised, lambda index: index.sum() * 0.0)
     for size in (4, 4, 6):
         for _ in range(40):
             way(torch.arange(size))
-        assert (way.size, one.way["step"]) == (size, "replayed")
+        assert (way.size, one.learner.way["step"]) == (size, "replayed")
 
 
 def test_frozen_weights_stay():
-    assert same_both_ways(freeze="conv_1").way["step"] == "replayed"
+    assert same_both_ways(freeze="conv_1").learner.way["step"] == "replayed"
 
 
 def test_a_network_that_reads_values_goes_on_as_before_and_says_so():
     one = same_both_ways(layers="[flatten, {linear: 8}, {one_way: 1}, {linear: 3}]".replace("{one_way: 1}", "relu"))
-    assert one.way["step"] == "replayed"
+    assert one.learner.way["step"] == "replayed"
 
     class Reading(torch.nn.Module):
         def forward(self, x):
@@ -140,7 +139,7 @@ def test_a_network_that_reads_values_goes_on_as_before_and_says_so():
     other.network.relu_1 = Reading()
     list(fit(other))
 
-    assert other.way == {
+    assert other.learner.way == {
         "step": "plain",
         "because": "what it does depends on the values of tensors (_local_scalar_dense)",
     }
@@ -161,7 +160,7 @@ def test_a_network_that_changes_from_step_to_step_is_found_out():
         return one
 
     # what the network counts is its own affair: a step that was tried and taken back has been counted
-    assert trained("true").way == {"step": "plain", "because": "replayed it gave other figures"}
+    assert trained("true").learner.way == {"step": "plain", "because": "replayed it gave other figures"}
 
 
 class Kept(torch.nn.Module):
@@ -189,7 +188,7 @@ def test_an_lstm_is_replayed_to_the_same_bits():
     torch.manual_seed(0)
     replayed = trained("true")
 
-    assert replayed.way["step"] == "replayed"
+    assert replayed.learner.way["step"] == "replayed"
     assert bits(plain) == bits(replayed)
 
 
@@ -203,7 +202,10 @@ def test_a_network_that_fails_when_replayed_goes_on_as_before_and_says_so(monkey
     monkeypatch.setattr(tape, "flatten", broken)
     replayed, plain = done(f"{LONG}, trace: true"), done(f"{LONG}, trace: false")
 
-    assert replayed.way == {"step": "plain", "because": "replayed it fails: a kernel wants more than it is given"}
+    assert replayed.learner.way == {
+        "step": "plain",
+        "because": "replayed it fails: a kernel wants more than it is given",
+    }
     assert bits(replayed) == bits(plain)
 
 
@@ -211,7 +213,7 @@ def test_what_else_runs_does_not_count_where_one_thread_steps(monkeypatch):
     """There is no wall clock to ask."""
     monkeypatch.setattr(traced, "time", SimpleNamespace(thread_time=traced.time.thread_time))
 
-    assert done("epochs: 60, batch_size: 16, trace: true").way["step"] == "replayed"
+    assert done("epochs: 60, batch_size: 16, trace: true").learner.way["step"] == "replayed"
 
 
 @pytest.mark.parametrize(
@@ -222,7 +224,7 @@ def test_what_else_runs_does_not_count_where_one_thread_steps(monkeypatch):
     ],
 )
 def test_a_short_training_is_left_alone(train, because):
-    assert done(train).way == {"step": "plain", "because": because}
+    assert done(train).learner.way == {"step": "plain", "because": because}
 
 
 def test_the_quicker_way_is_taken(monkeypatch):
@@ -240,22 +242,22 @@ def test_the_quicker_way_is_taken(monkeypatch):
     for _ in fit(one):
         pass
 
-    assert one.way["step"] == "plain"
-    assert one.way["because"].startswith("replayed it took ")
+    assert one.learner.way["step"] == "plain"
+    assert one.learner.way["because"].startswith("replayed it took ")
 
 
 def test_a_long_step_is_not_looked_at(monkeypatch):
     monkeypatch.setattr(traced, "LONGEST", 0.0)
     one = done("epochs: 60, batch_size: 16")
 
-    assert one.way["step"] == "plain"
-    assert one.way["because"].endswith(" ms is long")
+    assert one.learner.way["step"] == "plain"
+    assert one.learner.way["because"].endswith(" ms is long")
 
 
 def test_one_that_would_keep_much_memory_is_left(monkeypatch):
     monkeypatch.setattr(traced, "MOST", 1000)
 
-    assert done(f"{LONG}, trace: true").way["because"] == "replayed it would keep 0 MiB"
+    assert done(f"{LONG}, trace: true").learner.way["because"] == "replayed it would keep 0 MiB"
 
 
 def test_a_run_says_what_was_chosen_and_a_wish_that_could_not_be_met(tmp_path):

@@ -4,6 +4,7 @@ import pytest
 from helpers import SHIPPED
 
 from dlx import experiment as experiments
+from dlx import session
 from dlx.graph import trace
 from dlx.spec import Experiment, load
 from dlx.train import device
@@ -36,9 +37,9 @@ def cut(name: str) -> Experiment:
 def curve(one: Experiment, way: str) -> tuple[list[Record], dict[str, str]]:
     """What a training tells on the way and at its end, and how its steps were taken."""
     one = one.changed([f"++train.trace={way}"])
-    graph, sets = experiments.prepared(one)
-    job = experiments.job_of(one, graph, sets, device.pick("cpu"))
-    return [record for record in fit(job) if record.record != "rest"], job.way
+    made = experiments.prepare(one)
+    job = session.job_of(made)
+    return [record for record in fit(job) if record.record != "rest"], job.learner.way
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,9 @@ from helpers import experiment_of
 
 from dlx import experiment as experiments
 from dlx.errors import RunError, SpecError
-from dlx.experiment import objective_of
 from dlx.graph import trace
 from dlx.network import build
-from dlx.spec import Experiment
+from dlx.spec import Experiment, objective_of
 from dlx.train import groups
 from dlx.train.fit import Job, fit
 from dlx.train.parts import on_device
@@ -71,7 +70,7 @@ def rates(train: str) -> dict[str, tuple[float, float]]:
     """The learning rate and the decay of each weight."""
     made = job(train)
     names = {p: name for name, p in made.network.named_parameters()}
-    told = {names[p]: (g["lr"], g["weight_decay"]) for g in made.optimizer.param_groups for p in g["params"]}
+    told = {names[p]: (g["lr"], g["weight_decay"]) for g in made.learner.optimizer.param_groups for p in g["params"]}
     assert list(names.values()) == WEIGHTS
     return {name: told[name] for name in WEIGHTS}
 
@@ -137,8 +136,8 @@ def test_muon_leaves_the_rows_of_embeddings_to_its_rest():
 def test_the_schedule_moves_the_rate_of_every_group():
     train = "{steps: 2, log_every: 1, optimizer: {sgd: 1}, schedule: {step: {step_size: 1, gamma: 0.5, unit: step}}"
     done = run(train + ", groups: [{match: body, lr_scale: 0.1}]}")
-    assert [g["lr"] for g in done.optimizer.param_groups] == [pytest.approx(0.05), 0.5]
-    assert done.rate == 0.5
+    assert [g["lr"] for g in done.supervised.optimizer.param_groups] == [pytest.approx(0.05), 0.5]
+    assert done.learner.rates() == {"lr": 0.5}
 
 
 def test_a_rate_of_zero_moves_nothing():
@@ -168,7 +167,7 @@ def test_four_batches_of_8_are_one_of_32(loss):
 
 def test_all_of_the_training_set_is_one_batch():
     done = job("{epochs: 3, batch_size: all}")
-    assert (done.batches_per_epoch, done.total_steps) == (1, 3)
+    assert (done.span.per_epoch, done.total_steps) == (1, 3)
     assert same(
         run("{epochs: 3, batch_size: all, shuffle: false}"), run("{epochs: 3, batch_size: 70, shuffle: false}")
     )
@@ -176,7 +175,7 @@ def test_all_of_the_training_set_is_one_batch():
 
 def test_gradient_descent_takes_the_whole_training_set():
     descent = run("{epochs: 3, optimizer: {gradient_descent: 0.1}, shuffle: false}")
-    assert descent.step == 3
+    assert descent.progress.step == 3
     assert same(descent, run("{epochs: 3, optimizer: {sgd: 0.1}, batch_size: all, shuffle: false}"))
 
 
@@ -227,15 +226,25 @@ def test_a_plateau_lowers_the_rate_after_evaluations_without_progress():
     """At a rate of 0 nothing becomes better: after the first evaluation and one more, each drops it by half."""
     train = "{epochs: 5, batch_size: 70, log_every: 1, schedule: {plateau: {factor: 0.5, patience: 0}}, optimizer: "
     done = run(train + "{sgd: 0}}")
-    assert done.watch.state() == {"factor": 0.125, "best": done.watch.best, "bad": 0, "rest": 0}
+    assert done.supervised.paces["network"].watch.state() == {
+        "factor": 0.125,
+        "best": done.supervised.paces["network"].watch.best,
+        "bad": 0,
+        "rest": 0,
+    }
     rated = [r.metrics["lr"] for r in fit(job(train + "{sgd: 1e-9}}")) if r.record == "step"]
     assert rated == pytest.approx([1e-9, 1e-9, 5e-10, 2.5e-10, 1.25e-10])
 
 
 @pytest.mark.parametrize(("metric", "mode"), [("loss", "min"), ("accuracy", "max"), ("error", "min")])
 def test_a_plateau_knows_which_way_its_metric_is_better(metric, mode):
-    assert job(f"{{epochs: 1, schedule: {{plateau: valid/{metric}}}}}").watch.mode == mode
-    assert job(f"{{epochs: 1, schedule: {{plateau: {{metric: valid/{metric}, mode: max}}}}}}").watch.mode == "max"
+    assert job(f"{{epochs: 1, schedule: {{plateau: valid/{metric}}}}}").supervised.paces["network"].watch.mode == mode
+    assert (
+        job(f"{{epochs: 1, schedule: {{plateau: {{metric: valid/{metric}, mode: max}}}}}}")
+        .supervised.paces["network"]
+        .watch.mode
+        == "max"
+    )
 
 
 def test_a_plateau_of_what_is_not_measured_is_refused_before_the_start(tmp_path):

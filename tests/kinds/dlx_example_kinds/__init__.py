@@ -1,0 +1,1 @@
+"""Kinds that dlx does not ship, as another package brings them."""
