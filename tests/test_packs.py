@@ -9,11 +9,12 @@ from test_resume import Killed
 
 from dlx import compare, experiment, packs
 from dlx.errors import RunError
-from dlx.graph import trace
+from dlx.graph import trace_all
 from dlx.reproduce import reproduce
 from dlx.runs import Run, all_runs
-from dlx.spec import load
+from dlx.spec import Experiment, load
 from dlx.train import device
+from dlx.train.prepared import Prepared
 
 SPEC = """\
 dlx: 1
@@ -178,32 +179,37 @@ def with_gpu(name: str) -> torch.device:
     return torch.device("cpu" if name == "cpu" else "cuda:0")
 
 
+def prepare(loaded: Experiment) -> Prepared:
+    """A spec with what a training takes, unchecked: there is no GPU to ask for its memory."""
+    return Prepared.unchecked(loaded, trace_all(loaded), loaded.data.load())
+
+
 @pytest.mark.parametrize("name", ["auto", "cuda", "cuda:0"])
 def test_what_is_trained_on_a_gpu_is_not_packed_whatever_the_spec_calls_it(spec, monkeypatch, name):
     monkeypatch.setattr(device, "pick", with_gpu)
     loaded = load(spec, [f"+train.device={name}"])
-    graph, sets = trace(loaded), loaded.data.load()
+    made = prepare(loaded)
 
-    assert packs.goes_with(loaded.train, graph, 96) is None
-    assert packs.noted(loaded.train, graph, sets).notes == (*sets.notes, ALONE)
+    assert packs.goes_with(made) is None
+    assert packs.noted(made).sets.notes == (*made.sets.notes, ALONE)
 
 
 @pytest.mark.parametrize("name", ["auto", "cpu"])
 def test_what_is_trained_on_the_cpu_is_packed_whatever_the_spec_calls_it(spec, monkeypatch, name):
     monkeypatch.setattr(device, "pick", lambda _: torch.device("cpu"))
     loaded = load(spec, [f"+train.device={name}"])
-    graph, sets = trace(loaded), loaded.data.load()
+    made = prepare(loaded)
 
-    assert packs.goes_with(loaded.train, graph, 96) is not None
-    assert packs.noted(loaded.train, graph, sets) is sets
+    assert packs.goes_with(made) is not None
+    assert packs.noted(made) is made
 
 
 def test_where_the_spec_wants_no_packing_the_device_is_not_blamed(spec, monkeypatch):
     monkeypatch.setattr(device, "pick", with_gpu)
     loaded = load(spec, ["+train.trace=false"])
-    sets = loaded.data.load()
+    made = prepare(loaded)
 
-    assert packs.noted(loaded.train, trace(loaded), sets) is sets
+    assert packs.noted(made) is made
 
 
 def test_seeds_on_a_device_that_does_not_pack_are_trained_one_by_one_and_say_why(spec, tmp_path, monkeypatch):

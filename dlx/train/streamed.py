@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data import Split
 from ..lazy import torch
-from .parts import Part, examples_at_once
+from .part import Part, examples_at_once
 
 if TYPE_CHECKING:
     from torch import Tensor
