@@ -6,10 +6,11 @@ DATA ?= data
 
 .PHONY: train test test-slow test-ray extras check format docs bench results clean
 
-.venv/installed: pyproject.toml constraints.txt
+.venv/installed: pyproject.toml constraints.txt tests/kinds/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("dlx needs Python 3.11 or later, and this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt --no-deps -e tests/kinds
 	@touch $@
 
 train: .venv/installed        ## train a LeNet on real digits (another spec: make train SPEC=...)

@@ -16,10 +16,10 @@ SECTION = re.compile(r"^(Shapes|Cost|Errors|Source): ?")
 
 
 def markdown(kind: str | None = None) -> str:
-    """All pages, or the one of `kind`. DlxError where there is none."""
+    """All pages of what dlx ships, or the one of `kind`. DlxError where there is none."""
     if kind is not None:
         return "\n".join(_page(page(kind))).rstrip()
-    known = families()
+    known = families(shipped=True)
     lines = [HEAD, *_contents(known)]
     for family, kinds in known.items():
         lines += [f"## {_title(family)}", ""]

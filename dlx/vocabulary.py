@@ -117,16 +117,25 @@ FIRST = ("linear", "conv", "pool", "resample", "pad", "norm", "activation", "dro
 """Families that a reader looks for first; the others follow by name."""
 
 
-def families() -> dict[str, list[tuple[str, str, str]]]:
-    """Everything by where it belongs: kind, fields with `?` where optional, first sentence."""
+def families(*, shipped: bool = False) -> dict[str, list[tuple[str, str, str]]]:
+    """Everything by where it belongs: kind, fields with `?` where optional, first sentence.
+
+    With `shipped` without the kinds of other packages.
+    """
     found: dict[str, list[tuple[str, str, str]]] = {}
-    for kind in LAYERS:
+    for kind in _kinds(LAYERS, shipped):
         family = LAYERS[kind].__module__.rsplit(".", 1)[-1].split("_")[0]
         found.setdefault(f"layers: {family}", []).append(_line(LAYERS[kind]))
     order = {f"layers: {name}": place for place, name in enumerate(FIRST)}
     found = dict(sorted(found.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
     found["structure"] = [(name, "", text.split("\n", maxsplit=1)[0]) for name, text in STRUCTURES.items()]
-    return found | {name: [_line(registry[kind]) for kind in registry] for name, registry in LISTED.items()}
+    return found | {
+        name: [_line(registry[kind]) for kind in _kinds(registry, shipped)] for name, registry in LISTED.items()
+    }
+
+
+def _kinds(registry: Registry[Any], shipped: bool) -> list[str]:
+    return [kind for kind in registry if not shipped or registry[kind].__module__.startswith("dlx.")]
 
 
 def _line(cls: type[Declared]) -> tuple[str, str, str]:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from dlx.data import DATASETS
 from dlx.errors import ShapeError
 from dlx.graph import Graph, trace
 from dlx.layers import LAYERS
@@ -28,6 +29,8 @@ def is_whole(path: Path) -> bool:
 
 SHIPPED = {str(p.relative_to(ROOT / "specs").with_suffix("")): p for p in SPECS if is_whole(p)}
 """Every spec that dlx brings, by `folder/name`."""
+SHIPPED_DATA = sorted(kind for kind, cls in DATASETS.items() if cls.__module__.startswith("dlx."))
+"""Every kind of data that dlx brings; other packages may have theirs."""
 SAMPLE = {
     *("digits/lenet", "cs231n/alexnet", "cs231n/resnet50", "cs231n/googlenet-aux", "cs231n/densenet121"),
     *("cs231n/mobilenet", "cs231n/squeezenet1_0", "cs231n/vgg11", "cs231n/hinge", "cs231n/fractalnet-20"),

@@ -6,6 +6,7 @@ from math import prod
 import numpy as np
 import pytest
 import yaml
+from helpers import SHIPPED_DATA
 from PIL import Image
 
 from dlx import experiment
@@ -15,7 +16,7 @@ from dlx.evaluate import evaluate
 from dlx.spec import load
 
 QUICK = {"table", "arrays", "images", "shapes", "synthetic"}
-WALK = [pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow) for kind in sorted(DATASETS)]
+WALK = [pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow) for kind in SHIPPED_DATA]
 
 
 @pytest.fixture

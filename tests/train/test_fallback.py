@@ -11,11 +11,10 @@ from helpers import ROOT, experiment_of
 
 from dlx import experiment, private
 from dlx.errors import RunError
-from dlx.experiment import objective_of
 from dlx.graph import trace
 from dlx.network import build
 from dlx.optim import direct
-from dlx.spec import load
+from dlx.spec import load, objective_of
 from dlx.train import device, rows, script, tape
 from dlx.train.fallback import LISTS, OPTIMIZER, PACK, SCRIPT, SKIPPED, STEP
 from dlx.train.fit import Job, fit
@@ -97,7 +96,7 @@ def alone(train: str, seed: int = 0, drops: bool = True) -> Job:
 def under_autograd() -> Job:
     """The same as `REPLAYED`, plainly."""
     made = job(REPLAYED)
-    made.train = made.train.model_copy(update={"trace": False})
+    made.learner.train = made.train.model_copy(update={"trace": False})
     for _ in fit(made):
         pass
     return made
@@ -108,7 +107,7 @@ def together(train: str, drops: bool = True) -> list[Job]:
     made = [job(train, seed, drops) for seed in (0, 1)]
     for one in made:
         torch.manual_seed(one.train.seed + 100)
-        one.remember_chance()
+        one.progress.keep_own_random()
     for _ in fit_together(made):
         pass
     return made
@@ -324,14 +323,14 @@ def test_a_kernel_with_another_signature_is_left_for_torchs_own_step(monkeypatch
 
 def test_a_mistake_of_the_step_itself_is_no_fault_of_the_quicker_way():
     one = job(REPLAYED)
-    run, calls = one.compute.forward, itertools.count(1)
+    run, calls = one.learner.compute.forward, itertools.count(1)
 
     def fails(x):
         if next(calls) >= 4:
             raise RunError("the example is bad")
         return run(x)
 
-    one.compute.forward = fails
+    one.learner.compute.forward = fails
     with pytest.raises(RunError, match="the example is bad"):
         list(fit(one))
 

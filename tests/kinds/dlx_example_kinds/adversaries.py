@@ -6,10 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 import pydantic
-import torch
 from pydantic import NonNegativeFloat, PositiveInt
 
 from dlx.data.base import Field
+from dlx.lazy import torch
 from dlx.objectives import Call, Caller, Objective, Phase, Ports
 
 if TYPE_CHECKING:

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar
 
-import numpy as np
 import pydantic
-import torch
 from pydantic import PositiveInt
 
 from dlx.data import Dataset, Facts, Sets, Split
 from dlx.data.base import Field
 from dlx.data.batch import Batch
 from dlx.data.feed import Chunks, Feed
+from dlx.lazy import np, torch
 from dlx.shapes import Shape
 
 if TYPE_CHECKING:
