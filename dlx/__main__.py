@@ -16,6 +16,7 @@ def leave(*_: object) -> None:
 
 def main() -> None:
     """Run a command and leave with its exit status."""
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look through all packages for them
     if _signal.getsignal(_signal.SIGINT) is not _signal.SIG_IGN:
         _signal.signal(_signal.SIGINT, leave)
     from .cli import main as command

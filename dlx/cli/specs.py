@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import DlxError
-from .given import AsJson, Overrides, Runs, SpecPath, Verdict, claims
+from .given import AsJson, Overrides, Runs, SpecPath, Verdict, claims, uncollected
 
 
 def inspect(
@@ -32,31 +32,34 @@ def inspect(
 
     Example: dlx inspect specs/cs231n/resnet50.yaml --depth 1
     """
-    from .. import graph
-    from .. import spec as specs
-    from ..show import console
-    from ..show import inspect as tables
-
     if batch and layer is not None:
         hint = "Leave one of the two out."
         raise DlxError("`--batch` is about the whole network, and `--layer` about one layer", hint=hint)
-    experiment = specs.load(spec, overrides or [])
-    traced = graph.trace_all(experiment, graph.all_input_shapes(experiment, shapes or []))
-    steps = graph.memory.of_each(experiment, traced, batch) if batch else {}
-    network, one = traced.find(layer) if layer is not None else ("", None)
-    counted = graph.counted_as(tool, [one] if one else [n for _, n in traced.nodes()]) if tool is not None else None
-    if as_json:
-        console.document(tables.inspected(traced, network, one, steps, counted))
-    elif counted:
-        from ..show import counted as counts
+    with uncollected():
+        from .. import graph
+        from .. import spec as specs
+        from ..show import console
+        from ..show import inspect as tables
 
-        counts.counted(traced.full(network, one.name) if one else traced.name, counted, steps)
-    elif one:
-        tables.one_layer(one, traced.full(network, one.name))
-    else:
-        tables.summaries(traced, depth, steps)
-    console.warnings(traced.warnings)
-    claims([] if shapes else graph.unmet(experiment, traced), overrides)
+        experiment = specs.load(spec, overrides or [])
+        traced = graph.trace_all(experiment, graph.all_input_shapes(experiment, shapes or []))
+        steps = graph.memory.of_each(experiment, traced, batch) if batch else {}
+        network, one = traced.find(layer) if layer is not None else ("", None)
+        counted = (
+            graph.counted_as(tool, [one] if one else [n for _, n in traced.nodes()]) if tool is not None else None
+        )
+        if as_json:
+            console.document(tables.inspected(traced, network, one, steps, counted))
+        elif counted:
+            from ..show import counted as counts
+
+            counts.counted(traced.full(network, one.name) if one else traced.name, counted, steps)
+        elif one:
+            tables.one_layer(one, traced.full(network, one.name))
+        else:
+            tables.summaries(traced, depth, steps)
+        console.warnings(traced.warnings)
+        claims([] if shapes else graph.unmet(experiment, traced), overrides)
 
 
 def layers(

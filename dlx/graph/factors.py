@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from ..shapes import Number, whole
 
@@ -53,7 +54,8 @@ def offset_at(factors: Factors, place: int) -> Number:
     return moved
 
 
-def moving(steps: Sequence[Factors]) -> tuple[Factors, ...]:
+@lru_cache(maxsize=4096)
+def moving(steps: tuple[Factors, ...]) -> tuple[Factors, ...]:
     """The factors of more than one entry along which the window moves."""
     return tuple(tuple((n, s) for n, s in factors if n > 1 and s) for factors in steps)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from math import prod
+from operator import is_
 
 from ..errors import Problem
 from ..layers import Plan
@@ -69,8 +70,11 @@ def _made(made: Callable[[Part, int], Part | None], n: int, part: Part) -> Part 
     return made(part, n)
 
 
-def _each(seen: Sight, made: Callable[[Part, int], Part | None], node: str = "") -> dict[str, Field | Unknown]:
-    """Each window, with the length of the axis it is of, made into another; unknown where one cannot be."""
+def _each(seen: Sight, made: Callable[[Part, int], Part | None], node: str = "") -> Sight:
+    """Each window, with the length of the axis it is of, made into another; unknown where one cannot be.
+
+    The very same where all windows stay as they are.
+    """
     fields: dict[str, Field | Unknown] = {}
     for name, of in seen.items():
         if isinstance(of, Unknown):
@@ -78,8 +82,11 @@ def _each(seen: Sight, made: Callable[[Part, int], Part | None], node: str = "")
             continue
         spans = [span.each(partial(_made, made, n)) for span, n in zip(of.spans, of.basis, strict=True)]
         known = tuple(span for span in spans if span is not None)
-        fields[name] = Field(of.basis, known) if len(known) == len(spans) else Unknown(node)
-    return fields
+        if all(map(is_, spans, of.spans)):
+            fields[name] = of
+        else:
+            fields[name] = Field(of.basis, known) if len(known) == len(spans) else Unknown(node)
+    return seen if all(fields[name] is of for name, of in seen.items()) else fields
 
 
 # --- layers ---------------------------------------------------------------------------------------------------------
@@ -250,17 +257,31 @@ def set_fields(inputs: Mapping[str, Shape], nodes: Sequence[LayerNode], channels
     Returns warnings where branches are not aligned; their paths are the names of nodes.
     """
     known = positions_of(inputs, channels)
-    fields = {name: _receptive_fields(of_input(name, shape), known) for name, shape in inputs.items()}
+    fields: dict[str, Mapping[str, Seen]] = {}
+    for name, shape in inputs.items():
+        fields[name] = _receptive_fields(of_input(name, shape), known)
+    figures: dict[int, _Figures] = {}  # layers that look at single values hand on what came in
     warnings = []
     for node in nodes:
-        seen = {name: node.sight[name] for name in inputs if name in node.sight}
-        node.fields = fields[node.name] = _receptive_fields(seen, known)
-        spread = {name: _of_positions(of, known[name]) for name, of in seen.items() if isinstance(of, Field)}
-        node.main = next((name for name in seen if spread.get(name, True)), next(iter(seen), ""))
-        wide = len(node.shape) > 1
-        node.moving = tuple(name for name, spans in spread.items() if wide and any(span.moves for span in spans))
+        if id(node.sight) not in figures:
+            figures[id(node.sight)] = _figures(node.sight, inputs, known)
+        node.fields, node.main, moving = figures[id(node.sight)]
+        fields[node.name] = node.fields
+        node.moving = moving if len(node.shape) > 1 else ()
         warnings += _misaligned(node, fields, several=len(inputs) > 1)
     return warnings
+
+
+_Figures = tuple[Mapping[str, Seen], str, tuple[str, ...]]
+"""The receptive fields of a value, its main input, and those that entries stand for different positions of."""
+
+
+def _figures(sight_of: Sight, inputs: Iterable[str], known: Channels) -> _Figures:
+    seen = {name: sight_of[name] for name in inputs if name in sight_of}
+    spread = {name: _of_positions(of, known[name]) for name, of in seen.items() if isinstance(of, Field)}
+    main = next((name for name in seen if spread.get(name, True)), next(iter(seen), ""))
+    moving = tuple(name for name, spans in spread.items() if any(span.moves for span in spans))
+    return _receptive_fields(seen, known), main, moving
 
 
 def positions_of(inputs: Mapping[str, Shape], channels: Channels) -> Channels:

@@ -60,6 +60,8 @@ class Part:
     def mixed(self, axes: Iterable[int], positions: int) -> Part:
         """After each value along `axes` has seen all of them; `positions` is the length of the axis of the input."""
         factors = [factor for axis in axes for factor in self.steps[axis]]
+        if not factors:
+            return self
         steps = without(self.steps, axes)
         if self.size is None or not any(stride for _, stride in factors):
             return replace(self, steps=steps)
@@ -111,7 +113,7 @@ class Part:
         size, jump, start = slid((one.size, jump, one.start), (*step, shift))
         if size is not None and any(isinstance(s, Fraction) for f in without(one.steps, [axis]) for _, s in f):
             size, start = size + 2, start - 1  # fractions along two axes may add up to another whole position
-        return replace(one, size=size, start=start, steps=with_axis(one.steps, axis, ((stops, jump),)))
+        return Part(size, start, with_axis(one.steps, axis, ((stops, jump),)))
 
     def cut(self, axis: int, start: int, step: int, left: int) -> Part:
         """Every `step`-th of the entries from `start` on along an axis, `left` of them."""
@@ -174,6 +176,8 @@ class Span:
     def each(self, made: Callable[[Part], Part | None]) -> Span | None:
         """Each window made into another; None where one cannot be."""
         parts = [made(part) for part in self.parts]
+        if len(parts) == 1 and parts[0] is self.parts[0]:
+            return self
         known = [part for part in parts if part is not None]
         return Span(_fewest(known), self.aligned) if len(known) == len(parts) else None
 
@@ -239,6 +243,8 @@ def _is_block(block: Part, part: Part) -> bool:
 
 def _fewest(parts: Sequence[Part]) -> tuple[Part, ...]:
     """The windows without those that lie in another; one, where it is everything; their hull, where they are many."""
+    if len(parts) == 1:
+        return (parts[0],)
     parts = list(dict.fromkeys(parts))
     if len(parts) == 1:
         return tuple(parts)

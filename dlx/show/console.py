@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable, Sequence
-from typing import Any, Literal
-
-from rich.console import Console
-from rich.text import Text
+from typing import TYPE_CHECKING, Any, Literal
 
 from .. import documents
 from ..errors import DlxError, Problem
-from .visible import visible, width
+from .visible import visible, widest, width
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+Styled = Sequence[tuple[str, str]]
+"""A line or more: pieces of text, each with its style."""
 
 
 def console(stderr: bool = False) -> Console:
     """rich's console for one of the two streams."""
+    from rich.console import Console
+
     return Console(stderr=stderr, highlight=False)
 
 
@@ -51,6 +56,7 @@ class Grid:
             sys.stdout.write("".join(f"{line}\n" for line in self.lines()))
             return
         from rich.table import Table
+        from rich.text import Text
 
         for title in self.spare:  # the least needed goes first where the terminal is narrow
             if max(map(width, self.lines())) > console().width:
@@ -90,23 +96,27 @@ class Grid:
 
     def lines(self) -> list[str]:
         """The rows as aligned text."""
-        widths = self._widths()
-        return [
-            "  ".join(
-                " " * (wide - width(cell)) + cell if right else cell + " " * (wide - width(cell))
-                for cell, wide, right in zip(row, widths, self.right, strict=True)
-            ).rstrip()
-            for row in self._all()
-        ]
+        columns = zip(*self._all(), strict=True)
+        padded = [_padded(column, right) for column, right in zip(columns, self.right, strict=True)]
+        return ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
 
     def _widths(self) -> list[int]:
-        return [max(map(width, column)) for column in zip(*self._all(), strict=True)]
+        return [widest(column) for column in zip(*self._all(), strict=True)]
+
+
+def _padded(column: Sequence[str], right: bool) -> list[str]:
+    """The cells of a column, all of the width of the widest."""
+    wide = widest(column)
+    gaps = [" " * (wide - width(cell)) for cell in column]
+    return [gap + cell if right else cell + gap for cell, gap in zip(column, gaps, strict=True)]
 
 
 def out(text: str = "", style: str = "") -> None:
     """Lines of results."""
     text = visible(text)
     if sys.stdout.isatty():
+        from rich.text import Text
+
         console().print(Text(text, style=style), soft_wrap=True)
     else:
         sys.stdout.write(f"{text}\n")
@@ -129,7 +139,7 @@ def errors(error: DlxError, as_json: bool) -> None:
         return
     lines = [_problem(problem) for problem in error.problems]
     if len(lines) > 1:
-        lines.append(Text(f"{len(lines)} problems", style="red"))
+        lines.append([(f"{len(lines)} problems", "red")])
     _to_stderr(lines)
 
 
@@ -137,29 +147,31 @@ def warnings(problems: Iterable[Problem]) -> None:
     """What is odd but not wrong."""
     from ..spec.validation import called
 
-    _to_stderr(Text(visible(f"{p.mark}  {called(p.path)}: {_with_hint(p)}"), style="yellow") for p in problems)
+    _to_stderr([(visible(f"{p.mark}  {called(p.path)}: {_with_hint(p)}"), "yellow")] for p in problems)
 
 
 def _with_hint(problem: Problem) -> str:
     return f"{problem.message}. {problem.hint}" if problem.hint else problem.message
 
 
-def _to_stderr(lines: Iterable[Text]) -> None:
+def _to_stderr(lines: Iterable[Styled]) -> None:
     if sys.stderr.isatty():
+        from rich.text import Text
+
         target = console(stderr=True)
         for line in lines:
-            target.print(line, soft_wrap=True)
+            target.print(Text.assemble(*line), soft_wrap=True)
     else:
-        sys.stderr.write("".join(f"{line.plain}\n" for line in lines))
+        sys.stderr.write("".join(f"{''.join(text for text, _ in line)}\n" for line in lines))
 
 
-def _problem(problem: Problem) -> Text:
-    text = Text()
+def _problem(problem: Problem) -> Styled:
+    pieces = []
     where = [str(problem.mark)] if problem.mark else []
     if where or problem.path:
         place = "  ".join(where + ([problem.path] if problem.path else []))
-        text.append(visible(place, lines=False) + "\n", style="bold")
-    text.append(visible(f"  {problem.message}"), style="red")
+        pieces.append((visible(place, lines=False) + "\n", "bold"))
+    pieces.append((visible(f"  {problem.message}"), "red"))
     if problem.hint:
-        text.append(visible(f"\n  {problem.hint}"))
-    return text
+        pieces.append((visible(f"\n  {problem.hint}"), ""))
+    return pieces

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from collections.abc import Sequence
 
 STEERING = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
 """Control characters (C0, C1), ends of lines and paragraphs, what turns the direction of text, halves of pairs."""
@@ -28,3 +29,8 @@ def width(text: str) -> int:
         return len(text)
     wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
     return len(text) + wide - sum(unicodedata.category(char) in {"Mn", "Me", "Cf"} for char in text)
+
+
+def widest(column: Sequence[str]) -> int:
+    """The width of the widest of several lines."""
+    return max(map(len if all(map(str.isascii, column)) else width, column))

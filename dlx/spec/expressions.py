@@ -109,13 +109,20 @@ def evaluate(text: str, scope: Scope) -> Any:
     """The value of a string: of its one expression with its type, or of the text with its expressions filled in."""
     if len(text) > MAX_ITEMS:
         raise ExpressionError(f"a text with expressions has at most {MAX_ITEMS:,} characters, this one {len(text):,}")
-    whole = _PIECE.fullmatch(text)
-    if whole:
-        return _value(whole[1], scope)
+    whole = _only(text)
+    if whole is not None:
+        return _value(whole, scope)
     filled = _PIECE.sub(lambda found: str(_value(found[1], scope)), text)
     if "${" in _PIECE.sub("", text):
         raise ExpressionError(f"`{text}` has a `${{` that is not closed", "Write ${...} on one line, closed by }.")
     return _bounded(filled)
+
+
+@lru_cache(maxsize=4096)
+def _only(text: str) -> str | None:
+    """The expression that is all of a text."""
+    found = _PIECE.fullmatch(text)
+    return found[1] if found else None
 
 
 def resolve(
@@ -178,6 +185,8 @@ def _value(source: str, scope: Scope) -> Any:
 
 
 def _bounded(value: Any) -> Any:
+    if type(value) is int and -MAX_MAGNITUDE <= value <= MAX_MAGNITUDE:
+        return value
     if isinstance(value, complex) or (isinstance(value, float) and not math.isfinite(value)):
         raise ExpressionError("the result is not a finite number")
     if isinstance(value, int | float) and abs(value) > MAX_MAGNITUDE:
@@ -204,14 +213,15 @@ def _constant(node: ast.Constant, _: Scope) -> Any:
 
 
 def _name(node: ast.Name, scope: Scope) -> Any:
-    if node.id in scope:
+    try:
         value = scope[node.id]
-        if value is BROKEN:
-            raise Unknown
-        return value.plain() if isinstance(value, Node) else value
-    if node.id in _CONSTANTS:
-        return _CONSTANTS[node.id]
-    raise ExpressionError(f"there is no variable `{node.id}` here", did_you_mean(node.id, scope))
+    except KeyError:
+        if node.id in _CONSTANTS:
+            return _CONSTANTS[node.id]
+        raise ExpressionError(f"there is no variable `{node.id}` here", did_you_mean(node.id, scope)) from None
+    if value is BROKEN:
+        raise Unknown
+    return value.plain() if isinstance(value, Node) else value
 
 
 def _binary(node: ast.BinOp, scope: Scope) -> Any:

@@ -8,7 +8,6 @@ from .. import secrets
 from ..errors import Mark, Problem, SpecError
 from .nodes import BROKEN, MAX_DEPTH, MAX_VALUES, Broken, Node, located
 from .scalars import plain_scalar
-from .toml_reader import parse_toml
 from .yaml_reader import parse_yaml
 
 MAX_BYTES = 10_000_000
@@ -17,6 +16,13 @@ SUFFIXES = (".yaml", ".yml", ".toml")
 
 SHELL = ("/dev/", "/proc/")
 """Where a shell has the pipes that it makes for `<(COMMAND)`."""
+
+
+def parse_toml(text: str, name: str) -> Node:
+    """The mapping that a TOML document is. Its reader is imported with the first one."""
+    from . import toml_reader
+
+    return toml_reader.parse_toml(text, name)
 
 
 def read(path: Path) -> Node:
