@@ -41,6 +41,7 @@ class Reader:
 
     def __init__(self, problems: Problems, blocks: Node, path: str) -> None:
         self.problems, self.blocks, self.path = problems, blocks, path
+        self._keys: dict[int, tuple[Node, dict[str, Node], list[str]]] = {}
 
     def fail(self, message: str, hint: str, node: Node, path: str) -> None:
         place = f"{self.path}.{path}".rstrip("./")
@@ -55,8 +56,7 @@ class Reader:
         if isinstance(entry.value, str) and entry.value:
             named = self.kind(entry.value, Node(None, entry.mark), scope)
             return Parts(*named, {}, self.label(named[0], None, scope)) if named is not None else None
-        beside = {key: node for key, node in entry.map.items() if key in ENTRY_KEYS}
-        kinds = [key for key in entry.map if key not in ENTRY_KEYS]
+        beside, kinds = self.keys(entry)
         name = beside.get("name")
         if "for" in kinds and set(kinds) <= {"for", "layers", "index"}:
             return Parts("for", entry, beside, self.label("for", name, scope))
@@ -72,6 +72,15 @@ class Reader:
             hint = "Write its kind (`- relu`) or `- kind: {options}`."
             self.fail(f"{shown(entry.plain())} is not a layer", hint, entry, prefix)
         return None
+
+    def keys(self, entry: Node) -> tuple[dict[str, Node], list[str]]:
+        """What stands beside the kind of an entry, and all that may be its kind."""
+        known = self._keys.get(id(entry))
+        if known is None:
+            beside = {key: node for key, node in entry.map.items() if key in ENTRY_KEYS}
+            known = (entry, beside, [key for key in entry.map if key not in ENTRY_KEYS])
+            self._keys[id(entry)] = known  # with the entry, or its id would be another's
+        return known[1:]
 
     def kind(self, text: str, options: Node, scope: Scope) -> tuple[str, Node] | None:
         """The kind of an entry and its options, where `${act}` may stand for one or both."""

@@ -108,15 +108,17 @@ class Expander:
 
     def cost(self, entry: Node) -> int:
         """How many values an entry holds besides the layers inside it, where long expressions count for more."""
-        if id(entry) not in self.costs:
+        known = self.costs.get(id(entry))
+        if known is None:
             own = [node for key, node in entry.map.items() if key not in INSIDE]
             own += (
                 [node for kind in own for key, node in kind.map.items() if key not in INSIDE] if entry.is_map else []
             )
             values = [value for node in own if not node.map.keys() & INSIDE for value in node.walk()]
             lengths = [len(v.value) // 2 for v in values if isinstance(v.value, str) and "${" in v.value]
-            self.costs[id(entry)] = (entry, len(values) + sum(lengths))  # kept alive, or its id would be another's
-        return self.costs[id(entry)][1]
+            known = (entry, len(values) + sum(lengths))  # kept alive, or its id would be another's
+            self.costs[id(entry)] = known
+        return known[1]
 
     def lose(self, local: str, scope: Scope) -> Wire:
         """What comes out of an entry that is wrong; its name is known, so that who takes it is not blamed."""
@@ -178,18 +180,18 @@ class Expander:
         self.spent.layers += 1
         local = name or scope.names.fresh(kind)
         full = scope.names.prefix + local
-        y = _lost(full)
         place = entry.map.get(kind, entry)
         if kind not in LAYERS:
+            y = _lost(full)
             known = [*LAYERS, *self.blocks.map, *STRUCTURES]
             self.fail(f"there is no layer or block `{kind}`", did_you_mean(kind, known), place, full)
         else:
             variables, told = scope.variables(wires[0]), self.read.listener(full)
-            options, values, tie = (
-                resolve(node, variables, told, self.room) if node is not None else None
-                for node in (parts.options, parts.beside.get("values"), parts.beside.get("tie"))
+            options = resolve(parts.options, variables, told, self.room)
+            values, tie = (
+                resolve(parts.beside[key], variables, told, self.room) if key in parts.beside else None
+                for key in ("values", "tie")
             )
-            assert options is not None
             tied = self.placer.owner(tie, scope.names, full)
             y = self.placer.place(
                 kind, options, place.mark, full, wires, values=values, tied=tied, owner=self.replayed(full)
@@ -425,11 +427,11 @@ class Expander:
         values: dict[str, Any] = {}
         broken = False
         for key, default in declared.items():
-            known = scope.vars if key in given else {**self.placer.globals, **values}
+            known = scope.vars if key in given else self.placer.globals | values
             value = resolve(given.get(key, default), Variables(known, x, scope.names), told, self.room)
             values[key] = BROKEN if value.broken else value.plain()
             broken = broken or value.broken
-        meant = meant_by(unknown, declared)
+        meant = meant_by(unknown, declared) if unknown else set()
         absent = [key for key, value in values.items() if value is None and key not in {*given, *meant}]
         for key in absent:
             self.fail(

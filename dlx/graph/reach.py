@@ -27,9 +27,12 @@ def of_input(name: str, shape: Shape) -> Sight:
 
 def through(wires: Sequence[Wire], plan: Plan, node: str, channels: Channels | None = None) -> Wire:
     """The output wire of a layer; the axis of each input that holds its channels is put into `channels`."""
-    came = arriving(wires, plan)
-    raw = all(wire.raw for wire, _ in came)
-    seen = _seen(came, plan, node, raw)
+    if len(wires) == 1 and plan.window == "pointwise" and not plan.blind:
+        raw, seen = wires[0].raw, wires[0].sight
+    else:
+        came = arriving(wires, plan)
+        raw = all(wire.raw for wire, _ in came)
+        seen = _seen(came, plan, node, raw)
     if channels is not None:
         _learn(channels, wires, plan)
     return Wire(node, plan.shape, seen, raw and plan.view and _only_turned(plan.window, wires))
@@ -223,6 +226,8 @@ def _learn(channels: Channels, wires: Sequence[Wire], plan: Plan) -> None:
     """Which axis of an input a first layer takes for its channels."""
     window = plan.window
     for wire in wires:
+        if channels.keys() >= wire.sight.keys():
+            continue
         x = wire.shape or Shape()
         for name, of in wire.sight.items():
             if name in channels or isinstance(of, Unknown):
