@@ -146,6 +146,22 @@ def test_what_is_misspelt_is_told_without_an_import_of_all_that_there_is(tmp_pat
     assert not {"dlx.layers.conv", "dlx.layers.linear", "dlx.optim.sgd"} & set(told.stdout.split())
 
 
+def test_inspect_in_a_pipe_loads_only_what_it_uses_and_leaves_the_collector_on(tmp_path):
+    spec = tmp_path / "s.yaml"
+    spec.write_text(SPECS["network"])
+    script = (
+        "import gc, sys; from dlx.__main__ import main\nsys.argv = ['dlx', 'inspect', sys.argv[1]]\n"
+        "try: main()\nexcept SystemExit as end: assert not end.code, end.code\n"
+        "print(gc.isenabled(), *sys.modules, file=sys.stderr)"
+    )
+    told = subprocess.run([sys.executable, "-c", script, str(spec)], capture_output=True, text=True, check=True)
+    collected, *modules = told.stderr.split()
+    assert collected == "True"
+    assert "79,510 parameters" in told.stdout
+    unused = {"rich", "tomllib", "dlx.spec.training", "dlx.spec.sweep", "dlx.optim", "dlx.data"}
+    assert not unused & set(modules)
+
+
 @pytest.mark.parametrize("name", FAMILIES)
 def test_the_names_read_from_the_texts_are_the_kinds_that_there_are(name):
     registry = FAMILIES[name]
