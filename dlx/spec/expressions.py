@@ -213,15 +213,14 @@ def _constant(node: ast.Constant, _: Scope) -> Any:
 
 
 def _name(node: ast.Name, scope: Scope) -> Any:
-    try:
+    if node.id in scope:
         value = scope[node.id]
-    except KeyError:
-        if node.id in _CONSTANTS:
-            return _CONSTANTS[node.id]
-        raise ExpressionError(f"there is no variable `{node.id}` here", did_you_mean(node.id, scope)) from None
-    if value is BROKEN:
-        raise Unknown
-    return value.plain() if isinstance(value, Node) else value
+        if value is BROKEN:
+            raise Unknown
+        return value.plain() if isinstance(value, Node) else value
+    if node.id in _CONSTANTS:
+        return _CONSTANTS[node.id]
+    raise ExpressionError(f"there is no variable `{node.id}` here", did_you_mean(node.id, scope))
 
 
 def _binary(node: ast.BinOp, scope: Scope) -> Any:
