@@ -17,6 +17,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from killed import killed_behind
 
 from dlx import track
 from dlx.runs import RECORDS, Run
@@ -685,6 +686,25 @@ def test_killed_anywhere_the_rest_arrives(root):
     assert track.sync(run).complete
     there = Reader(store.tracking_uri(run), run)
     assert (there.curves(), len(there.runs)) == (expected(run), 1)
+
+
+@pytest.mark.slow
+def test_killed_behind_any_call_the_rest_arrives_once(root, fresh_store, monkeypatch):
+    run, uri, number = finished(root), f"sqlite:///{root}/mlflow.db", 0
+    while True:
+        number += 1
+        (run.dir / "mlflow.json").unlink(missing_ok=True)
+        store.connect(uri)._tracking_client.store.engine.dispose()
+        store.connect.cache_clear()
+        (root / "mlflow.db").write_bytes(fresh_store.read_bytes())
+        if not killed_behind(number, store.connect(uri), monkeypatch, lambda: track.sync(run)):
+            break
+        assert track.sync(run).complete
+        there = Reader(uri, run)
+        assert (there.curves(), there.run.info.status, len(there.runs)) == (expected(run), "FINISHED", 1), number
+        assert there.run.data.params["train.steps"] == "20"
+        assert there.run.data.metrics["params"] == 164
+    assert number > 8
 
 
 def test_the_mirror_follows_a_run_to_its_end(root):

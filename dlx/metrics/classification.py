@@ -44,7 +44,7 @@ class _Scores(ConfusionCounts):
         return torch.where(whole != 0, part / whole, 0.0)
 
 
-class _Kept(Meter):
+class _Gathered(Meter):
     """Keeps probabilities and targets of the whole part, by position."""
 
     def __init__(self, ignore: int | None) -> None:
@@ -64,7 +64,7 @@ class _Kept(Meter):
         self.targets.append(target)
 
 
-class _Ranking(_Kept):
+class _Ranking(_Gathered):
     """The area under true over false positive rate, of class 1 or of each class against the rest."""
 
     def compute(self) -> Tensor:
@@ -84,7 +84,7 @@ class _Ranking(_Kept):
         return torch.trapezoid(*rates)
 
 
-class _Calibration(_Kept):
+class _Calibration(_Gathered):
     def __init__(self, metric: CalibrationError, ignore: int | None) -> None:
         super().__init__(ignore)
         self.metric = metric

@@ -34,7 +34,7 @@ PAGE = 1000
 
 @dataclass
 class Child(Arrived):
-    """What MLflow has of one trial."""
+    """How far one trial is in MLflow."""
 
     step: int = 0
     """Up to which step of its curve."""
@@ -96,7 +96,7 @@ class Tracked(Delivery[Known]):
     # --- the parent -------------------------------------------------------------------------------------------------
 
     def open(self, study: Study) -> None:
-        """What the parent says of the study, and the children that it has."""
+        """The children that MLflow has already, and the study itself in tags and parameters of the parent."""
         known = self.state
         for number, run_id in self.children().items():
             known.trials.setdefault(number, Child(run_id))
@@ -206,7 +206,7 @@ class Tracked(Delivery[Known]):
         return Child(made.info.run_id, sure=True)
 
     def introduce(self, trial: Trial, child: Child, began: float) -> None:
-        """What varies, as parameters, and its counts."""
+        """Its point as parameters, and its counts."""
         params = {key: _word(value) for key, value in trial.point.items()}
         totals = {"params": float(trial.params), "macs": float(trial.macs)}
         self.label(child.run_id, {}, _params(params), totals, began)

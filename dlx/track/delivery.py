@@ -40,7 +40,7 @@ STATUS = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED", "died
 
 @dataclass(frozen=True)
 class Synced:
-    """What a `sync` did. `complete` where all that stands in the folder is now in MLflow."""
+    """The outcome of a `sync`. `complete` where all that stands in the folder is now in MLflow."""
 
     sent: int
     complete: bool
@@ -126,7 +126,7 @@ class Delivery(ABC, Generic[M]):
         self.code: int | None = None
         """0 where all has arrived, 1 where the end could not be delivered; None as long as more may come."""
 
-    # --- what a subclass says ---------------------------------------------------------------------------------------
+    # --- for a subclass ---------------------------------------------------------------------------------------------
 
     @abstractmethod
     def deliver(self, over: bool) -> None:
@@ -302,10 +302,8 @@ class Delivery(ABC, Generic[M]):
     def give_model(self, run: Run, end: Record | None, run_id: str) -> None:
         """The final weights of a run, where it has any, as the logged model of an MLflow run."""
         state = self.state
-        given = model.deliver(self.client, run, end, state.experiment_id, run_id, state.model)
-        if given != state.model:
-            state.model = given
-            self.save()
+        state.model = model.deliver(self.client, run, end, state.experiment_id, run_id, state.model)
+        self.save()
 
     # --- beside a training ------------------------------------------------------------------------------------------
 

@@ -1,6 +1,5 @@
 """A study in MLflow: the SQLite store, read back by MLflow's own client."""
 
-import contextlib
 import json
 import shlex
 import shutil
@@ -10,6 +9,7 @@ import time
 from collections import Counter
 
 import pytest
+from killed import killed_behind
 
 from dlx.runs import Run, alive
 from dlx.sweep import tracked
@@ -434,36 +434,6 @@ def test_a_study_that_was_deleted_there_is_said_and_can_be_sent_anew(study):
     )
 
 
-class Killed(BaseException):
-    """An end in which nothing more is noted."""
-
-
-CALLS = ["create_run", "log_batch", "log_artifact", "set_terminated", "update_run"]
-
-
-def killed_at(number, monkeypatch, study):
-    """A delivery whose process ends behind its `number`-th call to MLflow; whether it came so far."""
-    client, made = store.connect(f"sqlite:///{study.runs.absolute()}/mlflow.db"), 0
-
-    def counted(name, call):
-        def do(*args, **named):
-            nonlocal made
-            done = call(*args, **named)
-            made += 1
-            if made == number:
-                raise Killed(name)
-            return done
-
-        return do
-
-    with monkeypatch.context() as patch:
-        for name in CALLS:
-            patch.setattr(client, name, counted(name, getattr(client, name)))
-        with contextlib.suppress(Killed):
-            Tracked(study.folder).sync()
-    return made >= number
-
-
 def content_of(study):
     """All that MLflow has of a study, without the ids and times of its own."""
     found = Reader(study)
@@ -494,7 +464,8 @@ def test_killed_behind_any_call_the_rest_arrives_once(study, tables, monkeypatch
         store.connect(f"sqlite:///{study.runs.absolute()}/mlflow.db")._tracking_client.store.engine.dispose()
         store.connect.cache_clear()
         shutil.copy(tables, study.runs / "mlflow.db")
-        if not killed_at(number, monkeypatch, study):
+        client = store.connect(f"sqlite:///{study.runs.absolute()}/mlflow.db")
+        if not killed_behind(number, client, monkeypatch, Tracked(study.folder).sync):
             break
         told = Tracked(study.folder).sync()
         assert (told.complete, told.error) == (True, "")
