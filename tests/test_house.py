@@ -4,6 +4,7 @@ import ast
 import re
 import subprocess
 import sys
+import textwrap
 import tomllib
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -158,3 +159,30 @@ def test_light_commands_load_no_heavy_guest(argv):
         "try: app()\nexcept SystemExit as end: assert not end.code, end.code"
     )
     assert not loaded_by(code) & set(HEAVY)
+
+
+def test_a_value_goes_the_way_that_the_architecture_page_tells():
+    text = PAGE.read_text().partition("The way of one value")[2].partition("`tests/test_house.py`")[0]
+    told = re.findall(r"^\d+\. `([\w.]+)`", text, re.MULTILINE)
+    code = f"""
+        import sys, tempfile
+        from pathlib import Path
+        from dlx import experiment, spec
+        told, called = {told!r}, []
+        def see(frame, event, _):
+            if event == "call" and (module := frame.f_globals.get("__name__", "")).startswith("dlx."):
+                name = f"{{module}}.{{frame.f_code.co_qualname}}".removeprefix("dlx.")
+                if name in told and name not in called:
+                    called.append(name)
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder, "s.yaml")
+            path.write_text("data: digits\\nnetwork: {{layers: [flatten, {{linear: 10}}]}}\\n"
+                            "train: {{steps: 2, optimizer: {{adam: 1e-3}}}}\\ntrack: {{mlflow: false}}\\n")
+            sys.setprofile(see)
+            experiment.run(spec.load(path, ["train.optimizer.adam.lr=0.01"]), Path(folder, "runs"))
+            sys.setprofile(None)
+        assert called == told, called
+    """
+    done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert len(told) == 10
