@@ -96,7 +96,10 @@ class Grid:
 
     def lines(self) -> list[str]:
         """The rows as aligned text."""
-        columns = zip(*self._all(), strict=True)
+        rows = self._all()
+        if not rows:
+            return []
+        columns = zip(*rows, strict=True)
         padded = [_padded(column, right) for column, right in zip(columns, self.right, strict=True)]
         return ["  ".join(row).rstrip() for row in zip(*padded, strict=True)]
 

@@ -166,3 +166,10 @@ def test_a_warning_of_a_library_is_one_line(capsys):
     with warnings.catch_warnings():
         assert run(command) == 0
     assert capsys.readouterr().err == "torch warns: far too \\x1b[31mlong\n<string> warns: short\n"
+
+
+def test_a_table_without_rows_says_its_titles_and_one_without_both_says_nothing(capsys):
+    Grid("name", ">figure").print()
+    assert capsys.readouterr().out == "name  figure\n"
+    Grid(columns=2).print()
+    assert capsys.readouterr().out == ""
