@@ -76,9 +76,18 @@ def shapes_of(experiment: Experiment, facts: Facts | None, problems: list[Proble
     for name, given in named.items():
         if not given.broken and (shape := _shape(name, given, f"{path}.{name}", problems)) is not None:
             shapes[name] = shape
-    if not experiment.scope:
+    if not experiment.scope and _learns_targets(experiment):
         _compare_with_data(facts, shapes, node.mark, problems)
     return shapes
+
+
+def _learns_targets(experiment: Experiment) -> bool:
+    """Whether the one network is given the input of the data; other objectives say themselves what they give."""
+    if experiment.objective is None:
+        return True
+    from ..objectives import Supervised
+
+    return isinstance(experiment.objective, Supervised)
 
 
 def _shape(name: str, node: Node, path: str, problems: list[Problem]) -> Shape | None:

@@ -85,6 +85,7 @@ def trace_all(experiment: Experiment, inputs: Mapping[str, Mapping[str, Shape]] 
         walk.outputs = _outputs(walk.experiment, walk.placer, walk.last)
     if not experiment.networks:
         _check_objective(experiment, facts, walks[ONE].placer, walks[ONE].outputs, problems)
+    _check_calls(experiment, facts, walks, problems)
     for walk in walks.values():
         if not walk.placer.nodes and (_is_list(walk) if experiment.networks else not problems.found):
             problems.add(_nothing_to_do(walk.experiment))
@@ -331,6 +332,22 @@ def _check_objective(
             problems.add(replace(found, mark=mark, path=f"network.{path}"))
         elif node is not None and (odd := objective.squashed(node.kind)) is not None:
             placer.warned.add(replace(odd, mark=node.mark, path=f"network.layers.{node.name}"))
+
+
+def _check_calls(experiment: Experiment, facts: Facts | None, walks: Mapping[str, _Walk], problems: Problems) -> None:
+    """The calls of the objective against the networks, where nothing in these is wrong."""
+    if experiment.objective is None or facts is None or not all(map(_is_list, walks.values())):
+        return
+    from ..objectives import Ports
+    from .calls import against
+
+    ports = {}
+    for name, walk in walks.items():
+        found = {output: walk.placer.by_name.get(node) for output, node in walk.outputs.items()}
+        shapes = {o: n.shape if n is not None else walk.shapes[walk.outputs[o]] for o, n in found.items()}
+        ports[name] = Ports(walk.shapes, shapes)
+    for problem in against(experiment, experiment.objective, facts.fields, ports):
+        problems.add(problem)
 
 
 def _about_labels(found: Problem | None, objective: Supervised, facts: Facts, data: Dataset | None) -> Problem | None:

@@ -138,10 +138,21 @@ def load(path: Path | str, changes: Sequence[str] = ()) -> Experiment:
     return _experiment(root, path, problems)
 
 
+NO_OBJECTIVE = (
+    "An objective for several networks says which of them a step moves, and by which loss. dlx brings none yet: "
+    "adversarial and variational ones come as kinds of objective, and a package may bring one (entry point "
+    "`dlx.objectives`)."
+)
+
+
 def objective_of(experiment: Experiment) -> Objective:
-    """The spec's objective, or the one that its data implies."""
+    """The spec's objective, or the one that its data implies for one network. SpecError where several have none."""
     if experiment.objective is not None:
         return experiment.objective
+    if experiment.networks:
+        names = ", ".join(f"`{name}`" for name in experiment.networks)
+        message = f"there is no `objective` to train the networks {names} with"
+        raise SpecError(Problem(message, NO_OBJECTIVE, experiment.place("networks"), "objective"))
     assert experiment.data is not None
     from ..objectives import implied
 

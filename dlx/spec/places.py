@@ -130,7 +130,8 @@ class Places:
         e = self.experiment
         from ..objectives import implied
 
-        objective = implied(e.data.facts()) if e.objective is None and e.data is not None else e.objective
+        implies = e.objective is None and e.data is not None and not e.networks
+        objective = implied(e.data.facts()) if implies and e.data is not None else e.objective
         init = by_network(root.node.at("init"), e.inits, e.init)
         made = {"data": e.data, "objective": objective, "init": init, "train": e.train, "track": e.track}
         found = {name: value for name, value in made.items() if value is not None}

@@ -13,6 +13,7 @@ from ..optim.direct import direct
 from ..private import MissingError
 from ..schedules import Span
 from ..spec import Train
+from ..spec.networks import ONE
 from . import averages, fallback, groups
 from .compute import Compute
 from .pace import Pace
@@ -81,7 +82,7 @@ class Learner(ABC):
         return direct(optimizer, lambda error: fallback.note([self.faults], fallback.OPTIMIZER, error))
 
     def _pace(self, name: str) -> Pace:
-        own, scope = self.train.of(name), f"{name}/" if len(self.networks) > 1 else ""
+        own, scope = self.train.of(name), "" if name == ONE else f"{name}/"
         built = own.optimizer.build(groups.split(self.networks[name], own, scope))
         return Pace(own.optimizer, built, own.schedule, self.span)
 

@@ -111,10 +111,11 @@ def ready(experiment: Experiment, graphs: Graphs | None = None) -> Graphs:
     missing = missing_sections(experiment, "data", "train")
     try:
         graphs = graphs or trace_all(experiment)
+        objective = objective_of(experiment) if experiment.data is not None else None
     except SpecError as error:
         raise SpecError(*missing, *error.problems) from error
-    if experiment.data is not None:
-        supervised = isinstance(objective_of(experiment), Supervised)
+    if objective is not None:
+        supervised = isinstance(objective, Supervised)
         missing += (_unfilled if supervised else phased.problems)(experiment, graphs)
     if not graphs.trainable:
         why = "all of its weights are frozen" if graphs.params else "no layer of it has weights"

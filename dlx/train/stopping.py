@@ -141,13 +141,13 @@ def unheld(experiment: Experiment, valid: int) -> list[Problem]:
 def _following(train: Train) -> dict[str, str]:
     """Which fields follow which metrics."""
     early = {"early_stopping": train.early_stopping.metric} if train.early_stopping is not None else {}
-    watch = train.schedule.watch()
-    plateau = {"schedule": watch.metric} if watch is not None else {}
+    schedules = {f"schedule.{name}": one for name, one in train.schedules.items()} or {"schedule": train.schedule}
+    plateau = {field: watch.metric for field, one in schedules.items() if (watch := one.watch()) is not None}
     return early | plateau | ({"keep_best": kept_metric(train)} if train.keep_best is not None else {})
 
 
 def _place(experiment: Experiment, field: str) -> Mark:
-    return experiment.place("train", field)
+    return experiment.place("train", *field.split("."))
 
 
 # --- how it ended ---------------------------------------------------------------------------------------------------

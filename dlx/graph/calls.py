@@ -1,0 +1,101 @@
+"""The calls of an objective against the inputs of the networks and the fields of the data. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+
+from ..data.base import Field
+from ..errors import DlxError, Problem, did_you_mean, first_line
+from ..objectives import Call, Objective, Ports, Supervised
+from ..shapes import Shape
+from ..spec import Experiment
+
+
+def against(
+    experiment: Experiment, objective: Objective, fields: Mapping[str, Field], ports: Mapping[str, Ports]
+) -> list[Problem]:
+    """What does not fit between an objective, the fields of the data and the inputs of the networks.
+
+    Networks and fields that are not there, inputs that a call leaves out or has too many, and shapes.
+    """
+    place, path = experiment.place("objective", objective.kind), f"objective.{objective.kind}"
+    if isinstance(objective, Supervised):
+        if not experiment.networks:
+            return []  # its one input and output are checked as they are
+        message = f"{objective.kind} trains one `network`, and the spec has `networks`: {_listed(ports)}"
+        hint = "Write `network`, or an `objective` that has phases for several: a package may bring one."
+        return [Problem(message, hint, place, path)]
+    try:
+        calls, phases = list(objective.needs(fields, ports)), list(objective.phases())
+    except KeyError as error:
+        word = str(error.args[0]) if error.args else ""
+        there = f"the spec has {_counted('network', ports)}, and the data {_counted('field', fields)}"
+        return [Problem(f"{objective.kind} wants `{word}`: {there}", did_you_mean(word, ports), place, path)]
+    except DlxError as error:
+        return [replace(p, mark=p.mark or place, path=p.path or path) for p in error.problems]
+    except Exception as error:  # noqa: BLE001 - code of another package, on networks that it may not be made for
+        message = f"{objective.kind} cannot say what it needs of these networks: {first_line(error)}"
+        return [Problem(message, "", place, path)]
+    has = _counted("field", fields)
+    found = [
+        Problem(
+            f"the phase `{phase.name}` of {objective.kind} reads `{name}`, and the data has {has}",
+            did_you_mean(name, fields),
+            place,
+            path,
+        )
+        for phase in phases
+        for name in phase.reads
+        if name not in fields
+    ]
+    for call in calls:
+        if call.network in ports:
+            found += _misfits(experiment, objective, call, fields, ports[call.network])
+        else:
+            message = f"{objective.kind} calls the network `{call.network}`, and the spec has {_listed(ports)}"
+            found.append(Problem(message, did_you_mean(call.network, ports), place, path))
+    return list(dict.fromkeys(found))
+
+
+def _misfits(
+    experiment: Experiment, objective: Objective, call: Call, fields: Mapping[str, Field], ports: Ports
+) -> Iterator[Problem]:
+    """What does not fit in one call."""
+    keys = (*(("networks", call.network) if experiment.networks else ("network",)), "inputs")
+    inputs, given = ports.inputs, dict(call.inputs)
+    if len(inputs) == len(given) == 1:  # one input takes what there is, whatever it is called
+        given = dict(zip(inputs, given.values(), strict=True))
+    if given.keys() != inputs.keys():
+        message = f"{objective.kind} calls `{call.network}` with {_listed(given) or 'nothing'}, and its inputs are "
+        hint = "An input has the name under which the objective gives it."
+        yield Problem(f"{message}{_listed(inputs)}", hint, experiment.place(*keys), ".".join(keys))
+    for name in (name for name in inputs if name in given):
+        what, wanted = given[name], inputs[name]
+        mark, path = experiment.place(*keys, name), ".".join((*keys, name))
+        says = f"{objective.kind} gives `{call.network}`"
+        if isinstance(what, str) and what not in fields:
+            message = f"{says} the field `{what}` as `{name}`, and the data has {_counted('field', fields)}"
+            yield Problem(message, did_you_mean(what, fields), mark, path)
+            continue
+        shape = what if isinstance(what, Shape) else fields[what].shape
+        if tuple(shape) == tuple(wanted) and shape.dtype == wanted.dtype:
+            continue
+        of = "" if isinstance(what, Shape) else f", the field `{what}` of the data"
+        typed = shape.dtype != wanted.dtype
+        message = f"{says} {_told(shape, typed)} as `{name}`{of}, and that input is {_told(wanted, typed)}"
+        hint = f"Write `{name}: {list(shape)}` there." if not typed else ""
+        yield Problem(message, hint, mark, path)
+
+
+def _told(shape: Shape, typed: bool) -> str:
+    return f"{shape} of {shape.dtype}" if typed else str(shape)
+
+
+def _counted(noun: str, names: Mapping[str, object]) -> str:
+    """`the fields `input`, `target``."""
+    return f"the {noun}{'s' * (len(names) > 1)} {_listed(names)}" if names else f"no {noun}"
+
+
+def _listed(names: Mapping[str, object]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
