@@ -34,6 +34,8 @@ def test_what_is_not_there_is_not_found(registry):
 @pytest.mark.parametrize("registry", REGISTRIES, ids=lambda r: r.noun)
 def test_the_module_of_each_kind_is_known_before_it_is_imported(registry):
     for kind, cls in registry.items():
+        if not cls.__module__.startswith("dlx."):
+            continue  # one of another package that is installed
         assert cls.__module__ == registry.modules[kind], f"{cls!r} declares its kind in another form"
 
 
