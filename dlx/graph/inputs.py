@@ -51,13 +51,20 @@ def of_data(problem: Problem, experiment: Experiment, data: Dataset) -> Problem:
     return replace(problem, mark=problem.mark or experiment.place(*keys), path=problem.path or ".".join(keys))
 
 
+LATER = {"copy": "copies of a network", "follow": "copies of a network", "from": "networks of a run"}
+"""Keys of a network that will say where its layers come from, and what such networks are."""
+
+
 def shapes_of(experiment: Experiment, facts: Facts | None, problems: list[Problem]) -> dict[str, Shape]:
     """The shapes that `network.inputs` names, or else that of the data; mistakes go to `problems`."""
     node, path = experiment.network.at("inputs"), ".".join((*experiment.where, "inputs"))
     if node is None:
         if facts is not None:
             return {"input": facts.input}
-        if experiment.network.is_map and experiment.root.at(*experiment.where) and experiment.root.at("data") is None:
+        network, written = experiment.network, experiment.root.at(*experiment.where)
+        if experiment.scope and LATER.keys() & network.map.keys():
+            return {}
+        if network.is_map and written and experiment.root.at("data") is None:
             name = experiment.where[-1]
             hint = f"Write `inputs: {{image: [3, 224, 224]}}` under `{name}`, or name the `data`."
             what = f"the network `{name}`" if experiment.scope else "the network"

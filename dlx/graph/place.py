@@ -59,6 +59,8 @@ class Placer:
         self.entry_names = entry_names
         self.shares: dict[str, str] = {}
         """Which entries, by the names they give themselves, share which."""
+        self.others: frozenset[str] = frozenset()
+        """The names of the other networks of the spec."""
         self.nodes: list[LayerNode] = []
         self.by_name: dict[str, LayerNode] = {}
         self.marks: dict[str, Mark] = {}  # of inputs and nodes, for messages
@@ -335,6 +337,9 @@ class Placer:
     def unknown_source(self, text: str, own: object, names: Names, here: Mark) -> tuple[str, str]:
         """Why `text` names no node at `here`, and the way out."""
         above = "A node can only take what stands above it."
+        if text.partition("/")[0] in self.others:
+            message = f"`{text}` is in another network, and a layer takes and shares those of its own"
+            return message, "An objective hands values from one network to another; shared layers come later."
         if text == own:
             return f"`{text}` takes itself", above
         if text in names.prefix.split("/"):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
@@ -18,7 +18,7 @@ from . import expect, reach
 from .expand import Expander, Spent, TooLarge
 from .graph import Graph, LayerNode, Wire
 from .graphs import Graphs
-from .inputs import facts_of, of_data, shapes_of
+from .inputs import LATER, facts_of, of_data, shapes_of
 from .place import Placer, Problems
 from .scope import Names, Scope
 
@@ -78,7 +78,9 @@ def trace_all(experiment: Experiment, inputs: Mapping[str, Mapping[str, Shape]] 
     for problem in (*told, *expect.misread(experiment)):
         problems.add(problem)
     spent = Spent()
-    walks = {name: _walked(view, problems, shapes[name], spent) for name, view in views.items()}
+    walks = {
+        name: _walked(view, problems, shapes[name], spent, views.keys() - {name}) for name, view in views.items()
+    }
     _freeze(experiment, list(walks.values()), problems)
     _check_init(experiment, list(walks.values()), problems)
     for walk in walks.values():
@@ -100,17 +102,24 @@ def _sections(experiment: Experiment) -> Iterator[Problem]:
     """What is wrong with the keys of a network."""
     found: list[Problem] = []
     network, path = experiment.network, ".".join(experiment.where)
-    unknown_keys(network, ("inputs", "layers", "outputs"), path, f"`{path}`", found)
+    later = [key for key in LATER if experiment.scope and key in network.map]
+    unknown_keys(network, ("inputs", "layers", "outputs", *later), path, f"`{path}`", found)
     yield from found
+    for key in later:
+        message = f"`{path}` has `{key}`, and {LATER[key]} come later"
+        yield Problem(message, "Write its `layers`.", network.map[key].mark, f"{path}.{key}")
     if not network.is_map:
         message = f"`{path}` must be a mapping with `layers`, not {shown(network.plain())}"
         yield Problem(message, f"Write `{experiment.where[-1]}: {{layers: [...]}}`.", network.mark, path)
 
 
-def _walked(view: Experiment, problems: Problems, shapes: Mapping[str, Shape], spent: Spent) -> _Walk:
+def _walked(
+    view: Experiment, problems: Problems, shapes: Mapping[str, Shape], spent: Spent, others: Set[str]
+) -> _Walk:
     """A network, walked from top to bottom; mistakes go to `problems`."""
     names = {name: mark for name, (mark, _) in _named(view.network, "name").items()}
     placer = Placer(problems, view.vars, names, ".".join(view.where))
+    placer.others = frozenset(others)
     placer.shares = {name: text for name, (_, text) in _named(view.network, "share").items()}
     before = len(problems.found)
     walk = _Walk(view, placer, shapes, f"{view.scope}/" if view.scope else "")
@@ -191,6 +200,8 @@ def _no_layers(experiment: Experiment, layers: Node | None, problems: Problems) 
     """Say that there are none, where no other sentence says as much."""
     network, path = experiment.root.at(*experiment.where), ".".join(experiment.where)
     if network is None or not network.is_map or (layers is None and "layers" in meant_by(network.map, ("layers",))):
+        return
+    if experiment.scope and layers is None and LATER.keys() & network.map.keys():
         return
     message = (
         f"`{path}` has no `layers`" if layers is None else f"`layers` must be a list, not {shown(layers.plain())}"

@@ -253,6 +253,39 @@ def test_a_block_that_is_wrong_is_told_once(said):
     assert said(text).count("`out_features` must be") == 1
 
 
+def test_a_layer_of_another_network_cannot_be_taken_or_shared(said):
+    layers = "[linear: 2, {share: a/linear_1}, {relu: {}, from: a}]"
+    text = f"networks:\n  a: {{inputs: [3], layers: [linear: 2]}}\n  b: {{inputs: [3], layers: {layers}}}\n"
+    assert said(text) == lines(
+        """
+        s.yaml:3:41  networks.b.layers.share_1
+          `a/linear_1` is in another network, and a layer takes and shares those of its own
+          An objective hands values from one network to another; shared layers come later.
+        s.yaml:3:72  networks.b.layers.relu_1
+          `a` is in another network, and a layer takes and shares those of its own
+          An objective hands values from one network to another; shared layers come later.
+        """
+    )
+
+
+def test_copies_of_networks_are_said_to_come_later(said):
+    text = "networks:\n  q: {inputs: [3], layers: [linear: 2]}\n  target: {copy: q, follow: {every: 5}}\n"
+    text += "  teacher: {from: runs/big, inputs: [3]}\n"
+    assert said(text) == lines(
+        """
+        s.yaml:3:12  networks.target.copy
+          `networks.target` has `copy`, and copies of a network come later
+          Write its `layers`.
+        s.yaml:3:21  networks.target.follow
+          `networks.target` has `follow`, and copies of a network come later
+          Write its `layers`.
+        s.yaml:4:13  networks.teacher.from
+          `networks.teacher` has `from`, and networks of a run come later
+          Write its `layers`.
+        """
+    )
+
+
 def test_networks_share_the_limits_of_a_spec(said):
     each = "{inputs: [3], layers: [repeat: {times: 15_000, layers: [relu]}]}"
     text = f"networks:\n  a: {each}\n  b: {each}\n  c: {each}\n"
