@@ -11,7 +11,8 @@ from . import ensemble
 from .data import Sets, kept
 from .data.preprocess import Earlier, as_earlier
 from .errors import DlxError, SpecError, did_you_mean, plural
-from .graph import Graph, Graphs, trace
+from .graph import Graphs, trace, trace_all
+from .objectives import Supervised
 from .objectives.together import misfit
 from .resumable import check_digest
 from .runs import ENSEMBLE, Run
@@ -117,20 +118,20 @@ def _jobs(runs: Sequence[Run], name: str, data: Sequence[str]) -> list[Job]:
             if sets is None:
                 sets = _sets(experiment, run)
                 loaded.append((experiment.data, sets))
-            job = _job(experiment, trace(experiment), sets)
+            job = _job(experiment, trace_all(experiment), sets)
         checkpoint.load_weights(job.network, run.dir / "checkpoints", name)
         jobs.append(job)
     return jobs
 
 
-def _job(experiment: Experiment, graph: Graph, sets: Sets) -> Job:
-    supervised_of(experiment)
-    return job_of(Prepared.unchecked(experiment, Graphs.of(graph), sets))
+def _job(experiment: Experiment, graphs: Graphs, sets: Sets) -> Job:
+    return job_of(Prepared.unchecked(experiment, graphs, sets))
 
 
 def _job_on_other(experiment: Experiment, run: Run) -> Job:
     """A training on other data, which go through the steps that were fitted to the run's own."""
     assert experiment.data is not None
+    objective = supervised_of(experiment)
     known = kept.load(run.dir)
     if known is None:
         message = f"{run.key} is of an older dlx, and has not kept how its data was preprocessed"
@@ -139,9 +140,8 @@ def _job_on_other(experiment: Experiment, run: Run) -> Job:
     with as_earlier(earlier), kept.understood(run.dir):
         sets = experiment.data.load()
         _check_kind(experiment.data, sets, known, run)
-        objective = supervised_of(experiment)
         graph = trace(replace(experiment, data=None), known.inputs)
-        return _job(replace(experiment, objective=objective), graph, sets)
+        return _job(replace(experiment, objective=objective), Graphs.of(graph), sets)
 
 
 def changed(experiment: Experiment, data: Sequence[str]) -> Experiment:
@@ -208,6 +208,8 @@ def _alone(job: Job, names: Sequence[str]) -> dict[str, float]:
 
 def _check_alike(jobs: Sequence[Job], runs: Sequence[Run], how: str) -> None:
     """DlxError where networks cannot answer together."""
+    if other := next((job for job in jobs if not isinstance(job.objective, Supervised)), None):
+        raise DlxError(f"networks answer together where they learn targets, and `{other.objective.kind}` has phases")
     told = [(job.objective.kind, job.supervised.objective.loss.kind) for job in jobs]
     if odd := next((i for i, one in enumerate(told) if one != told[0]), 0):
         both = " and ".join(f"{runs[i].key} {told[i][0]} with {told[i][1]}" for i in (0, odd))

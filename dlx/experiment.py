@@ -18,7 +18,7 @@ from .session import Session, follow, mirror_of, new_run, read_back
 from .spec import Experiment, load
 from .train import device
 from .train.curve import Curve, curve
-from .train.prepared import Prepared, loaded, prepare, ready
+from .train.prepared import Prepared, loaded, prepare, ready, span_of
 
 PATIENCE = 10.0
 """Seconds to wait at the end for MLflow; what is still missing then goes on by itself."""
@@ -103,11 +103,17 @@ def _members(prepared: Prepared, folder: Run, session: Session) -> Results:
     return Results(results, prepared.graphs, told, train.ensemble.combine)
 
 
-def rates(experiment: Experiment) -> Curve:
-    """The learning rate over the training of a spec, without training. SpecError where it cannot be trained."""
-    ready(experiment)
-    assert experiment.train is not None
-    return curve(experiment.train, len(loaded(experiment).train))
+def rates(experiment: Experiment) -> dict[str, Curve]:
+    """The learning rate of each network over the training of a spec, without training; `network` for one.
+
+    SpecError where it cannot be trained.
+    """
+    graphs, train = ready(experiment), experiment.train
+    assert train is not None
+    examples = len(loaded(experiment).train)
+    span = span_of(experiment, examples)
+    trained = train.optimizers or graphs
+    return {name: curve(train.of(name), examples, span=span) for name in trained}
 
 
 def settle(experiment: Experiment, results: Results) -> Results:

@@ -73,7 +73,7 @@ def weights(job: Job) -> dict[str, torch.Tensor]:
     return {name: value.clone() for name, value in job.network.state_dict().items()}
 
 
-def dlx(folder: Path, command: str, path: Path, *more: str) -> dict[str, Any]:
+def dlx(folder: Path, command: str, path: Path | str, *more: str) -> dict[str, Any]:
     """The JSON document of a command."""
     done = subprocess.run(
         [sys.executable, "-m", "dlx", command, str(path), *more, "--json"], capture_output=True, text=True, cwd=folder
@@ -278,6 +278,20 @@ def test_mlflow_has_the_curves_of_both_networks(tmp_path):
     assert sorted(steps) == [4, 8, 12, 16, 20, 24]
     assert run.data.metrics["lr/critic"] == pytest.approx(5e-6)
     client._tracking_client.store.engine.dispose()
+
+
+def test_a_trained_run_is_evaluated_searched_and_shown_over_time(tmp_path):
+    path = spec(tmp_path, ADVERSARIES.replace("test: 100", "test: 100, valid: 50"))
+    told = dlx(tmp_path, "train", path)
+    again = dlx(tmp_path, "evaluate", told["dir"])
+    assert again["metrics"] == {name: v for name, v in told["metrics"].items() if not name.startswith("train/")}
+    rates = dlx(tmp_path, "train", path, "--plot-schedule")["networks"]
+    assert {name: one["points"][-1]["lr"] for name, one in rates.items()} == {
+        "critic": pytest.approx(5e-6),
+        "generator": 1e-3,
+    }
+    found = dlx(tmp_path, "sweep", path, "train.batch_size=16,32", "++sweep.metric=valid/critic/loss")
+    assert [trial["state"] for trial in found["trials"]] == ["finished"] * 2
 
 
 # --- mistakes -------------------------------------------------------------------------------------------------------

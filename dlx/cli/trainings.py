@@ -56,7 +56,7 @@ def train(
     loaded = specs.load(spec, overrides or []) if spec is not None else None
     if plot_schedule and loaded is not None:
         rates = experiment.rates(loaded)
-        console.document(rates.as_json()) if as_json else schedules.schedule(rates)
+        schedules.document(rates) if as_json else schedules.schedules(rates)
         return
     warn_of_password(loaded)
     with training.progress(quiet=as_json) as listen:

@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..train.curve import Curve, Point
+from . import console
 from .console import Grid, out, say
 
 BARS = " ▁▂▃▄▅▆▇█"
 WIDTH = 60
 ROWS = 11
+
+
+def schedules(curves: Mapping[str, Curve]) -> None:
+    """Those of each network under its name; of one network without."""
+    for name, curve in curves.items():
+        if len(curves) > 1:
+            out(f"{name}:")
+        schedule(curve)
+
+
+def document(curves: Mapping[str, Curve]) -> None:
+    """The document of one network, or of each by its name under `networks`."""
+    each = {name: curve.as_json() for name, curve in curves.items()}
+    console.document(each["network"] if list(each) == ["network"] else {"networks": each})
 
 
 def schedule(curve: Curve) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Mark, Problem, SpecError, did_you_mean
-from ..graph import Graph, memory, trace
+from ..graph import Graphs, memory, trace_all
 from ..graph.measures import Unmeasured, measure
 from ..spec import Experiment, load
 from ..spec.located import Node
@@ -22,23 +22,26 @@ from ..spec.varied import fingerprint
 from .space import Space
 from .trial import Point
 
-Figure = Callable[[Graph, Experiment], float]
+Figure = Callable[[Graphs, Experiment], float]
 
 
-def _field(graph: Graph, _: Experiment) -> float:
+def _field(graphs: Graphs, _: Experiment) -> float:
     """The smaller side of what the last layer with positions sees; all of the input for a global one."""
-    seen = measure(graph, "receptive_field", "")
+    seen = measure(graphs, "receptive_field", "")
+    graph = graphs.one
     sizes = seen if isinstance(seen, list) else [seen]
     sides = graph.inputs[graph.main_input or next(iter(graph.inputs))].size
     return float(min(max(sides, default=0) if size == "global" else size for size in sizes))
 
 
-def _train_bytes(graph: Graph, experiment: Experiment) -> float:
+def _train_bytes(graphs: Graphs, experiment: Experiment) -> float:
     """The memory of a training step with the largest batch of the training."""
     train = experiment.train
     if train is not None and train.is_whole:
         raise Unmeasured("a batch is the whole training set, which a plan does not count")
-    return memory.of_training(experiment, graph, 1 if train is None else train.largest(sys.maxsize)).total
+    if not graphs.is_one:
+        raise Unmeasured("several networks take their memory at different times in a step")
+    return memory.of_training(experiment, graphs.one, 1 if train is None else train.largest(sys.maxsize)).total
 
 
 def _plain(name: str) -> Figure:
@@ -69,7 +72,7 @@ _FORM = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=|==|<|>)\s*(\d[\d_]*(?:\.\d*)?(?:
 class Examined:
     """A candidate and its plan; `because` says why it is refused."""
 
-    graph: Graph | None
+    graphs: Graphs | None
     experiment: Experiment | None
     because: str | None = None
     miss: float = 0.0
@@ -92,10 +95,10 @@ class Constraint:
             return 0.0
         return abs(value - self.bound) / max(1.0, abs(self.bound)) or 1e-9
 
-    def measured(self, graph: Graph, experiment: Experiment) -> tuple[float | None, str]:
+    def measured(self, graphs: Graphs, experiment: Experiment) -> tuple[float | None, str]:
         """The figure of a network, None where it has none, and what to say of it where it misses."""
         try:
-            value = FIGURES[self.name](graph, experiment)
+            value = FIGURES[self.name](graphs, experiment)
         except Unmeasured as error:
             return None, f"{self.name} cannot be had: {error}"
         wanted = RELATIONS[self.relation][1].format(_number(self.bound))
@@ -136,20 +139,20 @@ class Constraints:
         places = [item.mark for item in node.list] if node is not None and node.list else []
         return Constraints.parse(experiment.sweep.texts, places or [experiment.place("sweep", "constraints")])
 
-    def refuses(self, graph: Graph, experiment: Experiment) -> str | None:
+    def refuses(self, graphs: Graphs, experiment: Experiment) -> str | None:
         """Why a network is not to be trained, in one sentence; None where it may be."""
-        return self.judged(graph, experiment).because
+        return self.judged(graphs, experiment).because
 
-    def judged(self, graph: Graph, experiment: Experiment) -> Examined:
+    def judged(self, graphs: Graphs, experiment: Experiment) -> Examined:
         """The network with the first constraint that it does not keep to, and how far it is from keeping to all."""
         reason, because, miss = "", None, 0.0
         for one in self.all:
-            value, why = one.measured(graph, experiment)
+            value, why = one.measured(graphs, experiment)
             missed = 1.0 if value is None else one.miss(value)
             if missed and because is None:
                 reason, because = one.name, why
             miss += missed
-        return Examined(graph, experiment, because, miss, reason)
+        return Examined(graphs, experiment, because, miss, reason)
 
 
 def _parsed(text: str) -> Constraint | tuple[str, str]:
@@ -181,7 +184,7 @@ class Planner:
         root = Node({k: v for k, v in experiment.root.map.items() if k != "sweep"}, experiment.root.mark)
         self.base = experiment.rooted(root.copy())
         self.contents: dict[tuple[str, str], Node] = {}
-        self.graphs: dict[str, Graph] = {}
+        self.graphs: dict[str, Graphs] = {}
         self.shaping = [
             d.key for d in space.dimensions if not d.key.startswith("train.") or d.key.startswith(LOOKED_AT)
         ]
@@ -208,18 +211,18 @@ class Planner:
         """The plan of a point, or why it is refused."""
         try:
             experiment = self.experiment(point)
-            graph = self.graph(point, experiment)
+            graphs = self.planned(point, experiment)
         except SpecError as error:
             return _invalid(error)
-        return self.constraints.judged(graph, experiment)
+        return self.constraints.judged(graphs, experiment)
 
-    def graph(self, point: Point, experiment: Experiment) -> Graph:
+    def planned(self, point: Point, experiment: Experiment) -> Graphs:
         """The plan of an experiment; the one before where nothing that shapes it is different."""
         name = fingerprint([point.get(key) for key in self.shaping])
         if name not in self.graphs or experiment.problems:
             if len(self.graphs) > MOST_KEPT:
                 self.graphs.clear()
-            self.graphs[name] = trace(experiment)
+            self.graphs[name] = trace_all(experiment)
         return self.graphs[name]
 
 
@@ -227,11 +230,11 @@ def examine(path: Path | str, overrides: Sequence[str]) -> Examined:
     """A spec with these overrides planned, or why it is refused; by its own constraints."""
     try:
         experiment = load(path, overrides)
-        graph = trace(experiment)
+        graphs = trace_all(experiment)
         constraints = Constraints.of(experiment)
     except SpecError as error:
         return _invalid(error)
-    return constraints.judged(graph, experiment)
+    return constraints.judged(graphs, experiment)
 
 
 def _invalid(error: SpecError) -> Examined:

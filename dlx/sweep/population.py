@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DlxError
-from ..graph import Graphs
 from ..runs import Run
 from ..session import describe, job_of
 from ..train import state
@@ -33,7 +32,7 @@ def inherit(search: Search, exploits: Mapping[int, Exploit], rung: int) -> dict[
         }
         for seed, key in runs.items():
             run = Run(search.plan.runs / key)
-            prepared = prepare(made.experiments[seed], Graphs.of(made.graph), search.home.sets)
+            prepared = prepare(made.experiments[seed], made.graphs, search.home.sets)
             (run.dir / "checkpoints").mkdir(parents=True, exist_ok=True)
             describe(run, prepared)
             job = job_of(prepared)

@@ -9,7 +9,7 @@ from functools import cached_property
 from math import inf
 
 from ..errors import DlxError, Problem, SpecError, plural
-from ..graph import Graph, Graphs
+from ..graph import Graphs
 from ..schedules import Span
 from ..spec import Experiment
 from ..spec.overrides import mark_of
@@ -30,7 +30,7 @@ MOST_REFUSED = 2000
 class Candidate:
     """A point that can be trained: its network, and by seed the run and the spec of it."""
 
-    graph: Graph
+    graphs: Graphs
     experiments: Mapping[int, Experiment]
     span: Span
     rungs: Sequence[int]
@@ -104,7 +104,7 @@ class Search:
         new: list[Trial] = []
         for number, (point, candidate) in enumerate(found[len(there) : wanted], first + len(there)):
             runs = candidate.runs(self.plan.base.name)
-            new.append(Trial(number, point, generation, candidate.graph.params, candidate.graph.macs, runs=runs))
+            new.append(Trial(number, point, generation, candidate.graphs.params, candidate.graphs.macs, runs=runs))
             self.fresh[number] = candidate
         if new or refused[known:]:
             self.study.suggested(generation, new, refused[known:])
@@ -136,10 +136,10 @@ class Search:
     def candidate(self, point: Point) -> Candidate | str:
         """What a point comes to before training, or why it is not to be trained."""
         examined = self.plan.planner.examine(point)
-        if examined.graph is None or examined.experiment is None or examined.because is not None:
+        if examined.graphs is None or examined.experiment is None or examined.because is not None:
             return self.missed(point, examined.because or "it makes no network", examined.miss)
         try:
-            made = self.planned(examined.experiment, examined.graph)
+            made = self.planned(examined.experiment, examined.graphs)
         except SpecError as error:
             first = error.problems[0]
             return self.missed(point, f"{first.path}: {first.message}" if first.path else first.message)
@@ -151,11 +151,11 @@ class Search:
             self.nearest = (by, point, because)
         return because
 
-    def planned(self, experiment: Experiment, graph: Graph) -> Candidate:
+    def planned(self, experiment: Experiment, graphs: Graphs) -> Candidate:
         """A network with its data. SpecError where they do not go together."""
-        from ..train.prepared import ready
+        from ..train.prepared import ready, span_of
 
-        ready(experiment, Graphs.of(graph))
+        ready(experiment, graphs)
         train = experiment.train
         assert train is not None
         if train.ensemble is not None and train.ensemble.members:
@@ -165,12 +165,12 @@ class Search:
         self.study.looked_at(data_name(experiment), sets.digest)
         if not self.checked:
             check_metric(self.plan, len(sets.valid) if sets.valid is not None else 0)
-        span = train.span(len(sets.train))
+        span = span_of(experiment, len(sets.train))
         rungs = self.plan.scheduler.rungs(span.steps, span.per_epoch)
         if not self.checked:
             self.check_rungs(rungs, evaluation_period(train, span), span)
         self.checked = True
-        return Candidate(graph, self.plan.experiments(experiment), span, rungs)
+        return Candidate(graphs, self.plan.experiments(experiment), span, rungs)
 
     def check_rungs(self, rungs: Sequence[int], evaluated: int, span: Span) -> None:
         """DlxError where the scheduler has nothing to compare by."""
@@ -203,7 +203,7 @@ class Search:
     def remember(self, runs: Mapping[int, str], candidate: Candidate) -> None:
         """Spare this process reading what was read before."""
         for seed, key in runs.items():
-            self.home.remember(str((self.plan.runs / key).absolute()), candidate.experiments[seed], candidate.graph)
+            self.home.remember(str((self.plan.runs / key).absolute()), candidate.experiments[seed], candidate.graphs)
 
     # --- training ---------------------------------------------------------------------------------------------------
 

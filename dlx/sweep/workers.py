@@ -16,7 +16,7 @@ from .. import files, lock, packs, session
 from ..course import Course
 from ..data import Sets
 from ..errors import DlxError
-from ..graph import Graph, Graphs, memory
+from ..graph import Graphs, memory
 from ..metrics import RUNNING_LOSS
 from ..runs import Run, running
 from ..spec import Experiment, load
@@ -80,10 +80,10 @@ class Worker(Protocol):
 
 @dataclass(frozen=True)
 class Known:
-    """A spec that was read, and its graph."""
+    """A spec that was read, and its graphs."""
 
     experiment: Experiment
-    graph: Graph
+    graphs: Graphs
 
 
 class Trainer:
@@ -109,8 +109,8 @@ class Trainer:
     def close(self) -> None:
         """Nothing is on its way between two tasks."""
 
-    def remember(self, run: str, experiment: Experiment, graph: Graph) -> None:
-        self.known[run] = Known(experiment, graph)
+    def remember(self, run: str, experiment: Experiment, graphs: Graphs) -> None:
+        self.known[run] = Known(experiment, graphs)
 
     def forget(self) -> None:
         """All specs: those of a generation that has ended."""
@@ -124,7 +124,7 @@ class Trainer:
         sets = self.sets(known.experiment)
         parts = [part for part in (sets.train, sets.valid, sets.test) if part is not None and not part.streams]
         batch = known.experiment.train.largest(len(sets.train))
-        step = memory.of_training(known.experiment, known.graph, batch).total
+        step = sum(one.total for one in memory.of_each(known.experiment, known.graphs, batch).values())
         packs = self.pack > 1 and self.likeness(task) is not task
         return Wants(step, sum(part.x.nbytes + part.y.nbytes for part in parts), packs)
 
@@ -151,7 +151,7 @@ class Trainer:
         try:
             known = self.read(Run(task.run), task)
             sets = self.sets(known.experiment)
-            form = packs.goes_with(Prepared.unchecked(known.experiment, Graphs.of(known.graph), sets))
+            form = packs.goes_with(Prepared.unchecked(known.experiment, known.graphs, sets))
         except DlxError:
             return task  # its mistake is told when it is its turn
         return task if form is None else (form, sets.digest, task.until)
@@ -204,7 +204,7 @@ class Trainer:
     def _described(self, run: Run, task: Task) -> Prepared:
         """What is to be trained, once its folder has all that stands in it before the start."""
         known = self.read(run, task)
-        prepared = prepare(known.experiment, Graphs.of(known.graph), self.sets)
+        prepared = prepare(known.experiment, known.graphs, self.sets)
         if not (run.dir / "plan.json").exists():
             session.describe(run, prepared)
         return prepared
@@ -216,7 +216,7 @@ class Trainer:
             if not (run.dir / "spec.yaml").exists():
                 run.write_text("spec.yaml", task.spec)
             read = load(run.dir / "spec.yaml")
-            self.known[task.run] = Known(read, ready(read).one)
+            self.known[task.run] = Known(read, ready(read))
         return self.known[task.run]
 
 

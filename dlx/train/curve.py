@@ -37,9 +37,12 @@ class Curve:
         return asdict(self)
 
 
-def curve(train: Train, examples: int, points: int = POINTS) -> Curve:
-    """The rates of a training on `examples`; where a metric has a say, as if it never stood still."""
-    span, schedule = train.span(examples), train.schedule
+def curve(train: Train, examples: int, points: int = POINTS, span: Span | None = None) -> Curve:
+    """The rates of a training on `examples`; where a metric has a say, as if it never stood still.
+
+    `span` is for steps that take other examples than one batch each.
+    """
+    span, schedule = span or train.span(examples), train.schedule
     count = min(points, span.steps)
     steps = [round(i * (span.steps - 1) / max(1, count - 1)) for i in range(count)]
     watch = schedule.watch()

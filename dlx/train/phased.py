@@ -28,6 +28,15 @@ def draws(phases: tuple[Phase, ...]) -> int:
     return repeated or int(any(phase.reads for phase in phases))
 
 
+def span(objective: Objective, train: Train, batches: int | None) -> Span:
+    """The steps of a training with so many batches in an epoch. DlxError where it lasts epochs and there are none."""
+    each = max(1, draws(tuple(objective.phases())))
+    if batches is None and train.steps is None:
+        raise DlxError("the data has no epochs", hint="Write `train: {steps: N}`.")
+    per_epoch = ceil(batches / each) if batches else train.steps or 1
+    return Span(train.steps or ceil((train.epochs or 0) * (batches or 0) / each), per_epoch)
+
+
 def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
     """What stands against training these networks by the phases of the objective."""
     objective, train = objective_of(experiment), experiment.train
@@ -102,11 +111,7 @@ class Phased(Learner):
         return tuple(dict.fromkeys(name for phase in self.objective.phases() for name in phase.moves))
 
     def spanned(self) -> Span:
-        each, batches = max(1, draws(tuple(self.objective.phases()))), self.feed.batches
-        if batches is None and self.train.steps is None:
-            raise DlxError("the data has no epochs", hint="Write `train: {steps: N}`.")
-        per_epoch = ceil(batches / each) if batches else self.train.steps or 1
-        return Span(self.train.steps or ceil((self.train.epochs or 0) * (batches or 0) / each), per_epoch)
+        return span(self.objective, self.train, self.feed.batches)
 
     def call(self, network: str, /, *inputs: Tensor, **named: Tensor) -> Any:
         """Run a network in the precision of the training."""

@@ -11,6 +11,7 @@ from ..data import Dataset, Sets
 from ..errors import DlxError, Problem, SpecError
 from ..graph import Graph, Graphs, trace_all
 from ..objectives import Objective, Supervised
+from ..schedules import Span
 from ..spec import Experiment, Train, missing_sections, objective_of
 from . import compute, device, groups, phased, single, stopping, together
 from .augmented import LOOKED_AT, check_colours
@@ -125,6 +126,15 @@ def ready(experiment: Experiment, graphs: Graphs | None = None) -> Graphs:
     if missing:
         raise SpecError(*missing)
     return graphs
+
+
+def span_of(experiment: Experiment, examples: int) -> Span:
+    """The steps of a training on so many examples, and how many of them make an epoch."""
+    train, objective = experiment.train, objective_of(experiment)
+    assert train is not None
+    if isinstance(objective, Supervised):
+        return train.span(examples)
+    return phased.span(objective, train, train.updates(examples))
 
 
 def _unfilled(experiment: Experiment, graphs: Graphs) -> list[Problem]:

@@ -66,7 +66,7 @@ def test_memory_is_that_of_a_training_step_with_the_batch_and_the_optimizer(spec
     from dlx.graph import memory
 
     examined = examine(spec, [])
-    total = memory.of_training(examined.experiment, examined.graph, 16).total
+    total = memory.of_training(examined.experiment, examined.graphs.one, 16).total
     assert because(spec, f"train_bytes <= {total}") is None
     told = because(spec, f"train_bytes <= {total}", overrides=["train.batch_size=17"])
     assert told.endswith(f"and at most {total:,} are allowed")
@@ -116,7 +116,7 @@ def test_the_section_says_them_at_their_lines(spec):
 
 def _planned(spec):
     examined = examine(spec, [])
-    return examined.graph, examined.experiment
+    return examined.graphs, examined.experiment
 
 
 def test_an_invalid_network_is_refused_with_its_reason_and_the_others_are_not(spec):
@@ -127,7 +127,7 @@ def test_an_invalid_network_is_refused_with_its_reason_and_the_others_are_not(sp
     assert [one.because is None for one in told] == [True, True, False, False]
     assert "network.layers.stem" in told[2].because
     assert "9" in told[2].because
-    assert (told[2].graph, told[2].reason, told[2].miss) == (None, "invalid", float("inf"))
+    assert (told[2].graphs, told[2].reason, told[2].miss) == (None, "invalid", float("inf"))
 
 
 def test_a_value_that_the_training_cannot_have_is_refused(spec):
@@ -147,7 +147,7 @@ def test_a_candidate_is_the_spec_that_its_overrides_make_without_its_sweep(spec)
     for point in space.grid():
         through = load(spec, [*space.overrides(point), "~sweep"])
         assert planner.experiment(point).resolved() == through.resolved()
-        assert planner.examine(point).graph.params == examine(spec, space.overrides(point)).graph.params
+        assert planner.examine(point).graphs.one.params == examine(spec, space.overrides(point)).graphs.params
     assert experiment.root.at("sweep") is not None, "the study's own spec is as it was"
 
 
@@ -158,7 +158,7 @@ def test_plans_are_kept_only_where_nothing_that_shapes_them_varies(spec):
         ["train.optimizer.adam.lr=0.1,0.2", "network.layers.stem.out_channels=2,3", "train.batch_size=8,9"],
     )
     planner = Planner(experiment, space, Constraints())
-    graphs = {id(examined.graph) for examined in map(planner.examine, space.grid())}
+    graphs = {id(examined.graphs) for examined in map(planner.examine, space.grid())}
     assert len(graphs) == 2
     assert planner.shaping == ["network.layers.stem.out_channels"]
 

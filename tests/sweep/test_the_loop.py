@@ -346,7 +346,7 @@ def test_layers_that_vary_are_those_of_the_spec_as_written_in_every_trial(tmp_pa
     for trial in found.study.trials:
         (key,) = trial.runs.values()
         expected = [trial.point[keys[0]], trial.point[keys[1]], "relu"]
-        for graph in (made.planner.examine(trial.point).graph, trace(load(runs / key / "spec.yaml"))):
+        for graph in (made.planner.examine(trial.point).graphs.one, trace(load(runs / key / "spec.yaml"))):
             assert [node.kind for node in graph.nodes if node.kind not in ("linear", "flatten")] == expected
     assert len({key for trial in found.study.trials for key in trial.runs.values()}) == 6
     best = load(spec_of(found.study.folder))
@@ -361,5 +361,5 @@ def test_every_point_of_a_search_over_layers_means_the_same_layers(tmp_path, sam
     made = plan(path, [*changes, f"++sweep.sampler={sampler}"], tmp_path, trials=20)
     history = [Trial(0, dict.fromkeys(keys, "relu"), 0, 1, 1, "finished", rungs={1: {0: {"valid/error": 0.5}}})]
     for point in made.sampler.ask(made.space, history * 30, 12, 0, made.metrics, made.rising):
-        kinds = [node.kind for node in made.planner.examine(point).graph.nodes]
+        kinds = [node.kind for node in made.planner.examine(point).graphs.one.nodes]
         assert [kind for kind in kinds if kind not in ("linear", "flatten")] == [point[key] for key in keys]
