@@ -1,4 +1,4 @@
-"""The trained network as MLflow's logged model: an exported program (`pt2`, no pickle) with its signature."""
+"""The trained networks as MLflow's logged models: exported programs (`pt2`, no pickle) with their signatures."""
 
 from __future__ import annotations
 
@@ -25,6 +25,10 @@ if TYPE_CHECKING:
     from torch import Tensor, fx
 
 
+ONE = "model"
+"""The name of the model of the one network; several go by their own names."""
+
+
 @cache
 def load_guests() -> None:
     """Import what logging a model takes (seconds), so that it is there when training ends."""
@@ -43,17 +47,21 @@ def deliver(
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     if known.get("checkpoint") == digest:
         return dict(known)
-    logged = _logged(client, experiment_id, run_id, digest)
-    model_id = logged.model_id if logged else _log(client, run, experiment_id, run_id, digest)
-    _link(client, end or {}, run_id, model_id)
-    return {"checkpoint": digest, "model_id": model_id}
+    ids = []
+    for name in run.read_json("plan.json").get("networks") or (ONE,):
+        logged = _logged(client, experiment_id, run_id, digest, name)
+        ids.append(logged.model_id if logged else _log(client, run, experiment_id, run_id, digest, name))
+        _link(client, end or {}, run_id, ids[-1])
+    return {"checkpoint": digest, "model_id": " ".join(ids)}
 
 
-def _logged(client: MlflowClient, experiment_id: str, run_id: str, digest: str) -> LoggedModel | None:
-    """The model of these weights, left by an earlier try that was cut off; halves of one are cleared away."""
+def _logged(client: MlflowClient, experiment_id: str, run_id: str, digest: str, name: str) -> LoggedModel | None:
+    """The model of this name and these weights, left by an earlier try that was cut off; halves are cleared away."""
     search = f"source_run_id = '{run_id}' AND tags.`dlx.checkpoint` = '{digest}'"
     ready = None
     for model in client.search_logged_models([experiment_id], search):
+        if model.name != name:
+            continue
         if model.status == "READY":
             ready = model
         else:
@@ -61,15 +69,15 @@ def _logged(client: MlflowClient, experiment_id: str, run_id: str, digest: str) 
     return ready
 
 
-def _log(client: MlflowClient, run: Run, experiment_id: str, run_id: str, digest: str) -> str:
+def _log(client: MlflowClient, run: Run, experiment_id: str, run_id: str, digest: str, name: str) -> str:
     from mlflow.models import Model
     from mlflow.pytorch import save_model
 
-    network, graph = _restore(run)
+    network, graph = _restore(run, name)
     inputs = _example(graph)
     signature = _signature(network, graph, inputs)
     tags = {"dlx.run": run.key, "dlx.checkpoint": digest}
-    made = client.create_logged_model(experiment_id, "model", run_id, tags, model_type="dlx")
+    made = client.create_logged_model(experiment_id, name, run_id, tags, model_type="dlx")
     about = Model(
         artifact_path=made.artifact_location, run_id=run_id, model_uuid=made.model_id, model_id=made.model_id
     )
@@ -88,11 +96,12 @@ def _log(client: MlflowClient, run: Run, experiment_id: str, run_id: str, digest
     return str(made.model_id)
 
 
-def _restore(run: Run) -> tuple[fx.GraphModule, Graph]:
-    from ..train.checkpoint import restore
+def _restore(run: Run, name: str) -> tuple[fx.GraphModule, Graph]:
+    from ..train.checkpoint import restore_all
 
     try:
-        return restore(run.dir)
+        found = restore_all(run.dir)
+        return found[name] if name != ONE else next(iter(found.values()))
     except Exception as error:
         raise RunError(f"the model of {run.key} could not be read back: {error}") from error
 

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from .. import files
 from ..documents import ALTERED, is_count, is_number, parsed
 from ..errors import DlxError, RunError, shortened
-from ..graph import Graph, trace
+from ..graph import Graph, trace_all
 from ..lazy import torch
 from ..network import build
 from ..spec import load as load_spec
@@ -190,8 +190,15 @@ def load_weights(network: nn.Module, folder: Path, name: str = "final") -> dict[
 
 
 def restore(run: Path, name: str = "final") -> tuple[fx.GraphModule, Graph]:
-    """The trained network of a run folder, on the CPU and in evaluation mode, and its graph."""
-    graph = trace(load_spec(run / "spec.yaml"))
-    network = build(graph)
-    load_weights(network, run / "checkpoints", name)
-    return network.eval(), graph
+    """The one trained network of a run folder, on the CPU and in evaluation mode, and its graph."""
+    (found,) = restore_all(run, name).values()
+    return found
+
+
+def restore_all(run: Path, name: str = "final") -> dict[str, tuple[fx.GraphModule, Graph]]:
+    """The trained networks of a run folder by name, on the CPU and in evaluation mode, and their graphs."""
+    graphs = trace_all(load_spec(run / "spec.yaml"))
+    networks = {each: build(graph) for each, graph in graphs.items()}
+    whole = networks["network"] if graphs.is_one else torch.nn.ModuleDict(networks)
+    load_weights(whole, run / "checkpoints", name)
+    return {each: (network.eval(), graphs[each]) for each, network in networks.items()}
