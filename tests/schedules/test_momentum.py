@@ -52,8 +52,7 @@ def test_it_is_torchs_step_by_step(more, range_):
 def test_weights_move_as_with_torchs_scheduler(optimizer, made):
     """The same batches, the optimizer and OneCycleLR of torch as one writes them by hand."""
     experiment = experiment_of(SPEC.format(optimizer=optimizer, more=", three_phase: true"))
-    made = experiments.prepare(experiment)
-    job = session.job_of(made)
+    job = session.job_of(experiments.prepare(experiment))
     twin = torch.nn.Linear(6, 3)
     twin.load_state_dict({k.removeprefix("linear_1."): v.clone() for k, v in job.network.state_dict().items()})
     theirs = made(twin.parameters())
