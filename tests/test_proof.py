@@ -111,8 +111,9 @@ def test_what_differs_is_named(spec, tmp_path, capsys):
     }
     assert found.differing["end"] == ["metrics"]
     assert "conv_1.weight" in found.differing["final"]
-    assert {"state/random/python/1", "state/random/torch", "state/order"} <= set(found.differing["step-000000005"])
-    assert not {"state/step", "facts/step"} & set(found.differing["step-000000005"])
+    names = {"state/progress/random/python/1", "state/progress/random/torch", "state/feed/order"}
+    assert names <= set(found.differing["step-000000005"])
+    assert not {"state/progress/step", "facts/step"} & set(found.differing["step-000000005"])
 
     from dlx.show.proof import proof as show
 

@@ -122,12 +122,16 @@ def test_a_spec_of_another_run(run, tmp_path):
     assert refused(run, "lock.json") == f"is of the training of another spec than {run.dir / 'spec.yaml'}"
 
 
-def moved(key: str, value: object):
-    def change(facts):
-        pairs = facts["moved"]["dict"]
-        pairs[:] = [[name, value if name == key else there] for name, there in pairs]
+def moved(key: str, *value: object):
+    """Put a value in the place of what is called so in the state, at any depth; without one, take that away."""
 
-    return change
+    def changed(there):
+        if not isinstance(there, dict) or "dict" not in there:
+            return there
+        kept = [(name, one) for name, one in there["dict"] if name != key or value]
+        return {"dict": [[name, value[0] if name == key else changed(one)] for name, one in kept]}
+
+    return lambda facts: facts.update(moved=changed(facts["moved"]))
 
 
 ODD = {
@@ -142,9 +146,9 @@ ODD = {
     "no state": (lambda f: f.pop("moved"), TENSORS, "is not a state of this training: 'moved'"),
     "an empty state": (lambda f: f.update(moved={}), TENSORS, "is not a state of this training: "),
     "a state without a step": (
-        lambda f: f["moved"]["dict"].pop(0),
+        moved("step"),
         TENSORS,
-        "is not a state of this training: it lacks",
+        "is not a state of this training: it lacks step",
     ),
     "another step inside": (moved("step", 3), TENSORS, "is not a state of this training: its step, epoch and place"),
     "a place that is a list": (
@@ -155,7 +159,7 @@ ODD = {
     "a rate that is a word": (
         moved("rate", "fast"),
         TENSORS,
-        "is not a state of this training: its `rate` and `loss",
+        "is not a state of this training: its `rate` is no num",
     ),
     "no random numbers": (moved("random", None), TENSORS, "is not a state of this training: "),
     "an order that is a number": (moved("order", 5), TENSORS, "is not a state of this training: "),

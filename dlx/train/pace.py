@@ -82,6 +82,8 @@ class Pace:
         fields = [set[str]().union(*some) for some in (groups, own)]
         if sizes[0] != sizes[1] or not (fields[0] <= fields[1] or fields[1] <= fields[0]):
             raise ValueError("it is of another optimizer, or of other groups of weights")
+        if type(state["rate"]) not in (int, float):
+            raise ValueError("its `rate` is no number")
         self.optimizer.load_state_dict(state["optimizer"])
         self.rate, self.factor = state["rate"], math.nan
         if self.watch is not None:
