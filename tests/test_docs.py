@@ -86,7 +86,9 @@ def test_the_reference_has_every_kind_once_and_only_pages_that_close_their_fence
     page = reference.markdown()
     headings = re.findall(r"^### (\w+)$", page, re.MULTILINE)
 
-    assert sorted(headings) == sorted([name for kinds in vocabulary.families().values() for name, _, _ in kinds])
+    assert sorted(headings) == sorted(
+        [name for kinds in vocabulary.families(shipped=True).values() for name, _, _ in kinds]
+    )
     assert page.count("```") % 2 == 0
 
 
