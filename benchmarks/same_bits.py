@@ -10,7 +10,7 @@ part of dlx come from the folder that DLX_SHARED_DATA names; cases that need it 
 first build left half done are resumed by the second, and its finished runs are evaluated. MLflow is off.
 
 A second `--record` into the same folder compares a build with itself: keys that differ must stand under `unsteady` in
-same_bits.yaml. The exit status is 1 where anything differs.
+same_bits.yaml. One that was cut off goes on. The exit status is 1 where anything differs.
 """
 
 from __future__ import annotations
@@ -234,7 +234,7 @@ def shipped(build: Build) -> list[Case]:
     ]
     for path, facts in json.loads(build.python(SHIPPED)).items():
         name = path.removeprefix("specs/")
-        cases.append(Case(f"{name}: inspect", [["inspect", path, "--json"], ["inspect", path]]))
+        cases.append(Case(f"{name}: inspect", [["inspect", path, "--json"]]))
         data = [] if facts["data"] else _drawn(facts)
         if data is None or facts["macs"] > LIMIT or (facts["params"] == 0 and not facts["data"]):
             continue
@@ -379,42 +379,44 @@ def _short(text: str) -> str:
 # --- the command ----------------------------------------------------------------------------------------------------
 
 
-def everything(build: Build, cases: Sequence[Case], kept: Path, jobs: int, old: bool) -> dict[str, Answers]:
-    """The facts of all cases, several at a time."""
+def everything(build: Build, cases: Sequence[Case], folder: Path, jobs: int, old: bool) -> list[Row]:
+    """The rows of all cases, several at a time: compared with the answers in the folder, or kept there."""
     build.open(jobs)
+    known = rules()
 
-    def one(case: Case) -> Answers:
-        name = "".join(c if c.isalnum() else "-" for c in case.name)
+    def one(case: Case) -> Row:
         begun = time.monotonic()
-        found = answers(build, case, kept / name, old)
+        name = "".join(c if c.isalnum() else "-" for c in case.name)
+        kept = folder / "cases" / f"{name}.json"
+        found = answers(build, case, folder / "runs" / name, old)
+        if kept.exists():
+            row = compared(case.name, json.loads(kept.read_text())["answers"], found, known)
+        else:
+            kept.write_text(json.dumps(asdict(case) | {"answers": found}, indent=1))
+            row = Row(case.name, count(found))
         seconds = time.monotonic() - begun
-        print(f"{case.name}: {count(found):,} values, {seconds:.1f} s", file=sys.stderr, flush=True)
-        return found
+        print(f"{case.name}: {row.values:,} values, {seconds:.1f} s, {row.verdict}", file=sys.stderr, flush=True)
+        return row
 
     with ThreadPoolExecutor(jobs) as pool:
-        return dict(zip([case.name for case in cases], pool.map(one, cases), strict=True))
+        return list(pool.map(one, cases))
 
 
 def record(build: Path, folder: Path, only: Sequence[str], jobs: int) -> list[Row]:
-    """Keep the answers of a build, or compare them with those that the folder has."""
-    if (folder / "answers.json").exists():
-        return against(build, folder, only, jobs, old=False)
+    """Keep the answers of a build; those that the folder has already are compared."""
+    (folder / "cases").mkdir(exist_ok=True)
     with Build(build) as built:
         cases = chosen([*written(), *shipped(built)], only)
-        found = everything(built, cases, folder / "runs", jobs, old=False)
-    document = {"build": commit(build), "cases": [asdict(case) | {"answers": found[case.name]} for case in cases]}
-    (folder / "answers.json").write_text(json.dumps(document, indent=1))
-    return [Row(case.name, count(found[case.name])) for case in cases]
+        (folder / "build.txt").write_text(commit(build) + "\n")
+        return everything(built, cases, folder, jobs, old=False)
 
 
-def against(build: Path, folder: Path, only: Sequence[str], jobs: int, old: bool = True) -> list[Row]:
+def against(build: Path, folder: Path, only: Sequence[str], jobs: int) -> list[Row]:
     """Compare a build with answers that were kept."""
-    document = json.loads((folder / "answers.json").read_text())
-    before = {case["name"]: case.pop("answers") for case in document["cases"]}
-    cases = chosen([Case(**case) for case in document["cases"]], only)
+    kept = [json.loads(path.read_text()) for path in sorted((folder / "cases").iterdir())]
+    cases = [Case(**{key: value for key, value in case.items() if key != "answers"}) for case in kept]
     with Build(build) as built:
-        after = everything(built, cases, folder / "runs", jobs, old)
-    return [compared(name, before[name], found, rules()) for name, found in after.items()]
+        return everything(built, chosen(cases, only), folder, jobs, old=True)
 
 
 def chosen(cases: Sequence[Case], only: Sequence[str]) -> list[Case]:
@@ -447,7 +449,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         rows = [] if given.against else record(given.builds[0], folder, given.only, given.jobs)
         if given.against or len(given.builds) == 2:
             rows = against(given.builds[-1], folder, given.only, given.jobs)
-        first = json.loads((folder / "answers.json").read_text())["build"]
+        first = (folder / "build.txt").read_text().strip()
     differing = [row for row in rows if row.differences]
     summary = (
         f"{len(rows)} cases, {sum(row.values for row in rows):,} values: {len(rows) - len(differing)} cases equal, "
