@@ -40,6 +40,8 @@ DRAWN = Path(tempfile.gettempdir()) / "dlx-same-bits"
 SHARED = os.environ.get("DLX_SHARED_DATA", "")
 LIMIT = 30_000_000
 """MACs of the largest shipped network that is trained."""
+OLD = "of the first build's run: "
+"""Before the keys of what a build makes of a run that the first one left."""
 PATIENCE = 600
 """Seconds that one command may take."""
 SERVER = """
@@ -300,7 +302,7 @@ def answers(build: Build, case: Case, kept: Path, old: bool) -> Answers:
         if again and old:
             shutil.rmtree(folder / "runs")
             shutil.copytree(kept, folder / "runs")
-            facts |= _rest(build, case, folder, "of the first build's run: ")
+            facts |= _rest(build, case, folder, OLD)
     return facts
 
 
@@ -334,6 +336,10 @@ def _filled(text: str) -> str:
     return text.replace("$DRAWN", str(DRAWN)).replace("$SHARED", SHARED)
 
 
+Rules = Mapping[str, Sequence[Mapping[str, str]]]
+"""Patterns of `case/key`, by what a difference there is: unsteady, announced, free."""
+
+
 @dataclass
 class Row:
     """A case in two builds: the keys that differ, in three sorts."""
@@ -352,9 +358,14 @@ class Row:
         return "; ".join(told if self.differences else ["equal", *told])
 
 
-def compared(name: str, before: Answers, after: Answers, rules: Mapping[str, Sequence[Mapping[str, str]]]) -> Row:
+def compared(
+    name: str, before: Mapping[str, str], after: Answers, rules: Mapping[str, Sequence[Mapping[str, str]]]
+) -> Row:
     """Two builds' facts of a case beside each other, by the rules of same_bits.yaml."""
     row = Row(name)
+    before = dict(before) | {
+        key: before.get(key.removeprefix(OLD), "nothing") for key in after if key.startswith(OLD)
+    }
 
     def among(sort: str, key: str) -> bool:
         return any(fnmatchcase(f"{name}/{key}", rule["key"]) for rule in rules.get(sort, ()))

@@ -98,6 +98,15 @@ def test_a_run_that_is_missing_is_reported(twins):
     assert len(row(twins).differences) == 3  # tensor, record, plan
 
 
+def test_what_is_made_of_an_old_run_is_compared_with_what_its_own_build_made_of_it():
+    compared = importlib.import_module("same_bits").compared
+    before = {"evaluate: loss": "1.5"}
+
+    found = compared("sgd", before, before | {"of the first build's run: evaluate: loss": "1.25"}, RULES)
+
+    assert found.differences == ["of the first build's run: evaluate: loss: 1.5 -> 1.25"]
+
+
 def test_an_announced_change_is_told_as_such(twins):
     write(run_of(twins, "b") / "plan.json", params=7)
 
