@@ -100,7 +100,9 @@ def _records(path: Path, folder: Path) -> Iterator[tuple[str, str]]:
         record = {key: value for key, value in json.loads(line).items() if key not in OF_PROCESS}
         text = RUN.sub("RUN", json.dumps(record))
         if path.name == "metrics.jsonl":
-            if record.get("record") != "resume":
+            if record.get("record") == "start":  # once more where a run is resumed, which may be anywhere
+                yield "start", text
+            else:
                 seen[""] += 1
                 yield str(seen[""]), text
         else:

@@ -45,8 +45,7 @@ OLD = "of the first build's run: "
 PATIENCE = 600
 """Seconds that one command may take."""
 SERVER = """
-import importlib, json, os, sys
-import dlx.cli
+import contextlib, importlib, io, json, os, sys
 from dlx.__main__ import main
 
 for name in ("torch._meta_registrations", "safetensors.torch", "scipy.special", "hydra.utils", "yaml"):
@@ -54,6 +53,9 @@ for name in ("torch._meta_registrations", "safetensors.torch", "scipy.special", 
         importlib.import_module(name)
     except ImportError:
         pass
+sys.argv = ["dlx", "inspect", "specs/digits/lenet.yaml", "--json"]
+with contextlib.redirect_stdout(io.StringIO()), contextlib.suppress(SystemExit):
+    main()
 
 for line in sys.stdin:
     job = json.loads(line)
@@ -106,7 +108,7 @@ class Case:
 
 
 class Build:
-    """A checkout whose commands are run, each in a process that was forked after torch was imported."""
+    """A checkout whose commands are run, each in a process that was forked after the imports."""
 
     def __init__(self, checkout: Path) -> None:
         self.checkout = checkout.resolve()
