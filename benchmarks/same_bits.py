@@ -128,8 +128,7 @@ class Build:
 
     def __exit__(self, *_: object) -> None:
         for server in self.servers:
-            server.stdin.close()  # type: ignore[union-attr]
-            server.wait()
+            server.communicate()
 
     def python(self, text: str) -> str:
         """What a script says that imports this build."""
