@@ -138,7 +138,8 @@ class Course:
         """A point of the curve or an evaluation, which may be among the best."""
         if (record.record, record.step) not in self.told:
             self.unwritten.append(_as_json(record))
-        self.metrics = {**self.metrics, **{k: v for k, v in record.metrics.items() if k != "lr"}}
+        measured = {k: v for k, v in record.metrics.items() if k != "lr" and not k.startswith("lr/")}
+        self.metrics = {**self.metrics, **measured}
         waits = bool(self.unwritten) and time.time() - self.unwritten[0]["time"] > AT_MOST
         if record.record == "evaluation" or waits:
             self.write_down()

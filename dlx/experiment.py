@@ -110,10 +110,10 @@ def rates(experiment: Experiment) -> dict[str, Curve]:
     """
     graphs, train = ready(experiment), experiment.train
     assert train is not None
-    examples = len(loaded(experiment).train)
-    span = span_of(experiment, examples)
+    sets = loaded(experiment)
+    span = span_of(experiment, sets)
     trained = train.optimizers or graphs
-    return {name: curve(train.of(name), examples, span=span) for name in trained}
+    return {name: curve(train.of(name), len(sets.train), span=span) for name in trained}
 
 
 def settle(experiment: Experiment, results: Results) -> Results:

@@ -17,6 +17,7 @@ from dlx import session
 from dlx.errors import SpecError
 from dlx.network import build
 from dlx.spec import load
+from dlx.track import model
 from dlx.train import state
 from dlx.train.fit import Job, Record, fit
 
@@ -295,6 +296,14 @@ def test_a_trained_run_is_evaluated_searched_and_shown_over_time(tmp_path):
     }
     found = dlx(tmp_path, "sweep", path, "train.batch_size=16,32", "++sweep.metric=valid/critic/loss")
     assert (found["trials"], found["finished"]) == (2, 2), found
+
+
+def test_the_logged_model_of_a_network_called_model_is_its_own(tmp_path):
+    more = "      model: {inputs: {point: [2]}, layers: [{linear: 5}]}\n    objective:"
+    text = ADVERSARIES.replace("    objective:", more).replace("steps: 24", "steps: 1")
+    (result,) = experiments.run(experiment_of(text), tmp_path).results
+    network, _ = model._restore(result.run, "model")
+    assert [tuple(p.shape) for p in network.parameters()] == [(5, 2), (5,)]
 
 
 # --- mistakes -------------------------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ class Batch:
 
     def __len__(self) -> int:
         """The number of examples."""
-        return len(next(iter(self.fields.values())))
+        return len(next(iter(self.fields.values()), ()))
 
     def carry(self, name: str, value: Tensor) -> None:
         """Hand a state, (N, ...), to the feed's next batch; no gradient goes back through it."""

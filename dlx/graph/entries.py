@@ -11,6 +11,7 @@ from ..errors import Problem
 from ..layers import LAYERS
 from ..spec.expressions import ExpressionError, evaluate
 from ..spec.located import Node, located
+from ..spec.names import OF_MODULES
 from ..spec.validation import ENTRY_KEYS, shown
 from .place import Problems
 from .scope import Scope
@@ -218,24 +219,9 @@ def why_no_name(text: str) -> tuple[str, str] | None:
     if text in {"prev", "input"}:
         what = "stands above" if text == "prev" else "comes into the block or the network"
         return f": the word is for what {what}", "Add a letter."
-    if iskeyword(text) or text in RESERVED:
+    if iskeyword(text) or text in OF_MODULES:
         owner = "Python uses" if iskeyword(text) else "torch's modules use"
         return f": {owner} the word", "Add a letter."
     if not text.isidentifier() or text[0] == "_" or text == "x":
         return "", "`x` is the shape that comes in." if text == "x" else "Letters, digits and `_`, a letter first."
     return None
-
-
-_OF_TORCH = (
-    "add_module add_submodule apply bfloat16 buffers call_super_init children compile cpu cuda "
-    "delete_all_unused_submodules delete_submodule double dump_patches eval extra_repr float forward get_buffer "
-    "get_extra_state get_parameter get_submodule half ipu load_state_dict meta modules mtia named_buffers "
-    "named_children named_modules named_parameters parameters register_backward_hook register_buffer "
-    "register_forward_hook register_forward_pre_hook register_full_backward_hook register_full_backward_pre_hook "
-    "register_load_state_dict_post_hook register_load_state_dict_pre_hook register_module register_parameter "
-    "register_state_dict_post_hook register_state_dict_pre_hook requires_grad_ self set_extra_state set_submodule "
-    "shape_env share_memory state_dict to to_empty to_folder train training type xpu zero_grad T_destination code "
-    "graph print_readable recompile"
-)
-RESERVED = frozenset(_OF_TORCH.split())
-"""Attributes of torch's modules, which submodules would hide."""

@@ -74,7 +74,10 @@ class Objective(Declared):
         raise TypeError(f"{type(self).__name__} has no phases()")
 
     def terms(self, phase: str, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
-        """Scalars by name whose sum the phase makes small. `rng` is a generator on the CPU for what is drawn here."""
+        """Scalars by name whose sum the phase makes small. `rng` is a generator on the CPU for what is drawn here.
+
+        `call` takes tensors of any device to that of the training.
+        """
         raise TypeError(f"{type(self).__name__} has no terms()")
 
     def evaluate(self, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:

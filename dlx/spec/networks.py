@@ -18,6 +18,7 @@ from ..init import INITIALIZERS, Default, Initializer
 from ..registry import FAMILIES, Registry
 from .claims import KEYS
 from .located import BROKEN, Node
+from .names import OF_DICTIONARIES, OF_MODULES
 from .sections import OF_TRAIN
 from .validation import build, choose, shown
 
@@ -64,8 +65,10 @@ def _why_no_name(name: str) -> str:
     if name in RESERVED:
         of = "the keys of a claim under `expect`" if name in KEYS else "the spec's own words"
         return f"`{name}` is one of {of}: choose another name."
-    if not name.isidentifier() or iskeyword(name):
+    if not name.isidentifier() or name.startswith("_") or iskeyword(name):
         return "Letters, digits and `_`, a letter first; no word of Python's."
+    if name in OF_MODULES | OF_DICTIONARIES:
+        return f"torch's modules use the word `{name}`: add a letter."
     for registry in (*BY_NETWORK.values(), INITIALIZERS):
         if name in registry:
             return f"{with_article(registry.noun).capitalize()} is called that, and both may be keys of one section."

@@ -165,7 +165,7 @@ class Search:
         self.study.looked_at(data_name(experiment), sets.digest)
         if not self.checked:
             check_metric(self.plan, len(sets.valid) if sets.valid is not None else 0)
-        span = span_of(experiment, len(sets.train))
+        span = span_of(experiment, sets)
         rungs = self.plan.scheduler.rungs(span.steps, span.per_epoch)
         if not self.checked:
             self.check_rungs(rungs, evaluation_period(train, span), span)

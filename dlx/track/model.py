@@ -101,7 +101,7 @@ def _restore(run: Run, name: str) -> tuple[fx.GraphModule, Graph]:
 
     try:
         found = restore_all(run.dir)
-        return found[name] if name != ONE else next(iter(found.values()))
+        return found[name] if name in found else next(iter(found.values()))
     except Exception as error:
         raise RunError(f"the model of {run.key} could not be read back: {error}") from error
 

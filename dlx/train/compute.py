@@ -59,13 +59,13 @@ class Compute:
             return network
         return self._cast(network)
 
-    def _cast(self, call: Call) -> Call:
+    def _cast(self, call: Callable[..., Any]) -> Callable[..., Any]:
         dtype = torch.bfloat16 if self.precision == "bf16" else torch.float16
         autocast, kind = torch.autocast, self.device.type
 
-        def forward(x: Tensor) -> Any:
+        def forward(*inputs: Tensor, **named: Tensor) -> Any:
             with autocast(kind, dtype):
-                outputs = call(x)
+                outputs = call(*inputs, **named)
             if isinstance(outputs, dict):
                 return {name: output.float() for name, output in outputs.items()}
             return outputs.float()

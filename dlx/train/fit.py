@@ -74,7 +74,7 @@ class Job:
         else:
             networks = network if isinstance(network, Mapping) else {"network": network}
             module = torch.nn.ModuleDict(networks) if isinstance(network, Mapping) else network
-            self.feed = feed or Examples(self.parts["train"], train)
+            self.feed = feed if feed is not None else Examples(self.parts["train"], train)
             self.learner = Phased(networks, module, objective, train, self.progress, self.feed)
         self.span = self.learner.span
         early = train.early_stopping

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from math import ceil
+from bisect import bisect_left
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import accumulate
+from math import ceil, lcm
 from typing import TYPE_CHECKING, Any
 
 from ..data.batch import Batch
-from ..errors import DlxError, Problem
+from ..errors import DlxError, Problem, with_article
 from ..graph import Graphs
 from ..lazy import nn, torch
 from ..metrics import Mean
@@ -22,19 +24,31 @@ if TYPE_CHECKING:
     from .parts import Part
 
 
-def draws(phases: tuple[Phase, ...]) -> int:
-    """Batches that a step takes: as many as a phase is repeated, and else one for all that read fields."""
-    repeated = sum(phase.times for phase in phases if phase.times > 1 and phase.reads)
-    return repeated or int(any(phase.reads for phase in phases))
+def batches_of(phases: Sequence[Phase], step: int) -> int:
+    """Batches that a step takes: one for each repetition of a phase, and one for phases that come before these."""
+    taken = 0
+    for phase in phases:
+        if phase.reads and step % phase.every == 0 and (phase.times > 1 or not taken):
+            taken += phase.times
+    return taken
+
+
+def steps_for(phases: Sequence[Phase], batches: int) -> int:
+    """The fewest steps that take so many batches; a step counts as one where no phase reads fields."""
+    cycle = list(accumulate(batches_of(phases, step) for step in range(lcm(*(phase.every for phase in phases)))))
+    if not cycle[-1] or not batches:
+        return batches
+    whole, rest = divmod(batches - 1, cycle[-1])
+    return whole * len(cycle) + bisect_left(cycle, rest + 1) + 1
 
 
 def span(objective: Objective, train: Train, batches: int | None) -> Span:
     """The steps of a training with so many batches in an epoch. DlxError where it lasts epochs and there are none."""
-    each = max(1, draws(tuple(objective.phases())))
+    phases = objective.phases()
     if batches is None and train.steps is None:
         raise DlxError("the data has no epochs", hint="Write `train: {steps: N}`.")
-    per_epoch = ceil(batches / each) if batches else train.steps or 1
-    return Span(train.steps or ceil((train.epochs or 0) * (batches or 0) / each), per_epoch)
+    per_epoch = steps_for(phases, batches) if batches else train.steps or 1
+    return Span(train.steps or steps_for(phases, ceil((train.epochs or 0) * (batches or 0))), per_epoch)
 
 
 def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
@@ -59,10 +73,11 @@ def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
         if name not in train.optimizers:
             message = f"there is no optimizer for the network `{name}`, which `{objective.kind}` trains"
             found.append(Problem(message, f"Write `optimizer: {{{name}: adam}}` beside the others.", at, path))
-    for name in train.optimizers:
-        if name not in moved:
-            message = f"the network `{name}` has an optimizer, and no phase of `{objective.kind}` trains it"
-            found.append(Problem(message, "Leave it out.", at, f"{path}.{name}"))
+    for field in ("optimizer", "schedule", "average"):
+        for name in (name for name in train.named(field) if name not in moved):
+            message = f"the network `{name}` has {with_article(field)}, and no phase of `{objective.kind}` trains it"
+            mark = experiment.place("train", field, name)
+            found.append(Problem(message, "Leave it out.", mark, f"train.{field}.{name}"))
     return [*found, *_not_yet(experiment, objective, train, list(moved))]
 
 
@@ -114,8 +129,9 @@ class Phased(Learner):
         return span(self.objective, self.train, self.feed.batches)
 
     def call(self, network: str, /, *inputs: Tensor, **named: Tensor) -> Any:
-        """Run a network in the precision of the training."""
-        return self.calls[network](*inputs, **named)
+        """Run a network in the precision and on the device of the training."""
+        to = self.compute.device
+        return self.calls[network](*(x.to(to) for x in inputs), **{name: x.to(to) for name, x in named.items()})
 
     def updater(self) -> Update:
         weights = {
@@ -134,7 +150,7 @@ class Phased(Learner):
                 for _repetition in range(phase.times):
                     if phase.reads and (batch is None or phase.times > 1):
                         batch = self.feed.next(phase.name)
-                    found |= self._move(phase, batch or Batch({}), weights[phase.name])
+                    found |= self._move(phase, Batch({}) if batch is None else batch, weights[phase.name])
             return self._gathered(found)
 
         return step
@@ -145,7 +161,7 @@ class Phased(Learner):
             weight.grad = None
         found: dict[str, Tensor] = {}
         size = self.train.batch_size
-        pieces = batch.pieces(size) if batch.fields and self.train.accumulate > 1 and size != "all" else [batch]
+        pieces = batch.pieces(size) if phase.reads and self.train.accumulate > 1 and size != "all" else [batch]
         for piece in pieces:
             share = len(piece) / len(batch) if len(pieces) > 1 else 1
             terms = self.objective.terms(phase.name, self.call, piece, self.own_random)
@@ -170,9 +186,10 @@ class Phased(Learner):
         """The terms in the order of the first step; zero for one whose phase is no part of this step."""
         if not self.losses:
             self._name(tuple(found))
-        if not found.keys() <= set(self.losses):
-            raise TypeError(f"{self.objective.kind} gave {list(found)}, and at first {list(self.losses)}")
-        zero = next(iter(found.values())).new_zeros(())
+        due = [n for n, every in zip(self.losses, self.periods, strict=True) if self.progress.step % every == 0]
+        if found.keys() != set(due):
+            raise TypeError(f"{self.objective.kind} gave {list(found)}, and at first {due}")
+        zero = torch.zeros((), device=self.compute.device)
         return torch.stack([found.get(name, zero) for name in self.losses])
 
     def _name(self, losses: tuple[str, ...]) -> None:

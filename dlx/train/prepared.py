@@ -10,11 +10,13 @@ from typing import TYPE_CHECKING
 from ..data import Dataset, Sets
 from ..errors import DlxError, Problem, SpecError
 from ..graph import Graph, Graphs, trace_all
+from ..lazy import torch
 from ..objectives import Objective, Supervised
 from ..schedules import Span
 from ..spec import Experiment, Train, missing_sections, objective_of
 from . import compute, device, groups, phased, single, stopping, together
 from .augmented import LOOKED_AT, check_colours
+from .parts import on_device
 
 if TYPE_CHECKING:
     from torch import device as Device
@@ -128,13 +130,15 @@ def ready(experiment: Experiment, graphs: Graphs | None = None) -> Graphs:
     return graphs
 
 
-def span_of(experiment: Experiment, examples: int) -> Span:
-    """The steps of a training on so many examples, and how many of them make an epoch."""
-    train, objective = experiment.train, objective_of(experiment)
+def span_of(experiment: Experiment, sets: Sets) -> Span:
+    """The steps of a training on this data, and how many of them make an epoch."""
+    train, objective, examples = experiment.train, objective_of(experiment), len(sets.train)
     assert train is not None
+    assert experiment.data is not None
     if isinstance(objective, Supervised):
         return train.span(examples)
-    return phased.span(objective, train, train.updates(examples))
+    feed = experiment.data.feed(on_device(sets, torch.device("cpu"))["train"], train)
+    return phased.span(objective, train, feed.batches if feed is not None else train.updates(examples))
 
 
 def _unfilled(experiment: Experiment, graphs: Graphs) -> list[Problem]:

@@ -115,7 +115,7 @@ def problems(experiment: Experiment) -> list[Problem]:
     found = []
     known = [f"valid/{name}" for name in objective_of(experiment).modes()]
     following = _following(train)
-    if train.keep_best is not None and train.keep_best.metric is None:
+    if train.keep_best is not None and train.keep_best.metric is None and train.early_stopping is not None:
         del following["keep_best"]  # it follows what early stopping does
     for field, metric in following.items():
         if metric not in known:

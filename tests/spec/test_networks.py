@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from complaints import lines
 from jsonschema import Draft7Validator
+from torch import nn
 
 from dlx.averages.moving import EMA
 from dlx.errors import SpecError
@@ -133,6 +134,15 @@ def test_networks_that_cannot_be_are_refused(said, text, sentence):
 def test_more_networks_than_anyone_has_are_refused(said):
     text = f"networks: {{{', '.join(f'n{i}: {{}}' for i in range(101))}}}\n"
     assert said(text) == "s.yaml:1:1  networks\n  `networks` has 101 networks, and 100 are the most"
+
+
+def test_a_network_has_no_name_that_torchs_modules_need(said):
+    taken = [name for name in dir(nn.ModuleDict()) if not name.startswith("_")]
+    assert {"values", "train", "type"} <= set(taken)
+    for name in taken:
+        told = said(f"networks: {{{name}: {{inputs: [3], layers: [linear: 2]}}}}\n")
+        assert f"torch's modules use the word `{name}`: add a letter." in told
+    assert "a letter first" in said("networks: {_modules: {inputs: [3], layers: [linear: 2]}}\n")
 
 
 # --- kinds by network -----------------------------------------------------------------------------------------------
