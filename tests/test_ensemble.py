@@ -200,17 +200,16 @@ def test_a_bootstrap_is_drawn_with_replacement_and_is_that_of_its_seed():
 
 
 def test_each_member_of_a_bagging_sees_examples_of_its_own(spec, tmp_path, monkeypatch):
-    from dlx.train import stretch
+    from dlx.train.feed import Examples
 
     seen: dict[int, set[int]] = {}
-    plain = stretch.order
+    plain = Examples.begin
 
-    def order(job):
-        drawn, batch, updates = plain(job)
-        seen.setdefault(job.train.seed, set()).update(drawn.tolist())
-        return drawn, batch, updates
+    def begin(self):
+        plain(self)
+        seen.setdefault(self.train.seed, set()).update(self.drawn.tolist())
 
-    monkeypatch.setattr(stretch, "order", order)
+    monkeypatch.setattr(Examples, "begin", begin)
     found = trained(spec("ensemble: {members: 2, bootstrap: true}"), tmp_path / "runs")
 
     assert seen == {seed: set(sample(96, seed).tolist()) for seed in (5, 6)}

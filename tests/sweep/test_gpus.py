@@ -13,7 +13,7 @@ from helpers import experiment_of
 from studies import RATE, WIDTH, journal, spec_in, swept
 
 from dlx.errors import DlxError
-from dlx.graph import memory, trace
+from dlx.graph import memory, trace, trace_all
 from dlx.runs import Run
 from dlx.spec import load
 from dlx.sweep import gpus
@@ -181,7 +181,7 @@ def known(spec, tasks, pack=1):
     home = Trainer(pack)
     for task in tasks:
         one = load(spec)
-        home.remember(task.run, one, trace(one))
+        home.remember(task.run, one, trace_all(one))
     return home
 
 

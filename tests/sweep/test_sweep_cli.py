@@ -112,7 +112,16 @@ def test_trials_extend_a_study_and_the_budget_ends_it(folder):
     assert (few["trials"], more["trials"]) == (2, 3)
     assert few["dir"] == more["dir"]
     told = dlx(
-        folder, "sweep", "s.yaml", RATE, "train.epochs=4000", "++train.log_every=1", "--trials", "9", "--budget", "1s"
+        folder,
+        "sweep",
+        "s.yaml",
+        RATE,
+        "train.epochs=40000",
+        "++train.log_every=1",
+        "--trials",
+        "9",
+        "--budget",
+        "4s",
     )
     assert told.returncode == 0
     assert re.search(

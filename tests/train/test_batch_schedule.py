@@ -89,7 +89,7 @@ def test_each_epoch_takes_every_example_once_in_batches_of_its_size():
             taken.append(index.clone())
             return take(self, index)
 
-    job.parts["train"] = Noting(part.x, part.y)
+    job.feed.part = Noting(part.x, part.y)
     seen = [job.feed.epoch for _ in updates(job, [])]
     assert [len(index) for index in taken] == [10] * 10 + [20] * 5 + [40, 40, 20]
     assert seen == [1] * 10 + [2] * 5 + [3] * 3
@@ -100,7 +100,7 @@ def test_each_epoch_takes_every_example_once_in_batches_of_its_size():
 def test_what_is_accumulated_gives_the_weights_of_batches_as_large():
     def after(**more):
         job = grown()
-        job.train = job.train.model_copy(update=more)
+        job.learner.train = job.feed.train = job.train.model_copy(update=more)
         for _ in updates(job, []):
             pass
         return job.network.get_parameter("linear_1.weight").detach()
