@@ -187,7 +187,7 @@ def walked(job: Job) -> Iterator[Record | Stretch]:
 def ended(job: Job) -> Iterator[Record]:
     """What comes after the last update: the weights that are to stay, and all that they give."""
     if job.progress.losses:  # it ends between two points of the curve
-        job.progress.marks.append((job.progress.step, job.learner.rates()))
+        job.progress.marks.append((job.progress.step, job.feed.epoch, job.learner.rates()))
         yield from curve(job)
     early = job.progress.stopping
     for average in job.learner.averages.values():
@@ -225,7 +225,7 @@ def curve(job: Job) -> Iterator[Record]:
         rows = torch.cat([loss.reshape(-1) for loss in progress.losses]).view(-1, width).tolist()
     first = next((i for i, row in enumerate(rows) if not all(map(math.isfinite, row))), len(rows))
     begun, told = progress.step - len(rows), 0
-    for step, rates in progress.marks:
+    for step, epoch, rates in progress.marks:
         if step - begun > first:
             break
         part, steps, told = rows[told : step - begun], range(begun + told, step), step - begun
@@ -235,7 +235,7 @@ def curve(job: Job) -> Iterator[Record]:
             if values:
                 means[name] = sum(values) / len(values)
         progress.loss = next(iter(means.values()), progress.loss)
-        yield Record("step", step, job.feed.epoch, {**means, **rates, **learner.compute.figures()})
+        yield Record("step", step, epoch, {**means, **rates, **learner.compute.figures()})
     progress.marks.clear()
     if first < len(rows):
         column = next(i for i, value in enumerate(rows[first]) if not math.isfinite(value))

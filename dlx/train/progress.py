@@ -27,8 +27,8 @@ class Progress:
     """The last point of the loss curve."""
     losses: list[Tensor] = field(default_factory=list)
     """Losses since that point, on the device, one or several in a tensor."""
-    marks: list[tuple[int, dict[str, float]]] = field(default_factory=list)
-    """Where points of the curve belong that are not written yet: the step, and the learning rates there."""
+    marks: list[tuple[int, int, dict[str, float]]] = field(default_factory=list)
+    """Where points of the curve belong that are not written yet: step, epoch, and the learning rates there."""
     stopping: Stopping | None = None
     own_random: torch.Generator | None = None
     """What torch draws for this training, where it is one of several in a process; else torch's own generator."""

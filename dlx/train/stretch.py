@@ -72,7 +72,7 @@ class Stretch:
         if self.rows is not None:
             self.feed.position += 1  # type: ignore[attr-defined]
         if progress.step % self.log_every == 0:
-            progress.marks.append((progress.step, self.learner.rates()))
+            progress.marks.append((progress.step, self.feed.epoch, self.learner.rates()))
         for average in self.averages:
             average.follow(progress.step)
 

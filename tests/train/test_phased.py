@@ -115,6 +115,13 @@ def test_a_training_of_epochs_ends_when_its_examples_were_drawn(said, steps):
     assert (job.total_steps, records[-1].epoch) == (steps, 2)  # 10 batches in an epoch
 
 
+def test_each_point_of_the_curve_has_the_epoch_of_its_step():
+    text = TEXT.replace("{pair: {}}", "{pair: {repeated: 3}}").replace("steps: 6", "steps: 60")
+    _, records = trained(text)  # many steps are taken before their points are written
+    epochs = {record.step: record.epoch for record in records if record.record == "step"}
+    assert epochs == {step: -(-4 * step // 10) for step in range(1, 61)}  # 1 + 3 batches a step, 10 an epoch
+
+
 class Cut(Feed):
     """Five batches of ones in an epoch, and a length."""
 
