@@ -17,6 +17,7 @@ from dlx import session
 from dlx.errors import SpecError
 from dlx.network import build
 from dlx.spec import load
+from dlx.sweep.plan import plan
 from dlx.track import model
 from dlx.train import state
 from dlx.train.fit import Job, Record, fit
@@ -306,6 +307,32 @@ def test_the_logged_model_of_a_network_called_model_is_its_own(tmp_path):
     assert [tuple(p.shape) for p in network.parameters()] == [(5, 2), (5,)]
 
 
+def test_a_search_stops_trials_of_several_networks_on_the_way(tmp_path):
+    path = spec(tmp_path, ADVERSARIES.replace("test: 100", "test: 100, valid: 50"))
+    rates = "train.optimizer.generator.adam.lr=1e-3,1e-2"
+    found = dlx(tmp_path, "sweep", path, rates, "++sweep.metric=valid/critic/loss", "++sweep.scheduler=asha")
+    assert found["trials"] == 2, found
+    assert found["finished"] >= 1, found
+
+
+@pytest.mark.parametrize(
+    ("metric", "sentence"),
+    [
+        ("", "a search wants `sweep.metric`, and no trial reports valid/loss"),
+        ("sweep: {metric: train/running_loss}", "no trial reports train/running_loss"),
+    ],
+)
+def test_a_search_of_several_networks_wants_a_metric_that_a_trial_reports(tmp_path, metric, sentence):
+    text = ADVERSARIES.replace("test: 100", "test: 100, valid: 50")
+    path = spec(tmp_path, text + f"    {metric}\n")
+    with pytest.raises(SpecError) as caught:
+        plan(path, ["train.batch_size=16,32"], tmp_path / "runs")
+    (problem,) = caught.value.problems
+    assert problem.message == sentence
+    assert problem.hint.startswith("Did you mean `")
+    assert "/critic/loss`" in problem.hint
+
+
 # --- mistakes -------------------------------------------------------------------------------------------------------
 
 
@@ -327,6 +354,7 @@ def test_the_logged_model_of_a_network_called_model_is_its_own(tmp_path):
             ("generator:\n        inputs", "maker:\n        inputs"),
             "no network and no optimizer `generator`",
         ),
+        (("{adversaries: {critic_steps: 3}}", "stateful"), "stateful calls the network `network`, and the spec has"),
         (("{adversaries: {critic_steps: 3}}", "regression"), "regression trains one `network`, and the spec has"),
     ],
 )

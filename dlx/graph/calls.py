@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from typing import Final
 
 from ..data.base import Field
 from ..errors import DlxError, Problem, did_you_mean, first_line
 from ..objectives import Call, Objective, Ports, Supervised
 from ..shapes import Shape
 from ..spec import Experiment
+
+BY_NAME: Final = "Networks have names under `networks`: `networks: {NAME: {layers: [...]}}`."
+ALONE: Final = "Write that network under `network`, in place of `networks`."
 
 
 def against(
@@ -31,7 +35,8 @@ def against(
     except KeyError as error:
         word = str(error.args[0]) if error.args else ""
         there = f"the spec has {_counted('network', ports)}, and the data {_counted('field', fields)}"
-        return [Problem(f"{objective.kind} wants `{word}`: {there}", did_you_mean(word, ports), place, path)]
+        hint = did_you_mean(word, ports) if experiment.networks else BY_NAME
+        return [Problem(f"{objective.kind} wants `{word}`: {there}", hint, place, path)]
     except DlxError as error:
         return [replace(p, mark=p.mark or place, path=p.path or path) for p in error.problems]
     except Exception as error:  # noqa: BLE001 - code of another package, on networks that it may not be made for
@@ -54,7 +59,9 @@ def against(
             found += _misfits(experiment, objective, call, fields, ports[call.network])
         else:
             message = f"{objective.kind} calls the network `{call.network}`, and the spec has {_listed(ports)}"
-            found.append(Problem(message, did_you_mean(call.network, ports), place, path))
+            one = call.network == "network"
+            hint = ALONE if one else did_you_mean(call.network, ports) if experiment.networks else BY_NAME
+            found.append(Problem(message, hint, place, path))
     return list(dict.fromkeys(found))
 
 

@@ -347,7 +347,8 @@ def _check_objective(
 
 def _check_calls(experiment: Experiment, facts: Facts | None, walks: Mapping[str, _Walk], problems: Problems) -> None:
     """The calls of the objective against the networks, where nothing in these is wrong."""
-    if experiment.objective is None or facts is None or not all(map(_is_list, walks.values())):
+    mistaken = experiment.root.at("networks") is not None and list(experiment.networks) in ([], ["network"])
+    if experiment.objective is None or facts is None or mistaken or not all(map(_is_list, walks.values())):
         return
     from ..objectives import Ports
     from .calls import against

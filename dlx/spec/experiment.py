@@ -17,7 +17,7 @@ from ..secrets import is_known, masked
 from . import compose, overrides, write
 from .expressions import ExpressionError, Room, resolve
 from .located import BROKEN, Node
-from .networks import initializers, networks_of, training
+from .networks import initializers, names_of, networks_of, training
 from .sections import SECTIONS
 from .validation import MAX_PROBLEMS, build, choose, shown, unknown_keys
 
@@ -167,7 +167,7 @@ def supervised_of(experiment: Experiment) -> Supervised:
     if isinstance(objective, Supervised):
         return objective
     message = f"`objective: {objective.kind}` has phases of its own, and this is for one network that learns targets"
-    hint = "`dlx train`, `dlx inspect` and `dlx prove-resume` take it."
+    hint = "`dlx train`, `sweep`, `evaluate`, `reproduce`, `inspect` and `prove-resume` take it."
     raise SpecError(Problem(message, hint, experiment.place("objective"), "objective"))
 
 
@@ -189,7 +189,7 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
         "objective": _chosen("objective", section("objective"), problems),
     }
     networks = networks_of(root, problems)
-    names = list(networks) or ["network"]
+    names = names_of(root, networks)
     sections["init"], sections["inits"] = initializers(section("init"), names, problems)
     train, track = section("train"), section("track")
     if train is not None:

@@ -57,6 +57,13 @@ def networks_of(root: Node, problems: list[Problem]) -> dict[str, Node]:
     return dict(node.map)
 
 
+def names_of(root: Node, networks: Mapping[str, Node]) -> list[str]:
+    """The names that kinds by network may have; none where `networks` is a mistake, so that they are not blamed."""
+    if root.at("networks") is None:
+        return [ONE]
+    return [] if list(networks) == [ONE] else list(networks)
+
+
 BESIDE: Final = "`networks` stands beside `network`"
 
 
@@ -80,8 +87,9 @@ def by_network(
 ) -> dict[str, Node] | None:
     """The parts of `node` by network; None where it is to hold a kind.
 
-    `networks` are the names that there are. With one `network`, only its name makes a mapping one by network: every
-    other word is taken for a kind. A mistake in the mapping goes to `problems`, and its part is left out.
+    `networks` are the names that there are; without any, no name is a mistake. With one `network`, only its name
+    makes a mapping one by network: every other word is taken for a kind. A mistake in the mapping goes to
+    `problems`, and its part is left out.
     """
     kinds = [key for key in node.map if key in registry]
     named = [key for key in node.map if key in networks]
@@ -95,6 +103,8 @@ def by_network(
     several = node.is_map and list(networks) != [ONE]
     if kinds or not (named or several):
         return None
+    if not networks:
+        return {}
     for name in (key for key in node.map if key not in networks):
         where = f"{path}.{name}"
         message = f"there is no network and no {registry.noun} `{name}`"
@@ -137,8 +147,8 @@ def training(node: Node, networks: Sequence[str], problems: list[Problem]) -> Tr
     if not named:
         return build(Train, node, "train", problems)
     whole = Node(rest, node.mark)
-    if list(networks) == [ONE]:
-        made = {key: parts.get(ONE) for key, parts in named.items() if ONE in parts or found}
+    if list(networks) in ([ONE], []):
+        made = {key: parts.get(ONE) for key, parts in named.items() if ONE in parts or found or not networks}
         return build(Train, whole, "train", problems, made={k: BROKEN if v is None else v for k, v in made.items()})
     return _of_each(whole, named, networks, bool(found), problems)
 

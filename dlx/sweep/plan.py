@@ -152,14 +152,20 @@ def _are(count: int) -> str:
 def _metrics(base: Experiment, sweep: Sweep) -> tuple[str, ...]:
     """What is searched for. SpecError where no trial would report it."""
     modes = objective_of(base).modes()
-    given = [sweep.metric] if isinstance(sweep.metric, str) else sweep.metric
-    if not given:
+    given = [sweep.metric] if isinstance(sweep.metric, str) else sweep.metric or []
+    if not given and ("error" in modes or "loss" in modes):
         return ("valid/error" if "error" in modes else "valid/loss",)
     at_the_end = [f"train/{name}" for name in modes]
-    known = [*(f"valid/{name}" for name in modes), *at_the_end, RUNNING_LOSS, *OF_THE_PLAN]
+    on_the_way = (
+        [RUNNING_LOSS] if "loss" in modes else []
+    )  # phases have terms of their own on the way, and no one loss
+    known = [*(f"valid/{name}" for name in modes), *at_the_end, *on_the_way, *OF_THE_PLAN]
     compares = sweep.scheduler is not None and sweep.scheduler.kind != "none"
     place = base.place("sweep", "metric")
     problems = []
+    if not given:
+        message = "a search wants `sweep.metric`, and no trial reports valid/loss"
+        problems.append(Problem(message, did_you_mean("valid/loss", known), place, "sweep.metric"))
     for name in given:
         if name.startswith("test/"):
             message = f"{name} is measured on the test part, which a search must not look at"
@@ -169,7 +175,8 @@ def _metrics(base: Experiment, sweep: Sweep) -> tuple[str, ...]:
             problems.append(Problem(f"no trial reports {name}", hint, place, "sweep.metric"))
         elif compares and name == given[0] and name in at_the_end:
             message = f"{name} is measured at the end, and the scheduler compares trials on the way"
-            hint = f"Search for valid/{name.partition('/')[2]} or {RUNNING_LOSS}, or leave out `scheduler`."
+            others = " or ".join([f"valid/{name.partition('/')[2]}", *on_the_way])
+            hint = f"Search for {others}, or leave out `scheduler`."
             problems.append(Problem(message, hint, place, "sweep.metric"))
     if problems:
         raise SpecError(*problems)

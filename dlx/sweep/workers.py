@@ -248,7 +248,8 @@ def _outcome(course: Course, task: Task, end: Result | Exception) -> Outcome:
     if isinstance(end, Exception):
         return tell("failed", course.step, {}, course.seconds, f"{type(end).__name__}: {end}")
     if end.status == "finished" and task.until is None:
-        last = {RUNNING_LOSS: course.job.progress.loss} if course.job is not None else {}
+        job = course.job
+        last = {RUNNING_LOSS: job.progress.loss} if job is not None and RUNNING_LOSS in job.learner.losses else {}
         return tell("finished", end.steps, {**last, **end.metrics}, end.seconds)
     return read_back(course.folder, task) or tell("cut off", end.steps, {}, end.seconds)
 
@@ -267,7 +268,7 @@ def read_back(run: Run, task: Task) -> Outcome | None:
 
 
 def figures(run: Run, step: int) -> dict[str, float]:
-    """The last evaluation of a run up to a step, and the last point of its loss curve."""
+    """The last evaluation of a run up to a step, and the last point of its loss curve, if it is one."""
     found: dict[str, float] = {}
     for record in run.records():
         if record.get("step", 0) > step:
@@ -275,5 +276,5 @@ def figures(run: Run, step: int) -> dict[str, float]:
         if record["record"] == "evaluation":
             found |= record["metrics"]
         elif record["record"] == "step":
-            found[RUNNING_LOSS] = running(record["metrics"])[RUNNING_LOSS]
+            found |= {name: value for name, value in running(record["metrics"]).items() if name == RUNNING_LOSS}
     return found

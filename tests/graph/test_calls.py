@@ -168,7 +168,7 @@ def test_one_network_is_called_by_the_word_network(said):
           There are input, target.
         s.yaml:3:1  objective.lonely
           lonely calls the network `other`, and the spec has `network`
-          There is network.
+          Networks have names under `networks`: `networks: {NAME: {layers: [...]}}`.
         """
     )
 

@@ -145,6 +145,24 @@ def test_a_network_has_no_name_that_torchs_modules_need(said):
     assert "a letter first" in said("networks: {_modules: {inputs: [3], layers: [linear: 2]}}\n")
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        "networks: []\n",
+        "networks: {network: {layers: [linear: 1]}}\n",
+        "networks: {a: {layers: [linear: 1]}}\nnetwork: {layers: [linear: 1]}\n",
+    ],
+)
+def test_kinds_by_network_are_not_blamed_where_networks_is_a_mistake(said, wrong):
+    kinds = "optimizer: {a: adam, b: adam}, schedule: {b: cosine}"
+    more = f"init: {{a: he_normal}}\ntrain: {{steps: 3, {kinds}, batch_siz: 2}}\n"
+    told = said(wrong + more)
+    assert [line.split("  ")[1] for line in told.splitlines() if line.startswith("s.yaml")] == [
+        "networks.network" if "{network" in wrong else "networks",
+        "train.batch_siz",
+    ]
+
+
 # --- kinds by network -----------------------------------------------------------------------------------------------
 
 
