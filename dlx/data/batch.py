@@ -16,7 +16,7 @@ class Batch:
 
     fields: Mapping[str, Tensor]
     carried: dict[str, Tensor] = field(default_factory=dict)
-    """What goes on to the feed's next batch, by the name of its field."""
+    """States for the feed's next batch, by the name of their field."""
 
     def __getitem__(self, name: str) -> Tensor:
         return self.fields[name]

@@ -1,4 +1,4 @@
-"""What learns: networks, an optimizer with a schedule for each, averages, and what one step of them is."""
+"""The learner: networks, an optimizer with a schedule for each, averages, and what one step of them is."""
 
 from __future__ import annotations
 

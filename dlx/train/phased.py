@@ -112,7 +112,7 @@ class Phased(Learner):
 
     def __init__(self, *args: Any) -> None:
         self.own_random = torch.Generator()
-        """What the objective draws."""
+        """The generator that the objective draws from, on the CPU."""
         super().__init__(*args)
         self.phases = tuple(self.objective.phases())
         self.own_random.manual_seed(self.train.seed)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import deepcopy
 from typing import Any, ClassVar
 
 import pytest
@@ -190,6 +191,56 @@ def test_a_term_that_is_left_out_is_no_zero(monkeypatch):
     monkeypatch.setattr(Pair, "terms", fewer)
     with pytest.raises(TypeError, match="and at first"):
         trained(TEXT)
+
+
+# --- one network in two phases --------------------------------------------------------------------------------------
+
+
+class Twice(Pair):
+    """A phase that moves one network, and at each second step one that moves both."""
+
+    kind: ClassVar[str] = "twice"
+
+    def phases(self) -> Any:
+        return (Phase("a", A), Phase("b", (*B, *A), every=2))
+
+    def terms(self, phase: str, call: Any, batch: Any, rng: Any) -> Any:
+        first = call("first", batch["input"])
+        if phase == "a":
+            return {"error": (first - 1).square().mean()}
+        return {"error": (first * call("second", batch["input"]) - 2).square().mean()}
+
+
+del OBJECTIVES._classes["twice"]
+
+
+@pytest.mark.parametrize("batches", ["batch_size: 6", "batch_size: 3, accumulate: 2"])
+def test_a_network_of_two_phases_moves_as_in_a_loop_by_hand(batches, monkeypatch):
+    monkeypatch.setitem(OBJECTIVES._classes, "twice", Twice)
+    text = TEXT.replace("pair: {}", "twice: {}").replace("{sgd: 0.1}", "{sgd: {lr: 0.1, momentum: 0.9}}")
+    job = job_of(text.replace("batch_size: 6", f"{batches}, clip_norm: 0.5"))
+    first, second = (deepcopy(job.learner.networks[name]) for name in ("first", "second"))
+    moves = {one: torch.optim.SGD(one.parameters(), 0.1, momentum=0.9) for one in (first, second)}
+    order = torch.randperm(60, generator=torch.Generator().manual_seed(0)).split(6)
+
+    def move(loss, *networks):
+        weights = [p for network in networks for p in network.parameters()]
+        for p in (*first.parameters(), *second.parameters()):
+            p.grad = None
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(weights, 0.5)
+        for network in networks:
+            moves[network].step()
+
+    for step in range(6):
+        x = job.parts["train"].x[order[step]]
+        move((first(x) - 1).square().mean(), first)
+        if step % 2 == 0:
+            move((first(x) * second(x) - 2).square().mean(), second, first)
+    list(fit(job))
+    for name, network in (("first", first), ("second", second)):
+        for p, wanted in zip(job.learner.networks[name].parameters(), network.parameters(), strict=True):
+            assert torch.allclose(p, wanted, rtol=1e-6, atol=1e-7)
 
 
 # --- precision and device -------------------------------------------------------------------------------------------
