@@ -333,6 +333,15 @@ def test_a_search_of_several_networks_wants_a_metric_that_a_trial_reports(tmp_pa
     assert "/critic/loss`" in problem.hint
 
 
+def test_a_network_that_no_phase_calls_is_said():
+    more = "      extra: {inputs: {point: [2]}, layers: [{linear: 5}]}\n    objective:"
+    graphs = experiments.prepare(experiment_of(ADVERSARIES.replace("    objective:", more))).graphs
+    (warning,) = graphs.warnings
+    assert warning.message == "no phase of `adversaries` calls the network `extra`"
+    assert warning.path == "networks.extra"
+    assert not experiments.prepare(experiment_of(ADVERSARIES)).graphs.warnings
+
+
 # --- mistakes -------------------------------------------------------------------------------------------------------
 
 

@@ -65,6 +65,15 @@ def against(
     return list(dict.fromkeys(found))
 
 
+def uncalled(objective: Objective, fields: Mapping[str, Field], ports: Mapping[str, Ports]) -> list[str]:
+    """Networks that an objective neither calls nor trains, where its calls fit."""
+    if isinstance(objective, Supervised):
+        return []
+    used = {call.network for call in objective.needs(fields, ports)}
+    used |= {name for phase in objective.phases() for name in phase.moves}
+    return [name for name in ports if name not in used]
+
+
 def _misfits(
     experiment: Experiment, objective: Objective, call: Call, fields: Mapping[str, Field], ports: Ports
 ) -> Iterator[Problem]:

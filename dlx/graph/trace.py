@@ -351,15 +351,20 @@ def _check_calls(experiment: Experiment, facts: Facts | None, walks: Mapping[str
     if experiment.objective is None or facts is None or mistaken or not all(map(_is_list, walks.values())):
         return
     from ..objectives import Ports
-    from .calls import against
+    from .calls import against, uncalled
 
     ports = {}
     for name, walk in walks.items():
-        found = {output: walk.placer.by_name.get(node) for output, node in walk.outputs.items()}
-        shapes = {o: n.shape if n is not None else walk.shapes[walk.outputs[o]] for o, n in found.items()}
+        nodes = {output: walk.placer.by_name.get(node) for output, node in walk.outputs.items()}
+        shapes = {o: n.shape if n is not None else walk.shapes[walk.outputs[o]] for o, n in nodes.items()}
         ports[name] = Ports(walk.shapes, shapes)
-    for problem in against(experiment, experiment.objective, facts.fields, ports):
+    found = against(experiment, experiment.objective, facts.fields, ports)
+    for problem in found:
         problems.add(problem)
+    for name in () if found else uncalled(experiment.objective, facts.fields, ports):
+        message = f"no phase of `{experiment.objective.kind}` calls the network `{name}`"
+        mark = experiment.place("networks", name)
+        walks[name].placer.warned.add(Problem(message, "", mark, f"networks.{name}"))
 
 
 def _about_labels(found: Problem | None, objective: Supervised, facts: Facts, data: Dataset | None) -> Problem | None:
