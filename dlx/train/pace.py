@@ -39,12 +39,6 @@ class Pace:
         for group, rate in zip(self.optimizer.param_groups, self.rates, strict=True):
             group["lr"] = rate * factor
 
-    def before(self, step: int) -> None:
-        """Set rate and momentum for a step."""
-        self.set(self.at(step))
-        if self.move is not None:
-            self.move(step)
-
     def see(self, measured: Mapping[str, float]) -> None:
         """Take in an evaluation. RunError where it does not give the metric that the schedule follows."""
         if self.watch is None:

@@ -61,8 +61,11 @@ class Stretch:
 
     def before(self) -> None:
         """What the schedule says is set for the next update."""
+        step = self.progress.step
         for pace in self.paces:
-            pace.before(self.progress.step)
+            pace.set(pace.at(step))
+            if pace.move is not None:
+                pace.move(step)
 
     def after(self) -> None:
         """The weights have been moved."""
