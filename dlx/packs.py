@@ -31,10 +31,14 @@ def goes_with(prepared: Prepared) -> tuple[Any, ...] | None:
 
 
 def noted(prepared: Prepared) -> Prepared:
-    """With a note where nothing but the device keeps trainings from being packed."""
-    if form_of(prepared) is None or device.packs(prepared.train):
+    """With a note where nothing but the device, or the objective, keeps trainings from being packed."""
+    if not prepared.is_supervised:
+        note = f"`{prepared.objective.kind}` has phases: its trainings take their steps one after the other."
+    elif form_of(prepared) is None or device.packs(prepared.train):
         return prepared
-    notes = (*prepared.sets.notes, device.unpacked(prepared.train))
+    else:
+        note = device.unpacked(prepared.train)
+    notes = (*prepared.sets.notes, note)
     return replace(prepared, sets=replace(prepared.sets, notes=notes))
 
 

@@ -14,7 +14,7 @@ from helpers import experiment_of
 
 from dlx import experiment as experiments
 from dlx import session
-from dlx.errors import SpecError
+from dlx.errors import RunError, SpecError
 from dlx.network import build
 from dlx.spec import load
 from dlx.sweep.plan import plan
@@ -374,6 +374,25 @@ def test_what_phases_cannot_do_is_said_before_anything_starts(change, sentence):
     with pytest.raises(SpecError) as caught:
         experiments.prepare(experiment_of(text))
     assert sentence in "\n".join(problem.message for problem in caught.value.problems)
+
+
+def test_an_objective_that_fails_is_named_with_its_phase_and_step():
+    text = ADVERSARIES.replace("{noise: [4]}", "{noise: [5]}")
+    with pytest.raises(RunError) as caught:
+        trained(text)
+    message = caught.value.problems[0].message
+    assert message.startswith(
+        "`adversaries` fails in its phase `critic` at step 1: RuntimeError: mat1 and mat2 shapes"
+    )
+
+
+def test_seeds_of_several_networks_say_that_they_are_trained_one_after_the_other(tmp_path):
+    heard = []
+    text = ADVERSARIES.replace("steps: 24", "steps: 2\n      seeds: 2")
+    experiments.run(experiment_of(text), tmp_path, heard.append)
+    begun = [event.notes for event in heard if isinstance(event, experiments.Begun)]
+    note = "`adversaries` has phases: its trainings take their steps one after the other."
+    assert [note in notes for notes in begun] == [True, True]
 
 
 def test_data_with_an_order_of_its_own_is_not_for_independent_examples():

@@ -9,7 +9,7 @@ from math import ceil, lcm
 from typing import TYPE_CHECKING, Any
 
 from ..data.batch import Batch
-from ..errors import DlxError, Problem, with_article
+from ..errors import DlxError, Problem, RunError, first_line, with_article
 from ..graph import Graphs
 from ..lazy import nn, torch
 from ..metrics import Mean
@@ -164,7 +164,7 @@ class Phased(Learner):
         pieces = batch.pieces(size) if phase.reads and self.train.accumulate > 1 and size != "all" else [batch]
         for piece in pieces:
             share = len(piece) / len(batch) if len(pieces) > 1 else 1
-            terms = self.objective.terms(phase.name, self.call, piece, self.own_random)
+            terms = self._terms(phase, piece)
             values = [term * share for term in terms.values()] if share != 1 else list(terms.values())
             loss = sum(values[1:], values[0])
             torch.autograd.backward(loss, inputs=weights)
@@ -181,6 +181,17 @@ class Phased(Learner):
         for name in phase.moves:
             self.steps[name]()
         return found
+
+    def _terms(self, phase: Phase, batch: Batch) -> Mapping[str, Tensor]:
+        """What the objective gives. RunError where its code fails, such as on shapes that `needs` did not ask for."""
+        try:
+            return self.objective.terms(phase.name, self.call, batch, self.own_random)
+        except Exception as error:
+            if isinstance(error, DlxError) or self.train.deterministic:  # torch's own complaint is worded elsewhere
+                raise
+            kind, at = self.objective.kind, self.progress.step + 1
+            why = f"{type(error).__name__}: {first_line(error)}"
+            raise RunError(f"`{kind}` fails in its phase `{phase.name}` at step {at:,}: {why}") from error
 
     def _gathered(self, found: Mapping[str, Tensor]) -> Tensor:
         """The terms in the order of the first step; zero for one whose phase is no part of this step."""
