@@ -26,9 +26,9 @@ from dlx.graph import trace
 from dlx.network import build
 from dlx.objectives import implied
 from dlx.spec import load
-from dlx.spec.training import Train
-from dlx.train.fit import Job, updates
-from dlx.train.parts import Part
+from dlx.spec.sections.train import Train
+from dlx.training.batches.on_device import Part
+from dlx.training.fit import Job, updates
 
 BATCH = 128
 EXAMPLES = 1024

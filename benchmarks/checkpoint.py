@@ -16,17 +16,17 @@ from pathlib import Path
 
 from common import publish
 
-from dlx import course, experiment
+from dlx.experiment import recorder, runner
 from dlx.spec import load
-from dlx.train import stretch
-from dlx.train.writer import Writer
+from dlx.training.batches import step_chunk
+from dlx.training.checkpoints.background_writer import Writer
 
 EVERY = {16: 80, 128: 20}
 """Steps between two saves, by batch: so many that a file is written before the next."""
 SAVES = 6
 """Saves that are looked at; the first, for which memory is taken, is left out."""
 ROUNDS = 3
-AFTER = stretch.Stretch.after
+AFTER = step_chunk.Stretch.after
 """What is called when the weights have been moved: records of many steps come at once."""
 SPEC = """\
 dlx: 1
@@ -59,15 +59,15 @@ def steps_of(batch: int, writer: type[Writer], home: Path) -> tuple[list[float],
     """Seconds of each step, from one to the next, and the bytes of a checkpoint."""
     seen: list[float] = []
 
-    def after(self: stretch.Stretch, plain: Callable[[stretch.Stretch], None] = AFTER) -> None:
+    def after(self: step_chunk.Stretch, plain: Callable[[step_chunk.Stretch], None] = AFTER) -> None:
         plain(self)
         seen.append(time.perf_counter())
 
-    stretch.Stretch.after = after  # type: ignore[method-assign]
+    step_chunk.Stretch.after = after  # type: ignore[method-assign]
     path = home / "bench.yaml"
     path.write_text(SPEC.format(steps=EVERY[batch] * (SAVES + 2), batch=batch, every=EVERY[batch]))
-    course.Writer = writer  # type: ignore[attr-defined]
-    done = experiment.run(load(path), home / "runs").results[0]
+    recorder.Writer = writer  # type: ignore[attr-defined]
+    done = runner.run(load(path), home / "runs").results[0]
     size = max(p.stat().st_size for p in (done.run.dir / "checkpoints").glob("step-*.safetensors"))
     return [b - a for a, b in pairwise(seen)], size
 

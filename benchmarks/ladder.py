@@ -30,10 +30,10 @@ from torch import Tensor
 from trained import results
 
 from dlx.objectives import Supervised
-from dlx.objectives.together import combined
-from dlx.runs import Run
+from dlx.objectives.ensemble import combined
+from dlx.runs.folder import Run
 from dlx.spec import load, objective_of
-from dlx.train.checkpoint import restore
+from dlx.training.checkpoints.checkpoint import restore
 
 SPECS = ROOT / "specs/nielsen/ladder"
 

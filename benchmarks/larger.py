@@ -299,7 +299,8 @@ def dlx_run(name: str, chosen: dict[str, Any]) -> float:
 
     What comes after the last update, the evaluation of the training set, is no part of the other loops.
     """
-    from dlx import experiment, show
+    from dlx import show
+    from dlx.experiment import runner
     from dlx.spec import load
 
     with tempfile.TemporaryDirectory() as folder:
@@ -312,8 +313,8 @@ def dlx_run(name: str, chosen: dict[str, Any]) -> float:
                 times.append((time.perf_counter(), getattr(event, "record", "")))
                 listen(event)
 
-            results = experiment.run(loaded, RUNS, told)
-        experiment.settle(loaded, results)  # its mirror would otherwise run beside whoever comes next
+            results = runner.run(loaded, RUNS, told)
+        runner.settle(loaded, results)  # its mirror would otherwise run beside whoever comes next
     lock = results.results[0].run.read_json("lock.json")
     chosen[name] = f"{lock['threads']} of {CORES} threads, {lock['compute']['memory_format']}"
     return steady([moment for moment, record in times if record == "step"])

@@ -153,8 +153,8 @@ def spec_text(case: dict[str, Any]) -> str:
 
 def dlx_run(case: dict[str, Any], pack: int = 64) -> float:
     """Seconds of `dlx sweep`, from the plan to the last result on disk, with the library imported."""
-    from dlx.sweep.plan import plan
-    from dlx.sweep.run import Means, run
+    from dlx.sweeps.plan import plan
+    from dlx.sweeps.run import Means, run
 
     count = len(case["rates"])
     rate = f"train.optimizer.{case['optimizer']}.lr"

@@ -27,9 +27,9 @@ from pathlib import Path
 
 from common import publish
 
-from dlx.sweep.plan import plan
-from dlx.sweep.run import Means, run
-from dlx.sweep.study import Study
+from dlx.sweeps.plan import plan
+from dlx.sweeps.run import Means, run
+from dlx.sweeps.study import Study
 
 RATES = (1e-4, 4e-4, 1.6e-3, 6.4e-3, 2.56e-2)
 WIDTHS = (16, 32, 64, 128)

@@ -104,15 +104,15 @@ def spec_text(case: dict[str, Any]) -> str:
 
 def dlx_run(case: dict[str, Any]) -> float:
     """Seconds a step of the whole of fit: curve, evaluations, checkpoints, metrics.jsonl and the MLflow mirror on."""
-    from dlx import experiment
+    from dlx.experiment import runner
     from dlx.spec import load
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.yaml"
         path.write_text(spec_text(case))
         loaded = load(path)
-        results = experiment.run(loaded, RUNS)
-        experiment.settle(loaded, results)  # its mirror would otherwise run beside whoever comes next
+        results = runner.run(loaded, RUNS)
+        runner.settle(loaded, results)  # its mirror would otherwise run beside whoever comes next
     return results.results[0].seconds / results.results[0].steps
 
 

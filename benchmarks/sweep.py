@@ -17,8 +17,8 @@ from pathlib import Path
 
 from common import publish
 
-from dlx.sweep.plan import plan
-from dlx.sweep.run import Means, run
+from dlx.sweeps.plan import plan
+from dlx.sweeps.run import Means, run
 
 SPEC = """\
 dlx: 1

@@ -22,9 +22,9 @@ import numpy as np
 import pandas as pd
 from common import interleaved, publish, table
 
-from dlx.data.cells import Notation
-from dlx.data.columns import read
-from dlx.data.table import Table
+from dlx.data.tables.cells import Notation
+from dlx.data.tables.columns import read
+from dlx.data.tables.table import Table
 
 TARGET = "label"
 BASE = "pandas.read_csv"

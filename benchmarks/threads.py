@@ -1,7 +1,7 @@
 """From what size on a second CPU thread pays: a training step with one thread and with all, by MACs of a batch.
 
-`dlx.train.device.ONE_THREAD_BELOW` and `SPINS` are chosen from this table. With `--busy`, as many other processes as
-cores keep them busy; `GOMP_SPINCOUNT=10000 python benchmarks/threads.py --busy` shows what dlx sets.
+`dlx.training.device.ONE_THREAD_BELOW` and `SPINS` are chosen from this table. With `--busy`, as many other processes
+as cores keep them busy; `GOMP_SPINCOUNT=10000 python benchmarks/threads.py --busy` shows what dlx sets.
 """
 
 from __future__ import annotations

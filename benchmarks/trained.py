@@ -8,10 +8,10 @@ from itertools import count
 from pathlib import Path
 from typing import Any
 
-from dlx import experiment
-from dlx.experiment import Result, Results
+from dlx.experiment import runner
+from dlx.experiment.runner import Result, Results
 from dlx.graph import trace
-from dlx.runs import Run
+from dlx.runs.folder import Run
 from dlx.spec import load
 
 ALONE = ["track.mlflow=false", "train.threads=1"]
@@ -28,7 +28,7 @@ def results(spec: Path, changes: Sequence[str], seeds: int, folder: Path) -> Res
         if run is None and seed >= seeds:
             break
         if run is None:
-            experiment.run(one, folder)
+            runner.run(one, folder)
             run = _done(one, folder)  # of an ensemble its own run, not those of its members
             assert run is not None
         end = run.end() or {}

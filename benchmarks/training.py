@@ -18,8 +18,8 @@ from common import ROOT, publish
 from scipy.stats import ttest_ind
 from trained import results
 
+from dlx.experiment.results import Results
 from dlx.graph.expect import claimed, claims, judged
-from dlx.results import Results
 from dlx.spec import Experiment, load
 
 GROUPS = {

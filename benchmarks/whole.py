@@ -156,7 +156,7 @@ def peer_seconds(name: str, examples: int, accuracies: dict[str, float]) -> floa
 
 def dlx_seconds(examples: int, home: Path, accuracies: dict[str, float], ends: list[float]) -> float:
     """Wall seconds of `dlx train` until it tells its result; those until it ends join `ends`."""
-    from dlx.runs import Run
+    from dlx.runs.folder import Run
     from dlx.track import sync
 
     spec, runs = home / "whole.yaml", home / "runs"

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import islice
 
-from .secrets import masked
+from .utils.passwords import masked
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib.util
 import pkgutil
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -147,12 +147,12 @@ class Registry(Mapping[str, type[D]], Generic[D]):
         return {kind: name for name in self._names() for kind in declared(name)}
 
     def _names(self) -> list[str]:
-        """`home` and the modules in it, but for those that are the home of another family."""
-        package = importlib.util.find_spec(self.home)
-        inside = pkgutil.iter_modules(package.submodule_search_locations or ()) if package is not None else ()
-        names = [self.home, *(f"{self.home}.{module.name}" for module in inside)]
+        """`home` and the modules in it at any depth, but for those that are the home of another family."""
         others = {family.home for family in FAMILIES.values()} - {self.home}
-        return [name for name in names if name not in others]
+        package = importlib.util.find_spec(self.home)
+        paths = package.submodule_search_locations if package is not None else None
+        inside = _inside(paths, f"{self.home}.", others) if paths is not None else ()
+        return [name for name in (self.home, *inside) if name not in others]
 
     def load(self) -> None:
         """Import everything that dlx itself brings."""
@@ -206,6 +206,17 @@ class Registry(Mapping[str, type[D]], Generic[D]):
         return len({*self._classes, *self.modules})
 
 
+def _inside(paths: Iterable[str], prefix: str, others: Collection[str]) -> Iterator[str]:
+    """The modules below a package at any depth, but for those in `others`. No module is imported."""
+    for module in pkgutil.iter_modules(paths, prefix):
+        if module.name in others:
+            continue
+        yield module.name
+        if module.ispkg:
+            folder = module.name.rpartition(".")[2]
+            yield from _inside([f"{path}/{folder}" for path in paths], f"{module.name}.", others)
+
+
 @dataclass(frozen=True)
 class New(Generic[D]):
     """Makes one of a kind. Its module is imported with the first one."""
@@ -232,8 +243,8 @@ FAMILIES: dict[str, Registry[Any]] = {
     "average": Registry("average", "dlx.averages", "dlx.averages", "train.average"),
     "augmentation": Registry("augmentation", "dlx.augment", "dlx.augmentations", "train.augment", many=True),
     "view": Registry("view", "dlx.augment.views", "dlx.views", "train.test_time"),
-    "sampler": Registry("sampler", "dlx.sweep.samplers", "dlx.samplers", "sweep.sampler"),
-    "scheduler": Registry("scheduler", "dlx.sweep.schedulers", "dlx.schedulers", "sweep.scheduler"),
+    "sampler": Registry("sampler", "dlx.sweeps.samplers", "dlx.samplers", "sweep.sampler"),
+    "scheduler": Registry("scheduler", "dlx.sweeps.schedulers", "dlx.schedulers", "sweep.scheduler"),
 }
 """Every family, by the name of its definition in the JSON schema: what one is called in messages, where dlx declares
 its kinds, the entry points of other packages, and where a spec names one."""

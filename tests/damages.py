@@ -16,8 +16,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from dlx import cli, experiment, guard
-from dlx.runs import Run
+from dlx import cli
+from dlx.cli import exit_status
+from dlx.experiment import runner
+from dlx.runs.folder import Run
 from dlx.spec import load
 
 SPEC = """\
@@ -71,7 +73,7 @@ def made(folder: Path) -> Home:
         (folder / "specs" / name / "s.yaml").write_text(text)
     keys = []
     for name, changes in (("a", []), ("b", []), ("a", ["+train.ensemble=2", "~train.keep_best"])):
-        found = experiment.run(load(folder / "specs" / name / "s.yaml", changes), runs)
+        found = runner.run(load(folder / "specs" / name / "s.yaml", changes), runs)
         keys.append((found.together or found.results[0]).run.key)
     finished, other, ensemble = keys
     died = Run(runs / "a" / "20200101-000000-0000")
@@ -100,7 +102,7 @@ def command(argv: list[str]) -> tuple[int, str]:
     try:
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(out):
             try:
-                code = guard.run(lambda: cli.app(argv, standalone_mode=False))
+                code = exit_status.run(lambda: cli.app(argv, standalone_mode=False))
             except SystemExit as left:
                 code = left.code if isinstance(left.code, int) else 1
     finally:

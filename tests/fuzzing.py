@@ -19,9 +19,9 @@ from dlx.errors import DlxError
 from dlx.graph import trace
 from dlx.spec import load
 from dlx.spec.expressions import ExpressionError, Unknown, evaluate
-from dlx.spec.located import Node, parse_toml, parse_yaml
-from dlx.spec.varied import varied
-from dlx.sweep.space import Space
+from dlx.spec.sections.sweep_values import varied
+from dlx.spec.syntax.read import Node, parse_toml, parse_yaml
+from dlx.sweeps.space import Space
 
 LONGEST = 20.0
 """Seconds of one input, on a machine that does other things too."""

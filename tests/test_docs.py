@@ -8,13 +8,13 @@ from typing import ClassVar
 import pytest
 from pydantic import Field, PositiveInt
 
-from dlx import reference, vocabulary
 from dlx.errors import ShapeError
 from dlx.layers import LAYERS, Example, Layer, Plan
 from dlx.layers.base import axis_of
 from dlx.lazy import nn, torch
+from dlx.reference import markdown_page, vocabulary
 from dlx.shapes import Shape
-from dlx.spec.claims import QUANTITIES
+from dlx.spec.sections.expect import QUANTITIES
 
 ROOT = Path(__file__).parent.parent
 
@@ -79,11 +79,11 @@ def test_every_spec_of_the_readme_is_valid(tmp_path):
 
 
 def test_the_reference_is_what_the_classes_say():
-    assert (ROOT / "docs" / "layers.md").read_text() == reference.markdown() + "\n", "run `make docs`"
+    assert (ROOT / "docs" / "layers.md").read_text() == markdown_page.markdown() + "\n", "run `make docs`"
 
 
 def test_the_reference_has_every_kind_once_and_only_pages_that_close_their_fences():
-    page = reference.markdown()
+    page = markdown_page.markdown()
     headings = re.findall(r"^### (\w+)$", page, re.MULTILINE)
 
     assert sorted(headings) == sorted(
@@ -96,7 +96,7 @@ def test_a_kind_that_two_families_have_is_found_in_each():
     layer, step = vocabulary.page("crop"), vocabulary.page("train.augment.crop")
     assert "padding_mode" not in [name for name, *_ in layer.fields]
     assert [name for name, *_ in step.fields][:2] == ["size", "keep_targets"]
-    assert step.text.splitlines()[0] in reference.markdown()
+    assert step.text.splitlines()[0] in markdown_page.markdown()
 
 
 def test_the_page_of_expect_names_every_quantity():

@@ -32,21 +32,24 @@ GUESTS = {
     "mlflow": ["track"],
     "torchmetrics": [],
     "sklearn": [],
-    "scipy": ["results", "sweep"],
+    "scipy": ["experiment", "sweeps"],
     "hydra": ["spec"],
     "omegaconf": ["spec"],
     "rich": ["show"],
-    "typer": ["cli", "guard"],
+    "typer": ["cli"],
     "yaml": ["spec"],
     "tomllib": ["spec"],
     "PIL": ["data"],
     "pyarrow": ["data"],
-    "optuna": ["sweep"],
-    "cmaes": ["sweep"],
-    "ray": ["sweep"],
-    "matplotlib": ["sweep"],
+    "optuna": ["sweeps"],
+    "cmaes": ["sweeps"],
+    "ray": ["sweeps"],
+    "matplotlib": ["sweeps"],
 }
-BELOW_AUTOGRAD = [f"train/{name}.py" for name in ("tape", "stack", "columns", "classes", "script")]
+BELOW_AUTOGRAD = [
+    f"training/{name}.py"
+    for name in ("replay/tape", "replay/script", "packed/stack", "packed/convolution", "packed/cross_entropy")
+]
 """They extend what torch calls below autograd, and are imported by a training that uses them."""
 HEAVY = ["torch", "torchmetrics", "mlflow", "numpy", "scipy", "pandas", "sklearn", "hydra", "optuna"]
 
@@ -167,7 +170,8 @@ def test_a_value_goes_the_way_that_the_architecture_page_tells():
     code = f"""
         import sys, tempfile
         from pathlib import Path
-        from dlx import experiment, spec
+        from dlx import spec
+        from dlx.experiment import runner
         told, called = {told!r}, []
         def see(frame, event, _):
             if event == "call" and (module := frame.f_globals.get("__name__", "")).startswith("dlx."):
@@ -179,7 +183,7 @@ def test_a_value_goes_the_way_that_the_architecture_page_tells():
             path.write_text("data: digits\\nnetwork: {{layers: [flatten, {{linear: 10}}]}}\\n"
                             "train: {{steps: 2, optimizer: {{adam: 1e-3}}}}\\ntrack: {{mlflow: false}}\\n")
             sys.setprofile(see)
-            experiment.run(spec.load(path, ["train.optimizer.adam.lr=0.01"]), Path(folder, "runs"))
+            runner.run(spec.load(path, ["train.optimizer.adam.lr=0.01"]), Path(folder, "runs"))
             sys.setprofile(None)
         assert called == told, called
     """

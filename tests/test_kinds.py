@@ -12,15 +12,15 @@ import pytest
 import torch
 from helpers import experiment_of
 
-from dlx import experiment as experiments
-from dlx import session
 from dlx.errors import RunError, SpecError
+from dlx.experiment import runner as experiments
+from dlx.experiment import session
 from dlx.network import build
 from dlx.spec import load
-from dlx.sweep.plan import plan
+from dlx.sweeps.plan import plan
 from dlx.track import model
-from dlx.train import state
-from dlx.train.fit import Job, Record, fit
+from dlx.training.checkpoints import training_state
+from dlx.training.fit import Job, Record, fit
 
 pytest.importorskip("dlx_example_kinds")
 
@@ -96,7 +96,7 @@ def spec(folder: Path, text: str) -> Path:
 def by_hand(steps: int, critic_steps: int) -> dict[str, torch.Tensor]:
     """The same training as a loop in plain torch: RMSprop at a rate that falls, Adam, and an average beside it."""
     prepared = experiments.prepare(experiment_of(ADVERSARIES))
-    state.seed_all(0)
+    training_state.seed_all(0)
     generator, critic = (build(prepared.graphs[name]) for name in ("generator", "critic"))
     x = torch.from_numpy(prepared.sets.train.x)
     order, drawn = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
@@ -175,10 +175,10 @@ def test_a_training_that_is_cut_off_goes_on_to_the_same_bits(text, tmp_path):
     steps = cut.total_steps // 2 + 1
     cut.progress.until = steps
     list(fit(cut))
-    state.snapshot(cut, {"step": steps, "spec_hash": ""}, {}).write(tmp_path)
+    training_state.snapshot(cut, {"step": steps, "spec_hash": ""}, {}).write(tmp_path)
     torch.manual_seed(99)
     again = job_of(text)
-    state.restore(again, tmp_path)
+    training_state.restore(again, tmp_path)
     rest = [record for record in fit(again) if record.record != "rest"]
     assert all(torch.equal(a, weights(again)[name]) for name, a in weights(whole).items())
     assert rest == [record for record in told if record.record != "rest"][-len(rest) :]
@@ -189,9 +189,9 @@ def test_a_resumed_run_without_the_state_of_the_feed_comes_to_other_bits(tmp_pat
     cut = job_of(CARRIED)
     cut.progress.until = 301
     list(fit(cut))
-    state.snapshot(cut, {"step": 301, "spec_hash": ""}, {}).write(tmp_path)
+    training_state.snapshot(cut, {"step": 301, "spec_hash": ""}, {}).write(tmp_path)
     again = job_of(CARRIED)
-    state.restore(again, tmp_path)
+    training_state.restore(again, tmp_path)
     again.feed.held.zero_()
     list(fit(again))
     assert not all(torch.equal(a, weights(again)[name]) for name, a in weights(whole).items())

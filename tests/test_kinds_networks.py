@@ -9,10 +9,10 @@ import pytest
 from helpers import experiment_of
 from test_spec_page import printed
 
-from dlx import experiment
 from dlx.errors import SpecError
+from dlx.experiment import runner
 from dlx.objectives import OBJECTIVES, Call, Objective, Phase
-from dlx.train.prepared import ready
+from dlx.training.prepared import ready
 
 pytest.importorskip("dlx_example_kinds")
 
@@ -114,7 +114,7 @@ def test_a_single_network_under_its_own_name_is_named_in_full_too(tmp_path, monk
         track: {mlflow: false}
     """
     longer = text.replace("steps: 1", "steps: 9")
-    still = [experiment.run(experiment_of(each), tmp_path).metrics for each in (text, longer)]
+    still = [runner.run(experiment_of(each), tmp_path).metrics for each in (text, longer)]
     assert still[0]["test/shrink/loss"] == still[1]["test/shrink/loss"]
-    moved = experiment.run(experiment_of(text.replace("lr: 0}", "lr: 0.1}")), tmp_path).metrics
+    moved = runner.run(experiment_of(text.replace("lr: 0}", "lr: 0.1}")), tmp_path).metrics
     assert moved["test/shrink/loss"] < still[0]["test/shrink/loss"]

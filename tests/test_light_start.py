@@ -11,7 +11,7 @@ import pytest
 
 from dlx.registry import FAMILIES
 from dlx.spec import load
-from dlx.spec.sections import choice_at
+from dlx.spec.sections.kinds import choice_at
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dlx"
@@ -52,8 +52,8 @@ ROOTS = {
     "average": "dlx.averages.base.Average",
     "augmentation": "dlx.augment.base.Augmentation",
     "view": "dlx.augment.base.View",
-    "sampler": "dlx.strategies.Sampler",
-    "scheduler": "dlx.strategies.Scheduler",
+    "sampler": "dlx.spec.strategies.Sampler",
+    "scheduler": "dlx.spec.strategies.Scheduler",
 }
 
 
@@ -158,7 +158,7 @@ def test_inspect_in_a_pipe_loads_only_what_it_uses_and_leaves_the_collector_on(t
     collected, *modules = told.stderr.split()
     assert collected == "True"
     assert "79,510 parameters" in told.stdout
-    unused = {"rich", "tomllib", "dlx.spec.training", "dlx.spec.sweep", "dlx.optim", "dlx.data"}
+    unused = {"rich", "tomllib", "dlx.spec.sections.train", "dlx.spec.sections.sweep", "dlx.optim", "dlx.data"}
     assert not unused & set(modules)
 
 

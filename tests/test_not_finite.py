@@ -63,7 +63,9 @@ def test_runs_lists_it(home, trained):
 
 
 def test_predict_tells_values_beyond_any_float(home, trained, monkeypatch):
-    monkeypatch.setattr("dlx.predict.Predicted._one", lambda self, i: {"values": [float("-inf"), float("nan")]})
+    monkeypatch.setattr(
+        "dlx.trained.predict.Predicted._one", lambda self, i: {"values": [float("-inf"), float("nan")]}
+    )
     assert document(home, "predict", trained["run"], "x.npy")["predictions"][0]["values"] == ["-inf", "nan"]
 
 

@@ -17,10 +17,11 @@ from pathlib import Path
 
 import pytest
 
-from dlx import cli, receipts
+from dlx import cli
+from dlx.claims import verify
 from dlx.errors import SpecError
 from dlx.graph import trace
-from dlx.graph.entries import STRUCTURES
+from dlx.graph.expansion.entries import STRUCTURES
 from dlx.layers import LAYERS
 from dlx.spec import load
 
@@ -130,7 +131,7 @@ def test_nothing_between_backticks_escapes_being_run():
 
 @pytest.mark.parametrize("fence", WHOLE, ids=at_line)
 def test_a_spec_of_the_page_can_be_run_and_keeps_its_claims(folder, fence):
-    (verified,) = receipts.verify([folder / fence.file])
+    (verified,) = verify.verify([folder / fence.file])
 
     assert list(verified.graphs.nodes())
     assert not verified.graphs.warnings

@@ -6,7 +6,7 @@ from helpers import SHIPPED
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlx.graph import trace
-from dlx.layers.measured import DTYPES
+from dlx.layers.measure import DTYPES
 from dlx.network import build
 from dlx.shapes import Reach
 from dlx.spec import load

@@ -7,8 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .. import guard
-from . import runs, specs, trainings
+from . import exit_status, runs, specs, training
 from .runs import runs_app
 
 app = typer.Typer(
@@ -20,18 +19,17 @@ app = typer.Typer(
 )
 COMMANDS = (
     specs.inspect,
-    trainings.train,
-    trainings.sweep,
+    training.train,
+    training.sweep,
     runs.evaluate,
     runs.predict,
     specs.layers,
-    specs.specs,
     specs.verify,
     specs.explain,
     specs.diff,
     specs.why,
     specs.doctor,
-    trainings.prove_resume,
+    training.prove_resume,
     runs.reproduce,
     specs.schema,
     specs.new,
@@ -61,4 +59,4 @@ def everywhere(
 
 def main() -> None:
     """Run a command and leave with its exit status."""
-    sys.exit(guard.run(lambda: app(standalone_mode=False)))
+    sys.exit(exit_status.run(lambda: app(standalone_mode=False)))

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from .given import AsJson, Checkpoint, Combined, Runs
+from .options import AsJson, Checkpoint, Combined, Runs
 
 runs_app = typer.Typer(
     invoke_without_command=True,
@@ -36,12 +36,12 @@ def evaluate(
 
     Example: dlx evaluate last --part test
     """
-    from .. import evaluate as evaluation
-    from .. import runs as folders
-    from ..show import together
+    from ..runs import folder as folders
+    from ..show import ensembles
+    from ..trained import evaluate as evaluation
 
     found = [folders.find(one, runs) for one in run]
-    together.evaluation(evaluation.evaluate(found, checkpoint, part or (), data or (), combine), as_json)
+    ensembles.evaluation(evaluation.evaluate(found, checkpoint, part or (), data or (), combine), as_json)
 
 
 def predict(
@@ -61,12 +61,12 @@ def predict(
 
     Example: dlx predict last digits.npy --output digits.csv
     """
-    from .. import predict as predictions
-    from .. import runs as folders
-    from ..show import together
+    from ..runs import folder as folders
+    from ..show import ensembles
+    from ..trained import predict as predictions
 
     found = predictions.predict(folders.find(run, runs), file, checkpoint, combine)
-    together.predictions(found, as_json, output)
+    ensembles.predictions(found, as_json, output)
 
 
 def reproduce(
@@ -85,10 +85,10 @@ def reproduce(
 
     Example: dlx reproduce last
     """
-    from .. import reproduce as reproductions
-    from .. import runs as folders
-    from ..show import proof as proofs
+    from ..runs import folder as folders
+    from ..show import prove_resume as proofs
     from ..show import training
+    from ..trained import reproduce as reproductions
 
     with training.progress(quiet=as_json) as listen:
         found = reproductions.reproduce(folders.find(run, runs), runs, tolerance, listen)
@@ -107,7 +107,7 @@ def list_runs(context: typer.Context, as_json: AsJson = False, runs: Runs = Path
     """
     if context.invoked_subcommand is not None:
         return
-    from .. import runs as folders
+    from ..runs import folder as folders
     from ..show import console, listings
 
     found = folders.all_runs(runs)
@@ -128,15 +128,15 @@ def sync(
 
     Example: dlx runs sync
     """
-    from .. import runs as folders
     from .. import track
+    from ..runs import folder as folders
     from ..show import listings
-    from ..sweep import tracked
+    from ..sweeps import mlflow_study
 
-    studies = tracked.studies(run, runs)
+    studies = mlflow_study.studies(run, runs)
     chosen = [] if run and studies else [folders.find(run, runs)] if run else folders.all_runs(runs)
     done = [(one, track.sync(one, uri)) for one in chosen]
-    done += [(folders.Run(folder), tracked.Tracked(folder, uri).sync()) for folder in studies]
+    done += [(folders.Run(folder), mlflow_study.Tracked(folder, uri).sync()) for folder in studies]
     listings.synced(done, as_json)
     if not all(result.complete for _, result in done):
         raise typer.Exit(1)

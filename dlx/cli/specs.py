@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import DlxError
-from .given import AsJson, Overrides, Runs, SpecPath, Verdict, claims, uncollected
+from .options import AsJson, Overrides, Runs, SpecPath, Verdict, claims, uncollected
 
 
 def inspect(
@@ -30,7 +30,7 @@ def inspect(
     with --as the figures of torchvision, keras, timm, darknet or torchinfo, and what lies between them and dlx's.
     Nothing is trained and torch is not loaded.
 
-    Example: dlx inspect cs231n/resnet50 --depth 1
+    Example: dlx inspect specs/cs231n/resnet50.yaml --depth 1
     """
     if batch and layer is not None:
         hint = "Leave one of the two out."
@@ -51,7 +51,7 @@ def inspect(
         if as_json:
             console.document(tables.inspected(traced, network, one, steps, counted))
         elif counted:
-            from ..show import counted as counts
+            from ..show import other_tools as counts
 
             counts.counted(traced.full(network, one.name) if one else traced.name, counted, steps)
         elif one:
@@ -73,11 +73,11 @@ def layers(
 
     Example: dlx layers conv
     """
-    from .. import reference, vocabulary
+    from ..reference import markdown_page, vocabulary
     from ..show import console, listings
 
     if markdown:
-        console.out(reference.markdown(kind))
+        console.out(markdown_page.markdown(kind))
     elif as_json:
         console.document(vocabulary.as_json(kind))
     elif kind is None:
@@ -91,7 +91,7 @@ def verify(
         list[str] | None,
         typer.Argument(
             metavar="SPEC | KEY=VALUE",
-            help="Specs, or folders of them; else ./specs, or all of dlx. Changes to all, such as their data.",
+            help="Specs, or folders of them; else ./specs. Changes to all of them, such as where their data lies.",
         ),
     ] = None,
     only: Annotated[
@@ -107,37 +107,18 @@ def verify(
     reason), FAILS, or not run, where the claim is about a training. The exit status is 1 where one fails, 2 where a
     spec is wrong.
 
-    Example: dlx verify udl
+    Example: dlx verify specs/udl
     """
-    from .. import receipts
-    from ..show import receipts as verdicts
+    from ..claims import verify
+    from ..show import verify as verdicts
 
     changes = [given for given in specs or [] if "=" in given and not Path(given).exists()]
     paths = [Path(given) for given in specs or [] if given not in changes]
-    found = receipts.verify(receipts.found(paths), changes)
+    found = verify.verify(verify.found(paths or [Path("specs")]), changes)
     if training:
-        found = (receipts.trained(one, runs) for one in found)
+        found = (verify.trained(one, runs) for one in found)
     if status := verdicts.verified(found, as_json, only):
         raise typer.Exit(status)
-
-
-def specs(
-    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Those of one folder, such as zoo.")] = "",
-    as_json: AsJson = False,
-) -> None:
-    """List the specs that dlx brings.
-
-    Each can be named from anywhere, where a command takes a spec: `dlx inspect zoo/gpt2`. A file of yours
-    that is called so comes first.
-
-    Example: dlx specs zoo
-    """
-    from .. import shipped
-    from ..show import listings
-    from ..spec import compose
-
-    found = {name: compose.source(path) for name, path in shipped.below(folder).items()}
-    listings.shipped_specs(found, as_json)
 
 
 def explain(
@@ -155,7 +136,7 @@ def explain(
     Output size, parameters, MACs, memory and receptive field of a layer, line by line, with its own numbers. Without
     --layer: how the totals add up, and which layers there are.
 
-    Example: dlx explain cs231n/resnet50 --layer conv_1
+    Example: dlx explain specs/cs231n/resnet50.yaml --layer conv_1
     """
     from .. import graph
     from .. import spec as specs
@@ -183,10 +164,10 @@ def diff(
     Layers are aligned by what they are, not by name. A row for each that was added, removed or changed, with the
     difference in parameters, MACs and memory; then the totals and the other settings. Overrides apply to B.
 
-    Example: dlx diff digits/lenet digits/lenet network.layers.conv_1.kernel_size=3
+    Example: dlx diff specs/digits/lenet.yaml specs/digits/lenet.yaml network.layers.conv_1.kernel_size=3
     """
     from .. import spec as specs
-    from ..graph import diff as diffs
+    from ..graph.comparison import diff as diffs
     from ..show import diff as differences
 
     differences.difference(diffs.diff(specs.load(a), specs.load(b, overrides or [])), as_json)
@@ -203,7 +184,7 @@ def why(
     The file and line, the override or the default that gave it; of an expression also what it comes to. Layers inside
     blocks go by the names that `inspect` shows: network.layers.bottleneck_1/conv_2.stride. Of a section: all in it.
 
-    Example: dlx why cs231n/resnet101 vars.depths
+    Example: dlx why specs/cs231n/resnet101.yaml vars.depths
     """
     from .. import graph
     from .. import spec as specs
@@ -226,10 +207,10 @@ def doctor(
     gradients by depth, gradients against differences, the size of updates, a batch by heart, and the learning rate.
     Each finding with its line and a way out. The exit status is 1 where something is wrong. Nothing is kept.
 
-    Example: dlx doctor digits/lenet train.optimizer.adamw.lr=10
+    Example: dlx doctor specs/digits/lenet.yaml train.optimizer.adamw.lr=10
     """
     from .. import spec as specs
-    from ..analysis import doctor as clinic
+    from ..analysis.doctor import diagnosis as clinic
     from ..show import doctor as diagnoses
 
     report = clinic.examine(specs.load(spec, overrides or []), thorough)

@@ -17,8 +17,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from .feed import Feed
-    from .given import Given
-    from .kept import Kept
+    from .input_record import Kept
+    from .new_inputs import Given
     from .preprocess import Fitted
     from .splits import Indices
 
@@ -104,14 +104,14 @@ class Split:
     @property
     def streams(self) -> bool:
         """Whether the inputs stay on disk."""
-        from .stream import Streamed
+        from .streaming import Streamed
 
         x: Any = self.x
         return isinstance(x, Streamed)
 
     def resident(self, most: int) -> Split:
         """The same in memory; the first `most` bytes of it where it streams."""
-        from .stream import Streamed
+        from .streaming import Streamed
 
         arrays: tuple[Any, ...] = (self.x, self.y)
         streamed = [array for array in arrays if isinstance(array, Streamed)]
@@ -166,7 +166,7 @@ class Dataset(Declared):
 
     def given(self, path: Path, kept: Kept) -> Given:
         """Inputs that come after training, as they are before preprocessing. DataError where they cannot be had."""
-        from .given import read
+        from .new_inputs import read
 
         return read(path, kept.raw)
 

@@ -13,14 +13,14 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_v
 
 from ..errors import DataError, plural
 from ..lazy import np
-from ..rational import rounded_down
 from ..registry import Choice
 from ..shapes import Shape
+from ..utils.exact_fractions import rounded_down
 from .base import Dataset, Facts, Sets, Split
+from .file_reading import blurred
 from .preprocess import PREPROCESSING, Fitted, Preprocess, after, fitted, single
 from .preprocess.sums import chunks
-from .reading import blurred
-from .stream import Streamed, chosen
+from .streaming import Streamed, chosen
 
 if TYPE_CHECKING:
     import numpy.typing as npt

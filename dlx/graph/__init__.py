@@ -1,7 +1,7 @@
 """The plan of a network: structure to nodes, with shapes, counts and receptive fields. No torch."""
 
 from . import memory
-from .counted import Counted, counted_as
+from .comparison.other_tools import Counted, counted_as
 from .expect import unmet, unmet_by
 from .graph import Graph, LayerNode, Seen
 from .graphs import Graphs

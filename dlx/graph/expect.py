@@ -10,8 +10,8 @@ from typing import Any, Literal
 
 from ..errors import Problem
 from ..spec import Experiment
-from ..spec.claims import EXACT, KEYS, Claim, claims_of
 from ..spec.expressions import ExpressionError, evaluate
+from ..spec.sections.expect import EXACT, KEYS, Claim, claims_of
 from .graph import Graph
 from .graphs import Graphs
 from .measures import Part, Unmeasured, measure, variables

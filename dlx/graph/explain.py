@@ -12,13 +12,13 @@ from math import prod
 from typing import Any
 
 from ..errors import Mark, Problem, SpecError, did_you_mean
-from ..layers import working
-from ..layers.working import Line
+from ..layers import arithmetic
+from ..layers.arithmetic import Line
 from ..shapes import BYTES, Number, Reach, Shape, bytes_text
 from ..spec.validation import OF_LAYERS
-from .explain_reach import geometry, growth, of_node, seen_in_words
 from .graph import Graph, LayerNode, Seen, seen_as_json
 from .graphs import Graphs
+from .receptive_field.explanation import geometry, growth, of_node, seen_in_words
 
 LARGEST = 5
 """Layers of a sum that are told one by one."""
@@ -119,7 +119,7 @@ def _output(node: LayerNode, own: Sequence[Line]) -> Part:
     rule = node.layer.entry("Shapes")
     if rule and {k for line in lines for k in line.axes} != set(range(len(shape))):
         lines.append(Line(note=f"By its rule: {rule}"))
-    return Part("Output", str(shape), tuple(_alike(lines, working.axis_names(len(shape)))))
+    return Part("Output", str(shape), tuple(_alike(lines, arithmetic.axis_names(len(shape)))))
 
 
 def _valued(line: Line) -> tuple[int, ...]:
@@ -130,7 +130,7 @@ def _parameters(node: LayerNode, own: Sequence[Line]) -> Part:
     plan = node.plan
     told = {line.what: line for line in own if line.part == "parameters"}
     lines = []
-    for line in working.of_weights(plan):
+    for line in arithmetic.of_weights(plan):
         better = told.get(line.what, line)
         lines.append(better if better.value == line.value else line)
     if len(lines) > 1:
@@ -140,8 +140,10 @@ def _parameters(node: LayerNode, own: Sequence[Line]) -> Part:
     return Part("Parameters", f"{node.params:,}", tuple(lines))
 
 
-def _sum_of(amounts: Mapping[str, int], part: working.Part) -> Line:
-    return Line("total", " + ".join(amounts), working.summed(list(amounts.values())), sum(amounts.values()), "", part)
+def _sum_of(amounts: Mapping[str, int], part: arithmetic.Part) -> Line:
+    return Line(
+        "total", " + ".join(amounts), arithmetic.summed(list(amounts.values())), sum(amounts.values()), "", part
+    )
 
 
 def _buffers(node: LayerNode) -> Part | None:
@@ -157,7 +159,7 @@ def _macs(node: LayerNode, own: Sequence[Line]) -> Part:
     plan = node.plan
     lines = [line for line in own if line.part == "multiply-adds"]
     if not lines or lines[-1].value != plan.macs:
-        line = working.of_macs(plan, node.arriving)
+        line = arithmetic.of_macs(plan, node.arriving)
         lines = [line] if line else []
     cost = node.layer.entry("Cost")
     if cost:
@@ -172,7 +174,7 @@ def _memory(node: LayerNode) -> Part:
     if node.plan.view:
         return Part(title, "none", (Line(note="It shows the values of its input in place.", part="memory"),))
     each = BYTES[shape.dtype]
-    numbers = f"{working.product(shape) or 1} values * {each} byte{'s' if each > 1 else ''}"
+    numbers = f"{arithmetic.product(shape) or 1} values * {each} byte{'s' if each > 1 else ''}"
     line = Line("", f"values * bytes of {_a(shape.dtype)}", numbers, shape.bytes, part="memory")
     return Part(title, _bytes(shape.bytes), (line,))
 
@@ -260,7 +262,7 @@ def _inside(names: Sequence[str], prefix: str) -> Iterable[tuple[str, int]]:
 
 def _sums(nodes: Sequence[LayerNode]) -> list[Part]:
     """Parameters, multiply-adds and memory: the largest, and the sum."""
-    kinds: list[tuple[str, working.Part, Callable[[LayerNode], int], Callable[[int], str]]] = [
+    kinds: list[tuple[str, arithmetic.Part, Callable[[LayerNode], int], Callable[[int], str]]] = [
         ("Parameters", "parameters", lambda node: node.params, "{:,}".format),
         ("Multiply-adds (MACs) of one sample, forward", "multiply-adds", lambda node: node.plan.macs, "{:,}".format),
         ("Memory of the outputs, one sample", "memory", lambda node: node.activation_bytes, _bytes),
@@ -277,7 +279,7 @@ def _sums(nodes: Sequence[LayerNode]) -> list[Part]:
     return parts
 
 
-def _largest(amounts: Mapping[str, int], part: working.Part) -> list[Line]:
+def _largest(amounts: Mapping[str, int], part: arithmetic.Part) -> list[Line]:
     total = sum(amounts.values())
     ordered = sorted(((v, name) for name, v in amounts.items() if v), key=lambda each: -each[0])
     if not ordered:
@@ -311,7 +313,7 @@ def _figures(nodes: Sequence[LayerNode], shape: Shape, seen: Seen) -> dict[str, 
 def _field(lines: Sequence[Line], seen: Seen, fields: Mapping[str, Seen]) -> Part:
     by_input = {name: _of_field(of) for name, of in fields.items()}
     figure = "; ".join(f"{name} {of}" for name, of in by_input.items()) if len(by_input) > 1 else _of_field(seen)
-    names = working.axis_names(len(seen.size) + 1) if isinstance(seen, Reach) else ()
+    names = arithmetic.axis_names(len(seen.size) + 1) if isinstance(seen, Reach) else ()
     marked = [replace(line, part="receptive field") for line in lines]
     return Part("Receptive field", figure, tuple(_alike(marked, names)))
 

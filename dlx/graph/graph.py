@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..errors import Mark, Problem
 from ..layers import Layer, Plan
 from ..shapes import Reach, Shape, Unknown
-from .sight import Span
+from .receptive_field.axes import Span
 
 if TYPE_CHECKING:
     from ..data.base import Use

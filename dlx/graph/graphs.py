@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..errors import Mark, Problem, SpecError, did_you_mean
-from ..spec.networks import ONE
+from ..spec.sections.networks import ONE
 from .graph import Graph, LayerNode
 
 LAYER = Mark("--layer")

@@ -13,10 +13,10 @@ from ..errors import DataError, Mark, Problem, SpecError, did_you_mean, shortene
 from ..shapes import BYTES, Shape
 from ..spec import Experiment
 from ..spec.expressions import resolve
-from ..spec.located import Node
-from ..spec.networks import ONE
+from ..spec.sections.networks import ONE
+from ..spec.syntax.read import Node
 from ..spec.validation import meant_by, shown, unknown_keys
-from .place import too_large
+from .expansion.place import too_large
 
 if TYPE_CHECKING:
     from ..data import Dataset, Facts
@@ -33,7 +33,7 @@ def facts_of(experiment: Experiment, problems: list[Problem]) -> Facts | None:
         return None
     if experiment.train is None or not (experiment.train.augment or experiment.train.test_time):
         return facts
-    from ..spec.augmented import facts_after
+    from ..spec.sections.augmentation import facts_after
 
     facts, against = facts_after(experiment, experiment.train, facts)
     problems += against

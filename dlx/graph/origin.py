@@ -9,10 +9,10 @@ from typing import Any
 from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..spec import Experiment
 from ..spec.expressions import has_expression
-from ..spec.located import Node
-from ..spec.networks import ONE
 from ..spec.overrides import kind_of_entry
 from ..spec.places import Keys, Place
+from ..spec.sections.networks import ONE
+from ..spec.syntax.read import Node
 from ..spec.validation import ENTRY_KEYS, OF_LAYERS
 from ..spec.why import Asked, Why
 from .graph import Graph, LayerNode

@@ -11,16 +11,17 @@ from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..init import named
 from ..shapes import Shape
 from ..spec import Experiment
-from ..spec.located import Node
-from ..spec.networks import ONE
+from ..spec.sections.networks import ONE
+from ..spec.syntax.read import Node
 from ..spec.validation import meant_by, shown, unknown_keys
-from . import expect, reach
-from .expand import Expander, Spent, TooLarge
+from . import expect
+from .expansion.expand import Expander, Spent, TooLarge
+from .expansion.place import Placer, Problems
+from .expansion.scope import Names, Scope
 from .graph import Graph, LayerNode, Wire
 from .graphs import Graphs
 from .inputs import LATER, facts_of, of_data, shapes_of
-from .place import Placer, Problems
-from .scope import Names, Scope
+from .receptive_field import propagation
 
 if TYPE_CHECKING:
     from ..data import Dataset, Facts
@@ -138,7 +139,7 @@ def _graph(walk: _Walk, facts: Facts | None, warned: Problems) -> Graph:
     """The graph of a network that has no mistake; its warnings go to `warned` too."""
     experiment, placer, shapes, outputs = walk.experiment, walk.placer, walk.shapes, walk.outputs
     assert all(name in placer.by_name or name in shapes for name in outputs.values()), "a mistake was not told"
-    for warning in reach.set_fields(shapes, placer.nodes, placer.channels):
+    for warning in propagation.set_fields(shapes, placer.nodes, placer.channels):
         placer.warned.add(replace(warning, path=f"{placer.path}.{warning.path}"))
     _warn_unused(placer, outputs)
     _warn_of_data(experiment, facts, placer)
@@ -146,7 +147,7 @@ def _graph(walk: _Walk, facts: Facts | None, warned: Problems) -> Graph:
     for warning in warnings:
         warned.add(warning)
     columns = facts.columns if facts is not None else ()
-    channels = reach.positions_of(shapes, placer.channels)
+    channels = propagation.positions_of(shapes, placer.channels)
     return Graph(experiment.name, shapes, tuple(placer.nodes), outputs, tuple(warnings), columns, channels)
 
 
@@ -174,7 +175,7 @@ def _named(network: Node, key: str) -> dict[str, tuple[Mark, str]]:
 
 
 def _walk(experiment: Experiment, placer: Placer, shapes: Mapping[str, Shape], spent: Spent) -> Wire:
-    wires = {name: Wire(name, shape, reach.of_input(name, shape), raw=True) for name, shape in shapes.items()}
+    wires = {name: Wire(name, shape, propagation.of_input(name, shape), raw=True) for name, shape in shapes.items()}
     mark = experiment.network.mark
     for name in wires:
         node = experiment.network.at("inputs", name) or experiment.network.at("inputs") or experiment.root.at("data")
@@ -351,7 +352,7 @@ def _check_calls(experiment: Experiment, facts: Facts | None, walks: Mapping[str
     if experiment.objective is None or facts is None or mistaken or not all(map(_is_list, walks.values())):
         return
     from ..objectives import Ports
-    from .calls import against, uncalled
+    from .objective_calls import against, uncalled
 
     ports = {}
     for name, walk in walks.items():
@@ -373,7 +374,7 @@ def _about_labels(found: Problem | None, objective: Supervised, facts: Facts, da
         return found
     if data is None or "task" not in type(data).model_fields:
         return found
-    from ..data.reading import ONE_LABEL, SEVERAL_LABELS
+    from ..data.file_reading import ONE_LABEL, SEVERAL_LABELS
 
     hint = ONE_LABEL if tuple(facts.target) == (1,) else SEVERAL_LABELS
     return replace(found, hint=f"{found.hint} {hint}".strip())

@@ -10,8 +10,8 @@ from pydantic import Field
 from ..errors import ShapeError
 from ..shapes import Shape
 from .activation import Pointwise
+from .arithmetic import Line, kept, line
 from .base import Example, Plan, axis_of, floats
-from .working import Line, kept, line
 
 
 class Softmax(Pointwise):

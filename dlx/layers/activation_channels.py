@@ -11,8 +11,8 @@ from ..errors import ShapeError, plural
 from ..registry import Choice
 from ..shapes import Shape
 from .activation_along import _along
+from .arithmetic import Line, kept, line
 from .base import LAYERS, Example, Layer, Plan, axis_of, floats
-from .working import Line, kept, line
 
 if TYPE_CHECKING:
     from torch.nn import Module

@@ -11,8 +11,8 @@ from pydantic import Field, PositiveInt
 
 from ..errors import ShapeError
 from ..shapes import Shape
+from .arithmetic import Line, by_default, line, product, summed
 from .base import OWN, Example, Held, Kept, Layer, Plan, Ways, all_floats
-from .working import Line, by_default, line, product, summed
 
 if TYPE_CHECKING:
     from torch.nn import Module

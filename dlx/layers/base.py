@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 from ..errors import ShapeError
 from ..registry import FAMILIES, Declared, Registry, family
 from ..shapes import Shape, Window
-from .working import Line, by_default
+from .arithmetic import Line, by_default
 
 if TYPE_CHECKING:
     from torch import nn
@@ -194,7 +194,7 @@ class Layer(Declared):
 
     def plan(self, *xs: Shape) -> Plan:
         """Shape, weights, MACs and window for inputs of shapes `xs`; ShapeError where they do not fit."""
-        from .measured import measure
+        from .measure import measure
 
         return Plan(**measure(self, *xs))
 

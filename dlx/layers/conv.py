@@ -11,8 +11,8 @@ from pydantic import Field, PositiveInt
 from ..errors import ShapeError
 from ..lazy import nn
 from ..shapes import Shape, Window, by_x, spread
+from .arithmetic import Line, line, sliding
 from .base import Example, Extent, Keeps, Layer, Margin, Plan, by_rank, floats, positions, unseen_warning
-from .working import Line, line, sliding
 
 if TYPE_CHECKING:
     from torch.nn import Module

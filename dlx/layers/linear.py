@@ -10,8 +10,8 @@ from pydantic import Field, PositiveInt
 
 from ..lazy import nn
 from ..shapes import Shape
+from .arithmetic import Line, kept, line, product
 from .base import OWN, Example, Held, Kept, Layer, Plan, Reaches, floats
-from .working import Line, kept, line, product
 
 if TYPE_CHECKING:
     from torch.nn import Module

@@ -10,8 +10,8 @@ from pydantic import Field
 
 from ..errors import ShapeError
 from ..shapes import Shape, by_x
+from .arithmetic import Line, figure, kept, summed
 from .base import Example, Held, Joined, Layer, Plan, axis_of
-from .working import Line, figure, kept, summed
 
 if TYPE_CHECKING:
     from torch.nn import Module

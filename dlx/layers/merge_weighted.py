@@ -9,9 +9,9 @@ from pydantic import AfterValidator, Field
 
 from ..errors import ShapeError
 from ..shapes import Shape
+from .arithmetic import Line, by_default, product
 from .base import OWN, Example, Held, Kept, Layer, Plan, Ways, all_floats
 from .merge import stretched
-from .working import Line, by_default, product
 
 if TYPE_CHECKING:
     from torch.nn import Module

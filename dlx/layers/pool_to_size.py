@@ -11,8 +11,8 @@ from pydantic import Field, PositiveInt
 
 from ..lazy import nn
 from ..shapes import Shape, Window, spread
+from .arithmetic import Line, kept, line
 from .base import Example, Kept, Layer, Plan, Reaches, by_rank, floats, positions
-from .working import Line, kept, line
 
 if TYPE_CHECKING:
     from torch.nn import Module

@@ -10,8 +10,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from ..errors import ShapeError
 from ..shapes import Shape
+from .arithmetic import Line, kept, line, summed
 from .base import OWN, Example, Held, Kept, Layer, Plan, Ways, all_floats
-from .working import Line, kept, line, summed
 
 if TYPE_CHECKING:
     from torch.nn import Module

@@ -13,9 +13,9 @@ from pydantic import Field, PositiveInt, model_validator
 from ..errors import ShapeError
 from ..lazy import nn
 from ..shapes import Number, Shape, Window, by_x, spread, whole
+from .arithmetic import Line, kept, line
 from .base import Example, Extent, Layer, Margin, Plan, all_floats, floats, positions
 from .pool import pooled_plan
-from .working import Line, kept, line
 
 if TYPE_CHECKING:
     from typing import Self

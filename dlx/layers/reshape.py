@@ -11,8 +11,8 @@ from pydantic import AfterValidator, Field
 from ..errors import ShapeError
 from ..lazy import nn
 from ..shapes import Shape
+from .arithmetic import Line, axis_names, kept, product
 from .base import Axes, Example, Layer, Plan, axis_of
-from .working import Line, axis_names, kept, product
 
 if TYPE_CHECKING:
     from torch.nn import Module

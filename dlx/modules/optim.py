@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ..errors import RunError
-from ..private import Lists
+from ..utils.torch_private import Lists
 
 Groups = list[dict[str, Any]]
 Closure = Callable[[], Tensor]

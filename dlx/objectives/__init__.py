@@ -1,8 +1,8 @@
 """What a network is asked to do: one file an objective, found by the registry."""
 
 from ..data import Facts
-from .base import Supervised
-from .root import OBJECTIVES, Call, Caller, Objective, Phase, Ports
+from .base import OBJECTIVES, Call, Caller, Objective, Phase, Ports
+from .supervised import Supervised
 
 
 def implied(facts: Facts) -> Supervised:

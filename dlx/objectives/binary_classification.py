@@ -11,12 +11,12 @@ from ..errors import Problem
 from ..losses import LOSSES, Loss
 from ..registry import Choice
 from ..shapes import Shape
-from .base import Supervised
+from .supervised import Supervised
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .base import Function
+    from .supervised import Function
 
 
 class BinaryClassification(Supervised):

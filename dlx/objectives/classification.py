@@ -12,12 +12,12 @@ from ..lazy import torch
 from ..losses import LOSSES, Loss
 from ..registry import Choice
 from ..shapes import Shape
-from .base import Supervised
+from .supervised import Supervised
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .base import Function
+    from .supervised import Function
 
 
 class Classification(Supervised):

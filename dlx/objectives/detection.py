@@ -13,7 +13,7 @@ from ..metrics import METRICS, Metric
 from ..metrics.boxes import AveragePrecision
 from ..registry import Choice
 from ..shapes import Shape
-from .base import Supervised
+from .supervised import Supervised
 
 if TYPE_CHECKING:
     from torch import Tensor

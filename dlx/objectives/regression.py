@@ -11,7 +11,7 @@ from ..errors import Problem
 from ..losses import LOSSES, Loss
 from ..registry import Choice
 from ..shapes import Shape
-from .base import Supervised
+from .supervised import Supervised
 
 if TYPE_CHECKING:
     from torch import Tensor

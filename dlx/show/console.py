@@ -6,9 +6,9 @@ import sys
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from .. import documents
 from ..errors import DlxError, Problem
-from .visible import visible, widest, width
+from ..utils import json_documents
+from .terminal_text import visible, widest, width
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -132,7 +132,7 @@ def say(text: str) -> None:
 
 def document(value: Any) -> None:
     """One JSON document on stdout."""
-    sys.stdout.write(documents.text_of(value, indent=2) + "\n")
+    sys.stdout.write(json_documents.text_of(value, indent=2) + "\n")
 
 
 def errors(error: DlxError, as_json: bool) -> None:

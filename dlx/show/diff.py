@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import plural, shortened
 from ..graph import LayerNode, Seen
-from ..graph.diff import Diff, Diffs, Setting, Step, plain
+from ..graph.comparison.diff import Diff, Diffs, Setting, Step, plain
 from ..shapes import Shape, Unknown, by_x, bytes_text
 from ..spec.validation import shown
 from .console import Grid, document, out

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 from .console import Grid, document, out
 
 if TYPE_CHECKING:
-    from ..analysis.check import Checked
-    from ..analysis.doctor import Report
+    from ..analysis.doctor.check import Checked
+    from ..analysis.doctor.diagnosis import Report
 
 STYLES = {"wrong": "red", "look": "yellow"}
 

@@ -9,7 +9,7 @@ from fractions import Fraction
 from textwrap import wrap
 
 from ..graph.explain import Explanation, Part
-from ..layers.working import Line, figure, worked_out
+from ..layers.arithmetic import Line, figure, worked_out
 from .console import console, document, out
 
 PLAIN_WIDTH = 118

@@ -11,7 +11,7 @@ from ..errors import plural
 from ..graph import Counted, Graph, Graphs, LayerNode, Seen
 from ..graph.memory import Forecast
 from ..shapes import Reach, Shape, Unknown, by_x, bytes_text
-from ..spec.networks import ONE
+from ..spec.sections.networks import ONE
 from .console import Grid, out
 
 if TYPE_CHECKING:

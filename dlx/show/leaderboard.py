@@ -9,15 +9,15 @@ from ..errors import plural
 from .console import Grid, out
 
 if TYPE_CHECKING:
-    from ..sweep.leaderboard import Place
-    from ..sweep.study import Study
+    from ..sweeps.leaderboard import Place
+    from ..sweeps.study import Study
 
 ROWS = 12
 
 
 def leaderboard(study: Study, rows: int = ROWS) -> None:
     """The best of a study by its first metric, a row each, and what the places mean."""
-    from ..sweep.leaderboard import rank
+    from ..sweeps.leaderboard import rank
 
     if study.metrics:
         board = rank(study.points(), study.metrics[0], study.rising[0])
@@ -26,7 +26,7 @@ def leaderboard(study: Study, rows: int = ROWS) -> None:
 
 def ranking(board: Sequence[Place], metric: str, rows: int = ROWS, drawn: Sequence[str] = ()) -> None:
     """These places, means over the keys that are `drawn`; columns in which all are the same are left out."""
-    from ..sweep.figures.base import short_names, text
+    from ..sweeps.figures.base import short_names, text
 
     if not board:
         return

@@ -10,9 +10,9 @@ from ..errors import DlxError
 from .console import Grid, document, out, say
 
 if TYPE_CHECKING:
-    from ..runs import Run
+    from ..reference.vocabulary import Page
+    from ..runs.folder import Run
     from ..track import Synced
-    from ..vocabulary import Page
 
 
 def vocabulary(families: Mapping[str, Sequence[tuple[str, str, str]]]) -> None:
@@ -40,19 +40,6 @@ def layer_page(page: Page) -> None:
     if page.example:
         out()
         out(f"{page.example}\n    {page.numbers}")
-
-
-def shipped_specs(sources: Mapping[str, str], as_json: bool) -> None:
-    """`dlx specs`: the name of each, and where it is from."""
-    if as_json:
-        document({"specs": [{"name": name, "source": source} for name, source in sources.items()]})
-        return
-    grid = Grid(columns=2, styles=["cyan"])
-    for name, source in sources.items():
-        grid.add(name, source)
-    grid.print()
-    out()
-    out("Look at one: dlx inspect NAME. Train one that has data: dlx train NAME.")
 
 
 def run_as_json(run: Run) -> dict[str, Any]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..train.curve import Curve, Point
+from ..training.schedule_curve import Curve, Point
 from . import console
 from .console import Grid, out, say
 

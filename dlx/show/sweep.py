@@ -9,18 +9,18 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from ..errors import plural
-from ..sweep.trial import State
+from ..sweeps.trial import State
 from .console import console, document, out, say
 from .leaderboard import leaderboard
+from .terminal_text import visible
 from .training import tracked
-from .visible import visible
 
 if TYPE_CHECKING:
     from rich.console import Group
 
-    from ..sweep.events import Ending, Moved, Noted, Opened, Stopped, Suggested, Told
-    from ..sweep.study import Study
-    from ..sweep.trial import Trial
+    from ..sweeps.events import Ending, Moved, Noted, Opened, Stopped, Suggested, Told
+    from ..sweeps.study import Study
+    from ..sweeps.trial import Trial
 
 STATES: tuple[State, ...] = ("finished", "stopped", "failed", "waiting")
 FAILED = 3
@@ -48,7 +48,7 @@ class Lines:
         self.study: Study | None = None
 
     def heard(self, event: Opened | Noted | Suggested | Moved | Told | Stopped) -> None:
-        from ..sweep.events import Noted, Opened, Stopped, Suggested, Told
+        from ..sweeps.events import Noted, Opened, Stopped, Suggested, Told
 
         if isinstance(event, Opened):
             self.study = event.study
@@ -105,7 +105,7 @@ def _live() -> Iterator[Callable[[Any], None]]:
     from rich.live import Live
     from rich.text import Text
 
-    from ..sweep.events import Noted, Opened
+    from ..sweeps.events import Noted, Opened
 
     screen = console(stderr=True)
     study: list[Study] = []

@@ -10,14 +10,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..metrics import RUNNING_LOSS
-from .confusion import matrix
+from .confusion_matrix import matrix
 from .console import Grid, console, out, say
-from .together import members
-from .visible import visible
+from .ensembles import members
+from .terminal_text import visible
 
 if TYPE_CHECKING:
-    from ..experiment import Begun, Results, Trouble
-    from ..train.fit import Record
+    from ..experiment.runner import Begun, Results, Trouble
+    from ..training.fit import Record
 
 
 @contextmanager
@@ -49,7 +49,7 @@ def metrics_text(metrics: dict[str, float]) -> str:
 
 
 def _lines() -> Callable[[Any], None]:
-    from ..experiment import Begun, Trouble
+    from ..experiment.runner import Begun, Trouble
 
     def listen(event: Begun | Record | Trouble) -> None:
         if isinstance(event, Trouble):
@@ -67,7 +67,7 @@ def _bar() -> Iterator[Callable[[Any], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.text import Text
 
-    from ..experiment import Begun, Trouble
+    from ..experiment.runner import Begun, Trouble
 
     columns = (
         BarColumn(bar_width=None),

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Mark, plural
-from ..spec.located import BROKEN
+from ..spec.syntax.read import BROKEN
 from ..spec.validation import shown
 from ..spec.why import Origin, Why
 from .console import Grid, document, out

@@ -17,7 +17,7 @@ from functools import lru_cache
 from typing import Any
 
 from ..errors import did_you_mean, shortened
-from .located import BROKEN, MAX_DEPTH, Node, located
+from .syntax.read import BROKEN, MAX_DEPTH, Node, located
 
 MAX_MAGNITUDE = 1e18
 MAX_LENGTH = 500

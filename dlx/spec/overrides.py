@@ -9,12 +9,12 @@ from typing import Any
 
 from ..errors import Mark, Problem, SpecError, did_you_mean, shortened
 from ..layers import LAYERS
-from ..secrets import masked
-from . import grammar
+from ..utils.passwords import masked
+from . import hydra_grammar
 from .compose import find, group_file
-from .located import Node, located
-from .nodes import Written, refuse_too_large, too_large_number
-from .sections import BY_NETWORK, are_networks, choice_at
+from .sections.kinds import BY_NETWORK, are_networks, choice_at
+from .syntax.nodes import Written, refuse_too_large, too_large_number
+from .syntax.read import Node, located
 from .validation import ENTRY_KEYS, shown
 
 OPEN = {("vars",), ("networks",), ("network", "inputs"), ("network", "outputs"), ("expect",), ("blocks",)}
@@ -50,7 +50,7 @@ def parse(text: str, mark: Mark | None = None) -> Any:
 
     mark = mark or mark_of(text)
     try:
-        override = grammar.override(text)
+        override = hydra_grammar.override(text)
     except RecursionError as error:
         raise SpecError(Problem("is nested too deep", "Write it into the spec.", mark)) from error
     except HydraException as error:
@@ -59,11 +59,11 @@ def parse(text: str, mark: Mark | None = None) -> Any:
         what = shortened(_of_hydra(str(error).split("\n")[0]), 100)
         hint = "Overrides read `key=value`, `+key=value` (new), `~key` (drop); quote lists and spaces for the shell."
         raise SpecError(Problem(f"is not in Hydra's override grammar: {what}", hint, mark)) from error
-    except grammar.TwiceError as error:
+    except hydra_grammar.TwiceError as error:
         raise SpecError(Problem(f"`{error}` is given twice in one mapping", "Keep one of the two.", mark)) from error
     except ValueError as error:
         raise SpecError(too_large_number(mark)) from error
-    if inner := grammar.sweep_inside(override.key_or_group.replace("/", "."), override.value()):
+    if inner := hydra_grammar.sweep_inside(override.key_or_group.replace("/", "."), override.value()):
         raise SpecError(Problem(*inner, mark, override.key_or_group))
     return override
 
@@ -90,7 +90,7 @@ def _apply_one(root: Node, text: str, spec: Path) -> Node:
     if override.is_delete():
         _Target(root, re.split(r"[./]", name), mark, adding, dropping=True).drop(override.value())
     else:
-        put(root, name, content_of(name, grammar.plain(override.value()), spec, mark), mark, adding)
+        put(root, name, content_of(name, hydra_grammar.plain(override.value()), spec, mark), mark, adding)
     return root
 
 
@@ -250,11 +250,11 @@ class _Target:
         if have is None:
             raise self.unmatched(self.parent, ".".join(self.keys))
         plain = have.plain()
-        if expected is not None and grammar.plain(expected) not in (
+        if expected is not None and hydra_grammar.plain(expected) not in (
             plain,
             *(plain if isinstance(plain, dict) else ()),
         ):
-            raise self.fail(f"`{'.'.join(self.keys)}` is {shown(plain)}, not {shown(grammar.plain(expected))}")
+            raise self.fail(f"`{'.'.join(self.keys)}` is {shown(plain)}, not {shown(hydra_grammar.plain(expected))}")
         del self.parent.value[self.key]  # type: ignore[union-attr, arg-type]
         if self.parent.written is not None and isinstance(self.key, int):
             del self.parent.written.left[self.key]

@@ -12,13 +12,13 @@ from pydantic.fields import FieldInfo
 from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..layers import LAYERS
 from ..registry import Declared, Strict
-from . import sections
-from .experiment import Experiment
-from .located import BROKEN, Node
-from .networks import BY_NETWORK, ONE
 from .overrides import entry_names, kind_of_entry
-from .sections import SECTIONS
-from .training import Train
+from .sections import kinds
+from .sections.experiment import Experiment
+from .sections.kinds import SECTIONS
+from .sections.networks import BY_NETWORK, ONE
+from .sections.train import Train
+from .syntax.read import BROKEN, Node
 from .validation import ENTRY_KEYS, choice_of
 
 Keys = tuple[str | int, ...]
@@ -108,7 +108,7 @@ class Places:
             return {place.made.kind: place.down(place.made.kind, node=node, made=place.made)}
         if isinstance(place.made, Strict):
             return self.fields(place, place.made)
-        if isinstance(place.made, dict) and place.keys in sections.BY_NETWORK:
+        if isinstance(place.made, dict) and place.keys in kinds.BY_NETWORK:
             nodes = place.node.map if place.node is not None else {}
             return {
                 name: place.down(name, node=nodes.get(name), made=one, chosen=True)

@@ -6,11 +6,11 @@ from typing import Any
 
 from ..layers import LAYERS
 from ..registry import FAMILIES, Declared, Registry, Strict
-from .experiment import Track
-from .networks import BY_NETWORK
-from .sections import SECTIONS
-from .sweep import Sweep
-from .training import Train
+from .sections.experiment import Track
+from .sections.kinds import SECTIONS
+from .sections.networks import BY_NETWORK
+from .sections.sweep import Sweep
+from .sections.train import Train
 from .validation import choice_of, is_listed, is_mapped, section_at, section_in
 
 Json = dict[str, Any]

@@ -15,7 +15,7 @@ from pydantic_core import ErrorDetails
 
 from ..errors import Mark, Problem, did_you_mean, shortened, with_article
 from ..registry import Choice, Declared, Registry, Strict
-from .located import BROKEN, Node
+from .syntax.read import BROKEN, Node
 
 S = TypeVar("S", bound=Strict)
 D = TypeVar("D", bound=Declared)

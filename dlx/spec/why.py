@@ -9,15 +9,15 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Mark
+from ..reference.vocabulary import type_text
 from ..registry import Declared, Strict
-from ..secrets import masked
-from ..vocabulary import type_text
+from ..utils.passwords import masked
 from .compose import compose
-from .experiment import Experiment
 from .expressions import has_expression, resolve
-from .located import BROKEN, Node
 from .overrides import apply
 from .places import UNKNOWN, Keys, Place, Places, is_bare
+from .sections.experiment import Experiment
+from .syntax.read import BROKEN, Node
 
 
 @dataclass(frozen=True)

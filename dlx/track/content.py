@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from ..errors import DlxError
 from ..registry import Declared
-from ..runs import Record
+from ..runs.folder import Record
 from ..shapes import by_x
 
 KEY, VALUE, TAG, DIGEST = 250, 6000, 5000, 36

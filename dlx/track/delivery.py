@@ -20,9 +20,9 @@ from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 from filelock import FileLock
 from pydantic import TypeAdapter
 
-from .. import secrets
 from ..errors import DlxError
-from ..runs import Record, Run, alive
+from ..runs.folder import Record, Run, alive
+from ..utils import passwords
 from . import content, model, store
 
 if TYPE_CHECKING:
@@ -156,7 +156,7 @@ class Delivery(ABC, Generic[M]):
 
     def sync(self, over: bool = True) -> Synced:
         """Deliver what stands in the folder and is not in MLflow. Never raises; call it as often as you like."""
-        shown, self.sent = secrets.masked(self.uri), 0
+        shown, self.sent = passwords.masked(self.uri), 0
         state = self.memory(uri=shown, experiment=self.experiment)
         try:
             with FileLock(self.home.dir / "mlflow.lock"), warnings.catch_warnings():
@@ -168,7 +168,7 @@ class Delivery(ABC, Generic[M]):
                     state.error = ""
                     self.deliver(over)
                 except Exception as error:  # noqa: BLE001  MLflow, its stores and torch.export raise all sorts
-                    state.error = secrets.masked(sentence(error, shown))
+                    state.error = passwords.masked(sentence(error, shown))
                 self.home.write_json(MEMORY, asdict(state))
         except (DlxError, OSError) as error:
             state.error = f"{self.home.dir} cannot be written: {error}"

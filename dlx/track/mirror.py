@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from .. import secrets
 from ..errors import DlxError
-from ..runs import Run
+from ..runs.folder import Run
+from ..utils import passwords
 from .delivery import MEMORY, Delivery, follow
 
 LOG = "mlflow.log"
@@ -89,7 +89,7 @@ def _launched(
     _STARTED[:] = [process for process in _STARTED if process.poll() is None]
     whole = [sys.executable, "-P", "-m", module, *(str(run.dir.absolute()) for run in runs)]
     whole += ["--follow", str(os.getpid())]
-    whole += ["--uri", secrets.remembered(uri)] if uri else []
+    whole += ["--uri", passwords.remembered(uri)] if uri else []
     whole += ["--experiment", experiment] if experiment else []
     with (runs[0].dir / LOG).open("ab") as out:
         process = subprocess.Popen(  # noqa: S603
@@ -100,7 +100,7 @@ def _launched(
             env={"OMP_NUM_THREADS": "1"}
             | os.environ
             | {"PYTHONPATH": _path(), "CUDA_VISIBLE_DEVICES": ""}
-            | secrets.for_children(),
+            | passwords.for_children(),
             process_group=0,  # Ctrl-C is for the training
         )
     _STARTED.append(process)

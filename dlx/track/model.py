@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import RunError
 from ..graph import Graph
-from ..layers.measured import DTYPES
+from ..layers.measure import DTYPES
 from ..lazy import np, torch
-from ..runs import Record, Run
+from ..runs.folder import Record, Run
 from . import content
 
 if TYPE_CHECKING:
@@ -32,7 +32,13 @@ ONE = "model"
 @cache
 def load_guests() -> None:
     """Import what logging a model takes (seconds), so that it is there when training ends."""
-    for name in ("mlflow.pytorch", "mlflow.pyfunc", "torch.export", "torch._dynamo", "dlx.train.checkpoint"):
+    for name in (
+        "mlflow.pytorch",
+        "mlflow.pyfunc",
+        "torch.export",
+        "torch._dynamo",
+        "dlx.training.checkpoints.checkpoint",
+    ):
         with suppress(ImportError):  # what is needed of them says so when it is used
             import_module(name)
 
@@ -97,7 +103,7 @@ def _log(client: MlflowClient, run: Run, experiment_id: str, run_id: str, digest
 
 
 def _restore(run: Run, name: str) -> tuple[fx.GraphModule, Graph]:
-    from ..train.checkpoint import restore_all
+    from ..training.checkpoints.checkpoint import restore_all
 
     try:
         found = restore_all(run.dir)

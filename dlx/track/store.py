@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock
 
-from .. import secrets
 from ..errors import DlxError
-from ..runs import Run
+from ..runs.folder import Run
+from ..utils import passwords
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -42,8 +42,8 @@ def tracking_uri(run: Run, uri: str | None = None) -> str:
     left out of a file.
     """
     own = f"{SQLITE}{(run.root / 'mlflow.db').as_posix()}"
-    around = secrets.remembered(os.environ.get("MLFLOW_TRACKING_URI", ""))
-    chosen = secrets.remembered(uri or spec_track(run).get("uri") or around or went_before(run) or own)
+    around = passwords.remembered(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    chosen = passwords.remembered(uri or spec_track(run).get("uri") or around or went_before(run) or own)
     chosen = around if around and _wants_password(chosen) else chosen
     path = sqlite_path(chosen)
     return f"{SQLITE}{path.absolute().as_posix()}" if path else chosen
@@ -51,7 +51,7 @@ def tracking_uri(run: Run, uri: str | None = None) -> str:
 
 def spec_track(run: Run) -> dict[str, Any]:
     """The `track` section of the run's spec."""
-    from ..spec.located import read
+    from ..spec.syntax.read import read
 
     with suppress(DlxError):
         section = read(run.file("spec.yaml")).at("track")
@@ -78,7 +78,7 @@ def went_before(run: Run) -> str:
 
 def _wants_password(uri: str) -> bool:
     """Whether the password of an address was left out, and nobody here knows it."""
-    return secrets.HIDDEN in uri and not secrets.is_known(uri) and not _of_environment(uri)
+    return passwords.HIDDEN in uri and not passwords.is_known(uri) and not _of_environment(uri)
 
 
 def _of_environment(uri: str) -> bool:
@@ -103,8 +103,8 @@ def connect(uri: str) -> MlflowClient:
         server = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
         hint = f"Set {server if uri.startswith('http') else ''}MLFLOW_TRACKING_URI to the whole address."
         raise DlxError(f"the password of {uri} is kept in no file. {hint}")
-    whole = secrets.revealed(uri)
-    if secrets.HIDDEN in whole:
+    whole = passwords.revealed(uri)
+    if passwords.HIDDEN in whole:
         whole = re.sub(r"(://)[^/?#]*@", r"\1", whole)
     for name, value in QUIET.items():
         os.environ.setdefault(name, value)

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..errors import DlxError
-from ..runs import RECORDS, Record, Run, is_record
+from ..runs.folder import RECORDS, Record, Run, is_record
 from . import content, store
 from .delivery import BATCH, STATUS, Delivery, Memory, Synced
 

@@ -9,11 +9,11 @@ from typing import Any
 import torch
 from helpers import experiment_of
 
-from dlx.analysis.check import CHECKS, Outcome
-from dlx.analysis.doctor import received
-from dlx.analysis.patient import Patient
+from dlx.analysis.doctor.check import CHECKS, Outcome
+from dlx.analysis.doctor.diagnosis import received
+from dlx.analysis.doctor.probe import Patient
 from dlx.data import Facts, Sets, Split
-from dlx.data.synthetic import Synthetic
+from dlx.data.generated.synthetic import Synthetic
 from dlx.shapes import Shape
 
 CLASSES = "{synthetic: {shape: [6], classes: 3, train: 200, valid: 50, test: 50}}"

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from doctored import NUMBERS, outcome, sets
 
-from dlx.data.table import Table
+from dlx.data.tables.table import Table
 
 BASE = sets()
 X, Y = BASE.train.x, BASE.train.y

@@ -6,7 +6,7 @@ import pytest
 import torch
 from doctored import ONE_KINK, outcome, patient
 
-from dlx.analysis.checks_gradient import _compared, relative_error
+from dlx.analysis.doctor.checks_gradient import _compared, relative_error
 from dlx.layers.activation_rectified import ReLU
 from dlx.layers.activation_smooth import SiLU
 

@@ -6,7 +6,7 @@ import pytest
 import torch
 from doctored import CLASSES, NUMBERS, outcome, patient
 
-from dlx.analysis.checks_layers import slope, spread
+from dlx.analysis.doctor.checks_layers import slope, spread
 
 CHAIN = (
     "\n- repeat: {{times: {0}, layers: [{{linear: {{out_features: 1, bias: false}}, values: {{weight: {1}}}}}]}}\n"

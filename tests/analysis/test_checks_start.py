@@ -9,8 +9,8 @@ import torch
 from doctored import CLASSES, LAYERS, NUMBERS, outcome, patient, sets
 from helpers import experiment_of
 
-from dlx.analysis.check import CHECKS
-from dlx.analysis.doctor import received
+from dlx.analysis.doctor.check import CHECKS
+from dlx.analysis.doctor.diagnosis import received
 
 TEN = CLASSES.replace("classes: 3", "classes: 10")
 FLAT = "[{linear: 32}, relu, {linear: 10}]"

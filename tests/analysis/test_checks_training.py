@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from doctored import CLASSES, NUMBERS, outcome, patient, sets
 
-from dlx.analysis.checks_training import BARS, range_of, smoothed, sparkline
+from dlx.analysis.doctor.checks_training import BARS, range_of, smoothed, sparkline
 
 DEEP = "[{linear: 32}, relu, {linear: 32}, relu, {linear: 3}]"
 SGD = "{{steps: 300, optimizer: {{sgd: {0}}}}}"
@@ -178,7 +178,7 @@ def test_what_was_trained_on_is_known_with_any_label():
 
 
 def test_equal_inputs_keep_equal_labels_when_they_are_shuffled():
-    from dlx.analysis.checks_training import _relabelled
+    from dlx.analysis.doctor.checks_training import _relabelled
 
     x, y = sets().train.x, sets().train.y
     train, valid = _relabelled(patient(data=sets(valid=(x[:100], y[:100]))), "valid")

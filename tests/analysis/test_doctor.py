@@ -13,8 +13,8 @@ import pytest
 import torch
 from doctored import Given, sets
 
-from dlx.analysis import doctor
-from dlx.analysis.check import CHECKS, names
+from dlx.analysis.doctor import diagnosis
+from dlx.analysis.doctor.check import CHECKS, names
 from dlx.errors import SpecError
 from dlx.spec import load
 
@@ -68,7 +68,7 @@ def dlx(*argv: object, cwd: Path) -> subprocess.CompletedProcess[str]:
 
 
 def test_the_lenet_of_the_digits_is_in_good_health():
-    report = doctor.examine(load(LENET))
+    report = diagnosis.examine(load(LENET))
     assert {row.check: row.outcome.finding for row in report.checks if row.outcome.verdict in ("look", "wrong")} == {}
     rows = {row.check: row.outcome for row in report.checks}
     assert list(rows) == ROWS
@@ -85,17 +85,17 @@ def test_every_check_has_a_row_and_says_what_it_does():
 def test_the_same_seed_gives_the_same_report_and_leaves_the_generator_alone(spec):
     torch.manual_seed(1)
     before = torch.get_rng_state()
-    first = doctor.examine(load(spec)).as_json()
+    first = diagnosis.examine(load(spec)).as_json()
     assert torch.equal(torch.get_rng_state(), before)
     torch.manual_seed(2)
-    assert doctor.examine(load(spec)).as_json() == first
-    other = doctor.examine(load(spec, ["++train.seed=5"])).as_json()
+    assert diagnosis.examine(load(spec)).as_json() == first
+    other = diagnosis.examine(load(spec, ["++train.seed=5"])).as_json()
     assert other["checks"][6]["figure"] != first["checks"][6]["figure"]
 
 
 def test_a_network_is_not_tried_on_data_that_is_wrong(spec):
     beyond = sets(train=(sets().train.x, sets().train.y + 1))
-    report = doctor.examine(replace(load(spec), data=Given(beyond)))
+    report = diagnosis.examine(replace(load(spec), data=Given(beyond)))
     rows = {row.check: row.outcome for row in report.checks}
     assert rows["targets"].verdict == "wrong"
     assert rows["leakage"].verdict == "ok"
@@ -104,7 +104,7 @@ def test_a_network_is_not_tried_on_data_that_is_wrong(spec):
 
 def test_what_cannot_be_trained_is_told_as_ever(spec):
     with pytest.raises(SpecError) as error:
-        doctor.examine(load(spec, ["~train"]))
+        diagnosis.examine(load(spec, ["~train"]))
     assert error.value.problems[0].message == "there is no `train` to train with"
 
 

@@ -9,8 +9,8 @@ import pytest
 import torch
 from doctored import TRAIN, outcome, patient, sets
 
-from dlx.analysis.check import CHECKS
-from dlx.analysis.doctor import examine
+from dlx.analysis.doctor.check import CHECKS
+from dlx.analysis.doctor.diagnosis import examine
 from dlx.data import Split
 
 CLASSES = "{{synthetic: {{shape: {0}, classes: 3, train: 200, valid: 100, test: 100}}}}"

@@ -6,10 +6,10 @@ from batches import made, numbered, same
 from complaints import report
 from test_specs import MASKS, job, spec, text
 
-from dlx import experiment
 from dlx.augment.colours import Pixels
 from dlx.augment.pipeline import World, pipeline
 from dlx.errors import SpecError
+from dlx.experiment import runner
 from dlx.graph import trace
 
 LEFT = {"horizontal_flip": 1.0}
@@ -105,11 +105,11 @@ def test_the_place_of_what_does_not_fit_is_told(tmp_path):
 
 def test_colours_among_them_want_brightness(tmp_path):
     with pytest.raises(SpecError) as error:
-        experiment.prepare(spec(tmp_path, "[{one_of: [horizontal_flip, {color_jitter: {contrast: 0.4}}]}]"))
+        runner.prepare(spec(tmp_path, "[{one_of: [horizontal_flip, {color_jitter: {contrast: 0.4}}]}]"))
     assert "color_jitter changes brightness from 0 to 1, and the data goes from -3.71 to 3.44" in str(error.value)
 
 
 def test_a_training_with_it_comes_out_the_same_again(tmp_path):
-    first, again = (experiment.run(spec(tmp_path, HARMLESS), tmp_path / name) for name in ("first", "again"))
+    first, again = (runner.run(spec(tmp_path, HARMLESS), tmp_path / name) for name in ("first", "again"))
     assert first.metrics == again.metrics
-    assert first.metrics != experiment.run(spec(tmp_path), tmp_path / "plain").metrics
+    assert first.metrics != runner.run(spec(tmp_path), tmp_path / "plain").metrics

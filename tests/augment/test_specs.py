@@ -7,16 +7,16 @@ import torch
 from complaints import report
 from jsonschema import Draft7Validator
 
-from dlx import experiment
-from dlx.analysis.doctor import examine
+from dlx.analysis.doctor.diagnosis import examine
 from dlx.errors import SpecError
+from dlx.experiment import runner
 from dlx.graph import trace
 from dlx.network import build
 from dlx.spec import load, objective_of
 from dlx.spec.schema import schema
-from dlx.train import fit as fitting
-from dlx.train.device import threads
-from dlx.train.parts import on_device
+from dlx.training import fit as fitting
+from dlx.training.batches.on_device import on_device
+from dlx.training.device import threads
 
 PICTURES = "{synthetic: {shape: [3, 8, 8], classes: 4, train: 64, valid: 20, test: 20}}"
 MASKS = "{shapes: {size: 8, train: 20, valid: 10, test: 10}}"
@@ -160,7 +160,7 @@ def test_the_place_is_that_of_the_augmentation(tmp_path):
 
 def test_colours_of_what_is_no_brightness_are_told_before_training(tmp_path):
     with pytest.raises(SpecError) as error:
-        experiment.prepare(spec(tmp_path, "[horizontal_flip, {color_jitter: {contrast: 0.4}}]"))
+        runner.prepare(spec(tmp_path, "[horizontal_flip, {color_jitter: {contrast: 0.4}}]"))
     told = str(error.value)
     assert "s.yaml:8:30  train.augment.1.color_jitter" in told
     assert "color_jitter changes brightness from 0 to 1, and the data goes from -3.71 to 3.44" in told
@@ -169,7 +169,7 @@ def test_colours_of_what_is_no_brightness_are_told_before_training(tmp_path):
 def test_colours_of_standardised_pictures_are_taken(tmp_path):
     data = "{digits: {standardize: channel, preprocess: [{rescale: {low: -1}}]}}"
     layers = "[flatten, {linear: 10}]"
-    graph = experiment.prepare(spec(tmp_path, "[{color_jitter: {contrast: 0.4}}]", data, layers)).graph
+    graph = runner.prepare(spec(tmp_path, "[{color_jitter: {contrast: 0.4}}]", data, layers)).graph
     assert tuple(graph.inputs["input"]) == (1, 8, 8)
 
 
@@ -337,7 +337,7 @@ def test_mixed_targets_go_with_accumulation_and_clipping(tmp_path):
 
 def test_a_run_by_the_spec_alone_and_its_doctor(tmp_path):
     one = spec(tmp_path, "[{crop: 6}, horizontal_flip, {mixup: 0.2}]", more="  test_time: ten_crop")
-    metrics = experiment.run(one, tmp_path / "runs").metrics
+    metrics = runner.run(one, tmp_path / "runs").metrics
     assert {"train/loss", "valid/accuracy", "test/accuracy"} <= metrics.keys()
     verdicts = {row.check: row.outcome.verdict for row in examine(one).checks}
     assert verdicts["overfit a batch"] == "ok", verdicts

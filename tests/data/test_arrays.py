@@ -14,10 +14,10 @@ from pydantic import ValidationError
 from safetensors.numpy import save_file
 from safetensors.torch import save_file as save_torch
 
-from dlx.data.arrays import Arrays
-from dlx.data.idx import IDX
-from dlx.data.mnist1d import MNIST1D
-from dlx.data.table import Table
+from dlx.data.arrays.arrays import Arrays
+from dlx.data.generated.mnist1d import MNIST1D
+from dlx.data.published.idx import IDX
+from dlx.data.tables.table import Table
 from dlx.errors import DataError
 from dlx.shapes import Shape
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from dlx.data.boxes import APART, overlap
-from dlx.data.drawn import Shapes
+from dlx.data.generated.boxes import APART, overlap
+from dlx.data.generated.shapes import Shapes
 from dlx.shapes import Shape
 
 

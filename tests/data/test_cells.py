@@ -15,9 +15,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from dlx import cli
-from dlx.data import kept
+from dlx.data import input_record
 from dlx.data.base import Use
-from dlx.data.table import Table
+from dlx.data.tables.table import Table
 from dlx.errors import DataError
 
 
@@ -348,7 +348,7 @@ def asked(source: Table, *rows: str) -> list[list[float]]:
     """Inputs of a file that comes after training."""
     path = source.path.with_name("new.csv")
     path.write_text("".join(f"{row}\n" for row in rows))
-    found = kept.of(source, source.load(), {})
+    found = input_record.of(source, source.load(), {})
     return found.prepared(source.given(path, found).x).tolist()
 
 

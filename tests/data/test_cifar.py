@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from dlx.data.cifar import CIFAR10, CIFAR100
+from dlx.data.published.cifar import CIFAR10, CIFAR100
 from dlx.errors import DataError
 from dlx.shapes import Shape
 

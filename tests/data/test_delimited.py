@@ -9,11 +9,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from dlx.data import delimited
-from dlx.data.cells import Notation, Sort, typed
-from dlx.data.columns import read
-from dlx.data.delimited import Delimited
-from dlx.data.table import Table
+from dlx.data.tables import delimited
+from dlx.data.tables.cells import Notation, Sort, typed
+from dlx.data.tables.columns import read
+from dlx.data.tables.delimited import Delimited
+from dlx.data.tables.table import Table
 from dlx.errors import DataError
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from dlx.data.digits import Digits, embedded
+from dlx.data.published.digits import Digits, embedded
 from dlx.errors import DataError
 
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from dlx.data.idx import IDX, read_array, read_header
+from dlx.data.published.idx import IDX, read_array, read_header
 from dlx.errors import DataError
 from dlx.shapes import Shape
 

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image
 from pydantic import ValidationError
 
-from dlx.data.images import Images
+from dlx.data.images.images import Images
 from dlx.errors import DataError
 from dlx.shapes import Shape
 

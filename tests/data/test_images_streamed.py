@@ -12,8 +12,8 @@ import pytest
 from test_images import parquet, pixels, png, save, told
 
 from dlx.data import cache
-from dlx.data.images import Images
-from dlx.data.table import Table
+from dlx.data.images.images import Images
+from dlx.data.tables.table import Table
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from dlx.data.mnist1d import MNIST1D, smoothed
+from dlx.data.generated.mnist1d import MNIST1D, smoothed
 from dlx.errors import DataError
 
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from dlx.data.poses import JOINTS, LIMBS, Poses
+from dlx.data.generated.poses import JOINTS, LIMBS, Poses
 from dlx.metrics import METRICS
 from dlx.shapes import Shape
 

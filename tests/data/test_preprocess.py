@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from dlx import experiment
 from dlx.data import DATASETS, PREPROCESSING, Split
 from dlx.data.preprocess import after, fitted
 from dlx.data.preprocess.affine import Center, Normalize
@@ -17,6 +16,7 @@ from dlx.data.preprocess.components import PCA, WIDEST, Whiten
 from dlx.data.preprocess.rescale import Rescale
 from dlx.data.splits import assemble
 from dlx.errors import DataError
+from dlx.experiment import runner
 from dlx.shapes import Shape
 from dlx.spec import load
 
@@ -183,7 +183,7 @@ def test_the_lock_of_a_run_knows_what_was_found(tmp_path):
         "train: {steps: 1}\ntrack: {mlflow: false}\n"
     )
     spec = load(tmp_path / "s.yaml")
-    result = experiment.run(spec, tmp_path / "runs").results[0]
+    result = runner.run(spec, tmp_path / "runs").results[0]
     told = json.loads((result.run.dir / "lock.json").read_text())["data"]["preprocess"]
     assert told == [step.as_json() for step in spec.data.load().preprocess]
     assert [step["kind"] for step in told] == ["center", "pca"]

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 
 from dlx.data import DATASETS, Sets, Split
-from dlx.data.digits import embedded
+from dlx.data.published.digits import embedded
 from dlx.data.splits import Pool, assemble, digest, draw, share, standardized
 from dlx.errors import DataError
 

@@ -16,17 +16,17 @@ from hypothesis import strategies as st
 from pydantic import ValidationError
 from test_resume import cut_off, figures, weights, whole
 
-from dlx import experiment
-from dlx.data.arrays import Arrays
-from dlx.data.stream import Mapped, Streamed, streams
+from dlx.data.arrays.arrays import Arrays
+from dlx.data.streaming import Mapped, Streamed, streams
 from dlx.errors import DataError
+from dlx.experiment import runner
 from dlx.graph import trace
 from dlx.network import build
 from dlx.shapes import Shape
 from dlx.spec import objective_of
-from dlx.train.fit import Job, fit
-from dlx.train.parts import on_device
-from dlx.train.streamed import StreamedPart
+from dlx.training.batches.on_device import on_device
+from dlx.training.batches.prefetch import StreamedPart
+from dlx.training.fit import Job, fit
 
 SPEC = """
 name: s
@@ -62,7 +62,7 @@ def trained(files: dict[str, Path], runs: Path, stream: str, targets: str = "y",
         train=train,
         outputs=4 if targets == "y" else 2,
     )
-    result = experiment.run(experiment_of(text), runs / stream).results[0]
+    result = runner.run(experiment_of(text), runs / stream).results[0]
     checkpoint = (result.run.dir / "checkpoints" / "final.json").read_text().split('"sha256": "')[1][:64]
     lock = result.run.read_json("lock.json")["data"]
     return {
@@ -141,7 +141,7 @@ def test_a_run_on_disk_that_was_cut_off_goes_on_to_the_same_bits(files, tmp_path
     path = tmp_path / "s.yaml"
     path.write_text(f"dlx: 1\n{text}")
     expected, run = whole(path, tmp_path / "whole"), cut_off(path, tmp_path / "cut", step)
-    experiment.resume(run)
+    runner.resume(run)
     assert (weights(run), figures(run)) == (weights(expected), figures(expected))
 
 
@@ -235,7 +235,7 @@ def test_a_gigabyte_is_trained_on_in_little_memory(tmp_path):
     code = f"""
 import resource
 from pathlib import Path
-from dlx import experiment
+from dlx.experiment import runner
 from dlx.spec import load, objective_of
 spec = Path({str(tmp_path)!r}) / "s.yaml"
 spec.write_text('''
@@ -245,7 +245,7 @@ network: {{layers: [flatten, {{linear: 2}}]}}
 train: {{steps: 40, batch_size: 64}}
 track: {{mlflow: false}}
 ''')
-experiment.run(load(spec), Path({str(tmp_path)!r}))
+runner.run(load(spec), Path({str(tmp_path)!r}))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 """
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from dlx.data.synthetic import Synthetic
+from dlx.data.generated.synthetic import Synthetic
 from dlx.errors import DataError
 
 

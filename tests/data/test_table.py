@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import ValidationError
 
-from dlx.data.table import Table
+from dlx.data.tables.table import Table
 from dlx.errors import DataError
 from dlx.shapes import Shape
 

@@ -7,8 +7,8 @@ import pytest
 from pydantic import ValidationError
 
 from dlx.data import DATASETS, Split
-from dlx.data.curves import Curve
-from dlx.data.toys import XOR, Blobs, Circles, Moons, Spirals, Toy
+from dlx.data.generated.curves import Curve
+from dlx.data.generated.toys import XOR, Blobs, Circles, Moons, Spirals, Toy
 
 TOYS = sorted(kind for kind in DATASETS if issubclass(DATASETS[kind], Toy))
 

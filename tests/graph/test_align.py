@@ -6,8 +6,8 @@ from helpers import network_of
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dlx.graph import align
-from dlx.graph.align import aligned
+from dlx.graph.comparison import align
+from dlx.graph.comparison.align import aligned
 
 words = st.lists(st.integers(0, 2), max_size=12)
 

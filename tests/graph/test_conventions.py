@@ -7,9 +7,9 @@ from helpers import SHIPPED, WALK, graph_of, network_of
 
 from dlx.errors import NOWHERE, DlxError
 from dlx.graph import Counted, Graph, LayerNode, counted_as, trace
-from dlx.graph.conventions import CONVENTIONS, TORCHINFO
+from dlx.graph.comparison.conventions import CONVENTIONS, TORCHINFO
 from dlx.layers import LAYERS
-from dlx.layers.measured import DTYPES
+from dlx.layers.measure import DTYPES
 from dlx.network import build
 from dlx.spec import load
 

@@ -4,7 +4,7 @@ import pytest
 from helpers import ROOT, experiment_of
 
 from dlx.errors import SpecError
-from dlx.graph.diff import diff
+from dlx.graph.comparison.diff import diff
 from dlx.spec import load
 
 ZOO = ROOT / "specs/cs231n"

@@ -10,8 +10,8 @@ from dlx.errors import Mark, SpecError
 from dlx.graph import trace, unmet, unmet_by
 from dlx.graph.expect import Receipt, near, receipts, told_value
 from dlx.spec import load
-from dlx.spec.claims import Claim
-from dlx.spec.located import Node
+from dlx.spec.sections.expect import Claim
+from dlx.spec.syntax.read import Node
 
 SPEC = """\
 network:

@@ -8,11 +8,12 @@ import pytest
 from helpers import SHIPPED, WALK, network_of
 
 from dlx.errors import Mark, SpecError
-from dlx.graph import reach, trace
+from dlx.graph import trace
 from dlx.graph.explain import explain
 from dlx.graph.graph import Graph, LayerNode, Wire
+from dlx.graph.receptive_field import propagation
 from dlx.layers import LAYERS, Layer, Plan
-from dlx.layers.working import Line, worked_out
+from dlx.layers.arithmetic import Line, worked_out
 from dlx.shapes import Reach, Shape, Window
 from dlx.spec import load
 
@@ -20,12 +21,12 @@ from dlx.spec import load
 def alone(layer, xs):
     """A graph of one layer, called `it`, on inputs of the network."""
     inputs = {f"in_{i}": x for i, x in enumerate(xs)}
-    wires = [Wire(name, x, reach.of_input(name, x), raw=True) for name, x in inputs.items()]
+    wires = [Wire(name, x, propagation.of_input(name, x), raw=True) for name, x in inputs.items()]
     plan, channels = layer.plan(*xs), {}
-    wire = reach.through(wires, plan, "it", channels)
+    wire = propagation.through(wires, plan, "it", channels)
     node = LayerNode("it", layer.kind, layer, tuple(inputs), tuple(xs), plan, wire.sight, Mark("s.yaml", 4, 7))
-    reach.set_fields(inputs, [node], channels)
-    return Graph("alone", inputs, (node,), {"output": "it"}, channels=reach.positions_of(inputs, channels))
+    propagation.set_fields(inputs, [node], channels)
+    return Graph("alone", inputs, (node,), {"output": "it"}, channels=propagation.positions_of(inputs, channels))
 
 
 @lru_cache

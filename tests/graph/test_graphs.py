@@ -15,7 +15,7 @@ from dlx.errors import SpecError
 from dlx.graph import trace, trace_all
 from dlx.shapes import Shape
 from dlx.spec import load
-from dlx.spec.located import Node
+from dlx.spec.syntax.read import Node
 
 GAN = """\
 networks:

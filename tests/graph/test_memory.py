@@ -12,7 +12,7 @@ from torch.profiler import ProfilerActivity, profile
 
 from dlx import graph, network
 from dlx.graph.memory import Forecast, Parts, forecast, of_training
-from dlx.layers.measured import DTYPES
+from dlx.layers.measure import DTYPES
 from dlx.optim import OPTIMIZERS
 from dlx.spec import load
 

@@ -4,8 +4,8 @@ from itertools import product
 
 import torch
 
-from dlx.graph import reach
 from dlx.graph.graph import Wire
+from dlx.graph.receptive_field import propagation
 from dlx.layers import LAYERS
 from dlx.shapes import Shape
 
@@ -22,7 +22,7 @@ def run(kind, *values, **options):
 
 def told(plan, x, position):
     """First and last position of an input of shape `x` that `position` of the output sees, within the input."""
-    wire = reach.through([Wire("x", Shape(x), reach.of_input("x", Shape(x)))], plan, "it")
+    wire = propagation.through([Wire("x", Shape(x), propagation.of_input("x", Shape(x)))], plan, "it")
     ends = [span.at((0, *position)) for span in wire.sight["x"].spans[1:]]
     return [(max(a, 0), min(b, n - 1)) for (a, b), n in zip(ends, x[1:], strict=True)]
 

@@ -11,7 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlx.layers import LAYERS
-from dlx.layers.measured import DTYPES
+from dlx.layers.measure import DTYPES
 
 KINDS = sorted(LAYERS)
 

@@ -15,7 +15,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dlx.errors import ShapeError
 from dlx.layers import LAYERS
-from dlx.layers.measured import DTYPES
+from dlx.layers.measure import DTYPES
 
 KINDS = sorted(LAYERS)
 LOOKS = [kind for kind in KINDS if LAYERS[kind].example.dtype == "float" and kind != "parameter"]

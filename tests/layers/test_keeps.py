@@ -20,7 +20,7 @@ from torch.autograd.graph import saved_tensors_hooks
 
 from dlx.layers import LAYERS
 from dlx.layers.base import OWN, Retained
-from dlx.layers.measured import DTYPES
+from dlx.layers.measure import DTYPES
 from dlx.shapes import Shape
 
 

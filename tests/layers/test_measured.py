@@ -5,8 +5,8 @@ from typing import ClassVar
 from torch import nn
 
 from dlx.layers import LAYERS, Layer
+from dlx.reference.vocabulary import page
 from dlx.shapes import Shape
-from dlx.vocabulary import page
 
 
 class Depthwise(Layer):

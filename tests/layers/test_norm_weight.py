@@ -11,9 +11,9 @@ from dlx.graph import trace
 from dlx.init import INITIALIZERS
 from dlx.layers import LAYERS
 from dlx.network import build
+from dlx.reference.vocabulary import page
 from dlx.shapes import Shape
 from dlx.spec import load
-from dlx.vocabulary import page
 
 LINEAR = {"linear": {"out_features": 6}}
 

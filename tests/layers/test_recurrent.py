@@ -11,7 +11,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from dlx.graph import trace
 from dlx.init.by_name import ByName
-from dlx.init.given import Constant
+from dlx.init.constant import Constant
 from dlx.init.he import HeNormal
 from dlx.init.orthogonal import Orthogonal
 from dlx.layers import LAYERS

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from dlx.graph import reach
 from dlx.graph.graph import Wire
+from dlx.graph.receptive_field import propagation
 from dlx.layers import LAYERS
 from dlx.shapes import Shape
 
@@ -72,8 +72,8 @@ AT_MOST = [
 
 def seen_of(plan, xs):
     """What the output of a layer sees of each axis of each input, by its plan."""
-    wires = [Wire(f"x{i}", x, reach.of_input(f"x{i}", x)) for i, x in enumerate(xs)]
-    told = reach.through(wires, plan, "it").sight
+    wires = [Wire(f"x{i}", x, propagation.of_input(f"x{i}", x)) for i, x in enumerate(xs)]
+    told = propagation.through(wires, plan, "it").sight
     return [told[f"x{i}"].spans if f"x{i}" in told else None for i in range(len(xs))]
 
 

@@ -6,7 +6,7 @@ from math import prod
 import pytest
 
 from dlx.layers import LAYERS, Plan
-from dlx.layers.working import Line, by_default, line, of_macs, of_weights, summed, worked_out
+from dlx.layers.arithmetic import Line, by_default, line, of_macs, of_weights, summed, worked_out
 from dlx.shapes import Shape, Window
 
 MORE = [

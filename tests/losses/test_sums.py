@@ -6,12 +6,12 @@ from helpers import experiment_of
 from pydantic import ValidationError
 from torch.nn import functional as F
 
-from dlx import experiment as experiments
-from dlx import session
 from dlx.errors import SpecError
+from dlx.experiment import runner as experiments
+from dlx.experiment import session
 from dlx.losses import LOSSES
 from dlx.spec import load
-from dlx.train.fit import updates
+from dlx.training.fit import updates
 
 SPEC = """\
 name: net

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dlx import experiment
 from dlx.data import DATASETS, Facts
+from dlx.experiment import runner
 from dlx.losses import LOSSES
 from dlx.metrics import METRICS
 from dlx.modules import boxes
@@ -219,6 +219,6 @@ def test_a_training_measures_boxes(tmp_path):
         train: {steps: 20, batch_size: 16, optimizer: {adam: 0.01}}
         track: {mlflow: false}
     """
-    metrics = experiment.run(experiment_of(text), tmp_path).metrics
+    metrics = runner.run(experiment_of(text), tmp_path).metrics
     assert {"test/box_iou", "test/class_accuracy", "test/average_precision", "test/loss"} <= set(metrics)
     assert 0 <= metrics["test/average_precision"] <= 1

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from dlx.errors import SpecError
-from dlx.experiment import prepare
+from dlx.experiment.runner import prepare
 from dlx.graph import trace
 from dlx.spec import load
 

@@ -12,8 +12,8 @@ from dlx.graph import trace
 from dlx.network import build
 from dlx.objectives import OBJECTIVES
 from dlx.spec import objective_of
-from dlx.train.fit import Job, evaluate, fit
-from dlx.train.parts import on_device
+from dlx.training.batches.on_device import on_device
+from dlx.training.fit import Job, evaluate, fit
 
 SYNTHETIC = "{{shape: [5], {targets}, train: 64, valid: 24, test: 40}}"
 
@@ -92,7 +92,7 @@ def test_segmentation_learns_a_class_at_each_position(loss):
 
 
 def test_ignored_positions_count_in_no_number(monkeypatch):
-    from dlx.train import fit as module
+    from dlx.training import fit as module
 
     one = job(
         "{segmentation: {loss: {cross_entropy: {ignore_index: 255}}, metrics: [iou, {top_k_error: 1}]}}",
@@ -118,7 +118,7 @@ def test_ignored_positions_count_in_no_number(monkeypatch):
 
 @pytest.mark.parametrize("loss", ["{cross_entropy: {weight: [1, 4, 0.5]}}", "{cross_entropy: {ignore_index: 2}}"])
 def test_an_evaluation_of_weighed_classes_is_that_of_the_whole_part_at_once(loss, monkeypatch):
-    from dlx.train import fit as module
+    from dlx.training import fit as module
 
     one = job(f"{{classification: {{loss: {loss}, metrics: [f1, top_k_error, perplexity]}}}}")
     whole = evaluate(one, "train")

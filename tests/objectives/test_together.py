@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from dlx.losses import LOSSES
 from dlx.objectives import OBJECTIVES
-from dlx.objectives.together import Together, combined, misfit
+from dlx.objectives.ensemble import Together, combined, misfit
 
 
 def logits(*rows):

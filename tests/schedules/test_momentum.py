@@ -5,13 +5,13 @@ import torch
 from helpers import experiment_of
 from torch.optim.lr_scheduler import OneCycleLR
 
-from dlx import experiment as experiments
-from dlx import session
 from dlx.errors import SpecError
+from dlx.experiment import runner as experiments
+from dlx.experiment import session
 from dlx.schedules import SCHEDULES, Span
 from dlx.spec import Train
-from dlx.train.curve import curve
-from dlx.train.fit import updates
+from dlx.training.fit import updates
+from dlx.training.schedule_curve import curve
 
 SPEC = """\
 name: net

@@ -9,14 +9,15 @@ import warnings
 import pytest
 from typer.testing import CliRunner
 
-from dlx import cli, confusion
+from dlx import cli
 from dlx.errors import DlxError, Mark, Problem
-from dlx.runs import Run
-from dlx.show.confusion import matrix
+from dlx.experiment import confusion_matrix
+from dlx.runs.folder import Run
+from dlx.show.confusion_matrix import matrix
 from dlx.show.console import Grid, document, errors, out, say
 from dlx.show.console import warnings as told_warnings
+from dlx.show.terminal_text import visible, width
 from dlx.show.training import progress
-from dlx.show.visible import visible, width
 
 ESCAPE, BIDI, MARKUP = "a\x1b[31mb", "c\u202ed", "[red]e[/] [/] :x:"
 NAMES = (ESCAPE, BIDI, MARKUP, "f\ng", "h\x9b0mi", "j\udcffk")
@@ -69,8 +70,8 @@ def test_every_way_to_the_terminal_shows_them(streams):
 
 
 def test_a_bar_shows_them_and_takes_no_markup(streams):
-    from dlx.course import Trouble
-    from dlx.train.fit import Record
+    from dlx.experiment.recorder import Trouble
+    from dlx.training.fit import Record
 
     both = streams()
     with progress() as listen:
@@ -107,7 +108,7 @@ def test_a_table_of_classes_shows_their_names_and_stays_readable(tmp_path, strea
     assert all(shown in lines[0] for shown in SHOWN)
     assert "a very long name of a..." in lines[0]
     assert len({width(line.rstrip()) for line in lines}) == 1
-    assert confusion.read(run).classes == tuple(names)
+    assert confusion_matrix.read(run).classes == tuple(names)
 
 
 @pytest.mark.parametrize(
@@ -118,7 +119,7 @@ def test_width_is_what_a_terminal_takes(text, columns):
 
 
 def test_an_argument_that_is_refused_is_shown_too(capsys):
-    from dlx.guard import run
+    from dlx.cli.exit_status import run
 
     sys.argv[1:], before = [], sys.argv[1:]
     try:
@@ -155,7 +156,7 @@ def test_a_class_with_such_a_name_reaches_the_terminal_of_predict_visibly(tmp_pa
 
 
 def test_a_warning_of_a_library_is_one_line(capsys):
-    from dlx.guard import run
+    from dlx.cli.exit_status import run
 
     def command():
         warnings.simplefilter("always")

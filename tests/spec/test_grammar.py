@@ -5,9 +5,9 @@ from complaints import report
 
 from dlx.errors import SpecError
 from dlx.spec import load
-from dlx.spec.located import parse_yaml
 from dlx.spec.overrides import apply, parse
-from dlx.sweep.space import Space
+from dlx.spec.syntax.read import parse_yaml
+from dlx.sweeps.space import Space
 
 SPEC = (
     "data: digits\nnetwork: {layers: [flatten, {linear: 10}]}\ntrain: {epochs: 1, batch_size: 8}\nvars: {d: [1, 3]}\n"

@@ -11,8 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlx.errors import SpecError
-from dlx.spec.located import Node, parse_toml, parse_yaml, plain_scalar, read
-from dlx.spec.write import yaml_text
+from dlx.spec.syntax.read import Node, parse_toml, parse_yaml, plain_scalar, read
+from dlx.spec.syntax.yaml_writer import yaml_text
 
 
 def told(text: str, parse=parse_yaml, file="spec.yaml") -> str:

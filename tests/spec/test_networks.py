@@ -18,7 +18,7 @@ from dlx.init.orthogonal import Orthogonal
 from dlx.optim.adam import Adam
 from dlx.optim.sgd import SGD
 from dlx.schedules.constant import Constant
-from dlx.schedules.spans import Cosine
+from dlx.schedules.timed import Cosine
 from dlx.spec import Experiment, load
 from dlx.spec.schema import schema
 from dlx.spec.why import why

@@ -9,8 +9,8 @@ from dlx.errors import SpecError
 from dlx.graph import trace, trace_all
 from dlx.graph.origin import why as why_of_graph
 from dlx.spec import load
-from dlx.sweep.feasible import Planner
-from dlx.sweep.space import Space
+from dlx.sweeps.feasible import Planner
+from dlx.sweeps.space import Space
 
 SPEC = """\
 dlx: 1

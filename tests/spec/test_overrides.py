@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 from dlx.errors import SpecError
 from dlx.graph import trace
 from dlx.spec import load
-from dlx.spec.located import parse_yaml
 from dlx.spec.overrides import apply
+from dlx.spec.syntax.read import parse_yaml
 
 SPEC = dedent(
     """\

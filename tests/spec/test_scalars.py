@@ -6,7 +6,7 @@ from itertools import product
 
 import pytest
 
-from dlx.spec.located import plain_scalar
+from dlx.spec.syntax.read import plain_scalar
 
 CORE = (
     (re.compile(r"null|Null|NULL|~|"), lambda text: None),

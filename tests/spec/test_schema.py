@@ -9,10 +9,10 @@ from jsonschema import Draft7Validator
 
 from dlx.layers import LAYERS
 from dlx.registry import FAMILIES
-from dlx.spec.located import read
 from dlx.spec.schema import schema
-from dlx.spec.sections import SECTIONS
+from dlx.spec.sections.kinds import SECTIONS
 from dlx.spec.starter import TOML, YAML
+from dlx.spec.syntax.read import read
 
 SCHEMA = schema()
 VALIDATOR = Draft7Validator(SCHEMA)

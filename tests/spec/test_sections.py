@@ -18,7 +18,7 @@ from dlx.optim.adam import Adam
 from dlx.schedules import SCHEDULES
 from dlx.schedules.constant import Constant
 from dlx.spec import compose, load, missing_sections, objective_of
-from dlx.spec.located import BROKEN, Node, located, parse_yaml
+from dlx.spec.syntax.read import BROKEN, Node, located, parse_yaml
 
 NET = "network: {inputs: [3], layers: [relu]}\n"
 

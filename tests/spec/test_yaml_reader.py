@@ -7,7 +7,7 @@ import pytest
 from dlx.errors import SpecError
 from dlx.graph import trace
 from dlx.spec import load
-from dlx.spec.located import parse_toml, parse_yaml
+from dlx.spec.syntax.read import parse_toml, parse_yaml
 from dlx.spec.why import why
 
 

@@ -15,7 +15,7 @@ from ...errors import DataError
 from ...lazy import np
 from ...registry import FAMILIES, Declared, Registry, family
 from ...shapes import Shape
-from ..stream import Streamed
+from ..streaming import Streamed
 
 if TYPE_CHECKING:
     from ..base import Floats

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dlx.spec import Train
-    from dlx.train.parts import Part
+    from dlx.training.batches.on_device import Part
 
 
 class Delayed(Dataset):

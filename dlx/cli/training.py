@@ -1,0 +1,157 @@
+"""Commands that train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from ..errors import DlxError
+from . import exit_status
+from .options import AsJson, Overrides, Runs, SpecPath, claims, warn_of_password
+
+
+def train(
+    spec: Annotated[
+        Path | None, typer.Argument(metavar="SPEC", help="A spec, YAML or TOML; or a run, or a study: its best.")
+    ] = None,
+    overrides: Overrides = None,
+    resume: Annotated[
+        str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was cut off, as it was.")
+    ] = None,
+    plot_schedule: Annotated[
+        bool, typer.Option("--plot-schedule", help="Show the learning rate over time; nothing is trained.")
+    ] = False,
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Train a spec; everything is kept in a run folder.
+
+    Picks the device, shows progress, evaluates on the validation and test sets, and mirrors the run to MLflow. With
+    --resume a run that was killed, stopped or failed goes on, to the same bits.
+
+    Example: dlx train specs/digits/lenet.yaml train.epochs=5 train.optimizer.adamw.lr=1e-3
+    """
+    from .. import graph
+    from .. import spec as specs
+    from ..experiment import runner
+    from ..runs import folder as folders
+    from ..show import console, training
+    from ..show import schedule as schedules
+
+    changes = [str(spec), *(overrides or [])] if resume is not None and spec is not None else []
+    if resume is not None and changes and all("=" in change or change.startswith("~") for change in changes):
+        from ..experiment.resume_checks import unchanged
+
+        raise unchanged(folders.find(resume, runs), changes)
+    if (spec is None) == (resume is None):
+        hint = "`dlx train SPEC` starts, and `dlx train --resume RUN` goes on with a run as it was."
+        raise DlxError("give a spec to train, or the run to resume", hint=hint)
+    like = None
+    if spec is not None and spec.is_dir():  # a run, or a study and its best trial
+        from ..sweeps.study import spec_in
+
+        spec = spec_in(spec)
+        like = folders.Run(spec.parent)
+    loaded = specs.load(spec, overrides or []) if spec is not None else None
+    if plot_schedule and loaded is not None:
+        rates = runner.rates(loaded)
+        schedules.document(rates) if as_json else schedules.schedules(rates)
+        return
+    warn_of_password(loaded)
+    with training.progress(quiet=as_json) as listen:
+        if loaded is not None:
+            results = runner.run(loaded, runs, listen, like)
+        else:
+            loaded, results = runner.resume(folders.find(str(resume), runs), listen)
+    console.warnings(problem for problem in results.graphs.warnings if problem.path == graph.FREEZE)
+    if as_json:
+        console.document(runner.settle(loaded, results).as_json())
+    else:
+        training.results(results)
+        console.warnings(results.graphs.warnings)
+        training.tracking(runner.settle(loaded, results))
+    if any(r.status == "stopped" for r in results.results):
+        raise typer.Exit(
+            0 if results.results[-1].notes else exit_status.INTERRUPTED
+        )  # as long as `max_time`, or Ctrl-C
+    claims(graph.unmet(loaded, results.graphs) + graph.unmet_by(loaded, results.metrics), overrides)
+
+
+def sweep(
+    spec: SpecPath,
+    overrides: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="KEY=VALUES", help="What varies, and other changes, in Hydra's grammar."),
+    ] = None,
+    trials: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many points, in all.")] = None,
+    sampler: Annotated[str | None, typer.Option(metavar="KIND", help="grid, random, tpe, ...: who picks.")] = None,
+    jobs: Annotated[str, typer.Option(metavar="N|auto", help="Processes that train; auto: what GPUs hold.")] = "1",
+    backend: Annotated[Literal["local", "ray"], typer.Option(help="This machine, or a Ray cluster.")] = "local",
+    pack: Annotated[str, typer.Option(metavar="auto|N|off", help="Trainings that are one stacked network.")] = "auto",
+    budget: Annotated[str | None, typer.Option(metavar="30m", help="Stop cleanly after this time.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed.")] = False,
+    study: Annotated[str, typer.Option(metavar="NAME", help="Another name for the study's folder.")] = "",
+    figures: Annotated[bool, typer.Option("--figures", help="Draw what it showed, even without MLflow.")] = False,
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Search: many trainings of a spec that differ in a few values.
+
+    The values of a key are written as Hydra has them: 1,2,3 or choice(1,2), range(1,9), interval(0,1),
+    tag(log,interval(1e-5,1e-1)), glob(*); or under `sweep: {space: ...}` in the spec. The same command goes on with a
+    study that was cut off, and --trials extends it. `dlx train STUDY` trains the best one again.
+
+    Example: dlx sweep specs/digits/lenet.yaml train.batch_size=16,32,64 --jobs 2
+    """
+    from ..show import sweep as studies
+    from ..sweeps import plan as plans
+    from ..sweeps import run as sweeps
+
+    changes = [*(overrides or []), *([f"++sweep.sampler={sampler}"] if sampler is not None else [])]
+    made = plans.plan(spec, changes, runs, trials, study)
+    warn_of_password(made.base)
+    spent = sweeps.time_of(budget or made.sweep.budget)
+    means = sweeps.Means(sweeps.workers(jobs), backend, sweeps.packing(pack), spent, retry_failed, mirror=True)
+    with studies.sweeping(quiet=as_json) as listen:
+        found = sweeps.run(made, means, listen)
+    if figures:
+        sweeps.draw(found)
+    if as_json:
+        studies.ending(sweeps.settle(found), as_json)
+    else:
+        studies.ending(found, as_json)
+        studies.delivered(sweeps.settle(found), sweeps.store_of(made))
+    if found.exit_code:
+        raise typer.Exit(found.exit_code)
+
+
+def prove_resume(
+    spec: SpecPath,
+    overrides: Overrides = None,
+    kills: Annotated[int, typer.Option(min=0, metavar="N", help="How often it is killed.")] = 5,
+    seed: Annotated[int, typer.Option(min=0, help="Of the moments at which it is killed.")] = 0,
+    steps: Annotated[int, typer.Option(min=2, metavar="N", help="Steps of each training, at most.")] = 100,
+    as_json: AsJson = False,
+) -> None:
+    """Prove that a training that is killed goes on to the same bits.
+
+    Trains the spec as it is written twice, with its seeds or the members of its ensemble: once to the end, and once
+    killed by SIGKILL at random moments and resumed each time. The kills come at steps and between them, while a
+    checkpoint is written, at the start, and as one of several trainings ends. Then the loss curves are compared, the
+    results of each training, and the SHA-256 of every tensor: weights, optimizer, averages, generators. The exit
+    status is 1 where one differs; all runs are kept then. A training is cut to 100 steps, or --steps.
+
+    Example: dlx prove-resume specs/digits/lenet.yaml --kills 3
+    """
+    from ..show import console
+    from ..show import prove_resume as proofs
+    from ..trained import prove_resume
+
+    with prove_resume.kept_where_it_fails() as home:
+        say = prove_resume.silent if as_json else console.say
+        found = prove_resume.prove(spec, overrides or [], home, kills, seed, steps, say)
+        proofs.proof(found, as_json)
+        if not found.equal:
+            raise typer.Exit(1)

@@ -1,0 +1,245 @@
+"""Arrays that are ready: NumPy's, safetensors' and torch's files."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+
+from pydantic import Field, model_validator
+
+from ...errors import DataError, Problem
+from ...lazy import np
+from ...registry import FilePath
+from ...shapes import Shape
+from ..base import Facts, Sets, Split, Use
+from ..file_reading import ONE_LABEL, SEVERAL_LABELS, class_numbers, fits, listed, real, wide
+from ..new_inputs import Given, named, scaled, shaped
+from ..preprocess.sums import CHUNK
+from ..splits import Pool
+from ..streaming import Stream, streamed, streams
+from .array_files import Stored, names_in, stored
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from ..base import Labels, Values
+    from ..input_record import Kept
+
+
+class Arrays(Pool):
+    """Inputs and targets from arrays in a file: .npz, .safetensors, .pt with names, or two files .npy.
+
+    Shapes: an array (n, *s) -> inputs s, as they are; `channels: last` moves the last axis to the front, `none` puts
+        an axis of one there. Targets: whole numbers (n,) or (n, 1) are classes from 0; others values, (n,) -> (1,).
+        Bytes are divided by 255 unless `scale: false`.
+    Parts: `test_x` and `test_y` name the arrays of the test part, `valid_x` and `valid_y` those to validate on; so
+        they are called where nothing is said. Where there are none, or `test` or `valid` is given, parts come out of
+        the training examples.
+    Streaming: where the inputs are a file .npy, `stream` leaves them there, and targets of values too, and reads each
+        batch while the network works on the one before. What is trained has the same bits either way, but for
+        `pca` and `whiten`. Before training, all of it is read once for the digest and once for each step of
+        `preprocess`.
+    A file .pt holds a mapping of names to tensors and is read with `weights_only`, which runs none of its code; only
+    then is torch needed to look at a spec.
+    Errors: a file that is missing, torn or holds Python objects; a name that it lacks; inputs and targets that differ
+        in number; parts that differ in shape; classes that are not whole numbers from 0; values that are not finite;
+        `stream: true` for another file than .npy.
+    Source: numpy.lib.format; the safetensors format; torch.save.
+    """
+
+    kind: ClassVar[str] = "arrays"
+    path: FilePath = Field(description="file of arrays, .npz, .safetensors or .pt; or of the inputs, .npy")
+    targets: FilePath | None = Field(None, description="file of the targets, .npy, where `path` is .npy")
+    x: str = Field("x", description="name of the inputs in the file")
+    y: str = Field("y", description="name of the targets in the file")
+    valid_x: str | None = Field(None, description="name of the validation inputs; null: `valid_x`, if it is there")
+    valid_y: str | None = Field(None, description="name of their targets; null: `valid_y`, if it is there")
+    test_x: str | None = Field(None, description="name of the test inputs; null: `test_x`, if it is there")
+    test_y: str | None = Field(None, description="name of their targets; null: `test_y`, if it is there")
+    task: Literal["classification", "regression"] | None = Field(
+        None, description="null: classes where the targets are whole numbers, else values"
+    )
+    channels: Literal["first", "last", "none"] = Field("first", description="where the axis of channels is")
+    scale: bool = Field(True, description="divide unsigned bytes by 255")
+    stream: Stream = "auto"
+
+    source: ClassVar[str] = "arrays"
+
+    @classmethod
+    def first_field(cls) -> str:
+        return "path"
+
+    @model_validator(mode="after")
+    def _in_pairs(self) -> Self:
+        for part in ("valid", "test"):
+            x, y = getattr(self, f"{part}_x"), getattr(self, f"{part}_y")
+            if (x is None) != (y is None):
+                given, lacking = ("x", "y") if x else ("y", "x")
+                raise ValueError(f"`{part}_{given}` stands without `{part}_{lacking}`: give both names, or neither")
+            for field in (part, "folds") if part == "valid" else (part,):
+                if x and getattr(self, field):
+                    raise ValueError(
+                        f"`{field}` takes examples from `x`, and `{part}_x` brings them: give one of the two"
+                    )
+        if (self.path.suffix == ".npy") != (self.targets is not None):
+            raise ValueError("a file .npy holds one array: give the inputs as `path` and the targets as `targets`")
+        if self.stream is True and self.path.suffix != ".npy":
+            raise ValueError(
+                f"`stream: true` reads a file .npy by rows, and `path` ends in {self.path.suffix or 'nothing'}: "
+                "save the arrays with numpy.save, one a file"
+            )
+        return self
+
+    def facts(self) -> Facts:
+        places = self._places()
+        uses, warnings = self._uses(places)
+        shapes = {x: self._shape(stored_x.sizes, x) for (x, stored_x), _ in places.values()}
+        first, *others = shapes
+        for name in others:
+            if shapes[name] != shapes[first]:
+                raise DataError(
+                    f"`{first}` of {self.path} holds inputs of shape {shapes[first]}, `{name}` of {shapes[name]}",
+                    hint="Give parts of one set.",
+                )
+        answers = [self._answers(y, name, self._streams(x)) for (_, x), (name, y) in places.values()]
+        self.counts(len(answers[0]))
+        if answers[0].dtype == np.int64:
+            facts = self.seen(shapes[first], classes=max(int(y.max()) for y in answers) + 1)
+        else:
+            facts = self.seen(shapes[first], target=Shape(answers[0].shape[1:]))
+            warnings = (*warnings, *self._labels(answers[0]))
+        return replace(facts, columns=uses, warnings=warnings)
+
+    def load(self) -> Sets:
+        self.facts()
+        places = self._places()
+        first = next(iter(places.values()))[0][1]
+        if not self._streams(first):
+            count = sum(x.sizes[0] for (_, x), _ in places.values())
+            fits(count, Shape(first.sizes[1:]), "keep fewer examples in the file; a file .npy can stream")
+        made = {
+            part: Split(self._inputs(x, name), self._answers(y, target, self._streams(x)))
+            for part, ((name, x), (target, y)) in places.items()
+        }
+        pool = made.pop("train")
+        parts = dict(zip(("train", "valid", "test"), self.parted(pool.x, pool.y), strict=True)) | made
+        of_classes = self._of_classes(places["train"][1][1].dtype)
+        problems = (*self._uses(places)[1], *(() if of_classes else self._labels(pool.y)))
+        notes = tuple(f"{one.message}. {one.hint}" for one in problems)
+        return self.finished(list(parts.values()), f"{self.source} {self.path}", notes=notes)
+
+    def given(self, path: Path, kept: Kept) -> Given:
+        place = stored(path, named(path, self.x))
+        raw = place.read()
+        if self.channels == "last" and raw.ndim == kept.raw.rank:
+            raw = raw[None]
+        x = np.moveaxis(raw, -1, 1) if self.channels == "last" else raw
+        plain = scaled(x, path) if self.scale else real(x, str(path))
+        return Given(shaped(plain[:, None] if self.channels == "none" else plain, kept.raw, path))
+
+    def _places(self) -> dict[str, tuple[tuple[str, Stored], tuple[str, Stored]]]:
+        """The name and place of the inputs and of the targets of each part that the file has."""
+        there = names_in(self.path)
+        found = {}
+        for part in ("train", "valid", "test"):
+            x, y = (self.x, self.y) if part == "train" else self._named(part, there)
+            if x is None or y is None:
+                continue
+            inputs, targets = stored(self.path, x), stored(self.targets or self.path, y)
+            found[part] = (x, inputs), (y, targets)
+            counts = [place.sizes[0] if place.sizes else 1 for place in (inputs, targets)]
+            if counts[0] != counts[1]:
+                raise DataError(
+                    f"`{x}` of {self.path} holds {counts[0]:,} inputs, `{y}` {counts[1]:,} targets",
+                    hint="Give two arrays of the same examples.",
+                )
+            if not prod(inputs.sizes):
+                empty = "holds no examples" if not counts[0] else f"has the shape {inputs.sizes}: no values"
+                raise DataError(f"`{x}` of {self.path} {empty}", hint="Give an array with examples in it.")
+        return found
+
+    def _named(self, part: str, there: list[str]) -> tuple[str | None, str | None]:
+        """The names of the arrays of a part that is held out: those that are given, or those of the part itself."""
+        x, y = getattr(self, f"{part}_x"), getattr(self, f"{part}_y")
+        own = f"{part}_x", f"{part}_y"
+        elsewhere = getattr(self, part) or (part == "valid" and self.folds)
+        if x is None and not elsewhere and not {self.x, self.y} & {*own} and {*own} <= {*there}:
+            return own
+        return x, y
+
+    def _uses(
+        self, places: dict[str, tuple[tuple[str, Stored], tuple[str, Stored]]]
+    ) -> tuple[tuple[Use, ...], tuple[Problem, ...]]:
+        """How each array is used, and a warning about those that are not."""
+        uses = []
+        for part, ((x, inputs), (y, targets)) in places.items():
+            of_part = "" if part == "train" else f", {part} part"
+            kind = "classes" if self._of_classes(targets.dtype) else "values"
+            scaled = ", divided by 255" if self.scale and inputs.dtype == np.uint8 else ""
+            uses.append(Use(x, f"inputs{of_part}", prod(inputs.sizes[1:]), f"{inputs.dtype}{scaled}, as numbers"))
+            uses.append(Use(y, f"targets, {kind}{of_part}", 0, f"{targets.dtype}"))
+        spare = [name for name in names_in(self.path) if name not in {use.name for use in uses}]
+        uses += [Use(name, "left out", 0, "no field names it") for name in spare]
+        if not spare:
+            return tuple(uses), ()
+        hint = "`x`, `y`, `test_x`, `test_y`, `valid_x` and `valid_y` name the arrays that are taken"
+        hint += "; `test` and `valid` take examples out of `x` instead." if self.test or self.valid else "."
+        return tuple(uses), (Problem(f"{self.path} holds {listed(spare)} too, which nothing names", hint),)
+
+    def _labels(self, y: Any) -> tuple[Problem, ...]:
+        """A warning where targets that are fitted as values are labels."""
+        if self.task is not None or not np.isin(y[:CHUNK], (0, 1)).all():
+            return ()
+        many = prod(y.shape[1:]) > 1
+        message = f"`{self.y}` of {self.targets or self.path} holds 0 and 1: labels, which are fitted as values"
+        return (Problem(message, SEVERAL_LABELS if many else ONE_LABEL),)
+
+    def _shape(self, sizes: tuple[int, ...], name: str) -> Shape:
+        if len(sizes) < 2 and self.channels != "none":
+            raise DataError(
+                f"`{name}` of {self.path} has the shape {sizes}: one axis, of examples",
+                hint="`channels: none` makes each number an input of one value.",
+            )
+        first, *rest = sizes[1:] or (1,)
+        if self.channels == "none":
+            return Shape((1, *sizes[1:]))
+        return Shape((rest[-1], first, *rest[:-1]) if self.channels == "last" and rest else (first, *rest))
+
+    def _streams(self, place: Stored) -> bool:
+        """Whether the inputs stay on disk."""
+        return place.mapped is not None and streams(self.stream, place.sizes[0], Shape(place.sizes[1:]))
+
+    def _inputs(self, place: Stored, name: str) -> Any:
+        """The inputs as numbers, in memory or not."""
+        if self._streams(place) and place.mapped is not None:
+            shape = self._shape(place.sizes, name)
+            file = place.mapped()
+            wanted = np.float64 if wide(file.array.dtype) else np.float32
+            return streamed(file, lambda raw: self._plain(raw, name), shape, wanted)
+        return self._plain(place.read(), name)
+
+    def _plain(self, raw: npt.NDArray[Any], name: str) -> Values:
+        x = np.moveaxis(raw, -1, 1) if self.channels == "last" else raw
+        plain = real(x, f"`{name}` of {self.path}")
+        if self.scale and raw.dtype == np.uint8:
+            plain = plain / np.float32(255)
+        return plain.reshape(len(raw), *self._shape(raw.shape, name))
+
+    def _answers(self, place: Stored, name: str, stream: bool) -> Any:
+        """The targets: class numbers in memory, values there or not."""
+        mapped = place.mapped() if stream and place.mapped is not None else None
+        if mapped is None or self._of_classes(mapped.array.dtype):
+            return self._told(place.read(), name)
+        return streamed(mapped, lambda raw: self._told(raw, name), Shape(place.sizes[1:] or (1,)))
+
+    def _of_classes(self, dtype: np.dtype[Any]) -> bool:
+        return self.task == "classification" or (self.task is None and dtype.kind in "iub")
+
+    def _told(self, y: npt.NDArray[Any], name: str) -> Labels:
+        where = f"`{name}` of {self.targets or self.path}"
+        if self._of_classes(y.dtype):
+            return class_numbers(y, where)
+        values: Labels = real(y, where).astype(np.float32, copy=False)
+        return values if values.ndim > 1 else values[:, None]

@@ -1,0 +1,1 @@
+"""Generated data sets: every example is computed, none is downloaded."""

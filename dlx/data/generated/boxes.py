@@ -1,0 +1,73 @@
+"""Drawn figures as boxes in a grid of cells, as YOLO has them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ...lazy import np
+
+if TYPE_CHECKING:
+    from ..base import Floats
+    from ..preprocess.sums import Doubles
+    from .shapes import Figures
+
+APART = 0.3
+"""Overlap (intersection over union) with a later figure above which a figure is left out."""
+
+
+def frames(figures: Figures, half: tuple[float, float, float], tip: float) -> Doubles:
+    """Left, top, right and bottom (n, most, 4) of each figure, in pixels from the middle of the first pixel.
+
+    `half` is half the width of a figure of radius 1, by kind, and `tip` how far the tip of a triangle is from its
+    middle; that of its base is half as much.
+    """
+    wide = np.asarray(half)[figures.kind] * figures.radius
+    triangle = figures.kind == 2
+    up = np.where(triangle, tip * figures.radius, wide)
+    down = np.where(triangle, tip * figures.radius / 2, wide)
+    return np.stack([figures.column - wide, figures.row - up, figures.column + wide, figures.row + down], -1)
+
+
+def apart(boxes: Doubles, there: np.ndarray, size: int, grid: int) -> np.ndarray:
+    """The figures of `there` (n, most) that no later one hides or shares a cell of the grid with."""
+    cells = cells_of(boxes, size, grid)
+    kept = there.copy()
+    for i in reversed(range(there.shape[1])):
+        for later in range(i + 1, there.shape[1]):
+            near = (overlap(boxes[:, i], boxes[:, later]) > APART) | (cells[:, i] == cells[:, later]).all(1)
+            kept[:, i] &= ~(near & kept[:, later])
+    return kept
+
+
+def cells_of(boxes: Doubles, size: int, grid: int) -> np.ndarray:
+    """Row and column (n, most, 2) of the cell that the middle of a box is in."""
+    middles = np.stack([boxes[..., 1] + boxes[..., 3], boxes[..., 0] + boxes[..., 2]], -1) / 2 + 0.5
+    return np.clip((middles / size * grid).astype(np.int64), 0, grid - 1)
+
+
+def overlap(a: Doubles, b: Doubles) -> Doubles:
+    """Intersection over union of boxes (n, 4)."""
+    sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
+    both = np.clip(sides, 0, None).prod(1)
+    areas = [(box[:, 2:] - box[:, :2]).prod(1) for box in (a, b)]
+    shared: Doubles = both / (areas[0] + areas[1] - both)
+    return shared
+
+
+def in_grid(boxes: Doubles, figures: Figures, size: int, grid: int, kinds: int) -> Floats:
+    """Targets (n, 5 + kinds, grid, grid), of which `Shapes` tells what they hold."""
+    n, most = figures.kind.shape
+    y = np.zeros((n, 5 + kinds, grid, grid), np.float32)
+    cells = cells_of(boxes, size, grid)
+    edges = (boxes + 0.5) / size  # a pixel reaches half a pixel to both sides of its middle
+    for i in range(most):
+        (at,) = np.nonzero(figures.there[:, i])
+        row, column = cells[at, i].T
+        left, top, right, bottom = edges[at, i].T
+        y[at, 0, row, column] = 1
+        y[at, 1, row, column] = (left + right) / 2 * grid - column
+        y[at, 2, row, column] = (top + bottom) / 2 * grid - row
+        y[at, 3, row, column] = right - left
+        y[at, 4, row, column] = bottom - top
+        y[at, 5 + figures.kind[at, i], row, column] = 1
+    return y

@@ -1,0 +1,177 @@
+"""Drawn figures: pictures of which every pixel, the class and the places are known."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from math import pi
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
+
+from ...lazy import np
+from ...shapes import Shape
+from ..base import Facts, Sets, Split
+from ..file_reading import fits
+from ..splits import assemble
+from . import boxes
+from .toys import Toy
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from ..base import Floats, Labels
+    from ..preprocess.sums import Doubles
+
+    Mask = npt.NDArray[np.bool_]
+
+FIGURES = ("disc", "square", "triangle")
+SQUARE = pi**0.5 / 2  # half the side of a square that has the area of a disc of radius 1
+TRIANGLE = (4 * pi / 27**0.5) ** 0.5  # from the middle of an equilateral triangle of that area to a tip
+HALF = (1.0, SQUARE, TRIANGLE * 3**0.5 / 2)  # half the width of each kind of radius 1
+SMALLEST, LARGEST = 0.1, 0.2  # radius of a disc, of the size of the picture
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures of n pictures, `most` in each, later ones over earlier ones: kinds, rows, columns, radii, colours."""
+
+    there: Mask
+    kind: Labels
+    row: Doubles
+    column: Doubles
+    radius: Doubles
+    colour: Doubles
+    """(n, most, channels); the others are (n, most)."""
+
+
+class Shapes(Toy):
+    """Discs, squares and triangles of equal areas on a dark ground, hidden in noise: what is where, or what there is.
+
+    Shapes: inputs (channels, size, size), figures from 0.5 to 1, the ground 0, before noise. Targets by `targets`:
+        positions (size, size), 0 for the ground, 1 disc, 2 square, 3 triangle; classes 0 to 2 of the one figure;
+        heat maps (3, size, size), one a kind of figure, with a Gaussian spot of height 1 on the middle of each;
+        boxes (5 + 3, grid, grid): in the cell that the middle of a figure is in, 1, the middle's column and row from
+        0 to 1 within the cell, the width and height of the figure as parts of the picture's, and 1 for its kind.
+    The radius of a disc is uniform from 0.1 to 0.2 of `size`, middles are uniform where the figure does not leave the
+    picture, and a picture has 1 to `most` figures, equally likely; a later one hides an earlier one. With boxes there
+    are 0 to `most`, less those whose middle is in the cell of a later one or that overlap it by more than 0.3.
+    Errors: several figures where there is one class; more pictures than there is memory for.
+    Source: our own; heat maps as in Newell, Yang & Deng 2016, arXiv:1603.06937, section 3.1; boxes as in Redmon et
+        al. 2016, arXiv:1506.02640, section 2.
+    """
+
+    kind: ClassVar[str] = "shapes"
+    targets: Literal["positions", "class", "heat_maps", "boxes"] = Field(
+        "positions", description="what is to be told"
+    )
+    size: PositiveInt = Field(32, ge=8, description="height and width, in pixels")
+    channels: PositiveInt = Field(1, description="colours, each figure of one mixture of them")
+    most: PositiveInt | None = Field(None, description="figures in a picture at most; null: 3, or 1 for a class")
+    noise: NonNegativeFloat = Field(0.1, description="standard deviation of what is added to each value")
+    spot: PositiveFloat = Field(1.5, description="standard deviation of a spot in a heat map, in pixels")
+    grid: PositiveInt = Field(4, description="cells on each axis, for boxes")
+
+    source: ClassVar[str] = "drawn figures"
+
+    @model_validator(mode="after")
+    def _one_class(self) -> Self:
+        if self.targets == "class" and (self.most or 1) > 1:
+            raise ValueError(f"a picture has one class, and `most` is {self.most} figures: leave it out")
+        if "grid" in self.model_fields_set and self.targets != "boxes":
+            raise ValueError(f"`grid` is for `targets: boxes`, and they are {self.targets}: leave it out")
+        return self
+
+    @property
+    def inputs(self) -> int:
+        return self.channels * self.size**2
+
+    @property
+    def outputs(self) -> int:
+        return len(FIGURES)
+
+    def facts(self) -> Facts:
+        picture = Shape((self.channels, self.size, self.size))
+        if self.targets == "class":
+            return Facts(picture, classes=len(FIGURES))
+        if self.targets == "positions":
+            return Facts(picture, classes=1 + len(FIGURES), target=Shape(picture[1:]))
+        if self.targets == "boxes":
+            return Facts(picture, target=Shape((5 + len(FIGURES), self.grid, self.grid)))
+        return Facts(picture, target=Shape((len(FIGURES), *picture[1:])))
+
+    def load(self) -> Sets:
+        fits(
+            self.train + (self.valid or 0) + (self.test or 0),
+            self.facts().input,
+            "ask for fewer, or a smaller `size`",
+        )
+        parts = [self._part(n or 0, np.random.default_rng([self.seed, stream])) for n, stream in self._streams()]
+        names = {"class": FIGURES, "positions": ("ground", *FIGURES)}.get(self.targets, ())
+        return assemble(parts, self.standardize, f"{self.source}, seed {self.seed}", names)
+
+    def _part(self, n: int, rng: np.random.Generator) -> Split | None:
+        if not n:
+            return None
+        figures = self._figures(n, rng)
+        frames = boxes.frames(figures, HALF, TRIANGLE)
+        if self.targets == "boxes":
+            figures = replace(figures, there=boxes.apart(frames, figures.there, self.size, self.grid))
+        x, labels = self._painted(figures)
+        x += self.noise * rng.standard_normal(x.shape, np.float32)
+        if self.targets == "heat_maps":
+            return Split(x, self._heat_maps(figures))
+        if self.targets == "boxes":
+            return Split(x, boxes.in_grid(frames, figures, self.size, self.grid, len(FIGURES)))
+        return Split(x, labels if self.targets == "positions" else figures.kind[:, 0])
+
+    def _figures(self, n: int, rng: np.random.Generator) -> Figures:
+        most = self.most or (1 if self.targets == "class" else 3)
+        kind = rng.permuted(np.arange(n * most) % len(FIGURES)).reshape(n, most)
+        radius = self.size * rng.uniform(SMALLEST, LARGEST, (n, most))
+        room = self.size - 1 - 2 * TRIANGLE * radius
+        row, column = (TRIANGLE * radius + room * rng.uniform(size=(n, most)) for _ in range(2))
+        fewest = 0 if self.targets == "boxes" else 1
+        there = np.arange(most) < rng.integers(fewest, most, (n, 1), endpoint=True)
+        return Figures(there, kind, row, column, radius, rng.uniform(0.5, 1, (n, most, self.channels)))
+
+    def _painted(self, figures: Figures) -> tuple[Floats, Labels]:
+        """Pictures without noise, and the label of each of their pixels."""
+        n, most = figures.kind.shape
+        x = np.zeros((n, self.channels, self.size, self.size), np.float32)
+        labels = np.zeros((n, self.size, self.size), np.int64)
+        for i in range(most):
+            rows, columns = self._away(figures, i)
+            covered = (
+                inside(figures.kind[:, i], rows, columns, figures.radius[:, i]) & figures.there[:, i, None, None]
+            )
+            labels = np.where(covered, figures.kind[:, i, None, None] + 1, labels)
+            colours = figures.colour[:, i, :, None, None].astype(np.float32)
+            x = np.where(covered[:, None], colours, x)
+        return x, labels
+
+    def _heat_maps(self, figures: Figures) -> Floats:
+        n, most = figures.kind.shape
+        maps = np.zeros((n, len(FIGURES), self.size, self.size), np.float32)
+        every = np.arange(n)
+        for i in range(most):
+            rows, columns = self._away(figures, i)
+            spots = np.exp(-(rows**2 + columns**2) / (2 * self.spot**2)) * figures.there[:, i, None, None]
+            kind = figures.kind[:, i]
+            maps[every, kind] = np.maximum(maps[every, kind], spots.astype(np.float32))
+        return maps
+
+    def _away(self, figures: Figures, i: int) -> tuple[Doubles, Doubles]:
+        """How far the rows (n, size, 1) and columns (n, 1, size) are from the middle of figure i."""
+        steps = np.arange(self.size, dtype=np.float64)
+        return (steps - figures.row[:, i, None])[:, :, None], (steps - figures.column[:, i, None])[:, None, :]
+
+
+def inside(kind: Labels, rows: Doubles, columns: Doubles, radius: Doubles) -> Mask:
+    """Which pixels a figure covers (n, size, size), from how far their rows and columns are from its middle."""
+    r = radius[:, None, None]
+    disc = rows**2 + columns**2 <= r**2
+    square = np.maximum(np.abs(rows), np.abs(columns)) <= SQUARE * r
+    tip = TRIANGLE * r
+    triangle = (rows <= tip / 2) & (rows >= 3**0.5 * np.abs(columns) - tip)
+    chosen: Mask = np.select([k == kind[:, None, None] for k in (0, 1, 2)], [disc, square, triangle])
+    return chosen

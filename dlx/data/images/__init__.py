@@ -1,0 +1,1 @@
+"""Image files: in folders, or in parquet and Arrow files."""

@@ -1,0 +1,122 @@
+"""Pictures decoded once into a file of pixels, from which batches are read."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from itertools import islice
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import DataError
+from ...lazy import np
+from ...shapes import Shape
+from ..cache import ABOUT, cache_folder, kept
+from ..file_reading import gib
+from ..streaming import Mapped
+from .image import NAMED, Form, Source, decoded
+from .image_index import Shelf
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Pixels = npt.NDArray[Any]
+    Put = Callable[[list[int], Pixels], None]
+    Odd = Callable[[str], object]
+
+BLOCK = 256  # pictures that one thread decodes at a time
+FORMAT = 2  # of the files: a change in how they are written gives them new names
+
+
+def pixels(
+    sources: Iterable[tuple[int, Source]],
+    form: Form,
+    shape: Shape,
+    put: Put,
+    odd: Odd | None = None,
+) -> None:
+    """Decode on all cores; `put` is given places, and pixels (n, *shape) from 0 to 255. DataError for odd ones.
+
+    `odd` is called with what is left out of a picture.
+    """
+
+    def block(pictures: list[tuple[int, Source]]) -> None:
+        found = [decoded(source, form, odd) for _, source in pictures]
+        for one, (_, source) in zip(found, pictures, strict=True):
+            if one.shape != (*shape[1:], shape[0]):
+                raise _unlike(source, Shape((one.shape[2], *one.shape[:2])), shape)
+        put([place for place, _ in pictures], np.moveaxis(np.stack(found), -1, 1))
+
+    with ThreadPoolExecutor() as threads:
+        for _ in threads.map(block, _blocks(sources)):
+            pass
+
+
+def mapped(shelf: Shelf, form: Form, shape: Shape, odd: Odd | None = None) -> tuple[Mapped, Path]:
+    """All pictures of a shelf as a mapped file of pixels, and where that is; it is made where it is not there yet.
+
+    Its name is a digest of the pictures as they are stored, and of what they are brought to.
+    """
+    import PIL
+
+    deep = decoded(shelf.first(), form).dtype == np.float32
+    key = hashlib.sha256(f"{FORMAT} {PIL.__version__} {form} {shape} {deep} {shelf.content()}".encode())
+    dtype = np.dtype("<f4" if deep else "u1")
+
+    def write(path: Path) -> None:
+        count = len(shelf.labels)
+        row = dtype.itemsize * prod(shape)
+        _room(count * row)
+        with path.open("wb") as file:
+            np.lib.format.write_array_header_1_0(
+                file, {"descr": dtype.str, "fortran_order": False, "shape": (count, *shape)}
+            )
+            file.flush()
+            start, handle = file.tell(), file.fileno()
+
+            def put(places: list[int], found: Pixels) -> None:
+                if found.dtype.kind == "f" and not deep:
+                    raise DataError(
+                        f"the first picture of {shelf.where} has 8 bits and others 16, which do not stream together",
+                        hint="Give `stream: false`, or save them with the same depth.",
+                    )
+                for place, one in zip(places, found, strict=True):
+                    os.pwrite(handle, np.ascontiguousarray(one, dtype).data, start + place * row)
+
+            pixels(shelf.sources(np.arange(count)), form, shape, put, odd)
+            os.fsync(handle)
+
+    path = kept(f"images/{key.hexdigest()}.npy", write)
+    array = np.load(path, mmap_mode="r", allow_pickle=False)
+    return Mapped(path, array.dtype, array.shape, array.offset), path
+
+
+def _room(needed: int) -> None:
+    folder = cache_folder()
+    folder.mkdir(parents=True, exist_ok=True)
+    if (free := shutil.disk_usage(folder).free) < needed:
+        raise DataError(
+            f"the decoded pictures take {gib(needed)} GiB, and {gib(free)} GiB are free in {folder}", hint=ABOUT
+        )
+
+
+def _blocks(sources: Iterable[tuple[int, Source]]) -> Iterator[list[tuple[int, Source]]]:
+    pending = iter(sources)
+    while block := list(islice(pending, BLOCK)):
+        yield block
+
+
+def _unlike(source: Source, found: Shape, shape: Shape) -> DataError:
+    """What to say of a picture of another shape than the first."""
+    message = f"{source.name} is {_seen(found)}, and the first picture {_seen(shape)}"
+    way_out = "`size: 32` brings all to one size" if found[1:] != shape[1:] else "`channels: 3` makes all coloured"
+    return DataError(message, hint=f"Pictures of one set have one shape: {way_out}.")
+
+
+def _seen(x: Shape) -> str:
+    """`32x32 in colour`."""
+    return f"{x[1]}x{x[2]} {NAMED[x[0]]}"

@@ -1,0 +1,164 @@
+"""One picture from a file or from bytes to an array: Pillow's room."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import DataError
+from ...lazy import np
+from ...shapes import Shape
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from PIL.Image import Image
+
+MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+NAMED = {1: "grey", 3: "colour", 4: "colour with transparency"}
+GREY = {"1", "L"}
+DEPTH = "16 bits a colour, of which Pillow reads 8"
+FRAMES = "several frames, of which the first is taken"
+SIXTEEN = 65535  # the brightest of 16 bits
+SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".tif", ".tiff", ".webp"}
+
+
+@dataclass(frozen=True)
+class Source:
+    """A picture that is not yet read: its name for people, and its file or its bytes."""
+
+    name: str
+    content: Path | bytes
+
+
+@dataclass(frozen=True)
+class Form:
+    """What every picture of a set is brought to; None leaves it to the picture."""
+
+    channels: int | None = None
+    size: tuple[int, int] | None = None
+    fit: str = "stretch"
+    filter: str = "bilinear"
+
+
+def shape_of(source: Source, form: Form) -> Shape:
+    """The shape (channels, height, width) that a picture will have; only its header is read."""
+    with opened(source) as image:
+        width, height = image.size
+        if lies(image) >= 5:
+            width, height = height, width
+        _check_depth(image, source)
+        return Shape((form.channels or channels_of(image), *(form.size or (height, width))))
+
+
+def left_out(source: Source) -> str:
+    """A sentence on the parts of a picture that are left out, by its header."""
+    with opened(source) as image:
+        return oddity(image)
+
+
+def decoded(source: Source, form: Form, odd: Callable[[str], object] | None = None) -> npt.NDArray[Any]:
+    """The pixels of a picture (height, width, channels), from 0 to 255: bytes, or fractions where it has 16 bits.
+
+    `odd` is called with what is left out of the picture.
+    """
+    with opened(source) as image:
+        _check_depth(image, source)
+        channels = form.channels or channels_of(image)
+        if odd is not None and (about := oddity(image)):
+            odd(about)
+        whole = upright(image)
+        deep = whole.mode.startswith("I;16")
+        whole = _of_this_machine(whole) if deep else whole
+        if deep and channels != 1:
+            raise DataError(
+                f"{source.name} has 16-bit grey, which is not turned into {NAMED[channels]}",
+                hint="Give `channels: 1`.",
+            )
+        if not deep and whole.mode != MODES[channels]:
+            whole = (whole.convert("RGB") if whole.mode == "LAB" else whole).convert(MODES[channels])
+        pixels: npt.NDArray[Any] = np.asarray(resized(whole, form))
+        if deep:
+            pixels = pixels.astype(np.float32) / np.float32(SIXTEEN / 255)
+        return pixels[..., None] if channels == 1 else pixels
+
+
+def oddity(image: Image) -> str:
+    """A sentence on the parts of an opened picture that are left out; empty where nothing is."""
+    if getattr(image, "is_animated", False):
+        return FRAMES
+    tiles: Any = getattr(image, "tile", None)  # how Pillow will decode it: `RGB;16B`
+    way = tiles[0][3] if tiles else ""
+    raw = way[0] if isinstance(way, tuple) and way else way
+    return DEPTH if isinstance(raw, str) and ";16" in raw and not image.mode.startswith("I;16") else ""
+
+
+def _check_depth(image: Image, source: Source) -> None:
+    if image.mode in {"I", "F"}:
+        raise DataError(
+            f"{source.name} has pixels of 32 bits, and pictures here have 8, or 16 of grey",
+            hint="Save them as arrays, and read those with `arrays`.",
+        )
+
+
+def _of_this_machine(image: Image) -> Image:
+    """16-bit grey in the byte order of this machine: Pillow resizes no other."""
+    from PIL import Image
+
+    return image if image.mode == "I;16" else Image.fromarray(np.asarray(image).astype(np.uint16))
+
+
+def lies(image: Image) -> int:
+    """How a camera says that it was held: 1 is upright, 5 to 8 lie on a side."""
+    held = image.getexif().get(0x0112, 1)
+    return held if isinstance(held, int) and 1 <= held <= 8 else 1
+
+
+def upright(image: Image) -> Image:
+    from PIL import ImageOps
+
+    return image if lies(image) == 1 else ImageOps.exif_transpose(image)
+
+
+def resized(image: Image, form: Form) -> Image:
+    """The image in the size of `form`."""
+    from PIL import ImageOps
+    from PIL.Image import Resampling
+
+    if form.size is None:
+        return image
+    size, method = form.size[::-1], Resampling[form.filter.upper()]
+    if form.fit == "stretch":
+        return image.resize(size, method)
+    return (ImageOps.fit if form.fit == "crop" else ImageOps.pad)(image, size, method)
+
+
+def channels_of(image: Image) -> int:
+    """1 for a grey picture, 3 for a coloured one; transparency is left out."""
+    if image.mode in GREY or image.mode.startswith("I;16"):
+        return 1
+    return 1 if image.mode == "LA" else 3
+
+
+@contextmanager
+def opened(source: Source) -> Iterator[Image]:
+    """A picture with its header read. What fails inside becomes a DataError with its name."""
+    from PIL import Image, UnidentifiedImageError
+
+    content = source.content
+    try:
+        with Image.open(BytesIO(content) if isinstance(content, bytes) else content) as image:
+            yield image
+    except UnidentifiedImageError:
+        size = len(content) if isinstance(content, bytes) else content.stat().st_size
+        raise DataError(
+            f"{source.name} is not an image of a known format ({size:,} bytes)",
+            hint="Take it out, or fetch it again.",
+        ) from None
+    except (OSError, SyntaxError, ValueError, EOFError, Image.DecompressionBombError) as error:
+        raise DataError(
+            f"{source.name} cannot be read as an image: {error}", hint="Take it out, or fetch it again."
+        ) from None

@@ -1,0 +1,196 @@
+"""Where pictures lie: in folders, one a class, or in a column of parquet or Arrow files."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import DataError, did_you_mean
+from ...lazy import np
+from ..file_reading import class_numbers, existing, listed
+from ..tables.parquet_rows import class_names, opened, row_files
+from .image import SUFFIXES, Source
+
+if TYPE_CHECKING:
+    from ..base import Labels
+    from ..splits import Indices
+
+PARTS = {
+    "train": ("train", "training"),
+    "valid": ("valid", "validation", "val", "dev"),
+    "test": ("test", "testing"),
+}
+"""What folders and files of a part are called."""
+
+
+@dataclass(frozen=True)
+class Shelf:
+    """Pictures in order: the class of each, the names of the classes if known, and how to get at some of them."""
+
+    where: str
+    labels: Labels
+    names: tuple[str, ...]
+    sources: Callable[[Indices], Iterator[tuple[int, Source]]]
+    """From rows to their places among those rows and pictures, in any order."""
+    content: Callable[[], str]
+    """A digest of the files."""
+
+    def first(self) -> Source:
+        return next(self.sources(np.arange(1)))[1]
+
+
+def part_named(stem: str) -> str | None:
+    """The part that a folder or a file such as `train-00000-of-00001` holds, by its name."""
+    word = stem.lower().replace("_", "-").split("-")[0]
+    return next((part for part, names in PARTS.items() if word in names), None)
+
+
+def part_folders(path: Path) -> dict[str, Path]:
+    """The folders of the parts, where all folders in `path` are called as parts are, one of them to train on."""
+    named = [(part_named(p.name), p) for p in subfolders(path)]
+    found = {part: p for part, p in named if part and p.name.lower() in PARTS[part]}
+    return found if "train" in found and len(found) == len(named) else {}
+
+
+def part_files(path: Path) -> dict[str, list[Path]]:
+    """The files of rows of each part in a folder, or in its folder `data`; without names of parts, all to train."""
+    files = row_files(path)
+    found: dict[str, list[Path]] = {}
+    for file in files:
+        found.setdefault(part_named(file.stem) or "", []).append(file)
+    if "" in found and len(found) > 1:
+        parts = ", ".join(filter(None, found))
+        raise DataError(
+            f"{path} holds {listed(p.name for p in found[''])} beside files of the parts {parts}",
+            hint="Start the names with train, valid or test, or give one file.",
+        )
+    return {part or "train": paths for part, paths in found.items()}
+
+
+def subfolders(path: Path) -> list[Path]:
+    return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
+
+
+def folder(path: Path, names: tuple[str, ...] = ()) -> Shelf:
+    """Pictures of a folder that has a folder for each class; `names` are the classes of the training part."""
+    classes = subfolders(existing(path, folder=True))
+    if not classes:
+        loose = sum(p.suffix.lower() in SUFFIXES for p in path.iterdir())
+        raise DataError(
+            f"{path} has no folders{f', and {loose:,} image' * bool(loose)}{'s' * (loose > 1)}: each class wants one",
+            hint="Put the images of each class into a folder that is called like it.",
+        )
+    strange = [p.name for p in classes if names and p.name not in names]
+    if strange:
+        hint = did_you_mean(strange[0], names, "the classes")
+        raise DataError(f"{path} has a class {listed(strange)}, which the training part does not have", hint=hint)
+    names = names or tuple(p.name for p in classes)
+    files = [(file, names.index(p.name)) for p in classes for file in images_in(p)]
+    paths = [file for file, _ in files]
+
+    def sources(rows: Indices) -> Iterator[tuple[int, Source]]:
+        return ((i, Source(str(paths[row]), paths[row])) for i, row in enumerate(rows))
+
+    labels = np.array([label for _, label in files], np.int64)
+    return Shelf(str(path), labels, names, sources, lambda: _content(paths))
+
+
+def images_in(path: Path) -> list[Path]:
+    """The image files of one class, folders in it included, in the order of their names."""
+    found = sorted(
+        p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
+    )
+    if not found:
+        others = sorted({p.suffix or "none" for p in path.rglob("*") if p.is_file()})
+        raise DataError(
+            f"{path} holds no images{f': its files end in {listed(others)}' * bool(others)}",
+            hint=f"Take the folder out, or fill it; images end in {', '.join(sorted(SUFFIXES))}.",
+        )
+    return found
+
+
+def packed(paths: Sequence[Path], image: str, label: str, names: tuple[str, ...] = ()) -> Shelf:
+    """Pictures of parquet or Arrow files as Hugging Face writes them: a column of image bytes, and one of classes.
+
+    `names` are the classes of the training part.
+    """
+    files = [opened(path) for path in paths]
+    for file in files:
+        _check_columns(file.path, file.schema, image, label)
+    where = listed(map(str, paths))
+    if not sum(sum(file.counts) for file in files):
+        raise DataError(f"{where} holds no rows", hint="Give a file with examples in it.")
+    groups = [(file, group, count) for file in files for group, count in enumerate(file.counts)]
+    column = [value for file, group, _ in groups for value in file.column(group, label).to_pylist()]
+    names = names or class_names(files[0], label)
+    labels, names = _classes(column, names, f"column `{label}` of {where}")
+
+    def sources(rows: Indices) -> Iterator[tuple[int, Source]]:
+        place = {int(row): i for i, row in enumerate(rows)}
+        start = 0
+        for file, group, count in groups:
+            wanted = [row for row in range(start, start + count) if row in place]
+            if wanted:
+                cells = file.column(group, image)
+                yield from ((place[r], _picture(cells[r - start].as_py(), file.path, r)) for r in wanted)
+            start += count
+
+    return Shelf(where, labels, names, sources, lambda: _content(paths))
+
+
+def _content(paths: Iterable[Path]) -> str:
+    """A digest of what stands in the files, in their order."""
+    found = hashlib.sha256()
+    for path in paths:
+        with path.open("rb") as file:
+            found.update(hashlib.file_digest(file, "sha256").digest())
+    return found.hexdigest()
+
+
+def _check_columns(path: Path, schema: Any, image: str, label: str) -> None:
+    from pyarrow import types
+
+    for name, field in ((image, "image"), (label, "label")):
+        if name not in schema.names:
+            raise DataError(
+                f"{path} has no column `{name}`",
+                hint=f"{did_you_mean(name, schema.names, 'the columns')} `{field}` names it.",
+            )
+    kind = schema.field(image).type
+    packed = types.is_struct(kind) and any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
+    if not packed and not types.is_binary(kind) and not types.is_large_binary(kind):
+        raise DataError(
+            f"column `{image}` of {path} holds {kind}, and images are bytes, or a struct that has `bytes`",
+            hint="Give the name of the column of images as `image`.",
+        )
+
+
+def _picture(cell: Any, path: Path, row: int) -> Source:
+    content = cell.get("bytes") if isinstance(cell, dict) else cell
+    inner = cell.get("path") if isinstance(cell, dict) else None
+    name = f"row {row:,} of {path}" + (f" ({inner})" if inner else "")
+    if content is None:
+        raise DataError(f"{name} has no bytes of its image", hint="Write the file with the images inside.")
+    return Source(name, content)
+
+
+def _classes(column: list[Any], names: tuple[str, ...], where: str) -> tuple[Labels, tuple[str, ...]]:
+    """Class numbers, and their names if known."""
+    if (lacking := sum(value is None for value in column)) > 0:
+        raise DataError(f"{where} lacks {lacking:,} of {len(column):,} labels", hint="Take those rows out.")
+    if all(isinstance(value, str) for value in column):
+        names = names or tuple(sorted(set(column)))
+        number = {name: i for i, name in enumerate(names)}
+        if strange := sorted(set(column) - set(names)):
+            hint = did_you_mean(strange[0], names, "the classes")
+            raise DataError(
+                f"{where} has a class {listed(strange)}, which the training part does not have", hint=hint
+            )
+        return np.array([number[value] for value in column], np.int64), names
+    labels = class_numbers(np.array(column), where)
+    if names and labels.max() >= len(names):
+        raise DataError(f"{where} holds the class {labels.max()}, and there are {len(names)} classes, from 0 on")
+    return labels, names

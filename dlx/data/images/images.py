@@ -1,0 +1,182 @@
+"""Pictures of one's own: folders of image files, and parquet files with images inside."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, PositiveInt
+
+from ...errors import DataError, Problem, plural
+from ...lazy import np
+from ...registry import FilePath, NotBoolean
+from ...shapes import Shape
+from ..base import Facts, Sets, Split
+from ..file_reading import existing, fits, listed
+from ..new_inputs import Given, read
+from ..splits import Pool
+from ..streaming import Stream, Streamed, chosen, streamed, streams
+from .decoded import mapped, pixels
+from .image import DEPTH, FRAMES, Form, left_out, shape_of
+from .image_index import Shelf, folder, packed, part_files, part_folders
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from ..base import Floats
+    from ..input_record import Kept
+    from ..splits import Indices
+
+
+class Images(Pool):
+    """Pictures from a folder that has a folder for each class, or from parquet files as Hugging Face writes them.
+
+    Shapes: inputs (channels, height, width) from 0 to 1, channels first; targets 0 to classes - 1.
+    Layouts: `path/CLASS/*.png`; `path/train/CLASS/*.png` beside `path/test` (and `path/valid`); one parquet file; a
+        folder of parquet files whose names start with train, valid or test; a folder that Hugging Face's `datasets`
+        saved, of Arrow files. `valid_path` and `test_path` name parts that lie elsewhere. Parts that no layout gives
+        come out of the training examples: `valid: 0.1`, `test: 0.2`.
+    Classes: folders in the order of their names; in parquet the numbers of the column `label`, or its texts in order.
+    Channels: 1 where the first picture is grey, 3 where it is in colour; `channels` turns all into one sort.
+    Cost: pictures are decoded when they are loaded, on all cores, and held in memory as 32-bit numbers. Where a set
+        streams they are decoded once into a file of bytes, in `DLX_CACHE` or else the platform's folder for caches;
+        batches are read from it, and what is trained has the same bits.
+    Errors: a path that is missing; a class without images; a file that is no image, or torn; pictures of several
+        sizes without `size`; more of them than there is memory for.
+    Source: the layouts of torchvision's ImageFolder and of Hugging Face's image data sets. Decoded by Pillow.
+    """
+
+    kind: ClassVar[str] = "images"
+    path: FilePath = Field(description="folder that has a folder for each class, or parquet file, or folder of those")
+    valid_path: FilePath | None = Field(None, description="where the validation part lies; else found in `path`")
+    test_path: FilePath | None = Field(None, description="where the test part lies; else found in `path`")
+    size: PositiveInt | Annotated[list[PositiveInt], Field(min_length=2, max_length=2)] | None = Field(
+        None, description="resize to this height and width, in pixels; null takes pictures that are of one size"
+    )
+    fit: Literal["stretch", "crop", "pad"] = Field(
+        "stretch", description="to another shape: stretch, crop the middle out, or pad with black"
+    )
+    filter: Literal["nearest", "box", "bilinear", "hamming", "bicubic", "lanczos"] = Field(
+        "bilinear", description="of the resizing; all but nearest average over what they shrink"
+    )
+    channels: Annotated[Literal[1, 3, 4] | None, NotBoolean] = Field(
+        None, description="1 grey, 3 colour, 4 colour with transparency; null is as the first picture"
+    )
+    image: str = Field("image", description="column of images in a parquet file")
+    label: str = Field("label", description="column of classes in a parquet file")
+    stream: Stream = "auto"
+
+    source: ClassVar[str] = "images"
+
+    @classmethod
+    def first_field(cls) -> str:
+        return "path"
+
+    @property
+    def form(self) -> Form:
+        size = (self.size, self.size) if isinstance(self.size, int) else self.size
+        return Form(self.channels, (size[0], size[1]) if size else None, self.fit, self.filter)
+
+    def facts(self) -> Facts:
+        shelves = self._shelves()
+        self.counts(len(shelves["train"].labels))
+        first = shelves["train"].first()
+        about = left_out(first)
+        warnings = (Problem(f"{first.name} has {about}", WAYS_OUT[about]),) if about else ()
+        return replace(self.seen(shape_of(first, self.form), classes=_classes(shelves)), warnings=warnings)
+
+    def load(self) -> Sets:
+        shelves = self._shelves()
+        pool = shelves["train"]
+        shape = shape_of(pool.first(), self.form)
+        parts = dict(zip(("train", "valid", "test"), ((pool, rows) for rows in self.rows(pool.labels)), strict=True))
+        parts |= {name: (shelf, np.arange(len(shelf.labels))) for name, shelf in shelves.items() if name != "train"}
+        where = f"{self.source} {', '.join(dict.fromkeys(shelf.where for shelf in shelves.values()))}"
+        count, odd = sum(len(rows) for _, rows in parts.values()), list[str]()
+        if not streams(self.stream, count, shape):
+            fits(count, shape, "give a smaller `size`, train on fewer (`train`), or leave out `stream: false`")
+            held = [self._held(shelf, rows, shape, odd) if len(rows) else None for shelf, rows in parts.values()]
+            return self.finished(held, where, pool.names, _notes(odd))
+        made = {id(shelf): self._streamed(shelf, shape, odd) for shelf, rows in parts.values() if len(rows)}
+        splits = [
+            Split(chosen(made[id(shelf)][0], rows), shelf.labels[rows], rows) if len(rows) else None
+            for shelf, rows in parts.values()
+        ]
+        notes = (*_notes(odd), *(f"decoded pictures are read from {path}" for _, path in made.values()))
+        return self.finished(splits, where, pool.names, notes)
+
+    def given(self, path: Path, kept: Kept) -> Given:
+        return read(path, kept.raw, self.form)
+
+    def _shelves(self) -> dict[str, Shelf]:
+        """The parts that lie ready, "train" among them."""
+        found = self._places()
+        for name, field in (("valid", "valid"), ("test", "test"), ("valid", "folds")):
+            if name in found and getattr(self, field):
+                raise DataError(
+                    f"`{field}` takes examples from the training part, and {found[name][0]} brings them",
+                    hint="Keep one of the two.",
+                )
+        train = self._shelf(found.pop("train"))
+        return {"train": train} | {name: self._shelf(paths, train.names) for name, paths in found.items()}
+
+    def _places(self) -> dict[str, list[Path]]:
+        """The paths of each part that has a place of its own."""
+        path = existing(self.path)
+        found: dict[str, list[Path]] = {"train": [path]}
+        if path.is_dir():
+            found = part_files(path) or {k: self._files(p) for k, p in part_folders(path).items()} or found
+        if "train" not in found:
+            raise DataError(f"{path} has a part {listed(found)} and none to train on", hint="Give one as `path`.")
+        given = {"valid": self.valid_path, "test": self.test_path}
+        return found | {name: self._files(existing(p)) for name, p in given.items() if p is not None}
+
+    def _files(self, path: Path) -> list[Path]:
+        """One part's own path: the files of rows in it, if it has any, or itself."""
+        return [p for paths in part_files(path).values() for p in paths] or [path] if path.is_dir() else [path]
+
+    def _shelf(self, paths: list[Path], names: tuple[str, ...] = ()) -> Shelf:
+        """The pictures of one part; `names` are the classes of the training part."""
+        first = paths[0]
+        return folder(first, names) if first.is_dir() else packed(paths, self.image, self.label, names)
+
+    def _held(self, shelf: Shelf, rows: Indices, shape: Shape, odd: list[str]) -> Split:
+        """The chosen pictures of a shelf in memory."""
+        x: Floats = np.empty((len(rows), *shape), np.float32)
+
+        def put(places: list[int], found: npt.NDArray[Any]) -> None:
+            x[places] = _unit(found)
+
+        pixels(shelf.sources(rows), self.form, shape, put, odd.append)
+        return Split(x, shelf.labels[rows], rows)
+
+    def _streamed(self, shelf: Shelf, shape: Shape, odd: list[str]) -> tuple[Streamed, Path]:
+        """All pictures of a shelf on disk, and where."""
+        file, path = mapped(shelf, self.form, shape, odd.append)
+        return streamed(file, _unit, shape), path
+
+
+WAYS_OUT = {
+    DEPTH: "Save the pictures as arrays, and read those with `arrays`, where all of it counts.",
+    FRAMES: "Save each frame as a picture, where all of them count.",
+}
+
+
+def _notes(odd: list[str]) -> tuple[str, ...]:
+    """A sentence for each thing that was left out, with the number of pictures."""
+    return tuple(
+        f"{plural(count, 'picture')} with {about}. {WAYS_OUT[about]}" for about, count in Counter(odd).items()
+    )
+
+
+def _unit(found: npt.NDArray[Any]) -> Floats:
+    """From bytes to 0 to 1."""
+    fractions: Floats = np.divide(found, np.float32(255), dtype=np.float32)
+    return fractions
+
+
+def _classes(shelves: dict[str, Shelf]) -> int:
+    names = shelves["train"].names
+    return len(names) or max(int(shelf.labels.max()) for shelf in shelves.values()) + 1

@@ -1,0 +1,112 @@
+"""Inputs that come after training, from a file or a folder: arrays and pictures as any source takes them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..errors import DataError
+from ..lazy import np
+from ..shapes import Shape, by_x
+from .arrays.array_files import READERS, names_in, stored
+from .file_reading import existing, fits, inside, real
+from .images.image import NAMED, SUFFIXES, Form, Source, decoded
+
+if TYPE_CHECKING:
+    from .base import Floats, Values
+
+
+@dataclass(frozen=True)
+class Given:
+    """Raw inputs (n, *shape), and what each is called; without names they go by number."""
+
+    x: Values
+    names: tuple[str, ...] = ()
+
+
+def read(path: Path, raw: Shape, form: Form | None = None) -> Given:
+    """Arrays or pictures of shape `raw`. DataError where the file holds something else."""
+    if path.suffix in READERS:
+        return arrays(path, raw)
+    if existing(path).is_dir() or path.suffix.lower() in SUFFIXES:
+        return pictures(path, raw, form)
+    known = ", ".join([*READERS, *sorted(SUFFIXES)])
+    raise DataError(
+        f"{path} ends in {path.suffix or 'nothing'}, and inputs of shape {raw} are read from arrays and pictures",
+        hint=f"Give a folder of pictures, or a file that ends in one of {known}.",
+    )
+
+
+def arrays(path: Path, raw: Shape, name: str = "x") -> Given:
+    """The array of a file, or its one array of another name. Bytes are divided by 255."""
+    found = stored(path, named(path, name)).read()
+    return Given(shaped(scaled(found, path), raw, path))
+
+
+def named(path: Path, name: str) -> str:
+    """The array that is meant: `name`, or the only one there is."""
+    if path.suffix != ".npz":
+        return name
+    inside_it = names_in(path)
+    return inside_it[0] if len(inside_it) == 1 else name
+
+
+def scaled(values: Values, path: Path) -> Values:
+    plain = real(values, str(path))
+    return plain / np.float32(255) if values.dtype == np.uint8 else plain
+
+
+def shaped(x: Values, raw: Shape, path: Path) -> Values:
+    """Inputs of the shape that the network was trained on, or one of them. DataError for any other."""
+    if tuple(x.shape) == tuple(raw):
+        return x[None]
+    if tuple(x.shape[1:]) != tuple(raw) or not len(x):
+        rows = ", ".join(map(str, ("n", *raw)))
+        raise DataError(
+            f"{path} holds an array of shape {Shape(x.shape)}, and the network was trained on inputs of shape {raw}",
+            hint=f"Give an array of shape ({rows}) for n examples.",
+        )
+    return x
+
+
+def pictures(path: Path, raw: Shape, form: Form | None = None) -> Given:
+    """A picture, or all in a folder and in the folders below it, by their names."""
+    if raw.rank != 3 or raw[0] not in NAMED:
+        found = "a folder" if path.is_dir() else "a picture"
+        raise DataError(
+            f"{path} is {found}, and the network was trained on inputs of shape {raw}, which are no pictures",
+            hint="Give an array: a file .npy or .npz.",
+        )
+    sources = [Source(str(file), file) for file in _images(path)]
+    fits(len(sources), raw, "give fewer pictures")
+    full = Form(raw[0], form.size, form.fit, form.filter) if form is not None else Form(raw[0])
+    x = np.stack([_pixels(source, full, raw) for source in sources])
+    return Given(x, _names(path, [source.content for source in sources if isinstance(source.content, Path)]))
+
+
+def _images(path: Path) -> list[Path]:
+    if not path.is_dir():
+        return [path]
+    found = sorted(
+        p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
+    )
+    if not found:
+        raise DataError(f"{path} holds no pictures", hint=inside(path))
+    return found
+
+
+def _names(path: Path, found: Sequence[Path]) -> tuple[str, ...]:
+    return tuple(str(p.relative_to(path)) if path.is_dir() else p.name for p in found)
+
+
+def _pixels(source: Source, form: Form, raw: Shape) -> Floats:
+    pixels = np.moveaxis(decoded(source, form), -1, 0)
+    if pixels.shape != tuple(raw):
+        raise DataError(
+            f"{source.name} has {by_x(pixels.shape[1:])} pixels, and the network was trained on {by_x(raw[1:])}",
+            hint="Resize it; a data set of `images` with a `size` does so by itself.",
+        )
+    scaled_to_one: Floats = np.ascontiguousarray(pixels, np.float32) / np.float32(255)
+    return scaled_to_one

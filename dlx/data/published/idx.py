@@ -1,0 +1,260 @@
+"""Files in MNIST's IDX format, gzipped or not."""
+
+from __future__ import annotations
+
+import gzip
+import struct
+import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from io import BufferedReader
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, NoReturn, Self
+
+from pydantic import Field, model_validator
+
+from ...errors import DataError, did_you_mean
+from ...lazy import np
+from ...registry import FilePath
+from ...shapes import Shape, by_x
+from ..base import Facts, Sets, Split
+from ..file_reading import existing, real
+from ..splits import Pool
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from ..base import Floats, Labels
+
+TYPES = {0x08: "u1", 0x09: "i1", 0x0B: ">i2", 0x0C: ">i4", 0x0D: ">f4", 0x0E: ">f8"}
+AXES = 8  # the most that a file may have here
+GZIP = b"\x1f\x8b"
+DENSEST = 1032  # bytes that one byte of a deflate stream can stand for
+BLOCK = 1 << 20
+
+
+class IDX(Pool):
+    """Images and class numbers from files in MNIST's own format, such as MNIST, Fashion-MNIST, KMNIST or EMNIST.
+
+    Shapes: images (n, h, w) -> inputs (1, h, w); (n, c, h, w) -> (c, h, w); other ranks stay: (n, *s) -> s.
+        Labels (n,) -> targets 0 to classes - 1, with classes = the largest label + 1.
+    Without test files, `test` and `valid` come out of the images; with them, `valid` alone.
+    Errors: a file that is missing, a folder, torn, of another format or of another length than its header promises;
+        images and labels that differ in number; labels that are not whole numbers from 0 up.
+    Source: LeCun, Cortes & Burges, "The MNIST database of handwritten digits", which describes the format.
+    """
+
+    kind: ClassVar[str] = "idx"
+    images: FilePath = Field(description="file of images, gzipped or not")
+    labels: FilePath = Field(description="file of their class numbers")
+    test_images: FilePath | None = Field(None, description="file of test images")
+    test_labels: FilePath | None = Field(None, description="file of their class numbers")
+    scale: bool = Field(True, description="divide unsigned bytes by 255")
+
+    source: ClassVar[str] = "IDX files"
+
+    @classmethod
+    def first_field(cls) -> str:
+        return "images"
+
+    @model_validator(mode="after")
+    def _one_test(self) -> Self:
+        if (self.test_images is None) != (self.test_labels is None):
+            given, lacking = ("images", "labels") if self.test_images else ("labels", "images")
+            raise ValueError(f"`test_{given}` stands without `test_{lacking}`: give both files, or neither")
+        if self.test_images and self.test:
+            raise ValueError(
+                "`test` takes examples from `images`, and `test_images` brings them: give one of the two"
+            )
+        return self
+
+    def facts(self) -> Facts:
+        shapes, tops = [], []
+        for images, labels in self._pairs():
+            header = read_header(images)
+            shapes.append(_input_shape(header))
+            _check_counts(header, read_header(labels))
+            tops.append(int(read_labels(labels).max()))
+        self.counts(read_header(self.images).sizes[0])
+        self._check_shapes(shapes)
+        return self.seen(shapes[0], classes=max(tops) + 1)
+
+    def load(self) -> Sets:
+        self.facts()
+        pool, *test = [self._examples(*pair) for pair in self._pairs()]
+        parts = self.parted(pool.x, pool.y)
+        files = ", ".join(str(path) for pair in self._pairs() for path in pair)
+        return self.finished([*parts[:2], *(test or parts[2:])], f"{self.source} {files}")
+
+    def _pairs(self) -> list[tuple[Path, Path]]:
+        pairs = [(self.images, self.labels)]
+        if self.test_images and self.test_labels:
+            pairs.append((self.test_images, self.test_labels))
+        return pairs
+
+    def _examples(self, images: Path, labels: Path) -> Split:
+        header = read_header(images)
+        raw = read_array(images)
+        x: Floats = real(raw, str(images)).reshape(len(raw), *_input_shape(header))
+        if self.scale and header.dtype == "u1":
+            x /= np.float32(255)
+        return Split(x, read_labels(labels))
+
+    def _check_shapes(self, shapes: list[Shape]) -> None:
+        if len(set(shapes)) > 1:
+            raise DataError(
+                f"{self.images} holds inputs of shape {shapes[0]}, {self.test_images} of {shapes[1]}",
+                hint="Give test images of the same size.",
+            )
+
+
+@dataclass(frozen=True)
+class Header:
+    """What the first bytes of a file promise: NumPy's name of the dtype, and the size of each axis."""
+
+    path: Path
+    dtype: str
+    sizes: tuple[int, ...]
+
+    @property
+    def start(self) -> int:
+        return 4 + 4 * len(self.sizes)
+
+    @property
+    def bytes(self) -> int:
+        """Length of the whole file, unpacked."""
+        return self.start + prod(self.sizes) * int(self.dtype[-1])
+
+
+def read_header(path: Path) -> Header:
+    """The header alone, through gzip too; compared with the length of the file, as far as that can be told."""
+    with opened(path) as (stream, packed):
+        header = _parse(path, stream)
+    size = path.stat().st_size
+    most = DENSEST * size
+    if packed and header.bytes > most:
+        _wrong_length(header, f"{size:,} gzipped ones, which unpack to {most:,} at most")
+    if not packed and header.bytes != size:
+        _wrong_length(header, f"{size:,}")
+    return header
+
+
+def read_array(path: Path) -> npt.NDArray[Any]:
+    """The array of a file. Memory grows with what is found, never with what the header promises."""
+    header = read_header(path)
+    data, torn = bytearray(), False
+    with opened(path) as (stream, _):
+        try:
+            while len(data) <= header.bytes and (block := stream.read1(min(BLOCK, header.bytes + 1 - len(data)))):
+                data += block
+        except EOFError:
+            torn = True
+    if torn:
+        _wrong_length(header, f"{len(data):,} before the gzip data breaks off")
+    if len(data) != header.bytes:
+        _wrong_length(header, f"{len(data):,}" if len(data) < header.bytes else "more")
+    return np.frombuffer(data, header.dtype, offset=header.start).reshape(header.sizes)
+
+
+def read_labels(path: Path) -> Labels:
+    """Class numbers (n,) as int64."""
+    header = read_header(path)
+    if len(header.sizes) != 1 or "f" in header.dtype:
+        raise DataError(
+            f"{path} holds {_described(header)}, and labels are one whole number an example",
+            hint="`images` and `labels` may have changed places.",
+        )
+    labels = read_array(path).astype(np.int64)
+    if (lowest := int(labels.min())) < 0:
+        raise DataError(
+            f"{path} holds the label {lowest}, and classes count from 0", hint="Number the classes from 0."
+        )
+    return labels
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[tuple[gzip.GzipFile | BufferedReader, bool]]:
+    """The content of a file, unpacked where gzipped, and whether it was. What fails inside becomes a DataError."""
+    if path.exists() and not path.is_dir():
+        existing(path)
+    try:
+        with path.open("rb") as raw:
+            packed = raw.read(2) == GZIP
+            raw.seek(0)
+            yield (gzip.GzipFile(fileobj=raw) if packed else raw), packed
+    except (zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(f"{path} holds damaged gzip data: {error}", hint="Fetch the file again.") from None
+    except OSError as error:
+        if path.is_dir():
+            raise DataError(f"{path} is a folder, not a file", hint=_neighbours(path.name, path)) from None
+        if not isinstance(error, FileNotFoundError):
+            raise DataError(f"{path} cannot be read: {error.strerror}") from None
+        if path.parent.is_dir():
+            raise DataError(f"{path} does not exist", hint=_neighbours(path.name, path.parent)) from None
+        raise DataError(f"{path} does not exist, nor does its folder", hint="Check the path.") from None
+
+
+def _neighbours(name: str, folder: Path) -> str:
+    return (
+        did_you_mean(name, (p.name for p in folder.iterdir() if p.is_file()), "files") or "The folder has no files."
+    )
+
+
+def _parse(path: Path, stream: gzip.GzipFile | BufferedReader) -> Header:
+    magic = _exactly(path, stream, 4)
+    kind, rank = magic[2:]
+    if magic[:2] != b"\0\0" or kind not in TYPES or not 1 <= rank <= AXES:
+        raise DataError(
+            f"{path} starts with 0x{magic.hex()}, and an IDX file with 0x0000, the type (08, 09, 0b to 0e) "
+            f"and the number of axes (01 to {AXES:02})",
+            hint="MNIST's images start with 0x00000803, its labels with 0x00000801.",
+        )
+    sizes = struct.unpack(f">{rank}I", _exactly(path, stream, 4 * rank))
+    header = Header(path, TYPES[kind], sizes)
+    if not prod(sizes):
+        raise DataError(f"{path} holds {_described(header)}: nothing", hint="Give a file with examples in it.")
+    return header
+
+
+def _exactly(path: Path, stream: gzip.GzipFile | BufferedReader, count: int) -> bytes:
+    try:
+        data = stream.read(count)
+    except EOFError:
+        data = b""
+    if len(data) < count:
+        raise DataError(
+            f"{path} ends within its header: {count} bytes expected, {len(data)} found", hint="Fetch the file again."
+        )
+    return data
+
+
+def _wrong_length(header: Header, found: str) -> NoReturn:
+    raise DataError(
+        f"{header.path} promises {_described(header)}: {header.bytes:,} bytes expected in all, found {found}",
+        hint="Fetch the file again.",
+    )
+
+
+def _described(header: Header) -> str:
+    """`uint8 values 60000x28x28`."""
+    return f"{np.dtype(header.dtype).newbyteorder('=')} values {by_x(header.sizes)}"
+
+
+def _input_shape(header: Header) -> Shape:
+    sizes = header.sizes[1:]
+    if not sizes:
+        raise DataError(
+            f"{header.path} holds {_described(header)}, and images have more than one axis",
+            hint="`images` and `labels` may have changed places.",
+        )
+    return Shape((1, *sizes) if len(sizes) == 2 else sizes)
+
+
+def _check_counts(images: Header, labels: Header) -> None:
+    if images.sizes[0] != labels.sizes[0]:
+        raise DataError(
+            f"{images.path} holds {images.sizes[0]:,} images, {labels.path} {labels.sizes[0]:,} labels",
+            hint="Give two files of the same examples.",
+        )

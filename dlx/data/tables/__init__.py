@@ -1,0 +1,1 @@
+"""Tables: CSV, parquet and Arrow files, read by column."""

@@ -1,0 +1,151 @@
+"""How the columns of a table are used, and what of it is worth a warning."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+from ...errors import Problem, plural
+from ..base import Use
+from ..file_reading import ONE_LABEL, SEVERAL_LABELS, blurred, listed
+from .cells import NUMBER, shaped_like_numbers
+
+if TYPE_CHECKING:
+    from .columns import Column, Frame
+    from .table import Table
+
+INDEX, NAMELESS = UNNAMED = ("the index of a data frame", "no name")
+"""Why a column that nobody named is left out."""
+LOOKED_AT = 2**16
+"""Rows whose digits are looked at."""
+MANY = 50
+"""Inputs of one category from which on they are worth a warning."""
+MANY_OF_ROWS = 0.5
+"""Part of the rows that the texts of a category may be."""
+FEW = 10
+"""Texts that are never many."""
+SORTS = {
+    "number": "numbers",
+    "boolean": "true and false",
+    "category": "texts, an input each",
+    "ordinal": "texts in an order",
+}
+
+
+def uses(table: Table, frame: Frame, columns: Sequence[Column], goal: Column | None) -> tuple[Use, ...]:
+    """A row for each column of the file, in its order."""
+    inputs = {column.name: column for column in columns}
+    found = []
+    for name in frame.every:
+        if name in frame.left_out:
+            found.append(Use(name, "left out", 0, frame.left_out[name]))
+        elif name in inputs:
+            found.append(Use(name, SORTS[inputs[name].sort], inputs[name].width, _why(table, frame, inputs[name])))
+        elif goal is not None:
+            because = "`task` says so" if goal.sort == "number" else _why(table, frame, goal)
+            found.append(Use(name, "target, classes", 0, because))
+        else:
+            found.append(Use(name, "target, values", 0, _stored(table, frame, name)))
+    return tuple(found)
+
+
+def _why(table: Table, frame: Frame, column: Column) -> str:
+    name = column.name
+    named = "`categorical` names it" if name in table.categorical else ""
+    named = "`ordinal` gives the order" if name in table.ordinal else named
+    marked = "an input more for missing values" if column.marked else ""
+    if column.sort == "number" or column.texts == ("false", "true"):
+        texts = _stored(table, frame, name)
+    elif column.sort == "boolean":
+        texts = f"`false_is` is given, and the texts are {listed(column.texts)}"
+    else:
+        texts = f"{plural(len(column.texts), 'text')}, {listed(column.texts)}"
+        named = named or frame.why.get(name, "")
+    return "; ".join(filter(None, [named, texts, marked]))
+
+
+def _stored(table: Table, frame: Frame, name: str) -> str:
+    kind = "" if name in frame.why else f"stored as {frame.table.schema.field(name).type}"
+    log = "`log` names it" if name in table.log else ""
+    return "; ".join(filter(None, [kind or "all its texts are", frame.why.get(name), log]))
+
+
+def warnings(table: Table, frame: Frame, columns: Sequence[Column], goal: Column | None) -> tuple[Problem, ...]:
+    """Sentences about columns that are seldom meant as they are read."""
+    return (
+        *_index(frame),
+        *_first_line(table, frame),
+        *_texts(table, frame, columns, goal),
+        *_booleans(table, columns),
+        *_labels(table, frame, goal),
+        *_digits(table, frame, columns, goal),
+    )
+
+
+def _index(frame: Frame) -> Iterator[Problem]:
+    for name, why in frame.left_out.items():
+        if why in UNNAMED:
+            which = f"column `{name}` of {frame.path} is {why}" if name else f"a column of {frame.path} has no name"
+            yield Problem(f"{which}, and is left out", "`columns` names all columns that are taken.")
+
+
+def _first_line(table: Table, frame: Frame) -> Iterator[Problem]:
+    if frame.why and table.names is None and all(re.fullmatch(NUMBER, name) for name in frame.every):
+        yield Problem(
+            f"all columns of {frame.path} have numbers for names: its first line may be a row",
+            f"`names` gives the names where it is: `names: [{', '.join('abc'[: len(frame.every)])}]`.",
+        )
+
+
+def _texts(table: Table, frame: Frame, columns: Sequence[Column], goal: Column | None) -> Iterator[Problem]:
+    """Texts that look like numbers, and categories of very many texts."""
+    for column in [*columns, *([goal] if goal is not None else [])]:
+        name, many = column.name, len(column.texts)
+        if column.sort != "category" or name in table.categorical:
+            continue
+        where = f"column `{name}` of {frame.path}"
+        about = frame.warnings.get(name)
+        if about is None and name not in frame.why:
+            about = shaped_like_numbers(column.texts, where)
+        if about is not None:
+            yield about
+        elif column is not goal and many > FEW and (many > MANY or many > MANY_OF_ROWS * len(frame)):
+            yield Problem(
+                f"{where} has {many:,} different texts in {len(frame):,} rows, and each becomes an input",
+                f"`drop: [{name}]` leaves it out.",
+            )
+
+
+def _booleans(table: Table, columns: Sequence[Column]) -> Iterator[Problem]:
+    if table.false_is and not any(column.sort == "boolean" for column in columns):
+        yield Problem(
+            f"`false_is: {table.false_is}` changes nothing: no column of {table.path} is of true and false",
+            "It is for columns of true and false, yes and no, y and n, or t and f.",
+        )
+
+
+def _labels(table: Table, frame: Frame, goal: Column | None) -> Iterator[Problem]:
+    """Several labels an example, which are fitted as values."""
+    if goal is not None or table.task is not None:
+        return
+    if all(
+        ((values := frame.numbers(name)) == 0).sum() + (values == 1).sum() == len(frame) for name in table.targets
+    ):
+        many = len(table.targets) > 1
+        targets = f"the targets {listed(table.targets)} hold" if many else f"the target `{table.targets[0]}` holds"
+        hint = SEVERAL_LABELS if many else ONE_LABEL
+        yield Problem(f"{targets} 0 and 1: labels, which are fitted as values", hint)
+
+
+def _digits(table: Table, frame: Frame, columns: Sequence[Column], goal: Column | None) -> Iterator[Problem]:
+    """Columns of numbers that single precision cannot tell apart."""
+    inputs = [] if table.standardizes else [column.name for column in columns if column.sort == "number"]
+    for name in [*inputs, *(table.targets if goal is None else [])]:
+        values = frame.numbers(name, name in table.log)
+        for _, there, left in blurred(values[:LOOKED_AT, None]):
+            way_out = "`standardize: feature` takes the mean off before" if name in inputs else "Take an offset off"
+            yield Problem(
+                f"column `{name}` of {frame.path} has {there:,} different values, and {left:,} of them in 32 bits",
+                f"{way_out}.",
+            )

@@ -1,0 +1,381 @@
+"""The columns of a table, read by pyarrow, and how each becomes inputs."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ...errors import DataError, Problem, did_you_mean
+from ...lazy import np
+from ..file_reading import existing, listed, real, small_enough
+from .cells import NUMBER, PADDED, Notation, Sort, as_array, inferred, numeric, typed
+from .delimited import Delimited
+from .parquet_rows import SUFFIXES, opened
+
+if TYPE_CHECKING:
+    from ..base import Labels, Values
+    from ..preprocess.sums import Doubles
+
+UNNAMED = r"(Unnamed: \d+(_level_\d+)?|__index_level_\d+__|)"
+"""Names of columns that pandas makes of an index, in CSV and parquet files."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """Rows of a file; `table` is pyarrow's."""
+
+    path: Path
+    table: Any
+    csv: Delimited | None = None
+    """The file whose columns have no type yet but an inferred one, where it is of CSV."""
+    why: Mapping[str, str] = field(default_factory=dict)
+    """Why a column has the type that it has."""
+    warnings: Mapping[str, Problem] = field(default_factory=dict)
+    every: tuple[str, ...] = ()
+    """All columns of the file."""
+    left_out: Mapping[str, str] = field(default_factory=dict)
+    """Those that are not used, and why."""
+
+    def __len__(self) -> int:
+        return int(self.table.num_rows)
+
+    @property
+    def names(self) -> list[str]:
+        return list(self.table.column_names)
+
+    def only(self, names: Sequence[str]) -> Frame:
+        """The columns of these names, in the order of the file."""
+        return replace(self, table=self.table.select([name for name in self.names if name in names]))
+
+    def typed(self, notation: Notation, apart: Collection[str] = (), like: Mapping[str, Sort] | None = None) -> Frame:
+        """The columns of a CSV file with the types of their texts; `like` has those that an earlier file decided.
+
+        Numbers of the columns `apart` are texts where one has a leading zero. DataError for what is not UTF-8.
+        """
+        if self.csv is None:
+            return self
+        sorts: Mapping[str, Sort] = like or {}
+        table, why, warnings = self.table, dict(self.why), dict(self.warnings)
+        known = {name: self.table.column(name) for name in self.names}
+        known = {name: column for name, column in known.items() if inferred(column, notation, sorts.get(name))}
+        texts = self._texts(known)
+        for place, name in enumerate(self.names):
+            why[name] = ""
+            if name not in texts:
+                continue
+            where = f"column `{name}` of {self.path}"
+            _check_text(texts[name], name, where)
+            found = typed(texts[name], notation, where, name in apart, sorts.get(name), known.get(name))
+            table = table.set_column(place, name, found.column)
+            why[name] = found.why
+            if found.warning is not None:
+                warnings[name] = found.warning
+        return replace(self, table=table, csv=None, why=why, warnings=warnings)
+
+    def _texts(self, known: Mapping[str, Any]) -> dict[str, Any]:
+        """The columns of a CSV file as texts, but those whose types are `known` and have lost nothing."""
+        assert self.csv is not None
+        numbers = [name for name, column in known.items() if numeric(column.type)]
+        doubtful = numbers if numbers and self.csv.padded else []
+        there = {name: self.table.column(name) for name in self.names if name not in known}
+        there = {name: column for name, column in there.items() if _as_written(column)}
+        again = [name for name in self.names if name in doubtful or (name not in known and name not in there)]
+        read = self.csv.texts(again, len(self)) if again else None
+        return there | {name: read.column(name) for name in again if read is not None}
+
+    def sorts(self) -> dict[str, Sort]:
+        """Which columns hold numbers, and which texts."""
+        from pyarrow import types
+
+        kinds = {field.name: field.type for field in self.table.schema}
+        texts: dict[str, Sort] = {name: "text" for name, kind in kinds.items() if types.is_string(kind)}
+        return texts | {name: "number" for name, kind in kinds.items() if numeric(kind)}
+
+    @property
+    def index(self) -> list[str]:
+        """Columns that are pandas' index, or that have no name."""
+        try:
+            described = json.loads((self.table.schema.metadata or {})[b"pandas"])["index_columns"]
+        except (KeyError, TypeError, ValueError):
+            described = []
+        return [name for name in self.names if name in described or re.fullmatch(UNNAMED, name)]
+
+    def check(self, names: Iterable[str], field: str) -> None:
+        """DataError where a column is not there."""
+        for name in names:
+            if name not in self.names:
+                raise DataError(
+                    f"{self.path} has no column `{name}`, which `{field}` names",
+                    hint=did_you_mean(name, self.names, "the columns"),
+                )
+
+    def numbers(self, name: str, log: bool = False) -> Doubles:
+        """A column in double precision, nan where a value is missing.
+
+        DataError for values that are infinite, or have no logarithm.
+        """
+        import pyarrow as pa
+
+        where = f"column `{name}` of {self.path}"
+        try:
+            column = self.table.column(name).cast(pa.float64(), safe=False)
+        except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+            kind = self.table.schema.field(name).type
+            raise DataError(f"{where} holds {kind}, and numbers were trained on", hint=LIKE) from None
+        values: Doubles = as_array(column, float("nan"))
+        known = values[~np.isnan(values)]
+        real(known, where)
+        if log and len(known) and known.min() <= 0:
+            raise DataError(
+                f"{where} holds {known.min():g}, which has no logarithm", hint=f"Take `{name}` out of `log`."
+            )
+        return np.log(values) if log else values
+
+    def words(self, name: str) -> tuple[list[str | None], Labels]:
+        """The different values of a column as texts, and the place of each row's among them, -1 where it has none.
+
+        None stands for values that are missing; true and false are as YAML writes them.
+        """
+        found = plain(self.table.column(name)).dictionary_encode().combine_chunks()
+        values = found.dictionary.to_pylist()
+        return [None if _lacks(value) else _word(value) for value in values], as_array(found.indices, -1)
+
+
+@dataclass(frozen=True)
+class Column:
+    """How a column becomes inputs. `texts` are those of a category, sorted, or in the order that was given.
+
+    Where it lacks values, they are to be `filled`, they have an input of their own (`marked`), or both.
+    """
+
+    name: str
+    sort: Literal["number", "boolean", "category", "ordinal"]
+    texts: tuple[str, ...] = ()
+    log: bool = False
+    filled: bool = False
+    marked: bool = False
+
+    @property
+    def values(self) -> int:
+        """Inputs that its values become."""
+        return len(self.texts) if self.sort == "category" else 1
+
+    @property
+    def width(self) -> int:
+        """Inputs that it becomes."""
+        return self.values + self.marked
+
+    @property
+    def stored(self) -> Sort | None:
+        """How a file holds it; None where that is true and false."""
+        if self.sort == "number":
+            return "number"
+        return "text" if self.texts != ("false", "true") else None
+
+    @property
+    def told(self) -> str:
+        return {"number": "numbers", "boolean": "true and false"}.get(self.sort, "texts")
+
+
+LIKE = "Give a file like the one of the training."
+
+
+def read(
+    path: Path,
+    names: Sequence[str] | None = None,
+    delimiter: str | None = None,
+    na_values: Sequence[str] = (),
+) -> Frame:
+    """All rows of a file, those of CSV before they are `typed`. `names`, `delimiter` and `na_values` are for CSV."""
+    small_enough(existing(path, folder=False))
+    csv = None if path.suffix in SUFFIXES else Delimited(path, names, delimiter, na_values)
+    table = _without_views(opened(path).table()) if csv is None else csv.table()
+    if not table.num_rows:
+        raise DataError(f"{path} holds no rows", hint="Give a file with examples in it.")
+    twice = {name for name in table.column_names if table.column_names.count(name) > 1}
+    if "" in twice:
+        table = table.select([place for place, name in enumerate(table.column_names) if name])
+        twice -= {""}
+    if twice:
+        raise DataError(f"{path} has two columns {listed(sorted(twice))}", hint="Give each column a name of its own.")
+    return Frame(path, table, csv=csv, every=tuple(table.column_names))
+
+
+def rows_of(
+    path: Path,
+    columns: Sequence[str],
+    names: Sequence[str] | None = None,
+    targets: Sequence[str] = (),
+    delimiter: str | None = None,
+    na_values: Sequence[str] = (),
+) -> Frame:
+    """The rows of a file that comes after training and may lack the targets. DataError where a column is missing."""
+    if names is not None and path.suffix != ".parquet":
+        width = Delimited(path, delimiter=delimiter).width
+        names = [name for name in names if name not in targets] if width < len(names) else names
+    frame = read(path, names, delimiter, na_values)
+    if lacking := [name for name in columns if name not in frame.names]:
+        hint = did_you_mean(lacking[0], frame.names, "the columns")
+        raise DataError(f"{path} has no column {listed(lacking)}, which the network was trained on", hint=hint)
+    return frame.only(columns)
+
+
+def _check_text(column: Any, name: str, where: str) -> None:
+    from pyarrow import ArrowInvalid
+
+    try:
+        column.validate(full=True)
+    except ArrowInvalid:
+        way_out = f"Save the file as UTF-8, or leave the column out: `drop: [{name}]`."
+        raise DataError(f"{where} is not UTF-8", hint=way_out) from None
+
+
+def _without_views(table: Any) -> Any:
+    """The table with plain texts for views of texts: pyarrow takes no rows of views, and has their nulls as empty."""
+    import pyarrow as pa
+    from pyarrow import types
+
+    schema = table.schema
+    for place, one in enumerate(table.schema):
+        kind = one.type.value_type if types.is_dictionary(one.type) else one.type
+        if types.is_string_view(kind):
+            schema = schema.set(place, one.with_type(pa.large_string()))
+    return table if schema == table.schema else table.cast(schema)
+
+
+def plain(column: Any) -> Any:
+    """A column without a dictionary, whose different values pyarrow finds in all its chunks."""
+    from pyarrow import types
+
+    return column.cast(column.type.value_type) if types.is_dictionary(column.type) else column
+
+
+def _as_written(column: Any) -> bool:
+    """Whether a column of a CSV file was inferred to be texts, or to have none."""
+    from pyarrow import types
+
+    return bool(types.is_string(column.type) or types.is_null(column.type))
+
+
+def surveyed(frame: Frame, name: str, categorical: bool, log: bool, most: int | None) -> Column:
+    """How a column is to be encoded; `most` texts at most. DataError where it cannot be."""
+    from pyarrow import types
+
+    kind = frame.table.schema.field(name).type
+    if types.is_dictionary(kind):
+        kind = kind.value_type
+    if numeric(kind) and not categorical:
+        return Column(name, "number", log=log)
+    where = f"column `{name}` of {frame.path}"
+    if log:
+        raise DataError(f"{where} holds {kind}, which has no logarithm", hint=f"Take `{name}` out of `log`.")
+    if types.is_boolean(kind) and not categorical:
+        return Column(name, "boolean", ("false", "true"))
+    if not (numeric(kind) or types.is_boolean(kind) or _is_text(kind)):
+        raise DataError(
+            f"{where} holds {kind}, and inputs are made of numbers, true and false, and texts",
+            hint=f"`drop: [{name}]` leaves it out.",
+        )
+    there = {value for value in plain(frame.table.column(name)).unique().to_pylist() if not _lacks(value)}
+    texts = tuple(dict.fromkeys(map(_word, sorted(there, key=_place(there)))))
+    if most is not None and len(texts) > most:
+        raise DataError(
+            f"{where} has {len(texts):,} different values in {len(frame):,} rows: one-hot, as many inputs",
+            hint=f"`drop: [{name}]` leaves it out; `max_categories: {len(texts)}` takes it all the same.",
+        )
+    return Column(name, "category", texts)
+
+
+def yes_or_no(column: Column) -> Column:
+    """A column of two texts that are yes and no, in one way or another, as a Boolean; any other as it is."""
+    pair = {text.lower(): text for text in column.texts}
+    for words in (("no", "yes"), ("n", "y"), ("f", "t")):
+        if column.sort == "category" and len(column.texts) == 2 and set(pair) == set(words):
+            return replace(column, sort="boolean", texts=tuple(pair[word] for word in words))
+    return column
+
+
+def ordered(frame: Frame, name: str, texts: Sequence[str]) -> Column:
+    """A column of texts that have an order, from the lowest up."""
+    column = Column(name, "ordinal", tuple(texts))
+    coded(frame, column, "`ordinal` does not list")
+    return column
+
+
+def encoded(frame: Frame, columns: Sequence[Column], false_is: int) -> Values:
+    """All inputs (rows, values), column after column; nan where a value is missing and is to be filled in.
+
+    In double precision where a number has more digits than float32 keeps.
+    """
+    x = np.zeros((len(frame), sum(column.width for column in columns)), np.float64)
+    place, short = 0, True
+    for column in columns:
+        if column.sort == "number":
+            x[:, place] = values = frame.numbers(column.name, column.log)
+            lacking = np.isnan(values)
+            short = short and bool(((values.astype(np.float32) == values) | lacking).all())
+        else:
+            codes = coded(frame, column)
+            lacking = codes < 0
+            if column.sort == "boolean":
+                x[:, place] = np.where(codes, 1, false_is)
+            elif column.sort == "ordinal":
+                x[:, place] = codes
+            else:
+                x[~lacking, place + codes[~lacking]] = 1
+        if column.filled:
+            x[lacking, place : place + column.values] = np.nan
+        if column.marked:
+            x[lacking, place + column.values] = 1
+        place += column.width
+    return x.astype(np.float32) if short else x
+
+
+def coded(frame: Frame, column: Column, lists: str = "the training file does not have") -> Labels:
+    """The number of each row's text, -1 where there is none. DataError where the column was surveyed without it."""
+    number = {text: i for i, text in enumerate(column.texts)}
+    words, places = frame.words(column.name)
+    found = {word for word in words if word is not None}
+    number |= {word: number[same] for word in found - set(number) if (same := _same(word)) in number}
+    if strange := sorted(found - set(number)):
+        raise DataError(
+            f"column `{column.name}` of {frame.path} holds {listed(strange)}, which {lists}",
+            hint=did_you_mean(strange[0], column.texts),
+        )
+    return np.array([*(-1 if word is None else number[word] for word in words), -1], np.int64)[places]
+
+
+def _same(word: str) -> str:
+    """A number as a column of numbers has it: `1` for ` 1` and for `+1`."""
+    plain = word.strip()
+    if not re.fullmatch(NUMBER, plain, re.ASCII) or re.fullmatch(PADDED, plain):
+        return plain
+    return str(int(plain)) if re.fullmatch(r"[+-]?\d{1,18}", plain) else str(float(plain))
+
+
+def _is_text(kind: Any) -> bool:
+    from pyarrow import types
+
+    return bool(types.is_string(kind) or types.is_large_string(kind))
+
+
+def _place(values: Collection[Any]) -> Callable[[Any], Any] | None:
+    """The sort key of values: numbers with leading zeros as numbers, nan last; None for plain order."""
+    if not any(isinstance(value, str) and re.fullmatch(PADDED, value) for value in values):
+        return None
+    if not all(re.fullmatch(NUMBER, value, re.ASCII) for value in values):
+        return None
+    return lambda text: (isnan(float(text)), 0 if isnan(float(text)) else float(text), text)
+
+
+def _word(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def _lacks(value: Any) -> bool:
+    return value is None or (isinstance(value, float) and isnan(value))

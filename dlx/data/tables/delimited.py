@@ -1,0 +1,120 @@
+"""CSV files: read with the types that pyarrow infers, and as texts where those could have lost something."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import DataError, first_line
+from ...lazy import np
+from ..file_reading import existing
+from .cells import LACKING
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    Bytes = npt.NDArray[np.uint8]
+
+BLOCKS = (2**22, 2**24)
+"""Bytes of a file that are read at a time; the second is for rows that are longer than the first, and the most."""
+ZERO, DIGITS, SIGNS = ord("0"), b"0123456789xX", b"+-"
+FORMS = {
+    b"PK": "It is an Excel or a zip file: save the table as CSV.",
+    b"\xff\xfe": "It is UTF-16: save it as UTF-8.",
+    b"\xfe\xff": "It is UTF-16: save it as UTF-8.",
+}
+
+
+@dataclass(frozen=True)
+class Delimited:
+    """A CSV file, and how it is written; without a `delimiter`, a comma, or a tab in .tsv."""
+
+    path: Path
+    names: Sequence[str] | None = None
+    delimiter: str | None = None
+    na_values: Sequence[str] = ()
+
+    @property
+    def between(self) -> str:
+        return self.delimiter or ("\t" if ".tsv" in self.path.suffixes else ",")
+
+    @property
+    def width(self) -> int:
+        """Its columns, by its first line."""
+        with existing(self.path, folder=False).open(errors="replace") as file:
+            return file.readline().count(self.between) + 1
+
+    def table(self) -> Any:
+        """All columns, with inferred types. DataError where pyarrow cannot read it."""
+        return self._read()
+
+    def texts(self, names: Sequence[str], rows: int) -> Any:
+        """Some columns, as texts. DataError where the file no longer has so many rows."""
+        import pyarrow as pa
+
+        table = self._read(include_columns=names, column_types=dict.fromkeys(names, pa.string()))
+        if table.num_rows != rows:
+            raise DataError(f"{self.path} was changed while it was read", hint="Read it again when it is whole.")
+        return table
+
+    @cached_property
+    def padded(self) -> bool:
+        """Whether a cell may be a number with a leading zero or a hexadecimal one, which inference makes plain."""
+        starts = np.isin(np.arange(256), [*b'\t\n\f\r "', *self.between.encode()])
+        return any(_leading_zero(np.frombuffer(piece, np.uint8), starts, self.between) for piece in self._pieces())
+
+    def _pieces(self) -> Iterator[bytes]:
+        """The decompressed bytes, each piece with the last four of the one before it."""
+        import pyarrow as pa
+
+        with pa.input_stream(str(self.path), compression="detect") as stream:
+            before, piece = b"\n" * 4, stream.read(BLOCKS[0]).removeprefix(b"\xef\xbb\xbf")
+            while piece:
+                yield before + piece
+                before, piece = (before + piece)[-4:], stream.read(BLOCKS[0])
+            yield before + b"\n\n"
+
+    def _read(self, **converting: Any) -> Any:
+        from pyarrow import ArrowException, csv
+
+        parsing = csv.ParseOptions(delimiter=self.between, newlines_in_values=True)
+        options = csv.ConvertOptions(
+            check_utf8=False,
+            null_values=[*LACKING, *self.na_values],
+            strings_can_be_null=True,
+            true_values=["true", "True", "TRUE"],
+            false_values=["false", "False", "FALSE"],
+            **converting,
+        )
+        for size in BLOCKS:
+            reading = csv.ReadOptions(column_names=self.names, block_size=size)
+            try:
+                return csv.read_csv(self.path, reading, parsing, options)
+            except (ArrowException, OSError, UnicodeDecodeError) as error:
+                reason = first_line(error)
+        raise DataError(f"{self.path} cannot be read as CSV: {reason}", hint=_other_form(self.path)) from None
+
+
+def _leading_zero(data: Bytes, starts: npt.NDArray[np.bool_], between: str) -> bool:
+    """Whether a 0 begins a cell, after a sign or not, and a digit or an x follows, in the same quotes or not.
+
+    `data` has two bytes before the first 0 and two after the last; `starts` are those that a cell begins after.
+    """
+    before = data[1:-3]
+    low = (before < ord(".")) | (before == ord(between))  # those that start a cell, signs, and few others
+    at = np.flatnonzero((data[2:-2] == ZERO) & low) + 2
+    signed = np.isin(data[at - 1], list(SIGNS)) & starts[data[at - 2]]
+    at = at[starts[data[at - 1]] | signed]
+    after = np.where(data[at + 1] == ord('"'), data[at + 2], data[at + 1])
+    return bool(np.isin(after, list(DIGITS)).any())
+
+
+def _other_form(path: Path) -> str:
+    """A hint of what a file is that is no CSV, by its first bytes."""
+    with path.open("rb") as file:
+        first = file.read(2)
+    names = "`names` gives the columns of a file without a first line, `delimiter` what stands between values."
+    return FORMS.get(first, names)

@@ -1,0 +1,169 @@
+"""What is done about values that are missing in a table: by column, fitted to the training part alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import Field
+
+from ...errors import DataError
+from ...lazy import np
+from ..preprocess.fill import Fill
+from .cells import as_array
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+    from ..base import Floats
+    from ..preprocess.base import Statistics
+    from .columns import Column, Frame
+
+    Mask = npt.NDArray[np.bool_]
+
+Way = Literal["refuse", "drop", "mean", "median", "most_frequent", "indicator", "category"]
+REST = "*"
+"""Stands for the columns that are not named."""
+
+
+Constant = Annotated[dict[Literal["constant"], float | bool | str], Field(min_length=1)]
+"""A value to put where one is missing: a number, true or false, or a text, as the column holds."""
+Rule = Way | Constant
+Rules = Way | dict[str, Rule]
+SORTS = {"mean": "number", "median": "number", "indicator": "number", "category": "category"}
+"""What some are for; Booleans are numbers here."""
+
+
+class FillColumns(Fill):
+    """The step `fill` for a table: each column in its own way."""
+
+    columns: list[tuple[str, int, int, Rule]] = Field(description="name, first input, inputs and way of each column")
+    constants: list[tuple[int, float]] = Field([], description="inputs that are given, and their values")
+
+    def fit(self, x: Floats) -> Statistics:
+        value = np.zeros(x.shape[1], np.float64)
+        for name, start, width, rule in self.columns:
+            seen = x[:, start : start + width].astype(np.float64)
+            seen = seen[~np.isnan(seen).any(1)]
+            if isinstance(rule, dict):
+                continue
+            if not len(seen):
+                raise DataError(
+                    f"column `{name}` has no value in the training part, and `missing: {rule}` takes it from there",
+                    hint=f"Give a constant: `missing: {{{name}: {{constant: 0}}}}`.",
+                )
+            value[start : start + width] = _typical(seen, rule)
+        for place, constant in self.constants:
+            value[place] = constant
+        return {"value": value}
+
+
+def _typical(seen: npt.NDArray[np.float64], rule: str) -> Any:
+    """One row for all the rows (n, width) of a column; of values that are equally frequent the smallest."""
+    if rule == "median":
+        return np.median(seen, 0)
+    if rule == "most_frequent":
+        rows, counts = np.unique(seen, axis=0, return_counts=True)
+        return rows[::-1][counts[::-1].argmax()] if seen.shape[1] > 1 else rows[counts.argmax()]
+    return seen.mean(0)
+
+
+def rule_of(rules: Rules, name: str) -> Rule:
+    """What is done about the gaps of a column."""
+    return rules if isinstance(rules, str) else rules.get(name, rules.get(REST, "refuse"))
+
+
+def gaps(frame: Frame) -> dict[str, Mask]:
+    """Where values are missing, by column, of the columns that lack some."""
+    import pyarrow.compute as pc
+
+    found = {name: pc.is_null(frame.table.column(name), nan_is_null=True) for name in frame.names}
+    return {name: as_array(gap.cast("uint8"), 0).astype(bool) for name, gap in found.items() if pc.any(gap).as_py()}
+
+
+def without(frame: Frame, rules: Mapping[str, Rule]) -> Frame:
+    """The rows that are left by the columns that want whole rows. DataError for columns that refuse gaps, or where
+    no row is left.
+    """
+    import pyarrow as pa
+
+    lacking = gaps(frame)
+    refused = {name: gap for name, gap in lacking.items() if rules[name] == "refuse"}
+    dropping = [gap for name, gap in lacking.items() if rules[name] == "drop"]
+    out = np.any(np.stack(dropping), 0) if dropping else np.zeros(len(frame), bool)
+    if refused or out.all():
+        raise _missing(frame, refused or lacking, whole=not refused)
+    return replace(frame, table=frame.table.filter(pa.array(~out))) if dropping else frame
+
+
+def _missing(frame: Frame, found: Mapping[str, Mask], whole: bool) -> DataError:
+    row, name = min((int(gap.argmax()), name) for name, gap in found.items())
+    told = " and ".join(f"`{name}` {int(gap.sum()):,}" for name, gap in list(found.items())[:5])
+    kept = len(frame) - int(np.any(np.stack(list(found.values())), 0).sum())
+    rows = f"`missing: drop` leaves {kept:,} rows" if kept else "no row is whole"
+    return DataError(
+        f"values are missing in {frame.path}, first in row {row + 1:,} of column `{name}`; of {len(frame):,} rows: "
+        f"{told}",
+        hint=f"`drop: [NAME]` leaves out a column; {rows}"
+        + ("." if whole else f"; `missing: {{{name}: most_frequent}}` fills them in."),
+    )
+
+
+def check_rules(rules: Rules, names: Iterable[str], targets: Sequence[str], where: str) -> None:
+    """DataError where a rule is for a column that is not told from, or for a target that would be filled in."""
+    if isinstance(rules, str):
+        return
+    known = [*names, *targets, REST]
+    for name, rule in rules.items():
+        if name not in known:
+            raise DataError(f"`missing` names `{name}`, which is none of the columns of {where}")
+        if name in targets and rule not in ("refuse", "drop"):
+            raise DataError(
+                f"`missing` fills in `{name}` of {where}, which is what is told", hint=f"Write `{name}: drop`."
+            )
+
+
+def check_sort(column: Column, rule: Rule, where: str) -> None:
+    """DataError where a way does not suit what a column holds."""
+    wanted = SORTS.get(rule) if isinstance(rule, str) else None
+    sort = "category" if column.sort == "category" else "number"
+    if wanted is not None and wanted != sort:
+        instead = "category" if sort == "category" and rule == "indicator" else "indicator"
+        instead = "most_frequent" if rule in ("mean", "median") else instead
+        raise DataError(
+            f"`missing: {rule}` is for {'texts' if wanted == 'category' else 'numbers'}, and column `{column.name}` "
+            f"of {where} holds {column.told} and lacks some",
+            hint=f"Give it a way of its own: `missing: {{{column.name}: {instead}}}`.",
+        )
+
+
+def fillings(columns: Sequence[Column], rules: Mapping[str, Rule], false_is: int, where: str) -> FillColumns | None:
+    """The step that fills in what is missing; None where no column lacks anything."""
+    found: list[tuple[str, int, int, Rule]] = []
+    constants: list[tuple[int, float]] = []
+    place = 0
+    for column in columns:
+        if column.filled:
+            rule = rules[column.name]
+            found.append((column.name, place, column.values, rule))
+            if isinstance(rule, dict):
+                constants.append(_constant(column, rule["constant"], place, false_is, where))
+        place += column.width
+    return FillColumns(columns=found, constants=constants) if found else None
+
+
+def _constant(column: Column, value: float | bool | str, place: int, false_is: int, where: str) -> tuple[int, float]:
+    """The input that a constant goes to, and its value there."""
+    text = str(value).lower() if isinstance(value, bool) else str(value)
+    if column.sort == "number" and isinstance(value, (int, float)) and not isinstance(value, bool):
+        return place, float(np.log(value)) if column.log else float(value)
+    if column.sort != "number" and text in column.texts:
+        code = column.texts.index(text)
+        if column.sort == "category":
+            return place + code, 1.0
+        return place, float(code) if column.sort == "ordinal" else float(1 if code else false_is)
+    raise DataError(
+        f"`missing` gives column `{column.name}` of {where} the constant {value}, and it holds {column.told}",
+        hint=f"It has {', '.join(column.texts[:5])}." if column.texts else "Give a number.",
+    )

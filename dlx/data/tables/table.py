@@ -1,0 +1,313 @@
+"""Tables: rows of numbers, yes and no, and categories, from CSV or parquet files."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+
+from pydantic import Field, PositiveInt, model_validator
+
+from ...errors import DataError
+from ...lazy import np
+from ...registry import FilePath, NotBoolean
+from ...shapes import Shape
+from ..base import Facts, Sets, Split
+from ..file_reading import SEVERAL_LABELS, class_numbers, fits, listed
+from ..new_inputs import Given
+from ..preprocess import EARLIER, Earlier
+from ..preprocess.affine import Standardize
+from ..splits import Pool, assemble
+from .cells import Notation
+from .column_uses import INDEX, NAMELESS, uses, warnings
+from .columns import LIKE, Column, Frame, coded, encoded, ordered, read, rows_of, surveyed, yes_or_no
+from .missing_values import FillColumns, Rule, Rules, check_rules, check_sort, fillings, gaps, rule_of, without
+from .parquet_rows import SUFFIXES
+
+if TYPE_CHECKING:
+    from ..base import Floats, Labels
+    from ..input_record import Kept
+    from ..preprocess.base import Statistics
+
+
+OF_CSV = ("names", "delimiter", "thousands", "decimal", "na_values")
+"""Fields that say how a CSV file is written."""
+
+
+class Numbers(Standardize):
+    """The step `standardize` for the inputs of a table: only those in `places` are moved."""
+
+    places: list[int] = Field(description="inputs that are numbers")
+
+    def fit(self, x: Floats) -> Statistics:
+        found = super().fit(x)
+        others = np.setdiff1d(np.arange(x.shape[1]), self.places)
+        found["mean"][:, others], found["std"][:, others] = 0, 1
+        return found
+
+
+class Table(Pool):
+    """Rows of a CSV or parquet file: one column is what to tell, the others what it is told from.
+
+    Shapes: inputs (values,), the columns one after the other in the order of the file: a number is one value, a
+        Boolean one value (0 or 1, or -1 or 1), a category of d texts d values, of which one is 1 and the others 0.
+        Targets 0 to classes - 1 where the target is text or Boolean, in the order of the sorted texts; values (k,)
+        where it is k columns of numbers. `task: classification` takes whole numbers for classes.
+    Missing values: `drop` leaves out the rows, `mean`, `median`, `most_frequent` and `{constant: 0}` fill them in,
+        `indicator` gives numbers their mean, and one input more that is 1 there; `category` gives texts an input of
+        their own for it. What fills in is found in the training part alone, and recorded with the run.
+    `standardize: feature` moves the columns of numbers alone; `preprocess` sees all values.
+    Errors: a column that is missing or holds dates; missing values, unless `missing` says what to do; a category of
+        more texts than `max_categories`; a text of the test file that the first file does not have.
+    Source: Russell & Norvig, Artificial Intelligence: A Modern Approach, 4th edition, section 22.2.1.
+    """
+
+    kind: ClassVar[str] = "table"
+    path: FilePath = Field(description="CSV file (gzipped or not, .tsv with tabs) or parquet file")
+    target: str | list[str] = Field(description="column to tell, or several columns of numbers")
+    test_path: FilePath | None = Field(None, description="file of test rows with the same columns")
+    task: Literal["classification", "regression"] | None = Field(
+        None, description="null: classes where the target is text or Boolean, else values"
+    )
+    columns: list[str] | None = Field(
+        None, min_length=1, description="columns to tell it from; null takes all others"
+    )
+    drop: list[str] = Field([], description="columns to leave out")
+    categorical: list[str] = Field([], description="columns of numbers that are names of categories")
+    log: list[str] = Field([], description="columns of positive numbers to take the natural logarithm of")
+    false_is: Annotated[Literal[0, -1], NotBoolean] = Field(
+        0, description="what false becomes; true is 1. Where it is given, columns of yes and no are Boolean too"
+    )
+    missing: Rules = Field(
+        "refuse", description="what is done about values that are missing: one way, or one a column, `*` for the rest"
+    )
+    ordinal: dict[str, list[str]] = Field(
+        {}, description="columns of texts that have an order, and their texts from the lowest up: 0, 1, 2, ..."
+    )
+    max_categories: PositiveInt = Field(100, description="most texts that a column may have")
+    names: list[str] | None = Field(
+        None, min_length=1, description="of the columns of a CSV file without a first line"
+    )
+    delimiter: str | None = Field(None, min_length=1, max_length=1, description="between values; null: comma or tab")
+    thousands: str | None = Field(
+        None, min_length=1, max_length=1, description="between groups of three digits, in a CSV file"
+    )
+    decimal: str = Field(".", min_length=1, max_length=1, description="before a fraction, in a CSV file")
+    na_values: list[str] = Field([], description="further texts of a CSV file that stand for a missing value")
+    standardize: Literal["none", "feature"] = Field(
+        "none", description="bring each column of numbers to mean 0 and standard deviation 1"
+    )
+
+    source: ClassVar[str] = "table"
+
+    @classmethod
+    def first_field(cls) -> str:
+        return "path"
+
+    @model_validator(mode="after")
+    def _said_once(self) -> Self:
+        if self.test_path and self.test:
+            raise ValueError("`test` takes rows from `path`, and `test_path` brings them: give one of the two")
+        if self.columns and self.drop:
+            raise ValueError("`columns` and `drop` both choose what to tell it from: give one of the two")
+        if self.thousands == self.decimal:
+            raise ValueError(f"`thousands` and `decimal` are both `{self.decimal}`: give two different ones")
+        for name in self.ordinal:
+            if name in (*self.categorical, *self.log):
+                raise ValueError(f"`ordinal` and another option are both for `{name}`: keep one")
+        if self.task == "classification" and isinstance(self.target, list):
+            raise ValueError("`task: classification` takes one column as `target`, and here is a list: give one name")
+        return self
+
+    @property
+    def notation(self) -> Notation:
+        return Notation(self.thousands, self.decimal)
+
+    @property
+    def standardizes(self) -> bool:
+        """Whether the first step takes off what numbers have in common."""
+        return self.standardize != "none" or bool(self.preprocess)
+
+    @property
+    def targets(self) -> list[str]:
+        return [self.target] if isinstance(self.target, str) else self.target
+
+    def facts(self) -> Facts:
+        frame, *_ = frames = self._frames()
+        columns, goal = self._survey(frames)
+        self.counts(len(frame))
+        shape = Shape((sum(column.width for column in columns),))
+        if goal is not None:
+            facts = self.seen(shape, classes=self._classes(goal, frames))
+        else:
+            facts = self.seen(shape, target=Shape((len(self.targets),)))
+        problems = warnings(self, frame, columns, goal)
+        return replace(facts, columns=uses(self, frame, columns, goal), warnings=problems)
+
+    def load(self) -> Sets:
+        frames = self._frames()
+        columns, goal = self._survey(frames)
+        fits(sum(map(len, frames)), Shape((sum(c.width for c in columns),)), "choose `columns`, or rows")
+        pool, *test = [Split(encoded(f, columns, self.false_is), self._answers(f, goal)) for f in frames]
+        parts = self.parted(pool.x, pool.y)
+        steps = [*self._filling(columns), *self._standardizing(columns), *self.preprocess]
+        names = goal.texts if goal is not None else ()
+        where = ", ".join(str(frame.path) for frame in frames)
+        sets = assemble([*parts[:2], *(test or parts[2:])], "none", f"{self.source} {where}", names, steps)
+        messages = tuple(f"{one.message}. {one.hint}" for one in warnings(self, frames[0], columns, goal))
+        reading = {"columns": [asdict(column) for column in columns], "told": self._told()}
+        return replace(sets, notes=messages, reading=reading)
+
+    def given(self, path: Path, kept: Kept) -> Given:
+        columns = self._columns(kept.reading)
+        names = [column.name for column in columns]
+        frame = rows_of(path, names, self.names, self.targets, self.delimiter, self.na_values)
+        frame = frame.typed(self.notation, like={column.name: column.stored for column in columns if column.stored})
+        for column in columns:
+            self._check_sort(frame, column)
+        filled = {column.name for column in columns if column.filled or column.marked}
+        whole = without(frame, {name: "mean" if name in filled else "refuse" for name in frame.names})
+        return Given(encoded(whole, columns, self.false_is))
+
+    @staticmethod
+    def _columns(reading: Mapping[str, Any]) -> list[Column]:
+        return [Column(**{**told, "texts": tuple(told["texts"])}) for told in reading["columns"]]
+
+    def _check_sort(self, frame: Frame, column: Column) -> None:
+        if column.sort == "ordinal" or (column.sort == "boolean" and column.texts != ("false", "true")):
+            coded(frame, column)
+            return
+        found = surveyed(frame, column.name, column.sort == "category", column.log, None)
+        if found.sort != column.sort:
+            message = f"column `{column.name}` of {frame.path} holds {found.told}, and {column.told} were trained on"
+            raise DataError(message, hint=LIKE)
+
+    def _told(self) -> list[str]:
+        """What each value that is told is called."""
+        return [f"log({name})" if name in self.log else name for name in self.targets]
+
+    def _check_csv(self) -> None:
+        """DataError where a field that is for CSV stands beside a file of another form."""
+        given = [name for name in OF_CSV if name in self.model_fields_set and getattr(self, name)]
+        if given and self.path.suffix in SUFFIXES:
+            raise DataError(
+                f"{listed(given)} is for CSV files, and {self.path} holds columns with names and types",
+                hint="Leave it out.",
+            )
+
+    def _frames(self) -> list[Frame]:
+        """The rows of each file, of the columns that are wanted, none of them lacking a value."""
+        self._check_csv()
+        paths = [path for path in (self.path, self.test_path) if path is not None]
+        frames = [read(Path(path), self.names, self.delimiter, self.na_values) for path in paths]
+        first, *others = (frame.only(self._wanted(frame)) for frame in frames)
+        first = replace(first, left_out=self._left_out(frames[0]))
+        earlier = EARLIER.get()
+        like = self._columns(earlier.reading) if earlier is not None else []
+        stored = {column.name: column.stored for column in like if column.stored}
+        first = first.typed(self.notation, (*self.categorical, *self.ordinal), stored or None)
+        chosen = [first, *(frame.typed(self.notation, like=first.sorts()) for frame in others)]
+        for frame in chosen:
+            check_rules(self.missing, frame.names, self.targets, str(frame.path))
+        return [without(frame, self._rules(frame.names)) for frame in chosen]
+
+    def _rules(self, names: list[str]) -> dict[str, Rule]:
+        """What is done about the gaps of each column; what is told is not filled in."""
+        rules = {name: rule_of(self.missing, name) for name in names}
+        return {n: "refuse" if n in self.targets and rule != "drop" else rule for n, rule in rules.items()}
+
+    def _wanted(self, frame: Frame) -> list[str]:
+        for name in ("target", "columns", "drop", "categorical", "log", "ordinal"):
+            given = self.targets if name == "target" else getattr(self, name) or []
+            frame.check(given, name)
+        inputs = self.columns or [n for n in frame.names if n not in (*self.drop, *self.targets, *frame.index)]
+        if shared := set(inputs) & set(self.targets):
+            raise DataError(f"{listed(shared)} is told and told from", hint="Take it out of `columns`.")
+        if not inputs:
+            raise DataError(f"{frame.path} has no column but the target", hint="Give a file with more columns.")
+        return [*inputs, *self.targets]
+
+    def _left_out(self, frame: Frame) -> dict[str, str]:
+        """Why columns are not used."""
+        used = [*self.targets, *(self.columns or [])]
+        found = {name: INDEX if name else NAMELESS for name in frame.index}
+        found |= dict.fromkeys(self.drop, "`drop` names it")
+        if self.columns:
+            found = dict.fromkeys(frame.names, "`columns` does not name it")
+        return {name: why for name, why in found.items() if name not in used}
+
+    def _survey(self, frames: list[Frame]) -> tuple[list[Column], Column | None]:
+        """How each input column is encoded, and how the target is where it is one of classes."""
+        pool = frames[0]
+        names = [name for name in pool.names if name not in self.targets]
+        lacking = {name for frame in frames for name in gaps(frame)}
+        earlier = EARLIER.get()
+        if earlier is not None:
+            columns = self._as_earlier(frames, earlier)
+        else:
+            columns = [self._column(pool, name, name in lacking) for name in names]
+        goals = [surveyed(pool, n, n in self.categorical, n in self.log, None) for n in self.targets]
+        wordy = [goal for goal in goals if goal.sort != "number"]
+        if wordy and (self.task == "regression" or len(goals) > 1):
+            raise DataError(
+                f"column `{wordy[0].name}` of {pool.path} holds {wordy[0].told}, and targets of values hold numbers",
+                hint="Give one column of classes, or columns of numbers."
+                + f" {SEVERAL_LABELS}" * all(goal.sort == "boolean" for goal in goals),
+            )
+        goal = goals[0] if wordy or self.task == "classification" else None
+        if goal is not None and goal.texts and earlier is not None:
+            goal = replace(goal, texts=earlier.class_names)
+        if goal is None and self.stratify:
+            raise DataError(
+                f"`stratify` keeps the proportions of classes, and the target {listed(self.targets)} is of numbers",
+                hint="Leave out `stratify`, or write `task: classification`.",
+            )
+        return columns, goal
+
+    def _as_earlier(self, frames: list[Frame], earlier: Earlier) -> list[Column]:
+        """The columns of the run that other data is for. DataError where the data does not have them."""
+        columns = self._columns(earlier.reading)
+        for frame in frames:
+            if lacking := [column.name for column in columns if column.name not in frame.names]:
+                message = f"{frame.path} has no column {listed(lacking)}, which {earlier.run} was trained on"
+                raise DataError(message, hint=LIKE)
+            for column in columns:
+                self._check_sort(frame, column)
+            filled = {column.name for column in columns if column.filled or column.marked}
+            without(frame, {name: "mean" if name in filled else "refuse" for name in frame.names})
+        return columns
+
+    def _column(self, pool: Frame, name: str, lacking: bool) -> Column:
+        """How an input column is encoded, and what is done where it lacks a value."""
+        if name in self.ordinal:
+            column = ordered(pool, name, self.ordinal[name])
+        else:
+            column = surveyed(pool, name, name in self.categorical, name in self.log, self.max_categories)
+            column = yes_or_no(column) if "false_is" in self.model_fields_set else column
+        if not lacking:
+            return column
+        rule = rule_of(self.missing, name)
+        check_sort(column, rule, str(pool.path))
+        return replace(column, filled=rule != "category", marked=rule in ("category", "indicator"))
+
+    def _filling(self, columns: list[Column]) -> list[FillColumns]:
+        rules = {column.name: rule_of(self.missing, column.name) for column in columns}
+        step = fillings(columns, rules, self.false_is, str(self.path))
+        return [step] if step is not None else []
+
+    def _answers(self, frame: Frame, goal: Column | None) -> Labels:
+        if goal is None:
+            values = [frame.numbers(name, name in self.log) for name in self.targets]
+            return np.stack(values, 1).astype(np.float32)
+        if goal.sort == "number":
+            return class_numbers(frame.numbers(goal.name), f"column `{goal.name}` of {frame.path}")
+        return coded(frame, goal)
+
+    def _classes(self, goal: Column, frames: list[Frame]) -> int:
+        return len(goal.texts) or max(int(self._answers(frame, goal).max()) for frame in frames) + 1
+
+    def _standardizing(self, columns: list[Column]) -> list[Standardize]:
+        starts = [sum(column.width for column in columns[:i]) for i in range(len(columns))]
+        numbers = [start for start, column in zip(starts, columns, strict=True) if column.sort == "number"]
+        return [Numbers(places=numbers)] if self.standardize == "feature" and numbers else []

@@ -1,0 +1,1 @@
+"""A spec to its results: run folder, checkpoints, seeds, ensembles, packs, lock file."""

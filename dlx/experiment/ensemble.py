@@ -1,0 +1,96 @@
+"""Networks that answer together: the members of an ensemble, its own run folder, and what stands against one."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ..errors import DlxError, plural
+from ..runs.folder import ENSEMBLE, Run
+from ..spec import Experiment
+from ..training import ensemble_metrics
+from ..training.checkpoints import checkpoint
+from .results import mean_of
+
+if TYPE_CHECKING:
+    from ..training.prepared import Prepared
+
+
+def members_of(experiment: Experiment) -> list[Experiment]:
+    """The experiment of each member: the same with a seed of its own, and perhaps examples of its own."""
+    train = experiment.train
+    assert train is not None
+    assert train.ensemble is not None
+    changes = ["~train.ensemble", *(["++train.bootstrap=true"] if train.ensemble.bootstrap else [])]
+    return [experiment.with_seed(train.seed + i, changes) for i in range(train.ensemble.members or 0)]
+
+
+class Gathering:
+    """The run of an ensemble on its way: which runs are its members, and an end record in any case."""
+
+    def __init__(self, run: Run, combine: str) -> None:
+        self.run, self.combine = run, combine
+        self.keys = run.members()
+        self.metrics: dict[str, float] = {}
+        self.status, self.message, self.steps = "failed", "", 0
+        self.started = time.perf_counter()
+        self.seconds = 0.0
+
+    def noted(self, member: Run) -> Run:
+        """Record a member before anything is trained in it."""
+        self.keys.append(member.key)
+        self.run.write_json(ENSEMBLE, {"combine": self.combine, "members": self.keys})
+        return member
+
+    @contextmanager
+    def to_its_end(self) -> Iterator[None]:
+        try:
+            yield
+        except KeyboardInterrupt:
+            self.status = "stopped"
+            raise
+        except DlxError as error:
+            self.message = error.problems[0].message
+            raise
+        except BaseException as error:
+            self.message = f"{type(error).__name__}: {error}"
+            raise
+        finally:
+            self.seconds = time.perf_counter() - self.started
+            record = {"record": "end", "time": time.time(), "step": self.steps, "seconds": round(self.seconds, 3)}
+            self.run.append({**record, "status": self.status, "message": self.message, "metrics": self.metrics})
+
+
+def judged(prepared: Prepared, runs: Sequence[Run]) -> dict[str, float]:
+    """What the trained members say together of the validation and test parts."""
+    from ..network import build
+    from ..training.batches.augmentation import augmented
+    from ..training.batches.on_device import on_device
+
+    train, on, objective = prepared.train, prepared.device, prepared.supervised
+    assert train.ensemble is not None
+    shown = augmented(on_device(prepared.sets, on), train, objective, prepared.sets.preprocess)
+    parts = {name: part for name, part in shown.items() if name in ensemble_metrics.HELD_OUT}
+    networks = [build(prepared.graph, prepared.experiment.init) for _ in runs]
+    for network, run in zip(networks, runs, strict=True):
+        checkpoint.load_weights(network, run.dir / "checkpoints")
+    each = [(network.to(on).eval(), parts) for network in networks]
+    return ensemble_metrics.measure(each, objective, train.ensemble.combine)
+
+
+def mean(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
+    """Each metric's mean over the members, of those that all have: one that was stopped may have fewer."""
+    shared = [name for name in metrics[0] if all(name in one for one in metrics)]
+    return {name: mean_of([one[name] for one in metrics]) for name in shared}
+
+
+def members_in(run: Run) -> list[Run]:
+    """The runs of an ensemble's members; none for any other run. DlxError where one is gone."""
+    keys = run.members()
+    found = [Run(run.root / key) for key in keys]
+    if gone := [member.key for member in found if not member.dir.is_dir()]:
+        hint = "Bring its folder back, or train the ensemble anew."
+        raise DlxError(f"{run.key} has {plural(len(keys), 'member')}, and {gone[0]} is gone", hint=hint)
+    return found

@@ -1,0 +1,71 @@
+"""What a result depends on beside its spec: versions, device, threads, commit, data."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import platform
+import subprocess
+import sys
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from .. import __version__
+from ..data import Sets
+from ..spec import Experiment, Train
+from ..utils.passwords import masked
+
+
+def surroundings() -> dict[str, Any]:
+    """The versions of everything, the commit and the command: what all runs of a process have in common."""
+    return {
+        "dlx": __version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+        "packages": {name: _version(name) for name in ("torch", "numpy", "pydantic", "mlflow", "safetensors")},
+        "commit": _commit(),
+        "command": [masked(word) for word in sys.argv],
+    }
+
+
+def locked(
+    experiment: Experiment, sets: Sets, train: Train, where: str, threads: int, here: dict[str, Any] | None = None
+) -> dict[str, Any]:
+    """What else the result depends on."""
+    assert experiment.data is not None
+    sizes = {name: len(part) for name in ("train", "valid", "test") if (part := getattr(sets, name)) is not None}
+    data = {"kind": experiment.data.kind, "digest": sets.digest, "source": sets.source, **sizes}
+    if sets.preprocess:
+        data["preprocess"] = [step.as_json() for step in sets.preprocess]
+    return {
+        **(here or surroundings()),
+        "device": where,
+        "threads": threads,
+        "spec": str(experiment.path),
+        "spec_hash": hashlib.sha256(experiment.resolved().encode()).hexdigest(),
+        "data": data,
+        "seed": train.seed,
+        "pid": os.getpid(),
+    }
+
+
+def _version(name: str) -> str | None:
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The commit of the code in the working directory, with `+` where it has changes; None outside a repository."""
+    try:
+        told = subprocess.run(
+            ["git", "describe", "--always", "--abbrev=40", "--dirty=+"],  # noqa: S607
+            capture_output=True,
+            text=True,
+            timeout=5,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return told.stdout.strip()

@@ -1,0 +1,145 @@
+"""Runs of networks of one shape side by side: seeds, members of an ensemble, trials of a search."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
+from typing import Any
+
+from ..errors import DlxError
+from ..graph import Graph
+from ..runs.folder import Run
+from ..spec import Train
+from ..training import compute, device
+from ..training.prepared import Prepared
+from . import confusion_matrix
+from .recorder import Course
+from .results import Result
+from .session import Session, begin, mirrors_of, read_back, result_of
+
+Candidate = tuple[Course, Prepared]
+"""A run before its next step, and what it takes."""
+LARGEST = 100_000_000
+"""MACs of a batch, forward, above which the overhead of a step is too small to share (benchmarks/packed.py)."""
+WAY = ("device", "threads", "precision", "compile", "detect_anomaly", "deterministic", "channels_last", "augment")
+
+
+def goes_with(prepared: Prepared) -> tuple[Any, ...] | None:
+    """What trainings have to have in common to be packed; None for one that is left alone."""
+    return form_of(prepared) if device.packs(prepared.train) else None
+
+
+def noted(prepared: Prepared) -> Prepared:
+    """With a note where nothing but the device, or the objective, keeps trainings from being packed."""
+    if not prepared.is_supervised:
+        note = f"`{prepared.objective.kind}` has phases: its trainings take their steps one after the other."
+    elif form_of(prepared) is None or device.packs(prepared.train):
+        return prepared
+    else:
+        note = device.unpacked(prepared.train)
+    notes = (*prepared.sets.notes, note)
+    return replace(prepared, sets=replace(prepared.sets, notes=notes))
+
+
+def form_of(prepared: Prepared) -> tuple[Any, ...] | None:
+    """The same whatever the device."""
+    train, examples = prepared.train, prepared.examples
+    plain = train.precision in {"fp32", "tf32"} and train.optimizer.takes == "gradient" and not train.augment
+    alone = train.trace is False or train.compile or train.detect_anomaly or train.max_time
+    if not plain or alone or not prepared.is_supervised:
+        return None
+    graph = prepared.graph
+    if graph.macs * train.batch(examples) > LARGEST:
+        return None
+    shapes = tuple((node.kind, tuple(node.plan.shape), tuple(node.plan.weights.items())) for node in graph.nodes)
+    sizes = train.per_update(examples), train.batch(examples), train.drop_last
+    return (shapes, sizes, train.batch_schedule is not None, *(repr(getattr(train, name)) for name in WAY))
+
+
+def threads_for(train: Train, graph: Graph, examples: int, count: int) -> int:
+    """CPU threads of each of `count` trainings side by side."""
+    several = min(count, device.lanes(train)) > 1
+    return 1 if several else device.threads_for(train, graph, examples, count)
+
+
+def record_packing(folders: Sequence[Run], prepared: Prepared) -> None:
+    """Write `packed` and the threads into the locks of runs that have not begun, so that each can resume alone."""
+    threads = threads_for(prepared.train, prepared.graph, prepared.examples, len(folders))
+    for folder in folders:
+        if not folder.read_json("lock.json"):
+            folder.write_json("lock.json", {"packed": True, "threads": threads})
+
+
+def follow_together(many: Sequence[Candidate], session: Session) -> list[Result | DlxError]:
+    """Runs on the same data from where they are to their ends, or as far as the session goes.
+
+    What ended one of them is its own.
+    """
+    from ..training.batches.on_device import on_device
+    from ..training.packed.pack import fit_together
+
+    first = many[0][1]
+    lanes = min(len(many), device.lanes(first.train))
+    recorded = many[0][0].folder.manner().get("threads")
+    alone = recorded or threads_for(first.train, first.graph, first.examples, len(many))
+    threads = 1 if lanes > 1 else alone
+    ends: dict[int, Result | DlxError] = {}
+    with device.threads(threads), compute.settings(first.train, first.device):
+        parts, jobs = on_device(first.sets, first.device), []
+        try:
+            for course, prepared in many:
+                course.open()
+                job = begin(course, prepared, session, threads, parts)
+                job.progress.keep_own_random()
+                course.start(job, session.listen)
+                course.beside = len(many)
+                jobs.append(job)
+            with closing(fit_together(jobs, lanes)) as events:
+                for number, event in events:
+                    course, prepared = many[number]
+                    if isinstance(event, DlxError):
+                        ends[number] = _ended_by(course, event, prepared.train.seed)
+                        continue
+                    course.take(event)
+                    if event.record in {"end", "halt"}:
+                        with course.to_its_end():
+                            tables = jobs[number].progress.tables
+                            confusion_matrix.write(course.folder, prepared.sets.class_names, tables)
+                        ends[number] = result_of(course, prepared.train.seed)
+        except BaseException as error:
+            for number, (course, prepared) in enumerate(many):
+                if number not in ends:
+                    ends[number] = _ended_by(course, error, prepared.train.seed)
+            if not isinstance(error, KeyboardInterrupt):
+                raise
+    return [ends[number] for number in range(len(many))]
+
+
+def trained(each: Sequence[tuple[Run, Prepared]], session: Session) -> tuple[Result, ...]:
+    """Trainings of one network that differ in their seeds, side by side. What ended one of them is raised at the end.
+
+    Those that have finished are read back.
+    """
+    results = {number: read_back(folder, one) for number, (folder, one) in enumerate(each)}
+    left = [number for number, result in results.items() if result is None]
+    folders = [each[number][0] for number in left]
+    mirrors = mirrors_of(each[0][1].experiment, folders) if folders else []
+    many = [(Course(each[number][0]), each[number][1]) for number in left]
+    ended = follow_together(many, session) if many else []
+    for i, (number, result) in enumerate(zip(left, ended, strict=True)):
+        if isinstance(result, DlxError):
+            raise result
+        results[number] = replace(result, mirror=mirrors[i] if mirrors else None)
+    return tuple(result for result in results.values() if result is not None)
+
+
+def _ended_by(course: Course, error: BaseException, seed: int) -> Result | DlxError:
+    """The end of a run before its time: by an error of its own, or by what ends all of them."""
+    with suppress(BaseException):  # what is no DlxError is raised where it came from
+        try:
+            with course.to_its_end():
+                raise error
+        except DlxError as told:
+            return told
+    return result_of(course, seed)

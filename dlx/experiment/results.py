@@ -1,0 +1,104 @@
+"""What came of trainings: of one, of one for each seed, of an ensemble."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Collection
+from dataclasses import dataclass, field
+from functools import cache
+from math import isfinite
+from typing import TYPE_CHECKING, Any
+
+from ..graph import Graphs
+from ..runs.folder import Run
+
+if TYPE_CHECKING:
+    from ..track import Mirror
+
+
+@dataclass(frozen=True)
+class Result:
+    """One finished training."""
+
+    run: Run
+    seed: int
+    steps: int
+    seconds: float
+    metrics: dict[str, float]
+    status: str = "finished"
+    mirror: Mirror | None = None
+    tracking: str = ""
+    """What became of the mirror in MLflow: `delivered`, `behind` or `failed: why`; empty where there is none."""
+    tracking_uri: str = ""
+    outcome: dict[str, Any] = field(default_factory=dict)
+    """How it ended: `stopped_early`, `best` and `average`, and the best checkpoints as `kept`."""
+    notes: tuple[str, ...] = ()
+    """The same in words."""
+
+
+@dataclass(frozen=True)
+class Results:
+    """One training for each seed, or for each member of an ensemble."""
+
+    results: tuple[Result, ...]
+    graphs: Graphs
+    together: Result | None = None
+    """The run of the ensemble, with what its members say together."""
+    combine: str = ""
+    """How they were combined."""
+
+    @property
+    def metrics(self) -> dict[str, float]:
+        """Each metric's mean over the seeds or members, and those of the ensemble."""
+        means = {k: mean_of([r.metrics[k] for r in self.results]) for k in self._measured}
+        return means | (self.together.metrics if self.together is not None else {})
+
+    @property
+    def _measured(self) -> list[str]:
+        """What all of them have: one that was stopped may have less."""
+        return [k for k in self.results[0].metrics if all(k in r.metrics for r in self.results)]
+
+    @property
+    def intervals(self) -> dict[str, float]:
+        """Half the 95 % confidence interval of each mean that is finite (Student's t); empty for one seed."""
+        n = len(self.results)
+        if n < 2:
+            return {}
+        each = {k: [r.metrics[k] for r in self.results] for k in self._measured}
+        spreads = {k: statistics.stdev(values) for k, values in each.items() if all(map(isfinite, values))}
+        return {k: student(n - 1) * s / n**0.5 for k, s in spreads.items()}
+
+    def as_json(self) -> dict[str, Any]:
+        """The document that `dlx train --json` ends with."""
+        first = self.together or self.results[0]
+        document: dict[str, Any] = {
+            "run": first.run.key,
+            "dir": str(first.run.dir),
+            "steps": first.steps,
+            "seconds": round(sum(r.seconds for r in self.results), 3),
+            "status": next((r.status for r in self.results if r.status != "finished"), "finished"),
+            "metrics": self.metrics,
+            "notes": list(dict.fromkeys(note for result in (*self.results, first) for note in result.notes)),
+            **first.outcome,
+            "tracking": {"uri": first.tracking_uri, "state": first.tracking} if first.tracking else None,
+        }
+        if len(self.results) > 1:
+            document["interval95"] = self.intervals
+            document["members" if self.together is not None else "seeds"] = [
+                {"seed": r.seed, "run": r.run.key, "dir": str(r.run.dir), "metrics": r.metrics, **r.outcome}
+                for r in self.results
+            ]
+        return document
+
+
+def mean_of(values: Collection[float]) -> float:
+    """The mean, rounded once; infinite or `nan` where a value is."""
+    return statistics.fmean(values) if all(map(isfinite, values)) else sum(values) / len(values)
+
+
+@cache
+def student(freedom: int) -> float:
+    """The 97.5 % quantile of Student's t."""
+    from scipy.special import stdtrit
+
+    return float(stdtrit(freedom, 0.975))

@@ -1,0 +1,48 @@
+"""Whether a run can be resumed or used again: the checks of its folder, and the errors with the way out."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+
+from ..data import Sets
+from ..errors import DlxError
+from ..runs.folder import RECORDS, Run
+from ..spec import Experiment
+
+
+def finished(run: Run, experiment: Experiment) -> DlxError:
+    """The error for a run that has finished and cannot be resumed, with the way out."""
+    end, by_steps = run.end() or {}, experiment.train is not None and experiment.train.steps is not None
+    return DlxError(
+        f"{run.key} has finished, at step {end.get('step', 0):,}, and a finished run cannot be gone on with yet",
+        hint=f"`dlx train {run.dir} train.{'steps' if by_steps else 'epochs'}=N` trains its spec anew.",
+    )
+
+
+def unchanged(run: Run, changes: Sequence[str]) -> DlxError:
+    """The error for changes of a spec with a resumed run, which goes on as it was; with the way out."""
+    if run.status() == "finished":
+        message = f"{run.key} has finished, and a finished run cannot be gone on with yet, with changes or without"
+    else:
+        message = f"{run.key} goes on as it was, to the same bits, and takes no changes: {' '.join(changes)}"
+    again = f"`dlx train {run.dir} {' '.join(changes)}` trains its spec anew with them."
+    return DlxError(message, hint=again)
+
+
+def check_spec(run: Run, experiment: Experiment) -> None:
+    """Compare the hashes of the spec in a run's files. DlxError where one file is of another spec."""
+    path = run.dir / "spec.yaml"
+    own = {hashlib.sha256(text).hexdigest() for text in (path.read_bytes(), experiment.resolved().encode())}
+    for name, said in (("lock.json", run.lock()), (RECORDS, next(run.records(), {}))):
+        if said.get("spec_hash", next(iter(own))) not in own:
+            hint = "Bring the run's own file back, or train the spec that is meant: `dlx train SPEC`."
+            raise DlxError(f"{run.dir / name} is of the training of another spec than {path}", hint=hint)
+
+
+def check_digest(run: Run, sets: Sets, hint: str) -> None:
+    """DlxError where a run was trained on other data."""
+    was = run.lock().get("data", {}).get("digest", sets.digest)
+    if was != sets.digest:
+        message = f"the data of {run.key} has changed: its digest was {was[:12]}, and is {sets.digest[:12]}"
+        raise DlxError(message, hint=hint)

@@ -1,0 +1,166 @@
+"""One training as users run it: run folder, checkpoints, mirror and progress around `fit`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..data import input_record
+from ..lazy import torch
+from ..runs.folder import Run
+from ..spec import Experiment
+from ..training import compute, device, thread_timing
+from ..training.checkpoints import training_state
+from ..training.prepared import Prepared
+from . import confusion_matrix
+from .lock import locked
+from .recorder import Begun, Course, Listener
+from .results import Result
+
+if TYPE_CHECKING:
+    from ..track import Mirror
+    from ..training.batches.on_device import Part
+    from ..training.fit import Job
+
+
+@dataclass(frozen=True)
+class Session:
+    """How the trainings of a process are followed."""
+
+    listen: Listener = lambda _: None
+    until: int | None = None
+    """The step at which to halt; None for the end."""
+    here: dict[str, Any] | None = None
+    """What `surroundings` says, known once for many trainings that are mirrored together if at all."""
+
+
+def new_run(prepared: Prepared, runs: Path) -> Run:
+    """A new run with what stands in it before it starts."""
+    folder = Run.create(runs, prepared.experiment.name)
+    describe(folder, prepared)
+    return folder
+
+
+def describe(folder: Run, prepared: Prepared) -> None:
+    """Write its spec, its plan, and what has to be known of its data where that is not at hand."""
+    folder.write_text("spec.yaml", prepared.experiment.resolved())
+    folder.write_json("plan.json", prepared.graphs.as_json())
+    if prepared.is_supervised:
+        input_record.save(folder.dir, input_record.of(prepared.data, prepared.sets, prepared.graph.inputs))
+
+
+def follow(course: Course, prepared: Prepared, session: Session) -> Result:
+    """A run from where it is to its end, or to the step where the session halts."""
+    train, experiment = prepared.train, prepared.experiment
+    course.open()
+    mirror = mirror_of(experiment, course.folder) if session.here is None else None  # starts while torch is imported
+    with course.to_its_end():
+        recorded = course.folder.manner().get("threads")
+        threads = recorded or prepared.threads
+        with device.threads(threads), compute.settings(train, prepared.device):
+            is_open = recorded is None and session.here is None  # trials of a search are all computed in one way
+            job = begin(course, prepared, session, threads, is_open=is_open)
+            course.follow(job, session.listen)
+            confusion_matrix.write(course.folder, prepared.sets.class_names, job.progress.tables)
+    return result_of(course, train.seed, mirror)
+
+
+def begin(
+    course: Course,
+    prepared: Prepared,
+    session: Session,
+    threads: int,
+    parts: dict[str, Part] | None = None,
+    *,
+    is_open: bool = False,
+) -> Job:
+    """A training before its next step; its lock is written and the listener told.
+
+    `parts` are those of the data for one of several that move together, which share them. Where the number of threads
+    is open, the quicker one is found out and stays set.
+    """
+    train, folder = prepared.train, course.folder
+    described = device.describe(prepared.device)
+    lock = locked(prepared.experiment, prepared.sets, train, described, threads, session.here)
+    if parts is not None:
+        lock["packed"] = True
+    try:
+        job = job_of(prepared, course.checkpoints, parts)
+        job.progress.until = session.until
+        computed = job.learner.compute
+        computed.prepare(job.parts["train"])
+        notes = (*prepared.sets.notes, *computed.notes(), *course.take_up(job))
+        if is_open and prepared.is_supervised and (times := thread_timing.measured(job, prepared.graph)):
+            threads = next(iter(times))
+            torch.set_num_threads(threads)
+            lock |= {"threads": threads, "milliseconds_by_threads": times}
+        lock["compute"] = computed.as_json()
+    except BaseException:
+        if is_open:
+            del lock["threads"]  # a run that ends here finds them out when it goes on
+        raise
+    finally:
+        folder.write_json("lock.json", lock)
+    step, how = job.progress.step, computed.words()
+    session.listen(Begun(folder, prepared.graphs, described, threads, job.total_steps, train.seed, step, notes, how))
+    return job
+
+
+def job_of(prepared: Prepared, checkpoints: Path | None = None, parts: dict[str, Part] | None = None) -> Job:
+    """A training of a spec before its first step; weights are not fitted to data where `checkpoints` has better.
+
+    `parts` are those of the data where they are on the device already.
+    """
+    from ..network import build
+    from ..training import data_dependent_init
+    from ..training.batches.on_device import on_device
+    from ..training.fit import Job
+
+    train, sets, on = prepared.train, prepared.sets, prepared.device
+    training_state.seed_all(train.seed)
+    views = prepared.experiment.views()
+    networks = {name: build(graph, views[name].init).to(on) for name, graph in prepared.graphs.items()}
+    parts = parts or on_device(sets, on)
+    for name, graph in prepared.graphs.items():
+        if data_dependent_init.wants(graph, views[name].init) and not (
+            checkpoints and training_state.is_there(checkpoints)
+        ):
+            data_dependent_init.settle(networks[name], graph, views[name].init, parts["train"], train.seed)
+    feed = prepared.data.feed(parts["train"], train)
+    made = networks["network"] if prepared.graphs.is_one else networks
+    names = sets.class_names
+    return Job(made, prepared.objective, train, parts, feed=feed, preprocess=sets.preprocess, class_names=names)
+
+
+def result_of(course: Course, seed: int, mirror: Mirror | None = None) -> Result:
+    """What became of a training that has ended."""
+    done = Result(course.folder, seed, course.step, course.seconds, course.metrics, course.status, mirror)
+    return replace(done, outcome=course.outcome, notes=course.notes)
+
+
+def read_back(folder: Run, prepared: Prepared) -> Result | None:
+    """The result of a run that has finished."""
+    end = folder.end()
+    if end is None or end["status"] != "finished":
+        return None
+    return Result(folder, prepared.train.seed, end["step"], end.get("seconds", 0.0), end["metrics"])
+
+
+def mirror_of(experiment: Experiment, folder: Run) -> Mirror | None:
+    """The process that mirrors a run; None where there is none."""
+    if not experiment.track.mlflow:
+        return None
+    from .. import track
+
+    return track.start(folder, experiment.track.uri, experiment.track.experiment or experiment.name)
+
+
+def mirrors_of(experiment: Experiment, folders: Sequence[Run]) -> list[Mirror]:
+    """One process that mirrors several runs."""
+    if not experiment.track.mlflow:
+        return []
+    from .. import track
+
+    return track.start_all(folders, experiment.track.uri, experiment.track.experiment or experiment.name)

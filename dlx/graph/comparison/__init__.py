@@ -1,0 +1,1 @@
+"""Two graphs side by side, and the counts of other tools."""

@@ -1,0 +1,95 @@
+"""dlx's figures and another tool's for the same network, and the terms between them. No torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+from ...errors import DlxError
+from ..graph import LayerNode
+
+if TYPE_CHECKING:
+    from .conventions import Convention, Figure
+
+
+@dataclass(frozen=True)
+class Bridge:
+    """From dlx's figure to the tool's, term by term; terms that are 0 are left out."""
+
+    figure: Figure
+    ours: int
+    steps: tuple[tuple[str, int], ...]
+
+    @cached_property
+    def theirs(self) -> int:
+        return self.ours + sum(count for _, count in self.steps)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "of": self.figure.of,
+            "word": self.figure.word,
+            "ours": self.ours,
+            "terms": [{"label": label, "count": count} for label, count in self.steps],
+            "theirs": self.theirs,
+            "called": self.figure.theirs,
+            "told": self.figure.told(self.theirs),
+        }
+
+
+@dataclass(frozen=True)
+class Counted:
+    """A network, or one of its layers, as another tool counts it."""
+
+    tool: str
+    checked: str
+    bridges: tuple[Bridge, ...]
+    remarks: tuple[str, ...]
+
+    def figure(self, of: str) -> int | None:
+        """The tool's number; None where it gives none."""
+        return next((bridge.theirs for bridge in self.bridges if bridge.figure.of == of), None)
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "tool": self.tool,
+            "checked": self.checked,
+            "params": self.figure("params"),
+            "macs": self.figure("macs"),
+            "bridge": [bridge.as_json() for bridge in self.bridges],
+            "remarks": list(self.remarks),
+        }
+
+
+def counted_as(tool: str, nodes: Sequence[LayerNode]) -> Counted:
+    """The nodes as `tool` counts them, one sample, forward; DlxError where dlx does not know the tool."""
+    from .conventions import CONVENTIONS
+
+    if tool not in CONVENTIONS:
+        *known, last = (f"`{name}`" for name in CONVENTIONS)
+        raise DlxError(f"dlx does not know how `{tool}` counts", hint=f"It knows {', '.join(known)} and {last}.")
+    convention = CONVENTIONS[tool]
+    remarks = [*(remark(nodes) for remark in convention.remarks), _unchecked(convention, nodes)]
+    return Counted(
+        convention.tool,
+        convention.checked,
+        tuple(_bridge(figure, nodes) for figure in convention.figures),
+        tuple(filter(None, remarks)),
+    )
+
+
+def _bridge(figure: Figure, nodes: Sequence[LayerNode]) -> Bridge:
+    steps = [(term.label, sum(map(term.count, nodes))) for term in figure.terms]
+    return Bridge(figure, sum(map(figure.ours, nodes)), tuple(step for step in steps if step[1]))
+
+
+def _unchecked(convention: Convention, nodes: Iterable[LayerNode]) -> str:
+    """Say for which layers the tool's count is not known, and is taken to be dlx's own."""
+    counting = {n.kind for n in nodes if n.plan.weights or n.plan.buffers or n.plan.macs}
+    strange = sorted(counting - convention.knows) if convention.knows is not None else []
+    if not strange:
+        return ""
+    kinds = ", ".join(f"`{kind}`" for kind in strange)
+    them = "it" if len(strange) == 1 else "them"
+    return f"How {convention.tool} counts {kinds} was not checked: dlx's own figures stand for {them}."

@@ -1,0 +1,1 @@
+"""The layers of a spec, expanded to the nodes of a graph."""

@@ -1,0 +1,60 @@
+"""The declarations of blocks, checked before any is used."""
+
+from __future__ import annotations
+
+from ...errors import Problem, did_you_mean
+from ...layers import LAYERS
+from ...spec.syntax.read import Node
+from ...spec.validation import meant_by, shown
+from .entries import STRUCTURES, why_no_name, why_no_variable
+from .place import Problems
+
+FIELDS = ("args", "layers")
+
+
+def check_blocks(blocks: Node, problems: Problems) -> None:
+    """Tell what is wrong with the section `blocks`, but for the layers in it: those wait for the shapes."""
+    if not blocks.is_map and blocks.value is not None:
+        message = f"`blocks` must be a mapping of names to blocks, not {shown(blocks.plain())}"
+        problems.add(Problem(message, "Write `blocks: {name: {layers: [...]}}`.", blocks.mark, "blocks"))
+    for name, block in blocks.map.items():
+        if problems.full:
+            break
+        _check_name(name, block, problems)
+        if block.is_map:
+            _check_fields(name, block, problems)
+            _check_args(name, block.map.get("args", Node(None, block.mark)), problems)
+        else:
+            message = f"a block must be a mapping with `layers`, not {shown(block.plain())}"
+            problems.add(Problem(message, "It has args and layers.", block.mark, f"blocks.{name}"))
+
+
+def _check_name(name: str, block: Node, problems: Problems) -> None:
+    why = why_no_name(name)
+    if name in LAYERS or name in STRUCTURES:
+        problems.add(
+            Problem(f"the block `{name}` has the name of a layer", "Rename it.", block.mark, f"blocks.{name}")
+        )
+    elif why and not name.isidentifier():
+        problems.add(Problem(f"a block cannot be called `{name}`{why[0]}", why[1], block.mark, f"blocks.{name}"))
+
+
+def _check_fields(name: str, block: Node, problems: Problems) -> None:
+    for key, child in block.map.items():
+        if key not in FIELDS:
+            hint = did_you_mean(key, FIELDS, "the fields")
+            problems.add(Problem(f"a block has no field `{key}`", hint, child.mark, f"blocks.{name}.{key}"))
+    if "layers" not in {*block.map, *meant_by(block.map, FIELDS)}:
+        hint = "Write what it runs: `layers: [...]`."
+        problems.add(Problem(f"the block `{name}` has no `layers`", hint, block.mark, f"blocks.{name}"))
+
+
+def _check_args(name: str, args: Node, problems: Problems) -> None:
+    path = f"blocks.{name}.args"
+    if not args.is_map and args.value is not None:
+        message = f"`args` must be a mapping of names to defaults, not {shown(args.plain())}"
+        hint = "Write `args: {width: null, stride: 1}`: null for those that must be given."
+        problems.add(Problem(message, hint, args.mark, path))
+    for arg, default in args.map.items():
+        if why := why_no_variable(arg):
+            problems.add(Problem(f"an argument cannot be called `{arg}`", why, default.mark, f"{path}.{arg}"))

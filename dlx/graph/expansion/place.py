@@ -1,0 +1,385 @@
+"""One layer into the graph: validate its fields, plan it for the shapes that arrive, follow what it sees."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from math import prod
+from typing import Any
+
+from ...errors import Mark, Problem, ShapeError, did_you_mean
+from ...layers import LAYERS, Layer, Plan
+from ...shapes import Shape
+from ...spec.syntax.read import Node
+from ...spec.validation import MAX_PROBLEMS, build, shown
+from ..graph import LayerNode, Wire
+from ..receptive_field import propagation
+from .scope import Names
+
+MAX_COUNT = 10**18
+"""Values in one output or weight; beyond that, a number is a slip of the hand."""
+MAX_AXES = 60
+TIED_TO = "Tie to a linear layer, or to an embedding."
+
+
+class Problems:
+    """The mistakes found so far, one for each place and cause: a block that is wrong is told once, not each time."""
+
+    def __init__(self, found: Sequence[Problem] = ()) -> None:
+        self.found = list(found)
+        self._seen = {self._key(p) for p in found}
+
+    def add(self, problem: Problem, cause: str = "") -> None:
+        """`cause` is the sentence without what differs from one use of a block to the next: else, without digits."""
+        key = self._key(problem, cause)
+        if key not in self._seen and not self.full:
+            self._seen.add(key)
+            self.found.append(problem)
+
+    @property
+    def full(self) -> bool:
+        """Whether so much is wrong that more would say nothing new."""
+        return len(self.found) > MAX_PROBLEMS
+
+    @staticmethod
+    def _key(problem: Problem, cause: str = "") -> tuple[object, ...]:
+        return (problem.mark, "".join(c for c in cause or problem.message if not c.isdigit()))
+
+
+class Placer:
+    """Builds the list of nodes. `entry_names` are all names that the file gives, to tell "later" from "nowhere"."""
+
+    def __init__(
+        self, problems: Problems, global_vars: Mapping[str, Any], entry_names: Mapping[str, Mark], path: str
+    ) -> None:
+        self.problems = problems
+        self.path = f"{path}.layers"
+        """Where layers stand in the spec: `network.layers`, `networks.NAME.layers`."""
+        self.globals = dict(global_vars)
+        self.entry_names = entry_names
+        self.shares: dict[str, str] = {}
+        """Which entries, by the names they give themselves, share which."""
+        self.others: frozenset[str] = frozenset()
+        """The names of the other networks of the spec."""
+        self.nodes: list[LayerNode] = []
+        self.by_name: dict[str, LayerNode] = {}
+        self.marks: dict[str, Mark] = {}  # of inputs and nodes, for messages
+        self.warned = Problems()
+        """What is odd but not wrong: once for each entry of the file, however often it runs."""
+        self.channels: propagation.Channels = {}
+        self.cut = False
+        """The walk passed a limit: what the graph lacks says nothing."""
+        self.top = Names()
+        """The names at the end of the walk, outside every block."""
+        self._layers: dict[tuple[object, ...], Layer | None] = {}
+        self._plans: dict[tuple[object, ...], Plan] = {}
+
+    def fail(self, message: str, hint: str, mark: Mark, full: str) -> None:
+        self.problems.add(Problem(message, hint, mark, f"{self.path}.{full}"))
+
+    # --- layers -----------------------------------------------------------------------------------------------------
+
+    def place(
+        self,
+        kind: str,
+        options: Node,
+        mark: Mark,
+        full: str,
+        wires: Sequence[Wire],
+        values: Node | None = None,
+        tied: LayerNode | None = None,
+        owner: str = "",
+    ) -> Wire:
+        """A new node of `kind`; a wire without a shape where it cannot be."""
+        lost = Wire(full, None)
+        self.marks[full] = mark
+        layer = self.layer(kind, options, full)
+        if layer is None or any(wire.shape is None for wire in wires) or not wires:
+            return lost
+        shapes = tuple(wire.shape for wire in wires if wire.shape is not None)
+        plan = self.plan(layer, shapes, wires, mark, full, tied)
+        if plan is None:
+            return lost
+        given = self.given_values(values, plan, full)
+        first = self.counterpart(owner, mark) if owner else None
+        if owner and not self.can_replay(first, plan, wires[0], mark, full):
+            return lost
+        node, wire = self.add(full, kind, layer, wires, plan, mark)
+        node.values, node.tied = given, tied.name if tied else ""
+        if first is not None:
+            node.owner = first.owner or first.name
+        return wire
+
+    def layer(self, kind: str, options: Node, full: str) -> Layer | None:
+        """The declared layer; the same one for the same options."""
+        key = (kind, repr(options.plain()))
+        if key in self._layers and self._layers[key] is not None:
+            return self._layers[key]
+        problems: list[Problem] = []
+        made = build(LAYERS[kind], options, f"{self.path}.{full}", problems, shorthand=True)
+        for problem in problems:
+            self.problems.add(problem)
+        self._layers[key] = made
+        return made
+
+    def plan(
+        self,
+        layer: Layer,
+        shapes: tuple[Shape, ...],
+        wires: Sequence[Wire],
+        mark: Mark,
+        full: str,
+        tied: LayerNode | None,
+    ) -> Plan | None:
+        if not self._arity_fits(layer, wires, mark, full):
+            return None
+        key = (id(layer), shapes, tuple(s.dtype for s in shapes), tied.name if tied else "")
+        if key in self._plans:
+            return self._plans[key]
+        try:
+            made = self._tied_plan(layer, shapes[0], tied, mark, full) if tied else layer.plan(*shapes)
+        except ShapeError as error:
+            told = error.told([self.described(w, mark) for w in wires])
+            came = "" if error.inputs or len(wires) > 1 else f"; what comes in is {self.described(wires[0], mark)}"
+            place = f"{self.path}.{full}"
+            self.problems.add(Problem(told.message + came, told.hint, mark, place), error.template.message)
+            return None
+        if made is None or not self._counts(made, mark, full):
+            return None
+        self._plans[key] = made
+        return made
+
+    def _counts(self, plan: Plan, mark: Mark, full: str) -> bool:
+        """Whether the numbers of a plan are such that a machine can count with them."""
+        for what, shape in [
+            ("the output", plan.shape),
+            *((f"`{name}`", shape) for name, shape in plan.weights.items()),
+        ]:
+            message = too_large(what, shape)
+            if message:
+                self.fail(message, "Is a number too long, or a `concat` repeated too often?", mark, full)
+                return False
+        return True
+
+    def _arity_fits(self, layer: Layer, wires: Sequence[Wire], mark: Mark, full: str) -> bool:
+        if layer.arity is None and len(wires) < 2:
+            self.fail(f"`{layer.kind}` joins two nodes or more", "Name them: `from: [prev, stem]`.", mark, full)
+            return False
+        counts = layer.arity if isinstance(layer.arity, tuple) else (layer.arity,)
+        if layer.arity is not None and len(wires) not in counts:
+            takes = "one input" if layer.arity == 1 else f"{' or '.join(map(str, counts))} inputs"
+            hint = "Merge them first: `- concat` or `- add` with that `from`." if layer.arity == 1 else ""
+            self.fail(f"`{layer.kind}` takes {takes}, and `from` names {len(wires)}", hint, mark, full)
+            return False
+        return True
+
+    def described(self, wire: Wire, here: Mark) -> str:
+        """`(256, 40, 40) from `up_1` (line 31)`, with the file where that is another one than `here`."""
+        mark = self.marks.get(wire.name)
+        line = f" (line {mark.line})" if mark is not None and mark.line else ""
+        if mark is not None and mark.file != here.file:
+            line = f" ({mark.file}:{mark.line})" if mark.line else f" ({mark})"
+        return f"{wire.shape} from `{wire.name}`{line}"
+
+    def add(
+        self, full: str, kind: str, layer: Layer, wires: Sequence[Wire], plan: Plan, mark: Mark
+    ) -> tuple[LayerNode, Wire]:
+        """The node, and what comes out of it."""
+        wire = propagation.through(wires, plan, full, self.channels)
+        shapes = tuple(wire.shape for wire in wires if wire.shape is not None)
+        inputs = tuple(wire.name for wire in wires)
+        node = LayerNode(full, kind, layer, inputs, shapes, plan, wire.sight, mark)
+        if full not in self.by_name:
+            self.nodes.append(node)
+            self.by_name[full] = node
+        for text in plan.warnings:
+            self.warned.add(Problem(text, "", mark, f"{self.path}.{full}"))
+        return node, wire
+
+    # --- given values, shared and tied weights ----------------------------------------------------------------------
+
+    def given_values(self, values: Node | None, plan: Plan, full: str) -> dict[str, Any]:
+        """`values` of a node, checked against the shapes of its weights and buffers."""
+        if values is None or values.broken:
+            return {}
+        if not values.is_map:
+            message = f"`values` must be a mapping of weights to numbers, not {shown(values.plain())}"
+            self.fail(message, "Write `values: {weight: [[...]], bias: [...]}`.", values.mark, full)
+            return {}
+        shapes = {**plan.weights, **plan.buffers}
+        given = {}
+        for name, node in values.map.items():
+            if name not in shapes:
+                hint = did_you_mean(name, shapes) if shapes else "It has no weights at all."
+                self.fail(f"there is no weight `{name}` to give values to", hint, node.mark, f"{full}.values.{name}")
+                continue
+            have = _nested_shape(node.plain())
+            if have not in ((), tuple(shapes[name])):
+                is_shape = "not finite numbers in rows of one length" if have is None else str(Shape(have))
+                message = f"`{name}` has shape {Shape(shapes[name])}, and the values given are {is_shape}"
+                self.fail(message, "A single number fills all of it.", node.mark, f"{full}.values.{name}")
+                continue
+            given[name] = node.plain()
+        return given
+
+    def place_shared(self, target: str, full: str, x: Wire, mark: Mark) -> Wire:
+        """A node that runs the layer of `target` again, on its weights."""
+        lost = Wire(full, None)
+        self.marks[full] = mark
+        first = self.by_name.get(target)
+        if first is None or x.shape is None:
+            return lost
+        plan = self.plan(first.layer, (x.shape,), [x], mark, full, self.by_name[first.tied] if first.tied else None)
+        if plan is None or not self.fits(first, plan, x, mark, full):
+            return lost
+        node, wire = self.add(full, first.kind, first.layer, [x], plan, mark)
+        node.owner, node.tied = first.owner or first.name, first.tied
+        return wire
+
+    def fits(self, first: LayerNode, plan: Plan, x: Wire, mark: Mark, full: str) -> bool:
+        """Whether `plan` runs on the weights of `first`."""
+        if dict(plan.weights) == dict(first.plan.weights) and dict(plan.buffers) == dict(first.plan.buffers):
+            return True
+        message = (
+            f"`{first.name}` (line {first.mark.line}) was built for {first.arriving[0]}, and "
+            f"{self.described(x, mark)} wants weights of another shape"
+        )
+        self.fail(message, "Weights can only be shared between inputs that fit them.", mark, full)
+        return False
+
+    def counterpart(self, name: str, mark: Mark) -> LayerNode | None:
+        """The node called `name`, if the entry at `mark` made it when its scope ran first."""
+        first = self.by_name.get(name)
+        return first if first is not None and first.mark == mark else None
+
+    def can_replay(self, first: LayerNode | None, plan: Plan, x: Wire, mark: Mark, full: str) -> bool:
+        """Whether a layer of a shared scope finds the weights it needs."""
+        if first is not None or not (plan.weights or plan.buffers):
+            return first is None or self.fits(first, plan, x, mark, full)
+        message = f"`{full}` finds no weights to share: the scope ran without this layer before"
+        self.fail(message, "A `when` in a shared scope must come out the same each time.", mark, full)
+        return False
+
+    def owner(self, tie: Node | None, names: Names, full: str) -> LayerNode | None:
+        """The node that `tie` names."""
+        if tie is None:
+            return None
+        if not isinstance(tie.value, str):
+            if not tie.broken:
+                self.fail(f"`tie` wants the name of a node, not {shown(tie.plain())}", "", tie.mark, full)
+            return None
+        wire = names.find(tie.value)
+        if wire is None:
+            message, hint = self.unknown_source(tie.value, full.rsplit("/", 1)[-1], names, tie.mark)
+            self.fail(message, hint, tie.mark, full)
+        elif wire.name in self.by_name:
+            return self.by_name[wire.name]
+        elif wire.shape is not None:
+            self.fail(f"`{tie.value}` is an input and has no weight", TIED_TO, tie.mark, full)
+        return None
+
+    def _tied_plan(self, layer: Layer, x: Shape, tied: LayerNode | None, mark: Mark, full: str) -> Plan | None:
+        assert tied is not None
+        if not layer.ties:
+            self.fail(f"`{layer.kind}` cannot be tied: only linear layers can", "Drop `tie`.", mark, full)
+            return None
+        if tied.layer.lends is None:
+            message = (
+                f"`{tied.name}` (line {tied.mark.line}) is of kind `{tied.kind}`, whose weight no other layer runs"
+            )
+            self.fail(message, TIED_TO, mark, full)
+            return None
+        if tied.tied:
+            message = f"`{tied.name}` (line {tied.mark.line}) has no weight of its own: it runs that of `{tied.tied}`"
+            self.fail(message, f"To run `{tied.tied}` again, write `share: {tied.tied}`.", mark, full)
+            return None
+        transposed = tied.layer.lends == "transposed"
+        have, wanted = tuple(tied.plan.weights["weight"]), tuple(layer.tied_weight_shape(x, transposed))
+        if have != wanted:
+            message = f"the weight of `{tied.name}` (line {tied.mark.line}) is {Shape(have)}, and this layer wants "
+            message += f"{Shape(wanted)}{' before it is transposed' if transposed else ''}"
+            self.fail(message, _fitting(have, wanted, x, transposed), mark, full)
+            return None
+        return layer.tied_plan(x)
+
+    # --- names ------------------------------------------------------------------------------------------------------
+
+    def is_input(self, wire: Wire) -> bool:
+        """Whether a wire comes straight from an input of the network."""
+        return wire.name not in self.by_name and wire.shape is not None
+
+    def not_shared(self, text: str, own: str, names: Names, here: Mark) -> tuple[str, str]:
+        """Why `share: text` finds no weights."""
+        if text in {"prev", "input"} or names.find(text) is not None:
+            what = "what stands above" if text == "prev" else "what comes in"
+            return (
+                f"`{text}` is {what}, and `share` wants the name of a node that has weights",
+                "Give that node a name.",
+            )
+        chain = [own]
+        while chain[-1] in self.shares and len(chain) < MAX_AXES:
+            chain.append(self.shares[chain[-1]])
+            if chain[-1] == own:
+                circle = " -> ".join(f"`{name}`" for name in chain)
+                message = f"{circle} share each other in a circle" if len(chain) > 2 else f"`{own}` shares itself"
+                return message, "One of them must be a layer of its own, above the others."
+        return self.unknown_source(text, own, names, here)
+
+    def full_name(self, text: str, names: Names, known: Mapping[str, object]) -> str:
+        """The full name of a scope that `text` means from here."""
+        scope: Names | None = names
+        while scope is not None:
+            if scope.prefix + text in known:
+                return scope.prefix + text
+            scope = scope.outer
+        return text
+
+    def unknown_source(self, text: str, own: object, names: Names, here: Mark) -> tuple[str, str]:
+        """Why `text` names no node at `here`, and the way out."""
+        above = "A node can only take what stands above it."
+        if text.partition("/")[0] in self.others:
+            message = f"`{text}` is in another network, and a layer takes and shares those of its own"
+            return message, "An objective hands values from one network to another; shared layers come later."
+        if text == own:
+            return f"`{text}` takes itself", above
+        if text in names.prefix.split("/"):
+            return f"`{text}` is the scope that this stands in, and is not done yet", above
+        mark = self.entry_names.get(text)
+        if mark is not None and mark.file == here.file and (mark.line, mark.column) < (here.line, here.column):
+            hint = "Inside a named scope or block it is called scope/name; a `when` may have left it out."
+            return f"`{text}` (line {mark.line}) cannot be reached from here", hint
+        if mark is not None:
+            return f"`{text}` comes later, on line {mark.line}", above
+        return f"there is no node `{text}` above this one", did_you_mean(text, [*names.visible(), "prev", "input"])
+
+
+def too_large(what: str, shape: Sequence[int]) -> str:
+    """The sentence for a shape that nothing can hold; empty for all others."""
+    if len(shape) > MAX_AXES:
+        return f"{what} has {len(shape):,} axes, and a tensor has {MAX_AXES} at most"
+    if prod(shape) > MAX_COUNT:
+        return f"{what} has more than 10^18 values"
+    return ""
+
+
+def _fitting(have: tuple[int, ...], wanted: tuple[int, ...], x: Shape, transposed: bool) -> str:
+    """The way out where the weight of another layer does not fit the one that is tied to it."""
+    if transposed:
+        if have[0] == x[-1]:
+            return f"Let this one be `linear: {have[1]}`."
+        return f"Tie it to a `linear: {wanted[0]}` that takes {wanted[1]} values, as many as this one gives."
+    if have[1] == x[-1]:
+        return f"Let this one be `linear: {have[0]}`."
+    return f"`- linear: {have[1]}` above it brings what comes in to the {have[1]} values of the embedding."
+
+
+def _nested_shape(value: Any) -> tuple[int, ...] | None:
+    """The shape of nested lists of numbers; None where rows differ in length or hold something else."""
+    if isinstance(value, int | float) and not isinstance(value, bool):
+        return () if math.isfinite(value) else None
+    if not isinstance(value, list):
+        return None
+    inner = {_nested_shape(v) for v in value}
+    if len(inner) > 1 or None in inner:
+        return None
+    return (len(value), *(inner.pop() or ())) if inner else (0,)

@@ -1,0 +1,105 @@
+"""What names and variables mean at one place of a spec while it is expanded."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ...spec.expressions import Unknown
+from ..graph import Wire
+
+
+@dataclass(slots=True)
+class Names:
+    """The nodes of one scope: what each local name stands for, and how many of each kind there are."""
+
+    prefix: str = ""
+    outer: Names | None = None
+    wires: dict[str, Wire] = field(default_factory=dict)
+    lines: dict[str, int] = field(default_factory=dict)
+    counts: dict[str, int] = field(default_factory=dict)
+    inner: dict[str, Names] = field(default_factory=dict)
+    """The scopes inside this one, which `scope/node` reaches into."""
+
+    def fresh(self, kind: str) -> str:
+        """`conv_1`, `conv_2`, ...: the next one that is free."""
+        while True:
+            self.counts[kind] = count = self.counts.get(kind, 0) + 1
+            name = f"{kind}_{count}"
+            if name not in self.wires:
+                return name
+
+    def next(self, kind: str) -> str:
+        """What `fresh` would say, without taking it: what an entry is called that is wrong before it has a name."""
+        return f"{kind}_{self.counts.get(kind, 0) + 1}"
+
+    def find(self, name: str) -> Wire | None:
+        """In this scope or one around it; `block/node` reaches into a scope."""
+        *scopes, last = name.split("/")
+        around: Names | None = self
+        while around is not None:
+            at: Names | None = around
+            for step in scopes:
+                at = at.inner.get(step) if at is not None else None
+            if at is not None and last in at.wires:
+                return at.wires[last]
+            around = around.outer
+        return None
+
+    def visible(self) -> Iterator[str]:
+        scope: Names | None = self
+        while scope is not None:
+            yield from scope.wires
+            scope = scope.outer
+
+
+@dataclass(slots=True)
+class Scope:
+    """Where an entry is expanded: its variables, its names, and what came into the block around it."""
+
+    vars: Mapping[str, Any]
+    names: Names
+    came_in: Wire
+    calls: tuple[str, ...] = ()
+    """Blocks being expanded, outermost first."""
+
+    def with_vars(self, more: Mapping[str, Any]) -> Scope:
+        return Scope({**self.vars, **more}, self.names, self.came_in, self.calls)
+
+    def variables(self, x: Wire) -> Variables:
+        """What an expression may name where `x` comes in."""
+        return Variables(self.vars, x, self.names)
+
+    def inside(self, name: str, came_in: Wire | None = None) -> Scope:
+        """A scope of its own below `name`."""
+        inner = Names(f"{self.names.prefix}{name}/", self.names)
+        self.names.inner.setdefault(name, inner)
+        return Scope(self.vars, inner, came_in or self.came_in, self.calls)
+
+
+class Variables(Mapping[str, Any]):
+    """The variables of an expression: the scope's; `x`, the shape that comes in; and the shapes of nodes by name."""
+
+    def __init__(self, known: Mapping[str, Any], wire: Wire, names: Names) -> None:
+        self.known, self.wire, self.names = known, wire, names
+
+    def __getitem__(self, name: str) -> Any:
+        if name in self.known:
+            return self.known[name]
+        wire = self.wire if name == "x" else self.names.find(name)
+        if wire is None:
+            raise KeyError(name)
+        if wire.shape is None:
+            raise Unknown
+        return wire.shape
+
+    def __contains__(self, name: object) -> bool:
+        return name == "x" or name in self.known or (isinstance(name, str) and self.names.find(name) is not None)
+
+    def __iter__(self) -> Iterator[str]:
+        yield from self.known
+        yield "x"
+
+    def __len__(self) -> int:
+        return len(self.known) + 1

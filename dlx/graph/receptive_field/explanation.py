@@ -1,0 +1,354 @@
+"""The arithmetic of receptive fields: a layer's step of the recurrence, and how the steps of a way add up."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from fractions import Fraction
+
+from ...layers.arithmetic import MOST_TERMS, Line, axis_names, figure, line
+from ...layers.base import Cut, Joined, Kept, Ways
+from ...shapes import Number, Reach, Shape, Unknown, Window
+from ..graph import Graph, LayerNode, Seen, Wire
+from . import propagation
+
+Axis = tuple[Number | None, Number, Number]
+"""Size (None: everything), jump and start on one axis of positions."""
+
+JUMP = "The jump, which `inspect` calls stride: input positions from one place of the output to the next."
+
+
+@dataclass(frozen=True)
+class _Step:
+    """A layer, and the receptive fields of one input on its way through it."""
+
+    node: LayerNode
+    name: str
+    """Of the input."""
+    came: tuple[tuple[Wire, Seen], ...]
+    """Each input wire and its receptive field where it meets the others."""
+    seen: Seen
+    """All of it together, before the layer's own window."""
+    channel: int | None
+    """The axis of the input that holds its channels."""
+    along: tuple[int | None, ...]
+    """The axis of positions of the layer's window that each axis of the receptive field lies on, where it is one."""
+
+    @property
+    def after(self) -> Seen:
+        return self.node.fields[self.name]
+
+
+def of_node(node: LayerNode, graph: Graph) -> list[Line]:
+    """How a layer comes to see what it sees, input by input."""
+    if not node.fields:
+        return [Line(note="Nothing that comes in reaches it.")]
+    if len(node.fields) == 1:
+        return _of_input(_step(node, node.main, graph), graph)
+    lines = []
+    for name, seen in node.fields.items():
+        lines.append(Line(note=f"Of `{name}`: {seen_in_words(seen)}."))
+        lines += _of_input(_step(node, name, graph), graph)
+    return lines
+
+
+def _step(node: LayerNode, name: str, graph: Graph) -> _Step:
+    wires = [_wire(source, shape, graph) for source, shape in zip(node.inputs, node.arriving, strict=True)]
+    came = [(wire, seen) for wire, seen in propagation.arriving(wires, node.plan) if name in seen]
+    channel = graph.channels.get(name, 0)
+    together = propagation.merged([seen for _, seen in came], node.name)[name]
+    inputs = tuple((wire, propagation.receptive_field(seen[name], channel)) for wire, seen in came)
+    return _Step(
+        node,
+        name,
+        inputs,
+        propagation.receptive_field(together, channel),
+        channel,
+        propagation.along(together, channel),
+    )
+
+
+def _of_input(step: _Step, graph: Graph) -> list[Line]:
+    node, after = step.node, step.after
+    if after is None:
+        return [Line(note="Its output has no positions that stand for places of the input.")]
+    if isinstance(after, Unknown):
+        why = "One of its axes ends within a row of positions: what it sees cannot be followed."
+        return [Line(note=why if after.node == node.name else f"It cannot be followed from `{after.node}` on.")]
+    if after == "global":
+        return [Line(note=_why_global(step))]
+    seen = step.seen
+    if not isinstance(seen, Reach) or not isinstance(after, Reach):
+        return [Line(note=f"It lays the input out on new axes: {seen_in_words(after)}.")]
+    if isinstance(node.plan.window, Ways):
+        return [Line(note=f"Several ways lead through it; together they see {geometry(after)}.")]
+    before = (
+        _merged(step, seen)
+        if len(step.came) > 1
+        else [Line(note=f"So far, `{step.came[0][0].name}`: {geometry(seen)}.")]
+    )
+    return [*_cropped(step), *before, *_through(step, seen, after), *_beyond(step, after, graph)]
+
+
+def _wire(name: str, shape: Shape, graph: Graph) -> Wire:
+    node = graph.by_name.get(name)
+    if node is None:
+        return Wire(name, shape, propagation.of_input(name, shape), raw=True)
+    return Wire(name, shape, node.sight)
+
+
+def _why_global(step: _Step) -> str:
+    node = step.node
+    for wire, seen in step.came:
+        if seen == "global":
+            return f"`{wire.name}` sees the whole input already, and so does this."
+    window = node.plan.window
+    if isinstance(window, tuple) and any(k >= 0 for k in window):
+        return f"It mixes all positions along {_axes(window, node.shape)}: now it sees the whole input."
+    return "Each value depends on everything that comes in: it sees the whole input."
+
+
+def _axes(which: Sequence[int], shape: Shape) -> str:
+    names = axis_names(len(shape))
+    return " and ".join(names[axis + 1] if axis + 1 < len(names) else f"axis {axis + 1}" for axis in which)
+
+
+def _beyond(step: _Step, after: Reach, graph: Graph) -> list[Line]:
+    """A window that is wider than the input."""
+    shape, channel = graph.inputs[step.name], graph.channels.get(step.name, 0)
+    size = [n for axis, n in enumerate(shape) if axis != channel]
+    if len(size) != len(after.size):
+        return []
+    wider = [(z, n) for z, n in zip(after.size, size, strict=True) if z is not None and z > n]
+    sums = " and ".join(
+        dict.fromkeys(f"{figure(z)} is more than the {figure(n)} positions of the input" for z, n in wider)
+    )
+    return [Line(note=f"{sums}: at every place a part of the window lies outside.")] if wider else []
+
+
+def seen_in_words(seen: Seen) -> str:
+    """`size 7, jump 2, start -3`, `everything`, `no positions`."""
+    if isinstance(seen, Reach):
+        return geometry(seen)
+    if isinstance(seen, Unknown):
+        return f"unknown from `{seen.node}` on"
+    return {"global": "everything", "nothing": "nothing", None: "no positions"}[seen]
+
+
+def geometry(seen: Reach) -> str:
+    """`size 7, jump 2, start -3`, axis by axis where they differ."""
+
+    def text(values: Sequence[Number | None]) -> str:
+        texts = ["everything" if value is None else figure(value) for value in values]
+        return texts[0] if len(set(texts)) == 1 else " x ".join(texts)
+
+    return f"size {text(seen.size)}, jump {text(seen.stride)}, start {text(seen.start)}"
+
+
+# --- a window -------------------------------------------------------------------------------------------------------
+
+
+def _through(step: _Step, seen: Reach, after: Reach) -> list[Line]:
+    """From what comes in to what goes out."""
+    window, node = step.node.plan.window, step.node
+    if isinstance(window, Window):
+        return _slid(step, window, seen, after)
+    mixed = [k for k in window if k >= 0] if isinstance(window, tuple) else []
+    note = ""
+    if isinstance(window, Kept):
+        note = f"Axes are dropped, or change places; those that stay keep what they see: {geometry(after)}."
+    elif window == "flat":
+        note = f"The same values stand on other axes: {geometry(after)}."
+    elif mixed:
+        note = f"It mixes all positions along {_axes(mixed, node.shape)}: there it sees everything."
+    elif isinstance(window, Joined | Cut):
+        note = "" if after == seen else f"Along axis {window.axis + 1}: {geometry(after)}."
+    elif len(node.inputs) == 1:
+        note = "It works at each position by itself, and sees there what came in."
+    return [Line(note=note)] if note else []
+
+
+def _slid(step: _Step, window: Window, seen: Reach, after: Reach) -> list[Line]:
+    lines: dict[str, list[Line]] = {"size": [], "jump": [], "start": []}
+    came = zip(seen.size, seen.stride, seen.start, strict=True)
+    goes = zip(after.size, after.stride, after.start, strict=True)
+    for axis, (before, out, k) in enumerate(zip(came, goes, step.along, strict=True), start=1):
+        (size, jump, start), (out_size, out_jump, out_start) = before, out
+        if k is None:
+            lines["size"].append(Line(note=f"Axis {axis} of the input: {seen_in_words(_axis(after, axis - 1))}."))
+            continue
+        taps = {"kernel": window.kernel[k], "dilation": window.dilation[k]}
+        known = {**taps, "jump": jump, "stride": window.stride[k], "before": window.before[k], "start": start}
+        lines["jump"].append(_checked("jump * stride", "jump", out_jump, axis, known))
+        lines["start"].append(_checked("start - before * jump", "start", out_start, axis, known))
+        if size is None or out_size is None:
+            lines["size"].append(Line(note=f"Along {axis_names(len(seen.size) + 1)[axis]} it sees everything."))
+            continue
+        formula = "size + (kernel - 1) * dilation * jump"
+        lines["size"].append(_checked(formula, "size", out_size, axis, {**known, "size": size}))
+    return [*(each for kind in lines.values() for each in kind), Line(note=JUMP)]
+
+
+def _axis(seen: Reach, axis: int) -> Reach:
+    return Reach(seen.size[axis : axis + 1], seen.stride[axis : axis + 1], seen.start[axis : axis + 1])
+
+
+def _checked(formula: str, what: str, value: Number, axis: int, known: dict[str, Number]) -> Line:
+    """The line where it gives `value`; else the value alone, with the reason."""
+    made = line(formula, known, what=what, axes=axis)
+    if made.value == value:
+        return made
+    note = "the hull of one period of positions, which differ: the stride is a fraction"
+    return Line(what, "", figure(value), value, note, axes=(axis,))
+
+
+# --- a merge --------------------------------------------------------------------------------------------------------
+
+
+def _cropped(step: _Step) -> list[Line]:
+    """Branches that begin later, because their start is cut off."""
+    if not step.node.plan.crops:
+        return []
+    lines = []
+    for wire, seen in step.came:
+        whole = _own(step, wire)
+        if isinstance(whole, Reach) and isinstance(seen, Reach) and whole.start != seen.start:
+            note = f"`{wire.name}` is cropped: its start goes from {_starts(whole)} to {_starts(seen)}."
+            lines.append(Line(note=note))
+    return lines
+
+
+def _own(step: _Step, wire: Wire) -> Seen:
+    """The receptive field of a wire before it meets the others."""
+    return propagation.receptive_field(wire.sight[step.name], step.channel)
+
+
+def _starts(seen: Seen) -> str:
+    assert isinstance(seen, Reach)
+    return geometry(seen).rsplit("start ", 1)[-1]
+
+
+def _merged(step: _Step, seen: Reach) -> list[Line]:
+    """The hull of the branches."""
+    branches = [(wire.name, seen) for wire, seen in step.came if isinstance(seen, Reach)]
+    fields = [seen for _, seen in branches]
+    if all(branch == fields[0] for branch in fields):
+        return [Line(note=f"All branches see the same: {geometry(fields[0])}.")]
+    lines = [Line(note=f"`{name}`: {geometry(branch)}.") for name, branch in branches]
+    for axis in range(len(seen.size)):
+        whole = (seen.size[axis], seen.stride[axis], seen.start[axis])
+        at = step.along[axis]
+        stops = step.node.shape.size[at] if at is not None else 1
+        lines += _hull([(b.size[axis], b.stride[axis], b.start[axis]) for b in fields], whole, axis + 1, stops)
+    return [*lines, Line(note=_alignment(seen, fields))]
+
+
+def _hull(branches: Sequence[Axis], whole: Axis, axis: int, stops: int) -> list[Line]:
+    """From the first position that a branch sees to the last; the equations that hold, else the figures."""
+    sizes = [size for size, _, _ in branches if size is not None]
+    jumps, starts = [jump for _, jump, _ in branches], [start for _, _, start in branches]
+    lines = []
+    if len(sizes) == len(branches) <= MOST_TERMS and len(set(jumps)) == 1:
+        ends = ", ".join(f"{figure(start)} + {figure(size)}" for start, size in zip(starts, sizes, strict=True))
+        first = f"min({', '.join(map(figure, starts))})"
+        lines = [
+            Line("start", "the smallest start", first, whole[2], axes=(axis,)),
+            Line("size", "largest start + size, less the start", f"max({ends}) - {first}", whole[0], axes=(axis,)),
+        ]
+    elif len(sizes) == len(branches) == 2:
+        lines = _drifting(sizes, jumps, starts, whole, axis, stops)
+    if lines and all(each.holds for each in lines):
+        return lines
+    figures = [("size", whole[0]), ("jump", whole[1]), ("start", whole[2])]
+    return [
+        Line(what, "", figure(value), value, "the hull", axes=(axis,)) for what, value in figures if value is not None
+    ]
+
+
+def _drifting(
+    sizes: Sequence[int | Fraction],
+    jumps: Sequence[Number],
+    starts: Sequence[Number],
+    whole: Axis,
+    axis: int,
+    stops: int,
+) -> list[Line]:
+    """Two branches of different jumps: the hull moves as the one does, and the other away from it."""
+    _, jump, _ = whole
+    if jump not in jumps:
+        return []
+    other = 1 - jumps.index(jump)
+    given = {"other": jumps[other], "jump": jump, "stops": stops}
+    lag = line("(other - jump) * (stops - 1)", given, what="lag", axes=axis)
+    where = "ahead" if jumps[other] > jump else "behind"
+    note = f"Of {figure(stops)} stops, the last: the branch of jump {figure(jumps[other])} is so far {where}."
+    lags = [(lag.value or 0) * (n == other) for n in range(2)]
+    firsts = [f"{figure(a)} - {figure(-d)}" if d < 0 else figure(a) for a, d in zip(starts, lags, strict=True)]
+    lasts = [
+        f"{figure(a)} + {figure(z)}" + (f" + {figure(d)}" if d > 0 else "")
+        for a, z, d in zip(starts, sizes, lags, strict=True)
+    ]
+    first, least = f"min({', '.join(firsts)})", "min" if jump == min(jumps) else "max"
+    return [
+        replace(lag, note=note),
+        Line("jump", "that of the smallest hull", f"{least}({', '.join(map(figure, jumps))})", jump, axes=(axis,)),
+        Line("start", "the smallest start, at any stop", first, whole[2], axes=(axis,)),
+        Line(
+            "size",
+            "the largest end, at any stop, less the start",
+            f"max({', '.join(lasts)}) - {figure(whole[2])}",
+            whole[0],
+            axes=(axis,),
+        ),
+    ]
+
+
+def _alignment(seen: Reach, branches: Sequence[Reach]) -> str:
+    if seen.aligned:
+        return "The branches are aligned: their windows have the same jump and the same centre."
+    if not all(branch.aligned for branch in branches):
+        return "Branches further up are not aligned, and so this is not."
+    why = "jumps" if len({branch.stride for branch in branches}) > 1 else "centres"
+    return f"The branches are not aligned: the {why} of their windows differ, and this is their hull."
+
+
+# --- a way ----------------------------------------------------------------------------------------------------------
+
+
+def growth(graph: Graph, node: LayerNode, name: str = "") -> list[Line]:
+    """How the windows on the way to a node add up; a sentence where no one way explains what it sees of an input."""
+    name = name or node.main
+    seen = node.fields.get(name)
+    if not isinstance(seen, Reach):
+        sees = "It sees the whole input." if seen == "global" else "There are no positions."
+        return [Line(note=f"It is {seen_in_words(seen)}." if isinstance(seen, Unknown) else sees)]
+    lines = []
+    for axis, size in enumerate(seen.size):
+        steps = _steps(graph, node, name, axis)
+        terms = [f"{figure(steps[jump])} * {figure(jump)}" for jump in sorted(steps)]
+        note = "One term for each jump: the steps (kernel - 1) * dilation of the windows that came in with it."
+        made = Line("size", "1 + steps * jump + ...", " + ".join(["1", *terms]), size, note, axes=(axis + 1,))
+        if size is None or not made.holds:
+            return [Line(note=f"It is the hull of several ways: {geometry(seen)}.")]
+        lines.append(made)
+    if all(size == 1 for size in seen.size):
+        return [Line(note=f"No window widens it on the way: {geometry(seen)}.")]
+    return [*lines, Line(note=f"In full: {geometry(seen)}.")]
+
+
+def _steps(graph: Graph, node: LayerNode, name: str, axis: int) -> dict[Number, int]:
+    """Window steps by the jump they are taken with, on the way that sees most."""
+    steps: dict[Number, int] = {}
+    at: LayerNode | None = node
+    while at is not None:
+        before = _step(at, name, graph)
+        seeing = [(w, seen) for w, _ in before.came if isinstance(seen := _own(before, w), Reach)]
+        if not seeing:
+            break
+        wire, widest = max(seeing, key=lambda each: each[1].size[axis] or 0)
+        window, k = at.plan.window, before.along[axis]
+        if isinstance(window, Window) and k is not None and window.kernel[k] > 1:
+            jump = widest.stride[axis]
+            steps[jump] = steps.get(jump, 0) + (window.kernel[k] - 1) * window.dilation[k]
+        at = graph.by_name.get(wire.name)
+    return steps

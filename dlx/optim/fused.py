@@ -1,0 +1,168 @@
+"""torch's fused kernels without torch.optim's bookkeeping, which costs more than they do on small networks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..lazy import torch
+from ..utils.torch_private import MissingError, private
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+ADAMS = ("Adam", "AdamW")
+UNUSUAL = ("amsgrad", "maximize", "differentiable", "capturable")
+
+
+def direct(
+    optimizer: torch.optim.Optimizer, report: Callable[[Exception], Any] = lambda _: None
+) -> Callable[[], Any]:
+    """What does the same as `optimizer.step`, on the same state, to the same bits; else that itself.
+
+    `report` is called with what goes wrong in it, after which it is left for torch's own step.
+    """
+    kind, groups = type(optimizer), optimizer.param_groups
+    kernel = {"SGD": _sgd, **dict.fromkeys(ADAMS, _adam)}.get(kind.__name__)
+    where = {(p.device, p.dtype) for group in groups for p in group["params"]}
+    plain = all(g.get("fused") and not any(g.get(name) for name in UNUSUAL) for g in groups)
+    if kernel is None or not kind.__module__.startswith("torch.optim") or len(where) != 1 or not plain:
+        return optimizer.step
+    try:
+        return Direct(optimizer, kernel(), report)
+    except MissingError as error:
+        report(error)
+        return optimizer.step
+
+
+@dataclass(frozen=True)
+class Move:
+    """A kernel and what it takes beside the learning rate."""
+
+    op: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class _Lists:
+    """What a kernel takes of one group, in the order of the weights."""
+
+    group: dict[str, Any]
+    params: list[Tensor]
+    state: dict[str, list[Tensor]]
+    steps: Tensor | None
+    """The counters of all weights, where there are any: what `state` has of them are parts of it."""
+
+
+Kernel = Callable[[_Lists, "list[Tensor]"], Move]
+"""What moves the weights of a group by their gradients."""
+
+
+class Direct:
+    """The first step is torch's own, which makes the state; those after it go to the kernel."""
+
+    def __init__(self, optimizer: torch.optim.Optimizer, kernel: Kernel, report: Callable[[Exception], Any]) -> None:
+        self.optimizer, self.kernel, self.report = optimizer, kernel, report
+        self.refused = False
+        self.lists: list[_Lists] = []
+        self.no_grad = torch.no_grad()
+
+    def __call__(self) -> None:
+        moves = self.moves()
+        if not moves:
+            self.optimizer.step()
+            self.lists = [] if self.refused else self._lists()
+            return
+        with self.no_grad:
+            for number, (one, move) in enumerate(zip(self.lists, moves, strict=True)):
+                if one.steps is not None:
+                    one.steps.add_(1)
+                try:
+                    move.op(*move.args, lr=one.group["lr"], **move.kwargs)
+                except Exception as error:
+                    if number:  # part of the weights has moved
+                        raise
+                    self._refuse(one, error)
+                    return
+
+    def _refuse(self, one: _Lists, error: Exception) -> None:
+        """Leave this and all later steps to torch."""
+        if one.steps is not None:
+            one.steps.sub_(1)
+        self.refused, self.lists = True, []
+        self.report(error)
+        self.optimizer.step()
+
+    def moves(self) -> list[Move]:
+        """What moves each group, once its counters are one further; nothing before there is a state."""
+        grads = [[p.grad for p in one.params] for one in self.lists]
+        if any(g is None for group in grads for g in group):
+            return []
+        return [self.kernel(one, given) for one, given in zip(self.lists, grads, strict=True)]  # type: ignore[arg-type]
+
+    def _lists(self) -> list[_Lists]:
+        """Nothing as long as a weight has not been moved yet."""
+        found = []
+        for group in self.optimizer.param_groups:
+            states = [self.optimizer.state.get(p, {}) for p in group["params"]]
+            wanted = ["exp_avg", "exp_avg_sq", "step"] if "betas" in group else ["momentum_buffer"]
+            if group.get("momentum") == 0:
+                wanted = []
+            if any(s.get(name) is None for s in states for name in wanted):
+                return []
+            steps = _joined(states) if "step" in wanted else None
+            found.append(_Lists(group, list(group["params"]), {n: [s[n] for s in states] for n in wanted}, steps))
+        return found
+
+
+def _joined(states: list[dict[str, Tensor]]) -> Tensor:
+    """The counters of all weights as one tensor, so that one operation moves them on."""
+    steps = torch.stack([state["step"] for state in states])
+    for state, step in zip(states, steps.unbind(), strict=True):
+        state["step"] = step
+    return steps
+
+
+def _adam() -> Kernel:
+    kernels = {True: private("torch._fused_adamw_"), False: private("torch._fused_adam_")}
+
+    def move(one: _Lists, grads: list[Tensor]) -> Move:
+        group, state = one.group, one.state
+        beta1, beta2 = group["betas"]
+        return Move(
+            kernels[bool(group["decoupled_weight_decay"])],
+            (one.params, grads, state["exp_avg"], state["exp_avg_sq"], [], state["step"]),
+            {
+                "beta1": beta1,
+                "beta2": beta2,
+                "weight_decay": group["weight_decay"],
+                "eps": group["eps"],
+                "amsgrad": False,
+                "maximize": False,
+            },
+        )
+
+    return move
+
+
+def _sgd() -> Kernel:
+    kernel = private("torch._fused_sgd_")
+
+    def move(one: _Lists, grads: list[Tensor]) -> Move:
+        group = one.group
+        return Move(
+            kernel,
+            (one.params, grads, one.state.get("momentum_buffer", [])),
+            {
+                "weight_decay": group["weight_decay"],
+                "momentum": group["momentum"],
+                "dampening": group["dampening"],
+                "nesterov": group["nesterov"],
+                "maximize": False,
+                "is_first_step": False,
+            },
+        )
+
+    return move

@@ -1,0 +1,30 @@
+"""Which class was taken for which, as a table: rows are targets, columns predictions."""
+
+from __future__ import annotations
+
+from ..errors import shortened
+from ..experiment import confusion_matrix
+from ..runs.folder import Run
+from .console import Grid, out
+
+MOST = 20
+"""Classes beyond which the table is in its file only."""
+LONGEST = 24
+"""Characters of a class name that are shown."""
+
+
+def matrix(run: Run) -> None:
+    """The table of a run, if it has one."""
+    found = confusion_matrix.read(run)
+    if found is None:
+        return
+    part, rows = found.last
+    if len(rows) > MOST:
+        out(f"{part}: which of the {len(rows)} classes was taken for which is in {run.dir / confusion_matrix.FILE}")
+        return
+    names = [shortened(name, LONGEST) for name in found.classes]
+    grid = Grid(f"{part}: target", *(f">{name}" for name in names), ">right", styles=["bold"])
+    for name, row in zip(names, rows, strict=True):
+        hits, all_ = row[len(grid.rows)], sum(row)
+        grid.add(name, *(f"{count:,}" if count else "." for count in row), f"{hits / all_:.0%}" if all_ else "")
+    grid.print()

@@ -1,0 +1,108 @@
+"""Networks beside each other and together, and what they say of inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import shortened
+from .console import Grid, document, out, say
+
+if TYPE_CHECKING:
+    from ..experiment.runner import Results
+    from ..trained.evaluate import Evaluated
+    from ..trained.predict import Predicted
+
+HELD_OUT = ("valid/", "test/")
+CLASSES = 12
+"""Classes beyond which a line has the probability of the one that is said, and not of each."""
+LONGEST = 30
+"""Characters of a name that are shown as a title."""
+MOST = 20
+"""Lines of predictions on a terminal or in a pipe."""
+
+
+def side_by_side(rows: Sequence[tuple[str, Mapping[str, float]]], ensemble: Mapping[str, float], how: str) -> None:
+    """A line for each member, their mean, and what they are together; a column for each metric."""
+    names = [name for name in rows[0][1] if all(name in metrics for _, metrics in rows)]
+    held = [name for name in names if name.startswith(HELD_OUT)] or names
+    alone = [name for name in held if "/ensemble_" not in name]
+    grid = Grid("", *(f">{name}" for name in alone), styles=["bold"])
+    for title, metrics in rows:
+        grid.add(title, *(f"{metrics[name]:.4g}" for name in alone))
+    grid.add("mean", *(f"{sum(metrics[name] for _, metrics in rows) / len(rows):.4g}" for name in alone))
+    spoken = [ensemble.get(name.replace("/", "/ensemble_", 1)) for name in alone]
+    grid.add(how, *("" if value is None else f"{value:.4g}" for value in spoken))
+    grid.print()
+
+
+def members(found: Results) -> None:
+    """How an ensemble ended."""
+    assert found.together is not None
+    rows = [(f"seed {result.seed}", result.metrics) for result in found.results]
+    side_by_side(rows, found.together.metrics, found.combine)
+    seconds = sum(result.seconds for result in found.results)
+    out(f"trained {len(found.results)} networks, {found.together.steps:,} steps in {seconds:.1f} s")
+    out(f"run     {found.together.run.dir}")
+    for result in found.results:
+        for note in result.notes:
+            out(f"seed {result.seed}: {note}")
+        out(f"member  {result.run.dir}")
+    if found.together.mirror is not None:
+        say("delivering to MLflow ...")
+
+
+def evaluation(found: Evaluated, as_json: bool) -> None:
+    """`dlx evaluate`."""
+    if as_json:
+        document(found.as_json())
+        return
+    if len(found.members) > 1:
+        rows = [(one.run.key, one.metrics) for one in found.members]
+        side_by_side(rows, found.metrics, str(found.combine))
+    else:
+        grid = Grid(columns=2, styles=["bold"])
+        for name, value in found.metrics.items():
+            grid.add(name, f"{value:.4g}")
+        grid.print()
+    for note in found.notes:
+        out(note)
+
+
+def predictions(found: Predicted, as_json: bool, output: Path | None) -> None:
+    """`dlx predict`."""
+    if output is not None:
+        found.write(output)
+        say(f"{len(found):,} answers are written to {output}.")
+    if as_json:
+        document(found.as_json())
+    elif output is None:
+        _table(found)
+
+
+def _table(found: Predicted) -> None:
+    from ..trained.predict import UNSUPPRESSED
+
+    if not found.in_rows:
+        say(f"{len(found):,} answers of several positions each: `--output FILE.npz` writes them.")
+        return
+    titles, lines = found.rows()
+    words = 2 if found.classes is not None else 1
+    many = found.probabilities is not None and len(found.labels) > CLASSES
+    if many:
+        titles, lines = [*titles[:2], "p"], [[*line[:2], max(line[2:])] for line in lines[:MOST]]
+    grid = Grid(*titles[:words], *(f">{shortened(title, LONGEST)}" for title in titles[words:]))
+    for line in lines[:MOST]:
+        grid.add(*map(_cell, line))
+    grid.print()
+    if many:
+        say(f"The probabilities of all {len(found.labels):,} classes: `--output FILE.csv` writes them.")
+    if found.boxes is not None:
+        say(f"{found.boxes.shape[1]:,} boxes each, {UNSUPPRESSED.partition(', ')[2]}.")
+    if (more := (found.boxes.size // 4 if found.boxes is not None else len(found)) - MOST) > 0:
+        say(f"{more:,} more: `--output FILE.csv` writes all of them.")
+
+
+def _cell(value: Any) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -1,0 +1,58 @@
+"""What `dlx prove-resume` and `dlx reproduce` found."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from ..errors import plural
+from .console import Grid, document, out
+
+if TYPE_CHECKING:
+    from ..trained.prove_resume import Proof
+    from ..trained.reproduce import Reproduction
+
+MOST = 10
+"""Names that are told of those that differ."""
+
+
+def proof(found: Proof, as_json: bool = False) -> None:
+    """The kills, and whether the two trainings ended in the same bits."""
+    if as_json:
+        document(found.as_json())
+        return
+    kills = f"killed at step {', '.join(f'{step:,}' for step in found.killed)}" if found.killed else "never killed"
+    each = f", {found.trainings} trainings" if found.trainings > 1 else ""
+    out(f"{found.name}: {plural(found.steps, 'step')}{each}, {kills}")
+    if len(found.killed) < found.asked:
+        out(f"  {len(found.killed)} of {plural(found.asked, 'kill')}: the training ended before the others")
+    if found.equal:
+        what = f"{plural(found.records, 'record')} of the curve, {found.values:,} values of checkpoints"
+        out(f"bit-equal: {what}", "green")
+        return
+    if found.parting is not None:
+        out(f"differs first in {found.parting}" + (f", {found.whose}" if found.whose else ""), "red")
+    for file, names in found.differing.items():
+        if names:
+            more = f" and {len(names) - MOST:,} more" if len(names) > MOST else ""
+            out(f"differs in {file}: {', '.join(names[:MOST])}{more}", "red")
+
+
+def reproduction(found: Reproduction, as_json: bool = False) -> None:
+    """The verdict, where the two part, and what the lock says otherwise."""
+    if as_json:
+        document(found.as_json())
+        return
+    if found.changed:
+        grid = Grid("lock", "was", "is")
+        for key, (was, now) in found.changed.items():
+            grid.add(key, str(was), str(now))
+        grid.print()
+    colour = "red" if found.verdict == "differs" else "green"
+    off = f": off by {found.largest:.2g} at most, {found.tolerance:g} allowed"
+    out(found.verdict + (off if found.verdict != "bitwise equal" else ""), colour)
+    if found.parting is not None:
+        out(f"first   {found.parting}")
+    if found.gap is not None:
+        gap = found.gap
+        out(f"layer   {gap.layer}: {gap.name} is off by {gap.relative:.2g} in checkpoint {gap.checkpoint}")
+    out(f"run     {found.new.dir}")

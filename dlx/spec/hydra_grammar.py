@@ -1,0 +1,141 @@
+"""Hydra's override grammar, through Hydra's own parser: a text to an `Override`, and its values to plain ones."""
+
+from __future__ import annotations
+
+from functools import cache
+from itertools import islice
+from typing import Any
+
+from ..utils.passwords import remembered
+
+ALONE = "and a sweep is the whole value of a key"
+MOST_JOINED = 12
+"""Values of a choice that a hint writes out."""
+
+
+class TwiceError(Exception):
+    """A key that a mapping gives twice."""
+
+
+@cache
+def _reader() -> Any:
+    """Hydra's parser, with the keys of mappings as they are written: a file reads `true` and `1e3` as words there."""
+    from hydra.core.override_parser.overrides_parser import create_functions
+    from hydra.core.override_parser.overrides_visitor import HydraErrorListener, HydraOverrideVisitor
+    from hydra.grammar.gen.OverrideLexer import (  # type: ignore[attr-defined]
+        CommonTokenStream,
+        InputStream,
+        OverrideLexer,
+    )
+    from hydra.grammar.gen.OverrideParser import OverrideParser
+
+    class Visitor(HydraOverrideVisitor):
+        def visitDictKey(self, ctx: Any) -> Any:  # noqa: N802 - the name that the parser calls
+            key = super().visitDictKey(ctx)
+            return key if isinstance(plain(key), str) else ctx.getText().strip()
+
+        def visitDictContainer(self, ctx: Any) -> Any:  # noqa: N802
+            pairs = [self.visitDictKeyValuePair(ctx.getChild(i)) for i in range(1, ctx.getChildCount() - 1, 2)]
+            keys = [plain(key) for key, _ in pairs]
+            for number, key in enumerate(keys):
+                if key in keys[:number]:
+                    raise TwiceError(key)
+            return dict(pairs)
+
+    functions, errors = create_functions(), HydraErrorListener()
+
+    def read(text: str) -> Any:
+        lexer = OverrideLexer(InputStream(text))
+        parser = OverrideParser(CommonTokenStream(lexer))
+        for part in (lexer, parser):
+            part.removeErrorListeners()
+            part.addErrorListener(errors)
+        found = Visitor(functions).visit(parser.override())  # type: ignore[no-untyped-call]
+        found.validate()
+        return found
+
+    return read
+
+
+def override(text: str) -> Any:
+    """One override. HydraException where the grammar has no such text."""
+    return _reader()(text)
+
+
+def plain(value: Any) -> Any:
+    """Hydra's values as plain ones, without the passwords of addresses."""
+    if isinstance(value, list):
+        return [plain(v) for v in value]
+    if isinstance(value, dict):
+        return {str(plain(k)): plain(v) for k, v in value.items()}
+    value = getattr(value, "text", value)  # of a QuotedString
+    return remembered(value) if isinstance(value, str) and "${" not in value else value
+
+
+def sweep_inside(key: str, value: Any) -> tuple[str, str] | None:
+    """Message and hint about a sweep inside another value of `key`; None where there is no such sweep."""
+    from hydra.core.override_parser.types import ChoiceSweep, Glob, Sweep
+
+    if isinstance(value, ChoiceSweep):
+        inner = next((v for v in value.list if isinstance(v, Sweep | Glob)), None)
+        if inner is not None:
+            hint = f"Write one sweep: `{key}={_joined(value.list) or _text(inner)}`."
+            return (
+                f"`{_text(inner)}` stands among the values of `{key}`, and a sweep is the whole value of a key",
+                hint,
+            )
+        return next((found for v in value.list if (found := sweep_inside(key, v))), None)
+    items = enumerate(value) if isinstance(value, list) else value.items() if isinstance(value, dict) else ()
+    for name, item in items:
+        below = f"{key}.{plain(name)}"
+        if isinstance(item, Sweep | Glob):
+            hint = f"Write `{below}={_text(item)}` beside it, and one value in its place here."
+            return (
+                f"`{_text(item)}` stands inside the value of `{key}`, and a sweep is the whole value of a key",
+                hint,
+            )
+        if found := sweep_inside(below, item):
+            return found
+    return None
+
+
+def _joined(values: list[Any]) -> str:
+    """Values and sweeps as one choice; empty where that is none, or a long one."""
+    from hydra.core.override_parser.types import ChoiceSweep, Glob, RangeSweep, Sweep
+
+    single: list[Any] = []
+    for value in values:
+        if isinstance(value, ChoiceSweep):
+            single += value.list
+        elif isinstance(value, RangeSweep):
+            single += list(islice(value.range(), MOST_JOINED + 1))
+        else:
+            single.append(value)
+    if len(single) > MOST_JOINED or any(isinstance(value, Sweep | Glob) for value in single):
+        return ""
+    return f"choice({','.join(_written(value) for value in single)})"
+
+
+def _text(sweep: Any) -> str:
+    """A sweep as it is written."""
+    from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, RangeSweep
+
+    if isinstance(sweep, ChoiceSweep):
+        return f"choice({','.join(_written(v) for v in sweep.list)})"
+    if isinstance(sweep, RangeSweep):
+        return f"range({sweep.start},{sweep.stop}{'' if sweep.step == 1 else f',{sweep.step}'})"
+    if isinstance(sweep, IntervalSweep):
+        return f"interval({sweep.start:g},{sweep.end:g})"
+    return f"glob({','.join(map(str, sweep.include))})" if isinstance(sweep, Glob) else "..."
+
+
+def _written(value: Any) -> str:
+    from hydra.core.override_parser.types import Glob, Override, Sweep
+
+    if isinstance(value, Sweep | Glob):
+        return _text(value)
+    if isinstance(value, list):
+        return f"[{','.join(map(_written, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{plain(key)}:{_written(item)}' for key, item in value.items())}}}"
+    return str(Override._get_value_element_as_str(value))

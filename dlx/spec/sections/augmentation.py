@@ -1,0 +1,162 @@
+"""What `train.augment` and `train.test_time` make of the data, and what does not fit between them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ...augment import Augmentation, Mixing, Moving
+from ...augment.base import UNDONE
+from ...augment.one_of import OneOf, alone
+from ...data import Facts
+from ...errors import Mark, Problem, ShapeError
+from ...objectives import Supervised, implied
+from ...shapes import Shape, by_x
+
+if TYPE_CHECKING:
+    from .experiment import Experiment
+    from .train import Train
+
+
+def facts_after(experiment: Experiment, train: Train, facts: Facts) -> tuple[Facts, list[Problem]]:
+    """The data as the network sees it, and what does not fit; facts up to the first augmentation that does not."""
+    before, found = facts, list[Problem]()
+    for index, step in enumerate(train.augment):
+        told = list(_against(step, train.augment[:index], facts, experiment))
+        found += [replace(problem, mark=_mark(experiment, index), path=_path(index, step)) for problem in told]
+        if told:
+            return before, found
+        facts = _after(step, facts)
+    larger = any(new > old for new, old in zip(facts.input, before.input, strict=True))
+    if larger:
+        message = f"`augment` makes {facts.input} of {before.input}, and evaluation has no middle of that size"
+        hint = "Let the crops be no larger than the examples."
+        found.append(Problem(message, hint, experiment.place("train", "augment"), "train.augment"))
+        return before, found
+    if train.test_time is not None:
+        found += _against_views(experiment, before, facts)
+    return facts, found
+
+
+def shape_after(steps: list[Augmentation], x: Shape) -> Shape:
+    """What the network is given of examples of shape `x`. ShapeError where a step does not fit."""
+    for step in steps:
+        x = step.becomes(x)
+    return x
+
+
+def _mark(experiment: Experiment, index: int) -> Mark:
+    node = experiment.root.at("train", "augment", index)
+    return node.mark if node is not None else experiment.place("train", "augment")
+
+
+def _path(index: int, step: Augmentation) -> str:
+    return f"train.augment.{index}.{step.kind}"
+
+
+def _after(step: Augmentation, facts: Facts) -> Facts:
+    """The facts after a step that fits."""
+    new = step.becomes(facts.input)
+    target = facts.target
+    if target is not None and _is_map(facts) and any(isinstance(one, Moving) for one in alone([step])):
+        target = Shape((*target[: target.rank - len(new.size)], *new.size), target.dtype)
+    return replace(facts, input=new, target=target)
+
+
+def _against(
+    step: Augmentation, before: list[Augmentation], facts: Facts, experiment: Experiment
+) -> Iterator[Problem]:
+    """What speaks against one augmentation, after those before it."""
+    try:
+        step.becomes(facts.input)
+    except ShapeError as error:
+        yield error.told([str(x) for x in error.inputs])
+        return
+    if isinstance(step, OneOf):
+        for one in step.of:
+            yield from _against(one, before, facts, experiment)
+        return
+    if isinstance(step, Moving) and not _is_map(facts):
+        yield from _unmoved(step, facts)
+    if isinstance(step, Mixing):
+        yield from _unmixed(step, before, facts, _objective(experiment, facts))
+    if step.colours:
+        yield from _undone(step, before, experiment)
+
+
+def _objective(experiment: Experiment, facts: Facts) -> Supervised:
+    """The objective, or the one that data of its kind has where it is none that learns targets."""
+    found = experiment.objective
+    return found if isinstance(found, Supervised) else implied(facts)
+
+
+def _is_map(facts: Facts) -> bool:
+    """Whether targets are a map of the input's size: of classes, or of values."""
+    if facts.target is None:
+        return False
+    places = tuple(facts.target) if facts.classes is not None else facts.target.size
+    return bool(places) and places == facts.input.size
+
+
+def _unmoved(step: Moving, facts: Facts) -> Iterator[Problem]:
+    target = facts.target
+    if target is None or step.keep_targets:
+        return
+    has = f"targets of shape {target}" if facts.classes is None else f"classes at {by_x(target)} positions"
+    yield Problem(
+        f"{step.kind} moves positions of {facts.input}, and the data has {has}, which it cannot move along",
+        f"Where they do not depend on it: `{step.kind}: {{keep_targets: true}}`. Otherwise leave it out.",
+    )
+
+
+def _unmixed(step: Mixing, before: list[Augmentation], facts: Facts, objective: Supervised) -> Iterator[Problem]:
+    first = next((one for one in before if isinstance(one, Mixing)), None)
+    if first is not None:
+        yield Problem(f"{step.kind} mixes what {first.kind} has mixed", "Keep one of the two.")
+    if facts.classes is None or facts.target is not None or objective.measures != "classes":
+        has = "a class at each position" if facts.classes is not None else f"targets of shape {facts.target}"
+        yield Problem(
+            f"{step.kind} mixes two classes, one of each example, and {objective.kind} has {has}", "Leave it out."
+        )
+
+
+def _undone(step: Augmentation, before: list[Augmentation], experiment: Experiment) -> Iterator[Problem]:
+    steps = getattr(experiment.data, "preprocess", [])
+    per_value = [one for one in steps if getattr(one, "per", "") == "feature"]
+    if getattr(experiment.data, "standardize", "") == "feature":
+        per_value.append("standardize")
+    for one in steps:
+        if one.kind not in UNDONE:
+            yield Problem(
+                f"{step.kind} changes brightness from 0 to 1, and `preprocess` has {one.kind}, which is not undone",
+                f"Leave it out, or preprocess with {', '.join(UNDONE)}.",
+            )
+            return
+    moved = next((one for one in alone(before) if isinstance(one, Moving)), None)
+    if per_value and moved is not None:
+        yield Problem(
+            f"{step.kind} comes after {moved.kind}, and preprocessing by value (`feature`) cannot be undone there",
+            f"Put {step.kind} first, or preprocess by `channel`.",
+        )
+
+
+def _against_views(experiment: Experiment, before: Facts, after: Facts) -> Iterator[Problem]:
+    assert experiment.train is not None
+    view = experiment.train.test_time
+    assert view is not None
+    place, path = experiment.place("train", "test_time"), f"train.test_time.{view.kind}"
+    objective = _objective(experiment, before)
+    try:
+        view.check(before.input, after.input.size)
+    except ShapeError as error:
+        yield replace(error.told([str(x) for x in error.inputs]), mark=place, path=path)
+    if before.target is not None and (before.classes is not None or before.target.rank > 1):
+        message = f"{view.kind} averages predictions of several views, and {objective.kind} has them at positions"
+        yield Problem(message, "Leave it out.", place, path)
+    elif not objective.loss.pools:
+        message = f"{view.kind} averages predictions, and the outputs of {objective.loss.kind} have no mean"
+        yield Problem(message, "Leave it out.", place, path)
+
+
+__all__ = ["facts_after", "shape_after"]

@@ -1,0 +1,290 @@
+"""What a spec states about itself under `expect`: figures, where they come from, and where a book is wrong.
+
+expect:
+  params: 2050                                              # the whole network
+  receptive_field: {conv_1: 3, conv_2: 7, source: "10.2"}   # by node or scope
+  test/error: {about: 0.17, within: 0.05, source: "figure 10.8a"}
+  figures:
+    a dense layer as large as its input: {of: "${(3 * 224 * 224) ** 2}", is: 22_658_678_784}
+  output: {at: [0.5], is: [0.265]}                          # for the weights given with `values`
+  gradient: {at: [0.5], by: linear_1/weight, is: [[0.3]]}   # the same; `loss` and `weights_after` too
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from math import isfinite
+from typing import Any, Final
+
+from ...errors import Mark, Problem, did_you_mean
+from ..expressions import ExpressionError, resolve
+from ..syntax.read import Node
+from ..validation import shown
+
+QUANTITIES: Final = {
+    "params": "learned values",
+    "trainable": "learned values that training moves",
+    "buffers": "values kept but not learned",
+    "weights": "learned values called weight",
+    "biases": "learned values called bias",
+    "macs": "multiply-adds of one sample, forward",
+    "activation_bytes": "memory of the outputs of one sample",
+    "shape": "what comes out",
+    "arriving": "what comes in",
+    "units": "values of one sample in what comes out",
+    "receptive_field": "size, or `global`",
+    "receptive_field_stride": "input positions between two neighbours",
+    "receptive_field_start": "first input position that the first one sees",
+    "depth": "weight layers on the longest way",
+    "paths": "ways from the input to the output, or those through a node",
+    "count": "layers of a kind: {conv: 13, linear: 3}",
+    "linear_regions_bound": "upper bound on the linear pieces of a network of one hidden ReLU layer",
+    "output": "exact values: {at: INPUT, is: OUTPUT, within: 1e-6, of: NODE, mode: train}",
+    "loss": "what training makes small: {at: INPUT, target: TARGET, is: 2.9}; `at` may be several samples",
+    "gradient": "of the loss where there is a `target`, else of the output or of a NODE with one value: "
+    "{at: INPUT, target: TARGET, by: NODE/weight, NODE or INPUT, is: GRADIENT, of: NODE}",
+    "weights_after": "where training brings a weight: {steps: 3, at: SAMPLES, target: TARGETS, of: NODE/bias, is: W}",
+    "figures": "arithmetic in words: {WORDS: {of: ${...}, is: FIGURE}}",
+}
+RENAMED: Final = {
+    "linear_regions": ("linear_regions_bound", "the number is the most that there can be, and no count")
+}
+"""Quantities under their earlier names: what they are called now, and why."""
+EXACT: Final = {
+    "output": ("at", "is"),
+    "loss": ("at", "target", "is"),
+    "gradient": ("at", "by", "is"),
+    "weights_after": ("steps", "at", "target", "of", "is"),
+}
+"""Quantities for which torch runs the network, and what a claim about them must say."""
+MAY_SAY: Final = {"output": ("of", "mode"), "loss": ("mode",), "gradient": ("target", "of", "mode")}
+LIKE: Final = {
+    "output": "{at: [0.5], is: [0.265]}",
+    "loss": "{at: [3.2, 5.1, -1.7], target: 0, is: 2.9}",
+    "gradient": "{at: [1, 2], target: [1], by: linear_1/weight, is: [[0.2, 0.4]]}",
+    "weights_after": "{steps: 1, at: [[1]], target: [[2]], of: linear_1/weight, is: [[0.4]]}",
+}
+RESULTS: Final = ("train/", "valid/", "test/")
+KEYS: Final = ("is", "about", "within", "at_least", "at_most", "book", "because", "source")
+FIGURES: Final = ("is", "about", "at_least", "at_most", "book")
+NUMBERS: Final = ("about", "within", "at_least", "at_most")
+BOUNDS: Final = ("about", "at_least", "at_most")
+MOST_STEPS: Final = 10_000
+
+
+@dataclass(frozen=True)
+class Claim:
+    """One figure that a spec states. `of` is a node or scope, the words of a figure, or empty for the whole."""
+
+    quantity: str
+    of: str
+    figures: dict[str, Any]
+    node: Node
+    path: str
+    source: str = ""
+
+    @property
+    def mark(self) -> Mark:
+        return self.node.mark
+
+    @property
+    def title(self) -> str:
+        """`params`, `receptive_field of conv_1`, the words of a figure."""
+        if self.quantity == "figures":
+            return self.of
+        if self.quantity in EXACT:
+            return _exact_title(self.quantity, self.figures)
+        return f"{self.quantity} of {self.of}" if self.of else self.quantity
+
+    @property
+    def trained(self) -> bool:
+        """Whether it is about the result of a training."""
+        return self.quantity.startswith(RESULTS)
+
+
+def _exact_title(name: str, figures: dict[str, Any]) -> str:
+    """`gradient by hidden/weight at [1, 2]`, `sgd_1/weight after 3 steps`."""
+    of, at = figures.get("of"), f"at {shown(figures.get('at'))}"
+    if name == "weights_after":
+        steps = figures.get("steps")
+        return f"{of} after {steps} step{'' if steps == 1 else 's'}"
+    target = f" for {shown(figures['target'])}" if "target" in figures else ""
+    by = f" by {figures['by']}" if "by" in figures else ""
+    return f"{name}{f' of {of}' if of else ''}{by} {at}{target}"
+
+
+def claims_of(
+    root: Node, source: str = "", variables: Mapping[str, Any] | None = None
+) -> tuple[list[Claim], list[Problem]]:
+    """The claims of a spec and the mistakes in them; `source` stands for those that name none."""
+    reader = _Reader(source, variables or {})
+    return list(reader.section(root.at("expect"))), reader.problems
+
+
+def are_meant(overrides: Sequence[str]) -> bool:
+    """Whether the claims still hold for a spec with these overrides: they are about it as it is written."""
+    return not overrides or any(change.lstrip("+~").startswith("expect") for change in overrides)
+
+
+class _Reader:
+    def __init__(self, source: str, variables: Mapping[str, Any]) -> None:
+        self.source, self.variables = source, variables
+        self.problems: list[Problem] = []
+
+    def fail(self, message: str, hint: str, node: Node, path: str) -> None:
+        self.problems.append(Problem(message, hint, node.mark, path))
+
+    def section(self, node: Node | None) -> Iterator[Claim]:
+        if node is None or node.value is None:
+            return
+        if not node.is_map:
+            message = f"`expect` must be a mapping of claims, not {shown(node.plain())}"
+            self.fail(message, "Write `expect: {params: 2050}`.", node, "expect")
+        for name, child in node.map.items():
+            path = f"expect.{name}"
+            if name in RENAMED:
+                now, why = RENAMED[name]
+                self.fail(f"`{name}` is called `{now}`: {why}", f"Write `{now}`.", child, path)
+            elif name not in QUANTITIES and not name.startswith(RESULTS):
+                hint = did_you_mean(name, [*QUANTITIES, "test/accuracy", "test/error", "test/loss"])
+                self.fail(f"there is no claim `{name}`", hint, child, path)
+            elif child.value is not None:
+                yield from self.quantity(name, child, path)
+
+    def quantity(self, name: str, node: Node, path: str) -> Iterator[Claim]:
+        if name in EXACT:
+            for i, one in enumerate(node.list or [node]):
+                yield from self.claim(name, "", one, f"{path}.{i}" if node.is_list else path, self.source)
+        elif any(item.is_map for item in node.list) and not name.startswith(RESULTS):
+            for i, one in enumerate(node.list):
+                yield from self.quantity(name, one, f"{path}.{i}")
+        elif name in {"figures", "count"} and not (node.is_map and not node.map.keys() & set(FIGURES)):
+            form = "{WORDS: {of: ${...}, is: 5}}" if name == "figures" else "{conv: 13, linear: 3}"
+            self.fail(
+                f"`{name}` must be a mapping, not {shown(node.plain())}", f"Write `{name}: {form}`.", node, path
+            )
+        elif _names(node) and not node.map.keys() & set(FIGURES) and not name.startswith(RESULTS):
+            yield from self.by_name(name, node, path)
+        else:
+            yield from self.several(name, "", node, path, self.source)
+
+    def by_name(self, name: str, node: Node, path: str) -> Iterator[Claim]:
+        beside = node.map.get("source")
+        source = str(beside.value) if beside is not None and isinstance(beside.value, str) else self.source
+        for of, child in node.map.items():
+            if of == "source" and child is beside and isinstance(child.value, str):
+                continue
+            if not of:
+                self.fail("a claim is about a name, and this one is empty", "Name a node or scope.", child, path)
+            else:
+                yield from self.several(name, of, child, f"{path}.{of}", source)
+
+    def several(self, name: str, of: str, node: Node, path: str, source: str) -> Iterator[Claim]:
+        """A claim, or a list of claims about the same thing."""
+        many = bool(node.list) and all(item.is_map for item in node.list)
+        for i, one in enumerate(node.list if many else [node]):
+            yield from self.claim(name, of, one, f"{path}.{i}" if many else path, source)
+
+    def claim(self, name: str, of: str, node: Node, path: str, source: str) -> Iterator[Claim]:
+        more = (*EXACT.get(name, ()), *MAY_SAY.get(name, ())) if name != "figures" else ("of",)
+        resolved = self.resolved(node, path)
+        if resolved.broken:
+            return
+        figures = resolved.plain() if node.is_map else {"is": resolved.plain()}
+        known = [key for key in dict.fromkeys((*more, *KEYS)) if name not in EXACT or key not in BOUNDS]
+        mistakes = list(_mistakes(name, figures, known))
+        for message, hint in mistakes:
+            self.fail(message, hint, node, path)
+        if not mistakes:
+            own = figures.pop("source", source)
+            yield Claim(name, of, figures, node, path, str(own))
+
+    def resolved(self, node: Node, path: str) -> Node:
+        """The claim with its expressions worked out; not the one in `of`, which waits for the graph."""
+
+        def failed(error: ExpressionError, at: Node) -> None:
+            self.fail(error.message, error.hint, at, path)
+
+        if not node.is_map:
+            return resolve(node, self.variables, failed)
+        entries = node.map.items()
+        return Node({k: v if k == "of" else resolve(v, self.variables, failed) for k, v in entries}, node.mark)
+
+
+def _names(node: Node) -> bool:
+    """Whether a mapping has a name among its keys: `source` is one where no words stand behind it."""
+    return any(key != "source" or not isinstance(child.value, str) for key, child in node.map.items())
+
+
+def _mistakes(name: str, figures: dict[str, Any], known: Sequence[str]) -> Iterator[tuple[str, str]]:
+    """What is wrong with a claim by itself, and the way out."""
+    for key in figures:
+        if key not in known:
+            yield f"a claim has no `{key}`", did_you_mean(str(key), known)
+    yield from _misshapen(figures)
+    if not figures.keys() & set(FIGURES):
+        yield "the claim states no figure", "Write what it `is`, or `about` what and `within` how much."
+    elif name.startswith(RESULTS) and isinstance(figures.get("is"), str | list | dict):
+        yield f"`{name}` wants a number and how near is near", "Write `{about: 0.17, within: 0.05}`."
+    elif "about" in figures and "within" not in figures:
+        yield "`about` wants `within`: how near is near", "Write `{about: 60e6, within: 3e6}`."
+    yield from _misquoted(figures)
+    if name == "figures" and not (isinstance(figures.get("of"), str) and "${" in figures["of"]):
+        yield "a figure wants `of`, the arithmetic", 'Write `{of: "${params / macs}", is: 0.5}`.'
+    if name in EXACT:
+        yield from _inexact(name, figures)
+
+
+def _inexact(name: str, figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What a claim about exact values lacks, or has too much."""
+    missing = [key for key in EXACT[name] if key not in figures]
+    if missing:
+        yield f"`{name}` wants {' and '.join(f'`{key}`' for key in missing)}", f"Write `{name}: {LIKE[name]}`."
+    for key in ("of", "by"):
+        if not isinstance(figures.get(key, ""), str):
+            yield f"`{key}` must name a node{'' if name == 'output' else ' or weight'}, not {shown(figures[key])}", ""
+    if figures.get("mode", "eval") not in ("train", "eval"):
+        yield f"`mode` must be train or eval, not {shown(figures['mode'])}", ""
+    if name == "gradient" and {"target", "of"} <= figures.keys():
+        hint = "Keep `target` for the loss, or `of` for a node."
+        yield "a gradient is of the loss for a `target`, or `of` a node, and this names both", hint
+    steps = figures.get("steps", 1)
+    if isinstance(steps, bool) or not isinstance(steps, int) or not 0 <= steps <= MOST_STEPS:
+        yield f"`steps` must be a whole number from 0 to {MOST_STEPS:,}, not {shown(steps)}", ""
+
+
+def _misshapen(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Values that nothing could be held against."""
+    for key in NUMBERS:
+        value = figures.get(key, 0)
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            yield f"`{key}` must be a number, not {shown(value)}", ""
+        elif not _plain(value) or (key == "within" and value < 0):
+            least = " of 0 and more" if key == "within" else ""
+            yield f"`{key}` must be a finite number{least}, not {shown(value)}", ""
+    for key in ("is", "book"):
+        if key in figures and not _plain(figures[key]):
+            yield f"`{key}` must be a finite number, words or a list of those, not {shown(figures[key])}", ""
+    for key in ("source", "because"):
+        value = figures.get(key, "")
+        if isinstance(value, bool) or not isinstance(value, str | int | float):
+            yield f"`{key}` must be words, not {shown(value)}", ""
+
+
+def _plain(value: Any) -> bool:
+    """Whether a figure is one that something can be: finite, words, or a list or mapping of those."""
+    if isinstance(value, list | dict):
+        return all(map(_plain, value.values() if isinstance(value, dict) else value))
+    return isinstance(value, str | int) or (isinstance(value, float) and isfinite(value))
+
+
+def _misquoted(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """What is wrong with what is said of the book."""
+    if "book" not in figures:
+        if "because" in figures:
+            yield "`because` says why a book is wrong, and there is no `book`", "Say what the book has, or drop it."
+    elif not {"is", "because"} <= figures.keys():
+        yield "a book that is wrong wants the right figure and the reason", "Write `{book: 3, is: 4, because: ...}`."
+    elif figures["book"] == figures["is"]:
+        yield f"`book` and `is` are both {shown(figures['is'])}", "Keep `is`: the book is right."

@@ -1,0 +1,322 @@
+"""A spec as an experiment: every section but the layers validated; those wait for the shapes that reach them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import Field
+
+from ...errors import Mark, Problem, SpecError
+from ...init import Default, Initializer
+from ...registry import FAMILIES, Strict
+from ...utils.passwords import is_known, masked
+from .. import compose, overrides
+from ..expressions import ExpressionError, Room, resolve
+from ..syntax import yaml_writer
+from ..syntax.read import BROKEN, Node
+from ..validation import MAX_PROBLEMS, build, choose, shown, unknown_keys
+from .kinds import SECTIONS
+from .networks import initializers, names_of, networks_of, training
+
+if TYPE_CHECKING:
+    from ...data import Dataset
+    from ...objectives import Objective, Supervised
+    from .sweep import Sweep
+    from .train import Train
+
+VERSION = 1
+MAX_PATTERNS = 100
+
+
+class Track(Strict):
+    """Where results go beside the run folder."""
+
+    mlflow: bool = Field(True, description="mirror the run to MLflow")
+    uri: str | None = Field(None, description="MLflow's tracking URI; else MLFLOW_TRACKING_URI; else runs/mlflow.db")
+    experiment: str | None = Field(None, description="MLflow's experiment; else the spec's name")
+
+
+PASSWORDS = (
+    "A password belongs into the environment: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, "
+    "or the whole address as MLFLOW_TRACKING_URI."
+)
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A composed spec. `problems` holds the mistakes found so far: `graph.trace` adds the network's and raises all.
+
+    `root` is everything as it was written, `network` and `blocks` the parts that the graph expands.
+    """
+
+    path: Path
+    name: str
+    root: Node
+    vars: dict[str, Any]
+    network: Node
+    blocks: Node
+    networks: Mapping[str, Node] = field(default_factory=dict)
+    """The networks by name where the spec has `networks`; then `network` is empty."""
+    scope: str = ""
+    """The name of the network that `network` is, in the view of one of several."""
+    source: str = ""
+    data: Dataset | None = None
+    objective: Objective | None = None
+    init: Initializer = field(default_factory=Default)
+    inits: Mapping[str, Initializer] = field(default_factory=dict)
+    """By network, where `init` is not that of all."""
+    train: Train | None = None
+    freeze: tuple[Node, ...] = ()
+    track: Track = field(default_factory=Track)
+    sweep: Sweep | None = None
+    problems: tuple[Problem, ...] = ()
+
+    def place(self, *keys: str) -> Mark:
+        """Where a section stands, or the nearest thing above it that does."""
+        mark = self.root.mark
+        for depth in range(1, len(keys) + 1):
+            node = self.root.at(*keys[:depth])
+            mark = node.mark if node is not None else mark
+        return mark
+
+    @property
+    def where(self) -> tuple[str, ...]:
+        """The keys of `network` in the spec."""
+        return ("networks", self.scope) if self.scope else ("network",)
+
+    def views(self) -> dict[str, Experiment]:
+        """The experiment as that of each of its networks, by name; the one under `network` is called so."""
+        if not self.networks:
+            return {self.scope or "network": self}
+        return {
+            name: replace(self, network=node, networks={}, scope=name, init=self.init_of(name), inits={})
+            for name, node in self.networks.items()
+        }
+
+    def init_of(self, network: str) -> Initializer:
+        """How the weights of a network begin, by the names that its nodes have in its graph."""
+        one = self.inits.get(network, Default()) if self.inits else self.init
+        return one.within(network) if self.networks else one
+
+    def password_warning(self) -> Problem | None:
+        """A warning about a password in `track.uri`; None where there is none."""
+        if not (self.track.uri and is_known(self.track.uri)):
+            return None
+        message = "the password in `track.uri` is used, and kept in no file"
+        return Problem(message, PASSWORDS, self.place("track", "uri"), "track.uri")
+
+    def resolved(self) -> str:
+        """The whole experiment as one YAML text: nothing to compose or override, same results."""
+        return self._resolved
+
+    @cached_property
+    def _resolved(self) -> str:
+        head = {"dlx": VERSION, "name": self.name}
+        return yaml_writer.yaml_text(head | {k: v for k, v in self.root.plain().items() if k not in head})
+
+    def with_seed(self, seed: int, changes: Sequence[str] = ()) -> Experiment:
+        """The same experiment with another seed, and just that one, and with these changes."""
+        return self.changed([f"++train.seed={seed}", "++train.seeds=1", *changes])
+
+    def changed(self, changes: Sequence[str]) -> Experiment:
+        """The same experiment with these overrides. SpecError where one cannot be set."""
+        root = overrides.apply(self.root, changes, self.path)
+        return self.rooted(root)
+
+    def rooted(self, root: Node) -> Experiment:
+        """The same experiment with another text."""
+        return _experiment(root, self.path)
+
+
+def load(path: Path | str, changes: Sequence[str] = ()) -> Experiment:
+    """Read, compose and override a spec. Raises SpecError where there is nothing to go on with."""
+    path = Path(path)
+    root, problems = overrides.applied(compose.compose(path), changes, path)
+    return _experiment(root, path, problems)
+
+
+NO_OBJECTIVE = (
+    "An objective for several networks says which of them a step moves, and by which loss. dlx brings none yet: "
+    "adversarial and variational ones come as kinds of objective, and a package may bring one (entry point "
+    "`dlx.objectives`)."
+)
+
+
+def objective_of(experiment: Experiment) -> Objective:
+    """The spec's objective, or the one that its data implies for one network. SpecError where several have none."""
+    if experiment.objective is not None:
+        return experiment.objective
+    if experiment.networks:
+        names = ", ".join(f"`{name}`" for name in experiment.networks)
+        message = f"there is no `objective` to train the networks {names} with"
+        raise SpecError(Problem(message, NO_OBJECTIVE, experiment.place("networks"), "objective"))
+    assert experiment.data is not None
+    from ...objectives import implied
+
+    return implied(experiment.data.facts())
+
+
+def supervised_of(experiment: Experiment) -> Supervised:
+    """The objective of a spec, where one network learns targets. SpecError for any other."""
+    from ...objectives import Supervised
+
+    objective = objective_of(experiment)
+    if isinstance(objective, Supervised):
+        return objective
+    message = f"`objective: {objective.kind}` has phases of its own, and this is for one network that learns targets"
+    hint = "`dlx train`, `sweep`, `evaluate`, `reproduce`, `inspect` and `prove-resume` take it."
+    raise SpecError(Problem(message, hint, experiment.place("objective"), "objective"))
+
+
+def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experiment:
+    problems = list(found)
+    unknown_keys(root, SECTIONS, "", "a spec", problems)
+    _check_version(root, problems)
+    variables = _variables(root, problems)
+
+    def section(name: str) -> Node | None:
+        node = root.at(name)
+        return resolve(node, variables, failing(problems, name, node)) if node is not None else None
+
+    data = section("data")
+    if data is not None:
+        _absolute_paths(data, root.map["data"])
+    sections: dict[str, Any] = {
+        "data": _chosen("data", data, problems),
+        "objective": _chosen("objective", section("objective"), problems),
+    }
+    networks = networks_of(root, problems)
+    names = names_of(root, networks)
+    sections["init"], sections["inits"] = initializers(section("init"), names, problems)
+    train, track = section("train"), section("track")
+    if train is not None:
+        sections["train"] = training(train, names, problems)
+    if track is not None:
+        sections["track"] = made = build(Track, track, "track", problems) or Track()
+        if made.uri and masked(made.uri) != made.uri:
+            message = "`track.uri` puts an address together with its password, which would be kept in files"
+            problems.append(Problem(message, PASSWORDS, track.map["uri"].mark, "track.uri"))
+    if (sweep := root.at("sweep")) is not None:
+        from .sweep import Sweep, misread
+
+        sections["sweep"] = build(Sweep, sweep, "sweep", problems)
+        problems += misread(sweep, path)
+    network = root.at("network")
+    if network is None and root.at("networks") is None:
+        problems.append(Problem("there is no `network`", "Write `network:` with its `layers:`.", root.mark))
+    return Experiment(
+        path=path,
+        name=_word(root, "name", problems) or path.stem,
+        source=_word(root, "source", problems),
+        root=root,
+        vars=variables,
+        network=network or Node({"layers": Node([], root.mark)}, root.mark),
+        networks=networks,
+        blocks=root.at("blocks") or Node({}, root.mark),
+        freeze=_patterns(root.at("freeze"), problems),
+        problems=tuple(problems),
+        **sections,
+    )
+
+
+def failing(problems: list[Problem], path: str, whole: Node) -> Any:
+    """A listener for `resolve(whole)` that turns what it hears into problems at and below `path`."""
+
+    def told(error: ExpressionError, node: Node) -> None:
+        keys = whole.keys_to(node) or ()
+        problems.append(Problem(error.message, error.hint, node.mark, ".".join((path, *map(str, keys)))))
+
+    return told
+
+
+def _check_version(root: Node, problems: list[Problem]) -> None:
+    node = root.at("dlx")
+    if node is not None and (isinstance(node.value, bool) or node.value != VERSION):
+        message = f"`dlx: {shown(node.plain())}` is a version of the format that this dlx does not read"
+        problems.append(Problem(message, f"It reads `dlx: {VERSION}`.", node.mark, "dlx"))
+
+
+def _variables(root: Node, problems: list[Problem]) -> dict[str, Any]:
+    node = root.at("vars")
+    known: dict[str, Any] = {}
+    if node is None or node.value is None:
+        return known
+    if not node.is_map:
+        message = f"`vars` must be a mapping of names to values, not {shown(node.plain())}"
+        problems.append(Problem(message, "Write `vars: {width: 64}`.", node.mark, "vars"))
+        return known
+    room = Room()
+    for name, child in node.map.items():
+        if len(problems) > MAX_PROBLEMS:
+            known[name] = BROKEN
+            continue
+        if not name.isidentifier() or name == "x":
+            hint = "`x` is the shape that comes in." if name == "x" else "Letters, digits and `_`."
+            problems.append(Problem(f"a variable cannot be called `{name}`", hint, child.mark, f"vars.{name}"))
+        value = resolve(child, known, failing(problems, f"vars.{name}", child), room)
+        known[name] = BROKEN if value.broken else value.plain()
+    return known
+
+
+def _word(root: Node, key: str, problems: list[Problem]) -> str:
+    node = root.at(key)
+    if node is None or node.value is None:
+        return ""
+    if not isinstance(node.value, str) or (key == "name" and not _is_name(node.value)):
+        hint = "Letters, digits, `.`, `_` and `-`, not starting with a dot." if key == "name" else ""
+        problems.append(Problem(f"`{key}` must be a word, not {shown(node.plain())}", hint, node.mark, key))
+        return ""
+    return node.value
+
+
+def _is_name(text: str) -> bool:
+    return bool(text) and text[0] != "." and len(text) <= 100 and all(c.isalnum() or c in "._-" for c in text)
+
+
+def _chosen(section: str, node: Node | None, problems: list[Problem]) -> Any:
+    return choose(FAMILIES[section], node, section, problems) if node is not None else None
+
+
+def _patterns(node: Node | None, problems: list[Problem]) -> tuple[Node, ...]:
+    if node is None:
+        return ()
+    items = node.list if node.is_list else [node]
+    if len(items) > MAX_PATTERNS:
+        message = f"`freeze` has {len(items):,} patterns, and {MAX_PATTERNS} are the most"
+        problems.append(Problem(message, "One pattern can name many: `stage_*`.", items[0].mark, "freeze"))
+        return ()
+    for wrong in (n for n in items if not isinstance(n.value, str)):
+        message = f"`freeze` takes names of nodes, with `*`, not {shown(wrong.plain())}"
+        problems.append(Problem(message, "Write `freeze: [stem, stage_1/*]`.", wrong.mark, "freeze"))
+    return tuple(n for n in items if isinstance(n.value, str))
+
+
+def _absolute_paths(data: Node, written: Node) -> None:
+    """Relative paths start at the folder of the file that they were written in; those of an override at the cwd."""
+    for kind, options in data.map.items():
+        cls = FAMILIES["data"].get(kind)
+        for name, info in cls.model_fields.items() if cls else ():
+            bare = not options.is_map and cls is not None and name == cls.first_field()
+            node = options if bare else options.at(name)
+            if node is None or not isinstance(node.value, str) or "Path" not in str(info.annotation):
+                continue
+            folder = Path(node.mark.file).parent if node.mark.line else Path.cwd()
+            node.value = str((folder / Path(node.value).expanduser()).absolute())
+            original = written.at(kind) if bare else written.at(kind, name)
+            if original is not None:
+                original.value = node.value
+
+
+def missing_sections(experiment: Experiment, *names: str) -> list[Problem]:
+    """Sections that training wants and the spec does not write."""
+    hints = {
+        "data": "Write where examples come from: `data: digits`.",
+        "train": "Write how long to train: `train: {epochs: 10}`.",
+    }
+    place = Mark(str(experiment.path))
+    absent = [name for name in names if experiment.root.at(name) is None]
+    return [Problem(f"there is no `{name}` to train with", hints[name], place, name) for name in absent]

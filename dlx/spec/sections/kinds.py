@@ -1,0 +1,72 @@
+"""The sections of a spec, and which of them choose a kind."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ...registry import FAMILIES, Registry, Strict
+from ..syntax.read import Node
+from ..validation import choice_of, is_listed, is_mapped
+
+SECTIONS = (
+    "dlx",
+    "name",
+    "source",
+    "defaults",
+    "vars",
+    "blocks",
+    "network",
+    "networks",
+    "data",
+    "objective",
+    "init",
+    "train",
+    "freeze",
+    "expect",
+    "track",
+    "sweep",
+)
+OF_TRAIN = ("optimizer", "schedule", "average")
+"""Fields of `train` that hold a kind, or kinds by network."""
+BY_NETWORK = {("init",), *(("train", field) for field in OF_TRAIN)}
+"""Sections that hold a kind, or kinds by network."""
+
+
+def choice_at(path: tuple[str, ...]) -> Registry[Any] | None:
+    """The family that the section at `path` chooses from: there another kind replaces the whole section.
+
+    By the name of a network, what the section around it chooses from.
+    """
+    for depth in (1, 2):
+        if len(path) > depth and path[:depth] in BY_NETWORK and path[depth] not in (_choice(path[:depth]) or ()):
+            path = path[:depth] + path[depth + 1 :]
+    return _choice(path)
+
+
+def are_networks(node: Node, path: tuple[str, ...]) -> bool:
+    """Whether the section at `path` holds kinds by network, and not one kind."""
+    return path in BY_NETWORK and bool(node.map) and not any(key in (_choice(path) or ()) for key in node.map)
+
+
+def _choice(path: tuple[str, ...]) -> Registry[Any] | None:
+    if not path or path[0] not in SECTIONS:
+        return None
+    for depth in (1, 2):
+        at = ".".join(path[:depth])
+        for family in FAMILIES.values():
+            if family.at == at and not family.many:
+                return _below(family, path[depth:])
+    return None
+
+
+def _below(family: Registry[Any], path: tuple[str, ...]) -> Registry[Any] | None:
+    """What a field of a kind chooses from, where `path` names one; or a field of a kind chosen there."""
+    if not path:
+        return family
+    kind, *fields = path
+    cls: type[Strict] | None = family.get(kind)
+    inner = choice_of(cls, fields[0]) if cls is not None and fields else None
+    if cls is None or inner is None or is_listed(cls, fields[0]):
+        return None
+    named = is_mapped(cls, fields[0])
+    return None if named and len(fields) == 1 else _below(inner, tuple(fields[2 if named else 1 :]))

@@ -1,0 +1,87 @@
+"""The section `sweep`: what varies, how it is searched, and what a trial must keep to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import Field, PositiveInt
+
+from ...errors import Problem, SpecError
+from ...registry import Choice, Strict
+from ..strategies import SAMPLERS, SCHEDULERS, Sampler, Scheduler
+from ..syntax.read import Node
+from ..validation import shown
+from .stopping import MaxTime
+from .sweep_values import Dimension, listed, varied
+from .train import MOST_SEEDS
+
+
+class Sweep(Strict):
+    """What varies over a study, how it is searched, and what a trial must keep to."""
+
+    space: dict[str, Any] = Field(
+        {}, description="what varies, by key: a list of values, or choice(...), range(...), interval(...), glob(...)"
+    )
+    sampler: Annotated[Sampler | None, Choice(SAMPLERS)] = Field(
+        None, description="how points are picked; else the whole grid where `trials` is not given and there is one"
+    )
+    trials: PositiveInt | None = Field(None, description="how many points to try; else the grid, or 64")
+    metric: str | list[str] | None = Field(
+        None, description="valid/NAME, or several of them; else valid/error, or valid/loss where there is none"
+    )
+    constraints: str | list[str] = Field(
+        [], description="what a network must keep to before it is trained: params <= 1_000_000"
+    )
+    scheduler: Annotated[Scheduler | None, Choice(SCHEDULERS)] = Field(
+        None, description="who ends early; nobody, where it is left out"
+    )
+    seeds: PositiveInt = Field(1, le=MOST_SEEDS, description="trainings of each point, with seeds from train.seed on")
+    seed: Annotated[int, Field(ge=0)] = Field(0, description="of the points that are drawn")
+    generation: PositiveInt = Field(
+        8, le=10_000, description="points that are picked at once, from the results before them"
+    )
+    until_alike: Annotated[int, Field(ge=2)] | None = Field(
+        None,
+        description="end where so many of the best cannot be told apart, and two generations brought nothing better",
+    )
+    budget: MaxTime | None = Field(
+        None, description="a time such as 90s, 30m or 2h after which the sweep stops, to be continued"
+    )
+
+    @property
+    def texts(self) -> list[str]:
+        """The constraints."""
+        return self.constraints if isinstance(self.constraints, list) else [self.constraints]
+
+
+def dimensions(section: Node, spec: Path, problems: list[Problem]) -> list[Dimension]:
+    """What `sweep.space` lets vary, each at the place where it is written; mistakes go to `problems`."""
+    space = section.at("space")
+    if space is None or not space.is_map:
+        return []
+    found = []
+    for key, node in space.map.items():
+        try:
+            found.append(_dimension(key, node, spec))
+        except SpecError as error:
+            problems += error.problems
+    return found
+
+
+def _dimension(key: str, node: Node, spec: Path) -> Dimension:
+    if node.is_list:
+        return listed(key, node.plain(), node.mark)
+    dimension = varied(f"{key}={node.value}", spec, node.mark) if isinstance(node.value, str) else None
+    if dimension is None:
+        hint = "Write a list of values, `choice(1, 2)`, `range(1, 9)`, `interval(0, 1)` or `glob(*)`."
+        message = f"`{key}` does not vary: it is {shown(node.plain())}"
+        raise SpecError(Problem(message, hint, node.mark, f"sweep.space.{key}"))
+    return dimension
+
+
+def misread(section: Node, spec: Path) -> list[Problem]:
+    """What of `sweep.space` cannot be read."""
+    problems: list[Problem] = []
+    dimensions(section, spec, problems)
+    return problems

@@ -1,0 +1,334 @@
+"""What a value may be while a sweep runs: `choice(1,2)`, `range(1,9)`, `interval(0,1)`, `glob(*)` as dimensions.
+
+Hydra's own parser reads the text. A range leaves its end out; an interval has both ends.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from math import ceil, exp, isfinite, log
+from pathlib import Path
+from random import Random
+from typing import Any
+
+from ...errors import NOWHERE, Mark, Problem, SpecError, did_you_mean, plural
+from ...utils.exact_fractions import rational
+from ..compose import search_path, specs_in
+from ..hydra_grammar import ALONE, plain
+from ..overrides import mark_of, parse
+from ..validation import shown
+
+Number = int | float
+FUNCTIONS = ("choice", "range", "interval", "glob", "tag", "sort", "shuffle", "int", "float", "str", "bool")
+MOST = 100_000
+"""Values that are written out one by one."""
+DIGITS = 6
+"""Significant digits of a number drawn from an interval."""
+
+
+@dataclass(frozen=True)
+class Choices:
+    """One of several values of any sort."""
+
+    key: str
+    values: tuple[Any, ...]
+    sign: str = ""
+    """`+` where the spec does not have the key yet."""
+    mark: Mark = field(default=NOWHERE, compare=False)
+
+    @property
+    def size(self) -> int:
+        return len(self.values)
+
+    @property
+    def ordered(self) -> bool:
+        """Whether one value lies between two others: they are numbers."""
+        return all(isinstance(v, int | float) and not isinstance(v, bool) for v in self.values)
+
+    @cached_property
+    def ranks(self) -> tuple[Any, ...]:
+        """The values from small to large where they have an order."""
+        return tuple(sorted(self.values)) if self.ordered else self.values
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.values)
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """Where each value stands in `ranks`, by its fingerprint."""
+        return {fingerprint(value): i for i, value in enumerate(self.ranks)}
+
+    def index(self, value: Any) -> int:
+        """Where a value stands among them."""
+        return self.places[fingerprint(value)]
+
+    def near(self, value: Any, reach: float = 0.1) -> list[Any]:
+        """The next smaller and larger one, or all others where they have no order."""
+        at = self.index(value)
+        if not self.ordered:
+            return [v for i, v in enumerate(self.ranks) if i != at]
+        return [self.ranks[i] for i in (at - 1, at + 1) if 0 <= i < self.size]
+
+    def share(self, value: Any) -> float:
+        """Where a value stands, from 0 to 1."""
+        return self.index(value) / max(1, self.size - 1)
+
+    def at(self, share: float) -> Any:
+        """The value that stands there."""
+        return self.ranks[min(self.size - 1, int(share * self.size))]
+
+    def holds(self, value: Any) -> bool:
+        return fingerprint(value) in self.places
+
+    def as_json(self) -> dict[str, Any]:
+        return {"choice": list(self.values)}
+
+
+@dataclass(frozen=True)
+class Numbers:
+    """Numbers from `low` to `high`, both among them: in steps, or any between where `step` is None."""
+
+    key: str
+    low: Number
+    high: Number
+    step: Number | None = None
+    log: bool = False
+    sign: str = ""
+    mark: Mark = field(default=NOWHERE, compare=False)
+
+    @property
+    def whole(self) -> bool:
+        return isinstance(self.step, int)
+
+    @property
+    def ordered(self) -> bool:
+        return True
+
+    @property
+    def size(self) -> int | None:
+        """How many there are; None where there is no end to them."""
+        if self.step is None:
+            return None
+        return int((rational(self.high) - rational(self.low)) / rational(self.step)) + 1
+
+    def __iter__(self) -> Iterator[Number]:
+        return (self.nth(i) for i in range(self.size or 0))
+
+    def nth(self, index: int) -> Number:
+        assert self.step is not None
+        value = rational(self.low) + index * rational(self.step)
+        return int(value) if self.whole else float(value)
+
+    def near(self, value: Number, reach: float = 0.1) -> list[Number]:
+        """The next smaller and larger one; without steps, those `reach` of the whole width away."""
+        if self.step is None:
+            here = self.share(value)
+            there = [self.at(share) for share in (max(0.0, here - reach), min(1.0, here + reach))]
+            return [v for v in there if v != value]
+        at, last = self.index(value), (self.size or 1) - 1
+        return [self.nth(i) for i in (at - 1, at + 1) if 0 <= i <= last]
+
+    def index(self, value: Number) -> int:
+        """How many steps from `low` on."""
+        assert self.step is not None
+        return round((rational(value) - rational(self.low)) / rational(self.step))
+
+    def share(self, value: Number) -> float:
+        """Where a value stands, from 0 to 1, in its logarithm where `log` says so."""
+        low, high, v = (log(x) if self.log else x for x in (self.low, self.high, value))
+        return (v - low) / (high - low) if high > low else 0.0
+
+    def at(self, share: float) -> Number:
+        """The value that stands there: the nearest with steps, else one of six digits."""
+        if self.step is not None and not self.log:
+            return self.nth(min((self.size or 1) - 1, int(share * (self.size or 1))))
+        low, high = (log(x) if self.log else x for x in (self.low, self.high))
+        value = low + share * (high - low)
+        return self.nearest(exp(value) if self.log else value)
+
+    def nearest(self, value: Number) -> Number:
+        """The value of this dimension that is nearest."""
+        value = min(max(value, self.low), self.high)
+        if self.step is None:
+            return min(max(float(f"{value:.{DIGITS}g}"), float(self.low)), float(self.high))
+        return self.nth(min(self.index(value), (self.size or 1) - 1))
+
+    def holds(self, value: Any) -> bool:
+        if isinstance(value, bool) or not isinstance(value, int | float) or not self.low <= value <= self.high:
+            return False
+        return self.step is None or self.nth(self.index(value)) == value
+
+    def as_json(self) -> dict[str, Any]:
+        told: dict[str, Any] = {"low": self.low, "high": self.high}
+        return told | ({"step": self.step} if self.step is not None else {}) | ({"log": True} if self.log else {})
+
+
+Dimension = Choices | Numbers
+
+
+def fingerprint(value: Any) -> str:
+    """A value as text that is the same for the same value: 8.0 is 8 in a spec, and true is not 1."""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        value = int(value)
+    if isinstance(value, list | tuple):
+        return f"[{','.join(map(fingerprint, value))}]"
+    if isinstance(value, dict):
+        return f"{{{','.join(f'{json.dumps(str(k))}:{fingerprint(v)}' for k, v in sorted(value.items()))}}}"
+    return json.dumps(value)
+
+
+def quoted(text: str) -> str:
+    """A word as Hydra's grammar has it."""
+    from hydra.core.override_parser.types import Quote, QuotedString
+
+    return QuotedString(text, Quote.single).with_quotes()
+
+
+def varied(text: str, spec: Path, mark: Mark | None = None) -> Dimension | None:
+    """What `key=text` lets vary; None where it names one value. SpecError where it cannot be read."""
+    from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, RangeSweep
+
+    mark = mark or mark_of(text)
+    if (known := _unknown_function(text)) is not None:
+        raise SpecError(Problem(*known, mark, text.partition("=")[0].lstrip("+~")))
+    override = parse(text, mark)
+    if not override.is_sweep_override():
+        return None
+    key = override.key_or_group.replace("/", ".")
+    reader = _Reader(key, "++" if override.is_force_add() else "+" if override.is_add() else "", mark)
+    value = override.value()
+    reader.check_tags(getattr(value, "tags", set()))
+    if override.is_delete() or override.package is not None:
+        raise reader.fail("lets a key vary that it drops or puts elsewhere", f"Write `{key}=choice(...)`.")
+    if isinstance(value, Glob):
+        return reader.choices(reader.options(value, spec))
+    if isinstance(value, ChoiceSweep):
+        return reader.choices([plain(v) for v in value.list], value.shuffle, value.tags)
+    if isinstance(value, RangeSweep):
+        return reader.stepped(value)
+    assert isinstance(value, IntervalSweep)
+    return reader.between(value)
+
+
+def listed(key: str, values: Sequence[Any], mark: Mark) -> Choices:
+    """The dimension of a list in the spec."""
+    sign = key[: len(key) - len(key.lstrip("+"))]
+    reader = _Reader(key.lstrip("+").replace("/", "."), sign, mark)
+    for text in _texts(values):
+        if _SWEEP.fullmatch(text):
+            hint = f"Write `{key}: {text}` without a list, or every value by itself."
+            raise reader.fail(f"`{text}` stands inside a list, {ALONE}", hint)
+    return reader.choices(values)
+
+
+_SWEEP = re.compile(r"\s*(choice|range|interval|glob|tag|sort|shuffle)\(.*\)\s*", re.DOTALL)
+
+
+def _texts(value: Any) -> Iterator[str]:
+    """The texts in a value."""
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list | tuple | dict):
+        for inner in value.values() if isinstance(value, dict) else value:
+            yield from _texts(inner)
+
+
+def _unknown_function(text: str) -> tuple[str, str] | None:
+    """Which function of a text there is not, outside quotes, and the one that may be meant."""
+    value = re.sub(r"'(\\.|[^'\\])*'|\"(\\.|[^\"\\])*\"|\$\{[^}]*\}", "", text.partition("=")[2])
+    for name in re.findall(r"([A-Za-z_]\w*)\(", value):
+        if name not in FUNCTIONS:
+            return f"there is no function `{name}`", did_you_mean(name, FUNCTIONS)
+    return None
+
+
+@dataclass(frozen=True)
+class _Reader:
+    """Hydra's sweeps to dimensions, with every mistake as a sentence at `mark`."""
+
+    key: str
+    sign: str
+    mark: Mark
+
+    def fail(self, message: str, hint: str = "") -> SpecError:
+        return SpecError(Problem(message, hint, self.mark, self.key))
+
+    def check_tags(self, tags: set[str]) -> None:
+        for tag in sorted(tags - {"log"}):
+            raise self.fail(f"there is no tag `{tag}`", "`tag(log, interval(1e-4, 1e-1))` draws from the logarithm.")
+
+    def choices(self, values: Sequence[Any], shuffled: bool = False, tags: set[str] | None = None) -> Choices:
+        if tags:
+            raise self.fail("`log` is for numbers between two bounds", "Write `tag(log, interval(1e-4, 1e-1))`.")
+        if not values:
+            raise self.fail("is a choice of nothing", "Write `choice(1, 2, 3)`.")
+        if len(values) > MOST:
+            raise self.fail(f"has {len(values):,} values, and {MOST:,} are the most", "Write an interval.")
+        seen: set[str] = set()
+        for value in values:
+            if (name := fingerprint(value)) in seen:
+                raise self.fail(f"has {shown(value)} twice", "Each value is tried once: drop one.")
+            seen.add(name)
+        if shuffled:
+            values = Random(self.key).sample(list(values), len(values))  # noqa: S311 - an order, no secret
+        return Choices(self.key, tuple(values), self.sign, self.mark)
+
+    def options(self, glob: Any, spec: Path) -> list[str]:
+        """The files of a config group that a glob picks."""
+        group = self.key.replace(".", "/")
+        names = sorted({path.stem for folder in search_path(spec) for path in specs_in(folder / group)})
+        picked: list[str] = glob.filter(names)
+        if not names:
+            raise self.fail(f"there is no config group `{group}`", f"Its options are files: `{group}/NAME.yaml`.")
+        if not picked:
+            patterns = ", ".join(glob.include)
+            raise self.fail(
+                f"`{patterns}` picks none of the {plural(len(names), 'option')} of `{group}`",
+                did_you_mean(patterns, names),
+            )
+        return picked
+
+    def stepped(self, sweep: Any) -> Dimension:
+        start, stop, step = sweep.start, sweep.stop, sweep.step
+        text = f"range({start}, {stop}{'' if step == 1 else f', {step}'})"
+        if not all(isinstance(v, int | float) and isfinite(v) for v in (start, stop, step)):
+            raise self.fail(f"{text} wants finite numbers")
+        if step == 0:
+            raise self.fail(f"{text} has a step of 0", "Write a step above 0, or leave it out.")
+        count = ceil((rational(stop) - rational(start)) / rational(step))
+        if count <= 0:
+            way = "up" if step > 0 else "down"
+            hint = f"Did you mean `range({stop}, {start})`?" if step > 0 and start != stop else "Its end is left out."
+            raise self.fail(f"{text} has no values: it counts {way} from {start}, and ends before {stop}", hint)
+        if not (isinstance(start, int) and isinstance(stop, int) and isinstance(step, int)):
+            start, step = float(start), float(step)
+        up = Numbers(self.key, start, start, step, sign=self.sign, mark=self.mark)
+        if step < 0 or sweep.shuffle:
+            if count > MOST:
+                raise self.fail(f"{text} has {count:,} values, and {MOST:,} are the most that are put in order")
+            return self.choices([up.nth(i) for i in range(count)], sweep.shuffle, sweep.tags)
+        made = Numbers(self.key, start, up.nth(count - 1), step, "log" in sweep.tags, self.sign, self.mark)
+        if made.log and step != 1:
+            hint = f"Write `tag(log, interval({start}, {made.high}))`, or a `choice` of the values."
+            raise self.fail(f"{text} has even steps of {step}, and no logarithm", hint)
+        return self.bounded(made, text)
+
+    def between(self, sweep: Any) -> Numbers:
+        low, high = sweep.start, sweep.end
+        text = f"interval({low:g}, {high:g})"
+        if not (isfinite(low) and isfinite(high)):
+            raise self.fail(f"{text} wants finite bounds")
+        if low >= high:
+            hint = f"Did you mean `interval({high:g}, {low:g})`?" if low > high else f"Write `{self.key}={low:g}`."
+            raise self.fail(f"{text} is {'reversed' if low > high else 'a single value'}", hint)
+        step = 1 if isinstance(low, int) and isinstance(high, int) else None
+        return self.bounded(Numbers(self.key, low, high, step, "log" in sweep.tags, self.sign, self.mark), text)
+
+    def bounded(self, made: Numbers, text: str) -> Numbers:
+        if made.log and made.low <= 0:
+            raise self.fail(f"{text} has no logarithm at {made.low:g}", "Start above 0, such as at 1e-5.")
+        return made

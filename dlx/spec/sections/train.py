@@ -1,0 +1,308 @@
+"""The section `train`: how the network is trained."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from fnmatch import fnmatchcase
+from math import ceil
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, PrivateAttr, model_validator
+
+from ...augment import AUGMENTATIONS, VIEWS, Augmentation, View
+from ...averages import AVERAGES, Average
+from ...optim import OPTIMIZERS, Optimizer
+from ...registry import Choice, Strict
+from ...schedules import SCHEDULES, Schedule, Span
+from .batch_schedule import BatchSchedule
+from .ensemble import Ensemble
+from .stopping import EarlyStopping, KeepBest, MaxTime, seconds
+
+MOST_SEEDS = 10_000
+"""Trainings of one spec: each has a folder."""
+
+
+class Matched(Strict):
+    """Weights that are trained in their own way."""
+
+    match: str | list[str] = Field(description="nodes or weights, with *: stage_1, stage_1/*, '*/bias'")
+    lr: NonNegativeFloat | None = Field(None, description="their own learning rate; or give `lr_scale`")
+    lr_scale: NonNegativeFloat | None = Field(None, description="part of the optimizer's rate; or give `lr`")
+    weight_decay: NonNegativeFloat | None = Field(None, description="in place of the optimizer's")
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if self.lr is not None and self.lr_scale is not None:
+            raise ValueError("`lr` and `lr_scale` both say the rate: give one of the two")
+        if self.lr is None and self.lr_scale is None and self.weight_decay is None:
+            raise ValueError("a group wants something of its own: `lr`, `lr_scale` or `weight_decay`")
+        return self
+
+    @property
+    def patterns(self) -> list[str]:
+        return self.match if isinstance(self.match, list) else [self.match]
+
+    def takes(self, weight: str) -> bool:
+        """Whether a weight, `stage_1/conv_1/bias`, or a node above it, is meant."""
+        return any(matches(weight, pattern) for pattern in self.patterns)
+
+
+def matches(weight: str, pattern: str) -> bool:
+    """Whether a pattern is for a weight or for something that it lies in."""
+    return fnmatchcase(weight, pattern) or fnmatchcase(weight, f"{pattern}/*")
+
+
+class Train(Strict):
+    """How the network is trained."""
+
+    steps: PositiveInt | None = Field(None, description="updates; or give `epochs`")
+    epochs: PositiveInt | None = Field(None, description="passes over the training set; or give `steps`")
+    batch_size: PositiveInt | Literal["all"] = Field(
+        32, description="examples in a batch; all is the whole training set"
+    )
+    batch_schedule: BatchSchedule | None = Field(None, description="how the batch grows from epoch to epoch")
+    accumulate: PositiveInt = Field(
+        1, description="batches in an update, which is that of one batch as large as all of them"
+    )
+    optimizer: Annotated[Optimizer, Choice(OPTIMIZERS)] = Field(
+        default_factory=OPTIMIZERS.new("adam"), description="how weights move"
+    )
+    schedule: Annotated[Schedule, Choice(SCHEDULES)] = Field(
+        default_factory=SCHEDULES.new("constant"), description="how the learning rate moves"
+    )
+    groups: list[Matched] = Field(
+        [], max_length=100, description="weights with a rate or decay of their own; the first that matches counts"
+    )
+    decay: Literal["all", "weights"] = Field(
+        "all",
+        description="what the optimizer's weight_decay is for; weights leaves out biases and norms; "
+        "the slopes of prelu are left out by both",
+    )
+    clip_value: PositiveFloat | None = Field(None, description="the largest value a gradient may have; cut off there")
+    clip_norm: PositiveFloat | None = Field(
+        None, description="the largest norm of all gradients together; scaled down to it, after `clip_value`"
+    )
+    seed: NonNegativeInt = Field(
+        0, description="of the initial weights, the order of the data, augmentation and dropout"
+    )
+    seeds: PositiveInt = Field(
+        1, le=MOST_SEEDS, description="how many seeds to train, from `seed` on; more than one gives an interval"
+    )
+    ensemble: Ensemble | None = Field(None, description="several networks that answer together, by number or in full")
+    bootstrap: bool = Field(
+        False, description="train on as many examples as there are, drawn with replacement from the seed"
+    )
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = Field(
+        "auto", description="auto, cpu, cuda or cuda:N"
+    )
+    threads: PositiveInt | Literal["auto"] = Field(
+        "auto", description="CPU threads; auto takes one for small networks, and of middling ones times a batch"
+    )
+    trace: bool | Literal["auto"] = Field(
+        "auto", description="replay a step's operations without autograd; auto does where that is found quicker"
+    )
+    precision: Literal["fp32", "tf32", "bf16", "fp16"] = Field(
+        "fp32", description="of the forward pass; weights stay float32, and with fp16 gradients are scaled"
+    )
+    channels_last: bool | Literal["auto"] = Field(
+        "auto", description="lay convolutions with their channels last in memory; auto does where it is quicker"
+    )
+    compile: bool = Field(False, description="compile the network with torch.compile before the first step")
+    deterministic: bool = Field(False, description="take only operations that give the same bits each time")
+    detect_anomaly: bool = Field(False, description="name the node in which a NaN first arises; slow")
+    shuffle: bool = Field(True, description="a new order of the training set in each epoch")
+    augment: Annotated[list[Augmentation], Choice(AUGMENTATIONS)] = Field(
+        [], max_length=100, description="random changes of the examples while training, in their order"
+    )
+    test_time: Annotated[View | None, Choice(VIEWS)] = Field(
+        None, description="views of each example at evaluation, whose predictions are averaged"
+    )
+    drop_last: bool = Field(False, description="leave out the last update of an epoch where it has fewer examples")
+    evaluate_every: PositiveInt | None = Field(
+        None, description="steps between two evaluations; else an epoch, or more to keep it to about a hundred"
+    )
+    early_stopping: EarlyStopping | None = Field(None, description="end where a metric is no longer getting better")
+    keep_best: KeepBest | None = Field(None, description="checkpoints of the best evaluations: how many, or in full")
+    average: Annotated[Average | None, Choice(AVERAGES)] = Field(
+        None, description="the average of the weights that is judged and kept in place of the last ones"
+    )
+    recompute_statistics: bool | None = Field(
+        None, description="of batch norms, at the end, over the training set; else for polyak and swa"
+    )
+    max_time: MaxTime | None = Field(
+        None, description="a time such as 90s, 30m, 2h or 1h30m after which the run stops, to be resumed"
+    )
+    save_every: PositiveInt | None = Field(
+        None, description="steps between two checkpoints to go on from; else about every five seconds"
+    )
+    log_every: PositiveInt | None = Field(
+        None, description="steps between two points of the loss curve; else about 500 points"
+    )
+
+    _named: dict[str, dict[str, Any]] = PrivateAttr(default_factory=dict)
+    """By field and network, where `optimizer`, `schedule` or `average` are not those of all."""
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.steps is None) == (self.epochs is None):
+            raise ValueError("training lasts `steps: N` or `epochs: N`: give one of the two")
+        return self
+
+    @model_validator(mode="after")
+    def _goes_with_the_optimizer(self) -> Self:
+        kind = self.optimizer.kind
+        if self.optimizer.only_whole and not self.is_whole:
+            raise ValueError(f"{kind} takes the whole training set in a step: drop `batch_size`, or take `sgd`")
+        if self.optimizer.takes != "gradient" and (self.clip_norm or self.clip_value):
+            raise ValueError(f"{kind} looks at the loss more than once a step, and its gradients cannot be clipped")
+        if self.optimizer.takes != "gradient" and self.augment:
+            raise ValueError(
+                f"{kind} looks at the loss more than once a step, and `augment` would show it another one"
+            )
+        if self.groups and not self.optimizer.grouped:
+            raise ValueError(f"{kind} moves all weights together, and takes no `groups`")
+        if any(g.weight_decay is not None for g in self.groups) and not hasattr(self.optimizer, "weight_decay"):
+            raise ValueError(f"{kind} has no weight_decay, and one of the `groups` gives it")
+        return self
+
+    @model_validator(mode="after")
+    def _can_be_computed(self) -> Self:
+        kind, asks = self.optimizer.kind, self.optimizer.takes != "gradient"
+        if asks and self.precision == "fp16":
+            raise ValueError(f"{kind} looks at the loss more than once a step, and fp16 would scale it: take bf16")
+        if asks and self.channels_last is True:
+            raise ValueError(f"{kind} lays all weights end to end, and takes no `channels_last`")
+        if self.compile and self.detect_anomaly:
+            raise ValueError("`detect_anomaly` walks node by node, and `compile` makes one of all nodes: drop one")
+        for name, on in {
+            f"precision: {self.precision}": self.precision in {"bf16", "fp16"},
+            "compile: true": self.compile,
+            "detect_anomaly: true": self.detect_anomaly,
+        }.items():
+            if on and self.trace is True:
+                raise ValueError(f"`trace: true` replays plain steps, and `{name}` makes others of them: drop one")
+        return self
+
+    @model_validator(mode="after")
+    def _has_cycles_for_snapshots(self) -> Self:
+        if self.ensemble is None:
+            return self
+        if self.ensemble.members and self.seeds > 1:
+            many = f"`ensemble` trains {self.ensemble.members} networks and `seeds` {self.seeds}"
+            raise ValueError(f"{many}: give one of the two, as the members are those of as many seeds")
+        if self.ensemble.members and self.bootstrap:
+            raise ValueError("`bootstrap` stands beside `ensemble`: write `ensemble: {members: N, bootstrap: true}`")
+        if self.ensemble.snapshots and self.early_stopping is not None:
+            raise ValueError("`early_stopping` may end before the cycles that `snapshots` wants: drop one of the two")
+        if self.ensemble.snapshots and not self.schedule.restarts:
+            raise ValueError(
+                f"a snapshot is taken where the schedule starts again, and {self.schedule.kind} never does: "
+                "write `schedule: {cosine_restarts: 10}`"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _batches_can_grow(self) -> Self:
+        if self.batch_schedule is not None and self.is_whole:
+            raise ValueError("a batch is the whole training set and cannot grow: drop `batch_schedule`")
+        most = self.batch_schedule.max_size if self.batch_schedule is not None else None
+        if most is not None and self.batch_size != "all" and most < self.batch_size:
+            raise ValueError(f"`max_size: {most}` of the batch_schedule is below `batch_size: {self.batch_size}`")
+        return self
+
+    @model_validator(mode="after")
+    def _has_the_momentum_that_moves(self) -> Self:
+        if not self.schedule.moves_momentum or hasattr(self.optimizer, "betas"):
+            return self
+        kind = self.optimizer.kind
+        momentum = getattr(self.optimizer, "momentum", getattr(self.optimizer, "beta", None))
+        if momentum is None:
+            raise ValueError(f"the schedule moves the momentum, and {kind} has none: drop `cycle_momentum`")
+        if not momentum:
+            raise ValueError(f"the schedule moves the momentum, and that of {kind} is 0: write `momentum: 0.95`")
+        return self
+
+    @model_validator(mode="after")
+    def _has_some_time(self) -> Self:
+        if self.max_time is not None and self.limit == 0:
+            raise ValueError(f"`max_time: {self.max_time}` leaves no time for a single update")
+        return self
+
+    # --- several networks -------------------------------------------------------------------------------------------
+
+    def by_network(self, named: Mapping[str, Mapping[str, Any]]) -> Train:
+        """The training of several networks: `named` has what the fields `optimizer`, `schedule` and `average` hold
+        for each, by field and name. Those fields themselves get their defaults."""
+        made = self.model_copy(update={key: self.default_of(key) for key in named})
+        made._named = {key: dict(parts) for key, parts in named.items()}
+        return made
+
+    def of(self, network: str) -> Train:
+        """The training of one of several networks: its own optimizer, schedule and average, and what is common."""
+        made = self.model_copy(update={key: parts[network] for key, parts in self._named.items() if network in parts})
+        made._named = {}
+        return made
+
+    @property
+    def optimizers(self) -> Mapping[str, Optimizer]:
+        """The optimizer of each network that has one of its own; empty where `optimizer` is that of all."""
+        return self._named.get("optimizer", {})
+
+    @property
+    def schedules(self) -> Mapping[str, Schedule]:
+        """The schedule of each network that has one of its own; empty where `schedule` is that of all."""
+        return self._named.get("schedule", {})
+
+    @property
+    def averages(self) -> Mapping[str, Average]:
+        """The average of the weights of each network that has one; empty where `average` is that of all."""
+        return self._named.get("average", {})
+
+    def named(self, field: str) -> Mapping[str, Any]:
+        """What a field holds by network; empty where it holds one kind for all."""
+        return self._named.get(field, {})
+
+    def values(self) -> dict[str, Any]:
+        """What each field holds; a mapping of networks to it where it is by network."""
+        return {field: self.named(field) or getattr(self, field) for field in type(self).model_fields}
+
+    # --- length -----------------------------------------------------------------------------------------------------
+
+    @property
+    def limit(self) -> int | None:
+        """The seconds of `max_time`."""
+        return None if self.max_time is None else seconds(self.max_time)
+
+    @property
+    def is_whole(self) -> bool:
+        """Whether a batch is the whole training set: as the spec says, or else as the optimizer wants it."""
+        return self.batch_size == "all" or (self.optimizer.whole and "batch_size" not in self.model_fields_set)
+
+    def batch(self, examples: int, epoch: int = 0) -> int:
+        """Examples in a batch, for a training set of `examples`, in an epoch counted from 0."""
+        if self.is_whole or self.batch_size == "all":
+            return examples
+        grown = self.batch_size if self.batch_schedule is None else self.batch_schedule.size(self.batch_size, epoch)
+        return min(grown, examples)
+
+    def largest(self, examples: int) -> int:
+        """The most examples that are in memory at once: what is accumulated goes in batches of the first size."""
+        milestones = self.batch_schedule.milestones if self.batch_schedule is not None else []
+        reached = [epoch for epoch in milestones if self.epochs is None or epoch < self.epochs]
+        return self.batch(examples, max(reached, default=0) if self.accumulate == 1 else 0)
+
+    def per_update(self, examples: int, epoch: int = 0) -> int:
+        """Examples in an update."""
+        return min(self.batch(examples, epoch) * self.accumulate, examples)
+
+    def updates(self, examples: int, epoch: int = 0) -> int:
+        """Updates in an epoch."""
+        size = self.per_update(examples, epoch)
+        return examples // size if self.drop_last else ceil(examples / size)
+
+    def span(self, examples: int) -> Span:
+        """How many updates there are, and how many of them make an epoch."""
+        if self.batch_schedule is not None:
+            return self.batch_schedule.span(lambda epoch: self.updates(examples, epoch), self.steps, self.epochs or 0)
+        per_epoch = self.updates(examples)
+        return Span(self.steps or (self.epochs or 0) * per_epoch, per_epoch)

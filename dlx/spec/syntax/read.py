@@ -1,0 +1,93 @@
+"""A file to values that know where they were written: YAML 1.2 and TOML, behind one `Node`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ...errors import Mark, Problem, SpecError
+from ...utils import passwords
+from .nodes import BROKEN, MAX_DEPTH, MAX_VALUES, Broken, Node, located
+from .scalars import plain_scalar
+from .yaml_reader import parse_yaml
+
+MAX_BYTES = 10_000_000
+SUFFIXES = (".yaml", ".yml", ".toml")
+
+
+SHELL = ("/dev/", "/proc/")
+"""Where a shell has the pipes that it makes for `<(COMMAND)`."""
+
+
+def parse_toml(text: str, name: str) -> Node:
+    """The mapping that a TOML document is. Its reader is imported with the first one."""
+    from . import toml_reader
+
+    return toml_reader.parse_toml(text, name)
+
+
+def read(path: Path) -> Node:
+    """The file as a mapping, without the passwords of addresses. SpecError for anything that is not one."""
+    text = _text(path)
+    parse = parse_toml if path.suffix.lower() == ".toml" else parse_yaml
+    root = parse(text, str(path))
+    for node in root.walk():
+        if isinstance(node.value, str) and "${" not in node.value:
+            node.value = passwords.remembered(node.value)
+    return root
+
+
+def _text(path: Path) -> str:
+    start = Mark(str(path))
+    try:
+        if path.is_dir():
+            specs = sorted(p.name for p in path.iterdir() if p.suffix in SUFFIXES)
+            hint = f"It holds {', '.join(specs[:8])}." if specs else ""
+            raise SpecError(Problem("is a directory, not a spec", hint, start))
+        if path.is_fifo() and not str(path).startswith(SHELL):
+            hint = "To open it would wait for its other end; `dlx inspect <(COMMAND)` reads what a command says."
+            raise SpecError(Problem("is a named pipe, and no spec", hint, start))
+        with path.open("rb") as file:
+            data = file.read(MAX_BYTES + 1)  # no more: a device has no end
+    except FileNotFoundError as error:
+        raise SpecError(Problem("there is no such file", _nearby(path), start)) from error
+    except OSError as error:
+        raise SpecError(Problem(f"cannot be read: {(error.strerror or str(error)).lower()}", "", start)) from error
+    if len(data) > MAX_BYTES:
+        hint = "Large arrays belong in files that `data` names."
+        raise SpecError(Problem(f"is longer than {MAX_BYTES:,} bytes, the most that a spec has", hint, start))
+    try:
+        text = data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = "\0"
+    if "\0" in text:
+        raise SpecError(Problem("is not a text file in UTF-8", "A spec is YAML or TOML.", start))
+    if not text.strip():
+        raise SpecError(Problem("is empty", "`dlx new` writes a spec to start from.", start))
+    return text
+
+
+def _nearby(path: Path) -> str:
+    import difflib
+
+    folder = path.parent
+    if not folder.is_dir():
+        return f"There is no folder {folder} either."
+    specs = {p.stem: p for p in sorted(folder.iterdir()) if p.suffix in SUFFIXES}
+    near = difflib.get_close_matches(path.stem, specs, n=2, cutoff=0.6)
+    return "Did you mean " + " or ".join(str(specs[n]) for n in near) + "?" if near else ""
+
+
+__all__ = [
+    "BROKEN",
+    "MAX_BYTES",
+    "MAX_DEPTH",
+    "MAX_VALUES",
+    "SUFFIXES",
+    "Broken",
+    "Node",
+    "located",
+    "parse_toml",
+    "parse_yaml",
+    "plain_scalar",
+    "read",
+]

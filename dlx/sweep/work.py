@@ -1,8 +1,0 @@
-"""`python -m dlx.sweep.work PACK`: one worker, which `processes` starts and speaks to."""
-
-import sys
-
-from .processes import serve
-
-if __name__ == "__main__":
-    sys.exit(serve(int(sys.argv[1])))

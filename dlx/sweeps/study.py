@@ -1,0 +1,332 @@
+"""A study on disk: `runs/<name>/sweep-<hash>/`, its journal, and what is known of its trials.
+
+    study.jsonl    the journal: what was suggested, refused, reached, stopped    study.lock   held while a sweep runs
+    owner.json     which process holds it                                       workers.log  what workers print
+
+The trials themselves are runs beside it, `runs/<name>/trial-<hash>/`, called by what they are: two studies that come
+by the same training share it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import socket
+from bisect import bisect_left
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import islice, takewhile
+from pathlib import Path
+from typing import Any
+
+from filelock import FileLock, Timeout
+
+from ..errors import DlxError, plural
+from .journal import Fact, Journal, numbers
+from .seed_averages import averaged, drawn
+from .trial import Point, Refused, State, Trial
+
+JOURNAL, LOCK, OWNER = "study.jsonl", "study.lock", "owner.json"
+VERSION = 1
+SHOWN = 5
+"""Differences between two specs that are told one by one."""
+
+
+def digest(value: Any) -> str:
+    """A SHA-256 of something that JSON can hold."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
+
+
+def run_name(spec: str) -> str:
+    """What a trial's run is called: a hash of its resolved spec."""
+    return f"trial-{hashlib.sha256(spec.encode()).hexdigest()[:16]}"
+
+
+def folder_of(runs: Path, name: str, identity: Mapping[str, Any]) -> Path:
+    """Where the study of that identity lies."""
+    return runs / name / f"sweep-{digest(identity)[:8]}"
+
+
+def is_study(folder: Path) -> bool:
+    return (folder / JOURNAL).is_file()
+
+
+def spec_in(folder: Path) -> Path:
+    """The spec of a run, or of the best trial of a study: what `dlx train FOLDER` means."""
+    if not is_study(folder):
+        if (folder / "spec.yaml").is_file():
+            return folder / "spec.yaml"
+        hint = "Name a spec, the folder of a run, or that of a study."
+        raise DlxError(f"{folder} is neither a run nor a study", hint=hint)
+    study = Study.open(folder)
+    best = study.best()
+    if best is None and study.drawn:
+        hint = f"Name the folder of one of its runs, such as {study.trials[0].runs[min(study.trials[0].runs)]}."
+        raise DlxError(f"in {folder} only {' and '.join(study.drawn)} vary, and none of them is the best", hint=hint)
+    if best is None:
+        raise DlxError(f"no trial of {folder} has finished", hint="The same `dlx sweep` goes on with it.")
+    return study.runs / next(iter(best.runs.values())) / "spec.yaml"
+
+
+class Study:
+    """What a journal tells. Each method that tells something new appends it first."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.journal = Journal(folder / JOURNAL)
+        self.identity: dict[str, Any] = {}
+        self.trials: list[Trial] = []
+        self.refused: list[Refused] = []
+        self.data: dict[str, str] = {}
+        """The digest of each data set, by its section of the spec."""
+        self.refusals: dict[int, int] = {}
+        """How many were refused in each generation."""
+        for line, fact in self.journal.facts():
+            try:
+                self._take(fact)
+            except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+                raise self.journal.corrupt(line, "does not follow from those before it") from error
+
+    @classmethod
+    def open(cls, folder: Path) -> Study:
+        """A study that is there. DlxError where it is none, or its journal is corrupt."""
+        if not is_study(folder):
+            raise DlxError(f"{folder} is no study: it has no {JOURNAL}", hint="`dlx sweep SPEC KEY=1,2` makes one.")
+        return cls(folder)
+
+    @classmethod
+    def begin(cls, folder: Path, identity: Mapping[str, Any]) -> Study:
+        """The study of that identity in a folder, new or gone on with. DlxError where another one is there."""
+        study = cls(folder)
+        if not study.identity:
+            study.told({"fact": "study", "version": VERSION, "identity": dict(identity)})
+        elif digest(study.identity) != digest(identity):
+            told = "; ".join(_differences(study.identity, identity))
+            hint = "Go on with the old spec, or keep this study in another folder."
+            raise DlxError(f"{folder} is the study of another spec: {told}", hint=hint)
+        return study
+
+    # --- what is known ----------------------------------------------------------------------------------------------
+
+    @property
+    def metrics(self) -> list[str]:
+        """What is searched for."""
+        return [str(name) for name in self.identity.get("metrics", [])]
+
+    @property
+    def rising(self) -> list[bool]:
+        """Whether more of it is better."""
+        return [bool(rises) for rises in self.identity.get("rising", [])]
+
+    @property
+    def runs(self) -> Path:
+        """The folder that holds all runs."""
+        return self.folder.absolute().parent.parent
+
+    def generation(self, number: int) -> list[Trial]:
+        """The trials that were suggested together."""
+        first = bisect_left(self.trials, number, key=_generation)
+        return list(takewhile(lambda trial: trial.generation == number, islice(self.trials, first, None)))
+
+    def before(self, generation: int) -> list[Trial]:
+        """Those of all generations before."""
+        return self.trials[: bisect_left(self.trials, generation, key=_generation)]
+
+    def in_state(self, *states: State) -> list[Trial]:
+        return [trial for trial in self.trials if trial.state in states]
+
+    @property
+    def drawn(self) -> list[str]:
+        """The keys of folds and seeds among what varies, over which trials are averaged."""
+        return drawn(self.trials)
+
+    def points(self) -> list[Trial]:
+        """The trials; those that differ in folds and seeds alone as one."""
+        return averaged(self.trials)
+
+    def best(self) -> Trial | None:
+        """The finished point that is best on the first metric, in the mean over its draws; of equals the earliest.
+
+        None where nothing but folds and seeds varies.
+        """
+        finished = [
+            (v, t)
+            for t in self.points()
+            if t.state == "finished" and t.point and (v := t.value(self.metrics[0])) == v and v is not None
+        ]
+        if not finished:
+            return None
+        pick = max if self.rising[0] else min
+        best = pick(value for value, _ in finished)
+        return next(trial for value, trial in finished if value == best)
+
+    # --- what becomes known -----------------------------------------------------------------------------------------
+
+    def told(self, fact: Fact) -> None:
+        """Append a fact, and take it in."""
+        self.journal.append(fact)
+        self._take(fact)
+
+    def looked_at(self, data: str, digest: str) -> None:
+        """What a data set holds. DlxError where trials of this study have seen another one under that name."""
+        known = self.data.get(data)
+        if known is None:
+            self.told({"fact": "data", "data": data, "digest": digest})
+        elif known != digest:
+            message = f"the data of {self.folder} has changed: its digest was {known[:12]}, and is {digest[:12]}"
+            hint = "Bring the old data back, or begin another study: `--study NAME`."
+            raise DlxError(message, hint=hint)
+
+    def suggested(self, generation: int, trials: Sequence[Trial], refused: Sequence[Refused]) -> None:
+        """Trials that are to be run, and points that are not."""
+        each = [
+            {"number": t.number, "point": t.point, "params": t.params, "macs": t.macs, "runs": _keyed(t.runs)}
+            for t in trials
+        ]
+        no = [{"point": r.point, "because": r.because} for r in refused]
+        self.told({"fact": "generation", "generation": generation, "trials": each, "refused": no})
+
+    def reached(
+        self,
+        trial: Trial,
+        rung: int,
+        metrics: Mapping[int, Mapping[str, float]],
+        steps: Mapping[int, int],
+        seconds: float,
+        state: State,
+        message: str = "",
+    ) -> None:
+        """How far a trial came, with what metrics by seed."""
+        about = {"trial": trial.number, "step": rung, "metrics": _keyed(metrics), "steps": _keyed(steps)}
+        told = {"seconds": round(seconds, 3), "state": state} | ({"message": message} if message else {})
+        self.told({"fact": "reached", **about, **told})
+
+    def stopped(self, rung: int, trials: Sequence[int]) -> None:
+        """Trials that the scheduler ended at a rung."""
+        self.told({"fact": "stopped", "step": rung, "trials": list(trials)})
+
+    def retried(self, trials: Sequence[int]) -> None:
+        """Trials that failed and are to be tried again."""
+        self.told({"fact": "retried", "trials": list(trials)})
+
+    def exploited(self, rung: int, trials: Mapping[int, Mapping[str, Any]]) -> None:
+        """Trials that go on from the weights of others: by number, their new `point`, `runs`, and from whom."""
+        self.told({"fact": "exploited", "step": rung, "trials": _keyed(trials)})
+
+    def _take(self, fact: Fact) -> None:
+        kind = fact["fact"]
+        if kind == "study":
+            self.identity = fact["identity"]
+        elif kind == "data":
+            self.data[fact["data"]] = fact["digest"]
+        elif kind == "generation":
+            self._grow(fact)
+        elif kind == "reached":
+            self._advance(fact)
+        elif kind in {"stopped", "retried"}:
+            for number in fact["trials"]:
+                trial = self.trials[number]
+                trial.state, trial.message = ("stopped", "") if kind == "stopped" else ("waiting", "")
+        elif kind == "exploited":
+            for number, told in fact["trials"].items():
+                trial = self.trials[int(number)]
+                trial.point, trial.runs = told["point"], _by_number(told["runs"])
+                trial.taken[int(fact["step"])] = int(told["from"])
+        else:
+            raise ValueError(kind)
+
+    def _grow(self, fact: Fact) -> None:
+        for told in fact["trials"]:
+            if told["number"] != len(self.trials) or (
+                self.trials and self.trials[-1].generation > fact["generation"]
+            ):
+                raise ValueError("trials are numbered one after the other, generation by generation")
+            runs = _by_number(told["runs"])
+            one = Trial(told["number"], told["point"], fact["generation"], told["params"], told["macs"], runs=runs)
+            self.trials.append(one)
+        self.refused += [Refused(told["point"], told["because"]) for told in fact["refused"]]
+        generation = fact["generation"]
+        self.refusals[generation] = self.refusals.get(generation, 0) + len(fact["refused"])
+
+    def _advance(self, fact: Fact) -> None:
+        trial = self.trials[fact["trial"]]
+        measured = {int(seed): numbers(metrics) for seed, metrics in fact["metrics"].items()}
+        if measured:
+            trial.rungs[fact["step"]] = measured
+        trial.steps |= _by_number(fact["steps"])
+        trial.seconds += fact["seconds"]
+        trial.state, trial.message = fact["state"], fact.get("message", "")
+
+    # --- one sweep at a time ----------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        self.journal.close()
+
+
+@contextmanager
+def alone(folder: Path) -> Iterator[None]:
+    """No other sweep runs in this folder meanwhile. DlxError where one does; one that was killed is none."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(folder / LOCK, timeout=0)
+        lock.acquire()
+    except Timeout:
+        hint = "Wait for it or end it; a study is continued by the same command."
+        raise DlxError(f"{folder} is being searched by {_owner(folder)}", hint=hint) from None
+    except OSError as error:
+        message = f"the study cannot be written to {folder}: {(error.strerror or str(error)).lower()}"
+        raise DlxError(message, hint="Choose another folder with `--runs DIR`, or fix its permissions.") from error
+    try:
+        (folder / OWNER).write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
+        yield
+    finally:
+        lock.release()
+
+
+def _owner(folder: Path) -> str:
+    try:
+        owner = json.loads((folder / OWNER).read_text())
+        return f"process {owner['pid']} on {owner['host']}"
+    except (OSError, ValueError, KeyError, TypeError):
+        return "another process"
+
+
+def _generation(trial: Trial) -> int:
+    return trial.generation
+
+
+def _keyed(values: Mapping[int, Any]) -> dict[str, Any]:
+    """By number as JSON has it."""
+    return {str(key): value for key, value in values.items()}
+
+
+def _by_number(values: Mapping[str, Any]) -> dict[int, Any]:
+    return {int(key): value for key, value in values.items()}
+
+
+def _differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
+    """Where two identities differ, a few of them in full."""
+    old, new = dict(_flat(was)), dict(_flat(now))
+    keys = [key for key in old | new if old.get(key) != new.get(key)]
+    for key in keys[:SHOWN]:
+        yield f"`{key.removeprefix('spec.')}` is {_shown(new, key)}, and there {_shown(old, key)}"
+    if len(keys) > SHOWN:
+        yield f"and {plural(len(keys) - SHOWN, 'more difference')}"
+
+
+def _shown(values: Mapping[str, Any], key: str) -> str:
+    return json.dumps(values[key]) if key in values else "not given"
+
+
+def _flat(value: Any, above: str = "") -> Iterator[tuple[str, Any]]:
+    """The leaves by their dotted keys."""
+    if isinstance(value, dict | list) and value:
+        items = value.items() if isinstance(value, dict) else enumerate(value)
+        for key, child in items:
+            yield from _flat(child, f"{above}.{key}" if above else str(key))
+    else:
+        yield above, value
+
+
+__all__ = ["Point", "Study", "alone", "digest", "folder_of", "is_study", "run_name"]

@@ -1,0 +1,1 @@
+"""Processes and machines that train the trials of a sweep."""

@@ -1,0 +1,1 @@
+"""Trained networks: evaluate, predict, compare, reproduce, prove that resuming is exact."""

@@ -1,0 +1,134 @@
+"""Two runs beside each other: where their curves part, and which tensors of their checkpoints differ."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import zip_longest
+from pathlib import Path
+from typing import Any
+
+from ..runs.folder import LOSS, Record, Run, is_old, running
+from ..training.checkpoints.safetensors_pieces import digests
+from ..utils.json_documents import spelled
+
+
+@dataclass(frozen=True)
+class Parting:
+    """A figure of one record that is not the same in both; None where one of them lacks it."""
+
+    record: str
+    step: int
+    metric: str
+    first: float | None
+    second: float | None
+
+    @property
+    def relative(self) -> float:
+        """The difference as a part of the first figure."""
+        return relative(self.first, self.second) if self.metric else math.inf
+
+    def __str__(self) -> str:
+        where = {"step": f"step {self.step:,}", "evaluation": f"the evaluation of step {self.step:,}"}
+        what = f"{self.metric or 'the records'} at {where.get(self.record, 'the end')}"
+        return f"{what}: {_figure(self.first)} and {_figure(self.second)}" if self.metric else what
+
+    def as_json(self) -> dict[str, Any]:
+        about = {"record": self.record, "step": self.step, "metric": self.metric}
+        return {**about, "first": spelled(self.first), "second": spelled(self.second)}
+
+
+def relative(a: float | None, b: float | None) -> float:
+    """|a - b| / |a|; 0 for the same figure, two times `nan` included."""
+    if a is None or b is None:
+        return 0.0 if a is b else math.inf
+    if a == b or (math.isnan(a) and math.isnan(b)):
+        return 0.0
+    return abs(a - b) / abs(a) if a and math.isfinite(a) and math.isfinite(b) else math.inf
+
+
+def partings(a: Run, b: Run) -> Iterator[Parting]:
+    """Every figure that two curves do not share, in the order of the training.
+
+    `train/loss` at the end is left out where one of them is of a dlx that did not evaluate it.
+    """
+    ours, theirs = _curve(a), _curve(b)
+    old = any(is_old(record) for record in (*ours, *theirs))
+    for one, other in zip_longest(ours, theirs):
+        here = one or other
+        assert here is not None
+        if one is None or other is None or _place(one) != _place(other):
+            yield Parting(*_place(here), "", None, None)
+            return
+        first, second = _figures(one), _figures(other)
+        for metric in first | second:
+            was, now = first.get(metric), second.get(metric)
+            if relative(was, now) and not (old and here["record"] == "end" and metric == LOSS):
+                yield Parting(*_place(here), metric, was, now)
+
+
+def length(run: Run) -> int:
+    """How many records its curve has."""
+    return len(_curve(run))
+
+
+def _curve(run: Run) -> list[Record]:
+    """Losses and evaluations, and what it ended with."""
+    records: list[Record] = [r for r in run.records() if r["record"] in {"step", "evaluation"}]
+    end = run.end()
+    return [*records, *([end] if end is not None else [])]
+
+
+def _place(record: Record) -> tuple[str, int]:
+    return record["record"], record["step"]
+
+
+def _figures(record: Record) -> dict[str, float]:
+    """The metrics of a record by today's names."""
+    found: dict[str, float] = record["metrics"]
+    return running(found) if record["record"] == "step" else found
+
+
+def checkpoints(run: Run) -> dict[str, Path]:
+    """Its checkpoints by name, the first that was made first."""
+    found = sorted((run.dir / "checkpoints").glob("*.safetensors"), key=lambda p: (not p.stem.startswith("step-"), p))
+    return {path.stem: path for path in found}
+
+
+def contents(path: Path) -> dict[str, str]:
+    """All that a checkpoint holds, by name: the SHA-256 of each tensor, and every figure beside them."""
+    facts = json.loads(path.with_suffix(".json").read_bytes())
+    moved = facts.pop("moved", {})
+    told = {key: value for key, value in facts.items() if key not in {"sha256", "facts_sha256"}}
+    return digests(path) | dict(_leaves(told, "facts")) | dict(_leaves(moved, "state"))
+
+
+def _leaves(value: Any, name: str) -> Iterator[tuple[str, str]]:
+    """The figures in what a state packs as JSON; a list of plain figures is one."""
+    if isinstance(value, dict) and len(value) == 1 and isinstance(inner := next(iter(value.values())), list):
+        value = dict(_named(inner)) if "dict" in value else inner
+    if isinstance(value, list) and any(isinstance(child, dict | list) for child in value):
+        value = {str(place): child for place, child in enumerate(value)}
+    if not isinstance(value, dict):
+        yield name, json.dumps(value)
+        return
+    for key, child in value.items():
+        yield from _leaves(child, f"{name}/{key}")
+
+
+def _named(pairs: list[Any]) -> Iterator[tuple[str, Any]]:
+    for key, value in pairs:
+        yield key if isinstance(key, str) else json.dumps(key), value
+
+
+def differing(a: Path, b: Path) -> tuple[list[str], int]:
+    """The names under which two checkpoints do not hold the same, and how many names there are."""
+    one, other = contents(a), contents(b)
+    names = list(one | other)
+    return [name for name in names if one.get(name) != other.get(name)], len(names)
+
+
+def _figure(value: float | None) -> str:
+    return "nothing" if value is None else repr(value)

@@ -1,0 +1,242 @@
+"""What a trained network says of inputs that it has not seen. The data that it was trained on is not wanted."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from io import BytesIO, StringIO
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..data import input_record
+from ..errors import DlxError, RunError
+from ..graph import Graph, trace
+from ..lazy import np, torch
+from ..objectives import Supervised, implied
+from ..objectives.ensemble import combined, misfit
+from ..runs.folder import Run
+from ..spec import Experiment, Train, load, supervised_of
+from ..training import device, ensemble_metrics
+from ..training.batches.augmentation import looking
+from ..training.checkpoints import checkpoint
+from ..utils import files
+from .evaluate import members_of, weights_of
+
+if TYPE_CHECKING:
+    import numpy.typing as npt
+    from torch import Tensor, nn
+
+    from ..data.input_record import Kept
+
+    Array = npt.NDArray[Any]
+
+CHUNK = 256
+"""Inputs that a network is given at a time."""
+EDGES = ("left", "top", "right", "bottom")
+UNSUPPRESSED = "all boxes of all cells, the surest first: overlapping boxes of one object are not suppressed"
+
+
+@dataclass(frozen=True)
+class Predicted:
+    """One answer an input: classes with their probabilities where there are any, or values, or boxes.
+
+    `names` are what the inputs are called, `labels` what the classes or values are called. `boxes` (n, k, 4) are the
+    left, top, right and bottom of all boxes of all cells as parts of the picture, the surest first, with their
+    `scores` (n, k) and `classes` (n, k): none is suppressed.
+    """
+
+    run: Run
+    file: Path
+    names: tuple[str, ...]
+    labels: tuple[str, ...]
+    classes: Array | None = None
+    probabilities: Array | None = None
+    values: Array | None = None
+    boxes: Array | None = None
+    scores: Array | None = None
+    members: int = 1
+    combine: str | None = None
+
+    def __len__(self) -> int:
+        return len(self.classes if self.classes is not None else self.values)  # type: ignore[arg-type]
+
+    @property
+    def in_rows(self) -> bool:
+        """Whether each answer is a line of a table, or several: one class, values in a row, or boxes."""
+        if self.boxes is not None:
+            return True
+        if self.classes is not None:
+            return self.classes.ndim == 1
+        return self.values is not None and self.values.ndim == 2
+
+    def rows(self) -> tuple[list[str], list[list[Any]]]:
+        """The titles and the lines of a table; a line a box."""
+        assert self.in_rows
+        if self.boxes is not None:
+            each = [[n, *one.values()] for i, n in enumerate(self.names) for one in self._boxes(i)]
+            return ["input", "class", "score", *EDGES], [[n, c, s, *edges] for n, c, s, edges in each]
+        if self.classes is None:
+            assert self.values is not None
+            return ["input", *self.labels], [[n, *v] for n, v in zip(self.names, self.values.tolist(), strict=True)]
+        named = [self.labels[i] for i in self.classes]
+        if self.probabilities is None:
+            return ["input", "class"], [[n, c] for n, c in zip(self.names, named, strict=True)]
+        lines = zip(self.names, named, self.probabilities.tolist(), strict=True)
+        return ["input", "class", *(f"p({label})" for label in self.labels)], [[n, c, *p] for n, c, p in lines]
+
+    def as_json(self) -> dict[str, Any]:
+        """The document of `dlx predict --json`."""
+        told: dict[str, Any] = {"run": self.run.key, "file": str(self.file), "members": self.members}
+        told |= {"combine": self.combine, "labels": list(self.labels)}
+        if self.boxes is not None:
+            told["note"] = UNSUPPRESSED
+        return told | {"predictions": [{"input": name, **self._one(i)} for i, name in enumerate(self.names)]}
+
+    def _boxes(self, i: int) -> list[dict[str, Any]]:
+        assert self.boxes is not None
+        assert self.scores is not None
+        assert self.classes is not None
+        rows = zip(self.classes[i].tolist(), self.scores[i].tolist(), self.boxes[i].tolist(), strict=True)
+        return [{"class": self.labels[kind], "score": score, "box": box} for kind, score, box in rows]
+
+    def _one(self, i: int) -> dict[str, Any]:
+        if self.boxes is not None:
+            return {"boxes": self._boxes(i)}
+        if self.classes is None:
+            assert self.values is not None
+            return {"values": self.values[i].tolist()}
+        found = self.classes[i]
+        one: dict[str, Any] = {"class": self.labels[found] if found.ndim == 0 else found.tolist()}
+        return one | ({"probabilities": self.probabilities[i].tolist()} if self.probabilities is not None else {})
+
+    def write(self, path: Path) -> None:
+        """As a table to .csv, or as arrays to .npz. DlxError for another file, or where it takes no table."""
+        if path.suffix == ".npz":
+            names = ("classes", "probabilities", "values", "boxes", "scores")
+            arrays = {name: getattr(self, name) for name in names}
+            there: dict[str, Any] = {name: array for name, array in arrays.items() if array is not None}
+            packed = BytesIO()
+            np.savez(packed, **there)
+            data = packed.getvalue()
+        elif path.suffix == ".csv":
+            if not self.in_rows:
+                message = "each answer has several positions, which are no line of a table"
+                raise DlxError(message, hint=f"Write them as arrays: `--output {path.with_suffix('.npz')}`.")
+            text = StringIO()
+            titles, lines = self.rows()
+            csv.writer(text, lineterminator="\n").writerows([titles, *lines])
+            data = text.getvalue().encode()
+        else:
+            raise DlxError(f"{path} ends in {path.suffix or 'nothing'}", hint="Answers are written to .csv or .npz.")
+        try:
+            files.replace(path, data)
+        except OSError as error:
+            raise RunError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}") from error
+
+
+def predict(run: Run, file: Path, name: str | None = None, combine: str | None = None) -> Predicted:
+    """What a run's network says of the inputs in a file or a folder, read and preprocessed as its own were.
+
+    An ensemble answers together, and so do snapshots where no checkpoint is named. DlxError where the file holds
+    something else than the network takes.
+    """
+    device.calm_threads()
+    members, how = members_of([run], combine)
+    experiment, known = load(members[0].file("spec.yaml")), known_of(members[0])
+    if experiment.data is None or experiment.train is None:
+        raise DlxError(f"{run.key} names no data, and cannot be asked")
+    with input_record.understood(members[0].dir):
+        given = experiment.data.given(file, known)
+        x = known.prepared(given.x)
+    names, mine = [name or "final"], experiment.train.ensemble
+    if name is None and mine is not None and mine.snapshots:
+        names, how = _snapshots(members[0], mine.snapshots), combine or mine.combine
+    objective = supervised_of(experiment) if experiment.objective is not None else implied(known.facts)
+    graph = trace(replace(experiment, data=None), known.inputs)
+    networks = [_network(experiment, graph, one, weights) for one in members for weights in names]
+    if len(networks) > 1 and (problem := misfit(objective, how)):
+        raise DlxError(problem)
+    with device.threads(members[0].threads()):
+        outputs = answers(networks, objective, x, experiment.train)
+    called = given.names or tuple(str(i) for i in range(len(given.x)))
+    spoken = how if len(networks) > 1 else None
+    arrays = boxes_of(outputs[0], known) if objective.measures == "boxes" else told_of(objective, outputs, spoken)
+    return Predicted(run, file, called, _labels(known, arrays), members=len(networks), combine=spoken, **arrays)
+
+
+def known_of(run: Run) -> Kept:
+    """What a run has kept of its data; of an older run, what its data says."""
+    known = input_record.load(run.dir)
+    if known is not None:
+        return known
+    experiment = load(run.file("spec.yaml"))
+    if experiment.data is None:
+        raise DlxError(f"{run.key} names no data, and cannot be asked")
+    return input_record.of(experiment.data, experiment.data.load(), trace(experiment).inputs)
+
+
+def _snapshots(run: Run, count: int) -> list[str]:
+    there = len(list((run.dir / "checkpoints").glob(f"{ensemble_metrics.SNAPSHOT.format('*')}.safetensors")))
+    return ensemble_metrics.last_snapshots(there, count)
+
+
+def _network(experiment: Experiment, graph: Graph, run: Run, name: str) -> nn.Module:
+    from ..network import build
+
+    network = build(graph, experiment.init)
+    checkpoint.load_weights(network, weights_of(run, name), name)
+    return network.eval()
+
+
+def answers(networks: Sequence[nn.Module], objective: Supervised, x: Array, train: Train) -> Tensor:
+    """The outputs of each network, (members, n, ...)."""
+    look = looking(train, objective, x.shape[1:])
+    with torch.inference_mode():
+        chunks = torch.split(torch.from_numpy(np.ascontiguousarray(x)), CHUNK)
+        return torch.stack([torch.cat([objective.main(look(network, c)) for c in chunks]) for network in networks])
+
+
+def told_of(objective: Supervised, outputs: Tensor, how: str | None) -> dict[str, Array]:
+    """What outputs of one network or several mean: `classes` and `probabilities`, or `values`."""
+    loss = objective.loss
+    mean = outputs[0] if how is None else loss.pooled(outputs)
+    if objective.measures == "values":
+        return {"values": loss.predict(mean).numpy()}
+    decided = mean if how is None else combined(objective, outputs, how)
+    if objective.one_logit:
+        p = loss.predict(mean).squeeze(1).clamp(0, 1)
+        both = {"probabilities": torch.stack([1 - p, p], 1).numpy()} if loss.probabilities(mean) is not None else {}
+        return {"classes": (loss.predict(decided).squeeze(1) > 0.5).long().numpy(), **both}
+    likely = loss.probabilities(mean)
+    found = {"classes": decided.argmax(1).numpy()}
+    return found if likely is None else found | {"probabilities": likely.numpy()}
+
+
+def boxes_of(output: Tensor, known: Kept) -> dict[str, Array]:
+    """The boxes of one network (N, 5 boxes + classes, S, S) with class and score, as `average_precision` takes them.
+
+    Each box has the class that its cell is surest of, and as score the product of both confidences.
+    """
+    from ..modules import boxes
+
+    assert known.facts.target is not None
+    answer = boxes.said(output, (output.shape[1] - known.facts.target[0]) // 5 + 1)
+    surest, classes = answer.classes.max(1, keepdim=True)
+    scores = (answer.confidence * surest).flatten(1)
+    order = scores.argsort(dim=1, descending=True, stable=True)
+    kinds = classes.expand_as(answer.confidence).flatten(1).gather(1, order)
+    corners = answer.corners.flatten(1, 3).take_along_dim(order[..., None], 1)
+    return {"classes": kinds.numpy(), "scores": scores.gather(1, order).numpy(), "boxes": corners.numpy()}
+
+
+def _labels(known: Kept, arrays: dict[str, Array]) -> tuple[str, ...]:
+    """What the classes, or the values in a row, are called."""
+    if "boxes" in arrays and known.facts.target is not None:
+        return known.class_names or tuple(str(i) for i in range(known.facts.target[0] - 5))
+    if "classes" in arrays:
+        return known.class_names or tuple(str(i) for i in range(known.facts.classes or 0))
+    named, count = known.reading.get("told", []), arrays["values"].shape[1]
+    if len(named) == count:
+        return tuple(named)
+    return ("value",) if count == 1 else tuple(f"value_{i}" for i in range(count))

@@ -1,0 +1,363 @@
+"""`dlx prove-resume`: whether trainings that are killed and go on end in the same bits as those that are left alone.
+
+A spec is trained twice by real processes: its seeds, the members of its ensemble, packed or one by one. One is left
+alone; the other is killed by SIGKILL, which nothing can clean up after, at random moments, and taken up with
+`dlx train --resume`, as often as asked. Then all that the two left behind is compared.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from ..errors import DlxError, Problem, RunError
+from ..runs.folder import ENSEMBLE, RECORDS, Run, all_runs
+from ..spec import Experiment, load
+from ..training import ensemble_metrics
+from ..training.prepared import prepare
+from . import compare
+from .compare import Parting
+from .reproduce import again
+
+STEPS = 100
+"""Steps that the training is cut to where nothing else is said."""
+STATES = 20
+"""Checkpoints on the way, about, where the spec does not say when to save."""
+LOOK = 0.001
+"""Seconds between two looks at how far the training is."""
+SOON = 0.05
+"""Seconds after a step, at most, that a kill comes at a random moment."""
+STEP = re.compile(rb'"step":(\d+)')
+OWN = {"time", "seconds"}
+"""Keys of an end record that belong to its process and not to the result."""
+
+Say = Callable[[str], None]
+Wait = Callable[[Callable[[], bool]], None]
+Trainings = Mapping[str, Run]
+"""The runs of one spec: those of its seeds or members by `seed N`, that of the ensemble; one alone has no name."""
+
+
+def silent(_: str) -> None:
+    """Nothing is said on the way."""
+
+
+@dataclass(frozen=True)
+class Proof:
+    """Comparison of uninterrupted trainings with trainings that were killed and resumed."""
+
+    name: str
+    steps: int
+    """Of each training."""
+    asked: int
+    killed: tuple[int, ...]
+    """The steps at which the kills came, of all trainings together."""
+    records: int
+    """In the loss curves, evaluations included."""
+    values: int
+    """Tensors and other figures in the checkpoints."""
+    parting: Parting | None
+    """The first figure of a curve that differs."""
+    differing: dict[str, list[str]]
+    """Names that differ, by checkpoint or file."""
+    trainings: int = 1
+    whose: str = ""
+    """The training whose curve differs, where there are several."""
+
+    @property
+    def equal(self) -> bool:
+        return self.parting is None and not any(self.differing.values())
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "name": self.name,
+            "equal": self.equal,
+            "trainings": self.trainings,
+            "steps": self.steps,
+            "kills": list(self.killed),
+            "records": self.records,
+            "values": self.values,
+            "first": ({"run": self.whose} | self.parting.as_json()) if self.parting is not None else None,
+            "differing": {name: found for name, found in self.differing.items() if found},
+        }
+
+
+def prove(
+    path: Path,
+    changes: Sequence[str],
+    home: Path,
+    kills: int = 5,
+    seed: int = 0,
+    steps: int = STEPS,
+    say: Say = silent,
+) -> Proof:
+    """Train a spec twice below `home`, the second time with `kills`. SpecError where it cannot be trained."""
+    experiment, total = cut(path, changes, steps)
+    home.mkdir(parents=True, exist_ok=True)
+    (home / "spec.yaml").write_text(experiment.resolved())
+    attempt = Attempt(experiment, home / "spec.yaml", home / "killed", random.Random(seed))  # noqa: S311 - no secret
+    each = f"{total:,} steps" + (f", {attempt.count} trainings" if attempt.count > 1 else "")
+    say(f"{experiment.name}: {each} without a kill")
+    begun = time.monotonic()
+    finished(started(home / "whole", str(home / "spec.yaml")))
+    whole = attempt.trainings(home / "whole")
+    attempt.seconds = time.monotonic() - begun
+    attempt.like(whole)
+    killed = attempt.killed(total, kills, say)
+    while (words := attempt.words()) is not None:
+        finished(started(attempt.runs, *words))
+    return compared(whole, attempt.trainings(attempt.runs), total, kills, killed)
+
+
+def cut(path: Path, changes: Sequence[str], steps: int) -> tuple[Experiment, int]:
+    """A spec as it is proved, and the steps of each training: cut short, checkpoints on the way, no MLflow."""
+    experiment = load(path, changes)
+    prepared = prepare(experiment)
+    train, examples = prepared.train, prepared.examples
+    own = train.span(examples).steps
+    total = min(own, steps)
+    if total < 2:
+        raise DlxError(f"{experiment.name} trains for one step, and nothing can be cut off")
+    more = []
+    if train.save_every is None or train.save_every > total // 2:
+        more.append(f"++train.save_every={max(1, total // STATES)}")
+    if total < own:
+        more += [f"++train.steps={total}", *(["~train.epochs"] if train.epochs is not None else [])]
+    if train.max_time is not None:
+        more.append("~train.max_time")  # two trainings are not as quick as each other
+    if experiment.root.at("expect") is not None:
+        more.append("~expect")  # what is claimed of a whole training
+    made = load(path, [*changes, *more, "++track.mlflow=false"])
+    try:
+        ensemble_metrics.check_cycles(made, examples)
+    except DlxError as error:
+        hint = f"`--steps N` proves more than {total:,} of its {own:,} steps."
+        raise DlxError(error.problems[0].message, hint=hint) from error
+    return made, total
+
+
+@contextmanager
+def kept_where_it_fails() -> Iterator[Path]:
+    """A folder for the trainings, which stays where they differ or one fails."""
+    home = Path(tempfile.mkdtemp(prefix="dlx-proof-"))
+    try:
+        yield home
+    except BaseException:
+        if any(home.iterdir()):
+            sys.stderr.write(f"what the trainings left is in {home}\n")
+        else:
+            home.rmdir()
+        raise
+    shutil.rmtree(home)
+
+
+def started(runs: Path, *more: str) -> subprocess.Popen[str]:
+    """`dlx train` as a process of its own."""
+    command = [sys.executable, "-m", "dlx", "train", *more, "--runs", str(runs), "--json"]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603
+
+
+def finished(process: subprocess.Popen[str]) -> None:
+    """Wait for a training. RunError with what it says where it fails."""
+    out, err = process.communicate()
+    if process.returncode:
+        raise failure(out, err)
+
+
+def failure(out: str, err: str) -> RunError:
+    """What a training said as it failed."""
+    try:
+        told = [Problem(one["message"], one["hint"]) for one in json.loads(out)["errors"]]
+    except (ValueError, LookupError, TypeError):
+        told = [Problem(f"the training failed: {(err or out).strip()[-2000:]}")]
+    return RunError(*told)
+
+
+# --- the trainings that are killed ----------------------------------------------------------------------------------
+
+
+@dataclass
+class Attempt:
+    """The trainings of a spec in a folder of runs, which are killed again and again before they come to an end."""
+
+    experiment: Experiment
+    spec: Path
+    runs: Path
+    drawn: random.Random
+    seconds: float = 0.0
+    """Seconds of the uninterrupted trainings."""
+
+    @property
+    def members(self) -> int:
+        """Of its ensemble; 0 without one."""
+        train = self.experiment.train
+        assert train is not None
+        return (train.ensemble.members or 0) if train.ensemble is not None else 0
+
+    @property
+    def seeds(self) -> list[int]:
+        train = self.experiment.train
+        assert train is not None
+        return [train.seed + i for i in range(self.members or train.seeds)]
+
+    @property
+    def count(self) -> int:
+        return len(self.seeds)
+
+    def trainings(self, runs: Path) -> dict[str, Run]:
+        """The runs of this spec in a folder that have begun."""
+        found: dict[str, Run] = {}
+        for run in all_runs(runs):
+            if not ((run.dir / RECORDS).exists() or (run.dir / "lock.json").exists()):
+                continue  # it was killed before there was anything to go on with
+            train = load(run.dir / "spec.yaml").train
+            assert train is not None
+            if train.ensemble is not None and train.ensemble.members:
+                found["ensemble"] = run
+            else:
+                found[f"seed {train.seed}" if self.count > 1 else ""] = run
+        return found
+
+    def like(self, whole: Trainings) -> None:
+        """Begin with the number of threads of others, where it was measured: it may come out otherwise here."""
+        if not any("milliseconds_by_threads" in run.read_json("lock.json") for run in whole.values()):
+            return
+        copies = {name: again(run, self.runs) for name, run in whole.items()}
+        if (top := copies.get("ensemble")) is not None:
+            keys = [copies[f"seed {seed}"].key for seed in self.seeds]
+            top.write_json(ENSEMBLE, whole["ensemble"].read_json(ENSEMBLE) | {"members": keys})
+
+    def words(self) -> list[str] | None:
+        """Arguments of the next `dlx train`; None once all trainings have ended."""
+        found = self.trainings(self.runs)
+        if self.members:
+            if (top := found.get("ensemble")) is None:
+                return [str(self.spec)]
+            return None if top.status() == "finished" else ["--resume", str(top.dir)]
+        for run in found.values():
+            if run.status() != "finished":
+                return ["--resume", str(run.dir)]
+        missing = [seed for seed in self.seeds if f"seed {seed}" not in found] if self.count > 1 else []
+        if missing and found:  # like the others, which may be packed
+            return [str(next(iter(found.values())).dir), f"++train.seed={missing[0]}"]
+        return None if found else [str(self.spec)]
+
+    @property
+    def reached(self) -> int:
+        """Steps of all trainings whose losses stand in the records."""
+        return sum(_last_step(path) for path in self.runs.glob(f"*/*/{RECORDS}"))
+
+    def killed(self, total: int, kills: int, say: Say) -> tuple[int, ...]:
+        """Kill the trainings so often on the way through `total` steps of each; the steps at which that was."""
+        found: list[int] = []
+        every = range(1, total * self.count)
+        targets = sorted(self.drawn.sample(every, min(kills, len(every))))
+        moments = [self.at_a_step, self.at_any_moment, self.in_writing, self.at_the_start]
+        moments += [self.in_between] if self.count > 1 else []
+        for number, target in enumerate(targets):
+            last = targets[number + 1] if target < targets[-1] else total * self.count - 1
+            moment = moments[number % len(moments)]
+            while (words := self.words()) is not None:
+                process = started(self.runs, *words)
+                how = moment(partial(self._wait, process), max(target, self.reached + 1), last)
+                process.kill()
+                out, err = process.communicate()
+                if process.returncode < 0:
+                    found.append(self.reached)
+                    say(f"killed at step {found[-1]:,}, {how}")
+                    break
+                if process.returncode:  # else it ended by itself, and another may be left
+                    raise failure(out, err)
+        return tuple(found)
+
+    @staticmethod
+    def _wait(process: subprocess.Popen[str], so: Callable[[], bool]) -> None:
+        """Until something is so, or the training ends by itself."""
+        while not so() and process.poll() is None:
+            time.sleep(LOOK)
+
+    # --- moments, each at or after a step and before the last one of its turn ---------------------------------------
+
+    def at_a_step(self, wait: Wait, target: int, _: int) -> str:
+        wait(lambda: self.reached >= target)
+        return "at a step"
+
+    def at_any_moment(self, wait: Wait, target: int, last: int) -> str:
+        self.at_a_step(wait, target, last)
+        time.sleep(self.drawn.uniform(0, SOON))
+        return "between steps"
+
+    def in_writing(self, wait: Wait, target: int, last: int) -> str:
+        """While a checkpoint is half on the disk."""
+        self.at_a_step(wait, target, last)
+        wait(lambda: self._writes() or self.reached >= last)
+        return "while a checkpoint was written" if self._writes() else "at a step"
+
+    def at_the_start(self, wait: Wait, _: int, last: int) -> str:
+        """While things are imported, data is loaded, threads are measured, a state is read, or some time after."""
+        until = time.monotonic() + self.drawn.uniform(0, self.seconds)
+        wait(lambda: time.monotonic() >= until or self.reached >= last)
+        return "after some time"
+
+    def in_between(self, wait: Wait, _: int, last: int) -> str:
+        """When one of the trainings ends, and another begins or goes on."""
+        before = self._ended()
+        wait(lambda: self._ended() > before or self.reached >= last)
+        ended = self._ended() > before
+        time.sleep(self.drawn.uniform(0, SOON))
+        return "as one training ended" if ended else "at a step"
+
+    def _writes(self) -> bool:
+        return any(self.runs.glob("*/*/checkpoints/.*"))
+
+    def _ended(self) -> int:
+        return sum(b'{"record":"end"' in path.read_bytes() for path in self.runs.glob(f"*/*/{RECORDS}"))
+
+
+def _last_step(path: Path) -> int:
+    return max(map(int, STEP.findall(path.read_bytes())), default=0)
+
+
+# --- what they left -------------------------------------------------------------------------------------------------
+
+
+def compared(whole: Trainings, other: Trainings, steps: int, asked: int, killed: tuple[int, ...]) -> Proof:
+    """All that the trainings left, beside each other: checkpoints, curves, ends."""
+    differing: dict[str, list[str]] = {name or "run": ["all of it"] for name in whole.keys() ^ other.keys()}
+    values, partings = 0, []
+    for name in [name for name in whole if name in other]:
+        found, count = _differing(whole[name], other[name])
+        differing |= {f"{name} {file}".strip(): names for file, names in found.items()}
+        values += count
+        partings += [(name, one) for one in [next(compare.partings(whole[name], other[name]), None)] if one]
+    whose, parting = partings[0] if partings else ("", None)
+    records = sum(map(compare.length, whole.values()))
+    count = max(1, len(whole.keys() - {"ensemble"}))
+    first = next(iter(whole.values()))
+    return Proof(first.name, steps, asked, killed, records, values, parting, differing, count, whose)
+
+
+def _differing(one: Run, other: Run) -> tuple[dict[str, list[str]], int]:
+    """Names that differ between two runs, by checkpoint or file, and the number of names compared."""
+    ours, theirs = compare.checkpoints(one), compare.checkpoints(other)
+    found: dict[str, list[str]] = {name: ["all of it"] for name in ours.keys() ^ theirs.keys()}
+    values = 0
+    for name in ours.keys() & theirs.keys():
+        found[name], count = compare.differing(ours[name], theirs[name])
+        values += count
+    ends = [{k: v for k, v in (run.end() or {}).items() if k not in OWN} for run in (one, other)]
+    found["end"] = [key for key in ends[0] | ends[1] if repr(ends[0].get(key)) != repr(ends[1].get(key))]
+    tables = [run.read_json("confusion.json") for run in (one, other)]
+    found["confusion.json"] = ["all of it"] if tables[0] != tables[1] else []
+    return found, values

@@ -1,0 +1,185 @@
+"""`dlx reproduce`: run again what a run folder says, and hold the two beside each other."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..data import input_record
+from ..errors import DlxError
+from ..experiment import runner
+from ..experiment.recorder import Listener
+from ..lazy import torch
+from ..runs.folder import Run
+from ..spec import load
+from ..training.checkpoints import checkpoint
+from . import compare
+from .compare import Parting
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+TOLERANCE = 1e-3
+"""The largest relative difference of a figure, or of a tensor against its largest value, that still counts as the
+same result."""
+OWN = ("pid", "command", "spec", "way")
+"""What a lock says of its own process and not of the result."""
+CARRIED = ("plan.json", input_record.FILE)
+"""What follows from the spec and the data alone."""
+
+
+@dataclass(frozen=True)
+class Gap:
+    """How far a tensor of a checkpoint is off, as a part of its largest value."""
+
+    checkpoint: str
+    name: str
+    relative: float
+
+    @property
+    def layer(self) -> str:
+        return self.name.rpartition(".")[0] or self.name
+
+    def as_json(self) -> dict[str, Any]:
+        off = self.relative if self.relative < float("inf") else None
+        return {"checkpoint": self.checkpoint, "tensor": self.name, "layer": self.layer, "relative": off}
+
+
+@dataclass(frozen=True)
+class Reproduction:
+    """A run and the one that was made after it."""
+
+    run: Run
+    new: Run
+    tolerance: float
+    changed: dict[str, tuple[Any, Any]]
+    """What the lock says otherwise than it is now."""
+    parting: Parting | None
+    """The first figure of the curve that differs by more than the tolerance, or else at all."""
+    gap: Gap | None
+    """The tensor that is off most, in the first checkpoint of both that has one."""
+    largest: float
+    """The largest relative difference of all."""
+
+    @property
+    def verdict(self) -> Literal["bitwise equal", "within tolerance", "differs"]:
+        if self.parting is None and self.gap is None:
+            return "bitwise equal"
+        return "within tolerance" if self.largest <= self.tolerance else "differs"
+
+    def as_json(self) -> dict[str, Any]:
+        return {
+            "verdict": self.verdict,
+            "run": self.run.key,
+            "new": self.new.key,
+            "dir": str(self.new.dir),
+            "tolerance": self.tolerance,
+            "largest": self.largest if self.largest < float("inf") else None,
+            "first": self.parting.as_json() if self.parting is not None else None,
+            "tensor": self.gap.as_json() if self.gap is not None else None,
+            "lock": {key: {"was": was, "is": now} for key, (was, now) in self.changed.items()},
+        }
+
+
+def reproduce(run: Run, runs: Path, tolerance: float = TOLERANCE, listen: Listener | None = None) -> Reproduction:
+    """Run a finished run again, in a new folder. DlxError where it has not finished or its data has changed."""
+    if run.status() != "finished":
+        hint = f"`dlx train --resume {run.argument}` goes on with it."
+        raise DlxError(f"{run.key} has not finished, and there is no result to reproduce", hint=hint)
+    with _folder(run, runs) as new:
+        loaded, results = runner.resume(new, listen)
+    runner.settle(loaded, results)
+    if results.results[0].status != "finished":
+        raise DlxError(f"{new.key} was stopped", hint=f"`dlx train --resume {new.argument}` brings it to its end.")
+    return compared(run, new, tolerance)
+
+
+def again(run: Run, runs: Path) -> Run:
+    """A new run that has the spec of another and what its lock chose, and has not begun."""
+    lock = run.lock()
+    if not lock:
+        raise DlxError(f"{run.dir} has no lock.json, which says what it was run with")
+    found = load(run.file("spec.yaml"))
+    kind = str(lock.get("device", "auto")).partition(":")[0].partition(" ")[0]
+    chosen = found.train.device if found.train is not None else kind
+    if chosen == "auto" and (kind == "cpu" or (kind == "cuda" and torch.cuda.is_available())):
+        found = load(run.file("spec.yaml"), [f"++train.device={kind}"])
+    new = Run.create(runs, run.name)
+    new.write_text("spec.yaml", found.resolved())
+    for name in CARRIED:
+        if (run.dir / name).exists():
+            shutil.copyfile(run.file(name), new.dir / name)
+    own = {"spec_hash": hashlib.sha256(found.resolved().encode()).hexdigest()}
+    new.write_json("lock.json", {key: value for key, value in lock.items() if key not in OWN} | own)
+    return new
+
+
+@contextmanager
+def _folder(run: Run, runs: Path) -> Iterator[Run]:
+    """The folder of a new run, which goes where nothing came of it."""
+    new = again(run, runs)
+    try:
+        yield new
+    except DlxError:
+        if next(new.records(), None) is None:
+            shutil.rmtree(new.dir)
+        raise
+
+
+def compared(run: Run, new: Run, tolerance: float = TOLERANCE) -> Reproduction:
+    """Two finished runs beside each other."""
+    parted = list(compare.partings(run, new))
+    far = next((one for one in parted if one.relative > tolerance), None)
+    here, there = compare.checkpoints(run), compare.checkpoints(new)
+    gaps = [gap for name in here if name in there for gap in _gaps(here[name], there[name])]
+    gap = _nearest(gaps, far.step if far is not None else 0)
+    off = [*(one.relative for one in parted), *(one.relative for one in gaps)]
+    changed = dict(_changed(_flat(run.lock()), _flat(new.lock())))
+    first = far or next(iter(parted), None)
+    return Reproduction(run, new, tolerance, changed, first, gap, max(off, default=0.0))
+
+
+def _gaps(a: Path, b: Path) -> Iterator[Gap]:
+    """The weights of two checkpoints that are not the same."""
+    _, one = checkpoint.read(a.parent, a.stem)
+    _, other = checkpoint.read(b.parent, b.stem)
+    for name in one | other:
+        if name.startswith("state/"):
+            continue
+        if name not in one or name not in other or one[name].shape != other[name].shape:
+            yield Gap(a.stem, name, float("inf"))
+        elif not torch.equal(one[name], other[name]):
+            yield Gap(a.stem, name, _off(one[name], other[name]))
+
+
+def _off(a: Tensor, b: Tensor) -> float:
+    largest = float(a.double().abs().max())
+    return float((a.double() - b.double()).abs().max()) / largest if largest else float("inf")
+
+
+def _nearest(gaps: list[Gap], step: int) -> Gap | None:
+    """The largest gap in the first checkpoint from `step` on."""
+    after = [gap for gap in gaps if not gap.checkpoint.startswith("step-") or int(gap.checkpoint[5:]) >= step]
+    first = [gap for gap in after if gap.checkpoint == after[0].checkpoint]
+    return max(first, key=lambda gap: gap.relative, default=None)
+
+
+def _flat(lock: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+    """A lock by dotted names, without what is its own."""
+    found: dict[str, Any] = {}
+    for key, value in lock.items():
+        if not above and key in (*OWN, "spec_hash"):
+            continue
+        found |= _flat(value, f"{above}{key}.") if isinstance(value, dict) else {f"{above}{key}": value}
+    return found
+
+
+def _changed(was: dict[str, Any], now: dict[str, Any]) -> Iterator[tuple[str, tuple[Any, Any]]]:
+    for key in was | now:
+        if was.get(key) != now.get(key):
+            yield key, (was.get(key), now.get(key))

@@ -1,0 +1,1 @@
+"""Batches: which examples come next, on the device, under augmentation."""

@@ -1,0 +1,252 @@
+"""All that a training moves, to disk and back, so that a run that was killed goes on to the same bits.
+
+Weights and buffers, the optimizer, what lowers the rate, the losses not yet told, every random generator, the order
+of the epoch and the place in it. The two newest states are kept: one that is torn is passed over.
+"""
+
+from __future__ import annotations
+
+import random
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import DlxError, first_line
+from ...lazy import np, torch
+from . import checkpoint
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..fit import Job
+
+KEPT = 2
+NAME = "step-{:09d}"
+
+
+def seed_all(seed: int) -> None:
+    """Start every random generator from one number: torch's, Python's and NumPy's."""
+    if torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
+        torch.manual_seed(seed)
+    else:  # that would write down where it was called from, once for each device that is not there
+        torch.default_generator.manual_seed(seed)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+
+
+@dataclass(frozen=True)
+class Snapshot:
+    """All that a training moved at one step, copied to the host: what it does next changes nothing here."""
+
+    step: int
+    tensors: dict[str, Tensor]
+    facts: dict[str, Any]
+    copied: Callable[[], object]
+    """Waits until the tensors have arrived."""
+
+    def write(self, folder: Path) -> None:
+        """A new state, and the oldest goes. RunError where a weight is not finite or the disk is full."""
+        self.copied()
+        checkpoint.write(folder, NAME.format(self.step), self.tensors, self.facts)
+        for old in list(_names(folder))[KEPT:]:
+            for suffix in (".json", ".safetensors"):
+                (folder / f"{old}{suffix}").unlink(missing_ok=True)
+
+
+def snapshot(job: Job, facts: dict[str, Any], room: dict[str, Tensor]) -> Snapshot:
+    """Copy a training as it stands, in the time of one pass over its memory; a GPU copies when it comes to it.
+
+    The copies lie in `room`, which the next snapshot takes again: memory that was used before is there at once.
+    """
+    tensors = dict(job.network.state_dict())
+    moved = _packed(_moved(job), tensors, "state")
+    taken = {name: _copied(tensor, room.get(name)) for name, tensor in tensors.items()}
+    room.clear()
+    room.update(taken)
+    on_gpu = any(tensor.is_cuda for tensor in tensors.values())
+    done = torch.cuda.Event() if on_gpu else None  # type: ignore[no-untyped-call]
+    if done is not None:
+        done.record()
+    wait = done.synchronize if done is not None else lambda: None
+    return Snapshot(job.progress.step, taken, {**facts, "moved": moved}, wait)
+
+
+def _copied(tensor: Tensor, room: Tensor | None) -> Tensor:
+    if room is None or (room.shape, room.dtype) != (tensor.shape, tensor.dtype):
+        room = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
+    return room.copy_(tensor.detach(), non_blocking=True)
+
+
+def clear(folder: Path) -> None:
+    """Take away what a kill left half written."""
+    for half in folder.glob(".*.*.*"):
+        half.unlink(missing_ok=True)
+
+
+def restore(job: Job, folder: Path, spec_hash: str = "") -> tuple[dict[str, Any] | None, list[str]]:
+    """Bring a fresh job to the newest state that is whole: its facts, or None; and what was passed over.
+
+    DlxError where that is whole, and of another training than the one of the spec with `spec_hash`.
+    """
+    passed_over: list[str] = []
+    for name in _names(folder):
+        try:
+            facts, tensors = checkpoint.read(folder, name)
+        except (checkpoint.AlteredError, checkpoint.MissingError) as error:
+            passed_over.append(f"{error.problems[0].message}; the checkpoint before it is used")
+            continue
+        path = folder / f"{name}.safetensors"
+        checkpoint.fill(job.network, tensors, path)
+        if spec_hash and facts.get("spec_hash", spec_hash) != spec_hash:
+            raise DlxError(f"{path} is of the training of another spec than spec.yaml", hint=checkpoint.FOREIGN)
+        step = facts.get("step", 0)
+        if step > job.total_steps or name != NAME.format(step):
+            there = f"it is of step {step:,}, and the training has {job.total_steps:,}"
+            raise DlxError(f"{path} is not a state of this training: {there}", hint=checkpoint.FOREIGN)
+        try:
+            moved = _in_parts(_unpacked(facts.pop("moved"), tensors))
+            _check(job, moved, facts)
+            _move(job, moved)
+        except MISFIT as error:
+            raise DlxError(
+                f"{path} is not a state of this training: {first_line(error)}", hint=checkpoint.FOREIGN
+            ) from error
+        return facts, passed_over
+    return None, passed_over
+
+
+MISFIT = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, StopIteration, OverflowError)
+"""Exceptions raised while values that no state has are restored."""
+
+
+def _check(job: Job, moved: dict[str, Any], facts: dict[str, Any]) -> None:
+    """ValueError where what was moved is not what this training moves."""
+    for part, own in _moved(job).items():
+        if lacking := own.keys() - moved.get(part, {}).keys() - OPTIONAL:
+            raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
+        for name, value in own.items():
+            if name not in FREE and not _like(moved[part][name], value):
+                raise ValueError(f"its `{name}` is not one of this training")
+    counts = [moved["progress"]["step"], *(moved["feed"][name] for name in COUNTS if name in moved["feed"])]
+    if counts[0] != facts["step"] or not all(type(one) is int and one >= 0 for one in counts):
+        raise ValueError(f"its step, epoch and place are {counts}, and its facts are of step {facts['step']:,}")
+    if type(moved["progress"]["loss"]) not in (int, float):
+        raise ValueError("its `loss` is no number")
+
+
+COUNTS = ("epoch", "position")
+OPTIONAL = {"compute"}
+"""Names that older states do not have."""
+FREE = {"losses", "random", "compute", "paces", "order", "objective", "loss", *COUNTS}
+"""Names whose values differ in form from those before the first step."""
+
+
+def _like(there: Any, here: Any) -> bool:
+    """Whether a value is such a one as a training has before its first step."""
+    if isinstance(here, dict):
+        same = isinstance(there, dict) and (not here or there.keys() == here.keys())
+        return same and all(_like(there[key], value) for key, value in here.items())
+    if isinstance(here, list):
+        same = isinstance(there, list) and len(there) == len(here)
+        return same and all(map(_like, there, here))
+    if isinstance(here, torch.Tensor):
+        return isinstance(there, torch.Tensor) and there.shape == here.shape
+    if here is None or there is None:
+        return not isinstance(there, dict | list | str | torch.Tensor)
+    numbers = (int, float)
+    return type(there) is type(here) or (type(there) in numbers and type(here) in numbers)
+
+
+def is_there(folder: Path) -> bool:
+    """Whether a state is whole, so that a run can go on from it."""
+    for name in _names(folder):
+        with suppress(DlxError):
+            checkpoint.read(folder, name)
+            return True
+    return False
+
+
+def is_at(folder: Path, step: int) -> bool:
+    """Whether the state at this step stands."""
+    return checkpoint.facts(folder, NAME.format(step)) is not None
+
+
+def hand_over(source: Path, folder: Path, step: int, job: Job) -> None:
+    """The state at a step for a run that goes on from it with the optimizer that `job` has."""
+    facts, tensors = checkpoint.read(source, NAME.format(step))
+    moved = _in_parts(_unpacked(facts.pop("moved"), tensors))
+    for name, pace in job.learner.paces.items():
+        groups = moved["learner"]["paces"][name]["optimizer"]["param_groups"]
+        for group, own in zip(groups, pace.optimizer.param_groups, strict=True):
+            group.update({key: value for key, value in own.items() if key != "params"})
+    weights = {name: tensor for name, tensor in tensors.items() if not name.startswith("state/")}
+    packed = _packed(moved, weights, "state")
+    about = {name: value for name, value in facts.items() if name not in {"sha256", "bytes", "file", "spec_hash"}}
+    checkpoint.write(folder, NAME.format(step), weights, {**about, "moved": packed})
+
+
+def _names(folder: Path) -> Iterator[str]:
+    """The states there are, the newest first."""
+    yield from sorted((path.stem for path in folder.glob("step-*.safetensors")), reverse=True)
+
+
+def _moved(job: Job) -> dict[str, dict[str, Any]]:
+    return {"learner": job.learner.state(), "feed": job.feed.state(), "progress": job.progress.state()}
+
+
+def _move(job: Job, moved: dict[str, Any]) -> None:
+    job.learner.load(moved["learner"])
+    job.feed.load(moved["feed"])
+    job.progress.load(moved["progress"], job.network)
+
+
+def _in_parts(moved: dict[str, Any]) -> dict[str, Any]:
+    """What a training moved, by its parts; older states have all of it side by side.
+
+    Those of packed trainings were taken after the next epoch had begun.
+    """
+    if "learner" in moved:
+        return moved
+    between = moved["position"] == 0 and moved["step"] > 0
+    pace = {name: moved[name] for name in ("optimizer", "rate", "watch")}
+    average = moved["average"]
+    return {
+        "learner": {
+            "paces": {"network": pace},
+            "compute": moved.get("compute"),
+            "averages": {} if average is None else {"network": average},
+        },
+        "feed": {"epoch": moved["epoch"] - between, "position": moved["position"], "order": moved["order"]},
+        "progress": {name: moved[name] for name in ("step", "loss", "losses", "stopping", "random")},
+    }
+
+
+def _packed(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
+    """A value as JSON; its tensors join `tensors` and leave their names."""
+    if isinstance(value, torch.Tensor):
+        tensors[name] = value
+        return {"tensor": name}
+    if isinstance(value, dict):
+        return {"dict": [[_packed(k, tensors, ""), _packed(v, tensors, f"{name}/{k}")] for k, v in value.items()]}
+    if isinstance(value, list | tuple):
+        items = [_packed(v, tensors, f"{name}/{i}") for i, v in enumerate(value)]
+        return {"tuple" if isinstance(value, tuple) else "list": items}
+    if "numpy" in sys.modules and isinstance(value, np.ndarray):
+        return {"array": value.tolist(), "dtype": str(value.dtype)}
+    return value
+
+
+def _unpacked(value: Any, tensors: dict[str, Tensor]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    if "tensor" in value:
+        return tensors[value["tensor"]]
+    if "dict" in value:
+        return {_unpacked(k, tensors): _unpacked(v, tensors) for k, v in value["dict"]}
+    if "array" in value:
+        return np.array(value["array"], dtype=value["dtype"])
+    kind, items = next(iter(value.items()))
+    return (tuple if kind == "tuple" else list)(_unpacked(item, tensors) for item in items)

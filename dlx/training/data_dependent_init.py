@@ -1,0 +1,79 @@
+"""Initial weights that depend on the data: `init: lsuv`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..graph import Graph
+from ..init import Initializer
+from ..init.orthogonal import LSUV
+from ..lazy import torch
+from .batches.on_device import Part
+
+if TYPE_CHECKING:
+    from torch import Tensor, fx, nn
+
+
+def wants(graph: Graph, init: Initializer) -> dict[str, LSUV]:
+    """The modules whose weights are to fit the data, by torch's name."""
+    drawn = [node for node in graph.nodes if node.is_weight_layer and not node.owner and not node.tied]
+    each = {node.name.replace("/", "."): init.of(node.name) for node in drawn if "weight" not in node.values}
+    return {name: one for name, one in each.items() if isinstance(one, LSUV)}
+
+
+def settle(network: fx.GraphModule, graph: Graph, init: Initializer, part: Part, seed: int) -> None:
+    """Scale the weights of a fresh network by examples of `part`; nothing where no initialiser asks for it."""
+    wanted = wants(graph, init)
+    if not wanted:
+        return
+    generator = torch.Generator().manual_seed(seed)
+    most = max(one.samples for one in wanted.values())
+    index = torch.randperm(len(part), generator=generator)[:most].to(next(network.parameters()).device)
+
+    class Settling(torch.fx.Interpreter):
+        """The network, layer by layer: each is settled before its output goes on."""
+
+        def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            module: Any = self.fetch_attr(target)
+            one = wanted.pop(target, None)
+            if one is not None:
+                few = tuple(value[: one.samples] for value in args)
+                for inner in _weighing(module):
+                    _scale(inner, lambda: module(*few), one)
+            return super().call_module(target, args, kwargs)
+
+    mode = network.training
+    with torch.no_grad():
+        Settling(network.eval()).run(part.take(index)[0])
+    network.train(mode)
+
+
+def _weighing(module: nn.Module) -> Iterator[nn.Module]:
+    """The parts of a layer that have a weight of two and more axes."""
+    for part in module.modules():
+        weight = getattr(part, "weight", None)
+        if isinstance(weight, torch.Tensor) and weight.dim() > 1 and not isinstance(part, torch.nn.Embedding):
+            yield part
+
+
+def _scale(part: nn.Module, run: Callable[[], object], one: LSUV) -> None:
+    seen: list[Tensor] = []
+    handle = part.register_forward_hook(lambda *told: seen.append(told[-1]))
+    try:
+        for _ in range(one.max_iters):
+            seen.clear()
+            run()
+            variance = float(seen[0].double().var(correction=0)) if seen else 0.0
+            if not 0 < variance < torch.inf or abs(variance - 1) <= one.tol:
+                return
+            _set(part, variance**-0.5)
+    finally:
+        handle.remove()
+
+
+def _set(part: Any, factor: float) -> None:
+    if "weight" in getattr(part, "parametrizations", {}):
+        part.weight = part.weight.detach() * factor  # torch's parametrisation takes it apart
+    else:
+        part.weight.mul_(factor)

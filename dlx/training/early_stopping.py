@@ -1,0 +1,207 @@
+"""When a training ends before its last update: a metric that is no longer getting better, or no more time."""
+
+from __future__ import annotations
+
+import time
+from math import inf
+from typing import TYPE_CHECKING, Any
+
+from ..errors import Mark, Problem, RunError, did_you_mean, plural
+from ..lazy import torch
+from ..metrics import Mode
+from ..objectives import Objective
+from ..spec import Experiment, Train, objective_of
+from ..spec.sections.stopping import EarlyStopping
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+    from .fit import Job
+
+now = time.monotonic
+
+
+def improves(value: float, best: float | None, mode: Mode, by: float = 0.0) -> bool:
+    """Whether `value` is better than `best` by more than `by`; a NaN never is, nor an infinite loss than no best."""
+    if mode == "max":
+        return value > (-inf if best is None else best) + by
+    return value < (inf if best is None else best) - by
+
+
+def mode_of(metric: str, objective: Objective) -> Mode:
+    """Which way a metric is better."""
+    return objective.modes().get(metric.removeprefix("valid/"), "min")
+
+
+def kept_metric(train: Train) -> str:
+    """What `keep_best` ranks by."""
+    assert train.keep_best is not None
+    early = train.early_stopping.metric if train.early_stopping is not None else "valid/loss"
+    return train.keep_best.metric or early
+
+
+def kept_mode(job: Job) -> Mode:
+    """Which way that is better."""
+    keep, early, metric = job.train.keep_best, job.train.early_stopping, kept_metric(job.train)
+    assert keep is not None
+    same = early.mode if early is not None and early.metric == metric else None
+    return keep.mode or same or mode_of(metric, job.objective)
+
+
+class Stopping:
+    """What early stopping remembers."""
+
+    def __init__(self, early: EarlyStopping, objective: Objective) -> None:
+        self.early, self.metric = early, early.metric
+        self.mode = early.mode or mode_of(self.metric, objective)
+        self.best: float | None = None
+        self.best_step = 0
+        self.bad = 0
+        """Evaluations in a row that were no better."""
+        self.weights: dict[str, Tensor] = {}
+        """Those of the best evaluation, where they are to come back."""
+
+    @property
+    def over(self) -> bool:
+        return self.bad >= self.early.patience
+
+    def see(self, step: int, measured: dict[str, float], network: nn.Module) -> None:
+        """Take in an evaluation. RunError where it does not give the metric."""
+        if self.metric not in measured:
+            there = f"there are {', '.join(measured)}" if measured else "the data has no `valid` part"
+            hint = did_you_mean(self.metric, measured) if measured else "`valid: 0.1` holds some out."
+            raise RunError(f"early_stopping follows {self.metric}, and {there}", hint=hint)
+        value = measured[self.metric]
+        if not improves(value, self.best, self.mode, self.early.min_delta):
+            self.bad += 1
+            return
+        self.best, self.best_step, self.bad = value, step, 0
+        if self.early.restore_best:
+            self.weights = {name: tensor.detach().clone() for name, tensor in network.state_dict().items()}
+
+    def brings_back(self, step: int, network: nn.Module) -> bool:
+        """Put the weights of the best evaluation back, where the one at `step` was another."""
+        if not self.weights or self.best_step == step:
+            return False
+        with torch.no_grad():
+            for name, tensor in network.state_dict().items():
+                tensor.copy_(self.weights[name])
+        return True
+
+    def state(self) -> dict[str, Any]:
+        """All it remembers."""
+        return {"best": self.best, "best_step": self.best_step, "bad": self.bad, "weights": self.weights}
+
+    def restore(self, state: dict[str, Any], network: nn.Module) -> None:
+        """Go on from a state."""
+        self.best, self.best_step, self.bad = state["best"], state["best_step"], state["bad"]
+        there = {name: tensor.device for name, tensor in network.state_dict().items()}
+        self.weights = {name: tensor.to(there[name]) for name, tensor in state["weights"].items()}
+
+
+def ends_at(train: Train) -> float | None:
+    """When the time is up, by `now()`."""
+    return None if train.limit is None else now() + train.limit
+
+
+# --- before it starts -----------------------------------------------------------------------------------------------
+
+
+def problems(experiment: Experiment) -> list[Problem]:
+    """Metrics that are followed and not measured."""
+    train = experiment.train
+    if train is None or experiment.data is None:
+        return []
+    found = []
+    known = [f"valid/{name}" for name in objective_of(experiment).modes()]
+    following = _following(train)
+    if train.keep_best is not None and train.keep_best.metric is None and train.early_stopping is not None:
+        del following["keep_best"]  # it follows what early stopping does
+    for field, metric in following.items():
+        if metric not in known:
+            message = f"`{field}` follows {metric}, which is not measured"
+            hint = did_you_mean(metric, known)
+            found.append(Problem(message, hint, _place(experiment, field), f"train.{field}"))
+    return found
+
+
+def unheld(experiment: Experiment, valid: int) -> list[Problem]:
+    """What follows a metric of a `valid` part of so many examples, where there are none."""
+    assert experiment.train is not None
+    if valid:
+        return []
+    message = "wants evaluations on held-out data, and the data has no `valid` part"
+    hint = "`valid: 0.1` under `data` holds some out."
+    return [
+        Problem(f"`{field}` {message}", hint, _place(experiment, field), f"train.{field}")
+        for field in _following(experiment.train)
+    ]
+
+
+def _following(train: Train) -> dict[str, str]:
+    """Which fields follow which metrics."""
+    early = {"early_stopping": train.early_stopping.metric} if train.early_stopping is not None else {}
+    schedules = {f"schedule.{name}": one for name, one in train.schedules.items()} or {"schedule": train.schedule}
+    plateau = {field: watch.metric for field, one in schedules.items() if (watch := one.watch()) is not None}
+    return early | plateau | ({"keep_best": kept_metric(train)} if train.keep_best is not None else {})
+
+
+def _place(experiment: Experiment, field: str) -> Mark:
+    return experiment.place("train", *field.split("."))
+
+
+# --- how it ended ---------------------------------------------------------------------------------------------------
+
+
+def outcome(job: Job) -> dict[str, Any]:
+    """How a training ended, as JSON: whether it stopped early, its best evaluation, its average."""
+    stop, averages = job.progress.stopping, job.learner.averages
+    told: dict[str, Any] = {"stopped_early": stop is not None and stop.over, "best": None, "average": None}
+    if stop is not None and stop.best is not None:
+        told["best"] = {"metric": stop.metric, "value": stop.best, "step": stop.best_step}
+        told["best"]["restored"] = bool(stop.weights)
+    counted = {name: {"kind": one.average.kind, "updates": one.count} for name, one in averages.items()}
+    if counted:
+        told["average"] = counted.get("network", counted)
+    return told
+
+
+def halted(job: Job) -> str:
+    """That a training stopped where it was to, or because of `max_time`."""
+    at = f"{job.progress.step:,} of {job.total_steps:,}"
+    if job.progress.is_far_enough:
+        return f"it was to halt at step {job.progress.until:,}, and has at {at}"
+    return f"the time limit of {job.train.max_time} was reached at step {at}"
+
+
+def sentences(job: Job) -> tuple[str, ...]:
+    """Sentences on how the training ended, and on classes that metrics leave out."""
+    told: list[str] = []
+    stop, averages = job.progress.stopping, job.learner.averages
+    if stop is not None and stop.over:
+        still = f"{stop.metric} was no better for {stop.early.patience} evaluations"
+        told.append(f"stopped early at step {job.progress.step:,} of {job.total_steps:,}: {still}")
+    if stop is not None and stop.best is None:
+        told.append(f"{stop.metric} was never a finite number, so no evaluation was the best")
+    elif stop is not None:
+        kept = (
+            "the weights and the figures are those of this step" if stop.weights else "the weights are the last ones"
+        )
+        told.append(f"best {stop.metric} {stop.best:.4g} at step {stop.best_step:,}; {kept}")
+    for name, average in averages.items():
+        weights = "the weights" if len(job.learner.networks) == 1 else f"the weights of {name}"
+        if not average.count:
+            told.append(f"no update was as late as the start of {average.average.kind}: {weights} are the last ones")
+            continue
+        kind = f"{average.average.kind} over {plural(average.count, 'update')}"
+        told.append(f"{weights} are averaged, {kind}: evaluations and checkpoints are of the average")
+    return (*told, *left_out(job))
+
+
+def left_out(job: Job) -> tuple[str, ...]:
+    """Notes of the metrics of the last evaluations, such as on classes that a part does not have."""
+    metrics: dict[tuple[str, str], list[str]] = {}
+    for part, notes in job.progress.left_out.items():
+        for metric, note in notes.items():
+            metrics.setdefault((part, note), []).append(f"{part}/{metric}")
+    return tuple(f"{', '.join(names)}: {note}" for (_, note), names in metrics.items())

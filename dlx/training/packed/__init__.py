@@ -1,0 +1,1 @@
+"""Networks of one shape trained side by side, as one stacked network."""

@@ -1,0 +1,85 @@
+"""Which weights are trained in which way: `train.groups` and `train.decay`, by the names of nodes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from ..errors import Problem
+from ..graph import Graph, Graphs
+from ..lazy import torch
+from ..optim import Group
+from ..spec import Experiment, Train
+from ..spec.sections.train import Matched, matches
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
+    """What does not fit between the section `train` and the network."""
+    assert experiment.train is not None
+    found = [problem for name, graph in graphs.items() for problem in _too_many(experiment, name, graph)]
+    names = [f"{full}/{_path(weight)}" for full, node in graphs.nodes() for weight in node.plan.weights]
+    for index, group in enumerate(experiment.train.groups):
+        for pattern in group.patterns:
+            if not any(matches(name, pattern) for name in names):
+                message = f"`groups` matches no weight: `{pattern}`"
+                hint = "`dlx inspect` shows the names of the nodes; a weight is NODE/weight or NODE/bias."
+                place = experiment.root.at("train", "groups", index, "match")
+                mark = place.mark if place is not None else experiment.place("train", "groups")
+                found.append(Problem(message, hint, mark, f"train.groups.{index}.match"))
+    return found
+
+
+def _too_many(experiment: Experiment, name: str, graph: Graph) -> Iterator[Problem]:
+    assert experiment.train is not None
+    optimizer = experiment.train.of(name).optimizer
+    if optimizer.most is not None and graph.trainable > optimizer.most:
+        message = (
+            f"{optimizer.kind} is for at most {optimizer.most:,} weights, and the network has {graph.trainable:,}: "
+            f"its Hessian would have {graph.trainable**2:,} values"
+        )
+        place = experiment.place("train", "optimizer")
+        yield Problem(message, "`lbfgs` needs no Hessian.", place, "train.optimizer")
+
+
+def split(network: nn.Module, train: Train, scope: str = "") -> list[Group]:
+    """The weights to train, in their order, by what is said of them; their names begin with `scope`."""
+    spared = set()
+    if train.optimizer.decays:
+        spared = _spared(network) if train.decay == "weights" else _slopes(network)
+    tables = {p for part in network.modules() if isinstance(part, torch.nn.Embedding) for p in part.parameters()}
+    taken: dict[tuple[int | None, bool, bool], list[Tensor]] = {}
+    for name, weight in network.named_parameters():
+        if weight.requires_grad:
+            index = next((i for i, group in enumerate(train.groups) if group.takes(scope + _path(name))), None)
+            table = train.optimizer.spares_tables and weight in tables
+            taken.setdefault((index, weight in spared, table), []).append(weight)
+    return [_group(weights, train, *key) for key, weights in taken.items()]
+
+
+def _group(weights: list[Tensor], train: Train, index: int | None, spared: bool, table: bool) -> Group:
+    made = Group(weights, table=table)
+    if index is not None:
+        said: Matched = train.groups[index]
+        scale = 1.0 if said.lr_scale is None else said.lr_scale
+        made = replace(made, lr=said.lr, lr_scale=scale, weight_decay=said.weight_decay)
+    return replace(made, weight_decay=0.0) if spared and made.weight_decay is None else made
+
+
+def _spared(network: nn.Module) -> set[Tensor]:
+    """Biases and the scales of norms: all of one axis, and all of norms whose scales have several."""
+    norms = (part for part in network.modules() if isinstance(part, torch.nn.LayerNorm | torch.nn.RMSNorm))
+    return {p for p in network.parameters() if p.dim() < 2} | {p for norm in norms for p in norm.parameters()}
+
+
+def _slopes(network: nn.Module) -> set[Tensor]:
+    """The slopes of PReLU, which torch's documentation and He et al. 2015, section 2.1, do not let decay."""
+    return {p for part in network.modules() if isinstance(part, torch.nn.PReLU) for p in part.parameters()}
+
+
+def _path(name: str) -> str:
+    """torch's name of a weight as the spec has it: `stage_1.conv_1.bias` is `stage_1/conv_1/bias`."""
+    return name.replace(".", "/")

@@ -1,0 +1,202 @@
+"""A spec that can be trained here: its network, data, objective and device, made and checked once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from ..data import Dataset, Sets
+from ..errors import DlxError, Problem, SpecError
+from ..graph import Graph, Graphs, trace_all
+from ..lazy import torch
+from ..objectives import Objective, Supervised
+from ..schedules import Span
+from ..spec import Experiment, Train, missing_sections, objective_of
+from . import compute, device, early_stopping, ensemble_metrics, norm_sizes, parameter_groups, phased
+from .batches.augmentation import LOOKED_AT, check_colours
+from .batches.on_device import on_device
+
+if TYPE_CHECKING:
+    from torch import device as Device
+
+Load = Callable[[Experiment], Sets]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """What everything that trains, packs, evaluates, looks or searches takes."""
+
+    experiment: Experiment
+    train: Train
+    data: Dataset
+    graphs: Graphs
+    sets: Sets
+    objective: Objective
+    device: Device
+
+    @classmethod
+    def unchecked(cls, experiment: Experiment, graphs: Graphs, sets: Sets) -> Prepared:
+        """All of it without a check of what goes together. DlxError where the device is not to be had."""
+        assert experiment.train is not None
+        assert experiment.data is not None
+        train, objective = experiment.train, objective_of(experiment)
+        return cls(experiment, train, experiment.data, graphs, sets, objective, device.pick(train.device))
+
+    @property
+    def graph(self) -> Graph:
+        """The graph of the one network."""
+        return self.graphs.one
+
+    @property
+    def is_supervised(self) -> bool:
+        """Whether one network learns targets, and not the phases of an objective."""
+        return isinstance(self.objective, Supervised)
+
+    @property
+    def examples(self) -> int:
+        """Examples of the training part."""
+        return len(self.sets.train)
+
+    @property
+    def supervised(self) -> Supervised:
+        """The objective, where one network learns targets."""
+        assert isinstance(self.objective, Supervised), "it was not asked whether one network learns targets"
+        return self.objective
+
+    @cached_property
+    def threads(self) -> int:
+        """CPU threads of a training of its own, as far as they are known before it is timed."""
+        each = (device.threads_for(self.train, graph, self.examples) for graph in self.graphs.values())
+        return max(each)
+
+    def like(self, experiment: Experiment) -> Prepared:
+        """The same for a spec that differs in nothing that is checked, such as its seed."""
+        assert experiment.train is not None
+        return replace(self, experiment=experiment, train=experiment.train)
+
+
+def prepare(experiment: Experiment, graphs: Graphs | None = None, load: Load | None = None) -> Prepared:
+    """Make and check all that a training takes. SpecError or DlxError where the spec cannot be trained here.
+
+    `graphs` spare the walk where they are known; `load` is for data that may have been loaded before.
+    """
+    device.calm_threads()
+    graphs = ready(experiment, graphs)
+    train, at = experiment.train, experiment.place
+    assert train is not None
+    for name, graph in graphs.items():
+        device.check_memory(graph, train.of(name), device.free_memory(), at(*_where(graphs, name)))
+    sets = (load or loaded)(experiment)
+    made = Prepared.unchecked(experiment, graphs, sets)
+    if unheld := early_stopping.unheld(experiment, len(sets.valid) if sets.valid is not None else 0):
+        raise SpecError(*unheld)
+    ensemble_metrics.check_cycles(experiment, made.examples)
+    check_colours(experiment, sets)
+    _check_targets(made)
+    compute.check(train, made.device, at("train", "compile"))
+    free = device.free_memory(made.device)
+    for name, graph in graphs.items():
+        norm_sizes.check_norms(experiment, graph, sets, made.device)
+        device.check_memory(graph, train.of(name), free, at(*_where(graphs, name)))
+        device.check_batch(graph, train.of(name), made.examples, free, at("train", "batch_size"))
+    return made
+
+
+def _where(graphs: Graphs, name: str) -> tuple[str, ...]:
+    """The keys of a network in the spec."""
+    return ("network",) if graphs.is_one else ("networks", name)
+
+
+def ready(experiment: Experiment, graphs: Graphs | None = None) -> Graphs:
+    """The graphs of a spec that can be trained; SpecError with all that stands against it."""
+    missing = missing_sections(experiment, "data", "train")
+    try:
+        graphs = graphs or trace_all(experiment)
+        objective = objective_of(experiment) if experiment.data is not None else None
+    except SpecError as error:
+        raise SpecError(*missing, *error.problems) from error
+    if objective is not None:
+        supervised = isinstance(objective, Supervised)
+        missing += (_unfilled if supervised else phased.problems)(experiment, graphs)
+    if not graphs.trainable:
+        why = "all of its weights are frozen" if graphs.params else "no layer of it has weights"
+        missing.append(Problem(f"there is nothing to train: {why}", "", experiment.place("network"), "network"))
+    if experiment.train is not None:
+        missing += (
+            parameter_groups.problems(experiment, graphs)
+            + early_stopping.problems(experiment)
+            + ensemble_metrics.problems(experiment)
+        )
+    if missing:
+        raise SpecError(*missing)
+    return graphs
+
+
+def span_of(experiment: Experiment, sets: Sets) -> Span:
+    """The steps of a training on this data, and how many of them make an epoch."""
+    train, objective, examples = experiment.train, objective_of(experiment), len(sets.train)
+    assert train is not None
+    assert experiment.data is not None
+    if isinstance(objective, Supervised):
+        return train.span(examples)
+    feed = experiment.data.feed(on_device(sets, torch.device("cpu"))["train"], train)
+    return phased.span(objective, train, feed.batches if feed is not None else train.updates(examples))
+
+
+def _unfilled(experiment: Experiment, graphs: Graphs) -> list[Problem]:
+    """What stands against one network that learns targets: inputs that nothing fills, outputs without a loss."""
+    objective, data = objective_of(experiment), experiment.data
+    assert isinstance(objective, Supervised)
+    if not graphs.is_one:
+        names = ", ".join(f"`{name}`" for name in graphs)
+        message = f"{objective.kind} trains one `network`, and the spec has `networks`: {names}"
+        hint = "Write `network`, or an `objective` that has phases for several: a package may bring one."
+        return [Problem(message, hint, experiment.place("networks"), "networks")]
+    if data is not None and type(data).feed is not Dataset.feed:
+        message = f"{objective.kind} takes independent examples, and the data `{data.kind}` has an order of its own"
+        hint = "Take an `objective` that is made for it."
+        return [Problem(message, hint, experiment.place("objective"), "objective")]
+    graph, found = graphs.one, list[Problem]()
+    if len(graph.inputs) > 1:
+        names = ", ".join(f"`{n}`" for n in graph.inputs)
+        hint = "Train a network with one input; this one can be inspected."
+        mark = experiment.place("network", "inputs")
+        found.append(Problem(f"the data fills one input, and the network has {names}", hint, mark, "network.inputs"))
+    asked = [name for name in graph.outputs if name not in objective.aux]
+    if len(asked) > 1:
+        names = ", ".join(f"`{n}`" for n in asked)
+        mark = experiment.place("network", "outputs")
+        message = f"the objective takes one output, and the network has {names}"
+        hint = "Keep the one to train, `outputs: NAME`, or weigh the others under `aux` of the objective."
+        found.append(Problem(message, hint, mark, "network.outputs"))
+    return found
+
+
+def loaded(experiment: Experiment) -> Sets:
+    """The data of a spec. SpecError with its place where it cannot be had."""
+    assert experiment.data is not None
+    try:
+        return experiment.data.load()
+    except DlxError as error:
+        mark = experiment.place("data", experiment.data.kind)
+        raise SpecError(
+            *(Problem(p.message, p.hint, p.mark or mark, p.path or "data") for p in error.problems)
+        ) from error
+
+
+def _check_targets(made: Prepared) -> None:
+    """SpecError where targets that are values are none that the loss is for; of a part that streams its beginning."""
+    objective, sets = made.objective, made.sets
+    if not isinstance(objective, Supervised) or objective.measures != "values":
+        return
+    for name, part in (("train", sets.train), ("valid", sets.valid), ("test", sets.test)):
+        if part is None or not len(part):
+            continue
+        if told := objective.loss.misfit(part.y[:LOOKED_AT] if part.streams else part.y):
+            message = f"the loss {told} in the part `{name}`"
+            place = made.experiment.place("objective", objective.kind, "loss")
+            raise SpecError(
+                Problem(message, "Bring the targets there, or use another loss.", place, "objective.loss")
+            )

@@ -1,0 +1,1 @@
+"""The operations of a training step, recorded once and replayed without autograd."""

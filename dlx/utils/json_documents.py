@@ -1,0 +1,100 @@
+"""JSON documents: numbers that JSON lacks are words, and a file that holds none ends in one sentence."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any, TypeGuard
+
+from ..errors import DlxError
+from . import files
+
+DEEPEST = 100
+"""Levels of nesting that a document may have; those of dlx have about ten."""
+LARGEST = 1 << 28
+"""Bytes of a document that is read."""
+
+
+ALTERED = "The file is torn or was altered."
+
+
+def spelled(value: Any) -> Any:
+    """A copy with the words `nan`, `inf` and `-inf` for numbers: JSON has no such numbers (RFC 8259, section 6)."""
+    if isinstance(value, dict):
+        return {key: spelled(child) for key, child in value.items()}
+    if isinstance(value, list | tuple):
+        return [spelled(child) for child in value]
+    return str(value) if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def text_of(value: Any, indent: int | None = None) -> str:
+    """A value as JSON, with words for the numbers that JSON lacks."""
+    try:
+        return json.dumps(value, indent=indent, allow_nan=False)
+    except ValueError:
+        return json.dumps(spelled(value), indent=indent, allow_nan=False)
+
+
+def parsed(text: bytes) -> Any:
+    """The value of a JSON text. ValueError where it is none, or is nested too deep."""
+    try:
+        value = json.loads(text.decode())
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    except UnicodeDecodeError:
+        raise ValueError("it is no text in UTF-8") from None
+    except ValueError as error:
+        raise ValueError(f"it is no JSON, {error}") from None
+    if text.count(b"[") + text.count(b"{") > DEEPEST and _deeper(value, DEEPEST):
+        raise ValueError("it is nested too deep")
+    return value
+
+
+def _deeper(value: Any, levels: int) -> bool:
+    """Whether lists and objects are nested in more than so many levels."""
+    level = [value]
+    while level and levels >= 0:
+        level = [
+            child
+            for one in level
+            if isinstance(one, dict | list)
+            for child in (one.values() if isinstance(one, dict) else one)
+        ]
+        levels -= 1
+    return bool(level)
+
+
+def read(path: Path) -> dict[str, Any]:
+    """The object in a file; empty where there is no file. DlxError where it is something else."""
+    try:
+        value = parsed(files.read(path, LARGEST))
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise DlxError(f"{path} cannot be read: {files.reason(error)}", hint=ALTERED) from error
+    if not isinstance(value, dict):
+        raise DlxError(f"{path} does not hold a JSON object", hint=ALTERED)
+    return value
+
+
+def is_number(value: object) -> TypeGuard[int | float]:
+    """Whether a value is an integer or a float; true and false are none."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def is_count(value: object) -> TypeGuard[int]:
+    """Whether a value is a whole number of 0 and more; true and false are none."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 0
+
+
+def number(value: Any) -> float:
+    """A number, or the word for one that JSON lacks. ValueError for anything else."""
+    if isinstance(value, str) and value in WORDS:
+        return float(value)
+    if is_number(value):
+        return value
+    raise ValueError(f"{value!r} is no number")
+
+
+WORDS = ("nan", "inf", "-inf")

@@ -1,0 +1,89 @@
+"""Names of torch that are not public, read here alone, so that a torch without one of them is no crash.
+
+What uses them is quicker than what torch offers in public, and has a public way beside it: `training/fallback.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+from typing import Any
+
+from ..lazy import torch
+
+
+class MissingError(Exception):
+    """This torch has no such name."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"torch {torch.__version__} has no {name}")
+
+
+def private(name: str) -> Any:
+    """A value of torch by its full name, such as `torch._C._set_grad_enabled`. MissingError."""
+    value: Any = import_module("torch")
+    for part in name.split(".")[1:]:
+        value = _found(value, part, name)
+    return value
+
+
+def attribute(value: Any, name: str) -> Any:
+    """An attribute of an object of torch. MissingError."""
+    return _found(value, name, f"{type(value).__name__}.{name}")
+
+
+def schema_of(op: Any) -> Any:
+    """The name, arguments and results of an operation. MissingError."""
+    return attribute(op, "_schema")
+
+
+def _found(value: Any, part: str, name: str) -> Any:
+    try:
+        return getattr(value, part)
+    except AttributeError as error:
+        raise MissingError(name) from error
+
+
+FOREACH = {
+    "add": "torch._foreach_add",
+    "add_": "torch._foreach_add_",
+    "addcdiv_": "torch._foreach_addcdiv_",
+    "addcmul_": "torch._foreach_addcmul_",
+    "div": "torch._foreach_div",
+    "lerp": "torch._foreach_lerp",
+    "lerp_": "torch._foreach_lerp_",
+    "mul_": "torch._foreach_mul_",
+    "sqrt_": "torch._foreach_sqrt_",
+}
+
+
+class Lists:
+    """Operations on lists of tensors in one call each; one tensor after the other where torch lacks the call."""
+
+    def __init__(self) -> None:
+        self.missing: list[MissingError] = []
+        for name, full in FOREACH.items():
+            setattr(self, name, self._operation(name, full))
+
+    def __getattr__(self, name: str) -> Callable[..., Any]:
+        raise AttributeError(name)  # tells a type checker that the names of FOREACH are functions
+
+    def _operation(self, name: str, full: str) -> Callable[..., Any]:
+        try:
+            found: Callable[..., Any] = private(full)
+        except MissingError as error:
+            self.missing.append(error)
+            return _one_by_one(name)
+        return found
+
+
+def _one_by_one(name: str) -> Callable[..., Any]:
+    """A method of tensors for lists of them: arguments that are lists go along, others are the same for all."""
+
+    def operation(tensors: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
+        return [
+            getattr(tensor, name)(*(arg[i] if isinstance(arg, list | tuple) else arg for arg in args), **kwargs)
+            for i, tensor in enumerate(tensors)
+        ]
+
+    return operation

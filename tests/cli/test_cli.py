@@ -1,0 +1,254 @@
+"""The command line as a user meets it: streams, exit statuses, colour, and words."""
+
+import json
+import os
+import pty
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+LENET = str(ROOT / "specs/digits/lenet.yaml")
+
+
+def dlx(*argv: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, "-m", "dlx", *argv], capture_output=True, text=True, cwd=cwd)
+
+
+def on_terminal(*argv: str, columns: int = 80) -> str:
+    """What a command prints on a terminal of so many columns."""
+    master, slave = pty.openpty()
+    env = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm-256color"}
+    env.pop("NO_COLOR", None)
+    with subprocess.Popen(
+        [sys.executable, "-m", "dlx", *argv], stdout=slave, stderr=slave, env=env, cwd=ROOT
+    ) as process:
+        os.close(slave)
+        told = b""
+        while True:
+            try:
+                part = os.read(master, 65536)
+            except OSError:
+                break
+            if not part:
+                break
+            told += part
+        process.wait()
+    os.close(master)
+    return told.decode()
+
+
+def test_help_names_every_command_and_gives_an_example():
+    told = dlx("--help").stdout
+    for command in ("inspect", "train", "runs", "layers", "schema", "new"):
+        assert command in told
+        assert "Example: dlx" in dlx(command, "--help").stdout
+
+
+def test_the_version_is_told():
+    from dlx import __version__
+
+    assert dlx("--version").stdout == f"dlx {__version__}\n"
+
+
+def test_inspect_in_a_pipe_is_plain_and_uncut():
+    told = dlx("inspect", LENET)
+    assert told.returncode == 0
+    assert "\x1b" not in told.stdout
+    lines = told.stdout.splitlines()
+    assert lines[1].split() == ["name", "kind", "output", "params", "MACs", "memory", "field"]
+    assert "44,426 parameters" in lines
+    assert all(line == line.rstrip() for line in lines)
+
+
+def test_inspect_on_a_terminal_has_colour_and_keeps_to_the_width():
+    told = on_terminal("inspect", LENET, columns=60)
+    assert "\x1b[" in told
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", told)
+    assert max(len(line.rstrip()) for line in plain.splitlines()) <= 60
+    assert "44,426 parameters" in plain
+
+
+def test_a_narrow_terminal_keeps_the_names_and_loses_columns():
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", on_terminal("inspect", LENET, columns=40))
+    assert plain.splitlines()[1].split() == ["name", "output", "params", "field"]
+    assert "max_pool_1" in plain
+    assert max(len(line.rstrip()) for line in plain.splitlines()[1:14]) <= 40
+
+
+def test_a_batch_adds_the_memory_of_a_training_step():
+    told = dlx("inspect", LENET, "--batch", "32", "--depth", "1").stdout.splitlines()
+    assert ["training", "step", "at", "most", "at", "the", "peak"] in [line.split() for line in told]
+    assert ["optimizer", "state", "355", "kB", "355", "kB"] in [line.split() for line in told]
+    assert told[-1] == "1.15 MB at the peak of a training step of 32 samples, in the backward of relu_2"
+    assert "training step" not in dlx("inspect", LENET).stdout
+
+
+def test_the_memory_of_a_step_is_in_the_document_where_a_batch_is_given():
+    document = json.loads(dlx("inspect", LENET, "--batch", "32", "--input", "1x10x10", "--json").stdout)
+    parts = ["weights", "gradients", "optimizer", "buffers", "activations", "working"]
+    assert list(document["memory"]) == ["batch", *parts, "total", "peak"]
+    assert document["memory"]["batch"] == 32
+    assert document["memory"]["optimizer"] == 2 * document["memory"]["weights"] == 2 * 4 * document["params"]
+    assert document["memory"]["total"] == sum(document["memory"]["peak"][part] for part in parts)
+    assert "memory" not in json.loads(dlx("inspect", LENET, "--json").stdout)
+
+
+def test_inspect_json_has_the_documented_keys():
+    document = json.loads(dlx("inspect", LENET, "--json").stdout)
+    assert list(document) == [
+        "name",
+        "params",
+        "trainable",
+        "buffers",
+        "macs",
+        "activation_bytes",
+        "receptive_field",
+        "layers",
+    ]
+    assert document["receptive_field"] == {"size": [10, 10], "stride": [2, 2], "start": [-4, -4]}
+    assert list(document["layers"][0]) == ["name", "kind", "inputs", "shape", "params", "macs", "receptive_field"]
+
+
+def test_depth_folds_blocks_and_another_input_is_taken():
+    resnet = "specs/cs231n/resnet50.yaml"
+    rows = dlx("inspect", resnet, "--depth", "1").stdout.splitlines()
+    assert sum(row.startswith("bottleneck_") for row in rows) == 16
+    assert not any("/" in row for row in rows)
+    wide = json.loads(dlx("inspect", resnet, "--input", "3x512x512", "--json").stdout)
+    assert wide["params"] == 25_557_032
+    assert wide["layers"][0]["shape"] == [64, 256, 256]
+
+
+def test_one_layer_in_full():
+    told = dlx("inspect", LENET, "--layer", "conv_2").stdout
+    assert "(16, 6, 5, 5) = 2,400" in told
+    assert "153,600" in told
+    wrong = dlx("inspect", LENET, "--layer", "conv_9")
+    assert wrong.returncode == 2
+    assert "there is no layer `conv_9`\n  Did you mean `conv_2` or `conv_1`?" in wrong.stderr
+
+
+def test_overrides_follow_the_spec():
+    document = json.loads(dlx("inspect", LENET, "network.layers.linear_1.out_features=64", "--json").stdout)
+    assert document["params"] == 156 + 2416 + 257 * 64 + 65 * 84 + 85 * 10
+
+
+def test_a_mistake_goes_to_stderr_with_status_2_and_as_json_to_stdout(tmp_path):
+    path = tmp_path / "wrong.yaml"
+    path.write_text("network:\n  inputs: [1, 8, 8]\n  layers:\n    - cnov: 3\n")
+    told = dlx("inspect", str(path))
+    assert (told.returncode, told.stdout) == (2, "")
+    assert told.stderr.startswith(
+        f"{path}:4:7  network.layers.cnov_1\n  there is no layer or block `cnov`\n  Did you mean `conv`"
+    )
+    as_json = dlx("inspect", str(path), "--json")
+    assert as_json.returncode == 2
+    (error,) = json.loads(as_json.stdout)["errors"]
+    assert error | {"hint": ""} == {
+        "file": str(path),
+        "line": 4,
+        "column": 7,
+        "path": "network.layers.cnov_1",
+        "message": "there is no layer or block `cnov`",
+        "hint": "",
+    }
+
+
+def test_layers_lists_every_kind_and_shows_one_in_full():
+    from dlx.layers import LAYERS
+
+    told = dlx("layers").stdout
+    assert all(re.search(rf"^{kind}\b", told, re.MULTILINE) for kind in LAYERS)
+    page = dlx("layers", "conv").stdout
+    assert "out_channels  int" in page
+    assert "- conv: {out_channels: 16, kernel_size: 3, padding: 1}" in page
+    assert "448 parameters, 442,368 MACs" in page
+    document = json.loads(dlx("layers", "--json").stdout)
+    assert {layer["kind"] for layer in document["layers"]} == set(LAYERS)
+    wrong = dlx("layers", "cnov")
+    assert wrong.returncode == 2
+    assert "Did you mean `conv`" in wrong.stderr
+
+
+@pytest.mark.parametrize("name", ["first.yaml", "first.toml"])
+def test_new_writes_a_spec_that_trains_and_never_overwrites(tmp_path, name):
+    assert dlx("new", name, cwd=tmp_path).returncode == 0
+    assert dlx("inspect", name, cwd=tmp_path).returncode == 0
+    told = dlx("train", name, "train.epochs=1", "track.mlflow=false", cwd=tmp_path)
+    assert told.returncode == 0, told.stderr
+    assert "test/accuracy" in told.stdout
+    again = dlx("new", name, cwd=tmp_path)
+    assert again.returncode == 2
+    assert "is there already, and stays as it is" in again.stderr
+
+
+def test_runs_lists_what_was_trained(tmp_path):
+    assert "There are no runs in runs." in dlx("runs", cwd=tmp_path).stderr
+    dlx("new", "first.yaml", cwd=tmp_path)
+    dlx("train", "first.yaml", "train.epochs=1", "track.mlflow=false", cwd=tmp_path)
+    rows = dlx("runs", cwd=tmp_path).stdout.splitlines()
+    assert rows[0].split() == ["run", "status", "steps", "seconds", "metrics"]
+    assert rows[1].startswith("first/")
+    assert " finished " in rows[1]
+    (run,) = json.loads(dlx("runs", "--json", cwd=tmp_path).stdout)["runs"]
+    assert run["status"] == "finished"
+    assert "test/accuracy" in run["metrics"]
+
+
+def test_training_shows_a_bar_on_a_terminal(tmp_path):
+    told = on_terminal("train", LENET, "train.epochs=2", "track.mlflow=false", "--runs", str(tmp_path))
+    assert "80/80" in told
+    assert "test/accuracy" in told
+
+
+def test_a_reader_that_leaves_early_is_no_error():
+    told = subprocess.run(  # noqa: S602
+        f"{sys.executable} -m dlx layers | head -1",
+        shell=True,
+        capture_output=True,
+        text=True,
+        cwd=ROOT,
+    )
+    assert told.stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["inspect", LENET, "--batch", "0"], "greater than or equal to 1"),
+        (["inspect"], "Missing argument 'SPEC'"),
+        (["nope"], "No such command 'nope'"),
+        (["inspect", LENET, "--batch", "3", "--layer", "conv_1"], "`--batch` is about the whole network"),
+    ],
+)
+def test_a_command_that_is_called_wrongly_says_so_as_json_too(argv, message):
+    told, plain = dlx(*argv, "--json"), dlx(*argv)
+    assert (told.returncode, plain.returncode, told.stderr, plain.stdout) == (2, 2, "", "")
+    (error,) = json.loads(told.stdout)["errors"]
+    assert message in error["message"]
+    assert message in plain.stderr
+
+
+def test_an_output_that_is_closed_is_no_crash():
+    ended = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m dlx layers >&-"], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (ended.returncode, ended.stderr) == (0, "")
+
+
+def test_figures_are_not_cut_off_where_a_terminal_is_narrow():
+    told = on_terminal("verify", "specs/udl/mnist1d-dense.toml", columns=40)
+    assert "\r\n  book 150,185\r\n  dlx 59,065\r\n  verdict book wrong\r\n" in told
+    totals = on_terminal("diff", "specs/cs231n/resnet50.yaml", "specs/cs231n/resnet101.yaml", columns=40)
+    assert "25,557,032\r\n" in totals
+    assert "+3,712,221,184 (+90.8%)\r\n" in totals
+
+
+def test_the_memory_of_a_batch_may_be_asked_for_with_another_tool_s_figures():
+    told = dlx("inspect", LENET, "--as", "keras", "--batch", "4").stdout
+    assert "= keras: Total params" in told
+    assert "at the peak of a training step of 4 samples" in told

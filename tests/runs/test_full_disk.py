@@ -1,0 +1,166 @@
+"""A disk that is full while a checkpoint is saved: the old one stays, and the training goes on as far as it can."""
+
+import json
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from dlx.errors import RunError
+from dlx.experiment import runner
+from dlx.experiment.recorder import Trouble
+from dlx.runs.folder import Run
+from dlx.spec import load
+from dlx.training.checkpoints import checkpoint, training_state
+
+SPEC = """\
+dlx: 1
+name: s
+data: {{synthetic: {{shape: [256], classes: 4, train: 160, valid: 20, test: 20}}}}
+network: {{layers: [linear: {width}, relu, linear: 4]}}
+train: {{epochs: {epochs}, batch_size: 32, optimizer: adam, save_every: 3, log_every: 1}}
+track: {{mlflow: false}}
+"""
+"""With a width of 128 the weights have 134 kB, and a state 402 kB."""
+
+
+@pytest.fixture
+def path(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text(SPEC.format(width=128, epochs=4))
+    return path
+
+
+def names(run: Run) -> list[str]:
+    return sorted(p.name for p in (run.dir / "checkpoints").iterdir())
+
+
+def pair(name: str) -> list[str]:
+    return [f"{name}.json", f"{name}.safetensors"]
+
+
+def after_two(runs: Path, do):
+    """A listener that does something once the checkpoint of step 6 stands, and keeps what it is told of troubles."""
+    told: list[str] = []
+
+    def listen(event):
+        if isinstance(event, Trouble):
+            told.append(event.message)
+        elif getattr(event, "record", "") == "step" and event.step == 7:
+            until = time.monotonic() + 60
+            while not list(runs.glob("s/*/checkpoints/step-000000006.json")) and time.monotonic() < until:
+                time.sleep(0.01)
+            do()
+
+    listen.told = told
+    return listen
+
+
+def only(folder: Path) -> Run:
+    (run,) = (folder / "s").iterdir()
+    return Run(run)
+
+
+@pytest.fixture
+def no_file_above():
+    """Lets the system refuse larger files, as a full disk does; Python ignores the signal that comes with it."""
+    assert signal.getsignal(signal.SIGXFSZ) == signal.SIG_IGN
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    yield lambda size: lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+def test_the_checkpoint_before_stays_and_the_training_goes_on(path, tmp_path, no_file_above):
+    listen = after_two(tmp_path / "runs", no_file_above(300_000))
+    done = runner.run(load(path), tmp_path / "runs", listen).results[0]
+
+    checkpoints = done.run.dir / "checkpoints"
+    sentence = f"the checkpoint could not be written to {checkpoints}: File too large; that of step 6 is kept"
+    assert listen.told == [sentence]
+    assert (done.status, done.steps, done.run.end()["message"]) == ("finished", 20, sentence)
+    assert names(done.run) == [*pair("final"), *pair("step-000000003"), *pair("step-000000006")]
+    for name in ("final", "step-000000006"):
+        checkpoint.read(checkpoints, name)
+
+
+def test_final_weights_that_cannot_be_kept_are_an_error_and_the_run_goes_on_later(path, tmp_path, no_file_above):
+    whole = runner.run(load(path), tmp_path / "whole").results[0].run
+    with pytest.raises(RunError) as error:
+        runner.run(load(path), tmp_path / "runs", after_two(tmp_path / "runs", no_file_above(50_000)))
+    run = only(tmp_path / "runs")
+    told = error.value.problems[0]
+    assert told.message == f"the checkpoint could not be written to {run.dir / 'checkpoints'}: File too large"
+    assert told.hint == f"Make room on the disk. The weights of step 6 are kept in {run.dir / 'checkpoints'}."
+    assert run.status() == "failed"
+
+    no_file_above(resource.RLIM_INFINITY)()
+    runner.resume(run)
+    digests = [json.loads((one.dir / "checkpoints" / "final.json").read_text())["sha256"] for one in (whole, run)]
+    assert digests[0] == digests[1]
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A file system of 2 MB, full where one may be mounted."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=2m", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("nothing can be mounted here")
+    yield place
+    subprocess.run(["umount", str(place)], check=True)
+
+
+def test_a_full_file_system_costs_only_the_checkpoints_of_that_time(path, tmp_path, small_disk):
+    ballast = small_disk / "ballast"
+
+    def fill():
+        free = os.statvfs(small_disk)
+        ballast.write_bytes(bytes(free.f_bavail * free.f_bsize - 60_000))
+
+    def heard(event):
+        filled(event)
+        if getattr(event, "record", "") == "step" and event.step == 14:
+            ballast.unlink()
+
+    filled = after_two(small_disk / "runs", fill)
+    done = runner.run(load(path), small_disk / "runs", heard).results[0]
+
+    assert len(filled.told) == 1
+    assert "No space left on device; that of step 6 is kept" in filled.told[0]
+    assert names(done.run) == [*pair("final"), *pair("step-000000015"), *pair("step-000000018")]
+    checkpoint.read(done.run.dir / "checkpoints", "final")
+
+
+def test_a_kill_while_a_checkpoint_is_written_leaves_the_others_whole(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text(SPEC.format(width=8192, epochs=40).replace("save_every: 3", "save_every: 1"))
+    command = [sys.executable, "-m", "dlx", "train", str(path), "--runs", str(tmp_path / "runs")]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    until = time.monotonic() + 120
+    while not _half(tmp_path) or not list(tmp_path.glob("runs/s/*/checkpoints/step-*2.json")):
+        assert process.poll() is None
+        assert time.monotonic() < until
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+
+    run = only(tmp_path / "runs")
+    folder = run.dir / "checkpoints"
+    whole = sorted(p.stem for p in folder.glob("step-*.json"))
+    assert whole
+    for name in whole:
+        checkpoint.read(folder, name)
+    (folder / ".step-000000999.safetensors.1").write_bytes(b"half of it")
+    training_state.clear(folder)
+    assert not list(folder.glob(".*"))
+
+
+def _half(tmp_path: Path) -> bool:
+    return any(tmp_path.glob("runs/s/*/checkpoints/.step-*.safetensors.*"))

@@ -1,0 +1,115 @@
+"""`dlx evaluate --data` with the data of the run itself comes to the figures of the run, whatever the kind is."""
+
+import struct
+from math import prod
+
+import numpy as np
+import pytest
+import yaml
+from helpers import SHIPPED_DATA
+from PIL import Image
+
+from dlx.data import DATASETS
+from dlx.errors import DlxError
+from dlx.experiment import runner
+from dlx.spec import load
+from dlx.trained.evaluate import evaluate
+
+QUICK = {"table", "arrays", "images", "shapes", "synthetic"}
+WALK = [pytest.param(kind, marks=() if kind in QUICK else pytest.mark.slow) for kind in SHIPPED_DATA]
+
+
+@pytest.fixture
+def options(tmp_path):
+    """What each kind is given, few examples of it; what needs files has them."""
+    images, labels = tmp_path / "images", tmp_path / "labels"
+    images.write_bytes(struct.pack(">HBB3I", 0, 8, 3, 60, 4, 4) + bytes(range(240)) * 4)
+    labels.write_bytes(struct.pack(">HBBI", 0, 8, 1, 60) + bytes([0, 1, 2] * 20))
+    rng = np.random.default_rng(0)
+    far = 1_700_000_000 + rng.normal(size=(30, 2, 3))  # seconds: float32 knows them to 128
+    np.savez(tmp_path / "a.npz", x=far, y=np.arange(30) % 4)
+    lines = (f"{i if i % 7 else ''},{'abc'[i % 3]},{'true' if i % 2 else ''},{'xyz'[i % 3]}" for i in range(60))
+    (tmp_path / "t.csv").write_text("\n".join(["size,kind,far,sort", *lines]))
+    for i in range(12):
+        (tmp_path / "pictures" / "ab"[i % 2]).mkdir(parents=True, exist_ok=True)
+        picture = Image.fromarray(rng.integers(0, 256, (4, 5, 3), dtype=np.uint8))
+        picture.save(tmp_path / "pictures" / "ab"[i % 2] / f"{i}.png")
+    for kind in ("cifar10", "cifar100"):
+        (tmp_path / kind).mkdir()
+        for file in (*DATASETS[kind].files, DATASETS[kind].test_file):
+            records = rng.integers(0, 10, (8, DATASETS[kind].labels + 3072), dtype=np.uint8)
+            (tmp_path / kind / file).write_bytes(records.tobytes())
+    every = {
+        "arrays": {"path": "a.npz", "valid": 0.2, "test": 10, "standardize": "feature"},
+        "cifar10": {"path": "cifar10", "valid": 0.2, "standardize": "channel"},
+        "cifar100": {"path": "cifar100", "valid": 2, "standardize": "channel"},
+        "images": {"path": "pictures", "valid": 0.2, "test": 3, "preprocess": [{"pca": 5}]},
+        "idx": {"images": "images", "labels": "labels", "valid": 0.2, "test": 10, "standardize": "all"},
+        "mnist1d": {"train": 90, "test": 30, "valid": 10},
+        "synthetic": {"shape": [2, 3], "train": 30, "test": 10},
+        "digits": {"train": 50, "valid": 20, "test": 20, "standardize": "channel"},
+        "table": {"path": "t.csv", "target": "sort", "valid": 0.2, "test": 10, "standardize": "feature"}
+        | {"missing": {"size": "indicator", "*": "most_frequent"}},
+    }
+    return lambda kind: every.get(kind, {"train": 40, "valid": 10, "test": 10})
+
+
+def last_layers(facts):
+    """What ends a network as the data wants it."""
+    shape = ([facts.classes] if facts.classes is not None else []) + list(facts.target or ())
+    return ["flatten", {"linear": prod(shape)}, *([{"reshape": shape}] if len(shape) > 1 else [])]
+
+
+def trained(tmp_path, kind, options, **more):
+    data = {kind: options}
+    spec = tmp_path / "s.yaml"
+    spec.write_text(yaml.safe_dump({"data": data, "network": {"layers": []}, "train": {"steps": 1}}))
+    layers = last_layers(load(spec).data.facts())
+    train = {"steps": 3, "batch_size": 8, "optimizer": {"adam": 0.01}}
+    text = {"data": data, "network": {"layers": layers}, "train": train, "track": {"mlflow": False}, **more}
+    spec.write_text(yaml.safe_dump(text))
+    return runner.run(load(spec), tmp_path / "runs").results[0]
+
+
+@pytest.mark.parametrize("kind", WALK)
+def test_the_data_of_the_run_itself_gives_its_own_figures(tmp_path, kind, options):
+    result = trained(tmp_path, kind, options(kind))
+    name, value = next((name, value) for name, value in options(kind).items() if not isinstance(value, list))
+    again = evaluate([result.run], data=[f"{name}={tmp_path / value if isinstance(value, str) else value}"])
+
+    held = {name: value for name, value in result.metrics.items() if name.startswith(("valid/", "test/"))}
+    assert held
+    assert again.metrics == held
+    assert again.data == (f"{name}={tmp_path / value if isinstance(value, str) else value}",)
+
+
+def test_a_table_that_lacks_a_category_and_misses_nothing_is_read_as_in_the_training(tmp_path, options):
+    result = trained(tmp_path, "table", options("table"))
+    rows = (tmp_path / "t.csv").read_text().splitlines()
+    whole = [row for row in rows[1:] if ",b," not in row and ",," not in row and not row.startswith(",")]
+    (tmp_path / "u.csv").write_text("\n".join([rows[0], *whole]))
+    of_other = evaluate([result.run], data=[f"path={tmp_path / 'u.csv'}", "valid=0", "test=null"], parts=["train"])
+    (tmp_path / "both.csv").write_text("\n".join([rows[0], *whole, *whole]))
+    twice = evaluate([result.run], data=[f"path={tmp_path / 'both.csv'}", "valid=0", "test=null"], parts=["train"])
+
+    assert of_other.metrics == pytest.approx(twice.metrics)
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        pytest.param(*("size,kind,sort\n1,a,x\n2,b,y\n", "has no column `far`, which s/"), marks=pytest.mark.slow),
+        ("size,kind,far,sort\n1,d,true,x\n2,b,false,y\n", "holds `d`, which the training file does not have"),
+        ("size,kind,far,sort\n1,a,true,w\n2,b,false,y\n", "holds `w`, which the training file does not have"),
+        pytest.param(
+            *("size,kind,far,sort\n1,,true,x\n2,b,false,y\n", "values are missing in .*column `kind`"),
+            marks=pytest.mark.slow,
+        ),
+    ],
+)
+def test_a_table_of_another_form_is_refused(tmp_path, options, text, sentence):
+    result = trained(tmp_path, "table", options("table") | {"missing": {"kind": "refuse", "*": "most_frequent"}})
+    (tmp_path / "u.csv").write_text(text)
+
+    with pytest.raises(DlxError, match=sentence):
+        evaluate([result.run], data=[f"path={tmp_path / 'u.csv'}", "valid=0", "test=null"])
