@@ -27,7 +27,7 @@ from dlx.network import build
 from dlx.objectives import implied
 from dlx.spec import load
 from dlx.spec.sections.train import Train
-from dlx.training.batches.on_device import Part
+from dlx.training.batches.data_part import DataPart
 from dlx.training.fit import Job, updates
 
 BATCH = 128
@@ -67,10 +67,10 @@ SINGLE = {
 }
 
 
-def pictures(device: torch.device) -> Part:
+def pictures(device: torch.device) -> DataPart:
     torch.manual_seed(0)
     x, y = torch.rand(EXAMPLES, 3, 32, 32), torch.randint(10, (EXAMPLES,))
-    return Part(x.to(device), y.to(device))
+    return DataPart(x.to(device), y.to(device))
 
 
 def seconds(function: Callable[[], object], device: torch.device) -> float:
@@ -82,7 +82,7 @@ def seconds(function: Callable[[], object], device: torch.device) -> float:
     return clock() - started
 
 
-def steps(recipe: list[object], device: torch.device, part: Part) -> Callable[[], float]:
+def steps(recipe: list[object], device: torch.device, part: DataPart) -> Callable[[], float]:
     """One step of ResNet-18 with a recipe."""
     graph = trace(load(ROOT / "specs" / "cs231n" / "resnet18.yaml", SMALL))
     told = {"steps": 10**6, "batch_size": BATCH, "optimizer": {"sgd": {"lr": 0.01, "momentum": 0.9}}}
@@ -98,7 +98,7 @@ def steps(recipe: list[object], device: torch.device, part: Part) -> Callable[[]
     return lambda: seconds(lambda: next(loop), device)
 
 
-def alone(kinds: list[object], device: torch.device, part: Part) -> Callable[[], float]:
+def alone(kinds: list[object], device: torch.device, part: DataPart) -> Callable[[], float]:
     """The change of one batch by itself."""
     train = Train.model_validate({"steps": 1, "augment": kinds})
     change = pipeline(train.augment, World(lambda: part.x))
@@ -106,7 +106,7 @@ def alone(kinds: list[object], device: torch.device, part: Part) -> Callable[[],
     return lambda: seconds(lambda: change(x, y), device)
 
 
-def theirs(device: torch.device, part: Part) -> dict[str, Callable[[], float]]:
+def theirs(device: torch.device, part: DataPart) -> dict[str, Callable[[], float]]:
     """The same changes by kornia, a draw for each example."""
     if find_spec("kornia") is None:
         return {}

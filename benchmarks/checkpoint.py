@@ -26,7 +26,7 @@ EVERY = {16: 80, 128: 20}
 SAVES = 6
 """Saves that are looked at; the first, for which memory is taken, is left out."""
 ROUNDS = 3
-AFTER = step_chunk.Stretch.after
+AFTER = step_chunk.StepChunk.after
 """What is called when the weights have been moved: records of many steps come at once."""
 SPEC = """\
 dlx: 1
@@ -59,11 +59,11 @@ def steps_of(batch: int, writer: type[Writer], home: Path) -> tuple[list[float],
     """Seconds of each step, from one to the next, and the bytes of a checkpoint."""
     seen: list[float] = []
 
-    def after(self: step_chunk.Stretch, plain: Callable[[step_chunk.Stretch], None] = AFTER) -> None:
+    def after(self: step_chunk.StepChunk, plain: Callable[[step_chunk.StepChunk], None] = AFTER) -> None:
         plain(self)
         seen.append(time.perf_counter())
 
-    step_chunk.Stretch.after = after  # type: ignore[method-assign]
+    step_chunk.StepChunk.after = after  # type: ignore[method-assign]
     path = home / "bench.yaml"
     path.write_text(SPEC.format(steps=EVERY[batch] * (SAVES + 2), batch=batch, every=EVERY[batch]))
     recorder.Writer = writer  # type: ignore[attr-defined]

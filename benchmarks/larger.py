@@ -307,11 +307,11 @@ def dlx_run(name: str, chosen: dict[str, Any]) -> float:
         path = Path(folder) / "bench.yaml"
         path.write_text(spec_text(name))
         loaded, times = load(path), []
-        with show.training.progress() as listen:
+        with show.training.progress() as callback:
 
             def told(event: Any) -> None:
                 times.append((time.perf_counter(), getattr(event, "record", "")))
-                listen(event)
+                callback(event)
 
             results = runner.run(loaded, RUNS, told)
         runner.settle(loaded, results)  # its mirror would otherwise run beside whoever comes next

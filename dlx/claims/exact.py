@@ -343,7 +343,7 @@ def _by(
 
 def _weights_after(bench: Bench, figures: dict[str, Any]) -> Any:
     """What `dlx train` would do with these samples, in the order that they are written in."""
-    from ..training.batches.on_device import Part
+    from ..training.batches.data_part import DataPart
     from ..training.fit import Job, updates
 
     train, steps = bench.experiment.train, figures["steps"]
@@ -357,7 +357,7 @@ def _weights_after(bench: Bench, figures: dict[str, Any]) -> Any:
     if name not in weights:
         known = ", ".join(key.replace(".", "/") for key in list(weights)[:6])
         raise ValueError(f"there is no weight `{figures['of']}`; there are {known}")
-    part = Part(samples.inputs[0].detach(), targets)
+    part = DataPart(samples.inputs[0].detach(), targets)
     settings = train.model_copy(update={"shuffle": False, "device": "cpu", "trace": False})
     job = Job(network, bench.objective, settings, {"train": part})
     if steps > job.total_steps:

@@ -90,8 +90,8 @@ def reproduce(
     from ..show import training
     from ..trained import reproduce as reproductions
 
-    with training.progress(quiet=as_json) as listen:
-        found = reproductions.reproduce(folders.find(run, runs), runs, tolerance, listen)
+    with training.progress(quiet=as_json) as callback:
+        found = reproductions.reproduce(folders.find(run, runs), runs, tolerance, callback)
     proofs.reproduction(found, as_json)
     if found.verdict == "differs":
         raise typer.Exit(1)

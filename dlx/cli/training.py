@@ -60,11 +60,11 @@ def train(
         schedules.document(rates) if as_json else schedules.schedules(rates)
         return
     warn_of_password(loaded)
-    with training.progress(quiet=as_json) as listen:
+    with training.progress(quiet=as_json) as callback:
         if loaded is not None:
-            results = runner.run(loaded, runs, listen, like)
+            results = runner.run(loaded, runs, callback, like)
         else:
-            loaded, results = runner.resume(folders.find(str(resume), runs), listen)
+            loaded, results = runner.resume(folders.find(str(resume), runs), callback)
     console.warnings(problem for problem in results.graphs.warnings if problem.path == graph.FREEZE)
     if as_json:
         console.document(runner.settle(loaded, results).as_json())
@@ -114,8 +114,8 @@ def sweep(
     warn_of_password(made.base)
     spent = sweeps.time_of(budget or made.sweep.budget)
     means = sweeps.Means(sweeps.workers(jobs), backend, sweeps.packing(pack), spent, retry_failed, mirror=True)
-    with studies.sweeping(quiet=as_json) as listen:
-        found = sweeps.run(made, means, listen)
+    with studies.sweeping(quiet=as_json) as callback:
+        found = sweeps.run(made, means, callback)
     if figures:
         sweeps.draw(found)
     if as_json:

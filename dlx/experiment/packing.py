@@ -14,11 +14,11 @@ from ..spec import Train
 from ..training import compute, device
 from ..training.prepared import Prepared
 from . import confusion_matrix
-from .recorder import Course
+from .recorder import RunRecorder
 from .results import Result
 from .session import Session, begin, mirrors_of, read_back, result_of
 
-Candidate = tuple[Course, Prepared]
+Candidate = tuple[RunRecorder, Prepared]
 """A run before its next step, and what it takes."""
 LARGEST = 100_000_000
 """MACs of a batch, forward, above which the overhead of a step is too small to share (benchmarks/packed.py)."""
@@ -88,29 +88,29 @@ def follow_together(many: Sequence[Candidate], session: Session) -> list[Result 
     with device.threads(threads), compute.settings(first.train, first.device):
         parts, jobs = on_device(first.sets, first.device), []
         try:
-            for course, prepared in many:
-                course.open()
-                job = begin(course, prepared, session, threads, parts)
+            for recorder, prepared in many:
+                recorder.open()
+                job = begin(recorder, prepared, session, threads, parts)
                 job.progress.keep_own_random()
-                course.start(job, session.listen)
-                course.beside = len(many)
+                recorder.start(job, session.callback)
+                recorder.beside = len(many)
                 jobs.append(job)
             with closing(fit_together(jobs, lanes)) as events:
                 for number, event in events:
-                    course, prepared = many[number]
+                    recorder, prepared = many[number]
                     if isinstance(event, DlxError):
-                        ends[number] = _ended_by(course, event, prepared.train.seed)
+                        ends[number] = _ended_by(recorder, event, prepared.train.seed)
                         continue
-                    course.take(event)
+                    recorder.take(event)
                     if event.record in {"end", "halt"}:
-                        with course.to_its_end():
+                        with recorder.to_its_end():
                             tables = jobs[number].progress.tables
-                            confusion_matrix.write(course.folder, prepared.sets.class_names, tables)
-                        ends[number] = result_of(course, prepared.train.seed)
+                            confusion_matrix.write(recorder.folder, prepared.sets.class_names, tables)
+                        ends[number] = result_of(recorder, prepared.train.seed)
         except BaseException as error:
-            for number, (course, prepared) in enumerate(many):
+            for number, (recorder, prepared) in enumerate(many):
                 if number not in ends:
-                    ends[number] = _ended_by(course, error, prepared.train.seed)
+                    ends[number] = _ended_by(recorder, error, prepared.train.seed)
             if not isinstance(error, KeyboardInterrupt):
                 raise
     return [ends[number] for number in range(len(many))]
@@ -125,7 +125,7 @@ def trained(each: Sequence[tuple[Run, Prepared]], session: Session) -> tuple[Res
     left = [number for number, result in results.items() if result is None]
     folders = [each[number][0] for number in left]
     mirrors = mirrors_of(each[0][1].experiment, folders) if folders else []
-    many = [(Course(each[number][0]), each[number][1]) for number in left]
+    many = [(RunRecorder(each[number][0]), each[number][1]) for number in left]
     ended = follow_together(many, session) if many else []
     for i, (number, result) in enumerate(zip(left, ended, strict=True)):
         if isinstance(result, DlxError):
@@ -134,12 +134,12 @@ def trained(each: Sequence[tuple[Run, Prepared]], session: Session) -> tuple[Res
     return tuple(result for result in results.values() if result is not None)
 
 
-def _ended_by(course: Course, error: BaseException, seed: int) -> Result | DlxError:
+def _ended_by(recorder: RunRecorder, error: BaseException, seed: int) -> Result | DlxError:
     """The end of a run before its time: by an error of its own, or by what ends all of them."""
     with suppress(BaseException):  # what is no DlxError is raised where it came from
         try:
-            with course.to_its_end():
+            with recorder.to_its_end():
                 raise error
         except DlxError as told:
             return told
-    return result_of(course, seed)
+    return result_of(recorder, seed)

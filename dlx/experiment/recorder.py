@@ -54,10 +54,10 @@ class Trouble:
     message: str
 
 
-Listener = Callable[["Begun | Record | Trouble"], None]
+Callback = Callable[["Begun | Record | Trouble"], None]
 
 
-class Course:
+class RunRecorder:
     """One training on its way: records to folder and listener, checkpoints now and then, an end in any case."""
 
     def __init__(self, folder: Run) -> None:
@@ -72,7 +72,7 @@ class Course:
         self.saved_at, self.saved_step = -SAVE_EVERY, 0
         self.writer, self.writing = Writer(), 0
         self.room: dict[str, Tensor] = {}
-        self.listen: Listener = lambda _: None
+        self.callback: Callback = lambda _: None
         self.unwritten: list[dict[str, Any]] = []
         """Points of the curve that no rest has come after."""
         self.outcome: dict[str, Any] = {}
@@ -100,17 +100,17 @@ class Course:
             self.metrics, self.saved_step = running(facts["metrics"]), job.progress.step
         return tuple(passed_over)
 
-    def follow(self, job: Job, listen: Listener) -> None:
+    def follow(self, job: Job, callback: Callback) -> None:
         """Run `fit` to its end."""
         from ..training.fit import fit
 
-        self.start(job, listen)
+        self.start(job, callback)
         for record in fit(job):
             self.take(record)
 
-    def start(self, job: Job, listen: Listener) -> None:
+    def start(self, job: Job, callback: Callback) -> None:
         """What `take` speaks of."""
-        self.job, self.started, self.listen = job, time.perf_counter(), listen
+        self.job, self.started, self.callback = job, time.perf_counter(), callback
 
     def take(self, record: Record) -> None:
         """One record of the job to where it belongs."""
@@ -133,7 +133,7 @@ class Course:
         else:
             self.measured(job, record)
         if record.record not in {"halt", "cycle", "rest"}:
-            self.listen(record)
+            self.callback(record)
 
     def measured(self, job: Job, record: Record) -> None:
         """A point of the curve or an evaluation, which may be among the best."""
@@ -214,7 +214,7 @@ class Course:
         """Tell, once, of something that does not end the training."""
         if not self.message:
             self.message = message
-            self.listen(Trouble(message))
+            self.callback(Trouble(message))
 
     def written(self) -> None:
         """Wait for the checkpoint that is on its way. A full disk is told, once: the one before it is kept.

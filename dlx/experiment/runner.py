@@ -15,7 +15,7 @@ from ..training.prepared import Prepared, loaded, prepare, ready, span_of
 from ..training.schedule_curve import Curve, curve
 from . import ensemble, packing
 from .lock import locked
-from .recorder import Begun, Course, Listener, Trouble
+from .recorder import Begun, Callback, RunRecorder, Trouble
 from .results import Result, Results
 from .resume_checks import check_digest, check_spec, finished
 from .session import Session, follow, mirror_of, new_run, read_back
@@ -25,14 +25,14 @@ PATIENCE = 10.0
 
 
 def run(
-    experiment: Experiment, runs: Path = Path("runs"), listen: Listener | None = None, like: Run | None = None
+    experiment: Experiment, runs: Path = Path("runs"), callback: Callback | None = None, like: Run | None = None
 ) -> Results:
     """Train a spec, once for each of its seeds. SpecError or DlxError before anything starts, RunError on the way.
 
     It is computed as a run was that it is to be `like`, to the same bits on the same machine.
     MLflow's mirror may still be at work when this returns: `settle` waits for it.
     """
-    prepared, session = prepare(experiment), Session(listen or (lambda _: None))
+    prepared, session = prepare(experiment), Session(callback or (lambda _: None))
     train = prepared.train
     if train.ensemble is not None and train.ensemble.members:
         return _members(prepared, new_run(prepared, runs), session)
@@ -73,7 +73,7 @@ def _trained(
     results: list[Result] = []
     for i, one in enumerate(each):
         folder = begun[i] if i < len(begun) else create(one)
-        results.append(read_back(folder, one) or follow(Course(folder), one, session))
+        results.append(read_back(folder, one) or follow(RunRecorder(folder), one, session))
         if results[-1].status != "finished":
             break
     return tuple(results)
@@ -84,7 +84,7 @@ def _members(prepared: Prepared, folder: Run, session: Session) -> Results:
     train, experiment = prepared.train, prepared.experiment
     assert train.ensemble is not None
     gathering = ensemble.Gathering(folder, train.ensemble.combine)
-    Course(folder).open()
+    RunRecorder(folder).open()
     described = device.describe(prepared.device)
     folder.write_json("lock.json", locked(experiment, prepared.sets, train, described, prepared.threads))
     mirror = mirror_of(experiment, folder)
@@ -133,7 +133,7 @@ def settle(experiment: Experiment, results: Results) -> Results:
     return replace(results, results=tuple(map(settled, results.results)), together=own)
 
 
-def resume(run: Run, listen: Listener | None = None) -> tuple[Experiment, Results]:
+def resume(run: Run, callback: Callback | None = None) -> tuple[Experiment, Results]:
     """Go on with a run that was killed, stopped or failed, from its newest checkpoint, to the same bits.
 
     Its spec, and its results. DlxError where the run is finished or still running, or its data has changed.
@@ -145,7 +145,7 @@ def resume(run: Run, listen: Listener | None = None) -> tuple[Experiment, Result
     if status == "finished":
         raise finished(run, experiment)
     check_spec(run, experiment)
-    prepared, session = prepare(experiment), Session(listen or (lambda _: None))
+    prepared, session = prepare(experiment), Session(callback or (lambda _: None))
     check_digest(run, prepared.sets, "Bring the old data back, or train anew.")
     if prepared.train.ensemble is not None and prepared.train.ensemble.members:
         return experiment, _members(prepared, run, session)
@@ -153,7 +153,7 @@ def resume(run: Run, listen: Listener | None = None) -> tuple[Experiment, Result
         if packing.goes_with(prepared) is not None:
             return experiment, Results(packing.trained([(run, prepared)], session), prepared.graphs)
         prepared = packing.noted(prepared)
-    return experiment, Results((follow(Course(run), prepared, session),), prepared.graphs)
+    return experiment, Results((follow(RunRecorder(run), prepared, session),), prepared.graphs)
 
 
-__all__ = ["Begun", "Listener", "Result", "Results", "Trouble", "prepare", "rates", "resume", "run", "settle"]
+__all__ = ["Begun", "Callback", "Result", "Results", "Trouble", "prepare", "rates", "resume", "run", "settle"]

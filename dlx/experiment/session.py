@@ -16,12 +16,12 @@ from ..training.checkpoints import training_state
 from ..training.prepared import Prepared
 from . import confusion_matrix
 from .lock import locked
-from .recorder import Begun, Course, Listener
+from .recorder import Begun, Callback, RunRecorder
 from .results import Result
 
 if TYPE_CHECKING:
     from ..track import Mirror
-    from ..training.batches.on_device import Part
+    from ..training.batches.data_part import DataPart
     from ..training.fit import Job
 
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 class Session:
     """How the trainings of a process are followed."""
 
-    listen: Listener = lambda _: None
+    callback: Callback = lambda _: None
     until: int | None = None
     """The step at which to halt; None for the end."""
     here: dict[str, Any] | None = None
@@ -51,28 +51,30 @@ def describe(folder: Run, prepared: Prepared) -> None:
         input_record.save(folder.dir, input_record.of(prepared.data, prepared.sets, prepared.graph.inputs))
 
 
-def follow(course: Course, prepared: Prepared, session: Session) -> Result:
+def follow(recorder: RunRecorder, prepared: Prepared, session: Session) -> Result:
     """A run from where it is to its end, or to the step where the session halts."""
     train, experiment = prepared.train, prepared.experiment
-    course.open()
-    mirror = mirror_of(experiment, course.folder) if session.here is None else None  # starts while torch is imported
-    with course.to_its_end():
-        recorded = course.folder.manner().get("threads")
+    recorder.open()
+    mirror = (
+        mirror_of(experiment, recorder.folder) if session.here is None else None
+    )  # starts while torch is imported
+    with recorder.to_its_end():
+        recorded = recorder.folder.manner().get("threads")
         threads = recorded or prepared.threads
         with device.threads(threads), compute.settings(train, prepared.device):
             is_open = recorded is None and session.here is None  # trials of a search are all computed in one way
-            job = begin(course, prepared, session, threads, is_open=is_open)
-            course.follow(job, session.listen)
-            confusion_matrix.write(course.folder, prepared.sets.class_names, job.progress.tables)
-    return result_of(course, train.seed, mirror)
+            job = begin(recorder, prepared, session, threads, is_open=is_open)
+            recorder.follow(job, session.callback)
+            confusion_matrix.write(recorder.folder, prepared.sets.class_names, job.progress.tables)
+    return result_of(recorder, train.seed, mirror)
 
 
 def begin(
-    course: Course,
+    recorder: RunRecorder,
     prepared: Prepared,
     session: Session,
     threads: int,
-    parts: dict[str, Part] | None = None,
+    parts: dict[str, DataPart] | None = None,
     *,
     is_open: bool = False,
 ) -> Job:
@@ -81,17 +83,17 @@ def begin(
     `parts` are those of the data for one of several that move together, which share them. Where the number of threads
     is open, the quicker one is found out and stays set.
     """
-    train, folder = prepared.train, course.folder
+    train, folder = prepared.train, recorder.folder
     described = device.describe(prepared.device)
     lock = locked(prepared.experiment, prepared.sets, train, described, threads, session.here)
     if parts is not None:
         lock["packed"] = True
     try:
-        job = job_of(prepared, course.checkpoints, parts)
+        job = job_of(prepared, recorder.checkpoints, parts)
         job.progress.until = session.until
         computed = job.learner.compute
         computed.prepare(job.parts["train"])
-        notes = (*prepared.sets.notes, *computed.notes(), *course.take_up(job))
+        notes = (*prepared.sets.notes, *computed.notes(), *recorder.take_up(job))
         if is_open and prepared.is_supervised and (times := thread_timing.measured(job, prepared.graph)):
             threads = next(iter(times))
             torch.set_num_threads(threads)
@@ -104,11 +106,13 @@ def begin(
     finally:
         folder.write_json("lock.json", lock)
     step, how = job.progress.step, computed.words()
-    session.listen(Begun(folder, prepared.graphs, described, threads, job.total_steps, train.seed, step, notes, how))
+    session.callback(
+        Begun(folder, prepared.graphs, described, threads, job.total_steps, train.seed, step, notes, how)
+    )
     return job
 
 
-def job_of(prepared: Prepared, checkpoints: Path | None = None, parts: dict[str, Part] | None = None) -> Job:
+def job_of(prepared: Prepared, checkpoints: Path | None = None, parts: dict[str, DataPart] | None = None) -> Job:
     """A training of a spec before its first step; weights are not fitted to data where `checkpoints` has better.
 
     `parts` are those of the data where they are on the device already.
@@ -134,10 +138,10 @@ def job_of(prepared: Prepared, checkpoints: Path | None = None, parts: dict[str,
     return Job(made, prepared.objective, train, parts, feed=feed, preprocess=sets.preprocess, class_names=names)
 
 
-def result_of(course: Course, seed: int, mirror: Mirror | None = None) -> Result:
+def result_of(recorder: RunRecorder, seed: int, mirror: Mirror | None = None) -> Result:
     """What became of a training that has ended."""
-    done = Result(course.folder, seed, course.step, course.seconds, course.metrics, course.status, mirror)
-    return replace(done, outcome=course.outcome, notes=course.notes)
+    done = Result(recorder.folder, seed, recorder.step, recorder.seconds, recorder.metrics, recorder.status, mirror)
+    return replace(done, outcome=recorder.outcome, notes=recorder.notes)
 
 
 def read_back(folder: Run, prepared: Prepared) -> Result | None:

@@ -35,8 +35,8 @@ def sweeping(quiet: bool = False) -> Iterator[Callable[[Any], None]]:
     if quiet:
         yield lambda _: None
     elif sys.stderr.isatty():
-        with _live() as listen:
-            yield listen
+        with _live() as callback:
+            yield callback
     else:
         yield Lines().heard
 
@@ -111,7 +111,7 @@ def _live() -> Iterator[Callable[[Any], None]]:
     study: list[Study] = []
     with Live(console=screen, refresh_per_second=4, transient=True) as live:
 
-        def listen(event: Any) -> None:
+        def callback(event: Any) -> None:
             if isinstance(event, Opened):
                 study.append(event.study)
                 screen.print(Text(visible(opening(event))))
@@ -119,7 +119,7 @@ def _live() -> Iterator[Callable[[Any], None]]:
                 screen.print(Text(visible(event.text)))
             live.update(table(study[0]))
 
-        yield listen
+        yield callback
 
 
 def table(study: Study) -> Group:

@@ -26,8 +26,8 @@ def progress(quiet: bool = False) -> Iterator[Callable[[Any], None]]:
     if quiet:
         yield lambda _: None
     elif sys.stderr.isatty():
-        with _bar() as listen:
-            yield listen
+        with _bar() as callback:
+            yield callback
     else:
         yield _lines()
 
@@ -51,7 +51,7 @@ def metrics_text(metrics: dict[str, float]) -> str:
 def _lines() -> Callable[[Any], None]:
     from ..experiment.runner import Begun, Trouble
 
-    def listen(event: Begun | Record | Trouble) -> None:
+    def callback(event: Begun | Record | Trouble) -> None:
         if isinstance(event, Trouble):
             say(event.message)
         elif isinstance(event, Begun):
@@ -59,7 +59,7 @@ def _lines() -> Callable[[Any], None]:
         elif event.record == "evaluation" and event.metrics:
             say(f"step {event.step:,}  epoch {event.epoch}  {metrics_text(event.metrics)}")
 
-    return listen
+    return callback
 
 
 @contextmanager
@@ -79,7 +79,7 @@ def _bar() -> Iterator[Callable[[Any], None]]:
         task = bar.add_task("", total=None, latest="")
         latest: dict[str, float] = {}
 
-        def listen(event: Begun | Record | Trouble) -> None:
+        def callback(event: Begun | Record | Trouble) -> None:
             if isinstance(event, Trouble):
                 bar.console.print(Text(visible(event.message), style="yellow"))
                 return
@@ -91,7 +91,7 @@ def _bar() -> Iterator[Callable[[Any], None]]:
             latest.update({k.removeprefix("train/"): v for k, v in event.metrics.items() if k in _SHOWN})
             bar.update(task, completed=event.step, latest=visible(metrics_text(latest), lines=False))
 
-        yield listen
+        yield callback
 
 
 _SHOWN = (RUNNING_LOSS, "valid/loss", "valid/accuracy", "valid/mae")

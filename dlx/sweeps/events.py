@@ -67,7 +67,7 @@ class Noted:
     text: str
 
 
-Listener = Callable[[Any], None]
+Callback = Callable[[Any], None]
 
 
 @dataclass(frozen=True)

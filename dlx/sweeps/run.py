@@ -17,7 +17,7 @@ from ..spec import Train
 from ..spec.sections.stopping import MAX_TIME, seconds
 from ..track import Mirror, tracking_uri
 from ..training import device
-from .events import Ending, Listener, Noted, Opened, Reason
+from .events import Callback, Ending, Noted, Opened, Reason
 from .mlflow_study import start
 from .plan import Plan
 from .search import Clock, Search, next_of
@@ -48,7 +48,7 @@ class Means:
     """Deliver the study to MLflow, by a process of its own, where the spec does not decline it."""
 
 
-def run(plan: Plan, means: Means, listen: Listener = lambda _: None) -> Ending:
+def run(plan: Plan, means: Means, callback: Callback = lambda _: None) -> Ending:
     """Search, or go on searching. DlxError where the study is another's, in use or corrupt, or nothing can be tried.
 
     It stops where its time is spent, and at the first Ctrl-C, when what is on its way has saved its state.
@@ -59,13 +59,13 @@ def run(plan: Plan, means: Means, listen: Listener = lambda _: None) -> Ending:
     with (
         alone(plan.folder),
         closing(Study.begin(plan.folder, plan.identity)) as study,
-        closing(_worker(plan, means, home, listen)) as worker,
+        closing(_worker(plan, means, home, callback)) as worker,
     ):
         mirror = _mirror(plan) if means.mirror else None
         try:
             with _interruptible(clock):
-                listen(Opened(plan, study))
-                search = Search(plan, study, worker, home, listen, clock)
+                callback(Opened(plan, study))
+                search = Search(plan, study, worker, home, callback, clock)
                 if means.retry_failed:
                     search.retry()
                 ended = search.run()
@@ -132,7 +132,7 @@ def _mirror(plan: Plan) -> Mirror | None:
     return start(plan.folder, track.uri, track.experiment or plan.base.name) if track.mlflow else None
 
 
-def _worker(plan: Plan, means: Means, home: Trainer, listen: Listener) -> Worker:
+def _worker(plan: Plan, means: Means, home: Trainer, callback: Callback) -> Worker:
     if means.backend == "ray":
         from .workers.on_ray import OnRay
 
@@ -140,20 +140,20 @@ def _worker(plan: Plan, means: Means, home: Trainer, listen: Listener) -> Worker
     assert plan.base.train is not None
     there = gpus.there(plan.base.train.device) if means.jobs != 1 else []
     if means.pack > 1 and (means.jobs == 1 or there):  # the device is asked for where torch is imported anyway
-        _note_packing(plan.base.train, listen)
+        _note_packing(plan.base.train, callback)
     if means.jobs == 1 or (means.jobs is None and not there):
         return home
     from .workers.processes import Processes
 
     log = plan.folder / "workers.log"
-    return Processes(means.jobs, log, means.pack, there, home, lambda text: listen(Noted(text)))
+    return Processes(means.jobs, log, means.pack, there, home, lambda text: callback(Noted(text)))
 
 
-def _note_packing(train: Train, listen: Listener) -> None:
+def _note_packing(train: Train, callback: Callback) -> None:
     """Say it where the device keeps trials from being packed."""
     with suppress(DlxError):  # a device that is not there is the error of each trial
         if text := device.unpacked(train):
-            listen(Noted(text))
+            callback(Noted(text))
 
 
 @contextmanager

@@ -14,7 +14,7 @@ from ..schedules import Span
 from ..spec import Experiment
 from ..spec.overrides import mark_of
 from ..training.fit import evaluation_period
-from .events import Listener, Moved, Stopped, Suggested, Told
+from .events import Callback, Moved, Stopped, Suggested, Told
 from .leaderboard import settled
 from .plan import OF_THE_PLAN, Plan, check_metric
 from .population import inherit
@@ -52,7 +52,7 @@ class Search:
     study: Study
     worker: Worker
     home: Trainer
-    listen: Listener = lambda _: None
+    callback: Callback = lambda _: None
     halting: Halting = lambda: False
     nearest: tuple[float, Point, str] | None = field(default=None, init=False)
     """Of the refused, the point that missed the constraints least, and why."""
@@ -108,7 +108,7 @@ class Search:
             self.fresh[number] = candidate
         if new or refused[known:]:
             self.study.suggested(generation, new, refused[known:])
-            self.listen(Suggested(new, len(refused) - known))
+            self.callback(Suggested(new, len(refused) - known))
 
     def drawn(self, generation: int) -> tuple[list[tuple[Point, Candidate]], list[Refused]]:
         """A whole generation, and what was refused on the way to it."""
@@ -240,7 +240,7 @@ class Search:
         ended: dict[int, dict[int, Outcome]] = {trial.number: {} for trial in due}
         for outcome in self.worker.advance(tasks, self.halting):
             ended[outcome.number][outcome.seed] = outcome
-            self.listen(Moved(self.study.trials[outcome.number], outcome))
+            self.callback(Moved(self.study.trials[outcome.number], outcome))
             while waiting and self.is_through(waiting[0], ended[waiting[0].number]):
                 self.tell(waiting[0], ended[waiting[0].number], place, candidates[waiting[0].number])
                 waiting.pop(0)
@@ -269,7 +269,7 @@ class Search:
             metrics = {outcome.seed: {**outcome.metrics, **known} for outcome in ordered}
             last = place + 1 == len(candidate.rungs)
             self.study.reached(trial, rung, metrics, steps, seconds, "finished" if last else "waiting")
-        self.listen(Told(trial))
+        self.callback(Told(trial))
 
     def compare(
         self, trials: Sequence[Trial], waiting: Sequence[Trial], place: int, candidates: Mapping[int, Candidate]
@@ -282,7 +282,7 @@ class Search:
         survivors = plan.scheduler.survivors(there, rung, metric, rises, study.before(trials[0].generation))
         if ended := [trial for trial in waiting if trial.number not in survivors]:
             study.stopped(rung, [trial.number for trial in ended])
-            self.listen(Stopped(ended, rung))
+            self.callback(Stopped(ended, rung))
         left = [trial for trial in waiting if trial.state == "waiting"]
         if not left or any(rung in trial.taken for trial in trials):
             return

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..data import input_record
 from ..errors import DlxError
 from ..experiment import runner
-from ..experiment.recorder import Listener
+from ..experiment.recorder import Callback
 from ..lazy import torch
 from ..runs.folder import Run
 from ..spec import load
@@ -86,13 +86,13 @@ class Reproduction:
         }
 
 
-def reproduce(run: Run, runs: Path, tolerance: float = TOLERANCE, listen: Listener | None = None) -> Reproduction:
+def reproduce(run: Run, runs: Path, tolerance: float = TOLERANCE, callback: Callback | None = None) -> Reproduction:
     """Run a finished run again, in a new folder. DlxError where it has not finished or its data has changed."""
     if run.status() != "finished":
         hint = f"`dlx train --resume {run.argument}` goes on with it."
         raise DlxError(f"{run.key} has not finished, and there is no result to reproduce", hint=hint)
     with _folder(run, runs) as new:
-        loaded, results = runner.resume(new, listen)
+        loaded, results = runner.resume(new, callback)
     runner.settle(loaded, results)
     if results.results[0].status != "finished":
         raise DlxError(f"{new.key} was stopped", hint=f"`dlx train --resume {new.argument}` brings it to its end.")

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch import device as Device
 
-    from .batches.on_device import Part
+    from .batches.data_part import DataPart
 
 Call = Callable[["Tensor"], Any]
 """A network as it is called: from a batch to an output, or to several by name."""
@@ -141,7 +141,7 @@ class Compute:
 
     # ---- compiling -------------------------------------------------------------------------------------------------
 
-    def prepare(self, part: Part) -> None:
+    def prepare(self, part: DataPart) -> None:
         """Compile for every size of batch of `part`, and leave the network as it is. RunError where torch cannot."""
         if not self.train.compile:
             return

@@ -9,7 +9,7 @@ from ..graph import Graph
 from ..init import Initializer
 from ..init.orthogonal import LSUV
 from ..lazy import torch
-from .batches.on_device import Part
+from .batches.data_part import DataPart
 
 if TYPE_CHECKING:
     from torch import Tensor, fx, nn
@@ -22,7 +22,7 @@ def wants(graph: Graph, init: Initializer) -> dict[str, LSUV]:
     return {name: one for name, one in each.items() if isinstance(one, LSUV)}
 
 
-def settle(network: fx.GraphModule, graph: Graph, init: Initializer, part: Part, seed: int) -> None:
+def settle(network: fx.GraphModule, graph: Graph, init: Initializer, part: DataPart, seed: int) -> None:
     """Scale the weights of a fresh network by examples of `part`; nothing where no initialiser asks for it."""
     wanted = wants(graph, init)
     if not wanted:

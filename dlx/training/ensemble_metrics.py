@@ -12,7 +12,7 @@ from ..lazy import torch
 from ..objectives import Supervised
 from ..objectives.ensemble import Together, misfit
 from ..spec import Experiment, objective_of
-from .batches.on_device import Part
+from .batches.data_part import DataPart
 from .checkpoints import checkpoint
 from .learner import EVALUATION_BATCH
 
@@ -62,7 +62,7 @@ def check_cycles(experiment: Experiment, examples: int) -> None:
 
 
 def measure(
-    members: Sequence[tuple[nn.Module, dict[str, Part]]],
+    members: Sequence[tuple[nn.Module, dict[str, DataPart]]],
     objective: Supervised,
     how: str,
     names: Sequence[str] = HELD_OUT,
@@ -76,7 +76,7 @@ def measure(
     return found
 
 
-def _of_part(members: Sequence[tuple[nn.Module, Part]], objective: Supervised, how: str) -> dict[str, float]:
+def _of_part(members: Sequence[tuple[nn.Module, DataPart]], objective: Supervised, how: str) -> dict[str, float]:
     together = Together(objective, how)
     if len({len(part) for _, part in members}) > 1:
         raise DlxError(*UNLIKE)

@@ -15,9 +15,9 @@ from ..schedules import Span
 from ..spec import Train
 from . import early_stopping, weight_averages
 from .batches.augmentation import augmented
+from .batches.data_part import DataPart
 from .batches.feed import Examples
-from .batches.on_device import Part
-from .batches.step_chunk import Stretch, stretches
+from .batches.step_chunk import StepChunk, step_chunks
 from .learner import EVALUATION_BATCH, Learner
 from .phased import Phased
 from .progress import Progress
@@ -56,7 +56,7 @@ class Job:
         network: nn.Module | Mapping[str, nn.Module],
         objective: Objective,
         train: Train,
-        parts: dict[str, Part],
+        parts: dict[str, DataPart],
         *,
         feed: Feed | None = None,
         preprocess: tuple[Fitted, ...] = (),
@@ -136,7 +136,7 @@ def fit(job: Job) -> Iterator[Record]:
     """Train to the end, yielding points of the loss curve and evaluations. RunError where the loss is not finite."""
     update = job.learner.updater()
     for event in walked(job):
-        if isinstance(event, Stretch):
+        if isinstance(event, StepChunk):
             event.run(update)
         else:
             yield event
@@ -145,23 +145,23 @@ def fit(job: Job) -> Iterator[Record]:
 def updates(job: Job, losses: list[Tensor]) -> Iterator[None]:
     """Move the weights update by update; each loss joins `losses` without leaving the device."""
     update = job.learner.updater()
-    for stretch in stretches(job, most=1):
-        stretch.run(update)
+    for chunk in step_chunks(job, most=1):
+        chunk.run(update)
         losses += job.progress.losses
         job.progress.losses.clear()
         job.progress.marks.clear()
         yield
 
 
-def walked(job: Job) -> Iterator[Record | Stretch]:
+def walked(job: Job) -> Iterator[Record | StepChunk]:
     """The same, but whoever drives it moves the weights: each stretch is to be run before the next event."""
     evaluate_every, total, cycles = job.evaluate_every, job.total_steps, set(job.cycles)
     time_is_up = early_stopping.ends_at(job.train)
     if job.progress.is_far_enough and job.progress.step < total:
         yield Record("halt", job.progress.step, job.feed.epoch, {})
         return
-    for stretch in stretches(job, most=1 if time_is_up is not None else None):
-        yield stretch
+    for chunk in step_chunks(job, most=1 if time_is_up is not None else None):
+        yield chunk
         judges = job.progress.step % evaluate_every == 0 and job.progress.step < total
         if job.progress.marks or judges:
             yield from curve(job)

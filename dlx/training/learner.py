@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     import torch
     from torch import Tensor, nn
 
-    from .batches.on_device import Part
+    from .batches.data_part import DataPart
 
 Update = Callable[[Any], "Tensor"]
 """One step of a learner: from the numbers of its examples, or else from the feed, to the losses before it, which stay
@@ -99,7 +99,7 @@ class Learner(ABC):
         """One step, put together once."""
 
     @abstractmethod
-    def evaluate(self, name: str, part: Part) -> dict[str, float]:
+    def evaluate(self, name: str, part: DataPart) -> dict[str, float]:
         """The metrics of a part of the data, with the weights that the networks have."""
 
     def rates(self) -> dict[str, float]:

@@ -10,7 +10,7 @@ from ..data import Sets
 from ..errors import Problem, SpecError, plural
 from ..graph import Graph
 from ..spec import Experiment, Train
-from .batches.on_device import examples_at_once
+from .batches.data_part import examples_at_once
 from .learner import EVALUATION_BATCH
 
 if TYPE_CHECKING:

@@ -21,7 +21,7 @@ from .learner import EVALUATION_BATCH, Learner, Update
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .batches.on_device import Part
+    from .batches.data_part import DataPart
 
 
 def batches_of(phases: Sequence[Phase], step: int) -> int:
@@ -207,7 +207,7 @@ class Phased(Learner):
         every = {phase.name: phase.every for phase in self.phases}
         self.losses, self.periods = losses, tuple(every[name.split("/")[1]] for name in losses)
 
-    def evaluate(self, name: str, part: Part) -> dict[str, float]:
+    def evaluate(self, name: str, part: DataPart) -> dict[str, float]:
         rng = torch.Generator().manual_seed(self.train.seed)
         means: dict[str, Mean] = {}
         self.module.eval()

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch import device as Device
 
-    from .batches.on_device import Part
+    from .batches.data_part import DataPart
 
 
 class SupervisedLearner(Learner):
@@ -77,7 +77,7 @@ class SupervisedLearner(Learner):
 
         return by_gradients if takes == "gradient" else by_closure
 
-    def evaluate(self, name: str, part: Part) -> dict[str, float]:
+    def evaluate(self, name: str, part: DataPart) -> dict[str, float]:
         self.module.eval()
         evaluation = self.objective.evaluation()
         with torch.inference_mode():

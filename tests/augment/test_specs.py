@@ -350,7 +350,7 @@ def test_colours_are_changed_in_standardised_pictures(tmp_path):
     made = job(tmp_path, "[{color_jitter: {brightness: [0.5, 0.5]}}]", more="")
     raw = torch.rand(64, 3, 8, 8)
     steps, seen = fitted([Standardize.model_validate({"per": "channel"})], raw.numpy())
-    part = fitting.Part(torch.from_numpy(seen), torch.zeros(64, dtype=torch.long))
+    part = fitting.DataPart(torch.from_numpy(seen), torch.zeros(64, dtype=torch.long))
     again = fitting.Job(made.network, made.objective, made.train, {"train": part}, preprocess=tuple(steps))
     found, _ = again.parts["train"].take(torch.arange(64))
     assert torch.allclose(found, torch.from_numpy(steps[0]((raw / 2).numpy())), atol=1e-5)

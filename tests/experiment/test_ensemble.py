@@ -156,13 +156,13 @@ def test_an_ensemble_that_was_killed_goes_on_with_the_member_it_was_at(spec, tmp
     expected = trained(path, tmp_path / "whole")
     begun = []
 
-    def listen(event):
+    def callback(event):
         begun.append(event) if isinstance(event, runner.Begun) else None
         if len(begun) == member + 1:
             killed_at(step)(event)
 
     with pytest.raises(Killed):
-        runner.run(load(path), tmp_path / "cut", listen)
+        runner.run(load(path), tmp_path / "cut", callback)
     own = find("last", tmp_path / "cut")
     for folder in (tmp_path / "cut" / "s").iterdir():  # a kill leaves no end record
         if Run(folder).status() != "finished":

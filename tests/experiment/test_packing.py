@@ -59,13 +59,13 @@ def cut_off(path: Path, runs: Path, event: int) -> dict[int, Run]:
     """The runs by seed of a pack that was killed at an event: a kill leaves no end record."""
     heard = []
 
-    def listen(told):
+    def callback(told):
         heard.append(told)
         if len(heard) == event:
             raise Killed
 
     with pytest.raises(Killed):
-        runner.run(load(path), runs, listen)
+        runner.run(load(path), runs, callback)
     for run in all_runs(runs):
         records = run.dir / "metrics.jsonl"
         if records.exists() and run.end() is not None:
@@ -137,7 +137,7 @@ def test_members_that_go_on_from_different_steps_take_the_steps_they_would_have(
 
 
 @pytest.mark.parametrize(
-    "place", ["dlx.experiment.packing.follow_together", "dlx.experiment.recorder.Course.take_up"]
+    "place", ["dlx.experiment.packing.follow_together", "dlx.experiment.recorder.RunRecorder.take_up"]
 )
 def test_a_pack_that_was_killed_before_its_first_step_says_that_it_is_one(spec, tmp_path, monkeypatch, place):
     expected = runner.run(load(spec), tmp_path / "whole")

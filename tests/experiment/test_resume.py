@@ -53,11 +53,11 @@ class Killed(BaseException):
 
 
 def killed_at(step: int):
-    def listen(event):
+    def callback(event):
         if getattr(event, "record", "") == "step" and event.step == step:
             raise Killed
 
-    return listen
+    return callback
 
 
 def cut_off(path: Path, runs: Path, step: int) -> Run:

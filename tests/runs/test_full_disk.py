@@ -48,7 +48,7 @@ def after_two(runs: Path, do):
     """A listener that does something once the checkpoint of step 6 stands, and keeps what it is told of troubles."""
     told: list[str] = []
 
-    def listen(event):
+    def callback(event):
         if isinstance(event, Trouble):
             told.append(event.message)
         elif getattr(event, "record", "") == "step" and event.step == 7:
@@ -57,8 +57,8 @@ def after_two(runs: Path, do):
                 time.sleep(0.01)
             do()
 
-    listen.told = told
-    return listen
+    callback.told = told
+    return callback
 
 
 def only(folder: Path) -> Run:
@@ -76,12 +76,12 @@ def no_file_above():
 
 
 def test_the_checkpoint_before_stays_and_the_training_goes_on(path, tmp_path, no_file_above):
-    listen = after_two(tmp_path / "runs", no_file_above(300_000))
-    done = runner.run(load(path), tmp_path / "runs", listen).results[0]
+    callback = after_two(tmp_path / "runs", no_file_above(300_000))
+    done = runner.run(load(path), tmp_path / "runs", callback).results[0]
 
     checkpoints = done.run.dir / "checkpoints"
     sentence = f"the checkpoint could not be written to {checkpoints}: File too large; that of step 6 is kept"
-    assert listen.told == [sentence]
+    assert callback.told == [sentence]
     assert (done.status, done.steps, done.run.end()["message"]) == ("finished", 20, sentence)
     assert names(done.run) == [*pair("final"), *pair("step-000000003"), *pair("step-000000006")]
     for name in ("final", "step-000000006"):

@@ -74,9 +74,9 @@ def test_a_bar_shows_them_and_takes_no_markup(streams):
     from dlx.training.fit import Record
 
     both = streams()
-    with progress() as listen:
-        listen(Trouble(f"{ESCAPE} {MARKUP}"))
-        listen(Record("evaluation", 1, 1, {f"valid/{MARKUP}": 0.5, "valid/loss": 1.0}))
+    with progress() as callback:
+        callback(Trouble(f"{ESCAPE} {MARKUP}"))
+        callback(Record("evaluation", 1, 1, {f"valid/{MARKUP}": 0.5, "valid/loss": 1.0}))
     told = both[1].getvalue()
 
     assert r"a\x1b[31mb [red]e[/] [/] :x:" in told

@@ -39,9 +39,9 @@ def spec_in(folder: Path, more: str = "", old: str = "", new: str = "") -> Path:
 
 def swept(path: Path, runs: Path, *changes: str, trials: int | None = None, **how: Any) -> Ending:
     """A sweep in this process, unless `jobs` says otherwise."""
-    listen = how.pop("listen", lambda _: None)
+    callback = how.pop("callback", lambda _: None)
     made = plan(path, changes, runs, trials, how.pop("study", ""))
-    return sweeps.run(made, sweeps.Means(**how), listen)
+    return sweeps.run(made, sweeps.Means(**how), callback)
 
 
 def journal(found: Ending | Path) -> list[dict[str, Any]]:

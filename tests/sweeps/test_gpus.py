@@ -257,7 +257,7 @@ def test_trials_are_packed_by_the_device_that_is_chosen_and_a_note_tells_where_n
 ):
     monkeypatch.setattr(device, "packs", lambda train: on_cpu)
     heard = []
-    found = swept(spec_in(tmp_path), tmp_path / "runs", RATE, trials=3, pack=4, listen=heard.append)
+    found = swept(spec_in(tmp_path), tmp_path / "runs", RATE, trials=3, pack=4, callback=heard.append)
 
     locks = [
         Run(tmp_path / "runs" / run).read_json("lock.json") for t in found.study.trials for run in t.runs.values()

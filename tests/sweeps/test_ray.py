@@ -28,13 +28,13 @@ ray.init(address=cluster.address, log_to_driver=False)
 nodes = []
 
 
-def listen(event):
+def callback(event):
     nodes.append(sum(node["Alive"] for node in ray.nodes()))
     if isinstance(event, Moved) and len(cluster.list_all_nodes()) == 2 and sys.argv[3] == "kill":
         cluster.remove_node(second, allow_graceful=False)
 
 
-swept(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[5:], trials=6, backend="ray", jobs=2, listen=listen)
+swept(Path(sys.argv[1]), Path(sys.argv[2]), *sys.argv[5:], trials=6, backend="ray", jobs=2, callback=callback)
 print("nodes", nodes[0], "and", len(cluster.list_all_nodes()))
 ray.shutdown()
 cluster.shutdown()

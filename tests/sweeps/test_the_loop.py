@@ -292,7 +292,7 @@ def test_a_population_takes_over_weights_and_goes_on_with_its_own_rate(spec, run
 
 def test_a_listener_hears_of_every_trial(spec, runs):
     heard = []
-    swept(spec, runs, RATE, trials=3, listen=heard.append)
+    swept(spec, runs, RATE, trials=3, callback=heard.append)
 
     assert sum(isinstance(e, Moved) for e in heard) == 3
     assert [e.trial.number for e in heard if isinstance(e, Told)] == [0, 1, 2]

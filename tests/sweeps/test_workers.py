@@ -45,14 +45,14 @@ def test_a_worker_that_is_killed_is_replaced_and_its_trial_goes_on(spec, tmp_pat
     """Each worker is killed as soon as it has told of something, until three are dead."""
     killed: list[int] = []
 
-    def listen(event: object) -> None:
+    def callback(event: object) -> None:
         living = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
         fresh = [p.pid for p in living if "dlx.sweeps.workers.process" in p.cmdline() and p.pid not in killed]
         if isinstance(event, Moved) and fresh and len(killed) < 3:
             killed.append(fresh[0])
             os.kill(fresh[0], signal.SIGKILL)
 
-    found = swept(spec, tmp_path / "killed", *HOW, *SAVING, trials=8, jobs=2, listen=listen)
+    found = swept(spec, tmp_path / "killed", *HOW, *SAVING, trials=8, jobs=2, callback=callback)
     whole = swept(spec, tmp_path / "whole", *HOW, *SAVING, trials=8)
 
     assert len(killed) == 3

@@ -131,7 +131,7 @@ def test_a_run_keeps_the_weights_that_were_evaluated(scripted, tmp_path):
     loaded = experiment_of(SPEC.format(train=f"{TRAIN}, keep_best: 3, average: {{ema: 0.5}}"))
     weights = {}
 
-    def listen(event) -> None:
+    def callback(event) -> None:
         if getattr(event, "record", "") == "evaluation":
             folder = next((tmp_path / "small").iterdir()) / "checkpoints"
             weights[event.step] = {
@@ -140,7 +140,7 @@ def test_a_run_keeps_the_weights_that_were_evaluated(scripted, tmp_path):
                 if (folder / f"{name}.json").exists()
             }
 
-    result = experiments.run(loaded, tmp_path, listen).results[0]
+    result = experiments.run(loaded, tmp_path, callback).results[0]
     folder = result.run.dir / "checkpoints"
     told = json.loads((folder / "best-1.json").read_text())
 

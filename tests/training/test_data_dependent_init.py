@@ -11,7 +11,7 @@ from dlx.init.orthogonal import LSUV
 from dlx.network import build
 from dlx.spec import load
 from dlx.training import data_dependent_init
-from dlx.training.batches.on_device import Part
+from dlx.training.batches.data_part import DataPart
 
 SPEC = """\
 name: net
@@ -39,7 +39,7 @@ def settled(more: str = "init: lsuv", scale: float = 7.0):
     experiment = experiment_of(SPEC.format(more=more))
     graph = trace(experiment)
     torch.manual_seed(1)
-    part = Part(torch.randn(300, 1, 8, 8) * scale + 2, torch.zeros(300))
+    part = DataPart(torch.randn(300, 1, 8, 8) * scale + 2, torch.zeros(300))
     network = build(graph, experiment.init)
     before = {name: weight.clone() for name, weight in network.named_parameters()}
     data_dependent_init.settle(network, graph, experiment.init, part, seed=5)
@@ -95,7 +95,7 @@ def test_looking_at_the_data_moves_no_statistics_and_draws_nothing():
         network,
         graph,
         experiment.init,
-        Part(torch.randn(40, 1, 8, 8, generator=torch.Generator()), torch.zeros(40)),
+        DataPart(torch.randn(40, 1, 8, 8, generator=torch.Generator()), torch.zeros(40)),
         0,
     )
     assert torch.equal(torch.get_rng_state(), state)
@@ -108,7 +108,9 @@ def test_a_signal_that_is_dead_is_left_alone():
     experiment = experiment_of(SPEC.format(more="init: lsuv"))
     graph = trace(experiment)
     network = build(graph, experiment.init)
-    data_dependent_init.settle(network, graph, experiment.init, Part(torch.zeros(40, 1, 8, 8), torch.zeros(40)), 0)
+    data_dependent_init.settle(
+        network, graph, experiment.init, DataPart(torch.zeros(40, 1, 8, 8), torch.zeros(40)), 0
+    )
     assert all(weight.isfinite().all() for weight in network.parameters())
 
 

@@ -168,12 +168,12 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_does_not(tmp_path):
 
 def epochs_of(one):
     """The examples of each epoch, in their order."""
-    from dlx.training.batches.step_chunk import stretches
+    from dlx.training.batches.step_chunk import step_chunks
 
     seen = {}
-    for stretch in stretches(one):
-        seen.setdefault(one.feed.epoch, []).extend(stretch.index.flatten().tolist())
-        stretch.run(lambda index: torch.zeros(()))
+    for chunk in step_chunks(one):
+        seen.setdefault(one.feed.epoch, []).extend(chunk.index.flatten().tolist())
+        chunk.run(lambda index: torch.zeros(()))
     return list(seen.values())
 
 
@@ -195,9 +195,9 @@ def test_a_stretch_is_as_long_as_the_steps_are_quick_and_nothing_comes_between(t
     now = iter(i * seconds for i in range(1000))
     monkeypatch.setattr(module.time, "perf_counter", lambda: next(now))
     one, found = job(tmp_path, "epochs: 2, batch_size: 2, evaluate_every: 20"), []
-    for stretch in module.stretches(one):
-        found.append(len(stretch.index))
-        stretch.run(lambda index: torch.zeros(()))
+    for chunk in module.step_chunks(one):
+        found.append(len(chunk.index))
+        chunk.run(lambda index: torch.zeros(()))
     wanted = [1, 2, 4, 8, 5, 15, 5, 20, 10] if seconds == 0.0 else [1] * 70
     assert found == wanted
 

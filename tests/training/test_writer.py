@@ -84,10 +84,10 @@ def test_what_went_wrong_is_raised_where_the_training_asks_and_once():
     assert not writer.wait()
 
 
-def run(tmp_path, text, listen):
+def run(tmp_path, text, callback):
     path = tmp_path / "s.yaml"
     path.write_text(text)
-    return runner.run(load_spec(path), tmp_path / "runs", listen).results[0].run
+    return runner.run(load_spec(path), tmp_path / "runs", callback).results[0].run
 
 
 def test_the_training_goes_on_while_a_checkpoint_is_written_from_what_was_then(tmp_path, monkeypatch):
@@ -99,13 +99,13 @@ def test_the_training_goes_on_while_a_checkpoint_is_written_from_what_was_then(t
         write(snapshot, folder)
         wrote.append((snapshot.step, checkpoint.read(folder, training_state.NAME.format(snapshot.step))[1]))
 
-    def listen(event):
+    def callback(event):
         if getattr(event, "record", "") == "step" and event.step == 6:
             gate.set()
 
     monkeypatch.setattr(recorder, "SAVE_EVERY", 0.0)
     monkeypatch.setattr(training_state.Snapshot, "write", held_up)
-    run(tmp_path, SPEC, listen)
+    run(tmp_path, SPEC, callback)
     gate.set()
     first, *later = wrote
     assert first[0] == 1

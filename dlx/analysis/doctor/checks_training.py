@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...lazy import torch
 from ...optim import Optimizer
 from ...optim.adam import Adam
-from ...training.batches.on_device import Part
+from ...training.batches.data_part import DataPart
 from ...training.fit import evaluate
 from .check import Outcome, check, left_out
 from .checks_data import fingerprints
@@ -59,7 +59,7 @@ def overfit(patient: Patient) -> Outcome:
     return Outcome(verdict, figure, expected, told, hint, mark)
 
 
-def _course(patient: Patient, part: Part, steps: int, goal: float, optimizer: Any) -> list[float]:
+def _course(patient: Patient, part: DataPart, steps: int, goal: float, optimizer: Any) -> list[float]:
     """The losses on the way, until they are low enough."""
     settings = {"batch_size": len(part), "accumulate": 1, "optimizer": optimizer, "groups": []}
     if optimizer.takes != "gradient":
@@ -262,7 +262,7 @@ def shuffled_labels(patient: Patient) -> Outcome:
     return Outcome("wrong", figure, expected, told, hint, patient.place("data"))
 
 
-def _relabelled(patient: Patient, name: str) -> tuple[Part, Part]:
+def _relabelled(patient: Patient, name: str) -> tuple[DataPart, DataPart]:
     """The training set and a held-out one with labels drawn anew; equal inputs have equal ones."""
     generator = torch.Generator().manual_seed(patient.train.seed)
     given: dict[bytes, Tensor] = {}
@@ -272,5 +272,5 @@ def _relabelled(patient: Patient, name: str) -> tuple[Part, Part]:
         drawn = y[torch.randperm(len(y), generator=generator).to(y.device)]
         keys = fingerprints(x.cpu().numpy())
         labels = torch.stack([given.setdefault(key, label) for key, label in zip(keys, drawn, strict=True)])
-        found.append(Part(x, labels))
+        found.append(DataPart(x, labels))
     return found[0], found[1]

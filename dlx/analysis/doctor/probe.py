@@ -19,7 +19,8 @@ from ...schedules.constant import Constant
 from ...spec import Experiment, Train
 from ...training import data_dependent_init
 from ...training.batches.augmentation import middles
-from ...training.batches.on_device import Part, on_device
+from ...training.batches.data_part import DataPart
+from ...training.batches.on_device import on_device
 from ...training.fit import Job, updates
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ class Patient:
         return self.experiment.data is not None and name in type(self.experiment.data).model_fields
 
     @cached_property
-    def parts(self) -> dict[str, Part]:
+    def parts(self) -> dict[str, DataPart]:
         (shape,) = self.graph.inputs.values()
         return middles(on_device(self.sets, self.device), shape.size)
 
@@ -111,15 +112,15 @@ class Patient:
             walk(network, self.chosen(max(2, self.affordable(1, 8))).x, ask_again)
         return tuple(found)
 
-    def chosen(self, count: int) -> Part:
+    def chosen(self, count: int) -> DataPart:
         """The same examples of the training set each time, at most `count` of them."""
         part = self.parts["train"]
         generator = torch.Generator().manual_seed(self.train.seed)
         index = torch.randperm(len(part), generator=generator)[:count].to(part.x.device)
-        return Part(part.x[index], part.y[index])
+        return DataPart(part.x[index], part.y[index])
 
     @cached_property
-    def batch(self) -> Part:
+    def batch(self) -> DataPart:
         """As many examples as are looked at, fewer where the network is large."""
         return self.chosen(max(2, self.affordable(1, SAMPLES)))
 
@@ -149,7 +150,7 @@ class Patient:
         loss.backward()  # type: ignore[no-untyped-call]
         return Pass(network, tuple(layers), output.detach(), float(loss.detach()))
 
-    def blind(self, part: Part) -> float:
+    def blind(self, part: DataPart) -> float:
         """The loss of a network that knows nothing of the inputs: equal logits, or the mean of the targets."""
         shape = (len(part), *self.start.output.shape[1:])
         answer = torch.zeros(shape, device=self.device)
@@ -179,7 +180,7 @@ class Patient:
         factor = THOROUGH if self.thorough or self.device.type != "cpu" else 1
         return int(min(most, times * WORK * factor / step))
 
-    def job(self, network: nn.Module, parts: dict[str, Part], steps: int, **changes: Any) -> Job:
+    def job(self, network: nn.Module, parts: dict[str, DataPart], steps: int, **changes: Any) -> Job:
         """A training of its own, at a constant rate."""
         settings = {"steps": steps, "epochs": None, "schedule": Constant(), **changes}
         return Job(network, self.objective, self.train.model_copy(update=settings), parts)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 from ...data import Sets
 from ...errors import DlxError
 from ...experiment import lock, packing, session
-from ...experiment.recorder import Course
+from ...experiment.recorder import RunRecorder
 from ...graph import Graphs, memory
 from ...metrics import RUNNING_LOSS
 from ...runs.folder import Run, running
@@ -170,33 +170,34 @@ class Trainer:
             yield from filter(None, done.values())
 
     def _outcomes(self, tasks: Sequence[Task], halting: Halting) -> list[Outcome]:
-        courses = [Course(Run(task.run)) for task in tasks]
+        recorders = [RunRecorder(Run(task.run)) for task in tasks]
         try:
-            ends = self._followed(courses, tasks, halting)
+            ends = self._followed(recorders, tasks, halting)
         except NotWrittenError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever torch says, it is about these trials
             ends = [error] * len(tasks)
-        return [_outcome(course, task, end) for course, task, end in zip(courses, tasks, ends, strict=True)]
+        return [_outcome(recorder, task, end) for recorder, task, end in zip(recorders, tasks, ends, strict=True)]
 
     def _followed(
-        self, courses: Sequence[Course], tasks: Sequence[Task], halting: Halting
+        self, recorders: Sequence[RunRecorder], tasks: Sequence[Task], halting: Halting
     ) -> Sequence[Result | Exception]:
         begun = time.monotonic()
         with files.synced(lambda: time.monotonic() - begun > BRIEF):
             many = [
-                (course, self._described(course.folder, task)) for course, task in zip(courses, tasks, strict=True)
+                (recorder, self._described(recorder.folder, task))
+                for recorder, task in zip(recorders, tasks, strict=True)
             ]
             self.here = self.here or lock.surroundings()
-            for course in courses:
-                course.saved_at = begun  # a checkpoint on the way comes when there is something to lose
+            for recorder in recorders:
+                recorder.saved_at = begun  # a checkpoint on the way comes when there is something to lose
 
-            def listen(_: object) -> None:
+            def callback(_: object) -> None:
                 if halting():
-                    for job in filter(None, (course.job for course in courses)):
+                    for job in filter(None, (recorder.job for recorder in recorders)):
                         job.progress.until = job.progress.step
 
-            told = session.Session(listen, tasks[0].until, self.here)
+            told = session.Session(callback, tasks[0].until, self.here)
             # one alone is a stack of one row: the same bits as among others
             if packing.goes_with(many[0][1]) is not None:
                 return packing.follow_together(many, told)
@@ -239,20 +240,20 @@ def data_name(experiment: Experiment) -> str:
     return f"{experiment.data.kind} {experiment.data.model_dump_json()}"
 
 
-def _outcome(course: Course, task: Task, end: Result | Exception) -> Outcome:
+def _outcome(recorder: RunRecorder, task: Task, end: Result | Exception) -> Outcome:
     """How a task ended."""
     tell = partial(Outcome, task.number, task.seed)
     if isinstance(end, NotWrittenError):
         raise end
     if isinstance(end, DlxError):
-        return tell("failed", course.step, {}, course.seconds, end.problems[0].message)
+        return tell("failed", recorder.step, {}, recorder.seconds, end.problems[0].message)
     if isinstance(end, Exception):
-        return tell("failed", course.step, {}, course.seconds, f"{type(end).__name__}: {end}")
+        return tell("failed", recorder.step, {}, recorder.seconds, f"{type(end).__name__}: {end}")
     if end.status == "finished" and task.until is None:
-        job = course.job
+        job = recorder.job
         last = {RUNNING_LOSS: job.progress.loss} if job is not None and RUNNING_LOSS in job.learner.losses else {}
         return tell("finished", end.steps, {**last, **end.metrics}, end.seconds)
-    return read_back(course.folder, task) or tell("cut off", end.steps, {}, end.seconds)
+    return read_back(recorder.folder, task) or tell("cut off", end.steps, {}, end.seconds)
 
 
 def read_back(run: Run, task: Task) -> Outcome | None:

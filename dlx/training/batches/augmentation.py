@@ -18,7 +18,7 @@ from ...objectives import Supervised
 from ...shapes import Shape
 from ...spec import Experiment, Train
 from ...spec.sections.augmentation import shape_after
-from .on_device import Part
+from .data_part import DataPart
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,10 +36,10 @@ MOST = 10_000
 
 
 @dataclass(frozen=True)
-class Augmented(Part):
+class Augmented(DataPart):
     """A part of which training takes changed examples, and evaluation sees the middle, or several views."""
 
-    of: Part
+    of: DataPart
     objective: Supervised
     size: tuple[int, ...]
     """The positions that the network takes."""
@@ -70,14 +70,14 @@ class Augmented(Part):
 
 
 def augmented(
-    parts: dict[str, Part], train: Train, objective: Supervised, preprocess: Sequence[Fitted] = ()
-) -> dict[str, Part]:
+    parts: dict[str, DataPart], train: Train, objective: Supervised, preprocess: Sequence[Fitted] = ()
+) -> dict[str, DataPart]:
     """The parts as a training takes them; the parts themselves where nothing is asked for."""
     if not (train.augment or train.test_time):
         return parts
     size = shape_after(train.augment, Shape(next(iter(parts.values())).x.shape[1:])).size
 
-    def of(name: str, part: Part) -> Part:
+    def of(name: str, part: DataPart) -> DataPart:
         change = _change(part, train, objective, preprocess) if name == "train" and train.augment else None
         return Augmented(part.x, part.y, part, objective, size, change, train.test_time)
 
@@ -106,14 +106,14 @@ def check_colours(experiment: Experiment, sets: Sets) -> None:
     raise SpecError(Problem(message, hint, mark, f"train.augment.{index}.{kind}"))
 
 
-def middles(parts: dict[str, Part], size: tuple[int, ...]) -> dict[str, Part]:
+def middles(parts: dict[str, DataPart], size: tuple[int, ...]) -> dict[str, DataPart]:
     """The middle of each example of parts that lie in memory, of the size that the network takes."""
 
-    def of(part: Part) -> Part:
+    def of(part: DataPart) -> DataPart:
         if part.x.dim() < 3 or tuple(part.x.shape[2:]) == size:
             return part
         y = _middle_of(part.y, size) if maps(part.x, part.y) else part.y
-        return Part(middle(part.x, size), y)
+        return DataPart(middle(part.x, size), y)
 
     return {name: of(part) for name, part in parts.items()}
 
@@ -130,7 +130,7 @@ def training_loss(train: Train, objective: Supervised) -> Callable[[Any, Any], T
 
 
 def _change(
-    part: Part, train: Train, objective: Supervised, preprocess: Sequence[Fitted]
+    part: DataPart, train: Train, objective: Supervised, preprocess: Sequence[Fitted]
 ) -> Callable[[Tensor, Any], tuple[Tensor, Any]]:
     from ...augment.colours import pixels
 

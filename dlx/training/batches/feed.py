@@ -10,7 +10,7 @@ from ...data.feed import Chunks, Feed
 from ...lazy import torch
 from ...spec import Train
 from .bootstrap import sample
-from .on_device import Part
+from .data_part import DataPart
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -22,7 +22,7 @@ class Examples(Feed):
     The order is drawn from a generator of its own.
     """
 
-    def __init__(self, part: Part, train: Train) -> None:
+    def __init__(self, part: DataPart, train: Train) -> None:
         self.part, self.train = part, train
         self.order = torch.Generator().manual_seed(train.seed)
         self.sample: Tensor | None = sample(len(part), train.seed) if train.bootstrap else None

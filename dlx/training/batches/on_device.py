@@ -6,22 +6,20 @@ from typing import TYPE_CHECKING
 
 from ...data import Sets, Split
 from ...lazy import torch
-from .part import Part, examples_at_once
+from .data_part import DataPart
 from .prefetch import streamed
 
 if TYPE_CHECKING:
     from torch import device as Device
 
-__all__ = ["Part", "examples_at_once", "on_device"]
 
-
-def on_device(sets: Sets, device: Device) -> dict[str, Part]:
+def on_device(sets: Sets, device: Device) -> dict[str, DataPart]:
     """The parts of a data set as tensors."""
     given: dict[str, Split | None] = {"train": sets.train, "valid": sets.valid, "test": sets.test}
     return {name: _part(split, device) for name, split in given.items() if split is not None and len(split)}
 
 
-def _part(split: Split, device: Device) -> Part:
+def _part(split: Split, device: Device) -> DataPart:
     if split.streams:
         return streamed(split, device)
-    return Part(torch.from_numpy(split.x).to(device), torch.from_numpy(split.y).to(device))
+    return DataPart(torch.from_numpy(split.x).to(device), torch.from_numpy(split.y).to(device))

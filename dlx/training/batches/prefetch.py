@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...data import Split
 from ...lazy import torch
-from .part import Part, examples_at_once
+from .data_part import DataPart, examples_at_once
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -52,7 +52,7 @@ class Expected:
 
 
 @dataclass(frozen=True)
-class StreamedPart(Part):
+class StreamedPart(DataPart):
     """One part of the data of which batches alone are on the device.
 
     `x` and `y` give examples as tensors on the CPU. One thread reads, prepares and moves what `expect` announces; on

@@ -23,7 +23,7 @@ BRIEF, LONG = 0.05, 0.2
 """Seconds: a stretch that took less is followed by a longer one, one that took more by a shorter."""
 
 
-class Stretch:
+class StepChunk:
     """Some updates of a job. What moves the weights calls `before` and `after` each."""
 
     def __init__(self, job: Job, count: int, index: Tensor | None = None) -> None:
@@ -91,7 +91,7 @@ class Stretch:
             self.after()
 
 
-def stretches(job: Job, most: int | None = None) -> Iterator[Stretch]:
+def step_chunks(job: Job, most: int | None = None) -> Iterator[StepChunk]:
     """All updates that are left, in stretches of at most so many. Each is run before the next is asked for.
 
     They end where an epoch does and where `job.ahead` says that something comes between; else after a fraction of a
@@ -108,9 +108,9 @@ def stretches(job: Job, most: int | None = None) -> Iterator[Stretch]:
             began = time.perf_counter()
             if isinstance(feed, Examples):
                 index = feed.numbers(min(count, feed.left))
-                yield Stretch(job, len(index), index)
+                yield StepChunk(job, len(index), index)
             else:
-                yield Stretch(job, count)
+                yield StepChunk(job, count)
             spent = time.perf_counter() - began
             length = 2 * length if spent < BRIEF else max(1, length // 2) if spent > LONG else length
         if isinstance(feed, Examples):

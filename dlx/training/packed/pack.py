@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import DlxError
 from ...lazy import torch
 from .. import fallback
-from ..batches.step_chunk import Stretch
+from ..batches.step_chunk import StepChunk
 from ..fit import Job, Record, walked
 from ..learner import Update
 from ..supervised import gradients_of, step_of
@@ -51,7 +51,7 @@ def _moved(jobs: dict[int, Job], beside: int, over: threading.Event) -> Generato
     """The records of jobs that move together, in one thread; several at once where none of them has to wait."""
     pack = Pack(jobs, beside, over)
     walks = {number: walked(job) for number, job in jobs.items()}
-    ahead: dict[int, Stretch] = {}
+    ahead: dict[int, StepChunk] = {}
     while walks:
         while waiting := [number for number in walks if number not in ahead]:
             events: Events = []
@@ -63,14 +63,14 @@ def _moved(jobs: dict[int, Job], beside: int, over: threading.Event) -> Generato
             pack.move(ahead)
             if over.is_set():
                 return
-        ahead = {number: stretch for number, stretch in ahead.items() if stretch.left}
+        ahead = {number: chunk for number, chunk in ahead.items() if chunk.left}
 
 
-def _advanced(walks: dict[int, Iterator[Record | Stretch]], number: int, ahead: dict[int, Stretch]) -> Events:
+def _advanced(walks: dict[int, Iterator[Record | StepChunk]], number: int, ahead: dict[int, StepChunk]) -> Events:
     """The next records of a job: up to one that is of what the job is right now, or to the stretch that is ahead."""
     events: Events = []
     try:
-        while not isinstance(event := next(walks[number]), Stretch):
+        while not isinstance(event := next(walks[number]), StepChunk):
             events.append((number, event))
             if event.record != "step":
                 return events
@@ -113,7 +113,7 @@ class Pack:
             finally:
                 self.chance[number].set_state(torch.get_rng_state())
 
-    def move(self, ahead: dict[int, Stretch]) -> None:
+    def move(self, ahead: dict[int, StepChunk]) -> None:
         """Take as many steps of these jobs as the shortest of their stretches has left.
 
         Jobs that went on from different steps may be at batches of different sizes: those that are not of the usual
@@ -123,9 +123,9 @@ class Pack:
             self._unstack(list(ahead))  # many have ended: a smaller stack pays
         unusual = {n: one for n, one in ahead.items() if one.index.shape[1] != _usual(self.jobs[n])}
         moved = unusual or ahead
-        count = min(stretch.left for stretch in moved.values())
+        count = min(chunk.left for chunk in moved.values())
         if not unusual and self.rows is None and not self.refused:
-            self._stack({number: stretch.index[stretch.taken] for number, stretch in ahead.items()})
+            self._stack({number: chunk.index[chunk.taken] for number, chunk in ahead.items()})
         if not unusual and self.rows is not None and ahead.keys() <= set(self.rows.numbers):
             try:
                 self.rows.run(ahead, count, self.over)
@@ -133,8 +133,8 @@ class Pack:
                 self._refuse(error.why, list(self.jobs))
             else:
                 return
-        for number, stretch in moved.items():
-            stretch.run(partial(self._by_itself, number), count)
+        for number, chunk in moved.items():
+            chunk.run(partial(self._by_itself, number), count)
 
     def _by_itself(self, number: int, index: Tensor) -> Tensor:
         with self.chance_of(number):

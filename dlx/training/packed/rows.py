@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...lazy import torch
 from ...optim.fused import Direct
 from .. import fallback
-from ..batches.step_chunk import Stretch
+from ..batches.step_chunk import StepChunk
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -64,12 +64,12 @@ class Rows:
         self.script: Callable[..., Any] | None = None
         self.has_words = True
 
-    def run(self, ahead: dict[int, Stretch], count: int, over: threading.Event) -> None:
+    def run(self, ahead: dict[int, StepChunk], count: int, over: threading.Event) -> None:
         """Some steps of all. A row that has ended computes on and is not looked at."""
         rows = {number: self.numbers.index(number) for number in ahead}
         drawn = self.index.new_zeros((count, *self.index.shape))
-        for number, stretch in ahead.items():
-            drawn[:, rows[number]] = stretch.index[stretch.taken :][:count]
+        for number, chunk in ahead.items():
+            drawn[:, rows[number]] = chunk.index[chunk.taken :][:count]
             for p, gradient in zip(self.params[rows[number]], self.gradients[rows[number]], strict=True):
                 p.grad = gradient  # a step by itself puts others there
         losses = self.losses.new_empty((count, len(self.numbers)))
@@ -79,15 +79,15 @@ class Rows:
         for number, row in rows.items():
             self.jobs[number].progress.losses.append(losses[:taken, row])
 
-    def _one_by_one(self, ahead: dict[int, Stretch], drawn: Tensor, losses: Tensor, over: threading.Event) -> int:
+    def _one_by_one(self, ahead: dict[int, StepChunk], drawn: Tensor, losses: Tensor, over: threading.Event) -> int:
         """Step by step, with all that is between them; how many, for nobody may listen any more."""
-        stretches, steps = list(ahead.values()), [self.steps[number] for number in ahead]
+        chunks, steps = list(ahead.values()), [self.steps[number] for number in ahead]
         for taken, (index, loss) in enumerate(zip(drawn.unbind(), losses.unbind(), strict=True)):
             if over.is_set():
                 return taken
             self.index.copy_(index)
-            for stretch in stretches:
-                stretch.before()
+            for chunk in chunks:
+                chunk.before()
             if self.tried:
                 self._compute()
             else:
@@ -95,8 +95,8 @@ class Rows:
             loss.copy_(self.losses)
             for step in steps:
                 step()
-            for stretch in stretches:
-                stretch.after()
+            for chunk in chunks:
+                chunk.after()
         return len(drawn)
 
     def _compute(self) -> None:
@@ -121,9 +121,9 @@ class Rows:
 
     # --- all of them in one call ------------------------------------------------------------------------------------
 
-    def _by_script(self, ahead: dict[int, Stretch], drawn: Tensor, losses: Tensor) -> bool:
+    def _by_script(self, ahead: dict[int, StepChunk], drawn: Tensor, losses: Tensor) -> bool:
         """All steps without Python between them; False where that is not possible, or does not pay."""
-        if not self.has_words or not all(stretch.is_plain for stretch in ahead.values()):
+        if not self.has_words or not all(chunk.is_plain for chunk in ahead.values()):
             return False
         if self.script is None:
             self._write(ahead, drawn, losses)
@@ -138,11 +138,11 @@ class Rows:
         ]
         with self.below:
             self.script(drawn, losses, rates, [number in ahead for number in self.numbers], len(drawn))
-        for number, stretch in ahead.items():
-            stretch.took(factors[number])
+        for number, chunk in ahead.items():
+            chunk.took(factors[number])
         return True
 
-    def _write(self, ahead: dict[int, Stretch], drawn: Tensor, losses: Tensor) -> None:
+    def _write(self, ahead: dict[int, StepChunk], drawn: Tensor, losses: Tensor) -> None:
         """The script, once optimizers have what they keep. What cannot be said is found out once.
 
         It is taken where it leaves every bit as the operations one by one do.
@@ -188,7 +188,7 @@ class Rows:
         self,
         script: Callable[..., Any],
         memory: list[Tensor],
-        ahead: dict[int, Stretch],
+        ahead: dict[int, StepChunk],
         drawn: Tensor,
         losses: Tensor,
     ) -> bool:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from dlx.spec import Train
-    from dlx.training.batches.on_device import Part
+    from dlx.training.batches.data_part import DataPart
 
 
 class Delayed(Dataset):
@@ -58,14 +58,14 @@ class Delayed(Dataset):
             at += self.lengths[(len(found) - 1) % len(self.lengths)]
         return found
 
-    def feed(self, part: Part, train: Train) -> Feed:
+    def feed(self, part: DataPart, train: Train) -> Feed:
         return Carried(self, part, train)
 
 
 class Carried(Feed):
     """The part in `batch_size` pieces side by side, moment by moment; each series ends at a batch of its own."""
 
-    def __init__(self, data: Delayed, part: Part, train: Train) -> None:
+    def __init__(self, data: Delayed, part: DataPart, train: Train) -> None:
         self.data, self.part = data, part
         self.streams = train.batch(len(part))
         self.position = 0

@@ -19,7 +19,7 @@ FEW = 64
 
 
 @dataclass(frozen=True)
-class Part:
+class DataPart:
     """One part of the data on the device."""
 
     x: Tensor
