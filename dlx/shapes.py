@@ -17,9 +17,13 @@ Number = int | Fraction
 Extent = int | Sequence[int]
 Padding = Extent | Literal["same", "valid"]
 
-BYTES: Final = {"float": 4, "int": 8, "bool": 1}  # of one value, as torch stores it by default
-LONGEST_PERIOD: Final = 256  # of a fractional stride; beyond it the hull is a position wider than it need be
+BYTES: Final = {"float": 4, "int": 8, "bool": 1}
+"""Bytes of one value of a dtype, as torch stores it by default (float32, int64, bool)."""
 
+# Exact up to this many stops: the loop over one period costs its length for each layer and axis. Beyond it the hull
+# is bounded in closed form, which may be a position wider than needed.
+LONGEST_PERIOD: Final = 256
+"""Longest period, in stops, of a fractional stride whose receptive field is computed exactly."""
 
 UNITS: Final = ("B", "kB", "MB", "GB", "TB", "PB")
 
@@ -41,21 +45,22 @@ class Shape(tuple[int, ...]):
 
     @property
     def size(self) -> tuple[int, ...]:
-        """Positions on each axis after the first; empty for a vector."""
+        """Lengths of the axes after the first (H and W of an image); empty for a vector."""
         return tuple(self[1:])
 
     @property
     def rank(self) -> int:
-        """How many axes: 1 for a vector, 2 for a signal, 3 for an image, 4 for a volume."""
+        """Number of axes: 1 for a vector, 2 for a signal, 3 for an image, 4 for a volume."""
         return len(self)
 
     @property
-    def count(self) -> int:  # type: ignore[override]  # tuple's, how often a value occurs, says nothing of a shape
-        """Values in one sample."""
+    def count(self) -> int:  # type: ignore[override]  # replaces tuple.count(value), of no use for a shape
+        """Number of values in one sample."""
         return prod(self)
 
     @property
     def bytes(self) -> int:
+        """Memory of one sample in its dtype, in bytes."""
         return self.count * BYTES[self.dtype]
 
     def __repr__(self) -> str:
@@ -65,7 +70,7 @@ class Shape(tuple[int, ...]):
 
 
 def by_x(axes: Sequence[object]) -> str:
-    """`40x40`."""
+    """Join the lengths of axes: `40x40`."""
     return "x".join(map(str, axes))
 
 
@@ -73,13 +78,16 @@ N = TypeVar("N", int, float, int | None)
 
 
 def bytes_text(count: float) -> str:
-    """`512 B`, `1.4 MB`, `16 TB`: decimal units, three figures."""
+    """Format a number of bytes in decimal units with three figures: `512 B`, `1.4 MB`, `16 TB`."""
     power = min(int(log10(max(count, 1)) // 3), len(UNITS) - 1)
     return f"{count / 1000**power:.3g} {UNITS[power]}"
 
 
-def spread(value: int | Sequence[N], rank: int, what: str) -> tuple[N, ...]:
-    """One value for each of `rank` axes: a single number serves all of them."""
+def per_axis(value: int | Sequence[N], rank: int, what: str) -> tuple[N, ...]:
+    """Return one value for each of `rank` axes; a single number serves all of them.
+
+    `what` names the option in the error. Errors: ShapeError where the number of values is not `rank`.
+    """
     if isinstance(value, int):
         return (value,) * rank
     if len(value) != rank:
@@ -93,11 +101,11 @@ def spread(value: int | Sequence[N], rank: int, what: str) -> tuple[N, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A window that slides over positions, one entry an axis.
+    """A sliding window, with one entry per axis of positions.
 
-    `before` and `after` are padded positions (below 0: cut off), `stride` the input positions between two stops: stop
-    p begins at input position `floor(p*stride + shift) - before`. A fractional stride is an upsampling, or a pooling
-    whose windows do not divide the input evenly.
+    `before` and `after` are padded positions (negative: cropped), `stride` is the number of input positions between
+    two stops: stop p begins at input position `floor(p*stride + shift) - before`. A fractional stride is an
+    upsampling, or an adaptive pooling whose windows do not divide the input evenly.
     """
 
     kernel: tuple[int, ...]
@@ -107,7 +115,7 @@ class Window:
     dilation: tuple[int, ...]
     ceil_mode: bool = False
     shift: tuple[Number, ...] = ()
-    """Nowhere, where it is empty."""
+    """Offset of the first stop, in input positions; empty for none."""
 
     @classmethod
     def over(
@@ -119,29 +127,34 @@ class Window:
         dilation: Extent = 1,
         ceil_mode: bool = False,
     ) -> Window:
-        """A window for `rank` axes of positions, in torch's terms."""
-        kernels, strides = spread(kernel, rank, "kernel_size"), spread(stride, rank, "stride")
-        dilations = spread(dilation, rank, "dilation")
+        """Build a window for `rank` axes of positions from torch's arguments.
+
+        Errors: ShapeError where an argument has another number of values than `rank`.
+        """
+        kernels, strides = per_axis(kernel, rank, "kernel_size"), per_axis(stride, rank, "stride")
+        dilations = per_axis(dilation, rank, "dilation")
         if padding == "same":
+            # torch puts the odd position of an even kernel at the end: F.conv2d(padding="same")
             total = [d * (k - 1) for k, d in zip(kernels, dilations, strict=True)]
             before: tuple[int, ...] = tuple(t // 2 for t in total)
             after: tuple[int, ...] = tuple(t - t // 2 for t in total)
         elif isinstance(padding, str):
             before = after = (0,) * rank
         else:
-            before = after = spread(padding, rank, "padding")
+            before = after = per_axis(padding, rank, "padding")
         return cls(kernels, strides, before, after, dilations, ceil_mode)
 
     @property
     def extent(self) -> tuple[int, ...]:
-        """Input positions from the first tap to the last, both counted."""
+        """Input positions that one stop spans, from its first tap to its last: dilation * (kernel - 1) + 1."""
         return tuple(d * (k - 1) + 1 for k, d in zip(self.kernel, self.dilation, strict=True))
 
     @property
     def transposed(self) -> Window:
-        """Which stops of this window stand on a position: what a transposed convolution or an unpooling sees.
+        """The window of the transposed operation: the stops of this window that cover a position.
 
-        Between two strides they may be fewer by one, and with a dilation some are left out: this is their hull.
+        It is the receptive field of a transposed convolution or an unpooling, as a hull: some positions are covered
+        by one stop less, and a dilation leaves stops out.
         """
         last = [e - 1 for e in self.extent]
         zeros, ones = (0,) * len(last), (1,) * len(last)
@@ -158,13 +171,16 @@ class Window:
         )
 
     def slide(self, size: Sequence[int]) -> tuple[int, ...]:
-        """Stops on each axis of an input of `size`; ShapeError where the window does not fit."""
+        """Return the output size on each axis for an input of `size`.
+
+        Errors: ShapeError where the window is larger than the padded input.
+        """
         stops = []
         for n, extent, s, before, after in zip(size, self.extent, self.stride, self.before, self.after, strict=True):
             room = n + before + after - extent
             if self.ceil_mode:
                 stop = ceil(Fraction(room) / s) + 1
-                stop -= (stop - 1) * s >= n + before  # torch: the last window must start inside
+                stop -= (stop - 1) * s >= n + before  # as in torch, the last window must start inside
             else:
                 stop = room // s + 1
             if stop < 1:
@@ -176,8 +192,11 @@ class Window:
             stops.append(int(stop))
         return tuple(stops)
 
-    def unseen(self, size: Sequence[int]) -> tuple[int, ...]:
-        """Positions at the end of each axis that no stop reaches, where the window otherwise sees every position."""
+    def uncovered(self, size: Sequence[int]) -> tuple[int, ...]:
+        """Return the number of positions at the end of each axis that no stop covers.
+
+        It is 0 on an axis whose stride exceeds the window: there positions are skipped everywhere, by intent.
+        """
         return tuple(
             0 if s > extent else max(0, int(n + before - ((stops - 1) * s + extent)))
             for n, extent, s, before, stops in zip(
@@ -190,12 +209,15 @@ class Window:
 
 
 @dataclass(frozen=True, slots=True)
-class Reach:
-    """A receptive field, one entry for each axis of positions of an input; a size of None: everything along it.
+class ReceptiveField:
+    """The receptive field of a value on one input, with one entry per axis of positions of that input.
 
-    Position p sees the input positions `floor(start + p*stride)` to that plus `size - 1`, cut to the input; where the
-    stride is fractional the positions of one period differ, and this is their hull. A stride of 0 is an axis along
-    which every value sees the same. `aligned` is False after a merge of branches whose strides or centres differ.
+    Position p depends on the input positions from `floor(start + p*stride)` on, `size` of them, clipped to the input.
+    A size of None is the whole axis. With a fractional stride the positions of one period differ and this is their
+    hull. A stride of 0 is an axis along which every value depends on the same positions. `aligned` is False after a
+    merge of branches whose strides or centres differ.
+
+    Source: Araujo et al. 2019, Computing Receptive Fields of Convolutional Neural Networks, Distill.
     """
 
     size: tuple[Number | None, ...]
@@ -205,6 +227,7 @@ class Reach:
 
     @property
     def is_global(self) -> bool:
+        """Whether every value depends on the whole input."""
         return all(s is None for s in self.size)
 
     def as_json(self) -> dict[str, object] | Literal["global"]:
@@ -224,8 +247,8 @@ class Reach:
 
 
 @dataclass(frozen=True, slots=True)
-class Unknown:
-    """A receptive field that cannot be followed from `node` on."""
+class UnknownReceptiveField:
+    """A receptive field that cannot be followed from the layer `node` on."""
 
     node: str
 
@@ -236,15 +259,18 @@ class Unknown:
         return "unknown"
 
 
-def slid(
-    seen: tuple[Number | None, Number, Number], window: tuple[int, Number, int, int, Number]
+def slide_axis(
+    field: tuple[Number | None, Number, Number], window: tuple[int, Number, int, int, Number]
 ) -> tuple[Number | None, Number, Number]:
-    """Size, stride and start on one axis under a window of (kernel, stride, before, dilation, shift).
+    """Return the receptive field on one axis after a window.
 
-    Where a stride is fractional it is the hull over one period of stops, or of any stop where that is long.
+    `field` is (size, stride, start) before it, `window` is (kernel, stride, before, dilation, shift). With a
+    fractional stride the result is the hull over one period of stops, or a bound of it where the period exceeds
+    LONGEST_PERIOD.
     """
-    (z, jump, first), (k, s, before, d, shift) = seen, window
+    (z, jump, first), (k, s, before, d, shift) = field, window
     if isinstance(z, int) and isinstance(jump, int) and isinstance(first, int) and isinstance(s, int) and not shift:
+        # The textbook recurrence in plain integers: nearly all layers, without the cost of fractions
         return z + (k - 1) * d * jump, jump * s, first - before * jump
     stride = whole(jump * s)
     period = lcm(s.denominator, stride.denominator)
@@ -262,7 +288,7 @@ def slid(
 
 
 def whole(x: Number) -> Number:
-    """A fraction that is a whole number, as one."""
+    """Return `x` as an int where it is a whole number."""
     return x.numerator if isinstance(x, Fraction) and x.denominator == 1 else x
 
 

@@ -5,7 +5,7 @@ from fractions import Fraction
 import pytest
 
 from dlx.errors import ShapeError
-from dlx.shapes import Reach, Shape, Window, by_x, spread
+from dlx.shapes import ReceptiveField, Shape, Window, by_x, per_axis
 
 
 def one_axis(kernel, stride, before=0, dilation=1):
@@ -23,10 +23,10 @@ def test_a_shape_is_a_tuple_that_knows_its_parts():
 
 
 def test_one_number_serves_all_axes():
-    assert spread(3, 2, "stride") == (3, 3)
-    assert spread([3, 4], 2, "stride") == (3, 4)
+    assert per_axis(3, 2, "stride") == (3, 3)
+    assert per_axis([3, 4], 2, "stride") == (3, 4)
     with pytest.raises(ShapeError, match=r"stride = \[1, 2, 3\] has 3 values for an input with 2 axes of positions"):
-        spread([1, 2, 3], 2, "stride")
+        per_axis([1, 2, 3], 2, "stride")
 
 
 def test_padding_same_puts_the_odd_position_at_the_end():
@@ -53,14 +53,14 @@ def test_ceil_mode_lets_the_last_window_reach_over_the_end_but_not_start_there()
 
 
 def test_what_a_stride_leaves_unread_is_counted():
-    assert Window.over(2, 3, 2).unseen((8, 7)) == (1, 0)
-    assert Window.over(1, 3, 2, 1).unseen((7,)) == (0,)
-    assert Window.over(1, 1, 2).unseen((8,)) == (0,)  # it skips positions everywhere, by intent
+    assert Window.over(2, 3, 2).uncovered((8, 7)) == (1, 0)
+    assert Window.over(1, 3, 2, 1).uncovered((7,)) == (0,)
+    assert Window.over(1, 1, 2).uncovered((8,)) == (0,)  # it skips positions everywhere, by intent
 
 
 def test_a_receptive_field_as_json():
-    reach = Reach((3, None), (1, Fraction(1, 2)), (Fraction(-1, 2), 0))
+    receptive_field = ReceptiveField((3, None), (1, Fraction(1, 2)), (Fraction(-1, 2), 0))
 
-    assert reach.as_json() == {"size": [3, "global"], "stride": [1, 0.5], "start": [-0.5, 0]}
-    assert str(reach) == "3xglobal"
-    assert str(Reach((3,), (1,), (0,), aligned=False)) == "3~"
+    assert receptive_field.as_json() == {"size": [3, "global"], "stride": [1, 0.5], "start": [-0.5, 0]}
+    assert str(receptive_field) == "3xglobal"
+    assert str(ReceptiveField((3,), (1,), (0,), aligned=False)) == "3~"

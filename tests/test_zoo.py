@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from dlx.graph import trace
 from dlx.layers.measure import DTYPES
 from dlx.network import build
-from dlx.shapes import Reach
+from dlx.shapes import ReceptiveField
 from dlx.spec import load
 
 N = 2
@@ -58,7 +58,11 @@ def followed(graph):
     for node in reversed(graph.nodes):
         if node.name in leading:
             leading.update(node.inputs)
-            if node.moving and isinstance(node.reach, Reach) and None not in node.reach.size:
+            if (
+                node.moving
+                and isinstance(node.receptive_field, ReceptiveField)
+                and None not in node.receptive_field.size
+            ):
                 return node if graph.macs < SMALL and len(graph.inputs) == 1 else None
     return None
 
@@ -107,7 +111,7 @@ def test_gradient_arrives_where_the_receptive_field_says(name):
     assert all(low <= first <= last <= high for (low, high), (first, last) in zip(told, measured, strict=True))
     picks = any(n.kind == "max_unpool" for n in graph.nodes)  # which position wins passes no gradient
     if (
-        node.reach.aligned
+        node.receptive_field.aligned
         and not picks
         and all(low >= 0 and high < n for (low, high), n in zip(told, positions, strict=True))
     ):

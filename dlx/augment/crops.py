@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from ..errors import ShapeError
 from ..lazy import F, torch
-from ..shapes import Shape, by_x, spread
+from ..shapes import Shape, by_x, per_axis
 from .base import Moving
 
 if TYPE_CHECKING:
@@ -68,8 +68,8 @@ class Crop(Moving):
     def _on(self, x: Shape) -> tuple[tuple[int, ...], tuple[int, ...]]:
         """Size and padding on each axis of positions."""
         axes = len(x.size)
-        size = x.size if self.size is None else spread(self.size, axes, "size")
-        return size, spread(self.padding, axes, "padding")
+        size = x.size if self.size is None else per_axis(self.size, axes, "size")
+        return size, per_axis(self.padding, axes, "padding")
 
 
 class Shift(Moving):

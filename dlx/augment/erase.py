@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 
 from ..errors import ShapeError
 from ..lazy import torch
-from ..shapes import Shape, by_x, spread
+from ..shapes import Shape, by_x, per_axis
 from .base import Augmentation, Chance, chosen, uniform
 from .crops import Sizes
 from .ranges import Positive, Range, Unit, ordered
@@ -38,7 +38,7 @@ class Cutout(Augmentation):
 
     def becomes(self, x: Shape) -> Shape:
         super().becomes(x)
-        length = spread(self.length, len(x.size), "length")
+        length = per_axis(self.length, len(x.size), "length")
         if any(one > there for one, there in zip(length, x.size, strict=True)):
             raise ShapeError(
                 f"a patch of {by_x(length)} is larger than the input {by_x(x.size)}", hint="Take a smaller `length`."
@@ -48,7 +48,7 @@ class Cutout(Augmentation):
     def apply(self, x: Tensor) -> Tensor:
         from ..modules.noise import Cutout as Built
 
-        hidden: Tensor = Built(spread(self.length, x.dim() - 2, "length"), self.holes)(x)
+        hidden: Tensor = Built(per_axis(self.length, x.dim() - 2, "length"), self.holes)(x)
         return hidden
 
 

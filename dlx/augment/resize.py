@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ..errors import ShapeError
 from ..lazy import F, torch
-from ..shapes import Shape, by_x, spread
+from ..shapes import Shape, by_x, per_axis
 from .base import Moving, meshed
 from .crops import Sizes
 from .erase import boxes, place
@@ -45,7 +45,7 @@ class ResizedCrop(Moving):
 
     def becomes(self, x: Shape) -> Shape:
         super().becomes(x)
-        size = x.size if self.size is None else spread(self.size, 2, "size")
+        size = x.size if self.size is None else per_axis(self.size, 2, "size")
         if any(wanted > there for wanted, there in zip(size, x.size, strict=True)):
             raise ShapeError(
                 f"resized_crop makes {by_x(size)} of {by_x(x.size)}, and the middle is shown at evaluation",
@@ -55,7 +55,7 @@ class ResizedCrop(Moving):
 
     def draw(self, x: Tensor) -> Move:
         height, width = x.shape[2:]
-        size = (height, width) if self.size is None else spread(self.size, 2, "size")
+        size = (height, width) if self.size is None else per_axis(self.size, 2, "size")
         h, w, fits = boxes(x, self.scale, [1 / self.ratio[1], 1 / self.ratio[0]], strictly=False)
         h, w = torch.where(fits, h, height), torch.where(fits, w, width)
         top, left = place(x, height - h), place(x, width - w)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from ..errors import ShapeError
-from ..shapes import Shape, by_x, spread
+from ..shapes import Shape, by_x, per_axis
 from .base import View
 from .crops import Edges, padded
 
@@ -49,7 +49,7 @@ class FiveCrop(View):
     def check(self, x: Shape, size: tuple[int, ...]) -> None:
         if x.rank != 3:
             raise ShapeError(f"{self.kind} takes corners of pictures, and the data gives {x}", hint="Leave it out.")
-        there = tuple(n + 2 * p for n, p in zip(x.size, spread(self.padding, 2, "padding"), strict=True))
+        there = tuple(n + 2 * p for n, p in zip(x.size, per_axis(self.padding, 2, "padding"), strict=True))
         if there == tuple(size):
             raise ShapeError(
                 f"{self.kind} takes corners of {by_x(there)}, and the network takes {by_x(size)}: all are the same",
@@ -57,7 +57,7 @@ class FiveCrop(View):
             )
 
     def of(self, x: Tensor, size: tuple[int, ...]) -> Iterator[Tensor]:
-        x = padded(x, spread(self.padding, 2, "padding"), "constant", 0.0)
+        x = padded(x, per_axis(self.padding, 2, "padding"), "constant", 0.0)
         (h, w), (height, width) = size, x.shape[2:]
         for top in (0, height - h):
             for left in (0, width - w):

@@ -3,18 +3,18 @@
 from . import memory
 from .comparison.other_tools import Counted, counted_as
 from .expect import unmet, unmet_by
-from .graph import Graph, LayerNode, Seen
+from .graph import AnyReceptiveField, Graph, LayerNode
 from .graphs import Graphs
 from .inputs import all_input_shapes, input_shapes
 from .trace import FREEZE, trace, trace_all
 
 __all__ = [
     "FREEZE",
+    "AnyReceptiveField",
     "Counted",
     "Graph",
     "Graphs",
     "LayerNode",
-    "Seen",
     "all_input_shapes",
     "counted_as",
     "input_shapes",

@@ -14,9 +14,9 @@ from typing import Any
 from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..layers import arithmetic
 from ..layers.arithmetic import Line
-from ..shapes import BYTES, Number, Reach, Shape, bytes_text
+from ..shapes import BYTES, Number, ReceptiveField, Shape, bytes_text
 from ..spec.validation import OF_LAYERS
-from .graph import Graph, LayerNode, Seen, seen_as_json
+from .graph import AnyReceptiveField, Graph, LayerNode, receptive_field_as_json
 from .graphs import Graphs
 from .receptive_field.explanation import geometry, growth, of_node, seen_in_words
 
@@ -102,8 +102,8 @@ def _layer(node: LayerNode, graph: Graph) -> Explanation:
     return Explanation(
         name=node.name,
         kind=node.kind,
-        parts=(*(part for part in parts if part), _field(of_node(node, graph), node.reach, node.fields)),
-        figures=_figures([node], node.shape, node.reach),
+        parts=(*(part for part in parts if part), _field(of_node(node, graph), node.receptive_field, node.fields)),
+        figures=_figures([node], node.shape, node.receptive_field),
         does=node.layer.summary(),
         source=node.layer.entry("Source"),
         mark=node.mark,
@@ -213,9 +213,9 @@ def _block(name: str, nodes: Sequence[LayerNode], graph: Graph) -> Explanation:
         parts=(
             Part("Output", str(last.shape), (Line(note=f"That of `{last.name}`, the last one."),)),
             *_sums(nodes),
-            _field([*_coming(sources, graph), *growth(graph, last)], last.reach, last.fields),
+            _field([*_coming(sources, graph), *growth(graph, last)], last.receptive_field, last.fields),
         ),
-        figures=_figures(nodes, last.shape, last.reach),
+        figures=_figures(nodes, last.shape, last.receptive_field),
         mark=nodes[0].mark,
         arriving=tuple((source, shapes[source]) for source in sources),
         names=tuple(_inside([node.name for node in nodes], f"{name}/")),
@@ -225,8 +225,8 @@ def _block(name: str, nodes: Sequence[LayerNode], graph: Graph) -> Explanation:
 def _coming(sources: Iterable[str], graph: Graph) -> Iterable[Line]:
     """What is seen by the layers that a block takes."""
     for source in sources:
-        seen = graph.by_name[source].reach if source in graph.by_name else None
-        if isinstance(seen, Reach):
+        seen = graph.by_name[source].receptive_field if source in graph.by_name else None
+        if isinstance(seen, ReceptiveField):
             yield Line(note=f"`{source}` comes in with {geometry(seen)}.")
 
 
@@ -298,7 +298,7 @@ def _largest(amounts: Mapping[str, int], part: arithmetic.Part) -> list[Line]:
 # --- what they share ------------------------------------------------------------------------------------------------
 
 
-def _figures(nodes: Sequence[LayerNode], shape: Shape, seen: Seen) -> dict[str, Any]:
+def _figures(nodes: Sequence[LayerNode], shape: Shape, seen: AnyReceptiveField) -> dict[str, Any]:
     """The figures of `inspect --json`."""
     return {
         "shape": list(shape),
@@ -306,19 +306,19 @@ def _figures(nodes: Sequence[LayerNode], shape: Shape, seen: Seen) -> dict[str, 
         "buffers": sum(node.buffers for node in nodes),
         "macs": sum(node.plan.macs for node in nodes),
         "activation_bytes": sum(node.activation_bytes for node in nodes),
-        "receptive_field": seen_as_json(seen),
+        "receptive_field": receptive_field_as_json(seen),
     }
 
 
-def _field(lines: Sequence[Line], seen: Seen, fields: Mapping[str, Seen]) -> Part:
+def _field(lines: Sequence[Line], seen: AnyReceptiveField, fields: Mapping[str, AnyReceptiveField]) -> Part:
     by_input = {name: _of_field(of) for name, of in fields.items()}
     figure = "; ".join(f"{name} {of}" for name, of in by_input.items()) if len(by_input) > 1 else _of_field(seen)
-    names = arithmetic.axis_names(len(seen.size) + 1) if isinstance(seen, Reach) else ()
+    names = arithmetic.axis_names(len(seen.size) + 1) if isinstance(seen, ReceptiveField) else ()
     marked = [replace(line, part="receptive field") for line in lines]
     return Part("Receptive field", figure, tuple(_alike(marked, names)))
 
 
-def _of_field(seen: Seen) -> str:
+def _of_field(seen: AnyReceptiveField) -> str:
     return seen if isinstance(seen, str) else seen_in_words(seen).removeprefix("size ")
 
 

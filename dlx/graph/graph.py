@@ -9,13 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import Mark, Problem
 from ..layers import Layer, Plan
-from ..shapes import Reach, Shape, Unknown
+from ..shapes import ReceptiveField, Shape, UnknownReceptiveField
 from .receptive_field.axes import Span
 
 if TYPE_CHECKING:
     from ..data.base import Use
 
-Seen = Reach | Unknown | Literal["global", "nothing"] | None
+AnyReceptiveField = ReceptiveField | UnknownReceptiveField | Literal["global", "nothing"] | None
 """A receptive field; one that cannot be followed; everything; nothing, as a parameter does; or none: one value of a
 vector."""
 
@@ -28,7 +28,7 @@ class Field:
     spans: tuple[Span, ...]
 
 
-Sight = Mapping[str, Field | Unknown]
+Sight = Mapping[str, Field | UnknownReceptiveField]
 """The receptive field of a value in each input that it depends on."""
 
 
@@ -61,7 +61,7 @@ class LayerNode:
     """Another node whose weight this one runs (`tie`): transposed, or an embedding's as it is."""
     values: Mapping[str, Any] = field(default_factory=dict)
     frozen: bool = False
-    fields: Mapping[str, Seen] = field(default_factory=dict)
+    fields: Mapping[str, AnyReceptiveField] = field(default_factory=dict)
     """The receptive field of each input that it depends on, in the order of the inputs."""
     main: str = ""
     """The first of them that has positions, or else the first."""
@@ -73,7 +73,7 @@ class LayerNode:
         return self.plan.shape
 
     @property
-    def reach(self) -> Seen:
+    def receptive_field(self) -> AnyReceptiveField:
         """The receptive field of the main input."""
         return self.fields[self.main] if self.main else "nothing"
 
@@ -112,12 +112,12 @@ class LayerNode:
             "shape": list(self.shape),
             "params": self.params,
             "macs": self.plan.macs,
-            "receptive_field": seen_as_json(self.reach),
+            "receptive_field": receptive_field_as_json(self.receptive_field),
         }
 
     def fields_as_json(self) -> dict[str, Any]:
         """The receptive field by input."""
-        return {name: seen_as_json(seen) for name, seen in self.fields.items()}
+        return {name: receptive_field_as_json(seen) for name, seen in self.fields.items()}
 
 
 @dataclass(frozen=True)
@@ -199,18 +199,18 @@ class Graph:
             if node.name in leading:
                 leading.update(node.inputs)
                 for name, seen in node.fields.items():
-                    if name in node.moving or isinstance(seen, Unknown):
+                    if name in node.moving or isinstance(seen, UnknownReceptiveField):
                         last.setdefault(name, node)
         return last
 
     @cached_property
-    def fields(self) -> Mapping[str, Seen]:
+    def fields(self) -> Mapping[str, AnyReceptiveField]:
         """The receptive field by input: that of the last layer with positions.
 
         "global" where no layer has any and one sees everything; unknown where it cannot be followed to the end.
         """
         last = {name: node.fields[name] for name, node in self.last_with_positions.items()}
-        everything: dict[str, Seen] = {
+        everything: dict[str, AnyReceptiveField] = {
             name: "global" for node in self.nodes for name, seen in node.fields.items() if seen == "global"
         }
         return {name: seen for name in self.inputs if (seen := (everything | last).get(name)) is not None}
@@ -222,7 +222,7 @@ class Graph:
         return next(iter((*with_positions, *self.fields)), None)
 
     @property
-    def receptive_field(self) -> Seen:
+    def receptive_field(self) -> AnyReceptiveField:
         """That of the main input."""
         return self.fields[self.main_input] if self.main_input else None
 
@@ -232,7 +232,7 @@ class Graph:
         return self.by_name[node].shape if node in self.by_name else self.inputs[node]
 
     def as_json(self) -> dict[str, Any]:
-        fields = {name: seen_as_json(seen) for name, seen in self.fields.items()}
+        fields = {name: receptive_field_as_json(seen) for name, seen in self.fields.items()}
         several = len(self.inputs) > 1
         return {
             "name": self.name,
@@ -241,7 +241,7 @@ class Graph:
             "buffers": self.buffers,
             "macs": self.macs,
             "activation_bytes": self.activation_bytes,
-            "receptive_field": seen_as_json(self.receptive_field),
+            "receptive_field": receptive_field_as_json(self.receptive_field),
             **({"receptive_fields": fields} if several else {}),
             "layers": [
                 node.as_json() | ({"receptive_fields": node.fields_as_json()} if several else {})
@@ -251,10 +251,10 @@ class Graph:
         }
 
 
-def seen_as_json(seen: Seen) -> Any:
-    if isinstance(seen, Unknown):
+def receptive_field_as_json(seen: AnyReceptiveField) -> Any:
+    if isinstance(seen, UnknownReceptiveField):
         return seen.as_json()
-    if isinstance(seen, Reach):
+    if isinstance(seen, ReceptiveField):
         return seen.as_json() if seen.aligned else {**_as_dict(seen.as_json()), "aligned": False}
     return "global" if seen == "global" else None
 

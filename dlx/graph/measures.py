@@ -11,9 +11,9 @@ from typing import Any
 
 from ..errors import did_you_mean
 from ..layers import LAYERS
-from ..shapes import Reach, Shape, Unknown
+from ..shapes import ReceptiveField, Shape, UnknownReceptiveField
 from ..spec.expressions import ExpressionError
-from .graph import Graph, LayerNode, Seen
+from .graph import AnyReceptiveField, Graph, LayerNode
 from .graphs import Graphs
 
 MOST_BITS = 200_000
@@ -66,9 +66,9 @@ class Part:
         return self.nodes[0].arriving[0] if self.nodes else self.shape
 
     @property
-    def seen(self) -> Seen:
+    def seen(self) -> AnyReceptiveField:
         if self.last is not None and self.name:
-            return self.last.reach
+            return self.last.receptive_field
         return self.graph.fields.get(self.name) if self.name else self.graph.receptive_field
 
     def attribute(self, name: str) -> Any:
@@ -199,17 +199,17 @@ def _named(word: str) -> Callable[[Part], int]:
     return _sum(counted)
 
 
-def _field(entry: Callable[[Reach], Sequence[Any]]) -> Callable[[Part], Any]:
+def _field(entry: Callable[[ReceptiveField], Sequence[Any]]) -> Callable[[Part], Any]:
     def seen(whole: Part) -> Any:
-        reach = whole.seen
-        if isinstance(reach, Reach) and not reach.is_global:
-            values = ["global" if v is None else _number(v) for v in entry(reach)]
+        receptive_field = whole.seen
+        if isinstance(receptive_field, ReceptiveField) and not receptive_field.is_global:
+            values = ["global" if v is None else _number(v) for v in entry(receptive_field)]
             return values[0] if len(set(values)) == 1 else values
-        if reach is None:
+        if receptive_field is None:
             raise Unmeasured(f"{whole.name or 'the network'} has no positions")
-        if isinstance(reach, Unknown):
-            raise Unmeasured(f"the receptive field cannot be followed from `{reach.node}` on")
-        if reach == "nothing":
+        if isinstance(receptive_field, UnknownReceptiveField):
+            raise Unmeasured(f"the receptive field cannot be followed from `{receptive_field.node}` on")
+        if receptive_field == "nothing":
             raise Unmeasured(f"{whole.name} sees nothing of the input")
         return "global"
 
@@ -263,9 +263,9 @@ MEASURES: dict[str, Callable[[Part], Any]] = {
     "shape": lambda whole: list(whole.shape),
     "arriving": lambda whole: list(whole.arriving),
     "units": lambda whole: whole.shape.count,
-    "receptive_field": _field(lambda reach: reach.size),
-    "receptive_field_stride": _field(lambda reach: reach.stride),
-    "receptive_field_start": _field(lambda reach: reach.start),
+    "receptive_field": _field(lambda receptive_field: receptive_field.size),
+    "receptive_field_stride": _field(lambda receptive_field: receptive_field.stride),
+    "receptive_field_start": _field(lambda receptive_field: receptive_field.start),
     "depth": _depth,
     "paths": _paths,
     "linear_regions_bound": _linear_regions_bound,

@@ -60,7 +60,7 @@ class Joined:
 class Ways:
     """Several ways from the inputs to the output, each with the number of its input: together they are seen."""
 
-    ways: tuple[tuple[int, Reaches], ...]
+    ways: tuple[tuple[int, WindowLike], ...]
 
 
 Keeps = tuple[Literal["inputs", "output"], ...]
@@ -93,7 +93,7 @@ class Retained:
     fixed: int
 
 
-Reaches: TypeAlias = (
+WindowLike: TypeAlias = (
     "Window | Kept | Cut | Joined | Ways | Literal['pointwise', 'global', 'flat', 'nothing'] | tuple[int, ...]"
 )
 """How far a layer looks: under a window; at what it keeps of its axes, or cuts or joins; several ways; at its own
@@ -113,7 +113,7 @@ class Plan:
     weights: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     buffers: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     macs: int = 0
-    window: Reaches = "pointwise"
+    window: WindowLike = "pointwise"
     by_channel: bool = False
     """Under a `Window`, each channel of the output sees its own channel of the input alone, as in a pool."""
     crops: tuple[tuple[int, ...], ...] = ()
@@ -295,7 +295,7 @@ def axis_of(x: Shape, dim: int, kind: str, inputs: Sequence[Shape] = ()) -> int:
 def unseen_warning(window: Window, size: Sequence[int]) -> tuple[str, ...]:
     """Say how many positions a stride leaves unread at the end, of axes that are alike in one sentence."""
     alike: dict[tuple[int, int], list[str]] = {}
-    for axis, (n, of) in enumerate(zip(window.unseen(size), size, strict=True)):
+    for axis, (n, of) in enumerate(zip(window.uncovered(size), size, strict=True)):
         if n:
             alike.setdefault((n, of), []).append(f"axis {axis}")
     return tuple(

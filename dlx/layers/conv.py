@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 
 from ..errors import ShapeError
 from ..lazy import nn
-from ..shapes import Shape, Window, by_x, spread
+from ..shapes import Shape, Window, by_x, per_axis
 from .arithmetic import Line, line, sliding
 from .base import Example, Extent, Keeps, Layer, Margin, Plan, by_rank, floats, positions, unseen_warning
 
@@ -159,7 +159,7 @@ class ConvTranspose(Layer):
     def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
         (x,) = xs
         names = ("kernel_size", "stride", "padding", "dilation", "output_padding")
-        spreads = [spread(getattr(self, name), len(x.size), name) for name in names]
+        spreads = [per_axis(getattr(self, name), len(x.size), name) for name in names]
         grown = "(size - 1) * stride - 2 * padding + dilation * (kernel_size - 1) + output_padding + 1"
         axes = [
             line(grown, dict(zip(("size", *names), each, strict=True)), axes=axis)
@@ -170,8 +170,8 @@ class ConvTranspose(Layer):
         return [channels, *axes, weight, *bias_line(self.bias, self.out_channels)]
 
     def _grown(self, window: Window, size: tuple[int, ...]) -> tuple[int, ...]:
-        more = spread(self.output_padding, len(size), "output_padding")
-        strides, dilations = spread(self.stride, len(size), "stride"), window.dilation
+        more = per_axis(self.output_padding, len(size), "output_padding")
+        strides, dilations = per_axis(self.stride, len(size), "stride"), window.dilation
         if any(m >= max(s, d) for m, s, d in zip(more, strides, dilations, strict=True)):
             raise ShapeError(
                 f"output_padding {by_x(more)} must be below the stride of {by_x(strides)}, or the dilation of "

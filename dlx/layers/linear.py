@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt
 from ..lazy import nn
 from ..shapes import Shape
 from .arithmetic import Line, kept, line, product
-from .base import OWN, Example, Held, Kept, Layer, Plan, Reaches, floats
+from .base import OWN, Example, Held, Kept, Layer, Plan, WindowLike, floats
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -46,7 +46,7 @@ class Linear(Layer):
     def plan(self, *xs: Shape) -> Plan:
         (x,) = xs
         floats(x, "linear")
-        window: Reaches = "global" if len(x) == 1 else Kept((*range(len(x) - 1), None))
+        window: WindowLike = "global" if len(x) == 1 else Kept((*range(len(x) - 1), None))
         return Plan(
             shape=Shape((*x[:-1], self.out_features)),
             weights={"weight": (self.out_features, x[-1])} | self._bias(),

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from ..errors import ShapeError
-from ..shapes import Shape, by_x, spread
+from ..shapes import Shape, by_x, per_axis
 from .base import Example, Extent, Layer, Plan, floats, positions
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class Cutout(Layer):
         (x,) = xs
         floats(x, "cutout")
         size = positions(x, "cutout")
-        lengths = spread(self.length, len(size), "length")
+        lengths = per_axis(self.length, len(size), "length")
         if any(k > n for k, n in zip(lengths, size, strict=True)):
             raise ShapeError(
                 f"cutout has patches of {by_x(lengths)}, and the positions of {{0}} are {by_x(size)}",
@@ -77,4 +77,4 @@ class Cutout(Layer):
     def module(self, *xs: Shape) -> Module:
         from ..modules.noise import Cutout as Built
 
-        return Built(spread(self.length, len(xs[0]) - 1, "length"), self.holes)
+        return Built(per_axis(self.length, len(xs[0]) - 1, "length"), self.holes)

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 from ..errors import ShapeError
 from ..lazy import nn
 from ..shapes import Shape
-from .base import OWN, Example, Held, Layer, Plan, Reaches, by_rank, floats, positions
+from .base import OWN, Example, Held, Layer, Plan, WindowLike, by_rank, floats, positions
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -254,6 +254,6 @@ def _last_axes(x: Shape, axes: int, kind: str) -> tuple[int, ...]:
     return tuple(x[-axes:])
 
 
-def _last(x: Shape, axes: int) -> Reaches:
+def _last(x: Shape, axes: int) -> WindowLike:
     """What is seen by whoever looks at all of the last `axes` axes."""
     return tuple(range(len(x) - axes - 1, len(x) - 1))

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from ..errors import ShapeError, plural
-from ..shapes import Shape, Window, by_x, spread
-from .base import Cut, Example, Extent, Layer, Plan, Reaches, floats, positions
+from ..shapes import Shape, Window, by_x, per_axis
+from .base import Cut, Example, Extent, Layer, Plan, WindowLike, floats, positions
 
 if TYPE_CHECKING:
     from typing import Self
@@ -92,7 +92,7 @@ class PadSame(Layer):
 
     def _pairs(self, x: Shape) -> Pairs:
         window = Window.over(len(x.size), self.kernel_size, self.stride, 0, self.dilation)
-        strides = spread(self.stride, len(x.size), "stride")
+        strides = per_axis(self.stride, len(x.size), "stride")
         stops = [n // s if self.stops == "down" else -(-n // s) for n, s in zip(x.size, strides, strict=True)]
         if min(stops) < 1:
             raise ShapeError(
@@ -171,7 +171,9 @@ class Crop(Layer):
         pairs = self._pairs(x)
         left = [n - before - after for n, (before, after) in zip(x.size, pairs, strict=True)]
         if min(left) < 1 or any(before < 0 for before, _ in pairs):
-            what = f"keep {by_x(spread(self.size, len(left), 'size'))}" if self.size is not None else "cut that much"
+            what = (
+                f"keep {by_x(per_axis(self.size, len(left), 'size'))}" if self.size is not None else "cut that much"
+            )
             raise ShapeError(
                 f"crop cannot {what} of {{0}}, which has {by_x(x.size)} positions",
                 hint="Cut less; `- pad` adds positions.",
@@ -179,7 +181,7 @@ class Crop(Layer):
             )
         ones, zeros = (1,) * len(left), (0,) * len(left)
         cut = Window(ones, ones, tuple(-before for before, _ in pairs), zeros, ones)
-        window: Reaches = cut if any(map(sum, pairs)) else "pointwise"
+        window: WindowLike = cut if any(map(sum, pairs)) else "pointwise"
         return Plan(shape=Shape((x.channels, *left), x.dtype), window=window, by_channel=True, view=True, keeps=())
 
     def module(self, *xs: Shape) -> Module:
@@ -191,7 +193,7 @@ class Crop(Layer):
         size = positions(x, "crop")
         if self.size is None:
             return _pairs(self.sides or 0, len(size), "sides")
-        wanted = spread(self.size, len(size), "size")
+        wanted = per_axis(self.size, len(size), "size")
         return tuple(((n - w) // 2, n - w - (n - w) // 2) for n, w in zip(size, wanted, strict=True))
 
 

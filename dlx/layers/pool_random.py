@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from ..errors import ShapeError
 from ..lazy import nn
-from ..shapes import Number, Shape, Window, by_x, spread, whole
+from ..shapes import Number, Shape, Window, by_x, per_axis, whole
 from .base import Example, Extent, Layer, Plan, floats, positions, unseen_warning
 
 if TYPE_CHECKING:
@@ -155,7 +155,7 @@ class FractionalMaxPool(Layer):
                 hint="`- reshape` gives it a second one of length 1.",
                 inputs=[x],
             )
-        kernel, outs = spread(self.kernel_size, len(size), "kernel_size"), self._outs(size)
+        kernel, outs = per_axis(self.kernel_size, len(size), "kernel_size"), self._outs(size)
         spare = int(len(size) == 3)  # torch leaves a position of a volume over
         if min(outs) < 1 or any(o + k - 1 + spare > n for o, k, n in zip(outs, kernel, size, strict=True)):
             raise ShapeError(
@@ -170,15 +170,15 @@ class FractionalMaxPool(Layer):
         kinds: dict[int, Any] = {2: nn.FractionalMaxPool2d, 3: nn.FractionalMaxPool3d}
         size = xs[0].size
         made: Module = kinds[len(size)](
-            spread(self.kernel_size, len(size), "kernel_size"), output_size=self._outs(size)
+            per_axis(self.kernel_size, len(size), "kernel_size"), output_size=self._outs(size)
         )
         return made
 
     def _outs(self, size: tuple[int, ...]) -> tuple[int, ...]:
         if self.output_size is not None:
-            return spread(self.output_size, len(size), "output_size")
+            return per_axis(self.output_size, len(size), "output_size")
         given = self.output_ratio
-        ratios = spread(given if isinstance(given, list) else [given or 1.0] * len(size), len(size), "output_ratio")
+        ratios = per_axis(given if isinstance(given, list) else [given or 1.0] * len(size), len(size), "output_ratio")
         return tuple(int(n * r) for n, r in zip(size, ratios, strict=True))
 
 

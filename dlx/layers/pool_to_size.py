@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, PositiveInt
 
 from ..lazy import nn
-from ..shapes import Shape, Window, spread
+from ..shapes import Shape, Window, per_axis
 from .arithmetic import Line, kept, line
-from .base import Example, Kept, Layer, Plan, Reaches, by_rank, floats, positions
+from .base import Example, Kept, Layer, Plan, WindowLike, by_rank, floats, positions
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -138,7 +138,7 @@ def _global_plan(x: Shape, keepdim: bool, kind: str) -> Plan:
 def _adaptive_plan(x: Shape, output_size: OutputSize, kind: str) -> Plan:
     floats(x, kind)
     outs = _sizes(x, output_size, kind)
-    window: Reaches = Kept((0, *(None for _ in outs))) if set(outs) == {1} else _largest_windows(x.size, outs)
+    window: WindowLike = Kept((0, *(None for _ in outs))) if set(outs) == {1} else _largest_windows(x.size, outs)
     return Plan(shape=Shape((x.channels, *outs)), window=window, by_channel=True)
 
 
@@ -156,7 +156,7 @@ def _sizes(x: Shape, output_size: OutputSize, kind: str) -> tuple[int, ...]:
     size = positions(x, kind)
     if isinstance(output_size, int):
         return (output_size,) * len(size)
-    wanted = spread(output_size, len(size), "output_size")
+    wanted = per_axis(output_size, len(size), "output_size")
     return tuple(n if o is None else o for o, n in zip(wanted, size, strict=True))
 
 

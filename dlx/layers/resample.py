@@ -12,7 +12,7 @@ from pydantic import Field, PositiveInt, model_validator
 
 from ..errors import ShapeError
 from ..lazy import nn
-from ..shapes import Number, Shape, Window, by_x, spread, whole
+from ..shapes import Number, Shape, Window, by_x, per_axis, whole
 from .arithmetic import Line, kept, line
 from .base import Example, Extent, Layer, Margin, Plan, all_floats, floats, positions
 from .pool import pooled_plan
@@ -114,12 +114,12 @@ class Upsample(Layer):
     def _scales(self, rank: int) -> list[float | None]:
         given = self.scale_factor
         if isinstance(given, list):
-            return list(spread(given, rank, "scale_factor"))
+            return list(per_axis(given, rank, "scale_factor"))
         return [given] * rank
 
     def _outs(self, x: Shape) -> tuple[int, ...]:
         if self.size is not None:
-            return spread(self.size, len(x.size), "size")
+            return per_axis(self.size, len(x.size), "size")
         outs = tuple(floor(n * (s or 1)) for n, s in zip(x.size, self._scales(len(x.size)), strict=True))
         if min(outs) < 1:
             raise ShapeError(

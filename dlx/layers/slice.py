@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_v
 
 from ..errors import ShapeError
 from ..shapes import Shape, Window
-from .base import Cut, Example, Kept, Layer, Plan, Reaches, axis_of
+from .base import Cut, Example, Kept, Layer, Plan, WindowLike, axis_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -162,7 +162,7 @@ class Split(Layer):
 def part(x: Shape, axis: int, start: int, stop: int, step: int = 1) -> Plan:
     """The plan of a layer that keeps the values from `start` to `stop` of one axis."""
     shape = Shape((*x[:axis], -((start - stop) // step), *x[axis + 1 :]), x.dtype)
-    window: Reaches = "pointwise" if shape == x else Cut(axis, start, step)
+    window: WindowLike = "pointwise" if shape == x else Cut(axis, start, step)
     if axis and shape != x:
         here = [k == axis for k in range(1, len(x))]
         window = Window(

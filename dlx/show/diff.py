@@ -9,9 +9,9 @@ from itertools import groupby
 from typing import Any
 
 from ..errors import plural, shortened
-from ..graph import LayerNode, Seen
+from ..graph import AnyReceptiveField, LayerNode
 from ..graph.comparison.diff import Diff, Diffs, Setting, Step, plain
-from ..shapes import Shape, Unknown, by_x, bytes_text
+from ..shapes import Shape, UnknownReceptiveField, by_x, bytes_text
 from ..spec.validation import shown
 from .console import Grid, document, out
 
@@ -107,8 +107,8 @@ def _sums(found: Diff | Diffs) -> Grid:
     return grid
 
 
-def _total(seen: Seen) -> str:
-    return f"unknown from {seen.node} on" if isinstance(seen, Unknown) else str(seen)
+def _total(seen: AnyReceptiveField) -> str:
+    return f"unknown from {seen.node} on" if isinstance(seen, UnknownReceptiveField) else str(seen)
 
 
 def _ratio(a: int, b: int) -> str:

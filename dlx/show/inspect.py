@@ -8,9 +8,9 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 from ..errors import plural
-from ..graph import Counted, Graph, Graphs, LayerNode, Seen
+from ..graph import AnyReceptiveField, Counted, Graph, Graphs, LayerNode
 from ..graph.memory import Forecast
-from ..shapes import Reach, Shape, Unknown, by_x, bytes_text
+from ..shapes import ReceptiveField, Shape, UnknownReceptiveField, by_x, bytes_text
 from ..spec.sections.networks import ONE
 from .console import Grid, out
 
@@ -192,7 +192,7 @@ def memory(count: int) -> str:
     return bytes_text(count) if count else ""
 
 
-def _fields(fields: Mapping[str, Seen]) -> list[str]:
+def _fields(fields: Mapping[str, AnyReceptiveField]) -> list[str]:
     """`receptive field 8, stride 2, start -1`: a line for each input, which is named where there are several."""
     several = len(fields) > 1
     return [f"receptive field{f' of {name}' * several} {geometry(seen)}" for name, seen in fields.items()]
@@ -206,18 +206,18 @@ def _fields_of(node: LayerNode) -> dict[str, str]:
     }
 
 
-def geometry(reach: Seen) -> str:
+def geometry(receptive_field: AnyReceptiveField) -> str:
     """`427, stride 32, start -213`."""
-    if isinstance(reach, Unknown):
-        return f"unknown from {reach.node} on"
-    if not isinstance(reach, Reach):
-        return str(reach)
-    if reach.is_global:
+    if isinstance(receptive_field, UnknownReceptiveField):
+        return f"unknown from {receptive_field.node} on"
+    if not isinstance(receptive_field, ReceptiveField):
+        return str(receptive_field)
+    if receptive_field.is_global:
         return "global"
 
     def told(values: Sequence[object]) -> str:
         return by_x(values) if len(set(values)) > 1 else str(values[0])
 
-    sizes = ["global" if size is None else size for size in reach.size]
-    note = "" if reach.aligned else ", of branches that are not aligned"
-    return f"{told(sizes)}, stride {told(reach.stride)}, start {told(reach.start)}{note}"
+    sizes = ["global" if size is None else size for size in receptive_field.size]
+    note = "" if receptive_field.aligned else ", of branches that are not aligned"
+    return f"{told(sizes)}, stride {told(receptive_field.stride)}, start {told(receptive_field.start)}{note}"

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from dlx.graph.graph import Field
 from dlx.graph.receptive_field.axes import joined, of_input
 from dlx.graph.receptive_field.propagation import merged, receptive_field
-from dlx.shapes import LONGEST_PERIOD, Reach, Unknown, Window
+from dlx.shapes import LONGEST_PERIOD, ReceptiveField, UnknownReceptiveField, Window
 
 N = 10**6
 """Positions of an axis, whose ends no window of a test comes near."""
@@ -38,13 +38,17 @@ def told(spans):
 def test_receptive_fields_of_a_small_network_worked_by_hand():
     fields = [told(through([one_axis(3, 2)] * depth)) for depth in (1, 2, 3)]
 
-    assert fields == [Reach((3,), (2,), (0,)), Reach((7,), (4,), (0,)), Reach((15,), (8,), (0,))]
+    assert fields == [
+        ReceptiveField((3,), (2,), (0,)),
+        ReceptiveField((7,), (4,), (0,)),
+        ReceptiveField((15,), (8,), (0,)),
+    ]
 
 
 def test_padding_and_dilation_move_and_widen_a_receptive_field():
     windows = [Window.over(2, 3, [1, 2], 1), Window.over(2, [3, 1], 1, [2, 0], [2, 1])]
 
-    assert told(through(windows, size=(N, N))) == Reach((7, 3), (1, 2), (-3, -1))
+    assert told(through(windows, size=(N, N))) == ReceptiveField((7, 3), (1, 2), (-3, -1))
 
 
 def true_stops(windows, p):
@@ -91,7 +95,7 @@ def test_upsampling_after_pooling_is_centred_on_its_position():
     (x,) = of_input((N,))
     (upsampled,) = through([one_axis(2, 2), one_axis(1, Fraction(1, 2))])
 
-    assert told([upsampled]) == Reach((3,), (1,), (-1,))  # p and its pair, on either side
+    assert told([upsampled]) == ReceptiveField((3,), (1,), (-1,))  # p and its pair, on either side
     assert joined([upsampled, x.each(lambda part: part.cut(0, 0, 1, N - 1))]).aligned
 
 
@@ -100,7 +104,7 @@ def test_a_stride_of_many_different_stops_is_a_position_wider_at_most():
     window = one_axis(2, Fraction(LONGEST_PERIOD + 2, LONGEST_PERIOD + 1))
     (span,) = through([window])
 
-    assert told([span]) == Reach((3,), window.stride, (-1,))
+    assert told([span]) == ReceptiveField((3,), window.stride, (-1,))
     for p in range(0, 900, 7):
         first, last = true_stops([window], p)
         assert span.at((p,)) == (first - 1, last)
@@ -117,7 +121,7 @@ def test_an_axis_that_sees_everything_goes_on_seeing_everything():
 def test_a_cut_at_the_start_moves_what_is_seen():
     (span,) = through([one_axis(3, 2, 1)])
 
-    assert told([span.each(lambda part: part.cut(0, 2, 1, 400))]) == Reach((3,), (2,), (3,))
+    assert told([span.each(lambda part: part.cut(0, 2, 1, 400))]) == ReceptiveField((3,), (2,), (3,))
 
 
 def test_a_merge_sees_the_hull_of_its_branches():
@@ -138,7 +142,7 @@ def test_a_merge_of_branches_that_look_elsewhere_is_marked(other):
 def test_the_hull_of_branches_that_look_elsewhere():
     (x,), (ahead,) = through([]), through([one_axis(3, 1)])
 
-    assert told([joined([x, ahead])]) == Reach((3,), (1,), (0,), aligned=False)
+    assert told([joined([x, ahead])]) == ReceptiveField((3,), (1,), (0,), aligned=False)
 
 
 def test_a_merge_with_what_sees_everything_sees_everything():
@@ -152,11 +156,11 @@ def test_a_merge_of_strides_drifts_apart_along_its_positions():
     (x,), (slower,) = through([]), through([one_axis(3, 2, 1)])
     few = [span.each(lambda part: part.cut(0, 0, 1, 5)) for span in (x, slower)]
 
-    assert told([joined(few)]) == Reach((6,), (2,), (-4,), aligned=False)
+    assert told([joined(few)]) == ReceptiveField((6,), (2,), (-4,), aligned=False)
 
 
 def test_a_merge_of_one_input_on_other_axes_is_unknown():
     """Which position is which cannot be said."""
     vector, matrix = (Field(shape, of_input(shape)) for shape in ((9,), (3, 3)))
 
-    assert merged([{"x": vector}, {"x": matrix}], "add") == {"x": Unknown("add")}
+    assert merged([{"x": vector}, {"x": matrix}], "add") == {"x": UnknownReceptiveField("add")}

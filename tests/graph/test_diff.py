@@ -63,7 +63,7 @@ def test_an_option_that_changed_is_told_with_both_values_and_its_cost():
     assert step.params == 4 * (25 - 9)
     assert step.macs == 4 * (25 - 9) * 64
     assert step.activation_bytes == 0
-    assert [str(seen) for seen in step.reach] == ["3", "5"]
+    assert [str(seen) for seen in step.receptive_field] == ["3", "5"]
 
 
 def test_another_kind_of_the_same_family_is_a_change():

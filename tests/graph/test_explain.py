@@ -14,7 +14,7 @@ from dlx.graph.graph import Graph, LayerNode, Wire
 from dlx.graph.receptive_field import propagation
 from dlx.layers import LAYERS, Layer, Plan
 from dlx.layers.arithmetic import Line, worked_out
-from dlx.shapes import Reach, Shape, Window
+from dlx.shapes import ReceptiveField, Shape, Window
 from dlx.spec import load
 
 
@@ -52,7 +52,7 @@ def check(page, node):
     for each in figures["receptive field"]:
         what = each["what"].split(" ")[0]
         if what != "lag":
-            values = getattr(node.reach, {"jump": "stride"}.get(what, what))
+            values = getattr(node.receptive_field, {"jump": "stride"}.get(what, what))
             assert {float(values[k - 1]) for k in each["axes"]} == {each["value"]}, each
 
 
@@ -350,5 +350,5 @@ def test_fractions_stay_exact():
     graph = alone(LAYERS["adaptive_avg_pool"](output_size=5), [Shape((1, 12))])
     (*_, field) = explain(graph, "it").parts
 
-    assert isinstance(graph.nodes[0].reach, Reach)
+    assert isinstance(graph.nodes[0].receptive_field, ReceptiveField)
     assert [each.value for each in field.lines if each.what == "jump"] == [Fraction(12, 5)]

@@ -13,15 +13,15 @@ from hypothesis import strategies as st
 from dlx.errors import SpecError
 from dlx.graph import trace
 from dlx.network import build
-from dlx.shapes import Reach
+from dlx.shapes import ReceptiveField
 from dlx.spec import load
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
 
 
-def geometry(reach):
+def geometry(receptive_field):
     """Size, stride and left padding, where all axes agree."""
-    axes = set(zip(reach.size, reach.stride, reach.start, strict=True))
+    axes = set(zip(receptive_field.size, receptive_field.stride, receptive_field.start, strict=True))
     ((size, stride, start),) = axes
     return size, stride, -start
 
@@ -40,7 +40,9 @@ def made_of(inputs, layers):
 
 def test_lenet5():
     graph = made_of([1, 32, 32], [conv(5), {"avg_pool": 2}, conv(5), {"avg_pool": 2}, "flatten", {"linear": 120}])
-    sizes = [geometry(graph.by_name[name].reach)[:2] for name in ("conv_1", "avg_pool_1", "conv_2", "avg_pool_2")]
+    sizes = [
+        geometry(graph.by_name[name].receptive_field)[:2] for name in ("conv_1", "avg_pool_1", "conv_2", "avg_pool_2")
+    ]
 
     assert sizes == [(5, 1), (6, 2), (14, 2), (16, 4)]
 
@@ -106,7 +108,7 @@ def test_vgg16_row_by_row():
         "conv_12": (164, 16),
         "max_pool_5": (212, 32),
     }
-    assert {name: geometry(graph.by_name[name].reach)[:2] for name in rows} == rows
+    assert {name: geometry(graph.by_name[name].receptive_field)[:2] for name in rows} == rows
     assert geometry(graph.receptive_field) == (212, 32, 90)
 
 
@@ -123,8 +125,8 @@ def test_alexnet_row_by_row():
         "max_pool_3": 195,
     }
 
-    assert {name: geometry(graph.by_name[name].reach)[0] for name in rows} == rows
-    assert geometry(graph.by_name["max_pool_3"].reach) == (195, 32, 64)
+    assert {name: geometry(graph.by_name[name].receptive_field)[0] for name in rows} == rows
+    assert geometry(graph.by_name["max_pool_3"].receptive_field) == (195, 32, 64)
 
 
 @pytest.mark.parametrize(("depths", "size"), [([3, 4, 6, 3], 483), ([3, 4, 23, 3], 1027), ([3, 8, 36, 3], 1507)])
@@ -162,7 +164,7 @@ def test_resnet50_block_by_block_as_tf_slim_has_it():
               shortcut: [{max_pool: {kernel_size: 1, stride: "${stride}"}}]
     """
     graph = network_of("[3, 224, 224]", layers, unit)
-    ends = [geometry(graph.by_name[f"unit_{n}/add_1"].reach)[:2] for n in (3, 7, 13, 16)]
+    ends = [geometry(graph.by_name[f"unit_{n}/add_1"].receptive_field)[:2] for n in (3, 7, 13, 16)]
 
     assert ends == [(35, 8), (99, 16), (291, 32), (483, 32)]
     assert geometry(graph.receptive_field)[2] == 239 + 2  # TensorFlow's first pool pads one position of 2 pixels less
@@ -182,13 +184,13 @@ def test_resnet50_block_by_block_as_tf_slim_has_it():
 )
 def test_understanding_deep_learning(layers, sizes):
     """Prince 2023, chapter 10."""
-    assert [node.reach.size[0] for node in made_of([1, 200], layers).nodes] == sizes
+    assert [node.receptive_field.size[0] for node in made_of([1, 200], layers).nodes] == sizes
 
 
 def test_the_mnist1d_network_of_figure_10_7():
     graph = trace(load(SHIPPED["udl/mnist1d-conv"]))
 
-    assert [geometry(graph.by_name[f"conv_{n}"].reach)[:2] for n in (1, 2, 3)] == [(3, 2), (7, 4), (15, 8)]
+    assert [geometry(graph.by_name[f"conv_{n}"].receptive_field)[:2] for n in (1, 2, 3)] == [(3, 2), (7, 4), (15, 8)]
 
 
 # --- by hand --------------------------------------------------------------------------------------------------------
@@ -198,18 +200,18 @@ def test_each_axis_has_its_own_receptive_field():
     graph = made_of([1, 20, 20], [conv([3, 1], [2, 1], [1, 0]), conv([2, 5])])
 
     assert graph.as_json()["receptive_field"] == {"size": [5, 5], "stride": [2, 1], "start": [-1, 0]}
-    assert str(graph.nodes[0].reach) == "3x1"
+    assert str(graph.nodes[0].receptive_field) == "3x1"
 
 
 def test_uneven_pooling_has_a_fractional_stride():
     """Windows over 7 positions to 3: 0-2, 2-4, 4-6; two of them together see 0-4 and 2-6."""
     graph = made_of([1, 7], [{"adaptive_avg_pool": 3}, conv(2)])
 
-    assert graph.nodes[0].reach == Reach((3,), (Fraction(7, 3),), (0,))
+    assert graph.nodes[0].receptive_field == ReceptiveField((3,), (Fraction(7, 3),), (0,))
     assert [floor(p * Fraction(7, 3)) for p in range(3)] == [0, 2, 4]
-    document = graph.nodes[0].reach.as_json()
+    document = graph.nodes[0].receptive_field.as_json()
     assert document == {"size": [3], "stride": [7 / 3], "start": [0]}
-    size, start = graph.nodes[1].reach.size[0], graph.nodes[1].reach.start[0]
+    size, start = graph.nodes[1].receptive_field.size[0], graph.nodes[1].receptive_field.start[0]
     for p, (first, last) in enumerate([(0, 4), (2, 6)]):
         assert floor(start + p * Fraction(7, 3)) <= first
         assert last <= floor(start + p * Fraction(7, 3)) + size - 1
@@ -219,9 +221,9 @@ def test_a_cropped_branch_is_seen_from_where_it_is_cut():
     aligned = made_of([1, 12], [{"residual": {"layers": [conv(5)], "merge": {"concat": {"crop": "center"}}}}])
     cut = made_of([1, 12], [{"parallel": {"branches": [[conv(4)], []], "merge": {"concat": {"crop": "center"}}}}])
 
-    assert aligned.receptive_field == Reach((5,), (1,), (0,))
+    assert aligned.receptive_field == ReceptiveField((5,), (1,), (0,))
     assert aligned.warnings == ()
-    assert cut.receptive_field == Reach((4,), (1,), (0,), aligned=False)
+    assert cut.receptive_field == ReceptiveField((4,), (1,), (0,), aligned=False)
 
 
 def test_a_branch_of_one_position_is_seen_from_everywhere_that_it_stretches_to():
@@ -245,7 +247,7 @@ def test_branches_with_other_centres_are_told_with_both_geometries_and_their_hul
         "`max_pool_1` has size [2], stride [2], start [0]; the receptive field is their hull"
     )
     assert warning.path == "network.layers.concat_1"
-    assert graph.by_name["concat_1"].reach == Reach((2,), (2,), (0,), aligned=False)
+    assert graph.by_name["concat_1"].receptive_field == ReceptiveField((2,), (2,), (0,), aligned=False)
     assert str(graph.receptive_field) == "4~"
     assert graph.as_json()["receptive_field"] == {"size": [4], "stride": [2], "start": [0], "aligned": False}
 
@@ -295,7 +297,7 @@ SQUEEZE = {
 def test_squeeze_and_excitation_sees_everything_and_keeps_positions():
     graph = made_of([1, 9, 9], [conv(3), SQUEEZE, conv(3)])
 
-    assert [graph.by_name[name].reach == "global" for name in ("conv_1", "multiply_1", "conv_3")] == [
+    assert [graph.by_name[name].receptive_field == "global" for name in ("conv_1", "multiply_1", "conv_3")] == [
         False,
         True,
         True,
@@ -310,8 +312,8 @@ def test_the_total_is_that_of_the_last_layer_with_positions():
     dense = made_of([12], [{"linear": 5}, "relu", {"linear": 2}])
 
     assert geometry(flat.receptive_field) == geometry(pooled.receptive_field) == (6, 2, 0)
-    assert [node.reach for node in flat.nodes][1:] == [*[flat.receptive_field] * 3, "global", "global"]
-    assert {node.reach for node in pooled.nodes[2:]} == {"global"}
+    assert [node.receptive_field for node in flat.nodes][1:] == [*[flat.receptive_field] * 3, "global", "global"]
+    assert {node.receptive_field for node in pooled.nodes[2:]} == {"global"}
     assert dense.receptive_field == "global"
     assert made_of([12], ["relu"]).receptive_field is None
 
@@ -411,10 +413,12 @@ def seen_by_gradient(graph, positions):
         yield list(zip(hit.amin(0).tolist(), hit.amax(0).tolist(), strict=True)) if len(hit) else None
 
 
-def told(reach, position):
+def told(receptive_field, position):
     """First and last input position on each axis, beyond the input where padding lies."""
-    firsts = [floor(a + p * s) for a, p, s in zip(reach.start, position, reach.stride, strict=True)]
-    return [(a, a + z - 1) for a, z in zip(firsts, reach.size, strict=True)]
+    firsts = [
+        floor(a + p * s) for a, p, s in zip(receptive_field.start, position, receptive_field.stride, strict=True)
+    ]
+    return [(a, a + z - 1) for a, z in zip(firsts, receptive_field.size, strict=True)]
 
 
 def first_middle_last(size):
@@ -425,12 +429,12 @@ def compared(graph):
     """What is told, what is measured, and the size of the input, axis by axis, at several positions of the output."""
     (last,) = graph.outputs.values()
     node = graph.by_name[last]
-    if not isinstance(node.reach, Reach) or None in node.reach.size:
+    if not isinstance(node.receptive_field, ReceptiveField) or None in node.receptive_field.size:
         return
     positions = first_middle_last(node.shape.size)
     for position, measured in zip(positions, seen_by_gradient(graph, positions), strict=True):
         if measured is not None:
-            yield list(zip(told(node.reach, position), measured, graph.inputs["input"].size, strict=True))
+            yield list(zip(told(node.receptive_field, position), measured, graph.inputs["input"].size, strict=True))
 
 
 @settings(max_examples=150, deadline=None)
@@ -466,7 +470,9 @@ def test_what_is_not_aligned_is_said_where_it_begins(spec):
     graph = traced(spec)
     assume(graph is not None)
     warned = {w.path.removeprefix("network.layers.") for w in graph.warnings if "not aligned" in w.message}
-    crooked = {n.name for n in graph.nodes if isinstance(n.reach, Reach) and not n.reach.aligned}
+    crooked = {
+        n.name for n in graph.nodes if isinstance(n.receptive_field, ReceptiveField) and not n.receptive_field.aligned
+    }
 
     for name in crooked:
         above = [i for i in graph.by_name[name].inputs if i in crooked]

@@ -15,7 +15,7 @@ from dlx.graph import trace
 from dlx.graph.explain import explain
 from dlx.graph.graph import Field
 from dlx.network import build
-from dlx.shapes import Reach, Unknown
+from dlx.shapes import ReceptiveField, UnknownReceptiveField
 
 pytestmark = pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel lengths:UserWarning")
 
@@ -68,7 +68,7 @@ def holds(graph):
     for place in places(graph.output_shape()):
         for name, measured in dependence(graph, place).items():
             told = promised(graph, name, place)
-            if measured is None or isinstance(told, Unknown):
+            if measured is None or isinstance(told, UnknownReceptiveField):
                 continue
             assert told is not None
             assert all(a <= c <= d <= b for (a, b), (c, d) in zip(told, measured, strict=True)), (name, place)
@@ -128,7 +128,7 @@ def test_a_block_with_its_linear_layers_channels_last_is_seen_as_gradient_arrive
     conv = {"conv": {"out_channels": 2, "kernel_size": 3, "stride": 2}}
     graph = traced({"x": [1, 17, 23]}, [conv, *block, conv])
 
-    assert graph.receptive_field == Reach((7, 7), (4, 4), (0, 0))
+    assert graph.receptive_field == ReceptiveField((7, 7), (4, 4), (0, 0))
     is_exact(graph)
 
 
@@ -143,8 +143,8 @@ def test_a_text_cnn_counts_its_tokens():
     """
     graph = network_of("{text: {shape: [40], dtype: int}}", layers)
 
-    assert [str(node.reach) for node in graph.nodes] == ["1", "1", "5", "6", "global", "global"]
-    assert graph.receptive_field == Reach((6,), (2,), (0,))
+    assert [str(node.receptive_field) for node in graph.nodes] == ["1", "1", "5", "6", "global", "global"]
+    assert graph.receptive_field == ReceptiveField((6,), (2,), (0,))
 
 
 def test_flatten_and_reshape_keep_the_field_and_the_total_is_that_of_the_last_map():
@@ -158,8 +158,8 @@ def test_flatten_and_reshape_keep_the_field_and_the_total_is_that_of_the_last_ma
     """
     graph = network_of("[1, 8, 10]", layers)
 
-    assert [str(node.reach) for node in graph.nodes] == ["3", "3", "3", "5", "5", "global"]
-    assert graph.receptive_field == Reach((5, 5), (1, 1), (0, 0))
+    assert [str(node.receptive_field) for node in graph.nodes] == ["3", "3", "3", "5", "5", "global"]
+    assert graph.receptive_field == ReceptiveField((5, 5), (1, 1), (0, 0))
 
 
 def test_patches_cut_by_reshape_are_seen_as_a_convolution_of_their_size_sees_them():
@@ -172,7 +172,7 @@ def test_patches_cut_by_reshape_are_seen_as_a_convolution_of_their_size_sees_the
     """
     graph = network_of("[3, 24, 20]", layers)
 
-    assert graph.receptive_field == Reach((4, 4), (4, 4), (0, 0))
+    assert graph.receptive_field == ReceptiveField((4, 4), (4, 4), (0, 0))
     is_exact(graph)
 
 
@@ -189,7 +189,7 @@ def test_attention_within_windows_sees_its_window():
     ]
     graph = traced({"x": [12, 8, 3]}, layers)
 
-    assert graph.receptive_field == Reach((4, 4), (4, 4), (0, 0))
+    assert graph.receptive_field == ReceptiveField((4, 4), (4, 4), (0, 0))
     is_exact(graph)
 
 
@@ -214,8 +214,8 @@ def test_a_stretched_branch_of_a_few_positions_is_not_taken_for_everything():
     pooled = [{"slice": {"dim": 2, "stop": 5}}, {"global_avg_pool": {"keepdim": True}}]
     graph = traced({"x": [1, 32]}, [*pooled, {"add": {}, "from": ["x", "prev"]}])
 
-    assert graph.by_name["global_avg_pool_1"].reach == Reach((5,), (0,), (0,))
-    assert isinstance(graph.receptive_field, Reach)
+    assert graph.by_name["global_avg_pool_1"].receptive_field == ReceptiveField((5,), (0,), (0,))
+    assert isinstance(graph.receptive_field, ReceptiveField)
     assert not graph.receptive_field.aligned
     assert promised(graph, "x", (0, 3)) == [(0, 0), (0, 4)]
     holds(graph)
@@ -231,7 +231,7 @@ def test_branches_may_be_written_in_any_order(order):
     ]
     graph = traced({"x": [1, 16]}, [{"parallel": {"branches": [branches[k] for k in order], "merge": "add"}}])
 
-    assert graph.receptive_field == Reach((9,), (1,), (0,), aligned=False)
+    assert graph.receptive_field == ReceptiveField((9,), (1,), (0,), aligned=False)
 
 
 @pytest.mark.parametrize(
@@ -250,8 +250,8 @@ def test_one_network_written_in_several_ways_has_one_receptive_field(layers):
     conv = "- conv: {out_channels: 2, kernel_size: 3}\n- relu\n"
     graph = network_of("[3, 8, 8]", conv + "\n".join([*layers, "- linear: 5"]))
 
-    assert graph.receptive_field == Reach((3, 3), (1, 1), (0, 0))
-    assert graph.nodes[-1].reach == "global"
+    assert graph.receptive_field == ReceptiveField((3, 3), (1, 1), (0, 0))
+    assert graph.nodes[-1].receptive_field == "global"
 
 
 # --- several inputs -------------------------------------------------------------------------------------------------
@@ -272,7 +272,7 @@ def test_a_vector_added_to_a_map_leaves_the_field_of_the_map_alone():
     graph = network_of("{image: [3, 16, 16], t: [8]}", FILM)
     document = graph.as_json()
 
-    assert graph.receptive_field == Reach((5, 5), (1, 1), (-2, -2))
+    assert graph.receptive_field == ReceptiveField((5, 5), (1, 1), (-2, -2))
     assert graph.fields == {"image": graph.receptive_field, "t": "global"}
     assert [node.field for node in graph.nodes] == ["3", "global", "global", "3, global", "5, global"]
     assert document["receptive_field"] == document["receptive_fields"]["image"]
@@ -313,8 +313,8 @@ def test_where_a_field_cannot_be_followed_the_total_is_unknown_and_names_the_nod
     """Rows of 6x8 positions cut into pieces of 12: a piece is one row and a half."""
     graph = network_of("[1, 8, 10]", LOST)
 
-    assert [str(node.reach) for node in graph.nodes] == ["3", "unknown", "unknown", "unknown"]
-    assert graph.receptive_field == Unknown("reshape_1")
+    assert [str(node.receptive_field) for node in graph.nodes] == ["3", "unknown", "unknown", "unknown"]
+    assert graph.receptive_field == UnknownReceptiveField("reshape_1")
     assert graph.as_json()["receptive_field"] == {"unknown": "reshape_1"}
     assert graph.as_json()["layers"][-1]["receptive_field"] == {"unknown": "reshape_1"}
     (*_, field) = explain(graph, "reshape_1").parts
@@ -351,7 +351,7 @@ def turned(draw):
 def test_axes_that_change_places_between_convolutions_are_followed_to_the_position(network):
     graph = traced(*network)
 
-    assert isinstance(graph.receptive_field, Reach)
+    assert isinstance(graph.receptive_field, ReceptiveField)
     is_exact(graph)
 
 
@@ -475,7 +475,11 @@ def drawn(network):
 @given(wild())
 def test_no_gradient_arrives_from_outside_the_field_of_any_input(network):
     graph = drawn(network)
-    event("unknown" if any(isinstance(seen, Unknown) for seen in graph.nodes[-1].fields.values()) else "known")
+    event(
+        "unknown"
+        if any(isinstance(seen, UnknownReceptiveField) for seen in graph.nodes[-1].fields.values())
+        else "known"
+    )
 
     holds(graph)
 
@@ -489,6 +493,6 @@ def test_the_size_that_is_told_holds_what_any_value_sees(network):
     for place in places(graph.output_shape()):
         for name, measured in dependence(graph, place).items():
             seen, channel = graph.by_name[last].fields.get(name), graph.channels[name]
-            if measured is not None and isinstance(seen, Reach) and len(graph.inputs[name]) > 1:
+            if measured is not None and isinstance(seen, ReceptiveField) and len(graph.inputs[name]) > 1:
                 wide = [b - a + 1 for axis, (a, b) in enumerate(measured) if axis != channel]
                 assert all(size is None or width <= size for width, size in zip(wide, seen.size, strict=True))

@@ -78,14 +78,14 @@ def test_no_gradient_arrives_from_outside_a_receptive_field_that_grew_and_shrank
     for weight in made.parameters():
         torch.nn.init.uniform_(weight, 0.5, 1)
     x = torch.rand(8, 1, 24, requires_grad=True)
-    y, reach = made(x), graph.receptive_field
+    y, receptive_field = made(x), graph.receptive_field
 
     found = []
     for p in range(y.shape[2]):
         (slope,) = torch.autograd.grad(y[:, :, p].sum(), x, retain_graph=True)
         hit = (slope.abs() > 1e-6).flatten(0, 1).any(0).nonzero().flatten().tolist()
-        low = (reach.start[0] + p * reach.stride[0]).__floor__()
-        high = low + reach.size[0] - 1
+        low = (receptive_field.start[0] + p * receptive_field.stride[0]).__floor__()
+        high = low + receptive_field.size[0] - 1
         assert not hit or low <= hit[0] <= hit[-1] <= high
         found.append(bool(hit) and (hit[0] == low or hit[-1] == high))
     assert any(found)

@@ -17,7 +17,7 @@ from dlx.errors import ShapeError
 from dlx.graph import trace
 from dlx.layers import LAYERS
 from dlx.layers.resample import MOST_COPIES
-from dlx.shapes import Reach, Shape
+from dlx.shapes import ReceptiveField, Shape
 
 # --- upsample -------------------------------------------------------------------------------------------------------
 
@@ -101,7 +101,7 @@ def test_a_convolution_behind_an_upsampling_sees_less_of_the_input():
     layers = [{"upsample": {"scale_factor": 2}}, {"conv": {"out_channels": 1, "kernel_size": 3, "padding": 1}}]
     graph = trace(experiment_of(json.dumps({"network": {"inputs": {"input": [1, 8]}, "layers": layers}})))
 
-    assert graph.receptive_field == Reach((2,), (Fraction(1, 2),), (Fraction(-1, 2),))
+    assert graph.receptive_field == ReceptiveField((2,), (Fraction(1, 2),), (Fraction(-1, 2),))
 
 
 @pytest.mark.parametrize("options", [{"scale_factor": 1.5}, {"size": 7}, {"scale_factor": 41}, {"scale_factor": 2}])
@@ -340,8 +340,8 @@ def test_an_encoder_and_its_decoder_see_what_the_values_saw():
     graph = trace(experiment_of(json.dumps({"network": {"inputs": {"input": [1, 16]}, "layers": layers}})))
 
     assert graph.warnings == ()
-    assert graph.by_name["conv_1"].reach == Reach((8,), (2,), (-3,))
-    assert graph.receptive_field == Reach((9,), (1,), (-4,))
+    assert graph.by_name["conv_1"].receptive_field == ReceptiveField((8,), (2,), (-3,))
+    assert graph.receptive_field == ReceptiveField((9,), (1,), (-4,))
 
 
 def test_one_input_alone_is_refused_with_how_many_there_are():

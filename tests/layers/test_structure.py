@@ -7,7 +7,7 @@ from pydantic import ValidationError
 
 from dlx.layers import LAYERS
 from dlx.network import build
-from dlx.shapes import Reach, Shape
+from dlx.shapes import ReceptiveField, Shape
 
 
 def run(kind, *values, **options):
@@ -54,7 +54,7 @@ def test_a_slice_of_positions_moves_the_receptive_field():
         "[1, 20]", "- conv: {out_channels: 1, kernel_size: 3}\n- slice: {dim: 2, start: 4, stop: 14, step: 2}"
     )
 
-    assert graph.receptive_field == Reach((3,), (2,), (4,))
+    assert graph.receptive_field == ReceptiveField((3,), (2,), (4,))
 
 
 def test_split_halves_the_channels_and_the_halves_make_the_whole():
@@ -96,8 +96,10 @@ def test_axes_that_trade_places_take_their_receptive_field_along():
     conv = "- conv: {out_channels: 1, kernel_size: [5, 3], stride: [2, 1]}\n"
 
     assert network_of("[1, 9, 9]", conv + "- transpose: {dim0: 2, dim1: 3}").receptive_field.size == (5, 3)
-    assert network_of("[1, 9, 9]", conv + "- mean: {dim: 2}").nodes[-1].reach == Reach((None, 3), (0, 1), (0, 0))
-    assert network_of("[1, 9, 9]", conv + "- mean: {dim: [2, 3]}").nodes[-1].reach == "global"
+    assert network_of("[1, 9, 9]", conv + "- mean: {dim: 2}").nodes[-1].receptive_field == ReceptiveField(
+        (None, 3), (0, 1), (0, 0)
+    )
+    assert network_of("[1, 9, 9]", conv + "- mean: {dim: [2, 3]}").nodes[-1].receptive_field == "global"
     assert network_of("[4, 9]", "- transpose\n- conv: {out_channels: 1, kernel_size: 3}").receptive_field.size == (3,)
 
 
@@ -178,12 +180,16 @@ def test_a_parameter_sees_nothing_and_what_it_meets_sees_the_rest():
         """,
     )
 
-    assert added.by_name["place"].reach == "nothing"
+    assert added.by_name["place"].receptive_field == "nothing"
     assert added.by_name["place"].as_json()["receptive_field"] is None
-    assert added.by_name["add_1"].reach == added.by_name["patches"].reach == Reach((4,), (4,), (0,))
-    assert added.receptive_field == Reach((4,), (4,), (0,))
+    assert (
+        added.by_name["add_1"].receptive_field
+        == added.by_name["patches"].receptive_field
+        == ReceptiveField((4,), (4,), (0,))
+    )
+    assert added.receptive_field == ReceptiveField((4,), (4,), (0,))
     assert added.warnings == ()
-    assert network_of("[3, 16]", TOKENS).by_name["concat_1"].reach == Reach((4,), (4,), (-4,))
+    assert network_of("[3, 16]", TOKENS).by_name["concat_1"].receptive_field == ReceptiveField((4,), (4,), (-4,))
 
 
 def test_what_is_made_of_parameters_alone_sees_nothing_either():
@@ -192,7 +198,7 @@ def test_what_is_made_of_parameters_alone_sees_nothing_either():
         "{image: [3, 16]}", layers + "- {add: , from: [a, b]}\n- conv: {out_channels: 1, kernel_size: 3}"
     )
 
-    assert {node.reach for node in graph.nodes} == {"nothing"}
+    assert {node.receptive_field for node in graph.nodes} == {"nothing"}
     assert graph.receptive_field is None
 
 

@@ -13,7 +13,7 @@ from ...objectives import implied
 from ...registry import Declared, Strict
 from ...shapes import Shape
 from ...spec import Experiment, Train
-from ..graph import Graph, LayerNode, Seen, seen_as_json
+from ..graph import AnyReceptiveField, Graph, LayerNode, receptive_field_as_json
 from ..graphs import Graphs
 from ..trace import trace_all
 from .align import aligned
@@ -67,8 +67,8 @@ class Step:
         return (self.b.activation_bytes if self.b else 0) - (self.a.activation_bytes if self.a else 0)
 
     @property
-    def reach(self) -> tuple[Seen, Seen]:
-        return (self.a.reach if self.a else None, self.b.reach if self.b else None)
+    def receptive_field(self) -> tuple[AnyReceptiveField, AnyReceptiveField]:
+        return (self.a.receptive_field if self.a else None, self.b.receptive_field if self.b else None)
 
     @property
     def fields(self) -> tuple[str, str]:
@@ -89,7 +89,7 @@ class Step:
             "params": self.params,
             "macs": self.macs,
             "activation_bytes": self.activation_bytes,
-            "receptive_field": _sides(*map(seen_as_json, self.reach)),
+            "receptive_field": _sides(*map(receptive_field_as_json, self.receptive_field)),
         }
 
 
@@ -129,7 +129,9 @@ class Diff:
 
     def as_json(self) -> dict[str, Any]:
         """`layers` in their order, those that did not change too; `totals` and `settings` with both sides."""
-        sees = _sides(seen_as_json(self.a.receptive_field), seen_as_json(self.b.receptive_field))
+        sees = _sides(
+            receptive_field_as_json(self.a.receptive_field), receptive_field_as_json(self.b.receptive_field)
+        )
         return {
             "a": self.a.name,
             "b": self.b.name,

@@ -14,7 +14,7 @@ from fractions import Fraction
 from itertools import zip_longest
 from math import ceil, floor, prod
 
-from ...shapes import Number, Window, slid, whole
+from ...shapes import Number, Window, slide_axis, whole
 from .factors import Factors, dealt, merged, moving, offset_at, outer_stride, with_axis, without
 
 MOST_PARTS = 4
@@ -65,11 +65,11 @@ class Part:
         steps = without(self.steps, axes)
         if self.size is None or not any(stride for _, stride in factors):
             return replace(self, steps=steps)
-        reach, left = sum((n - 1) * stride for n, stride in factors), replace(self, steps=steps)
+        extent, left = sum((n - 1) * stride for n, stride in factors), replace(self, steps=steps)
         if left.moves:
-            return replace(left, size=whole(self.size + ceil(reach)))
+            return replace(left, size=whole(self.size + ceil(extent)))
         first = floor(self.start)
-        size = floor(self.start + reach) - first + self.size
+        size = floor(self.start + extent) - first + self.size
         skipped = max(stride for _, stride in factors)  # what a stride leaves at the ends is not cut off
         everything = first < max(skipped, 1) and positions - (first + size) < max(skipped, 1)
         return replace(left, size=None if everything else whole(size), start=first)
@@ -110,7 +110,7 @@ class Part:
         if not one.steps[axis]:
             return one
         ((_, jump),) = one.steps[axis]
-        size, jump, start = slid((one.size, jump, one.start), (*step, shift))
+        size, jump, start = slide_axis((one.size, jump, one.start), (*step, shift))
         if size is not None and any(isinstance(s, Fraction) for f in without(one.steps, [axis]) for _, s in f):
             size, start = size + 2, start - 1  # fractions along two axes may add up to another whole position
         return Part(size, start, with_axis(one.steps, axis, ((stops, jump),)))

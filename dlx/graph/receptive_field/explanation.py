@@ -8,8 +8,8 @@ from fractions import Fraction
 
 from ...layers.arithmetic import MOST_TERMS, Line, axis_names, figure, line
 from ...layers.base import Cut, Joined, Kept, Ways
-from ...shapes import Number, Reach, Shape, Unknown, Window
-from ..graph import Graph, LayerNode, Seen, Wire
+from ...shapes import Number, ReceptiveField, Shape, UnknownReceptiveField, Window
+from ..graph import AnyReceptiveField, Graph, LayerNode, Wire
 from . import propagation
 
 Axis = tuple[Number | None, Number, Number]
@@ -25,9 +25,9 @@ class _Step:
     node: LayerNode
     name: str
     """Of the input."""
-    came: tuple[tuple[Wire, Seen], ...]
+    came: tuple[tuple[Wire, AnyReceptiveField], ...]
     """Each input wire and its receptive field where it meets the others."""
-    seen: Seen
+    seen: AnyReceptiveField
     """All of it together, before the layer's own window."""
     channel: int | None
     """The axis of the input that holds its channels."""
@@ -35,7 +35,7 @@ class _Step:
     """The axis of positions of the layer's window that each axis of the receptive field lies on, where it is one."""
 
     @property
-    def after(self) -> Seen:
+    def after(self) -> AnyReceptiveField:
         return self.node.fields[self.name]
 
 
@@ -72,13 +72,13 @@ def _of_input(step: _Step, graph: Graph) -> list[Line]:
     node, after = step.node, step.after
     if after is None:
         return [Line(note="Its output has no positions that stand for places of the input.")]
-    if isinstance(after, Unknown):
+    if isinstance(after, UnknownReceptiveField):
         why = "One of its axes ends within a row of positions: what it sees cannot be followed."
         return [Line(note=why if after.node == node.name else f"It cannot be followed from `{after.node}` on.")]
     if after == "global":
         return [Line(note=_why_global(step))]
     seen = step.seen
-    if not isinstance(seen, Reach) or not isinstance(after, Reach):
+    if not isinstance(seen, ReceptiveField) or not isinstance(after, ReceptiveField):
         return [Line(note=f"It lays the input out on new axes: {seen_in_words(after)}.")]
     if isinstance(node.plan.window, Ways):
         return [Line(note=f"Several ways lead through it; together they see {geometry(after)}.")]
@@ -113,7 +113,7 @@ def _axes(which: Sequence[int], shape: Shape) -> str:
     return " and ".join(names[axis + 1] if axis + 1 < len(names) else f"axis {axis + 1}" for axis in which)
 
 
-def _beyond(step: _Step, after: Reach, graph: Graph) -> list[Line]:
+def _beyond(step: _Step, after: ReceptiveField, graph: Graph) -> list[Line]:
     """A window that is wider than the input."""
     shape, channel = graph.inputs[step.name], graph.channels.get(step.name, 0)
     size = [n for axis, n in enumerate(shape) if axis != channel]
@@ -126,16 +126,16 @@ def _beyond(step: _Step, after: Reach, graph: Graph) -> list[Line]:
     return [Line(note=f"{sums}: at every place a part of the window lies outside.")] if wider else []
 
 
-def seen_in_words(seen: Seen) -> str:
+def seen_in_words(seen: AnyReceptiveField) -> str:
     """`size 7, jump 2, start -3`, `everything`, `no positions`."""
-    if isinstance(seen, Reach):
+    if isinstance(seen, ReceptiveField):
         return geometry(seen)
-    if isinstance(seen, Unknown):
+    if isinstance(seen, UnknownReceptiveField):
         return f"unknown from `{seen.node}` on"
     return {"global": "everything", "nothing": "nothing", None: "no positions"}[seen]
 
 
-def geometry(seen: Reach) -> str:
+def geometry(seen: ReceptiveField) -> str:
     """`size 7, jump 2, start -3`, axis by axis where they differ."""
 
     def text(values: Sequence[Number | None]) -> str:
@@ -148,7 +148,7 @@ def geometry(seen: Reach) -> str:
 # --- a window -------------------------------------------------------------------------------------------------------
 
 
-def _through(step: _Step, seen: Reach, after: Reach) -> list[Line]:
+def _through(step: _Step, seen: ReceptiveField, after: ReceptiveField) -> list[Line]:
     """From what comes in to what goes out."""
     window, node = step.node.plan.window, step.node
     if isinstance(window, Window):
@@ -168,7 +168,7 @@ def _through(step: _Step, seen: Reach, after: Reach) -> list[Line]:
     return [Line(note=note)] if note else []
 
 
-def _slid(step: _Step, window: Window, seen: Reach, after: Reach) -> list[Line]:
+def _slid(step: _Step, window: Window, seen: ReceptiveField, after: ReceptiveField) -> list[Line]:
     lines: dict[str, list[Line]] = {"size": [], "jump": [], "start": []}
     came = zip(seen.size, seen.stride, seen.start, strict=True)
     goes = zip(after.size, after.stride, after.start, strict=True)
@@ -189,8 +189,8 @@ def _slid(step: _Step, window: Window, seen: Reach, after: Reach) -> list[Line]:
     return [*(each for kind in lines.values() for each in kind), Line(note=JUMP)]
 
 
-def _axis(seen: Reach, axis: int) -> Reach:
-    return Reach(seen.size[axis : axis + 1], seen.stride[axis : axis + 1], seen.start[axis : axis + 1])
+def _axis(seen: ReceptiveField, axis: int) -> ReceptiveField:
+    return ReceptiveField(seen.size[axis : axis + 1], seen.stride[axis : axis + 1], seen.start[axis : axis + 1])
 
 
 def _checked(formula: str, what: str, value: Number, axis: int, known: dict[str, Number]) -> Line:
@@ -212,25 +212,25 @@ def _cropped(step: _Step) -> list[Line]:
     lines = []
     for wire, seen in step.came:
         whole = _own(step, wire)
-        if isinstance(whole, Reach) and isinstance(seen, Reach) and whole.start != seen.start:
+        if isinstance(whole, ReceptiveField) and isinstance(seen, ReceptiveField) and whole.start != seen.start:
             note = f"`{wire.name}` is cropped: its start goes from {_starts(whole)} to {_starts(seen)}."
             lines.append(Line(note=note))
     return lines
 
 
-def _own(step: _Step, wire: Wire) -> Seen:
+def _own(step: _Step, wire: Wire) -> AnyReceptiveField:
     """The receptive field of a wire before it meets the others."""
     return propagation.receptive_field(wire.sight[step.name], step.channel)
 
 
-def _starts(seen: Seen) -> str:
-    assert isinstance(seen, Reach)
+def _starts(seen: AnyReceptiveField) -> str:
+    assert isinstance(seen, ReceptiveField)
     return geometry(seen).rsplit("start ", 1)[-1]
 
 
-def _merged(step: _Step, seen: Reach) -> list[Line]:
+def _merged(step: _Step, seen: ReceptiveField) -> list[Line]:
     """The hull of the branches."""
-    branches = [(wire.name, seen) for wire, seen in step.came if isinstance(seen, Reach)]
+    branches = [(wire.name, seen) for wire, seen in step.came if isinstance(seen, ReceptiveField)]
     fields = [seen for _, seen in branches]
     if all(branch == fields[0] for branch in fields):
         return [Line(note=f"All branches see the same: {geometry(fields[0])}.")]
@@ -303,7 +303,7 @@ def _drifting(
     ]
 
 
-def _alignment(seen: Reach, branches: Sequence[Reach]) -> str:
+def _alignment(seen: ReceptiveField, branches: Sequence[ReceptiveField]) -> str:
     if seen.aligned:
         return "The branches are aligned: their windows have the same jump and the same centre."
     if not all(branch.aligned for branch in branches):
@@ -319,9 +319,9 @@ def growth(graph: Graph, node: LayerNode, name: str = "") -> list[Line]:
     """How the windows on the way to a node add up; a sentence where no one way explains what it sees of an input."""
     name = name or node.main
     seen = node.fields.get(name)
-    if not isinstance(seen, Reach):
+    if not isinstance(seen, ReceptiveField):
         sees = "It sees the whole input." if seen == "global" else "There are no positions."
-        return [Line(note=f"It is {seen_in_words(seen)}." if isinstance(seen, Unknown) else sees)]
+        return [Line(note=f"It is {seen_in_words(seen)}." if isinstance(seen, UnknownReceptiveField) else sees)]
     lines = []
     for axis, size in enumerate(seen.size):
         steps = _steps(graph, node, name, axis)
@@ -342,7 +342,7 @@ def _steps(graph: Graph, node: LayerNode, name: str, axis: int) -> dict[Number, 
     at: LayerNode | None = node
     while at is not None:
         before = _step(at, name, graph)
-        seeing = [(w, seen) for w, _ in before.came if isinstance(seen := _own(before, w), Reach)]
+        seeing = [(w, seen) for w, _ in before.came if isinstance(seen := _own(before, w), ReceptiveField)]
         if not seeing:
             break
         wire, widest = max(seeing, key=lambda each: each[1].size[axis] or 0)

@@ -10,9 +10,9 @@ from operator import is_
 
 from ...errors import Problem
 from ...layers import Plan
-from ...layers.base import Cut, Joined, Kept, Reaches, Ways
-from ...shapes import Reach, Shape, Unknown, Window
-from ..graph import Field, LayerNode, Seen, Sight, Wire
+from ...layers.base import Cut, Joined, Kept, Ways, WindowLike
+from ...shapes import ReceptiveField, Shape, UnknownReceptiveField, Window
+from ..graph import AnyReceptiveField, Field, LayerNode, Sight, Wire
 from . import axes
 from .axes import Part, Span, joined
 
@@ -38,7 +38,7 @@ def through(wires: Sequence[Wire], plan: Plan, node: str, channels: Channels | N
     return Wire(node, plan.shape, seen, raw and plan.view and _only_turned(plan.window, wires))
 
 
-def _only_turned(window: Reaches, wires: Sequence[Wire]) -> bool:
+def _only_turned(window: WindowLike, wires: Sequence[Wire]) -> bool:
     """Whether the same values come out, in another shape or order."""
     (shape, *_) = (wire.shape or Shape() for wire in wires)
     return window in ("pointwise", "flat") or (
@@ -78,9 +78,9 @@ def _each(seen: Sight, made: Callable[[Part, int], Part | None], node: str = "")
 
     The very same where all windows stay as they are.
     """
-    fields: dict[str, Field | Unknown] = {}
+    fields: dict[str, Field | UnknownReceptiveField] = {}
     for name, of in seen.items():
-        if isinstance(of, Unknown):
+        if isinstance(of, UnknownReceptiveField):
             fields[name] = of
             continue
         spans = [span.each(partial(_made, made, n)) for span, n in zip(of.spans, of.basis, strict=True)]
@@ -88,7 +88,7 @@ def _each(seen: Sight, made: Callable[[Part, int], Part | None], node: str = "")
         if all(map(is_, spans, of.spans)):
             fields[name] = of
         else:
-            fields[name] = Field(of.basis, known) if len(known) == len(spans) else Unknown(node)
+            fields[name] = Field(of.basis, known) if len(known) == len(spans) else UnknownReceptiveField(node)
     return seen if all(fields[name] is of for name, of in seen.items()) else fields
 
 
@@ -111,12 +111,12 @@ def _seen(came: Sequence[tuple[Wire, Sight]], plan: Plan, node: str, raw: bool) 
     return _one(fields, shape, window, plan, node)
 
 
-def _one(seen: Sight, x: Shape, window: Reaches, plan: Plan, node: str) -> Sight:
+def _one(seen: Sight, x: Shape, window: WindowLike, plan: Plan, node: str) -> Sight:
     """One input under one window."""
     return seen if window == "pointwise" else _each(seen, lambda part, n: _under(window, part, n, x, plan), node)
 
 
-def _under(window: Reaches, part: Part, n: int, x: Shape, plan: Plan) -> Part | None:
+def _under(window: WindowLike, part: Part, n: int, x: Shape, plan: Plan) -> Part | None:
     """The window on an axis of `n` positions after one more layer; None where it cannot be followed."""
     match window:
         case Window():
@@ -170,7 +170,7 @@ def _on(part: Part, x: Shape, out: Shape, of_channels: bool = True) -> Part:
 def _based(seen: Sight, shape: Shape) -> Sight | None:
     """A vector that is put on several axes: its values have their places there from now on."""
     ((name, of), *others) = seen.items()
-    if others or isinstance(of, Unknown) or len(of.basis) > 1 or sum(n > 1 for n in shape) < 2:
+    if others or isinstance(of, UnknownReceptiveField) or len(of.basis) > 1 or sum(n > 1 for n in shape) < 2:
         return None
     return of_input(name, shape)
 
@@ -191,23 +191,23 @@ def merged(branches: Sequence[Sight], node: str, are_branches: bool = True) -> S
 
 
 def _together(
-    fields: Sequence[Field | Unknown], node: str, merge: Callable[[Sequence[Span]], Span]
-) -> Field | Unknown:
+    fields: Sequence[Field | UnknownReceptiveField], node: str, merge: Callable[[Sequence[Span]], Span]
+) -> Field | UnknownReceptiveField:
     """The field of several branches, axis by axis; unknown where one is, or where a vector has several shapes."""
     for of in fields:
-        if isinstance(of, Unknown):
+        if isinstance(of, UnknownReceptiveField):
             return of
     known = [of for of in fields if isinstance(of, Field)]
     basis = known[0].basis
     if any(of.basis != basis for of in known):
-        return Unknown(node)
+        return UnknownReceptiveField(node)
     return Field(basis, tuple(merge(spans) for spans in zip(*(of.spans for of in known), strict=True)))
 
 
 def _end_to_end(came: Sequence[tuple[Wire, Sight]], axis: int, shape: Shape, node: str) -> Sight:
     """Branches that lie one behind the other along an axis."""
     lengths = [wire.shape[axis] if wire.shape else 0 for wire, _ in came]
-    fields: dict[str, Field | Unknown] = {}
+    fields: dict[str, Field | UnknownReceptiveField] = {}
     for name in dict.fromkeys(name for _, seen in came for name in seen):
         places = [(sum(lengths[:i]), lengths[i]) for i, (_, seen) in enumerate(came) if name in seen]
 
@@ -230,7 +230,7 @@ def _learn(channels: Channels, wires: Sequence[Wire], plan: Plan) -> None:
             continue
         x = wire.shape or Shape()
         for name, of in wire.sight.items():
-            if name in channels or isinstance(of, Unknown):
+            if name in channels or isinstance(of, UnknownReceptiveField):
                 continue
             if isinstance(window, Window):
                 channels[name] = _channels(of)
@@ -262,7 +262,7 @@ def set_fields(inputs: Mapping[str, Shape], nodes: Sequence[LayerNode], channels
     Returns warnings where branches are not aligned; their paths are the names of nodes.
     """
     known = positions_of(inputs, channels)
-    fields: dict[str, Mapping[str, Seen]] = {}
+    fields: dict[str, Mapping[str, AnyReceptiveField]] = {}
     for name, shape in inputs.items():
         fields[name] = _receptive_fields(of_input(name, shape), known)
     figures: dict[int, _Figures] = {}  # layers that look at single values hand on what came in
@@ -277,7 +277,7 @@ def set_fields(inputs: Mapping[str, Shape], nodes: Sequence[LayerNode], channels
     return warnings
 
 
-_Figures = tuple[Mapping[str, Seen], str, tuple[str, ...]]
+_Figures = tuple[Mapping[str, AnyReceptiveField], str, tuple[str, ...]]
 """The receptive fields of a value, its main input, and those that entries stand for different positions of."""
 
 
@@ -295,7 +295,7 @@ def positions_of(inputs: Mapping[str, Shape], channels: Channels) -> Channels:
     return usual | channels
 
 
-def _receptive_fields(seen: Sight, channels: Channels) -> dict[str, Seen]:
+def _receptive_fields(seen: Sight, channels: Channels) -> dict[str, AnyReceptiveField]:
     """`receptive_field` of each input, by name."""
     return {name: receptive_field(of, channels[name]) for name, of in seen.items()}
 
@@ -304,9 +304,9 @@ def _of_positions(of: Field, channel: int | None) -> list[Span]:
     return [span for axis, span in enumerate(of.spans) if axis != channel]
 
 
-def receptive_field(of: Field | Unknown, channel: int | None) -> Seen:
+def receptive_field(of: Field | UnknownReceptiveField, channel: int | None) -> AnyReceptiveField:
     """A receptive field in positions of the input; of a vector, in values of it, where it is more than one."""
-    if isinstance(of, Unknown):
+    if isinstance(of, UnknownReceptiveField):
         return of
     positions = [axis for axis in range(len(of.spans)) if axis != channel]
     axes = positions or [0]
@@ -315,7 +315,7 @@ def receptive_field(of: Field | Unknown, channel: int | None) -> Seen:
         return "global"
     if len(of.spans) == 1 and channel is not None and parts[0].size == 1:
         return None
-    return Reach(
+    return ReceptiveField(
         tuple(part.size for part in parts),
         tuple(part.stride for part in parts),
         tuple(part.start for part in parts),
@@ -323,9 +323,9 @@ def receptive_field(of: Field | Unknown, channel: int | None) -> Seen:
     )
 
 
-def along(of: Field | Unknown, channel: int | None) -> tuple[int | None, ...]:
+def along(of: Field | UnknownReceptiveField, channel: int | None) -> tuple[int | None, ...]:
     """The axis of a window that each axis of a receptive field lies on; None where it is not one, or on channels."""
-    if isinstance(of, Unknown):
+    if isinstance(of, UnknownReceptiveField):
         return ()
     axes_on: list[int | None] = []
     for axis, span in enumerate(of.spans):
@@ -336,15 +336,17 @@ def along(of: Field | Unknown, channel: int | None) -> tuple[int | None, ...]:
     return tuple(axes_on)
 
 
-def _misaligned(node: LayerNode, fields: Mapping[str, Mapping[str, Seen]], several: bool) -> list[Problem]:
+def _misaligned(
+    node: LayerNode, fields: Mapping[str, Mapping[str, AnyReceptiveField]], several: bool
+) -> list[Problem]:
     """The warnings of a merge whose branches have windows of other strides or centres."""
     found = []
     for name, seen in node.fields.items():
         before = [(source, fields[source][name]) for source in node.inputs if name in fields[source]]
         if (
-            isinstance(seen, Reach)
+            isinstance(seen, ReceptiveField)
             and not seen.aligned
-            and all(not isinstance(of, Reach) or of.aligned for _, of in before)
+            and all(not isinstance(of, ReceptiveField) or of.aligned for _, of in before)
         ):
             branches = _branches(before)
             what = f"the receptive field of `{name}`" if several else "the receptive field"
@@ -353,7 +355,7 @@ def _misaligned(node: LayerNode, fields: Mapping[str, Mapping[str, Seen]], sever
     return found
 
 
-def _branches(before: Sequence[tuple[str, Seen]]) -> str:
+def _branches(before: Sequence[tuple[str, AnyReceptiveField]]) -> str:
     """How the windows of the branches differ."""
     geometries = {source: _geometry(of) for source, of in before}
     names = " and ".join(f"`{source}`" for source in geometries)
@@ -362,8 +364,8 @@ def _branches(before: Sequence[tuple[str, Seen]]) -> str:
     return " and ".join(f"`{source}` {words}" for source, words in geometries.items())
 
 
-def _geometry(seen: Seen) -> str:
-    if not isinstance(seen, Reach):
+def _geometry(seen: AnyReceptiveField) -> str:
+    if not isinstance(seen, ReceptiveField):
         return "sees everything"
     known = seen.as_json()
     assert isinstance(known, dict)
