@@ -94,9 +94,9 @@ class ShapeError(DlxError):
     def __init__(self, message: str, hint: str = "", inputs: Sequence[object] = ()) -> None:
         self.template = Problem(message, hint)
         self.inputs = tuple(inputs)
-        super().__init__(self.told([str(x) for x in inputs]))
+        super().__init__(self.problem_for([str(x) for x in inputs]))
 
-    def told(self, names: Sequence[str]) -> Problem:
+    def problem_for(self, names: Sequence[str]) -> Problem:
         """The problem with the inputs called by `names`."""
         if not self.inputs:
             return self.template

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch import nn
 else:
 
-    class _Guest:
+    class _LazyModule:
         def __init__(self, name: str) -> None:
             self.__dict__["_name"] = name
 
@@ -27,9 +27,9 @@ else:
         def __repr__(self) -> str:
             return f"<lazy module {self._name}>"
 
-    np = _Guest("numpy")
-    torch = _Guest("torch")
-    nn = _Guest("torch.nn")
-    F = _Guest("torch.nn.functional")
+    np = _LazyModule("numpy")
+    torch = _LazyModule("torch")
+    nn = _LazyModule("torch.nn")
+    F = _LazyModule("torch.nn.functional")
 
 __all__ = ["F", "nn", "np", "torch"]

@@ -58,7 +58,7 @@ class Declared(Strict):
     """Something a spec names by `kind`, with its options. The first field may be written as a bare value."""
 
     kind: ClassVar[str]
-    missed: ClassVar[Mapping[str, str]] = {}
+    field_hints: ClassVar[Mapping[str, str]] = {}
     """Fields that users look for and that do not exist, and the way out."""
 
     @classmethod
@@ -122,13 +122,13 @@ class Choice:
 class Registry(Mapping[str, type[D]], Generic[D]):
     """All classes of one sort by kind. The module of a kind is imported when that kind is asked for.
 
-    `home` is the module or package that defines them; `plugins` the entry-point group of other packages, which is
-    only searched when a kind is not found at home or when everything is listed; `at` is where a spec names one, or a
-    list of them where they are `many`.
+    `package` is the module or package of dlx that defines them; `plugins` the entry-point group of other packages,
+    which is searched only for a kind that dlx does not have, or to list everything; `at` is the key of a spec that
+    names one, or a list of them where they are `many`.
     """
 
-    def __init__(self, noun: str, home: str, plugins: str, at: str = "", many: bool = False) -> None:
-        self.noun, self.home, self.plugins, self.at, self.many = noun, home, plugins, at, many
+    def __init__(self, noun: str, package: str, plugins: str, at: str = "", many: bool = False) -> None:
+        self.noun, self.package, self.plugins, self.at, self.many = noun, package, plugins, at, many
         self._classes: dict[str, type[D]] = {}
         self._loaded = self._searched = False
 
@@ -137,22 +137,22 @@ class Registry(Mapping[str, type[D]], Generic[D]):
         if known is not cls and known.__qualname__ != cls.__qualname__:
             raise DlxError(f"two {self.noun} classes are called `{cls.kind}`: {known!r} and {cls!r}")
 
-    def new(self, kind: str) -> New[D]:
+    def new(self, kind: str) -> KindFactory[D]:
         """The default of a field: one of `kind` with its own defaults, made where a spec says nothing."""
-        return New(self, kind)
+        return KindFactory(self, kind)
 
     @cached_property
     def modules(self) -> dict[str, str]:
-        """The module at home that declares each kind, read from the source texts: a tenth of importing them."""
-        return {kind: name for name in self._names() for kind in declared(name)}
+        """The module of dlx that declares each kind, read from the source texts: a tenth of the time of an import."""
+        return {kind: name for name in self._names() for kind in declared_kinds(name)}
 
     def _names(self) -> list[str]:
-        """`home` and the modules in it at any depth, but for those that are the home of another family."""
-        others = {family.home for family in FAMILIES.values()} - {self.home}
-        package = importlib.util.find_spec(self.home)
+        """List the package and its modules at any depth, without packages of other families."""
+        others = {family.package for family in FAMILIES.values()} - {self.package}
+        package = importlib.util.find_spec(self.package)
         paths = package.submodule_search_locations if package is not None else None
-        inside = _inside(paths, f"{self.home}.", others) if paths is not None else ()
-        return [name for name in (self.home, *inside) if name not in others]
+        inside = _submodules(paths, f"{self.package}.", others) if paths is not None else ()
+        return [name for name in (self.package, *inside) if name not in others]
 
     def load(self) -> None:
         """Import everything that dlx itself brings."""
@@ -163,7 +163,7 @@ class Registry(Mapping[str, type[D]], Generic[D]):
             importlib.import_module(name)
 
     @cached_property
-    def _elsewhere(self) -> list[EntryPoint]:
+    def _entry_points(self) -> list[EntryPoint]:
         """Where other packages bring kinds."""
         from importlib.metadata import entry_points
 
@@ -173,13 +173,13 @@ class Registry(Mapping[str, type[D]], Generic[D]):
         """Import what other packages bring: first what declares `kind`, and all of it where that was not enough."""
         if self._searched:
             return
-        for entry in self._elsewhere if kind is not None else ():
-            if kind in declared(entry.module):
+        for entry in self._entry_points if kind is not None else ():
+            if kind in declared_kinds(entry.module):
                 entry.load()
         if kind is not None and kind in self._classes:
             return
         self._searched = True
-        for entry in self._elsewhere:
+        for entry in self._entry_points:
             entry.load()
 
     def __getitem__(self, kind: str) -> type[D]:
@@ -206,7 +206,7 @@ class Registry(Mapping[str, type[D]], Generic[D]):
         return len({*self._classes, *self.modules})
 
 
-def _inside(paths: Iterable[str], prefix: str, others: Collection[str]) -> Iterator[str]:
+def _submodules(paths: Iterable[str], prefix: str, others: Collection[str]) -> Iterator[str]:
     """The modules below a package at any depth, but for those in `others`. No module is imported."""
     for module in pkgutil.iter_modules(paths, prefix):
         if module.name in others:
@@ -214,11 +214,11 @@ def _inside(paths: Iterable[str], prefix: str, others: Collection[str]) -> Itera
         yield module.name
         if module.ispkg:
             folder = module.name.rpartition(".")[2]
-            yield from _inside([f"{path}/{folder}" for path in paths], f"{module.name}.", others)
+            yield from _submodules([f"{path}/{folder}" for path in paths], f"{module.name}.", others)
 
 
 @dataclass(frozen=True)
-class New(Generic[D]):
+class KindFactory(Generic[D]):
     """Makes one of a kind. Its module is imported with the first one."""
 
     registry: Registry[D]
@@ -253,7 +253,7 @@ DECLARATION = re.compile(r'^    kind: ClassVar\[str\] = "(\w+)"', re.MULTILINE)
 """How a class declares its kind (`tests/test_registry.py` holds all of them to it)."""
 
 
-def declared(module: str) -> list[str]:
+def declared_kinds(module: str) -> list[str]:
     """The kinds that the text of a module declares."""
     return DECLARATION.findall(_source(module))
 

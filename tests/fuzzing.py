@@ -18,7 +18,7 @@ from helpers import ROOT
 from dlx.errors import DlxError
 from dlx.graph import trace
 from dlx.spec import load
-from dlx.spec.expressions import ExpressionError, Unknown, evaluate
+from dlx.spec.expressions import ExpressionError, UnknownValue, evaluate
 from dlx.spec.sections.sweep_values import varied
 from dlx.spec.syntax.read import Node, parse_toml, parse_yaml
 from dlx.sweeps.space import Space
@@ -260,7 +260,7 @@ class Fuzzer:
         text = mutated(text, chance) if chance.random() < 0.3 else text
 
         def run() -> object:
-            with suppress(ExpressionError, Unknown):
+            with suppress(ExpressionError, UnknownValue):
                 return evaluate(text, {"width": 4, "depths": [1, 2], "x": self.shape()})
             raise DlxError("no value")
 

@@ -68,8 +68,8 @@ def refusal(kind: str, options: dict[str, Any], inputs: Sequence[Sequence[int]])
     xs = [Shape(x) for x in inputs]
     with pytest.raises(ShapeError) as refused:
         LAYERS[kind].model_validate(options).plan(*xs)
-    told = refused.value.told([str(x) for x in xs])
-    return told.message, told.hint
+    problem = refused.value.problem_for([str(x) for x in xs])
+    return problem.message, problem.hint
 
 
 def contradiction(kind: str, options: dict[str, Any]) -> str:

@@ -166,7 +166,7 @@ def test_inspect_in_a_pipe_loads_only_what_it_uses_and_leaves_the_collector_on(t
 def test_the_names_read_from_the_texts_are_the_kinds_that_there_are(name):
     registry = FAMILIES[name]
     registry.load()
-    at_home = {kind for kind, cls in registry._classes.items() if cls.__module__.startswith(f"{registry.home}")}
+    at_home = {kind for kind, cls in registry._classes.items() if cls.__module__.startswith(f"{registry.package}")}
     assert at_home == set(registry.modules) <= set(registry)
 
 

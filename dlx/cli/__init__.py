@@ -40,7 +40,7 @@ for command in COMMANDS:
 app.add_typer(runs_app, name="runs")
 
 
-def _tell_version(asked: bool) -> None:
+def _print_version(asked: bool) -> None:
     if asked:
         from .. import __version__
 
@@ -51,7 +51,7 @@ def _tell_version(asked: bool) -> None:
 @app.callback()
 def everywhere(
     version: Annotated[
-        bool, typer.Option("--version", is_eager=True, callback=_tell_version, help="The version, and leave.")
+        bool, typer.Option("--version", is_eager=True, callback=_print_version, help="The version, and leave.")
     ] = False,
 ) -> None:
     """Deep-learning experiments from one text file: checked, counted, trained, tracked."""

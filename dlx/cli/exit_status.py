@@ -33,7 +33,7 @@ def run(command: Callable[[], Any]) -> int:
     except UsageError as error:
         return _usage(error)
     except DlxError as error:
-        return _told(error)
+        return _report(error)
     except KeyboardInterrupt:
         return _report_interrupt(INTERRUPTED)
     except SystemExit as end:
@@ -90,12 +90,12 @@ def _of_system(error: OSError) -> int:
         return 0
     if error.filename:
         name = os.fsdecode(error.filename) if isinstance(error.filename, bytes) else str(error.filename)
-        return _told(RunError(Problem((error.strerror or str(error)).lower(), "", Mark(name))))
+        return _report(RunError(Problem((error.strerror or str(error)).lower(), "", Mark(name))))
     sys.stderr.write(f"  the output could not be written: {error.strerror}\n")
     return 1
 
 
-def _told(error: DlxError) -> int:
+def _report(error: DlxError) -> int:
     from ..show import console
 
     console.errors(error, as_json="--json" in sys.argv[1:])
@@ -104,7 +104,7 @@ def _told(error: DlxError) -> int:
 
 def _usage(error: typer.BadParameter) -> int:
     if "--json" in sys.argv[1:]:
-        return _told(DlxError(error.format_message()))
+        return _report(DlxError(error.format_message()))
     from ..show.terminal_text import visible
 
     error.message = visible(error.message)

@@ -14,7 +14,7 @@ from ..errors import DataError, DlxError, RunError
 from ..lazy import np
 from ..shapes import Shape
 from ..utils import files
-from ..utils.json_documents import parsed
+from ..utils.json_documents import loads
 from .base import Dataset, Facts, Sets
 from .preprocess import PREPROCESSING, Fitted, single
 
@@ -90,7 +90,7 @@ def load(folder: Path) -> Kept | None:
         return None
     try:
         with safe_open(files.regular(path), framework="numpy") as file:
-            document = parsed(file.metadata()["about"].encode())
+            document = loads(file.metadata()["about"].encode())
             arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - it is no mapping
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} cannot be read: {error}", hint=ANEW) from None

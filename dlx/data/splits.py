@@ -88,7 +88,7 @@ class Pool(Dataset):
     Errors: fractions above 1 in sum; more examples than there are; a part that was asked for and comes out empty.
     """
 
-    missed: ClassVar[Mapping[str, str]] = dict.fromkeys(
+    field_hints: ClassVar[Mapping[str, str]] = dict.fromkeys(
         ("group", "groups", "group_by", "split_by", "split_column", "by_group"), BY_GROUP
     )
 

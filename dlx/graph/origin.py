@@ -10,23 +10,23 @@ from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..spec import Experiment
 from ..spec.expressions import has_expression
 from ..spec.overrides import kind_of_entry
-from ..spec.places import Keys, Place
 from ..spec.sections.networks import ONE
+from ..spec.spec_keys import Keys, SpecKey
 from ..spec.syntax.read import Node
 from ..spec.validation import ENTRY_KEYS, OF_LAYERS
-from ..spec.why import Asked, Why
+from ..spec.why import OriginFinder, ValueOrigin
 from .graph import Graph, LayerNode
 from .graphs import Graphs
 
 LAYERS = "network.layers."
 
 
-def why(experiment: Experiment, graphs: Graphs, key: str, changes: Sequence[str] = ()) -> Why:
+def why(experiment: Experiment, graphs: Graphs, key: str, changes: Sequence[str] = ()) -> ValueOrigin:
     """What gave `key` its value; `network.layers.NODE.option` for any node of the graph, also inside blocks.
 
     `changes` are the overrides that `experiment` was loaded with. SpecError where there is no such key.
     """
-    asked = Asked(experiment, changes)
+    asked = OriginFinder(experiment, changes)
     found = OF_LAYERS.match(key)
     network = (found[1] or ONE) if found else next(iter(graphs))
     graph, layers = graphs.get(network), found[0] if found else LAYERS
@@ -49,7 +49,7 @@ def why(experiment: Experiment, graphs: Graphs, key: str, changes: Sequence[str]
 def _is_written(root: Node, keys: Keys, name: str) -> bool:
     """Whether overrides, which changed the list of layers, call one of them by this name, as it was before them."""
     layers = root.at(*keys)
-    return layers is not None and layers.written is not None and name in layers.written.names
+    return layers is not None and layers.original is not None and name in layers.original.names
 
 
 def _nearer(error: SpecError, experiment: Experiment, graph: Graph, key: str, layers: str) -> SpecError:
@@ -72,15 +72,15 @@ def _nearer(error: SpecError, experiment: Experiment, graph: Graph, key: str, la
     return SpecError(Problem(f"there is no layer `{name}`", did_you_mean(name, graph.by_name), mark, key))
 
 
-def _place(root: Node, node: LayerNode, key: str, network: Keys) -> Place:
+def _place(root: Node, node: LayerNode, key: str, network: Keys) -> SpecKey:
     """The options of a node as a place in the spec; of a merge that nobody wrote, without keys."""
     info: dict[str, Any] = {"key": key, "made": node.layer}
     found = [(keys, entry) for keys, entry in _entries(root, node, network) if _fits(entry.map.get(node.kind), node)]
     if not found:
-        return Place(**info, keys=None)
+        return SpecKey(**info, keys=None)
     keys, entry = found[0]
     beside = {name: child for name, child in entry.map.items() if name in ENTRY_KEYS}
-    return Place(**info, keys=(*keys, node.kind), node=entry.map.get(node.kind), beside=beside)
+    return SpecKey(**info, keys=(*keys, node.kind), node=entry.map.get(node.kind), beside=beside)
 
 
 def _entries(root: Node, node: LayerNode, network: Keys) -> Iterator[tuple[Keys, Node]]:

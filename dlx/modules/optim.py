@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from ..errors import RunError
-from ..utils.torch_private import Lists
+from ..utils.torch_private import ForeachOps
 
 Groups = list[dict[str, Any]]
 Closure = Callable[[], Tensor]
@@ -21,7 +21,7 @@ class _Stepwise(Optimizer):
 
     def __init__(self, params: Groups, defaults: dict[str, Any]) -> None:
         super().__init__(params, defaults)
-        self.lists = Lists()
+        self.lists = ForeachOps()
 
     def step(self, closure: Any = None) -> None:  # type: ignore[override]
         for group in self.param_groups:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..lazy import torch
-from ..utils.torch_private import MissingError, private
+from ..utils.torch_private import MissingNameError, private
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -31,7 +31,7 @@ def direct(
         return optimizer.step
     try:
         return Direct(optimizer, kernel(), report)
-    except MissingError as error:
+    except MissingNameError as error:
         report(error)
         return optimizer.step
 

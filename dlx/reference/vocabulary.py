@@ -12,7 +12,7 @@ from pydantic_core import PydanticUndefined
 
 from ..errors import DlxError, did_you_mean
 from ..layers import LAYERS, Layer
-from ..registry import FAMILIES, Choice, Declared, New, Registry
+from ..registry import FAMILIES, Choice, Declared, KindFactory, Registry
 
 
 @dataclass(frozen=True)
@@ -211,7 +211,7 @@ def type_text(annotation: Any) -> str:
 
 
 def _default(info: FieldInfo) -> str:
-    if isinstance(info.default_factory, New):
+    if isinstance(info.default_factory, KindFactory):
         return info.default_factory.kind
     if info.is_required() or info.default is PydanticUndefined:
         return "required"

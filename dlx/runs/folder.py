@@ -27,7 +27,7 @@ from typing import Any, BinaryIO, Self
 from ..errors import DlxError, RunError, did_you_mean, plural, shortened
 from ..metrics import RUNNING_LOSS
 from ..utils import files, json_documents
-from ..utils.json_documents import spelled
+from ..utils.json_documents import nonfinite_as_words
 
 Record = dict[str, Any]
 
@@ -224,7 +224,7 @@ class Run:
         return {name: lock[name] for name in ("threads", "packed") if name in lock}
 
     def write_json(self, name: str, value: object) -> None:
-        self.write_text(name, json.dumps(spelled(value), indent=1, allow_nan=False) + "\n")
+        self.write_text(name, json.dumps(nonfinite_as_words(value), indent=1, allow_nan=False) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
         """All of it or, after a kill or on a full disk, what was there before."""
@@ -326,7 +326,7 @@ def _last_line(path: Path) -> tuple[bytes, int]:
 def _parsed(line: bytes) -> Record | None:
     """The record of a line, its metrics as numbers; None where the line holds none."""
     try:
-        record = json_documents.parsed(line)
+        record = json_documents.loads(line)
         return _checked(record) if isinstance(record, dict) else None
     except (ValueError, KeyError, TypeError, AttributeError):
         return None
@@ -380,7 +380,7 @@ def _line(record: Record) -> bytes:
     try:
         text = _WRITER.encode(record)
     except ValueError:  # not a number
-        text = _WRITER.encode(spelled(record))
+        text = _WRITER.encode(nonfinite_as_words(record))
     return text.encode() + b"\n"
 
 

@@ -132,7 +132,7 @@ def say(text: str) -> None:
 
 def document(value: Any) -> None:
     """One JSON document on stdout."""
-    sys.stdout.write(json_documents.text_of(value, indent=2) + "\n")
+    sys.stdout.write(json_documents.dumps(value, indent=2) + "\n")
 
 
 def errors(error: DlxError, as_json: bool) -> None:

@@ -31,14 +31,14 @@ ROWS = 12
 
 @contextmanager
 def sweeping(quiet: bool = False) -> Iterator[Callable[[Any], None]]:
-    """A listener for `sweep.run`."""
+    """Yield a callback for `sweeps.run.run` that shows the progress of a study on stderr."""
     if quiet:
         yield lambda _: None
     elif sys.stderr.isatty():
         with _live() as callback:
             yield callback
     else:
-        yield Lines().heard
+        yield Lines().on_event
 
 
 class Lines:
@@ -47,7 +47,7 @@ class Lines:
     def __init__(self) -> None:
         self.study: Study | None = None
 
-    def heard(self, event: Opened | Noted | Suggested | Moved | Told | Stopped) -> None:
+    def on_event(self, event: Opened | Noted | Suggested | Moved | Told | Stopped) -> None:
         from ..sweeps.events import Noted, Opened, Stopped, Suggested, Told
 
         if isinstance(event, Opened):

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 @contextmanager
 def progress(quiet: bool = False) -> Iterator[Callable[[Any], None]]:
-    """A listener for `experiment.run`."""
+    """Yield a callback for `experiment.runner.run` that shows the progress of trainings on stderr."""
     if quiet:
         yield lambda _: None
     elif sys.stderr.isatty():

@@ -8,11 +8,11 @@ from typing import Any
 from ..errors import Mark, plural
 from ..spec.syntax.read import BROKEN
 from ..spec.validation import shown
-from ..spec.why import Origin, Why
+from ..spec.why import ValueOrigin, WrittenValue
 from .console import Grid, document, out
 
 
-def origin(found: Why, as_json: bool = False) -> None:
+def origin(found: ValueOrigin, as_json: bool = False) -> None:
     """Where a value comes from; of a section, where each of its values does."""
     if as_json:
         document(found.as_json())
@@ -34,7 +34,7 @@ def origin(found: Why, as_json: bool = False) -> None:
         grid.print()
 
 
-def _facts(found: Why) -> list[tuple[str, str]]:
+def _facts(found: ValueOrigin) -> list[tuple[str, str]]:
     """The history of one value, line by line."""
     facts = [("from", _from(found))] if found.kind or not found.parts else []
     if found.expression and not found.parts:
@@ -52,12 +52,12 @@ def _facts(found: Why) -> list[tuple[str, str]]:
     return facts
 
 
-def _earlier(one: Origin, key: str) -> str:
+def _earlier(one: WrittenValue, key: str) -> str:
     text = f"{shown(one.value)} from {_place(one.mark)}"
     return text if one.key == key else f"`{one.key}` as a whole, which had no such key: {text}"
 
 
-def _from(found: Why) -> str:
+def _from(found: ValueOrigin) -> str:
     if found.default_of:
         default = f"the default of {_named(found.default_of)}"
         return f"{default}, {_place(found.mark)}" if found.mark else default
@@ -74,11 +74,11 @@ def _named(owner: str) -> str:
     return f"`{owner}`" if " " not in owner else owner
 
 
-def _written(found: Why) -> str:
+def _written(found: ValueOrigin) -> str:
     return f" = {found.expression}" if found.expression and found.value is not BROKEN else ""
 
 
-def _value(found: Why) -> str:
+def _value(found: ValueOrigin) -> str:
     value: Any = found.value
     if value is BROKEN:
         return f"{found.expression or 'an expression'}, which depends on where it runs"

@@ -81,11 +81,11 @@ class ExpressionError(Exception):
         self.message, self.hint = message, hint
 
 
-class Unknown(Exception):  # noqa: N818 - not an error: the value is not known because an earlier mistake hides it
+class UnknownValue(Exception):  # noqa: N818 - not an error: the value is not known because an earlier mistake hides it
     """An expression asks for a shape or a variable that could not be worked out."""
 
 
-class Room:
+class ItemBudget:
     """How many more items the lists that expressions make may hold: doubling a list twenty times fills a machine."""
 
     def __init__(self, items: int = 100_000) -> None:
@@ -126,16 +126,16 @@ def _only(text: str) -> str | None:
 
 
 def resolve(
-    node: Node, scope: Scope, failed: Callable[[ExpressionError, Node], None], room: Room | None = None
+    node: Node, scope: Scope, failed: Callable[[ExpressionError, Node], None], room: ItemBudget | None = None
 ) -> Node:
     """`node` with every expression in it evaluated; what cannot be is told to `failed`, and BROKEN stands for it."""
-    room = room or Room()
+    room = room or ItemBudget()
     if isinstance(node.value, str) and "${" in node.value:
         try:
             return located(room.take(evaluate(node.value, scope)), node.mark)
         except ExpressionError as error:
             failed(error, node)
-        except Unknown:
+        except UnknownValue:
             pass
         return Node(BROKEN, node.mark)
     if isinstance(node.value, dict):
@@ -216,7 +216,7 @@ def _name(node: ast.Name, scope: Scope) -> Any:
     if node.id in scope:
         value = scope[node.id]
         if value is BROKEN:
-            raise Unknown
+            raise UnknownValue
         return value.plain() if isinstance(value, Node) else value
     if node.id in _CONSTANTS:
         return _CONSTANTS[node.id]

@@ -6,7 +6,7 @@ from functools import cache
 from itertools import islice
 from typing import Any
 
-from ..utils.passwords import remembered
+from ..utils.passwords import mask_and_remember
 
 ALONE = "and a sweep is the whole value of a key"
 MOST_JOINED = 12
@@ -69,7 +69,7 @@ def plain(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(plain(k)): plain(v) for k, v in value.items()}
     value = getattr(value, "text", value)  # of a QuotedString
-    return remembered(value) if isinstance(value, str) and "${" not in value else value
+    return mask_and_remember(value) if isinstance(value, str) and "${" not in value else value
 
 
 def sweep_inside(key: str, value: Any) -> tuple[str, str] | None:

@@ -13,7 +13,7 @@ from ..utils.passwords import masked
 from . import hydra_grammar
 from .compose import find, group_file
 from .sections.kinds import BY_NETWORK, are_networks, choice_at
-from .syntax.nodes import Written, refuse_too_large, too_large_number
+from .syntax.nodes import OriginalItems, refuse_too_large, too_large_number
 from .syntax.read import Node, located
 from .validation import ENTRY_KEYS, shown
 
@@ -203,25 +203,25 @@ class _Target:
 
     def index(self, holder: Node, key: str, path: tuple[str, ...]) -> int:
         """A list item by number, or an entry of a list of layers by name: as the list was before any override."""
-        written = written_of(holder, "layers" in path or "branches" in path)
-        names, count = written.names, written.count
+        original = original_items(holder, "layers" in path or "branches" in path)
+        names, count = original.names, original.count
         number = int(key) if re.fullmatch(r"[0-9]{1,9}", key) else names.get(key)
-        if number in written.left:
-            return written.left.index(number)
+        if number in original.remaining:
+            return original.remaining.index(number)
         if number is not None and number < count:
             raise self.fail(f"`{'.'.join((*path, key))}` was taken out by an override before this one")
         if key.isdigit() or not names:
             last = f"Its items are 0 to {count - 1}." if count else "It is empty."
             raise self.fail(f"the list `{'.'.join(path)}` has no item `{key}`", last)
-        raise self.fail(f"there is no layer `{key}` to override", self.called_before(holder, written, key))
+        raise self.fail(f"there is no layer `{key}` to override", self.called_before(holder, original, key))
 
     @staticmethod
-    def called_before(holder: Node, written: Written, key: str) -> str:
+    def called_before(holder: Node, original: OriginalItems, key: str) -> str:
         """The way out where a layer got its name from another override, or has none of that name."""
         now = entry_names(holder.list).get(key)
         if now is None:
-            return did_you_mean(key, written.names)
-        return f"Overrides call a layer as the spec does, before any of them: `{written.calls()[now]}`."
+            return did_you_mean(key, original.names)
+        return f"Overrides call a layer as the spec does, before any of them: `{original.names_by_index()[now]}`."
 
     def unmatched(self, node: Node, dotted: str) -> SpecError:
         hint = did_you_mean(dotted.rsplit(".", 1)[-1], node.map)
@@ -256,8 +256,8 @@ class _Target:
         ):
             raise self.fail(f"`{'.'.join(self.keys)}` is {shown(plain)}, not {shown(hydra_grammar.plain(expected))}")
         del self.parent.value[self.key]  # type: ignore[union-attr, arg-type]
-        if self.parent.written is not None and isinstance(self.key, int):
-            del self.parent.written.left[self.key]
+        if self.parent.original is not None and isinstance(self.key, int):
+            del self.parent.original.remaining[self.key]
 
 
 def kind_of_entry(entry: Node) -> str | None:
@@ -287,12 +287,12 @@ def opened(entry: Node, blocks: Node | None = None) -> Node:
     return entry
 
 
-def written_of(holder: Node, of_layers: bool) -> Written:
+def original_items(holder: Node, of_layers: bool) -> OriginalItems:
     """Numbers and names of the items of a list before the first override, recorded with it at the first call."""
-    if holder.written is None:
+    if holder.original is None:
         count = len(holder.list)
-        holder.written = Written(entry_names(holder.list) if of_layers else {}, count, list(range(count)))
-    return holder.written
+        holder.original = OriginalItems(entry_names(holder.list) if of_layers else {}, count, list(range(count)))
+    return holder.original
 
 
 def entry_names(items: Sequence[Node]) -> dict[str, int]:

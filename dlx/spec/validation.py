@@ -271,8 +271,8 @@ def _problem(
         hint = did_you_mean(name, known, "the fields") if known else f"{owner} has no fields."
         if name in ENTRY_KEYS and OF_LAYERS.match(path):
             hint = f"`{name}` stands beside {owner}, not inside it: on a line of its own below."
-        if issubclass(cls, Declared) and name in cls.missed:
-            hint = cls.missed[name]
+        if issubclass(cls, Declared) and name in cls.field_hints:
+            hint = cls.field_hints[name]
         return Problem(f"{owner} has no field `{name}`", hint, where, full)
     if first["type"] == "missing":
         info = cls.model_fields.get(name)

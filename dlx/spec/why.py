@@ -15,13 +15,13 @@ from ..utils.passwords import masked
 from .compose import compose
 from .expressions import has_expression, resolve
 from .overrides import apply
-from .places import UNKNOWN, Keys, Place, Places, is_bare
 from .sections.experiment import Experiment
+from .spec_keys import UNKNOWN, Keys, SpecKey, SpecKeys, is_bare
 from .syntax.read import BROKEN, Node
 
 
 @dataclass(frozen=True)
-class Origin:
+class WrittenValue:
     """A value as it was written somewhere, at `key`."""
 
     key: str
@@ -33,7 +33,7 @@ class Origin:
 
 
 @dataclass(frozen=True)
-class Why:
+class ValueOrigin:
     """A value and its history. `mark` is None for a default, which `default_of` tells of."""
 
     key: str
@@ -46,13 +46,13 @@ class Why:
     default_of: str = ""
     type: str = ""
     about: str = ""
-    replaced: tuple[Origin, ...] = ()
+    replaced: tuple[WrittenValue, ...] = ()
     """Newest first; a shorter key than `key` where a section was replaced as a whole, without having this value."""
-    dropped: Origin | None = None
+    dropped: WrittenValue | None = None
     """The override that took away what was written."""
-    uses: tuple[Origin, ...] = ()
+    uses: tuple[WrittenValue, ...] = ()
     """Variables in the expression."""
-    parts: tuple[Why, ...] = ()
+    parts: tuple[ValueOrigin, ...] = ()
     """The values of a section."""
 
     def as_json(self) -> dict[str, Any]:
@@ -72,33 +72,33 @@ def place_as_json(mark: Mark) -> dict[str, Any]:
     return {"override": found[1]} if found else {"file": mark.file}
 
 
-def why(experiment: Experiment, key: str, changes: Sequence[str] = ()) -> Why:
+def why(experiment: Experiment, key: str, changes: Sequence[str] = ()) -> ValueOrigin:
     """What gave `key` its value. `changes` are the overrides that `experiment` was loaded with.
 
     SpecError where the spec has no such key.
     """
-    asked = Asked(experiment, changes)
+    asked = OriginFinder(experiment, changes)
     return asked.answer(asked.find(key))
 
 
-class Asked(Places):
+class OriginFinder(SpecKeys):
     """A valid spec that is asked where its values come from."""
 
     def __init__(self, experiment: Experiment, changes: Sequence[str] = ()) -> None:
         super().__init__(experiment)
         self.changes = changes
 
-    def answer(self, place: Place) -> Why:
+    def answer(self, place: SpecKey) -> ValueOrigin:
         """All about a place; of a section, about each value in it."""
         leaves = list(self.leaves(place))
-        parts = () if leaves == [place] else tuple(self.told(leaf) for leaf in leaves)
-        return replace(self.told(place), parts=parts)
+        parts = () if leaves == [place] else tuple(self.origin_of(leaf) for leaf in leaves)
+        return replace(self.origin_of(place), parts=parts)
 
-    def told(self, place: Place) -> Why:
+    def origin_of(self, place: SpecKey) -> ValueOrigin:
         node, info = place.node, place.info
         written = node.plain() if node is not None else UNKNOWN
         value = self.value(place)
-        told = Why(
+        found = ValueOrigin(
             key=place.key,
             value=value,
             kind=place.made.kind if place.chosen else "",
@@ -109,12 +109,12 @@ class Asked(Places):
             uses=tuple(self.uses(place, written)),
         )
         if node is None:
-            told = replace(told, default_of=place.owner or "the spec", dropped=self.dropped(place))
+            found = replace(found, default_of=place.owner or "the spec", dropped=self.dropped(place))
         elif place.owner.startswith("block "):
-            told = replace(told, default_of=place.owner)
-        return replace(told, replaced=tuple(self.history(place)))
+            found = replace(found, default_of=place.owner)
+        return replace(found, replaced=tuple(self.history(place)))
 
-    def value(self, place: Place) -> Any:
+    def value(self, place: SpecKey) -> Any:
         """What is in effect, expressions worked out; UNKNOWN where that takes a place in the graph."""
         if place.made is not UNKNOWN:
             return plain(place.made) if place.chosen or not isinstance(place.made, Declared) else _fields(place.made)
@@ -135,23 +135,23 @@ class Asked(Places):
                 names.add(str((node.at("index") if node is not None else None) or "i"))
         return names
 
-    def uses(self, place: Place, written: Any) -> Iterator[Origin]:
+    def uses(self, place: SpecKey, written: Any) -> Iterator[WrittenValue]:
         """The variables of the spec that an expression names."""
         if not has_expression(written):
             return
         own = self.local(place.keys or ())
         for name, node in (self.root.at("vars") or Node({}, self.root.mark)).map.items():
             if name in _words(written) - own:
-                yield Origin(f"vars.{name}", self.experiment.vars.get(name), node.mark)
+                yield WrittenValue(f"vars.{name}", self.experiment.vars.get(name), node.mark)
 
-    def history(self, place: Place) -> Iterator[Origin]:
+    def history(self, place: SpecKey) -> Iterator[WrittenValue]:
         if place.keys is None:
             return
         for keys, node in _older(self.root, place.keys, place.first):
             key = place.key if keys == place.keys else ".".join(map(str, keys))
-            yield Origin(key, node.plain(), node.mark)
+            yield WrittenValue(key, node.plain(), node.mark)
 
-    def dropped(self, place: Place) -> Origin | None:
+    def dropped(self, place: SpecKey) -> WrittenValue | None:
         """The override that took the value away, with the value."""
         if place.keys is None or not any(text.startswith("~") for text in self.changes):
             return None
@@ -161,7 +161,7 @@ class Asked(Places):
             before = _written_at(root, keys)
             root = apply(root, [text], self.experiment.path)
             if before is not None and _written_at(root, keys) is None:
-                found = Origin(masked(text), before.plain(), before.mark)
+                found = WrittenValue(masked(text), before.plain(), before.mark)
         return found
 
 
@@ -170,8 +170,8 @@ def _as_written(node: Node, keys: Keys) -> Keys:
     indices: list[str | int] = []
     at: Node | None = node
     for key in keys:
-        written = at.written if at is not None else None
-        indices.append(written.left[key] if written is not None and isinstance(key, int) else key)
+        original = at.original if at is not None else None
+        indices.append(original.remaining[key] if original is not None and isinstance(key, int) else key)
         at = at.at(key) if at is not None else None
     return tuple(indices)
 
@@ -180,11 +180,11 @@ def _written_at(node: Node, keys: Keys) -> Node | None:
     """The node at `keys`, where list indices count as before any override; None where it is gone."""
     at: Node | None = node
     for key in keys:
-        written = at.written if at is not None else None
-        if written is not None and isinstance(key, int):
-            if key not in written.left:
+        original = at.original if at is not None else None
+        if original is not None and isinstance(key, int):
+            if key not in original.remaining:
                 return None
-            key = written.left.index(key)  # noqa: PLW2901
+            key = original.remaining.index(key)  # noqa: PLW2901
         at = at.at(key) if at is not None else None
     return at
 

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 
 from ..errors import DlxError, RunError
 from ..utils import files
-from ..utils.json_documents import parsed, spelled
+from ..utils.json_documents import loads, nonfinite_as_words
 
 Fact = dict[str, Any]
 SYNC_EVERY = 1.0
@@ -51,7 +51,10 @@ class Journal:
 
     def append(self, fact: Fact) -> None:
         """One more, out of this process's hands when this returns. RunError where the disk is full."""
-        line = json.dumps(spelled({**fact, "time": time.time()}), separators=(",", ":"), allow_nan=False) + "\n"
+        line = (
+            json.dumps(nonfinite_as_words({**fact, "time": time.time()}), separators=(",", ":"), allow_nan=False)
+            + "\n"
+        )
         try:
             handle = self._handle = self._handle or self._open()
             before = handle.tell()
@@ -94,12 +97,12 @@ def _read(line: bytes) -> Fact | None:
     if not line.endswith(b"\n"):
         return None
     try:
-        fact = parsed(line)
+        fact = loads(line)
     except ValueError:
         return None
     return fact if isinstance(fact, dict) and isinstance(fact.get("fact"), str) else None
 
 
 def numbers(metrics: dict[str, Any]) -> dict[str, float]:
-    """Metrics as they were before they were spelled."""
+    """Metrics as they were before `nonfinite_as_words`."""
     return {name: float(value) for name, value in metrics.items()}

@@ -89,7 +89,7 @@ def _launched(
     _STARTED[:] = [process for process in _STARTED if process.poll() is None]
     whole = [sys.executable, "-P", "-m", module, *(str(run.dir.absolute()) for run in runs)]
     whole += ["--follow", str(os.getpid())]
-    whole += ["--uri", passwords.remembered(uri)] if uri else []
+    whole += ["--uri", passwords.mask_and_remember(uri)] if uri else []
     whole += ["--experiment", experiment] if experiment else []
     with (runs[0].dir / LOG).open("ab") as out:
         process = subprocess.Popen(  # noqa: S603

@@ -42,8 +42,8 @@ def tracking_uri(run: Run, uri: str | None = None) -> str:
     left out of a file.
     """
     own = f"{SQLITE}{(run.root / 'mlflow.db').as_posix()}"
-    around = passwords.remembered(os.environ.get("MLFLOW_TRACKING_URI", ""))
-    chosen = passwords.remembered(uri or spec_track(run).get("uri") or around or went_before(run) or own)
+    around = passwords.mask_and_remember(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    chosen = passwords.mask_and_remember(uri or spec_track(run).get("uri") or around or went_before(run) or own)
     chosen = around if around and _wants_password(chosen) else chosen
     path = sqlite_path(chosen)
     return f"{SQLITE}{path.absolute().as_posix()}" if path else chosen
@@ -103,7 +103,7 @@ def connect(uri: str) -> MlflowClient:
         server = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
         hint = f"Set {server if uri.startswith('http') else ''}MLFLOW_TRACKING_URI to the whole address."
         raise DlxError(f"the password of {uri} is kept in no file. {hint}")
-    whole = passwords.revealed(uri)
+    whole = passwords.unmask(uri)
     if passwords.HIDDEN in whole:
         whole = re.sub(r"(://)[^/?#]*@", r"\1", whole)
     for name, value in QUIET.items():

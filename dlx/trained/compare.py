@@ -12,7 +12,7 @@ from typing import Any
 
 from ..runs.folder import LOSS, Record, Run, is_old, running
 from ..training.checkpoints.safetensors_pieces import digests
-from ..utils.json_documents import spelled
+from ..utils.json_documents import nonfinite_as_words
 
 
 @dataclass(frozen=True)
@@ -37,7 +37,7 @@ class Parting:
 
     def as_json(self) -> dict[str, Any]:
         about = {"record": self.record, "step": self.step, "metric": self.metric}
-        return {**about, "first": spelled(self.first), "second": spelled(self.second)}
+        return {**about, "first": nonfinite_as_words(self.first), "second": nonfinite_as_words(self.second)}
 
 
 def relative(a: float | None, b: float | None) -> float:

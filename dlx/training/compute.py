@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DlxError, Mark, Problem, RunError, first_line
 from ..lazy import nn, torch
 from ..spec import Train
-from ..utils.torch_private import MissingError, attribute
+from ..utils.torch_private import MissingNameError, attribute
 from . import fallback
 from .anomalies import Anomalies
 
@@ -110,7 +110,7 @@ class Compute:
             return step
         try:
             found_by_device = attribute(scaler, "_found_inf_per_device")
-        except MissingError as error:
+        except MissingNameError as error:
             fallback.note([self.faults], fallback.SKIPPED, error)
             return self._watched_by_scale(scaler, optimizer)
 

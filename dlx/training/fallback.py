@@ -12,7 +12,7 @@ from typing import Any
 
 from ..errors import first_line
 from ..lazy import torch
-from ..utils.torch_private import MissingError
+from ..utils.torch_private import MissingNameError
 
 STEP = "the steps were taken under autograd"
 PACK = "the steps were taken by each network alone"
@@ -31,7 +31,7 @@ class UntraceableError(Exception):
 
 def reason(error: Exception) -> str:
     """What went wrong: a name that torch lacks, or an error of any other kind."""
-    return str(error) if isinstance(error, MissingError) else f"{type(error).__name__}: {first_line(error)}"
+    return str(error) if isinstance(error, MissingNameError) else f"{type(error).__name__}: {first_line(error)}"
 
 
 def note(faults: Iterable[list[str]], instead: str, error: Exception) -> str:

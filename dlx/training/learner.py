@@ -13,7 +13,7 @@ from ..optim.fused import direct
 from ..schedules import Span
 from ..spec import Train
 from ..spec.sections.networks import ONE
-from ..utils.torch_private import MissingError
+from ..utils.torch_private import MissingNameError
 from . import fallback, parameter_groups, weight_averages
 from .compute import Compute
 from .learning_rate import Pace
@@ -70,7 +70,7 @@ class Learner(ABC):
         for error in self._missing():
             fallback.note([self.faults], fallback.LISTS, error)
 
-    def _missing(self) -> Iterator[MissingError]:
+    def _missing(self) -> Iterator[MissingNameError]:
         """What torch lacks of the operations on lists by which optimizers and averages move weights."""
         built = [pace.optimizer for pace in self.paces.values()]
         parts = [part for one in built for part in getattr(one, "parts", (one,))]

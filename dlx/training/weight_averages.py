@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..averages import Average
 from ..lazy import torch
 from ..schedules import Span
-from ..utils.torch_private import Lists
+from ..utils.torch_private import ForeachOps
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -31,7 +31,7 @@ class Averaged:
         self.moved: list[Tensor] = [p for p in network.parameters() if p.requires_grad]
         self.moved += [b for name, b in network.named_buffers() if _is_statistic(name, b)]
         self.means = [tensor.detach().clone() for tensor in self.moved]
-        self.lists = Lists()
+        self.lists = ForeachOps()
 
     def follow(self, step: int) -> None:
         """Take in the weights after `step` updates, where they count."""

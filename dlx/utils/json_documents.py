@@ -19,24 +19,24 @@ LARGEST = 1 << 28
 ALTERED = "The file is torn or was altered."
 
 
-def spelled(value: Any) -> Any:
+def nonfinite_as_words(value: Any) -> Any:
     """A copy with the words `nan`, `inf` and `-inf` for numbers: JSON has no such numbers (RFC 8259, section 6)."""
     if isinstance(value, dict):
-        return {key: spelled(child) for key, child in value.items()}
+        return {key: nonfinite_as_words(child) for key, child in value.items()}
     if isinstance(value, list | tuple):
-        return [spelled(child) for child in value]
+        return [nonfinite_as_words(child) for child in value]
     return str(value) if isinstance(value, float) and not math.isfinite(value) else value
 
 
-def text_of(value: Any, indent: int | None = None) -> str:
+def dumps(value: Any, indent: int | None = None) -> str:
     """A value as JSON, with words for the numbers that JSON lacks."""
     try:
         return json.dumps(value, indent=indent, allow_nan=False)
     except ValueError:
-        return json.dumps(spelled(value), indent=indent, allow_nan=False)
+        return json.dumps(nonfinite_as_words(value), indent=indent, allow_nan=False)
 
 
-def parsed(text: bytes) -> Any:
+def loads(text: bytes) -> Any:
     """The value of a JSON text. ValueError where it is none, or is nested too deep."""
     try:
         value = json.loads(text.decode())
@@ -68,7 +68,7 @@ def _deeper(value: Any, levels: int) -> bool:
 def read(path: Path) -> dict[str, Any]:
     """The object in a file; empty where there is no file. DlxError where it is something else."""
     try:
-        value = parsed(files.read(path, LARGEST))
+        value = loads(files.read(path, LARGEST))
     except FileNotFoundError:
         return {}
     except (OSError, ValueError) as error:

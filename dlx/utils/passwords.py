@@ -25,22 +25,22 @@ def masked(text: str) -> str:
     return _QUERY.sub(rf"\1{HIDDEN}", _TOKEN.sub(rf"\1{HIDDEN}@", _PASSWORD.sub(rf"\1{HIDDEN}@", text)))
 
 
-def remembered(address: str) -> str:
-    """An address as it is shown and kept; `revealed` gives back the whole one as long as this process lives."""
+def mask_and_remember(address: str) -> str:
+    """Return an address with `***` for its password; `unmask` gives back the whole one in this process."""
     shown = masked(address)
     if shown != address:
         _KNOWN[shown] = address
     return shown
 
 
-def revealed(address: str) -> str:
+def unmask(address: str) -> str:
     """The whole address; as it is where nothing more is known of it."""
     return _KNOWN.get(address) or _of_parent().get(address) or address
 
 
 def is_known(address: str) -> bool:
     """Whether this process knows more of an address than is shown."""
-    return revealed(address) != address
+    return unmask(address) != address
 
 
 def for_children() -> dict[str, str]:

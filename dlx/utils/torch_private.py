@@ -12,7 +12,7 @@ from typing import Any
 from ..lazy import torch
 
 
-class MissingError(Exception):
+class MissingNameError(Exception):
     """This torch has no such name."""
 
     def __init__(self, name: str) -> None:
@@ -20,7 +20,7 @@ class MissingError(Exception):
 
 
 def private(name: str) -> Any:
-    """A value of torch by its full name, such as `torch._C._set_grad_enabled`. MissingError."""
+    """A value of torch by its full name, such as `torch._C._set_grad_enabled`. MissingNameError."""
     value: Any = import_module("torch")
     for part in name.split(".")[1:]:
         value = _found(value, part, name)
@@ -28,12 +28,12 @@ def private(name: str) -> Any:
 
 
 def attribute(value: Any, name: str) -> Any:
-    """An attribute of an object of torch. MissingError."""
+    """An attribute of an object of torch. MissingNameError."""
     return _found(value, name, f"{type(value).__name__}.{name}")
 
 
 def schema_of(op: Any) -> Any:
-    """The name, arguments and results of an operation. MissingError."""
+    """The name, arguments and results of an operation. MissingNameError."""
     return attribute(op, "_schema")
 
 
@@ -41,7 +41,7 @@ def _found(value: Any, part: str, name: str) -> Any:
     try:
         return getattr(value, part)
     except AttributeError as error:
-        raise MissingError(name) from error
+        raise MissingNameError(name) from error
 
 
 FOREACH = {
@@ -57,11 +57,11 @@ FOREACH = {
 }
 
 
-class Lists:
+class ForeachOps:
     """Operations on lists of tensors in one call each; one tensor after the other where torch lacks the call."""
 
     def __init__(self) -> None:
-        self.missing: list[MissingError] = []
+        self.missing: list[MissingNameError] = []
         for name, full in FOREACH.items():
             setattr(self, name, self._operation(name, full))
 
@@ -71,7 +71,7 @@ class Lists:
     def _operation(self, name: str, full: str) -> Callable[..., Any]:
         try:
             found: Callable[..., Any] = private(full)
-        except MissingError as error:
+        except MissingNameError as error:
             self.missing.append(error)
             return _one_by_one(name)
         return found

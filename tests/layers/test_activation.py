@@ -26,7 +26,7 @@ def at_points(kind, **options):
 def refused(kind, x, **options):
     with pytest.raises(ShapeError) as refusal:
         LAYERS[kind].model_validate(options).plan(Shape(x))
-    told = refusal.value.told([str(Shape(x))])
+    told = refusal.value.problem_for([str(Shape(x))])
     return told.message, told.hint
 
 

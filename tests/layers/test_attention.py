@@ -242,7 +242,7 @@ def test_inputs_that_do_not_fit_are_refused_with_a_way_out(given, message, hint)
     with pytest.raises(ShapeError) as refusal:
         LAYERS[kind].model_validate(options).plan(*xs)
 
-    told = refusal.value.told([str(x) for x in xs])
+    told = refusal.value.problem_for([str(x) for x in xs])
     assert (told.message, told.hint) == (message, hint)
 
 

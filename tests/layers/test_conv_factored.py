@@ -94,7 +94,7 @@ def test_same_padding_with_a_stride_is_refused_with_the_padding_in_numbers():
     with pytest.raises(ShapeError) as refusal:
         LAYERS["separable_conv"](out_channels=2, kernel_size=5, stride=2, padding="same").plan(Shape((2, 9)))
 
-    told = refusal.value.told([])
+    told = refusal.value.problem_for([])
     assert told.message == 'padding "same" keeps the size, stride 2 shrinks it'
     assert told.hint == "Give it in numbers, 2 for this kernel, or put a `pad_same` before it."
 
@@ -107,4 +107,4 @@ def test_a_vector_is_refused_by_the_name_of_the_layer(kind):
     with pytest.raises(ShapeError) as refusal:
         LAYERS[kind](**options).plan(Shape((40,)))
 
-    assert refusal.value.told(["`x`"]).message == f"{kind} slides over positions, and `x` has none"
+    assert refusal.value.problem_for(["`x`"]).message == f"{kind} slides over positions, and `x` has none"

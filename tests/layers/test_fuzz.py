@@ -112,7 +112,7 @@ def names(layer):
 
 
 def reads_well(layer, refusal, xs):
-    told = refusal.told([str(x) for x in xs])
+    told = refusal.problem_for([str(x) for x in xs])
     assert not re.search(r"\{\d*\}", told.message), told
     assert not told.message.endswith("."), told
     assert told.hint.endswith((".", "?")), told

@@ -30,7 +30,7 @@ def planned(kind, x, **options):
 def refused(kind, x, **options):
     with pytest.raises(ShapeError) as refusal:
         planned(kind, x, **options)
-    told = refusal.value.told([str(Shape(x))])
+    told = refusal.value.problem_for([str(Shape(x))])
     return told.message, told.hint
 
 

@@ -99,7 +99,7 @@ def test_a_stride_above_the_size_stops_nowhere_when_rounded_down():
     with pytest.raises(ShapeError) as refusal:
         LAYERS["pad_same"](kernel_size=3, stride=4, stops="down").plan(Shape((1, 8, 3)))
 
-    told = refusal.value.told(["`x`"])
+    told = refusal.value.problem_for(["`x`"])
     assert told.message == "`x` is smaller than the stride of 4x4, and size / stride rounds down to no stop"
     assert told.hint == "Take a smaller stride, or `stops: up`."
 
@@ -188,7 +188,7 @@ def test_what_cannot_be_padded_or_cut_is_refused(given, message, hint):
     with pytest.raises(ShapeError) as refusal:
         LAYERS[kind].model_validate(options).plan(Shape(x))
 
-    told = refusal.value.told(["`x`"])
+    told = refusal.value.problem_for(["`x`"])
     assert (told.message, told.hint) == (message, hint)
 
 

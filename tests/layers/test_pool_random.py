@@ -58,7 +58,7 @@ def test_a_blur_that_is_wider_than_the_maxima_is_refused():
     with pytest.raises(ShapeError) as refusal:
         LAYERS["max_blur_pool"](kernel_size=2, blur_size=7).plan(Shape((3, 4, 9)))
 
-    told = refusal.value.told(["`x`"])
+    told = refusal.value.problem_for(["`x`"])
     assert told.message == "a blur of 7 mirrors 3 positions at the edge, and the maxima of `x` are 3x8"
     assert told.hint == "Take a smaller `blur_size`."
 
@@ -208,7 +208,7 @@ def test_windows_that_do_not_fit_are_refused(options, x, message):
     with pytest.raises(ShapeError) as refusal:
         layer.plan(Shape(x))
 
-    assert refusal.value.told(["`x`"]).message == message
+    assert refusal.value.problem_for(["`x`"]).message == message
 
 
 @pytest.mark.parametrize("rank", [2, 3])

@@ -216,7 +216,7 @@ def test_a_shape_that_does_not_fit_is_refused_with_a_way_out(given, message, hin
     with pytest.raises(ShapeError) as refusal:
         LAYERS[kind].model_validate(options).plan(*map(Shape, inputs))
 
-    told = refusal.value.told(["`a`", "`b`"][: len(inputs)])
+    told = refusal.value.problem_for(["`a`", "`b`"][: len(inputs)])
     assert (told.message, told.hint) == (message, hint)
 
 

@@ -207,7 +207,7 @@ def test_integers_are_refused_where_floats_are_needed(kind):
     with pytest.raises(ShapeError) as refusal:
         layer.plan(*(Shape(x, "int") for x in xs))
 
-    told = refusal.value.told([str(x) for x in xs])
+    told = refusal.value.problem_for([str(x) for x in xs])
     assert told.message == f"{kind} computes with floats, and {x} holds values of dtype int"
     assert told.hint == f"Declare the input as `{{shape: {list(x)}, dtype: float}}`, or turn it into floats first."
 
@@ -226,7 +226,7 @@ def test_a_merge_of_two_dtypes_is_refused(kind):
     with pytest.raises(ShapeError) as refusal:
         LAYERS[kind]().plan(*xs)
 
-    told = refusal.value.told(["`a`", "`b`", "`c`"])
+    told = refusal.value.problem_for(["`a`", "`b`", "`c`"])
     assert told.message == f"{kind} joins `a` with `c`: dtypes float and int differ"
     assert told.hint == "Embed integers, or turn them into floats, before they meet floats."
 

@@ -5,7 +5,7 @@ from helpers import ROOT
 
 from dlx.errors import SpecError
 from dlx.spec import load
-from dlx.spec.places import UNKNOWN
+from dlx.spec.spec_keys import UNKNOWN
 from dlx.spec.why import why
 
 NET = "network: {inputs: [4], layers: [{linear: 3}]}\n"

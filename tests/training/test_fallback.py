@@ -146,7 +146,7 @@ def hide(monkeypatch, name: str) -> None:
 
     def without(value, part, full):
         if full == name and full.endswith(part):
-            raise torch_private.MissingError(full)
+            raise torch_private.MissingNameError(full)
         return found(value, part, full)
 
     monkeypatch.setattr(torch_private, "_found", without)

@@ -49,13 +49,13 @@ HARMLESS = [
 def test_an_address_is_shown_without_its_password(address, shown):
     assert passwords.masked(address) == shown == passwords.masked(shown)
     assert passwords.masked(f"`track.uri={address}` is odd").count(SECRET) == 0
-    assert passwords.remembered(address) == shown
-    assert passwords.revealed(shown) == address
+    assert passwords.mask_and_remember(address) == shown
+    assert passwords.unmask(shown) == address
 
 
 @pytest.mark.parametrize("address", HARMLESS)
 def test_an_address_without_a_password_stays_as_it_is(address):
-    assert passwords.remembered(address) == address
+    assert passwords.mask_and_remember(address) == address
     assert not passwords.is_known(address)
 
 
@@ -84,7 +84,7 @@ def test_what_is_kept_of_a_spec_has_no_password(tmp_path, where, address, shown)
     changes = [f"track.uri='{address}'"] if where == "override" else []
     experiment = load(path, changes)
     assert experiment.track.uri == shown
-    assert store.secrets.revealed(shown) == address
+    assert store.secrets.unmask(shown) == address
     assert SECRET not in experiment.resolved() + repr(experiment)
     assert SECRET not in json.dumps(why(experiment, "track.uri", changes).as_json())
     told = experiment.password_warning()
@@ -136,10 +136,10 @@ def files_with(word, folder):
 
 def test_a_process_of_its_own_is_given_what_it_has_to_know(monkeypatch):
     address, shown = next(iter(ADDRESSES.items()))
-    passwords.remembered(address)
+    passwords.mask_and_remember(address)
     monkeypatch.setenv(passwords.OF_PARENT, passwords.for_children()[passwords.OF_PARENT])
     monkeypatch.setattr(passwords, "_KNOWN", {})
-    assert passwords.revealed(shown) == address
+    assert passwords.unmask(shown) == address
 
 
 @pytest.mark.slow

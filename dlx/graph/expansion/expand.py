@@ -13,7 +13,7 @@ from typing import Any
 
 from ...errors import did_you_mean
 from ...layers import LAYERS
-from ...spec.expressions import Room, Unknown, resolve
+from ...spec.expressions import ItemBudget, UnknownValue, resolve
 from ...spec.syntax.read import BROKEN, Node
 from ...spec.validation import MAX_PROBLEMS, meant_by, shown
 from ..graph import Wire
@@ -62,7 +62,7 @@ class Expander:
         self.fail = self.read.fail
         self.depth = 0
         self.costs: dict[int, tuple[Node, int]] = {}
-        self.room = Room(1_000_000)
+        self.room = ItemBudget(1_000_000)
         self.sources: dict[str, tuple[Node, Scope]] = {}  # scopes by name: the entry of each and where it stood
         self.replaying: tuple[str, str] | None = None  # the scope that `share` fills, and the one it runs again
 
@@ -80,7 +80,7 @@ class Expander:
         self.depth += 1
         try:
             return self._entry(entry, scope, x)
-        except Unknown:
+        except UnknownValue:
             return self.lose(_own_name(entry), scope)
         finally:
             self.depth -= 1

@@ -139,7 +139,7 @@ class Placer:
         try:
             made = self._tied_plan(layer, shapes[0], tied, mark, full) if tied else layer.plan(*shapes)
         except ShapeError as error:
-            told = error.told([self.described(w, mark) for w in wires])
+            told = error.problem_for([self.described(w, mark) for w in wires])
             came = "" if error.inputs or len(wires) > 1 else f"; what comes in is {self.described(wires[0], mark)}"
             place = f"{self.path}.{full}"
             self.problems.add(Problem(told.message + came, told.hint, mark, place), error.template.message)

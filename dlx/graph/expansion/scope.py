@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from ...spec.expressions import Unknown
+from ...spec.expressions import UnknownValue
 from ..graph import Wire
 
 
@@ -91,7 +91,7 @@ class Variables(Mapping[str, Any]):
         if wire is None:
             raise KeyError(name)
         if wire.shape is None:
-            raise Unknown
+            raise UnknownValue
         return wire.shape
 
     def __contains__(self, name: object) -> bool:

@@ -71,7 +71,7 @@ def _against(
     try:
         step.becomes(facts.input)
     except ShapeError as error:
-        yield error.told([str(x) for x in error.inputs])
+        yield error.problem_for([str(x) for x in error.inputs])
         return
     if isinstance(step, OneOf):
         for one in step.of:
@@ -150,7 +150,7 @@ def _against_views(experiment: Experiment, before: Facts, after: Facts) -> Itera
     try:
         view.check(before.input, after.input.size)
     except ShapeError as error:
-        yield replace(error.told([str(x) for x in error.inputs]), mark=place, path=path)
+        yield replace(error.problem_for([str(x) for x in error.inputs]), mark=place, path=path)
     if before.target is not None and (before.classes is not None or before.target.rank > 1):
         message = f"{view.kind} averages predictions of several views, and {objective.kind} has them at positions"
         yield Problem(message, "Leave it out.", place, path)

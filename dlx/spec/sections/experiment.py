@@ -15,7 +15,7 @@ from ...init import Default, Initializer
 from ...registry import FAMILIES, Strict
 from ...utils.passwords import is_known, masked
 from .. import compose, overrides
-from ..expressions import ExpressionError, Room, resolve
+from ..expressions import ExpressionError, ItemBudget, resolve
 from ..syntax import yaml_writer
 from ..syntax.read import BROKEN, Node
 from ..validation import MAX_PROBLEMS, build, choose, shown, unknown_keys
@@ -249,7 +249,7 @@ def _variables(root: Node, problems: list[Problem]) -> dict[str, Any]:
         message = f"`vars` must be a mapping of names to values, not {shown(node.plain())}"
         problems.append(Problem(message, "Write `vars: {width: 64}`.", node.mark, "vars"))
         return known
-    room = Room()
+    room = ItemBudget()
     for name, child in node.map.items():
         if len(problems) > MAX_PROBLEMS:
             known[name] = BROKEN

@@ -28,21 +28,21 @@ BROKEN: Final = Broken.BROKEN
 
 
 @dataclass(slots=True)
-class Written:
+class OriginalItems:
     """Numbers and names of the items of a list for overrides, as they were before the first one."""
 
     names: dict[str, int]
     count: int
-    left: list[int]
+    remaining: list[int]
     """The numbers of the items that are still there."""
 
-    def copy(self) -> Written:
-        return Written(self.names, self.count, list(self.left))
+    def copy(self) -> OriginalItems:
+        return OriginalItems(self.names, self.count, list(self.remaining))
 
-    def calls(self) -> dict[int, str]:
+    def names_by_index(self) -> dict[int, str]:
         """The name before any override of each remaining item, or else its number, by its index in the list."""
         names = {number: name for name, number in self.names.items()}
-        return {place: names.get(number, str(number)) for place, number in enumerate(self.left)}
+        return {place: names.get(number, str(number)) for place, number in enumerate(self.remaining)}
 
 
 @dataclass(slots=True)
@@ -53,7 +53,7 @@ class Node:
     mark: Mark
     replaced: Node | None = None
     """What stood here before another file or an override put this in its place."""
-    written: Written | None = None
+    original: OriginalItems | None = None
     """Of a list that overrides changed: what its items were called before."""
 
     @property
@@ -106,8 +106,8 @@ class Node:
         if isinstance(self.value, dict):
             return Node({key: child.copy() for key, child in self.value.items()}, self.mark, self.replaced)
         if isinstance(self.value, list):
-            written = self.written.copy() if self.written is not None else None
-            return Node([child.copy() for child in self.value], self.mark, self.replaced, written)
+            original = self.original.copy() if self.original is not None else None
+            return Node([child.copy() for child in self.value], self.mark, self.replaced, original)
         return Node(self.value, self.mark, self.replaced)
 
     def keys_to(self, node: Node) -> tuple[str | int, ...] | None:

@@ -32,7 +32,7 @@ def read(path: Path) -> Node:
     root = parse(text, str(path))
     for node in root.walk():
         if isinstance(node.value, str) and "${" not in node.value:
-            node.value = passwords.remembered(node.value)
+            node.value = passwords.mask_and_remember(node.value)
     return root
 
 

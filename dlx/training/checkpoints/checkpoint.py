@@ -14,7 +14,7 @@ from ...lazy import torch
 from ...network import build
 from ...spec import load as load_spec
 from ...utils import files
-from ...utils.json_documents import ALTERED, is_count, is_number, parsed
+from ...utils.json_documents import ALTERED, is_count, is_number, loads
 from .safetensors_pieces import pieces
 
 if TYPE_CHECKING:
@@ -127,7 +127,7 @@ def _about(path: Path) -> dict[str, Any]:
     """The facts beside a checkpoint. DlxError where they are not those that were written, or no such facts."""
     data = _bytes(path)
     try:
-        about = parsed(data)
+        about = loads(data)
     except ValueError:
         about = None
     if not isinstance(about, dict) or about.pop("facts_sha256", None) != _digest(about):

@@ -70,7 +70,7 @@ def _compiled(source: str) -> Callable[..., Any]:
 
 @lru_cache(32)
 def _once(source: str) -> Callable[..., Any]:
-    """A function of TorchScript (MissingError); lanes, and the next rungs of a search, often want the same."""
+    """A function of TorchScript (MissingNameError); lanes, and the next rungs of a search, often want the same."""
     run: Callable[..., Any] = private("torch.jit.CompilationUnit")(source).run
     return run
 

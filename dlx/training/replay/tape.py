@@ -75,7 +75,7 @@ class _Tape:
 
 
 def _mode(tape: _Tape) -> Any:
-    """What hands each operation to a tape. MissingError."""
+    """What hands each operation to a tape. MissingNameError."""
     base: Any = private("torch.utils._python_dispatch.TorchDispatchMode")
 
     class Mode(base):  # type: ignore[misc]
@@ -119,7 +119,7 @@ def _check(call: Call) -> None:
 
 class Below:
     """Below autograd, as operations are when they are taken down: they do not go by way of it, and those that ask are
-    told that gradients are wanted. torch's LSTM keeps what its gradients need only then. MissingError."""
+    told that gradients are wanted. torch's LSTM keeps what its gradients need only then. MissingNameError."""
 
     def __init__(self) -> None:
         self.set_grad = private("torch._C._set_grad_enabled")

@@ -27,7 +27,7 @@ UNKNOWN: Any = BROKEN
 
 
 @dataclass(frozen=True)
-class Place:
+class SpecKey:
     """A key on its way down: what is written there, and what was made of it."""
 
     key: str = ""
@@ -45,21 +45,21 @@ class Place:
     beside: Mapping[str, Node] = field(default_factory=dict)
     """Keys beside the kind of an entry."""
 
-    def down(self, name: str, step: str | int | None = None, **more: Any) -> Place:
+    def down(self, name: str, step: str | int | None = None, **more: Any) -> SpecKey:
         """A key below this one; `step` is what it is called in the tree, where that is not its name."""
         keys = None if self.keys is None else (*self.keys, name if step is None else step)
-        return Place(f"{self.key}.{name}" if self.key else name, keys, **more)
+        return SpecKey(f"{self.key}.{name}" if self.key else name, keys, **more)
 
 
-class Places:
+class SpecKeys:
     """Finds its way in a valid spec."""
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment, self.root = experiment, experiment.root
 
-    def find(self, key: str, start: Place | None = None) -> Place:
+    def find(self, key: str, start: SpecKey | None = None) -> SpecKey:
         """The place called `key`, below `start` or in the whole spec."""
-        place, rest = start or Place(node=self.root), key
+        place, rest = start or SpecKey(node=self.root), key
         while rest:
             below = self.below(place)
             named = [name for name in below if name and (rest == name or rest.startswith((f"{name}.", f"{name}/")))]
@@ -69,7 +69,7 @@ class Places:
             place, rest = below[name], rest[len(name) + 1 :]
         return place
 
-    def unknown(self, place: Place, rest: str, below: Mapping[str, Place]) -> SpecError:
+    def unknown(self, place: SpecKey, rest: str, below: Mapping[str, SpecKey]) -> SpecError:
         word = re.split(r"[./]", rest)[0]
         key = f"{place.key}.{rest}" if place.key else rest
         mark = Mark(str(self.experiment.path))
@@ -86,7 +86,7 @@ class Places:
         if not place.key and word in SECTIONS:
             hint = "It may have one, and leaves it out."
         if place.node is not None and place.node.is_list and word.isdigit():
-            count = place.node.written.count if place.node.written is not None else len(place.node.list)
+            count = place.node.original.count if place.node.original is not None else len(place.node.list)
             hint = f"Its items are 0 to {count - 1}."
         has = f"`{place.key}` has no" if place.key else "the spec has no"
         return SpecError(
@@ -94,12 +94,12 @@ class Places:
         )
 
     @staticmethod
-    def names(below: Mapping[str, Place]) -> list[str]:
+    def names(below: Mapping[str, SpecKey]) -> list[str]:
         """Without the numbers of items that have names."""
         places = {id(place) for name, place in below.items() if not name.isdigit()}
         return [name for name, place in below.items() if not name.isdigit() or id(place) not in places]
 
-    def below(self, place: Place) -> dict[str, Place]:
+    def below(self, place: SpecKey) -> dict[str, SpecKey]:
         """Everything that has a name just below a place."""
         if place.keys == ():
             return self.sections(place)
@@ -114,9 +114,9 @@ class Places:
                 name: place.down(name, node=nodes.get(name), made=one, chosen=True)
                 for name, one in place.made.items()
             }
-        return self.written(place, place.node) if place.node is not None else {}
+        return self.unparsed_children(place, place.node) if place.node is not None else {}
 
-    def written(self, place: Place, node: Node) -> dict[str, Place]:
+    def unparsed_children(self, place: SpecKey, node: Node) -> dict[str, SpecKey]:
         """What is below a place that nothing was made of."""
         if node.is_list:
             return self.items(place, node)
@@ -125,7 +125,7 @@ class Places:
         made = self.experiment.vars if place.keys == ("vars",) else {}
         return {key: place.down(key, node=child, made=made.get(key, UNKNOWN)) for key, child in node.map.items()}
 
-    def sections(self, root: Place) -> dict[str, Place]:
+    def sections(self, root: SpecKey) -> dict[str, SpecKey]:
         assert root.node is not None
         e = self.experiment
         from ..objectives import implied
@@ -147,7 +147,7 @@ class Places:
             below["name"] = root.down("name", made=e.name, owner="the file")
         return below
 
-    def fields(self, place: Place, made: Strict) -> dict[str, Place]:
+    def fields(self, place: SpecKey, made: Strict) -> dict[str, SpecKey]:
         owner = made.kind if isinstance(made, Declared) else place.key
         first = type(made).first_field() if isinstance(made, Declared) else None
         found = {}
@@ -165,20 +165,20 @@ class Places:
             key: replace(place.down(key), keys=_around(place, key), node=n) for key, n in place.beside.items()
         }
 
-    def items(self, place: Place, node: Node) -> dict[str, Place]:
+    def items(self, place: SpecKey, node: Node) -> dict[str, SpecKey]:
         """Items by number, those of a list of layers by name too, as overrides call them."""
-        items, written = node.list, node.written
+        items, original = node.list, node.original
         layers = place.keys is not None and _holds_layers(place.keys)
         names = {index: name for name, index in (entry_names(items) if layers else {}).items()}
-        names = written.calls() if written is not None else names
-        found: dict[str, Place] = {}
+        names = original.names_by_index() if original is not None else names
+        found: dict[str, SpecKey] = {}
         for index, item in enumerate(items):
-            number = written.left[index] if written is not None else index
+            number = original.remaining[index] if original is not None else index
             at = place.down(names.get(index, str(number)), index, node=item)
             found |= {str(number): at, names.get(index, str(number)): at}
         return found
 
-    def entry(self, place: Place, entry: Node) -> dict[str, Place]:
+    def entry(self, place: SpecKey, entry: Node) -> dict[str, SpecKey]:
         """An entry of a list of layers: the fields of its kind and what stands beside; the kind may be left out."""
         kind = kind_of_entry(entry) if entry.is_map else str(entry.value)
         beside = {key: place.down(key, node=n) for key, n in entry.map.items() if key in ENTRY_KEYS or kind is None}
@@ -188,7 +188,7 @@ class Places:
         inside = {name: replace(at, key=f"{place.key}.{name}") for name, at in self.options(kind, options).items()}
         return {kind: options, **inside, **beside}
 
-    def options(self, kind: str, at: Place) -> dict[str, Place]:
+    def options(self, kind: str, at: SpecKey) -> dict[str, SpecKey]:
         """The fields of a layer, the arguments of a block, or what a structure holds, at the options of an entry."""
         given = at.node.map if at.node is not None else {}
         bare = at.node if at.node is not None and is_bare(at.node) else None
@@ -199,7 +199,7 @@ class Places:
             return {
                 name: at.down(name, node=written[name], first=name == first)
                 if name in written
-                else Place("", ("blocks", kind, "args", name), default, owner=f"block {kind}")
+                else SpecKey("", ("blocks", kind, "args", name), default, owner=f"block {kind}")
                 for name, default in args.map.items()
             }
         if kind not in LAYERS:
@@ -212,7 +212,7 @@ class Places:
             found[name] = at.down(name, node=node, made=made, info=info, owner=kind, first=name == first)
         return found
 
-    def leaves(self, place: Place) -> Iterator[Place]:
+    def leaves(self, place: SpecKey) -> Iterator[SpecKey]:
         """The single values in a section, in their order; a list of plain values is one, and so is `relu`."""
         below = self.below(place)
         inside = list({id(at): at for at in below.values()}.values())
@@ -238,7 +238,7 @@ def _is_entry(keys: Keys) -> bool:
     return isinstance(keys[-1], int) and _holds_layers(keys[:-1])
 
 
-def _around(place: Place, key: str) -> Keys | None:
+def _around(place: SpecKey, key: str) -> Keys | None:
     """The keys of what stands beside the options at `place`."""
     return (*place.keys[:-1], key) if place.keys else None
 
