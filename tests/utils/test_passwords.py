@@ -84,7 +84,7 @@ def test_what_is_kept_of_a_spec_has_no_password(tmp_path, where, address, shown)
     changes = [f"track.uri='{address}'"] if where == "override" else []
     experiment = load(path, changes)
     assert experiment.track.uri == shown
-    assert store.secrets.unmask(shown) == address
+    assert store.passwords.unmask(shown) == address
     assert SECRET not in experiment.resolved() + repr(experiment)
     assert SECRET not in json.dumps(why(experiment, "track.uri", changes).as_json())
     told = experiment.password_warning()
