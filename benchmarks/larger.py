@@ -314,7 +314,7 @@ def dlx_run(name: str, chosen: dict[str, Any]) -> float:
                 callback(event)
 
             results = runner.run(loaded, RUNS, told)
-        runner.settle(loaded, results)  # its mirror would otherwise run beside whoever comes next
+        runner.finish_tracking(loaded, results)  # its mirror would otherwise run beside whoever comes next
     lock = results.results[0].run.read_json("lock.json")
     chosen[name] = f"{lock['threads']} of {CORES} threads, {lock['compute']['memory_format']}"
     return steady([moment for moment, record in times if record == "step"])

@@ -112,7 +112,7 @@ def dlx_run(case: dict[str, Any]) -> float:
         path.write_text(spec_text(case))
         loaded = load(path)
         results = runner.run(loaded, RUNS)
-        runner.settle(loaded, results)  # its mirror would otherwise run beside whoever comes next
+        runner.finish_tracking(loaded, results)  # its mirror would otherwise run beside whoever comes next
     return results.results[0].seconds / results.results[0].steps
 
 

@@ -50,8 +50,8 @@ def _what_counts(one: Any) -> dict[str, Any]:
     """All of a spec that its results depend on; of files their names, wherever they lie."""
     plain: dict[str, Any] = one.with_seed(one.train.seed).root.plain()
     train = {key: value for key, value in plain["train"].items() if key not in {"threads", "device", "trace"}}
-    left_out = {"dlx", "name", "source", "expect", "track", "train", "data"}
-    rest = {key: value for key, value in plain.items() if key not in left_out}
+    ignored = {"dlx", "name", "source", "expect", "track", "train", "data"}
+    rest = {key: value for key, value in plain.items() if key not in ignored}
     return {"train": train, "data": _named(plain["data"])} | rest
 
 

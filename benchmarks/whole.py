@@ -192,12 +192,12 @@ def main() -> None:
         return
     accuracies: dict[str, float] = {}
     ends: list[float] = []
-    left_out = [name for name in ("lightning", "keras") if asked.no_peers or find_spec(name) is None]
+    missing = [name for name in ("lightning", "keras") if asked.no_peers or find_spec(name) is None]
     with tempfile.TemporaryDirectory() as folder:
         jobs: dict[str, Callable[[], float]] = {
             name: lambda name=name: peer_seconds(name, asked.examples, accuracies)  # type: ignore[misc]
             for name in PEERS
-            if name not in left_out
+            if name not in missing
         }
         jobs["dlx"] = lambda: dlx_seconds(asked.examples, Path(folder), accuracies, ends)
         times = interleaved(jobs, asked.rounds)
@@ -205,7 +205,7 @@ def main() -> None:
     reached = ", ".join(f"{name} {accuracy:.3f}" for name, accuracy in accuracies.items())
     notes = [
         f"Accuracy in the last round: {reached}.",
-        *([f"Left out: {', '.join(left_out)}."] if left_out else []),
+        *([f"Left out: {', '.join(missing)}."] if missing else []),
     ]
     title = f"## 784-100-10, batch 10, {EPOCHS} epochs of {asked.examples:,}: seconds of a process"
     publish("whole", "A whole training, from start to result", [title, table(times, "hand-written"), *notes])

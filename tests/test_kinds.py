@@ -390,7 +390,7 @@ def test_seeds_of_several_networks_say_that_they_are_trained_one_after_the_other
     heard = []
     text = ADVERSARIES.replace("steps: 24", "steps: 2\n      seeds: 2")
     experiments.run(experiment_of(text), tmp_path, heard.append)
-    begun = [event.notes for event in heard if isinstance(event, experiments.Begun)]
+    begun = [event.notes for event in heard if isinstance(event, experiments.TrainingStarted)]
     note = "`adversaries` has phases: its trainings take their steps one after the other."
     assert [note in notes for notes in begun] == [True, True]
 

@@ -67,11 +67,11 @@ def train(
             loaded, results = runner.resume(folders.find(str(resume), runs), callback)
     console.warnings(problem for problem in results.graphs.warnings if problem.path == graph.FREEZE)
     if as_json:
-        console.document(runner.settle(loaded, results).as_json())
+        console.document(runner.finish_tracking(loaded, results).as_json())
     else:
         training.results(results)
         console.warnings(results.graphs.warnings)
-        training.tracking(runner.settle(loaded, results))
+        training.tracking(runner.finish_tracking(loaded, results))
     if any(r.status == "stopped" for r in results.results):
         raise typer.Exit(
             0 if results.results[-1].notes else exit_status.INTERRUPTED

@@ -16,7 +16,7 @@ from ..spec import Experiment, Train
 from ..utils.passwords import masked
 
 
-def surroundings() -> dict[str, Any]:
+def software_environment() -> dict[str, Any]:
     """The versions of everything, the commit and the command: what all runs of a process have in common."""
     return {
         "dlx": __version__,
@@ -29,7 +29,12 @@ def surroundings() -> dict[str, Any]:
 
 
 def locked(
-    experiment: Experiment, sets: Sets, train: Train, where: str, threads: int, here: dict[str, Any] | None = None
+    experiment: Experiment,
+    sets: Sets,
+    train: Train,
+    device: str,
+    threads: int,
+    environment: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
     """What else the result depends on."""
     assert experiment.data is not None
@@ -38,8 +43,8 @@ def locked(
     if sets.preprocess:
         data["preprocess"] = [step.as_json() for step in sets.preprocess]
     return {
-        **(here or surroundings()),
-        "device": where,
+        **(environment or software_environment()),
+        "device": device,
         "threads": threads,
         "spec": str(experiment.path),
         "spec_hash": hashlib.sha256(experiment.resolved().encode()).hexdigest(),

@@ -25,24 +25,24 @@ LARGEST = 100_000_000
 WAY = ("device", "threads", "precision", "compile", "detect_anomaly", "deterministic", "channels_last", "augment")
 
 
-def goes_with(prepared: Prepared) -> tuple[Any, ...] | None:
+def packing_key(prepared: Prepared) -> tuple[Any, ...] | None:
     """What trainings have to have in common to be packed; None for one that is left alone."""
-    return form_of(prepared) if device.packs(prepared.train) else None
+    return _shape_key(prepared) if device.can_pack(prepared.train) else None
 
 
-def noted(prepared: Prepared) -> Prepared:
+def with_packing_note(prepared: Prepared) -> Prepared:
     """With a note where nothing but the device, or the objective, keeps trainings from being packed."""
     if not prepared.is_supervised:
         note = f"`{prepared.objective.kind}` has phases: its trainings take their steps one after the other."
-    elif form_of(prepared) is None or device.packs(prepared.train):
+    elif _shape_key(prepared) is None or device.can_pack(prepared.train):
         return prepared
     else:
-        note = device.unpacked(prepared.train)
+        note = device.packing_note(prepared.train)
     notes = (*prepared.sets.notes, note)
     return replace(prepared, sets=replace(prepared.sets, notes=notes))
 
 
-def form_of(prepared: Prepared) -> tuple[Any, ...] | None:
+def _shape_key(prepared: Prepared) -> tuple[Any, ...] | None:
     """The same whatever the device."""
     train, examples = prepared.train, prepared.examples
     plain = train.precision in {"fp32", "tf32"} and train.optimizer.takes == "gradient" and not train.augment
@@ -59,7 +59,7 @@ def form_of(prepared: Prepared) -> tuple[Any, ...] | None:
 
 def threads_for(train: Train, graph: Graph, examples: int, count: int) -> int:
     """CPU threads of each of `count` trainings side by side."""
-    several = min(count, device.lanes(train)) > 1
+    several = min(count, device.packing_threads(train)) > 1
     return 1 if several else device.threads_for(train, graph, examples, count)
 
 
@@ -71,7 +71,7 @@ def record_packing(folders: Sequence[Run], prepared: Prepared) -> None:
             folder.write_json("lock.json", {"packed": True, "threads": threads})
 
 
-def follow_together(many: Sequence[Candidate], session: Session) -> list[Result | DlxError]:
+def train_together(many: Sequence[Candidate], session: Session) -> list[Result | DlxError]:
     """Runs on the same data from where they are to their ends, or as far as the session goes.
 
     What ended one of them is its own.
@@ -80,7 +80,7 @@ def follow_together(many: Sequence[Candidate], session: Session) -> list[Result 
     from ..training.packed.pack import fit_together
 
     first = many[0][1]
-    lanes = min(len(many), device.lanes(first.train))
+    lanes = min(len(many), device.packing_threads(first.train))
     recorded = many[0][0].folder.manner().get("threads")
     alone = recorded or threads_for(first.train, first.graph, first.examples, len(many))
     threads = 1 if lanes > 1 else alone
@@ -126,7 +126,7 @@ def trained(each: Sequence[tuple[Run, Prepared]], session: Session) -> tuple[Res
     folders = [each[number][0] for number in left]
     mirrors = mirrors_of(each[0][1].experiment, folders) if folders else []
     many = [(RunRecorder(each[number][0]), each[number][1]) for number in left]
-    ended = follow_together(many, session) if many else []
+    ended = train_together(many, session) if many else []
     for i, (number, result) in enumerate(zip(left, ended, strict=True)):
         if isinstance(result, DlxError):
             raise result

@@ -32,7 +32,7 @@ AT_MOST = 0.2
 
 
 @dataclass(frozen=True)
-class Begun:
+class TrainingStarted:
     """What a listener is told when training starts, or goes on from `step`."""
 
     run: Run
@@ -48,13 +48,13 @@ class Begun:
 
 
 @dataclass(frozen=True)
-class Trouble:
+class TrainingWarning:
     """What a listener is told of something that went wrong and does not end the training."""
 
     message: str
 
 
-Callback = Callable[["Begun | Record | Trouble"], None]
+Callback = Callable[["TrainingStarted | Record | TrainingWarning"], None]
 
 
 class RunRecorder:
@@ -95,7 +95,7 @@ class RunRecorder:
         training_state.clear(self.checkpoints)
         facts, passed_over = training_state.restore(job, self.checkpoints, self.spec_hash)
         if job.train.keep_best is not None:
-            best_checkpoints.settle(self.checkpoints, job.progress.step, early_stopping.kept_mode(job))
+            best_checkpoints.repair(self.checkpoints, job.progress.step, early_stopping.kept_mode(job))
         if facts is not None:
             self.metrics, self.saved_step = running(facts["metrics"]), job.progress.step
         return tuple(passed_over)
@@ -214,7 +214,7 @@ class RunRecorder:
         """Tell, once, of something that does not end the training."""
         if not self.message:
             self.message = message
-            self.callback(Trouble(message))
+            self.callback(TrainingWarning(message))
 
     def written(self) -> None:
         """Wait for the checkpoint that is on its way. A full disk is told, once: the one before it is kept.

@@ -66,7 +66,7 @@ class Results:
             return {}
         each = {k: [r.metrics[k] for r in self.results] for k in self._measured}
         spreads = {k: statistics.stdev(values) for k, values in each.items() if all(map(isfinite, values))}
-        return {k: student(n - 1) * s / n**0.5 for k, s in spreads.items()}
+        return {k: student_t_quantile(n - 1) * s / n**0.5 for k, s in spreads.items()}
 
     def as_json(self) -> dict[str, Any]:
         """The document that `dlx train --json` ends with."""
@@ -97,7 +97,7 @@ def mean_of(values: Collection[float]) -> float:
 
 
 @cache
-def student(freedom: int) -> float:
+def student_t_quantile(freedom: int) -> float:
     """The 97.5 % quantile of Student's t."""
     from scipy.special import stdtrit
 

@@ -15,7 +15,7 @@ from ..training.prepared import Prepared, loaded, prepare, ready, span_of
 from ..training.schedule_curve import Curve, curve
 from . import ensemble, packing
 from .lock import locked
-from .recorder import Begun, Callback, RunRecorder, Trouble
+from .recorder import Callback, RunRecorder, TrainingStarted, TrainingWarning
 from .results import Result, Results
 from .resume_checks import check_digest, check_spec, finished
 from .session import Session, follow, mirror_of, new_run, read_back
@@ -30,7 +30,7 @@ def run(
     """Train a spec, once for each of its seeds. SpecError or DlxError before anything starts, RunError on the way.
 
     It is computed as a run was that it is to be `like`, to the same bits on the same machine.
-    MLflow's mirror may still be at work when this returns: `settle` waits for it.
+    MLflow's mirror may still be at work when this returns: `finish_tracking` waits for it.
     """
     prepared, session = prepare(experiment), Session(callback or (lambda _: None))
     train = prepared.train
@@ -64,12 +64,12 @@ def _trained(
         return folder if gathering is None else gathering.noted(folder)
 
     packed = len(each) > 1 or bool(begun and begun[0].manner().get("packed"))
-    if packed and packing.goes_with(each[0]) is not None:
+    if packed and packing.packing_key(each[0]) is not None:
         folders = [*begun, *(create(one) for one in each[len(begun) :])]
         packing.record_packing(folders, each[0])
         return packing.trained(list(zip(folders, each, strict=True)), session)
     if packed:
-        each = [packing.noted(one) for one in each]
+        each = [packing.with_packing_note(one) for one in each]
     results: list[Result] = []
     for i, one in enumerate(each):
         folder = begun[i] if i < len(begun) else create(one)
@@ -116,7 +116,7 @@ def rates(experiment: Experiment) -> dict[str, Curve]:
     return {name: curve(train.of(name), len(sets.train), span=span) for name in trained}
 
 
-def settle(experiment: Experiment, results: Results) -> Results:
+def finish_tracking(experiment: Experiment, results: Results) -> Results:
     """Wait for the mirrors, within a common patience, and say what became of each."""
     until = time.monotonic() + PATIENCE
 
@@ -150,10 +150,21 @@ def resume(run: Run, callback: Callback | None = None) -> tuple[Experiment, Resu
     if prepared.train.ensemble is not None and prepared.train.ensemble.members:
         return experiment, _members(prepared, run, session)
     if run.lock().get("packed"):
-        if packing.goes_with(prepared) is not None:
+        if packing.packing_key(prepared) is not None:
             return experiment, Results(packing.trained([(run, prepared)], session), prepared.graphs)
-        prepared = packing.noted(prepared)
+        prepared = packing.with_packing_note(prepared)
     return experiment, Results((follow(RunRecorder(run), prepared, session),), prepared.graphs)
 
 
-__all__ = ["Begun", "Callback", "Result", "Results", "Trouble", "prepare", "rates", "resume", "run", "settle"]
+__all__ = [
+    "Callback",
+    "Result",
+    "Results",
+    "TrainingStarted",
+    "TrainingWarning",
+    "finish_tracking",
+    "prepare",
+    "rates",
+    "resume",
+    "run",
+]

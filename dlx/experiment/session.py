@@ -16,7 +16,7 @@ from ..training.checkpoints import training_state
 from ..training.prepared import Prepared
 from . import confusion_matrix
 from .lock import locked
-from .recorder import Begun, Callback, RunRecorder
+from .recorder import Callback, RunRecorder, TrainingStarted
 from .results import Result
 
 if TYPE_CHECKING:
@@ -32,8 +32,8 @@ class Session:
     callback: Callback = lambda _: None
     until: int | None = None
     """The step at which to halt; None for the end."""
-    here: dict[str, Any] | None = None
-    """What `surroundings` says, known once for many trainings that are mirrored together if at all."""
+    environment: dict[str, Any] | None = None
+    """What `software_environment` gives, known once for many trainings that are mirrored together if at all."""
 
 
 def new_run(prepared: Prepared, runs: Path) -> Run:
@@ -55,14 +55,15 @@ def follow(recorder: RunRecorder, prepared: Prepared, session: Session) -> Resul
     """A run from where it is to its end, or to the step where the session halts."""
     train, experiment = prepared.train, prepared.experiment
     recorder.open()
-    mirror = (
-        mirror_of(experiment, recorder.folder) if session.here is None else None
-    )  # starts while torch is imported
+    # before anything else: its process imports mlflow while this one imports torch
+    mirror = mirror_of(experiment, recorder.folder) if session.environment is None else None
     with recorder.to_its_end():
         recorded = recorder.folder.manner().get("threads")
         threads = recorded or prepared.threads
         with device.threads(threads), compute.settings(train, prepared.device):
-            is_open = recorded is None and session.here is None  # trials of a search are all computed in one way
+            is_open = (
+                recorded is None and session.environment is None
+            )  # trials of a search are all computed in one way
             job = begin(recorder, prepared, session, threads, is_open=is_open)
             recorder.follow(job, session.callback)
             confusion_matrix.write(recorder.folder, prepared.sets.class_names, job.progress.tables)
@@ -85,7 +86,7 @@ def begin(
     """
     train, folder = prepared.train, recorder.folder
     described = device.describe(prepared.device)
-    lock = locked(prepared.experiment, prepared.sets, train, described, threads, session.here)
+    lock = locked(prepared.experiment, prepared.sets, train, described, threads, session.environment)
     if parts is not None:
         lock["packed"] = True
     try:
@@ -107,7 +108,7 @@ def begin(
         folder.write_json("lock.json", lock)
     step, how = job.progress.step, computed.words()
     session.callback(
-        Begun(folder, prepared.graphs, described, threads, job.total_steps, train.seed, step, notes, how)
+        TrainingStarted(folder, prepared.graphs, described, threads, job.total_steps, train.seed, step, notes, how)
     )
     return job
 
@@ -129,9 +130,9 @@ def job_of(prepared: Prepared, checkpoints: Path | None = None, parts: dict[str,
     parts = parts or on_device(sets, on)
     for name, graph in prepared.graphs.items():
         if data_dependent_init.wants(graph, views[name].init) and not (
-            checkpoints and training_state.is_there(checkpoints)
+            checkpoints and training_state.exists(checkpoints)
         ):
-            data_dependent_init.settle(networks[name], graph, views[name].init, parts["train"], train.seed)
+            data_dependent_init.initialize(networks[name], graph, views[name].init, parts["train"], train.seed)
     feed = prepared.data.feed(parts["train"], train)
     made = networks["network"] if prepared.graphs.is_one else networks
     names = sets.class_names

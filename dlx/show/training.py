@@ -16,7 +16,7 @@ from .ensembles import members
 from .terminal_text import visible
 
 if TYPE_CHECKING:
-    from ..experiment.runner import Begun, Results, Trouble
+    from ..experiment.runner import Results, TrainingStarted, TrainingWarning
     from ..training.fit import Record
 
 
@@ -32,7 +32,7 @@ def progress(quiet: bool = False) -> Iterator[Callable[[Any], None]]:
         yield _lines()
 
 
-def _begun(begun: Begun) -> str:
+def _begun(begun: TrainingStarted) -> str:
     threads = "" if begun.device.startswith("cuda") else f", {begun.threads} thread{'s' if begun.threads > 1 else ''}"
     how = "".join(f", {word}" for word in begun.computed)
     return (
@@ -49,12 +49,12 @@ def metrics_text(metrics: dict[str, float]) -> str:
 
 
 def _lines() -> Callable[[Any], None]:
-    from ..experiment.runner import Begun, Trouble
+    from ..experiment.runner import TrainingStarted, TrainingWarning
 
-    def callback(event: Begun | Record | Trouble) -> None:
-        if isinstance(event, Trouble):
+    def callback(event: TrainingStarted | Record | TrainingWarning) -> None:
+        if isinstance(event, TrainingWarning):
             say(event.message)
-        elif isinstance(event, Begun):
+        elif isinstance(event, TrainingStarted):
             say(_begun(event))
         elif event.record == "evaluation" and event.metrics:
             say(f"step {event.step:,}  epoch {event.epoch}  {metrics_text(event.metrics)}")
@@ -67,7 +67,7 @@ def _bar() -> Iterator[Callable[[Any], None]]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
     from rich.text import Text
 
-    from ..experiment.runner import Begun, Trouble
+    from ..experiment.runner import TrainingStarted, TrainingWarning
 
     columns = (
         BarColumn(bar_width=None),
@@ -79,11 +79,11 @@ def _bar() -> Iterator[Callable[[Any], None]]:
         task = bar.add_task("", total=None, latest="")
         latest: dict[str, float] = {}
 
-        def callback(event: Begun | Record | Trouble) -> None:
-            if isinstance(event, Trouble):
+        def callback(event: TrainingStarted | Record | TrainingWarning) -> None:
+            if isinstance(event, TrainingWarning):
                 bar.console.print(Text(visible(event.message), style="yellow"))
                 return
-            if isinstance(event, Begun):
+            if isinstance(event, TrainingStarted):
                 bar.console.print(Text(visible(_begun(event))))
                 latest.clear()
                 bar.reset(task, total=event.steps, latest="")

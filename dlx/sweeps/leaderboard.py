@@ -15,7 +15,7 @@ from math import fsum, inf, isfinite, sqrt
 from typing import Any
 
 from ..errors import plural
-from ..experiment.results import mean_of, student
+from ..experiment.results import mean_of, student_t_quantile
 from .trial import Trial
 
 COSTS: Mapping[str, Callable[[Trial], float]] = {
@@ -158,7 +158,7 @@ def _deviation(values: Sequence[float]) -> float:
 
 def _half(deviation: float, n: int) -> float:
     """Half of the 95 % interval of a mean of n values."""
-    return student(n - 1) * deviation / sqrt(n)
+    return student_t_quantile(n - 1) * deviation / sqrt(n)
 
 
 def measured(trial: Trial, metric: str) -> dict[int, float]:

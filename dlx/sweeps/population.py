@@ -36,7 +36,7 @@ def inherit(search: Search, exploits: Mapping[int, Exploit], rung: int) -> dict[
             (run.dir / "checkpoints").mkdir(parents=True, exist_ok=True)
             describe(run, prepared)
             job = job_of(prepared)
-            training_state.hand_over(
+            training_state.transfer_state(
                 _checkpoints(search.plan.runs, source.runs[seed]), run.dir / "checkpoints", rung, job
             )
         told[number] = {"from": exploit.source, "point": exploit.point, "runs": {str(s): k for s, k in runs.items()}}
@@ -50,6 +50,6 @@ def _checkpoints(runs: Path, key: str) -> Path:
 def _all_there(runs: Path, keys: Mapping[int, str], rung: int) -> bool:
     """Whether each of these runs has its state at a rung: one that ended early has none."""
     try:
-        return all(training_state.is_at(_checkpoints(runs, key), rung) for key in keys.values())
+        return all(training_state.exists_at(_checkpoints(runs, key), rung) for key in keys.values())
     except DlxError:
         return False

@@ -54,7 +54,7 @@ def run(plan: Plan, means: Means, callback: Callback = lambda _: None) -> Ending
     It stops where its time is spent, and at the first Ctrl-C, when what is on its way has saved its state.
     """
     clock = Clock(means.budget)
-    device.calm_threads()
+    device.limit_thread_spinning()
     home = Trainer(means.pack)
     with (
         alone(plan.folder),
@@ -152,7 +152,7 @@ def _worker(plan: Plan, means: Means, home: Trainer, callback: Callback) -> Work
 def _note_packing(train: Train, callback: Callback) -> None:
     """Say it where the device keeps trials from being packed."""
     with suppress(DlxError):  # a device that is not there is the error of each trial
-        if text := device.unpacked(train):
+        if text := device.packing_note(train):
             callback(Noted(text))
 
 

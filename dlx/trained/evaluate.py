@@ -20,7 +20,7 @@ from ..runs.folder import ENSEMBLE, Run
 from ..spec import Experiment, load, supervised_of
 from ..training import device, ensemble_metrics
 from ..training.checkpoints import checkpoint
-from ..training.early_stopping import left_out
+from ..training.early_stopping import metric_notes
 from ..training.prepared import Prepared
 
 if TYPE_CHECKING:
@@ -74,14 +74,14 @@ def evaluate(
     ensemble stands for its members; the snapshots of a run answer together where no checkpoint is named.
     DlxError where a checkpoint or a part is missing, or the data has changed.
     """
-    device.calm_threads()
+    device.limit_thread_spinning()
     members, how = members_of(runs, combine)
     with device.threads(members[0].threads()):
         jobs = _jobs(members, name or "final", data)
         names = _parts(jobs[0], parts, members[0])
         each = [_alone(job, names) for job in jobs]
         told = tuple(Member(r, name or "final", m) for r, m in zip(members, each, strict=True))
-        notes = left_out(jobs[0])
+        notes = metric_notes(jobs[0])
         if len(members) == 1:
             mine, folder = jobs[0].train.ensemble, members[0].dir / "checkpoints"
             said = combine or (mine.combine if mine is not None and mine.snapshots and name is None else None)

@@ -18,7 +18,7 @@ from ..objectives.ensemble import combined, misfit
 from ..runs.folder import Run
 from ..spec import Experiment, Train, load, supervised_of
 from ..training import device, ensemble_metrics
-from ..training.batches.augmentation import looking
+from ..training.batches.augmentation import inference_call
 from ..training.checkpoints import checkpoint
 from ..utils import files
 from .evaluate import members_of, weights_of
@@ -141,7 +141,7 @@ def predict(run: Run, file: Path, name: str | None = None, combine: str | None =
     An ensemble answers together, and so do snapshots where no checkpoint is named. DlxError where the file holds
     something else than the network takes.
     """
-    device.calm_threads()
+    device.limit_thread_spinning()
     members, how = members_of([run], combine)
     experiment, known = load(members[0].file("spec.yaml")), known_of(members[0])
     if experiment.data is None or experiment.train is None:
@@ -191,7 +191,7 @@ def _network(experiment: Experiment, graph: Graph, run: Run, name: str) -> nn.Mo
 
 def answers(networks: Sequence[nn.Module], objective: Supervised, x: Array, train: Train) -> Tensor:
     """The outputs of each network, (members, n, ...)."""
-    look = looking(train, objective, x.shape[1:])
+    look = inference_call(train, objective, x.shape[1:])
     with torch.inference_mode():
         chunks = torch.split(torch.from_numpy(np.ascontiguousarray(x)), CHUNK)
         return torch.stack([torch.cat([objective.main(look(network, c)) for c in chunks]) for network in networks])

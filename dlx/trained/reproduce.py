@@ -93,7 +93,7 @@ def reproduce(run: Run, runs: Path, tolerance: float = TOLERANCE, callback: Call
         raise DlxError(f"{run.key} has not finished, and there is no result to reproduce", hint=hint)
     with _folder(run, runs) as new:
         loaded, results = runner.resume(new, callback)
-    runner.settle(loaded, results)
+    runner.finish_tracking(loaded, results)
     if results.results[0].status != "finished":
         raise DlxError(f"{new.key} was stopped", hint=f"`dlx train --resume {new.argument}` brings it to its end.")
     return compared(run, new, tolerance)

@@ -22,7 +22,7 @@ def wants(graph: Graph, init: Initializer) -> dict[str, LSUV]:
     return {name: one for name, one in each.items() if isinstance(one, LSUV)}
 
 
-def settle(network: fx.GraphModule, graph: Graph, init: Initializer, part: DataPart, seed: int) -> None:
+def initialize(network: fx.GraphModule, graph: Graph, init: Initializer, part: DataPart, seed: int) -> None:
     """Scale the weights of a fresh network by examples of `part`; nothing where no initialiser asks for it."""
     wanted = wants(graph, init)
     if not wanted:

@@ -30,7 +30,7 @@ two threads as on one, where other work kept both cores busy; with this 1.4 time
 (benchmarks/threads.py --busy)."""
 
 
-def calm_threads() -> None:
+def limit_thread_spinning() -> None:
     """Let idle threads sleep soon. It has to be said before torch is imported; what the user has set stays."""
     os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
 
@@ -61,7 +61,7 @@ def pick(name: str) -> Device:
     return torch.device("cuda", index)
 
 
-def packs(train: Train) -> bool:
+def can_pack(train: Train) -> bool:
     """Whether trainings on the device chosen here may be one stacked network: those are for the CPU alone.
 
     DlxError where the device is not to be had.
@@ -69,9 +69,9 @@ def packs(train: Train) -> bool:
     return train.device == "cpu" or pick(train.device).type == "cpu"
 
 
-def unpacked(train: Train) -> str:
+def packing_note(train: Train) -> str:
     """A sentence where the device keeps trainings from being packed, else nothing."""
-    if packs(train):
+    if can_pack(train):
         return ""
     return f"Trainings on {pick(train.device)} take their steps one by one: they are packed on the CPU alone."
 
@@ -97,7 +97,7 @@ def at_once(graph: Graph) -> int:
     return sum(node.plan.macs // node.plan.moments for node in graph.nodes)
 
 
-def lanes(train: Train) -> int:
+def packing_threads(train: Train) -> int:
     """How many threads may step networks that are trained side by side, each its part of them."""
     return share() if train.threads == "auto" else train.threads
 

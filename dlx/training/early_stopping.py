@@ -195,13 +195,13 @@ def sentences(job: Job) -> tuple[str, ...]:
             continue
         kind = f"{average.average.kind} over {plural(average.count, 'update')}"
         told.append(f"{weights} are averaged, {kind}: evaluations and checkpoints are of the average")
-    return (*told, *left_out(job))
+    return (*told, *metric_notes(job))
 
 
-def left_out(job: Job) -> tuple[str, ...]:
+def metric_notes(job: Job) -> tuple[str, ...]:
     """Notes of the metrics of the last evaluations, such as on classes that a part does not have."""
     metrics: dict[tuple[str, str], list[str]] = {}
-    for part, notes in job.progress.left_out.items():
+    for part, notes in job.progress.metric_notes.items():
         for metric, note in notes.items():
             metrics.setdefault((part, note), []).append(f"{part}/{metric}")
     return tuple(f"{', '.join(names)}: {note}" for (_, note), names in metrics.items())

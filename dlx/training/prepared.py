@@ -82,7 +82,7 @@ def prepare(experiment: Experiment, graphs: Graphs | None = None, load: Load | N
 
     `graphs` spare the walk where they are known; `load` is for data that may have been loaded before.
     """
-    device.calm_threads()
+    device.limit_thread_spinning()
     graphs = ready(experiment, graphs)
     train, at = experiment.train, experiment.place
     assert train is not None

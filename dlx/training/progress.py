@@ -36,7 +36,7 @@ class Progress:
     """The generators of Python and NumPy beside `own_random`, from which no training draws."""
     tables: dict[str, dict[str, list[list[int]]]] = field(default_factory=dict)
     """By part of the data, what its last evaluation gave beside numbers."""
-    left_out: dict[str, dict[str, str]] = field(default_factory=dict)
+    metric_notes: dict[str, dict[str, str]] = field(default_factory=dict)
     """By part of the data and metric, what its last evaluation left out."""
 
     @property

@@ -84,7 +84,7 @@ class SupervisedLearner(Learner):
             for outputs, y in part.answers(self.compute.of(self.module), EVALUATION_BATCH):
                 evaluation.add(outputs, y)
             result, tables = evaluation.result(), evaluation.tables()
-        self.progress.left_out[name] = evaluation.notes(self.class_names)
+        self.progress.metric_notes[name] = evaluation.notes(self.class_names)
         if tables:
             self.progress.tables[name] = tables
         self.module.train()

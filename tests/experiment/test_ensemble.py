@@ -157,7 +157,7 @@ def test_an_ensemble_that_was_killed_goes_on_with_the_member_it_was_at(spec, tmp
     begun = []
 
     def callback(event):
-        begun.append(event) if isinstance(event, runner.Begun) else None
+        begun.append(event) if isinstance(event, runner.TrainingStarted) else None
         if len(begun) == member + 1:
             killed_at(step)(event)
 

@@ -137,7 +137,7 @@ def test_members_that_go_on_from_different_steps_take_the_steps_they_would_have(
 
 
 @pytest.mark.parametrize(
-    "place", ["dlx.experiment.packing.follow_together", "dlx.experiment.recorder.RunRecorder.take_up"]
+    "place", ["dlx.experiment.packing.train_together", "dlx.experiment.recorder.RunRecorder.take_up"]
 )
 def test_a_pack_that_was_killed_before_its_first_step_says_that_it_is_one(spec, tmp_path, monkeypatch, place):
     expected = runner.run(load(spec), tmp_path / "whole")
@@ -193,8 +193,8 @@ def test_what_is_trained_on_a_gpu_is_not_packed_whatever_the_spec_calls_it(spec,
     loaded = load(spec, [f"+train.device={name}"])
     made = prepare(loaded)
 
-    assert packing.goes_with(made) is None
-    assert packing.noted(made).sets.notes == (*made.sets.notes, ALONE)
+    assert packing.packing_key(made) is None
+    assert packing.with_packing_note(made).sets.notes == (*made.sets.notes, ALONE)
 
 
 @pytest.mark.parametrize("name", ["auto", "cpu"])
@@ -203,8 +203,8 @@ def test_what_is_trained_on_the_cpu_is_packed_whatever_the_spec_calls_it(spec, m
     loaded = load(spec, [f"+train.device={name}"])
     made = prepare(loaded)
 
-    assert packing.goes_with(made) is not None
-    assert packing.noted(made) is made
+    assert packing.packing_key(made) is not None
+    assert packing.with_packing_note(made) is made
 
 
 def test_where_the_spec_wants_no_packing_the_device_is_not_blamed(spec, monkeypatch):
@@ -212,27 +212,27 @@ def test_where_the_spec_wants_no_packing_the_device_is_not_blamed(spec, monkeypa
     loaded = load(spec, ["+train.trace=false"])
     made = prepare(loaded)
 
-    assert packing.noted(made) is made
+    assert packing.with_packing_note(made) is made
 
 
 def test_seeds_on_a_device_that_does_not_pack_are_trained_one_by_one_and_say_why(spec, tmp_path, monkeypatch):
-    monkeypatch.setattr(device, "packs", lambda train: False)
+    monkeypatch.setattr(device, "can_pack", lambda train: False)
     heard = []
     found = runner.run(load(spec), tmp_path / "runs", heard.append)
 
     assert [r.run.read_json("lock.json").get("packed") for r in found.results] == [None] * 3
-    told = [event.notes for event in heard if isinstance(event, runner.Begun)]
+    told = [event.notes for event in heard if isinstance(event, runner.TrainingStarted)]
     assert len(told) == 3
     assert all(notes[-1].endswith("they are packed on the CPU alone.") for notes in told)
 
 
 def test_a_run_that_was_packed_goes_on_by_itself_where_the_device_does_not_pack(spec, tmp_path, monkeypatch):
     run = cut_off(spec, tmp_path / "runs", 40)[5]
-    monkeypatch.setattr(device, "packs", lambda train: False)
+    monkeypatch.setattr(device, "can_pack", lambda train: False)
     heard = []
     _, found = runner.resume(run, heard.append)
 
-    begun = next(event for event in heard if isinstance(event, runner.Begun))
+    begun = next(event for event in heard if isinstance(event, runner.TrainingStarted))
     assert begun.notes[-1].endswith("they are packed on the CPU alone.")
     assert (found.results[0].status, found.results[0].steps) == ("finished", 36)
     assert run.read_json("lock.json")["way"]["step"] != "packed"

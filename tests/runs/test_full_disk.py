@@ -13,7 +13,7 @@ import pytest
 
 from dlx.errors import RunError
 from dlx.experiment import runner
-from dlx.experiment.recorder import Trouble
+from dlx.experiment.recorder import TrainingWarning
 from dlx.runs.folder import Run
 from dlx.spec import load
 from dlx.training.checkpoints import checkpoint, training_state
@@ -49,7 +49,7 @@ def after_two(runs: Path, do):
     told: list[str] = []
 
     def callback(event):
-        if isinstance(event, Trouble):
+        if isinstance(event, TrainingWarning):
             told.append(event.message)
         elif getattr(event, "record", "") == "step" and event.step == 7:
             until = time.monotonic() + 60

@@ -70,12 +70,12 @@ def test_every_way_to_the_terminal_shows_them(streams):
 
 
 def test_a_bar_shows_them_and_takes_no_markup(streams):
-    from dlx.experiment.recorder import Trouble
+    from dlx.experiment.recorder import TrainingWarning
     from dlx.training.fit import Record
 
     both = streams()
     with progress() as callback:
-        callback(Trouble(f"{ESCAPE} {MARKUP}"))
+        callback(TrainingWarning(f"{ESCAPE} {MARKUP}"))
         callback(Record("evaluation", 1, 1, {f"valid/{MARKUP}": 0.5, "valid/loss": 1.0}))
     told = both[1].getvalue()
 

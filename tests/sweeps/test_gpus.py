@@ -255,7 +255,7 @@ def test_jobs_are_a_number_or_auto(text):
 def test_trials_are_packed_by_the_device_that_is_chosen_and_a_note_tells_where_not(
     tmp_path, monkeypatch, on_cpu, packed
 ):
-    monkeypatch.setattr(device, "packs", lambda train: on_cpu)
+    monkeypatch.setattr(device, "can_pack", lambda train: on_cpu)
     heard = []
     found = swept(spec_in(tmp_path), tmp_path / "runs", RATE, trials=3, pack=4, callback=heard.append)
 

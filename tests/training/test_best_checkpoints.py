@@ -100,8 +100,8 @@ def test_a_kill_at_any_moment_loses_none_of_those_that_stay(tmp_path, monkeypatc
                 break
         again = tmp_path / f"{moment}-earlier"
         shutil.copytree(folder, again)
-        best_checkpoints.settle(folder, 9, "min")
-        best_checkpoints.settle(again, 8, "min")
+        best_checkpoints.repair(folder, 9, "min")
+        best_checkpoints.repair(again, 8, "min")
         assert [one for one in ranks(folder) if one[0] != 9][:2] == [(2, 4), (1, 5)]
         assert ranks(again)[:2] == [(2, 4), (1, 5)]
         assert offered(again, [1], first=9) == [(9, 1), (2, 4), (1, 5)]
@@ -112,7 +112,7 @@ def test_what_is_torn_or_comes_later_goes_when_a_run_is_taken_up(tmp_path):
     offered(tmp_path, [5, 4, 3, 6])
     path = tmp_path / "best-2.safetensors"
     path.write_bytes(path.read_bytes()[:-1])
-    best_checkpoints.settle(tmp_path, 2, "min")
+    best_checkpoints.repair(tmp_path, 2, "min")
     assert ranks(tmp_path) == [(1, 5)]
 
 

@@ -42,7 +42,7 @@ def settled(more: str = "init: lsuv", scale: float = 7.0):
     part = DataPart(torch.randn(300, 1, 8, 8) * scale + 2, torch.zeros(300))
     network = build(graph, experiment.init)
     before = {name: weight.clone() for name, weight in network.named_parameters()}
-    data_dependent_init.settle(network, graph, experiment.init, part, seed=5)
+    data_dependent_init.initialize(network, graph, experiment.init, part, seed=5)
     return network, before, part
 
 
@@ -91,7 +91,7 @@ def test_looking_at_the_data_moves_no_statistics_and_draws_nothing():
     graph = trace(experiment)
     network = build(graph, experiment.init)
     state = torch.get_rng_state()
-    data_dependent_init.settle(
+    data_dependent_init.initialize(
         network,
         graph,
         experiment.init,
@@ -108,7 +108,7 @@ def test_a_signal_that_is_dead_is_left_alone():
     experiment = experiment_of(SPEC.format(more="init: lsuv"))
     graph = trace(experiment)
     network = build(graph, experiment.init)
-    data_dependent_init.settle(
+    data_dependent_init.initialize(
         network, graph, experiment.init, DataPart(torch.zeros(40, 1, 8, 8), torch.zeros(40)), 0
     )
     assert all(weight.isfinite().all() for weight in network.parameters())
@@ -118,7 +118,7 @@ def test_a_run_begins_with_it_and_one_that_goes_on_does_not(tmp_path, monkeypatc
     path = tmp_path / "net.yaml"
     path.write_text(SPEC.format(more="init: lsuv"))
     looked = []
-    monkeypatch.setattr(data_dependent_init, "settle", lambda *told: looked.append(told))
+    monkeypatch.setattr(data_dependent_init, "initialize", lambda *told: looked.append(told))
     done = experiments.run(load(path), tmp_path / "runs").results[0].run
     assert len(looked) == 1
     experiment = load(path)

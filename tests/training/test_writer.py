@@ -8,7 +8,7 @@ from safetensors.torch import load, save
 
 from dlx.errors import RunError
 from dlx.experiment import recorder, runner
-from dlx.experiment.recorder import Trouble
+from dlx.experiment.recorder import TrainingWarning
 from dlx.spec import load as load_spec
 from dlx.training.checkpoints import checkpoint, training_state
 from dlx.training.checkpoints.background_writer import Writer
@@ -159,5 +159,5 @@ def test_a_disk_that_takes_no_checkpoint_is_told_once_and_the_training_goes_on(t
     monkeypatch.setattr(training_state.Snapshot, "write", full)
     done = run(tmp_path, SPEC.replace("log_every: 1", "log_every: 1, save_every: 3"), told.append)
     message = "the checkpoint could not be written to x: No space left on device; there is none before it"
-    assert [one.message for one in told if isinstance(one, Trouble)] == [message]
+    assert [one.message for one in told if isinstance(one, TrainingWarning)] == [message]
     assert (done.status(), done.end()["message"]) == ("finished", message)

@@ -18,7 +18,7 @@ from ...objectives import Supervised
 from ...schedules.constant import Constant
 from ...spec import Experiment, Train
 from ...training import data_dependent_init
-from ...training.batches.augmentation import middles
+from ...training.batches.augmentation import center_crops
 from ...training.batches.data_part import DataPart
 from ...training.batches.on_device import on_device
 from ...training.fit import Job, updates
@@ -85,13 +85,13 @@ class Patient:
     @cached_property
     def parts(self) -> dict[str, DataPart]:
         (shape,) = self.graph.inputs.values()
-        return middles(on_device(self.sets, self.device), shape.size)
+        return center_crops(on_device(self.sets, self.device), shape.size)
 
     def network(self, quiet: bool = True) -> fx.GraphModule:
         """The network as `dlx train` starts with it; quiet: what draws at random (dropout) lets everything pass."""
         torch.manual_seed(self.train.seed)
         made = build(self.graph, self.experiment.init).to(self.device).train()
-        data_dependent_init.settle(made, self.graph, self.experiment.init, self.parts["train"], self.train.seed)
+        data_dependent_init.initialize(made, self.graph, self.experiment.init, self.parts["train"], self.train.seed)
         if quiet:
             for target in self._noisy:
                 made.get_submodule(target).eval()

@@ -98,7 +98,7 @@ class Trainer:
         self.pack = pack
         self.known: dict[str, Known] = {}
         self.data: dict[str, Sets] = {}
-        self.here: dict[str, Any] | None = None
+        self.environment: dict[str, Any] | None = None
 
     def advance(self, tasks: Sequence[Task], halting: Halting) -> Iterator[Outcome]:
         for batch in self.batches(tasks):
@@ -152,7 +152,7 @@ class Trainer:
         try:
             known = self.read(Run(task.run), task)
             sets = self.sets(known.experiment)
-            form = packing.goes_with(Prepared.unchecked(known.experiment, known.graphs, sets))
+            form = packing.packing_key(Prepared.unchecked(known.experiment, known.graphs, sets))
         except DlxError:
             return task  # its mistake is told when it is its turn
         return task if form is None else (form, sets.digest, task.until)
@@ -188,7 +188,7 @@ class Trainer:
                 (recorder, self._described(recorder.folder, task))
                 for recorder, task in zip(recorders, tasks, strict=True)
             ]
-            self.here = self.here or lock.surroundings()
+            self.environment = self.environment or lock.software_environment()
             for recorder in recorders:
                 recorder.saved_at = begun  # a checkpoint on the way comes when there is something to lose
 
@@ -197,10 +197,10 @@ class Trainer:
                     for job in filter(None, (recorder.job for recorder in recorders)):
                         job.progress.until = job.progress.step
 
-            told = session.Session(callback, tasks[0].until, self.here)
+            told = session.Session(callback, tasks[0].until, self.environment)
             # one alone is a stack of one row: the same bits as among others
-            if packing.goes_with(many[0][1]) is not None:
-                return packing.follow_together(many, told)
+            if packing.packing_key(many[0][1]) is not None:
+                return packing.train_together(many, told)
             return [session.follow(*many[0], told)]
 
     def _described(self, run: Run, task: Task) -> Prepared:

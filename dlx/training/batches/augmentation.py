@@ -106,7 +106,7 @@ def check_colours(experiment: Experiment, sets: Sets) -> None:
     raise SpecError(Problem(message, hint, mark, f"train.augment.{index}.{kind}"))
 
 
-def middles(parts: dict[str, DataPart], size: tuple[int, ...]) -> dict[str, DataPart]:
+def center_crops(parts: dict[str, DataPart], size: tuple[int, ...]) -> dict[str, DataPart]:
     """The middle of each example of parts that lie in memory, of the size that the network takes."""
 
     def of(part: DataPart) -> DataPart:
@@ -146,7 +146,7 @@ def _change(
     return pipeline(train.augment, World(examples, seen, 0 if ignored is None else ignored))
 
 
-def looking(train: Train, objective: Supervised, shape: Sequence[int]) -> Callable[[Network, Tensor], Any]:
+def inference_call(train: Train, objective: Supervised, shape: Sequence[int]) -> Callable[[Network, Tensor], Any]:
     """What a trained network says of examples of `shape`, as at evaluation."""
     if not (train.augment or train.test_time):
         return lambda network, x: network(x)

@@ -1,7 +1,7 @@
 """The checkpoints of the best evaluations of a run: best-1 is the best, best-2 the next.
 
 A better one moves those below it down by a name, the last one first, so that a kill at any moment leaves each of them
-whole under one name, or under two whose facts tell it apart: `settle` puts that in order.
+whole under one name, or under two whose facts tell it apart: `repair` puts that in order.
 """
 
 from __future__ import annotations
@@ -72,7 +72,7 @@ def offer(folder: Path, network: nn.Module, facts: Facts, mode: Mode, count: int
     return rank
 
 
-def settle(folder: Path, step: int, mode: Mode) -> None:
+def repair(folder: Path, step: int, mode: Mode) -> None:
     """What a kill left, in order, for a run that goes on from `step`: it comes by later evaluations again."""
     told = [checkpoint.facts(folder, path.stem) for path in folder.glob("best-*.json")]
     by_sum = {about["sha256"]: about for about in told if about and _is_ranked(about) and about["step"] <= step}

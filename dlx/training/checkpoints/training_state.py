@@ -160,7 +160,7 @@ def _like(there: Any, here: Any) -> bool:
     return type(there) is type(here) or (type(there) in numbers and type(here) in numbers)
 
 
-def is_there(folder: Path) -> bool:
+def exists(folder: Path) -> bool:
     """Whether a state is whole, so that a run can go on from it."""
     for name in _names(folder):
         with suppress(DlxError):
@@ -169,12 +169,12 @@ def is_there(folder: Path) -> bool:
     return False
 
 
-def is_at(folder: Path, step: int) -> bool:
+def exists_at(folder: Path, step: int) -> bool:
     """Whether the state at this step stands."""
     return checkpoint.facts(folder, NAME.format(step)) is not None
 
 
-def hand_over(source: Path, folder: Path, step: int, job: Job) -> None:
+def transfer_state(source: Path, folder: Path, step: int, job: Job) -> None:
     """The state at a step for a run that goes on from it with the optimizer that `job` has."""
     facts, tensors = checkpoint.read(source, NAME.format(step))
     moved = _in_parts(_unpacked(facts.pop("moved"), tensors))
