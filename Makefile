@@ -4,7 +4,7 @@ BIN := .venv/bin
 SPEC ?= specs/digits/lenet.yaml
 DATA ?= data
 
-.PHONY: train test test-slow test-ray extras check format docs bench results clean
+.PHONY: train test test-slow test-ray smoke extras check format docs bench results clean
 
 .venv/installed: pyproject.toml constraints.txt tests/kinds/pyproject.toml
 	$(PYTHON) -c 'import sys; sys.exit("dlx needs Python 3.11 or later, and this is " + sys.version.split()[0]) if sys.version_info < (3, 11) else None'
@@ -25,6 +25,9 @@ test-slow: .venv/installed    ## the tests that take minutes
 test-ray: .venv/installed     ## sweeps on a Ray cluster of two nodes, started here
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
 	$(BIN)/python -m pytest -m 'slow or not slow' tests/sweep/test_ray.py
+
+smoke: .venv/installed        ## the wheel in an empty environment, outside the clone
+	$(BIN)/python tests/smoke.py
 
 extras: .venv/installed       ## everything that is optional, as continuous integration has it
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,ray,bench]'
