@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import graph as graphs
+from .. import shipped
 from ..errors import DlxError, Mark, Problem, SpecError
 from ..graph import Graphs
 from ..graph.expect import Receipt, claims, of_results, receipts
@@ -26,14 +27,20 @@ class Verified:
 
 
 def found(paths: Sequence[Path]) -> list[Path]:
-    """The specs at `paths`: files as they are, and every whole spec in a folder. SpecError where there is none."""
-    missing = [path for path in paths if not path.exists()]
+    """The specs at `paths`, shipped ones by name too: files, and every whole spec in a folder.
+
+    Without `paths`: those in ./specs, else all that dlx ships. SpecError where there is none.
+    """
+    places = {path: shipped.place(path) for path in paths or [Path("specs")]}
+    missing = [path for path, place in places.items() if place is None]
     if missing:
-        hint = "Name specs, or folders of them: `dlx verify specs/udl`."
-        raise SpecError(*(Problem(f"there is no {path}", hint, Mark(str(path))) for path in missing))
-    specs = [spec for path in paths for spec in (_below(path) if path.is_dir() else [path])]
+        hint = "Name specs, or folders of them: `dlx verify udl`."
+        problems = (Problem(f"there is no {p}", shipped.near(p) or hint, Mark(str(p))) for p in missing)
+        raise SpecError(*problems)
+    whole = [place for place in places.values() if place is not None]
+    specs = [spec for path in whole for spec in (_below(path) if path.is_dir() else [path])]
     if not specs:
-        where = " and ".join(map(str, paths))
+        where = " and ".join(map(str, whole))
         raise SpecError(Problem(f"there are no specs in {where}", "A spec starts with `dlx: 1`.", Mark(where)))
     return list(dict.fromkeys(specs))
 

@@ -24,6 +24,7 @@ COMMANDS = (
     runs.evaluate,
     runs.predict,
     specs.layers,
+    specs.specs,
     specs.verify,
     specs.explain,
     specs.diff,

@@ -30,7 +30,7 @@ def inspect(
     with --as the figures of torchvision, keras, timm, darknet or torchinfo, and what lies between them and dlx's.
     Nothing is trained and torch is not loaded.
 
-    Example: dlx inspect specs/cs231n/resnet50.yaml --depth 1
+    Example: dlx inspect cs231n/resnet50 --depth 1
     """
     if batch and layer is not None:
         hint = "Leave one of the two out."
@@ -91,7 +91,7 @@ def verify(
         list[str] | None,
         typer.Argument(
             metavar="SPEC | KEY=VALUE",
-            help="Specs, or folders of them; else ./specs. Changes to all of them, such as where their data lies.",
+            help="Specs, or folders of them; else ./specs, or all of dlx. Changes to all, such as their data.",
         ),
     ] = None,
     only: Annotated[
@@ -107,18 +107,37 @@ def verify(
     reason), FAILS, or not run, where the claim is about a training. The exit status is 1 where one fails, 2 where a
     spec is wrong.
 
-    Example: dlx verify specs/udl
+    Example: dlx verify udl
     """
     from ..claims import verify
     from ..show import verify as verdicts
 
     changes = [given for given in specs or [] if "=" in given and not Path(given).exists()]
     paths = [Path(given) for given in specs or [] if given not in changes]
-    found = verify.verify(verify.found(paths or [Path("specs")]), changes)
+    found = verify.verify(verify.found(paths), changes)
     if training:
         found = (verify.trained(one, runs) for one in found)
     if status := verdicts.verified(found, as_json, only):
         raise typer.Exit(status)
+
+
+def specs(
+    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Those of one folder, such as zoo.")] = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the specs that dlx brings.
+
+    Each can be named from anywhere, where a command takes a spec: `dlx inspect zoo/gpt2`. A file of yours
+    that is called so comes first.
+
+    Example: dlx specs zoo
+    """
+    from .. import shipped
+    from ..show import listings
+    from ..spec import compose
+
+    found = {name: compose.source(path) for name, path in shipped.below(folder).items()}
+    listings.shipped_specs(found, as_json)
 
 
 def explain(
@@ -136,7 +155,7 @@ def explain(
     Output size, parameters, MACs, memory and receptive field of a layer, line by line, with its own numbers. Without
     --layer: how the totals add up, and which layers there are.
 
-    Example: dlx explain specs/cs231n/resnet50.yaml --layer conv_1
+    Example: dlx explain cs231n/resnet50 --layer conv_1
     """
     from .. import graph
     from .. import spec as specs
@@ -164,7 +183,7 @@ def diff(
     Layers are aligned by what they are, not by name. A row for each that was added, removed or changed, with the
     difference in parameters, MACs and memory; then the totals and the other settings. Overrides apply to B.
 
-    Example: dlx diff specs/digits/lenet.yaml specs/digits/lenet.yaml network.layers.conv_1.kernel_size=3
+    Example: dlx diff digits/lenet digits/lenet network.layers.conv_1.kernel_size=3
     """
     from .. import spec as specs
     from ..graph.comparison import diff as diffs
@@ -184,7 +203,7 @@ def why(
     The file and line, the override or the default that gave it; of an expression also what it comes to. Layers inside
     blocks go by the names that `inspect` shows: network.layers.bottleneck_1/conv_2.stride. Of a section: all in it.
 
-    Example: dlx why specs/cs231n/resnet101.yaml vars.depths
+    Example: dlx why cs231n/resnet101 vars.depths
     """
     from .. import graph
     from .. import spec as specs
@@ -207,7 +226,7 @@ def doctor(
     gradients by depth, gradients against differences, the size of updates, a batch by heart, and the learning rate.
     Each finding with its line and a way out. The exit status is 1 where something is wrong. Nothing is kept.
 
-    Example: dlx doctor specs/digits/lenet.yaml train.optimizer.adamw.lr=10
+    Example: dlx doctor digits/lenet train.optimizer.adamw.lr=10
     """
     from .. import spec as specs
     from ..analysis.doctor import diagnosis as clinic

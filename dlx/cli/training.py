@@ -31,7 +31,7 @@ def train(
     Picks the device, shows progress, evaluates on the validation and test sets, and mirrors the run to MLflow. With
     --resume a run that was killed, stopped or failed goes on, to the same bits.
 
-    Example: dlx train specs/digits/lenet.yaml train.epochs=5 train.optimizer.adamw.lr=1e-3
+    Example: dlx train digits/lenet train.epochs=5 train.optimizer.adamw.lr=1e-3
     """
     from .. import graph
     from .. import spec as specs
@@ -103,7 +103,7 @@ def sweep(
     tag(log,interval(1e-5,1e-1)), glob(*); or under `sweep: {space: ...}` in the spec. The same command goes on with a
     study that was cut off, and --trials extends it. `dlx train STUDY` trains the best one again.
 
-    Example: dlx sweep specs/digits/lenet.yaml train.batch_size=16,32,64 --jobs 2
+    Example: dlx sweep digits/lenet train.batch_size=16,32,64 --jobs 2
     """
     from ..show import sweep as studies
     from ..sweeps import plan as plans
@@ -143,7 +143,7 @@ def prove_resume(
     results of each training, and the SHA-256 of every tensor: weights, optimizer, averages, generators. The exit
     status is 1 where one differs; all runs are kept then. A training is cut to 100 steps, or --steps.
 
-    Example: dlx prove-resume specs/digits/lenet.yaml --kills 3
+    Example: dlx prove-resume digits/lenet --kills 3
     """
     from ..show import console
     from ..show import prove_resume as proofs

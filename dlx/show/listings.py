@@ -42,6 +42,19 @@ def layer_page(page: Page) -> None:
         out(f"{page.example}\n    {page.numbers}")
 
 
+def shipped_specs(sources: Mapping[str, str], as_json: bool) -> None:
+    """`dlx specs`: the name of each, and where it is from."""
+    if as_json:
+        document({"specs": [{"name": name, "source": source} for name, source in sources.items()]})
+        return
+    grid = Grid(columns=2, styles=["cyan"])
+    for name, source in sources.items():
+        grid.add(name, source)
+    grid.print()
+    out()
+    out("Look at one: dlx inspect NAME. Train one that has data: dlx train NAME.")
+
+
 def run_as_json(run: Run) -> dict[str, Any]:
     """A run as `dlx runs --json` has it; of a damaged one why it cannot be read, as its `error`."""
     try:

@@ -5,7 +5,8 @@
       - data: mnist1d       # the file data/mnist1d.yaml, as the section `data`
       - _self_              # this file; last where it is not named
 
-Files are looked for in the folder of the spec, then in each folder above it, then in ./specs.
+Files are looked for in the folder of the spec, then in each folder above it, then in ./specs, then among the specs
+that dlx ships.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
+from .. import shipped
 from ..errors import Mark, Problem, SpecError, did_you_mean
 from .sections.kinds import are_networks, choice_at
 from .syntax.read import SUFFIXES, Node, read
@@ -26,6 +28,12 @@ SELF = "_self_"
 def compose(path: Path) -> Node:
     """The spec at `path` with its defaults merged in. SpecError where it or one of them cannot be had."""
     return _Composer().spec(path)
+
+
+def source(path: Path) -> str:
+    """Where the spec at `path` is from, by its `source` or that of its defaults; empty without one."""
+    node = compose(path).at("source")
+    return "" if node is None else " ".join(str(node.value).split())
 
 
 def group_file(group: str, option: str, spec: Path, mark: Mark) -> Node:
@@ -144,14 +152,17 @@ def resolved(path: Path) -> Path:
 
 def search_path(spec: Path) -> list[Path]:
     here = resolved(spec).parent
-    return list(dict.fromkeys([here, *here.parents, Path.cwd() / "specs"]))
+    last = [Path.cwd() / "specs", *([root] if (root := shipped.folder()) is not None else [])]
+    inside = [folder for folder in (here, *here.parents) if shipped.apparent(folder) != folder]
+    start = shipped.apparent(here)
+    return list(dict.fromkeys([*inside, start, *start.parents, *last]))
 
 
 def missing(name: str, spec: Path, mark: Mark) -> Problem:
     group = Path(name).parent
     there = {p.stem for folder in search_path(spec)[:3] for p in specs_in(folder / group)}
     hint = did_you_mean(Path(name).name, there - {spec.stem})
-    looked = f"Looked in {spec.parent}, the folders above it, and ./specs."
+    looked = f"Looked in {spec.parent}, the folders above it, ./specs, and the specs that dlx ships."
     return Problem(f"there is no file {name}.yaml or {name}.toml", f"{hint} {looked}".strip(), mark, "defaults")
 
 

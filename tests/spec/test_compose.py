@@ -155,13 +155,13 @@ def test_all_defaults_that_are_missing_are_told_at_once(folder):
         """
         s.yaml:2:5  defaults
           there is no file bsae.yaml or bsae.toml
-          Did you mean `base`? Looked in HERE, the folders above it, and ./specs.
+          Did you mean `base`? Looked in HERE, the folders above it, ./specs, and the specs that dlx ships.
         s.yaml:3:5  defaults
           there is no file data/smal.yaml or data/smal.toml
-          Did you mean `small`? Looked in HERE, the folders above it, and ./specs.
+          Did you mean `small`? Looked in HERE, the folders above it, ./specs, and the specs that dlx ships.
         s.yaml:4:5  defaults
           there is no file nothing.yaml or nothing.toml
-          There is base. Looked in HERE, the folders above it, and ./specs.
+          There is base. Looked in HERE, the folders above it, ./specs, and the specs that dlx ships.
         """
     ).replace("There is base. ", refused_hint(folder))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
+from ... import shipped
 from ...errors import Mark, Problem, SpecError
 from ...init import Default, Initializer
 from ...registry import FAMILIES, Strict
@@ -133,8 +134,11 @@ class Experiment:
 
 
 def load(path: Path | str, changes: Sequence[str] = ()) -> Experiment:
-    """Read, compose and override a spec. Raises SpecError where there is nothing to go on with."""
-    path = Path(path)
+    """Read, compose and override a spec: a file, or the name of a shipped one, `zoo/gpt2`.
+
+    Raises SpecError where there is nothing to go on with.
+    """
+    path = shipped.resolved(Path(path))
     root, problems = overrides.applied(compose.compose(path), changes, path)
     return _experiment(root, path, problems)
 
@@ -304,8 +308,9 @@ def _absolute_paths(data: Node, written: Node) -> None:
             node = options if bare else options.at(name)
             if node is None or not isinstance(node.value, str) or "Path" not in str(info.annotation):
                 continue
-            folder = Path(node.mark.file).parent if node.mark.line else Path.cwd()
-            node.value = str((folder / Path(node.value).expanduser()).absolute())
+            path = Path(node.value).expanduser()
+            there = shipped.beside(Path(node.mark.file), path) if node.mark.line else path
+            node.value = str(there.absolute())
             original = written.at(kind) if bare else written.at(kind, name)
             if original is not None:
                 original.value = node.value

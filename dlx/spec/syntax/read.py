@@ -5,15 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import Mark, Problem, SpecError
+from ...shipped import SUFFIXES, near
 from ...utils import passwords
 from .nodes import BROKEN, MAX_DEPTH, MAX_VALUES, Broken, Node, located
 from .scalars import plain_scalar
 from .yaml_reader import parse_yaml
 
 MAX_BYTES = 10_000_000
-SUFFIXES = (".yaml", ".yml", ".toml")
-
-
 SHELL = ("/dev/", "/proc/")
 """Where a shell has the pipes that it makes for `<(COMMAND)`."""
 
@@ -49,7 +47,7 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)  # no more: a device has no end
     except FileNotFoundError as error:
-        raise SpecError(Problem("there is no such file", _nearby(path), start)) from error
+        raise SpecError(Problem("there is no such file", near(path), start)) from error
     except OSError as error:
         raise SpecError(Problem(f"cannot be read: {(error.strerror or str(error)).lower()}", "", start)) from error
     if len(data) > MAX_BYTES:
@@ -64,17 +62,6 @@ def _text(path: Path) -> str:
     if not text.strip():
         raise SpecError(Problem("is empty", "`dlx new` writes a spec to start from.", start))
     return text
-
-
-def _nearby(path: Path) -> str:
-    import difflib
-
-    folder = path.parent
-    if not folder.is_dir():
-        return f"There is no folder {folder} either."
-    specs = {p.stem: p for p in sorted(folder.iterdir()) if p.suffix in SUFFIXES}
-    near = difflib.get_close_matches(path.stem, specs, n=2, cutoff=0.6)
-    return "Did you mean " + " or ".join(str(specs[n]) for n in near) + "?" if near else ""
 
 
 __all__ = [
