@@ -154,7 +154,7 @@ def spec_text(case: dict[str, Any]) -> str:
 def dlx_run(case: dict[str, Any], pack: int = 64) -> float:
     """Seconds of `dlx sweep`, from the plan to the last result on disk, with the library imported."""
     from dlx.sweeps.plan import plan
-    from dlx.sweeps.run import Means, run
+    from dlx.sweeps.run import SweepOptions, run
 
     count = len(case["rates"])
     rate = f"train.optimizer.{case['optimizer']}.lr"
@@ -164,7 +164,7 @@ def dlx_run(case: dict[str, Any], pack: int = 64) -> float:
         path.write_text(spec_text(case))
         how = [varies or f"+train.seed=range({count})", "++sweep.sampler=grid", f"++sweep.generation={count}"]
         started = time.perf_counter()
-        ending = run(plan(path, how, Path(folder) / "runs", count), Means(pack=pack))
+        ending = run(plan(path, how, Path(folder) / "runs", count), SweepOptions(pack=pack))
         spent = time.perf_counter() - started
         assert sum(trial.state == "finished" for trial in ending.study.trials) == count
         return spent

@@ -28,7 +28,7 @@ from pathlib import Path
 from common import publish
 
 from dlx.sweeps.plan import plan
-from dlx.sweeps.run import Means, run
+from dlx.sweeps.run import SweepOptions, run
 from dlx.sweeps.study import Study
 
 RATES = (1e-4, 4e-4, 1.6e-3, 6.4e-3, 2.56e-2)
@@ -126,7 +126,7 @@ def searched(task: Task, how: Sequence[str], size: int, accuracy: float = inf, e
         while course[-1][1] < accuracy and course[-1][0] < epochs:
             wanted = trials + size
             changes = [*how, f"++sweep.generation={size}"]
-            study = run(plan(path, changes, Path(folder) / "runs", wanted), Means(pack=PACK)).study
+            study = run(plan(path, changes, Path(folder) / "runs", wanted), SweepOptions(pack=PACK)).study
             trials = len(study.trials)
             course.append((spent(study, task), best(study)))
             if trials < wanted or not epochs < inf:

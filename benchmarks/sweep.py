@@ -18,7 +18,7 @@ from pathlib import Path
 from common import publish
 
 from dlx.sweeps.plan import plan
-from dlx.sweeps.run import Means, run
+from dlx.sweeps.run import SweepOptions, run
 
 SPEC = """\
 dlx: 1
@@ -36,10 +36,10 @@ def overhead(sampler: str, pack: int, folder: Path) -> tuple[float, float]:
     path = folder / "s.yaml"
     path.write_text(SPEC)
     how = [RATE, f"++sweep.sampler={sampler}"]
-    run(plan(path, [*how, "++sweep.seed=1"], folder / "warm", 8), Means(pack=pack))
+    run(plan(path, [*how, "++sweep.seed=1"], folder / "warm", 8), SweepOptions(pack=pack))
     made = plan(path, how, folder / "runs", TRIALS)
     clock, processor = time.perf_counter(), time.process_time()
-    run(made, Means(pack=pack))
+    run(made, SweepOptions(pack=pack))
     return (time.perf_counter() - clock) / TRIALS * 1e3, (time.process_time() - processor) / TRIALS * 1e3
 
 
@@ -77,7 +77,7 @@ def reopened(sampler: str, folder: Path) -> float:
             facts.append({"fact": "reached", **about})
     (made.folder / "study.jsonl").write_text("".join(json.dumps(fact) + "\n" for fact in facts))
     begun = time.perf_counter()
-    found = run(plan(path, [RATE, f"++sweep.sampler={sampler}"], folder / "runs", MANY + 1), Means())
+    found = run(plan(path, [RATE, f"++sweep.sampler={sampler}"], folder / "runs", MANY + 1), SweepOptions())
     assert len(found.study.trials) == MANY + 1
     return time.perf_counter() - begun
 

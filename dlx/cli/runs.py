@@ -36,11 +36,11 @@ def evaluate(
 
     Example: dlx evaluate last --part test
     """
-    from ..runs import folder as folders
+    from ..runs import lookup
     from ..show import ensembles
     from ..trained import evaluate as evaluation
 
-    found = [folders.find(one, runs) for one in run]
+    found = [lookup.find(one, runs) for one in run]
     ensembles.evaluation(evaluation.evaluate(found, checkpoint, part or (), data or (), combine), as_json)
 
 
@@ -61,11 +61,11 @@ def predict(
 
     Example: dlx predict last digits.npy --output digits.csv
     """
-    from ..runs import folder as folders
+    from ..runs import lookup
     from ..show import ensembles
     from ..trained import predict as predictions
 
-    found = predictions.predict(folders.find(run, runs), file, checkpoint, combine)
+    found = predictions.predict(lookup.find(run, runs), file, checkpoint, combine)
     ensembles.predictions(found, as_json, output)
 
 
@@ -85,13 +85,13 @@ def reproduce(
 
     Example: dlx reproduce last
     """
-    from ..runs import folder as folders
+    from ..runs import lookup
     from ..show import prove_resume as proofs
     from ..show import training
     from ..trained import reproduce as reproductions
 
     with training.progress(quiet=as_json) as callback:
-        found = reproductions.reproduce(folders.find(run, runs), runs, tolerance, callback)
+        found = reproductions.reproduce(lookup.find(run, runs), runs, tolerance, callback)
     proofs.reproduction(found, as_json)
     if found.verdict == "differs":
         raise typer.Exit(1)
@@ -107,10 +107,10 @@ def list_runs(context: typer.Context, as_json: AsJson = False, runs: Runs = Path
     """
     if context.invoked_subcommand is not None:
         return
-    from ..runs import folder as folders
+    from ..runs import lookup
     from ..show import console, listings
 
-    found = folders.all_runs(runs)
+    found = lookup.all_runs(runs)
     if as_json:
         console.document({"runs": [listings.run_as_json(run) for run in found]})
     else:
@@ -129,14 +129,15 @@ def sync(
     Example: dlx runs sync
     """
     from .. import track
-    from ..runs import folder as folders
+    from ..runs import lookup
+    from ..runs.folder import Run
     from ..show import listings
     from ..sweeps import mlflow_study
 
     studies = mlflow_study.studies(run, runs)
-    chosen = [] if run and studies else [folders.find(run, runs)] if run else folders.all_runs(runs)
+    chosen = [] if run and studies else [lookup.find(run, runs)] if run else lookup.all_runs(runs)
     done = [(one, track.sync(one, uri)) for one in chosen]
-    done += [(folders.Run(folder), mlflow_study.Tracked(folder, uri).sync()) for folder in studies]
+    done += [(Run(folder), mlflow_study.StudyDelivery(folder, uri).sync()) for folder in studies]
     listings.synced(done, as_json)
     if not all(result.complete for _, result in done):
         raise typer.Exit(1)

@@ -36,7 +36,8 @@ def train(
     from .. import graph
     from .. import spec as specs
     from ..experiment import runner
-    from ..runs import folder as folders
+    from ..runs import lookup
+    from ..runs.folder import Run
     from ..show import console, training
     from ..show import schedule as schedules
 
@@ -44,7 +45,7 @@ def train(
     if resume is not None and changes and all("=" in change or change.startswith("~") for change in changes):
         from ..experiment.resume_checks import unchanged
 
-        raise unchanged(folders.find(resume, runs), changes)
+        raise unchanged(lookup.find(resume, runs), changes)
     if (spec is None) == (resume is None):
         hint = "`dlx train SPEC` starts, and `dlx train --resume RUN` goes on with a run as it was."
         raise DlxError("give a spec to train, or the run to resume", hint=hint)
@@ -53,7 +54,7 @@ def train(
         from ..sweeps.study import spec_in
 
         spec = spec_in(spec)
-        like = folders.Run(spec.parent)
+        like = Run(spec.parent)
     loaded = specs.load(spec, overrides or []) if spec is not None else None
     if plot_schedule and loaded is not None:
         rates = runner.rates(loaded)
@@ -64,7 +65,7 @@ def train(
         if loaded is not None:
             results = runner.run(loaded, runs, callback, like)
         else:
-            loaded, results = runner.resume(folders.find(str(resume), runs), callback)
+            loaded, results = runner.resume(lookup.find(str(resume), runs), callback)
     console.warnings(problem for problem in results.graphs.warnings if problem.path == graph.FREEZE)
     if as_json:
         console.document(runner.finish_tracking(loaded, results).as_json())
@@ -112,17 +113,19 @@ def sweep(
     changes = [*(overrides or []), *([f"++sweep.sampler={sampler}"] if sampler is not None else [])]
     made = plans.plan(spec, changes, runs, trials, study)
     warn_of_password(made.base)
-    spent = sweeps.time_of(budget or made.sweep.budget)
-    means = sweeps.Means(sweeps.workers(jobs), backend, sweeps.packing(pack), spent, retry_failed, mirror=True)
+    spent = sweeps.parse_budget(budget or made.sweep.budget)
+    means = sweeps.SweepOptions(
+        sweeps.parse_jobs(jobs), backend, sweeps.parse_pack(pack), spent, retry_failed, mirror=True
+    )
     with studies.sweeping(quiet=as_json) as callback:
         found = sweeps.run(made, means, callback)
     if figures:
-        sweeps.draw(found)
+        sweeps.draw_figures(found)
     if as_json:
-        studies.ending(sweeps.settle(found), as_json)
+        studies.ending(sweeps.finish(found), as_json)
     else:
         studies.ending(found, as_json)
-        studies.delivered(sweeps.settle(found), sweeps.store_of(made))
+        studies.delivered(sweeps.finish(found), sweeps.tracking_uri_of(made))
     if found.exit_code:
         raise typer.Exit(found.exit_code)
 
@@ -149,7 +152,7 @@ def prove_resume(
     from ..show import prove_resume as proofs
     from ..trained import prove_resume
 
-    with prove_resume.kept_where_it_fails() as home:
+    with prove_resume.retained_on_failure() as home:
         say = prove_resume.silent if as_json else console.say
         found = prove_resume.prove(spec, overrides or [], home, kills, seed, steps, say)
         proofs.proof(found, as_json)

@@ -81,7 +81,7 @@ def train_together(many: Sequence[Candidate], session: Session) -> list[Result |
 
     first = many[0][1]
     lanes = min(len(many), device.packing_threads(first.train))
-    recorded = many[0][0].folder.manner().get("threads")
+    recorded = many[0][0].folder.numeric_settings().get("threads")
     alone = recorded or threads_for(first.train, first.graph, first.examples, len(many))
     threads = 1 if lanes > 1 else alone
     ends: dict[int, Result | DlxError] = {}

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DlxError, Problem, RunError
 from ..graph import Graphs
-from ..runs.folder import Run, running
+from ..runs.folder import Run
+from ..runs.records import with_current_names
 from ..training import baseline, early_stopping, ensemble_metrics, fallback
 from ..training.checkpoints import best_checkpoints, checkpoint, training_state
 from ..training.checkpoints.background_writer import Writer
@@ -97,7 +98,7 @@ class RunRecorder:
         if job.train.keep_best is not None:
             best_checkpoints.repair(self.checkpoints, job.progress.step, early_stopping.kept_mode(job))
         if facts is not None:
-            self.metrics, self.saved_step = running(facts["metrics"]), job.progress.step
+            self.metrics, self.saved_step = with_current_names(facts["metrics"]), job.progress.step
         return tuple(passed_over)
 
     def follow(self, job: Job, callback: Callback) -> None:

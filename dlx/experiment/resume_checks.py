@@ -7,7 +7,8 @@ from collections.abc import Sequence
 
 from ..data import Sets
 from ..errors import DlxError
-from ..runs.folder import RECORDS, Run
+from ..runs.folder import Run
+from ..runs.records import RECORDS
 from ..spec import Experiment
 
 

@@ -42,7 +42,7 @@ def run(
     if like is not None:
         begun = [new_run(one, runs) for one in each]
         for folder in begun:
-            folder.write_json("lock.json", like.manner())
+            folder.write_json("lock.json", like.numeric_settings())
     return Results(_trained(each, runs, session, begun), prepared.graphs)
 
 
@@ -63,7 +63,7 @@ def _trained(
         folder = new_run(one, runs)
         return folder if gathering is None else gathering.noted(folder)
 
-    packed = len(each) > 1 or bool(begun and begun[0].manner().get("packed"))
+    packed = len(each) > 1 or bool(begun and begun[0].numeric_settings().get("packed"))
     if packed and packing.packing_key(each[0]) is not None:
         folders = [*begun, *(create(one) for one in each[len(begun) :])]
         packing.record_packing(folders, each[0])

@@ -58,7 +58,7 @@ def follow(recorder: RunRecorder, prepared: Prepared, session: Session) -> Resul
     # before anything else: its process imports mlflow while this one imports torch
     mirror = mirror_of(experiment, recorder.folder) if session.environment is None else None
     with recorder.to_its_end():
-        recorded = recorder.folder.manner().get("threads")
+        recorded = recorder.folder.numeric_settings().get("threads")
         threads = recorded or prepared.threads
         with device.threads(threads), compute.settings(train, prepared.device):
             is_open = (

@@ -9,7 +9,7 @@ from ..errors import plural
 from .console import Grid, out
 
 if TYPE_CHECKING:
-    from ..sweeps.leaderboard import Place
+    from ..sweeps.leaderboard import LeaderboardRow
     from ..sweeps.study import Study
 
 ROWS = 12
@@ -21,10 +21,10 @@ def leaderboard(study: Study, rows: int = ROWS) -> None:
 
     if study.metrics:
         board = rank(study.points(), study.metrics[0], study.rising[0])
-        ranking(board, study.metrics[0], rows, study.drawn)
+        ranking(board, study.metrics[0], rows, study.replicate_keys)
 
 
-def ranking(board: Sequence[Place], metric: str, rows: int = ROWS, drawn: Sequence[str] = ()) -> None:
+def ranking(board: Sequence[LeaderboardRow], metric: str, rows: int = ROWS, drawn: Sequence[str] = ()) -> None:
     """These places, means over the keys that are `drawn`; columns in which all are the same are left out."""
     from ..sweeps.figures.base import short_names, text
 
@@ -63,7 +63,7 @@ def ranking(board: Sequence[Place], metric: str, rows: int = ROWS, drawn: Sequen
         out(line)
 
 
-def words(board: Sequence[Place], rows: int = ROWS) -> list[str]:
+def words(board: Sequence[LeaderboardRow], rows: int = ROWS) -> list[str]:
     """What the table leaves out, and how it is to be read."""
     told = []
     if len(board) > rows:
@@ -81,7 +81,7 @@ def _half(value: float | None) -> str:
     return "" if value is None else f"{value:.2g}"
 
 
-def _behind(place: Place) -> str:
+def _behind(place: LeaderboardRow) -> str:
     """`0.012 ± 0.004`, in the mean over the same seeds."""
     gap = place.behind
     if gap is None:
@@ -92,6 +92,6 @@ def _behind(place: Place) -> str:
     return f"{gap.mean:+.2g} ± {half:.2g}"
 
 
-def _state(place: Place) -> str:
+def _state(place: LeaderboardRow) -> str:
     trial = place.trial
     return f"stopped at {max(trial.rungs):,}" if trial.state == "stopped" else trial.state

@@ -12,7 +12,7 @@ from .console import Grid, document, out, say
 if TYPE_CHECKING:
     from ..reference.vocabulary import Page
     from ..runs.folder import Run
-    from ..track import Synced
+    from ..track import SyncResult
 
 
 def vocabulary(families: Mapping[str, Sequence[tuple[str, str, str]]]) -> None:
@@ -103,7 +103,7 @@ def run_list(runs: Sequence[Run], root: Path) -> None:
         say(error)
 
 
-def synced(done: Sequence[tuple[Run, Synced]], as_json: bool) -> None:
+def synced(done: Sequence[tuple[Run, SyncResult]], as_json: bool) -> None:
     """`dlx runs sync`."""
     if as_json:
         document({"runs": [{"run": run.key, **result.as_json()} for run, result in done]})

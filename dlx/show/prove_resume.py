@@ -29,8 +29,8 @@ def proof(found: Proof, as_json: bool = False) -> None:
         what = f"{plural(found.records, 'record')} of the curve, {found.values:,} values of checkpoints"
         out(f"bit-equal: {what}", "green")
         return
-    if found.parting is not None:
-        out(f"differs first in {found.parting}" + (f", {found.whose}" if found.whose else ""), "red")
+    if found.difference is not None:
+        out(f"differs first in {found.difference}" + (f", {found.whose}" if found.whose else ""), "red")
     for file, names in found.differing.items():
         if names:
             more = f" and {len(names) - MOST:,} more" if len(names) > MOST else ""
@@ -50,9 +50,11 @@ def reproduction(found: Reproduction, as_json: bool = False) -> None:
     colour = "red" if found.verdict == "differs" else "green"
     off = f": off by {found.largest:.2g} at most, {found.tolerance:g} allowed"
     out(found.verdict + (off if found.verdict != "bitwise equal" else ""), colour)
-    if found.parting is not None:
-        out(f"first   {found.parting}")
-    if found.gap is not None:
-        gap = found.gap
-        out(f"layer   {gap.layer}: {gap.name} is off by {gap.relative:.2g} in checkpoint {gap.checkpoint}")
+    if found.difference is not None:
+        out(f"first   {found.difference}")
+    if found.deviation is not None:
+        tensor = found.deviation
+        out(
+            f"layer   {tensor.layer}: {tensor.name} is off by {tensor.relative:.2g} in checkpoint {tensor.checkpoint}"
+        )
     out(f"run     {found.new.dir}")

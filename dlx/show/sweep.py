@@ -18,7 +18,7 @@ from .training import tracked
 if TYPE_CHECKING:
     from rich.console import Group
 
-    from ..sweeps.events import Ending, Moved, Noted, Opened, Stopped, Suggested, Told
+    from ..sweeps.events import Noted, Opened, Reported, Stopped, Suggested, SweepResult, TaskEnded
     from ..sweeps.study import Study
     from ..sweeps.trial import Trial
 
@@ -47,8 +47,8 @@ class Lines:
     def __init__(self) -> None:
         self.study: Study | None = None
 
-    def on_event(self, event: Opened | Noted | Suggested | Moved | Told | Stopped) -> None:
-        from ..sweeps.events import Noted, Opened, Stopped, Suggested, Told
+    def on_event(self, event: Opened | Noted | Suggested | TaskEnded | Reported | Stopped) -> None:
+        from ..sweeps.events import Noted, Opened, Reported, Stopped, Suggested
 
         if isinstance(event, Opened):
             self.study = event.study
@@ -57,7 +57,7 @@ class Lines:
             say(event.text)
         elif isinstance(event, Suggested) and event.refused:
             say(f"{plural(event.refused, 'point')} refused: {self.last_refusal()}")
-        elif isinstance(event, Told) and event.trial.state in {"finished", "failed"}:
+        elif isinstance(event, Reported) and event.trial.state in {"finished", "failed"}:
             say(self.line(event.trial))
         elif isinstance(event, Stopped):
             for trial in event.trials:
@@ -65,7 +65,7 @@ class Lines:
 
     def last_refusal(self) -> str:
         assert self.study is not None
-        return self.study.refused[-1].because
+        return self.study.refused[-1].reason
 
     def line(self, trial: Trial) -> str:
         assert self.study is not None
@@ -170,7 +170,7 @@ def _value(value: Any) -> str:
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 
-def ending(found: Ending, as_json: bool) -> None:
+def ending(found: SweepResult, as_json: bool) -> None:
     """`dlx sweep`: the best trials, how many there were, where they are, and what would come next."""
     if as_json:
         document(found.as_json())
@@ -186,9 +186,9 @@ def ending(found: Ending, as_json: bool) -> None:
     out(f"study   {study.folder}")
     best = study.best()
     if best is not None:
-        which = f"{point_text(best)}" if study.drawn else f"trial {best.number}: {point_text(best)}"
+        which = f"{point_text(best)}" if study.replicate_keys else f"trial {best.number}: {point_text(best)}"
         out(f"best    {which}  {figure(study, best)}")
-        for run in best.runs.values() if study.drawn else list(best.runs.values())[:1]:
+        for run in best.runs.values() if study.replicate_keys else list(best.runs.values())[:1]:
             out(f"run     {study.runs / run}")
         out(f"again   dlx train {study.folder}")
     if found.note:
@@ -198,7 +198,7 @@ def ending(found: Ending, as_json: bool) -> None:
         out(f"next    {why}; the same command would {found.next}")
 
 
-def delivered(found: Ending, uri: str) -> None:
+def delivered(found: SweepResult, uri: str) -> None:
     """Where MLflow shows it, and where the figures are."""
     if found.tracking:
         out(f"mlflow  {tracked(found.tracking, uri, str(found.study.folder))}")

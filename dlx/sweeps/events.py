@@ -8,10 +8,10 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any, Literal
 
 from .leaderboard import rank
-from .plan import Plan
+from .plan import SweepPlan
 from .study import Study
 from .trial import Trial
-from .workers.base import Outcome
+from .workers.base import TrialOutcome
 
 if TYPE_CHECKING:
     from ..track import Mirror
@@ -25,7 +25,7 @@ Reason = Literal["finished", "budget", "interrupted"]
 class Opened:
     """A study is begun, or gone on with."""
 
-    plan: Plan
+    plan: SweepPlan
     study: Study
 
 
@@ -38,15 +38,15 @@ class Suggested:
 
 
 @dataclass(frozen=True)
-class Moved:
+class TaskEnded:
     """A training has come as far as it was to; its trial as the journal has it."""
 
     trial: Trial
-    outcome: Outcome
+    outcome: TrialOutcome
 
 
 @dataclass(frozen=True)
-class Told:
+class Reported:
     """A trial stands in the journal at a rung, or at its end."""
 
     trial: Trial
@@ -71,7 +71,7 @@ Callback = Callable[[Any], None]
 
 
 @dataclass(frozen=True)
-class Ending:
+class SweepResult:
     """How a sweep ended, and what the same command would do next."""
 
     study: Study
@@ -107,7 +107,7 @@ class Ending:
             "refused": len(study.refused),
             "metrics": study.metrics,
             "best": trial_as_json(study, best) if best is not None else None,
-            "averaged_over": study.drawn,
+            "averaged_over": study.replicate_keys,
             "leaderboard": [place.as_json() for place in board[:LISTED]],
             "note": self.note or None,
             "tracking": self.tracking or None,

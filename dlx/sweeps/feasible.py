@@ -69,7 +69,7 @@ _FORM = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=|==|<|>)\s*(\d[\d_]*(?:\.\d*)?(?:
 
 
 @dataclass(frozen=True)
-class Examined:
+class Feasibility:
     """A candidate and its plan; `because` says why it is refused."""
 
     graphs: Graphs | None
@@ -143,7 +143,7 @@ class Constraints:
         """Why a network is not to be trained, in one sentence; None where it may be."""
         return self.judged(graphs, experiment).because
 
-    def judged(self, graphs: Graphs, experiment: Experiment) -> Examined:
+    def judged(self, graphs: Graphs, experiment: Experiment) -> Feasibility:
         """The network with the first constraint that it does not keep to, and how far it is from keeping to all."""
         reason, because, miss = "", None, 0.0
         for one in self.all:
@@ -152,7 +152,7 @@ class Constraints:
             if missed and because is None:
                 reason, because = one.name, why
             miss += missed
-        return Examined(graphs, experiment, because, miss, reason)
+        return Feasibility(graphs, experiment, because, miss, reason)
 
 
 def _parsed(text: str) -> Constraint | tuple[str, str]:
@@ -207,7 +207,7 @@ class Planner:
             self.contents[key, name] = known
         return known
 
-    def examine(self, point: Point) -> Examined:
+    def examine(self, point: Point) -> Feasibility:
         """The plan of a point, or why it is refused."""
         try:
             experiment = self.experiment(point)
@@ -226,7 +226,7 @@ class Planner:
         return self.graphs[name]
 
 
-def examine(path: Path | str, overrides: Sequence[str]) -> Examined:
+def examine(path: Path | str, overrides: Sequence[str]) -> Feasibility:
     """A spec with these overrides planned, or why it is refused; by its own constraints."""
     try:
         experiment = load(path, overrides)
@@ -237,9 +237,9 @@ def examine(path: Path | str, overrides: Sequence[str]) -> Examined:
     return constraints.judged(graphs, experiment)
 
 
-def _invalid(error: SpecError) -> Examined:
+def _invalid(error: SpecError) -> Feasibility:
     """A refusal with the first mistake, as one sentence with its place."""
     first, *rest = error.problems
     more = f" (and {len(rest)} more)" if rest else ""
     because = f"{first.path}: {first.message}{more}" if first.path else f"{first.message}{more}"
-    return Examined(None, None, because, inf, "invalid")
+    return Feasibility(None, None, because, inf, "invalid")

@@ -27,7 +27,7 @@ COSTS: Mapping[str, Callable[[Trial], float]] = {
 
 
 @dataclass(frozen=True)
-class Gap:
+class Difference:
     """How much more of a metric one trial has than another, in the mean over the seeds that both have."""
 
     mean: float
@@ -42,7 +42,7 @@ class Gap:
 
 
 @dataclass(frozen=True)
-class Place:
+class LeaderboardRow:
     """A trial on the leaderboard."""
 
     trial: Trial
@@ -55,7 +55,7 @@ class Place:
     interval: float | None
     """Half of the mean's 95 % interval."""
     seeds: int
-    behind: Gap | None
+    behind: Difference | None
     """What it has more than the best; None for the best itself, and where they have no seed in common."""
 
     @property
@@ -64,7 +64,7 @@ class Place:
 
     def as_json(self) -> dict[str, Any]:
         """A row of `dlx sweep --json`; what is no number is a word."""
-        gap = self.behind
+        difference = self.behind
         return {
             "place": self.place,
             "tied": self.tied,
@@ -75,14 +75,16 @@ class Place:
             "deviation": self.deviation,
             "interval95": self.interval,
             "seeds": self.seeds,
-            "behind": None if gap is None else {"mean": _number(gap.mean), "interval95": gap.interval},
+            "behind": None
+            if difference is None
+            else {"mean": _number(difference.mean), "interval95": difference.interval},
             "params": self.trial.params,
             "macs": self.trial.macs,
             "seconds": round(self.trial.seconds, 3),
         }
 
 
-def rank(trials: Sequence[Trial], metric: str, rising: bool) -> list[Place]:
+def rank(trials: Sequence[Trial], metric: str, rising: bool) -> list[LeaderboardRow]:
     """The finished trials in the order of their means, and behind them the stopped ones, who came furthest first.
 
     Whatever cannot be told apart from the best shares its place, even one whose spread hides a mean far behind it.
@@ -121,16 +123,16 @@ def _apart(one: Trial, other: Trial, metric: str) -> bool:
     """Whether there is more than chance between two trials; always where only one finished, or they came less far."""
     if one.state != other.state or (one.state == "stopped" and max(one.rungs) != max(other.rungs)):
         return True
-    between = gap(one, other, metric)
+    between = difference(one, other, metric)
     return between is None or between.real
 
 
-def _placed(trial: Trial, metric: str, place: int, tied: bool, best: Trial) -> Place:
+def _placed(trial: Trial, metric: str, place: int, tied: bool, best: Trial) -> LeaderboardRow:
     values = measured(trial, metric)
-    behind = gap(trial, best, metric) if trial is not best else None
+    behind = difference(trial, best, metric) if trial is not best else None
     told = list(values.values())
     deviation = _deviation(told) if len(told) > 1 and all(map(isfinite, told)) else None
-    return Place(trial, place, tied, _mean(values), deviation, half_of(trial, metric), len(told), behind)
+    return LeaderboardRow(trial, place, tied, _mean(values), deviation, half_of(trial, metric), len(told), behind)
 
 
 def half_of(trial: Trial, metric: str) -> float | None:
@@ -139,7 +141,7 @@ def half_of(trial: Trial, metric: str) -> float | None:
     return _half(_deviation(values), len(values)) if len(values) > 1 and all(map(isfinite, values)) else None
 
 
-def gap(one: Trial, other: Trial, metric: str) -> Gap | None:
+def difference(one: Trial, other: Trial, metric: str) -> Difference | None:
     """How much more of a metric one trial has than the other, each as far as it came; None without a common seed."""
     ours, theirs = measured(one, metric), measured(other, metric)
     differences = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
@@ -147,7 +149,7 @@ def gap(one: Trial, other: Trial, metric: str) -> Gap | None:
         return None
     n = len(differences)
     half = _half(_deviation(differences), n) if n > 1 else None
-    return Gap(fsum(differences) / n, half, n)
+    return Difference(fsum(differences) / n, half, n)
 
 
 def _deviation(values: Sequence[float]) -> float:

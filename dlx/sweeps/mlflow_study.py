@@ -21,7 +21,7 @@ from typing import Any, ClassVar
 
 from ..runs.folder import Run
 from ..track import Mirror, content, start_all
-from ..track.delivery import STATUS, Arrived, Delivery, Memory
+from ..track.delivery import STATUS, Arrived, Delivery, SyncState
 from ..track.mirror import main
 from .leaderboard import half_of
 from .study import JOURNAL, Study, is_study
@@ -43,7 +43,7 @@ class Child(Arrived):
 
 
 @dataclass
-class Known(Memory):
+class StudyState(SyncState):
     """How far one study is in one store."""
 
     trials: dict[int, Child] = field(default_factory=dict)
@@ -53,10 +53,10 @@ class Known(Memory):
     state: str = ""
 
 
-class Tracked(Delivery[Known]):
+class StudyDelivery(Delivery[StudyState]):
     """A study that is delivered."""
 
-    memory: ClassVar[type[Memory]] = Known
+    memory: ClassVar[type[SyncState]] = StudyState
     rests: ClassVar[float] = 4.0
     opened = False
 
@@ -88,7 +88,7 @@ class Tracked(Delivery[Known]):
             self.open(study)
         for trial in study.trials:
             self.follow(study, trial)
-        if not study.drawn:  # else each child is a fold or a seed, of which none is chosen
+        if not study.replicate_keys:  # else each child is a fold or a seed, of which none is chosen
             self.crown(study)
         if over:
             self.close(study)
@@ -291,4 +291,4 @@ def studies(text: str | None, runs: Path) -> list[Path]:
 
 
 if __name__ == "__main__":
-    sys.exit(main(Tracked, "dlx.sweeps.mlflow_study"))
+    sys.exit(main(StudyDelivery, "dlx.sweeps.mlflow_study"))

@@ -17,7 +17,7 @@ from ..spec.strategies import SAMPLERS, SCHEDULERS, Sampler, Scheduler
 from ..training import early_stopping
 from .feasible import Constraints, Planner
 from .leaderboard import ENOUGH
-from .seed_averages import draws_of, is_drawn
+from .seed_averages import is_replicate, replicate_keys_of
 from .space import Space
 from .study import folder_of
 
@@ -32,7 +32,7 @@ UNTOLD = ("sweep", "expect", "track", "source", "dlx", "name")
 
 
 @dataclass(frozen=True)
-class Plan:
+class SweepPlan:
     """All that decides what a study will come to, and where it lies."""
 
     base: Experiment
@@ -71,7 +71,7 @@ class Plan:
         return {seed: first} | {seed + i: first.with_seed(seed + i) for i in range(1, self.seeds)}
 
 
-def plan(path: Path, changes: Sequence[str], runs: Path, trials: int | None = None, study: str = "") -> Plan:
+def plan(path: Path, changes: Sequence[str], runs: Path, trials: int | None = None, study: str = "") -> SweepPlan:
     """What `dlx sweep` is asked to do. SpecError with what stands against it.
 
     `trials` is how many there are to be, `study` what its folder is called, if not by the hash of what it is.
@@ -99,7 +99,7 @@ def plan(path: Path, changes: Sequence[str], runs: Path, trials: int | None = No
         raise SpecError(Problem(message, hint, base.place("sweep", "until_alike"), "sweep.until_alike"))
     bare = [f"++train.seed={base.train.seed}", "++train.seeds=1", *(["~expect"] if base.root.at("expect") else [])]
     _check_drawn(base, space, sampler, sweep, seeds)
-    made = Plan(
+    made = SweepPlan(
         base=base,
         sweep=sweep,
         space=space,
@@ -123,11 +123,11 @@ def _longest(space: Space) -> Dimension:
 
 def _check_drawn(base: Experiment, space: Space, sampler: Sampler, sweep: Sweep, seeds: int) -> None:
     """SpecError where one fold or seed would be preferred to another."""
-    keys = " and ".join(f"`{one.key}`" for one in space.dimensions if is_drawn(one.key))
+    keys = " and ".join(f"`{one.key}`" for one in space.dimensions if is_replicate(one.key))
     problems = []
     for one in space.dimensions:
         section, _, variable = one.key.partition(".")
-        if section == "vars" and (there := draws_of(variable, base.root.plain())):
+        if section == "vars" and (there := replicate_keys_of(variable, base.root.plain())):
             message = f"`{one.key}` is given to `{there[0]}` alone, and its best value would be chosen"
             problems.append(Problem(message, f"Vary `{there[0]}` itself: it is averaged over.", one.mark, one.key))
         if one.key == "train.seed" and seeds > 1:
@@ -202,7 +202,7 @@ def _told(chosen: Strict) -> dict[str, Any]:
     return {str(getattr(chosen, "kind", "")): chosen.model_dump(mode="json")}
 
 
-def check_metric(made: Plan, held_out: int) -> None:
+def check_metric(made: SweepPlan, held_out: int) -> None:
     """DlxError where the metrics want examples held out, and there are none."""
     if held_out or not any(name.startswith("valid/") for name in made.metrics):
         return

@@ -17,11 +17,11 @@ from ..spec import Train
 from ..spec.sections.stopping import MAX_TIME, seconds
 from ..track import Mirror, tracking_uri
 from ..training import device
-from .events import Callback, Ending, Noted, Opened, Reason
+from .events import Callback, Noted, Opened, Reason, SweepResult
 from .mlflow_study import start
-from .plan import Plan
+from .plan import SweepPlan
 from .search import Clock, Search, next_of
-from .study import Study, alone
+from .study import Study, locked
 from .workers import gpus
 from .workers.base import Trainer, Worker
 
@@ -33,7 +33,7 @@ PATIENCE = 10.0
 
 
 @dataclass(frozen=True)
-class Means:
+class SweepOptions:
     """What a sweep may take: none of it changes what it comes to."""
 
     jobs: int | None = 1
@@ -48,7 +48,7 @@ class Means:
     """Deliver the study to MLflow, by a process of its own, where the spec does not decline it."""
 
 
-def run(plan: Plan, means: Means, callback: Callback = lambda _: None) -> Ending:
+def run(plan: SweepPlan, means: SweepOptions, callback: Callback = lambda _: None) -> SweepResult:
     """Search, or go on searching. DlxError where the study is another's, in use or corrupt, or nothing can be tried.
 
     It stops where its time is spent, and at the first Ctrl-C, when what is on its way has saved its state.
@@ -57,7 +57,7 @@ def run(plan: Plan, means: Means, callback: Callback = lambda _: None) -> Ending
     device.limit_thread_spinning()
     home = Trainer(means.pack)
     with (
-        alone(plan.folder),
+        locked(plan.folder),
         closing(Study.begin(plan.folder, plan.identity)) as study,
         closing(_worker(plan, means, home, callback)) as worker,
     ):
@@ -76,17 +76,17 @@ def run(plan: Plan, means: Means, callback: Callback = lambda _: None) -> Ending
     if not ended:
         reason = "interrupted" if clock.asked else "budget"
     told = "" if ended else next_of(plan, study)
-    return Ending(study, reason, clock.seconds, told, search.note, mirror)
+    return SweepResult(study, reason, clock.seconds, told, search.note, mirror)
 
 
-def settle(ending: Ending) -> Ending:
+def finish(ending: SweepResult) -> SweepResult:
     """Wait for the mirror, which draws the figures too, and say what became of it."""
     if ending.mirror is None:
         return ending
     return replace(ending, tracking=ending.mirror.finish(PATIENCE))
 
 
-def packing(text: str) -> int:
+def parse_pack(text: str) -> int:
     """How many trainings `--pack` lets be one. DlxError where it says nothing of that."""
     if text == "auto":
         return TOGETHER
@@ -97,7 +97,7 @@ def packing(text: str) -> int:
     raise DlxError(f"--pack takes auto, off or how many, not {text}", hint="`--pack 8` trains up to 8 as one.")
 
 
-def workers(text: str) -> int | None:
+def parse_jobs(text: str) -> int | None:
     """How many processes `--jobs` asks for; None for auto. DlxError where it says nothing of that."""
     if text == "auto":
         return None
@@ -106,7 +106,7 @@ def workers(text: str) -> int | None:
     raise DlxError(f"--jobs takes auto or how many, not {text}", hint="`--jobs 4` trains in four processes.")
 
 
-def time_of(text: str | None) -> int | None:
+def parse_budget(text: str | None) -> int | None:
     """The seconds of `--budget`. DlxError where it is no time."""
     if text is None:
         return None
@@ -115,24 +115,24 @@ def time_of(text: str | None) -> int | None:
     return seconds(text)
 
 
-def draw(ending: Ending) -> None:
+def draw_figures(ending: SweepResult) -> None:
     """The figures of a study, into its folder."""
     from . import figures
 
     figures.of_study(ending.study)
 
 
-def store_of(plan: Plan) -> str:
+def tracking_uri_of(plan: SweepPlan) -> str:
     """Where MLflow keeps a study."""
     return tracking_uri(Run(plan.folder), plan.base.track.uri)
 
 
-def _mirror(plan: Plan) -> Mirror | None:
+def _mirror(plan: SweepPlan) -> Mirror | None:
     track = plan.base.track
     return start(plan.folder, track.uri, track.experiment or plan.base.name) if track.mlflow else None
 
 
-def _worker(plan: Plan, means: Means, home: Trainer, callback: Callback) -> Worker:
+def _worker(plan: SweepPlan, means: SweepOptions, home: Trainer, callback: Callback) -> Worker:
     if means.backend == "ray":
         from .workers.on_ray import OnRay
 
@@ -178,4 +178,13 @@ def _interruptible(clock: Clock) -> Iterator[None]:
             signal.signal(number, handler)
 
 
-__all__ = ["Means", "draw", "packing", "run", "settle", "store_of", "time_of", "workers"]
+__all__ = [
+    "SweepOptions",
+    "draw_figures",
+    "finish",
+    "parse_budget",
+    "parse_jobs",
+    "parse_pack",
+    "run",
+    "tracking_uri_of",
+]

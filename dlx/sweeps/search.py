@@ -14,13 +14,13 @@ from ..schedules import Span
 from ..spec import Experiment
 from ..spec.overrides import mark_of
 from ..training.fit import evaluation_period
-from .events import Callback, Moved, Stopped, Suggested, Told
+from .events import Callback, Reported, Stopped, Suggested, TaskEnded
 from .leaderboard import settled
-from .plan import OF_THE_PLAN, Plan, check_metric
+from .plan import OF_THE_PLAN, SweepPlan, check_metric
 from .population import inherit
 from .study import Study, run_name
 from .trial import Point, Refused, Trial
-from .workers.base import Halting, Outcome, Task, Trainer, Worker, data_name
+from .workers.base import Halting, Task, Trainer, TrialOutcome, Worker, data_name
 
 MOST_REFUSED = 2000
 """Points that may be refused in one generation before the search for one that is not is given up."""
@@ -48,7 +48,7 @@ class Candidate:
 class Search:
     """One sweep over a study. `home` has the data, and is the worker where there is no other."""
 
-    plan: Plan
+    plan: SweepPlan
     study: Study
     worker: Worker
     home: Trainer
@@ -237,10 +237,10 @@ class Search:
         """Bring trials to their rung, and tell the journal in their order: whether all came there."""
         tasks = [task for trial in due for task in self.tasks(trial, place, candidates[trial.number])]
         waiting = list(due)
-        ended: dict[int, dict[int, Outcome]] = {trial.number: {} for trial in due}
+        ended: dict[int, dict[int, TrialOutcome]] = {trial.number: {} for trial in due}
         for outcome in self.worker.advance(tasks, self.halting):
             ended[outcome.number][outcome.seed] = outcome
-            self.callback(Moved(self.study.trials[outcome.number], outcome))
+            self.callback(TaskEnded(self.study.trials[outcome.number], outcome))
             while waiting and self.is_through(waiting[0], ended[waiting[0].number]):
                 self.tell(waiting[0], ended[waiting[0].number], place, candidates[waiting[0].number])
                 waiting.pop(0)
@@ -253,10 +253,10 @@ class Search:
             yield Task(trial.number, seed, str((self.plan.runs / key).absolute()), candidate.specs[seed], until)
 
     @staticmethod
-    def is_through(trial: Trial, ended: Mapping[int, Outcome]) -> bool:
+    def is_through(trial: Trial, ended: Mapping[int, TrialOutcome]) -> bool:
         return len(ended) == len(trial.runs) and all(outcome.ended != "cut off" for outcome in ended.values())
 
-    def tell(self, trial: Trial, ended: Mapping[int, Outcome], place: int, candidate: Candidate) -> None:
+    def tell(self, trial: Trial, ended: Mapping[int, TrialOutcome], place: int, candidate: Candidate) -> None:
         """How far a trial came, to the journal."""
         ordered = [ended[seed] for seed in trial.runs]
         steps = {outcome.seed: outcome.step for outcome in ordered}
@@ -269,7 +269,7 @@ class Search:
             metrics = {outcome.seed: {**outcome.metrics, **known} for outcome in ordered}
             last = place + 1 == len(candidate.rungs)
             self.study.reached(trial, rung, metrics, steps, seconds, "finished" if last else "waiting")
-        self.callback(Told(trial))
+        self.callback(Reported(trial))
 
     def compare(
         self, trials: Sequence[Trial], waiting: Sequence[Trial], place: int, candidates: Mapping[int, Candidate]
@@ -314,7 +314,7 @@ class Clock:
         return time.monotonic() - self.started
 
 
-def next_of(plan: Plan, study: Study) -> str:
+def next_of(plan: SweepPlan, study: Study) -> str:
     """What the same command would do next."""
     waiting = study.in_state("waiting")
     more = plan.trials - len(study.trials)

@@ -13,16 +13,16 @@ DRAWN = {"fold", "seed"}
 """The last word of such a key, under `data` and `train`."""
 
 
-def is_drawn(key: str) -> bool:
+def is_replicate(key: str) -> bool:
     """Whether a key says which of several equal draws is taken, such as `data.digits.fold` and `train.seed`."""
     first, *_, last = key.split(".") if "." in key else (key, "")
     return first in {"data", "train"} and last in DRAWN
 
 
-def draws_of(variable: str, spec: Mapping[str, Any]) -> list[str]:
+def replicate_keys_of(variable: str, spec: Mapping[str, Any]) -> list[str]:
     """The keys of folds and seeds that a variable is given to; none where it is given to something else too."""
     keys = list(_users(variable.partition(".")[0], {k: v for k, v in spec.items() if k not in {"sweep", "expect"}}))
-    return keys if all(map(is_drawn, keys)) else []
+    return keys if all(map(is_replicate, keys)) else []
 
 
 def _users(variable: str, value: Any, above: str = "") -> Iterator[str]:
@@ -36,9 +36,9 @@ def _users(variable: str, value: Any, above: str = "") -> Iterator[str]:
         yield above
 
 
-def drawn(trials: Iterable[Trial]) -> list[str]:
+def replicate_keys(trials: Iterable[Trial]) -> list[str]:
     """The keys of folds and seeds that vary over trials."""
-    return list(dict.fromkeys(key for trial in trials for key in trial.point if is_drawn(key)))
+    return list(dict.fromkeys(key for trial in trials for key in trial.point if is_replicate(key)))
 
 
 def averaged(trials: Sequence[Trial]) -> list[Trial]:
@@ -46,7 +46,7 @@ def averaged(trials: Sequence[Trial]) -> list[Trial]:
 
     It has the number of the first of them. Draws that have not finished are left out where one has.
     """
-    keys = drawn(trials)
+    keys = replicate_keys(trials)
     if not keys:
         return list(trials)
     groups: dict[str, list[Trial]] = {}
@@ -64,7 +64,7 @@ def _joined(group: Sequence[Trial], draws: dict[str, int]) -> Trial:
     made.seconds = sum(trial.seconds for trial in there)
     last = max((max(trial.rungs, default=0) for trial in there), default=0)
     for trial in there:
-        own = {key: value for key, value in trial.point.items() if is_drawn(key)}
+        own = {key: value for key, value in trial.point.items() if is_replicate(key)}
         numbers = {seed: draws.setdefault(_written({**own, "": seed}), len(draws)) for seed in trial.runs}
         made.runs |= {numbers[seed]: run for seed, run in trial.runs.items()}
         made.steps |= {numbers[seed]: steps for seed, steps in trial.steps.items()}
@@ -75,7 +75,7 @@ def _joined(group: Sequence[Trial], draws: dict[str, int]) -> Trial:
 
 
 def _apart(point: Point) -> Point:
-    return {key: value for key, value in point.items() if not is_drawn(key)}
+    return {key: value for key, value in point.items() if not is_replicate(key)}
 
 
 def _written(point: dict[str, Any]) -> str:

@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 
 from ..errors import DlxError, plural
 from .journal import Fact, Journal, numbers
-from .seed_averages import averaged, drawn
+from .seed_averages import averaged, replicate_keys
 from .trial import Point, Refused, State, Trial
 
 JOURNAL, LOCK, OWNER = "study.jsonl", "study.lock", "owner.json"
@@ -61,9 +61,11 @@ def spec_in(folder: Path) -> Path:
         raise DlxError(f"{folder} is neither a run nor a study", hint=hint)
     study = Study.open(folder)
     best = study.best()
-    if best is None and study.drawn:
+    if best is None and study.replicate_keys:
         hint = f"Name the folder of one of its runs, such as {study.trials[0].runs[min(study.trials[0].runs)]}."
-        raise DlxError(f"in {folder} only {' and '.join(study.drawn)} vary, and none of them is the best", hint=hint)
+        raise DlxError(
+            f"in {folder} only {' and '.join(study.replicate_keys)} vary, and none of them is the best", hint=hint
+        )
     if best is None:
         raise DlxError(f"no trial of {folder} has finished", hint="The same `dlx sweep` goes on with it.")
     return study.runs / next(iter(best.runs.values())) / "spec.yaml"
@@ -137,9 +139,9 @@ class Study:
         return [trial for trial in self.trials if trial.state in states]
 
     @property
-    def drawn(self) -> list[str]:
+    def replicate_keys(self) -> list[str]:
         """The keys of folds and seeds among what varies, over which trials are averaged."""
-        return drawn(self.trials)
+        return replicate_keys(self.trials)
 
     def points(self) -> list[Trial]:
         """The trials; those that differ in folds and seeds alone as one."""
@@ -184,7 +186,7 @@ class Study:
             {"number": t.number, "point": t.point, "params": t.params, "macs": t.macs, "runs": _keyed(t.runs)}
             for t in trials
         ]
-        no = [{"point": r.point, "because": r.because} for r in refused]
+        no = [{"point": r.point, "because": r.reason} for r in refused]
         self.told({"fact": "generation", "generation": generation, "trials": each, "refused": no})
 
     def reached(
@@ -265,7 +267,7 @@ class Study:
 
 
 @contextmanager
-def alone(folder: Path) -> Iterator[None]:
+def locked(folder: Path) -> Iterator[None]:
     """No other sweep runs in this folder meanwhile. DlxError where one does; one that was killed is none."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -329,4 +331,4 @@ def _flat(value: Any, above: str = "") -> Iterator[tuple[str, Any]]:
         yield above, value
 
 
-__all__ = ["Point", "Study", "alone", "digest", "folder_of", "is_study", "run_name"]
+__all__ = ["Point", "Study", "digest", "folder_of", "is_study", "locked", "run_name"]

@@ -47,4 +47,4 @@ class Refused:
     """A point that was not tried, and why."""
 
     point: Point
-    because: str
+    reason: str

@@ -4,9 +4,9 @@
 process calls, and `dlx runs sync` as well. `mlflow.json` in the run folder remembers how far they are.
 """
 
-from .delivery import Synced
+from .delivery import SyncResult
 from .mirror import Mirror, start, start_all
 from .store import tracking_uri
 from .sync import sync
 
-__all__ = ["Mirror", "Synced", "start", "start_all", "sync", "tracking_uri"]
+__all__ = ["Mirror", "SyncResult", "start", "start_all", "sync", "tracking_uri"]

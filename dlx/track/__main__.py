@@ -3,7 +3,7 @@
 import sys
 
 from .mirror import main
-from .sync import Mirrored
+from .sync import RunDelivery
 
 if __name__ == "__main__":
-    sys.exit(main(Mirrored, "dlx.track"))
+    sys.exit(main(RunDelivery, "dlx.track"))

@@ -14,7 +14,7 @@ from pydantic import BaseModel
 
 from ..errors import DlxError
 from ..registry import Declared
-from ..runs.folder import Record
+from ..runs.records import RunRecord
 from ..shapes import by_x
 
 KEY, VALUE, TAG, DIGEST = 250, 6000, 5000, 36
@@ -28,7 +28,7 @@ def milliseconds(seconds: float) -> int:
     return round(seconds * 1000)
 
 
-def points(record: Record, last: Mapping[str, Sequence[Any]]) -> list[Point]:
+def points(record: RunRecord, last: Mapping[str, Sequence[Any]]) -> list[Point]:
     """A record's metrics. An end record repeats what was measured last: what `last` has at that step is left out."""
     step, when = int(record.get("step", 0)), milliseconds(record["time"])
     metrics = {key: float(v) for key, v in record.get("metrics", {}).items() if isinstance(v, int | float)}

@@ -21,7 +21,8 @@ from filelock import FileLock
 from pydantic import TypeAdapter
 
 from ..errors import DlxError
-from ..runs.folder import Record, Run, alive
+from ..runs.folder import Run, alive
+from ..runs.records import RunRecord
 from ..utils import passwords
 from . import content, model, store
 
@@ -39,7 +40,7 @@ STATUS = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED", "died
 
 
 @dataclass(frozen=True)
-class Synced:
+class SyncResult:
     """The outcome of a `sync`. `complete` where all that stands in the folder is now in MLflow."""
 
     sent: int
@@ -70,7 +71,7 @@ class Arrived:
 
 
 @dataclass
-class Memory(Arrived):
+class SyncState(Arrived):
     """How far a folder is in one store; kept as `mlflow.json`."""
 
     uri: str = ""
@@ -100,13 +101,13 @@ class Memory(Arrived):
         return True
 
 
-M = TypeVar("M", bound=Memory)
+M = TypeVar("M", bound=SyncState)
 
 
 class Delivery(ABC, Generic[M]):
     """A folder that is delivered, as often as it is asked to. A subclass says what of it, and under which names."""
 
-    memory: ClassVar[type[Memory]]
+    memory: ClassVar[type[SyncState]]
     rests: ClassVar[float] = 0.0
     """How many times as long as a delivery took it rests, where training goes on."""
     state: M
@@ -154,7 +155,7 @@ class Delivery(ABC, Generic[M]):
     def client(self) -> MlflowClient:
         return store.connect(self.uri)
 
-    def sync(self, over: bool = True) -> Synced:
+    def sync(self, over: bool = True) -> SyncResult:
         """Deliver what stands in the folder and is not in MLflow. Never raises; call it as often as you like."""
         shown, self.sent = passwords.masked(self.uri), 0
         state = self.memory(uri=shown, experiment=self.experiment)
@@ -172,7 +173,7 @@ class Delivery(ABC, Generic[M]):
                 self.home.write_json(MEMORY, asdict(state))
         except (DlxError, OSError) as error:
             state.error = f"{self.home.dir} cannot be written: {error}"
-        return Synced(self.sent, not state.error, state.run_id, shown, state.error)
+        return SyncResult(self.sent, not state.error, state.run_id, shown, state.error)
 
     def save(self) -> None:
         """Note what MLflow has accepted so far."""
@@ -299,7 +300,7 @@ class Delivery(ABC, Generic[M]):
         else:
             self.client.set_terminated(run_id, status, content.milliseconds(when))
 
-    def give_model(self, run: Run, end: Record | None, run_id: str) -> None:
+    def give_model(self, run: Run, end: RunRecord | None, run_id: str) -> None:
         """The final weights of a run, where it has any, as the logged model of an MLflow run."""
         state = self.state
         state.model = model.deliver(self.client, run, end, state.experiment_id, run_id, state.model)
@@ -325,7 +326,7 @@ class Delivery(ABC, Generic[M]):
                 model.load_guests()
         return PAUSE if over else LOOK
 
-    def _note(self, result: Synced) -> None:
+    def _note(self, result: SyncResult) -> None:
         """Say in the log what went wrong, and count how often it has by now."""
         self.failures = 0 if result.complete else self.failures + 1
         if not result.complete:

@@ -15,7 +15,8 @@ from ..errors import RunError
 from ..graph import Graph
 from ..layers.measure import DTYPES
 from ..lazy import np, torch
-from ..runs.folder import Record, Run
+from ..runs.folder import Run
+from ..runs.records import RunRecord
 from . import content
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def load_guests() -> None:
 
 
 def deliver(
-    client: MlflowClient, run: Run, end: Record | None, experiment_id: str, run_id: str, known: Mapping[str, str]
+    client: MlflowClient, run: Run, end: RunRecord | None, experiment_id: str, run_id: str, known: Mapping[str, str]
 ) -> dict[str, str]:
     """Log the final weights, unless these are logged already; what is to be known of them the next time."""
     if not os.path.lexists(run.dir / "checkpoints" / "final.safetensors"):
@@ -143,7 +144,7 @@ def _requirements() -> list[str]:
     return [f"{package}=={version.partition('+')[0]}" for package, version in versions.items()]
 
 
-def _link(client: MlflowClient, end: Record, run_id: str, model_id: str) -> None:
+def _link(client: MlflowClient, end: RunRecord, run_id: str, model_id: str) -> None:
     """The model as an output of the run, with the metrics that the run ended with."""
     from mlflow.entities import LoggedModelOutput, Metric
 

@@ -111,12 +111,12 @@ def connect(uri: str) -> MlflowClient:
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
-    with alone(uri):
+    with store_lock(uri):
         return MlflowClient(tracking_uri=whole)
 
 
 @contextmanager
-def alone(uri: str) -> Iterator[None]:
+def store_lock(uri: str) -> Iterator[None]:
     """No other dlx process makes tables or experiments in this SQLite store meanwhile; a server minds that itself."""
     path = sqlite_path(uri)
     if path is None:
@@ -133,7 +133,7 @@ def experiment_id(client: MlflowClient, uri: str, name: str) -> str:
 
     path = sqlite_path(uri)
     place = (path.parent / "mlartifacts").as_uri() if path else None
-    with alone(uri):
+    with store_lock(uri):
         found = client.get_experiment_by_name(name)
         if found is None:
             try:

@@ -9,20 +9,21 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..errors import DlxError
-from ..runs.folder import RECORDS, Record, Run, is_record
+from ..runs.folder import Run
+from ..runs.records import RECORDS, RunRecord, is_record
 from . import content, store
-from .delivery import BATCH, STATUS, Delivery, Memory, Synced
+from .delivery import BATCH, STATUS, Delivery, SyncResult, SyncState
 
 
 @dataclass
-class State(Memory):
+class State(SyncState):
     """How far one run is in one store."""
 
     offset: int = 0
     records: int = 0
     last: dict[str, list[Any]] = field(default_factory=dict)
     """Each metric's last step and value."""
-    end: Record | None = None
+    end: RunRecord | None = None
     status: str = ""
 
     def fits(self, home: Run) -> bool:
@@ -37,17 +38,17 @@ class State(Memory):
             return file.read(1) == b"\n"
 
 
-def sync(run: Run, uri: str | None = None, experiment: str | None = None) -> Synced:
+def sync(run: Run, uri: str | None = None, experiment: str | None = None) -> SyncResult:
     """Deliver what stands in the run folder and is not in MLflow. Never raises; call it as often as you like."""
     if uri is None and store.spec_track(run).get("mlflow") is False:
-        return Synced(0, complete=True, run_id="", uri="MLflow, which its spec declines")
-    return Mirrored(run.dir, uri, experiment).sync()
+        return SyncResult(0, complete=True, run_id="", uri="MLflow, which its spec declines")
+    return RunDelivery(run.dir, uri, experiment).sync()
 
 
-class Mirrored(Delivery[State]):
+class RunDelivery(Delivery[State]):
     """A run that is delivered."""
 
-    memory: ClassVar[type[Memory]] = State
+    memory: ClassVar[type[SyncState]] = State
 
     def begun(self) -> float:
         return self.home.started()
@@ -148,7 +149,7 @@ class _Batch:
     offset: int
     records: int
     last: dict[str, list[Any]]
-    end: Record | None
+    end: RunRecord | None
     points: list[content.Point] = field(default_factory=list)
 
 

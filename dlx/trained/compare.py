@@ -10,13 +10,14 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from ..runs.folder import LOSS, Record, Run, is_old, running
+from ..runs.folder import Run
+from ..runs.records import LOSS, RunRecord, has_old_loss_name, with_current_names
 from ..training.checkpoints.safetensors_pieces import digests
 from ..utils.json_documents import nonfinite_as_words
 
 
 @dataclass(frozen=True)
-class Parting:
+class CurveDifference:
     """A figure of one record that is not the same in both; None where one of them lacks it."""
 
     record: str
@@ -49,24 +50,24 @@ def relative(a: float | None, b: float | None) -> float:
     return abs(a - b) / abs(a) if a and math.isfinite(a) and math.isfinite(b) else math.inf
 
 
-def partings(a: Run, b: Run) -> Iterator[Parting]:
+def curve_differences(a: Run, b: Run) -> Iterator[CurveDifference]:
     """Every figure that two curves do not share, in the order of the training.
 
     `train/loss` at the end is left out where one of them is of a dlx that did not evaluate it.
     """
     ours, theirs = _curve(a), _curve(b)
-    old = any(is_old(record) for record in (*ours, *theirs))
+    old = any(has_old_loss_name(record) for record in (*ours, *theirs))
     for one, other in zip_longest(ours, theirs):
         here = one or other
         assert here is not None
         if one is None or other is None or _place(one) != _place(other):
-            yield Parting(*_place(here), "", None, None)
+            yield CurveDifference(*_place(here), "", None, None)
             return
         first, second = _figures(one), _figures(other)
         for metric in first | second:
             was, now = first.get(metric), second.get(metric)
             if relative(was, now) and not (old and here["record"] == "end" and metric == LOSS):
-                yield Parting(*_place(here), metric, was, now)
+                yield CurveDifference(*_place(here), metric, was, now)
 
 
 def length(run: Run) -> int:
@@ -74,21 +75,21 @@ def length(run: Run) -> int:
     return len(_curve(run))
 
 
-def _curve(run: Run) -> list[Record]:
+def _curve(run: Run) -> list[RunRecord]:
     """Losses and evaluations, and what it ended with."""
-    records: list[Record] = [r for r in run.records() if r["record"] in {"step", "evaluation"}]
+    records: list[RunRecord] = [r for r in run.records() if r["record"] in {"step", "evaluation"}]
     end = run.end()
     return [*records, *([end] if end is not None else [])]
 
 
-def _place(record: Record) -> tuple[str, int]:
+def _place(record: RunRecord) -> tuple[str, int]:
     return record["record"], record["step"]
 
 
-def _figures(record: Record) -> dict[str, float]:
+def _figures(record: RunRecord) -> dict[str, float]:
     """The metrics of a record by today's names."""
     found: dict[str, float] = record["metrics"]
-    return running(found) if record["record"] == "step" else found
+    return with_current_names(found) if record["record"] == "step" else found
 
 
 def checkpoints(run: Run) -> dict[str, Path]:

@@ -23,12 +23,14 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DlxError, Problem, RunError
-from ..runs.folder import ENSEMBLE, RECORDS, Run, all_runs
+from ..runs.folder import ENSEMBLE, Run
+from ..runs.lookup import all_runs
+from ..runs.records import RECORDS
 from ..spec import Experiment, load
 from ..training import ensemble_metrics
 from ..training.prepared import prepare
 from . import compare
-from .compare import Parting
+from .compare import CurveDifference
 from .reproduce import again
 
 STEPS = 100
@@ -67,7 +69,7 @@ class Proof:
     """In the loss curves, evaluations included."""
     values: int
     """Tensors and other figures in the checkpoints."""
-    parting: Parting | None
+    difference: CurveDifference | None
     """The first figure of a curve that differs."""
     differing: dict[str, list[str]]
     """Names that differ, by checkpoint or file."""
@@ -77,7 +79,7 @@ class Proof:
 
     @property
     def equal(self) -> bool:
-        return self.parting is None and not any(self.differing.values())
+        return self.difference is None and not any(self.differing.values())
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -88,7 +90,7 @@ class Proof:
             "kills": list(self.killed),
             "records": self.records,
             "values": self.values,
-            "first": ({"run": self.whose} | self.parting.as_json()) if self.parting is not None else None,
+            "first": ({"run": self.whose} | self.difference.as_json()) if self.difference is not None else None,
             "differing": {name: found for name, found in self.differing.items() if found},
         }
 
@@ -148,7 +150,7 @@ def cut(path: Path, changes: Sequence[str], steps: int) -> tuple[Experiment, int
 
 
 @contextmanager
-def kept_where_it_fails() -> Iterator[Path]:
+def retained_on_failure() -> Iterator[Path]:
     """A folder for the trainings, which stays where they differ or one fails."""
     home = Path(tempfile.mkdtemp(prefix="dlx-proof-"))
     try:
@@ -335,17 +337,19 @@ def _last_step(path: Path) -> int:
 def compared(whole: Trainings, other: Trainings, steps: int, asked: int, killed: tuple[int, ...]) -> Proof:
     """All that the trainings left, beside each other: checkpoints, curves, ends."""
     differing: dict[str, list[str]] = {name or "run": ["all of it"] for name in whole.keys() ^ other.keys()}
-    values, partings = 0, []
+    values, curve_differences = 0, []
     for name in [name for name in whole if name in other]:
         found, count = _differing(whole[name], other[name])
         differing |= {f"{name} {file}".strip(): names for file, names in found.items()}
         values += count
-        partings += [(name, one) for one in [next(compare.partings(whole[name], other[name]), None)] if one]
-    whose, parting = partings[0] if partings else ("", None)
+        curve_differences += [
+            (name, one) for one in [next(compare.curve_differences(whole[name], other[name]), None)] if one
+        ]
+    whose, difference = curve_differences[0] if curve_differences else ("", None)
     records = sum(map(compare.length, whole.values()))
     count = max(1, len(whole.keys() - {"ensemble"}))
     first = next(iter(whole.values()))
-    return Proof(first.name, steps, asked, killed, records, values, parting, differing, count, whose)
+    return Proof(first.name, steps, asked, killed, records, values, difference, differing, count, whose)
 
 
 def _differing(one: Run, other: Run) -> tuple[dict[str, list[str]], int]:

@@ -19,7 +19,7 @@ from ..runs.folder import Run
 from ..spec import load
 from ..training.checkpoints import checkpoint
 from . import compare
-from .compare import Parting
+from .compare import CurveDifference
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -34,7 +34,7 @@ CARRIED = ("plan.json", input_record.FILE)
 
 
 @dataclass(frozen=True)
-class Gap:
+class Deviation:
     """How far a tensor of a checkpoint is off, as a part of its largest value."""
 
     checkpoint: str
@@ -59,16 +59,16 @@ class Reproduction:
     tolerance: float
     changed: dict[str, tuple[Any, Any]]
     """What the lock says otherwise than it is now."""
-    parting: Parting | None
+    difference: CurveDifference | None
     """The first figure of the curve that differs by more than the tolerance, or else at all."""
-    gap: Gap | None
+    deviation: Deviation | None
     """The tensor that is off most, in the first checkpoint of both that has one."""
     largest: float
     """The largest relative difference of all."""
 
     @property
     def verdict(self) -> Literal["bitwise equal", "within tolerance", "differs"]:
-        if self.parting is None and self.gap is None:
+        if self.difference is None and self.deviation is None:
             return "bitwise equal"
         return "within tolerance" if self.largest <= self.tolerance else "differs"
 
@@ -80,8 +80,8 @@ class Reproduction:
             "dir": str(self.new.dir),
             "tolerance": self.tolerance,
             "largest": self.largest if self.largest < float("inf") else None,
-            "first": self.parting.as_json() if self.parting is not None else None,
-            "tensor": self.gap.as_json() if self.gap is not None else None,
+            "first": self.difference.as_json() if self.difference is not None else None,
+            "tensor": self.deviation.as_json() if self.deviation is not None else None,
             "lock": {key: {"was": was, "is": now} for key, (was, now) in self.changed.items()},
         }
 
@@ -133,18 +133,18 @@ def _folder(run: Run, runs: Path) -> Iterator[Run]:
 
 def compared(run: Run, new: Run, tolerance: float = TOLERANCE) -> Reproduction:
     """Two finished runs beside each other."""
-    parted = list(compare.partings(run, new))
+    parted = list(compare.curve_differences(run, new))
     far = next((one for one in parted if one.relative > tolerance), None)
     here, there = compare.checkpoints(run), compare.checkpoints(new)
-    gaps = [gap for name in here if name in there for gap in _gaps(here[name], there[name])]
-    gap = _nearest(gaps, far.step if far is not None else 0)
+    gaps = [deviation for name in here if name in there for deviation in _gaps(here[name], there[name])]
+    deviation = _nearest(gaps, far.step if far is not None else 0)
     off = [*(one.relative for one in parted), *(one.relative for one in gaps)]
     changed = dict(_changed(_flat(run.lock()), _flat(new.lock())))
     first = far or next(iter(parted), None)
-    return Reproduction(run, new, tolerance, changed, first, gap, max(off, default=0.0))
+    return Reproduction(run, new, tolerance, changed, first, deviation, max(off, default=0.0))
 
 
-def _gaps(a: Path, b: Path) -> Iterator[Gap]:
+def _gaps(a: Path, b: Path) -> Iterator[Deviation]:
     """The weights of two checkpoints that are not the same."""
     _, one = checkpoint.read(a.parent, a.stem)
     _, other = checkpoint.read(b.parent, b.stem)
@@ -152,9 +152,9 @@ def _gaps(a: Path, b: Path) -> Iterator[Gap]:
         if name.startswith("state/"):
             continue
         if name not in one or name not in other or one[name].shape != other[name].shape:
-            yield Gap(a.stem, name, float("inf"))
+            yield Deviation(a.stem, name, float("inf"))
         elif not torch.equal(one[name], other[name]):
-            yield Gap(a.stem, name, _off(one[name], other[name]))
+            yield Deviation(a.stem, name, _off(one[name], other[name]))
 
 
 def _off(a: Tensor, b: Tensor) -> float:
@@ -162,11 +162,15 @@ def _off(a: Tensor, b: Tensor) -> float:
     return float((a.double() - b.double()).abs().max()) / largest if largest else float("inf")
 
 
-def _nearest(gaps: list[Gap], step: int) -> Gap | None:
+def _nearest(gaps: list[Deviation], step: int) -> Deviation | None:
     """The largest gap in the first checkpoint from `step` on."""
-    after = [gap for gap in gaps if not gap.checkpoint.startswith("step-") or int(gap.checkpoint[5:]) >= step]
-    first = [gap for gap in after if gap.checkpoint == after[0].checkpoint]
-    return max(first, key=lambda gap: gap.relative, default=None)
+    after = [
+        deviation
+        for deviation in gaps
+        if not deviation.checkpoint.startswith("step-") or int(deviation.checkpoint[5:]) >= step
+    ]
+    first = [deviation for deviation in after if deviation.checkpoint == after[0].checkpoint]
+    return max(first, key=lambda deviation: deviation.relative, default=None)
 
 
 def _flat(lock: Mapping[str, Any], above: str = "") -> dict[str, Any]:

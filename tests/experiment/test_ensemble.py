@@ -10,7 +10,8 @@ from torch.nn import functional as F
 
 from dlx.errors import DlxError, RunError, SpecError
 from dlx.experiment import runner
-from dlx.runs.folder import Run, all_runs, find
+from dlx.runs.folder import Run
+from dlx.runs.lookup import all_runs, find
 from dlx.schedules import SCHEDULES, Span
 from dlx.spec import load
 from dlx.training.batches.bootstrap import sample

@@ -10,7 +10,8 @@ from test_resume import Killed
 from dlx.errors import RunError
 from dlx.experiment import packing, runner
 from dlx.graph import trace_all
-from dlx.runs.folder import Run, all_runs
+from dlx.runs.folder import Run
+from dlx.runs.lookup import all_runs
 from dlx.spec import Experiment, load
 from dlx.trained import compare
 from dlx.trained.reproduce import reproduce
@@ -150,7 +151,7 @@ def test_a_pack_that_was_killed_before_its_first_step_says_that_it_is_one(spec, 
         with pytest.raises(Killed):
             runner.run(load(spec), tmp_path / "cut")
     found = {load(run.dir / "spec.yaml").train.seed: run for run in all_runs(tmp_path / "cut")}
-    assert [found[seed].manner() for seed in (5, 6, 7)] == [{"threads": 1, "packed": True}] * 3
+    assert [found[seed].numeric_settings() for seed in (5, 6, 7)] == [{"threads": 1, "packed": True}] * 3
     for result in expected.results:
         run = found[result.seed]
         (run.dir / "lock.json").write_text(json.dumps(run.read_json("lock.json") | {"pid": 2**22 + 1}))

@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from dlx.errors import DlxError, RunError
-from dlx.runs.folder import ID, RECORDS, Run, all_runs, find, new_id
+from dlx.runs.folder import ID, Run, new_id
+from dlx.runs.lookup import all_runs, find
+from dlx.runs.records import RECORDS
 
 
 @pytest.fixture
@@ -67,7 +69,7 @@ def test_ids_sort_by_time_and_differ(tmp_path):
 
 def test_two_runs_of_the_same_instant_get_two_folders(tmp_path, monkeypatch):
     ids = iter(["20260101-000000-0000", "20260101-000000-0000", "20260101-000000-0001"])
-    monkeypatch.setattr("dlx.runs.new_id", lambda: next(ids))
+    monkeypatch.setattr("dlx.runs.folder.new_id", lambda: next(ids))
 
     assert [Run.create(tmp_path, "lenet").id for _ in range(2)] == ["20260101-000000-0000", "20260101-000000-0001"]
 
@@ -223,7 +225,7 @@ def test_the_newest_run_comes_first(tmp_path):
 def test_a_run_is_found_by_any_name_of_it(tmp_path, monkeypatch):
     ids = ["20260101-000000-0000", "20260101-000000-8000", "20260202-000000-0000"]
     for name, i in zip(["lenet", "lenet", "resnet"], ids, strict=True):
-        monkeypatch.setattr("dlx.runs.new_id", lambda i=i: i)
+        monkeypatch.setattr("dlx.runs.folder.new_id", lambda i=i: i)
         Run.create(tmp_path, name).write_text("lock.json", "")
 
     def found(text):

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from dlx.sweeps import run as sweeps
-from dlx.sweeps.events import Ending
+from dlx.sweeps.events import SweepResult
 from dlx.sweeps.plan import plan
 
 SPEC = """\
@@ -37,14 +37,14 @@ def spec_in(folder: Path, more: str = "", old: str = "", new: str = "") -> Path:
     return path
 
 
-def swept(path: Path, runs: Path, *changes: str, trials: int | None = None, **how: Any) -> Ending:
+def swept(path: Path, runs: Path, *changes: str, trials: int | None = None, **how: Any) -> SweepResult:
     """A sweep in this process, unless `jobs` says otherwise."""
     callback = how.pop("callback", lambda _: None)
     made = plan(path, changes, runs, trials, how.pop("study", ""))
-    return sweeps.run(made, sweeps.Means(**how), callback)
+    return sweeps.run(made, sweeps.SweepOptions(**how), callback)
 
 
-def journal(found: Ending | Path) -> list[dict[str, Any]]:
+def journal(found: SweepResult | Path) -> list[dict[str, Any]]:
     """The facts without times."""
     folder = found if isinstance(found, Path) else found.study.folder
     lines = (folder / "study.jsonl").read_text().splitlines()

@@ -11,8 +11,8 @@ from dlx.experiment.results import student
 from dlx.show.leaderboard import leaderboard
 from dlx.show.sweep import ending
 from dlx.sweeps import figures
-from dlx.sweeps.run import draw
-from dlx.sweeps.seed_averages import averaged, is_drawn
+from dlx.sweeps.run import draw_figures
+from dlx.sweeps.seed_averages import averaged, is_replicate
 from dlx.sweeps.study import spec_in
 from dlx.sweeps.trial import Trial
 
@@ -41,7 +41,7 @@ def spec(tmp_path):
     ],
 )
 def test_which_keys_are_draws(key, wanted):
-    assert is_drawn(key) is wanted
+    assert is_replicate(key) is wanted
 
 
 def test_a_variable_that_is_a_fold_and_nothing_else_is_not_searched(tmp_path):
@@ -108,7 +108,7 @@ def test_points_are_ranked_by_their_means_over_folds(spec, tmp_path, capsys):
     ending(found, as_json=False)
     assert "best    lr 0.01" in capsys.readouterr().out
     assert json.dumps(document)
-    draw(found)
+    draw_figures(found)
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ import pytest
 
 from dlx.spec.sections.sweep_values import Choices, Numbers
 from dlx.sweeps import figures
-from dlx.sweeps.figures.base import Scale, short_names, shown, styled, text
+from dlx.sweeps.figures.base import AxisScale, short_names, shown, styled, text
 from dlx.sweeps.importance import compared, dimensions_of, importance, limits
 from dlx.sweeps.trial import Trial
 
@@ -101,11 +101,11 @@ def test_a_key_is_called_by_as_much_of_its_end_as_tells_it_apart(keys, names):
 
 
 def test_an_axis_is_logarithmic_where_its_values_are():
-    assert Scale(RATE).log
-    assert Scale(Choices("b", (16, 32, 64, 128))).log
-    assert not Scale(Choices("b", (16, 32, 48))).log
-    assert not Scale(WIDTH).log
-    assert not Scale(WORD).log
+    assert AxisScale(RATE).log
+    assert AxisScale(Choices("b", (16, 32, 64, 128))).log
+    assert not AxisScale(Choices("b", (16, 32, 48))).log
+    assert not AxisScale(WIDTH).log
+    assert not AxisScale(WORD).log
 
 
 def test_values_are_told_briefly():
@@ -136,21 +136,21 @@ def test_the_same_study_makes_the_same_bytes(trials, tmp_path):
     for form in ("png", "svg"):
         for name in ("one", "other"):
             with styled():
-                figures.course.history(about).save(tmp_path / f"{name}.{form}")
+                figures.history.history(about).save(tmp_path / f"{name}.{form}")
         assert (tmp_path / f"one.{form}").read_bytes() == (tmp_path / f"other.{form}").read_bytes()
 
 
 def test_labels_name_the_metric_the_seeds_and_the_keys(trials):
     about = shown(trials, SPACE, "valid/error", False)
     with styled():
-        (axes, _) = figures.course.history(about).figure.axes, None
+        (axes, _) = figures.history.history(about).figure.axes, None
         assert axes[0].get_ylabel() == "valid/error, mean of 3 seeds (lower is better)"
         assert axes[0].get_title("left") == "20 trials: 18 finished, 1 stopped, 1 failed, 1 diverged"
         panels = figures.points.slices(about).figure.axes
         assert {panel.get_xlabel() for panel in panels[:4]} == {"lr", "width", "act", "batch_size"}
         (rates,) = [panel for panel in panels if panel.get_xlabel() == "lr"]
         assert rates.get_xscale() == "log"
-        costs = [panel.get_xlabel() for panel in figures.course.pareto(about).figure.axes]
+        costs = [panel.get_xlabel() for panel in figures.history.pareto(about).figure.axes]
         assert costs == ["parameters", "seconds of training, all seeds"]
 
 

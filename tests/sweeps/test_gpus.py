@@ -18,10 +18,10 @@ from dlx.runs.folder import Run
 from dlx.spec import load
 from dlx.sweeps import run as sweep_run
 from dlx.sweeps.events import Noted
-from dlx.sweeps.run import workers
+from dlx.sweeps.run import parse_jobs
 from dlx.sweeps.workers import gpus
 from dlx.sweeps.workers.base import Task, Trainer
-from dlx.sweeps.workers.gpus import CONTEXT, SAFE, Gpu, Wants, placed, shared, told, useful, visible
+from dlx.sweeps.workers.gpus import CONTEXT, SAFE, Gpu, MemoryDemand, placed, shared, told, useful, visible
 from dlx.sweeps.workers.processes import Processes
 from dlx.training import device
 
@@ -75,7 +75,7 @@ def test_where_nobody_tells_what_is_free_all_are_placed_one_after_the_other():
 
 def test_fewer_workers_have_larger_stacks():
     """10 GB of 12.5 GB are shared out. Eight of 1.7 GB do not fit; five with two each of 1 + 2 * 0.1 + 0.7 GB do."""
-    small = Wants(GB // 10, data=GB, packs=True)
+    small = MemoryDemand(GB // 10, data=GB, packs=True)
 
     assert len(shared([12.5 * GB], [small], 8, tasks=8, pack=1).gpus) == 5
     found = shared([12.5 * GB], [small], 8, tasks=8, pack=16)
@@ -85,12 +85,12 @@ def test_fewer_workers_have_larger_stacks():
 
 
 def test_what_is_trained_alone_is_forecast_alone():
-    large = Wants(4 * GB, data=GB)
+    large = MemoryDemand(4 * GB, data=GB)
     assert shared([80 * GB], [large], 2, tasks=32, pack=16).bytes == 5.7 * GB
 
 
 def test_auto_asks_for_no_more_than_are_of_use():
-    one, large, small = Gpu("0", 80 * GB), Wants(4 * GB), Wants(GB, packs=True)
+    one, large, small = Gpu("0", 80 * GB), MemoryDemand(4 * GB), MemoryDemand(GB, packs=True)
 
     assert useful([one], [large], tasks=8, pack=16, cores=16) == 8  # each alone
     assert useful([one], [large], tasks=8, pack=16, cores=4) == 4
@@ -191,9 +191,9 @@ def test_a_training_wants_its_step_and_its_data(spec, tmp_path):
     one = load(spec)
     step = memory.of_training(one, trace(one), 32).total
 
-    assert known(spec, [task]).wants(task) == Wants(step, 168 * (16 * 4 + 8), packs=False)
+    assert known(spec, [task]).wants(task) == MemoryDemand(step, 168 * (16 * 4 + 8), packs=False)
     assert known(spec, [task], pack=8).wants(task).packs
-    assert Trainer().wants(task) == Wants(0)
+    assert Trainer().wants(task) == MemoryDemand(0)
 
 
 def test_each_worker_sees_the_gpu_that_it_was_given_and_no_more_are_started_than_fit(spec, tmp_path):
@@ -221,7 +221,7 @@ def test_workers_that_are_too_many_for_what_comes_are_ended(spec, tmp_path):
     pool = Processes(2, tmp_path / "workers.log", gpus=[Gpu("a", 3 * GB)], home=home, say=said.append)
     list(pool.advance(tasks[:2], never))
     first, second = (pool.hands[i].process.pid for i in range(2))
-    pool.wants["a run of before"] = Wants(GB)
+    pool.wants["a run of before"] = MemoryDemand(GB)
     outcomes = list(pool.advance(tasks[2:], never))
 
     assert {one.ended for one in outcomes} == {"finished"}
@@ -246,9 +246,9 @@ def test_a_sweep_says_how_many_workers_gpus_have_room_for_and_comes_to_the_same(
 
 @pytest.mark.parametrize("text", ["0", "many", "-1", ""])
 def test_jobs_are_a_number_or_auto(text):
-    assert (workers("3"), workers("auto")) == (3, None)
+    assert (parse_jobs("3"), parse_jobs("auto")) == (3, None)
     with pytest.raises(DlxError, match=f"--jobs takes auto or how many, not {text}"):
-        workers(text)
+        parse_jobs(text)
 
 
 @pytest.mark.parametrize(("on_cpu", "packed"), [(True, {True}), (False, {None})])

@@ -4,7 +4,7 @@ from math import inf, nan
 
 import pytest
 
-from dlx.sweeps.leaderboard import front, front_of, gap, rank, settled, undominated
+from dlx.sweeps.leaderboard import difference, front, front_of, rank, settled, undominated
 from dlx.sweeps.trial import Trial
 
 
@@ -33,10 +33,10 @@ def test_trials_are_compared_seed_by_seed():
     """Each is spread by 0.1; the differences from the best are 0.02, 0.03, 0.01 and 0.02, 0.02, 0.03."""
     best, near, apart = trial(0, 0.10, 0.20, 0.30), trial(1, 0.12, 0.23, 0.31), trial(2, 0.12, 0.22, 0.33)
 
-    between = gap(near, best, "e")
+    between = difference(near, best, "e")
     assert between.mean == pytest.approx(0.02)
     assert between.interval == pytest.approx(4.302653 * 0.01 / 3**0.5)  # 0.0248: chance may do that
-    other = gap(apart, best, "e")
+    other = difference(apart, best, "e")
     assert other.mean == pytest.approx(0.07 / 3)
     assert other.interval == pytest.approx(4.302653 * 0.0057735 / 3**0.5, rel=1e-5)  # 0.0143: it does not
     assert labels(rank([apart, near, best], "e", rising=False)) == [(0, "1="), (1, "1="), (2, "3")]
@@ -104,8 +104,8 @@ def test_a_training_that_diverged_is_the_last_of_the_finished_ones(value):
 def test_only_seeds_that_both_have_are_compared():
     one, other = trial(0, 0.1, 0.2, 0.9), trial(1, 0.2, 0.3)
 
-    assert gap(other, one, "e").seeds == 2
-    assert gap(other, one, "e").mean == pytest.approx(0.1)
+    assert difference(other, one, "e").seeds == 2
+    assert difference(other, one, "e").mean == pytest.approx(0.1)
 
 
 def test_a_place_as_json_has_what_stands_on_the_board():

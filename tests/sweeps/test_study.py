@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from dlx.errors import DlxError
-from dlx.sweeps.study import Study, alone, digest, spec_in
+from dlx.sweeps.study import Study, digest, locked, spec_in
 from dlx.sweeps.trial import Refused, Trial
 
 IDENTITY = {
@@ -124,26 +124,26 @@ def test_a_folder_of_another_spec_is_refused_with_what_differs(folder):
 
 def test_two_sweeps_cannot_have_one_folder(folder):
     with (
-        alone(folder),
+        locked(folder),
         pytest.raises(DlxError, match=r"is being searched by process \d+ on ") as refused,
-        alone(folder),
+        locked(folder),
     ):
         pass
     assert "continued by the same command" in refused.value.problems[0].hint
-    with alone(folder):
+    with locked(folder):
         pass
 
 
 def test_a_sweep_that_was_killed_keeps_nobody_out(folder):
-    code = f"import sys, time; from dlx.sweeps.study import alone; from pathlib import Path\n\
-with alone(Path({str(folder)!r})):\n    print('in', flush=True); time.sleep(60)"
+    code = f"import sys, time; from dlx.sweeps.study import locked; from pathlib import Path\n\
+with locked(Path({str(folder)!r})):\n    print('in', flush=True); time.sleep(60)"
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "in\n"
-        with pytest.raises(DlxError, match=f"process {process.pid} on"), alone(folder):
+        with pytest.raises(DlxError, match=f"process {process.pid} on"), locked(folder):
             pass
         process.send_signal(signal.SIGKILL)
         process.wait()
-    with alone(folder):
+    with locked(folder):
         pass
 
 

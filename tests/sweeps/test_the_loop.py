@@ -12,10 +12,10 @@ from dlx.graph import trace
 from dlx.runs.folder import Run
 from dlx.spec import load
 from dlx.sweeps import run as sweeps
-from dlx.sweeps.events import Moved, Suggested, Told
+from dlx.sweeps.events import Reported, Suggested, TaskEnded
 from dlx.sweeps.plan import plan
 from dlx.sweeps.search import Search, next_of
-from dlx.sweeps.study import Study, alone
+from dlx.sweeps.study import Study, locked
 from dlx.sweeps.study import spec_in as spec_of
 from dlx.sweeps.trial import Trial
 from dlx.sweeps.workers.base import Trainer
@@ -145,7 +145,7 @@ def test_a_choice_that_makes_no_network_is_refused_with_its_reason(spec, runs):
     assert [t.point["network.layers.linear_1.out_features"] for t in found.study.trials] == [4, 5]
     assert [t.number for t in found.study.trials] == [0, 1]
     (refused,) = found.study.refused
-    assert "0" in refused.because
+    assert "0" in refused.reason
     assert found.as_json()["refused"] == 1
 
 
@@ -154,7 +154,7 @@ def test_constraints_refuse_before_a_trial_costs_anything(spec, runs):
 
     assert found.study.trials
     assert all(t.params <= 100 for t in found.study.trials)
-    assert all(r.because.startswith("params is ") for r in found.study.refused)
+    assert all(r.reason.startswith("params is ") for r in found.study.refused)
 
 
 def test_constraints_that_nothing_meets_are_told_with_the_nearest(spec, runs):
@@ -241,7 +241,7 @@ def test_wherever_it_is_told_to_stop_it_goes_on_to_the_same_study(spec, runs, af
     how = [RATE, HALVING, "++sweep.sampler=tpe", "++sweep.generation=4", "+train.log_every=1"]
     made = plan(spec, how, runs, 6)
     home = Trainer()
-    with alone(made.folder):
+    with locked(made.folder):
         study = Study.begin(made.folder, made.identity)
         ended = Search(made, study, home, home, halting=Halts(after)).run()
         study.close()
@@ -254,7 +254,7 @@ def test_wherever_it_is_told_to_stop_it_goes_on_to_the_same_study(spec, runs, af
 
 
 def test_a_budget_stops_it_and_says_what_comes_next(spec, runs):
-    clock = sweeps.Means(budget=0)
+    clock = sweeps.SweepOptions(budget=0)
     found = sweeps.run(plan(spec, [RATE], runs, 5), clock)
 
     assert (found.reason, found.next, found.exit_code) == ("budget", "suggest 5 trials", 0)
@@ -264,15 +264,15 @@ def test_a_budget_stops_it_and_says_what_comes_next(spec, runs):
 @pytest.mark.parametrize("text", ["", "soon", "0s", "5"])
 def test_a_budget_is_a_time(text):
     with pytest.raises(DlxError, match=f"--budget takes a time, not {text}"):
-        sweeps.time_of(text)
-    assert sweeps.time_of("1h30m") == 5400
+        sweeps.parse_budget(text)
+    assert sweeps.parse_budget("1h30m") == 5400
 
 
 def test_packing_is_a_word_or_a_number():
-    assert (sweeps.packing("off"), sweeps.packing("5")) == (1, 5)
-    assert sweeps.packing("auto") > 1
+    assert (sweeps.parse_pack("off"), sweeps.parse_pack("5")) == (1, 5)
+    assert sweeps.parse_pack("auto") > 1
     with pytest.raises(DlxError, match="--pack takes auto, off or how many, not many"):
-        sweeps.packing("many")
+        sweeps.parse_pack("many")
 
 
 def test_a_population_takes_over_weights_and_goes_on_with_its_own_rate(spec, runs):
@@ -294,8 +294,8 @@ def test_a_listener_hears_of_every_trial(spec, runs):
     heard = []
     swept(spec, runs, RATE, trials=3, callback=heard.append)
 
-    assert sum(isinstance(e, Moved) for e in heard) == 3
-    assert [e.trial.number for e in heard if isinstance(e, Told)] == [0, 1, 2]
+    assert sum(isinstance(e, TaskEnded) for e in heard) == 3
+    assert [e.trial.number for e in heard if isinstance(e, Reported)] == [0, 1, 2]
     assert [len(e.trials) for e in heard if isinstance(e, Suggested)] == [3]
 
 
@@ -340,7 +340,7 @@ def test_layers_that_vary_are_those_of_the_spec_as_written_in_every_trial(tmp_pa
     keys = ["network.layers.relu_1", "network.layers.relu_2"]
     changes = [f"{keys[1]}=relu,tanh", f"{keys[0]}=identity,relu,tanh", "train.epochs=1"]
     made = plan(path, [*changes, "++sweep.constraints=['macs <= 1_000']"], runs)
-    found = sweeps.run(made, sweeps.Means())
+    found = sweeps.run(made, sweeps.SweepOptions())
 
     assert len(found.study.trials) == 6
     for trial in found.study.trials:

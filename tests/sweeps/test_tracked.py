@@ -13,7 +13,7 @@ from killed import killed_behind
 
 from dlx.runs.folder import Run, alive
 from dlx.sweeps import mlflow_study
-from dlx.sweeps.mlflow_study import Tracked
+from dlx.sweeps.mlflow_study import StudyDelivery
 from dlx.sweeps.study import Study
 from dlx.sweeps.trial import Refused, Trial
 from dlx.track import store
@@ -123,7 +123,7 @@ def test_the_study_is_a_parent_and_its_trials_are_children_with_what_varies(stud
     reach(study, 1, 10, "waiting")
     study.stopped(10, [1])
 
-    told = Tracked(study.folder).sync()
+    told = StudyDelivery(study.folder).sync()
 
     found = Reader(study)
     assert (told.complete, told.sent) == (True, 2), told.error
@@ -145,7 +145,7 @@ def test_the_study_is_a_parent_and_its_trials_are_children_with_what_varies(stud
 def test_the_curves_arrive_by_step(study):
     suggest(study, 0, {"lr": 0.01})
     reach(study, 0, 20, "finished")
-    Tracked(study.folder).sync()
+    StudyDelivery(study.folder).sync()
 
     found = Reader(study)
     assert found.curve(0, "train/running_loss") == [(n, pytest.approx(1 / n)) for n in range(1, 21)]
@@ -156,7 +156,7 @@ def test_the_curves_arrive_by_step(study):
 def test_a_trial_of_several_seeds_is_one_child_with_their_means(study):
     suggest(study, 0, {"lr": 0.01}, seeds=3)
     reach(study, 0, 20, "finished", (-0.01, 0.0, 0.01))
-    Tracked(study.folder).sync()
+    StudyDelivery(study.folder).sync()
 
     found = Reader(study)
     assert found.curve(0, "valid/error") == [(10, pytest.approx(0.2)), (20, pytest.approx(0.1))]
@@ -166,7 +166,7 @@ def test_a_trial_of_several_seeds_is_one_child_with_their_means(study):
 
 def test_what_comes_later_is_added_and_nothing_is_sent_twice(study):
     suggest(study, 0, {"lr": 0.01}, {"lr": 0.02})
-    tracking = Tracked(study.folder)
+    tracking = StudyDelivery(study.folder)
     tracking.sync(over=False)
     assert Counter(run.info.status for run in Reader(study).trials.values()) == {"RUNNING": 2}
 
@@ -178,7 +178,7 @@ def test_what_comes_later_is_added_and_nothing_is_sent_twice(study):
     reach(study, 1, 20, "finished")
     assert tracking.sync().sent == 2
     assert tracking.sync().sent == 0
-    assert Tracked(study.folder).sync().sent == 0
+    assert StudyDelivery(study.folder).sync().sent == 0
     found = Reader(study)
     assert [step for step, _ in found.curve(0, "train/running_loss")] == list(range(1, 21))
     assert found.parent.info.status == "FINISHED"
@@ -188,7 +188,7 @@ def test_what_comes_later_is_added_and_nothing_is_sent_twice(study):
 def test_a_mirror_that_forgot_how_far_it_was_asks_mlflow(study, lost):
     suggest(study, 0, {"lr": 0.01}, {"lr": 0.02})
     reach(study, 0, 20, "finished")
-    Tracked(study.folder).sync(over=False)
+    StudyDelivery(study.folder).sync(over=False)
     path = study.folder / "mlflow.json"
     if lost == "mlflow.json":
         path.unlink()
@@ -196,7 +196,7 @@ def test_a_mirror_that_forgot_how_far_it_was_asks_mlflow(study, lost):
         path.write_text(path.read_text()[:99])
     reach(study, 1, 20, "finished")
 
-    assert Tracked(study.folder).sync().complete
+    assert StudyDelivery(study.folder).sync().complete
     found = Reader(study)
     assert sorted(found.trials) == [0, 1]
     assert found.curve(0, "valid/error") == [(10, 0.2), (20, 0.1)]
@@ -205,21 +205,21 @@ def test_a_mirror_that_forgot_how_far_it_was_asks_mlflow(study, lost):
 
 def test_a_batch_whose_arrival_was_not_noted_is_not_there_twice(study):
     suggest(study, 0, {"lr": 0.01})
-    tracking = Tracked(study.folder)
+    tracking = StudyDelivery(study.folder)
     tracking.sync(over=False)
     before = (study.folder / "mlflow.json").read_text()
     reach(study, 0, 20, "finished")
     tracking.sync(over=False)
     (study.folder / "mlflow.json").write_text(before)
 
-    Tracked(study.folder).sync()
+    StudyDelivery(study.folder).sync()
 
     assert len(Reader(study).curve(0, "train/running_loss")) == 20
 
 
 def test_the_best_trial_is_marked_and_the_mark_moves(study):
     suggest(study, 0, {"lr": 0.01}, {"lr": 0.02})
-    tracking = Tracked(study.folder)
+    tracking = StudyDelivery(study.folder)
     reach(study, 0, 10, "finished")
     tracking.sync(over=False)
     assert Reader(study).trials[0].data.tags["dlx.best"] == "true"
@@ -236,7 +236,7 @@ def test_the_best_trial_is_marked_and_the_mark_moves(study):
 def test_a_trial_that_failed_says_why(study):
     suggest(study, 0, {"lr": 0.01})
     study.reached(study.trials[0], 0, {}, {}, 0.1, "failed", "the loss became nan at step 3")
-    Tracked(study.folder).sync()
+    StudyDelivery(study.folder).sync()
 
     (run,) = Reader(study).trials.values()
     assert (run.info.status, run.data.tags["dlx.message"]) == ("FAILED", "the loss became nan at step 3")
@@ -245,7 +245,7 @@ def test_a_trial_that_failed_says_why(study):
 def test_a_point_that_moved_on_the_way_is_told(study):
     suggest(study, 0, {"lr": 0.01})
     reach(study, 0, 10, "waiting")
-    tracking = Tracked(study.folder)
+    tracking = StudyDelivery(study.folder)
     tracking.sync(over=False)
     study.exploited(10, {0: {"point": {"lr": 0.012}, "runs": {"0": "digits/trial-0-moved"}, "from": 0}})
     reach(study, 0, 20, "finished", first=11)
@@ -275,9 +275,9 @@ def test_only_the_best_has_a_model_and_the_figures_are_with_the_study(study):
         checkpoint.save(folder / "checkpoints", "final", network, {"step": step})
     _folder(study.folder / "figures").joinpath("history.png").write_bytes(b"a picture")
 
-    told = Tracked(study.folder).sync()
+    told = StudyDelivery(study.folder).sync()
     assert told.complete, told.error
-    assert Tracked(study.folder).sync().complete
+    assert StudyDelivery(study.folder).sync().complete
 
     found = Reader(study)
     (model,) = found.client.search_logged_models([found.experiment_id])
@@ -288,14 +288,14 @@ def test_only_the_best_has_a_model_and_the_figures_are_with_the_study(study):
 
 def test_a_study_that_goes_on_is_running_again(study):
     suggest(study, 0, {"lr": 0.01})
-    Tracked(study.folder).sync()
+    StudyDelivery(study.folder).sync()
     assert Reader(study).parent.info.status == "KILLED"
 
-    Tracked(study.folder).sync(over=False)
+    StudyDelivery(study.folder).sync(over=False)
     assert Reader(study).parent.info.status == "RUNNING"
 
     reach(study, 0, 10, "finished")
-    Tracked(study.folder).sync()
+    StudyDelivery(study.folder).sync()
     assert Reader(study).parent.info.status == "FINISHED"
 
 
@@ -303,12 +303,12 @@ def test_a_store_that_cannot_be_had_is_told_and_a_later_try_delivers(study):
     suggest(study, 0, {"lr": 0.01})
     reach(study, 0, 10, "finished")
 
-    told = Tracked(study.folder, "http://127.0.0.1:9").sync()
+    told = StudyDelivery(study.folder, "http://127.0.0.1:9").sync()
     assert not told.complete
     assert told.error == (
         "MLflow at http://127.0.0.1:9 cannot be reached; `dlx runs sync` delivers the rest once it can"
     )
-    assert Tracked(study.folder, f"sqlite:///{study.runs}/mlflow.db").sync().complete
+    assert StudyDelivery(study.folder, f"sqlite:///{study.runs}/mlflow.db").sync().complete
 
 
 def test_a_corrupt_journal_is_told(study):
@@ -317,7 +317,7 @@ def test_a_corrupt_journal_is_told(study):
     journal = study.folder / "study.jsonl"
     journal.write_text(f"nonsense\n{journal.read_text()}")
 
-    told = Tracked(study.folder).sync()
+    told = StudyDelivery(study.folder).sync()
     assert not told.complete
     assert "line 1 of" in told.error
 
@@ -336,8 +336,8 @@ def test_the_mirror_ends_by_itself_where_the_sweep_was_killed(study):
     suggest(study, 0, {"lr": 0.01})
     reach(study, 0, 10, "finished")
     code = (
-        "import sys, os; from pathlib import Path; from dlx.sweeps import tracked\n"
-        "m = tracked.start(Path(sys.argv[1])); print(m.process.pid, flush=True); os.kill(os.getpid(), 9)"
+        "import sys, os; from pathlib import Path; from dlx.sweeps import mlflow_study\n"
+        "m = mlflow_study.start(Path(sys.argv[1])); print(m.process.pid, flush=True); os.kill(os.getpid(), 9)"
     )
     told = subprocess.run([sys.executable, "-c", code, study.folder], capture_output=True, text=True)
     pid = int(told.stdout)
@@ -356,7 +356,7 @@ def test_a_mirror_that_cannot_start_does_not_disturb(study, monkeypatch):
 
 def test_the_state_of_a_study_is_plain_json(study):
     suggest(study, 0, {"lr": 0.01})
-    Tracked(study.folder).sync()
+    StudyDelivery(study.folder).sync()
 
     kept = json.loads((study.folder / "mlflow.json").read_text())
     assert kept["trials"]["0"]["point"] == {"lr": 0.01}
@@ -379,14 +379,14 @@ def test_a_memory_of_an_earlier_dlx_is_gone_on_with(study):
     suggest(study, 0, {"lr": 0.01}, {"lr": 0.02})
     reach(study, 0, 20, "finished")
     reach(study, 1, 10, "waiting")
-    assert Tracked(study.folder).sync(over=False).complete
+    assert StudyDelivery(study.folder).sync(over=False).complete
     path = study.folder / "mlflow.json"
     memory = without(json.loads(path.read_text()), "experiment_id", "sure", "not_finite")
     memory["trials"] = {n: without(child, "sure", "not_finite") for n, child in memory["trials"].items()}
     path.write_text(json.dumps(memory))
 
     reach(study, 1, 20, "finished", first=11)
-    told = Tracked(study.folder).sync()
+    told = StudyDelivery(study.folder).sync()
     assert (told.complete, told.sent, told.error) == (True, 1, "")
     found = Reader(study)
     assert len(found.trials) == 2
@@ -398,18 +398,18 @@ def test_the_best_so_far_is_there_once_where_the_mirror_forgot_it(study):
     suggest(study, 0, {"lr": 0.01}, {"lr": 0.02})
     reach(study, 0, 10, "finished")
     reach(study, 1, 20, "finished")
-    Tracked(study.folder).sync()
+    StudyDelivery(study.folder).sync()
     (study.folder / "mlflow.json").unlink()
     time.sleep(0.01)
     (study.folder / "beside").touch()  # the folder is younger than before
 
-    assert Tracked(study.folder).sync().complete
+    assert StudyDelivery(study.folder).sync().complete
     assert Reader(study).curve(None, "best/valid/error") == [(0, 0.2), (1, 0.1)]
 
 
 def test_where_a_metric_of_a_trial_was_no_number_first_stays_told(study):
     suggest(study, 0, {"lr": 0.01})
-    tracking = Tracked(study.folder)
+    tracking = StudyDelivery(study.folder)
     reach(study, 0, 10, "waiting", (float("nan"),))
     tracking.sync(over=False)
     reach(study, 0, 20, "finished", (float("nan"),), first=11)
@@ -422,11 +422,11 @@ def test_where_a_metric_of_a_trial_was_no_number_first_stays_told(study):
 def test_a_study_that_was_deleted_there_is_said_and_can_be_sent_anew(study):
     suggest(study, 0, {"lr": 0.01})
     reach(study, 0, 10, "finished")
-    Tracked(study.folder).sync()
+    StudyDelivery(study.folder).sync()
     found = Reader(study)
     found.client.delete_run(found.parent.info.run_id)
 
-    told = Tracked(study.folder).sync()
+    told = StudyDelivery(study.folder).sync()
     assert told.error == (
         f"the MLflow run {found.parent.info.run_id} of digits/sweep-0123abcd was deleted there; "
         f"`rm {shlex.quote(str(study.folder / 'mlflow.json'))}` and `dlx runs sync {Run(study.folder).argument}` "
@@ -456,7 +456,7 @@ def test_killed_behind_any_call_the_rest_arrives_once(study, tables, monkeypatch
     suggest(study, 0, {"lr": 0.01}, {"lr": 0.02})
     reach(study, 0, 10, "finished")
     reach(study, 1, 20, "finished")
-    assert Tracked(study.folder).sync().complete
+    assert StudyDelivery(study.folder).sync().complete
     whole, number = content_of(study), 0
     while True:
         number += 1
@@ -465,9 +465,9 @@ def test_killed_behind_any_call_the_rest_arrives_once(study, tables, monkeypatch
         store.connect.cache_clear()
         shutil.copy(tables, study.runs / "mlflow.db")
         client = store.connect(f"sqlite:///{study.runs.absolute()}/mlflow.db")
-        if not killed_behind(number, client, monkeypatch, Tracked(study.folder).sync):
+        if not killed_behind(number, client, monkeypatch, StudyDelivery(study.folder).sync):
             break
-        told = Tracked(study.folder).sync()
+        told = StudyDelivery(study.folder).sync()
         assert (told.complete, told.error) == (True, "")
         assert content_of(study) == whole, f"killed behind call {number}"
     assert number > 15

@@ -14,9 +14,9 @@ import pytest
 from studies import HALVING, RATE, WIDTH, journal, spec_in, swept, weights
 
 from dlx.runs.folder import Run
-from dlx.sweeps.events import Moved
+from dlx.sweeps.events import TaskEnded
 from dlx.sweeps.study import Study
-from dlx.sweeps.workers.base import Outcome, Task, Trainer, held, read_back
+from dlx.sweeps.workers.base import Task, Trainer, TrialOutcome, held, read_back
 from dlx.sweeps.workers.processes import TRIES, Processes
 
 HOW = [RATE, WIDTH, HALVING, "++sweep.sampler=tpe", "++sweep.generation=4"]
@@ -48,7 +48,7 @@ def test_a_worker_that_is_killed_is_replaced_and_its_trial_goes_on(spec, tmp_pat
     def callback(event: object) -> None:
         living = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
         fresh = [p.pid for p in living if "dlx.sweeps.workers.process" in p.cmdline() and p.pid not in killed]
-        if isinstance(event, Moved) and fresh and len(killed) < 3:
+        if isinstance(event, TaskEnded) and fresh and len(killed) < 3:
             killed.append(fresh[0])
             os.kill(fresh[0], signal.SIGKILL)
 
@@ -144,7 +144,7 @@ def test_a_run_is_read_back_where_it_is_as_far_as_it_is_to_come(spec, tmp_path):
         assert told is None or metrics is None or told.metrics == metrics
     (finished,) = trainer.advance([Task(0, 0, str(run.dir), spec.read_text())], never)
     assert (finished.ended, finished.step) == ("finished", 24)
-    assert read_back(run, task) == Outcome(0, 0, "rested", 9, rested.metrics, run.end()["seconds"])
+    assert read_back(run, task) == TrialOutcome(0, 0, "rested", 9, rested.metrics, run.end()["seconds"])
 
 
 # --- the sweep itself is killed -------------------------------------------------------------------------------------

@@ -20,7 +20,8 @@ import pytest
 from killed import killed_behind
 
 from dlx import track
-from dlx.runs.folder import RECORDS, Run
+from dlx.runs.folder import Run
+from dlx.runs.records import RECORDS
 from dlx.track import content, store
 
 pytestmark = [
@@ -913,7 +914,7 @@ def test_a_run_that_was_deleted_and_brought_back_goes_on(root, uri):
     track.sync(run, uri)
     there.client.restore_run(there.id)
 
-    assert track.sync(run, uri) == track.Synced(0, True, there.id, uri)
+    assert track.sync(run, uri) == track.SyncResult(0, True, there.id, uri)
 
 
 @pytest.mark.slow

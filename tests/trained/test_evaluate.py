@@ -12,7 +12,7 @@ from torch.nn import functional as F
 
 from dlx.errors import DlxError
 from dlx.experiment import runner
-from dlx.runs.folder import find
+from dlx.runs.lookup import find
 from dlx.spec import load
 from dlx.trained.evaluate import evaluate
 from dlx.training.checkpoints.checkpoint import restore

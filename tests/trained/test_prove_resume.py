@@ -107,7 +107,11 @@ def test_what_differs_is_named(spec, tmp_path, capsys):
     found = prove_resume.compared({"": one}, {"": other}, 10, 3, (4,))
 
     assert not found.equal
-    assert (found.parting.record, found.parting.step, found.parting.metric) == ("step", 1, "train/running_loss")
+    assert (found.difference.record, found.difference.step, found.difference.metric) == (
+        "step",
+        1,
+        "train/running_loss",
+    )
     assert {name for name, what in found.differing.items() if what} == {
         *("final", "step-000000005", "step-000000010", "end")
     }
@@ -132,7 +136,7 @@ def test_what_differs_is_named(spec, tmp_path, capsys):
 
 def test_a_training_that_fails_is_told_and_what_it_left_is_kept(spec, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    with pytest.raises(RunError, match=r"are not finite|the loss is"), prove_resume.kept_where_it_fails() as home:
+    with pytest.raises(RunError, match=r"are not finite|the loss is"), prove_resume.retained_on_failure() as home:
         prove_resume.prove(spec("{sgd: 1e12}"), [], home)
     assert f"what the trainings left is in {home}" in capfd.readouterr().err
     assert (home / "spec.yaml").exists()
@@ -142,7 +146,7 @@ def test_a_spec_that_cannot_be_trained_leaves_nothing(tmp_path, monkeypatch):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with (
         pytest.raises(DlxError, match="there is no `data` to train with"),
-        prove_resume.kept_where_it_fails() as home,
+        prove_resume.retained_on_failure() as home,
     ):
         prove_resume.prove(SHIPPED["ihler/lenet"], [], home)
     assert not home.exists()

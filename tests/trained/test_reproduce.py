@@ -78,8 +78,13 @@ def test_a_run_of_an_older_dlx_reproduces_and_lists(run, capsys):
 
     curve = next(r for r in new.records() if r["record"] == "step")
     edited(new, "metrics.jsonl", repr(curve["metrics"]["train/running_loss"]), "0.125")
-    parting = compared(run, new).parting
-    assert (parting.record, parting.step, parting.metric, parting.second) == ("step", 1, "train/running_loss", 0.125)
+    difference = compared(run, new).difference
+    assert (difference.record, difference.step, difference.metric, difference.second) == (
+        "step",
+        1,
+        "train/running_loss",
+        0.125,
+    )
     status, out, _ = command(capsys, "runs", "--runs", run.root, "--json")
     listed = {one["run"]: one["metrics"] for one in json.loads(out)["runs"]}
     assert (status, listed[run.key]["train/loss"]) == (0, run.end()["metrics"]["train/loss"])
@@ -152,8 +157,17 @@ def test_the_layer_is_that_of_the_nearest_checkpoint(tmp_path):
         runs.append(run)
     found = compared(*runs)
 
-    assert (found.verdict, found.parting.step, found.parting.first, found.parting.second) == ("differs", 1, 1.0, 2.0)
-    assert (found.gap.checkpoint, found.gap.layer, found.gap.relative) == ("step-000000003", "b/c", 1.0)
+    assert (
+        found.verdict,
+        found.difference.step,
+        found.difference.first,
+        found.difference.second,
+    ) == ("differs", 1, 1.0, 2.0)
+    assert (found.deviation.checkpoint, found.deviation.layer, found.deviation.relative) == (
+        "step-000000003",
+        "b/c",
+        1.0,
+    )
     assert found.largest == 3.0
 
 

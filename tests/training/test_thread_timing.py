@@ -132,9 +132,9 @@ def test_a_run_that_is_killed_before_its_threads_are_known_finds_them_out_when_i
     (run,) = map(Run, (tmp_path / "cut" / "middling").iterdir())
     (run.dir / "metrics.jsonl").unlink()
     (run.dir / "lock.json").write_text(json.dumps(run.read_json("lock.json") | {"pid": 2**22 + 1}))
-    assert run.manner() == {}
+    assert run.numeric_settings() == {}
     with pytest.raises(Killed):
         experiments.resume(run, killed)  # as it begins
 
-    assert run.manner() == {"threads": 2}
+    assert run.numeric_settings() == {"threads": 2}
     assert run.read_json("lock.json")["milliseconds_by_threads"] == {"2": 500.0, "1": 1000.0}

@@ -8,15 +8,15 @@ from typing import Literal
 
 from ...spec.sections.sweep_values import Dimension
 from ..importance import dimensions_of
-from ..seed_averages import is_drawn
+from ..seed_averages import is_replicate
 from ..study import Study
 from ..trial import Trial
 from . import history, points
-from .base import Picture, Shown, shown, styled
+from .base import Picture, StudyView, shown, styled
 
 Form = Literal["png", "svg"]
 FOLDER = "figures"
-PICTURES: dict[str, Callable[[Shown], Picture | None]] = {
+PICTURES: dict[str, Callable[[StudyView], Picture | None]] = {
     "history": history.history,
     "pareto": history.pareto,
     "importance": history.importance,
@@ -28,7 +28,7 @@ PICTURES: dict[str, Callable[[Shown], Picture | None]] = {
 
 def of_study(study: Study, folder: Path | None = None, form: Form = "png") -> list[Path]:
     """Draw a study, into `figures/` of its folder if no other is given. The files; none where nothing is finished."""
-    dimensions = [one for one in dimensions_of(study.identity.get("space", {})) if not is_drawn(one.key)]
+    dimensions = [one for one in dimensions_of(study.identity.get("space", {})) if not is_replicate(one.key)]
     if not dimensions:
         return []  # nothing but folds and seeds
     metric, rising = study.metrics[0], study.rising[0]

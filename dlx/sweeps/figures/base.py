@@ -15,7 +15,7 @@ from ...spec.sections.sweep_values import Choices, Dimension
 from ...spec.validation import shown as worded
 from ..importance import compared, limits
 from ..importance import importance as importance_of
-from ..leaderboard import Place, rank
+from ..leaderboard import LeaderboardRow, rank
 from ..trial import Trial
 
 if TYPE_CHECKING:
@@ -79,14 +79,14 @@ def sheet(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple
 
 
 @dataclass(frozen=True)
-class Shown:
+class StudyView:
     """What the pictures look at."""
 
     trials: Sequence[Trial]
     dimensions: Sequence[Dimension]
     metric: str
     rising: bool
-    board: Sequence[Place]
+    board: Sequence[LeaderboardRow]
 
     @property
     def best(self) -> Trial:
@@ -140,10 +140,10 @@ class Shown:
         return min(max(value, low), high)
 
 
-def shown(trials: Sequence[Trial], dimensions: Sequence[Dimension], metric: str, rising: bool) -> Shown | None:
+def shown(trials: Sequence[Trial], dimensions: Sequence[Dimension], metric: str, rising: bool) -> StudyView | None:
     """None where no trial has a value to show."""
     board = [place for place in rank(trials, metric, rising) if isfinite(place.mean)]
-    made = Shown(trials, dimensions, metric, rising, board)
+    made = StudyView(trials, dimensions, metric, rising, board)
     return made if board and made.values else None
 
 
@@ -163,7 +163,7 @@ def _tail(key: str, others: Iterable[str]) -> str:
 
 
 @dataclass(frozen=True)
-class Scale:
+class AxisScale:
     """How a dimension lies on an axis: its numbers as they are, or choices side by side."""
 
     dimension: Dimension

@@ -6,8 +6,8 @@ from math import isfinite
 from typing import TYPE_CHECKING
 
 from ..importance import limits
-from ..leaderboard import COSTS, Place, front, measured
-from .base import BEST, FAINT, FRONT, POINT, Picture, Shown, dress_log, sheet
+from ..leaderboard import COSTS, LeaderboardRow, front, measured
+from .base import BEST, FAINT, FRONT, POINT, Picture, StudyView, dress_log, sheet
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -19,7 +19,7 @@ TITLES = {
 }
 
 
-def history(shown: Shown) -> Picture:
+def history(shown: StudyView) -> Picture:
     """The metric of each trial in its order, and the best so far."""
     figure, (axes,) = sheet(7.2, 3.8)
     finished = sorted((p for p in shown.board if p.trial.state == "finished"), key=lambda p: p.trial.number)
@@ -55,7 +55,7 @@ def history(shown: Shown) -> Picture:
     return Picture(figure)
 
 
-def _dots(axes: Axes, places: list[Place], low: float, high: float) -> None:
+def _dots(axes: Axes, places: list[LeaderboardRow], low: float, high: float) -> None:
     """Finished trials with their intervals; what lies far beyond the rest at the edge, as a triangle."""
     near = [p for p in places if low <= p.mean <= high]
     far = [p for p in places if not low <= p.mean <= high]
@@ -80,14 +80,14 @@ def _dots(axes: Axes, places: list[Place], low: float, high: float) -> None:
         axes.scatter([p.trial.number for p in far], edges, s=20, marker="^", color=POINT, label=label, zorder=3)
 
 
-def _span(shown: Shown) -> tuple[float, float]:
+def _span(shown: StudyView) -> tuple[float, float]:
     """The axis of the metric: all that is shown near the best."""
     values = [p.mean for p in shown.board if p.trial.state == "finished"] or [p.mean for p in shown.board]
     low, high = limits(values, shown.rising)
     return low, high
 
 
-def _running(places: list[Place], rising: bool) -> tuple[list[int], list[float]]:
+def _running(places: list[LeaderboardRow], rising: bool) -> tuple[list[int], list[float]]:
     """The best so far, at each trial."""
     pick = max if rising else min
     best: list[float] = []
@@ -96,12 +96,12 @@ def _running(places: list[Place], rising: bool) -> tuple[list[int], list[float]]
     return [place.trial.number for place in places], best
 
 
-def _mark_best(axes: Axes, shown: Shown, x: float, y: float) -> None:
+def _mark_best(axes: Axes, shown: StudyView, x: float, y: float) -> None:
     label = f"best: trial {shown.best.number}, {y:.4g}"
     axes.scatter([x], [y], s=130, marker="*", color=BEST, edgecolors="white", linewidths=0.7, label=label, zorder=5)
 
 
-def _counted(shown: Shown) -> str:
+def _counted(shown: StudyView) -> str:
     """How many trials, and what became of them."""
     states = [t.state for t in shown.trials]
     told = [f"{states.count(s)} {s}" for s in ("finished", "stopped", "failed") if s in states]
@@ -109,7 +109,7 @@ def _counted(shown: Shown) -> str:
     return f"{len(states)} trials: {', '.join(told)}" + (f", {lost} diverged" if lost else "")
 
 
-def pareto(shown: Shown) -> Picture | None:
+def pareto(shown: StudyView) -> Picture | None:
     """The metric against what it costs, and the trials that none beats at the same cost."""
     finished = [p for p in shown.board if p.trial.state == "finished"]
     costs = [c for c in COSTS if len({COSTS[c](p.trial) for p in finished}) > 1]
@@ -148,7 +148,7 @@ def pareto(shown: Shown) -> Picture | None:
     return Picture(figure)
 
 
-def importance(shown: Shown) -> Picture | None:
+def importance(shown: StudyView) -> Picture | None:
     """How much of the variance each key explains by itself."""
     told = shown.importance
     if not told:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ...lazy import np
 from ...spec.sections.sweep_values import Dimension
 from ..trial import Trial
-from .base import BEST, Picture, Scale, Shown, sheet, text
+from .base import BEST, AxisScale, Picture, StudyView, sheet, text
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,7 +22,7 @@ MANY = 400
 """Trials above which their lines are thinner."""
 
 
-def slices(shown: Shown) -> Picture | None:
+def slices(shown: StudyView) -> Picture | None:
     """The metric along each key, whatever the others are."""
     if not shown.varying:
         return None
@@ -43,8 +43,8 @@ def slices(shown: Shown) -> Picture | None:
     return Picture(figure)
 
 
-def _slice(axes: Axes, shown: Shown, dimension: Dimension) -> Any:
-    scale, there = Scale(dimension), shown.along(dimension)
+def _slice(axes: Axes, shown: StudyView, dimension: Dimension) -> Any:
+    scale, there = AxisScale(dimension), shown.along(dimension)
     x = [scale.at(v) for _, v in there]
     y = [shown.inside(shown.values[t.number]) for t, _ in there]
     numbers = [t.number for t, _ in there]
@@ -69,7 +69,7 @@ def _later() -> Any:
     return ListedColormap(colormaps["Blues"](np.linspace(0.2, 1, 128)))
 
 
-def _star(axes: Axes, shown: Shown, there: Sequence[tuple[Trial, Any]], scale: Scale) -> None:
+def _star(axes: Axes, shown: StudyView, there: Sequence[tuple[Trial, Any]], scale: AxisScale) -> None:
     """The best, where it is among them."""
     for trial, value in there:
         if trial is shown.best:
@@ -77,7 +77,7 @@ def _star(axes: Axes, shown: Shown, there: Sequence[tuple[Trial, Any]], scale: S
             axes.scatter([scale.at(value)], [y], s=130, marker="*", color=BEST, ec="white", lw=0.7, zorder=5)
 
 
-def contour(shown: Shown) -> Picture | None:
+def contour(shown: StudyView) -> Picture | None:
     """The metric over two keys, for the pairs of those that matter most."""
     chosen = shown.varying[:3] if len(shown.varying) > 2 else shown.varying
     pairs = list(combinations(chosen, 2))[:PAIRS]
@@ -92,9 +92,9 @@ def contour(shown: Shown) -> Picture | None:
     return Picture(figure)
 
 
-def _pair(axes: Axes, shown: Shown, one: Dimension, other: Dimension) -> Any:
+def _pair(axes: Axes, shown: StudyView, one: Dimension, other: Dimension) -> Any:
     """Cells where both have few values, else a surface between the points."""
-    across, up = Scale(one), Scale(other)
+    across, up = AxisScale(one), AxisScale(other)
     there = [(t, t.point[one.key], t.point[other.key]) for t, _ in shown.along(one) if other.key in t.point]
     few = across.ticks() is not None and up.ticks() is not None
     marks = _cells(axes, shown, there, across, up) if few else _surface(axes, shown, there, across, up)
@@ -104,13 +104,15 @@ def _pair(axes: Axes, shown: Shown, one: Dimension, other: Dimension) -> Any:
     return marks
 
 
-def _looks(shown: Shown) -> dict[str, Any]:
+def _looks(shown: StudyView) -> dict[str, Any]:
     """Colours of the metric: dark is better."""
     low, high = shown.limits
     return {"cmap": "viridis_r" if shown.rising else "viridis", "vmin": low, "vmax": high}
 
 
-def _cells(axes: Axes, shown: Shown, there: Sequence[tuple[Trial, Any, Any]], across: Scale, up: Scale) -> Any:
+def _cells(
+    axes: Axes, shown: StudyView, there: Sequence[tuple[Trial, Any, Any]], across: AxisScale, up: AxisScale
+) -> Any:
     """The mean of the trials that share both values, in figures too."""
     columns, rows = across.ticks() or [], up.ticks() or []
     told: dict[tuple[int, int], list[float]] = {}
@@ -142,7 +144,9 @@ def _dark(share: float, rising: bool) -> bool:
     return (share > 0.5) == rising
 
 
-def _surface(axes: Axes, shown: Shown, there: Sequence[tuple[Trial, Any, Any]], across: Scale, up: Scale) -> Any:
+def _surface(
+    axes: Axes, shown: StudyView, there: Sequence[tuple[Trial, Any, Any]], across: AxisScale, up: AxisScale
+) -> Any:
     x = np.array([across.even(v) for _, v, _ in there])
     y = np.array([up.even(v) for *_, v in there])
     z = np.array([shown.inside(shown.values[t.number]) for t, *_ in there])
@@ -159,7 +163,7 @@ def _surface(axes: Axes, shown: Shown, there: Sequence[tuple[Trial, Any, Any]], 
     return marks
 
 
-def _shade(axes: Axes, shown: Shown, xyz: tuple[Any, Any, Any], across: Scale, up: Scale) -> None:
+def _shade(axes: Axes, shown: StudyView, xyz: tuple[Any, Any, Any], across: AxisScale, up: AxisScale) -> None:
     """A surface through the points, smoothed over their neighbours: each counts by its nearness."""
     x, y, z = xyz
     spans = (np.ptp(x) or 1.0), (np.ptp(y) or 1.0)
@@ -176,13 +180,13 @@ def _shade(axes: Axes, shown: Shown, xyz: tuple[Any, Any, Any], across: Scale, u
     axes.contourf(*places, surface, levels=levels, alpha=0.75, extend="both", **looks)
 
 
-def parallel(shown: Shown) -> Picture | None:
+def parallel(shown: StudyView) -> Picture | None:
     """Each trial as a line over all keys, and what it came to."""
     dimensions = sorted(shown.varying, key=lambda d: [one.key for one in shown.dimensions].index(d.key))
     if len(dimensions) < 2:
         return None
     figure, (axes,) = sheet(1.5 * (len(dimensions) + 1) + 1.6, 4.2)
-    scales = [Scale(d) for d in dimensions]
+    scales = [AxisScale(d) for d in dimensions]
     from matplotlib.cm import ScalarMappable
     from matplotlib.collections import LineCollection
     from matplotlib.colors import Normalize
@@ -213,7 +217,7 @@ def parallel(shown: Shown) -> Picture | None:
     return Picture(figure)
 
 
-def _line(shown: Shown, trial: Trial, scales: Sequence[Scale]) -> list[tuple[float, float]]:
+def _line(shown: StudyView, trial: Trial, scales: Sequence[AxisScale]) -> list[tuple[float, float]]:
     """Where a trial crosses each rule, and the metric's at last; a key that it does not have is passed by."""
     places = [
         (float(i), scale.dimension.share(trial.point[scale.dimension.key]))
@@ -224,7 +228,7 @@ def _line(shown: Shown, trial: Trial, scales: Sequence[Scale]) -> list[tuple[flo
     return [*places, (float(len(scales)), (shown.inside(shown.values[trial.number]) - low) / (high - low))]
 
 
-def _marks(scale: Scale) -> list[Any]:
+def _marks(scale: AxisScale) -> list[Any]:
     """Values that a rule names: all, or five evenly."""
     if (marks := scale.ticks()) is not None:
         return marks

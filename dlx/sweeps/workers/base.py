@@ -18,12 +18,13 @@ from ...experiment import lock, packing, session
 from ...experiment.recorder import RunRecorder
 from ...graph import Graphs, memory
 from ...metrics import RUNNING_LOSS
-from ...runs.folder import Run, running
+from ...runs.folder import Run
+from ...runs.records import with_current_names
 from ...spec import Experiment, load
 from ...training.checkpoints.checkpoint import NotWrittenError
 from ...training.prepared import Prepared, loaded, prepare, ready
 from ...utils import files
-from .gpus import Wants
+from .gpus import MemoryDemand
 
 if TYPE_CHECKING:
     from ...experiment.results import Result
@@ -52,7 +53,7 @@ class Task:
 
 
 @dataclass(frozen=True)
-class Outcome:
+class TrialOutcome:
     """How far a task came. Cut off: the sweep is to stop, and the task goes on another time."""
 
     number: int
@@ -74,13 +75,13 @@ Halting = Callable[[], bool]
 class Worker(Protocol):
     """Trains. Outcomes come in any order; once `halting` says so, what is on its way is cut off and told."""
 
-    def advance(self, tasks: Sequence[Task], halting: Halting) -> Iterator[Outcome]: ...
+    def advance(self, tasks: Sequence[Task], halting: Halting) -> Iterator[TrialOutcome]: ...
 
     def close(self) -> None: ...
 
 
 @dataclass(frozen=True)
-class Known:
+class LoadedSpec:
     """A spec that was read, and its graphs."""
 
     experiment: Experiment
@@ -96,14 +97,14 @@ class Trainer:
 
     def __init__(self, pack: int = 1) -> None:
         self.pack = pack
-        self.known: dict[str, Known] = {}
+        self.known: dict[str, LoadedSpec] = {}
         self.data: dict[str, Sets] = {}
         self.environment: dict[str, Any] | None = None
 
-    def advance(self, tasks: Sequence[Task], halting: Halting) -> Iterator[Outcome]:
+    def advance(self, tasks: Sequence[Task], halting: Halting) -> Iterator[TrialOutcome]:
         for batch in self.batches(tasks):
             if halting():
-                yield from (Outcome(task.number, task.seed, "cut off", 0) for task in batch)
+                yield from (TrialOutcome(task.number, task.seed, "cut off", 0) for task in batch)
             else:
                 yield from self.trained(batch, halting)
 
@@ -111,23 +112,23 @@ class Trainer:
         """Nothing is on its way between two tasks."""
 
     def remember(self, run: str, experiment: Experiment, graphs: Graphs) -> None:
-        self.known[run] = Known(experiment, graphs)
+        self.known[run] = LoadedSpec(experiment, graphs)
 
     def forget(self) -> None:
         """All specs: those of a generation that has ended."""
         self.known.clear()
 
-    def wants(self, task: Task) -> Wants:
+    def wants(self, task: Task) -> MemoryDemand:
         """What a task that is known wants of a GPU."""
         known = self.known.get(task.run)
         if known is None or known.experiment.train is None:
-            return Wants(0)
+            return MemoryDemand(0)
         sets = self.sets(known.experiment)
         parts = [part for part in (sets.train, sets.valid, sets.test) if part is not None and not part.streams]
         batch = known.experiment.train.largest(len(sets.train))
         step = sum(one.total for one in memory.of_each(known.experiment, known.graphs, batch).values())
         packs = self.pack > 1 and self.likeness(task) is not task
-        return Wants(step, sum(part.x.nbytes + part.y.nbytes for part in parts), packs)
+        return MemoryDemand(step, sum(part.x.nbytes + part.y.nbytes for part in parts), packs)
 
     def sets(self, experiment: Experiment) -> Sets:
         """The data of a spec, loaded once."""
@@ -157,7 +158,7 @@ class Trainer:
             return task  # its mistake is told when it is its turn
         return task if form is None else (form, sets.digest, task.until)
 
-    def trained(self, batch: Sequence[Task], halting: Halting) -> Iterator[Outcome]:
+    def trained(self, batch: Sequence[Task], halting: Halting) -> Iterator[TrialOutcome]:
         """Tasks that are one, as far as they come. Whoever else is at the same run is waited for."""
         with ExitStack() as stack:
             for task in sorted(batch, key=lambda task: task.run):
@@ -169,7 +170,7 @@ class Trainer:
                 done |= dict(zip(left, self._outcomes(left, halting), strict=True))
             yield from filter(None, done.values())
 
-    def _outcomes(self, tasks: Sequence[Task], halting: Halting) -> list[Outcome]:
+    def _outcomes(self, tasks: Sequence[Task], halting: Halting) -> list[TrialOutcome]:
         recorders = [RunRecorder(Run(task.run)) for task in tasks]
         try:
             ends = self._followed(recorders, tasks, halting)
@@ -211,14 +212,14 @@ class Trainer:
             session.describe(run, prepared)
         return prepared
 
-    def read(self, run: Run, task: Task) -> Known:
+    def read(self, run: Run, task: Task) -> LoadedSpec:
         """A task's spec and graph."""
         if task.run not in self.known:
             run.dir.mkdir(parents=True, exist_ok=True)
             if not (run.dir / "spec.yaml").exists():
                 run.write_text("spec.yaml", task.spec)
             read = load(run.dir / "spec.yaml")
-            self.known[task.run] = Known(read, ready(read))
+            self.known[task.run] = LoadedSpec(read, ready(read))
         return self.known[task.run]
 
 
@@ -240,9 +241,9 @@ def data_name(experiment: Experiment) -> str:
     return f"{experiment.data.kind} {experiment.data.model_dump_json()}"
 
 
-def _outcome(recorder: RunRecorder, task: Task, end: Result | Exception) -> Outcome:
+def _outcome(recorder: RunRecorder, task: Task, end: Result | Exception) -> TrialOutcome:
     """How a task ended."""
-    tell = partial(Outcome, task.number, task.seed)
+    tell = partial(TrialOutcome, task.number, task.seed)
     if isinstance(end, NotWrittenError):
         raise end
     if isinstance(end, DlxError):
@@ -256,12 +257,12 @@ def _outcome(recorder: RunRecorder, task: Task, end: Result | Exception) -> Outc
     return read_back(recorder.folder, task) or tell("cut off", end.steps, {}, end.seconds)
 
 
-def read_back(run: Run, task: Task) -> Outcome | None:
+def read_back(run: Run, task: Task) -> TrialOutcome | None:
     """What a run came to, where it is as far as it is to come."""
     end = run.end()
     if end is None or end["status"] not in {"finished", "stopped"}:
         return None
-    tell = partial(Outcome, task.number, task.seed)
+    tell = partial(TrialOutcome, task.number, task.seed)
     if end["status"] == "finished" and task.until is None:
         return tell("finished", end["step"], {**figures(run, end["step"]), **end["metrics"]}, end["seconds"])
     if task.until is None or (end["step"] < task.until and end["status"] == "stopped"):
@@ -278,5 +279,7 @@ def figures(run: Run, step: int) -> dict[str, float]:
         if record["record"] == "evaluation":
             found |= record["metrics"]
         elif record["record"] == "step":
-            found |= {name: value for name, value in running(record["metrics"]).items() if name == RUNNING_LOSS}
+            found |= {
+                name: value for name, value in with_current_names(record["metrics"]).items() if name == RUNNING_LOSS
+            }
     return found

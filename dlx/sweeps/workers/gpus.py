@@ -39,7 +39,7 @@ class Gpu:
 
 
 @dataclass(frozen=True)
-class Wants:
+class MemoryDemand:
     """Bytes that a training wants beside CUDA itself."""
 
     step: int
@@ -79,7 +79,7 @@ def placed(free: Sequence[float], forecasts: Collection[int], jobs: int) -> Plac
     return Placement(tuple(found), wants)
 
 
-def shared(free: Sequence[float], wants: Collection[Wants], jobs: int, tasks: int, pack: int) -> Placement:
+def shared(free: Sequence[float], wants: Collection[MemoryDemand], jobs: int, tasks: int, pack: int) -> Placement:
     """Up to `jobs` workers for so many trainings, of which up to `pack` are one: fewer workers have larger stacks."""
     for count in range(jobs, 1, -1):
         together = max(1, min(pack, -(-tasks // count)))
@@ -89,7 +89,7 @@ def shared(free: Sequence[float], wants: Collection[Wants], jobs: int, tasks: in
     return placed(free, [one.bytes(min(pack, tasks)) for one in wants], 1)
 
 
-def useful(gpus: Sequence[Gpu], wants: Collection[Wants], tasks: int, pack: int, cores: int) -> int:
+def useful(gpus: Sequence[Gpu], wants: Collection[MemoryDemand], tasks: int, pack: int, cores: int) -> int:
     """How many workers so many trainings could use: one a GPU, or one a training that is not packed, up to the cores.
 
     One a GPU, too, where nobody tells what is free.

@@ -12,7 +12,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...errors import DlxError, RunError, plural
-from .base import Halting, Outcome, Task, Trainer
+from .base import Halting, Task, Trainer, TrialOutcome
 from .processes import TRIES
 
 LOOK = 0.2
@@ -46,7 +46,7 @@ class OnRay:
         needs = {"num_cpus": self.threads, "num_gpus": min(1, gpus / self.jobs)}
         self.remote = ray.remote(**needs, max_retries=0)(work)
 
-    def advance(self, tasks: Sequence[Task], halting: Halting) -> Iterator[Outcome]:
+    def advance(self, tasks: Sequence[Task], halting: Halting) -> Iterator[TrialOutcome]:
         size = max(1, min(self.pack, -(-len(tasks) // self.jobs)))
         waiting = deque([list(tasks[i : i + size]) for i in range(0, len(tasks), size)])
         flying: dict[Any, list[Task]] = {}
@@ -62,7 +62,7 @@ class OnRay:
             for ref in done:
                 yield from self.landed(ref, flying.pop(ref), waiting)
 
-    def landed(self, ref: Any, batch: list[Task], waiting: deque[list[Task]]) -> Iterator[Outcome]:
+    def landed(self, ref: Any, batch: list[Task], waiting: deque[list[Task]]) -> Iterator[TrialOutcome]:
         """What came of a batch. Where its node or worker died, another takes it up, a few times."""
         try:
             told = self.ray.get(ref)
@@ -74,13 +74,13 @@ class OnRay:
                 if self.tries[task] > TRIES:
                     why = str(error).strip().partition("\n")[0]
                     message = f"its worker died {plural(self.tries[task], 'time')}: {why}"
-                    yield Outcome(task.number, task.seed, "failed", 0, message=message)
+                    yield TrialOutcome(task.number, task.seed, "failed", 0, message=message)
                 else:
                     waiting.appendleft([task])
             return
         if isinstance(told, dict):
             raise RunError(told["error"], hint=told["hint"])
-        yield from (Outcome(**one) for one in told)
+        yield from (TrialOutcome(**one) for one in told)
 
     def leave(self, flying: Sequence[Any]) -> None:
         """End what is on its way; it goes on from its checkpoints another time."""
@@ -112,8 +112,8 @@ def work(tasks: Sequence[dict[str, Any]], pack: int, threads: int) -> list[dict[
         trainer.forget()
 
 
-def _cut_off(task: Task) -> Outcome:
-    return Outcome(task.number, task.seed, "cut off", 0)
+def _cut_off(task: Task) -> TrialOutcome:
+    return TrialOutcome(task.number, task.seed, "cut off", 0)
 
 
 __all__ = ["OnRay", "work"]

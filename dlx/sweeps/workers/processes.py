@@ -20,8 +20,8 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import RunError, plural
-from .base import Halting, Outcome, Task, Trainer
-from .gpus import Gpu, Placement, Wants, shared, told, useful
+from .base import Halting, Task, Trainer, TrialOutcome
+from .gpus import Gpu, MemoryDemand, Placement, shared, told, useful
 
 TRIES = 3
 """How often a training is taken up again after its worker died."""
@@ -82,7 +82,7 @@ class Processes:
         self.count = jobs or 1
         """Of the workers there may be."""
         self.placement: Placement | None = None
-        self.wants: dict[str, Wants] = {}
+        self.wants: dict[str, MemoryDemand] = {}
         """Of all runs so far: what a process has taken of a GPU it keeps."""
         self.most = 0
         """Tasks that came together."""
@@ -92,7 +92,7 @@ class Processes:
         """CPU threads of a worker."""
         return max(1, len(os.sched_getaffinity(0)) // self.count)
 
-    def advance(self, tasks: Sequence[Task], halting: Halting) -> Iterator[Outcome]:
+    def advance(self, tasks: Sequence[Task], halting: Halting) -> Iterator[TrialOutcome]:
         if self.gpus:
             self.place(tasks)
         waiting = deque(self.shared_out(tasks))
@@ -155,7 +155,7 @@ class Processes:
                 selector.register(hand.process.stdout, selectors.EVENT_READ, hand)
             return [key.data for key, _ in selector.select(LOOK)]
 
-    def heard(self, hand: Hand, waiting: deque[list[Task]]) -> Iterator[Outcome]:
+    def heard(self, hand: Hand, waiting: deque[list[Task]]) -> Iterator[TrialOutcome]:
         """The outcomes that a worker tells of. RunError where it says that no training can go on."""
         messages = hand.lines()
         if messages is None:
@@ -164,11 +164,11 @@ class Processes:
         for message in messages:
             if "error" in message:
                 raise RunError(message["error"], hint=message["hint"])
-            outcome = Outcome(**message)
+            outcome = TrialOutcome(**message)
             hand.batch = [t for t in hand.batch if (t.number, t.seed) != (outcome.number, outcome.seed)]
             yield outcome
 
-    def bury(self, hand: Hand, waiting: deque[list[Task]]) -> Iterator[Outcome]:
+    def bury(self, hand: Hand, waiting: deque[list[Task]]) -> Iterator[TrialOutcome]:
         """A worker is dead: what it was at is taken up by another, a few times."""
         code = hand.process.wait()
         number = next(i for i, one in self.hands.items() if one is hand)
@@ -182,7 +182,7 @@ class Processes:
                 message = (
                     f"its worker died {plural(self.tries[task], 'time')}, at last {_how(code)}; {self.log} says more"
                 )
-                yield Outcome(task.number, task.seed, "failed", 0, message=message)
+                yield TrialOutcome(task.number, task.seed, "failed", 0, message=message)
             else:
                 waiting.appendleft([task])
 
@@ -221,8 +221,8 @@ class Processes:
             _close(hand.process)
 
 
-def _cut_off(task: Task) -> Outcome:
-    return Outcome(task.number, task.seed, "cut off", 0)
+def _cut_off(task: Task) -> TrialOutcome:
+    return TrialOutcome(task.number, task.seed, "cut off", 0)
 
 
 def _close(process: subprocess.Popen[bytes]) -> None:
@@ -269,7 +269,7 @@ def serve(pack: int) -> int:
     return 0
 
 
-def _numbered(outcome: Outcome) -> dict[str, Any]:
+def _numbered(outcome: TrialOutcome) -> dict[str, Any]:
     return outcome.as_json()
 
 

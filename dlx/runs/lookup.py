@@ -1,0 +1,58 @@
+"""Find runs below a folder: all of them, or the one that a text names."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from ..errors import DlxError, did_you_mean, plural
+from .folder import ID, Run
+from .records import RECORDS
+
+
+def all_runs(root: Path | str) -> list[Run]:
+    """List the runs below a folder, the newest first."""
+    folders = [folder for folder in Path(root).glob("*/*") if ID.fullmatch(folder.name) and folder.is_dir()]
+    return [Run(folder) for folder in sorted(folders, key=lambda folder: (folder.name, folder), reverse=True)]
+
+
+def find(text: str, root: Path | str) -> Run:
+    """Find the run that a text names: a folder, `last`, `name/id`, an id, or a prefix of those that is unique.
+
+    Raises DlxError where no run has that name, or several do.
+    """
+    for folder in _folders(text, Path(root)):
+        if any(os.path.lexists(folder / name) for name in (RECORDS, "lock.json")):
+            return Run(folder)
+    runs = all_runs(root)
+    if not runs:
+        raise DlxError(f"there is no run `{text}`: {root} holds none", hint="`dlx train SPEC` makes one.")
+    if text == "last":
+        # members of an ensemble are created after its own folder: the newest folder may be one of theirs
+        return next((run for run in runs[1:] if runs[0].key in _members_of(run)), runs[0])
+    exact = [run for run in runs if text in (run.key, run.id)]
+    matches = exact or [run for run in runs if text and (run.key.startswith(text) or run.id.startswith(text))]
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        names = ", ".join(run.key for run in matches[:3]) + (", ..." if len(matches) > 3 else "")
+        raise DlxError(f"`{text}` may be any of {plural(len(matches), 'run')}: {names}", hint="Write more of it.")
+    known = {name for run in runs for name in (run.key, run.id, run.name)}
+    hint = did_you_mean(text, known) if len(known) <= 12 else did_you_mean(text, known).partition("There are")[0]
+    raise DlxError(f"there is no run `{text}` in {root}", hint=hint or "`dlx runs` lists them.")
+
+
+def _folders(text: str, root: Path) -> Iterator[Path]:
+    """Yield folders that a path, or the key of a trial's run, may mean."""
+    with suppress(RuntimeError):  # `~name` for a user that does not exist
+        yield Path(text).expanduser()
+    yield root / text
+
+
+def _members_of(run: Run) -> list[str]:
+    try:
+        return run.members()
+    except DlxError:
+        return []
