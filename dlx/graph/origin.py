@@ -26,22 +26,22 @@ def why(experiment: Experiment, graphs: Graphs, key: str, changes: Sequence[str]
 
     `changes` are the overrides that `experiment` was loaded with. SpecError where there is no such key.
     """
-    asked = OriginFinder(experiment, changes)
+    finder = OriginFinder(experiment, changes)
     found = OF_LAYERS.match(key)
     network = (found[1] or ONE) if found else next(iter(graphs))
     graph, layers = graphs.get(network), found[0] if found else LAYERS
     if graph is None:
-        return asked.answer(asked.find(key))
+        return finder.with_parts(finder.find(key))
     name, _, rest = key.removeprefix(layers).partition(".")
     keys = tuple(layers.rstrip(".").split("."))
     if found and name in graph.by_name and not _is_written(experiment.root, keys, name):
         node = graph.by_name[name]
         start = _place(experiment.root, graph.by_name.get(node.owner, node), f"{layers}{name}", keys[:-1])
         if rest in {"", node.kind}:
-            return replace(asked.answer(start), kind=node.kind, mark=node.mark, default_of="")
-        return asked.answer(asked.find(rest.removeprefix(f"{node.kind}."), start))  # overrides may say the kind
+            return replace(finder.with_parts(start), kind=node.kind, mark=node.mark, default_of="")
+        return finder.with_parts(finder.find(rest.removeprefix(f"{node.kind}."), start))  # overrides may say the kind
     try:
-        return asked.answer(asked.find(key))
+        return finder.with_parts(finder.find(key))
     except SpecError as error:
         raise _nearer(error, experiment, graph, key, layers if found or graphs.is_one else "") from error
 
@@ -74,7 +74,7 @@ def _nearer(error: SpecError, experiment: Experiment, graph: Graph, key: str, la
 
 def _place(root: Node, node: LayerNode, key: str, network: Keys) -> SpecKey:
     """The options of a node as a place in the spec; of a merge that nobody wrote, without keys."""
-    info: dict[str, Any] = {"key": key, "made": node.layer}
+    info: dict[str, Any] = {"key": key, "value": node.layer}
     found = [(keys, entry) for keys, entry in _entries(root, node, network) if _fits(entry.map.get(node.kind), node)]
     if not found:
         return SpecKey(**info, keys=None)

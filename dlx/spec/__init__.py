@@ -1,4 +1,4 @@
-"""From text to a validated Experiment: read with positions, compose, override, validate."""
+"""Specs: read with positions, composed, overridden and validated to an `Experiment`."""
 
 from typing import TYPE_CHECKING, Any
 
@@ -9,7 +9,7 @@ if TYPE_CHECKING:
 
 
 def __getattr__(name: str) -> Any:
-    """`Train`, which many specs have no section for, and which brings the roots of five families."""
+    """Import `Train` on first use: many specs have no such section, and it imports the roots of five families."""
     if name != "Train":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from .sections.train import Train

@@ -1,4 +1,4 @@
-"""Several files to one: Hydra's `defaults` list and config groups, with every value keeping its own place.
+"""Merge of several files into one spec: Hydra's `defaults` list and config groups. Each value keeps its own mark.
 
     defaults:
       - base                # another spec, merged here
@@ -26,7 +26,7 @@ SELF = "_self_"
 
 
 def compose(path: Path) -> Node:
-    """The spec at `path` with its defaults merged in. SpecError where it or one of them cannot be had."""
+    """Read the spec at `path` and merge its defaults under it. SpecError where a file is missing or malformed."""
     return _Composer().spec(path)
 
 
@@ -37,18 +37,18 @@ def source(path: Path) -> str:
 
 
 def group_file(group: str, option: str, spec: Path, mark: Mark) -> Node:
-    """The content of `group/option.yaml`, for an override of `spec` at `mark`."""
+    """Read `group/option.yaml` for an override of `spec` at `mark`."""
     return _Composer().found(f"{group}/{option}", spec, (), mark)
 
 
 class _Composer:
-    """Reads files and those that they name, a bounded number of them."""
+    """Reader of a file and of those that it names, at most MAX_FILES in all."""
 
     def __init__(self) -> None:
         self.files = 0
 
     def spec(self, path: Path, above: tuple[Path, ...] = (), mark: Mark | None = None) -> Node:
-        """The file with its defaults; `above` are the files that led here, `mark` says where the last one did."""
+        """Read a file with its defaults; `above` are the files that include it, `mark` is where the last one does."""
         self.files += 1
         mark = mark or Mark(str(path))
         here = resolved(path)
@@ -65,7 +65,7 @@ class _Composer:
         return root if listed is None else self.merged(root, listed, path, (*above, here))
 
     def merged(self, own: Node, listed: Node, path: Path, above: tuple[Path, ...]) -> Node:
-        """`own` and what its defaults bring, each on top of what stands before it; all that fails is told at once."""
+        """Merge `own` and its defaults in the order of the list. SpecError with the problems of all entries."""
         merged = Node({}, own.mark)
         problems: list[Problem] = []
         for entry in _with_self(listed):
@@ -80,7 +80,7 @@ class _Composer:
         return merged
 
     def part(self, entry: Node, path: Path, above: tuple[Path, ...]) -> Node:
-        """What one entry of `defaults` brings; what another spec claims of itself under `expect` stays there."""
+        """Read one entry of `defaults`, without its `expect`: claims are about the spec that states them."""
         if isinstance(entry.value, str) and entry.value:
             brought = self.found(entry.value, path, above, entry.mark)
             return Node({key: node for key, node in brought.map.items() if key != "expect"}, brought.mark)
@@ -97,7 +97,7 @@ class _Composer:
             raise SpecError(Problem(message, hint, entry.mark, "defaults"))
         if option.value is None:
             return Node({}, entry.mark)
-        return _under(group, self.found(f"{group}/{option.value}", path, above, option.mark), option.mark)
+        return _nest(group, self.found(f"{group}/{option.value}", path, above, option.mark), option.mark)
 
     def found(self, name: str, path: Path, above: tuple[Path, ...], mark: Mark) -> Node:
         file = find(name, path)
@@ -107,7 +107,7 @@ class _Composer:
 
 
 def _with_self(listed: Node) -> list[Node]:
-    """The entries of `defaults`, with `_self_` last where it is not named."""
+    """Return the entries of `defaults`, with `_self_` last where it is not named."""
     if not listed.is_list:
         message = f"`defaults` must be a list, not {shown(listed.plain())}"
         raise SpecError(Problem(message, "Write `- base` or `- data: mnist1d`.", listed.mark, "defaults"))
@@ -118,14 +118,15 @@ def _with_self(listed: Node) -> list[Node]:
     return listed.list if selves else [*listed.list, Node(SELF, listed.mark)]
 
 
-def _under(group: str, content: Node, mark: Mark) -> Node:
+def _nest(group: str, content: Node, mark: Mark) -> Node:
+    """Wrap a node in the mappings of a group: `a/b` gives `{a: {b: content}}`."""
     for key in reversed(group.split("/")):
         content = Node({key: content}, mark)
     return content
 
 
 def find(name: str, spec: Path) -> Path | None:
-    """The file called `name`, with or without its suffix, on the search path of `spec`."""
+    """Find the file `name`, with or without its suffix, on the search path of `spec`; None where there is none."""
     for folder in search_path(spec):
         for candidate in [folder / name] + [folder / f"{name}{suffix}" for suffix in SUFFIXES]:
             with suppress(OSError):  # a name that no file can have, a folder that may not be read
@@ -135,7 +136,7 @@ def find(name: str, spec: Path) -> Path | None:
 
 
 def specs_in(folder: Path) -> list[Path]:
-    """The files of a folder that may be specs; none where there is no such folder."""
+    """List the YAML and TOML files of a folder; empty where it cannot be listed."""
     try:
         return sorted(path for path in folder.iterdir() if path.suffix in SUFFIXES)
     except OSError:  # no folder, none that may be read, or a name that no folder can have
@@ -143,7 +144,7 @@ def specs_in(folder: Path) -> list[Path]:
 
 
 def resolved(path: Path) -> Path:
-    """The file that a path leads to; the path itself where that is a circle of links, which cannot be read."""
+    """Resolve the links of a path; the absolute path itself where they form a circle."""
     try:
         return path.resolve()
     except (OSError, RuntimeError):  # RuntimeError: before Python 3.13
@@ -151,6 +152,7 @@ def resolved(path: Path) -> Path:
 
 
 def search_path(spec: Path) -> list[Path]:
+    """Return the folders in which files named by `spec` are looked for, in order."""
     here = resolved(spec).parent
     last = [Path.cwd() / "specs", *([root] if (root := shipped.folder()) is not None else [])]
     inside = [folder for folder in (here, *here.parents) if shipped.apparent(folder) != folder]
@@ -159,25 +161,27 @@ def search_path(spec: Path) -> list[Path]:
 
 
 def missing(name: str, spec: Path, mark: Mark) -> Problem:
+    """Return the problem of a file that `spec` names and that is not on its search path."""
     group = Path(name).parent
-    there = {p.stem for folder in search_path(spec)[:3] for p in specs_in(folder / group)}
-    hint = did_you_mean(Path(name).name, there - {spec.stem})
+    options = {p.stem for folder in search_path(spec)[:3] for p in specs_in(folder / group)}
+    hint = did_you_mean(Path(name).name, options - {spec.stem})
     looked = f"Looked in {spec.parent}, the folders above it, ./specs, and the specs that dlx ships."
     return Problem(f"there is no file {name}.yaml or {name}.toml", f"{hint} {looked}".strip(), mark, "defaults")
 
 
-def _on(base: Node, over: Node) -> Node:
-    """`over` with `base` as the oldest of what it replaced."""
-    return Node(over.value, over.mark, _on(base, over.replaced) if over.replaced is not None else base)
+def _with_history(base: Node, over: Node) -> Node:
+    """Return `over` with `base` at the end of its chain of replaced nodes."""
+    return Node(over.value, over.mark, _with_history(base, over.replaced) if over.replaced is not None else base)
 
 
 def merge(base: Node, over: Node, path: tuple[str, ...] = ()) -> Node:
-    """`over` on top of `base`: mappings join, anything else is replaced."""
+    """Merge `over` into `base`: mappings join key by key, anything else is replaced."""
     if not (isinstance(base.value, dict) and isinstance(over.value, dict)):
-        return _on(base, over)
+        return _with_history(base, over)
+    # A section that chooses a kind is replaced as a whole by another kind: their options have nothing in common.
     joins = are_networks(base, path) and are_networks(over, path)
     if not joins and choice_at(path) is not None and set(base.value) != set(over.value):
-        return _on(base, over)
+        return _with_history(base, over)
     joined = dict(base.value)
     for key, child in over.value.items():
         joined[key] = merge(joined[key], child, (*path, key)) if key in joined else child

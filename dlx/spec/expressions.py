@@ -1,4 +1,4 @@
-"""Arithmetic in a spec: `${4 * width}`, `${x.channels // 2}`. Parsed with Python's grammar, never run by Python.
+"""Arithmetic in a spec: `${4 * width}`, `${x.channels // 2}`. Parsed with Python's grammar, evaluated by dlx.
 
 Allowed: numbers, words in quotes, true and false; + - * / // % **, comparisons, and, or, not, `a if c else b`;
 min, max, round, ceil, floor, abs, len, sqrt, exp, log, log2, log10, pi; lists and their items; names in scope,
@@ -33,7 +33,7 @@ _BINARY: dict[type[ast.operator], Callable[[Any, Any], Any]] = {
     ast.Mod: operator.mod,
     ast.Pow: operator.pow,
 }
-_DOES: dict[type[ast.operator], str] = {
+_VERBS: dict[type[ast.operator], str] = {
     ast.Add: "add",
     ast.Sub: "subtract",
     ast.Mult: "multiply",
@@ -68,13 +68,13 @@ _ATTRIBUTES: dict[str, Callable[[Any], Any]] = {
     "size": lambda shape: shape.size,
     "rank": lambda shape: len(shape.size),
 }
-"""Of a shape: `rank` counts the axes of positions, those after the channels."""
+"""Attributes of a shape; `rank` counts the axes of positions, those after the channels."""
 _CONSTANTS = {"true": True, "false": False, "null": None, "pi": math.pi}
 _PIECE = re.compile(r"\$\{((?:[^{}'\"]|'[^']*'|\"[^\"]*\")*)\}")
 
 
 class ExpressionError(Exception):
-    """An expression that has no value; says why and, where it can, the way out."""
+    """An expression that has no value, with the reason and a hint."""
 
     def __init__(self, message: str, hint: str = "") -> None:
         super().__init__(message)
@@ -82,16 +82,17 @@ class ExpressionError(Exception):
 
 
 class UnknownValue(Exception):  # noqa: N818 - not an error: the value is not known because an earlier mistake hides it
-    """An expression asks for a shape or a variable that could not be worked out."""
+    """An expression depends on a shape or variable whose own problem is already reported."""
 
 
 class ItemBudget:
-    """How many more items the lists that expressions make may hold: doubling a list twenty times fills a machine."""
+    """Bound on the items of all lists that expressions make: doubling one twenty times would fill the memory."""
 
     def __init__(self, items: int = 100_000) -> None:
         self.items = items
 
     def take(self, value: Any) -> Any:
+        """Charge the items of `value` and return it. ExpressionError where the budget is spent."""
         self.items -= items_in(value)
         if self.items < 0:
             raise ExpressionError("the lists that expressions make here hold too many items in all")
@@ -102,11 +103,15 @@ Scope = Mapping[str, Any]
 
 
 def has_expression(value: object) -> bool:
+    """Whether a value is a text that holds an expression."""
     return isinstance(value, str) and "${" in value
 
 
 def evaluate(text: str, scope: Scope) -> Any:
-    """The value of a string: of its one expression with its type, or of the text with its expressions filled in."""
+    """Evaluate a text: the typed value where it is one expression, else the text with its expressions filled in.
+
+    ExpressionError where an expression has no value; UnknownValue where it depends on an unknown one.
+    """
     if len(text) > MAX_ITEMS:
         raise ExpressionError(f"a text with expressions has at most {MAX_ITEMS:,} characters, this one {len(text):,}")
     whole = _only(text)
@@ -120,7 +125,7 @@ def evaluate(text: str, scope: Scope) -> Any:
 
 @lru_cache(maxsize=4096)
 def _only(text: str) -> str | None:
-    """The expression that is all of a text."""
+    """Return the expression that makes up all of a text; None where there is other text around it."""
     found = _PIECE.fullmatch(text)
     return found[1] if found else None
 
@@ -128,7 +133,7 @@ def _only(text: str) -> str | None:
 def resolve(
     node: Node, scope: Scope, failed: Callable[[ExpressionError, Node], None], room: ItemBudget | None = None
 ) -> Node:
-    """`node` with every expression in it evaluated; what cannot be is told to `failed`, and BROKEN stands for it."""
+    """Evaluate every expression in `node`; for one with an error call `failed` and leave BROKEN in its place."""
     room = room or ItemBudget()
     if isinstance(node.value, str) and "${" in node.value:
         try:
@@ -146,7 +151,7 @@ def resolve(
 
 
 def items_in(value: Any, depth: int = 0) -> int:
-    """How many items a list holds, those of the lists in it too."""
+    """Count the items of a list or mapping, those of nested ones included."""
     if isinstance(value, dict):
         value = list(value.values())
     if not isinstance(value, list | tuple):
@@ -162,7 +167,9 @@ def _parse(source: str) -> ast.expr:
         raise ExpressionError(f"an expression has at most {MAX_LENGTH} characters, this one {len(source):,}")
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # Python's remarks about odd literals
+            warnings.simplefilter(
+                "ignore"
+            )  # SyntaxWarnings, as for `1is 2`: Python would print them beside our own sentence
             return ast.parse(source.strip(), mode="eval").body
     except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
         raise ExpressionError(
@@ -230,8 +237,9 @@ def _binary(node: ast.BinOp, scope: Scope) -> Any:
     numbers = isinstance(left, int | float) and isinstance(right, int | float)
     joined = isinstance(node.op, ast.Add) and type(left) is type(right) and isinstance(left, str | list)
     if not numbers and not joined:
-        does = _DOES.get(type(node.op), "divide")
-        raise ExpressionError(f"`{shortened(ast.unparse(node))}` does not {does} two numbers")
+        verb = _VERBS.get(type(node.op), "divide")
+        raise ExpressionError(f"`{shortened(ast.unparse(node))}` does not {verb} two numbers")
+    # Bounded before it is computed: 9**9**9 would take minutes and all of the memory.
     if isinstance(node.op, ast.Pow) and (abs(right) > 64 or abs(left) > 1e9):
         raise ExpressionError(f"`{shortened(ast.unparse(node))}` is too large a power")
     return _bounded(_BINARY[type(node.op)](left, right))

@@ -1,4 +1,4 @@
-"""Hydra's override grammar, through Hydra's own parser: a text to an `Override`, and its values to plain ones."""
+"""Hydra's override grammar by Hydra's own parser: texts to `Override` objects, and their values to plain ones."""
 
 from __future__ import annotations
 
@@ -8,18 +8,21 @@ from typing import Any
 
 from ..utils.passwords import mask_and_remember
 
-ALONE = "and a sweep is the whole value of a key"
+SWEEP_IS_WHOLE_VALUE = "and a sweep is the whole value of a key"
 MOST_JOINED = 12
 """Values of a choice that a hint writes out."""
 
 
-class TwiceError(Exception):
-    """A key that a mapping gives twice."""
+class DuplicateKeyError(Exception):
+    """A mapping that has a key twice."""
 
 
 @cache
 def _reader() -> Any:
-    """Hydra's parser, with the keys of mappings as they are written: a file reads `true` and `1e3` as words there."""
+    """Build Hydra's parser, changed to take keys of mappings as text, as files do: `true` and `1e3` too.
+
+    Cached: ANTLR's lexer and parser take a tenth of a second to import.
+    """
     from hydra.core.override_parser.overrides_parser import create_functions
     from hydra.core.override_parser.overrides_visitor import HydraErrorListener, HydraOverrideVisitor
     from hydra.grammar.gen.OverrideLexer import (  # type: ignore[attr-defined]
@@ -39,7 +42,7 @@ def _reader() -> Any:
             keys = [plain(key) for key, _ in pairs]
             for number, key in enumerate(keys):
                 if key in keys[:number]:
-                    raise TwiceError(key)
+                    raise DuplicateKeyError(key)
             return dict(pairs)
 
     functions, errors = create_functions(), HydraErrorListener()
@@ -58,12 +61,12 @@ def _reader() -> Any:
 
 
 def override(text: str) -> Any:
-    """One override. HydraException where the grammar has no such text."""
+    """Parse one override. HydraException where the text is not in the grammar."""
     return _reader()(text)
 
 
 def plain(value: Any) -> Any:
-    """Hydra's values as plain ones, without the passwords of addresses."""
+    """Convert Hydra's values to plain ones, with passwords of addresses masked."""
     if isinstance(value, list):
         return [plain(v) for v in value]
     if isinstance(value, dict):
@@ -73,7 +76,7 @@ def plain(value: Any) -> Any:
 
 
 def sweep_inside(key: str, value: Any) -> tuple[str, str] | None:
-    """Message and hint about a sweep inside another value of `key`; None where there is no such sweep."""
+    """Return message and hint about a sweep nested in the value of `key`; None where there is none."""
     from hydra.core.override_parser.types import ChoiceSweep, Glob, Sweep
 
     if isinstance(value, ChoiceSweep):
@@ -100,7 +103,7 @@ def sweep_inside(key: str, value: Any) -> tuple[str, str] | None:
 
 
 def _joined(values: list[Any]) -> str:
-    """Values and sweeps as one choice; empty where that is none, or a long one."""
+    """Write values and sweeps as one `choice(...)`; empty where they cannot be, or are more than MOST_JOINED."""
     from hydra.core.override_parser.types import ChoiceSweep, Glob, RangeSweep, Sweep
 
     single: list[Any] = []
@@ -117,7 +120,7 @@ def _joined(values: list[Any]) -> str:
 
 
 def _text(sweep: Any) -> str:
-    """A sweep as it is written."""
+    """Write a sweep in Hydra's grammar."""
     from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, RangeSweep
 
     if isinstance(sweep, ChoiceSweep):

@@ -1,4 +1,4 @@
-"""`train.batch_size=64 +vars.width=3 ~init data=mnist1d`: Hydra's grammar, through Hydra's own parser."""
+"""Overrides of a spec in Hydra's grammar: `train.batch_size=64 +vars.width=3 ~init data=mnist1d`."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from .syntax.read import Node, located
 from .validation import ENTRY_KEYS, shown
 
 OPEN = {("vars",), ("networks",), ("network", "inputs"), ("network", "outputs"), ("expect",), ("blocks",)}
-"""Mappings whose keys are the user's own: there a new key wants a `+`."""
+"""Mappings whose keys users choose: a key that is not there yet is written with `+`."""
 
 
 def apply(root: Node, overrides: Sequence[str], spec: Path) -> Node:
-    """The spec with the overrides set, in order; SpecError with all that could not be."""
+    """Apply the overrides in order to a copy of the spec. SpecError with the problems of all of them."""
     changed, problems = applied(root, overrides, spec)
     if problems:
         raise SpecError(*problems)
@@ -30,7 +30,7 @@ def apply(root: Node, overrides: Sequence[str], spec: Path) -> Node:
 
 
 def applied(root: Node, overrides: Sequence[str], spec: Path) -> tuple[Node, list[Problem]]:
-    """The spec with those overrides set that can be, and what is wrong with the others."""
+    """Apply the overrides that are valid to a copy of the spec, and return the problems of the others."""
     problems: list[Problem] = []
     for text in overrides:
         try:
@@ -41,11 +41,12 @@ def applied(root: Node, overrides: Sequence[str], spec: Path) -> tuple[Node, lis
 
 
 def mark_of(text: str) -> Mark:
+    """Return the mark of an override, which stands on no line: `override `TEXT``, passwords masked."""
     return Mark(f"override `{shortened(masked(text), 80)}`")
 
 
 def parse(text: str, mark: Mark | None = None) -> Any:
-    """One override as Hydra reads it; `mark` is where it stands, if not on the command line."""
+    """Parse one override; `mark` is where it stands, if not on the command line. SpecError."""
     from hydra.errors import HydraException
 
     mark = mark or mark_of(text)
@@ -59,7 +60,7 @@ def parse(text: str, mark: Mark | None = None) -> Any:
         what = shortened(_of_hydra(str(error).split("\n")[0]), 100)
         hint = "Overrides read `key=value`, `+key=value` (new), `~key` (drop); quote lists and spaces for the shell."
         raise SpecError(Problem(f"is not in Hydra's override grammar: {what}", hint, mark)) from error
-    except hydra_grammar.TwiceError as error:
+    except hydra_grammar.DuplicateKeyError as error:
         raise SpecError(Problem(f"`{error}` is given twice in one mapping", "Keep one of the two.", mark)) from error
     except ValueError as error:
         raise SpecError(too_large_number(mark)) from error
@@ -69,7 +70,7 @@ def parse(text: str, mark: Mark | None = None) -> Any:
 
 
 def _of_hydra(message: str) -> str:
-    """Hydra's message without the names of Python's classes."""
+    """Return Hydra's message without the names of Python's classes."""
     found = re.match(r"\w+ while evaluating '(.*)': (.*)", message)
     if found is None:
         return message
@@ -95,7 +96,7 @@ def _apply_one(root: Node, text: str, spec: Path) -> Node:
 
 
 def content_of(name: str, value: Any, spec: Path, mark: Mark) -> Node:
-    """What an override of the key `name` sets: the file of a config group that its value names, or the value."""
+    """Return the node that an override of `name` sets: the file of a config group named by `value`, or the value."""
     group = "/".join(re.split(r"[./]", name))
     if isinstance(value, str) and find(f"{group}/{value}", spec):
         return group_file(group, value, spec, mark)
@@ -104,12 +105,12 @@ def content_of(name: str, value: Any, spec: Path, mark: Mark) -> Node:
 
 
 def put(root: Node, name: str, content: Node, mark: Mark, adding: bool = False) -> None:
-    """Set the key `name` of a spec, in place. SpecError where there is none, unless a new one is meant."""
+    """Set the key `name` of a spec in place. SpecError for a key that the spec lacks, unless `adding`."""
     _Target(root, re.split(r"[./]", name), mark, adding, dropping=False).put(content)
 
 
 def place_of(root: Node, name: str) -> tuple[int, str | int] | None:
-    """The identity of the place of the key `name`, equal for two keys of one place; None where there is none."""
+    """Return the identity of the place of a key, equal for two spellings of one place; None where there is none."""
     try:
         target = _Target(root, re.split(r"[./]", name), mark_of(name), adding=True, dropping=False)
     except SpecError:
@@ -118,13 +119,13 @@ def place_of(root: Node, name: str) -> tuple[int, str | int] | None:
 
 
 class _Target:
-    """The place that an override names: the mapping or list that holds it, and its key there."""
+    """The place that an override sets or drops: its mapping or list, and the key or index in it."""
 
     def __init__(self, root: Node, keys: list[str], mark: Mark, adding: bool, dropping: bool) -> None:
         self.keys, self.mark, self.adding, self.dropping = keys, mark, adding, dropping
         self.root, self.blocks = root, root.at("blocks")
         self.in_options = False
-        """The key before named the kind of an entry: what stands there are its fields."""
+        """Whether the key before was the kind of an entry, so that its fields come next."""
         node = root
         for depth, key in enumerate(keys):
             self.parent, self.key = self.holder(node, key, tuple(keys[:depth]))
@@ -135,7 +136,7 @@ class _Target:
         return SpecError(Problem(message, hint, self.mark, ".".join(self.keys)))
 
     def holder(self, node: Node, key: str, path: tuple[str, ...]) -> tuple[Node, str | int]:
-        """Where `key` of `node` is kept: in `node`, or in the options of the layer that `node` is an entry for."""
+        """Find the node that holds `key`: `node`, or the options of the layer that `node` is the entry of."""
         inside, self.in_options = self.in_options, False
         if node.is_list:
             return node, self.index(node, key, path)
@@ -153,13 +154,13 @@ class _Target:
         return node, key
 
     def is_open(self, node: Node, path: tuple[str, ...]) -> bool:
-        """Whether the keys of the mapping at `path` are the user's own."""
+        """Whether the keys of the mapping at `path` are names that users choose."""
         one = ("network", *path[2:]) if path[:1] == ("networks",) and len(path) > 2 else path
         several = self.root.at("networks") is not None or "network" in node.map
         return one in OPEN or (several and are_networks(node, path))
 
     def beside(self, has: str, key: str, path: tuple[str, ...]) -> SpecError:
-        """`train.optimizer.sgd` where the optimizer is adam, or `train.optimizer.lr` where its kind was left out."""
+        """Return the error of a second kind (`train.optimizer.sgd` beside adam), or of a field without its kind."""
         dotted, registry = ".".join(path), choice_at(path)
         if registry is not None and key in registry:
             rest = ".".join(self.keys[len(path) + 1 :])
@@ -171,10 +172,10 @@ class _Target:
         return self.fail(f"`{dotted}` holds `{has}`, and no `{key}` beside it", hint)
 
     def child(self, path: tuple[str, ...]) -> Node:
-        """The node at the key, ready to be entered; an empty mapping where the schema may know it."""
+        """Return the node at the key in its long form; a new empty mapping where the spec does not have it yet."""
         if isinstance(self.parent.value, list):
             assert isinstance(self.key, int)
-            return opened(self.parent.value[self.key], self.blocks)
+            return long_form(self.parent.value[self.key], self.blocks)
         assert isinstance(self.parent.value, dict)
         key = str(self.key)
         if key not in self.parent.value:
@@ -187,7 +188,7 @@ class _Target:
         elif choice_at(path) is not None and isinstance(child.value, str):
             child.value = {child.value: Node({}, child.mark)}
         elif "layers" in path and not self.in_options and _names_layer(child):
-            return opened(child, self.blocks)
+            return long_form(child, self.blocks)
         elif not (child.is_map or child.is_list) and (first := self.first_field(path)):
             child.value = {first: Node(child.value, child.mark)}
         elif not (child.is_map or child.is_list):
@@ -195,14 +196,14 @@ class _Target:
         return child
 
     def first_field(self, path: tuple[str, ...]) -> str | None:
-        """The field that a bare value sets, where `path` is the kind of a choice: `train.optimizer.sgd`."""
+        """Return the field that a bare value sets, where `path` ends in a kind: `train.optimizer.sgd`."""
         if self.in_options and path[-1] in LAYERS:
             return LAYERS[path[-1]].first_field()
         registry = choice_at(path[:-1])
         return registry[path[-1]].first_field() if registry is not None and path[-1] in registry else None
 
     def index(self, holder: Node, key: str, path: tuple[str, ...]) -> int:
-        """A list item by number, or an entry of a list of layers by name: as the list was before any override."""
+        """Return the index of an item by its number, or of a layer by its name, as they were before any override."""
         original = original_items(holder, "layers" in path or "branches" in path)
         names, count = original.names, original.count
         number = int(key) if re.fullmatch(r"[0-9]{1,9}", key) else names.get(key)
@@ -213,11 +214,11 @@ class _Target:
         if key.isdigit() or not names:
             last = f"Its items are 0 to {count - 1}." if count else "It is empty."
             raise self.fail(f"the list `{'.'.join(path)}` has no item `{key}`", last)
-        raise self.fail(f"there is no layer `{key}` to override", self.called_before(holder, original, key))
+        raise self.fail(f"there is no layer `{key}` to override", self.name_before(holder, original, key))
 
     @staticmethod
-    def called_before(holder: Node, original: OriginalItems, key: str) -> str:
-        """The way out where a layer got its name from another override, or has none of that name."""
+    def name_before(holder: Node, original: OriginalItems, key: str) -> str:
+        """Return the hint where a layer has its name from another override, or none has that name."""
         now = entry_names(holder.list).get(key)
         if now is None:
             return did_you_mean(key, original.names)
@@ -239,7 +240,7 @@ class _Target:
                 value.replaced = entry
                 self.parent.value[self.key] = value
             else:
-                value.replaced = opened(entry).map[str(kind)]
+                value.replaced = long_form(entry).map[str(kind)]
                 entry.map[str(kind)] = value  # `linear_1=20` means `linear: 20`
         elif isinstance(self.parent.value, dict):
             value.replaced = self.parent.value.get(str(self.key))
@@ -261,19 +262,19 @@ class _Target:
 
 
 def kind_of_entry(entry: Node) -> str | None:
-    """The kind of layer or block that an entry of a list of layers names."""
+    """Return the kind of layer or block that an entry names; None where it names none or several."""
     kinds = [key for key in entry.map if key not in ENTRY_KEYS]
     return kinds[0] if len(kinds) == 1 else None
 
 
 def _names_layer(node: Node) -> bool:
-    """Whether a value that is no list is a layer all the same: what a field of another layer, or `merge`, takes."""
+    """Whether a value is one layer, as `merge` and fields of some layers take."""
     kind = node.value if isinstance(node.value, str) else kind_of_entry(node)
     return kind is not None and kind in LAYERS
 
 
-def opened(entry: Node, blocks: Node | None = None) -> Node:
-    """An entry in its long form: `relu` becomes `relu: {}`, `linear: 10` becomes `linear: {out_features: 10}`."""
+def long_form(entry: Node, blocks: Node | None = None) -> Node:
+    """Expand an entry in place: `relu` becomes `relu: {}`, `linear: 10` becomes `linear: {out_features: 10}`."""
     if isinstance(entry.value, str):
         entry.value = {entry.value: Node({}, entry.mark)}
     kind = kind_of_entry(entry)
@@ -282,13 +283,15 @@ def opened(entry: Node, blocks: Node | None = None) -> Node:
         args = blocks.at(kind, "args") if blocks is not None and kind is not None else None
         first = LAYERS[kind].first_field() if kind is not None and kind in LAYERS else None
         first = next(iter(args.map), None) if args is not None else first
-        given = {} if options.value is None else {first or "value": Node(options.value, options.mark)}
-        options.value = given
+        options.value = {} if options.value is None else {first or "value": Node(options.value, options.mark)}
     return entry
 
 
 def original_items(holder: Node, of_layers: bool) -> OriginalItems:
-    """Numbers and names of the items of a list before the first override, recorded with it at the first call."""
+    """Return numbers and names of the items of a list before the first override; the first call records them.
+
+    Later overrides use them, so that `~network.layers.0` does not change what `network.layers.1` means.
+    """
     if holder.original is None:
         count = len(holder.list)
         holder.original = OriginalItems(entry_names(holder.list) if of_layers else {}, count, list(range(count)))
@@ -296,18 +299,18 @@ def original_items(holder: Node, of_layers: bool) -> OriginalItems:
 
 
 def entry_names(items: Sequence[Node]) -> dict[str, int]:
-    """The names that the entries of one list of layers can be called by: given ones, and `kind_n` where it is plain.
+    """Return the index of each entry of a list of layers by its name: the `name` written in it, or else `kind_n`.
 
-    After a `repeat`, `for` or block the count of `kind_n` depends on what runs, so only given names remain.
+    After a `repeat`, `for` or block the count of `kind_n` depends on their content, so only written names remain.
     """
     names: dict[str, int] = {}
     counts: dict[str, int] = {}
     plain = True
     for index, entry in enumerate(items):
         kind = entry.value if isinstance(entry.value, str) else kind_of_entry(entry)
-        given = entry.map.get("name")
-        if given is not None and isinstance(given.value, str):
-            names[given.value] = index
+        name = entry.map.get("name")
+        if name is not None and isinstance(name.value, str):
+            names[name.value] = index
         elif plain and isinstance(kind, str) and kind in LAYERS:
             counts[kind] = counts.get(kind, 0) + 1
             names[f"{kind}_{counts[kind]}"] = index

@@ -47,7 +47,7 @@ optimizer = {{ adam = {{ lr = 1e-3 }} }}
 
 
 def write(path: Path) -> None:
-    """A new file at `path`; DlxError where there is one already or the suffix is neither .yaml nor .toml."""
+    """Write the starter to `path`. DlxError where the file exists or its suffix is neither .yaml nor .toml."""
     texts = {".yaml": YAML, ".yml": YAML, ".toml": TOML}
     if path.suffix not in texts:
         raise DlxError(Problem("a spec ends in .yaml or .toml", "", Mark(str(path))))

@@ -1,6 +1,6 @@
-"""How a sweep picks what to try, and who goes on: the roots of both families.
+"""Base classes of samplers, which pick the points of a sweep, and of schedulers, which stop trials early.
 
-Their kinds live in `dlx/sweep`, beside the results that they look at; a spec only names them.
+Their kinds are in `dlx/sweeps`, which has the trials that they read; a spec only names them.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ SCHEDULERS: Registry[Scheduler] = FAMILIES["scheduler"]
 
 @family(SAMPLERS)
 class Sampler(Declared):
-    """The root of all samplers: which points are tried next. It remembers nothing, and knows what it is given."""
+    """Base of all samplers: picks the points that are tried next. Stateless: all it knows are its arguments."""
 
     several: ClassVar[bool] = False
-    """Whether it looks at several metrics at once; the others look at the first."""
+    """Whether it optimizes several metrics at once; other samplers optimize the first."""
 
     def ask(
         self,
@@ -31,27 +31,27 @@ class Sampler(Declared):
         rising: Sequence[bool],
         taken: Sequence[dict[str, Any]] = (),
     ) -> list[dict[str, Any]]:
-        """Up to `count` points of a `dlx.sweeps.space.Space`; fewer where it has no more.
+        """Return up to `count` points of a `dlx.sweeps.space.Space`; fewer where it has no more.
 
-        `history` has the trials of earlier generations in their order, `rising` whether more of a metric is better.
-        `taken` are points that were refused, or are on their way: they are not given again.
-        The same arguments give the same points.
+        `history` has the trials of earlier generations in order, `rising` whether more of each metric is better.
+        `taken` are points that were refused or are running: they are not returned again.
+        Deterministic: equal arguments give equal points.
         """
         raise TypeError(f"{type(self).__name__} has no ask()")
 
 
 @family(SCHEDULERS)
 class Scheduler(Declared):
-    """The root of all schedulers: when trials are compared, and which of them go on."""
+    """Base of all schedulers: the steps at which trials are compared, and the trials that go on."""
 
     def rungs(self, total_steps: int, steps_per_epoch: int, generation: int = 0) -> list[int]:
-        """The steps at which the trials of a generation are compared, in order; the last is the end of training."""
+        """Return the steps at which the trials of a generation are compared, in order; the last ends the training."""
         return [total_steps]
 
     def survivors(
         self, trials: Sequence[Any], rung: int, metric: str, rising: bool, history: Sequence[Any] = ()
     ) -> set[int]:
-        """The numbers of those that go on after a rung, out of the trials of one generation that reached it.
+        """Return the numbers of the trials that go on after a rung, of those of one generation that reached it.
 
         `history` has the trials of earlier generations.
         """
@@ -60,5 +60,5 @@ class Scheduler(Declared):
     def exploits(
         self, trials: Sequence[Any], rung: int, metric: str, rising: bool, space: Any, seed: int
     ) -> dict[int, Any]:
-        """By number, those that take over another one's weights after a rung: a `dlx.sweeps.schedulers.Exploit`."""
+        """Return a `dlx.sweeps.schedulers.Exploit` for each trial that takes over weights after a rung, by number."""
         return {}

@@ -1,4 +1,4 @@
-"""Where a value comes from: the file and line, the override or the default, and what it replaced."""
+"""Origin of a value: the file and line, the override or the default, and the values that it replaced."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .syntax.read import BROKEN, Node
 
 @dataclass(frozen=True)
 class WrittenValue:
-    """A value as it was written somewhere, at `key`."""
+    """A value as it is written at `key`."""
 
     key: str
     value: Any
@@ -34,22 +34,22 @@ class WrittenValue:
 
 @dataclass(frozen=True)
 class ValueOrigin:
-    """A value and its history. `mark` is None for a default, which `default_of` tells of."""
+    """A value and its history. `mark` is None for a default, whose owner is `default_of`."""
 
     key: str
     value: Any
     kind: str = ""
-    """What a section is that holds one kind."""
+    """Of a section that chooses a kind, the kind."""
     mark: Mark | None = None
     expression: str = ""
-    """As written, where that is not the value itself."""
+    """The expression that is written, where the value comes from one."""
     default_of: str = ""
     type: str = ""
     about: str = ""
     replaced: tuple[WrittenValue, ...] = ()
-    """Newest first; a shorter key than `key` where a section was replaced as a whole, without having this value."""
+    """Newest first; with a shorter key where a section was replaced as a whole that did not have this value."""
     dropped: WrittenValue | None = None
-    """The override that took away what was written."""
+    """The override that dropped the written value, with that value."""
     uses: tuple[WrittenValue, ...] = ()
     """Variables in the expression."""
     parts: tuple[ValueOrigin, ...] = ()
@@ -57,15 +57,15 @@ class ValueOrigin:
 
     def as_json(self) -> dict[str, Any]:
         value = None if self.value is UNKNOWN else self.value
-        told = {"key": self.key, "value": value, "kind": self.kind or None, "expression": self.expression or None}
-        told |= {"from": place_as_json(self.mark) if self.mark else None, "default_of": self.default_of or None}
-        told |= {"type": self.type or None, "description": self.about or None}
-        told |= {name: [one.as_json() for one in getattr(self, name)] for name in ("replaced", "uses", "parts")}
-        return told | {"dropped_by": self.dropped.as_json() if self.dropped else None}
+        document = {"key": self.key, "value": value, "kind": self.kind or None, "expression": self.expression or None}
+        document |= {"from": place_as_json(self.mark) if self.mark else None, "default_of": self.default_of or None}
+        document |= {"type": self.type or None, "description": self.about or None}
+        document |= {name: [one.as_json() for one in getattr(self, name)] for name in ("replaced", "uses", "parts")}
+        return document | {"dropped_by": self.dropped.as_json() if self.dropped else None}
 
 
 def place_as_json(mark: Mark) -> dict[str, Any]:
-    """A file with line and column, or an override."""
+    """Return a file with line and column, or an override, for JSON."""
     if mark.line:
         return {"file": mark.file, "line": mark.line, "column": mark.column}
     found = re.fullmatch(r"override `(.*)`", mark.file, re.DOTALL)
@@ -73,38 +73,39 @@ def place_as_json(mark: Mark) -> dict[str, Any]:
 
 
 def why(experiment: Experiment, key: str, changes: Sequence[str] = ()) -> ValueOrigin:
-    """What gave `key` its value. `changes` are the overrides that `experiment` was loaded with.
+    """Find the origin of the value at `key`. `changes` are the overrides that `experiment` was loaded with.
 
     SpecError where the spec has no such key.
     """
-    asked = OriginFinder(experiment, changes)
-    return asked.answer(asked.find(key))
+    finder = OriginFinder(experiment, changes)
+    return finder.with_parts(finder.find(key))
 
 
 class OriginFinder(SpecKeys):
-    """A valid spec that is asked where its values come from."""
+    """Look-up of the origins of the values of a valid spec."""
 
     def __init__(self, experiment: Experiment, changes: Sequence[str] = ()) -> None:
         super().__init__(experiment)
         self.changes = changes
 
-    def answer(self, place: SpecKey) -> ValueOrigin:
-        """All about a place; of a section, about each value in it."""
+    def with_parts(self, place: SpecKey) -> ValueOrigin:
+        """Return the origin of the value at a place; of a section also those of the values in it."""
         leaves = list(self.leaves(place))
         parts = () if leaves == [place] else tuple(self.origin_of(leaf) for leaf in leaves)
         return replace(self.origin_of(place), parts=parts)
 
     def origin_of(self, place: SpecKey) -> ValueOrigin:
+        """Return the origin of the value at a place, without those of its parts."""
         node, info = place.node, place.info
         written = node.plain() if node is not None else UNKNOWN
         value = self.value(place)
         found = ValueOrigin(
             key=place.key,
             value=value,
-            kind=place.made.kind if place.chosen else "",
+            kind=place.value.kind if place.is_choice else "",
             mark=node.mark if node is not None else None,
             expression=written if has_expression(written) else "",
-            type=type_text(info.annotation) if info is not None and not place.chosen else "",
+            type=type_text(info.annotation) if info is not None and not place.is_choice else "",
             about=(info.description or "") if info is not None else "",
             uses=tuple(self.uses(place, written)),
         )
@@ -115,9 +116,13 @@ class OriginFinder(SpecKeys):
         return replace(found, replaced=tuple(self.history(place)))
 
     def value(self, place: SpecKey) -> Any:
-        """What is in effect, expressions worked out; UNKNOWN where that takes a place in the graph."""
-        if place.made is not UNKNOWN:
-            return plain(place.made) if place.chosen or not isinstance(place.made, Declared) else _fields(place.made)
+        """Return the value in effect, expressions evaluated; UNKNOWN where an expression depends on the graph."""
+        if place.value is not UNKNOWN:
+            return (
+                plain(place.value)
+                if place.is_choice or not isinstance(place.value, Declared)
+                else _fields(place.value)
+            )
         assert place.node is not None
         if any(has_expression(n.value) and self.local(place.keys or ()) & _words(n.value) for n in place.node.walk()):
             return UNKNOWN if has_expression(place.node.value) else place.node.plain()
@@ -125,7 +130,7 @@ class OriginFinder(SpecKeys):
         return (UNKNOWN if found.value is BROKEN else place.node.plain()) if found.broken else found.plain()
 
     def local(self, keys: Keys) -> set[str]:
-        """Names that mean something of their own here: arguments, counters, lists that are walked."""
+        """Return the names that are local at a place: arguments of blocks, counters, and variables of `for`."""
         names = {"x"} if keys[:1] in {("network",), ("networks",), ("blocks",)} else set()
         for depth in range(1, len(keys) + 1):
             node = self.root.at(*keys[:depth])
@@ -136,7 +141,7 @@ class OriginFinder(SpecKeys):
         return names
 
     def uses(self, place: SpecKey, written: Any) -> Iterator[WrittenValue]:
-        """The variables of the spec that an expression names."""
+        """Yield the variables of the spec that an expression uses."""
         if not has_expression(written):
             return
         own = self.local(place.keys or ())
@@ -145,6 +150,7 @@ class OriginFinder(SpecKeys):
                 yield WrittenValue(f"vars.{name}", self.experiment.vars.get(name), node.mark)
 
     def history(self, place: SpecKey) -> Iterator[WrittenValue]:
+        """Yield the values that a value replaced, newest first."""
         if place.keys is None:
             return
         for keys, node in _older(self.root, place.keys, place.first):
@@ -152,7 +158,7 @@ class OriginFinder(SpecKeys):
             yield WrittenValue(key, node.plain(), node.mark)
 
     def dropped(self, place: SpecKey) -> WrittenValue | None:
-        """The override that took the value away, with the value."""
+        """Return the override that dropped the value, with the value; None where none did."""
         if place.keys is None or not any(text.startswith("~") for text in self.changes):
             return None
         keys = _as_written(self.root, place.keys)
@@ -166,7 +172,7 @@ class OriginFinder(SpecKeys):
 
 
 def _as_written(node: Node, keys: Keys) -> Keys:
-    """Keys with the numbers that the items of lists had before any override."""
+    """Return keys with the indices that the items of lists had before any override."""
     indices: list[str | int] = []
     at: Node | None = node
     for key in keys:
@@ -177,7 +183,7 @@ def _as_written(node: Node, keys: Keys) -> Keys:
 
 
 def _written_at(node: Node, keys: Keys) -> Node | None:
-    """The node at `keys`, where list indices count as before any override; None where it is gone."""
+    """Find the node at `keys`, whose indices count as before any override; None where it was dropped."""
     at: Node | None = node
     for key in keys:
         original = at.original if at is not None else None
@@ -190,7 +196,7 @@ def _written_at(node: Node, keys: Keys) -> Node | None:
 
 
 def _older(node: Node, keys: Keys, first: bool, done: int = 0) -> Iterator[tuple[Keys, Node]]:
-    """What stood at `keys` before, newest first; or the section around it, where that had no such key."""
+    """Yield the nodes that were replaced at `keys`, newest first; or the section around, where it had no such key."""
     if done < len(keys):
         child = node.at(keys[done])
         if child is not None:
@@ -207,6 +213,7 @@ def _older(node: Node, keys: Keys, first: bool, done: int = 0) -> Iterator[tuple
 
 
 def _words(text: Any) -> set[str]:
+    """Return the identifiers in the expressions of a text."""
     return (
         set(re.findall(r"[A-Za-z_]\w*", " ".join(re.findall(r"\$\{(.*?)\}", text))))
         if isinstance(text, str)
@@ -219,7 +226,7 @@ def _fields(made: Strict) -> dict[str, Any]:
 
 
 def plain(value: Any) -> Any:
-    """A value as a spec would have it, defaults and all."""
+    """Convert a value to plain mappings, lists and scalars as a spec would write it, defaults included."""
     if isinstance(value, Declared):
         return {value.kind: _fields(value)} if type(value).model_fields else value.kind
     if isinstance(value, Strict):

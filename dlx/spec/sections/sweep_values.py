@@ -18,7 +18,7 @@ from typing import Any
 from ...errors import NOWHERE, Mark, Problem, SpecError, did_you_mean, plural
 from ...utils.exact_fractions import rational
 from ..compose import search_path, specs_in
-from ..hydra_grammar import ALONE, plain
+from ..hydra_grammar import SWEEP_IS_WHOLE_VALUE, plain
 from ..overrides import mark_of, parse
 from ..validation import shown
 
@@ -221,7 +221,7 @@ def listed(key: str, values: Sequence[Any], mark: Mark) -> Choices:
     for text in _texts(values):
         if _SWEEP.fullmatch(text):
             hint = f"Write `{key}: {text}` without a list, or every value by itself."
-            raise reader.fail(f"`{text}` stands inside a list, {ALONE}", hint)
+            raise reader.fail(f"`{text}` stands inside a list, {SWEEP_IS_WHOLE_VALUE}", hint)
     return reader.choices(values)
 
 
