@@ -19,7 +19,7 @@ from dlx.errors import DlxError
 from dlx.graph import trace
 from dlx.spec import load
 from dlx.spec.expressions import ExpressionError, UnknownValue, evaluate
-from dlx.spec.sections.sweep_values import varied
+from dlx.spec.sections.sweep_values import parse_dimension
 from dlx.spec.syntax.read import Node, parse_toml, parse_yaml
 from dlx.sweeps.space import Space
 
@@ -252,7 +252,7 @@ class Fuzzer:
     def swept(self, chance: random.Random) -> tuple[str, Callable[[], object]]:
         change = override(chance)
         if chance.random() < 0.8:
-            return change, lambda: varied(change, self.spec)
+            return change, lambda: parse_dimension(change, self.spec)
         return change, lambda: Space.of(load(self.spec), [change])[0].size
 
     def expression(self, chance: random.Random) -> tuple[str, Callable[[], object]]:

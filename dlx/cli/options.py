@@ -52,9 +52,9 @@ def warn_of_password(experiment: Experiment | None) -> None:
 
 def claims(unmet: Sequence[Problem], overrides: Sequence[str] | None) -> None:
     """Tell what `expect` claims of the spec as it is written and is not so; then the exit status is 1."""
-    from ..spec.sections.expect import are_meant
+    from ..spec.sections.expect import apply_with
 
-    if unmet and are_meant(overrides or []):
+    if unmet and apply_with(overrides or []):
         from ..show import console
 
         console.warnings(unmet)

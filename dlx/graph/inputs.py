@@ -15,7 +15,7 @@ from ..spec import Experiment
 from ..spec.expressions import resolve
 from ..spec.sections.networks import ONE
 from ..spec.syntax.read import Node
-from ..spec.validation import meant_by, shown, unknown_keys
+from ..spec.validation import closest_matches, shown, unknown_keys
 from .expansion.place import too_large
 
 if TYPE_CHECKING:
@@ -103,7 +103,7 @@ def _shape(name: str, node: Node, path: str, problems: list[Problem]) -> Shape |
         problems.append(Problem(f"an input cannot be called `{name}`", hint, node.mark, path))
     if node.is_map:
         unknown_keys(node, ("shape", "dtype"), path, "an input", problems)
-    if node.is_map and "shape" in meant_by(node.map, ("shape", "dtype")) - node.map.keys():
+    if node.is_map and "shape" in closest_matches(node.map, ("shape", "dtype")) - node.map.keys():
         return None
     if node.is_map and "shape" not in node.map:
         hint = "Write `{shape: [3, 224, 224], dtype: float}`."

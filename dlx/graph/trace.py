@@ -13,7 +13,7 @@ from ..shapes import Shape
 from ..spec import Experiment
 from ..spec.sections.networks import ONE
 from ..spec.syntax.read import Node
-from ..spec.validation import meant_by, shown, unknown_keys
+from ..spec.validation import closest_matches, shown, unknown_keys
 from . import expect
 from .expansion.expand import Expander, Spent, TooLarge
 from .expansion.place import Placer, Problems
@@ -200,7 +200,11 @@ def _walk(experiment: Experiment, placer: Placer, shapes: Mapping[str, Shape], s
 def _no_layers(experiment: Experiment, layers: Node | None, problems: Problems) -> None:
     """Say that there are none, where no other sentence says as much."""
     network, path = experiment.root.at(*experiment.where), ".".join(experiment.where)
-    if network is None or not network.is_map or (layers is None and "layers" in meant_by(network.map, ("layers",))):
+    if (
+        network is None
+        or not network.is_map
+        or (layers is None and "layers" in closest_matches(network.map, ("layers",)))
+    ):
         return
     if experiment.scope and layers is None and LATER.keys() & network.map.keys():
         return

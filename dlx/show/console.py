@@ -148,9 +148,9 @@ def errors(error: DlxError, as_json: bool) -> None:
 
 def warnings(problems: Iterable[Problem]) -> None:
     """What is odd but not wrong."""
-    from ..spec.validation import called
+    from ..spec.validation import short_path
 
-    _to_stderr([(visible(f"{p.mark}  {called(p.path)}: {_with_hint(p)}"), "yellow")] for p in problems)
+    _to_stderr([(visible(f"{p.mark}  {short_path(p.path)}: {_with_hint(p)}"), "yellow")] for p in problems)
 
 
 def _with_hint(problem: Problem) -> str:

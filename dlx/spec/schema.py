@@ -1,4 +1,4 @@
-"""The JSON schema of a spec, put together from the classes themselves. Draft 7, which editors read."""
+"""The JSON schema of a spec (draft 7, which editors read), generated from the classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ EXPRESSION: Json = {"type": "string", "pattern": r"\$\{", "description": "an exp
 
 
 def schema() -> Json:
-    """The whole schema."""
+    """Build the schema of a whole spec."""
     definitions: Json = {"expression": EXPRESSION, "layers": _layers(), "entry": _entry(), "shape": _shape()}
     for name, registry in FAMILIES.items():
         for kind in registry:
@@ -74,7 +74,7 @@ def _layers() -> Json:
 
 
 def _entry() -> Json:
-    """One entry of a list of layers: a word, or a kind with its options and what stands beside it."""
+    """Build the schema of an entry of a list of layers: a word, or a kind with its options and `name`, `from`, ..."""
     beside: Json = {
         "name": {"type": "string", "description": "what other nodes call this one"},
         "from": {
@@ -115,7 +115,7 @@ def _entry() -> Json:
 
 
 def by_network(name: str, registry: Registry[Any], choice: Json) -> Json:
-    """A section that holds a kind, or kinds by the name of the network."""
+    """Allow kinds by the name of the network in place of one kind."""
     kinds = _map({"anyOf": [_ref(name), {"type": "null"}]} if name == "average" else _ref(name))
     named = kinds | {"propertyNames": {"not": {"enum": list(registry)}}, "minProperties": 1}
     return {"anyOf": [choice, named | {"description": f"{registry.noun} by network"}]}
@@ -126,7 +126,7 @@ def _described(name: str, cls: type[Declared]) -> Json:
 
 
 def _choice(name: str, registry: Registry[Any]) -> Json:
-    """A kind, alone or with its options."""
+    """Build the schema of a choice by kind, alone or with its options."""
     kinds = {kind: _described(f"{name}.{kind}", registry[kind]) for kind in registry}
     return {
         "anyOf": [
@@ -144,7 +144,7 @@ def _choice(name: str, registry: Registry[Any]) -> Json:
 
 
 def options_of(cls: type[Declared]) -> Json:
-    """The options of one kind: a mapping, null, or a bare value for the first field."""
+    """Build the schema of the options of one kind: a mapping, null, or a bare value for the first field."""
     body = section_of(cls)
     first = cls.first_field()
     bare = [_bare(cls, first, body)] if first and body.get("required", [first]) == [first] else []
@@ -153,17 +153,17 @@ def options_of(cls: type[Declared]) -> Json:
 
 
 def _bare(cls: type[Declared], first: str, body: Json) -> Json:
-    """The first field as a bare value; a mapping would be read as fields, so a choice can only be a word."""
+    """Build the schema of a bare value for the first field; a mapping is read as fields, so a choice is a word."""
     registry = choice_of(cls, first)
     several = is_listed(cls, first) or is_mapped(cls, first)
     return body["properties"][first] if registry is None or several else {"enum": list(registry)}
 
 
 def section_of(cls: type[Strict]) -> Json:
-    """A pydantic model's own schema, with expressions allowed for every value and choices by reference."""
+    """Build the schema of a pydantic model, with expressions allowed for every value and choices by reference."""
     inner = {name: part for name in cls.model_fields if (part := section_in(cls, name)) is not None}
-    alone = {name: part for name in cls.model_fields if (part := section_at(cls, name)) is not None}
-    others = {*_choices(cls), *inner, *alone}
+    single = {name: part for name in cls.model_fields if (part := section_at(cls, name)) is not None}
+    others = {*_choices(cls), *inner, *single}
     plain = _without(cls, others) if others else cls.model_json_schema()
     properties = {name: _or_expression(field) for name, field in plain.get("properties", {}).items()}
     for name, target in _choices(cls).items():
@@ -175,7 +175,7 @@ def section_of(cls: type[Strict]) -> Json:
     for name, part in inner.items():
         about = cls.model_fields[name].description or ""
         properties[name] = {"type": "array", "items": section_of(part), "description": about}
-    for name, part in alone.items():
+    for name, part in single.items():
         body = options_of(part)["anyOf"] if issubclass(part, Declared) else [section_of(part)]
         about = cls.model_fields[name].description or ""
         properties[name] = {"anyOf": [*body, {"type": "null"}], "description": about}
@@ -183,7 +183,7 @@ def section_of(cls: type[Strict]) -> Json:
 
 
 def _choices(cls: type[Strict]) -> dict[str, str]:
-    """Fields that choose from a registry, and the registry's name here."""
+    """Return the fields that choose from a registry, and the name of its definition."""
     found = {}
     for name in cls.model_fields:
         registry = choice_of(cls, name)
@@ -196,30 +196,32 @@ def _name_of(registry: Registry[Any]) -> str:
     return next(key for key, value in FAMILIES.items() if value is registry)
 
 
-def _without(cls: type[Strict], left_out: set[str]) -> Json:
+def _without(cls: type[Strict], excluded: set[str]) -> Json:
+    """Return pydantic's schema of a model without some fields, whose types it cannot describe."""
     from pydantic import create_model
 
     rest: dict[str, Any] = {
-        name: (info.annotation, info) for name, info in cls.model_fields.items() if name not in left_out
+        name: (info.annotation, info) for name, info in cls.model_fields.items() if name not in excluded
     }
     model: Any = create_model(cls.__name__, **rest)
-    made: Json = model.model_json_schema()
-    return made
+    body: Json = model.model_json_schema()
+    return body
 
 
 def _or_expression(field: Json) -> Json:
+    """Allow an expression in place of a value."""
     if field.get("type") == "string" and "pattern" not in field and "enum" not in field:
         return field
-    field = _inside(field)
+    field = _with_expressions_in_lists(field)
     about: Json = {key: field[key] for key in ("description", "default") if key in field and _writable(field[key])}
     rest: Json = {key: value for key, value in field.items() if key not in {"description", "default", "title"}}
     return {**about, "anyOf": [rest, _ref("expression")]}
 
 
-def _inside(field: Json) -> Json:
-    """The same with expressions for the items of lists."""
+def _with_expressions_in_lists(field: Json) -> Json:
+    """Allow expressions for the items of lists in a schema."""
     if "anyOf" in field:
-        return field | {"anyOf": [_inside(branch) for branch in field["anyOf"]]}
+        return field | {"anyOf": [_with_expressions_in_lists(branch) for branch in field["anyOf"]]}
     return field | {"items": _or_expression(field["items"])} if isinstance(field.get("items"), dict) else field
 
 

@@ -1,4 +1,4 @@
-"""Nodes to pydantic models, with every mistake told in a sentence at its place."""
+"""Validation of nodes by pydantic models, with every mistake as a sentence at its place."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ D = TypeVar("D", bound=Declared)
 Loc = tuple[int | str, ...]
 
 MAX_PROBLEMS = 100
-"""Mistakes told of one section; more of them say nothing new."""
+"""Mistakes of one section that are reported; more of them say nothing new."""
 ENTRY_KEYS = ("name", "from", "when", "values", "tie")
-"""Keys that may stand beside the kind in an entry of a list of layers."""
+"""Keys beside the kind in an entry of a list of layers."""
 OF_LAYERS = re.compile(r"^network(?:s\.(\w+))?\.layers\.")
-"""The beginning of the path of a layer, and the name of its network where there are several."""
+"""Prefix of the path of a layer, with the name of its network where there are several."""
 
 
 def build(
@@ -35,34 +35,35 @@ def build(
     path: str,
     problems: list[Problem],
     shorthand: bool = False,
-    made: Mapping[str, Any] | None = None,
+    parsed: Mapping[str, Any] | None = None,
 ) -> S | None:
-    """An instance of `cls` from the mapping `node`; None where `problems` had to be added.
+    """Build an instance of `cls` from the mapping `node`. None where it has mistakes, which go to `problems`.
 
-    With `shorthand`, a bare value sets the first field of a Declared class. `made` are values of fields that `node`
-    does not give; BROKEN where a mistake in one was told.
+    With `shorthand`, a bare value sets the first field of a Declared class. `parsed` has values of further fields,
+    which `node` does not have; BROKEN for one whose mistake is already reported.
     """
     fields = as_fields(cls, node, path, problems, shorthand)
     if fields is None:
         return None
-    given = {key: _value(cls, key, child, f"{path}.{key}", problems) for key, child in fields.items()}
-    made = given | dict(made or {})
-    values = {key: value for key, value in made.items() if value is not BROKEN}
+    written = {key: _value(cls, key, child, f"{path}.{key}", problems) for key, child in fields.items()}
+    all_values = written | dict(parsed or {})
+    values = {key: value for key, value in all_values.items() if value is not BROKEN}
     try:
-        made_cls = cls.model_validate(values)
+        # Validated without the broken fields too: the mistakes of the others are reported in the same run.
+        instance = cls.model_validate(values)
     except ValidationError as error:
-        hidden = {key for key in made if key not in values or (key in fields and fields[key].broken)}
-        problems += explain(error, cls, node, path, fields, hidden)
+        hidden = {key for key in all_values if key not in values or (key in fields and fields[key].broken)}
+        problems += problems_of(error, cls, node, path, fields, hidden)
         return None
-    return made_cls if len(values) == len(made) else None
+    return instance if len(values) == len(all_values) else None
 
 
 def _value(cls: type[Strict], key: str, node: Node, path: str, problems: list[Problem]) -> Any:
-    """What a field is given; BROKEN where `problems` had to be added."""
-    alone = section_at(cls, key)
-    if alone is not None and node.value is not None:
-        made = build(alone, node, path, problems, shorthand=issubclass(alone, Declared))
-        return BROKEN if made is None else made
+    """Parse the value of a field. BROKEN where it has mistakes, which go to `problems`."""
+    single = section_at(cls, key)
+    if single is not None and node.value is not None:
+        instance = build(single, node, path, problems, shorthand=issubclass(single, Declared))
+        return BROKEN if instance is None else instance
     choice, section = choice_of(cls, key), section_in(cls, key)
     if choice is None and (section is None or not node.is_list):
         return _lossless(node.plain())
@@ -78,7 +79,7 @@ def _value(cls: type[Strict], key: str, node: Node, path: str, problems: list[Pr
 
 
 def choose(registry: Registry[D], node: Node, path: str, problems: list[Problem]) -> D | None:
-    """One of a registry's classes from `kind`, `{kind: value}` or `{kind: {field: value}}`."""
+    """Build a class of a registry from `kind`, `{kind: value}` or `{kind: {field: value}}`; None with mistakes."""
     if node.value is BROKEN:
         return None
     found = kind_of(node, registry, path, problems)
@@ -95,7 +96,7 @@ def choose(registry: Registry[D], node: Node, path: str, problems: list[Problem]
 
 
 def _choose_each(registry: Registry[D], node: Node, path: str, problems: list[Problem]) -> Any:
-    """A list of choices; what is no list stays what it is; None where `problems` had to be added."""
+    """Build a list of choices. What is no list is returned as it is, for pydantic to refuse; None with mistakes."""
     if not node.is_list:
         return None if node.broken else node.plain()
     made = [choose(registry, item, f"{path}.{i}", problems) for i, item in enumerate(node.list)]
@@ -103,7 +104,7 @@ def _choose_each(registry: Registry[D], node: Node, path: str, problems: list[Pr
 
 
 def _choose_by_name(registry: Registry[D], node: Node, path: str, problems: list[Problem]) -> Any:
-    """A mapping of names to choices; what is no mapping stays what it is; None where `problems` had to be added."""
+    """Build a mapping of names to choices. What is no mapping is left for pydantic to refuse; None with mistakes."""
     if not node.is_map:
         return None if node.broken else node.plain()
     made = {name: choose(registry, item, f"{path}.{name}", problems) for name, item in node.map.items()}
@@ -111,19 +112,19 @@ def _choose_by_name(registry: Registry[D], node: Node, path: str, problems: list
 
 
 def kind_of(node: Node, registry: Registry[Any], path: str, problems: list[Problem]) -> tuple[str, Node] | None:
-    """The one kind that `node` names and the node of its options (`node` itself where it is just a word)."""
+    """Return the kind that `node` names and the node of its options, which is `node` itself for a bare word."""
     if isinstance(node.value, str):
         return node.value, node
     if node.is_map and len(node.map) == 1:
         return next(iter(node.map.items()))
     known = [key for key in node.map if key in registry]
-    odd = [key for key in node.map if key not in known]
-    if len(known) == 1 and odd:
-        hint = f"Fields of `{known[0]}` stand inside it: `{known[0]}: {{{odd[0]}: ...}}`."
-        message = f"`{odd[0]}` stands beside `{known[0]}`"
-        problems.append(Problem(message, hint, node.map[odd[0]].mark, f"{path}.{odd[0]}"))
+    unknown = [key for key in node.map if key not in known]
+    if len(known) == 1 and unknown:
+        hint = f"Fields of `{known[0]}` stand inside it: `{known[0]}: {{{unknown[0]}: ...}}`."
+        message = f"`{unknown[0]}` stands beside `{known[0]}`"
+        problems.append(Problem(message, hint, node.map[unknown[0]].mark, f"{path}.{unknown[0]}"))
     elif node.map:
-        kinds = " and ".join(f"`{key}`" for key in (known or odd))
+        kinds = " and ".join(f"`{key}`" for key in (known or unknown))
         message = f"{kinds} stand together where one {registry.noun} is wanted"
         problems.append(Problem(message, "Keep one of them.", node.mark, path))
     else:
@@ -137,7 +138,7 @@ def kind_of(node: Node, registry: Registry[Any], path: str, problems: list[Probl
 def as_fields(
     cls: type[Strict], node: Node, path: str, problems: list[Problem], shorthand: bool
 ) -> Mapping[str, Node] | None:
-    """The fields that `node` gives: its keys, none for null, or the first field for a bare value."""
+    """Return the fields that `node` sets: its keys, none for null, or the first field for a bare value."""
     if node.is_map:
         return node.map
     if node.value is None:
@@ -160,7 +161,7 @@ def as_fields(
 
 
 def _owner(cls: type[Strict], path: str) -> str:
-    """What has the fields: a layer is called by its kind, a section by its name."""
+    """Return the name of the owner of fields: the kind of a layer, or the key of a section."""
     *_, above, last = ("", *path.split("."))
     name = f"{above}[{last}]" if last.isdigit() else last
     return f"`{cls.kind if issubclass(cls, Declared) else name}`"
@@ -168,7 +169,7 @@ def _owner(cls: type[Strict], path: str) -> str:
 
 @cache
 def choice_of(cls: type[Strict], field: str) -> Registry[Any] | None:
-    """The registry that a field chooses from."""
+    """Return the registry that a field chooses from; None where it is no choice."""
     info = cls.model_fields.get(field)
     for extra in info.metadata if info else ():
         if isinstance(extra, Choice):
@@ -183,7 +184,7 @@ def is_listed(cls: type[Strict], field: str) -> bool:
 
 @cache
 def section_in(cls: type[Strict], field: str) -> type[Strict] | None:
-    """The section that each item of a field is, where it is a list of them."""
+    """Return the class of the items of a field that is a list of sections; None for any other field."""
     info = cls.model_fields.get(field)
     inner = get_args(info.annotation)[:1] if info is not None and get_origin(info.annotation) is list else ()
     known = choice_of(cls, field) is not None
@@ -192,7 +193,7 @@ def section_in(cls: type[Strict], field: str) -> type[Strict] | None:
 
 @cache
 def section_at(cls: type[Strict], field: str) -> type[Strict] | None:
-    """The section that a field is, where it is one or null: `ensemble: {members: 5}`."""
+    """Return the class of a field that is one section or null, as `ensemble: {members: 5}`; None for any other."""
     info = cls.model_fields.get(field)
     if info is None or choice_of(cls, field) is not None or get_origin(info.annotation) in {list, dict}:
         return None
@@ -205,7 +206,7 @@ def is_mapped(cls: type[Strict], field: str) -> bool:
     return get_origin(cls.model_fields[field].annotation) is dict
 
 
-def explain(
+def problems_of(
     error: ValidationError,
     cls: type[Strict],
     node: Node,
@@ -213,55 +214,55 @@ def explain(
     fields: Mapping[str, Node],
     hidden: Iterable[str] = (),
 ) -> list[Problem]:
-    """pydantic's errors as problems: one for each value that is wrong, at the place where it stands.
+    """Convert pydantic's errors to problems: one for each wrong value, at its place in the text.
 
-    Nothing is said of fields that are `hidden` behind another mistake, nor of the whole while they are.
+    Fields that are `hidden` by another mistake are left out, and so are errors of the whole while there are any.
     """
     grouped: dict[Loc, list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False, include_context=True):
         grouped.setdefault(_within(detail["loc"], fields), []).append(detail)
-    unsaid = {*hidden, *_misspelt(grouped, cls)}
+    left_out = {*hidden, *_misspelt(grouped, cls)}
     around = {loc[:depth] for loc in grouped for depth in range(1, len(loc))}  # the mistake is deeper inside
-    told = [
+    reported = [
         (loc, details)
         for loc, details in grouped.items()
-        if not (str(loc[0]) in unsaid if loc else hidden) and loc not in around
+        if not (str(loc[0]) in left_out if loc else hidden) and loc not in around
     ]
-    return [_problem(loc, details, cls, node, path, fields) for loc, details in told[:MAX_PROBLEMS]]
+    return [_problem(loc, details, cls, node, path, fields) for loc, details in reported[:MAX_PROBLEMS]]
 
 
 def _misspelt(grouped: Mapping[Loc, list[ErrorDetails]], cls: type[Strict]) -> set[str]:
-    """Missing fields that an unknown one is nearly the name of: one mistake, told as "did you mean"."""
+    """Return missing fields that resemble an unknown one: a misspelling is one mistake and not two."""
     unknown = [str(loc[-1]) for loc, details in grouped.items() if details[0]["type"] == "extra_forbidden"]
     missing = {str(loc[0]) for loc, details in grouped.items() if details[0]["type"] == "missing"}
-    return missing & meant_by(unknown, cls.model_fields)
+    return missing & closest_matches(unknown, cls.model_fields)
 
 
-def meant_by(unknown: Iterable[str], known: Iterable[str]) -> set[str]:
-    """What each unknown word was probably to be."""
+def closest_matches(unknown: Iterable[str], known: Iterable[str]) -> set[str]:
+    """Return the known words that unknown ones most resemble, at most one for each."""
     near = [difflib.get_close_matches(word, list(known), n=1) for word in islice(unknown, MAX_PROBLEMS)]
     return {name for names in near for name in names}
 
 
 def _within(loc: Loc, fields: Mapping[str, Node]) -> Loc:
-    """The part of pydantic's location that exists in the text; the rest names branches of a union."""
+    """Return the keys of pydantic's location that exist in the text; its others name branches of a union."""
     if not loc:
         return ()
-    kept: list[int | str] = [loc[0]]
+    existing: list[int | str] = [loc[0]]
     node = fields.get(str(loc[0]))
     for key in loc[1:]:
         child = node.at(key) if node is not None else None
         if child is None:
             continue
-        kept.append(key)
+        existing.append(key)
         node = child
-    return tuple(kept)
+    return tuple(existing)
 
 
 def _problem(
     loc: Loc, details: list[ErrorDetails], cls: type[Strict], node: Node, path: str, fields: Mapping[str, Node]
 ) -> Problem:
-    where = _find(loc, node, fields)
+    where = _mark_of(loc, node, fields)
     full = ".".join([path, *map(str, loc)]) if path else ".".join(map(str, loc))
     first = details[0]
     name = _name_of(loc)
@@ -280,27 +281,27 @@ def _problem(
         return Problem(f"`{name}` is missing", about, where, full)
     if first["type"] == "value_error":
         return Problem(str(first["ctx"]["error"]) if "ctx" in first else first["msg"], "", where, full)
-    wanted = list(dict.fromkeys(_wanted(d) for d in _nearest(details)))
-    got = _got(loc, fields, first)
+    expected = list(dict.fromkeys(_expected(d) for d in _of_own_type(details)))
+    actual = _actual(loc, fields, first)
     info = cls.model_fields.get(str(loc[0])) if loc else None
     about = f"{loc[0]}: {info.description}." if info and info.description else ""
     if first["type"] == "string_pattern_mismatch" and info and info.description:
-        wanted, about = [info.description], ""
-    return Problem(f"`{name}` must be {' or '.join(wanted)}, not {shown(got)}", about, where, full)
+        expected, about = [info.description], ""
+    return Problem(f"`{name}` must be {' or '.join(expected)}, not {shown(actual)}", about, where, full)
 
 
 def _name_of(loc: Loc) -> str:
-    """`kernel_size`, or `kernel_size[1]` for an item of it."""
+    """Return the name of a value in a sentence: `kernel_size`, `kernel_size[1]`."""
     first, *rest = loc or ("",)
     return str(first) + "".join(f"[{key}]" if isinstance(key, int) else f".{key}" for key in rest)
 
 
-def _nearest(details: list[ErrorDetails]) -> list[ErrorDetails]:
-    """Of the branches of a union, those of the value's own type, which miss by a limit; else all."""
+def _of_own_type(details: list[ErrorDetails]) -> list[ErrorDetails]:
+    """Return the errors of the branches of a union that have the value's type and a limit it exceeds; else all."""
     return [d for d in details if d["type"] in _LIMITS or d["type"] == "finite_number"] or details
 
 
-def _find(loc: Loc, node: Node, fields: Mapping[str, Node]) -> Mark:
+def _mark_of(loc: Loc, node: Node, fields: Mapping[str, Node]) -> Mark:
     found = fields.get(str(loc[0])) if loc else None
     if found is None:
         return node.mark
@@ -308,7 +309,7 @@ def _find(loc: Loc, node: Node, fields: Mapping[str, Node]) -> Mark:
     return (below or found).mark
 
 
-def _got(loc: Loc, fields: Mapping[str, Node], detail: ErrorDetails) -> Any:
+def _actual(loc: Loc, fields: Mapping[str, Node], detail: ErrorDetails) -> Any:
     found = fields.get(str(loc[0])) if loc else None
     below = found.at(*loc[1:]) if found is not None else None
     return below.plain() if below is not None else detail["input"]
@@ -342,7 +343,7 @@ _LIMITS = {
 }
 
 
-def _wanted(detail: ErrorDetails) -> str:
+def _expected(detail: ErrorDetails) -> str:
     kind, ctx = detail["type"], detail.get("ctx", {})
     if kind in _LIMITS:
         key, word = _LIMITS[kind]
@@ -353,7 +354,7 @@ def _wanted(detail: ErrorDetails) -> str:
 
 
 def shown(value: Any) -> str:
-    """A value as it would be written, shortened."""
+    """Write a value as a spec would, shortened for a message."""
     return shortened("nothing" if value is None else _written(value))
 
 
@@ -370,7 +371,10 @@ def _written(value: Any) -> str:
 
 
 def _lossless(value: Any) -> Any:
-    """1e5 and 8.0 are whole numbers too: pydantic's strict mode wants them as int, and takes an int for a float."""
+    """Convert floats that are whole numbers, such as 1e5, to int, which pydantic's strict mode takes for both types.
+
+    Up to 1e15: beyond 2**53 a float no longer says which whole number is meant.
+    """
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         return int(value)
     if isinstance(value, list):
@@ -380,13 +384,13 @@ def _lossless(value: Any) -> Any:
     return value
 
 
-def called(path: str) -> str:
-    """A path as it is said where a layer goes by its name: `conv_1`, `generator/conv_1`."""
+def short_path(path: str) -> str:
+    """Shorten the path of a layer to its name: `conv_1`, `generator/conv_1`."""
     return OF_LAYERS.sub(lambda found: f"{found[1]}/" if found[1] else "", path)
 
 
 def unknown_keys(node: Node, known: Iterable[str], path: str, what: str, problems: list[Problem]) -> None:
-    """Report the keys of `node` that are not among `known`."""
+    """Add a problem for each key of `node` that is not among `known`."""
     options = list(known)
     unknown = [key for key in node.map if key not in options]
     for key in unknown[:MAX_PROBLEMS]:

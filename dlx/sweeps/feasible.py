@@ -182,7 +182,7 @@ class Planner:
         self.space = space
         self.constraints = Constraints.of(experiment) if constraints is None else constraints
         root = Node({k: v for k, v in experiment.root.map.items() if k != "sweep"}, experiment.root.mark)
-        self.base = experiment.rooted(root.copy())
+        self.base = experiment.with_root(root.copy())
         self.contents: dict[tuple[str, str], Node] = {}
         self.graphs: dict[str, Graphs] = {}
         self.shaping = [
@@ -197,7 +197,7 @@ class Planner:
             if dimension.key in point:
                 content = self.content(dimension.key, point[dimension.key]).copy()
                 put(root, dimension.key, content, content.mark, bool(dimension.sign))
-        return self.base.rooted(root)
+        return self.base.with_root(root)
 
     def content(self, key: str, value: Any) -> Node:
         """What a value sets; a file of a config group is read once."""

@@ -16,7 +16,7 @@ from ..graph import trace_all
 from ..spec import Experiment
 from ..spec.overrides import content_of, mark_of, place_of, put
 from ..spec.sections.sweep import dimensions
-from ..spec.sections.sweep_values import Choices, Dimension, Numbers, fingerprint, varied
+from ..spec.sections.sweep_values import Choices, Dimension, Numbers, fingerprint, parse_dimension
 from ..spec.syntax.nodes import Node
 from .trial import Point
 
@@ -206,7 +206,7 @@ def _split(experiment: Experiment, changes: Sequence[str]) -> tuple[list[Dimensi
     problems: list[Problem] = []
     for text in changes:
         try:
-            dimension = varied(text, experiment.path)
+            dimension = parse_dimension(text, experiment.path)
         except SpecError as error:
             problems += error.problems
             continue
@@ -294,7 +294,7 @@ class _Check:
             return list(error.problems)
         return [
             problem
-            for problem in _problems_of(self.base.rooted(root))
+            for problem in _problems_of(self.base.with_root(root))
             if problem.mark == dimension.mark and problem not in self.known
         ]
 

@@ -11,7 +11,7 @@ from ..graph import Graph, Graphs
 from ..lazy import torch
 from ..optim import Group
 from ..spec import Experiment, Train
-from ..spec.sections.train import Matched, matches
+from ..spec.sections.train import ParameterGroup, matches
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -63,7 +63,7 @@ def split(network: nn.Module, train: Train, scope: str = "") -> list[Group]:
 def _group(weights: list[Tensor], train: Train, index: int | None, spared: bool, table: bool) -> Group:
     made = Group(weights, table=table)
     if index is not None:
-        said: Matched = train.groups[index]
+        said: ParameterGroup = train.groups[index]
         scale = 1.0 if said.lr_scale is None else said.lr_scale
         made = replace(made, lr=said.lr, lr_scale=scale, weight_decay=said.weight_decay)
     return replace(made, weight_decay=0.0) if spared and made.weight_decay is None else made

@@ -85,7 +85,7 @@ def under_a_name(experiment, name="a"):
         match.value = {f"{name}/{pattern}": one for pattern, one in match.map.items()}
     for key in ("expect", "objective"):
         root.map.pop(key, None)
-    return experiment.rooted(root)
+    return experiment.with_root(root)
 
 
 NAMED = ("digits/lenet", "udl/mnist1d-conv", "cs231n/resnet18", "cs231n/googlenet-aux", "udl/norms", "aima/rnn")

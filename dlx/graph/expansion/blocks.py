@@ -5,7 +5,7 @@ from __future__ import annotations
 from ...errors import Problem, did_you_mean
 from ...layers import LAYERS
 from ...spec.syntax.read import Node
-from ...spec.validation import meant_by, shown
+from ...spec.validation import closest_matches, shown
 from .entries import STRUCTURES, why_no_name, why_no_variable
 from .place import Problems
 
@@ -44,7 +44,7 @@ def _check_fields(name: str, block: Node, problems: Problems) -> None:
         if key not in FIELDS:
             hint = did_you_mean(key, FIELDS, "the fields")
             problems.add(Problem(f"a block has no field `{key}`", hint, child.mark, f"blocks.{name}.{key}"))
-    if "layers" not in {*block.map, *meant_by(block.map, FIELDS)}:
+    if "layers" not in {*block.map, *closest_matches(block.map, FIELDS)}:
         hint = "Write what it runs: `layers: [...]`."
         problems.add(Problem(f"the block `{name}` has no `layers`", hint, block.mark, f"blocks.{name}"))
 

@@ -15,7 +15,7 @@ from ...errors import did_you_mean
 from ...layers import LAYERS
 from ...spec.expressions import ItemBudget, UnknownValue, resolve
 from ...spec.syntax.read import BROKEN, Node
-from ...spec.validation import MAX_PROBLEMS, meant_by, shown
+from ...spec.validation import MAX_PROBLEMS, closest_matches, shown
 from ..graph import Wire
 from .blocks import check_blocks
 from .entries import FIELDS, STRUCTURES, Parts, Reader, whole
@@ -253,7 +253,7 @@ class Expander:
             if key not in FIELDS[kind]:
                 hint = did_you_mean(key, FIELDS[kind], "the fields")
                 self.fail(f"`{kind}` has no field `{key}`", hint, child, f"{path}.{key}")
-        meant = meant_by((key for key in node.map if key not in FIELDS[kind]), FIELDS[kind])
+        meant = closest_matches((key for key in node.map if key not in FIELDS[kind]), FIELDS[kind])
         for key in required:
             if key not in node.map and key not in meant:
                 self.fail(f"`{kind}` wants `{key}`", did_you_mean("", FIELDS[kind], "the fields"), node, path)
@@ -431,7 +431,7 @@ class Expander:
             value = resolve(given.get(key, default), Variables(known, x, scope.names), told, self.room)
             values[key] = BROKEN if value.broken else value.plain()
             broken = broken or value.broken
-        meant = meant_by(unknown, declared) if unknown else set()
+        meant = closest_matches(unknown, declared) if unknown else set()
         absent = [key for key, value in values.items() if value is None and key not in {*given, *meant}]
         for key in absent:
             self.fail(

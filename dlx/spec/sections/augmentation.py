@@ -1,4 +1,4 @@
-"""What `train.augment` and `train.test_time` make of the data, and what does not fit between them."""
+"""Checks of `train.augment` and `train.test_time` against the data, and the shapes that they leave."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 
 def facts_after(experiment: Experiment, train: Train, facts: Facts) -> tuple[Facts, list[Problem]]:
-    """The data as the network sees it, and what does not fit; facts up to the first augmentation that does not."""
+    """Return the facts of the data after augmentation, and problems; facts before the first step with a problem."""
     before, found = facts, list[Problem]()
     for index, step in enumerate(train.augment):
-        told = list(_against(step, train.augment[:index], facts, experiment))
-        found += [replace(problem, mark=_mark(experiment, index), path=_path(index, step)) for problem in told]
-        if told:
+        problems = list(_conflicts(step, train.augment[:index], facts, experiment))
+        found += [replace(problem, mark=_mark(experiment, index), path=_path(index, step)) for problem in problems]
+        if problems:
             return before, found
         facts = _after(step, facts)
     larger = any(new > old for new, old in zip(facts.input, before.input, strict=True))
@@ -35,12 +35,12 @@ def facts_after(experiment: Experiment, train: Train, facts: Facts) -> tuple[Fac
         found.append(Problem(message, hint, experiment.place("train", "augment"), "train.augment"))
         return before, found
     if train.test_time is not None:
-        found += _against_views(experiment, before, facts)
+        found += _view_conflicts(experiment, before, facts)
     return facts, found
 
 
 def shape_after(steps: list[Augmentation], x: Shape) -> Shape:
-    """What the network is given of examples of shape `x`. ShapeError where a step does not fit."""
+    """Return the shape of examples of shape `x` after all steps. ShapeError where a step does not fit."""
     for step in steps:
         x = step.becomes(x)
     return x
@@ -56,7 +56,7 @@ def _path(index: int, step: Augmentation) -> str:
 
 
 def _after(step: Augmentation, facts: Facts) -> Facts:
-    """The facts after a step that fits."""
+    """Return the facts after a step that fits."""
     new = step.becomes(facts.input)
     target = facts.target
     if target is not None and _is_map(facts) and any(isinstance(one, Moving) for one in alone([step])):
@@ -64,10 +64,10 @@ def _after(step: Augmentation, facts: Facts) -> Facts:
     return replace(facts, input=new, target=target)
 
 
-def _against(
+def _conflicts(
     step: Augmentation, before: list[Augmentation], facts: Facts, experiment: Experiment
 ) -> Iterator[Problem]:
-    """What speaks against one augmentation, after those before it."""
+    """Yield problems of one augmentation after those before it; the caller adds mark and path."""
     try:
         step.becomes(facts.input)
     except ShapeError as error:
@@ -75,31 +75,31 @@ def _against(
         return
     if isinstance(step, OneOf):
         for one in step.of:
-            yield from _against(one, before, facts, experiment)
+            yield from _conflicts(one, before, facts, experiment)
         return
     if isinstance(step, Moving) and not _is_map(facts):
-        yield from _unmoved(step, facts)
+        yield from _target_conflicts(step, facts)
     if isinstance(step, Mixing):
-        yield from _unmixed(step, before, facts, _objective(experiment, facts))
+        yield from _mixing_conflicts(step, before, facts, _objective(experiment, facts))
     if step.colours:
-        yield from _undone(step, before, experiment)
+        yield from _preprocessing_conflicts(step, before, experiment)
 
 
 def _objective(experiment: Experiment, facts: Facts) -> Supervised:
-    """The objective, or the one that data of its kind has where it is none that learns targets."""
+    """Return the objective where it is supervised, else the one that the data implies."""
     found = experiment.objective
     return found if isinstance(found, Supervised) else implied(facts)
 
 
 def _is_map(facts: Facts) -> bool:
-    """Whether targets are a map of the input's size: of classes, or of values."""
+    """Whether targets have a class or a value at each position of the input."""
     if facts.target is None:
         return False
     places = tuple(facts.target) if facts.classes is not None else facts.target.size
     return bool(places) and places == facts.input.size
 
 
-def _unmoved(step: Moving, facts: Facts) -> Iterator[Problem]:
+def _target_conflicts(step: Moving, facts: Facts) -> Iterator[Problem]:
     target = facts.target
     if target is None or step.keep_targets:
         return
@@ -110,7 +110,9 @@ def _unmoved(step: Moving, facts: Facts) -> Iterator[Problem]:
     )
 
 
-def _unmixed(step: Mixing, before: list[Augmentation], facts: Facts, objective: Supervised) -> Iterator[Problem]:
+def _mixing_conflicts(
+    step: Mixing, before: list[Augmentation], facts: Facts, objective: Supervised
+) -> Iterator[Problem]:
     first = next((one for one in before if isinstance(one, Mixing)), None)
     if first is not None:
         yield Problem(f"{step.kind} mixes what {first.kind} has mixed", "Keep one of the two.")
@@ -121,7 +123,9 @@ def _unmixed(step: Mixing, before: list[Augmentation], facts: Facts, objective: 
         )
 
 
-def _undone(step: Augmentation, before: list[Augmentation], experiment: Experiment) -> Iterator[Problem]:
+def _preprocessing_conflicts(
+    step: Augmentation, before: list[Augmentation], experiment: Experiment
+) -> Iterator[Problem]:
     steps = getattr(experiment.data, "preprocess", [])
     per_value = [one for one in steps if getattr(one, "per", "") == "feature"]
     if getattr(experiment.data, "standardize", "") == "feature":
@@ -141,7 +145,7 @@ def _undone(step: Augmentation, before: list[Augmentation], experiment: Experime
         )
 
 
-def _against_views(experiment: Experiment, before: Facts, after: Facts) -> Iterator[Problem]:
+def _view_conflicts(experiment: Experiment, before: Facts, after: Facts) -> Iterator[Problem]:
     assert experiment.train is not None
     view = experiment.train.test_time
     assert view is not None

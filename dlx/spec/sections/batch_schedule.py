@@ -17,7 +17,7 @@ MOST = 10**15
 
 
 class BatchSchedule(Strict):
-    """Larger batches in place of a lower rate.
+    """Batches that grow during training, in place of a learning rate that falls.
 
     Source: Smith et al. 2018, arXiv:1711.00489; Russell & Norvig, section 22.4.
     """
@@ -29,7 +29,7 @@ class BatchSchedule(Strict):
     max_size: PositiveInt | None = Field(None, description="the largest batch; else the whole training set")
 
     def size(self, first: int, epoch: int) -> int:
-        """Examples in a batch of an epoch, counted from 0, where the first one has `first`."""
+        """Return the examples in a batch of an epoch, counted from 0, where those of the first epoch have `first`."""
         times = bisect_right(sorted(self.milestones), epoch)
         grown = first * Fraction(1)
         for _ in range(times):
@@ -38,7 +38,7 @@ class BatchSchedule(Strict):
         return whole if self.max_size is None else max(first, min(whole, self.max_size))
 
     def span(self, updates: Callable[[int], int], steps: int | None, epochs: int) -> Span:
-        """A training of so many steps or epochs, where `updates` says how many updates an epoch has."""
+        """Return the length of a training in steps or epochs; `updates(epoch)` counts the updates of an epoch."""
         later: list[tuple[int, int]] = []
         begun = step = 0
         for epoch in sorted(set(self.milestones)):

@@ -1,4 +1,4 @@
-"""What a spec states about itself under `expect`: figures, where they come from, and where a book is wrong.
+"""Claims of a spec about itself, the section `expect`: figures, their sources, and errors of the sources.
 
 expect:
   params: 2050                                              # the whole network
@@ -6,8 +6,8 @@ expect:
   test/error: {about: 0.17, within: 0.05, source: "figure 10.8a"}
   figures:
     a dense layer as large as its input: {of: "${(3 * 224 * 224) ** 2}", is: 22_658_678_784}
-  output: {at: [0.5], is: [0.265]}                          # for the weights given with `values`
-  gradient: {at: [0.5], by: linear_1/weight, is: [[0.3]]}   # the same; `loss` and `weights_after` too
+  output: {at: [0.5], is: [0.265]}                          # for the weights under `values`
+  gradient: {at: [0.5], by: linear_1/weight, is: [[0.3]]}   # likewise `loss` and `weights_after`
 """
 
 from __future__ import annotations
@@ -50,14 +50,14 @@ QUANTITIES: Final = {
 RENAMED: Final = {
     "linear_regions": ("linear_regions_bound", "the number is the most that there can be, and no count")
 }
-"""Quantities under their earlier names: what they are called now, and why."""
+"""Earlier names of quantities, with the present name and the reason."""
 EXACT: Final = {
     "output": ("at", "is"),
     "loss": ("at", "target", "is"),
     "gradient": ("at", "by", "is"),
     "weights_after": ("steps", "at", "target", "of", "is"),
 }
-"""Quantities for which torch runs the network, and what a claim about them must say."""
+"""Quantities for which torch runs the network, and the keys that a claim about one must have."""
 MAY_SAY: Final = {"output": ("of", "mode"), "loss": ("mode",), "gradient": ("target", "of", "mode")}
 LIKE: Final = {
     "output": "{at: [0.5], is: [0.265]}",
@@ -75,7 +75,7 @@ MOST_STEPS: Final = 10_000
 
 @dataclass(frozen=True)
 class Claim:
-    """One figure that a spec states. `of` is a node or scope, the words of a figure, or empty for the whole."""
+    """A figure that a spec states. `of` is a node or scope, the words of a figure, or empty for the whole network."""
 
     quantity: str
     of: str
@@ -90,7 +90,7 @@ class Claim:
 
     @property
     def title(self) -> str:
-        """`params`, `receptive_field of conv_1`, the words of a figure."""
+        """The claim in a table: `params`, `receptive_field of conv_1`, the words of a figure."""
         if self.quantity == "figures":
             return self.of
         if self.quantity in EXACT:
@@ -99,7 +99,7 @@ class Claim:
 
     @property
     def trained(self) -> bool:
-        """Whether it is about the result of a training."""
+        """Whether the claim is about the result of a training."""
         return self.quantity.startswith(RESULTS)
 
 
@@ -117,17 +117,19 @@ def _exact_title(name: str, figures: dict[str, Any]) -> str:
 def claims_of(
     root: Node, source: str = "", variables: Mapping[str, Any] | None = None
 ) -> tuple[list[Claim], list[Problem]]:
-    """The claims of a spec and the mistakes in them; `source` stands for those that name none."""
-    reader = _Reader(source, variables or {})
+    """Parse the claims of a spec and return them with their mistakes; `source` is that of claims that name none."""
+    reader = _ClaimParser(source, variables or {})
     return list(reader.section(root.at("expect"))), reader.problems
 
 
-def are_meant(overrides: Sequence[str]) -> bool:
-    """Whether the claims still hold for a spec with these overrides: they are about it as it is written."""
+def apply_with(overrides: Sequence[str]) -> bool:
+    """Whether claims are checked with these overrides: claims are about the spec as written, unless one sets them."""
     return not overrides or any(change.lstrip("+~").startswith("expect") for change in overrides)
 
 
-class _Reader:
+class _ClaimParser:
+    """Parser of the section `expect`, which collects mistakes."""
+
     def __init__(self, source: str, variables: Mapping[str, Any]) -> None:
         self.source, self.variables = source, variables
         self.problems: list[Problem] = []
@@ -170,6 +172,7 @@ class _Reader:
             yield from self.several(name, "", node, path, self.source)
 
     def by_name(self, name: str, node: Node, path: str) -> Iterator[Claim]:
+        """Yield the claims of a mapping of nodes or scopes to figures; its `source` is that of all of them."""
         beside = node.map.get("source")
         source = str(beside.value) if beside is not None and isinstance(beside.value, str) else self.source
         for of, child in node.map.items():
@@ -181,7 +184,7 @@ class _Reader:
                 yield from self.several(name, of, child, f"{path}.{of}", source)
 
     def several(self, name: str, of: str, node: Node, path: str, source: str) -> Iterator[Claim]:
-        """A claim, or a list of claims about the same thing."""
+        """Yield one claim, or those of a list about one quantity."""
         many = bool(node.list) and all(item.is_map for item in node.list)
         for i, one in enumerate(node.list if many else [node]):
             yield from self.claim(name, of, one, f"{path}.{i}" if many else path, source)
@@ -201,7 +204,7 @@ class _Reader:
             yield Claim(name, of, figures, node, path, str(own))
 
     def resolved(self, node: Node, path: str) -> Node:
-        """The claim with its expressions worked out; not the one in `of`, which waits for the graph."""
+        """Evaluate the expressions of a claim, but not that of `of`, which names quantities of the graph."""
 
         def failed(error: ExpressionError, at: Node) -> None:
             self.fail(error.message, error.hint, at, path)
@@ -213,31 +216,31 @@ class _Reader:
 
 
 def _names(node: Node) -> bool:
-    """Whether a mapping has a name among its keys: `source` is one where no words stand behind it."""
+    """Whether a mapping has a node among its keys; `source` is one where its value is no text."""
     return any(key != "source" or not isinstance(child.value, str) for key, child in node.map.items())
 
 
 def _mistakes(name: str, figures: dict[str, Any], known: Sequence[str]) -> Iterator[tuple[str, str]]:
-    """What is wrong with a claim by itself, and the way out."""
+    """Yield the mistakes of a claim by itself, each with its hint."""
     for key in figures:
         if key not in known:
             yield f"a claim has no `{key}`", did_you_mean(str(key), known)
-    yield from _misshapen(figures)
+    yield from _mistyped_values(figures)
     if not figures.keys() & set(FIGURES):
         yield "the claim states no figure", "Write what it `is`, or `about` what and `within` how much."
     elif name.startswith(RESULTS) and isinstance(figures.get("is"), str | list | dict):
         yield f"`{name}` wants a number and how near is near", "Write `{about: 0.17, within: 0.05}`."
     elif "about" in figures and "within" not in figures:
         yield "`about` wants `within`: how near is near", "Write `{about: 60e6, within: 3e6}`."
-    yield from _misquoted(figures)
+    yield from _book_mistakes(figures)
     if name == "figures" and not (isinstance(figures.get("of"), str) and "${" in figures["of"]):
         yield "a figure wants `of`, the arithmetic", 'Write `{of: "${params / macs}", is: 0.5}`.'
     if name in EXACT:
-        yield from _inexact(name, figures)
+        yield from _exact_mistakes(name, figures)
 
 
-def _inexact(name: str, figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """What a claim about exact values lacks, or has too much."""
+def _exact_mistakes(name: str, figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield missing and superfluous keys of a claim about exact values."""
     missing = [key for key in EXACT[name] if key not in figures]
     if missing:
         yield f"`{name}` wants {' and '.join(f'`{key}`' for key in missing)}", f"Write `{name}: {LIKE[name]}`."
@@ -254,8 +257,8 @@ def _inexact(name: str, figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield f"`steps` must be a whole number from 0 to {MOST_STEPS:,}, not {shown(steps)}", ""
 
 
-def _misshapen(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """Values that nothing could be held against."""
+def _mistyped_values(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield values of a wrong type, and figures that are not finite."""
     for key in NUMBERS:
         value = figures.get(key, 0)
         if isinstance(value, bool) or not isinstance(value, int | float):
@@ -273,14 +276,14 @@ def _misshapen(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 
 def _plain(value: Any) -> bool:
-    """Whether a figure is one that something can be: finite, words, or a list or mapping of those."""
+    """Whether a figure can be compared: a finite number, a text, or a list or mapping of those."""
     if isinstance(value, list | dict):
         return all(map(_plain, value.values() if isinstance(value, dict) else value))
     return isinstance(value, str | int) or (isinstance(value, float) and isfinite(value))
 
 
-def _misquoted(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
-    """What is wrong with what is said of the book."""
+def _book_mistakes(figures: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Yield mistakes about `book`, the figure of a source that is wrong."""
     if "book" not in figures:
         if "because" in figures:
             yield "`because` says why a book is wrong, and there is no `book`", "Say what the book has, or drop it."

@@ -1,4 +1,4 @@
-"""A spec as an experiment: every section but the layers validated; those wait for the shapes that reach them."""
+"""The experiment of a spec: all sections validated but the layers, whose checks need the shapes of their inputs."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from ..syntax import yaml_writer
 from ..syntax.read import BROKEN, Node
 from ..validation import MAX_PROBLEMS, build, choose, shown, unknown_keys
 from .kinds import SECTIONS
-from .networks import initializers, names_of, networks_of, training
+from .networks import network_names, parse_init, parse_networks, parse_train
 
 if TYPE_CHECKING:
     from ...data import Dataset
@@ -34,7 +34,7 @@ MAX_PATTERNS = 100
 
 
 class Track(Strict):
-    """Where results go beside the run folder."""
+    """MLflow tracking of runs."""
 
     mlflow: bool = Field(True, description="mirror the run to MLflow")
     uri: str | None = Field(None, description="MLflow's tracking URI; else MLFLOW_TRACKING_URI; else runs/mlflow.db")
@@ -49,9 +49,9 @@ PASSWORDS = (
 
 @dataclass(frozen=True)
 class Experiment:
-    """A composed spec. `problems` holds the mistakes found so far: `graph.trace` adds the network's and raises all.
+    """A composed spec. `problems` holds the mistakes so far: `graph.trace` adds those of the network and raises all.
 
-    `root` is everything as it was written, `network` and `blocks` the parts that the graph expands.
+    `root` has all nodes as written; the graph expands `network` and `blocks`.
     """
 
     path: Path
@@ -61,15 +61,15 @@ class Experiment:
     network: Node
     blocks: Node
     networks: Mapping[str, Node] = field(default_factory=dict)
-    """The networks by name where the spec has `networks`; then `network` is empty."""
+    """The networks by name where the spec has `networks`; `network` is empty then."""
     scope: str = ""
-    """The name of the network that `network` is, in the view of one of several."""
+    """In the view of one of several networks, its name."""
     source: str = ""
     data: Dataset | None = None
     objective: Objective | None = None
     init: Initializer = field(default_factory=Default)
     inits: Mapping[str, Initializer] = field(default_factory=dict)
-    """By network, where `init` is not that of all."""
+    """The initializers by network, where `init` is not one for all."""
     train: Train | None = None
     freeze: tuple[Node, ...] = ()
     track: Track = field(default_factory=Track)
@@ -77,7 +77,7 @@ class Experiment:
     problems: tuple[Problem, ...] = ()
 
     def place(self, *keys: str) -> Mark:
-        """Where a section stands, or the nearest thing above it that does."""
+        """Return the mark of a section, or of the nearest section around it that is written."""
         mark = self.root.mark
         for depth in range(1, len(keys) + 1):
             node = self.root.at(*keys[:depth])
@@ -90,7 +90,7 @@ class Experiment:
         return ("networks", self.scope) if self.scope else ("network",)
 
     def views(self) -> dict[str, Experiment]:
-        """The experiment as that of each of its networks, by name; the one under `network` is called so."""
+        """Return a view of the experiment for each network by name; a single one is named `network`."""
         if not self.networks:
             return {self.scope or "network": self}
         return {
@@ -99,19 +99,19 @@ class Experiment:
         }
 
     def init_of(self, network: str) -> Initializer:
-        """How the weights of a network begin, by the names that its nodes have in its graph."""
+        """Return the initializer of a network, for names of nodes as its own graph has them."""
         one = self.inits.get(network, Default()) if self.inits else self.init
         return one.within(network) if self.networks else one
 
     def password_warning(self) -> Problem | None:
-        """A warning about a password in `track.uri`; None where there is none."""
+        """Return the warning about a password in `track.uri`; None where there is none."""
         if not (self.track.uri and is_known(self.track.uri)):
             return None
         message = "the password in `track.uri` is used, and kept in no file"
         return Problem(message, PASSWORDS, self.place("track", "uri"), "track.uri")
 
     def resolved(self) -> str:
-        """The whole experiment as one YAML text: nothing to compose or override, same results."""
+        """Return the spec as one YAML text without defaults or overrides, which gives equal results."""
         return self._resolved
 
     @cached_property
@@ -120,23 +120,23 @@ class Experiment:
         return yaml_writer.yaml_text(head | {k: v for k, v in self.root.plain().items() if k not in head})
 
     def with_seed(self, seed: int, changes: Sequence[str] = ()) -> Experiment:
-        """The same experiment with another seed, and just that one, and with these changes."""
+        """Return the experiment with one seed, `seed`, and with these overrides."""
         return self.changed([f"++train.seed={seed}", "++train.seeds=1", *changes])
 
     def changed(self, changes: Sequence[str]) -> Experiment:
-        """The same experiment with these overrides. SpecError where one cannot be set."""
+        """Return the experiment with these overrides. SpecError where one cannot be applied."""
         root = overrides.apply(self.root, changes, self.path)
-        return self.rooted(root)
+        return self.with_root(root)
 
-    def rooted(self, root: Node) -> Experiment:
-        """The same experiment with another text."""
+    def with_root(self, root: Node) -> Experiment:
+        """Return the experiment of other nodes at this path."""
         return _experiment(root, self.path)
 
 
 def load(path: Path | str, changes: Sequence[str] = ()) -> Experiment:
     """Read, compose and override a spec: a file, or the name of a shipped one, `zoo/gpt2`.
 
-    Raises SpecError where there is nothing to go on with.
+    SpecError where it cannot be read; other mistakes are in `problems`.
     """
     path = shipped.resolved(Path(path))
     root, problems = overrides.applied(compose.compose(path), changes, path)
@@ -151,7 +151,7 @@ NO_OBJECTIVE = (
 
 
 def objective_of(experiment: Experiment) -> Objective:
-    """The spec's objective, or the one that its data implies for one network. SpecError where several have none."""
+    """Return the objective, or the one that the data implies. SpecError where several networks have none."""
     if experiment.objective is not None:
         return experiment.objective
     if experiment.networks:
@@ -165,7 +165,7 @@ def objective_of(experiment: Experiment) -> Objective:
 
 
 def supervised_of(experiment: Experiment) -> Supervised:
-    """The objective of a spec, where one network learns targets. SpecError for any other."""
+    """Return the objective, where it is supervised: one network that learns targets. SpecError for any other."""
     from ...objectives import Supervised
 
     objective = objective_of(experiment)
@@ -184,7 +184,7 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
 
     def section(name: str) -> Node | None:
         node = root.at(name)
-        return resolve(node, variables, failing(problems, name, node)) if node is not None else None
+        return resolve(node, variables, error_callback(problems, name, node)) if node is not None else None
 
     data = section("data")
     if data is not None:
@@ -193,29 +193,29 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
         "data": _chosen("data", data, problems),
         "objective": _chosen("objective", section("objective"), problems),
     }
-    networks = networks_of(root, problems)
-    names = names_of(root, networks)
-    sections["init"], sections["inits"] = initializers(section("init"), names, problems)
+    networks = parse_networks(root, problems)
+    names = network_names(root, networks)
+    sections["init"], sections["inits"] = parse_init(section("init"), names, problems)
     train, track = section("train"), section("track")
     if train is not None:
-        sections["train"] = training(train, names, problems)
+        sections["train"] = parse_train(train, names, problems)
     if track is not None:
-        sections["track"] = made = build(Track, track, "track", problems) or Track()
-        if made.uri and masked(made.uri) != made.uri:
+        sections["track"] = tracking = build(Track, track, "track", problems) or Track()
+        if tracking.uri and masked(tracking.uri) != tracking.uri:
             message = "`track.uri` puts an address together with its password, which would be kept in files"
             problems.append(Problem(message, PASSWORDS, track.map["uri"].mark, "track.uri"))
     if (sweep := root.at("sweep")) is not None:
-        from .sweep import Sweep, misread
+        from .sweep import Sweep, space_problems
 
         sections["sweep"] = build(Sweep, sweep, "sweep", problems)
-        problems += misread(sweep, path)
+        problems += space_problems(sweep, path)
     network = root.at("network")
     if network is None and root.at("networks") is None:
         problems.append(Problem("there is no `network`", "Write `network:` with its `layers:`.", root.mark))
     return Experiment(
         path=path,
-        name=_word(root, "name", problems) or path.stem,
-        source=_word(root, "source", problems),
+        name=_text(root, "name", problems) or path.stem,
+        source=_text(root, "source", problems),
         root=root,
         vars=variables,
         network=network or Node({"layers": Node([], root.mark)}, root.mark),
@@ -227,14 +227,14 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
     )
 
 
-def failing(problems: list[Problem], path: str, whole: Node) -> Any:
-    """A listener for `resolve(whole)` that turns what it hears into problems at and below `path`."""
+def error_callback(problems: list[Problem], path: str, whole: Node) -> Any:
+    """Return a callback for `resolve(whole)` that adds its errors to `problems`, at their keys below `path`."""
 
-    def told(error: ExpressionError, node: Node) -> None:
+    def on_error(error: ExpressionError, node: Node) -> None:
         keys = whole.keys_to(node) or ()
         problems.append(Problem(error.message, error.hint, node.mark, ".".join((path, *map(str, keys)))))
 
-    return told
+    return on_error
 
 
 def _check_version(root: Node, problems: list[Problem]) -> None:
@@ -261,12 +261,12 @@ def _variables(root: Node, problems: list[Problem]) -> dict[str, Any]:
         if not name.isidentifier() or name == "x":
             hint = "`x` is the shape that comes in." if name == "x" else "Letters, digits and `_`."
             problems.append(Problem(f"a variable cannot be called `{name}`", hint, child.mark, f"vars.{name}"))
-        value = resolve(child, known, failing(problems, f"vars.{name}", child), room)
+        value = resolve(child, known, error_callback(problems, f"vars.{name}", child), room)
         known[name] = BROKEN if value.broken else value.plain()
     return known
 
 
-def _word(root: Node, key: str, problems: list[Problem]) -> str:
+def _text(root: Node, key: str, problems: list[Problem]) -> str:
     node = root.at(key)
     if node is None or node.value is None:
         return ""
@@ -300,7 +300,11 @@ def _patterns(node: Node | None, problems: list[Problem]) -> tuple[Node, ...]:
 
 
 def _absolute_paths(data: Node, written: Node) -> None:
-    """Relative paths start at the folder of the file that they were written in; those of an override at the cwd."""
+    """Make paths of the data absolute, in both nodes: relative ones start at the file that they are written in.
+
+    Those of an override start at the working directory. The written node is changed too, so that a resolved spec
+    has the same data from any folder.
+    """
     for kind, options in data.map.items():
         cls = FAMILIES["data"].get(kind)
         for name, info in cls.model_fields.items() if cls else ():
@@ -317,7 +321,7 @@ def _absolute_paths(data: Node, written: Node) -> None:
 
 
 def missing_sections(experiment: Experiment, *names: str) -> list[Problem]:
-    """Sections that training wants and the spec does not write."""
+    """Return a problem for each section that training needs and the spec lacks."""
     hints = {
         "data": "Write where examples come from: `data: digits`.",
         "train": "Write how long to train: `train: {epochs: 10}`.",

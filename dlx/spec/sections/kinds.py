@@ -1,4 +1,4 @@
-"""The sections of a spec, and which of them choose a kind."""
+"""The sections of a spec, and the families that they choose kinds from."""
 
 from __future__ import annotations
 
@@ -33,9 +33,9 @@ BY_NETWORK = {("init",), *(("train", field) for field in OF_TRAIN)}
 
 
 def choice_at(path: tuple[str, ...]) -> Registry[Any] | None:
-    """The family that the section at `path` chooses from: there another kind replaces the whole section.
+    """Return the family that the section at `path` chooses from; None where it chooses none.
 
-    By the name of a network, what the section around it chooses from.
+    There another kind replaces the whole section. The name of a network in `path` is skipped.
     """
     for depth in (1, 2):
         if len(path) > depth and path[:depth] in BY_NETWORK and path[depth] not in (_choice(path[:depth]) or ()):
@@ -44,7 +44,7 @@ def choice_at(path: tuple[str, ...]) -> Registry[Any] | None:
 
 
 def are_networks(node: Node, path: tuple[str, ...]) -> bool:
-    """Whether the section at `path` holds kinds by network, and not one kind."""
+    """Whether the section at `path` holds kinds by network rather than one kind."""
     return path in BY_NETWORK and bool(node.map) and not any(key in (_choice(path) or ()) for key in node.map)
 
 
@@ -60,7 +60,7 @@ def _choice(path: tuple[str, ...]) -> Registry[Any] | None:
 
 
 def _below(family: Registry[Any], path: tuple[str, ...]) -> Registry[Any] | None:
-    """What a field of a kind chooses from, where `path` names one; or a field of a kind chosen there."""
+    """Return the family that a field at `path` below a choice of `family` chooses from; None where there is none."""
     if not path:
         return family
     kind, *fields = path

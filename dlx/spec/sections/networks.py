@@ -1,4 +1,4 @@
-"""Several networks by name: `networks`, and what `init` and `train` say of each of them.
+"""Several networks by name: `networks`, and the parts of `init` and `train` for each of them.
 
     networks: {generator: {...}, discriminator: {...}}
     init: {generator: he_normal}                          # the others as torch makes them
@@ -26,15 +26,15 @@ if TYPE_CHECKING:
     from .train import Train
 
 ONE: Final = "network"
-"""The name of the network that stands under `network`."""
+"""Name of the network of a spec that has one, under `network`."""
 MOST: Final = 100
 RESERVED: Final = ("objective", ONE, "data", "x", "layers", "branches", "shortcut", "after", *KEYS)
 BY_NETWORK: Final[Mapping[str, Registry[Any]]] = {field: FAMILIES[field] for field in OF_TRAIN}
 """Fields of `train` that hold a kind, or kinds by network."""
 
 
-def networks_of(root: Node, problems: list[Problem]) -> dict[str, Node]:
-    """The networks under `networks` by name; none where the spec has one `network`."""
+def parse_networks(root: Node, problems: list[Problem]) -> dict[str, Node]:
+    """Return the nodes of `networks` by name; empty where the spec has one `network`."""
     node, one = root.at("networks"), root.at(ONE)
     if node is None:
         return {}
@@ -52,13 +52,13 @@ def networks_of(root: Node, problems: list[Problem]) -> dict[str, Node]:
         problems.append(Problem(message, "", node.mark, "networks"))
         return {}
     for name, network in node.map.items():
-        if why := _why_no_name(name):
-            problems.append(Problem(f"a network cannot be called `{name}`", why, network.mark, f"networks.{name}"))
+        if hint := _name_hint(name):
+            problems.append(Problem(f"a network cannot be called `{name}`", hint, network.mark, f"networks.{name}"))
     return dict(node.map)
 
 
-def names_of(root: Node, networks: Mapping[str, Node]) -> list[str]:
-    """The names that kinds by network may have; none where `networks` is a mistake, so that they are not blamed."""
+def network_names(root: Node, networks: Mapping[str, Node]) -> list[str]:
+    """Return the names of the networks; empty where `networks` is malformed, so that uses are not reported."""
     if root.at("networks") is None:
         return [ONE]
     return [] if list(networks) == [ONE] else list(networks)
@@ -67,8 +67,8 @@ def names_of(root: Node, networks: Mapping[str, Node]) -> list[str]:
 BESIDE: Final = "`networks` stands beside `network`"
 
 
-def _why_no_name(name: str) -> str:
-    """The way out where a network cannot be called that."""
+def _name_hint(name: str) -> str:
+    """Return the hint where a network cannot have this name; empty where it can."""
     if name in RESERVED:
         of = "the keys of a claim under `expect`" if name in KEYS else "the spec's own words"
         return f"`{name}` is one of {of}: choose another name."
@@ -85,11 +85,11 @@ def _why_no_name(name: str) -> str:
 def by_network(
     registry: Registry[Any], node: Node, path: str, networks: Sequence[str], problems: list[Problem]
 ) -> dict[str, Node] | None:
-    """The parts of `node` by network; None where it is to hold a kind.
+    """Split `node` by network; None where it holds one kind for all.
 
-    `networks` are the names that there are; without any, no name is a mistake. With one `network`, only its name
-    makes a mapping one by network: every other word is taken for a kind. A mistake in the mapping goes to
-    `problems`, and its part is left out.
+    `networks` are the known names; where it is empty, no name is a mistake. With one `network`, a mapping is by
+    network only where it has that name: every other word is read as a kind. Mistakes of the mapping go to
+    `problems`, and their parts are left out.
     """
     kinds = [key for key in node.map if key in registry]
     named = [key for key in node.map if key in networks]
@@ -114,22 +114,22 @@ def by_network(
     return {name: node.map[name] for name in named}
 
 
-def initializers(
+def parse_init(
     node: Node | None, networks: Sequence[str], problems: list[Problem]
 ) -> tuple[Initializer, dict[str, Initializer]]:
-    """How the weights of all networks begin, and those of networks that are named."""
+    """Parse `init` to the initializer of all networks, and those of single networks by name."""
     if node is None:
         return Default(), {}
     parts = by_network(INITIALIZERS, node, "init", networks, problems)
     if parts is None:
         return choose(INITIALIZERS, node, "init", problems) or Default(), {}
-    made = {name: choose(INITIALIZERS, part, f"init.{name}", problems) for name, part in parts.items()}
-    chosen = {name: one for name, one in made.items() if one is not None}
+    choices = {name: choose(INITIALIZERS, part, f"init.{name}", problems) for name, part in parts.items()}
+    chosen = {name: one for name, one in choices.items() if one is not None}
     return (chosen.get(ONE) or Default(), {}) if list(networks) == [ONE] else (Default(), chosen)
 
 
-def training(node: Node, networks: Sequence[str], problems: list[Problem]) -> Train | None:
-    """The section `train`; None where `problems` had to be added."""
+def parse_train(node: Node, networks: Sequence[str], problems: list[Problem]) -> Train | None:
+    """Parse the section `train`. None where it has mistakes, which go to `problems`."""
     from .train import Train
 
     found: list[Problem] = []
@@ -141,38 +141,44 @@ def training(node: Node, networks: Sequence[str], problems: list[Problem]) -> Tr
         if parts is None:
             continue
         del rest[key]
-        given = {name: part for name, part in parts.items() if part.value is not None or key != "average"}
-        named[key] = {name: choose(registry, part, f"{path}.{name}", found) for name, part in given.items()}
+        # `average: {generator: null}` turns an average off; the other two fields have no null.
+        present = {name: part for name, part in parts.items() if part.value is not None or key != "average"}
+        named[key] = {name: choose(registry, part, f"{path}.{name}", found) for name, part in present.items()}
     problems += found
     if not named:
         return build(Train, node, "train", problems)
     whole = Node(rest, node.mark)
     if list(networks) in ([ONE], []):
-        made = {key: parts.get(ONE) for key, parts in named.items() if ONE in parts or found or not networks}
-        return build(Train, whole, "train", problems, made={k: BROKEN if v is None else v for k, v in made.items()})
-    return _of_each(whole, named, networks, bool(found), problems)
+        chosen = {key: parts.get(ONE) for key, parts in named.items() if ONE in parts or found or not networks}
+        parsed = {key: BROKEN if value is None else value for key, value in chosen.items()}
+        return build(Train, whole, "train", problems, parsed=parsed)
+    return _parse_train_of_each(whole, named, networks, bool(found), problems)
 
 
-def _of_each(
+def _parse_train_of_each(
     node: Node,
     named: Mapping[str, Mapping[str, Any]],
     networks: Sequence[str],
     broken: bool,
     problems: list[Problem],
 ) -> Train | None:
-    """The training of all networks, checked as that of each alone."""
+    """Build the training of several networks, checked as that of each alone.
+
+    A problem that all networks have is reported once, any other with the name of its network.
+    """
     from .train import Train
 
-    told: dict[str, list[Problem]] = {}
+    problems_by_network: dict[str, list[Problem]] = {}
     trains: list[Train | None] = []
     for name in networks:
         own = {key: parts[name] for key, parts in named.items() if name in parts}
-        made = {key: BROKEN if value is None else value for key, value in own.items()}
+        chosen = {key: BROKEN if value is None else value for key, value in own.items()}
         hidden = {key: BROKEN for key in named if broken}
-        trains.append(build(Train, node, "train", told.setdefault(name, []), made=hidden | made))
-    for name, found in told.items():
+        found = problems_by_network.setdefault(name, [])
+        trains.append(build(Train, node, "train", found, parsed=hidden | chosen))
+    for name, found in problems_by_network.items():
         for problem in found:
-            if all(problem in others for others in told.values()):
+            if all(problem in others for others in problems_by_network.values()):
                 problems += [problem] if problem not in problems else []
             else:
                 problems.append(Problem(f"`{name}`: {problem.message}", problem.hint, problem.mark, problem.path))

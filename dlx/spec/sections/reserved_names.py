@@ -1,4 +1,4 @@
-"""Words that torch's modules use themselves: no node and no network can be called one."""
+"""Names of attributes of torch's modules, which no node and no network can have."""
 
 _WORDS = (
     "add_module add_submodule apply bfloat16 buffers call_super_init children compile cpu cuda "
@@ -12,6 +12,6 @@ _WORDS = (
     "graph print_readable recompile"
 )
 OF_MODULES = frozenset(_WORDS.split())
-"""Attributes of modules and of graph modules, which submodules would hide."""
+"""Attributes of `nn.Module` and `fx.GraphModule`, which a submodule of that name would hide."""
 OF_DICTIONARIES = frozenset(["clear", "items", "keys", "pop", "update", "values"])
-"""Attributes of `torch.nn.ModuleDict` beside those of modules."""
+"""Further attributes of `torch.nn.ModuleDict`."""

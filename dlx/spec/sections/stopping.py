@@ -1,4 +1,4 @@
-"""The fields of `train` around the loop: when it stops, and which of its weights are kept."""
+"""Fields of `train` about its end: early stopping, the best checkpoints, and a limit of time."""
 
 from __future__ import annotations
 
@@ -43,5 +43,5 @@ class KeepBest(Declared):
 
 
 def seconds(time: str) -> int:
-    """The seconds of `90s`, `30m`, `2h` or `1h30m`."""
+    """Convert `90s`, `30m`, `2h` or `1h30m` to seconds."""
     return sum(int(number) * SECONDS[unit] for number, unit in re.findall(r"(\d+)([hms])", time))

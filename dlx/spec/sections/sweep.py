@@ -1,4 +1,4 @@
-"""The section `sweep`: what varies, how it is searched, and what a trial must keep to."""
+"""The section `sweep`: the search space, how it is searched, and constraints."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from ..strategies import SAMPLERS, SCHEDULERS, Sampler, Scheduler
 from ..syntax.read import Node
 from ..validation import shown
 from .stopping import MaxTime
-from .sweep_values import Dimension, listed, varied
+from .sweep_values import Dimension, dimension_of_list, parse_dimension
 from .train import MOST_SEEDS
 
 
 class Sweep(Strict):
-    """What varies over a study, how it is searched, and what a trial must keep to."""
+    """The search space of a study, how it is searched, and the constraints of its trials."""
 
     space: dict[str, Any] = Field(
         {}, description="what varies, by key: a list of values, or choice(...), range(...), interval(...), glob(...)"
@@ -51,12 +51,12 @@ class Sweep(Strict):
 
     @property
     def texts(self) -> list[str]:
-        """The constraints."""
+        """The constraints as a list."""
         return self.constraints if isinstance(self.constraints, list) else [self.constraints]
 
 
 def dimensions(section: Node, spec: Path, problems: list[Problem]) -> list[Dimension]:
-    """What `sweep.space` lets vary, each at the place where it is written; mistakes go to `problems`."""
+    """Parse the dimensions of `sweep.space`, each with its mark; mistakes go to `problems`."""
     space = section.at("space")
     if space is None or not space.is_map:
         return []
@@ -71,8 +71,8 @@ def dimensions(section: Node, spec: Path, problems: list[Problem]) -> list[Dimen
 
 def _dimension(key: str, node: Node, spec: Path) -> Dimension:
     if node.is_list:
-        return listed(key, node.plain(), node.mark)
-    dimension = varied(f"{key}={node.value}", spec, node.mark) if isinstance(node.value, str) else None
+        return dimension_of_list(key, node.plain(), node.mark)
+    dimension = parse_dimension(f"{key}={node.value}", spec, node.mark) if isinstance(node.value, str) else None
     if dimension is None:
         hint = "Write a list of values, `choice(1, 2)`, `range(1, 9)`, `interval(0, 1)` or `glob(*)`."
         message = f"`{key}` does not vary: it is {shown(node.plain())}"
@@ -80,8 +80,8 @@ def _dimension(key: str, node: Node, spec: Path) -> Dimension:
     return dimension
 
 
-def misread(section: Node, spec: Path) -> list[Problem]:
-    """What of `sweep.space` cannot be read."""
+def space_problems(section: Node, spec: Path) -> list[Problem]:
+    """Return the mistakes of `sweep.space`."""
     problems: list[Problem] = []
     dimensions(section, spec, problems)
     return problems

@@ -1,4 +1,4 @@
-"""What a value may be while a sweep runs: `choice(1,2)`, `range(1,9)`, `interval(0,1)`, `glob(*)` as dimensions.
+"""Dimensions of a search space: `choice(1,2)`, `range(1,9)`, `interval(0,1)`, `glob(*)`.
 
 Hydra's own parser reads the text. A range leaves its end out; an interval has both ends.
 """
@@ -25,19 +25,19 @@ from ..validation import shown
 Number = int | float
 FUNCTIONS = ("choice", "range", "interval", "glob", "tag", "sort", "shuffle", "int", "float", "str", "bool")
 MOST = 100_000
-"""Values that are written out one by one."""
+"""Values that a dimension may list one by one."""
 DIGITS = 6
-"""Significant digits of a number drawn from an interval."""
+"""Significant digits of a number sampled from an interval."""
 
 
 @dataclass(frozen=True)
 class Choices:
-    """One of several values of any sort."""
+    """A dimension of listed values of any type."""
 
     key: str
     values: tuple[Any, ...]
     sign: str = ""
-    """`+` where the spec does not have the key yet."""
+    """`+` for a key that the spec does not have yet."""
     mark: Mark = field(default=NOWHERE, compare=False)
 
     @property
@@ -46,12 +46,12 @@ class Choices:
 
     @property
     def ordered(self) -> bool:
-        """Whether one value lies between two others: they are numbers."""
+        """Whether the values have an order: they are all numbers."""
         return all(isinstance(v, int | float) and not isinstance(v, bool) for v in self.values)
 
     @cached_property
     def ranks(self) -> tuple[Any, ...]:
-        """The values from small to large where they have an order."""
+        """The values, ascending where they have an order."""
         return tuple(sorted(self.values)) if self.ordered else self.values
 
     def __iter__(self) -> Iterator[Any]:
@@ -59,26 +59,26 @@ class Choices:
 
     @cached_property
     def places(self) -> dict[str, int]:
-        """Where each value stands in `ranks`, by its fingerprint."""
+        """Index of each value in `ranks` by its fingerprint."""
         return {fingerprint(value): i for i, value in enumerate(self.ranks)}
 
     def index(self, value: Any) -> int:
-        """Where a value stands among them."""
+        """Return the index of a value in `ranks`."""
         return self.places[fingerprint(value)]
 
-    def near(self, value: Any, reach: float = 0.1) -> list[Any]:
-        """The next smaller and larger one, or all others where they have no order."""
+    def near(self, value: Any, distance: float = 0.1) -> list[Any]:
+        """Return the next smaller and larger value, or all others where they have no order."""
         at = self.index(value)
         if not self.ordered:
             return [v for i, v in enumerate(self.ranks) if i != at]
         return [self.ranks[i] for i in (at - 1, at + 1) if 0 <= i < self.size]
 
     def share(self, value: Any) -> float:
-        """Where a value stands, from 0 to 1."""
+        """Map a value to its position from 0 to 1."""
         return self.index(value) / max(1, self.size - 1)
 
     def at(self, share: float) -> Any:
-        """The value that stands there."""
+        """Return the value at a position from 0 to 1."""
         return self.ranks[min(self.size - 1, int(share * self.size))]
 
     def holds(self, value: Any) -> bool:
@@ -90,7 +90,7 @@ class Choices:
 
 @dataclass(frozen=True)
 class Numbers:
-    """Numbers from `low` to `high`, both among them: in steps, or any between where `step` is None."""
+    """A dimension of numbers from `low` to `high`, both included: in steps, or continuous where `step` is None."""
 
     key: str
     low: Number
@@ -110,7 +110,7 @@ class Numbers:
 
     @property
     def size(self) -> int | None:
-        """How many there are; None where there is no end to them."""
+        """Count of the values; None for a continuous dimension."""
         if self.step is None:
             return None
         return int((rational(self.high) - rational(self.low)) / rational(self.step)) + 1
@@ -123,27 +123,27 @@ class Numbers:
         value = rational(self.low) + index * rational(self.step)
         return int(value) if self.whole else float(value)
 
-    def near(self, value: Number, reach: float = 0.1) -> list[Number]:
-        """The next smaller and larger one; without steps, those `reach` of the whole width away."""
+    def near(self, value: Number, distance: float = 0.1) -> list[Number]:
+        """Return the next smaller and larger value; without steps, those at `distance`, a part of the whole width."""
         if self.step is None:
-            here = self.share(value)
-            there = [self.at(share) for share in (max(0.0, here - reach), min(1.0, here + reach))]
-            return [v for v in there if v != value]
+            position = self.share(value)
+            ends = [self.at(share) for share in (max(0.0, position - distance), min(1.0, position + distance))]
+            return [v for v in ends if v != value]
         at, last = self.index(value), (self.size or 1) - 1
         return [self.nth(i) for i in (at - 1, at + 1) if 0 <= i <= last]
 
     def index(self, value: Number) -> int:
-        """How many steps from `low` on."""
+        """Return the number of steps from `low` to a value."""
         assert self.step is not None
         return round((rational(value) - rational(self.low)) / rational(self.step))
 
     def share(self, value: Number) -> float:
-        """Where a value stands, from 0 to 1, in its logarithm where `log` says so."""
+        """Map a value to its position from 0 to 1, on a logarithmic scale with `log`."""
         low, high, v = (log(x) if self.log else x for x in (self.low, self.high, value))
         return (v - low) / (high - low) if high > low else 0.0
 
     def at(self, share: float) -> Number:
-        """The value that stands there: the nearest with steps, else one of six digits."""
+        """Return the value at a position from 0 to 1: the nearest step, or a number of six digits."""
         if self.step is not None and not self.log:
             return self.nth(min((self.size or 1) - 1, int(share * (self.size or 1))))
         low, high = (log(x) if self.log else x for x in (self.low, self.high))
@@ -151,7 +151,7 @@ class Numbers:
         return self.nearest(exp(value) if self.log else value)
 
     def nearest(self, value: Number) -> Number:
-        """The value of this dimension that is nearest."""
+        """Return the value of this dimension that is nearest to a number."""
         value = min(max(value, self.low), self.high)
         if self.step is None:
             return min(max(float(f"{value:.{DIGITS}g}"), float(self.low)), float(self.high))
@@ -163,15 +163,15 @@ class Numbers:
         return self.step is None or self.nth(self.index(value)) == value
 
     def as_json(self) -> dict[str, Any]:
-        told: dict[str, Any] = {"low": self.low, "high": self.high}
-        return told | ({"step": self.step} if self.step is not None else {}) | ({"log": True} if self.log else {})
+        document: dict[str, Any] = {"low": self.low, "high": self.high}
+        return document | ({"step": self.step} if self.step is not None else {}) | ({"log": True} if self.log else {})
 
 
 Dimension = Choices | Numbers
 
 
 def fingerprint(value: Any) -> str:
-    """A value as text that is the same for the same value: 8.0 is 8 in a spec, and true is not 1."""
+    """Return a text that is equal for equal values of a spec: 8.0 equals 8, and true does not equal 1."""
     if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
         value = int(value)
     if isinstance(value, list | tuple):
@@ -182,14 +182,14 @@ def fingerprint(value: Any) -> str:
 
 
 def quoted(text: str) -> str:
-    """A word as Hydra's grammar has it."""
+    """Quote a word for Hydra's grammar."""
     from hydra.core.override_parser.types import Quote, QuotedString
 
     return QuotedString(text, Quote.single).with_quotes()
 
 
-def varied(text: str, spec: Path, mark: Mark | None = None) -> Dimension | None:
-    """What `key=text` lets vary; None where it names one value. SpecError where it cannot be read."""
+def parse_dimension(text: str, spec: Path, mark: Mark | None = None) -> Dimension | None:
+    """Parse the dimension of `key=text`; None where it is a single value. SpecError where it is malformed."""
     from hydra.core.override_parser.types import ChoiceSweep, Glob, IntervalSweep, RangeSweep
 
     mark = mark or mark_of(text)
@@ -199,7 +199,7 @@ def varied(text: str, spec: Path, mark: Mark | None = None) -> Dimension | None:
     if not override.is_sweep_override():
         return None
     key = override.key_or_group.replace("/", ".")
-    reader = _Reader(key, "++" if override.is_force_add() else "+" if override.is_add() else "", mark)
+    reader = _DimensionBuilder(key, "++" if override.is_force_add() else "+" if override.is_add() else "", mark)
     value = override.value()
     reader.check_tags(getattr(value, "tags", set()))
     if override.is_delete() or override.package is not None:
@@ -214,10 +214,10 @@ def varied(text: str, spec: Path, mark: Mark | None = None) -> Dimension | None:
     return reader.between(value)
 
 
-def listed(key: str, values: Sequence[Any], mark: Mark) -> Choices:
-    """The dimension of a list in the spec."""
+def dimension_of_list(key: str, values: Sequence[Any], mark: Mark) -> Choices:
+    """Return the dimension of a list of values in the spec. SpecError where a value is itself a sweep."""
     sign = key[: len(key) - len(key.lstrip("+"))]
-    reader = _Reader(key.lstrip("+").replace("/", "."), sign, mark)
+    reader = _DimensionBuilder(key.lstrip("+").replace("/", "."), sign, mark)
     for text in _texts(values):
         if _SWEEP.fullmatch(text):
             hint = f"Write `{key}: {text}` without a list, or every value by itself."
@@ -229,7 +229,7 @@ _SWEEP = re.compile(r"\s*(choice|range|interval|glob|tag|sort|shuffle)\(.*\)\s*"
 
 
 def _texts(value: Any) -> Iterator[str]:
-    """The texts in a value."""
+    """Yield the texts in a value at any depth."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list | tuple | dict):
@@ -238,7 +238,7 @@ def _texts(value: Any) -> Iterator[str]:
 
 
 def _unknown_function(text: str) -> tuple[str, str] | None:
-    """Which function of a text there is not, outside quotes, and the one that may be meant."""
+    """Return message and hint about a function outside quotes that does not exist; None where all do."""
     value = re.sub(r"'(\\.|[^'\\])*'|\"(\\.|[^\"\\])*\"|\$\{[^}]*\}", "", text.partition("=")[2])
     for name in re.findall(r"([A-Za-z_]\w*)\(", value):
         if name not in FUNCTIONS:
@@ -247,8 +247,8 @@ def _unknown_function(text: str) -> tuple[str, str] | None:
 
 
 @dataclass(frozen=True)
-class _Reader:
-    """Hydra's sweeps to dimensions, with every mistake as a sentence at `mark`."""
+class _DimensionBuilder:
+    """Builder of the dimension of `key` from one of Hydra's sweeps; its mistakes are at `mark`."""
 
     key: str
     sign: str
@@ -278,7 +278,7 @@ class _Reader:
         return Choices(self.key, tuple(values), self.sign, self.mark)
 
     def options(self, glob: Any, spec: Path) -> list[str]:
-        """The files of a config group that a glob picks."""
+        """Return the options of a config group, its files, that a glob matches."""
         group = self.key.replace(".", "/")
         names = sorted({path.stem for folder in search_path(spec) for path in specs_in(folder / group)})
         picked: list[str] = glob.filter(names)

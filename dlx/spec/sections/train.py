@@ -1,4 +1,4 @@
-"""The section `train`: how the network is trained."""
+"""The section `train`: length, batches, optimizer, schedule, regularization and evaluation of a training."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from .ensemble import Ensemble
 from .stopping import EarlyStopping, KeepBest, MaxTime, seconds
 
 MOST_SEEDS = 10_000
-"""Trainings of one spec: each has a folder."""
+"""Seeds that one spec may train; each has a run folder."""
 
 
-class Matched(Strict):
-    """Weights that are trained in their own way."""
+class ParameterGroup(Strict):
+    """Weights with a learning rate or a weight decay of their own."""
 
     match: str | list[str] = Field(description="nodes or weights, with *: stage_1, stage_1/*, '*/bias'")
     lr: NonNegativeFloat | None = Field(None, description="their own learning rate; or give `lr_scale`")
@@ -43,17 +43,17 @@ class Matched(Strict):
         return self.match if isinstance(self.match, list) else [self.match]
 
     def takes(self, weight: str) -> bool:
-        """Whether a weight, `stage_1/conv_1/bias`, or a node above it, is meant."""
+        """Whether a pattern matches a weight, `stage_1/conv_1/bias`, or a node that contains it."""
         return any(matches(weight, pattern) for pattern in self.patterns)
 
 
 def matches(weight: str, pattern: str) -> bool:
-    """Whether a pattern is for a weight or for something that it lies in."""
+    """Whether a pattern matches the name of a weight or of a node that contains it."""
     return fnmatchcase(weight, pattern) or fnmatchcase(weight, f"{pattern}/*")
 
 
 class Train(Strict):
-    """How the network is trained."""
+    """Settings of a training: its length, batches, optimizer, schedule and what is done around them."""
 
     steps: PositiveInt | None = Field(None, description="updates; or give `epochs`")
     epochs: PositiveInt | None = Field(None, description="passes over the training set; or give `steps`")
@@ -70,7 +70,7 @@ class Train(Strict):
     schedule: Annotated[Schedule, Choice(SCHEDULES)] = Field(
         default_factory=SCHEDULES.new("constant"), description="how the learning rate moves"
     )
-    groups: list[Matched] = Field(
+    groups: list[ParameterGroup] = Field(
         [], max_length=100, description="weights with a rate or decay of their own; the first that matches counts"
     )
     decay: Literal["all", "weights"] = Field(
@@ -140,7 +140,7 @@ class Train(Strict):
     )
 
     _named: dict[str, dict[str, Any]] = PrivateAttr(default_factory=dict)
-    """By field and network, where `optimizer`, `schedule` or `average` are not those of all."""
+    """Values of `optimizer`, `schedule` and `average` by field and network, where they are not common to all."""
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -231,77 +231,78 @@ class Train(Strict):
     # --- several networks -------------------------------------------------------------------------------------------
 
     def by_network(self, named: Mapping[str, Mapping[str, Any]]) -> Train:
-        """The training of several networks: `named` has what the fields `optimizer`, `schedule` and `average` hold
-        for each, by field and name. Those fields themselves get their defaults."""
-        made = self.model_copy(update={key: self.default_of(key) for key in named})
-        made._named = {key: dict(parts) for key, parts in named.items()}
-        return made
+        """Return the training of several networks: `named` has the values of `optimizer`, `schedule` and `average`
+        by field and network. Those fields themselves get their defaults."""
+        copy = self.model_copy(update={key: self.default_of(key) for key in named})
+        copy._named = {key: dict(parts) for key, parts in named.items()}
+        return copy
 
     def of(self, network: str) -> Train:
-        """The training of one of several networks: its own optimizer, schedule and average, and what is common."""
-        made = self.model_copy(update={key: parts[network] for key, parts in self._named.items() if network in parts})
-        made._named = {}
-        return made
+        """Return the training of one network: its own optimizer, schedule and average, the rest common."""
+        copy = self.model_copy(update={key: parts[network] for key, parts in self._named.items() if network in parts})
+        copy._named = {}
+        return copy
 
     @property
     def optimizers(self) -> Mapping[str, Optimizer]:
-        """The optimizer of each network that has one of its own; empty where `optimizer` is that of all."""
+        """Optimizers by network; empty where `optimizer` is common to all."""
         return self._named.get("optimizer", {})
 
     @property
     def schedules(self) -> Mapping[str, Schedule]:
-        """The schedule of each network that has one of its own; empty where `schedule` is that of all."""
+        """Schedules by network; empty where `schedule` is common to all."""
         return self._named.get("schedule", {})
 
     @property
     def averages(self) -> Mapping[str, Average]:
-        """The average of the weights of each network that has one; empty where `average` is that of all."""
+        """Weight averages by network; empty where `average` is common to all."""
         return self._named.get("average", {})
 
     def named(self, field: str) -> Mapping[str, Any]:
-        """What a field holds by network; empty where it holds one kind for all."""
+        """Return the values of a field by network; empty where it is common to all."""
         return self._named.get(field, {})
 
     def values(self) -> dict[str, Any]:
-        """What each field holds; a mapping of networks to it where it is by network."""
+        """Return the value of each field; a mapping of networks to values where it is by network."""
         return {field: self.named(field) or getattr(self, field) for field in type(self).model_fields}
 
     # --- length -----------------------------------------------------------------------------------------------------
 
     @property
     def limit(self) -> int | None:
-        """The seconds of `max_time`."""
+        """`max_time` in seconds; None without one."""
         return None if self.max_time is None else seconds(self.max_time)
 
     @property
     def is_whole(self) -> bool:
-        """Whether a batch is the whole training set: as the spec says, or else as the optimizer wants it."""
+        """Whether a batch is the whole training set: by `batch_size: all`, or by default of the optimizer."""
         return self.batch_size == "all" or (self.optimizer.whole and "batch_size" not in self.model_fields_set)
 
     def batch(self, examples: int, epoch: int = 0) -> int:
-        """Examples in a batch, for a training set of `examples`, in an epoch counted from 0."""
+        """Return the examples in a batch, for a training set of `examples`, in an epoch counted from 0."""
         if self.is_whole or self.batch_size == "all":
             return examples
         grown = self.batch_size if self.batch_schedule is None else self.batch_schedule.size(self.batch_size, epoch)
         return min(grown, examples)
 
     def largest(self, examples: int) -> int:
-        """The most examples that are in memory at once: what is accumulated goes in batches of the first size."""
+        """Return the size of the largest batch, whose activations are in memory at once."""
         milestones = self.batch_schedule.milestones if self.batch_schedule is not None else []
-        reached = [epoch for epoch in milestones if self.epochs is None or epoch < self.epochs]
-        return self.batch(examples, max(reached, default=0) if self.accumulate == 1 else 0)
+        last = max((epoch for epoch in milestones if self.epochs is None or epoch < self.epochs), default=0)
+        # With `accumulate` a grown batch is computed as more batches of the first size.
+        return self.batch(examples, last if self.accumulate == 1 else 0)
 
     def per_update(self, examples: int, epoch: int = 0) -> int:
-        """Examples in an update."""
+        """Return the examples in an update: a batch, or `accumulate` of them."""
         return min(self.batch(examples, epoch) * self.accumulate, examples)
 
     def updates(self, examples: int, epoch: int = 0) -> int:
-        """Updates in an epoch."""
+        """Return the updates in an epoch."""
         size = self.per_update(examples, epoch)
         return examples // size if self.drop_last else ceil(examples / size)
 
     def span(self, examples: int) -> Span:
-        """How many updates there are, and how many of them make an epoch."""
+        """Return the length of the training: its updates, and how many make an epoch."""
         if self.batch_schedule is not None:
             return self.batch_schedule.span(lambda epoch: self.updates(examples, epoch), self.steps, self.epochs or 0)
         per_epoch = self.updates(examples)

@@ -16,7 +16,7 @@ MAX_WHOLE = 10**300 - 1
 
 
 class Broken(Enum):
-    """Stands for a value that could not be worked out: that has been told, and what follows from it is not."""
+    """Takes the place of a value with a mistake that is already reported; what follows from it is not reported."""
 
     BROKEN = "(no value)"
 
@@ -29,32 +29,32 @@ BROKEN: Final = Broken.BROKEN
 
 @dataclass(slots=True)
 class OriginalItems:
-    """Numbers and names of the items of a list for overrides, as they were before the first one."""
+    """Numbers and names of the items of a list before the first override: overrides refer to items by them."""
 
     names: dict[str, int]
     count: int
     remaining: list[int]
-    """The numbers of the items that are still there."""
+    """The original numbers of the items that no override has dropped, in order."""
 
     def copy(self) -> OriginalItems:
         return OriginalItems(self.names, self.count, list(self.remaining))
 
     def names_by_index(self) -> dict[int, str]:
-        """The name before any override of each remaining item, or else its number, by its index in the list."""
+        """Return the original name of each remaining item, or else its number, by its present index."""
         names = {number: name for name, number in self.names.items()}
         return {place: names.get(number, str(number)) for place, number in enumerate(self.remaining)}
 
 
 @dataclass(slots=True)
 class Node:
-    """A value and where it stands. Children of a mapping carry the mark of their key."""
+    """A value and its mark. Children of a mapping have the mark of their key."""
 
     value: bool | int | float | str | list[Node] | dict[str, Node] | Broken | None
     mark: Mark
     replaced: Node | None = None
-    """What stood here before another file or an override put this in its place."""
+    """The node that another file or an override replaced by this one."""
     original: OriginalItems | None = None
-    """Of a list that overrides changed: what its items were called before."""
+    """Of a list that overrides changed, its items before the first one."""
 
     @property
     def is_map(self) -> bool:
@@ -66,21 +66,21 @@ class Node:
 
     @property
     def map(self) -> dict[str, Node]:
-        """The children of a mapping; none for anything else."""
+        """The children of a mapping; empty for anything else."""
         return self.value if isinstance(self.value, dict) else {}
 
     @property
     def list(self) -> list[Node]:
-        """The items of a list; none for anything else."""
+        """The items of a list; empty for anything else."""
         return self.value if isinstance(self.value, list) else []
 
     @property
     def broken(self) -> bool:
-        """Whether this or something in it could not be worked out."""
+        """Whether this value or one inside it has a mistake."""
         return any(node.value is BROKEN for node in self.walk())
 
     def plain(self) -> Any:
-        """The value without its places."""
+        """Return the value as plain mappings, lists and scalars, without marks."""
         if isinstance(self.value, dict):
             return {key: child.plain() for key, child in self.value.items()}
         if isinstance(self.value, list):
@@ -88,7 +88,7 @@ class Node:
         return self.value
 
     def at(self, *keys: str | int) -> Node | None:
-        """The node below, by keys and indices; None where there is none."""
+        """Return the node below, by keys and indices; None where there is none."""
         node: Node | None = self
         for key in keys:
             if node is None:
@@ -102,7 +102,7 @@ class Node:
         return node
 
     def copy(self) -> Node:
-        """A copy that shares nothing; what stood behind an alias becomes a value of its own."""
+        """Return a deep copy; nodes that several aliases share become nodes of their own."""
         if isinstance(self.value, dict):
             return Node({key: child.copy() for key, child in self.value.items()}, self.mark, self.replaced)
         if isinstance(self.value, list):
@@ -111,7 +111,7 @@ class Node:
         return Node(self.value, self.mark, self.replaced)
 
     def keys_to(self, node: Node) -> tuple[str | int, ...] | None:
-        """The keys and indices that lead to `node`; None where it is not below."""
+        """Return the keys and indices that lead to `node`; None where it is not below."""
         if node is self:
             return ()
         for key, child in self.map.items() if self.is_map else enumerate(self.list):
@@ -121,13 +121,14 @@ class Node:
         return None
 
     def walk(self) -> Iterator[Node]:
+        """Yield this node and all below it, parents first."""
         yield self
         for child in self.map.values() if self.is_map else self.list:
             yield from child.walk()
 
 
 def located(value: Any, mark: Mark) -> Node:
-    """A plain value as a node, all of it written at `mark`."""
+    """Convert a plain value to nodes that all have `mark`."""
     if isinstance(value, dict):
         return Node({str(key): located(child, mark) for key, child in value.items()}, mark)
     if isinstance(value, list | tuple):
@@ -136,7 +137,7 @@ def located(value: Any, mark: Mark) -> Node:
 
 
 def refuse_too_large(value: Any, mark: Mark, path: str = "") -> None:
-    """SpecError where a whole number, or one of those in a list or mapping, has more than 300 digits."""
+    """Raise SpecError where a whole number, also inside a list or mapping, has more than 300 digits."""
     if isinstance(value, dict | list):
         for inner in value.values() if isinstance(value, dict) else value:
             refuse_too_large(inner, mark, path)
@@ -145,6 +146,6 @@ def refuse_too_large(value: Any, mark: Mark, path: str = "") -> None:
 
 
 def too_large_number(mark: Mark, path: str = "") -> Problem:
-    """The sentence about a whole number that has too many digits."""
+    """Return the problem of a whole number with too many digits."""
     message = f"a whole number has at most {len(str(MAX_WHOLE))} digits, and this one has more"
     return Problem(message, "Write it with an exponent (1e30), or as a text in quotes.", mark, path)

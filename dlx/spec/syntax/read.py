@@ -1,4 +1,4 @@
-"""A file to values that know where they were written: YAML 1.2 and TOML, behind one `Node`."""
+"""Reader of spec files, YAML 1.2 and TOML, to nodes with marks."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from .yaml_reader import parse_yaml
 
 MAX_BYTES = 10_000_000
 SHELL = ("/dev/", "/proc/")
-"""Where a shell has the pipes that it makes for `<(COMMAND)`."""
+"""Folders of the pipes that shells make for `<(COMMAND)`."""
 
 
 def parse_toml(text: str, name: str) -> Node:
-    """The mapping that a TOML document is. Its reader is imported with the first one."""
+    """Parse a TOML document. Its reader is imported with the first one: most specs are YAML."""
     from . import toml_reader
 
     return toml_reader.parse_toml(text, name)
 
 
 def read(path: Path) -> Node:
-    """The file as a mapping, without the passwords of addresses. SpecError for anything that is not one."""
+    """Read a spec file to a mapping, passwords of addresses masked. SpecError for anything else."""
     text = _text(path)
     parse = parse_toml if path.suffix.lower() == ".toml" else parse_yaml
     root = parse(text, str(path))

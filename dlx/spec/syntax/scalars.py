@@ -1,4 +1,4 @@
-"""Unquoted text to a value: YAML 1.2's core schema, its digits grouped as in TOML (`100_000`)."""
+"""Values of unquoted scalars: YAML 1.2's core schema, with digits grouped as in TOML (`100_000`)."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from .nodes import MAX_WHOLE
 
 MOST_DIGITS = 1000
-"""With zeros in front and `_` between them."""
+"""Characters of a number that is converted, leading zeros and `_` included; Python refuses 4,300 digits."""
 TAG = "tag:yaml.org,2002:"
 _DIGITS = "[0-9](?:_?[0-9])*"
 _INT = re.compile(f"[-+]?{_DIGITS}")
@@ -24,7 +24,7 @@ _WORDS: dict[str, bool | float | None] = {
 
 
 def plain_scalar(text: str) -> bool | int | float | str | None:
-    """The value of an unquoted scalar. A whole number with too many digits becomes one beyond the largest."""
+    """Return the value of an unquoted scalar. A whole number with too many digits becomes MAX_WHOLE + 1."""
     if text in _WORDS:
         return _WORDS[text]
     if text[0] not in "+-.0123456789":
@@ -40,7 +40,7 @@ _TAGGED: dict[str, tuple[type, ...]] = {"int": (int,), "float": (float, int), "b
 
 
 def tagged_scalar(kind: str, text: str) -> bool | int | float | str | None:
-    """The value of a scalar with the tag `!!kind`. ValueError where it is not of that kind."""
+    """Return the value of a scalar with the tag `!!kind`. ValueError where it is not of that kind."""
     value = plain_scalar(text)
     if type(value) not in _TAGGED[kind]:
         raise ValueError(text)

@@ -1,6 +1,6 @@
-"""Where each key of a TOML document stands, which `tomllib` does not tell.
+"""Line and column of each key of a TOML document, which `tomllib` does not report.
 
-The text has already been read by `tomllib`, so this only has to find its way through valid TOML.
+The text has been parsed by `tomllib` before, so the scanner relies on valid TOML.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from bisect import bisect_right
 Path = tuple[str | int, ...]
 
 _BLANK = re.compile(r"(?:[ \t\r\n]|#[^\n]*)*")
-_GAP = re.compile(r"[ \t]*")
+_SPACES = re.compile(r"[ \t]*")
 _BARE = re.compile(r"[A-Za-z0-9_-]+")
 _STRING = re.compile(
     r'"""(?:\\.|[^\\])*?"""+|' r"'''.*?'''+|" r'"(?:\\.|[^"\\\n])*"|' r"'[^'\n]*'",
@@ -23,11 +23,13 @@ _PLAIN_ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"
 
 
 def key_marks(text: str) -> dict[Path, tuple[int, int]]:
-    """Line and column, from 1, of every key and array item, by its path."""
+    """Return line and column, from 1, of every key and array item by its path."""
     return _Scanner(text.replace("\r\n", "\n")).run()
 
 
 class _Scanner:
+    """One pass over a valid document, which records where keys and items begin."""
+
     def __init__(self, text: str) -> None:
         self.text = text
         self.at = 0
@@ -57,22 +59,22 @@ class _Scanner:
         self.marks.setdefault(path, (line, at - self.starts[line - 1] + 1))
 
     def header(self) -> Path:
-        """`[a.b]` or `[[a.b]]`."""
+        """Read a header, `[a.b]` or `[[a.b]]`, and return its path."""
         double = self.text.startswith("[[", self.at)
         self.at += 2 if double else 1
-        self.skip(_GAP)
+        self.skip(_SPACES)
         path = self.keys((), through_arrays=True, last_is_array=double)
-        self.skip(_GAP)
+        self.skip(_SPACES)
         self.at += 2 if double else 1
         return path
 
     def keys(self, path: Path, through_arrays: bool = False, last_is_array: bool = False) -> Path:
-        """A dotted key below `path`, each part marked."""
+        """Read a dotted key below `path`, record each part, and return the path."""
         while True:
             start = self.at
             path = (*path, self.key())
             self.mark(path, start)
-            self.skip(_GAP)
+            self.skip(_SPACES)
             more = self.text.startswith(".", self.at)
             if last_is_array and not more:
                 self.arrays[path] = self.arrays.get(path, -1) + 1
@@ -82,7 +84,7 @@ class _Scanner:
             if not more:
                 return path
             self.at += 1
-            self.skip(_GAP)
+            self.skip(_SPACES)
 
     def key(self) -> str:
         if self.text[self.at] in "\"'":
@@ -96,7 +98,7 @@ class _Scanner:
         self.value(path)
 
     def value(self, path: Path) -> None:
-        self.skip(_GAP)
+        self.skip(_SPACES)
         first = self.text[self.at]
         if first == "[":
             self.array(path)

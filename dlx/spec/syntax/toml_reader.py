@@ -1,4 +1,4 @@
-"""TOML to nodes."""
+"""Parser of TOML to nodes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _AT = re.compile(r"(.*) \(at (?:line (\d+), column (\d+)|end of document)\)$", r
 
 
 def parse_toml(text: str, file: str) -> Node:
-    """A TOML document."""
+    """Parse a TOML document. SpecError where it is malformed."""
     try:
         values = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
@@ -48,7 +48,7 @@ def _from_toml(value: Any, path: tuple[str | int, ...], marks: dict[tuple[str | 
 
 
 def _place_of_digits(text: str, file: str) -> Mark:
-    """Where a number stands that is longer than any."""
+    """Return the mark of the first number of 1,000 digits or more, which Python refuses without a position."""
     found = re.search(r"[0-9](?:_?[0-9]){999}", text)
     before = text[: found.start() if found else 0]
     return Mark(file, before.count("\n") + 1, len(before) - before.rfind("\n"))

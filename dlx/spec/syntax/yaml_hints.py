@@ -1,4 +1,4 @@
-"""The way out of a text that is no YAML: a guess from the lines before the mistake."""
+"""Hints for text that is not YAML, guessed from the lines before the error."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _BARE = re.compile(r"\s*- (\w+)\n\s*(?:name|from|when|values|tie):")
 
 
 def way_out(what: str, lines: list[str]) -> str:
-    """A hint from the last lines before the mistake: libyaml often notices one a line late."""
+    """Return a hint from the last two lines: libyaml often reports an error on the line after its cause."""
     line = lines[-1] if lines else ""
     written = [(n, text.partition("#")[0].rstrip()) for n, text in enumerate(lines, start=1)]
     before = [(n, text) for n, text in written if text.strip()][-2:]

@@ -1,7 +1,7 @@
-"""YAML 1.2 to nodes.
+"""Parser of YAML 1.2 to nodes.
 
-The text is read as a flat run of events, so that depth and size are bounded before anything is built: a nest a
-thousand deep or a bomb of aliases ends in an error.
+The text is read as a stream of events, so that depth and size are checked before anything is built: nesting a
+thousand deep or exponential aliases (a "billion laughs" bomb) end in an error.
 """
 
 from __future__ import annotations
@@ -16,51 +16,51 @@ from ...errors import Mark, Problem, SpecError
 from .nodes import MAX_DEPTH, MAX_VALUES, Node, refuse_too_large
 from .scalars import TAG, plain_scalar, tagged_scalar
 from .yaml_hints import way_out
-from .yaml_source import Source
+from .yaml_source import LibyamlText
 
 MERGE = "<<"
 MOST_REREAD = 5_000_000
-"""Characters that are read once more because of tabs, in all."""
+"""Characters that are parsed again because of tabs, in all: each tab costs one more pass."""
 
 
 def parse_yaml(text: str, file: str) -> Node:
-    """A YAML 1.2 document that is a mapping."""
-    source = Source(text)
-    reading, left = source.text, MOST_REREAD
+    """Parse a YAML 1.2 document. SpecError where it is malformed or no mapping."""
+    source = LibyamlText(text)
+    remaining_text, budget = source.text, MOST_REREAD
     while True:
-        reader = _Reader(file, source)
+        reader = _NodeBuilder(file, source)
         try:
-            for event in yaml.parse(reading, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+            for event in yaml.parse(remaining_text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
                 reader.feed(event)
         except yaml.YAMLError as error:
-            left -= len(reading)
-            mended = _without_tab(error, reading, reader.in_braces) if left > 0 else None
+            budget -= len(remaining_text)
+            mended = _without_tab(error, remaining_text, reader.in_braces) if budget > 0 else None
             if mended is None:
                 raise _yaml_error(error, text, file) from error
-            reading = mended
+            remaining_text = mended
         else:
             return _checked(reader.root, reader.problems, file)
 
 
 @dataclass
 class _Open:
-    """A mapping or list that has not ended."""
+    """A mapping or list whose end has not been read."""
 
     node: Node
     start: int
-    """How many values there were before it."""
+    """Count of values before it."""
     in_braces: bool
     key: str | None = None
     mark: Mark | None = None
     merges: bool = False
-    """The key is a bare `<<`."""
+    """Whether the key is an unquoted `<<`."""
     merged: list[Node] = field(default_factory=list)
 
 
-class _Reader:
-    """Builds nodes from the events of libyaml, without recursion and within bounds."""
+class _NodeBuilder:
+    """Builder of nodes from libyaml's events, without recursion and within bounds."""
 
-    def __init__(self, file: str, source: Source) -> None:
+    def __init__(self, file: str, source: LibyamlText) -> None:
         self.file, self.source = file, source
         self.anchors: dict[str, Node] = {}
         self.sizes: dict[int, int] = {}  # of anchored nodes: a use of an alias counts as its whole content
@@ -109,7 +109,7 @@ class _Reader:
             self.stack.append(_Open(node, self.count, bool(event.flow_style)))
 
     def alias(self, anchor: str, mark: Mark) -> Node:
-        """The value of an alias, at the place where the alias stands; what is in the value keeps its own."""
+        """Return the value of an alias with the alias's own mark; values inside it keep theirs."""
         if anchor not in self.anchors:
             hint = f'A text that begins with `*` wants quotes: "*{anchor}".'
             raise self.fail(f"`*{anchor}` stands for nothing: there is no `&{anchor}` before it", mark, hint)
@@ -165,7 +165,7 @@ class _Reader:
             around.node.value[key] = node
 
     def merge(self, ended: _Open) -> None:
-        """Keys that `<<` brings, before the mapping's own, which count; of several mappings the first counts."""
+        """Merge the mappings of `<<` into one that has ended: its own keys win, then those of the earlier mapping."""
         (brought,) = ended.merged
         own = ended.node.map
         merged: dict[str, Node] = {}
@@ -197,7 +197,7 @@ class _Reader:
         return value
 
     def tag(self, tag: str | None, mark: Mark, harmless: tuple[str, ...]) -> str | None:
-        """The kind of scalar that a tag asks for; None where it changes nothing."""
+        """Return the kind of scalar that a tag asks for, None where it changes nothing. SpecError for other tags."""
         kind = (tag or "").removeprefix(TAG)
         if tag is None or tag == "!" or (tag.startswith(TAG) and kind in harmless):
             return None
@@ -216,9 +216,9 @@ _NESTS = re.compile(r"(?:[-?]|[^\s#\"'\[{][^#]*:)(?:\s|$)")
 
 
 def _without_tab(error: yaml.YAMLError, text: str, in_braces: bool) -> str | None:
-    """The text with spaces for the tabs that libyaml stumbles over; None where YAML has spaces there too.
+    """Replace the tabs at an error by spaces, where YAML 1.2 allows tabs and libyaml does not; None elsewhere.
 
-    A tab may part two words, fill an empty line, and stand anywhere inside braces; it never indents.
+    A tab may separate two words, fill an empty line, and stand anywhere inside braces; it never indents.
     """
     place = getattr(error, "problem_mark", None)
     about = str(getattr(error, "problem", ""))

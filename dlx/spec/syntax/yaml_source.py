@@ -1,7 +1,7 @@
-"""YAML 1.2 as libyaml can read it: what libyaml reads as YAML 1.1 does is hidden behind characters of the same width.
+"""YAML 1.2 text escaped for libyaml, which parses YAML 1.1: characters that differ are swapped for others.
 
-Line separators of Unicode are no line breaks, `?` before a letter begins a word, and an anchor may have a dot. Places
-stay as they are, and `restored` gives back what a scalar had.
+In YAML 1.2 the line separators of Unicode do not end a line, `?` before a letter begins a word, and an anchor may
+have a dot. Stand-ins have the same width, so that lines and columns stay valid; `restored` undoes them in a scalar.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from itertools import product
 from string import ascii_letters, digits
 
 MOST_WITH_ANCHORS = 1_000_000
-"""Characters of a text in which anchors are looked for that libyaml does not read."""
+"""Characters of a text whose anchors are rewritten; longer ones are left to libyaml."""
 _BREAKS = "\u0085\u2028\u2029"
 _WORD_WITH_MARK = re.compile(r"\?(?=[^\s,\[\]{}])")
 _ANCHOR = re.compile(r"(?:^|(?<=[\s,\[{]))([&*])([^\s,\[\]{}\"'\\]*[^\s,\[\]{}\"'\\:])", re.MULTILINE)
@@ -20,8 +20,8 @@ _PLAIN_NAME = re.compile(r"[\w-]+", re.ASCII)
 _LETTERS = ascii_letters + digits
 
 
-class Source:
-    """A text made ready for libyaml."""
+class LibyamlText:
+    """A text with stand-ins for what libyaml would misread."""
 
     def __init__(self, text: str) -> None:
         self.swapped: dict[str, str] = {}
@@ -35,23 +35,23 @@ class Source:
         if _WORD_WITH_MARK.search(text) and (stand_in := next(free, "")):
             self.swapped[stand_in] = "?"
             text = _WORD_WITH_MARK.sub(stand_in, text)
-        self.text = self._without_odd_anchors(text)
+        self.text = self._with_plain_anchors(text)
 
-    def _without_odd_anchors(self, text: str) -> str:
-        """The text with anchors that libyaml does not read under names of the same length."""
+    def _with_plain_anchors(self, text: str) -> str:
+        """Rename anchors that libyaml does not read to names of the same length."""
         if len(text) > MOST_WITH_ANCHORS:
             return text
-        odd = {found[2] for found in _ANCHOR.finditer(text) if not _PLAIN_NAME.fullmatch(found[2])}
-        if not odd:
+        unreadable = {found[2] for found in _ANCHOR.finditer(text) if not _PLAIN_NAME.fullmatch(found[2])}
+        if not unreadable:
             return text
         prefix = _unused(text)
-        codes = {name: _code(prefix, number, len(name)) for number, name in enumerate(sorted(odd))}
+        codes = {name: _code(prefix, number, len(name)) for number, name in enumerate(sorted(unreadable))}
         self.names = {code: name for name, code in codes.items() if code}
         self.codes = re.compile(f"{prefix}[{_LETTERS}]*")
         return _ANCHOR.sub(lambda found: found[1] + (codes.get(found[2]) or found[2]), text)
 
     def restored(self, text: str) -> str:
-        """A scalar, tag or anchor as it was written."""
+        """Return a scalar, tag or anchor as it was written."""
         if self.codes is not None:
             text = self.codes.sub(self._named, text)
         for stand_in, found in self.swapped.items():
@@ -59,7 +59,7 @@ class Source:
         return text
 
     def _named(self, found: re.Match[str]) -> str:
-        """A word that may begin with the code of a name."""
+        """Return a word with the code at its beginning replaced by the name that it stands for."""
         word = found[0]
         lengths = (length for length in range(len(word), 0, -1) if word[:length] in self.names)
         length = next(lengths, 0)
@@ -67,19 +67,19 @@ class Source:
 
 
 def _free(text: str) -> Iterator[str]:
-    """Characters that a text does not hold, as such or escaped."""
+    """Yield characters of the private use area that a text does not have, plain or escaped."""
     escaped = text.lower()
     return (c for c in map(chr, range(0xE000, 0xF900)) if c not in text and f"{ord(c):x}" not in escaped)
 
 
 def _unused(text: str) -> str:
-    """The shortest word that a text does not hold."""
+    """Return the shortest word that a text does not have."""
     words = ("".join(letters) for length in (1, 2, 3, 4) for letters in product(_LETTERS, repeat=length))
     return next(word for word in words if word not in text)  # there are more words than a text of 1 MB can hold
 
 
 def _code(prefix: str, number: int, length: int) -> str:
-    """A name of `length` letters that is the only one with this number; empty where they are too few."""
+    """Return the name of `length` letters for a number; empty where it has too few letters."""
     room = length - len(prefix)
     code = ""
     while number and len(code) < room:

@@ -1,4 +1,4 @@
-"""Values back to YAML 1.2 that reads as what it was."""
+"""Writer of YAML 1.2 that is read back to equal values."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ import yaml
 from .read import plain_scalar
 
 _NO_BREAKS = set("\u0085\u2028\u2029")
-"""Line breaks to PyYAML, and to YAML 1.2 none: it escapes them inside double quotes."""
+"""Line breaks to PyYAML and none to YAML 1.2: inside double quotes it escapes them."""
 
 
 class _Dumper(yaml.SafeDumper):
-    """Quotes every string that YAML 1.2 would read as something else, and expressions."""
+    """Dumper that quotes strings which YAML 1.2 would read as something else, and expressions."""
 
     def ignore_aliases(self, data: Any) -> bool:
+        """Write shared values out each time: a resolved spec has no anchors."""
         return True
 
 
@@ -28,5 +29,5 @@ _Dumper.add_representer(str, _string)
 
 
 def yaml_text(value: dict[str, Any]) -> str:
-    """One document, keys in their order, small lists on one line."""
+    """Write one document, keys in their order, small lists on one line."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, default_flow_style=None, width=120, allow_unicode=True)
