@@ -1,4 +1,4 @@
-"""What a training step will hold in memory, from the plans alone. No torch."""
+"""Forecast of the memory that a training step takes, from the plans of the layers alone. No torch."""
 
 from __future__ import annotations
 
@@ -14,22 +14,23 @@ from .graph import Graph, LayerNode
 from .graphs import Graphs
 
 FLOAT = 4  # bytes of a weight, a gradient, an optimizer's value
-A_WEIGHT = ""  # what the output of a `parameter` shows: it is counted with the weights
+WEIGHT_STORAGE = ""
+"""The storage that the output of a `parameter` layer shows: its bytes are counted with the weights."""
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """Bytes by what they are for."""
+class MemoryBreakdown:
+    """Bytes by purpose."""
 
     weights: int = 0
     gradients: int = 0
-    """Of the weights."""
+    """Gradients of the weights."""
     optimizer: int = 0
     buffers: int = 0
     activations: int = 0
-    """The batch itself, and what is kept from the forward to the backward pass."""
+    """The batch, and the tensors that autograd saves in the forward pass for the backward pass."""
     working: int = 0
-    """What comes and goes: gradients of activations, values that no layer keeps, the copies of a convolution."""
+    """Temporary tensors: gradients of activations, outputs that no layer saves, a convolution's reordered copies."""
 
     @property
     def total(self) -> int:
@@ -40,13 +41,14 @@ class Parts:
 class Forecast:
     """The memory of one training step, in bytes.
 
-    `most` is each part at its largest; `peak` is each part at the one moment, `at`, when all together are largest.
-    Gradients appear while activations go, so the parts of `most` add up to more than is ever held.
+    `most` has the maximum of each purpose over the step; `peak` has all of them at the one moment, `at`, when their
+    sum is largest. Gradients of weights appear while activations are freed, so `most` adds up to more than is ever
+    allocated.
     """
 
     batch: int
-    most: Parts
-    peak: Parts
+    most: MemoryBreakdown
+    peak: MemoryBreakdown
     at: str
     """`forward of NODE`, `backward of NODE`, `loss` or `update`."""
 
@@ -65,165 +67,182 @@ class Forecast:
 
 
 def forecast(graph: Graph, batch: int, state: float = 0) -> Forecast:
-    """The memory that a training step of `batch` samples takes with float32 on a CPU.
+    """Forecast the memory of a training step of `batch` samples with float32 on a CPU.
 
-    `state` is how many values the optimizer keeps for each learned one (`Optimizer.state`). The step is one of many:
-    the optimizer has its state, gradients are cleared to None before it. The forward pass holds what some layer keeps
-    for its gradient (`Plan.keeps`: each tensor once, a view with its base) and what is still to be read. The backward
-    pass frees that layer by layer while gradients of weights gather, and gradients of activations come and go. A loss
-    keeps as much as the output holds, and makes two gradients of that size. The batch stays throughout; targets are
-    not counted. What no gradient reaches (frozen layers at the start) keeps nothing.
+    `state` is the number of values that the optimizer stores per learned value (`Optimizer.state`). The step is one
+    in the middle of a training: the optimizer has its state, and gradients were cleared to None before it. The
+    forward pass holds the tensors that layers save for their gradients (`Plan.keeps`; each storage once, a view with
+    its base) and those that a later layer still reads. The backward pass frees them layer by layer, while gradients
+    of weights accumulate and gradients of activations come and go. The loss saves as many bytes as the output has,
+    and allocates two gradients of that size. The batch stays throughout; targets are not counted. Layers that no
+    gradient reaches (frozen layers at the start) save nothing.
 
-    A convolution is taken to work on copies of its input, output and weight in the order of channels that oneDNN
-    wants, as it does on processors with AVX-512. Not modelled: what a composite layer computes and drops within one
-    call, memory outside torch's allocator (oneDNN's and MKL's own, threads), what the C library keeps of memory that
-    was freed (a process can hold half as much again; with MALLOC_MMAP_THRESHOLD_=65536 it gives it back), cuDNN's
-    workspaces, and the intermediates of optimizers that are not fused.
+    A convolution is taken to work on copies of its input, output and weight in oneDNN's blocked memory formats, as it
+    does on processors with AVX-512. Not modelled: temporaries of a composite layer within one call, memory outside
+    torch's allocator (oneDNN's and MKL's own, threads), freed memory that the C library retains (a process can hold
+    half as much again; with MALLOC_MMAP_THRESHOLD_=65536 it returns it), cuDNN's workspaces, and temporaries of
+    optimizers that are not fused.
 
-    `benchmarks/memory.py` holds it against what torch allocates.
+    `benchmarks/memory.py` compares it with what torch allocates.
     """
-    step = _Step(graph, batch)
-    fixed = {
+    step = _TrainingStep(graph, batch)
+    constant = {
         "weights": FLOAT * graph.params,
         "optimizer": round(FLOAT * graph.trainable * state),
         "buffers": FLOAT * graph.buffers,
     }
-    moments = [(at, Parts(**fixed, gradients=g, activations=a, working=w)) for at, g, a, w in step.moments()]
-    at, peak = max(moments, key=lambda moment: moment[1].total)
-    most = Parts(*(max(getattr(parts, f.name) for _, parts in moments) for f in fields(Parts)))
+    timeline = [
+        (at, MemoryBreakdown(**constant, gradients=gradients, activations=activations, working=working))
+        for at, gradients, activations, working in step.timeline()
+    ]
+    at, peak = max(timeline, key=lambda entry: entry[1].total)
+    most = MemoryBreakdown(
+        *(max(getattr(usage, field.name) for _, usage in timeline) for field in fields(MemoryBreakdown))
+    )
     return Forecast(batch, most, peak, at)
 
 
 def of_training(experiment: Experiment, graph: Graph, batch: int) -> Forecast:
-    """The forecast with the optimizer of the spec; with plain SGD where it does not say how to train."""
+    """Forecast with the optimizer of the spec; with plain SGD where the spec has no `train`."""
     return forecast(graph, batch, experiment.train.optimizer.state if experiment.train else 0)
 
 
 def of_each(experiment: Experiment, graphs: Graphs, batch: int) -> dict[str, Forecast]:
-    """The forecast of each network alone, by name, with its own optimizer. What they take together in one step is
-    not their sum: an objective says which of them run at once, and through which of them gradients go."""
+    """Forecast each network alone, by name, with its own optimizer.
+
+    A step with several networks takes another amount than their sum: it depends on which of them the objective runs
+    at once, and through which of them gradients pass.
+    """
     train = experiment.train
     return {
         name: forecast(graph, batch, train.of(name).optimizer.state if train else 0) for name, graph in graphs.items()
     }
 
 
-Moment = tuple[str, int, int, int]
-"""What runs, and bytes of gradients of weights, of activations that are kept, and of what comes and goes."""
+Usage = tuple[str, int, int, int]
+"""What runs, and bytes of gradients of weights, of saved activations, and of temporary tensors."""
 
 
-class _Step:
+class _TrainingStep:
     """One training step, walked forward, then backward."""
 
     def __init__(self, graph: Graph, batch: int) -> None:
         self.graph, self.batch = graph, batch
         self.outputs = set(graph.outputs.values())
-        self.bytes = {A_WEIGHT: 0} | {name: batch * shape.bytes for name, shape in graph.inputs.items()}
-        self.base = {name: name for name in graph.inputs}
-        """The value whose memory a value shows: another one for a view."""
+        self.bytes = {WEIGHT_STORAGE: 0} | {name: batch * shape.bytes for name, shape in graph.inputs.items()}
+        self.storage = {name: name for name in graph.inputs}
+        """The value whose memory a value uses: another one for a view, as in `Tensor.untyped_storage`."""
         self.owners: list[set[str]] = []
-        """Nodes whose learned weights each node runs: its own, those it shares, those it is tied to."""
-        self.moved: set[str] = set()
-        """Values that a gradient reaches."""
-        self.read_last: dict[str, int] = {}
-        self.kept_first: dict[str, int] = dict.fromkeys(graph.inputs, -1)
-        """The first node that keeps a value, and so the last to let it go; the batch stays."""
-        self.kept_inside: list[int] = []
-        self.fixed: list[int] = []
-        """Bytes among those of weights that are worked out, whatever the batch."""
-        self.used = _leading_to(self.outputs, graph)
+        """For each node, the nodes whose learned weights it uses: its own, shared ones, and those it is tied to."""
+        self.requires_grad: set[str] = set()
+        self.last_use: dict[str, int] = {}
+        """The last node that reads a storage."""
+        self.saved_by: dict[str, int] = dict.fromkeys(graph.inputs, -1)
+        """The first node that saves a storage. The backward pass comes to it last, and frees the storage there."""
+        self.saved_inside: list[int] = []
+        """For each node, bytes that it saves besides its inputs and its output."""
+        self.saved_weights: list[int] = []
+        """The part of `saved_inside` that does not grow with the batch: weights computed from other weights."""
+        self.used = _ancestors(self.outputs, graph)
         for index, node in enumerate(graph.nodes):
-            self._note(node)
-            self._keep(index, node)
+            self._add_value(node)
+            self._add_saved(index, node)
 
-    def _note(self, node: LayerNode) -> None:
+    def _add_value(self, node: LayerNode) -> None:
         self.bytes[node.name] = self.batch * node.shape.bytes
-        shown = A_WEIGHT if node.plan.window == "nothing" else self.base[node.inputs[0]]
-        self.base[node.name] = shown if node.plan.view else node.name
+        shown = WEIGHT_STORAGE if node.plan.window == "nothing" else self.storage[node.inputs[0]]
+        self.storage[node.name] = shown if node.plan.view else node.name
         owners = {node.owner or node.name} | ({self._owner(node.tied)} if node.tied else set())
         learned = {name for name in owners if (owner := self.graph.by_name[name]).params and not owner.frozen}
         self.owners.append(learned)
-        if learned or any(name in self.moved for name in self._led_to(node)):
-            self.moved.add(node.name)
+        if learned or any(name in self.requires_grad for name in self._differentiable(node)):
+            self.requires_grad.add(node.name)
 
     def _owner(self, name: str) -> str:
         return self.graph.by_name[name].owner or name
 
-    def _led_to(self, node: LayerNode) -> list[str]:
-        """The inputs that the output depends on smoothly."""
+    def _differentiable(self, node: LayerNode) -> list[str]:
+        """Return the inputs that the output has a gradient with respect to."""
         if node.plan.window == "nothing":
             return []
         return [name for i, name in enumerate(node.inputs) if i not in node.plan.blind]
 
-    def _keep(self, index: int, node: LayerNode) -> None:
-        self.read_last |= dict.fromkeys((self.base[name] for name in (*node.inputs, node.name)), index)
-        if node.name not in self.moved or node.name not in self.used:
-            self.kept_inside.append(0)
-            self.fixed.append(0)
+    def _add_saved(self, index: int, node: LayerNode) -> None:
+        """Note the tensors that autograd saves for the gradient of a node."""
+        self.last_use |= dict.fromkeys((self.storage[name] for name in (*node.inputs, node.name)), index)
+        # Autograd builds no graph where no gradient is required, and drops that of a branch that no output uses
+        if node.name not in self.requires_grad or node.name not in self.used:
+            self.saved_inside.append(0)
+            self.saved_weights.append(0)
             return
-        reached = [i for i, name in enumerate(node.inputs) if i not in node.plan.blind and name in self.moved]
-        kept = node.plan.retained([*reached, *([OWN] if self.owners[index] else [])], len(node.inputs))
-        for name in (*(node.inputs[i] for i in sorted(kept.inputs)), *([node.name] if kept.output else [])):
-            self.kept_first.setdefault(self.base[name], index)
-        self.kept_inside.append(self.batch * kept.more + kept.fixed)
-        self.fixed.append(kept.fixed)
+        required = [
+            i for i, name in enumerate(node.inputs) if i not in node.plan.blind and name in self.requires_grad
+        ]
+        saved = node.plan.retained([*required, *([OWN] if self.owners[index] else [])], len(node.inputs))
+        for name in (*(node.inputs[i] for i in sorted(saved.inputs)), *([node.name] if saved.output else [])):
+            # by storage: a view and its base, or one input of several layers, are allocated once
+            self.saved_by.setdefault(self.storage[name], index)
+        self.saved_inside.append(self.batch * saved.more + saved.fixed)
+        self.saved_weights.append(saved.fixed)
 
-    def moments(self) -> Iterator[Moment]:
-        """Every layer forward, the loss, every layer backward, the update."""
+    def timeline(self) -> Iterator[Usage]:
+        """Yield the memory in use at every layer forward, the loss, every layer backward, and the update."""
         yield from self._forward()
-        kept, out = self._kept_to_the_end(), sum(self.bytes[name] for name in self.outputs)
-        yield "loss", 0, kept, 3 * out
-        yield from self._backward(kept)
+        saved = sum(self.bytes[name] for name in self.saved_by) + sum(self.saved_inside)
+        output = sum(self.bytes[name] for name in self.outputs)
+        yield "loss", 0, saved, 3 * output  # what the loss saves (log-probabilities), and two gradients of that size
+        yield from self._backward(saved)
         yield "update", FLOAT * self.graph.trainable, sum(self.bytes[name] for name in self.graph.inputs), 0
 
-    def _kept_to_the_end(self) -> int:
-        return sum(self.bytes[name] for name in self.kept_first) + sum(self.kept_inside)
-
-    def _forward(self) -> Iterator[Moment]:
-        kept = sum(self.bytes[name] for name in self.graph.inputs)
-        passing: dict[str, int] = {}
+    def _forward(self) -> Iterator[Usage]:
+        saved = sum(self.bytes[name] for name in self.graph.inputs)
+        temporary: dict[str, int] = {}
         for index, node in enumerate(self.graph.nodes):
             if not node.plan.view:
-                if node.name in self.kept_first:
-                    kept += self.bytes[node.name]
+                # An output that some later layer saves stays from here on; Python frees the others after their last
+                # use
+                if node.name in self.saved_by:
+                    saved += self.bytes[node.name]
                 else:
-                    passing[node.name] = self.bytes[node.name]
-            kept += self.kept_inside[index]
-            copies = self._copies(node)
-            working = sum(passing.values()) + sum(copies)
-            yield f"forward of {node.name}", 0, kept, working
-            for name in [name for name in passing if self.read_last[name] == index and name not in self.outputs]:
-                del passing[name]
+                    temporary[node.name] = self.bytes[node.name]
+            saved += self.saved_inside[index]
+            working = sum(temporary.values()) + sum(self._reordered_copies(node))
+            yield f"forward of {node.name}", 0, saved, working
+            for name in [n for n in temporary if self.last_use[n] == index and n not in self.outputs]:
+                del temporary[name]
 
-    def _copies(self, node: LayerNode) -> tuple[int, int]:
-        """What a convolution copies into another order: its input and output; its weight."""
+    def _reordered_copies(self, node: LayerNode) -> tuple[int, int]:
+        """Bytes that a convolution copies into oneDNN's memory format: input and output; weight."""
         if not isinstance(node.plan.window, Window) or "weight" not in node.plan.weights:
             return 0, 0
         return sum(self.bytes[name] for name in (*node.inputs, node.name)), FLOAT * node.plan.params
 
-    def _backward(self, kept: int) -> Iterator[Moment]:
-        let_go: Counter[int] = Counter()
-        for name, index in self.kept_first.items():
-            let_go[index] += self.bytes[name]
-        gradients, learned, own = _InFlight(self.bytes), set[str](), 0
-        for name in self.outputs & self.moved:
-            gradients.begin(name)
+    def _backward(self, saved: int) -> Iterator[Usage]:
+        freed: Counter[int] = Counter()
+        for name, index in self.saved_by.items():
+            freed[index] += self.bytes[name]
+        gradients, with_gradient, weight_gradients = _ActivationGradients(self.bytes), set[str](), 0
+        for name in self.outputs & self.requires_grad:
+            gradients.allocate(name)
         for index, node in reversed(list(enumerate(self.graph.nodes))):
-            if gradients.reaches(node.name):
-                before = own
-                own += FLOAT * sum(self.graph.by_name[name].params for name in self.owners[index] - learned)
-                learned |= self.owners[index]
-                inputs = [name for name in self._led_to(node) if name in self.moved]
-                most = gradients.through(node, inputs)
-                working = most + max(self._copies(node))
-                if node.plan.worked_out:  # its gradient comes before that of what it is worked out from
-                    yield f"backward of {node.name}", before, kept, working + node.plan.worked_out
-                yield f"backward of {node.name}", own, kept - self.fixed[index], working
-            kept -= let_go[index] + self.kept_inside[index]
+            if gradients.has(node.name):
+                before = weight_gradients
+                # Weights of several nodes have one gradient, allocated by the first of them in the backward pass
+                new_owners = self.owners[index] - with_gradient
+                weight_gradients += FLOAT * sum(self.graph.by_name[name].params for name in new_owners)
+                with_gradient |= new_owners
+                inputs = [name for name in self._differentiable(node) if name in self.requires_grad]
+                # oneDNN runs one primitive for the gradient of the input and one for that of the weight: not at once
+                working = gradients.propagate(node, inputs) + max(self._reordered_copies(node))
+                if node.plan.worked_out:
+                    # The gradient of a computed weight exists before that of the weights it was computed from
+                    yield f"backward of {node.name}", before, saved, working + node.plan.worked_out
+                yield f"backward of {node.name}", weight_gradients, saved - self.saved_weights[index], working
+            saved -= freed[index] + self.saved_inside[index]
 
 
-def _leading_to(outputs: set[str], graph: Graph) -> set[str]:
-    """The values that the outputs are computed from, and the outputs."""
+def _ancestors(outputs: set[str], graph: Graph) -> set[str]:
+    """Return the values that the outputs are computed from, and the outputs."""
     used = set(outputs)
     for node in reversed(graph.nodes):
         if node.name in used:
@@ -231,61 +250,66 @@ def _leading_to(outputs: set[str], graph: Graph) -> set[str]:
     return used
 
 
-class _InFlight:
-    """Gradients of activations that are on their way; several values may show parts of one."""
+class _ActivationGradients:
+    """The gradients of activations that are allocated at one moment of the backward pass.
+
+    Gradients are numbered, for several values may share one: the gradient of a sum is that of each of its inputs, and
+    a view passes a view on.
+    """
 
     def __init__(self, sizes: dict[str, int]) -> None:
         self.sizes = sizes
-        self.shown: dict[str, int] = {}
-        """The gradient that each value shows, by number."""
-        self.users: Counter[int] = Counter()
-        self.held: dict[int, int] = {}
-        """Bytes of each."""
+        self.gradient_of: dict[str, int] = {}
+        """The number of the gradient of each value."""
+        self.references: Counter[int] = Counter()
+        self.bytes: dict[int, int] = {}
+        """Bytes of each gradient."""
         self.total = self.count = 0
 
-    def reaches(self, name: str) -> bool:
-        return name in self.shown
+    def has(self, name: str) -> bool:
+        return name in self.gradient_of
 
-    def begin(self, name: str) -> None:
-        """A gradient of its own for a value."""
+    def allocate(self, name: str) -> None:
+        """Allocate a gradient for a value."""
         self.count += 1
-        self.held[self.count] = self.sizes[name]
+        self.bytes[self.count] = self.sizes[name]
         self.total += self.sizes[name]
-        self._show(name, self.count)
+        self._share(name, self.count)
 
-    def _show(self, name: str, number: int) -> None:
-        self.shown[name] = number
-        self.users[number] += 1
+    def _share(self, name: str, number: int) -> None:
+        self.gradient_of[name] = number
+        self.references[number] += 1
 
-    def _drop(self, number: int) -> None:
-        self.users[number] -= 1
-        if not self.users[number]:
-            self.total -= self.held.pop(number)
+    def _release(self, number: int) -> None:
+        self.references[number] -= 1
+        if not self.references[number]:
+            self.total -= self.bytes.pop(number)
 
-    def through(self, node: LayerNode, inputs: list[str]) -> int:
-        """From the output of a node to those of its inputs that gradients reach; the most bytes held meanwhile."""
-        arrived = self.shown.pop(node.name)
-        before = {name: self.shown.pop(name) for name in dict.fromkeys(inputs) if name in self.shown}
+    def propagate(self, node: LayerNode, inputs: list[str]) -> int:
+        """Pass the gradient of a node on to its `inputs`; return the most bytes allocated meanwhile."""
+        arrived = self.gradient_of.pop(node.name)
+        earlier = {name: self.gradient_of.pop(name) for name in dict.fromkeys(inputs) if name in self.gradient_of}
         for name in dict.fromkeys(inputs):
             if node.plan.hands_back or (node.plan.view and self.sizes[name] == self.sizes[node.name]):
-                self._show(name, arrived)
+                self._share(name, arrived)
             else:
-                self.begin(name)
+                self.allocate(name)
         most = self.total
-        self._drop(arrived)
-        for name, old in before.items():
-            most = max(most, self._add_up(name, old))
+        self._release(arrived)
+        for name, old in earlier.items():
+            most = max(most, self._accumulate(name, old))
         return most
 
-    def _add_up(self, name: str, old: int) -> int:
-        """A second gradient of a value joins the first: in place where nothing else shows that."""
-        new = self.shown[name]
-        if self.users[old] == 1 and self.held[old] == self.sizes[name]:
-            self.shown[name] = old
-            self._drop(new)
+    def _accumulate(self, name: str, old: int) -> int:
+        """Add the new gradient of a value to an earlier one; return the most bytes allocated meanwhile."""
+        new = self.gradient_of[name]
+        # Autograd accumulates in place only where nobody else holds the buffer; else the sum is a third tensor
+        if self.references[old] == 1 and self.bytes[old] == self.sizes[name]:
+            self.gradient_of[name] = old
+            self._release(new)
             return self.total
-        self.begin(name)
+        self.allocate(name)
         most = self.total
-        self._drop(new)
-        self._drop(old)
+        self._release(new)
+        self._release(old)
         return most

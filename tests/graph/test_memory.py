@@ -1,4 +1,4 @@
-"""The memory of a training step: by hand, and against what torch keeps and allocates."""
+"""The memory of a training step: by hand, and against what torch saves and allocates."""
 
 import gc
 import json
@@ -11,7 +11,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.profiler import ProfilerActivity, profile
 
 from dlx import graph, network
-from dlx.graph.memory import Forecast, Parts, forecast, of_training
+from dlx.graph.memory import Forecast, MemoryBreakdown, forecast, of_training
 from dlx.layers.measure import DTYPES
 from dlx.optim import OPTIMIZERS
 from dlx.spec import load
@@ -28,67 +28,71 @@ def small(layers: str, inputs: str = "[4]", more: str = ""):
 def test_two_layers_by_hand():
     """4 -> 3 -> relu -> 2 with 23 weights of 4 bytes, 10 samples.
 
-    Kept: the batch, 10 * 4 values, and the output of the relu, 10 * 3, once for the relu and for the layer after it.
+    Saved: the batch, 10 * 4 values, and the output of the relu, 10 * 3, once for the relu and for the layer after it.
     The most is held where the relu hands its gradient on: 10 * 3 values arrive, 10 * 3 leave, and the 8 gradients of
     the second layer are there already.
     """
-    told = forecast(small(TWO_LAYERS), batch=10)
+    predicted = forecast(small(TWO_LAYERS), batch=10)
 
-    assert told.most == Parts(
+    assert predicted.most == MemoryBreakdown(
         weights=4 * 23, gradients=4 * 23, activations=4 * (10 * 4 + 10 * 3), working=max(3 * 80, 2 * 120)
     )
-    assert told.peak == Parts(weights=4 * 23, gradients=4 * 8, activations=4 * 70, working=2 * 120)
-    assert (told.at, told.total) == ("backward of relu_1", 92 + 32 + 280 + 240)
+    assert predicted.peak == MemoryBreakdown(weights=4 * 23, gradients=4 * 8, activations=4 * 70, working=2 * 120)
+    assert (predicted.at, predicted.total) == ("backward of relu_1", 92 + 32 + 280 + 240)
 
 
 @pytest.mark.parametrize(("state", "bytes_"), [(0, 0), (1, 92), (2, 184)])
 def test_the_optimizer_holds_its_state_all_the_time(state, bytes_):
-    without, told = forecast(small(TWO_LAYERS), 10), forecast(small(TWO_LAYERS), 10, state)
+    without, predicted = forecast(small(TWO_LAYERS), 10), forecast(small(TWO_LAYERS), 10, state)
 
-    assert told.peak.optimizer == told.most.optimizer == bytes_
-    assert told.total == without.total + bytes_
+    assert predicted.peak.optimizer == predicted.most.optimizer == bytes_
+    assert predicted.total == without.total + bytes_
 
 
 def test_a_layer_with_many_weights_has_its_peak_at_the_end_of_the_backward_pass():
     """1000 * 1000 weights, their gradients, and one sample of 1000 values."""
-    told = forecast(small("[{linear: {out_features: 1000, bias: false}}]", "[1000]"), 1, state=2)
+    predicted = forecast(small("[{linear: {out_features: 1000, bias: false}}]", "[1000]"), 1, state=2)
 
-    at_peak = Parts(weights=4_000_000, gradients=4_000_000, optimizer=8_000_000, activations=4000, working=4000)
-    assert told.peak == at_peak
-    assert told.at == "backward of linear_1"  # the gradient of the output is still there then
-
-
-def test_a_view_and_what_it_shows_are_kept_once():
-    """The output of the relu is kept by itself, and by the linear layer as the flattened view: (2, 3, 3) of 5."""
-    told = forecast(small("[{conv: {out_channels: 2, kernel_size: 1}}, relu, flatten, {linear: 1}]", "[1, 3, 3]"), 5)
-
-    assert told.most.activations == 4 * 5 * (9 + 18)
+    at_peak = MemoryBreakdown(
+        weights=4_000_000, gradients=4_000_000, optimizer=8_000_000, activations=4000, working=4000
+    )
+    assert predicted.peak == at_peak
+    assert predicted.at == "backward of linear_1"  # the gradient of the output is still there then
 
 
-def test_what_is_computed_inside_is_kept_beside_the_inputs():
-    """max_pool keeps its input, which is the relu's output, and an int64 for each of its 4 maxima."""
-    told = forecast(small("[{conv: {out_channels: 1, kernel_size: 1}}, relu, {max_pool: 2}]", "[1, 4, 4]"), 7)
+def test_a_view_and_its_base_are_saved_once():
+    """The output of the relu is saved by itself, and by the linear layer as the flattened view: (2, 3, 3) of 5."""
+    predicted = forecast(
+        small("[{conv: {out_channels: 2, kernel_size: 1}}, relu, flatten, {linear: 1}]", "[1, 3, 3]"), 5
+    )
 
-    assert told.most.activations == 7 * (4 * 16 + 4 * 16 + 8 * 4)
+    assert predicted.most.activations == 4 * 5 * (9 + 18)
 
 
-def test_what_no_gradient_reaches_is_not_kept():
-    """With the first layer frozen only the input of the second is kept, and the batch, which is there anyway."""
+def test_what_is_computed_inside_is_saved_beside_the_inputs():
+    """max_pool saves its input, which is the relu's output, and an int64 for each of its 4 maxima."""
+    predicted = forecast(small("[{conv: {out_channels: 1, kernel_size: 1}}, relu, {max_pool: 2}]", "[1, 4, 4]"), 7)
+
+    assert predicted.most.activations == 7 * (4 * 16 + 4 * 16 + 8 * 4)
+
+
+def test_what_no_gradient_reaches_is_not_saved():
+    """With the first layer frozen only the input of the second is saved, and the batch, which is there anyway."""
     frozen = small("[{linear: 3}, sigmoid, {linear: 2}]", more="freeze: linear_1")
 
-    told = forecast(frozen, 10)
-    assert told.most.activations == 4 * 10 * (4 + 3)
-    assert told.most.gradients == 4 * (3 * 2 + 2)
-    assert told.most.weights == 4 * 23
+    predicted = forecast(frozen, 10)
+    assert predicted.most.activations == 4 * 10 * (4 + 3)
+    assert predicted.most.gradients == 4 * (3 * 2 + 2)
+    assert predicted.most.weights == 4 * 23
 
 
-def test_a_network_without_weights_keeps_nothing():
-    told = forecast(small("[sigmoid, tanh]"), 10)
+def test_a_network_without_weights_saves_nothing():
+    predicted = forecast(small("[sigmoid, tanh]"), 10)
 
-    assert told.most == Parts(activations=4 * 40, working=3 * 4 * 40)
+    assert predicted.most == MemoryBreakdown(activations=4 * 40, working=3 * 4 * 40)
 
 
-def test_a_branch_that_leads_nowhere_keeps_nothing():
+def test_a_branch_that_leads_nowhere_saves_nothing():
     start, end = "- linear: 3\n- sigmoid: {}\n  name: mid\n", "- linear: 2\n  from: mid"
     with_dead_end, without = network_of("[4]", f"{start}- linear: 9\n{end}"), network_of("[4]", start + end)
 
@@ -98,15 +102,15 @@ def test_a_branch_that_leads_nowhere_keeps_nothing():
 def test_shared_weights_have_one_gradient():
     shared = network_of("[4]", "- linear: 4\n  name: first\n- sigmoid\n- share: first")
 
-    told = forecast(shared, 10)
-    assert told.most.weights == told.most.gradients == 4 * 20
+    predicted = forecast(shared, 10)
+    assert predicted.most.weights == predicted.most.gradients == 4 * 20
 
 
 def test_tied_weights_have_one_gradient():
     tied = network_of("[4]", "- linear: {out_features: 3, bias: false}\n  name: coder\n- linear: 4\n  tie: coder")
 
-    told = forecast(tied, 10)
-    assert told.most.weights == told.most.gradients == 4 * (12 + 4)
+    predicted = forecast(tied, 10)
+    assert predicted.most.weights == predicted.most.gradients == 4 * (12 + 4)
 
 
 def test_the_gradient_of_a_sum_serves_both_branches():
@@ -120,9 +124,9 @@ def test_the_gradient_of_a_sum_serves_both_branches():
           from: [a, prev]
         - linear: 1
     """
-    told = forecast(network_of("[4]", residual), 10)
+    predicted = forecast(network_of("[4]", residual), 10)
 
-    assert told.most.working == 4 * 10 * (4 + 4)  # what came, and what goes on; never a third
+    assert predicted.most.working == 4 * 10 * (4 + 4)  # what came, and what goes on; never a third
 
 
 def test_the_gradient_of_a_concat_waits_for_the_skip_connection():
@@ -136,18 +140,20 @@ def test_the_gradient_of_a_concat_waits_for_the_skip_connection():
           from: [skip, prev]
         - global_avg_pool
     """
-    told = forecast(network_of("[1, 4]", layers), 10)
+    predicted = forecast(network_of("[1, 4]", layers), 10)
 
     # backward of tanh_1: what was joined (8), what tanh_1 hands on (4), and both gradients of `skip` as a sum (4)
-    assert told.peak == Parts(weights=4, activations=4 * 10 * (4 + 4 + 4), working=4 * 10 * (8 + 4 + 4))
-    assert told.at == "backward of tanh_1"
+    assert predicted.peak == MemoryBreakdown(
+        weights=4, activations=4 * 10 * (4 + 4 + 4), working=4 * 10 * (8 + 4 + 4)
+    )
+    assert predicted.at == "backward of tanh_1"
 
 
 def test_a_convolution_works_on_copies():
     """The forward pass of the only layer: output, and copies of the input, output and weight."""
-    told = forecast(small("[{conv: {out_channels: 2, kernel_size: 1, bias: false}}]", "[3, 5]"), 10)
+    predicted = forecast(small("[{conv: {out_channels: 2, kernel_size: 1, bias: false}}]", "[3, 5]"), 10)
 
-    assert told.most.working == max(4 * (100 + 150 + 100 + 6), 3 * 4 * 100)
+    assert predicted.most.working == max(4 * (100 + 150 + 100 + 6), 3 * 4 * 100)
 
 
 def test_twice_the_batch_takes_twice_the_activations_and_the_same_weights():
@@ -159,12 +165,12 @@ def test_twice_the_batch_takes_twice_the_activations_and_the_same_weights():
 
 
 def test_the_document_has_each_part_at_its_largest_the_total_and_the_peak():
-    told = forecast(small(TWO_LAYERS), 10, state=1).as_json()
+    predicted = forecast(small(TWO_LAYERS), 10, state=1).as_json()
 
-    assert list(told) == [
+    assert list(predicted) == [
         "batch", "weights", "gradients", "optimizer", "buffers", "activations", "working", "total", "peak",
     ]  # fmt: skip
-    assert told["total"] == sum(v for k, v in told["peak"].items() if k != "at")
+    assert predicted["total"] == sum(v for k, v in predicted["peak"].items() if k != "at")
 
 
 def test_the_optimizer_is_that_of_the_spec_or_plain_sgd():
@@ -191,13 +197,13 @@ def test_a_weight_that_is_worked_out_counts_once_more_whatever_the_batch(wrapped
     """
     layers = f"[{{linear: 200}}, {{{wrapped}}}]"
     plain = "[{linear: 200}, {linear: {out_features: 300, bias: false}}]"
-    told, without = (forecast(small(each, "[3]"), 2) for each in (layers, plain))
+    predicted, without = (forecast(small(each, "[3]"), 2) for each in (layers, plain))
 
-    assert told.most.activations - without.most.activations == 4 * (300 * 200 + beside)
-    assert told.most.working == 4 * (passing * 300 * 200 + 2 * 300 + 2 * 200)
+    assert predicted.most.activations - without.most.activations == 4 * (300 * 200 + beside)
+    assert predicted.most.working == 4 * (passing * 300 * 200 + 2 * 300 + 2 * 200)
 
 
-def test_of_a_product_only_the_factor_is_kept_that_a_gradient_of_the_other_needs():
+def test_of_a_product_only_the_factor_is_saved_that_a_gradient_of_the_other_needs():
     """The input is multiplied by what is learned of another one: no gradient goes to the input."""
     layers = """
     - linear: {out_features: 6, bias: false}
@@ -226,12 +232,12 @@ def samples(shapes, n):
     ]
 
 
-def kept_by_torch(built: nn.Module, batch: list[torch.Tensor]) -> int:
-    """Bytes that are there from the forward to the backward pass: each storage once, parameters left out."""
-    kept = list(batch)
-    with saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+def saved_by_torch(built: nn.Module, batch: list[torch.Tensor]) -> int:
+    """Return the bytes that autograd saves for the backward pass: each storage once, without parameters."""
+    saved = list(batch)
+    with saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
         built(*batch)
-    storages = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in kept}
+    storages = {t.untyped_storage()._cdata: t.untyped_storage().nbytes() for t in saved}
     learned = {p.untyped_storage()._cdata for p in built.parameters()}
     return sum(size for storage, size in storages.items() if storage not in learned)
 
@@ -241,19 +247,19 @@ VERY_DEEP = ("resnet1001", "resnet200", "resnet152", "resnet101", "densenet121")
 COUNTED_TWICE = ("aima/lstm-half-open",)  # a state: as an input, and inside the layer
 OF_THE_PROCESSOR = ("aima/recurrent-biases",)  # oneDNN's LSTM; tests/layers/test_keeps.py looks at torch's
 ON_CPU = ("zoo/vit_b_16", "aima/rnn", "mnist1d/gru", "mnist1d/gru-shuffled")
-"""Attention and recurrent layers have other kernels on the meta device, and keep more or less there."""
+"""Attention and recurrent layers have other kernels on the meta device, and save more or less there."""
 
 
 @pytest.mark.parametrize(
     "name",
     [p for p in WALK if not p.values[0].endswith(VERY_DEEP) and p.values[0] not in COUNTED_TWICE + OF_THE_PROCESSOR],
 )
-def test_activations_are_what_torch_keeps_from_the_forward_to_the_backward_pass(name):
+def test_activations_are_what_torch_saves_for_the_backward_pass(name):
     """On torch's meta device, which computes nothing; what a larger batch does not multiply is left out."""
     traced = graph.trace(load(SHIPPED[name]))
     with torch.device("cpu" if name in ON_CPU else "meta"):
         built = network.build(traced).train()
-        small, large = (kept_by_torch(built, samples(traced.inputs.values(), n)) for n in (2, 4))
+        small, large = (saved_by_torch(built, samples(traced.inputs.values(), n)) for n in (2, 4))
 
     assert forecast(traced, 2).most.activations == large - small
 
@@ -359,21 +365,21 @@ def allocated(traced: graph.Graph, batch: int, optimizer: str, trace_file) -> in
 )
 def test_the_total_is_what_torch_allocates(spec, optimizer, tmp_path):
     traced = graph_of(spec)
-    told: Forecast = forecast(traced, 32, OPTIMIZERS[optimizer]().state)
+    predicted: Forecast = forecast(traced, 32, OPTIMIZERS[optimizer]().state)
 
-    assert told.total == pytest.approx(allocated(traced, 32, optimizer, tmp_path / "trace.json"), rel=0.15)
+    assert predicted.total == pytest.approx(allocated(traced, 32, optimizer, tmp_path / "trace.json"), rel=0.15)
 
 
 def test_weights_gradients_buffers_and_state_are_torchs(tmp_path):
     traced = graph_of(RESNET)
-    told = forecast(traced, 4, OPTIMIZERS["adam"]().state).most
+    predicted = forecast(traced, 4, OPTIMIZERS["adam"]().state).most
     built = network.build(traced)
     update = OPTIMIZERS["adam"]().build(built.parameters())
     built(torch.randn(4, 3, 32, 32)).sum().backward()
     update.step()
 
-    assert told.weights == sum(p.nbytes for p in built.parameters())
-    assert told.gradients == sum(p.grad.nbytes for p in built.parameters())
-    assert told.buffers == pytest.approx(sum(b.nbytes for b in built.buffers()), rel=0.02)  # counters are int64
+    assert predicted.weights == sum(p.nbytes for p in built.parameters())
+    assert predicted.gradients == sum(p.grad.nbytes for p in built.parameters())
+    assert predicted.buffers == pytest.approx(sum(b.nbytes for b in built.buffers()), rel=0.02)  # counters are int64
     held = sum(v.nbytes for state in update.state.values() for v in state.values() if v.dim())
-    assert told.optimizer == held
+    assert predicted.optimizer == held
