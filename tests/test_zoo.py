@@ -59,7 +59,7 @@ def followed(graph):
         if node.name in leading:
             leading.update(node.inputs)
             if (
-                node.moving
+                node.inputs_with_positions
                 and isinstance(node.receptive_field, ReceptiveField)
                 and None not in node.receptive_field.size
             ):
@@ -70,17 +70,17 @@ def followed(graph):
 SLID = {name: graph for name in SHIPPED if followed(graph := trace(load(SHIPPED[name]))) is not None}
 
 
-def told_at(graph, node, place):
-    """First and last input position on each axis of positions, as seen from one place of a node's output."""
-    ((name, seen),) = node.sight.items()
-    return [span.at(place) for axis, span in enumerate(seen.spans) if axis != graph.channels[name]]
+def predicted_at(graph, node, place):
+    """Return the first and last input position on each axis that one place of a node's output depends on."""
+    ((name, seen),) = node.symbolic_fields.items()
+    return [span.at(place) for axis, span in enumerate(seen.axes) if axis != graph.channel_axes[name]]
 
 
 def steps_over_channels(graph, node):
     """Whether the first axis of a node's output holds positions, as behind a transpose."""
-    ((name, seen),) = node.sight.items()
-    spans = [span for axis, span in enumerate(seen.spans) if axis != graph.channels[name]]
-    return any(part.steps[0] for span in spans for part in span.parts)
+    ((name, seen),) = node.symbolic_fields.items()
+    spans = [span for axis, span in enumerate(seen.axes) if axis != graph.channel_axes[name]]
+    return any(window.steps[0] for span in spans for window in span.windows)
 
 
 @pytest.mark.parametrize("name", SLID)
@@ -98,21 +98,21 @@ def test_gradient_arrives_where_the_receptive_field_says(name):
     recorder = Recorder(network)
     recorder.run(x)
     middle = tuple(n // 2 for n in node.shape)
-    told = told_at(graph, node, middle)
+    predicted = predicted_at(graph, node, middle)
     value = recorder.values[node.name.replace("/", "_")]
     first = middle[0] if steps_over_channels(graph, node) else slice(None)
     (slope,) = torch.autograd.grad(value[(slice(None), first, *middle[1:])].sum(), x)
-    (channel,) = graph.channels.values()
+    (channel,) = graph.channel_axes.values()
     positions = [n for axis, n in enumerate(shape) if axis != channel]
     hit = (slope != 0).any(0)
     hit = (hit if channel is None else hit.any(channel)).nonzero()
     measured = list(zip(hit.amin(0).tolist(), hit.amax(0).tolist(), strict=True))
 
-    assert all(low <= first <= last <= high for (low, high), (first, last) in zip(told, measured, strict=True))
+    assert all(low <= first <= last <= high for (low, high), (first, last) in zip(predicted, measured, strict=True))
     picks = any(n.kind == "max_unpool" for n in graph.nodes)  # which position wins passes no gradient
     if (
         node.receptive_field.aligned
         and not picks
-        and all(low >= 0 and high < n for (low, high), n in zip(told, positions, strict=True))
+        and all(low >= 0 and high < n for (low, high), n in zip(predicted, positions, strict=True))
     ):
-        assert measured == told
+        assert measured == predicted

@@ -102,7 +102,10 @@ def _layer(node: LayerNode, graph: Graph) -> Explanation:
     return Explanation(
         name=node.name,
         kind=node.kind,
-        parts=(*(part for part in parts if part), _field(of_node(node, graph), node.receptive_field, node.fields)),
+        parts=(
+            *(part for part in parts if part),
+            _field(of_node(node, graph), node.receptive_field, node.receptive_fields),
+        ),
         figures=_figures([node], node.shape, node.receptive_field),
         does=node.layer.summary(),
         source=node.layer.entry("Source"),
@@ -213,7 +216,7 @@ def _block(name: str, nodes: Sequence[LayerNode], graph: Graph) -> Explanation:
         parts=(
             Part("Output", str(last.shape), (Line(note=f"That of `{last.name}`, the last one."),)),
             *_sums(nodes),
-            _field([*_coming(sources, graph), *growth(graph, last)], last.receptive_field, last.fields),
+            _field([*_coming(sources, graph), *growth(graph, last)], last.receptive_field, last.receptive_fields),
         ),
         figures=_figures(nodes, last.shape, last.receptive_field),
         mark=nodes[0].mark,
@@ -231,7 +234,7 @@ def _coming(sources: Iterable[str], graph: Graph) -> Iterable[Line]:
 
 
 def _network(graph: Graph) -> Explanation:
-    several, lines = len(graph.fields) > 1, list[Line]()
+    several, lines = len(graph.receptive_fields) > 1, list[Line]()
     for name, last in graph.last_with_positions.items():
         of = f"Of `{name}`: that" if several else "That"
         where = f"{of} of `{last.name}`, the last layer with positions on the way to the output."
@@ -239,7 +242,7 @@ def _network(graph: Graph) -> Explanation:
     return Explanation(
         name="",
         kind=_layers(len(graph.nodes)),
-        parts=(*_sums(graph.nodes), _field(lines, graph.receptive_field, graph.fields)),
+        parts=(*_sums(graph.nodes), _field(lines, graph.receptive_field, graph.receptive_fields)),
         figures=_figures(graph.nodes, graph.output_shape(), graph.receptive_field),
         does=graph.name,
         arriving=tuple(graph.inputs.items()),

@@ -1,4 +1,4 @@
-"""The plan of a network: nodes in running order, what each costs and sees, and the totals."""
+"""The graph of a network: its nodes in execution order, the cost and receptive field of each, and the totals."""
 
 from __future__ import annotations
 
@@ -10,42 +10,46 @@ from typing import TYPE_CHECKING, Any, Literal
 from ..errors import Mark, Problem
 from ..layers import Layer, Plan
 from ..shapes import ReceptiveField, Shape, UnknownReceptiveField
-from .receptive_field.axes import Span
+from .receptive_field.axes import AxisField
 
 if TYPE_CHECKING:
     from ..data.base import Use
 
 AnyReceptiveField = ReceptiveField | UnknownReceptiveField | Literal["global", "nothing"] | None
-"""A receptive field; one that cannot be followed; everything; nothing, as a parameter does; or none: one value of a
-vector."""
+"""A receptive field; an unknown one; "global" (all of the input); "nothing" (as of a `parameter`); None for a single
+value of a vector, which has no positions."""
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
-    """The receptive field of a value in one input: a span per axis of it, or of the shape `basis` of a vector."""
+class SymbolicField:
+    """The receptive field of a value in one input, exact for every entry of the value.
+
+    `axes` has one field per axis of `basis`: the shape of the input, or the shape to which a vector was reshaped.
+    `ReceptiveField` is its summary as size, stride and start.
+    """
 
     basis: tuple[int, ...]
-    spans: tuple[Span, ...]
+    axes: tuple[AxisField, ...]
 
 
-Sight = Mapping[str, Field | UnknownReceptiveField]
-"""The receptive field of a value in each input that it depends on."""
+SymbolicFields = Mapping[str, SymbolicField | UnknownReceptiveField]
+"""The receptive field of a value in each input that it depends on, by the input's name."""
 
 
 @dataclass(slots=True)
 class Wire:
-    """A value on its way: the node it comes from, its shape (None behind a mistake), and what it sees."""
+    """A value between two layers: the node that makes it, its shape (None behind a mistake), its receptive fields."""
 
     name: str
     shape: Shape | None
-    sight: Sight = field(default_factory=dict)
-    raw: bool = False
-    """Still the network's input, at most in another shape or order."""
+    symbolic_fields: SymbolicFields = field(default_factory=dict)
+    is_input: bool = False
+    """It is an input of the network, at most in another shape or order."""
 
 
 @dataclass(slots=True)
 class LayerNode:
-    """One layer in its place. `name` is its full name: scopes and blocks before a `/`."""
+    """One layer of a graph. `name` is its full name, with its scopes: `stem/conv_1`."""
 
     name: str
     kind: str
@@ -53,20 +57,20 @@ class LayerNode:
     inputs: tuple[str, ...]
     arriving: tuple[Shape, ...]
     plan: Plan
-    sight: Sight
+    symbolic_fields: SymbolicFields
     mark: Mark
     owner: str = ""
-    """Another node whose weights this one runs (`share`)."""
+    """The node whose weights this one shares (`share`); empty for its own."""
     tied: str = ""
-    """Another node whose weight this one runs (`tie`): transposed, or an embedding's as it is."""
+    """The node whose weight this one uses (`tie`): transposed, or an embedding's as it is."""
     values: Mapping[str, Any] = field(default_factory=dict)
     frozen: bool = False
-    fields: Mapping[str, AnyReceptiveField] = field(default_factory=dict)
-    """The receptive field of each input that it depends on, in the order of the inputs."""
-    main: str = ""
-    """The first of them that has positions, or else the first."""
-    moving: tuple[str, ...] = ()
-    """The inputs that its entries still stand for different positions of."""
+    receptive_fields: Mapping[str, AnyReceptiveField] = field(default_factory=dict)
+    """The receptive field in each input that it depends on, in the order of the inputs."""
+    main_input: str = ""
+    """The first of those inputs that has positions, or else the first."""
+    inputs_with_positions: tuple[str, ...] = ()
+    """The inputs in which its entries still have different positions."""
 
     @property
     def shape(self) -> Shape:
@@ -74,18 +78,18 @@ class LayerNode:
 
     @property
     def receptive_field(self) -> AnyReceptiveField:
-        """The receptive field of the main input."""
-        return self.fields[self.main] if self.main else "nothing"
+        """The receptive field in the main input."""
+        return self.receptive_fields[self.main_input] if self.main_input else "nothing"
 
     @property
-    def field(self) -> str:
-        """The receptive field in a word: one for each input, those that are alike once."""
-        distinct = dict.fromkeys(str(seen) for seen in self.fields.values() if seen is not None)
-        return ", ".join(distinct) if self.fields else "nothing"
+    def receptive_field_text(self) -> str:
+        """The receptive field as a table shows it: one for each input, equal ones once."""
+        distinct = dict.fromkeys(str(field) for field in self.receptive_fields.values() if field is not None)
+        return ", ".join(distinct) if self.receptive_fields else "nothing"
 
     @property
     def params(self) -> int:
-        """Learned values that are this node's own."""
+        """Number of learned values; 0 for a node that shares another's."""
         return 0 if self.owner else self.plan.params
 
     @property
@@ -94,12 +98,12 @@ class LayerNode:
 
     @property
     def activation_bytes(self) -> int:
-        """Memory of the output for one sample; nothing for a view of the input."""
+        """Memory of the output for one sample, in bytes; 0 for a view of the input."""
         return 0 if self.plan.view else self.plan.shape.bytes
 
     @property
     def is_weight_layer(self) -> bool:
-        """A linear layer, a convolution or their kin: it multiplies by a learned weight."""
+        """Whether it multiplies by a learned weight, as linear layers and convolutions do."""
         return self.plan.macs > 0 and any(
             name == "weight" or name.startswith("parametrizations.weight") for name in self.plan.weights
         )
@@ -115,14 +119,14 @@ class LayerNode:
             "receptive_field": receptive_field_as_json(self.receptive_field),
         }
 
-    def fields_as_json(self) -> dict[str, Any]:
-        """The receptive field by input."""
-        return {name: receptive_field_as_json(seen) for name, seen in self.fields.items()}
+    def receptive_fields_as_json(self) -> dict[str, Any]:
+        """Return the receptive field by input, as JSON."""
+        return {name: receptive_field_as_json(field) for name, field in self.receptive_fields.items()}
 
 
 @dataclass(frozen=True)
 class Graph:
-    """A network that is known through and through before torch is imported.
+    """A network with its shapes, costs and receptive fields, known before torch is imported.
 
     `outputs` maps each output's name to its node; MACs and bytes are of one sample, forward.
     """
@@ -133,9 +137,9 @@ class Graph:
     outputs: Mapping[str, str]
     warnings: tuple[Problem, ...] = ()
     columns: tuple[Use, ...] = ()
-    """How each column or array of the data is used, where it has some."""
-    channels: Mapping[str, int | None] = field(default_factory=dict)
-    """Which axis of each input holds its channels; None where all are positions."""
+    """The use of each column or array of the data, where it has some."""
+    channel_axes: Mapping[str, int | None] = field(default_factory=dict)
+    """The axis of each input that holds its channels; None where all are positions."""
 
     @cached_property
     def by_name(self) -> dict[str, LayerNode]:
@@ -143,13 +147,13 @@ class Graph:
 
     @cached_property
     def scopes(self) -> frozenset[str]:
-        """Names of blocks and named structures: what stands before a `/` in the name of a node."""
+        """Names of blocks and named structures: each part before a `/` in the name of a node."""
         names = (node.name for node in self.nodes)
         return frozenset(name[:i] for name in names for i, c in enumerate(name) if c == "/")
 
     @cached_property
     def depths(self) -> dict[str, int]:
-        """Weight layers on the longest way from an input to each node, its own among them."""
+        """Number of weight layers on the longest path from an input to each node, itself included."""
         deepest: dict[str, int] = {}
         for node in self.nodes:
             before = max((deepest.get(name, 0) for name in node.inputs), default=0)
@@ -157,30 +161,30 @@ class Graph:
         return deepest
 
     @cached_property
-    def ways(self) -> tuple[dict[str, int], dict[str, int]]:
-        """For each input and node, how many ways lead to it from the inputs, and on to the first output."""
-        here = dict.fromkeys(self.inputs, 1)
+    def path_counts(self) -> tuple[dict[str, int], dict[str, int]]:
+        """For each input and node, the number of paths from the inputs to it, and from it to the first output."""
+        to_node = dict.fromkeys(self.inputs, 1)
         for node in self.nodes:
-            here[node.name] = sum(here[name] for name in node.inputs)
-        onward = dict.fromkeys(here, 0) | {next(iter(self.outputs.values())): 1}
+            to_node[node.name] = sum(to_node[name] for name in node.inputs)
+        onward = dict.fromkeys(to_node, 0) | {next(iter(self.outputs.values())): 1}
         for node in reversed(self.nodes):
             for name in node.inputs:
                 onward[name] += onward[node.name]
-        return here, onward
+        return to_node, onward
 
     @property
     def params(self) -> int:
-        """Learned values, shared ones once, frozen ones too."""
+        """Number of learned values, frozen ones included; shared ones count once."""
         return sum(node.params for node in self.nodes)
 
     @property
     def trainable(self) -> int:
-        """Learned values that training moves."""
+        """Number of learned values that training updates."""
         return sum(node.params for node in self.nodes if not node.frozen)
 
     @property
     def buffers(self) -> int:
-        """Values that are kept but not learned: running statistics and their counters."""
+        """Number of values in buffers: running statistics and their counters."""
         return sum(node.buffers for node in self.nodes)
 
     @property
@@ -193,46 +197,51 @@ class Graph:
 
     @cached_property
     def last_with_positions(self) -> Mapping[str, LayerNode]:
-        """By input, the last layer on the way to the first output whose values still stand for positions of it."""
+        """By input, the last layer before the first output whose values still have positions in that input."""
         leading, last = {next(iter(self.outputs.values()))}, dict[str, LayerNode]()
         for node in reversed(self.nodes):
             if node.name in leading:
                 leading.update(node.inputs)
-                for name, seen in node.fields.items():
-                    if name in node.moving or isinstance(seen, UnknownReceptiveField):
+                for name, field in node.receptive_fields.items():
+                    if name in node.inputs_with_positions or isinstance(field, UnknownReceptiveField):
                         last.setdefault(name, node)
         return last
 
     @cached_property
-    def fields(self) -> Mapping[str, AnyReceptiveField]:
+    def receptive_fields(self) -> Mapping[str, AnyReceptiveField]:
         """The receptive field by input: that of the last layer with positions.
 
-        "global" where no layer has any and one sees everything; unknown where it cannot be followed to the end.
+        "global" where no layer has positions and one sees the whole input; unknown where it cannot be followed to the
+        end.
         """
-        last = {name: node.fields[name] for name, node in self.last_with_positions.items()}
+        last = {name: node.receptive_fields[name] for name, node in self.last_with_positions.items()}
         everything: dict[str, AnyReceptiveField] = {
-            name: "global" for node in self.nodes for name, seen in node.fields.items() if seen == "global"
+            name: "global"
+            for node in self.nodes
+            for name, field in node.receptive_fields.items()
+            if field == "global"
         }
-        return {name: seen for name in self.inputs if (seen := (everything | last).get(name)) is not None}
+        return {name: field for name in self.inputs if (field := (everything | last).get(name)) is not None}
 
     @property
     def main_input(self) -> str | None:
-        """The input whose receptive field stands for the network's: the first of those with positions."""
+        """The input whose receptive field is reported for the network: the first with positions, or else the
+        first."""
         with_positions = [name for name in self.inputs if name in self.last_with_positions]
-        return next(iter((*with_positions, *self.fields)), None)
+        return next(iter((*with_positions, *self.receptive_fields)), None)
 
     @property
     def receptive_field(self) -> AnyReceptiveField:
-        """That of the main input."""
-        return self.fields[self.main_input] if self.main_input else None
+        """The receptive field in the main input."""
+        return self.receptive_fields[self.main_input] if self.main_input else None
 
     def output_shape(self, name: str = "") -> Shape:
-        """Of the named output, or of the first."""
+        """Return the shape of the named output, or of the first."""
         node = self.outputs[name or next(iter(self.outputs))]
         return self.by_name[node].shape if node in self.by_name else self.inputs[node]
 
     def as_json(self) -> dict[str, Any]:
-        fields = {name: receptive_field_as_json(seen) for name, seen in self.fields.items()}
+        fields = {name: receptive_field_as_json(field) for name, field in self.receptive_fields.items()}
         several = len(self.inputs) > 1
         return {
             "name": self.name,
@@ -244,19 +253,24 @@ class Graph:
             "receptive_field": receptive_field_as_json(self.receptive_field),
             **({"receptive_fields": fields} if several else {}),
             "layers": [
-                node.as_json() | ({"receptive_fields": node.fields_as_json()} if several else {})
+                node.as_json() | ({"receptive_fields": node.receptive_fields_as_json()} if several else {})
                 for node in self.nodes
             ],
             **({"data": {"columns": [use.as_json() for use in self.columns]}} if self.columns else {}),
         }
 
 
-def receptive_field_as_json(seen: AnyReceptiveField) -> Any:
-    if isinstance(seen, UnknownReceptiveField):
-        return seen.as_json()
-    if isinstance(seen, ReceptiveField):
-        return seen.as_json() if seen.aligned else {**_as_dict(seen.as_json()), "aligned": False}
-    return "global" if seen == "global" else None
+def receptive_field_as_json(receptive_field: AnyReceptiveField) -> Any:
+    """Return a receptive field as in `dlx inspect --json`; `aligned` only where it is False."""
+    if isinstance(receptive_field, UnknownReceptiveField):
+        return receptive_field.as_json()
+    if isinstance(receptive_field, ReceptiveField):
+        return (
+            receptive_field.as_json()
+            if receptive_field.aligned
+            else {**_as_dict(receptive_field.as_json()), "aligned": False}
+        )
+    return "global" if receptive_field == "global" else None
 
 
 def _as_dict(value: Any) -> dict[str, Any]:

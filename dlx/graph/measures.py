@@ -69,7 +69,7 @@ class Part:
     def seen(self) -> AnyReceptiveField:
         if self.last is not None and self.name:
             return self.last.receptive_field
-        return self.graph.fields.get(self.name) if self.name else self.graph.receptive_field
+        return self.graph.receptive_fields.get(self.name) if self.name else self.graph.receptive_field
 
     def attribute(self, name: str) -> Any:
         """`${conv_1.params}`, `${stage_1.conv_2.shape}`: what an expression reads of it."""
@@ -227,7 +227,7 @@ def _depth(whole: Part) -> int:
 
 def _paths(whole: Part) -> int:
     """Ways from the inputs to the first output; of a node or scope, those that run through its end."""
-    here, onward = whole.graph.ways
+    here, onward = whole.graph.path_counts
     end = (whole.last.name if whole.last is not None else whole.name) or next(iter(whole.graph.outputs.values()))
     return here[end] * onward[end]
 

@@ -139,7 +139,7 @@ def _graph(walk: _Walk, facts: Facts | None, warned: Problems) -> Graph:
     """The graph of a network that has no mistake; its warnings go to `warned` too."""
     experiment, placer, shapes, outputs = walk.experiment, walk.placer, walk.shapes, walk.outputs
     assert all(name in placer.by_name or name in shapes for name in outputs.values()), "a mistake was not told"
-    for warning in propagation.set_fields(shapes, placer.nodes, placer.channels):
+    for warning in propagation.set_receptive_fields(shapes, placer.nodes, placer.channel_axes):
         placer.warned.add(replace(warning, path=f"{placer.path}.{warning.path}"))
     _warn_unused(placer, outputs)
     _warn_of_data(experiment, facts, placer)
@@ -147,8 +147,8 @@ def _graph(walk: _Walk, facts: Facts | None, warned: Problems) -> Graph:
     for warning in warnings:
         warned.add(warning)
     columns = facts.columns if facts is not None else ()
-    channels = propagation.positions_of(shapes, placer.channels)
-    return Graph(experiment.name, shapes, tuple(placer.nodes), outputs, tuple(warnings), columns, channels)
+    channel_axes = propagation.with_defaults(shapes, placer.channel_axes)
+    return Graph(experiment.name, shapes, tuple(placer.nodes), outputs, tuple(warnings), columns, channel_axes)
 
 
 def _in_file_order(problem: Problem) -> tuple[bool, str, int, int]:
@@ -175,7 +175,9 @@ def _named(network: Node, key: str) -> dict[str, tuple[Mark, str]]:
 
 
 def _walk(experiment: Experiment, placer: Placer, shapes: Mapping[str, Shape], spent: Spent) -> Wire:
-    wires = {name: Wire(name, shape, propagation.of_input(name, shape), raw=True) for name, shape in shapes.items()}
+    wires = {
+        name: Wire(name, shape, propagation.of_input(name, shape), is_input=True) for name, shape in shapes.items()
+    }
     mark = experiment.network.mark
     for name in wires:
         node = experiment.network.at("inputs", name) or experiment.network.at("inputs") or experiment.root.at("data")

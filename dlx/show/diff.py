@@ -86,9 +86,9 @@ def _told(value: Any) -> str:
 def _totals(found: Diff) -> Grid:
     """A row a total that one of the two has, with the difference where there is one."""
     grid = _sums(found)
-    for name in dict.fromkeys((*found.a.fields, *found.b.fields)) or [""]:
-        fields = (found.a.fields.get(name), found.b.fields.get(name))
-        several = max(len(found.a.fields), len(found.b.fields)) > 1
+    for name in dict.fromkeys((*found.a.receptive_fields, *found.b.receptive_fields)) or [""]:
+        fields = (found.a.receptive_fields.get(name), found.b.receptive_fields.get(name))
+        several = max(len(found.a.receptive_fields), len(found.b.receptive_fields)) > 1
         of = f" of {name}" if several else ""
         grid.add(f"receptive field{of}", *("none" if seen is None else _total(seen) for seen in fields), "")
     return grid

@@ -144,7 +144,7 @@ def _row(name: str, nodes: Sequence[LayerNode], batch: int) -> tuple[str, ...]:
         number(sum(n.params for n in nodes)),
         number(sum(n.plan.macs for n in nodes)),
         memory(batch * sum(n.activation_bytes for n in nodes)),
-        last.field,
+        last.receptive_field_text,
     )
 
 
@@ -157,7 +157,7 @@ def totals(graph: Graph, batch: int | None = None) -> str:
         f"{graph.macs:,} MACs a sample",
         f"{bytes_text(graph.activation_bytes * (batch or 1))} of activations "
         + (f"for {batch} samples" if batch else "a sample"),
-        *_fields(graph.fields),
+        *_fields(graph.receptive_fields),
     ]
     return "\n".join(p for p in parts if p)
 
@@ -199,8 +199,10 @@ def _fields(fields: Mapping[str, AnyReceptiveField]) -> list[str]:
 
 
 def _fields_of(node: LayerNode) -> dict[str, str]:
-    several = len(node.fields) > 1
-    by_input = {name: geometry(seen) if seen is not None else "no positions" for name, seen in node.fields.items()}
+    several = len(node.receptive_fields) > 1
+    by_input = {
+        name: geometry(seen) if seen is not None else "no positions" for name, seen in node.receptive_fields.items()
+    }
     return {f"receptive field{f' of {name}' * several}": of for name, of in by_input.items()} or {
         "receptive field": "nothing"
     }

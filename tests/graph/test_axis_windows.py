@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dlx.graph.graph import Field
-from dlx.graph.receptive_field.axes import joined, of_input
-from dlx.graph.receptive_field.propagation import merged, receptive_field
+from dlx.graph.graph import SymbolicField
+from dlx.graph.receptive_field.axes import of_input, union
+from dlx.graph.receptive_field.propagation import merge, receptive_field
 from dlx.shapes import LONGEST_PERIOD, ReceptiveField, UnknownReceptiveField, Window
 
 N = 10**6
@@ -26,13 +26,13 @@ def through(windows, spans=None, size=(N,)):
     for window in windows:
         stops = window.slide(size)
         for k, n in enumerate(stops):
-            spans = [span.each(lambda part, k=k, n=n, w=window: part.slid(k, w, k, n)) for span in spans]
+            spans = [span.map(lambda one, k=k, n=n, w=window: one.slide(k, w, k, n)) for span in spans]
         size = stops
     return spans
 
 
 def told(spans):
-    return receptive_field(Field((N,) * len(spans), tuple(spans)), None)
+    return receptive_field(SymbolicField((N,) * len(spans), tuple(spans)), None)
 
 
 def test_receptive_fields_of_a_small_network_worked_by_hand():
@@ -96,7 +96,7 @@ def test_upsampling_after_pooling_is_centred_on_its_position():
     (upsampled,) = through([one_axis(2, 2), one_axis(1, Fraction(1, 2))])
 
     assert told([upsampled]) == ReceptiveField((3,), (1,), (-1,))  # p and its pair, on either side
-    assert joined([upsampled, x.each(lambda part: part.cut(0, 0, 1, N - 1))]).aligned
+    assert union([upsampled, x.map(lambda window: window.slice(0, 0, 1, N - 1))]).aligned
 
 
 def test_a_stride_of_many_different_stops_is_a_position_wider_at_most():
@@ -112,7 +112,7 @@ def test_a_stride_of_many_different_stops_is_a_position_wider_at_most():
 
 def test_an_axis_that_sees_everything_goes_on_seeing_everything():
     one, other = of_input((N, N))
-    everything = other.each(lambda part: part.everywhere([1], N))
+    everything = other.map(lambda window: window.mix_in_place([1], N))
 
     assert str(told(through([Window.over(2, 3)], [one, everything], (N, N)))) == "3xglobal"
     assert told([everything, everything]) == "global"
@@ -121,46 +121,46 @@ def test_an_axis_that_sees_everything_goes_on_seeing_everything():
 def test_a_cut_at_the_start_moves_what_is_seen():
     (span,) = through([one_axis(3, 2, 1)])
 
-    assert told([span.each(lambda part: part.cut(0, 2, 1, 400))]) == ReceptiveField((3,), (2,), (3,))
+    assert told([span.map(lambda window: window.slice(0, 2, 1, 400))]) == ReceptiveField((3,), (2,), (3,))
 
 
 def test_a_merge_sees_the_hull_of_its_branches():
     (x,), (three,), (five,) = (through(windows) for windows in ([], [one_axis(3, 1, 1)], [one_axis(5, 1, 2)]))
 
-    assert joined([three, five]) == five
-    assert joined([x, x]) is x
+    assert union([three, five]) == five
+    assert union([x, x]) is x
 
 
 @pytest.mark.parametrize("other", [one_axis(3, 1), one_axis(3, 2, 1)], ids=["ahead", "slower"])
 def test_a_merge_of_branches_that_look_elsewhere_is_marked(other):
     (x,), (span,) = through([]), through([other])
-    few = [one.each(lambda part: part.cut(0, 0, 1, 400)) for one in (x, span)]
+    few = [one.map(lambda window: window.slice(0, 0, 1, 400)) for one in (x, span)]
 
-    assert not joined(few).aligned
+    assert not union(few).aligned
 
 
 def test_the_hull_of_branches_that_look_elsewhere():
     (x,), (ahead,) = through([]), through([one_axis(3, 1)])
 
-    assert told([joined([x, ahead])]) == ReceptiveField((3,), (1,), (0,), aligned=False)
+    assert told([union([x, ahead])]) == ReceptiveField((3,), (1,), (0,), aligned=False)
 
 
 def test_a_merge_with_what_sees_everything_sees_everything():
     (x,) = of_input((N,))
 
-    assert told([joined([x.each(lambda part: part.everywhere([0], N)), x])]) == "global"
+    assert told([union([x.map(lambda window: window.mix_in_place([0], N)), x])]) == "global"
 
 
 def test_a_merge_of_strides_drifts_apart_along_its_positions():
     """At 5 positions p, of 2p-1 to 2p+1 and of p: in steps of 2, the last p lies 4 before 2p."""
     (x,), (slower,) = through([]), through([one_axis(3, 2, 1)])
-    few = [span.each(lambda part: part.cut(0, 0, 1, 5)) for span in (x, slower)]
+    few = [span.map(lambda window: window.slice(0, 0, 1, 5)) for span in (x, slower)]
 
-    assert told([joined(few)]) == ReceptiveField((6,), (2,), (-4,), aligned=False)
+    assert told([union(few)]) == ReceptiveField((6,), (2,), (-4,), aligned=False)
 
 
 def test_a_merge_of_one_input_on_other_axes_is_unknown():
     """Which position is which cannot be said."""
-    vector, matrix = (Field(shape, of_input(shape)) for shape in ((9,), (3, 3)))
+    vector, matrix = (SymbolicField(shape, of_input(shape)) for shape in ((9,), (3, 3)))
 
-    assert merged([{"x": vector}, {"x": matrix}], "add") == {"x": UnknownReceptiveField("add")}
+    assert merge([{"x": vector}, {"x": matrix}], "add") == {"x": UnknownReceptiveField("add")}

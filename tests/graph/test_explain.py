@@ -21,12 +21,16 @@ from dlx.spec import load
 def alone(layer, xs):
     """A graph of one layer, called `it`, on inputs of the network."""
     inputs = {f"in_{i}": x for i, x in enumerate(xs)}
-    wires = [Wire(name, x, propagation.of_input(name, x), raw=True) for name, x in inputs.items()]
-    plan, channels = layer.plan(*xs), {}
-    wire = propagation.through(wires, plan, "it", channels)
-    node = LayerNode("it", layer.kind, layer, tuple(inputs), tuple(xs), plan, wire.sight, Mark("s.yaml", 4, 7))
-    propagation.set_fields(inputs, [node], channels)
-    return Graph("alone", inputs, (node,), {"output": "it"}, channels=propagation.positions_of(inputs, channels))
+    wires = [Wire(name, x, propagation.of_input(name, x), is_input=True) for name, x in inputs.items()]
+    plan, channel_axes = layer.plan(*xs), {}
+    wire = propagation.propagate(wires, plan, "it", channel_axes)
+    node = LayerNode(
+        "it", layer.kind, layer, tuple(inputs), tuple(xs), plan, wire.symbolic_fields, Mark("s.yaml", 4, 7)
+    )
+    propagation.set_receptive_fields(inputs, [node], channel_axes)
+    return Graph(
+        "alone", inputs, (node,), {"output": "it"}, channel_axes=propagation.with_defaults(inputs, channel_axes)
+    )
 
 
 @lru_cache

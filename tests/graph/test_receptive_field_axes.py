@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dlx.errors import SpecError
 from dlx.graph import trace
 from dlx.graph.explain import explain
-from dlx.graph.graph import Field
+from dlx.graph.graph import SymbolicField
 from dlx.network import build
 from dlx.shapes import ReceptiveField, UnknownReceptiveField
 
@@ -51,10 +51,10 @@ def dependence(graph, place):
 def promised(graph, name, place):
     """First and last entry on each axis of an input that one value of the output sees, cut to the input."""
     (last,) = graph.outputs.values()
-    seen = graph.by_name[last].sight.get(name)
-    if not isinstance(seen, Field):
+    seen = graph.by_name[last].symbolic_fields.get(name)
+    if not isinstance(seen, SymbolicField):
         return seen
-    ends = [(span.at(place) or (0, n - 1), n) for span, n in zip(seen.spans, graph.inputs[name], strict=True)]
+    ends = [(span.at(place) or (0, n - 1), n) for span, n in zip(seen.axes, graph.inputs[name], strict=True)]
     return [(max(a, 0), min(b, n - 1)) for (a, b), n in ends]
 
 
@@ -273,8 +273,8 @@ def test_a_vector_added_to_a_map_leaves_the_field_of_the_map_alone():
     document = graph.as_json()
 
     assert graph.receptive_field == ReceptiveField((5, 5), (1, 1), (-2, -2))
-    assert graph.fields == {"image": graph.receptive_field, "t": "global"}
-    assert [node.field for node in graph.nodes] == ["3", "global", "global", "3, global", "5, global"]
+    assert graph.receptive_fields == {"image": graph.receptive_field, "t": "global"}
+    assert [node.receptive_field_text for node in graph.nodes] == ["3", "global", "global", "3, global", "5, global"]
     assert document["receptive_field"] == document["receptive_fields"]["image"]
     assert document["receptive_fields"]["t"] == "global"
     assert document["layers"][-1]["receptive_fields"] == document["receptive_fields"]
@@ -292,8 +292,8 @@ def test_two_images_are_seen_each_through_its_own_branch():
     """
     graph = network_of("{left: [3, 16, 16], right: [3, 16, 16]}", layers)
 
-    assert {name: str(seen) for name, seen in graph.fields.items()} == {"left": "3", "right": "5"}
-    assert graph.nodes[-1].field == "3, 5"
+    assert {name: str(seen) for name, seen in graph.receptive_fields.items()} == {"left": "3", "right": "5"}
+    assert graph.nodes[-1].receptive_field_text == "3, 5"
     assert graph.warnings == ()
     is_same = explain(graph).as_json()["receptive_field"]
     assert is_same == graph.as_json()["receptive_field"]
@@ -433,8 +433,8 @@ def merge_of(draw, source, made, _):
         kind = draw(st.sampled_from(["add", "multiply"]))
         return [{kind: {}, "from": [source, other]}], [max(pair) for pair in pairs]
     if all(a == b or k == axis for k, (a, b) in enumerate(pairs)):
-        joined = [a + b if k == axis else a for k, (a, b) in enumerate(pairs)]
-        return [{"concat": {"dim": axis + 1}, "from": [source, other]}], joined
+        union = [a + b if k == axis else a for k, (a, b) in enumerate(pairs)]
+        return [{"concat": {"dim": axis + 1}, "from": [source, other]}], union
     return [], x
 
 
@@ -477,7 +477,7 @@ def test_no_gradient_arrives_from_outside_the_field_of_any_input(network):
     graph = drawn(network)
     event(
         "unknown"
-        if any(isinstance(seen, UnknownReceptiveField) for seen in graph.nodes[-1].fields.values())
+        if any(isinstance(seen, UnknownReceptiveField) for seen in graph.nodes[-1].receptive_fields.values())
         else "known"
     )
 
@@ -492,7 +492,7 @@ def test_the_size_that_is_told_holds_what_any_value_sees(network):
     (last,) = graph.outputs.values()
     for place in places(graph.output_shape()):
         for name, measured in dependence(graph, place).items():
-            seen, channel = graph.by_name[last].fields.get(name), graph.channels[name]
+            seen, channel = graph.by_name[last].receptive_fields.get(name), graph.channel_axes[name]
             if measured is not None and isinstance(seen, ReceptiveField) and len(graph.inputs[name]) > 1:
                 wide = [b - a + 1 for axis, (a, b) in enumerate(measured) if axis != channel]
                 assert all(size is None or width <= size for width, size in zip(wide, seen.size, strict=True))

@@ -22,8 +22,8 @@ def run(kind, *values, **options):
 
 def told(plan, x, position):
     """First and last position of an input of shape `x` that `position` of the output sees, within the input."""
-    wire = propagation.through([Wire("x", Shape(x), propagation.of_input("x", Shape(x)))], plan, "it")
-    ends = [span.at((0, *position)) for span in wire.sight["x"].spans[1:]]
+    wire = propagation.propagate([Wire("x", Shape(x), propagation.of_input("x", Shape(x)))], plan, "it")
+    ends = [span.at((0, *position)) for span in wire.symbolic_fields["x"].axes[1:]]
     return [(max(a, 0), min(b, n - 1)) for (a, b), n in zip(ends, x[1:], strict=True)]
 
 

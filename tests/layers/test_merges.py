@@ -138,7 +138,7 @@ def test_squeeze_and_excitation_sees_everything_and_keeps_positions():
     graph = network_of("[4, 9, 9]", "- conv: {out_channels: 4, kernel_size: 3}\n- squeeze_excitation: 2")
 
     assert graph.receptive_field == "global"
-    assert graph.nodes[-1].moving
+    assert graph.nodes[-1].inputs_with_positions
 
 
 # --- refusals -------------------------------------------------------------------------------------------------------

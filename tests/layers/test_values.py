@@ -72,7 +72,7 @@ def test_what_concat_crops_is_told_for_the_receptive_field():
 
     assert plan.crops == ((0, 1), (1, 0))
     graph = network_of("{a: [1, 2, 6], b: [1, 5, 4]}", "- concat: {crop: center}\n  from: [a, b]")
-    assert [graph.fields[name].start for name in "ab"] == [(0, 1), (1, 0)]
+    assert [graph.receptive_fields[name].start for name in "ab"] == [(0, 1), (1, 0)]
 
 
 def test_a_concat_along_positions_crops_only_the_others():

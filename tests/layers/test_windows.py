@@ -73,8 +73,8 @@ AT_MOST = [
 def seen_of(plan, xs):
     """What the output of a layer sees of each axis of each input, by its plan."""
     wires = [Wire(f"x{i}", x, propagation.of_input(f"x{i}", x)) for i, x in enumerate(xs)]
-    told = propagation.through(wires, plan, "it").sight
-    return [told[f"x{i}"].spans if f"x{i}" in told else None for i in range(len(xs))]
+    told = propagation.propagate(wires, plan, "it").symbolic_fields
+    return [told[f"x{i}"].axes if f"x{i}" in told else None for i in range(len(xs))]
 
 
 def promised(plan, xs, place):

@@ -73,7 +73,7 @@ class Step:
     @property
     def fields(self) -> tuple[str, str]:
         """The receptive field on both sides, in a word."""
-        return (self.a.field if self.a else "", self.b.field if self.b else "")
+        return (self.a.receptive_field_text if self.a else "", self.b.receptive_field_text if self.b else "")
 
     def as_json(self) -> dict[str, Any]:
         """Names alone where nothing changed; else what did, both sides, and counts as `b` less `a`."""

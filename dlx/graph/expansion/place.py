@@ -66,7 +66,7 @@ class Placer:
         self.marks: dict[str, Mark] = {}  # of inputs and nodes, for messages
         self.warned = Problems()
         """What is odd but not wrong: once for each entry of the file, however often it runs."""
-        self.channels: propagation.Channels = {}
+        self.channel_axes: propagation.ChannelAxes = {}
         self.cut = False
         """The walk passed a limit: what the graph lacks says nothing."""
         self.top = Names()
@@ -185,10 +185,10 @@ class Placer:
         self, full: str, kind: str, layer: Layer, wires: Sequence[Wire], plan: Plan, mark: Mark
     ) -> tuple[LayerNode, Wire]:
         """The node, and what comes out of it."""
-        wire = propagation.through(wires, plan, full, self.channels)
+        wire = propagation.propagate(wires, plan, full, self.channel_axes)
         shapes = tuple(wire.shape for wire in wires if wire.shape is not None)
         inputs = tuple(wire.name for wire in wires)
-        node = LayerNode(full, kind, layer, inputs, shapes, plan, wire.sight, mark)
+        node = LayerNode(full, kind, layer, inputs, shapes, plan, wire.symbolic_fields, mark)
         if full not in self.by_name:
             self.nodes.append(node)
             self.by_name[full] = node

@@ -1,4 +1,4 @@
-"""The arithmetic of receptive fields: a layer's step of the recurrence, and how the steps of a way add up."""
+"""Explanations of receptive fields: a layer's step of the recurrence, and the sum of the steps along a path."""
 
 from __future__ import annotations
 
@@ -13,62 +13,62 @@ from ..graph import AnyReceptiveField, Graph, LayerNode, Wire
 from . import propagation
 
 Axis = tuple[Number | None, Number, Number]
-"""Size (None: everything), jump and start on one axis of positions."""
+"""Size (None: the whole axis), jump and start on one axis of positions."""
 
 JUMP = "The jump, which `inspect` calls stride: input positions from one place of the output to the next."
 
 
 @dataclass(frozen=True)
-class _Step:
-    """A layer, and the receptive fields of one input on its way through it."""
+class _LayerStep:
+    """One layer and the receptive fields in one input, before and after it."""
 
     node: LayerNode
     name: str
-    """Of the input."""
-    came: tuple[tuple[Wire, AnyReceptiveField], ...]
-    """Each input wire and its receptive field where it meets the others."""
-    seen: AnyReceptiveField
-    """All of it together, before the layer's own window."""
-    channel: int | None
+    """The name of the input."""
+    branches: tuple[tuple[Wire, AnyReceptiveField], ...]
+    """Each wire into the layer with its receptive field, cropped and broadcast as at the merge."""
+    before: AnyReceptiveField
+    """The union of the branches, before the layer's own window."""
+    channel_axis: int | None
     """The axis of the input that holds its channels."""
-    along: tuple[int | None, ...]
-    """The axis of positions of the layer's window that each axis of the receptive field lies on, where it is one."""
+    window_axes: tuple[int | None, ...]
+    """For each axis of the receptive field the axis of the layer's window that it lies on; None where it is not
+    one."""
 
     @property
     def after(self) -> AnyReceptiveField:
-        return self.node.fields[self.name]
+        return self.node.receptive_fields[self.name]
 
 
 def of_node(node: LayerNode, graph: Graph) -> list[Line]:
-    """How a layer comes to see what it sees, input by input."""
-    if not node.fields:
+    """Explain the receptive field of a layer, input by input."""
+    if not node.receptive_fields:
         return [Line(note="Nothing that comes in reaches it.")]
-    if len(node.fields) == 1:
-        return _of_input(_step(node, node.main, graph), graph)
+    if len(node.receptive_fields) == 1:
+        return _explain_input(_step(node, node.main_input, graph), graph)
     lines = []
-    for name, seen in node.fields.items():
+    for name, seen in node.receptive_fields.items():
         lines.append(Line(note=f"Of `{name}`: {seen_in_words(seen)}."))
-        lines += _of_input(_step(node, name, graph), graph)
+        lines += _explain_input(_step(node, name, graph), graph)
     return lines
 
 
-def _step(node: LayerNode, name: str, graph: Graph) -> _Step:
+def _step(node: LayerNode, name: str, graph: Graph) -> _LayerStep:
     wires = [_wire(source, shape, graph) for source, shape in zip(node.inputs, node.arriving, strict=True)]
-    came = [(wire, seen) for wire, seen in propagation.arriving(wires, node.plan) if name in seen]
-    channel = graph.channels.get(name, 0)
-    together = propagation.merged([seen for _, seen in came], node.name)[name]
-    inputs = tuple((wire, propagation.receptive_field(seen[name], channel)) for wire, seen in came)
-    return _Step(
+    inputs = [(wire, fields) for wire, fields in propagation.input_fields(wires, node.plan) if name in fields]
+    channel_axis = graph.channel_axes.get(name, 0)
+    merged = propagation.merge([fields for _, fields in inputs], node.name)[name]
+    return _LayerStep(
         node,
         name,
-        inputs,
-        propagation.receptive_field(together, channel),
-        channel,
-        propagation.along(together, channel),
+        tuple((wire, propagation.receptive_field(fields[name], channel_axis)) for wire, fields in inputs),
+        propagation.receptive_field(merged, channel_axis),
+        channel_axis,
+        propagation.window_axes(merged, channel_axis),
     )
 
 
-def _of_input(step: _Step, graph: Graph) -> list[Line]:
+def _explain_input(step: _LayerStep, graph: Graph) -> list[Line]:
     node, after = step.node, step.after
     if after is None:
         return [Line(note="Its output has no positions that stand for places of the input.")]
@@ -77,29 +77,29 @@ def _of_input(step: _Step, graph: Graph) -> list[Line]:
         return [Line(note=why if after.node == node.name else f"It cannot be followed from `{after.node}` on.")]
     if after == "global":
         return [Line(note=_why_global(step))]
-    seen = step.seen
+    seen = step.before
     if not isinstance(seen, ReceptiveField) or not isinstance(after, ReceptiveField):
         return [Line(note=f"It lays the input out on new axes: {seen_in_words(after)}.")]
     if isinstance(node.plan.window, Ways):
         return [Line(note=f"Several ways lead through it; together they see {geometry(after)}.")]
     before = (
-        _merged(step, seen)
-        if len(step.came) > 1
-        else [Line(note=f"So far, `{step.came[0][0].name}`: {geometry(seen)}.")]
+        _explain_merge(step, seen)
+        if len(step.branches) > 1
+        else [Line(note=f"So far, `{step.branches[0][0].name}`: {geometry(seen)}.")]
     )
-    return [*_cropped(step), *before, *_through(step, seen, after), *_beyond(step, after, graph)]
+    return [*_explain_crop(step), *before, *_explain_window(step, seen, after), *_note_wider(step, after, graph)]
 
 
 def _wire(name: str, shape: Shape, graph: Graph) -> Wire:
     node = graph.by_name.get(name)
     if node is None:
-        return Wire(name, shape, propagation.of_input(name, shape), raw=True)
-    return Wire(name, shape, node.sight)
+        return Wire(name, shape, propagation.of_input(name, shape), is_input=True)
+    return Wire(name, shape, node.symbolic_fields)
 
 
-def _why_global(step: _Step) -> str:
+def _why_global(step: _LayerStep) -> str:
     node = step.node
-    for wire, seen in step.came:
+    for wire, seen in step.branches:
         if seen == "global":
             return f"`{wire.name}` sees the whole input already, and so does this."
     window = node.plan.window
@@ -113,9 +113,9 @@ def _axes(which: Sequence[int], shape: Shape) -> str:
     return " and ".join(names[axis + 1] if axis + 1 < len(names) else f"axis {axis + 1}" for axis in which)
 
 
-def _beyond(step: _Step, after: ReceptiveField, graph: Graph) -> list[Line]:
-    """A window that is wider than the input."""
-    shape, channel = graph.inputs[step.name], graph.channels.get(step.name, 0)
+def _note_wider(step: _LayerStep, after: ReceptiveField, graph: Graph) -> list[Line]:
+    """Note a window that is wider than the input."""
+    shape, channel = graph.inputs[step.name], graph.channel_axes.get(step.name, 0)
     size = [n for axis, n in enumerate(shape) if axis != channel]
     if len(size) != len(after.size):
         return []
@@ -127,7 +127,7 @@ def _beyond(step: _Step, after: ReceptiveField, graph: Graph) -> list[Line]:
 
 
 def seen_in_words(seen: AnyReceptiveField) -> str:
-    """`size 7, jump 2, start -3`, `everything`, `no positions`."""
+    """Format a receptive field: `size 7, jump 2, start -3`, `everything`, `no positions`."""
     if isinstance(seen, ReceptiveField):
         return geometry(seen)
     if isinstance(seen, UnknownReceptiveField):
@@ -136,7 +136,7 @@ def seen_in_words(seen: AnyReceptiveField) -> str:
 
 
 def geometry(seen: ReceptiveField) -> str:
-    """`size 7, jump 2, start -3`, axis by axis where they differ."""
+    """Format size, jump and start: `size 7, jump 2, start -3`, axis by axis where they differ."""
 
     def text(values: Sequence[Number | None]) -> str:
         texts = ["everything" if value is None else figure(value) for value in values]
@@ -148,11 +148,11 @@ def geometry(seen: ReceptiveField) -> str:
 # --- a window -------------------------------------------------------------------------------------------------------
 
 
-def _through(step: _Step, seen: ReceptiveField, after: ReceptiveField) -> list[Line]:
-    """From what comes in to what goes out."""
+def _explain_window(step: _LayerStep, seen: ReceptiveField, after: ReceptiveField) -> list[Line]:
+    """Explain the step from the field before the layer (`seen`) to the one after it."""
     window, node = step.node.plan.window, step.node
     if isinstance(window, Window):
-        return _slid(step, window, seen, after)
+        return _explain_sliding(step, window, seen, after)
     mixed = [k for k in window if k >= 0] if isinstance(window, tuple) else []
     note = ""
     if isinstance(window, Kept):
@@ -168,33 +168,33 @@ def _through(step: _Step, seen: ReceptiveField, after: ReceptiveField) -> list[L
     return [Line(note=note)] if note else []
 
 
-def _slid(step: _Step, window: Window, seen: ReceptiveField, after: ReceptiveField) -> list[Line]:
+def _explain_sliding(step: _LayerStep, window: Window, seen: ReceptiveField, after: ReceptiveField) -> list[Line]:
     lines: dict[str, list[Line]] = {"size": [], "jump": [], "start": []}
     came = zip(seen.size, seen.stride, seen.start, strict=True)
     goes = zip(after.size, after.stride, after.start, strict=True)
-    for axis, (before, out, k) in enumerate(zip(came, goes, step.along, strict=True), start=1):
+    for axis, (before, out, k) in enumerate(zip(came, goes, step.window_axes, strict=True), start=1):
         (size, jump, start), (out_size, out_jump, out_start) = before, out
         if k is None:
-            lines["size"].append(Line(note=f"Axis {axis} of the input: {seen_in_words(_axis(after, axis - 1))}."))
+            lines["size"].append(Line(note=f"Axis {axis} of the input: {seen_in_words(_on_axis(after, axis - 1))}."))
             continue
         taps = {"kernel": window.kernel[k], "dilation": window.dilation[k]}
         known = {**taps, "jump": jump, "stride": window.stride[k], "before": window.before[k], "start": start}
-        lines["jump"].append(_checked("jump * stride", "jump", out_jump, axis, known))
-        lines["start"].append(_checked("start - before * jump", "start", out_start, axis, known))
+        lines["jump"].append(_checked_line("jump * stride", "jump", out_jump, axis, known))
+        lines["start"].append(_checked_line("start - before * jump", "start", out_start, axis, known))
         if size is None or out_size is None:
             lines["size"].append(Line(note=f"Along {axis_names(len(seen.size) + 1)[axis]} it sees everything."))
             continue
         formula = "size + (kernel - 1) * dilation * jump"
-        lines["size"].append(_checked(formula, "size", out_size, axis, {**known, "size": size}))
+        lines["size"].append(_checked_line(formula, "size", out_size, axis, {**known, "size": size}))
     return [*(each for kind in lines.values() for each in kind), Line(note=JUMP)]
 
 
-def _axis(seen: ReceptiveField, axis: int) -> ReceptiveField:
+def _on_axis(seen: ReceptiveField, axis: int) -> ReceptiveField:
     return ReceptiveField(seen.size[axis : axis + 1], seen.stride[axis : axis + 1], seen.start[axis : axis + 1])
 
 
-def _checked(formula: str, what: str, value: Number, axis: int, known: dict[str, Number]) -> Line:
-    """The line where it gives `value`; else the value alone, with the reason."""
+def _checked_line(formula: str, what: str, value: Number, axis: int, known: dict[str, Number]) -> Line:
+    """Return the equation where it gives `value`; else the value alone, with the reason."""
     made = line(formula, known, what=what, axes=axis)
     if made.value == value:
         return made
@@ -205,46 +205,48 @@ def _checked(formula: str, what: str, value: Number, axis: int, known: dict[str,
 # --- a merge --------------------------------------------------------------------------------------------------------
 
 
-def _cropped(step: _Step) -> list[Line]:
-    """Branches that begin later, because their start is cut off."""
+def _explain_crop(step: _LayerStep) -> list[Line]:
+    """Explain branches whose start is cropped."""
     if not step.node.plan.crops:
         return []
     lines = []
-    for wire, seen in step.came:
-        whole = _own(step, wire)
+    for wire, seen in step.branches:
+        whole = _uncropped(step, wire)
         if isinstance(whole, ReceptiveField) and isinstance(seen, ReceptiveField) and whole.start != seen.start:
-            note = f"`{wire.name}` is cropped: its start goes from {_starts(whole)} to {_starts(seen)}."
+            note = f"`{wire.name}` is cropped: its start goes from {_start_text(whole)} to {_start_text(seen)}."
             lines.append(Line(note=note))
     return lines
 
 
-def _own(step: _Step, wire: Wire) -> AnyReceptiveField:
-    """The receptive field of a wire before it meets the others."""
-    return propagation.receptive_field(wire.sight[step.name], step.channel)
+def _uncropped(step: _LayerStep, wire: Wire) -> AnyReceptiveField:
+    """Return the receptive field of a wire before it is cropped or broadcast."""
+    return propagation.receptive_field(wire.symbolic_fields[step.name], step.channel_axis)
 
 
-def _starts(seen: AnyReceptiveField) -> str:
+def _start_text(seen: AnyReceptiveField) -> str:
     assert isinstance(seen, ReceptiveField)
     return geometry(seen).rsplit("start ", 1)[-1]
 
 
-def _merged(step: _Step, seen: ReceptiveField) -> list[Line]:
-    """The hull of the branches."""
-    branches = [(wire.name, seen) for wire, seen in step.came if isinstance(seen, ReceptiveField)]
+def _explain_merge(step: _LayerStep, seen: ReceptiveField) -> list[Line]:
+    """Explain the hull of the branches."""
+    branches = [(wire.name, seen) for wire, seen in step.branches if isinstance(seen, ReceptiveField)]
     fields = [seen for _, seen in branches]
     if all(branch == fields[0] for branch in fields):
         return [Line(note=f"All branches see the same: {geometry(fields[0])}.")]
     lines = [Line(note=f"`{name}`: {geometry(branch)}.") for name, branch in branches]
     for axis in range(len(seen.size)):
         whole = (seen.size[axis], seen.stride[axis], seen.start[axis])
-        at = step.along[axis]
+        at = step.window_axes[axis]
         stops = step.node.shape.size[at] if at is not None else 1
-        lines += _hull([(b.size[axis], b.stride[axis], b.start[axis]) for b in fields], whole, axis + 1, stops)
+        ends = [(field.size[axis], field.stride[axis], field.start[axis]) for field in fields]
+        lines += _explain_hull(ends, whole, axis + 1, stops)
     return [*lines, Line(note=_alignment(seen, fields))]
 
 
-def _hull(branches: Sequence[Axis], whole: Axis, axis: int, stops: int) -> list[Line]:
-    """From the first position that a branch sees to the last; the equations that hold, else the figures."""
+def _explain_hull(branches: Sequence[Axis], whole: Axis, axis: int, stops: int) -> list[Line]:
+    """Explain the hull on one axis, from the first position of a branch to the last; figures where no equation
+    holds."""
     sizes = [size for size, _, _ in branches if size is not None]
     jumps, starts = [jump for _, jump, _ in branches], [start for _, _, start in branches]
     lines = []
@@ -256,7 +258,7 @@ def _hull(branches: Sequence[Axis], whole: Axis, axis: int, stops: int) -> list[
             Line("size", "largest start + size, less the start", f"max({ends}) - {first}", whole[0], axes=(axis,)),
         ]
     elif len(sizes) == len(branches) == 2:
-        lines = _drifting(sizes, jumps, starts, whole, axis, stops)
+        lines = _explain_drift(sizes, jumps, starts, whole, axis, stops)
     if lines and all(each.holds for each in lines):
         return lines
     figures = [("size", whole[0]), ("jump", whole[1]), ("start", whole[2])]
@@ -265,7 +267,7 @@ def _hull(branches: Sequence[Axis], whole: Axis, axis: int, stops: int) -> list[
     ]
 
 
-def _drifting(
+def _explain_drift(
     sizes: Sequence[int | Fraction],
     jumps: Sequence[Number],
     starts: Sequence[Number],
@@ -273,13 +275,14 @@ def _drifting(
     axis: int,
     stops: int,
 ) -> list[Line]:
-    """Two branches of different jumps: the hull moves as the one does, and the other away from it."""
+    """Explain the hull of two branches of different jumps: it has the jump of one, and the other drifts away from
+    it."""
     _, jump, _ = whole
     if jump not in jumps:
         return []
     other = 1 - jumps.index(jump)
-    given = {"other": jumps[other], "jump": jump, "stops": stops}
-    lag = line("(other - jump) * (stops - 1)", given, what="lag", axes=axis)
+    known = {"other": jumps[other], "jump": jump, "stops": stops}
+    lag = line("(other - jump) * (stops - 1)", known, what="lag", axes=axis)
     where = "ahead" if jumps[other] > jump else "behind"
     note = f"Of {figure(stops)} stops, the last: the branch of jump {figure(jumps[other])} is so far {where}."
     lags = [(lag.value or 0) * (n == other) for n in range(2)]
@@ -312,19 +315,20 @@ def _alignment(seen: ReceptiveField, branches: Sequence[ReceptiveField]) -> str:
     return f"The branches are not aligned: the {why} of their windows differ, and this is their hull."
 
 
-# --- a way ----------------------------------------------------------------------------------------------------------
+# --- a path ---------------------------------------------------------------------------------------------------------
 
 
 def growth(graph: Graph, node: LayerNode, name: str = "") -> list[Line]:
-    """How the windows on the way to a node add up; a sentence where no one way explains what it sees of an input."""
-    name = name or node.main
-    seen = node.fields.get(name)
+    """Explain a receptive field as the sum of the windows on the path to a node, or in a sentence where it is no
+    sum."""
+    name = name or node.main_input
+    seen = node.receptive_fields.get(name)
     if not isinstance(seen, ReceptiveField):
         sees = "It sees the whole input." if seen == "global" else "There are no positions."
         return [Line(note=f"It is {seen_in_words(seen)}." if isinstance(seen, UnknownReceptiveField) else sees)]
     lines = []
     for axis, size in enumerate(seen.size):
-        steps = _steps(graph, node, name, axis)
+        steps = _steps_by_jump(graph, node, name, axis)
         terms = [f"{figure(steps[jump])} * {figure(jump)}" for jump in sorted(steps)]
         note = "One term for each jump: the steps (kernel - 1) * dilation of the windows that came in with it."
         made = Line("size", "1 + steps * jump + ...", " + ".join(["1", *terms]), size, note, axes=(axis + 1,))
@@ -336,17 +340,17 @@ def growth(graph: Graph, node: LayerNode, name: str = "") -> list[Line]:
     return [*lines, Line(note=f"In full: {geometry(seen)}.")]
 
 
-def _steps(graph: Graph, node: LayerNode, name: str, axis: int) -> dict[Number, int]:
-    """Window steps by the jump they are taken with, on the way that sees most."""
+def _steps_by_jump(graph: Graph, node: LayerNode, name: str, axis: int) -> dict[Number, int]:
+    """Return the window steps (kernel - 1) * dilation by their jump, along the path with the widest field."""
     steps: dict[Number, int] = {}
     at: LayerNode | None = node
     while at is not None:
         before = _step(at, name, graph)
-        seeing = [(w, seen) for w, _ in before.came if isinstance(seen := _own(before, w), ReceptiveField)]
+        seeing = [(w, seen) for w, _ in before.branches if isinstance(seen := _uncropped(before, w), ReceptiveField)]
         if not seeing:
             break
         wire, widest = max(seeing, key=lambda each: each[1].size[axis] or 0)
-        window, k = at.plan.window, before.along[axis]
+        window, k = at.plan.window, before.window_axes[axis]
         if isinstance(window, Window) and k is not None and window.kernel[k] > 1:
             jump = widest.stride[axis]
             steps[jump] = steps.get(jump, 0) + (window.kernel[k] - 1) * window.dilation[k]

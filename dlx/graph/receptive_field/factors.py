@@ -1,4 +1,4 @@
-"""Rows of factors: how a window along one axis of an input moves from entry to entry of one axis of a value."""
+"""Factors of an axis: how a window along one axis of an input moves from entry to entry of one axis of a value."""
 
 from __future__ import annotations
 
@@ -8,69 +8,78 @@ from functools import lru_cache
 from ...shapes import Number, whole
 
 Factors = tuple[tuple[int, Number], ...]
-"""One axis of a value: lengths and strides, outer to inner; empty where the window stays in its place along it."""
+"""One axis of a value as (length, stride) pairs, outer to inner; empty where the window does not move along it.
+
+As with the strides of `torch.Tensor.stride`, an axis of 24 entries that is a map of 4x6 laid flat is ((4, 6), (6,
+1)).
+"""
 
 
-def merged(factors: Iterable[tuple[int, Number]]) -> list[tuple[int, Number]]:
-    """A row of factors where neighbours that count on are one, and those of one entry are gone."""
-    row: list[tuple[int, Number]] = []
+def simplify(factors: Iterable[tuple[int, Number]]) -> list[tuple[int, Number]]:
+    """Join neighbouring factors that are contiguous, and drop those of length 1."""
+    simple: list[tuple[int, Number]] = []
     for n, stride in factors:
         if n == 1:
             continue
-        if row and row[-1][1] == stride * n:
-            row[-1] = (row[-1][0] * n, stride)
+        if simple and simple[-1][1] == stride * n:
+            simple[-1] = (simple[-1][0] * n, stride)
         else:
-            row.append((n, stride))
-    return row
+            simple.append((n, stride))
+    return simple
 
 
-def dealt(row: list[tuple[int, Number]], lengths: Sequence[int], bare: bool = True) -> tuple[Factors, ...] | None:
-    """A row of factors dealt out to axes of other lengths; None where one would end within a factor."""
-    left, axes = row[::-1], []
+def split_factors(
+    factors: list[tuple[int, Number]], lengths: Sequence[int], drop_constant: bool = True
+) -> tuple[Factors, ...] | None:
+    """Split factors over axes of the given lengths, as a reshape does; None where an axis ends within a factor.
+
+    With `drop_constant` an axis along which the window does not move is empty.
+    """
+    remaining, axes = factors[::-1], []
     for length in lengths:
         need, own = length, list[tuple[int, Number]]()
         while need > 1:
-            n, stride = left.pop()
+            n, stride = remaining.pop()
             if need % n == 0:
                 own.append((n, stride))
                 need //= n
             elif n % need == 0:
                 own.append((need, whole(stride * (n // need))))
-                left.append((n // need, stride))
+                remaining.append((n // need, stride))
                 need = 1
             else:
                 return None
-        own = merged(own)
-        axes.append(tuple(own) if any(stride for _, stride in own) or not bare else ())
+        own = simplify(own)
+        axes.append(tuple(own) if any(stride for _, stride in own) or not drop_constant else ())
     return tuple(axes)
 
 
-def offset_at(factors: Factors, place: int) -> Number:
-    """How far the window has moved at an entry of an axis."""
-    moved: Number = 0
+def offset_at(factors: Factors, index: int) -> Number:
+    """Return by how many input positions the window has moved at an entry of an axis."""
+    offset: Number = 0
     for n, stride in reversed(factors):
-        place, at = divmod(place, n) if n > 1 else (place, 0)
-        moved += at * stride
-    return moved
+        index, at = divmod(index, n) if n > 1 else (index, 0)
+        offset += at * stride
+    return offset
 
 
 @lru_cache(maxsize=4096)
-def moving(steps: tuple[Factors, ...]) -> tuple[Factors, ...]:
-    """The factors of more than one entry along which the window moves."""
+def moving_factors(steps: tuple[Factors, ...]) -> tuple[Factors, ...]:
+    """Return the factors of more than one entry along which the window moves."""
     return tuple(tuple((n, s) for n, s in factors if n > 1 and s) for factors in steps)
 
 
 def outer_stride(factors: Factors) -> Number:
-    """The stride of the outermost factor; 0 along an axis where the window stays in its place."""
+    """Return the stride of the outermost factor; 0 along an axis where the window does not move."""
     return factors[0][1] if factors else 0
 
 
-def with_axis(steps: tuple[Factors, ...], axis: int, factors: Factors) -> tuple[Factors, ...]:
-    """Steps with another row of factors at `axis`."""
+def replace_axis(steps: tuple[Factors, ...], axis: int, factors: Factors) -> tuple[Factors, ...]:
+    """Return the steps with other factors at `axis`."""
     return (*steps[:axis], factors, *steps[axis + 1 :])
 
 
-def without(steps: tuple[Factors, ...], axes: Iterable[int]) -> tuple[Factors, ...]:
-    """Steps with the window in its place along `axes`."""
-    gone = set(axes)
-    return tuple(() if axis in gone else factors for axis, factors in enumerate(steps))
+def without_axes(steps: tuple[Factors, ...], axes: Iterable[int]) -> tuple[Factors, ...]:
+    """Return the steps of a window that does not move along `axes`."""
+    constant = set(axes)
+    return tuple(() if axis in constant else factors for axis, factors in enumerate(steps))

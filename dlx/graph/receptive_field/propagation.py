@@ -1,4 +1,4 @@
-"""How receptive fields travel along the graph: what each value sees of each input, and its figures."""
+"""Propagation of receptive fields along the graph: on which positions of each input each value depends."""
 
 from __future__ import annotations
 
@@ -12,132 +12,137 @@ from ...errors import Problem
 from ...layers import Plan
 from ...layers.base import Cut, Joined, Kept, Ways, WindowLike
 from ...shapes import ReceptiveField, Shape, UnknownReceptiveField, Window
-from ..graph import AnyReceptiveField, Field, LayerNode, Sight, Wire
+from ..graph import AnyReceptiveField, LayerNode, SymbolicField, SymbolicFields, Wire
 from . import axes
-from .axes import Part, Span, joined
+from .axes import AxisField, AxisWindow
 
-Channels = dict[str, int | None]
-"""Which axis of each input holds its channels, and no positions; None where all are positions."""
-
-
-def of_input(name: str, shape: Shape) -> Sight:
-    """Each value of an input sees itself."""
-    return {name: Field(tuple(shape), axes.of_input(shape))}
+ChannelAxes = dict[str, int | None]
+"""The axis of each input that holds its channels, and no positions; None where all axes are positions."""
 
 
-def through(wires: Sequence[Wire], plan: Plan, node: str, channels: Channels | None = None) -> Wire:
-    """The output wire of a layer; the axis of each input that holds its channels is put into `channels`."""
+def of_input(name: str, shape: Shape) -> SymbolicFields:
+    """Return the fields of an input's own values: each value sees itself."""
+    return {name: SymbolicField(tuple(shape), axes.of_input(shape))}
+
+
+def propagate(wires: Sequence[Wire], plan: Plan, node: str, channel_axes: ChannelAxes | None = None) -> Wire:
+    """Return the output wire of a layer; channel axes that the layer reveals are added to `channel_axes`."""
     if len(wires) == 1 and plan.window == "pointwise" and not plan.blind:
-        raw, seen = wires[0].raw, wires[0].sight
+        is_input, fields = wires[0].is_input, wires[0].symbolic_fields
     else:
-        came = arriving(wires, plan)
-        raw = all(wire.raw for wire, _ in came)
-        seen = _seen(came, plan, node, raw)
-    if channels is not None:
-        _learn(channels, wires, plan)
-    return Wire(node, plan.shape, seen, raw and plan.view and _only_turned(plan.window, wires))
+        inputs = input_fields(wires, plan)
+        is_input = all(wire.is_input for wire, _ in inputs)
+        fields = _output_fields(inputs, plan, node, is_input)
+    if channel_axes is not None:
+        _learn_channel_axes(channel_axes, wires, plan)
+    return Wire(node, plan.shape, fields, is_input and plan.view and _is_rearranged(plan.window, wires))
 
 
-def _only_turned(window: WindowLike, wires: Sequence[Wire]) -> bool:
-    """Whether the same values come out, in another shape or order."""
+def _is_rearranged(window: WindowLike, wires: Sequence[Wire]) -> bool:
+    """Whether the output has the very values of the input, in another shape or order."""
     (shape, *_) = (wire.shape or Shape() for wire in wires)
     return window in ("pointwise", "flat") or (
         isinstance(window, Kept) and set(window.axes) == set(range(len(shape)))
     )
 
 
-def arriving(wires: Sequence[Wire], plan: Plan) -> list[tuple[Wire, Sight]]:
-    """The inputs that a layer looks at, each with what it sees from where it meets the others."""
-    looked = [(i, wire) for i, wire in enumerate(wires) if i not in plan.blind]
+def input_fields(wires: Sequence[Wire], plan: Plan) -> list[tuple[Wire, SymbolicFields]]:
+    """Return the inputs that a layer depends on, each with its fields after cropping and broadcasting."""
+    seen = [(i, wire) for i, wire in enumerate(wires) if i not in plan.blind]
     if len(wires) == 1 or isinstance(plan.window, Ways):
-        return [(wire, wire.sight) for _, wire in looked]
-    met = [(wire, _met(wire, plan.crops[i] if plan.crops else (), plan)) for i, wire in looked]
-    return met if len(looked) > 1 else [(wire, wire.sight) for _, wire in looked]
+        return [(wire, wire.symbolic_fields) for _, wire in seen]
+    aligned = [(wire, _aligned(wire, plan.crops[i] if plan.crops else (), plan)) for i, wire in seen]
+    return aligned if len(seen) > 1 else [(wire, wire.symbolic_fields) for _, wire in seen]
 
 
-def _met(wire: Wire, crop: Sequence[int], plan: Plan) -> Sight:
-    """Receptive fields of a layer's input after it is cropped, or broadcast from a single entry."""
+def _aligned(wire: Wire, crop: Sequence[int], plan: Plan) -> SymbolicFields:
+    """Return the fields of a layer's input after it is cropped, and broadcast from axes of length 1."""
     old, new = wire.shape or Shape(), plan.shape
     if len(old) != len(new):
-        return wire.sight
+        return wire.symbolic_fields
 
-    def met(part: Part, n: int) -> Part:
+    def align(window: AxisWindow, n: int) -> AxisWindow:
         for k, start in enumerate(crop, start=1):
-            part = part.cut(k, start, 1, new[k]) if start or old[k] > new[k] else part
-        return part if isinstance(plan.window, Joined) else part.broadcast(old, new, n)
+            window = window.slice(k, start, 1, new[k]) if start or old[k] > new[k] else window
+        return window if isinstance(plan.window, Joined) else window.broadcast(old, new, n)
 
-    return _each(wire.sight, met)
-
-
-def _made(made: Callable[[Part, int], Part | None], n: int, part: Part) -> Part | None:
-    return made(part, n)
+    return _map_windows(wire.symbolic_fields, align)
 
 
-def _each(seen: Sight, made: Callable[[Part, int], Part | None], node: str = "") -> Sight:
-    """Each window, with the length of the axis it is of, made into another; unknown where one cannot be.
+def _apply(function: Callable[[AxisWindow, int], AxisWindow | None], n: int, window: AxisWindow) -> AxisWindow | None:
+    return function(window, n)
 
-    The very same where all windows stay as they are.
+
+def _map_windows(
+    fields: SymbolicFields, function: Callable[[AxisWindow, int], AxisWindow | None], node: str = ""
+) -> SymbolicFields:
+    """Apply a function to each window and the length of its axis; the field is unknown where it returns None.
+
+    Returns the very object `fields` where no window changes.
     """
-    fields: dict[str, Field | UnknownReceptiveField] = {}
-    for name, of in seen.items():
-        if isinstance(of, UnknownReceptiveField):
-            fields[name] = of
+    changed: dict[str, SymbolicField | UnknownReceptiveField] = {}
+    for name, field in fields.items():
+        if isinstance(field, UnknownReceptiveField):
+            changed[name] = field
             continue
-        spans = [span.each(partial(_made, made, n)) for span, n in zip(of.spans, of.basis, strict=True)]
-        known = tuple(span for span in spans if span is not None)
-        if all(map(is_, spans, of.spans)):
-            fields[name] = of
+        mapped = [one.map(partial(_apply, function, n)) for one, n in zip(field.axes, field.basis, strict=True)]
+        known = tuple(one for one in mapped if one is not None)
+        if all(map(is_, mapped, field.axes)):
+            changed[name] = field
         else:
-            fields[name] = Field(of.basis, known) if len(known) == len(spans) else UnknownReceptiveField(node)
-    return seen if all(fields[name] is of for name, of in seen.items()) else fields
+            changed[name] = (
+                SymbolicField(field.basis, known) if len(known) == len(mapped) else UnknownReceptiveField(node)
+            )
+    return fields if all(changed[name] is field for name, field in fields.items()) else changed
 
 
 # --- layers ---------------------------------------------------------------------------------------------------------
 
 
-def _seen(came: Sequence[tuple[Wire, Sight]], plan: Plan, node: str, raw: bool) -> Sight:
+def _output_fields(
+    inputs: Sequence[tuple[Wire, SymbolicFields]], plan: Plan, node: str, is_input: bool
+) -> SymbolicFields:
     window = plan.window
-    if window == "nothing" or not came:
+    if window == "nothing" or not inputs:
         return {}
     if isinstance(window, Joined):
-        return _end_to_end(came, window.axis, plan.shape, node)
+        return _concatenate(inputs, window.axis, plan.shape, node)
     if isinstance(window, Ways):
-        ways = [_one(came[i][1], came[i][0].shape or Shape(), one, plan, node) for i, one in window.ways]
-        return merged(ways, node, are_branches=False)
-    fields = merged([seen for _, seen in came], node)
-    shape = plan.shape if len(came) > 1 else came[0][0].shape or Shape()
-    if window == "flat" and raw and (based := _based(fields, plan.shape)):
-        return based
-    return _one(fields, shape, window, plan, node)
+        paths = [
+            _through_window(inputs[i][1], inputs[i][0].shape or Shape(), one, plan, node) for i, one in window.ways
+        ]
+        return merge(paths, node, are_branches=False)
+    fields = merge([fields for _, fields in inputs], node)
+    shape = plan.shape if len(inputs) > 1 else inputs[0][0].shape or Shape()
+    if window == "flat" and is_input and (reshaped := _reshaped_vector(fields, plan.shape)):
+        return reshaped
+    return _through_window(fields, shape, window, plan, node)
 
 
-def _one(seen: Sight, x: Shape, window: WindowLike, plan: Plan, node: str) -> Sight:
-    """One input under one window."""
-    return seen if window == "pointwise" else _each(seen, lambda part, n: _under(window, part, n, x, plan), node)
+def _through_window(fields: SymbolicFields, x: Shape, window: WindowLike, plan: Plan, node: str) -> SymbolicFields:
+    if window == "pointwise":
+        return fields
+    return _map_windows(fields, lambda one, n: _window_after(window, one, n, x, plan), node)
 
 
-def _under(window: WindowLike, part: Part, n: int, x: Shape, plan: Plan) -> Part | None:
-    """The window on an axis of `n` positions after one more layer; None where it cannot be followed."""
+def _window_after(window: WindowLike, one: AxisWindow, n: int, x: Shape, plan: Plan) -> AxisWindow | None:
+    """Return the window `one`, on an axis of `n` positions, after a layer; None where it cannot be followed."""
     match window:
         case Window():
-            return (
-                part.on_axes((0, *(None for _ in x.size)), {}, n)
-                if _pools_all(plan, x)
-                else _slid(part, n, window, plan)
-            )
+            return _slide(one, n, x, window, plan)
         case Kept():
-            return part.on_axes(window.axes, dict(window.picked), n)
+            return one.select_axes(window.axes, dict(window.picked), n)
         case Cut():
-            return part.cut(window.axis, window.start, window.step, plan.shape[window.axis])
+            return one.slice(window.axis, window.start, window.step, plan.shape[window.axis])
         case "flat":
-            return part.reshaped(x, plan.shape)
+            return one.reshape(x, plan.shape)
         case tuple():
-            return _on(part.everywhere([k + 1 for k in window], n), x, plan.shape)
-    return _everything(part, n, x, plan.shape)
+            return _on_equal_axes(one.mix_in_place([k + 1 for k in window], n), x, plan.shape)
+    return _mix_all(one, n, x, plan.shape)
 
 
-def _pools_all(plan: Plan, x: Shape) -> bool:
-    """Whether a pool stands once, over a whole map: it is a global one."""
+def _is_global_pool(plan: Plan, x: Shape) -> bool:
+    """Whether a pool has one stop, over a whole map of several positions."""
     window, once = plan.window, prod(plan.shape.size) == 1 < prod(x.size)
     if not isinstance(window, Window) or not plan.by_channel or plan.weights or not once:
         return False
@@ -145,32 +150,36 @@ def _pools_all(plan: Plan, x: Shape) -> bool:
     return not window.shift and all(before >= 0 and n <= extent - before for extent, before, n in axes)
 
 
-def _slid(part: Part, n: int, window: Window, plan: Plan) -> Part:
-    one = part if plan.by_channel else part.mixed([0], n)
+def _slide(one: AxisWindow, n: int, x: Shape, window: Window, plan: Plan) -> AxisWindow:
+    if _is_global_pool(plan, x):
+        # As `global_avg_pool`: its output has no positions, so that the network's receptive field is that before it
+        return one.select_axes((0, *(None for _ in x.size)), {}, n)
+    one = one if plan.by_channel else one.mix([0], n)
     for k, stops in enumerate(plan.shape.size):
-        one = one.slid(k + 1, window, k, stops)
+        one = one.slide(k + 1, window, k, stops)
     return one
 
 
-def _everything(part: Part, n: int, x: Shape, out: Shape) -> Part:
-    """Each value of the output sees all that comes in; positions that stay as many are taken to stay in place."""
-    whole_part = part.everywhere(range(len(x)), n)
+def _mix_all(one: AxisWindow, n: int, x: Shape, out: Shape) -> AxisWindow:
+    """Each value of the output depends on all of the input; axes of unchanged length are taken to stay in place."""
+    mixed = one.mix_in_place(range(len(x)), n)
     if len(x) == len(out) > 1 and prod(out.size) > 1:
-        return _on(whole_part, x, out, of_channels=False)
-    return replace(whole_part, steps=((),) * len(out))
+        return _on_equal_axes(mixed, x, out, with_channels=False)
+    return replace(mixed, steps=((),) * len(out))
 
 
-def _on(part: Part, x: Shape, out: Shape, of_channels: bool = True) -> Part:
-    """Without the axes that have another length now: no entry of them stands where one of the input did."""
-    axes = zip(part.steps, x, out, strict=True)
-    steps = tuple(f if n == m and (k or of_channels) else () for k, (f, n, m) in enumerate(axes))
-    return replace(part, steps=steps)
+def _on_equal_axes(one: AxisWindow, x: Shape, out: Shape, with_channels: bool = True) -> AxisWindow:
+    """Drop the steps along axes whose length has changed: their entries are not those of the input."""
+    axes = zip(one.steps, x, out, strict=True)
+    steps = tuple(f if n == m and (k or with_channels) else () for k, (f, n, m) in enumerate(axes))
+    return replace(one, steps=steps)
 
 
-def _based(seen: Sight, shape: Shape) -> Sight | None:
-    """A vector that is put on several axes: its values have their places there from now on."""
-    ((name, of), *others) = seen.items()
-    if others or isinstance(of, UnknownReceptiveField) or len(of.basis) > 1 or sum(n > 1 for n in shape) < 2:
+def _reshaped_vector(fields: SymbolicFields, shape: Shape) -> SymbolicFields | None:
+    """Return the fields of an input vector that is reshaped to several axes: its values have positions from then
+    on."""
+    ((name, field), *others) = fields.items()
+    if others or isinstance(field, UnknownReceptiveField) or len(field.basis) > 1 or sum(n > 1 for n in shape) < 2:
         return None
     return of_input(name, shape)
 
@@ -178,174 +187,193 @@ def _based(seen: Sight, shape: Shape) -> Sight | None:
 # --- merges ---------------------------------------------------------------------------------------------------------
 
 
-def merged(branches: Sequence[Sight], node: str, are_branches: bool = True) -> Sight:
-    """The receptive field of a merge in each input; a branch without one in an input adds nothing to it."""
+def merge(branches: Sequence[SymbolicFields], node: str, are_branches: bool = True) -> SymbolicFields:
+    """Return the union of the fields of branches in each input; a branch without a field in it adds nothing."""
     if len(branches) == 1:
         return branches[0]
     return {
-        name: _together(
-            [seen[name] for seen in branches if name in seen], node, lambda spans: joined(spans, are_branches)
+        name: _merge_fields(
+            [fields[name] for fields in branches if name in fields], node, lambda each: axes.union(each, are_branches)
         )
-        for name in dict.fromkeys(name for seen in branches for name in seen)
+        for name in dict.fromkeys(name for fields in branches for name in fields)
     }
 
 
-def _together(
-    fields: Sequence[Field | UnknownReceptiveField], node: str, merge: Callable[[Sequence[Span]], Span]
-) -> Field | UnknownReceptiveField:
-    """The field of several branches, axis by axis; unknown where one is, or where a vector has several shapes."""
-    for of in fields:
-        if isinstance(of, UnknownReceptiveField):
-            return of
-    known = [of for of in fields if isinstance(of, Field)]
+def _merge_fields(
+    fields: Sequence[SymbolicField | UnknownReceptiveField],
+    node: str,
+    merge_axis: Callable[[Sequence[AxisField]], AxisField],
+) -> SymbolicField | UnknownReceptiveField:
+    """Merge the fields of branches axis by axis; unknown where one is, or where a vector has several shapes."""
+    for field in fields:
+        if isinstance(field, UnknownReceptiveField):
+            return field
+    known = [field for field in fields if isinstance(field, SymbolicField)]
     basis = known[0].basis
-    if any(of.basis != basis for of in known):
+    if any(field.basis != basis for field in known):
         return UnknownReceptiveField(node)
-    return Field(basis, tuple(merge(spans) for spans in zip(*(of.spans for of in known), strict=True)))
+    return SymbolicField(
+        basis, tuple(merge_axis(each) for each in zip(*(field.axes for field in known), strict=True))
+    )
 
 
-def _end_to_end(came: Sequence[tuple[Wire, Sight]], axis: int, shape: Shape, node: str) -> Sight:
-    """Branches that lie one behind the other along an axis."""
-    lengths = [wire.shape[axis] if wire.shape else 0 for wire, _ in came]
-    fields: dict[str, Field | UnknownReceptiveField] = {}
-    for name in dict.fromkeys(name for _, seen in came for name in seen):
-        places = [(sum(lengths[:i]), lengths[i]) for i, (_, seen) in enumerate(came) if name in seen]
+def _concatenate(inputs: Sequence[tuple[Wire, SymbolicFields]], axis: int, shape: Shape, node: str) -> SymbolicFields:
+    """Return the fields of branches that are concatenated along an axis."""
+    lengths = [wire.shape[axis] if wire.shape else 0 for wire, _ in inputs]
+    concatenated: dict[str, SymbolicField | UnknownReceptiveField] = {}
+    for name in dict.fromkeys(name for _, fields in inputs for name in fields):
+        places = [(sum(lengths[:i]), lengths[i]) for i, (_, fields) in enumerate(inputs) if name in fields]
 
-        def merge(spans: Sequence[Span], places: Sequence[tuple[int, int]] = places) -> Span:
-            pieces = [(span, *place) for span, place in zip(spans, places, strict=True)]
-            return axes.end_to_end(pieces, axis, shape[axis])
+        def merge_axis(each: Sequence[AxisField], places: Sequence[tuple[int, int]] = places) -> AxisField:
+            pieces = [(field, *place) for field, place in zip(each, places, strict=True)]
+            return axes.concatenate(pieces, axis, shape[axis])
 
-        fields[name] = _together([seen[name] for _, seen in came if name in seen], node, merge)
-    return fields
+        branches = [fields[name] for _, fields in inputs if name in fields]
+        concatenated[name] = _merge_fields(branches, node, merge_axis)
+    return concatenated
 
 
 # --- positions ------------------------------------------------------------------------------------------------------
 
 
-def _learn(channels: Channels, wires: Sequence[Wire], plan: Plan) -> None:
-    """Which axis of an input a first layer takes for its channels."""
+def _learn_channel_axes(channel_axes: ChannelAxes, wires: Sequence[Wire], plan: Plan) -> None:
+    """Note the axis of an input that its first layer takes for its channels."""
     window = plan.window
     for wire in wires:
-        if channels.keys() >= wire.sight.keys():
+        if channel_axes.keys() >= wire.symbolic_fields.keys():
             continue
         x = wire.shape or Shape()
-        for name, of in wire.sight.items():
-            if name in channels or isinstance(of, UnknownReceptiveField):
+        for name, field in wire.symbolic_fields.items():
+            if name in channel_axes or isinstance(field, UnknownReceptiveField):
                 continue
             if isinstance(window, Window):
-                channels[name] = _channels(of)
+                channel_axes[name] = _channel_axis(field)
             elif isinstance(window, Kept) and x.dtype == "int" and None in window.axes:
-                channels[name] = None  # numbers are looked up: each stands at a position
-            elif isinstance(window, Kept) and plan.weights and window.axes == (0, None) and _are_tokens(of):
-                channels[name] = 1
+                channel_axes[name] = None  # numbers are looked up: each stands at a position
+            elif isinstance(window, Kept) and plan.weights and window.axes == (0, None) and _are_tokens(field):
+                channel_axes[name] = 1
 
 
-def _channels(of: Field) -> int | None:
-    """The axis of the input that lies where a window has its channels; none, where the usual one lies elsewhere."""
-    here = [axis for axis, span in enumerate(of.spans) if any(part.steps[0] for part in span.parts)]
-    if here:
-        return here[0]
-    if not any(any(part.steps[1:]) for part in of.spans[0].parts):
+def _channel_axis(field: SymbolicField) -> int | None:
+    """Return the axis of the input that lies on a window's channels; None where none does, and 0 lies elsewhere."""
+    on_channels = [axis for axis, one in enumerate(field.axes) if any(window.steps[0] for window in one.windows)]
+    if on_channels:
+        return on_channels[0]
+    if not any(any(window.steps[1:]) for window in field.axes[0].windows):
         return 0
-    mixed = [axis for axis, span in enumerate(of.spans) if not span.moves and span.parts[0].size is None]
+    mixed = [axis for axis, one in enumerate(field.axes) if not one.moves and one.windows[0].size is None]
     return mixed[0] if len(mixed) == 1 else None
 
 
-def _are_tokens(of: Field) -> bool:
-    """Whether an input of (tokens, values) has its axes as it came."""
-    return len(of.basis) == 2 and all(part.steps[k] for k, span in enumerate(of.spans) for part in span.parts)
-
-
-def set_fields(inputs: Mapping[str, Shape], nodes: Sequence[LayerNode], channels: Channels) -> list[Problem]:
-    """Give each node its receptive fields, in positions of the inputs.
-
-    Returns warnings where branches are not aligned; their paths are the names of nodes.
-    """
-    known = positions_of(inputs, channels)
-    fields: dict[str, Mapping[str, AnyReceptiveField]] = {}
-    for name, shape in inputs.items():
-        fields[name] = _receptive_fields(of_input(name, shape), known)
-    figures: dict[int, _Figures] = {}  # layers that look at single values hand on what came in
-    warnings = []
-    for node in nodes:
-        if id(node.sight) not in figures:
-            figures[id(node.sight)] = _figures(node.sight, inputs, known)
-        node.fields, node.main, moving = figures[id(node.sight)]
-        fields[node.name] = node.fields
-        node.moving = moving if len(node.shape) > 1 else ()
-        warnings += _misaligned(node, fields, several=len(inputs) > 1)
-    return warnings
-
-
-_Figures = tuple[Mapping[str, AnyReceptiveField], str, tuple[str, ...]]
-"""The receptive fields of a value, its main input, and those that entries stand for different positions of."""
-
-
-def _figures(sight_of: Sight, inputs: Iterable[str], known: Channels) -> _Figures:
-    seen = {name: sight_of[name] for name in inputs if name in sight_of}
-    spread = {name: _of_positions(of, known[name]) for name, of in seen.items() if isinstance(of, Field)}
-    main = next((name for name in seen if spread.get(name, True)), next(iter(seen), ""))
-    moving = tuple(name for name, spans in spread.items() if any(span.moves for span in spans))
-    return _receptive_fields(seen, known), main, moving
-
-
-def positions_of(inputs: Mapping[str, Shape], channels: Channels) -> Channels:
-    """Which axis of each input holds its channels: the first, unless the network takes another one for them."""
-    usual = {name: None if shape.dtype == "int" and len(shape) == 1 else 0 for name, shape in inputs.items()}
-    return usual | channels
-
-
-def _receptive_fields(seen: Sight, channels: Channels) -> dict[str, AnyReceptiveField]:
-    """`receptive_field` of each input, by name."""
-    return {name: receptive_field(of, channels[name]) for name, of in seen.items()}
-
-
-def _of_positions(of: Field, channel: int | None) -> list[Span]:
-    return [span for axis, span in enumerate(of.spans) if axis != channel]
-
-
-def receptive_field(of: Field | UnknownReceptiveField, channel: int | None) -> AnyReceptiveField:
-    """A receptive field in positions of the input; of a vector, in values of it, where it is more than one."""
-    if isinstance(of, UnknownReceptiveField):
-        return of
-    positions = [axis for axis in range(len(of.spans)) if axis != channel]
-    axes = positions or [0]
-    parts = [of.spans[axis].hull(of.basis[axis]) for axis in axes]
-    if all(part.size is None for part in parts):
-        return "global"
-    if len(of.spans) == 1 and channel is not None and parts[0].size == 1:
-        return None
-    return ReceptiveField(
-        tuple(part.size for part in parts),
-        tuple(part.stride for part in parts),
-        tuple(part.start for part in parts),
-        all(of.spans[axis].aligned for axis in positions),
+def _are_tokens(field: SymbolicField) -> bool:
+    """Whether an input of shape (tokens, values) still has its axes in that order."""
+    return len(field.basis) == 2 and all(
+        window.steps[k] for k, one in enumerate(field.axes) for window in one.windows
     )
 
 
-def along(of: Field | UnknownReceptiveField, channel: int | None) -> tuple[int | None, ...]:
-    """The axis of a window that each axis of a receptive field lies on; None where it is not one, or on channels."""
-    if isinstance(of, UnknownReceptiveField):
+def set_receptive_fields(
+    inputs: Mapping[str, Shape], nodes: Sequence[LayerNode], channel_axes: ChannelAxes
+) -> list[Problem]:
+    """Set the receptive fields of each node, in positions of the inputs.
+
+    Returns warnings where branches are not aligned; their paths are the names of nodes.
+    """
+    known = with_defaults(inputs, channel_axes)
+    by_value: dict[str, Mapping[str, AnyReceptiveField]] = {}
+    for name, shape in inputs.items():
+        by_value[name] = _receptive_fields(of_input(name, shape), known)
+    # By identity: pointwise layers, most of a deep network, pass the object on, and the figures with it
+    summaries: dict[int, _Summary] = {}
+    warnings = []
+    for node in nodes:
+        if id(node.symbolic_fields) not in summaries:
+            summaries[id(node.symbolic_fields)] = _summary(node.symbolic_fields, inputs, known)
+        node.receptive_fields, node.main_input, with_positions = summaries[id(node.symbolic_fields)]
+        by_value[node.name] = node.receptive_fields
+        node.inputs_with_positions = with_positions if len(node.shape) > 1 else ()
+        warnings += _misaligned(node, by_value, several=len(inputs) > 1)
+    return warnings
+
+
+_Summary = tuple[Mapping[str, AnyReceptiveField], str, tuple[str, ...]]
+"""The receptive fields of a value, its main input, and the inputs that its entries have different positions in."""
+
+
+def _summary(symbolic: SymbolicFields, inputs: Iterable[str], known: ChannelAxes) -> _Summary:
+    fields = {name: symbolic[name] for name in inputs if name in symbolic}
+    positions = {
+        name: _position_axes(field, known[name]) for name, field in fields.items() if isinstance(field, SymbolicField)
+    }
+    main = next((name for name in fields if positions.get(name, True)), next(iter(fields), ""))
+    with_positions = tuple(name for name, each in positions.items() if any(one.moves for one in each))
+    return _receptive_fields(fields, known), main, with_positions
+
+
+def with_defaults(inputs: Mapping[str, Shape], channel_axes: ChannelAxes) -> ChannelAxes:
+    """Complete the channel axes: the first axis of an input, unless the network takes another one."""
+    usual = {name: None if shape.dtype == "int" and len(shape) == 1 else 0 for name, shape in inputs.items()}
+    return usual | channel_axes
+
+
+def _receptive_fields(fields: SymbolicFields, channel_axes: ChannelAxes) -> dict[str, AnyReceptiveField]:
+    return {name: receptive_field(field, channel_axes[name]) for name, field in fields.items()}
+
+
+def _position_axes(field: SymbolicField, channel_axis: int | None) -> list[AxisField]:
+    return [one for axis, one in enumerate(field.axes) if axis != channel_axis]
+
+
+def receptive_field(field: SymbolicField | UnknownReceptiveField, channel_axis: int | None) -> AnyReceptiveField:
+    """Summarize a symbolic field as size, stride and start on each axis of positions of the input.
+
+    Of a vector the positions are its values; None where a value depends on a single one of them.
+    """
+    if isinstance(field, UnknownReceptiveField):
+        return field
+    positions = [axis for axis in range(len(field.axes)) if axis != channel_axis]
+    windows = [field.axes[axis].hull(field.basis[axis]) for axis in positions or [0]]
+    if all(window.size is None for window in windows):
+        return "global"
+    if len(field.axes) == 1 and channel_axis is not None and windows[0].size == 1:
+        return None
+    return ReceptiveField(
+        tuple(window.size for window in windows),
+        tuple(window.stride for window in windows),
+        tuple(window.start for window in windows),
+        all(field.axes[axis].aligned for axis in positions),
+    )
+
+
+def window_axes(field: SymbolicField | UnknownReceptiveField, channel_axis: int | None) -> tuple[int | None, ...]:
+    """Return for each axis of a receptive field the axis of a layer's window that it lies on.
+
+    None where it lies on several axes, on a part of one, or on the channels.
+    """
+    if isinstance(field, UnknownReceptiveField):
         return ()
-    axes_on: list[int | None] = []
-    for axis, span in enumerate(of.spans):
-        if axis != channel or len(of.spans) == 1:
-            places = {k for part in span.parts for k, factors in enumerate(part.steps) if factors}
-            whole = all(len(factors) < 2 for part in span.parts for factors in part.steps)
-            axes_on.append(max(places) - 1 if len(places) == 1 and whole and max(places) else None)
-    return tuple(axes_on)
+    found: list[int | None] = []
+    for axis, one in enumerate(field.axes):
+        if axis != channel_axis or len(field.axes) == 1:
+            places = {k for window in one.windows for k, factors in enumerate(window.steps) if factors}
+            is_whole = all(len(factors) < 2 for window in one.windows for factors in window.steps)
+            found.append(max(places) - 1 if len(places) == 1 and is_whole and max(places) else None)
+    return tuple(found)
 
 
 def _misaligned(
     node: LayerNode, fields: Mapping[str, Mapping[str, AnyReceptiveField]], several: bool
 ) -> list[Problem]:
-    """The warnings of a merge whose branches have windows of other strides or centres."""
+    """Return the warnings of a merge whose branches have windows of different strides or centres.
+
+    Only the merge at which it happens is named, not the layers behind it.
+    """
     found = []
-    for name, seen in node.fields.items():
+    for name, field in node.receptive_fields.items():
         before = [(source, fields[source][name]) for source in node.inputs if name in fields[source]]
         if (
-            isinstance(seen, ReceptiveField)
-            and not seen.aligned
+            isinstance(field, ReceptiveField)
+            and not field.aligned
             and all(not isinstance(of, ReceptiveField) or of.aligned for _, of in before)
         ):
             branches = _branches(before)
@@ -356,17 +384,17 @@ def _misaligned(
 
 
 def _branches(before: Sequence[tuple[str, AnyReceptiveField]]) -> str:
-    """How the windows of the branches differ."""
-    geometries = {source: _geometry(of) for source, of in before}
+    """Describe how the windows of the branches differ."""
+    geometries = {source: _geometry(field) for source, field in before}
     names = " and ".join(f"`{source}`" for source in geometries)
     if len(geometries) > 1 and len(set(geometries.values())) == 1:
         return f"each of {names} {geometries[before[0][0]]}, and their axes are not the same ones of the input"
     return " and ".join(f"`{source}` {words}" for source, words in geometries.items())
 
 
-def _geometry(seen: AnyReceptiveField) -> str:
-    if not isinstance(seen, ReceptiveField):
+def _geometry(field: AnyReceptiveField) -> str:
+    if not isinstance(field, ReceptiveField):
         return "sees everything"
-    known = seen.as_json()
+    known = field.as_json()
     assert isinstance(known, dict)
     return f"has size {known['size']}, stride {known['stride']}, start {known['start']}"
