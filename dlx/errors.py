@@ -5,6 +5,7 @@
     ├── ShapeError        a layer refuses its inputs; the graph adds names and places
     ├── DataError         a data file that is missing, torn or of another form
     └── RunError          the experiment failed, the input was fine          exit status 1
+    DlxWarning            what is odd and not wrong, from Python
 
 A layer knows the numbers and the way out, the graph adds names, the spec adds file, line and column.
 """
@@ -72,6 +73,10 @@ class DlxError(Exception):
     def __init__(self, *problems: Problem | str, hint: str = "") -> None:
         self.problems = tuple(Problem(p, hint) if isinstance(p, str) else p for p in problems)
         super().__init__("\n".join(str(p) for p in self.problems))
+
+
+class DlxWarning(UserWarning):
+    """Something that is odd and not wrong, where dlx is used from Python."""
 
 
 class SpecError(DlxError):

@@ -45,6 +45,8 @@ GUESTS = {
     "cmaes": ["sweeps"],
     "ray": ["sweeps"],
     "matplotlib": ["sweeps"],
+    "pandas": ["api"],
+    "IPython": ["show"],
 }
 BELOW_AUTOGRAD = [
     f"training/{name}.py"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from .feed import Feed
     from .input_record import Kept
+    from .memory import Columns
     from .new_inputs import Given
     from .preprocess import Fitted
     from .splits import Indices
@@ -169,6 +170,12 @@ class Dataset(Declared):
         from .new_inputs import read
 
         return read(path, kept.raw)
+
+    def from_memory(self, inputs: Columns | Values, kept: Kept) -> Given:
+        """Inputs that are no file, as they are before preprocessing. DataError where they have another shape."""
+        from .memory import array_of
+
+        return array_of(inputs, kept.raw)
 
     def load(self) -> Sets:
         """The arrays. DataError where a file is missing, truncated or of the wrong length."""

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import plural
 from ..sweeps.trial import State
+from . import notebook
 from .console import console, document, out, say
 from .leaderboard import leaderboard
 from .terminal_text import visible
@@ -34,6 +35,9 @@ def sweeping(quiet: bool = False) -> Iterator[Callable[[Any], None]]:
     """Yield a callback for `sweeps.run.run` that shows the progress of a study on stderr."""
     if quiet:
         yield lambda _: None
+    elif notebook.is_here():
+        with notebook.sweeping(opening, figure) as callback:
+            yield callback
     elif sys.stderr.isatty():
         with _live() as callback:
             yield callback

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..metrics import RUNNING_LOSS
+from . import notebook
 from .confusion_matrix import matrix
 from .console import Grid, console, out, say
 from .ensembles import members
@@ -25,6 +26,9 @@ def progress(quiet: bool = False) -> Iterator[Callable[[Any], None]]:
     """Yield a callback for `experiment.runner.run` that shows the progress of trainings on stderr."""
     if quiet:
         yield lambda _: None
+    elif notebook.is_here():
+        with notebook.training(_begun, _latest()) as callback:
+            yield callback
     elif sys.stderr.isatty():
         with _bar() as callback:
             yield callback
@@ -77,21 +81,32 @@ def _bar() -> Iterator[Callable[[Any], None]]:
     )
     with Progress(*columns, console=console(stderr=True), expand=True) as bar:
         task = bar.add_task("", total=None, latest="")
-        latest: dict[str, float] = {}
+        latest = _latest()
 
         def callback(event: TrainingStarted | Record | TrainingWarning) -> None:
+            nonlocal latest
             if isinstance(event, TrainingWarning):
                 bar.console.print(Text(visible(event.message), style="yellow"))
                 return
             if isinstance(event, TrainingStarted):
                 bar.console.print(Text(visible(_begun(event))))
-                latest.clear()
+                latest = _latest()
                 bar.reset(task, total=event.steps, latest="")
                 return
-            latest.update({k.removeprefix("train/"): v for k, v in event.metrics.items() if k in _SHOWN})
-            bar.update(task, completed=event.step, latest=visible(metrics_text(latest), lines=False))
+            bar.update(task, completed=event.step, latest=visible(latest(event), lines=False))
 
         yield callback
+
+
+def _latest() -> Callable[[Record], str]:
+    """A function from each record of a training to the figures that were measured last."""
+    latest: dict[str, float] = {}
+
+    def text(record: Record) -> str:
+        latest.update({k.removeprefix("train/"): v for k, v in record.metrics.items() if k in _SHOWN})
+        return metrics_text(latest)
+
+    return text
 
 
 _SHOWN = (RUNNING_LOSS, "valid/loss", "valid/accuracy", "valid/mae")

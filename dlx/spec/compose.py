@@ -25,9 +25,12 @@ MAX_FILES = 100
 SELF = "_self_"
 
 
-def compose(path: Path) -> Node:
-    """Read the spec at `path` and merge its defaults under it. SpecError where a file is missing or malformed."""
-    return _Composer().spec(path)
+def compose(path: Path, root: Node | None = None) -> Node:
+    """Read the spec at `path` and merge its defaults under it. SpecError where a file is missing or malformed.
+
+    `root` is its content where that is in no file; its defaults are looked for as those of a file at `path`.
+    """
+    return _Composer().spec(path, root=root)
 
 
 def source(path: Path) -> str:
@@ -47,7 +50,9 @@ class _Composer:
     def __init__(self) -> None:
         self.files = 0
 
-    def spec(self, path: Path, above: tuple[Path, ...] = (), mark: Mark | None = None) -> Node:
+    def spec(
+        self, path: Path, above: tuple[Path, ...] = (), mark: Mark | None = None, root: Node | None = None
+    ) -> Node:
         """Read a file with its defaults; `above` are the files that include it, `mark` is where the last one does."""
         self.files += 1
         mark = mark or Mark(str(path))
@@ -59,7 +64,7 @@ class _Composer:
             )
         if self.files > MAX_FILES:
             raise SpecError(Problem(f"`defaults` name more than {MAX_FILES} files in all", "", mark, "defaults"))
-        root = read(path)
+        root = read(path) if root is None else root
         assert isinstance(root.value, dict)
         listed = root.value.pop("defaults", None)
         return root if listed is None else self.merged(root, listed, path, (*above, here))

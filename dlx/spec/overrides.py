@@ -20,6 +20,9 @@ from .validation import ENTRY_KEYS, shown
 OPEN = {("vars",), ("networks",), ("network", "inputs"), ("network", "outputs"), ("expect",), ("blocks",)}
 """Mappings whose keys users choose: a key that is not there yet is written with `+`."""
 
+OVERRIDE = "override `"
+"""The beginning of the mark of what an override has set."""
+
 
 def apply(root: Node, overrides: Sequence[str], spec: Path) -> Node:
     """Apply the overrides in order to a copy of the spec. SpecError with the problems of all of them."""
@@ -42,7 +45,7 @@ def applied(root: Node, overrides: Sequence[str], spec: Path) -> tuple[Node, lis
 
 def mark_of(text: str) -> Mark:
     """Return the mark of an override, which stands on no line: `override `TEXT``, passwords masked."""
-    return Mark(f"override `{shortened(masked(text), 80)}`")
+    return Mark(f"{OVERRIDE}{shortened(masked(text), 80)}`")
 
 
 def parse(text: str, mark: Mark | None = None) -> Any:

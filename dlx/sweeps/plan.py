@@ -71,12 +71,14 @@ class SweepPlan:
         return {seed: first} | {seed + i: first.with_seed(seed + i) for i in range(1, self.seeds)}
 
 
-def plan(path: Path, changes: Sequence[str], runs: Path, trials: int | None = None, study: str = "") -> SweepPlan:
+def plan(
+    spec: Path | Experiment, changes: Sequence[str], runs: Path, trials: int | None = None, study: str = ""
+) -> SweepPlan:
     """What `dlx sweep` is asked to do. SpecError with what stands against it.
 
     `trials` is how many there are to be, `study` what its folder is called, if not by the hash of what it is.
     """
-    loaded = load(path)
+    loaded = spec if isinstance(spec, Experiment) else load(spec)
     space, plain = Space.of(loaded, changes)
     base = loaded.changed(plain)
     if problems := [*base.problems, *missing_sections(base, "data", "train")]:

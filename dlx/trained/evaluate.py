@@ -28,6 +28,12 @@ if TYPE_CHECKING:
     from ..data.input_record import Kept
     from ..training.fit import Job
 
+WITHOUT = {
+    "running": "has no checkpoint yet",
+    "stopped": "was stopped before its first checkpoint",
+    "failed": "failed before its first checkpoint",
+    "died": "was killed before its first checkpoint",
+}
 PARTS = ("train", *ensemble_metrics.HELD_OUT)
 
 
@@ -185,7 +191,8 @@ def weights_of(run: Run, name: str) -> Path:
     folder = run.dir / "checkpoints"
     there = sorted(path.stem for path in folder.glob("*.safetensors") if not path.name.startswith("."))
     if name not in there:
-        missing = f"{run.key} has no checkpoint `{name}`" if there else f"{run.key} has no checkpoint yet"
+        without = WITHOUT.get(run.status(), "has no checkpoint any more")
+        missing = f"{run.key} has no checkpoint `{name}`" if there else f"{run.key} {without}"
         raise DlxError(missing, hint=did_you_mean(name, there, "the checkpoints"))
     return folder
 

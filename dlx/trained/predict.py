@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data import input_record
+from ..data.memory import INPUTS, Columns
 from ..errors import DlxError, RunError
 from ..graph import Graph, trace
 from ..lazy import np, torch
@@ -70,6 +71,12 @@ class Predicted:
             return self.classes.ndim == 1
         return self.values is not None and self.values.ndim == 2
 
+    @property
+    def arrays(self) -> dict[str, Array]:
+        """All that there is of `classes`, `probabilities`, `values`, `boxes` and `scores`."""
+        every = {name: getattr(self, name) for name in ("classes", "probabilities", "values", "boxes", "scores")}
+        return {name: array for name, array in every.items() if array is not None}
+
     def rows(self) -> tuple[list[str], list[list[Any]]]:
         """The titles and the lines of a table; a line a box."""
         assert self.in_rows
@@ -113,11 +120,8 @@ class Predicted:
     def write(self, path: Path) -> None:
         """As a table to .csv, or as arrays to .npz. DlxError for another file, or where it takes no table."""
         if path.suffix == ".npz":
-            names = ("classes", "probabilities", "values", "boxes", "scores")
-            arrays = {name: getattr(self, name) for name in names}
-            there: dict[str, Any] = {name: array for name, array in arrays.items() if array is not None}
             packed = BytesIO()
-            np.savez(packed, **there)
+            np.savez(packed, **self.arrays)  # type: ignore[arg-type]
             data = packed.getvalue()
         elif path.suffix == ".csv":
             if not self.in_rows:
@@ -135,10 +139,12 @@ class Predicted:
             raise RunError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}") from error
 
 
-def predict(run: Run, file: Path, name: str | None = None, combine: str | None = None) -> Predicted:
-    """What a run's network says of the inputs in a file or a folder, read and preprocessed as its own were.
+def predict(
+    run: Run, inputs: Path | Columns | Array, name: str | None = None, combine: str | None = None
+) -> Predicted:
+    """What a run's network says of the inputs in a file, a folder or memory, preprocessed as its own were.
 
-    An ensemble answers together, and so do snapshots where no checkpoint is named. DlxError where the file holds
+    An ensemble answers together, and so do snapshots where no checkpoint is named. DlxError where they are
     something else than the network takes.
     """
     device.limit_thread_spinning()
@@ -147,7 +153,8 @@ def predict(run: Run, file: Path, name: str | None = None, combine: str | None =
     if experiment.data is None or experiment.train is None:
         raise DlxError(f"{run.key} names no data, and cannot be asked")
     with input_record.understood(members[0].dir):
-        given = experiment.data.given(file, known)
+        source = experiment.data
+        given = source.given(inputs, known) if isinstance(inputs, Path) else source.from_memory(inputs, known)
         x = known.prepared(given.x)
     names, mine = [name or "final"], experiment.train.ensemble
     if name is None and mine is not None and mine.snapshots:
@@ -162,6 +169,7 @@ def predict(run: Run, file: Path, name: str | None = None, combine: str | None =
     called = given.names or tuple(str(i) for i in range(len(given.x)))
     spoken = how if len(networks) > 1 else None
     arrays = boxes_of(outputs[0], known) if objective.measures == "boxes" else told_of(objective, outputs, spoken)
+    file = inputs if isinstance(inputs, Path) else INPUTS
     return Predicted(run, file, called, _labels(known, arrays), members=len(networks), combine=spoken, **arrays)
 
 

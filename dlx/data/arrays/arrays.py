@@ -15,6 +15,7 @@ from ...registry import FilePath
 from ...shapes import Shape
 from ..base import Facts, Sets, Split, Use
 from ..file_reading import ONE_LABEL, SEVERAL_LABELS, class_numbers, fits, listed, real, wide
+from ..memory import INPUTS, values_of
 from ..new_inputs import Given, named, scaled, shaped
 from ..preprocess.sums import CHUNK
 from ..splits import Pool
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from ..base import Labels, Values
     from ..input_record import Kept
+    from ..memory import Columns
 
 
 class Arrays(Pool):
@@ -131,8 +133,12 @@ class Arrays(Pool):
         return self.finished(list(parts.values()), f"{self.source} {self.path}", notes=notes)
 
     def given(self, path: Path, kept: Kept) -> Given:
-        place = stored(path, named(path, self.x))
-        raw = place.read()
+        return self._given(stored(path, named(path, self.x)).read(), path, kept)
+
+    def from_memory(self, inputs: Columns | Values, kept: Kept) -> Given:
+        return self._given(values_of(inputs), INPUTS, kept)
+
+    def _given(self, raw: Values, path: Path, kept: Kept) -> Given:
         if self.channels == "last" and raw.ndim == kept.raw.rank:
             raw = raw[None]
         x = np.moveaxis(raw, -1, 1) if self.channels == "last" else raw

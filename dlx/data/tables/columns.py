@@ -194,7 +194,12 @@ def read(
     """All rows of a file, those of CSV before they are `typed`. `names`, `delimiter` and `na_values` are for CSV."""
     small_enough(existing(path, folder=False))
     csv = None if path.suffix in SUFFIXES else Delimited(path, names, delimiter, na_values)
-    table = _without_views(opened(path).table()) if csv is None else csv.table()
+    return framed(path, opened(path).table() if csv is None else csv.table(), csv)
+
+
+def framed(path: Path, table: Any, csv: Delimited | None = None) -> Frame:
+    """pyarrow's table as rows of `path`. DataError where it has no rows, or two columns of one name."""
+    table = _without_views(table) if csv is None else table
     if not table.num_rows:
         raise DataError(f"{path} holds no rows", hint="Give a file with examples in it.")
     twice = {name for name in table.column_names if table.column_names.count(name) > 1}
@@ -219,9 +224,14 @@ def rows_of(
         width = Delimited(path, delimiter=delimiter).width
         names = [name for name in names if name not in targets] if width < len(names) else names
     frame = read(path, names, delimiter, na_values)
+    return chosen(frame, columns)
+
+
+def chosen(frame: Frame, columns: Sequence[str]) -> Frame:
+    """The columns that a network was trained on. DataError where one is missing."""
     if lacking := [name for name in columns if name not in frame.names]:
         hint = did_you_mean(lacking[0], frame.names, "the columns")
-        raise DataError(f"{path} has no column {listed(lacking)}, which the network was trained on", hint=hint)
+        raise DataError(f"{frame.path} has no column {listed(lacking)}, which the network was trained on", hint=hint)
     return frame.only(columns)
 
 

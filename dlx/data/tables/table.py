@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
@@ -15,18 +15,19 @@ from ...registry import FilePath, NotBoolean
 from ...shapes import Shape
 from ..base import Facts, Sets, Split
 from ..file_reading import SEVERAL_LABELS, class_numbers, fits, listed
+from ..memory import Columns, frame_of
 from ..new_inputs import Given
 from ..preprocess import EARLIER, Earlier
 from ..preprocess.affine import Standardize
 from ..splits import Pool, assemble
 from .cells import Notation
 from .column_uses import INDEX, NAMELESS, uses, warnings
-from .columns import LIKE, Column, Frame, coded, encoded, ordered, read, rows_of, surveyed, yes_or_no
+from .columns import LIKE, Column, Frame, chosen, coded, encoded, ordered, read, rows_of, surveyed, yes_or_no
 from .missing_values import FillColumns, Rule, Rules, check_rules, check_sort, fillings, gaps, rule_of, without
 from .parquet_rows import SUFFIXES
 
 if TYPE_CHECKING:
-    from ..base import Floats, Labels
+    from ..base import Floats, Labels, Values
     from ..input_record import Kept
     from ..preprocess.base import Statistics
 
@@ -162,7 +163,15 @@ class Table(Pool):
     def given(self, path: Path, kept: Kept) -> Given:
         columns = self._columns(kept.reading)
         names = [column.name for column in columns]
-        frame = rows_of(path, names, self.names, self.targets, self.delimiter, self.na_values)
+        return self._given(rows_of(path, names, self.names, self.targets, self.delimiter, self.na_values), columns)
+
+    def from_memory(self, inputs: Columns | Values, kept: Kept) -> Given:
+        columns = self._columns(kept.reading)
+        frame = frame_of(inputs)
+        names = inputs.names if isinstance(inputs, Columns) else ()
+        return replace(self._given(chosen(frame, [column.name for column in columns]), columns), names=names)
+
+    def _given(self, frame: Frame, columns: Sequence[Column]) -> Given:
         frame = frame.typed(self.notation, like={column.name: column.stored for column in columns if column.stored})
         for column in columns:
             self._check_sort(frame, column)

@@ -17,6 +17,7 @@ from ...registry import FAMILIES, Strict
 from ...utils.passwords import is_known, masked
 from .. import compose, overrides
 from ..expressions import ExpressionError, ItemBudget, resolve
+from ..in_memory import NAMES
 from ..syntax import yaml_writer
 from ..syntax.read import BROKEN, Node
 from ..validation import MAX_PROBLEMS, build, choose, shown, unknown_keys
@@ -103,6 +104,12 @@ class Experiment:
         one = self.inits.get(network, Default()) if self.inits else self.init
         return one.within(network) if self.networks else one
 
+    @property
+    def is_overridden(self) -> bool:
+        """Whether an override has set a value of it, other than its claims."""
+        sections = (node for key, node in self.root.map.items() if key != "expect")
+        return any(node.mark.file.startswith(overrides.OVERRIDE) for one in sections for node in one.walk())
+
     def password_warning(self) -> Problem | None:
         """Return the warning about a password in `track.uri`; None where there is none."""
         if not (self.track.uri and is_known(self.track.uri)):
@@ -133,13 +140,14 @@ class Experiment:
         return _experiment(root, self.path)
 
 
-def load(path: Path | str, changes: Sequence[str] = ()) -> Experiment:
+def load(path: Path | str, changes: Sequence[str] = (), root: Node | None = None) -> Experiment:
     """Read, compose and override a spec: a file, or the name of a shipped one, `zoo/gpt2`.
 
-    SpecError where it cannot be read; other mistakes are in `problems`.
+    `root` is its content where that is in no file (`spec/in_memory`). SpecError where it cannot be read; other
+    mistakes are in `problems`.
     """
-    path = shipped.resolved(Path(path))
-    root, problems = overrides.applied(compose.compose(path), changes, path)
+    path = shipped.resolved(Path(path)) if root is None else Path(path)
+    root, problems = overrides.applied(compose.compose(path, root), changes, path)
     return _experiment(root, path, problems)
 
 
@@ -214,7 +222,7 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
         problems.append(Problem("there is no `network`", "Write `network:` with its `layers:`.", root.mark))
     return Experiment(
         path=path,
-        name=_text(root, "name", problems) or path.stem,
+        name=_text(root, "name", problems) or NAMES.get(path, path.stem),
         source=_text(root, "source", problems),
         root=root,
         vars=variables,

@@ -25,9 +25,12 @@ def parse_toml(text: str, name: str) -> Node:
 
 def read(path: Path) -> Node:
     """Read a spec file to a mapping, passwords of addresses masked. SpecError for anything else."""
-    text = _text(path)
-    parse = parse_toml if path.suffix.lower() == ".toml" else parse_yaml
-    root = parse(text, str(path))
+    return parsed(_text(path), str(path), is_toml=path.suffix.lower() == ".toml")
+
+
+def parsed(text: str, name: str, *, is_toml: bool = False) -> Node:
+    """Parse a document to a mapping, passwords of addresses masked; `name` stands in messages and marks."""
+    root = (parse_toml if is_toml else parse_yaml)(text, name)
     for node in root.walk():
         if isinstance(node.value, str) and "${" not in node.value:
             node.value = passwords.mask_and_remember(node.value)
@@ -75,6 +78,7 @@ __all__ = [
     "located",
     "parse_toml",
     "parse_yaml",
+    "parsed",
     "plain_scalar",
     "read",
 ]

@@ -5,11 +5,13 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...data import input_record
 from ...errors import DlxError, RunError, shortened
-from ...graph import Graph, trace_all
+from ...graph import Graph, Graphs, trace, trace_all
 from ...lazy import torch
 from ...network import build
 from ...spec import load as load_spec
@@ -197,8 +199,14 @@ def restore(run: Path, name: str = "final") -> tuple[fx.GraphModule, Graph]:
 
 def restore_all(run: Path, name: str = "final") -> dict[str, tuple[fx.GraphModule, Graph]]:
     """The trained networks of a run folder by name, on the CPU and in evaluation mode, and their graphs."""
-    graphs = trace_all(load_spec(run / "spec.yaml"))
+    graphs = graphs_of(run)
     networks = {each: build(graph) for each, graph in graphs.items()}
     whole = networks["network"] if graphs.is_one else torch.nn.ModuleDict(networks)
     load_weights(whole, run / "checkpoints", name)
     return {each: (network.eval(), graphs[each]) for each, network in networks.items()}
+
+
+def graphs_of(run: Path) -> Graphs:
+    """The graphs of a run's networks. The data need not be there where the run has the shapes of its inputs."""
+    experiment, known = load_spec(run / "spec.yaml"), input_record.load(run)
+    return trace_all(experiment) if known is None else Graphs.of(trace(replace(experiment, data=None), known.inputs))

@@ -1,0 +1,77 @@
+"""Arguments that several functions take: a spec, overrides, a run."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import DlxError, with_article
+from ..runs import lookup
+from ..runs.folder import Run as RunFolder
+from ..spec import Experiment, in_memory
+from ..spec import load as read
+from .run import Run
+
+Spec = str | os.PathLike[str] | Mapping[str, Any] | Experiment
+"""A path, a shipped spec by its name, a YAML or TOML text, a mapping of plain values, or a spec that is loaded."""
+Overrides = str | Sequence[str] | Mapping[str, Any]
+"""Changes in Hydra's grammar (`["train.epochs=5"]`), or values by key (`{"train.epochs": 5}`)."""
+AnyRun = str | os.PathLike[str] | Run
+"""A run, its folder, or a name that `dlx runs` knows: `last`, `name/id`, or the beginning of one."""
+
+
+def experiment_of(spec: Spec, overrides: Overrides = ()) -> Experiment:
+    """The spec with its overrides, as far as it can be read: its problems are not raised yet."""
+    changes = override_texts(overrides)
+    if isinstance(spec, Experiment):
+        return spec.changed(changes) if changes else spec
+    if isinstance(spec, Mapping):
+        return read(in_memory.MAPPING, changes, in_memory.mapping_root(spec))
+    if isinstance(spec, str) and in_memory.is_text(spec):
+        return read(in_memory.TEXT, changes, in_memory.text_root(spec))
+    return read(path_of(spec, "a spec is a path, a text or a mapping"), changes)
+
+
+def path_of(value: object, wanted: str) -> Path:
+    """The path that a value is. DlxError, beginning with what is `wanted`, where it is none."""
+    if isinstance(value, str | os.PathLike):
+        text = os.fspath(value)
+        if isinstance(text, str) and text:
+            return Path(text)
+    shown = "an empty text" if value == "" else with_article(type(value).__name__)
+    raise DlxError(f"{wanted}, and not {shown}")
+
+
+def override_texts(overrides: Overrides) -> list[str]:
+    """Overrides as the command line takes them. DlxError where they are something else."""
+    if isinstance(overrides, str):
+        return [overrides]
+    if isinstance(overrides, Mapping):
+        from ..sweeps.space import written
+
+        return [f"{key}={written(_plain(value))}" for key, value in overrides.items()]
+    texts = list(overrides) if isinstance(overrides, Sequence) else [overrides]
+    if wrong := [text for text in texts if not isinstance(text, str)]:
+        hint = 'Write ["train.epochs=5"], or {"train.epochs": 5}.'
+        raise DlxError(
+            f"overrides are texts or a mapping, and `{wrong[0]!r}` is {with_article(type(wrong[0]).__name__)}",
+            hint=hint,
+        )
+    return [str(text) for text in texts]
+
+
+def _plain(value: Any) -> Any:
+    """A value of an override without what numpy and torch put around it."""
+    value = in_memory.plain(value)
+    if isinstance(value, Mapping):
+        return {key: _plain(inner) for key, inner in value.items()}
+    return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
+
+
+def run_folder(run: AnyRun, runs: str | os.PathLike[str]) -> RunFolder:
+    """The folder of a run. DlxError where there is none."""
+    if isinstance(run, Run):
+        return RunFolder(run.folder)
+    return lookup.find(str(path_of(run, "a run is its folder or its name")), Path(runs))

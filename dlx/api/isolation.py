@@ -1,0 +1,47 @@
+"""Work that draws random numbers or sets what torch holds for the whole process, beside code that does the same."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+
+from ..lazy import np, torch
+from ..training import device
+
+_LOCK = threading.RLock()
+"""torch's generators, threads and modes belong to the process: two trainings at once would share a generator."""
+
+
+@contextmanager
+def isolated() -> Iterator[None]:
+    """Compute as a command in a process of its own would, whatever the caller has set; all of that is given back.
+
+    One thread at a time; another one waits. Covers the random generators of torch, NumPy and Python, the default
+    dtype and device, and `no_grad` or `inference_mode` around the call.
+    """
+    device.limit_thread_spinning()
+    with _LOCK, ExitStack() as stack:
+        stack.enter_context(_generators())
+        stack.enter_context(torch.inference_mode(mode=False))
+        stack.enter_context(torch.enable_grad())
+        if torch.get_default_device().type != "cpu":
+            stack.enter_context(torch.device("cpu"))
+        dtype = torch.get_default_dtype()
+        stack.callback(torch.set_default_dtype, dtype)
+        torch.set_default_dtype(torch.float32)
+        yield
+
+
+@contextmanager
+def _generators() -> Iterator[None]:
+    """Give the random generators back as they were."""
+    devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
+    python, numpy = random.getstate(), np.random.get_state()
+    with torch.random.fork_rng(list(devices)):
+        try:
+            yield
+        finally:
+            random.setstate(python)
+            np.random.set_state(numpy)

@@ -1,0 +1,85 @@
+"""`dlx.train` and `dlx.resume`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from .. import graph
+from ..experiment import runner as experiments
+from ..experiment.results import Results
+from ..runs.folder import Run as RunFolder
+from ..show.training import progress
+from ..spec import Experiment
+from ..spec.sections.expect import apply_with
+from .arguments import AnyRun, Overrides, Spec, experiment_of, override_texts, run_folder
+from .isolation import isolated
+from .run import Run, SeedRuns
+from .warn import warn, warn_of_password
+
+
+def train(
+    spec: Spec, overrides: Overrides = (), *, runs: str | os.PathLike[str] = "runs", quiet: bool = False
+) -> Run:
+    """Train a spec as `dlx train` does, to the same bits, into a new run folder below `runs`.
+
+    `spec` may also be the folder of a run, to train its spec once more in the same manner, or that of a study, for
+    its best trial. Several seeds give their runs as one (`run.runs`), an ensemble that of the ensemble. Progress goes
+    to stderr or the notebook, unless `quiet`. MLflow's mirror delivers by itself, also after this has returned.
+
+    Raises SpecError or DlxError before anything starts and RunError where the training fails; its folder then stays.
+    Ctrl-C is a KeyboardInterrupt once the folder is in order: `dlx.resume` goes on. Warns (DlxWarning) of what is odd
+    about the spec and of claims under `expect` that are not met.
+
+    Example: run = dlx.train("specs/digits/lenet.yaml", ["train.epochs=2"])
+    """
+    like = None
+    if isinstance(spec, str | os.PathLike) and os.path.isdir(spec):  # noqa: PTH112 - a text is no path of a folder
+        from ..sweeps.study import spec_in
+
+        spec = spec_in(Path(spec))
+        like = RunFolder(spec.parent)
+    loaded = experiment_of(spec, overrides)
+    warn_of_password(loaded)
+    with _followed(quiet) as callback:
+        results = experiments.run(loaded, Path(runs), callback, like)
+    claimed = apply_with(override_texts(overrides)) and not (isinstance(spec, Experiment) and spec.is_overridden)
+    return _ended(loaded, results, claimed=claimed)
+
+
+def resume(run: AnyRun, *, runs: str | os.PathLike[str] = "runs", quiet: bool = False) -> Run:
+    """Go on with a run that was killed, stopped or failed, from its newest checkpoint, to the same bits.
+
+    Raises DlxError where it has finished or still runs, or its data has changed; else as `dlx.train`.
+    """
+    with _followed(quiet) as callback:
+        loaded, results = experiments.resume(run_folder(run, runs), callback)
+    return _ended(loaded, results, claimed=True)
+
+
+@contextmanager
+def _followed(quiet: bool) -> Iterator[Callable[[Any], None]]:
+    """A listener that shows progress while the training has the process for itself."""
+    with isolated(), progress(quiet) as callback:
+        yield callback
+
+
+def _ended(loaded: Experiment, results: Results, *, claimed: bool) -> Run:
+    """The run or runs of a training. KeyboardInterrupt where that is what stopped it."""
+    run: Run
+    if results.together is not None:
+        run = Run(results.together.run.dir)
+    else:
+        run = Run(results.results[0].run.dir) if len(results.results) == 1 else SeedRuns(results)
+    stopped = [result for result in results.results if result.status == "stopped" and not result.notes]
+    if stopped:
+        interrupt = KeyboardInterrupt(f"{stopped[0].run.key} was stopped at step {stopped[0].steps:,}")
+        interrupt.add_note(f"dlx.resume({str((results.together or stopped[0]).run.dir)!r}) goes on.")
+        raise interrupt
+    warn([*results.graphs.warnings], 4)
+    if claimed:
+        warn(graph.unmet(loaded, results.graphs) + graph.unmet_by(loaded, results.metrics), 4)
+    return run

@@ -1,0 +1,136 @@
+"""`dlx.open_run`, `dlx.evaluate` and `dlx.predict`: what was trained, and what to do with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+from ..data import memory
+from ..errors import DlxError
+from ..runs.folder import Run as RunFolder
+from ..show import html
+from ..trained import evaluate as evaluations
+from ..trained import predict as predictions
+from ..trained.evaluate import Evaluated
+from ..trained.predict import Predicted
+from . import frames
+from .arguments import AnyRun, override_texts, path_of, run_folder
+from .isolation import isolated
+from .run import Run, SeedRuns
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from pandas import DataFrame
+    from torch import Tensor
+
+Combine = Literal["average", "vote", "unanimous"]
+
+
+class Evaluation(Evaluated):
+    """Metrics of a run, or of several alone and together: `metrics` by name, `members` with those of each."""
+
+    @property
+    def frame(self) -> DataFrame:
+        """A row for each network. Index: `run`, its key. Columns: the metrics."""
+        names = list(self.members[0].metrics)
+        rows = [[one.run.key, *(one.metrics.get(name) for name in names)] for one in self.members]
+        return frames.table(["run", *names], rows, index="run")
+
+    def __repr__(self) -> str:
+        figures = ", ".join(f"{name} {value:.4g}" for name, value in self.metrics.items())
+        return f"<dlx.Evaluation of {' and '.join(one.run.key for one in self.members)}: {figures}>"
+
+    def _repr_html_(self) -> str:
+        caption = " and ".join(one.run.key for one in self.members)
+        return html.table(("metric", ">value"), html.figures(self.metrics).items(), caption, self.notes)
+
+
+class Predictions(Predicted):
+    """An answer for each input: arrays `classes`, `probabilities`, `values` or `boxes`, and all as a `frame`."""
+
+    @property
+    def frame(self) -> DataFrame:
+        """A row for each input, or for each box. Index: `input`, its name or number.
+
+        Columns: `class` and `p(NAME)` for each class, or a column for each value, or `class`, `score` and the edges
+        of a box. DlxError where an answer has several positions, as in segmentation: `classes` or `values` has them.
+        """
+        if not self.in_rows:
+            has = " and ".join(f"`{name}`" for name in self.arrays)
+            raise DlxError("each answer has several positions, which are no row of a table", hint=f"Take {has}.")
+        titles, rows = self.rows()
+        return frames.table(titles, rows, index="input")
+
+    def __repr__(self) -> str:
+        return f"<dlx.Predictions of {self.run.key} for {len(self):,} inputs: {', '.join(self.arrays)}>"
+
+    def _repr_html_(self) -> str:
+        if not self.in_rows:
+            return html.facts(self.run.key, {name: f"array {array.shape}" for name, array in self.arrays.items()})
+        titles, rows = self.rows()
+        shown = [[value if isinstance(value, str) else html.figure(value) for value in row] for row in rows]
+        return html.table([titles[0], *(f">{title}" for title in titles[1:])], shown, self.run.key)
+
+
+def open_run(run: AnyRun = "last", *, runs: str | os.PathLike[str] = "runs") -> Run:
+    """A run that has ended, failed or goes on, to read from: by its folder, or by a name that `dlx runs` shows.
+
+    `last`, `name/id`, or the beginning of one are looked for below `runs`. Raises DlxError where there is none.
+    """
+    return Run(run_folder(run, runs).dir)
+
+
+def evaluate(
+    run: AnyRun | Iterable[AnyRun],
+    *,
+    parts: str | Sequence[str] = (),
+    checkpoint: str | None = None,
+    data: str | Sequence[str] | Mapping[str, Any] = (),
+    combine: Combine | None = None,
+    runs: str | os.PathLike[str] = "runs",
+) -> Evaluation:
+    """Measure a trained network once more as `dlx evaluate` does, or several alone and together.
+
+    `parts` are of `train`, `valid` and `test`, by default those held out; `data` are changes to the fields of the
+    run's data, `["test_path=other"]` or `{"test_path": "other"}`. Several runs, an ensemble and the runs of several
+    seeds are combined by `combine`: `average` of the probabilities or values, `vote`, `unanimous`.
+
+    Raises DlxError where a checkpoint or part is missing, the data has changed, or networks cannot answer together.
+    """
+    names = [parts] if isinstance(parts, str) else list(parts)
+    with isolated():
+        found = evaluations.evaluate(_folders(run, runs), checkpoint, names, override_texts(data), combine)
+    return Evaluation(**vars(found))
+
+
+def _folders(run: AnyRun | Iterable[AnyRun], runs: str | os.PathLike[str]) -> list[RunFolder]:
+    """The folders of runs; those of all seeds for the runs of several."""
+    if isinstance(run, SeedRuns):
+        return [RunFolder(one.folder) for one in run.runs]
+    if isinstance(run, str | os.PathLike | Run) or not isinstance(run, Iterable):
+        return [run_folder(run, runs)]
+    return [folder for one in run for folder in _folders(one, runs)]
+
+
+def predict(
+    run: AnyRun,
+    inputs: str | os.PathLike[str] | NDArray[np.generic] | Tensor | DataFrame | Mapping[str, Any] | Sequence[Any],
+    *,
+    checkpoint: str | None = None,
+    combine: Combine | None = None,
+    runs: str | os.PathLike[str] = "runs",
+) -> Predictions:
+    """Ask a trained network about inputs as they are before preprocessing; its data need not be there.
+
+    `inputs` are a file or folder as `dlx predict` takes it; an array, tensor or nested list (n, *shape), or of one
+    input without the n; or for a run on a table a DataFrame, or a mapping of columns, with the columns of the table.
+    Arrays of unsigned bytes are divided by 255, as pictures are.
+
+    Raises DataError where inputs have another shape or lack a column, DlxError where the run has no such checkpoint.
+    """
+    source = path_of(inputs, "") if isinstance(inputs, str | os.PathLike) else memory.read(inputs)
+    with isolated():
+        found = predictions.predict(run_folder(run, runs), source, checkpoint, combine)
+    return Predictions(**vars(found))

@@ -1,0 +1,77 @@
+"""Inputs that come after training and are no file: arrays, tensors, nested lists, and columns of a table."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+from ..errors import DataError
+from ..lazy import np
+from ..shapes import Shape
+from .new_inputs import Given, scaled, shaped
+from .tables.columns import Frame, framed
+
+if TYPE_CHECKING:
+    from .base import Values
+
+INPUTS: Final = Path("<inputs>")
+"""Stands in messages where inputs have no file."""
+
+
+@dataclass(frozen=True)
+class Columns:
+    """Columns by name, as pyarrow's table; `names` are what the rows are called, if anything."""
+
+    table: Any
+    names: tuple[str, ...] = ()
+
+
+def read(inputs: Any) -> Columns | Values:
+    """A DataFrame or a mapping of columns as columns, anything else as an array. DataError where it is neither."""
+    if isinstance(inputs, Mapping) or hasattr(inputs, "__arrow_c_stream__"):
+        return _columns(inputs)
+    if hasattr(inputs, "detach"):  # of torch, maybe with a gradient, on another device, in a type that NumPy lacks
+        tensor = inputs.detach().cpu()
+        inputs = tensor.float().numpy() if str(tensor.dtype) == "torch.bfloat16" else tensor.numpy()
+    try:
+        array = np.asarray(inputs)
+    except ValueError as error:
+        raise DataError(f"{INPUTS} are no array: {error}", hint="Give rows of one length.") from None
+    if array.dtype.kind not in "iubf":
+        raise DataError(f"{INPUTS} hold {array.dtype}, and real numbers are wanted", hint="Give numbers.")
+    return array
+
+
+def _columns(inputs: Any) -> Columns:
+    import pyarrow as pa
+
+    index = getattr(inputs, "index", None)
+    try:
+        table = pa.table(dict(inputs)) if isinstance(inputs, Mapping) else pa.table(inputs)
+    except (pa.ArrowException, TypeError, ValueError) as error:
+        raise DataError(f"{INPUTS} are no table: {error}", hint="Give columns of one type and one length.") from None
+    labels = () if index is None or type(index).__name__ == "RangeIndex" else index
+    return Columns(table, tuple(map(str, labels)))
+
+
+def values_of(inputs: Columns | Values) -> Values:
+    """Inputs as an array, (n, columns) where they are columns. DataError where a column holds no numbers."""
+    if not isinstance(inputs, Columns):
+        return inputs
+    frame = framed(INPUTS, inputs.table)
+    return np.stack([frame.numbers(name) for name in frame.names], axis=1)
+
+
+def array_of(inputs: Columns | Values, raw: Shape) -> Given:
+    """Inputs of shape `raw` as an array. DataError where they have another one. Bytes are divided by 255."""
+    return Given(shaped(scaled(values_of(inputs), INPUTS), raw, INPUTS))
+
+
+def frame_of(inputs: Columns | Values) -> Frame:
+    """Inputs as rows of a table. DataError where they are an array, whose columns have no names."""
+    if not isinstance(inputs, Columns):
+        message = f"{INPUTS} hold an array of shape {Shape(inputs.shape)}, and the network was trained on a table"
+        raise DataError(message, hint="Give its columns: a DataFrame, or a mapping of columns by name.")
+    return framed(INPUTS, inputs.table)

@@ -1,0 +1,267 @@
+"""A spec from Python: where it comes from, what is wrong with it and where, its graph, and its module."""
+
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import dlx
+from tests.helpers import ROOT
+
+LENET = ROOT / "specs" / "digits" / "lenet.yaml"
+TEXT = """\
+name: small
+network:
+  inputs: {image: [1, 8, 8]}
+  layers: [{conv: {out_channels: 2, kernel_size: 3}}, relu, flatten, {linear: 5}]
+"""
+MAPPING = {
+    "name": "small",
+    "network": {
+        "inputs": {"image": [1, 8, 8]},
+        "layers": [{"conv": {"out_channels": 2, "kernel_size": 3}}, "relu", "flatten", {"linear": 5}],
+    },
+}
+TOML = """\
+# the same network
+name = "small"
+[network]
+inputs = {image = [1, 8, 8]}
+layers = [{conv = {out_channels = 2, kernel_size = 3}}, "relu", "flatten", {linear = 5}]
+"""
+BY_HAND = 2 * (3 * 3 + 1) + 5 * (2 * 6 * 6 + 1)
+"""Parameters: a convolution with biases, and a linear layer on its 6 x 6 positions."""
+
+
+def problem(spec, overrides=()) -> dlx.errors.Problem:
+    with pytest.raises(dlx.DlxError) as raised:
+        dlx.load(spec, overrides)
+    (one,) = raised.value.problems
+    return one
+
+
+@pytest.mark.parametrize("spec", [TEXT, MAPPING, TOML, dlx.load(TEXT)], ids=["yaml", "dict", "toml", "loaded"])
+def test_a_text_and_a_mapping_are_the_spec_that_a_file_would_be(spec, tmp_path):
+    (tmp_path / "file.yaml").write_text(TEXT)
+
+    assert dlx.load(spec).resolved() == dlx.load(tmp_path / "file.yaml").resolved()
+    assert dlx.inspect(spec).params == BY_HAND
+
+
+def test_a_string_is_a_path_until_it_has_a_line_break_or_a_colon_before_a_space(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("small.yaml").write_text(TEXT)
+    Path("odd: name.yaml").write_text(TEXT)
+
+    assert dlx.load("small.yaml").path == Path("small.yaml")
+    assert dlx.load("network: {inputs: [3], layers: [{linear: 2}]}").name == "text"
+    assert dlx.load(Path("odd: name.yaml")).name == "small"  # a Path is a path whatever it is called
+
+
+def test_a_path_that_does_not_exist_is_told_with_the_nearest(tmp_path):
+    (tmp_path / "lenet.yaml").write_text(TEXT)
+    found = problem(tmp_path / "lenett.yaml")
+
+    assert str(found.mark) == str(tmp_path / "lenett.yaml")
+    assert found.message == "there is no such file"
+    assert str(tmp_path / "lenet.yaml") in found.hint
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentence"),
+    [
+        (3, "a spec is a path, a text or a mapping, and not an int"),
+        (b"a.yaml", "a spec is a path, a text or a mapping, and not a bytes"),
+        ("", "a spec is a path, a text or a mapping, and not an empty text"),
+        (" \n ", "is empty"),
+        ("[1,\n2]", "is a list, not a spec"),
+    ],
+)
+def test_what_is_no_spec_is_refused_in_a_sentence(spec, sentence):
+    assert sentence in problem(spec).message
+
+
+def test_a_mistake_in_a_text_has_its_line_and_column():
+    found = problem(TEXT.replace("kernel_size", "kernel_sizes"))
+
+    column = TEXT.splitlines()[3].index("kernel_size") + 1
+    assert str(found).splitlines()[0] == f"<text>:4:{column}  network.layers.conv_1.kernel_sizes"
+    assert "kernel_size" in found.hint
+
+
+def test_a_mistake_in_a_mapping_has_its_key_path():
+    wrong = {**MAPPING, "train": {"epoch": 3}}
+
+    assert str(problem(wrong)).splitlines()[0] == "<dict>  train.epoch"
+    layers = [{"conv": {"out_channels": 2, "kernel_sizes": 3}}, "flatten", {"linear": 5}]
+    wrong = {"network": {"inputs": [1, 8, 8], "layers": layers}}
+    assert str(problem(wrong)).splitlines()[0] == "<dict>  network.layers.conv_1.kernel_sizes"
+
+
+def test_all_mistakes_of_a_mapping_are_told_at_once():
+    with pytest.raises(dlx.SpecError) as raised:
+        dlx.load({**MAPPING, "train": {"epoch": 3}, "trak": {}, "data": "digitz"})
+
+    assert [one.path for one in raised.value.problems] == ["trak", "data", "train.epoch"]
+
+
+def test_values_of_numpy_torch_and_pathlib_are_plain_in_a_mapping(tmp_path):
+    spec = {
+        **MAPPING,
+        "vars": {"a": np.int64(3), "b": np.float32(0.5), "c": torch.tensor([1, 2]), "d": (1, 2), "e": tmp_path},
+    }
+
+    assert dlx.load(spec).vars == {"a": 3, "b": 0.5, "c": [1, 2], "d": [1, 2], "e": str(tmp_path)}
+
+
+def test_a_value_that_no_spec_holds_is_told_with_its_key_path():
+    found = problem({**MAPPING, "vars": {"a": [1, {"b": object()}]}})
+
+    assert (found.path, found.message) == (
+        "vars.a.1.b",
+        "a spec holds numbers, texts, true, false, None, lists and mappings, and no object",
+    )
+
+
+def test_a_mapping_that_holds_itself_ends_in_a_sentence():
+    circle = {**MAPPING}
+    circle["vars"] = circle
+
+    assert problem(circle).message == "is nested more than 100 deep"
+
+
+def test_defaults_and_data_of_a_text_start_at_the_working_directory(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("base.yaml").write_text(TEXT)
+    Path("t.csv").write_text("a,b\n1,2\n2,4\n3,6\n4,8\n")
+
+    assert dlx.inspect("defaults: [base]\nname: other\n").params == BY_HAND
+    table = {"data": {"table": {"path": "t.csv", "target": "b"}}, "network": {"layers": [{"linear": 1}]}}
+    assert dlx.load(table).data.path == tmp_path / "t.csv"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    ["train.epochs=2", ["train.epochs=2"], ("train.epochs=2",), {"train.epochs": 2}, {"train.epochs": np.int64(2)}],
+)
+def test_overrides_are_texts_or_a_mapping(overrides):
+    assert dlx.load(LENET, overrides).train.epochs == 2
+
+
+def test_a_mapping_of_overrides_holds_any_value_that_the_grammar_has():
+    values = {
+        "train.optimizer": {"sgd": {"lr": 0.1, "momentum": 0.9}},
+        "+vars.words": ["a b", "it's", "x,y", "1"],
+        "+vars.nothing": None,
+        "+vars.yes": True,
+        "+vars.small": 1e-7,
+    }
+    found = dlx.load(LENET, values)
+
+    assert (found.train.optimizer.kind, found.train.optimizer.lr) == ("sgd", 0.1)
+    assert found.vars == {"words": ["a b", "it's", "x,y", "1"], "nothing": None, "yes": True, "small": 1e-7}
+
+
+def test_an_override_that_does_not_parse_is_told_as_the_command_line_tells_it():
+    found = problem(LENET, ["train.epochs=[1"])
+
+    assert str(found.mark) == "override `train.epochs=[1`"
+    assert found.message.startswith("is not in Hydra's override grammar")
+
+
+def test_overrides_of_another_type_are_refused_with_the_way_out():
+    with pytest.raises(dlx.DlxError, match=r"overrides are texts or a mapping, and `3` is an int") as raised:
+        dlx.load(LENET, [3])
+    assert raised.value.problems[0].hint == 'Write ["train.epochs=5"], or {"train.epochs": 5}.'
+
+
+def test_the_layers_are_a_frame_with_shapes_counts_and_fields():
+    """LeNet on digits by hand: 6 filters of 5 x 5 at 8 x 8 positions; after flatten a layer sees everything."""
+    found = dlx.inspect(LENET)
+    conv, pool, linear = (found.layers.loc[name] for name in ("conv_1", "max_pool_1", "linear_1"))
+
+    assert (conv["shape"], conv["params"], conv["macs"]) == ((6, 8, 8), 6 * 26, 6 * 25 * 64)
+    assert (conv["activation_bytes"], conv["field_size"], conv["field_start"]) == (6 * 64 * 4, (5, 5), (-2, -2))
+    assert (pool["inputs"], pool["field_size"], pool["field_stride"]) == (("relu_2",), (10, 10), (2, 2))
+    assert linear["field_size"] == "global"
+    assert found.layers["params"].sum() == found.params == 44_426
+    assert found.graph.by_name["conv_1"].kind == "conv"
+
+
+def test_other_inputs_and_the_memory_of_a_batch():
+    found = dlx.inspect(TEXT, inputs={"image": (1, 10, 10)}, batch=4)
+
+    assert found.layers.loc["conv_1", "shape"] == (2, 8, 8)
+    assert found.memory["network"].batch == 4
+    assert found.memory["network"].most.weights == 4 * found.params
+    assert dlx.inspect("network: {inputs: [3], layers: [{linear: 2}]}", inputs=[7]).params == 2 * 8
+    with pytest.raises(dlx.SpecError, match="the network has no input `picture`"):
+        dlx.inspect(TEXT, inputs={"picture": (1, 10, 10)})
+
+
+TWO = """\
+networks:
+  generator: {inputs: {noise: [4]}, layers: [{linear: 3}]}
+  critic: {inputs: {image: [3]}, layers: [{linear: 1}]}
+"""
+
+
+def test_several_networks_are_a_module_dict_and_one_frame():
+    network = dlx.build(TWO)
+
+    assert isinstance(network, torch.nn.ModuleDict)
+    assert list(network) == ["generator", "critic"]
+    assert network["generator"](torch.zeros(2, 4)).shape == (2, 3)
+    assert list(dlx.inspect(TWO).layers.index) == ["generator/linear_1", "critic/linear_1"]
+    with pytest.raises(dlx.SpecError, match="the spec has several networks: `generator`, `critic`"):
+        _ = dlx.inspect(TWO).graph
+
+
+def test_a_module_has_the_weights_that_a_training_starts_from(tmp_path):
+    one_step = ["+train.steps=1", "~train.epochs", "track.mlflow=false"]
+    run = dlx.train(LENET, one_step, runs=tmp_path, quiet=True)
+    network = dlx.build(LENET)
+    with torch.no_grad():
+        start = network(torch.zeros(1, 1, 8, 8))
+
+    assert network.training
+    assert start.shape == (1, 10)
+    moved = {name: (run.weights[name] - value).abs().max() for name, value in network.state_dict().items()}
+    assert all(0 < float(far) < 0.01 for far in moved.values())  # AdamW moves each by about its rate, 0.003
+
+
+def test_building_leaves_the_generators_of_the_caller_alone():
+    torch.manual_seed(7)
+    before = torch.get_rng_state()
+    first, same, other = dlx.build(TEXT), dlx.build(TEXT), dlx.build(TEXT, seed=1)
+
+    assert torch.equal(torch.get_rng_state(), before)
+    weights = [network.state_dict()["conv_1.weight"] for network in (first, same, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
+def test_weights_that_only_a_training_fits_to_data_are_warned_of():
+    with pytest.warns(dlx.DlxWarning, match="`init` fits weights to the data when a training starts") as caught:
+        dlx.build(f"{TEXT}init: lsuv\n")
+    assert caught[0].filename == __file__
+
+
+def test_html_of_a_graph_is_escaped_and_has_the_totals():
+    page = dlx.inspect(
+        TEXT.replace("name: small", "name: small\nsource: <b>").replace("relu", "{relu: {}, name: r1}")
+    )._repr_html_()
+
+    assert '<td style="text-align: left">conv_1</td>' in page
+    assert f"{BY_HAND:,} parameters" in page
+    from dlx.show import html
+
+    assert "<script>" not in html.table(["<script>"], [["<script>alert(1)</script>"]], "<script>", ["<script>"])
+
+
+def test_a_graph_in_a_line():
+    macs = 2 * 9 * 36 + 5 * 72
+    assert repr(dlx.inspect(TEXT)) == f"<dlx.Inspection small: 4 layers, {BY_HAND} parameters, {macs:,} MACs>"
+    assert math.prod((2, 6, 6)) == 72
