@@ -7,11 +7,10 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import graph as graphs
-from .. import shipped
 from ..errors import DlxError, Mark, Problem, SpecError
 from ..graph import Graphs
 from ..graph.expect import Receipt, claims, of_results, receipts
-from ..spec import Experiment, load
+from ..spec import Experiment, load, shipped
 from ..spec.sections.expect import EXACT
 from ..spec.syntax.read import MAX_BYTES, SUFFIXES
 from . import exact

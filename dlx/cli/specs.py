@@ -132,9 +132,8 @@ def specs(
 
     Example: dlx specs zoo
     """
-    from .. import shipped
     from ..show import listings
-    from ..spec import compose
+    from ..spec import compose, shipped
 
     found = {name: compose.source(path) for name, path in shipped.below(folder).items()}
     listings.shipped_specs(found, as_json)

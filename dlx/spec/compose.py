@@ -15,8 +15,8 @@ import re
 from contextlib import suppress
 from pathlib import Path
 
-from .. import shipped
 from ..errors import Mark, Problem, SpecError, did_you_mean
+from . import shipped
 from .sections.kinds import are_networks, choice_at
 from .syntax.read import SUFFIXES, Node, read
 from .validation import shown

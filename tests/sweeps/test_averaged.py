@@ -7,7 +7,7 @@ import pytest
 from studies import RATE, swept
 
 from dlx.errors import DlxError
-from dlx.experiment.results import student
+from dlx.experiment.results import student_t_quantile
 from dlx.show.leaderboard import leaderboard
 from dlx.show.sweep import ending
 from dlx.sweeps import figures
@@ -69,7 +69,7 @@ def test_folds_alone_have_a_mean_and_an_interval_and_no_best(spec, tmp_path, cap
     found = swept(spec, tmp_path / "runs", FOLDS)
     document = found.as_json()
     errors = [trial.value("valid/error") for trial in found.study.trials]
-    half = student(2) * statistics.stdev(errors) / 3**0.5
+    half = student_t_quantile(2) * statistics.stdev(errors) / 3**0.5
     (row,) = document["leaderboard"]
     assert (document["best"], document["averaged_over"]) == (None, ["data.digits.fold"])
     assert (row["mean"], row["interval95"]) == pytest.approx((statistics.fmean(errors), half))
@@ -99,7 +99,7 @@ def test_points_are_ranked_by_their_means_over_folds(spec, tmp_path, capsys):
         assert row["mean"] == pytest.approx(statistics.fmean(errors))
     gaps = [b - a for a, b in zip(by_rate[1e-2], by_rate[1e-5], strict=True)]
     assert second["behind"]["mean"] == pytest.approx(statistics.fmean(gaps))
-    assert second["behind"]["interval95"] == pytest.approx(student(2) * statistics.stdev(gaps) / 3**0.5)
+    assert second["behind"]["interval95"] == pytest.approx(student_t_quantile(2) * statistics.stdev(gaps) / 3**0.5)
     assert document["best"]["point"] == {"train.optimizer.adam.lr": 1e-2}
     assert document["best"]["metrics"]["valid/error"] == pytest.approx(statistics.fmean(by_rate[1e-2]))
     assert len(document["best"]["runs"]) == 3

@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import Field
 
-from ... import shipped
 from ...errors import Mark, Problem, SpecError
 from ...init import Default, Initializer
 from ...registry import FAMILIES, Strict
 from ...utils.passwords import is_known, masked
-from .. import compose, overrides
+from .. import compose, overrides, shipped
 from ..expressions import ExpressionError, ItemBudget, resolve
 from ..in_memory import NAMES
 from ..syntax import yaml_writer

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ...errors import Mark, Problem, SpecError
-from ...shipped import SUFFIXES, near
 from ...utils import passwords
+from ..shipped import SUFFIXES, near
 from .nodes import BROKEN, MAX_DEPTH, MAX_VALUES, Broken, Node, located
 from .scalars import plain_scalar
 from .yaml_reader import parse_yaml

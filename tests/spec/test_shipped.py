@@ -5,14 +5,13 @@ import shutil
 from pathlib import Path
 
 import pytest
+from helpers import ROOT, SHIPPED
+from test_cli import dlx
 
-from dlx import shipped
 from dlx.claims.verify import found
 from dlx.errors import SpecError
 from dlx.graph import trace_all
-from dlx.spec import load
-from tests.cli.test_cli import dlx
-from tests.helpers import ROOT, SHIPPED
+from dlx.spec import load, shipped
 
 NETWORK = "dlx: 1\nnetwork: {inputs: [4], layers: [{linear: 3}]}\n"
 

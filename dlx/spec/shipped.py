@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
 
-from .errors import Mark, Problem, SpecError, did_you_mean
+from ..errors import Mark, Problem, SpecError, did_you_mean
 
-PACKAGE = Path(__file__).resolve().parent
+PACKAGE = Path(__file__).resolve().parents[1]
 SUFFIXES = (".yaml", ".yml", ".toml")
 PARTS = ("parts", "data")
 """Folders of files that specs bring in, and that are no specs of their own."""
