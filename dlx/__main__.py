@@ -1,4 +1,4 @@
-"""`dlx`, and `python -m dlx`: Ctrl-C ends it in one line from the first moment on."""
+"""Entry point of `dlx` and `python -m dlx`. Ctrl-C ends it in one line, during the first imports too."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ INTERRUPTED = 130
 
 
 def leave(*_: object) -> None:
-    """End the process at once: there is nothing to keep before a command begins and after it has ended."""
+    """End the process at once: before a command begins and after it has ended there is nothing to save."""
     os.write(2, b"  interrupted\n")
     os._exit(INTERRUPTED)
 

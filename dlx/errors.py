@@ -1,8 +1,8 @@
-"""What can go wrong, told to a person.
+"""Errors of dlx, and the sentences that they are made of.
 
     DlxError              wrong input                                        exit status 2
     ├── SpecError         one spec's mistakes, all at once
-    ├── ShapeError        a layer refuses its inputs; the graph adds names and places
+    ├── ShapeError        a layer refuses its inputs; the graph adds names and marks
     ├── DataError         a data file that is missing, torn or of another form
     └── RunError          the experiment failed, the input was fine          exit status 1
     DlxWarning            what is odd and not wrong, from Python
@@ -22,7 +22,7 @@ from .utils.passwords import masked
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """Where a value was written. `line` and `column` count from 1; both are 0 where there is no text (a default)."""
+    """The place of a value in a text. `line` and `column` count from 1; 0 where there is no text, as of a default."""
 
     file: str
     line: int = 0
@@ -37,7 +37,10 @@ NOWHERE = Mark("(default)")
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One mistake: `message` says what is wrong, `hint` the way out, `path` which value (`train.batch_size`)."""
+    """One mistake: `message` states it, `hint` the way out, `path` the value (`train.batch_size`).
+
+    Passwords of addresses in the texts are masked, whoever raises it.
+    """
 
     message: str
     hint: str = ""
@@ -66,7 +69,7 @@ class Problem:
 
 
 class DlxError(Exception):
-    """Something the user can act on. Carries one problem or many."""
+    """Base of all errors that users can act on. Has one problem or more."""
 
     exit_code = 2
 
@@ -80,15 +83,15 @@ class DlxWarning(UserWarning):
 
 
 class SpecError(DlxError):
-    """The spec is wrong. `problems` holds every mistake found, in the order of the file."""
+    """A spec has mistakes. `problems` has all of them, in the order of the file."""
 
 
 class DataError(DlxError):
-    """The data cannot be had as the spec describes it."""
+    """The data is missing, damaged, or not as the spec describes it."""
 
 
 class RunError(DlxError):
-    """The experiment failed on its way: a loss that is not finite, a disk that is full."""
+    """An experiment failed while it ran: a loss that is not finite, a disk that is full."""
 
     exit_code = 1
 
@@ -102,18 +105,18 @@ class ShapeError(DlxError):
         super().__init__(self.problem_for([str(x) for x in inputs]))
 
     def problem_for(self, names: Sequence[str]) -> Problem:
-        """The problem with the inputs called by `names`."""
+        """Return the problem with the inputs called by `names`."""
         if not self.inputs:
             return self.template
         return replace(self.template, message=self.template.message.format(*names))
 
 
 MOST_NAMES = 1000
-"""Names that a suggestion is looked for among; a spec that is hostile may hold a hundred thousand."""
+"""Most names that are searched for a suggestion: a hostile spec may have a hundred thousand."""
 
 
 def did_you_mean(word: str, known: Iterable[str], plural: str = "") -> str:
-    """`Did you mean ...?`, or a short list of what there is, called by `plural`."""
+    """Return `Did you mean ...?`, or a short list of the known names, after the noun `plural`."""
     options = sorted(set(islice(known, MOST_NAMES)))
     near = [name for name in options if name.lower() == word.lower()]
     near = near or difflib.get_close_matches(word.lower(), options, n=2, cutoff=0.6)
@@ -127,20 +130,20 @@ def did_you_mean(word: str, known: Iterable[str], plural: str = "") -> str:
 
 
 def shortened(text: str, length: int = 60) -> str:
-    """The beginning of a text, where all of it would hide what is said of it."""
+    """Cut a text to `length` characters, for a message that it would otherwise fill."""
     return text if len(text) <= length else f"{text[: length - 3]}..."
 
 
 def first_line(error: BaseException) -> str:
-    """The first line of an error's message that is not blank, or else the name of its type."""
+    """Return the first line of an error's message that is not blank, or else the name of its type."""
     return next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
 
 
 def with_article(noun: str) -> str:
-    """`a layer`, `an optimizer`."""
+    """Put the article before a noun: `a layer`, `an optimizer`."""
     return f"{'an' if noun[:1] in set('aeiou') else 'a'} {noun}"
 
 
 def plural(count: int, noun: str) -> str:
-    """`1 layer`, `2 layers`, `1,000 layers`."""
+    """Write a count with its noun: `1 layer`, `2 layers`, `1,000 layers`."""
     return f"{count:,} {noun}{'' if count == 1 else 's'}"

@@ -1,6 +1,6 @@
-"""Heavy guests, imported on first use: `from dlx.lazy import nn` costs nothing until a module is built.
+"""Heavy packages, imported on first use: `from dlx.lazy import nn` is free until a module is built.
 
-A type checker sees the real modules; a running program sees stand-ins that import when an attribute is asked for.
+A type checker sees the real modules; a running program sees stand-ins that import on the first access.
 """
 
 from __future__ import annotations
@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 else:
 
     class _LazyModule:
+        """Stand-in for a module, which is imported when an attribute is read."""
+
         def __init__(self, name: str) -> None:
             self.__dict__["_name"] = name
 

@@ -1,7 +1,7 @@
-"""One idea for everything a spec can name: a frozen pydantic class with a `kind`, found in a registry.
+"""Registries of everything that a spec can name: frozen pydantic classes, found by their `kind`.
 
-Layers, optimizers, schedules, initialisers, losses, objectives and data sets are all of this form.
-Defining the class is registering it; a third-party package names its module under the entry point `dlx.<plural>`.
+Layers, optimizers, schedules, initialisers, losses, objectives and data sets all have this form.
+Defining a class registers it; another package lists its module under the entry point `dlx.<plural>`.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 LARGEST_INT = 2**63 - 1
 LARGEST_FLOAT, SMALLEST_FLOAT = 3.4028234663852886e38, 1.1754943508222875e-38
-"""Of float32, of the numbers that it holds with all of its digits."""
+"""Largest number of float32, and its least one of full precision."""
 
 
 class Strict(BaseModel):
@@ -37,13 +37,13 @@ class Strict(BaseModel):
 
     @classmethod
     def default_of(cls, name: str) -> Any:
-        """What a field is where a spec says nothing; PydanticUndefined where it has to."""
+        """Return the default of a field; PydanticUndefined where it is required."""
         return cls.model_fields[name].get_default(call_default_factory=True)
 
     @field_validator("*")
     @classmethod
     def _representable(cls, value: Any) -> Any:
-        """Numbers are those that tensors hold. ValueError where another would be rounded to zero or infinity."""
+        """Check that tensors can hold a number. ValueError where it would be rounded to zero or infinity."""
         for number in value if isinstance(value, list) else (value,):
             if type(number) is int and abs(number) > LARGEST_INT:
                 raise ValueError(f"{shortened(str(number), 24)} is beyond {LARGEST_INT:,} (2^63 - 1)")
@@ -55,20 +55,20 @@ class Strict(BaseModel):
 
 
 class Declared(Strict):
-    """Something a spec names by `kind`, with its options. The first field may be written as a bare value."""
+    """Base of all that a spec names by `kind`, with options. A bare value sets the first field."""
 
     kind: ClassVar[str]
     field_hints: ClassVar[Mapping[str, str]] = {}
-    """Fields that users look for and that do not exist, and the way out."""
+    """Hints about fields that users expect and that do not exist."""
 
     @classmethod
     def first_field(cls) -> str | None:
-        """The field that `kind: value` sets, where `value` is not a mapping."""
+        """Return the field that `kind: value` sets, where `value` is no mapping."""
         return next(iter(cls.model_fields), None)
 
     @classmethod
     def summary(cls) -> str:
-        """The first sentence of the docstring."""
+        """Return the first line of the docstring."""
         return (cls.__doc__ or "").strip().split("\n")[0]
 
 
@@ -83,7 +83,7 @@ def _not_boolean(value: Any, check: Callable[[Any], Any]) -> Any:
 
 
 NotBoolean = WrapValidator(_not_boolean)
-"""Beside a `Literal` of numbers: to Python, true is 1 and false is 0."""
+"""Refuses booleans for a `Literal` of numbers: in Python `True == 1` and `False == 0`."""
 
 
 @dataclass(frozen=True)
@@ -91,23 +91,23 @@ class Choice:
     """Marks a field that is itself a choice by `kind` from a registry: `Annotated[Optimizer, Choice(OPTIMIZERS)]`.
 
     `Annotated[list[Layer], Choice(LAYERS)]` is a list of them, `dict[str, Initializer]` a mapping of names to them.
-    Python may give what a spec would: `"relu"`, `{"linear": 10}`, `{"linear": {"out_features": 10}}`.
+    Python code may pass what a spec would say: `"relu"`, `{"linear": 10}`, `{"linear": {"out_features": 10}}`.
     """
 
     registry: Registry[Any]
 
     def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
-        made = self.made_each if get_origin(source) is dict else self.made
-        return core_schema.no_info_before_validator_function(made, handler(source))
+        build = self.build_each if get_origin(source) is dict else self.build
+        return core_schema.no_info_before_validator_function(build, handler(source))
 
-    def made_each(self, value: Any) -> Any:
-        """What each value of a mapping names."""
-        return {name: self.made(item) for name, item in value.items()} if isinstance(value, dict) else value
+    def build_each(self, value: Any) -> Any:
+        """Build the instance of each value of a mapping."""
+        return {name: self.build(item) for name, item in value.items()} if isinstance(value, dict) else value
 
-    def made(self, value: Any) -> Any:
-        """What `value` names, or the value itself where it names nothing."""
+    def build(self, value: Any) -> Any:
+        """Build the instance that `value` names; return the value itself where it names none."""
         if isinstance(value, list):
-            return [self.made(item) for item in value]
+            return [self.build(item) for item in value]
         kind, options = next(iter(value.items())) if isinstance(value, dict) and len(value) == 1 else (value, None)
         if not isinstance(kind, str):
             return value
@@ -120,7 +120,7 @@ class Choice:
 
 
 class Registry(Mapping[str, type[D]], Generic[D]):
-    """All classes of one sort by kind. The module of a kind is imported when that kind is asked for.
+    """The classes of one family by kind. The module of a kind is imported when that kind is looked up.
 
     `package` is the module or package of dlx that defines them; `plugins` the entry-point group of other packages,
     which is searched only for a kind that dlx does not have, or to list everything; `at` is the key of a spec that
@@ -133,12 +133,13 @@ class Registry(Mapping[str, type[D]], Generic[D]):
         self._loaded = self._searched = False
 
     def add(self, cls: type[D]) -> None:
+        """Register a class. DlxError where another class has its kind."""
         known = self._classes.setdefault(cls.kind, cls)
         if known is not cls and known.__qualname__ != cls.__qualname__:
             raise DlxError(f"two {self.noun} classes are called `{cls.kind}`: {known!r} and {cls!r}")
 
     def new(self, kind: str) -> KindFactory[D]:
-        """The default of a field: one of `kind` with its own defaults, made where a spec says nothing."""
+        """Return a default factory for a field: it makes a `kind` with its defaults where a spec says nothing."""
         return KindFactory(self, kind)
 
     @cached_property
@@ -155,7 +156,7 @@ class Registry(Mapping[str, type[D]], Generic[D]):
         return [name for name in (self.package, *inside) if name not in others]
 
     def load(self) -> None:
-        """Import everything that dlx itself brings."""
+        """Import all modules of dlx that define kinds of this family."""
         if self._loaded:
             return
         self._loaded = True
@@ -164,13 +165,13 @@ class Registry(Mapping[str, type[D]], Generic[D]):
 
     @cached_property
     def _entry_points(self) -> list[EntryPoint]:
-        """Where other packages bring kinds."""
+        """Entry points of other packages for this family."""
         from importlib.metadata import entry_points
 
         return list(entry_points(group=self.plugins))
 
     def search(self, kind: str | None = None) -> None:
-        """Import what other packages bring: first what declares `kind`, and all of it where that was not enough."""
+        """Import kinds of other packages: modules whose text declares `kind`, or all where none does."""
         if self._searched:
             return
         for entry in self._entry_points if kind is not None else ():
@@ -190,7 +191,7 @@ class Registry(Mapping[str, type[D]], Generic[D]):
         return self._classes[kind]
 
     def __contains__(self, kind: object) -> bool:
-        """Whether there is such a kind; one of dlx itself is not imported for it."""
+        """Whether there is such a kind; kinds of dlx are not imported for it."""
         if not isinstance(kind, str):
             return False
         if kind not in self._classes and kind not in self.modules:
@@ -207,7 +208,7 @@ class Registry(Mapping[str, type[D]], Generic[D]):
 
 
 def _submodules(paths: Iterable[str], prefix: str, others: Collection[str]) -> Iterator[str]:
-    """The modules below a package at any depth, but for those in `others`. No module is imported."""
+    """Yield the modules of a package at any depth without those in `others`; none is imported."""
     for module in pkgutil.iter_modules(paths, prefix):
         if module.name in others:
             continue
@@ -219,7 +220,7 @@ def _submodules(paths: Iterable[str], prefix: str, others: Collection[str]) -> I
 
 @dataclass(frozen=True)
 class KindFactory(Generic[D]):
-    """Makes one of a kind. Its module is imported with the first one."""
+    """Factory of instances of a kind, whose module is imported at the first call."""
 
     registry: Registry[D]
     kind: str
@@ -246,20 +247,20 @@ FAMILIES: dict[str, Registry[Any]] = {
     "sampler": Registry("sampler", "dlx.sweeps.samplers", "dlx.samplers", "sweep.sampler"),
     "scheduler": Registry("scheduler", "dlx.sweeps.schedulers", "dlx.schedulers", "sweep.scheduler"),
 }
-"""Every family, by the name of its definition in the JSON schema: what one is called in messages, where dlx declares
-its kinds, the entry points of other packages, and where a spec names one."""
+"""All families by the name of their definition in the JSON schema. Arguments: the noun in messages, the package of
+dlx, the entry points of other packages, and the key of a spec."""
 
 DECLARATION = re.compile(r'^    kind: ClassVar\[str\] = "(\w+)"', re.MULTILINE)
-"""How a class declares its kind (`tests/test_registry.py` holds all of them to it)."""
+"""Declaration of a kind in a source text, which every class must match (checked by `tests/test_registry.py`)."""
 
 
 def declared_kinds(module: str) -> list[str]:
-    """The kinds that the text of a module declares."""
+    """Return the kinds that the text of a module declares, without an import."""
     return DECLARATION.findall(_source(module))
 
 
 def _source(module: str) -> str:
-    """The text of a module that need not be imported yet. One without a text is imported."""
+    """Return the source of a module without an import; a module without source is imported, so that it registers."""
     spec = importlib.util.find_spec(module)
     text = getattr(spec.loader, "get_source", lambda _: None)(module) if spec is not None else ""
     if text is None:
@@ -268,14 +269,14 @@ def _source(module: str) -> str:
 
 
 def family(registry: Registry[Any]) -> Callable[[type[D]], type[D]]:
-    """A class decorator for the root of a family: every subclass that has a `kind` of its own joins `registry`."""
+    """Return a class decorator for the base of a family: each subclass with a `kind` of its own joins `registry`."""
 
-    def joined(cls: type[Any], /, **_: Any) -> None:
+    def register(cls: type[Any], /, **_: Any) -> None:
         if "kind" in vars(cls):
             registry.add(cls)
 
     def decorate(root: type[D]) -> type[D]:
-        root.__pydantic_init_subclass__ = classmethod(joined)  # type: ignore[assignment, method-assign]
+        root.__pydantic_init_subclass__ = classmethod(register)  # type: ignore[assignment, method-assign]
         return root
 
     return decorate

@@ -35,7 +35,7 @@ COMMANDS = (
     specs.schema,
     specs.new,
 )
-"""In the order of `dlx --help`."""
+"""The commands in the order of `dlx --help`."""
 for command in COMMANDS:
     app.command(command.__name__.replace("_", "-"))(command)
 app.add_typer(runs_app, name="runs")

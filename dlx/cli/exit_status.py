@@ -1,4 +1,4 @@
-"""What a command ends in: the one place that turns an error into red text, or JSON, and an exit status."""
+"""The end of a command: the one place that turns errors into red text, or JSON, and an exit status."""
 
 from __future__ import annotations
 
@@ -17,21 +17,21 @@ from ..errors import DlxError, Mark, Problem, RunError
 
 INTERRUPTED = 130
 UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
-"""click's, which typer keeps in another place from version to version."""
+"""click's UsageError. Found as a base class, since typer keeps click in another module from version to version."""
 
 
 def run(command: Callable[[], Any]) -> int:
-    """Run a command; its exit status."""
+    """Run a command and return its exit status."""
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the shell: `dlx layers >&-`
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - as long as the program
-    shown = warnings.showwarning
-    warnings.showwarning = _warned
+    original = warnings.showwarning
+    warnings.showwarning = _show_warning
     try:
         with interruptible():
             return _report_interrupt(command() or 0)
     except UsageError as error:
-        return _usage(error)
+        return _report_usage(error)
     except DlxError as error:
         return _report(error)
     except KeyboardInterrupt:
@@ -41,12 +41,12 @@ def run(command: Callable[[], Any]) -> int:
             raise
         return 0  # `dlx layers | head`, noticed while it writes
     except OSError as error:
-        return _of_system(error)
+        return _report_os_error(error)
     finally:
-        warnings.showwarning = shown
+        warnings.showwarning = original
 
 
-def _warned(
+def _show_warning(
     message: Warning | str,
     category: type[Warning],  # noqa: ARG001 - Python calls it so
     filename: str,
@@ -54,7 +54,7 @@ def _warned(
     file: object = None,  # noqa: ARG001
     line: str | None = None,  # noqa: ARG001
 ) -> None:
-    """A warning of a library in one line, without the path and the source of the line that gave it."""
+    """Print a warning of a library in one line, without the path and the source line that Python would add."""
     from ..show.terminal_text import visible
 
     library = filename.rpartition("site-packages" + os.sep)[2].partition(os.sep)[0].removesuffix(".py")
@@ -63,7 +63,7 @@ def _warned(
 
 
 def _report_interrupt(status: int) -> int:
-    """Report Ctrl-C by its exit status, which typer makes of a KeyboardInterrupt without a word; returns `status`."""
+    """Print `interrupted` for the status of Ctrl-C, which typer returns in silence, and return `status`."""
     if status == INTERRUPTED:
         sys.stderr.write("  interrupted\n")
     return status
@@ -71,7 +71,7 @@ def _report_interrupt(status: int) -> int:
 
 @contextmanager
 def interruptible() -> Iterator[None]:
-    """Ctrl-C is a KeyboardInterrupt inside, and what it was outside."""
+    """Raise KeyboardInterrupt on Ctrl-C inside the block; restore the previous handler after it."""
     before = signal.getsignal(signal.SIGINT)
     if before is signal.SIG_IGN:  # whoever started the program does not want it to end by that
         yield
@@ -83,8 +83,8 @@ def interruptible() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def _of_system(error: OSError) -> int:
-    """A file that cannot be had, or an output that takes no more."""
+def _report_os_error(error: OSError) -> int:
+    """Report a file that cannot be opened, or an output that cannot be written, and return the exit status."""
     if isinstance(error, BrokenPipeError):  # `dlx layers | head`, noticed at the end
         sys.stderr.close()
         return 0
@@ -102,7 +102,7 @@ def _report(error: DlxError) -> int:
     return error.exit_code
 
 
-def _usage(error: typer.BadParameter) -> int:
+def _report_usage(error: typer.BadParameter) -> int:
     if "--json" in sys.argv[1:]:
         return _report(DlxError(error.format_message()))
     from ..show.terminal_text import visible

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import DlxError
-from .options import AsJson, Overrides, Runs, SpecPath, Verdict, claims, uncollected
+from .options import AsJson, Overrides, Runs, SpecPath, Verdict, check_claims, garbage_collection_off
 
 
 def inspect(
@@ -35,7 +35,7 @@ def inspect(
     if batch and layer is not None:
         hint = "Leave one of the two out."
         raise DlxError("`--batch` is about the whole network, and `--layer` about one layer", hint=hint)
-    with uncollected():
+    with garbage_collection_off():
         from .. import graph
         from .. import spec as specs
         from ..show import console
@@ -59,7 +59,7 @@ def inspect(
         else:
             tables.summaries(traced, depth, steps)
         console.warnings(traced.warnings)
-        claims([] if shapes else graph.unmet(experiment, traced), overrides)
+        check_claims([] if shapes else graph.unmet(experiment, traced), overrides)
 
 
 def layers(
@@ -112,8 +112,8 @@ def verify(
     from ..claims import verify
     from ..show import verify as verdicts
 
-    changes = [given for given in specs or [] if "=" in given and not Path(given).exists()]
-    paths = [Path(given) for given in specs or [] if given not in changes]
+    changes = [text for text in specs or [] if "=" in text and not Path(text).exists()]
+    paths = [Path(text) for text in specs or [] if text not in changes]
     found = verify.verify(verify.found(paths), changes)
     if training:
         found = (verify.trained(one, runs) for one in found)

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import DlxError
 from . import exit_status
-from .options import AsJson, Overrides, Runs, SpecPath, claims, warn_of_password
+from .options import AsJson, Overrides, Runs, SpecPath, check_claims, warn_of_password
 
 
 def train(
@@ -77,7 +77,7 @@ def train(
         raise typer.Exit(
             0 if results.results[-1].notes else exit_status.INTERRUPTED
         )  # as long as `max_time`, or Ctrl-C
-    claims(graph.unmet(loaded, results.graphs) + graph.unmet_by(loaded, results.metrics), overrides)
+    check_claims(graph.unmet(loaded, results.graphs) + graph.unmet_by(loaded, results.metrics), overrides)
 
 
 def sweep(

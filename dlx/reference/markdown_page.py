@@ -16,7 +16,7 @@ SECTION = re.compile(r"^(Shapes|Cost|Errors|Source): ?")
 
 
 def markdown(kind: str | None = None) -> str:
-    """All pages of what dlx ships, or the one of `kind`. DlxError where there is none."""
+    """Write the pages of all kinds of dlx, or that of `kind`. DlxError where there is none."""
     if kind is not None:
         return "\n".join(_page(page(kind))).rstrip()
     known = families(shipped=True)
@@ -57,7 +57,7 @@ def _page(one: Page) -> Iterator[str]:
 
 
 def _with_examples(text: str) -> Iterator[str]:
-    """What follows the first line of a structure: lines of a spec, and sentences."""
+    """Yield the text of a structure after its first line, lines of a spec in fences."""
     lines = [line.removeprefix("    ") for line in text.strip("\n").split("\n")]
     inside = False
     for line in filter(None, lines):
@@ -72,7 +72,7 @@ def _with_examples(text: str) -> Iterator[str]:
 
 
 def _paragraphs(text: str) -> Iterator[str]:
-    """A docstring: its sentences, then its sections as a list."""
+    """Yield a docstring: its sentences, then its sections as a list."""
     listed = False
     for line in text.split("\n"):
         section = SECTION.match(line)

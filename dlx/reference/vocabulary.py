@@ -1,4 +1,4 @@
-"""What a spec can say, told from the classes themselves: `dlx layers`."""
+"""The vocabulary of specs, read from the classes: pages for `dlx layers`."""
 
 from __future__ import annotations
 
@@ -109,18 +109,18 @@ STRUCTURES = {
     A figure may name `vars`, these quantities, and those of any node or scope: `${stage_1.conv_1.params}`.
     What another spec claims does not come along through `defaults`.""",
 }
-"""What a list of layers can hold beside layers, in words."""
+"""Pages of what lists of layers can have besides layers."""
 
 LISTED: dict[str, Registry[Any]] = {one.at: one for one in FAMILIES.values() if one is not LAYERS}
-"""The families beside the layers, by where a spec names one."""
+"""All families but layers, by the key of a spec that names one."""
 FIRST = ("linear", "conv", "pool", "resample", "pad", "norm", "activation", "dropout", "merge", "reshape", "slice")
-"""Families that a reader looks for first; the others follow by name."""
+"""Families that are listed first; the others follow by name."""
 
 
 def families(*, shipped: bool = False) -> dict[str, list[tuple[str, str, str]]]:
-    """Everything by where it belongs: kind, fields with `?` where optional, first sentence.
+    """Return all kinds by family: kind, fields with `?` where optional, first sentence.
 
-    With `shipped` without the kinds of other packages.
+    With `shipped`, kinds of other packages are left out.
     """
     found: dict[str, list[tuple[str, str, str]]] = {}
     for kind in _kinds(LAYERS, shipped):
@@ -144,12 +144,12 @@ def _line(cls: type[Declared]) -> tuple[str, str, str]:
 
 
 def _fields(cls: type[Declared]) -> list[tuple[str, FieldInfo]]:
-    """The one that a bare value sets comes first."""
+    """Return the fields of a kind, the one that a bare value sets first."""
     return sorted(cls.model_fields.items(), key=lambda item: item[0] != cls.first_field())
 
 
 def page(kind: str) -> Page:
-    """All about one kind; `train.augment.crop` is the one of that family. DlxError where there is none."""
+    """Return the page of a kind, or of one of a family as `train.augment.crop`. DlxError where there is none."""
     if kind in STRUCTURES:
         return Page(kind, STRUCTURES[kind])
     family, _, name = kind.rpartition(".")
@@ -171,7 +171,7 @@ def _page(cls: type[Declared]) -> Page:
 
 
 def as_json(kind: str | None) -> dict[str, Any]:
-    """The same for machines."""
+    """Return the JSON document of all layers, or of one kind."""
     pages = [page(k) for k in ([kind] if kind else LAYERS)]
     return {
         "layers": [
@@ -187,7 +187,7 @@ def as_json(kind: str | None) -> dict[str, Any]:
 
 
 def _type_of(cls: type[Declared], name: str) -> str:
-    """How the type of a field reads: what it chooses from, where it is a choice by kind."""
+    """Describe the type of a field; of a choice by kind, its family."""
     info = cls.model_fields[name]
     nouns = [extra.registry.noun for extra in info.metadata if isinstance(extra, Choice)]
     if not nouns:
@@ -197,7 +197,7 @@ def _type_of(cls: type[Declared], name: str) -> str:
 
 
 def type_text(annotation: Any) -> str:
-    """How a type reads: `int | list`, `"same" | "valid"`, `null`."""
+    """Describe a type as specs have it: `int | list`, `"same" | "valid"`, `null`."""
     origin, inner = get_origin(annotation), get_args(annotation)
     if origin is Annotated:
         return type_text(inner[0])
@@ -219,7 +219,7 @@ def _default(info: FieldInfo) -> str:
 
 
 def _example(cls: type[Layer]) -> str:
-    """The worked example as a line of a spec."""
+    """Write the worked example as a line of a spec."""
     options = dict(cls.example.options)
     if not options:
         return f"- {cls.kind}"
@@ -229,7 +229,7 @@ def _example(cls: type[Layer]) -> str:
 
 
 def _plain(value: Any) -> str:
-    """A value as YAML has it in a line."""
+    """Write a value in YAML's flow style."""
     if isinstance(value, dict):
         return f"{{{', '.join(f'{key}: {_plain(v)}' for key, v in value.items())}}}"
     if isinstance(value, list):

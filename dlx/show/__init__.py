@@ -1,1 +1,1 @@
-"""What a person sees: the one room where rich lives."""
+"""Output for users: tables, errors and progress. The only package that imports rich."""

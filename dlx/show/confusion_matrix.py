@@ -1,4 +1,4 @@
-"""Which class was taken for which, as a table: rows are targets, columns predictions."""
+"""The confusion matrix of a run as a table: rows are targets, columns predictions."""
 
 from __future__ import annotations
 
@@ -8,13 +8,13 @@ from ..runs.folder import Run
 from .console import Grid, out
 
 MOST = 20
-"""Classes beyond which the table is in its file only."""
+"""Largest number of classes whose table is printed; others are in the file only."""
 LONGEST = 24
-"""Characters of a class name that are shown."""
+"""Characters of a class name that are printed."""
 
 
 def matrix(run: Run) -> None:
-    """The table of a run, if it has one."""
+    """Print the confusion matrix of a run, if it has one."""
     found = confusion_matrix.read(run)
     if found is None:
         return

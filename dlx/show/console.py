@@ -1,4 +1,4 @@
-"""Where words go: results to stdout, everything about them to stderr; colour only on a terminal."""
+"""Output streams: results to stdout, messages about them to stderr; colour on a terminal only."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ if TYPE_CHECKING:
     from rich.console import Console
 
 Styled = Sequence[tuple[str, str]]
-"""A line or more: pieces of text, each with its style."""
+"""One or more lines: pieces of text, each with its style."""
 
 
 def console(stderr: bool = False) -> Console:
-    """rich's console for one of the two streams."""
+    """Return rich's console for stdout or stderr."""
     from rich.console import Console
 
     return Console(stderr=stderr, highlight=False)
 
 
 FOLDED = 10
-"""Characters that a column of words needs at least."""
+"""Least width of a column of text, in characters."""
 
 
 class Grid:
-    """Rows in columns: a rich table on a terminal; aligned text without rich in a pipe, where long tables are quick.
+    """A table: by rich on a terminal, aligned text in a pipe, where rich would take seconds for a long one.
 
-    A title that starts with `>` is set to the right. Without titles there is no heading. `spare` titles are left out,
-    in their order, where a terminal is too narrow.
+    A title that starts with `>` aligns its column to the right. Without titles there is no heading. The columns
+    `spare` are left out, in their order, where the terminal is too narrow.
     """
 
     def __init__(self, *titles: str, columns: int = 0, styles: Sequence[str] = (), spare: Sequence[str] = ()) -> None:
@@ -43,15 +43,17 @@ class Grid:
         self.rows: list[tuple[str, ...]] = []
 
     def drop(self, title: str) -> None:
-        """Leave a column out."""
+        """Remove a column by its title."""
         index = self.titles.index(title)
         del self.titles[index], self.right[index]
         self.rows = [row[:index] + row[index + 1 :] for row in self.rows]
 
     def add(self, *cells: str) -> None:
+        """Add a row; characters that would steer the terminal are escaped."""
         self.rows.append(tuple(visible(cell, lines=False) for cell in cells))
 
     def print(self) -> None:
+        """Print the table to stdout: its rows as stacked lines where even the least width does not fit."""
         if not sys.stdout.isatty():
             sys.stdout.write("".join(f"{line}\n" for line in self.lines()))
             return
@@ -61,7 +63,7 @@ class Grid:
         for title in self.spare:  # the least needed goes first where the terminal is narrow
             if max(map(width, self.lines())) > console().width:
                 self.drop(title)
-        if self.least() > console().width:
+        if self.least_width() > console().width:
             console().print(Text("\n".join(self.stacked())), soft_wrap=True)
             return
         table = Table(
@@ -76,26 +78,26 @@ class Grid:
             table.add_row(*map(Text, row))
         console().print(table)
 
-    def least(self) -> int:
-        """The width below which figures would be cut off: those on the right whole, words on the left folded."""
+    def least_width(self) -> int:
+        """Return the width below which a figure would be cut: right-aligned columns whole, others folded."""
         widths = self._widths()
         folded = [wide if right else min(wide, FOLDED) for wide, right in zip(widths, self.right, strict=True)]
         return sum(folded) + 2 * (len(folded) - 1) if any(self.right) else 0
 
     def stacked(self) -> list[str]:
-        """A row as several lines: what it is about, and below it each other cell behind its title."""
+        """Return each row as several lines: its first cell, then each other cell after its title."""
         titles = self.titles or [""] * len(self.right)
         found = []
         for row in self.rows:
-            told = [(title, cell) for title, cell in zip(titles, row, strict=True) if cell]
-            found += [cell if not index else f"  {title} {cell}" for index, (title, cell) in enumerate(told)]
+            cells = [(title, cell) for title, cell in zip(titles, row, strict=True) if cell]
+            found += [cell if not index else f"  {title} {cell}" for index, (title, cell) in enumerate(cells)]
         return found
 
     def _all(self) -> list[tuple[str, ...]]:
         return ([tuple(self.titles)] if self.titles else []) + self.rows
 
     def lines(self) -> list[str]:
-        """The rows as aligned text."""
+        """Return the heading and the rows as aligned text."""
         rows = self._all()
         if not rows:
             return []
@@ -108,14 +110,15 @@ class Grid:
 
 
 def _padded(column: Sequence[str], right: bool) -> list[str]:
-    """The cells of a column, all of the width of the widest."""
+    """Pad the cells of a column to the width of the widest."""
     wide = widest(column)
-    gaps = [" " * (wide - width(cell)) for cell in column]
-    return [gap + cell if right else cell + gap for cell, gap in zip(column, gaps, strict=True)]
+    # Not str.ljust: it counts characters, of which a wide one takes two columns and a combining mark none.
+    padding = [" " * (wide - width(cell)) for cell in column]
+    return [pad + cell if right else cell + pad for cell, pad in zip(column, padding, strict=True)]
 
 
 def out(text: str = "", style: str = "") -> None:
-    """Lines of results."""
+    """Print lines of results to stdout."""
     text = visible(text)
     if sys.stdout.isatty():
         from rich.text import Text
@@ -126,17 +129,17 @@ def out(text: str = "", style: str = "") -> None:
 
 
 def say(text: str) -> None:
-    """A line about the results, to stderr."""
+    """Print a line about the results to stderr."""
     sys.stderr.write(f"{visible(text)}\n")
 
 
 def document(value: Any) -> None:
-    """One JSON document on stdout."""
+    """Print one JSON document to stdout."""
     sys.stdout.write(json_documents.dumps(value, indent=2) + "\n")
 
 
 def errors(error: DlxError, as_json: bool) -> None:
-    """Every problem, red on a terminal."""
+    """Print every problem to stderr, red on a terminal; with `as_json` as a document on stdout."""
     if as_json:
         document({"errors": [problem.as_json() for problem in error.problems]})
         return
@@ -147,7 +150,7 @@ def errors(error: DlxError, as_json: bool) -> None:
 
 
 def warnings(problems: Iterable[Problem]) -> None:
-    """What is odd but not wrong."""
+    """Print warnings to stderr, yellow on a terminal."""
     from ..spec.validation import short_path
 
     _to_stderr([(visible(f"{p.mark}  {short_path(p.path)}: {_with_hint(p)}"), "yellow")] for p in problems)

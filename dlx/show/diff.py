@@ -19,14 +19,14 @@ Cells = tuple[str, ...]
 SIGNS = {"added": "+", "removed": "-", "changed": "~", "unchanged": ""}
 SPARE = ("memory", "MACs", "field", "output")
 LONG_RUN = 30
-"""Layers in a row that are all added or removed without a scope around them; more are told in one row."""
+"""Most layers in succession, all added or removed outside a scope, that have a row each; more share one."""
 SHAPES_RUN = 12
-"""Layers in a row of which only shapes changed; more are told in one row."""
+"""Most layers in succession of which only shapes changed that have a row each; more share one."""
 NAMES = {"params": "parameters", "macs": "MACs", "activation_bytes": "memory", "buffers": "buffered values"}
 
 
 def difference(found: Diff | Diffs, as_json: bool = False) -> None:
-    """What differs in the network, in its totals and in the other settings."""
+    """Print the differences of the networks, of their totals and of the other settings."""
     if as_json:
         document(found.as_json())
         return
@@ -51,7 +51,7 @@ def difference(found: Diff | Diffs, as_json: bool = False) -> None:
 
 
 def _layers(found: Diff, same: str) -> None:
-    """The layers of a network that differ, and its totals."""
+    """Print the layers of a network that differ, and its totals."""
     if found.same_network:
         out(f"{same}: {_size(found)}{_names(found)}.")
         return
@@ -65,7 +65,7 @@ def _layers(found: Diff, same: str) -> None:
 
 def _settings(settings: Sequence[Setting]) -> None:
     for setting in settings:
-        out(f"{setting.key}: {_told(setting.a)} -> {_told(setting.b)}")
+        out(f"{setting.key}: {_value(setting.a)} -> {_value(setting.b)}")
 
 
 def _size(found: Diff | Diffs) -> str:
@@ -79,12 +79,12 @@ def _names(found: Diff | Diffs) -> str:
     return f"; {plural(renamed, 'layer')} by another name" if renamed else ""
 
 
-def _told(value: Any) -> str:
+def _value(value: Any) -> str:
     return "not given" if value is None else shown(value)
 
 
 def _totals(found: Diff) -> Grid:
-    """A row a total that one of the two has, with the difference where there is one."""
+    """Return a row for each total of the two graphs, with the difference, and for their receptive fields."""
     grid = _sums(found)
     for name in dict.fromkeys((*found.a.receptive_fields, *found.b.receptive_fields)) or [""]:
         fields = (found.a.receptive_fields.get(name), found.b.receptive_fields.get(name))
@@ -95,7 +95,7 @@ def _totals(found: Diff) -> Grid:
 
 
 def _sums(found: Diff | Diffs) -> Grid:
-    """The totals that add up."""
+    """Return a row for each total that is a sum: parameters, MACs, memory."""
     names = (found.a.name, found.b.name) if found.a.name != found.b.name else ("before", "after")
     what = "total" if isinstance(found, Diff) else "all networks"
     grid = Grid(what, *(f">{name}" for name in names), ">difference")
@@ -119,7 +119,7 @@ def _ratio(a: int, b: int) -> str:
 
 
 def rows(steps: Sequence[Step]) -> Iterator[Cells]:
-    """A row a layer that differs; runs of the rest, scopes as a whole and repetitions in one row each."""
+    """Yield a row for each layer that differs; equal layers in succession, whole scopes and repetitions share one."""
     whole = _whole_scopes(steps)
     for (change, like), run in groupby(_tagged(steps), lambda tagged: tagged[:2]):
         part = [step for *_, step in run]
@@ -134,22 +134,22 @@ def rows(steps: Sequence[Step]) -> Iterator[Cells]:
 
 
 def _tagged(steps: Sequence[Step]) -> Iterator[tuple[str, str, Step]]:
-    """Each step, its change, and the scope that changed in the same way just before its own."""
+    """Yield each step with its change and the name of the scope just before that changed in the same way."""
     before: list[tuple[object, ...]] = []
     name = ""
     for scope, inside in groupby(steps, lambda step: step.node.name.rpartition("/")[0]):
         part = list(inside)
-        told = [_essence(step, scope) for step in part]
+        changes = [_change_of(step, scope) for step in part]
         changed = scope and len(part) > 1 and any(step.change == "changed" for step in part)
-        like = name if changed and told == before else ""
+        like = name if changed and changes == before else ""
         if changed and not like:
-            before, name = told, scope
+            before, name = changes, scope
         for step in part:
             yield "changed" if like else step.change, like, step
 
 
-def _essence(step: Step, scope: str) -> tuple[object, ...]:
-    """What changed in a layer, but for the shapes that follow from other changes."""
+def _change_of(step: Step, scope: str) -> tuple[object, ...]:
+    """Return the change of a layer in comparable form, without shapes, which follow from other changes."""
     facts = tuple(_fact(name, *sides) for name, sides in step.facts.items() if name not in _SHAPES)
     return (step.node.name.removeprefix(scope), step.change, step.options, facts)
 
@@ -167,7 +167,7 @@ def _unchanged(run: Sequence[Step]) -> Cells:
 
 
 def _scopes(name: str) -> list[str]:
-    """`a`, `a/b` of `a/b/conv_1`."""
+    """Return the scopes around a node: `a`, `a/b` of `a/b/conv_1`."""
     parts = name.split("/")[:-1]
     return ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
 
@@ -185,14 +185,14 @@ def _whole_scopes(steps: Sequence[Step]) -> set[tuple[str, str]]:
 
 
 def _one_sided(run: Sequence[Step], whole: set[tuple[str, str]]) -> Iterator[Cells]:
-    """Layers that were added or removed: scopes in a row each, scopes alike in one row, loose layers one by one."""
+    """Yield rows of layers that were added or removed: one for a scope or for equal scopes, else one for a layer."""
 
     def scope(step: Step) -> str:
         return next((s for s in _scopes(step.node.name) if (step.change, s) in whole), "")
 
     groups = [(name, list(steps)) for name, steps in groupby(run, scope)]
-    for _, alike in groupby(groups, lambda group: _sort(*group)):
-        found = list(alike)
+    for _, equal in groupby(groups, lambda group: _group_key(*group)):
+        found = list(equal)
         steps = [step for _, inside in found for step in inside]
         if found[0][0]:
             yield _scope_row([name for name, _ in found], steps)
@@ -202,8 +202,8 @@ def _one_sided(run: Sequence[Step], whole: set[tuple[str, str]]) -> Iterator[Cel
             yield from map(_row, steps)
 
 
-def _sort(name: str, steps: Sequence[Step]) -> tuple[object, ...]:
-    """What scopes that fold into one row have in common; loose layers are one sort."""
+def _group_key(name: str, steps: Sequence[Step]) -> tuple[object, ...]:
+    """Return a key that is equal for scopes which share a row: base name, and kinds and shapes of the layers."""
     return (re.sub(r"_\d+$", "", name), *((s.node.kind, s.node.shape) for s in steps if name))
 
 
@@ -215,7 +215,7 @@ def _scope_row(names: Sequence[str], steps: Sequence[Step]) -> Cells:
 
 
 def _changed(run: Sequence[Step]) -> Iterator[Cells]:
-    """Changed layers one by one, but for long runs of which only the shapes differ."""
+    """Yield rows of changed layers one by one; many in succession of which only shapes differ share one."""
     for only_shapes, part in groupby(run, lambda step: not step.options and step.facts.keys() <= _SHAPES):
         steps = list(part)
         if only_shapes and len(steps) > SHAPES_RUN:
@@ -228,26 +228,26 @@ _SHAPES = {"shape", "arriving"}
 
 
 def _summary(name: str, change: str, steps: Sequence[Step]) -> Cells:
-    """A row for several layers that were added or removed."""
+    """Return a row for several layers that were added or removed."""
     last = steps[-1]
-    return (SIGNS[last.change], name, change, by_x(last.node.shape), *_counts(steps), _sees(last))
+    return (SIGNS[last.change], name, change, by_x(last.node.shape), *_counts(steps), _receptive_field(last))
 
 
 def _row(step: Step) -> Cells:
     names = [node.name for node in (step.a, step.b) if node]
     name = " -> ".join(dict.fromkeys(names))
-    return (SIGNS[step.change], name, _change(step), _shape(step), *_counts([step]), _sees(step))
+    return (SIGNS[step.change], name, _change(step), _shape(step), *_counts([step]), _receptive_field(step))
 
 
 def _change(step: Step) -> str:
-    """`conv out_channels 16, kernel_size 3` of a new layer, `kernel_size 3 -> 5` of one that changed."""
+    """Describe a change: `conv out_channels 16, kernel_size 3` of a new layer, `kernel_size 3 -> 5` of another."""
     if step.change != "changed":
         return f"{step.node.kind} {_options(step.node)}".rstrip()
-    told = [f"{name} {_option(a)} -> {_option(b)}" for name, (a, b) in step.options.items()]
+    options = [f"{name} {_option(a)} -> {_option(b)}" for name, (a, b) in step.options.items()]
     facts = {name: sides for name, sides in step.facts.items() if name != "shape"}
-    if "arriving" in facts and told:
-        del facts["arriving"]  # it is seen where it arises
-    return ", ".join([_fact(name, *sides) for name, sides in facts.items()] + told)
+    if "arriving" in facts and options:
+        del facts["arriving"]  # the row of the layer that makes the shape shows it
+    return ", ".join([_fact(name, *sides) for name, sides in facts.items()] + options)
 
 
 def _fact(name: str, a: Any, b: Any) -> str:
@@ -269,9 +269,9 @@ def _shapes(shapes: Sequence[Shape]) -> str:
 
 
 def _options(node: LayerNode) -> str:
-    """Those that are not at their defaults."""
-    given = plain(node.layer)
-    options = given[node.kind] if isinstance(given, dict) else {}
+    """Describe the options that are not at their defaults."""
+    declared = plain(node.layer)
+    options = declared[node.kind] if isinstance(declared, dict) else {}
     return shortened(", ".join(f"{name} {_option(value)}" for name, value in options.items()))
 
 
@@ -299,7 +299,7 @@ def _signed(count: int, memory: bool = False) -> str:
     return f"{'+' if count > 0 else '-'}{bytes_text(abs(count)) if memory else format(abs(count), ',')}"
 
 
-def _sees(step: Step) -> str:
-    """The receptive field, on both sides where it differs."""
+def _receptive_field(step: Step) -> str:
+    """Return the receptive field, of both sides where it differs."""
     a, b = step.fields
     return f"{a} -> {b}" if step.change == "changed" and a != b else b or a

@@ -1,4 +1,4 @@
-"""What `dlx doctor` found: a row for each check, then what is wrong, where, and the way out."""
+"""The report of `dlx doctor`: a row for each check, then each finding with its place and hint."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ STYLES = {"wrong": "red", "look": "yellow"}
 
 
 def diagnosis(report: Report, as_json: bool = False) -> None:
-    """The table and the findings, the gravest first."""
+    """Print the table of checks and the findings, those that are wrong first."""
     if as_json:
         document(report.as_json())
         return

@@ -1,4 +1,4 @@
-"""Networks beside each other and together, and what they say of inputs."""
+"""Metrics of networks one by one and as an ensemble, and their predictions."""
 
 from __future__ import annotations
 
@@ -16,29 +16,29 @@ if TYPE_CHECKING:
 
 HELD_OUT = ("valid/", "test/")
 CLASSES = 12
-"""Classes beyond which a line has the probability of the one that is said, and not of each."""
+"""Most classes whose probabilities have a column each; of more only that of the predicted class is shown."""
 LONGEST = 30
-"""Characters of a name that are shown as a title."""
+"""Characters of a name that a title shows."""
 MOST = 20
-"""Lines of predictions on a terminal or in a pipe."""
+"""Rows of predictions that are printed."""
 
 
 def side_by_side(rows: Sequence[tuple[str, Mapping[str, float]]], ensemble: Mapping[str, float], how: str) -> None:
-    """A line for each member, their mean, and what they are together; a column for each metric."""
+    """Print a row for each member, one for their mean and one for the ensemble, with a column for each metric."""
     names = [name for name in rows[0][1] if all(name in metrics for _, metrics in rows)]
-    held = [name for name in names if name.startswith(HELD_OUT)] or names
-    alone = [name for name in held if "/ensemble_" not in name]
-    grid = Grid("", *(f">{name}" for name in alone), styles=["bold"])
+    held_out = [name for name in names if name.startswith(HELD_OUT)] or names
+    columns = [name for name in held_out if "/ensemble_" not in name]
+    grid = Grid("", *(f">{name}" for name in columns), styles=["bold"])
     for title, metrics in rows:
-        grid.add(title, *(f"{metrics[name]:.4g}" for name in alone))
-    grid.add("mean", *(f"{sum(metrics[name] for _, metrics in rows) / len(rows):.4g}" for name in alone))
-    spoken = [ensemble.get(name.replace("/", "/ensemble_", 1)) for name in alone]
-    grid.add(how, *("" if value is None else f"{value:.4g}" for value in spoken))
+        grid.add(title, *(f"{metrics[name]:.4g}" for name in columns))
+    grid.add("mean", *(f"{sum(metrics[name] for _, metrics in rows) / len(rows):.4g}" for name in columns))
+    combined = [ensemble.get(name.replace("/", "/ensemble_", 1)) for name in columns]
+    grid.add(how, *("" if value is None else f"{value:.4g}" for value in combined))
     grid.print()
 
 
 def members(found: Results) -> None:
-    """How an ensemble ended."""
+    """Print the result of training an ensemble."""
     assert found.together is not None
     rows = [(f"seed {result.seed}", result.metrics) for result in found.results]
     side_by_side(rows, found.together.metrics, found.combine)
@@ -54,7 +54,7 @@ def members(found: Results) -> None:
 
 
 def evaluation(found: Evaluated, as_json: bool) -> None:
-    """`dlx evaluate`."""
+    """Print the output of `dlx evaluate`."""
     if as_json:
         document(found.as_json())
         return
@@ -71,7 +71,7 @@ def evaluation(found: Evaluated, as_json: bool) -> None:
 
 
 def predictions(found: Predicted, as_json: bool, output: Path | None) -> None:
-    """`dlx predict`."""
+    """Print the output of `dlx predict`, or write it to the file `output`."""
     if output is not None:
         found.write(output)
         say(f"{len(found):,} answers are written to {output}.")

@@ -13,20 +13,20 @@ from ..layers.arithmetic import Line, figure, worked_out
 from .console import console, document, out
 
 PLAIN_WIDTH = 118
-"""Of a page in a pipe."""
+"""Width of a page in a pipe, in characters."""
 MOST_NAMES = 60
 ROUNDED = {"floor": "rounded down", "ceil": "rounded up"}
 
 
 def explanation(page: Explanation, as_json: bool = False) -> None:
-    """A page: what it is, what comes in, and a paragraph for each figure."""
+    """Print a page: the layer or block, its inputs, and a paragraph for each figure."""
     if as_json:
         document(page.as_json())
         return
     width = console().width if sys.stdout.isatty() else PLAIN_WIDTH
     _sentences([f"{page.name or page.does}  {page.kind}"], width, style="bold cyan")
     _sentences(_facts(page), width)
-    _coming(page, width)
+    _inputs(page, width)
     _sentences(page.remarks, width)
     for part in page.parts:
         out()
@@ -50,21 +50,21 @@ def _facts(page: Explanation) -> Iterable[str]:
         yield f"Written at {page.mark}"
 
 
-def _coming(page: Explanation, width: int) -> None:
-    """What comes in and from whom: on a row each where there are several."""
-    told = [f"{shape} from `{name}`" for name, shape in page.arriving]
-    if len(told) == 1:
-        _sentences([f"What comes in: {told[0]}"], width)
-    elif told:
+def _inputs(page: Explanation, width: int) -> None:
+    """Print the shapes of the inputs and the nodes that they come from, a row each where there are several."""
+    inputs = [f"{shape} from `{name}`" for name, shape in page.arriving]
+    if len(inputs) == 1:
+        _sentences([f"What comes in: {inputs[0]}"], width)
+    elif inputs:
         _sentences(["What comes in:"], width)
-        _sentences(told[:MOST_NAMES], width, "  ")
+        _sentences(inputs[:MOST_NAMES], width, "  ")
 
 
 def _names(page: Explanation, width: int) -> None:
     out("Inside" if page.name else "Its layers and blocks", "bold")
-    told = [name + (f" ({count} layers)" if count > 1 else "") for name, count in page.names]
-    more = [f"and {len(told) - MOST_NAMES:,} more"] if len(told) > MOST_NAMES else []
-    _sentences([", ".join(told[:MOST_NAMES] + more)], width, "  ")
+    names = [name + (f" ({count} layers)" if count > 1 else "") for name, count in page.names]
+    more = [f"and {len(names) - MOST_NAMES:,} more"] if len(names) > MOST_NAMES else []
+    _sentences([", ".join(names[:MOST_NAMES] + more)], width, "  ")
     example = max(page.names, key=lambda each: each[1])[0]
     _sentences([f"One of them line by line: add `--layer {example}`."], width)
 
@@ -79,7 +79,7 @@ def _lines(part: Part, width: int) -> None:
     labels = [line.what for line in part.lines if line.value is not None]
     room = max(map(len, labels), default=0)
     column = room + 2 if room else 0
-    if column + 30 > width:  # a narrow terminal: what it is stands above
+    if column + 30 > width:  # a narrow terminal: each label gets a line of its own
         column = 0
     for line in part.lines:
         if line.value is None:
@@ -90,7 +90,7 @@ def _lines(part: Part, width: int) -> None:
             out(f"  {label}")
             label = ""
         indent = " " * (2 + column + (2 if room and not column else 0))
-        for number, text in enumerate(said(line)):
+        for number, text in enumerate(rows_of(line)):
             first = f"  {label.ljust(column)}" if not number and column else indent
             for row in _wrapped(text, width, first, indent + "    "):
                 out(row)
@@ -107,8 +107,8 @@ def _wrapped(text: str, width: int, first: str, more: str) -> Sequence[str]:
     )
 
 
-def said(line: Line) -> list[str]:
-    """A line as it is read: the formula, the equation, the note. What is short goes on one row."""
+def rows_of(line: Line) -> list[str]:
+    """Return the rows of a line: the formula, the equation, the note; short ones share a row."""
     assert line.value is not None
     value, note = figure(line.value), [line.note] if line.note else []
     if line.numbers != value:
@@ -122,7 +122,7 @@ def said(line: Line) -> list[str]:
 
 
 def equation(line: Line) -> str:
-    """`(224 + 3 + 3 - 7) / 2 + 1 = 112.5, rounded down: 112`."""
+    """Write a line as an equation: `(224 + 3 + 3 - 7) / 2 + 1 = 112.5, rounded down: 112`."""
     assert line.value is not None
     way, inner = _outermost(line.numbers)
     if not way:
@@ -139,7 +139,7 @@ def _rounding(formula: str) -> str:
 
 
 def _outermost(text: str) -> tuple[str, str]:
-    """`floor` or `ceil`, where all of the text is in its brackets, and what is in them."""
+    """Split `floor(...)` or `ceil(...)` around a whole text into its name and its argument; else an empty name."""
     found = re.fullmatch(r"(floor|ceil)\((.*)\)", text)
     if not found:
         return "", text
@@ -152,7 +152,7 @@ def _outermost(text: str) -> tuple[str, str]:
 
 
 def _exactly(value: Fraction) -> str:
-    """`112.5`, `74 2/3`."""
+    """Write a fraction exactly: `112.5`, `74 2/3`."""
     whole, rest = divmod(value, 1)
     if 1000 % rest.denominator == 0:
         return f"{whole:,}{f'{float(rest):g}'[1:]}"

@@ -31,7 +31,7 @@ PARTS = {
 def inspected(
     graphs: Graphs, network: str, one: LayerNode | None, steps: Mapping[str, Forecast], counted: Counted | None
 ) -> dict[str, Any]:
-    """The document of `inspect --json`: of all networks, or of one layer of `network`."""
+    """Return the document of `inspect --json`: all networks, or one layer of `network`."""
     whole = graphs.as_json() if one is None else one.as_json() | ({} if graphs.is_one else {"network": network})
     memory = {name: step.as_json() for name, step in steps.items()}
     if memory:
@@ -40,7 +40,7 @@ def inspected(
 
 
 def summaries(graphs: Graphs, depth: int | None = None, steps: Mapping[str, Forecast] | None = None) -> None:
-    """The table of the one network; of several the totals, then the table of each under its name."""
+    """Print the table of one network; of several the totals, then the table of each under its name."""
     steps = steps or {}
     if graphs.is_one:
         summary(graphs.one, depth, steps.get(ONE))
@@ -62,7 +62,7 @@ ALONE = "Each step is of that network alone: what they take together is up to th
 
 
 def training_steps(steps: Mapping[str, Forecast]) -> None:
-    """The memory of a training step of each network, under its name where there are several."""
+    """Print the memory of a training step of each network, under its name where there are several."""
     for name, step in steps.items():
         if len(steps) > 1:
             out()
@@ -71,7 +71,7 @@ def training_steps(steps: Mapping[str, Forecast]) -> None:
 
 
 def totals_of_all(graphs: Graphs) -> str:
-    """What all networks come to, for one sample through each."""
+    """Return the totals of all networks, for one sample through each."""
     frozen = graphs.params - graphs.trainable
     parts = [
         f"{plural(len(graphs), 'network')}: {', '.join(graphs)}",
@@ -84,7 +84,7 @@ def totals_of_all(graphs: Graphs) -> str:
 
 
 def summary(graph: Graph, depth: int | None = None, step: Forecast | None = None) -> None:
-    """A row a node, then the totals; memory is that of one sample, or of the batch of a training step."""
+    """Print a row for each node, then the totals; memory is of one sample, or of the batch of a training step."""
     batch = step.batch if step else None
     grid = Grid("name", "kind", ">output", ">params", ">MACs", ">memory", ">field", styles=["cyan"], spare=SPARE)
     for name, shape in graph.inputs.items():
@@ -101,7 +101,7 @@ def summary(graph: Graph, depth: int | None = None, step: Forecast | None = None
 
 
 def columns(found: Sequence[Use]) -> None:
-    """A row for each column or array of the data: what it is taken for, and why."""
+    """Print a row for each column or array of the data: its use, and the reason."""
     grid = Grid("column", "taken for", ">inputs", "because", styles=["cyan"])
     for use in found:
         grid.add(use.name or "(no name)", use.taken_for, number(use.inputs), use.because)
@@ -110,7 +110,7 @@ def columns(found: Sequence[Use]) -> None:
 
 
 def training_step(step: Forecast) -> None:
-    """A row a part of the memory of a training step, then the peak."""
+    """Print a row for each part of the memory of a training step, then the peak."""
     grid = Grid("training step", ">at most", ">at the peak", styles=["cyan"])
     most, peak = asdict(step.most), asdict(step.peak)
     for part, name in PARTS.items():
@@ -123,7 +123,7 @@ def training_step(step: Forecast) -> None:
 
 
 def folded(graph: Graph, depth: int | None, batch: int = 1) -> list[tuple[str, ...]]:
-    """A row a node; nodes more than `depth` scopes down are summed into a row for their scope."""
+    """Return a row for each node; nodes deeper than `depth` scopes are summed in a row of their scope."""
     groups: dict[str, list[LayerNode]] = {}
     for node in graph.nodes:
         parts = node.name.split("/")
@@ -149,7 +149,7 @@ def _row(name: str, nodes: Sequence[LayerNode], batch: int) -> tuple[str, ...]:
 
 
 def totals(graph: Graph, batch: int | None = None) -> str:
-    """The last lines of the table."""
+    """Return the totals of a network, a line each."""
     frozen = graph.params - graph.trainable
     parts = [
         f"{graph.params:,} parameters" + (f" ({graph.trainable:,} trainable)" if frozen else ""),
@@ -163,7 +163,7 @@ def totals(graph: Graph, batch: int | None = None) -> str:
 
 
 def one_layer(node: LayerNode, name: str = "") -> None:
-    """Everything that is known of one layer, under `name`, else its own."""
+    """Print all facts about one layer, under `name` or its own name."""
     facts = {
         "kind": node.kind,
         "inputs": ", ".join(f"{n} {s}" for n, s in zip(node.inputs, node.arriving, strict=True)),
@@ -193,7 +193,7 @@ def memory(count: int) -> str:
 
 
 def _fields(fields: Mapping[str, AnyReceptiveField]) -> list[str]:
-    """`receptive field 8, stride 2, start -1`: a line for each input, which is named where there are several."""
+    """Return a line for each input, named where there are several: `receptive field 8, stride 2, start -1`."""
     several = len(fields) > 1
     return [f"receptive field{f' of {name}' * several} {geometry(seen)}" for name, seen in fields.items()]
 
@@ -217,9 +217,9 @@ def geometry(receptive_field: AnyReceptiveField) -> str:
     if receptive_field.is_global:
         return "global"
 
-    def told(values: Sequence[object]) -> str:
+    def extent(values: Sequence[object]) -> str:
         return by_x(values) if len(set(values)) > 1 else str(values[0])
 
     sizes = ["global" if size is None else size for size in receptive_field.size]
     note = "" if receptive_field.aligned else ", of branches that are not aligned"
-    return f"{told(sizes)}, stride {told(receptive_field.stride)}, start {told(receptive_field.start)}{note}"
+    return f"{extent(sizes)}, stride {extent(receptive_field.stride)}, start {extent(receptive_field.start)}{note}"

@@ -1,4 +1,4 @@
-"""The best trials of a study, and how sure that is."""
+"""The leaderboard of a study: its best trials, and how certain their order is."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ ROWS = 12
 
 
 def leaderboard(study: Study, rows: int = ROWS) -> None:
-    """The best of a study by its first metric, a row each, and what the places mean."""
+    """Print the best trials of a study by its first metric, a row each, and remarks on the places."""
     from ..sweeps.leaderboard import rank
 
     if study.metrics:
@@ -24,8 +24,10 @@ def leaderboard(study: Study, rows: int = ROWS) -> None:
         ranking(board, study.metrics[0], rows, study.replicate_keys)
 
 
-def ranking(board: Sequence[LeaderboardRow], metric: str, rows: int = ROWS, drawn: Sequence[str] = ()) -> None:
-    """These places, means over the keys that are `drawn`; columns in which all are the same are left out."""
+def ranking(
+    board: Sequence[LeaderboardRow], metric: str, rows: int = ROWS, replicate_keys: Sequence[str] = ()
+) -> None:
+    """Print these places, with means over `replicate_keys`; columns in which all rows are equal are left out."""
     from ..sweeps.figures.base import short_names, text
 
     if not board:
@@ -35,11 +37,11 @@ def ranking(board: Sequence[LeaderboardRow], metric: str, rows: int = ROWS, draw
     names = short_names(keys)
     several, states = any(p.seeds > 1 for p in board), len({p.trial.state for p in board}) > 1
     costs = [cost for cost in ("params", "macs") if len({getattr(p.trial, cost) for p in board}) > 1]
-    ranks = len(board) > 1 or not drawn
+    ranks = len(board) > 1 or not replicate_keys
     extra = [">± 95 %", *([">behind the best"] if ranks else [])] if several else []
     grid = Grid(
         *([">place"] if ranks else []),
-        *([] if drawn else [">trial"]),
+        *([] if replicate_keys else [">trial"]),
         *(*(f">{names[key]}" for key in keys), f">{metric}", *extra),
         *(*(f">{cost}" for cost in costs), ">s", *(["state"] if states else [])),
         spare=("s", "macs", "params"),
@@ -48,7 +50,7 @@ def ranking(board: Sequence[LeaderboardRow], metric: str, rows: int = ROWS, draw
         trial = place.trial
         grid.add(
             *([place.label] if ranks else []),
-            *([] if drawn else [str(trial.number)]),
+            *([] if replicate_keys else [str(trial.number)]),
             *(text(trial.point[key]) if key in trial.point else "" for key in keys),
             f"{place.mean:.4g}",
             *([_half(place.interval), *([_behind(place)] if ranks else [])] if several else []),
@@ -57,24 +59,24 @@ def ranking(board: Sequence[LeaderboardRow], metric: str, rows: int = ROWS, draw
             *([_state(place)] if states else []),
         )
     grid.print()
-    if drawn:
-        out(f"each figure is a mean over {' and '.join(drawn)}, of which none is chosen")
-    for line in words(board, rows):
+    if replicate_keys:
+        out(f"each figure is a mean over {' and '.join(replicate_keys)}, of which none is chosen")
+    for line in remarks(board, rows):
         out(line)
 
 
-def words(board: Sequence[LeaderboardRow], rows: int = ROWS) -> list[str]:
-    """What the table leaves out, and how it is to be read."""
-    told = []
+def remarks(board: Sequence[LeaderboardRow], rows: int = ROWS) -> list[str]:
+    """Return remarks below the table: rows that it leaves out, and whether the first place is certain."""
+    lines = []
     if len(board) > rows:
-        told.append(f"and {plural(len(board) - rows, 'more trial')}")
+        lines.append(f"and {plural(len(board) - rows, 'more trial')}")
     seeds = max((place.seeds for place in board), default=0)
     first = sum(place.place == 1 for place in board)
     if seeds == 1:
-        told.append("one seed each: how far chance decides is not known; `sweep.seeds: 3` would tell")
+        lines.append("one seed each: how far chance decides is not known; `sweep.seeds: 3` would tell")
     elif first > 1:
-        told.append(f"{first} trials share the first place: {seeds} seeds do not tell them apart (paired, 95 %)")
-    return told
+        lines.append(f"{first} trials share the first place: {seeds} seeds do not tell them apart (paired, 95 %)")
+    return lines
 
 
 def _half(value: float | None) -> str:
@@ -82,14 +84,15 @@ def _half(value: float | None) -> str:
 
 
 def _behind(place: LeaderboardRow) -> str:
-    """`0.012 ± 0.004`, in the mean over the same seeds."""
-    gap = place.behind
-    if gap is None:
+    """Write the difference to the best, the mean over paired seeds with its interval: `0.012 ± 0.004`."""
+    difference = place.behind
+    if difference is None:
         return ""
-    if gap.interval is None:
-        return f"{gap.mean:+.2g}"
-    half = gap.interval if gap.interval > 1e-9 * abs(gap.mean) else 0.0  # what rounding leaves is no interval
-    return f"{gap.mean:+.2g} ± {half:.2g}"
+    if difference.interval is None:
+        return f"{difference.mean:+.2g}"
+    # Equal differences of all seeds leave an interval of rounding errors, which would look like a measurement.
+    half = difference.interval if difference.interval > 1e-9 * abs(difference.mean) else 0.0
+    return f"{difference.mean:+.2g} ± {half:.2g}"
 
 
 def _state(place: LeaderboardRow) -> str:

@@ -1,4 +1,4 @@
-"""Lists: layers, runs, what was delivered."""
+"""Lists of kinds, shipped specs, runs and deliveries."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def vocabulary(families: Mapping[str, Sequence[tuple[str, str, str]]]) -> None:
-    """`dlx layers`: a family at a time."""
+    """Print `dlx layers`, family by family."""
     for family, kinds in families.items():
         grid = Grid(columns=2, styles=["cyan"])
         for kind, fields, summary in kinds:
@@ -28,7 +28,7 @@ def vocabulary(families: Mapping[str, Sequence[tuple[str, str, str]]]) -> None:
 
 
 def layer_page(page: Page) -> None:
-    """`dlx layers conv`."""
+    """Print the page of one kind, as `dlx layers conv`."""
     out(page.kind, "bold cyan")
     out(page.text)
     if page.fields:
@@ -56,7 +56,7 @@ def shipped_specs(sources: Mapping[str, str], as_json: bool) -> None:
 
 
 def run_as_json(run: Run) -> dict[str, Any]:
-    """A run as `dlx runs --json` has it; of a damaged one why it cannot be read, as its `error`."""
+    """Return a run for `dlx runs --json`; of a damaged one with the reason as its `error`."""
     try:
         return _run_as_json(run)
     except DlxError as error:
@@ -82,29 +82,29 @@ def _run_as_json(run: Run) -> dict[str, Any]:
 
 
 def run_list(runs: Sequence[Run], root: Path) -> None:
-    """`dlx runs`."""
+    """Print `dlx runs`, with errors of damaged runs at the end."""
     if not runs:
         say(f"There are no runs in {root}. `dlx train SPEC` makes one.")
         return
     grid = Grid("run", "status", ">steps", ">seconds", "metrics", styles=["cyan"])
     damaged: list[str] = []
     for run in runs:
-        told = run_as_json(run)
-        metrics = "  ".join(f"{k} {v:.4g}" for k, v in told["metrics"].items() if k.startswith(("test/", "valid/")))
-        for one in told.get("kept") or []:
+        facts = run_as_json(run)
+        metrics = "  ".join(f"{k} {v:.4g}" for k, v in facts["metrics"].items() if k.startswith(("test/", "valid/")))
+        for one in facts.get("kept") or []:
             metrics += f"  {one['name']} {one['value']:.4g} (step {one['step']:,})"
-        steps = f"{told['steps']:,}" if told["steps"] is not None else ""
-        seconds = f"{told['seconds']:.1f}" if told["seconds"] is not None else ""
-        grid.add(told["run"], told["status"], steps, seconds, metrics)
-        if "error" in told:
-            damaged.append(told["error"])
+        steps = f"{facts['steps']:,}" if facts["steps"] is not None else ""
+        seconds = f"{facts['seconds']:.1f}" if facts["seconds"] is not None else ""
+        grid.add(facts["run"], facts["status"], steps, seconds, metrics)
+        if "error" in facts:
+            damaged.append(facts["error"])
     grid.print()
     for error in damaged:
         say(error)
 
 
 def synced(done: Sequence[tuple[Run, SyncResult]], as_json: bool) -> None:
-    """`dlx runs sync`."""
+    """Print `dlx runs sync`: the state of each run that was delivered."""
     if as_json:
         document({"runs": [{"run": run.key, **result.as_json()} for run, result in done]})
         return

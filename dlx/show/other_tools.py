@@ -11,9 +11,9 @@ from .inspect import training_steps
 
 
 def counted(name: str, bridge: Counted, steps: Mapping[str, Forecast] | None = None) -> None:
-    """For each figure: dlx's, what the tool counts beside it or leaves out, and the tool's; then remarks.
+    """Print for each figure that of dlx, what the tool adds or leaves out, and the tool's own; then remarks.
 
-    A training step, where its memory was asked for too.
+    `steps` has the memory of training steps, where it is asked for.
     """
     grid = Grid("figure", ">count", "as it is told", styles=["cyan"])
     for one in bridge.bridges:
@@ -22,9 +22,11 @@ def counted(name: str, bridge: Counted, steps: Mapping[str, Forecast] | None = N
         grid.add(f"dlx: {one.figure.word}", f"{one.ours:,}", "")
         for label, count in one.steps:
             grid.add(f"{'+' if count > 0 else '-'} {label}", f"{abs(count):,}", "")
-        told = one.figure.told(one.theirs)
+        printed = one.figure.told(one.theirs)
         grid.add(
-            f"= {bridge.tool}: {one.figure.theirs}", f"{one.theirs:,}", "" if told == f"{one.theirs:,}" else told
+            f"= {bridge.tool}: {one.figure.theirs}",
+            f"{one.theirs:,}",
+            "" if printed == f"{one.theirs:,}" else printed,
         )
     out(f"{name}, as {bridge.tool} counts it", "bold")
     grid.print()

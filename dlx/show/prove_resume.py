@@ -1,4 +1,4 @@
-"""What `dlx prove-resume` and `dlx reproduce` found."""
+"""Results of `dlx prove-resume` and `dlx reproduce`."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from ..trained.reproduce import Reproduction
 
 MOST = 10
-"""Names that are told of those that differ."""
+"""Names of differing tensors that are printed."""
 
 
 def proof(found: Proof, as_json: bool = False) -> None:
-    """The kills, and whether the two trainings ended in the same bits."""
+    """Print the kills, and whether the two trainings are equal to the bit."""
     if as_json:
         document(found.as_json())
         return
@@ -38,7 +38,7 @@ def proof(found: Proof, as_json: bool = False) -> None:
 
 
 def reproduction(found: Reproduction, as_json: bool = False) -> None:
-    """The verdict, where the two part, and what the lock says otherwise."""
+    """Print the verdict, the first difference, and what has changed since the lock was written."""
     if as_json:
         document(found.as_json())
         return

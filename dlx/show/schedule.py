@@ -14,7 +14,7 @@ ROWS = 11
 
 
 def schedules(curves: Mapping[str, Curve]) -> None:
-    """Those of each network under its name; of one network without."""
+    """Print the schedule of each network, under its name where there are several."""
     for name, curve in curves.items():
         if len(curves) > 1:
             out(f"{name}:")
@@ -22,13 +22,13 @@ def schedules(curves: Mapping[str, Curve]) -> None:
 
 
 def document(curves: Mapping[str, Curve]) -> None:
-    """The document of one network, or of each by its name under `networks`."""
+    """Print the JSON document of one network, or of each under `networks` by name."""
     each = {name: curve.as_json() for name, curve in curves.items()}
     console.document(each["network"] if list(each) == ["network"] else {"networks": each})
 
 
 def schedule(curve: Curve) -> None:
-    """The bars reach up to the largest rate; the rows are as far apart as they can be."""
+    """Print a schedule: bars up to the largest rate, and rows at even distances."""
     largest = max(point.lr for point in curve.points)
     out(f"{curve.schedule}: {curve.steps:,} steps, {curve.steps_per_epoch:,} an epoch")
     out("".join(_bar(point.lr, largest) for point in _spread(curve.points, WIDTH)))
@@ -44,13 +44,13 @@ def schedule(curve: Curve) -> None:
 
 
 def _bar(rate: float, largest: float) -> str:
-    """Nothing but a rate of zero is blank."""
+    """Return the bar of a rate; only a rate of zero is blank."""
     share = rate / largest if largest else 0.0
     return BARS[max(1, round(share * (len(BARS) - 1)))] if rate else BARS[0]
 
 
 def _spread(points: tuple[Point, ...], count: int) -> list[Point]:
-    """At most `count` points, evenly, with the first and the last."""
+    """Return at most `count` points at even distances, the first and the last among them."""
     if len(points) <= count:
         return list(points)
     return [points[round(i * (len(points) - 1) / (count - 1))] for i in range(count)]

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 STATES: tuple[State, ...] = ("finished", "stopped", "failed", "waiting")
 FAILED = 3
-"""Trials that failed whose reason is told at the end."""
+"""Failed trials whose reason is printed at the end."""
 ROWS = 12
-"""Trials on a live table, and at the end."""
+"""Rows of the live table, and of the leaderboard at the end."""
 
 
 @contextmanager
@@ -46,7 +46,7 @@ def sweeping(quiet: bool = False) -> Iterator[Callable[[Any], None]]:
 
 
 class Lines:
-    """A line for each trial that has come to its end, and one for what else happens."""
+    """Progress without a terminal: a line for each trial that has ended, and for other events."""
 
     def __init__(self) -> None:
         self.study: Study | None = None
@@ -79,29 +79,29 @@ class Lines:
 
 
 def opening(event: Opened) -> str:
-    """What is searched, and how far it is."""
+    """Describe a study at its start: space, sampler, metrics, and trials that are done."""
     plan, study = event.plan, event.study
     size = plan.space.size
     space = f"{plural(size, 'point')}" if size is not None else "points without end"
     how = plan.sampler.kind + (f" with {plan.scheduler.kind}" if plan.scheduler.kind != "none" else "")
     done = sum(trial.state != "waiting" for trial in study.trials)
-    there = f"; {done:,} are done" if done else ""
+    progress = f"; {done:,} are done" if done else ""
     best = " and ".join(
         ("most " if rises else "least ") + name for name, rises in zip(plan.metrics, plan.rising, strict=True)
     )
     keys = ", ".join(dimension.key for dimension in plan.space.dimensions)
-    return f"{study.folder.name}: {plural(plan.trials, 'trial')} of {space} ({keys}), {how}, {best}{there}"
+    return f"{study.folder.name}: {plural(plan.trials, 'trial')} of {space} ({keys}), {how}, {best}{progress}"
 
 
 def point_text(trial: Trial) -> str:
-    """`lr 0.01  out_features 7`: what varies, by the ends of its keys."""
+    """Write a point by the last parts of its keys: `lr 0.01  out_features 7`."""
     return "  ".join(f"{key.rpartition('.')[2]} {_value(value)}" for key, value in trial.point.items())
 
 
 def figure(study: Study, trial: Trial) -> str:
-    """`valid/error 0.0312`."""
-    told = [(name, trial.value(name)) for name in study.metrics]
-    return "  ".join(f"{name} {value:.4g}" for name, value in told if value is not None)
+    """Write the metrics of a trial: `valid/error 0.0312`."""
+    values = [(name, trial.value(name)) for name in study.metrics]
+    return "  ".join(f"{name} {value:.4g}" for name, value in values if value is not None)
 
 
 @contextmanager
@@ -127,7 +127,7 @@ def _live() -> Iterator[Callable[[Any], None]]:
 
 
 def table(study: Study) -> Group:
-    """The best trials, and those that are on their way."""
+    """Build the live table: the best trials, and those that are running."""
     from rich.console import Group
     from rich.table import Table
     from rich.text import Text
@@ -151,7 +151,7 @@ def _rows(study: Study) -> list[Trial]:
 
 
 def ranked(study: Study) -> list[Trial]:
-    """Finished trials, the best first; then the stopped ones, the farthest first, and the failed ones."""
+    """Sort trials: finished ones, best first; then stopped ones by their last rung, and failed ones."""
     sign = -1 if study.rising[0] else 1
 
     def place(trial: Trial) -> tuple[Any, ...]:
@@ -165,9 +165,9 @@ def ranked(study: Study) -> list[Trial]:
 
 def _cells(study: Study, trial: Trial) -> list[str]:
     values = [trial.value(name) for name in study.metrics]
-    told = ["" if value is None else f"{value:.4g}" for value in values]
+    figures = ["" if value is None else f"{value:.4g}" for value in values]
     step = max(trial.rungs, default=0)
-    return [str(trial.number), point_text(trial), trial.state, f"{step:,}" if step else "", *told]
+    return [str(trial.number), point_text(trial), trial.state, f"{step:,}" if step else "", *figures]
 
 
 def _value(value: Any) -> str:
@@ -175,7 +175,7 @@ def _value(value: Any) -> str:
 
 
 def ending(found: SweepResult, as_json: bool) -> None:
-    """`dlx sweep`: the best trials, how many there were, where they are, and what would come next."""
+    """Print the result of `dlx sweep`: leaderboard, counts, folders, and how to go on."""
     if as_json:
         document(found.as_json())
         return
@@ -203,7 +203,7 @@ def ending(found: SweepResult, as_json: bool) -> None:
 
 
 def delivered(found: SweepResult, uri: str) -> None:
-    """Where MLflow shows it, and where the figures are."""
+    """Print where MLflow and the figures show the study."""
     if found.tracking:
         out(f"mlflow  {tracked(found.tracking, uri, str(found.study.folder))}")
     folder = found.study.folder / "figures"

@@ -1,4 +1,4 @@
-"""Text from data and files on a terminal: what would steer it is shown instead, and its width is known."""
+"""Text from data and files made safe for a terminal, and its width in columns."""
 
 from __future__ import annotations
 
@@ -6,14 +6,14 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
-STEERING = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
-"""Control characters (C0, C1), ends of lines and paragraphs, what turns the direction of text, halves of pairs."""
-ANY = re.compile(f"[{STEERING}]")
-ALL_BUT_LINES = re.compile(f"(?![\n\t])[{STEERING}]")
+CONTROL = "\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ud800-\udfff"
+"""Control characters (C0, C1), line and paragraph separators, marks of direction, and lone surrogates."""
+ANY = re.compile(f"[{CONTROL}]")
+ALL_BUT_LINES = re.compile(f"(?![\n\t])[{CONTROL}]")
 
 
 def visible(text: str, lines: bool = True) -> str:
-    """A text with what steers a terminal as `\\x1b` or `\\u202e`; with `lines`, newlines and tabs stay."""
+    """Escape control characters, as `\\x1b` or `\\u202e`; with `lines`, newlines and tabs stay."""
     if text.isascii() and text.isprintable():
         return text
     return (ALL_BUT_LINES if lines else ANY).sub(_named, text)
@@ -24,7 +24,7 @@ def _named(found: re.Match[str]) -> str:
 
 
 def width(text: str) -> int:
-    """The columns that a line takes on a terminal: two for a wide character, none for a mark on the one before."""
+    """Return the columns that a line takes on a terminal: two for a wide character, none for a combining mark."""
     if text.isascii():
         return len(text)
     wide = sum(unicodedata.east_asian_width(char) in "WF" for char in text)
@@ -32,5 +32,5 @@ def width(text: str) -> int:
 
 
 def widest(column: Sequence[str]) -> int:
-    """The width of the widest of several lines."""
+    """Return the width of the widest of several lines."""
     return max(map(len if all(map(str.isascii, column)) else width, column))

@@ -1,4 +1,4 @@
-"""Training as it goes: a bar on a terminal, a line for each evaluation elsewhere, and how it ended."""
+"""Progress of a training, a bar on a terminal and a line for each evaluation elsewhere, and its result."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def _begun(begun: TrainingStarted) -> str:
 
 
 def metrics_text(metrics: dict[str, float]) -> str:
-    """`valid/loss 0.0712  valid/accuracy 0.983`."""
+    """Write metrics in a line: `valid/loss 0.0712  valid/accuracy 0.983`."""
     return "  ".join(f"{name} {value:.4g}" for name, value in metrics.items())
 
 
@@ -113,7 +113,7 @@ _SHOWN = (RUNNING_LOSS, "valid/loss", "valid/accuracy", "valid/mae")
 
 
 def results(found: Results) -> None:
-    """How it ended, where it is, and how to look further."""
+    """Print the metrics, notes and folders of trainings, and the command that continues one."""
     if found.together is not None and found.together.status == "finished":
         members(found)
         return
@@ -142,14 +142,14 @@ def results(found: Results) -> None:
 
 
 def tracking(found: Results) -> None:
-    """Where MLflow shows it."""
+    """Print where MLflow shows the run."""
     last = found.together or found.results[-1]
     if last.tracking:
         out(f"mlflow  {tracked(last.tracking, last.tracking_uri, last.run.argument)}")
 
 
 def tracked(state: str, uri: str, argument: str) -> str:
-    """What became of the mirror of a run or a study, and how to look at it."""
+    """Describe the state of the MLflow mirror of a run or a study, and how to open it."""
     how = uri if uri.startswith("http") else f"`{_mlflow_ui(uri)}`"
     if state == "delivered":
         return f"open it {'at' if how.startswith('http') else 'with'} {how}"
@@ -160,12 +160,12 @@ def tracked(state: str, uri: str, argument: str) -> str:
 
 
 def _mlflow_ui(uri: str) -> str:
-    """The command that opens a store, as it can be typed here."""
+    """Return the command that opens a store, with paths relative to the working directory."""
     program = "mlflow" if shutil.which("mlflow") else _from_here(Path(sys.executable).parent / "mlflow")
     path = uri.removeprefix("sqlite:///")
     return f"{program} ui --backend-store-uri " + (uri if path == uri else f"sqlite:///{_from_here(Path(path))}")
 
 
 def _from_here(path: Path) -> str:
-    """Relative where it lies below the working directory."""
+    """Make a path relative where it is below the working directory."""
     return str(path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path)

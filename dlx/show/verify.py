@@ -1,4 +1,4 @@
-"""`dlx verify`: claim, source, the book's figure, ours, verdict."""
+"""The receipts of `dlx verify`: claim, source, the source's figure, that of dlx, verdict."""
 
 from __future__ import annotations
 
@@ -17,27 +17,27 @@ VERDICTS = ("holds", "book wrong", "FAILS", "not run")
 
 
 def verified(specs: Iterable[Verified], as_json: bool, only: str | None = None) -> int:
-    """Print the receipts as they come, a table a spec, then how many there are. The exit status.
+    """Print the receipts as they come, a table for each spec, then their counts. Return the exit status.
 
-    The mistakes of specs that are wrong come last: as a DlxError, or in the JSON document.
+    Mistakes of specs come last: as a DlxError, or in the JSON document.
     """
     tally: Counter[str] = Counter()
-    told, wrong = [], None
+    documents, wrong = [], None
     try:
         for one in specs:
             shown = [r for r in one.receipts if only is None or r.verdict == only]
             tally.update(r.verdict for r in one.receipts)
-            told.append({"spec": str(one.experiment.path), "receipts": [r.as_json() for r in shown]})
+            documents.append({"spec": str(one.experiment.path), "receipts": [r.as_json() for r in shown]})
             if shown and not as_json:
                 _table(one, shown)
     except DlxError as error:
         wrong = error
     if as_json:
-        found = {"specs": told, "receipts": sum(tally.values()), "verdicts": {v: tally[v] for v in VERDICTS}}
+        found = {"specs": documents, "receipts": sum(tally.values()), "verdicts": {v: tally[v] for v in VERDICTS}}
         document(found | ({"errors": [problem.as_json() for problem in wrong.problems]} if wrong else {}))
-    elif told or not wrong:
+    elif documents or not wrong:
         parts = [f"{tally[v]:,} {v}" for v in VERDICTS if tally[v]]
-        counts = plural(sum(tally.values()), "receipt"), plural(len(told), "spec")
+        counts = plural(sum(tally.values()), "receipt"), plural(len(documents), "spec")
         out(f"{counts[0]} of {counts[1]}{': ' if parts else ''}{', '.join(parts)}", "bold")
     if wrong and not as_json:
         raise wrong
@@ -65,7 +65,7 @@ def _table(one: Verified, shown: Sequence[Receipt]) -> None:
 
 
 def _book(receipt: Receipt) -> str:
-    """What the source prints."""
+    """Return the figure that the source prints."""
     figures = receipt.claim.figures
     return told_value(figures["book"]) if "book" in figures else claimed(receipt.claim)
 

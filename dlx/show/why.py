@@ -1,4 +1,4 @@
-"""What `dlx why` tells of a value."""
+"""The output of `dlx why`: a value and its origin."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from .console import Grid, document, out
 
 
 def origin(found: ValueOrigin, as_json: bool = False) -> None:
-    """Where a value comes from; of a section, where each of its values does."""
+    """Print the origin of a value; of a section, those of all its values."""
     if as_json:
         document(found.as_json())
         return
@@ -35,7 +35,7 @@ def origin(found: ValueOrigin, as_json: bool = False) -> None:
 
 
 def _facts(found: ValueOrigin) -> list[tuple[str, str]]:
-    """The history of one value, line by line."""
+    """Return the history of a value as pairs of a label and a text."""
     facts = [("from", _from(found))] if found.kind or not found.parts else []
     if found.expression and not found.parts:
         facts.append(("written", found.expression))
@@ -65,7 +65,7 @@ def _from(found: ValueOrigin) -> str:
 
 
 def _place(mark: Mark) -> str:
-    """A mark with its file as it is called from here, where it lies below the working directory."""
+    """Write a mark, its file relative to the working directory where it is below."""
     here = f"{Path.cwd()}/"
     return str(Mark(mark.file.removeprefix(here), mark.line, mark.column))
 

@@ -1,1 +1,1 @@
-"""Helpers that know nothing of deep learning, and the private names of torch."""
+"""Helpers without deep learning, and the names of torch that are not public."""

@@ -7,14 +7,15 @@ from functools import lru_cache
 from math import ceil, floor
 
 LARGEST = 1_000_000
-"""Denominators up to this one are looked for: decimals of six places, and thirds that were computed."""
+"""Largest denominator that is tried: decimals of six places, and computed thirds."""
 
 
 @lru_cache(4096)
 def rational(value: float) -> Fraction:
-    """The number that a float is written for: 1/10 for 0.1, 1/3 for 0.3333333333333333, 3333/10000 for 0.3333.
+    """Return the number that a float was written for: 1/10 for 0.1, 1/3 for 0.3333333333333333.
 
-    That is a fraction with a small denominator whose float it is, else the decimal text. `value` is finite.
+    It is the fraction of a small denominator that rounds to the float, else its decimal text, as 3333/10000 for
+    0.3333. `value` is finite.
     """
     if isinstance(value, int):
         return Fraction(value)
@@ -24,11 +25,11 @@ def rational(value: float) -> Fraction:
 
 @lru_cache(4096)
 def rounded_up(share: float, of: int) -> int:
-    """The smallest whole number that is no less than this share."""
+    """Return `share * of`, exact, rounded up to a whole number."""
     return ceil(rational(share) * of)
 
 
 @lru_cache(4096)
 def rounded_down(share: float, of: int) -> int:
-    """The largest whole number that is no more than this share."""
+    """Return `share * of`, exact, rounded down to a whole number."""
     return floor(rational(share) * of)

@@ -1,4 +1,4 @@
-"""Writing a file so that a reader never sees half of it, and reading what is a file and nothing else."""
+"""Atomic writing of files, and reading that refuses anything but a regular file."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ _SYNCED: ContextVar[Condition] = ContextVar("synced", default=lambda: True)
 
 @contextmanager
 def synced(condition: Condition) -> Iterator[None]:
-    """Files of this thread wait for the disk only where `condition` says so: each wait costs milliseconds.
+    """Call fsync on files that the block writes only where `condition()` is true: each call takes milliseconds.
 
-    Without it they are whole after a kill all the same, but need not be after a power cut.
+    Without fsync a file is whole after a kill of the process, but may not be after a power cut.
     """
     before = _SYNCED.set(condition)
     try:
@@ -27,23 +27,24 @@ def synced(condition: Condition) -> Iterator[None]:
 
 
 def replace(path: Path, data: bytes | Iterable[bytes | memoryview]) -> None:
-    """All of `data`, whole or in pieces, at `path` or, after a kill or an OSError, what was there before."""
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write `data`, one or several pieces, to `path` atomically: after a kill or an OSError the old file is there."""
+    # In the same folder: a rename is atomic within a file system only.
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with beside.open("wb") as handle:
+        with temporary.open("wb") as handle:
             for piece in [data] if isinstance(data, bytes) else data:
                 handle.write(piece)
             handle.flush()
             if _SYNCED.get()():
                 os.fsync(handle.fileno())
-        beside.replace(path)
+        temporary.replace(path)
     except OSError:
-        beside.unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
 
 
 def regular(path: Path) -> Path:
-    """The path of a file. OSError where there is another thing: to open a named pipe waits for its other end."""
+    """Return `path` where it is a regular file. OSError for anything else: opening a named pipe would wait."""
     try:
         mode = path.stat().st_mode
     except FileNotFoundError:
@@ -59,13 +60,13 @@ KINDS = {stat.S_IFDIR: "a folder", stat.S_IFIFO: "a named pipe", stat.S_IFSOCK: 
 
 
 def read(path: Path, most: int | None = None) -> bytes:
-    """All of a file. OSError where it cannot be had, is no file, or has more than `most` bytes."""
+    """Read a file. OSError where it is missing, is no regular file, or has more than `most` bytes."""
     if most is not None and (size := regular(path).stat().st_size) > most:
         raise OSError(f"it has {size:,} bytes, and {most:,} are the most that is read")
     return regular(path).read_bytes()
 
 
 def reason(error: Exception) -> str:
-    """Why a file could not be read or written, to go on with a sentence."""
+    """Return the reason of an error, in lower case to continue a sentence."""
     text = getattr(error, "strerror", None) or str(error) or type(error).__name__
     return text[:1].lower() + text[1:]

@@ -1,4 +1,4 @@
-"""JSON documents: numbers that JSON lacks are words, and a file that holds none ends in one sentence."""
+"""JSON documents: numbers that are not finite are written as words, and malformed files end in one sentence."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ from ..errors import DlxError
 from . import files
 
 DEEPEST = 100
-"""Levels of nesting that a document may have; those of dlx have about ten."""
+"""Most levels of nesting of a document; those of dlx have about ten."""
 LARGEST = 1 << 28
-"""Bytes of a document that is read."""
+"""Most bytes of a document that is read."""
 
 
 ALTERED = "The file is torn or was altered."
 
 
 def nonfinite_as_words(value: Any) -> Any:
-    """A copy with the words `nan`, `inf` and `-inf` for numbers: JSON has no such numbers (RFC 8259, section 6)."""
+    """Copy a value with `nan`, `inf` and `-inf` as words: JSON has no such numbers (RFC 8259, section 6)."""
     if isinstance(value, dict):
         return {key: nonfinite_as_words(child) for key, child in value.items()}
     if isinstance(value, list | tuple):
@@ -29,7 +29,7 @@ def nonfinite_as_words(value: Any) -> Any:
 
 
 def dumps(value: Any, indent: int | None = None) -> str:
-    """A value as JSON, with words for the numbers that JSON lacks."""
+    """Write a value as JSON, numbers that are not finite as words."""
     try:
         return json.dumps(value, indent=indent, allow_nan=False)
     except ValueError:
@@ -37,7 +37,7 @@ def dumps(value: Any, indent: int | None = None) -> str:
 
 
 def loads(text: bytes) -> Any:
-    """The value of a JSON text. ValueError where it is none, or is nested too deep."""
+    """Parse a JSON text. ValueError where it is malformed or nested too deep."""
     try:
         value = json.loads(text.decode())
     except RecursionError:
@@ -52,7 +52,7 @@ def loads(text: bytes) -> Any:
 
 
 def _deeper(value: Any, levels: int) -> bool:
-    """Whether lists and objects are nested in more than so many levels."""
+    """Whether lists and objects are nested in more than `levels` levels, found without recursion."""
     level = [value]
     while level and levels >= 0:
         level = [
@@ -66,7 +66,7 @@ def _deeper(value: Any, levels: int) -> bool:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """The object in a file; empty where there is no file. DlxError where it is something else."""
+    """Read the object in a file; empty where there is no file. DlxError where the file holds anything else."""
     try:
         value = loads(files.read(path, LARGEST))
     except FileNotFoundError:
@@ -89,7 +89,7 @@ def is_count(value: object) -> TypeGuard[int]:
 
 
 def number(value: Any) -> float:
-    """A number, or the word for one that JSON lacks. ValueError for anything else."""
+    """Return a number, also from its word `nan`, `inf` or `-inf`. ValueError for anything else."""
     if isinstance(value, str) and value in WORDS:
         return float(value)
     if is_number(value):

@@ -1,4 +1,4 @@
-"""Passwords in addresses: used from memory, and `***` wherever an address is shown or kept."""
+"""Passwords in addresses: used from memory, and `***` wherever an address is printed or saved."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import re
 
 HIDDEN = "***"
 OF_PARENT = "DLX_ADDRESSES"
-"""The environment variable in which a process gives those that it starts the addresses that it knows."""
+"""Environment variable by which a process passes whole addresses to its child processes."""
 _PASSWORD = re.compile(r"(://[^:/?#@\s]*:)(?!\d{1,5}(?:[/?#\s'\"`,)\]]|$)).*@", re.DOTALL)
 _TOKEN = re.compile(r"(https?://)[^:/?#@\s]+@")
 _QUERY = re.compile(
@@ -19,7 +19,7 @@ _KNOWN: dict[str, str] = {}
 
 
 def masked(text: str) -> str:
-    """A text with `***` for passwords and tokens of the addresses in it."""
+    """Replace passwords and tokens of the addresses in a text by `***`."""
     if "://" not in text:
         return text
     return _QUERY.sub(rf"\1{HIDDEN}", _TOKEN.sub(rf"\1{HIDDEN}@", _PASSWORD.sub(rf"\1{HIDDEN}@", text)))
@@ -34,17 +34,17 @@ def mask_and_remember(address: str) -> str:
 
 
 def unmask(address: str) -> str:
-    """The whole address; as it is where nothing more is known of it."""
+    """Return the whole address of a masked one; the address itself where its password is not known."""
     return _KNOWN.get(address) or _of_parent().get(address) or address
 
 
 def is_known(address: str) -> bool:
-    """Whether this process knows more of an address than is shown."""
+    """Whether this process knows the password of a masked address."""
     return unmask(address) != address
 
 
 def for_children() -> dict[str, str]:
-    """Environment variables for a child process: the whole addresses that this one knows; empty without any."""
+    """Return environment variables that pass the known addresses to a child process; empty without any."""
     known = _of_parent() | _KNOWN
     return {OF_PARENT: json.dumps(known)} if known else {}
 

@@ -1,6 +1,6 @@
-"""Names of torch that are not public, read here alone, so that a torch without one of them is no crash.
+"""Names of torch that are not public, read only here, so that a torch without one of them does not crash dlx.
 
-What uses them is quicker than what torch offers in public, and has a public way beside it: `training/fallback.py`.
+Code that uses them is faster than torch's public names, and `training/fallback.py` replaces it by those.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from ..lazy import torch
 
 
 class MissingNameError(Exception):
-    """This torch has no such name."""
+    """The installed torch does not have a name."""
 
     def __init__(self, name: str) -> None:
         super().__init__(f"torch {torch.__version__} has no {name}")
 
 
 def private(name: str) -> Any:
-    """A value of torch by its full name, such as `torch._C._set_grad_enabled`. MissingNameError."""
+    """Return a value of torch by its full name, such as `torch._C._set_grad_enabled`. MissingNameError."""
     value: Any = import_module("torch")
     for part in name.split(".")[1:]:
         value = _found(value, part, name)
@@ -28,12 +28,12 @@ def private(name: str) -> Any:
 
 
 def attribute(value: Any, name: str) -> Any:
-    """An attribute of an object of torch. MissingNameError."""
+    """Return an attribute of an object of torch. MissingNameError."""
     return _found(value, name, f"{type(value).__name__}.{name}")
 
 
 def schema_of(op: Any) -> Any:
-    """The name, arguments and results of an operation. MissingNameError."""
+    """Return the schema of an operation: name, arguments, results. MissingNameError."""
     return attribute(op, "_schema")
 
 
@@ -58,7 +58,7 @@ FOREACH = {
 
 
 class ForeachOps:
-    """Operations on lists of tensors in one call each; one tensor after the other where torch lacks the call."""
+    """Operations on lists of tensors in one call each; tensor by tensor where this torch lacks the call."""
 
     def __init__(self) -> None:
         self.missing: list[MissingNameError] = []
@@ -78,7 +78,7 @@ class ForeachOps:
 
 
 def _one_by_one(name: str) -> Callable[..., Any]:
-    """A method of tensors for lists of them: arguments that are lists go along, others are the same for all."""
+    """Return a method of tensors for lists of them: arguments that are lists are zipped, others are shared."""
 
     def operation(tensors: list[Any], *args: Any, **kwargs: Any) -> list[Any]:
         return [

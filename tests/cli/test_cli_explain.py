@@ -14,7 +14,7 @@ from test_cli import ROOT, dlx, on_terminal
 from dlx.graph import trace
 from dlx.graph.explain import explain
 from dlx.layers.arithmetic import Line, worked_out
-from dlx.show.explain import explanation, said
+from dlx.show.explain import explanation, rows_of
 from dlx.spec import load
 
 RESNET = "specs/cs231n/resnet50.yaml"
@@ -178,7 +178,7 @@ def read(text: str) -> Fraction:
 
 def equations(line: Line) -> list[tuple[str, str]]:
     """Both sides of what is printed of a line."""
-    rows = [row.split(", rounded")[0] for row in said(line) if line.numbers and row[:1] in "0123456789(-mcf"]
+    rows = [row.split(", rounded")[0] for row in rows_of(line) if line.numbers and row[:1] in "0123456789(-mcf"]
     return [tuple(row.split(" = ")) for row in rows if row.count(" = ") == 1]
 
 
@@ -214,4 +214,4 @@ def test_every_printed_equation_is_true(name):
     ],
 )
 def test_a_line_reads_as_in_a_textbook(line, rows):
-    assert said(line) == rows
+    assert rows_of(line) == rows

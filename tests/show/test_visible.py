@@ -15,7 +15,7 @@ from dlx.experiment import confusion_matrix
 from dlx.runs.folder import Run
 from dlx.show.confusion_matrix import matrix
 from dlx.show.console import Grid, document, errors, out, say
-from dlx.show.console import warnings as told_warnings
+from dlx.show.console import warnings as print_warnings
 from dlx.show.terminal_text import visible, width
 from dlx.show.training import progress
 
@@ -61,7 +61,7 @@ def test_every_way_to_the_terminal_shows_them(streams):
         out(name)
         say(name)
         errors(DlxError(Problem(name, name, Mark(name, 1, 1), name)), as_json=False)
-        told_warnings([Problem(name, "", Mark(name, 1, 1), name)])
+        print_warnings([Problem(name, "", Mark(name, 1, 1), name)])
     told = both[0].getvalue() + both[1].getvalue()
 
     assert all(told.count(shown) >= 4 for shown in SHOWN if r"\n" not in shown)

@@ -10,7 +10,7 @@ import pytest
 from studies import RATE, SPEC, spec_in, swept
 
 from dlx.errors import SpecError
-from dlx.show.leaderboard import ranking, words
+from dlx.show.leaderboard import ranking, remarks
 from dlx.sweeps.leaderboard import rank
 from dlx.sweeps.trial import Trial
 
@@ -58,7 +58,7 @@ def test_the_board_says_where_a_trial_was_stopped_and_how_many_more_there_are(ca
     ]
     ranking(board, "e")
     assert "stopped at 100" in capsys.readouterr().out
-    assert words([], 3) == []
+    assert remarks([], 3) == []
 
 
 def test_a_search_ends_where_the_best_cannot_be_told_apart(tmp_path):
