@@ -20,11 +20,11 @@ import torch
 from common import ROOT, interleaved, publish, ratios, table
 
 from dlx.augment import AUGMENTATIONS
-from dlx.augment.pipeline import World, pipeline
+from dlx.augment.pipeline import TrainingSetInfo, pipeline
 from dlx.data.base import Facts
 from dlx.graph import trace
 from dlx.network import build
-from dlx.objectives import implied
+from dlx.objectives import default_objective
 from dlx.spec import load
 from dlx.spec.sections.train import Train
 from dlx.training.batches.data_part import DataPart
@@ -89,7 +89,7 @@ def steps(recipe: list[object], device: torch.device, part: DataPart) -> Callabl
     train = Train.model_validate({**told, "augment": recipe})
     job = Job(
         build(graph).to(device),
-        implied(Facts(graph.inputs["image"], graph.output_shape()[0])),
+        default_objective(Facts(graph.inputs["image"], graph.output_shape()[0])),
         train,
         {"train": part},
     )
@@ -101,7 +101,7 @@ def steps(recipe: list[object], device: torch.device, part: DataPart) -> Callabl
 def alone(kinds: list[object], device: torch.device, part: DataPart) -> Callable[[], float]:
     """The change of one batch by itself."""
     train = Train.model_validate({"steps": 1, "augment": kinds})
-    change = pipeline(train.augment, World(lambda: part.x))
+    change = pipeline(train.augment, TrainingSetInfo(lambda: part.x))
     x, y = part.x[:BATCH], part.y[:BATCH]
     return lambda: seconds(lambda: change(x, y), device)
 

@@ -16,7 +16,7 @@ from dlx.layers import LAYERS
 from dlx.losses import LOSSES
 from dlx.optim import OPTIMIZERS
 from dlx.schedules import SCHEDULES
-from dlx.schedules.base import Span
+from dlx.schedules.base import Timeline
 from dlx.shapes import Shape
 
 EDGES = [math.nan, math.inf, -1.5, -1, 0, 1e308, 5e-324, 10**9, 10**18, 10**40]
@@ -114,7 +114,7 @@ def test_optimizers_step_or_refuse(kind):
 
 @pytest.mark.parametrize("kind", SCHEDULES)
 def test_schedules_give_rates_or_refuse(kind):
-    span = Span(40, 10)
+    span = Timeline(40, 10)
 
     def asked(schedule):
         rates = [schedule.at(step, span) for step in range(0, 40, 7)]
@@ -142,7 +142,7 @@ def test_augmentations_change_a_batch_or_refuse(kind):
     x = torch.rand(4, 3, 8, 8)
 
     def changed(augmentation):
-        if math.prod(augmentation.becomes(Shape((3, 8, 8)))) < MOST:
+        if math.prod(augmentation.output_shape(Shape((3, 8, 8)))) < MOST:
             augmentation.fitted(lambda: x)(x)
 
     walked(AUGMENTATIONS[kind], needed(AUGMENTATIONS[kind]), changed)

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 AUGMENTATIONS: Registry[Augmentation] = FAMILIES["augmentation"]
 VIEWS: Registry[View] = FAMILIES["view"]
 
-Chance = Annotated[float, Field(ge=0, le=1)]
+Probability = Annotated[float, Field(ge=0, le=1)]
 RANKS = {
     1: "vectors (features,)",
     2: "signals (channels, length)",
@@ -50,7 +50,7 @@ class Augmentation(Declared):
     colours: ClassVar[bool] = False
     """Whether it works on brightness from 0 to 1; then preprocessing is undone before it and done again after it."""
 
-    def becomes(self, x: Shape) -> Shape:
+    def output_shape(self, x: Shape) -> Shape:
         """The shape of an example afterwards. ShapeError where it does not fit one of shape `x`."""
         if x.dtype != "float":
             raise ShapeError(
@@ -122,7 +122,7 @@ class Mixing(Augmentation):
         raise TypeError(f"{type(self).__name__} has no mix()")
 
     def apply(self, x: Tensor) -> Tensor:
-        return self.mix(x, x[shuffled(x)])[0]
+        return self.mix(x, x[permutation(x)])[0]
 
 
 def mixing(loss: Callable[[Any, Tensor], Tensor]) -> Callable[[Any, Any], Tensor]:
@@ -146,26 +146,26 @@ def uniform(x: Tensor, ends: Sequence[float], *more: int) -> Tensor:
     return torch.rand(len(x), *more, device=x.device) * (high - low) + low
 
 
-def chosen(x: Tensor, p: float) -> Tensor:
+def bernoulli_mask(x: Tensor, p: float) -> Tensor:
     """Which examples of a batch are taken, each with probability `p`; as many axes as the batch."""
-    return over(torch.rand(len(x), device=x.device) < p, x)
+    return per_example(torch.rand(len(x), device=x.device) < p, x)
 
 
-def over(values: Tensor, x: Tensor) -> Tensor:
+def per_example(values: Tensor, x: Tensor) -> Tensor:
     """A value for each example, (N,), with as many axes as the batch."""
     return values.view(-1, *(1,) * (x.dim() - 1))
 
 
-def meshed(columns: Tensor, rows: Tensor) -> Tensor:
+def coordinates(columns: Tensor, rows: Tensor) -> Tensor:
     """Places from their parts, the horizontal one first on a new last axis."""
     return torch.stack([columns + 0 * rows, rows + 0 * columns], -1)
 
 
-def shuffled(x: Tensor) -> Tensor:
+def permutation(x: Tensor) -> Tensor:
     """The numbers of a batch's examples in a random order."""
     return torch.randperm(len(x), device=x.device)
 
 
-def some(p: float, x: Tensor, changed: Tensor) -> Tensor:
+def apply_with_probability(p: float, x: Tensor, changed: Tensor) -> Tensor:
     """The changed example with probability `p`, else the example."""
-    return changed if p == 1 else torch.where(chosen(x, p), changed, x)
+    return changed if p == 1 else torch.where(bernoulli_mask(x, p), changed, x)

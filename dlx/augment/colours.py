@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeFloat, model_validator
 from ..errors import ShapeError
 from ..lazy import np, torch
 from ..shapes import Shape
-from .base import Augmentation, over, uniform
+from .base import Augmentation, per_example, uniform
 from .ranges import NotNegative, Range, ordered
 
 if TYPE_CHECKING:
@@ -53,8 +53,8 @@ class ColorJitter(Augmentation):
             raise ValueError("color_jitter changes nothing: give `brightness`, `contrast`, `saturation` or `hue`")
         return self
 
-    def becomes(self, x: Shape) -> Shape:
-        super().becomes(x)
+    def output_shape(self, x: Shape) -> Shape:
+        super().output_shape(x)
         wants = [name for name in ("saturation", "hue") if getattr(self, name)]
         if wants and x.channels != 3:
             raise ShapeError(
@@ -96,8 +96,8 @@ class PCAColor(Augmentation):
     colours: ClassVar[bool] = True
     std: NonNegativeFloat = Field(0.1, description="standard deviation of the a_i")
 
-    def becomes(self, x: Shape) -> Shape:
-        super().becomes(x)
+    def output_shape(self, x: Shape) -> Shape:
+        super().output_shape(x)
         if x.channels != 3:
             raise ShapeError(f"pca_color wants red, green and blue, and what comes in is {x}", hint="Leave it out.")
         return x
@@ -116,9 +116,9 @@ class PCAColor(Augmentation):
         return added
 
 
-def _factors(x: Tensor, given: float | list[float]) -> Tensor:
-    low, high = given if isinstance(given, list) else (max(0.0, 1 - given), 1 + given)
-    return over(uniform(x, (low, high)), x)
+def _factors(x: Tensor, value: float | list[float]) -> Tensor:
+    low, high = value if isinstance(value, list) else (max(0.0, 1 - value), 1 + value)
+    return per_example(uniform(x, (low, high)), x)
 
 
 def _from(base: Tensor, x: Tensor, factor: Tensor) -> Tensor:

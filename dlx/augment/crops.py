@@ -40,8 +40,8 @@ class Crop(Moving):
     padding_mode: Outside = Field("constant", description="what they hold: `fill`, a mirror image, or the border")
     fill: float = Field(0.0, description="value of padding that is constant")
 
-    def becomes(self, x: Shape) -> Shape:
-        super().becomes(x)
+    def output_shape(self, x: Shape) -> Shape:
+        super().output_shape(x)
         size, padding = self._on(x)
         for wanted, there, more in zip(size, x.size, padding, strict=True):
             if wanted > there + 2 * more:
@@ -87,8 +87,8 @@ class Shift(Moving):
     pixels: PositiveInt = Field(1, description="how far, in positions")
     fill: float = Field(0.0, description="value of the positions that come in")
 
-    def becomes(self, x: Shape) -> Shape:
-        super().becomes(x)
+    def output_shape(self, x: Shape) -> Shape:
+        super().output_shape(x)
         if self.pixels >= min(x.size):
             raise ShapeError(f"shift by {self.pixels} leaves nothing of {by_x(x.size)}", hint="Take fewer `pixels`.")
         return x

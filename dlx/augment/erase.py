@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 from ..errors import ShapeError
 from ..lazy import torch
 from ..shapes import Shape, by_x, per_axis
-from .base import Augmentation, Chance, chosen, uniform
+from .base import Augmentation, Probability, bernoulli_mask, uniform
 from .crops import Sizes
 from .ranges import Positive, Range, Unit, ordered
 
@@ -36,8 +36,8 @@ class Cutout(Augmentation):
     length: Sizes = Field(description="positions that a patch has on each axis")
     holes: PositiveInt = Field(1, description="patches in each example; they may overlap")
 
-    def becomes(self, x: Shape) -> Shape:
-        super().becomes(x)
+    def output_shape(self, x: Shape) -> Shape:
+        super().output_shape(x)
         length = per_axis(self.length, len(x.size), "length")
         if any(one > there for one, there in zip(length, x.size, strict=True)):
             raise ShapeError(
@@ -64,7 +64,7 @@ class RandomErasing(Augmentation):
 
     kind: ClassVar[str] = "random_erasing"
     ranks: ClassVar[tuple[int, ...]] = (3,)
-    p: Chance = Field(0.5, description="probability for each example")
+    p: Probability = Field(0.5, description="probability for each example")
     scale: Annotated[Range[Unit], ordered("scale")] = Field([0.02, 0.33], description="least and largest area")
     ratio: Annotated[Range[Positive], ordered("ratio")] = Field(
         [0.3, 3.3], description="least and largest height over width"
@@ -75,10 +75,10 @@ class RandomErasing(Augmentation):
 
     def apply(self, x: Tensor) -> Tensor:
         height, width = x.shape[2:]
-        h, w, fits = boxes(x, self.scale, self.ratio, strictly=True)
-        rows = span(x, h, height)[:, None, :, None]
-        columns = span(x, w, width)[:, None, None, :]
-        hidden = rows & columns & chosen(x, self.p) & fits[:, None, None, None]
+        h, w, fits = random_boxes(x, self.scale, self.ratio, strictly=True)
+        rows = random_interval(x, h, height)[:, None, :, None]
+        columns = random_interval(x, w, width)[:, None, None, :]
+        hidden = rows & columns & bernoulli_mask(x, self.p) & fits[:, None, None, None]
         return (
             torch.where(hidden, torch.randn_like(x), x)
             if self.value == "random"
@@ -86,7 +86,7 @@ class RandomErasing(Augmentation):
         )
 
 
-def boxes(x: Tensor, scale: list[float], ratio: list[float], strictly: bool) -> tuple[Tensor, Tensor, Tensor]:
+def random_boxes(x: Tensor, scale: list[float], ratio: list[float], strictly: bool) -> tuple[Tensor, Tensor, Tensor]:
     """Height and width of a box in each picture of (N, C, H, W), and whether one was found; all (N,).
 
     `ratio` is height over width. The first of ten that fits is taken; strictly: and leaves something on both axes.
@@ -100,13 +100,13 @@ def boxes(x: Tensor, scale: list[float], ratio: list[float], strictly: bool) -> 
     return h.gather(1, first)[:, 0], w.gather(1, first)[:, 0], fits.any(1)
 
 
-def span(x: Tensor, length: Tensor, size: int) -> Tensor:
+def random_interval(x: Tensor, length: Tensor, size: int) -> Tensor:
     """Where a stretch of `length` lies on an axis of `size`, (N, size): every place that it fits is as likely."""
-    start = place(x, size - length)
+    start = random_offset(x, size - length)
     positions = torch.arange(size, device=x.device)
     return (positions >= start[:, None]) & (positions < (start + length)[:, None])
 
 
-def place(x: Tensor, room: Tensor) -> Tensor:
+def random_offset(x: Tensor, room: Tensor) -> Tensor:
     """A whole number from 0 to `room` for each example, each as likely."""
     return (torch.rand(len(x), device=x.device, dtype=torch.float64) * (room + 1)).long()

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from ..lazy import torch
-from .base import Chance, Moving, over
+from .base import Moving, Probability, per_example
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 
 
 class _Flip(Moving):
-    p: Chance = Field(0.5, description="probability for each example")
+    p: Probability = Field(0.5, description="probability for each example")
     axis: ClassVar[int] = -1
 
     def draw(self, x: Tensor) -> Move:
         taken = torch.rand(len(x), device=x.device) < self.p
-        return lambda t, _: torch.where(over(taken, t), t.flip(self.axis), t)
+        return lambda t, _: torch.where(per_example(taken, t), t.flip(self.axis), t)
 
 
 class HorizontalFlip(_Flip):

@@ -61,5 +61,5 @@ class CutMix(Mixing):
 def beta(alpha: float, x: Tensor) -> Tensor:
     """A draw of Beta(alpha, alpha), a scalar on the device of `x`."""
     both = torch.full((2,), alpha, device=x.device)
-    drawn = torch.distributions.Dirichlet(both, validate_args=False).sample()
-    return drawn[0].to(x.dtype)
+    sample = torch.distributions.Dirichlet(both, validate_args=False).sample()
+    return sample[0].to(x.dtype)

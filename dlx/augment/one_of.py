@@ -12,7 +12,7 @@ from ..errors import ShapeError
 from ..lazy import torch
 from ..registry import Choice
 from ..shapes import Shape
-from .base import AUGMENTATIONS, Augmentation, Mixing, over
+from .base import AUGMENTATIONS, Augmentation, Mixing, per_example
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -54,9 +54,9 @@ class OneOf(Augmentation):
     def colours(self) -> bool:  # type: ignore[override]
         return any(one.colours for one in self.of)
 
-    def becomes(self, x: Shape) -> Shape:
-        super().becomes(x)
-        made = [one.becomes(x) for one in self.of]
+    def output_shape(self, x: Shape) -> Shape:
+        super().output_shape(x)
+        made = [one.output_shape(x) for one in self.of]
         for one, shape in zip(self.of, made, strict=True):
             if shape != made[0]:
                 raise ShapeError(
@@ -71,25 +71,25 @@ class OneOf(Augmentation):
         ends = [end / sum(weights) for end in accumulate(weights[:-1])]
 
         def chosen(x: Tensor, y: Any) -> tuple[Tensor, Any]:
-            drawn = torch.rand(len(x), device=x.device)
+            u = torch.rand(len(x), device=x.device)
             found, target = steps[0](x, y)
             for end, step in zip(ends, steps[1:], strict=True):
                 later, moved = step(x, y)
-                found = torch.where(over(drawn >= end, later), later, found)
+                found = torch.where(per_example(u >= end, later), later, found)
                 if moved is not target:
-                    target = torch.where(over(drawn >= end, moved), moved, target)
+                    target = torch.where(per_example(u >= end, moved), moved, target)
             return found, target
 
         return chosen
 
 
-def alone(steps: Iterable[Augmentation]) -> Iterator[Augmentation]:
+def flattened(steps: Iterable[Augmentation]) -> Iterator[Augmentation]:
     """The augmentations, and those that one is drawn from in place of what draws."""
     for step in steps:
         if isinstance(step, OneOf):
-            yield from alone(step.of)
+            yield from flattened(step.of)
         else:
             yield step
 
 
-__all__ = ["OneOf", "alone"]
+__all__ = ["OneOf", "flattened"]

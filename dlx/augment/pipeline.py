@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
-from .base import Augmentation, Mixed, Mixing, Moving, shuffled
+from .base import Augmentation, Mixed, Mixing, Moving, permutation
 from .colours import Pixels
 from .one_of import OneOf
-from .warps import Warp, drawn, together
+from .warps import Warp, can_combine, combined_move
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,18 +19,18 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class World:
+class TrainingSetInfo:
     """What augmentations must know of the training set."""
 
     examples: Callable[[], Tensor]
     """Some of its inputs."""
     pixels: Pixels | None = None
     """What undoes preprocessing, where there is any."""
-    unknown: int = 0
+    outside_class: int = 0
     """The class of positions that come in from outside."""
 
 
-def pipeline(steps: Sequence[Augmentation], world: World) -> Step:
+def pipeline(steps: Sequence[Augmentation], world: TrainingSetInfo) -> Step:
     """From inputs and targets of a batch to changed ones; targets may come out as `Mixed`."""
     made = [_step(run, world) for run in runs(steps)]
 
@@ -46,21 +46,21 @@ def runs(steps: Sequence[Augmentation]) -> list[list[Augmentation]]:
     """The steps in their order; warps that can be one look at the picture are together."""
     found: list[list[Augmentation]] = [[step] for step in steps[:1]]
     for before, step in pairwise(steps):
-        if isinstance(before, Warp) and isinstance(step, Warp) and together(before, step):
+        if isinstance(before, Warp) and isinstance(step, Warp) and can_combine(before, step):
             found[-1].append(step)
         else:
             found.append([step])
     return found
 
 
-def _step(run: list[Augmentation], world: World) -> Step:
+def _step(run: list[Augmentation], world: TrainingSetInfo) -> Step:
     first = run[0]
     if isinstance(first, OneOf):
         return first.choosing([_step([one], world) for one in first.of])
     if isinstance(first, Mixing):
         return lambda x, y: _mixed(first, x, y)
     if isinstance(first, Moving):
-        return _moving(run, world.unknown)  # type: ignore[arg-type]
+        return _moving(run, world.outside_class)  # type: ignore[arg-type]
     seen = world.pixels if first.colours else None
 
     def examples() -> Tensor:
@@ -73,23 +73,23 @@ def _step(run: list[Augmentation], world: World) -> Step:
 
 
 def _mixed(step: Mixing, x: Tensor, y: Tensor) -> tuple[Tensor, Mixed]:
-    order = shuffled(x)
+    order = permutation(x)
     x, share = step.mix(x, x[order])
     return x, Mixed(y, y[order], share)
 
 
-def _moving(run: list[Moving], unknown: int) -> Step:
+def _moving(run: list[Moving], outside_class: int) -> Step:
     first = run[0]
 
     def moved(x: Tensor, y: Any) -> tuple[Tensor, Any]:
-        move = drawn(run, x) if isinstance(first, Warp) else first.draw(x)  # type: ignore[arg-type]
+        move = combined_move(run, x) if isinstance(first, Warp) else first.draw(x)  # type: ignore[arg-type]
         along = maps(x, y)
         x = move(x, first.filling())
         if not along:
             return x, y
         if y.is_floating_point():
             return x, move(y, 0.0)
-        return x, move(y[:, None], float(unknown))[:, 0]
+        return x, move(y[:, None], float(outside_class))[:, 0]
 
     return moved
 

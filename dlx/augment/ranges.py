@@ -28,6 +28,6 @@ def ordered(name: str) -> AfterValidator:
     return AfterValidator(check)
 
 
-def around(value: float | list[float]) -> tuple[float, float]:
+def symmetric_range(value: float | list[float]) -> tuple[float, float]:
     """A range as it is, or a number as the range from its opposite to it."""
     return (value[0], value[1]) if isinstance(value, list) else (-value, value)

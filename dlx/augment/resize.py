@@ -9,9 +9,9 @@ from pydantic import Field
 from ..errors import ShapeError
 from ..lazy import F, torch
 from ..shapes import Shape, by_x, per_axis
-from .base import Moving, meshed
+from .base import Moving, coordinates
 from .crops import Sizes
-from .erase import boxes, place
+from .erase import random_boxes, random_offset
 from .ranges import Positive, Range, Unit, ordered
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ class ResizedCrop(Moving):
         "bilinear", description="between pixels; targets that are classes are always taken from the nearest"
     )
 
-    def becomes(self, x: Shape) -> Shape:
-        super().becomes(x)
+    def output_shape(self, x: Shape) -> Shape:
+        super().output_shape(x)
         size = x.size if self.size is None else per_axis(self.size, 2, "size")
         if any(wanted > there for wanted, there in zip(size, x.size, strict=True)):
             raise ShapeError(
@@ -56,23 +56,23 @@ class ResizedCrop(Moving):
     def draw(self, x: Tensor) -> Move:
         height, width = x.shape[2:]
         size = (height, width) if self.size is None else per_axis(self.size, 2, "size")
-        h, w, fits = boxes(x, self.scale, [1 / self.ratio[1], 1 / self.ratio[0]], strictly=False)
+        h, w, fits = random_boxes(x, self.scale, [1 / self.ratio[1], 1 / self.ratio[0]], strictly=False)
         h, w = torch.where(fits, h, height), torch.where(fits, w, width)
-        top, left = place(x, height - h), place(x, width - w)
+        top, left = random_offset(x, height - h), random_offset(x, width - w)
 
         def move(t: Tensor, _: float) -> Tensor:
             mode = self.interpolation if t.is_floating_point() else "nearest"
             rows, columns = (
-                _look(first, length, wanted, there, mode)
+                _sample_positions(first, length, wanted, there, mode)
                 for first, length, wanted, there in zip((top, left), (h, w), size, (height, width), strict=True)
             )
-            grid = meshed(columns[:, None, :], rows[:, :, None])
+            grid = coordinates(columns[:, None, :], rows[:, :, None])
             return F.grid_sample(t.to(grid.dtype), grid, mode, "border", align_corners=False).to(t.dtype)
 
         return move
 
 
-def _look(first: Tensor, length: Tensor, size: int, there: int, mode: str) -> Tensor:
+def _sample_positions(first: Tensor, length: Tensor, size: int, there: int, mode: str) -> Tensor:
     """Where `size` positions look on an axis, within their piece, as grid_sample counts: (N, size)."""
     step = (length / size)[:, None]
     if mode == "nearest":

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar
 from pydantic import Field
 
 from ..lazy import torch
-from .base import Augmentation, Chance, some, uniform
+from .base import Augmentation, Probability, apply_with_probability, uniform
 from .ranges import Range, Width, ordered
 
 if TYPE_CHECKING:
@@ -33,14 +33,14 @@ class GaussianBlur(Augmentation):
     sigma: Annotated[Range[Width], ordered("sigma")] = Field(
         [0.1, 2.0], description="least and largest, in positions"
     )
-    p: Chance = Field(1.0, description="probability for each example")
+    p: Probability = Field(1.0, description="probability for each example")
 
     def apply(self, x: Tensor) -> Tensor:
         sigma = uniform(x, self.sigma)
         picture = x.unsqueeze(2) if x.dim() == 3 else x
         down, across = (blurring(n, sigma, self.sigma[1])[:, None] for n in picture.shape[2:])
         found = down @ picture @ across.mT
-        return some(self.p, x, found.squeeze(2) if x.dim() == 3 else found)
+        return apply_with_probability(self.p, x, found.squeeze(2) if x.dim() == 3 else found)
 
 
 def blurring(size: int, sigma: Tensor, largest: float) -> Tensor:
@@ -51,7 +51,7 @@ def blurring(size: int, sigma: Tensor, largest: float) -> Tensor:
     taps = torch.arange(-radius, radius + 1, device=sigma.device)
     weights = torch.exp(-0.5 * (taps / sigma[:, None]) ** 2)
     weights = weights / weights.sum(1, keepdim=True)
-    return (weights @ _reached(size, radius, sigma.device).view(len(taps), -1)).view(-1, size, size)
+    return (weights @ _mirrored_taps(size, radius, sigma.device).view(len(taps), -1)).view(-1, size, size)
 
 
 def smoothing(size: int, sigma: float, device: Device) -> Tensor:
@@ -60,7 +60,7 @@ def smoothing(size: int, sigma: float, device: Device) -> Tensor:
 
 
 @cache
-def _reached(size: int, radius: int, device: Device) -> Tensor:
+def _mirrored_taps(size: int, radius: int, device: Device) -> Tensor:
     """One where tap t of position i falls on position j, borders mirrored without their last: (taps, size, size)."""
     taps = torch.arange(-radius, radius + 1, device=device)
     period = 2 * (size - 1)

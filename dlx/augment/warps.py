@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 from pydantic import Field
 
 from ..lazy import F, torch
-from .base import Moving, meshed, uniform
-from .ranges import NotNegative, Positive, Range, Unit, Width, around, ordered
+from .base import Moving, coordinates, uniform
+from .ranges import NotNegative, Positive, Range, Unit, Width, ordered, symmetric_range
 from .smooth import smoothing
 
 if TYPE_CHECKING:
@@ -48,7 +48,7 @@ class Warp(Moving):
         return None
 
     def draw(self, x: Tensor) -> Move:
-        return drawn([self], x)
+        return combined_move([self], x)
 
 
 class Rotate(Warp):
@@ -189,7 +189,7 @@ def affine(
     slants = shear if isinstance(shear, list) else [-(shear or 0.0), shear or 0.0]
     turn, across, down = (
         torch.deg2rad(uniform(x, pair))
-        for pair in (around(degrees), (slants[0], slants[1]), [*slants, 0.0, 0.0][2:4])
+        for pair in (symmetric_range(degrees), (slants[0], slants[1]), [*slants, 0.0, 0.0][2:4])
     )
     turn = -turn  # rows count downwards
     size = uniform(x, factor) if factor else torch.ones_like(turn)
@@ -208,19 +208,19 @@ def affine(
     return torch.cat([torch.cat([inverse, moved], 2), last], 1)
 
 
-def together(first: Warp, then: Warp) -> bool:
+def can_combine(first: Warp, then: Warp) -> bool:
     """Whether two warps in a row are one: the second may be any if the first is affine."""
     return type(first).field is Warp.field and first.model_dump(include=set(Warp.model_fields)) == then.model_dump(
         include=set(Warp.model_fields)
     )
 
 
-def drawn(warps: Sequence[Warp], x: Tensor) -> Move:
+def combined_move(warps: Sequence[Warp], x: Tensor) -> Move:
     """Several warps of a batch as one look at it; only the last may be a field."""
     flat = x.dim() == 3
     picture = x.unsqueeze(2) if flat else x
     matrices = [matrix for warp in warps if (matrix := warp.matrix(picture)) is not None]
-    grid = look(picture, reduce(torch.matmul, matrices) if matrices else None, warps[-1].field(picture))
+    grid = sampling_grid(picture, reduce(torch.matmul, matrices) if matrices else None, warps[-1].field(picture))
 
     def move(t: Tensor, fill: float) -> Tensor:
         mode = warps[0].interpolation if t.is_floating_point() else "nearest"
@@ -232,11 +232,11 @@ def drawn(warps: Sequence[Warp], x: Tensor) -> Move:
     return move
 
 
-def look(x: Tensor, matrix: Tensor | None, field: Tensor | None) -> Tensor:
+def sampling_grid(x: Tensor, matrix: Tensor | None, field: Tensor | None) -> Tensor:
     """The places that grid_sample looks at, (N, H, W, 2)."""
     height, width = x.shape[2:]
     rows, columns = (torch.arange(n, device=x.device) - (n - 1) / 2 for n in (height, width))
-    places = meshed(columns[None, :], rows[:, None])
+    places = coordinates(columns[None, :], rows[:, None])
     if field is not None:
         places = places + field
     if matrix is not None:

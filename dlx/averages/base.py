@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from ..registry import FAMILIES, Declared, Registry, family
-from ..schedules import Span
+from ..schedules import Timeline
 
 AVERAGES: Registry[Average] = FAMILIES["average"]
 
@@ -17,7 +17,7 @@ class Average(Declared):
     renews: ClassVar[bool] = True
     """Whether statistics of batch norms are computed anew for the average, where the spec does not say."""
 
-    def share(self, step: int, count: int, span: Span) -> float | None:
+    def share(self, step: int, count: int, timeline: Timeline) -> float | None:
         """What the weights after `step` updates count in the average, which holds `count` of them; None: they wait.
 
         The average m becomes m + share * (w - m), so it is w where the share is 1.

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, PositiveInt
 
-from ..schedules import Span
+from ..schedules import Timeline
 from ..utils.exact_fractions import rounded_up
 from .base import Average
 
@@ -24,8 +24,8 @@ class Polyak(Average):
     kind: ClassVar[str] = "polyak"
     start: Start = Field(0.0, description=START)
 
-    def share(self, step: int, count: int, span: Span) -> float | None:
-        return 1 / (count + 1) if step >= rounded_up(self.start, span.steps) else None
+    def share(self, step: int, count: int, timeline: Timeline) -> float | None:
+        return 1 / (count + 1) if step >= rounded_up(self.start, timeline.steps) else None
 
 
 class SWA(Average):
@@ -39,6 +39,6 @@ class SWA(Average):
     start: Start = Field(0.75, description=START)
     every: PositiveInt | None = Field(None, description="updates between two that count; else an epoch")
 
-    def share(self, step: int, count: int, span: Span) -> float | None:
-        since = step - rounded_up(self.start, span.steps)
-        return 1 / (count + 1) if since >= 0 and since % (self.every or span.per_epoch) == 0 else None
+    def share(self, step: int, count: int, timeline: Timeline) -> float | None:
+        since = step - rounded_up(self.start, timeline.steps)
+        return 1 / (count + 1) if since >= 0 and since % (self.every or timeline.per_epoch) == 0 else None

@@ -6,7 +6,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field
 
-from ..schedules import Span
+from ..schedules import Timeline
 from .base import Average
 
 
@@ -24,7 +24,7 @@ class EMA(Average):
     decay: Annotated[float, Field(ge=0, lt=1)] = Field(0.999, description="what the average keeps of itself")
     warmup: bool = Field(False, description="a smaller decay at first: (1 + n) / (10 + n)")
 
-    def share(self, step: int, count: int, span: Span) -> float | None:
+    def share(self, step: int, count: int, timeline: Timeline) -> float | None:
         if count == 0:
             return 1.0
         return 1 - (min(self.decay, (1 + count) / (10 + count)) if self.warmup else self.decay)

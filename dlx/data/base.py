@@ -17,9 +17,9 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from .feed import Feed
-    from .input_record import Kept
+    from .input_record import InputRecord
     from .memory import Columns
-    from .new_inputs import Given
+    from .new_inputs import NewInputs
     from .preprocess import Fitted
     from .splits import Indices
 
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Use:
+class ColumnUse:
     """The use of a column of a table or of an array of a file, its number of inputs, and the reason."""
 
     name: str
@@ -67,7 +67,7 @@ class Facts:
     input: Shape
     classes: int | None = None
     target: Shape | None = None
-    columns: tuple[Use, ...] = ()
+    columns: tuple[ColumnUse, ...] = ()
     """How each column or array of the source is used, where it has some."""
     warnings: tuple[Problem, ...] = ()
     """Sentences about how the source was read."""
@@ -165,17 +165,17 @@ class Dataset(Declared):
         """A feed of its own for the training part, as it lies on the device; None for independent examples."""
         return None
 
-    def given(self, path: Path, kept: Kept) -> Given:
+    def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
         """Inputs that come after training, as they are before preprocessing. DataError where they cannot be had."""
         from .new_inputs import read
 
-        return read(path, kept.raw)
+        return read(path, record.raw)
 
-    def from_memory(self, inputs: Columns | Values, kept: Kept) -> Given:
+    def from_memory(self, inputs: Columns | Values, record: InputRecord) -> NewInputs:
         """Inputs that are no file, as they are before preprocessing. DataError where they have another shape."""
         from .memory import array_of
 
-        return array_of(inputs, kept.raw)
+        return array_of(inputs, record.raw)
 
     def load(self) -> Sets:
         """The arrays. DataError where a file is missing, truncated or of the wrong length."""

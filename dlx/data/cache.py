@@ -15,8 +15,8 @@ ABOUT = "`DLX_CACHE` names another folder."
 
 def cache_folder() -> Path:
     """`DLX_CACHE`, or `dlx` in the folder that the platform has for it."""
-    if given := os.environ.get("DLX_CACHE"):
-        return Path(given)
+    if folder := os.environ.get("DLX_CACHE"):
+        return Path(folder)
     if sys.platform == "darwin":
         return Path.home() / "Library" / "Caches" / "dlx"
     if sys.platform == "win32":
@@ -24,7 +24,7 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dlx"
 
 
-def kept(name: str, write: Callable[[Path], None]) -> Path:
+def cached_file(name: str, write: Callable[[Path], None]) -> Path:
     """The file of that name; `write` makes it where it is missing, under another name until it is whole.
 
     DataError where the disk does not take it.
@@ -32,14 +32,14 @@ def kept(name: str, write: Callable[[Path], None]) -> Path:
     path = cache_folder() / name
     if path.is_file():
         return path
-    beside = path.with_name(f".{path.name}.{os.getpid()}")
+    partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write(beside)
-        beside.replace(path)
+        write(partial)
+        partial.replace(path)
     except OSError as error:
         raise DataError(f"{path} cannot be written: {error.strerror or error}", hint=ABOUT) from None
     finally:
         with suppress(OSError):
-            beside.unlink()
+            partial.unlink()
     return path

@@ -25,7 +25,7 @@ FILE = "inputs.safetensors"
 
 
 @dataclass(frozen=True)
-class Kept:
+class InputRecord:
     """How raw inputs become what the network is fed, and what its outputs are about.
 
     `raw` is the shape of an input before all steps, `inputs` the inputs of the network by name.
@@ -46,42 +46,42 @@ class Kept:
         return prepared
 
 
-def of(data: Dataset, sets: Sets, inputs: Mapping[str, Shape]) -> Kept:
+def of(data: Dataset, sets: Sets, inputs: Mapping[str, Shape]) -> InputRecord:
     """What is to be kept of a data set that has been loaded."""
     facts = data.facts()
     steps = "preprocess" in type(data).model_fields and sets.preprocess
     raw = data.model_copy(update={"preprocess": []}).facts().input if steps else facts.input
-    return Kept(raw, facts, inputs, sets.class_names, sets.preprocess, sets.reading)
+    return InputRecord(raw, facts, inputs, sets.class_names, sets.preprocess, sets.reading)
 
 
-def save(folder: Path, kept: Kept) -> None:
+def save(folder: Path, record: InputRecord) -> None:
     """All of it in one file: statistics in double precision, the rest as JSON in its header."""
     from safetensors.numpy import save as to_bytes
 
-    told = {
-        "raw": list(kept.raw),
+    header = {
+        "raw": list(record.raw),
         "facts": {
-            "input": list(kept.facts.input),
-            "classes": kept.facts.classes,
-            "target": _sizes(kept.facts.target),
+            "input": list(record.facts.input),
+            "classes": record.facts.classes,
+            "target": _sizes(record.facts.target),
         },
-        "inputs": {name: {"shape": list(shape), "dtype": shape.dtype} for name, shape in kept.inputs.items()},
-        "class_names": list(kept.class_names),
-        "steps": [{"kind": one.step.kind, "options": one.step.model_dump(mode="json")} for one in kept.steps],
-        "reading": dict(kept.reading),
+        "inputs": {name: {"shape": list(shape), "dtype": shape.dtype} for name, shape in record.inputs.items()},
+        "class_names": list(record.class_names),
+        "steps": [{"kind": one.step.kind, "options": one.step.model_dump(mode="json")} for one in record.steps],
+        "reading": dict(record.reading),
     }
     arrays = {
         f"{i}/{name}": np.ascontiguousarray(values, np.float64)
-        for i, one in enumerate(kept.steps)
+        for i, one in enumerate(record.steps)
         for name, values in one.found.items()
     }
     try:
-        files.replace(folder / FILE, to_bytes(arrays, {"about": json.dumps(told)}))
+        files.replace(folder / FILE, to_bytes(arrays, {"about": json.dumps(header)}))
     except OSError as error:
         raise RunError(f"{folder / FILE} cannot be written: {(error.strerror or str(error)).lower()}") from error
 
 
-def load(folder: Path) -> Kept | None:
+def load(folder: Path) -> InputRecord | None:
     """What a run has kept; None where it is older than that. DataError where the file is torn."""
     from safetensors import SafetensorError, safe_open
 
@@ -96,7 +96,7 @@ def load(folder: Path) -> Kept | None:
         raise DataError(f"{path} cannot be read: {error}", hint=ANEW) from None
     with understood(folder):
         facts, target = document["facts"], document["facts"]["target"]
-        return Kept(
+        return InputRecord(
             Shape(document["raw"]),
             Facts(Shape(facts["input"]), facts["classes"], None if target is None else Shape(target)),
             {name: Shape(one["shape"], one["dtype"]) for name, one in document["inputs"].items()},
@@ -122,10 +122,10 @@ def understood(folder: Path) -> Iterator[None]:
         raise DataError(message, hint=ANEW) from error
 
 
-def _step(told: Mapping[str, Any], place: int, arrays: Mapping[str, Any]) -> Fitted:
+def _step(saved: Mapping[str, Any], place: int, arrays: Mapping[str, Any]) -> Fitted:
     """A step with its statistics. Options that only its fitting wanted are left out."""
-    cls = PREPROCESSING[told["kind"]]
-    options = {name: value for name, value in told["options"].items() if name in cls.model_fields}
+    cls = PREPROCESSING[saved["kind"]]
+    options = {name: value for name, value in saved["options"].items() if name in cls.model_fields}
     first = f"{place}/"
     found = {name.removeprefix(first): values for name, values in arrays.items() if name.startswith(first)}
     return Fitted(cls.model_validate(options), found)

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 from ..errors import DataError
 from ..lazy import np
 from ..shapes import Shape
-from .new_inputs import Given, scaled, shaped
+from .new_inputs import NewInputs, scaled, shaped
 from .tables.columns import Frame, framed
 
 if TYPE_CHECKING:
@@ -64,9 +64,9 @@ def values_of(inputs: Columns | Values) -> Values:
     return np.stack([frame.numbers(name) for name in frame.names], axis=1)
 
 
-def array_of(inputs: Columns | Values, raw: Shape) -> Given:
+def array_of(inputs: Columns | Values, raw: Shape) -> NewInputs:
     """Inputs of shape `raw` as an array. DataError where they have another one. Bytes are divided by 255."""
-    return Given(shaped(scaled(values_of(inputs), INPUTS), raw, INPUTS))
+    return NewInputs(shaped(scaled(values_of(inputs), INPUTS), raw, INPUTS))
 
 
 def frame_of(inputs: Columns | Values) -> Frame:

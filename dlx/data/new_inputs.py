@@ -12,21 +12,21 @@ from ..lazy import np
 from ..shapes import Shape, by_x
 from .arrays.array_files import READERS, names_in, stored
 from .file_reading import existing, fits, inside, real
-from .images.image import NAMED, SUFFIXES, Form, Source, decoded
+from .images.image import NAMED, SUFFIXES, ImageFormat, ImageSource, decode
 
 if TYPE_CHECKING:
     from .base import Floats, Values
 
 
 @dataclass(frozen=True)
-class Given:
+class NewInputs:
     """Raw inputs (n, *shape), and what each is called; without names they go by number."""
 
     x: Values
     names: tuple[str, ...] = ()
 
 
-def read(path: Path, raw: Shape, form: Form | None = None) -> Given:
+def read(path: Path, raw: Shape, form: ImageFormat | None = None) -> NewInputs:
     """Arrays or pictures of shape `raw`. DataError where the file holds something else."""
     if path.suffix in READERS:
         return arrays(path, raw)
@@ -39,10 +39,10 @@ def read(path: Path, raw: Shape, form: Form | None = None) -> Given:
     )
 
 
-def arrays(path: Path, raw: Shape, name: str = "x") -> Given:
+def arrays(path: Path, raw: Shape, name: str = "x") -> NewInputs:
     """The array of a file, or its one array of another name. Bytes are divided by 255."""
     found = stored(path, named(path, name)).read()
-    return Given(shaped(scaled(found, path), raw, path))
+    return NewInputs(shaped(scaled(found, path), raw, path))
 
 
 def named(path: Path, name: str) -> str:
@@ -71,7 +71,7 @@ def shaped(x: Values, raw: Shape, path: Path) -> Values:
     return x
 
 
-def pictures(path: Path, raw: Shape, form: Form | None = None) -> Given:
+def pictures(path: Path, raw: Shape, form: ImageFormat | None = None) -> NewInputs:
     """A picture, or all in a folder and in the folders below it, by their names."""
     if raw.rank != 3 or raw[0] not in NAMED:
         found = "a folder" if path.is_dir() else "a picture"
@@ -79,11 +79,11 @@ def pictures(path: Path, raw: Shape, form: Form | None = None) -> Given:
             f"{path} is {found}, and the network was trained on inputs of shape {raw}, which are no pictures",
             hint="Give an array: a file .npy or .npz.",
         )
-    sources = [Source(str(file), file) for file in _images(path)]
+    sources = [ImageSource(str(file), file) for file in _images(path)]
     fits(len(sources), raw, "give fewer pictures")
-    full = Form(raw[0], form.size, form.fit, form.filter) if form is not None else Form(raw[0])
+    full = ImageFormat(raw[0], form.size, form.fit, form.filter) if form is not None else ImageFormat(raw[0])
     x = np.stack([_pixels(source, full, raw) for source in sources])
-    return Given(x, _names(path, [source.content for source in sources if isinstance(source.content, Path)]))
+    return NewInputs(x, _names(path, [source.content for source in sources if isinstance(source.content, Path)]))
 
 
 def _images(path: Path) -> list[Path]:
@@ -101,8 +101,8 @@ def _names(path: Path, found: Sequence[Path]) -> tuple[str, ...]:
     return tuple(str(p.relative_to(path)) if path.is_dir() else p.name for p in found)
 
 
-def _pixels(source: Source, form: Form, raw: Shape) -> Floats:
-    pixels = np.moveaxis(decoded(source, form), -1, 0)
+def _pixels(source: ImageSource, form: ImageFormat, raw: Shape) -> Floats:
+    pixels = np.moveaxis(decode(source, form), -1, 0)
     if pixels.shape != tuple(raw):
         raise DataError(
             f"{source.name} has {by_x(pixels.shape[1:])} pixels, and the network was trained on {by_x(raw[1:])}",

@@ -106,8 +106,8 @@ class Pool(Dataset):
     @model_validator(mode="after")
     def _one_way_to_validate(self) -> Self:
         if (self.folds is None) != (self.fold is None):
-            given, lacking = ("fold", "folds") if self.fold else ("folds", "fold")
-            raise ValueError(f"`{given}` stands without `{lacking}`: write `folds: 5` and `fold: 1`, then 2 to 5")
+            present, absent = ("fold", "folds") if self.fold else ("folds", "fold")
+            raise ValueError(f"`{present}` stands without `{absent}`: write `folds: 5` and `fold: 1`, then 2 to 5")
         for name in ("train", "valid"):
             if self.folds and name in self.model_fields_set and (part := getattr(self, name)) is not None:
                 raise ValueError(f"`folds` share out what `test` leaves, and `{name}` asks for {part:g}: drop one")

@@ -110,7 +110,7 @@ class Streamed:
 
     def then(self, step: Fitted) -> Streamed:
         """A copy with one more step, in single precision."""
-        return replace(self.single(), one=step.step.becomes(self.one), steps=(*self.steps, step))
+        return replace(self.single(), one=step.step.output_shape(self.one), steps=(*self.steps, step))
 
     def single(self) -> Streamed:
         """A copy in single precision."""

@@ -96,7 +96,7 @@ def explain_of(graphs: Graphs, name: str | None = None) -> Explanation:
 
 
 def _layer(node: LayerNode, graph: Graph) -> Explanation:
-    own = [line for line in node.layer.working(node.plan, *node.arriving) if line.holds]
+    own = [line for line in node.layer.derivation(node.plan, *node.arriving) if line.holds]
     parts = [_output(node, own), _parameters(node, own), _buffers(node), _macs(node, own), _memory(node)]
     odd = [*node.plan.warnings, *(p.message for p in graph.warnings if OF_LAYERS.sub("", p.path) == node.name)]
     return Explanation(
@@ -143,7 +143,7 @@ def _parameters(node: LayerNode, own: Sequence[Line]) -> Part:
     return Part("Parameters", f"{node.params:,}", tuple(lines))
 
 
-def _sum_of(amounts: Mapping[str, int], part: arithmetic.Part) -> Line:
+def _sum_of(amounts: Mapping[str, int], part: arithmetic.Figure) -> Line:
     return Line(
         "total", " + ".join(amounts), arithmetic.summed(list(amounts.values())), sum(amounts.values()), "", part
     )
@@ -265,7 +265,7 @@ def _inside(names: Sequence[str], prefix: str) -> Iterable[tuple[str, int]]:
 
 def _sums(nodes: Sequence[LayerNode]) -> list[Part]:
     """Parameters, multiply-adds and memory: the largest, and the sum."""
-    kinds: list[tuple[str, arithmetic.Part, Callable[[LayerNode], int], Callable[[int], str]]] = [
+    kinds: list[tuple[str, arithmetic.Figure, Callable[[LayerNode], int], Callable[[int], str]]] = [
         ("Parameters", "parameters", lambda node: node.params, "{:,}".format),
         ("Multiply-adds (MACs) of one sample, forward", "multiply-adds", lambda node: node.plan.macs, "{:,}".format),
         ("Memory of the outputs, one sample", "memory", lambda node: node.activation_bytes, _bytes),
@@ -282,7 +282,7 @@ def _sums(nodes: Sequence[LayerNode]) -> list[Part]:
     return parts
 
 
-def _largest(amounts: Mapping[str, int], part: arithmetic.Part) -> list[Line]:
+def _largest(amounts: Mapping[str, int], part: arithmetic.Figure) -> list[Line]:
     total = sum(amounts.values())
     ordered = sorted(((v, name) for name, v in amounts.items() if v), key=lambda each: -each[0])
     if not ordered:

@@ -13,7 +13,7 @@ from ..shapes import ReceptiveField, Shape, UnknownReceptiveField
 from .receptive_field.axes import AxisField
 
 if TYPE_CHECKING:
-    from ..data.base import Use
+    from ..data.base import ColumnUse
 
 AnyReceptiveField = ReceptiveField | UnknownReceptiveField | Literal["global", "nothing"] | None
 """A receptive field; an unknown one; "global" (all of the input); "nothing" (as of a `parameter`); None for a single
@@ -136,7 +136,7 @@ class Graph:
     nodes: tuple[LayerNode, ...]
     outputs: Mapping[str, str]
     warnings: tuple[Problem, ...] = ()
-    columns: tuple[Use, ...] = ()
+    columns: tuple[ColumnUse, ...] = ()
     """The use of each column or array of the data, where it has some."""
     channel_axes: Mapping[str, int | None] = field(default_factory=dict)
     """The axis of each input that holds its channels; None where all are positions."""

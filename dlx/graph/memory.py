@@ -71,7 +71,7 @@ def forecast(graph: Graph, batch: int, state: float = 0) -> Forecast:
 
     `state` is the number of values that the optimizer stores per learned value (`Optimizer.state`). The step is one
     in the middle of a training: the optimizer has its state, and gradients were cleared to None before it. The
-    forward pass holds the tensors that layers save for their gradients (`Plan.keeps`; each storage once, a view with
+    forward pass holds the tensors that layers save for their gradients (`Plan.saved`; each storage once, a view with
     its base) and those that a later layer still reads. The backward pass frees them layer by layer, while gradients
     of weights accumulate and gradients of activations come and go. The loss saves as many bytes as the output has,
     and allocates two gradients of that size. The batch stays throughout; targets are not counted. Layers that no
@@ -165,7 +165,7 @@ class _TrainingStep:
         """Return the inputs that the output has a gradient with respect to."""
         if node.plan.window == "nothing":
             return []
-        return [name for i, name in enumerate(node.inputs) if i not in node.plan.blind]
+        return [name for i, name in enumerate(node.inputs) if i not in node.plan.no_gradient]
 
     def _add_saved(self, index: int, node: LayerNode) -> None:
         """Note the tensors that autograd saves for the gradient of a node."""
@@ -176,9 +176,9 @@ class _TrainingStep:
             self.saved_weights.append(0)
             return
         required = [
-            i for i, name in enumerate(node.inputs) if i not in node.plan.blind and name in self.requires_grad
+            i for i, name in enumerate(node.inputs) if i not in node.plan.no_gradient and name in self.requires_grad
         ]
-        saved = node.plan.retained([*required, *([OWN] if self.owners[index] else [])], len(node.inputs))
+        saved = node.plan.saved_tensors([*required, *([OWN] if self.owners[index] else [])], len(node.inputs))
         for name in (*(node.inputs[i] for i in sorted(saved.inputs)), *([node.name] if saved.output else [])):
             # by storage: a view and its base, or one input of several layers, are allocated once
             self.saved_by.setdefault(self.storage[name], index)
@@ -234,9 +234,9 @@ class _TrainingStep:
                 inputs = [name for name in self._differentiable(node) if name in self.requires_grad]
                 # oneDNN runs one primitive for the gradient of the input and one for that of the weight: not at once
                 working = gradients.propagate(node, inputs) + max(self._reordered_copies(node))
-                if node.plan.worked_out:
+                if node.plan.derived_bytes:
                     # The gradient of a computed weight exists before that of the weights it was computed from
-                    yield f"backward of {node.name}", before, saved, working + node.plan.worked_out
+                    yield f"backward of {node.name}", before, saved, working + node.plan.derived_bytes
                 yield f"backward of {node.name}", weight_gradients, saved - self.saved_weights[index], working
             saved -= freed[index] + self.saved_inside[index]
 
@@ -290,7 +290,7 @@ class _ActivationGradients:
         arrived = self.gradient_of.pop(node.name)
         earlier = {name: self.gradient_of.pop(name) for name in dict.fromkeys(inputs) if name in self.gradient_of}
         for name in dict.fromkeys(inputs):
-            if node.plan.hands_back or (node.plan.view and self.sizes[name] == self.sizes[node.name]):
+            if node.plan.passes_gradient or (node.plan.view and self.sizes[name] == self.sizes[node.name]):
                 self._share(name, arrived)
             else:
                 self.allocate(name)

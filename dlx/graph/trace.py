@@ -330,15 +330,15 @@ def _check_objective(
     wrong = experiment.objective is None and experiment.root.at("objective") is not None
     if wrong or facts is None or not outputs or placer.cut or experiment.root.at("network", "layers") is None:
         return
-    from ..objectives import Supervised, implied
+    from ..objectives import Supervised, default_objective
 
-    objective = experiment.objective or implied(facts)
+    objective = experiment.objective or default_objective(facts)
     if not isinstance(objective, Supervised):
         return
-    for name, problem in objective.misnamed(outputs).items():
+    for name, problem in objective.check_aux(outputs).items():
         keys = ("objective", objective.kind, "aux", name)
         problems.add(replace(problem, mark=experiment.place(*keys), path=".".join(keys)))
-    for last in dict.fromkeys(outputs[name] for name in objective.trained(outputs)):
+    for last in dict.fromkeys(outputs[name] for name in objective.trained_outputs(outputs)):
         node, wire = placer.by_name.get(last), placer.top.find(last)
         shape = node.shape if node is not None else wire.shape if wire is not None else None
         found = objective.check(shape, facts) if shape is not None else None
@@ -348,7 +348,7 @@ def _check_objective(
                 (node.mark, f"layers.{node.name}") if node is not None else (experiment.place("network"), "outputs")
             )
             problems.add(replace(found, mark=mark, path=f"network.{path}"))
-        elif node is not None and (odd := objective.squashed(node.kind)) is not None:
+        elif node is not None and (odd := objective.probability_warning(node.kind)) is not None:
             placer.warned.add(replace(odd, mark=node.mark, path=f"network.layers.{node.name}"))
 
 

@@ -7,10 +7,10 @@ from typing import ClassVar, Literal
 
 from pydantic import Field
 
-from .scaled import Scaled
+from .scaled import FanScaled
 
 
-class _He(Scaled):
+class _He(FanScaled):
     mode: Literal["fan_in", "fan_out"] = Field("fan_in", description="keep the variance going forward or backward")
     a: float = Field(0.0, description="slope below zero of the leaky ReLU or PReLU that follows")
 

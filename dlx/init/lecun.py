@@ -7,10 +7,10 @@ from typing import ClassVar
 
 from pydantic import Field, NonNegativeFloat
 
-from .scaled import Scaled
+from .scaled import FanScaled
 
 
-class _Lecun(Scaled):
+class _Lecun(FanScaled):
     gain: NonNegativeFloat = Field(1.0, le=1e10, description="factor on the standard deviation")
 
     def std(self, fan_in: int, fan_out: int) -> float:

@@ -21,7 +21,7 @@ def fans(weight: Tensor) -> tuple[int, int]:
     return weight.shape[1] * taps, weight.shape[0] * taps
 
 
-class Scaled(Filling):
+class FanScaled(Filling):
     """What knows the standard deviation from the fans; a kind of its own says how it is drawn."""
 
     draws: ClassVar[bool] = True

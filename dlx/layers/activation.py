@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 from ..errors import ShapeError
 from ..lazy import nn
 from ..shapes import Shape
-from .base import Example, Keeps, Layer, Plan, floats
+from .base import Example, Layer, Plan, Saved, floats
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -25,8 +25,8 @@ class Pointwise(Layer):
     """
 
     example: ClassVar[Example] = Example({}, [(4, 5, 5)], shape=(4, 5, 5))
-    keeps: ClassVar[Keeps] = ("inputs",)
-    keeps_a_value: ClassVar[int] = 0
+    saved: ClassVar[Saved] = ("inputs",)
+    saved_bytes_per_value: ClassVar[int] = 0
     """Bytes that torch holds for the backward pass beside those, for each value."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
@@ -37,7 +37,7 @@ class Pointwise(Layer):
 
     def plan(self, *xs: Shape) -> Plan:
         floats(xs[0], self.kind)
-        return Plan(shape=xs[0], keeps=self.keeps, keeps_more=self.keeps_a_value * xs[0].count)
+        return Plan(shape=xs[0], saved=self.saved, saved_bytes=self.saved_bytes_per_value * xs[0].count)
 
     def module(self, *_: Shape) -> Module:
         made: Module = getattr(nn, type(self).__name__)(**self.options())

@@ -10,7 +10,7 @@ from pydantic import Field
 from ..errors import ShapeError
 from ..shapes import Shape
 from .activation import Pointwise
-from .arithmetic import Line, kept, line
+from .arithmetic import Line, line, unchanged
 from .base import Example, Plan, axis_of, floats
 
 
@@ -92,13 +92,13 @@ class GLU(Pointwise):
             )
         return Plan(shape=Shape((*x[:axis], x[axis] // 2, *x[axis + 1 :])), window=lines.window)
 
-    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+    def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
         (x,) = xs
         axis = axis_of(x, self.dim, "glu")
         halved = line("values / 2", {"values": x[axis]}, axes=axis)
-        return [*kept(x, range(axis)), halved, *kept(x, range(axis + 1, len(x)))]
+        return [*unchanged(x, range(axis)), halved, *unchanged(x, range(axis + 1, len(x)))]
 
 
 def _along(x: Shape, dim: int, kind: str) -> Plan:
     floats(x, kind)
-    return Plan(shape=x, window=(axis_of(x, dim, kind) - 1,), keeps=("output",))
+    return Plan(shape=x, window=(axis_of(x, dim, kind) - 1,), saved=("output",))

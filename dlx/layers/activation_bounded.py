@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, model_validator
 
 from .activation import Pointwise
-from .base import Keeps
+from .base import Saved
 
 if TYPE_CHECKING:
     from typing import Self
@@ -21,7 +21,7 @@ class Sigmoid(Pointwise):
 
     kind: ClassVar[str] = "sigmoid"
 
-    keeps: ClassVar[Keeps] = ("output",)
+    saved: ClassVar[Saved] = ("output",)
 
 
 class LogSigmoid(Pointwise):
@@ -32,7 +32,7 @@ class LogSigmoid(Pointwise):
 
     kind: ClassVar[str] = "log_sigmoid"
 
-    keeps_a_value: ClassVar[int] = 4  # exp(-|x|)
+    saved_bytes_per_value: ClassVar[int] = 4  # exp(-|x|)
 
 
 class Tanh(Pointwise):
@@ -43,7 +43,7 @@ class Tanh(Pointwise):
 
     kind: ClassVar[str] = "tanh"
 
-    keeps: ClassVar[Keeps] = ("output",)
+    saved: ClassVar[Saved] = ("output",)
 
 
 class Softsign(Pointwise):
@@ -55,7 +55,7 @@ class Softsign(Pointwise):
 
     kind: ClassVar[str] = "softsign"
 
-    keeps_a_value: ClassVar[int] = 4  # 1 + |x|
+    saved_bytes_per_value: ClassVar[int] = 4  # 1 + |x|
 
 
 class Hardtanh(Pointwise):
@@ -112,5 +112,5 @@ class Tanhshrink(Pointwise):
 
     kind: ClassVar[str] = "tanhshrink"
 
-    keeps: ClassVar[Keeps] = ()
-    keeps_a_value: ClassVar[int] = 4  # tanh(x)
+    saved: ClassVar[Saved] = ()
+    saved_bytes_per_value: ClassVar[int] = 4  # tanh(x)

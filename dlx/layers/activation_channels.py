@@ -11,7 +11,7 @@ from ..errors import ShapeError, plural
 from ..registry import Choice
 from ..shapes import Shape
 from .activation_along import _along
-from .arithmetic import Line, kept, line
+from .arithmetic import Line, line, unchanged
 from .base import LAYERS, Example, Layer, Plan, axis_of, floats
 
 if TYPE_CHECKING:
@@ -42,13 +42,13 @@ class CReLU(Layer):
         lines = _along(x, self.dim, "crelu")
         axis = axis_of(x, self.dim, "crelu")
         y = Shape((*x[:axis], 2 * x[axis], *x[axis + 1 :]))
-        return Plan(shape=y, window=lines.window, keeps=(), keeps_more=2 * x.bytes)
+        return Plan(shape=y, window=lines.window, saved=(), saved_bytes=2 * x.bytes)
 
-    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+    def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
         (x,) = xs
         axis = axis_of(x, self.dim, "crelu")
         doubled = line("2 * values", {"values": x[axis]}, axes=axis)
-        return [*kept(x, range(axis)), doubled, *kept(x, range(axis + 1, len(x)))]
+        return [*unchanged(x, range(axis)), doubled, *unchanged(x, range(axis + 1, len(x)))]
 
     def module(self, *_: Shape) -> Module:
         from ..modules import activation
@@ -86,13 +86,13 @@ class Maxout(Layer):
                 inputs=[x],
             )
         y = Shape((*x[:axis], x[axis] // self.pieces, *x[axis + 1 :]))
-        return Plan(shape=y, window=lines.window, keeps=(), keeps_more=8 * y.count)  # which one it was, as int64
+        return Plan(shape=y, window=lines.window, saved=(), saved_bytes=8 * y.count)  # which one it was, as int64
 
-    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+    def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
         (x,) = xs
         axis = axis_of(x, self.dim, "maxout")
         shortened = line("values / pieces", {"values": x[axis], "pieces": self.pieces}, axes=axis)
-        return [*kept(x, range(axis)), shortened, *kept(x, range(axis + 1, len(x)))]
+        return [*unchanged(x, range(axis)), shortened, *unchanged(x, range(axis + 1, len(x)))]
 
     def module(self, *_: Shape) -> Module:
         from ..modules import activation
@@ -136,8 +136,8 @@ class PerUnit(Layer):
         return Plan(
             shape=x,
             weights={f"{i}.{name}": s for i, plan in enumerate(plans) for name, s in plan.weights.items()},
-            keeps=("inputs",) if any("inputs" in plan.keeps for plan in plans) else (),
-            keeps_more=sum(_kept(plan, self._unit(x)) for plan in plans),
+            saved=("inputs",) if any("inputs" in plan.saved for plan in plans) else (),
+            saved_bytes=sum(_saved_bytes(plan, self._unit(x)) for plan in plans),
         )
 
     def module(self, *xs: Shape) -> Module:
@@ -162,6 +162,6 @@ class PerUnit(Layer):
         return plan
 
 
-def _kept(plan: Plan, unit: Shape) -> int:
+def _saved_bytes(plan: Plan, unit: Shape) -> int:
     """Bytes that torch holds for one unit beside the input, of which it has a slice."""
-    return ("output" in plan.keeps) * unit.bytes + plan.keeps_more
+    return ("output" in plan.saved) * unit.bytes + plan.saved_bytes

@@ -57,7 +57,7 @@ class RReLU(Pointwise):
     lower: float = Field(1 / 8, description="smallest slope that is drawn")
     upper: float = Field(1 / 3, description="largest slope that is drawn")
 
-    keeps_a_value: ClassVar[int] = 4  # the slope
+    saved_bytes_per_value: ClassVar[int] = 4  # the slope
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

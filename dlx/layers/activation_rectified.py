@@ -7,7 +7,7 @@ from typing import ClassVar
 from pydantic import Field
 
 from .activation import Pointwise
-from .base import Example, Keeps
+from .base import Example, Saved
 
 
 class ReLU(Pointwise):
@@ -18,7 +18,7 @@ class ReLU(Pointwise):
 
     kind: ClassVar[str] = "relu"
 
-    keeps: ClassVar[Keeps] = ("output",)
+    saved: ClassVar[Saved] = ("output",)
 
 
 class ReLU6(Pointwise):

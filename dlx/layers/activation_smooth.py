@@ -58,7 +58,7 @@ class Swish(Pointwise):
         (x,) = xs
         floats(x, "swish")
         one_or_each(self.num_parameters, "betas", x, "swish")
-        return Plan(shape=x, weights={"beta": (self.num_parameters,)}, keeps_more=x.bytes)
+        return Plan(shape=x, weights={"beta": (self.num_parameters,)}, saved_bytes=x.bytes)
 
     def module(self, *_: Shape) -> Module:
         from ..modules import activation

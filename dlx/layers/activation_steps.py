@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ..shapes import Shape
 from .activation import Pointwise
-from .base import Keeps
+from .base import Saved
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 class _Step(Pointwise):
     """A step, whose gradient is 0; torch keeps nothing for it."""
 
-    keeps: ClassVar[Keeps] = ()
+    saved: ClassVar[Saved] = ()
 
     def module(self, *_: Shape) -> Module:
         from ..modules import activation

@@ -16,7 +16,7 @@ from ..shapes import Number, Shape, Window
 if TYPE_CHECKING:
     from .base import Plan
 
-Part = Literal["output", "parameters", "buffers", "multiply-adds", "memory", "receptive field"]
+Figure = Literal["output", "parameters", "buffers", "multiply-adds", "memory", "receptive field"]
 
 AXES: Mapping[int, tuple[str, ...]] = {
     1: ("features",),
@@ -51,7 +51,7 @@ class Line:
     numbers: str = ""
     value: Number | None = None
     note: str = ""
-    part: Part = "output"
+    part: Figure = "output"
     axes: tuple[int, ...] = ()
 
     @property
@@ -62,31 +62,31 @@ class Line:
     @property
     def holds(self) -> bool:
         """Whether the equation is true."""
-        return not self.numbers or worked_out(self.expression) == self.value
+        return not self.numbers or evaluated(self.expression) == self.value
 
 
 def line(
     formula: str,
-    given: Mapping[str, Any],
+    names: Mapping[str, Any],
     *,
     axes: int | tuple[int, ...] = (),
     what: str = "",
-    part: Part = "output",
+    part: Figure = "output",
     note: str = "",
 ) -> Line:
     """The line of a formula: each name in it becomes the number `given`, from left to right where it is a list."""
-    made = Line(what, formula, filled(formula, given), None, note, part, (axes,) if isinstance(axes, int) else axes)
-    value = worked_out(made.expression)
+    made = Line(what, formula, filled(formula, names), None, note, part, (axes,) if isinstance(axes, int) else axes)
+    value = evaluated(made.expression)
     return replace(made, value=value.numerator if value.denominator == 1 else value)
 
 
-def filled(formula: str, given: Mapping[str, Any]) -> str:
+def filled(formula: str, names: Mapping[str, Any]) -> str:
     """`formula` with numbers for its names; names that are not given stay, as units."""
-    turns = {name: iter(value) for name, value in given.items() if isinstance(value, Sequence)}
+    turns = {name: iter(value) for name, value in names.items() if isinstance(value, Sequence)}
 
     def number(found: re.Match[str]) -> str:
         name = found[0]
-        return figure(next(turns[name]) if name in turns else given[name]) if name in given else name
+        return figure(next(turns[name]) if name in turns else names[name]) if name in names else name
 
     return _WORD.sub(number, formula)
 
@@ -96,7 +96,7 @@ def figure(value: Number) -> str:
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
-def worked_out(expression: str) -> Fraction:
+def evaluated(expression: str) -> Fraction:
     """The exact value of plain arithmetic; spec expressions round as Python does, and have bounds of their own."""
     return Fraction(_value(ast.parse(expression, mode="eval").body))
 
@@ -122,7 +122,7 @@ def axis_names(rank: int) -> tuple[str, ...]:
     return AXES.get(rank) or ("channels", *(f"axis {k}" for k in range(1, rank)))
 
 
-def kept(x: Shape, axes: Iterable[int], moved: int = 0) -> list[Line]:
+def unchanged(x: Shape, axes: Iterable[int], moved: int = 0) -> list[Line]:
     """Axes that stay as long as they come in, in the output `moved` places further on."""
     return [Line("", "", figure(x[k]), x[k], "as it comes in", axes=(k + moved,)) for k in axes]
 
@@ -134,19 +134,19 @@ def sliding(window: Window, size: Sequence[int]) -> list[Line]:
 
 def _stops(window: Window, axis: int, size: int) -> Line:
     before, after, stride = window.before[axis], window.after[axis], window.stride[axis]
-    given = {"size": size, "before": abs(before), "after": abs(after), "stride": stride}
-    given |= {"kernel": window.kernel[axis], "dilation": window.dilation[axis]}
+    names = {"size": size, "before": abs(before), "after": abs(after), "stride": stride}
+    names |= {"kernel": window.kernel[axis], "dilation": window.dilation[axis]}
     padded = (
         f"size {'-' if before < 0 else '+'} before {'-' if after < 0 else '+'} after" if before or after else "size"
     )
     if window.kernel[axis] == stride == 1:
-        return line(padded, given, axes=axis + 1)
+        return line(padded, names, axes=axis + 1)
     taps = "kernel" if window.dilation[axis] == 1 else "dilation * (kernel - 1) - 1"
     formula = f"{'ceil' if window.ceil_mode else 'floor'}(({padded} - {taps}) / stride + 1)"
-    made = line(formula, given, axes=axis + 1)
+    made = line(formula, names, axes=axis + 1)
     if window.ceil_mode and made.value is not None and (made.value - 1) * stride >= size + before:
         note = "The last window would begin behind the input: it is left out, as torch does."
-        made = line(f"{formula} - 1", given, axes=axis + 1, note=note)
+        made = line(f"{formula} - 1", names, axes=axis + 1, note=note)
     return made
 
 
@@ -157,31 +157,31 @@ def summed(values: Sequence[int]) -> str:
     return " + ".join([*map(figure, values[:MOST_TERMS]), f"{sum(values[MOST_TERMS:]):,} of the others"])
 
 
-def by_default(plan: Plan, xs: Sequence[Shape]) -> list[Line]:
+def default_lines(plan: Plan, xs: Sequence[Shape]) -> list[Line]:
     """What the plan alone tells of the output's axes."""
     x, shape, window = xs[0], plan.shape, plan.window
     if len(xs) == 1 and isinstance(window, Window) and all(isinstance(s, int) and s for s in window.stride):
         slid = sliding(window, x.size)
         fits = [made.value for made in slid] == list(shape.size)
-        return kept(x, [0] if x.channels == shape.channels else []) + (slid if fits else [])
+        return unchanged(x, [0] if x.channels == shape.channels else []) + (slid if fits else [])
     if all(other == shape for other in xs):
         every = "All inputs have this shape, and so has what goes out." if len(xs) > 1 else "The shape stays."
         return [Line(note=every, axes=tuple(range(len(shape))))]
     if window == "pointwise" and len(xs) > 1 and all(len(other) == len(shape) for other in xs):
-        return _stretching(xs)
+        return _broadcast_lines(xs)
     if window == "global" and set(shape[1:]) <= {1} and len(x) > 1 and shape.channels == x.channels:
         ones = [Line("", "", "1", 1, "one for all positions", axes=(k,)) for k in range(1, len(shape))]
         return [line("channels", {"channels": x.channels}, axes=0), *ones]
     return []
 
 
-def _stretching(xs: Sequence[Shape]) -> list[Line]:
+def _broadcast_lines(xs: Sequence[Shape]) -> list[Line]:
     """An axis of length 1 stretches to that of the others."""
     lines = []
     for k, lengths in enumerate(zip(*xs, strict=True)):
         numbers = f"max({', '.join(map(figure, lengths))})"
         larger = Line("", "the larger: a 1 stretches", numbers, max(lengths), axes=(k,))
-        lines += kept(xs[0], [k]) if len(set(lengths)) == 1 else [larger]
+        lines += unchanged(xs[0], [k]) if len(set(lengths)) == 1 else [larger]
     return lines
 
 

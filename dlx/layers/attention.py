@@ -11,8 +11,8 @@ from pydantic import Field, PositiveInt
 
 from ..errors import ShapeError
 from ..shapes import Shape
-from .arithmetic import Line, by_default, line, product, summed
-from .base import OWN, Example, Held, Kept, Layer, Plan, Ways, all_floats
+from .arithmetic import Line, default_lines, line, product, summed
+from .base import OWN, AxisMap, Example, InputPaths, Layer, Plan, SavedIf, all_floats
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -71,22 +71,22 @@ class ScaledDotProductAttention(Layer):
         macs = heads * t * s * (q[-1] + v[-1])
         if q[-1] == v[-1] and not self.dropout_p:  # fused: of the weights, only a logarithm for each query is kept
             return Plan(
-                shape, macs=macs, window=_gathered(q, 3), keeps=("inputs", "output"), keeps_more=4 * heads * t
+                shape, macs=macs, window=_gathered(q, 3), saved=("inputs", "output"), saved_bytes=4 * heads * t
             )
         weights = heads * t * s * (3 if self.dropout_p else 1)
         return Plan(
             shape,
             macs=macs,
             window=_gathered(q, 3),
-            keeps=(),
-            keeps_more=4 * (q.count + k.count + v.count + weights),
+            saved=(),
+            saved_bytes=4 * (q.count + k.count + v.count + weights),
         )
 
-    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+    def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
         q, k, v = xs
-        given = {"T": q[-2], "S": k[-2], "d": q[-1], "e": v[-1]}
+        names = {"T": q[-2], "S": k[-2], "d": q[-1], "e": v[-1]}
         steps = {"scores": "T * S * d", "gathering": "T * S * e"}
-        return [*by_default(plan, xs), *_steps(steps, given, q[:-2])]
+        return [*default_lines(plan, xs), *_steps(steps, names, q[:-2])]
 
     def module(self, *_: Shape) -> Module:
         from ..modules.attention import Attention as Built
@@ -129,9 +129,9 @@ class MultiheadAttention(Layer):
         q, k, v = _three(xs)
         all_floats(xs, self.kind)
         if not len(q) == len(k) == len(v) > 1 or not q[:-2] == k[:-2] == v[:-2] or k[-2] != v[-2]:
-            given = {1: "{0}", 2: "{0} and {1}"}.get(len(xs), "{0}, {1} and {2}")
+            shapes = {1: "{0}", 2: "{0} and {1}"}.get(len(xs), "{0}, {1} and {2}")
             raise ShapeError(
-                f"multihead_attention wants tokens of (T, D), and as many keys as values, not {given}",
+                f"multihead_attention wants tokens of (T, D), and as many keys as values, not {shapes}",
                 hint="`- transpose` makes tokens of (D, T); an image is first flattened with `start_dim: 2`.",
                 inputs=xs,
             )
@@ -149,17 +149,17 @@ class MultiheadAttention(Layer):
             weights=self._weights(q, k, v),
             macs=macs,
             window=_gathered(q, len(xs)),
-            keeps=(),
-            keeps_more=self._held(around, d, t, s),
-            held=tuple(Held((OWN,), input=i) for i in range(len(xs))),
+            saved=(),
+            saved_bytes=self._held(around, d, t, s),
+            saved_if=tuple(SavedIf((OWN,), input=i) for i in range(len(xs))),
         )
 
-    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+    def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
         q, k, v = _three(xs)
-        given = {"T": q[-2], "S": k[-2], "D": q[-1], "K": k[-1], "V": v[-1]}
+        names = {"T": q[-2], "S": k[-2], "D": q[-1], "K": k[-1], "V": v[-1]}
         projections = {"queries": "T * D * D", "keys": "S * K * D", "values": "S * V * D"}
         steps = {**projections, "scores": "T * S * D", "gathering": "T * S * D", "output": "T * D * D"}
-        return [*by_default(plan, xs), *_steps(steps, given, q[:-2])]
+        return [*default_lines(plan, xs), *_steps(steps, names, q[:-2])]
 
     def _weights(self, q: Shape, k: Shape, v: Shape) -> dict[str, tuple[int, ...]]:
         d = q[-1]
@@ -183,11 +183,11 @@ class MultiheadAttention(Layer):
         return Built(q[-1], self.num_heads, self.dropout, self.bias, k[-1], v[-1], self.is_causal)
 
 
-def _gathered(q: Shape, inputs: int) -> Ways:
+def _gathered(q: Shape, inputs: int) -> InputPaths:
     """Each query stays in its place, and every key and value is seen from there."""
     around = range(len(q) - 2)
-    queries, others = Kept((*around, len(q) - 2, None)), Kept((*around, None, None))
-    return Ways(((0, queries), *((i, others) for i in range(min(1, inputs - 1), inputs))))
+    queries, others = AxisMap((*around, len(q) - 2, None)), AxisMap((*around, None, None))
+    return InputPaths(((0, queries), *((i, others) for i in range(min(1, inputs - 1), inputs))))
 
 
 def _three(xs: tuple[Shape, ...]) -> tuple[Shape, Shape, Shape]:
@@ -195,12 +195,12 @@ def _three(xs: tuple[Shape, ...]) -> tuple[Shape, Shape, Shape]:
     return xs[0], xs[min(1, len(xs) - 1)], xs[-1]
 
 
-def _steps(formulas: Mapping[str, str], given: Mapping[str, int], around: Sequence[int]) -> list[Line]:
+def _steps(formulas: Mapping[str, str], names: Mapping[str, int], around: Sequence[int]) -> list[Line]:
     """The multiply-adds of each product, for each head or window around the tokens, and their sum."""
     often = f"{product(around)} times * " if around else ""
     lines = []
     for what, each in formulas.items():
-        once = line(each, given, what=what, part="multiply-adds")
+        once = line(each, names, what=what, part="multiply-adds")
         value = int(once.value or 0) * prod(around)
         formula = f"{'times * ' if around else ''}{each}"
         lines.append(replace(once, formula=formula, numbers=f"{often}{once.numbers}", value=value))

@@ -43,8 +43,8 @@ class RelativePositionBias(Layer):
             shape=x,
             weights={"relative_position_bias_table": (rows, x[-3])},
             buffers={"relative_position_index": (x[-1] * x[-1],)},
-            keeps=(),
-            hands_back=True,
+            saved=(),
+            passes_gradient=True,
         )
 
     def module(self, *xs: Shape) -> Module:
@@ -97,7 +97,7 @@ class ShiftedWindowMask(Layer):
                 hint=f"The scores are ({windows}, heads, {x[-1]}, {x[-1]}).",
                 inputs=[x],
             )
-        return Plan(shape=x, keeps=(), hands_back=True)
+        return Plan(shape=x, saved=(), passes_gradient=True)
 
     def module(self, *_: Shape) -> Module:
         from ..modules.attention import ShiftedWindowMask as Built

@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 from ..errors import ShapeError
 from ..registry import FAMILIES, Declared, Registry, family
 from ..shapes import Shape, Window
-from .arithmetic import Line, by_default
+from .arithmetic import Line, default_lines
 
 if TYPE_CHECKING:
     from torch import nn
@@ -30,7 +30,7 @@ Margin = Annotated[NonNegativeInt, Field(le=LARGEST)] | list[Annotated[NonNegati
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class AxisMap:
     """Which axis of the input each axis of the output is, channels first (0); None for a new one.
 
     Of an axis that is gone every value sees all, or the one entry that `picked` names as (axis, entry).
@@ -41,7 +41,7 @@ class Kept:
 
 
 @dataclass(frozen=True, slots=True)
-class Cut:
+class AxisSlice:
     """Every `step`-th entry of an axis of the input from `start` on; below 0, entries are added before it."""
 
     axis: int
@@ -50,20 +50,20 @@ class Cut:
 
 
 @dataclass(frozen=True, slots=True)
-class Joined:
+class AxisConcat:
     """The inputs end to end along an axis, 0 for the channels."""
 
     axis: int
 
 
 @dataclass(frozen=True, slots=True)
-class Ways:
+class InputPaths:
     """Several ways from the inputs to the output, each with the number of its input: together they are seen."""
 
-    ways: tuple[tuple[int, WindowLike], ...]
+    paths: tuple[tuple[int, WindowLike], ...]
 
 
-Keeps = tuple[Literal["inputs", "output"], ...]
+Saved = tuple[Literal["inputs", "output"], ...]
 """Whose values torch holds from the forward to the backward pass."""
 
 OWN: Final = -1
@@ -71,7 +71,7 @@ OWN: Final = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Held:
+class SavedIf:
     """Memory held by torch only where a gradient reaches one of `where`: inputs by number, or `OWN` for weights.
 
     An input; or bytes of a sample; or bytes whatever the batch, of what is worked out from the weights.
@@ -84,7 +84,7 @@ class Held:
 
 
 @dataclass(frozen=True, slots=True)
-class Retained:
+class SavedTensors:
     """Memory held by torch for one layer: inputs by number, the output, bytes per sample, bytes in all."""
 
     inputs: frozenset[int]
@@ -94,7 +94,8 @@ class Retained:
 
 
 WindowLike: TypeAlias = (
-    "Window | Kept | Cut | Joined | Ways | Literal['pointwise', 'global', 'flat', 'nothing'] | tuple[int, ...]"
+    "Window | AxisMap | AxisSlice | AxisConcat | InputPaths | "
+    "Literal['pointwise', 'global', 'flat', 'nothing'] | tuple[int, ...]"
 )
 """How far a layer looks: under a window; at what it keeps of its axes, or cuts or joins; several ways; at its own
 place alone; everywhere; at the same values on axes of other lengths; at nothing that comes in; or at everything on
@@ -118,34 +119,34 @@ class Plan:
     """Under a `Window`, each channel of the output sees its own channel of the input alone, as in a pool."""
     crops: tuple[tuple[int, ...], ...] = ()
     """Positions cut from the start of each input before they meet, axis by axis; empty where nothing is cut."""
-    blind: tuple[int, ...] = ()
+    no_gradient: tuple[int, ...] = ()
     """Inputs that only say where values go, or which of them count: no gradient reaches them, and none is seen."""
     view: bool = False
     """The output shares the memory of the input: it costs no activation memory."""
-    keeps: Keeps = ("inputs",)
-    keeps_more: int = 0
+    saved: Saved = ("inputs",)
+    saved_bytes: int = 0
     """Bytes of a sample that torch holds beside those: masks, indices, what is computed inside. What does not grow
-    with the batch is left out; `tests/layers/test_keeps.py` measures it."""
-    held: tuple[Held, ...] = ()
+    with the batch is left out; `tests/layers/test_saved_tensors.py` measures it."""
+    saved_if: tuple[SavedIf, ...] = ()
     """Memory held beside those, for the gradient of some inputs or of the weights alone."""
     reads_weights: tuple[int, ...] = (0, OWN)
     """For whose gradient the backward pass reads its weights: where a wrapper works them out, they stay for that."""
-    worked_out: int = 0
+    derived_bytes: int = 0
     """Bytes that come and go for weights that are worked out from others: their gradient, and what is made of it."""
-    hands_back: bool = False
+    passes_gradient: bool = False
     """The gradient of the output serves the inputs as it is, or in slices: none is computed, as for a sum."""
-    moments: int = 1
+    sequential_steps: int = 1
     """Steps computed one after the other, as those of a recurrent layer, each a share of the MACs."""
     warnings: tuple[str, ...] = ()
 
-    def retained(self, reached: Collection[int], inputs: int) -> Retained:
+    def saved_tensors(self, needs_grad: Collection[int], inputs: int) -> SavedTensors:
         """Memory held for the backward pass where a gradient reaches these inputs, by number, or `OWN` weights."""
-        held = [each for each in self.held if not set(each.where).isdisjoint(reached)]
-        all_of_them = range(inputs) if "inputs" in self.keeps else ()
-        return Retained(
+        held = [each for each in self.saved_if if not set(each.where).isdisjoint(needs_grad)]
+        all_of_them = range(inputs) if "inputs" in self.saved else ()
+        return SavedTensors(
             frozenset({*all_of_them, *(each.input for each in held if each.input is not None)}),
-            "output" in self.keeps,
-            self.keeps_more + sum(each.more for each in held),
+            "output" in self.saved,
+            self.saved_bytes + sum(each.more for each in held),
             sum(each.fixed for each in held),
         )
 
@@ -198,7 +199,7 @@ class Layer(Declared):
 
         return Plan(**measure(self, *xs))
 
-    def fewest(self, batch: int, training: bool, *xs: Shape) -> int | None:
+    def values_per_statistic(self, batch: int, training: bool, *xs: Shape) -> int | None:
         """The fewest values of one mean and variance that torch takes over a batch of so many examples.
 
         torch refuses one. None for a layer that takes none over a batch.
@@ -221,13 +222,13 @@ class Layer(Declared):
         """The torch module whose `forward` takes a batch and the weight of the other layer."""
         raise TypeError(f"`{self.kind}` cannot be tied")
 
-    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+    def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
         """How its figures come about, for `dlx explain`: each axis of the output, and what the plan cannot tell.
 
         Parameters are the product of the axes of each weight, MACs those times the positions, where no line of their
         part says otherwise.
         """
-        return by_default(plan, xs)
+        return default_lines(plan, xs)
 
     @classmethod
     def entry(cls, name: str) -> str:
@@ -247,8 +248,8 @@ class Layer(Declared):
     @classmethod
     def worked_example(cls) -> tuple[Layer, list[Shape], Example]:
         """The example as a layer and its inputs."""
-        given = cls.example
-        return cls.model_validate(given.options), [Shape(x, given.dtype) for x in given.inputs], given
+        example = cls.example
+        return cls.model_validate(example.options), [Shape(x, example.dtype) for x in example.inputs], example
 
 
 def positions(x: Shape, kind: str) -> tuple[int, ...]:

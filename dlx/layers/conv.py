@@ -12,7 +12,7 @@ from ..errors import ShapeError
 from ..lazy import nn
 from ..shapes import Shape, Window, by_x, per_axis
 from .arithmetic import Line, line, sliding
-from .base import Example, Extent, Keeps, Layer, Margin, Plan, by_rank, floats, positions, unseen_warning
+from .base import Example, Extent, Layer, Margin, Plan, Saved, by_rank, floats, positions, unseen_warning
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -59,25 +59,25 @@ class Conv(Layer):
         self._check_padding(window, size)
         stops = window.slide(size)
         weight = (self.out_channels, x.channels // self.groups, *window.kernel)
-        keeps, padded = self._kept(x, window)
+        saved, padded = self._saved(x, window)
         return Plan(
             shape=Shape((self.out_channels, *stops)),
             weights={"weight": weight} | ({"bias": (self.out_channels,)} if self.bias else {}),
             macs=prod(weight) * prod(stops),
             window=window,
             by_channel=self.groups == x.channels == self.out_channels,
-            keeps=keeps,
-            keeps_more=padded,
+            saved=saved,
+            saved_bytes=padded,
             warnings=unseen_warning(window, size),
         )
 
-    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+    def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
         assert isinstance(plan.window, Window)
         filters = line("out_channels", {"out_channels": self.out_channels}, axes=0)
         weight = weight_line(plan.window.kernel, xs[0].channels, self.out_channels, self.groups)
         return [filters, *sliding(plan.window, xs[0].size), weight, *bias_line(self.bias, self.out_channels)]
 
-    def _kept(self, x: Shape, window: Window) -> tuple[Keeps, int]:
+    def _saved(self, x: Shape, window: Window) -> tuple[Saved, int]:
         """What is held for the backward pass: the input, or a padded copy where torch cannot pad on the way."""
         pairs = list(zip(x.size, window.before, window.after, strict=True))
         if self.padding_mode != "zeros":
@@ -156,7 +156,7 @@ class ConvTranspose(Layer):
             by_channel=self.groups == x.channels == self.out_channels,
         )
 
-    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+    def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
         (x,) = xs
         names = ("kernel_size", "stride", "padding", "dilation", "output_padding")
         spreads = [per_axis(getattr(self, name), len(x.size), name) for name in names]
@@ -207,8 +207,8 @@ def check_groups(groups: int, incoming: int, outgoing: int) -> None:
 def weight_line(kernel: Sequence[int], channels: int, out_channels: int, groups: int) -> Line:
     """Taps times channels that a filter sees times filters."""
     formula = f"{' * '.join(['kernel'] * len(kernel))} * channels{' / groups' if groups > 1 else ''} * out_channels"
-    given = {"kernel": kernel, "channels": channels, "groups": groups, "out_channels": out_channels}
-    return line(formula, given, part="parameters", what="weight")
+    values = {"kernel": kernel, "channels": channels, "groups": groups, "out_channels": out_channels}
+    return line(formula, values, part="parameters", what="weight")
 
 
 def bias_line(bias: bool, out_channels: int) -> list[Line]:

@@ -146,10 +146,10 @@ class SeparableConv(Layer):
         macs, between = out * x.channels * prod(size), 0
         for axis, k in enumerate(window.kernel):
             weights[f"along.{axis}.weight"] = (out, 1, *(k if a == axis else 1 for a in range(len(size))))
-            reached = prod(stops[: axis + 1]) * prod(size[axis + 1 :])
-            macs += out * k * reached
+            positions_done = prod(stops[: axis + 1]) * prod(size[axis + 1 :])
+            macs += out * k * positions_done
             wider = window.after[axis] - window.before[axis]  # torch then pads a copy
-            between += 4 * out * (reached + wider * prod(size) // size[axis])
+            between += 4 * out * (positions_done + wider * prod(size) // size[axis])
         if self.bias:
             weights[f"along.{len(size) - 1}.bias"] = (out,)
         return Plan(
@@ -157,7 +157,7 @@ class SeparableConv(Layer):
             weights=weights,
             macs=macs,
             window=window,
-            keeps_more=4 * out * prod(size) + between - 4 * out * prod(stops),
+            saved_bytes=4 * out * prod(size) + between - 4 * out * prod(stops),
             warnings=unseen_warning(window, size),
         )
 

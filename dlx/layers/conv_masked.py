@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 
 from ..errors import ShapeError
 from ..shapes import Shape, Window
-from .base import Example, Extent, Held, Layer, Margin, Plan, all_floats, floats, positions, unseen_warning
+from .base import Example, Extent, Layer, Margin, Plan, SavedIf, all_floats, floats, positions, unseen_warning
 from .conv import Conv
 
 if TYPE_CHECKING:
@@ -54,8 +54,8 @@ class GatedConv(Layer):
             weights={f"{part}.{name}": w for part in ("features", "gate") for name, w in one.weights.items()},
             macs=2 * one.macs,
             window=one.window,
-            keeps=one.keeps,
-            keeps_more=2 * (one.shape.bytes + one.keeps_more),
+            saved=one.saved,
+            saved_bytes=2 * (one.shape.bytes + one.saved_bytes),
             warnings=one.warnings,
         )
 
@@ -119,10 +119,10 @@ class PartialConv(Layer):
             weights={"weight": weight} | ({"bias": (self.out_channels,)} if self.bias else {}),
             macs=(prod(weight) + mask.channels * prod(window.kernel)) * prod(stops),
             window=window,
-            blind=(1,),
-            keeps=(),
-            keeps_more=x.bytes + (5 if self.bias else 4) * prod(stops),  # what is let through, and how much
-            held=(Held((0,), input=1),),
+            no_gradient=(1,),
+            saved=(),
+            saved_bytes=x.bytes + (5 if self.bias else 4) * prod(stops),  # what is let through, and how much
+            saved_if=(SavedIf((0,), input=1),),
             warnings=unseen_warning(window, size),
         )
 

@@ -88,7 +88,7 @@ def _by_channel(x: Shape, p: float, kind: str) -> Plan:
     """The plan of a layer whose mask has one value for each channel."""
     floats(x, kind)
     positions(x, kind)
-    return Plan(shape=x, keeps=(), keeps_more=4 * x.channels if 0 < p < 1 else 0, view=not p)
+    return Plan(shape=x, saved=(), saved_bytes=4 * x.channels if 0 < p < 1 else 0, view=not p)
 
 
 def _masked(x: Shape, p: float, kind: str) -> Plan:
@@ -97,4 +97,4 @@ def _masked(x: Shape, p: float, kind: str) -> Plan:
     With p = 0 torch hands on the input itself.
     """
     floats(x, kind)
-    return Plan(shape=x, keeps=(), keeps_more=x.bytes if 0 < p < 1 else 0, view=not p)
+    return Plan(shape=x, saved=(), saved_bytes=x.bytes if 0 < p < 1 else 0, view=not p)

@@ -9,7 +9,7 @@ from pydantic import Field
 from ..errors import ShapeError
 from ..shapes import Shape
 from .base import Example, Layer, Plan, all_floats, floats
-from .merge import stretched
+from .merge import broadcast_shape
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -40,7 +40,7 @@ class StochasticDepth(Layer):
 
     def plan(self, *xs: Shape) -> Plan:
         floats(xs[0], "stochastic_depth")
-        return Plan(shape=xs[0], keeps=(), keeps_more=4 if self.p and self.mode == "row" else 0, view=not self.p)
+        return Plan(shape=xs[0], saved=(), saved_bytes=4 if self.p and self.mode == "row" else 0, view=not self.p)
 
     def module(self, *_: Shape) -> Module:
         from ..modules.paths import StochasticDepth as Built
@@ -69,7 +69,7 @@ class ShakeShake(Layer):
 
     def plan(self, *xs: Shape) -> Plan:
         each = 4 * len(xs) if self.mode == "row" and self.backward != "even" else 0
-        return Plan(shape=_alike("shake_shake", xs), keeps=(), keeps_more=each)
+        return Plan(shape=_alike("shake_shake", xs), saved=(), saved_bytes=each)
 
     def module(self, *_: Shape) -> Module:
         from ..modules.paths import ShakeShake as Built
@@ -97,7 +97,7 @@ class ShakeDrop(Layer):
 
     def plan(self, *xs: Shape) -> Plan:
         floats(xs[0], "shake_drop")
-        return Plan(shape=xs[0], keeps=(), keeps_more=4 if self.mode == "row" and self.p else 0, view=not self.p)
+        return Plan(shape=xs[0], saved=(), saved_bytes=4 if self.mode == "row" and self.p else 0, view=not self.p)
 
     def module(self, *_: Shape) -> Module:
         from ..modules.paths import ShakeDrop as Built
@@ -128,7 +128,7 @@ class DropPath(Layer):
 
     def plan(self, *xs: Shape) -> Plan:
         each = 4 * len(xs) if self.mode == "row" else 0
-        return Plan(shape=_alike("drop_path", xs), keeps=(), keeps_more=each)
+        return Plan(shape=_alike("drop_path", xs), saved=(), saved_bytes=each)
 
     def module(self, *_: Shape) -> Module:
         from ..modules.paths import DropPath as Built
@@ -138,7 +138,7 @@ class DropPath(Layer):
 
 def _alike(kind: str, xs: tuple[Shape, ...]) -> Shape:
     """The shape that all branches have."""
-    shape = stretched(kind, xs)
+    shape = broadcast_shape(kind, xs)
     all_floats(xs, kind)
     if any(x != shape for x in xs):
         i = next(i for i, x in enumerate(xs) if x != shape)

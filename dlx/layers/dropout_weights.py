@@ -11,7 +11,7 @@ from pydantic import Field
 from ..errors import ShapeError
 from ..registry import Choice
 from ..shapes import Shape
-from .base import LAYERS, OWN, Example, Held, Layer, Plan
+from .base import LAYERS, OWN, Example, Layer, Plan, SavedIf
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -55,8 +55,8 @@ class DropConnect(Layer):
         return replace(
             inner,
             weights={f"layer.{name}": shape for name, shape in inner.weights.items()},
-            held=(*inner.held, Held(inner.reads_weights, fixed=dropped), Held((OWN,), fixed=mask)),
-            worked_out=inner.worked_out + dropped,
+            saved_if=(*inner.saved_if, SavedIf(inner.reads_weights, fixed=dropped), SavedIf((OWN,), fixed=mask)),
+            derived_bytes=inner.derived_bytes + dropped,
         )
 
     def module(self, *xs: Shape) -> Module:

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 from ..errors import ShapeError
 from ..lazy import nn
 from ..shapes import Shape
-from .base import OWN, Example, Held, Kept, Layer, Plan
+from .base import OWN, AxisMap, Example, Layer, Plan, SavedIf
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -51,9 +51,9 @@ class Embedding(Layer):
         return Plan(
             shape=Shape((*x, self.embedding_dim)),
             weights={"weight": (n, self.embedding_dim)},
-            window=Kept((*range(len(x)), None)),
-            keeps=(),
-            held=(Held((OWN,), input=0),),
+            window=AxisMap((*range(len(x)), None)),
+            saved=(),
+            saved_if=(SavedIf((OWN,), input=0),),
             reads_weights=(),
         )
 
@@ -82,8 +82,8 @@ class OneHot(Layer):
         (x,) = xs
         _integers(x, "one_hot", "Class numbers are declared as")
         axis = self._axis(x)
-        window = Kept((*range(axis), None, *range(axis, len(x))))
-        return Plan(shape=Shape((*x[:axis], self.num_classes, *x[axis:])), window=window, keeps=())
+        window = AxisMap((*range(axis), None, *range(axis, len(x))))
+        return Plan(shape=Shape((*x[:axis], self.num_classes, *x[axis:])), window=window, saved=())
 
     def _axis(self, x: Shape) -> int:
         where = self.dim + len(x) + 2 if self.dim < 0 else self.dim
@@ -115,7 +115,7 @@ class ToFloat(Layer):
     example: ClassVar[Example] = Example({}, [(1, 8, 8)], shape=(1, 8, 8), dtype="bool")
 
     def plan(self, *xs: Shape) -> Plan:
-        return Plan(shape=Shape(xs[0]), view=xs[0].dtype == "float", keeps=())
+        return Plan(shape=Shape(xs[0]), view=xs[0].dtype == "float", saved=())
 
     def module(self, *_: Shape) -> Module:
         from ..modules.embedding import ToFloat as Built

@@ -8,10 +8,10 @@ from pydantic import Field, PositiveInt, model_validator
 
 from ..errors import ShapeError
 from ..shapes import Shape
-from .base import Example, Extent, Held, Kept, Layer, Plan, Ways, all_floats, floats, positions
+from .base import AxisMap, Example, Extent, InputPaths, Layer, Plan, SavedIf, all_floats, floats, positions
 from .conv import Conv
 from .linear import Linear
-from .merge import stretched
+from .merge import broadcast_shape
 
 if TYPE_CHECKING:
     from typing import Self
@@ -34,10 +34,10 @@ class Gate(Layer):
     example: ClassVar[Example] = Example({}, [(8, 5, 5), (8, 5, 5), (8, 1, 1)], shape=(8, 5, 5))
 
     def plan(self, *xs: Shape) -> Plan:
-        shape = stretched("gate", xs)
+        shape = broadcast_shape("gate", xs)
         all_floats(xs, "gate")
-        held = (Held((2,), input=0), Held((2,), input=1), Held((0, 1, 2), input=2))
-        return Plan(shape=shape, keeps=(), held=held)
+        held = (SavedIf((2,), input=0), SavedIf((2,), input=1), SavedIf((0, 1, 2), input=2))
+        return Plan(shape=shape, saved=(), saved_if=held)
 
     def module(self, *_: Shape) -> Module:
         from ..modules.gate import Gate as Built
@@ -88,7 +88,7 @@ class Highway(Layer):
             weights,
             macs=mixing.macs,
             window=mixing.window,
-            keeps_more=x.bytes + mixing.keeps_more,
+            saved_bytes=x.bytes + mixing.saved_bytes,
             warnings=idle if len(x) == 1 and self.kernel_size != 1 else (),
         )
 
@@ -143,8 +143,8 @@ class SqueezeExcitation(Layer):
         if self.bias:
             weights |= {"fc1.bias": (s,), "fc2.bias": (c,)}
         inside = c + s * (1 if self.activation == "relu" else 2) + c * (1 if self.gate == "sigmoid" else 2)
-        window = Ways(((0, "pointwise"), (0, Kept((None,) * len(x)))))
-        return Plan(shape=x, weights=weights, macs=2 * s * c, window=window, keeps_more=4 * inside)
+        window = InputPaths(((0, "pointwise"), (0, AxisMap((None,) * len(x)))))
+        return Plan(shape=x, weights=weights, macs=2 * s * c, window=window, saved_bytes=4 * inside)
 
     def _squeezed(self, x: Shape) -> int:
         return self.squeeze_channels or max(1, x.channels // (self.reduction or 16))

@@ -10,8 +10,8 @@ from pydantic import Field, PositiveInt
 
 from ..lazy import nn
 from ..shapes import Shape
-from .arithmetic import Line, kept, line, product
-from .base import OWN, Example, Held, Kept, Layer, Plan, WindowLike, floats
+from .arithmetic import Line, line, product, unchanged
+from .base import OWN, AxisMap, Example, Layer, Plan, SavedIf, WindowLike, floats
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -46,28 +46,28 @@ class Linear(Layer):
     def plan(self, *xs: Shape) -> Plan:
         (x,) = xs
         floats(x, "linear")
-        window: WindowLike = "global" if len(x) == 1 else Kept((*range(len(x) - 1), None))
+        window: WindowLike = "global" if len(x) == 1 else AxisMap((*range(len(x) - 1), None))
         return Plan(
             shape=Shape((*x[:-1], self.out_features)),
             weights={"weight": (self.out_features, x[-1])} | self._bias(),
             macs=x.count * self.out_features,
             window=window,
-            keeps=(),
-            held=(Held((OWN,), input=0),),
+            saved=(),
+            saved_if=(SavedIf((OWN,), input=0),),
             reads_weights=(0,),
         )
 
-    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+    def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
         *places, n = xs[0]
-        given = {"in_features": n, "out_features": self.out_features}
+        values = {"in_features": n, "out_features": self.out_features}
         bias = Line("bias", "", f"{self.out_features:,}", self.out_features, "one for each sum", "parameters")
         each = f"{product(places)} places * " if places else ""
         numbers = f"{each}{n:,} values * {self.out_features:,} sums"
         formula = f"{'places * ' if places else ''}in_features * out_features"
         return [
-            *(replace(made, what="places") for made in kept(xs[0], range(len(places)))),
-            line("out_features", given, axes=len(places), what="features"),
-            line("in_features * out_features", given, part="parameters", what="weight"),
+            *(replace(made, what="places") for made in unchanged(xs[0], range(len(places)))),
+            line("out_features", values, axes=len(places), what="features"),
+            line("in_features * out_features", values, part="parameters", what="weight"),
             *([bias] if self.bias else []),
             Line("", formula, numbers, plan.macs, part="multiply-adds"),
         ]
@@ -77,7 +77,7 @@ class Linear(Layer):
 
     def tied_plan(self, x: Shape) -> Plan:
         own = self.plan(x)
-        return Plan(own.shape, self._bias(), macs=own.macs, window=own.window, keeps=(), held=own.held)
+        return Plan(own.shape, self._bias(), macs=own.macs, window=own.window, saved=(), saved_if=own.saved_if)
 
     def tied_weight_shape(self, x: Shape, transposed: bool = True) -> tuple[int, ...]:
         return (x[-1], self.out_features) if transposed else (self.out_features, x[-1])

@@ -30,5 +30,5 @@ def measure(layer: Layer, *xs: Shape) -> dict[str, Any]:
         "buffers": {name: tuple(b.shape) for name, b in module.named_buffers()},
         "macs": flops.get_total_flops() // 2,
         "window": "global",
-        "moments": max(1, xs[0][0]) if recurrent and xs[0].rank > 1 else 1,
+        "sequential_steps": max(1, xs[0][0]) if recurrent and xs[0].rank > 1 else 1,
     }

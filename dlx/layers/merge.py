@@ -10,8 +10,8 @@ from pydantic import Field
 
 from ..errors import ShapeError
 from ..shapes import Shape, by_x
-from .arithmetic import Line, figure, kept, summed
-from .base import Example, Held, Joined, Layer, Plan, axis_of
+from .arithmetic import Line, figure, summed, unchanged
+from .base import AxisConcat, Example, Layer, Plan, SavedIf, axis_of
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -33,7 +33,7 @@ class Add(Layer):
     example: ClassVar[Example] = Example({}, [(8, 5, 5), (8, 5, 5)], shape=(8, 5, 5))
 
     def plan(self, *xs: Shape) -> Plan:
-        return Plan(shape=stretched("add", xs), keeps=(), hands_back=True)
+        return Plan(shape=broadcast_shape("add", xs), saved=(), passes_gradient=True)
 
     def module(self, *_: Shape) -> Module:
         from ..modules.merge import Add as Built
@@ -57,10 +57,10 @@ class Multiply(Layer):
     example: ClassVar[Example] = Example({}, [(8, 5, 5), (8, 1, 1)], shape=(8, 5, 5))
 
     def plan(self, *xs: Shape) -> Plan:
-        shape = stretched("multiply", xs)
-        factors = [Held((1,), input=0), *(Held(tuple(range(i)), input=i) for i in range(1, len(xs)))]
-        between = [Held((n,), more=stretched("multiply", xs[:n]).bytes) for n in range(2, len(xs))]
-        return Plan(shape=shape, keeps=(), held=(*factors, *between))
+        shape = broadcast_shape("multiply", xs)
+        factors = [SavedIf((1,), input=0), *(SavedIf(tuple(range(i)), input=i) for i in range(1, len(xs)))]
+        between = [SavedIf((n,), more=broadcast_shape("multiply", xs[:n]).bytes) for n in range(2, len(xs))]
+        return Plan(shape=shape, saved=(), saved_if=(*factors, *between))
 
     def module(self, *_: Shape) -> Module:
         from ..modules.merge import Multiply as Built
@@ -98,13 +98,13 @@ class Concat(Layer):
         crops = tuple(tuple((x[k] - shape[k]) // 2 if k in cropped else 0 for k in range(1, len(x))) for x in xs)
         return Plan(
             Shape(shape, xs[0].dtype),
-            window=Joined(axis),
+            window=AxisConcat(axis),
             crops=crops if self.crop else (),
-            keeps=(),
-            hands_back=True,
+            saved=(),
+            passes_gradient=True,
         )
 
-    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+    def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
         axis = axis_of(xs[0], self.dim, "concat", xs)
         lengths = list(zip(*xs, strict=True))
         end_to_end = Line("", "the sum of the inputs", summed(lengths[axis]), sum(lengths[axis]), axes=(axis,))
@@ -115,7 +115,7 @@ class Concat(Layer):
             Line("", "the smallest", f"min({', '.join(map(figure, lengths[k]))})", min(lengths[k]), note, axes=(k,))
             for k in cropped
         ]
-        return [end_to_end, *kept(xs[0], [k for k in others if k not in cropped]), *smallest]
+        return [end_to_end, *unchanged(xs[0], [k for k in others if k not in cropped]), *smallest]
 
     def module(self, *_: Shape) -> Module:
         from ..modules.merge import Concat as Built
@@ -123,7 +123,7 @@ class Concat(Layer):
         return Built(self.dim, self.crop is not None)
 
 
-def stretched(kind: str, xs: tuple[Shape, ...]) -> Shape:
+def broadcast_shape(kind: str, xs: tuple[Shape, ...]) -> Shape:
     """The shape of all inputs together, where an axis of length 1 fits any other."""
     _check_kinship(kind, xs)
     sizes = [max(ns) for ns in zip(*xs, strict=True)]

@@ -9,9 +9,9 @@ from pydantic import AfterValidator, Field
 
 from ..errors import ShapeError
 from ..shapes import Shape
-from .arithmetic import Line, by_default, product
-from .base import OWN, Example, Held, Kept, Layer, Plan, Ways, all_floats
-from .merge import stretched
+from .arithmetic import Line, default_lines, product
+from .base import OWN, AxisMap, Example, InputPaths, Layer, Plan, SavedIf, all_floats
+from .merge import broadcast_shape
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -33,7 +33,7 @@ class Subtract(Layer):
     example: ClassVar[Example] = Example({}, [(8, 5, 5), (8, 5, 5)], shape=(8, 5, 5))
 
     def plan(self, *xs: Shape) -> Plan:
-        return Plan(shape=_of_floats("subtract", xs), keeps=())
+        return Plan(shape=_of_floats("subtract", xs), saved=())
 
     def module(self, *_: Shape) -> Module:
         from ..modules.merge import Subtract as Built
@@ -57,7 +57,7 @@ class Average(Layer):
     example: ClassVar[Example] = Example({}, [(10,), (10,), (10,)], shape=(10,))
 
     def plan(self, *xs: Shape) -> Plan:
-        return Plan(shape=_of_floats("average", xs), keeps=())
+        return Plan(shape=_of_floats("average", xs), saved=())
 
     def module(self, *_: Shape) -> Module:
         from ..modules.merge import Average as Built
@@ -82,9 +82,11 @@ class Maximum(Layer):
 
     def plan(self, *xs: Shape) -> Plan:
         shape = _of_floats("maximum", xs)
-        pairs = [Held(tuple(range(max(i, 1) + 1)), input=i) for i in range(len(xs))]
-        between = [Held(tuple(range(n + 1)), more=stretched("maximum", xs[:n]).bytes) for n in range(2, len(xs))]
-        return Plan(shape=shape, keeps=(), held=(*pairs, *between))
+        pairs = [SavedIf(tuple(range(max(i, 1) + 1)), input=i) for i in range(len(xs))]
+        between = [
+            SavedIf(tuple(range(n + 1)), more=broadcast_shape("maximum", xs[:n]).bytes) for n in range(2, len(xs))
+        ]
+        return Plan(shape=shape, saved=(), saved_if=(*pairs, *between))
 
     def module(self, *_: Shape) -> Module:
         from ..modules.merge import Maximum as Built
@@ -131,9 +133,9 @@ class WeightedAdd(Layer):
             )
         shape = _of_floats("weighted_add", xs)
         if not self.learned:
-            return Plan(shape=shape, keeps=())
-        held = tuple(Held((OWN,), input=i) for i in range(len(xs)))
-        return Plan(shape=shape, weights={"weight": (len(xs),)}, keeps=(), held=held)
+            return Plan(shape=shape, saved=())
+        held = tuple(SavedIf((OWN,), input=i) for i in range(len(xs)))
+        return Plan(shape=shape, weights={"weight": (len(xs),)}, saved=(), saved_if=held)
 
     def module(self, *xs: Shape) -> Module:
         from ..modules.merge import WeightedAdd as Built
@@ -172,19 +174,19 @@ class Matmul(Layer):
                 hint=f"The last axis of the first and the one before the last of the second must agree.{way}",
                 inputs=xs,
             )
-        around = stretched("matmul", (Shape((*a[:-2], 1)), Shape((*b[:-2], 1))))[:-1]
+        around = broadcast_shape("matmul", (Shape((*a[:-2], 1)), Shape((*b[:-2], 1))))[:-1]
         shape = Shape((*around, a[-2], b[-1]))
         axes = range(len(a) - 2)
-        rows, columns = Kept((*axes, len(a) - 2, None)), Kept((*axes, None, len(a) - 1))
-        factors = (Held((1,), input=0), Held((0,), input=1))
-        window = Ways(((0, rows), (1, columns)))
-        return Plan(shape=shape, macs=shape.count * a[-1], window=window, keeps=(), held=factors)
+        rows, columns = AxisMap((*axes, len(a) - 2, None)), AxisMap((*axes, None, len(a) - 1))
+        factors = (SavedIf((1,), input=0), SavedIf((0,), input=1))
+        window = InputPaths(((0, rows), (1, columns)))
+        return Plan(shape=shape, macs=shape.count * a[-1], window=window, saved=(), saved_if=factors)
 
-    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+    def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
         *around, m, n = plan.shape
         numbers = f"{f'{product(around)} places * ' if around else ''}{m:,} * {xs[0][-1]:,} * {n:,}"
         formula = "places * M * K * N" if around else "M * K * N"
-        return [*by_default(plan, xs), Line("", formula, numbers, plan.macs, part="multiply-adds")]
+        return [*default_lines(plan, xs), Line("", formula, numbers, plan.macs, part="multiply-adds")]
 
     def module(self, *_: Shape) -> Module:
         from ..modules.merge import Matmul as Built
@@ -193,6 +195,6 @@ class Matmul(Layer):
 
 
 def _of_floats(kind: str, xs: tuple[Shape, ...]) -> Shape:
-    shape = stretched(kind, xs)
+    shape = broadcast_shape(kind, xs)
     all_floats(xs, kind)
     return shape

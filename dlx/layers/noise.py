@@ -34,7 +34,7 @@ class GaussianNoise(Layer):
     def plan(self, *xs: Shape) -> Plan:
         floats(xs[0], "gaussian_noise")
         return Plan(
-            shape=xs[0], keeps=(), keeps_more=xs[0].bytes if self.relative and self.std else 0, view=not self.std
+            shape=xs[0], saved=(), saved_bytes=xs[0].bytes if self.relative and self.std else 0, view=not self.std
         )
 
     def module(self, *_: Shape) -> Module:
@@ -72,7 +72,7 @@ class Cutout(Layer):
                 inputs=[x],
             )
         mask = Shape(size, "bool").bytes
-        return Plan(shape=x, keeps=(), keeps_more=mask)
+        return Plan(shape=x, saved=(), saved_bytes=mask)
 
     def module(self, *xs: Shape) -> Module:
         from ..modules.noise import Cutout as Built

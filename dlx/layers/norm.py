@@ -68,7 +68,7 @@ class BatchNorm(Layer):
             window="pointwise" if self.track_running_stats else tuple(range(len(x.size))) or "pointwise",
         )
 
-    def fewest(self, batch: int, training: bool, *xs: Shape) -> int | None:
+    def values_per_statistic(self, batch: int, training: bool, *xs: Shape) -> int | None:
         return batch * prod(xs[0].size) if training or not self.track_running_stats else None
 
     def module(self, *xs: Shape) -> Module:

@@ -48,8 +48,8 @@ class BookBatchNorm(Layer):
             x,
             {"weight": learned, "bias": learned} if self.affine != "none" else {},
             {"running_mean": each, "running_std": each},
-            keeps=(),
-            keeps_more=x.bytes,
+            saved=(),
+            saved_bytes=x.bytes,
         )
 
     def module(self, *xs: Shape) -> Module:
@@ -89,7 +89,7 @@ class GhostBatchNorm(Layer):
             {"running_mean": each, "running_var": each, "num_batches_tracked": ()},
         )
 
-    def fewest(self, batch: int, training: bool, *xs: Shape) -> int | None:
+    def values_per_statistic(self, batch: int, training: bool, *xs: Shape) -> int | None:
         return batch // ceil(batch / self.virtual_batch_size) * prod(xs[0].size) if training else None
 
     def module(self, *xs: Shape) -> Module:
@@ -133,8 +133,8 @@ class BatchRenorm(Layer):
             x,
             {"weight": each, "bias": each} if self.affine else {},
             {"running_mean": each, "running_std": each, "num_batches_tracked": ()},
-            keeps=(),
-            keeps_more=x.bytes,
+            saved=(),
+            saved_bytes=x.bytes,
         )
 
     def module(self, *xs: Shape) -> Module:
@@ -164,7 +164,7 @@ class FrozenBatchNorm(Layer):
         (x,) = xs
         floats(x, self.kind)
         names = ("weight", "bias", "running_mean", "running_var")
-        return Plan(x, buffers=dict.fromkeys(names, (x.channels,)), keeps=())
+        return Plan(x, buffers=dict.fromkeys(names, (x.channels,)), saved=())
 
     def module(self, *xs: Shape) -> Module:
         from ..modules import norm

@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 from ..errors import ShapeError
 from ..lazy import nn
 from ..shapes import Shape
-from .base import OWN, Example, Held, Layer, Plan, WindowLike, by_rank, floats, positions
+from .base import OWN, Example, Layer, Plan, SavedIf, WindowLike, by_rank, floats, positions
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -54,9 +54,9 @@ class LayerNorm(Layer):
             weights["bias"] = each
         if self.over == "channels":
             lines = prod(x.size)
-            return Plan(x, weights, window=(-1,), keeps_more=STATISTICS * lines)
+            return Plan(x, weights, window=(-1,), saved_bytes=STATISTICS * lines)
         axes = len(x) if self.over == "sample" else self.over
-        return Plan(x, weights, window=_last(x, axes), keeps_more=STATISTICS * prod(x[: len(x) - axes]))
+        return Plan(x, weights, window=_last(x, axes), saved_bytes=STATISTICS * prod(x[: len(x) - axes]))
 
     def module(self, *xs: Shape) -> Module:
         from ..modules.norm import ChannelsLayerNorm
@@ -105,8 +105,8 @@ class RMSNorm(Layer):
             x,
             {"weight": each} if self.elementwise_affine else {},
             window=_last(x, self.over),
-            keeps=(),
-            held=(Held((0,), input=0), Held((0,), more=4 * lines), Held((OWN,), more=x.bytes)),
+            saved=(),
+            saved_if=(SavedIf((0,), input=0), SavedIf((0,), more=4 * lines), SavedIf((OWN,), more=x.bytes)),
         )
 
     def module(self, *xs: Shape) -> Module:
@@ -148,11 +148,11 @@ class GroupNorm(Layer):
             x,
             {"weight": each, "bias": each} if self.affine else {},
             window=_last(x, len(x)),
-            keeps_more=STATISTICS * self.num_groups,
+            saved_bytes=STATISTICS * self.num_groups,
             warnings=("each group is a single value: nothing but the shift comes out",) if alone else (),
         )
 
-    def fewest(self, batch: int, training: bool, *xs: Shape) -> int | None:
+    def values_per_statistic(self, batch: int, training: bool, *xs: Shape) -> int | None:
         return batch * xs[0].count // self.num_groups
 
     def module(self, *xs: Shape) -> Module:
@@ -196,7 +196,7 @@ class InstanceNorm(Layer):
             {"weight": each, "bias": each} if self.affine else {},
             tracked if self.track_running_stats else {},
             window="pointwise" if self.track_running_stats else tuple(range(len(size))),
-            keeps_more=(STATISTICS + repeated) * x.channels,
+            saved_bytes=(STATISTICS + repeated) * x.channels,
         )
 
     def module(self, *xs: Shape) -> Module:
@@ -237,7 +237,7 @@ class LocalResponseNorm(Layer):
                 inputs=[x],
             )
         padded = (x.channels + self.size - 1) * prod(x.size)
-        return Plan(x, window=(-1,), keeps_more=4 * padded + 2 * x.bytes)
+        return Plan(x, window=(-1,), saved_bytes=4 * padded + 2 * x.bytes)
 
     def module(self, *xs: Shape) -> Module:
         return nn.LocalResponseNorm(**self.options())

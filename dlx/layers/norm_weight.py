@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 from ..errors import ShapeError, did_you_mean
 from ..registry import Choice
 from ..shapes import Shape
-from .base import LAYERS, OWN, Example, Held, Layer, Plan
+from .base import LAYERS, OWN, Example, Layer, Plan, SavedIf
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -67,8 +67,8 @@ class _Reparametrised(Layer):
             plan,
             weights=rest | {at + name: shape for name, shape in weights.items()},
             buffers={**plan.buffers, **{at + name: shape for name, shape in buffers.items()}},
-            held=(*plan.held, Held(read, fixed=made), Held((OWN,), fixed=beside)),
-            worked_out=plan.worked_out + passing * made,
+            saved_if=(*plan.saved_if, SavedIf(read, fixed=made), SavedIf((OWN,), fixed=beside)),
+            derived_bytes=plan.derived_bytes + passing * made,
         )
 
 

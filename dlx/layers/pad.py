@@ -8,7 +8,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from ..errors import ShapeError, plural
 from ..shapes import Shape, Window, by_x, per_axis
-from .base import Cut, Example, Extent, Layer, Plan, WindowLike, floats, positions
+from .base import AxisSlice, Example, Extent, Layer, Plan, WindowLike, floats, positions
 
 if TYPE_CHECKING:
     from typing import Self
@@ -130,7 +130,7 @@ class PadChannels(Layer):
                 hint=f"Ask for {x.channels + self.before} or more; `pointwise_conv` makes fewer.",
                 inputs=[x],
             )
-        return Plan(shape=Shape((self.out_channels, *x.size)), window=Cut(0, -self.before), keeps=())
+        return Plan(shape=Shape((self.out_channels, *x.size)), window=AxisSlice(0, -self.before), saved=())
 
     def module(self, *xs: Shape) -> Module:
         from ..modules.pad import PadChannels as Built
@@ -162,8 +162,8 @@ class Crop(Layer):
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
         if (self.size is None) == (self.sides is None):
-            given = "both" if self.size is not None else "none"
-            raise ValueError(f"`size` keeps the middle and `sides` cuts each side: give one of them, not {given}")
+            which = "both" if self.size is not None else "none"
+            raise ValueError(f"`size` keeps the middle and `sides` cuts each side: give one of them, not {which}")
         return self
 
     def plan(self, *xs: Shape) -> Plan:
@@ -182,7 +182,7 @@ class Crop(Layer):
         ones, zeros = (1,) * len(left), (0,) * len(left)
         cut = Window(ones, ones, tuple(-before for before, _ in pairs), zeros, ones)
         window: WindowLike = cut if any(map(sum, pairs)) else "pointwise"
-        return Plan(shape=Shape((x.channels, *left), x.dtype), window=window, by_channel=True, view=True, keeps=())
+        return Plan(shape=Shape((x.channels, *left), x.dtype), window=window, by_channel=True, view=True, saved=())
 
     def module(self, *xs: Shape) -> Module:
         from ..modules.pad import Crop as Built
@@ -225,5 +225,5 @@ def _padded(x: Shape, pairs: Pairs, mode: Mode) -> Plan:
         shape=Shape((x.channels, *(n + b + a for n, b, a in zip(x.size, before, after, strict=True)))),
         window=Window(ones, ones, before, after, ones) if any(before + after) else "pointwise",
         by_channel=True,
-        keeps=("inputs",) if mode in {"reflect", "replicate"} else (),
+        saved=("inputs",) if mode in {"reflect", "replicate"} else (),
     )

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from ..shapes import Shape
-from .base import OWN, Example, Held, Layer, Plan, axis_of, floats
+from .base import OWN, Example, Layer, Plan, SavedIf, axis_of, floats
 
 if TYPE_CHECKING:
     from typing import Self
@@ -36,7 +36,7 @@ class Parameter(Layer):
     example: ClassVar[Example] = Example({"shape": [1, 12]}, [(7, 12)], shape=(1, 12), params=12)
 
     def plan(self, *_: Shape) -> Plan:
-        return Plan(shape=Shape(self.shape), weights={"value": tuple(self.shape)}, window="nothing", keeps=())
+        return Plan(shape=Shape(self.shape), weights={"value": tuple(self.shape)}, window="nothing", saved=())
 
     def module(self, *_: Shape) -> Module:
         from ..modules.parameter import Parameter as Built
@@ -76,9 +76,11 @@ class Scale(Layer):
         (x,) = xs
         floats(x, "scale")
         if not self.learned:
-            return Plan(shape=x, keeps=())
+            return Plan(shape=x, saved=())
         weight = (x[self._axis(x)] if self.dim is not None else 1,)
-        return Plan(shape=x, weights={"weight": weight}, keeps=(), held=(Held((OWN,), input=0),), reads_weights=(0,))
+        return Plan(
+            shape=x, weights={"weight": weight}, saved=(), saved_if=(SavedIf((OWN,), input=0),), reads_weights=(0,)
+        )
 
     def _axis(self, x: Shape) -> int:
         return axis_of(x, self.dim or 0, "scale")

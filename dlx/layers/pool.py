@@ -47,7 +47,7 @@ class MaxPool(Layer):
         stride = self.stride if self.stride is not None else self.kernel_size
         window = Window.over(rank, self.kernel_size, stride, self.padding, self.dilation, self.ceil_mode)
         pooled = pooled_plan(x, window, "max_pool")
-        return replace(pooled, keeps_more=8 * pooled.shape.count)  # the place of each maximum
+        return replace(pooled, saved_bytes=8 * pooled.shape.count)  # the place of each maximum
 
     def module(self, *xs: Shape) -> Module:
         kinds = by_rank(nn.MaxPool1d, nn.MaxPool2d, nn.MaxPool3d)
@@ -119,7 +119,7 @@ class LPPool(Layer):
         window = Window.over(rank, self.kernel_size, stride, ceil_mode=self.ceil_mode)
         _check_volume(x, window, "lp_pool")
         pooled = pooled_plan(x, window, "lp_pool")
-        return replace(pooled, keeps_more=x.bytes + 4 * pooled.shape.bytes)  # powers, and four steps to the root
+        return replace(pooled, saved_bytes=x.bytes + 4 * pooled.shape.bytes)  # powers, and four steps to the root
 
     def module(self, *xs: Shape) -> Module:
         kinds = by_rank(nn.LPPool1d, nn.LPPool2d, nn.LPPool3d)

@@ -71,7 +71,7 @@ class MaxBlurPool(Layer):
             macs=x.channels * taps**rank * prod(stops),
             window=window,
             by_channel=True,
-            keeps_more=8 * largest.count + largest.bytes + 4 * x.channels * blurred,
+            saved_bytes=8 * largest.count + largest.bytes + 4 * x.channels * blurred,
             warnings=unseen_warning(window, x.size),
         )
 

@@ -50,7 +50,7 @@ class StochasticPool(Layer):
             shape=shape,
             window=window,
             by_channel=True,
-            keeps_more=8 * shape.count + self._values(x, window, shape),  # which one, as int64, of which values
+            saved_bytes=8 * shape.count + self._values(x, window, shape),  # which one, as int64, of which values
             warnings=unseen_warning(window, x.size),
         )
 
@@ -102,7 +102,7 @@ class MaxPoolDropout(Layer):
             shape=shape,
             window=window,
             by_channel=True,
-            keeps_more=(8 + prod(window.kernel)) * shape.count,  # which one, as int64; what is dropped, a byte each
+            saved_bytes=(8 + prod(window.kernel)) * shape.count,  # which one, as int64; what is dropped, a byte each
             warnings=unseen_warning(window, x.size),
         )
 
@@ -141,8 +141,8 @@ class FractionalMaxPool(Layer):
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
         if (self.output_size is None) == (self.output_ratio is None):
-            given = "both" if self.output_size is not None else "none"
-            raise ValueError(f"give either `output_size` or `output_ratio`, not {given} of them")
+            which = "both" if self.output_size is not None else "none"
+            raise ValueError(f"give either `output_size` or `output_ratio`, not {which} of them")
         return self
 
     def plan(self, *xs: Shape) -> Plan:
@@ -164,7 +164,7 @@ class FractionalMaxPool(Layer):
                 inputs=[x],
             )
         shape = Shape((x.channels, *outs))
-        return Plan(shape=shape, window=_between(size, outs, kernel), by_channel=True, keeps_more=8 * shape.count)
+        return Plan(shape=shape, window=_between(size, outs, kernel), by_channel=True, saved_bytes=8 * shape.count)
 
     def module(self, *xs: Shape) -> Module:
         kinds: dict[int, Any] = {2: nn.FractionalMaxPool2d, 3: nn.FractionalMaxPool3d}
@@ -177,8 +177,8 @@ class FractionalMaxPool(Layer):
     def _outs(self, size: tuple[int, ...]) -> tuple[int, ...]:
         if self.output_size is not None:
             return per_axis(self.output_size, len(size), "output_size")
-        given = self.output_ratio
-        ratios = per_axis(given if isinstance(given, list) else [given or 1.0] * len(size), len(size), "output_ratio")
+        ratio = self.output_ratio
+        ratios = per_axis(ratio if isinstance(ratio, list) else [ratio or 1.0] * len(size), len(size), "output_ratio")
         return tuple(int(n * r) for n, r in zip(size, ratios, strict=True))
 
 

@@ -11,8 +11,8 @@ from pydantic import Field, PositiveInt
 
 from ..lazy import nn
 from ..shapes import Shape, Window, per_axis
-from .arithmetic import Line, kept, line
-from .base import Example, Kept, Layer, Plan, WindowLike, by_rank, floats, positions
+from .arithmetic import Line, line, unchanged
+from .base import AxisMap, Example, Layer, Plan, WindowLike, by_rank, floats, positions
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -40,9 +40,11 @@ class AdaptiveAvgPool(Layer):
 
     def plan(self, *xs: Shape) -> Plan:
         pooled = _adaptive_plan(xs[0], self.output_size, "adaptive_avg_pool")
-        return replace(pooled, keeps=()) if isinstance(pooled.window, Kept) else pooled  # torch takes the mean then
+        return (
+            replace(pooled, saved=()) if isinstance(pooled.window, AxisMap) else pooled
+        )  # torch takes the mean then
 
-    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+    def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
         return _adaptive_lines(xs[0], plan.shape)
 
     def module(self, *xs: Shape) -> Module:
@@ -71,9 +73,9 @@ class AdaptiveMaxPool(Layer):
 
     def plan(self, *xs: Shape) -> Plan:
         pooled = _adaptive_plan(xs[0], self.output_size, "adaptive_max_pool")
-        return replace(pooled, keeps_more=8 * pooled.shape.count)  # the place of each maximum
+        return replace(pooled, saved_bytes=8 * pooled.shape.count)  # the place of each maximum
 
-    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+    def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
         return _adaptive_lines(xs[0], plan.shape)
 
     def module(self, *xs: Shape) -> Module:
@@ -97,7 +99,7 @@ class GlobalAvgPool(Layer):
     example: ClassVar[Example] = Example({}, [(8, 5, 5)], shape=(8,))
 
     def plan(self, *xs: Shape) -> Plan:
-        return replace(_global_plan(xs[0], self.keepdim, "global_avg_pool"), keeps=())
+        return replace(_global_plan(xs[0], self.keepdim, "global_avg_pool"), saved=())
 
     def module(self, *_: Shape) -> Module:
         from ..modules.pool import GlobalAvgPool as Built
@@ -120,7 +122,7 @@ class GlobalMaxPool(Layer):
     example: ClassVar[Example] = Example({"keepdim": True}, [(8, 5, 5)], shape=(8, 1, 1))
 
     def plan(self, *xs: Shape) -> Plan:
-        return replace(_global_plan(xs[0], self.keepdim, "global_max_pool"), keeps=("inputs", "output"))
+        return replace(_global_plan(xs[0], self.keepdim, "global_max_pool"), saved=("inputs", "output"))
 
     def module(self, *_: Shape) -> Module:
         from ..modules.pool import GlobalMaxPool as Built
@@ -132,19 +134,19 @@ def _global_plan(x: Shape, keepdim: bool, kind: str) -> Plan:
     floats(x, kind)
     size = positions(x, kind)
     left = len(size) if keepdim else 0
-    return Plan(shape=Shape((x.channels, *(1,) * left)), window=Kept((0, *(None,) * left)))
+    return Plan(shape=Shape((x.channels, *(1,) * left)), window=AxisMap((0, *(None,) * left)))
 
 
 def _adaptive_plan(x: Shape, output_size: OutputSize, kind: str) -> Plan:
     floats(x, kind)
     outs = _sizes(x, output_size, kind)
-    window: WindowLike = Kept((0, *(None for _ in outs))) if set(outs) == {1} else _largest_windows(x.size, outs)
+    window: WindowLike = AxisMap((0, *(None for _ in outs))) if set(outs) == {1} else _largest_windows(x.size, outs)
     return Plan(shape=Shape((x.channels, *outs)), window=window, by_channel=True)
 
 
 def _adaptive_lines(x: Shape, shape: Shape) -> list[Line]:
     """The size is asked for; what is worked out is where the windows lie."""
-    lines = kept(x, [0])
+    lines = unchanged(x, [0])
     for axis, (n, o) in enumerate(zip(x.size, shape.size, strict=True), start=1):
         note = f"Window p covers the positions floor(p * {n} / {o}) to ceil((p + 1) * {n} / {o}) - 1, from p = 0 on."
         lines.append(line("output_size", {"output_size": o}, axes=axis, note=note))

@@ -10,8 +10,8 @@ from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
 from ..errors import ShapeError
 from ..shapes import Shape
-from .arithmetic import Line, kept, line, summed
-from .base import OWN, Example, Held, Kept, Layer, Plan, Ways, all_floats
+from .arithmetic import Line, line, summed, unchanged
+from .base import OWN, AxisMap, Example, InputPaths, Layer, Plan, SavedIf, all_floats
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -21,7 +21,7 @@ ON_META = "torch on the meta device, in tests/layers/test_recurrent.py: oneDNN's
 
 
 @dataclass(frozen=True)
-class _Way:
+class _Direction:
     """One layer in one direction: the end of its weights' names, and how many values of a step it reads."""
 
     suffix: str
@@ -44,7 +44,7 @@ class _Recurrent(Layer):
     """Sums for each value of the state."""
 
     @property
-    def given(self) -> int:
+    def output_size(self) -> int:
         """Values that a step gives, in one direction."""
         return self.hidden_size
 
@@ -54,7 +54,7 @@ class _Recurrent(Layer):
         return 0
 
     @property
-    def is_ours(self) -> bool:
+    def is_own(self) -> bool:
         """Whether torch has no such layer, and dlx takes the steps itself."""
         return False
 
@@ -71,46 +71,54 @@ class _Recurrent(Layer):
         all_floats(xs, self.kind)
         self._check(xs)
         steps, values = xs[0]
-        width = self.directions * self.given
+        width = self.directions * self.output_size
         idle = f"dropout = {self.dropout:g} stands between layers, and {self.kind} has one: it does nothing"
         return Plan(
             shape=Shape((steps, width) if self.return_sequences else (width,)),
-            weights={name: size for way in self._ways(values) for name, size in self._weights(way).items()},
-            buffers={f"bias_hh{way.suffix}": (self._sums,) for way in self._ways(values) if self.bias == "one"},
-            macs=steps * sum(map(self._products, self._ways(values))),
+            weights={
+                name: size
+                for direction in self._each_direction(values)
+                for name, size in self._weights(direction).items()
+            },
+            buffers={
+                f"bias_hh{direction.suffix}": (self._sums,)
+                for direction in self._each_direction(values)
+                if self.bias == "one"
+            },
+            macs=steps * sum(map(self._products, self._each_direction(values))),
             window=self._seen(len(xs)),
-            keeps=("inputs",) if self._reads_in_place(xs) else (),
-            keeps_more=FLOAT * self._held(xs),
-            held=(Held((0, OWN), input=0),) if self._is_read_alone(xs) else (),
-            moments=steps * self.rows,
+            saved=("inputs",) if self._reads_in_place(xs) else (),
+            saved_bytes=FLOAT * self._held(xs),
+            saved_if=(SavedIf((0, OWN), input=0),) if self._is_read_alone(xs) else (),
+            sequential_steps=steps * self.rows,
             warnings=(idle,) if self.dropout and self.num_layers == 1 else (),
         )
 
-    def _seen(self, inputs: int) -> Ways:
+    def _seen(self, inputs: int) -> InputPaths:
         """Every step may tell of every other; of a sequence, each step stays in its place."""
-        whole = Kept((None, None) if self.return_sequences else (None,))
-        stay: tuple[tuple[int, Kept], ...] = ((0, Kept((0, None))),) if self.return_sequences else ()
-        return Ways((*stay, *((i, whole) for i in range(inputs))))
+        whole = AxisMap((None, None) if self.return_sequences else (None,))
+        stay: tuple[tuple[int, AxisMap], ...] = ((0, AxisMap((0, None))),) if self.return_sequences else ()
+        return InputPaths((*stay, *((i, whole) for i in range(inputs))))
 
     @property
     def _sums(self) -> int:
         return self.gates * self.hidden_size
 
-    def _ways(self, values: int) -> Iterator[_Way]:
+    def _each_direction(self, values: int) -> Iterator[_Direction]:
         for layer in range(self.num_layers):
             for direction in ("", "_reverse")[: self.directions]:
-                yield _Way(f"_l{layer}{direction}", self.directions * self.given if layer else values)
+                yield _Direction(f"_l{layer}{direction}", self.directions * self.output_size if layer else values)
 
-    def _weights(self, way: _Way) -> Mapping[str, tuple[int, ...]]:
+    def _weights(self, direction: _Direction) -> Mapping[str, tuple[int, ...]]:
         """Those of one layer in one direction, by torch's names."""
-        weights: dict[str, tuple[int, ...]] = {f"weight_ih{way.suffix}": (self._sums, way.values)}
-        weights |= {f"weight_hh{way.suffix}": (self._sums, self.given)}
+        weights: dict[str, tuple[int, ...]] = {f"weight_ih{direction.suffix}": (self._sums, direction.values)}
+        weights |= {f"weight_hh{direction.suffix}": (self._sums, self.output_size)}
         biases = {True: ("ih", "hh"), "one": ("ih",), False: ()}[self.bias]
-        return weights | {f"bias_{of}{way.suffix}": (self._sums,) for of in biases}
+        return weights | {f"bias_{of}{direction.suffix}": (self._sums,) for of in biases}
 
-    def _products(self, way: _Way) -> int:
+    def _products(self, direction: _Direction) -> int:
         """Multiply-adds of a step."""
-        return self._sums * (way.values + self.given) + self.projected * self.hidden_size
+        return self._sums * (direction.values + self.output_size) + self.projected * self.hidden_size
 
     def _check(self, xs: Sequence[Shape]) -> None:
         x, *states = xs
@@ -122,7 +130,7 @@ class _Recurrent(Layer):
                 hint=alone if len(x) == 1 else f"{rows} makes a step of each of the {x[0]} on its first axis.",
                 inputs=xs,
             )
-        for i, (state, values) in enumerate(zip(states, (self.given, self.hidden_size), strict=False), start=1):
+        for i, (state, values) in enumerate(zip(states, (self.output_size, self.hidden_size), strict=False), start=1):
             if state != (self.rows, values) and (self.rows > 1 or state != (values,)):
                 one = f" or ({values},)" if self.rows == 1 else ""
                 raise ShapeError(
@@ -135,28 +143,28 @@ class _Recurrent(Layer):
 
     def _reads_in_place(self, xs: Sequence[Shape]) -> bool:
         """torch brings the steps before the batch, in a copy unless there is one step; states of several rows too."""
-        return (xs[0][0] == 1 or self.is_ours) and (len(xs) == 1 or self.rows == 1)
+        return (xs[0][0] == 1 or self.is_own) and (len(xs) == 1 or self.rows == 1)
 
     def _is_read_alone(self, xs: Sequence[Shape]) -> bool:
         """The steps lie as they came, and the states are copied."""
-        return not self._reads_in_place(xs) and (self.is_ours or xs[0][0] == 1)
+        return not self._reads_in_place(xs) and (self.is_own or xs[0][0] == 1)
 
     def _held(self, xs: Sequence[Shape]) -> int:
         """Floats of all steps: what each layer reads, and what stays of its steps; masks of dropout."""
         steps = xs[0][0]
-        between = steps * self.directions * self.given * (self.num_layers - 1)
+        between = steps * self.directions * self.output_size * (self.num_layers - 1)
         return (
             self._copied(xs)
             + between * (1 + (self.dropout > 0))
-            + self.rows * self._kept_of_steps(steps)
+            + self.rows * self._saved_per_direction(steps)
             - (sum(x.count for x in xs[1:]) if self._reads_in_place(xs) else 0)
         )
 
     def _copied(self, xs: Sequence[Shape]) -> int:
         """Each direction has a copy of the input of its own."""
-        return xs[0].count * self.directions if xs[0][0] > 1 and not self.is_ours else 0
+        return xs[0].count * self.directions if xs[0][0] > 1 and not self.is_own else 0
 
-    def _kept_of_steps(self, steps: int) -> int:
+    def _saved_per_direction(self, steps: int) -> int:
         """Floats that stay of all steps of one layer in one direction."""
         raise NotImplementedError
 
@@ -166,32 +174,37 @@ class _Recurrent(Layer):
         """A step, as the books write it."""
         raise NotImplementedError
 
-    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+    def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
         steps, values = xs[0]
-        ways, last = list(self._ways(values)), len(plan.shape) - 1
-        given = {"directions": self.directions, "values": self.given}
-        once = summed([self._products(way) for way in ways])
-        numbers = f"{steps:,} steps * {f'({once})' if len(ways) > 1 else once}"
+        directions, last = list(self._each_direction(values)), len(plan.shape) - 1
+        sizes = {"directions": self.directions, "values": self.output_size}
+        once = summed([self._products(direction) for direction in directions])
+        numbers = f"{steps:,} steps * {f'({once})' if len(directions) > 1 else once}"
         return [
-            *(replace(made, what="steps") for made in kept(xs[0], range(last))),
-            line("directions * values" if self.bidirectional else "values", given, axes=last, what="values"),
-            *(made for way in ways for made in self._of_weights(way)),
+            *(replace(made, what="steps") for made in unchanged(xs[0], range(last))),
+            line("directions * values" if self.bidirectional else "values", sizes, axes=last, what="values"),
+            *(made for direction in directions for made in self._of_weights(direction)),
             *(Line(note=equation, part="multiply-adds") for equation in self.equations()),
-            *(self._of_a_step(way) for way in ways),
+            *(self._of_a_step(direction) for direction in directions),
             Line("", "steps * products of a step", numbers, plan.macs, part="multiply-adds"),
         ]
 
-    def _of_weights(self, way: _Way) -> Iterator[Line]:
+    def _of_weights(self, direction: _Direction) -> Iterator[Line]:
         sums = "gates * hidden_size" if self.gates > 1 else "hidden_size"
-        for of, what, size in (("ih", "values", way.values), ("hh", "state", self.given)):
-            given = {"gates": self.gates, "hidden_size": self.hidden_size, what: size}
-            yield line(f"{sums} * {what}", given, what=f"weight_{of}{way.suffix}", part="parameters")
+        for of, what, size in (("ih", "values", direction.values), ("hh", "state", self.output_size)):
+            sizes = {"gates": self.gates, "hidden_size": self.hidden_size, what: size}
+            yield line(f"{sums} * {what}", sizes, what=f"weight_{of}{direction.suffix}", part="parameters")
 
-    def _of_a_step(self, way: _Way) -> Line:
-        given = {"gates": self.gates, "hidden_size": self.hidden_size, "values": way.values, "state": self.given}
+    def _of_a_step(self, direction: _Direction) -> Line:
+        sizes = {
+            "gates": self.gates,
+            "hidden_size": self.hidden_size,
+            "values": direction.values,
+            "state": self.output_size,
+        }
         formula = f"{'gates * ' if self.gates > 1 else ''}hidden_size * (values + state)"
         formula += " + hidden_size * state" if self.projected else ""
-        return line(formula, given, what=f"a step of {way.suffix[1:]}", part="multiply-adds")
+        return line(formula, sizes, what=f"a step of {direction.suffix[1:]}", part="multiply-adds")
 
     def _arguments(self) -> dict[str, Any]:
         """Those of torch's modules, and of ours."""
@@ -227,20 +240,20 @@ class RNN(_Recurrent):
     def equations(self) -> Sequence[str]:
         return [f"z_t = {self.nonlinearity}(W_ih x_t + W_hh z_(t-1) + b)"]
 
-    def _kept_of_steps(self, steps: int) -> int:
+    def _saved_per_direction(self, steps: int) -> int:
         return (steps + (self.nonlinearity != "identity")) * self.hidden_size
 
     @property
-    def is_ours(self) -> bool:
+    def is_own(self) -> bool:
         return self.nonlinearity in ("sigmoid", "identity")
 
     def module(self, *xs: Shape) -> Module:
         from ..modules import recurrent
 
         arguments = self._arguments()
-        if self.is_ours:
+        if self.is_own:
             arguments["activation"] = arguments.pop("nonlinearity")
-        built = recurrent.OtherRNN if self.is_ours else recurrent.RNN
+        built = recurrent.OtherRNN if self.is_own else recurrent.RNN
         return built(xs[0][-1], self.hidden_size, **arguments)
 
 
@@ -270,7 +283,7 @@ class GRU(_Recurrent):
             "n_t = tanh(W x_t + r_t * (U z_(t-1) + b_hh) + b_ih), and z_t = (1 - u_t) * n_t + u_t * z_(t-1)",
         ]
 
-    def _kept_of_steps(self, steps: int) -> int:
+    def _saved_per_direction(self, steps: int) -> int:
         return 7 * steps * self.hidden_size
 
     def module(self, *xs: Shape) -> Module:
@@ -316,7 +329,7 @@ class LSTM(_Recurrent):
         return self
 
     @property
-    def given(self) -> int:
+    def output_size(self) -> int:
         return self.proj_size or self.hidden_size
 
     @property
@@ -330,11 +343,11 @@ class LSTM(_Recurrent):
             f"c_t = f_t * c_(t-1) + i_t * g_t, and z_t = {read}",
         ]
 
-    def _weights(self, way: _Way) -> Mapping[str, tuple[int, ...]]:
-        brought = {f"weight_hr{way.suffix}": (self.proj_size, self.hidden_size)} if self.proj_size else {}
-        return {**super()._weights(way), **brought}
+    def _weights(self, direction: _Direction) -> Mapping[str, tuple[int, ...]]:
+        brought = {f"weight_hr{direction.suffix}": (self.proj_size, self.hidden_size)} if self.proj_size else {}
+        return {**super()._weights(direction), **brought}
 
-    def _kept_of_steps(self, steps: int) -> int:
+    def _saved_per_direction(self, steps: int) -> int:
         return steps * (7 * self.hidden_size + self.proj_size)
 
     def module(self, *xs: Shape) -> Module:

@@ -8,7 +8,7 @@ from pydantic import Field
 
 from ..errors import ShapeError
 from ..shapes import Shape
-from .base import Axes, Example, Kept, Layer, Plan, axis_of, floats
+from .base import Axes, AxisMap, Example, Layer, Plan, axis_of, floats
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -77,5 +77,5 @@ def _reduced(x: Shape, dims: list[int], keepdim: bool, kind: str) -> Plan:
         hint = "Add `keepdim: true`, which leaves an axis of one value."
         raise ShapeError(f"{kind} over dim = {dims} leaves no axis of {{0}}", hint, [x])
     shape = [1 if axis in axes else n for axis, n in enumerate(x) if keepdim or axis not in axes]
-    window = Kept(tuple(None if axis in axes else axis for axis in range(len(x)) if keepdim or axis not in axes))
-    return Plan(shape=Shape(shape), window=window, keeps=() if kind == "mean" else ("inputs", "output"))
+    window = AxisMap(tuple(None if axis in axes else axis for axis in range(len(x)) if keepdim or axis not in axes))
+    return Plan(shape=Shape(shape), window=window, saved=() if kind == "mean" else ("inputs", "output"))

@@ -13,7 +13,7 @@ from pydantic import Field, PositiveInt, model_validator
 from ..errors import ShapeError
 from ..lazy import nn
 from ..shapes import Number, Shape, Window, by_x, per_axis, whole
-from .arithmetic import Line, kept, line
+from .arithmetic import Line, line, unchanged
 from .base import Example, Extent, Layer, Margin, Plan, all_floats, floats, positions
 from .pool import pooled_plan
 
@@ -97,7 +97,7 @@ class Upsample(Layer):
             dilation=ones,
             shift=tuple(a[2] for a in axes),
         )
-        return Plan(shape=Shape((x.channels, *outs)), window=window, by_channel=True, keeps=())
+        return Plan(shape=Shape((x.channels, *outs)), window=window, by_channel=True, saved=())
 
     def _axis(self, n: int, out: int, scale: float | None) -> tuple[int, Number, Number]:
         """Taps, pace and first place on an axis of `n` positions that becomes `out`."""
@@ -112,10 +112,10 @@ class Upsample(Layer):
         return taps, whole(pace), whole(first)
 
     def _scales(self, rank: int) -> list[float | None]:
-        given = self.scale_factor
-        if isinstance(given, list):
-            return list(per_axis(given, rank, "scale_factor"))
-        return [given] * rank
+        factor = self.scale_factor
+        if isinstance(factor, list):
+            return list(per_axis(factor, rank, "scale_factor"))
+        return [factor] * rank
 
     def _outs(self, x: Shape) -> tuple[int, ...]:
         if self.size is not None:
@@ -129,7 +129,7 @@ class Upsample(Layer):
             )
         return outs
 
-    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+    def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
         (x,) = xs
         if self.size is not None:
             grown = [line("size", {"size": n}, axes=k) for k, n in enumerate(plan.shape.size, start=1)]
@@ -139,7 +139,7 @@ class Upsample(Layer):
                 line("floor(size * scale_factor)", {"size": n, "scale_factor": s}, axes=k)
                 for k, (n, s) in enumerate(zip(x.size, factors, strict=True), start=1)
             ]
-        return [*kept(x, [0]), *grown]
+        return [*unchanged(x, [0]), *grown]
 
     def module(self, *xs: Shape) -> Module:
         return nn.Upsample(**self.options() | {"mode": self.torch_mode(xs[0])})
@@ -181,7 +181,7 @@ class PixelShuffle(Layer):
         pace = Fraction(1, r) if r > 1 else 1
         window = Window(ones, (pace,) * rank, zeros, zeros, ones)
         shape = Shape((x.channels // r**rank, *(n * r for n in x.size)), x.dtype)
-        return Plan(shape=shape, window=window, keeps=())
+        return Plan(shape=shape, window=window, saved=())
 
     def module(self, *xs: Shape) -> Module:
         from ..modules.resample import PixelShuffle as Built
@@ -213,7 +213,7 @@ class PixelUnshuffle(Layer):
                 inputs=[x],
             )
         shape = Shape((x.channels * r ** len(size), *(n // r for n in size)), x.dtype)
-        return Plan(shape=shape, window=Window.over(len(size), r, r), keeps=())
+        return Plan(shape=shape, window=Window.over(len(size), r, r), saved=())
 
     def module(self, *xs: Shape) -> Module:
         from ..modules.resample import PixelUnshuffle as Built
@@ -254,9 +254,9 @@ class MaxUnpool(Layer):
             shape=pooled,
             window=window.transposed,
             by_channel=True,
-            blind=(1,),
-            keeps=(),
-            keeps_more=8 * values.count,
+            no_gradient=(1,),
+            saved=(),
+            saved_bytes=8 * values.count,
         )  # the positions, as int64
 
     def module(self, *xs: Shape) -> Module:

@@ -11,7 +11,7 @@ from pydantic import AfterValidator, Field
 from ..errors import ShapeError
 from ..lazy import nn
 from ..shapes import Shape
-from .arithmetic import Line, axis_names, kept, product
+from .arithmetic import Line, axis_names, product, unchanged
 from .base import Axes, Example, Layer, Plan, axis_of
 
 if TYPE_CHECKING:
@@ -43,14 +43,14 @@ class Flatten(Layer):
                 inputs=[x],
             )
         shape = Shape((*x[:first], prod(x[first : last + 1]), *x[last + 1 :]), x.dtype)
-        return Plan(shape=shape, window="pointwise" if shape == x else "flat", view=True, keeps=())
+        return Plan(shape=shape, window="pointwise" if shape == x else "flat", view=True, saved=())
 
-    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+    def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
         (x,) = xs
         first, last = (axis_of(x, dim, "flatten") for dim in (self.start_dim, self.end_dim))
         names, laid = axis_names(len(x))[first : last + 1], x[first : last + 1]
         flat = Line("", " * ".join(names), product(laid), prod(laid), axes=(first,))
-        return [*kept(x, range(first)), flat, *kept(x, range(last + 1, len(x)), moved=first - last)]
+        return [*unchanged(x, range(first)), flat, *unchanged(x, range(last + 1, len(x)), moved=first - last)]
 
     def module(self, *_: Shape) -> Module:
         return nn.Flatten(**self.options())
@@ -88,9 +88,9 @@ class Reshape(Layer):
                 inputs=[x],
             )
         shape = Shape([x.count // known if n == -1 else n for n in self.shape], x.dtype)
-        return Plan(shape=shape, window="pointwise" if shape == x else "flat", view=True, keeps=())
+        return Plan(shape=shape, window="pointwise" if shape == x else "flat", view=True, saved=())
 
-    def working(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
+    def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
         known = [n for n in self.shape if n != -1]
         left = f"{xs[0].count:,} values" + "".join(f" / {n:,}" for n in known)
         return [
@@ -120,7 +120,7 @@ class Identity(Layer):
     example: ClassVar[Example] = Example({}, [(8, 5, 5)], shape=(8, 5, 5))
 
     def plan(self, *xs: Shape) -> Plan:
-        return Plan(shape=xs[0], view=True, keeps=())
+        return Plan(shape=xs[0], view=True, saved=())
 
     def module(self, *_: Shape) -> Module:
         return nn.Identity()

@@ -9,7 +9,7 @@ from pydantic import Field, PositiveInt
 from ..errors import ShapeError
 from ..lazy import nn
 from ..shapes import Shape
-from .base import Axes, Example, Kept, Layer, Plan, axis_of
+from .base import Axes, AxisMap, Example, Layer, Plan, axis_of
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -76,7 +76,7 @@ class Transpose(Layer):
 
 
 def _ordered(x: Shape, axes: list[int]) -> Plan:
-    return Plan(shape=Shape([x[axis] for axis in axes], x.dtype), window=Kept(tuple(axes)), view=True, keeps=())
+    return Plan(shape=Shape([x[axis] for axis in axes], x.dtype), window=AxisMap(tuple(axes)), view=True, saved=())
 
 
 class Roll(Layer):
@@ -104,7 +104,7 @@ class Roll(Layer):
                 hint="Give one shift for each of `dims`.",
             )
         moved = tuple(sorted({axis - 1 for axis in axes}))  # round the end: from anywhere
-        return Plan(shape=x, window=moved, keeps=())
+        return Plan(shape=x, window=moved, saved=())
 
     def module(self, *xs: Shape) -> Module:
         from ..modules.reshape import Roll as Built
@@ -137,7 +137,7 @@ class ChannelShuffle(Layer):
                 hint=f"Pick a divisor of {x.channels}.",
                 inputs=[x],
             )
-        return Plan(shape=x, window=(-1,), keeps=())
+        return Plan(shape=x, window=(-1,), saved=())
 
     def module(self, *_: Shape) -> Module:
         return nn.ChannelShuffle(**self.options())

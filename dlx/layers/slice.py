@@ -8,7 +8,7 @@ from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_v
 
 from ..errors import ShapeError
 from ..shapes import Shape, Window
-from .base import Cut, Example, Kept, Layer, Plan, WindowLike, axis_of
+from .base import AxisMap, AxisSlice, Example, Layer, Plan, WindowLike, axis_of
 
 if TYPE_CHECKING:
     from typing import Self
@@ -83,9 +83,9 @@ class Select(Layer):
             )
         return Plan(
             shape=Shape((*x[:axis], *x[axis + 1 :]), x.dtype),
-            window=Kept(tuple(k for k in range(len(x)) if k != axis), ((axis, self.index % x[axis]),)),
+            window=AxisMap(tuple(k for k in range(len(x)) if k != axis), ((axis, self.index % x[axis]),)),
             view=True,
-            keeps=(),
+            saved=(),
         )
 
     def module(self, *xs: Shape) -> Module:
@@ -162,7 +162,7 @@ class Split(Layer):
 def part(x: Shape, axis: int, start: int, stop: int, step: int = 1) -> Plan:
     """The plan of a layer that keeps the values from `start` to `stop` of one axis."""
     shape = Shape((*x[:axis], -((start - stop) // step), *x[axis + 1 :]), x.dtype)
-    window: WindowLike = "pointwise" if shape == x else Cut(axis, start, step)
+    window: WindowLike = "pointwise" if shape == x else AxisSlice(axis, start, step)
     if axis and shape != x:
         here = [k == axis for k in range(1, len(x))]
         window = Window(
@@ -172,4 +172,4 @@ def part(x: Shape, axis: int, start: int, stop: int, step: int = 1) -> Plan:
             after=tuple(stop - x[axis] if k else 0 for k in here),
             dilation=(1,) * len(here),
         )
-    return Plan(shape=shape, window=window, by_channel=True, view=True, keeps=())
+    return Plan(shape=shape, window=window, by_channel=True, view=True, saved=())

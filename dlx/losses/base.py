@@ -32,9 +32,9 @@ class Loss(Declared):
     """Targets are class numbers, values of the output's own shape, or boxes in a grid."""
     logits: ClassVar[bool] = False
     """Whether it takes logits, of which it makes probabilities itself."""
-    span: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
+    target_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     """Least and largest value that a target may have."""
-    anywhere: ClassVar[bool] = True
+    on_maps: ClassVar[bool] = True
     """Whether it takes a target at each position of a map."""
 
     def function(self) -> Function:
@@ -53,18 +53,18 @@ class Loss(Declared):
         """The probability of each class, classes on axis 1; None where outputs are no probabilities."""
         return None
 
-    pools: ClassVar[bool] = True
+    averageable: ClassVar[bool] = True
     """Whether several networks can answer together."""
 
-    def pooled(self, outputs: Tensor) -> Tensor:
+    def averaged(self, outputs: Tensor) -> Tensor:
         """Outputs of several networks, (members, N, ...), as one: their mean, or that of what they stand for."""
         return outputs.mean(0)
 
-    def gap(self, output: Tensor, target: Tensor) -> Tensor:
+    def residual(self, output: Tensor, target: Tensor) -> Tensor:
         """How far the prediction is from the target."""
         return self.predict(output) - target
 
-    def discord(self, target: Shape) -> str:
+    def check_shape(self, target: Shape) -> str:
         """What does not fit within the loss for targets of shape `target`, as a sentence; empty where all does."""
         return ""
 
@@ -72,19 +72,23 @@ class Loss(Declared):
         """What does not fit between the loss and the number of classes, as a sentence; empty where all does."""
         return ""
 
-    def misfit(self, targets: Any) -> str:
+    def check_values(self, targets: Any) -> str:
         """A sentence on values of an array (N, *target) that this loss cannot take; empty where it takes all."""
         low, high = float(targets.min()), float(targets.max())
-        if not (low < self.span[0] or high > self.span[1]):  # NaN is found where it is met
+        if not (low < self.target_range[0] or high > self.target_range[1]):  # NaN is found where it is met
             return ""
-        wanted = f"from {self.span[0]:g} to {self.span[1]:g}" if math.isfinite(self.span[1]) else "of 0 and more"
+        wanted = (
+            f"from {self.target_range[0]:g} to {self.target_range[1]:g}"
+            if math.isfinite(self.target_range[1])
+            else "of 0 and more"
+        )
         return f"{self.kind} is for targets {wanted}, and these go from {low:.4g} to {high:.4g}"
 
     def ignores(self) -> int | None:
         """The class number of targets that do not count."""
         return None
 
-    def share(self, target: Tensor) -> Tensor | int:
+    def normalizer(self, target: Tensor) -> Tensor | int:
         """What the mean of a batch was divided by, so that means of several batches can be joined to one."""
         return len(target)
 
@@ -94,7 +98,7 @@ class Loss(Declared):
             return each.mean()
         return each.sum() if self.reduction == "sum" else each.sum() / len(each)
 
-    def torchs(self, function: Callable[..., Tensor], **options: object) -> Function:
+    def from_torch(self, function: Callable[..., Tensor], **options: object) -> Function:
         """torch's `function` with `options` and this reduction."""
         if self.reduction == "batchmean":
             return lambda output, target: function(output, target, reduction="sum", **options) / len(target)

@@ -25,12 +25,12 @@ class BinaryCrossEntropy(OfValues):
 
     kind: ClassVar[str] = "binary_cross_entropy"
     logits: ClassVar[bool] = True
-    span: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    target_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     pos_weight: PositiveFloat | None = Field(None, description="factor on the first term, for rare ones")
 
     def function(self) -> Function:
         if self.pos_weight is None:
-            return self.torchs(F.binary_cross_entropy_with_logits)
+            return self.from_torch(F.binary_cross_entropy_with_logits)
         weight = cache(lambda device, dtype: torch.tensor(self.pos_weight, device=device, dtype=dtype))
 
         def loss(output: Tensor, target: Tensor) -> Tensor:
@@ -46,7 +46,7 @@ class BinaryCrossEntropy(OfValues):
     def probabilities(self, output: Tensor) -> Tensor:
         return output.sigmoid()
 
-    def pooled(self, outputs: Tensor) -> Tensor:
+    def averaged(self, outputs: Tensor) -> Tensor:
         return pooled_sigmoid(outputs)
 
 
@@ -59,7 +59,7 @@ class BinaryHinge(OfValues):
     """
 
     kind: ClassVar[str] = "binary_hinge"
-    span: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    target_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     margin: PositiveFloat = Field(1.0, description="how far on its side a score should be")
     squared: bool = Field(False, description="the square of it, which has a slope of 0 at the margin")
 

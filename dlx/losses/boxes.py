@@ -35,8 +35,8 @@ class Yolo(Loss):
     rescore: bool = Field(True, description="let confidence be the overlap that the box has; else 1")
 
     wants: ClassVar[Literal["classes", "values", "boxes"]] = "boxes"
-    anywhere: ClassVar[bool] = False
-    pools: ClassVar[bool] = False
+    on_maps: ClassVar[bool] = False
+    averageable: ClassVar[bool] = False
 
     def outputs(self, target: Shape) -> Shape:
         return Shape((target[0] + 5 * (self.boxes - 1), *target[1:]))
@@ -48,15 +48,15 @@ class Yolo(Loss):
         from ..modules import boxes
 
         def loss(output: Tensor, target: Tensor) -> Tensor:
-            answer, truth = boxes.said(output, self.boxes), boxes.so(target)
+            answer, truth = boxes.decode_outputs(output, self.boxes), boxes.decode_targets(target)
             with torch.no_grad():
                 overlap = boxes.overlap(answer.corners, truth.corners)
                 best = overlap.argmax(1, keepdim=True)
                 responsible = torch.zeros_like(overlap).scatter_(1, best, 1.0) * truth.confidence
                 wanted = overlap if self.rescore else torch.ones_like(overlap)
-            gap = (answer.place - truth.place).square().sum(2)
+            place_error = (answer.place - truth.place).square().sum(2)
             sure = (answer.confidence - wanted).square()
-            each = responsible * (self.lambda_coord * gap + sure)
+            each = responsible * (self.lambda_coord * place_error + sure)
             each = each + self.lambda_noobj * (1 - responsible) * answer.confidence.square()
             classes = truth.confidence * (answer.classes - truth.classes).square()
             return self.reduced(each.flatten(1).sum(1) + classes.flatten(1).sum(1))

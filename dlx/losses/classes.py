@@ -36,7 +36,7 @@ class _OfClasses(Loss):
     def probabilities(self, output: Tensor) -> Tensor:
         return output.softmax(1)
 
-    def pooled(self, outputs: Tensor) -> Tensor:
+    def averaged(self, outputs: Tensor) -> Tensor:
         return pooled_softmax(outputs)
 
     def on(self) -> Callable[[torch.device, torch.dtype], Tensor | None]:
@@ -99,12 +99,12 @@ class CrossEntropy(_OfClasses):
                 label_smoothing=spread,
             )
             if self.reduction == "mean":
-                return found / torch.as_tensor(self.share(target)).clamp_min(1e-12)
+                return found / torch.as_tensor(self.normalizer(target)).clamp_min(1e-12)
             return found / len(target) if self.reduction == "batchmean" else found
 
         return loss
 
-    def share(self, target: Tensor) -> Tensor | int:
+    def normalizer(self, target: Tensor) -> Tensor | int:
         if self.reduction == "batchmean":
             return len(target)
         counts = target != self.ignore_index

@@ -34,16 +34,16 @@ class Poisson(_Likelihood):
     """
 
     kind: ClassVar[str] = "poisson"
-    span: ClassVar[tuple[float, float]] = (0.0, math.inf)
+    target_range: ClassVar[tuple[float, float]] = (0.0, math.inf)
     full: bool = Field(False, description="add Stirling's formula for log(target!)")
 
     def function(self) -> Function:
-        return self.torchs(F.poisson_nll_loss, full=self.full)
+        return self.from_torch(F.poisson_nll_loss, full=self.full)
 
     def predict(self, output: Tensor) -> Tensor:
         return output.exp()
 
-    def pooled(self, outputs: Tensor) -> Tensor:
+    def averaged(self, outputs: Tensor) -> Tensor:
         return torch.logsumexp(outputs, 0) - math.log(len(outputs))
 
 
@@ -75,7 +75,7 @@ class Gaussian(_Likelihood):
     def predict(self, output: Tensor) -> Tensor:
         return output.chunk(2, 1)[0]
 
-    def pooled(self, outputs: Tensor) -> Tensor:
+    def averaged(self, outputs: Tensor) -> Tensor:
         """Mean and variance of the members' mixture. Source: Lakshminarayanan et al. 2017, arXiv:1612.01474, 2.4."""
         mean, s = outputs.chunk(2, 2)
         within = torch.logsumexp(s, 0) - math.log(len(outputs))
@@ -113,7 +113,7 @@ class VonMises(_Likelihood):
     def predict(self, output: Tensor) -> Tensor:
         return output.chunk(2, 1)[0] if self.kappa == "predicted" else output
 
-    def pooled(self, outputs: Tensor) -> Tensor:
+    def averaged(self, outputs: Tensor) -> Tensor:
         """The direction of the members' mean arrow, each as long as its kappa: their densities' geometric mean."""
         mean, *s = outputs.chunk(2, 2) if self.kappa == "predicted" else (outputs,)
         kappa = F.softplus(s[0]) if s else torch.ones_like(mean)
@@ -123,7 +123,7 @@ class VonMises(_Likelihood):
         length = torch.hypot(north, east).clamp_min(1e-6)
         return torch.cat([torch.atan2(east, north), length + torch.log(-torch.expm1(-length))], 1)
 
-    def gap(self, output: Tensor, target: Tensor) -> Tensor:
+    def residual(self, output: Tensor, target: Tensor) -> Tensor:
         turn = self.predict(output) - target
         return torch.atan2(turn.sin(), turn.cos())
 
@@ -138,7 +138,7 @@ class MixtureDensity(_Likelihood):
     """
 
     kind: ClassVar[str] = "mixture_density"
-    pools: ClassVar[bool] = False
+    averageable: ClassVar[bool] = False
     components: PositiveInt = Field(5, description="Gaussians in the mixture")
     diagonal: bool = Field(False, description="a variance for each value instead of one a component")
     eps: PositiveFloat = Field(1e-6, description=ADDED)
@@ -162,8 +162,8 @@ class MixtureDensity(_Likelihood):
     def function(self) -> Function:
         def loss(output: Tensor, target: Tensor) -> Tensor:
             log_weight, mean, log_variance = self.parts(output)
-            gap = target.unsqueeze(1) - mean
-            each = -(LOG_2PI + log_variance + gap.square() * torch.exp(-log_variance)) / 2
+            residual = target.unsqueeze(1) - mean
+            each = -(LOG_2PI + log_variance + residual.square() * torch.exp(-log_variance)) / 2
             return self.reduced(-torch.logsumexp(log_weight + each.sum(2), 1))
 
         return loss

@@ -29,13 +29,13 @@ class KLDivergence(OfValues):
 
     kind: ClassVar[str] = "kl_div"
     logits: ClassVar[bool] = True
-    span: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    target_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
 
-    def misfit(self, targets: Any) -> str:
+    def check_values(self, targets: Any) -> str:
         sums = targets.sum(1)
         least, most = float(sums.min()), float(sums.max())
-        if (told := super().misfit(targets)) or abs(least - 1) < SLACK > abs(most - 1):
-            return told
+        if (message := super().check_values(targets)) or abs(least - 1) < SLACK > abs(most - 1):
+            return message
         return f"{self.kind} is for probabilities that add up to 1, and these add up to {least:.4g} to {most:.4g}"
 
     def function(self) -> Function:
@@ -47,5 +47,5 @@ class KLDivergence(OfValues):
     def probabilities(self, output: Tensor) -> Tensor:
         return output.softmax(1)
 
-    def pooled(self, outputs: Tensor) -> Tensor:
+    def averaged(self, outputs: Tensor) -> Tensor:
         return pooled_softmax(outputs)

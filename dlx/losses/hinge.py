@@ -27,7 +27,7 @@ class Hinge(Loss):
 
     kind: ClassVar[str] = "hinge"
     wants: ClassVar[Literal["classes", "values"]] = "classes"
-    anywhere: ClassVar[bool] = False
+    on_maps: ClassVar[bool] = False
     margin: PositiveFloat = Field(1.0, description="by which the score of the target should lead")
 
     power: ClassVar[int] = 1

@@ -26,7 +26,7 @@ class Dice(OfValues):
 
     kind: ClassVar[str] = "dice"
     logits: ClassVar[bool] = True
-    span: ClassVar[tuple[float, float]] = (0.0, 1.0)
+    target_range: ClassVar[tuple[float, float]] = (0.0, 1.0)
     smooth: PositiveFloat = Field(1.0, description="added above and below, so that two empty sets agree")
 
     def function(self) -> Function:
@@ -44,5 +44,5 @@ class Dice(OfValues):
     def probabilities(self, output: Tensor) -> Tensor:
         return self.predict(output)
 
-    def pooled(self, outputs: Tensor) -> Tensor:
+    def averaged(self, outputs: Tensor) -> Tensor:
         return pooled_softmax(outputs) if outputs.shape[2] > 1 else pooled_sigmoid(outputs)

@@ -59,12 +59,12 @@ class Sum(Loss):
         return "classes" if any(one.wants == "classes" for one in self.losses) else "values"
 
     @property
-    def anywhere(self) -> bool:  # type: ignore[override]
-        return all(one.anywhere for one in self.losses)
+    def on_maps(self) -> bool:  # type: ignore[override]
+        return all(one.on_maps for one in self.losses)
 
     @property
-    def pools(self) -> bool:  # type: ignore[override]
-        return self.losses[0].pools
+    def averageable(self) -> bool:  # type: ignore[override]
+        return self.losses[0].averageable
 
     def function(self) -> Function:
         reduced = [one.model_copy(update={"reduction": self.reduction}) for one in self.losses]
@@ -82,7 +82,7 @@ class Sum(Loss):
     def outputs(self, target: Shape) -> Shape:
         return self.losses[0].outputs(target)
 
-    def discord(self, target: Shape) -> str:
+    def check_shape(self, target: Shape) -> str:
         wanted = [(one.kind, one.outputs(target)) for one in self.losses]
         for kind, shape in wanted[1:]:
             if tuple(shape) != tuple(wanted[0][1]):
@@ -93,8 +93,8 @@ class Sum(Loss):
     def logits(self) -> bool:  # type: ignore[override]
         return any(one.logits for one in self.losses)
 
-    def misfit(self, targets: Any) -> str:
-        return next(filter(None, (one.misfit(targets) for one in self.losses)), "")
+    def check_values(self, targets: Any) -> str:
+        return next(filter(None, (one.check_values(targets) for one in self.losses)), "")
 
     def check(self, classes: int) -> str:
         return next(filter(None, (one.check(classes) for one in self.losses)), "")
@@ -102,14 +102,14 @@ class Sum(Loss):
     def predict(self, output: Tensor) -> Tensor:
         return self.losses[0].predict(output)
 
-    def gap(self, output: Tensor, target: Tensor) -> Tensor:
-        return self.losses[0].gap(output, target)
+    def residual(self, output: Tensor, target: Tensor) -> Tensor:
+        return self.losses[0].residual(output, target)
 
     def probabilities(self, output: Tensor) -> Tensor | None:
         return self.losses[0].probabilities(output)
 
-    def pooled(self, outputs: Tensor) -> Tensor:
-        return self.losses[0].pooled(outputs)
+    def averaged(self, outputs: Tensor) -> Tensor:
+        return self.losses[0].averaged(outputs)
 
 
 def _channels(output: Tensor, target: Tensor) -> Tensor:

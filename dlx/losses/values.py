@@ -28,7 +28,7 @@ class SquaredError(OfValues):
     kind: ClassVar[str] = "squared_error"
 
     def function(self) -> Function:
-        return self.torchs(F.mse_loss)
+        return self.from_torch(F.mse_loss)
 
 
 class AbsoluteError(OfValues):
@@ -40,7 +40,7 @@ class AbsoluteError(OfValues):
     kind: ClassVar[str] = "absolute_error"
 
     def function(self) -> Function:
-        return self.torchs(F.l1_loss)
+        return self.from_torch(F.l1_loss)
 
 
 class Huber(OfValues):
@@ -53,7 +53,7 @@ class Huber(OfValues):
     delta: PositiveFloat = Field(1.0, description="gap from which it grows as a line")
 
     def function(self) -> Function:
-        return self.torchs(F.huber_loss, delta=self.delta)
+        return self.from_torch(F.huber_loss, delta=self.delta)
 
 
 class SmoothL1(OfValues):
@@ -67,4 +67,4 @@ class SmoothL1(OfValues):
     beta: PositiveFloat = Field(1.0, description="gap from which it grows as a line of slope 1")
 
     def function(self) -> Function:
-        return self.torchs(F.smooth_l1_loss, beta=self.beta)
+        return self.from_torch(F.smooth_l1_loss, beta=self.beta)

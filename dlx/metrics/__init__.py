@@ -3,15 +3,15 @@
 All of it happens at evaluation, batch by batch on the device. One file a family, found by the registry.
 """
 
-from .base import FOLLOWED, METRICS, RUNNING_LOSS, Followed, Mean, Meter, Metric, Mode
+from .base import METRICS, MONITORED_METRIC, RUNNING_LOSS, Mean, Meter, Metric, Mode, MonitoredMetric
 
 __all__ = [
-    "FOLLOWED",
     "METRICS",
+    "MONITORED_METRIC",
     "RUNNING_LOSS",
-    "Followed",
     "Mean",
     "Meter",
     "Metric",
     "Mode",
+    "MonitoredMetric",
 ]

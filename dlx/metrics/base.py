@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 
 METRICS: Registry[Metric] = FAMILIES["metric"]
 Mode = Literal["min", "max"]
-Followed = Annotated[str, Field(pattern=r"^valid/.+$")]
-FOLLOWED = "valid/NAME, of the part that is evaluated on the way"
+MonitoredMetric = Annotated[str, Field(pattern=r"^valid/.+$")]
+MONITORED_METRIC = "valid/NAME, of the part that is evaluated on the way"
 RUNNING_LOSS = "train/running_loss"
 """The mean of the losses that training minimises, with all terms, since the point of the curve before."""
 

@@ -39,40 +39,43 @@ class _Boxes(Meter):
 
     def __init__(self, metric: AveragePrecision) -> None:
         self.metric, self.pictures = metric, 0
-        self.said: list[Tensor] = []
-        self.so: list[Tensor] = []
+        self.predicted: list[Tensor] = []
+        self.true: list[Tensor] = []
 
     def update(self, output: Tensor, target: Tensor) -> None:
         from ..modules import boxes
 
-        answer, truth = boxes.said(output, (output.shape[1] - target.shape[1]) // 5 + 1), boxes.so(target)
+        answer, truth = (
+            boxes.decode_outputs(output, (output.shape[1] - target.shape[1]) // 5 + 1),
+            boxes.decode_targets(target),
+        )
         surest, classes = answer.classes.max(1, keepdim=True)
         scores = answer.confidence * surest
         corners, kinds = answer.corners.flatten(1, 3), classes.expand_as(scores).flatten(1)
         scores = scores.flatten(1)
         out = boxes.suppressed(corners, kinds, scores, self.metric.suppress)
-        self._list(self.said, corners, kinds, scores, (scores > self.metric.least) & ~out)
+        self._append(self.predicted, corners, kinds, scores, (scores > self.metric.least) & ~out)
         there = truth.confidence.flatten(1)
-        self._list(self.so, truth.corners.flatten(1, 3), truth.classes.argmax(1).flatten(1), there, there > 0)
+        self._append(self.true, truth.corners.flatten(1, 3), truth.classes.argmax(1).flatten(1), there, there > 0)
         self.pictures += len(output)
 
-    def _list(self, kept: list[Tensor], corners: Tensor, kinds: Tensor, scores: Tensor, which: Tensor) -> None:
-        """Boxes as rows: picture, class, score, corners, in double precision."""
+    def _append(self, batches: list[Tensor], corners: Tensor, kinds: Tensor, scores: Tensor, which: Tensor) -> None:
+        """Append the boxes of the mask `which` to `batches` as float64 rows: picture, class, score, corners."""
         picture = torch.arange(len(which), device=which.device)[:, None].expand_as(which) + self.pictures
-        rows = [part[which][:, None] for part in (picture, kinds, scores)]
-        kept.append(torch.cat([row.double() for row in (*rows, corners[which])], 1).cpu())
+        columns = [values[which][:, None] for values in (picture, kinds, scores)]
+        batches.append(torch.cat([column.double() for column in (*columns, corners[which])], 1).cpu())
 
     def compute(self) -> Tensor:
         from ..modules import boxes
 
-        said, so = torch.cat(self.said), torch.cat(self.so)
-        said = said[said[:, 2].argsort(descending=True, stable=True)]
+        predicted, targets = torch.cat(self.predicted), torch.cat(self.true)
+        predicted = predicted[predicted[:, 2].argsort(descending=True, stable=True)]
         each = []
-        for one in sorted(set(so[:, 1].tolist())):
-            mine, true = said[said[:, 1] == one], so[so[:, 1] == one]
+        for one in sorted(set(targets[:, 1].tolist())):
+            mine, true = predicted[predicted[:, 1] == one], targets[targets[:, 1] == one]
             right = boxes.hits(mine[:, 0], mine[:, 3:], true[:, 0], true[:, 3:], self.metric.iou)
             each.append(boxes.average_precision(right, len(true)))
         return torch.tensor(each, dtype=torch.float64).mean() if each else torch.tensor(torch.nan)
 
     def note(self, names: Sequence[str]) -> str:
-        return "" if any(map(len, self.so)) else "undefined, for no picture has a box"
+        return "" if any(map(len, self.true)) else "undefined, for no picture has a box"

@@ -94,19 +94,21 @@ class _Calibration(_Gathered):
         if confidence.dim() == 1:
             right = target.to(confidence.dtype)
         else:
-            confidence, said = confidence.max(1)
-            right = said.eq(target).to(confidence.dtype)
+            confidence, predicted = confidence.max(1)
+            right = predicted.eq(target).to(confidence.dtype)
         bounds = torch.linspace(0, 1, self.metric.n_bins + 1, dtype=confidence.dtype, device=confidence.device)
         bins = torch.bucketize(confidence, bounds, right=True) - 1
         count, confident, hits = (
             torch.zeros_like(bounds).scatter_add_(0, bins, x)
             for x in (torch.ones_like(confidence), confidence, right)
         )
-        gap = (torch.nan_to_num(hits / count) - torch.nan_to_num(confident / count)).abs()
+        differences = (torch.nan_to_num(hits / count) - torch.nan_to_num(confident / count)).abs()
         share = count / count.sum()
         if self.metric.norm == "max":
-            return gap.max()
-        return (gap * share).sum() if self.metric.norm == "l1" else (gap.square() * share).sum().sqrt()
+            return differences.max()
+        return (
+            (differences * share).sum() if self.metric.norm == "l1" else (differences.square() * share).sum().sqrt()
+        )
 
 
 Defined = Callable[["Tensor", "Tensor"], "Tensor"]
@@ -145,9 +147,9 @@ class _ByClass(Meter):
 
     def note(self, names: Sequence[str]) -> str:
         assert self.counts is not None
-        defined, there = self._defined().tolist(), (self.counts[0] > 0).tolist()
+        defined, present = self._defined().tolist(), (self.counts[0] > 0).tolist()
         if self.average == "one" or not any(defined):
-            lacking = [i for i, any_ in enumerate(there) if not any_]
+            lacking = [i for i, any_ in enumerate(present) if not any_]
             return "" if defined[-1] else f"undefined, for no target is of {_classes(lacking, names)}"
         if self.average == "weighted":
             return ""

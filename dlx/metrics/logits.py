@@ -87,10 +87,10 @@ class ConfusionCounts(Meter):
         self.counts: Tensor | None = None
 
     def update(self, output: Tensor, target: Tensor) -> None:
-        said, meant = (output > 0 if output.dim() == 1 else output.argmax(1)).reshape(-1), target.reshape(-1)
+        predicted, meant = (output > 0 if output.dim() == 1 else output.argmax(1)).reshape(-1), target.reshape(-1)
         if self.ignore is not None:
-            said, meant = said[meant != self.ignore], meant[meant != self.ignore]
-        found = torch.bincount(meant.long() * self.classes + said.long(), minlength=self.classes**2)
+            predicted, meant = predicted[meant != self.ignore], meant[meant != self.ignore]
+        found = torch.bincount(meant.long() * self.classes + predicted.long(), minlength=self.classes**2)
         self.counts = found if self.counts is None else self.counts + found
 
     def compute(self) -> Tensor:

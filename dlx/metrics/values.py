@@ -31,25 +31,25 @@ class _R2(Meter):
     def __init__(self) -> None:
         self.count = 0
         self.mean: Tensor | float = 0.0
-        self.around: Tensor | float = 0.0
+        self.spread: Tensor | float = 0.0
         """The sum of squared distances of the targets from their mean, by value."""
         self.error: Tensor | float = 0.0
 
     def update(self, output: Tensor, target: Tensor) -> None:
         output, target = output.flatten(1).double(), target.flatten(1).double()
         n, mean = len(target), target.mean(0)
-        away, total = mean - self.mean, self.count + n
-        self.around = self.around + (target - mean).square().sum(0) + away.square() * (self.count * n / total)
-        self.mean = self.mean + away * (n / total)
+        difference, total = mean - self.mean, self.count + n
+        self.spread = self.spread + (target - mean).square().sum(0) + difference.square() * (self.count * n / total)
+        self.mean = self.mean + difference * (n / total)
         self.error = self.error + (output - target).square().sum(0)
         self.count = total
 
     def compute(self) -> Tensor:
         if self.count < 2:
             return torch.tensor(torch.nan)
-        around, error = torch.as_tensor(self.around), torch.as_tensor(self.error)
+        spread, error = torch.as_tensor(self.spread), torch.as_tensor(self.error)
         constant = (error == 0).to(error.dtype)
-        return torch.where(around > 0, 1 - error / around, constant).mean()
+        return torch.where(spread > 0, 1 - error / spread, constant).mean()
 
     def note(self, names: Sequence[str]) -> str:
         return "undefined, for there is a single example" if self.count < 2 else ""

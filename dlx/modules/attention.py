@@ -56,7 +56,7 @@ class MultiheadAttention(nn.MultiheadAttention):
 
     def _projected(self, *xs: Tensor) -> tuple[Tensor, ...]:
         """Queries, keys and values: (N, heads, T or S, D / heads) each."""
-        given = (xs[0], xs[min(1, len(xs) - 1)], xs[-1])
+        inputs = (xs[0], xs[min(1, len(xs) - 1)], xs[-1])
         if len(xs) == 1:
             made = F.linear(xs[0], self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
         else:
@@ -64,7 +64,7 @@ class MultiheadAttention(nn.MultiheadAttention):
             own = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
             weights = self.in_proj_weight.chunk(3) if alike else own
             biases = self.in_proj_bias.chunk(3) if self.in_proj_bias is not None else (None,) * 3
-            made = tuple(F.linear(x, w, b) for x, w, b in zip(given, weights, biases, strict=True))
+            made = tuple(F.linear(x, w, b) for x, w, b in zip(inputs, weights, biases, strict=True))
         return tuple(x.view(*x.shape[:2], self.num_heads, -1).transpose(1, 2) for x in made)
 
 

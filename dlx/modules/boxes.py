@@ -9,7 +9,7 @@ from torch import Tensor
 
 
 @dataclass(frozen=True)
-class Told:
+class DecodedBoxes:
     """What a network says (N, 5 boxes + classes, S, S), or what is so (N, 5 + classes, S, S), by cell."""
 
     confidence: Tensor
@@ -31,16 +31,16 @@ class Told:
         return torch.stack([column - width / 2, row - height / 2, column + width / 2, row + height / 2], -1)
 
 
-def said(output: Tensor, boxes: int) -> Told:
+def decode_outputs(output: Tensor, boxes: int) -> DecodedBoxes:
     """Outputs, which give the square roots of width and height themselves."""
     cells = output[:, : 5 * boxes].reshape(len(output), boxes, 5, *output.shape[2:])
-    return Told(cells[:, :, 0], cells[:, :, 1:], output[:, 5 * boxes :])
+    return DecodedBoxes(cells[:, :, 0], cells[:, :, 1:], output[:, 5 * boxes :])
 
 
-def so(target: Tensor) -> Told:
+def decode_targets(target: Tensor) -> DecodedBoxes:
     """Targets, which give width and height."""
     place = torch.cat([target[:, 1:3], target[:, 3:5].clamp_min(0).sqrt()], 1)
-    return Told(target[:, :1], place[:, None], target[:, 5:])
+    return DecodedBoxes(target[:, :1], place[:, None], target[:, 5:])
 
 
 def overlap(a: Tensor, b: Tensor) -> Tensor:

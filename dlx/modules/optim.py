@@ -33,7 +33,7 @@ class _Stepwise(Optimizer):
     def update(self, group: dict[str, Any], weights: list[Tensor], grads: list[Tensor]) -> None:
         raise NotImplementedError
 
-    def kept(self, name: str, weights: list[Tensor]) -> list[Tensor]:
+    def state_of(self, name: str, weights: list[Tensor]) -> list[Tensor]:
         """One tensor of state for each weight, zero at first."""
         for weight in weights:
             if name not in self.state[weight]:
@@ -41,7 +41,7 @@ class _Stepwise(Optimizer):
         return [self.state[weight][name] for weight in weights]
 
 
-class Averaged(_Stepwise):
+class MomentumMean(_Stepwise):
     """Momentum as a running mean: m = beta*m + (1 - beta)*g; w -= lr*m."""
 
     def __init__(
@@ -51,7 +51,7 @@ class Averaged(_Stepwise):
         super().__init__(params, {"lr": lr, "weight_decay": weight_decay, **options, "t": 0})
 
     def update(self, group: dict[str, Any], weights: list[Tensor], grads: list[Tensor]) -> None:
-        beta, means = group["beta"], self.kept("mean", weights)
+        beta, means = group["beta"], self.state_of("mean", weights)
         if group["weight_decay"]:
             grads = list(self.lists.add(grads, weights, alpha=group["weight_decay"]))
         self.lists.lerp_(means, grads, 1 - beta)
@@ -60,7 +60,7 @@ class Averaged(_Stepwise):
         self.lists.add_(weights, step, alpha=-group["lr"] / scale)
 
 
-class Scaled(_Stepwise):
+class AdaptiveForm(_Stepwise):
     """w -= lr * m / root(v) in the forms of the books that torch does not have.
 
     betas: of m and v; without the first m is g, without the second v is the sum of g^2.
@@ -88,9 +88,9 @@ class Scaled(_Stepwise):
             self.lists.mul_(weights, 1 - lr * decay)
         elif decay:
             grads = list(self.lists.add(grads, weights, alpha=decay))
-        means, squares = grads, self.kept("squares", weights)
+        means, squares = grads, self.state_of("squares", weights)
         if beta1 is not None:
-            means = self.kept("mean", weights)
+            means = self.state_of("mean", weights)
             self.lists.lerp_(means, grads, 1 - beta1)
         if beta2 is not None:
             self.lists.mul_(squares, beta2)
@@ -151,21 +151,21 @@ class RandomSearch(Optimizer):
     def step(self, closure: Closure) -> Tensor:  # type: ignore[override]
         before = closure()
         weights = [weight for group in self.param_groups for weight in group["params"]]
-        kept = [weight.clone() for weight in weights]
+        previous = [weight.clone() for weight in weights]
         first = self.param_groups[0]
-        drawn = torch.Generator(weights[0].device).manual_seed((first["seed"] * 1_000_003 + first["t"]) % 2**63)
+        rng = torch.Generator(weights[0].device).manual_seed((first["seed"] * 1_000_003 + first["t"]) % 2**63)
         first["t"] += 1
         for group in self.param_groups:
             for weight in group["params"]:
-                step = torch.randn(weight.shape, generator=drawn, dtype=weight.dtype, device=weight.device)
+                step = torch.randn(weight.shape, generator=rng, dtype=weight.dtype, device=weight.device)
                 weight.copy_(step * group["lr"] + (weight if group["local"] else 0))
         if not closure() < before:
-            for weight, old in zip(weights, kept, strict=True):
+            for weight, old in zip(weights, previous, strict=True):
                 weight.copy_(old)
         return before
 
 
-class Together(Optimizer):
+class CombinedOptimizer(Optimizer):
     """Several optimizers as one, each with weights of its own; it is saved and restored as one."""
 
     def __init__(self, parts: Sequence[Optimizer]) -> None:

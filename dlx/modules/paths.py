@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 
-class Chance(nn.Module):
+class Stochastic(nn.Module):
     """What these modules share: random numbers for each sample (`row`) or once for the batch (`batch`)."""
 
     mode: str
@@ -21,7 +21,7 @@ class Chance(nn.Module):
         return torch.rand(*count, rows, *(1,) * (x.dim() - 1), dtype=x.dtype, device=x.device)
 
 
-class StochasticDepth(Chance):
+class StochasticDepth(Stochastic):
     """x * b / (1 - p) in training, with b = 0 with probability p and else 1. Shapes: (N, *) -> (N, *)."""
 
     def __init__(self, p: float, mode: str = "row") -> None:
@@ -38,7 +38,7 @@ class StochasticDepth(Chance):
         return f"p={self.p}, mode={self.mode}"
 
 
-class ShakeDrop(Chance):
+class ShakeDrop(Stochastic):
     """x * (b + a - b * a) in training, b = 0 with probability p and else 1, a uniform in -1 to 1; its gradient has a
     uniform in 0 to 1 in its place. In evaluation x * (1 - p). Shapes: (N, *) -> (N, *)."""
 
@@ -60,7 +60,7 @@ class ShakeDrop(Chance):
         return f"p={self.p}, mode={self.mode}"
 
 
-class ShakeShake(Chance):
+class ShakeShake(Stochastic):
     """The branches in random proportions that add up to 1; their mean in evaluation. Shapes: (N, *) -> (N, *)."""
 
     def __init__(self, backward: str = "shake", mode: str = "row") -> None:
@@ -85,7 +85,7 @@ class ShakeShake(Chance):
         return f"backward={self.backward}, mode={self.mode}"
 
 
-class DropPath(Chance):
+class DropPath(Stochastic):
     """The mean of the branches that chance leaves; of all in evaluation. Shapes: (N, *) each -> (N, *)."""
 
     def __init__(self, p: float = 0.15, single: float = 0.0, mode: str = "row") -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "identity": lambda x: x}
 
 
-class _Ours(nn.RNNBase):
+class _Recurrent(nn.RNNBase):
     """Shapes: x of (N, T, C), then states of (N, K, H), or (N, H) -> (N, T, D * H), or (N, D * H) at the end.
 
     `one_bias` has zeros that are not learned in place of torch's second bias.
@@ -43,15 +43,15 @@ class _Ours(nn.RNNBase):
         return hidden, cells[0] if cells else x.new_zeros(len(hidden), len(x), self.hidden_size)
 
 
-class RNN(_Ours, nn.RNN):  # type: ignore[misc]
+class RNN(_Recurrent, nn.RNN):  # type: ignore[misc]
     """torch's."""
 
 
-class GRU(_Ours, nn.GRU):  # type: ignore[misc]
+class GRU(_Recurrent, nn.GRU):  # type: ignore[misc]
     """torch's."""
 
 
-class LSTM(_Ours, nn.LSTM):
+class LSTM(_Recurrent, nn.LSTM):
     """torch's; a second state is that of the cells."""
 
     def forward(self, x: Tensor, *states: Tensor) -> Tensor:  # type: ignore[override]
@@ -75,14 +75,14 @@ class OtherRNN(RNN):
         rows = self.num_layers * count
         begin = _by_layer(states[0]) if states else x.new_zeros(rows, len(x), self.hidden_size)
         for layer in range(self.num_layers):
-            given = F.dropout(x, self.dropout, self.training and layer > 0)
+            dropped = F.dropout(x, self.dropout, self.training and layer > 0)
             states_of_layer = zip(begin[count * layer :], suffixes, strict=False)
-            ways = [self._way(given, h, f"_l{layer}{end}") for h, end in states_of_layer]
-            x = torch.cat(ways, -1) if count > 1 else ways[0]
-            ends = [way[:, 0 if end else -1] for way, end in zip(ways, suffixes, strict=True)]
+            directions = [self._direction(dropped, h, f"_l{layer}{end}") for h, end in states_of_layer]
+            x = torch.cat(directions, -1) if count > 1 else directions[0]
+            ends = [direction[:, 0 if end else -1] for direction, end in zip(directions, suffixes, strict=True)]
         return x if self.return_sequences else torch.cat(ends, -1)
 
-    def _way(self, x: Tensor, h: Tensor, which: str) -> Tensor:
+    def _direction(self, x: Tensor, h: Tensor, which: str) -> Tensor:
         """The states of one layer in one direction, in the order of the steps: (N, T, H)."""
         over, made, back = getattr(self, f"weight_hh{which}"), [], which.endswith("_reverse")
         first, second = (getattr(self, f"bias_{of}{which}") if self.bias else None for of in ("ih", "hh"))

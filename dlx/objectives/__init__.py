@@ -5,7 +5,7 @@ from .base import OBJECTIVES, Call, Caller, Objective, Phase, Ports
 from .supervised import Supervised
 
 
-def implied(facts: Facts) -> Supervised:
+def default_objective(facts: Facts) -> Supervised:
     """What a spec asks for that names no objective: classes want classification, or segmentation where each position
     has one; numbers want regression.
     """
@@ -16,4 +16,4 @@ def implied(facts: Facts) -> Supervised:
     return made
 
 
-__all__ = ["OBJECTIVES", "Call", "Caller", "Objective", "Phase", "Ports", "Supervised", "implied"]
+__all__ = ["OBJECTIVES", "Call", "Caller", "Objective", "Phase", "Ports", "Supervised", "default_objective"]

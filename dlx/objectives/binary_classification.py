@@ -31,7 +31,7 @@ class BinaryClassification(Supervised):
     loss: Annotated[Loss, Choice(LOSSES)] = Field(
         default_factory=LOSSES.new("binary_cross_entropy"), description="what training makes small"
     )
-    always: ClassVar[tuple[str, ...]] = ("accuracy", "error")
+    default_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "error")
     one_logit: ClassVar[bool] = True
 
     def check(self, output: Shape, facts: Facts) -> Problem | None:
@@ -45,8 +45,8 @@ class BinaryClassification(Supervised):
                 f"Use `loss: {'binary_hinge' if 'hinge' in self.loss.kind else 'binary_cross_entropy'}`, or "
                 "`objective: classification` with two outputs.",
             )
-        if discord := self.loss.discord(Shape((1,))):
-            return Problem(discord, "Sum up losses of the same output.")
+        if check_shape := self.loss.check_shape(Shape((1,))):
+            return Problem(check_shape, "Sum up losses of the same output.")
         if tuple(output) == (1,) == tuple(self.loss.outputs(Shape((1,)))):
             return None
         return Problem(

@@ -33,7 +33,7 @@ class Classification(Supervised):
     loss: Annotated[Loss, Choice(LOSSES)] = Field(
         default_factory=LOSSES.new("cross_entropy"), description="what training makes small"
     )
-    always: ClassVar[tuple[str, ...]] = ("accuracy", "error")
+    default_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "error")
 
     def check(self, output: Shape, facts: Facts) -> Problem | None:
         if facts.classes is None:
@@ -47,7 +47,7 @@ class Classification(Supervised):
                 "Use `objective: segmentation`.",
             )
         if tuple(output) == (facts.classes,):
-            return self.misfit(facts.classes)
+            return self.check_loss(facts.classes)
         return Problem(
             f"the network ends in {output}, and the data has {facts.classes} classes",
             f"Let the last layer be `linear: {facts.classes}`."
@@ -55,10 +55,10 @@ class Classification(Supervised):
             else "Add `flatten` and a `linear`.",
         )
 
-    def misfit(self, classes: int) -> Problem | None:
+    def check_loss(self, classes: int) -> Problem | None:
         """What does not fit between the loss and the number of classes."""
-        told = self.loss.check(classes)
-        return Problem(told) if told else None
+        message = self.loss.check(classes)
+        return Problem(message) if message else None
 
     def loss_function(self) -> Function:
         loss = self.loss.function()

@@ -34,8 +34,8 @@ class Detection(Supervised):
     metrics: Annotated[list[Metric], Choice(METRICS)] = Field(
         [AveragePrecision()], description="more to measure at each evaluation"
     )
-    always: ClassVar[tuple[str, ...]] = ("box_iou", "class_accuracy")
-    rising: ClassVar[tuple[str, ...]] = always
+    default_metrics: ClassVar[tuple[str, ...]] = ("box_iou", "class_accuracy")
+    higher_is_better: ClassVar[tuple[str, ...]] = default_metrics
     measures: ClassVar[Literal["classes", "values", "boxes"]] = "boxes"
 
     def check(self, output: Shape, facts: Facts) -> Problem | None:
@@ -65,7 +65,10 @@ class Detection(Supervised):
     def measure(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
         from ..modules import boxes
 
-        answer, truth = boxes.said(output, (output.shape[1] - target.shape[1]) // 5 + 1), boxes.so(target)
+        answer, truth = (
+            boxes.decode_outputs(output, (output.shape[1] - target.shape[1]) // 5 + 1),
+            boxes.decode_targets(target),
+        )
         there, count = truth.confidence[:, 0], self.count(target).clamp_min(1)
         overlap = boxes.overlap(answer.corners, truth.corners)
         surest = overlap.gather(1, answer.confidence.argmax(1, keepdim=True))[:, 0]

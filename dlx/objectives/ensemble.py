@@ -14,9 +14,9 @@ if TYPE_CHECKING:
     from .supervised import Outputs
 
 
-def misfit(objective: Supervised, how: str) -> Problem | None:
+def check_combine(objective: Supervised, how: str) -> Problem | None:
     """What stands against answering together."""
-    if not objective.loss.pools:
+    if not objective.loss.averageable:
         return Problem(
             f"the outputs of {objective.loss.kind} have no mean that is an output too, so its networks cannot answer "
             "together",
@@ -35,20 +35,20 @@ def combined(objective: Supervised, outputs: Tensor, how: str) -> Tensor:
     something: the classes as they come first.
     """
     if how == "average":
-        return objective.loss.pooled(outputs)
+        return objective.loss.averaged(outputs)
     return (_decided if objective.one_logit else _ranked)(objective, outputs, how)
 
 
 def _ranked(objective: Supervised, outputs: Tensor, how: str) -> Tensor:
     """Votes first; of classes with as many votes, the one with the larger mean probability; then the first."""
-    pooled = objective.loss.pooled(outputs)
-    classes = pooled.shape[1]
+    averaged = objective.loss.averaged(outputs)
+    classes = averaged.shape[1]
     votes = outputs.argmax(2)
     if how == "unanimous":
         votes = votes[0].where((votes == votes[0]).all(0), 0)[None]
     counts = F.one_hot(votes, classes).sum(0).movedim(-1, 1)
-    place = pooled.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
-    return (counts * classes - place).to(pooled.dtype)
+    place = averaged.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    return (counts * classes - place).to(averaged.dtype)
 
 
 def _decided(objective: Supervised, outputs: Tensor, how: str) -> Tensor:
@@ -60,7 +60,7 @@ def _decided(objective: Supervised, outputs: Tensor, how: str) -> Tensor:
     return 2 * most.to(outputs.dtype) - 1
 
 
-class Together(Evaluation):
+class EnsembleEvaluation(Evaluation):
     """Gathers what an objective measures of several networks. Votes have no loss, and no metric of probabilities."""
 
     def __init__(self, objective: Supervised, how: str) -> None:

@@ -29,7 +29,7 @@ class Regression(Supervised):
     loss: Annotated[Loss, Choice(LOSSES)] = Field(
         default_factory=LOSSES.new("squared_error"), description="what training makes small"
     )
-    always: ClassVar[tuple[str, ...]] = ("mse", "mae")
+    default_metrics: ClassVar[tuple[str, ...]] = ("mse", "mae")
     measures: ClassVar[Literal["classes", "values", "boxes"]] = "values"
 
     def check(self, output: Shape, facts: Facts) -> Problem | None:
@@ -43,8 +43,8 @@ class Regression(Supervised):
                 f"the loss {self.loss.kind} wants {self.loss.wants}, and regression has numbers",
                 "Use `loss: squared_error`.",
             )
-        if discord := self.loss.discord(facts.target):
-            return Problem(discord, "Sum up losses of the same output.")
+        if check_shape := self.loss.check_shape(facts.target):
+            return Problem(check_shape, "Sum up losses of the same output.")
         wanted = self.loss.outputs(facts.target)
         if tuple(output) == tuple(wanted):
             return None
@@ -56,8 +56,8 @@ class Regression(Supervised):
         )
 
     def measure(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        gap = self.loss.gap(output, target)
-        return {"mse": gap.square().mean(), "mae": gap.abs().mean()}
+        residual = self.loss.residual(output, target)
+        return {"mse": residual.square().mean(), "mae": residual.abs().mean()}
 
     def scores(self, output: Tensor) -> Tensor:
         return self.loss.predict(output)

@@ -29,13 +29,13 @@ class Segmentation(Classification):
             return Problem(
                 f"segmentation wants a class at each position, and the data has {has}", f"Use `objective: {kind}`."
             )
-        if not self.loss.anywhere:
+        if not self.loss.on_maps:
             return Problem(
                 f"the loss {self.loss.kind} wants one target an example, and segmentation has one a position",
                 "Use `loss: cross_entropy`.",
             )
         if tuple(output) == (facts.classes, *facts.target):
-            return self.misfit(facts.classes)
+            return self.check_loss(facts.classes)
         size = by_x(facts.target)
         hint = f"Let the last layer be `conv: {{out_channels: {facts.classes}, kernel_size: 1}}`, at the size {size}."
         return Problem(f"the network ends in {output}, and the data has {facts.classes} classes on {size}", hint)

@@ -51,9 +51,9 @@ class Supervised(Objective):
         None, description="level b that the training loss L is kept at: |L - b| + b"
     )
 
-    always: ClassVar[tuple[str, ...]] = ()
+    default_metrics: ClassVar[tuple[str, ...]] = ()
     """The metrics that it has without being asked."""
-    rising: ClassVar[tuple[str, ...]] = ("accuracy",)
+    higher_is_better: ClassVar[tuple[str, ...]] = ("accuracy",)
     """Those of them of which more is better."""
     measures: ClassVar[Literal["classes", "values", "boxes"]] = "classes"
     """What its metrics are about."""
@@ -62,8 +62,8 @@ class Supervised(Objective):
     @field_validator("metrics")
     @classmethod
     def _that_fit(cls, metrics: list[Metric]) -> list[Metric]:
-        names = [*cls.always, *(one.name for one in metrics)]
-        for i, one in enumerate(metrics, len(cls.always)):
+        names = [*cls.default_metrics, *(one.name for one in metrics)]
+        for i, one in enumerate(metrics, len(cls.default_metrics)):
             if one.wants != cls.measures or (cls.one_logit and not one.binary):
                 what = "one logit" if cls.one_logit and one.wants == "classes" else cls.measures
                 raise ValueError(f"the metric {one.name} is not for {cls.kind}, which has {what}")
@@ -85,7 +85,7 @@ class Supervised(Objective):
         """What does not fit between an output of the network and the data."""
         raise TypeError(f"{type(self).__name__} has no check()")
 
-    def squashed(self, kind: str) -> Problem | None:
+    def probability_warning(self, kind: str) -> Problem | None:
         """A warning about a last layer that makes probabilities of logits; None for other layers and losses."""
         if not self.loss.logits or kind not in PROBABILITIES:
             return None
@@ -94,13 +94,13 @@ class Supervised(Objective):
 
     # --- several outputs --------------------------------------------------------------------------------------------
 
-    def trained(self, outputs: Iterable[str]) -> list[str]:
+    def trained_outputs(self, outputs: Iterable[str]) -> list[str]:
         """The outputs that it has a loss for, the one that is asked for first."""
         names = list(outputs)
         main = [name for name in names if name not in self.aux]
         return main[:1] + [name for name in names if name in self.aux]
 
-    def misnamed(self, outputs: Iterable[str]) -> dict[str, Problem]:
+    def check_aux(self, outputs: Iterable[str]) -> dict[str, Problem]:
         """What is wrong with the names under `aux`, by name."""
         names = list(outputs)
         known = ", ".join(f"`{name}`" for name in names)
@@ -164,7 +164,9 @@ class Supervised(Objective):
         return len(target)
 
     def modes(self) -> dict[str, Mode]:
-        known: dict[str, Mode] = {name: "max" if name in self.rising else "min" for name in ("loss", *self.always)}
+        known: dict[str, Mode] = {
+            name: "max" if name in self.higher_is_better else "min" for name in ("loss", *self.default_metrics)
+        }
         return known | {metric.name: metric.mode for metric in self.metrics if not metric.table}
 
     def scores(self, output: Tensor) -> Tensor:
@@ -190,7 +192,7 @@ class Evaluation:
         objective = self.objective
         output = objective.main(outputs)
         measured = {"loss": self.loss(output, target), **objective.measure(output, target)}
-        share = 1 if self.summed else objective.loss.share(target)
+        share = 1 if self.summed else objective.loss.normalizer(target)
         for name, value in measured.items():
             count = share if name == "loss" else objective.count(target)
             self.means.setdefault(name, Mean()).add(value, count)

@@ -47,9 +47,9 @@ class Adam(Optimizer):
     def made_of(self) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
         if self.bias_correction and not self.eps_inside:
             return super().made_of()
-        from ..modules.optim import Scaled
+        from ..modules.optim import AdaptiveForm
 
-        return Scaled, {
+        return AdaptiveForm, {
             "lr": self.lr,
             "betas": tuple(self.betas),
             "eps": self.eps,

@@ -41,10 +41,10 @@ class Adagrad(Optimizer):
     def made_of(self) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
         if not self.eps_inside:
             return super().made_of()
-        from ..modules.optim import Scaled
+        from ..modules.optim import AdaptiveForm
 
         options = {"lr": self.lr, "eps": self.eps, "weight_decay": self.weight_decay}
-        return Scaled, options | {"betas": (None, None), "inside": True}
+        return AdaptiveForm, options | {"betas": (None, None), "inside": True}
 
 
 class Adadelta(Optimizer):
@@ -95,7 +95,7 @@ class RMSprop(Optimizer):
     def made_of(self) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
         if not self.eps_inside:
             return super().made_of()
-        from ..modules.optim import Scaled
+        from ..modules.optim import AdaptiveForm
 
         options = {"lr": self.lr, "eps": self.eps, "weight_decay": self.weight_decay}
-        return Scaled, options | {"betas": (None, self.alpha), "inside": True}
+        return AdaptiveForm, options | {"betas": (None, self.alpha), "inside": True}

@@ -26,7 +26,7 @@ COUPLED = "coupled: added to the gradient as weight_decay * w"
 
 
 @dataclass(frozen=True)
-class Group:
+class WeightGroup:
     """Weights that are trained in their own way: at their own rate, at a part of the rate, with their own decay."""
 
     params: list[Tensor]
@@ -73,13 +73,13 @@ class Optimizer(Declared):
         """Whether it makes weights smaller by themselves."""
         return bool(getattr(self, "weight_decay", 0))
 
-    def build(self, params: Iterable[Tensor] | Iterable[Group]) -> torch.optim.Optimizer:
+    def build(self, params: Iterable[Tensor] | Iterable[WeightGroup]) -> torch.optim.Optimizer:
         """The optimizer over `params`, with fused kernels where torch has them."""
         groups = as_groups(params)
         cls, options = self.made_of()
         if groups[0].params[0].device.type in self.fused and cls.__module__.startswith("torch."):
             options["fused"] = True
-        bare = lean(cls)  # type: ignore[arg-type] # classes are hashable
+        bare = without_wrappers(cls)  # type: ignore[arg-type] # classes are hashable
         return bare([self.settings(group) for group in groups], **options)
 
     def made_of(self) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
@@ -91,21 +91,21 @@ class Optimizer(Declared):
         fields = (name for name in type(self).model_fields if name not in self.own)
         return {name: tuple(value) if isinstance(value := getattr(self, name), list) else value for name in fields}
 
-    def settings(self, group: Group) -> dict[str, Any]:
+    def settings(self, group: WeightGroup) -> dict[str, Any]:
         """A group as torch takes it."""
         rate = self.lr if group.lr is None else group.lr
         own = {} if group.weight_decay is None else {"weight_decay": group.weight_decay}
         return {"params": group.params, "lr": rate * group.lr_scale, **own}
 
 
-def as_groups(params: Iterable[Tensor] | Iterable[Group]) -> list[Group]:
+def as_groups(params: Iterable[Tensor] | Iterable[WeightGroup]) -> list[WeightGroup]:
     """Groups as they are, tensors as one group."""
-    given: list[Any] = list(params)
-    return given if given and isinstance(given[0], Group) else [Group(given)]
+    groups: list[Any] = list(params)
+    return groups if groups and isinstance(groups[0], WeightGroup) else [WeightGroup(groups)]
 
 
 @cache
-def lean(cls: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
+def without_wrappers(cls: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
     """torch's class without what its methods are wrapped in for torch.compile and the profiler.
 
     The first such wrapper to be called imports torch._dynamo, which takes longer than many a training here, and

@@ -37,7 +37,7 @@ def direct(
 
 
 @dataclass(frozen=True)
-class Move:
+class KernelCall:
     """A kernel and what it takes beside the learning rate."""
 
     op: Any
@@ -46,7 +46,7 @@ class Move:
 
 
 @dataclass(frozen=True)
-class _Lists:
+class _KernelInputs:
     """What a kernel takes of one group, in the order of the weights."""
 
     group: dict[str, Any]
@@ -56,7 +56,7 @@ class _Lists:
     """The counters of all weights, where there are any: what `state` has of them are parts of it."""
 
 
-Kernel = Callable[[_Lists, "list[Tensor]"], Move]
+Kernel = Callable[[_KernelInputs, "list[Tensor]"], KernelCall]
 """What moves the weights of a group by their gradients."""
 
 
@@ -66,7 +66,7 @@ class Direct:
     def __init__(self, optimizer: torch.optim.Optimizer, kernel: Kernel, report: Callable[[Exception], Any]) -> None:
         self.optimizer, self.kernel, self.report = optimizer, kernel, report
         self.refused = False
-        self.lists: list[_Lists] = []
+        self.lists: list[_KernelInputs] = []
         self.no_grad = torch.no_grad()
 
     def __call__(self) -> None:
@@ -87,7 +87,7 @@ class Direct:
                     self._refuse(one, error)
                     return
 
-    def _refuse(self, one: _Lists, error: Exception) -> None:
+    def _refuse(self, one: _KernelInputs, error: Exception) -> None:
         """Leave this and all later steps to torch."""
         if one.steps is not None:
             one.steps.sub_(1)
@@ -95,14 +95,14 @@ class Direct:
         self.report(error)
         self.optimizer.step()
 
-    def moves(self) -> list[Move]:
+    def moves(self) -> list[KernelCall]:
         """What moves each group, once its counters are one further; nothing before there is a state."""
         grads = [[p.grad for p in one.params] for one in self.lists]
         if any(g is None for group in grads for g in group):
             return []
-        return [self.kernel(one, given) for one, given in zip(self.lists, grads, strict=True)]  # type: ignore[arg-type]
+        return [self.kernel(one, group_grads) for one, group_grads in zip(self.lists, grads, strict=True)]  # type: ignore[arg-type]
 
-    def _lists(self) -> list[_Lists]:
+    def _lists(self) -> list[_KernelInputs]:
         """Nothing as long as a weight has not been moved yet."""
         found = []
         for group in self.optimizer.param_groups:
@@ -113,7 +113,9 @@ class Direct:
             if any(s.get(name) is None for s in states for name in wanted):
                 return []
             steps = _joined(states) if "step" in wanted else None
-            found.append(_Lists(group, list(group["params"]), {n: [s[n] for s in states] for n in wanted}, steps))
+            found.append(
+                _KernelInputs(group, list(group["params"]), {n: [s[n] for s in states] for n in wanted}, steps)
+            )
         return found
 
 
@@ -128,10 +130,10 @@ def _joined(states: list[dict[str, Tensor]]) -> Tensor:
 def _adam() -> Kernel:
     kernels = {True: private("torch._fused_adamw_"), False: private("torch._fused_adam_")}
 
-    def move(one: _Lists, grads: list[Tensor]) -> Move:
+    def move(one: _KernelInputs, grads: list[Tensor]) -> KernelCall:
         group, state = one.group, one.state
         beta1, beta2 = group["betas"]
-        return Move(
+        return KernelCall(
             kernels[bool(group["decoupled_weight_decay"])],
             (one.params, grads, state["exp_avg"], state["exp_avg_sq"], [], state["step"]),
             {
@@ -150,9 +152,9 @@ def _adam() -> Kernel:
 def _sgd() -> Kernel:
     kernel = private("torch._fused_sgd_")
 
-    def move(one: _Lists, grads: list[Tensor]) -> Move:
+    def move(one: _KernelInputs, grads: list[Tensor]) -> KernelCall:
         group = one.group
-        return Move(
+        return KernelCall(
             kernel,
             (one.params, grads, one.state.get("momentum_buffer", [])),
             {

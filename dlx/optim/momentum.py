@@ -35,6 +35,6 @@ class Momentum(Optimizer):
         return self
 
     def made_of(self) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
-        from ..modules.optim import Averaged
+        from ..modules.optim import MomentumMean
 
-        return Averaged, self.options()
+        return MomentumMean, self.options()

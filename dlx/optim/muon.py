@@ -10,7 +10,7 @@ from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from ..lazy import torch
 from ..registry import Choice
-from .base import OPTIMIZERS, Group, Optimizer, Share, as_groups
+from .base import OPTIMIZERS, Optimizer, Share, WeightGroup, as_groups
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -60,8 +60,8 @@ class Muon(Optimizer):
     def decays(self) -> bool:
         return super().decays or self.rest.decays
 
-    def build(self, params: Iterable[Tensor] | Iterable[Group]) -> torch.optim.Optimizer:
-        from ..modules.optim import Together
+    def build(self, params: Iterable[Tensor] | Iterable[WeightGroup]) -> torch.optim.Optimizer:
+        from ..modules.optim import CombinedOptimizer
 
         groups = as_groups(params)
         parts = []
@@ -72,4 +72,4 @@ class Muon(Optimizer):
             taken = [group for group in taken if group.params]
             if taken:
                 parts.append(build(taken))
-        return parts[0] if len(parts) == 1 else Together(parts)
+        return parts[0] if len(parts) == 1 else CombinedOptimizer(parts)

@@ -15,7 +15,7 @@ Unit = Literal["epoch", "step"]
 Factor = Annotated[float, Field(gt=0)]
 
 
-class Span(NamedTuple):
+class Timeline(NamedTuple):
     """A training as a schedule sees it: its updates, and how many of them make an epoch.
 
     Where batches grow, `later` has the updates after which an epoch has fewer, and how many it has then.
@@ -50,11 +50,11 @@ class Span(NamedTuple):
             left, begun, per_epoch = left - whole, first, fewer
         return begun + ceil(left * per_epoch)
 
-    def rest(self, step: int) -> Span:
+    def rest(self, step: int) -> Timeline:
         """What comes after `step` updates, as a training of its own."""
         per_epoch = next((fewer for first, fewer in reversed(self.later) if first <= step), self.per_epoch)
         later = tuple((first - step, fewer) for first, fewer in self.later if first > step)
-        return Span(max(0, self.steps - step), per_epoch, later)
+        return Timeline(max(0, self.steps - step), per_epoch, later)
 
 
 class Watch(Protocol):
@@ -65,7 +65,7 @@ class Watch(Protocol):
     """What is better: less, or more. None where the metric decides, which then is said before training begins."""
     factor: float
 
-    def see(self, value: float) -> None:
+    def update(self, value: float) -> None:
         """Take in what an evaluation gave for `metric`."""
 
     def state(self) -> dict[str, Any]:
@@ -79,7 +79,7 @@ class Watch(Protocol):
 class Schedule(Declared):
     """The root of all schedules."""
 
-    def at(self, step: int, span: Span) -> float:
+    def at(self, step: int, timeline: Timeline) -> float:
         """What multiplies the learning rate of the update that comes after `step` updates."""
         raise TypeError(f"{type(self).__name__} has no at()")
 
@@ -88,7 +88,7 @@ class Schedule(Declared):
         """Whether the optimizer's momentum follows it too."""
         return False
 
-    def momentum(self, step: int, span: Span) -> float:
+    def momentum(self, step: int, timeline: Timeline) -> float:
         """The momentum, or Adam's first beta, of the update that comes after `step` updates."""
         raise TypeError(f"{type(self).__name__} moves no momentum")
 
@@ -97,7 +97,7 @@ class Schedule(Declared):
         """Whether it goes in cycles."""
         return False
 
-    def cycles(self, span: Span) -> list[int]:
+    def cycles(self, timeline: Timeline) -> list[int]:
         """The updates after which a cycle has ended, within the training."""
         return []
 

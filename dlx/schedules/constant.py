@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from .base import Schedule, Span
+from .base import Schedule, Timeline
 
 
 class Constant(Schedule):
@@ -12,5 +12,5 @@ class Constant(Schedule):
 
     kind: ClassVar[str] = "constant"
 
-    def at(self, step: int, span: Span) -> float:
+    def at(self, step: int, timeline: Timeline) -> float:
         return 1.0

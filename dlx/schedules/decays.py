@@ -7,7 +7,7 @@ from typing import ClassVar, Self
 
 from pydantic import Field, NonNegativeFloat, model_validator
 
-from .base import Factor, Schedule, Span, Unit, power
+from .base import Factor, Schedule, Timeline, Unit, power
 
 
 class Exponential(Schedule):
@@ -28,8 +28,8 @@ class Exponential(Schedule):
             raise ValueError("exponential wants `gamma` or `k`: give one of the two")
         return self
 
-    def at(self, step: int, span: Span) -> float:
-        time, _ = span.time(step, self.unit)
+    def at(self, step: int, timeline: Timeline) -> float:
+        time, _ = timeline.time(step, self.unit)
         return exp(-self.k * time) if self.k is not None else power(self.gamma or 1.0, time)
 
 
@@ -40,8 +40,8 @@ class InverseTime(Schedule):
     k: NonNegativeFloat = Field(1.0, description="rate of decay in each `unit` of time")
     unit: Unit = Field("epoch", description="what time counts")
 
-    def at(self, step: int, span: Span) -> float:
-        time, _ = span.time(step, self.unit)
+    def at(self, step: int, timeline: Timeline) -> float:
+        time, _ = timeline.time(step, self.unit)
         return 1 / (1 + self.k * time)
 
 
@@ -56,6 +56,6 @@ class InverseSqrt(Schedule):
     k: NonNegativeFloat = Field(1.0, description="rate of decay in each `unit` of time")
     unit: Unit = Field("step", description="what time counts")
 
-    def at(self, step: int, span: Span) -> float:
-        time, _ = span.time(step, self.unit)
+    def at(self, step: int, timeline: Timeline) -> float:
+        time, _ = timeline.time(step, self.unit)
         return 1 / sqrt(1 + self.k * time)

@@ -7,7 +7,7 @@ from typing import ClassVar
 
 from pydantic import Field, PositiveInt
 
-from .base import Factor, Schedule, Span, Unit, power
+from .base import Factor, Schedule, Timeline, Unit, power
 
 
 class Step(Schedule):
@@ -21,8 +21,8 @@ class Step(Schedule):
     gamma: Factor = Field(0.1, description="factor at each drop")
     unit: Unit = Field("epoch", description="what `step_size` counts")
 
-    def at(self, step: int, span: Span) -> float:
-        time, _ = span.time(step, self.unit)
+    def at(self, step: int, timeline: Timeline) -> float:
+        time, _ = timeline.time(step, self.unit)
         return power(self.gamma, time // self.step_size)
 
 
@@ -37,6 +37,6 @@ class MultiStep(Schedule):
     gamma: Factor = Field(0.1, description="factor at each drop")
     unit: Unit = Field("epoch", description="what `milestones` count")
 
-    def at(self, step: int, span: Span) -> float:
-        time, _ = span.time(step, self.unit)
+    def at(self, step: int, timeline: Timeline) -> float:
+        time, _ = timeline.time(step, self.unit)
         return power(self.gamma, bisect_right(sorted(self.milestones), time))

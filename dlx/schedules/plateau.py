@@ -7,8 +7,8 @@ from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, NonNegativeInt
 
-from ..metrics import FOLLOWED, Followed
-from .base import Schedule, Span, Watch
+from ..metrics import MONITORED_METRIC, MonitoredMetric
+from .base import Schedule, Timeline, Watch
 
 
 class Plateau(Schedule):
@@ -20,7 +20,7 @@ class Plateau(Schedule):
     """
 
     kind: ClassVar[str] = "plateau"
-    metric: Followed = Field("valid/loss", description=FOLLOWED)
+    metric: MonitoredMetric = Field("valid/loss", description=MONITORED_METRIC)
     mode: Literal["min", "max"] | None = Field(
         None, description="what is better: less, or more; else as the metric is, and torch's is min"
     )
@@ -31,11 +31,11 @@ class Plateau(Schedule):
     cooldown: NonNegativeInt = Field(0, description="evaluations after a drop that do not count")
     min_factor: Annotated[float, Field(ge=0, le=1)] = Field(0, description="smallest part of the rate")
 
-    def at(self, step: int, span: Span) -> float:
+    def at(self, step: int, timeline: Timeline) -> float:
         return 1.0
 
     def watch(self) -> Watch:
-        return Standstill(self)
+        return PlateauState(self)
 
     def better(self, value: float, best: float | None, mode: str) -> bool:
         """Whether `value` improves on `best` by the threshold; a NaN never does, nor an infinity on no best."""
@@ -45,7 +45,7 @@ class Plateau(Schedule):
         return value > bar if mode == "max" else value < bar
 
 
-class Standstill:
+class PlateauState:
     """What a plateau remembers."""
 
     def __init__(self, plateau: Plateau) -> None:
@@ -58,7 +58,7 @@ class Standstill:
         self.rest = 0
         """Evaluations still to come that do not count."""
 
-    def see(self, value: float) -> None:
+    def update(self, value: float) -> None:
         if self.plateau.better(value, self.best, self.mode or "min"):
             self.best, self.bad = value, 0
         else:

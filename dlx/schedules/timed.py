@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
-from .base import Schedule, Span, Unit
+from .base import Schedule, Timeline, Unit
 
 WHOLE = "how long it takes, in `unit`s; else the whole training"
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -26,8 +26,8 @@ class Linear(Schedule):
     end_factor: NonNegativeFloat = Field(0.0, description="part of the rate at the end")
     unit: Unit = Field("step", description="what `total_iters` counts")
 
-    def at(self, step: int, span: Span) -> float:
-        time, whole = span.time(step, self.unit)
+    def at(self, step: int, timeline: Timeline) -> float:
+        time, whole = timeline.time(step, self.unit)
         length = self.total_iters or whole
         return self.start_factor + (self.end_factor - self.start_factor) * min(time, length) / length
 
@@ -40,8 +40,8 @@ class Polynomial(Schedule):
     total_iters: PositiveInt | None = Field(None, description=WHOLE)
     unit: Unit = Field("step", description="what `total_iters` counts")
 
-    def at(self, step: int, span: Span) -> float:
-        time, whole = span.time(step, self.unit)
+    def at(self, step: int, timeline: Timeline) -> float:
+        time, whole = timeline.time(step, self.unit)
         length = self.total_iters or whole
         return float((1 - min(time, length) / length) ** self.power)
 
@@ -58,8 +58,8 @@ class Cosine(Schedule):
     end_factor: NonNegativeFloat = Field(0.0, description=LOWEST)
     unit: Unit = Field("step", description="what `T_max` counts")
 
-    def at(self, step: int, span: Span) -> float:
-        time, whole = span.time(step, self.unit)
+    def at(self, step: int, timeline: Timeline) -> float:
+        time, whole = timeline.time(step, self.unit)
         return _between(1.0, self.end_factor, time / (self.T_max or whole))
 
 
@@ -75,8 +75,8 @@ class CosineRestarts(Schedule):
     end_factor: NonNegativeFloat = Field(0.0, description=LOWEST)
     unit: Unit = Field("epoch", description="what `T_0` counts")
 
-    def at(self, step: int, span: Span) -> float:
-        time, _ = span.time(step, self.unit)
+    def at(self, step: int, timeline: Timeline) -> float:
+        time, _ = timeline.time(step, self.unit)
         length = self.T_0
         if self.T_mult == 1:
             time %= length
@@ -89,10 +89,10 @@ class CosineRestarts(Schedule):
     def restarts(self) -> bool:
         return True
 
-    def cycles(self, span: Span) -> list[int]:
+    def cycles(self, timeline: Timeline) -> list[int]:
         ends: list[int] = []
         time = length = self.T_0
-        while (end := span.updates(time) if self.unit == "epoch" else time) <= span.steps:
+        while (end := timeline.updates(time) if self.unit == "epoch" else time) <= timeline.steps:
             ends.append(end)
             length *= self.T_mult
             time += length
@@ -126,21 +126,21 @@ class OneCycle(Schedule):
             raise ValueError(f"base_momentum {self.base_momentum:g} is above max_momentum {self.max_momentum:g}")
         return self
 
-    def at(self, step: int, span: Span) -> float:
+    def at(self, step: int, timeline: Timeline) -> float:
         first = 1 / self.div_factor
-        return self._between_turns(step, span, (first, 1.0, first, first / self.final_div_factor))
+        return self._between_turns(step, timeline, (first, 1.0, first, first / self.final_div_factor))
 
     @property
     def moves_momentum(self) -> bool:
         return self.cycle_momentum
 
-    def momentum(self, step: int, span: Span) -> float:
+    def momentum(self, step: int, timeline: Timeline) -> float:
         low, high = self.base_momentum, self.max_momentum
-        return self._between_turns(step, span, (high, low, high, high))
+        return self._between_turns(step, timeline, (high, low, high, high))
 
-    def _between_turns(self, step: int, span: Span, values: tuple[float, float, float, float]) -> float:
+    def _between_turns(self, step: int, timeline: Timeline, values: tuple[float, float, float, float]) -> float:
         """On the way between the values at the start, at the top, back where it was, and at the end."""
-        time, whole = span.time(step, self.unit)
+        time, whole = timeline.time(step, self.unit)
         total = self.total_steps or whole
         begin, top, back, end_value = values
         turns = [(0.0, begin), (self.pct_start * total - 1, top), (total - 1.0, end_value)]

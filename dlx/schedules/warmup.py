@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar, Self
 from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
 
 from ..registry import Choice
-from .base import SCHEDULES, Schedule, Span, Watch
+from .base import SCHEDULES, Schedule, Timeline, Watch
 
 
 class Warmup(Schedule):
@@ -31,34 +31,34 @@ class Warmup(Schedule):
             raise ValueError("warmup lasts `steps: N` or `epochs: N`: give one of the two")
         return self
 
-    def at(self, step: int, span: Span) -> float:
-        length = self.length(span)
+    def at(self, step: int, timeline: Timeline) -> float:
+        length = self.length(timeline)
         if step < length:
             return self.start_factor + (1 - self.start_factor) * step / length
-        return self.then.at(step - length, self._after(span))
+        return self.then.at(step - length, self._after(timeline))
 
-    def length(self, span: Span) -> int:
+    def length(self, timeline: Timeline) -> int:
         """Updates that it takes."""
-        return self.steps or span.updates(self.epochs or 0)
+        return self.steps or timeline.updates(self.epochs or 0)
 
-    def _after(self, span: Span) -> Span:
-        rest = span.rest(self.length(span))
+    def _after(self, timeline: Timeline) -> Timeline:
+        rest = timeline.rest(self.length(timeline))
         return rest._replace(steps=max(1, rest.steps))
 
     @property
     def moves_momentum(self) -> bool:
         return self.then.moves_momentum
 
-    def momentum(self, step: int, span: Span) -> float:
-        return self.then.momentum(max(0, step - self.length(span)), self._after(span))
+    def momentum(self, step: int, timeline: Timeline) -> float:
+        return self.then.momentum(max(0, step - self.length(timeline)), self._after(timeline))
 
     @property
     def restarts(self) -> bool:
         return self.then.restarts
 
-    def cycles(self, span: Span) -> list[int]:
-        length = self.length(span)
-        return [length + end for end in self.then.cycles(span.rest(length))]
+    def cycles(self, timeline: Timeline) -> list[int]:
+        length = self.length(timeline)
+        return [length + end for end in self.then.cycles(timeline.rest(length))]
 
     def watch(self) -> Watch | None:
         return self.then.watch()

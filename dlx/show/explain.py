@@ -9,7 +9,7 @@ from fractions import Fraction
 from textwrap import wrap
 
 from ..graph.explain import Explanation, Part
-from ..layers.arithmetic import Line, figure, worked_out
+from ..layers.arithmetic import Line, evaluated, figure
 from .console import console, document, out
 
 PLAIN_WIDTH = 118
@@ -127,7 +127,7 @@ def equation(line: Line) -> str:
     way, inner = _outermost(line.numbers)
     if not way:
         return f"{line.numbers} = {figure(line.value)}"
-    exact = worked_out(Line(numbers=inner).expression)
+    exact = evaluated(Line(numbers=inner).expression)
     if exact == line.value:
         return f"{inner} = {figure(line.value)}"
     return f"{inner} = {_exactly(exact)}, {ROUNDED[way]}: {figure(line.value)}"

@@ -15,7 +15,7 @@ from ..spec.sections.networks import ONE
 from .console import Grid, out
 
 if TYPE_CHECKING:
-    from ..data.base import Use
+    from ..data.base import ColumnUse
 
 SPARE = ("memory", "kind", "MACs", "field")
 PARTS = {
@@ -100,7 +100,7 @@ def summary(graph: Graph, depth: int | None = None, step: Forecast | None = None
         training_step(step)
 
 
-def columns(found: Sequence[Use]) -> None:
+def columns(found: Sequence[ColumnUse]) -> None:
     """Print a row for each column or array of the data: its use, and the reason."""
     grid = Grid("column", "taken for", ">inputs", "because", styles=["cyan"])
     for use in found:

@@ -130,10 +130,10 @@ class SpecKeys:
         """Return the sections that are written or have a default; `objective` may follow from the data."""
         assert root.node is not None
         e = self.experiment
-        from ..objectives import implied
+        from ..objectives import default_objective
 
         implies = e.objective is None and e.data is not None and not e.networks
-        objective = implied(e.data.facts()) if implies and e.data is not None else e.objective
+        objective = default_objective(e.data.facts()) if implies and e.data is not None else e.objective
         init = by_network(root.node.at("init"), e.inits, e.init)
         values = {"data": e.data, "objective": objective, "init": init, "train": e.train, "track": e.track}
         found = {name: value for name, value in values.items() if value is not None}

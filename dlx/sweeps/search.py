@@ -10,7 +10,7 @@ from math import inf
 
 from ..errors import DlxError, Problem, SpecError, plural
 from ..graph import Graphs
-from ..schedules import Span
+from ..schedules import Timeline
 from ..spec import Experiment
 from ..spec.overrides import mark_of
 from ..training.fit import evaluation_period
@@ -32,7 +32,7 @@ class Candidate:
 
     graphs: Graphs
     experiments: Mapping[int, Experiment]
-    span: Span
+    span: Timeline
     rungs: Sequence[int]
 
     @cached_property
@@ -172,7 +172,7 @@ class Search:
         self.checked = True
         return Candidate(graphs, self.plan.experiments(experiment), span, rungs)
 
-    def check_rungs(self, rungs: Sequence[int], evaluated: int, span: Span) -> None:
+    def check_rungs(self, rungs: Sequence[int], evaluated: int, span: Timeline) -> None:
         """DlxError where the scheduler has nothing to compare by."""
         kind = self.plan.scheduler.kind
         if kind == "none":

@@ -15,7 +15,7 @@ from ..experiment.resume_checks import check_digest
 from ..experiment.session import job_of
 from ..graph import Graphs, trace, trace_all
 from ..objectives import Supervised
-from ..objectives.ensemble import misfit
+from ..objectives.ensemble import check_combine
 from ..runs.folder import ENSEMBLE, Run
 from ..spec import Experiment, load, supervised_of
 from ..training import device, ensemble_metrics
@@ -25,7 +25,7 @@ from ..training.prepared import Prepared
 
 if TYPE_CHECKING:
     from ..data import Dataset
-    from ..data.input_record import Kept
+    from ..data.input_record import InputRecord
     from ..training.fit import Job
 
 WITHOUT = {
@@ -171,7 +171,7 @@ def _sets(experiment: Experiment, run: Run) -> Sets:
     return sets
 
 
-def _check_kind(data: Dataset, sets: Sets, known: Kept, run: Run) -> None:
+def _check_kind(data: Dataset, sets: Sets, known: InputRecord, run: Run) -> None:
     """DlxError where the network cannot be asked about other data."""
     facts = data.facts()
     pairs: list[tuple[str, object, object]] = [
@@ -224,5 +224,5 @@ def _check_alike(jobs: Sequence[Job], runs: Sequence[Run], how: str) -> None:
     if odd := next((i for i, one in enumerate(told) if one != told[0]), 0):
         both = " and ".join(f"{runs[i].key} {told[i][0]} with {told[i][1]}" for i in (0, odd))
         raise DlxError(f"{plural(len(jobs), 'run')} answer together where they were trained for one thing: {both}")
-    if problem := misfit(jobs[0].supervised.objective, how):
+    if problem := check_combine(jobs[0].supervised.objective, how):
         raise DlxError(problem)

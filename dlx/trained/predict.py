@@ -14,8 +14,8 @@ from ..data.memory import INPUTS, Columns
 from ..errors import DlxError, RunError
 from ..graph import Graph, trace
 from ..lazy import np, torch
-from ..objectives import Supervised, implied
-from ..objectives.ensemble import combined, misfit
+from ..objectives import Supervised, default_objective
+from ..objectives.ensemble import check_combine, combined
 from ..runs.folder import Run
 from ..spec import Experiment, Train, load, supervised_of
 from ..training import device, ensemble_metrics
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor, nn
 
-    from ..data.input_record import Kept
+    from ..data.input_record import InputRecord
 
     Array = npt.NDArray[Any]
 
@@ -154,15 +154,15 @@ def predict(
         raise DlxError(f"{run.key} names no data, and cannot be asked")
     with input_record.understood(members[0].dir):
         source = experiment.data
-        given = source.given(inputs, known) if isinstance(inputs, Path) else source.from_memory(inputs, known)
+        given = source.new_inputs(inputs, known) if isinstance(inputs, Path) else source.from_memory(inputs, known)
         x = known.prepared(given.x)
     names, mine = [name or "final"], experiment.train.ensemble
     if name is None and mine is not None and mine.snapshots:
         names, how = _snapshots(members[0], mine.snapshots), combine or mine.combine
-    objective = supervised_of(experiment) if experiment.objective is not None else implied(known.facts)
+    objective = supervised_of(experiment) if experiment.objective is not None else default_objective(known.facts)
     graph = trace(replace(experiment, data=None), known.inputs)
     networks = [_network(experiment, graph, one, weights) for one in members for weights in names]
-    if len(networks) > 1 and (problem := misfit(objective, how)):
+    if len(networks) > 1 and (problem := check_combine(objective, how)):
         raise DlxError(problem)
     with device.threads(members[0].threads()):
         outputs = answers(networks, objective, x, experiment.train)
@@ -173,7 +173,7 @@ def predict(
     return Predicted(run, file, called, _labels(known, arrays), members=len(networks), combine=spoken, **arrays)
 
 
-def known_of(run: Run) -> Kept:
+def known_of(run: Run) -> InputRecord:
     """What a run has kept of its data; of an older run, what its data says."""
     known = input_record.load(run.dir)
     if known is not None:
@@ -208,7 +208,7 @@ def answers(networks: Sequence[nn.Module], objective: Supervised, x: Array, trai
 def told_of(objective: Supervised, outputs: Tensor, how: str | None) -> dict[str, Array]:
     """What outputs of one network or several mean: `classes` and `probabilities`, or `values`."""
     loss = objective.loss
-    mean = outputs[0] if how is None else loss.pooled(outputs)
+    mean = outputs[0] if how is None else loss.averaged(outputs)
     if objective.measures == "values":
         return {"values": loss.predict(mean).numpy()}
     decided = mean if how is None else combined(objective, outputs, how)
@@ -221,7 +221,7 @@ def told_of(objective: Supervised, outputs: Tensor, how: str | None) -> dict[str
     return found if likely is None else found | {"probabilities": likely.numpy()}
 
 
-def boxes_of(output: Tensor, known: Kept) -> dict[str, Array]:
+def boxes_of(output: Tensor, known: InputRecord) -> dict[str, Array]:
     """The boxes of one network (N, 5 boxes + classes, S, S) with class and score, as `average_precision` takes them.
 
     Each box has the class that its cell is surest of, and as score the product of both confidences.
@@ -229,7 +229,7 @@ def boxes_of(output: Tensor, known: Kept) -> dict[str, Array]:
     from ..modules import boxes
 
     assert known.facts.target is not None
-    answer = boxes.said(output, (output.shape[1] - known.facts.target[0]) // 5 + 1)
+    answer = boxes.decode_outputs(output, (output.shape[1] - known.facts.target[0]) // 5 + 1)
     surest, classes = answer.classes.max(1, keepdim=True)
     scores = (answer.confidence * surest).flatten(1)
     order = scores.argsort(dim=1, descending=True, stable=True)
@@ -238,7 +238,7 @@ def boxes_of(output: Tensor, known: Kept) -> dict[str, Array]:
     return {"classes": kinds.numpy(), "scores": scores.gather(1, order).numpy(), "boxes": corners.numpy()}
 
 
-def _labels(known: Kept, arrays: dict[str, Array]) -> tuple[str, ...]:
+def _labels(known: InputRecord, arrays: dict[str, Array]) -> tuple[str, ...]:
     """What the classes, or the values in a row, are called."""
     if "boxes" in arrays and known.facts.target is not None:
         return known.class_names or tuple(str(i) for i in range(known.facts.target[0] - 5))

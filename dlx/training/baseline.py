@@ -40,7 +40,7 @@ def sentences(job: Job, metrics: Mapping[str, float]) -> tuple[str, ...]:
     accuracy, squared = metrics.get(f"{name}/accuracy"), metrics.get(f"{name}/mse")
     if objective.measures == "classes" and accuracy is not None:
         return _of_classes(f"{name}/accuracy", accuracy, train, part, objective.loss.ignores())
-    if objective.measures == "values" and squared is not None and type(objective.loss).gap is Loss.gap:
+    if objective.measures == "values" and squared is not None and type(objective.loss).residual is Loss.residual:
         return _of_values(f"{name}/mse", squared, train, part)
     return ()
 

@@ -94,7 +94,7 @@ def threads_for(train: Train, graph: Graph, examples: int, together: int = 1) ->
 
 def at_once(graph: Graph) -> int:
     """MACs of a sample that threads can share: of a recurrent layer those of one moment."""
-    return sum(node.plan.macs // node.plan.moments for node in graph.nodes)
+    return sum(node.plan.macs // node.plan.sequential_steps for node in graph.nodes)
 
 
 def packing_threads(train: Train) -> int:

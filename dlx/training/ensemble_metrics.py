@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from ..errors import DlxError, Problem
 from ..lazy import torch
 from ..objectives import Supervised
-from ..objectives.ensemble import Together, misfit
+from ..objectives.ensemble import EnsembleEvaluation, check_combine
 from ..spec import Experiment, objective_of
 from .batches.data_part import DataPart
 from .checkpoints import checkpoint
@@ -34,7 +34,7 @@ def problems(experiment: Experiment) -> list[Problem]:
     if not isinstance(objective, Supervised):
         message = f"an ensemble answers for one network that learns targets, and `{objective.kind}` has phases"
         return [Problem(message, "Drop `ensemble`.", experiment.place("train", "ensemble"), "train.ensemble")]
-    found = misfit(objective, ensemble.combine)
+    found = check_combine(objective, ensemble.combine)
     if found is None:
         return []
     place = experiment.place("train", "ensemble", "combine")
@@ -77,7 +77,7 @@ def measure(
 
 
 def _of_part(members: Sequence[tuple[nn.Module, DataPart]], objective: Supervised, how: str) -> dict[str, float]:
-    together = Together(objective, how)
+    together = EnsembleEvaluation(objective, how)
     if len({len(part) for _, part in members}) > 1:
         raise DlxError(*UNLIKE)
     with torch.inference_mode():

@@ -11,7 +11,7 @@ from ..data.feed import Feed
 from ..errors import RunError
 from ..lazy import torch
 from ..objectives import Objective, Supervised
-from ..schedules import Span
+from ..schedules import Timeline
 from ..spec import Train
 from . import early_stopping, weight_averages
 from .batches.augmentation import augmented
@@ -127,7 +127,7 @@ def _next(step: int, every: int) -> int:
     return step + every - step % every
 
 
-def evaluation_period(train: Train, span: Span) -> int:
+def evaluation_period(train: Train, span: Timeline) -> int:
     """Steps between two evaluations."""
     return train.evaluate_every or span.per_epoch * math.ceil(span.steps / span.per_epoch / EVALUATIONS)
 

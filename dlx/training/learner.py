@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..data.feed import Feed
 from ..objectives import Objective
 from ..optim.fused import direct
-from ..schedules import Span
+from ..schedules import Timeline
 from ..spec import Train
 from ..spec.sections.networks import ONE
 from ..utils.torch_private import MissingNameError
@@ -91,7 +91,7 @@ class Learner(ABC):
         """The networks that have an optimizer."""
 
     @abstractmethod
-    def spanned(self) -> Span:
+    def spanned(self) -> Timeline:
         """How many steps there are, and how many of them make an epoch."""
 
     @abstractmethod

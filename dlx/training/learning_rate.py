@@ -9,13 +9,15 @@ from typing import Any
 from ..errors import RunError
 from ..lazy import torch
 from ..optim import Optimizer
-from ..schedules import Schedule, Span, Watch
+from ..schedules import Schedule, Timeline, Watch
 
 
 class Pace:
     """Sets the learning rate of an optimizer's groups for each step, by its schedule and what watches a metric."""
 
-    def __init__(self, declared: Optimizer, optimizer: torch.optim.Optimizer, schedule: Schedule, span: Span) -> None:
+    def __init__(
+        self, declared: Optimizer, optimizer: torch.optim.Optimizer, schedule: Schedule, span: Timeline
+    ) -> None:
         self.lr, self.optimizer, self.schedule, self.span = declared.lr, optimizer, schedule, span
         self.rates: list[float] = [group["lr"] for group in optimizer.param_groups]
         """The learning rate of each group before the schedule."""
@@ -51,7 +53,7 @@ class Pace:
                 if measured
                 else "`valid: 0.1` holds some out.",
             )
-        self.watch.see(measured[self.watch.metric])
+        self.watch.update(measured[self.watch.metric])
 
     def _move(self, step: int) -> None:
         now = self.schedule.momentum(step, self.span)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from ..errors import Problem
 from ..graph import Graph, Graphs
 from ..lazy import torch
-from ..optim import Group
+from ..optim import WeightGroup
 from ..spec import Experiment, Train
 from ..spec.sections.train import ParameterGroup, matches
 
@@ -45,7 +45,7 @@ def _too_many(experiment: Experiment, name: str, graph: Graph) -> Iterator[Probl
         yield Problem(message, "`lbfgs` needs no Hessian.", place, "train.optimizer")
 
 
-def split(network: nn.Module, train: Train, scope: str = "") -> list[Group]:
+def split(network: nn.Module, train: Train, scope: str = "") -> list[WeightGroup]:
     """The weights to train, in their order, by what is said of them; their names begin with `scope`."""
     spared = set()
     if train.optimizer.decays:
@@ -60,8 +60,8 @@ def split(network: nn.Module, train: Train, scope: str = "") -> list[Group]:
     return [_group(weights, train, *key) for key, weights in taken.items()]
 
 
-def _group(weights: list[Tensor], train: Train, index: int | None, spared: bool, table: bool) -> Group:
-    made = Group(weights, table=table)
+def _group(weights: list[Tensor], train: Train, index: int | None, spared: bool, table: bool) -> WeightGroup:
+    made = WeightGroup(weights, table=table)
     if index is not None:
         said: ParameterGroup = train.groups[index]
         scale = 1.0 if said.lr_scale is None else said.lr_scale

@@ -14,7 +14,7 @@ from ..graph import Graphs
 from ..lazy import nn, torch
 from ..metrics import Mean
 from ..objectives import Objective, Phase
-from ..schedules import Span
+from ..schedules import Timeline
 from ..spec import Experiment, Train, objective_of
 from .learner import EVALUATION_BATCH, Learner, Update
 
@@ -42,13 +42,13 @@ def steps_for(phases: Sequence[Phase], batches: int) -> int:
     return whole * len(cycle) + bisect_left(cycle, rest + 1) + 1
 
 
-def span(objective: Objective, train: Train, batches: int | None) -> Span:
+def span(objective: Objective, train: Train, batches: int | None) -> Timeline:
     """The steps of a training with so many batches in an epoch. DlxError where it lasts epochs and there are none."""
     phases = objective.phases()
     if batches is None and train.steps is None:
         raise DlxError("the data has no epochs", hint="Write `train: {steps: N}`.")
     per_epoch = steps_for(phases, batches) if batches else train.steps or 1
-    return Span(train.steps or steps_for(phases, ceil((train.epochs or 0) * (batches or 0))), per_epoch)
+    return Timeline(train.steps or steps_for(phases, ceil((train.epochs or 0) * (batches or 0))), per_epoch)
 
 
 def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
@@ -125,7 +125,7 @@ class Phased(Learner):
     def moved(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for phase in self.objective.phases() for name in phase.moves))
 
-    def spanned(self) -> Span:
+    def spanned(self) -> Timeline:
         return span(self.objective, self.train, self.feed.batches)
 
     def call(self, network: str, /, *inputs: Tensor, **named: Tensor) -> Any:

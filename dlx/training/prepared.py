@@ -12,7 +12,7 @@ from ..errors import DlxError, Problem, SpecError
 from ..graph import Graph, Graphs, trace_all
 from ..lazy import torch
 from ..objectives import Objective, Supervised
-from ..schedules import Span
+from ..schedules import Timeline
 from ..spec import Experiment, Train, missing_sections, objective_of
 from . import compute, device, early_stopping, ensemble_metrics, norm_sizes, parameter_groups, phased
 from .batches.augmentation import LOOKED_AT, check_colours
@@ -134,7 +134,7 @@ def ready(experiment: Experiment, graphs: Graphs | None = None) -> Graphs:
     return graphs
 
 
-def span_of(experiment: Experiment, sets: Sets) -> Span:
+def span_of(experiment: Experiment, sets: Sets) -> Timeline:
     """The steps of a training on this data, and how many of them make an epoch."""
     train, objective, examples = experiment.train, objective_of(experiment), len(sets.train)
     assert train is not None
@@ -194,7 +194,7 @@ def _check_targets(made: Prepared) -> None:
     for name, part in (("train", sets.train), ("valid", sets.valid), ("test", sets.test)):
         if part is None or not len(part):
             continue
-        if told := objective.loss.misfit(part.y[:LOOKED_AT] if part.streams else part.y):
+        if told := objective.loss.check_values(part.y[:LOOKED_AT] if part.streams else part.y):
             message = f"the loss {told} in the part `{name}`"
             place = made.experiment.place("objective", objective.kind, "loss")
             raise SpecError(

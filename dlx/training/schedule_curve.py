@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ..schedules import Span
+from ..schedules import Timeline
 from ..spec import Train
 
 POINTS = 101
@@ -37,7 +37,7 @@ class Curve:
         return asdict(self)
 
 
-def curve(train: Train, examples: int, points: int = POINTS, span: Span | None = None) -> Curve:
+def curve(train: Train, examples: int, points: int = POINTS, span: Timeline | None = None) -> Curve:
     """The rates of a training on `examples`; where a metric has a say, as if it never stood still.
 
     `span` is for steps that take other examples than one batch each.
@@ -55,7 +55,7 @@ def curve(train: Train, examples: int, points: int = POINTS, span: Span | None =
     )
 
 
-def _point(train: Train, step: int, span: Span, examples: int) -> Point:
+def _point(train: Train, step: int, span: Timeline, examples: int) -> Point:
     epoch, _ = span.time(step, "epoch")
     momentum = train.schedule.momentum(step, span) if train.schedule.moves_momentum else None
     rate = train.optimizer.lr * train.schedule.at(step, span)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..lazy import nn, torch
 from ..metrics import RUNNING_LOSS
 from ..objectives import Supervised
-from ..schedules import Span
+from ..schedules import Timeline
 from ..spec import Train
 from .batches.augmentation import training_loss
 from .batches.feed import Examples
@@ -56,7 +56,7 @@ class SupervisedLearner(Learner):
     def moved(self) -> tuple[str, ...]:
         return ("network",)
 
-    def spanned(self) -> Span:
+    def spanned(self) -> Timeline:
         return self.train.span(len(self.feed.part))
 
     def updater(self) -> Update:
@@ -160,7 +160,7 @@ def gradients_of(learner: SupervisedLearner) -> Update:
     batch = train.batch(len(learner.feed.part))
     backwards, unscale = learner.compute.backward, learner.compute.unscale(learner.optimizer)
     loss_kind, targets = learner.objective.loss, learner.feed.part.y
-    summed, share = loss_kind.reduction == "sum", loss_kind.share
+    summed, share = loss_kind.reduction == "sum", loss_kind.normalizer
 
     def whole(index: Tensor) -> Tensor:
         loss = loss_of(index)

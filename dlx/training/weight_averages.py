@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..averages import Average
 from ..lazy import torch
-from ..schedules import Span
+from ..schedules import Timeline
 from ..utils.torch_private import ForeachOps
 
 if TYPE_CHECKING:
@@ -26,7 +26,7 @@ class Averaged:
     Frozen weights and other buffers do not move by updates, or belong to the moment: they are those of the network.
     """
 
-    def __init__(self, average: Average, network: nn.Module, span: Span) -> None:
+    def __init__(self, average: Average, network: nn.Module, span: Timeline) -> None:
         self.average, self.span, self.count = average, span, 0
         self.moved: list[Tensor] = [p for p in network.parameters() if p.requires_grad]
         self.moved += [b for name, b in network.named_buffers() if _is_statistic(name, b)]

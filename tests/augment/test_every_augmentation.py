@@ -5,7 +5,7 @@ import torch
 from batches import made
 
 from dlx.augment import AUGMENTATIONS, Mixing
-from dlx.augment.pipeline import World, pipeline
+from dlx.augment.pipeline import TrainingSetInfo, pipeline
 from dlx.errors import ShapeError
 from dlx.shapes import Shape
 
@@ -36,7 +36,7 @@ def batch(rank, count=40):
 def changed(kind, x, y=None):
     y = torch.arange(len(x)) if y is None else y
     step = made(kind, **OPTIONS.get(kind, {}))
-    return pipeline([step], World(lambda: x))(x, y)
+    return pipeline([step], TrainingSetInfo(lambda: x))(x, y)
 
 
 @pytest.mark.parametrize(("kind", "rank"), CASES)
@@ -44,7 +44,7 @@ def test_the_shape_is_as_declared_the_type_stays_and_all_is_finite(kind, rank):
     x = batch(rank)
     before = x.clone()
     found, _ = changed(kind, x)
-    declared = made(kind, **OPTIONS.get(kind, {})).becomes(Shape(SHAPES[rank]))
+    declared = made(kind, **OPTIONS.get(kind, {})).output_shape(Shape(SHAPES[rank]))
 
     assert tuple(found.shape) == (len(x), *declared)
     assert found.dtype == x.dtype
@@ -90,12 +90,12 @@ def test_other_shapes_are_refused_with_both_sides(kind):
     ranks = AUGMENTATIONS[kind].ranks
     for rank in set(SHAPES) - set(ranks):
         with pytest.raises(ShapeError) as refused:
-            made(kind, **OPTIONS.get(kind, {})).becomes(Shape(SHAPES[rank]))
+            made(kind, **OPTIONS.get(kind, {})).output_shape(Shape(SHAPES[rank]))
         told = str(refused.value)
         assert f"{kind} is for " in told
         assert f"and what comes in is {Shape(SHAPES[rank])}" in told
     with pytest.raises(ShapeError, match=f"{kind} changes floats, and the data gives .* of dtype int"):
-        made(kind, **OPTIONS.get(kind, {})).becomes(Shape(SHAPES[ranks[0]], "int"))
+        made(kind, **OPTIONS.get(kind, {})).output_shape(Shape(SHAPES[ranks[0]], "int"))
 
 
 @pytest.mark.parametrize("kind", sorted(AUGMENTATIONS))

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from dlx.augment.base import Mixed, mixing
 from dlx.augment.mix import beta
-from dlx.augment.pipeline import World, pipeline
+from dlx.augment.pipeline import TrainingSetInfo, pipeline
 from dlx.losses import LOSSES
 from dlx.objectives import OBJECTIVES
 
@@ -18,7 +18,7 @@ Y = torch.arange(N)
 
 def mixed(kind, **options):
     torch.manual_seed(0)
-    return pipeline([made(kind, **options)], World(lambda: X))(X, Y)
+    return pipeline([made(kind, **options)], TrainingSetInfo(lambda: X))(X, Y)
 
 
 def test_mixup_adds_two_examples_and_targets_tell_which():

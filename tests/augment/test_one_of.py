@@ -7,7 +7,7 @@ from complaints import report
 from test_specs import MASKS, job, spec, text
 
 from dlx.augment.colours import Pixels
-from dlx.augment.pipeline import World, pipeline
+from dlx.augment.pipeline import TrainingSetInfo, pipeline
 from dlx.errors import SpecError
 from dlx.experiment import runner
 from dlx.graph import trace
@@ -21,7 +21,7 @@ def drawn(x, *of, y=None, seed=0, world=None, **more):
     """A batch after one of several, and its targets."""
     torch.manual_seed(seed)
     step = made("one_of", of=list(of), **more)
-    return pipeline([step], world or World(lambda: x))(x, torch.arange(len(x)) if y is None else y)
+    return pipeline([step], world or TrainingSetInfo(lambda: x))(x, torch.arange(len(x)) if y is None else y)
 
 
 def which(found, *choices):
@@ -82,7 +82,7 @@ def test_preprocessing_is_undone_for_colours_alone():
     seen = Pixels(torch.tensor(0.5), torch.tensor(-0.5))
     x = 2 * plain + 1
     darker = {"color_jitter": {"brightness": [0.5, 0.5]}}
-    found, _ = drawn(x, darker, LEFT, world=World(lambda: x, seen))
+    found, _ = drawn(x, darker, LEFT, world=TrainingSetInfo(lambda: x, seen))
     for one, before in zip(found, plain, strict=True):
         assert torch.allclose(one, before + 1) or torch.equal(one, 2 * before.flip(-1) + 1)
 

@@ -5,7 +5,7 @@ import torch
 from batches import after, made, numbered
 from torch.nn import functional as F
 
-from dlx.augment.pipeline import World, pipeline, runs
+from dlx.augment.pipeline import TrainingSetInfo, pipeline, runs
 from dlx.augment.smooth import smoothing
 
 X = torch.rand(4, 2, 5, 5, generator=torch.Generator().manual_seed(0))
@@ -118,24 +118,24 @@ def test_warps_in_a_row_are_one_look_and_what_differs_is_another():
 def test_one_look_is_what_both_warps_do_one_after_the_other():
     """A quarter turn and then twice as wide at the middle; exact, as each looks at whole pixels."""
     turn, move = made("rotate", degrees=[90, 90]), made("affine", degrees=[180, 180])
-    both = pipeline([turn, move], World(lambda: X))(X, torch.zeros(4))[0]
+    both = pipeline([turn, move], TrainingSetInfo(lambda: X))(X, torch.zeros(4))[0]
     assert near(both, torch.rot90(X, 3, (2, 3)))
 
 
 def test_masks_take_the_nearest_class():
     mask = torch.randint(4, (4, 5, 5))
-    change = pipeline([made("rotate", degrees=[90, 90])], World(lambda: X, unknown=-100))
+    change = pipeline([made("rotate", degrees=[90, 90])], TrainingSetInfo(lambda: X, outside_class=-100))
     _, moved = change(X, mask)
     assert torch.equal(moved, torch.rot90(mask, 1, (1, 2)))
-    _, turned = pipeline([made("rotate", degrees=[45, 45])], World(lambda: X, unknown=-100))(X, mask)
+    _, turned = pipeline([made("rotate", degrees=[45, 45])], TrainingSetInfo(lambda: X, outside_class=-100))(X, mask)
     assert turned[:, 0, 0].tolist() == [-100] * 4
     assert set(turned.flatten().tolist()) <= {-100, 0, 1, 2, 3}
 
 
 def test_maps_of_values_move_as_the_inputs_do():
-    _, moved = pipeline([made("rotate", degrees=20)], World(lambda: X))(X, X.clone())
+    _, moved = pipeline([made("rotate", degrees=20)], TrainingSetInfo(lambda: X))(X, X.clone())
     torch.manual_seed(1)
-    x, moved = pipeline([made("rotate", degrees=20)], World(lambda: X))(X, X.clone())
+    x, moved = pipeline([made("rotate", degrees=20)], TrainingSetInfo(lambda: X))(X, X.clone())
     assert torch.equal(x, moved)
 
 
@@ -164,10 +164,10 @@ def test_a_resized_crop_is_a_piece_brought_to_its_size():
 
 
 def test_pieces_have_the_areas_and_the_shapes_that_are_asked_for():
-    from dlx.augment.erase import boxes
+    from dlx.augment.erase import random_boxes
 
     torch.manual_seed(0)
-    h, w, fits = boxes(torch.zeros(5000, 1, 100, 100), [0.1, 0.3], [0.5, 2.0], strictly=False)
+    h, w, fits = random_boxes(torch.zeros(5000, 1, 100, 100), [0.1, 0.3], [0.5, 2.0], strictly=False)
     area, ratio = (h * w / 1e4).float(), (h / w).float()
 
     assert fits.all()

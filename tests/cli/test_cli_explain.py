@@ -13,7 +13,7 @@ from test_cli import ROOT, dlx, on_terminal
 
 from dlx.graph import trace
 from dlx.graph.explain import explain
-from dlx.layers.arithmetic import Line, worked_out
+from dlx.layers.arithmetic import Line, evaluated
 from dlx.show.explain import explanation, rows_of
 from dlx.spec import load
 
@@ -132,7 +132,7 @@ def test_a_machine_can_check_every_figure():
     }
     for each in page["lines"]:
         assert {"what", "formula", "numbers", "value"} <= each.keys()
-        assert not each["numbers"] or worked_out(each["numbers"]) == each["value"]
+        assert not each["numbers"] or evaluated(each["numbers"]) == each["value"]
 
 
 def test_an_unknown_layer_is_refused():
@@ -173,7 +173,7 @@ def read(text: str) -> Fraction:
         return Fraction(mixed[1].replace(",", "")) + Fraction(mixed[2])
     if re.fullmatch(r"[\d,]+\.\d+", text):
         return Fraction(text.replace(",", ""))
-    return worked_out(Line(numbers=text).expression)
+    return evaluated(Line(numbers=text).expression)
 
 
 def equations(line: Line) -> list[tuple[str, str]]:

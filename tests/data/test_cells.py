@@ -16,7 +16,7 @@ import pytest
 
 from dlx import cli
 from dlx.data import input_record
-from dlx.data.base import Use
+from dlx.data.base import ColumnUse
 from dlx.data.tables.table import Table
 from dlx.errors import DataError
 
@@ -221,7 +221,7 @@ def test_each_column_says_what_it_is_taken_for_and_why(tmp_path):
 
 def test_whole_numbers_are_classes_because_the_task_says_so(tmp_path):
     source = table(tmp_path, "a,y", "0.5,0", "1.5,1", task="classification")
-    assert source.facts().columns[-1] == Use("y", "target, classes", 0, "`task` says so")
+    assert source.facts().columns[-1] == ColumnUse("y", "target, classes", 0, "`task` says so")
 
 
 def test_a_column_of_another_encoding_is_named_and_can_be_left_out(tmp_path):
@@ -349,7 +349,7 @@ def asked(source: Table, *rows: str) -> list[list[float]]:
     path = source.path.with_name("new.csv")
     path.write_text("".join(f"{row}\n" for row in rows))
     found = input_record.of(source, source.load(), {})
-    return found.prepared(source.given(path, found).x).tolist()
+    return found.prepared(source.new_inputs(path, found).x).tolist()
 
 
 def test_a_file_after_training_is_read_as_the_first_one_was(tmp_path):

@@ -45,7 +45,7 @@ def test_the_shape_is_what_becomes_of_an_input(kind):
     step, x = made(kind), examples()
     changed = applied(step, x)
     assert changed.dtype == np.float32
-    assert changed.shape == (len(x), *step.becomes(Shape((2, 3))))
+    assert changed.shape == (len(x), *step.output_shape(Shape((2, 3))))
 
 
 @pytest.mark.parametrize("kind", sorted(PREPROCESSING))
@@ -83,7 +83,7 @@ def test_given_values_are_used_by_channel_as_torchvision_does():
     np.testing.assert_allclose(applied(Normalize(mean=[1, 3], std=[2, 4]), x), by_hand, rtol=1e-6)
     np.testing.assert_allclose(applied(Normalize(mean=[1]), x), x - 1, rtol=1e-6)
     with pytest.raises(DataError) as raised:
-        Normalize(mean=[1, 2, 3]).becomes(Shape((4, 8, 8)))
+        Normalize(mean=[1, 2, 3]).output_shape(Shape((4, 8, 8)))
     assert str(raised.value) == (
         "  `mean` of `normalize` has 3 values, and inputs of shape (4, 8, 8) have 4 channels\n"
         "  Give one value, or one a channel."
@@ -135,10 +135,10 @@ def test_whitened_inputs_have_the_identity_as_covariance_and_stay_near_themselve
 
 def test_what_the_covariance_cannot_be_had_of_is_refused():
     with pytest.raises(DataError) as raised:
-        PCA(components=7).becomes(Shape((2, 3)))
+        PCA(components=7).output_shape(Shape((2, 3)))
     assert str(raised.value) == ("  `pca` is to keep 7 components of 6 input values (2, 3)\n  Give 6 at most.")
     with pytest.raises(DataError) as raised:
-        Whiten().becomes(Shape((3, 224, 224)))
+        Whiten().output_shape(Shape((3, 224, 224)))
     assert str(raised.value) == (
         "  `whiten` takes the covariance of 150,528 input values (3, 224, 224), a matrix of 168.8 GiB\n"
         f"  It takes {WIDEST:,} at most: make the inputs smaller, or use `center` or `standardize`."

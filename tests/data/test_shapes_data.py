@@ -56,7 +56,7 @@ def test_a_heat_map_has_a_spot_on_the_middle_of_each_figure():
 
 
 def test_pictures_have_one_to_most_figures():
-    there = Shapes(train=3000, most=4)._figures(3000, np.random.default_rng(0)).there.sum(1)
+    there = Shapes(train=3000, most=4)._figures(3000, np.random.default_rng(0)).present.sum(1)
     np.testing.assert_allclose(np.bincount(there)[1:] / 3000, 0.25, atol=0.03)
 
 

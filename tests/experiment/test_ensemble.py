@@ -12,7 +12,7 @@ from dlx.errors import DlxError, RunError, SpecError
 from dlx.experiment import runner
 from dlx.runs.folder import Run
 from dlx.runs.lookup import all_runs, find
-from dlx.schedules import SCHEDULES, Span
+from dlx.schedules import SCHEDULES, Timeline
 from dlx.spec import load
 from dlx.training.batches.bootstrap import sample
 from dlx.training.checkpoints.checkpoint import restore
@@ -58,12 +58,12 @@ def outputs_of(runs, x):
 
 def test_members_are_the_runs_of_as_many_seeds(spec, tmp_path):
     found = trained(spec("ensemble: 3"), tmp_path / "runs")
-    alone = trained(spec("seeds: 3"), tmp_path / "alone")
+    flattened = trained(spec("seeds: 3"), tmp_path / "alone")
 
     assert [r.seed for r in found.results] == [5, 6, 7]
-    assert [r.metrics for r in found.results] == [r.metrics for r in alone.results]
+    assert [r.metrics for r in found.results] == [r.metrics for r in flattened.results]
     for name in ("valid/loss", "test/error", "train/loss"):
-        assert found.metrics[name] == alone.metrics[name]
+        assert found.metrics[name] == flattened.metrics[name]
 
 
 def test_the_metrics_together_are_those_of_the_mean_of_the_probabilities(spec, tmp_path):
@@ -234,13 +234,13 @@ CYCLES = "schedule: {cosine_restarts: {T_0: 6, unit: step}}\n  ensemble: {snapsh
     ],
 )
 def test_cycles_end_where_the_rate_jumps_up_again(options, steps, ends):
-    schedule, span = SCHEDULES["cosine_restarts"](**options), Span(steps, 6)
+    schedule, span = SCHEDULES["cosine_restarts"](**options), Timeline(steps, 6)
     rates = [schedule.at(step, span) for step in range(steps + 1)]
 
     assert schedule.cycles(span) == ends
     assert [s for s in range(1, steps + 1) if rates[s] > rates[s - 1]] == ends
     late = SCHEDULES["warmup"](steps=4, then=schedule)
-    assert late.cycles(Span(steps + 4, 6)) == [end + 4 for end in ends]
+    assert late.cycles(Timeline(steps + 4, 6)) == [end + 4 for end in ends]
 
 
 def test_snapshots_are_the_weights_at_the_ends_of_the_cycles(spec, tmp_path):

@@ -13,7 +13,7 @@ from dlx.graph.explain import explain
 from dlx.graph.graph import Graph, LayerNode, Wire
 from dlx.graph.receptive_field import propagation
 from dlx.layers import LAYERS, Layer, Plan
-from dlx.layers.arithmetic import Line, worked_out
+from dlx.layers.arithmetic import Line, evaluated
 from dlx.shapes import ReceptiveField, Shape, Window
 from dlx.spec import load
 
@@ -43,7 +43,7 @@ def check(page, node):
     lines = page.as_json()["lines"]
     for each in lines:
         if each["numbers"]:
-            assert float(worked_out(each["numbers"])) == pytest.approx(each["value"], rel=1e-15), each
+            assert float(evaluated(each["numbers"])) == pytest.approx(each["value"], rel=1e-15), each
     figures = {part: [each for each in lines if each["part"] == part and each["value"] is not None] for part in PARTS}
     for each in figures["output"]:
         assert {node.shape[k] for k in each["axes"]} == {each["value"]}
@@ -87,7 +87,7 @@ def test_the_sums_of_a_network_are_its_totals(name):
 
     for part, total in figures.items():
         if total:
-            assert totals[part]["value"] == worked_out(totals[part]["numbers"]) == total
+            assert totals[part]["value"] == evaluated(totals[part]["numbers"]) == total
         else:
             assert totals[part]["note"] == "None of its layers has any."
 

@@ -245,7 +245,7 @@ def saved_by_torch(built: nn.Module, batch: list[torch.Tensor]) -> int:
 VERY_DEEP = ("resnet1001", "resnet200", "resnet152", "resnet101", "densenet121")  # more of what the others have
 
 COUNTED_TWICE = ("aima/lstm-half-open",)  # a state: as an input, and inside the layer
-OF_THE_PROCESSOR = ("aima/recurrent-biases",)  # oneDNN's LSTM; tests/layers/test_keeps.py looks at torch's
+OF_THE_PROCESSOR = ("aima/recurrent-biases",)  # oneDNN's LSTM; tests/layers/test_saved_tensors.py looks at torch's
 ON_CPU = ("zoo/vit_b_16", "aima/rnn", "mnist1d/gru", "mnist1d/gru-shuffled")
 """Attention and recurrent layers have other kernels on the meta device, and save more or less there."""
 

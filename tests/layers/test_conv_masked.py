@@ -87,7 +87,7 @@ def test_a_partial_convolution_sees_the_image_and_no_gradient_reaches_the_mask()
 
     assert set(hulls(plan, module, (1, 9), [mask])) == {(True, True)}
     assert mask.grad is None
-    assert plan.blind == (1,)
+    assert plan.no_gradient == (1,)
 
 
 @pytest.mark.parametrize("mask", [(2, 5, 5), (1, 5, 4), (1, 5)])

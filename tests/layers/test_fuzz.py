@@ -4,13 +4,13 @@ import re
 
 import pytest
 import torch
-from drawn import cases
+from generated_layers import cases
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from test_keeps import agree
+from test_saved_tensors import agree
 from test_windows import promised, receives_gradient
-from test_working import worked_out
+from test_working import evaluated
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlx.errors import ShapeError
@@ -134,8 +134,8 @@ def said_or_refused_by_torch(layer, xs, message):
 
 
 def equations_hold(layer, xs, plan):
-    for line in layer.working(plan, *xs):
-        assert not line.numbers or worked_out(line.expression) == line.value, line
+    for line in layer.derivation(plan, *xs):
+        assert not line.numbers or evaluated(line.expression) == line.value, line
         if line.part == "output" and line.value is not None:
             assert {plan.shape[k] for k in line.axes} == {line.value}, line
 

@@ -118,7 +118,7 @@ def test_multiply_adds_are_those_that_torch_counts_on_the_meta_device(kind, opti
     _, plan, ours = made(kind, **options)
 
     assert plan.macs == on_meta(ours, X)
-    assert plan.moments == 7 * options.get("num_layers", 1) * (1 + options.get("bidirectional", False))
+    assert plan.sequential_steps == 7 * options.get("num_layers", 1) * (1 + options.get("bidirectional", False))
 
 
 @pytest.mark.parametrize("kind", KINDS)

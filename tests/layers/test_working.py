@@ -6,7 +6,7 @@ from math import prod
 import pytest
 
 from dlx.layers import LAYERS, Plan
-from dlx.layers.arithmetic import Line, by_default, line, of_macs, of_weights, summed, worked_out
+from dlx.layers.arithmetic import Line, default_lines, evaluated, line, of_macs, of_weights, summed
 from dlx.shapes import Shape, Window
 
 MORE = [
@@ -40,7 +40,7 @@ def told(kind, options, inputs):
     layer = LAYERS[kind].model_validate(options)
     xs = [Shape(x, LAYERS[kind].example.dtype) for x in inputs]
     plan = layer.plan(*xs)
-    return plan, list(layer.working(plan, *xs))
+    return plan, list(layer.derivation(plan, *xs))
 
 
 @pytest.mark.parametrize(("kind", "options", "inputs"), ALL)
@@ -48,7 +48,7 @@ def test_every_equation_is_true_and_gives_the_figure_of_the_plan(kind, options, 
     plan, lines = told(kind, options, inputs)
 
     for each in lines:
-        assert not each.numbers or worked_out(each.expression) == each.value, each
+        assert not each.numbers or evaluated(each.expression) == each.value, each
         if each.part == "output":
             assert each.axes
             assert each.value is None or {plan.shape[k] for k in each.axes} == {each.value}, each
@@ -137,13 +137,13 @@ def test_units_and_grouped_digits_are_no_part_of_the_arithmetic():
     ],
 )
 def test_arithmetic_is_exact(text, value):
-    assert worked_out(text) == value
+    assert evaluated(text) == value
 
 
 @pytest.mark.parametrize("text", ["size + 1", "2 ** 3", "open(1)", "1.5", "True", "[1]"])
 def test_what_is_not_plain_arithmetic_is_refused(text):
     with pytest.raises(ValueError, match="is not plain arithmetic"):
-        worked_out(text)
+        evaluated(text)
 
 
 def test_a_list_fills_its_name_from_left_to_right():
@@ -156,7 +156,7 @@ def test_a_sum_of_many_terms_is_cut_and_stays_true():
     text = summed(range(100))
 
     assert text == "0 + 1 + 2 + 3 + 4 + 5 + 6 + 7 + 8 + 9 + 10 + 11 + 4,884 of the others"
-    assert worked_out(Line(numbers=text).expression) == sum(range(100))
+    assert evaluated(Line(numbers=text).expression) == sum(range(100))
 
 
 # --- what follows from the plan alone -------------------------------------------------------------------------------
@@ -165,11 +165,11 @@ def test_a_sum_of_many_terms_is_cut_and_stays_true():
 def test_a_window_that_does_not_explain_the_size_is_not_made_to():
     window = Window.over(1, kernel=3)
 
-    assert [each.axes for each in by_default(Plan(Shape((4, 9)), window=window), [Shape((4, 9))])] == [(0,)]
+    assert [each.axes for each in default_lines(Plan(Shape((4, 9)), window=window), [Shape((4, 9))])] == [(0,)]
 
 
 def test_a_layer_that_makes_another_shape_by_a_way_of_its_own_says_nothing():
-    assert by_default(Plan(Shape((7, 2))), [Shape((4, 9))]) == []
+    assert default_lines(Plan(Shape((7, 2))), [Shape((4, 9))]) == []
 
 
 def test_multiply_adds_that_are_not_weights_times_positions_are_not_made_to_be():

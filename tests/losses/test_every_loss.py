@@ -73,7 +73,7 @@ def test_the_gradient_is_that_of_small_differences(case, reduction):
     assert torch.autograd.gradcheck(lambda x: loss.function()(x, target), output.requires_grad_())
 
 
-@pytest.mark.parametrize("case", [case for case in CASES if LOSSES[case.split(",")[0]].anywhere])
+@pytest.mark.parametrize("case", [case for case in CASES if LOSSES[case.split(",")[0]].on_maps])
 def test_a_loss_takes_maps_and_counts_each_position(case):
     """The sum over a map is that over its positions as examples; dice joins positions, which is its point."""
     loss = made(case, reduction="sum")
@@ -98,7 +98,9 @@ def test_means_of_unequal_batches_join_to_that_of_all(case, reduction):
     loss = made(case, reduction=reduction)
     output, target = example(loss)
     parts = [(output[:4], target[:4]), (output[4:], target[4:])]
-    joined = sum(loss.function()(x, y) * loss.share(y) for x, y in parts) / sum(loss.share(y) for _, y in parts)
+    joined = sum(loss.function()(x, y) * loss.normalizer(y) for x, y in parts) / sum(
+        loss.normalizer(y) for _, y in parts
+    )
     torch.testing.assert_close(joined.double(), loss.function()(output, target))
 
 
@@ -120,4 +122,4 @@ def test_predictions_have_the_shape_of_the_target(case):
     loss = made(case)
     if loss.wants == "values":
         output, target = example(loss)
-        assert loss.predict(output).shape == loss.gap(output, target).shape == target.shape
+        assert loss.predict(output).shape == loss.residual(output, target).shape == target.shape

@@ -57,7 +57,7 @@ def test_von_mises_is_its_log_probability(kappa):
 
 def test_von_mises_goes_the_shorter_way_round():
     made = LOSSES["von_mises"]()
-    assert made.gap(torch.tensor([[3.1]]), torch.tensor([[-3.1]])).item() == pytest.approx(
+    assert made.residual(torch.tensor([[3.1]]), torch.tensor([[-3.1]])).item() == pytest.approx(
         6.2 - 2 * math.pi, abs=1e-6
     )
     assert loss("von_mises", [[0.4 + 2 * math.pi]], [[1.0]]) == pytest.approx(loss("von_mises", [[0.4]], [[1.0]]))

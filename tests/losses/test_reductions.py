@@ -97,7 +97,7 @@ def found(kind, reduction):
     options = {"components": 2} if kind == "mixture_density" else {}
     output = {"mixture_density": WIDE, "gaussian_nll": OUTPUT}.get(kind, OUTPUT[:, :C])
     target = CLASSES if LOSSES[kind].wants == "classes" else VALUES
-    if not LOSSES[kind].anywhere:
+    if not LOSSES[kind].on_maps:
         output, target = output[..., 0], target[..., 0]
     return LOSSES[kind](reduction=reduction, **options).function()(output, target).item()
 

@@ -47,7 +47,7 @@ def test_cross_entropy_and_dice_on_a_map():
     loss = LOSSES["sum"](losses=["cross_entropy", "dice"], weights=[1.0, 3.0])
     torch.testing.assert_close(loss.function()(output, target), F.cross_entropy(output, target) + 3 * dice)
     assert loss.wants == "classes"
-    assert not LOSSES["sum"](losses=["cross_entropy", "hinge"]).anywhere
+    assert not LOSSES["sum"](losses=["cross_entropy", "hinge"]).on_maps
 
 
 @pytest.mark.parametrize(

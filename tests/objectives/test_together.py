@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 from dlx.losses import LOSSES
 from dlx.objectives import OBJECTIVES
-from dlx.objectives.ensemble import Together, combined, misfit
+from dlx.objectives.ensemble import EnsembleEvaluation, check_combine, combined
 
 
 def logits(*rows):
@@ -21,16 +21,16 @@ def said(outputs, how, kind="classification", **options):
 
 
 def test_the_average_is_the_mean_of_the_probabilities():
-    pooled = said(logits([0.9, 0.1, 0.0 + 1e-9], [0.5, 0.2, 0.3], [0.1, 0.3, 0.6]), "average")
+    averaged = said(logits([0.9, 0.1, 0.0 + 1e-9], [0.5, 0.2, 0.3], [0.1, 0.3, 0.6]), "average")
 
-    assert pooled.softmax(1)[0].tolist() == pytest.approx([0.5, 0.2, 0.3], abs=1e-6)
-    assert F.cross_entropy(pooled, torch.tensor([1])).item() == pytest.approx(-math.log(0.2), rel=1e-5)
+    assert averaged.softmax(1)[0].tolist() == pytest.approx([0.5, 0.2, 0.3], abs=1e-6)
+    assert F.cross_entropy(averaged, torch.tensor([1])).item() == pytest.approx(-math.log(0.2), rel=1e-5)
 
 
 def test_the_average_of_huge_logits_is_finite():
-    pooled = said(torch.tensor([[[1000.0, 0.0]], [[0.0, 0.0]]]), "average")
+    averaged = said(torch.tensor([[[1000.0, 0.0]], [[0.0, 0.0]]]), "average")
 
-    assert pooled.softmax(1)[0].tolist() == pytest.approx([0.75, 0.25])
+    assert averaged.softmax(1)[0].tolist() == pytest.approx([0.75, 0.25])
 
 
 def test_a_vote_is_won_by_most_members_and_not_by_the_surest():
@@ -103,45 +103,45 @@ def test_members_that_say_the_same_say_it_together(kind):
     torch.manual_seed(0)
     loss = LOSSES[kind].model_validate({"losses": ["cross_entropy", "hinge"]} if kind == "sum" else {})
     output = torch.randn(5, 6)
-    if not loss.pools:
+    if not loss.averageable:
         assert kind in {"mixture_density", "yolo"}
         return
-    pooled = loss.pooled(output.expand(3, *output.shape))
-    own, together = loss.probabilities(output), loss.probabilities(pooled)
+    averaged = loss.averaged(output.expand(3, *output.shape))
+    own, together = loss.probabilities(output), loss.probabilities(averaged)
 
-    torch.testing.assert_close(loss.predict(pooled).softmax(1), loss.predict(output).softmax(1))
+    torch.testing.assert_close(loss.predict(averaged).softmax(1), loss.predict(output).softmax(1))
     if own is not None:
         torch.testing.assert_close(together, own)
 
 
 def test_rates_of_poisson_are_averaged():
-    pooled = LOSSES["poisson"]().pooled(torch.tensor([2.0, 4.0, 9.0]).log()[:, None, None])
+    averaged = LOSSES["poisson"]().averaged(torch.tensor([2.0, 4.0, 9.0]).log()[:, None, None])
 
-    assert pooled.exp().item() == pytest.approx(5.0)
+    assert averaged.exp().item() == pytest.approx(5.0)
 
 
 def test_gaussians_become_one_with_the_mean_and_variance_of_their_mixture():
     """Means 1 and 3, variances 0.5 and 1.5: mean 2, variance 1 within and 1 between."""
     loss = LOSSES["gaussian_nll"](eps=1e-12)
-    pooled = loss.pooled(torch.tensor([[[1.0, math.log(0.5)]], [[3.0, math.log(1.5)]]]))
+    averaged = loss.averaged(torch.tensor([[[1.0, math.log(0.5)]], [[3.0, math.log(1.5)]]]))
 
-    assert pooled[0].tolist() == pytest.approx([2.0, math.log(2.0)], rel=1e-6)
+    assert averaged[0].tolist() == pytest.approx([2.0, math.log(2.0)], rel=1e-6)
 
 
 def test_directions_are_averaged_around_the_circle():
     turn = torch.tensor([math.pi - 0.2, -math.pi + 0.4])[:, None, None]
 
-    assert LOSSES["von_mises"]().pooled(turn).item() == pytest.approx(-math.pi + 0.1, abs=1e-5)
+    assert LOSSES["von_mises"]().averaged(turn).item() == pytest.approx(-math.pi + 0.1, abs=1e-5)
 
 
 def test_predicted_concentrations_add_as_arrows_do():
     """Arrows of length 3 to the east and 4 to the north come to one of 5/2."""
     loss = LOSSES["von_mises"](kappa="predicted")
     s = [math.log(math.expm1(length)) for length in (3.0, 4.0)]
-    pooled = loss.pooled(torch.tensor([[[math.pi / 2, s[0]]], [[0.0, s[1]]]]))
+    averaged = loss.averaged(torch.tensor([[[math.pi / 2, s[0]]], [[0.0, s[1]]]]))
 
-    assert pooled[0, 0].item() == pytest.approx(math.atan2(3, 4))
-    assert F.softplus(pooled[0, 1]).item() == pytest.approx(2.5, rel=1e-5)
+    assert averaged[0, 0].item() == pytest.approx(math.atan2(3, 4))
+    assert F.softplus(averaged[0, 1]).item() == pytest.approx(2.5, rel=1e-5)
 
 
 # --- judged ---------------------------------------------------------------------------------------------------------
@@ -150,7 +150,7 @@ def test_predicted_concentrations_add_as_arrows_do():
 def judged(how, **options):
     torch.manual_seed(1)
     outputs, target = torch.randn(3, 40, 4), torch.randint(4, (40,))
-    together = Together(OBJECTIVES["classification"].model_validate(options), how)
+    together = EnsembleEvaluation(OBJECTIVES["classification"].model_validate(options), how)
     for rows in (slice(0, 25), slice(25, 40)):
         together.add_all(list(outputs[:, rows]), target[rows])
     return together.result(), outputs, target
@@ -180,13 +180,13 @@ def test_a_vote_has_no_loss_and_no_metric_of_probabilities():
 
 
 def test_values_are_not_voted_for():
-    problem = misfit(OBJECTIVES["regression"](), "vote")
+    problem = check_combine(OBJECTIVES["regression"](), "vote")
     assert problem is not None
     assert problem.message == "networks vote for classes, and regression has values"
-    assert misfit(OBJECTIVES["regression"](), "average") is None
+    assert check_combine(OBJECTIVES["regression"](), "average") is None
 
 
 def test_mixtures_have_no_average_of_their_own_form():
-    problem = misfit(OBJECTIVES["regression"].model_validate({"loss": LOSSES["mixture_density"]()}), "average")
+    problem = check_combine(OBJECTIVES["regression"].model_validate({"loss": LOSSES["mixture_density"]()}), "average")
     assert problem is not None
     assert problem.message.startswith("the outputs of mixture_density have no mean that is an output too")

@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from dlx.optim import OPTIMIZERS, Group
+from dlx.optim import OPTIMIZERS, WeightGroup
 
 
 def made(kind: str, **options):
@@ -145,7 +145,11 @@ def test_the_decay_of_the_book_is_torchs_times_the_rate():
 
 def test_groups_have_rates_and_decays_of_their_own():
     ws = [torch.ones(1, requires_grad=True) for _ in range(3)]
-    groups = [Group(ws[:1]), Group(ws[1:2], lr=0.5, weight_decay=0.0), Group(ws[2:], lr_scale=0.1)]
+    groups = [
+        WeightGroup(ws[:1]),
+        WeightGroup(ws[1:2], lr=0.5, weight_decay=0.0),
+        WeightGroup(ws[2:], lr_scale=0.1),
+    ]
     optimizer = made("sgd", lr=0.1, weight_decay=1.0).build(groups)
     for w in ws:
         w.grad = torch.ones(1)

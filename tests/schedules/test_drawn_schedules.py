@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.optim import lr_scheduler as theirs
 
-from dlx.schedules import SCHEDULES, Span
+from dlx.schedules import SCHEDULES, Timeline
 
 LR = 0.3
 
@@ -77,7 +77,7 @@ DRAWN = {
 
 def same(schedule, scheduler, steps):
     optim = optimizer()
-    torchs, span = scheduler(optim), Span(steps, 7)
+    torchs, span = scheduler(optim), Timeline(steps, 7)
     for at in range(steps):
         group = optim.param_groups[0]
         assert LR * schedule.at(at, span) == pytest.approx(group["lr"], rel=1e-7, abs=1e-12), (at, schedule)
@@ -129,7 +129,7 @@ def test_a_plateau_drops_at_the_steps_of_torchs_whatever_it_sees():
         seen = [draw.choice([inf, -inf, nan, 0.0, *(draw.uniform(-2, 2) for _ in range(4))]) for _ in range(25)]
         for at, value in enumerate(seen):
             torchs.step(value)
-            ours.see(value)
+            ours.update(value)
             assert ours.factor == optim.param_groups[0]["lr"], (mode, options, seen[: at + 1])
 
 
@@ -137,7 +137,7 @@ def test_an_infinite_first_value_is_no_best():
     watch = SCHEDULES["plateau"](patience=1, factor=0.5).watch()
     factors = []
     for value in (inf, inf, 1.0):
-        watch.see(value)
+        watch.update(value)
         factors.append(watch.factor)
     assert factors == [1.0, 0.5, 0.5]
     assert watch.best == 1.0

@@ -8,7 +8,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from dlx.errors import SpecError
 from dlx.experiment import runner as experiments
 from dlx.experiment import session
-from dlx.schedules import SCHEDULES, Span
+from dlx.schedules import SCHEDULES, Timeline
 from dlx.spec import Train
 from dlx.training.fit import updates
 from dlx.training.schedule_curve import curve
@@ -34,8 +34,8 @@ def test_it_is_torchs_step_by_step(more, range_):
     ours = SCHEDULES["one_cycle"](cycle_momentum=True, **more, **range_)
     for step in range(40):
         group = theirs.param_groups[0]
-        assert ours.at(step, Span(40, 40)) == pytest.approx(group["lr"], rel=1e-12)
-        assert ours.momentum(step, Span(40, 40)) == pytest.approx(group["momentum"], rel=1e-12)
+        assert ours.at(step, Timeline(40, 40)) == pytest.approx(group["lr"], rel=1e-12)
+        assert ours.momentum(step, Timeline(40, 40)) == pytest.approx(group["momentum"], rel=1e-12)
         theirs.step()
         if step < 39:
             scheduler.step()

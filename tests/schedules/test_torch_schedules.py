@@ -8,11 +8,11 @@ import torch
 from pydantic import ValidationError
 from torch.optim import lr_scheduler as theirs
 
-from dlx.schedules import SCHEDULES, Span
+from dlx.schedules import SCHEDULES, Timeline
 
 LR = 0.3
 STEPS = 100
-AS_STEPS = Span(STEPS, per_epoch=1)
+AS_STEPS = Timeline(STEPS, per_epoch=1)
 """An epoch of one update: steps and epochs are the same."""
 
 TORCHS = {
@@ -129,7 +129,7 @@ def test_a_warm_up_and_an_inverse_root_are_the_schedule_of_the_transformer():
     for step in range(200):
         s = step + 1
         expected = min(1 / sqrt(s), s / warm**1.5) * sqrt(warm)
-        assert schedule.at(step, Span(200, 10)) == pytest.approx(expected, rel=1e-12), s
+        assert schedule.at(step, Timeline(200, 10)) == pytest.approx(expected, rel=1e-12), s
 
 
 @pytest.mark.parametrize("kind", sorted(set(SCHEDULES) - {"constant", "plateau", "warmup"}))
@@ -137,13 +137,13 @@ def test_epochs_and_steps_are_counted_as_said(kind):
     """In epochs the rate stays during an epoch, and is the one that as many steps would give."""
     options = (TORCHS.get(kind) or [FORMULAS[kind]])[-1][0]
     by_epoch, by_step = made(kind, **options, unit="epoch"), made(kind, **options, unit="step")
-    span = Span(steps=45, per_epoch=4)
+    span = Timeline(steps=45, per_epoch=4)
     for step in range(span.steps):
-        assert by_epoch.at(step, span) == by_step.at(step // 4, Span(ceil(45 / 4), per_epoch=1))
+        assert by_epoch.at(step, span) == by_step.at(step // 4, Timeline(ceil(45 / 4), per_epoch=1))
 
 
 def test_what_spans_the_training_begins_whole_and_ends_near_its_end():
-    span = Span(steps=50, per_epoch=10)
+    span = Timeline(steps=50, per_epoch=10)
     for kind in ("linear", "cosine", "polynomial"):
         schedule = made(kind)
         assert schedule.at(0, span) == 1
@@ -153,14 +153,14 @@ def test_what_spans_the_training_begins_whole_and_ends_near_its_end():
 
 def test_a_warm_up_by_epochs_moves_with_each_update():
     schedule = made("warmup", epochs=2, start_factor=0.0, then="constant")
-    span = Span(steps=20, per_epoch=5)
+    span = Timeline(steps=20, per_epoch=5)
     assert [schedule.at(step, span) for step in range(12)] == pytest.approx([t / 10 for t in range(10)] + [1, 1])
 
 
 def test_a_warm_up_that_is_longer_than_the_training_is_no_mistake():
     schedule = made("warmup", steps=30, then={"cosine": {}})
-    assert schedule.at(9, Span(10, 10)) == pytest.approx(0.01 + 0.99 * 9 / 30)
-    assert schedule.at(30, Span(10, 10)) == 1
+    assert schedule.at(9, Timeline(10, 10)) == pytest.approx(0.01 + 0.99 * 9 / 30)
+    assert schedule.at(30, Timeline(10, 10)) == 1
 
 
 METRICS = [3.0, 2.0, 2.1, 1.99995, 2.2, 2.3, 2.2, 2.3, 1.0, 1.2, 1.1, 1.3, 1.4, 1.2, 0.9, 0.95, 0.91, 0.92, 0.99, 1.0]
@@ -181,7 +181,7 @@ def test_a_plateau_drops_where_torchs_does(options):
     watch = made("plateau", **options).watch()
     for value in METRICS:
         torchs.step(value)
-        watch.see(value)
+        watch.update(value)
         assert LR * watch.factor == pytest.approx(optimizer.param_groups[0]["lr"], rel=1e-9)
     assert watch.factor < 1
 
@@ -192,13 +192,13 @@ def test_a_plateau_goes_on_from_what_it_saved(options, at):
     schedule = made("warmup", steps=3, then={"plateau": options})
     straight, broken = schedule.watch(), schedule.watch()
     for value in METRICS[:at]:
-        broken.see(value)
+        broken.update(value)
     again = schedule.watch()
     again.restore(json.loads(json.dumps(broken.state())))
     for value in METRICS:
-        straight.see(value)
+        straight.update(value)
     for value in METRICS[at:]:
-        again.see(value)
+        again.update(value)
     assert again.state() == straight.state()
 
 

@@ -9,7 +9,7 @@ from dlx.averages import AVERAGES
 from dlx.experiment import runner as experiments
 from dlx.graph import trace
 from dlx.network import build
-from dlx.schedules import Span
+from dlx.schedules import Timeline
 from dlx.spec import objective_of
 from dlx.training.batches.on_device import on_device
 from dlx.training.checkpoints.checkpoint import read, restore
@@ -235,7 +235,7 @@ def test_it_is_said_where_the_training_ended_before_the_average_began(tmp_path):
 
 
 def test_shares_follow_from_the_step_alone():
-    span = Span(100, 10)
+    span = Timeline(100, 10)
     swa, polyak, warm = AVERAGES["swa"](), AVERAGES["polyak"](start=0.98), AVERAGES["ema"](warmup=True)
     assert [s for s in range(1, 101) if swa.share(s, 0, span) is not None] == [75, 85, 95]
     assert [polyak.share(s, n, span) for s, n in [(97, 0), (98, 0), (99, 1), (100, 2)]] == [None, 1, 1 / 2, 1 / 3]

@@ -11,13 +11,13 @@ from helpers import experiment_of
 from dlx.errors import SpecError
 from dlx.experiment import runner as experiments
 from dlx.experiment import session
-from dlx.schedules import SCHEDULES, Span
+from dlx.schedules import SCHEDULES, Timeline
 from dlx.spec import Train
 from dlx.training.device import check_batch
 from dlx.training.fit import updates
 from dlx.training.schedule_curve import curve
 
-GROWS = Span(18, 10, ((10, 5), (15, 3)))
+GROWS = Timeline(18, 10, ((10, 5), (15, 3)))
 """100 examples in batches of 10, then 20, then 40: epochs of 10, 5, 3 updates."""
 
 
@@ -28,9 +28,9 @@ def train(**more) -> Train:
 
 def test_updates_of_each_epoch_by_hand():
     assert train().span(100) == GROWS
-    assert train(steps=50, epochs=None).span(100) == Span(50, 10, ((10, 5), (15, 3)))
-    assert train(drop_last=True).span(100) == Span(17, 10, ((10, 5), (15, 2)))
-    assert train(accumulate=2).span(100) == Span(10, 5, ((5, 3), (8, 2)))
+    assert train(steps=50, epochs=None).span(100) == Timeline(50, 10, ((10, 5), (15, 3)))
+    assert train(drop_last=True).span(100) == Timeline(17, 10, ((10, 5), (15, 2)))
+    assert train(accumulate=2).span(100) == Timeline(10, 5, ((5, 3), (8, 2)))
     assert train(epochs=1).span(100).steps == 10
 
 
@@ -50,10 +50,10 @@ def test_sizes_by_hand(more, sizes):
 def test_epochs_and_updates_are_each_others_inverse():
     assert [GROWS.time(step, "epoch") for step in (0, 9, 10, 14, 15, 17)] == [(e, 3) for e in (0, 0, 1, 1, 2, 2)]
     assert [GROWS.updates(epochs) for epochs in range(6)] == [0, 10, 15, 18, 21, 24]
-    assert Span(50, 10).updates(3) == 30
-    assert GROWS.rest(12) == Span(6, 5, ((3, 3),))
-    assert GROWS.rest(16) == Span(2, 3)
-    assert GROWS.rest(10) == Span(8, 5, ((5, 3),))
+    assert Timeline(50, 10).updates(3) == 30
+    assert GROWS.rest(12) == Timeline(6, 5, ((3, 3),))
+    assert GROWS.rest(16) == Timeline(2, 3)
+    assert GROWS.rest(10) == Timeline(8, 5, ((5, 3),))
 
 
 def test_schedules_by_epoch_follow_the_epochs_that_there_are():

@@ -7,7 +7,7 @@ import pytest
 
 from dlx.averages import AVERAGES
 from dlx.data.splits import taken
-from dlx.schedules import Span
+from dlx.schedules import Timeline
 from dlx.spec.sections.batch_schedule import BatchSchedule
 from dlx.spec.sections.sweep_values import Numbers
 from dlx.utils.exact_fractions import rational, rounded_down, rounded_up
@@ -42,7 +42,7 @@ def test_shares_of_two_decimals_are_those_of_decimal_arithmetic():
 def test_an_average_begins_at_its_share_of_the_updates():
     for start, steps, first in [(0.07, 100, 7), (0.55, 100, 55), (0.28, 25, 7), (0.7, 12, 9)]:
         for kind in ("polyak", "swa"):
-            average, span = AVERAGES[kind](start=start), Span(steps, 1)
+            average, span = AVERAGES[kind](start=start), Timeline(steps, 1)
             assert next(s for s in range(1, steps + 1) if average.share(s, 0, span) is not None) == first, kind
 
 

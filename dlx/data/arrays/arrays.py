@@ -13,10 +13,10 @@ from ...errors import DataError, Problem
 from ...lazy import np
 from ...registry import FilePath
 from ...shapes import Shape
-from ..base import Facts, Sets, Split, Use
+from ..base import ColumnUse, Facts, Sets, Split
 from ..file_reading import ONE_LABEL, SEVERAL_LABELS, class_numbers, fits, listed, real, wide
 from ..memory import INPUTS, values_of
-from ..new_inputs import Given, named, scaled, shaped
+from ..new_inputs import NewInputs, named, scaled, shaped
 from ..preprocess.sums import CHUNK
 from ..splits import Pool
 from ..streaming import Stream, streamed, streams
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ..base import Labels, Values
-    from ..input_record import Kept
+    from ..input_record import InputRecord
     from ..memory import Columns
 
 
@@ -78,8 +78,8 @@ class Arrays(Pool):
         for part in ("valid", "test"):
             x, y = getattr(self, f"{part}_x"), getattr(self, f"{part}_y")
             if (x is None) != (y is None):
-                given, lacking = ("x", "y") if x else ("y", "x")
-                raise ValueError(f"`{part}_{given}` stands without `{part}_{lacking}`: give both names, or neither")
+                present, absent = ("x", "y") if x else ("y", "x")
+                raise ValueError(f"`{part}_{present}` stands without `{part}_{absent}`: give both names, or neither")
             for field in (part, "folds") if part == "valid" else (part,):
                 if x and getattr(self, field):
                     raise ValueError(
@@ -105,13 +105,13 @@ class Arrays(Pool):
                     f"`{first}` of {self.path} holds inputs of shape {shapes[first]}, `{name}` of {shapes[name]}",
                     hint="Give parts of one set.",
                 )
-        answers = [self._answers(y, name, self._streams(x)) for (_, x), (name, y) in places.values()]
-        self.counts(len(answers[0]))
-        if answers[0].dtype == np.int64:
-            facts = self.seen(shapes[first], classes=max(int(y.max()) for y in answers) + 1)
+        targets = [self._targets_of(y, name, self._streams(x)) for (_, x), (name, y) in places.values()]
+        self.counts(len(targets[0]))
+        if targets[0].dtype == np.int64:
+            facts = self.seen(shapes[first], classes=max(int(y.max()) for y in targets) + 1)
         else:
-            facts = self.seen(shapes[first], target=Shape(answers[0].shape[1:]))
-            warnings = (*warnings, *self._labels(answers[0]))
+            facts = self.seen(shapes[first], target=Shape(targets[0].shape[1:]))
+            warnings = (*warnings, *self._labels(targets[0]))
         return replace(facts, columns=uses, warnings=warnings)
 
     def load(self) -> Sets:
@@ -122,7 +122,7 @@ class Arrays(Pool):
             count = sum(x.sizes[0] for (_, x), _ in places.values())
             fits(count, Shape(first.sizes[1:]), "keep fewer examples in the file; a file .npy can stream")
         made = {
-            part: Split(self._inputs(x, name), self._answers(y, target, self._streams(x)))
+            part: Split(self._inputs(x, name), self._targets_of(y, target, self._streams(x)))
             for part, ((name, x), (target, y)) in places.items()
         }
         pool = made.pop("train")
@@ -132,18 +132,18 @@ class Arrays(Pool):
         notes = tuple(f"{one.message}. {one.hint}" for one in problems)
         return self.finished(list(parts.values()), f"{self.source} {self.path}", notes=notes)
 
-    def given(self, path: Path, kept: Kept) -> Given:
-        return self._given(stored(path, named(path, self.x)).read(), path, kept)
+    def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
+        return self._as_new_inputs(stored(path, named(path, self.x)).read(), path, record)
 
-    def from_memory(self, inputs: Columns | Values, kept: Kept) -> Given:
-        return self._given(values_of(inputs), INPUTS, kept)
+    def from_memory(self, inputs: Columns | Values, record: InputRecord) -> NewInputs:
+        return self._as_new_inputs(values_of(inputs), INPUTS, record)
 
-    def _given(self, raw: Values, path: Path, kept: Kept) -> Given:
-        if self.channels == "last" and raw.ndim == kept.raw.rank:
+    def _as_new_inputs(self, raw: Values, path: Path, record: InputRecord) -> NewInputs:
+        if self.channels == "last" and raw.ndim == record.raw.rank:
             raw = raw[None]
         x = np.moveaxis(raw, -1, 1) if self.channels == "last" else raw
         plain = scaled(x, path) if self.scale else real(x, str(path))
-        return Given(shaped(plain[:, None] if self.channels == "none" else plain, kept.raw, path))
+        return NewInputs(shaped(plain[:, None] if self.channels == "none" else plain, record.raw, path))
 
     def _places(self) -> dict[str, tuple[tuple[str, Stored], tuple[str, Stored]]]:
         """The name and place of the inputs and of the targets of each part that the file has."""
@@ -177,17 +177,19 @@ class Arrays(Pool):
 
     def _uses(
         self, places: dict[str, tuple[tuple[str, Stored], tuple[str, Stored]]]
-    ) -> tuple[tuple[Use, ...], tuple[Problem, ...]]:
+    ) -> tuple[tuple[ColumnUse, ...], tuple[Problem, ...]]:
         """How each array is used, and a warning about those that are not."""
         uses = []
         for part, ((x, inputs), (y, targets)) in places.items():
             of_part = "" if part == "train" else f", {part} part"
             kind = "classes" if self._of_classes(targets.dtype) else "values"
             scaled = ", divided by 255" if self.scale and inputs.dtype == np.uint8 else ""
-            uses.append(Use(x, f"inputs{of_part}", prod(inputs.sizes[1:]), f"{inputs.dtype}{scaled}, as numbers"))
-            uses.append(Use(y, f"targets, {kind}{of_part}", 0, f"{targets.dtype}"))
+            uses.append(
+                ColumnUse(x, f"inputs{of_part}", prod(inputs.sizes[1:]), f"{inputs.dtype}{scaled}, as numbers")
+            )
+            uses.append(ColumnUse(y, f"targets, {kind}{of_part}", 0, f"{targets.dtype}"))
         spare = [name for name in names_in(self.path) if name not in {use.name for use in uses}]
-        uses += [Use(name, "left out", 0, "no field names it") for name in spare]
+        uses += [ColumnUse(name, "left out", 0, "no field names it") for name in spare]
         if not spare:
             return tuple(uses), ()
         hint = "`x`, `y`, `test_x`, `test_y`, `valid_x` and `valid_y` name the arrays that are taken"
@@ -233,17 +235,17 @@ class Arrays(Pool):
             plain = plain / np.float32(255)
         return plain.reshape(len(raw), *self._shape(raw.shape, name))
 
-    def _answers(self, place: Stored, name: str, stream: bool) -> Any:
+    def _targets_of(self, place: Stored, name: str, stream: bool) -> Any:
         """The targets: class numbers in memory, values there or not."""
         mapped = place.mapped() if stream and place.mapped is not None else None
         if mapped is None or self._of_classes(mapped.array.dtype):
-            return self._told(place.read(), name)
-        return streamed(mapped, lambda raw: self._told(raw, name), Shape(place.sizes[1:] or (1,)))
+            return self._as_targets(place.read(), name)
+        return streamed(mapped, lambda raw: self._as_targets(raw, name), Shape(place.sizes[1:] or (1,)))
 
     def _of_classes(self, dtype: np.dtype[Any]) -> bool:
         return self.task == "classification" or (self.task is None and dtype.kind in "iub")
 
-    def _told(self, y: npt.NDArray[Any], name: str) -> Labels:
+    def _as_targets(self, y: npt.NDArray[Any], name: str) -> Labels:
         where = f"`{name}` of {self.targets or self.path}"
         if self._of_classes(y.dtype):
             return class_numbers(y, where)

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from ..preprocess.sums import Doubles
     from .shapes import Figures
 
-APART = 0.3
+MOST_OVERLAP = 0.3
 """Overlap (intersection over union) with a later figure above which a figure is left out."""
 
 
@@ -28,15 +28,15 @@ def frames(figures: Figures, half: tuple[float, float, float], tip: float) -> Do
     return np.stack([figures.column - wide, figures.row - up, figures.column + wide, figures.row + down], -1)
 
 
-def apart(boxes: Doubles, there: np.ndarray, size: int, grid: int) -> np.ndarray:
+def without_overlaps(boxes: Doubles, present: np.ndarray, size: int, grid: int) -> np.ndarray:
     """The figures of `there` (n, most) that no later one hides or shares a cell of the grid with."""
     cells = cells_of(boxes, size, grid)
-    kept = there.copy()
-    for i in reversed(range(there.shape[1])):
-        for later in range(i + 1, there.shape[1]):
-            near = (overlap(boxes[:, i], boxes[:, later]) > APART) | (cells[:, i] == cells[:, later]).all(1)
-            kept[:, i] &= ~(near & kept[:, later])
-    return kept
+    visible = present.copy()
+    for i in reversed(range(present.shape[1])):
+        for later in range(i + 1, present.shape[1]):
+            near = (overlap(boxes[:, i], boxes[:, later]) > MOST_OVERLAP) | (cells[:, i] == cells[:, later]).all(1)
+            visible[:, i] &= ~(near & visible[:, later])
+    return visible
 
 
 def cells_of(boxes: Doubles, size: int, grid: int) -> np.ndarray:
@@ -61,7 +61,7 @@ def in_grid(boxes: Doubles, figures: Figures, size: int, grid: int, kinds: int) 
     cells = cells_of(boxes, size, grid)
     edges = (boxes + 0.5) / size  # a pixel reaches half a pixel to both sides of its middle
     for i in range(most):
-        (at,) = np.nonzero(figures.there[:, i])
+        (at,) = np.nonzero(figures.present[:, i])
         row, column = cells[at, i].T
         left, top, right, bottom = edges[at, i].T
         y[at, 0, row, column] = 1

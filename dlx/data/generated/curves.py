@@ -66,5 +66,5 @@ class Curve(Toy):
             return None
         x = rng.uniform(self.low, self.high, (n, 1))
         y = self.f(x) + self.noise * rng.standard_normal((n, 1))
-        given, told = (y, x) if self.inverse else (x, y)
-        return Split(given.astype(np.float32), told.astype(np.float32))
+        inputs, targets = (y, x) if self.inverse else (x, y)
+        return Split(inputs.astype(np.float32), targets.astype(np.float32))

@@ -136,7 +136,7 @@ class MNIST1D(Dataset):
         """Every example in double precision, training examples first, nothing standardised or cut off."""
         rng = np.random.RandomState(self.seed)  # the generator that the published numbers come from
         y = np.repeat(np.arange(len(STROKES)), -(-(self.train + self.test) // len(STROKES)))
-        x = resample(self._drawn(y, self._draws(rng, len(y))), self.final_seq_length)
+        x = resample(self._render(y, self._draws(rng, len(y))), self.final_seq_length)
         order = rng.permutation(len(y))
         x, y = x[order], y[order]
         if self.shuffle_seq:
@@ -166,13 +166,13 @@ class MNIST1D(Dataset):
             self.shear_scale * (slope - 0.5),
         )
 
-    def _drawn(self, y: Whole, draws: Draws) -> Doubles:
+    def _render(self, y: Whole, draws: Draws) -> Doubles:
         """The strokes `y` at their full length, each with its own fate."""
         pens = strokes() + TINY
         pairs, which = np.unique(np.stack([y, draws.zeros], axis=1), axis=0, return_inverse=True)
         padded = (np.append(pens[digit], np.zeros(zeros))[None] for digit, zeros in pairs)
-        stretched = np.concatenate([resample(pen, self.positions) for pen in padded])
-        x = stretched[which.reshape(-1)] * draws.height[:, None]
+        resampled = np.concatenate([resample(pen, self.positions) for pen in padded])
+        x = resampled[which.reshape(-1)] * draws.height[:, None]
         places = np.arange(self.positions)
         x = np.take_along_axis(x, (places - draws.shift[:, None]) % self.positions, axis=1)
         x = np.where(x == 0, draws.smooth, x) + draws.rough

@@ -79,9 +79,9 @@ class Poses(Toy):
             return None
         body = self.size * rng.uniform(SMALLEST, LARGEST, n)
         joints = self._joints(body, rng)
-        x = self._drawn(joints, body)
+        x = self._render(joints, body)
         x += self.noise * rng.standard_normal(x.shape, np.float32)
-        maps = [np.exp(-(self._away(joints[:, i]) ** 2) / (2 * self.spot**2)) for i in range(len(JOINTS))]
+        maps = [np.exp(-(self._distance(joints[:, i]) ** 2) / (2 * self.spot**2)) for i in range(len(JOINTS))]
         return Split(x, np.stack(maps, 1).astype(np.float32))
 
     def _joints(self, body: Doubles, rng: np.random.Generator) -> Doubles:
@@ -99,16 +99,16 @@ class Poses(Toy):
         placed: Doubles = joints + (edge - low + room * rng.uniform(size=(n, 2)))[:, None]
         return placed
 
-    def _drawn(self, joints: Doubles, body: Doubles) -> Floats:
+    def _render(self, joints: Doubles, body: Doubles) -> Floats:
         """Pictures (n, 1, size, size) without noise; lines are about two pixels wide, with soft edges."""
         place = {name: joints[:, i] for i, name in enumerate(JOINTS)}
-        lines = [self._away(place[name], place[above]) for name, above, *_ in LIMBS]
-        head = np.maximum(self._away(place["head"]) - (HEAD * body)[:, None, None], 0)
+        lines = [self._distance(place[name], place[above]) for name, above, *_ in LIMBS]
+        head = np.maximum(self._distance(place["head"]) - (HEAD * body)[:, None, None], 0)
         nearest = np.minimum.reduce([*lines, head])
         x: Floats = np.clip(1.5 - nearest, 0, 1).astype(np.float32)[:, None]
         return x
 
-    def _away(self, start: Doubles, end: Doubles | None = None) -> Doubles:
+    def _distance(self, start: Doubles, end: Doubles | None = None) -> Doubles:
         """How far each pixel (n, size, size) is from a point (n, 2), or from the line between two."""
         steps = np.arange(self.size, dtype=np.float64)
         columns, rows = steps - start[:, 0, None, None], steps[:, None] - start[:, 1, None, None]
@@ -116,5 +116,5 @@ class Poses(Toy):
             along_x, along_y = ((end - start)[:, i, None, None] for i in (0, 1))
             part = np.clip((columns * along_x + rows * along_y) / (along_x**2 + along_y**2), 0, 1)
             columns, rows = columns - part * along_x, rows - part * along_y
-        away: Doubles = np.hypot(columns, rows)
-        return away
+        distance: Doubles = np.hypot(columns, rows)
+        return distance

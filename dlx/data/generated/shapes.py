@@ -35,7 +35,7 @@ SMALLEST, LARGEST = 0.1, 0.2  # radius of a disc, of the size of the picture
 class Figures:
     """Figures of n pictures, `most` in each, later ones over earlier ones: kinds, rows, columns, radii, colours."""
 
-    there: Mask
+    present: Mask
     kind: Labels
     row: Doubles
     column: Doubles
@@ -115,8 +115,8 @@ class Shapes(Toy):
         figures = self._figures(n, rng)
         frames = boxes.frames(figures, HALF, TRIANGLE)
         if self.targets == "boxes":
-            figures = replace(figures, there=boxes.apart(frames, figures.there, self.size, self.grid))
-        x, labels = self._painted(figures)
+            figures = replace(figures, present=boxes.without_overlaps(frames, figures.present, self.size, self.grid))
+        x, labels = self._render(figures)
         x += self.noise * rng.standard_normal(x.shape, np.float32)
         if self.targets == "heat_maps":
             return Split(x, self._heat_maps(figures))
@@ -131,18 +131,18 @@ class Shapes(Toy):
         room = self.size - 1 - 2 * TRIANGLE * radius
         row, column = (TRIANGLE * radius + room * rng.uniform(size=(n, most)) for _ in range(2))
         fewest = 0 if self.targets == "boxes" else 1
-        there = np.arange(most) < rng.integers(fewest, most, (n, 1), endpoint=True)
-        return Figures(there, kind, row, column, radius, rng.uniform(0.5, 1, (n, most, self.channels)))
+        present = np.arange(most) < rng.integers(fewest, most, (n, 1), endpoint=True)
+        return Figures(present, kind, row, column, radius, rng.uniform(0.5, 1, (n, most, self.channels)))
 
-    def _painted(self, figures: Figures) -> tuple[Floats, Labels]:
+    def _render(self, figures: Figures) -> tuple[Floats, Labels]:
         """Pictures without noise, and the label of each of their pixels."""
         n, most = figures.kind.shape
         x = np.zeros((n, self.channels, self.size, self.size), np.float32)
         labels = np.zeros((n, self.size, self.size), np.int64)
         for i in range(most):
-            rows, columns = self._away(figures, i)
+            rows, columns = self._offsets(figures, i)
             covered = (
-                inside(figures.kind[:, i], rows, columns, figures.radius[:, i]) & figures.there[:, i, None, None]
+                inside(figures.kind[:, i], rows, columns, figures.radius[:, i]) & figures.present[:, i, None, None]
             )
             labels = np.where(covered, figures.kind[:, i, None, None] + 1, labels)
             colours = figures.colour[:, i, :, None, None].astype(np.float32)
@@ -154,13 +154,13 @@ class Shapes(Toy):
         maps = np.zeros((n, len(FIGURES), self.size, self.size), np.float32)
         every = np.arange(n)
         for i in range(most):
-            rows, columns = self._away(figures, i)
-            spots = np.exp(-(rows**2 + columns**2) / (2 * self.spot**2)) * figures.there[:, i, None, None]
+            rows, columns = self._offsets(figures, i)
+            spots = np.exp(-(rows**2 + columns**2) / (2 * self.spot**2)) * figures.present[:, i, None, None]
             kind = figures.kind[:, i]
             maps[every, kind] = np.maximum(maps[every, kind], spots.astype(np.float32))
         return maps
 
-    def _away(self, figures: Figures, i: int) -> tuple[Doubles, Doubles]:
+    def _offsets(self, figures: Figures, i: int) -> tuple[Doubles, Doubles]:
         """How far the rows (n, size, 1) and columns (n, 1, size) are from the middle of figure i."""
         steps = np.arange(self.size, dtype=np.float64)
         return (steps - figures.row[:, i, None])[:, :, None], (steps - figures.column[:, i, None])[:, None, :]

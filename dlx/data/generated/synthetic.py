@@ -95,12 +95,12 @@ class Synthetic(Dataset):
         rng = np.random.default_rng([self.seed, stream])
         x = rng.standard_normal((count, *self.shape), np.float32)
         if self.rule == "linear":
-            return Split(x, self._taught(x))
+            return Split(x, self._teacher_targets(x))
         if self.target:
             return Split(x, rng.standard_normal((count, *self.target), np.float32))
         return Split(x, rng.integers(self.classes or 1, size=(count, *(self.positions or []))))
 
-    def _taught(self, x: Floats) -> Labels:
+    def _teacher_targets(self, x: Floats) -> Labels:
         rng = np.random.default_rng([self.seed, TEACHER])
         teacher = rng.standard_normal((self.outputs, self.inputs), np.float32)
         flat = x.reshape(len(x), self.inputs)

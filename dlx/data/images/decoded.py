@@ -15,11 +15,11 @@ from typing import TYPE_CHECKING, Any
 from ...errors import DataError
 from ...lazy import np
 from ...shapes import Shape
-from ..cache import ABOUT, cache_folder, kept
+from ..cache import ABOUT, cache_folder, cached_file
 from ..file_reading import gib
 from ..streaming import Mapped
-from .image import NAMED, Form, Source, decoded
-from .image_index import Shelf
+from .image import NAMED, ImageFormat, ImageSource, decode
+from .image_index import ImageIndex
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -33,8 +33,8 @@ FORMAT = 2  # of the files: a change in how they are written gives them new name
 
 
 def pixels(
-    sources: Iterable[tuple[int, Source]],
-    form: Form,
+    sources: Iterable[tuple[int, ImageSource]],
+    form: ImageFormat,
     shape: Shape,
     put: Put,
     odd: Odd | None = None,
@@ -44,8 +44,8 @@ def pixels(
     `odd` is called with what is left out of a picture.
     """
 
-    def block(pictures: list[tuple[int, Source]]) -> None:
-        found = [decoded(source, form, odd) for _, source in pictures]
+    def block(pictures: list[tuple[int, ImageSource]]) -> None:
+        found = [decode(source, form, odd) for _, source in pictures]
         for one, (_, source) in zip(found, pictures, strict=True):
             if one.shape != (*shape[1:], shape[0]):
                 raise _unlike(source, Shape((one.shape[2], *one.shape[:2])), shape)
@@ -56,19 +56,19 @@ def pixels(
             pass
 
 
-def mapped(shelf: Shelf, form: Form, shape: Shape, odd: Odd | None = None) -> tuple[Mapped, Path]:
+def mapped(index: ImageIndex, form: ImageFormat, shape: Shape, odd: Odd | None = None) -> tuple[Mapped, Path]:
     """All pictures of a shelf as a mapped file of pixels, and where that is; it is made where it is not there yet.
 
     Its name is a digest of the pictures as they are stored, and of what they are brought to.
     """
     import PIL
 
-    deep = decoded(shelf.first(), form).dtype == np.float32
-    key = hashlib.sha256(f"{FORMAT} {PIL.__version__} {form} {shape} {deep} {shelf.content()}".encode())
+    deep = decode(index.first(), form).dtype == np.float32
+    key = hashlib.sha256(f"{FORMAT} {PIL.__version__} {form} {shape} {deep} {index.content()}".encode())
     dtype = np.dtype("<f4" if deep else "u1")
 
     def write(path: Path) -> None:
-        count = len(shelf.labels)
+        count = len(index.labels)
         row = dtype.itemsize * prod(shape)
         _room(count * row)
         with path.open("wb") as file:
@@ -81,16 +81,16 @@ def mapped(shelf: Shelf, form: Form, shape: Shape, odd: Odd | None = None) -> tu
             def put(places: list[int], found: Pixels) -> None:
                 if found.dtype.kind == "f" and not deep:
                     raise DataError(
-                        f"the first picture of {shelf.where} has 8 bits and others 16, which do not stream together",
+                        f"the first picture of {index.where} has 8 bits and others 16, which do not stream together",
                         hint="Give `stream: false`, or save them with the same depth.",
                     )
                 for place, one in zip(places, found, strict=True):
                     os.pwrite(handle, np.ascontiguousarray(one, dtype).data, start + place * row)
 
-            pixels(shelf.sources(np.arange(count)), form, shape, put, odd)
+            pixels(index.sources(np.arange(count)), form, shape, put, odd)
             os.fsync(handle)
 
-    path = kept(f"images/{key.hexdigest()}.npy", write)
+    path = cached_file(f"images/{key.hexdigest()}.npy", write)
     array = np.load(path, mmap_mode="r", allow_pickle=False)
     return Mapped(path, array.dtype, array.shape, array.offset), path
 
@@ -104,13 +104,13 @@ def _room(needed: int) -> None:
         )
 
 
-def _blocks(sources: Iterable[tuple[int, Source]]) -> Iterator[list[tuple[int, Source]]]:
+def _blocks(sources: Iterable[tuple[int, ImageSource]]) -> Iterator[list[tuple[int, ImageSource]]]:
     pending = iter(sources)
     while block := list(islice(pending, BLOCK)):
         yield block
 
 
-def _unlike(source: Source, found: Shape, shape: Shape) -> DataError:
+def _unlike(source: ImageSource, found: Shape, shape: Shape) -> DataError:
     """What to say of a picture of another shape than the first."""
     message = f"{source.name} is {_seen(found)}, and the first picture {_seen(shape)}"
     way_out = "`size: 32` brings all to one size" if found[1:] != shape[1:] else "`channels: 3` makes all coloured"

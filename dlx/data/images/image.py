@@ -27,7 +27,7 @@ SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".t
 
 
 @dataclass(frozen=True)
-class Source:
+class ImageSource:
     """A picture that is not yet read: its name for people, and its file or its bytes."""
 
     name: str
@@ -35,7 +35,7 @@ class Source:
 
 
 @dataclass(frozen=True)
-class Form:
+class ImageFormat:
     """What every picture of a set is brought to; None leaves it to the picture."""
 
     channels: int | None = None
@@ -44,31 +44,31 @@ class Form:
     filter: str = "bilinear"
 
 
-def shape_of(source: Source, form: Form) -> Shape:
+def shape_of(source: ImageSource, form: ImageFormat) -> Shape:
     """The shape (channels, height, width) that a picture will have; only its header is read."""
-    with opened(source) as image:
+    with open_image(source) as image:
         width, height = image.size
-        if lies(image) >= 5:
+        if orientation(image) >= 5:
             width, height = height, width
         _check_depth(image, source)
         return Shape((form.channels or channels_of(image), *(form.size or (height, width))))
 
 
-def left_out(source: Source) -> str:
+def ignored_of(source: ImageSource) -> str:
     """A sentence on the parts of a picture that are left out, by its header."""
-    with opened(source) as image:
-        return oddity(image)
+    with open_image(source) as image:
+        return ignored_parts(image)
 
 
-def decoded(source: Source, form: Form, odd: Callable[[str], object] | None = None) -> npt.NDArray[Any]:
+def decode(source: ImageSource, form: ImageFormat, odd: Callable[[str], object] | None = None) -> npt.NDArray[Any]:
     """The pixels of a picture (height, width, channels), from 0 to 255: bytes, or fractions where it has 16 bits.
 
     `odd` is called with what is left out of the picture.
     """
-    with opened(source) as image:
+    with open_image(source) as image:
         _check_depth(image, source)
         channels = form.channels or channels_of(image)
-        if odd is not None and (about := oddity(image)):
+        if odd is not None and (about := ignored_parts(image)):
             odd(about)
         whole = upright(image)
         deep = whole.mode.startswith("I;16")
@@ -86,7 +86,7 @@ def decoded(source: Source, form: Form, odd: Callable[[str], object] | None = No
         return pixels[..., None] if channels == 1 else pixels
 
 
-def oddity(image: Image) -> str:
+def ignored_parts(image: Image) -> str:
     """A sentence on the parts of an opened picture that are left out; empty where nothing is."""
     if getattr(image, "is_animated", False):
         return FRAMES
@@ -96,7 +96,7 @@ def oddity(image: Image) -> str:
     return DEPTH if isinstance(raw, str) and ";16" in raw and not image.mode.startswith("I;16") else ""
 
 
-def _check_depth(image: Image, source: Source) -> None:
+def _check_depth(image: Image, source: ImageSource) -> None:
     if image.mode in {"I", "F"}:
         raise DataError(
             f"{source.name} has pixels of 32 bits, and pictures here have 8, or 16 of grey",
@@ -111,7 +111,7 @@ def _of_this_machine(image: Image) -> Image:
     return image if image.mode == "I;16" else Image.fromarray(np.asarray(image).astype(np.uint16))
 
 
-def lies(image: Image) -> int:
+def orientation(image: Image) -> int:
     """How a camera says that it was held: 1 is upright, 5 to 8 lie on a side."""
     held = image.getexif().get(0x0112, 1)
     return held if isinstance(held, int) and 1 <= held <= 8 else 1
@@ -120,10 +120,10 @@ def lies(image: Image) -> int:
 def upright(image: Image) -> Image:
     from PIL import ImageOps
 
-    return image if lies(image) == 1 else ImageOps.exif_transpose(image)
+    return image if orientation(image) == 1 else ImageOps.exif_transpose(image)
 
 
-def resized(image: Image, form: Form) -> Image:
+def resized(image: Image, form: ImageFormat) -> Image:
     """The image in the size of `form`."""
     from PIL import ImageOps
     from PIL.Image import Resampling
@@ -144,7 +144,7 @@ def channels_of(image: Image) -> int:
 
 
 @contextmanager
-def opened(source: Source) -> Iterator[Image]:
+def open_image(source: ImageSource) -> Iterator[Image]:
     """A picture with its header read. What fails inside becomes a DataError with its name."""
     from PIL import Image, UnidentifiedImageError
 

@@ -12,7 +12,7 @@ from ...errors import DataError, did_you_mean
 from ...lazy import np
 from ..file_reading import class_numbers, existing, listed
 from ..tables.parquet_rows import class_names, opened, row_files
-from .image import SUFFIXES, Source
+from .image import SUFFIXES, ImageSource
 
 if TYPE_CHECKING:
     from ..base import Labels
@@ -27,18 +27,18 @@ PARTS = {
 
 
 @dataclass(frozen=True)
-class Shelf:
+class ImageIndex:
     """Pictures in order: the class of each, the names of the classes if known, and how to get at some of them."""
 
     where: str
     labels: Labels
     names: tuple[str, ...]
-    sources: Callable[[Indices], Iterator[tuple[int, Source]]]
+    sources: Callable[[Indices], Iterator[tuple[int, ImageSource]]]
     """From rows to their places among those rows and pictures, in any order."""
     content: Callable[[], str]
     """A digest of the files."""
 
-    def first(self) -> Source:
+    def first(self) -> ImageSource:
         return next(self.sources(np.arange(1)))[1]
 
 
@@ -74,7 +74,7 @@ def subfolders(path: Path) -> list[Path]:
     return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def folder(path: Path, names: tuple[str, ...] = ()) -> Shelf:
+def folder(path: Path, names: tuple[str, ...] = ()) -> ImageIndex:
     """Pictures of a folder that has a folder for each class; `names` are the classes of the training part."""
     classes = subfolders(existing(path, folder=True))
     if not classes:
@@ -91,11 +91,11 @@ def folder(path: Path, names: tuple[str, ...] = ()) -> Shelf:
     files = [(file, names.index(p.name)) for p in classes for file in images_in(p)]
     paths = [file for file, _ in files]
 
-    def sources(rows: Indices) -> Iterator[tuple[int, Source]]:
-        return ((i, Source(str(paths[row]), paths[row])) for i, row in enumerate(rows))
+    def sources(rows: Indices) -> Iterator[tuple[int, ImageSource]]:
+        return ((i, ImageSource(str(paths[row]), paths[row])) for i, row in enumerate(rows))
 
     labels = np.array([label for _, label in files], np.int64)
-    return Shelf(str(path), labels, names, sources, lambda: _content(paths))
+    return ImageIndex(str(path), labels, names, sources, lambda: _content(paths))
 
 
 def images_in(path: Path) -> list[Path]:
@@ -112,7 +112,7 @@ def images_in(path: Path) -> list[Path]:
     return found
 
 
-def packed(paths: Sequence[Path], image: str, label: str, names: tuple[str, ...] = ()) -> Shelf:
+def packed(paths: Sequence[Path], image: str, label: str, names: tuple[str, ...] = ()) -> ImageIndex:
     """Pictures of parquet or Arrow files as Hugging Face writes them: a column of image bytes, and one of classes.
 
     `names` are the classes of the training part.
@@ -128,7 +128,7 @@ def packed(paths: Sequence[Path], image: str, label: str, names: tuple[str, ...]
     names = names or class_names(files[0], label)
     labels, names = _classes(column, names, f"column `{label}` of {where}")
 
-    def sources(rows: Indices) -> Iterator[tuple[int, Source]]:
+    def sources(rows: Indices) -> Iterator[tuple[int, ImageSource]]:
         place = {int(row): i for i, row in enumerate(rows)}
         start = 0
         for file, group, count in groups:
@@ -138,7 +138,7 @@ def packed(paths: Sequence[Path], image: str, label: str, names: tuple[str, ...]
                 yield from ((place[r], _picture(cells[r - start].as_py(), file.path, r)) for r in wanted)
             start += count
 
-    return Shelf(where, labels, names, sources, lambda: _content(paths))
+    return ImageIndex(where, labels, names, sources, lambda: _content(paths))
 
 
 def _content(paths: Iterable[Path]) -> str:
@@ -168,13 +168,13 @@ def _check_columns(path: Path, schema: Any, image: str, label: str) -> None:
         )
 
 
-def _picture(cell: Any, path: Path, row: int) -> Source:
+def _picture(cell: Any, path: Path, row: int) -> ImageSource:
     content = cell.get("bytes") if isinstance(cell, dict) else cell
     inner = cell.get("path") if isinstance(cell, dict) else None
     name = f"row {row:,} of {path}" + (f" ({inner})" if inner else "")
     if content is None:
         raise DataError(f"{name} has no bytes of its image", hint="Write the file with the images inside.")
-    return Source(name, content)
+    return ImageSource(name, content)
 
 
 def _classes(column: list[Any], names: tuple[str, ...], where: str) -> tuple[Labels, tuple[str, ...]]:

@@ -15,18 +15,18 @@ from ...registry import FilePath, NotBoolean
 from ...shapes import Shape
 from ..base import Facts, Sets, Split
 from ..file_reading import existing, fits, listed
-from ..new_inputs import Given, read
+from ..new_inputs import NewInputs, read
 from ..splits import Pool
 from ..streaming import Stream, Streamed, chosen, streamed, streams
 from .decoded import mapped, pixels
-from .image import DEPTH, FRAMES, Form, left_out, shape_of
-from .image_index import Shelf, folder, packed, part_files, part_folders
+from .image import DEPTH, FRAMES, ImageFormat, ignored_of, shape_of
+from .image_index import ImageIndex, folder, packed, part_files, part_folders
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ..base import Floats
-    from ..input_record import Kept
+    from ..input_record import InputRecord
     from ..splits import Indices
 
 
@@ -75,42 +75,44 @@ class Images(Pool):
         return "path"
 
     @property
-    def form(self) -> Form:
+    def form(self) -> ImageFormat:
         size = (self.size, self.size) if isinstance(self.size, int) else self.size
-        return Form(self.channels, (size[0], size[1]) if size else None, self.fit, self.filter)
+        return ImageFormat(self.channels, (size[0], size[1]) if size else None, self.fit, self.filter)
 
     def facts(self) -> Facts:
-        shelves = self._shelves()
-        self.counts(len(shelves["train"].labels))
-        first = shelves["train"].first()
-        about = left_out(first)
+        indexes = self._indexes()
+        self.counts(len(indexes["train"].labels))
+        first = indexes["train"].first()
+        about = ignored_of(first)
         warnings = (Problem(f"{first.name} has {about}", WAYS_OUT[about]),) if about else ()
-        return replace(self.seen(shape_of(first, self.form), classes=_classes(shelves)), warnings=warnings)
+        return replace(self.seen(shape_of(first, self.form), classes=_classes(indexes)), warnings=warnings)
 
     def load(self) -> Sets:
-        shelves = self._shelves()
-        pool = shelves["train"]
+        indexes = self._indexes()
+        pool = indexes["train"]
         shape = shape_of(pool.first(), self.form)
         parts = dict(zip(("train", "valid", "test"), ((pool, rows) for rows in self.rows(pool.labels)), strict=True))
-        parts |= {name: (shelf, np.arange(len(shelf.labels))) for name, shelf in shelves.items() if name != "train"}
-        where = f"{self.source} {', '.join(dict.fromkeys(shelf.where for shelf in shelves.values()))}"
+        parts |= {name: (index, np.arange(len(index.labels))) for name, index in indexes.items() if name != "train"}
+        where = f"{self.source} {', '.join(dict.fromkeys(index.where for index in indexes.values()))}"
         count, odd = sum(len(rows) for _, rows in parts.values()), list[str]()
         if not streams(self.stream, count, shape):
             fits(count, shape, "give a smaller `size`, train on fewer (`train`), or leave out `stream: false`")
-            held = [self._held(shelf, rows, shape, odd) if len(rows) else None for shelf, rows in parts.values()]
+            held = [
+                self._load_pixels(index, rows, shape, odd) if len(rows) else None for index, rows in parts.values()
+            ]
             return self.finished(held, where, pool.names, _notes(odd))
-        made = {id(shelf): self._streamed(shelf, shape, odd) for shelf, rows in parts.values() if len(rows)}
+        made = {id(index): self._stream_pixels(index, shape, odd) for index, rows in parts.values() if len(rows)}
         splits = [
-            Split(chosen(made[id(shelf)][0], rows), shelf.labels[rows], rows) if len(rows) else None
-            for shelf, rows in parts.values()
+            Split(chosen(made[id(index)][0], rows), index.labels[rows], rows) if len(rows) else None
+            for index, rows in parts.values()
         ]
         notes = (*_notes(odd), *(f"decoded pictures are read from {path}" for _, path in made.values()))
         return self.finished(splits, where, pool.names, notes)
 
-    def given(self, path: Path, kept: Kept) -> Given:
-        return read(path, kept.raw, self.form)
+    def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
+        return read(path, record.raw, self.form)
 
-    def _shelves(self) -> dict[str, Shelf]:
+    def _indexes(self) -> dict[str, ImageIndex]:
         """The parts that lie ready, "train" among them."""
         found = self._places()
         for name, field in (("valid", "valid"), ("test", "test"), ("valid", "folds")):
@@ -119,8 +121,8 @@ class Images(Pool):
                     f"`{field}` takes examples from the training part, and {found[name][0]} brings them",
                     hint="Keep one of the two.",
                 )
-        train = self._shelf(found.pop("train"))
-        return {"train": train} | {name: self._shelf(paths, train.names) for name, paths in found.items()}
+        train = self._index(found.pop("train"))
+        return {"train": train} | {name: self._index(paths, train.names) for name, paths in found.items()}
 
     def _places(self) -> dict[str, list[Path]]:
         """The paths of each part that has a place of its own."""
@@ -130,31 +132,31 @@ class Images(Pool):
             found = part_files(path) or {k: self._files(p) for k, p in part_folders(path).items()} or found
         if "train" not in found:
             raise DataError(f"{path} has a part {listed(found)} and none to train on", hint="Give one as `path`.")
-        given = {"valid": self.valid_path, "test": self.test_path}
-        return found | {name: self._files(existing(p)) for name, p in given.items() if p is not None}
+        named_parts = {"valid": self.valid_path, "test": self.test_path}
+        return found | {name: self._files(existing(p)) for name, p in named_parts.items() if p is not None}
 
     def _files(self, path: Path) -> list[Path]:
         """One part's own path: the files of rows in it, if it has any, or itself."""
         return [p for paths in part_files(path).values() for p in paths] or [path] if path.is_dir() else [path]
 
-    def _shelf(self, paths: list[Path], names: tuple[str, ...] = ()) -> Shelf:
+    def _index(self, paths: list[Path], names: tuple[str, ...] = ()) -> ImageIndex:
         """The pictures of one part; `names` are the classes of the training part."""
         first = paths[0]
         return folder(first, names) if first.is_dir() else packed(paths, self.image, self.label, names)
 
-    def _held(self, shelf: Shelf, rows: Indices, shape: Shape, odd: list[str]) -> Split:
+    def _load_pixels(self, index: ImageIndex, rows: Indices, shape: Shape, odd: list[str]) -> Split:
         """The chosen pictures of a shelf in memory."""
         x: Floats = np.empty((len(rows), *shape), np.float32)
 
         def put(places: list[int], found: npt.NDArray[Any]) -> None:
             x[places] = _unit(found)
 
-        pixels(shelf.sources(rows), self.form, shape, put, odd.append)
-        return Split(x, shelf.labels[rows], rows)
+        pixels(index.sources(rows), self.form, shape, put, odd.append)
+        return Split(x, index.labels[rows], rows)
 
-    def _streamed(self, shelf: Shelf, shape: Shape, odd: list[str]) -> tuple[Streamed, Path]:
+    def _stream_pixels(self, index: ImageIndex, shape: Shape, odd: list[str]) -> tuple[Streamed, Path]:
         """All pictures of a shelf on disk, and where."""
-        file, path = mapped(shelf, self.form, shape, odd.append)
+        file, path = mapped(index, self.form, shape, odd.append)
         return streamed(file, _unit, shape), path
 
 
@@ -177,6 +179,6 @@ def _unit(found: npt.NDArray[Any]) -> Floats:
     return fractions
 
 
-def _classes(shelves: dict[str, Shelf]) -> int:
-    names = shelves["train"].names
-    return len(names) or max(int(shelf.labels.max()) for shelf in shelves.values()) + 1
+def _classes(indexes: dict[str, ImageIndex]) -> int:
+    names = indexes["train"].names
+    return len(names) or max(int(index.labels.max()) for index in indexes.values()) + 1

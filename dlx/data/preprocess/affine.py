@@ -67,7 +67,7 @@ class Normalize(Affine):
     mean: list[float] = Field(min_length=1, description="to subtract: one value, or one a channel")
     std: list[PositiveFloat] = Field([1.0], min_length=1, description="to divide by: one value, or one a channel")
 
-    def becomes(self, x: Shape) -> Shape:
+    def output_shape(self, x: Shape) -> Shape:
         for name, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, x[0]):
                 raise DataError(

@@ -37,7 +37,7 @@ Per = Annotated[
 class Preprocess(Declared):
     """The root of all steps: `becomes` (the shape), `fit` (statistics of the training part), `apply` (any part)."""
 
-    def becomes(self, x: Shape) -> Shape:
+    def output_shape(self, x: Shape) -> Shape:
         """What an input of shape `x` turns into. DataError where the step does not fit it."""
         return x
 
@@ -63,8 +63,8 @@ class Fitted:
 
     def as_json(self) -> dict[str, Any]:
         """The step, and of each statistic its shape, the SHA-256 of its bytes, and its values where they are few."""
-        told = {name: _summary(values) for name, values in self.found.items()}
-        return {"kind": self.step.kind, **self.step.model_dump(mode="json"), "statistics": told}
+        statistics = {name: _summary(values) for name, values in self.found.items()}
+        return {"kind": self.step.kind, **self.step.model_dump(mode="json"), "statistics": statistics}
 
 
 @dataclass(frozen=True)
@@ -110,7 +110,7 @@ def fitted(steps: Sequence[Preprocess], x: Any) -> tuple[list[Fitted], Any]:
         return _refitted(earlier, x)
     done = []
     for step in steps:
-        step.becomes(Shape(x.shape[1:]))
+        step.output_shape(Shape(x.shape[1:]))
         done.append(Fitted(step, step.fit(x)))
         x = done[-1](x)
     return done, x
@@ -119,7 +119,7 @@ def fitted(steps: Sequence[Preprocess], x: Any) -> tuple[list[Fitted], Any]:
 def after(steps: Sequence[Preprocess], x: Shape) -> Shape:
     """The shape of an input after all steps. DataError where one does not fit."""
     for step in steps:
-        x = step.becomes(x)
+        x = step.output_shape(x)
     return x
 
 
@@ -130,5 +130,5 @@ def single(x: Any) -> Any:
 
 def _summary(values: Doubles) -> dict[str, Any]:
     plain = np.ascontiguousarray(values, "<f8")
-    told: dict[str, Any] = {"shape": list(values.shape), "sha256": hashlib.sha256(plain.data).hexdigest()}
-    return told | ({"values": values.reshape(-1).tolist()} if values.size <= SHORT else {})
+    summary: dict[str, Any] = {"shape": list(values.shape), "sha256": hashlib.sha256(plain.data).hexdigest()}
+    return summary | ({"values": values.reshape(-1).tolist()} if values.size <= SHORT else {})

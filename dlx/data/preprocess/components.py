@@ -35,7 +35,7 @@ class PCA(Preprocess):
     whiten: bool = Field(False, description="bring each coordinate to standard deviation 1")
     epsilon: NonNegativeFloat = Field(1e-5, description="added to variances before their root is divided by")
 
-    def becomes(self, x: Shape) -> Shape:
+    def output_shape(self, x: Shape) -> Shape:
         wide = _width(x, self.kind)
         if self.components and self.components > wide:
             raise DataError(
@@ -46,9 +46,9 @@ class PCA(Preprocess):
 
     def fit(self, x: Floats) -> Statistics:
         mean, variances, axes = principal(x)
-        kept = self.components or len(variances)
-        variances, axes = variances[:kept], axes[:, :kept]
-        scale = np.sqrt(variances + self.epsilon) if self.whiten else np.ones(kept)
+        count = self.components or len(variances)
+        variances, axes = variances[:count], axes[:, :count]
+        scale = np.sqrt(variances + self.epsilon) if self.whiten else np.ones(count)
         return {"mean": mean, "axes": axes, "variances": variances, "std": np.where(scale > 0, scale, 1.0)}
 
     def apply(self, x: Floats, found: Statistics) -> Floats:
@@ -69,7 +69,7 @@ class Whiten(Preprocess):
         1e-5, description="added to variances before their root is divided by: more leaves faint directions faint"
     )
 
-    def becomes(self, x: Shape) -> Shape:
+    def output_shape(self, x: Shape) -> Shape:
         _width(x, self.kind)
         return x
 

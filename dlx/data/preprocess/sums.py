@@ -32,13 +32,15 @@ def moments(x: Floats, axes: tuple[int, ...]) -> tuple[Doubles, Doubles]:
     count, mean, squares = 0.0, np.zeros(()), np.zeros(())
     low, high = np.full((), np.inf), np.full((), -np.inf)
     for c in chunks(x):
-        here = c.mean(axes, dtype=np.float64, keepdims=True)
-        many, gap = c.size / here.size, here - mean
-        mean = mean + gap * (many / (count + many))
-        squares = squares + np.square(c - here).sum(axes, keepdims=True) + gap**2 * (count * many / (count + many))
+        chunk_mean = c.mean(axes, dtype=np.float64, keepdims=True)
+        n, difference = c.size / chunk_mean.size, chunk_mean - mean
+        mean = mean + difference * (n / (count + n))
+        squares = (
+            squares + np.square(c - chunk_mean).sum(axes, keepdims=True) + difference**2 * (count * n / (count + n))
+        )
         low = np.minimum(low, c.min(axes, keepdims=True))
         high = np.maximum(high, c.max(axes, keepdims=True))
-        count += many
+        count += n
     return mean, np.where(low == high, 1.0, np.sqrt(squares / count))
 
 
@@ -47,12 +49,12 @@ def principal(x: Floats) -> tuple[Doubles, Doubles, Doubles]:
     count, mean, products = 0.0, np.zeros(()), np.zeros(())
     for c in chunks(x):
         flat = c.reshape(len(c), -1)
-        here = flat.mean(0, dtype=np.float64)
-        many, gap = len(flat), here - mean
-        mean = mean + gap * (many / (count + many))
-        away = flat - here
-        products = products + away.T @ away + np.outer(gap, gap) * (count * many / (count + many))
-        count += many
+        chunk_mean = flat.mean(0, dtype=np.float64)
+        n, difference = len(flat), chunk_mean - mean
+        mean = mean + difference * (n / (count + n))
+        deviations = flat - chunk_mean
+        products = products + deviations.T @ deviations + np.outer(difference, difference) * (count * n / (count + n))
+        count += n
     covariance = products / count
     variances, axes = np.linalg.eigh(covariance)
     variances, axes = np.maximum(variances[::-1], 0), axes[:, ::-1]

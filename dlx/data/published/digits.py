@@ -50,5 +50,5 @@ class Digits(Pool):
 
 def embedded() -> tuple[Bytes, Bytes]:
     """The pictures as they are kept, (1797, 8, 8) from 0 to 16, and their digits (1797,); both uint8."""
-    with np.load(FILE, allow_pickle=False) as kept:
-        return kept["images"], kept["labels"]
+    with np.load(FILE, allow_pickle=False) as archive:
+        return archive["images"], archive["labels"]

@@ -62,8 +62,8 @@ class IDX(Pool):
     @model_validator(mode="after")
     def _one_test(self) -> Self:
         if (self.test_images is None) != (self.test_labels is None):
-            given, lacking = ("images", "labels") if self.test_images else ("labels", "images")
-            raise ValueError(f"`test_{given}` stands without `test_{lacking}`: give both files, or neither")
+            present, absent = ("images", "labels") if self.test_images else ("labels", "images")
+            raise ValueError(f"`test_{present}` stands without `test_{absent}`: give both files, or neither")
         if self.test_images and self.test:
             raise ValueError(
                 "`test` takes examples from `images`, and `test_images` brings them: give one of the two"

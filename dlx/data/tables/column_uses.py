@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from ...errors import Problem, plural
-from ..base import Use
+from ..base import ColumnUse
 from ..file_reading import ONE_LABEL, SEVERAL_LABELS, blurred, listed
 from .cells import NUMBER, shaped_like_numbers
 
@@ -33,20 +33,22 @@ SORTS = {
 }
 
 
-def uses(table: Table, frame: Frame, columns: Sequence[Column], goal: Column | None) -> tuple[Use, ...]:
+def uses(table: Table, frame: Frame, columns: Sequence[Column], goal: Column | None) -> tuple[ColumnUse, ...]:
     """A row for each column of the file, in its order."""
     inputs = {column.name: column for column in columns}
     found = []
     for name in frame.every:
         if name in frame.left_out:
-            found.append(Use(name, "left out", 0, frame.left_out[name]))
+            found.append(ColumnUse(name, "left out", 0, frame.left_out[name]))
         elif name in inputs:
-            found.append(Use(name, SORTS[inputs[name].sort], inputs[name].width, _why(table, frame, inputs[name])))
+            found.append(
+                ColumnUse(name, SORTS[inputs[name].sort], inputs[name].width, _why(table, frame, inputs[name]))
+            )
         elif goal is not None:
             because = "`task` says so" if goal.sort == "number" else _why(table, frame, goal)
-            found.append(Use(name, "target, classes", 0, because))
+            found.append(ColumnUse(name, "target, classes", 0, because))
         else:
-            found.append(Use(name, "target, values", 0, _stored(table, frame, name)))
+            found.append(ColumnUse(name, "target, values", 0, _stored(table, frame, name)))
     return tuple(found)
 
 

@@ -178,7 +178,7 @@ class Column:
         return "text" if self.texts != ("false", "true") else None
 
     @property
-    def told(self) -> str:
+    def contents(self) -> str:
         return {"number": "numbers", "boolean": "true and false"}.get(self.sort, "texts")
 
 

@@ -74,12 +74,14 @@ def rule_of(rules: Rules, name: str) -> Rule:
     return rules if isinstance(rules, str) else rules.get(name, rules.get(REST, "refuse"))
 
 
-def gaps(frame: Frame) -> dict[str, Mask]:
+def missing(frame: Frame) -> dict[str, Mask]:
     """Where values are missing, by column, of the columns that lack some."""
     import pyarrow.compute as pc
 
     found = {name: pc.is_null(frame.table.column(name), nan_is_null=True) for name in frame.names}
-    return {name: as_array(gap.cast("uint8"), 0).astype(bool) for name, gap in found.items() if pc.any(gap).as_py()}
+    return {
+        name: as_array(mask.cast("uint8"), 0).astype(bool) for name, mask in found.items() if pc.any(mask).as_py()
+    }
 
 
 def without(frame: Frame, rules: Mapping[str, Rule]) -> Frame:
@@ -88,23 +90,23 @@ def without(frame: Frame, rules: Mapping[str, Rule]) -> Frame:
     """
     import pyarrow as pa
 
-    lacking = gaps(frame)
-    refused = {name: gap for name, gap in lacking.items() if rules[name] == "refuse"}
-    dropping = [gap for name, gap in lacking.items() if rules[name] == "drop"]
+    incomplete = missing(frame)
+    refused = {name: mask for name, mask in incomplete.items() if rules[name] == "refuse"}
+    dropping = [mask for name, mask in incomplete.items() if rules[name] == "drop"]
     out = np.any(np.stack(dropping), 0) if dropping else np.zeros(len(frame), bool)
     if refused or out.all():
-        raise _missing(frame, refused or lacking, whole=not refused)
+        raise _missing(frame, refused or incomplete, whole=not refused)
     return replace(frame, table=frame.table.filter(pa.array(~out))) if dropping else frame
 
 
 def _missing(frame: Frame, found: Mapping[str, Mask], whole: bool) -> DataError:
-    row, name = min((int(gap.argmax()), name) for name, gap in found.items())
-    told = " and ".join(f"`{name}` {int(gap.sum()):,}" for name, gap in list(found.items())[:5])
-    kept = len(frame) - int(np.any(np.stack(list(found.values())), 0).sum())
-    rows = f"`missing: drop` leaves {kept:,} rows" if kept else "no row is whole"
+    row, name = min((int(mask.argmax()), name) for name, mask in found.items())
+    counts = " and ".join(f"`{name}` {int(mask.sum()):,}" for name, mask in list(found.items())[:5])
+    complete = len(frame) - int(np.any(np.stack(list(found.values())), 0).sum())
+    rows = f"`missing: drop` leaves {complete:,} rows" if complete else "no row is whole"
     return DataError(
         f"values are missing in {frame.path}, first in row {row + 1:,} of column `{name}`; of {len(frame):,} rows: "
-        f"{told}",
+        f"{counts}",
         hint=f"`drop: [NAME]` leaves out a column; {rows}"
         + ("." if whole else f"; `missing: {{{name}: most_frequent}}` fills them in."),
     )
@@ -133,7 +135,7 @@ def check_sort(column: Column, rule: Rule, where: str) -> None:
         instead = "most_frequent" if rule in ("mean", "median") else instead
         raise DataError(
             f"`missing: {rule}` is for {'texts' if wanted == 'category' else 'numbers'}, and column `{column.name}` "
-            f"of {where} holds {column.told} and lacks some",
+            f"of {where} holds {column.contents} and lacks some",
             hint=f"Give it a way of its own: `missing: {{{column.name}: {instead}}}`.",
         )
 
@@ -164,6 +166,6 @@ def _constant(column: Column, value: float | bool | str, place: int, false_is: i
             return place + code, 1.0
         return place, float(code) if column.sort == "ordinal" else float(1 if code else false_is)
     raise DataError(
-        f"`missing` gives column `{column.name}` of {where} the constant {value}, and it holds {column.told}",
+        f"`missing` gives column `{column.name}` of {where} the constant {value}, and it holds {column.contents}",
         hint=f"It has {', '.join(column.texts[:5])}." if column.texts else "Give a number.",
     )

@@ -16,19 +16,19 @@ from ...shapes import Shape
 from ..base import Facts, Sets, Split
 from ..file_reading import SEVERAL_LABELS, class_numbers, fits, listed
 from ..memory import Columns, frame_of
-from ..new_inputs import Given
+from ..new_inputs import NewInputs
 from ..preprocess import EARLIER, Earlier
 from ..preprocess.affine import Standardize
 from ..splits import Pool, assemble
 from .cells import Notation
 from .column_uses import INDEX, NAMELESS, uses, warnings
 from .columns import LIKE, Column, Frame, chosen, coded, encoded, ordered, read, rows_of, surveyed, yes_or_no
-from .missing_values import FillColumns, Rule, Rules, check_rules, check_sort, fillings, gaps, rule_of, without
+from .missing_values import FillColumns, Rule, Rules, check_rules, check_sort, fillings, missing, rule_of, without
 from .parquet_rows import SUFFIXES
 
 if TYPE_CHECKING:
     from ..base import Floats, Labels, Values
-    from ..input_record import Kept
+    from ..input_record import InputRecord
     from ..preprocess.base import Statistics
 
 
@@ -150,38 +150,40 @@ class Table(Pool):
         frames = self._frames()
         columns, goal = self._survey(frames)
         fits(sum(map(len, frames)), Shape((sum(c.width for c in columns),)), "choose `columns`, or rows")
-        pool, *test = [Split(encoded(f, columns, self.false_is), self._answers(f, goal)) for f in frames]
+        pool, *test = [Split(encoded(f, columns, self.false_is), self._targets_of(f, goal)) for f in frames]
         parts = self.parted(pool.x, pool.y)
         steps = [*self._filling(columns), *self._standardizing(columns), *self.preprocess]
         names = goal.texts if goal is not None else ()
         where = ", ".join(str(frame.path) for frame in frames)
         sets = assemble([*parts[:2], *(test or parts[2:])], "none", f"{self.source} {where}", names, steps)
         messages = tuple(f"{one.message}. {one.hint}" for one in warnings(self, frames[0], columns, goal))
-        reading = {"columns": [asdict(column) for column in columns], "told": self._told()}
+        reading = {"columns": [asdict(column) for column in columns], "told": self._target_names()}
         return replace(sets, notes=messages, reading=reading)
 
-    def given(self, path: Path, kept: Kept) -> Given:
-        columns = self._columns(kept.reading)
+    def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
+        columns = self._columns(record.reading)
         names = [column.name for column in columns]
-        return self._given(rows_of(path, names, self.names, self.targets, self.delimiter, self.na_values), columns)
+        return self._as_new_inputs(
+            rows_of(path, names, self.names, self.targets, self.delimiter, self.na_values), columns
+        )
 
-    def from_memory(self, inputs: Columns | Values, kept: Kept) -> Given:
-        columns = self._columns(kept.reading)
+    def from_memory(self, inputs: Columns | Values, record: InputRecord) -> NewInputs:
+        columns = self._columns(record.reading)
         frame = frame_of(inputs)
         names = inputs.names if isinstance(inputs, Columns) else ()
-        return replace(self._given(chosen(frame, [column.name for column in columns]), columns), names=names)
+        return replace(self._as_new_inputs(chosen(frame, [column.name for column in columns]), columns), names=names)
 
-    def _given(self, frame: Frame, columns: Sequence[Column]) -> Given:
+    def _as_new_inputs(self, frame: Frame, columns: Sequence[Column]) -> NewInputs:
         frame = frame.typed(self.notation, like={column.name: column.stored for column in columns if column.stored})
         for column in columns:
             self._check_sort(frame, column)
         filled = {column.name for column in columns if column.filled or column.marked}
         whole = without(frame, {name: "mean" if name in filled else "refuse" for name in frame.names})
-        return Given(encoded(whole, columns, self.false_is))
+        return NewInputs(encoded(whole, columns, self.false_is))
 
     @staticmethod
     def _columns(reading: Mapping[str, Any]) -> list[Column]:
-        return [Column(**{**told, "texts": tuple(told["texts"])}) for told in reading["columns"]]
+        return [Column(**{**saved, "texts": tuple(saved["texts"])}) for saved in reading["columns"]]
 
     def _check_sort(self, frame: Frame, column: Column) -> None:
         if column.sort == "ordinal" or (column.sort == "boolean" and column.texts != ("false", "true")):
@@ -189,19 +191,19 @@ class Table(Pool):
             return
         found = surveyed(frame, column.name, column.sort == "category", column.log, None)
         if found.sort != column.sort:
-            message = f"column `{column.name}` of {frame.path} holds {found.told}, and {column.told} were trained on"
-            raise DataError(message, hint=LIKE)
+            where = f"column `{column.name}` of {frame.path}"
+            raise DataError(f"{where} holds {found.contents}, and {column.contents} were trained on", hint=LIKE)
 
-    def _told(self) -> list[str]:
+    def _target_names(self) -> list[str]:
         """What each value that is told is called."""
         return [f"log({name})" if name in self.log else name for name in self.targets]
 
     def _check_csv(self) -> None:
         """DataError where a field that is for CSV stands beside a file of another form."""
-        given = [name for name in OF_CSV if name in self.model_fields_set and getattr(self, name)]
-        if given and self.path.suffix in SUFFIXES:
+        provided = [name for name in OF_CSV if name in self.model_fields_set and getattr(self, name)]
+        if provided and self.path.suffix in SUFFIXES:
             raise DataError(
-                f"{listed(given)} is for CSV files, and {self.path} holds columns with names and types",
+                f"{listed(provided)} is for CSV files, and {self.path} holds columns with names and types",
                 hint="Leave it out.",
             )
 
@@ -228,8 +230,8 @@ class Table(Pool):
 
     def _wanted(self, frame: Frame) -> list[str]:
         for name in ("target", "columns", "drop", "categorical", "log", "ordinal"):
-            given = self.targets if name == "target" else getattr(self, name) or []
-            frame.check(given, name)
+            wanted = self.targets if name == "target" else getattr(self, name) or []
+            frame.check(wanted, name)
         inputs = self.columns or [n for n in frame.names if n not in (*self.drop, *self.targets, *frame.index)]
         if shared := set(inputs) & set(self.targets):
             raise DataError(f"{listed(shared)} is told and told from", hint="Take it out of `columns`.")
@@ -250,7 +252,7 @@ class Table(Pool):
         """How each input column is encoded, and how the target is where it is one of classes."""
         pool = frames[0]
         names = [name for name in pool.names if name not in self.targets]
-        lacking = {name for frame in frames for name in gaps(frame)}
+        lacking = {name for frame in frames for name in missing(frame)}
         earlier = EARLIER.get()
         if earlier is not None:
             columns = self._as_earlier(frames, earlier)
@@ -260,7 +262,8 @@ class Table(Pool):
         wordy = [goal for goal in goals if goal.sort != "number"]
         if wordy and (self.task == "regression" or len(goals) > 1):
             raise DataError(
-                f"column `{wordy[0].name}` of {pool.path} holds {wordy[0].told}, and targets of values hold numbers",
+                f"column `{wordy[0].name}` of {pool.path} holds {wordy[0].contents}, "
+                "and targets of values hold numbers",
                 hint="Give one column of classes, or columns of numbers."
                 + f" {SEVERAL_LABELS}" * all(goal.sort == "boolean" for goal in goals),
             )
@@ -305,7 +308,7 @@ class Table(Pool):
         step = fillings(columns, rules, self.false_is, str(self.path))
         return [step] if step is not None else []
 
-    def _answers(self, frame: Frame, goal: Column | None) -> Labels:
+    def _targets_of(self, frame: Frame, goal: Column | None) -> Labels:
         if goal is None:
             values = [frame.numbers(name, name in self.log) for name in self.targets]
             return np.stack(values, 1).astype(np.float32)
@@ -314,7 +317,7 @@ class Table(Pool):
         return coded(frame, goal)
 
     def _classes(self, goal: Column, frames: list[Frame]) -> int:
-        return len(goal.texts) or max(int(self._answers(frame, goal).max()) for frame in frames) + 1
+        return len(goal.texts) or max(int(self._targets_of(frame, goal).max()) for frame in frames) + 1
 
     def _standardizing(self, columns: list[Column]) -> list[Standardize]:
         starts = [sum(column.width for column in columns[:i]) for i in range(len(columns))]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from ...errors import Problem, SpecError
-from ...objectives import implied
+from ...objectives import default_objective
 from ...registry import Declared, Strict
 from ...shapes import Shape
 from ...spec import Experiment, Train
@@ -327,7 +327,7 @@ def _settings(a: Experiment, b: Experiment) -> Iterator[Setting]:
 
 def _section(experiment: Experiment, key: str) -> Any:
     if key == "objective" and experiment.objective is None and experiment.data is not None:
-        return implied(experiment.data.facts()) if not experiment.networks else None
+        return default_objective(experiment.data.facts()) if not experiment.networks else None
     if key == "init" and experiment.inits:
         return experiment.inits
     return getattr(experiment, key)

@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from fractions import Fraction
 
 from ...layers.arithmetic import MOST_TERMS, Line, axis_names, figure, line
-from ...layers.base import Cut, Joined, Kept, Ways
+from ...layers.base import AxisConcat, AxisMap, AxisSlice, InputPaths
 from ...shapes import Number, ReceptiveField, Shape, UnknownReceptiveField, Window
 from ..graph import AnyReceptiveField, Graph, LayerNode, Wire
 from . import propagation
@@ -80,7 +80,7 @@ def _explain_input(step: _LayerStep, graph: Graph) -> list[Line]:
     seen = step.before
     if not isinstance(seen, ReceptiveField) or not isinstance(after, ReceptiveField):
         return [Line(note=f"It lays the input out on new axes: {seen_in_words(after)}.")]
-    if isinstance(node.plan.window, Ways):
+    if isinstance(node.plan.window, InputPaths):
         return [Line(note=f"Several ways lead through it; together they see {geometry(after)}.")]
     before = (
         _explain_merge(step, seen)
@@ -155,13 +155,13 @@ def _explain_window(step: _LayerStep, seen: ReceptiveField, after: ReceptiveFiel
         return _explain_sliding(step, window, seen, after)
     mixed = [k for k in window if k >= 0] if isinstance(window, tuple) else []
     note = ""
-    if isinstance(window, Kept):
+    if isinstance(window, AxisMap):
         note = f"Axes are dropped, or change places; those that stay keep what they see: {geometry(after)}."
     elif window == "flat":
         note = f"The same values stand on other axes: {geometry(after)}."
     elif mixed:
         note = f"It mixes all positions along {_axes(mixed, node.shape)}: there it sees everything."
-    elif isinstance(window, Joined | Cut):
+    elif isinstance(window, AxisConcat | AxisSlice):
         note = "" if after == seen else f"Along axis {window.axis + 1}: {geometry(after)}."
     elif len(node.inputs) == 1:
         note = "It works at each position by itself, and sees there what came in."

@@ -10,7 +10,7 @@ from operator import is_
 
 from ...errors import Problem
 from ...layers import Plan
-from ...layers.base import Cut, Joined, Kept, Ways, WindowLike
+from ...layers.base import AxisConcat, AxisMap, AxisSlice, InputPaths, WindowLike
 from ...shapes import ReceptiveField, Shape, UnknownReceptiveField, Window
 from ..graph import AnyReceptiveField, LayerNode, SymbolicField, SymbolicFields, Wire
 from . import axes
@@ -27,7 +27,7 @@ def of_input(name: str, shape: Shape) -> SymbolicFields:
 
 def propagate(wires: Sequence[Wire], plan: Plan, node: str, channel_axes: ChannelAxes | None = None) -> Wire:
     """Return the output wire of a layer; channel axes that the layer reveals are added to `channel_axes`."""
-    if len(wires) == 1 and plan.window == "pointwise" and not plan.blind:
+    if len(wires) == 1 and plan.window == "pointwise" and not plan.no_gradient:
         is_input, fields = wires[0].is_input, wires[0].symbolic_fields
     else:
         inputs = input_fields(wires, plan)
@@ -42,14 +42,14 @@ def _is_rearranged(window: WindowLike, wires: Sequence[Wire]) -> bool:
     """Whether the output has the very values of the input, in another shape or order."""
     (shape, *_) = (wire.shape or Shape() for wire in wires)
     return window in ("pointwise", "flat") or (
-        isinstance(window, Kept) and set(window.axes) == set(range(len(shape)))
+        isinstance(window, AxisMap) and set(window.axes) == set(range(len(shape)))
     )
 
 
 def input_fields(wires: Sequence[Wire], plan: Plan) -> list[tuple[Wire, SymbolicFields]]:
     """Return the inputs that a layer depends on, each with its fields after cropping and broadcasting."""
-    seen = [(i, wire) for i, wire in enumerate(wires) if i not in plan.blind]
-    if len(wires) == 1 or isinstance(plan.window, Ways):
+    seen = [(i, wire) for i, wire in enumerate(wires) if i not in plan.no_gradient]
+    if len(wires) == 1 or isinstance(plan.window, InputPaths):
         return [(wire, wire.symbolic_fields) for _, wire in seen]
     aligned = [(wire, _aligned(wire, plan.crops[i] if plan.crops else (), plan)) for i, wire in seen]
     return aligned if len(seen) > 1 else [(wire, wire.symbolic_fields) for _, wire in seen]
@@ -64,7 +64,7 @@ def _aligned(wire: Wire, crop: Sequence[int], plan: Plan) -> SymbolicFields:
     def align(window: AxisWindow, n: int) -> AxisWindow:
         for k, start in enumerate(crop, start=1):
             window = window.slice(k, start, 1, new[k]) if start or old[k] > new[k] else window
-        return window if isinstance(plan.window, Joined) else window.broadcast(old, new, n)
+        return window if isinstance(plan.window, AxisConcat) else window.broadcast(old, new, n)
 
     return _map_windows(wire.symbolic_fields, align)
 
@@ -105,11 +105,11 @@ def _output_fields(
     window = plan.window
     if window == "nothing" or not inputs:
         return {}
-    if isinstance(window, Joined):
+    if isinstance(window, AxisConcat):
         return _concatenate(inputs, window.axis, plan.shape, node)
-    if isinstance(window, Ways):
+    if isinstance(window, InputPaths):
         paths = [
-            _through_window(inputs[i][1], inputs[i][0].shape or Shape(), one, plan, node) for i, one in window.ways
+            _through_window(inputs[i][1], inputs[i][0].shape or Shape(), one, plan, node) for i, one in window.paths
         ]
         return merge(paths, node, are_branches=False)
     fields = merge([fields for _, fields in inputs], node)
@@ -130,9 +130,9 @@ def _window_after(window: WindowLike, one: AxisWindow, n: int, x: Shape, plan: P
     match window:
         case Window():
             return _slide(one, n, x, window, plan)
-        case Kept():
+        case AxisMap():
             return one.select_axes(window.axes, dict(window.picked), n)
-        case Cut():
+        case AxisSlice():
             return one.slice(window.axis, window.start, window.step, plan.shape[window.axis])
         case "flat":
             return one.reshape(x, plan.shape)
@@ -248,9 +248,9 @@ def _learn_channel_axes(channel_axes: ChannelAxes, wires: Sequence[Wire], plan: 
                 continue
             if isinstance(window, Window):
                 channel_axes[name] = _channel_axis(field)
-            elif isinstance(window, Kept) and x.dtype == "int" and None in window.axes:
+            elif isinstance(window, AxisMap) and x.dtype == "int" and None in window.axes:
                 channel_axes[name] = None  # numbers are looked up: each stands at a position
-            elif isinstance(window, Kept) and plan.weights and window.axes == (0, None) and _are_tokens(field):
+            elif isinstance(window, AxisMap) and plan.weights and window.axes == (0, None) and _are_tokens(field):
                 channel_axes[name] = 1
 
 

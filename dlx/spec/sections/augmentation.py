@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 
 from ...augment import Augmentation, Mixing, Moving
 from ...augment.base import UNDONE
-from ...augment.one_of import OneOf, alone
+from ...augment.one_of import OneOf, flattened
 from ...data import Facts
 from ...errors import Mark, Problem, ShapeError
-from ...objectives import Supervised, implied
+from ...objectives import Supervised, default_objective
 from ...shapes import Shape, by_x
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def facts_after(experiment: Experiment, train: Train, facts: Facts) -> tuple[Fac
 def shape_after(steps: list[Augmentation], x: Shape) -> Shape:
     """Return the shape of examples of shape `x` after all steps. ShapeError where a step does not fit."""
     for step in steps:
-        x = step.becomes(x)
+        x = step.output_shape(x)
     return x
 
 
@@ -57,9 +57,9 @@ def _path(index: int, step: Augmentation) -> str:
 
 def _after(step: Augmentation, facts: Facts) -> Facts:
     """Return the facts after a step that fits."""
-    new = step.becomes(facts.input)
+    new = step.output_shape(facts.input)
     target = facts.target
-    if target is not None and _is_map(facts) and any(isinstance(one, Moving) for one in alone([step])):
+    if target is not None and _is_map(facts) and any(isinstance(one, Moving) for one in flattened([step])):
         target = Shape((*target[: target.rank - len(new.size)], *new.size), target.dtype)
     return replace(facts, input=new, target=target)
 
@@ -69,7 +69,7 @@ def _conflicts(
 ) -> Iterator[Problem]:
     """Yield problems of one augmentation after those before it; the caller adds mark and path."""
     try:
-        step.becomes(facts.input)
+        step.output_shape(facts.input)
     except ShapeError as error:
         yield error.problem_for([str(x) for x in error.inputs])
         return
@@ -88,7 +88,7 @@ def _conflicts(
 def _objective(experiment: Experiment, facts: Facts) -> Supervised:
     """Return the objective where it is supervised, else the one that the data implies."""
     found = experiment.objective
-    return found if isinstance(found, Supervised) else implied(facts)
+    return found if isinstance(found, Supervised) else default_objective(facts)
 
 
 def _is_map(facts: Facts) -> bool:
@@ -137,7 +137,7 @@ def _preprocessing_conflicts(
                 f"Leave it out, or preprocess with {', '.join(UNDONE)}.",
             )
             return
-    moved = next((one for one in alone(before) if isinstance(one, Moving)), None)
+    moved = next((one for one in flattened(before) if isinstance(one, Moving)), None)
     if per_value and moved is not None:
         yield Problem(
             f"{step.kind} comes after {moved.kind}, and preprocessing by value (`feature`) cannot be undone there",
@@ -158,7 +158,7 @@ def _view_conflicts(experiment: Experiment, before: Facts, after: Facts) -> Iter
     if before.target is not None and (before.classes is not None or before.target.rank > 1):
         message = f"{view.kind} averages predictions of several views, and {objective.kind} has them at positions"
         yield Problem(message, "Leave it out.", place, path)
-    elif not objective.loss.pools:
+    elif not objective.loss.averageable:
         message = f"{view.kind} averages predictions, and the outputs of {objective.loss.kind} have no mean"
         yield Problem(message, "Leave it out.", place, path)
 

@@ -10,7 +10,7 @@ from typing import Annotated
 from pydantic import Field, PositiveInt
 
 from ...registry import Strict
-from ...schedules import Span
+from ...schedules import Timeline
 from ...utils.exact_fractions import rational
 
 MOST = 10**15
@@ -37,7 +37,7 @@ class BatchSchedule(Strict):
         whole = round(grown)
         return whole if self.max_size is None else max(first, min(whole, self.max_size))
 
-    def span(self, updates: Callable[[int], int], steps: int | None, epochs: int) -> Span:
+    def span(self, updates: Callable[[int], int], steps: int | None, epochs: int) -> Timeline:
         """Return the length of a training in steps or epochs; `updates(epoch)` counts the updates of an epoch."""
         later: list[tuple[int, int]] = []
         begun = step = 0
@@ -45,5 +45,5 @@ class BatchSchedule(Strict):
             step += (epoch - begun) * updates(begun)
             later.append((step, updates(epoch)))
             begun = epoch
-        span = Span(steps or 0, updates(0), tuple(later))
+        span = Timeline(steps or 0, updates(0), tuple(later))
         return span if steps else span._replace(steps=span.updates(epochs))

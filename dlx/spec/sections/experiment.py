@@ -166,9 +166,9 @@ def objective_of(experiment: Experiment) -> Objective:
         message = f"there is no `objective` to train the networks {names} with"
         raise SpecError(Problem(message, NO_OBJECTIVE, experiment.place("networks"), "objective"))
     assert experiment.data is not None
-    from ...objectives import implied
+    from ...objectives import default_objective
 
-    return implied(experiment.data.facts())
+    return default_objective(experiment.data.facts())
 
 
 def supervised_of(experiment: Experiment) -> Supervised:

@@ -7,7 +7,7 @@ from typing import Annotated, ClassVar
 
 from pydantic import Field, NonNegativeFloat, PositiveInt
 
-from ...metrics import FOLLOWED, Followed, Mode
+from ...metrics import MONITORED_METRIC, Mode, MonitoredMetric
 from ...registry import Declared
 
 MODE = "what is better: less, or more; else as the metric has it"
@@ -26,7 +26,7 @@ class EarlyStopping(Declared):
     """
 
     kind: ClassVar[str] = "early_stopping"
-    metric: Followed = Field("valid/loss", description=FOLLOWED)
+    metric: MonitoredMetric = Field("valid/loss", description=MONITORED_METRIC)
     patience: PositiveInt = Field(10, description="evaluations in a row without an improvement that end it")
     min_delta: NonNegativeFloat = Field(0.0, description="an improvement is more than this")
     mode: Mode | None = Field(None, description=MODE)
@@ -38,7 +38,9 @@ class KeepBest(Declared):
 
     kind: ClassVar[str] = "keep_best"
     count: Annotated[int, Field(ge=1, le=100)] = Field(1, description="how many")
-    metric: Followed | None = Field(None, description=f"{FOLLOWED}; else that of `early_stopping`, else valid/loss")
+    metric: MonitoredMetric | None = Field(
+        None, description=f"{MONITORED_METRIC}; else that of `early_stopping`, else valid/loss"
+    )
     mode: Mode | None = Field(None, description=MODE)
 
 

@@ -13,7 +13,7 @@ from ...augment import AUGMENTATIONS, VIEWS, Augmentation, View
 from ...averages import AVERAGES, Average
 from ...optim import OPTIMIZERS, Optimizer
 from ...registry import Choice, Strict
-from ...schedules import SCHEDULES, Schedule, Span
+from ...schedules import SCHEDULES, Schedule, Timeline
 from .batch_schedule import BatchSchedule
 from .ensemble import Ensemble
 from .stopping import EarlyStopping, KeepBest, MaxTime, seconds
@@ -301,9 +301,9 @@ class Train(Strict):
         size = self.per_update(examples, epoch)
         return examples // size if self.drop_last else ceil(examples / size)
 
-    def span(self, examples: int) -> Span:
+    def span(self, examples: int) -> Timeline:
         """Return the length of the training: its updates, and how many make an epoch."""
         if self.batch_schedule is not None:
             return self.batch_schedule.span(lambda epoch: self.updates(examples, epoch), self.steps, self.epochs or 0)
         per_epoch = self.updates(examples)
-        return Span(self.steps or (self.epochs or 0) * per_epoch, per_epoch)
+        return Timeline(self.steps or (self.epochs or 0) * per_epoch, per_epoch)

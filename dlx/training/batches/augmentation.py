@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 from ...augment import Mixing, View
 from ...augment.base import mixing
-from ...augment.one_of import alone
-from ...augment.pipeline import World, maps, pipeline
+from ...augment.one_of import flattened
+from ...augment.pipeline import TrainingSetInfo, maps, pipeline
 from ...augment.views import middle
 from ...data import Sets
 from ...errors import Problem, SpecError
@@ -99,7 +99,7 @@ def check_colours(experiment: Experiment, sets: Sets) -> None:
     if low >= -SLACK and high <= 1 + SLACK:
         return
     node, kind = experiment.root.at("train", "augment", index), train.augment[index].kind
-    coloured = next(one.kind for one in alone([train.augment[index]]) if one.colours)
+    coloured = next(one.kind for one in flattened([train.augment[index]]) if one.colours)
     message = f"{coloured} changes brightness from 0 to 1, and the data goes from {low:.3g} to {high:.3g}"
     mark = node.mark if node is not None else experiment.place("train", "augment")
     hint = "`data: {...: {preprocess: [...]}}` is undone for it; what lies in the files should be from 0 to 1."
@@ -143,7 +143,7 @@ def _change(
     coloured = any(step.colours for step in train.augment)
     seen = pixels(preprocess, device) if coloured else None
     ignored = objective.loss.ignores()
-    return pipeline(train.augment, World(examples, seen, 0 if ignored is None else ignored))
+    return pipeline(train.augment, TrainingSetInfo(examples, seen, 0 if ignored is None else ignored))
 
 
 def inference_call(train: Train, objective: Supervised, shape: Sequence[int]) -> Callable[[Network, Tensor], Any]:
@@ -158,4 +158,4 @@ def inference_call(train: Train, objective: Supervised, shape: Sequence[int]) ->
 
 def _pooled(network: Network, objective: Supervised, views: Iterator[Tensor]) -> Tensor:
     """The network's outputs for several views of the same examples as one."""
-    return objective.loss.pooled(torch.stack([objective.main(network(view)) for view in views]))
+    return objective.loss.averaged(torch.stack([objective.main(network(view)) for view in views]))

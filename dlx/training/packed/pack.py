@@ -92,7 +92,7 @@ class Pack:
     def __init__(self, jobs: dict[int, Job], beside: int, over: threading.Event) -> None:
         self.jobs, self.beside, self.over = jobs, beside, over
         """`beside` counts all that move at this time, in this lane and others."""
-        self.alone: dict[int, Update] = {number: gradients_of(job.supervised) for number, job in jobs.items()}
+        self.flattened: dict[int, Update] = {number: gradients_of(job.supervised) for number, job in jobs.items()}
         self.steps: dict[int, Callable[[], Any]] = {number: step_of(job.supervised) for number, job in jobs.items()}
         for job in jobs.values():
             job.learner.way = {"step": "plain", "because": "no batch was of the usual size"}
@@ -138,7 +138,7 @@ class Pack:
 
     def _by_itself(self, number: int, index: Tensor) -> Tensor:
         with self.chance_of(number):
-            loss = self.alone[number](index)
+            loss = self.flattened[number](index)
             self.steps[number]()
         return loss
 
@@ -161,7 +161,7 @@ class Pack:
         for number, index in turns.items():
             own.append(index.clone())
             with self.chance_of(number), fallback.Before(self.jobs[number].network):
-                calls, loss = tape.record(partial(self.alone[number], own[-1]))
+                calls, loss = tape.record(partial(self.flattened[number], own[-1]))
             tapes.append(calls)
             losses.append(loss)
         jobs = {number: self.jobs[number] for number in turns}

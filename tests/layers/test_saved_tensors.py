@@ -19,7 +19,7 @@ import torch
 from torch.autograd.graph import saved_tensors_hooks
 
 from dlx.layers import LAYERS
-from dlx.layers.base import OWN, Retained
+from dlx.layers.base import OWN, SavedTensors
 from dlx.layers.measure import DTYPES
 from dlx.shapes import Shape
 
@@ -63,18 +63,18 @@ def kept_by_torch(layer, xs, reached=None):
     inputs, output, few = measured(layer, xs, 4, reached)
     *_, many = measured(layer, xs, 8, reached)
     each = (many - few) // 4
-    return Retained(inputs, output, each, few - 4 * each)
+    return SavedTensors(inputs, output, each, few - 4 * each)
 
 
 def every(plan, xs):
     """The inputs that a gradient can reach, and the weights."""
-    of_inputs = [i for i, x in enumerate(xs) if x.dtype == "float" and i not in plan.blind]
+    of_inputs = [i for i, x in enumerate(xs) if x.dtype == "float" and i not in plan.no_gradient]
     return (*of_inputs, *([OWN] if plan.weights else []))
 
 
 def planned(layer, xs, reached=None):
     plan = layer.plan(*xs)
-    return plan.retained(every(plan, xs) if reached is None else reached, len(xs))
+    return plan.saved_tensors(every(plan, xs) if reached is None else reached, len(xs))
 
 
 WHATEVER_THE_BATCH = {"weight_norm", "spectral_norm", "drop_connect"}
@@ -215,4 +215,4 @@ def test_padding_that_is_wider_on_one_side_is_a_copy_that_is_kept_instead_of_the
 def test_the_indices_of_a_max_pool_by_hand():
     """8 channels of 6 by 6 maxima, and an int64 of 8 bytes for each."""
     layer, xs, _ = LAYERS["max_pool"].worked_example()
-    assert planned(layer, xs) == Retained(frozenset({0}), output=False, more=8 * 6 * 6 * 8, fixed=0)
+    assert planned(layer, xs) == SavedTensors(frozenset({0}), output=False, more=8 * 6 * 6 * 8, fixed=0)
