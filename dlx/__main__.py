@@ -19,9 +19,22 @@ def main() -> None:
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "__all__")  # it would look through all packages for them
     if _signal.getsignal(_signal.SIGINT) is not _signal.SIG_IGN:
         _signal.signal(_signal.SIGINT, leave)
+    if os.environ.get("_DLX_COMPLETE"):
+        complete()
     from .cli import main as command
 
     command()
+
+
+def complete() -> None:
+    """Answer a shell that completes a command line; whatever goes wrong, no word comes into that line."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
+    try:
+        from .cli import app
+
+        app(prog_name="dlx")
+    except Exception:  # noqa: BLE001
+        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from .runs import runs_app
 app = typer.Typer(
     name="dlx",
     no_args_is_help=True,
-    add_completion=False,
     rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )

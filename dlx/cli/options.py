@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import typer
 
 from ..errors import Problem
+from . import completion
 
 if TYPE_CHECKING:
     from ..spec import Experiment
 
-SpecPath = Annotated[Path, typer.Argument(metavar="SPEC", help="A spec, YAML or TOML.")]
+SpecPath = Annotated[
+    Path,
+    typer.Argument(metavar="SPEC", help="A spec, YAML or TOML, or a shipped one.", autocompletion=completion.specs),
+]
 Overrides = Annotated[
     list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to the spec, in Hydra's grammar.")
 ]

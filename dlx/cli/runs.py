@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from . import completion
 from .options import AsJson, Checkpoint, Combined, Runs
 
 runs_app = typer.Typer(
@@ -16,7 +17,12 @@ runs_app = typer.Typer(
 
 
 def evaluate(
-    run: Annotated[list[str], typer.Argument(metavar="RUN...", help="A run, or several that answer together.")],
+    run: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN...", help="A run, or several that answer together.", autocompletion=completion.run_names
+        ),
+    ],
     checkpoint: Checkpoint = None,
     part: Annotated[
         list[str] | None, typer.Option(metavar="PART", help="train, valid or test; else what was held out.")
@@ -45,7 +51,10 @@ def evaluate(
 
 
 def predict(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A run, or the run of an ensemble.")],
+    run: Annotated[
+        str,
+        typer.Argument(metavar="RUN", help="A run, or the run of an ensemble.", autocompletion=completion.run_names),
+    ],
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Inputs: arrays, a table, a picture or a folder.")],
     checkpoint: Checkpoint = None,
     combine: Combined = None,
@@ -70,7 +79,7 @@ def predict(
 
 
 def reproduce(
-    run: Annotated[str, typer.Argument(metavar="RUN", help="A finished run.")],
+    run: Annotated[str, typer.Argument(metavar="RUN", help="A finished run.", autocompletion=completion.run_names)],
     tolerance: Annotated[
         float, typer.Option(min=0.0, help="Largest relative difference of a result that is the same.")
     ] = 1e-3,
@@ -119,7 +128,10 @@ def list_runs(context: typer.Context, as_json: AsJson = False, runs: Runs = Path
 
 @runs_app.command()
 def sync(
-    run: Annotated[str | None, typer.Argument(metavar="RUN", help="One run; else all that are behind.")] = None,
+    run: Annotated[
+        str | None,
+        typer.Argument(metavar="RUN", help="One run; else all that are behind.", autocompletion=completion.run_names),
+    ] = None,
     uri: Annotated[str | None, typer.Option(help="Another tracking URI than the run's own.")] = None,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),

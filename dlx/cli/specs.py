@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from ..errors import DlxError
+from . import completion
 from .options import AsJson, Overrides, Runs, SpecPath, Verdict, check_claims, garbage_collection_off
 
 
@@ -63,7 +64,7 @@ def inspect(
 
 
 def layers(
-    kind: Annotated[str | None, typer.Argument(help="One kind, in full.")] = None,
+    kind: Annotated[str | None, typer.Argument(help="One kind, in full.", autocompletion=completion.kinds)] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Everything in full, as one page.")] = False,
     as_json: AsJson = False,
 ) -> None:
@@ -92,6 +93,7 @@ def verify(
         typer.Argument(
             metavar="SPEC | KEY=VALUE",
             help="Specs, or folders of them; else ./specs, or all of dlx. Changes to all, such as their data.",
+            autocompletion=completion.specs,
         ),
     ] = None,
     only: Annotated[
@@ -122,7 +124,12 @@ def verify(
 
 
 def specs(
-    folder: Annotated[str, typer.Argument(metavar="FOLDER", help="Those of one folder, such as zoo.")] = "",
+    folder: Annotated[
+        str,
+        typer.Argument(
+            metavar="FOLDER", help="Those of one folder, such as zoo.", autocompletion=completion.shipped_folders
+        ),
+    ] = "",
     as_json: AsJson = False,
 ) -> None:
     """List the specs that dlx brings.
@@ -170,8 +177,13 @@ def explain(
 
 
 def diff(
-    a: Annotated[Path, typer.Argument(metavar="A", help="A spec, YAML or TOML.")],
-    b: Annotated[Path, typer.Argument(metavar="B", help="Another one, or the same.")],
+    a: Annotated[
+        Path,
+        typer.Argument(metavar="A", help="A spec, YAML or TOML, or a shipped one.", autocompletion=completion.specs),
+    ],
+    b: Annotated[
+        Path, typer.Argument(metavar="B", help="Another one, or the same.", autocompletion=completion.specs)
+    ],
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to B, in Hydra's grammar.")
     ] = None,

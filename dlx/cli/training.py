@@ -8,17 +8,28 @@ from typing import Annotated, Literal
 import typer
 
 from ..errors import DlxError
-from . import exit_status
+from . import completion, exit_status
 from .options import AsJson, Overrides, Runs, SpecPath, check_claims, warn_of_password
 
 
 def train(
     spec: Annotated[
-        Path | None, typer.Argument(metavar="SPEC", help="A spec, YAML or TOML; or a run, or a study: its best.")
+        Path | None,
+        typer.Argument(
+            metavar="SPEC",
+            help="A spec, YAML or TOML; or a run, or a study: its best.",
+            autocompletion=completion.specs,
+        ),
     ] = None,
     overrides: Overrides = None,
     resume: Annotated[
-        str | None, typer.Option("--resume", metavar="RUN", help="Go on with a run that was cut off, as it was.")
+        str | None,
+        typer.Option(
+            "--resume",
+            metavar="RUN",
+            help="Go on with a run that was cut off, as it was.",
+            autocompletion=completion.run_names,
+        ),
     ] = None,
     plot_schedule: Annotated[
         bool, typer.Option("--plot-schedule", help="Show the learning rate over time; nothing is trained.")
@@ -87,7 +98,10 @@ def sweep(
         typer.Argument(metavar="KEY=VALUES", help="What varies, and other changes, in Hydra's grammar."),
     ] = None,
     trials: Annotated[int | None, typer.Option(min=1, metavar="N", help="How many points, in all.")] = None,
-    sampler: Annotated[str | None, typer.Option(metavar="KIND", help="grid, random, tpe, ...: who picks.")] = None,
+    sampler: Annotated[
+        str | None,
+        typer.Option(metavar="KIND", help="grid, random, tpe, ...: who picks.", autocompletion=completion.samplers),
+    ] = None,
     jobs: Annotated[str, typer.Option(metavar="N|auto", help="Processes that train; auto: what GPUs hold.")] = "1",
     backend: Annotated[Literal["local", "ray"], typer.Option(help="This machine, or a Ray cluster.")] = "local",
     pack: Annotated[str, typer.Option(metavar="auto|N|off", help="Trainings that are one stacked network.")] = "auto",
