@@ -9,7 +9,7 @@ from pathlib import Path
 
 import typer
 
-from .. import shipped
+from ..spec import shipped
 
 KIND = re.compile(r'^    kind: ClassVar\[str\] = "(\w+)"', re.MULTILINE)
 PLAIN = re.compile(r"[\w./@%+=:,~-]+")

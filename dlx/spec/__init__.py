@@ -1,20 +1,18 @@
 """Specs: read with positions, composed, overridden and validated to an `Experiment`."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .sections.experiment import Experiment, Track, load, missing_sections, objective_of, supervised_of
-
 if TYPE_CHECKING:
+    from .sections.experiment import Experiment, Track, load, missing_sections, objective_of, supervised_of
     from .sections.train import Train
+
+__all__ = ["Experiment", "Track", "Train", "load", "missing_sections", "objective_of", "supervised_of"]
 
 
 def __getattr__(name: str) -> Any:
-    """Import `Train` on first use: many specs have no such section, and it imports the roots of five families."""
-    if name != "Train":
+    """Import a name on first use: completion in the shell wants `shipped` alone, and many specs no `Train`."""
+    if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from .sections.train import Train
-
-    return Train
-
-
-__all__ = ["Experiment", "Track", "Train", "load", "missing_sections", "objective_of", "supervised_of"]
+    module = import_module(f"{__name__}.sections.{'train' if name == 'Train' else 'experiment'}")
+    return getattr(module, name)

@@ -10,7 +10,7 @@ import pytest
 
 from dlx.cli import completion
 from dlx.registry import FAMILIES
-from dlx.shipped import names
+from dlx.spec.shipped import names
 
 DLX = Path(sys.executable).parent / "dlx"
 
