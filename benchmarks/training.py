@@ -19,7 +19,7 @@ from scipy.stats import ttest_ind
 from trained import results
 
 from dlx.experiment.results import Results
-from dlx.graph.expect import claimed, claims, judged
+from dlx.graph.expect import claims, format_claim, judge
 from dlx.spec import Experiment, load
 
 GROUPS = {
@@ -66,9 +66,9 @@ def rows(spec: str, asked: Experiment, found: Results) -> list[str]:
     for claim in (c for c in claims(asked) if c.trained):
         ours = found.metrics[claim.quantity]
         half = f" +- {found.intervals[claim.quantity]:.4f}" if found.intervals else ""
-        verdict = judged(claim, ours).verdict
+        verdict = judge(claim, ours).verdict
         book = f"{claim.figures['book']} printed, " if "book" in claim.figures else ""
-        cells = (spec, f"{claim.title}: {book}{claimed(claim)}", claim.source, f"{ours:.4f}{half}")
+        cells = (spec, f"{claim.title}: {book}{format_claim(claim)}", claim.source, f"{ours:.4f}{half}")
         told.append(f"| {' | '.join(cells)} | {len(found.results)} | {verdict} | {seconds:.0f} |")
     return told
 

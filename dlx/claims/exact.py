@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DlxError, plural
 from ..graph import Graph
-from ..graph.expect import Receipt, judged
+from ..graph.expect import Receipt, judge
 from ..graph.measures import Unmeasured, part
 from ..lazy import torch
 from ..objectives import Supervised
@@ -51,7 +51,7 @@ def receipts(claims: Sequence[Claim], experiment: Experiment, graph: Graph) -> I
             why = f"torch cannot run it: {str(error).strip().splitlines()[0]}"
             yield Receipt(claim, "FAILS", None, why)
         else:
-            yield judged(claim, ours)
+            yield judge(claim, ours)
 
 
 def _built(experiment: Experiment, graph: Graph, seed: int) -> fx.GraphModule:

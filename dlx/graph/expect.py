@@ -1,4 +1,4 @@
-"""Claims held against the plan and, after training, against the metrics: each becomes a receipt with a verdict."""
+"""Claims checked against the graph and, after training, against the metrics: each gives a receipt with a verdict."""
 
 from __future__ import annotations
 
@@ -14,16 +14,20 @@ from ..spec.expressions import ExpressionError, evaluate
 from ..spec.sections.expect import EXACT, KEYS, Claim, claims_of
 from .graph import Graph
 from .graphs import Graphs
-from .measures import Part, Unmeasured, measure, variables
+from .measures import GraphPart, Unmeasured, measure, variables
 
 Verdict = Literal["holds", "book wrong", "FAILS", "not run"]
-LONGEST = 1023
-"""Bits of a number that is written out, or taken for a float."""
+# The largest exponent of a float64: float() of a longer integer raises OverflowError
+MAX_BITS = 1023
+"""Longest integer that is written out in full or converted to a float, in bits."""
 
 
 @dataclass(frozen=True)
 class Receipt:
-    """A claim and what came of it. `ours` is None where it could not be had; `why` says why it fails."""
+    """A claim with its verdict.
+
+    `ours` is the figure that dlx has, None where there is none; `why` is the reason of a failure.
+    """
 
     claim: Claim
     verdict: Verdict
@@ -46,17 +50,17 @@ class Receipt:
 
 
 def _as_json(value: Any) -> Any:
-    """A figure as JSON can hold it: in words where it is not finite, or too long to be written out."""
+    """Return a figure as JSON can represent it: as text where it is not finite, or too long to be written out."""
     if isinstance(value, list):
         return [_as_json(item) for item in value]
     if isinstance(value, dict):
         return {name: _as_json(inner) for name, inner in value.items()}
-    huge = isinstance(value, int) and value.bit_length() > LONGEST
-    return told_value(value) if huge or (isinstance(value, float) and not isfinite(value)) else value
+    huge = isinstance(value, int) and value.bit_length() > MAX_BITS
+    return format_value(value) if huge or (isinstance(value, float) and not isfinite(value)) else value
 
 
 def misread(experiment: Experiment) -> list[Problem]:
-    """Claims that no one could check."""
+    """Return the mistakes in claims that nothing could check."""
     found, problems = claims_of(experiment.root, variables=experiment.vars)
     for claim in found if experiment.networks else ():
         if claim.quantity in EXACT:
@@ -69,12 +73,15 @@ ALONE = "Claim them in a spec in which that network is the only one."
 
 
 def claims(experiment: Experiment) -> list[Claim]:
-    """What a spec claims of itself."""
+    """Return the claims in a spec's `expect`."""
     return claims_of(experiment.root, experiment.source, experiment.vars)[0]
 
 
 def receipts(experiment: Experiment, graph: Graph | Graphs) -> list[Receipt]:
-    """All claims but those about exact values, which want torch; those about a training are not run."""
+    """Return the receipts of all claims but those on exact values, which need torch.
+
+    Claims on the results of a training have the verdict "not run".
+    """
     return [_receipt(claim, experiment, graph) for claim in claims(experiment) if claim.quantity not in EXACT]
 
 
@@ -83,8 +90,8 @@ def _receipt(claim: Claim, experiment: Experiment, graph: Graph | Graphs) -> Rec
         return Receipt(claim, "not run")
     try:
         if claim.quantity == "figures":
-            return judged(claim, _figure(evaluate(str(claim.figures["of"]), variables(graph, experiment.vars))))
-        return judged(claim, measure(graph, claim.quantity, claim.of))
+            return judge(claim, _figure(evaluate(str(claim.figures["of"]), variables(graph, experiment.vars))))
+        return judge(claim, measure(graph, claim.quantity, claim.of))
     except Unmeasured as error:
         return Receipt(claim, "FAILS", None, str(error))
     except ExpressionError as error:
@@ -92,31 +99,32 @@ def _receipt(claim: Claim, experiment: Experiment, graph: Graph | Graphs) -> Rec
 
 
 def _figure(value: Any) -> Any:
-    """What an expression comes to. ExpressionError where that is a node and not a figure of it."""
-    if isinstance(value, Part):
+    """Return the value of an expression. ExpressionError where it is a node and not a figure of it."""
+    if isinstance(value, GraphPart):
         hint = f"Ask for a quantity: `${{{value.called.replace('/', '.')}.params}}`."
         raise ExpressionError(f"`{value.called}` is no figure", hint)
     return [_figure(item) for item in value] if isinstance(value, list) else value
 
 
-def judged(claim: Claim, ours: Any) -> Receipt:
-    """The verdict on a claim, where `ours` is what dlx has."""
+def judge(claim: Claim, ours: Any) -> Receipt:
+    """Compare a claim with dlx's own figure, and return its receipt."""
     f = claim.figures
-    slack = f.get("within", 1e-6 if claim.quantity in EXACT else 0.0) if "about" not in f else 0.0
+    tolerance = f.get("within", 1e-6 if claim.quantity in EXACT else 0.0) if "about" not in f else 0.0
+    # `shape: {fc: 10}` claims a vector: a shape is always a list
     exact = [f["is"]] if claim.quantity in {"shape", "arriving"} and isinstance(f.get("is"), int) else f.get("is")
-    right = (
-        ("is" not in f or same(exact, ours, slack))
+    agrees = (
+        ("is" not in f or same(exact, ours, tolerance))
         and ("about" not in f or near(f["about"], ours, f["within"]))
         and ("at_least" not in f or at_least(ours, f["at_least"]))
         and ("at_most" not in f or at_least(f["at_most"], ours))
     )
-    if not right:
-        return Receipt(claim, "FAILS", ours, f"it is {told_value(ours)}")
+    if not agrees:
+        return Receipt(claim, "FAILS", ours, f"it is {format_value(ours)}")
     return Receipt(claim, "book wrong" if "book" in f else "holds", ours)
 
 
 def same(claimed: Any, ours: Any, within: float = 0.0) -> bool:
-    """Whether two figures agree: numbers, words, or lists of them; a list of equal items is one of them."""
+    """Whether two figures agree; a single value stands for a list of equal items."""
     if isinstance(claimed, list) or isinstance(ours, list):
         a, b = _listed(claimed, ours), _listed(ours, claimed)
         return len(a) == len(b) > 0 and all(same(x, y, within) for x, y in zip(a, b, strict=True))
@@ -126,6 +134,7 @@ def same(claimed: Any, ours: Any, within: float = 0.0) -> bool:
         return bool(claimed == ours) and type(claimed) is type(ours)
     if within:
         return near(claimed, ours, within)
+    # Decimal fractions of a spec and a computed float may differ in the last bits; whole numbers must be equal
     return bool(claimed == ours) or (isinstance(claimed, float) and near(claimed, ours, 1e-9 * abs(claimed)))
 
 
@@ -138,11 +147,14 @@ def _numbers(*values: Any) -> bool:
 
 
 def near(about: float, ours: Any, within: float) -> bool:
-    """Whether two numbers are at most `within` apart, as they are written: 2.9 is within 0.1 of 3."""
+    """Whether two numbers differ by at most `within`, in decimal: 2.9 is within 0.1 of 3.
+
+    In binary floating point 3 - 2.9 is more than 0.1, so fractions of the decimal text are compared.
+    """
     if not _numbers(ours) or (isinstance(ours, float) and not isfinite(ours)):
         return False
-    a, b, slack = (Fraction(str(x)) if isinstance(x, float) else Fraction(x) for x in (about, ours, within))
-    return abs(a - b) <= slack
+    a, b, tolerance = (Fraction(str(x)) if isinstance(x, float) else Fraction(x) for x in (about, ours, within))
+    return abs(a - b) <= tolerance
 
 
 def at_least(more: Any, less: Any) -> bool:
@@ -150,63 +162,64 @@ def at_least(more: Any, less: Any) -> bool:
 
 
 def of_results(experiment: Experiment, metrics: Mapping[str, float]) -> list[Receipt]:
-    """The claims about a training, held against its metrics; one about a metric that there is not fails."""
+    """Return the receipts of the claims on a training, compared with its metrics; a metric that is missing fails."""
     found = []
     for claim in (c for c in claims(experiment) if c.trained):
-        got = metrics.get(claim.quantity)
+        value = metrics.get(claim.quantity)
         missing = Receipt(claim, "FAILS", None, "there is no such metric")
-        found.append(missing if got is None else judged(claim, float(f"{got:.6g}")))
+        # to six figures, as `format_value` prints the figure that a claim is compared with
+        found.append(missing if value is None else judge(claim, float(f"{value:.6g}")))
     return found
 
 
 def unmet(experiment: Experiment, graph: Graph | Graphs) -> list[Problem]:
-    """Claims that the plan does not meet."""
-    return told(receipts(experiment, graph))
+    """Return the problems of claims that the graph does not meet."""
+    return problems_of(receipts(experiment, graph))
 
 
 def unmet_by(experiment: Experiment, metrics: Mapping[str, float]) -> list[Problem]:
-    """Claims about results that a training does not meet."""
-    return told(of_results(experiment, metrics))
+    """Return the problems of claims that the results of a training do not meet."""
+    return problems_of(of_results(experiment, metrics))
 
 
-def told(found: Sequence[Receipt]) -> list[Problem]:
-    """The receipts that fail, as sentences at their places."""
+def problems_of(found: Sequence[Receipt]) -> list[Problem]:
+    """Return the receipts that fail as problems, at the place of each claim."""
     return [
-        Problem(f"claims {r.claim.title} {claimed(r.claim)}, and {r.why}", "", r.claim.mark, r.claim.path)
+        Problem(f"claims {r.claim.title} {format_claim(r.claim)}, and {r.why}", "", r.claim.mark, r.claim.path)
         for r in found
         if r.verdict == "FAILS"
     ]
 
 
-def claimed(claim: Claim) -> str:
-    """`1,491`, `about 0.17, within 0.05`, `at least 1e+107`."""
+def format_claim(claim: Claim) -> str:
+    """Format a claim: `1,491`, `about 0.17, within 0.05`, `at least 1e+107`."""
     f = claim.figures
     parts = [
-        told_value(f["is"]) if "is" in f else "",
-        f"about {told_value(f['about'])}, within {told_value(f['within'])}" if "about" in f else "",
-        f"at least {told_value(f['at_least'])}" if "at_least" in f else "",
-        f"at most {told_value(f['at_most'])}" if "at_most" in f else "",
+        format_value(f["is"]) if "is" in f else "",
+        f"about {format_value(f['about'])}, within {format_value(f['within'])}" if "about" in f else "",
+        f"at least {format_value(f['at_least'])}" if "at_least" in f else "",
+        f"at most {format_value(f['at_most'])}" if "at_most" in f else "",
     ]
     return ", ".join(part for part in parts if part)
 
 
-def told_value(value: Any) -> str:
-    """A figure as it is read: `1,491`, `0.265`, `[4, 6, 6]`, `1.07e+107`."""
+def format_value(value: Any) -> str:
+    """Format a figure: `1,491`, `0.265`, `[4, 6, 6]`, `1.07e+107`."""
     if isinstance(value, bool) or value is None or isinstance(value, str):
         return str(value)
     if isinstance(value, list):
-        return f"[{', '.join(told_value(v) for v in value)}]"
+        return f"[{', '.join(format_value(v) for v in value)}]"
     if isinstance(value, dict):
-        return ", ".join(f"{k} {told_value(v)}" for k, v in value.items())
+        return ", ".join(f"{k} {format_value(v)}" for k, v in value.items())
     if isinstance(value, int) and abs(value) < 10**15:
         return f"{value:,}"
-    if isinstance(value, int) and value.bit_length() > LONGEST:
-        return _in_powers(value)
+    if isinstance(value, int) and value.bit_length() > MAX_BITS:
+        return _format_huge(value)
     return f"{value:.6g}" if isinstance(value, float) else f"{float(value):.4g}"
 
 
-def _in_powers(value: int) -> str:
-    """`1.072e+3010`: a number that no float holds, from its first bits."""
+def _format_huge(value: int) -> str:
+    """Format an integer that is too large for a float from its first 60 bits: `1.072e+3010`."""
     cut = abs(value).bit_length() - 60
     power, rest = divmod(log10(abs(value) >> cut) + cut * log10(2), 1)
     return f"{'-' if value < 0 else ''}{10**rest:.4g}e+{power:.0f}"

@@ -1,7 +1,7 @@
 """The arithmetic behind every figure of `dlx inspect`: of a layer, of a block, of the whole network. No torch.
 
-What follows from the plan is derived here; what only a layer knows it tells in `Layer.working`. An equation that is
-not true, or that gives another figure than the plan, is left out: a layer from elsewhere cannot make this page lie.
+Equations that follow from the plan are derived here; a layer adds its own in `Layer.working`. An equation that is not
+true, or whose value is not the plan's, is left out: a layer of another package cannot make this page wrong.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from .graphs import Graphs
 from .receptive_field.explanation import geometry, growth, of_node, seen_in_words
 
 LARGEST = 5
-"""Layers of a sum that are told one by one."""
+"""Number of layers of a sum that are listed one by one."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """One figure of `inspect` and the lines that lead to it."""
+class Derivation:
+    """A figure of `inspect` with the equations that lead to it."""
 
     title: str
     figure: str
@@ -35,11 +35,11 @@ class Part:
 
 @dataclass(frozen=True)
 class Explanation:
-    """A page: of a layer, of a block (`kind` says of how many layers), or of the network (`name` is empty)."""
+    """The explanation of a layer, of a block (`kind` is its number of layers), or of the network (no `name`)."""
 
     name: str
     kind: str
-    parts: tuple[Part, ...]
+    derivations: tuple[Derivation, ...]
     figures: Mapping[str, Any]
     does: str = ""
     source: str = ""
@@ -48,7 +48,7 @@ class Explanation:
     remarks: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
     names: tuple[tuple[str, int], ...] = ()
-    """What is inside: each layer or block, and how many layers it is."""
+    """The layers and blocks inside, each with its number of layers."""
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -56,14 +56,17 @@ class Explanation:
             "kind": self.kind,
             "inputs": [{"name": name, "shape": list(shape)} for name, shape in self.arriving],
             **self.figures,
-            "lines": [_as_json(line) for part in self.parts for line in part.lines],
+            "lines": [_as_json(line) for derivation in self.derivations for line in derivation.lines],
             "remarks": list(self.remarks),
             "warnings": list(self.warnings),
         }
 
 
 def explain(graph: Graph, name: str | None = None) -> Explanation:
-    """The page of a layer or block, or of the network. SpecError with the nearest names where there is none."""
+    """Explain a layer or block, or the network where `name` is None.
+
+    Errors: SpecError with the nearest names where there is no layer or block of this name.
+    """
     if name is None:
         return _network(graph)
     if name in graph.by_name:
@@ -77,7 +80,10 @@ def explain(graph: Graph, name: str | None = None) -> Explanation:
 
 
 def explain_of(graphs: Graphs, name: str | None = None) -> Explanation:
-    """`explain` by the names of the spec; of several networks a name begins with that of one."""
+    """Explain by the names of the spec; with several networks a name begins with that of one.
+
+    Errors: SpecError where there is no such name, and where several networks are meant.
+    """
     if graphs.is_one:
         return explain(graphs.one, name)
     if name is None:
@@ -97,50 +103,48 @@ def explain_of(graphs: Graphs, name: str | None = None) -> Explanation:
 
 def _layer(node: LayerNode, graph: Graph) -> Explanation:
     own = [line for line in node.layer.derivation(node.plan, *node.arriving) if line.holds]
-    parts = [_output(node, own), _parameters(node, own), _buffers(node), _macs(node, own), _memory(node)]
-    odd = [*node.plan.warnings, *(p.message for p in graph.warnings if OF_LAYERS.sub("", p.path) == node.name)]
+    derivations = [_output(node, own), _parameters(node, own), _buffers(node), _macs(node, own), _memory(node)]
+    field = _field(of_node(node, graph), node.receptive_field, node.receptive_fields)
+    warnings = [*node.plan.warnings, *(p.message for p in graph.warnings if OF_LAYERS.sub("", p.path) == node.name)]
     return Explanation(
         name=node.name,
         kind=node.kind,
-        parts=(
-            *(part for part in parts if part),
-            _field(of_node(node, graph), node.receptive_field, node.receptive_fields),
-        ),
+        derivations=(*(each for each in derivations if each), field),
         figures=_figures([node], node.shape, node.receptive_field),
         does=node.layer.summary(),
         source=node.layer.entry("Source"),
         mark=node.mark,
         arriving=tuple(zip(node.inputs, node.arriving, strict=True)),
         remarks=tuple(_remarks(node)),
-        warnings=tuple(dict.fromkeys(odd)),
+        warnings=tuple(dict.fromkeys(warnings)),
     )
 
 
-def _output(node: LayerNode, own: Sequence[Line]) -> Part:
+def _output(node: LayerNode, own: Sequence[Line]) -> Derivation:
     shape = node.shape
     lines = [line for line in own if line.part == "output" and all(shape[k] == line.value for k in _valued(line))]
     rule = node.layer.entry("Shapes")
     if rule and {k for line in lines for k in line.axes} != set(range(len(shape))):
         lines.append(Line(note=f"By its rule: {rule}"))
-    return Part("Output", str(shape), tuple(_alike(lines, arithmetic.axis_names(len(shape)))))
+    return Derivation("Output", str(shape), tuple(_join_axes(lines, arithmetic.axis_names(len(shape)))))
 
 
 def _valued(line: Line) -> tuple[int, ...]:
     return line.axes if line.value is not None else ()
 
 
-def _parameters(node: LayerNode, own: Sequence[Line]) -> Part:
+def _parameters(node: LayerNode, own: Sequence[Line]) -> Derivation:
     plan = node.plan
-    told = {line.what: line for line in own if line.part == "parameters"}
+    by_layer = {line.what: line for line in own if line.part == "parameters"}
     lines = []
     for line in arithmetic.of_weights(plan):
-        better = told.get(line.what, line)
+        better = by_layer.get(line.what, line)
         lines.append(better if better.value == line.value else line)
     if len(lines) > 1:
         lines.append(_sum_of({line.what: int(line.value or 0) for line in lines}, "parameters"))
     if not lines:
         lines.append(Line(note="It learns nothing." if not node.tied else "It has no weight of its own."))
-    return Part("Parameters", f"{node.params:,}", tuple(lines))
+    return Derivation("Parameters", f"{node.params:,}", tuple(lines))
 
 
 def _sum_of(amounts: Mapping[str, int], part: arithmetic.Figure) -> Line:
@@ -149,16 +153,16 @@ def _sum_of(amounts: Mapping[str, int], part: arithmetic.Figure) -> Line:
     )
 
 
-def _buffers(node: LayerNode) -> Part | None:
-    """Values that are kept and not learned."""
+def _buffers(node: LayerNode) -> Derivation | None:
+    """Derive the number of values in buffers."""
     if not node.plan.buffers:
         return None
     each = {name: prod(shape) for name, shape in node.plan.buffers.items()}
     line = replace(_sum_of(each, "buffers"), what="")
-    return Part("Buffers, kept but not learned", f"{node.buffers:,}", (line,))
+    return Derivation("Buffers, kept but not learned", f"{node.buffers:,}", (line,))
 
 
-def _macs(node: LayerNode, own: Sequence[Line]) -> Part:
+def _macs(node: LayerNode, own: Sequence[Line]) -> Derivation:
     plan = node.plan
     lines = [line for line in own if line.part == "multiply-adds"]
     if not lines or lines[-1].value != plan.macs:
@@ -169,17 +173,17 @@ def _macs(node: LayerNode, own: Sequence[Line]) -> Part:
         lines.append(Line(note=f"{cost[:1].upper()}{cost[1:]}" if cost.split()[0].isalpha() else cost))
     if not plan.macs and not cost.startswith("nothing"):
         lines.append(Line(note="Only convolutions and products of matrices are counted."))
-    return Part("Multiply-adds (MACs) of one sample, forward", f"{plan.macs:,}", tuple(lines))
+    return Derivation("Multiply-adds (MACs) of one sample, forward", f"{plan.macs:,}", tuple(lines))
 
 
-def _memory(node: LayerNode) -> Part:
+def _memory(node: LayerNode) -> Derivation:
     title, shape = "Memory of the output, one sample", node.shape
     if node.plan.view:
-        return Part(title, "none", (Line(note="It shows the values of its input in place.", part="memory"),))
+        return Derivation(title, "none", (Line(note="It shows the values of its input in place.", part="memory"),))
     each = BYTES[shape.dtype]
     numbers = f"{arithmetic.product(shape) or 1} values * {each} byte{'s' if each > 1 else ''}"
     line = Line("", f"values * bytes of {_a(shape.dtype)}", numbers, shape.bytes, part="memory")
-    return Part(title, _bytes(shape.bytes), (line,))
+    return Derivation(title, _bytes(shape.bytes), (line,))
 
 
 def _a(dtype: str) -> str:
@@ -191,7 +195,7 @@ def _bytes(count: int) -> str:
 
 
 def _remarks(node: LayerNode) -> Iterable[str]:
-    """What is special about its weights."""
+    """Yield remarks on shared, tied, frozen and initialized weights."""
     if node.owner:
         yield f"It runs the weights of `{node.owner}`, which are counted there; the multiply-adds are done again."
     if node.tied:
@@ -213,10 +217,10 @@ def _block(name: str, nodes: Sequence[LayerNode], graph: Graph) -> Explanation:
     return Explanation(
         name=name,
         kind=_layers(len(nodes)),
-        parts=(
-            Part("Output", str(last.shape), (Line(note=f"That of `{last.name}`, the last one."),)),
+        derivations=(
+            Derivation("Output", str(last.shape), (Line(note=f"That of `{last.name}`, the last one."),)),
             *_sums(nodes),
-            _field([*_coming(sources, graph), *growth(graph, last)], last.receptive_field, last.receptive_fields),
+            _field([*_incoming(sources, graph), *growth(graph, last)], last.receptive_field, last.receptive_fields),
         ),
         figures=_figures(nodes, last.shape, last.receptive_field),
         mark=nodes[0].mark,
@@ -225,8 +229,8 @@ def _block(name: str, nodes: Sequence[LayerNode], graph: Graph) -> Explanation:
     )
 
 
-def _coming(sources: Iterable[str], graph: Graph) -> Iterable[Line]:
-    """What is seen by the layers that a block takes."""
+def _incoming(sources: Iterable[str], graph: Graph) -> Iterable[Line]:
+    """Yield the receptive fields of the values that come into a block."""
     for source in sources:
         seen = graph.by_name[source].receptive_field if source in graph.by_name else None
         if isinstance(seen, ReceptiveField):
@@ -242,7 +246,7 @@ def _network(graph: Graph) -> Explanation:
     return Explanation(
         name="",
         kind=_layers(len(graph.nodes)),
-        parts=(*_sums(graph.nodes), _field(lines, graph.receptive_field, graph.receptive_fields)),
+        derivations=(*_sums(graph.nodes), _field(lines, graph.receptive_field, graph.receptive_fields)),
         figures=_figures(graph.nodes, graph.output_shape(), graph.receptive_field),
         does=graph.name,
         arriving=tuple(graph.inputs.items()),
@@ -255,7 +259,7 @@ def _layers(count: int) -> str:
 
 
 def _inside(names: Sequence[str], prefix: str) -> Iterable[tuple[str, int]]:
-    """The layers and blocks right below a prefix, and how many layers each is."""
+    """Return the layers and blocks directly below a prefix, each with its number of layers."""
     counted: dict[str, int] = {}
     for name in names:
         top = prefix + name.removeprefix(prefix).split("/")[0]
@@ -263,23 +267,23 @@ def _inside(names: Sequence[str], prefix: str) -> Iterable[tuple[str, int]]:
     return counted.items()
 
 
-def _sums(nodes: Sequence[LayerNode]) -> list[Part]:
-    """Parameters, multiply-adds and memory: the largest, and the sum."""
+def _sums(nodes: Sequence[LayerNode]) -> list[Derivation]:
+    """Derive the sums of parameters, multiply-adds and memory, each with its largest terms."""
     kinds: list[tuple[str, arithmetic.Figure, Callable[[LayerNode], int], Callable[[int], str]]] = [
         ("Parameters", "parameters", lambda node: node.params, "{:,}".format),
         ("Multiply-adds (MACs) of one sample, forward", "multiply-adds", lambda node: node.plan.macs, "{:,}".format),
         ("Memory of the outputs, one sample", "memory", lambda node: node.activation_bytes, _bytes),
     ]
-    parts = [
-        Part(title, text(sum(map(amount, nodes))), tuple(_largest({n.name: amount(n) for n in nodes}, part)))
+    sums = [
+        Derivation(title, text(sum(map(amount, nodes))), tuple(_largest({n.name: amount(n) for n in nodes}, part)))
         for title, part, amount, text in kinds
     ]
     frozen = sum(node.params for node in nodes if node.frozen)
     if frozen:
         total = sum(node.params for node in nodes)
         line = Line("trainable", "total - frozen", f"{total:,} - {frozen:,}", total - frozen, part="parameters")
-        parts[0] = replace(parts[0], lines=(*parts[0].lines, line))
-    return parts
+        sums[0] = replace(sums[0], lines=(*sums[0].lines, line))
+    return sums
 
 
 def _largest(amounts: Mapping[str, int], part: arithmetic.Figure) -> list[Line]:
@@ -298,11 +302,11 @@ def _largest(amounts: Mapping[str, int], part: arithmetic.Figure) -> list[Line]:
     return [*lines, Line("total", "", numbers, total, note, part)]
 
 
-# --- what they share ------------------------------------------------------------------------------------------------
+# --- shared helpers -------------------------------------------------------------------------------------------------
 
 
 def _figures(nodes: Sequence[LayerNode], shape: Shape, seen: AnyReceptiveField) -> dict[str, Any]:
-    """The figures of `inspect --json`."""
+    """Return the figures of `inspect --json`."""
     return {
         "shape": list(shape),
         "params": sum(node.params for node in nodes),
@@ -313,33 +317,33 @@ def _figures(nodes: Sequence[LayerNode], shape: Shape, seen: AnyReceptiveField) 
     }
 
 
-def _field(lines: Sequence[Line], seen: AnyReceptiveField, fields: Mapping[str, AnyReceptiveField]) -> Part:
+def _field(lines: Sequence[Line], field: AnyReceptiveField, fields: Mapping[str, AnyReceptiveField]) -> Derivation:
     by_input = {name: _of_field(of) for name, of in fields.items()}
-    figure = "; ".join(f"{name} {of}" for name, of in by_input.items()) if len(by_input) > 1 else _of_field(seen)
-    names = arithmetic.axis_names(len(seen.size) + 1) if isinstance(seen, ReceptiveField) else ()
+    figure = "; ".join(f"{name} {of}" for name, of in by_input.items()) if len(by_input) > 1 else _of_field(field)
+    names = arithmetic.axis_names(len(field.size) + 1) if isinstance(field, ReceptiveField) else ()
     marked = [replace(line, part="receptive field") for line in lines]
-    return Part("Receptive field", figure, tuple(_alike(marked, names)))
+    return Derivation("Receptive field", figure, tuple(_join_axes(marked, names)))
 
 
-def _of_field(seen: AnyReceptiveField) -> str:
-    return seen if isinstance(seen, str) else seen_in_words(seen).removeprefix("size ")
+def _of_field(field: AnyReceptiveField) -> str:
+    return field if isinstance(field, str) else seen_in_words(field).removeprefix("size ")
 
 
-def _alike(lines: Sequence[Line], names: Sequence[str]) -> Iterable[Line]:
-    """Axes that are worked out alike in one line, called by their names."""
+def _join_axes(lines: Sequence[Line], names: Sequence[str]) -> Iterable[Line]:
+    """Join the equations of axes that differ in nothing but the axis, and label each by the names of its axes."""
     together: dict[Line, list[int]] = {}
     for line in lines:
         together.setdefault(replace(line, axes=()), []).extend(line.axes)
     for line, axes in together.items():
-        called = _joined([names[k] for k in axes]) if axes and line.value is not None else ""
+        called = _join_names([names[k] for k in axes]) if axes and line.value is not None else ""
         every = line.part == "receptive field" and len(axes) == len(names) - 1
         own = line.what and line.part == "output"
         what = line.what if every or own or not called else f"{line.what} ({called})" if line.what else called
         yield replace(line, what=what, axes=tuple(axes))
 
 
-def _joined(names: Sequence[str]) -> str:
-    """`depth, height and width`."""
+def _join_names(names: Sequence[str]) -> str:
+    """Join names: `depth, height and width`."""
     return " and ".join(filter(None, [", ".join(names[:-1]), names[-1]]))
 
 

@@ -225,8 +225,7 @@ class Graph:
 
     @property
     def main_input(self) -> str | None:
-        """The input whose receptive field is reported for the network: the first with positions, or else the
-        first."""
+        """The input whose receptive field is the network's: the first with positions, or else the first."""
         with_positions = [name for name in self.inputs if name in self.last_with_positions]
         return next(iter((*with_positions, *self.receptive_fields)), None)
 

@@ -1,4 +1,4 @@
-"""The graphs of all networks of a spec, and what they come to together."""
+"""The graphs of all networks of a spec, and their totals."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ class Graphs(Mapping[str, Graph]):
 
     @classmethod
     def of(cls, graph: Graph) -> Graphs:
-        """Those of a spec with one network."""
+        """Wrap the graph of a spec with one network."""
         return cls(graph.name, {ONE: graph}, graph.warnings)
 
     def __getitem__(self, name: str) -> Graph:
@@ -41,7 +41,7 @@ class Graphs(Mapping[str, Graph]):
 
     @property
     def is_one(self) -> bool:
-        """Whether the spec has `network`, and not `networks`."""
+        """Whether the spec has `network`, not `networks`."""
         return list(self.networks) == [ONE]
 
     @property
@@ -51,17 +51,17 @@ class Graphs(Mapping[str, Graph]):
         return graph
 
     def full(self, network: str, node: str) -> str:
-        """The name of a node in the spec: `generator/conv_1`, or `conv_1` where there is one `network`."""
+        """Return the name of a node in the spec: `generator/conv_1`, or `conv_1` where there is one `network`."""
         return node if self.is_one else f"{network}/{node}"
 
     def nodes(self) -> Iterator[tuple[str, LayerNode]]:
-        """All nodes by their names in the spec."""
+        """Yield all nodes with their names in the spec."""
         return ((self.full(name, node.name), node) for name, graph in self.items() for node in graph.nodes)
 
     def part(self, name: str) -> tuple[str, str]:
-        """The network, and the name in its graph, of a node or scope; the latter is empty where a network is meant.
+        """Split the name of a node or scope into the network and the name in its graph, empty for a whole network.
 
-        SpecError where no network is called so.
+        Errors: SpecError where there is no such network.
         """
         if self.is_one:
             return ONE, name
@@ -73,7 +73,10 @@ class Graphs(Mapping[str, Graph]):
         return network, inside
 
     def find(self, name: str) -> tuple[str, LayerNode]:
-        """The network and the node called `name` in the spec. SpecError with the nearest names."""
+        """Return the network and the node called `name` in the spec.
+
+        Errors: SpecError with the nearest names where there is no such node.
+        """
         network, inside = self.part(name)
         graph = self.networks[network]
         if inside in graph.by_name:
@@ -86,17 +89,17 @@ class Graphs(Mapping[str, Graph]):
 
     @property
     def params(self) -> int:
-        """Learned values of all networks, frozen ones too."""
+        """Number of learned values of all networks, frozen ones included."""
         return self._sum("params")
 
     @property
     def trainable(self) -> int:
-        """Learned values that training moves."""
+        """Number of learned values that training updates."""
         return self._sum("trainable")
 
     @property
     def buffers(self) -> int:
-        """Values that are kept but not learned."""
+        """Number of values in buffers."""
         return self._sum("buffers")
 
     @property
@@ -111,7 +114,7 @@ class Graphs(Mapping[str, Graph]):
         return sum(getattr(graph, quantity) for graph in self.values())
 
     def as_json(self) -> dict[str, Any]:
-        """The document of the one network, or the totals and the document of each."""
+        """Return the document of the one network, or the totals and the document of each network."""
         if self.is_one:
             return self.one.as_json()
         totals = {quantity: self._sum(quantity) for quantity in TOTALS}

@@ -1,4 +1,4 @@
-"""The inputs of a network: shapes that the spec names, that the data has, or that a command line gives."""
+"""The input shapes of a network: from the spec, from the data, or from the command line (`--input`)."""
 
 from __future__ import annotations
 
@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 
 
 def facts_of(experiment: Experiment, problems: list[Problem]) -> Facts | None:
-    """The facts of the data after augmentation; None without data or where it cannot be read, as `problems` says."""
+    """Return the facts of the data after augmentation; None without data.
+
+    Where the data cannot be read the reasons are added to `problems`, and None is returned.
+    """
     if experiment.data is None:
         return None
     try:
@@ -41,7 +44,7 @@ def facts_of(experiment: Experiment, problems: list[Problem]) -> Facts | None:
 
 
 def of_data(problem: Problem, experiment: Experiment, data: Dataset) -> Problem:
-    """A problem of the data at the field whose file it names, or else at the data."""
+    """Place a problem of the data at the field whose file it names, or else at the section `data`."""
     files = [
         name
         for name in type(data).model_fields
@@ -52,11 +55,11 @@ def of_data(problem: Problem, experiment: Experiment, data: Dataset) -> Problem:
 
 
 LATER = {"copy": "copies of a network", "follow": "copies of a network", "from": "networks of a run"}
-"""Keys of a network that will say where its layers come from, and what such networks are."""
+"""Keys of a network that are reserved for later, and what they will describe."""
 
 
 def shapes_of(experiment: Experiment, facts: Facts | None, problems: list[Problem]) -> dict[str, Shape]:
-    """The shapes that `network.inputs` names, or else that of the data; mistakes go to `problems`."""
+    """Return the shapes in `network.inputs`, or else that of the data; mistakes are added to `problems`."""
     node, path = experiment.network.at("inputs"), ".".join((*experiment.where, "inputs"))
     if node is None:
         if facts is not None:
@@ -80,8 +83,8 @@ def shapes_of(experiment: Experiment, facts: Facts | None, problems: list[Proble
         hint = "Write `inputs: {image: [3, 224, 224]}`."
         problems.append(Problem("`inputs` names no input", hint, node.mark, path))
     shapes: dict[str, Shape] = {}
-    for name, given in named.items():
-        if not given.broken and (shape := _shape(name, given, f"{path}.{name}", problems)) is not None:
+    for name, value in named.items():
+        if not value.broken and (shape := _shape(name, value, f"{path}.{name}", problems)) is not None:
             shapes[name] = shape
     if not experiment.scope and _learns_targets(experiment):
         _compare_with_data(facts, shapes, node.mark, problems)
@@ -89,7 +92,7 @@ def shapes_of(experiment: Experiment, facts: Facts | None, problems: list[Proble
 
 
 def _learns_targets(experiment: Experiment) -> bool:
-    """Whether the one network is given the input of the data; other objectives say themselves what they give."""
+    """Whether the network takes the input of the data; other objectives pass inputs of their own."""
     if experiment.objective is None:
         return True
     from ..objectives import Supervised
@@ -150,50 +153,53 @@ FLOATS_ALONE = (
 
 
 def all_input_shapes(experiment: Experiment, texts: Sequence[str]) -> dict[str, dict[str, Shape]]:
-    """`input_shapes` by network; of several networks a text begins with the name of one: `critic/image=3x64x64`."""
+    """Return `input_shapes` by network; with several, a text begins with the name of one: `critic/image=3x64x64`.
+
+    Errors: SpecError where a text names no network, or is no shape of one of its inputs.
+    """
     if not experiment.networks:
         return {ONE: input_shapes(experiment, texts)} if texts else {}
-    views, given, problems = experiment.views(), dict[str, list[str]](), list[Problem]()
+    views, by_network, problems = experiment.views(), dict[str, list[str]](), list[Problem]()
     for text in texts:
         network, found, rest = text.partition("/")
         if not found or network not in views:
             names = ", ".join(f"`{name}`" for name in views)
             hint = f"Say of which network: `--input {next(iter(views))}/{text}`."
             problems.append(Problem(f"there are several networks: {names}", hint, Mark(f"--input {shortened(text)}")))
-        given.setdefault(network, []).append(rest)
+        by_network.setdefault(network, []).append(rest)
     if problems:
         raise SpecError(*problems)
-    return {name: input_shapes(views[name], each) for name, each in given.items()}
+    return {name: input_shapes(views[name], each) for name, each in by_network.items()}
 
 
 def input_shapes(experiment: Experiment, texts: Sequence[str]) -> dict[str, Shape]:
-    """The shapes of all inputs, with those of `3x512x512` or `image=3x512x512`; dtypes stay as the spec has them.
+    """Return the shapes of all inputs, replaced by texts such as `3x512x512` or `image=3x512x512`.
 
-    SpecError where a text is no shape, or of no input.
+    The dtypes stay as the spec has them. Errors: SpecError where a text is no shape, or of no input.
     """
     if not texts:
         return {}
     mistakes: list[Problem] = []
     known = shapes_of(experiment, facts_of(experiment, []), mistakes)
     problems = mistakes if known else []
-    shapes, given = known or {"input": Shape([1])}, set[str]()
+    shapes, replaced = known or {"input": Shape([1])}, set[str]()
     for text in texts:
         try:
-            name, axes = _given_input(text, list(shapes))
+            name, axes = _parse_input(text, list(shapes))
         except SpecError as error:
             problems += error.problems
             continue
-        if name in given:
+        if name in replaced:
             problems.append(Problem(f"`{name}` is given twice", "Keep one of the two.", Mark(f"--input {text}")))
-        given.add(name)
+        replaced.add(name)
         shapes = shapes | {name: Shape(axes, shapes[name].dtype)}
     if problems:
         raise SpecError(*problems)
     return shapes
 
 
-def _given_input(text: str, names: Sequence[str]) -> tuple[str, list[int]]:
-    """The input that a text of `--input` means, and its axes."""
+def _parse_input(text: str, names: Sequence[str]) -> tuple[str, list[int]]:
+    """Parse a text of `--input`: the name of the input, and its axes."""
     name, axes = ("", text) if "=" not in text else (text.partition("=")[0], text.partition("=")[2])
     mark, example = Mark(f"--input {shortened(text)}"), f"{name or (names[0] if len(names) > 1 else '')}=3x512x512"
     parts = axes.lower().split("x")

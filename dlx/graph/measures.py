@@ -17,17 +17,17 @@ from .graph import AnyReceptiveField, Graph, LayerNode
 from .graphs import Graphs
 
 MOST_BITS = 200_000
-"""Of a number of linear regions, about."""
+"""Longest number of linear regions that is computed, in bits, about."""
 RECTIFIERS = {"relu", "leaky_relu", "prelu"}
 
 
 class Unmeasured(Exception):  # noqa: N818 - a sentence for the receipt, not a mistake of the program
-    """A quantity that this network, node or scope does not have; says why."""
+    """Raised for a quantity that a network, node or scope does not have; its message says why."""
 
 
 @dataclass(frozen=True)
-class Part:
-    """A node, or a scope with all that stands in it; with an empty name the whole network."""
+class GraphPart:
+    """A node, or a scope with all its nodes; with an empty name the whole network."""
 
     graph: Graph
     name: str = ""
@@ -36,12 +36,12 @@ class Part:
 
     @property
     def called(self) -> str:
-        """Its name in the spec."""
+        """The name of the part in the spec."""
         return "/".join(filter(None, (self.network, self.name)))
 
     @cached_property
     def nodes(self) -> Sequence[LayerNode]:
-        """In running order; none for an input."""
+        """Nodes in execution order; none for an input."""
         if not self.name:
             return self.graph.nodes
         if self.name in self.graph.by_name:
@@ -50,7 +50,7 @@ class Part:
 
     @property
     def last(self) -> LayerNode | None:
-        """What comes out of it; None for an input."""
+        """The node whose output is that of the part; None for an input."""
         if self.name:
             return self.nodes[-1] if self.nodes else None
         return self.graph.by_name.get(next(iter(self.graph.outputs.values())))
@@ -66,16 +66,19 @@ class Part:
         return self.nodes[0].arriving[0] if self.nodes else self.shape
 
     @property
-    def seen(self) -> AnyReceptiveField:
+    def receptive_field(self) -> AnyReceptiveField:
         if self.last is not None and self.name:
             return self.last.receptive_field
         return self.graph.receptive_fields.get(self.name) if self.name else self.graph.receptive_field
 
     def attribute(self, name: str) -> Any:
-        """`${conv_1.params}`, `${stage_1.conv_2.shape}`: what an expression reads of it."""
+        """Return an attribute that an expression names: `${conv_1.params}`, `${stage_1.conv_2.shape}`.
+
+        Errors: ExpressionError where there is no such attribute, or the part does not have it.
+        """
         inner = f"{self.name}/{name}" if self.name else name
         if exists(self.graph, inner):
-            return Part(self.graph, inner, self.network)
+            return GraphPart(self.graph, inner, self.network)
         if name not in ATTRIBUTES:
             raise ExpressionError(f"there is no `{name}` of `{self.called}`", did_you_mean(name, ATTRIBUTES))
         try:
@@ -85,25 +88,29 @@ class Part:
 
 
 def exists(graph: Graph, name: str) -> bool:
-    """Whether a node, scope or input is called that."""
+    """Whether a node, scope or input has this name."""
     return name in graph.by_name or name in graph.inputs or name in graph.scopes
 
 
-def part(graph: Graph, name: str) -> Part:
-    """The part called `name`, which may be an output too. Unmeasured where there is none."""
+def part(graph: Graph, name: str) -> GraphPart:
+    """Return the part called `name`, which may be an output too.
+
+    Errors: Unmeasured where there is none.
+    """
     name = name.replace(".", "/")
     if name and not exists(graph, name):
         if name not in graph.outputs:
             near = did_you_mean(name, [*graph.by_name, *graph.scopes, *graph.inputs])
             raise Unmeasured(f"there is no `{name}`. {near}".rstrip())
         name = graph.outputs[name]
-    return Part(graph, name)
+    return GraphPart(graph, name)
 
 
 def measure(graph: Graph | Graphs, quantity: str, of: str) -> Any:
-    """A quantity as plain numbers. Unmeasured where there is none.
+    """Return a quantity of a node, scope or network as plain numbers.
 
-    Of several networks `of` begins with the name of one, or is empty for the sum over all.
+    With several networks `of` begins with the name of one, or is empty for the sum over all.
+    Errors: Unmeasured where there is none.
     """
     if isinstance(graph, Graph):
         return _measure(graph, quantity, of)
@@ -121,7 +128,7 @@ def measure(graph: Graph | Graphs, quantity: str, of: str) -> Any:
 
 
 def _of_all(graphs: Graphs, quantity: str, of: str) -> int:
-    """A sum over all networks."""
+    """Return the sum over all networks."""
     kinds = {node.kind for graph in graphs.values() for node in graph.nodes}
     if quantity == "count" and of in kinds:
         return sum(node.kind == of for graph in graphs.values() for node in graph.nodes)
@@ -139,9 +146,9 @@ def _measure(graph: Graph, quantity: str, of: str) -> Any:
 
 
 def variables(graph: Graph | Graphs, known: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What a figure's expression may name: `vars`, the quantities of the whole, and every part.
+    """Return the variables of an expression in a figure: `vars`, the quantities of the network, and every part.
 
-    Of several networks: their names, and the quantities that add up.
+    With several networks: their names, and the quantities that add up.
     """
     if isinstance(graph, Graph):
         return _Variables(graph, known)
@@ -154,8 +161,8 @@ class _Variables(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if exists(self.graph, name) and not (name in self.graph.inputs and name in self.known):
-            return Part(self.graph, name)
-        return self.known[name] if name in self.known else Part(self.graph).attribute(name)
+            return GraphPart(self.graph, name)
+        return self.known[name] if name in self.known else GraphPart(self.graph).attribute(name)
 
     def __contains__(self, name: object) -> bool:
         return isinstance(name, str) and (exists(self.graph, name) or name in self.known or name in ATTRIBUTES)
@@ -173,7 +180,7 @@ class _VariablesOfAll(Mapping[str, Any]):
 
     def __getitem__(self, name: str) -> Any:
         if name in self.graphs:
-            return Part(self.graphs[name], network=name)
+            return GraphPart(self.graphs[name], network=name)
         return self.known[name] if name in self.known else _of_all(self.graphs, name, "")
 
     def __contains__(self, name: object) -> bool:
@@ -186,12 +193,12 @@ class _VariablesOfAll(Mapping[str, Any]):
         return len(list(iter(self)))
 
 
-def _sum(value: Callable[[LayerNode], int]) -> Callable[[Part], int]:
+def _sum(value: Callable[[LayerNode], int]) -> Callable[[GraphPart], int]:
     return lambda whole: sum(value(node) for node in whole.nodes)
 
 
-def _named(word: str) -> Callable[[Part], int]:
-    """Learned values whose own name holds `word`."""
+def _named(word: str) -> Callable[[GraphPart], int]:
+    """Return a count of the learned values of weights whose name contains `word`."""
 
     def counted(node: LayerNode) -> int:
         return sum(prod(shape) for name, shape in node.plan.weights.items() if word in name) if not node.owner else 0
@@ -199,41 +206,46 @@ def _named(word: str) -> Callable[[Part], int]:
     return _sum(counted)
 
 
-def _field(entry: Callable[[ReceptiveField], Sequence[Any]]) -> Callable[[Part], Any]:
-    def seen(whole: Part) -> Any:
-        receptive_field = whole.seen
-        if isinstance(receptive_field, ReceptiveField) and not receptive_field.is_global:
-            values = ["global" if v is None else _number(v) for v in entry(receptive_field)]
+def _field(entry: Callable[[ReceptiveField], Sequence[Any]]) -> Callable[[GraphPart], Any]:
+    def measured(whole: GraphPart) -> Any:
+        field = whole.receptive_field
+        if isinstance(field, ReceptiveField) and not field.is_global:
+            values = ["global" if v is None else _number(v) for v in entry(field)]
             return values[0] if len(set(values)) == 1 else values
-        if receptive_field is None:
+        if field is None:
             raise Unmeasured(f"{whole.name or 'the network'} has no positions")
-        if isinstance(receptive_field, UnknownReceptiveField):
-            raise Unmeasured(f"the receptive field cannot be followed from `{receptive_field.node}` on")
-        if receptive_field == "nothing":
+        if isinstance(field, UnknownReceptiveField):
+            raise Unmeasured(f"the receptive field cannot be followed from `{field.node}` on")
+        if field == "nothing":
             raise Unmeasured(f"{whole.name} sees nothing of the input")
         return "global"
 
-    return seen
+    return measured
 
 
 def _number(value: Any) -> int | float:
     return int(value) if value == int(value) else float(value)
 
 
-def _depth(whole: Part) -> int:
-    """Weight layers on the longest way from an input to the end of this part."""
+def _depth(whole: GraphPart) -> int:
+    """Return the number of weight layers on the longest path from an input to the end of a part."""
     return whole.graph.depths.get(whole.last.name, 0) if whole.last is not None else 0
 
 
-def _paths(whole: Part) -> int:
-    """Ways from the inputs to the first output; of a node or scope, those that run through its end."""
-    here, onward = whole.graph.path_counts
+def _paths(whole: GraphPart) -> int:
+    """Return the number of paths from the inputs to the first output that pass through the end of a part."""
+    to_node, onward = whole.graph.path_counts
     end = (whole.last.name if whole.last is not None else whole.name) or next(iter(whole.graph.outputs.values()))
-    return here[end] * onward[end]
+    return to_node[end] * onward[end]
 
 
-def _linear_regions_bound(whole: Part) -> int:
-    """Zaslavsky 1975, as in Prince 2023, section 3.8: the sum of C(D, j) for j up to the number of inputs."""
+def _linear_regions_bound(whole: GraphPart) -> int:
+    """Return the largest number of linear regions of a shallow rectifier network.
+
+    It is the sum of C(D, j) for D units and j from 0 to the number of inputs.
+    Errors: Unmeasured for other networks, and where the number has more than MOST_BITS bits.
+    Source: Zaslavsky 1975, as in Prince 2023, section 3.8.
+    """
     kinds = [node.kind for node in whole.graph.nodes]
     if (
         len(kinds) not in (2, 3)
@@ -247,12 +259,12 @@ def _linear_regions_bound(whole: Part) -> int:
     most = min(inputs, units)
     if most * units.bit_length() > MOST_BITS:
         raise Unmeasured(f"{units:,} units on {inputs:,} inputs make a number too long to work out")
-    if inputs >= units:
+    if inputs >= units:  # the sum of a whole row of Pascal's triangle, without adding it up
         return 1 << units
-    return sum(accumulate(range(most), lambda ways, j: ways * (units - j) // (j + 1), initial=1))
+    return sum(accumulate(range(most), lambda term, j: term * (units - j) // (j + 1), initial=1))
 
 
-MEASURES: dict[str, Callable[[Part], Any]] = {
+MEASURES: dict[str, Callable[[GraphPart], Any]] = {
     "params": _sum(lambda node: node.params),
     "trainable": _sum(lambda node: 0 if node.frozen else node.params),
     "buffers": _sum(lambda node: node.buffers),
@@ -263,9 +275,9 @@ MEASURES: dict[str, Callable[[Part], Any]] = {
     "shape": lambda whole: list(whole.shape),
     "arriving": lambda whole: list(whole.arriving),
     "units": lambda whole: whole.shape.count,
-    "receptive_field": _field(lambda receptive_field: receptive_field.size),
-    "receptive_field_stride": _field(lambda receptive_field: receptive_field.stride),
-    "receptive_field_start": _field(lambda receptive_field: receptive_field.start),
+    "receptive_field": _field(lambda field: field.size),
+    "receptive_field_stride": _field(lambda field: field.stride),
+    "receptive_field_start": _field(lambda field: field.start),
     "depth": _depth,
     "paths": _paths,
     "linear_regions_bound": _linear_regions_bound,
@@ -274,7 +286,7 @@ MEASURES: dict[str, Callable[[Part], Any]] = {
 SUMMED = ("params", "trainable", "buffers", "weights", "biases", "macs", "activation_bytes")
 """Quantities that add up over several networks."""
 
-ATTRIBUTES: dict[str, Callable[[Part], Any]] = {
+ATTRIBUTES: dict[str, Callable[[GraphPart], Any]] = {
     **MEASURES,
     "channels": lambda whole: whole.shape.channels,
     "size": lambda whole: list(whole.shape.size),
@@ -282,4 +294,4 @@ ATTRIBUTES: dict[str, Callable[[Part], Any]] = {
     "stride": MEASURES["receptive_field_stride"],
     "start": MEASURES["receptive_field_start"],
 }
-"""What `${conv_1.NAME}` may read."""
+"""Attributes of a part that an expression can read: `${conv_1.NAME}`."""

@@ -1,4 +1,4 @@
-"""The calls of an objective against the inputs of the networks and the fields of the data. No torch."""
+"""Checks of an objective's calls against the inputs of the networks and the fields of the data. No torch."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ BY_NAME: Final = "Networks have names under `networks`: `networks: {NAME: {layer
 ALONE: Final = "Write that network under `network`, in place of `networks`."
 
 
-def against(
+def check_calls(
     experiment: Experiment, objective: Objective, fields: Mapping[str, Field], ports: Mapping[str, Ports]
 ) -> list[Problem]:
-    """What does not fit between an objective, the fields of the data and the inputs of the networks.
+    """Return the mismatches between an objective, the fields of the data and the inputs of the networks.
 
-    Networks and fields that are not there, inputs that a call leaves out or has too many, and shapes.
+    They are missing networks and fields, missing or extra inputs of a call, and shapes.
     """
     place, path = experiment.place("objective", objective.kind), f"objective.{objective.kind}"
     if isinstance(objective, Supervised):
@@ -56,7 +56,7 @@ def against(
     ]
     for call in calls:
         if call.network in ports:
-            found += _misfits(experiment, objective, call, fields, ports[call.network])
+            found += _check_call(experiment, objective, call, fields, ports[call.network])
         else:
             message = f"{objective.kind} calls the network `{call.network}`, and the spec has {_listed(ports)}"
             one = call.network == "network"
@@ -66,7 +66,7 @@ def against(
 
 
 def uncalled(objective: Objective, fields: Mapping[str, Field], ports: Mapping[str, Ports]) -> list[str]:
-    """Networks that an objective neither calls nor trains, where its calls fit."""
+    """Return the networks that an objective neither calls nor trains; its calls must fit."""
     if isinstance(objective, Supervised):
         return []
     used = {call.network for call in objective.needs(fields, ports)}
@@ -74,20 +74,20 @@ def uncalled(objective: Objective, fields: Mapping[str, Field], ports: Mapping[s
     return [name for name in ports if name not in used]
 
 
-def _misfits(
+def _check_call(
     experiment: Experiment, objective: Objective, call: Call, fields: Mapping[str, Field], ports: Ports
 ) -> Iterator[Problem]:
-    """What does not fit in one call."""
+    """Yield the mismatches of one call."""
     keys = (*(("networks", call.network) if experiment.networks else ("network",)), "inputs")
-    inputs, given = ports.inputs, dict(call.inputs)
-    if len(inputs) == len(given) == 1:  # one input takes what there is, whatever it is called
-        given = dict(zip(inputs, given.values(), strict=True))
-    if given.keys() != inputs.keys():
-        message = f"{objective.kind} calls `{call.network}` with {_listed(given) or 'nothing'}, and its inputs are "
+    inputs, passed = ports.inputs, dict(call.inputs)
+    if len(inputs) == len(passed) == 1:  # one input takes what there is, whatever it is called
+        passed = dict(zip(inputs, passed.values(), strict=True))
+    if passed.keys() != inputs.keys():
+        message = f"{objective.kind} calls `{call.network}` with {_listed(passed) or 'nothing'}, and its inputs are "
         hint = "An input has the name under which the objective gives it."
         yield Problem(f"{message}{_listed(inputs)}", hint, experiment.place(*keys), ".".join(keys))
-    for name in (name for name in inputs if name in given):
-        what, wanted = given[name], inputs[name]
+    for name in (name for name in inputs if name in passed):
+        what, expected = passed[name], inputs[name]
         mark, path = experiment.place(*keys, name), ".".join((*keys, name))
         says = f"{objective.kind} gives `{call.network}`"
         if isinstance(what, str) and what not in fields:
@@ -95,21 +95,22 @@ def _misfits(
             yield Problem(message, did_you_mean(what, fields), mark, path)
             continue
         shape = what if isinstance(what, Shape) else fields[what].shape
-        if tuple(shape) == tuple(wanted) and shape.dtype == wanted.dtype:
+        if tuple(shape) == tuple(expected) and shape.dtype == expected.dtype:
             continue
         of = "" if isinstance(what, Shape) else f", the field `{what}` of the data"
-        typed = shape.dtype != wanted.dtype
-        message = f"{says} {_told(shape, typed)} as `{name}`{of}, and that input is {_told(wanted, typed)}"
+        typed = shape.dtype != expected.dtype
+        got, wanted = _format_shape(shape, typed), _format_shape(expected, typed)
+        message = f"{says} {got} as `{name}`{of}, and that input is {wanted}"
         hint = f"Write `{name}: {list(shape)}` there." if not typed else ""
         yield Problem(message, hint, mark, path)
 
 
-def _told(shape: Shape, typed: bool) -> str:
+def _format_shape(shape: Shape, typed: bool) -> str:
     return f"{shape} of {shape.dtype}" if typed else str(shape)
 
 
 def _counted(noun: str, names: Mapping[str, object]) -> str:
-    """`the fields `input`, `target``."""
+    """Format names with their noun: `the fields `input`, `target``."""
     return f"the {noun}{'s' * (len(names) > 1)} {_listed(names)}" if names else f"no {noun}"
 
 

@@ -1,4 +1,4 @@
-"""Where the options of a node come from: the graph knows the place that each of its nodes was written at."""
+"""The origin of a node's options (`dlx why`), from the mark of the spec at which each node was written."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ LAYERS = "network.layers."
 
 
 def why(experiment: Experiment, graphs: Graphs, key: str, changes: Sequence[str] = ()) -> ValueOrigin:
-    """What gave `key` its value; `network.layers.NODE.option` for any node of the graph, also inside blocks.
+    """Return where the value of `key` comes from; `network.layers.NODE.option` for any node, also inside blocks.
 
-    `changes` are the overrides that `experiment` was loaded with. SpecError where there is no such key.
+    `changes` are the overrides that `experiment` was loaded with. Errors: SpecError where there is no such key.
     """
     finder = OriginFinder(experiment, changes)
     found = OF_LAYERS.match(key)
@@ -47,13 +47,13 @@ def why(experiment: Experiment, graphs: Graphs, key: str, changes: Sequence[str]
 
 
 def _is_written(root: Node, keys: Keys, name: str) -> bool:
-    """Whether overrides, which changed the list of layers, call one of them by this name, as it was before them."""
+    """Whether a layer had this name before overrides changed the list of layers: overrides go by those names."""
     layers = root.at(*keys)
     return layers is not None and layers.original is not None and name in layers.original.names
 
 
 def _nearer(error: SpecError, experiment: Experiment, graph: Graph, key: str, layers: str) -> SpecError:
-    """The same with nodes in mind, where it is one that was asked for; `layers` is the key of the list of layers."""
+    """Return an error whose hint names nodes; `layers` is the key of the list of layers, or empty."""
     if not layers:
         return error
     name = key.removeprefix(layers).split(".")[0]
@@ -73,7 +73,7 @@ def _nearer(error: SpecError, experiment: Experiment, graph: Graph, key: str, la
 
 
 def _place(root: Node, node: LayerNode, key: str, network: Keys) -> SpecKey:
-    """The options of a node as a place in the spec; of a merge that nobody wrote, without keys."""
+    """Return the options of a node as a place in the spec; an implied merge, which nobody wrote, has no keys."""
     info: dict[str, Any] = {"key": key, "value": node.layer}
     found = [(keys, entry) for keys, entry in _entries(root, node, network) if _fits(entry.map.get(node.kind), node)]
     if not found:
@@ -84,7 +84,7 @@ def _place(root: Node, node: LayerNode, key: str, network: Keys) -> SpecKey:
 
 
 def _entries(root: Node, node: LayerNode, network: Keys) -> Iterator[tuple[Keys, Node]]:
-    """What could have been the entry of a node: its kind, written at its mark."""
+    """Yield the entries that may be that of a node: its kind, written at its mark."""
     waiting: list[tuple[Keys, Node]] = [
         (keys, found) for keys in (("blocks",), network) if (found := root.at(*keys)) is not None
     ]
@@ -100,8 +100,8 @@ def _entries(root: Node, node: LayerNode, network: Keys) -> Iterator[tuple[Keys,
 
 
 def _fits(options: Node | None, node: LayerNode) -> bool:
-    """Whether options could be those of a node: several layers of an override all stand at one place."""
+    """Whether options can be those of a node: all layers of one override have the same mark."""
     return all(
-        has_expression(given.value) or given.is_map or given.is_list or getattr(node.layer, name, None) == given.value
-        for name, given in (options.map if options is not None else {}).items()
+        has_expression(value.value) or value.is_map or value.is_list or getattr(node.layer, name, None) == value.value
+        for name, value in (options.map if options is not None else {}).items()
     )

@@ -1,4 +1,4 @@
-"""An experiment to its graphs: the inputs, the walk, the outputs, what is frozen; every mistake at once."""
+"""From an experiment to its graphs: inputs, layers, outputs, frozen nodes; every mistake of the spec at once."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from ..spec.sections.networks import ONE
 from ..spec.syntax.read import Node
 from ..spec.validation import closest_matches, shown, unknown_keys
 from . import expect
-from .expansion.expand import Expander, Spent, TooLarge
+from .expansion.expand import Expander
+from .expansion.limits import TooLarge, Usage
 from .expansion.place import Placer, Problems
 from .expansion.scope import Names, Scope
 from .graph import Graph, LayerNode, Wire
@@ -28,15 +29,17 @@ if TYPE_CHECKING:
     from ..objectives import Supervised
 
 FREEZE = "freeze"
-"""The path of warnings about what is frozen."""
+"""The path of warnings about frozen nodes."""
 BATCH_NORMS = frozenset({"batch_norm", "book_batch_norm", "ghost_batch_norm", "batch_renorm"})
 NOT_HELD = "Statistics that are held come later; `frozen_batch_norm` has those that `values` gives it."
 
 
 @dataclass
 class _Walk:
-    """One network on its way to a graph: `experiment` is the view of it, `prefix` stands before the names of its
-    nodes in the spec."""
+    """One network while it is traced.
+
+    `experiment` is the view of this network; `prefix` precedes the names of its nodes in the spec.
+    """
 
     experiment: Experiment
     placer: Placer
@@ -45,16 +48,16 @@ class _Walk:
     last: Wire = field(default_factory=lambda: Wire("input", None))
     outputs: Mapping[str, str] = field(default_factory=dict)
     clean: bool = True
-    """Without a mistake in its layers: no name that it might have is missing."""
+    """Whether its layers have no mistake, so that all of its names are known."""
 
     def full(self, name: str) -> str:
         return f"{self.prefix}{name}"
 
 
 def trace(experiment: Experiment, inputs: Mapping[str, Shape] | None = None) -> Graph:
-    """The graph of a spec with one network, for the inputs it names or for those given.
+    """Return the graph of a spec with one network, for its own inputs or for `inputs`.
 
-    SpecError with every mistake of the spec, or where it has `networks`.
+    Errors: SpecError with every mistake of the spec, or where it has `networks`.
     """
     if experiment.networks:
         names = ", ".join(f"`{name}`" for name in experiment.networks)
@@ -65,22 +68,25 @@ def trace(experiment: Experiment, inputs: Mapping[str, Shape] | None = None) -> 
 
 
 def trace_all(experiment: Experiment, inputs: Mapping[str, Mapping[str, Shape]] | None = None) -> Graphs:
-    """The graphs of all networks of a spec, for the inputs that they name or for those given, by network.
+    """Return the graphs of all networks of a spec, for their own inputs or for `inputs`, by network.
 
-    SpecError with every mistake of the spec.
+    Errors: SpecError with every mistake of the spec, in the order of the file.
     """
     problems = Problems(experiment.problems)
-    told: list[Problem] = []
+    of_sections: list[Problem] = []
     views = experiment.views()
     for view in views.values():
-        told += _sections(view)
-    facts = facts_of(experiment, told)
-    shapes = {name: dict((inputs or {}).get(name) or shapes_of(view, facts, told)) for name, view in views.items()}
-    for problem in (*told, *expect.misread(experiment)):
+        of_sections += _check_keys(view)
+    facts = facts_of(experiment, of_sections)
+    shapes = {
+        name: dict((inputs or {}).get(name) or shapes_of(view, facts, of_sections)) for name, view in views.items()
+    }
+    for problem in (*of_sections, *expect.misread(experiment)):
         problems.add(problem)
-    spent = Spent()
+    usage = Usage()  # one for all networks: the limits bound the work on a spec, not on each of its networks
     walks = {
-        name: _walked(view, problems, shapes[name], spent, views.keys() - {name}) for name, view in views.items()
+        name: _walk_network(view, problems, shapes[name], usage, views.keys() - {name})
+        for name, view in views.items()
     }
     _freeze(experiment, list(walks.values()), problems)
     _check_init(experiment, list(walks.values()), problems)
@@ -91,7 +97,7 @@ def trace_all(experiment: Experiment, inputs: Mapping[str, Mapping[str, Shape]] 
     _check_calls(experiment, facts, walks, problems)
     for walk in walks.values():
         if not walk.placer.nodes and (_is_list(walk) if experiment.networks else not problems.found):
-            problems.add(_nothing_to_do(walk.experiment))
+            problems.add(_no_nodes(walk.experiment))
     if problems.found:
         raise SpecError(*sorted(problems.found, key=_in_file_order))
     warned = Problems()
@@ -99,8 +105,8 @@ def trace_all(experiment: Experiment, inputs: Mapping[str, Mapping[str, Shape]] 
     return Graphs(experiment.name, graphs, tuple(sorted(warned.found, key=_in_file_order)))
 
 
-def _sections(experiment: Experiment) -> Iterator[Problem]:
-    """What is wrong with the keys of a network."""
+def _check_keys(experiment: Experiment) -> Iterator[Problem]:
+    """Yield the mistakes in the keys of a network."""
     found: list[Problem] = []
     network, path = experiment.network, ".".join(experiment.where)
     later = [key for key in LATER if experiment.scope and key in network.map]
@@ -114,31 +120,31 @@ def _sections(experiment: Experiment) -> Iterator[Problem]:
         yield Problem(message, f"Write `{experiment.where[-1]}: {{layers: [...]}}`.", network.mark, path)
 
 
-def _walked(
-    view: Experiment, problems: Problems, shapes: Mapping[str, Shape], spent: Spent, others: Set[str]
+def _walk_network(
+    view: Experiment, problems: Problems, shapes: Mapping[str, Shape], usage: Usage, others: Set[str]
 ) -> _Walk:
-    """A network, walked from top to bottom; mistakes go to `problems`."""
-    names = {name: mark for name, (mark, _) in _named(view.network, "name").items()}
+    """Walk the layers of a network from top to bottom; mistakes are added to `problems`."""
+    names = {name: mark for name, (mark, _) in _named_entries(view.network, "name").items()}
     placer = Placer(problems, view.vars, names, ".".join(view.where))
-    placer.others = frozenset(others)
-    placer.shares = {name: text for name, (_, text) in _named(view.network, "share").items()}
+    placer.other_networks = frozenset(others)
+    placer.shares = {name: text for name, (_, text) in _named_entries(view.network, "share").items()}
     before = len(problems.found)
     walk = _Walk(view, placer, shapes, f"{view.scope}/" if view.scope else "")
-    walk.last = _walk(view, placer, shapes, spent)
-    walk.clean = before == len(problems.found) and not placer.cut
+    walk.last = _walk_layers(view, placer, shapes, usage)
+    walk.clean = before == len(problems.found) and not placer.incomplete
     return walk
 
 
 def _is_list(walk: _Walk) -> bool:
-    """Whether a network has a list of layers without a mistake."""
+    """Whether a network has a list of layers, without a mistake."""
     layers = walk.experiment.network.at("layers")
     return walk.clean and bool(walk.shapes) and layers is not None and layers.is_list
 
 
 def _graph(walk: _Walk, facts: Facts | None, warned: Problems) -> Graph:
-    """The graph of a network that has no mistake; its warnings go to `warned` too."""
+    """Build the graph of a network without mistakes; its warnings are added to `warned` too."""
     experiment, placer, shapes, outputs = walk.experiment, walk.placer, walk.shapes, walk.outputs
-    assert all(name in placer.by_name or name in shapes for name in outputs.values()), "a mistake was not told"
+    assert all(name in placer.by_name or name in shapes for name in outputs.values()), "a mistake was not reported"
     for warning in propagation.set_receptive_fields(shapes, placer.nodes, placer.channel_axes):
         placer.warned.add(replace(warning, path=f"{placer.path}.{warning.path}"))
     _warn_unused(placer, outputs)
@@ -152,20 +158,20 @@ def _graph(walk: _Walk, facts: Facts | None, warned: Problems) -> Graph:
 
 
 def _in_file_order(problem: Problem) -> tuple[bool, str, int, int]:
-    """Overrides, which have no line, before files."""
+    """Return the sort key of problems: overrides, which have no line, come before files."""
     mark = problem.mark or Mark("")
     return (mark.line > 0, mark.file, mark.line, mark.column)
 
 
 def _warn_of_data(experiment: Experiment, facts: Facts | None, placer: Placer) -> None:
-    """Pass on the warnings about how the data is read."""
+    """Add the warnings about the reading of the data."""
     if facts is not None and experiment.data is not None:
         for problem in facts.warnings:
             placer.warned.add(of_data(problem, experiment, experiment.data))
 
 
-def _named(network: Node, key: str) -> dict[str, tuple[Mark, str]]:
-    """Every entry that gives itself a name, at any depth: where it does, and the word that it has at `key`."""
+def _named_entries(network: Node, key: str) -> dict[str, tuple[Mark, str]]:
+    """Return every entry that has a `name`, at any depth: the mark of the name, and the value at `key`."""
     found: dict[str, tuple[Mark, str]] = {}
     for node in network.walk():
         name, word = node.map.get("name"), node.map.get(key)
@@ -174,7 +180,7 @@ def _named(network: Node, key: str) -> dict[str, tuple[Mark, str]]:
     return found
 
 
-def _walk(experiment: Experiment, placer: Placer, shapes: Mapping[str, Shape], spent: Spent) -> Wire:
+def _walk_layers(experiment: Experiment, placer: Placer, shapes: Mapping[str, Shape], usage: Usage) -> Wire:
     wires = {
         name: Wire(name, shape, propagation.of_input(name, shape), is_input=True) for name, shape in shapes.items()
     }
@@ -190,17 +196,17 @@ def _walk(experiment: Experiment, placer: Placer, shapes: Mapping[str, Shape], s
     names = Names(wires=dict(wires), lines={name: placer.marks[name].line for name in wires})
     scope = Scope(experiment.vars, names, first)
     placer.top = scope.names
-    if not spent.over:
+    if not usage.exceeded:
         try:
-            return Expander(placer, experiment.blocks, spent).run(layers, scope, first)
+            return Expander(placer, experiment.blocks, usage).run(layers, scope, first)
         except TooLarge:
-            spent.over = True
-    placer.cut = True
+            usage.exceeded = True
+    placer.incomplete = True
     return first
 
 
 def _no_layers(experiment: Experiment, layers: Node | None, problems: Problems) -> None:
-    """Say that there are none, where no other sentence says as much."""
+    """Add the problem that a network has no layers, unless another problem says so already."""
     network, path = experiment.root.at(*experiment.where), ".".join(experiment.where)
     if (
         network is None
@@ -217,8 +223,8 @@ def _no_layers(experiment: Experiment, layers: Node | None, problems: Problems) 
     problems.add(Problem(message, "Start each layer with `- `.", mark, f"{path}.layers"))
 
 
-def _nothing_to_do(experiment: Experiment) -> Problem:
-    """The sentence about a network that has no layer in the end."""
+def _no_nodes(experiment: Experiment) -> Problem:
+    """Return the problem of a network that has no layer after expansion."""
     layers = experiment.network.at("layers")
     assert layers is not None
     path = ".".join((*experiment.where, "layers"))
@@ -230,7 +236,7 @@ def _nothing_to_do(experiment: Experiment) -> Problem:
 
 def _outputs(experiment: Experiment, placer: Placer, last: Wire) -> dict[str, str]:
     node = experiment.network.at("outputs")
-    if node is None or placer.cut:
+    if node is None or placer.incomplete:
         return {"output": last.name}
     where = ".".join((*experiment.where, "outputs"))
     named = {str(item.value): item for item in node.list} if node.is_list else node.map if node.is_map else {"": node}
@@ -253,7 +259,7 @@ def _outputs(experiment: Experiment, placer: Placer, last: Wire) -> dict[str, st
 
 
 def _freeze(experiment: Experiment, walks: Sequence[_Walk], problems: Problems) -> None:
-    """Freeze what the patterns match; after a walk with mistakes, numbered and inner names may be missing."""
+    """Freeze the nodes that match the patterns of `freeze`."""
     names = {walk.full(name) for walk in walks for name in (*walk.placer.marks, *walk.placer.top.visible())}
     clean = all(walk.clean for walk in walks)
     for pattern in experiment.freeze:
@@ -261,8 +267,9 @@ def _freeze(experiment: Experiment, walks: Sequence[_Walk], problems: Problems) 
             break
         text = str(pattern.value)
         frozen = {id(walk): _frozen(walk, pattern, text) for walk in walks}
-        sure = clean or not (any(walk.placer.cut for walk in walks) or "/" in text or text[-1:].isdigit())
-        if sure and not any(frozen.values()) and not any(fnmatchcase(name, text) for name in names):
+        # After a walk with mistakes, numbered and inner names may be missing: then no match is no mistake
+        certain = clean or not (any(walk.placer.incomplete for walk in walks) or "/" in text or text[-1:].isdigit())
+        if certain and not any(frozen.values()) and not any(fnmatchcase(name, text) for name in names):
             hint = did_you_mean(text, [walk.full(n.name) for walk in walks for n in walk.placer.nodes])
             problems.add(Problem(f"`freeze` matches no node: {shown(text)}", hint, pattern.mark, FREEZE))
     for walk in walks:
@@ -270,7 +277,7 @@ def _freeze(experiment: Experiment, walks: Sequence[_Walk], problems: Problems) 
 
 
 def _frozen(walk: _Walk, pattern: Node, text: str) -> list[LayerNode]:
-    """The nodes of a network that a pattern matches, frozen."""
+    """Freeze the nodes of a network that match a pattern, and return them."""
     hits = [n for n in walk.placer.nodes if named(walk.full(n.name), text)]
     for node in hits:
         node.frozen = True
@@ -287,7 +294,7 @@ def _statistics_move(names: list[str]) -> str:
 
 
 def _check_init(experiment: Experiment, walks: Sequence[_Walk], problems: Problems) -> None:
-    """Patterns of `init` that match no node whose weights an initialiser draws."""
+    """Check that each pattern of `init` matches a node whose weights an initializer sets."""
     whole = {walk.full(n.name): n for walk in walks for n in walk.placer.nodes}
     inits = experiment.inits or {"": experiment.init}
     for network, init in inits.items():
@@ -304,20 +311,22 @@ def _check_patterns(
     walks: Sequence[_Walk],
     problems: Problems,
 ) -> None:
-    drawn = [name for name, n in nodes.items() if not n.owner and any(len(w) > 1 for w in n.plan.weights.values())]
-    clean, cut = all(walk.clean for walk in walks), any(walk.placer.cut for walk in walks)
+    initialized = [
+        name for name, n in nodes.items() if not n.owner and any(len(w) > 1 for w in n.plan.weights.values())
+    ]
+    clean, incomplete = all(walk.clean for walk in walks), any(walk.placer.incomplete for walk in walks)
     for pattern in patterns:
-        sure = clean or not (cut or "/" in pattern or pattern[-1:].isdigit())
-        if sure and not any(named(name, pattern) for name in drawn):
+        certain = clean or not (incomplete or "/" in pattern or pattern[-1:].isdigit())
+        if certain and not any(named(name, pattern) for name in initialized):
             other = any(named(name, pattern) for name in nodes)
             norms = "Norms keep their ones and zeros: `values: {weight: 0}` beside one sets its scale."
-            hint = norms if other else did_you_mean(pattern, drawn)
+            hint = norms if other else did_you_mean(pattern, initialized)
             message = f"`init` matches no node with weights to draw: {shown(pattern)}"
             problems.add(Problem(message, hint, experiment.place(*keys, pattern), ".".join((*keys, pattern))))
 
 
 def _share_frozen(nodes: list[LayerNode], by_name: Mapping[str, LayerNode]) -> None:
-    """Weights that are shared are frozen with their owner."""
+    """Freeze the owner of shared weights with the nodes that share them."""
     for node in nodes:
         if node.owner and node.frozen:
             by_name[node.owner].frozen = True
@@ -326,9 +335,18 @@ def _share_frozen(nodes: list[LayerNode], by_name: Mapping[str, LayerNode]) -> N
 def _check_objective(
     experiment: Experiment, facts: Facts | None, placer: Placer, outputs: Mapping[str, str], problems: Problems
 ) -> None:
-    """Classes of the data against outputs of the network; data implies an objective where the spec has none."""
-    wrong = experiment.objective is None and experiment.root.at("objective") is not None
-    if wrong or facts is None or not outputs or placer.cut or experiment.root.at("network", "layers") is None:
+    """Check the outputs of the network against the classes of the data.
+
+    Data implies an objective where the spec has none.
+    """
+    is_invalid = experiment.objective is None and experiment.root.at("objective") is not None
+    if (
+        is_invalid
+        or facts is None
+        or not outputs
+        or placer.incomplete
+        or experiment.root.at("network", "layers") is None
+    ):
         return
     from ..objectives import Supervised, default_objective
 
@@ -348,24 +366,24 @@ def _check_objective(
                 (node.mark, f"layers.{node.name}") if node is not None else (experiment.place("network"), "outputs")
             )
             problems.add(replace(found, mark=mark, path=f"network.{path}"))
-        elif node is not None and (odd := objective.probability_warning(node.kind)) is not None:
-            placer.warned.add(replace(odd, mark=node.mark, path=f"network.layers.{node.name}"))
+        elif node is not None and (warning := objective.probability_warning(node.kind)) is not None:
+            placer.warned.add(replace(warning, mark=node.mark, path=f"network.layers.{node.name}"))
 
 
 def _check_calls(experiment: Experiment, facts: Facts | None, walks: Mapping[str, _Walk], problems: Problems) -> None:
-    """The calls of the objective against the networks, where nothing in these is wrong."""
+    """Check the calls of the objective against the networks, where these have no mistake."""
     mistaken = experiment.root.at("networks") is not None and list(experiment.networks) in ([], ["network"])
     if experiment.objective is None or facts is None or mistaken or not all(map(_is_list, walks.values())):
         return
     from ..objectives import Ports
-    from .objective_calls import against, uncalled
+    from .objective_calls import check_calls, uncalled
 
     ports = {}
     for name, walk in walks.items():
         nodes = {output: walk.placer.by_name.get(node) for output, node in walk.outputs.items()}
         shapes = {o: n.shape if n is not None else walk.shapes[walk.outputs[o]] for o, n in nodes.items()}
         ports[name] = Ports(walk.shapes, shapes)
-    found = against(experiment, experiment.objective, facts.fields, ports)
+    found = check_calls(experiment, experiment.objective, facts.fields, ports)
     for problem in found:
         problems.add(problem)
     for name in () if found else uncalled(experiment.objective, facts.fields, ports):
@@ -375,7 +393,7 @@ def _check_calls(experiment: Experiment, facts: Facts | None, walks: Mapping[str
 
 
 def _about_labels(found: Problem | None, objective: Supervised, facts: Facts, data: Dataset | None) -> Problem | None:
-    """The way out where classes are wanted and the data has values that may be labels."""
+    """Extend the hint of a problem where classes are expected and the values of the data may be labels."""
     if found is None or objective.measures != "classes" or facts.classes is not None or facts.target is None:
         return found
     if data is None or "task" not in type(data).model_fields:
@@ -387,7 +405,7 @@ def _about_labels(found: Problem | None, objective: Supervised, facts: Facts, da
 
 
 def _warn_unused(placer: Placer, outputs: Mapping[str, str]) -> None:
-    """Nodes that no output depends on."""
+    """Warn of nodes that no output depends on."""
     used = set(outputs.values())
     for node in reversed(placer.nodes):
         if node.name in used:

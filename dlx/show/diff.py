@@ -10,7 +10,7 @@ from typing import Any
 
 from ..errors import plural, shortened
 from ..graph import AnyReceptiveField, LayerNode
-from ..graph.comparison.diff import Diff, Diffs, Setting, Step, plain
+from ..graph.comparison.diff import Diff, Diffs, LayerChange, Setting, plain
 from ..shapes import Shape, UnknownReceptiveField, by_x, bytes_text
 from ..spec.validation import shown
 from .console import Grid, document, out
@@ -56,7 +56,7 @@ def _layers(found: Diff, same: str) -> None:
         out(f"{same}: {_size(found)}{_names(found)}.")
         return
     grid = Grid("", "layer", "change", ">output", ">params", ">MACs", ">memory", ">field", spare=SPARE)
-    for row in rows(found.steps):
+    for row in rows(found.changes):
         grid.add(*row)
     grid.print()
     out()
@@ -118,7 +118,7 @@ def _ratio(a: int, b: int) -> str:
 # --- rows -----------------------------------------------------------------------------------------------------------
 
 
-def rows(steps: Sequence[Step]) -> Iterator[Cells]:
+def rows(steps: Sequence[LayerChange]) -> Iterator[Cells]:
     """Yield a row for each layer that differs; equal layers in succession, whole scopes and repetitions share one."""
     whole = _whole_scopes(steps)
     for (change, like), run in groupby(_tagged(steps), lambda tagged: tagged[:2]):
@@ -133,7 +133,7 @@ def rows(steps: Sequence[Step]) -> Iterator[Cells]:
             yield from _one_sided(part, whole)
 
 
-def _tagged(steps: Sequence[Step]) -> Iterator[tuple[str, str, Step]]:
+def _tagged(steps: Sequence[LayerChange]) -> Iterator[tuple[str, str, LayerChange]]:
     """Yield each step with its change and the name of the scope just before that changed in the same way."""
     before: list[tuple[object, ...]] = []
     name = ""
@@ -148,21 +148,21 @@ def _tagged(steps: Sequence[Step]) -> Iterator[tuple[str, str, Step]]:
             yield "changed" if like else step.change, like, step
 
 
-def _change_of(step: Step, scope: str) -> tuple[object, ...]:
+def _change_of(step: LayerChange, scope: str) -> tuple[object, ...]:
     """Return the change of a layer in comparable form, without shapes, which follow from other changes."""
     facts = tuple(_fact(name, *sides) for name, sides in step.facts.items() if name not in _SHAPES)
     return (step.node.name.removeprefix(scope), step.change, step.options, facts)
 
 
-def _like(like: str, steps: Sequence[Step]) -> Cells:
+def _like(like: str, steps: Sequence[LayerChange]) -> Cells:
     scopes = list(dict.fromkeys(step.node.name.rpartition("/")[0] for step in steps))
     last = scopes[-1].rsplit("/", 1)[-1]
     name = scopes[0] if len(scopes) == 1 else f"{scopes[0]} to {last}"
     return ("~", name, f"{'each ' if len(scopes) > 1 else ''}as in {like}", "", *_counts(steps), "")
 
 
-def _unchanged(run: Sequence[Step]) -> Cells:
-    moved = any(step.fields[0] != step.fields[1] for step in run)
+def _unchanged(run: Sequence[LayerChange]) -> Cells:
+    moved = any(step.receptive_field_texts[0] != step.receptive_field_texts[1] for step in run)
     return ("", f"... {plural(len(run), 'layer')} unchanged", "field differs" if moved else "", *[""] * 5)
 
 
@@ -172,7 +172,7 @@ def _scopes(name: str) -> list[str]:
     return ["/".join(parts[:depth]) for depth in range(1, len(parts) + 1)]
 
 
-def _whole_scopes(steps: Sequence[Step]) -> set[tuple[str, str]]:
+def _whole_scopes(steps: Sequence[LayerChange]) -> set[tuple[str, str]]:
     """Scopes of several layers that were added or removed with all that is in them."""
     held = {"removed": Counter[str](), "added": Counter[str]()}
     gone = {"removed": Counter[str](), "added": Counter[str]()}
@@ -184,10 +184,10 @@ def _whole_scopes(steps: Sequence[Step]) -> set[tuple[str, str]]:
     return {(side, scope) for side in gone for scope, n in gone[side].items() if n == held[side][scope] > 1}
 
 
-def _one_sided(run: Sequence[Step], whole: set[tuple[str, str]]) -> Iterator[Cells]:
+def _one_sided(run: Sequence[LayerChange], whole: set[tuple[str, str]]) -> Iterator[Cells]:
     """Yield rows of layers that were added or removed: one for a scope or for equal scopes, else one for a layer."""
 
-    def scope(step: Step) -> str:
+    def scope(step: LayerChange) -> str:
         return next((s for s in _scopes(step.node.name) if (step.change, s) in whole), "")
 
     groups = [(name, list(steps)) for name, steps in groupby(run, scope)]
@@ -202,19 +202,19 @@ def _one_sided(run: Sequence[Step], whole: set[tuple[str, str]]) -> Iterator[Cel
             yield from map(_row, steps)
 
 
-def _group_key(name: str, steps: Sequence[Step]) -> tuple[object, ...]:
+def _group_key(name: str, steps: Sequence[LayerChange]) -> tuple[object, ...]:
     """Return a key that is equal for scopes which share a row: base name, and kinds and shapes of the layers."""
     return (re.sub(r"_\d+$", "", name), *((s.node.kind, s.node.shape) for s in steps if name))
 
 
-def _scope_row(names: Sequence[str], steps: Sequence[Step]) -> Cells:
+def _scope_row(names: Sequence[str], steps: Sequence[LayerChange]) -> Cells:
     layers = plural(len(steps) // len(names), "layer")
     if len(names) == 1:
         return _summary(names[0], layers, steps)
     return _summary(f"{names[0]} to {names[-1].rsplit('/', 1)[-1]}", f"{len(names)} times {layers}", steps)
 
 
-def _changed(run: Sequence[Step]) -> Iterator[Cells]:
+def _changed(run: Sequence[LayerChange]) -> Iterator[Cells]:
     """Yield rows of changed layers one by one; many in succession of which only shapes differ share one."""
     for only_shapes, part in groupby(run, lambda step: not step.options and step.facts.keys() <= _SHAPES):
         steps = list(part)
@@ -227,19 +227,19 @@ def _changed(run: Sequence[Step]) -> Iterator[Cells]:
 _SHAPES = {"shape", "arriving"}
 
 
-def _summary(name: str, change: str, steps: Sequence[Step]) -> Cells:
+def _summary(name: str, change: str, steps: Sequence[LayerChange]) -> Cells:
     """Return a row for several layers that were added or removed."""
     last = steps[-1]
     return (SIGNS[last.change], name, change, by_x(last.node.shape), *_counts(steps), _receptive_field(last))
 
 
-def _row(step: Step) -> Cells:
+def _row(step: LayerChange) -> Cells:
     names = [node.name for node in (step.a, step.b) if node]
     name = " -> ".join(dict.fromkeys(names))
     return (SIGNS[step.change], name, _change(step), _shape(step), *_counts([step]), _receptive_field(step))
 
 
-def _change(step: Step) -> str:
+def _change(step: LayerChange) -> str:
     """Describe a change: `conv out_channels 16, kernel_size 3` of a new layer, `kernel_size 3 -> 5` of another."""
     if step.change != "changed":
         return f"{step.node.kind} {_options(step.node)}".rstrip()
@@ -279,13 +279,13 @@ def _option(value: Any) -> str:
     return "none" if value is None else shown(plain(value))
 
 
-def _shape(step: Step) -> str:
+def _shape(step: LayerChange) -> str:
     if step.a and step.b and step.a.shape != step.b.shape:
         return f"{by_x(step.a.shape)} -> {by_x(step.b.shape)}"
     return by_x(step.node.shape)
 
 
-def _counts(steps: Sequence[Step]) -> Cells:
+def _counts(steps: Sequence[LayerChange]) -> Cells:
     return (
         _signed(sum(step.params for step in steps)),
         _signed(sum(step.macs for step in steps)),
@@ -299,7 +299,7 @@ def _signed(count: int, memory: bool = False) -> str:
     return f"{'+' if count > 0 else '-'}{bytes_text(abs(count)) if memory else format(abs(count), ',')}"
 
 
-def _receptive_field(step: Step) -> str:
+def _receptive_field(step: LayerChange) -> str:
     """Return the receptive field, of both sides where it differs."""
-    a, b = step.fields
+    a, b = step.receptive_field_texts
     return f"{a} -> {b}" if step.change == "changed" and a != b else b or a

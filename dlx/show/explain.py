@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from fractions import Fraction
 from textwrap import wrap
 
-from ..graph.explain import Explanation, Part
+from ..graph.explain import Derivation, Explanation
 from ..layers.arithmetic import Line, evaluated, figure
 from .console import console, document, out
 
@@ -28,7 +28,7 @@ def explanation(page: Explanation, as_json: bool = False) -> None:
     _sentences(_facts(page), width)
     _inputs(page, width)
     _sentences(page.remarks, width)
-    for part in page.parts:
+    for part in page.derivations:
         out()
         _sentences([f"{part.title}: {part.figure}"], width, style="bold")
         _lines(part, width)
@@ -75,7 +75,7 @@ def _sentences(texts: Iterable[str], width: int, indent: str = "", style: str = 
             out(row, style)
 
 
-def _lines(part: Part, width: int) -> None:
+def _lines(part: Derivation, width: int) -> None:
     labels = [line.what for line in part.lines if line.value is not None]
     room = max(map(len, labels), default=0)
     column = room + 2 if room else 0

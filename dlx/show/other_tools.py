@@ -22,7 +22,7 @@ def counted(name: str, bridge: Counted, steps: Mapping[str, Forecast] | None = N
         grid.add(f"dlx: {one.figure.word}", f"{one.ours:,}", "")
         for label, count in one.steps:
             grid.add(f"{'+' if count > 0 else '-'} {label}", f"{abs(count):,}", "")
-        printed = one.figure.told(one.theirs)
+        printed = one.figure.format(one.theirs)
         grid.add(
             f"= {bridge.tool}: {one.figure.theirs}",
             f"{one.theirs:,}",

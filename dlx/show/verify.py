@@ -7,7 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import DlxError, plural
-from ..graph.expect import Receipt, claimed, told_value
+from ..graph.expect import Receipt, format_claim, format_value
 from .console import Grid, document, out
 
 if TYPE_CHECKING:
@@ -57,18 +57,16 @@ def _table(one: Verified, shown: Sequence[Receipt]) -> None:
         if receipt.verdict == "book wrong":
             out(f"  {receipt.claim.title}: {receipt.claim.figures['because']}", "yellow")
         elif receipt.verdict == "FAILS":
-            out(
-                f"  {receipt.claim.mark}: claims {receipt.claim.title} {claimed(receipt.claim)}, and {receipt.why}",
-                "red",
-            )
+            claim = receipt.claim
+            out(f"  {claim.mark}: claims {claim.title} {format_claim(claim)}, and {receipt.why}", "red")
     out()
 
 
 def _book(receipt: Receipt) -> str:
     """Return the figure that the source prints."""
     figures = receipt.claim.figures
-    return told_value(figures["book"]) if "book" in figures else claimed(receipt.claim)
+    return format_value(figures["book"]) if "book" in figures else format_claim(receipt.claim)
 
 
 def _ours(receipt: Receipt) -> str:
-    return "" if receipt.ours is None else told_value(receipt.ours)
+    return "" if receipt.ours is None else format_value(receipt.ours)

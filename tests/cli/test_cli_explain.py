@@ -187,7 +187,7 @@ def test_every_printed_equation_is_true(name):
     graph = graph_of(SHIPPED[name])
     seen = 0
     for node in graph.nodes:
-        for part in explain(graph, node.name).parts:
+        for part in explain(graph, node.name).derivations:
             for line in part.lines:
                 for left, right in equations(line) if line.value is not None else []:
                     if left.isidentifier():

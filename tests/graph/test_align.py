@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dlx.graph.comparison import align
-from dlx.graph.comparison.align import aligned
+from dlx.graph.comparison.align import align_nodes
 
 words = st.lists(st.integers(0, 2), max_size=12)
 
@@ -60,7 +60,7 @@ def test_long_lists_that_have_nothing_in_common_end():
 
 
 def names(a, b):
-    return [(x.name if x else None, y.name if y else None) for x, y in aligned(a.nodes, b.nodes)]
+    return [(x.name if x else None, y.name if y else None) for x, y in align_nodes(a.nodes, b.nodes)]
 
 
 def test_layers_are_paired_by_what_they_are_not_by_name():

@@ -22,8 +22,8 @@ def figures(counted: Counted) -> dict[str, int]:
     return {bridge.figure.of: bridge.theirs for bridge in counted.bridges}
 
 
-def told(counted: Counted, of: str) -> str:
-    return next(b.figure.told(b.theirs) for b in counted.bridges if b.figure.of == of)
+def formatted(counted: Counted, of: str) -> str:
+    return next(b.figure.format(b.theirs) for b in counted.bridges if b.figure.of == of)
 
 
 def steps(counted: Counted, of: str) -> dict[str, int]:
@@ -72,7 +72,7 @@ def test_torchvision_s_metadata(model, params, ops):
     counted = as_counted("torchvision", f"cs231n/{model}")
 
     assert counted.figure("params") == params
-    assert told(counted, "macs") == f"{ops:.3f} GFLOPS"
+    assert formatted(counted, "macs") == f"{ops:.3f} GFLOPS"
 
 
 # Keras 3.15.1: count_params() of keras.applications, built without weights. Its DenseNet and VGG are ours.
@@ -126,8 +126,8 @@ def test_timm_s_figures(model, macs, activations, published):
     assert (counted.figure("macs"), counted.figure("memory")) == (macs, activations)
     if published:
         gmacs, millions, params = published
-        assert told(counted, "macs") == f"{gmacs} GMACs"
-        assert (told(counted, "memory"), told(counted, "params")) == (f"{millions} M", f"{params} M")
+        assert formatted(counted, "macs") == f"{gmacs} GMACs"
+        assert (formatted(counted, "memory"), formatted(counted, "params")) == (f"{millions} M", f"{params} M")
 
 
 def test_timm_s_resnet50_is_products_and_batch_norm_and_pooling():
@@ -239,7 +239,7 @@ def test_darknet_s_published_operations(text, bflops):
 def test_darknet19_at_224_is_5_58_billion_operations():
     """Redmon & Farhadi 2016, arXiv:1612.08242, section 3."""
     graph = graph_of(DARKNET19.replace("256, 256]\n      layers", "224, 224]\n      layers"))
-    assert told(counted_as("darknet", graph.nodes), "macs").startswith("5.58")
+    assert formatted(counted_as("darknet", graph.nodes), "macs").startswith("5.58")
 
 
 @pytest.mark.parametrize(
@@ -271,7 +271,7 @@ def test_a_file_of_darknet_holds_rolling_statistics_and_a_header():
     graph = graph_of(DARKNET53.replace("head: true", "head: false"))
     counted = counted_as("darknet", graph.nodes)
 
-    assert told(counted, "params") == "162,482,580 bytes with its header of 20"
+    assert formatted(counted, "params") == "162,482,580 bytes with its header of 20"
     assert steps(counted, "params") == {
         "rolling mean and variance of batch norm": 2 * sum(n.shape[0] for n in graph.nodes if n.kind == "conv")
     }

@@ -27,11 +27,11 @@ def of(a, b):
 
 
 def changes(found):
-    return [(s.change, s.a and s.a.name, s.b and s.b.name) for s in found.steps if s.change != "unchanged"]
+    return [(s.change, s.a and s.a.name, s.b and s.b.name) for s in found.changes if s.change != "unchanged"]
 
 
 def changed(found):
-    (step,) = [s for s in found.steps if s.change != "unchanged"]
+    (step,) = [s for s in found.changes if s.change != "unchanged"]
     return step
 
 
@@ -73,7 +73,7 @@ def test_another_kind_of_the_same_family_is_a_change():
 
 def test_what_follows_from_another_shape_is_told_where_it_arrives():
     found = of(NET, NET.replace("out_channels: 4", "out_channels: 6", 1))
-    steps = {step.node.name: step for step in found.steps}
+    steps = {step.node.name: step for step in found.changes}
     assert steps["conv_1"].options == {"out_channels": (4, 6)}
     assert steps["conv_2"].options == {}
     assert steps["conv_2"].facts == {"arriving": (((4, 8, 8),), ((6, 8, 8),))}
@@ -109,17 +109,17 @@ def test_shared_and_frozen_weights_are_told():
 def test_the_published_resnets_differ_by_whole_blocks():
     """ResNet-101 has 17 blocks more than ResNet-50 in its third stage, and nothing else (He et al. 2015, table 1)."""
     found = diff(load(ZOO / "resnet50.yaml"), load(ZOO / "resnet101.yaml"))
-    added = [step.b.name.split("/")[0] for step in found.steps if step.change == "added"]
+    added = [step.b.name.split("/")[0] for step in found.changes if step.change == "added"]
     assert len(dict.fromkeys(added)) == 17
     assert len(added) == 17 * 10
-    assert {step.change for step in found.steps} == {"added", "unchanged"}
-    assert sum(step.params for step in found.steps) == 44_549_160 - 25_557_032
-    assert sum(step.macs for step in found.steps) == 7_801_405_440 - 4_089_184_256
+    assert {step.change for step in found.changes} == {"added", "unchanged"}
+    assert sum(step.params for step in found.changes) == 44_549_160 - 25_557_032
+    assert sum(step.macs for step in found.changes) == 7_801_405_440 - 4_089_184_256
 
 
 def test_blocks_of_another_sort_replace_each_other_as_a_whole():
     found = diff(load(ZOO / "resnet18.yaml"), load(ZOO / "resnet50.yaml"))
-    pairs = [(s.a.name, s.b.name) for s in found.steps if s.a and s.b]
+    pairs = [(s.a.name, s.b.name) for s in found.changes if s.a and s.b]
     assert not any("basic" in a and "bottleneck" in b for a, b in pairs)
 
 

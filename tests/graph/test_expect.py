@@ -8,7 +8,7 @@ import pytest
 
 from dlx.errors import Mark, SpecError
 from dlx.graph import trace, unmet, unmet_by
-from dlx.graph.expect import Receipt, near, receipts, told_value
+from dlx.graph.expect import Receipt, format_value, near, receipts
 from dlx.spec import load
 from dlx.spec.sections.expect import Claim
 from dlx.spec.syntax.read import Node
@@ -148,10 +148,10 @@ def test_results_are_held_against_their_claims(tmp_path):
 def test_the_command_fails_with_status_1(tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text(SPEC.format(claims="  params: 7"))
-    told = subprocess.run([sys.executable, "-m", "dlx", "inspect", str(path)], capture_output=True, text=True)
-    assert told.returncode == 1
-    assert "1,490 parameters" in told.stdout
-    assert f"{path}:8:3  expect.params: claims params 7, and it is 1,490" in told.stderr
+    result = subprocess.run([sys.executable, "-m", "dlx", "inspect", str(path)], capture_output=True, text=True)
+    assert result.returncode == 1
+    assert "1,490 parameters" in result.stdout
+    assert f"{path}:8:3  expect.params: claims params 7, and it is 1,490" in result.stderr
 
 
 def test_claims_are_about_the_spec_as_it_is_written_and_not_as_it_is_changed(tmp_path):
@@ -224,9 +224,9 @@ def test_near_is_meant_as_it_is_written_and_also_beyond_what_a_float_holds():
     assert not near(0, float("nan"), 1)
 
 
-def test_numbers_that_no_float_holds_are_told_by_their_first_digits():
-    assert told_value(2**6000) == "1.513e+1806"  # 1513469..., of 1,807 digits
-    assert told_value(-(2**6000)) == "-1.513e+1806"
-    assert told_value(2**1000) == "1.072e+301"
+def test_numbers_that_no_float_holds_are_written_by_their_first_digits():
+    assert format_value(2**6000) == "1.513e+1806"  # 1513469..., of 1,807 digits
+    assert format_value(-(2**6000)) == "-1.513e+1806"
+    assert format_value(2**1000) == "1.072e+301"
     claim = Claim("paths", "", {"is": 5}, Node(5, Mark("s.yaml")), "expect.paths")
     assert Receipt(claim, "FAILS", 2**30000).as_json()["ours"] == "7.941e+9030"

@@ -93,7 +93,7 @@ def test_the_sums_of_a_network_are_its_totals(name):
 
 
 def lines_of(graph, name, part):
-    (found,) = [p for p in explain(graph, name).parts if p.title.startswith(part)]
+    (found,) = [p for p in explain(graph, name).derivations if p.title.startswith(part)]
     return [f"{each.numbers} = {each.value}" if each.numbers else each.note for each in found.lines]
 
 
@@ -114,7 +114,7 @@ def test_a_receptive_field_grows_by_what_it_has_seen_so_far():
 
 def test_axes_that_differ_are_told_apart():
     graph = network_of("[1, 32, 30]", "- conv: {out_channels: 8, kernel_size: [3, 5]}")
-    (output, *_, field) = explain(graph, "conv_1").parts
+    (output, *_, field) = explain(graph, "conv_1").derivations
 
     assert [each.what for each in output.lines] == ["channels", "height", "width"]
     assert [each.what for each in field.lines][1:] == ["size (height)", "size (width)", "jump", "start", ""]
@@ -352,7 +352,7 @@ def test_a_layer_that_tells_its_arithmetic_wrong_cannot_make_the_page_lie():
 
 def test_fractions_stay_exact():
     graph = alone(LAYERS["adaptive_avg_pool"](output_size=5), [Shape((1, 12))])
-    (*_, field) = explain(graph, "it").parts
+    (*_, field) = explain(graph, "it").derivations
 
     assert isinstance(graph.nodes[0].receptive_field, ReceptiveField)
     assert [each.value for each in field.lines if each.what == "jump"] == [Fraction(12, 5)]

@@ -317,7 +317,7 @@ def test_where_a_field_cannot_be_followed_the_total_is_unknown_and_names_the_nod
     assert graph.receptive_field == UnknownReceptiveField("reshape_1")
     assert graph.as_json()["receptive_field"] == {"unknown": "reshape_1"}
     assert graph.as_json()["layers"][-1]["receptive_field"] == {"unknown": "reshape_1"}
-    (*_, field) = explain(graph, "reshape_1").parts
+    (*_, field) = explain(graph, "reshape_1").derivations
     assert "cannot be followed" in field.lines[0].note
 
 

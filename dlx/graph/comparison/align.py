@@ -1,7 +1,7 @@
-"""Two lists of nodes side by side, by what they are: inserting a layer moves names, not structure.
+"""Alignment of two lists of nodes by kind and options, not by name: an inserted layer renumbers those after it.
 
-Scopes are matched whole first, then what is between them more and more loosely: the same kinds and options, the same
-kinds, the same sort of scope. Blocks of another sort replace each other as a whole.
+Whole scopes are matched first; the nodes between them are matched by equal kinds and options, then by equal kinds,
+then by the base name of the scope. Scopes of different base names replace each other as a whole.
 """
 
 from __future__ import annotations
@@ -19,31 +19,31 @@ Pair = tuple[LayerNode | None, LayerNode | None]
 Matches = list[tuple[int, int]]
 
 MAX_CELLS = 250_000
-"""Pairs of items that are all looked at; longer lists are compared by Myers' algorithm, without tie-breaks."""
+"""Largest table of pairs that is filled in full; longer lists are compared by Myers' algorithm, without ties."""
 MAX_DIFFERENCES = 1_500
-"""Items that differ between two long lists; beyond it they are compared piece by piece."""
+"""Largest edit distance of two long lists; beyond it they are compared piece by piece."""
 PIECE = 128
 
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """A layer, or a scope with all that is in it."""
+    """A layer, or a scope with all its nodes."""
 
     name: str
-    """Of the layer or scope, without the scopes around it."""
+    """The name of the layer or scope, without the scopes around it."""
     nodes: tuple[LayerNode, ...]
     depth: int
-    """Scopes around it."""
+    """The number of scopes around it."""
     is_scope: bool
 
 
-def aligned(a: Sequence[LayerNode], b: Sequence[LayerNode]) -> list[Pair]:
-    """Every node of both, in their order: with its counterpart, or with None where it has none."""
+def align_nodes(a: Sequence[LayerNode], b: Sequence[LayerNode]) -> list[Pair]:
+    """Return the pairs of nodes of `a` and `b`, in order; a node without a counterpart is paired with None."""
     return list(_Aligner().pairs(_items(a, 0), _items(b, 0)))
 
 
 def _items(nodes: Sequence[LayerNode], depth: int) -> list[_Item]:
-    """Nodes whose first `depth` scopes are the same, cut into the layers and scopes that follow."""
+    """Group nodes with the same first `depth` scopes into the layers and scopes of the next level."""
 
     def place(node: LayerNode) -> tuple[str, bool]:
         parts = node.name.split("/", depth + 1)
@@ -53,42 +53,44 @@ def _items(nodes: Sequence[LayerNode], depth: int) -> list[_Item]:
 
 
 class _Aligner:
-    """Aligns level by level; what two items are at a level is one number."""
+    """Aligns items level by level; an item has a number at each level, and equal numbers match."""
 
     def __init__(self) -> None:
         self.numbers: dict[Hashable, int] = {}
         self.by_layer: dict[int, int] = {}
-        self.levels: list[Callable[[_Item], Hashable]] = [self.exactly, self.kinds, self.sort]
+        self.levels: list[Callable[[_Item], Hashable]] = [self.exact, self.kinds, self.base_name]
 
     def number(self, key: Hashable) -> int:
         return self.numbers.setdefault(key, len(self.numbers))
 
     def token(self, node: LayerNode) -> int:
-        """What a layer is: its kind and options."""
+        """Return the number of a layer's kind and options."""
         if id(node.layer) not in self.by_layer:
             self.by_layer[id(node.layer)] = self.number((node.kind, repr(node.layer.options())))
         return self.by_layer[id(node.layer)]
 
-    def exactly(self, item: _Item) -> Hashable:
+    def exact(self, item: _Item) -> Hashable:
         return (item.is_scope, *map(self.token, item.nodes))
 
     def kinds(self, item: _Item) -> Hashable:
         return (item.is_scope, *(node.kind for node in item.nodes))
 
-    def sort(self, item: _Item) -> Hashable:
-        """The block of a scope (`bottleneck` of `bottleneck_3`), the kind of a layer."""
+    def base_name(self, item: _Item) -> Hashable:
+        """Return the block of a scope (`bottleneck` of `bottleneck_3`), or the kind of a layer."""
         return (item.is_scope, re.sub(r"_\d+$", "", item.name) if item.is_scope else item.nodes[0].kind)
 
     def pairs(self, a: Sequence[_Item], b: Sequence[_Item], level: int = 0) -> Iterator[Pair]:
-        """All nodes of `a` and `b`, those that match at `level` or below it together."""
+        """Yield all nodes of `a` and `b`, paired where they match at `level` or a later one."""
         if not a or not b:
-            yield from _apart(a, b)
+            yield from _unpaired(a, b)
         elif level == len(self.levels):
-            yield from self.loose(a, b)
+            yield from self.unmatched(a, b)
         else:
             key = self.levels[level]
             i = j = 0
-            for m, n in matches([self.number(key(x)) for x in a], [self.number(key(y)) for y in b], tie(a, b)):
+            for m, n in matches(
+                [self.number(key(x)) for x in a], [self.number(key(y)) for y in b], tie_breaker(a, b)
+            ):
                 yield from self.pairs(a[i:m], b[j:n], level + 1)
                 yield from self.matched(a[m], b[n], level)
                 i, j = m + 1, n + 1
@@ -100,18 +102,18 @@ class _Aligner:
         else:
             yield from zip(x.nodes, y.nodes, strict=True)
 
-    def loose(self, a: Sequence[_Item], b: Sequence[_Item]) -> Iterator[Pair]:
-        """What matches at no level: layers on one side with the insides of scopes on the other, families in order."""
+    def unmatched(self, a: Sequence[_Item], b: Sequence[_Item]) -> Iterator[Pair]:
+        """Pair items that match at no level: layers with the insides of scopes, and layers of the same families."""
         scopes = [any(item.is_scope for item in items) for items in (a, b)]
         if scopes[0] != scopes[1]:
             yield from self.pairs(_layers(a), _layers(b))
         elif not any(scopes) and [_family(x) for x in a] == [_family(y) for y in b]:
             yield from zip((x.nodes[0] for x in a), (y.nodes[0] for y in b), strict=True)
         else:
-            yield from _apart(a, b)
+            yield from _unpaired(a, b)
 
 
-def _apart(a: Sequence[_Item], b: Sequence[_Item]) -> Iterator[Pair]:
+def _unpaired(a: Sequence[_Item], b: Sequence[_Item]) -> Iterator[Pair]:
     yield from ((node, None) for item in a for node in item.nodes)
     yield from ((None, node) for item in b for node in item.nodes)
 
@@ -121,12 +123,12 @@ def _layers(items: Sequence[_Item]) -> list[_Item]:
 
 
 def _family(item: _Item) -> str:
-    """The file that a layer is declared in: activations, pools, norms stand for each other."""
+    """Return the family of a layer, from the module that declares it: activations, pools, norms."""
     return type(item.nodes[0].layer).__module__.rsplit(".", 1)[-1].split("_")[0]
 
 
-def tie(a: Sequence[_Item], b: Sequence[_Item]) -> Callable[[int, int], int]:
-    """How much two items that match are alike besides, from 0 to 3: what comes in, and the name."""
+def tie_breaker(a: Sequence[_Item], b: Sequence[_Item]) -> Callable[[int, int], int]:
+    """Return a score from 0 to 3 for two items that match: equal input shapes count 2, equal names 1."""
     return lambda i, j: 2 * (a[i].nodes[0].arriving == b[j].nodes[0].arriving) + (a[i].name == b[j].name)
 
 
@@ -134,9 +136,9 @@ def tie(a: Sequence[_Item], b: Sequence[_Item]) -> Callable[[int, int], int]:
 
 
 def matches(a: Sequence[int], b: Sequence[int], bonus: Callable[[int, int], int]) -> Matches:
-    """Indices of a longest common subsequence; of several, the one with the highest sum of `bonus`, from 0 to 3.
+    """Return indices of a longest common subsequence; of several, that with the highest sum of `bonus` (0 to 3).
 
-    Lists that are long and differ much have one that is not the longest.
+    For long lists that differ much the subsequence is a common one, not a longest.
     """
     start, end = 0, 0
     while start < min(len(a), len(b)) and a[start] == b[start]:
@@ -161,8 +163,8 @@ def _inside(a: Sequence[int], b: Sequence[int], bonus: Callable[[int, int], int]
 
 
 def _best(a: Sequence[int], b: Sequence[int], bonus: Callable[[int, int], int]) -> Matches:
-    """By filling the table of all beginnings, from the end."""
-    one = 4 * (min(len(a), len(b)) + 1)  # a match outweighs all that can be said for others
+    """Find the best subsequence by dynamic programming over all pairs of suffixes."""
+    one = 4 * (min(len(a), len(b)) + 1)  # a match outweighs the sum of all bonuses
     table = [[0] * (len(b) + 1)]
     for i in reversed(range(len(a))):
         below, row, item = table[-1], [0] * (len(b) + 1), a[i]
@@ -186,9 +188,10 @@ def _best(a: Sequence[int], b: Sequence[int], bonus: Callable[[int, int], int]) 
 
 
 def _myers(a: Sequence[int], b: Sequence[int]) -> Matches | None:
-    """By following the furthest paths; None where they differ too much. Source: Myers 1986, algorithm of figure 2.
+    """Find a longest subsequence by Myers' furthest-reaching paths; None beyond MAX_DIFFERENCES.
 
-    `furthest[k]` is how far into `a` the best path on diagonal k goes (a negative index counts from the end).
+    `furthest[k]` is the furthest index of `a` on diagonal k (a negative k indexes from the end of the array).
+    Source: Myers 1986, An O(ND) Difference Algorithm and Its Variations, figure 2.
     """
     furthest = array("i", [0] * (2 * MAX_DIFFERENCES + 3))
     history: list[array[int]] = []
@@ -201,12 +204,12 @@ def _myers(a: Sequence[int], b: Sequence[int]) -> Matches | None:
                 x += 1
             furthest[k] = x
             if x >= len(a) and x - k >= len(b):
-                return _back(history, len(a), len(b))
+                return _backtrack(history, len(a), len(b))
     return None
 
 
-def _back(history: Sequence[array[int]], x: int, y: int) -> Matches:
-    """The matches on the path that ends at (x, y)."""
+def _backtrack(history: Sequence[array[int]], x: int, y: int) -> Matches:
+    """Return the matches on the path that ends at (x, y)."""
     found = []
     for d in reversed(range(len(history))):
         furthest, k, middle = history[d], x - y, d + 1
@@ -222,7 +225,7 @@ def _back(history: Sequence[array[int]], x: int, y: int) -> Matches:
 
 
 def _piecewise(a: Sequence[int], b: Sequence[int], bonus: Callable[[int, int], int]) -> Matches:
-    """By cutting both into as many pieces, each compared with its counterpart alone."""
+    """Compare piece by piece: both lists are cut into the same number of pieces."""
     pieces = -(-max(len(a), len(b)) // PIECE)
     cuts = [(len(a) * n // pieces, len(b) * n // pieces) for n in range(pieces + 1)]
 

@@ -1,4 +1,4 @@
-"""How other tools count: one table, a convention for each tool. All figures are of one sample, forward.
+"""Counting conventions of other tools, one table for each tool. All figures are of one sample, forward.
 
 Each was compared with the tool itself, of the version that `checked` names; `tests/graph/test_conventions.py` holds
 the figures, with their sources.
@@ -16,12 +16,12 @@ from ..graph import LayerNode
 
 Count = Callable[[LayerNode], int]
 Remark = Callable[[Sequence[LayerNode]], str]
-"""A sentence about a network, or nothing."""
+"""A function that returns a sentence about a network, or an empty text."""
 
 
 @dataclass(frozen=True)
 class Term:
-    """What a tool counts beside dlx, of one node; below 0 where dlx counts more."""
+    """A difference between a tool's count and dlx's, of one node; negative where dlx counts more."""
 
     label: str
     count: Count
@@ -29,23 +29,23 @@ class Term:
 
 @dataclass(frozen=True)
 class Figure:
-    """One number that a tool gives: `ours` is dlx's own, by the `word` that dlx has for it."""
+    """One number of a tool: `ours` is dlx's count of a node, and `word` is dlx's name for it."""
 
     of: Literal["params", "macs", "memory"]
     word: str
     ours: Count
     theirs: str
-    """What the tool calls it."""
-    told: Callable[[int], str]
-    """The number as the tool writes it."""
+    """The tool's name for it."""
+    format: Callable[[int], str]
+    """Formats the number as the tool prints it."""
     terms: tuple[Term, ...] = ()
 
 
 @dataclass(frozen=True)
 class Convention:
-    """How one tool counts.
+    """The counting convention of one tool.
 
-    `knows` are the kinds of layers whose count was compared with the tool's; None where its rule covers all of them.
+    `knows` are the kinds of layers whose count was compared with the tool's; None where its rule covers all kinds.
     """
 
     tool: str
@@ -57,9 +57,9 @@ class Convention:
 
 CONVS = frozenset({"conv", "depthwise_conv", "pointwise_conv"})
 NORMS = frozenset({"layer_norm", "group_norm", "instance_norm"})
-"""Those that know no batch."""
-SILENT = frozenset({"prelu", "swish", "scale", "parameter", "weighted_add", "embedding"})
-"""Weights without a matrix product."""
+"""Norms whose statistics do not depend on the batch."""
+NO_PRODUCT = frozenset({"prelu", "swish", "scale", "parameter", "weighted_add", "embedding"})
+"""Layers with weights, but without a matrix product."""
 RECURRENT = frozenset({"rnn", "gru", "lstm"})
 PRODUCTS = CONVS | {"conv_transpose", "linear"}
 
@@ -73,7 +73,7 @@ def _macs(node: LayerNode) -> int:
 
 
 def _output(node: LayerNode) -> int:
-    """Values of the output that are not the input's, seen in another shape."""
+    """Return the number of values of the output; 0 for a view of the input."""
     return 0 if node.plan.view else node.shape.count
 
 
@@ -82,7 +82,7 @@ def _output_bytes(node: LayerNode) -> int:
 
 
 def _weight(node: LayerNode, name: str) -> int:
-    """Values of one weight that the node's own module holds; another node's (`tie`) is not among them."""
+    """Return the number of values of one weight in the node's own module; a tied weight is not in it."""
     return prod(node.plan.weights[name]) if name in node.plan.weights else 0
 
 
@@ -91,9 +91,9 @@ def _positions(node: LayerNode) -> int:
 
 
 def _moving_statistics(node: LayerNode) -> int:
-    """Running mean and variance; torch's counter of batches is its own."""
-    kept = [shape for name, shape in node.plan.buffers.items() if name in {"running_mean", "running_var"}]
-    return sum(map(prod, kept)) if node.kind == "batch_norm" and not node.owner else 0
+    """Return the number of running means and variances; the counter of batches is torch's alone."""
+    shapes = [shape for name, shape in node.plan.buffers.items() if name in {"running_mean", "running_var"}]
+    return sum(map(prod, shapes)) if node.kind == "batch_norm" and not node.owner else 0
 
 
 def _whole(count: int) -> str:
@@ -101,7 +101,7 @@ def _whole(count: int) -> str:
 
 
 def _auto(count: int) -> str:
-    """torchinfo's own choice of M, G or T."""
+    """Format with torchinfo's own choice of M, G or T."""
     unit, size = ("T", 1e12) if count >= 1e12 else ("G", 1e9) if count >= 1e9 else ("M", 1e6)
     return f"{count / size:,.2f} {unit}"
 
@@ -126,7 +126,7 @@ def _no_work(_: Sequence[LayerNode]) -> str:
 
 
 def _without_bias(nodes: Sequence[LayerNode]) -> str:
-    """Convolutions of keras.applications may have a bias that this network lacks: that is another network."""
+    """Remark on convolutions without bias, which keras.applications may have with one: that is another network."""
     bare = [n for n in nodes if n.kind in CONVS and not n.owner and "bias" not in n.plan.weights]
     if not bare:
         return ""
@@ -140,7 +140,7 @@ def _without_bias(nodes: Sequence[LayerNode]) -> str:
 
 
 def _one_bias(nodes: Sequence[LayerNode]) -> str:
-    """Keras' LSTM and SimpleRNN have one bias a sum, where torch has two; its GRU has two, and one without them."""
+    """Remark on biases: one per sum in Keras' LSTM and SimpleRNN, two in its GRU and in all of torch's."""
     own = [n for n in nodes if n.kind in RECURRENT and not n.owner]
     twice = [n for n in own if n.kind != "gru" and any(name.startswith("bias_hh") for name in n.plan.weights)]
     once = [n for n in own if n.kind == "gru" and any(name.startswith("bias_hh") for name in n.plan.buffers)]
@@ -176,7 +176,7 @@ KERAS = Convention(
 # timm: the tables of its results, made with fvcore. fvcore counts a multiply-add as one, and beside products norms,
 # average pooling to a size and upsampling, of images alone; its activations are the outputs of products.
 def _norm_work(node: LayerNode) -> int:
-    """fvcore folds running statistics into a scale and a shift; statistics to be computed are 4 or 5 a value."""
+    """Return fvcore's count: 1 or 2 per value with running statistics (a scale and a shift), else 4 or 5."""
     affine = bool(node.plan.weights)
     if node.kind == "batch_norm" and node.plan.buffers:
         return node.shape.count * (2 if affine else 1)
@@ -192,7 +192,7 @@ def _other_norm_work(node: LayerNode) -> int:
 
 
 def _pooling_work(node: LayerNode) -> int:
-    """timm pools with torch's adaptive average pooling, to one position as well."""
+    """Return the count of adaptive average pooling, with which timm pools to one position as well."""
     pools = node.kind in {"adaptive_avg_pool", "global_avg_pool"} and len(node.arriving[0]) == 3
     return node.arriving[0].count if pools else 0
 
@@ -240,7 +240,7 @@ TIMM = Convention(
             (Term("outputs of layers that are no matrix products", _not_of_products),),
         ),
     ),
-    knows=PRODUCTS | NORMS | SILENT | {"batch_norm", "batch_renorm", "rms_norm", "matmul"} | RECURRENT,
+    knows=PRODUCTS | NORMS | NO_PRODUCT | {"batch_norm", "batch_renorm", "rms_norm", "matmul"} | RECURRENT,
 )
 
 
@@ -310,14 +310,14 @@ def _without_weights(node: LayerNode) -> int:
 
 
 def _recurrent_biases(node: LayerNode) -> int:
-    """It takes all weights and biases of a recurrent layer at each step, where dlx takes the products."""
+    """Return torchinfo's count beyond dlx's: all weights and biases at each step, where dlx counts the products."""
     if node.kind not in RECURRENT:
         return 0
     return node.arriving[0][0] * node.plan.params - _macs(node)
 
 
 def _held_twice(nodes: Sequence[LayerNode]) -> str:
-    """It counts a weight in every torch module that holds it."""
+    """Remark on tied weights, which torchinfo counts in every module that has them."""
     tied = [node for node in nodes if node.tied]
     if not tied:
         return ""
@@ -374,7 +374,7 @@ TORCHINFO = Convention(
     ),
     knows=PRODUCTS
     | NORMS
-    | SILENT
+    | NO_PRODUCT
     | {"batch_norm", "batch_renorm", "book_batch_norm", "ghost_batch_norm", "rms_norm"}
     | {"matmul", "scaled_dot_product_attention"}
     | RECURRENT,

@@ -1,4 +1,4 @@
-"""Two experiments side by side: layers that were added, removed or changed, what that costs, and other settings."""
+"""The difference of two experiments: layers added, removed or changed, their costs, and other settings."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ from ...spec import Experiment, Train
 from ..graph import AnyReceptiveField, Graph, LayerNode, receptive_field_as_json
 from ..graphs import Graphs
 from ..trace import trace_all
-from .align import aligned
+from .align import align_nodes
 
 Sides = tuple[Any, Any]
 """A value in `a` and in `b`; None where there is none."""
 COUNTS = ("params", "trainable", "buffers", "macs", "activation_bytes")
 MOST_STEPS = 200
-"""Nodes looked at on the way back from one input."""
+"""Largest number of nodes visited on the way back from one input."""
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class LayerChange:
     """A layer of `a` and its counterpart in `b`; one of them is None where it was added or removed.
 
-    `options` and `facts` hold what differs: facts are the kind, what comes in (`arriving`, `inputs`), the output's
-    `shape`, and whose weights it runs.
+    `options` and `facts` hold the differences. Facts are the kind, the inputs and their shapes (`inputs`,
+    `arriving`), the output's `shape`, and the node whose weights it shares.
     """
 
     a: LayerNode | None
@@ -48,14 +48,14 @@ class Step:
 
     @property
     def node(self) -> LayerNode:
-        """The one in `b`, or else the one that was removed."""
+        """The node in `b`, or else the removed one."""
         node = self.b or self.a
         assert node is not None
         return node
 
     @property
     def params(self) -> int:
-        """How many more `b` has; so for the others."""
+        """The parameters of `b` less those of `a`; the same for the other costs."""
         return (self.b.params if self.b else 0) - (self.a.params if self.a else 0)
 
     @property
@@ -71,16 +71,16 @@ class Step:
         return (self.a.receptive_field if self.a else None, self.b.receptive_field if self.b else None)
 
     @property
-    def fields(self) -> tuple[str, str]:
-        """The receptive field on both sides, in a word."""
+    def receptive_field_texts(self) -> tuple[str, str]:
+        """The receptive field on both sides, as a table shows it."""
         return (self.a.receptive_field_text if self.a else "", self.b.receptive_field_text if self.b else "")
 
     def as_json(self) -> dict[str, Any]:
-        """Names alone where nothing changed; else what did, both sides, and counts as `b` less `a`."""
-        told = {"change": self.change, "a": self.a and self.a.name, "b": self.b and self.b.name}
+        """Return the names where nothing changed; else also both sides of each change, and costs as `b` less `a`."""
+        names = {"change": self.change, "a": self.a and self.a.name, "b": self.b and self.b.name}
         if self.change == "unchanged":
-            return told
-        return told | {
+            return names
+        return names | {
             "differs": [*(["options"] if self.options else []), *self.facts],
             "kind": _sides(self.a and self.a.kind, self.b and self.b.kind),
             "options": {name: _sides(*map(plain, sides)) for name, sides in self.options.items()},
@@ -95,7 +95,7 @@ class Step:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A value outside the layers that differs."""
+    """A value outside the layers that differs, by its key in the spec."""
 
     key: str
     a: Any
@@ -111,39 +111,40 @@ class Diff:
 
     a: Graph
     b: Graph
-    steps: tuple[Step, ...]
+    changes: tuple[LayerChange, ...]
     settings: tuple[Setting, ...]
 
     @cached_property
     def same_network(self) -> bool:
-        return all(step.change == "unchanged" for step in self.steps)
+        return all(one.change == "unchanged" for one in self.changes)
 
     @property
     def renamed(self) -> int:
-        """Layers that are called otherwise in `b`."""
-        return sum(step.a is not None and step.b is not None and step.a.name != step.b.name for step in self.steps)
+        """Number of layers that have another name in `b`."""
+        return sum(one.a is not None and one.b is not None and one.a.name != one.b.name for one in self.changes)
 
     def totals(self) -> dict[str, Sides]:
         counts = {name: (getattr(self.a, name), getattr(self.b, name)) for name in COUNTS}
         return {"layers": (len(self.a.nodes), len(self.b.nodes)), **counts}
 
     def as_json(self) -> dict[str, Any]:
-        """`layers` in their order, those that did not change too; `totals` and `settings` with both sides."""
-        sees = _sides(
+        """Return `layers` in order, unchanged ones included; `totals` and `settings` with both sides."""
+        receptive_fields = _sides(
             receptive_field_as_json(self.a.receptive_field), receptive_field_as_json(self.b.receptive_field)
         )
         return {
             "a": self.a.name,
             "b": self.b.name,
-            "layers": [step.as_json() for step in self.steps],
-            "totals": {name: _sides(*sides) for name, sides in self.totals().items()} | {"receptive_field": sees},
+            "layers": [change.as_json() for change in self.changes],
+            "totals": {name: _sides(*sides) for name, sides in self.totals().items()}
+            | {"receptive_field": receptive_fields},
             "settings": [setting.as_json() for setting in self.settings],
         }
 
 
 @dataclass(frozen=True)
 class Diffs:
-    """Two experiments with several networks: those of one name aligned, and the settings that differ."""
+    """The difference of two experiments with several networks, which are aligned by name."""
 
     a: Graphs
     b: Graphs
@@ -153,14 +154,14 @@ class Diffs:
     @cached_property
     def same_network(self) -> bool:
         """Whether all networks are the same."""
-        alike = all(each.same_network and not each.settings for each in self.networks.values())
-        return alike and self.a.keys() == self.b.keys()
+        same = all(each.same_network and not each.settings for each in self.networks.values())
+        return same and self.a.keys() == self.b.keys()
 
     def totals(self) -> dict[str, Sides]:
         return {name: (getattr(self.a, name), getattr(self.b, name)) for name in COUNTS}
 
     def as_json(self) -> dict[str, Any]:
-        """Under `networks` the document of each that both have, by name; totals over all networks."""
+        """Return the document of each network that both have, under `networks`, and totals over all networks."""
         return {
             "a": self.a.name,
             "b": self.b.name,
@@ -171,8 +172,11 @@ class Diffs:
 
 
 def diff(a: Experiment, b: Experiment) -> Diff | Diffs:
-    """What `b` is, seen from `a`. SpecError with the mistakes of both, or where one of them has several networks."""
-    graphs_a, graphs_b = _traced(a, b)
+    """Compare `b` with `a`.
+
+    Errors: SpecError with the mistakes of both, or where only one of them has several networks.
+    """
+    graphs_a, graphs_b = _trace_both(a, b)
     if graphs_a.is_one and graphs_b.is_one:
         found = _diff(graphs_a.one, graphs_b.one, "network")
         return replace(found, settings=(*found.settings, *_settings(a, b)))
@@ -183,29 +187,29 @@ def diff(a: Experiment, b: Experiment) -> Diff | Diffs:
         raise SpecError(Problem(message, hint, several.place("networks"), "networks"))
     both = [name for name in graphs_a if name in graphs_b]
     found_by_name = {name: _diff(graphs_a[name], graphs_b[name], f"networks.{name}") for name in both}
-    alone = tuple(_alone(graphs_a, graphs_b))
-    return Diffs(graphs_a, graphs_b, found_by_name, (*alone, *_settings(a, b)))
+    unpaired = tuple(_unpaired_networks(graphs_a, graphs_b))
+    return Diffs(graphs_a, graphs_b, found_by_name, (*unpaired, *_settings(a, b)))
 
 
 def _diff(a: Graph, b: Graph, path: str) -> Diff:
-    """Two networks, aligned; settings are the inputs and outputs that differ."""
-    pairs = aligned(a.nodes, b.nodes)
+    """Align two networks; the settings are inputs and outputs that differ."""
+    pairs = align_nodes(a.nodes, b.nodes)
     wiring = _Wiring(a, b, pairs)
-    return Diff(a, b, tuple(_step(x, y, wiring) for x, y in pairs), tuple(_ends(a, b, wiring, path)))
+    return Diff(a, b, tuple(_change(x, y, wiring) for x, y in pairs), tuple(_ports(a, b, wiring, path)))
 
 
-def _alone(a: Graphs, b: Graphs) -> Iterator[Setting]:
-    """Networks that one of the two does not have."""
+def _unpaired_networks(a: Graphs, b: Graphs) -> Iterator[Setting]:
+    """Yield the networks that only one of the two has."""
     for name in dict.fromkeys((*a, *b)):
         if name not in a or name not in b:
-            here, there = (
+            in_a, in_b = (
                 {"layers": len(graphs[name].nodes), "params": graphs[name].params} if name in graphs else None
                 for graphs in (a, b)
             )
-            yield Setting(f"networks.{name}", here, there)
+            yield Setting(f"networks.{name}", in_a, in_b)
 
 
-def _traced(*experiments: Experiment) -> list[Graphs]:
+def _trace_both(*experiments: Experiment) -> list[Graphs]:
     graphs, problems = [], []
     for experiment in experiments:
         try:
@@ -221,60 +225,63 @@ def _traced(*experiments: Experiment) -> list[Graphs]:
 
 
 class _Wiring:
-    """Which node of `b` stands for which of `a`, and what leads where past those that have no counterpart."""
+    """The correspondence of the nodes of `a` and `b`, also past nodes that have no counterpart."""
 
     def __init__(self, a: Graph, b: Graph, pairs: Sequence[tuple[LayerNode | None, LayerNode | None]]) -> None:
         self.a, self.b = a.by_name, b.by_name
         self.in_b = {x.name: y.name for x, y in pairs if x and y}
-        self.in_a = {there: here for here, there in self.in_b.items()}
+        self.in_a = {of_b: of_a for of_a, of_b in self.in_b.items()}
         self.ports = dict(zip(a.inputs, b.inputs, strict=False))  # the inputs of the networks, in their order
 
     def moved(self, x: Sequence[str], y: Sequence[str]) -> bool:
-        """Whether two lists of inputs, of a node and of its counterpart, mean different nodes."""
-        return len(x) != len(y) or not all(map(self.alike, x, y))
+        """Whether the inputs of a node and of its counterpart are different nodes."""
+        return len(x) != len(y) or not all(map(self.correspond, x, y))
 
-    def alike(self, here: str, there: str) -> bool:
-        """Whether the two stand for each other, or do so but for layers that were added or removed between."""
-        origins, others = _behind(here, self.a, self.in_b), _behind(there, self.b, self.in_a)
+    def correspond(self, of_a: str, of_b: str) -> bool:
+        """Whether two nodes are counterparts, or become so without the layers added or removed before them."""
+        origins, others = _origins(of_a, self.a, self.in_b), _origins(of_b, self.b, self.in_a)
         if origins is None or others is None:
             return True
         return not others.isdisjoint(self.in_b.get(name) or self.ports.get(name, "") for name in origins)
 
 
-def _behind(name: str, nodes: Mapping[str, LayerNode], matched: Mapping[str, str]) -> set[str] | None:
-    """The matched nodes or inputs of the network that lead to `name` through nodes that are not; None if too far."""
+def _origins(name: str, nodes: Mapping[str, LayerNode], matched: Mapping[str, str]) -> set[str] | None:
+    """Return the nearest matched nodes or network inputs that lead to `name`; None where they are too far."""
     found: set[str] = set()
     seen, waiting = {name}, [name]
     while waiting:
         if len(seen) > MOST_STEPS:
             return None
-        here = waiting.pop()
-        if here in matched or here not in nodes:
-            found.add(here)
+        at = waiting.pop()
+        if at in matched or at not in nodes:
+            found.add(at)
         else:
-            waiting += [source for source in nodes[here].inputs if source not in seen]
-            seen.update(nodes[here].inputs)
+            waiting += [source for source in nodes[at].inputs if source not in seen]
+            seen.update(nodes[at].inputs)
     return found
 
 
-def _step(x: LayerNode | None, y: LayerNode | None, wiring: _Wiring) -> Step:
+def _change(x: LayerNode | None, y: LayerNode | None, wiring: _Wiring) -> LayerChange:
     if x is None or y is None:
-        return Step(x, y)
-    return Step(x, y, _options(x, y), dict(_facts(x, y, wiring)))
+        return LayerChange(x, y)
+    return LayerChange(x, y, _options(x, y), dict(_facts(x, y, wiring)))
 
 
 def _options(x: LayerNode, y: LayerNode) -> dict[str, Sides]:
-    """Options that differ; those of one side alone where the kind did."""
+    """Return the options that differ.
+
+    Of two kinds only common options and those not at their defaults are compared, else every option would differ.
+    """
     mine, yours = x.layer.options(), y.layer.options()
     if x.kind != y.kind:
-        keep = {n for n in (*mine, *yours) if n in mine and n in yours} | _given(x) | _given(y)
+        keep = {n for n in (*mine, *yours) if n in mine and n in yours} | _not_default(x) | _not_default(y)
         mine, yours = ({n: v for n, v in options.items() if n in keep} for options in (mine, yours))
     names = dict.fromkeys((*mine, *yours))
     return {n: (mine.get(n), yours.get(n)) for n in names if mine.get(n) != yours.get(n)}
 
 
-def _given(node: LayerNode) -> set[str]:
-    """Options that are not at their defaults."""
+def _not_default(node: LayerNode) -> set[str]:
+    """Return the options that are not at their defaults."""
     cls = type(node.layer)
     return {name for name in cls.model_fields if getattr(node.layer, name) != cls.default_of(name)}
 
@@ -304,25 +311,25 @@ def _typed(*shapes: Shape) -> list[tuple[Shape, str]]:
 # --- settings -------------------------------------------------------------------------------------------------------
 
 
-def _ends(a: Graph, b: Graph, wiring: _Wiring, path: str) -> Iterator[Setting]:
-    """Inputs and outputs of the networks that differ."""
+def _ports(a: Graph, b: Graph, wiring: _Wiring, path: str) -> Iterator[Setting]:
+    """Yield the inputs and outputs of the networks that differ."""
     for name in dict.fromkeys((*a.inputs, *b.inputs)):
         mine, yours = a.inputs.get(name), b.inputs.get(name)
         if mine != yours or (mine and yours and mine.dtype != yours.dtype):
             yield Setting(f"{path}.inputs.{name}", *(list(x) if x else None for x in (mine, yours)))
     for name in dict.fromkeys((*a.outputs, *b.outputs)):
-        here, there = a.outputs.get(name), b.outputs.get(name)
-        if here is None or there is None or not wiring.alike(here, there):
-            yield Setting(f"{path}.outputs.{name}", here, there)
+        of_a, of_b = a.outputs.get(name), b.outputs.get(name)
+        if of_a is None or of_b is None or not wiring.correspond(of_a, of_b):
+            yield Setting(f"{path}.outputs.{name}", of_a, of_b)
 
 
 def _settings(a: Experiment, b: Experiment) -> Iterator[Setting]:
-    """Values of the other sections that differ, defaults and all."""
+    """Yield the values of the other sections that differ, defaults included."""
     for key in ("data", "objective", "init", "train"):
         mine, yours = (_section(e, key) for e in (a, b))
-        yield from _compared(key, mine, yours)
+        yield from _compare(key, mine, yours)
     patterns = [[node.value for node in e.freeze] for e in (a, b)]
-    yield from _compared("freeze", *patterns)
+    yield from _compare("freeze", *patterns)
 
 
 def _section(experiment: Experiment, key: str) -> Any:
@@ -333,21 +340,21 @@ def _section(experiment: Experiment, key: str) -> Any:
     return getattr(experiment, key)
 
 
-def _compared(key: str, a: Any, b: Any) -> Iterator[Setting]:
+def _compare(key: str, a: Any, b: Any) -> Iterator[Setting]:
     if isinstance(a, Strict) and type(a) is type(b):
         inside = f"{key}.{a.kind}" if isinstance(a, Declared) else key
         mine, yours = _fields(a), _fields(b)
         for name in mine:
-            yield from _compared(f"{inside}.{name}", mine[name], yours[name])
+            yield from _compare(f"{inside}.{name}", mine[name], yours[name])
     elif _by_network(a) and _by_network(b):
         for name in dict.fromkeys((*a, *b)):
-            yield from _compared(f"{key}.{name}", a.get(name), b.get(name))
+            yield from _compare(f"{key}.{name}", a.get(name), b.get(name))
     elif a != b:
         yield Setting(key, plain(a), plain(b))
 
 
 def _fields(made: Strict) -> dict[str, Any]:
-    """What each field holds; of `train` also by network."""
+    """Return the value of each field; of `train` also by network."""
     return made.values() if isinstance(made, Train) else {n: getattr(made, n) for n in type(made).model_fields}
 
 
@@ -356,7 +363,7 @@ def _by_network(value: Any) -> bool:
 
 
 def plain(value: Any) -> Any:
-    """A value as a spec would have it: what is declared by its kind and the fields that are not at their defaults."""
+    """Return a value as a spec would write it: a declared one as its kind and its fields that are not at defaults."""
     if isinstance(value, Strict):
         fields = {
             name: plain(getattr(value, name))

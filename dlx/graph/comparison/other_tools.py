@@ -1,4 +1,4 @@
-"""dlx's figures and another tool's for the same network, and the terms between them. No torch."""
+"""The figures of another tool for a network, as dlx's figures plus the terms between them. No torch."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Bridge:
-    """From dlx's figure to the tool's, term by term; terms that are 0 are left out."""
+    """The terms that lead from dlx's figure to the tool's; terms that are 0 are left out."""
 
     figure: Figure
     ours: int
@@ -34,13 +34,13 @@ class Bridge:
             "terms": [{"label": label, "count": count} for label, count in self.steps],
             "theirs": self.theirs,
             "called": self.figure.theirs,
-            "told": self.figure.told(self.theirs),
+            "told": self.figure.format(self.theirs),
         }
 
 
 @dataclass(frozen=True)
 class Counted:
-    """A network, or one of its layers, as another tool counts it."""
+    """The counts of a network, or of one of its layers, by another tool's convention."""
 
     tool: str
     checked: str
@@ -48,7 +48,7 @@ class Counted:
     remarks: tuple[str, ...]
 
     def figure(self, of: str) -> int | None:
-        """The tool's number; None where it gives none."""
+        """Return the tool's number; None where it has none."""
         return next((bridge.theirs for bridge in self.bridges if bridge.figure.of == of), None)
 
     def as_json(self) -> dict[str, Any]:
@@ -63,7 +63,10 @@ class Counted:
 
 
 def counted_as(tool: str, nodes: Sequence[LayerNode]) -> Counted:
-    """The nodes as `tool` counts them, one sample, forward; DlxError where dlx does not know the tool."""
+    """Count nodes by the convention of `tool`, for one sample, forward.
+
+    Errors: DlxError where dlx does not know the tool.
+    """
     from .conventions import CONVENTIONS
 
     if tool not in CONVENTIONS:
@@ -85,7 +88,7 @@ def _bridge(figure: Figure, nodes: Sequence[LayerNode]) -> Bridge:
 
 
 def _unchecked(convention: Convention, nodes: Iterable[LayerNode]) -> str:
-    """Say for which layers the tool's count is not known, and is taken to be dlx's own."""
+    """Return a remark on layers for which the tool's count was not checked, and is taken to be dlx's own."""
     counting = {n.kind for n in nodes if n.plan.weights or n.plan.buffers or n.plan.macs}
     strange = sorted(counting - convention.knows) if convention.knows is not None else []
     if not strange:

@@ -1,4 +1,4 @@
-"""The declarations of blocks, checked before any is used."""
+"""Checks of the declarations of blocks, before any is used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ FIELDS = ("args", "layers")
 
 
 def check_blocks(blocks: Node, problems: Problems) -> None:
-    """Tell what is wrong with the section `blocks`, but for the layers in it: those wait for the shapes."""
+    """Report mistakes in the section `blocks`; its layers are checked later, when shapes are known."""
     if not blocks.is_map and blocks.value is not None:
         message = f"`blocks` must be a mapping of names to blocks, not {shown(blocks.plain())}"
         problems.add(Problem(message, "Write `blocks: {name: {layers: [...]}}`.", blocks.mark, "blocks"))

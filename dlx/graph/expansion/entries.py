@@ -1,4 +1,4 @@
-"""One entry of a list of layers, read: its kind, its options, what stands beside, and the single values in it."""
+"""Reading of one entry of a list of layers: its kind, its options, the keys beside them, and single values."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from keyword import iskeyword
 from typing import Any
 
-from ...errors import Problem
+from ...errors import Problem, did_you_mean
 from ...layers import LAYERS
 from ...spec.expressions import ExpressionError, evaluate
 from ...spec.sections.reserved_names import OF_MODULES
-from ...spec.syntax.read import Node, located
-from ...spec.validation import ENTRY_KEYS, shown
+from ...spec.syntax.read import BROKEN, Node, located
+from ...spec.validation import ENTRY_KEYS, closest_matches, shown
 from .place import Problems
 from .scope import Scope
 
@@ -27,18 +27,19 @@ STRUCTURES = ("residual", "parallel", "repeat", "for", "share", "layers")
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
-    """An entry taken apart. `options` is the entry itself where `for` and `layers` stand side by side."""
+class EntryParts:
+    """The parts of an entry. `options` is the entry itself where it has `for` and `layers`."""
 
     kind: str
     options: Node
-    beside: Mapping[str, Node]
+    modifiers: Mapping[str, Node]
+    """The keys beside the kind: `name`, `from`, `when`, `values`, `tie`."""
     label: str
-    """What the node is called in messages: its full name as far as it is known before expressions are."""
+    """The name of the node in messages: its full name, as far as it is known before expressions are evaluated."""
 
 
 class Reader:
-    """Takes entries apart; every mistake goes to `problems`."""
+    """Reads entries; mistakes are added to `problems`."""
 
     def __init__(self, problems: Problems, blocks: Node, path: str) -> None:
         self.problems, self.blocks, self.path = problems, blocks, path
@@ -51,40 +52,41 @@ class Reader:
     def is_known(self, kind: str) -> bool:
         return kind in STRUCTURES or kind in self.blocks.map or kind in LAYERS
 
-    def parts(self, entry: Node, scope: Scope) -> Parts | None:
-        """The parts of an entry; None where it is not one."""
+    def parts(self, entry: Node, scope: Scope) -> EntryParts | None:
+        """Split an entry into its parts; None where it has a mistake."""
         prefix = scope.names.prefix
         if isinstance(entry.value, str) and entry.value:
             named = self.kind(entry.value, Node(None, entry.mark), scope)
-            return Parts(*named, {}, self.label(named[0], None, scope)) if named is not None else None
-        beside, kinds = self.keys(entry)
-        name = beside.get("name")
+            return EntryParts(*named, {}, self.label(named[0], None, scope)) if named is not None else None
+        modifiers, kinds = self.keys(entry)
+        name = modifiers.get("name")
         if "for" in kinds and set(kinds) <= {"for", "layers", "index"}:
-            return Parts("for", entry, beside, self.label("for", name, scope))
+            return EntryParts("for", entry, modifiers, self.label("for", name, scope))
         if len(kinds) == 1 and kinds[0]:
             named = self.kind(kinds[0], entry.map[kinds[0]], scope)
-            return Parts(*named, beside, self.label(named[0], name, scope)) if named is not None else None
+            return EntryParts(*named, modifiers, self.label(named[0], name, scope)) if named is not None else None
         if len(kinds) > 1:
-            self.several(kinds, entry, prefix)
-        elif beside:
-            given = " and ".join(f"`{key}`" for key in beside)
-            self.fail("the entry names no layer", f"It has only {given}: add its kind, as in `relu:`.", entry, prefix)
+            self.several_kinds(kinds, entry, prefix)
+        elif modifiers:
+            names = " and ".join(f"`{key}`" for key in modifiers)
+            self.fail("the entry names no layer", f"It has only {names}: add its kind, as in `relu:`.", entry, prefix)
         else:
             hint = "Write its kind (`- relu`) or `- kind: {options}`."
             self.fail(f"{shown(entry.plain())} is not a layer", hint, entry, prefix)
         return None
 
     def keys(self, entry: Node) -> tuple[dict[str, Node], list[str]]:
-        """What stands beside the kind of an entry, and all that may be its kind."""
+        """Split the keys of an entry into its modifiers, and those that can be its kind."""
         known = self._keys.get(id(entry))
         if known is None:
-            beside = {key: node for key, node in entry.map.items() if key in ENTRY_KEYS}
-            known = (entry, beside, [key for key in entry.map if key not in ENTRY_KEYS])
-            self._keys[id(entry)] = known  # with the entry, or its id would be another's
+            modifiers = {key: node for key, node in entry.map.items() if key in ENTRY_KEYS}
+            known = (entry, modifiers, [key for key in entry.map if key not in ENTRY_KEYS])
+            # The entry is stored with its keys: once it were freed, another could have its id
+            self._keys[id(entry)] = known
         return known[1:]
 
     def kind(self, text: str, options: Node, scope: Scope) -> tuple[str, Node] | None:
-        """The kind of an entry and its options, where `${act}` may stand for one or both."""
+        """Return the kind of an entry and its options; an expression such as `${act}` may give one or both."""
         if "${" not in text:
             return text, options
         try:
@@ -93,52 +95,57 @@ class Reader:
             self.fail(error.message, error.hint, options, scope.names.prefix)
             return None
         if isinstance(value, dict) and len(value) == 1 and options.value is None:
-            ((text, given),) = value.items()
-            return str(text), located(given, options.mark)
+            ((text, fields),) = value.items()
+            return str(text), located(fields, options.mark)
         if isinstance(value, str):
             return value, options
         self.fail(f"the kind of a layer must be a word, not {shown(value)}", "", options, scope.names.prefix)
         return None
 
-    def several(self, kinds: list[str], entry: Node, prefix: str) -> None:
-        """Two kinds in one entry, or a field that slipped out of its layer."""
+    def several_kinds(self, kinds: list[str], entry: Node, prefix: str) -> None:
+        """Report an entry of several kinds, or a field that is beside its layer and not inside."""
         structure = next((kind for kind in kinds if {kind, *FIELDS.get(kind, ())} >= set(kinds)), None)
         if structure is not None:
-            self.slipped(structure, [kind for kind in kinds if kind != structure], entry, prefix)
+            self.field_outside(structure, [kind for kind in kinds if kind != structure], entry, prefix)
             return
         known = [kind for kind in kinds if self.is_known(kind)]
-        odd = [kind for kind in kinds if kind not in known]
+        unknown = [kind for kind in kinds if kind not in known]
         if len(known) == 1:
             own = fields_of(known[0], entry.map[known[0]])
-            inside = ", ".join([*own, f"{odd[0]}: {_bare(entry.map[odd[0]])}"])
+            inside = ", ".join([*own, f"{unknown[0]}: {_short_value(entry.map[unknown[0]])}"])
             hint = f"Fields of `{known[0]}` stand inside it: `- {known[0]}: {{{inside}}}`."
-            self.fail(f"`{odd[0]}` stands beside `{known[0]}`", hint, entry.map[odd[0]], prefix)
+            self.fail(f"`{unknown[0]}` stands beside `{known[0]}`", hint, entry.map[unknown[0]], prefix)
             return
         names = " and ".join(f"`{kind}`" for kind in known or kinds)
         self.fail(f"{names} stand in one entry", "Give each a line of its own, starting with `- `.", entry, prefix)
 
-    def slipped(self, structure: str, beside: list[str], entry: Node, prefix: str) -> None:
-        """Fields of a structure that stand beside it: `- repeat: 5` with `layers` below."""
-        hint = f"Its fields stand inside it: `- {whole(structure, entry.map[structure], beside)}`."
-        names = " and ".join(f"`{key}`" for key in beside)
-        self.fail(f"{names} stand{'s' * (len(beside) == 1)} beside `{structure}`", hint, entry.map[beside[0]], prefix)
+    def field_outside(self, structure: str, outside: list[str], entry: Node, prefix: str) -> None:
+        """Report fields of a structure that are beside it: `- repeat: 5` with `layers` below."""
+        hint = f"Its fields stand inside it: `- {structure_text(structure, entry.map[structure], outside)}`."
+        names = " and ".join(f"`{key}`" for key in outside)
+        verb = "stand" if len(outside) > 1 else "stands"
+        self.fail(f"{names} {verb} beside `{structure}`", hint, entry.map[outside[0]], prefix)
 
     @staticmethod
     def label(kind: str, name: Node | None, scope: Scope) -> str:
+        """Return the name of an entry in messages, before it is expanded."""
         if name is not None and isinstance(name.value, str) and name.value:
             return scope.names.prefix + name.value
         return scope.names.prefix + (kind if kind in STRUCTURES else scope.names.next(kind))
 
-    def listener(self, path: str) -> Any:
-        """Tells of expressions that have no value."""
+    def error_callback(self, path: str) -> Any:
+        """Return a callback that reports expressions without a value."""
 
-        def told(error: ExpressionError, node: Node) -> None:
+        def on_error(error: ExpressionError, node: Node) -> None:
             self.fail(error.message, error.hint, node, path)
 
-        return told
+        return on_error
 
     def value(self, node: Node, variables: Mapping[str, Any], kind: type, what: str, path: str) -> Any:
-        """The value of an expression or a constant; None where it is not of `kind`, as `what` says it must be."""
+        """Return the value of an expression or a constant; None where it is not of `kind`.
+
+        `what` is the beginning of the message then: "`times` must be a whole number".
+        """
         value = node.value
         if isinstance(value, str) and "${" in value:
             try:
@@ -156,8 +163,8 @@ class Reader:
             return None
         return value
 
-    def called(self, node: Node | None, variables: Mapping[str, Any], path: str) -> str:
-        """What an entry calls itself; empty where it has no name, or none that can be."""
+    def node_name(self, node: Node | None, variables: Mapping[str, Any], path: str) -> str:
+        """Return the name that an entry has in the spec; empty where it has none, or an invalid one."""
         if node is None:
             return ""
         text = self.value(node, variables, str, "`name` must be a word", path)
@@ -170,17 +177,64 @@ class Reader:
         return str(text)
 
     def variable(self, text: str, node: Node, path: str) -> bool:
-        """Whether a loop or a block can call a variable that."""
+        """Whether a loop can give this name to a variable; reports it if not."""
         why = why_no_variable(text)
         if why:
             self.fail(f"a variable cannot be called `{text}`", why, node, path)
         return not why
 
+    # --- fields of structures
+    # ------------------------------------------------------------------------------------------
 
-def whole(structure: str, given: Node, beside: Sequence[str] = ()) -> str:
-    """A structure with its fields inside, as it is to be written."""
-    inside = fields_of(structure, given, beside)
-    inside += [f"{key}: {'[...]' if key in LISTS else '...'}" for key in beside]
+    def fields(self, kind: str, node: Node, scope: Scope, *required: str) -> Mapping[str, Node] | None:
+        """Check the fields of a structure and return them; None where a required one is missing."""
+        path = scope.names.prefix + kind
+        if not node.is_map:
+            hint = f"Write `{structure_text(kind, node)}`."
+            self.fail(f"`{kind}` must be a mapping, not {shown(node.plain())}", hint, node, path)
+            return None
+        for key, child in node.map.items():
+            if key not in FIELDS[kind]:
+                hint = did_you_mean(key, FIELDS[kind], "the fields")
+                self.fail(f"`{kind}` has no field `{key}`", hint, child, f"{path}.{key}")
+        meant = closest_matches((key for key in node.map if key not in FIELDS[kind]), FIELDS[kind])
+        for key in required:
+            if key not in node.map and key not in meant:
+                self.fail(f"`{kind}` wants `{key}`", did_you_mean("", FIELDS[kind], "the fields"), node, path)
+        return node.map if all(key in node.map for key in required) else None
+
+    def index(self, written: Node | None, at: Node, scope: Scope, path: str) -> str:
+        """Return the variable that counts the turns of a loop, `i` by default; empty where its name is invalid."""
+        node = written or Node("i", at.mark)
+        name = self.value(node, scope.vars, str, "`index` must be a word", f"{path}.index")
+        return str(name) if name is not None and self.variable(name, node, f"{path}.index") else ""
+
+    def columns(self, lists: Node, entry: Node, path: str) -> Mapping[str, list[Node]] | None:
+        """Check the lists of a `for` and return them by name, all of one length; None where there is a mistake."""
+        hint = "Write `for: {width: [64, 128]}` and `layers: [...]` below it."
+        if not lists.map or "layers" not in entry.map:
+            if lists.value is not BROKEN:
+                self.fail("`for` wants lists to walk, and `layers` beside it", hint, lists, path)
+            return None
+        valid = [self.variable(name, node, f"{path}.{name}") for name, node in lists.map.items()]
+        for name, node in lists.map.items():
+            if not node.is_list and node.value is not BROKEN:
+                message = f"`{name}` must be a list, not {shown(node.plain())}"
+                self.fail(message, hint, node, f"{path}.{name}")
+        if not all(valid) or not all(node.is_list for node in lists.map.values()):
+            return None
+        columns = {name: node.list for name, node in lists.map.items()}
+        if len({len(column) for column in columns.values()}) != 1:
+            sizes = ", ".join(f"`{name}` has {len(column)}" for name, column in columns.items())
+            self.fail(f"`for` walks lists in step: {sizes}", "Give them the same length.", lists, path)
+            return None
+        return columns
+
+
+def structure_text(structure: str, options: Node, outside: Sequence[str] = ()) -> str:
+    """Return a structure with all its fields inside, as a hint shows it."""
+    inside = fields_of(structure, options, outside)
+    inside += [f"{key}: {'[...]' if key in LISTS else '...'}" for key in outside]
     named = {text.partition(":")[0] for text in inside}
     body = "branches" if structure == "parallel" else "layers"
     first = ["times: 2"] if structure == "repeat" and "times" not in named else []
@@ -188,17 +242,17 @@ def whole(structure: str, given: Node, beside: Sequence[str] = ()) -> str:
     return f"{structure}: {{{', '.join([*first, *inside, *last])}}}"
 
 
-def fields_of(kind: str, given: Node, beside: Sequence[str] = ()) -> list[str]:
-    """The fields that an entry gives to its kind, each as it is written; of a bare value the field that it sets."""
-    if given.is_map:
-        return [f"{key}: {_bare(child)}" for key, child in given.map.items()]
+def fields_of(kind: str, options: Node, outside: Sequence[str] = ()) -> list[str]:
+    """Return the fields of an entry as texts `key: value`; for a single value the field that it sets."""
+    if options.is_map:
+        return [f"{key}: {_short_value(child)}" for key, child in options.map.items()]
     names = FIELDS.get(kind) or ([LAYERS[kind].first_field()] if kind in LAYERS else [])
-    name = next((name for name in names if name is not None and name not in beside), None)
-    return [] if given.value is None or name is None else [f"{name}: {_bare(given)}"]
+    name = next((name for name in names if name is not None and name not in outside), None)
+    return [] if options.value is None or name is None else [f"{name}: {_short_value(options)}"]
 
 
-def _bare(node: Node) -> str:
-    """A value as a hint has it: lists of layers are left out, and expressions are quoted."""
+def _short_value(node: Node) -> str:
+    """Return a value as a hint shows it: lists of layers as `[...]`, expressions in quotes."""
     if node.is_list and any(not isinstance(item.value, int | float) for item in node.list):
         return "[...]"
     if node.is_map:
@@ -208,14 +262,14 @@ def _bare(node: Node) -> str:
 
 
 def why_no_variable(text: str) -> str:
-    """The way out where `text` cannot name a variable."""
+    """Return the hint where `text` cannot name a variable; else an empty text."""
     if text == "x":
         return "`x` is the shape that comes in."
     return "" if text.isidentifier() and not iskeyword(text) else "Letters, digits and `_`, not a digit first."
 
 
 def why_no_name(text: str) -> tuple[str, str] | None:
-    """What is wrong with `text` as the name of a node or block, and the way out."""
+    """Return the mistake in `text` as the name of a node or block, and the hint; None where it is valid."""
     if text in {"prev", "input"}:
         what = "stands above" if text == "prev" else "comes into the block or the network"
         return f": the word is for what {what}", "Add a letter."

@@ -1,4 +1,4 @@
-"""One layer into the graph: validate its fields, plan it for the shapes that arrive, follow what it sees."""
+"""Placing of one layer in the graph: validate its fields, plan it for its input shapes, follow receptive fields."""
 
 from __future__ import annotations
 
@@ -17,28 +17,31 @@ from ..receptive_field import propagation
 from .scope import Names
 
 MAX_COUNT = 10**18
-"""Values in one output or weight; beyond that, a number is a slip of the hand."""
-MAX_AXES = 60
+"""Largest number of values in one output or weight; a larger one is a typing mistake."""
+MAX_AXES = 60  # torch allows 64 axes; the batch and what layers add in between need some
 TIED_TO = "Tie to a linear layer, or to an embedding."
 
 
 class Problems:
-    """The mistakes found so far, one for each place and cause: a block that is wrong is told once, not each time."""
+    """The problems found so far; a mistake in a block is reported once, not for each use of the block."""
 
     def __init__(self, found: Sequence[Problem] = ()) -> None:
         self.found = list(found)
-        self._seen = {self._key(p) for p in found}
+        self._keys = {self._key(p) for p in found}
 
     def add(self, problem: Problem, cause: str = "") -> None:
-        """`cause` is the sentence without what differs from one use of a block to the next: else, without digits."""
+        """Add a problem, unless one of the same place and cause is known.
+
+        `cause` is the message without what differs between uses of a block; by default, without digits.
+        """
         key = self._key(problem, cause)
-        if key not in self._seen and not self.full:
-            self._seen.add(key)
+        if key not in self._keys and not self.full:
+            self._keys.add(key)
             self.found.append(problem)
 
     @property
     def full(self) -> bool:
-        """Whether so much is wrong that more would say nothing new."""
+        """Whether the limit of problems that are reported is reached."""
         return len(self.found) > MAX_PROBLEMS
 
     @staticmethod
@@ -47,28 +50,29 @@ class Problems:
 
 
 class Placer:
-    """Builds the list of nodes. `entry_names` are all names that the file gives, to tell "later" from "nowhere"."""
+    """Builds the list of nodes. `entry_names` are all names in the file, to distinguish "later" from "nowhere"."""
 
     def __init__(
         self, problems: Problems, global_vars: Mapping[str, Any], entry_names: Mapping[str, Mark], path: str
     ) -> None:
         self.problems = problems
         self.path = f"{path}.layers"
-        """Where layers stand in the spec: `network.layers`, `networks.NAME.layers`."""
+        """The key of the layers in the spec: `network.layers`, `networks.NAME.layers`."""
         self.globals = dict(global_vars)
         self.entry_names = entry_names
         self.shares: dict[str, str] = {}
-        """Which entries, by the names they give themselves, share which."""
-        self.others: frozenset[str] = frozenset()
+        """The target of `share` for each named entry that has one."""
+        self.other_networks: frozenset[str] = frozenset()
         """The names of the other networks of the spec."""
         self.nodes: list[LayerNode] = []
         self.by_name: dict[str, LayerNode] = {}
-        self.marks: dict[str, Mark] = {}  # of inputs and nodes, for messages
+        self.marks: dict[str, Mark] = {}
+        """The places of inputs and nodes in the file, for messages."""
         self.warned = Problems()
-        """What is odd but not wrong: once for each entry of the file, however often it runs."""
+        """Warnings, one for each entry of the file, however often it runs."""
         self.channel_axes: propagation.ChannelAxes = {}
-        self.cut = False
-        """The walk passed a limit: what the graph lacks says nothing."""
+        self.incomplete = False
+        """A limit ended the walk: what is missing from the graph is no mistake."""
         self.top = Names()
         """The names at the end of the walk, outside every block."""
         self._layers: dict[tuple[object, ...], Layer | None] = {}
@@ -90,37 +94,40 @@ class Placer:
         tied: LayerNode | None = None,
         owner: str = "",
     ) -> Wire:
-        """A new node of `kind`; a wire without a shape where it cannot be."""
-        lost = Wire(full, None)
+        """Add a node of `kind` and return its output; a wire without a shape where there is a mistake."""
+        broken = Wire(full, None)
         self.marks[full] = mark
         layer = self.layer(kind, options, full)
         if layer is None or any(wire.shape is None for wire in wires) or not wires:
-            return lost
+            return broken
         shapes = tuple(wire.shape for wire in wires if wire.shape is not None)
         plan = self.plan(layer, shapes, wires, mark, full, tied)
         if plan is None:
-            return lost
-        given = self.given_values(values, plan, full)
+            return broken
+        initial_values = self.initial_values(values, plan, full)
         first = self.counterpart(owner, mark) if owner else None
-        if owner and not self.can_replay(first, plan, wires[0], mark, full):
-            return lost
+        if owner and not self.can_share(first, plan, wires[0], mark, full):
+            return broken
         node, wire = self.add(full, kind, layer, wires, plan, mark)
-        node.values, node.tied = given, tied.name if tied else ""
+        node.values, node.tied = initial_values, tied.name if tied else ""
         if first is not None:
             node.owner = first.owner or first.name
         return wire
 
     def layer(self, kind: str, options: Node, full: str) -> Layer | None:
-        """The declared layer; the same one for the same options."""
+        """Build the declared layer; equal options give one object, and are validated once.
+
+        None where the options have a mistake.
+        """
         key = (kind, repr(options.plain()))
         if key in self._layers and self._layers[key] is not None:
             return self._layers[key]
         problems: list[Problem] = []
-        made = build(LAYERS[kind], options, f"{self.path}.{full}", problems, shorthand=True)
+        layer = build(LAYERS[kind], options, f"{self.path}.{full}", problems, shorthand=True)
         for problem in problems:
             self.problems.add(problem)
-        self._layers[key] = made
-        return made
+        self._layers[key] = layer
+        return layer
 
     def plan(
         self,
@@ -131,26 +138,27 @@ class Placer:
         full: str,
         tied: LayerNode | None,
     ) -> Plan | None:
+        """Plan a layer for its input shapes; None where they do not fit, which is reported."""
         if not self._arity_fits(layer, wires, mark, full):
             return None
         key = (id(layer), shapes, tuple(s.dtype for s in shapes), tied.name if tied else "")
         if key in self._plans:
             return self._plans[key]
         try:
-            made = self._tied_plan(layer, shapes[0], tied, mark, full) if tied else layer.plan(*shapes)
+            plan = self._tied_plan(layer, shapes[0], tied, mark, full) if tied else layer.plan(*shapes)
         except ShapeError as error:
-            told = error.problem_for([self.described(w, mark) for w in wires])
-            came = "" if error.inputs or len(wires) > 1 else f"; what comes in is {self.described(wires[0], mark)}"
+            problem = error.problem_for([self.describe(w, mark) for w in wires])
+            source = "" if error.inputs or len(wires) > 1 else f"; what comes in is {self.describe(wires[0], mark)}"
             place = f"{self.path}.{full}"
-            self.problems.add(Problem(told.message + came, told.hint, mark, place), error.template.message)
+            self.problems.add(Problem(problem.message + source, problem.hint, mark, place), error.template.message)
             return None
-        if made is None or not self._counts(made, mark, full):
+        if plan is None or not self._is_countable(plan, mark, full):
             return None
-        self._plans[key] = made
-        return made
+        self._plans[key] = plan
+        return plan
 
-    def _counts(self, plan: Plan, mark: Mark, full: str) -> bool:
-        """Whether the numbers of a plan are such that a machine can count with them."""
+    def _is_countable(self, plan: Plan, mark: Mark, full: str) -> bool:
+        """Whether the shapes of a plan are small enough to compute with; reports it if not."""
         for what, shape in [
             ("the output", plan.shape),
             *((f"`{name}`", shape) for name, shape in plan.weights.items()),
@@ -173,8 +181,8 @@ class Placer:
             return False
         return True
 
-    def described(self, wire: Wire, here: Mark) -> str:
-        """`(256, 40, 40) from `up_1` (line 31)`, with the file where that is another one than `here`."""
+    def describe(self, wire: Wire, here: Mark) -> str:
+        """Return `(256, 40, 40) from `up_1` (line 31)`, with the file where it is not that of `here`."""
         mark = self.marks.get(wire.name)
         line = f" (line {mark.line})" if mark is not None and mark.line else ""
         if mark is not None and mark.file != here.file:
@@ -184,7 +192,7 @@ class Placer:
     def add(
         self, full: str, kind: str, layer: Layer, wires: Sequence[Wire], plan: Plan, mark: Mark
     ) -> tuple[LayerNode, Wire]:
-        """The node, and what comes out of it."""
+        """Add a node; return it and its output."""
         wire = propagation.propagate(wires, plan, full, self.channel_axes)
         shapes = tuple(wire.shape for wire in wires if wire.shape is not None)
         inputs = tuple(wire.name for wire in wires)
@@ -196,10 +204,11 @@ class Placer:
             self.warned.add(Problem(text, "", mark, f"{self.path}.{full}"))
         return node, wire
 
-    # --- given values, shared and tied weights ----------------------------------------------------------------------
+    # --- initial values, shared and tied weights
+    # ---------------------------------------------------------------------
 
-    def given_values(self, values: Node | None, plan: Plan, full: str) -> dict[str, Any]:
-        """`values` of a node, checked against the shapes of its weights and buffers."""
+    def initial_values(self, values: Node | None, plan: Plan, full: str) -> dict[str, Any]:
+        """Check `values` of a node against the shapes of its weights and buffers, and return those that fit."""
         if values is None or values.broken:
             return {}
         if not values.is_map:
@@ -207,61 +216,65 @@ class Placer:
             self.fail(message, "Write `values: {weight: [[...]], bias: [...]}`.", values.mark, full)
             return {}
         shapes = {**plan.weights, **plan.buffers}
-        given = {}
+        fitting = {}
         for name, node in values.map.items():
             if name not in shapes:
                 hint = did_you_mean(name, shapes) if shapes else "It has no weights at all."
                 self.fail(f"there is no weight `{name}` to give values to", hint, node.mark, f"{full}.values.{name}")
                 continue
-            have = _nested_shape(node.plain())
-            if have not in ((), tuple(shapes[name])):
-                is_shape = "not finite numbers in rows of one length" if have is None else str(Shape(have))
+            shape = _nested_shape(node.plain())
+            if shape not in ((), tuple(shapes[name])):
+                is_shape = "not finite numbers in rows of one length" if shape is None else str(Shape(shape))
                 message = f"`{name}` has shape {Shape(shapes[name])}, and the values given are {is_shape}"
                 self.fail(message, "A single number fills all of it.", node.mark, f"{full}.values.{name}")
                 continue
-            given[name] = node.plain()
-        return given
+            fitting[name] = node.plain()
+        return fitting
 
     def place_shared(self, target: str, full: str, x: Wire, mark: Mark) -> Wire:
-        """A node that runs the layer of `target` again, on its weights."""
-        lost = Wire(full, None)
+        """Add a node that runs the layer of `target` again with its weights; return its output."""
+        broken = Wire(full, None)
         self.marks[full] = mark
         first = self.by_name.get(target)
         if first is None or x.shape is None:
-            return lost
+            return broken
         plan = self.plan(first.layer, (x.shape,), [x], mark, full, self.by_name[first.tied] if first.tied else None)
         if plan is None or not self.fits(first, plan, x, mark, full):
-            return lost
+            return broken
         node, wire = self.add(full, first.kind, first.layer, [x], plan, mark)
         node.owner, node.tied = first.owner or first.name, first.tied
         return wire
 
     def fits(self, first: LayerNode, plan: Plan, x: Wire, mark: Mark, full: str) -> bool:
-        """Whether `plan` runs on the weights of `first`."""
+        """Whether `plan` can use the weights of `first`; reports it if not."""
         if dict(plan.weights) == dict(first.plan.weights) and dict(plan.buffers) == dict(first.plan.buffers):
             return True
         message = (
             f"`{first.name}` (line {first.mark.line}) was built for {first.arriving[0]}, and "
-            f"{self.described(x, mark)} wants weights of another shape"
+            f"{self.describe(x, mark)} wants weights of another shape"
         )
         self.fail(message, "Weights can only be shared between inputs that fit them.", mark, full)
         return False
 
     def counterpart(self, name: str, mark: Mark) -> LayerNode | None:
-        """The node called `name`, if the entry at `mark` made it when its scope ran first."""
+        """Return the node called `name` if it is of the entry at `mark`.
+
+        An unnamed node is numbered: a `when` that skips a layer in the shared scope gives its number to another
+        entry.
+        """
         first = self.by_name.get(name)
         return first if first is not None and first.mark == mark else None
 
-    def can_replay(self, first: LayerNode | None, plan: Plan, x: Wire, mark: Mark, full: str) -> bool:
-        """Whether a layer of a shared scope finds the weights it needs."""
+    def can_share(self, first: LayerNode | None, plan: Plan, x: Wire, mark: Mark, full: str) -> bool:
+        """Whether a layer of a shared scope finds the weights that it needs; reports it if not."""
         if first is not None or not (plan.weights or plan.buffers):
             return first is None or self.fits(first, plan, x, mark, full)
         message = f"`{full}` finds no weights to share: the scope ran without this layer before"
         self.fail(message, "A `when` in a shared scope must come out the same each time.", mark, full)
         return False
 
-    def owner(self, tie: Node | None, names: Names, full: str) -> LayerNode | None:
-        """The node that `tie` names."""
+    def tied_node(self, tie: Node | None, names: Names, full: str) -> LayerNode | None:
+        """Return the node that `tie` names; None where it names none, which is reported."""
         if tie is None:
             return None
         if not isinstance(tie.value, str):
@@ -270,7 +283,7 @@ class Placer:
             return None
         wire = names.find(tie.value)
         if wire is None:
-            message, hint = self.unknown_source(tie.value, full.rsplit("/", 1)[-1], names, tie.mark)
+            message, hint = self.explain_unknown(tie.value, full.rsplit("/", 1)[-1], names, tie.mark)
             self.fail(message, hint, tie.mark, full)
         elif wire.name in self.by_name:
             return self.by_name[wire.name]
@@ -294,22 +307,22 @@ class Placer:
             self.fail(message, f"To run `{tied.tied}` again, write `share: {tied.tied}`.", mark, full)
             return None
         transposed = tied.layer.lends == "transposed"
-        have, wanted = tuple(tied.plan.weights["weight"]), tuple(layer.tied_weight_shape(x, transposed))
-        if have != wanted:
-            message = f"the weight of `{tied.name}` (line {tied.mark.line}) is {Shape(have)}, and this layer wants "
-            message += f"{Shape(wanted)}{' before it is transposed' if transposed else ''}"
-            self.fail(message, _fitting(have, wanted, x, transposed), mark, full)
+        shape, expected = tuple(tied.plan.weights["weight"]), tuple(layer.tied_weight_shape(x, transposed))
+        if shape != expected:
+            message = f"the weight of `{tied.name}` (line {tied.mark.line}) is {Shape(shape)}, and this layer wants "
+            message += f"{Shape(expected)}{' before it is transposed' if transposed else ''}"
+            self.fail(message, _tie_hint(shape, expected, x, transposed), mark, full)
             return None
         return layer.tied_plan(x)
 
     # --- names ------------------------------------------------------------------------------------------------------
 
     def is_input(self, wire: Wire) -> bool:
-        """Whether a wire comes straight from an input of the network."""
+        """Whether a wire is an input of the network."""
         return wire.name not in self.by_name and wire.shape is not None
 
-    def not_shared(self, text: str, own: str, names: Names, here: Mark) -> tuple[str, str]:
-        """Why `share: text` finds no weights."""
+    def explain_not_shared(self, text: str, own: str, names: Names, here: Mark) -> tuple[str, str]:
+        """Return the message and hint for a `share: text` that finds no weights."""
         if text in {"prev", "input"} or names.find(text) is not None:
             what = "what stands above" if text == "prev" else "what comes in"
             return (
@@ -323,10 +336,10 @@ class Placer:
                 circle = " -> ".join(f"`{name}`" for name in chain)
                 message = f"{circle} share each other in a circle" if len(chain) > 2 else f"`{own}` shares itself"
                 return message, "One of them must be a layer of its own, above the others."
-        return self.unknown_source(text, own, names, here)
+        return self.explain_unknown(text, own, names, here)
 
     def full_name(self, text: str, names: Names, known: Mapping[str, object]) -> str:
-        """The full name of a scope that `text` means from here."""
+        """Return the full name of the scope that `text` means, in these names or those around them."""
         scope: Names | None = names
         while scope is not None:
             if scope.prefix + text in known:
@@ -334,10 +347,10 @@ class Placer:
             scope = scope.outer
         return text
 
-    def unknown_source(self, text: str, own: object, names: Names, here: Mark) -> tuple[str, str]:
-        """Why `text` names no node at `here`, and the way out."""
+    def explain_unknown(self, text: str, own: object, names: Names, here: Mark) -> tuple[str, str]:
+        """Return the message and hint for a `text` that names no node at `here`."""
         above = "A node can only take what stands above it."
-        if text.partition("/")[0] in self.others:
+        if text.partition("/")[0] in self.other_networks:
             message = f"`{text}` is in another network, and a layer takes and shares those of its own"
             return message, "An objective hands values from one network to another; shared layers come later."
         if text == own:
@@ -354,7 +367,7 @@ class Placer:
 
 
 def too_large(what: str, shape: Sequence[int]) -> str:
-    """The sentence for a shape that nothing can hold; empty for all others."""
+    """Return the message for a shape that is too large for any tensor; else an empty text."""
     if len(shape) > MAX_AXES:
         return f"{what} has {len(shape):,} axes, and a tensor has {MAX_AXES} at most"
     if prod(shape) > MAX_COUNT:
@@ -362,19 +375,19 @@ def too_large(what: str, shape: Sequence[int]) -> str:
     return ""
 
 
-def _fitting(have: tuple[int, ...], wanted: tuple[int, ...], x: Shape, transposed: bool) -> str:
-    """The way out where the weight of another layer does not fit the one that is tied to it."""
+def _tie_hint(shape: tuple[int, ...], expected: tuple[int, ...], x: Shape, transposed: bool) -> str:
+    """Return the hint where a tied weight does not have the expected shape."""
     if transposed:
-        if have[0] == x[-1]:
-            return f"Let this one be `linear: {have[1]}`."
-        return f"Tie it to a `linear: {wanted[0]}` that takes {wanted[1]} values, as many as this one gives."
-    if have[1] == x[-1]:
-        return f"Let this one be `linear: {have[0]}`."
-    return f"`- linear: {have[1]}` above it brings what comes in to the {have[1]} values of the embedding."
+        if shape[0] == x[-1]:
+            return f"Let this one be `linear: {shape[1]}`."
+        return f"Tie it to a `linear: {expected[0]}` that takes {expected[1]} values, as many as this one gives."
+    if shape[1] == x[-1]:
+        return f"Let this one be `linear: {shape[0]}`."
+    return f"`- linear: {shape[1]}` above it brings what comes in to the {shape[1]} values of the embedding."
 
 
 def _nested_shape(value: Any) -> tuple[int, ...] | None:
-    """The shape of nested lists of numbers; None where rows differ in length or hold something else."""
+    """Return the shape of nested lists of finite numbers; None where rows differ, or for anything else."""
     if isinstance(value, int | float) and not isinstance(value, bool):
         return () if math.isfinite(value) else None
     if not isinstance(value, list):

@@ -1,4 +1,4 @@
-"""What names and variables mean at one place of a spec while it is expanded."""
+"""Names and variables at one place of a spec while it is expanded."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..graph import Wire
 
 @dataclass(slots=True)
 class Names:
-    """The nodes of one scope: what each local name stands for, and how many of each kind there are."""
+    """The names of one scope: the wire of each, its line in the file, and the number of nodes of each kind."""
 
     prefix: str = ""
     outer: Names | None = None
@@ -20,10 +20,10 @@ class Names:
     lines: dict[str, int] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     inner: dict[str, Names] = field(default_factory=dict)
-    """The scopes inside this one, which `scope/node` reaches into."""
+    """The scopes inside this one: `scope/node` names a node in one of them."""
 
     def fresh(self, kind: str) -> str:
-        """`conv_1`, `conv_2`, ...: the next one that is free."""
+        """Return the next free name of a kind (`conv_1`, `conv_2`, ...), and count it as used."""
         while True:
             self.counts[kind] = count = self.counts.get(kind, 0) + 1
             name = f"{kind}_{count}"
@@ -31,11 +31,11 @@ class Names:
                 return name
 
     def next(self, kind: str) -> str:
-        """What `fresh` would say, without taking it: what an entry is called that is wrong before it has a name."""
+        """Return the number that `fresh` tries first without counting it: the name of an entry in a message."""
         return f"{kind}_{self.counts.get(kind, 0) + 1}"
 
     def find(self, name: str) -> Wire | None:
-        """In this scope or one around it; `block/node` reaches into a scope."""
+        """Return the wire of a name in this scope or one around it; `block/node` is a name inside a scope."""
         *scopes, last = name.split("/")
         around: Names | None = self
         while around is not None:
@@ -48,6 +48,7 @@ class Names:
         return None
 
     def visible(self) -> Iterator[str]:
+        """Yield the names of this scope and of those around it."""
         scope: Names | None = self
         while scope is not None:
             yield from scope.wires
@@ -56,30 +57,30 @@ class Names:
 
 @dataclass(slots=True)
 class Scope:
-    """Where an entry is expanded: its variables, its names, and what came into the block around it."""
+    """The context of an entry: its variables, its names, and the input of the block around it."""
 
     vars: Mapping[str, Any]
     names: Names
-    came_in: Wire
+    block_input: Wire
     calls: tuple[str, ...] = ()
     """Blocks being expanded, outermost first."""
 
     def with_vars(self, more: Mapping[str, Any]) -> Scope:
-        return Scope({**self.vars, **more}, self.names, self.came_in, self.calls)
+        return Scope({**self.vars, **more}, self.names, self.block_input, self.calls)
 
     def variables(self, x: Wire) -> Variables:
-        """What an expression may name where `x` comes in."""
+        """Return the variables of an expression in an entry whose input is `x`."""
         return Variables(self.vars, x, self.names)
 
-    def inside(self, name: str, came_in: Wire | None = None) -> Scope:
-        """A scope of its own below `name`."""
+    def inside(self, name: str) -> Scope:
+        """Return a new scope called `name` inside this one."""
         inner = Names(f"{self.names.prefix}{name}/", self.names)
         self.names.inner.setdefault(name, inner)
-        return Scope(self.vars, inner, came_in or self.came_in, self.calls)
+        return Scope(self.vars, inner, self.block_input, self.calls)
 
 
 class Variables(Mapping[str, Any]):
-    """The variables of an expression: the scope's; `x`, the shape that comes in; and the shapes of nodes by name."""
+    """The variables of an expression: those of the scope, `x` (the input shape), and shapes of nodes."""
 
     def __init__(self, known: Mapping[str, Any], wire: Wire, names: Names) -> None:
         self.known, self.wire, self.names = known, wire, names

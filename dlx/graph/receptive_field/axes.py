@@ -115,8 +115,7 @@ class AxisWindow:
     # --- sliding windows ---
 
     def slide(self, axis: int, window: Window, k: int, stops: int) -> AxisWindow:
-        """Return the window after axis `k` of a layer's window slides along `axis` of the value, with `stops`
-        stops."""
+        """Return the window after axis `k` of a layer's window slides along `axis` of the value to `stops` stops."""
         factors = self.steps[axis]
         step = (window.kernel[k], window.stride[k], window.before[k], window.dilation[k])
         shift = window.shift[k] if window.shift else 0

@@ -245,8 +245,7 @@ def _explain_merge(step: _LayerStep, seen: ReceptiveField) -> list[Line]:
 
 
 def _explain_hull(branches: Sequence[Axis], whole: Axis, axis: int, stops: int) -> list[Line]:
-    """Explain the hull on one axis, from the first position of a branch to the last; figures where no equation
-    holds."""
+    """Explain the hull of branches on one axis; figures alone where no equation holds."""
     sizes = [size for size, _, _ in branches if size is not None]
     jumps, starts = [jump for _, jump, _ in branches], [start for _, _, start in branches]
     lines = []
@@ -275,8 +274,7 @@ def _explain_drift(
     axis: int,
     stops: int,
 ) -> list[Line]:
-    """Explain the hull of two branches of different jumps: it has the jump of one, and the other drifts away from
-    it."""
+    """Explain the hull of two branches of different jumps: the one drifts away from the other."""
     _, jump, _ = whole
     if jump not in jumps:
         return []
@@ -319,8 +317,7 @@ def _alignment(seen: ReceptiveField, branches: Sequence[ReceptiveField]) -> str:
 
 
 def growth(graph: Graph, node: LayerNode, name: str = "") -> list[Line]:
-    """Explain a receptive field as the sum of the windows on the path to a node, or in a sentence where it is no
-    sum."""
+    """Explain a receptive field as a sum over the windows on the path to a node, where it is one."""
     name = name or node.main_input
     seen = node.receptive_fields.get(name)
     if not isinstance(seen, ReceptiveField):

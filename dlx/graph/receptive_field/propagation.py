@@ -176,8 +176,7 @@ def _on_equal_axes(one: AxisWindow, x: Shape, out: Shape, with_channels: bool = 
 
 
 def _reshaped_vector(fields: SymbolicFields, shape: Shape) -> SymbolicFields | None:
-    """Return the fields of an input vector that is reshaped to several axes: its values have positions from then
-    on."""
+    """Return the fields of an input vector that is reshaped to several axes, whose values have positions then."""
     ((name, field), *others) = fields.items()
     if others or isinstance(field, UnknownReceptiveField) or len(field.basis) > 1 or sum(n > 1 for n in shape) < 2:
         return None
