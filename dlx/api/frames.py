@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..graph import Graphs, LayerNode
-from ..graph.expect import Receipt, claimed
+from ..graph.expect import Receipt, format_claim
 from ..graph.graph import AnyReceptiveField
 from ..runs.folder import Run as RunFolder
 from ..runs.records import has_old_loss_name, with_current_names
@@ -112,19 +112,19 @@ def leaderboard(places: Sequence[LeaderboardRow], metric: str) -> DataFrame:
 
 
 def receipts(found: Sequence[Receipt]) -> DataFrame:
-    """Claims and their verdicts. Index: `claim`. Columns: `source`, `claimed`, `ours`, `verdict`, `why`."""
+    """Claims and their verdicts. Index: `claim`. Columns: `source`, `format_claim`, `ours`, `verdict`, `why`."""
     rows = [
         [
             r.claim.title,
             r.claim.source,
-            claimed(r.claim),
+            format_claim(r.claim),
             r.ours,
             r.verdict,
             r.why or r.claim.figures.get("because", ""),
         ]
         for r in found
     ]
-    return table(["claim", "source", "claimed", "ours", "verdict", "why"], rows, index="claim")
+    return table(["claim", "source", "format_claim", "ours", "verdict", "why"], rows, index="claim")
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[Any]], index: str = "") -> DataFrame:
