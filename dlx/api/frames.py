@@ -112,7 +112,7 @@ def leaderboard(places: Sequence[LeaderboardRow], metric: str) -> DataFrame:
 
 
 def receipts(found: Sequence[Receipt]) -> DataFrame:
-    """Claims and their verdicts. Index: `claim`. Columns: `source`, `format_claim`, `ours`, `verdict`, `why`."""
+    """Claims and their verdicts. Index: `claim`. Columns: `source`, `claimed`, `ours`, `verdict`, `why`."""
     rows = [
         [
             r.claim.title,
@@ -124,7 +124,7 @@ def receipts(found: Sequence[Receipt]) -> DataFrame:
         ]
         for r in found
     ]
-    return table(["claim", "source", "format_claim", "ours", "verdict", "why"], rows, index="claim")
+    return table(["claim", "source", "claimed", "ours", "verdict", "why"], rows, index="claim")
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[Any]], index: str = "") -> DataFrame:
