@@ -22,14 +22,18 @@ from .utils.passwords import masked
 
 @dataclass(frozen=True, slots=True)
 class Mark:
-    """The place of a value in a text. `line` and `column` count from 1; 0 where there is no text, as of a default."""
+    """The place of a value in a text. `line` and `column` count from 1; 0 where there is no text, as of a default.
+
+    `column` alone is 0 for a line of Python.
+    """
 
     file: str
     line: int = 0
     column: int = 0
 
     def __str__(self) -> str:
-        return f"{self.file}:{self.line}:{self.column}" if self.line else self.file
+        numbers = [str(number) for number in (self.line, self.column) if number]
+        return ":".join([self.file, *numbers])
 
 
 NOWHERE = Mark("(default)")

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .errors import Problem, SpecError
 from .graph import Graph, LayerNode
 from .init import Default, Initializer
+from .layers.measure import difference
 from .lazy import torch
+from .plugins import called, failure_at, is_foreign
 
 if TYPE_CHECKING:
     from torch import Tensor, fx, nn
@@ -39,7 +42,7 @@ def _modules(graph: Graph) -> tuple[nn.Module, dict[str, nn.Module]]:
     for node in graph.nodes:
         if node.owner:
             continue
-        made = _tied(graph, node) if node.tied else node.layer.module(*node.arriving)
+        made = _tied(graph, node) if node.tied else _own(node)
         *scopes, last = node.name.split("/")
         parent, path = root, ""
         for scope in scopes:
@@ -52,6 +55,23 @@ def _modules(graph: Graph) -> tuple[nn.Module, dict[str, nn.Module]]:
         at[f"{path}/{last}"] = made
         modules[node.name] = made
     return root, modules
+
+
+def _own(node: LayerNode) -> nn.Module:
+    """The module of a node. SpecError where that of a layer that is none of dlx's own is not what its plan says."""
+    if not is_foreign(type(node.layer)):
+        return node.layer.module(*node.arriving)
+    path = f"layers.{node.name}"
+    try:
+        made = node.layer.module(*node.arriving)
+        found = difference(node.plan, made, node.arriving)
+    except (Exception, SystemExit) as error:
+        problem = failure_at(error, node.layer, node.mark, path)
+        raise error if problem is None else SpecError(problem) from error
+    if found:
+        message = f"`{node.name}` is not as planned: {called(node.layer)}: {found}"
+        raise SpecError(Problem(message, "`plan` and `module` must agree.", node.mark, path))
+    return made
 
 
 def _tied(graph: Graph, node: LayerNode) -> nn.Module:

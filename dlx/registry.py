@@ -10,7 +10,9 @@ import importlib.util
 import pkgutil
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
+from dataclasses import field as dataclass_field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar, get_origin
@@ -65,6 +67,11 @@ class Declared(Strict):
     def first_field(cls) -> str | None:
         """Return the field that `kind: value` sets, where `value` is no mapping."""
         return next(iter(cls.model_fields), None)
+
+    @classmethod
+    def mistake(cls) -> str:
+        """What is wrong with the class itself, of one that a plugin brings; empty where nothing is."""
+        return ""
 
     @classmethod
     def summary(cls) -> str:
@@ -131,9 +138,14 @@ class Registry(Mapping[str, type[D]], Generic[D]):
         self.noun, self.package, self.plugins, self.at, self.many = noun, package, plugins, at, many
         self._classes: dict[str, type[D]] = {}
         self._loaded = self._searched = False
+        self.from_plugins: Mapping[str, type[D]] = {}
+        """Kinds of the plugins of the spec at hand (`dlx.plugins.use`)."""
 
     def add(self, cls: type[D]) -> None:
         """Register a class. DlxError where another class has its kind."""
+        if _collectors and _collectors[-1].takes(cls):
+            _collectors[-1].found.append((self, cls))
+            return
         known = self._classes.setdefault(cls.kind, cls)
         if known is not cls and known.__qualname__ != cls.__qualname__:
             raise DlxError(f"two {self.noun} classes are called `{cls.kind}`: {known!r} and {cls!r}")
@@ -183,7 +195,21 @@ class Registry(Mapping[str, type[D]], Generic[D]):
         for entry in self._entry_points:
             entry.load()
 
+    def registered(self) -> list[type[D]]:
+        """The classes that are imported, those of plugins apart."""
+        return list(self._classes.values())
+
+    def origin(self, kind: str) -> str | None:
+        """The module that declares a kind, plugins apart; None where none does. Nothing is imported."""
+        if kind in self._classes:
+            return self._classes[kind].__module__
+        elsewhere = () if kind in self.modules else self._entry_points
+        found = (e.module for e in elsewhere if kind in declared_kinds(e.module))
+        return self.modules.get(kind) or next(found, None)
+
     def __getitem__(self, kind: str) -> type[D]:
+        if kind in self.from_plugins:
+            return self.from_plugins[kind]
         if kind not in self._classes and kind in self.modules:
             importlib.import_module(self.modules[kind])
         if kind not in self._classes:
@@ -194,17 +220,44 @@ class Registry(Mapping[str, type[D]], Generic[D]):
         """Whether there is such a kind; kinds of dlx are not imported for it."""
         if not isinstance(kind, str):
             return False
+        if kind in self.from_plugins:
+            return True
         if kind not in self._classes and kind not in self.modules:
             self.search(kind)
         return kind in self._classes or kind in self.modules
 
     def __iter__(self) -> Iterator[str]:
         self.search()
-        return iter(sorted({*self._classes, *self.modules}))
+        return iter(sorted({*self._classes, *self.modules, *self.from_plugins}))
 
     def __len__(self) -> int:
         self.search()
-        return len({*self._classes, *self.modules})
+        return len({*self._classes, *self.modules, *self.from_plugins})
+
+
+@dataclass
+class Collector:
+    """Catches the classes of one module or package as they are defined, in place of their registries."""
+
+    module: str
+    found: list[tuple[Registry[Any], type[Any]]] = dataclass_field(default_factory=list)
+
+    def takes(self, cls: type[Any]) -> bool:
+        """Whether a class is defined in that module or package."""
+        return f"{cls.__module__}.".startswith(f"{self.module}.")
+
+
+_collectors: list[Collector] = []
+
+
+@contextmanager
+def collected(module: str) -> Iterator[Collector]:
+    """Collect the kinds that a module, or a package with all its modules, defines inside the block."""
+    _collectors.append(Collector(module))
+    try:
+        yield _collectors[-1]
+    finally:
+        _collectors.pop()
 
 
 def _submodules(paths: Iterable[str], prefix: str, others: Collection[str]) -> Iterator[str]:

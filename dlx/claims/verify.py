@@ -61,12 +61,12 @@ def _is_whole(path: Path) -> bool:
     return any(line.startswith((b"dlx:", b"dlx =", b"dlx=")) for line in lines)
 
 
-def verify(paths: Iterable[Path], changes: Sequence[str] = ()) -> Iterator[Verified]:
+def verify(paths: Iterable[Path], changes: Sequence[str] = (), plugins: Sequence[str] = ()) -> Iterator[Verified]:
     """Each spec with its receipts. SpecError, after the last of them, with the mistakes of those that are wrong."""
     problems: list[Problem] = []
     for path in paths:
         try:
-            experiment = load(path, changes)
+            experiment = load(path, changes, plugins=plugins)
             traced = graphs.trace_all(experiment)
             yield Verified(experiment, traced, all_of(experiment, traced))
         except DlxError as error:

@@ -13,7 +13,9 @@ from typing import Any, cast
 
 import typer
 
+from .. import plugins
 from ..errors import DlxError, Mark, Problem, RunError
+from ..utils import json_documents
 
 INTERRUPTED = 130
 UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
@@ -25,8 +27,9 @@ def run(command: Callable[[], Any]) -> int:
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the shell: `dlx layers >&-`
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - as long as the program
-    original = warnings.showwarning
+    original, stdout = warnings.showwarning, sys.stdout
     warnings.showwarning = _show_warning
+    plugins.announced(_print_plugin if "--json" not in sys.argv[1:] else _keep_stdout_for_json)
     try:
         with interruptible():
             return _report_interrupt(command() or 0)
@@ -36,14 +39,37 @@ def run(command: Callable[[], Any]) -> int:
         return _report(error)
     except KeyboardInterrupt:
         return _report_interrupt(INTERRUPTED)
-    except SystemExit as end:
-        if not isinstance(end.__context__, BrokenPipeError):
-            raise
-        return 0  # `dlx layers | head`, noticed while it writes
-    except OSError as error:
-        return _report_os_error(error)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - raised again where it is dlx's own mistake
+        return _report_unexpected(error)
     finally:
         warnings.showwarning = original
+        sys.stdout, json_documents.stdout = stdout, None
+        plugins.announced(None)
+
+
+def _print_plugin(name: str, mark: Mark) -> None:
+    """Print whose code runs."""
+    from ..show import console
+
+    where = f"plugins, {mark}" if mark.line else str(mark)
+    console.say(f"runs the code of {name} ({where})")
+
+
+def _keep_stdout_for_json(_: str, __: Mark) -> None:
+    """Send what plugins print to stderr."""
+    json_documents.stdout = json_documents.stdout or sys.stdout
+    sys.stdout = sys.stderr
+
+
+def _report_unexpected(error: Exception | SystemExit) -> int:
+    """Report an OSError or an error raised by the code of a plugin; raise any other again."""
+    if (problem := plugins.failure_of(error)) is not None:
+        return _report(RunError(problem))
+    if isinstance(error, OSError):
+        return _report_os_error(error)
+    if isinstance(error.__context__, BrokenPipeError) and isinstance(error, SystemExit):
+        return 0  # `dlx layers | head`, noticed while it writes
+    raise error
 
 
 def _show_warning(

@@ -9,12 +9,13 @@ import typer
 
 from ..errors import DlxError
 from . import completion
-from .options import AsJson, Overrides, Runs, SpecPath, Verdict, check_claims, garbage_collection_off
+from .options import AsJson, Overrides, Plugins, Runs, SpecPath, Verdict, check_claims, garbage_collection_off
 
 
 def inspect(
     spec: SpecPath,
     overrides: Overrides = None,
+    plugin: Plugins = None,
     as_json: AsJson = False,
     depth: Annotated[int | None, typer.Option(min=1, metavar="N", help="Fold blocks below N levels.")] = None,
     shapes: Annotated[
@@ -42,7 +43,7 @@ def inspect(
         from ..show import console
         from ..show import inspect as tables
 
-        experiment = specs.load(spec, overrides or [])
+        experiment = specs.load(spec, overrides or [], plugins=plugin or [])
         traced = graph.trace_all(experiment, graph.all_input_shapes(experiment, shapes or []))
         steps = graph.memory.of_each(experiment, traced, batch) if batch else {}
         network, one = traced.find(layer) if layer is not None else ("", None)
@@ -65,18 +66,27 @@ def inspect(
 
 def layers(
     kind: Annotated[str | None, typer.Argument(help="One kind, in full.", autocompletion=completion.kinds)] = None,
+    spec: Annotated[Path | None, typer.Argument(metavar="SPEC", help="Also the kinds of its plugins.")] = None,
     markdown: Annotated[bool, typer.Option("--markdown", help="Everything in full, as one page.")] = False,
+    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """List all that a spec can name, or show one in full.
 
-    Layers, structures, data sets, objectives, losses, initialisers, optimizers and schedules.
+    Layers, structures, data sets, objectives, losses, initialisers, optimizers and schedules; with SPEC or --plugin
+    also those of your own.
 
     Example: dlx layers conv
     """
+    from .. import spec as specs
     from ..reference import markdown_page, vocabulary
     from ..show import console, listings
+    from ..spec.syntax.read import SUFFIXES
 
+    if spec is None and kind is not None and kind.endswith(SUFFIXES):
+        spec = Path(kind)
+        kind = None
+    specs.use_plugins_of(spec, plugin or [])
     if markdown:
         console.out(markdown_page.markdown(kind))
     elif as_json:
@@ -100,6 +110,7 @@ def verify(
         Verdict | None, typer.Option(metavar="VERDICT", help="Show those that hold, that fail, ...")
     ] = None,
     training: Annotated[bool, typer.Option("--train", help="Train what makes claims about results.")] = False,
+    plugin: Plugins = None,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),
 ) -> None:
@@ -116,7 +127,7 @@ def verify(
 
     changes = [text for text in specs or [] if "=" in text and not Path(text).exists()]
     paths = [Path(text) for text in specs or [] if text not in changes]
-    found = verify.verify(verify.found(paths), changes)
+    found = verify.verify(verify.found(paths), changes, plugin or [])
     if training:
         found = (verify.trained(one, runs) for one in found)
     if status := verdicts.verified(found, as_json, only):
@@ -154,6 +165,7 @@ def explain(
         list[str] | None,
         typer.Option("--input", metavar="[NAME=]3x512x512", help="Another input shape; once for each input."),
     ] = None,
+    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Show the arithmetic behind the figures of `inspect`.
@@ -169,7 +181,7 @@ def explain(
     from ..show import console
     from ..show import explain as workings
 
-    experiment = specs.load(spec, overrides or [])
+    experiment = specs.load(spec, overrides or [], plugins=plugin or [])
     traced = graph.trace_all(experiment, graph.all_input_shapes(experiment, shapes or []))
     workings.explanation(pages.explain_of(traced, layer), as_json)
     if layer is None:
@@ -187,6 +199,7 @@ def diff(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to B, in Hydra's grammar.")
     ] = None,
+    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Compare two specs: layers, costs and settings.
@@ -200,13 +213,15 @@ def diff(
     from ..graph.comparison import diff as diffs
     from ..show import diff as differences
 
-    differences.difference(diffs.diff(specs.load(a), specs.load(b, overrides or [])), as_json)
+    both = (specs.load(a, plugins=plugin or []), specs.load(b, overrides or [], plugins=plugin or []))
+    differences.difference(diffs.diff(*both), as_json)
 
 
 def why(
     spec: SpecPath,
     key: Annotated[str, typer.Argument(metavar="KEY", help="What is asked for, as overrides name it.")],
     overrides: Overrides = None,
+    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Tell where a value comes from, and what it replaced.
@@ -221,7 +236,7 @@ def why(
     from ..graph import origin
     from ..show import why as origins
 
-    experiment = specs.load(spec, overrides or [])
+    experiment = specs.load(spec, overrides or [], plugins=plugin or [])
     origins.origin(origin.why(experiment, graph.trace_all(experiment), key, overrides or []), as_json)
 
 
@@ -229,6 +244,7 @@ def doctor(
     spec: SpecPath,
     overrides: Overrides = None,
     thorough: Annotated[bool, typer.Option("--thorough", help="Also what takes minutes.")] = False,
+    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Look for what is wrong, in seconds, before training.
@@ -243,20 +259,25 @@ def doctor(
     from ..analysis.doctor import diagnosis as clinic
     from ..show import doctor as diagnoses
 
-    report = clinic.examine(specs.load(spec, overrides or []), thorough)
+    report = clinic.examine(specs.load(spec, overrides or [], plugins=plugin or []), thorough)
     diagnoses.diagnosis(report, as_json)
     if report.wrong:
         raise typer.Exit(1)
 
 
-def schema() -> None:
+def schema(
+    spec: Annotated[Path | None, typer.Argument(metavar="SPEC", help="Also the kinds of its plugins.")] = None,
+    plugin: Plugins = None,
+) -> None:
     """Print the JSON schema of a spec, for editors.
 
     Example: dlx schema > spec.schema.json
     """
+    from .. import spec as specs
     from ..show import console
     from ..spec import schema as schemas
 
+    specs.use_plugins_of(spec, plugin or [])
     console.document(schemas.schema())
 
 

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import DlxError
 from . import completion, exit_status
-from .options import AsJson, Overrides, Runs, SpecPath, check_claims, warn_of_password
+from .options import AsJson, Overrides, Plugins, Runs, SpecPath, check_claims, warn_of_password
 
 
 def train(
@@ -34,6 +34,7 @@ def train(
     plot_schedule: Annotated[
         bool, typer.Option("--plot-schedule", help="Show the learning rate over time; nothing is trained.")
     ] = False,
+    plugin: Plugins = None,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),
 ) -> None:
@@ -57,6 +58,10 @@ def train(
         from ..experiment.resume_checks import unchanged
 
         raise unchanged(lookup.find(resume, runs), changes)
+    if resume is not None and plugin:
+        from ..experiment.resume_checks import unchanged
+
+        raise unchanged(lookup.find(resume, runs), [f"--plugin {one}" for one in plugin])
     if (spec is None) == (resume is None):
         hint = "`dlx train SPEC` starts, and `dlx train --resume RUN` goes on with a run as it was."
         raise DlxError("give a spec to train, or the run to resume", hint=hint)
@@ -66,7 +71,7 @@ def train(
 
         spec = spec_in(spec)
         like = Run(spec.parent)
-    loaded = specs.load(spec, overrides or []) if spec is not None else None
+    loaded = specs.load(spec, overrides or [], plugins=plugin or []) if spec is not None else None
     if plot_schedule and loaded is not None:
         rates = runner.rates(loaded)
         schedules.document(rates) if as_json else schedules.schedules(rates)
@@ -109,6 +114,7 @@ def sweep(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed.")] = False,
     study: Annotated[str, typer.Option(metavar="NAME", help="Another name for the study's folder.")] = "",
     figures: Annotated[bool, typer.Option("--figures", help="Draw what it showed, even without MLflow.")] = False,
+    plugin: Plugins = None,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),
 ) -> None:
@@ -125,7 +131,7 @@ def sweep(
     from ..sweeps import run as sweeps
 
     changes = [*(overrides or []), *([f"++sweep.sampler={sampler}"] if sampler is not None else [])]
-    made = plans.plan(spec, changes, runs, trials, study)
+    made = plans.plan(spec, changes, runs, trials, study, plugin or [])
     warn_of_password(made.base)
     spent = sweeps.parse_budget(budget or made.sweep.budget)
     means = sweeps.SweepOptions(
@@ -150,6 +156,7 @@ def prove_resume(
     kills: Annotated[int, typer.Option(min=0, metavar="N", help="How often it is killed.")] = 5,
     seed: Annotated[int, typer.Option(min=0, help="Of the moments at which it is killed.")] = 0,
     steps: Annotated[int, typer.Option(min=2, metavar="N", help="Steps of each training, at most.")] = 100,
+    plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
     """Prove that a training that is killed goes on to the same bits.
@@ -168,7 +175,7 @@ def prove_resume(
 
     with prove_resume.retained_on_failure() as home:
         say = prove_resume.silent if as_json else console.say
-        found = prove_resume.prove(spec, overrides or [], home, kills, seed, steps, say)
+        found = prove_resume.prove(spec, overrides or [], home, kills, seed, steps, say, plugin or [])
         proofs.proof(found, as_json)
         if not found.equal:
             raise typer.Exit(1)

@@ -49,6 +49,7 @@ def locked(
         "spec": str(experiment.path),
         "spec_hash": hashlib.sha256(experiment.resolved().encode()).hexdigest(),
         "data": data,
+        **({"plugins": {one.name: one.digest for one in experiment.plugins}} if experiment.plugins else {}),
         "seed": train.seed,
         "pid": os.getpid(),
     }

@@ -45,6 +45,7 @@ def new_run(prepared: Prepared, runs: Path) -> Run:
 
 def describe(folder: Run, prepared: Prepared) -> None:
     """Write its spec, its plan, and what has to be known of its data where that is not at hand."""
+    prepared.experiment.keep_plugins(folder.dir)
     folder.write_text("spec.yaml", prepared.experiment.resolved())
     folder.write_json("plan.json", prepared.graphs.as_json())
     if prepared.is_supervised:

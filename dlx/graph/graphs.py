@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..spec.sections.networks import ONE
 from .graph import Graph, LayerNode
+
+if TYPE_CHECKING:
+    from ..plugins import Plugin
 
 LAYER = Mark("--layer")
 TOTALS = ("params", "trainable", "buffers", "macs", "activation_bytes")
@@ -24,6 +27,8 @@ class Graphs(Mapping[str, Graph]):
     name: str
     networks: Mapping[str, Graph]
     warnings: tuple[Problem, ...] = ()
+    plugins: tuple[Plugin, ...] = ()
+    """Those of the spec."""
 
     @classmethod
     def of(cls, graph: Graph) -> Graphs:
@@ -114,12 +119,14 @@ class Graphs(Mapping[str, Graph]):
         return sum(getattr(graph, quantity) for graph in self.values())
 
     def as_json(self) -> dict[str, Any]:
-        """Return the document of the one network, or the totals and the document of each network."""
+        """Return the document of the one network, or the totals and the document of each network, and the plugins."""
+        plugins = {"plugins": [one.as_json() for one in self.plugins]} if self.plugins else {}
         if self.is_one:
-            return self.one.as_json()
+            return self.one.as_json() | plugins
         totals = {quantity: self._sum(quantity) for quantity in TOTALS}
         return {
             "name": self.name,
             **totals,
             "networks": {name: graph.as_json() for name, graph in self.items()},
+            **plugins,
         }

@@ -72,6 +72,7 @@ def trace_all(experiment: Experiment, inputs: Mapping[str, Mapping[str, Shape]] 
 
     Errors: SpecError with every mistake of the spec, in the order of the file.
     """
+    experiment.use_plugins()
     problems = Problems(experiment.problems)
     of_sections: list[Problem] = []
     views = experiment.views()
@@ -102,7 +103,7 @@ def trace_all(experiment: Experiment, inputs: Mapping[str, Mapping[str, Shape]] 
         raise SpecError(*sorted(problems.found, key=_in_file_order))
     warned = Problems()
     graphs = {name: _graph(walk, facts, warned) for name, walk in walks.items()}
-    return Graphs(experiment.name, graphs, tuple(sorted(warned.found, key=_in_file_order)))
+    return Graphs(experiment.name, graphs, tuple(sorted(warned.found, key=_in_file_order)), experiment.plugins)
 
 
 def _check_keys(experiment: Experiment) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Final, Literal, Type
 
 from pydantic import BeforeValidator, Field, NonNegativeInt, PositiveInt
 
-from ..errors import ShapeError
+from ..errors import ShapeError, first_line
 from ..registry import FAMILIES, Declared, Registry, family
 from ..shapes import Shape, Window
 from .arithmetic import Line, default_lines
@@ -244,6 +244,22 @@ class Layer(Declared):
             for name in type(self).model_fields
             if name not in leave_out
         }
+
+    @classmethod
+    def mistake(cls) -> str:
+        """Where its example is not what its plan says. One without an example or a plan of its own has none."""
+        if "example" not in vars(cls) or cls.plan is Layer.plan:
+            return ""
+        try:
+            layer, xs, by_hand = cls.worked_example()
+            plan = layer.plan(*xs)
+            planned = {"shape": tuple(plan.shape), "params": plan.params, "buffers": plan.buffered, "macs": plan.macs}
+            found = [(name, getattr(by_hand, name), value) for name, value in planned.items()]
+        except Exception as error:  # noqa: BLE001 - whatever its code raises
+            return f"raises {type(error).__name__}: {first_line(error)}"
+        return ", ".join(
+            f"{name} is {hand} by hand and {plan} by its plan" for name, hand, plan in found if hand != plan
+        )
 
     @classmethod
     def worked_example(cls) -> tuple[Layer, list[Shape], Example]:

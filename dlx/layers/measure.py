@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from typing import TYPE_CHECKING, Any
 
 from ..lazy import torch
 from ..shapes import Shape
 
 if TYPE_CHECKING:
-    from .base import Layer
+    from .base import Layer, Plan
 
 DTYPES = {"float": "float32", "int": "int64", "bool": "bool"}
 
@@ -18,7 +20,10 @@ def measure(layer: Layer, *xs: Shape) -> dict[str, Any]:
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"):
-        module = layer.module(*xs).eval()
+        module = layer.module(*xs)
+        if not isinstance(module, torch.nn.Module):
+            raise TypeError(f"module() returned {type(module).__name__}, and no torch.nn.Module")
+        module.eval()
         inputs = [torch.zeros(1, *x, dtype=getattr(torch, DTYPES[x.dtype])) for x in xs]
     with FlopCounterMode(display=False) as flops:
         y = module(*inputs)
@@ -32,3 +37,42 @@ def measure(layer: Layer, *xs: Shape) -> dict[str, Any]:
         "window": "global",
         "sequential_steps": max(1, xs[0][0]) if recurrent and xs[0].rank > 1 else 1,
     }
+
+
+def difference(plan: Plan, module: Any, xs: Sequence[Shape]) -> str:
+    """Where a module is not what a plan says, in a sentence with both; empty where it is.
+
+    The module runs on torch's meta device, or where it cannot on a batch of two zeros, as a copy.
+    """
+    if not isinstance(module, torch.nn.Module):
+        return f"its module() returned {type(module).__name__}, and no torch.nn.Module"
+    for what, planned, there in (
+        ("weights", plan.weights, module.named_parameters()),
+        ("buffers", plan.buffers, module.named_buffers()),
+    ):
+        has = {name: tuple(tensor.shape) for name, tensor in there}
+        says = {name: tuple(shape) for name, shape in planned.items()}
+        if has != says:
+            return f"its plan has the {what} {_listed(says)}, and its module {_listed(has)}"
+    y = _run(module, xs)
+    if not isinstance(y, torch.Tensor):
+        return f"its module gives {type(y).__name__}, and no tensor"
+    if tuple(y.shape) != (2, *plan.shape):
+        return f"its plan gives {plan.shape} a sample, and its module {Shape(tuple(y.shape[1:]))}"
+    return ""
+
+
+def _run(module: Any, xs: Sequence[Shape]) -> Any:
+    def on(device: str) -> Any:
+        inputs = [torch.zeros(2, *x, dtype=getattr(torch, DTYPES[x.dtype]), device=device) for x in xs]
+        return deepcopy(module).to(device).eval()(*inputs)
+
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        try:
+            return on("meta")
+        except Exception:  # noqa: BLE001 - it may look at values, which the meta device has none of
+            return on("cpu")
+
+
+def _listed(shapes: Mapping[str, tuple[int, ...]]) -> str:
+    return ", ".join(f"{name} {Shape(shape)}" for name, shape in shapes.items()) or "none"

@@ -135,7 +135,7 @@ def say(text: str) -> None:
 
 def document(value: Any) -> None:
     """Print one JSON document to stdout."""
-    sys.stdout.write(json_documents.dumps(value, indent=2) + "\n")
+    json_documents.write(value)
 
 
 def errors(error: DlxError, as_json: bool) -> None:

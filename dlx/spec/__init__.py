@@ -4,10 +4,27 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .sections.experiment import Experiment, Track, load, missing_sections, objective_of, supervised_of
+    from .sections.experiment import (
+        Experiment,
+        Track,
+        load,
+        missing_sections,
+        objective_of,
+        supervised_of,
+        use_plugins_of,
+    )
     from .sections.train import Train
 
-__all__ = ["Experiment", "Track", "Train", "load", "missing_sections", "objective_of", "supervised_of"]
+__all__ = [
+    "Experiment",
+    "Track",
+    "Train",
+    "load",
+    "missing_sections",
+    "objective_of",
+    "supervised_of",
+    "use_plugins_of",
+]
 
 
 def __getattr__(name: str) -> Any:

@@ -7,16 +7,20 @@
 
 Files are looked for in the folder of the spec, then in each folder above it, then in ./specs, then among the specs
 that dlx ships.
+All are read before any is merged: which sections another kind replaces is known once their `plugins` have run.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from ..errors import Mark, Problem, SpecError, did_you_mean
 from . import shipped
+from .plugged import PLUGINS, taken
 from .sections.kinds import are_networks, choice_at
 from .syntax.read import SUFFIXES, Node, read
 from .validation import shown
@@ -25,8 +29,13 @@ MAX_FILES = 100
 SELF = "_self_"
 
 
-def compose(path: Path, root: Node | None = None) -> Node:
-    """Read the spec at `path` and merge its defaults under it. SpecError where a file is missing or malformed.
+def compose(path: Path) -> Node:
+    """Read the spec at `path` and merge its defaults under it. SpecError where a file is missing or malformed."""
+    return files_of(path).merged()
+
+
+def files_of(path: Path, root: Node | None = None) -> Files:
+    """Read the spec at `path` and the files that its defaults name. SpecError where one is missing or malformed.
 
     `root` is its content where that is in no file; its defaults are looked for as those of a file at `path`.
     """
@@ -40,8 +49,42 @@ def source(path: Path) -> str:
 
 
 def group_file(group: str, option: str, spec: Path, mark: Mark) -> Node:
-    """Read `group/option.yaml` for an override of `spec` at `mark`."""
-    return _Composer().found(f"{group}/{option}", spec, (), mark)
+    """Read `group/option.yaml`, with its `plugins`, for an override of `spec` at `mark`."""
+    found = _Composer().found(f"{group}/{option}", spec, (), mark, group)
+    content, plugins = found.merged(), list(found.all_plugins())
+    return Node(content.map | {PLUGINS: Node(plugins, plugins[0].mark)}, content.mark) if plugins else content
+
+
+@dataclass(frozen=True)
+class Files:
+    """A file, and in their order those that its defaults name: how they are merged depends on the kinds there are."""
+
+    own: Node
+    plugins: list[Node] = field(default_factory=list)
+    """What the file itself names under `plugins`."""
+    parts: tuple[Files | None, ...] = (None,)
+    """None stands for the file itself."""
+    group: str = ""
+    """The section that it becomes, and in `mark` where that is said."""
+    mark: Mark | None = None
+    claims: bool = True
+    """Whether what it claims under `expect` counts."""
+
+    def all_plugins(self) -> Iterator[Node]:
+        """What all of them name under `plugins`, in the order in which they are merged."""
+        for part in self.parts:
+            yield from self.plugins if part is None else part.all_plugins()
+
+    def merged(self) -> Node:
+        """All of it, each file on top of what stands before it, without `plugins`."""
+        whole = self.own
+        if self.parts != (None,):
+            whole = Node({}, self.own.mark)
+            for part in self.parts:
+                whole = merge(whole, self.own if part is None else part.merged())
+        if not self.claims:
+            whole = Node({key: node for key, node in whole.map.items() if key != "expect"}, whole.mark)
+        return _nest(self.group, whole, self.mark or whole.mark) if self.group else whole
 
 
 class _Composer:
@@ -51,9 +94,17 @@ class _Composer:
         self.files = 0
 
     def spec(
-        self, path: Path, above: tuple[Path, ...] = (), mark: Mark | None = None, root: Node | None = None
-    ) -> Node:
-        """Read a file with its defaults; `above` are the files that include it, `mark` is where the last one does."""
+        self,
+        path: Path,
+        above: tuple[Path, ...] = (),
+        mark: Mark | None = None,
+        group: str = "",
+        root: Node | None = None,
+    ) -> Files:
+        """Read a file with its defaults, as the section `group` or a whole spec.
+
+        `above` are the files that include it, `mark` is where the last one does.
+        """
         self.files += 1
         mark = mark or Mark(str(path))
         here = resolved(path)
@@ -67,28 +118,28 @@ class _Composer:
         root = read(path) if root is None else root
         assert isinstance(root.value, dict)
         listed = root.value.pop("defaults", None)
-        return root if listed is None else self.merged(root, listed, path, (*above, here))
+        own = Files(root, taken(root, group))
+        return own if listed is None else replace(own, parts=self.parts(listed, path, (*above, here)))
 
-    def merged(self, own: Node, listed: Node, path: Path, above: tuple[Path, ...]) -> Node:
-        """Merge `own` and its defaults in the order of the list. SpecError with the problems of all entries."""
-        merged = Node({}, own.mark)
+    def parts(self, listed: Node, path: Path, above: tuple[Path, ...]) -> tuple[Files | None, ...]:
+        """Read the entries of `defaults` in their order. SpecError with the problems of all entries."""
+        found: list[Files | None] = []
         problems: list[Problem] = []
         for entry in _with_self(listed):
             try:
-                merged = merge(merged, own if entry.value == SELF else self.part(entry, path, above))
+                found.append(None if entry.value == SELF else self.part(entry, path, above))
             except SpecError as error:
                 problems += error.problems
                 if self.files > MAX_FILES:
                     break
         if problems:
             raise SpecError(*problems)
-        return merged
+        return tuple(found)
 
-    def part(self, entry: Node, path: Path, above: tuple[Path, ...]) -> Node:
+    def part(self, entry: Node, path: Path, above: tuple[Path, ...]) -> Files:
         """Read one entry of `defaults`, without its `expect`: claims are about the spec that states them."""
         if isinstance(entry.value, str) and entry.value:
-            brought = self.found(entry.value, path, above, entry.mark)
-            return Node({key: node for key, node in brought.map.items() if key != "expect"}, brought.mark)
+            return replace(self.found(entry.value, path, above, entry.mark), claims=False)
         group, option = next(iter(entry.map.items()), ("", entry))
         if (
             len(entry.map) != 1
@@ -101,14 +152,15 @@ class _Composer:
             hint = "Write `- base` or `- data: mnist1d`; what stands below goes on top."
             raise SpecError(Problem(message, hint, entry.mark, "defaults"))
         if option.value is None:
-            return Node({}, entry.mark)
-        return _nest(group, self.found(f"{group}/{option.value}", path, above, option.mark), option.mark)
+            return Files(Node({}, entry.mark))
+        found = self.found(f"{group}/{option.value}", path, above, option.mark, group)
+        return replace(found, group=group, mark=option.mark)
 
-    def found(self, name: str, path: Path, above: tuple[Path, ...], mark: Mark) -> Node:
+    def found(self, name: str, path: Path, above: tuple[Path, ...], mark: Mark, group: str = "") -> Files:
         file = find(name, path)
         if file is None:
             raise SpecError(missing(name, path, mark))
-        return self.spec(file, above, mark)
+        return self.spec(file, above, mark, group)
 
 
 def _with_self(listed: Node) -> list[Node]:

@@ -12,6 +12,7 @@ from ..layers import LAYERS
 from ..utils.passwords import masked
 from . import hydra_grammar
 from .compose import find, group_file
+from .plugged import add, taken
 from .sections.kinds import BY_NETWORK, are_networks, choice_at
 from .syntax.nodes import OriginalItems, refuse_too_large, too_large_number
 from .syntax.read import Node, located
@@ -108,7 +109,12 @@ def content_of(name: str, value: Any, spec: Path, mark: Mark) -> Node:
 
 
 def put(root: Node, name: str, content: Node, mark: Mark, adding: bool = False) -> None:
-    """Set the key `name` of a spec in place. SpecError for a key that the spec lacks, unless `adding`."""
+    """Set the key `name` of a spec in place. SpecError for a key that the spec lacks, unless `adding`.
+
+    The `plugins` of a file of a config group become those of the spec.
+    """
+    if plugins := taken(content, re.split(r"[./]", name)[0]):
+        add(root, plugins)
     _Target(root, re.split(r"[./]", name), mark, adding, dropping=False).put(content)
 
 

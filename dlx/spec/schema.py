@@ -60,6 +60,11 @@ def _sections() -> Json:
             "items": {"anyOf": [{"type": "string"}, _map({"type": ["string", "null"]})]},
             "description": "files merged under this one",
         },
+        "plugins": {
+            "type": "array",
+            "items": {"anyOf": [{"type": "string"}, *(_plugin(name) for name in ("file", "module"))]},
+            "description": "files and modules with kinds of your own",
+        },
         "vars": {"type": "object", "description": "names for ${...}"},
         "blocks": _map(_ref("block")),
         "init": by_network("init", FAMILIES["init"], _ref("init")),
@@ -67,6 +72,12 @@ def _sections() -> Json:
         "expect": {"type": "object", "description": "what must come out"},
     }
     return {name: known.get(name, _ref(name)) for name in SECTIONS}
+
+
+def _plugin(name: str) -> Json:
+    """An entry of `plugins` by its file or module, with its digest."""
+    digest: Json = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
+    return _object({name: {"type": "string"}, "sha256": digest}, [name])
 
 
 def _layers() -> Json:

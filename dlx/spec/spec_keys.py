@@ -56,6 +56,7 @@ class SpecKeys:
 
     def __init__(self, experiment: Experiment) -> None:
         self.experiment, self.root = experiment, experiment.root
+        experiment.use_plugins()
 
     def find(self, key: str, start: SpecKey | None = None) -> SpecKey:
         """Find a key below `start` or in the whole spec. SpecError where there is none."""

@@ -11,6 +11,8 @@ from ..errors import DlxError, Problem, SpecError, did_you_mean
 from ..metrics import RUNNING_LOSS
 from ..registry import Strict
 from ..spec import Experiment, load, missing_sections, objective_of
+from ..spec.overrides import parse
+from ..spec.plugged import split
 from ..spec.sections.sweep import Sweep
 from ..spec.sections.sweep_values import MOST, Dimension
 from ..spec.strategies import SAMPLERS, SCHEDULERS, Sampler, Scheduler
@@ -72,13 +74,20 @@ class SweepPlan:
 
 
 def plan(
-    spec: Path | Experiment, changes: Sequence[str], runs: Path, trials: int | None = None, study: str = ""
+    spec: Path | Experiment,
+    changes: Sequence[str],
+    runs: Path,
+    trials: int | None = None,
+    study: str = "",
+    plugins: Sequence[str] = (),
 ) -> SweepPlan:
     """What `dlx sweep` is asked to do. SpecError with what stands against it.
 
     `trials` is how many there are to be, `study` what its folder is called, if not by the hash of what it is.
     """
-    loaded = spec if isinstance(spec, Experiment) else load(spec)
+    own = [text for text in split(changes)[0] if not parse(text).is_sweep_override()]
+    changes = [text for text in changes if text not in own]
+    loaded = spec.changed(own) if isinstance(spec, Experiment) else load(spec, own, plugins=plugins)
     space, plain = Space.of(loaded, changes)
     base = loaded.changed(plain)
     if problems := [*base.problems, *missing_sections(base, "data", "train")]:
@@ -197,7 +206,8 @@ def _fixed(planner: Planner, space: Space) -> dict[str, Any]:
         at = planner.experiment(space.whole({}))
     except SpecError:
         at = planner.base
-    return {key: value for key, value in at.root.plain().items() if key not in UNTOLD}
+    told = {key: value for key, value in at.root.plain().items() if key not in UNTOLD}
+    return told | ({"plugins": [one.digest for one in at.plugins]} if at.plugins else {})
 
 
 def _told(chosen: Strict) -> dict[str, Any]:

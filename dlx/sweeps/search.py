@@ -250,7 +250,9 @@ class Search:
         rung = candidate.rungs[place]
         until = rung if place + 1 < len(candidate.rungs) else None
         for seed, key in trial.runs.items():
-            yield Task(trial.number, seed, str((self.plan.runs / key).absolute()), candidate.specs[seed], until)
+            folder = (self.plan.runs / key).absolute()
+            candidate.experiments[seed].keep_plugins(folder)
+            yield Task(trial.number, seed, str(folder), candidate.specs[seed], until)
 
     @staticmethod
     def is_through(trial: Trial, ended: Mapping[int, TrialOutcome]) -> bool:

@@ -23,7 +23,7 @@ from .trial import Point
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-NEVER = ("sweep", "defaults", "dlx", "name")
+NEVER = ("sweep", "defaults", "plugins", "dlx", "name")
 """Sections that are the same for all trials."""
 MOST_TRIED = 20
 """Values of a choice that are set to see whether one will do."""

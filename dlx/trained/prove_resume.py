@@ -103,10 +103,12 @@ def prove(
     seed: int = 0,
     steps: int = STEPS,
     say: Say = silent,
+    plugins: Sequence[str] = (),
 ) -> Proof:
     """Train a spec twice below `home`, the second time with `kills`. SpecError where it cannot be trained."""
-    experiment, total = cut(path, changes, steps)
+    experiment, total = cut(path, changes, steps, plugins)
     home.mkdir(parents=True, exist_ok=True)
+    experiment.keep_plugins(home)
     (home / "spec.yaml").write_text(experiment.resolved())
     attempt = Attempt(experiment, home / "spec.yaml", home / "killed", random.Random(seed))  # noqa: S311 - no secret
     each = f"{total:,} steps" + (f", {attempt.count} trainings" if attempt.count > 1 else "")
@@ -122,9 +124,9 @@ def prove(
     return compared(whole, attempt.trainings(attempt.runs), total, kills, killed)
 
 
-def cut(path: Path, changes: Sequence[str], steps: int) -> tuple[Experiment, int]:
+def cut(path: Path, changes: Sequence[str], steps: int, plugins: Sequence[str] = ()) -> tuple[Experiment, int]:
     """A spec as it is proved, and the steps of each training: cut short, checkpoints on the way, no MLflow."""
-    experiment = load(path, changes)
+    experiment = load(path, changes, plugins=plugins)
     prepared = prepare(experiment)
     train, examples = prepared.train, prepared.examples
     own = train.span(examples).steps
@@ -140,7 +142,7 @@ def cut(path: Path, changes: Sequence[str], steps: int) -> tuple[Experiment, int
         more.append("~train.max_time")  # two trainings are not as quick as each other
     if experiment.root.at("expect") is not None:
         more.append("~expect")  # what is claimed of a whole training
-    made = load(path, [*changes, *more, "++track.mlflow=false"])
+    made = load(path, [*changes, *more, "++track.mlflow=false"], plugins=plugins)
     try:
         ensemble_metrics.check_cycles(made, examples)
     except DlxError as error:

@@ -110,6 +110,7 @@ def again(run: Run, runs: Path) -> Run:
     if chosen == "auto" and (kind == "cpu" or (kind == "cuda" and torch.cuda.is_available())):
         found = load(run.file("spec.yaml"), [f"++train.device={kind}"])
     new = Run.create(runs, run.name)
+    found.keep_plugins(new.dir)
     new.write_text("spec.yaml", found.resolved())
     for name in CARRIED:
         if (run.dir / name).exists():

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from pathlib import Path
-from typing import Any, TypeGuard
+from typing import Any, TextIO, TypeGuard
 
 from ..errors import DlxError
 from . import files
@@ -17,6 +18,15 @@ LARGEST = 1 << 28
 
 
 ALTERED = "The file is torn or was altered."
+
+
+stdout: TextIO | None = None
+"""Where documents go, where all else that is printed goes to stderr."""
+
+
+def write(value: Any) -> None:
+    """Write a value to stdout, as one JSON document."""
+    (stdout or sys.stdout).write(dumps(value, indent=2) + "\n")
 
 
 def nonfinite_as_words(value: Any) -> Any:

@@ -330,6 +330,8 @@ def _settings(a: Experiment, b: Experiment) -> Iterator[Setting]:
         yield from _compare(key, mine, yours)
     patterns = [[node.value for node in e.freeze] for e in (a, b)]
     yield from _compare("freeze", *patterns)
+    plugins = [[f"{one.name} {one.digest[:12]}" for one in e.plugins] for e in (a, b)]
+    yield from _compare("plugins", *plugins)
 
 
 def _section(experiment: Experiment, key: str) -> Any:

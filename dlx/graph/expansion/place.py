@@ -9,11 +9,13 @@ from typing import Any
 
 from ...errors import Mark, Problem, ShapeError, did_you_mean
 from ...layers import LAYERS, Layer, Plan
+from ...plugins import failure_at, is_foreign
 from ...shapes import Shape
 from ...spec.syntax.read import Node
 from ...spec.validation import MAX_PROBLEMS, build, shown
 from ..graph import LayerNode, Wire
 from ..receptive_field import propagation
+from . import foreign
 from .scope import Names
 
 MAX_COUNT = 10**18
@@ -146,11 +148,19 @@ class Placer:
             return self._plans[key]
         try:
             plan = self._tied_plan(layer, shapes[0], tied, mark, full) if tied else layer.plan(*shapes)
+            if is_foreign(type(layer)) and not tied:
+                plan = foreign.checked(layer, plan, shapes)
         except ShapeError as error:
             problem = error.problem_for([self.describe(w, mark) for w in wires])
             source = "" if error.inputs or len(wires) > 1 else f"; what comes in is {self.describe(wires[0], mark)}"
             place = f"{self.path}.{full}"
             self.problems.add(Problem(problem.message + source, problem.hint, mark, place), error.template.message)
+            return None
+        except (Exception, SystemExit) as error:
+            failure = failure_at(error, layer, mark, f"{self.path}.{full}")
+            if failure is None:
+                raise
+            self.problems.add(failure)
             return None
         if plan is None or not self._is_countable(plan, mark, full):
             return None

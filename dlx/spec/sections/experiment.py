@@ -12,9 +12,10 @@ from pydantic import Field
 
 from ...errors import Mark, Problem, SpecError
 from ...init import Default, Initializer
+from ...plugins import Plugin, keep, use
 from ...registry import FAMILIES, Strict
 from ...utils.passwords import is_known, masked
-from .. import compose, overrides, shipped
+from .. import compose, overrides, plugged, shipped
 from ..expressions import ExpressionError, ItemBudget, resolve
 from ..in_memory import NAMES
 from ..syntax import yaml_writer
@@ -74,6 +75,7 @@ class Experiment:
     freeze: tuple[Node, ...] = ()
     track: Track = field(default_factory=Track)
     sweep: Sweep | None = None
+    plugins: tuple[Plugin, ...] = ()
     problems: tuple[Problem, ...] = ()
 
     def place(self, *keys: str) -> Mark:
@@ -117,12 +119,17 @@ class Experiment:
         return Problem(message, PASSWORDS, self.place("track", "uri"), "track.uri")
 
     def resolved(self) -> str:
-        """Return the spec as one YAML text without defaults or overrides, which gives equal results."""
+        """Return the spec as one YAML text without defaults or overrides, which gives equal results.
+
+        It names copies of its plugins beside it, which `plugins.keep` writes.
+        """
         return self._resolved
 
     @cached_property
     def _resolved(self) -> str:
-        head = {"dlx": VERSION, "name": self.name}
+        head: dict[str, Any] = {"dlx": VERSION, "name": self.name}
+        if self.plugins:
+            head[plugged.PLUGINS] = plugged.resolved(self.plugins)
         return yaml_writer.yaml_text(head | {k: v for k, v in self.root.plain().items() if k not in head})
 
     def with_seed(self, seed: int, changes: Sequence[str] = ()) -> Experiment:
@@ -131,23 +138,61 @@ class Experiment:
 
     def changed(self, changes: Sequence[str]) -> Experiment:
         """Return the experiment with these overrides. SpecError where one cannot be applied."""
-        root = overrides.apply(self.root, changes, self.path)
-        return self.with_root(root)
+        self.use_plugins()
+        own, changes = plugged.split(changes)
+        root = overrides.apply(self.root, own, self.path)
+        if own:
+            plugged.activate(root)
+        return self.with_root(overrides.apply(root, changes, self.path))
 
     def with_root(self, root: Node) -> Experiment:
         """Return the experiment of other nodes at this path."""
         return _experiment(root, self.path)
 
+    def use_plugins(self) -> None:
+        """Make the kinds of its plugins those that registries find: another spec may have been read since."""
+        use(self.plugins)
 
-def load(path: Path | str, changes: Sequence[str] = (), root: Node | None = None) -> Experiment:
+    def keep_plugins(self, folder: Path) -> None:
+        """Write the copies of its plugins that its resolved text names, where a run is to keep that text."""
+        keep(folder, self.plugins)
+
+
+def load(
+    path: Path | str, changes: Sequence[str] = (), root: Node | None = None, plugins: Sequence[str] = ()
+) -> Experiment:
     """Read, compose and override a spec: a file, or the name of a shipped one, `zoo/gpt2`.
 
-    `root` is its content where that is in no file (`spec/in_memory`). SpecError where it cannot be read; other
+    `root` is its content where that is in no file (`spec/in_memory`). `plugins` are files and modules beside those
+    that the spec names; relative paths start at the working directory. SpecError where it cannot be read; other
     mistakes are in `problems`.
     """
     path = shipped.resolved(Path(path)) if root is None else Path(path)
-    root, problems = overrides.applied(compose.compose(path, root), changes, path)
+    read = compose.files_of(path, root)
+    own, changes = plugged.split(changes)
+    listed = with_plugins(read, own, plugins, path)
+    root = read.merged()
+    root.value = listed.map | root.map
+    root, problems = overrides.applied(root, changes, path)
     return _experiment(root, path, problems)
+
+
+def use_plugins_of(path: Path | None, plugins: Sequence[str]) -> None:
+    """Make the kinds of the plugins of a spec, and of further ones, those that registries find. SpecError."""
+    if path is None and not plugins:
+        return
+    nothing = compose.Files(Node({}, Mark("--plugin")))
+    read = compose.files_of(shipped.resolved(path)) if path is not None else nothing
+    with_plugins(read, (), plugins, path or Path("--plugin"))
+
+
+def with_plugins(read: compose.Files, changes: Sequence[str], plugins: Sequence[str], path: Path) -> Node:
+    """The plugins of a spec, run, as a spec that has nothing else; `changes` are the overrides of them. SpecError."""
+    nodes = [*read.all_plugins(), *plugged.named(plugins)]
+    listed = Node({plugged.PLUGINS: Node(nodes, nodes[0].mark)} if nodes else {}, read.own.mark)
+    listed = overrides.apply(listed, changes, path) if changes else listed
+    plugged.activate(listed)
+    return listed
 
 
 NO_OBJECTIVE = (
@@ -184,6 +229,7 @@ def supervised_of(experiment: Experiment) -> Supervised:
 
 
 def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experiment:
+    plugins = plugged.activate(root)
     problems = list(found)
     unknown_keys(root, SECTIONS, "", "a spec", problems)
     _check_version(root, problems)
@@ -229,6 +275,7 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
         networks=networks,
         blocks=root.at("blocks") or Node({}, root.mark),
         freeze=_patterns(root.at("freeze"), problems),
+        plugins=plugins,
         problems=tuple(problems),
         **sections,
     )

@@ -13,6 +13,7 @@ SECTIONS = (
     "name",
     "source",
     "defaults",
+    "plugins",
     "vars",
     "blocks",
     "network",

@@ -1,0 +1,56 @@
+"""Errors that the code of a plugin raises later: told in a sentence, with the line of that code."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..errors import DlxError, Mark, Problem, first_line
+from ..registry import FAMILIES, Declared
+from .sources import FOLDER, place_of, shown
+
+
+def is_foreign(cls: type) -> bool:
+    """Whether a class is none of dlx's own."""
+    return cls.__module__.partition(".")[0] != "dlx"
+
+
+def raised_in(error: BaseException) -> Mark | None:
+    """The last line of a plugin, or of another package that brings kinds, that an error passed through."""
+    modules = {cls.__module__ for one in FAMILIES.values() for cls in (*one.registered(), *one.from_plugins.values())}
+    foreign = {name.partition(".")[0] for name in modules} - {"dlx"}
+    place, trace = None, error.__traceback__
+    while trace is not None:
+        name = str(trace.tb_frame.f_globals.get("__name__", ""))
+        if name.partition(".")[0] in foreign:
+            place = Mark(shown(Path(trace.tb_frame.f_code.co_filename)), trace.tb_lineno)
+        trace = trace.tb_next
+    return place
+
+
+def failure_of(error: BaseException) -> Problem | None:
+    """The sentence about an error that the code of a plugin raised, at its line; None where it is none of those."""
+    mark = raised_in(error) if not isinstance(error, DlxError | KeyboardInterrupt) else None
+    if mark is None:
+        return None
+    return Problem(_told(error), "", mark, FOLDER)
+
+
+def _told(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return "ends the program (sys.exit)"
+    return f"raised {type(error).__name__}: {first_line(error)}"
+
+
+def called(one: Declared) -> str:
+    """A kind with the place of its class: "`scale` of my_layers.py:12"."""
+    mark = place_of(type(one))
+    return f"`{one.kind}` of {mark.file}:{mark.line}"
+
+
+def failure_at(error: BaseException, one: Declared, mark: Mark, path: str) -> Problem | None:
+    """The sentence about an error inside a part of a spec, at its place there; None where the part is dlx's own."""
+    if not is_foreign(type(one)) or isinstance(error, DlxError):
+        return None
+    inside = raised_in(error)
+    hint = f"It did so at {inside.file}:{inside.line}." if inside is not None else ""
+    return Problem(f"{called(one)} {_told(error)}", hint, mark, path)
