@@ -9,11 +9,12 @@ from typing import Any, NoReturn
 
 from ...errors import ShapeError
 from ...layers import Layer, Plan
-from ...layers.base import Cut, Joined, Kept, Ways
+from ...layers.base import AxisConcat, AxisMap, AxisSlice, InputPaths
 from ...plugins import called
 from ...shapes import BYTES, Shape, Window
 from ...spec.validation import shown
 
+WINDOWS = Window | AxisMap | AxisSlice | AxisConcat | InputPaths
 SIGHTS = ("pointwise", "global", "flat", "nothing")
 """Words for `Plan.window`."""
 
@@ -36,9 +37,7 @@ def checked(layer: Layer, made: Any, xs: Sequence[Shape]) -> Plan:
         _refuse(layer, f"gives {shown(made.macs)} MACs", "They are a whole number from 0, of one sample.")
     seen = made.window
     numbers = isinstance(seen, tuple) and all(type(axis) is int for axis in seen)
-    if not (
-        seen in SIGHTS if isinstance(seen, str) else numbers or isinstance(seen, Window | Kept | Cut | Joined | Ways)
-    ):
+    if not (seen in SIGHTS if isinstance(seen, str) else numbers or isinstance(seen, WINDOWS)):
         hint = f"It is a `Window`, or {', '.join(SIGHTS[:-1])} or {SIGHTS[-1]}."
         _refuse(layer, f"gives the window {shown(seen)}", hint)
     if isinstance(seen, Window) and len(made.shape) != len(seen.kernel) + 1:
