@@ -265,3 +265,31 @@ def test_a_graph_in_a_line():
     macs = 2 * 9 * 36 + 5 * 72
     assert repr(dlx.inspect(TEXT)) == f"<dlx.Inspection small: 4 layers, {BY_HAND} parameters, {macs:,} MACs>"
     assert math.prod((2, 6, 6)) == 72
+
+
+def cell_of(size: int) -> str:
+    """The cell of a notebook that defines a layer whose output has `size` values."""
+    return (
+        f"class Sized(dlx.Layer):\n    kind = 'sized_here'\n"
+        f"    def plan(self, *xs):\n        return dlx.Plan(dlx.Shape(({size},)))\n"
+    )
+
+
+def test_a_cell_that_runs_again_defines_its_layer_anew():
+    from dlx.layers import LAYERS
+
+    names = {"dlx": dlx, "__name__": "__main__"}
+    spec = {"network": {"inputs": [3], "layers": ["sized_here"]}}
+    try:
+        for size in (5, 7):
+            exec(cell_of(size), names)  # noqa: S102 - our own cell
+            assert dlx.inspect(spec).layers["shape"].tolist() == [(size,)]
+    finally:
+        LAYERS._classes.pop("sized_here", None)
+
+
+def test_a_class_of_ones_own_does_not_take_the_name_of_a_kind_of_dlx():
+    code = cell_of(5).replace("sized_here", "pixel_shuffle")
+    with pytest.raises(dlx.DlxError, match=r"`pixel_shuffle` is a layer of dlx, and .* takes its name") as raised:
+        exec(code, {"dlx": dlx, "__name__": "__main__"})  # noqa: S102
+    assert raised.value.problems[0].hint == "Give your own class another `kind`."

@@ -1,0 +1,37 @@
+"""The code of docs/python.md runs as it stands."""
+
+import re
+
+import pytest
+
+import dlx
+from dlx.layers import LAYERS
+from tests.helpers import ROOT
+
+PAGE = (ROOT / "docs" / "python.md").read_text()
+
+
+@pytest.fixture
+def own_kinds():
+    """Take the layer that the page defines out of the registry again."""
+    yield
+    LAYERS._classes.pop("my_swish", None)
+
+
+def test_the_code_of_the_page_runs(tmp_path, monkeypatch, capsys, own_kinds):
+    monkeypatch.chdir(tmp_path)
+    names = {"__name__": "page"}
+    for code in re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL):
+        exec(compile(code, "docs/python.md", "exec"), names)  # noqa: S102 - our own page
+
+    assert capsys.readouterr().out == ""
+    assert names["answers"].probabilities.shape == (5, 10)
+    assert dlx.inspect({"network": {"inputs": [8], "layers": ["my_swish"]}}).params == 0
+
+
+def test_the_page_names_all_that_the_package_offers():
+    assert [name for name in dlx.__all__ if not re.search(rf"\b{name}\b", PAGE) and name not in UNNAMED] == []
+
+
+UNNAMED = {"__version__", "Graph", "Graphs", "SeedRuns"}
+"""What a function returns, and nobody writes."""
