@@ -1,4 +1,4 @@
-"""What is said of a spec that is wrong."""
+"""Reports of specs with mistakes, as users see them."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dlx.spec import load
 
 
 def report(folder: Path, text: str, *overrides: str, name: str = "s.yaml") -> str:
-    """All that is said of a spec, its file called `s.yaml`."""
+    """Return the report of a spec with mistakes, its file called `s.yaml`."""
     path = folder / name
     path.write_text(text)
     with pytest.raises(DlxError) as error:
@@ -22,16 +22,16 @@ def report(folder: Path, text: str, *overrides: str, name: str = "s.yaml") -> st
 
 
 def of_layers(layers: str, inputs: str = "[3, 8, 8]", head: str = "") -> str:
-    """A spec with `layers` from line 4 on, or so many lines later as `head` has."""
+    """Return a spec with `layers` from line 4 on, or later by the lines of `head`."""
     listed = indent(dedent(layers).strip("\n"), " " * 4)
     return f"{head}network:\n  inputs: {inputs}\n  layers:\n{listed}\n"
 
 
-def told(folder: Path, layers: str, inputs: str = "[3, 8, 8]", head: str = "") -> str:
-    """All that is said of a network."""
+def layers_report(folder: Path, layers: str, inputs: str = "[3, 8, 8]", head: str = "") -> str:
+    """Return the report of a spec whose `layers` have mistakes."""
     return report(folder, of_layers(layers, inputs, head))
 
 
 def lines(text: str) -> str:
-    """An indented text as it is told."""
+    """Return an indented text as lines of a report."""
     return dedent(text).strip("\n")

@@ -83,8 +83,8 @@ def made(folder: Path) -> Home:
     died.write_json("lock.json", died.read_json("lock.json") | {"pid": -1})
     for path in (died.dir / "checkpoints").glob("final.*"):
         path.unlink()
-    code, told = command(["sweep", str(folder / "specs/s/s.yaml"), "--runs", str(runs)])
-    assert code == 0, told
+    code, output = command(["sweep", str(folder / "specs/s/s.yaml"), "--runs", str(runs)])
+    assert code == 0, output
     (study,) = runs.glob("s/sweep-*")
     return Home(folder, finished, died.key, other, ensemble, f"s/{study.name}")
 
@@ -118,7 +118,7 @@ def files_of(run: Path) -> list[str]:
     return [name for name in names if not name.endswith((".lock", ".log")) and not Path(name).name.startswith(".")]
 
 
-def damage(path: Path, kind: str, twin: Path, draw: random.Random) -> None:
+def damage(path: Path, kind: str, twin: Path, rng: random.Random) -> None:
     """Do it to a file; `twin` is the same file of another run."""
     was = path.read_bytes() if path.is_file() else b""
     path.unlink(missing_ok=True)
@@ -135,39 +135,39 @@ def damage(path: Path, kind: str, twin: Path, draw: random.Random) -> None:
     elif kind == "circular":
         path.symlink_to(path.name)
     else:
-        path.write_bytes(_altered(path, kind, was, draw))
+        path.write_bytes(_altered(path, kind, was, rng))
 
 
-def _altered(path: Path, kind: str, was: bytes, draw: random.Random) -> bytes:
+def _altered(path: Path, kind: str, was: bytes, rng: random.Random) -> bytes:
     if kind == "odd":
-        return _odd(path, was, draw)
+        return _odd(path, was, rng)
     if kind == "deep":
         return b'{"a": ' * 100_000 if path.suffix != ".yaml" else b"a: " + b"[" * 100_000
     plain = {
         "empty": b"",
         "null": b"null\n",
         "number": b"5\n",
-        "truncated": was[: draw.randrange(1, max(2, len(was)))],
+        "truncated": was[: rng.randrange(1, max(2, len(was)))],
     }
-    return plain.get(kind, draw.randbytes(300))
+    return plain.get(kind, rng.randbytes(300))
 
 
 ODD: tuple[Any, ...] = (None, [], {}, [1], {"a": 1}, "text", "", -1, 0, 1.5, True, 10**30, "nan", [[]], [None])
 
 
-def _odd(path: Path, was: bytes, draw: random.Random) -> bytes:
+def _odd(path: Path, was: bytes, rng: random.Random) -> bytes:
     """A value of another kind somewhere in a document; checksums are made to fit."""
     if path.suffix == ".safetensors":
-        return _odd_header(was, draw)
+        return _odd_header(was, rng)
     if path.suffix == ".yaml":
         lines = was.decode().splitlines()
-        place = draw.randrange(len(lines))
+        place = rng.randrange(len(lines))
         key, colon, _ = lines[place].partition(":")
-        lines[place] = f"{key}{colon or ':'} {json.dumps(draw.choice(ODD))}"
+        lines[place] = f"{key}{colon or ':'} {json.dumps(rng.choice(ODD))}"
         return "\n".join(lines).encode()
     lines = was.splitlines() if path.suffix == ".jsonl" else [was or b"{}"]
-    place = draw.choice([0, len(lines) - 1, draw.randrange(len(lines))])
-    value = _with_odd(json.loads(lines[place]), draw)
+    place = rng.choice([0, len(lines) - 1, rng.randrange(len(lines))])
+    value = _with_odd(json.loads(lines[place]), rng)
     if isinstance(value, dict) and "facts_sha256" in value:
         value.pop("facts_sha256")
         text = json.dumps(value, sort_keys=True).encode()
@@ -176,24 +176,24 @@ def _odd(path: Path, was: bytes, draw: random.Random) -> bytes:
     return b"\n".join(lines) + b"\n"
 
 
-def _odd_header(was: bytes, draw: random.Random) -> bytes:
+def _odd_header(was: bytes, rng: random.Random) -> bytes:
     size = int.from_bytes(was[:8], "little")
-    text = json.dumps(_with_odd(json.loads(was[8 : 8 + size]), draw)).encode()
+    text = json.dumps(_with_odd(json.loads(was[8 : 8 + size]), rng)).encode()
     return len(text).to_bytes(8, "little") + text + was[8 + size :]
 
 
-def _with_odd(value: Any, draw: random.Random) -> Any:
+def _with_odd(value: Any, rng: random.Random) -> Any:
     places = list(_places(value))
-    where = draw.choice(places)
+    where = rng.choice(places)
     if not where:
-        return draw.choice(ODD)
+        return rng.choice(ODD)
     at = value
     for key in where[:-1]:
         at = at[key]
-    if draw.random() < 0.2 and isinstance(at, dict):
+    if rng.random() < 0.2 and isinstance(at, dict):
         del at[where[-1]]
     else:
-        at[where[-1]] = draw.choice(ODD)
+        at[where[-1]] = rng.choice(ODD)
     return value
 
 

@@ -82,7 +82,7 @@ MARKS = [*"{}[]:,-?*&!|>'\"%@`#=+~()$<>./\\ \t\n_0123456789aeExo", "\u2028", "\u
 
 
 @dataclass
-class Told:
+class FuzzReport:
     """What came of the inputs of one kind."""
 
     count: int = 0
@@ -119,80 +119,78 @@ def shipped(suffix: str) -> list[str]:
     return [text for text in (*texts, *fences) if len(text) <= SMALL] or [BASE]
 
 
-def mutated(text: str, chance: random.Random) -> str:
+def mutated(text: str, rng: random.Random) -> str:
     """A text with a few pieces taken out, put in, doubled, swapped or moved."""
-    for _ in range(chance.choice([1, 1, 1, 2, 3, 6])):
-        at, length = chance.randrange(len(text) + 1), chance.choice([1, 1, 2, 5, 20])
+    for _ in range(rng.choice([1, 1, 1, 2, 3, 6])):
+        at, length = rng.randrange(len(text) + 1), rng.choice([1, 1, 2, 5, 20])
         piece = text[at : at + length]
-        change = chance.randrange(7)
+        change = rng.randrange(7)
         if change == 0:
             text = text[:at] + text[at + length :]
         elif change == 1:
-            text = text[:at] + chance.choice(MARKS) + text[at:]
+            text = text[:at] + rng.choice(MARKS) + text[at:]
         elif change == 2:
-            text = text[:at] + piece * chance.choice([2, 3, 30]) + text[at + length :]
+            text = text[:at] + piece * rng.choice([2, 3, 30]) + text[at + length :]
         elif change == 3:
             words = list(re.finditer(r"[\w.]+", text)) or [re.match("", text)]
-            word = chance.choice(words)
-            text = text[: word.start()] + chance.choice(SCALARS + KEYS) + text[word.end() :]
+            word = rng.choice(words)
+            text = text[: word.start()] + rng.choice(SCALARS + KEYS) + text[word.end() :]
         elif change == 4:
             lines = text.split("\n")
-            chance.shuffle(lines) if chance.random() < 0.1 else lines.insert(
-                chance.randrange(len(lines)), chance.choice(lines)
-            )
+            rng.shuffle(lines) if rng.random() < 0.1 else lines.insert(rng.randrange(len(lines)), rng.choice(lines))
             text = "\n".join(lines)
         elif change == 5:
-            text = text[:at] + chance.choice([" ", "  ", "\t", "\n", "\n  "]) + text[at:]
+            text = text[:at] + rng.choice([" ", "  ", "\t", "\n", "\n  "]) + text[at:]
         else:
-            text = text[:at] + chance.choice(MARKS) + text[at + 1 :]
+            text = text[:at] + rng.choice(MARKS) + text[at + 1 :]
     return text
 
 
-def pieces(chance: random.Random) -> str:
-    return "".join(chance.choices([*MARKS, *SCALARS, *KEYS], k=chance.randrange(1, 30)))
+def pieces(rng: random.Random) -> str:
+    return "".join(rng.choices([*MARKS, *SCALARS, *KEYS], k=rng.randrange(1, 30)))
 
 
-def value(chance: random.Random, depth: int = 0) -> str:
+def value(rng: random.Random, depth: int = 0) -> str:
     """A value of the override grammar, or nearly one."""
-    pick = chance.random()
+    pick = rng.random()
     if pick < 0.2:
-        return chance.choice(words("1 2 3 8 0.5 relu tanh linear true [1,2] {linear:10} {sgd:{lr:1}} sgd digits"))
+        return rng.choice(words("1 2 3 8 0.5 relu tanh linear true [1,2] {linear:10} {sgd:{lr:1}} sgd digits"))
     if depth > 3 or pick < 0.5:
-        return chance.choice(SCALARS + KEYS)
-    inner = [value(chance, depth + 1) for _ in range(chance.randrange(4))]
+        return rng.choice(SCALARS + KEYS)
+    inner = [value(rng, depth + 1) for _ in range(rng.randrange(4))]
     if pick < 0.65:
         return f"[{','.join(inner)}]"
     if pick < 0.8:
-        return "{" + ",".join(f"{chance.choice(SCALARS + KEYS)}: {one}" for one in inner) + "}"
+        return "{" + ",".join(f"{rng.choice(SCALARS + KEYS)}: {one}" for one in inner) + "}"
     if pick < 0.95:
-        name = chance.choice(words("choice range interval glob tag sort shuffle int float str bool json"))
+        name = rng.choice(words("choice range interval glob tag sort shuffle int float str bool json"))
         return f"{name}({','.join(inner)})"
     return ",".join(inner)
 
 
-def override(chance: random.Random) -> str:
+def override(rng: random.Random) -> str:
     """An override, or nearly one."""
-    key = chance.choice([".", ".", ".", "/"]).join(chance.choice(KEYS) for _ in range(chance.randrange(1, 5)))
-    if chance.random() < 0.3:
-        key = "network.layers." + ".".join(chance.choice(KEYS) for _ in range(chance.randrange(1, 4)))
-    key = chance.choice(PATHS) if chance.random() < 0.7 else key
-    text = f"{chance.choice(['', '', '', '+', '++', '~'])}{key}={value(chance)}"
-    return mutated(text, chance) if chance.random() < 0.3 else text
+    key = rng.choice([".", ".", ".", "/"]).join(rng.choice(KEYS) for _ in range(rng.randrange(1, 5)))
+    if rng.random() < 0.3:
+        key = "network.layers." + ".".join(rng.choice(KEYS) for _ in range(rng.randrange(1, 4)))
+    key = rng.choice(PATHS) if rng.random() < 0.7 else key
+    text = f"{rng.choice(['', '', '', '+', '++', '~'])}{key}={value(rng)}"
+    return mutated(text, rng) if rng.random() < 0.3 else text
 
 
-def scalar(chance: random.Random) -> str:
+def scalar(rng: random.Random) -> str:
     letters = "0189_.eE+-xoainfN~:'\"{}[]$*&?! \t"
-    return chance.choice([chance.choice(SCALARS), "".join(chance.choices(letters, k=chance.randrange(9)))])
+    return rng.choice([rng.choice(SCALARS), "".join(rng.choices(letters, k=rng.randrange(9)))])
 
 
-def expression(chance: random.Random, depth: int = 0) -> str:
-    if depth > 4 or chance.random() < 0.4:
+def expression(rng: random.Random, depth: int = 0) -> str:
+    if depth > 4 or rng.random() < 0.4:
         names = "1 2 0 -1 1.5 1e300 width depths x x.size x.rank x.channels true null 'a' [] pi y 10**9"
-        return chance.choice(words(names))
-    infix = chance.choice(words("+ - * / // % ** < <= == != and or in if"))
-    called = chance.choice(words("min max round ceil floor abs len sqrt exp log log2 log10 open"))
-    left, right = expression(chance, depth + 1), expression(chance, depth + 1)
-    return chance.choice(
+        return rng.choice(words(names))
+    infix = rng.choice(words("+ - * / // % ** < <= == != and or in if"))
+    called = rng.choice(words("min max round ceil floor abs len sqrt exp log log2 log10 open"))
+    left, right = expression(rng, depth + 1), expression(rng, depth + 1)
+    return rng.choice(
         [
             f"({left} {infix} {right})",
             f"{called}({left}, {right})",
@@ -240,24 +238,24 @@ class Fuzzer:
 
         return text, run
 
-    def field(self, chance: random.Random) -> tuple[str, Callable[[], object]]:
+    def field(self, rng: random.Random) -> tuple[str, Callable[[], object]]:
         words = list(re.finditer(r"(?<=: )[\w.]+|(?<=- )\w+", BASE))
-        word = chance.choice(words)
-        return self.planned(BASE[: word.start()] + scalar(chance) + BASE[word.end() :], ".yaml")
+        word = rng.choice(words)
+        return self.planned(BASE[: word.start()] + scalar(rng) + BASE[word.end() :], ".yaml")
 
-    def overridden(self, chance: random.Random) -> tuple[str, Callable[[], object]]:
-        changes = [override(chance) for _ in range(chance.choice([1, 1, 1, 2, 3]))]
+    def overridden(self, rng: random.Random) -> tuple[str, Callable[[], object]]:
+        changes = [override(rng) for _ in range(rng.choice([1, 1, 1, 2, 3]))]
         return repr(changes), lambda: trace(load(self.spec, changes))
 
-    def swept(self, chance: random.Random) -> tuple[str, Callable[[], object]]:
-        change = override(chance)
-        if chance.random() < 0.8:
+    def swept(self, rng: random.Random) -> tuple[str, Callable[[], object]]:
+        change = override(rng)
+        if rng.random() < 0.8:
             return change, lambda: parse_dimension(change, self.spec)
         return change, lambda: Space.of(load(self.spec), [change])[0].size
 
-    def expression(self, chance: random.Random) -> tuple[str, Callable[[], object]]:
-        text = "${" + expression(chance) + "}"
-        text = mutated(text, chance) if chance.random() < 0.3 else text
+    def expression(self, rng: random.Random) -> tuple[str, Callable[[], object]]:
+        text = "${" + expression(rng) + "}"
+        text = mutated(text, rng) if rng.random() < 0.3 else text
 
         def run() -> object:
             with suppress(ExpressionError, UnknownValue):
@@ -273,9 +271,9 @@ class Fuzzer:
         return Shape([3, 8, 8])
 
 
-def fuzzed(kind: str, count: int, seed: int) -> Told:
+def fuzzed(kind: str, count: int, seed: int) -> FuzzReport:
     """`count` inputs of one kind, and what came of them."""
-    told = Told()
+    report = FuzzReport()
     with tempfile.TemporaryDirectory() as folder:
         make = Fuzzer(Path(folder)).kinds[kind]
         for number in range(count):
@@ -286,18 +284,18 @@ def fuzzed(kind: str, count: int, seed: int) -> Told:
                     run()
                 outcome = "a result"
             except DlxError as error:
-                told_all = bool(error.problems) and all(problem.message for problem in error.problems)
-                outcome = "refused" if told_all else "refused without a sentence"
+                all_have_messages = bool(error.problems) and all(problem.message for problem in error.problems)
+                outcome = "refused" if all_have_messages else "refused without a sentence"
             except BaseException as error:
                 if isinstance(error, KeyboardInterrupt):
                     raise
                 outcome = f"{type(error).__name__}: {error}"[:200]
-            told.count += 1
-            told.outcomes[outcome] += 1
-            told.slowest = max(told.slowest, time.perf_counter() - started)
+            report.count += 1
+            report.outcomes[outcome] += 1
+            report.slowest = max(report.slowest, time.perf_counter() - started)
             if outcome not in {"a result", "refused"}:
-                told.failures.append((outcome, text))
-    return told
+                report.failures.append((outcome, text))
+    return report
 
 
 KINDS = (

@@ -1,4 +1,4 @@
-"""What a clumsy user is told: every mistake once, at its place, with both sides and the way out."""
+"""Mistakes of users: each is reported once, at its place, with both sides and the way out."""
 
 import json
 import os
@@ -9,12 +9,12 @@ import time
 from pathlib import Path
 
 import pytest
-from complaints import lines, of_layers, report, told
+from complaints import layers_report, lines, of_layers, report
 
 GOLDEN = Path(__file__).parent / "golden"
 
 
-def test_every_mistake_of_a_spec_is_told_at_once_in_the_order_of_the_file(tmp_path):
+def test_every_mistake_of_a_spec_is_reported_at_once_in_the_order_of_the_file(tmp_path):
     wrong = (GOLDEN / "everything-wrong.yaml").read_text()
     assert report(tmp_path, wrong) + "\n" == (GOLDEN / "everything-wrong.txt").read_text()
 
@@ -59,7 +59,7 @@ def test_an_objective_that_is_wrong_is_not_replaced_by_another(tmp_path):
     assert "classes" not in text
 
 
-def test_a_data_file_that_is_missing_is_told_at_the_field_that_names_it(tmp_path):
+def test_a_data_file_that_is_missing_is_reported_at_the_field_that_names_it(tmp_path):
     (tmp_path / "images.idx").write_text("")
     text = "data:\n  idx:\n    images: imagse.idx\n    labels: labels.idx\nnetwork: {layers: [relu, tnah]}\n"
     assert report(tmp_path, text) == lines(
@@ -84,13 +84,15 @@ def test_a_data_file_that_is_missing_is_told_at_the_field_that_names_it(tmp_path
     ],
 )
 def test_freeze_that_matches_nothing_says_so(tmp_path, freeze, sentence):
-    assert told(tmp_path, "- linear: 3\n- relu", head=f"freeze: {freeze}\n").endswith(sentence) or sentence in told(
-        tmp_path, "- linear: 3\n- relu", head=f"freeze: {freeze}\n"
-    )
+    assert layers_report(tmp_path, "- linear: 3\n- relu", head=f"freeze: {freeze}\n").endswith(
+        sentence
+    ) or sentence in layers_report(tmp_path, "- linear: 3\n- relu", head=f"freeze: {freeze}\n")
 
 
 def test_freeze_is_not_blamed_for_a_layer_that_is_wrong(tmp_path):
-    text = told(tmp_path, "- linear: 3\n- linera: 4\n- linear: 5", head="freeze: [linear_3, block_1/linear_1]\n")
+    text = layers_report(
+        tmp_path, "- linear: 3\n- linera: 4\n- linear: 5", head="freeze: [linear_3, block_1/linear_1]\n"
+    )
     assert text.count("\n") == 2
     assert "there is no layer or block `linera`" in text
 

@@ -6,7 +6,7 @@ from contextlib import contextmanager
 
 import pytest
 import torch
-from complaints import told
+from complaints import layers_report
 from pydantic import ValidationError
 
 from dlx.augment import AUGMENTATIONS
@@ -83,8 +83,8 @@ def test_layers_plan_and_are_built_or_refuse(kind):
         plan = layer.plan(*xs)
         if plan.shape.count + sum(math.prod(shape) for shape in plan.weights.values()) < MOST:
             made = layer.module(*xs)
-            given = [torch.zeros(2, *x, dtype=DTYPES[x.dtype]) for x in xs]
-            assert made.eval()(*given).shape[1:] == tuple(plan.shape)
+            inputs = [torch.zeros(2, *x, dtype=DTYPES[x.dtype]) for x in xs]
+            assert made.eval()(*inputs).shape[1:] == tuple(plan.shape)
 
     walked(LAYERS[kind], dict(example.options), built)
 
@@ -148,8 +148,8 @@ def test_augmentations_change_a_batch_or_refuse(kind):
     walked(AUGMENTATIONS[kind], needed(AUGMENTATIONS[kind]), changed)
 
 
-def test_what_float32_does_not_hold_is_told_at_its_place(tmp_path):
-    said = told(
+def test_what_float32_does_not_hold_is_reported_at_its_place(tmp_path):
+    said = layers_report(
         tmp_path,
         """
         - {leaky_relu: 1e300}

@@ -19,15 +19,15 @@ def test_every_kind_is_tried(tmp_path):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_inputs_end_in_a_result_or_a_sentence(kind):
-    told = fuzzed(kind, FEW.get(kind, 60), seed=0)
-    assert told.failures == []
-    assert told.outcomes["refused"] > 0
+    report = fuzzed(kind, FEW.get(kind, 60), seed=0)
+    assert report.failures == []
+    assert report.outcomes["refused"] > 0
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_inputs_end_in_a_result_or_a_sentence(kind):
-    told = fuzzed(kind, MANY, seed=1)
-    assert told.failures == []
-    assert told.outcomes["a result"] > 0
-    assert told.outcomes["refused"] > 0
+    report = fuzzed(kind, MANY, seed=1)
+    assert report.failures == []
+    assert report.outcomes["a result"] > 0
+    assert report.outcomes["refused"] > 0

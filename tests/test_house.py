@@ -143,13 +143,13 @@ def test_torch_is_imported_at_the_top_only_by_the_modules_that_extend_it():
 
 
 def loaded_by(code: str) -> set[str]:
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", f"{code}\nimport sys; print(*sys.modules, file=sys.stderr)"],
         capture_output=True,
         text=True,
         check=True,
     )
-    return {name.split(".")[0] for name in told.stderr.split()}
+    return {name.split(".")[0] for name in result.stderr.split()}
 
 
 @pytest.mark.parametrize(
@@ -166,19 +166,19 @@ def test_light_commands_load_no_heavy_guest(argv):
     assert not loaded_by(code) & set(HEAVY)
 
 
-def test_a_value_goes_the_way_that_the_architecture_page_tells():
+def test_a_value_goes_the_way_that_the_architecture_page_lists():
     text = PAGE.read_text().partition("The way of one value")[2].partition("`tests/test_house.py`")[0]
-    told = re.findall(r"^\d+\. `([\w.]+)`", text, re.MULTILINE)
+    steps = re.findall(r"^\d+\. `([\w.]+)`", text, re.MULTILINE)
     code = f"""
         import sys, tempfile
         from pathlib import Path
         from dlx import spec
         from dlx.experiment import runner
-        told, called = {told!r}, []
+        steps, called = {steps!r}, []
         def see(frame, event, _):
             if event == "call" and (module := frame.f_globals.get("__name__", "")).startswith("dlx."):
                 name = f"{{module}}.{{frame.f_code.co_qualname}}".removeprefix("dlx.")
-                if name in told and name not in called:
+                if name in steps and name not in called:
                     called.append(name)
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder, "s.yaml")
@@ -187,8 +187,8 @@ def test_a_value_goes_the_way_that_the_architecture_page_tells():
             sys.setprofile(see)
             runner.run(spec.load(path, ["train.optimizer.adam.lr=0.01"]), Path(folder, "runs"))
             sys.setprofile(None)
-        assert called == told, called
+        assert called == steps, called
     """
     done = subprocess.run([sys.executable, "-c", textwrap.dedent(code)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    assert len(told) == 10
+    assert len(steps) == 10

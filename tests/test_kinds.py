@@ -99,7 +99,7 @@ def by_hand(steps: int, critic_steps: int) -> dict[str, torch.Tensor]:
     training_state.seed_all(0)
     generator, critic = (build(prepared.graphs[name]) for name in ("generator", "critic"))
     x = torch.from_numpy(prepared.sets.train.x)
-    order, drawn = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
+    order, rng = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
     adam = torch.optim.Adam(generator.parameters(), 1e-3, fused=True)
     rms = torch.optim.RMSprop(critic.parameters(), 5e-4)
     means = [p.detach().clone() for p in generator.parameters()]
@@ -115,13 +115,13 @@ def by_hand(steps: int, critic_steps: int) -> dict[str, torch.Tensor]:
         for _ in range(critic_steps):
             real = x[next(coming)]
             with torch.no_grad():
-                made = generator(torch.randn(len(real), 4, generator=drawn))
+                made = generator(torch.randn(len(real), 4, generator=rng))
             value = critic(real)
             loss = critic(made).mean() - value.mean() + 0.01 * value.square().mean()
             rms.zero_grad()
             loss.backward()
             rms.step()
-        loss = -critic(generator(torch.randn(16, 4, generator=drawn))).mean()
+        loss = -critic(generator(torch.randn(16, 4, generator=rng))).mean()
         adam.zero_grad()
         loss.backward()
         adam.step()
@@ -170,7 +170,7 @@ def test_the_average_is_judged_and_stays():
 
 @pytest.mark.parametrize("text", [ADVERSARIES, CARRIED], ids=["two networks", "carried state"])
 def test_a_training_that_is_cut_off_goes_on_to_the_same_bits(text, tmp_path):
-    whole, told = trained(text)
+    whole, records = trained(text)
     cut = job_of(text)
     steps = cut.total_steps // 2 + 1
     cut.progress.until = steps
@@ -181,7 +181,7 @@ def test_a_training_that_is_cut_off_goes_on_to_the_same_bits(text, tmp_path):
     training_state.restore(again, tmp_path)
     rest = [record for record in fit(again) if record.record != "rest"]
     assert all(torch.equal(a, weights(again)[name]) for name, a in weights(whole).items())
-    assert rest == [record for record in told if record.record != "rest"][-len(rest) :]
+    assert rest == [record for record in records if record.record != "rest"][-len(rest) :]
 
 
 def test_a_resumed_run_without_the_state_of_the_feed_comes_to_other_bits(tmp_path):
@@ -200,8 +200,8 @@ def test_a_resumed_run_without_the_state_of_the_feed_comes_to_other_bits(tmp_pat
 @pytest.mark.slow
 @pytest.mark.parametrize("text", [ADVERSARIES, CARRIED], ids=["two networks", "carried state"])
 def test_runs_that_are_killed_go_on_to_the_same_bits(text, tmp_path):
-    told = dlx(tmp_path, "prove-resume", spec(tmp_path, text), "--kills", "3")
-    assert told["verdict"] == "bit-equal"
+    document = dlx(tmp_path, "prove-resume", spec(tmp_path, text), "--kills", "3")
+    assert document["verdict"] == "bit-equal"
 
 
 # --- a state that is carried ----------------------------------------------------------------------------------------
@@ -249,17 +249,17 @@ def _ones(job: Job) -> torch.Tensor:
 
 
 def test_inspect_counts_both_networks(tmp_path):
-    told = dlx(tmp_path, "inspect", spec(tmp_path, ADVERSARIES))
+    document = dlx(tmp_path, "inspect", spec(tmp_path, ADVERSARIES))
     counts = {"generator": (4 * 16 + 16) + (16 * 2 + 2), "critic": (2 * 16 + 16) + (16 + 1)}
-    assert {name: network["params"] for name, network in told["networks"].items()} == counts
-    assert told["params"] == sum(counts.values()) == 179
+    assert {name: network["params"] for name, network in document["networks"].items()} == counts
+    assert document["params"] == sum(counts.values()) == 179
 
 
 def test_a_run_has_the_curve_the_plan_and_the_weights_of_both(tmp_path):
-    told = dlx(tmp_path, "train", spec(tmp_path, ADVERSARIES))
-    run = Path(tmp_path, told["dir"])
-    assert told["average"] == {"generator": {"kind": "ema", "updates": 24}}
-    assert told["metrics"].keys() == {
+    document = dlx(tmp_path, "train", spec(tmp_path, ADVERSARIES))
+    run = Path(tmp_path, document["dir"])
+    assert document["average"] == {"generator": {"kind": "ema", "updates": 24}}
+    assert document["metrics"].keys() == {
         f"{part}/{phase}/loss" for part in ("train", "test") for phase in ("critic", "generator")
     }
     assert json.loads((run / "plan.json").read_text())["networks"].keys() == {"generator", "critic"}
@@ -287,9 +287,9 @@ def test_mlflow_has_the_curves_and_the_models_of_both_networks(tmp_path):
 
 def test_a_trained_run_is_evaluated_searched_and_shown_over_time(tmp_path):
     path = spec(tmp_path, ADVERSARIES.replace("test: 100", "test: 100, valid: 50"))
-    told = dlx(tmp_path, "train", path)
-    again = dlx(tmp_path, "evaluate", told["dir"])
-    assert again["metrics"] == {name: v for name, v in told["metrics"].items() if not name.startswith("train/")}
+    document = dlx(tmp_path, "train", path)
+    again = dlx(tmp_path, "evaluate", document["dir"])
+    assert again["metrics"] == {name: v for name, v in document["metrics"].items() if not name.startswith("train/")}
     rates = dlx(tmp_path, "train", path, "--plot-schedule")["networks"]
     assert {name: one["points"][-1]["lr"] for name, one in rates.items()} == {
         "critic": pytest.approx(5e-6),
@@ -387,10 +387,10 @@ def test_an_objective_that_fails_is_named_with_its_phase_and_step():
 
 
 def test_seeds_of_several_networks_say_that_they_are_trained_one_after_the_other(tmp_path):
-    heard = []
+    events = []
     text = ADVERSARIES.replace("steps: 24", "steps: 2\n      seeds: 2")
-    experiments.run(experiment_of(text), tmp_path, heard.append)
-    begun = [event.notes for event in heard if isinstance(event, experiments.TrainingStarted)]
+    experiments.run(experiment_of(text), tmp_path, events.append)
+    begun = [event.notes for event in events if isinstance(event, experiments.TrainingStarted)]
     note = "`adversaries` has phases: its trainings take their steps one after the other."
     assert [note in notes for notes in begun] == [True, True]
 

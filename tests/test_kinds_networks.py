@@ -59,24 +59,24 @@ def test_a_schedule_that_follows_a_metric_is_checked_by_network():
 
 def test_without_an_objective_it_says_what_is_missing_and_what_else_is(run):
     text = SPEC.replace("objective: {adversaries: {critic_steps: 3}}\n", "")
-    told, status = run("train", text=text)
-    assert told.splitlines()[:2] == [
+    output, status = run("train", text=text)
+    assert output.splitlines()[:2] == [
         "s.yaml:2:1  objective",
         "  there is no `objective` to train the networks `generator`, `critic` with",
     ]
     assert status == 2
-    told, _ = run("train", text=text.partition("train:\n")[0])
-    assert "there is no `train` to train with" in told
-    assert "there is no `objective`" in told
+    output, _ = run("train", text=text.partition("train:\n")[0])
+    assert "there is no `train` to train with" in output
+    assert "there is no `objective`" in output
 
 
 def test_why_and_diff_of_several_networks_imply_no_objective(run):
     text = SPEC.replace("objective: {adversaries: {critic_steps: 3}}\n", "")
-    told, status = run("why", "objective", text=text)
+    output, status = run("why", "objective", text=text)
     assert status == 2
-    assert "the spec has no `objective`" in told
-    told, _ = run("diff", "s.yaml", "train.epochs=7", text=text)
-    assert told.splitlines()[-1] == "train.epochs: 6 -> 7"
+    assert "the spec has no `objective`" in output
+    output, _ = run("diff", "s.yaml", "train.epochs=7", text=text)
+    assert output.splitlines()[-1] == "train.epochs: 6 -> 7"
 
 
 def test_groups_take_names_with_the_network_before_them():

@@ -69,14 +69,14 @@ def built(tmp_path: Path, text: str, before: str = "") -> set[str]:
     """The pydantic classes of a fresh process that inspects a spec, by name."""
     spec = tmp_path / "s.yaml"
     spec.write_text(text)
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-c", COUNT.format(before=before, spec=str(spec))],
         capture_output=True,
         text=True,
         check=True,
         env=os.environ | {"PYTHONPATH": f"{tmp_path}:{ROOT}"},
     )
-    return set(told.stderr.split())
+    return set(result.stderr.split())
 
 
 def installed(folder: Path, count: int) -> None:
@@ -128,7 +128,7 @@ def test_of_several_packages_only_that_of_the_kind_named_is_imported(tmp_path):
     assert {name for name in named if not name.startswith("dlx.")} == {"theirs.M0"}
 
 
-def test_what_is_misspelt_is_told_without_an_import_of_all_that_there_is(tmp_path):
+def test_what_is_misspelt_is_reported_without_an_import_of_all_that_there_is(tmp_path):
     spec = tmp_path / "s.yaml"
     spec.write_text("network: {inputs: [8], layers: [{lineer: 2}, leaky_relo]}\ntrain: {epochs: 1, optimizer: adm}\n")
     script = (
@@ -136,14 +136,14 @@ def test_what_is_misspelt_is_told_without_an_import_of_all_that_there_is(tmp_pat
         "try: main()\nexcept SystemExit as end: assert end.code == 2, end.code\n"
         "print(*(m for m in sys.modules if m.startswith(('dlx.layers.', 'dlx.optim.'))))"
     )
-    told = subprocess.run([sys.executable, "-c", script, str(spec)], capture_output=True, text=True, check=True)
-    sentences = [line.strip() for line in told.stderr.splitlines() if line.startswith("  ")]
+    result = subprocess.run([sys.executable, "-c", script, str(spec)], capture_output=True, text=True, check=True)
+    sentences = [line.strip() for line in result.stderr.splitlines() if line.startswith("  ")]
     assert sentences == [
         *("there is no layer or block `lineer`", "Did you mean `linear`?"),
         *("there is no layer or block `leaky_relo`", "Did you mean `leaky_relu`?"),
         *("there is no optimizer `adm`", "Did you mean `adam` or `radam`?"),
     ]
-    assert not {"dlx.layers.conv", "dlx.layers.linear", "dlx.optim.sgd"} & set(told.stdout.split())
+    assert not {"dlx.layers.conv", "dlx.layers.linear", "dlx.optim.sgd"} & set(result.stdout.split())
 
 
 def test_inspect_in_a_pipe_loads_only_what_it_uses_and_leaves_the_collector_on(tmp_path):
@@ -154,10 +154,10 @@ def test_inspect_in_a_pipe_loads_only_what_it_uses_and_leaves_the_collector_on(t
         "try: main()\nexcept SystemExit as end: assert not end.code, end.code\n"
         "print(gc.isenabled(), *sys.modules, file=sys.stderr)"
     )
-    told = subprocess.run([sys.executable, "-c", script, str(spec)], capture_output=True, text=True, check=True)
-    collected, *modules = told.stderr.split()
+    result = subprocess.run([sys.executable, "-c", script, str(spec)], capture_output=True, text=True, check=True)
+    collected, *modules = result.stderr.split()
     assert collected == "True"
-    assert "79,510 parameters" in told.stdout
+    assert "79,510 parameters" in result.stdout
     unused = {"rich", "tomllib", "dlx.spec.sections.train", "dlx.spec.sections.sweep", "dlx.optim", "dlx.data"}
     assert not unused & set(modules)
 

@@ -367,7 +367,7 @@ def test_a_tied_layer_can_be_run_again():
     weights_agree(graph, network)
 
 
-def test_given_values_are_set():
+def test_values_of_the_spec_are_set():
     layers = """
         - linear: 2
           values: {weight: [[1, 2, 3], [4, 5, 6]], bias: [-1, 0.5]}
@@ -473,13 +473,13 @@ def test_an_initialiser_draws_after_all_modules_are_made():
 
 def test_another_seed_gives_other_weights():
     graph = network_of("[1, 8, 8]", SEEDED)
-    drawn = []
+    weights_by_seed = []
     for seed in (0, 0, 1):
         torch.manual_seed(seed)
-        drawn.append(build(graph).conv_1.weight)
+        weights_by_seed.append(build(graph).conv_1.weight)
 
-    assert torch.equal(drawn[0], drawn[1])
-    assert not torch.equal(drawn[0], drawn[2])
+    assert torch.equal(weights_by_seed[0], drawn[1])
+    assert not torch.equal(weights_by_seed[0], drawn[2])
 
 
 # --- for other tools ------------------------------------------------------------------------------------------------

@@ -62,7 +62,7 @@ def test_runs_lists_it(home, trained):
     assert "best-1 inf (step 3)" in line
 
 
-def test_predict_tells_values_beyond_any_float(home, trained, monkeypatch):
+def test_predict_shows_values_beyond_any_float(home, trained, monkeypatch):
     monkeypatch.setattr(
         "dlx.trained.predict.Predicted._one", lambda self, i: {"values": [float("-inf"), float("nan")]}
     )

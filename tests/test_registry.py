@@ -96,15 +96,15 @@ def test_another_package_brings_a_layer_by_an_entry_point(tmp_path: Path):
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: their-package\nVersion: 1.0\n")
     (info / "entry_points.txt").write_text("[dlx.layers]\ntheirs = their_layers\n")
     (tmp_path / "s.yaml").write_text("network: {inputs: [3, 8], layers: [doubled, relu]}\n")
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "dlx", "inspect", str(tmp_path / "s.yaml")],
         capture_output=True,
         text=True,
         check=True,
         env={"PYTHONPATH": f"{tmp_path}:{Path(__file__).parent.parent}", "PATH": ""},
     )
-    assert "doubled_1  doubled     6x8      24" in told.stdout
-    assert "24 parameters\n144 MACs a sample" in told.stdout
+    assert "doubled_1  doubled     6x8      24" in result.stdout
+    assert "24 parameters\n144 MACs a sample" in result.stdout
 
 
 def test_true_and_false_are_no_numbers_in_any_section():

@@ -63,20 +63,20 @@ def test_a_weight_that_differs_by_a_bit_is_reported(twins):
     weights[1, 2] = np.nextafter(weights[1, 2], np.float32(9))
     save_file({"w": weights}, run_of(twins, "b") / "checkpoints" / "final.safetensors")
 
-    (told,) = row(twins).differences
+    (difference,) = row(twins).differences
 
-    assert told.startswith("small/run-1/checkpoints/final.safetensors/w: 6 values, sha256 ")
+    assert difference.startswith("small/run-1/checkpoints/final.safetensors/w: 6 values, sha256 ")
 
 
 def test_a_point_of_the_curve_that_differs_is_reported_with_both_values(twins):
     changed = json.dumps(RECORD).replace("0.25", "0.25000000000000006")
     (run_of(twins, "b") / "metrics.jsonl").write_text(changed + "\n")
 
-    (told,) = row(twins).differences
+    (difference,) = row(twins).differences
 
-    assert told.startswith("small/run-1/metrics.jsonl/1: ")
-    assert '"train/running_loss": 0.25}} -> ' in told
-    assert told.endswith('"train/running_loss": 0.25000000000000006}}')
+    assert difference.startswith("small/run-1/metrics.jsonl/1: ")
+    assert '"train/running_loss": 0.25}} -> ' in difference
+    assert difference.endswith('"train/running_loss": 0.25000000000000006}}')
 
 
 def test_a_key_that_is_gone_or_gained_is_a_difference_but_in_the_lock(twins):
@@ -107,7 +107,7 @@ def test_what_is_made_of_an_old_run_is_compared_with_what_its_own_build_made_of_
     assert found.differences == ["of the first build's run: evaluate: loss: 1.5 -> 1.25"]
 
 
-def test_an_announced_change_is_told_as_such(twins):
+def test_an_announced_change_is_reported_as_such(twins):
     write(run_of(twins, "b") / "plan.json", params=7)
 
     found = row(twins, "l-bfgs")
@@ -117,7 +117,7 @@ def test_an_announced_change_is_told_as_such(twins):
 
 
 @pytest.mark.slow
-def test_a_build_whose_relu_differs_is_told_from_this_one(tmp_path, capsys):
+def test_a_build_whose_relu_differs_is_distinguished_from_this_one(tmp_path, capsys):
     same, other = tmp_path / "same", tmp_path / "other"
     for twin in (same, other):
         twin.mkdir()
@@ -126,11 +126,11 @@ def test_a_build_whose_relu_differs_is_told_from_this_one(tmp_path, capsys):
     lines = ["import torch", "torch.nn.ReLU.forward = lambda self, x: x.clamp(min=1e-6)"]
     (other / "sitecustomize.py").write_text("\n".join(lines))
     main = importlib.import_module("same_bits").main
-    kept = str(tmp_path / "kept")
+    reference = str(tmp_path / "kept")
     chosen = ["--only", "one dense", "--only", "a curve with"]
 
-    assert main([str(ROOT), "--record", kept, *chosen]) == 0
-    assert main([str(same), "--against", kept, *chosen]) == 0
+    assert main([str(ROOT), "--record", reference, *chosen]) == 0
+    assert main([str(same), "--against", reference, *chosen]) == 0
     assert "2 cases equal, 0 differ" in capsys.readouterr().out
-    assert main([str(other), "--against", kept, *chosen]) == 1
+    assert main([str(other), "--against", reference, *chosen]) == 1
     assert "1 cases equal, 1 differ" in capsys.readouterr().out  # that of tanh stays

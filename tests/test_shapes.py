@@ -44,7 +44,7 @@ def test_a_window_slides_as_the_guide_to_convolution_arithmetic_says():
     assert Window.over(2, 3, dilation=2).slide((7, 7)) == (3, 3)  # figure 5.1
 
 
-def test_ceil_mode_lets_the_last_window_reach_over_the_end_but_not_start_there():
+def test_ceil_mode_lets_the_last_window_extend_over_the_end_but_not_start_there():
     assert Window.over(1, 2, 2, ceil_mode=True).slide((5,)) == (3,)
     assert Window.over(1, 3, 2, ceil_mode=True).slide((2,)) == (1,)
     assert Window.over(1, 1, 3, ceil_mode=True).slide((5,)) == (2,)

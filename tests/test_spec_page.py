@@ -101,12 +101,12 @@ def framed(folder: Path, layers: str, inputs: str) -> Path:
 
 def printed(command: str) -> tuple[str, int]:
     """What a command writes to both of its streams, and its exit status."""
-    told = StringIO()
-    with pytest.MonkeyPatch.context() as patch, redirect_stdout(told), redirect_stderr(told):
+    output = StringIO()
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(output), redirect_stderr(output):
         patch.setattr(sys, "argv", shlex.split(command))
         with pytest.raises(SystemExit) as end:
             cli.main()
-    return told.getvalue(), int(end.value.code or 0)
+    return output.getvalue(), int(end.value.code or 0)
 
 
 def rewritten(old: str, new: str) -> None:
@@ -187,16 +187,16 @@ def test_a_recipe_gives_the_shape_and_the_parameters_beside_it(folder, row):
 
 
 @pytest.mark.parametrize("row", MISTAKES, ids=lambda row: row[0])
-def test_a_mistake_is_told_in_the_words_beside_it(folder, row):
-    lines, told = row
+def test_a_mistake_is_reported_in_the_words_beside_it(folder, row):
+    lines, expected = row
     with pytest.raises(SpecError) as error:
         trace(load(framed(folder, "\n".join(CODE.findall(lines)), "[3, 32, 32]")))
     sentences = [f"{problem.message.rstrip('.')}. {problem.hint}" for problem in error.value.problems]
     said = re.sub(r" \(line \d+\)|, on line \d+", "", " ".join(sentences)).strip()
-    if WRITE and said != told:
-        rewritten(f"| {lines} | {told}{' ' if told else ''}|", f"| {lines} | {said} |")
+    if WRITE and said != expected:
+        rewritten(f"| {lines} | {expected}{' ' if expected else ''}|", f"| {lines} | {said} |")
     else:
-        assert said == told
+        assert said == expected
 
 
 # --- words ----------------------------------------------------------------------------------------------------------

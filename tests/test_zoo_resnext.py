@@ -25,7 +25,7 @@ def grouped():
 
 
 @pytest.fixture(scope="module")
-def drawn_out():
+def explicit_paths():
     return build(trace(load(SHIPPED["cs231n/resnext50-paths"], [IMAGE]))).double().eval()
 
 
@@ -57,22 +57,22 @@ def test_both_have_as_many_parameters_and_multiply_adds():
     assert paths.receptive_field == groups.receptive_field
 
 
-def test_paths_and_groups_of_the_same_weights_give_the_same_outputs(grouped, drawn_out):
-    drawn_out.load_state_dict(moved(grouped.state_dict()))
+def test_paths_and_groups_of_the_same_weights_give_the_same_outputs(grouped, explicit_paths):
+    explicit_paths.load_state_dict(moved(grouped.state_dict()))
     x = torch.randn(2, 3, 64, 64, dtype=torch.float64)
     with torch.no_grad():
-        expected, got = grouped(x), drawn_out(x)
+        expected, got = grouped(x), explicit_paths(x)
 
     assert expected.std() > 0.01
     torch.testing.assert_close(got, expected, rtol=1e-9, atol=1e-9)
 
 
-def test_one_path_with_other_weights_gives_another_output(grouped, drawn_out):
-    drawn_out.load_state_dict(moved(grouped.state_dict()))
+def test_one_path_with_other_weights_gives_another_output(grouped, explicit_paths):
+    explicit_paths.load_state_dict(moved(grouped.state_dict()))
     x = torch.randn(1, 3, 64, 64, dtype=torch.float64)
     with torch.no_grad():
-        before = drawn_out(x)
-        drawn_out.get_submodule("aggregated_7.path_32.conv_2").weight.mul_(2)
-        after = drawn_out(x)
+        before = explicit_paths(x)
+        explicit_paths.get_submodule("aggregated_7.path_32.conv_2").weight.mul_(2)
+        after = explicit_paths(x)
 
     assert not torch.allclose(before, after)

@@ -27,7 +27,7 @@ def on_terminal(*argv: str, columns: int = 80) -> str:
         [sys.executable, "-m", "dlx", *argv], stdout=slave, stderr=slave, env=env, cwd=ROOT
     ) as process:
         os.close(slave)
-        told = b""
+        output = b""
         while True:
             try:
                 part = os.read(master, 65536)
@@ -35,39 +35,39 @@ def on_terminal(*argv: str, columns: int = 80) -> str:
                 break
             if not part:
                 break
-            told += part
+            output += part
         process.wait()
     os.close(master)
-    return told.decode()
+    return output.decode()
 
 
 def test_help_names_every_command_and_gives_an_example():
-    told = dlx("--help").stdout
+    output = dlx("--help").stdout
     for command in ("inspect", "train", "runs", "layers", "schema", "new"):
-        assert command in told
+        assert command in output
         assert "Example: dlx" in dlx(command, "--help").stdout
 
 
-def test_the_version_is_told():
+def test_the_version_is_reported():
     from dlx import __version__
 
     assert dlx("--version").stdout == f"dlx {__version__}\n"
 
 
 def test_inspect_in_a_pipe_is_plain_and_uncut():
-    told = dlx("inspect", LENET)
-    assert told.returncode == 0
-    assert "\x1b" not in told.stdout
-    lines = told.stdout.splitlines()
+    result = dlx("inspect", LENET)
+    assert result.returncode == 0
+    assert "\x1b" not in result.stdout
+    lines = result.stdout.splitlines()
     assert lines[1].split() == ["name", "kind", "output", "params", "MACs", "memory", "field"]
     assert "44,426 parameters" in lines
     assert all(line == line.rstrip() for line in lines)
 
 
 def test_inspect_on_a_terminal_has_colour_and_keeps_to_the_width():
-    told = on_terminal("inspect", LENET, columns=60)
-    assert "\x1b[" in told
-    plain = re.sub(r"\x1b\[[0-9;]*m", "", told)
+    output = on_terminal("inspect", LENET, columns=60)
+    assert "\x1b[" in output
+    plain = re.sub(r"\x1b\[[0-9;]*m", "", output)
     assert max(len(line.rstrip()) for line in plain.splitlines()) <= 60
     assert "44,426 parameters" in plain
 
@@ -80,14 +80,14 @@ def test_a_narrow_terminal_keeps_the_names_and_loses_columns():
 
 
 def test_a_batch_adds_the_memory_of_a_training_step():
-    told = dlx("inspect", LENET, "--batch", "32", "--depth", "1").stdout.splitlines()
-    assert ["training", "step", "at", "most", "at", "the", "peak"] in [line.split() for line in told]
-    assert ["optimizer", "state", "355", "kB", "355", "kB"] in [line.split() for line in told]
-    assert told[-1] == "1.15 MB at the peak of a training step of 32 samples, in the backward of relu_2"
+    output = dlx("inspect", LENET, "--batch", "32", "--depth", "1").stdout.splitlines()
+    assert ["training", "step", "at", "most", "at", "the", "peak"] in [line.split() for line in output]
+    assert ["optimizer", "state", "355", "kB", "355", "kB"] in [line.split() for line in output]
+    assert output[-1] == "1.15 MB at the peak of a training step of 32 samples, in the backward of relu_2"
     assert "training step" not in dlx("inspect", LENET).stdout
 
 
-def test_the_memory_of_a_step_is_in_the_document_where_a_batch_is_given():
+def test_the_memory_of_a_step_is_in_the_document_with_a_batch_size():
     document = json.loads(dlx("inspect", LENET, "--batch", "32", "--input", "1x10x10", "--json").stdout)
     parts = ["weights", "gradients", "optimizer", "buffers", "activations", "working"]
     assert list(document["memory"]) == ["batch", *parts, "total", "peak"]
@@ -124,9 +124,9 @@ def test_depth_folds_blocks_and_another_input_is_taken():
 
 
 def test_one_layer_in_full():
-    told = dlx("inspect", LENET, "--layer", "conv_2").stdout
-    assert "(16, 6, 5, 5) = 2,400" in told
-    assert "153,600" in told
+    output = dlx("inspect", LENET, "--layer", "conv_2").stdout
+    assert "(16, 6, 5, 5) = 2,400" in output
+    assert "153,600" in output
     wrong = dlx("inspect", LENET, "--layer", "conv_9")
     assert wrong.returncode == 2
     assert "there is no layer `conv_9`\n  Did you mean `conv_2` or `conv_1`?" in wrong.stderr
@@ -140,9 +140,9 @@ def test_overrides_follow_the_spec():
 def test_a_mistake_goes_to_stderr_with_status_2_and_as_json_to_stdout(tmp_path):
     path = tmp_path / "wrong.yaml"
     path.write_text("network:\n  inputs: [1, 8, 8]\n  layers:\n    - cnov: 3\n")
-    told = dlx("inspect", str(path))
-    assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr.startswith(
+    result = dlx("inspect", str(path))
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr.startswith(
         f"{path}:4:7  network.layers.cnov_1\n  there is no layer or block `cnov`\n  Did you mean `conv`"
     )
     as_json = dlx("inspect", str(path), "--json")
@@ -161,8 +161,8 @@ def test_a_mistake_goes_to_stderr_with_status_2_and_as_json_to_stdout(tmp_path):
 def test_layers_lists_every_kind_and_shows_one_in_full():
     from dlx.layers import LAYERS
 
-    told = dlx("layers").stdout
-    assert all(re.search(rf"^{kind}\b", told, re.MULTILINE) for kind in LAYERS)
+    output = dlx("layers").stdout
+    assert all(re.search(rf"^{kind}\b", output, re.MULTILINE) for kind in LAYERS)
     page = dlx("layers", "conv").stdout
     assert "out_channels  int" in page
     assert "- conv: {out_channels: 16, kernel_size: 3, padding: 1}" in page
@@ -178,9 +178,9 @@ def test_layers_lists_every_kind_and_shows_one_in_full():
 def test_new_writes_a_spec_that_trains_and_never_overwrites(tmp_path, name):
     assert dlx("new", name, cwd=tmp_path).returncode == 0
     assert dlx("inspect", name, cwd=tmp_path).returncode == 0
-    told = dlx("train", name, "train.epochs=1", "track.mlflow=false", cwd=tmp_path)
-    assert told.returncode == 0, told.stderr
-    assert "test/accuracy" in told.stdout
+    result = dlx("train", name, "train.epochs=1", "track.mlflow=false", cwd=tmp_path)
+    assert result.returncode == 0, result.stderr
+    assert "test/accuracy" in result.stdout
     again = dlx("new", name, cwd=tmp_path)
     assert again.returncode == 2
     assert "is there already, and stays as it is" in again.stderr
@@ -200,20 +200,20 @@ def test_runs_lists_what_was_trained(tmp_path):
 
 
 def test_training_shows_a_bar_on_a_terminal(tmp_path):
-    told = on_terminal("train", LENET, "train.epochs=2", "track.mlflow=false", "--runs", str(tmp_path))
-    assert "80/80" in told
-    assert "test/accuracy" in told
+    output = on_terminal("train", LENET, "train.epochs=2", "track.mlflow=false", "--runs", str(tmp_path))
+    assert "80/80" in output
+    assert "test/accuracy" in output
 
 
 def test_a_reader_that_leaves_early_is_no_error():
-    told = subprocess.run(  # noqa: S602
+    result = subprocess.run(  # noqa: S602
         f"{sys.executable} -m dlx layers | head -1",
         shell=True,
         capture_output=True,
         text=True,
         cwd=ROOT,
     )
-    assert told.stderr == ""
+    assert result.stderr == ""
 
 
 @pytest.mark.parametrize(
@@ -226,9 +226,9 @@ def test_a_reader_that_leaves_early_is_no_error():
     ],
 )
 def test_a_command_that_is_called_wrongly_says_so_as_json_too(argv, message):
-    told, plain = dlx(*argv, "--json"), dlx(*argv)
-    assert (told.returncode, plain.returncode, told.stderr, plain.stdout) == (2, 2, "", "")
-    (error,) = json.loads(told.stdout)["errors"]
+    result, plain = dlx(*argv, "--json"), dlx(*argv)
+    assert (result.returncode, plain.returncode, result.stderr, plain.stdout) == (2, 2, "", "")
+    (error,) = json.loads(result.stdout)["errors"]
     assert message in error["message"]
     assert message in plain.stderr
 
@@ -241,14 +241,14 @@ def test_an_output_that_is_closed_is_no_crash():
 
 
 def test_figures_are_not_cut_off_where_a_terminal_is_narrow():
-    told = on_terminal("verify", "specs/udl/mnist1d-dense.toml", columns=40)
-    assert "\r\n  book 150,185\r\n  dlx 59,065\r\n  verdict book wrong\r\n" in told
+    output = on_terminal("verify", "specs/udl/mnist1d-dense.toml", columns=40)
+    assert "\r\n  book 150,185\r\n  dlx 59,065\r\n  verdict book wrong\r\n" in output
     totals = on_terminal("diff", "specs/cs231n/resnet50.yaml", "specs/cs231n/resnet101.yaml", columns=40)
     assert "25,557,032\r\n" in totals
     assert "+3,712,221,184 (+90.8%)\r\n" in totals
 
 
 def test_the_memory_of_a_batch_may_be_asked_for_with_another_tool_s_figures():
-    told = dlx("inspect", LENET, "--as", "keras", "--batch", "4").stdout
-    assert "= keras: Total params" in told
-    assert "at the peak of a training step of 4 samples" in told
+    output = dlx("inspect", LENET, "--as", "keras", "--batch", "4").stdout
+    assert "= keras: Total params" in output
+    assert "at the peak of a training step of 4 samples" in output

@@ -18,8 +18,8 @@ def inspect(*argv: str) -> subprocess.CompletedProcess[str]:
 def test_the_table_leads_from_dlx_s_figure_to_theirs():
     lines = inspect(RESNET, "--as", "timm").stdout.splitlines()
     assert lines[0] == "resnet50, as timm counts it"
-    told = " ".join(" ".join(lines[5:9]).split())
-    assert told == (
+    output = " ".join(" ".join(lines[5:9]).split())
+    assert output == (
         "dlx: MACs 4,089,184,256 "
         "+ batch norm: 2 a value, 1 without scale and shift 22,227,968 "
         "+ average pooling to a size: 1 a value that comes in 100,352 "
@@ -39,10 +39,10 @@ def test_the_table_leads_from_dlx_s_figure_to_theirs():
     ],
 )
 def test_each_tool_s_own_words_are_there(tool, figure):
-    told = inspect(RESNET, "--as", tool)
-    assert (told.returncode, told.stderr) == (0, "")
-    assert figure in told.stdout
-    assert "25,557,032" in told.stdout
+    result = inspect(RESNET, "--as", tool)
+    assert (result.returncode, result.stderr) == (0, "")
+    assert figure in result.stdout
+    assert "25,557,032" in result.stdout
 
 
 def test_the_document_gains_a_bridge():
@@ -67,18 +67,18 @@ def test_the_document_gains_a_bridge():
 
 
 def test_one_layer_as_a_tool_counts_it():
-    told = inspect(RESNET, "--layer", "batch_norm_1", "--as", "torchinfo").stdout
-    assert told.startswith("batch_norm_1, as torchinfo counts it\n")
-    assert "+ weights of other layers, once" in told
+    output = inspect(RESNET, "--layer", "batch_norm_1", "--as", "torchinfo").stdout
+    assert output.startswith("batch_norm_1, as torchinfo counts it\n")
+    assert "+ weights of other layers, once" in output
     document = json.loads(inspect(RESNET, "--layer", "conv_1", "--as", "darknet", "--json").stdout)
     assert document["name"] == "conv_1"
     assert document["as"]["macs"] == 2 * 7 * 7 * 3 * 64 * 112 * 112
 
 
 def test_an_unknown_tool_is_refused():
-    told = inspect(RESNET, "--as", "pytorch")
-    assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr == (
+    result = inspect(RESNET, "--as", "pytorch")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == (
         "  dlx does not know how `pytorch` counts\n"
         "  It knows `torchvision`, `keras`, `timm`, `darknet` and `torchinfo`.\n"
     )

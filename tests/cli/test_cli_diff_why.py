@@ -15,15 +15,15 @@ def squeezed(text):
 
 
 def test_diff_of_a_spec_with_itself_is_one_sentence():
-    told = dlx("diff", LENET, LENET, "train.seed=0")
-    assert told.returncode == 0
-    assert told.stdout == "The two are the same: 11 layers, 44,426 parameters, and all settings.\n"
+    result = dlx("diff", LENET, LENET, "train.seed=0")
+    assert result.returncode == 0
+    assert result.stdout == "The two are the same: 11 layers, 44,426 parameters, and all settings.\n"
 
 
 def test_diff_folds_blocks_and_what_did_not_change():
-    told = dlx("diff", RESNET50, RESNET101)
-    assert told.returncode == 0
-    rows = squeezed(told.stdout)
+    result = dlx("diff", RESNET50, RESNET101)
+    assert result.returncode == 0
+    rows = squeezed(result.stdout)
     (added,) = [row for row in rows if row.startswith("+")]
     assert "17 times 10 layers 1024x14x14 +18,992,128" in added
     assert sum("layers unchanged" in row for row in rows) == 2
@@ -32,14 +32,14 @@ def test_diff_folds_blocks_and_what_did_not_change():
 
 
 def test_diff_takes_overrides_for_the_second_spec():
-    told = dlx("diff", LENET, LENET, "network.layers.conv_1.kernel_size=3", "train.batch_size=8")
-    rows = squeezed(told.stdout)
+    result = dlx("diff", LENET, LENET, "network.layers.conv_1.kernel_size=3", "train.batch_size=8")
+    rows = squeezed(result.stdout)
     assert "~ conv_1 kernel_size 5 -> 3 6x8x8 -> 6x10x10 -96 -4,200 +864 B 5 -> 3" in rows
     assert "... 4 layers unchanged" in rows
     assert rows[-1] == "train.batch_size: 32 -> 8"
 
 
-def test_diff_tells_repeated_changes_once():
+def test_diff_shows_repeated_changes_once():
     rows = squeezed(dlx("diff", RESNET50, "specs/cs231n/wide_resnet50_2.yaml").stdout)
     assert any(row.startswith("~ bottleneck_10 to bottleneck_13 each as in bottleneck_9 +9,179,136") for row in rows)
 
@@ -51,9 +51,9 @@ def test_diff_of_settings_alone_says_that_the_networks_are_the_same():
 
 
 def test_diff_on_a_narrow_terminal_keeps_names_and_changes():
-    told = on_terminal("diff", RESNET50, RESNET101, columns=60)
-    assert "bottleneck_30" in told
-    assert "17 times" in told
+    output = on_terminal("diff", RESNET50, RESNET101, columns=60)
+    assert "bottleneck_30" in output
+    assert "17 times" in output
 
 
 def test_diff_as_json_has_the_documented_keys():
@@ -64,40 +64,40 @@ def test_diff_as_json_has_the_documented_keys():
     assert sum(layer["params"] for layer in document["layers"] if layer["change"] == "added") == 18_992_128
 
 
-def test_diff_tells_the_mistakes_of_a_spec_as_ever(tmp_path):
+def test_diff_reports_the_mistakes_of_a_spec_as_ever(tmp_path):
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("network:\n  inputs: [1, 8, 8]\n  layers:\n    - cnov: 3\n    - rleu\n")
-    told = dlx("diff", LENET, str(wrong))
-    assert (told.returncode, told.stdout) == (2, "")
-    assert "there is no layer or block `cnov`" in told.stderr
-    assert "2 problems" in told.stderr
+    result = dlx("diff", LENET, str(wrong))
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "there is no layer or block `cnov`" in result.stderr
+    assert "2 problems" in result.stderr
     missing = dlx("diff", LENET, "nowhere.yaml", "--json")
     assert missing.returncode == 2
     assert [e["message"] for e in json.loads(missing.stdout)["errors"]] == ["there is no such file"]
 
 
-def test_why_tells_the_file_and_what_was_replaced():
-    told = dlx("why", RESNET101, "vars.depths")
-    assert told.returncode == 0
-    assert squeezed(told.stdout) == [
+def test_why_shows_the_file_and_what_was_replaced():
+    result = dlx("why", RESNET101, "vars.depths")
+    assert result.returncode == 0
+    assert squeezed(result.stdout) == [
         "vars.depths = [3, 4, 23, 3]",
         "from specs/cs231n/resnet101.yaml:4:8",
         "replaced [3, 4, 6, 3] from specs/cs231n/resnet50.yaml:4:8",
     ]
 
 
-def test_why_tells_the_override_and_the_one_before():
-    told = squeezed(dlx("why", LENET, "train.seed", "train.seed=3", "train.seed=4").stdout)
-    assert told[:3] == [
+def test_why_shows_the_override_and_the_one_before():
+    lines = squeezed(dlx("why", LENET, "train.seed", "train.seed=3", "train.seed=4").stdout)
+    assert lines[:3] == [
         "train.seed = 4",
         "from override `train.seed=4`",
         "replaced 3 from override `train.seed=3`",
     ]
 
 
-def test_why_tells_an_expression_of_a_node_in_a_block():
-    told = squeezed(dlx("why", RESNET101, "network.layers.bottleneck_9/conv_2.out_channels").stdout)
-    assert told[:4] == [
+def test_why_shows_an_expression_of_a_node_in_a_block():
+    lines = squeezed(dlx("why", RESNET101, "network.layers.bottleneck_9/conv_2.out_channels").stdout)
+    assert lines[:4] == [
         "network.layers.bottleneck_9/conv_2.out_channels = 256",
         "from specs/cs231n/resnet50.yaml:14:22",
         "written ${widen * width}",
@@ -106,18 +106,18 @@ def test_why_tells_an_expression_of_a_node_in_a_block():
 
 
 def test_why_lists_a_section():
-    told = squeezed(dlx("why", LENET, "train.optimizer").stdout)
-    assert told[0] == "train.optimizer = adamw"
-    assert "adamw.lr 0.003 specs/digits/lenet.yaml:23:23" in told
-    assert "adamw.eps 1e-08 the default of `adamw`" in told
-    told = squeezed(dlx("why", LENET, "train").stdout)
-    assert told[0] == f"train holds {len(told) - 2} values"
+    lines = squeezed(dlx("why", LENET, "train.optimizer").stdout)
+    assert lines[0] == "train.optimizer = adamw"
+    assert "adamw.lr 0.003 specs/digits/lenet.yaml:23:23" in lines
+    assert "adamw.eps 1e-08 the default of `adamw`" in lines
+    lines = squeezed(dlx("why", LENET, "train").stdout)
+    assert lines[0] == f"train holds {len(lines) - 2} values"
 
 
 def test_why_refuses_a_key_that_is_none():
-    told = dlx("why", LENET, "train.sed")
-    assert (told.returncode, told.stdout) == (2, "")
-    assert told.stderr == f"{LENET}  train.sed\n  `train` has no `sed`\n  Did you mean `seed` or `seeds`?\n"
+    result = dlx("why", LENET, "train.sed")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert result.stderr == f"{LENET}  train.sed\n  `train` has no `sed`\n  Did you mean `seed` or `seeds`?\n"
     (error,) = json.loads(dlx("why", LENET, "train.sed", "--json").stdout)["errors"]
     assert (error["path"], error["message"]) == ("train.sed", "`train` has no `sed`")
 
@@ -129,12 +129,12 @@ def test_why_as_json_has_the_documented_keys():
     assert [old["value"] for old in document["replaced"]] == [[3, 4, 6, 3]]
 
 
-def test_why_of_a_broken_spec_tells_its_mistakes(tmp_path):
+def test_why_of_a_broken_spec_reports_its_mistakes(tmp_path):
     wrong = tmp_path / "wrong.yaml"
     wrong.write_text("network:\n  inputs: [1, 8, 8]\n  layers:\n    - cnov: 3\n    - rleu\n")
-    told = dlx("why", str(wrong), "network.inputs")
-    assert told.returncode == 2
-    assert "2 problems" in told.stderr
+    result = dlx("why", str(wrong), "network.inputs")
+    assert result.returncode == 2
+    assert "2 problems" in result.stderr
 
 
 @pytest.mark.parametrize("argv", [["diff", RESNET50, RESNET101], ["why", RESNET101, "vars.depths"]])

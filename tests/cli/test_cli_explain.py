@@ -26,14 +26,14 @@ def graph_of(path):
     return trace(load(path))
 
 
-def told(*argv):
+def explained(*argv):
     ran = dlx("explain", *argv)
     assert (ran.returncode, ran.stderr) == (0, "")
     return ran.stdout
 
 
-def test_a_convolution_is_told_line_by_line():
-    assert told(RESNET, "--layer", "conv_1").splitlines() == [
+def test_a_convolution_is_explained_line_by_line():
+    assert explained(RESNET, "--layer", "conv_1").splitlines() == [
         "conv_1  conv",
         "Slide `out_channels` learned filters over a signal, an image or a volume.",
         "Source: Dumoulin & Visin 2016, arXiv:1603.07285, section 2.4.",
@@ -91,14 +91,14 @@ def line_of(text):
         ("specs/cs231n/resnext50_32x4d.yaml", "bottleneck_1/conv_2", "          3 * 3 * 128 / 32 * 128 = 4,608"),
     ],
 )
-def test_a_layer_is_told_with_its_own_numbers(spec, layer, sentence, capsys):
+def test_a_layer_is_reported_with_its_own_numbers(spec, layer, sentence, capsys):
     explanation(explain(graph_of(ROOT / spec), layer))
 
     assert sentence in capsys.readouterr().out
 
 
-def test_a_block_is_told_as_the_sum_of_its_layers():
-    page = told(RESNET, "--layer", "bottleneck_2")
+def test_a_block_is_reported_as_the_sum_of_its_layers():
+    page = explained(RESNET, "--layer", "bottleneck_2")
 
     assert page.startswith("bottleneck_2  10 layers\n")
     assert "  bottleneck_2/conv_2        36,864 (52.4%)\n" in page
@@ -106,8 +106,8 @@ def test_a_block_is_told_as_the_sum_of_its_layers():
     assert "1 + 6 * 1 + 2 * 2 + 4 * 4 = 27" in page
 
 
-def test_without_a_layer_the_totals_are_told_and_the_names():
-    page = told(RESNET)
+def test_without_a_layer_the_totals_are_reported_and_the_names():
+    page = explained(RESNET)
 
     assert page.startswith("resnet50  174 layers\n")
     assert "2,097,152 + 2,049,000 + 14,332,992 of the others =\n" in page
@@ -117,13 +117,13 @@ def test_without_a_layer_the_totals_are_told_and_the_names():
 
 
 def test_another_input_and_overrides_change_the_numbers():
-    page = told(RESNET, "--layer", "conv_1", "--input", "3x512x512", "network.layers.conv_1.kernel_size=5")
+    page = explained(RESNET, "--layer", "conv_1", "--input", "3x512x512", "network.layers.conv_1.kernel_size=5")
 
     assert "(512 + 3 + 3 - 5) / 2 + 1 = 257.5, rounded down: 257" in page
 
 
 def test_a_machine_can_check_every_figure():
-    page = json.loads(told(LENET, "--layer", "conv_2", "--json"))
+    page = json.loads(explained(LENET, "--layer", "conv_2", "--json"))
     inspected = json.loads(dlx("inspect", LENET, "--layer", "conv_2", "--json").stdout)
 
     assert page["layer"] == "conv_2"

@@ -47,8 +47,8 @@ def run(tmp_path, monkeypatch):
     return run_command
 
 
-def document(told):
-    text, status = told
+def document(output):
+    text, status = output
     assert status == 0
     return json.loads(text)
 
@@ -57,9 +57,9 @@ def document(told):
 
 
 def test_inspect_shows_the_totals_and_the_table_of_each_network(run):
-    told, status = run("inspect")
+    printed, status = run("inspect")
     assert status == 0
-    assert told.splitlines()[:9] == [
+    assert printed.splitlines()[:9] == [
         "s",
         "2 networks: generator, critic",
         f"{GENERATOR + CRITIC:,} parameters ({GENERATOR + CRITIC - 544:,} trainable)",
@@ -70,21 +70,21 @@ def test_inspect_shows_the_totals_and_the_table_of_each_network(run):
         "name       kind             output  params   MACs  memory   field",
         "noise      input                16",
     ]
-    assert f"{CRITIC:,} parameters" in told.splitlines()
+    assert f"{CRITIC:,} parameters" in printed.splitlines()
 
 
 def test_inspect_gives_the_document_of_each_network(run):
-    told = document(run("inspect", "--json"))
-    assert (told["params"], told["trainable"]) == (GENERATOR + CRITIC, GENERATOR + CRITIC - 544)
-    assert list(told["networks"]) == ["generator", "critic"]
-    assert [layer["name"] for layer in told["networks"]["critic"]["layers"]][:2] == ["flatten_1", "linear_1"]
+    facts = document(run("inspect", "--json"))
+    assert (facts["params"], facts["trainable"]) == (GENERATOR + CRITIC, GENERATOR + CRITIC - 544)
+    assert list(facts["networks"]) == ["generator", "critic"]
+    assert [layer["name"] for layer in facts["networks"]["critic"]["layers"]][:2] == ["flatten_1", "linear_1"]
 
 
 def test_the_memory_of_a_step_is_that_of_each_network_with_its_own_optimizer(run):
-    told = document(run("inspect", "--json", "--batch", "8"))["memory"]
-    assert list(told) == ["generator", "critic"]
-    assert told["generator"]["optimizer"] == 0  # SGD without momentum keeps nothing
-    assert told["critic"]["optimizer"] == 4 * 2 * CRITIC  # Adam keeps two values for each
+    facts = document(run("inspect", "--json", "--batch", "8"))["memory"]
+    assert list(facts) == ["generator", "critic"]
+    assert facts["generator"]["optimizer"] == 0  # SGD without momentum keeps nothing
+    assert facts["critic"]["optimizer"] == 4 * 2 * CRITIC  # Adam keeps two values for each
     text, _ = run("inspect", "--batch", "8")
     assert text.count("at the peak of a training step of 8 samples") == 2
     assert text.splitlines()[-1] == (
@@ -95,8 +95,8 @@ def test_the_memory_of_a_step_is_that_of_each_network_with_its_own_optimizer(run
 def test_inspect_finds_a_layer_by_its_full_name(run):
     text, _ = run("inspect", "--layer", "critic/linear_2")
     assert text.splitlines()[0] == "critic/linear_2"
-    told = document(run("inspect", "--json", "--layer", "critic/linear_2"))
-    assert (told["network"], told["name"], told["params"]) == ("critic", "linear_2", 33)
+    facts = document(run("inspect", "--json", "--layer", "critic/linear_2"))
+    assert (facts["network"], facts["name"], facts["params"]) == ("critic", "linear_2", 33)
 
 
 @pytest.mark.parametrize(
@@ -149,8 +149,8 @@ def test_inspect_says_how_the_networks_are_named(run, arguments, sentence):
 
 
 def test_inspect_takes_another_input_of_one_of_them(run):
-    told = document(run("inspect", "--json", "--input", "critic/image=1x16x16"))["networks"]
-    assert (told["generator"]["params"], told["critic"]["params"]) == (GENERATOR, 256 * 32 + 32 + 33)
+    facts = document(run("inspect", "--json", "--input", "critic/image=1x16x16"))["networks"]
+    assert (facts["generator"]["params"], facts["critic"]["params"]) == (GENERATOR, 256 * 32 + 32 + 33)
 
 
 def test_another_tool_counts_all_of_them_or_one_layer(run):
@@ -162,8 +162,8 @@ def test_another_tool_counts_all_of_them_or_one_layer(run):
 
 
 def test_verify_holds_claims_by_network(run):
-    told, status = run("verify")
-    assert told.splitlines()[-1] == "12 receipts of 1 spec: 12 holds"
+    output, status = run("verify")
+    assert output.splitlines()[-1] == "12 receipts of 1 spec: 12 holds"
     assert status == 0
 
 
@@ -185,16 +185,16 @@ def test_verify_holds_claims_by_network(run):
     ],
 )
 def test_a_claim_that_does_not_hold_says_why(run, claim, sentence):
-    told, status = run("verify", text=f"{SPEC.partition('expect')[0]}expect: {{{claim}}}\n")
-    assert sentence in " ".join(told.split())
+    output, status = run("verify", text=f"{SPEC.partition('expect')[0]}expect: {{{claim}}}\n")
+    assert sentence in " ".join(output.split())
     assert status == 1
 
 
 def test_exact_values_are_claimed_of_one_network(run):
     claim = "expect: {output: {at: [0], is: [0]}}\n"
-    told, status = run("inspect", text=SPEC.partition("expect")[0] + claim)
+    printed, status = run("inspect", text=SPEC.partition("expect")[0] + claim)
     assert (
-        told
+        printed
         == lines(
             """
         s.yaml:11:10  expect.output
@@ -210,13 +210,13 @@ def test_exact_values_are_claimed_of_one_network(run):
 # --- explain, why, diff ---------------------------------------------------------------------------------------------
 
 
-def test_explain_tells_of_a_network_and_of_a_layer_by_their_names(run):
-    told, _ = run("explain", "--layer", "critic/linear_2")
-    assert told.splitlines()[0] == "critic/linear_2  linear"
-    assert "          32 * 1 = 32" in told.splitlines()
-    told, _ = run("explain", "--layer", "generator")
-    assert told.splitlines()[0] == "generator  4 layers"
-    assert told.splitlines()[-1] == "One of them line by line: add `--layer generator/linear_1`."
+def test_explain_shows_a_network_and_a_layer_by_their_names(run):
+    output, _ = run("explain", "--layer", "critic/linear_2")
+    assert output.splitlines()[0] == "critic/linear_2  linear"
+    assert "          32 * 1 = 32" in output.splitlines()
+    output, _ = run("explain", "--layer", "generator")
+    assert output.splitlines()[0] == "generator  4 layers"
+    assert output.splitlines()[-1] == "One of them line by line: add `--layer generator/linear_1`."
     assert run("explain") == (
         lines(
             """
@@ -239,25 +239,25 @@ def test_explain_tells_of_a_network_and_of_a_layer_by_their_names(run):
     ],
 )
 def test_why_takes_the_keys_of_networks(run, key, first):
-    told, status = run("why", key)
-    assert (told.splitlines()[0], status) == (first, 0)
-    assert told.splitlines()[1].startswith("  from  s.yaml:")
+    output, status = run("why", key)
+    assert (output.splitlines()[0], status) == (first, 0)
+    assert output.splitlines()[1].startswith("  from  s.yaml:")
 
 
 def test_why_reaches_into_a_block_of_a_network(run):
     blocks = "blocks: {two: {args: {width: 3}, layers: [linear: '${width}', relu]}}\n"
     text = f"{blocks}networks: {{a: {{inputs: [3], layers: [two]}}, b: {{inputs: [4], layers: [two: 5]}}}}\n"
-    told, status = run("why", "networks.b.layers.two_1/linear_1.out_features", text=text)
-    assert (told.splitlines()[0], status) == ("networks.b.layers.two_1/linear_1.out_features = 5", 0)
-    assert "s.yaml:1:" in told
-    told, _ = run("why", "networks.b.layers.two_1/linear_7", text=text)
-    assert "there is no layer `two_1/linear_7`" in told
+    output, status = run("why", "networks.b.layers.two_1/linear_1.out_features", text=text)
+    assert (output.splitlines()[0], status) == ("networks.b.layers.two_1/linear_1.out_features = 5", 0)
+    assert "s.yaml:1:" in output
+    output, _ = run("why", "networks.b.layers.two_1/linear_7", text=text)
+    assert "there is no layer `two_1/linear_7`" in output
 
 
 def test_diff_compares_networks_of_one_name(run):
-    told, status = run("diff", "s.yaml", "networks.critic.layers.linear_1=20", "train.optimizer.critic.adam.lr=0.5")
+    output, status = run("diff", "s.yaml", "networks.critic.layers.linear_1=20", "train.optimizer.critic.adam.lr=0.5")
     assert status == 0
-    rows = [" ".join(line.split()) for line in told.splitlines()]
+    rows = [" ".join(line.split()) for line in output.splitlines()]
     assert rows[:3] == ["s", "generator", "It is the same: 4 layers, 2,656 parameters."]
     fewer = 12 * 64 + 12 + 12  # 12 units less: their weights, their biases, and what reads them
     assert f"parameters {CRITIC:,} {CRITIC - fewer:,} -{fewer} (-37.5%)" in rows
@@ -266,21 +266,21 @@ def test_diff_compares_networks_of_one_name(run):
 
 
 def test_diff_gives_the_document_of_each_network(run):
-    told = document(run("diff", "s.yaml", "networks.critic.layers.linear_1=20", "--json"))
-    changed = {name: [step["change"] for step in each["layers"]] for name, each in told["networks"].items()}
+    facts = document(run("diff", "s.yaml", "networks.critic.layers.linear_1=20", "--json"))
+    changed = {name: [step["change"] for step in each["layers"]] for name, each in facts["networks"].items()}
     assert changed == {
         "generator": ["unchanged"] * 4,
         "critic": ["unchanged", "changed", "changed", "changed"],
     }
-    assert told["totals"]["params"] == {"a": GENERATOR + CRITIC, "b": GENERATOR + CRITIC - 792}
+    assert facts["totals"]["params"] == {"a": GENERATOR + CRITIC, "b": GENERATOR + CRITIC - 792}
 
 
-def test_diff_tells_of_networks_that_one_of_the_two_has(run):
+def test_diff_lists_networks_that_one_of_the_two_has(run):
     third = "+networks.third={inputs: [3], layers: [{linear: 2}]}"
-    told, status = run("diff", "s.yaml", third, "train.optimizer=sgd")
+    output, status = run("diff", "s.yaml", third, "train.optimizer=sgd")
     assert status == 0
-    assert told.splitlines()[-2] == "networks.third: not given -> {layers: 1, params: 8}"
-    assert told.splitlines()[-1].endswith('-> "sgd"')
+    assert output.splitlines()[-2] == "networks.third: not given -> {layers: 1, params: 8}"
+    assert output.splitlines()[-1].endswith('-> "sgd"')
 
 
 def test_diff_of_a_spec_with_itself_finds_nothing(run):
@@ -292,9 +292,9 @@ def test_diff_of_a_spec_with_itself_finds_nothing(run):
 
 def test_diff_of_one_network_with_several_says_what_is_compared(run, tmp_path):
     (tmp_path / "one.yaml").write_text("network: {inputs: [3], layers: [relu]}\n")
-    told, status = run("diff", "one.yaml")
+    output, status = run("diff", "one.yaml")
     assert (
-        told
+        output
         == lines(
             """
         s.yaml:2:1  networks

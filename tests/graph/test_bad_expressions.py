@@ -1,7 +1,7 @@
 """Expressions that have no value, in every place where one may stand."""
 
 import pytest
-from complaints import of_layers, report, told
+from complaints import layers_report, of_layers, report
 
 NET = "network: {inputs: [3, 8, 8], layers: [relu]}\n"
 PLACES = {
@@ -53,7 +53,7 @@ def test_an_expression_without_a_value_is_told_once_wherever_it_stands(tmp_path,
 
 def test_what_follows_from_a_variable_without_a_value_is_not_told(tmp_path):
     head = 'vars: {a: "${1 / 0}", b: "${a + 1}"}\ntrain: {steps: "${b}"}\n'
-    text = told(
+    text = layers_report(
         tmp_path,
         "- {linear: '${a}', name: l}\n- {repeat: {times: '${b}', layers: [relu]}}\n- {relu: , from: l}",
         head=head,
@@ -62,7 +62,7 @@ def test_what_follows_from_a_variable_without_a_value_is_not_told(tmp_path):
 
 
 def test_other_mistakes_of_the_same_layer_are_still_told(tmp_path):
-    text = told(tmp_path, '- conv: {out_channels: "${1 / 0}", kernel_size: -3, grops: 1}')
+    text = layers_report(tmp_path, '- conv: {out_channels: "${1 / 0}", kernel_size: -3, grops: 1}')
     assert [line.split("  ")[0] for line in text.splitlines() if line.startswith("s.yaml")] == [
         "s.yaml:4:14",
         "s.yaml:4:40",

@@ -62,11 +62,11 @@ def test_every_way_to_the_terminal_shows_them(streams):
         say(name)
         errors(DlxError(Problem(name, name, Mark(name, 1, 1), name)), as_json=False)
         print_warnings([Problem(name, "", Mark(name, 1, 1), name)])
-    told = both[0].getvalue() + both[1].getvalue()
+    output = both[0].getvalue() + both[1].getvalue()
 
-    assert all(told.count(shown) >= 4 for shown in SHOWN if r"\n" not in shown)
-    assert not set(told) & set("\x9b\u202e\udcff\r")
-    assert "\x1b[31mb" not in told
+    assert all(output.count(shown) >= 4 for shown in SHOWN if r"\n" not in shown)
+    assert not set(output) & set("\x9b\u202e\udcff\r")
+    assert "\x1b[31mb" not in output
 
 
 def test_a_bar_shows_them_and_takes_no_markup(streams):
@@ -77,10 +77,10 @@ def test_a_bar_shows_them_and_takes_no_markup(streams):
     with progress() as callback:
         callback(TrainingWarning(f"{ESCAPE} {MARKUP}"))
         callback(Record("evaluation", 1, 1, {f"valid/{MARKUP}": 0.5, "valid/loss": 1.0}))
-    told = both[1].getvalue()
+    output = both[1].getvalue()
 
-    assert r"a\x1b[31mb [red]e[/] [/] :x:" in told
-    assert "\x1b[31mb" not in told
+    assert r"a\x1b[31mb [red]e[/] [/] :x:" in output
+    assert "\x1b[31mb" not in output
 
 
 def test_json_has_them_exactly(streams):
@@ -92,8 +92,8 @@ def test_json_has_them_exactly(streams):
 def test_json_has_words_for_numbers_that_it_lacks(streams):
     both = streams()
     document({"a": [float("inf"), -float("inf"), float("nan"), 1.5], "b": {"c": float("inf")}})
-    told = json.loads(both[0].getvalue(), parse_constant=pytest.fail)
-    assert told == {"a": ["inf", "-inf", "nan", 1.5], "b": {"c": "inf"}}
+    output = json.loads(both[0].getvalue(), parse_constant=pytest.fail)
+    assert output == {"a": ["inf", "-inf", "nan", 1.5], "b": {"c": "inf"}}
 
 
 def test_a_table_of_classes_shows_their_names_and_stays_readable(tmp_path, streams):
@@ -127,9 +127,9 @@ def test_an_argument_that_is_refused_is_shown_too(capsys):
         assert run(lambda: cli.app(["layers", f"--{ESCAPE}"], standalone_mode=False)) == 2
     finally:
         sys.argv[1:] = before
-    told = capsys.readouterr().err
-    assert "\x1b" not in told
-    assert told.count(r"\x1b[31m") == 2
+    output = capsys.readouterr().err
+    assert "\x1b" not in output
+    assert output.count(r"\x1b[31m") == 2
 
 
 def test_a_class_with_such_a_name_reaches_the_terminal_of_predict_visibly(tmp_path, monkeypatch):
@@ -146,12 +146,12 @@ def test_a_class_with_such_a_name_reaches_the_terminal_of_predict_visibly(tmp_pa
     asked = runner.invoke(cli.app, ["predict", "last", "t.csv"])
     as_json = runner.invoke(cli.app, ["predict", "last", "t.csv", "--json"])
 
-    for told in (trained.stdout, asked.stdout):
-        assert "\x1b" not in told
-        assert "\u202e" not in told
-        assert SHOWN[0] in told
-        assert SHOWN[1] in told
-        assert SHOWN[2] in told
+    for output in (trained.stdout, asked.stdout):
+        assert "\x1b" not in output
+        assert "\u202e" not in output
+        assert SHOWN[0] in output
+        assert SHOWN[1] in output
+        assert SHOWN[2] in output
     assert sorted(json.loads(as_json.stdout)["labels"]) == sorted(names)
 
 

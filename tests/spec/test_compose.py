@@ -137,7 +137,7 @@ def test_every_value_keeps_the_place_where_it_was_written(folder):
         assert str(root.at(*path).mark) == f"{folder}/{place}", path
 
 
-def test_a_mistake_of_a_base_is_told_there_and_one_of_the_spec_here(folder):
+def test_a_mistake_of_a_base_is_reported_there_and_one_of_the_spec_here(folder):
     write(folder, base=NET.replace("flatten", "flaten"), data__small="digits: {vlid: 0.1}\n")
     write(folder, s="defaults: [base, {data: small}]\ntrain: {epohs: 3}\n")
     with pytest.raises(SpecError) as error:
@@ -149,7 +149,7 @@ def test_a_mistake_of_a_base_is_told_there_and_one_of_the_spec_here(folder):
     ]
 
 
-def test_all_defaults_that_are_missing_are_told_at_once(folder):
+def test_all_defaults_that_are_missing_are_reported_at_once(folder):
     write(folder, base=NET, data__small="digits: {}\n")
     assert refused(folder, "defaults:\n  - bsae\n  - data: smal\n  - nothing\n") == lines(
         """
@@ -172,7 +172,7 @@ def refused_hint(folder: Path) -> str:
     return text.partition("Looked in")[0]
 
 
-def test_a_default_that_is_broken_is_told_where_it_breaks(folder):
+def test_a_default_that_is_broken_is_reported_where_it_breaks(folder):
     write(folder, base="network: [\n")
     assert refused(folder, "defaults: [base]\n").startswith("base.yaml:2:1\n  is not valid YAML")
 

@@ -15,7 +15,7 @@ from dlx.spec.syntax.read import Node, parse_toml, parse_yaml, plain_scalar, rea
 from dlx.spec.syntax.yaml_writer import yaml_text
 
 
-def told(text: str, parse=parse_yaml, file="spec.yaml") -> str:
+def error_of(text: str, parse=parse_yaml, file="spec.yaml") -> str:
     with pytest.raises(SpecError) as error:
         parse(text, file)
     return str(error.value)
@@ -155,14 +155,14 @@ def test_yaml_agrees_with_pyyaml_where_both_versions_agree():
     assert parse_yaml(text, "f").plain() == yaml.safe_load(text)
 
 
-def test_duplicate_keys_name_both_lines_and_are_all_told():
-    text = told("a: 1\nb: 2\na: 3\nc: {d: 1, d: 2}\n")
+def test_duplicate_keys_name_both_lines_and_are_all_reported():
+    text = error_of("a: 1\nb: 2\na: 3\nc: {d: 1, d: 2}\n")
     assert "spec.yaml:3:1\n  `a` is given twice, first on line 1\n  Keep one of the two." in text
     assert "spec.yaml:4:11\n  `d` is given twice, first on line 4" in text
 
 
 def test_duplicate_keys_of_toml_are_refused_with_their_place():
-    assert told("a = 1\na = 2\n", parse_toml, "s.toml").startswith("s.toml:2:")
+    assert error_of("a = 1\na = 2\n", parse_toml, "s.toml").startswith("s.toml:2:")
 
 
 @pytest.mark.parametrize(
@@ -182,7 +182,7 @@ def test_duplicate_keys_of_toml_are_refused_with_their_place():
     ],
 )
 def test_bad_yaml_is_refused_in_a_sentence(text, sentence):
-    assert sentence in told(text)
+    assert sentence in error_of(text)
 
 
 @pytest.mark.parametrize(
@@ -196,7 +196,7 @@ def test_bad_yaml_is_refused_in_a_sentence(text, sentence):
     ],
 )
 def test_bad_toml_is_refused_in_a_sentence(text, sentence):
-    assert sentence in told(text, parse_toml, "s.toml")
+    assert sentence in error_of(text, parse_toml, "s.toml")
 
 
 def bomb() -> str:
@@ -220,14 +220,14 @@ def test_hostile_text_ends_in_an_error_within_bounds(text, sentence):
     tracemalloc.start()
     started = time.process_time()
     try:
-        assert sentence in told(text)
+        assert sentence in error_of(text)
         assert tracemalloc.get_traced_memory()[1] < 500e6
     finally:
         tracemalloc.stop()
     assert time.process_time() - started < 20  # a hang, not a speed, is what this is about
 
 
-def test_what_is_not_a_file_is_told_apart(tmp_path: Path):
+def test_what_is_not_a_file_is_distinguished(tmp_path: Path):
     (tmp_path / "mnist.yaml").write_text("a: 1")
     (tmp_path / "empty.yaml").write_text(" \n")
     (tmp_path / "picture.yaml").write_bytes(b"\x89PNG\x00\xff")

@@ -43,14 +43,14 @@ def loaded(tmp_path):
 def said(loaded, tmp_path):
     """All that is said of a text or of its overrides."""
 
-    def told(text: str, *overrides: str) -> str:
+    def report(text: str, *overrides: str) -> str:
         try:
             found = "\n".join(str(problem) for problem in loaded(text, *overrides).problems)
         except SpecError as error:
             found = str(error)
         return found.replace(f"{tmp_path}/", "")
 
-    return told
+    return report
 
 
 # --- the networks ---------------------------------------------------------------------------------------------------
@@ -140,8 +140,8 @@ def test_a_network_has_no_name_that_torchs_modules_need(said):
     taken = [name for name in dir(nn.ModuleDict()) if not name.startswith("_")]
     assert {"values", "train", "type"} <= set(taken)
     for name in taken:
-        told = said(f"networks: {{{name}: {{inputs: [3], layers: [linear: 2]}}}}\n")
-        assert f"torch's modules use the word `{name}`: add a letter." in told
+        output = said(f"networks: {{{name}: {{inputs: [3], layers: [linear: 2]}}}}\n")
+        assert f"torch's modules use the word `{name}`: add a letter." in output
     assert "a letter first" in said("networks: {_modules: {inputs: [3], layers: [linear: 2]}}\n")
 
 
@@ -156,8 +156,8 @@ def test_a_network_has_no_name_that_torchs_modules_need(said):
 def test_kinds_by_network_are_not_blamed_where_networks_is_a_mistake(said, wrong):
     kinds = "optimizer: {a: adam, b: adam}, schedule: {b: cosine}"
     more = f"init: {{a: he_normal}}\ntrain: {{steps: 3, {kinds}, batch_siz: 2}}\n"
-    told = said(wrong + more)
-    assert [line.split("  ")[1] for line in told.splitlines() if line.startswith("s.yaml")] == [
+    output = said(wrong + more)
+    assert [line.split("  ")[1] for line in output.splitlines() if line.startswith("s.yaml")] == [
         "networks.network" if "{network" in wrong else "networks",
         "train.batch_siz",
     ]
@@ -305,7 +305,7 @@ def test_patterns_of_by_name_have_the_networks_name_before_them(loaded):
         ),
     ],
 )
-def test_what_is_wrong_by_network_is_told_at_its_place(said, more, sentence):
+def test_what_is_wrong_by_network_is_reported_at_its_place(said, more, sentence):
     assert said(NETS + more) == lines(sentence)
 
 
@@ -463,9 +463,9 @@ def test_the_resolved_spec_reads_back_as_the_same(loaded):
 def test_why_finds_a_value_below_a_name_and_its_defaults(loaded):
     change = "train.optimizer.critic.sgd.lr=0.7"
     experiment = loaded(TWO, change)
-    told = why(experiment, "train.optimizer.critic.sgd.lr", [change])
-    assert (told.value, told.mark.file) == (0.7, f"override `{change}`")
-    assert [(old.value, old.mark.line) for old in told.replaced] == [(0.1, 2)]
+    origin = why(experiment, "train.optimizer.critic.sgd.lr", [change])
+    assert (origin.value, origin.mark.file) == (0.7, f"override `{change}`")
+    assert [(old.value, old.mark.line) for old in origin.replaced] == [(0.1, 2)]
     assert why(experiment, "train.optimizer.critic.sgd.momentum").default_of == "sgd"
     assert why(experiment, "train.optimizer.critic").kind == "sgd"
     assert why(experiment, "networks.generator.layers.linear_1.out_features").mark.line == 1

@@ -60,7 +60,7 @@ def test_an_override_means_the_layer_that_the_spec_calls_so(spec, changes, expec
     assert kinds(spec, *texts) == expected
 
 
-def test_the_fields_of_a_layer_that_replaced_another_are_reached_by_the_others_name(spec):
+def test_the_fields_of_a_layer_that_replaced_another_are_found_by_the_others_name(spec):
     changes = ["network.layers.relu_1=linear", "network.layers.relu_1.out_features=7", "network.layers.linear_2=3"]
     assert [tuple(node.shape) for node in trace(load(spec, changes)).nodes][1:4] == [(10,), (7,), (3,)]
 
@@ -165,15 +165,15 @@ def test_dlx_why_takes_the_same_names(spec):
     assert [one.value for one in found.replaced] == ["relu"]
 
 
-def test_dlx_why_tells_what_a_tilde_took_from_the_layer_that_is_asked_for(tmp_path):
+def test_dlx_why_shows_what_a_tilde_took_from_the_layer_that_is_asked_for(tmp_path):
     (tmp_path / "s.yaml").write_text(
         "network: {inputs: [3, 9, 9], layers: [{conv: {out_channels: 2, kernel_size: 3, padding: 1}},"
         " {conv: {out_channels: 2, kernel_size: 3}}]}\n"
     )
     gone = why(tmp_path / "s.yaml", "network.layers.conv_2.padding", "~network.layers.0")
     assert (gone.value, gone.dropped) == (0, None)
-    told = why(tmp_path / "s.yaml", "network.layers.conv_1.padding", "~network.layers.conv_1.padding")
-    assert (told.value, told.dropped.value) == (0, 1)
+    origin = why(tmp_path / "s.yaml", "network.layers.conv_1.padding", "~network.layers.conv_1.padding")
+    assert (origin.value, origin.dropped.value) == (0, 1)
 
 
 def test_the_file_is_left_as_it_is(spec):

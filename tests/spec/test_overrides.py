@@ -221,9 +221,9 @@ REFUSED = {
 }
 
 
-@pytest.mark.parametrize(("override", "told"), REFUSED.items(), ids=REFUSED)
-def test_an_override_that_sets_nothing_says_so_once(tmp_path, override, told):
-    path, sentence = told
+@pytest.mark.parametrize(("override", "expected"), REFUSED.items(), ids=REFUSED)
+def test_an_override_that_sets_nothing_says_so_once(tmp_path, override, expected):
+    path, sentence = expected
     text = report(tmp_path, SPEC, override)
     where = "  ".join(part for part in (f"override `{override}`", path) if part)
     assert text.startswith(f"{where}\n  ")
@@ -231,7 +231,7 @@ def test_an_override_that_sets_nothing_says_so_once(tmp_path, override, told):
     assert text.count("override `") == 1
 
 
-def test_all_overrides_that_are_wrong_are_told_at_once_with_the_mistakes_of_the_spec(tmp_path):
+def test_all_overrides_that_are_wrong_are_reported_at_once_with_the_mistakes_of_the_spec(tmp_path):
     text = report(tmp_path, SPEC.replace("relu", "rleu"), "vars.q=3", "train.bach=3", "train.epochs=7", "~x", "a=1")
     assert [line for line in text.splitlines() if not line.startswith("  ")] == [
         "override `a=1`  a",
@@ -296,7 +296,7 @@ def test_a_bare_value_for_a_layer_sets_its_first_field(tmp_path):
         ("5.threshold.value=1", {"threshold": {"threshold": 0.5, "value": 1}}),
     ],
 )
-def test_a_field_is_reached_past_the_only_other_one(tmp_path, override, entry):
+def test_a_field_is_found_past_the_only_other_one(tmp_path, override, entry):
     """A mapping of one key looks like an entry with its kind, and is the fields of one."""
     (tmp_path / "s.yaml").write_text(
         "blocks: {cell: {args: {width: null, twice: false}, layers: [{linear: '${width}'}]}}\n"
@@ -312,7 +312,7 @@ def test_a_field_is_reached_past_the_only_other_one(tmp_path, override, entry):
 @pytest.mark.parametrize(
     "key", ["stem.layers.conv_1.out_channels", "stem.conv_1.out_channels", "stem.layers.0.conv.out_channels"]
 )
-def test_a_layer_inside_a_named_list_is_reached_through_its_name(tmp_path, key):
+def test_a_layer_inside_a_named_list_is_found_through_its_name(tmp_path, key):
     path = tmp_path / "s.yaml"
     path.write_text(
         "network:\n  inputs: [3, 8, 8]\n  layers:\n"

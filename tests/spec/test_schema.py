@@ -149,7 +149,7 @@ def test_the_command_prints_it():
     import subprocess
     import sys
 
-    told = subprocess.run(
+    result = subprocess.run(
         [sys.executable, "-m", "dlx", "schema"], capture_output=True, text=True, check=True, cwd=ROOT
     )
-    assert json.loads(told.stdout) == SCHEMA
+    assert json.loads(result.stdout) == SCHEMA

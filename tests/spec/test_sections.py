@@ -163,7 +163,7 @@ def test_a_section_that_is_wrong_says_so_once_on_its_line(tmp_path, section, sen
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "expected"),
     [
         ("dlx: 1\n", "s.yaml:1:1\n  there is no `network`\n  Write `network:` with its `layers:`."),
         ("data: digits\n", "s.yaml:1:1\n  there is no `network`\n  Write `network:` with its `layers:`."),
@@ -187,8 +187,8 @@ def test_a_section_that_is_wrong_says_so_once_on_its_line(tmp_path, section, sen
         ),
     ],
 )
-def test_a_network_that_is_not_there_says_so_once(tmp_path, text, told):
-    assert report(tmp_path, text).startswith(told)
+def test_a_network_that_is_not_there_says_so_once(tmp_path, text, expected):
+    assert report(tmp_path, text).startswith(expected)
     assert report(tmp_path, text).count("s.yaml:") == 1
 
 
@@ -265,8 +265,8 @@ PLACES = [
 ]
 
 
-def lines_told(tree: Node, monkeypatch) -> set[int]:
-    """The lines that the mistakes of a tree are told at."""
+def reported_lines(tree: Node, monkeypatch) -> set[int]:
+    """Return the lines of the mistakes of a tree."""
     monkeypatch.setattr(compose, "compose", lambda path: tree)
     with pytest.raises(SpecError) as error:
         trace(load("mutated.yaml"))
@@ -275,7 +275,7 @@ def lines_told(tree: Node, monkeypatch) -> set[int]:
 
 @settings(max_examples=150)
 @given(st.sampled_from([p for p in PLACES if isinstance(p[1][-1], str)]), st.data())
-def test_a_key_that_lost_a_letter_is_told_on_its_line(place, data):
+def test_a_key_that_lost_a_letter_is_reported_on_its_line(place, data):
     name, (*above, key) = place
     at = data.draw(st.integers(0, len(key) - 1))
     wrong = key[:at] + key[at + 1 :]
@@ -284,7 +284,7 @@ def test_a_key_that_lost_a_letter_is_told_on_its_line(place, data):
     assume(wrong not in KNOWN | set(parent.map))
     parent.value = {wrong if k == key else k: child for k, child in parent.map.items()}
     with pytest.MonkeyPatch.context() as patch:
-        assert parent.map[wrong].mark.line in lines_told(tree, patch)
+        assert parent.map[wrong].mark.line in reported_lines(tree, patch)
 
 
 OTHER = st.sampled_from([{"no": {"such": "thing"}}, [["no"], {"a": 1}], {}, [[]]])
@@ -292,7 +292,7 @@ OTHER = st.sampled_from([{"no": {"such": "thing"}}, [["no"], {"a": 1}], {}, [[]]
 
 @settings(max_examples=150)
 @given(st.sampled_from(PLACES), OTHER)
-def test_a_value_of_another_type_is_told_on_its_line(place, wrong):
+def test_a_value_of_another_type_is_reported_on_its_line(place, wrong):
     name, path = place
     tree = TREES[name].copy()
     node = tree.at(*path)
@@ -304,7 +304,7 @@ def test_a_value_of_another_type_is_told_on_its_line(place, wrong):
     assume(not (node.is_list and isinstance(wrong, list)))
     node.value = located(wrong, node.mark).value
     with pytest.MonkeyPatch.context() as patch:
-        assert node.mark.line in lines_told(tree, patch)
+        assert node.mark.line in reported_lines(tree, patch)
 
 
 REQUIRED = [
@@ -315,14 +315,14 @@ REQUIRED = [
 
 
 @given(st.sampled_from(REQUIRED))
-def test_a_required_field_that_is_missing_is_told_where_it_should_stand(place):
+def test_a_required_field_that_is_missing_is_reported_where_it_should_stand(place):
     name, (*above, key) = place
     tree = TREES[name].copy()
     parent = tree.at(*above)
     assume(not (key == "layers" and "for" in parent.map) and above[-1:] != ["max_pool"])
     del parent.map[key]
     with pytest.MonkeyPatch.context() as patch:
-        assert parent.mark.line in lines_told(tree, patch)
+        assert parent.mark.line in reported_lines(tree, patch)
 
 
 def test_a_value_that_could_not_be_worked_out_shows_as_such():

@@ -61,7 +61,7 @@ def test_a_file_of_the_user_comes_first_with_and_without_its_suffix(elsewhere):
     assert trace_all(load("zoo/gpt2.toml")).params == 15
 
 
-def test_a_name_that_is_none_is_told_with_the_ones_like_it(elsewhere):
+def test_a_name_that_is_none_is_reported_with_the_ones_like_it(elsewhere):
     assert refusal("zoo/gpt") == ("zoo/gpt\n  there is no such file\n  Did you mean `zoo/gpt2`, which dlx ships?")
     assert "Did you mean `digits/lenet` or `ihler/lenet`, which dlx ships?" in refusal("lenet")
     (elsewhere / "lenets.yaml").write_text(NETWORK)
@@ -69,7 +69,7 @@ def test_a_name_that_is_none_is_told_with_the_ones_like_it(elsewhere):
     assert refusal("nowhere/at_all.yaml").endswith("There is no folder nowhere either.")
 
 
-def test_parts_and_folders_are_told_for_what_they_are(elsewhere):
+def test_parts_and_folders_are_reported_for_what_they_are(elsewhere):
     assert refusal("zoo/parts/inverted").endswith(
         "is a part of the specs that dlx ships, and no spec: "
         "the specs of `zoo` bring it in by `defaults: [parts/inverted]`"

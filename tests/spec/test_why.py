@@ -53,7 +53,7 @@ def test_a_key_of_the_file_has_its_line_and_column():
     assert (found.type, found.about) == ("float", "learning rate")
 
 
-def test_a_value_from_defaults_is_told_with_each_that_it_replaced(folder):
+def test_a_value_from_defaults_is_reported_with_each_that_it_replaced(folder):
     write(
         folder,
         a="vars: {n: 1, only: 5}\n",
@@ -66,7 +66,7 @@ def test_a_value_from_defaults_is_told_with_each_that_it_replaced(folder):
     assert places(asked(folder / "s.yaml", "vars.only")) == ["a.yaml:1:14"]
 
 
-def test_the_whole_history_is_kept_where_defaults_stand_side_by_side(folder):
+def test_the_whole_history_is_retained_where_defaults_stand_side_by_side(folder):
     write(folder, a="vars: {n: 1}\n", b="defaults: [c]\nvars: {n: 2}\n", c="vars: {n: 3}\n")
     write(folder, s=f"defaults: [a, b]\n{NET}")
     assert places(asked(folder / "s.yaml", "vars.n")) == ["b.yaml:2:8", "c.yaml:1:8", "a.yaml:1:8"]
@@ -112,13 +112,13 @@ def test_an_alias_is_not_blamed_for_what_replaced_its_twin(folder):
 # --- overrides ------------------------------------------------------------------------------------------------------
 
 
-def test_the_last_override_wins_and_the_others_are_told():
+def test_the_last_override_wins_and_the_others_are_reported():
     found = asked(LENET, "train.seed", "train.seed=3", "train.seed=4")
     assert found.value == 4
     assert places(found) == ["override `train.seed=4`", "override `train.seed=3`", "lenet.yaml:25:3"]
 
 
-def test_an_override_of_the_same_value_is_told_all_the_same():
+def test_an_override_of_the_same_value_is_reported_all_the_same():
     found = asked(LENET, "train.seed", "train.seed=0")
     assert (found.value, [old.value for old in found.replaced]) == (0, [0])
 
@@ -128,7 +128,7 @@ def test_an_override_of_a_section_replaces_what_is_in_it():
     assert (found.value, [(old.key, old.value) for old in found.replaced]) == (7, [("train.seed", 0)])
 
 
-def test_what_is_dropped_is_told_with_the_default_that_took_its_place():
+def test_what_is_dropped_is_reported_with_the_default_that_took_its_place():
     found = asked(LENET, "train.batch_size", "train.batch_size=64", "~train.batch_size")
     assert (found.value, found.default_of) == (32, "train")
     assert (found.dropped.key, found.dropped.value) == ("~train.batch_size", 64)
@@ -141,7 +141,7 @@ def test_an_override_of_something_else_changes_nothing():
 # --- defaults and expressions ---------------------------------------------------------------------------------------
 
 
-def test_a_default_is_told_with_its_owner_type_and_meaning():
+def test_a_default_is_reported_with_its_owner_type_and_meaning():
     found = asked(LENET, "train.optimizer.adamw.eps")
     assert (found.value, found.mark, found.default_of) == (1e-8, None, "adamw")
     assert (found.type, found.about) == ("float", "added to sqrt(v)")
@@ -156,7 +156,7 @@ def test_what_a_spec_need_not_write_has_a_default_too(folder):
     assert asked(path, "train.optimizer.adam.lr").value == 1e-3
 
 
-def test_an_expression_is_told_with_its_value_and_its_variables(folder):
+def test_an_expression_is_reported_with_its_value_and_its_variables(folder):
     write(folder, s=f"vars: {{n: 3, m: '${{2 * n}}'}}\ntrain: {{steps: '${{m + n}}'}}\n{NET}")
     found = asked(folder / "s.yaml", "train.steps")
     assert (found.value, found.expression) == (9, "${m + n}")
@@ -206,7 +206,7 @@ def test_every_value_of_every_section_can_be_asked_for():
 
 
 @pytest.mark.parametrize(
-    ("key", "told"),
+    ("key", "expected"),
     [
         ("train.sed", "train.sed: `train` has no `sed` | Did you mean `seed` or `seeds`?"),
         ("lr", "lr: the spec has no `lr` | Did you mean `train.optimizer.adamw.lr`?"),
@@ -224,8 +224,8 @@ def test_every_value_of_every_section_can_be_asked_for():
         ("train.seed=3", f"train.seed=3: sets a value, where the name of one is wanted | {FIRST}"),
     ],
 )
-def test_a_key_that_is_none_is_refused_with_the_way_out(key, told):
-    assert refused(LENET, key) == told
+def test_a_key_that_is_none_is_refused_with_the_way_out(key, expected):
+    assert refused(LENET, key) == expected
 
 
 def test_the_document_says_file_or_override():

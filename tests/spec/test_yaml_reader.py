@@ -11,7 +11,7 @@ from dlx.spec.syntax.read import parse_toml, parse_yaml
 from dlx.spec.why import why
 
 
-def told(text: str, parse=parse_yaml) -> str:
+def error_of(text: str, parse=parse_yaml) -> str:
     with pytest.raises(SpecError) as error:
         parse(text, "s")
     return str(error.value)
@@ -67,7 +67,7 @@ def test_places_stay_behind_what_libyaml_would_misread():
     ],
 )
 def test_what_has_no_meaning_is_refused_at_its_place(text, sentence):
-    assert sentence in told(text)
+    assert sentence in error_of(text)
 
 
 def test_a_whole_number_is_read_to_its_last_digit():
@@ -77,7 +77,7 @@ def test_a_whole_number_is_read_to_its_last_digit():
 
 @pytest.mark.parametrize("digits", [301, 4000, 5000])
 def test_a_long_whole_number_of_toml_is_refused_at_its_place(digits):
-    text = told(f'a = 1\nb = "x"\nc = {"7" * digits}\n', parse_toml)
+    text = error_of(f'a = 1\nb = "x"\nc = {"7" * digits}\n', parse_toml)
     assert text.startswith(f"s:3:{1 if digits < 4300 else 5}\n  a whole number has at most 300 digits")
 
 
@@ -140,13 +140,13 @@ def test_what_a_merge_brought_is_a_copy_of_its_own_under_an_override(tmp_path):
     ],
 )
 def test_a_merge_that_cannot_be_is_refused_at_its_place(text, sentence):
-    assert sentence in told(text)
+    assert sentence in error_of(text)
 
 
 def test_merges_that_grow_are_bounded_like_aliases():
     lines = ["a0: &a0 {" + ", ".join(f"k{i}: [x, x, x, x]" for i in range(9)) + "}"]
     lines += [f"a{n}: &a{n} {{{', '.join(f'k{i}: {{<<: *a{n - 1}}}' for i in range(9))}}}" for n in range(1, 14)]
-    assert "holds more than 200,000 values" in told("\n".join(lines))
+    assert "holds more than 200,000 values" in error_of("\n".join(lines))
 
 
 # --- the place of what stands behind an alias -----------------------------------------------------------------------
@@ -167,8 +167,8 @@ def test_a_key_is_refused_where_it_stands_though_its_value_is_an_alias(tmp_path,
     assert f"s.yaml:{place}  train.batch_size" in str(error.value)
 
 
-def test_a_key_given_twice_by_aliases_names_the_lines_of_both():
-    assert "s:3:1\n  `b` is given twice, first on line 2" in told("a: &x 1\nb: *x\nb: *x\n")
+def test_a_key_written_twice_by_aliases_names_the_lines_of_both():
+    assert "s:3:1\n  `b` is given twice, first on line 2" in error_of("a: &x 1\nb: *x\nb: *x\n")
 
 
 # --- tabs -----------------------------------------------------------------------------------------------------------
@@ -192,9 +192,9 @@ def test_a_tab_parts_words_fills_empty_lines_and_stands_in_braces(text, value):
 
 @pytest.mark.parametrize("text", ["a:\n\tb: 1\n", "a:\n\t- b\n", "a:\n  - \t- 1\n", "a:\n  - \tb: 1\n    c: 2\n"])
 def test_a_tab_does_not_indent(text):
-    assert "YAML indents with spaces; this line has a tab." in told(text)
+    assert "YAML indents with spaces; this line has a tab." in error_of(text)
 
 
 def test_many_lines_with_tabs_end_within_bounds():
     text = "".join(f"a{i}: 1\n\t\n" for i in range(20_000))
-    assert "YAML indents with spaces; this line has a tab." in told(text)
+    assert "YAML indents with spaces; this line has a tab." in error_of(text)

@@ -71,7 +71,7 @@ def test_a_mistake_in_an_override_does_not_repeat_a_password(tmp_path):
 
 @pytest.mark.parametrize(("address", "shown"), ADDRESSES.items(), ids=ADDRESSES.values())
 @pytest.mark.parametrize("where", ["yaml", "toml", "override", "variable"])
-def test_what_is_kept_of_a_spec_has_no_password(tmp_path, where, address, shown):
+def test_what_is_saved_of_a_spec_has_no_password(tmp_path, where, address, shown):
     path = tmp_path / f"s.{'toml' if where == 'toml' else 'yaml'}"
     plain = SPEC.format(uri=address)
     texts = {
@@ -87,9 +87,9 @@ def test_what_is_kept_of_a_spec_has_no_password(tmp_path, where, address, shown)
     assert store.passwords.unmask(shown) == address
     assert SECRET not in experiment.resolved() + repr(experiment)
     assert SECRET not in json.dumps(why(experiment, "track.uri", changes).as_json())
-    told = experiment.password_warning()
-    assert told.message == "the password in `track.uri` is used, and kept in no file"
-    assert "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the whole address as MLFLOW" in told.hint
+    problem = experiment.password_warning()
+    assert problem.message == "the password in `track.uri` is used, and kept in no file"
+    assert "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or the whole address as MLFLOW" in problem.hint
 
 
 def test_an_address_that_is_put_together_from_a_password_is_refused(tmp_path):
@@ -110,7 +110,7 @@ class Asked(http.server.BaseHTTPRequestHandler):
     """A server that takes note of who asks, and gives nothing."""
 
     def do_GET(self):
-        self.server.told.append(self.headers.get("Authorization"))
+        self.server.authorizations.append(self.headers.get("Authorization"))
         self.send_error(404)
 
     def do_POST(self):
@@ -123,7 +123,7 @@ class Asked(http.server.BaseHTTPRequestHandler):
 @pytest.fixture
 def server():
     made = http.server.HTTPServer(("127.0.0.1", 0), Asked)
-    made.told = []
+    made.authorizations = []
     threading.Thread(target=made.serve_forever, daemon=True).start()
     yield made
     made.shutdown()
@@ -134,7 +134,7 @@ def files_with(word, folder):
     return [path.name for path in folder.rglob("*") if path.is_file() and word.encode() in path.read_bytes()]
 
 
-def test_a_process_of_its_own_is_given_what_it_has_to_know(monkeypatch):
+def test_a_process_of_its_own_gets_what_it_has_to_know(monkeypatch):
     address, shown = next(iter(ADDRESSES.items()))
     passwords.mask_and_remember(address)
     monkeypatch.setenv(passwords.OF_PARENT, passwords.for_children()[passwords.OF_PARENT])
@@ -154,12 +154,12 @@ def test_a_training_gives_the_password_to_the_server_and_to_nobody_else(tmp_path
     assert SECRET not in done.stdout + done.stderr
     assert done.stderr.count("the password in `track.uri` is used, and kept in no file") == 1
     assert json.loads(done.stdout)["tracking"]["uri"] == f"http://me:***@127.0.0.1:{port}"
-    assert set(server.told) == {"Basic " + base64.b64encode(f"me:{SECRET}".encode()).decode()}
+    assert set(server.authorizations) == {"Basic " + base64.b64encode(f"me:{SECRET}".encode()).decode()}
     assert files_with(SECRET, runs) == []
     assert "lock.json" in files_with(f"http://me:***@127.0.0.1:{port}", runs)
 
 
-def test_a_run_whose_password_is_not_kept_goes_on_with_that_of_the_environment(tmp_path, server, monkeypatch):
+def test_a_run_whose_password_is_not_saved_goes_on_with_that_of_the_environment(tmp_path, server, monkeypatch):
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.delenv(name, raising=False)
     address = f"http://me:***@127.0.0.1:{server.server_port}"
@@ -169,7 +169,7 @@ def test_a_run_whose_password_is_not_kept_goes_on_with_that_of_the_environment(t
         f"the password of {address} is kept in no file. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, "
         "or MLFLOW_TRACKING_URI to the whole address."
     )
-    assert server.told == []
+    assert server.authorizations == []
     monkeypatch.setenv("MLFLOW_TRACKING_USERNAME", "you")
     monkeypatch.setenv("MLFLOW_TRACKING_PASSWORD", SECRET)
     assert track.sync(run).uri == address
@@ -177,6 +177,6 @@ def test_a_run_whose_password_is_not_kept_goes_on_with_that_of_the_environment(t
     monkeypatch.delenv("MLFLOW_TRACKING_PASSWORD")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://they:{SECRET}@127.0.0.1:{server.server_port}")
     assert track.sync(run).uri == address.replace("me", "they")
-    users = [base64.b64decode(told.split()[1]).decode().split(":") for told in server.told if told]
+    users = [base64.b64decode(output.split()[1]).decode().split(":") for output in server.authorizations if output]
     assert {tuple(user) for user in users} == {("you", SECRET), ("they", SECRET)}
     assert files_with(SECRET, tmp_path) == []
