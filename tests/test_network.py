@@ -478,8 +478,8 @@ def test_another_seed_gives_other_weights():
         torch.manual_seed(seed)
         weights_by_seed.append(build(graph).conv_1.weight)
 
-    assert torch.equal(weights_by_seed[0], drawn[1])
-    assert not torch.equal(weights_by_seed[0], drawn[2])
+    assert torch.equal(weights_by_seed[0], weights_by_seed[1])
+    assert not torch.equal(weights_by_seed[0], weights_by_seed[2])
 
 
 # --- for other tools ------------------------------------------------------------------------------------------------
