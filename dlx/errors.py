@@ -122,6 +122,7 @@ MOST_NAMES = 1000
 def did_you_mean(word: str, known: Iterable[str], plural: str = "") -> str:
     """Return `Did you mean ...?`, or a short list of the known names, after the noun `plural`."""
     options = sorted(set(islice(known, MOST_NAMES)))
+    # difflib counts capitals as other letters, so a name that differs in case alone may not be close to it.
     near = [name for name in options if name.lower() == word.lower()]
     near = near or difflib.get_close_matches(word.lower(), options, n=2, cutoff=0.6)
     if near:

@@ -47,6 +47,7 @@ class Strict(BaseModel):
     def _representable(cls, value: Any) -> Any:
         """Check that tensors can hold a number. ValueError where it would be rounded to zero or infinity."""
         for number in value if isinstance(value, list) else (value,):
+            # By type and not isinstance: a boolean is an int to Python.
             if type(number) is int and abs(number) > LARGEST_INT:
                 raise ValueError(f"{shortened(str(number), 24)} is beyond {LARGEST_INT:,} (2^63 - 1)")
             if type(number) is float and abs(number) > LARGEST_FLOAT:
@@ -182,6 +183,7 @@ class Registry(Mapping[str, type[D]], Generic[D]):
     @cached_property
     def _entry_points(self) -> list[EntryPoint]:
         """Entry points of other packages for this family."""
+        # Costs milliseconds, which a spec with kinds of dlx alone need not spend.
         from importlib.metadata import entry_points
 
         return list(entry_points(group=self.plugins))
@@ -333,6 +335,7 @@ def family(registry: Registry[Any]) -> Callable[[type[D]], type[D]]:
             registry.add(cls)
 
     def decorate(root: type[D]) -> type[D]:
+        # Not __init_subclass__, which runs before pydantic has collected the fields.
         root.__pydantic_init_subclass__ = classmethod(register)  # type: ignore[assignment, method-assign]
         return root
 

@@ -112,6 +112,7 @@ def interruptible() -> Iterator[None]:
 def _report_os_error(error: OSError) -> int:
     """Report a file that cannot be opened, or an output that cannot be written, and return the exit status."""
     if isinstance(error, BrokenPipeError):  # `dlx layers | head`, noticed at the end
+        # Python flushes stdout once more at exit and would report the broken pipe there.
         sys.stderr.close()
         return 0
     if error.filename:

@@ -75,6 +75,7 @@ class Grid:
             justify: Literal["right", "left"] = "right" if right else "left"
             table.add_column(Text(title), justify=justify, style=style, overflow="fold", no_wrap=right)
         for row in self.rows:
+            # As Text: in a plain string rich would read `[red]` of a name as markup.
             table.add_row(*map(Text, row))
         console().print(table)
 

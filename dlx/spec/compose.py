@@ -107,6 +107,7 @@ class _Composer:
         """
         self.files += 1
         mark = mark or Mark(str(path))
+        # By its resolved path, so that a circle through symbolic links is found too.
         here = resolved(path)
         if here in above:
             chain = " -> ".join(p.name for p in (*above, path))
@@ -117,6 +118,7 @@ class _Composer:
             raise SpecError(Problem(f"`defaults` name more than {MAX_FILES} files in all", "", mark, "defaults"))
         root = read(path) if root is None else root
         assert isinstance(root.value, dict)
+        # Taken out: a composed spec has no defaults left, and is composed again to itself.
         listed = root.value.pop("defaults", None)
         own = Files(root, taken(root, group))
         return own if listed is None else replace(own, parts=self.parts(listed, path, (*above, here)))
@@ -151,6 +153,7 @@ class _Composer:
             message = f"an entry of `defaults` must be a file or `group: option`, not {shown(entry.plain())}"
             hint = "Write `- base` or `- data: mnist1d`; what stands below goes on top."
             raise SpecError(Problem(message, hint, entry.mark, "defaults"))
+        # `- data: null` takes no option of the group, as in Hydra.
         if option.value is None:
             return Files(Node({}, entry.mark))
         found = self.found(f"{group}/{option.value}", path, above, option.mark, group)
@@ -177,6 +180,7 @@ def _with_self(listed: Node) -> list[Node]:
 
 def _nest(group: str, content: Node, mark: Mark) -> Node:
     """Wrap a node in the mappings of a group: `a/b` gives `{a: {b: content}}`."""
+    # From the innermost key outwards.
     for key in reversed(group.split("/")):
         content = Node({key: content}, mark)
     return content

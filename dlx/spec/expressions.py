@@ -52,6 +52,7 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": min,
     "max": max,
+    # Digits are bounded: `round(5, -10**9)` would compute 10**(10**9).
     "round": lambda value, digits=0: round(value, max(-20, min(20, digits))) if digits else round(value),
     "ceil": math.ceil,
     "floor": math.floor,
@@ -114,6 +115,7 @@ def evaluate(text: str, scope: Scope) -> Any:
     """
     if len(text) > MAX_ITEMS:
         raise ExpressionError(f"a text with expressions has at most {MAX_ITEMS:,} characters, this one {len(text):,}")
+    # One expression keeps its type: `"${2 * 3}"` is the number 6, `"w${2 * 3}"` the text w6.
     whole = _only(text)
     if whole is not None:
         return _value(whole, scope)
@@ -192,6 +194,7 @@ def _value(source: str, scope: Scope) -> Any:
 
 
 def _bounded(value: Any) -> Any:
+    # Most values are such integers: they skip the checks below.
     if type(value) is int and -MAX_MAGNITUDE <= value <= MAX_MAGNITUDE:
         return value
     if isinstance(value, complex) or (isinstance(value, float) and not math.isfinite(value)):
@@ -222,6 +225,7 @@ def _constant(node: ast.Constant, _: Scope) -> Any:
 def _name(node: ast.Name, scope: Scope) -> Any:
     if node.id in scope:
         value = scope[node.id]
+        # The mistake of the variable is reported where it is written, and not at each use.
         if value is BROKEN:
             raise UnknownValue
         return value.plain() if isinstance(value, Node) else value
@@ -275,6 +279,7 @@ def _compare(node: ast.Compare, scope: Scope) -> bool:
 
 
 def _boolean(node: ast.BoolOp, scope: Scope) -> Any:
+    # As in Python, the rest is not evaluated: `b and a / b` does not divide by zero.
     stop_at = isinstance(node.op, ast.Or)
     value: Any = None
     for part in node.values:

@@ -39,6 +39,7 @@ def _reader() -> Any:
 
         def visitDictContainer(self, ctx: Any) -> Any:  # noqa: N802
             pairs = [self.visitDictKeyValuePair(ctx.getChild(i)) for i in range(1, ctx.getChildCount() - 1, 2)]
+            # Hydra's own visitor lets the last of two equal keys win in silence.
             keys = [plain(key) for key, _ in pairs]
             for number, key in enumerate(keys):
                 if key in keys[:number]:
@@ -51,6 +52,7 @@ def _reader() -> Any:
         lexer = OverrideLexer(InputStream(text))
         parser = OverrideParser(CommonTokenStream(lexer))
         for part in (lexer, parser):
+            # ANTLR's default listener prints to stderr; Hydra's raises.
             part.removeErrorListeners()
             part.addErrorListener(errors)
         found = Visitor(functions).visit(parser.override())  # type: ignore[no-untyped-call]

@@ -38,6 +38,7 @@ def applied(root: Node, overrides: Sequence[str], spec: Path) -> tuple[Node, lis
     problems: list[Problem] = []
     for text in overrides:
         try:
+            # On a copy: an override that fails half-way must leave the spec of those before it.
             root = _apply_one(root.copy(), text, spec)
         except SpecError as error:
             problems += error.problems
@@ -55,6 +56,7 @@ def parse(text: str, mark: Mark | None = None) -> Any:
 
     mark = mark or mark_of(text)
     try:
+        # Hydra's parser recurses into nested lists and mappings without a bound of its own.
         override = hydra_grammar.override(text)
     except RecursionError as error:
         raise SpecError(Problem("is nested too deep", "Write it into the spec.", mark)) from error
@@ -215,6 +217,7 @@ class _Target:
         """Return the index of an item by its number, or of a layer by its name, as they were before any override."""
         original = original_items(holder, "layers" in path or "branches" in path)
         names, count = original.names, original.count
+        # At most nine digits: no list is longer, and `int` raises for thousands of digits.
         number = int(key) if re.fullmatch(r"[0-9]{1,9}", key) else names.get(key)
         if number in original.remaining:
             return original.remaining.index(number)
@@ -260,6 +263,7 @@ class _Target:
         if have is None:
             raise self.unmatched(self.parent, ".".join(self.keys))
         plain = have.plain()
+        # `~key=value` drops a key only where it has that value, or is a choice of that kind.
         if expected is not None and hydra_grammar.plain(expected) not in (
             plain,
             *(plain if isinstance(plain, dict) else ()),
@@ -323,5 +327,6 @@ def entry_names(items: Sequence[Node]) -> dict[str, int]:
         elif plain and isinstance(kind, str) and kind in LAYERS:
             counts[kind] = counts.get(kind, 0) + 1
             names[f"{kind}_{counts[kind]}"] = index
+        # `when` may leave an entry out, and a structure or block may hold further nodes of a kind.
         plain = plain and (isinstance(kind, str) and kind in LAYERS) and "when" not in entry.map
     return names

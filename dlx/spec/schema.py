@@ -127,6 +127,7 @@ def _entry() -> Json:
 
 def by_network(name: str, registry: Registry[Any], choice: Json) -> Json:
     """Allow kinds by the name of the network in place of one kind."""
+    # `average: {generator: null}` is a network without an average; the others have no null.
     kinds = _map({"anyOf": [_ref(name), {"type": "null"}]} if name == "average" else _ref(name))
     named = kinds | {"propertyNames": {"not": {"enum": list(registry)}}, "minProperties": 1}
     return {"anyOf": [choice, named | {"description": f"{registry.noun} by network"}]}
@@ -158,6 +159,7 @@ def options_of(cls: type[Declared]) -> Json:
     """Build the schema of the options of one kind: a mapping, null, or a bare value for the first field."""
     body = section_of(cls)
     first = cls.first_field()
+    # A bare value leaves no way to set a second required field.
     bare = [_bare(cls, first, body)] if first and body.get("required", [first]) == [first] else []
     nothing = [] if "required" in body else [{"type": "null"}]
     return {"anyOf": [*nothing, *bare, body], "description": cls.summary()}

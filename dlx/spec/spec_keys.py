@@ -66,6 +66,7 @@ class SpecKeys:
             named = [name for name in below if name and (rest == name or rest.startswith((f"{name}.", f"{name}/")))]
             if not named:
                 raise self.unknown(place, rest, below)
+            # A key may itself have a dot or a slash, as `test/error` or `stem/conv_1`: the longest match is meant.
             name = max(named, key=len)
             place, rest = below[name], rest[len(name) + 1 :]
         return place
@@ -157,6 +158,7 @@ class SpecKeys:
         found = {}
         for name, info in type(made).model_fields.items():
             node = place.node.map.get(name) if place.node is not None else None
+            # `adam: 1e-3` writes `adam.lr`: the bare value is the node of its field.
             if name == first and place.node is not None and is_bare(place.node):
                 node = place.node
             value = getattr(made, name)
@@ -219,6 +221,7 @@ class SpecKeys:
     def leaves(self, place: SpecKey) -> Iterator[SpecKey]:
         """Yield the single values of a section in order; a list of plain values is one, and so is `relu`."""
         below = self.children(place)
+        # An item of a list is there twice, by number and by name.
         inside = list({id(at): at for at in below.values()}.values())
         of_layers = place.keys is not None and _holds_layers(place.keys)
         plain = place.node is not None and place.node.is_list and not any(n.is_map for n in place.node.walk())

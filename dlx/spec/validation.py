@@ -218,6 +218,7 @@ def problems_of(
 
     Fields that are `hidden` by another mistake are left out, and so are errors of the whole while there are any.
     """
+    # pydantic has an error for each branch of a union: they make one problem, "must be A or B".
     grouped: dict[Loc, list[ErrorDetails]] = {}
     for detail in error.errors(include_url=False, include_context=True):
         grouped.setdefault(_within(detail["loc"], fields), []).append(detail)
@@ -240,6 +241,7 @@ def _misspelt(grouped: Mapping[Loc, list[ErrorDetails]], cls: type[Strict]) -> s
 
 def closest_matches(unknown: Iterable[str], known: Iterable[str]) -> set[str]:
     """Return the known words that unknown ones most resemble, at most one for each."""
+    # Bounded: difflib compares each unknown word with each known one, and a hostile spec has thousands.
     near = [difflib.get_close_matches(word, list(known), n=1) for word in islice(unknown, MAX_PROBLEMS)]
     return {name for names in near for name in names}
 

@@ -161,6 +161,7 @@ class OriginFinder(SpecKeys):
         """Return the override that dropped the value, with the value; None where none did."""
         if place.keys is None or not any(text.startswith("~") for text in self.changes):
             return None
+        # Nodes do not record what was dropped: the overrides are applied once more, one by one.
         keys = _as_written(self.root, place.keys)
         root, found = compose(self.experiment.path), None
         for text in self.changes:

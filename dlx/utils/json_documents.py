@@ -56,6 +56,7 @@ def loads(text: bytes) -> Any:
         raise ValueError("it is no text in UTF-8") from None
     except ValueError as error:
         raise ValueError(f"it is no JSON, {error}") from None
+    # Few documents have that many brackets in all: the walk is for those that do.
     if text.count(b"[") + text.count(b"{") > DEEPEST and _deeper(value, DEEPEST):
         raise ValueError("it is nested too deep")
     return value

@@ -9,6 +9,7 @@ import re
 HIDDEN = "***"
 OF_PARENT = "DLX_ADDRESSES"
 """Environment variable by which a process passes whole addresses to its child processes."""
+# `user:password@`. Digits before a `/` or the end are a port, as in `host:5000/a@b`, and no password.
 _PASSWORD = re.compile(r"(://[^:/?#@\s]*:)(?!\d{1,5}(?:[/?#\s'\"`,)\]]|$)).*@", re.DOTALL)
 _TOKEN = re.compile(r"(https?://)[^:/?#@\s]+@")
 _QUERY = re.compile(

@@ -176,6 +176,7 @@ class _ClaimParser:
         beside = node.map.get("source")
         source = str(beside.value) if beside is not None and isinstance(beside.value, str) else self.source
         for of, child in node.map.items():
+            # A text is the source of all claims here; anything else is a claim about a node called `source`.
             if of == "source" and child is beside and isinstance(child.value, str):
                 continue
             if not of:

@@ -254,6 +254,7 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
         sections["train"] = parse_train(train, names, problems)
     if track is not None:
         sections["track"] = tracking = build(Track, track, "track", problems) or Track()
+        # The reader masks passwords in texts as written; an expression can put one together afterwards.
         if tracking.uri and masked(tracking.uri) != tracking.uri:
             message = "`track.uri` puts an address together with its password, which would be kept in files"
             problems.append(Problem(message, PASSWORDS, track.map["uri"].mark, "track.uri"))
@@ -367,8 +368,9 @@ def _absolute_paths(data: Node, written: Node) -> None:
             if node is None or not isinstance(node.value, str) or "Path" not in str(info.annotation):
                 continue
             path = Path(node.value).expanduser()
-            there = shipped.beside(Path(node.mark.file), path) if node.mark.line else path
-            node.value = str(there.absolute())
+            # A mark without a line is that of an override.
+            target = shipped.beside(Path(node.mark.file), path) if node.mark.line else path
+            node.value = str(target.absolute())
             original = written.at(kind) if bare else written.at(kind, name)
             if original is not None:
                 original.value = node.value

@@ -76,6 +76,7 @@ def _name_hint(name: str) -> str:
         return "Letters, digits and `_`, a letter first; no word of Python's."
     if name in OF_MODULES | OF_DICTIONARIES:
         return f"torch's modules use the word `{name}`: add a letter."
+    # `optimizer: {sgd: ...}` would be either the kind or the network.
     for registry in (*BY_NETWORK.values(), INITIALIZERS):
         if name in registry:
             return f"{with_article(registry.noun).capitalize()} is called that, and both may be keys of one section."

@@ -154,6 +154,7 @@ class Numbers:
         """Return the value of this dimension that is nearest to a number."""
         value = min(max(value, self.low), self.high)
         if self.step is None:
+            # Rounding to six digits may leave the interval.
             return min(max(float(f"{value:.{DIGITS}g}"), float(self.low)), float(self.high))
         return self.nth(min(self.index(value), (self.size or 1) - 1))
 
@@ -274,6 +275,7 @@ class _DimensionBuilder:
                 raise self.fail(f"has {shown(value)} twice", "Each value is tried once: drop one.")
             seen.add(name)
         if shuffled:
+            # Seeded by the key: a sweep that is continued has the values in the order of its first start.
             values = Random(self.key).sample(list(values), len(values))  # noqa: S311 - an order, no secret
         return Choices(self.key, tuple(values), self.sign, self.mark)
 
@@ -325,6 +327,7 @@ class _DimensionBuilder:
         if low >= high:
             hint = f"Did you mean `interval({high:g}, {low:g})`?" if low > high else f"Write `{self.key}={low:g}`."
             raise self.fail(f"{text} is {'reversed' if low > high else 'a single value'}", hint)
+        # Whole bounds mean whole numbers, as `interval(8, 64)` for `train.batch_size`.
         step = 1 if isinstance(low, int) and isinstance(high, int) else None
         return self.bounded(Numbers(self.key, low, high, step, "log" in sweep.tags, self.sign, self.mark), text)
 

@@ -276,6 +276,7 @@ class Train(Strict):
     @property
     def is_whole(self) -> bool:
         """Whether a batch is the whole training set: by `batch_size: all`, or by default of the optimizer."""
+        # The default of 32 must not turn an optimizer that needs the whole training set, as L-BFGS, into another one.
         return self.batch_size == "all" or (self.optimizer.whole and "batch_size" not in self.model_fields_set)
 
     def batch(self, examples: int, epoch: int = 0) -> int:

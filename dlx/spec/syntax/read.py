@@ -32,6 +32,7 @@ def parsed(text: str, name: str, *, is_toml: bool = False) -> Node:
     """Parse a document to a mapping, passwords of addresses masked; `name` stands in messages and marks."""
     root = (parse_toml if is_toml else parse_yaml)(text, name)
     for node in root.walk():
+        # What an expression puts together is checked once it is evaluated, in `sections/experiment`.
         if isinstance(node.value, str) and "${" not in node.value:
             node.value = passwords.mask_and_remember(node.value)
     return root
@@ -57,6 +58,7 @@ def _text(path: Path) -> str:
         hint = "Large arrays belong in files that `data` names."
         raise SpecError(Problem(f"is longer than {MAX_BYTES:,} bytes, the most that a spec has", hint, start))
     try:
+        # Editors on Windows write a byte order mark, which is no part of the text.
         text = data.decode("utf-8-sig")
     except UnicodeDecodeError:
         text = "\0"

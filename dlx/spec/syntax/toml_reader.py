@@ -21,6 +21,7 @@ def parse_toml(text: str, file: str) -> Node:
     except tomllib.TOMLDecodeError as error:
         found = _AT.match(str(error))
         lines = text.split("\n")
+        # Python 3.11 reports positions in the message only, and none at the end of the document.
         where = (int(found[2]), int(found[3])) if found and found[2] else (len(lines), len(lines[-1]) + 1)
         message = f"is not valid TOML: {found[1] if found else error}"
         raise SpecError(Problem(message, "", Mark(file, *where))) from error

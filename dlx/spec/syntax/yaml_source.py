@@ -27,6 +27,7 @@ class LibyamlText:
         self.swapped: dict[str, str] = {}
         self.names: dict[str, str] = {}
         self.codes: re.Pattern[str] | None = None
+        # Characters of the private use area, which the text must not use itself.
         free = _free(text)
         for found in _BREAKS:
             if found in text and (stand_in := next(free, "")):
