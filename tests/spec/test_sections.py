@@ -267,7 +267,7 @@ PLACES = [
 
 def reported_lines(tree: Node, monkeypatch) -> set[int]:
     """Return the lines of the mistakes of a tree."""
-    monkeypatch.setattr(compose, "compose", lambda *_: tree)
+    monkeypatch.setattr(compose, "files_of", lambda *_: compose.Files(tree))
     with pytest.raises(SpecError) as error:
         trace(load("mutated.yaml"))
     return {problem.mark.line for problem in error.value.problems}
