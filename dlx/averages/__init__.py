@@ -1,6 +1,6 @@
-"""Averages of the weights along a training: what is judged and kept in place of the last weights.
+"""Averages of the weights during training, which are evaluated and saved in place of the last weights.
 
-One file a topic, found by the registry.
+One file per topic, found by the registry.
 """
 
 from .base import AVERAGES, Average

@@ -1,4 +1,4 @@
-"""What every average is."""
+"""The base class of weight averages."""
 
 from __future__ import annotations
 
@@ -12,14 +12,18 @@ AVERAGES: Registry[Average] = FAMILIES["average"]
 
 @family(AVERAGES)
 class Average(Declared):
-    """The root of all averages: a pure function from an update to what its weights count."""
+    """Base class of all averages: a pure function from the number of an update to the weight of its parameters.
+
+    A subclass has a `kind`, pydantic fields, and `share`. Defining the class registers it.
+    """
 
     renews: ClassVar[bool] = True
-    """Whether statistics of batch norms are computed anew for the average, where the spec does not say."""
+    """Whether the statistics of batch norms are recomputed for the average where the spec does not say."""
 
     def share(self, step: int, count: int, timeline: Timeline) -> float | None:
-        """What the weights after `step` updates count in the average, which holds `count` of them; None: they wait.
+        """Return the weight w of the parameters after `step` updates in the average; None where they are left out.
 
-        The average m becomes m + share * (w - m), so it is w where the share is 1.
+        The average m of `count` earlier parameters becomes m + w * (parameters - m), so the parameters themselves for
+        w = 1.
         """
         raise TypeError(f"{type(self).__name__} has no share()")

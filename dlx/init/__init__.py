@@ -1,4 +1,6 @@
-"""How weights begin: one file a topic, found by the registry. `default` leaves each layer as torch makes it."""
+"""Weight initialisers: one file per topic, found by the registry. `default` leaves the weights as torch makes
+them.
+"""
 
 from .base import INITIALIZERS, Default, Initializer, named
 

@@ -1,4 +1,4 @@
-"""What every initialiser is."""
+"""The base class of initialisers."""
 
 from __future__ import annotations
 
@@ -17,45 +17,47 @@ INITIALIZERS: Registry[Initializer] = FAMILIES["init"]
 
 @family(INITIALIZERS)
 class Initializer(Declared):
-    """The root of all initialisers.
+    """Base class of all initialisers.
 
-    They touch weights of two and more axes and the biases beside those. Scales of norms keep their ones, or what
-    `values: {weight: 0}` on the layer says.
+    They set weights with two or more axes, and the biases of the same layers. Scales of norms stay at one, or at what
+    `values: {weight: 0}` of the layer says. A subclass has a `kind`, pydantic fields, and `fill`. Defining the class
+    registers it.
     """
 
     touches: ClassVar[bool] = True
+    """Whether the initialiser changes weights at all."""
 
     def of(self, name: str) -> Initializer:
-        """The initialiser of the node called `name`."""
+        """Return the initialiser of the node `name`."""
         return self
 
     def within(self, scope: str) -> Initializer:
-        """The initialiser for a part of a whole, whose NODE is called `scope/NODE` there."""
+        """Return the initialiser for a part of the network, in which node NODE is called `scope/NODE`."""
         return self
 
     def patterns(self) -> Iterator[str]:
-        """Names with `*` that must match a node with weights."""
+        """Return the name patterns, each of which must match a node with weights."""
         return iter(())
 
     def fill(self, weight: Tensor) -> None:
-        """Draw the values of one weight, in place, from torch's global generator."""
+        """Set the values of a weight in place, with torch's global generator."""
         raise TypeError(f"{type(self).__name__} has no fill()")
 
     def fill_bias(self, bias: Tensor, weight: Tensor | None) -> None:
-        """Set a bias, in place; `weight` stands beside it, filled already."""
+        """Set a bias in place; `weight` is the weight of the same layer, set before."""
         nn.init.zeros_(bias)
 
 
 class Default(Initializer):
-    """What torch's layers do by themselves: uniform in +-1/sqrt(fan_in) for linear and conv, biases too."""
+    """Keep torch's own initialisation: uniform in +-1/sqrt(fan_in) for linear and conv, for biases too."""
 
     kind: ClassVar[str] = "default"
     touches: ClassVar[bool] = False
 
     def fill(self, weight: Tensor) -> None:
-        """Nothing."""
+        """Leave the weight unchanged."""
 
 
 def named(name: str, pattern: str) -> bool:
-    """Whether a pattern means the node called `name`, or a scope around it."""
+    """Whether a pattern matches the node `name`, or a scope around it."""
     return fnmatchcase(name, pattern) or fnmatchcase(name, f"{pattern}/*")

@@ -1,4 +1,4 @@
-"""The vocabulary of networks: one file a family, found by the registry. `dlx layers` lists it."""
+"""Layers: one file per family, found by the registry. `dlx layers` lists them."""
 
 from .base import LAYERS, Example, Layer, Plan
 

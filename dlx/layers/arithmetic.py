@@ -1,4 +1,4 @@
-"""How a figure comes about, as a textbook writes it: `(224 + 3 + 3 - 7) / 2 + 1 = 112.5, rounded down: 112`."""
+"""The arithmetic behind a figure, as a textbook writes it: `(224 + 3 + 3 - 7) / 2 + 1 = 112.5, rounded down: 112`."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ AXES: Mapping[int, tuple[str, ...]] = {
     4: ("channels", "depth", "height", "width"),
 }
 MOST_TERMS = 12
-"""Terms that a sum is written out with; a network may join a thousand branches."""
+"""Number of terms that a sum is written out with; a network may concatenate a thousand branches."""
 
 _WORD = re.compile(r"[A-Za-z_]+(?![A-Za-z_(])")
 _GROUPED = re.compile(r"(?<=\d),(?=\d{3})")
@@ -40,10 +40,16 @@ _FUNCTIONS: Mapping[str, Callable[..., Any]] = {"floor": floor, "ceil": ceil, "m
 
 @dataclass(frozen=True)
 class Line:
-    """One figure: `numbers` is `formula` with the layer's numbers in it, and its value is `value`.
+    """One line of a derivation: `numbers` is `formula` with the layer's numbers filled in, and `value` its result.
 
-    `numbers` groups digits and may name units, `9,408 weights * 112 * 112 positions`. A line without `value` is the
-    sentence in `note`. `axes` are the axes that the figure is of: those of the output, 0 the channels.
+    Attributes:
+        what: name of the figure, such as "weight".
+        formula: formula with names.
+        numbers: formula with numbers; digits may be grouped and units named: `9,408 weights * 112 * 112 positions`.
+        value: result; None for a line that is a sentence only, in `note`.
+        note: sentence beside the figure.
+        part: quantity that the line belongs to.
+        axes: axes of the output that the figure is the length of; 0 is the channels.
     """
 
     what: str = ""
@@ -56,7 +62,7 @@ class Line:
 
     @property
     def expression(self) -> str:
-        """`numbers` as arithmetic that any language reads: no units, no grouped digits."""
+        """`numbers` as plain arithmetic, without units and grouped digits."""
         return " ".join(_WORD.sub("", _GROUPED.sub("", self.numbers)).split())
 
     @property
@@ -74,14 +80,20 @@ def line(
     part: Figure = "output",
     note: str = "",
 ) -> Line:
-    """The line of a formula: each name in it becomes the number `given`, from left to right where it is a list."""
+    """Return the line of a formula.
+
+    Arguments:
+        formula: arithmetic with names.
+        names: value of each name; a list gives one value to each occurrence, from left to right.
+        axes, what, part, note: attributes of the line.
+    """
     made = Line(what, formula, filled(formula, names), None, note, part, (axes,) if isinstance(axes, int) else axes)
     value = evaluated(made.expression)
     return replace(made, value=value.numerator if value.denominator == 1 else value)
 
 
 def filled(formula: str, names: Mapping[str, Any]) -> str:
-    """`formula` with numbers for its names; names that are not given stay, as units."""
+    """Replace the names of a formula by numbers; names that are not in `names` stay, as units."""
     turns = {name: iter(value) for name, value in names.items() if isinstance(value, Sequence)}
 
     def number(found: re.Match[str]) -> str:
@@ -92,12 +104,15 @@ def filled(formula: str, names: Mapping[str, Any]) -> str:
 
 
 def figure(value: Number) -> str:
-    """`3,136`, `1/2`."""
+    """Format a number: `3,136`, `1/2`."""
     return f"{value:,}" if isinstance(value, int) else str(value)
 
 
 def evaluated(expression: str) -> Fraction:
-    """The exact value of plain arithmetic; spec expressions round as Python does, and have bounds of their own."""
+    """Return the exact value of plain arithmetic as a fraction. ValueError for anything else.
+
+    The evaluator of spec expressions does not serve here: it rounds as Python does, and bounds its numbers.
+    """
     return Fraction(_value(ast.parse(expression, mode="eval").body))
 
 
@@ -118,17 +133,17 @@ def _value(node: ast.expr) -> Any:
 
 
 def axis_names(rank: int) -> tuple[str, ...]:
-    """What the axes of a shape are called."""
+    """Return the names of the axes of a shape with `rank` axes."""
     return AXES.get(rank) or ("channels", *(f"axis {k}" for k in range(1, rank)))
 
 
 def unchanged(x: Shape, axes: Iterable[int], moved: int = 0) -> list[Line]:
-    """Axes that stay as long as they come in, in the output `moved` places further on."""
+    """Return a line for each of `axes` of the input that keeps its length; it is axis `k + moved` of the output."""
     return [Line("", "", figure(x[k]), x[k], "as it comes in", axes=(k + moved,)) for k in axes]
 
 
 def sliding(window: Window, size: Sequence[int]) -> list[Line]:
-    """How many stops a window makes on each axis of positions."""
+    """Return the lines of the number of window positions on each axis."""
     return [_stops(window, axis, n) for axis, n in enumerate(size)]
 
 
@@ -151,14 +166,14 @@ def _stops(window: Window, axis: int, size: int) -> Line:
 
 
 def summed(values: Sequence[int]) -> str:
-    """`64 + 32 + 32`; where there are many, the last in one."""
+    """Write a sum: `64 + 32 + 32`; the last terms of a long one are added up."""
     if len(values) <= MOST_TERMS:
         return " + ".join(map(figure, values))
     return " + ".join([*map(figure, values[:MOST_TERMS]), f"{sum(values[MOST_TERMS:]):,} of the others"])
 
 
 def default_lines(plan: Plan, xs: Sequence[Shape]) -> list[Line]:
-    """What the plan alone tells of the output's axes."""
+    """Return the lines of the output's axes that follow from the plan alone."""
     x, shape, window = xs[0], plan.shape, plan.window
     if len(xs) == 1 and isinstance(window, Window) and all(isinstance(s, int) and s for s in window.stride):
         slid = sliding(window, x.size)
@@ -176,7 +191,7 @@ def default_lines(plan: Plan, xs: Sequence[Shape]) -> list[Line]:
 
 
 def _broadcast_lines(xs: Sequence[Shape]) -> list[Line]:
-    """An axis of length 1 stretches to that of the others."""
+    """Return the lines of inputs whose axes of length 1 broadcast."""
     lines = []
     for k, lengths in enumerate(zip(*xs, strict=True)):
         numbers = f"max({', '.join(map(figure, lengths))})"
@@ -186,7 +201,7 @@ def _broadcast_lines(xs: Sequence[Shape]) -> list[Line]:
 
 
 def of_weights(plan: Plan) -> list[Line]:
-    """Each learned tensor: the product of its axes, in torch's order."""
+    """Return a line for each learned tensor: the product of its axes, in torch's order."""
     scales = plan.weights.get("weight") == plan.weights.get("bias")
     notes = {"weight": "the scale", "bias": "the shift"} if scales else {}
     return [
@@ -196,7 +211,7 @@ def of_weights(plan: Plan) -> list[Line]:
 
 
 def of_macs(plan: Plan, xs: Sequence[Shape]) -> Line | None:
-    """Weights times positions, where the multiply-adds are that."""
+    """Return the line of the MACs where they are weights times positions; None where they are not."""
     weights = sum(prod(axes) for axes in plan.weights.values() if len(axes) > 1)
     x = xs[0]
     for places, called in (
@@ -214,5 +229,5 @@ def of_macs(plan: Plan, xs: Sequence[Shape]) -> Line | None:
 
 
 def product(axes: Sequence[int]) -> str:
-    """`64 * 112 * 112`."""
+    """Write a product: `64 * 112 * 112`."""
     return " * ".join(map(figure, axes))

@@ -1,4 +1,6 @@
-"""What every layer is: fields, `plan` (arithmetic, no torch), `module` (torch), and an example worked by hand."""
+"""The base class of layers: fields, `plan` (arithmetic without torch), `module` (torch), and an example worked
+by hand.
+"""
 
 from __future__ import annotations
 
@@ -20,20 +22,22 @@ if TYPE_CHECKING:
     from torch import nn
 
 LARGEST = 2**31 - 1
-"""Of sizes and strides in torch's kernels."""
+"""Upper bound of sizes and strides: torch's kernels index with 32-bit integers."""
 
 Extent = Annotated[PositiveInt, Field(le=LARGEST)] | list[Annotated[PositiveInt, Field(le=LARGEST)]]
-"""One number, or one for each axis of positions."""
+"""A positive number for all axes of positions, or a list with one number for each."""
 
 Margin = Annotated[NonNegativeInt, Field(le=LARGEST)] | list[Annotated[NonNegativeInt, Field(le=LARGEST)]]
-"""Positions added on each side: one number, or one for each axis."""
+"""Positions added on each side: one number for all axes of positions, or a list with one for each."""
 
 
 @dataclass(frozen=True, slots=True)
 class AxisMap:
-    """Which axis of the input each axis of the output is, channels first (0); None for a new one.
+    """Axes of the input that become axes of the output: a permutation, a reduction, or a new axis.
 
-    Of an axis that is gone every value sees all, or the one entry that `picked` names as (axis, entry).
+    `axes[k]` is the axis of the input (0 is the channels) that axis k of the output comes from; None for a new axis.
+    Each output value depends on all entries of an input axis that is missing from `axes`, or on a single entry where
+    `picked` has the pair (axis, entry).
     """
 
     axes: tuple[int | None, ...]
@@ -42,7 +46,9 @@ class AxisMap:
 
 @dataclass(frozen=True, slots=True)
 class AxisSlice:
-    """Every `step`-th entry of an axis of the input from `start` on; below 0, entries are added before it."""
+    """Every `step`-th entry of an input axis from `start` on; a negative `start` means entries added before the
+    first.
+    """
 
     axis: int
     start: int
@@ -51,30 +57,36 @@ class AxisSlice:
 
 @dataclass(frozen=True, slots=True)
 class AxisConcat:
-    """The inputs end to end along an axis, 0 for the channels."""
+    """The inputs concatenated along an axis; axis 0 is the channels."""
 
     axis: int
 
 
 @dataclass(frozen=True, slots=True)
 class InputPaths:
-    """Several ways from the inputs to the output, each with the number of its input: together they are seen."""
+    """Several dependencies at once, each with the index of its input; the output depends on the union of all of
+    them.
+    """
 
     paths: tuple[tuple[int, WindowLike], ...]
 
 
 Saved = tuple[Literal["inputs", "output"], ...]
-"""Whose values torch holds from the forward to the backward pass."""
+"""Tensors whose values torch saves from the forward for the backward pass."""
 
 OWN: Final = -1
-"""A layer's own weights, in `Held`."""
+"""Index that stands for the layer's own weights, beside the indices of its inputs."""
 
 
 @dataclass(frozen=True, slots=True)
 class SavedIf:
-    """Memory held by torch only where a gradient reaches one of `where`: inputs by number, or `OWN` for weights.
+    """Memory that torch saves only if some gradient is required.
 
-    An input; or bytes of a sample; or bytes whatever the batch, of what is worked out from the weights.
+    Attributes:
+        where: indices of inputs, or `OWN` for the weights; saved if one of them requires a gradient.
+        input: index of the input that is saved as it is; None for none.
+        more: bytes per sample.
+        fixed: bytes that do not depend on the batch size, such as those of a weight computed from other weights.
     """
 
     where: tuple[int, ...]
@@ -85,7 +97,14 @@ class SavedIf:
 
 @dataclass(frozen=True, slots=True)
 class SavedTensors:
-    """Memory held by torch for one layer: inputs by number, the output, bytes per sample, bytes in all."""
+    """Memory saved by torch for the backward pass of one layer.
+
+    Attributes:
+        inputs: indices of the inputs that are saved.
+        output: whether the output is saved.
+        more: bytes per sample beside those.
+        fixed: bytes that do not depend on the batch size.
+    """
 
     inputs: frozenset[int]
     output: bool
@@ -97,17 +116,28 @@ WindowLike: TypeAlias = (
     "Window | AxisMap | AxisSlice | AxisConcat | InputPaths | "
     "Literal['pointwise', 'global', 'flat', 'nothing'] | tuple[int, ...]"
 )
-"""How far a layer looks: under a window; at what it keeps of its axes, or cuts or joins; several ways; at its own
-place alone; everywhere; at the same values on axes of other lengths; at nothing that comes in; or at everything on
-some axes of positions (0 is the first after the channels, -1 the channels)."""
+"""The input values that an output value depends on.
+
+A `Window` slides over positions; `AxisMap`, `AxisSlice` and `AxisConcat` rearrange axes; `InputPaths` is a union.
+"pointwise": the value at the same place; "global": every value; "flat": the values in the same order on other axes;
+"nothing": no value of the input. A tuple names axes of positions along which all values are seen, at the same place
+on the others (0 is the first axis after the channels, -1 the channels)."""
 
 
 @dataclass(frozen=True)
 class Plan:
-    """What a layer is going to be, known without torch.
+    """Shape, weights and cost of a layer for given input shapes, computed without torch.
 
-    `weights` and `buffers` give each learned tensor and each running statistic by torch's name and shape;
-    `macs` are multiply-adds of one sample, forward; `warnings` are sentences for the reader.
+    All shapes and numbers are those of one sample, without the batch axis. A subclass of `Layer` without a `plan`
+    gets one by running its module on torch's meta device.
+
+    Attributes:
+        shape: shape of the output.
+        weights: shape of each learned tensor, by torch's name.
+        buffers: shape of each tensor that is saved but not learned, such as a running mean, by torch's name.
+        macs: multiply-accumulate operations of the forward pass, as torch's FlopCounterMode counts them, halved.
+        window: the input values that an output value depends on, for the receptive field.
+        warnings: sentences for the user.
     """
 
     shape: Shape
@@ -116,31 +146,41 @@ class Plan:
     macs: int = 0
     window: WindowLike = "pointwise"
     by_channel: bool = False
-    """Under a `Window`, each channel of the output sees its own channel of the input alone, as in a pool."""
+    """Whether, under a `Window`, an output channel depends on the input channel of the same number only, as in
+    pooling."""
     crops: tuple[tuple[int, ...], ...] = ()
-    """Positions cut from the start of each input before they meet, axis by axis; empty where nothing is cut."""
+    """Positions cut from the start of each input before they are combined, axis by axis; empty where nothing is
+    cut."""
     no_gradient: tuple[int, ...] = ()
-    """Inputs that only say where values go, or which of them count: no gradient reaches them, and none is seen."""
+    """Indices of inputs that only select or mask values: they get no gradient, and no receptive field."""
     view: bool = False
-    """The output shares the memory of the input: it costs no activation memory."""
+    """Whether the output shares the memory of the input, so that it takes no memory of its own."""
     saved: Saved = ("inputs",)
+    """Tensors that torch saves for the backward pass: "inputs" (all of them) and "output"."""
     saved_bytes: int = 0
-    """Bytes of a sample that torch holds beside those: masks, indices, what is computed inside. What does not grow
-    with the batch is left out; `tests/layers/test_saved_tensors.py` measures it."""
+    """Bytes per sample that torch saves beside those, such as masks, indices and intermediate results. Memory
+    that does not grow with the batch is left out. `tests/layers/test_saved_tensors.py` measures it."""
     saved_if: tuple[SavedIf, ...] = ()
-    """Memory held beside those, for the gradient of some inputs or of the weights alone."""
+    """Memory that torch saves only where some inputs, or the weights, require a gradient."""
     reads_weights: tuple[int, ...] = (0, OWN)
-    """For whose gradient the backward pass reads its weights: where a wrapper works them out, they stay for that."""
+    """Indices of inputs (or `OWN`) whose gradients need the weights: a weight that a wrapper computes is saved
+    for them."""
     derived_bytes: int = 0
-    """Bytes that come and go for weights that are worked out from others: their gradient, and what is made of it."""
+    """Temporary bytes of the backward pass for weights that are computed from others, such as their gradients."""
     passes_gradient: bool = False
-    """The gradient of the output serves the inputs as it is, or in slices: none is computed, as for a sum."""
+    """Whether the gradient of the output is that of the inputs, or slices of it, without a computation, as for
+    a sum."""
     sequential_steps: int = 1
-    """Steps computed one after the other, as those of a recurrent layer, each a share of the MACs."""
+    """Number of steps that run one after the other, as in a recurrent layer; each has an equal part of the MACs."""
     warnings: tuple[str, ...] = ()
 
     def saved_tensors(self, needs_grad: Collection[int], inputs: int) -> SavedTensors:
-        """Memory held for the backward pass where a gradient reaches these inputs, by number, or `OWN` weights."""
+        """Return the memory saved for the backward pass.
+
+        Arguments:
+            needs_grad: indices of the inputs that require a gradient, and `OWN` if the weights do.
+            inputs: number of inputs.
+        """
         held = [each for each in self.saved_if if not set(each.where).isdisjoint(needs_grad)]
         all_of_them = range(inputs) if "inputs" in self.saved else ()
         return SavedTensors(
@@ -152,18 +192,25 @@ class Plan:
 
     @cached_property
     def params(self) -> int:
-        """Learned values."""
+        """Number of learned values."""
         return sum(prod(shape) for shape in self.weights.values())
 
     @cached_property
     def buffered(self) -> int:
-        """Values in buffers."""
+        """Number of values in buffers."""
         return sum(prod(shape) for shape in self.buffers.values())
 
 
 @dataclass(frozen=True)
 class Example:
-    """A layer worked by hand: `options` on `inputs` must give these numbers (`tests/layers/test_contract.py`)."""
+    """Numbers of a layer worked out by hand, which `plan` and torch must reproduce (`tests/layers/test_contract.py`).
+
+    Attributes:
+        options: fields of the layer.
+        inputs: shape of each input, without the batch axis.
+        shape, params, macs, buffers: the expected shape of the output and numbers of the plan.
+        dtype: "float", "int" or "bool", of all inputs.
+    """
 
     options: Mapping[str, Any]
     inputs: Sequence[Sequence[int]]
@@ -173,7 +220,7 @@ class Example:
     buffers: int = 0
     dtype: str = "float"
     witness: str = "torch"
-    """"torch": FlopCounterMode counts the MACs too. Anything else says what vouches for them instead."""
+    """Second source of the MACs: "torch" (FlopCounterMode), or a text that names another one."""
 
 
 LAYERS: Registry[Layer] = FAMILIES["layer"]
@@ -181,64 +228,77 @@ LAYERS: Registry[Layer] = FAMILIES["layer"]
 
 @family(LAYERS)
 class Layer(Declared):
-    """The root of all layers. A subclass is one class in one place: see CONTRIBUTING.md."""
+    """Base class of all layers.
+
+    A subclass has a `kind`, pydantic fields with torch's names and defaults, `plan`, `module`, a docstring with the
+    entries Shapes, Cost, Errors and Source, and an `example`. Defining the class registers it. See CONTRIBUTING.md.
+    """
 
     example: ClassVar[Example]
     arity: ClassVar[int | tuple[int, ...] | None] = 1
-    """How many inputs it takes, or each number that it can take; None for any number from two."""
+    """Number of inputs; a tuple for several allowed numbers; None for two or more."""
     learns: ClassVar[bool] = False
-    """Whether it can hold weights, so that `share`, `tie`, `values` and `freeze` make sense."""
+    """Whether the layer can have weights, so that `share`, `tie`, `values` and `freeze` apply to it."""
     ties: ClassVar[bool] = False
-    """Whether it can run on the weight of another layer (`tie`)."""
+    """Whether the layer can use the weight of another layer (`tie`)."""
     lends: ClassVar[Literal["transposed", "as it is"] | None] = None
-    """How a layer that is tied to this one runs its `weight`; None where none can."""
+    """How another layer that is tied to this one uses its `weight`; None where that is not possible."""
 
     def plan(self, *xs: Shape) -> Plan:
-        """Shape, weights, MACs and window for inputs of shapes `xs`; ShapeError where they do not fit."""
+        """Return the plan for inputs of shapes `xs`, each without the batch axis.
+
+        Raises:
+            ShapeError: the inputs do not fit the layer; `{0}` in the message stands for the name of the first input.
+        """
         from .measure import measure
 
         return Plan(**measure(self, *xs))
 
     def values_per_statistic(self, batch: int, training: bool, *xs: Shape) -> int | None:
-        """The fewest values of one mean and variance that torch takes over a batch of so many examples.
+        """Return the smallest number of values from which a mean and a variance are computed in a batch of `batch`
+        samples.
 
-        torch refuses one. None for a layer that takes none over a batch.
+        torch raises an error if it is 1. None for a layer without statistics over the batch.
         """
         return None
 
     def module(self, *xs: Shape) -> nn.Module:
-        """The torch module; its `forward` takes batches, `(N, *x)` for each input."""
+        """Return the torch module; its `forward` takes one batch `(N, *x)` for each input shape `x`."""
         raise TypeError(f"{type(self).__name__} has no module()")
 
     def tied_plan(self, x: Shape) -> Plan:
-        """The plan of this layer on the weight of another; it has no weight of its own."""
+        """Return the plan of the layer with the weight of another layer, so without a weight of its own."""
         raise TypeError(f"`{self.kind}` cannot be tied")
 
     def tied_weight_shape(self, x: Shape, transposed: bool = True) -> tuple[int, ...]:
-        """The shape that the weight of the other layer must have."""
+        """Return the shape that the weight of the other layer must have."""
         raise TypeError(f"`{self.kind}` cannot be tied")
 
     def tied_module(self, x: Shape, transposed: bool = True) -> nn.Module:
-        """The torch module whose `forward` takes a batch and the weight of the other layer."""
+        """Return the torch module whose `forward` takes a batch and the weight of the other layer."""
         raise TypeError(f"`{self.kind}` cannot be tied")
 
     def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
-        """How its figures come about, for `dlx explain`: each axis of the output, and what the plan cannot tell.
+        """Return the arithmetic behind the figures of the plan, for `dlx explain`.
 
-        Parameters are the product of the axes of each weight, MACs those times the positions, where no line of their
-        part says otherwise.
+        By default a line for each axis of the output follows from the plan. Parameters are the products of the axes
+        of each weight, and MACs those times the number of positions, unless a line with that `part` is returned.
         """
         return default_lines(plan, xs)
 
     @classmethod
     def entry(cls, name: str) -> str:
-        """What the docstring says under Shapes, Cost, Errors or Source, on one line."""
+        """Return the text under Shapes, Cost, Errors or Source in the docstring, on one line; empty where there
+        is none.
+        """
         text = " ".join(line.strip() for line in (cls.__doc__ or "").split("\n"))
         found = re.search(rf"\b{name}: (.*?)(?= (?:Shapes|Cost|Errors|Source|torch): |$)", text)
         return found[1].strip() if found else ""
 
     def options(self, *leave_out: str) -> dict[str, Any]:
-        """The fields as keyword arguments for torch, lists as tuples."""
+        """Return the fields as keyword arguments for torch, with tuples for lists, but for those named in
+        `leave_out`.
+        """
         return {
             name: tuple(value) if isinstance(value := getattr(self, name), list) else value
             for name in type(self).model_fields
@@ -263,13 +323,13 @@ class Layer(Declared):
 
     @classmethod
     def worked_example(cls) -> tuple[Layer, list[Shape], Example]:
-        """The example as a layer and its inputs."""
+        """Return the example as a layer, its input shapes, and the expected numbers."""
         example = cls.example
         return cls.model_validate(example.options), [Shape(x, example.dtype) for x in example.inputs], example
 
 
 def positions(x: Shape, kind: str) -> tuple[int, ...]:
-    """The size of `x` on its one to three axes of positions."""
+    """Return the size of `x` on its one to three axes of positions. ShapeError for another number of axes."""
     if not 2 <= len(x) <= 4:
         raise ShapeError(
             f"{kind} slides over positions, and {{0}} has {f'{len(x) - 1} axes of them' if len(x) > 1 else 'none'}",
@@ -281,12 +341,12 @@ def positions(x: Shape, kind: str) -> tuple[int, ...]:
 
 
 def floats(x: Shape, kind: str) -> None:
-    """Refuse an input of integers or truth values."""
+    """Raise a ShapeError for an input of integers or truth values."""
     all_floats([x], kind)
 
 
 def all_floats(xs: Sequence[Shape], kind: str) -> None:
-    """Refuse inputs of which one is of integers or truth values."""
+    """Raise a ShapeError if one of the inputs has integers or truth values."""
     for i, x in enumerate(xs):
         if x.dtype != "float":
             raise ShapeError(
@@ -297,7 +357,11 @@ def all_floats(xs: Sequence[Shape], kind: str) -> None:
 
 
 def axis_of(x: Shape, dim: int, kind: str, inputs: Sequence[Shape] = ()) -> int:
-    """The axis of `x` that torch's `dim` means, which counts the batch as axis 0 and may count from the end."""
+    """Return the axis of `x` for torch's `dim`, which counts the batch as axis 0 and may be negative.
+
+    Raises:
+        ShapeError: `dim` is the batch, or no axis of `x`.
+    """
     where = dim + len(x) + 1 if dim < 0 else dim
     if not 1 <= where <= len(x):
         axes = "{0} has only axis 1" if len(x) == 1 else f"the axes of {{0}} are 1 to {len(x)}"
@@ -310,7 +374,7 @@ def axis_of(x: Shape, dim: int, kind: str, inputs: Sequence[Shape] = ()) -> int:
 
 
 def unseen_warning(window: Window, size: Sequence[int]) -> tuple[str, ...]:
-    """Say how many positions a stride leaves unread at the end, of axes that are alike in one sentence."""
+    """Return sentences about positions at the end that a stride never reads; axes with equal numbers share one."""
     alike: dict[tuple[int, int], list[str]] = {}
     for axis, (n, of) in enumerate(zip(window.uncovered(size), size, strict=True)):
         if n:
@@ -323,7 +387,7 @@ def unseen_warning(window: Window, size: Sequence[int]) -> tuple[str, ...]:
 
 
 def by_rank(*classes: Any) -> dict[int, Any]:
-    """torch's 1-D, 2-D and 3-D class by the number of axes of positions."""
+    """Map 1, 2 and 3 axes of positions to torch's 1-D, 2-D and 3-D class."""
     return dict(enumerate(classes, start=1))
 
 
@@ -334,4 +398,4 @@ def _listed(value: Any) -> Any:
 Axes = Annotated[
     Annotated[list[int], Field(min_length=1)], BeforeValidator(_listed, json_schema_input_type=int | list[int])
 ]
-"""A list of numbers; one number is a list of one."""
+"""A list of axes; a single number is a list of one."""

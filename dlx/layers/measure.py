@@ -1,4 +1,4 @@
-"""The plan of a layer that gives none: its module is built on torch's meta device and measured."""
+"""Plans of layers that define none: the module runs on torch's meta device, and is measured."""
 
 from __future__ import annotations
 
@@ -16,7 +16,10 @@ DTYPES = {"float": "float32", "int": "int64", "bool": "bool"}
 
 
 def measure(layer: Layer, *xs: Shape) -> dict[str, Any]:
-    """The fields of a `Plan`, from `layer.module(*xs)`; it is taken to see its whole input, and to keep it."""
+    """Return the fields of a `Plan`, measured from `layer.module(*xs)`.
+
+    Such a layer is assumed to depend on its whole input, and to save it for the backward pass.
+    """
     from torch.utils.flop_counter import FlopCounterMode
 
     with torch.device("meta"):

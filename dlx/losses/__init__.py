@@ -1,4 +1,4 @@
-"""What training makes small: one file a family, found by the registry. Numerically safe forms only."""
+"""Losses: one file per family, found by the registry. All are computed in numerically stable form."""
 
 from .base import LOSSES, Loss
 

@@ -1,4 +1,4 @@
-"""What every loss is: what it wants of targets and outputs, and one function from both to a scalar."""
+"""The base class of losses: requirements on targets and outputs, and a function of both that returns a scalar."""
 
 from __future__ import annotations
 
@@ -22,58 +22,66 @@ LOSSES: Registry[Loss] = FAMILIES["loss"]
 
 @family(LOSSES)
 class Loss(Declared):
-    """The root of all losses."""
+    """Base class of all losses.
+
+    A subclass has a `kind`, pydantic fields with torch's names and defaults, class attributes that say what it
+    applies to, and `function`. Defining the class registers it.
+    """
 
     reduction: Literal["mean", "sum", "batchmean"] = Field(
         "mean", description="over all values of the batch; batchmean: their sum, divided by the number of examples"
     )
 
     wants: ClassVar[Literal["classes", "values", "boxes"]]
-    """Targets are class numbers, values of the output's own shape, or boxes in a grid."""
+    """Type of the targets: class numbers, values of the output's shape, or boxes in a grid."""
     logits: ClassVar[bool] = False
-    """Whether it takes logits, of which it makes probabilities itself."""
+    """Whether outputs are logits, of which the loss computes probabilities itself."""
     target_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
-    """Least and largest value that a target may have."""
+    """Smallest and largest value that a target may have."""
     on_maps: ClassVar[bool] = True
-    """Whether it takes a target at each position of a map."""
+    """Whether the loss also takes maps, with a target at each position."""
 
     def function(self) -> Function:
-        """From outputs and targets of a batch to a scalar."""
+        """Return the function from outputs and targets of a batch to a scalar tensor, reduced as `reduction` says."""
         raise TypeError(f"{type(self).__name__} has no function()")
 
     def outputs(self, target: Shape) -> Shape:
-        """The shape of one output for targets of shape `target`."""
+        """Return the shape that an output must have for targets of shape `target`, both without the batch axis."""
         return target
 
     def predict(self, output: Tensor) -> Tensor:
-        """The value that outputs stand for, of the target's shape: a mean where they are a distribution."""
+        """Return predictions (N, *target) from outputs: the mean where an output describes a distribution."""
         return output
 
     def probabilities(self, output: Tensor) -> Tensor | None:
-        """The probability of each class, classes on axis 1; None where outputs are no probabilities."""
+        """Return the probability of each class, classes on axis 1; None where outputs are not probabilities."""
         return None
 
     averageable: ClassVar[bool] = True
-    """Whether several networks can answer together."""
+    """Whether the outputs of several networks have an average that is an output too."""
 
     def averaged(self, outputs: Tensor) -> Tensor:
-        """Outputs of several networks, (members, N, ...), as one: their mean, or that of what they stand for."""
+        """Average the outputs (members, N, ...) of several networks to one output (N, ...), by what they stand
+        for.
+        """
         return outputs.mean(0)
 
     def residual(self, output: Tensor, target: Tensor) -> Tensor:
-        """How far the prediction is from the target."""
+        """Return prediction minus target, of the shape of the target."""
         return self.predict(output) - target
 
     def check_shape(self, target: Shape) -> str:
-        """What does not fit within the loss for targets of shape `target`, as a sentence; empty where all does."""
+        """Return a sentence on why targets of shape `target` do not fit the loss; empty where they do."""
         return ""
 
     def check(self, classes: int) -> str:
-        """What does not fit between the loss and the number of classes, as a sentence; empty where all does."""
+        """Return a sentence on why `classes` classes do not fit the loss; empty where they do."""
         return ""
 
     def check_values(self, targets: Any) -> str:
-        """A sentence on values of an array (N, *target) that this loss cannot take; empty where it takes all."""
+        """Return a sentence on values of the targets (N, *target) that the loss cannot take; empty where there
+        are none.
+        """
         low, high = float(targets.min()), float(targets.max())
         if not (low < self.target_range[0] or high > self.target_range[1]):  # NaN is found where it is met
             return ""
@@ -85,21 +93,21 @@ class Loss(Declared):
         return f"{self.kind} is for targets {wanted}, and these go from {low:.4g} to {high:.4g}"
 
     def ignores(self) -> int | None:
-        """The class number of targets that do not count."""
+        """Return the class number of targets that do not count; None where all count."""
         return None
 
     def normalizer(self, target: Tensor) -> Tensor | int:
-        """What the mean of a batch was divided by, so that means of several batches can be joined to one."""
+        """Return the divisor of a batch's mean, with which the means of several batches are averaged."""
         return len(target)
 
     def reduced(self, each: Tensor) -> Tensor:
-        """A loss for each value, the batch first, to the scalar that `reduction` asks for."""
+        """Reduce losses of single values, batch first, to the scalar that `reduction` asks for."""
         if self.reduction == "mean":
             return each.mean()
         return each.sum() if self.reduction == "sum" else each.sum() / len(each)
 
     def from_torch(self, function: Callable[..., Tensor], **options: object) -> Function:
-        """torch's `function` with `options` and this reduction."""
+        """Wrap torch's `function` with `options` and the reduction of this loss."""
         if self.reduction == "batchmean":
             return lambda output, target: function(output, target, reduction="sum", **options) / len(target)
         if self.reduction == "mean" and not options:
@@ -108,10 +116,10 @@ class Loss(Declared):
 
 
 def pooled_softmax(outputs: Tensor) -> Tensor:
-    """Logits whose softmax is the mean of the members' own, from theirs (members, N, classes, *size)."""
+    """Return logits whose softmax is the mean of the members' softmax, from logits (members, N, classes, *size)."""
     return torch.logsumexp(outputs.log_softmax(2), 0) - math.log(len(outputs))
 
 
 def pooled_sigmoid(outputs: Tensor) -> Tensor:
-    """Logits whose sigmoid is the mean of the members' own, from theirs (members, N, ...)."""
+    """Return logits whose sigmoid is the mean of the members' sigmoid, from logits (members, N, ...)."""
     return torch.logsumexp(F.logsigmoid(outputs), 0) - torch.logsumexp(F.logsigmoid(-outputs), 0)

@@ -1,6 +1,6 @@
-"""What is measured beside the loss, where a spec asks for it: `metrics: [f1, auroc]` under the objective.
+"""Metrics: quantities measured at each evaluation beside the loss, `metrics: [f1, auroc]` under the objective.
 
-All of it happens at evaluation, batch by batch on the device. One file a family, found by the registry.
+They are updated batch by batch on the device of the training. One file per family, found by the registry.
 """
 
 from .base import METRICS, MONITORED_METRIC, RUNNING_LOSS, Mean, Meter, Metric, Mode, MonitoredMetric

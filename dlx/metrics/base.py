@@ -1,4 +1,4 @@
-"""The registry and the root of metrics, the protocol of their meters, and the running mean."""
+"""The base class of metrics, the protocol of the meters that accumulate them, and a running mean."""
 
 from __future__ import annotations
 
@@ -18,56 +18,70 @@ Mode = Literal["min", "max"]
 MonitoredMetric = Annotated[str, Field(pattern=r"^valid/.+$")]
 MONITORED_METRIC = "valid/NAME, of the part that is evaluated on the way"
 RUNNING_LOSS = "train/running_loss"
-"""The mean of the losses that training minimises, with all terms, since the point of the curve before."""
+"""Name of the mean training loss, with all its terms, since the last recorded point of the curve."""
 
 
 class Meter(Protocol):
-    """Takes batches, and says in the end what they came to."""
+    """Accumulates a metric over the batches of an evaluation."""
 
     def update(self, output: Tensor, target: Tensor, /) -> None:
-        """One batch: logits (N, classes, *size) or (N,) and class numbers, or predictions and values."""
+        """Add a batch: logits (N, classes, *size) or (N,) and class numbers; or predictions and values."""
 
     def compute(self) -> Tensor:
-        """The metric of all batches."""
+        """Return the metric over all batches so far."""
 
     def note(self, names: Sequence[str]) -> str:
-        """A note on classes left out, by their `names`, or on why it is undefined; empty where neither applies."""
+        """Return a note on classes that were left out, by name, or on why the metric is undefined; empty for
+        neither.
+        """
         return ""
 
 
 @family(METRICS)
 class Metric(Declared):
-    """The root of all metrics."""
+    """Base class of all metrics.
+
+    A subclass has a `kind`, pydantic fields, class attributes that say what it applies to, and `meter`. Defining the
+    class registers it.
+    """
 
     wants: ClassVar[Literal["classes", "values", "boxes"]] = "classes"
+    """Type of the targets: class numbers, values, or boxes in a grid."""
     binary: ClassVar[bool] = True
-    """Whether it takes a single logit."""
+    """Whether the metric takes a single logit per example."""
     mode: ClassVar[Mode] = "max"
-    """What is better: less of it, or more."""
+    """Whether smaller ("min") or larger ("max") values are better."""
     table: ClassVar[bool] = False
-    """Whether it is a table, which stands beside the numbers."""
+    """Whether the result is a table and not a number."""
     ranks: ClassVar[bool] = False
-    """Whether all it wants to know is which classes come first, and not how probable they are."""
+    """Whether the metric depends on the order of the classes only, and not on their probabilities."""
 
     @property
     def name(self) -> str:
-        """What it is called in the results."""
+        """Name in the results."""
         return self.kind
 
     def meter(self, output: Tensor, ignore: int | None) -> Meter:
-        """For outputs like this first batch; targets of class number `ignore` do not count."""
+        """Return a new meter.
+
+        Arguments:
+            output: outputs of the first batch, from which shapes follow.
+            ignore: class number of targets that do not count; None where all count.
+        """
         raise TypeError(f"{type(self).__name__} has no meter()")
 
 
 class Mean:
-    """The mean of values that come in batches, each value counted as often as it says; summed in float64."""
+    """Weighted mean of values that come in batches, accumulated in float64."""
 
     def __init__(self) -> None:
         self.sum: Tensor | float = 0.0
         self.count: Tensor | float = 0.0
 
     def add(self, mean: Tensor, count: Tensor | float) -> None:
+        """Add a batch's mean, which is over `count` values."""
         self.sum, self.count = self.sum + mean.double() * count, self.count + count
 
     def compute(self) -> Tensor:
+        """Return the mean over all batches so far."""
         return torch.as_tensor(self.sum / self.count)

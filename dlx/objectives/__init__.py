@@ -1,4 +1,4 @@
-"""What a network is asked to do: one file an objective, found by the registry."""
+"""Objectives: the task that networks are trained for. One file per objective, found by the registry."""
 
 from ..data import Facts
 from .base import OBJECTIVES, Call, Caller, Objective, Phase, Ports
@@ -6,8 +6,9 @@ from .supervised import Supervised
 
 
 def default_objective(facts: Facts) -> Supervised:
-    """What a spec asks for that names no objective: classes want classification, or segmentation where each position
-    has one; numbers want regression.
+    """Return the objective for a spec that names none.
+
+    Classes give classification, or segmentation where each position has a class; values give regression.
     """
     of_classes = "segmentation" if facts.target is not None else "classification"
     kind = of_classes if facts.classes is not None else "regression"

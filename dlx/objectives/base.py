@@ -1,4 +1,4 @@
-"""The root of all objectives: which networks a step calls and moves, what it makes small, and what is measured."""
+"""The base class of objectives: the networks that a step calls and updates, the loss terms, and the metrics."""
 
 from __future__ import annotations
 
@@ -20,10 +20,17 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Phase:
-    """One part of a step: the networks whose weights it moves, and the fields of the batch that it reads.
+    """A part of a training step.
 
-    The phases of a step see the same batch. A phase with `times` above 1 is repeated, each time on a new batch, and
-    those after it see the last of them. With `every` it is part of each n-th step only, the first one among them.
+    The phases of a step share one batch. A phase with `times` above 1 is repeated, each time on a new batch, and
+    later phases get the last of these. A phase with `every` = n runs in each n-th step, beginning with the first.
+
+    Attributes:
+        name: name in the metrics, such as "critic".
+        moves: names of the networks whose weights the phase updates.
+        reads: names of the fields of the batch that it reads.
+        times: repetitions in a step.
+        every: number of steps from one run of the phase to the next.
     """
 
     name: str
@@ -35,7 +42,9 @@ class Phase:
 
 @dataclass(frozen=True)
 class Call:
-    """A call of a network: for each of its inputs the name of a field, or the shape of what the objective makes."""
+    """A call of a network: for each of its inputs the name of a field, or the shape of a tensor made by the
+    objective.
+    """
 
     network: str
     inputs: Mapping[str, str | Shape]
@@ -43,16 +52,16 @@ class Call:
 
 @dataclass(frozen=True)
 class Ports:
-    """The shapes of a network's inputs and outputs, of one example."""
+    """Shapes of a network's inputs and outputs by name, without the batch axis."""
 
     inputs: Mapping[str, Shape]
     outputs: Mapping[str, Shape]
 
 
 class Caller(Protocol):
-    """Runs a network in the precision of the training: `call("generator", noise)` or `call("q", state=x)`.
+    """Calls a network in the precision of the training: `call("generator", noise)` or `call("q", state=x)`.
 
-    Gives the output, or a mapping of them where the network names several.
+    Returns the output tensor, or a mapping of tensors by name where the network names several outputs.
     """
 
     def __call__(self, network: str, /, *inputs: Tensor, **named: Tensor) -> Any: ...
@@ -63,27 +72,44 @@ OBJECTIVES: Registry[Objective] = FAMILIES["objective"]
 
 @family(OBJECTIVES)
 class Objective(Declared):
-    """The root of all objectives."""
+    """Base class of all objectives.
+
+    A subclass has a `kind`, pydantic fields, and the methods `needs`, `phases` and `terms`; `evaluate` and `modes`
+    where the metrics are others than the losses. Defining the class registers it. An objective never holds a module:
+    it calls networks by name, so that precision and compilation stay outside.
+    """
 
     def needs(self, fields: Mapping[str, Field], networks: Mapping[str, Ports]) -> Sequence[Call]:
-        """The calls of a step, known without torch. KeyError where a network that it wants is not there."""
+        """Return the calls of a step, computed without torch.
+
+        Arguments:
+            fields: fields of the batch by name.
+            networks: input and output shapes of the networks by name.
+
+        Raises:
+            KeyError: a required network is missing.
+        """
         raise TypeError(f"{type(self).__name__} has no needs()")
 
     def phases(self) -> Sequence[Phase]:
-        """The parts of a step, in their order."""
+        """Return the phases of a step in their order."""
         raise TypeError(f"{type(self).__name__} has no phases()")
 
     def terms(self, phase: str, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
-        """Scalars by name whose sum the phase makes small. `rng` is a generator on the CPU for what is drawn here.
+        """Return the scalar loss terms of a phase by name; their sum is minimised.
 
-        `call` takes tensors of any device to that of the training.
+        Arguments:
+            phase: name of the phase.
+            call: calls a network; its inputs may be on any device.
+            batch: the fields of some examples.
+            rng: generator on the CPU for random numbers of the objective, saved with the training state.
         """
         raise TypeError(f"{type(self).__name__} has no terms()")
 
     def evaluate(self, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
-        """The metrics of a batch, means over its examples, networks in evaluation: by default the loss of each phase.
+        """Return the metrics of a batch by name, each a mean over its examples; by default the loss of each phase.
 
-        `rng` starts from the same state at each evaluation.
+        Networks are in evaluation mode. `rng` has the same state at the start of each evaluation.
         """
         found = {}
         for phase in self.phases():
@@ -92,5 +118,5 @@ class Objective(Declared):
         return found
 
     def modes(self) -> dict[str, Mode]:
-        """All that an evaluation measures, and whether less or more of it is better."""
+        """Return the name of each metric, and whether smaller ("min") or larger ("max") values are better."""
         return {f"{phase.name}/loss": "min" for phase in self.phases()}

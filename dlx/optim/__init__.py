@@ -1,4 +1,4 @@
-"""Optimizers: one file a family, found by the registry. torch.optim is the implementation wherever it has one."""
+"""Optimizers: one file per family, found by the registry. Those that torch.optim has run as torch's classes."""
 
 from .base import OPTIMIZERS, Optimizer, WeightGroup
 

@@ -1,4 +1,4 @@
-"""What every optimizer is: torch's names and defaults, and the torch.optim class that runs."""
+"""The base class of optimizers: fields with torch's names and defaults, and the torch.optim class that runs."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 OPTIMIZERS: Registry[Optimizer] = FAMILIES["optimizer"]
 
 Share = Annotated[float, Field(ge=0, lt=1)]
-"""What a running mean keeps of itself."""
+"""Decay rate of a running mean, from 0 to below 1."""
 Betas = Annotated[list[Share], Field(min_length=2, max_length=2)]
 FUSED = ("cpu", "cuda", "mps")
 COUPLED = "coupled: added to the gradient as weight_decay * w"
@@ -27,54 +27,67 @@ COUPLED = "coupled: added to the gradient as weight_decay * w"
 
 @dataclass(frozen=True)
 class WeightGroup:
-    """Weights that are trained in their own way: at their own rate, at a part of the rate, with their own decay."""
+    """Weights with a learning rate or weight decay of their own: an entry of torch's `param_groups`.
+
+    Attributes:
+        params: the weights.
+        lr: learning rate; None for that of the optimizer.
+        lr_scale: factor on the learning rate.
+        weight_decay: weight decay; None for that of the optimizer.
+    """
 
     params: list[Tensor]
     lr: float | None = None
     lr_scale: float = 1.0
     weight_decay: float | None = None
     table: bool = False
-    """Whether they are rows that an embedding looks up."""
+    """Whether the weights are the rows of an embedding."""
 
 
 @family(OPTIMIZERS)
 class Optimizer(Declared):
-    """The root of all optimizers."""
+    """Base class of all optimizers.
+
+    A subclass has a `kind`, pydantic fields with torch's names and defaults, and `torch_name`, or `made_of` for a
+    class that torch.optim does not have. Defining the class registers it.
+    """
 
     lr: NonNegativeFloat = Field(1e-3, description="learning rate")
 
     torch_name: ClassVar[str] = ""
-    """The class in torch.optim."""
+    """Name of the class in torch.optim."""
     own: ClassVar[tuple[str, ...]] = ()
     """Fields that torch's class does not have."""
     fused: ClassVar[tuple[str, ...]] = ()
-    """Devices on which torch has the whole update in one kernel."""
+    """Types of devices on which torch has a fused kernel for the whole update."""
     takes: ClassVar[Literal["gradient", "closure", "loss"]] = "gradient"
-    """What a step wants: gradients; a function that computes them anew as often as it is called; one for the loss."""
+    """Input of a step: gradients; a closure that computes loss and gradients as often as it is called; or one
+    for the loss."""
     whole: ClassVar[bool] = False
-    """A batch is the whole training set where the spec does not say."""
+    """Whether a batch is the whole training set where the spec names no batch size."""
     only_whole: ClassVar[bool] = False
-    """A batch is never less than the whole training set."""
+    """Whether a batch must be the whole training set."""
     spares_tables: ClassVar[bool] = False
-    """Whether rows of embeddings move in another way than other matrices."""
+    """Whether the rows of embeddings are updated in another way than other matrices."""
     grouped: ClassVar[bool] = True
-    """Whether parts of the weights can be trained in their own way."""
+    """Whether groups of weights may have options of their own."""
     most: ClassVar[int | None] = None
-    """The most weights it can work on."""
+    """Largest number of weights that the optimizer can handle; None for no limit."""
     state_per_param: ClassVar[int] = 0
+    """Values of state per learned value."""
 
     @property
     def state(self) -> int:
-        """Values it keeps for each learned value, at most."""
+        """Largest number of values of state per learned value, for the memory forecast."""
         return self.state_per_param
 
     @property
     def decays(self) -> bool:
-        """Whether it makes weights smaller by themselves."""
+        """Whether the optimizer applies weight decay."""
         return bool(getattr(self, "weight_decay", 0))
 
     def build(self, params: Iterable[Tensor] | Iterable[WeightGroup]) -> torch.optim.Optimizer:
-        """The optimizer over `params`, with fused kernels where torch has them."""
+        """Return the torch optimizer for `params`, with fused kernels where torch has them."""
         groups = as_groups(params)
         cls, options = self.made_of()
         if groups[0].params[0].device.type in self.fused and cls.__module__.startswith("torch."):
@@ -83,33 +96,33 @@ class Optimizer(Declared):
         return bare([self.settings(group) for group in groups], **options)
 
     def made_of(self) -> tuple[type[torch.optim.Optimizer], dict[str, Any]]:
-        """The class that runs, and its options."""
+        """Return the torch class and its options."""
         return getattr(torch.optim, self.torch_name), self.options()
 
     def options(self) -> dict[str, Any]:
-        """The fields as torch takes them."""
+        """Return the fields as keyword arguments of the torch class."""
         fields = (name for name in type(self).model_fields if name not in self.own)
         return {name: tuple(value) if isinstance(value := getattr(self, name), list) else value for name in fields}
 
     def settings(self, group: WeightGroup) -> dict[str, Any]:
-        """A group as torch takes it."""
+        """Return a group as an entry of torch's `param_groups`."""
         rate = self.lr if group.lr is None else group.lr
         own = {} if group.weight_decay is None else {"weight_decay": group.weight_decay}
         return {"params": group.params, "lr": rate * group.lr_scale, **own}
 
 
 def as_groups(params: Iterable[Tensor] | Iterable[WeightGroup]) -> list[WeightGroup]:
-    """Groups as they are, tensors as one group."""
+    """Return groups as they are, and tensors as one group."""
     groups: list[Any] = list(params)
     return groups if groups and isinstance(groups[0], WeightGroup) else [WeightGroup(groups)]
 
 
 @cache
 def without_wrappers(cls: type[torch.optim.Optimizer]) -> Callable[..., torch.optim.Optimizer]:
-    """torch's class without what its methods are wrapped in for torch.compile and the profiler.
+    """Return torch's class without the wrappers of its methods for torch.compile and the profiler.
 
     The first such wrapper to be called imports torch._dynamo, which takes longer than many a training here, and
-    together they cost more than the fused update of a small network. What they wrap is run as it is.
+    together they cost more than the fused update of a small network. The wrapped methods themselves are unchanged.
     """
     step = torch.no_grad()(unwrap(cls.step))
     step.hooked = True  # else the constructor adds the profiler's wrapper

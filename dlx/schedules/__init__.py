@@ -1,4 +1,6 @@
-"""Learning-rate schedules: one file a family, found by the registry. A schedule is a function of the update."""
+"""Learning-rate schedules: one file per family, found by the registry. A schedule is a function of the update
+number.
+"""
 
 from .base import SCHEDULES, Schedule, Timeline, Watch
 

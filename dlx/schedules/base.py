@@ -1,4 +1,4 @@
-"""What every schedule is: a pure function from an update to a factor on the optimizer's rate."""
+"""The base class of schedules: a pure function from the number of an update to a factor on the learning rate."""
 
 from __future__ import annotations
 
@@ -16,9 +16,12 @@ Factor = Annotated[float, Field(gt=0)]
 
 
 class Timeline(NamedTuple):
-    """A training as a schedule sees it: its updates, and how many of them make an epoch.
+    """Length of a training in updates, and the number of updates per epoch.
 
-    Where batches grow, `later` has the updates after which an epoch has fewer, and how many it has then.
+    Attributes:
+        steps: updates of the whole training.
+        per_epoch: updates of an epoch at the start.
+        later: where the batch size grows, pairs of an update and the number of updates per epoch after it.
     """
 
     steps: int
@@ -26,13 +29,16 @@ class Timeline(NamedTuple):
     later: tuple[tuple[int, int], ...] = ()
 
     def time(self, step: int, unit: Unit) -> tuple[int, int]:
-        """What has passed after `step` updates, and what there is in all: updates, or epochs, of which whole ones."""
+        """Return the time after `step` updates and the length of the training, both in `unit`.
+
+        Epochs are whole: finished ones for the time, begun ones for the length.
+        """
         if unit == "step":
             return step, self.steps
         return floor(self.epochs(step)), ceil(self.epochs(self.steps))
 
     def epochs(self, step: int) -> Fraction:
-        """Epochs that have passed after `step` updates."""
+        """Return the epochs passed after `step` updates, as an exact fraction."""
         passed, begun, per_epoch = Fraction(0), 0, self.per_epoch
         for first, fewer in self.later:
             if step <= first:
@@ -41,7 +47,7 @@ class Timeline(NamedTuple):
         return passed + Fraction(step - begun, per_epoch)
 
     def updates(self, epochs: int) -> int:
-        """Updates that the first `epochs` epochs have."""
+        """Return the number of updates in the first `epochs` epochs."""
         left, begun, per_epoch = Fraction(epochs), 0, self.per_epoch
         for first, fewer in self.later:
             whole = Fraction(first - begun, per_epoch)
@@ -51,63 +57,66 @@ class Timeline(NamedTuple):
         return begun + ceil(left * per_epoch)
 
     def rest(self, step: int) -> Timeline:
-        """What comes after `step` updates, as a training of its own."""
+        """Return the timeline of the updates after the first `step` ones."""
         per_epoch = next((fewer for first, fewer in reversed(self.later) if first <= step), self.per_epoch)
         later = tuple((first - step, fewer) for first, fewer in self.later if first > step)
         return Timeline(max(0, self.steps - step), per_epoch, later)
 
 
 class Watch(Protocol):
-    """What follows a metric while training: `factor` comes on top of the schedule's own."""
+    """Follows a metric during training, and sets a `factor` on the learning rate beside that of the schedule."""
 
     metric: str
     mode: Literal["min", "max"] | None
-    """What is better: less, or more. None where the metric decides, which then is said before training begins."""
+    """Whether smaller ("min") or larger ("max") values are better; None until the mode of the metric is known."""
     factor: float
 
     def update(self, value: float) -> None:
-        """Take in what an evaluation gave for `metric`."""
+        """Take the value of `metric` at an evaluation."""
 
     def state(self) -> dict[str, Any]:
-        """All it remembers, as JSON has it."""
+        """Return the state as JSON values."""
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore a state."""
 
 
 @family(SCHEDULES)
 class Schedule(Declared):
-    """The root of all schedules."""
+    """Base class of all schedules.
+
+    A subclass has a `kind`, pydantic fields, and `at`. Defining the class registers it.
+    """
 
     def at(self, step: int, timeline: Timeline) -> float:
-        """What multiplies the learning rate of the update that comes after `step` updates."""
+        """Return the factor on the learning rate of the update number `step`, which counts from 0."""
         raise TypeError(f"{type(self).__name__} has no at()")
 
     @property
     def moves_momentum(self) -> bool:
-        """Whether the optimizer's momentum follows it too."""
+        """Whether the schedule also sets the optimizer's momentum."""
         return False
 
     def momentum(self, step: int, timeline: Timeline) -> float:
-        """The momentum, or Adam's first beta, of the update that comes after `step` updates."""
+        """Return the momentum, or Adam's first beta, of the update number `step`, which counts from 0."""
         raise TypeError(f"{type(self).__name__} moves no momentum")
 
     @property
     def restarts(self) -> bool:
-        """Whether it goes in cycles."""
+        """Whether the schedule has cycles."""
         return False
 
     def cycles(self, timeline: Timeline) -> list[int]:
-        """The updates after which a cycle has ended, within the training."""
+        """Return the numbers of updates after which a cycle ends, within the training."""
         return []
 
     def watch(self) -> Watch | None:
-        """A new follower of a metric, where the rate depends on one."""
+        """Return a new `Watch` for a schedule that depends on a metric; None for others."""
         return None
 
 
 def power(base: float, times: int) -> float:
-    """base ** times; inf where that is too large for a float."""
+    """Return base ** times, or inf where that overflows a float."""
     try:
         return float(base**times)
     except OverflowError:
