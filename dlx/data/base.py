@@ -110,7 +110,7 @@ class Split:
         x: Any = self.x
         return isinstance(x, Streamed)
 
-    def resident(self, most: int) -> Split:
+    def in_memory(self, most: int) -> Split:
         """The same in memory; the first `most` bytes of it where it streams."""
         from .streaming import Streamed
 
@@ -118,7 +118,7 @@ class Split:
         streamed = [array for array in arrays if isinstance(array, Streamed)]
         if not streamed:
             return self
-        count = max(2, most // sum(4 * prod(array.one) for array in streamed))
+        count = max(2, most // sum(4 * prod(array.example_shape) for array in streamed))
         return Split(self.x[:count], self.y[:count], None if self.rows is None else self.rows[:count])
 
 
@@ -141,11 +141,11 @@ class Sets:
     reading: Mapping[str, Any] = field(default_factory=dict)
     """What else reading later inputs wants, as JSON has it, such as the categories of a table."""
 
-    def resident(self, most: int) -> Sets:
+    def in_memory(self, most: int) -> Sets:
         """The same in memory; of each part that streams, the first `most` bytes."""
-        parts = (part and part.resident(most) for part in (self.valid, self.test))
+        parts = (part and part.in_memory(most) for part in (self.valid, self.test))
         valid, test = parts
-        return replace(self, train=self.train.resident(most), valid=valid, test=test)
+        return replace(self, train=self.train.in_memory(most), valid=valid, test=test)
 
 
 DATASETS: Registry[Dataset] = FAMILIES["data"]

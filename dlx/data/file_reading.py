@@ -26,27 +26,27 @@ def existing(path: Path, folder: bool | None = None) -> Path:
     if not there:
         if not path.parent.is_dir():
             raise DataError(f"{path} does not exist, nor does its folder", hint="Check the path.")
-        raise DataError(f"{path} does not exist", hint=neighbours(path))
+        raise DataError(f"{path} does not exist", hint=similar_names(path))
     if not path.is_dir() and not path.is_file():
         raise DataError(f"{path} is neither a file nor a folder, but a pipe or a device", hint="Copy it to a file.")
     if folder is not None and path.is_dir() != folder:
         found, wanted = ("a file", "a folder") if folder else ("a folder", "a file")
-        raise DataError(f"{path} is {found}, not {wanted}", hint="" if folder else inside(path))
+        raise DataError(f"{path} is {found}, not {wanted}", hint="" if folder else files_inside(path))
     return path
 
 
-def neighbours(path: Path) -> str:
+def similar_names(path: Path) -> str:
     """A hint of what lies beside a path that does not exist."""
     return did_you_mean(path.name, (p.name for p in path.parent.iterdir()), "it") or "The folder is empty."
 
 
-def inside(folder: Path) -> str:
+def files_inside(folder: Path) -> str:
     """A hint of the files in a folder."""
     names = sorted(p.name for p in folder.iterdir() if p.is_file())
     return f"Its files: {', '.join(names[:5])}{', ...' * (len(names) > 5)}." if names else "The folder has no files."
 
 
-def fits(count: int, shape: Shape, way_out: str) -> None:
+def check_memory(count: int, shape: Shape, way_out: str) -> None:
     """DataError where `count` inputs of `shape` are more than there is memory for."""
     import psutil
 
@@ -59,7 +59,7 @@ def fits(count: int, shape: Shape, way_out: str) -> None:
         )
 
 
-def small_enough(path: Path) -> Path:
+def check_file_size(path: Path) -> Path:
     """The path itself. DataError where the file alone is more than there is memory for."""
     import psutil
 
@@ -76,19 +76,19 @@ def gib(count: float) -> str:
     return f"{count / 2**30:,.1f}"
 
 
-def wide(dtype: np.dtype[Any]) -> bool:
+def exceeds_float32(dtype: np.dtype[Any]) -> bool:
     """Whether values of this type have more digits than float32 keeps."""
     return (dtype.kind in "iu" and dtype.itemsize >= 4) or (dtype.kind == "f" and dtype.itemsize > 4)
 
 
-def real(values: npt.NDArray[Any], where: str) -> Values:
+def real_numbers(values: npt.NDArray[Any], where: str) -> Values:
     """The values in one block, as float64 where their type has more digits than float32, else as float32.
 
     DataError where they are no real numbers, or not finite in float32.
     """
     if values.dtype.kind not in "iubf":
         raise DataError(f"{where} holds {values.dtype}, and real numbers are wanted", hint="Save them as float32.")
-    plain: Values = np.ascontiguousarray(values, np.float64 if wide(values.dtype) else np.float32)
+    plain: Values = np.ascontiguousarray(values, np.float64 if exceeds_float32(values.dtype) else np.float32)
     with np.errstate(over="ignore"):
         finite = np.isfinite(plain.astype(np.float32, copy=False))
     if not finite.all():
@@ -100,7 +100,7 @@ def real(values: npt.NDArray[Any], where: str) -> Values:
     return plain
 
 
-def blurred(x: npt.NDArray[Any]) -> list[tuple[int, int, int]]:
+def lost_distinctions(x: npt.NDArray[Any]) -> list[tuple[int, int, int]]:
     """Of double-precision inputs (n, d), those whose values single precision does not tell apart: the place, how many
     different values there are, and how many are left. Less than one in a hundred does not count.
     """
@@ -122,7 +122,7 @@ def class_numbers(values: npt.NDArray[Any], where: str) -> Labels:
     if plain.ndim != 1:
         labels = plain.ndim > 1 and np.isin(plain, (0, 1)).all()
         raise DataError(
-            f"{where} has the shape {by_rows(values)}, and class numbers are one a row",
+            f"{where} has the shape {shape_text(values)}, and class numbers are one a row",
             hint=SEVERAL_LABELS if labels else "Give one a row.",
         )
     if plain.dtype.kind not in "iub" and not (plain.dtype.kind == "f" and (plain == np.round(plain)).all()):
@@ -147,7 +147,7 @@ MOST_CLASSES = 2**31
 FROM_0 = "Number the classes from 0; -1 often stands for a label that is not known."
 
 
-def by_rows(values: npt.NDArray[Any]) -> str:
+def shape_text(values: npt.NDArray[Any]) -> str:
     return f"{Shape(values.shape)}" if values.ndim else "of a single number"
 
 

@@ -16,7 +16,7 @@ from ..shapes import Shape
 from ..utils import files
 from ..utils.json_documents import loads
 from .base import Dataset, Facts, Sets
-from .preprocess import PREPROCESSING, Fitted, single
+from .preprocess import PREPROCESSING, Fitted, as_float32
 
 if TYPE_CHECKING:
     from .base import Floats, Values
@@ -42,7 +42,7 @@ class InputRecord:
         """Raw inputs (n, *raw) after the steps, with the statistics of the training part."""
         for step in self.steps:
             x = step(x)
-        prepared: Floats = single(x)
+        prepared: Floats = as_float32(x)
         return prepared
 
 

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 from ..errors import DataError
 from ..lazy import np
 from ..shapes import Shape, by_x
-from .arrays.array_files import READERS, names_in, stored
-from .file_reading import existing, fits, inside, real
+from .arrays.array_files import READERS, names_in, open_array
+from .file_reading import check_memory, existing, files_inside, real_numbers
 from .images.image import NAMED, SUFFIXES, ImageFormat, ImageSource, decode
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ def read(path: Path, raw: Shape, form: ImageFormat | None = None) -> NewInputs:
 
 def arrays(path: Path, raw: Shape, name: str = "x") -> NewInputs:
     """The array of a file, or its one array of another name. Bytes are divided by 255."""
-    found = stored(path, named(path, name)).read()
+    found = open_array(path, named(path, name)).read()
     return NewInputs(shaped(scaled(found, path), raw, path))
 
 
@@ -54,7 +54,7 @@ def named(path: Path, name: str) -> str:
 
 
 def scaled(values: Values, path: Path) -> Values:
-    plain = real(values, str(path))
+    plain = real_numbers(values, str(path))
     return plain / np.float32(255) if values.dtype == np.uint8 else plain
 
 
@@ -80,7 +80,7 @@ def pictures(path: Path, raw: Shape, form: ImageFormat | None = None) -> NewInpu
             hint="Give an array: a file .npy or .npz.",
         )
     sources = [ImageSource(str(file), file) for file in _images(path)]
-    fits(len(sources), raw, "give fewer pictures")
+    check_memory(len(sources), raw, "give fewer pictures")
     full = ImageFormat(raw[0], form.size, form.fit, form.filter) if form is not None else ImageFormat(raw[0])
     x = np.stack([_pixels(source, full, raw) for source in sources])
     return NewInputs(x, _names(path, [source.content for source in sources if isinstance(source.content, Path)]))
@@ -93,7 +93,7 @@ def _images(path: Path) -> list[Path]:
         p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
     )
     if not found:
-        raise DataError(f"{path} holds no pictures", hint=inside(path))
+        raise DataError(f"{path} holds no pictures", hint=files_inside(path))
     return found
 
 

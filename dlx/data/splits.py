@@ -17,10 +17,10 @@ from ..registry import Choice
 from ..shapes import Shape
 from ..utils.exact_fractions import rounded_down
 from .base import Dataset, Facts, Sets, Split
-from .file_reading import blurred
-from .preprocess import PREPROCESSING, Fitted, Preprocess, after, fitted, single
+from .file_reading import lost_distinctions
+from .preprocess import PREPROCESSING, Fitted, Preprocess, as_float32, fit_steps, shape_after
 from .preprocess.sums import chunks
-from .streaming import Streamed, chosen
+from .streaming import Streamed, take_rows
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -36,16 +36,18 @@ def _not_one(part: float | int) -> float | int:
     return part
 
 
-Part = Annotated[Annotated[float, Field(gt=0, lt=1)] | NonNegativeInt, AfterValidator(_not_one)]
+PartSize = Annotated[Annotated[float, Field(gt=0, lt=1)] | NonNegativeInt, AfterValidator(_not_one)]
 """A fraction of the examples (between 0 and 1) or how many of them (0 or from 2 up)."""
 
 TrainPart = Annotated[
-    Part | None, Field(description="examples to train on: a fraction, a count, or null for the rest")
+    PartSize | None, Field(description="examples to train on: a fraction, a count, or null for the rest")
 ]
 ValidPart = Annotated[
-    Part | None, Field(description="examples held out for validation: a fraction, a count, or null")
+    PartSize | None, Field(description="examples held out for validation: a fraction, a count, or null")
 ]
-TestPart = Annotated[Part | None, Field(description="examples held out for the test: a fraction, a count, or null")]
+TestPart = Annotated[
+    PartSize | None, Field(description="examples held out for the test: a fraction, a count, or null")
+]
 Stratify = Annotated[bool, Field(description="keep the proportions of the classes in every part")]
 SplitSeed = Annotated[NonNegativeInt, Field(description="of the draw that splits the examples")]
 Order = Annotated[
@@ -136,20 +138,20 @@ class Pool(Dataset):
             raise ValueError(f"{text} = {total:g}, and there is 1 to share: lower one{self._or_rest()}")
         return self
 
-    def counts(self, total: int) -> tuple[int, int, int]:
+    def part_sizes(self, total: int) -> tuple[int, int, int]:
         """Examples in train, valid and test out of `total`. DataError where they do not fit."""
         if self.folds:
-            *folds, test = self._folded(total)
+            *folds, test = self._fold_sizes(total)
             assert self.fold is not None
             return sum(folds) - folds[self.fold - 1], folds[self.fold - 1], test
-        held = [taken(part, total, name) for name, part in self._parts()[1:]]
+        held = [part_size(part, total, name) for name, part in self._parts()[1:]]
         shared_out = self._fractions() > 1 - 1e-9 and not any(
             isinstance(part, int) and part for _, part in self._parts()
         )
         if self.train is None or shared_out:  # fractions that make up the whole: what rounding leaves is trained on
             wanted = [max(total - sum(held), 0), *held]
         else:
-            wanted = [taken(self.train, total, "train"), *held]
+            wanted = [part_size(self.train, total, "train"), *held]
         self._check(wanted, total)
         train, valid, test = wanted
         return train, valid, test
@@ -157,8 +159,8 @@ class Pool(Dataset):
     def rows(self, y: Labels) -> list[Indices]:
         """Which examples are in train, valid and test, from the targets of all."""
         if not self.folds:
-            return self._cut(self.counts(len(y)), y)
-        *folds, test = self._cut(self._folded(len(y)), y)
+            return self._cut(self.part_sizes(len(y)), y)
+        *folds, test = self._cut(self._fold_sizes(len(y)), y)
         assert self.fold is not None
         valid = folds.pop(self.fold - 1)
         return [np.concatenate(folds), valid, test]
@@ -166,17 +168,17 @@ class Pool(Dataset):
     def _cut(self, counts: Sequence[int], y: Labels) -> list[Indices]:
         if self.split == "order":
             return np.split(np.arange(len(y)), np.cumsum(counts))[: len(counts)]
-        return draw(counts, np.asarray(y) if self.stratify else None, len(y), self.seed)
+        return random_parts(counts, np.asarray(y) if self.stratify else None, len(y), self.seed)
 
-    def parted(self, x: Any, y: Any) -> list[Split | None]:
+    def split_pool(self, x: Any, y: Any) -> list[Split | None]:
         """Train, valid and test out of the pool, in memory or not; None for a part that was not asked for."""
-        return [Split(chosen(x, rows), chosen(y, rows), rows) if len(rows) else None for rows in self.rows(y)]
+        return [Split(take_rows(x, rows), take_rows(y, rows), rows) if len(rows) else None for rows in self.rows(y)]
 
-    def seen(self, shape: Shape, classes: int | None = None, target: Shape | None = None) -> Facts:
+    def facts_of(self, shape: Shape, classes: int | None = None, target: Shape | None = None) -> Facts:
         """The facts of inputs of `shape`, after preprocessing."""
-        return Facts(after(self.preprocess, shape), classes, target)
+        return Facts(shape_after(self.preprocess, shape), classes, target)
 
-    def finished(
+    def assembled(
         self,
         parts: Sequence[Split | None],
         source: str,
@@ -187,9 +189,9 @@ class Pool(Dataset):
         sets = assemble(parts, self.standardize, source, class_names, self.preprocess)
         return replace(sets, notes=(*notes, *sets.notes))
 
-    def _folded(self, total: int) -> list[int]:
+    def _fold_sizes(self, total: int) -> list[int]:
         """How many examples each fold has, and then the test part."""
-        test = taken(self.test, total, "test")
+        test = part_size(self.test, total, "test")
         rest = total - test
         folds = rest if self.folds == "leave_one_out" else self.folds
         assert isinstance(folds, int)
@@ -226,7 +228,7 @@ class Pool(Dataset):
             )
 
 
-def taken(part: float | int | None, total: int, name: str) -> int:
+def part_size(part: float | int | None, total: int, name: str) -> int:
     """How many of `total` examples a part is; fractions are rounded down. DataError where that leaves none."""
     if part is None or isinstance(part, int):
         return part or 0
@@ -239,19 +241,19 @@ def taken(part: float | int | None, total: int, name: str) -> int:
     return count
 
 
-def draw(counts: Sequence[int], y: Labels | None, total: int, seed: int) -> list[Indices]:
+def random_parts(counts: Sequence[int], y: Labels | None, total: int, seed: int) -> list[Indices]:
     """Disjoint rows in random order for each count; with classes `y`, in the proportions of the classes."""
     rng = np.random.default_rng(seed)
     if y is None:
         return np.split(rng.permutation(total), np.cumsum(counts))[: len(counts)]
     _, sizes = np.unique(y, return_counts=True)
     members = np.split(np.argsort(y, kind="stable"), np.cumsum(sizes)[:-1])
-    table = share([*counts, total - sum(counts)], sizes.tolist())
+    table = stratified_table([*counts, total - sum(counts)], sizes.tolist())
     pieces = [np.split(rng.permutation(rows), np.cumsum(row)[:-1]) for rows, row in zip(members, table, strict=True)]
     return [rng.permutation(np.concatenate([piece[part] for piece in pieces])) for part in range(len(counts))]
 
 
-def share(parts: Sequence[int], classes: Sequence[int]) -> list[list[int]]:
+def stratified_table(parts: Sequence[int], classes: Sequence[int]) -> list[list[int]]:
     """How many examples of each class (rows) go to each part (columns), both sums kept, each within one of its share.
 
     Shares are rounded down; then each class gives what it has left to the parts that miss most. Some rounding of a
@@ -283,16 +285,16 @@ def assemble(
     first, *held = parts
     if first is None:
         raise DataError("no examples are left to train on")
-    steps, x = fitted([*_standardizing(standardize), *preprocess], first.x)
-    train = replace(first, x=single(x))
+    steps, x = fit_steps([*_standardizing(standardize), *preprocess], first.x)
+    train = replace(first, x=as_float32(x))
     valid, test = (part and _prepared(part, steps) for part in held)
-    notes = () if steps else _blurred(first.x)
+    notes = () if steps else _precision_note(first.x)
     return Sets(train, valid, test, digest((train, valid, test)), source, class_names, tuple(steps), notes)
 
 
-def _blurred(x: Any) -> tuple[str, ...]:
+def _precision_note(x: Any) -> tuple[str, ...]:
     """A sentence where single precision does not tell inputs apart; the first ones stand for all."""
-    if x.dtype != np.float64 or not (found := blurred(next(chunks(x)).reshape(-1, prod(x.shape[1:])))):
+    if x.dtype != np.float64 or not (found := lost_distinctions(next(chunks(x)).reshape(-1, prod(x.shape[1:])))):
         return ()
     place, there, left = found[0]
     some = f"{plural(len(found), 'input value')} of {prod(x.shape[1:]):,} cannot be told apart in 32 bits"
@@ -308,7 +310,7 @@ def standardized(parts: Sequence[Split | None], how: str) -> list[Split | None]:
     """
     if (first := parts[0]) is None:
         return list(parts)
-    steps, _ = fitted(_standardizing(how), first.x)
+    steps, _ = fit_steps(_standardizing(how), first.x)
     return [part and _prepared(part, steps) for part in parts]
 
 
@@ -320,7 +322,7 @@ def _prepared(part: Split, steps: Sequence[Fitted]) -> Split:
     x = part.x
     for step in steps:
         x = step(x)
-    return replace(part, x=single(x))
+    return replace(part, x=as_float32(x))
 
 
 def digest(parts: Sequence[Split | None]) -> str:

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
     Array = npt.NDArray[Any]
 
-SHARE = 0.25
+MEMORY_FRACTION = 0.25
 """Part of the free memory above which a set streams; splitting and preprocessing copy what is in memory."""
-HELD = 2**25
+MAX_MAPPED_BYTES = 2**25
 """Bytes of the file that may stay mapped into the process."""
-AROUND = 2**16
+READAHEAD_BYTES = 2**16
 """Bytes that the kernel maps around a row."""
 
 Stream = Annotated[
@@ -35,13 +35,13 @@ Stream = Annotated[
 ]
 
 
-def streams(wanted: bool | Literal["auto"], count: int, shape: Shape) -> bool:
+def should_stream(wanted: bool | Literal["auto"], count: int, shape: Shape) -> bool:
     """Whether `count` inputs of `shape` stay on disk."""
     import psutil
 
     if wanted != "auto":
         return wanted
-    return 4 * count * prod(shape) > SHARE * psutil.virtual_memory().available
+    return 4 * count * prod(shape) > MEMORY_FRACTION * psutil.virtual_memory().available
 
 
 class Mapped:
@@ -60,8 +60,8 @@ class Mapped:
 
     def __getitem__(self, rows: Indices) -> Array:
         found: Array = self.array[rows]
-        self.touched += len(rows) * (self.row + AROUND)
-        if self.touched > HELD:
+        self.touched += len(rows) * (self.row + READAHEAD_BYTES)
+        if self.touched > MAX_MAPPED_BYTES:
             self.touched = 0
             if hasattr(mmap, "MADV_DONTNEED"):
                 self.map.madvise(mmap.MADV_DONTNEED)
@@ -79,7 +79,7 @@ class Streamed:
     rows: Indices
     """Which rows of the file, in which order."""
     plain: Callable[[Array], Array]
-    one: Shape
+    example_shape: Shape
     """Of an example."""
     dtype: Any
     steps: tuple[Fitted, ...] = ()
@@ -89,11 +89,11 @@ class Streamed:
 
     @property
     def shape(self) -> tuple[int, ...]:
-        return (len(self), *self.one)
+        return (len(self), *self.example_shape)
 
     @property
     def ndim(self) -> int:
-        return 1 + len(self.one)
+        return 1 + len(self.example_shape)
 
     def __getitem__(self, which: slice | Indices) -> Array:
         found = self.plain(self.file[self.rows[which]])
@@ -104,24 +104,28 @@ class Streamed:
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> Array:
         return np.asarray(self[:], dtype)
 
-    def only(self, which: Indices) -> Streamed:
+    def take(self, which: Indices) -> Streamed:
         """Some of the examples, by number."""
         return replace(self, rows=self.rows[which])
 
-    def then(self, step: Fitted) -> Streamed:
+    def with_step(self, step: Fitted) -> Streamed:
         """A copy with one more step, in single precision."""
-        return replace(self.single(), one=step.step.output_shape(self.one), steps=(*self.steps, step))
+        return replace(
+            self.as_float32(), example_shape=step.step.output_shape(self.example_shape), steps=(*self.steps, step)
+        )
 
-    def single(self) -> Streamed:
+    def as_float32(self) -> Streamed:
         """A copy in single precision."""
         return replace(self, dtype=np.dtype(np.float32))
 
 
-def streamed(file: Mapped, plain: Callable[[Array], Array], one: Shape, dtype: Any = "float32") -> Streamed:
+def stream_rows(
+    file: Mapped, plain: Callable[[Array], Array], example_shape: Shape, dtype: Any = "float32"
+) -> Streamed:
     """All rows of a file in their order."""
-    return Streamed(file, np.arange(len(file)), plain, one, np.dtype(dtype))
+    return Streamed(file, np.arange(len(file)), plain, example_shape, np.dtype(dtype))
 
 
-def chosen(x: Array | Streamed, rows: Indices) -> Any:
+def take_rows(x: Array | Streamed, rows: Indices) -> Any:
     """Some examples of an array, on disk or in memory as it is."""
-    return x.only(rows) if isinstance(x, Streamed) else x[rows]
+    return x.take(rows) if isinstance(x, Streamed) else x[rows]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data import Sets, input_record
-from ..data.preprocess import Earlier, as_earlier
+from ..data.preprocess import EarlierFit, using_earlier_fit
 from ..errors import DlxError, SpecError, did_you_mean, plural
 from ..experiment import ensemble
 from ..experiment.resume_checks import check_digest
@@ -143,8 +143,8 @@ def _job_on_other(experiment: Experiment, run: Run) -> Job:
     if known is None:
         message = f"{run.key} is of an older dlx, and has not kept how its data was preprocessed"
         raise DlxError(message, hint="Train its spec anew: `dlx train RUN/spec.yaml`.")
-    earlier = Earlier(run.key, known.raw, known.steps, known.reading, known.class_names)
-    with as_earlier(earlier), input_record.understood(run.dir):
+    earlier = EarlierFit(run.key, known.raw, known.steps, known.reading, known.class_names)
+    with using_earlier_fit(earlier), input_record.understood(run.dir):
         sets = experiment.data.load()
         _check_kind(experiment.data, sets, known, run)
         graph = trace(replace(experiment, data=None), known.inputs)

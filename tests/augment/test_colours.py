@@ -9,7 +9,7 @@ from batches import after, made
 from pydantic import ValidationError
 
 from dlx.augment.colours import grey, pixels, turned
-from dlx.data.preprocess import fitted
+from dlx.data.preprocess import fit_steps
 from dlx.data.preprocess.affine import Center, Normalize, Standardize
 from dlx.data.preprocess.rescale import Rescale
 
@@ -84,7 +84,7 @@ def test_pca_colours_lie_along_the_axes_and_are_of_their_variances():
     ids=lambda steps: "+".join(step.kind for step in steps),
 )
 def test_preprocessing_is_undone_for_colours_and_done_again(steps):
-    done, seen = fitted(steps, X.numpy())
+    done, seen = fit_steps(steps, X.numpy())
     around = pixels(done, torch.device("cpu"))
     inside = []
 

@@ -344,12 +344,12 @@ def test_a_run_by_the_spec_alone_and_its_doctor(tmp_path):
 
 
 def test_colours_are_changed_in_standardised_pictures(tmp_path):
-    from dlx.data.preprocess import fitted
+    from dlx.data.preprocess import fit_steps
     from dlx.data.preprocess.affine import Standardize
 
     made = job(tmp_path, "[{color_jitter: {brightness: [0.5, 0.5]}}]", more="")
     raw = torch.rand(64, 3, 8, 8)
-    steps, seen = fitted([Standardize.model_validate({"per": "channel"})], raw.numpy())
+    steps, seen = fit_steps([Standardize.model_validate({"per": "channel"})], raw.numpy())
     part = fitting.DataPart(torch.from_numpy(seen), torch.zeros(64, dtype=torch.long))
     again = fitting.Job(made.network, made.objective, made.train, {"train": part}, preprocess=tuple(steps))
     found, _ = again.parts["train"].take(torch.arange(64))

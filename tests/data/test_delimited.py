@@ -10,7 +10,7 @@ import pyarrow as pa
 import pytest
 
 from dlx.data.tables import delimited
-from dlx.data.tables.cells import Notation, Sort, typed
+from dlx.data.tables.cells import ColumnType, Notation, typed
 from dlx.data.tables.columns import read
 from dlx.data.tables.delimited import Delimited
 from dlx.data.tables.table import Table
@@ -68,7 +68,7 @@ def test_a_column_has_the_type_that_its_texts_have(tmp_path, name):
     plain = read(path)
     texts = Delimited(path).texts(["a"], len(plain)).column("a")
     notations: list[Notation] = [Notation(), Notation(thousands=".", decimal=",")]
-    sorts: list[Sort | None] = [None, "number", "text"]
+    sorts: list[ColumnType | None] = [None, "number", "text"]
     for notation, apart, sort in product(notations, (False, True), sorts):
         frame = plain.typed(notation, ["a"] if apart else [], {"a": sort} if sort else None)
         by_texts = typed(texts, notation, f"column `a` of {path}", apart, sort)

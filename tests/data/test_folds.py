@@ -15,7 +15,7 @@ Y = np.arange(23) % 3
 
 
 def parts(**fields: object) -> list[list[int]]:
-    return [sorted(part.x[:, 0].tolist()) if part else [] for part in Pool(**fields).parted(X, Y)]
+    return [sorted(part.x[:, 0].tolist()) if part else [] for part in Pool(**fields).split_pool(X, Y)]
 
 
 @pytest.mark.parametrize("stratify", [False, True])
@@ -33,7 +33,9 @@ def test_each_example_is_held_out_once(stratify, test):
 
 def test_folds_keep_the_proportions_of_the_classes():
     for fold in range(1, 6):
-        valid = Pool(folds=5, fold=fold, stratify=True).parted(np.zeros((100, 1), np.float32), np.arange(100) % 4)[1]
+        valid = Pool(folds=5, fold=fold, stratify=True).split_pool(
+            np.zeros((100, 1), np.float32), np.arange(100) % 4
+        )[1]
         assert np.bincount(valid.y).tolist() == [5, 5, 5, 5]
 
 
@@ -45,7 +47,7 @@ def test_leaving_one_out_leaves_each_one_out():
 
 def test_the_counts_are_what_the_split_brings():
     pool = Pool(folds=4, fold=2, test=5)
-    assert pool.counts(23) == tuple(len(part) for part in pool.parted(X, Y)) == (13, 5, 5)
+    assert pool.part_sizes(23) == tuple(len(part) for part in pool.split_pool(X, Y)) == (13, 5, 5)
 
 
 def test_folds_take_the_place_of_a_validation_part_that_is_there_by_default():
@@ -95,5 +97,5 @@ def test_folds_are_two_or_more(folds):
 )
 def test_folds_that_do_not_fit_the_examples_are_told(fields, sentence):
     with pytest.raises(DataError) as raised:
-        Pool(**fields).counts(10)
+        Pool(**fields).part_sizes(10)
     assert str(raised.value) == sentence

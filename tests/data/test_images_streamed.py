@@ -31,11 +31,11 @@ def folder(tmp_path) -> Path:
 
 def test_pictures_on_disk_are_those_in_memory(folder, kept):
     options = {"path": folder, "valid": 0.2, "standardize": "channel", "size": 5}
-    resident, streamed = (Images(**options, stream=stream).load() for stream in (False, True))
+    in_memory, streamed = (Images(**options, stream=stream).load() for stream in (False, True))
     (file,) = kept.iterdir()
-    assert resident.digest == streamed.digest
-    np.testing.assert_array_equal(resident.valid.x, streamed.valid.x[:])
-    assert (streamed.train.streams, resident.train.streams) == (True, False)
+    assert in_memory.digest == streamed.digest
+    np.testing.assert_array_equal(in_memory.valid.x, streamed.valid.x[:])
+    assert (streamed.train.streams, in_memory.train.streams) == (True, False)
     assert streamed.notes == (f"decoded pictures are read from {file}",)
     assert file.stat().st_size < 30 * 3 * 5 * 5 + 200  # a byte a value
 
@@ -55,8 +55,8 @@ def test_they_are_decoded_once_and_again_where_a_picture_changes(folder, kept, m
 def test_sixteen_bits_stay_what_they_are(tmp_path, kept):
     for i in range(4):
         save(tmp_path / "p" / "ab"[i % 2] / f"{i}.png", np.full((2, 3), 1000 * i + 7, np.uint16))
-    resident, streamed = (Images(path=tmp_path / "p", stream=stream).load() for stream in (False, True))
-    assert resident.digest == streamed.digest
+    in_memory, streamed = (Images(path=tmp_path / "p", stream=stream).load() for stream in (False, True))
+    assert in_memory.digest == streamed.digest
     save(tmp_path / "p" / "b" / "9.png", pixels(5, 2, 3, channels=1))
     assert Images(path=tmp_path / "p", stream=True).load().digest == Images(path=tmp_path / "p").load().digest
     save(tmp_path / "p" / "a" / "0.png", pixels(5, 2, 3, channels=1))

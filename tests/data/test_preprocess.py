@@ -10,7 +10,7 @@ import pytest
 from pydantic import ValidationError
 
 from dlx.data import DATASETS, PREPROCESSING, Split
-from dlx.data.preprocess import after, fitted
+from dlx.data.preprocess import fit_steps, shape_after
 from dlx.data.preprocess.affine import Center, Normalize
 from dlx.data.preprocess.components import PCA, WIDEST, Whiten
 from dlx.data.preprocess.rescale import Rescale
@@ -35,7 +35,7 @@ def examples(seed: int = 0, n: int = 60) -> np.ndarray:
 
 
 def applied(step, x: np.ndarray) -> np.ndarray:
-    (one,), after_it = fitted([step], x)
+    (one,), after_it = fit_steps([step], x)
     np.testing.assert_array_equal(one(x), after_it)
     return after_it
 
@@ -94,7 +94,7 @@ def test_the_range_is_that_of_the_training_part():
     x = examples()
     changed = applied(Rescale(low=-1, high=1, per="all"), x)
     assert (changed.min(), changed.max()) == (-1, 1)
-    (one,), _ = fitted([Rescale()], x)
+    (one,), _ = fit_steps([Rescale()], x)
     assert one(x + 100).min() > 1
     assert (applied(Rescale(low=3, high=4), np.ones((5, 2), np.float32)) == 3).all()
     with pytest.raises(ValidationError, match="`rescale` runs from 1 to 0: give the smaller number first"):
@@ -107,7 +107,7 @@ def test_principal_components_are_those_of_scikit_learn():
     theirs = decomposition.PCA(3, svd_solver="full").fit(x.reshape(60, 6).astype(np.float64))
     axes = theirs.components_
     signs = np.sign(axes[np.arange(3), np.abs(axes).argmax(1)])
-    (one,), ours = fitted([PCA(components=3)], x)
+    (one,), ours = fit_steps([PCA(components=3)], x)
 
     np.testing.assert_allclose(ours, theirs.transform(x.reshape(60, 6)) * signs, atol=1e-4)
     np.testing.assert_allclose(one.found["variances"], theirs.explained_variance_ * 59 / 60, rtol=1e-9)
@@ -117,7 +117,7 @@ def test_principal_components_are_those_of_scikit_learn():
 
 def test_a_component_worked_by_hand():
     x = np.array([[0, 0], [2, 2], [4, 4], [2, 2]], np.float32)  # a line: variance 2 along each axis, 4 along it
-    (one,), ours = fitted([PCA()], x)
+    (one,), ours = fit_steps([PCA()], x)
     np.testing.assert_allclose(one.found["variances"], [4, 0], atol=1e-12)
     np.testing.assert_allclose(ours[:, 0], [-(8**0.5), 0, 8**0.5, 0], rtol=1e-6)
 
@@ -159,12 +159,12 @@ def test_steps_run_in_their_order_after_standardize():
 def test_a_step_that_does_not_fit_is_told_before_anything_is_loaded():
     with pytest.raises(DataError, match="`pca` is to keep 65 components of 64 input values"):
         DATASETS["digits"](preprocess=[{"pca": 65}]).facts()
-    assert after([], Shape((3,))) == Shape((3,))
+    assert shape_after([], Shape((3,))) == Shape((3,))
 
 
 def test_few_statistics_are_written_out_and_all_have_a_digest():
     x = examples()
-    (one,), _ = fitted([Center(per="channel")], x)
+    (one,), _ = fit_steps([Center(per="channel")], x)
     told = one.as_json()
     mean = np.ascontiguousarray(x.mean((0, 2), dtype=np.float64).reshape(1, 2, 1))
     assert (told["kind"], told["per"]) == ("center", "channel")
@@ -172,7 +172,7 @@ def test_few_statistics_are_written_out_and_all_have_a_digest():
     assert told["statistics"]["mean"]["shape"] == [1, 2, 1]
     stored = one.found["mean"]
     assert told["statistics"]["mean"]["sha256"] == hashlib.sha256(stored.tobytes()).hexdigest()
-    (wide,), _ = fitted([PCA()], x)
+    (wide,), _ = fit_steps([PCA()], x)
     assert "values" not in wide.as_json()["statistics"]["axes"]
 
 

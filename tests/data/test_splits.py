@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from dlx.data import DATASETS, Sets, Split
 from dlx.data.published.digits import embedded
-from dlx.data.splits import Pool, assemble, digest, draw, share, standardized
+from dlx.data.splits import Pool, assemble, digest, random_parts, standardized, stratified_table
 from dlx.errors import DataError
 
 PARTS = st.lists(st.integers(0, 40), min_size=1, max_size=3)
@@ -34,7 +34,7 @@ def refusal(**fields: object) -> str:
 def test_parts_are_disjoint_and_of_the_size_asked_for(counts, spare, seed, stratify):
     total = sum(counts) + spare or 1
     y = np.arange(total) % 4 if stratify else None
-    parts = draw(counts, y, total, seed)
+    parts = random_parts(counts, y, total, seed)
 
     assert [len(part) for part in parts] == counts
     rows = np.concatenate(parts)
@@ -48,9 +48,9 @@ def test_what_is_not_held_out_is_trained_on(total, valid, test, stratify):
     pool = Pool(valid=valid, test=test, stratify=stratify)
     if min(valid, test) * total < 1 - 1e-9:
         with pytest.raises(DataError, match="is less than one"):
-            pool.parted(x, y)
+            pool.split_pool(x, y)
         return
-    parts = [part for part in pool.parted(x, y) if part]
+    parts = [part for part in pool.split_pool(x, y) if part]
     assert sorted(np.concatenate([part.x[:, 0] for part in parts])) == list(range(total))
     assert all((part.x[:, 0] % 3 == part.y).all() for part in parts)
 
@@ -60,7 +60,7 @@ def test_every_class_is_within_one_example_of_its_share(sizes, weights, seed):
     total = sum(sizes)
     counts = [int(w * total / 3) for w in weights]
     y = np.repeat(np.arange(len(sizes)), sizes)
-    for part, count in zip(draw(counts, y, total, seed), counts, strict=True):
+    for part, count in zip(random_parts(counts, y, total, seed), counts, strict=True):
         found = np.bincount(y[part], minlength=len(sizes))
         assert all(abs(n - Fraction(count * size, total)) <= 1 for n, size in zip(found.tolist(), sizes, strict=True))
 
@@ -70,33 +70,33 @@ def test_a_table_of_shares_keeps_both_sums(sizes, data):
     total = sum(sizes)
     cuts = sorted(data.draw(st.lists(st.integers(0, total), min_size=3, max_size=3)))
     parts = [b - a for a, b in zip([0, *cuts], [*cuts, total], strict=True)]
-    table = share(parts, sizes)
+    table = stratified_table(parts, sizes)
     assert [sum(row) for row in table] == sizes
     assert [sum(column) for column in zip(*table, strict=True)] == parts
 
 
 def test_shares_worked_by_hand():
-    assert share([6, 2, 2], [5, 5]) == [[3, 1, 1], [3, 1, 1]]
-    assert share([2, 2], [1, 1, 1, 1]) == [[1, 0], [0, 1], [1, 0], [0, 1]]
+    assert stratified_table([6, 2, 2], [5, 5]) == [[3, 1, 1], [3, 1, 1]]
+    assert stratified_table([2, 2], [1, 1, 1, 1]) == [[1, 0], [0, 1], [1, 0], [0, 1]]
 
 
 @pytest.mark.parametrize("stratify", [False, True])
 def test_a_seed_gives_its_split_again_and_another_seed_another(stratify):
     x, y = pool_of(100)
     first, again, other = (
-        Pool(test=0.3, stratify=stratify, seed=seed).parted(x, y)[2].x[:, 0].tolist() for seed in (3, 3, 4)
+        Pool(test=0.3, stratify=stratify, seed=seed).split_pool(x, y)[2].x[:, 0].tolist() for seed in (3, 3, 4)
     )
     assert first == again
     assert first != other
 
 
 def test_the_split_of_a_seed_is_the_same_everywhere():
-    assert draw([4, 2], None, 8, 0)[1].tolist() == [5, 0]
-    assert draw([4, 2], np.arange(8) % 2, 8, 0)[1].tolist() == [2, 3]
+    assert random_parts([4, 2], None, 8, 0)[1].tolist() == [5, 0]
+    assert random_parts([4, 2], np.arange(8) % 2, 8, 0)[1].tolist() == [2, 3]
 
 
 def test_a_stratified_split_is_not_sorted_by_class():
-    train = Pool(stratify=True).parted(*pool_of(300))[0]
+    train = Pool(stratify=True).split_pool(*pool_of(300))[0]
     assert len(np.flatnonzero(np.diff(train.y))) > 100
 
 
@@ -113,7 +113,7 @@ def test_a_stratified_split_is_not_sorted_by_class():
     ],
 )
 def test_fractions_and_counts_become_numbers_of_examples(fields, total, counts):
-    assert Pool(**fields).counts(total) == counts
+    assert Pool(**fields).part_sizes(total) == counts
 
 
 @pytest.mark.parametrize(
@@ -153,7 +153,7 @@ def test_fractions_and_counts_become_numbers_of_examples(fields, total, counts):
 )
 def test_parts_that_do_not_fit_say_both_numbers_and_the_way_out(fields, message, hint):
     with pytest.raises(DataError) as raised:
-        Pool(**fields).counts(100)
+        Pool(**fields).part_sizes(100)
     (problem,) = raised.value.problems
     assert (problem.message, problem.hint) == (message, hint)
 
@@ -165,7 +165,7 @@ def test_fractions_above_one_are_refused_when_they_are_written():
     )
     assert refusal(valid=0.9, test=0.2) == "`valid` 0.9 + `test` 0.2 = 1.1, and there is 1 to share: lower one"
     assert refusal(valid=0.5, test=0.5) == "`valid` 0.5 + `test` 0.5 = 1 leaves nothing to train on: lower one"
-    assert Pool(train=0.7, valid=0.1, test=0.2).counts(10) == (7, 1, 2)  # 0.7 + 0.1 + 0.2 > 1 in floating point
+    assert Pool(train=0.7, valid=0.1, test=0.2).part_sizes(10) == (7, 1, 2)  # 0.7 + 0.1 + 0.2 > 1 in floating point
 
 
 def test_one_is_refused_because_it_has_two_meanings():
@@ -287,7 +287,9 @@ SECONDS = 1_700_000_000 + np.arange(200.0)[:, None]
 @pytest.mark.parametrize("steps", [["center"], ["standardize"], ["rescale"], [{"pca": {"whiten": True}}], ["whiten"]])
 def test_what_inputs_have_in_common_is_taken_off_in_double_precision(steps):
     pool = Pool(preprocess=steps)
-    here, there = (pool.finished(pool.parted(x, np.arange(200)), "").train for x in (SECONDS, SECONDS - SECONDS[0]))
+    here, there = (
+        pool.assembled(pool.split_pool(x, np.arange(200)), "").train for x in (SECONDS, SECONDS - SECONDS[0])
+    )
     assert here.x.dtype == np.float32
     np.testing.assert_allclose(here.x, there.x, rtol=1e-4, atol=1e-6)
     assert len(np.unique(here.x)) == 200

@@ -17,7 +17,7 @@ from pydantic import ValidationError
 from test_resume import cut_off, figures, weights, whole
 
 from dlx.data.arrays.arrays import Arrays
-from dlx.data.streaming import Mapped, Streamed, streams
+from dlx.data.streaming import Mapped, Streamed, should_stream
 from dlx.errors import DataError
 from dlx.experiment import runner
 from dlx.graph import trace
@@ -85,8 +85,8 @@ def trained(files: dict[str, Path], runs: Path, stream: str, targets: str = "y",
     ids=["plain", "preprocessed", "accumulated", "lbfgs"],
 )
 def test_what_is_trained_has_the_same_bits_in_memory_and_on_disk(files, tmp_path, targets, more, train):
-    resident, streamed = (trained(files, tmp_path, stream, targets, more, train) for stream in ("false", "true"))
-    assert resident == streamed
+    in_memory, streamed = (trained(files, tmp_path, stream, targets, more, train) for stream in ("false", "true"))
+    assert in_memory == streamed
 
 
 @settings(max_examples=30, deadline=None)
@@ -106,13 +106,13 @@ def test_rows_of_a_map_are_those_of_the_array(tmp_path_factory, data):
 
 
 def test_examples_are_taken_by_number_in_slices_and_in_any_order(files):
-    resident, streamed = (source(files, stream=s, standardize="channel", seed=4).load().train for s in (False, True))
+    in_memory, streamed = (source(files, stream=s, standardize="channel", seed=4).load().train for s in (False, True))
     assert isinstance(streamed.x, Streamed)
     assert (streamed.x.shape, streamed.x.ndim, len(streamed)) == ((300, 3, 5, 6), 4, 300)
     rows = np.array([3, 299, 3, 0])
-    np.testing.assert_array_equal(streamed.x[rows], resident.x[rows])
-    np.testing.assert_array_equal(streamed.x[5:9], resident.x[5:9])
-    np.testing.assert_array_equal(np.asarray(streamed.x), resident.x)
+    np.testing.assert_array_equal(streamed.x[rows], in_memory.x[rows])
+    np.testing.assert_array_equal(streamed.x[5:9], in_memory.x[5:9])
+    np.testing.assert_array_equal(np.asarray(streamed.x), in_memory.x)
 
 
 def test_the_whole_digest_is_the_same_and_so_are_the_facts(files):
@@ -148,9 +148,9 @@ def test_a_run_on_disk_that_was_cut_off_goes_on_to_the_same_bits(files, tmp_path
 def test_auto_streams_from_a_quarter_of_the_free_memory_on(files, monkeypatch):
     memory = type("Memory", (), {"available": 4 * 4 * 300 * 90})
     monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
-    assert not streams("auto", 300, Shape((90,)))
-    assert streams("auto", 301, Shape((90,)))
-    assert streams(True, 1, Shape((1,)))
+    assert not should_stream("auto", 300, Shape((90,)))
+    assert should_stream("auto", 301, Shape((90,)))
+    assert should_stream(True, 1, Shape((1,)))
     assert not source(files).load().train.streams
     memory.available -= 100
     assert source(files).load().train.streams
@@ -218,10 +218,10 @@ def test_chunks_are_all_of_it_in_its_order(files):
 
 
 def test_the_doctor_looks_at_the_first_examples(files):
-    sets = source(files, stream=True).load().resident(4 * 90 * 10)
+    sets = source(files, stream=True).load().in_memory(4 * 90 * 10)
     assert (type(sets.train.x), len(sets.train)) == (np.ndarray, 10)
-    resident = source(files, stream=False).load()
-    assert resident.resident(100).train is resident.train
+    in_memory = source(files, stream=False).load()
+    assert in_memory.in_memory(100).train is in_memory.train
 
 
 @pytest.mark.slow

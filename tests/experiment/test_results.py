@@ -21,7 +21,7 @@ def test_the_ladder_climbs_on_4000_digits_and_is_judged_by_5000_others(name, sha
     experiment = load(SHIPPED[name], where("mnist-10k", "idx", DIGITS, shared_data))
 
     assert list(trace(experiment).inputs.values()) == [(1, 28, 28)]
-    assert experiment.data.counts(10_000) == (4000, 1000, 5000)
+    assert experiment.data.part_sizes(10_000) == (4000, 1000, 5000)
 
 
 @pytest.mark.parametrize("name", [name for name in SHIPPED if name.startswith("udl/degradation-")])
@@ -36,7 +36,7 @@ def test_the_recipe_of_the_paper_takes_45000_pictures(name, shared_data):
     experiment = load(SHIPPED[name], where("cifar10", "images", PICTURES, shared_data))
 
     assert list(trace(experiment).inputs.values()) == [(3, 32, 32)]
-    assert experiment.data.counts(50_000) == (45_000, 5000, 0)
+    assert experiment.data.part_sizes(50_000) == (45_000, 5000, 0)
 
 
 def test_logistic_regression_on_mnist1d_comes_out_as_the_paper_has_it(tmp_path):

@@ -6,7 +6,7 @@ from fractions import Fraction
 import pytest
 
 from dlx.averages import AVERAGES
-from dlx.data.splits import taken
+from dlx.data.splits import part_size
 from dlx.schedules import Timeline
 from dlx.spec.sections.batch_schedule import BatchSchedule
 from dlx.spec.sections.sweep_values import Numbers
@@ -47,9 +47,9 @@ def test_an_average_begins_at_its_share_of_the_updates():
 
 
 def test_a_part_of_the_data_is_rounded_down_from_its_share():
-    assert taken(0.29, 100, "valid") == 29
-    assert taken(0.9999999, 10, "valid") == 9
-    assert taken(1 / 3, 30, "valid") == 10
+    assert part_size(0.29, 100, "valid") == 29
+    assert part_size(0.9999999, 10, "valid") == 9
+    assert part_size(1 / 3, 30, "valid") == 10
 
 
 def test_a_batch_grows_by_the_factor_that_was_written():

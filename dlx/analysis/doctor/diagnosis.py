@@ -55,7 +55,7 @@ def received(experiment: Experiment, thorough: bool = False) -> Patient:
     supervised_of(experiment)
     made = prepare(experiment)
     plain = made.train.model_copy(update={"augment": [], "test_time": None})
-    sets, facts = made.sets.resident(LOOKED_AT), made.data.facts()
+    sets, facts = made.sets.in_memory(LOOKED_AT), made.data.facts()
     return Patient(experiment, made.graph, sets, plain, made.supervised, facts, made.device, thorough)
 
 

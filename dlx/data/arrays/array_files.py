@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Stored:
+class StoredArray:
     """An array in a file: its sizes and type, how to read it, and how to leave it there if that is possible."""
 
     sizes: tuple[int, ...]
@@ -34,7 +34,7 @@ class Stored:
     mapped: Callable[[], Mapped] | None = None
 
 
-def stored(path: Path, name: str) -> Stored:
+def open_array(path: Path, name: str) -> StoredArray:
     """The array `name` of a file. DataError where it cannot be had. A file .npy has one array, whatever its name."""
     reader = READERS.get(path.suffix)
     if reader is None:
@@ -70,15 +70,15 @@ def _members(packed: zipfile.ZipFile) -> list[str]:
     return [name.removesuffix(".npy") for name in packed.namelist() if name.endswith(".npy")]
 
 
-def _npy(path: Path, _: str) -> Stored:
+def _npy(path: Path, _: str) -> StoredArray:
     with path.open("rb") as file:
         sizes, columns_first, dtype = _header(file, f"{path}", path.stat().st_size)
         offset = file.tell()
     read = lambda: np.load(path, allow_pickle=False)  # noqa: E731
-    return Stored(sizes, dtype, read, lambda: Mapped(path, dtype, sizes, offset, columns_first))
+    return StoredArray(sizes, dtype, read, lambda: Mapped(path, dtype, sizes, offset, columns_first))
 
 
-def _npz(path: Path, name: str) -> Stored:
+def _npz(path: Path, name: str) -> StoredArray:
     with zipfile.ZipFile(path) as packed:
         inside = _members(packed)
         _check_name(path, name, inside)
@@ -93,7 +93,7 @@ def _npz(path: Path, name: str) -> Stored:
             found: Array = arrays[name]
             return found
 
-    return Stored(sizes, dtype, read)
+    return StoredArray(sizes, dtype, read)
 
 
 def _header(file: IO[bytes], where: str, length: int) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
@@ -115,7 +115,7 @@ def _header(file: IO[bytes], where: str, length: int) -> tuple[tuple[int, ...], 
     return sizes, columns_first, dtype
 
 
-def _safetensors(path: Path, name: str) -> Stored:
+def _safetensors(path: Path, name: str) -> StoredArray:
     from safetensors import safe_open
 
     with safe_open(path, framework="numpy") as file:
@@ -130,7 +130,7 @@ def _safetensors(path: Path, name: str) -> Stored:
             array: Array = found.float().numpy() if foreign else found
             return array
 
-    return Stored(sizes, np.dtype(SAFE.get(kind, "f4")), read)
+    return StoredArray(sizes, np.dtype(SAFE.get(kind, "f4")), read)
 
 
 SAFE = {"BOOL": "?", "F16": "f2", "F32": "f4", "F64": "f8", "C64": "c8"}
@@ -158,7 +158,7 @@ def _tensors(path: Path) -> Mapping[Any, Any]:
     return tensors
 
 
-def _torch(path: Path, name: str) -> Stored:
+def _torch(path: Path, name: str) -> StoredArray:
     tensors = _tensors(path)
     _check_name(path, name, map(str, tensors))
     tensor = tensors[name]
@@ -174,10 +174,10 @@ def _torch(path: Path, name: str) -> Stored:
     if plain.is_floating_point() and plain.dtype not in (torch.float16, torch.float32, torch.float64):
         plain = plain.float()
     array = plain.contiguous().numpy(force=True)
-    return Stored(tuple(tensor.shape), array.dtype, lambda: array)
+    return StoredArray(tuple(tensor.shape), array.dtype, lambda: array)
 
 
-READERS: dict[str, Callable[[Path, str], Stored]] = {
+READERS: dict[str, Callable[[Path, str], StoredArray]] = {
     ".npz": _npz,
     ".npy": _npy,
     ".safetensors": _safetensors,

@@ -14,13 +14,21 @@ from ...lazy import np
 from ...registry import FilePath
 from ...shapes import Shape
 from ..base import ColumnUse, Facts, Sets, Split
-from ..file_reading import ONE_LABEL, SEVERAL_LABELS, class_numbers, fits, listed, real, wide
+from ..file_reading import (
+    ONE_LABEL,
+    SEVERAL_LABELS,
+    check_memory,
+    class_numbers,
+    exceeds_float32,
+    listed,
+    real_numbers,
+)
 from ..memory import INPUTS, values_of
 from ..new_inputs import NewInputs, named, scaled, shaped
 from ..preprocess.sums import CHUNK
 from ..splits import Pool
-from ..streaming import Stream, streamed, streams
-from .array_files import Stored, names_in, stored
+from ..streaming import Stream, should_stream, stream_rows
+from .array_files import StoredArray, names_in, open_array
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -95,7 +103,7 @@ class Arrays(Pool):
         return self
 
     def facts(self) -> Facts:
-        places = self._places()
+        places = self._arrays_by_part()
         uses, warnings = self._uses(places)
         shapes = {x: self._shape(stored_x.sizes, x) for (x, stored_x), _ in places.values()}
         first, *others = shapes
@@ -106,34 +114,34 @@ class Arrays(Pool):
                     hint="Give parts of one set.",
                 )
         targets = [self._targets_of(y, name, self._streams(x)) for (_, x), (name, y) in places.values()]
-        self.counts(len(targets[0]))
+        self.part_sizes(len(targets[0]))
         if targets[0].dtype == np.int64:
-            facts = self.seen(shapes[first], classes=max(int(y.max()) for y in targets) + 1)
+            facts = self.facts_of(shapes[first], classes=max(int(y.max()) for y in targets) + 1)
         else:
-            facts = self.seen(shapes[first], target=Shape(targets[0].shape[1:]))
+            facts = self.facts_of(shapes[first], target=Shape(targets[0].shape[1:]))
             warnings = (*warnings, *self._labels(targets[0]))
         return replace(facts, columns=uses, warnings=warnings)
 
     def load(self) -> Sets:
         self.facts()
-        places = self._places()
+        places = self._arrays_by_part()
         first = next(iter(places.values()))[0][1]
         if not self._streams(first):
             count = sum(x.sizes[0] for (_, x), _ in places.values())
-            fits(count, Shape(first.sizes[1:]), "keep fewer examples in the file; a file .npy can stream")
+            check_memory(count, Shape(first.sizes[1:]), "keep fewer examples in the file; a file .npy can stream")
         made = {
             part: Split(self._inputs(x, name), self._targets_of(y, target, self._streams(x)))
             for part, ((name, x), (target, y)) in places.items()
         }
         pool = made.pop("train")
-        parts = dict(zip(("train", "valid", "test"), self.parted(pool.x, pool.y), strict=True)) | made
+        parts = dict(zip(("train", "valid", "test"), self.split_pool(pool.x, pool.y), strict=True)) | made
         of_classes = self._of_classes(places["train"][1][1].dtype)
         problems = (*self._uses(places)[1], *(() if of_classes else self._labels(pool.y)))
         notes = tuple(f"{one.message}. {one.hint}" for one in problems)
-        return self.finished(list(parts.values()), f"{self.source} {self.path}", notes=notes)
+        return self.assembled(list(parts.values()), f"{self.source} {self.path}", notes=notes)
 
     def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
-        return self._as_new_inputs(stored(path, named(path, self.x)).read(), path, record)
+        return self._as_new_inputs(open_array(path, named(path, self.x)).read(), path, record)
 
     def from_memory(self, inputs: Columns | Values, record: InputRecord) -> NewInputs:
         return self._as_new_inputs(values_of(inputs), INPUTS, record)
@@ -142,10 +150,10 @@ class Arrays(Pool):
         if self.channels == "last" and raw.ndim == record.raw.rank:
             raw = raw[None]
         x = np.moveaxis(raw, -1, 1) if self.channels == "last" else raw
-        plain = scaled(x, path) if self.scale else real(x, str(path))
+        plain = scaled(x, path) if self.scale else real_numbers(x, str(path))
         return NewInputs(shaped(plain[:, None] if self.channels == "none" else plain, record.raw, path))
 
-    def _places(self) -> dict[str, tuple[tuple[str, Stored], tuple[str, Stored]]]:
+    def _arrays_by_part(self) -> dict[str, tuple[tuple[str, StoredArray], tuple[str, StoredArray]]]:
         """The name and place of the inputs and of the targets of each part that the file has."""
         there = names_in(self.path)
         found = {}
@@ -153,7 +161,7 @@ class Arrays(Pool):
             x, y = (self.x, self.y) if part == "train" else self._named(part, there)
             if x is None or y is None:
                 continue
-            inputs, targets = stored(self.path, x), stored(self.targets or self.path, y)
+            inputs, targets = open_array(self.path, x), open_array(self.targets or self.path, y)
             found[part] = (x, inputs), (y, targets)
             counts = [place.sizes[0] if place.sizes else 1 for place in (inputs, targets)]
             if counts[0] != counts[1]:
@@ -176,7 +184,7 @@ class Arrays(Pool):
         return x, y
 
     def _uses(
-        self, places: dict[str, tuple[tuple[str, Stored], tuple[str, Stored]]]
+        self, places: dict[str, tuple[tuple[str, StoredArray], tuple[str, StoredArray]]]
     ) -> tuple[tuple[ColumnUse, ...], tuple[Problem, ...]]:
         """How each array is used, and a warning about those that are not."""
         uses = []
@@ -215,32 +223,32 @@ class Arrays(Pool):
             return Shape((1, *sizes[1:]))
         return Shape((rest[-1], first, *rest[:-1]) if self.channels == "last" and rest else (first, *rest))
 
-    def _streams(self, place: Stored) -> bool:
+    def _streams(self, place: StoredArray) -> bool:
         """Whether the inputs stay on disk."""
-        return place.mapped is not None and streams(self.stream, place.sizes[0], Shape(place.sizes[1:]))
+        return place.mapped is not None and should_stream(self.stream, place.sizes[0], Shape(place.sizes[1:]))
 
-    def _inputs(self, place: Stored, name: str) -> Any:
+    def _inputs(self, place: StoredArray, name: str) -> Any:
         """The inputs as numbers, in memory or not."""
         if self._streams(place) and place.mapped is not None:
             shape = self._shape(place.sizes, name)
             file = place.mapped()
-            wanted = np.float64 if wide(file.array.dtype) else np.float32
-            return streamed(file, lambda raw: self._plain(raw, name), shape, wanted)
+            wanted = np.float64 if exceeds_float32(file.array.dtype) else np.float32
+            return stream_rows(file, lambda raw: self._plain(raw, name), shape, wanted)
         return self._plain(place.read(), name)
 
     def _plain(self, raw: npt.NDArray[Any], name: str) -> Values:
         x = np.moveaxis(raw, -1, 1) if self.channels == "last" else raw
-        plain = real(x, f"`{name}` of {self.path}")
+        plain = real_numbers(x, f"`{name}` of {self.path}")
         if self.scale and raw.dtype == np.uint8:
             plain = plain / np.float32(255)
         return plain.reshape(len(raw), *self._shape(raw.shape, name))
 
-    def _targets_of(self, place: Stored, name: str, stream: bool) -> Any:
+    def _targets_of(self, place: StoredArray, name: str, stream: bool) -> Any:
         """The targets: class numbers in memory, values there or not."""
         mapped = place.mapped() if stream and place.mapped is not None else None
         if mapped is None or self._of_classes(mapped.array.dtype):
             return self._as_targets(place.read(), name)
-        return streamed(mapped, lambda raw: self._as_targets(raw, name), Shape(place.sizes[1:] or (1,)))
+        return stream_rows(mapped, lambda raw: self._as_targets(raw, name), Shape(place.sizes[1:] or (1,)))
 
     def _of_classes(self, dtype: np.dtype[Any]) -> bool:
         return self.task == "classification" or (self.task is None and dtype.kind in "iub")
@@ -249,5 +257,5 @@ class Arrays(Pool):
         where = f"`{name}` of {self.targets or self.path}"
         if self._of_classes(y.dtype):
             return class_numbers(y, where)
-        values: Labels = real(y, where).astype(np.float32, copy=False)
+        values: Labels = real_numbers(y, where).astype(np.float32, copy=False)
         return values if values.ndim > 1 else values[:, None]

@@ -15,7 +15,7 @@ MOST_OVERLAP = 0.3
 """Overlap (intersection over union) with a later figure above which a figure is left out."""
 
 
-def frames(figures: Figures, half: tuple[float, float, float], tip: float) -> Doubles:
+def bounding_boxes(figures: Figures, half: tuple[float, float, float], tip: float) -> Doubles:
     """Left, top, right and bottom (n, most, 4) of each figure, in pixels from the middle of the first pixel.
 
     `half` is half the width of a figure of radius 1, by kind, and `tip` how far the tip of a triangle is from its
@@ -54,7 +54,7 @@ def overlap(a: Doubles, b: Doubles) -> Doubles:
     return shared
 
 
-def in_grid(boxes: Doubles, figures: Figures, size: int, grid: int, kinds: int) -> Floats:
+def grid_targets(boxes: Doubles, figures: Figures, size: int, grid: int, kinds: int) -> Floats:
     """Targets (n, 5 + kinds, grid, grid), of which `Shapes` tells what they hold."""
     n, most = figures.kind.shape
     y = np.zeros((n, 5 + kinds, grid, grid), np.float32)

@@ -12,8 +12,8 @@ from ...errors import DataError
 from ...lazy import np
 from ...shapes import Shape
 from ..base import Dataset, Facts, Sets, Split
-from ..preprocess import after
-from ..splits import Part, Standardize, Steps, assemble, taken
+from ..preprocess import shape_after
+from ..splits import PartSize, Standardize, Steps, assemble, part_size
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -72,7 +72,9 @@ class MNIST1D(Dataset):
     kind: ClassVar[str] = "mnist1d"
     train: PositiveInt = Field(4000, description="examples to train on, those of `valid` included")
     test: NonNegativeInt = Field(1000, description="examples held out for the test")
-    valid: Part | None = Field(None, description="training examples held out for validation: a fraction or a count")
+    valid: PartSize | None = Field(
+        None, description="training examples held out for validation: a fraction or a count"
+    )
     seed: NonNegativeInt = Field(42, lt=2**32, description="of the generator")
     template_len: PositiveInt = Field(
         12, description="positions for the stroke; with the most padding, the whole signal"
@@ -113,11 +115,11 @@ class MNIST1D(Dataset):
 
     def facts(self) -> Facts:
         self.held_out()
-        return Facts(after(self.preprocess, Shape((1, self.final_seq_length))), classes=len(NAMES))
+        return Facts(shape_after(self.preprocess, Shape((1, self.final_seq_length))), classes=len(NAMES))
 
     def held_out(self) -> int:
         """Validation examples among the training examples. DataError where they are all of them."""
-        count = taken(self.valid, self.train, "valid")
+        count = part_size(self.valid, self.train, "valid")
         if count >= self.train:
             raise DataError(
                 f"no examples are left to train on: `valid` {count:,} out of `train` {self.train:,}",

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
 from ...lazy import np
 from ...shapes import Shape
 from ..base import Facts, Sets, Split
-from ..file_reading import fits
+from ..file_reading import check_memory
 from ..splits import assemble
 from .toys import Toy
 
@@ -70,7 +70,7 @@ class Poses(Toy):
     def load(self) -> Sets:
         count = self.train + (self.valid or 0) + (self.test or 0)
         maps = Shape((1 + len(JOINTS), self.size, self.size))
-        fits(count, maps, "ask for fewer, or a smaller `size`")
+        check_memory(count, maps, "ask for fewer, or a smaller `size`")
         parts = [self._part(n or 0, np.random.default_rng([self.seed, stream])) for n, stream in self._streams()]
         return assemble(parts, self.standardize, f"{self.source}, seed {self.seed}")
 

@@ -11,7 +11,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from ...lazy import np
 from ...shapes import Shape
 from ..base import Facts, Sets, Split
-from ..file_reading import fits
+from ..file_reading import check_memory
 from ..splits import assemble
 from . import boxes
 from .toys import Toy
@@ -100,7 +100,7 @@ class Shapes(Toy):
         return Facts(picture, target=Shape((len(FIGURES), *picture[1:])))
 
     def load(self) -> Sets:
-        fits(
+        check_memory(
             self.train + (self.valid or 0) + (self.test or 0),
             self.facts().input,
             "ask for fewer, or a smaller `size`",
@@ -113,15 +113,17 @@ class Shapes(Toy):
         if not n:
             return None
         figures = self._figures(n, rng)
-        frames = boxes.frames(figures, HALF, TRIANGLE)
+        bounding_boxes = boxes.bounding_boxes(figures, HALF, TRIANGLE)
         if self.targets == "boxes":
-            figures = replace(figures, present=boxes.without_overlaps(frames, figures.present, self.size, self.grid))
+            figures = replace(
+                figures, present=boxes.without_overlaps(bounding_boxes, figures.present, self.size, self.grid)
+            )
         x, labels = self._render(figures)
         x += self.noise * rng.standard_normal(x.shape, np.float32)
         if self.targets == "heat_maps":
             return Split(x, self._heat_maps(figures))
         if self.targets == "boxes":
-            return Split(x, boxes.in_grid(frames, figures, self.size, self.grid, len(FIGURES)))
+            return Split(x, boxes.grid_targets(bounding_boxes, figures, self.size, self.grid, len(FIGURES)))
         return Split(x, labels if self.targets == "positions" else figures.kind[:, 0])
 
     def _figures(self, n: int, rng: np.random.Generator) -> Figures:

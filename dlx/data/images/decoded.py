@@ -26,18 +26,18 @@ if TYPE_CHECKING:
 
     Pixels = npt.NDArray[Any]
     Put = Callable[[list[int], Pixels], None]
-    Odd = Callable[[str], object]
+    Report = Callable[[str], object]
 
 BLOCK = 256  # pictures that one thread decodes at a time
 FORMAT = 2  # of the files: a change in how they are written gives them new names
 
 
-def pixels(
+def decode_all(
     sources: Iterable[tuple[int, ImageSource]],
     form: ImageFormat,
     shape: Shape,
     put: Put,
-    odd: Odd | None = None,
+    report: Report | None = None,
 ) -> None:
     """Decode on all cores; `put` is given places, and pixels (n, *shape) from 0 to 255. DataError for odd ones.
 
@@ -45,10 +45,10 @@ def pixels(
     """
 
     def block(pictures: list[tuple[int, ImageSource]]) -> None:
-        found = [decode(source, form, odd) for _, source in pictures]
+        found = [decode(source, form, report) for _, source in pictures]
         for one, (_, source) in zip(found, pictures, strict=True):
             if one.shape != (*shape[1:], shape[0]):
-                raise _unlike(source, Shape((one.shape[2], *one.shape[:2])), shape)
+                raise _shape_error(source, Shape((one.shape[2], *one.shape[:2])), shape)
         put([place for place, _ in pictures], np.moveaxis(np.stack(found), -1, 1))
 
     with ThreadPoolExecutor() as threads:
@@ -56,7 +56,9 @@ def pixels(
             pass
 
 
-def mapped(index: ImageIndex, form: ImageFormat, shape: Shape, odd: Odd | None = None) -> tuple[Mapped, Path]:
+def decoded_file(
+    index: ImageIndex, form: ImageFormat, shape: Shape, report: Report | None = None
+) -> tuple[Mapped, Path]:
     """All pictures of a shelf as a mapped file of pixels, and where that is; it is made where it is not there yet.
 
     Its name is a digest of the pictures as they are stored, and of what they are brought to.
@@ -70,7 +72,7 @@ def mapped(index: ImageIndex, form: ImageFormat, shape: Shape, odd: Odd | None =
     def write(path: Path) -> None:
         count = len(index.labels)
         row = dtype.itemsize * prod(shape)
-        _room(count * row)
+        _check_disk(count * row)
         with path.open("wb") as file:
             np.lib.format.write_array_header_1_0(
                 file, {"descr": dtype.str, "fortran_order": False, "shape": (count, *shape)}
@@ -87,7 +89,7 @@ def mapped(index: ImageIndex, form: ImageFormat, shape: Shape, odd: Odd | None =
                 for place, one in zip(places, found, strict=True):
                     os.pwrite(handle, np.ascontiguousarray(one, dtype).data, start + place * row)
 
-            pixels(index.sources(np.arange(count)), form, shape, put, odd)
+            decode_all(index.sources(np.arange(count)), form, shape, put, report)
             os.fsync(handle)
 
     path = cached_file(f"images/{key.hexdigest()}.npy", write)
@@ -95,7 +97,7 @@ def mapped(index: ImageIndex, form: ImageFormat, shape: Shape, odd: Odd | None =
     return Mapped(path, array.dtype, array.shape, array.offset), path
 
 
-def _room(needed: int) -> None:
+def _check_disk(needed: int) -> None:
     folder = cache_folder()
     folder.mkdir(parents=True, exist_ok=True)
     if (free := shutil.disk_usage(folder).free) < needed:
@@ -110,13 +112,13 @@ def _blocks(sources: Iterable[tuple[int, ImageSource]]) -> Iterator[list[tuple[i
         yield block
 
 
-def _unlike(source: ImageSource, found: Shape, shape: Shape) -> DataError:
+def _shape_error(source: ImageSource, found: Shape, shape: Shape) -> DataError:
     """What to say of a picture of another shape than the first."""
-    message = f"{source.name} is {_seen(found)}, and the first picture {_seen(shape)}"
+    message = f"{source.name} is {_described(found)}, and the first picture {_described(shape)}"
     way_out = "`size: 32` brings all to one size" if found[1:] != shape[1:] else "`channels: 3` makes all coloured"
     return DataError(message, hint=f"Pictures of one set have one shape: {way_out}.")
 
 
-def _seen(x: Shape) -> str:
+def _described(x: Shape) -> str:
     """`32x32 in colour`."""
     return f"{x[1]}x{x[2]} {NAMED[x[0]]}"

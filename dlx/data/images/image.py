@@ -60,7 +60,7 @@ def ignored_of(source: ImageSource) -> str:
         return ignored_parts(image)
 
 
-def decode(source: ImageSource, form: ImageFormat, odd: Callable[[str], object] | None = None) -> npt.NDArray[Any]:
+def decode(source: ImageSource, form: ImageFormat, report: Callable[[str], object] | None = None) -> npt.NDArray[Any]:
     """The pixels of a picture (height, width, channels), from 0 to 255: bytes, or fractions where it has 16 bits.
 
     `odd` is called with what is left out of the picture.
@@ -68,8 +68,8 @@ def decode(source: ImageSource, form: ImageFormat, odd: Callable[[str], object] 
     with open_image(source) as image:
         _check_depth(image, source)
         channels = form.channels or channels_of(image)
-        if odd is not None and (about := ignored_parts(image)):
-            odd(about)
+        if report is not None and (about := ignored_parts(image)):
+            report(about)
         whole = upright(image)
         deep = whole.mode.startswith("I;16")
         whole = _of_this_machine(whole) if deep else whole

@@ -74,7 +74,7 @@ def subfolders(path: Path) -> list[Path]:
     return sorted(p for p in path.iterdir() if p.is_dir() and not p.name.startswith("."))
 
 
-def folder(path: Path, names: tuple[str, ...] = ()) -> ImageIndex:
+def folder_index(path: Path, names: tuple[str, ...] = ()) -> ImageIndex:
     """Pictures of a folder that has a folder for each class; `names` are the classes of the training part."""
     classes = subfolders(existing(path, folder=True))
     if not classes:
@@ -95,7 +95,7 @@ def folder(path: Path, names: tuple[str, ...] = ()) -> ImageIndex:
         return ((i, ImageSource(str(paths[row]), paths[row])) for i, row in enumerate(rows))
 
     labels = np.array([label for _, label in files], np.int64)
-    return ImageIndex(str(path), labels, names, sources, lambda: _content(paths))
+    return ImageIndex(str(path), labels, names, sources, lambda: _digest(paths))
 
 
 def images_in(path: Path) -> list[Path]:
@@ -112,7 +112,7 @@ def images_in(path: Path) -> list[Path]:
     return found
 
 
-def packed(paths: Sequence[Path], image: str, label: str, names: tuple[str, ...] = ()) -> ImageIndex:
+def row_index(paths: Sequence[Path], image: str, label: str, names: tuple[str, ...] = ()) -> ImageIndex:
     """Pictures of parquet or Arrow files as Hugging Face writes them: a column of image bytes, and one of classes.
 
     `names` are the classes of the training part.
@@ -135,13 +135,13 @@ def packed(paths: Sequence[Path], image: str, label: str, names: tuple[str, ...]
             wanted = [row for row in range(start, start + count) if row in place]
             if wanted:
                 cells = file.column(group, image)
-                yield from ((place[r], _picture(cells[r - start].as_py(), file.path, r)) for r in wanted)
+                yield from ((place[r], _image_source(cells[r - start].as_py(), file.path, r)) for r in wanted)
             start += count
 
-    return ImageIndex(where, labels, names, sources, lambda: _content(paths))
+    return ImageIndex(where, labels, names, sources, lambda: _digest(paths))
 
 
-def _content(paths: Iterable[Path]) -> str:
+def _digest(paths: Iterable[Path]) -> str:
     """A digest of what stands in the files, in their order."""
     found = hashlib.sha256()
     for path in paths:
@@ -160,15 +160,15 @@ def _check_columns(path: Path, schema: Any, image: str, label: str) -> None:
                 hint=f"{did_you_mean(name, schema.names, 'the columns')} `{field}` names it.",
             )
     kind = schema.field(image).type
-    packed = types.is_struct(kind) and any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
-    if not packed and not types.is_binary(kind) and not types.is_large_binary(kind):
+    is_packed = types.is_struct(kind) and any(kind.field(i).name == "bytes" for i in range(kind.num_fields))
+    if not is_packed and not types.is_binary(kind) and not types.is_large_binary(kind):
         raise DataError(
             f"column `{image}` of {path} holds {kind}, and images are bytes, or a struct that has `bytes`",
             hint="Give the name of the column of images as `image`.",
         )
 
 
-def _picture(cell: Any, path: Path, row: int) -> ImageSource:
+def _image_source(cell: Any, path: Path, row: int) -> ImageSource:
     content = cell.get("bytes") if isinstance(cell, dict) else cell
     inner = cell.get("path") if isinstance(cell, dict) else None
     name = f"row {row:,} of {path}" + (f" ({inner})" if inner else "")

@@ -14,13 +14,13 @@ from ...lazy import np
 from ...registry import FilePath, NotBoolean
 from ...shapes import Shape
 from ..base import Facts, Sets, Split
-from ..file_reading import existing, fits, listed
+from ..file_reading import check_memory, existing, listed
 from ..new_inputs import NewInputs, read
 from ..splits import Pool
-from ..streaming import Stream, Streamed, chosen, streamed, streams
-from .decoded import mapped, pixels
+from ..streaming import Stream, Streamed, should_stream, stream_rows, take_rows
+from .decoded import decode_all, decoded_file
 from .image import DEPTH, FRAMES, ImageFormat, ignored_of, shape_of
-from .image_index import ImageIndex, folder, packed, part_files, part_folders
+from .image_index import ImageIndex, folder_index, part_files, part_folders, row_index
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -81,11 +81,11 @@ class Images(Pool):
 
     def facts(self) -> Facts:
         indexes = self._indexes()
-        self.counts(len(indexes["train"].labels))
+        self.part_sizes(len(indexes["train"].labels))
         first = indexes["train"].first()
         about = ignored_of(first)
         warnings = (Problem(f"{first.name} has {about}", WAYS_OUT[about]),) if about else ()
-        return replace(self.seen(shape_of(first, self.form), classes=_classes(indexes)), warnings=warnings)
+        return replace(self.facts_of(shape_of(first, self.form), classes=_classes(indexes)), warnings=warnings)
 
     def load(self) -> Sets:
         indexes = self._indexes()
@@ -94,27 +94,30 @@ class Images(Pool):
         parts = dict(zip(("train", "valid", "test"), ((pool, rows) for rows in self.rows(pool.labels)), strict=True))
         parts |= {name: (index, np.arange(len(index.labels))) for name, index in indexes.items() if name != "train"}
         where = f"{self.source} {', '.join(dict.fromkeys(index.where for index in indexes.values()))}"
-        count, odd = sum(len(rows) for _, rows in parts.values()), list[str]()
-        if not streams(self.stream, count, shape):
-            fits(count, shape, "give a smaller `size`, train on fewer (`train`), or leave out `stream: false`")
+        count, ignored = sum(len(rows) for _, rows in parts.values()), list[str]()
+        if not should_stream(self.stream, count, shape):
+            check_memory(
+                count, shape, "give a smaller `size`, train on fewer (`train`), or leave out `stream: false`"
+            )
             held = [
-                self._load_pixels(index, rows, shape, odd) if len(rows) else None for index, rows in parts.values()
+                self._load_pixels(index, rows, shape, ignored) if len(rows) else None
+                for index, rows in parts.values()
             ]
-            return self.finished(held, where, pool.names, _notes(odd))
-        made = {id(index): self._stream_pixels(index, shape, odd) for index, rows in parts.values() if len(rows)}
+            return self.assembled(held, where, pool.names, _notes(ignored))
+        made = {id(index): self._stream_pixels(index, shape, ignored) for index, rows in parts.values() if len(rows)}
         splits = [
-            Split(chosen(made[id(index)][0], rows), index.labels[rows], rows) if len(rows) else None
+            Split(take_rows(made[id(index)][0], rows), index.labels[rows], rows) if len(rows) else None
             for index, rows in parts.values()
         ]
-        notes = (*_notes(odd), *(f"decoded pictures are read from {path}" for _, path in made.values()))
-        return self.finished(splits, where, pool.names, notes)
+        notes = (*_notes(ignored), *(f"decoded pictures are read from {path}" for _, path in made.values()))
+        return self.assembled(splits, where, pool.names, notes)
 
     def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
         return read(path, record.raw, self.form)
 
     def _indexes(self) -> dict[str, ImageIndex]:
         """The parts that lie ready, "train" among them."""
-        found = self._places()
+        found = self._paths_by_part()
         for name, field in (("valid", "valid"), ("test", "test"), ("valid", "folds")):
             if name in found and getattr(self, field):
                 raise DataError(
@@ -124,7 +127,7 @@ class Images(Pool):
         train = self._index(found.pop("train"))
         return {"train": train} | {name: self._index(paths, train.names) for name, paths in found.items()}
 
-    def _places(self) -> dict[str, list[Path]]:
+    def _paths_by_part(self) -> dict[str, list[Path]]:
         """The paths of each part that has a place of its own."""
         path = existing(self.path)
         found: dict[str, list[Path]] = {"train": [path]}
@@ -142,22 +145,22 @@ class Images(Pool):
     def _index(self, paths: list[Path], names: tuple[str, ...] = ()) -> ImageIndex:
         """The pictures of one part; `names` are the classes of the training part."""
         first = paths[0]
-        return folder(first, names) if first.is_dir() else packed(paths, self.image, self.label, names)
+        return folder_index(first, names) if first.is_dir() else row_index(paths, self.image, self.label, names)
 
-    def _load_pixels(self, index: ImageIndex, rows: Indices, shape: Shape, odd: list[str]) -> Split:
+    def _load_pixels(self, index: ImageIndex, rows: Indices, shape: Shape, ignored: list[str]) -> Split:
         """The chosen pictures of a shelf in memory."""
         x: Floats = np.empty((len(rows), *shape), np.float32)
 
         def put(places: list[int], found: npt.NDArray[Any]) -> None:
             x[places] = _unit(found)
 
-        pixels(index.sources(rows), self.form, shape, put, odd.append)
+        decode_all(index.sources(rows), self.form, shape, put, ignored.append)
         return Split(x, index.labels[rows], rows)
 
-    def _stream_pixels(self, index: ImageIndex, shape: Shape, odd: list[str]) -> tuple[Streamed, Path]:
+    def _stream_pixels(self, index: ImageIndex, shape: Shape, ignored: list[str]) -> tuple[Streamed, Path]:
         """All pictures of a shelf on disk, and where."""
-        file, path = mapped(index, self.form, shape, odd.append)
-        return streamed(file, _unit, shape), path
+        file, path = decoded_file(index, self.form, shape, ignored.append)
+        return stream_rows(file, _unit, shape), path
 
 
 WAYS_OUT = {
@@ -166,10 +169,10 @@ WAYS_OUT = {
 }
 
 
-def _notes(odd: list[str]) -> tuple[str, ...]:
+def _notes(ignored: list[str]) -> tuple[str, ...]:
     """A sentence for each thing that was left out, with the number of pictures."""
     return tuple(
-        f"{plural(count, 'picture')} with {about}. {WAYS_OUT[about]}" for about, count in Counter(odd).items()
+        f"{plural(count, 'picture')} with {about}. {WAYS_OUT[about]}" for about, count in Counter(ignored).items()
     )
 
 

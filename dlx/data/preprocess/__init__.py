@@ -3,16 +3,26 @@
 One file a topic, found by the registry.
 """
 
-from .base import EARLIER, PREPROCESSING, Earlier, Fitted, Preprocess, after, as_earlier, fitted, single
+from .base import (
+    EARLIER_FIT,
+    PREPROCESSING,
+    EarlierFit,
+    Fitted,
+    Preprocess,
+    as_float32,
+    fit_steps,
+    shape_after,
+    using_earlier_fit,
+)
 
 __all__ = [
-    "EARLIER",
+    "EARLIER_FIT",
     "PREPROCESSING",
-    "Earlier",
+    "EarlierFit",
     "Fitted",
     "Preprocess",
-    "after",
-    "as_earlier",
-    "fitted",
-    "single",
+    "as_float32",
+    "fit_steps",
+    "shape_after",
+    "using_earlier_fit",
 ]

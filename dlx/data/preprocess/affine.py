@@ -10,7 +10,7 @@ from ...errors import DataError
 from ...lazy import np
 from ...shapes import Shape
 from .base import Per, Preprocess
-from .sums import axes_of, moments, rescaled
+from .sums import axes_of, moments, shifted_and_scaled
 
 if TYPE_CHECKING:
     from ..base import Floats
@@ -21,7 +21,7 @@ class Affine(Preprocess):
     """(x - shift) / scale."""
 
     def apply(self, x: Floats, found: Statistics) -> Floats:
-        return rescaled(x, found["mean"], found["std"])
+        return shifted_and_scaled(x, found["mean"], found["std"])
 
 
 class Center(Affine):

@@ -59,7 +59,7 @@ class Fitted:
 
     def __call__(self, x: Any) -> Any:
         """Inputs in memory, or those of a set that streams, which go through it when they are read."""
-        return x.then(self) if isinstance(x, Streamed) else self.step.apply(x, self.found)
+        return x.with_step(self) if isinstance(x, Streamed) else self.step.apply(x, self.found)
 
     def as_json(self) -> dict[str, Any]:
         """The step, and of each statistic its shape, the SHA-256 of its bytes, and its values where they are few."""
@@ -68,7 +68,7 @@ class Fitted:
 
 
 @dataclass(frozen=True)
-class Earlier:
+class EarlierFit:
     """Steps fitted to the training data of a run, and how its table was read, for other data of its kind."""
 
     run: str
@@ -78,20 +78,20 @@ class Earlier:
     class_names: tuple[str, ...]
 
 
-EARLIER: ContextVar[Earlier | None] = ContextVar("earlier", default=None)
+EARLIER_FIT: ContextVar[EarlierFit | None] = ContextVar("earlier", default=None)
 
 
 @contextmanager
-def as_earlier(earlier: Earlier) -> Iterator[None]:
+def using_earlier_fit(earlier: EarlierFit) -> Iterator[None]:
     """Data that is loaded meanwhile goes through what was fitted earlier; nothing is fitted to it."""
-    token = EARLIER.set(earlier)
+    token = EARLIER_FIT.set(earlier)
     try:
         yield
     finally:
-        EARLIER.reset(token)
+        EARLIER_FIT.reset(token)
 
 
-def _refitted(earlier: Earlier, x: Any) -> tuple[list[Fitted], Any]:
+def _apply_earlier(earlier: EarlierFit, x: Any) -> tuple[list[Fitted], Any]:
     if tuple(x.shape[1:]) != tuple(earlier.raw):
         now = Shape(x.shape[1:])
         message = f"the data given has inputs of shape {now}, and {earlier.run} was trained on {earlier.raw}"
@@ -101,13 +101,13 @@ def _refitted(earlier: Earlier, x: Any) -> tuple[list[Fitted], Any]:
     return list(earlier.steps), x
 
 
-def fitted(steps: Sequence[Preprocess], x: Any) -> tuple[list[Fitted], Any]:
+def fit_steps(steps: Sequence[Preprocess], x: Any) -> tuple[list[Fitted], Any]:
     """The steps fitted one after the other to the training inputs, and what those become.
 
     Those that were fitted earlier are taken where there are any: `as_earlier`.
     """
-    if (earlier := EARLIER.get()) is not None:
-        return _refitted(earlier, x)
+    if (earlier := EARLIER_FIT.get()) is not None:
+        return _apply_earlier(earlier, x)
     done = []
     for step in steps:
         step.output_shape(Shape(x.shape[1:]))
@@ -116,16 +116,16 @@ def fitted(steps: Sequence[Preprocess], x: Any) -> tuple[list[Fitted], Any]:
     return done, x
 
 
-def after(steps: Sequence[Preprocess], x: Shape) -> Shape:
+def shape_after(steps: Sequence[Preprocess], x: Shape) -> Shape:
     """The shape of an input after all steps. DataError where one does not fit."""
     for step in steps:
         x = step.output_shape(x)
     return x
 
 
-def single(x: Any) -> Any:
+def as_float32(x: Any) -> Any:
     """Inputs of which double precision is no longer wanted, as float32."""
-    return x.single() if isinstance(x, Streamed) else np.asarray(x, np.float32)
+    return x.as_float32() if isinstance(x, Streamed) else np.asarray(x, np.float32)
 
 
 def _summary(values: Doubles) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from ...errors import DataError
 from ...lazy import np
 from ...shapes import Shape
 from .base import Preprocess
-from .sums import principal, turned
+from .sums import principal_components, projected
 
 if TYPE_CHECKING:
     from ..base import Floats
@@ -45,14 +45,14 @@ class PCA(Preprocess):
         return Shape((self.components or wide,))
 
     def fit(self, x: Floats) -> Statistics:
-        mean, variances, axes = principal(x)
+        mean, variances, axes = principal_components(x)
         count = self.components or len(variances)
         variances, axes = variances[:count], axes[:, :count]
         scale = np.sqrt(variances + self.epsilon) if self.whiten else np.ones(count)
         return {"mean": mean, "axes": axes, "variances": variances, "std": np.where(scale > 0, scale, 1.0)}
 
     def apply(self, x: Floats, found: Statistics) -> Floats:
-        return turned(x, found["mean"], found["axes"] / found["std"])
+        return projected(x, found["mean"], found["axes"] / found["std"])
 
 
 class Whiten(Preprocess):
@@ -74,13 +74,13 @@ class Whiten(Preprocess):
         return x
 
     def fit(self, x: Floats) -> Statistics:
-        mean, variances, axes = principal(x)
+        mean, variances, axes = principal_components(x)
         scale = np.sqrt(variances + self.epsilon)
         inverse = np.divide(1, scale, out=np.zeros_like(scale), where=scale > 0)
         return {"mean": mean, "matrix": (axes * inverse) @ axes.T, "variances": variances}
 
     def apply(self, x: Floats, found: Statistics) -> Floats:
-        return np.reshape(turned(x, found["mean"], found["matrix"]), x.shape)
+        return np.reshape(projected(x, found["mean"], found["matrix"]), x.shape)
 
 
 def _width(x: Shape, kind: str) -> int:

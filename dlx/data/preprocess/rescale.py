@@ -8,7 +8,7 @@ from pydantic import Field, model_validator
 
 from ...lazy import np
 from .base import Per, Preprocess
-from .sums import axes_of, chunks, joined
+from .sums import axes_of, chunks, concatenated
 
 if TYPE_CHECKING:
     from ..base import Floats
@@ -43,4 +43,4 @@ class Rescale(Preprocess):
     def apply(self, x: Floats, found: Statistics) -> Floats:
         width = np.where(found["max"] == found["min"], 1.0, found["max"] - found["min"])
         size = self.high - self.low
-        return joined((c - found["min"]) / width * size + self.low for c in chunks(x))
+        return concatenated((c - found["min"]) / width * size + self.low for c in chunks(x))

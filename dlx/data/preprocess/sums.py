@@ -44,7 +44,7 @@ def moments(x: Floats, axes: tuple[int, ...]) -> tuple[Doubles, Doubles]:
     return mean, np.where(low == high, 1.0, np.sqrt(squares / count))
 
 
-def principal(x: Floats) -> tuple[Doubles, Doubles, Doubles]:
+def principal_components(x: Floats) -> tuple[Doubles, Doubles, Doubles]:
     """Mean (d,), variances (d,) from the largest down, and axes (d, d) as columns, of inputs of d values."""
     count, mean, products = 0.0, np.zeros(()), np.zeros(())
     for c in chunks(x):
@@ -62,8 +62,8 @@ def principal(x: Floats) -> tuple[Doubles, Doubles, Doubles]:
     return mean, variances, axes * np.sign(largest)
 
 
-def rescaled(x: Floats, mean: Doubles, scale: Doubles) -> Floats:
-    return joined((c - mean) / scale for c in chunks(x))
+def shifted_and_scaled(x: Floats, mean: Doubles, scale: Doubles) -> Floats:
+    return concatenated((c - mean) / scale for c in chunks(x))
 
 
 def chunks(x: Any) -> Iterator[Floats]:
@@ -72,10 +72,10 @@ def chunks(x: Any) -> Iterator[Floats]:
     return (x[i : i + size] for i in range(0, len(x), size))
 
 
-def turned(x: Floats, mean: Doubles, matrix: Doubles) -> Floats:
-    return joined((c - mean) @ matrix for c in chunks(x.reshape(len(x), -1)))
+def projected(x: Floats, mean: Doubles, matrix: Doubles) -> Floats:
+    return concatenated((c - mean) @ matrix for c in chunks(x.reshape(len(x), -1)))
 
 
-def joined(pieces: Iterator[Doubles]) -> Floats:
+def concatenated(pieces: Iterator[Doubles]) -> Floats:
     """The pieces one after the other as float32, one of them at a time in double precision."""
     return np.concatenate([piece.astype(np.float32) for piece in pieces])

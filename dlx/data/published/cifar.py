@@ -12,7 +12,7 @@ from ...lazy import np
 from ...registry import FilePath
 from ...shapes import Shape
 from ..base import Facts, Sets, Split
-from ..file_reading import existing, fits
+from ..file_reading import check_memory, existing
 from ..splits import Pool
 
 if TYPE_CHECKING:
@@ -49,17 +49,17 @@ class CIFAR10(Pool):
     def facts(self) -> Facts:
         self._not_twice()
         sizes = [self._count(file) for file in (*self.files, self.test_file)]
-        self.counts(sum(sizes[:-1]))
-        return self.seen(Shape((3, 32, 32)), classes=self.classes)
+        self.part_sizes(sum(sizes[:-1]))
+        return self.facts_of(Shape((3, 32, 32)), classes=self.classes)
 
     def load(self) -> Sets:
         self._not_twice()
-        fits(sum(map(self._count, (*self.files, self.test_file))), Shape((3, 32, 32)), "free some memory")
+        check_memory(sum(map(self._count, (*self.files, self.test_file))), Shape((3, 32, 32)), "free some memory")
         raw = np.concatenate([self._records(file) for file in self.files])
         rows = self.rows(raw[:, self.labels - 1])
         train, valid = (self._pictures(raw[chosen]) if len(chosen) else None for chosen in rows[:2])
         parts = [train, valid, self._pictures(self._records(self.test_file))]
-        return self.finished(parts, self.source, self._names())
+        return self.assembled(parts, self.source, self._names())
 
     def _not_twice(self) -> None:
         if self.test:

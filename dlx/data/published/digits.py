@@ -39,13 +39,13 @@ class Digits(Pool):
     )
 
     def facts(self) -> Facts:
-        self.counts(COUNT)
-        return self.seen(Shape((1, 8, 8)), classes=len(NAMES))
+        self.part_sizes(COUNT)
+        return self.facts_of(Shape((1, 8, 8)), classes=len(NAMES))
 
     def load(self) -> Sets:
         images, labels = embedded()
         x = images[:, None].astype(np.float32) / np.float32(16)
-        return self.finished(self.parted(x, labels.astype(np.int64)), self.source, NAMES)
+        return self.assembled(self.split_pool(x, labels.astype(np.int64)), self.source, NAMES)
 
 
 def embedded() -> tuple[Bytes, Bytes]:

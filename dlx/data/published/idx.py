@@ -20,7 +20,7 @@ from ...lazy import np
 from ...registry import FilePath
 from ...shapes import Shape, by_x
 from ..base import Facts, Sets, Split
-from ..file_reading import existing, real
+from ..file_reading import existing, real_numbers
 from ..splits import Pool
 
 if TYPE_CHECKING:
@@ -77,16 +77,16 @@ class IDX(Pool):
             shapes.append(_input_shape(header))
             _check_counts(header, read_header(labels))
             tops.append(int(read_labels(labels).max()))
-        self.counts(read_header(self.images).sizes[0])
+        self.part_sizes(read_header(self.images).sizes[0])
         self._check_shapes(shapes)
-        return self.seen(shapes[0], classes=max(tops) + 1)
+        return self.facts_of(shapes[0], classes=max(tops) + 1)
 
     def load(self) -> Sets:
         self.facts()
         pool, *test = [self._examples(*pair) for pair in self._pairs()]
-        parts = self.parted(pool.x, pool.y)
+        parts = self.split_pool(pool.x, pool.y)
         files = ", ".join(str(path) for pair in self._pairs() for path in pair)
-        return self.finished([*parts[:2], *(test or parts[2:])], f"{self.source} {files}")
+        return self.assembled([*parts[:2], *(test or parts[2:])], f"{self.source} {files}")
 
     def _pairs(self) -> list[tuple[Path, Path]]:
         pairs = [(self.images, self.labels)]
@@ -97,7 +97,7 @@ class IDX(Pool):
     def _examples(self, images: Path, labels: Path) -> Split:
         header = read_header(images)
         raw = read_array(images)
-        x: Floats = real(raw, str(images)).reshape(len(raw), *_input_shape(header))
+        x: Floats = real_numbers(raw, str(images)).reshape(len(raw), *_input_shape(header))
         if self.scale and header.dtype == "u1":
             x /= np.float32(255)
         return Split(x, read_labels(labels))

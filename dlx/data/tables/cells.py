@@ -11,12 +11,12 @@ from ...errors import Problem
 from ...lazy import np
 from ..file_reading import listed
 
-LACKING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "?"]
+MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "?"]
 """Texts that stand for a missing value in every column."""
-LACKING_NUMBERS = ["n/a", "#N/A", "#N/A N/A", "#NA", "None", "<NA>", "-nan", "-NaN", "1.#IND", "-1.#IND"]
-LACKING_NUMBERS += ["1.#QNAN", "-1.#QNAN"]
+MISSING_NUMBERS = ["n/a", "#N/A", "#N/A N/A", "#NA", "None", "<NA>", "-nan", "-NaN", "1.#IND", "-1.#IND"]
+MISSING_NUMBERS += ["1.#QNAN", "-1.#QNAN"]
 """Texts that stand for one among numbers, and are texts among texts. With `LACKING`, these are pandas'."""
-MARKS = "|".join(map(re.escape, LACKING_NUMBERS))
+MARKS = "|".join(map(re.escape, MISSING_NUMBERS))
 TRUE, FALSE = "true|True|TRUE", "false|False|FALSE"
 NUMBER = r"([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?([iI][nN][fF]([iI][nN][iI][tT][yY])?|[nN][aA][nN]))"
 PADDED = r"[+-]?0\d.*"
@@ -35,7 +35,7 @@ MOSTLY = 0.5
 LOOKED_AT = 10_000
 """Texts of a column that are looked at for that."""
 
-Sort = Literal["number", "text"]
+ColumnType = Literal["number", "text"]
 
 
 @dataclass(frozen=True)
@@ -84,7 +84,7 @@ def numeric(kind: Any) -> bool:
     return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
 
 
-def inferred(column: Any, notation: Notation, sort: Sort | None) -> bool:
+def inferred(column: Any, notation: Notation, sort: ColumnType | None) -> bool:
     """Whether a type that pyarrow inferred is that of all texts, unless numbers among them have leading zeros."""
     import pyarrow.compute as pc
     from pyarrow import types
@@ -106,7 +106,7 @@ def as_array(column: Any, lacking: float) -> Any:
 
 
 def typed(
-    column: Any, notation: Notation, where: str, apart: bool, sort: Sort | None = None, known: Any = None
+    column: Any, notation: Notation, where: str, keep_zeros: bool, sort: ColumnType | None = None, known: Any = None
 ) -> Typed:
     """A column of texts as what all of them are. `sort` is given where an earlier file has decided.
 
@@ -120,31 +120,33 @@ def typed(
         return Typed(pa.chunked_array([pa.nulls(len(column), kind)]), "no values")
     if sort == "text":
         return Typed(column)
-    if known is not None and sort is None and not apart and not _any(column, r"^\s*[+-]?0[\dxX]"):
+    if known is not None and sort is None and not keep_zeros and not _any(column, r"^\s*[+-]?0[\dxX]"):
         return Typed(known)
-    return _typed(column, notation, where, apart, sort == "number")
+    return _typed(column, notation, where, keep_zeros, sort == "number")
 
 
-def _typed(column: Any, notation: Notation, where: str, apart: bool, of_numbers: bool) -> Typed:
+def _typed(column: Any, notation: Notation, where: str, keep_zeros: bool, of_numbers: bool) -> Typed:
     import pyarrow.compute as pc
 
     there = pc.unique(pc.utf8_trim_whitespace(pc.unique(column))).drop_null()
     known = there.filter(pc.invert(_match(there, MARKS)))
     marked = set(there.filter(_match(there, MARKS)).to_pylist()) if len(known) < len(there) else set()
-    marks = [text for text in LACKING_NUMBERS if text in marked]
+    marks = [text for text in MISSING_NUMBERS if text in marked]
     if len(known) and _all(known, notation.number):
-        if not of_numbers and (codes := _codes(known, notation, apart)):
+        if not of_numbers and (codes := _codes(known, notation, keep_zeros)):
             why = f"numbers with leading zeros, such as `{codes[0]}`"
-            return Typed(column, why, None if apart else _of_codes(codes, where))
-        return Typed(_numbers(notation.plain(_without(column, marks))), _lacks(marks))
+            return Typed(column, why, None if keep_zeros else _of_codes(codes, where))
+        return Typed(_numbers(notation.plain(_without(column, marks))), _missing_note(marks))
     if of_numbers:
         return Typed(column)
     if len(known) and _all(known, f"{TRUE}|{FALSE}"):
-        return Typed(pc.match_substring_regex(_without(column, marks), f"^({TRUE})$"), _lacks(marks))
-    if (moments := _moments(column, known)) is not None:
+        return Typed(pc.match_substring_regex(_without(column, marks), f"^({TRUE})$"), _missing_note(marks))
+    if (moments := _dates(column, known)) is not None:
         return Typed(moments)
     return Typed(
-        column, "", None if apart else shaped_like_numbers(there.slice(0, LOOKED_AT).to_pylist(), where, notation)
+        column,
+        "",
+        None if keep_zeros else shaped_like_numbers(there.slice(0, LOOKED_AT).to_pylist(), where, notation),
     )
 
 
@@ -200,7 +202,7 @@ def _without(column: Any, marks: Collection[str]) -> Any:
     return pc.if_else(pc.is_in(column, pa.array(list(marks), pa.string())), None, column) if marks else column
 
 
-def _lacks(marks: Sequence[str]) -> str:
+def _missing_note(marks: Sequence[str]) -> str:
     return f"{listed(marks)} stands for missing" if marks else ""
 
 
@@ -214,12 +216,12 @@ def _numbers(column: Any) -> Any:
         return pc.cast(column, pa.float64())
 
 
-def _codes(known: Any, notation: Notation, apart: bool) -> tuple[str, ...]:
+def _codes(known: Any, notation: Notation, keep_zeros: bool) -> tuple[str, ...]:
     """Texts that are one number, because of leading zeros; any with a leading zero where they are to stay apart."""
     import pyarrow.compute as pc
 
     padded = known.filter(_match(known, PADDED))
-    if apart or not len(padded):
+    if keep_zeros or not len(padded):
         return tuple(padded.slice(0, 2).to_pylist())
     values = pc.add(_numbers(notation.plain(known)), 0)  # -0.0 is 0.0
     if pc.count_distinct(values).as_py() == len(known):
@@ -237,7 +239,7 @@ def _of_codes(codes: tuple[str, ...], where: str) -> Problem:
     return Problem(message, "Write each number in one way, if numbers are meant; `categorical` says that texts are.")
 
 
-def _moments(column: Any, known: Any) -> Any:
+def _dates(column: Any, known: Any) -> Any:
     """Dates, times and both together, as pyarrow reads them; None for anything else."""
     import pyarrow as pa
     import pyarrow.compute as pc

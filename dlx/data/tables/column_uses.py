@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import Problem, plural
 from ..base import ColumnUse
-from ..file_reading import ONE_LABEL, SEVERAL_LABELS, blurred, listed
+from ..file_reading import ONE_LABEL, SEVERAL_LABELS, listed, lost_distinctions
 from .cells import NUMBER, shaped_like_numbers
 
 if TYPE_CHECKING:
@@ -145,7 +145,7 @@ def _digits(table: Table, frame: Frame, columns: Sequence[Column], goal: Column 
     inputs = [] if table.standardizes else [column.name for column in columns if column.sort == "number"]
     for name in [*inputs, *(table.targets if goal is None else [])]:
         values = frame.numbers(name, name in table.log)
-        for _, there, left in blurred(values[:LOOKED_AT, None]):
+        for _, there, left in lost_distinctions(values[:LOOKED_AT, None]):
             way_out = "`standardize: feature` takes the mean off before" if name in inputs else "Take an offset off"
             yield Problem(
                 f"column `{name}` of {frame.path} has {there:,} different values, and {left:,} of them in 32 bits",

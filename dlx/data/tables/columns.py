@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ...errors import DataError, Problem, did_you_mean
 from ...lazy import np
-from ..file_reading import existing, listed, real, small_enough
-from .cells import NUMBER, PADDED, Notation, Sort, as_array, inferred, numeric, typed
+from ..file_reading import check_file_size, existing, listed, real_numbers
+from .cells import NUMBER, PADDED, ColumnType, Notation, as_array, inferred, numeric, typed
 from .delimited import Delimited
 from .parquet_rows import SUFFIXES, opened
 
@@ -52,14 +52,16 @@ class Frame:
         """The columns of these names, in the order of the file."""
         return replace(self, table=self.table.select([name for name in self.names if name in names]))
 
-    def typed(self, notation: Notation, apart: Collection[str] = (), like: Mapping[str, Sort] | None = None) -> Frame:
+    def typed(
+        self, notation: Notation, keep_zeros: Collection[str] = (), like: Mapping[str, ColumnType] | None = None
+    ) -> Frame:
         """The columns of a CSV file with the types of their texts; `like` has those that an earlier file decided.
 
         Numbers of the columns `apart` are texts where one has a leading zero. DataError for what is not UTF-8.
         """
         if self.csv is None:
             return self
-        sorts: Mapping[str, Sort] = like or {}
+        sorts: Mapping[str, ColumnType] = like or {}
         table, why, warnings = self.table, dict(self.why), dict(self.warnings)
         known = {name: self.table.column(name) for name in self.names}
         known = {name: column for name, column in known.items() if inferred(column, notation, sorts.get(name))}
@@ -70,7 +72,7 @@ class Frame:
                 continue
             where = f"column `{name}` of {self.path}"
             _check_text(texts[name], name, where)
-            found = typed(texts[name], notation, where, name in apart, sorts.get(name), known.get(name))
+            found = typed(texts[name], notation, where, name in keep_zeros, sorts.get(name), known.get(name))
             table = table.set_column(place, name, found.column)
             why[name] = found.why
             if found.warning is not None:
@@ -88,12 +90,12 @@ class Frame:
         read = self.csv.texts(again, len(self)) if again else None
         return there | {name: read.column(name) for name in again if read is not None}
 
-    def sorts(self) -> dict[str, Sort]:
+    def sorts(self) -> dict[str, ColumnType]:
         """Which columns hold numbers, and which texts."""
         from pyarrow import types
 
         kinds = {field.name: field.type for field in self.table.schema}
-        texts: dict[str, Sort] = {name: "text" for name, kind in kinds.items() if types.is_string(kind)}
+        texts: dict[str, ColumnType] = {name: "text" for name, kind in kinds.items() if types.is_string(kind)}
         return texts | {name: "number" for name, kind in kinds.items() if numeric(kind)}
 
     @property
@@ -129,21 +131,23 @@ class Frame:
             raise DataError(f"{where} holds {kind}, and numbers were trained on", hint=LIKE) from None
         values: Doubles = as_array(column, float("nan"))
         known = values[~np.isnan(values)]
-        real(known, where)
+        real_numbers(known, where)
         if log and len(known) and known.min() <= 0:
             raise DataError(
                 f"{where} holds {known.min():g}, which has no logarithm", hint=f"Take `{name}` out of `log`."
             )
         return np.log(values) if log else values
 
-    def words(self, name: str) -> tuple[list[str | None], Labels]:
+    def categories(self, name: str) -> tuple[list[str | None], Labels]:
         """The different values of a column as texts, and the place of each row's among them, -1 where it has none.
 
         None stands for values that are missing; true and false are as YAML writes them.
         """
         found = plain(self.table.column(name)).dictionary_encode().combine_chunks()
         values = found.dictionary.to_pylist()
-        return [None if _lacks(value) else _word(value) for value in values], as_array(found.indices, -1)
+        return [None if _is_missing(value) else _category_text(value) for value in values], as_array(
+            found.indices, -1
+        )
 
 
 @dataclass(frozen=True)
@@ -171,7 +175,7 @@ class Column:
         return self.values + self.marked
 
     @property
-    def stored(self) -> Sort | None:
+    def stored(self) -> ColumnType | None:
         """How a file holds it; None where that is true and false."""
         if self.sort == "number":
             return "number"
@@ -192,7 +196,7 @@ def read(
     na_values: Sequence[str] = (),
 ) -> Frame:
     """All rows of a file, those of CSV before they are `typed`. `names`, `delimiter` and `na_values` are for CSV."""
-    small_enough(existing(path, folder=False))
+    check_file_size(existing(path, folder=False))
     csv = None if path.suffix in SUFFIXES else Delimited(path, names, delimiter, na_values)
     return framed(path, opened(path).table() if csv is None else csv.table(), csv)
 
@@ -272,7 +276,7 @@ def _as_written(column: Any) -> bool:
     return bool(types.is_string(column.type) or types.is_null(column.type))
 
 
-def surveyed(frame: Frame, name: str, categorical: bool, log: bool, most: int | None) -> Column:
+def survey(frame: Frame, name: str, categorical: bool, log: bool, most: int | None) -> Column:
     """How a column is to be encoded; `most` texts at most. DataError where it cannot be."""
     from pyarrow import types
 
@@ -291,8 +295,8 @@ def surveyed(frame: Frame, name: str, categorical: bool, log: bool, most: int | 
             f"{where} holds {kind}, and inputs are made of numbers, true and false, and texts",
             hint=f"`drop: [{name}]` leaves it out.",
         )
-    there = {value for value in plain(frame.table.column(name)).unique().to_pylist() if not _lacks(value)}
-    texts = tuple(dict.fromkeys(map(_word, sorted(there, key=_place(there)))))
+    there = {value for value in plain(frame.table.column(name)).unique().to_pylist() if not _is_missing(value)}
+    texts = tuple(dict.fromkeys(map(_category_text, sorted(there, key=_place(there)))))
     if most is not None and len(texts) > most:
         raise DataError(
             f"{where} has {len(texts):,} different values in {len(frame):,} rows: one-hot, as many inputs",
@@ -304,20 +308,20 @@ def surveyed(frame: Frame, name: str, categorical: bool, log: bool, most: int | 
 def yes_or_no(column: Column) -> Column:
     """A column of two texts that are yes and no, in one way or another, as a Boolean; any other as it is."""
     pair = {text.lower(): text for text in column.texts}
-    for words in (("no", "yes"), ("n", "y"), ("f", "t")):
-        if column.sort == "category" and len(column.texts) == 2 and set(pair) == set(words):
-            return replace(column, sort="boolean", texts=tuple(pair[word] for word in words))
+    for categories in (("no", "yes"), ("n", "y"), ("f", "t")):
+        if column.sort == "category" and len(column.texts) == 2 and set(pair) == set(categories):
+            return replace(column, sort="boolean", texts=tuple(pair[word] for word in categories))
     return column
 
 
 def ordered(frame: Frame, name: str, texts: Sequence[str]) -> Column:
     """A column of texts that have an order, from the lowest up."""
     column = Column(name, "ordinal", tuple(texts))
-    coded(frame, column, "`ordinal` does not list")
+    category_codes(frame, column, "`ordinal` does not list")
     return column
 
 
-def encoded(frame: Frame, columns: Sequence[Column], false_is: int) -> Values:
+def encode(frame: Frame, columns: Sequence[Column], false_is: int) -> Values:
     """All inputs (rows, values), column after column; nan where a value is missing and is to be filled in.
 
     In double precision where a number has more digits than float32 keeps.
@@ -330,7 +334,7 @@ def encoded(frame: Frame, columns: Sequence[Column], false_is: int) -> Values:
             lacking = np.isnan(values)
             short = short and bool(((values.astype(np.float32) == values) | lacking).all())
         else:
-            codes = coded(frame, column)
+            codes = category_codes(frame, column)
             lacking = codes < 0
             if column.sort == "boolean":
                 x[:, place] = np.where(codes, 1, false_is)
@@ -346,18 +350,18 @@ def encoded(frame: Frame, columns: Sequence[Column], false_is: int) -> Values:
     return x.astype(np.float32) if short else x
 
 
-def coded(frame: Frame, column: Column, lists: str = "the training file does not have") -> Labels:
+def category_codes(frame: Frame, column: Column, lists: str = "the training file does not have") -> Labels:
     """The number of each row's text, -1 where there is none. DataError where the column was surveyed without it."""
     number = {text: i for i, text in enumerate(column.texts)}
-    words, places = frame.words(column.name)
-    found = {word for word in words if word is not None}
+    categories, places = frame.categories(column.name)
+    found = {word for word in categories if word is not None}
     number |= {word: number[same] for word in found - set(number) if (same := _same(word)) in number}
     if strange := sorted(found - set(number)):
         raise DataError(
             f"column `{column.name}` of {frame.path} holds {listed(strange)}, which {lists}",
             hint=did_you_mean(strange[0], column.texts),
         )
-    return np.array([*(-1 if word is None else number[word] for word in words), -1], np.int64)[places]
+    return np.array([*(-1 if word is None else number[word] for word in categories), -1], np.int64)[places]
 
 
 def _same(word: str) -> str:
@@ -383,9 +387,9 @@ def _place(values: Collection[Any]) -> Callable[[Any], Any] | None:
     return lambda text: (isnan(float(text)), 0 if isnan(float(text)) else float(text), text)
 
 
-def _word(value: Any) -> str:
+def _category_text(value: Any) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def _lacks(value: Any) -> bool:
+def _is_missing(value: Any) -> bool:
     return value is None or (isinstance(value, float) and isnan(value))

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import DataError, first_line
 from ...lazy import np
 from ..file_reading import existing
-from .cells import LACKING
+from .cells import MISSING
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -38,14 +38,14 @@ class Delimited:
     na_values: Sequence[str] = ()
 
     @property
-    def between(self) -> str:
+    def separator(self) -> str:
         return self.delimiter or ("\t" if ".tsv" in self.path.suffixes else ",")
 
     @property
     def width(self) -> int:
         """Its columns, by its first line."""
         with existing(self.path, folder=False).open(errors="replace") as file:
-            return file.readline().count(self.between) + 1
+            return file.readline().count(self.separator) + 1
 
     def table(self) -> Any:
         """All columns, with inferred types. DataError where pyarrow cannot read it."""
@@ -63,8 +63,8 @@ class Delimited:
     @cached_property
     def padded(self) -> bool:
         """Whether a cell may be a number with a leading zero or a hexadecimal one, which inference makes plain."""
-        starts = np.isin(np.arange(256), [*b'\t\n\f\r "', *self.between.encode()])
-        return any(_leading_zero(np.frombuffer(piece, np.uint8), starts, self.between) for piece in self._pieces())
+        starts = np.isin(np.arange(256), [*b'\t\n\f\r "', *self.separator.encode()])
+        return any(_leading_zero(np.frombuffer(piece, np.uint8), starts, self.separator) for piece in self._pieces())
 
     def _pieces(self) -> Iterator[bytes]:
         """The decompressed bytes, each piece with the last four of the one before it."""
@@ -80,10 +80,10 @@ class Delimited:
     def _read(self, **converting: Any) -> Any:
         from pyarrow import ArrowException, csv
 
-        parsing = csv.ParseOptions(delimiter=self.between, newlines_in_values=True)
+        parsing = csv.ParseOptions(delimiter=self.separator, newlines_in_values=True)
         options = csv.ConvertOptions(
             check_utf8=False,
-            null_values=[*LACKING, *self.na_values],
+            null_values=[*MISSING, *self.na_values],
             strings_can_be_null=True,
             true_values=["true", "True", "TRUE"],
             false_values=["false", "False", "FALSE"],
@@ -98,13 +98,13 @@ class Delimited:
         raise DataError(f"{self.path} cannot be read as CSV: {reason}", hint=_other_form(self.path)) from None
 
 
-def _leading_zero(data: Bytes, starts: npt.NDArray[np.bool_], between: str) -> bool:
+def _leading_zero(data: Bytes, starts: npt.NDArray[np.bool_], separator: str) -> bool:
     """Whether a 0 begins a cell, after a sign or not, and a digit or an x follows, in the same quotes or not.
 
     `data` has two bytes before the first 0 and two after the last; `starts` are those that a cell begins after.
     """
     before = data[1:-3]
-    low = (before < ord(".")) | (before == ord(between))  # those that start a cell, signs, and few others
+    low = (before < ord(".")) | (before == ord(separator))  # those that start a cell, signs, and few others
     at = np.flatnonzero((data[2:-2] == ZERO) & low) + 2
     signed = np.isin(data[at - 1], list(SIGNS)) & starts[data[at - 2]]
     at = at[starts[data[at - 1]] | signed]

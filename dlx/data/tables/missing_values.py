@@ -22,15 +22,15 @@ if TYPE_CHECKING:
 
     Mask = npt.NDArray[np.bool_]
 
-Way = Literal["refuse", "drop", "mean", "median", "most_frequent", "indicator", "category"]
+Method = Literal["refuse", "drop", "mean", "median", "most_frequent", "indicator", "category"]
 REST = "*"
 """Stands for the columns that are not named."""
 
 
 Constant = Annotated[dict[Literal["constant"], float | bool | str], Field(min_length=1)]
 """A value to put where one is missing: a number, true or false, or a text, as the column holds."""
-Rule = Way | Constant
-Rules = Way | dict[str, Rule]
+Rule = Method | Constant
+Rules = Method | dict[str, Rule]
 SORTS = {"mean": "number", "median": "number", "indicator": "number", "category": "category"}
 """What some are for; Booleans are numbers here."""
 
@@ -84,7 +84,7 @@ def missing(frame: Frame) -> dict[str, Mask]:
     }
 
 
-def without(frame: Frame, rules: Mapping[str, Rule]) -> Frame:
+def drop_incomplete(frame: Frame, rules: Mapping[str, Rule]) -> Frame:
     """The rows that are left by the columns that want whole rows. DataError for columns that refuse gaps, or where
     no row is left.
     """
@@ -140,7 +140,7 @@ def check_sort(column: Column, rule: Rule, where: str) -> None:
         )
 
 
-def fillings(columns: Sequence[Column], rules: Mapping[str, Rule], false_is: int, where: str) -> FillColumns | None:
+def fill_step(columns: Sequence[Column], rules: Mapping[str, Rule], false_is: int, where: str) -> FillColumns | None:
     """The step that fills in what is missing; None where no column lacks anything."""
     found: list[tuple[str, int, int, Rule]] = []
     constants: list[tuple[int, float]] = []

@@ -14,16 +14,26 @@ from ...lazy import np
 from ...registry import FilePath, NotBoolean
 from ...shapes import Shape
 from ..base import Facts, Sets, Split
-from ..file_reading import SEVERAL_LABELS, class_numbers, fits, listed
+from ..file_reading import SEVERAL_LABELS, check_memory, class_numbers, listed
 from ..memory import Columns, frame_of
 from ..new_inputs import NewInputs
-from ..preprocess import EARLIER, Earlier
+from ..preprocess import EARLIER_FIT, EarlierFit
 from ..preprocess.affine import Standardize
 from ..splits import Pool, assemble
 from .cells import Notation
 from .column_uses import INDEX, NAMELESS, uses, warnings
-from .columns import LIKE, Column, Frame, chosen, coded, encoded, ordered, read, rows_of, surveyed, yes_or_no
-from .missing_values import FillColumns, Rule, Rules, check_rules, check_sort, fillings, missing, rule_of, without
+from .columns import LIKE, Column, Frame, category_codes, chosen, encode, ordered, read, rows_of, survey, yes_or_no
+from .missing_values import (
+    FillColumns,
+    Rule,
+    Rules,
+    check_rules,
+    check_sort,
+    drop_incomplete,
+    fill_step,
+    missing,
+    rule_of,
+)
 from .parquet_rows import SUFFIXES
 
 if TYPE_CHECKING:
@@ -137,21 +147,21 @@ class Table(Pool):
     def facts(self) -> Facts:
         frame, *_ = frames = self._frames()
         columns, goal = self._survey(frames)
-        self.counts(len(frame))
+        self.part_sizes(len(frame))
         shape = Shape((sum(column.width for column in columns),))
         if goal is not None:
-            facts = self.seen(shape, classes=self._classes(goal, frames))
+            facts = self.facts_of(shape, classes=self._classes(goal, frames))
         else:
-            facts = self.seen(shape, target=Shape((len(self.targets),)))
+            facts = self.facts_of(shape, target=Shape((len(self.targets),)))
         problems = warnings(self, frame, columns, goal)
         return replace(facts, columns=uses(self, frame, columns, goal), warnings=problems)
 
     def load(self) -> Sets:
         frames = self._frames()
         columns, goal = self._survey(frames)
-        fits(sum(map(len, frames)), Shape((sum(c.width for c in columns),)), "choose `columns`, or rows")
-        pool, *test = [Split(encoded(f, columns, self.false_is), self._targets_of(f, goal)) for f in frames]
-        parts = self.parted(pool.x, pool.y)
+        check_memory(sum(map(len, frames)), Shape((sum(c.width for c in columns),)), "choose `columns`, or rows")
+        pool, *test = [Split(encode(f, columns, self.false_is), self._targets_of(f, goal)) for f in frames]
+        parts = self.split_pool(pool.x, pool.y)
         steps = [*self._filling(columns), *self._standardizing(columns), *self.preprocess]
         names = goal.texts if goal is not None else ()
         where = ", ".join(str(frame.path) for frame in frames)
@@ -178,8 +188,8 @@ class Table(Pool):
         for column in columns:
             self._check_sort(frame, column)
         filled = {column.name for column in columns if column.filled or column.marked}
-        whole = without(frame, {name: "mean" if name in filled else "refuse" for name in frame.names})
-        return NewInputs(encoded(whole, columns, self.false_is))
+        whole = drop_incomplete(frame, {name: "mean" if name in filled else "refuse" for name in frame.names})
+        return NewInputs(encode(whole, columns, self.false_is))
 
     @staticmethod
     def _columns(reading: Mapping[str, Any]) -> list[Column]:
@@ -187,9 +197,9 @@ class Table(Pool):
 
     def _check_sort(self, frame: Frame, column: Column) -> None:
         if column.sort == "ordinal" or (column.sort == "boolean" and column.texts != ("false", "true")):
-            coded(frame, column)
+            category_codes(frame, column)
             return
-        found = surveyed(frame, column.name, column.sort == "category", column.log, None)
+        found = survey(frame, column.name, column.sort == "category", column.log, None)
         if found.sort != column.sort:
             where = f"column `{column.name}` of {frame.path}"
             raise DataError(f"{where} holds {found.contents}, and {column.contents} were trained on", hint=LIKE)
@@ -214,14 +224,14 @@ class Table(Pool):
         frames = [read(Path(path), self.names, self.delimiter, self.na_values) for path in paths]
         first, *others = (frame.only(self._wanted(frame)) for frame in frames)
         first = replace(first, left_out=self._left_out(frames[0]))
-        earlier = EARLIER.get()
+        earlier = EARLIER_FIT.get()
         like = self._columns(earlier.reading) if earlier is not None else []
         stored = {column.name: column.stored for column in like if column.stored}
         first = first.typed(self.notation, (*self.categorical, *self.ordinal), stored or None)
         chosen = [first, *(frame.typed(self.notation, like=first.sorts()) for frame in others)]
         for frame in chosen:
             check_rules(self.missing, frame.names, self.targets, str(frame.path))
-        return [without(frame, self._rules(frame.names)) for frame in chosen]
+        return [drop_incomplete(frame, self._rules(frame.names)) for frame in chosen]
 
     def _rules(self, names: list[str]) -> dict[str, Rule]:
         """What is done about the gaps of each column; what is told is not filled in."""
@@ -253,12 +263,12 @@ class Table(Pool):
         pool = frames[0]
         names = [name for name in pool.names if name not in self.targets]
         lacking = {name for frame in frames for name in missing(frame)}
-        earlier = EARLIER.get()
+        earlier = EARLIER_FIT.get()
         if earlier is not None:
             columns = self._as_earlier(frames, earlier)
         else:
             columns = [self._column(pool, name, name in lacking) for name in names]
-        goals = [surveyed(pool, n, n in self.categorical, n in self.log, None) for n in self.targets]
+        goals = [survey(pool, n, n in self.categorical, n in self.log, None) for n in self.targets]
         wordy = [goal for goal in goals if goal.sort != "number"]
         if wordy and (self.task == "regression" or len(goals) > 1):
             raise DataError(
@@ -277,7 +287,7 @@ class Table(Pool):
             )
         return columns, goal
 
-    def _as_earlier(self, frames: list[Frame], earlier: Earlier) -> list[Column]:
+    def _as_earlier(self, frames: list[Frame], earlier: EarlierFit) -> list[Column]:
         """The columns of the run that other data is for. DataError where the data does not have them."""
         columns = self._columns(earlier.reading)
         for frame in frames:
@@ -287,7 +297,7 @@ class Table(Pool):
             for column in columns:
                 self._check_sort(frame, column)
             filled = {column.name for column in columns if column.filled or column.marked}
-            without(frame, {name: "mean" if name in filled else "refuse" for name in frame.names})
+            drop_incomplete(frame, {name: "mean" if name in filled else "refuse" for name in frame.names})
         return columns
 
     def _column(self, pool: Frame, name: str, lacking: bool) -> Column:
@@ -295,7 +305,7 @@ class Table(Pool):
         if name in self.ordinal:
             column = ordered(pool, name, self.ordinal[name])
         else:
-            column = surveyed(pool, name, name in self.categorical, name in self.log, self.max_categories)
+            column = survey(pool, name, name in self.categorical, name in self.log, self.max_categories)
             column = yes_or_no(column) if "false_is" in self.model_fields_set else column
         if not lacking:
             return column
@@ -305,7 +315,7 @@ class Table(Pool):
 
     def _filling(self, columns: list[Column]) -> list[FillColumns]:
         rules = {column.name: rule_of(self.missing, column.name) for column in columns}
-        step = fillings(columns, rules, self.false_is, str(self.path))
+        step = fill_step(columns, rules, self.false_is, str(self.path))
         return [step] if step is not None else []
 
     def _targets_of(self, frame: Frame, goal: Column | None) -> Labels:
@@ -314,7 +324,7 @@ class Table(Pool):
             return np.stack(values, 1).astype(np.float32)
         if goal.sort == "number":
             return class_numbers(frame.numbers(goal.name), f"column `{goal.name}` of {frame.path}")
-        return coded(frame, goal)
+        return category_codes(frame, goal)
 
     def _classes(self, goal: Column, frames: list[Frame]) -> int:
         return len(goal.texts) or max(int(self._targets_of(frame, goal).max()) for frame in frames) + 1
