@@ -105,7 +105,7 @@ class Run:
         Columns: `source`, `claimed` in words, `ours`, `verdict` (`holds`, `book wrong`, `FAILS`, `not run`), `why`.
         """
         with isolated():
-            known = claims.all_of(self.spec, trace_all(self.spec))
+            known = claims.receipts_of(self.spec, trace_all(self.spec))
         judged = {r.claim.path: r for r in of_results(self.spec, self.result)} if self.result else {}
         return frames.receipts([judged.get(receipt.claim.path, receipt) for receipt in known])
 

@@ -1,4 +1,8 @@
-"""Exact values of a network with given weights, in float64: outputs, losses, gradients, weights after updates."""
+"""Claims on exact values of a network with known weights: outputs, losses, gradients, weights after updates.
+
+All is computed in float64. A figure that depends on random weights or on random layers is no figure of the spec: each
+claim is evaluated again with other random weights, and must come out the same.
+"""
 
 from __future__ import annotations
 
@@ -25,24 +29,26 @@ if TYPE_CHECKING:
     from torch import Tensor, fx
 
 DTYPES = {"float": "float64", "int": "int64", "bool": "bool"}
-REDRAWS = (1, 2, 3)
-"""Seeds of further draws of the weights, with which a claim about exact values must come out alike."""
+# Several: behind a ReLU the values of one other seed may agree by accident, as 0 and 0
+RESAMPLE_SEEDS = (1, 2, 3)
+"""Seeds of other random weights, with which a claim on exact values must come out the same."""
 
 
 def receipts(claims: Sequence[Claim], experiment: Experiment, graph: Graph) -> Iterator[Receipt]:
-    """A verdict on each claim; one that cannot be checked hides no other."""
+    """Yield the receipt of each claim; a claim that cannot be evaluated fails alone."""
     from ..training import device
 
-    wanted, free = 16 * (graph.params + graph.buffers) + 2 * graph.activation_bytes, device.free_memory()
-    if wanted > free:
-        why = f"two draws of the network take {bytes_text(wanted)}, and {bytes_text(free)} are free"
+    # two networks at once in float64: 8 bytes a value each; the passes hold twice the float32 activations
+    needed, free = 16 * (graph.params + graph.buffers) + 2 * graph.activation_bytes, device.free_memory()
+    if needed > free:
+        why = f"two draws of the network take {bytes_text(needed)}, and {bytes_text(free)} are free"
         yield from (Receipt(claim, "FAILS", None, why) for claim in claims)
         return
-    bench = Bench(experiment, graph, _built(experiment, graph, 0))
-    drawn = _drawn(bench.network, _built(experiment, graph, REDRAWS[0]))
+    evaluator = Evaluator(experiment, graph, _build(experiment, graph, 0))
+    random_weights = _random_weights(evaluator.network, _build(experiment, graph, RESAMPLE_SEEDS[0]))
     for claim in claims:
         try:
-            ours = _worked_out(bench, claim, drawn)
+            ours = _evaluate(evaluator, claim, random_weights)
         except ValueError as error:
             yield Receipt(claim, "FAILS", None, str(error))
         except DlxError as error:  # such as a loss that is not finite
@@ -54,12 +60,13 @@ def receipts(claims: Sequence[Claim], experiment: Experiment, graph: Graph) -> I
             yield judge(claim, ours)
 
 
-def _built(experiment: Experiment, graph: Graph, seed: int) -> fx.GraphModule:
-    """The network in float64, its weights drawn with `seed` where the spec does not set them."""
+def _build(experiment: Experiment, graph: Graph, seed: int) -> fx.GraphModule:
+    """Build the network in float64 and eval mode; `seed` is for the weights that the spec does not set."""
     from ..network import build
 
     default = torch.get_default_dtype()
-    torch.set_default_dtype(torch.float64)  # while it is built: given weights are not rounded to float32 first
+    # Before it is built: `double()` alone comes too late, for `values` would be rounded to float32 first
+    torch.set_default_dtype(torch.float64)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
@@ -68,48 +75,51 @@ def _built(experiment: Experiment, graph: Graph, seed: int) -> fx.GraphModule:
         torch.set_default_dtype(default)
 
 
-def _drawn(network: fx.GraphModule, other: fx.GraphModule) -> list[str]:
-    """The weights and buffers in which two draws of a network differ."""
-    values = other.state_dict()
-    return [name.replace(".", "/") for name, held in network.state_dict().items() if not held.equal(values[name])]
+def _random_weights(network: fx.GraphModule, other: fx.GraphModule) -> list[str]:
+    """Return the names of weights and buffers that differ between networks of two seeds."""
+    others = other.state_dict()
+    return [name.replace(".", "/") for name, value in network.state_dict().items() if not value.equal(others[name])]
 
 
-def _worked_out(bench: Bench, claim: Claim, drawn: Sequence[str]) -> Any:
-    """The figure that a claim is about. ValueError where it is one draw of many."""
-    way, figures = WAYS[claim.quantity], claim.figures
+def _evaluate(evaluator: Evaluator, claim: Claim, random_weights: Sequence[str]) -> Any:
+    """Return the figure of a claim. ValueError where it depends on random weights or layers."""
+    function, figures = QUANTITIES[claim.quantity], claim.figures
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(0)
         before = torch.get_rng_state()
-        ours = way(bench, figures)
+        ours = function(evaluator, figures)
         if not torch.get_rng_state().equal(before):
-            _refuse_draws_in_passes(bench, claim)
-        for seed in REDRAWS if drawn else ():
+            _refuse_random_layers(evaluator, claim)
+        for seed in RESAMPLE_SEEDS if random_weights else ():
             torch.manual_seed(0)
-            other = way(replace(bench, network=_built(bench.experiment, bench.graph, seed)), figures)
-            if not _alike(ours, other):
-                behind = bench.behind(claim)
-                names = [name for name in drawn if name.rpartition("/")[0] in behind] or drawn
+            resampled = replace(evaluator, network=_build(evaluator.experiment, evaluator.graph, seed))
+            if not _agree(ours, function(resampled, figures)):
+                ancestors = evaluator.ancestors(claim)
+                names = [name for name in random_weights if name.rpartition("/")[0] in ancestors] or random_weights
                 hint = "Set them with `values`, or by an `init` that draws nothing, such as `constant`."
                 raise ValueError(f"it is one draw of many: nothing sets {_some(names)}. {hint}")
     return ours
 
 
-def _refuse_draws_in_passes(bench: Bench, claim: Claim) -> None:
-    """ValueError where a layer draws anew in each pass, and the claim is about what comes of it."""
+def _refuse_random_layers(evaluator: Evaluator, claim: Claim) -> None:
+    """Raise ValueError where a claim depends on a layer that draws random numbers in each pass.
+
+    That the generator has moved is not enough: the layer may come after the node that the claim is about.
+    """
     updates = claim.quantity == "weights_after"
     mode = "train" if updates else claim.figures.get("mode", "eval")
-    behind, found = bench.behind(claim), []
+    ancestors, found = evaluator.ancestors(claim), []
 
     class Watcher(torch.fx.Interpreter):
         def run_node(self, node: fx.Node) -> Any:
             before = torch.get_rng_state()
             value = super().run_node(node)
-            if not torch.get_rng_state().equal(before) and node.meta["node"] in behind:
+            if not torch.get_rng_state().equal(before) and node.meta["node"] in ancestors:
                 found.append(node.meta["node"])
             return value
 
     with torch.no_grad():
-        Watcher(bench.ready(mode)).run(*bench.samples(claim.figures["at"]).inputs)
+        Watcher(evaluator.in_mode(mode)).run(*evaluator.samples(claim.figures["at"]).inputs)
     if found or updates:
         draws = f"{_some(found)} draw{'' if len(found) > 1 else 's'}" if found else "the training draws"
         out = "Claim it in `mode: eval`, or leave out" if mode == "train" and not updates else "Leave out"
@@ -120,18 +130,18 @@ def _some(names: Sequence[str]) -> str:
     return ", ".join(names[:3]) + (f" and {len(names) - 3} more" if len(names) > 3 else "")
 
 
-def _alike(ours: Any, other: Any) -> bool:
-    """Whether two figures are one, but for rounding."""
+def _agree(ours: Any, other: Any) -> bool:
+    """Whether two figures are equal up to rounding."""
     if isinstance(ours, dict):
-        return all(_alike(value, other[name]) for name, value in ours.items())
+        return all(_agree(value, other[name]) for name, value in ours.items())
     if isinstance(ours, list):
-        return all(map(_alike, ours, other))
+        return all(map(_agree, ours, other))
     return bool(ours == other) or isclose(ours, other, rel_tol=1e-9, abs_tol=1e-12) or (isnan(ours) and isnan(other))
 
 
 @dataclass(frozen=True)
 class Samples:
-    """What a claim gives to the network: a tensor an input, the batch first. `one` where it is a single sample."""
+    """The inputs of a claim as tensors (batch, *shape); `one` for a single sample, written without a batch."""
 
     inputs: tuple[Tensor, ...]
     one: bool
@@ -140,7 +150,7 @@ class Samples:
         return max(map(len, self.inputs))
 
     def plain(self, values: Any) -> Any:
-        """A value of each sample as numbers; of a single one without its batch, and without brackets around one."""
+        """Return values as numbers: of a single sample without the batch, and a single number without its list."""
         if isinstance(values, dict):
             return {name: self.plain(inner) for name, inner in values.items()}
         listed = values.tolist() if not self.one else values[0].tolist()
@@ -152,15 +162,15 @@ def _is_row_of_one(listed: Any) -> bool:
 
 
 @dataclass(frozen=True)
-class Bench:
-    """The network, and what the claims of one spec are worked out with."""
+class Evaluator:
+    """Evaluates the claims of one spec on its network."""
 
     experiment: Experiment
     graph: Graph
     network: fx.GraphModule
 
-    def ready(self, mode: str) -> fx.GraphModule:
-        """The network in a mode; what training moves (batch statistics) is moved in a copy."""
+    def in_mode(self, mode: str) -> fx.GraphModule:
+        """Return the network in a mode; for `train` a copy, whose running statistics a pass may change."""
         return deepcopy(self.network).train() if mode == "train" else self.network
 
     @property
@@ -170,8 +180,9 @@ class Bench:
         return supervised_of(self.experiment)
 
     def values(self, network: fx.GraphModule, samples: Samples) -> dict[str, Any]:
-        """The value of each node by its name, and the output under an empty name."""
-        calls = [node.name for node in network.graph.nodes if node.op == "call_module"]  # fx changes Python's names
+        """Return the value of each node by its name, and the output under an empty name."""
+        # By order, not by name: torch.fx renames nodes whose names are Python's or taken
+        calls = [node.name for node in network.graph.nodes if node.op == "call_module"]
         names = dict(zip(calls, (node.name for node in self.graph.nodes), strict=True))
         seen: dict[str, Any] = {}
 
@@ -185,7 +196,7 @@ class Bench:
         return seen
 
     def node(self, name: str) -> str:
-        """The node that is meant, or that a scope ends with; ValueError where it is none."""
+        """Return the node called `name`, or the last of a scope; ValueError where there is none."""
         try:
             last = part(self.graph, name).last
         except Unmeasured as error:
@@ -194,8 +205,8 @@ class Bench:
             raise ValueError(f"`{name}` is an input, and `of` names a node")
         return last.name
 
-    def behind(self, claim: Claim) -> set[str]:
-        """The nodes that what a claim is about follows from: those before its `of`, or before the output."""
+    def ancestors(self, claim: Claim) -> set[str]:
+        """Return the nodes that a claim depends on: those before its `of`, or before the outputs."""
         of = claim.figures.get("of") if claim.quantity in ("output", "gradient") else None
         ends = {self.node(of)} if of else set(self.graph.outputs.values())
         for node in reversed(self.graph.nodes):
@@ -203,10 +214,10 @@ class Bench:
                 ends.update(node.inputs)
         return ends
 
-    def samples(self, given: Any) -> Samples:
-        """One sample or several, an input each. ValueError where it does not fit."""
+    def samples(self, at: Any) -> Samples:
+        """Read `at`: one sample or several, for one input or by name. ValueError where it does not fit."""
         inputs = self.graph.inputs
-        named = given if isinstance(given, dict) else {next(iter(inputs)): given}
+        named = at if isinstance(at, dict) else {next(iter(inputs)): at}
         if named.keys() != inputs.keys():
             raise ValueError(f"`at` gives {', '.join(named) or 'nothing'}, and the inputs are {', '.join(inputs)}")
         tensors = [_tensor(name, named[name], shape) for name, shape in inputs.items()]
@@ -216,27 +227,27 @@ class Bench:
             not any(several for _, several in tensors),
         )
 
-    def targets(self, given: Any, samples: Samples) -> Tensor:
-        """A target for each sample: class numbers or values, as the objective wants them."""
+    def targets(self, values: Any, samples: Samples) -> Tensor:
+        """Read `target`: a class or values for each sample, by the objective. ValueError where it does not fit."""
         classes = self.objective.measures == "classes"
         try:
-            exact = torch.as_tensor(given, dtype=torch.float64)
+            exact = torch.as_tensor(values, dtype=torch.float64)
         except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-            raise ValueError(f"`target` wants numbers in rows of one length, not {shown(given)}") from error
+            raise ValueError(f"`target` wants numbers in rows of one length, not {shown(values)}") from error
         if classes and bool((exact != exact.round()).any()):
-            raise ValueError(f"{self.objective.kind} wants class numbers, from 0 on, not {shown(given)}")
+            raise ValueError(f"{self.objective.kind} wants class numbers, from 0 on, not {shown(values)}")
         target = exact[None] if samples.one or not exact.dim() else exact
         if len(target) != len(samples):
             raise ValueError(f"`at` has {plural(len(samples), 'sample')}, and `target` {len(target)}")
         return target.long() if classes else target.reshape(len(target), -1) if target.dim() == 1 else target
 
     def loss(self, network: fx.GraphModule, output: Any, target: Tensor) -> Tensor:
-        """What training makes small: the loss, and what the objective adds for the weights."""
+        """Return what training minimizes: the loss, and the objective's penalty on the weights."""
         objective = self.objective
         main = objective.main(output)
         if objective.measures == "values":
-            wanted = objective.loss.outputs(Shape(target.shape[1:]))
-            if tuple(main.shape[1:]) != tuple(wanted):
+            expected = objective.loss.outputs(Shape(target.shape[1:]))
+            if tuple(main.shape[1:]) != tuple(expected):
                 raise ValueError(f"`target` has the shape {Shape(target.shape[1:])}, and the output {_shape(main)}")
         penalty = objective.penalty(network)
         loss = objective.training_loss()(output, target)
@@ -247,15 +258,15 @@ def _shape(values: Tensor) -> Shape:
     return Shape(values.shape[1:])
 
 
-def _tensor(name: str, given: Any, shape: Shape) -> tuple[Tensor, bool]:
-    """A sample as a batch of one, or several as they are, and which of the two."""
+def _tensor(name: str, values: Any, shape: Shape) -> tuple[Tensor, bool]:
+    """Return samples of an input as a batch, and whether they were written as several."""
     try:
-        value = torch.as_tensor(given, dtype=getattr(torch, DTYPES[shape.dtype]))
-        exact = torch.as_tensor(given, dtype=torch.float64)
+        value = torch.as_tensor(values, dtype=getattr(torch, DTYPES[shape.dtype]))
+        exact = torch.as_tensor(values, dtype=torch.float64)
     except (TypeError, ValueError, RuntimeError, OverflowError) as error:
-        raise ValueError(f"`{name}` wants numbers in rows of one length, not {shown(given)}") from error
+        raise ValueError(f"`{name}` wants numbers in rows of one length, not {shown(values)}") from error
     if shape.dtype == "int" and bool((exact != value).any()):
-        raise ValueError(f"`{name}` wants whole numbers, not {shown(given)}")
+        raise ValueError(f"`{name}` wants whole numbers, not {shown(values)}")
     if value.dim() == len(shape) + 1 and tuple(value.shape[1:]) == tuple(shape) and len(value):
         return value, True
     if value.dim() and tuple(value.shape) != tuple(shape):
@@ -266,43 +277,43 @@ def _tensor(name: str, given: Any, shape: Shape) -> tuple[Tensor, bool]:
 # --- the quantities -------------------------------------------------------------------------------------------------
 
 
-def _output(bench: Bench, figures: dict[str, Any]) -> Any:
-    samples = bench.samples(figures["at"])
-    name = bench.node(figures["of"]) if figures.get("of") else ""
+def _output(evaluator: Evaluator, figures: dict[str, Any]) -> Any:
+    samples = evaluator.samples(figures["at"])
+    name = evaluator.node(figures["of"]) if figures.get("of") else ""
     with torch.no_grad():
-        return samples.plain(bench.values(bench.ready(figures.get("mode", "eval")), samples)[name])
+        return samples.plain(evaluator.values(evaluator.in_mode(figures.get("mode", "eval")), samples)[name])
 
 
-def _loss(bench: Bench, figures: dict[str, Any]) -> Any:
-    samples, network = bench.samples(figures["at"]), bench.ready(figures.get("mode", "eval"))
-    target = bench.targets(figures["target"], samples)
+def _loss(evaluator: Evaluator, figures: dict[str, Any]) -> Any:
+    samples, network = evaluator.samples(figures["at"]), evaluator.in_mode(figures.get("mode", "eval"))
+    target = evaluator.targets(figures["target"], samples)
     with torch.no_grad():
-        return bench.loss(network, bench.values(network, samples)[""], target).item()
+        return evaluator.loss(network, evaluator.values(network, samples)[""], target).item()
 
 
-def _gradient(bench: Bench, figures: dict[str, Any]) -> Any:
-    samples, network = bench.samples(figures["at"]), bench.ready(figures.get("mode", "eval"))
+def _gradient(evaluator: Evaluator, figures: dict[str, Any]) -> Any:
+    samples, network = evaluator.samples(figures["at"]), evaluator.in_mode(figures.get("mode", "eval"))
     for tensor in samples.inputs:
         if tensor.is_floating_point():
             tensor.requires_grad_()
-    target = bench.targets(figures["target"], samples) if "target" in figures else None
-    with torch.enable_grad(), _thawed(network, figures["by"]):
-        values = bench.values(network, samples)
+    target = evaluator.targets(figures["target"], samples) if "target" in figures else None
+    with torch.enable_grad(), _requiring_grad(network, figures["by"]):
+        values = evaluator.values(network, samples)
         if target is not None:
-            height = bench.loss(network, values[""], target)
+            scalar = evaluator.loss(network, values[""], target)
         else:
-            height = _height(values[bench.node(figures["of"]) if figures.get("of") else ""], figures.get("of"))
-        by, shared = _by(bench, figures["by"], network, values, samples)
-        if not height.requires_grad or not by.requires_grad:
+            scalar = _scalar(values[evaluator.node(figures["of"]) if figures.get("of") else ""], figures.get("of"))
+        by, shared = _variable(evaluator, figures["by"], network, values, samples)
+        if not scalar.requires_grad or not by.requires_grad:
             found = torch.zeros_like(by)
         else:
-            found = torch.autograd.grad(height, by, allow_unused=True, materialize_grads=True)[0]
+            found = torch.autograd.grad(scalar, by, allow_unused=True, materialize_grads=True)[0]
     return found.tolist() if shared else samples.plain(found)
 
 
 @contextmanager
-def _thawed(network: fx.GraphModule, name: str) -> Iterator[None]:
-    """A weight that is frozen has a gradient too, where one asks for it."""
+def _requiring_grad(network: fx.GraphModule, name: str) -> Iterator[None]:
+    """Let a frozen weight require a gradient meanwhile: a claim may ask for it."""
     weight = dict(network.named_parameters()).get(name.replace("/", "."))
     frozen = weight is not None and not weight.requires_grad
     if weight is not None:
@@ -314,52 +325,53 @@ def _thawed(network: fx.GraphModule, name: str) -> Iterator[None]:
             weight.requires_grad_(False)
 
 
-def _height(value: Any, of: str | None) -> Tensor:
-    """The one value that a gradient is of, summed over the samples, which do not touch each other."""
+def _scalar(value: Any, of: str | None) -> Tensor:
+    """Return the value that is differentiated, summed over samples. ValueError where a sample has several."""
     if isinstance(value, dict):
         names = ", ".join(value)
         raise ValueError(f"the network has the outputs {names}, and a gradient is of one: name it with `of`")  # noqa: TRY004
     if value[0].numel() != 1:
         name = f"`{of}`" if of else "the output"
         raise ValueError(f"{name} has the shape {_shape(value)}, and a gradient is of one value")
-    height: Tensor = value.sum()
-    return height
+    # One backward pass for all samples: the value of a sample does not depend on the others
+    scalar: Tensor = value.sum()
+    return scalar
 
 
-def _by(
-    bench: Bench, name: str, network: fx.GraphModule, values: dict[str, Any], samples: Samples
+def _variable(
+    evaluator: Evaluator, name: str, network: fx.GraphModule, values: dict[str, Any], samples: Samples
 ) -> tuple[Tensor, bool]:
-    """An input, a weight or what comes out of a node, and whether all samples share it."""
-    if name in bench.graph.inputs:
-        tensor = samples.inputs[list(bench.graph.inputs).index(name)]
+    """Return the tensor to differentiate by (input, weight, output of a node), and whether all samples share it."""
+    if name in evaluator.graph.inputs:
+        tensor = samples.inputs[list(evaluator.graph.inputs).index(name)]
         if not tensor.is_floating_point():
             raise ValueError(f"`{name}` holds no floats, and there is no gradient by it")
         return tensor, False
     weight = dict(network.named_parameters()).get(name.replace("/", "."))
     if weight is not None:
         return weight, True
-    return values[bench.node(name)], False
+    return values[evaluator.node(name)], False
 
 
-def _weights_after(bench: Bench, figures: dict[str, Any]) -> Any:
-    """What `dlx train` would do with these samples, in the order that they are written in."""
+def _weights_after(evaluator: Evaluator, figures: dict[str, Any]) -> Any:
+    """Return a weight after `steps` updates of `dlx train` on these samples, in the order written."""
     from ..training.batches.data_part import DataPart
     from ..training.fit import Job, updates
 
-    train, steps = bench.experiment.train, figures["steps"]
+    train, steps = evaluator.experiment.train, figures["steps"]
     if train is None:
         raise ValueError("there is no `train` that could move the weights: write `train: {steps: 3, optimizer: sgd}`")
-    if len(bench.graph.inputs) > 1:
+    if len(evaluator.graph.inputs) > 1:
         raise ValueError("training fills one input, and the network has several")
-    samples, network = bench.samples(figures["at"]), bench.ready("train")
-    targets = bench.targets(figures["target"], samples)
+    samples, network = evaluator.samples(figures["at"]), evaluator.in_mode("train")
+    targets = evaluator.targets(figures["target"], samples)
     weights, name = dict(network.named_parameters()), figures["of"].replace("/", ".")
     if name not in weights:
         known = ", ".join(key.replace(".", "/") for key in list(weights)[:6])
         raise ValueError(f"there is no weight `{figures['of']}`; there are {known}")
     part = DataPart(samples.inputs[0].detach(), targets)
     settings = train.model_copy(update={"shuffle": False, "device": "cpu", "trace": False})
-    job = Job(network, bench.objective, settings, {"train": part})
+    job = Job(network, evaluator.objective, settings, {"train": part})
     if steps > job.total_steps:
         raise ValueError(f"the training has {plural(job.total_steps, 'step')}")
     torch.manual_seed(train.seed)
@@ -368,7 +380,7 @@ def _weights_after(bench: Bench, figures: dict[str, Any]) -> Any:
     return weights[name].tolist()
 
 
-WAYS: dict[str, Callable[[Bench, dict[str, Any]], Any]] = {
+QUANTITIES: dict[str, Callable[[Evaluator, dict[str, Any]], Any]] = {
     "output": _output,
     "loss": _loss,
     "gradient": _gradient,

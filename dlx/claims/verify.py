@@ -1,4 +1,4 @@
-"""All receipts of a spec, those about exact values too: what `dlx verify` runs."""
+"""Receipts of all claims of specs, those on exact values included (`dlx verify`)."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from . import exact
 
 
 @dataclass(frozen=True)
-class Verified:
+class VerifiedSpec:
     """A spec with its receipts, in the order of its `expect`."""
 
     experiment: Experiment
@@ -25,10 +25,10 @@ class Verified:
     receipts: Sequence[Receipt]
 
 
-def found(paths: Sequence[Path]) -> list[Path]:
-    """The specs at `paths`, shipped ones by name too: files, and every whole spec in a folder.
+def find_specs(paths: Sequence[Path]) -> list[Path]:
+    """Return the specs at `paths`: files, every whole spec in a folder, and shipped specs by name.
 
-    Without `paths`: those in ./specs, else all that dlx ships. SpecError where there is none.
+    Without `paths` those in ./specs, else all that dlx ships. Errors: SpecError where there is none.
     """
     places = {path: shipped.place(path) for path in paths or [Path("specs")]}
     missing = [path for path, place in places.items() if place is None]
@@ -37,22 +37,22 @@ def found(paths: Sequence[Path]) -> list[Path]:
         problems = (Problem(f"there is no {p}", shipped.near(p) or hint, Mark(str(p))) for p in missing)
         raise SpecError(*problems)
     whole = [place for place in places.values() if place is not None]
-    specs = [spec for path in whole for spec in (_below(path) if path.is_dir() else [path])]
+    specs = [spec for path in whole for spec in (_specs_in(path) if path.is_dir() else [path])]
     if not specs:
         where = " and ".join(map(str, whole))
         raise SpecError(Problem(f"there are no specs in {where}", "A spec starts with `dlx: 1`.", Mark(where)))
     return list(dict.fromkeys(specs))
 
 
-def _below(folder: Path) -> Iterator[Path]:
-    """Files that say which version of the format they are: others are parts of specs."""
+def _specs_in(folder: Path) -> Iterator[Path]:
+    """Yield the whole specs in a folder: files that begin a line with `dlx:`. Others are config groups."""
     for path in sorted(folder.rglob("*")):
         if path.suffix in SUFFIXES and path.is_file() and _is_whole(path):
             yield path
 
 
 def _is_whole(path: Path) -> bool:
-    """Whether a file says so, or cannot be read, which is told when it is its turn."""
+    """Whether a file names the version of the format; also where it cannot be read, which `load` reports."""
     try:
         with path.open("rb") as file:
             lines = file.read(MAX_BYTES).splitlines()
@@ -61,31 +61,37 @@ def _is_whole(path: Path) -> bool:
     return any(line.startswith((b"dlx:", b"dlx =", b"dlx=")) for line in lines)
 
 
-def verify(paths: Iterable[Path], changes: Sequence[str] = (), plugins: Sequence[str] = ()) -> Iterator[Verified]:
-    """Each spec with its receipts. SpecError, after the last of them, with the mistakes of those that are wrong."""
+def verify(paths: Iterable[Path], changes: Sequence[str] = (), plugins: Sequence[str] = ()) -> Iterator[VerifiedSpec]:
+    """Yield each spec with its receipts.
+
+    Errors: SpecError after the last spec, with the mistakes of all specs that cannot be loaded or traced.
+    """
     problems: list[Problem] = []
     for path in paths:
         try:
             experiment = load(path, changes, plugins=plugins)
             traced = graphs.trace_all(experiment)
-            yield Verified(experiment, traced, all_of(experiment, traced))
+            yield VerifiedSpec(experiment, traced, receipts_of(experiment, traced))
         except DlxError as error:
             problems += error.problems
     if problems:
         raise SpecError(*problems)
 
 
-def all_of(experiment: Experiment, traced: Graphs) -> list[Receipt]:
-    """The receipts of one spec, in file order; torch is only imported where exact values are claimed."""
-    wanted = [claim for claim in claims(experiment) if claim.quantity in EXACT]
+def receipts_of(experiment: Experiment, traced: Graphs) -> list[Receipt]:
+    """Return the receipts of one spec, in the order of the file; torch is imported only for exact values."""
+    of_exact = [claim for claim in claims(experiment) if claim.quantity in EXACT]
     results = receipts(experiment, traced)
-    if wanted:
-        results += list(exact.receipts(wanted, experiment, traced.one))
+    if of_exact:
+        results += list(exact.receipts(of_exact, experiment, traced.one))
     return sorted(results, key=lambda r: (r.claim.mark.file, r.claim.mark.line, r.claim.mark.column))
 
 
-def trained(verified: Verified, runs: Path) -> Verified:
-    """The same after a training, where claims are about one; they stay `not run` where it cannot start."""
+def after_training(verified: VerifiedSpec, runs: Path) -> VerifiedSpec:
+    """Train a spec whose claims are about its results, and return it with their receipts.
+
+    They stay `not run` where the training fails, with its message as the reason.
+    """
     from ..experiment import runner
 
     if not any(receipt.claim.trained for receipt in verified.receipts):
@@ -96,6 +102,6 @@ def trained(verified: Verified, runs: Path) -> Verified:
         why = error.problems[0].message
         after = [replace(r, why=why) if r.claim.trained else r for r in verified.receipts]
     else:
-        judged_by = {r.claim.path: r for r in of_results(verified.experiment, metrics)}
-        after = [judged_by.get(r.claim.path, r) for r in verified.receipts]
+        by_path = {r.claim.path: r for r in of_results(verified.experiment, metrics)}
+        after = [by_path.get(r.claim.path, r) for r in verified.receipts]
     return replace(verified, receipts=after)

@@ -127,9 +127,9 @@ def verify(
 
     changes = [text for text in specs or [] if "=" in text and not Path(text).exists()]
     paths = [Path(text) for text in specs or [] if text not in changes]
-    found = verify.verify(verify.found(paths), changes, plugin or [])
+    found = verify.verify(verify.find_specs(paths), changes, plugin or [])
     if training:
-        found = (verify.trained(one, runs) for one in found)
+        found = (verify.after_training(one, runs) for one in found)
     if status := verdicts.verified(found, as_json, only):
         raise typer.Exit(status)
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from .console import Grid, document, out
 
 if TYPE_CHECKING:
-    from ..analysis.doctor.check import Checked
+    from ..analysis.doctor.check import CheckRow
     from ..analysis.doctor.diagnosis import Report
 
 STYLES = {"wrong": "red", "look": "yellow"}
@@ -35,7 +35,7 @@ def diagnosis(report: Report, as_json: bool = False) -> None:
     out(f"{len(report.checks)} checks: {parts}", "bold")
 
 
-def _finding(row: Checked) -> None:
+def _finding(row: CheckRow) -> None:
     one = row.outcome
     out()
     out(f"{one.mark}  {row.check}: {one.verdict}" if one.mark else f"{row.check}: {one.verdict}", "bold")

@@ -11,12 +11,12 @@ from ..graph.expect import Receipt, format_claim, format_value
 from .console import Grid, document, out
 
 if TYPE_CHECKING:
-    from ..claims.verify import Verified
+    from ..claims.verify import VerifiedSpec
 
 VERDICTS = ("holds", "book wrong", "FAILS", "not run")
 
 
-def verified(specs: Iterable[Verified], as_json: bool, only: str | None = None) -> int:
+def verified(specs: Iterable[VerifiedSpec], as_json: bool, only: str | None = None) -> int:
     """Print the receipts as they come, a table for each spec, then their counts. Return the exit status.
 
     Mistakes of specs come last: as a DlxError, or in the JSON document.
@@ -44,7 +44,7 @@ def verified(specs: Iterable[Verified], as_json: bool, only: str | None = None) 
     return 2 if wrong else int(bool(tally["FAILS"]))
 
 
-def _table(one: Verified, shown: Sequence[Receipt]) -> None:
+def _table(one: VerifiedSpec, shown: Sequence[Receipt]) -> None:
     out(f"{one.experiment.name}  ({one.experiment.path})", "bold")
     if one.experiment.source:
         out(one.experiment.source, "dim")

@@ -9,9 +9,9 @@ from typing import Any
 import torch
 from helpers import experiment_of
 
-from dlx.analysis.doctor.check import CHECKS, Outcome
-from dlx.analysis.doctor.diagnosis import received
-from dlx.analysis.doctor.probe import Patient
+from dlx.analysis.doctor.check import CHECKS, CheckOutcome
+from dlx.analysis.doctor.diagnosis import probe_of
+from dlx.analysis.doctor.probe import Probe
 from dlx.data import Facts, Sets, Split
 from dlx.data.generated.synthetic import Synthetic
 from dlx.shapes import Shape
@@ -22,7 +22,9 @@ LAYERS = "[{linear: 32}, relu, {linear: 3}]"
 TRAIN = "{steps: 300, optimizer: {adam: 1e-2}}"
 
 
-def patient(layers: str = LAYERS, data: Any = CLASSES, train: str = TRAIN, more: str = "", **options: Any) -> Patient:
+def make_probe(
+    layers: str = LAYERS, data: Any = CLASSES, train: str = TRAIN, more: str = "", **options: Any
+) -> Probe:
     """A spec ready for the checks: `data` in YAML, or Sets. `layers` stand on line 4 of it, or from line 5 on."""
     written = data if isinstance(data, str) else CLASSES
     text = f"name: sick\ntrain: {train}\nnetwork:\n  layers:"
@@ -30,32 +32,32 @@ def patient(layers: str = LAYERS, data: Any = CLASSES, train: str = TRAIN, more:
     text += f" {listed}\n" if listed.startswith("[") else f"\n{indent(listed, '    ')}\n"
     experiment = experiment_of(f"{text}data: {written}\n{more}\n")
     if not isinstance(data, str):
-        experiment = replace(experiment, data=Given(data))
-    return received(experiment, **options)
+        experiment = replace(experiment, data=FixedData(data))
+    return probe_of(experiment, **options)
 
 
-def outcome(check: str, *args: Any, **options: Any) -> Outcome:
+def outcome(check: str, *args: Any, **options: Any) -> CheckOutcome:
     """What one check says of a spec."""
     with torch.random.fork_rng():
-        return CHECKS[check](patient(*args, **options))
+        return CHECKS[check](make_probe(*args, **options))
 
 
-class Given(Synthetic):
+class FixedData(Synthetic):
     """A data set that is there already; it has no kind of its own, so that no registry knows it."""
 
     def __init__(self, sets: Sets) -> None:
         super().__init__(shape=[1])
-        object.__setattr__(self, "_given", sets)
+        object.__setattr__(self, "_sets", sets)
 
     def facts(self) -> Facts:
-        sets: Sets = self._given
+        sets: Sets = self._sets
         shape = Shape(sets.train.x.shape[1:])
         if sets.train.y.dtype.kind == "f":
             return Facts(shape, target=Shape(sets.train.y.shape[1:]))
         return Facts(shape, classes=3)
 
     def load(self) -> Sets:
-        return self._given
+        return self._sets
 
 
 def sets(**changes: Any) -> Sets:

@@ -27,7 +27,7 @@ def test_inputs_that_are_no_numbers_are_counted():
     assert found.mark.line == 5
 
 
-def test_inputs_that_are_all_the_same_tell_nothing():
+def test_inputs_that_are_all_equal_are_reported():
     found = outcome("inputs", data=sets(train=(np.zeros_like(X), Y)))
     assert found.finding == "all inputs are the same number: there is nothing to tell examples apart by"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from doctored import ONE_KINK, outcome, patient
+from doctored import ONE_KINK, make_probe, outcome
 
-from dlx.analysis.doctor.checks_gradient import _compared, relative_error
+from dlx.analysis.doctor.checks_gradient import _compare_derivatives, relative_error
 from dlx.layers.activation_rectified import ReLU
 from dlx.layers.activation_smooth import SiLU
 
@@ -61,8 +61,8 @@ def test_a_wrong_backward_pass_is_found_and_placed(monkeypatch, factor, verdict)
 
 
 def test_a_weight_at_a_kink_is_skipped():
-    seen = patient(*ONE_KINK)
-    found, kinks = _compared(seen, tries=100)
+    probe = make_probe(*ONE_KINK)
+    found, kinks = _compare_derivatives(probe, tries=100)
     assert kinks == 4  # the four draws of the one weight
     assert not found
     assert outcome("gradient check", *ONE_KINK).expected == "4 values, all at kinks"

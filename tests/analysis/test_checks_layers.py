@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 import torch
-from doctored import CLASSES, NUMBERS, outcome, patient
+from doctored import CLASSES, NUMBERS, make_probe, outcome
 
-from dlx.analysis.doctor.checks_layers import slope, spread
+from dlx.analysis.doctor.checks_layers import sample_std, slope
 
 CHAIN = (
     "\n- repeat: {{times: {0}, layers: [{{linear: {{out_features: 1, bias: false}}, values: {{weight: {1}}}}}]}}\n"
@@ -26,8 +26,8 @@ def test_a_healthy_network_is_found_healthy(check):
 
 def test_a_network_with_negative_weights_is_dead():
     """Where inputs are not negative, the second layer is zero everywhere (and the first here too)."""
-    given = "values: {weight: -0.5, bias: -0.1}"
-    layers = f"\n- {{relu: {{}}}}\n- linear: 4\n  {given}\n- relu\n- linear: 4\n  {given}\n- relu\n- linear: 3\n"
+    values = "values: {weight: -0.5, bias: -0.1}"
+    layers = f"\n- {{relu: {{}}}}\n- linear: 4\n  {values}\n- relu\n- linear: 4\n  {values}\n- relu\n- linear: 3\n"
     found = outcome("dead units", layers)
     assert found.verdict == "wrong"
     assert found.finding == (
@@ -57,8 +57,8 @@ def test_units_that_never_switch_off_are_a_linear_layer():
     layers = f"\n- linear: 5\n  values: {{bias: {biases}}}\n- relu\n- linear: 3\n"
     found = outcome("straight units", layers)
     assert (found.verdict, found.figure, found.mark.line) == ("look", "3 of 5 in relu_1", 7)
-    told = "3 of the 5 units of `relu_1` are on for all 128 samples: they do what a linear layer does"
-    assert found.finding == told
+    finding = "3 of the 5 units of `relu_1` are on for all 128 samples: they do what a linear layer does"
+    assert found.finding == finding
     assert "centred inputs" in found.hint
     assert outcome("straight units", layers.replace("100, 100, 100", "100, 100, 0")).verdict == "ok"
     assert "every one of the 5 units" in outcome("straight units", layers.replace("0, 0]", "100, 100]")).finding
@@ -87,16 +87,16 @@ def test_saturated_units_are_seen():
 
 def test_saturation_begins_where_the_slope_is_a_twentieth_of_the_steepest():
     """A sigmoid has slope 1/4 at 0, and (1/4)/20 at 4.36; tanh has 1/20 at 2.18."""
-    seen = next(s for s in patient("[{linear: 4}, sigmoid, {linear: 3}]").start.layers if s.node.kind == "sigmoid")
+    seen = next(s for s in make_probe("[{linear: 4}, sigmoid, {linear: 3}]").start.layers if s.node.kind == "sigmoid")
     found = slope(seen, torch.tensor([[0.0, 4.35, 4.37]]))[0] / 0.25
     assert found.tolist() == pytest.approx([1, 0.0505, 0.0495], abs=4e-4)
 
 
 def test_a_signal_falls_by_the_weight_in_each_layer():
     """Ten layers of weight 0.01 hand on 0.01^10 x: CNNs for Visual Recognition, section 6.3."""
-    layers = patient(CHAIN.format(10, 0.01), ONE).start.weighing
-    scales = [spread(seen.output.detach()) for seen in layers]
-    assert scales[-1] / spread(patient(CHAIN.format(10, 0.01), ONE).batch.x) == pytest.approx(1e-20, rel=1e-4)
+    layers = make_probe(CHAIN.format(10, 0.01), ONE).start.weight_layers
+    scales = [sample_std(seen.output.detach()) for seen in layers]
+    assert scales[-1] / sample_std(make_probe(CHAIN.format(10, 0.01), ONE).batch.x) == pytest.approx(1e-20, rel=1e-4)
     found = outcome("activations", CHAIN.format(10, 0.01), ONE)
     assert found.verdict == "wrong"
     assert found.finding == "the signal vanishes over 10 layers: std 0.0094 at `linear_1`, 9.4e-21 at `linear_10`"
@@ -105,8 +105,8 @@ def test_a_signal_falls_by_the_weight_in_each_layer():
 @pytest.mark.parametrize(("weight", "grown"), [(0.9, 0.00515377521), (1.1, 117.3908529)])
 def test_signal_and_gradient_over_fifty_layers(weight, grown):
     """0.9^50 and 1.1^50, where an activation is the identity."""
-    start = patient(CHAIN.format(51, weight), ONE).start.weighing
-    first, last = (spread(start[k].output.detach()) for k in (0, -1))
+    start = make_probe(CHAIN.format(51, weight), ONE).start.weight_layers
+    first, last = (sample_std(start[k].output.detach()) for k in (0, -1))
     assert last / first == pytest.approx(grown, rel=1e-4)
     back = [seen.output.grad.norm() for seen in (start[-1], start[0])]
     assert float(back[1] / back[0]) == pytest.approx(grown, rel=1e-4)
@@ -144,18 +144,18 @@ def test_the_size_of_an_update_of_sgd_is_that_of_the_slope():
     """lr |gradient| / |weight|, the batch being the whole set."""
     train = "{steps: 5, batch_size: 128, optimizer: {sgd: 1e-4}}"
     data = "{synthetic: {shape: [6], target: [1], train: 128}}"
-    seen = patient("[{linear: {out_features: 1, bias: false}}]", data, train)
-    weight = seen.start.network.get_submodule("linear_1").weight
+    probe = make_probe("[{linear: {out_features: 1, bias: false}}]", data, train)
+    weight = probe.start.network.get_submodule("linear_1").weight
     by_hand = 1e-4 * float(weight.grad.norm() / weight.detach().norm())
     figure = outcome("update size", "[{linear: {out_features: 1, bias: false}}]", data, train).figure
-    assert float(figure.split()[0]) == pytest.approx(by_hand, rel=0.5)  # it is told with one digit
+    assert float(figure.split()[0]) == pytest.approx(by_hand, rel=0.5)  # printed with one digit
 
 
 @pytest.mark.parametrize(
     ("rate", "verdict", "hint"),
     [("1e-9", "look", "Raise the learning rate."), ("100", "wrong", "Lower the learning rate.")],
 )
-def test_updates_too_small_or_too_large_are_told(rate, verdict, hint):
+def test_updates_too_small_or_too_large_are_reported(rate, verdict, hint):
     found = outcome("update size", train=f"{{steps: 9, optimizer: {{sgd: {rate}}}}}")
     assert (found.verdict, found.hint, found.mark.line) == (verdict, hint, 2)
     assert "of themselves, most of all `linear_" in found.finding

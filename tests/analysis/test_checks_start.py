@@ -6,11 +6,11 @@ import math
 
 import pytest
 import torch
-from doctored import CLASSES, LAYERS, NUMBERS, outcome, patient, sets
+from doctored import CLASSES, LAYERS, NUMBERS, make_probe, outcome, sets
 from helpers import experiment_of
 
 from dlx.analysis.doctor.check import CHECKS
-from dlx.analysis.doctor.diagnosis import received
+from dlx.analysis.doctor.diagnosis import probe_of
 
 TEN = CLASSES.replace("classes: 3", "classes: 10")
 FLAT = "[{linear: 32}, relu, {linear: 10}]"
@@ -24,21 +24,21 @@ def test_a_healthy_network_is_found_healthy(check):
 
 def test_equal_logits_have_a_loss_of_ln_10():
     quiet = "\n- linear: 32\n- relu\n- linear: 10\n  values: {weight: 0, bias: 0}\n"
-    seen = patient(quiet, TEN)
-    assert seen.start.loss == pytest.approx(2.302585, abs=1e-6)
-    assert seen.blind(seen.batch) == pytest.approx(math.log(10))
+    probe = make_probe(quiet, TEN)
+    assert probe.start.loss == pytest.approx(2.302585, abs=1e-6)
+    assert probe.uninformed_loss(probe.batch) == pytest.approx(math.log(10))
     found = outcome("initial loss", quiet, TEN)
     assert (found.figure, found.expected) == ("2.303", "about ln 10 = 2.303")
 
 
 def test_equal_scores_have_a_hinge_loss_of_9():
-    seen = patient(FLAT, TEN, more="objective: {classification: {loss: hinge}}")
-    assert seen.blind(seen.batch) == pytest.approx(9)  # C - 1 margins of 1
+    probe = make_probe(FLAT, TEN, more="objective: {classification: {loss: hinge}}")
+    assert probe.uninformed_loss(probe.batch) == pytest.approx(9)  # C - 1 margins of 1
 
 
 def test_the_mean_of_the_targets_has_their_variance_for_a_loss():
-    seen = patient("[{linear: 1}]", NUMBERS)
-    assert seen.blind(seen.batch) == pytest.approx(float(seen.batch.y.var(correction=0)))
+    probe = make_probe("[{linear: 1}]", NUMBERS)
+    assert probe.uninformed_loss(probe.batch) == pytest.approx(float(probe.batch.y.var(correction=0)))
     assert outcome("initial loss", "[{linear: 1}]", NUMBERS).expected.endswith("the variance of the targets")
 
 
@@ -64,7 +64,7 @@ def test_a_loss_that_is_not_finite_is_wrong():
 
 
 def test_a_network_that_knows_the_answer_is_worth_a_look():
-    teacher = patient("[{linear: 3}]")
+    teacher = make_probe("[{linear: 3}]")
     torch.manual_seed(0)
     x, y = teacher.parts["train"].x, torch.nn.functional.one_hot(teacher.parts["train"].y).float()
     weight = (20 * torch.linalg.lstsq(x, y).solution.T).tolist()
@@ -73,7 +73,7 @@ def test_a_network_that_knows_the_answer_is_worth_a_look():
     assert "below the 1.1 of a network that knows nothing" in found.finding
 
 
-def test_softmax_before_cross_entropy_is_told_with_the_loss_it_cannot_go_below():
+def test_softmax_before_cross_entropy_is_reported_with_the_loss_it_cannot_go_below():
     found = outcome("output layer", "[{linear: 32}, relu, {linear: 10}, softmax]", TEN)
     assert found.verdict == "wrong"
     assert found.finding == (
@@ -96,7 +96,7 @@ def test_log_softmax_before_cross_entropy_is_once_too_often():
     assert (found.verdict, found.hint) == ("look", "Drop `log_softmax_1`: twice is once.")
 
 
-def test_targets_out_of_reach_of_the_last_layer_are_told():
+def test_targets_out_of_range_of_the_last_layer_are_reported():
     found = outcome("output layer", "[{linear: 1}, sigmoid]", NUMBERS)
     assert found.verdict == "wrong"
     assert found.finding.startswith("`sigmoid_1` gives numbers between 0 and 1, and ")
@@ -121,9 +121,9 @@ def test_a_last_layer_at_zero_is_not_symmetric():
 def test_weight_decay_is_measured_against_the_data():
     """Of a first update of SGD it is lr * decay * |w| beside lr * |gradient|."""
     train = "{steps: 300, optimizer: {sgd: {lr: 0.1, weight_decay: 0.2}}}"
-    seen = patient(train=train)
-    weights = torch.cat([p.detach().flatten() for p in seen.start.network.parameters()])
-    slopes = torch.cat([p.grad.flatten() for p in seen.start.network.parameters()])
+    probe = make_probe(train=train)
+    weights = torch.cat([p.detach().flatten() for p in probe.start.network.parameters()])
+    slopes = torch.cat([p.grad.flatten() for p in probe.start.network.parameters()])
     by_hand = 0.2 * float(weights.norm() / slopes.norm())
     found = outcome("regularisation", train=train)
     assert float(found.figure.split()[0]) == pytest.approx(by_hand, rel=0.05)
@@ -139,30 +139,30 @@ def test_weight_decay_stronger_than_the_data_is_seen():
     assert found.mark.line == 2
 
 
-def test_the_patient_starts_as_training_does():
+def test_the_probe_starts_as_training_does():
     from dlx.network import build
 
-    seen = patient(LAYERS)
+    probe = make_probe(LAYERS)
     torch.manual_seed(0)
-    twin = build(seen.graph, seen.experiment.init)
-    for ours, theirs in zip(seen.network().parameters(), twin.parameters(), strict=True):
+    twin = build(probe.graph, probe.experiment.init)
+    for ours, theirs in zip(probe.network().parameters(), twin.parameters(), strict=True):
         assert torch.equal(ours, theirs)
 
 
 def test_what_draws_at_random_is_still_where_it_would_blur_the_figures():
-    seen = patient("[{linear: 32}, batch_norm, relu, {dropout: 0.5}, {linear: 3}]")
-    network = seen.network()
+    probe = make_probe("[{linear: 32}, batch_norm, relu, {dropout: 0.5}, {linear: 3}]")
+    network = probe.network()
     assert not network.get_submodule("dropout_1").training
     assert network.get_submodule("batch_norm_1").training
-    assert torch.equal(network(seen.batch.x), network(seen.batch.x))
+    assert torch.equal(network(probe.batch.x), network(probe.batch.x))
 
 
 def test_penalties_raise_the_loss_and_count_as_regularisation():
     more = "objective: {classification: {l2: 0.01}}"
-    seen = patient(more=more)
-    squares = sum(float(p.detach().square().sum()) for p in seen.start.network.parameters() if p.dim() > 1)
+    probe = make_probe(more=more)
+    squares = sum(float(p.detach().square().sum()) for p in probe.start.network.parameters() if p.dim() > 1)
     found = outcome("initial loss", more=more)
-    assert found.figure == f"{seen.start.loss:.3f} + {0.01 * squares:.3g} for the weights"
+    assert found.figure == f"{probe.start.loss:.3f} + {0.01 * squares:.3g} for the weights"
     assert outcome("regularisation", train="{steps: 9, optimizer: {sgd: 0.1}}", more=more).figure.endswith("update")
     strong = outcome("regularisation", train="{steps: 9, optimizer: {sgd: 0.1}}", more=more.replace("0.01", "2"))
     assert (strong.verdict, strong.mark.line) == ("look", 6)
@@ -173,8 +173,8 @@ def test_a_sigmoid_before_binary_cross_entropy_is_once_too_often():
     found = outcome("output layer", "[{linear: 1}, sigmoid]", two, more="objective: binary_classification")
     assert found.verdict == "wrong"
     assert found.finding == "binary_cross_entropy takes logits, and `sigmoid_1` gives numbers between 0 and 1"
-    seen = patient("[{linear: 1}]", two, more="objective: binary_classification")
-    assert seen.blind(seen.batch) == pytest.approx(math.log(2))
+    probe = make_probe("[{linear: 1}]", two, more="objective: binary_classification")
+    assert probe.uninformed_loss(probe.batch) == pytest.approx(math.log(2))
 
 
 def test_a_second_output_for_training_alone_is_no_hindrance():
@@ -186,6 +186,6 @@ def test_a_second_output_for_training_alone_is_no_hindrance():
     ]
     text = f"name: two\ntrain: {{steps: 9}}\ndata: {CLASSES}\nobjective: {{classification: {{aux: {{help: 0.3}}}}}}\n"
     listed = "".join(f"    - {layer}\n" for layer in layers)
-    seen = received(experiment_of(f"{text}network:\n  outputs: {{help: side, out: main}}\n  layers:\n{listed}"))
-    assert seen.last.name == "main"
-    assert {name: check(seen).verdict for name, check in CHECKS.items()}["gradient check"] == "ok"
+    probe = probe_of(experiment_of(f"{text}network:\n  outputs: {{help: side, out: main}}\n  layers:\n{listed}"))
+    assert probe.last.name == "main"
+    assert {name: check(probe).verdict for name, check in CHECKS.items()}["gradient check"] == "ok"

@@ -7,7 +7,7 @@ import re
 
 import numpy as np
 import pytest
-from doctored import CLASSES, NUMBERS, outcome, patient, sets
+from doctored import CLASSES, NUMBERS, make_probe, outcome, sets
 
 from dlx.analysis.doctor.checks_training import BARS, range_of, smoothed, sparkline
 
@@ -31,7 +31,7 @@ def test_a_batch_is_learned_to_nearly_no_loss():
     assert float(found.figure.split()[0]) <= 0.055
 
 
-def test_a_rate_that_is_too_large_is_told_from_a_network_that_cannot_learn():
+def test_a_rate_that_is_too_large_is_distinguished_from_a_network_that_cannot_learn():
     found = outcome("overfit a batch", train=SGD.format(100))
     assert found.verdict == "wrong"
     assert found.finding.startswith("sgd with lr 100 brings the loss from ")
@@ -40,7 +40,7 @@ def test_a_rate_that_is_too_large_is_told_from_a_network_that_cannot_learn():
     assert found.mark.line == 2
 
 
-def test_a_rate_that_is_too_small_is_told():
+def test_a_rate_that_is_too_small_is_reported():
     found = outcome("overfit a batch", train=SGD.format(1e-8))
     assert found.verdict == "wrong"
     assert "after 500 steps; adam with 1e-3 gets to 0.05" in found.finding
@@ -53,7 +53,7 @@ def test_a_rate_that_is_slow_is_on_its_way():
     assert found.finding.startswith("sgd with lr 0.03 is on its way after 500 steps, from ")
 
 
-def test_a_network_that_cannot_learn_is_told_whatever_the_rate():
+def test_a_network_that_cannot_learn_is_reported_whatever_the_rate():
     found = outcome("overfit a batch", more="init: zeros")
     assert found.verdict == "wrong"
     assert "which is that of knowing nothing (1.1)" in found.finding
@@ -126,19 +126,19 @@ def test_where_nothing_learns_no_rate_helps():
     still = "{{linear: {{out_features: {0}, bias: false}}}}"
     layers = f"[{still.format(8)}, relu, {still.format(3)}]"
     found = outcome("learning rates", layers, more="init: zeros", train=SGD.format(0.1))
-    told = "the loss falls at no rate: tried 0.0001, 0.001, 0.01, 0.1, 1, 250 updates each"
-    assert found.finding == told
+    finding = "the loss falls at no rate: tried 0.0001, 0.001, 0.01, 0.1, 1, 250 updates each"
+    assert found.finding == finding
 
 
 def test_a_bias_that_learns_how_often_classes_are_has_learned_nothing():
     """Only the last bias moves where weights vanish: the loss falls to that of the classes' shares and stays."""
     y = sets().train.y
     shares = np.bincount(y) / len(y)
-    told = f"the loss falls below {-(shares * np.log(shares)).sum():.3g}, that of one answer for all, at no rate"
+    finding = f"the loss falls below {-(shares * np.log(shares)).sum():.3g}, that of one answer for all, at no rate"
     for init in ("zeros", "{normal: 1e-33}"):
         found = outcome("learning rates", DEEP, more=f"init: {init}")
         assert found.verdict == "look"
-        assert found.finding.startswith(told)
+        assert found.finding.startswith(finding)
 
 
 @pytest.mark.slow
@@ -178,10 +178,10 @@ def test_what_was_trained_on_is_known_with_any_label():
 
 
 def test_equal_inputs_keep_equal_labels_when_they_are_shuffled():
-    from dlx.analysis.doctor.checks_training import _relabelled
+    from dlx.analysis.doctor.checks_training import _shuffle_labels
 
     x, y = sets().train.x, sets().train.y
-    train, valid = _relabelled(patient(data=sets(valid=(x[:100], y[:100]))), "valid")
+    train, valid = _shuffle_labels(make_probe(data=sets(valid=(x[:100], y[:100]))), "valid")
     assert (train.y[:100] == valid.y).all()
     assert sorted(train.y.tolist()) == sorted(y.tolist())
     assert train.y.tolist() != y.tolist()
@@ -195,7 +195,7 @@ def test_what_would_take_long_is_left_out_unless_thoroughness_is_asked_for():
     wide = "[{linear: 4000}, relu, {linear: 4000}, relu, {linear: 3}]"
     for check in ("overfit a batch", "learning rates", "shuffled labels"):
         assert outcome(check, wide, CLASSES).expected == "too large for seconds: --thorough"
-    assert patient(wide, thorough=True).affordable(20, 500) > patient(wide).affordable(20, 500)
+    assert make_probe(wide, thorough=True).affordable_steps(20, 500) > make_probe(wide).affordable_steps(20, 500)
 
 
 def test_batches_of_a_series_in_order_are_mixed_before_rates_are_compared(tmp_path):
@@ -208,7 +208,7 @@ def test_batches_of_a_series_in_order_are_mixed_before_rates_are_compared(tmp_pa
     assert (found.verdict, found.finding) == ("ok", "")
 
 
-def test_a_loss_far_above_that_of_knowing_nothing_is_told_as_such():
+def test_a_loss_far_above_that_of_knowing_nothing_is_reported_as_such():
     x = np.random.default_rng(0).normal(size=(200, 6)).astype(np.float32)
     y = (1e5 + 1e3 * x[:, :1]).astype(np.float32)
     far = sets(train=(x, y), valid=None, test=None)

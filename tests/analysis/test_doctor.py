@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from doctored import Given, sets
+from doctored import FixedData, sets
 
 from dlx.analysis.doctor import diagnosis
 from dlx.analysis.doctor.check import CHECKS, names
@@ -95,14 +95,14 @@ def test_the_same_seed_gives_the_same_report_and_leaves_the_generator_alone(spec
 
 def test_a_network_is_not_tried_on_data_that_is_wrong(spec):
     beyond = sets(train=(sets().train.x, sets().train.y + 1))
-    report = diagnosis.examine(replace(load(spec), data=Given(beyond)))
+    report = diagnosis.examine(replace(load(spec), data=FixedData(beyond)))
     rows = {row.check: row.outcome for row in report.checks}
     assert rows["targets"].verdict == "wrong"
     assert rows["leakage"].verdict == "ok"
     assert rows["initial loss"].expected == "the data comes first"
 
 
-def test_what_cannot_be_trained_is_told_as_ever(spec):
+def test_a_spec_that_cannot_be_trained_is_refused_as_by_train(spec):
     with pytest.raises(SpecError) as error:
         diagnosis.examine(load(spec, ["~train"]))
     assert error.value.problems[0].message == "there is no `train` to train with"
@@ -115,9 +115,9 @@ def test_many_names_are_cut():
 
 
 def test_a_healthy_spec_ends_with_status_0_and_leaves_nothing_behind(spec):
-    told = dlx("small.yaml", cwd=spec.parent)
-    assert (told.returncode, told.stderr) == (0, "")
-    lines = told.stdout.splitlines()
+    result = dlx("small.yaml", cwd=spec.parent)
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = result.stdout.splitlines()
     assert lines[0] == "small  (small.yaml)"
     assert lines[1].split() == ["check", "verdict", "figure", "expected"]
     assert [line[:16].strip() for line in lines[2:22]] == ROWS
@@ -128,22 +128,22 @@ def test_a_healthy_spec_ends_with_status_0_and_leaves_nothing_behind(spec):
 def test_a_sick_spec_ends_with_status_1_findings_and_places(spec):
     text = SPEC.replace("    - linear: 3\n", "    - linear: 3\n    - softmax\n").replace("1e-2", "100")
     spec.write_text(text)
-    told = dlx("small.yaml", cwd=spec.parent)
-    assert (told.returncode, told.stderr) == (1, "")
+    result = dlx("small.yaml", cwd=spec.parent)
+    assert (result.returncode, result.stderr) == (1, "")
     assert (
         "\nsmall.yaml:8:7  output layer: wrong\n"
         "  cross_entropy takes logits, and `softmax_1` gives numbers between 0 and 1: "
         "the loss cannot fall below 0.55\n"
         "  Drop `softmax_1`.\n"
-    ) in told.stdout
-    assert "\nsmall.yaml:10:" in told.stdout
-    assert " wrong, " in told.stdout.splitlines()[-1]
+    ) in result.stdout
+    assert "\nsmall.yaml:10:" in result.stdout
+    assert " wrong, " in result.stdout.splitlines()[-1]
 
 
 def test_json_has_the_documented_keys(spec):
-    told = dlx("small.yaml", "train.optimizer.adam.lr=100", "--json", cwd=spec.parent)
-    assert told.returncode == 1
-    rows = json.loads(told.stdout)["checks"]
+    result = dlx("small.yaml", "train.optimizer.adam.lr=100", "--json", cwd=spec.parent)
+    assert result.returncode == 1
+    rows = json.loads(result.stdout)["checks"]
     assert [row["check"] for row in rows] == ROWS
     keys = ["check", "verdict", "figure", "expected", "finding", "file", "line", "hint"]
     assert all(list(row) == keys for row in rows)
@@ -154,9 +154,9 @@ def test_json_has_the_documented_keys(spec):
 
 def test_a_spec_that_is_wrong_ends_with_status_2(spec):
     spec.write_text(SPEC.replace("relu", "rleu"))
-    told = dlx("small.yaml", cwd=spec.parent)
-    assert (told.returncode, told.stdout) == (2, "")
-    assert "there is no layer or block `rleu`" in told.stderr
+    result = dlx("small.yaml", cwd=spec.parent)
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "there is no layer or block `rleu`" in result.stderr
     missing = dlx("nowhere.yaml", "--json", cwd=spec.parent)
     assert missing.returncode == 2
     assert [e["message"] for e in json.loads(missing.stdout)["errors"]] == ["there is no such file"]

@@ -7,7 +7,7 @@ import re
 import numpy as np
 import pytest
 import torch
-from doctored import TRAIN, outcome, patient, sets
+from doctored import TRAIN, make_probe, outcome, sets
 
 from dlx.analysis.doctor.check import CHECKS
 from dlx.analysis.doctor.diagnosis import examine
@@ -68,18 +68,18 @@ BROKEN = [
 def test_a_healthy_network_of_each_family_is_found_healthy(family):
     layers, data, optimizer, more = HEALTHY[family]
     with torch.random.fork_rng():
-        found = examine(patient(layers, data, f"{{steps: 300, optimizer: {{{optimizer}}}}}", more).experiment)
+        found = examine(make_probe(layers, data, f"{{steps: 300, optimizer: {{{optimizer}}}}}", more).experiment)
     assert len(found.checks) == len(CHECKS)
     assert {
         one.check: one.outcome.finding for one in found.checks if one.outcome.verdict not in ("ok", "not run")
     } == {}
 
 
-@pytest.mark.parametrize(("check", "layers", "shape", "fault", "verdict", "told"), BROKEN)
-def test_a_fault_is_named_and_what_is_none_is_not(check, layers, shape, fault, verdict, told):
+@pytest.mark.parametrize(("check", "layers", "shape", "fault", "verdict", "row"), BROKEN)
+def test_a_fault_is_named_and_what_is_none_is_not(check, layers, shape, fault, verdict, row):
     found = outcome(check, layers, CLASSES.format(shape or [6]), more=fault)
     assert found.verdict == verdict
-    assert told in found.finding
+    assert row in found.finding
 
 
 @pytest.mark.parametrize(("layers", "shape", "last"), [(DEEP, [6], "linear_3"), (LSTM, [10, 3], "linear_1")])
@@ -131,14 +131,14 @@ def test_classes_of_very_different_size_are_weighed_as_advised():
     y[:6], y[6:20] = 1, 2
     hint = outcome("class balance", data=sets(train=(x, y), valid=None, test=None)).hint
     (loss,) = re.findall(r"`(loss: .+?)` under the objective", hint)
-    weighed = patient(more=f"objective: {{classification: {{{loss}}}}}").objective.loss.weight
+    weighed = make_probe(more=f"objective: {{classification: {{{loss}}}}}").objective.loss.weight
     assert [round(w * n) for w, n in zip(weighed, (180, 6, 14), strict=True)] == pytest.approx([67, 67, 67], abs=2)
 
 
 def test_token_numbers_are_no_values_to_be_standardised():
     made = sets()
     ids = Split(np.arange(1200).reshape(200, 6), made.train.y)
-    one = patient()
+    one = make_probe()
     object.__setattr__(one.sets, "train", ids)
     assert CHECKS["inputs"](one).figure == "whole numbers, 0 to 1199"
 

@@ -26,13 +26,13 @@ expect:
 SQUARES = "objective: {regression: {loss: {squared_error: {reduction: sum}}}}"
 
 
-def judged(claims: str, more: str = SQUARES, spec: str = SPEC):
+def receipts_of(claims: str, more: str = SQUARES, spec: str = SPEC):
     experiment = experiment_of(spec.format(more=more, claims=claims))
-    return verify.all_of(experiment, trace_all(experiment))
+    return verify.receipts_of(experiment, trace_all(experiment))
 
 
 def ours(claims: str, more: str = SQUARES):
-    (receipt,) = judged(claims, more)
+    (receipt,) = receipts_of(claims, more)
     assert receipt.verdict == "holds", receipt.why
     return receipt.ours
 
@@ -67,11 +67,11 @@ def test_a_gradient_is_that_of_torch_for_any_weights():
     w, x = torch.randn(2, 2, dtype=torch.float64), torch.randn(2, dtype=torch.float64)
     layers = f"  layers: [{{linear: {{out_features: 2, bias: false}}, values: {{weight: {w.tolist()}}}}}, tanh]"
     spec = f"network:\n  inputs: {{x: [2]}}\n{layers}\n{SQUARES}\nexpect:\n  gradient: {{claim}}\n"
-    given = w.requires_grad_()
-    ((given @ x).tanh() - torch.tensor([1.0, 0.0], dtype=torch.float64)).square().sum().backward()
-    claim = f"{{at: {x.tolist()}, target: [1, 0], by: linear_1/weight, is: {given.grad.tolist()}, within: 1e-14}}"
+    weight = w.requires_grad_()
+    ((weight @ x).tanh() - torch.tensor([1.0, 0.0], dtype=torch.float64)).square().sum().backward()
+    claim = f"{{at: {x.tolist()}, target: [1, 0], by: linear_1/weight, is: {weight.grad.tolist()}, within: 1e-14}}"
     experiment = experiment_of(spec.replace("{claim}", claim))
-    assert [r.verdict for r in verify.all_of(experiment, trace_all(experiment))] == ["holds"]
+    assert [r.verdict for r in verify.receipts_of(experiment, trace_all(experiment))] == ["holds"]
 
 
 def test_what_the_objective_adds_for_the_weights_belongs_to_the_loss():
@@ -99,7 +99,7 @@ def test_in_training_a_batch_norm_has_the_statistics_of_the_batch_and_leaves_non
         "is: [[-1.3416408, -0.4472136, 0.4472136, 1.3416408]]}\n"
         "    - {at: [[1, 2, 3, 4]], is: [[1, 2, 3, 4]]}\n"
     )
-    assert [r.verdict for r in judged(claims, spec=NORM)] == ["holds", "holds"]
+    assert [r.verdict for r in receipts_of(claims, spec=NORM)] == ["holds", "holds"]
 
 
 TRAIN = f"""{SQUARES}
@@ -163,7 +163,7 @@ def test_weights_move_as_in_training_example_by_example(steps, by_hand):
     ],
 )
 def test_what_cannot_be_worked_out_is_said(claims, more, sentence):
-    (receipt,) = judged(f"  {claims}", more)
+    (receipt,) = receipts_of(f"  {claims}", more)
     assert receipt.verdict == "FAILS"
     assert sentence in receipt.why
 
@@ -173,7 +173,7 @@ def test_of_several_outputs_one_is_named():
         "network:\n  inputs: {{x: [1]}}\n  outputs: {{a: relu_1, b: tanh_1}}\n  layers: [{{relu: {{}}, from: x}}, "
         "{{tanh: {{}}, from: x}}]\nexpect:\n{claims}\n"
     )
-    first, second = judged("  gradient: [{at: 2, by: x, is: 1}, {at: 2, by: x, of: relu_1, is: 1}]", spec=spec)
+    first, second = receipts_of("  gradient: [{at: 2, by: x, is: 1}, {at: 2, by: x, of: relu_1, is: 1}]", spec=spec)
     assert "the network has the outputs a, b, and a gradient is of one" in first.why
     assert second.verdict == "holds"
 
@@ -197,20 +197,20 @@ def test_of_several_outputs_one_is_named():
         ("loss: {at: 1, target: 1, is: 3, by: x}", "a claim has no `by`"),
     ],
 )
-def test_claims_that_no_one_could_check_are_told(claim, sentence):
+def test_claims_that_no_one_could_check_are_reported(claim, sentence):
     problems = misread(experiment_of(SPEC.format(more=SQUARES, claims=f"  {claim}")))
     assert sentence in " ".join(problem.message for problem in problems)
 
 
 def test_a_claim_reads_as_a_row():
     claims = "  gradient: {at: [1, 2], target: 5, by: last/bias, is: 2}\n  loss: {at: [1, 2], target: 5, is: 1}"
-    assert [r.claim.title for r in judged(claims)] == [
+    assert [r.claim.title for r in receipts_of(claims)] == [
         "gradient by last/bias at [1, 2] for 5",
         "loss at [1, 2] for 5",
     ]
 
 
-DRAWN = """\
+RANDOM_WEIGHTS = """\
 network:
   inputs: {{x: [2]}}
   outputs: [a, b]
@@ -247,13 +247,13 @@ WAYS_OUT = "Set them with `values`, or by an `init` that draws nothing, such as 
     ],
 )
 def test_a_figure_that_follows_from_one_draw_is_no_receipt(claims, sentence):
-    (receipt,) = judged(f"  {claims}", BOTH, DRAWN)
+    (receipt,) = receipts_of(f"  {claims}", BOTH, RANDOM_WEIGHTS)
     assert (receipt.verdict, receipt.ours) == ("FAILS", None)
     assert sentence in receipt.why
 
 
 ONE = "network:\n  inputs: {{x: [2]}}\n  layers: LAYERS\n{more}\nexpect:\n  {claims}\n"
-GIVEN = "{{linear: 1, name: only, values: {{weight: 0, bias: 0}}}}"
+WITH_VALUES = "{{linear: 1, name: only, values: {{weight: 0, bias: 0}}}}"
 
 
 @pytest.mark.parametrize(
@@ -264,9 +264,9 @@ GIVEN = "{{linear: 1, name: only, values: {{weight: 0, bias: 0}}}}"
             "loss: {at: [1, 2], target: 5, is: 0}",
             "nothing sets only/weight, only/bias",
         ),
-        (f"[{GIVEN}, dropout]", "loss: {at: [1, 2], target: 5, is: 0, mode: train}", "dropout_1 draws anew"),
+        (f"[{WITH_VALUES}, dropout]", "loss: {at: [1, 2], target: 5, is: 0, mode: train}", "dropout_1 draws anew"),
         (
-            f"[{GIVEN}, dropout]",
+            f"[{WITH_VALUES}, dropout]",
             "weights_after: {steps: 1, at: [1, 2], target: 5, of: only/bias, is: 0}",
             "dropout_1 draws anew in each pass. Leave out what draws.",
         ),
@@ -278,7 +278,7 @@ GIVEN = "{{linear: 1, name: only, values: {{weight: 0, bias: 0}}}}"
     ],
 )
 def test_losses_and_updates_that_follow_from_one_draw_are_no_receipts_either(layers, claims, why):
-    (receipt,) = judged(claims, BOTH, ONE.replace("LAYERS", layers))
+    (receipt,) = receipts_of(claims, BOTH, ONE.replace("LAYERS", layers))
     assert receipt.verdict == "FAILS"
     assert why in receipt.why
 
@@ -292,12 +292,12 @@ def test_losses_and_updates_that_follow_from_one_draw_are_no_receipts_either(lay
         "gradient: {at: [1, 2], of: unseen, by: x, is: 0}",
     ],
 )
-def test_what_no_draw_changes_holds_beside_drawn_weights_and_layers(claims):
-    (receipt,) = judged(f"  {claims}", BOTH, DRAWN)
+def test_what_no_draw_changes_holds_beside_random_weights_and_layers(claims):
+    (receipt,) = receipts_of(f"  {claims}", BOTH, RANDOM_WEIGHTS)
     assert receipt.verdict == "holds", receipt.why
 
 
 def test_weights_that_an_initialiser_sets_without_drawing_are_exact():
     spec = ONE.replace("LAYERS", "[{{linear: 1}}]")
-    (receipt,) = judged("output: {at: [1, 2], is: 7}", "init: {constant: {value: 2, bias: 1}}", spec)
+    (receipt,) = receipts_of("output: {at: [1, 2], is: 7}", "init: {constant: {value: 2, bias: 1}}", spec)
     assert receipt.verdict == "holds", receipt.why

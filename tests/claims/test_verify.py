@@ -1,4 +1,4 @@
-"""`dlx verify`: the receipts of the shipped specs hold, and one that does not hold is told."""
+"""`dlx verify`: the receipts of the shipped specs hold, and one that does not hold is reported."""
 
 import json
 import os
@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from helpers import ROOT, SHIPPED
 
-from dlx.claims.verify import found, verify
+from dlx.claims.verify import find_specs, verify
 from dlx.errors import SpecError
 
-GIVEN = """\
+WITH_VALUES = """\
 dlx: 1
 name: given
 network:
@@ -30,16 +30,18 @@ expect:
 
 @pytest.fixture(scope="module")
 def zoo():
-    return {str(v.experiment.path.relative_to(ROOT / "specs")): v.receipts for v in verify(found([ROOT / "specs"]))}
+    return {
+        str(v.experiment.path.relative_to(ROOT / "specs")): v.receipts for v in verify(find_specs([ROOT / "specs"]))
+    }
 
 
-def told(*args: str, cwd: Path = ROOT):
+def run_dlx(*args: str, cwd: Path = ROOT):
     return subprocess.run([sys.executable, "-m", "dlx", *args], capture_output=True, text=True, cwd=cwd, check=False)
 
 
-def given(tmp_path, claims: str) -> Path:
+def written_spec(tmp_path, claims: str) -> Path:
     path = tmp_path / "given.yaml"
-    path.write_text(GIVEN + claims)
+    path.write_text(WITH_VALUES + claims)
     return path
 
 
@@ -89,8 +91,8 @@ def test_the_known_mistakes_of_the_books_are_on_record(zoo):
         ("  output: {at: {a: 1}, is: 6}", "`at` gives a, and the inputs are input"),
     ],
 )  # fmt: skip
-def test_exact_outputs_are_held_against_what_torch_makes_of_the_given_weights(tmp_path, claims, sentence):
-    (one,) = verify([given(tmp_path, claims)])
+def test_exact_outputs_are_held_against_what_torch_makes_of_the_weights_of_the_spec(tmp_path, claims, sentence):
+    (one,) = verify([written_spec(tmp_path, claims)])
     (receipt,) = one.receipts
 
     assert receipt.verdict == "FAILS"
@@ -98,15 +100,15 @@ def test_exact_outputs_are_held_against_what_torch_makes_of_the_given_weights(tm
 
 
 def test_a_node_may_be_called_as_python_calls_its_own(tmp_path):
-    path = given(tmp_path, "  output: {at: [1, 2], is: [3, 0], of: sum}\n")
+    path = written_spec(tmp_path, "  output: {at: [1, 2], is: [3, 0], of: sum}\n")
     path.write_text(path.read_text().replace("name: hidden", "name: sum"))
     (one,) = verify([path])
 
     assert [r.verdict for r in one.receipts] == ["holds"]
 
 
-def test_given_weights_are_not_rounded(tmp_path):
-    path = given(tmp_path, "  output: {at: [1, 0], is: 0.6000000000000001, within: 1e-15}\n")
+def test_weights_of_a_spec_are_not_rounded(tmp_path):
+    path = written_spec(tmp_path, "  output: {at: [1, 0], is: 0.6000000000000001, within: 1e-15}\n")
     path.write_text(path.read_text().replace("[[2, 3]]", "[[0.6, 0]]"))
     (one,) = verify([path])
 
@@ -115,14 +117,14 @@ def test_given_weights_are_not_rounded(tmp_path):
 
 def test_an_output_that_agrees_holds_within_a_millionth_or_what_is_said(tmp_path):
     claims = "  output: [{at: [1, 2], is: 6.0000009}, {at: 0, is: 3.05, within: 0.1}, {at: [2, 1], is: [12]}]"
-    (one,) = verify([given(tmp_path, claims)])
+    (one,) = verify([written_spec(tmp_path, claims)])
 
     assert [r.verdict for r in one.receipts] == ["holds"] * 3
 
 
-def test_the_command_tells_claim_book_and_verdict_and_fails_with_status_1(tmp_path):
-    path = given(tmp_path, "  params: {book: 10, is: 9, because: the bias of the output is one}\n  macs: 5\n")
-    ran = told("verify", str(path))
+def test_the_command_prints_claim_book_and_verdict_and_fails_with_status_1(tmp_path):
+    path = written_spec(tmp_path, "  params: {book: 10, is: 9, because: the bias of the output is one}\n  macs: 5\n")
+    ran = run_dlx("verify", str(path))
 
     assert ran.returncode == 1
     assert "2 receipts of 1 spec: 1 book wrong, 1 FAILS" in ran.stdout
@@ -131,8 +133,10 @@ def test_the_command_tells_claim_book_and_verdict_and_fails_with_status_1(tmp_pa
 
 
 def test_the_command_for_machines(tmp_path):
-    path = given(tmp_path, "  params: {book: 10, is: 9, because: the bias of the output is one, source: page 3}\n")
-    ran = told("verify", str(path), "--json")
+    path = written_spec(
+        tmp_path, "  params: {book: 10, is: 9, because: the bias of the output is one, source: page 3}\n"
+    )
+    ran = run_dlx("verify", str(path), "--json")
 
     assert ran.returncode == 0
     assert json.loads(ran.stdout) == {
@@ -158,8 +162,8 @@ def test_the_command_for_machines(tmp_path):
 
 
 def test_only_one_verdict_can_be_asked_for(tmp_path):
-    path = given(tmp_path, "  params: 9\n  macs: 5\n")
-    ran = told("verify", str(path), "--only", "holds")
+    path = written_spec(tmp_path, "  params: 9\n  macs: 5\n")
+    ran = run_dlx("verify", str(path), "--only", "holds")
 
     assert "params" in ran.stdout
     assert "claims macs" not in ran.stdout
@@ -167,10 +171,10 @@ def test_only_one_verdict_can_be_asked_for(tmp_path):
 
 
 def test_a_spec_that_is_wrong_does_not_hide_the_others(tmp_path):
-    good = given(tmp_path, "  params: 9\n")
+    good = written_spec(tmp_path, "  params: 9\n")
     bad = tmp_path / "bad.yaml"
     bad.write_text("dlx: 1\nnetwork: {inputs: [2], layers: [lineer]}\n")
-    ran = told("verify", str(tmp_path))
+    ran = run_dlx("verify", str(tmp_path))
 
     assert ran.returncode == 2
     assert "params" in ran.stdout
@@ -186,8 +190,8 @@ def test_claims_about_a_training_are_run_when_asked(tmp_path):
         "train: {epochs: 2, optimizer: {adam: {lr: 0.01}}}\ntrack: {mlflow: false}\n"
         "expect: {test/accuracy: {at_least: 0.5}, test/loss: {at_least: 100}}\n"
     )
-    assert "2 not run" in told("verify", str(path), cwd=tmp_path).stdout
-    ran = told("verify", str(path), "--train", "--runs", str(tmp_path / "runs"), cwd=tmp_path)
+    assert "2 not run" in run_dlx("verify", str(path), cwd=tmp_path).stdout
+    ran = run_dlx("verify", str(path), "--train", "--runs", str(tmp_path / "runs"), cwd=tmp_path)
 
     assert ran.returncode == 1
     assert "1 holds, 1 FAILS" in ran.stdout
@@ -198,8 +202,8 @@ def test_changes_are_made_to_every_spec_that_is_named(tmp_path):
     for name in ("one", "other"):
         (tmp_path / f"{name}.yaml").write_text(text)
 
-    assert "2 receipts of 2 specs: 2 holds" in told("verify", str(tmp_path)).stdout
-    assert "2 receipts of 2 specs: 2 FAILS" in told("verify", str(tmp_path), "vars.width=5").stdout
+    assert "2 receipts of 2 specs: 2 holds" in run_dlx("verify", str(tmp_path)).stdout
+    assert "2 receipts of 2 specs: 2 FAILS" in run_dlx("verify", str(tmp_path), "vars.width=5").stdout
 
 
 @pytest.mark.parametrize(
@@ -208,11 +212,11 @@ def test_changes_are_made_to_every_spec_that_is_named(tmp_path):
 )
 def test_nothing_to_verify_is_a_mistake(tmp_path, make, sentence):
     with pytest.raises(SpecError) as error:
-        found([make(tmp_path)])
+        find_specs([make(tmp_path)])
     assert error.value.problems[0].message.startswith(sentence)
 
 
-def test_an_input_that_torch_cannot_take_is_told_and_hides_no_other_claim(tmp_path):
+def test_an_input_that_torch_cannot_take_is_reported_and_hides_no_other_claim(tmp_path):
     path = tmp_path / "words.yaml"
     path.write_text(
         "dlx: 1\nname: words\nnetwork:\n  inputs: {word: {shape: [2], dtype: int}}\n  layers:\n"
@@ -243,7 +247,7 @@ def test_a_network_that_does_not_fit_is_not_built(tmp_path):
     assert one.receipts[0].why.startswith("two draws of the network take 16 TB, and ")
 
 
-def test_nodes_whose_names_differ_by_a_slash_alone_are_told_apart(tmp_path):
+def test_nodes_whose_names_differ_by_a_slash_alone_are_distinguished(tmp_path):
     path = tmp_path / "names.yaml"
     path.write_text(
         "dlx: 1\nname: names\nnetwork:\n  inputs: [1]\n  layers:\n"
@@ -256,17 +260,17 @@ def test_nodes_whose_names_differ_by_a_slash_alone_are_told_apart(tmp_path):
     assert [r.verdict for r in one.receipts] == ["holds", "holds"]
 
 
-def test_what_is_not_finite_is_told_in_words_as_json_has_none_for_it(tmp_path):
-    ran = told("verify", str(given(tmp_path, "  output: {at: .nan, is: 0}\n")), "--json")
+def test_what_is_not_finite_is_written_in_words_as_json_has_none_for_it(tmp_path):
+    ran = run_dlx("verify", str(written_spec(tmp_path, "  output: {at: .nan, is: 0}\n")), "--json")
 
     assert ran.returncode == 1
     assert json.loads(ran.stdout)["specs"][0]["receipts"][0]["ours"] == "nan"
 
 
 def test_a_spec_that_is_wrong_stands_beside_the_receipts_of_the_others_for_machines_too(tmp_path):
-    given(tmp_path, "  params: 9\n  macs: 5\n")
+    written_spec(tmp_path, "  params: 9\n  macs: 5\n")
     (tmp_path / "bad.yaml").write_text("dlx: 1\nnetwork: {inputs: [2], layers: [lineer]}\n")
-    ran = told("verify", str(tmp_path), "--json")
+    ran = run_dlx("verify", str(tmp_path), "--json")
     document = json.loads(ran.stdout)
 
     assert (ran.returncode, ran.stderr) == (2, "")
@@ -275,18 +279,18 @@ def test_a_spec_that_is_wrong_stands_beside_the_receipts_of_the_others_for_machi
 
 
 def test_a_folder_may_hold_links_pipes_and_folders_that_are_called_like_specs(tmp_path):
-    given(tmp_path, "  params: 9\n")
+    written_spec(tmp_path, "  params: 9\n")
     (tmp_path / "folder.yaml").mkdir()
     (tmp_path / "loop").symlink_to(".")
     (tmp_path / "gone.yaml").symlink_to("nowhere")
     (tmp_path / "circle.yaml").symlink_to("circle.yaml")
     os.mkfifo(tmp_path / "pipe.yaml")
 
-    assert found([tmp_path]) == [tmp_path / "given.yaml"]
+    assert find_specs([tmp_path]) == [tmp_path / "given.yaml"]
 
 
 def test_a_pipe_that_is_closed_early_is_no_claim_that_fails(tmp_path):
-    path = given(tmp_path, "  shape: {hidden: 2}\n  params: 9\n")
+    path = written_spec(tmp_path, "  shape: {hidden: 2}\n  params: 9\n")
     more = [path.with_name(f"{i}.yaml") for i in range(400)]
     for each in more:
         each.write_text(path.read_text())

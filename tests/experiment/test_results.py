@@ -3,7 +3,7 @@
 import pytest
 from helpers import ROOT, SHIPPED
 
-from dlx.claims.verify import trained, verify
+from dlx.claims.verify import after_training, verify
 from dlx.graph import trace
 from dlx.spec import load
 
@@ -42,7 +42,7 @@ def test_the_recipe_of_the_paper_takes_45000_pictures(name, shared_data):
 def test_logistic_regression_on_mnist1d_comes_out_as_the_paper_has_it(tmp_path):
     (one,) = verify([ROOT / "specs/mnist1d/logistic.yaml"], ["train.seeds=1", "track.mlflow=false"])
 
-    assert {r.claim.title: r.verdict for r in trained(one, tmp_path).receipts} == {
+    assert {r.claim.title: r.verdict for r in after_training(one, tmp_path).receipts} == {
         "params": "holds",
         "test/accuracy": "holds",
     }

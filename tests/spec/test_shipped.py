@@ -8,7 +8,7 @@ import pytest
 from helpers import ROOT, SHIPPED
 from test_cli import dlx
 
-from dlx.claims.verify import found
+from dlx.claims.verify import find_specs
 from dlx.errors import SpecError
 from dlx.graph import trace_all
 from dlx.spec import load, shipped
@@ -84,12 +84,12 @@ def test_a_spec_of_the_user_builds_on_a_shipped_one(elsewhere):
 
 
 def test_verify_takes_names_of_specs_and_folders(elsewhere):
-    assert found([Path("mnist1d")]) == found([ROOT / "specs/mnist1d"])
-    assert found([Path("digits/lenet")]) == [SHIPPED["digits/lenet"]]
-    assert set(found([])) == set(SHIPPED.values())
+    assert find_specs([Path("mnist1d")]) == find_specs([ROOT / "specs/mnist1d"])
+    assert find_specs([Path("digits/lenet")]) == [SHIPPED["digits/lenet"]]
+    assert set(find_specs([])) == set(SHIPPED.values())
     (elsewhere / "specs").mkdir()
     (elsewhere / "specs/mine.yaml").write_text(NETWORK)
-    assert found([]) == [Path("specs/mine.yaml")]
+    assert find_specs([]) == [Path("specs/mine.yaml")]
 
 
 def test_in_a_wheel_parts_are_found_in_it_and_data_in_the_working_directory(elsewhere, wheel):

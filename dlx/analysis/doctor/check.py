@@ -1,4 +1,4 @@
-"""What a check is: a function from a patient to an outcome, under the name that its row has."""
+"""Checks: functions from a probe to an outcome, registered by the name of their row in the report."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from ...errors import Mark
 
 if TYPE_CHECKING:
-    from .probe import Patient
+    from .probe import Probe
 
 Verdict = Literal["ok", "look", "wrong", "not run"]
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What a check measured, what it should be, and where they differ what is wrong, where, and the way out.
+class CheckOutcome:
+    """The result of a check: the measured figure, the expected one, and where they differ a finding and a hint.
 
-    `look` may be meant so, `wrong` will not train as it is written.
+    The verdict "look" may be intended; with "wrong" the spec will not train as it is written.
     """
 
     verdict: Verdict
@@ -30,11 +30,11 @@ class Outcome:
 
 
 @dataclass(frozen=True)
-class Checked:
+class CheckRow:
     """A row of the report."""
 
     check: str
-    outcome: Outcome
+    outcome: CheckOutcome
 
     def as_json(self) -> dict[str, Any]:
         one = self.outcome
@@ -51,13 +51,13 @@ class Checked:
         }
 
 
-Check = Callable[["Patient"], Outcome]
+Check = Callable[["Probe"], CheckOutcome]
 CHECKS: dict[str, Check] = {}
 """All checks by name."""
 
 
 def check(name: str) -> Callable[[Check], Check]:
-    """A decorator that adds a check."""
+    """Return a decorator that registers a check."""
 
     def add(function: Check) -> Check:
         CHECKS[name] = function
@@ -66,13 +66,13 @@ def check(name: str) -> Callable[[Check], Check]:
     return add
 
 
-def left_out(why: str) -> Outcome:
-    """A check that says nothing here."""
-    return Outcome("not run", "", why)
+def not_run(why: str) -> CheckOutcome:
+    """Return the outcome of a check that does not apply."""
+    return CheckOutcome("not run", "", why)
 
 
 def names(found: Sequence[str], most: int = 3) -> str:
-    """`linear_1`, `linear_2` and 4 more."""
+    """Format names for a sentence: `linear_1`, `linear_2` and 4 more."""
     shown = [f"`{name}`" for name in found[:most]]
     if len(found) > most:
         return f"{', '.join(shown)} and {len(found) - most} more"

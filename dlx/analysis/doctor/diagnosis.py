@@ -1,4 +1,4 @@
-"""`dlx doctor`: what is wrong with a spec, before it is trained.
+"""`dlx doctor`: checks of a spec before it is trained.
 
 A check is a function in one of the `checks_` files, under `@check(name)`.
 """
@@ -13,25 +13,25 @@ from ...spec import Experiment, supervised_of
 from ...training import device
 from ...training.prepared import prepare
 from . import checks_data, checks_gradient, checks_layers, checks_start, checks_training
-from .check import CHECKS, Check, Checked, left_out
-from .probe import Patient
+from .check import CHECKS, Check, CheckRow, not_run
+from .probe import Probe
 
 FILES = (checks_data, checks_start, checks_layers, checks_gradient, checks_training)
 FAMILIES = [file.__name__ for file in FILES]
-"""The files of checks, in the order of the report."""
-LOOKED_AT = 2**28
-"""Bytes of each part that are looked at where a set streams."""
+"""The modules of checks, in the order of the report."""
+EXAMINED_BYTES = 2**28
+"""Largest size of each part of a streamed data set that is examined."""
 DATA = ("inputs", "targets")
-"""What has to be right for a network to be tried on it."""
+"""Checks of the data that must not be wrong for the network to be checked on it."""
 
 
 @dataclass(frozen=True)
 class Report:
-    """What the checks found, one row each."""
+    """The outcomes of all checks, one row each."""
 
     name: str
     path: str
-    checks: tuple[Checked, ...]
+    checks: tuple[CheckRow, ...]
 
     @property
     def wrong(self) -> bool:
@@ -42,33 +42,39 @@ class Report:
 
 
 def examine(experiment: Experiment, thorough: bool = False) -> Report:
-    """Look a spec over. SpecError or DlxError where it cannot be trained at all. Nothing is written anywhere."""
-    patient = received(experiment, thorough)
-    devices = [patient.device] if patient.device.type == "cuda" else []
-    threads = device.threads_for(patient.train, patient.graph, len(patient.sets.train))
+    """Run all checks on a spec; no file is written.
+
+    Errors: SpecError or DlxError where the spec cannot be trained at all.
+    """
+    probe = probe_of(experiment, thorough)
+    devices = [probe.device] if probe.device.type == "cuda" else []
+    threads = device.threads_for(probe.train, probe.graph, len(probe.sets.train))
     with device.threads(threads), torch.random.fork_rng(devices):
-        return Report(experiment.name, str(experiment.path), tuple(_rows(patient)))
+        return Report(experiment.name, str(experiment.path), tuple(_rows(probe)))
 
 
-def received(experiment: Experiment, thorough: bool = False) -> Patient:
-    """A spec with its graph and its data, ready to be looked at."""
+def probe_of(experiment: Experiment, thorough: bool = False) -> Probe:
+    """Prepare a spec, with its graph and data, for the checks."""
     supervised_of(experiment)
     made = prepare(experiment)
     plain = made.train.model_copy(update={"augment": [], "test_time": None})
-    sets, facts = made.sets.in_memory(LOOKED_AT), made.data.facts()
-    return Patient(experiment, made.graph, sets, plain, made.supervised, facts, made.device, thorough)
+    sets, facts = made.sets.in_memory(EXAMINED_BYTES), made.data.facts()
+    return Probe(experiment, made.graph, sets, plain, made.supervised, facts, made.device, thorough)
 
 
-def _rows(patient: Patient) -> list[Checked]:
-    rows: list[Checked] = []
+def _rows(probe: Probe) -> list[CheckRow]:
+    rows: list[CheckRow] = []
     for name, function in sorted(CHECKS.items(), key=_place):
-        sick = any(row.check in DATA and row.outcome.verdict == "wrong" for row in rows)
+        # A network fed with NaN or missing classes fails every check: only the cause is worth a row
+        data_is_wrong = any(row.check in DATA and row.outcome.verdict == "wrong" for row in rows)
         about_data = function.__module__ == FAMILIES[0]
-        rows.append(Checked(name, function(patient) if about_data or not sick else left_out("the data comes first")))
+        rows.append(
+            CheckRow(name, function(probe) if about_data or not data_is_wrong else not_run("the data comes first"))
+        )
     return rows
 
 
 def _place(named: tuple[str, Check]) -> int:
-    """Where a check stands in the report: after its family, and last where that is not one of ours."""
-    home = named[1].__module__
-    return FAMILIES.index(home) if home in FAMILIES else len(FAMILIES)
+    """Return the position of a check in the report: by its module; checks of other packages come last."""
+    module = named[1].__module__
+    return FAMILIES.index(module) if module in FAMILIES else len(FAMILIES)
