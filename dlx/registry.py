@@ -69,10 +69,15 @@ class Declared(Strict):
         """Return the field that `kind: value` sets, where `value` is no mapping."""
         return next(iter(cls.model_fields), None)
 
+    required: ClassVar[tuple[str, ...]] = ()
+    """Names that every kind of a family defines. The base class of the family lists them."""
+
     @classmethod
     def mistake(cls) -> str:
-        """What is wrong with the class itself, of one that a plugin brings; empty where nothing is."""
-        return ""
+        """Return the mistake of a class that a plugin defines, after its name in a sentence; empty without one."""
+        base = next(one for one in cls.__mro__ if "required" in vars(one))
+        missing = [name for name in cls.required if getattr(cls, name, None) is getattr(base, name, None)]
+        return f"has no `{missing[0]}`" if missing else ""
 
     @classmethod
     def summary(cls) -> str:

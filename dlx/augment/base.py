@@ -45,6 +45,8 @@ UNDONE = ("center", "standardize", "normalize", "rescale")
 class Augmentation(Declared):
     """The root of all augmentations."""
 
+    required = ("apply",)
+
     ranks: ClassVar[tuple[int, ...]] = tuple(RANKS)
     """How many axes an example may have."""
     colours: ClassVar[bool] = False
@@ -96,6 +98,8 @@ class Moving(Augmentation):
 @family(VIEWS)
 class View(Declared):
     """The root of all ways to look at an example several times."""
+
+    required = ("of",)
 
     def check(self, x: Shape, size: tuple[int, ...]) -> None:
         """ShapeError where examples of shape `x` cannot be shown at `size`, the size that the network takes."""

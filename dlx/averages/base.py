@@ -17,6 +17,8 @@ class Average(Declared):
     A subclass has a `kind`, pydantic fields, and `share`. Defining the class registers it.
     """
 
+    required = ("share",)
+
     renews: ClassVar[bool] = True
     """Whether the statistics of batch norms are recomputed for the average where the spec does not say."""
 

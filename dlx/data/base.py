@@ -74,6 +74,13 @@ class Facts:
     more: Mapping[str, Field] = field(default_factory=dict)
     """Further fields of a batch by name."""
 
+    def __post_init__(self) -> None:
+        """Take plain tuples for shapes."""
+        for name in ("input", "target"):
+            shape = getattr(self, name)
+            if shape is not None and not isinstance(shape, Shape):
+                object.__setattr__(self, name, Shape(shape))
+
     @property
     def fields(self) -> Mapping[str, Field]:
         """All fields of a batch by name: `input`, `target` where there is one, and `more`."""
@@ -154,6 +161,8 @@ DATASETS: Registry[Dataset] = FAMILIES["data"]
 @family(DATASETS)
 class Dataset(Declared):
     """The root of all data sources."""
+
+    required = ("facts", "load")
 
     source: ClassVar[str] = ""
 

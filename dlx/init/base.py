@@ -24,6 +24,8 @@ class Initializer(Declared):
     registers it.
     """
 
+    required = ("fill",)
+
     touches: ClassVar[bool] = True
     """Whether the initialiser changes weights at all."""
 

@@ -234,6 +234,7 @@ class Layer(Declared):
     entries Shapes, Cost, Errors and Source, and an `example`. Defining the class registers it. See CONTRIBUTING.md.
     """
 
+    required = ("module",)
     example: ClassVar[Example]
     arity: ClassVar[int | tuple[int, ...] | None] = 1
     """Number of inputs; a tuple for several allowed numbers; None for two or more."""
@@ -307,19 +308,19 @@ class Layer(Declared):
 
     @classmethod
     def mistake(cls) -> str:
-        """Where its example is not what its plan says. One without an example or a plan of its own has none."""
-        if "example" not in vars(cls) or cls.plan is Layer.plan:
-            return ""
+        """Return a missing method, or where the plan contradicts the example; measured layers are not checked."""
+        missing = super().mistake()
+        if missing or "example" not in vars(cls) or cls.plan is Layer.plan:
+            return missing
         try:
             layer, xs, by_hand = cls.worked_example()
             plan = layer.plan(*xs)
             planned = {"shape": tuple(plan.shape), "params": plan.params, "buffers": plan.buffered, "macs": plan.macs}
             found = [(name, getattr(by_hand, name), value) for name, value in planned.items()]
         except Exception as error:  # noqa: BLE001 - whatever its code raises
-            return f"raises {type(error).__name__}: {first_line(error)}"
-        return ", ".join(
-            f"{name} is {hand} by hand and {plan} by its plan" for name, hand, plan in found if hand != plan
-        )
+            return f"has an example that raises {type(error).__name__}: {first_line(error)}"
+        wrong = [f"{name} is {hand} by hand and {plan} by its plan" for name, hand, plan in found if hand != plan]
+        return f"has a wrong example: {', '.join(wrong)}" if wrong else ""
 
     @classmethod
     def worked_example(cls) -> tuple[Layer, list[Shape], Example]:

@@ -28,6 +28,8 @@ class Loss(Declared):
     applies to, and `function`. Defining the class registers it.
     """
 
+    required = ("wants", "function")
+
     reduction: Literal["mean", "sum", "batchmean"] = Field(
         "mean", description="over all values of the batch; batchmean: their sum, divided by the number of examples"
     )

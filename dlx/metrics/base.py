@@ -45,6 +45,8 @@ class Metric(Declared):
     class registers it.
     """
 
+    required = ("meter",)
+
     wants: ClassVar[Literal["classes", "values", "boxes"]] = "classes"
     """Type of the targets: class numbers, values, or boxes in a grid."""
     binary: ClassVar[bool] = True

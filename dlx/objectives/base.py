@@ -79,6 +79,8 @@ class Objective(Declared):
     it calls networks by name, so that precision and compilation stay outside.
     """
 
+    required = ("needs", "phases", "terms")
+
     def needs(self, fields: Mapping[str, Field], networks: Mapping[str, Ports]) -> Sequence[Call]:
         """Return the calls of a step, computed without torch.
 

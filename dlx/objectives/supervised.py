@@ -213,8 +213,8 @@ class Evaluation:
 
     def notes(self, class_names: Sequence[str] = ()) -> dict[str, str]:
         """By metric, what it leaves out."""
-        found = {name: meter.note(class_names) for name, meter in self.meters.items()}
-        return {name: note for name, note in found.items() if note}
+        noting = {name: meter for name, meter in self.meters.items() if hasattr(meter, "note")}
+        return {name: note for name, meter in noting.items() if (note := meter.note(class_names))}
 
     @property
     def _tables(self) -> set[str]:

@@ -76,6 +76,11 @@ class Optimizer(Declared):
     state_per_param: ClassVar[int] = 0
     """Values of state per learned value."""
 
+    @classmethod
+    def mistake(cls) -> str:
+        names = cls.torch_name or cls.made_of is not Optimizer.made_of or cls.build is not Optimizer.build
+        return super().mistake() if names else "has neither `torch_name` nor `made_of`"
+
     @property
     def state(self) -> int:
         """Largest number of values of state per learned value, for the memory forecast."""

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from ..errors import DlxError, Mark, Problem, first_line
 from ..registry import FAMILIES, Declared
+from .loading import in_use
 from .sources import FOLDER, place_of, shown
+
+TRACEBACK = "With DLX_TRACEBACK=1 in the environment, Python's traceback is shown."
 
 
 def is_foreign(cls: type) -> bool:
@@ -28,11 +32,22 @@ def raised_in(error: BaseException) -> Mark | None:
 
 
 def failure_of(error: BaseException) -> Problem | None:
-    """The sentence about an error that the code of a plugin raised, at its line; None where it is none of those."""
-    mark = raised_in(error) if not isinstance(error, DlxError | KeyboardInterrupt) else None
-    if mark is None:
+    """Return the sentence about an error of a plugin's code, at its line, or of dlx while plugins are in use.
+
+    None for any other error, and with DLX_TRACEBACK set.
+    """
+    if isinstance(error, DlxError | KeyboardInterrupt) or os.environ.get("DLX_TRACEBACK"):
         return None
-    return Problem(_told(error), "", mark, FOLDER)
+    mark = raised_in(error)
+    if mark is not None:
+        return Problem(_told(error), TRACEBACK, mark, FOLDER)
+    names = in_use()
+    if not names or isinstance(error, SystemExit | OSError):
+        return None
+    message = (
+        f"{_told(error)[0].upper()}{_told(error)[1:]}, probably for what a kind of {' or '.join(names)} returned"
+    )
+    return Problem(message, f"docs/extending.md says what each returns. {TRACEBACK}", None, FOLDER)
 
 
 def _told(error: BaseException) -> str:

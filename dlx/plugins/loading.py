@@ -90,6 +90,11 @@ def use(plugins: Sequence[Plugin]) -> None:
         )
 
 
+def in_use() -> list[str]:
+    """The names of the plugins whose kinds registries find now."""
+    return [one.name for one in _in_use]
+
+
 def load(entries: Sequence[Entry]) -> list[tuple[Entry, Plugin]]:
     """Run what has not run yet; of several entries for one plugin, the first stays. SpecError with all mistakes."""
     found: dict[str, tuple[Entry, Plugin]] = {}
@@ -279,7 +284,7 @@ def _mistake(cls: type[Declared]) -> str:
     except Exception as error:  # noqa: BLE001 - pydantic's and Python's, about its annotations
         return f"the fields of `{cls.__name__}` cannot be read: {first_line(error)}"
     mistake = cls.mistake()
-    return f"the example of `{cls.__name__}` is wrong: {mistake}" if mistake else ""
+    return f"`{cls.__name__}` {mistake}" if mistake else ""
 
 
 def _clashes(plugin: Plugin, others: Sequence[Plugin]) -> Iterator[Problem]:

@@ -88,6 +88,8 @@ class Schedule(Declared):
     A subclass has a `kind`, pydantic fields, and `at`. Defining the class registers it.
     """
 
+    required = ("at",)
+
     def at(self, step: int, timeline: Timeline) -> float:
         """Return the factor on the learning rate of the update number `step`, which counts from 0."""
         raise TypeError(f"{type(self).__name__} has no at()")

@@ -18,6 +18,8 @@ SCHEDULERS: Registry[Scheduler] = FAMILIES["scheduler"]
 class Sampler(Declared):
     """Base of all samplers: picks the points that are tried next. Stateless: all it knows are its arguments."""
 
+    required = ("ask",)
+
     several: ClassVar[bool] = False
     """Whether it optimizes several metrics at once; other samplers optimize the first."""
 

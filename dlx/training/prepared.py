@@ -7,11 +7,12 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..data import Dataset, Sets
+from ..data import Dataset, Sets, foreign
 from ..errors import DlxError, Problem, SpecError
 from ..graph import Graph, Graphs, trace_all
 from ..lazy import torch
 from ..objectives import Objective, Supervised
+from ..plugins import is_foreign
 from ..schedules import Timeline
 from ..spec import Experiment, Train, missing_sections, objective_of
 from . import compute, device, early_stopping, ensemble_metrics, norm_sizes, parameter_groups, phased
@@ -178,7 +179,8 @@ def loaded(experiment: Experiment) -> Sets:
     """The data of a spec. SpecError with its place where it cannot be had."""
     assert experiment.data is not None
     try:
-        return experiment.data.load()
+        sets = experiment.data.load()
+        return foreign.checked(experiment.data, sets) if is_foreign(type(experiment.data)) else sets
     except DlxError as error:
         mark = experiment.place("data", experiment.data.kind)
         raise SpecError(

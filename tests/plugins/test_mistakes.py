@@ -128,7 +128,7 @@ def test_a_folder_without_init_is_refused_as_a_package(tmp_path, monkeypatch):
             + layer("q", name="Q").rstrip()
             + "\n\n    example: ClassVar[Example] = Example({}, [(3,)], shape=(4,))\n",
             "p.py:19",
-            "the example of `Q` is wrong: shape is (4,) by hand and (3,) by its plan",
+            "`Q` has a wrong example: shape is (4,) by hand and (3,) by its plan",
             OF_FILE,
         ),
     ],
@@ -182,14 +182,13 @@ def test_a_plan_that_is_none_is_told_of_at_the_layer_in_the_spec(plan, message, 
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        ("", "`part` of p.py:7 raised TypeError: Part has no module()"),
         ("return None", "`part` of p.py:7 raised TypeError: module() returned NoneType, and no torch.nn.Module"),
         ("return nn.Linear(x[7], 1)", "`part` of p.py:7 raised IndexError: tuple index out of range"),
         ("return nn.Linear(9, 1)", "`part` of p.py:7 raised RuntimeError: "),
     ],
 )
 def test_a_module_that_cannot_be_measured_is_told_of_as_well(module, message):
-    text = CLASS + (f"\n    def module(self, x):\n        {module}\n" if module else "")
+    text = CLASS + f"\n    def module(self, x):\n        {module}\n"
     where, told, *_ = said("p.py", p=HEAD + text)
     assert where == "s.yaml:4:25  network.layers.part_1"
     assert told.startswith(message)
@@ -253,3 +252,116 @@ def test_what_a_plugin_prints_leaves_a_json_document_alone():
     assert "runs the code" not in err
     status, out, err = dlx("inspect", "s.yaml")
     assert err.startswith("runs the code of p.py (plugins, s.yaml:1:11)\n")
+
+
+FAMILIES = {
+    "layers": ("Layer", "module"),
+    "losses": ("Loss", "wants"),
+    "metrics": ("Metric", "meter"),
+    "data": ("Dataset", "facts"),
+    "data.preprocess": ("Preprocess", "apply"),
+    "objectives": ("Objective", "needs"),
+    "init": ("Initializer", "fill"),
+    "schedules": ("Schedule", "at"),
+    "averages": ("Average", "share"),
+    "augment": ("Augmentation", "apply"),
+    "augment.base": ("View", "of"),
+    "spec.strategies": ("Sampler", "ask"),
+}
+
+
+@pytest.mark.parametrize("home", FAMILIES)
+def test_a_class_without_what_its_family_is_about_is_told_of(home):
+    name, missing = FAMILIES[home]
+    text = (
+        f'from typing import ClassVar\nfrom dlx.{home} import {name}\n\n\nclass Part({name}):\n    """A part."""\n\n'
+    )
+    lines = said("p.py", p=text + '    kind: ClassVar[str] = "part"\n')
+    assert lines == ["p.py:5  plugins", f"`Part` has no `{missing}`", OF_FILE]
+
+
+def test_an_optimizer_names_a_class_of_torch():
+    text = "from typing import ClassVar\nfrom dlx.optim import Optimizer\n\n\nclass Part(Optimizer):\n"
+    lines = said("p.py", p=text + '    kind: ClassVar[str] = "part"\n')
+    assert lines[1] == "`Part` has neither `torch_name` nor `made_of`"
+
+
+DATA = """from typing import ClassVar
+
+from dlx.data import Dataset, Facts, Sets, Split
+from dlx.lazy import np
+
+
+class Part(Dataset):
+    kind: ClassVar[str] = "part"
+
+    def facts(self):
+        return Facts((3,), classes=2)
+
+    def load(self):
+        x, y = np.zeros((4, 3), np.float32), np.array([0, 1, 0, 1])
+        return {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("returned", "messages"),
+    [
+        ("x, y", ["returned tuple, and no `Sets`"]),
+        ("Sets((x, y), None, None, '', '')", ["`train` is tuple, and no `Split`"]),
+        ("Sets(Split(x * 1.0, y), None, None, '', '')", []),
+        (
+            "Sets(Split(x.astype(float), y[:3]), None, None, '', '')",
+            [
+                "inputs of `train` are float64, and float32 is wanted",
+                "targets of `train` are 3, and there are 4 inputs",
+            ],
+        ),
+        (
+            "Sets(Split(x[:, :2], y * 2), None, None, '', '')",
+            [
+                "inputs of `train` have the shape (2,) each, and facts() says (3,)",
+                "targets of `train` go from 0 to 2, and facts() says 2 classes",
+            ],
+        ),
+        (
+            "Sets(Split(x, y[:, None].astype(np.float32)), None, None, '', '')",
+            [
+                "targets of `train` are float32, and int64 is wanted for class numbers",
+                "targets of `train` have the shape (1,) each, and facts() says ()",
+            ],
+        ),
+    ],
+)
+def test_what_data_loads_is_held_against_its_facts(returned, messages):
+    spec = (
+        "plugins: [p.py]\ndata: part\nnetwork: {layers: [{linear: 2}]}\ntrain: {steps: 1}\ntrack: {mlflow: false}\n"
+    )
+    write(Path(), p=DATA.format(returned), s_yaml=spec)
+    status, out, _ = dlx("train", "s.yaml", "--json")
+    told = [error["message"].partition("p.py:7")[2].lstrip(": ") for error in json.loads(out).get("errors", ())]
+    assert told == messages
+    assert status == (2 if messages else 0)
+
+
+def test_what_dlx_cannot_use_ends_in_a_sentence_that_names_the_plugin(monkeypatch):
+    loss = """from typing import ClassVar
+
+from dlx.losses import Loss
+
+
+class Part(Loss):
+    kind: ClassVar[str] = "part"
+    wants: ClassVar[str] = "classes"
+
+    def function(self):
+        return lambda output, target: 3.0
+"""
+    spec = TRAINED.format().replace("part, ", "") + "objective: {classification: {loss: part}}\n"
+    write(Path(), p=loss, s_yaml=spec)
+    status, out, err = dlx("train", "s.yaml")
+    assert (status, out) == (1, "")
+    assert "raised TypeError: 'float' object is not iterable, probably for what a kind of p.py returned" in err
+    monkeypatch.setenv("DLX_TRACEBACK", "1")
+    with pytest.raises(TypeError, match="not iterable"):
+        dlx("train", "s.yaml")

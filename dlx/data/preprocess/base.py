@@ -37,6 +37,8 @@ Per = Annotated[
 class Preprocess(Declared):
     """The root of all steps: `becomes` (the shape), `fit` (statistics of the training part), `apply` (any part)."""
 
+    required = ("apply",)
+
     def output_shape(self, x: Shape) -> Shape:
         """What an input of shape `x` turns into. DataError where the step does not fit it."""
         return x
