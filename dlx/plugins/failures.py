@@ -44,9 +44,7 @@ def failure_of(error: BaseException) -> Problem | None:
     names = in_use()
     if not names or isinstance(error, SystemExit | OSError):
         return None
-    message = (
-        f"{_told(error)[0].upper()}{_told(error)[1:]}, probably for what a kind of {' or '.join(names)} returned"
-    )
+    message = f"{_told(error)}, probably for what a kind of {' or '.join(names)} returned"
     return Problem(message, f"docs/extending.md says what each returns. {TRACEBACK}", None, FOLDER)
 
 

@@ -35,6 +35,7 @@ class Mine(Optimizer):
     """Mine."""
 
     kind: ClassVar[str] = "mine"
+    torch_name: ClassVar[str] = "SGD"
     lr: float = 0.1
 '''
 NET = "network: {{inputs: [4], layers: [{}]}}\n"
