@@ -38,7 +38,7 @@ def timed(what: str) -> Iterator[None]:
     print(f"{perf_counter() - start:6.1f} s  {what}", flush=True)
 
 
-def run(*command: str | Path, status: int = 0, cwd: Path = ROOT, **environment: str) -> str:
+def run(*command: str | Path, status: int = 0, cwd: Path, **environment: str) -> str:
     """What a command prints; both streams where its exit status is another one."""
     clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV") and "DLX" not in k}
     told = subprocess.run(
@@ -53,8 +53,8 @@ def built(home: Path) -> Path:
     """The wheel, made of the source distribution; both hold what they should."""
     tools, dist = home / "tools", home / "dist"
     backend = tomllib.loads((ROOT / "pyproject.toml").read_text())["build-system"]["requires"]
-    run(sys.executable, *PIP, "install", "--target", tools, *backend)
-    run(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", dist, PYTHONPATH=str(tools))
+    run(sys.executable, *PIP, "install", "--target", tools, *backend, cwd=home)
+    run(sys.executable, "-m", "hatchling", "build", "-t", "sdist", "-d", dist, cwd=ROOT, PYTHONPATH=str(tools))
     (source,) = dist.glob("*.tar.gz")
     run(sys.executable, *PIP, "wheel", "--no-deps", "-w", dist, source, cwd=home)
     (wheel,) = dist.glob("*.whl")
@@ -81,7 +81,11 @@ def files(folder: Path) -> dict[Path, tuple[int, int]]:
 def check(python: Path, work: Path) -> None:
     """What a newcomer does after `pip install`."""
     dlx = python.parent / "dlx"
-    assert run(dlx, "--version") == run(python, "-m", "dlx", "--version") == f"dlx {PROJECT['version']}\n"
+    assert (
+        run(dlx, "--version", cwd=work)
+        == run(python, "-m", "dlx", "--version", cwd=work)
+        == f"dlx {PROJECT['version']}\n"
+    )
     heavy = "import dlx, sys; print(*{'torch', 'numpy', 'mlflow'} & set(sys.modules)); print(dlx.__file__)"
     loaded, _, place = run(python, "-c", heavy, cwd=work).partition("\n")
     assert not loaded, loaded

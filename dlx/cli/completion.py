@@ -27,6 +27,13 @@ def shipped_folders(incomplete: str) -> list[str]:
     return [name for name in shipped.folders() if name.startswith(incomplete)]
 
 
+def starters(incomplete: str) -> list[str]:
+    from ..spec.starters.builtin import STARTERS
+
+    own = [name for name in STARTERS if name.startswith(incomplete)]
+    return own + _descended(incomplete, _shipped)
+
+
 def kinds(incomplete: str) -> list[str]:
     """All that `dlx layers KIND` shows, read from the texts of the modules."""
     from ..reference.vocabulary import STRUCTURES

@@ -281,13 +281,51 @@ def schema(
     console.document(schemas.schema())
 
 
-def new(path: Annotated[Path, typer.Argument(metavar="FILE", help="The spec to write, .yaml or .toml.")]) -> None:
-    """Write a small spec that runs, to start from.
+def new(
+    path: Annotated[Path | None, typer.Argument(metavar="FILE", help="The spec to write, .yaml or .toml.")] = None,
+    starter: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME", help="A starter of --list, or a shipped spec.", autocompletion=completion.starters
+        ),
+    ] = None,
+    data: Annotated[
+        Path | None, typer.Option(metavar="PATH", help="Fit the spec to a table, arrays, or a folder of pictures.")
+    ] = None,
+    target: Annotated[str | None, typer.Option(metavar="COLUMN", help="The column of --data to predict.")] = None,
+    listed: Annotated[bool, typer.Option("--list", help="List the starters.")] = False,
+    force: Annotated[bool, typer.Option("--force", help="Write over a file that is there.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """Write a spec to start from.
+
+    A small one that runs, a starter, a copy of a shipped spec, or one that fits your data: --data reads the columns
+    and writes what to predict, what is left out, the network and the training, with the reasons beside it.
 
     Example: dlx new first.yaml && dlx train first.yaml
     """
-    from ..show import console
-    from ..spec import starter
+    from ..show import console, listings
+    from ..spec import starter as starters
 
-    starter.write(path)
-    console.out(f"{path} is written. Look at it with `dlx inspect {path}`, run it with `dlx train {path}`.")
+    if listed:
+        listings.starters(starters.names(), as_json)
+        return
+    if data is not None and starter is not None:
+        raise DlxError("`--data` and `--starter` both say what to write", hint="Give one of the two.")
+    if target is not None and data is None:
+        raise DlxError("`--target` is a column of `--data`", hint="Name the table: `--data my.csv`.")
+    file = path or Path(f"{data.name.split('.')[0]}.yaml" if data is not None else "")
+    if not file.name:
+        hint = "Name one: `dlx new first.yaml`; `dlx new --list` lists starters."
+        raise DlxError("there is no file to write", hint=hint)
+    notes: tuple[str, ...] = ()
+    if data is not None:
+        notes = starters.write_for(file, data, target, force=force)
+    else:
+        starters.write(file, starter or starters.DEFAULT, force=force)
+    if as_json:
+        console.document({"file": str(file), "notes": list(notes)})
+        return
+    for note in notes:
+        console.out(note)
+    console.out(f"{file} is written. Look at it with `dlx inspect {file}`, run it with `dlx train {file}`.")

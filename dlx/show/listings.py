@@ -42,6 +42,20 @@ def layer_page(page: Page) -> None:
         out(f"{page.example}\n    {page.numbers}")
 
 
+def starters(about: Mapping[str, str], as_json: bool) -> None:
+    """Show what `dlx new --starter` writes."""
+    if as_json:
+        document({"starters": [{"name": name, "about": text} for name, text in about.items()]})
+        return
+    grid = Grid(columns=2, styles=["cyan"])
+    for name, text in about.items():
+        grid.add(name, text)
+    grid.print()
+    out()
+    out("Write one: dlx new FILE --starter NAME; NAME may be a shipped spec too (dlx specs).")
+    out("For your data: dlx new FILE --data my.csv.")
+
+
 def shipped_specs(sources: Mapping[str, str], as_json: bool) -> None:
     """`dlx specs`: the name of each, and where it is from."""
     if as_json:

@@ -1,0 +1,142 @@
+"""The spec that fits a file or folder of data: what `dlx new --data` writes."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ...errors import DataError
+from .from_table import table_draft
+from .lines import Draft, listing, one_line, quoted, training_lines, with_comment
+
+LARGEST = 96
+"""Pixels up to which pictures of one size stay as they are."""
+SIZE = 64
+CHANNELS = (1, 3, 4)
+ARRAYS = (".npz", ".npy", ".safetensors", ".pt")
+
+
+def draft(data: Path, file: Path, name: str, target: str | None = None) -> Draft:
+    """A spec called `name`, to be written at `file`, for the data at `data`. DataError where it cannot be learned."""
+    if not data.exists():
+        raise DataError(f"there is no {data}", hint="Name a CSV or parquet file, arrays, or a folder of pictures.")
+    path = quoted(Path(os.path.relpath(data.absolute(), file.absolute().parent)).as_posix())
+    if data.is_dir() or data.suffix in ARRAYS:
+        if target is not None:
+            raise DataError(f"{data} has no columns, and `--target` names one", hint="Leave `--target` out.")
+        return _pictures(data, path, name) if data.is_dir() else _arrays(data, path, name)
+    return table_draft(data, path, name, target)
+
+
+def _pictures(data: Path, path: str, name: str) -> Draft:
+    from ...data.images.image_index import images_in, part_folders, subfolders
+    from ...data.images.images import Images
+
+    parts = part_folders(data)
+    classes = subfolders(parts.get("train", data))
+    if not any(images_in(folder) for folder in classes):
+        hint = "`dlx new --data` takes a folder that has a folder of pictures for each class: `pets/cat/1.png`."
+        raise DataError(f"{data} has no pictures in folders of classes", hint=hint)
+    sizes = {_size(file) for folder in classes for file in images_in(folder)[:20]}
+    size = SIZE if len(sizes) > 1 or max(max(sizes)) > LARGEST else None
+    facts = Images(path=data, size=size).facts()
+    held_out = [f"{part}: 0.15" for part in ("valid", "test") if part not in parts]
+    many = sum(len(images_in(folder)) for folder in classes)
+    lines = [
+        f"# `dlx new --data {one_line(data.name)}`: {many:,} pictures, {len(classes)} classes",
+        "dlx: 1",
+        f"name: {name}",
+        "data:",
+        "  images:",
+        with_comment(f"    path: {path}", f"{listing([folder.name for folder in classes])}"),
+        *([with_comment(f"    size: {size}", "pixels, height and width")] if size else []),
+        *(f"    {one}" for one in held_out),
+        "    standardize: channel",
+        *_convolutions(tuple(facts.input), int(facts.classes or 1)),
+        *training_lines(int(many * 0.7), "{adam: {lr: 1e-3}}"),
+    ]
+    return Draft("\n".join(lines) + "\n", (f"target: the folders, {len(classes)} classes",))
+
+
+def _size(file: Path) -> tuple[int, int]:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as image:
+            return image.size
+    except (UnidentifiedImageError, OSError) as error:
+        raise DataError(f"{file} is no picture, or torn", hint="Take it out of the folder.") from error
+
+
+def _convolutions(shape: tuple[int, ...], outputs: int, objective: str = "classification") -> Iterator[str]:
+    """A small network of convolutions for a signal or pictures, that ends in `outputs` values."""
+    yield "network:"
+    yield "  layers:"
+    smallest, width = min(shape[1:]), 16
+    while smallest >= 4 and width <= 64:
+        yield f"    - conv: {{out_channels: {width}, kernel_size: 3, padding: 1, bias: false}}"
+        yield "    - batch_norm"
+        yield "    - relu"
+        yield "    - max_pool: 2"
+        smallest, width = smallest // 2, width * 2
+    yield "    - global_avg_pool" if width > 16 else "    - flatten"
+    yield f"    - linear: {outputs}"
+    yield f"objective: {objective}"
+
+
+def _arrays(data: Path, path: str, name: str) -> Draft:
+    from ...data.arrays.array_files import names_in, stored
+    from ...data.arrays.arrays import Arrays
+
+    given: dict[str, Any] = {"path": data}
+    named: list[str] = []
+    if data.suffix == ".npy":
+        raise DataError(f"{data} holds one array, and the targets lie elsewhere", hint="Save both in one .npz: x, y.")
+    there = names_in(data)
+    if not {"x", "y"} <= set(there):
+        x = next((one for one in ("x_train", "X_train", "X", "inputs", "images", "data") if one in there), None)
+        y = next((one for one in ("y_train", "Y", "targets", "labels", "target", "label") if one in there), None)
+        if x is None or y is None:
+            hint = f"It has {listing(there, 8)}; `x` and `y` under `data: arrays` name the two."
+            raise DataError(f"{data} has no arrays called x and y", hint=hint)
+        given |= {"x": x, "y": y}
+        named = [f"    x: {quoted(x)}", f"    y: {quoted(y)}"]
+    count, *sizes = stored(data, given.get("x", "x")).sizes
+    if channels := _channels(sizes):
+        given |= {"channels": channels}
+        named.append(f"    channels: {channels}")
+    facts = Arrays(**given).facts()
+    held_out = [f"    {part}: 0.15" for part in ("valid", "test") if f"{part}_x" not in there]
+    outputs = facts.classes or (facts.target or (1,))[0]
+    objective = "classification" if facts.classes else "regression"
+    shape = tuple(facts.input)
+    lines = [
+        f"# `dlx new --data {one_line(data.name)}`: {count:,} examples of {'x'.join(map(str, shape))}",
+        "dlx: 1",
+        f"name: {name}",
+        "data:",
+        "  arrays:",
+        f"    path: {path}",
+        *named,
+        *held_out,
+        "    standardize: feature" if len(shape) == 1 else "    standardize: channel",
+        *(_convolutions(shape, outputs, objective) if len(shape) > 1 else _dense(count, outputs, objective)),
+        *training_lines(int(count * 0.7), "{adam: {lr: 1e-3}}"),
+    ]
+    kind = f"{facts.classes} classes" if facts.classes else "values"
+    return Draft("\n".join(lines) + "\n", (f"target: {given.get('y', 'y')}, {kind}",))
+
+
+def _channels(sizes: list[int]) -> str:
+    """Where the axis of channels is, where it is not the first one: nowhere in square pictures, or the last one."""
+    if len(sizes) == 2 and sizes[0] == sizes[1] > max(CHANNELS):
+        return "none"
+    return "last" if len(sizes) == 3 and sizes[-1] in CHANNELS and sizes[0] not in CHANNELS else ""
+
+
+def _dense(count: int, outputs: int, objective: str) -> Iterator[str]:
+    hidden = 32 if count < 5_000 else 128
+    yield from ("network:", "  layers:", f"    - linear: {hidden}", "    - relu", f"    - linear: {outputs}")
+    yield f"objective: {objective}"

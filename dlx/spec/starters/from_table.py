@@ -1,0 +1,246 @@
+"""The spec that fits a table: what `dlx new --data my.csv` writes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import isnan
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...errors import DataError, did_you_mean, plural
+from ...lazy import np
+from .lines import Draft, listing, one_line, quoted, training_lines, with_comment
+
+if TYPE_CHECKING:
+    from ...data.tables.columns import Column, Frame
+
+LEAST_ROWS = 10
+"""Rows from which on some can be held out."""
+FEW_CLASSES = 20
+"""Different whole numbers that a target of classes may have."""
+MANY_TEXTS = 50
+"""Different texts from which on a column is left out."""
+TARGETS = ("target", "label", "class", "y", "outcome", "response", "survived", "species", "diagnosis", "price")
+"""Names that a target often has, in the order in which they are looked for."""
+CODES = re.compile(r"(?i).*(code|type|category|class|kind)")
+"""Names of columns whose numbers are names of categories."""
+IDS = re.compile(r"(?i)(.*[_ -])?(id|uuid|guid|index|key)|.*[a-z]Id")
+
+
+@dataclass
+class Plan:
+    """The choices for a table."""
+
+    target: str
+    why: str
+    classes: tuple[str, ...] | None = None
+    """Of a target of classes; None where it has values."""
+    numbered: bool = False
+    """The classes are whole numbers in the file."""
+    left_out: dict[str, str] = field(default_factory=dict)
+    categorical: list[str] = field(default_factory=list)
+    missing: dict[str, tuple[str, int]] = field(default_factory=dict)
+    """By column: what is done about missing values, and how many there are."""
+    shift: float = 0.0
+    spread: float = 1.0
+    """Mean and standard deviation of a target of values."""
+    width: int = 0
+    stratify: bool = False
+
+
+def table_draft(data: Path, path: str, name: str, target: str | None) -> Draft:
+    from ...data.tables.cells import Notation
+    from ...data.tables.columns import read
+
+    frame = read(data)
+    named = [one for one in frame.names if one not in frame.index]
+    if len(frame) < LEAST_ROWS:
+        message = f"{data} has {plural(len(frame), 'row')}, too few to hold some out: {LEAST_ROWS} are the least"
+        raise DataError(message, hint="Give a file with more examples.")
+    if len(named) < 2:
+        message = (
+            f"{data} has {plural(len(named), 'column')}, and a training wants one to predict and one to learn from"
+        )
+        raise DataError(message, hint="`delimiter` in a spec says what stands between columns, where it is no comma.")
+    frame = frame.only(named).typed(Notation(None, "."))
+    plan = _plan(frame, target)
+    inputs = [one for one in named if one != plan.target and one not in plan.left_out]
+    if not inputs:
+        told = "; ".join(f"`{one_line(one)}` {why}" for one, why in plan.left_out.items())
+        raise DataError(f"{data} has no column to learn `{one_line(plan.target)}` from: {told}", hint="Add a column.")
+    notes = [*_notes(plan), *_repeated(frame)]
+    return Draft("\n".join(_table_lines(data, path, name, frame, plan)) + "\n", tuple(notes))
+
+
+def _repeated(frame: Frame) -> Iterator[str]:
+    """A sentence about rows that are there twice, of which one may be trained on and the other held out."""
+    different = frame.table.group_by(frame.names).aggregate([]).num_rows
+    if many := len(frame) - different:
+        yield f"{plural(many, 'row')} repeat another one: `dlx doctor` says where parts share them"
+
+
+def _plan(frame: Frame, target: str | None) -> Plan:
+    columns = {name: _surveyed(frame, name) for name in frame.names}
+    left_out = {name: why for name in frame.names if (why := _why_not(frame, name, columns[name]))}
+    plan = _target(frame, columns, left_out, target)
+    plan.left_out = {name: why for name, why in left_out.items() if name != plan.target}
+    _answers(frame, plan, columns[plan.target])
+    lacking = _lacking(frame)
+    for name, column in columns.items():
+        if name == plan.target or name in plan.left_out or column is None:
+            continue
+        codes = column.sort == "number" and CODES.fullmatch(name) and _is_whole(frame, name)
+        if codes and len(_different(frame, name)) <= FEW_CLASSES:
+            plan.categorical.append(name)
+        category = column.sort == "category" or name in plan.categorical
+        plan.width += len(_different(frame, name)) if category else 1
+        if name in lacking:
+            rule = "category" if category else "median" if column.sort == "number" else "most_frequent"
+            plan.missing[name] = (rule, lacking[name])
+    if plan.target in lacking:
+        plan.missing[plan.target] = ("drop", lacking[plan.target])
+    return plan
+
+
+def _surveyed(frame: Frame, name: str) -> Column | None:
+    """How a column would be read; None where it would not."""
+    from ...data.tables.columns import surveyed
+
+    try:
+        return surveyed(frame, name, False, False, None)
+    except DataError:
+        return None
+
+
+def _different(frame: Frame, name: str) -> list[Any]:
+    """The different values of a column but for missing ones."""
+    values = frame.table.column(name).unique().to_pylist()
+    return [value for value in values if value is not None and not (isinstance(value, float) and isnan(value))]
+
+
+def _lacking(frame: Frame) -> dict[str, int]:
+    """How many values are missing, by column."""
+    from ...data.tables.missing_values import missing
+
+    return {name: int(mask.sum()) for name, mask in missing(frame).items()}
+
+
+def _is_whole(frame: Frame, name: str) -> bool:
+    return all(float(value).is_integer() for value in _different(frame, name))
+
+
+def _why_not(frame: Frame, name: str, column: Column | None) -> str:
+    """Why a column is no input; empty where it is one."""
+    values = _different(frame, name)
+    if len(values) < 2:
+        return "has no values" if not values else "has one value"
+    if column is None:
+        return f"holds {frame.table.schema.field(name).type}"
+    distinct = len(values) == len(frame)
+    if column.sort == "number":
+        return _why_key(frame, name, values) if distinct and _is_whole(frame, name) else ""
+    if distinct:
+        return "has another text in each row"
+    return f"has {len(values):,} different texts" if len(values) > MANY_TEXTS else ""
+
+
+def _why_key(frame: Frame, name: str, values: Sequence[float]) -> str:
+    """Why a column of different whole numbers is no input: it counts the rows, or is called like a key."""
+    numbers = sorted(values)
+    if numbers[-1] - numbers[0] == len(frame) - 1 and values in (numbers, numbers[::-1]):
+        return "counts the rows"
+    return "is a key of each row" if IDS.fullmatch(name) else ""
+
+
+def _target(
+    frame: Frame, columns: Mapping[str, Column | None], left_out: Mapping[str, str], asked: str | None
+) -> Plan:
+    if asked is not None:
+        if asked not in frame.names:
+            hint = did_you_mean(asked, frame.names, "the columns")
+            raise DataError(f"{frame.path} has no column `{one_line(asked)}`, which `--target` names", hint=hint)
+        if columns[asked] is None or len(_different(frame, asked)) < 2:
+            why = left_out[asked]
+            raise DataError(f"column `{one_line(asked)}` of {frame.path} {why}, and cannot be predicted")
+        return Plan(asked, "`--target` names it")
+    usable = [name for name in frame.names if name not in left_out]
+    if not usable:
+        told = "; ".join(f"`{one_line(one)}` {why}" for one, why in left_out.items())
+        raise DataError(f"{frame.path} has no column to predict: {told}", hint="Name one: `--target COLUMN`.")
+    by_name = {name.strip().lower(): name for name in reversed(usable)}
+    for word in TARGETS:
+        if word in by_name:
+            return Plan(by_name[word], "chosen by its name")
+    return Plan(usable[-1], "chosen as the last column")
+
+
+def _answers(frame: Frame, plan: Plan, column: Column | None) -> None:
+    """Find whether the target has classes or values."""
+    assert column is not None
+    if column.sort != "number":
+        plan.classes = column.texts
+    else:
+        values = _different(frame, plan.target)
+        whole = all(float(value).is_integer() for value in values)
+        if whole and len(values) <= min(FEW_CLASSES, len(frame) // 5):
+            plan.classes, plan.numbered = tuple(f"{value:g}" for value in sorted(values)), True
+        else:
+            known = frame.numbers(plan.target)
+            plan.shift, plan.spread = float(np.nanmean(known)), float(np.nanstd(known))
+    if plan.classes is not None:
+        found = frame.table.column(plan.target).value_counts().to_pylist()
+        plan.stratify = min(one["counts"] for one in found if one["values"] is not None) >= LEAST_ROWS
+
+
+def _notes(plan: Plan) -> Iterator[str]:
+    kind = f"{len(plan.classes)} classes" if plan.classes is not None else "values"
+    yield f"target: {one_line(plan.target)}, {kind} ({plan.why}; `--target COLUMN` takes another)"
+    for name, why in plan.left_out.items():
+        yield f"left out: {one_line(name)}, which {why}"
+
+
+def _table_lines(data: Path, path: str, name: str, frame: Frame, plan: Plan) -> Iterator[str]:
+    rows = len(frame)
+    yield f"# `dlx new --data {one_line(data.name)}`: {rows:,} rows, {len(frame.every)} columns"
+    yield "dlx: 1"
+    yield f"name: {name}"
+    yield "data:"
+    yield "  table:"
+    yield f"    path: {path}"
+    kind = f"{len(plan.classes)} classes: {listing(plan.classes)}" if plan.classes is not None else "values"
+    yield with_comment(f"    target: {quoted(plan.target)}", f"{kind}; {plan.why}")
+    if plan.numbered:
+        yield with_comment("    task: classification", "its whole numbers are classes")
+    if plan.left_out:
+        yield "    drop:"
+        for one, why in plan.left_out.items():
+            yield with_comment(f"      - {quoted(one)}", f"{why}")
+    if plan.categorical:
+        yield with_comment(f"    categorical: [{', '.join(map(quoted, plan.categorical))}]", "numbers that are names")
+    if plan.missing:
+        yield "    missing:"
+        for one, (rule, count) in plan.missing.items():
+            yield with_comment(f"      {quoted(one)}: {rule}", f"{count:,} of {rows:,}")
+    yield with_comment("    standardize: feature", "numbers to mean 0 and standard deviation 1")
+    yield "    valid: 0.15"
+    yield "    test: 0.15"
+    if plan.stratify:
+        yield with_comment("    stratify: true", "classes as frequent in each part")
+    yield "network:"
+    yield "  layers:"
+    hidden = 16 if rows < 500 else 32 if rows < 5_000 else 64 if rows < 50_000 else 128
+    for _ in range(1 if rows < 200 else 2):
+        yield f"    - linear: {hidden}"
+        yield "    - relu"
+    if plan.classes is not None:
+        yield f"    - linear: {len(plan.classes)}"
+        yield "objective: classification"
+    else:
+        yield "    - linear: 1"
+        bias = f"{plan.shift / plan.spread:.4g}"
+        yield with_comment(f"      values: {{bias: {bias}}}", "begins at the mean of the target")
+        yield with_comment(f"    - scale: {plan.spread:.4g}", "its standard deviation")
+        yield "objective: {regression: {metrics: [r2]}}"
+    yield from training_lines(int(rows * 0.7), "{adamw: {lr: 3e-3, weight_decay: 0.01}}")
