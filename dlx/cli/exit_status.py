@@ -13,7 +13,6 @@ from typing import Any, cast
 
 import typer
 
-from .. import plugins
 from ..errors import DlxError, Mark, Problem, RunError
 from ..utils import json_documents
 
@@ -24,6 +23,8 @@ UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
 
 def run(command: Callable[[], Any]) -> int:
     """Run a command and return its exit status."""
+    from .. import plugins
+
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the shell: `dlx layers >&-`
             setattr(sys, name, Path(os.devnull).open("w"))  # noqa: SIM115 - as long as the program
@@ -63,6 +64,8 @@ def _keep_stdout_for_json(_: str, __: Mark) -> None:
 
 def _report_unexpected(error: Exception | SystemExit) -> int:
     """Report an OSError or an error raised by the code of a plugin; raise any other again."""
+    from .. import plugins
+
     if (problem := plugins.failure_of(error)) is not None:
         return _report(RunError(problem))
     if isinstance(error, OSError):
