@@ -87,7 +87,7 @@ def _convolutions(shape: tuple[int, ...], outputs: int, objective: str = "classi
 
 
 def _arrays(data: Path, path: str, name: str) -> Draft:
-    from ...data.arrays.array_files import names_in, stored
+    from ...data.arrays.array_files import names_in, open_array
     from ...data.arrays.arrays import Arrays
 
     given: dict[str, Any] = {"path": data}
@@ -103,7 +103,7 @@ def _arrays(data: Path, path: str, name: str) -> Draft:
             raise DataError(f"{data} has no arrays called x and y", hint=hint)
         given |= {"x": x, "y": y}
         named = [f"    x: {quoted(x)}", f"    y: {quoted(y)}"]
-    count, *sizes = stored(data, given.get("x", "x")).sizes
+    count, *sizes = open_array(data, given.get("x", "x")).sizes
     if channels := _channels(sizes):
         given |= {"channels": channels}
         named.append(f"    channels: {channels}")

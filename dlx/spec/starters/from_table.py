@@ -106,10 +106,10 @@ def _plan(frame: Frame, target: str | None) -> Plan:
 
 def _surveyed(frame: Frame, name: str) -> Column | None:
     """How a column would be read; None where it would not."""
-    from ...data.tables.columns import surveyed
+    from ...data.tables.columns import survey
 
     try:
-        return surveyed(frame, name, False, False, None)
+        return survey(frame, name, False, False, None)
     except DataError:
         return None
 
