@@ -30,6 +30,23 @@ class Mark:
     file: str
     line: int = 0
     column: int = 0
+    order: int = 0
+    """Place among the values of a mapping of Python, which have no lines."""
+
+    @property
+    def place(self) -> tuple[int, int, int]:
+        """Sort key within a file."""
+        return (self.line, self.column, self.order)
+
+    @property
+    def on_line(self) -> str:
+        """`, on line 7`; nothing where there is no line."""
+        return f", on line {self.line}" if self.line else ""
+
+    @property
+    def in_brackets(self) -> str:
+        """` (line 7)`; nothing where there is no line."""
+        return f" (line {self.line})" if self.line else ""
 
     def __str__(self) -> str:
         numbers = [str(number) for number in (self.line, self.column) if number]

@@ -23,7 +23,7 @@ AnyRun = str | os.PathLike[str] | Run
 
 
 def experiment_of(spec: Spec, overrides: Overrides = ()) -> Experiment:
-    """The spec with its overrides, as far as it can be read: its problems are not raised yet."""
+    """Load a spec with its overrides. Mistakes that do not stop the reading are in its `problems`."""
     changes = override_texts(overrides)
     if isinstance(spec, Experiment):
         return spec.changed(changes) if changes else spec
@@ -35,7 +35,7 @@ def experiment_of(spec: Spec, overrides: Overrides = ()) -> Experiment:
 
 
 def path_of(value: object, wanted: str) -> Path:
-    """The path that a value is. DlxError, beginning with what is `wanted`, where it is none."""
+    """Return a value as a path. DlxError, whose message begins with `wanted`, where it is none."""
     if isinstance(value, str | os.PathLike):
         text = os.fspath(value)
         if isinstance(text, str) and text:
@@ -45,13 +45,11 @@ def path_of(value: object, wanted: str) -> Path:
 
 
 def override_texts(overrides: Overrides) -> list[str]:
-    """Overrides as the command line takes them. DlxError where they are something else."""
+    """Return overrides in the format of the command line. DlxError for values of another type."""
     if isinstance(overrides, str):
         return [overrides]
     if isinstance(overrides, Mapping):
-        from ..sweeps.space import written
-
-        return [f"{key}={written(_plain(value))}" for key, value in overrides.items()]
+        return [_override(str(key), value) for key, value in overrides.items()]
     texts = list(overrides) if isinstance(overrides, Sequence) else [overrides]
     if wrong := [text for text in texts if not isinstance(text, str)]:
         hint = 'Write ["train.epochs=5"], or {"train.epochs": 5}.'
@@ -62,8 +60,15 @@ def override_texts(overrides: Overrides) -> list[str]:
     return [str(text) for text in texts]
 
 
+def _override(key: str, value: Any) -> str:
+    """Return `key=value`; `~key` where a key that begins so has no value to compare with."""
+    from ..sweeps.space import written
+
+    return key if key.startswith("~") and value is None else f"{key}={written(_plain(value))}"
+
+
 def _plain(value: Any) -> Any:
-    """A value of an override without what numpy and torch put around it."""
+    """Convert scalars and arrays of numpy and torch in a value of an override."""
     value = in_memory.plain(value)
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
@@ -71,7 +76,7 @@ def _plain(value: Any) -> Any:
 
 
 def run_folder(run: AnyRun, runs: str | os.PathLike[str]) -> RunFolder:
-    """The folder of a run. DlxError where there is none."""
+    """Find the folder of a run. DlxError where there is none."""
     if isinstance(run, Run):
         return RunFolder(run.folder)
     return lookup.find(str(path_of(run, "a run is its folder or its name")), Path(runs))

@@ -22,7 +22,7 @@ MEASURED = ("step", "evaluation")
 
 
 def curves(run: RunFolder) -> DataFrame:
-    """All that was measured on the way, a row for each step at which something was; missing figures are NaN.
+    """Return the curves of a run, a row for each step with a measurement; missing figures are NaN.
 
     Index: `step`, in updates. Columns: `epoch`, counted from 1; `seconds` since the start; then each metric.
     """
@@ -41,7 +41,7 @@ def curves(run: RunFolder) -> DataFrame:
 
 
 def beside(frames: Mapping[int, DataFrame]) -> DataFrame:
-    """Those of several seeds under each other. Index: `seed`, `step`."""
+    """Concatenate the curves of several seeds. Index: `seed`, `step`."""
     import pandas as pd
 
     return pd.concat(frames, names=["seed"])
@@ -81,9 +81,10 @@ def _axes(field: AnyReceptiveField) -> list[Any]:
 def leaderboard(places: Sequence[LeaderboardRow], metric: str) -> DataFrame:
     """Trials in the order of their places. Index: `trial`.
 
-    Columns: `place` (shared by trials that are not told apart), `state`, each key that varies, the metric (a mean
-    over the seeds), `deviation` and `interval95` (half of the interval of the mean; NaN for one seed), `seeds`,
-    `params`, `macs` (one example, forward), `seconds` of training, and `run`, the folder's name of the first seed.
+    Columns: `place` (shared by trials whose difference is not significant), `state`, each key that varies, the metric
+    (a mean over the seeds), `deviation` and `interval95` (half of the interval of the mean; NaN for one seed),
+    `seeds`, `params`, `macs` (one example, forward), `seconds` of training, and `run`, the folder's name of the first
+    seed.
     """
     import pandas as pd
 

@@ -1,4 +1,4 @@
-"""Work that draws random numbers or sets what torch holds for the whole process, beside code that does the same."""
+"""Isolation of dlx's computations from the random generators and global settings of the calling code."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _LOCK = threading.RLock()
 
 @contextmanager
 def isolated() -> Iterator[None]:
-    """Compute as a command in a process of its own would, whatever the caller has set; all of that is given back.
+    """Compute as in a process of its own, and restore all settings of the caller afterwards.
 
     One thread at a time; another one waits. Covers the random generators of torch, NumPy and Python, the default
     dtype and device, and `no_grad` or `inference_mode` around the call.
@@ -36,7 +36,7 @@ def isolated() -> Iterator[None]:
 
 @contextmanager
 def _generators() -> Iterator[None]:
-    """Give the random generators back as they were."""
+    """Restore the states of the random generators."""
     devices = range(torch.cuda.device_count()) if torch.cuda.is_initialized() else ()  # type: ignore[no-untyped-call]
     python, numpy = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(list(devices)):

@@ -55,7 +55,7 @@ class Run:
 
     @property
     def message(self) -> str:
-        """Why it failed, stopped, or ended early; empty for any other."""
+        """Reason of a failure, a stop or an early end; else empty."""
         return str((self._folder.end() or {}).get("message", ""))
 
     @cached_property
@@ -65,18 +65,18 @@ class Run:
 
     @property
     def seed(self) -> int | None:
-        """Of weights, order and noise; None for a run that failed before it was drawn."""
+        """Seed of weights, order and noise; None for a run that failed before it wrote its lock."""
         seed = self._folder.lock().get("seed")
         return seed if isinstance(seed, int) else None
 
     @property
     def lock(self) -> dict[str, Any]:
-        """What its result depends on beside the spec: versions, device, threads, commit, digest of the data."""
+        """Dependencies of the result beside the spec: versions, device, threads, commit, digest of the data."""
         return self._folder.lock()
 
     @property
     def metrics(self) -> DataFrame:
-        """The curves: a row for each step at which something was measured, NaN for what was not measured there.
+        """The curves: a row for each step with a measurement, NaN for metrics without one at that step.
 
         Index: `step`, in updates. Columns: `epoch`, counted from 1; `seconds` since the start; then each metric.
         """

@@ -27,15 +27,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StudyResult:
-    """What a search has come to. `dlx.sweep` with the same arguments goes on with it, or reads it."""
+    """A study on disk and its results. `dlx.sweep` with the same arguments continues it."""
 
     study: Study
     reason: str
     """`finished`, or `budget` where the time was up."""
     note: str = ""
-    """Why it ended before all trials were tried."""
+    """Reason for ending before all trials were run; else empty."""
     next: str = ""
-    """What the same call would do next; empty where nothing is left."""
+    """Remaining work of the same call, in words; empty where there is none."""
 
     @property
     def folder(self) -> Path:
@@ -44,17 +44,17 @@ class StudyResult:
 
     @property
     def metric(self) -> str:
-        """What is searched for; the first of several."""
+        """Name of the metric that is optimized; the first of several."""
         return self.study.metrics[0]
 
     @property
     def leaderboard(self) -> DataFrame:
         """The trials that have a result, the best first. Index: `trial`, the number.
 
-        Columns: `place`, which trials share that are not told apart; `state`; each key that varies; the metric, a
-        mean over the seeds; `deviation` over the seeds and `interval95`, half the interval of the mean, NaN for one
-        seed; `seeds`; `params`; `macs` of one example, forward; `seconds` of training; `run`, the name of the first
-        seed's.
+        Columns: `place`, shared by trials whose difference is not significant; `state`; each key that varies; the
+        metric, a mean over the seeds; `deviation` over the seeds and `interval95`, half the interval of the mean, NaN
+        for one seed; `seeds`; `params`; `macs` of one example, forward; `seconds` of training; `run`, the name of the
+        first seed's.
         """
         return frames.leaderboard(rank(self.study.points(), self.metric, self.study.rising[0]), self.metric)
 
@@ -136,7 +136,7 @@ def sweep(
 
 
 def _result(ending: SweepResult) -> StudyResult:
-    """What a search has come to. KeyboardInterrupt or RunError where that is what ended it."""
+    """Return the results of a study. KeyboardInterrupt after Ctrl-C, RunError where every trial failed."""
     study = ending.study
     if ending.reason == "interrupted":
         raise KeyboardInterrupt(f"{study.folder.name} was stopped; the same call goes on: {ending.next}")
@@ -149,7 +149,7 @@ def _result(ending: SweepResult) -> StudyResult:
 
 
 def _cell(value: object) -> str:
-    """A value of a table; nothing for one that is missing."""
+    """Format a cell of the table; missing values are empty."""
     if isinstance(value, float):
         return "" if value != value else f"{value:.4g}"  # noqa: PLR0124 - NaN
     return f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)

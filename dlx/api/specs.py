@@ -71,7 +71,7 @@ class Inspection:
 
     @property
     def warnings(self) -> tuple[Problem, ...]:
-        """What is odd and not wrong."""
+        """Oddities that are no errors."""
         return self.graphs.warnings
 
     def __repr__(self) -> str:
@@ -123,14 +123,14 @@ def inspect(
 def build(spec: Spec, overrides: Overrides = (), *, seed: int | None = None) -> nn.Module:
     """The network of a spec as a module on the CPU in training mode, with the weights that a training starts from.
 
-    They are drawn from `seed`, else that of `train`, else 0; the caller's random generators stay as they are. It
+    They are initialized with `seed`, else `train.seed`, else 0; the caller's random generators stay as they are. It
     takes inputs with the batch first, and gives the output or a dict of several. Of a spec with `networks`, an
     `nn.ModuleDict` of them by name. Raises SpecError as `dlx.load`; warns (DlxWarning) where `init` fits weights to
     the data, as only a training does.
     """
     experiment = experiment_of(spec, overrides)
     graphs, views = planned.trace_all(experiment), experiment.views()
-    drawn = seed if seed is not None else experiment.train.seed if experiment.train is not None else 0
+    used = seed if seed is not None else experiment.train.seed if experiment.train is not None else 0
     with isolated():
         from torch.nn import ModuleDict
 
@@ -138,7 +138,7 @@ def build(spec: Spec, overrides: Overrides = (), *, seed: int | None = None) -> 
         from ..training import data_dependent_init
         from ..training.checkpoints import training_state
 
-        training_state.seed_all(drawn)
+        training_state.seed_all(used)
         networks = {name: module_of(graph, views[name].init) for name, graph in graphs.items()}
         if any(data_dependent_init.wants(graph, views[name].init) for name, graph in graphs.items()):
             message = "`init` fits weights to the data when a training starts, and these are not fitted yet"
@@ -147,7 +147,7 @@ def build(spec: Spec, overrides: Overrides = (), *, seed: int | None = None) -> 
 
 
 def _shape_texts(inputs: Inputs | None) -> list[str]:
-    """Shapes as `--input` takes them."""
+    """Return shapes in the format of `--input`."""
     if inputs is None:
         return []
     if isinstance(inputs, Mapping):

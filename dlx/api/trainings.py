@@ -26,12 +26,12 @@ def train(
 ) -> Run:
     """Train a spec as `dlx train` does, to the same bits, into a new run folder below `runs`.
 
-    `spec` may also be the folder of a run, to train its spec once more in the same manner, or that of a study, for
+    `spec` may also be the folder of a run, to train its spec again on as many threads, or that of a study, for
     its best trial. Several seeds give their runs as one (`run.runs`), an ensemble that of the ensemble. Progress goes
     to stderr or the notebook, unless `quiet`. MLflow's mirror delivers by itself, also after this has returned.
 
     Raises SpecError or DlxError before anything starts and RunError where the training fails; its folder then stays.
-    Ctrl-C is a KeyboardInterrupt once the folder is in order: `dlx.resume` goes on. Warns (DlxWarning) of what is odd
+    Ctrl-C is a KeyboardInterrupt once the folder is in order: `dlx.resume` goes on. Warns (DlxWarning) of oddities
     about the spec and of claims under `expect` that are not met.
 
     Example: run = dlx.train("specs/digits/lenet.yaml", ["train.epochs=2"])
@@ -62,13 +62,13 @@ def resume(run: AnyRun, *, runs: str | os.PathLike[str] = "runs", quiet: bool = 
 
 @contextmanager
 def _followed(quiet: bool) -> Iterator[Callable[[Any], None]]:
-    """A listener that shows progress while the training has the process for itself."""
+    """Yield a callback that shows progress, while no other thread computes."""
     with isolated(), progress(quiet) as callback:
         yield callback
 
 
 def _ended(loaded: Experiment, results: Results, *, claimed: bool) -> Run:
-    """The run or runs of a training. KeyboardInterrupt where that is what stopped it."""
+    """Return the run or runs of a training. KeyboardInterrupt where Ctrl-C stopped it."""
     run: Run
     if results.together is not None:
         run = Run(results.together.run.dir)

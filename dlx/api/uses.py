@@ -1,4 +1,4 @@
-"""`dlx.open_run`, `dlx.evaluate` and `dlx.predict`: what was trained, and what to do with it."""
+"""`dlx.open_run`, `dlx.evaluate` and `dlx.predict`: trained networks and their use."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ def evaluate(
 
 
 def _folders(run: AnyRun | Iterable[AnyRun], runs: str | os.PathLike[str]) -> list[RunFolder]:
-    """The folders of runs; those of all seeds for the runs of several."""
+    """Return the folders of runs, and of all seeds for the runs of several seeds."""
     if isinstance(run, SeedRuns):
         return [RunFolder(one.folder) for one in run.runs]
     if isinstance(run, str | os.PathLike | Run) or not isinstance(run, Iterable):

@@ -1,4 +1,4 @@
-"""Warnings of the Python API: what the commands write to stderr beside their results."""
+"""Warnings of the Python API, which the commands write to stderr."""
 
 from __future__ import annotations
 

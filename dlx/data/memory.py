@@ -22,7 +22,7 @@ INPUTS: Final = Path("<inputs>")
 
 @dataclass(frozen=True)
 class Columns:
-    """Columns by name, as pyarrow's table; `names` are what the rows are called, if anything."""
+    """Columns by name, as pyarrow's table; `names` are the labels of the rows, if they have any."""
 
     table: Any
     names: tuple[str, ...] = ()

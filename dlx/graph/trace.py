@@ -158,10 +158,10 @@ def _graph(walk: _Walk, facts: Facts | None, warned: Problems) -> Graph:
     return Graph(experiment.name, shapes, tuple(placer.nodes), outputs, tuple(warnings), columns, channel_axes)
 
 
-def _in_file_order(problem: Problem) -> tuple[bool, str, int, int]:
+def _in_file_order(problem: Problem) -> tuple[bool, str, int, int, int]:
     """Return the sort key of problems: overrides, which have no line, come before files."""
     mark = problem.mark or Mark("")
-    return (mark.line > 0, mark.file, mark.line, mark.column)
+    return (mark.line > 0, mark.file, *mark.place)
 
 
 def _warn_of_data(experiment: Experiment, facts: Facts | None, placer: Placer) -> None:
@@ -194,7 +194,7 @@ def _walk_layers(experiment: Experiment, placer: Placer, shapes: Mapping[str, Sh
     if layers is None or not layers.is_list:
         _no_layers(experiment, layers, placer.problems)
         return first
-    names = Names(wires=dict(wires), lines={name: placer.marks[name].line for name in wires})
+    names = Names(wires=dict(wires), marks={name: placer.marks[name] for name in wires})
     scope = Scope(experiment.vars, names, first)
     placer.top = scope.names
     if not usage.exceeded:

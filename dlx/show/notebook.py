@@ -15,13 +15,13 @@ EVERY = 0.25
 
 
 def is_here() -> bool:
-    """Whether a kernel runs this program, so that what is displayed appears in a notebook."""
+    """Whether a kernel runs this program, so that displayed objects appear in a notebook."""
     shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
     return getattr(shell, "kernel", None) is not None
 
 
 class Bar:
-    """Text above a bar, and below it what was measured last."""
+    """Lines of text, a progress bar, and the latest figures."""
 
     def __init__(self) -> None:
         self.head: list[str] = []
@@ -40,7 +40,7 @@ class Bar:
 
 @contextmanager
 def displayed() -> Iterator[tuple[Bar, Callable[[], None]]]:
-    """A bar in the output of the cell, and a function that shows how far it is; the end is shown in any case."""
+    """Yield a bar in the output of the cell, and a function that updates it; the last state is always shown."""
     from IPython.display import display
 
     bar, shown = Bar(), [0.0]
@@ -64,7 +64,7 @@ def displayed() -> Iterator[tuple[Bar, Callable[[], None]]]:
 
 @contextmanager
 def training(start_text: Callable[[Any], str], figures: Callable[[Any], str]) -> Iterator[Callable[[Any], None]]:
-    """A listener for a training; the functions put its beginning and a record into words."""
+    """Yield a callback for a training; the functions describe its start and a record in words."""
     from ..experiment.runner import TrainingStarted, TrainingWarning
 
     with displayed() as (bar, show):
@@ -84,7 +84,7 @@ def training(start_text: Callable[[Any], str], figures: Callable[[Any], str]) ->
 
 @contextmanager
 def sweeping(opening: Callable[[Any], str], figure: Callable[[Any, Any], str]) -> Iterator[Callable[[Any], None]]:
-    """A listener for a sweep; the functions put its beginning and the best trial into words."""
+    """Yield a callback for a sweep; the functions describe its start and the best trial in words."""
     from ..sweeps.events import Noted, Opened
 
     with displayed() as (bar, show):

@@ -99,7 +99,7 @@ def _bar() -> Iterator[Callable[[Any], None]]:
 
 
 def _latest() -> Callable[[Record], str]:
-    """A function from each record of a training to the figures that were measured last."""
+    """Return a function from a record of a training to the latest figures in words."""
     latest: dict[str, float] = {}
 
     def text(record: Record) -> str:

@@ -173,7 +173,8 @@ def _with_self(listed: Node) -> list[Node]:
         raise SpecError(Problem(message, "Write `- base` or `- data: mnist1d`.", listed.mark, "defaults"))
     selves = [entry for entry in listed.list if entry.value == SELF]
     if len(selves) > 1:
-        message = f"`defaults` names {SELF} twice, first on line {selves[0].mark.line}"
+        line = selves[0].mark.line
+        message = f"`defaults` names {SELF} twice{f', first on line {line}' if line else ''}"
         raise SpecError(Problem(message, "Keep one of the two.", selves[1].mark, "defaults"))
     return listed.list if selves else [*listed.list, Node(SELF, listed.mark)]
 

@@ -71,17 +71,17 @@ class _Builder:
             raise SpecError(*self.problems, Problem(f"holds more than {MAX_VALUES:,} values", hint, self.mark))
         if depth > MAX_DEPTH:
             raise SpecError(*self.problems, Problem(f"is nested more than {MAX_DEPTH} deep", "", self.mark, path))
-        value = plain(value)
+        value, mark = plain(value), Mark(str(MAPPING), order=self.count)
         if isinstance(value, Mapping):
-            return Node(self.children(value, path, depth), self.mark)
+            return Node(self.children(value, path, depth), mark)
         if isinstance(value, list | tuple):
-            return Node([self.node(item, f"{path}.{i}", depth + 1) for i, item in enumerate(value)], self.mark)
+            return Node([self.node(item, f"{path}.{i}", depth + 1) for i, item in enumerate(value)], mark)
         if not (value is None or isinstance(value, bool | int | float | str)):
             message = f"a spec holds {SCALARS}, and no {type(value).__name__}"
-            self.problems.append(Problem(message, "", self.mark, path))
-            return Node(None, self.mark)
-        refuse_too_large(value, self.mark, path)
-        return Node(mask_and_remember(value) if isinstance(value, str) and "${" not in value else value, self.mark)
+            self.problems.append(Problem(message, "", mark, path))
+            return Node(None, mark)
+        refuse_too_large(value, mark, path)
+        return Node(mask_and_remember(value) if isinstance(value, str) and "${" not in value else value, mark)
 
     def children(self, mapping: Mapping[Any, Any], path: str, depth: int) -> dict[str, Node]:
         found: dict[str, Node] = {}
@@ -92,7 +92,7 @@ class _Builder:
                 self.problems.append(Problem(message, "", self.mark, path))
                 continue
             if str(key) in found:
-                message = f"`{key}` is given twice, as a word and as a number"
+                message = f"`{key}` stands there twice, as a word and as a number"
                 self.problems.append(Problem(message, "Keep one of the two.", self.mark, below))
             found[str(key)] = self.node(value, below, depth + 1)
         return found

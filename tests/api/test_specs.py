@@ -104,7 +104,7 @@ def test_all_mistakes_of_a_mapping_are_told_at_once():
     with pytest.raises(dlx.SpecError) as raised:
         dlx.load({**MAPPING, "train": {"epoch": 3}, "trak": {}, "data": "digitz"})
 
-    assert [one.path for one in raised.value.problems] == ["trak", "data", "train.epoch"]
+    assert [one.path for one in raised.value.problems] == ["train.epoch", "trak", "data"]
 
 
 def test_values_of_numpy_torch_and_pathlib_are_plain_in_a_mapping(tmp_path):
@@ -293,3 +293,103 @@ def test_a_class_of_ones_own_does_not_take_the_name_of_a_kind_of_dlx():
     with pytest.raises(dlx.DlxError, match=r"`pixel_shuffle` is a layer of dlx, and .* takes its name") as raised:
         exec(code, {"dlx": dlx, "__name__": "__main__"})  # noqa: S102
     assert raised.value.problems[0].hint == "Give your own class another `kind`."
+
+
+def layers_of(*layers: object, **more: object) -> dict[str, object]:
+    return {"network": {"inputs": {"x1": [4], "x2": [5]}, "layers": list(layers)}, **more}
+
+
+@pytest.mark.parametrize(
+    ("spec", "message", "hint"),
+    [
+        (
+            layers_of({"relu": {}, "name": "a", "from": "x1"}, {"tanh": {}, "name": "a"}),
+            "the name `a` is taken",
+            "Rename one.",
+        ),
+        (
+            layers_of({"linear": 4, "from": "x1"}, {"repeat": {"times": 2, "layers": [{"relu": {}, "name": "a"}]}}),
+            "the name `a` is taken",
+            "Inside a `repeat`, put the index into the name: ${i}.",
+        ),
+        (
+            layers_of({"linear": 4, "from": "later"}, {"relu": {}, "name": "later", "from": "x1"}),
+            "`later` comes later",
+            "A node can only take what stands above it.",
+        ),
+        (
+            layers_of({"linear": 3, "name": "l", "from": "x1"}, {"share": "l", "from": "x2"}),
+            "`l` was built for (4,), and (5,) from `x2` wants weights of another shape",
+            "Weights can only be shared between inputs that fit them.",
+        ),
+        (
+            layers_of({"linear": 3, "name": "l", "from": "x1"}, {"linear": 3, "tie": "l", "from": "x2"}),
+            "the weight of `l` is (3, 4), and this layer wants (5, 3) before it is transposed",
+            None,
+        ),
+        ({"defaults": ["_self_", "_self_"]}, "`defaults` names _self_ twice", "Keep one of the two."),
+    ],
+    ids=["twice", "repeat", "later", "share", "tie", "defaults"],
+)
+def test_sentences_about_a_mapping_name_no_line(spec, message, hint):
+    with pytest.raises(dlx.SpecError) as raised:
+        dlx.load(spec)
+    first = raised.value.problems[0]
+
+    assert first.message == message
+    assert hint in (None, first.hint)
+
+
+def test_sentences_about_values_of_one_override_name_no_line():
+    found = problem(TEXT, ["network.layers=[{relu: {}, name: a}, {tanh: {}, name: a}]"])
+
+    assert (found.message, found.hint) == ("the name `a` is taken", "Rename one.")
+
+
+def test_mistakes_of_a_mapping_come_in_its_order():
+    wrong = layers_of({"zz": 1, "from": "x1"}, {"yy": 1, "from": "x1"})
+    with pytest.raises(dlx.SpecError) as raised:
+        dlx.load({"train": {"epoch": 3}, **wrong, "trak": {}})
+
+    assert [one.path for one in raised.value.problems] == [
+        "train.epoch",
+        "network.layers.zz_1",
+        "network.layers.yy_1",
+        "trak",
+    ]
+
+
+def test_a_mapping_of_overrides_drops_a_key_whose_value_is_none():
+    found = dlx.load(LENET, {"~train.epochs": None, "+train.steps": 7})
+
+    assert (found.train.steps, found.root.at("train", "epochs")) == (7, None)
+
+
+PLUGIN = """\
+from typing import ClassVar
+import dlx
+
+class Halved(dlx.Layer):
+    \"\"\"Half as many values.\"\"\"
+    kind: ClassVar[str] = "halved"
+
+    def plan(self, *xs: dlx.Shape) -> dlx.Plan:
+        return dlx.Plan(dlx.Shape((xs[0][0] // 2,)))
+
+    def module(self, *xs):
+        from torch import nn
+
+        return nn.Linear(xs[0][0], xs[0][0] // 2)
+"""
+
+
+def test_kinds_of_a_file_are_known_to_the_specs_that_name_it_and_to_no_other(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    Path("halves.py").write_text(PLUGIN)
+    network = {"network": {"inputs": [8], "layers": ["halved"]}}
+    first = dlx.load({"plugins": ["halves.py"], **network})
+
+    with pytest.raises(dlx.SpecError, match="there is no layer or block `halved`"):
+        dlx.load(network)
+    assert dlx.inspect(first).layers["shape"].tolist() == [(4,)]
+    assert dlx.inspect(network, {"+plugins": ["halves.py"]}).layers["shape"].tolist() == [(4,)]

@@ -55,8 +55,8 @@ def files_of(run: Path) -> dict[str, object]:
 
 
 def test_a_training_leaves_the_run_folder_of_the_command_line_to_the_last_bit(run, home):
-    told = dlx_command("train", home / "s.yaml", "--runs", home / "runs", "--json", cwd=Path.cwd())
-    other = json.loads(told.stdout)
+    output = dlx_command("train", home / "s.yaml", "--runs", home / "runs", "--json", cwd=Path.cwd())
+    other = json.loads(output.stdout)
 
     ours, theirs = files_of(run.folder), files_of(Path(other["dir"]))
     assert ours.keys() == theirs.keys()
@@ -305,3 +305,16 @@ def test_a_run_in_a_line_and_as_html_that_is_escaped(run, home):
     assert f"<b>{run.key} (finished)</b>" in page
     assert f"{run.result['test/loss']:.4g}" in page
     assert isinstance(run.metrics, pd.DataFrame)
+
+
+def test_a_run_of_an_earlier_version_is_read_with_the_names_of_today(tmp_path):
+    """Before 2026-11-28 points of the curve called the running loss `train/loss`."""
+    folder = tmp_path / "s" / "20261121-053012-3fa9"
+    folder.mkdir(parents=True)
+    step = {"record": "step", "time": 12.5, "step": 1, "epoch": 1, "metrics": {"train/loss": 0.5, "lr": 0.1}}
+    evaluation = {"record": "evaluation", "time": 13.0, "step": 1, "epoch": 1, "metrics": {"valid/loss": 0.25}}
+    records = [{"record": "start", "time": 12.0}, step, evaluation]
+    (folder / "metrics.jsonl").write_text("".join(f"{json.dumps(record)}\n" for record in records))
+
+    (row,) = dlx.open_run(folder).metrics.to_dict("records")
+    assert row == {"epoch": 1, "seconds": 0.5, "train/running_loss": 0.5, "lr": 0.1, "valid/loss": 0.25}

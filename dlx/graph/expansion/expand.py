@@ -158,15 +158,14 @@ class Expander:
     def register(self, local: str, scope: Scope, y: Wire, entry: Node) -> None:
         """Give a wire its name in a scope, in which each name must be unique."""
         names = scope.names
-        if local in names.wires and local in names.lines:
-            line = names.lines[local]
-            hint = (
-                "Inside a `repeat`, put the index into the name: ${i}." if line == entry.mark.line else "Rename one."
-            )
-            self.fail(f"the name `{local}` is taken, on line {line}", hint, entry, names.prefix + local)
+        if local in names.wires and local in names.marks:
+            mark = names.marks[local]
+            again = mark == entry.mark and (mark.line or mark.order)  # values of one override share their mark
+            hint = "Inside a `repeat`, put the index into the name: ${i}." if again else "Rename one."
+            self.fail(f"the name `{local}` is taken{mark.on_line}", hint, entry, names.prefix + local)
             return
         names.wires[local] = y
-        names.lines[local] = entry.mark.line
+        names.marks[local] = entry.mark
 
     def input_wires(self, parts: EntryParts, scope: Scope, x: Wire) -> list[Wire]:
         """Return the inputs of an entry: those that `from` names, or the output of the entry above."""

@@ -194,7 +194,7 @@ class Placer:
     def describe(self, wire: Wire, here: Mark) -> str:
         """Return `(256, 40, 40) from `up_1` (line 31)`, with the file where it is not that of `here`."""
         mark = self.marks.get(wire.name)
-        line = f" (line {mark.line})" if mark is not None and mark.line else ""
+        line = mark.in_brackets if mark is not None else ""
         if mark is not None and mark.file != here.file:
             line = f" ({mark.file}:{mark.line})" if mark.line else f" ({mark})"
         return f"{wire.shape} from `{wire.name}`{line}"
@@ -260,7 +260,7 @@ class Placer:
         if dict(plan.weights) == dict(first.plan.weights) and dict(plan.buffers) == dict(first.plan.buffers):
             return True
         message = (
-            f"`{first.name}` (line {first.mark.line}) was built for {first.arriving[0]}, and "
+            f"`{first.name}`{first.mark.in_brackets} was built for {first.arriving[0]}, and "
             f"{self.describe(x, mark)} wants weights of another shape"
         )
         self.fail(message, "Weights can only be shared between inputs that fit them.", mark, full)
@@ -308,18 +308,18 @@ class Placer:
             return None
         if tied.layer.lends is None:
             message = (
-                f"`{tied.name}` (line {tied.mark.line}) is of kind `{tied.kind}`, whose weight no other layer runs"
+                f"`{tied.name}`{tied.mark.in_brackets} is of kind `{tied.kind}`, whose weight no other layer runs"
             )
             self.fail(message, TIED_TO, mark, full)
             return None
         if tied.tied:
-            message = f"`{tied.name}` (line {tied.mark.line}) has no weight of its own: it runs that of `{tied.tied}`"
+            message = f"`{tied.name}`{tied.mark.in_brackets} has no weight of its own: it runs that of `{tied.tied}`"
             self.fail(message, f"To run `{tied.tied}` again, write `share: {tied.tied}`.", mark, full)
             return None
         transposed = tied.layer.lends == "transposed"
         shape, expected = tuple(tied.plan.weights["weight"]), tuple(layer.tied_weight_shape(x, transposed))
         if shape != expected:
-            message = f"the weight of `{tied.name}` (line {tied.mark.line}) is {Shape(shape)}, and this layer wants "
+            message = f"the weight of `{tied.name}`{tied.mark.in_brackets} is {Shape(shape)}, and this layer wants "
             message += f"{Shape(expected)}{' before it is transposed' if transposed else ''}"
             self.fail(message, _tie_hint(shape, expected, x, transposed), mark, full)
             return None
@@ -368,11 +368,11 @@ class Placer:
         if text in names.prefix.split("/"):
             return f"`{text}` is the scope that this stands in, and is not done yet", above
         mark = self.entry_names.get(text)
-        if mark is not None and mark.file == here.file and (mark.line, mark.column) < (here.line, here.column):
+        if mark is not None and mark.file == here.file and mark.place < here.place:
             hint = "Inside a named scope or block it is called scope/name; a `when` may have left it out."
-            return f"`{text}` (line {mark.line}) cannot be reached from here", hint
+            return f"`{text}`{mark.in_brackets} cannot be reached from here", hint
         if mark is not None:
-            return f"`{text}` comes later, on line {mark.line}", above
+            return f"`{text}` comes later{mark.on_line}", above
         return f"there is no node `{text}` above this one", did_you_mean(text, [*names.visible(), "prev", "input"])
 
 

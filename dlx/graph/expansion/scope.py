@@ -6,18 +6,19 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ...errors import Mark
 from ...spec.expressions import UnknownValue
 from ..graph import Wire
 
 
 @dataclass(slots=True)
 class Names:
-    """The names of one scope: the wire of each, its line in the file, and the number of nodes of each kind."""
+    """The names of one scope: the wire of each, where it is written, and the number of nodes of each kind."""
 
     prefix: str = ""
     outer: Names | None = None
     wires: dict[str, Wire] = field(default_factory=dict)
-    lines: dict[str, int] = field(default_factory=dict)
+    marks: dict[str, Mark] = field(default_factory=dict)
     counts: dict[str, int] = field(default_factory=dict)
     inner: dict[str, Names] = field(default_factory=dict)
     """The scopes inside this one: `scope/node` names a node in one of them."""
