@@ -1,4 +1,4 @@
-"""The graph as torch modules: one flat torch.fx.GraphModule whose `.code` reads like the spec."""
+"""Build a graph in torch: one flat torch.fx.GraphModule whose `.code` reads like the spec."""
 
 from __future__ import annotations
 
@@ -17,17 +17,17 @@ if TYPE_CHECKING:
 
 
 def build(graph: Graph, init: Initializer | None = None) -> fx.GraphModule:
-    """The network of `graph`, its weights drawn from torch's global generator.
+    """Build the network of a graph; random weights are drawn from torch's global generator.
 
-    Its parameters are called after the nodes: `bottleneck_1.conv_1.weight`. It takes the inputs in their order, each
-    with the batch first, and gives the output, or a dict of them where the spec names several; `graph.inputs()` and
-    `graph.outputs()` name them, for `torch.onnx.export` too.
+    Parameters are named after the nodes: `bottleneck_1.conv_1.weight`. The network takes its inputs in order, each
+    with the batch first, and returns the output, or a dict of outputs where the spec names several. `inputs()` and
+    `outputs()` of its `graph` name them, for `torch.onnx.export` too.
     """
     root, modules = _modules(graph)
-    _initialise(graph, modules, init or Default())
+    _initialize(graph, modules, init or Default())
     for node in graph.nodes:
-        _give_values(node, modules.get(node.name))
-    network = torch.fx.GraphModule(root, _wire(graph), class_name="Network")
+        _set_values(node, modules.get(node.name))
+    network = torch.fx.GraphModule(root, _calls(graph), class_name="Network")
     for node in graph.nodes:
         if node.frozen and node.name in modules:
             modules[node.name].requires_grad_(False)
@@ -35,10 +35,10 @@ def build(graph: Graph, init: Initializer | None = None) -> fx.GraphModule:
 
 
 def _modules(graph: Graph) -> tuple[nn.Module, dict[str, nn.Module]]:
-    """A tree of modules by scope, and each node's own module."""
+    """Build a tree of modules by scope; return its root and the module of each node that has its own."""
     root = torch.nn.Module()
     modules: dict[str, nn.Module] = {}
-    at: dict[str, nn.Module] = {}
+    by_path: dict[str, nn.Module] = {}
     for node in graph.nodes:
         if node.owner:
             continue
@@ -47,12 +47,12 @@ def _modules(graph: Graph) -> tuple[nn.Module, dict[str, nn.Module]]:
         parent, path = root, ""
         for scope in scopes:
             path += f"/{scope}"
-            if path not in at:
-                at[path] = torch.nn.Module()
-                parent.add_module(scope, at[path])
-            parent = at[path]
+            if path not in by_path:
+                by_path[path] = torch.nn.Module()
+                parent.add_module(scope, by_path[path])
+            parent = by_path[path]
         parent.add_module(last, made)
-        at[f"{path}/{last}"] = made
+        by_path[f"{path}/{last}"] = made
         modules[node.name] = made
     return root, modules
 
@@ -75,13 +75,13 @@ def _own(node: LayerNode) -> nn.Module:
 
 
 def _tied(graph: Graph, node: LayerNode) -> nn.Module:
-    """The module of a node that runs on the weight of another."""
+    """Build the module of a node that uses the weight of another, which is passed to it in each call."""
     (x,) = node.arriving
     return node.layer.tied_module(x, graph.by_name[node.tied].layer.lends == "transposed")
 
 
-def _wire(graph: Graph) -> fx.Graph:
-    """The calls, in the order of the spec; every node keeps its name."""
+def _calls(graph: Graph) -> fx.Graph:
+    """Build the torch.fx graph: the calls in the order of the spec, each with the name of its node."""
     from .modules.named import NamedGraph
 
     code = NamedGraph()
@@ -106,8 +106,8 @@ def _target(name: str) -> str:
     return name.replace("/", ".")
 
 
-def _initialise(graph: Graph, modules: Mapping[str, nn.Module], init: Initializer) -> None:
-    """Weights of two and more axes and the biases beside them by `init`; norms keep their ones and zeros."""
+def _initialize(graph: Graph, modules: Mapping[str, nn.Module], init: Initializer) -> None:
+    """Initialize weights of two or more axes, and the biases beside them; norms keep their ones and zeros."""
     for node in graph.nodes:
         one = init.of(node.name)
         for part in modules[node.name].modules() if one.touches and node.name in modules else ():
@@ -122,7 +122,8 @@ def _fill(part: nn.Module, init: Initializer) -> None:
     if isinstance(weight, torch.nn.Parameter) and weight.dim() > 1:
         init.fill(weight)
     elif isinstance(weight, torch.Tensor) and "weight" in getattr(part, "parametrizations", {}):
-        _fill_worked_out(part, weight.detach().clone(), init)
+        _fill_computed(part, weight.detach().clone(), init)
+    # torch zeroes the row of the padding index when it initializes; filling the whole matrix has undone that
     if isinstance(part, torch.nn.Embedding) and part.padding_idx is not None:
         torch.nn.init.zeros_(part.weight[part.padding_idx])
     if isinstance(bias, torch.nn.Parameter) and (weight is None or weight.dim() > 1):
@@ -130,7 +131,7 @@ def _fill(part: nn.Module, init: Initializer) -> None:
 
 
 def _fill_recurrent(part: nn.RNNBase, init: Initializer) -> None:
-    """Each weight as one matrix of all gates, and the biases beside it; a bias that is not learned stays zero."""
+    """Initialize each weight as one matrix of all gates, and its bias; a bias that is not learned stays zero."""
     for weight in part.parameters():
         if weight.dim() > 1:
             init.fill(weight)
@@ -139,18 +140,18 @@ def _fill_recurrent(part: nn.RNNBase, init: Initializer) -> None:
             init.fill_bias(bias, getattr(part, name.replace("bias", "weight")))
 
 
-def _fill_worked_out(part: nn.Module, weight: Tensor, init: Initializer) -> None:
-    """Draw a weight that is worked out from other tensors, as weight norm does, and set those."""
+def _fill_computed(part: nn.Module, weight: Tensor, init: Initializer) -> None:
+    """Initialize a weight that is computed from other tensors, as weight norm does, by setting those."""
     if weight.dim() > 1:
         init.fill(weight)
-        part.weight = weight  # torch's parametrisation takes it apart
+        part.weight = weight  # the setter of torch's parametrization calls its `right_inverse`
 
 
-def _give_values(node: LayerNode, module: nn.Module | None) -> None:
-    """The hand-set weights of a spec."""
+def _set_values(node: LayerNode, module: nn.Module | None) -> None:
+    """Set the weights and buffers that the spec gives as `values`."""
     if module is None:
         return
     with torch.no_grad():
         for name, value in node.values.items():
-            held: Tensor = {**dict(module.named_parameters()), **dict(module.named_buffers())}[name]
-            held.copy_(torch.as_tensor(value, dtype=held.dtype).expand_as(held))
+            target: Tensor = {**dict(module.named_parameters()), **dict(module.named_buffers())}[name]
+            target.copy_(torch.as_tensor(value, dtype=target.dtype).expand_as(target))

@@ -31,12 +31,12 @@ def through(windows, spans=None, size=(N,)):
     return spans
 
 
-def told(spans):
+def summary(spans):
     return receptive_field(SymbolicField((N,) * len(spans), tuple(spans)), None)
 
 
 def test_receptive_fields_of_a_small_network_worked_by_hand():
-    fields = [told(through([one_axis(3, 2)] * depth)) for depth in (1, 2, 3)]
+    fields = [summary(through([one_axis(3, 2)] * depth)) for depth in (1, 2, 3)]
 
     assert fields == [
         ReceptiveField((3,), (2,), (0,)),
@@ -48,7 +48,7 @@ def test_receptive_fields_of_a_small_network_worked_by_hand():
 def test_padding_and_dilation_move_and_widen_a_receptive_field():
     windows = [Window.over(2, 3, [1, 2], 1), Window.over(2, [3, 1], 1, [2, 0], [2, 1])]
 
-    assert told(through(windows, size=(N, N))) == ReceptiveField((7, 3), (1, 2), (-3, -1))
+    assert summary(through(windows, size=(N, N))) == ReceptiveField((7, 3), (1, 2), (-3, -1))
 
 
 def true_stops(windows, p):
@@ -60,7 +60,7 @@ def true_stops(windows, p):
     return first, last
 
 
-def told_stops(windows, p):
+def predicted_stops(windows, p):
     (span,) = through(windows)
     return span.at((p,))
 
@@ -73,7 +73,7 @@ any_stride = whole | st.builds(one_axis, st.integers(1, 4), broken)
 @settings(deadline=None)
 @given(st.lists(whole, max_size=5), st.integers(0, 50))
 def test_a_receptive_field_is_exact_where_strides_are_whole(windows, p):
-    assert told_stops(windows, p) == true_stops(windows, p)
+    assert predicted_stops(windows, p) == true_stops(windows, p)
 
 
 @settings(max_examples=300, deadline=None)
@@ -87,15 +87,15 @@ def test_a_receptive_field_holds_everything_that_is_seen_where_strides_are_fract
 
 @settings(deadline=None)
 @given(any_stride)
-def test_one_window_is_told_tightly(window):
-    assert all(told_stops([window], p) == true_stops([window], p) for p in range(20))
+def test_one_window_is_exact(window):
+    assert all(predicted_stops([window], p) == true_stops([window], p) for p in range(20))
 
 
 def test_upsampling_after_pooling_is_centred_on_its_position():
     (x,) = of_input((N,))
     (upsampled,) = through([one_axis(2, 2), one_axis(1, Fraction(1, 2))])
 
-    assert told([upsampled]) == ReceptiveField((3,), (1,), (-1,))  # p and its pair, on either side
+    assert summary([upsampled]) == ReceptiveField((3,), (1,), (-1,))  # p and its pair, on either side
     assert union([upsampled, x.map(lambda window: window.slice(0, 0, 1, N - 1))]).aligned
 
 
@@ -104,7 +104,7 @@ def test_a_stride_of_many_different_stops_is_a_position_wider_at_most():
     window = one_axis(2, Fraction(LONGEST_PERIOD + 2, LONGEST_PERIOD + 1))
     (span,) = through([window])
 
-    assert told([span]) == ReceptiveField((3,), window.stride, (-1,))
+    assert summary([span]) == ReceptiveField((3,), window.stride, (-1,))
     for p in range(0, 900, 7):
         first, last = true_stops([window], p)
         assert span.at((p,)) == (first - 1, last)
@@ -114,14 +114,14 @@ def test_an_axis_that_sees_everything_goes_on_seeing_everything():
     one, other = of_input((N, N))
     everything = other.map(lambda window: window.mix_in_place([1], N))
 
-    assert str(told(through([Window.over(2, 3)], [one, everything], (N, N)))) == "3xglobal"
-    assert told([everything, everything]) == "global"
+    assert str(summary(through([Window.over(2, 3)], [one, everything], (N, N)))) == "3xglobal"
+    assert summary([everything, everything]) == "global"
 
 
 def test_a_cut_at_the_start_moves_what_is_seen():
     (span,) = through([one_axis(3, 2, 1)])
 
-    assert told([span.map(lambda window: window.slice(0, 2, 1, 400))]) == ReceptiveField((3,), (2,), (3,))
+    assert summary([span.map(lambda window: window.slice(0, 2, 1, 400))]) == ReceptiveField((3,), (2,), (3,))
 
 
 def test_a_merge_sees_the_hull_of_its_branches():
@@ -142,13 +142,13 @@ def test_a_merge_of_branches_that_look_elsewhere_is_marked(other):
 def test_the_hull_of_branches_that_look_elsewhere():
     (x,), (ahead,) = through([]), through([one_axis(3, 1)])
 
-    assert told([union([x, ahead])]) == ReceptiveField((3,), (1,), (0,), aligned=False)
+    assert summary([union([x, ahead])]) == ReceptiveField((3,), (1,), (0,), aligned=False)
 
 
 def test_a_merge_with_what_sees_everything_sees_everything():
     (x,) = of_input((N,))
 
-    assert told([union([x.map(lambda window: window.mix_in_place([0], N)), x])]) == "global"
+    assert summary([union([x.map(lambda window: window.mix_in_place([0], N)), x])]) == "global"
 
 
 def test_a_merge_of_strides_drifts_apart_along_its_positions():
@@ -156,7 +156,7 @@ def test_a_merge_of_strides_drifts_apart_along_its_positions():
     (x,), (slower,) = through([]), through([one_axis(3, 2, 1)])
     few = [span.map(lambda window: window.slice(0, 0, 1, 5)) for span in (x, slower)]
 
-    assert told([union(few)]) == ReceptiveField((6,), (2,), (-4,), aligned=False)
+    assert summary([union(few)]) == ReceptiveField((6,), (2,), (-4,), aligned=False)
 
 
 def test_a_merge_of_one_input_on_other_axes_is_unknown():

@@ -43,15 +43,15 @@ BAD = {
 
 @pytest.mark.parametrize("bad", BAD)
 @pytest.mark.parametrize(("text", "place", "path"), PLACES.values(), ids=PLACES)
-def test_an_expression_without_a_value_is_told_once_wherever_it_stands(tmp_path, text, place, path, bad):
-    told_of = report(tmp_path, text.replace("BAD", bad))
+def test_an_expression_without_a_value_is_reported_once_wherever_it_stands(tmp_path, text, place, path, bad):
+    problems_of = report(tmp_path, text.replace("BAD", bad))
     root = "" if path.split(".")[0] in {"vars", "data", "train", "init", "objective"} else "network."
-    assert told_of.startswith(f"s.yaml:{place}  {root}{path.replace('BAD', bad)}\n  ")
-    assert BAD[bad] in told_of
-    assert told_of.count("s.yaml:") == 1
+    assert problems_of.startswith(f"s.yaml:{place}  {root}{path.replace('BAD', bad)}\n  ")
+    assert BAD[bad] in problems_of
+    assert problems_of.count("s.yaml:") == 1
 
 
-def test_what_follows_from_a_variable_without_a_value_is_not_told(tmp_path):
+def test_what_follows_from_a_variable_without_a_value_is_not_reported(tmp_path):
     head = 'vars: {a: "${1 / 0}", b: "${a + 1}"}\ntrain: {steps: "${b}"}\n'
     text = layers_report(
         tmp_path,
@@ -61,7 +61,7 @@ def test_what_follows_from_a_variable_without_a_value_is_not_told(tmp_path):
     assert text.count("s.yaml:") == 1
 
 
-def test_other_mistakes_of_the_same_layer_are_still_told(tmp_path):
+def test_other_mistakes_of_the_same_layer_are_still_reported(tmp_path):
     text = layers_report(tmp_path, '- conv: {out_channels: "${1 / 0}", kernel_size: -3, grops: 1}')
     assert [line.split("  ")[0] for line in text.splitlines() if line.startswith("s.yaml")] == [
         "s.yaml:4:14",

@@ -63,7 +63,7 @@ def duel() -> Iterator[None]:
 def said(tmp_path):
     """All that is said of a spec, its file called `s.yaml`; empty where nothing is wrong."""
 
-    def told(text):
+    def problems(text):
         (tmp_path / "s.yaml").write_text(text)
         try:
             trace_all(load(tmp_path / "s.yaml"))
@@ -71,7 +71,7 @@ def said(tmp_path):
             return str(error).replace(f"{tmp_path}/", "")
         return ""
 
-    return told
+    return problems
 
 
 def test_calls_that_fit_are_taken(said):
@@ -136,11 +136,11 @@ def test_calls_that_fit_are_taken(said):
         ),
     ],
 )
-def test_a_call_that_does_not_fit_is_told_with_both_sides(said, old, new, sentence):
+def test_a_call_that_does_not_fit_is_reported_with_both_sides(said, old, new, sentence):
     assert said(DATA + NETS.replace(old, new)) == lines(sentence)
 
 
-def test_a_network_that_is_not_there_is_told_with_those_that_are(said):
+def test_a_network_that_is_not_there_is_reported_with_those_that_are(said):
     has = "the spec has the networks `genrator`, `critic`, and the data the fields `input`, `target`"
     assert said(DATA + NETS.replace("generator:", "genrator:")).splitlines() == [
         "s.yaml:5:1  objective.duel",
@@ -149,7 +149,7 @@ def test_a_network_that_is_not_there_is_told_with_those_that_are(said):
     ]
 
 
-def test_a_field_that_the_data_does_not_have_is_told(said):
+def test_a_field_that_the_data_does_not_have_is_reported(said):
     data = DATA.replace(", target: [2]", ", classes: 3")
     assert said(data + NETS.replace("value: [2]", "value: [1]")) == lines(
         """

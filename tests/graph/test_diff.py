@@ -56,7 +56,7 @@ def test_a_layer_in_front_renames_all_and_changes_none():
     assert found.renamed == 2
 
 
-def test_an_option_that_changed_is_told_with_both_values_and_its_cost():
+def test_an_option_that_changed_is_reported_with_both_values_and_its_cost():
     step = changed(of(NET, NET.replace("kernel_size: 3, padding: 1", "kernel_size: 5, padding: 2", 1)))
     assert step.options == {"kernel_size": (3, 5), "padding": (1, 2)}
     assert step.facts == {}
@@ -71,7 +71,7 @@ def test_another_kind_of_the_same_family_is_a_change():
     assert step.facts == {"kind": ("relu", "tanh")}
 
 
-def test_what_follows_from_another_shape_is_told_where_it_arrives():
+def test_what_follows_from_another_shape_is_reported_where_it_arrives():
     found = of(NET, NET.replace("out_channels: 4", "out_channels: 6", 1))
     steps = {step.node.name: step for step in found.changes}
     assert steps["conv_1"].options == {"out_channels": (4, 6)}
@@ -96,7 +96,7 @@ def test_a_residual_around_a_layer_adds_the_sum_alone():
     assert changes(of(NET, b)) == [("added", None, "add_1")]
 
 
-def test_shared_and_frozen_weights_are_told():
+def test_shared_and_frozen_weights_are_reported():
     frozen = of(NET, NET + "freeze: conv_1\n")
     assert changed(frozen).facts == {"frozen": (False, True)}
     assert [setting.as_json() for setting in frozen.settings] == [{"key": "freeze", "a": [], "b": ["conv_1"]}]
@@ -123,7 +123,7 @@ def test_blocks_of_another_sort_replace_each_other_as_a_whole():
     assert not any("basic" in a and "bottleneck" in b for a, b in pairs)
 
 
-def test_settings_outside_the_network_are_told_by_key():
+def test_settings_outside_the_network_are_reported_by_key():
     changes = ["train.batch_size=8", "train.optimizer.adamw.lr=0.1", "data.digits.valid=0.2", "init=default"]
     found = diff(load(LENET), load(LENET, changes))
     assert found.same_network
@@ -159,7 +159,7 @@ def test_another_output_is_a_setting():
     assert [(s.key, s.a, s.b) for s in found.settings] == [("network.outputs.aux", "relu_1", "relu_2")]
 
 
-def test_the_mistakes_of_both_are_told_and_those_of_one_once():
+def test_the_mistakes_of_both_are_reported_and_those_of_one_once():
     wrong = experiment_of(NET.replace("relu", "rleu", 1))
     other = experiment_of(NET.replace("flatten", "flaten"))
     with pytest.raises(SpecError) as error:

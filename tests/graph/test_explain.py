@@ -106,13 +106,13 @@ CONVS = """
 
 
 def test_a_receptive_field_grows_by_what_it_has_seen_so_far():
-    told = lines_of(network_of("[1, 32, 32]", CONVS), "last", "Receptive")
+    notes = lines_of(network_of("[1, 32, 32]", CONVS), "last", "Receptive")
 
-    assert told[0] == "So far, `max_pool_1`: size 4, jump 2, start 0."
-    assert told[1:4] == ["4 + (5 - 1) * 1 * 2 = 12", "2 * 2 = 4", "0 - 1 * 2 = -2"]
+    assert notes[0] == "So far, `max_pool_1`: size 4, jump 2, start 0."
+    assert notes[1:4] == ["4 + (5 - 1) * 1 * 2 = 12", "2 * 2 = 4", "0 - 1 * 2 = -2"]
 
 
-def test_axes_that_differ_are_told_apart():
+def test_axes_that_differ_are_distinguished():
     graph = network_of("[1, 32, 30]", "- conv: {out_channels: 8, kernel_size: [3, 5]}")
     (output, *_, field) = explain(graph, "conv_1").derivations
 
@@ -120,7 +120,7 @@ def test_axes_that_differ_are_told_apart():
     assert [each.what for each in field.lines][1:] == ["size (height)", "size (width)", "jump", "start", ""]
 
 
-def test_branches_that_are_aligned_are_told_with_their_hull():
+def test_branches_that_are_aligned_are_reported_with_their_hull():
     graph = network_of(
         "[4, 8, 8]",
         """
@@ -151,11 +151,11 @@ DRIFTING = """
 
 def test_branches_of_different_jumps_drift_apart():
     graph = network_of("[4, 8, 8]", DRIFTING)
-    told = lines_of(graph, "add_1", "Receptive")
+    notes = lines_of(graph, "add_1", "Receptive")
 
-    assert told[2] == "(2 - 1) * (4 - 1) = 3"
-    assert told[3:6] == ["min(2, 1) = 1", "min(0, 0) = 0", "max(0 + 2 + 3, 0 + 5) - 0 = 5"]
-    assert told[-1] == "The branches are not aligned: the jumps of their windows differ, and this is their hull."
+    assert notes[2] == "(2 - 1) * (4 - 1) = 3"
+    assert notes[3:6] == ["min(2, 1) = 1", "min(0, 0) = 0", "max(0 + 2 + 3, 0 + 5) - 0 = 5"]
+    assert notes[-1] == "The branches are not aligned: the jumps of their windows differ, and this is their hull."
 
 
 def test_a_crop_moves_the_start():
@@ -215,7 +215,7 @@ SHARED = """
 """
 
 
-def test_shared_tied_frozen_and_given_weights_are_said():
+def test_shared_tied_frozen_and_set_weights_are_explained():
     graph = network_of("[6]", SHARED, more="freeze: [first]")
     shared, tied, frozen = (explain(graph, name) for name in ("share_1", "last", "first"))
 
@@ -233,9 +233,9 @@ def test_shared_tied_frozen_and_given_weights_are_said():
 
 
 def test_frozen_weights_are_taken_off_the_total():
-    told = lines_of(network_of("[6]", SHARED, more="freeze: [first]"), None, "Parameters")
+    notes = lines_of(network_of("[6]", SHARED, more="freeze: [first]"), None, "Parameters")
 
-    assert told[-1] == "48 - 42 = 6"
+    assert notes[-1] == "48 - 42 = 6"
 
 
 def test_what_is_odd_is_on_the_page():
@@ -285,15 +285,15 @@ def test_a_hull_that_no_single_way_explains_is_not_made_to_add_up():
     """[p, p + 4] and [3p, 3p + 2] at four stops: [p, p + 8] holds both."""
     far = "- pad: [0, 4]\n- conv: {out_channels: 4, kernel_size: 3, stride: 3}\n  name: far\n"
     near = "- conv: {out_channels: 4, kernel_size: 5}\n  from: input\n- add:\n  from: [far, prev]"
-    told = lines_of(network_of("[4, 8]", far + near), None, "Receptive")
+    notes = lines_of(network_of("[4, 8]", far + near), None, "Receptive")
 
-    assert told[1:] == ["It is the hull of several ways: size 9, jump 1, start 0."]
+    assert notes[1:] == ["It is the hull of several ways: size 9, jump 1, start 0."]
 
 
 def test_a_way_without_windows_has_nothing_to_add_up():
-    told = lines_of(network_of("[4, 8, 8]", "- relu\n- conv: {out_channels: 2, kernel_size: 1}"), None, "Receptive")
+    notes = lines_of(network_of("[4, 8, 8]", "- relu\n- conv: {out_channels: 2, kernel_size: 1}"), None, "Receptive")
 
-    assert told[1:] == ["No window widens it on the way: size 1, jump 1, start 0."]
+    assert notes[1:] == ["No window widens it on the way: size 1, jump 1, start 0."]
 
 
 @pytest.mark.parametrize(
@@ -340,7 +340,7 @@ class Wrong(Layer):
 Wrong.kind = "wrong"
 
 
-def test_a_layer_that_tells_its_arithmetic_wrong_cannot_make_the_page_lie():
+def test_a_layer_with_wrong_equations_cannot_make_the_page_wrong():
     graph = alone(Wrong(), [Shape((2, 4))])
     page = explain(graph, "it")
 

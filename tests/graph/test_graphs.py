@@ -39,13 +39,13 @@ def graphs_of(text):
 def said(tmp_path):
     """All that is said of a spec, its file called `s.yaml`."""
 
-    def told(text):
+    def problems(text):
         (tmp_path / "s.yaml").write_text(text)
         with pytest.raises(SpecError) as error:
             trace_all(load(tmp_path / "s.yaml"))
         return str(error.value).replace(f"{tmp_path}/", "")
 
-    return told
+    return problems
 
 
 # --- the graphs -----------------------------------------------------------------------------------------------------
@@ -191,7 +191,7 @@ def test_statistics_that_move_in_a_frozen_network_are_named_in_full():
 # --- mistakes -------------------------------------------------------------------------------------------------------
 
 
-def test_every_mistake_of_every_network_is_told_in_the_order_of_the_file(said):
+def test_every_mistake_of_every_network_is_reported_in_the_order_of_the_file(said):
     assert said(
         """\
 networks:
@@ -245,7 +245,7 @@ train: {optimizer: {g: sgd}, steps: 3}
     )
 
 
-def test_a_block_that_is_wrong_is_told_once(said):
+def test_a_block_that_is_wrong_is_reported_once(said):
     text = (
         "blocks: {odd: {layers: [linear: 0]}}\n"
         "networks: {a: {inputs: [3], layers: [odd]}, b: {inputs: [4], layers: [odd]}}\n"

@@ -1,10 +1,10 @@
-"""A network that is wrong: every mistake is told once, at its place, with both sides and the way out."""
+"""A network that is wrong: every mistake is reported once, at its place, with both sides and the way out."""
 
 from pathlib import Path
 
 import numpy as np
 import pytest
-from complaints import lines, of_layers, report, told
+from complaints import layers_report, lines, of_layers, report
 
 from dlx.errors import SpecError
 from dlx.graph import trace
@@ -191,7 +191,7 @@ ENTRIES = {
 
 @pytest.mark.parametrize(("layers", "sentences"), ENTRIES.values(), ids=ENTRIES)
 def test_an_entry_that_is_wrong_says_so(tmp_path, layers, sentences):
-    assert told(tmp_path, layers) == lines(sentences)
+    assert layers_report(tmp_path, layers) == lines(sentences)
 
 
 # --- wiring ---------------------------------------------------------------------------------------------------------
@@ -299,7 +299,7 @@ WIRING = {
 
 @pytest.mark.parametrize(("layers", "sentences"), WIRING.values(), ids=WIRING)
 def test_wires_that_lead_nowhere_say_so(tmp_path, layers, sentences):
-    assert told(tmp_path, layers) == lines(sentences)
+    assert layers_report(tmp_path, layers) == lines(sentences)
 
 
 # --- sizes ----------------------------------------------------------------------------------------------------------
@@ -450,7 +450,7 @@ of another shape
 
 @pytest.mark.parametrize(("layers", "sentences"), SIZES.values(), ids=SIZES)
 def test_sizes_that_do_not_fit_name_both_sides_and_both_lines(tmp_path, layers, sentences):
-    assert told(tmp_path, layers) == lines(sentences)
+    assert layers_report(tmp_path, layers) == lines(sentences)
 
 
 def test_a_branch_from_another_file_is_named_with_its_file(tmp_path):
@@ -459,9 +459,9 @@ def test_a_branch_from_another_file_is_named_with_its_file(tmp_path):
     assert "with (3, 8, 8) from `image` (base.yaml:4): sizes 8x4 and 8x8 differ" in report(tmp_path, text)
 
 
-def test_a_block_that_is_wrong_is_told_once_however_often_it_runs(tmp_path):
+def test_a_block_that_is_wrong_is_reported_once_however_often_it_runs(tmp_path):
     head = "blocks: {b: {layers: [{conv: {out_channels: 4, kernel_size: 3, stride: 2}}]}}\n"
-    assert told(tmp_path, "- repeat: {times: 9, layers: [b]}", head=head) == lines(
+    assert layers_report(tmp_path, "- repeat: {times: 9, layers: [b]}", head=head) == lines(
         """
         s.yaml:1:24  network.layers.b_3/conv_1
           a window of 3x3 is larger than its input of 1x1; what comes in is (4, 1, 1) from `b_2/conv_1` (line 1)
@@ -490,7 +490,7 @@ def test_inputs_that_cannot_be_say_so(tmp_path, inputs, sentence):
     assert report(tmp_path, of_layers("- relu", inputs)).count("\n  " + sentence) == 1
 
 
-def test_one_input_may_be_given_in_full(tmp_path):
+def test_one_input_may_be_written_in_full(tmp_path):
     (tmp_path / "s.yaml").write_text(of_layers("- relu", "{shape: [3], dtype: float}"))
     assert list(trace(load(tmp_path / "s.yaml")).inputs) == ["input"]
 
@@ -519,12 +519,12 @@ def test_a_stride_that_skips_the_end_says_how_many_positions_are_lost(tmp_path):
     assert not warnings_of(tmp_path, strided, "[3, 7, 7]")
 
 
-def test_a_stride_in_a_block_that_runs_often_is_told_once(tmp_path):
+def test_a_stride_in_a_block_that_runs_often_is_reported_once(tmp_path):
     skipping = "- repeat: {times: 6, layers: [{max_pool: 2}, {adaptive_avg_pool: 9}]}"
     assert len(warnings_of(tmp_path, skipping)) == 1
 
 
-def test_what_leads_nowhere_is_told(tmp_path):
+def test_what_leads_nowhere_is_reported(tmp_path):
     assert warnings_of(tmp_path, "- relu\n- tanh: {}\n  from: input") == ["4: `relu_1` leads to no output"]
 
 
@@ -554,7 +554,7 @@ blocks:
 )
 def test_arguments_of_a_block_that_are_wrong_say_so(tmp_path, entry, sentence):
     entry = entry.replace("${1 / 0}", '"${1 / 0}"')
-    text = told(tmp_path, f"- {entry}", head=BLOCKS)
+    text = layers_report(tmp_path, f"- {entry}", head=BLOCKS)
     assert sentence in text
     assert text.count("s.yaml:") == 1
 
@@ -574,19 +574,19 @@ def test_arguments_of_a_block_that_are_wrong_say_so(tmp_path, entry, sentence):
     ],
 )
 def test_a_block_that_is_wrong_says_so_even_where_it_is_not_used(tmp_path, block, sentence):
-    text = told(tmp_path, "- relu", head=f"blocks:\n  {block}\n")
+    text = layers_report(tmp_path, "- relu", head=f"blocks:\n  {block}\n")
     assert sentence in text
     assert text.count("s.yaml:") == 1
 
 
 @pytest.mark.parametrize("blocks", ["[a, b]", "word"])
 def test_blocks_must_be_a_mapping(tmp_path, blocks):
-    assert "`blocks` must be a mapping of names to blocks, not " in told(
+    assert "`blocks` must be a mapping of names to blocks, not " in layers_report(
         tmp_path, "- relu", head=f"blocks: {blocks}\n"
     )
 
 
-def test_what_stands_beside_a_layer_and_was_put_inside_it_is_told_where_it_goes(tmp_path):
+def test_what_stands_beside_a_layer_and_was_put_inside_it_is_reported_where_it_goes(tmp_path):
     layers = "- {linear: 4, name: a}\n    - add: {from: [a, input]}\n    - add: [a, input]"
     path = tmp_path / "s.yaml"
     path.write_text(f"network:\n  inputs: [4]\n  layers:\n    {layers}\n")
@@ -674,10 +674,10 @@ SLIPPED = {
 }
 
 
-@pytest.mark.parametrize(("entry", "told"), SLIPPED.items(), ids=SLIPPED)
-def test_the_way_out_of_a_field_beside_its_kind_leads_there(tmp_path, entry, told):
+@pytest.mark.parametrize(("entry", "expected"), SLIPPED.items(), ids=SLIPPED)
+def test_the_way_out_of_a_field_beside_its_kind_leads_there(tmp_path, entry, expected):
     """The text of the hint is fed back, with layers for `[...]`: the network that was meant comes out."""
-    sentence, way_out, layers = told
+    sentence, way_out, layers = expected
     spec = f"vars: {{w: 3}}\nnetwork:\n  inputs: [3, 8, 8]\n  layers:\n    - {entry}\n"
     text = report(tmp_path, spec)
     assert sentence in text

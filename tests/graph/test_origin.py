@@ -35,7 +35,7 @@ def test_an_option_of_a_plain_layer_stands_in_the_file():
     assert asked(LENET, "network.layers.conv_1.conv.kernel_size") == found
 
 
-def test_an_override_of_it_is_told_with_what_it_replaced():
+def test_an_override_of_it_is_reported_with_what_it_replaced():
     change = "network.layers.conv_1.kernel_size=3"
     found = asked(LENET, "network.layers.conv_1.kernel_size", change)
     assert (found.value, str(found.mark)) == (3, f"override `{change}`")
@@ -82,14 +82,14 @@ def test_what_stands_beside_the_kind_can_be_asked_for(tmp_path):
     assert asked(path, "network.layers.fc.from").value == "input"
 
 
-def test_layers_of_one_override_are_told_apart():
+def test_layers_of_one_override_are_distinguished():
     change = "network.layers=[flatten,{linear:{out_features:7}},{linear:{out_features:10}}]"
     assert asked(LENET, "network.layers.linear_1.out_features", change).value == 7
     found = asked(LENET, "network.layers.linear_2.out_features", change)
     assert (found.value, [old.key for old in found.replaced]) == (10, ["network.layers"])
 
 
-def test_a_name_that_is_none_is_told_with_the_nearest():
+def test_a_name_that_is_none_is_reported_with_the_nearest():
     assert refused(LENET, "network.layers.conv_9.kernel_size") == (
         "there is no layer `conv_9` | Did you mean `conv_2` or `conv_1`?"
     )

@@ -226,7 +226,7 @@ def test_a_cropped_branch_is_seen_from_where_it_is_cut():
     assert cut.receptive_field == ReceptiveField((4,), (1,), (0,), aligned=False)
 
 
-def test_a_branch_of_one_position_is_seen_from_everywhere_that_it_stretches_to():
+def test_a_branch_of_one_position_is_seen_from_everywhere_that_it_is_broadcast_to():
     graph = made_of([1, 5, 9], [{"residual": {"layers": [conv([5, 3], padding=[0, 1])]}}])
 
     assert str(graph.receptive_field) == "globalx3"
@@ -237,7 +237,7 @@ def test_a_branch_of_one_position_is_seen_from_everywhere_that_it_stretches_to()
 # --- branches that are not aligned ----------------------------------------------------------------------------------
 
 
-def test_branches_with_other_centres_are_told_with_both_geometries_and_their_hull():
+def test_branches_with_other_centres_are_reported_with_both_geometries_and_their_hull():
     branches = [[conv(1, 2)], [{"max_pool": 2}]]
     graph = made_of([1, 8], [{"parallel": {"branches": branches}}, conv(2)])
 
@@ -413,7 +413,7 @@ def seen_by_gradient(graph, positions):
         yield list(zip(hit.amin(0).tolist(), hit.amax(0).tolist(), strict=True)) if len(hit) else None
 
 
-def told(receptive_field, position):
+def predicted(receptive_field, position):
     """First and last input position on each axis, beyond the input where padding lies."""
     firsts = [
         floor(a + p * s) for a, p, s in zip(receptive_field.start, position, receptive_field.stride, strict=True)
@@ -434,7 +434,9 @@ def compared(graph):
     positions = first_middle_last(node.shape.size)
     for position, measured in zip(positions, seen_by_gradient(graph, positions), strict=True):
         if measured is not None:
-            yield list(zip(told(node.receptive_field, position), measured, graph.inputs["input"].size, strict=True))
+            yield list(
+                zip(predicted(node.receptive_field, position), measured, graph.inputs["input"].size, strict=True)
+            )
 
 
 @settings(max_examples=150, deadline=None)

@@ -36,16 +36,16 @@ def dependence(graph, place):
     generator = torch.Generator().manual_seed(1)
     for weight in network.parameters():
         torch.nn.init.uniform_(weight, 0.5, 1, generator=generator)
-    given = [
+    samples = [
         torch.rand(1, *x, dtype=torch.float64, generator=generator).add(0.5).requires_grad_()
         for x in graph.inputs.values()
     ]
-    slopes = torch.autograd.grad(network(*given)[(0, *place)], given, allow_unused=True)
-    told = {}
+    slopes = torch.autograd.grad(network(*samples)[(0, *place)], samples, allow_unused=True)
+    measured = {}
     for name, slope in zip(graph.inputs, slopes, strict=True):
         hit = (slope[0] != 0).nonzero() if slope is not None else []
-        told[name] = list(zip(hit.amin(0).tolist(), hit.amax(0).tolist(), strict=True)) if len(hit) else None
-    return told
+        measured[name] = list(zip(hit.amin(0).tolist(), hit.amax(0).tolist(), strict=True)) if len(hit) else None
+    return measured
 
 
 def promised(graph, name, place):
@@ -67,11 +67,11 @@ def holds(graph):
     """Whether no gradient arrives from outside of what is promised, at several values of the output."""
     for place in places(graph.output_shape()):
         for name, measured in dependence(graph, place).items():
-            told = promised(graph, name, place)
-            if measured is None or isinstance(told, UnknownReceptiveField):
+            predicted = promised(graph, name, place)
+            if measured is None or isinstance(predicted, UnknownReceptiveField):
                 continue
-            assert told is not None
-            assert all(a <= c <= d <= b for (a, b), (c, d) in zip(told, measured, strict=True)), (name, place)
+            assert predicted is not None
+            assert all(a <= c <= d <= b for (a, b), (c, d) in zip(predicted, measured, strict=True)), (name, place)
 
 
 def is_exact(graph):
@@ -209,7 +209,7 @@ def test_a_map_added_to_its_own_transpose_is_not_aligned_and_sees_whole_columns(
     holds(graph)
 
 
-def test_a_stretched_branch_of_a_few_positions_is_not_taken_for_everything():
+def test_a_broadcast_branch_of_a_few_positions_is_not_taken_for_everything():
     """One value that sees positions 0 to 4 is added to all of 32: each sees those, and its own."""
     pooled = [{"slice": {"dim": 2, "stop": 5}}, {"global_avg_pool": {"keepdim": True}}]
     graph = traced({"x": [1, 32]}, [*pooled, {"add": {}, "from": ["x", "prev"]}])
@@ -321,7 +321,7 @@ def test_where_a_field_cannot_be_followed_the_total_is_unknown_and_names_the_nod
     assert "cannot be followed" in field.lines[0].note
 
 
-# --- drawn networks -------------------------------------------------------------------------------------------------
+# --- random networks ------------------------------------------------------------------------------------------------
 
 
 @st.composite
@@ -461,7 +461,7 @@ ENTRIES = {
 }
 
 
-def drawn(network):
+def sampled_graph(network):
     """The graph of what was drawn; nothing where no layer was, or a value grew out of bounds."""
     inputs, layers = network
     assume(layers)
@@ -474,7 +474,7 @@ def drawn(network):
 @settings(max_examples=40, deadline=None)
 @given(wild())
 def test_no_gradient_arrives_from_outside_the_field_of_any_input(network):
-    graph = drawn(network)
+    graph = sampled_graph(network)
     event(
         "unknown"
         if any(isinstance(seen, UnknownReceptiveField) for seen in graph.nodes[-1].receptive_fields.values())
@@ -486,9 +486,9 @@ def test_no_gradient_arrives_from_outside_the_field_of_any_input(network):
 
 @settings(max_examples=30, deadline=None)
 @given(wild())
-def test_the_size_that_is_told_holds_what_any_value_sees(network):
+def test_the_reported_size_contains_what_any_value_sees(network):
     """In positions of the input, at the last layer, where it is a window."""
-    graph = drawn(network)
+    graph = sampled_graph(network)
     (last,) = graph.outputs.values()
     for place in places(graph.output_shape()):
         for name, measured in dependence(graph, place).items():

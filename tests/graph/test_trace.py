@@ -191,7 +191,7 @@ def test_a_residual_may_bring_its_shortcut_to_shape_and_go_on_after_the_merge():
         ("{concat: {crop: center}, name: joined}", "joined", (8, 5, 5)),
     ],
 )
-def test_a_residual_merges_as_it_is_told(merge, kind, shape):
+def test_a_residual_merges_as_it_is_reported(merge, kind, shape):
     graph = network_of("[4, 5, 5]", f"- residual: {{layers: [relu], merge: {merge}}}")
     (last,) = graph.outputs.values()
 
@@ -399,7 +399,7 @@ def test_blocks_may_use_themselves_hourglass():
     assert tuple(graph.output_shape()) == (4, 4, 4)
 
 
-def test_a_named_structure_is_a_scope_that_can_be_reached_into():
+def test_a_named_structure_is_a_scope_whose_nodes_have_names_outside():
     graph = network_of(
         "[4, 8, 8]",
         """
@@ -432,7 +432,7 @@ def test_a_named_structure_is_a_scope_that_can_be_reached_into():
     )
 
 
-def test_a_block_is_reached_into_by_its_name_or_number():
+def test_nodes_of_a_block_are_named_by_its_name_or_number():
     block = "blocks: {pair: {layers: [relu, tanh]}}"
     graph = network_of(
         "[4]", "- pair\n- pair:\n  name: second\n- add:\n  from: [pair_1/relu_1, second/relu_1, second]", block
@@ -448,7 +448,7 @@ def test_a_block_sees_the_nodes_around_it():
     assert wiring(graph)["back_1/add_1"] == ("relu_1", "stem")
 
 
-def test_a_name_is_given_once_and_an_input_keeps_its_own():
+def test_a_name_is_unique_and_an_input_keeps_its_own():
     assert refused("[4]", "- {relu: , name: a}\n- {tanh: , name: a}").startswith("the name `a` is taken, on line ")
     assert refused("{a: [4]}", "- {relu: , name: a}").startswith("the name `a` is taken, on line ")
     assert refused("[4]", "- repeat: {times: 2, layers: [{relu: , name: a}]}").startswith("the name `a` is taken")
@@ -636,7 +636,7 @@ def test_a_tied_layer_can_be_shared_and_not_tied_to():
     assert refused("[64]", "- {linear: 8, name: a}\n- {linear: 32, tie: a}").endswith("before it is transposed")
 
 
-def test_given_values_are_kept_for_the_network():
+def test_values_of_a_spec_are_in_the_graph():
     graph = network_of("[2]", "- linear: 2\n  values: {weight: [[1, 2], [3, 4]], bias: '${1 / 2}'}")
 
     assert graph.nodes[0].values == {"weight": [[1, 2], [3, 4]], "bias": 0.5}
@@ -949,7 +949,7 @@ def test_the_one_input_of_a_network_needs_no_name():
 
 
 @pytest.mark.parametrize(
-    ("texts", "told"),
+    ("texts", "message"),
     [
         (
             ["3x3"],
@@ -963,7 +963,7 @@ def test_the_one_input_of_a_network_needs_no_name():
         (["word=9999999999999999999"], "Is a number too long?"),
     ],
 )
-def test_a_shape_that_is_of_no_input_is_refused(texts, told):
+def test_a_shape_that_is_of_no_input_is_refused(texts, message):
     with pytest.raises(SpecError) as error:
         input_shapes(of_two(), texts)
-    assert told in str(error.value)
+    assert message in str(error.value)
