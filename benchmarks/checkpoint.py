@@ -19,7 +19,7 @@ from common import publish
 from dlx.experiment import recorder, runner
 from dlx.spec import load
 from dlx.training.batches import step_chunk
-from dlx.training.checkpoints.background_writer import Writer
+from dlx.training.checkpoints.background_writer import BackgroundWriter
 
 EVERY = {16: 80, 128: 20}
 """Steps between two saves, by batch: so many that a file is written before the next."""
@@ -46,7 +46,7 @@ track: {{mlflow: false}}
 """
 
 
-class Waiting(Writer):
+class Waiting(BackgroundWriter):
     """What the loop waits for."""
 
     def start(self, write: Callable[[], None]) -> None:
@@ -55,7 +55,7 @@ class Waiting(Writer):
         self._thread.join()
 
 
-def steps_of(batch: int, writer: type[Writer], home: Path) -> tuple[list[float], int]:
+def steps_of(batch: int, writer: type[BackgroundWriter], home: Path) -> tuple[list[float], int]:
     """Seconds of each step, from one to the next, and the bytes of a checkpoint."""
     seen: list[float] = []
 
@@ -66,7 +66,7 @@ def steps_of(batch: int, writer: type[Writer], home: Path) -> tuple[list[float],
     step_chunk.StepChunk.after = after  # type: ignore[method-assign]
     path = home / "bench.yaml"
     path.write_text(SPEC.format(steps=EVERY[batch] * (SAVES + 2), batch=batch, every=EVERY[batch]))
-    recorder.Writer = writer  # type: ignore[attr-defined]
+    recorder.BackgroundWriter = writer  # type: ignore[attr-defined]
     done = runner.run(load(path), home / "runs").results[0]
     size = max(p.stat().st_size for p in (done.run.dir / "checkpoints").glob("step-*.safetensors"))
     return [b - a for a, b in pairwise(seen)], size
@@ -86,7 +86,7 @@ def main() -> None:
     for batch, every in EVERY.items():
         found: dict[str, list[tuple[float, list[float], list[float]]]] = {"beside": [], "waiting": []}
         for _ in range(ROUNDS):
-            for name, writer in {"beside": Writer, "waiting": Waiting}.items():
+            for name, writer in {"beside": BackgroundWriter, "waiting": Waiting}.items():
                 with tempfile.TemporaryDirectory() as home:
                     times, size = steps_of(batch, writer, Path(home))
                 found[name].append(longest(times, every))

@@ -19,6 +19,7 @@ from dlx.network import build
 from dlx.spec import load
 from dlx.sweeps.plan import plan
 from dlx.track import model
+from dlx.training import random_generators
 from dlx.training.checkpoints import training_state
 from dlx.training.fit import Job, Record, fit
 
@@ -96,7 +97,7 @@ def spec(folder: Path, text: str) -> Path:
 def by_hand(steps: int, critic_steps: int) -> dict[str, torch.Tensor]:
     """The same training as a loop in plain torch: RMSprop at a rate that falls, Adam, and an average beside it."""
     prepared = experiments.prepare(experiment_of(ADVERSARIES))
-    training_state.seed_all(0)
+    random_generators.seed_all(0)
     generator, critic = (build(prepared.graphs[name]) for name in ("generator", "critic"))
     x = torch.from_numpy(prepared.sets.train.x)
     order, rng = torch.Generator().manual_seed(0), torch.Generator().manual_seed(0)
@@ -179,9 +180,9 @@ def test_a_training_that_is_cut_off_goes_on_to_the_same_bits(text, tmp_path):
     torch.manual_seed(99)
     again = job_of(text)
     training_state.restore(again, tmp_path)
-    rest = [record for record in fit(again) if record.record != "rest"]
+    rest = [record for record in fit(again) if record.record != "safe_point"]
     assert all(torch.equal(a, weights(again)[name]) for name, a in weights(whole).items())
-    assert rest == [record for record in records if record.record != "rest"][-len(rest) :]
+    assert rest == [record for record in records if record.record != "safe_point"][-len(rest) :]
 
 
 def test_a_resumed_run_without_the_state_of_the_feed_comes_to_other_bits(tmp_path):

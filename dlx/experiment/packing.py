@@ -91,7 +91,7 @@ def train_together(many: Sequence[Candidate], session: Session) -> list[Result |
             for recorder, prepared in many:
                 recorder.open()
                 job = begin(recorder, prepared, session, threads, parts)
-                job.progress.keep_own_random()
+                job.progress.capture_rng()
                 recorder.start(job, session.callback)
                 recorder.beside = len(many)
                 jobs.append(job)

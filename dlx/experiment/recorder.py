@@ -17,7 +17,7 @@ from ..runs.folder import Run
 from ..runs.records import with_current_names
 from ..training import baseline, early_stopping, ensemble_metrics, fallback
 from ..training.checkpoints import best_checkpoints, checkpoint, training_state
-from ..training.checkpoints.background_writer import Writer
+from ..training.checkpoints.background_writer import BackgroundWriter
 from ..training.checkpoints.checkpoint import NotWrittenError
 
 if TYPE_CHECKING:
@@ -71,7 +71,7 @@ class RunRecorder:
         self.beside = 1
         """Trainings that share the time with this one, itself among them."""
         self.saved_at, self.saved_step = -SAVE_EVERY, 0
-        self.writer, self.writing = Writer(), 0
+        self.writer, self.writing = BackgroundWriter(), 0
         self.room: dict[str, Tensor] = {}
         self.callback: Callback = lambda _: None
         self.unwritten: list[dict[str, Any]] = []
@@ -93,10 +93,10 @@ class RunRecorder:
 
     def take_up(self, job: Job) -> tuple[str, ...]:
         """Bring a fresh job to where the run was; what is worth a sentence."""
-        training_state.clear(self.checkpoints)
+        training_state.remove_partial_files(self.checkpoints)
         facts, passed_over = training_state.restore(job, self.checkpoints, self.spec_hash)
         if job.train.keep_best is not None:
-            best_checkpoints.repair(self.checkpoints, job.progress.step, early_stopping.kept_mode(job))
+            best_checkpoints.repair(self.checkpoints, job.progress.step, early_stopping.best_mode(job))
         if facts is not None:
             self.metrics, self.saved_step = with_current_names(facts["metrics"]), job.progress.step
         return tuple(passed_over)
@@ -123,17 +123,17 @@ class RunRecorder:
             self.metrics = record.metrics | ensemble_metrics.of_snapshots(job, self.checkpoints)
             self.written()
             self.save("final")
-            self.came_to(job, (*early_stopping.sentences(job), *baseline.sentences(job, self.metrics)))
+            self.came_to(job, (*early_stopping.notes(job), *baseline.notes(job, self.metrics)))
             self.status = "finished"
         elif record.record == "halt":
             self.halt(job)
         elif record.record == "cycle":
             self.save(ensemble_metrics.SNAPSHOT.format(job.cycles.index(job.progress.step) + 1))
-        elif record.record == "rest":
+        elif record.record == "safe_point":
             self.rest(job)
         else:
             self.measured(job, record)
-        if record.record not in {"halt", "cycle", "rest"}:
+        if record.record not in {"halt", "cycle", "safe_point"}:
             self.callback(record)
 
     def measured(self, job: Job, record: Record) -> None:
@@ -176,11 +176,11 @@ class RunRecorder:
         """Keep all that the job moves, to go on from; where the time is up, also the weights as they are judged."""
         self.written()
         training_state.snapshot(job, self.facts(job), self.room).write(self.checkpoints)
-        if not job.progress.is_far_enough:
-            with job.learner.judged():
+        if not job.progress.has_to_halt:
+            with job.learner.evaluation_weights():
                 self.save("stopped")
         self.status = "stopped"
-        self.came_to(job, (early_stopping.halted(job),))
+        self.came_to(job, (early_stopping.halt_note(job),))
 
     def came_to(self, job: Job, notes: tuple[str, ...]) -> None:
         """How it ended, beside its metrics and its status."""
@@ -193,20 +193,20 @@ class RunRecorder:
         if job.train.keep_best is not None:
             best = [
                 best_checkpoints.as_json(rank, one)
-                for rank, one in enumerate(best_checkpoints.standing(self.checkpoints), 1)
+                for rank, one in enumerate(best_checkpoints.ranked_facts(self.checkpoints), 1)
             ]
-            self.outcome["kept"], self.notes = best, (*notes, best_checkpoints.told(best))
+            self.outcome["kept"], self.notes = best, (*notes, best_checkpoints.summary(best))
         if self.outcome["stopped_early"] or self.status == "stopped":
             self.message = "; ".join(filter(None, (notes[0], self.message)))
 
     def keep(self, job: Job) -> None:
         """The weights of this evaluation, where it is among the best."""
         assert job.train.keep_best is not None
-        metric = early_stopping.kept_metric(job.train)
+        metric = early_stopping.best_metric(job.train)
         facts = {**self.facts(job), "metric": metric, "value": self.metrics[metric]}
         try:
-            best_checkpoints.offer(
-                self.checkpoints, job.network, facts, early_stopping.kept_mode(job), job.train.keep_best.count
+            best_checkpoints.save_if_best(
+                self.checkpoints, job.network, facts, early_stopping.best_mode(job), job.train.keep_best.count
             )
         except NotWrittenError as error:
             self.trouble(error.problems[0].message)

@@ -37,7 +37,7 @@ def run(
     if train.ensemble is not None and train.ensemble.members:
         return _members(prepared, new_run(prepared, runs), session)
     seeds = range(train.seed, train.seed + train.seeds)
-    each = [prepared] if len(seeds) == 1 else [prepared.like(experiment.with_seed(seed)) for seed in seeds]
+    each = [prepared] if len(seeds) == 1 else [prepared.with_experiment(experiment.with_seed(seed)) for seed in seeds]
     begun: list[Run] = []
     if like is not None:
         begun = [new_run(one, runs) for one in each]
@@ -90,7 +90,7 @@ def _members(prepared: Prepared, folder: Run, session: Session) -> Results:
     mirror = mirror_of(experiment, folder)
     results: tuple[Result, ...] = ()
     with gathering.to_its_end():
-        each = [prepared.like(member) for member in ensemble.members_of(experiment)]
+        each = [prepared.with_experiment(member) for member in ensemble.members_of(experiment)]
         results = _trained(each, folder.root, session, ensemble.members_in(folder), gathering)
         gathering.steps = sum(r.steps for r in results)
         gathering.status = results[-1].status

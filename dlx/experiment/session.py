@@ -11,7 +11,7 @@ from ..data import input_record
 from ..lazy import torch
 from ..runs.folder import Run
 from ..spec import Experiment
-from ..training import compute, device, thread_timing
+from ..training import compute, device, random_generators, thread_timing
 from ..training.checkpoints import training_state
 from ..training.prepared import Prepared
 from . import confusion_matrix
@@ -96,7 +96,7 @@ def begin(
         computed = job.learner.compute
         computed.prepare(job.parts["train"])
         notes = (*prepared.sets.notes, *computed.notes(), *recorder.take_up(job))
-        if is_open and prepared.is_supervised and (times := thread_timing.measured(job, prepared.graph)):
+        if is_open and prepared.is_supervised and (times := thread_timing.measure(job, prepared.graph)):
             threads = next(iter(times))
             torch.set_num_threads(threads)
             lock |= {"threads": threads, "milliseconds_by_threads": times}
@@ -107,7 +107,7 @@ def begin(
         raise
     finally:
         folder.write_json("lock.json", lock)
-    step, how = job.progress.step, computed.words()
+    step, how = job.progress.step, computed.description()
     session.callback(
         TrainingStarted(folder, prepared.graphs, described, threads, job.total_steps, train.seed, step, notes, how)
     )
@@ -125,12 +125,12 @@ def job_of(prepared: Prepared, checkpoints: Path | None = None, parts: dict[str,
     from ..training.fit import Job
 
     train, sets, on = prepared.train, prepared.sets, prepared.device
-    training_state.seed_all(train.seed)
+    random_generators.seed_all(train.seed)
     views = prepared.experiment.views()
     networks = {name: build(graph, views[name].init).to(on) for name, graph in prepared.graphs.items()}
     parts = parts or on_device(sets, on)
     for name, graph in prepared.graphs.items():
-        if data_dependent_init.wants(graph, views[name].init) and not (
+        if data_dependent_init.modules_to_scale(graph, views[name].init) and not (
             checkpoints and training_state.exists(checkpoints)
         ):
             data_dependent_init.initialize(networks[name], graph, views[name].init, parts["train"], train.seed)

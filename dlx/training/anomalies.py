@@ -20,7 +20,7 @@ CLIP = "Lower the learning rate, or clip the gradients with `clip_norm`."
 DOMAIN = "Look for a division by zero, a root or logarithm at or below zero, or an exponential of something large."
 
 
-class Anomalies:
+class AnomalyDetector:
     """Watches both passes of a network. RunError names what gave the first NaN or the first infinite loss."""
 
     def __init__(self, network: nn.Module, step: Callable[[], int], backward: bool = True) -> None:
@@ -30,7 +30,7 @@ class Anomalies:
         """The node that gave the first infinite value of this pass, which alone is no mistake: masks are of them."""
         for name, weight in network.named_parameters():
             if weight.requires_grad and backward:
-                weight.register_hook(self._seen_by_weight(name))  # type: ignore[no-untyped-call]
+                weight.register_hook(self._weight_hook(name))  # type: ignore[no-untyped-call]
 
     # ---- forward ---------------------------------------------------------------------------------------------------
 
@@ -40,7 +40,7 @@ class Anomalies:
         self.infinite = None
         if not torch.isfinite(x).all():
             which = int(torch.isfinite(x).flatten(1).all(1).logical_not().nonzero()[0])
-            self._stop(f"the batch holds {_worst(x)}, in its example {which + 1}", "Look at the data.", None)
+            self._fail(f"the batch holds {_worst(x)}, in its example {which + 1}", "Look at the data.", None)
         values: dict[fx.Node, Any] = {}
         for node in network.graph.nodes:
             if node.op == "placeholder":
@@ -48,24 +48,24 @@ class Anomalies:
             elif node.op == "get_attr":
                 values[node] = attrgetter(str(node.target))(network)
             elif node.op == "call_module":
-                inputs = [self._given(values[each], node) for each in node.args]
+                inputs = [self._watched(values[each], node) for each in node.args]
                 values[node] = network.get_submodule(node.target)(*inputs)
-                self._look(node, inputs, values[node])
+                self._check_output(node, inputs, values[node])
         last = next(node for node in network.graph.nodes if node.op == "output").args[0]
         return {name: values[each] for name, each in last.items()} if isinstance(last, dict) else values[last]
 
-    def _look(self, node: fx.Node, inputs: list[Tensor], output: Tensor) -> None:
+    def _check_output(self, node: fx.Node, inputs: list[Tensor], output: Tensor) -> None:
         if not output.is_floating_point() or torch.isfinite(output).all():
             return
         module: Any = self.network.get_submodule(str(node.target))
         for name, weight in module.named_parameters():
             if not torch.isfinite(weight).all():
                 made = f"the update of step {self.updates():,} made it so" if self.updates() else "it began so"
-                told = f"the weight `{_name(node)}/{name.replace('.', '/')}` is {_worst(weight)}"
-                self._stop(f"{told} at step {self.step:,}: {made}", CLIP, node)
+                message = f"the weight `{_name(node)}/{name.replace('.', '/')}` is {_worst(weight)}"
+                self._fail(f"{message} at step {self.step:,}: {made}", CLIP, node)
         if torch.isnan(output).any():
-            told = f"`{_name(node)}` gave NaN at step {self.step:,}, in {_share(output)}"
-            self._stop(f"{told}, from {self._from(inputs)}", DOMAIN, node)
+            message = f"`{_name(node)}` gave NaN at step {self.step:,}, in {_share(output)}"
+            self._fail(f"{message}, from {self._from(inputs)}", DOMAIN, node)
         self.infinite = self.infinite or node
 
     def _from(self, inputs: list[Tensor]) -> str:
@@ -80,45 +80,45 @@ class Anomalies:
 
         def watched(outputs: Any, target: Any) -> Tensor:
             if isinstance(outputs, dict):
-                seen: Any = {name: self._given(output, None) for name, output in outputs.items()}
-                given = list(seen.values())
+                seen: Any = {name: self._watched(output, None) for name, output in outputs.items()}
+                inputs = list(seen.values())
             else:
-                seen = self._given(outputs, None)
-                given = [seen]
+                seen = self._watched(outputs, None)
+                inputs = [seen]
             if isinstance(target, torch.Tensor) and target.is_floating_point() and not torch.isfinite(target).all():
-                self._stop(f"the targets of the batch hold {_worst(target)}", "Look at the data.", None)
+                self._fail(f"the targets of the batch hold {_worst(target)}", "Look at the data.", None)
             made = function(seen, target)
             if not torch.isfinite(made).all():
-                told = f"the loss is {_worst(made)} at step {self.step:,}, from {self._from(given)}"
-                self._stop(told, DOMAIN if self.infinite is None else CLIP, self.infinite)
+                message = f"the loss is {_worst(made)} at step {self.step:,}, from {self._from(inputs)}"
+                self._fail(message, DOMAIN if self.infinite is None else CLIP, self.infinite)
             return made
 
         return watched
 
     # ---- backward --------------------------------------------------------------------------------------------------
 
-    def _given(self, value: Tensor, node: fx.Node | None) -> Tensor:
+    def _watched(self, value: Tensor, node: fx.Node | None) -> Tensor:
         """The same value for one node (or the loss), whose gradient with respect to it is seen."""
         if not self.backward or not value.requires_grad:
             return value
         passed = value.view_as(value)
-        passed.register_hook(lambda gradient: self._came_back(gradient, node))  # type: ignore[no-untyped-call]
+        passed.register_hook(lambda gradient: self._check_gradient(gradient, node))  # type: ignore[no-untyped-call]
         return passed
 
-    def _came_back(self, gradient: Tensor, node: fx.Node | None) -> None:
+    def _check_gradient(self, gradient: Tensor, node: fx.Node | None) -> None:
         if not torch.isfinite(gradient).all():
             who = f"`{_name(node)}`" if node is not None else "the loss"
-            told = f"the gradient of {who} became {_worst(gradient)} at step {self.step:,}, in {_share(gradient)}"
-            self._stop(f"{told}: what came to it was finite", DOMAIN, node)
+            message = f"the gradient of {who} became {_worst(gradient)} at step {self.step:,}, in {_share(gradient)}"
+            self._fail(f"{message}: what came to it was finite", DOMAIN, node)
 
-    def _seen_by_weight(self, name: str) -> Callable[[Tensor], None]:
+    def _weight_hook(self, name: str) -> Callable[[Tensor], None]:
         owner = name.rpartition(".")[0]
 
         def seen(gradient: Tensor) -> None:
             if not torch.isfinite(gradient).all():
                 nodes = (n for n in self.network.graph.nodes if owner.startswith(str(n.target)))  # type: ignore[union-attr]
-                told = f"the gradient of `{name.replace('.', '/')}` is {_worst(gradient)} at step {self.step:,}"
-                self._stop(f"{told}, in {_share(gradient)}", DOMAIN, next(nodes, None))
+                message = f"the gradient of `{name.replace('.', '/')}` is {_worst(gradient)} at step {self.step:,}"
+                self._fail(f"{message}, in {_share(gradient)}", DOMAIN, next(nodes, None))
 
         return seen
 
@@ -126,7 +126,7 @@ class Anomalies:
     def step(self) -> int:
         return self.updates() + 1
 
-    def _stop(self, message: str, hint: str, node: fx.Node | None) -> None:
+    def _fail(self, message: str, hint: str, node: fx.Node | None) -> None:
         raise RunError(Problem(message, hint, node.meta.get("mark") if node is not None else None))
 
 

@@ -27,7 +27,7 @@ QUANTILE = 1.645
 """Of the normal distribution, one-sided, at 95 %."""
 
 
-def sentences(job: Job, metrics: Mapping[str, float]) -> tuple[str, ...]:
+def notes(job: Job, metrics: Mapping[str, float]) -> tuple[str, ...]:
     """That a training has ended no better than a guess, by the test part, else the validation or training part."""
     name = next((part for part in ("test", "valid", "train") if part in job.parts), "train")
     train: Any = job.parts["train"].y

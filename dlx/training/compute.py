@@ -1,4 +1,4 @@
-"""How a training is computed: its precision, how images lie in memory, compiled or not, watched or not."""
+"""How a training is computed: precision, memory format, compiling, determinism, detection of anomalies."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..lazy import nn, torch
 from ..spec import Train
 from ..utils.torch_private import MissingNameError, attribute
 from . import fallback
-from .anomalies import Anomalies
+from .anomalies import AnomalyDetector
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,37 +24,37 @@ if TYPE_CHECKING:
 
     from .batches.data_part import DataPart
 
-Call = Callable[["Tensor"], Any]
-"""A network as it is called: from a batch to an output, or to several by name."""
-LossOf = Callable[[Any, "Tensor"], "Tensor"]
-WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
+Forward = Callable[["Tensor"], Any]
+"""Call of a network, from a batch to an output, or to several by name."""
+LossFunction = Callable[[Any, "Tensor"], "Tensor"]
+CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 class Compute:
-    """How the networks of a learner are called, and how its gradients come about.
+    """How the networks of a learner are called, and how its gradients are computed.
 
-    `plain` says that nothing of it is on: `forward` is then the network itself, `backward` torch's own, `unscale` and
-    the scaler are not there, and an update is no other code than without this.
+    Where `is_plain`, `forward` is the network itself, `backward` is torch's own, `unscale` and `scaler` are None, and
+    an update costs nothing more than it would without this class.
     """
 
     def __init__(self, train: Train, network: nn.Module, step: Callable[[], int], faults: list[str]) -> None:
-        """`step` says how many updates there have been; what goes wrong with torch joins `faults`."""
+        """`step` returns how many updates there have been; failures with torch's private names go to `faults`."""
         self.faults = faults
         self.train, self.network = train, network
         self.device: Device = next(network.parameters()).device
         self.precision = precision_on(train, self.device)
-        self.memory_format = lay_out(network, train, self.device, self.precision)
+        self.memory_format = set_memory_format(network, train, self.device, self.precision)
         self.scaler = torch.amp.GradScaler(self.device.type) if self.precision == "fp16" else None
         self.skipped = torch.zeros((), device=self.device)
-        """Updates that were left out because a gradient was not finite."""
+        """Updates that the loss scaler skipped because a gradient was not finite; on the device."""
         self.seconds: float | None = None
-        """What compiling took."""
-        self.watched = Anomalies(network, step, backward=self.scaler is None) if train.detect_anomaly else None
-        self.plain = self.precision in {"fp32", "tf32"} and not train.compile and self.watched is None
-        self.forward: Call = self._training_call()
+        """Time that compiling took."""
+        self.detector = AnomalyDetector(network, step, backward=self.scaler is None) if train.detect_anomaly else None
+        self.is_plain = self.precision in {"fp32", "tf32"} and not train.compile and self.detector is None
+        self.forward: Forward = self._training_call()
 
-    def of(self, network: nn.Module) -> Call:
-        """How a network is called in this precision. Its outputs are float32, for losses and metrics."""
+    def of(self, network: nn.Module) -> Forward:
+        """Return the call of a network in this precision. Its outputs are float32, for losses and metrics."""
         if self.precision in {"fp32", "tf32"}:
             return network
         return self._cast(network)
@@ -72,23 +72,23 @@ class Compute:
 
         return forward
 
-    def _training_call(self) -> Call:
+    def _training_call(self) -> Forward:
         network: Any = self.network
-        if self.watched is not None:
-            network = self.watched.forward
+        if self.detector is not None:
+            network = self.detector.forward
         elif self.train.compile:
             network = torch.compile(network, dynamic=False)
         return network if self.precision in {"fp32", "tf32"} else self._cast(network)
 
-    def loss(self, function: LossOf) -> LossOf:
-        """The loss as training asks for it."""
-        return function if self.watched is None else self.watched.loss(function)
+    def loss(self, function: LossFunction) -> LossFunction:
+        """Return the loss function for training, which checks for NaN and infinity where anomalies are detected."""
+        return function if self.detector is None else self.detector.loss(function)
 
     # ---- gradients -------------------------------------------------------------------------------------------------
 
     @property
     def backward(self) -> Callable[[Tensor], None]:
-        """Leaves the gradients of a loss with the weights, scaled where they are scaled."""
+        """Function that leaves the gradients of a loss in `grad` of the weights, times the loss scale."""
         scaler = self.scaler
         if scaler is None:
             return torch.Tensor.backward
@@ -99,12 +99,12 @@ class Compute:
         return scaled
 
     def unscale(self, optimizer: torch.optim.Optimizer) -> Callable[[], None] | None:
-        """Makes scaled gradients what they are, once they are all there; None where they never were scaled."""
+        """Return the function that divides all gradients by the loss scale; None without one."""
         scaler = self.scaler
         return None if scaler is None else lambda: scaler.unscale_(optimizer)
 
     def step(self, step: Callable[..., Any], optimizer: torch.optim.Optimizer) -> Callable[..., Any]:
-        """The optimizer's step, left out where a gradient is not finite and the scale was too large."""
+        """Return the optimizer's step; with a loss scale it is skipped where a gradient is not finite."""
         scaler, skipped = self.scaler, self.skipped
         if scaler is None:
             return step
@@ -112,18 +112,22 @@ class Compute:
             found_by_device = attribute(scaler, "_found_inf_per_device")
         except MissingNameError as error:
             fallback.note([self.faults], fallback.SKIPPED, error)
-            return self._watched_by_scale(scaler, optimizer)
+            return self._count_skipped_by_scale(scaler, optimizer)
 
         def scaled() -> None:
             scaler.step(optimizer)
-            for found in found_by_device(optimizer).values():  # it stays on the device
+            # counted on the device, before `update` forgets it: torch's public names tell it only by a wait for the
+            # host
+            for found in found_by_device(optimizer).values():
                 skipped.add_(found.to(skipped.device).clamp(max=1))
             scaler.update()
 
         return scaled
 
-    def _watched_by_scale(self, scaler: torch.amp.GradScaler, optimizer: torch.optim.Optimizer) -> Callable[[], None]:
-        """The same by the scale, which is lower after an update that was left out; it waits for the device."""
+    def _count_skipped_by_scale(
+        self, scaler: torch.amp.GradScaler, optimizer: torch.optim.Optimizer
+    ) -> Callable[[], None]:
+        """Return the step that counts by the scale: it is lower after a skipped update. It waits for the device."""
 
         def scaled() -> None:
             before = scaler.get_scale()
@@ -134,7 +138,7 @@ class Compute:
         return scaled
 
     def figures(self) -> dict[str, float]:
-        """What a point of the curve tells of it."""
+        """Return the figures that points of the curve have with a loss scale."""
         if self.scaler is None:
             return {}
         return {"loss_scale": self.scaler.get_scale(), "skipped_steps": float(self.skipped)}
@@ -142,7 +146,7 @@ class Compute:
     # ---- compiling -------------------------------------------------------------------------------------------------
 
     def prepare(self, part: DataPart) -> None:
-        """Compile for every size of batch of `part`, and leave the network as it is. RunError where torch cannot."""
+        """Compile for every batch size of `part`; weights and buffers stay. RunError where torch cannot."""
         if not self.train.compile:
             return
         network, began = self.network, time.perf_counter()
@@ -151,7 +155,7 @@ class Compute:
         try:
             with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
                 for size in self._sizes(len(part)):
-                    self._try(size, part.x)
+                    self._compile_for(size, part.x)
         except RuntimeError as error:
             raise RunError(
                 f"torch.compile could not compile the network: {first_line(error)}",
@@ -164,28 +168,28 @@ class Compute:
         self.seconds = time.perf_counter() - began
 
     def _sizes(self, examples: int) -> list[int]:
-        """The sizes of batches: those of a whole update, and what is left at the end of an epoch."""
+        """Return the batch sizes of an update and of the last update of an epoch, with their pieces."""
         batch, update = self.train.batch(examples), self.train.per_update(examples)
         left = 0 if self.train.drop_last else examples % update
         return sorted({batch, update % batch, left % batch, batch if left >= batch else left} - {0}, reverse=True)
 
-    def _try(self, size: int, x: Tensor) -> None:
+    def _compile_for(self, size: int, x: Tensor) -> None:
         outputs = self.forward(torch.zeros((size, *x.shape[1:]), dtype=x.dtype, device=self.device))
         each = outputs.values() if isinstance(outputs, dict) else [outputs]
         torch.stack([output.sum() for output in each]).sum().backward()  # type: ignore[no-untyped-call]
 
-    # ---- what is told and kept -------------------------------------------------------------------------------------
+    # ---- descriptions and state ------------------------------------------------------------------------------------
 
     def as_json(self) -> dict[str, Any]:
-        """What was chosen, for lock.json."""
+        """Return the choices for lock.json."""
         train = self.train
-        told: dict[str, Any] = {"precision": self.precision, "memory_format": self.memory_format}
+        choices: dict[str, Any] = {"precision": self.precision, "memory_format": self.memory_format}
         if self.seconds is not None:
-            told["compile_seconds"] = round(self.seconds, 2)
-        return told | {"compile": train.compile, "deterministic": train.deterministic}
+            choices["compile_seconds"] = round(self.seconds, 2)
+        return choices | {"compile": train.compile, "deterministic": train.deterministic}
 
-    def words(self) -> tuple[str, ...]:
-        """The same for a person: what differs from float32 on contiguous memory."""
+    def description(self) -> tuple[str, ...]:
+        """Return the choices that differ from float32 on contiguous memory, in words."""
         train = self.train
         chosen = {
             self.precision: self.precision != "fp32",
@@ -197,43 +201,45 @@ class Compute:
         return tuple(word for word, holds in chosen.items() if holds)
 
     def notes(self) -> tuple[str, ...]:
-        """What is worth a sentence before training begins."""
+        """Return sentences to show before training begins."""
         if self.device.type != "cpu":
             return ()
         if self.train.precision == "tf32":
             return ("tf32 is for CUDA: on the CPU it is fp32.",)
-        known = getattr(torch.ops.mkldnn, f"_is_mkldnn_{self.precision}_supported", lambda: True)
-        return () if known() else (f"This CPU has no instructions for {self.precision}: it is slower than fp32.",)
+        supported = getattr(torch.ops.mkldnn, f"_is_mkldnn_{self.precision}_supported", lambda: True)
+        return () if supported() else (f"This CPU has no instructions for {self.precision}: it is slower than fp32.",)
 
     def state(self) -> dict[str, Any] | None:
-        """What an update moves of it."""
+        """Return what an update changes here: the loss scale; None without one."""
         return None if self.scaler is None else {"scaler": self.scaler.state_dict(), "skipped": self.skipped}
 
     def restore(self, state: dict[str, Any] | None, optimizers: Sequence[torch.optim.Optimizer]) -> None:
-        """Bring back what was moved, and lay what the optimizer keeps as its weights lie: its kernels go by place."""
+        """Restore what `state` returned, and give the state of optimizers the memory format of their weights."""
         if self.scaler is not None and state is not None:
             self.scaler.load_state_dict(state["scaler"])
             self.skipped.copy_(state["skipped"])
-        for weight, kept in (item for optimizer in optimizers for item in optimizer.state.items()):
-            for name, value in kept.items():
+        # fused optimizers walk weight and state by memory offset, whatever the strides are, and a checkpoint's
+        # tensors are contiguous: with a weight in channels_last each value would meet the momentum of another one
+        for weight, values in (item for optimizer in optimizers for item in optimizer.state.items()):
+            for name, value in values.items():
                 if isinstance(value, torch.Tensor) and value.shape == weight.shape:
-                    kept[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
+                    values[name] = torch.empty_like(weight, dtype=value.dtype).copy_(value)
 
 
 # ---- choices -------------------------------------------------------------------------------------------------------
 
 
 def precision_on(train: Train, device: Device) -> str:
-    """What the precision of a spec comes to: CPUs have no tf32."""
+    """Return the precision of a spec on a device: CPUs have no tf32."""
     return "fp32" if train.precision == "tf32" and device.type == "cpu" else train.precision
 
 
-def lay_out(network: nn.Module, train: Train, device: Device, precision: str) -> str:
-    """Lay the weights of convolutions as the spec wants: what comes out of them lies the same way.
+def set_memory_format(network: nn.Module, train: Train, device: Device, precision: str) -> str:
+    """Give the weights of convolutions the memory format of the spec, which their outputs take over; its name.
 
     By `auto` channels of images are last on a CPU, where a step takes 0.66 to 0.9 of the time (LeNet, ResNet-20,
     MobileNet and the start of a DenseNet, on one thread), and on CUDA in the precisions that have tensor cores.
-    L-BFGS lays gradients end to end and wants plain ones.
+    L-BFGS, and others that look at the loss themselves, flatten gradients by `view(-1)` and need contiguous ones.
     """
     wanted = train.channels_last
     if wanted == "auto":
@@ -257,7 +263,7 @@ def lay_out(network: nn.Module, train: Train, device: Device, precision: str) ->
 
 
 def check(train: Train, device: Device, place: Mark | None = None) -> None:
-    """DlxError where `compile` has no compiler."""
+    """Raise DlxError where `compile` has no C++ compiler."""
     compiler = os.environ.get("CXX", "g++")
     if train.compile and device.type == "cpu" and shutil.which(compiler) is None:
         raise DlxError(
@@ -275,13 +281,13 @@ def check(train: Train, device: Device, place: Mark | None = None) -> None:
 
 @contextmanager
 def settings(train: Train, device: Device) -> Iterator[None]:
-    """What torch holds for the whole process, set for one training and given back.
+    """Set torch's process-wide switches for one training, and restore them.
 
     RunError where something has no deterministic form, and none but that was asked for.
     """
     with ExitStack() as stack:
         if device.type == "cuda":
-            stack.enter_context(_floats("tf32" if train.precision == "tf32" else "ieee"))
+            stack.enter_context(_float32_precision("tf32" if train.precision == "tf32" else "ieee"))
         if train.deterministic:
             stack.enter_context(_deterministic())
         try:
@@ -290,10 +296,10 @@ def settings(train: Train, device: Device) -> Iterator[None]:
             found = re.search(r"(\S+) does not have a deterministic implementation", str(error))
             if found is None:
                 raise
-            raise RunError(_undetermined(found[1], device, error.__traceback__)) from error
+            raise RunError(_nondeterministic(found[1], device, error.__traceback__)) from error
 
 
-def _undetermined(operation: str, device: Device, trace: TracebackType | None) -> Problem:
+def _nondeterministic(operation: str, device: Device, trace: TracebackType | None) -> Problem:
     name, mark = node_at(trace)
     who = f"`{name}` runs {operation}" if name else f"the backward pass runs {operation}"
     return Problem(
@@ -305,7 +311,7 @@ def _undetermined(operation: str, device: Device, trace: TracebackType | None) -
 
 
 def node_at(trace: TracebackType | None) -> tuple[str, Mark | None]:
-    """The node of the spec that a network was at when something went wrong; empty where it was at none."""
+    """Return the node of the spec, and its place, that a network computed when an error arose; empty for none."""
     import linecache
 
     name, mark = "", None
@@ -313,6 +319,7 @@ def node_at(trace: TracebackType | None) -> tuple[str, Mark | None]:
         frame = trace.tb_frame
         network = frame.f_locals.get("self")
         if isinstance(network, torch.fx.GraphModule) and frame.f_code.co_name == "forward":
+            # torch.fx puts the generated code of `forward` into linecache, one line `NODE = ...` a node
             made = linecache.getline(frame.f_code.co_filename, trace.tb_lineno).split("=")[0].strip()
             for node in network.graph.nodes:
                 if node.name == made:
@@ -322,8 +329,8 @@ def node_at(trace: TracebackType | None) -> tuple[str, Mark | None]:
 
 
 @contextmanager
-def _floats(precision: str) -> Iterator[None]:
-    """Whether CUDA rounds the factors of float32 products to tf32. By default torch does so in convolutions."""
+def _float32_precision(precision: str) -> Iterator[None]:
+    """Set whether CUDA rounds factors of float32 products to tf32; torch's default does so in convolutions only."""
     cudnn: Any = torch.backends.cudnn
     places: tuple[Any, ...] = (torch.backends.cuda.matmul, cudnn.conv, cudnn.rnn)
     before = [place.fp32_precision for place in places]
@@ -338,10 +345,11 @@ def _floats(precision: str) -> Iterator[None]:
 
 @contextmanager
 def _deterministic() -> Iterator[None]:
-    cudnn, env = torch.backends.cudnn, os.environ.get(WORKSPACE)
+    cudnn, env = torch.backends.cudnn, os.environ.get(CUBLAS_WORKSPACE)
     before = torch.are_deterministic_algorithms_enabled(), torch.is_deterministic_algorithms_warn_only_enabled()
     chosen = cudnn.benchmark, cudnn.deterministic
-    os.environ.setdefault(WORKSPACE, ":4096:8")
+    # without it cuBLAS may pick another workspace, and another order of sums, from call to call; torch refuses then
+    os.environ.setdefault(CUBLAS_WORKSPACE, ":4096:8")
     torch.use_deterministic_algorithms(True)
     cudnn.benchmark, cudnn.deterministic = False, True
     try:
@@ -350,4 +358,4 @@ def _deterministic() -> Iterator[None]:
         torch.use_deterministic_algorithms(before[0], warn_only=before[1])
         cudnn.benchmark, cudnn.deterministic = chosen
         if env is None:
-            os.environ.pop(WORKSPACE, None)
+            os.environ.pop(CUBLAS_WORKSPACE, None)

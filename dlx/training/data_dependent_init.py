@@ -15,28 +15,28 @@ if TYPE_CHECKING:
     from torch import Tensor, fx, nn
 
 
-def wants(graph: Graph, init: Initializer) -> dict[str, LSUV]:
+def modules_to_scale(graph: Graph, init: Initializer) -> dict[str, LSUV]:
     """The modules whose weights are to fit the data, by torch's name."""
-    drawn = [node for node in graph.nodes if node.is_weight_layer and not node.owner and not node.tied]
-    each = {node.name.replace("/", "."): init.of(node.name) for node in drawn if "weight" not in node.values}
+    candidates = [node for node in graph.nodes if node.is_weight_layer and not node.owner and not node.tied]
+    each = {node.name.replace("/", "."): init.of(node.name) for node in candidates if "weight" not in node.values}
     return {name: one for name, one in each.items() if isinstance(one, LSUV)}
 
 
 def initialize(network: fx.GraphModule, graph: Graph, init: Initializer, part: DataPart, seed: int) -> None:
     """Scale the weights of a fresh network by examples of `part`; nothing where no initialiser asks for it."""
-    wanted = wants(graph, init)
-    if not wanted:
+    pending = modules_to_scale(graph, init)
+    if not pending:
         return
     generator = torch.Generator().manual_seed(seed)
-    most = max(one.samples for one in wanted.values())
+    most = max(one.samples for one in pending.values())
     index = torch.randperm(len(part), generator=generator)[:most].to(next(network.parameters()).device)
 
-    class Settling(torch.fx.Interpreter):
+    class ScalingInterpreter(torch.fx.Interpreter):
         """The network, layer by layer: each is settled before its output goes on."""
 
         def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             module: Any = self.fetch_attr(target)
-            one = wanted.pop(target, None)
+            one = pending.pop(target, None)
             if one is not None:
                 few = tuple(value[: one.samples] for value in args)
                 for inner in _weighing(module):
@@ -45,7 +45,7 @@ def initialize(network: fx.GraphModule, graph: Graph, init: Initializer, part: D
 
     mode = network.training
     with torch.no_grad():
-        Settling(network.eval()).run(part.take(index)[0])
+        ScalingInterpreter(network.eval()).run(part.take(index)[0])
     network.train(mode)
 
 
@@ -58,13 +58,13 @@ def _weighing(module: nn.Module) -> Iterator[nn.Module]:
 
 
 def _scale(part: nn.Module, run: Callable[[], object], one: LSUV) -> None:
-    seen: list[Tensor] = []
-    handle = part.register_forward_hook(lambda *told: seen.append(told[-1]))
+    outputs: list[Tensor] = []
+    handle = part.register_forward_hook(lambda *hooked: outputs.append(hooked[-1]))
     try:
         for _ in range(one.max_iters):
-            seen.clear()
+            outputs.clear()
             run()
-            variance = float(seen[0].double().var(correction=0)) if seen else 0.0
+            variance = float(outputs[0].double().var(correction=0)) if outputs else 0.0
             if not 0 < variance < torch.inf or abs(variance - 1) <= one.tol:
                 return
             _set(part, variance**-0.5)

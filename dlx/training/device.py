@@ -20,11 +20,11 @@ ONE_THREAD_BELOW = 50_000_000
 """MACs of a batch, forward, below which one CPU thread is taken: a second saves a tenth to a third of such a step on
 an idle machine (benchmarks/threads.py), and makes it several times slower where other work keeps the cores."""
 
-SURE = 0.85
+MEMORY_MARGIN = 0.85
 """The part of a forecast that is wanted for certain: it is within 15 % of what torch allocates
 (benchmarks/memory.py)."""
 
-SPINS = "10000"
+SPIN_COUNT = "10000"
 """How long an idle thread of libgomp spins. With its default of 300,000 a step of a LeNet took 161 times as long on
 two threads as on one, where other work kept both cores busy; with this 1.4 times, and no longer on idle cores
 (benchmarks/threads.py --busy)."""
@@ -32,7 +32,7 @@ two threads as on one, where other work kept both cores busy; with this 1.4 time
 
 def limit_thread_spinning() -> None:
     """Let idle threads sleep soon. It has to be said before torch is imported; what the user has set stays."""
-    os.environ.setdefault("GOMP_SPINCOUNT", SPINS)
+    os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
 
 
 def pick(name: str) -> Device:
@@ -55,7 +55,9 @@ def pick(name: str) -> Device:
     if index >= found:
         raise DlxError(
             Problem(
-                f"asked for {name}, and there {_are(found)}", f"Use cuda:0 to cuda:{found - 1}.", path="train.device"
+                f"asked for {name}, and there {_count_text(found)}",
+                f"Use cuda:0 to cuda:{found - 1}.",
+                path="train.device",
             )
         )
     return torch.device("cuda", index)
@@ -76,7 +78,7 @@ def packing_note(train: Train) -> str:
     return f"Trainings on {pick(train.device)} take their steps one by one: they are packed on the CPU alone."
 
 
-def _are(count: int) -> str:
+def _count_text(count: int) -> str:
     return "is one CUDA device" if count == 1 else f"are {count} CUDA devices"
 
 
@@ -89,23 +91,23 @@ def threads_for(train: Train, graph: Graph, examples: int, together: int = 1) ->
     """How many CPU threads: what the spec says, or one where a batch, of all that move together, is too small."""
     if train.threads != "auto":
         return train.threads
-    return 1 if at_once(graph) * train.batch(examples) * together < ONE_THREAD_BELOW else share()
+    return 1 if parallel_macs(graph) * train.batch(examples) * together < ONE_THREAD_BELOW else available_threads()
 
 
-def at_once(graph: Graph) -> int:
+def parallel_macs(graph: Graph) -> int:
     """MACs of a sample that threads can share: of a recurrent layer those of one moment."""
     return sum(node.plan.macs // node.plan.sequential_steps for node in graph.nodes)
 
 
 def packing_threads(train: Train) -> int:
     """How many threads may step networks that are trained side by side, each its part of them."""
-    return share() if train.threads == "auto" else train.threads
+    return available_threads() if train.threads == "auto" else train.threads
 
 
-def share() -> int:
+def available_threads() -> int:
     """The CPU threads that a training may take where its spec leaves them open: DLX_THREADS, else all cores."""
-    told = os.environ.get("DLX_THREADS", "")
-    return int(told) if told.isdigit() and int(told) else len(os.sched_getaffinity(0))
+    predicted = os.environ.get("DLX_THREADS", "")
+    return int(predicted) if predicted.isdigit() and int(predicted) else len(os.sched_getaffinity(0))
 
 
 @contextmanager
@@ -143,13 +145,13 @@ def check_memory(graph: Graph, train: Train, free: int, place: Mark | None = Non
 def check_batch(graph: Graph, train: Train, examples: int, free: int, place: Mark | None = None) -> None:
     """DlxError where a training step on a batch of a set of `examples` does not fit into `free` bytes."""
     batch = train.largest(examples)
-    told = memory.forecast(graph, batch, train.optimizer.state)
-    if SURE * told.total <= free:
+    predicted = memory.forecast(graph, batch, train.optimizer.state)
+    if MEMORY_MARGIN * predicted.total <= free:
         return
-    parts = f"activations {bytes_text(told.peak.activations)} of it"
+    parts = f"activations {bytes_text(predicted.peak.activations)} of it"
     raise DlxError(
         Problem(
-            f"a training step of {batch:,} samples wants about {bytes_text(told.total)} ({parts}), and "
+            f"a training step of {batch:,} samples wants about {bytes_text(predicted.total)} ({parts}), and "
             f"{bytes_text(free)} are free",
             "Lower `train.batch_size`: `dlx inspect --batch N` shows what N samples want.",
             place,

@@ -79,17 +79,17 @@ def measure(
 def _of_part(members: Sequence[tuple[nn.Module, DataPart]], objective: Supervised, how: str) -> dict[str, float]:
     together = EnsembleEvaluation(objective, how)
     if len({len(part) for _, part in members}) > 1:
-        raise DlxError(*UNLIKE)
+        raise DlxError(*DIFFERENT_EXAMPLES)
     with torch.inference_mode():
-        for said in zip(*(part.answers(network, EVALUATION_BATCH) for network, part in members), strict=True):
-            (_, target), *others = said
+        for answers in zip(*(part.answers(network, EVALUATION_BATCH) for network, part in members), strict=True):
+            (_, target), *others = answers
             if not all(y is target or torch.equal(y, target) for _, y in others):
-                raise DlxError(*UNLIKE)
-            together.add_all([outputs for outputs, _ in said], target)
+                raise DlxError(*DIFFERENT_EXAMPLES)
+            together.add_all([outputs for outputs, _ in answers], target)
         return together.result()
 
 
-UNLIKE = (
+DIFFERENT_EXAMPLES = (
     Problem(
         "networks can only answer together about the same examples, and theirs differ",
         "Take runs with the same data and the same split, or give it with `--data`.",

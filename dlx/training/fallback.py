@@ -1,8 +1,8 @@
-"""Where a training goes on after the quicker ways to take its steps went wrong: the plain step, and a sentence.
+"""Fallback from the faster ways to take a step to the plain one, with a note of the reason.
 
-The quicker ways (a step replayed without autograd, steps of several networks as one, all of them as one function of
-TorchScript, optimizers without torch's bookkeeping) stand on parts of torch that are not public or are being retired.
-Each is left where anything goes wrong in it, with what it has moved so far taken back.
+The faster ways (a step replayed without autograd, steps of several networks as one, many steps as one function of
+TorchScript, optimizers without torch's wrappers) use parts of torch that are not public or are being retired. On any
+error in one of them what it has changed is restored, and the training goes on with the plain step to the same bits.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ SKIPPED = "updates that were left out were counted by the loss scale"
 
 
 class UntraceableError(Exception):
-    """The step is not the same list of operations each time, or cannot be told so; the message says why.
+    """The step is not the same list of operations each time, or that cannot be known; the message says why.
 
-    Expected: it is no fault of torch, and is only told of where the spec insists on replayed steps.
+    An expected outcome and no fault of torch: it is reported only where the spec insists on replayed steps.
     """
 
 
 def reason(error: Exception) -> str:
-    """What went wrong: a name that torch lacks, or an error of any other kind."""
+    """Return the reason in words: the name that torch lacks, or the kind and first line of another error."""
     return str(error) if isinstance(error, MissingNameError) else f"{type(error).__name__}: {first_line(error)}"
 
 
 def note(faults: Iterable[list[str]], instead: str, error: Exception) -> str:
-    """Put down what was done instead and why, once, among the faults of each learner; gives the reason."""
+    """Add what is done instead and why, once, to the faults of each learner; return the reason."""
     why = reason(error)
     for known in faults:
         if (text := f"{instead}: {why}") not in known:
@@ -43,23 +43,26 @@ def note(faults: Iterable[list[str]], instead: str, error: Exception) -> str:
     return why
 
 
-class Before:
-    """Buffers and random generators as they are now, to bring back after a step that was only tried."""
+class Rollback:
+    """Copies of buffers and random generators, to restore them after a step that is only tried.
+
+    Weights need none: the optimizer, which alone changes them, does not run in such a step.
+    """
 
     def __init__(self, network: torch.nn.Module, generators: Iterable[torch.Generator] = ()) -> None:
         self.buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
-        self.drawn, self.others = torch.get_rng_state(), [(one, one.get_state()) for one in generators]
+        self.rng_state, self.generators = torch.get_rng_state(), [(one, one.get_state()) for one in generators]
 
-    def bring_back(self) -> None:
+    def restore(self) -> None:
         with torch.no_grad():
             for buffer, was in self.buffers:
                 buffer.copy_(was)
-        torch.set_rng_state(self.drawn)
-        for generator, was in self.others:
+        torch.set_rng_state(self.rng_state)
+        for generator, was in self.generators:
             generator.set_state(was)
 
-    def __enter__(self) -> Before:
+    def __enter__(self) -> Rollback:
         return self
 
     def __exit__(self, *error: Any) -> None:
-        self.bring_back()
+        self.restore()

@@ -1,4 +1,4 @@
-"""The loop: a generator of records. It has never heard of MLflow, a run folder or a terminal."""
+"""The training loop as a generator of records; it knows no tracker, no run folder and no terminal."""
 
 from __future__ import annotations
 
@@ -28,28 +28,32 @@ if TYPE_CHECKING:
 
     from ..data.preprocess import Fitted
 
-POINTS = 500
+CURVE_POINTS = 500
 """Points of the loss curve where the spec does not say."""
 EVALUATIONS = 100
+"""Evaluations of a training, about, where the spec does not say."""
 
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """Something worth keeping: a point of the loss curve, an evaluation, or the end. `epoch` counts from 1.
+    """Event of a training: a point of the loss curve, an evaluation, the end, ... `epoch` counts from 1.
 
-    A cycle is one of the schedule's that has ended. At a rest nothing is pending: what the job holds is all that the
-    next step depends on. A halt is a rest that nothing comes after, because the time is up or the job is far enough.
-    At an evaluation the network has the weights that were evaluated.
+    step: a point of the loss curve, with mean losses and learning rates.
+    evaluation: metrics of the validation part; the network has the evaluated weights while it is handled.
+    cycle: a cycle of the schedule has ended, and a snapshot may be taken.
+    safe_point: nothing is pending, so that a checkpoint taken now has all that the next step depends on.
+    halt: a safe point after which nothing comes, for the time or the step at which to stop is reached.
+    end: metrics of all parts, with the final weights.
     """
 
-    record: Literal["step", "evaluation", "cycle", "rest", "halt", "end"]
+    record: Literal["step", "evaluation", "cycle", "safe_point", "halt", "end"]
     step: int
     epoch: int
     metrics: dict[str, float]
 
 
 class Job:
-    """A training in progress: a learner, the feed of its batches, how far it is, and the parts of the data."""
+    """Training in progress: a learner, the feed of its batches, its progress, and the parts of the data."""
 
     def __init__(
         self,
@@ -62,7 +66,7 @@ class Job:
         preprocess: tuple[Fitted, ...] = (),
         class_names: tuple[str, ...] = (),
     ) -> None:
-        """`parts` are "train", and "valid" and "test" where there are any; `preprocess` are steps of the inputs."""
+        """`parts` has "train", and "valid" and "test" where there are any; `preprocess` are steps of the inputs."""
         self.train, self.objective = train, objective
         self.parts = parts
         self.progress = Progress()
@@ -78,15 +82,15 @@ class Job:
             self.learner = Phased(networks, module, objective, train, self.progress, self.feed)
         self.span = self.learner.span
         early = train.early_stopping
-        self.progress.stopping = early_stopping.Stopping(early, objective) if early is not None else None
-        for pace in self.learner.paces.values():
-            if pace.watch is not None and pace.watch.mode is None:
-                pace.watch.mode = early_stopping.mode_of(pace.watch.metric, objective)
+        self.progress.stopping = early_stopping.EarlyStoppingState(early, objective) if early is not None else None
+        for scheduled in self.learner.optimizers.values():
+            if scheduled.watch is not None and scheduled.watch.mode is None:
+                scheduled.watch.mode = early_stopping.mode_of(scheduled.watch.metric, objective)
 
     @property
     def supervised(self) -> SupervisedLearner:
-        """Its learner, where one network learns targets."""
-        assert isinstance(self.learner, SupervisedLearner), "it was not asked whether one network learns targets"
+        """The learner of a job in which one network learns targets."""
+        assert isinstance(self.learner, SupervisedLearner), "check that one network learns targets first"
         return self.learner
 
     @property
@@ -100,24 +104,25 @@ class Job:
 
     @property
     def cycles(self) -> list[int]:
-        """The steps at which a snapshot is taken."""
+        """Steps at which a snapshot is taken: the ends of the schedule's cycles, for an ensemble of snapshots."""
         wanted = self.train.ensemble is not None and self.train.ensemble.snapshots
         return self.train.schedule.cycles(self.span) if wanted else []
 
     @property
     def log_every(self) -> int:
-        return self.train.log_every or max(1, self.total_steps // POINTS)
+        return self.train.log_every or max(1, self.total_steps // CURVE_POINTS)
 
     @property
     def evaluate_every(self) -> int:
-        """Steps between two evaluations: as given, or one epoch, or as many as keep it to about a hundred."""
+        """Steps between two evaluations."""
         return evaluation_period(self.train, self.span)
 
-    def ahead(self) -> int:
-        """Updates until the next after which something comes between: an evaluation, a state, a snapshot, the end."""
+    def steps_until_event(self) -> int:
+        """Return the updates until an evaluation, a checkpoint, a snapshot, a halt or the end comes between."""
         step = self.progress.step
         ends = [_next(step, self.evaluate_every), self.total_steps]
         ends += [_next(step, self.train.save_every)] if self.train.save_every else []
+        # a point of the curve has the loss scale of its own step, which no later one can tell
         ends += [_next(step, self.log_every)] if self.learner.compute.scaler is not None else []
         ends += [at for at in (*self.cycles, self.progress.until or 0) if at > step]
         return min(ends) - step
@@ -128,14 +133,14 @@ def _next(step: int, every: int) -> int:
 
 
 def evaluation_period(train: Train, span: Timeline) -> int:
-    """Steps between two evaluations."""
+    """Return the steps between two evaluations: as the spec says, else whole epochs, about `EVALUATIONS` in all."""
     return train.evaluate_every or span.per_epoch * math.ceil(span.steps / span.per_epoch / EVALUATIONS)
 
 
 def fit(job: Job) -> Iterator[Record]:
-    """Train to the end, yielding points of the loss curve and evaluations. RunError where the loss is not finite."""
-    update = job.learner.updater()
-    for event in walked(job):
+    """Train to the end and yield its records. RunError where the loss is not finite."""
+    update = job.learner.build_update()
+    for event in training_events(job):
         if isinstance(event, StepChunk):
             event.run(update)
         else:
@@ -143,92 +148,97 @@ def fit(job: Job) -> Iterator[Record]:
 
 
 def updates(job: Job, losses: list[Tensor]) -> Iterator[None]:
-    """Move the weights update by update; each loss joins `losses` without leaving the device."""
-    update = job.learner.updater()
+    """Take one update at a time; its loss is appended to `losses`, on the device. Nothing is evaluated."""
+    update = job.learner.build_update()
     for chunk in step_chunks(job, most=1):
         chunk.run(update)
         losses += job.progress.losses
         job.progress.losses.clear()
-        job.progress.marks.clear()
+        job.progress.pending_points.clear()
         yield
 
 
-def walked(job: Job) -> Iterator[Record | StepChunk]:
-    """The same, but whoever drives it moves the weights: each stretch is to be run before the next event."""
+def training_events(job: Job) -> Iterator[Record | StepChunk]:
+    """Yield chunks of steps and the records between them; the caller runs each chunk before it asks for the next."""
     evaluate_every, total, cycles = job.evaluate_every, job.total_steps, set(job.cycles)
     time_is_up = early_stopping.ends_at(job.train)
-    if job.progress.is_far_enough and job.progress.step < total:
+    if job.progress.has_to_halt and job.progress.step < total:
         yield Record("halt", job.progress.step, job.feed.epoch, {})
         return
     for chunk in step_chunks(job, most=1 if time_is_up is not None else None):
         yield chunk
-        judges = job.progress.step % evaluate_every == 0 and job.progress.step < total
-        if job.progress.marks or judges:
-            yield from curve(job)
-        if judges:
-            with job.learner.judged():
-                measured = seen(job, evaluate(job, "valid"))
-                job.learner.watched(measured)
+        evaluates = job.progress.step % evaluate_every == 0 and job.progress.step < total
+        if job.progress.pending_points or evaluates:
+            yield from curve_points(job)
+        if evaluates:
+            # yielded inside the context: what saves the best weights on this record has to see the evaluated ones
+            with job.learner.evaluation_weights():
+                measured = record_evaluation(job, evaluate(job, "valid"))
+                job.learner.report_metrics(measured)
                 yield Record("evaluation", job.progress.step, job.feed.epoch, measured)
         if job.progress.step in cycles:
             yield Record("cycle", job.progress.step, job.feed.epoch, {})
-        if job.progress.stopping is not None and job.progress.stopping.over:
+        if job.progress.stopping is not None and job.progress.stopping.should_stop:
             break
         if job.progress.step < total and (
-            job.progress.is_far_enough or (time_is_up is not None and early_stopping.now() >= time_is_up)
+            job.progress.has_to_halt or (time_is_up is not None and early_stopping.now() >= time_is_up)
         ):
             yield Record("halt", job.progress.step, job.feed.epoch, {})
             return
+        # last, after all that an evaluation changes (plateau, early stopping): a run that is resumed from here goes
+        # on with the next step and must not evaluate again
         if job.train.save_every is None or job.progress.step % job.train.save_every == 0:
-            yield Record("rest", job.progress.step, job.feed.epoch, {})
-    yield from ended(job)
+            yield Record("safe_point", job.progress.step, job.feed.epoch, {})
+    yield from final_records(job)
 
 
-def ended(job: Job) -> Iterator[Record]:
-    """What comes after the last update: the weights that are to stay, and all that they give."""
-    if job.progress.losses:  # it ends between two points of the curve
-        job.progress.marks.append((job.progress.step, job.feed.epoch, job.learner.rates()))
-        yield from curve(job)
+def final_records(job: Job) -> Iterator[Record]:
+    """Yield what comes after the last update: the last point of the curve, and the metrics of the final weights."""
+    if job.progress.losses:  # the training ends between two points of the curve
+        job.progress.pending_points.append((job.progress.step, job.feed.epoch, job.learner.rates()))
+        yield from curve_points(job)
     early = job.progress.stopping
     for average in job.learner.averages.values():
-        average.stay()
+        average.apply()
     valid = None
-    if early is None or not early.over:
-        weight_averages.renewed(job, EVALUATION_BATCH)
-        valid = seen(job, evaluate(job, "valid"))
+    # early stopping has just evaluated these weights: no second record of that, and nothing for it to count again
+    if early is None or not early.should_stop:
+        weight_averages.recompute_if_needed(job, EVALUATION_BATCH)
+        valid = record_evaluation(job, evaluate(job, "valid"))
         yield Record("evaluation", job.progress.step, job.feed.epoch, valid)
-    if early is not None and early.brings_back(job.progress.step, job.network):
-        valid = None
+    if early is not None and early.restore_best(job.progress.step, job.network):
+        valid = None  # of weights that are no longer there
     if valid is None:
-        weight_averages.renewed(job, EVALUATION_BATCH)
+        weight_averages.recompute_if_needed(job, EVALUATION_BATCH)
         valid = evaluate(job, "valid")
     yield Record("end", job.progress.step, job.feed.epoch, evaluate(job, "train") | valid | evaluate(job, "test"))
 
 
-def seen(job: Job, measured: dict[str, float]) -> dict[str, float]:
-    """An evaluation of the weights that the network has, which early stopping takes in."""
+def record_evaluation(job: Job, measured: dict[str, float]) -> dict[str, float]:
+    """Pass an evaluation to early stopping, which may copy the network's weights, and return it."""
     if job.progress.stopping is not None:
-        job.progress.stopping.see(job.progress.step, measured, job.network)
+        job.progress.stopping.update(job.progress.step, measured, job.network)
     return measured
 
 
-def curve(job: Job) -> Iterator[Record]:
-    """A point for each mark: the mean losses since the one before, and the learning rates that were used.
+def curve_points(job: Job) -> Iterator[Record]:
+    """Yield the pending points of the curve: mean losses since the point before, and the learning rates used.
 
-    RunError where a loss is not finite, behind the points before it. The one place where the host waits for the
-    device.
+    RunError where a loss is not finite, after the points before it.
     """
     progress, learner = job.progress, job.learner
     names, width = learner.losses, len(learner.losses)
     rows: list[list[float]] = []
     if progress.losses:
+        # the one place of the loop where the host waits for the device, once for all losses since the last time
         rows = torch.cat([loss.reshape(-1) for loss in progress.losses]).view(-1, width).tolist()
+    # a NaN is found here and not in its step, where looking would cost each step a wait
     first = next((i for i, row in enumerate(rows) if not all(map(math.isfinite, row))), len(rows))
-    begun, told = progress.step - len(rows), 0
-    for step, epoch, rates in progress.marks:
+    begun, reported = progress.step - len(rows), 0
+    for step, epoch, rates in progress.pending_points:
         if step - begun > first:
             break
-        part, steps, told = rows[told : step - begun], range(begun + told, step), step - begun
+        part, steps, reported = rows[reported : step - begun], range(begun + reported, step), step - begun
         means: dict[str, float] = {}
         for column, (name, every) in enumerate(zip(names, learner.periods, strict=True)):
             values = [row[column] for row, at in zip(part, steps, strict=True) if at % every == 0]
@@ -236,7 +246,7 @@ def curve(job: Job) -> Iterator[Record]:
                 means[name] = sum(values) / len(values)
         progress.loss = next(iter(means.values()), progress.loss)
         yield Record("step", step, epoch, {**means, **rates, **learner.compute.figures()})
-    progress.marks.clear()
+    progress.pending_points.clear()
     if first < len(rows):
         column = next(i for i, value in enumerate(rows[first]) if not math.isfinite(value))
         which = "the loss" if width == 1 else f"the loss {names[column]}"
@@ -244,11 +254,16 @@ def curve(job: Job) -> Iterator[Record]:
             f"{which} is {rows[first][column]} at step {begun + first + 1:,}",
             hint="Lower the learning rate, or look for a division by zero or a logarithm of zero in the data.",
         )
-    left = torch.cat([loss.reshape(-1) for loss in progress.losses])[told * width :] if told < len(rows) else None
-    progress.losses[:] = [] if left is None else [left]
+    # losses after the last point go into the next one; they stay on the device, in one tensor
+    rest = (
+        torch.cat([loss.reshape(-1) for loss in progress.losses])[reported * width :]
+        if reported < len(rows)
+        else None
+    )
+    progress.losses[:] = [] if rest is None else [rest]
 
 
 def evaluate(job: Job, name: str) -> dict[str, float]:
-    """Loss and metrics over one part, `valid/loss` and so on; nothing where the part is empty."""
+    """Return loss and metrics over one part as `valid/loss` and so on; an empty dict where the part is empty."""
     part = job.parts.get(name)
     return {} if part is None else job.learner.evaluate(name, part)

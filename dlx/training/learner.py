@@ -1,4 +1,4 @@
-"""The learner: networks, an optimizer with a schedule for each, averages, and what one step of them is."""
+"""The learner: networks, an optimizer with a schedule for each, averages of weights, and one update of them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ..spec.sections.networks import ONE
 from ..utils.torch_private import MissingNameError
 from . import fallback, parameter_groups, weight_averages
 from .compute import Compute
-from .learning_rate import Pace
+from .learning_rate import ScheduledOptimizer
 from .progress import Progress
 
 if TYPE_CHECKING:
@@ -26,23 +26,24 @@ if TYPE_CHECKING:
     from .batches.data_part import DataPart
 
 Update = Callable[[Any], "Tensor"]
-"""One step of a learner: from the numbers of its examples, or else from the feed, to the losses before it, which stay
-on the device: a scalar, or a tensor with one of each name."""
+"""One update of a learner: takes the indices of its examples, or None where the learner asks the feed, and returns
+the losses before the update, on the device: a scalar, or (losses,) in the order of `Learner.losses`."""
 EVALUATION_BATCH = 1024
+"""Examples of an evaluation at once, at most."""
 
 
 class Learner(ABC):
-    """All that a step moves. `state()` and `load()` are the whole of it beside the weights of `module`.
+    """All that an update changes. `state()` and `load()` are the whole of it, apart from the weights of `module`.
 
     `networks` are called by name; `module` holds the weights of all of them, as checkpoints name them.
     """
 
-    by_number = False
-    """Whether a step takes the numbers of its examples from the feed, and not the feed itself."""
+    by_index = False
+    """Whether an update takes the indices of its examples, rather than asking the feed."""
     losses: tuple[str, ...]
-    """Names of what a step gives, as the curve has them."""
+    """Names of the losses of an update, as points of the curve have them."""
     periods: tuple[int, ...]
-    """Each of them is there at every n-th step only, the first among them."""
+    """Of each loss, that it is computed in every n-th update only, the first among them."""
 
     def __init__(
         self,
@@ -55,15 +56,15 @@ class Learner(ABC):
     ) -> None:
         self.networks, self.module, self.objective, self.train = networks, module, objective, train
         self.progress, self.feed = progress, feed
-        self.span = self.spanned()
+        self.span = self.plan_timeline()
         self.way: dict[str, str] = {}
-        """How a step is computed, and the reason."""
+        """How an update is computed (`step`: plain, replayed or packed), and why; for lock.json."""
         self.faults: list[str] = []
-        """What went wrong in the quicker ways to compute it, and what was done instead."""
+        """Failures of the faster ways to compute it, with what was done instead."""
         self.compute = Compute(train, module, lambda: progress.step, self.faults)
-        self.paces = {name: self._pace(name) for name in self.moved()}
+        self.optimizers = {name: self._scheduled_optimizer(name) for name in self.trained_networks()}
         self.averages = {
-            name: weight_averages.Averaged(average, networks[name], self.span)
+            name: weight_averages.WeightAverage(average, networks[name], self.span)
             for name in networks
             if (average := train.of(name).average) is not None
         }
@@ -71,68 +72,70 @@ class Learner(ABC):
             fallback.note([self.faults], fallback.LISTS, error)
 
     def _missing(self) -> Iterator[MissingNameError]:
-        """What torch lacks of the operations on lists by which optimizers and averages move weights."""
-        built = [pace.optimizer for pace in self.paces.values()]
+        """Yield the operations on lists that this torch lacks, which optimizers and averages update weights by."""
+        built = [scheduled.optimizer for scheduled in self.optimizers.values()]
         parts = [part for one in built for part in getattr(one, "parts", (one,))]
         for holder in (*parts, *self.averages.values()):
             yield from getattr(getattr(holder, "lists", None), "missing", [])
 
-    def direct(self, optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
-        """The step of an optimizer without torch's bookkeeping, where that is possible."""
+    def fast_step(self, optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
+        """Return the step of an optimizer without torch's wrappers around it, where it has one."""
         return direct(optimizer, lambda error: fallback.note([self.faults], fallback.OPTIMIZER, error))
 
-    def _pace(self, name: str) -> Pace:
+    def _scheduled_optimizer(self, name: str) -> ScheduledOptimizer:
         own, scope = self.train.of(name), "" if name == ONE else f"{name}/"
         built = own.optimizer.build(parameter_groups.split(self.networks[name], own, scope))
-        return Pace(own.optimizer, built, own.schedule, self.span)
+        return ScheduledOptimizer(own.optimizer, built, own.schedule, self.span)
 
     @abstractmethod
-    def moved(self) -> tuple[str, ...]:
-        """The networks that have an optimizer."""
+    def trained_networks(self) -> tuple[str, ...]:
+        """Return the names of the networks that have an optimizer."""
 
     @abstractmethod
-    def spanned(self) -> Timeline:
-        """How many steps there are, and how many of them make an epoch."""
+    def plan_timeline(self) -> Timeline:
+        """Return how many steps there are, and how many of them make an epoch."""
 
     @abstractmethod
-    def updater(self) -> Update:
-        """One step, put together once."""
+    def build_update(self) -> Update:
+        """Build the function that takes one update; all that does not change from step to step is done here."""
 
     @abstractmethod
     def evaluate(self, name: str, part: DataPart) -> dict[str, float]:
-        """The metrics of a part of the data, with the weights that the networks have."""
+        """Return the metrics of a part of the data, with the weights that the networks have now."""
 
     def rates(self) -> dict[str, float]:
-        """The learning rates of the last update, as a point of the curve has them."""
+        """Return the learning rates of the last update by their names in a point of the curve: `lr`, or `lr/NAME`."""
         if len(self.networks) == 1:
-            return {"lr": next(iter(self.paces.values())).rate}
-        return {f"lr/{name}": pace.rate for name, pace in self.paces.items()}
+            return {"lr": next(iter(self.optimizers.values())).rate}
+        return {f"lr/{name}": scheduled.rate for name, scheduled in self.optimizers.items()}
 
     @contextmanager
-    def judged(self) -> Iterator[None]:
-        """The weights that are evaluated: the averages, where there are some."""
+    def evaluation_weights(self) -> Iterator[None]:
+        """Put the averages of the weights, where the spec has some, into the networks within the context."""
         with ExitStack() as stack:
             for average in self.averages.values():
-                stack.enter_context(average.lent())
+                stack.enter_context(average.applied())
             yield
 
-    def watched(self, measured: Mapping[str, float]) -> None:
-        """Show an evaluation to what lowers a rate. RunError where it does not give the metric."""
-        for pace in self.paces.values():
-            pace.see(measured)
+    def report_metrics(self, measured: Mapping[str, float]) -> None:
+        """Pass an evaluation to the schedules that watch a metric. RunError where it lacks theirs."""
+        for scheduled in self.optimizers.values():
+            scheduled.report(measured)
 
     def state(self) -> dict[str, Any]:
-        """All that the next step depends on, beside the weights."""
+        """Return all that the next step depends on, apart from the weights."""
         return {
-            "paces": {name: pace.state() for name, pace in self.paces.items()},
+            # the names of checkpoints on disk: older runs are resumed from them
+            "paces": {name: scheduled.state() for name, scheduled in self.optimizers.items()},
             "compute": self.compute.state(),
             "averages": {name: average.state() for name, average in self.averages.items()},
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state."""
-        for name, pace in self.paces.items():
-            pace.load(state["paces"][name])
-        self.compute.restore(state.get("compute"), [pace.optimizer for pace in self.paces.values()])
+        """Restore what `state` returned."""
+        for name, scheduled in self.optimizers.items():
+            scheduled.load(state["paces"][name])
+        # after the optimizers, whose tensors it lays out in memory as the weights lie
+        self.compute.restore(state.get("compute"), [scheduled.optimizer for scheduled in self.optimizers.values()])
         for name, average in self.averages.items():
             average.restore(state["averages"][name])

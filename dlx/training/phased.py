@@ -1,4 +1,4 @@
-"""Several networks, moved in the phases of an objective: each calls networks, and moves some of them."""
+"""Learner of several networks in the phases of an objective: each calls networks and updates some of them."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 def batches_of(phases: Sequence[Phase], step: int) -> int:
-    """Batches that a step takes: one for each repetition of a phase, and one for phases that come before these."""
+    """Return the batches that a step takes: one a repetition of a phase, and one that phases before those share."""
     taken = 0
     for phase in phases:
         if phase.reads and step % phase.every == 0 and (phase.times > 1 or not taken):
@@ -34,7 +34,8 @@ def batches_of(phases: Sequence[Phase], step: int) -> int:
 
 
 def steps_for(phases: Sequence[Phase], batches: int) -> int:
-    """The fewest steps that take so many batches; a step counts as one where no phase reads fields."""
+    """Return the fewest steps that take so many batches; a step counts as one where no phase reads fields."""
+    # phases run every n-th step, so what a step takes repeats after the least common multiple of the periods
     cycle = list(accumulate(batches_of(phases, step) for step in range(lcm(*(phase.every for phase in phases)))))
     if not cycle[-1] or not batches:
         return batches
@@ -43,7 +44,7 @@ def steps_for(phases: Sequence[Phase], batches: int) -> int:
 
 
 def span(objective: Objective, train: Train, batches: int | None) -> Timeline:
-    """The steps of a training with so many batches in an epoch. DlxError where it lasts epochs and there are none."""
+    """Return the steps of a training with so many batches an epoch. DlxError for epochs of data without any."""
     phases = objective.phases()
     if batches is None and train.steps is None:
         raise DlxError("the data has no epochs", hint="Write `train: {steps: N}`.")
@@ -52,12 +53,15 @@ def span(objective: Objective, train: Train, batches: int | None) -> Timeline:
 
 
 def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
-    """What stands against training these networks by the phases of the objective."""
+    """Return the problems of training these networks by the phases of the objective."""
     objective, train = objective_of(experiment), experiment.train
-    place, moved = experiment.place("objective"), dict.fromkeys(n for p in objective.phases() for n in p.moves)
+    place, trained_networks = (
+        experiment.place("objective"),
+        dict.fromkeys(n for p in objective.phases() for n in p.moves),
+    )
     found = []
     names = ", ".join(f"`{name}`" for name in graphs)
-    for name in moved:
+    for name in trained_networks:
         if name not in graphs:
             message = f"`{objective.kind}` trains the network `{name}`, and the spec has {names}"
             found.append(
@@ -69,22 +73,24 @@ def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
     if train is None:
         return found
     at, path = experiment.place("train", "optimizer"), "train.optimizer"
-    for name in moved if train.optimizers else ():
+    for name in trained_networks if train.optimizers else ():
         if name not in train.optimizers:
             message = f"there is no optimizer for the network `{name}`, which `{objective.kind}` trains"
             found.append(Problem(message, f"Write `optimizer: {{{name}: adam}}` beside the others.", at, path))
     for field in ("optimizer", "schedule", "average"):
-        for name in (name for name in train.named(field) if name not in moved):
+        for name in (name for name in train.named(field) if name not in trained_networks):
             message = f"the network `{name}` has {with_article(field)}, and no phase of `{objective.kind}` trains it"
             mark = experiment.place("train", field, name)
             found.append(Problem(message, "Leave it out.", mark, f"train.{field}.{name}"))
-    return [*found, *_not_yet(experiment, objective, train, list(moved))]
+    return [*found, *_unsupported(experiment, objective, train, list(trained_networks))]
 
 
-def _not_yet(experiment: Experiment, objective: Objective, train: Train, moved: list[str]) -> Iterator[Problem]:
-    """Fields of `train` that have no meaning for phases, or none yet."""
-    asks = [one.optimizer.kind for name in moved if (one := train.of(name)).optimizer.takes != "gradient"]
-    renews = [one.average.kind for name in moved if (one := train.of(name)).average and one.average.renews]
+def _unsupported(
+    experiment: Experiment, objective: Objective, train: Train, trained_networks: list[str]
+) -> Iterator[Problem]:
+    """Yield a problem for each field of `train` that phases do not support."""
+    asks = [one.optimizer.kind for name in trained_networks if (one := train.of(name)).optimizer.takes != "gradient"]
+    renews = [one.average.kind for name in trained_networks if (one := train.of(name)).average and one.average.renews]
     fields = {
         "optimizer": (bool(asks), f"{', '.join(asks)} looks at the loss more than once a step", "Take another one."),
         "average": (bool(renews), f"{', '.join(renews)} computes the statistics of batch norms anew", "Take `ema`."),
@@ -101,31 +107,31 @@ def _not_yet(experiment: Experiment, objective: Objective, train: Train, moved: 
             "Leave it out.",
         ),
     }
-    for name, (there, why, out) in fields.items():
-        if there:
-            message = f"{why}, and `{objective.kind}` has phases"
-            yield Problem(message, out, experiment.place("train", name), f"train.{name}")
+    for name, (applies, reason, hint) in fields.items():
+        if applies:
+            message = f"{reason}, and `{objective.kind}` has phases"
+            yield Problem(message, hint, experiment.place("train", name), f"train.{name}")
 
 
 class Phased(Learner):
-    """Takes the batches of a step from the feed, phase by phase."""
+    """Learner that takes the batches of a step from the feed, phase by phase."""
 
     def __init__(self, *args: Any) -> None:
-        self.own_random = torch.Generator()
-        """The generator that the objective draws from, on the CPU."""
+        self.rng = torch.Generator()
+        """Generator that the objective draws from, on the CPU."""
         super().__init__(*args)
         self.phases = tuple(self.objective.phases())
-        self.own_random.manual_seed(self.train.seed)
+        self.rng.manual_seed(self.train.seed)
         self.calls: dict[str, Callable[..., Any]] = {
             name: self.compute.of(network) for name, network in self.networks.items()
         }
-        self.steps = {name: self.direct(pace.optimizer) for name, pace in self.paces.items()}
+        self.steps = {name: self.fast_step(scheduled.optimizer) for name, scheduled in self.optimizers.items()}
         self.losses = self.periods = ()
 
-    def moved(self) -> tuple[str, ...]:
+    def trained_networks(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for phase in self.objective.phases() for name in phase.moves))
 
-    def spanned(self) -> Timeline:
+    def plan_timeline(self) -> Timeline:
         return span(self.objective, self.train, self.feed.batches)
 
     def call(self, network: str, /, *inputs: Tensor, **named: Tensor) -> Any:
@@ -133,10 +139,10 @@ class Phased(Learner):
         to = self.compute.device
         return self.calls[network](*(x.to(to) for x in inputs), **{name: x.to(to) for name, x in named.items()})
 
-    def updater(self) -> Update:
+    def build_update(self) -> Update:
         weights = {
             phase.name: [
-                p for name in phase.moves for g in self.paces[name].optimizer.param_groups for p in g["params"]
+                p for name in phase.moves for g in self.optimizers[name].optimizer.param_groups for p in g["params"]
             ]
             for phase in self.phases
         }
@@ -148,15 +154,16 @@ class Phased(Learner):
                 if self.progress.step % phase.every:
                     continue
                 for _repetition in range(phase.times):
+                    # a repeated phase takes a new batch each time, those that run once share theirs
                     if phase.reads and (batch is None or phase.times > 1):
                         batch = self.feed.next(phase.name)
-                    found |= self._move(phase, Batch({}) if batch is None else batch, weights[phase.name])
-            return self._gathered(found)
+                    found |= self._run_phase(phase, Batch({}) if batch is None else batch, weights[phase.name])
+            return self._stacked_terms(found)
 
         return step
 
-    def _move(self, phase: Phase, batch: Batch, weights: list[Tensor]) -> dict[str, Tensor]:
-        """One repetition of a phase: gradients of its terms, and a step of the networks that it moves."""
+    def _run_phase(self, phase: Phase, batch: Batch, weights: list[Tensor]) -> dict[str, Tensor]:
+        """Run one repetition of a phase: gradients of its terms, and a step of the networks that it updates."""
         for weight in weights:
             weight.grad = None
         found: dict[str, Tensor] = {}
@@ -167,6 +174,7 @@ class Phased(Learner):
             terms = self._terms(phase, piece)
             values = [term * share for term in terms.values()] if share != 1 else list(terms.values())
             loss = sum(values[1:], values[0])
+            # `inputs` keeps gradients out of networks that this phase calls but does not update
             torch.autograd.backward(loss, inputs=weights)
             for name, value in zip(terms, values, strict=True):
                 key = f"train/{phase.name}/{name}"
@@ -183,32 +191,33 @@ class Phased(Learner):
         return found
 
     def _terms(self, phase: Phase, batch: Batch) -> Mapping[str, Tensor]:
-        """What the objective gives. RunError where its code fails, such as on shapes that `needs` did not ask for."""
+        """Return the objective's terms. RunError where its code fails, as on shapes that `needs` did not ask for."""
         try:
-            return self.objective.terms(phase.name, self.call, batch, self.own_random)
+            return self.objective.terms(phase.name, self.call, batch, self.rng)
         except Exception as error:
-            if isinstance(error, DlxError) or self.train.deterministic:  # torch's own complaint is worded elsewhere
+            # `compute.settings` words torch's complaint about an operation without a deterministic form
+            if isinstance(error, DlxError) or self.train.deterministic:
                 raise
             kind, at = self.objective.kind, self.progress.step + 1
             why = f"{type(error).__name__}: {first_line(error)}"
             raise RunError(f"`{kind}` fails in its phase `{phase.name}` at step {at:,}: {why}") from error
 
-    def _gathered(self, found: Mapping[str, Tensor]) -> Tensor:
-        """The terms in the order of the first step; zero for one whose phase is no part of this step."""
+    def _stacked_terms(self, found: Mapping[str, Tensor]) -> Tensor:
+        """Stack the terms in the order of the first step; zero for a term whose phase does not run in this step."""
         if not self.losses:
-            self._name(tuple(found))
+            self._set_loss_names(tuple(found))
         due = [n for n, every in zip(self.losses, self.periods, strict=True) if self.progress.step % every == 0]
         if found.keys() != set(due):
             raise TypeError(f"{self.objective.kind} gave {list(found)}, and at first {due}")
         zero = torch.zeros((), device=self.compute.device)
         return torch.stack([found.get(name, zero) for name in self.losses])
 
-    def _name(self, losses: tuple[str, ...]) -> None:
+    def _set_loss_names(self, losses: tuple[str, ...]) -> None:
         every = {phase.name: phase.every for phase in self.phases}
         self.losses, self.periods = losses, tuple(every[name.split("/")[1]] for name in losses)
 
     def evaluate(self, name: str, part: DataPart) -> dict[str, float]:
-        rng = torch.Generator().manual_seed(self.train.seed)
+        rng = torch.Generator().manual_seed(self.train.seed)  # every evaluation draws the same
         means: dict[str, Mean] = {}
         self.module.eval()
         with torch.inference_mode():
@@ -219,9 +228,9 @@ class Phased(Learner):
         return {f"{name}/{key}": float(mean.compute()) for key, mean in means.items()}
 
     def state(self) -> dict[str, Any]:
-        return {**super().state(), "objective": self.own_random.get_state(), "losses": list(self.losses)}
+        return {**super().state(), "objective": self.rng.get_state(), "losses": list(self.losses)}
 
     def load(self, state: Mapping[str, Any]) -> None:
         super().load(state)
-        self.own_random.set_state(state["objective"])
-        self._name(tuple(state["losses"]))
+        self.rng.set_state(state["objective"])
+        self._set_loss_names(tuple(state["losses"]))

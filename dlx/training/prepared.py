@@ -16,7 +16,7 @@ from ..plugins import is_foreign
 from ..schedules import Timeline
 from ..spec import Experiment, Train, missing_sections, objective_of
 from . import compute, device, early_stopping, ensemble_metrics, norm_sizes, parameter_groups, phased
-from .batches.augmentation import LOOKED_AT, check_colours
+from .batches.augmentation import SAMPLED_EXAMPLES, check_colours
 from .batches.on_device import on_device
 
 if TYPE_CHECKING:
@@ -72,7 +72,7 @@ class Prepared:
         each = (device.threads_for(self.train, graph, self.examples) for graph in self.graphs.values())
         return max(each)
 
-    def like(self, experiment: Experiment) -> Prepared:
+    def with_experiment(self, experiment: Experiment) -> Prepared:
         """The same for a spec that differs in nothing that is checked, such as its seed."""
         assert experiment.train is not None
         return replace(self, experiment=experiment, train=experiment.train)
@@ -91,8 +91,10 @@ def prepare(experiment: Experiment, graphs: Graphs | None = None, load: Load | N
         device.check_memory(graph, train.of(name), device.free_memory(), at(*_where(graphs, name)))
     sets = (load or loaded)(experiment)
     made = Prepared.unchecked(experiment, graphs, sets)
-    if unheld := early_stopping.unheld(experiment, len(sets.valid) if sets.valid is not None else 0):
-        raise SpecError(*unheld)
+    if missing_valid := early_stopping.problems_without_valid(
+        experiment, len(sets.valid) if sets.valid is not None else 0
+    ):
+        raise SpecError(*missing_valid)
     ensemble_metrics.check_cycles(experiment, made.examples)
     check_colours(experiment, sets)
     _check_targets(made)
@@ -120,7 +122,7 @@ def ready(experiment: Experiment, graphs: Graphs | None = None) -> Graphs:
         raise SpecError(*missing, *error.problems) from error
     if objective is not None:
         supervised = isinstance(objective, Supervised)
-        missing += (_unfilled if supervised else phased.problems)(experiment, graphs)
+        missing += (_supervised_problems if supervised else phased.problems)(experiment, graphs)
     if not graphs.trainable:
         why = "all of its weights are frozen" if graphs.params else "no layer of it has weights"
         missing.append(Problem(f"there is nothing to train: {why}", "", experiment.place("network"), "network"))
@@ -146,7 +148,7 @@ def span_of(experiment: Experiment, sets: Sets) -> Timeline:
     return phased.span(objective, train, feed.batches if feed is not None else train.updates(examples))
 
 
-def _unfilled(experiment: Experiment, graphs: Graphs) -> list[Problem]:
+def _supervised_problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
     """What stands against one network that learns targets: inputs that nothing fills, outputs without a loss."""
     objective, data = objective_of(experiment), experiment.data
     assert isinstance(objective, Supervised)
@@ -196,8 +198,8 @@ def _check_targets(made: Prepared) -> None:
     for name, part in (("train", sets.train), ("valid", sets.valid), ("test", sets.test)):
         if part is None or not len(part):
             continue
-        if told := objective.loss.check_values(part.y[:LOOKED_AT] if part.streams else part.y):
-            message = f"the loss {told} in the part `{name}`"
+        if complaint := objective.loss.check_values(part.y[:SAMPLED_EXAMPLES] if part.streams else part.y):
+            message = f"the loss {complaint} in the part `{name}`"
             place = made.experiment.place("objective", objective.kind, "loss")
             raise SpecError(
                 Problem(message, "Bring the targets there, or use another loss.", place, "objective.loss")

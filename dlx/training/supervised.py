@@ -1,4 +1,4 @@
-"""One network that learns targets: its step as plain functions, replayed flat where that is quicker."""
+"""Learner of one network with targets: its update as plain functions, replayed where that is faster."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .batches.feed import Examples
 from .learner import EVALUATION_BATCH, Learner, Update
 from .progress import Progress
 from .replay.traced import traced
-from .weight_averages import Averaged
+from .weight_averages import WeightAverage
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -25,9 +25,9 @@ if TYPE_CHECKING:
 
 
 class SupervisedLearner(Learner):
-    """Moves one network by one loss. A step takes the numbers of its examples."""
+    """Trains one network by one loss. An update takes the indices of its examples."""
 
-    by_number = True
+    by_index = True
     losses = (RUNNING_LOSS,)
     periods = (1,)
     objective: Supervised
@@ -47,20 +47,20 @@ class SupervisedLearner(Learner):
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
-        return self.paces["network"].optimizer
+        return self.optimizers["network"].optimizer
 
     @property
-    def average(self) -> Averaged | None:
+    def average(self) -> WeightAverage | None:
         return self.averages.get("network")
 
-    def moved(self) -> tuple[str, ...]:
+    def trained_networks(self) -> tuple[str, ...]:
         return ("network",)
 
-    def spanned(self) -> Timeline:
+    def plan_timeline(self) -> Timeline:
         return self.train.span(len(self.feed.part))
 
-    def updater(self) -> Update:
-        """From the numbers of the examples of an update to the loss before it, a scalar on the device."""
+    def build_update(self) -> Update:
+        """Return the function from the indices of an update to the loss before it, a scalar on the device."""
         step, takes = step_of(self), self.train.optimizer.takes
         closure = _whole_loss(self) if takes == "loss" else gradients_of(self)
         if takes == "gradient":
@@ -72,7 +72,7 @@ class SupervisedLearner(Learner):
             return loss
 
         def by_closure(index: Tensor) -> Tensor:
-            loss: Tensor = step(same_draws(lambda: closure(index), self.compute.device))
+            loss: Tensor = step(with_same_random_numbers(lambda: closure(index), self.compute.device))
             return loss
 
         return by_gradients if takes == "gradient" else by_closure
@@ -91,10 +91,11 @@ class SupervisedLearner(Learner):
         return {f"{name}/{key}": value for key, value in result.items()}
 
 
-def same_draws(closure: Callable[[], Tensor], device: Device) -> Callable[[], Tensor]:
-    """Let each call of a step draw the same random numbers: an optimizer that looks again sees the same loss.
+def with_same_random_numbers(closure: Callable[[], Tensor], device: Device) -> Callable[[], Tensor]:
+    """Return a closure that draws the same random numbers in each call: line searches need one function of the
+    weights.
 
-    What the optimizer itself draws between two calls is left as it is.
+    Random numbers that the optimizer draws between two calls go on in their own order.
     """
     on_gpu = device.type == "cuda"
 
@@ -122,8 +123,8 @@ def same_draws(closure: Callable[[], Tensor], device: Device) -> Callable[[], Te
 
 
 def step_of(learner: SupervisedLearner) -> Callable[..., Any]:
-    """The optimizer's step, after which the objective's limits hold again."""
-    step: Callable[..., Any] = learner.compute.step(learner.direct(learner.optimizer), learner.optimizer)
+    """Return the optimizer's step, and after it the objective's limit on the weights (`max_norm`)."""
+    step: Callable[..., Any] = learner.compute.step(learner.fast_step(learner.optimizer), learner.optimizer)
     limit = learner.objective.limit(learner.network)
 
     def within_limits(*closure: Callable[[], Tensor]) -> Any:
@@ -136,7 +137,7 @@ def step_of(learner: SupervisedLearner) -> Callable[..., Any]:
 
 
 def _loss_of(learner: SupervisedLearner) -> Update:
-    """The loss of some examples, from where they are taken to the scalar."""
+    """Return the function from the indices of examples to their loss, a scalar."""
     network, take = learner.compute.forward, learner.feed.part.take
     loss_function = learner.compute.loss(training_loss(learner.train, learner.objective))
 
@@ -148,13 +149,13 @@ def _loss_of(learner: SupervisedLearner) -> Update:
 
 
 def _whole_loss(learner: SupervisedLearner) -> Update:
-    """With what the objective adds for the weights themselves."""
+    """Return the same with the objective's penalty on the weights, if it has one."""
     loss_of, penalty = _loss_of(learner), learner.objective.penalty(learner.network)
     return loss_of if penalty is None else lambda index: loss_of(index) + penalty()
 
 
 def gradients_of(learner: SupervisedLearner) -> Update:
-    """Leaves the gradients of the loss with the weights."""
+    """Return the function that computes a loss and leaves its gradients, clipped, in `grad` of the weights."""
     train, loss_of = learner.train, _loss_of(learner)
     weights = [p for group in learner.optimizer.param_groups for p in group["params"]]
     batch = train.batch(len(learner.feed.part))
@@ -168,7 +169,7 @@ def gradients_of(learner: SupervisedLearner) -> Update:
         return loss.detach()
 
     def by_pieces(index: Tensor) -> Tensor:
-        """A mean over all is the mean of each piece, times its share of what the mean is over."""
+        """Accumulate gradients: the mean over all is the sum of each piece's mean times its share of the examples."""
         parts = []
         for piece in torch.split(index, batch):
             loss = loss_of(piece) * (1 if summed else share(targets[piece]) / share(targets[index]))
@@ -181,14 +182,14 @@ def gradients_of(learner: SupervisedLearner) -> Update:
 
     def gradients(index: Tensor) -> Tensor:
         for weight in weights:
-            weight.grad = None
+            weight.grad = None  # faster than zeros, which the backward pass would add to
         loss = backward(index)
         if penalty is not None:  # once an update, however many pieces it has
             added = penalty()
             backwards(added)
             loss = loss + added.detach()
         if unscale is not None:
-            unscale()
+            unscale()  # before clipping, whose bounds are of gradients as they are
         if train.clip_value is not None:
             nn.utils.clip_grad_value_(weights, train.clip_value)
         if train.clip_norm is not None:

@@ -1,4 +1,4 @@
-"""The average of the weights of a training in progress: kept beside them, and lent to whoever judges them."""
+"""Averages of the weights of a training in progress, which evaluations and checkpoints take."""
 
 from __future__ import annotations
 
@@ -16,79 +16,79 @@ if TYPE_CHECKING:
 
     from .fit import Job
 
-STATISTICS = "running_"
-"""What the names of a batch norm's statistics begin with."""
+STATISTICS_PREFIX = "running_"
+"""Prefix of the names of a batch norm's statistics, `running_mean` and `running_var`."""
 
 
-class Averaged:
-    """Means of all weights that learn, each once however often it is shared, and of the statistics of batch norms.
+class WeightAverage:
+    """Average of all trainable weights, shared ones once, and of the statistics of batch norms.
 
-    Frozen weights and other buffers do not move by updates, or belong to the moment: they are those of the network.
+    Frozen weights and other buffers are not averaged: updates do not change them, or they describe the last batch.
     """
 
     def __init__(self, average: Average, network: nn.Module, span: Timeline) -> None:
         self.average, self.span, self.count = average, span, 0
-        self.moved: list[Tensor] = [p for p in network.parameters() if p.requires_grad]
-        self.moved += [b for name, b in network.named_buffers() if _is_statistic(name, b)]
-        self.means = [tensor.detach().clone() for tensor in self.moved]
+        self.tensors: list[Tensor] = [p for p in network.parameters() if p.requires_grad]
+        self.tensors += [b for name, b in network.named_buffers() if _is_statistic(name, b)]
+        self.means = [tensor.detach().clone() for tensor in self.tensors]
         self.lists = ForeachOps()
 
-    def follow(self, step: int) -> None:
-        """Take in the weights after `step` updates, where they count."""
+    def update(self, step: int) -> None:
+        """Add the weights after `step` updates to the average, if the average counts that step."""
         share = self.average.share(step, self.count, self.span)
         if share is not None:
             with torch.no_grad():
-                self.lists.lerp_(self.means, self.moved, share)
+                self.lists.lerp_(self.means, self.tensors, share)
             self.count += 1
 
     @contextmanager
-    def lent(self) -> Iterator[None]:
-        """The network has the average while it is judged, and its own weights again after that."""
-        own = [tensor.detach().clone() for tensor in self.moved]
-        self.stay()
+    def applied(self) -> Iterator[None]:
+        """Put the average into the network within the context, and its own weights back after it."""
+        own = [tensor.detach().clone() for tensor in self.tensors]
+        self.apply()
         try:
             yield
         finally:
-            _copy(self.moved, own)
+            _copy(self.tensors, own)
 
-    def stay(self) -> None:
-        """The network has the average for good; its own weights, where no update counts yet."""
+    def apply(self) -> None:
+        """Put the average into the network; its own weights stay where no update has counted yet."""
         if self.count:
-            _copy(self.moved, self.means)
+            _copy(self.tensors, self.means)
 
     def state(self) -> dict[str, Any]:
-        """All it remembers."""
+        """Return the average as tensors and the number of updates in it."""
         return {"count": self.count, "means": self.means}
 
     def restore(self, state: dict[str, Any]) -> None:
-        """Go on from a state."""
+        """Restore what `state` returned."""
         self.count = state["count"]
         _copy(self.means, state["means"])
 
 
 def _is_statistic(name: str, buffer: Tensor) -> bool:
-    return name.rpartition(".")[2].startswith(STATISTICS) and buffer.is_floating_point()
+    return name.rpartition(".")[2].startswith(STATISTICS_PREFIX) and buffer.is_floating_point()
 
 
 def _copy(into: list[Tensor], values: list[Tensor]) -> None:
-    """Values into tensors that stay where they are: optimizers and traces hold them."""
+    """Copy values into tensors in place: optimizers and recorded steps hold their memory."""
     with torch.no_grad():
         for tensor, value in zip(into, values, strict=True):
             tensor.copy_(value)
 
 
-def renews(job: Job) -> bool:
-    """Whether the statistics of batch norms are computed anew at the end: as the spec says, or as the average wants.
+def needs_new_statistics(job: Job) -> bool:
+    """Whether to compute the statistics of batch norms anew at the end: as the spec says, else as the average needs.
 
-    An average that holds nothing yet wants nothing.
+    An average that no update has counted in needs nothing.
     """
     said, averages = job.train.recompute_statistics, job.learner.averages.values()
     return said if said is not None else any(one.count > 0 and one.average.renews for one in averages)
 
 
-def renewed(job: Job, batch: int) -> None:
-    """The statistics of batch norms over the training set, by `batch` examples, with the weights that there are."""
-    if renews(job):
+def recompute_if_needed(job: Job, batch: int) -> None:
+    """Compute the statistics of batch norms over the training set, `batch` examples at a time, if needed."""
+    if needs_new_statistics(job):
         from ..modules.norm import recompute_statistics
 
         part = job.parts["train"]

@@ -200,12 +200,12 @@ def test_a_step_that_reads_from_disk_is_never_replayed(files):
 def test_what_was_not_expected_is_fetched_all_the_same(files, targets):
     one, x, y = part(files, targets=targets)
     order = torch.randperm(300, generator=torch.Generator().manual_seed(0))
-    one.expect(order, 40)
+    one.prefetch(order, 40)
     first, second, *_ = order.split(40)
     for asked in (second, first, first, order[5:7], second):
         got = one.take(asked)
         torch.testing.assert_close(got, (x[asked], y[asked]), rtol=0, atol=0)
-    one.expect(order[:50], 40)
+    one.prefetch(order[:50], 40)
     torch.testing.assert_close(one.take(order[:40])[0], x[order[:40]], rtol=0, atol=0)
 
 

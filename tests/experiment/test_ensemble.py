@@ -208,7 +208,7 @@ def test_each_member_of_a_bagging_sees_examples_of_its_own(spec, tmp_path, monke
 
     def begin(self):
         plain(self)
-        seen.setdefault(self.train.seed, set()).update(self.drawn.tolist())
+        seen.setdefault(self.train.seed, set()).update(self.order.tolist())
 
     monkeypatch.setattr(Examples, "begin", begin)
     found = trained(spec("ensemble: {members: 2, bootstrap: true}"), tmp_path / "runs")

@@ -167,7 +167,7 @@ def test_frozen_weights_stay_as_they_are_and_tied_ones_are_averaged_once():
     done = averaged(f"{TRAIN}, average: {{ema: 0.5}}", layers, "freeze: [last]")
     begun, path = job(TRAIN, layers, "freeze: [last]"), path_of(f"{TRAIN}, log_every: 1", layers, "freeze: [last]")
 
-    assert len(done.supervised.average.moved) == 1
+    assert len(done.supervised.average.tensors) == 1
     assert torch.equal(done.network.get_parameter("last.weight"), begun.network.get_parameter("last.weight"))
     assert torch.equal(done.network.get_parameter("a.weight"), ema(path, [0.5] * 11)["a.weight"])
 

@@ -12,14 +12,14 @@ from dlx import cli
 from dlx.experiment import runner
 from dlx.losses import LOSSES
 from dlx.objectives import OBJECTIVES
-from dlx.training.baseline import sentences
+from dlx.training.baseline import notes
 
 CLASSES, VALUES = OBJECTIVES["classification"](), OBJECTIVES["regression"]()
 
 
 def told(objective, metrics, **parts) -> tuple[str, ...]:
     known = {name: SimpleNamespace(y=torch.as_tensor(y)) for name, y in parts.items()}
-    return sentences(SimpleNamespace(objective=objective, parts=known), metrics)
+    return notes(SimpleNamespace(objective=objective, parts=known), metrics)
 
 
 TRAIN, TEST = [0] * 50 + [1] * 30 + [2] * 20, [0] * 40 + [1] * 60

@@ -32,14 +32,14 @@ def numbered(value: float) -> nn.Module:
 
 def offered(folder, values, count=3, mode="min", first=1):
     for step, value in enumerate(values, first):
-        best_checkpoints.offer(folder, numbered(step), {"step": step, "value": value}, mode, count)
+        best_checkpoints.save_if_best(folder, numbered(step), {"step": step, "value": value}, mode, count)
     return ranks(folder)
 
 
 def ranks(folder) -> list[tuple[int, float]]:
     """Step and value of each that is kept; each must be whole and have the weights of its step."""
     found = []
-    for facts in best_checkpoints.standing(folder):
+    for facts in best_checkpoints.ranked_facts(folder):
         about, tensors = checkpoint.read(folder, f"best-{len(found) + 1}")
         assert about["file"] == f"best-{len(found) + 1}.safetensors"
         assert tensors["weight"].item() == about["step"] == facts["step"]
@@ -75,7 +75,7 @@ class Killed(BaseException):
 def test_a_kill_at_any_moment_loses_none_of_those_that_stay(tmp_path, monkeypatch):
     """Another one comes in first: each of its moves on disk is once the last."""
     really, moment = checkpoint.rename, 0
-    tell = checkpoint._tell
+    write_facts = checkpoint._write_facts
     while True:
         moment += 1
         folder = tmp_path / str(moment)
@@ -90,10 +90,10 @@ def test_a_kill_at_any_moment_loses_none_of_those_that_stay(tmp_path, monkeypatc
             return function(*args)
 
         with monkeypatch.context() as patch:
-            patch.setattr(checkpoint, "_tell", lambda *args: counted(tell, *args))
+            patch.setattr(checkpoint, "_write_facts", lambda *args: counted(write_facts, *args))
             patch.setattr(checkpoint, "rename", lambda *args: counted(really, *args))
             try:
-                best_checkpoints.offer(folder, numbered(9), {"step": 9, "value": 1}, "min", 3)
+                best_checkpoints.save_if_best(folder, numbered(9), {"step": 9, "value": 1}, "min", 3)
             except Killed:
                 pass
             else:
@@ -144,7 +144,7 @@ def test_a_run_keeps_the_weights_that_were_evaluated(scripted, tmp_path):
     folder = result.run.dir / "checkpoints"
     told = json.loads((folder / "best-1.json").read_text())
 
-    assert [(one["step"], one["value"]) for one in best_checkpoints.standing(folder)] == [
+    assert [(one["step"], one["value"]) for one in best_checkpoints.ranked_facts(folder)] == [
         (12, 0.2),
         (4, 0.3),
         (8, 0.3),
@@ -170,7 +170,9 @@ def test_best_1_is_what_early_stopping_brings_back(scripted, tmp_path):
     result = experiments.run(experiment_of(SPEC.format(train=train)), tmp_path).results[0]
     best, final = restore(result.run.dir, "best-1")[0], restore(result.run.dir)[0]
     assert (
-        result.outcome["best"]["step"] == best_checkpoints.standing(result.run.dir / "checkpoints")[0]["step"] == 12
+        result.outcome["best"]["step"]
+        == best_checkpoints.ranked_facts(result.run.dir / "checkpoints")[0]["step"]
+        == 12
     )
     assert all(torch.equal(a, b) for a, b in zip(best.parameters(), final.parameters(), strict=True))
 
@@ -193,7 +195,7 @@ def test_a_full_disk_is_told_and_ends_nothing(tmp_path, monkeypatch):
     def full(*_args, **_more):
         raise checkpoint.NotWrittenError("the checkpoint could not be written: no space left")
 
-    monkeypatch.setattr(best_checkpoints, "offer", full)
+    monkeypatch.setattr(best_checkpoints, "save_if_best", full)
     result = experiments.run(experiment_of(SPEC.format(train=f"{TRAIN}, keep_best: 3")), tmp_path).results[0]
     assert result.status == "finished"
     assert result.run.end()["message"] == "the checkpoint could not be written: no space left"

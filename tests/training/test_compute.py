@@ -84,12 +84,12 @@ def close(a: Job, b: Job, tolerance: float) -> None:
 
 def test_where_nothing_is_on_the_network_is_called_as_it_is():
     job = values("steps: 1")
-    assert job.learner.compute.plain
+    assert job.learner.compute.is_plain
     assert job.learner.compute.forward is job.network
     assert job.learner.compute.backward is torch.Tensor.backward
     assert job.learner.compute.unscale(job.supervised.optimizer) is None
     assert job.learner.compute.state() is None
-    assert (job.learner.compute.words(), job.learner.compute.notes()) == ((), ())
+    assert (job.learner.compute.description(), job.learner.compute.notes()) == ((), ())
 
 
 # --- precision ------------------------------------------------------------------------------------------------------
@@ -228,8 +228,8 @@ def test_auto_is_for_two_dimensional_convolutions_on_the_cpu():
     assert images("steps: 1").learner.compute.memory_format == "channels_last"
     assert values("steps: 1").learner.compute.memory_format == "contiguous"
     assert images("steps: 1, optimizer: lbfgs").learner.compute.memory_format == "contiguous"
-    assert images("steps: 1").learner.compute.words() == ("channels-last",)
-    assert images("steps: 1").learner.compute.plain
+    assert images("steps: 1").learner.compute.description() == ("channels-last",)
+    assert images("steps: 1").learner.compute.is_plain
 
 
 def test_volumes_lie_channels_last_where_the_spec_says_so():
@@ -266,13 +266,13 @@ def test_inspect_does_not_know_of_it(tmp_path):
 
 def test_deterministic_is_torchs_own_switch_and_is_given_back():
     train = values("steps: 1, deterministic: true").train
-    before = os.environ.get(compute.WORKSPACE)
+    before = os.environ.get(compute.CUBLAS_WORKSPACE)
     with compute.settings(train, CPU):
         assert torch.are_deterministic_algorithms_enabled()
-        assert os.environ[compute.WORKSPACE] == ":4096:8"
+        assert os.environ[compute.CUBLAS_WORKSPACE] == ":4096:8"
         assert (torch.backends.cudnn.benchmark, torch.backends.cudnn.deterministic) == (False, True)
     assert not torch.are_deterministic_algorithms_enabled()
-    assert os.environ.get(compute.WORKSPACE) == before
+    assert os.environ.get(compute.CUBLAS_WORKSPACE) == before
 
 
 class Undetermined(nn.Module):

@@ -131,6 +131,6 @@ def test_a_run_begins_with_it_and_one_that_goes_on_does_not(tmp_path, monkeypatc
 
 def test_only_weight_layers_that_ask_for_it_are_wanted():
     experiment = experiment_of(SPEC.format(more="init: {lsuv: {gain: 2}}"))
-    wanted = data_dependent_init.wants(trace(experiment), experiment.init)
+    wanted = data_dependent_init.modules_to_scale(trace(experiment), experiment.init)
     assert list(wanted) == ["conv_1", "conv_2", "linear_1", "linear_2"]
     assert all(isinstance(one, LSUV) and one.gain == 2 for one in wanted.values())

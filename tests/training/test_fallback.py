@@ -19,7 +19,7 @@ from dlx.training import device
 from dlx.training.batches.on_device import on_device
 from dlx.training.fallback import LISTS, OPTIMIZER, PACK, SCRIPT, SKIPPED, STEP
 from dlx.training.fit import Job, fit
-from dlx.training.packed import rows
+from dlx.training.packed import stacked_jobs
 from dlx.training.packed.pack import fit_together
 from dlx.training.replay import script, tape
 from dlx.utils import torch_private
@@ -71,9 +71,9 @@ HIDDEN = [
 @pytest.fixture(autouse=True)
 def fresh(monkeypatch):
     """Nothing is known from a training before; a script pays at once; one thread."""
-    monkeypatch.setattr(rows, "WORTH", 0)
+    monkeypatch.setattr(stacked_jobs, "MIN_SCRIPT_STEPS", 0)
     script._once.cache_clear()
-    tape.out_form.cache_clear()
+    tape.out_variant.cache_clear()
     with device.threads(1):
         yield
 
@@ -110,7 +110,7 @@ def together(train: str, drops: bool = True) -> list[Job]:
     made = [job(train, seed, drops) for seed in (0, 1)]
     for one in made:
         torch.manual_seed(one.train.seed + 100)
-        one.progress.keep_own_random()
+        one.progress.capture_rng()
     for _ in fit_together(made):
         pass
     return made
@@ -158,7 +158,7 @@ def test_without_a_name_that_is_not_public_a_training_ends_with_the_same_weights
 ):
     same = wanted(train, instead)
     script._once.cache_clear()
-    tape.out_form.cache_clear()
+    tape.out_variant.cache_clear()
     hide(monkeypatch, name)
     found = together(train, drops=instead == PACK) if instead in {PACK, SCRIPT} else [alone(train)]
 
@@ -265,14 +265,14 @@ def test_a_flat_step_that_fails_behind_its_changes_is_taken_back(monkeypatch):
 
 
 def test_a_first_step_of_a_stack_that_fails_is_taken_back(monkeypatch):
-    compute = rows.Rows._compute
+    compute = stacked_jobs.StackedJobs._compute
 
     def fails(self):
         compute(self)
         raise TypeError("a signature has changed")
 
     same = bits(side_by_side_alone(PACKED))
-    monkeypatch.setattr(rows.Rows, "_compute", fails)
+    monkeypatch.setattr(stacked_jobs.StackedJobs, "_compute", fails)
     found = together(PACKED)
 
     assert bits(found) == same

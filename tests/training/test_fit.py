@@ -102,7 +102,7 @@ def test_one_step_of_gradient_descent_is_right_by_hand(tmp_path):
 
 
 def test_records_come_in_order_and_end_with_the_test_set(tmp_path):
-    records = [r for r in fit(job(tmp_path, "epochs: 3, batch_size: 32, log_every: 2")) if r.record != "rest"]
+    records = [r for r in fit(job(tmp_path, "epochs: 3, batch_size: 32, log_every: 2")) if r.record != "safe_point"]
     assert [(r.record, r.step, r.epoch) for r in records] == [
         ("step", 2, 1),
         ("evaluation", 3, 1),
@@ -269,10 +269,10 @@ def test_logging_does_not_wait_for_the_device_between_points(tmp_path, monkeypat
 
 def test_a_job_may_be_saved_between_two_steps_as_often_as_the_spec_says(tmp_path):
     records = list(fit(job(tmp_path, "epochs: 3, batch_size: 32, log_every: 2, save_every: 3")))
-    assert [r.step for r in records if r.record == "rest"] == [3, 6, 9]
+    assert [r.step for r in records if r.record == "safe_point"] == [3, 6, 9]
 
 
 def test_a_job_may_be_saved_after_every_evaluation_where_the_spec_does_not_say(tmp_path):
     records = list(fit(job(tmp_path, "epochs: 3, batch_size: 32")))
     for record, after in pairwise(records):
-        assert record.record != "evaluation" or after.record in {"rest", "end"}
+        assert record.record != "evaluation" or after.record in {"safe_point", "end"}

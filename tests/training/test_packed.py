@@ -12,7 +12,7 @@ from dlx.training import device
 from dlx.training.batches.on_device import on_device
 from dlx.training.fit import Job, fit
 from dlx.training.packed import pack as packed_module
-from dlx.training.packed import rows as rows_module
+from dlx.training.packed import stacked_jobs
 from dlx.training.packed.pack import fit_together
 
 SPEC = """
@@ -32,7 +32,7 @@ IMAGES = f"[{CONV}, batch_norm, relu, {{max_pool: 2}}, flatten, {{linear: 3}}]"
 @pytest.fixture(autouse=True, params=["by script", "one by one"])
 def how(request, monkeypatch):
     """On one thread, many steps in one call or each by itself."""
-    monkeypatch.setattr(rows_module, "WORTH", 0 if request.param == "by script" else 10**9)
+    monkeypatch.setattr(stacked_jobs, "MIN_SCRIPT_STEPS", 0 if request.param == "by script" else 10**9)
     with device.threads(1):
         yield request.param
 
@@ -49,25 +49,25 @@ def jobs(trains, layers=LINEAR, shape="[5]", objectives=None) -> list[Job]:
         torch.manual_seed(loaded.train.seed)
         network = build(trace(loaded), loaded.init)
         job = Job(network, objective_of(loaded), loaded.train, parts)
-        job.progress.keep_own_random()
+        job.progress.capture_rng()
         made.append(job)
     return made
 
 
 def alone(job: Job):
-    torch.set_rng_state(job.progress.own_random.get_state())
-    job.progress.own_random = None
+    torch.set_rng_state(job.progress.rng.get_state())
+    job.progress.rng = None
     return told(fit(job))
 
 
 def told(events):
     """All but the rests, which come as fast as the machine is."""
-    return [event for event in events if isinstance(event, RunError) or event.record != "rest"]
+    return [event for event in events if isinstance(event, RunError) or event.record != "safe_point"]
 
 
-def together(all_of_them: list[Job], lanes=1):
+def together(all_of_them: list[Job], threads=1):
     found = [[] for _ in all_of_them]
-    for number, event in fit_together(all_of_them, lanes):
+    for number, event in fit_together(all_of_them, threads):
         found[number].append(event)
     return [told(events) for events in found]
 
@@ -215,13 +215,13 @@ def test_a_batch_of_another_size_is_not_stacked():
 
     job = jobs(seeds(1, "steps: 1, batch_size: 16"))[0]
     job.feed.position, job.feed.epoch = 4, 1  # only the last batch of the epoch is left, of 6 examples
-    job.feed.began = job.feed.order.get_state()
+    job.feed.rng_at_epoch_start = job.feed.rng.get_state()
     assert [event.record for _, event in fit_together([job])][-1] == "end"
     assert job.learner.way == {"step": "plain", "because": "no batch was of the usual size"}
 
 
 def test_much_memory_is_not_taken(monkeypatch):
-    monkeypatch.setattr(packed_module, "MOST", 1000)
+    monkeypatch.setattr(packed_module, "MAX_BYTES", 1000)
     packed = assert_like_alone(seeds(2), step="plain")
 
     assert packed[0].learner.way["because"] == "stacked they would keep 0 MiB"
@@ -271,7 +271,7 @@ def test_the_others_beside_a_row_do_not_change_a_bit_of_it(name):
 def test_lanes_share_the_jobs_and_give_the_same_bits():
     trains = seeds(5, "epochs: 25, batch_size: 16, optimizer: {adam: 0.01}")
     one, two = jobs(trains), jobs(trains)
-    first, second = together(one), together(two, lanes=2)
+    first, second = together(one), together(two, threads=2)
     for job, other, records, others in zip(one, two, first, second, strict=True):
         assert records == others
         assert all(map(torch.equal, job.network.state_dict().values(), other.network.state_dict().values()))
@@ -280,7 +280,9 @@ def test_lanes_share_the_jobs_and_give_the_same_bits():
 
 def test_steps_are_one_call_where_nothing_else_happens(how, monkeypatch):
     scripts = []
-    monkeypatch.setattr(rows_module.Rows, "_one_by_one", counting(rows_module.Rows._one_by_one, scripts))
+    monkeypatch.setattr(
+        stacked_jobs.StackedJobs, "_one_by_one", counting(stacked_jobs.StackedJobs._one_by_one, scripts)
+    )
     together(jobs(seeds(2, "epochs: 20, batch_size: 14, optimizer: {sgd: 0.1}")))
     assert (sum(scripts) < 20) == (how == "by script")
 

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from dlx.training.replay.script import Do, NoWordsError, Script, Word, copy, do
+from dlx.training.replay.script import Operation, Script, UnscriptableError, Variable, copy, operation
 
 aten = torch.ops.aten
 
@@ -27,10 +27,10 @@ def both(*todo):
 def test_a_script_leaves_the_same_bits_as_its_operations():
     x, w, y = torch.randn(4, 3), torch.randn(3, 2), torch.empty(4, 2)
     found, now = both(
-        do(aten.mm.out, x, w, out=y),
-        do(aten.clamp_min.out, y, 0, out=y),
-        do(aten.sum.IntList_out, y, [1], False, out=torch.empty(4)),
-        do(aten.full_like.default, y, float("inf")),
+        operation(aten.mm.out, x, w, out=y),
+        operation(aten.clamp_min.out, y, 0, out=y),
+        operation(aten.sum.IntList_out, y, [1], False, out=torch.empty(4)),
+        operation(aten.full_like.default, y, float("inf")),
     )
     assert all(map(torch.equal, found, now))
     assert torch.equal(y, (x @ w).clamp_min(0))
@@ -38,7 +38,7 @@ def test_a_script_leaves_the_same_bits_as_its_operations():
 
 def test_results_without_a_place_of_their_own_are_copied_there_and_those_left_out_are_not():
     x, mean, rstd = torch.randn(4, 3), torch.empty(4, 1), torch.empty(4, 1)
-    one = Do(aten.native_layer_norm.default, (x, [3], None, None, 1e-5), {}, (None, mean, rstd))
+    one = Operation(aten.native_layer_norm.default, (x, [3], None, None, 1e-5), {}, (None, mean, rstd))
     found, now = both(one)
     assert all(map(torch.equal, found, now))
     torch.testing.assert_close(mean, x.mean(1, keepdim=True))
@@ -47,14 +47,14 @@ def test_results_without_a_place_of_their_own_are_copied_there_and_those_left_ou
 def test_what_changes_the_items_of_a_list_is_not_left_out():
     """TorchScript takes it for dead where the function makes the list."""
     weights, gradients = [torch.ones(3), torch.ones(2)], [torch.ones(3), torch.ones(2)]
-    found, now = both(do(aten._foreach_add_.List, weights, gradients, alpha=-0.5))
+    found, now = both(operation(aten._foreach_add_.List, weights, gradients, alpha=-0.5))
     assert all(map(torch.equal, found, now))
     assert weights[0].tolist() == [0.5] * 3
 
 
 def test_a_whole_number_is_a_float_where_torch_wants_one():
     x = torch.tensor([-2.0, 2.0])
-    found, now = both(do(aten.leaky_relu_.default, x, 1))
+    found, now = both(operation(aten.leaky_relu_.default, x, 1))
     assert all(map(torch.equal, found, now))
 
 
@@ -62,12 +62,12 @@ def test_a_value_may_be_given_when_it_runs():
     rows, one = torch.arange(6.0).view(3, 2), torch.zeros(2)
     script = Script()
     script.lines.append("for k in range(count):")
-    script.add(copy(one, Word("rows[k]")), "    ")
+    script.add(copy(one, Variable("rows[k]")), "    ")
     script.function("rows: Tensor, count: int")(rows, 2)
     assert one.tolist() == [2.0, 3.0]
 
 
 @pytest.mark.parametrize("value", [torch.Generator(), torch.device("cpu"), object()])
 def test_what_torchscript_has_no_words_for_is_said(value):
-    with pytest.raises(NoWordsError, match=type(value).__name__):
+    with pytest.raises(UnscriptableError, match=type(value).__name__):
         Script().text(value)

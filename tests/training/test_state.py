@@ -17,13 +17,13 @@ OLD = Path(__file__).parents[1] / "golden" / "states"
 def test_a_state_without_parts_is_gone_on_from():
     prepared = experiments.prepare(load(OLD / "spec.yaml"))
     whole = session.job_of(prepared)
-    told = [record for record in fit(whole) if record.record != "rest"]
+    told = [record for record in fit(whole) if record.record != "safe_point"]
     again = session.job_of(prepared)
     torch.manual_seed(99)
     facts, passed_over = training_state.restore(again, OLD)
     assert (facts["step"], passed_over) == (5, [])
     assert (again.progress.step, again.feed.epoch, again.feed.position) == (5, 3, 1)
-    rest = [record for record in fit(again) if record.record != "rest"]
+    rest = [record for record in fit(again) if record.record != "safe_point"]
     assert [(r.record, r.step, r.epoch) for r in rest] == [(r.record, r.step, r.epoch) for r in told][-len(rest) :]
     for name, tensor in whole.network.state_dict().items():
         assert torch.allclose(tensor, again.network.state_dict()[name], atol=1e-6), name
@@ -31,14 +31,14 @@ def test_a_state_without_parts_is_gone_on_from():
 
 def test_packed_states_that_were_taken_after_the_next_epoch_had_begun_are_of_the_one_before():
     flat = dict.fromkeys(("rate", "loss", "losses", "optimizer", "watch", "average", "stopping", "order", "random"))
-    parts = training_state._in_parts({**flat, "step": 6, "epoch": 4, "position": 0})
+    parts = training_state._upgraded({**flat, "step": 6, "epoch": 4, "position": 0})
     assert (parts["feed"]["epoch"], parts["feed"]["position"]) == (3, 0)
-    assert training_state._in_parts({**flat, "step": 5, "epoch": 3, "position": 1})["feed"]["epoch"] == 3
+    assert training_state._upgraded({**flat, "step": 5, "epoch": 3, "position": 1})["feed"]["epoch"] == 3
 
 
 def test_each_part_has_a_state_of_its_own():
     job = session.job_of(experiments.prepare(load(OLD / "spec.yaml")))
-    assert {name: set(part) for name, part in training_state._moved(job).items()} == {
+    assert {name: set(part) for name, part in training_state._state_of(job).items()} == {
         "learner": {"paces", "compute", "averages"},
         "feed": {"epoch", "position", "order"},
         "progress": {"step", "loss", "losses", "stopping", "random"},

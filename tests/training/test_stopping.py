@@ -62,10 +62,10 @@ def scripted(monkeypatch):
 
 def ends(early: EarlyStopping, values: list[float], objective) -> tuple[int, int]:
     """The evaluation that is the last, and the best one."""
-    stop, net = early_stopping.Stopping(early, objective), torch.nn.Linear(1, 1)
+    stop, net = early_stopping.EarlyStoppingState(early, objective), torch.nn.Linear(1, 1)
     for step, value in enumerate(values, 1):
-        stop.see(step, {early.metric: value}, net)
-        if stop.over:
+        stop.update(step, {early.metric: value}, net)
+        if stop.should_stop:
             return step, stop.best_step
     return 0, stop.best_step
 
@@ -117,7 +117,7 @@ def test_the_training_ends_with_the_weights_and_the_figures_of_the_best_evaluati
         records.append(record)
         if record.record == "evaluation":
             at[record.step] = {name: tensor.clone() for name, tensor in one.network.state_dict().items()}
-    *_, point, end = (r for r in records if r.record != "rest")
+    *_, point, end = (r for r in records if r.record != "safe_point")
 
     assert list(at) == [2, 4, 6, 8, 10, 12]
     assert (point.record, point.step) == ("evaluation", 12)

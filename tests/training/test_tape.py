@@ -8,7 +8,7 @@ import torch
 
 from dlx.layers import LAYERS
 from dlx.layers.measure import DTYPES
-from dlx.training.fallback import Before, UntraceableError
+from dlx.training.fallback import Rollback, UntraceableError
 from dlx.training.replay import tape
 
 KINDS = sorted(LAYERS)
@@ -158,7 +158,7 @@ def test_what_was_tried_is_taken_back_also_where_it_fails():
     chance = torch.get_rng_state()
 
     def tried():
-        with Before(module):
+        with Rollback(module):
             module(torch.randn(4, 2))
             raise ZeroDivisionError
 

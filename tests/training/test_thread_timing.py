@@ -55,18 +55,18 @@ def ready(width=200, steps=400, more=""):
 
 def test_two_are_taken_where_they_save_more_than_a_seventh(clock):
     job, graph = ready()
-    assert list(thread_timing.measured(job, graph)) == [1, 2]
+    assert list(thread_timing.measure(job, graph)) == [1, 2]
     clock[2] = 0.9
-    assert thread_timing.measured(job, graph) == {1: 1000.0, 2: 900.0}
+    assert thread_timing.measure(job, graph) == {1: 1000.0, 2: 900.0}
     clock[2] = 0.8
-    assert list(thread_timing.measured(job, graph).items()) == [(2, 800.0), (1, 1000.0)]
+    assert list(thread_timing.measure(job, graph).items()) == [(2, 800.0), (1, 1000.0)]
 
 
 def test_nothing_of_the_training_moves_meanwhile():
     job, graph = ready()
     before = {name: tensor.clone() for name, tensor in job.network.state_dict().items()}
     chance, threads = torch.get_rng_state(), torch.get_num_threads()
-    assert thread_timing.measured(job, graph).keys() == {1, 2}
+    assert thread_timing.measure(job, graph).keys() == {1, 2}
     assert all(torch.equal(tensor, before[name]) for name, tensor in job.network.state_dict().items())
     assert torch.equal(torch.get_rng_state(), chance)
     assert torch.get_num_threads() == threads
@@ -92,12 +92,12 @@ def test_nothing_of_the_training_moves_meanwhile():
     ],
 )
 def test_it_is_not_asked_where(given):
-    assert thread_timing.measured(*ready(**given)) == {}
+    assert thread_timing.measure(*ready(**given)) == {}
 
 
 def test_it_is_not_asked_on_one_core(monkeypatch):
     monkeypatch.setenv("DLX_THREADS", "1")
-    assert thread_timing.measured(*ready()) == {}
+    assert thread_timing.measure(*ready()) == {}
 
 
 def test_the_lock_says_what_was_found_and_a_run_like_it_takes_the_same(clock, tmp_path):
@@ -126,7 +126,7 @@ def test_a_run_that_is_killed_before_its_threads_are_known_finds_them_out_when_i
     clock[2] = 0.5
     experiment = experiment_of(SPEC.format(width=200, steps=400, more=""))
     with monkeypatch.context() as patched:
-        patched.setattr(*{"before": (session, "job_of"), "during": (thread_timing, "measured")}[place], killed)
+        patched.setattr(*{"before": (session, "job_of"), "during": (thread_timing, "measure")}[place], killed)
         with pytest.raises(Killed):
             experiments.run(experiment, tmp_path / "cut")
     (run,) = map(Run, (tmp_path / "cut" / "middling").iterdir())

@@ -5,7 +5,7 @@ import threading
 import pytest
 import torch
 
-from dlx.training.packed.threads import side_by_side
+from dlx.training.packed.threads import run_in_threads
 
 
 def counted(name, count, over=None, ends=None):
@@ -20,7 +20,7 @@ def counted(name, count, over=None, ends=None):
 
 
 def test_each_gives_what_it_has_in_its_order_and_all_of_it_comes():
-    found = list(side_by_side([counted("a", 5), counted("b", 9), counted("c", 0)], threading.Event()))
+    found = list(run_in_threads([counted("a", 5), counted("b", 9), counted("c", 0)], threading.Event()))
     assert [number for name, number, _ in found if name == "a"] == list(range(5))
     assert [number for name, number, _ in found if name == "b"] == list(range(9))
     assert len({thread for _, _, thread in found}) <= 2
@@ -28,7 +28,7 @@ def test_each_gives_what_it_has_in_its_order_and_all_of_it_comes():
 
 
 def test_one_alone_needs_no_thread():
-    (event,) = side_by_side([counted("a", 1)], threading.Event())
+    (event,) = run_in_threads([counted("a", 1)], threading.Event())
     assert event == ("a", 0, threading.main_thread().name)
 
 
@@ -41,7 +41,7 @@ def test_a_generator_waits_until_what_it_gave_has_been_seen_to():
             yield name, number
             assert (name, number, "seen") in state
 
-    for name, number in side_by_side([one("a"), one("b")], threading.Event()):
+    for name, number in run_in_threads([one("a"), one("b")], threading.Event()):
         state.append((name, number, "seen"))
     assert len(state) == 80
 
@@ -52,7 +52,7 @@ def test_their_threads_compute_on_one_core_and_the_caller_on_as_many_as_before()
     def cores():
         yield torch.get_num_threads()
 
-    assert list(side_by_side([cores(), cores()], threading.Event())) == [1, 1]
+    assert list(run_in_threads([cores(), cores()], threading.Event())) == [1, 1]
     assert torch.get_num_threads() == before
 
 
@@ -64,15 +64,15 @@ def test_an_error_in_one_ends_the_others_and_is_raised_where_it_is_listened_to()
         raise ZeroDivisionError("here")
 
     with pytest.raises(ZeroDivisionError, match="here"):
-        list(side_by_side([broken(), counted("b", 10**9, over, ends)], over))
+        list(run_in_threads([broken(), counted("b", 10**9, over, ends)], over))
     assert ends == ["b"]
-    assert threading.active_count() == len([t for t in threading.enumerate() if t.name != "dlx-lane"])
+    assert threading.active_count() == len([t for t in threading.enumerate() if t.name != "dlx-worker"])
 
 
 def test_when_nobody_listens_any_more_all_come_to_their_ends():
     over, ends = threading.Event(), []
-    walk = side_by_side([counted("a", 10**9, over, ends), counted("b", 10**9, over, ends)], over)
+    walk = run_in_threads([counted("a", 10**9, over, ends), counted("b", 10**9, over, ends)], over)
     next(walk)
     walk.close()
     assert sorted(ends) == ["a", "b"]
-    assert not [t for t in threading.enumerate() if t.name == "dlx-lane"]
+    assert not [t for t in threading.enumerate() if t.name == "dlx-worker"]

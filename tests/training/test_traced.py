@@ -53,7 +53,7 @@ def done(train=LONG, **more) -> Job:
 def told(train=LONG, **more) -> tuple[Job, list[dict[str, float]]]:
     """A training that has ended, and all that it told on the way."""
     one = job(train, **more)
-    return one, [record.metrics for record in fit(one) if record.record != "rest"]
+    return one, [record.metrics for record in fit(one) if record.record != "safe_point"]
 
 
 def bits(one: Job) -> str:
@@ -117,7 +117,7 @@ def test_with_what_an_objective_adds(objective):
 
 def test_batches_that_grow_are_taken_down_anew():
     one = job(f"{LONG}, trace: true")
-    way = traced.Choosing(one.supervised, lambda index: index.sum() * 0.0)
+    way = traced.StepChooser(one.supervised, lambda index: index.sum() * 0.0)
     for size in (4, 4, 6):
         for _ in range(40):
             way(torch.arange(size))
@@ -248,7 +248,7 @@ def test_the_quicker_way_is_taken(monkeypatch):
 
 
 def test_a_long_step_is_not_looked_at(monkeypatch):
-    monkeypatch.setattr(traced, "LONGEST", 0.0)
+    monkeypatch.setattr(traced, "MAX_STEP_SECONDS", 0.0)
     one = done("epochs: 60, batch_size: 16")
 
     assert one.learner.way["step"] == "plain"
@@ -256,7 +256,7 @@ def test_a_long_step_is_not_looked_at(monkeypatch):
 
 
 def test_one_that_would_keep_much_memory_is_left(monkeypatch):
-    monkeypatch.setattr(traced, "MOST", 1000)
+    monkeypatch.setattr(traced, "MAX_BYTES", 1000)
 
     assert done(f"{LONG}, trace: true").learner.way["because"] == "replayed it would keep 0 MiB"
 

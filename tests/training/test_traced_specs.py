@@ -39,7 +39,7 @@ def curve(one: Experiment, way: str) -> tuple[list[Record], dict[str, str]]:
     one = one.changed([f"++train.trace={way}"])
     made = experiments.prepare(one)
     job = session.job_of(made)
-    return [record for record in fit(job) if record.record != "rest"], job.learner.way
+    return [record for record in fit(job) if record.record != "safe_point"], job.learner.way
 
 
 @pytest.mark.parametrize(

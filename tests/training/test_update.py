@@ -157,7 +157,7 @@ def test_a_rate_of_zero_moves_nothing():
 
 def but_rests(one):
     """All records but the rests, which come as fast as the machine is."""
-    return [record for record in fit(one) if record.record != "rest"]
+    return [record for record in fit(one) if record.record != "safe_point"]
 
 
 @pytest.mark.parametrize("loss", ["cross_entropy", "{cross_entropy: {reduction: sum}}"])
@@ -233,9 +233,9 @@ def test_a_plateau_lowers_the_rate_after_evaluations_without_progress():
     """At a rate of 0 nothing becomes better: after the first evaluation and one more, each drops it by half."""
     train = "{epochs: 5, batch_size: 70, log_every: 1, schedule: {plateau: {factor: 0.5, patience: 0}}, optimizer: "
     done = run(train + "{sgd: 0}}")
-    assert done.supervised.paces["network"].watch.state() == {
+    assert done.supervised.optimizers["network"].watch.state() == {
         "factor": 0.125,
-        "best": done.supervised.paces["network"].watch.best,
+        "best": done.supervised.optimizers["network"].watch.best,
         "bad": 0,
         "rest": 0,
     }
@@ -245,10 +245,13 @@ def test_a_plateau_lowers_the_rate_after_evaluations_without_progress():
 
 @pytest.mark.parametrize(("metric", "mode"), [("loss", "min"), ("accuracy", "max"), ("error", "min")])
 def test_a_plateau_knows_which_way_its_metric_is_better(metric, mode):
-    assert job(f"{{epochs: 1, schedule: {{plateau: valid/{metric}}}}}").supervised.paces["network"].watch.mode == mode
+    assert (
+        job(f"{{epochs: 1, schedule: {{plateau: valid/{metric}}}}}").supervised.optimizers["network"].watch.mode
+        == mode
+    )
     assert (
         job(f"{{epochs: 1, schedule: {{plateau: {{metric: valid/{metric}, mode: max}}}}}}")
-        .supervised.paces["network"]
+        .supervised.optimizers["network"]
         .watch.mode
         == "max"
     )

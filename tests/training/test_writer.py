@@ -11,7 +11,7 @@ from dlx.experiment import recorder, runner
 from dlx.experiment.recorder import TrainingWarning
 from dlx.spec import load as load_spec
 from dlx.training.checkpoints import checkpoint, training_state
-from dlx.training.checkpoints.background_writer import Writer
+from dlx.training.checkpoints.background_writer import BackgroundWriter
 from dlx.training.checkpoints.checkpoint import NotWrittenError
 from dlx.training.checkpoints.safetensors_pieces import digests, pieces
 
@@ -64,7 +64,7 @@ def test_a_digest_is_of_type_shape_and_bits(tmp_path):
 
 
 def test_nothing_waits_for_a_writer_but_who_asks():
-    gate, writer = threading.Event(), Writer()
+    gate, writer = threading.Event(), BackgroundWriter()
     writer.start(lambda: gate.wait(60))
     assert writer.busy
     gate.set()
@@ -77,7 +77,7 @@ def test_what_went_wrong_is_raised_where_the_training_asks_and_once():
     def fails() -> None:
         raise RunError("no room")
 
-    writer = Writer()
+    writer = BackgroundWriter()
     writer.start(fails)
     with pytest.raises(RunError, match="no room"):
         writer.wait()

@@ -1,4 +1,4 @@
-"""Parts of the data under `augment` and `test_time`: changed at random, or seen several times."""
+"""Parts of the data under `augment` and `test_time`: augmented in training, cropped or in views in evaluation."""
 
 from __future__ import annotations
 
@@ -27,22 +27,23 @@ if TYPE_CHECKING:
 
     Network = Callable[[Tensor], Any]
 
-LOOKED_AT = 1000
-"""Training examples whose range is looked at."""
-SLACK = 1e-3
-"""What rounding may leave of it."""
-MOST = 10_000
-"""Training examples by which an augmentation is fitted, such as to the colours that there are."""
+SAMPLED_EXAMPLES = 1000
+"""Training examples whose range of values is checked."""
+ROUNDING = 1e-3
+"""Tolerance of that range."""
+FITTED_EXAMPLES = 10_000
+"""Training examples that an augmentation is fitted to, such as the principal components of their colours."""
 
 
 @dataclass(frozen=True)
-class Augmented(DataPart):
-    """A part of which training takes changed examples, and evaluation sees the middle, or several views."""
+class AugmentedPart(DataPart):
+    """A part whose training batches are augmented, and whose evaluation takes the centre crop or several views."""
 
     of: DataPart
+    """The part without augmentation."""
     objective: Supervised
     size: tuple[int, ...]
-    """The positions that the network takes."""
+    """Size of the positions that the network takes: (height, width) of images."""
     change: Callable[[Tensor, Any], tuple[Tensor, Any]] | None = None
     view: View | None = None
 
@@ -50,8 +51,8 @@ class Augmented(DataPart):
         x, y = self.of.take(index)
         return self.change(x, y) if self.change is not None else self._middle(x, y)
 
-    def expect(self, drawn: Tensor, size: int) -> None:
-        self.of.expect(drawn, size)
+    def prefetch(self, indices: Tensor, size: int) -> None:
+        self.of.prefetch(indices, size)
 
     def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         return (self._middle(x, y) for x, y in self.of.chunks(size))
@@ -72,20 +73,20 @@ class Augmented(DataPart):
 def augmented(
     parts: dict[str, DataPart], train: Train, objective: Supervised, preprocess: Sequence[Fitted] = ()
 ) -> dict[str, DataPart]:
-    """The parts as a training takes them; the parts themselves where nothing is asked for."""
+    """Return the parts under `augment` and `test_time` of the spec; `parts` itself where it has neither."""
     if not (train.augment or train.test_time):
         return parts
     size = shape_after(train.augment, Shape(next(iter(parts.values())).x.shape[1:])).size
 
     def of(name: str, part: DataPart) -> DataPart:
         change = _change(part, train, objective, preprocess) if name == "train" and train.augment else None
-        return Augmented(part.x, part.y, part, objective, size, change, train.test_time)
+        return AugmentedPart(part.x, part.y, part, objective, size, change, train.test_time)
 
     return {name: of(name, part) for name, part in parts.items()}
 
 
 def check_colours(experiment: Experiment, sets: Sets) -> None:
-    """SpecError where colours are to be changed of what is not brightness from 0 to 1."""
+    """Raise SpecError where an augmentation of colours meets data whose brightness is not from 0 to 1."""
     train = experiment.train
     assert train is not None
     index = next((i for i, step in enumerate(train.augment) if step.colours), None)
@@ -93,10 +94,10 @@ def check_colours(experiment: Experiment, sets: Sets) -> None:
         return
     from ...augment.colours import pixels
 
-    x, seen = torch.as_tensor(sets.train.x[:LOOKED_AT]), pixels(sets.preprocess, "cpu")
+    x, seen = torch.as_tensor(sets.train.x[:SAMPLED_EXAMPLES]), pixels(sets.preprocess, "cpu")
     x = x if seen is None else x * seen.scale + seen.shift
     low, high = float(x.min()), float(x.max())
-    if low >= -SLACK and high <= 1 + SLACK:
+    if low >= -ROUNDING and high <= 1 + ROUNDING:
         return
     node, kind = experiment.root.at("train", "augment", index), train.augment[index].kind
     coloured = next(one.kind for one in flattened([train.augment[index]]) if one.colours)
@@ -107,7 +108,7 @@ def check_colours(experiment: Experiment, sets: Sets) -> None:
 
 
 def center_crops(parts: dict[str, DataPart], size: tuple[int, ...]) -> dict[str, DataPart]:
-    """The middle of each example of parts that lie in memory, of the size that the network takes."""
+    """Crop the centre of `size` out of each example of parts that lie in memory."""
 
     def of(part: DataPart) -> DataPart:
         if part.x.dim() < 3 or tuple(part.x.shape[2:]) == size:
@@ -119,12 +120,12 @@ def center_crops(parts: dict[str, DataPart], size: tuple[int, ...]) -> dict[str,
 
 
 def _middle_of(y: Tensor, size: tuple[int, ...]) -> Tensor:
-    """The middle of targets that are maps."""
+    """Crop targets that are maps: classes (N, *size), or values (N, C, *size)."""
     return middle(y, size) if y.is_floating_point() else middle(y[:, None], size)[:, 0]
 
 
 def training_loss(train: Train, objective: Supervised) -> Callable[[Any, Any], Tensor]:
-    """The objective's, which also takes mixed targets where there are any."""
+    """Return the objective's training loss, which takes mixed targets where an augmentation mixes examples."""
     mixes = any(isinstance(step, Mixing) for step in train.augment)
     return objective.training_loss(mixing if mixes else None)
 
@@ -135,10 +136,11 @@ def _change(
     from ...augment.colours import pixels
 
     def examples() -> Tensor:
-        count = min(len(part), MOST)
+        count = min(len(part), FITTED_EXAMPLES)
         x, _ = part.take(torch.arange(count, device=part.x.device) * len(part) // count)
         return x
 
+    # the device of a batch, which is not that of `x` where the part stays on disk
     device = part.take(torch.zeros(1, dtype=torch.long, device=part.x.device))[0].device
     coloured = any(step.colours for step in train.augment)
     seen = pixels(preprocess, device) if coloured else None
@@ -147,7 +149,7 @@ def _change(
 
 
 def inference_call(train: Train, objective: Supervised, shape: Sequence[int]) -> Callable[[Network, Tensor], Any]:
-    """What a trained network says of examples of `shape`, as at evaluation."""
+    """Return the function that calls a network on examples of `shape` as an evaluation does: cropped, or by views."""
     if not (train.augment or train.test_time):
         return lambda network, x: network(x)
     size, view = shape_after(train.augment, Shape(shape)).size, train.test_time
@@ -157,5 +159,5 @@ def inference_call(train: Train, objective: Supervised, shape: Sequence[int]) ->
 
 
 def _pooled(network: Network, objective: Supervised, views: Iterator[Tensor]) -> Tensor:
-    """The network's outputs for several views of the same examples as one."""
+    """Combine the network's outputs for several views of the same examples, by the rule of the loss."""
     return objective.loss.averaged(torch.stack([objective.main(network(view)) for view in views]))

@@ -1,4 +1,4 @@
-"""The examples of a bootstrap: as many as there are, drawn with replacement."""
+"""Bootstrap sample of the training part: as many examples as it has, drawn with replacement."""
 
 from __future__ import annotations
 
@@ -9,13 +9,14 @@ from ...lazy import np, torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-STREAM = 0xB00757
-"""Keeps the draw apart from others of the same seed."""
+SEED_STREAM = 0xB00757
+"""Second word of the seed, so that this sample is independent of other draws from the same seed."""
 
 
-def sample(count: int, seed: int) -> Tensor:
-    """Which example stands at each of `count` places, by number; the same for a seed on every machine.
+def bootstrap_indices(count: int, seed: int) -> Tensor:
+    """Sample `count` indices below `count` with replacement: int64, equal for a seed on every machine.
 
     Source: Breiman 1996, Bagging predictors, section 1.
     """
-    return torch.from_numpy(np.random.default_rng([seed, STREAM]).integers(0, count, count))
+    # NumPy's PCG64 rather than torch: its stream is specified, so the sample does not change with torch's version
+    return torch.from_numpy(np.random.default_rng([seed, SEED_STREAM]).integers(0, count, count))

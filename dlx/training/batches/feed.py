@@ -1,4 +1,4 @@
-"""The examples of a part of the data, in a new order in each epoch or always in the same."""
+"""Feed of independent examples, shuffled anew in each epoch or always in the same order."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from ...data.batch import Batch
 from ...data.feed import Chunks, Feed
 from ...lazy import torch
 from ...spec import Train
-from .bootstrap import sample
+from .bootstrap import bootstrap_indices
 from .data_part import DataPart
 
 if TYPE_CHECKING:
@@ -17,22 +17,22 @@ if TYPE_CHECKING:
 
 
 class Examples(Feed):
-    """Independent examples of `part`, by number: `begin` an epoch, take rows of numbers, `end` it.
+    """Independent examples of `part`: `begin` an epoch, take rows of indices, `end` it.
 
-    The order is drawn from a generator of its own.
+    The order comes from a generator of its own, so that it does not depend on what the network draws (dropout).
     """
 
     def __init__(self, part: DataPart, train: Train) -> None:
         self.part, self.train = part, train
-        self.order = torch.Generator().manual_seed(train.seed)
-        self.sample: Tensor | None = sample(len(part), train.seed) if train.bootstrap else None
-        """Which example stands at each place of the training set, where it is a bootstrap of it."""
+        self.rng = torch.Generator().manual_seed(train.seed)
+        self.bootstrap_indices: Tensor | None = bootstrap_indices(len(part), train.seed) if train.bootstrap else None
+        """Indices of a bootstrap sample of the part, where the spec asks for one."""
         self.position = 0
         """Updates done in this epoch."""
-        self.began: Tensor | None = None
-        """The generator of the order when this epoch began."""
-        self.drawn: Tensor | None = None
-        """The examples of this epoch in their order."""
+        self.rng_at_epoch_start: Tensor | None = None
+        """State of `rng` before this epoch's order was drawn: a checkpoint keeps it to draw the same order again."""
+        self.order: Tensor | None = None
+        """Indices of this epoch's examples in the order of the updates."""
         self.size = self.updates = 0
         """Examples in an update, and updates in this epoch."""
 
@@ -41,52 +41,55 @@ class Examples(Feed):
         return self.train.updates(len(self.part))
 
     @property
-    def left(self) -> int:
-        """Updates of this epoch that are to come."""
+    def remaining(self) -> int:
+        """Updates left in this epoch."""
         return self.updates - self.position
 
     def begin(self) -> None:
-        """Begin an epoch where the one before has ended, and draw its order."""
+        """Begin the next epoch, or draw the order of a resumed one again."""
+        # position > 0 here means that a checkpoint from within this epoch was loaded: epoch and generator are already
+        # those of its start, and drawing the order again moves the generator to where it was
         if self.position == 0:
             self.epoch += 1
-            self.began = self.order.get_state()
+            self.rng_at_epoch_start = self.rng.get_state()
         part, epoch, n = self.part, max(0, self.epoch - 1), len(self.part)
         self.size, self.updates = self.train.per_update(n, epoch), self.train.updates(n, epoch)
-        drawn = torch.randperm(n, generator=self.order) if self.train.shuffle else torch.arange(n)
-        drawn = drawn if self.sample is None else self.sample[drawn]
-        self.drawn = drawn.to(part.x.device)[: self.size * self.updates]
+        order = torch.randperm(n, generator=self.rng) if self.train.shuffle else torch.arange(n)
+        order = order if self.bootstrap_indices is None else self.bootstrap_indices[order]
+        self.order = order.to(part.x.device)[: self.size * self.updates]
+        # with accumulation an update is taken in pieces of batch_size, and it is pieces that are read ahead
         each = self.size if self.train.accumulate == 1 else self.train.batch(n)
-        part.expect(self.drawn[self.position * self.size :], each)
+        part.prefetch(self.order[self.position * self.size :], each)
 
     def end(self) -> None:
-        """End the epoch where all of its updates are done."""
+        """End the epoch if all of its updates are done."""
         if self.position == self.updates:
             self.position = 0
 
-    def numbers(self, count: int) -> Tensor:
-        """The examples of the next updates of this epoch, by number: (updates, examples), at most `count` updates.
+    def next_indices(self, count: int) -> Tensor:
+        """Return the indices of the next updates, at most `count`, of this epoch: (updates, examples).
 
-        The last update of an epoch may have fewer examples, and then comes alone.
+        The last update of an epoch may have fewer examples, and is then returned alone: rows have one length.
         """
-        assert self.drawn is not None
-        examples = self.drawn[self.position * self.size : (self.position + count) * self.size]
+        assert self.order is not None
+        examples = self.order[self.position * self.size : (self.position + count) * self.size]
         if len(examples) < count * self.size and count > 1:
             count -= 1
             examples = examples[: count * self.size]
         return examples.view(count, -1)
 
     def next(self, phase: str) -> Batch:
-        if self.drawn is None:
+        if self.order is None:
             self.begin()
         if self.position == self.updates:
             self.end()
             self.begin()
-        (index,) = self.numbers(1)
+        (index,) = self.next_indices(1)
         self.position += 1
         return self.batch(index)
 
     def batch(self, index: Tensor) -> Batch:
-        """Examples by number."""
+        """Return the examples `index` as a batch with the fields `input` and `target`."""
         x, y = self.part.take(index)
         return Batch({"input": x, "target": y})
 
@@ -97,10 +100,10 @@ class Examples(Feed):
         return {
             "epoch": self.epoch,
             "position": self.position,
-            "order": self.began if self.began is not None else self.order.get_state(),
+            "order": self.rng_at_epoch_start if self.rng_at_epoch_start is not None else self.rng.get_state(),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
         self.epoch, self.position = state["epoch"], state["position"]
-        self.began, self.drawn = state["order"], None
-        self.order.set_state(state["order"])
+        self.rng_at_epoch_start, self.order = state["order"], None
+        self.rng.set_state(state["order"])

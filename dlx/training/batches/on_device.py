@@ -1,4 +1,4 @@
-"""The parts of a data set on the device."""
+"""A loaded data set as the parts that a training takes batches from."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ if TYPE_CHECKING:
 
 
 def on_device(sets: Sets, device: Device) -> dict[str, DataPart]:
-    """The parts of a data set as tensors."""
-    given: dict[str, Split | None] = {"train": sets.train, "valid": sets.valid, "test": sets.test}
-    return {name: _part(split, device) for name, split in given.items() if split is not None and len(split)}
+    """Return the non-empty parts of a data set by name, as tensors on `device`; those on disk stay there."""
+    splits: dict[str, Split | None] = {"train": sets.train, "valid": sets.valid, "test": sets.test}
+    return {name: _part(split, device) for name, split in splits.items() if split is not None and len(split)}
 
 
 def _part(split: Split, device: Device) -> DataPart:

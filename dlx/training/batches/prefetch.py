@@ -1,4 +1,4 @@
-"""A part of the data that stays on disk: the next batches are fetched while the network works on this one."""
+"""A part of the data that stays on disk: the next batches are fetched while the network computes this one."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch import device as Device
 
-AHEAD = 2
-"""Batches that are fetched before they are asked for."""
+PREFETCHED = 2
+"""Batches that are fetched ahead."""
 
 
 class OnDisk:
-    """Examples that come as tensors on the CPU where they are taken, by slice or by numbers."""
+    """Array on disk that gives tensors on the CPU, by slice or by indices."""
 
     def __init__(self, array: Any) -> None:
         self.array, self.shape, self.device = array, tuple(array.shape), torch.device("cpu")
@@ -36,86 +36,90 @@ class OnDisk:
 
 
 @dataclass
-class Batch:
-    """Tensors on the device, and the event after which they are there, where they are moved beside the training."""
+class FetchedBatch:
+    """Tensors of a batch, and on CUDA the event after which their copy to the device is complete."""
 
     tensors: tuple[Tensor, Tensor]
     arrived: Any = None
 
 
 @dataclass
-class Expected:
-    """What will be asked for, in that order, and what of it is on its way."""
+class PrefetchQueue:
+    """Indices of the batches to come, in order, and the batches that are being fetched."""
 
-    coming: Iterator[Tensor] = field(default_factory=lambda: iter(()))
-    fetched: deque[tuple[Tensor, Future[Batch]]] = field(default_factory=deque)
+    upcoming: Iterator[Tensor] = field(default_factory=lambda: iter(()))
+    fetched: deque[tuple[Tensor, Future[FetchedBatch]]] = field(default_factory=deque)
 
 
 @dataclass(frozen=True)
 class StreamedPart(DataPart):
-    """One part of the data of which batches alone are on the device.
+    """One part of the data that stays on disk; only batches reach the device.
 
-    `x` and `y` give examples as tensors on the CPU. One thread reads, prepares and moves what `expect` announces; on
-    a GPU it copies from pinned memory in a stream of its own.
+    `x` and `y` give examples as tensors on the CPU. One thread reads, preprocesses and moves what `prefetch`
+    announces; on a GPU it copies from pinned memory in a stream of its own.
     """
 
     to: Device
-    expected: Expected = field(default_factory=Expected)
+    queue: PrefetchQueue = field(default_factory=PrefetchQueue)
     thread: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "dlx-data"))
-    moving: list[Any] = field(default_factory=list)
-    """The CUDA stream of the copies, once there is one."""
+    copy_stream: list[Any] = field(default_factory=list)
+    """The CUDA stream of the copies, once there is one; a list, since the class is frozen."""
 
     def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        fetched, index = self.expected.fetched, index.cpu()
+        fetched, index = self.queue.fetched, index.cpu()
+        # an augmentation is fitted by examples that nobody announced: those are fetched at once, and the queue stays
         if fetched and torch.equal(fetched[0][0], index):
             batch = fetched.popleft()[1]
             self._fetch_ahead()
-            return self._here(batch.result())
-        return self._here(self._fetched(index))
+            return self._synchronized(batch.result())
+        return self._synchronized(self._fetch(index))
 
     def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
         pieces = torch.split(torch.arange(len(self)), examples_at_once(self.x.shape[1:], self.to, size))
-        coming = deque(self.thread.submit(self._fetched, piece) for piece in pieces[:1])
+        # one piece ahead, and no more: the next is read while the network computes this one
+        upcoming = deque(self.thread.submit(self._fetch, piece) for piece in pieces[:1])
         for piece in [*pieces[1:], None]:
             if piece is not None:
-                coming.append(self.thread.submit(self._fetched, piece))
-            yield self._here(coming.popleft().result())
+                upcoming.append(self.thread.submit(self._fetch, piece))
+            yield self._synchronized(upcoming.popleft().result())
 
-    def expect(self, drawn: Tensor, size: int) -> None:
-        for _, waiting in self.expected.fetched:
+    def prefetch(self, indices: Tensor, size: int) -> None:
+        for _, waiting in self.queue.fetched:
             waiting.cancel()
-        self.expected.fetched.clear()
-        self.expected.coming = iter(torch.split(drawn, size))
+        self.queue.fetched.clear()
+        self.queue.upcoming = iter(torch.split(indices, size))
         self._fetch_ahead()
 
     def _fetch_ahead(self) -> None:
-        expected = self.expected
-        while len(expected.fetched) < AHEAD and (index := next(expected.coming, None)) is not None:
-            expected.fetched.append((index, self.thread.submit(self._fetched, index)))
+        queue = self.queue
+        while len(queue.fetched) < PREFETCHED and (index := next(queue.upcoming, None)) is not None:
+            queue.fetched.append((index, self.thread.submit(self._fetch, index)))
 
-    def _fetched(self, index: Tensor) -> Batch:
-        """Some examples on the device, or on their way there."""
+    def _fetch(self, index: Tensor) -> FetchedBatch:
+        """Read examples and start their copy to the device."""
         tensors = self.x[index], self.y[index]
         if self.to.type != "cuda":
-            return Batch(tensors)
-        if not self.moving:
-            self.moving.append(torch.cuda.Stream(self.to))  # type: ignore[no-untyped-call]
-        with torch.cuda.stream(self.moving[0]):
+            return FetchedBatch(tensors)
+        if not self.copy_stream:
+            self.copy_stream.append(torch.cuda.Stream(self.to))  # type: ignore[no-untyped-call]
+        with torch.cuda.stream(self.copy_stream[0]):
             x, y = (tensor.pin_memory().to(self.to, non_blocking=True) for tensor in tensors)
-            return Batch((x, y), self.moving[0].record_event())
+            return FetchedBatch((x, y), self.copy_stream[0].record_event())
 
-    def _here(self, batch: Batch) -> tuple[Tensor, Tensor]:
-        """The tensors of a batch, for whatever the device does next; the host does not wait."""
+    def _synchronized(self, batch: FetchedBatch) -> tuple[Tensor, Tensor]:
+        """Return the tensors of a batch; the device waits for their copy, the host does not."""
         if batch.arrived is not None:
             now = torch.cuda.current_stream(self.to)
             now.wait_event(batch.arrived)
             for tensor in batch.tensors:
+                # allocated in the stream of the copies: torch would reuse the memory there as soon as the tensor is
+                # freed on the host, while the training's stream may still read it
                 tensor.record_stream(now)
         return batch.tensors
 
 
 def streamed(split: Split, to: Device) -> StreamedPart:
-    """A part of a set that streams."""
+    """Return the part for a split whose examples stay on disk."""
     x: Any = OnDisk(split.x)
     y: Any = torch.from_numpy(split.y) if hasattr(split.y, "flags") else OnDisk(split.y)
     return StreamedPart(x, y, to)

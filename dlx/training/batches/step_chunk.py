@@ -1,7 +1,7 @@
-"""Updates with nothing between them: which examples they take, and what has to be set before each.
+"""Chunks of updates: which examples they take, and what is set before and counted after each update.
 
-A training is a row of stretches. Between two of them the curve is told, the network judged and saved; inside one
-there is nothing but steps, so that neither the loop nor the host's wait for a device costs each step anything.
+A training is a sequence of chunks. Points of the curve, evaluations and checkpoints come between two chunks; inside
+one there are only updates, so that neither the loop nor a wait for the device costs each step time.
 """
 
 from __future__ import annotations
@@ -17,101 +17,105 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..fit import Job
-    from ..learning_rate import Pace
+    from ..learning_rate import ScheduledOptimizer
 
-BRIEF, LONG = 0.05, 0.2
-"""Seconds: a stretch that took less is followed by a longer one, one that took more by a shorter."""
+SHORT, LONG = 0.05, 0.2
+"""Seconds: a chunk that took less than the first is followed by one twice as long, more than the second by a half."""
 
 
 class StepChunk:
-    """Some updates of a job. What moves the weights calls `before` and `after` each."""
+    """Consecutive updates of a job. Code that takes the steps itself calls `before` and `after` around each."""
 
     def __init__(self, job: Job, count: int, index: Tensor | None = None) -> None:
-        """`index` has the examples of each update by number, (updates, examples); None where the feed is asked."""
-        self.job, self.count, self.rows = job, count, index
+        """`index` has the examples of each update, (updates, examples); None where the learner asks the feed."""
+        self.job, self.count, self.indices = job, count, index
         self.progress, self.learner, self.feed = job.progress, job.learner, job.feed
-        self.paces, self.averages = list(job.learner.paces.values()), list(job.learner.averages.values())
-        self.taken = 0
+        self.optimizers, self.averages = list(job.learner.optimizers.values()), list(job.learner.averages.values())
+        self.done = 0
         self.log_every = job.log_every
 
     @property
-    def left(self) -> int:
-        return self.count - self.taken
+    def remaining(self) -> int:
+        return self.count - self.done
 
     @property
     def index(self) -> Tensor:
-        """The examples of each update, by number: (updates, examples)."""
-        assert self.rows is not None
-        return self.rows
+        """Indices of the examples of each update: (updates, examples)."""
+        assert self.indices is not None
+        return self.indices
 
     @property
-    def pace(self) -> Pace:
-        """That of the one optimizer."""
-        (pace,) = self.paces
-        return pace
+    def scheduled(self) -> ScheduledOptimizer:
+        """The optimizer, where there is one."""
+        (scheduled,) = self.optimizers
+        return scheduled
 
     def run(self, update: Callable[[Any], Tensor], count: int | None = None) -> None:
-        """The next `count` updates, or all that are left; the losses join the job's without leaving the device."""
+        """Take the next `count` updates, or all that remain; losses are appended to the job's, on the device."""
         losses = self.progress.losses
-        taken = repeat(None, min(self.left, count or self.left))
-        for one in self.index[self.taken :][:count].unbind() if self.rows is not None else taken:
+        from_feed = repeat(None, min(self.remaining, count or self.remaining))
+        # unbind() makes the rows in one call: indexing row by row would cost each step a view
+        for one in self.index[self.done :][:count].unbind() if self.indices is not None else from_feed:
             self.before()
             losses.append(update(one))
             self.after()
 
     def before(self) -> None:
-        """What the schedule says is set for the next update."""
+        """Set the learning rate and momentum of the next update."""
         step = self.progress.step
-        for pace in self.paces:
-            pace.set(pace.at(step))
-            if pace.move is not None:
-                pace.move(step)
+        for scheduled in self.optimizers:
+            scheduled.set_factor(scheduled.factor_at(step))
+            if scheduled.set_momentum is not None:
+                scheduled.set_momentum(step)
 
     def after(self) -> None:
-        """The weights have been moved."""
+        """Count an update that has been taken, and let the averages of the weights follow."""
         progress = self.progress
-        self.taken += 1
+        self.done += 1
         progress.step += 1
-        if self.rows is not None:
+        if self.indices is not None:
             self.feed.position += 1  # type: ignore[attr-defined]
         if progress.step % self.log_every == 0:
-            progress.marks.append((progress.step, self.feed.epoch, self.learner.rates()))
+            # only noted here: its mean loss would make the host wait for the device
+            progress.pending_points.append((progress.step, self.feed.epoch, self.learner.rates()))
         for average in self.averages:
-            average.follow(progress.step)
+            average.update(progress.step)
 
     @property
-    def is_plain(self) -> bool:
-        """Whether nothing but the learning rate changes from step to step."""
-        return not self.averages and all(pace.move is None for pace in self.paces)
+    def changes_only_rates(self) -> bool:
+        """Whether nothing but the learning rate has to be set from step to step."""
+        return not self.averages and all(scheduled.set_momentum is None for scheduled in self.optimizers)
 
-    def took(self, factors: Sequence[float]) -> None:
-        """As many updates were made, each with its part of the learning rate, and nothing called in between."""
+    def advance(self, factors: Sequence[float]) -> None:
+        """Count updates that were taken elsewhere, each with its factor of the learning rate."""
         for factor in factors:
-            self.pace.set(factor)
+            # the step itself had its rate as a number; this is for the points of the curve, and for a step after it
+            self.scheduled.set_factor(factor)
             self.after()
 
 
 def step_chunks(job: Job, most: int | None = None) -> Iterator[StepChunk]:
-    """All updates that are left, in stretches of at most so many. Each is run before the next is asked for.
+    """Yield all updates that remain, in chunks of at most `most`. Each has to be run before the next is asked for.
 
-    They end where an epoch does and where `job.ahead` says that something comes between; else after a fraction of a
-    second.
+    A chunk ends with its epoch, with the step after which something comes between (`Job.steps_until_event`), or else
+    after a fraction of a second, so that a checkpoint or Ctrl-C does not wait long.
     """
+    # once a training, not once a step: evaluations and the timing of threads set it back to training themselves
     job.network.train()
-    feed = job.feed if job.learner.by_number else None
+    feed = job.feed if job.learner.by_index else None
     length = 1
     while job.progress.step < job.total_steps:
         if isinstance(feed, Examples):
             feed.begin()
-        while job.progress.step < job.total_steps and (not isinstance(feed, Examples) or feed.left):
-            count = min(length if most is None else most, job.ahead())
+        while job.progress.step < job.total_steps and (not isinstance(feed, Examples) or feed.remaining):
+            count = min(length if most is None else most, job.steps_until_event())
             began = time.perf_counter()
             if isinstance(feed, Examples):
-                index = feed.numbers(min(count, feed.left))
+                index = feed.next_indices(min(count, feed.remaining))
                 yield StepChunk(job, len(index), index)
             else:
                 yield StepChunk(job, count)
             spent = time.perf_counter() - began
-            length = 2 * length if spent < BRIEF else max(1, length // 2) if spent > LONG else length
+            length = 2 * length if spent < SHORT else max(1, length // 2) if spent > LONG else length
         if isinstance(feed, Examples):
             feed.end()

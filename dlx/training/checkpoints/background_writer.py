@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 
 
-class Writer:
+class BackgroundWriter:
     """Does one piece of writing at a time in the background."""
 
     def __init__(self) -> None:

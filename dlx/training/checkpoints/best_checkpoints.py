@@ -27,7 +27,7 @@ def name_of(rank: int) -> str:
     return f"best-{rank}"
 
 
-def standing(folder: Path) -> list[Facts]:
+def ranked_facts(folder: Path) -> list[Facts]:
     """The facts of those that are kept, the best first."""
     found: list[Facts] = []
     while (about := checkpoint.facts(folder, name_of(len(found) + 1))) is not None and _is_ranked(about):
@@ -45,7 +45,7 @@ def as_json(rank: int, facts: Facts) -> dict[str, Any]:
     return {"name": name_of(rank), **{key: facts.get(key) for key in ("metric", "value", "step")}}
 
 
-def told(best: list[dict[str, Any]]) -> str:
+def summary(best: list[dict[str, Any]]) -> str:
     """All of them in a line."""
     if not best:
         return "no evaluation is kept: none has given a number"
@@ -53,12 +53,12 @@ def told(best: list[dict[str, Any]]) -> str:
     return f"kept by {best[0]['metric']}: {each}"
 
 
-def offer(folder: Path, network: nn.Module, facts: Facts, mode: Mode, count: int) -> int | None:
+def save_if_best(folder: Path, network: nn.Module, facts: Facts, mode: Mode, count: int) -> int | None:
     """Keep the weights where `value` of the facts is among the best `count`: at which rank. Of equals the earlier is.
 
     RunError where a weight is not finite or the disk is full; then those there were are whole.
     """
-    there, value = standing(folder), facts["value"]
+    there, value = ranked_facts(folder), facts["value"]
     rank = 1 + sum(not improves(value, one["value"], mode) for one in there)
     if rank > count or isnan(value):
         return None
@@ -74,20 +74,20 @@ def offer(folder: Path, network: nn.Module, facts: Facts, mode: Mode, count: int
 
 def repair(folder: Path, step: int, mode: Mode) -> None:
     """What a kill left, in order, for a run that goes on from `step`: it comes by later evaluations again."""
-    told = [checkpoint.facts(folder, path.stem) for path in folder.glob("best-*.json")]
-    by_sum = {about["sha256"]: about for about in told if about and _is_ranked(about) and about["step"] <= step}
+    summary = [checkpoint.facts(folder, path.stem) for path in folder.glob("best-*.json")]
+    by_sum = {about["sha256"]: about for about in summary if about and _is_ranked(about) and about["step"] <= step}
     found: dict[int, Facts] = {}
     for path in sorted(folder.glob("best-*.safetensors")):
         about = by_sum.get(_sum(path))
         if about is None or about["step"] in found:
-            _away(path)
+            _remove_file(path)
             continue
         found[about["step"]] = about
         checkpoint.rename(folder, path.stem, f"best-at-{about['step']}", about)
     whole = {f"best-at-{one}" for one in found}
     for path in folder.glob("best-*.json"):
         if path.stem not in whole:
-            _away(path)
+            _remove_file(path)
     sign = -1 if mode == "max" else 1
     ranked = sorted(found, key=lambda one: (sign * found[one]["value"], one))
     for rank, one in enumerate(ranked, 1):
@@ -101,7 +101,7 @@ def _sum(path: Path) -> str:
         return ""
 
 
-def _away(path: Path) -> None:
+def _remove_file(path: Path) -> None:
     """Take away what is no checkpoint. DlxError where it is a folder, which may hold anything."""
     try:
         path.unlink()

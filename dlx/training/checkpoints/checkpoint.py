@@ -50,13 +50,13 @@ def write(folder: Path, name: str, tensors: Mapping[str, Tensor], facts: dict[st
     try:
         folder.mkdir(parents=True, exist_ok=True)
         files.replace(folder / f"{name}.safetensors", hashed())
-        _tell(folder, name, {**facts, "sha256": digest.hexdigest(), "bytes": size})
+        _write_facts(folder, name, {**facts, "sha256": digest.hexdigest(), "bytes": size})
     except OSError as error:
         message = f"the checkpoint could not be written to {folder}: {error.strerror}"
         raise NotWrittenError(message, hint="Make room on the disk.") from error
 
 
-def _tell(folder: Path, name: str, facts: dict[str, Any]) -> None:
+def _write_facts(folder: Path, name: str, facts: dict[str, Any]) -> None:
     about = {**facts, "file": f"{name}.safetensors"}
     text = json.dumps({**about, "facts_sha256": _digest(about)}, indent=2)
     files.replace(folder / f"{name}.json", text.encode())
@@ -75,7 +75,7 @@ def rename(folder: Path, old: str, new: str, about: dict[str, Any] | None = None
     about = about or facts(folder, old)
     assert about is not None
     (folder / f"{old}.safetensors").replace(folder / f"{new}.safetensors")
-    _tell(folder, new, about)
+    _write_facts(folder, new, about)
     (folder / f"{old}.json").unlink(missing_ok=True)
 
 
@@ -135,7 +135,7 @@ def _about(path: Path) -> dict[str, Any]:
     if not isinstance(about, dict) or about.pop("facts_sha256", None) != _digest(about):
         raise AlteredError(f"{path} is not what was written: its checksum differs", hint=ALTERED)
     for key, (fits, what) in FACTS.items():
-        if not fits(about.get(key, ABSENT.get(key))):
+        if not fits(about.get(key, DEFAULT_FACTS.get(key))):
             shown = shortened(json.dumps(about[key])) if key in about else "nothing"
             raise DlxError(
                 f"{path} has no facts of a checkpoint: `{key}` is {what}, and here is {shown}", hint=FOREIGN
@@ -154,7 +154,7 @@ FACTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "moved": (lambda value: isinstance(value, dict), "an object"),
 }
 """Check and description of each fact of a checkpoint that other code reads."""
-ABSENT: dict[str, Any] = {
+DEFAULT_FACTS: dict[str, Any] = {
     "step": 0,
     "sha256": "",
     "epoch": 0,

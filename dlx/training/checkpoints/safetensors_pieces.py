@@ -16,9 +16,16 @@ from ...lazy import torch
 if TYPE_CHECKING:
     from torch import Tensor
 
-PIECE = 1 << 22
+PIECE_BYTES = 1 << 22
 """Bytes that are hashed and written at once."""
-WORDS = {"float64": "F64", "float32": "F32", "float16": "F16", "bfloat16": "BF16", "complex64": "C64", "bool": "BOOL"}
+DTYPE_NAMES = {
+    "float64": "F64",
+    "float32": "F32",
+    "float16": "F16",
+    "bfloat16": "BF16",
+    "complex64": "C64",
+    "bool": "BOOL",
+}
 """What the format calls torch's types; whole numbers are `I64` or `U8`."""
 
 
@@ -28,18 +35,18 @@ def pieces(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
     header, end = {}, 0
     for name, tensor in named:
         begin, end = end, end + tensor.numel() * tensor.element_size()
-        header[name] = {"dtype": _word(tensor), "shape": list(tensor.shape), "data_offsets": [begin, end]}
+        header[name] = {"dtype": _dtype_name(tensor), "shape": list(tensor.shape), "data_offsets": [begin, end]}
     text = json.dumps(header, separators=(",", ":"), ensure_ascii=False).encode()
     text += b" " * (-len(text) % 8)
     yield len(text).to_bytes(8, "little") + text
     for _, tensor in named:
         data = tensor.detach().reshape(-1).view(torch.uint8).numpy().data
-        yield from (data[i : i + PIECE] for i in range(0, len(data), PIECE))
+        yield from (data[i : i + PIECE_BYTES] for i in range(0, len(data), PIECE_BYTES))
 
 
-def _word(tensor: Tensor) -> str:
+def _dtype_name(tensor: Tensor) -> str:
     name = str(tensor.dtype).removeprefix("torch.")
-    return WORDS.get(name) or name.replace("uint", "U").replace("int", "I")
+    return DTYPE_NAMES.get(name) or name.replace("uint", "U").replace("int", "I")
 
 
 def digests(path: Path) -> dict[str, str]:
@@ -52,7 +59,7 @@ def digests(path: Path) -> dict[str, str]:
             file.seek(8 + size + begin)
             digest = hashlib.sha256(f"{about['dtype']} {about['shape']}\n".encode())
             while begin < end:
-                data = file.read(min(PIECE, end - begin))
+                data = file.read(min(PIECE_BYTES, end - begin))
                 digest.update(data)
                 begin += len(data) or end
             found[name] = digest.hexdigest()

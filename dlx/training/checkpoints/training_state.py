@@ -6,7 +6,6 @@ of the epoch and the place in it. The two newest states are kept: one that is to
 
 from __future__ import annotations
 
-import random
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -23,18 +22,8 @@ if TYPE_CHECKING:
 
     from ..fit import Job
 
-KEPT = 2
+RETAINED_STATES = 2
 NAME = "step-{:09d}"
-
-
-def seed_all(seed: int) -> None:
-    """Start every random generator from one number: torch's, Python's and NumPy's."""
-    if torch.backends.cuda.is_built():  # type: ignore[no-untyped-call]
-        torch.manual_seed(seed)
-    else:  # that would write down where it was called from, once for each device that is not there
-        torch.default_generator.manual_seed(seed)
-    random.seed(seed)
-    np.random.seed(seed % 2**32)
 
 
 @dataclass(frozen=True)
@@ -51,7 +40,7 @@ class Snapshot:
         """A new state, and the oldest goes. RunError where a weight is not finite or the disk is full."""
         self.copied()
         checkpoint.write(folder, NAME.format(self.step), self.tensors, self.facts)
-        for old in list(_names(folder))[KEPT:]:
+        for old in list(_names(folder))[RETAINED_STATES:]:
             for suffix in (".json", ".safetensors"):
                 (folder / f"{old}{suffix}").unlink(missing_ok=True)
 
@@ -62,7 +51,7 @@ def snapshot(job: Job, facts: dict[str, Any], room: dict[str, Tensor]) -> Snapsh
     The copies lie in `room`, which the next snapshot takes again: memory that was used before is there at once.
     """
     tensors = dict(job.network.state_dict())
-    moved = _packed(_moved(job), tensors, "state")
+    moved = _encoded(_state_of(job), tensors, "state")
     taken = {name: _copied(tensor, room.get(name)) for name, tensor in tensors.items()}
     room.clear()
     room.update(taken)
@@ -80,7 +69,7 @@ def _copied(tensor: Tensor, room: Tensor | None) -> Tensor:
     return room.copy_(tensor.detach(), non_blocking=True)
 
 
-def clear(folder: Path) -> None:
+def remove_partial_files(folder: Path) -> None:
     """Take away what a kill left half written."""
     for half in folder.glob(".*.*.*"):
         half.unlink(missing_ok=True)
@@ -107,10 +96,10 @@ def restore(job: Job, folder: Path, spec_hash: str = "") -> tuple[dict[str, Any]
             there = f"it is of step {step:,}, and the training has {job.total_steps:,}"
             raise DlxError(f"{path} is not a state of this training: {there}", hint=checkpoint.FOREIGN)
         try:
-            moved = _in_parts(_unpacked(facts.pop("moved"), tensors))
+            moved = _upgraded(_decoded(facts.pop("moved"), tensors))
             _check(job, moved, facts)
-            _move(job, moved)
-        except MISFIT as error:
+            _load_into(job, moved)
+        except RESTORE_ERRORS as error:
             raise DlxError(
                 f"{path} is not a state of this training: {first_line(error)}", hint=checkpoint.FOREIGN
             ) from error
@@ -118,17 +107,17 @@ def restore(job: Job, folder: Path, spec_hash: str = "") -> tuple[dict[str, Any]
     return None, passed_over
 
 
-MISFIT = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, StopIteration, OverflowError)
+RESTORE_ERRORS = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, StopIteration, OverflowError)
 """Exceptions raised while values that no state has are restored."""
 
 
 def _check(job: Job, moved: dict[str, Any], facts: dict[str, Any]) -> None:
     """ValueError where what was moved is not what this training moves."""
-    for part, own in _moved(job).items():
+    for part, own in _state_of(job).items():
         if lacking := own.keys() - moved.get(part, {}).keys() - OPTIONAL:
             raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
         for name, value in own.items():
-            if name not in FREE and not _like(moved[part][name], value):
+            if name not in UNCHECKED and not _same_form(moved[part][name], value):
                 raise ValueError(f"its `{name}` is not one of this training")
     counts = [moved["progress"]["step"], *(moved["feed"][name] for name in COUNTS if name in moved["feed"])]
     if counts[0] != facts["step"] or not all(type(one) is int and one >= 0 for one in counts):
@@ -140,18 +129,18 @@ def _check(job: Job, moved: dict[str, Any], facts: dict[str, Any]) -> None:
 COUNTS = ("epoch", "position")
 OPTIONAL = {"compute"}
 """Names that older states do not have."""
-FREE = {"losses", "random", "compute", "paces", "order", "objective", "loss", *COUNTS}
+UNCHECKED = {"losses", "random", "compute", "paces", "order", "objective", "loss", *COUNTS}
 """Names whose values differ in form from those before the first step."""
 
 
-def _like(there: Any, here: Any) -> bool:
+def _same_form(there: Any, here: Any) -> bool:
     """Whether a value is such a one as a training has before its first step."""
     if isinstance(here, dict):
         same = isinstance(there, dict) and (not here or there.keys() == here.keys())
-        return same and all(_like(there[key], value) for key, value in here.items())
+        return same and all(_same_form(there[key], value) for key, value in here.items())
     if isinstance(here, list):
         same = isinstance(there, list) and len(there) == len(here)
-        return same and all(map(_like, there, here))
+        return same and all(map(_same_form, there, here))
     if isinstance(here, torch.Tensor):
         return isinstance(there, torch.Tensor) and there.shape == here.shape
     if here is None or there is None:
@@ -177,13 +166,13 @@ def exists_at(folder: Path, step: int) -> bool:
 def transfer_state(source: Path, folder: Path, step: int, job: Job) -> None:
     """The state at a step for a run that goes on from it with the optimizer that `job` has."""
     facts, tensors = checkpoint.read(source, NAME.format(step))
-    moved = _in_parts(_unpacked(facts.pop("moved"), tensors))
-    for name, pace in job.learner.paces.items():
+    moved = _upgraded(_decoded(facts.pop("moved"), tensors))
+    for name, scheduled in job.learner.optimizers.items():
         groups = moved["learner"]["paces"][name]["optimizer"]["param_groups"]
-        for group, own in zip(groups, pace.optimizer.param_groups, strict=True):
+        for group, own in zip(groups, scheduled.optimizer.param_groups, strict=True):
             group.update({key: value for key, value in own.items() if key != "params"})
     weights = {name: tensor for name, tensor in tensors.items() if not name.startswith("state/")}
-    packed = _packed(moved, weights, "state")
+    packed = _encoded(moved, weights, "state")
     about = {name: value for name, value in facts.items() if name not in {"sha256", "bytes", "file", "spec_hash"}}
     checkpoint.write(folder, NAME.format(step), weights, {**about, "moved": packed})
 
@@ -193,17 +182,17 @@ def _names(folder: Path) -> Iterator[str]:
     yield from sorted((path.stem for path in folder.glob("step-*.safetensors")), reverse=True)
 
 
-def _moved(job: Job) -> dict[str, dict[str, Any]]:
+def _state_of(job: Job) -> dict[str, dict[str, Any]]:
     return {"learner": job.learner.state(), "feed": job.feed.state(), "progress": job.progress.state()}
 
 
-def _move(job: Job, moved: dict[str, Any]) -> None:
+def _load_into(job: Job, moved: dict[str, Any]) -> None:
     job.learner.load(moved["learner"])
     job.feed.load(moved["feed"])
     job.progress.load(moved["progress"], job.network)
 
 
-def _in_parts(moved: dict[str, Any]) -> dict[str, Any]:
+def _upgraded(moved: dict[str, Any]) -> dict[str, Any]:
     """What a training moved, by its parts; older states have all of it side by side.
 
     Those of packed trainings were taken after the next epoch had begun.
@@ -211,11 +200,11 @@ def _in_parts(moved: dict[str, Any]) -> dict[str, Any]:
     if "learner" in moved:
         return moved
     between = moved["position"] == 0 and moved["step"] > 0
-    pace = {name: moved[name] for name in ("optimizer", "rate", "watch")}
+    scheduled = {name: moved[name] for name in ("optimizer", "rate", "watch")}
     average = moved["average"]
     return {
         "learner": {
-            "paces": {"network": pace},
+            "paces": {"network": scheduled},
             "compute": moved.get("compute"),
             "averages": {} if average is None else {"network": average},
         },
@@ -224,29 +213,29 @@ def _in_parts(moved: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _packed(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
+def _encoded(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
     """A value as JSON; its tensors join `tensors` and leave their names."""
     if isinstance(value, torch.Tensor):
         tensors[name] = value
         return {"tensor": name}
     if isinstance(value, dict):
-        return {"dict": [[_packed(k, tensors, ""), _packed(v, tensors, f"{name}/{k}")] for k, v in value.items()]}
+        return {"dict": [[_encoded(k, tensors, ""), _encoded(v, tensors, f"{name}/{k}")] for k, v in value.items()]}
     if isinstance(value, list | tuple):
-        items = [_packed(v, tensors, f"{name}/{i}") for i, v in enumerate(value)]
+        items = [_encoded(v, tensors, f"{name}/{i}") for i, v in enumerate(value)]
         return {"tuple" if isinstance(value, tuple) else "list": items}
     if "numpy" in sys.modules and isinstance(value, np.ndarray):
         return {"array": value.tolist(), "dtype": str(value.dtype)}
     return value
 
 
-def _unpacked(value: Any, tensors: dict[str, Tensor]) -> Any:
+def _decoded(value: Any, tensors: dict[str, Tensor]) -> Any:
     if not isinstance(value, dict):
         return value
     if "tensor" in value:
         return tensors[value["tensor"]]
     if "dict" in value:
-        return {_unpacked(k, tensors): _unpacked(v, tensors) for k, v in value["dict"]}
+        return {_decoded(k, tensors): _decoded(v, tensors) for k, v in value["dict"]}
     if "array" in value:
         return np.array(value["array"], dtype=value["dtype"])
     kind, items = next(iter(value.items()))
-    return (tuple if kind == "tuple" else list)(_unpacked(item, tensors) for item in items)
+    return (tuple if kind == "tuple" else list)(_decoded(item, tensors) for item in items)

@@ -1,8 +1,8 @@
-"""Memory of several networks side by side, in which no bit of a row depends on the rows beside it.
+"""Memory for the rows of several networks, aligned so that no bit of a row depends on the other rows.
 
-torch computes the last values of a tensor, those that fill no vector, by other code than the rest (`sigmoid`, `silu`,
-`softplus` and their like differ in their last bits there), and MKL adds in another order where a matrix begins at
-another place in a line of the cache. So each row begins where a first one would.
+torch computes the last values of a tensor, those that do not fill a vector register, by other code than the rest
+(`sigmoid`, `silu`, `softplus` and others differ in their last bits there), and MKL adds in another order where a
+matrix begins at another offset within a cache line. So each row begins at a multiple of both.
 """
 
 from __future__ import annotations
@@ -14,17 +14,17 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
-VALUES = 32
+ALIGNED_VALUES = 32
 """Two vectors of AVX-512 in single precision, which torch computes at a time; two lines of the cache."""
 
 
 def padded(count: int) -> int:
-    """So many values, up to where the next row may begin."""
-    return -(-count // VALUES) * VALUES
+    """Return `count` values rounded up to where the next row may begin."""
+    return -(-count // ALIGNED_VALUES) * ALIGNED_VALUES
 
 
 def rows(count: int, shape: Sequence[int], like: Tensor) -> Tensor:
-    """Zeros (count, *shape) of the type of `like`. Whole numbers lie without gaps: they are exact anywhere."""
+    """Allocate zeros (count, *shape) of the type of `like`; integers, which are exact anywhere, without padding."""
     size = prod(shape)
     whole = like.new_zeros((count, padded(size) if like.is_floating_point() else size))
     return whole[:, :size].view(count, *shape)

@@ -1,7 +1,7 @@
-"""Cross-entropy of several networks at once: what is done row by row, or class by class, for all of them together.
+"""Cross-entropy of several networks at once: log-softmax and negative log-likelihood of all rows in one call each.
 
-torch's logarithm of a softmax along a short axis of neighbours takes five times as long as along one whose values
-lie apart, so few classes change places with the examples for it.
+torch's log-softmax along a short contiguous axis takes five times as long as along a strided one, so the axis of few
+classes is made the first one for it.
 """
 
 from __future__ import annotations
@@ -14,118 +14,120 @@ import torch
 from torch import Tensor
 
 from ...utils.torch_private import private
-from ..replay.script import Do, copy, do
+from ..replay.script import Operation, copy, operation
 from ..replay.tape import Call
 from . import aligned_memory
 
 if TYPE_CHECKING:
     from .stack import Stack
 
-FEW = 32
-"""Classes, at most, that change places."""
+MAX_CLASSES = 32
+"""Classes, at most, for which the axes are exchanged."""
 MEAN, SUM = 1, 2
 """torch's numbers for the reductions of a loss; 0 is none."""
 aten: Any = torch.ops.aten
 
 
-def log_softmax(stack: Stack, call: Call) -> list[Do] | None:
-    """The logarithm of a softmax over few classes that are the last axis."""
+def log_softmax(stack: Stack, call: Call) -> list[Operation] | None:
+    """Return the operations of a log-softmax over few classes, the last axis; None for another."""
     x, dim, half = call.args
     if not _fits(stack, [x, *call.results], x, dim) or half:
         return None
-    given, result = stack.wide(x).movedim(-1, 0), stack.wide(call.results[0]).movedim(-1, 0)
-    (apart, into), (logs, found) = (_apart(given) for _ in range(2))
+    source, result = stack.stacked(x).movedim(-1, 0), stack.stacked(call.results[0]).movedim(-1, 0)
+    (x_first, into), (logs, found) = (_class_first(source) for _ in range(2))
     return [
-        copy(into, given),
-        do(private("torch.ops.aten._log_softmax").out, apart, 0, False, out=logs),
+        copy(into, source),
+        operation(private("torch.ops.aten._log_softmax").out, x_first, 0, False, out=logs),
         copy(result, found),
     ]
 
 
-def log_softmax_backward(stack: Stack, call: Call) -> list[Do] | None:
-    """Its gradient, from that of the result."""
+def log_softmax_backward(stack: Stack, call: Call) -> list[Operation] | None:
+    """Return the operations of its gradient; None for another."""
     gradient, output, dim, dtype = call.args
     if not _fits(stack, [gradient, output, *call.results], output, dim):
         return None
-    given, result = stack.wide(gradient).movedim(-1, 0), stack.wide(call.results[0]).movedim(-1, 0)
-    logs = stack.wide(output).movedim(-1, 0)
-    (apart, into), (known, beside), (whole, found) = (_apart(given) for _ in range(3))
-    op = do(private("torch.ops.aten._log_softmax_backward_data").out, apart, known, 0, dtype, out=whole)
-    return [copy(into, given), copy(beside, logs), op, copy(result, found)]
+    source, result = stack.stacked(gradient).movedim(-1, 0), stack.stacked(call.results[0]).movedim(-1, 0)
+    logs = stack.stacked(output).movedim(-1, 0)
+    (x_first, into), (known, known_view), (whole, found) = (_class_first(source) for _ in range(3))
+    op = operation(private("torch.ops.aten._log_softmax_backward_data").out, x_first, known, 0, dtype, out=whole)
+    return [copy(into, source), copy(known_view, logs), op, copy(result, found)]
 
 
-def _apart(given: Tensor) -> tuple[Tensor, Tensor]:
-    """Memory for what has classes first and rows next, and the part of it that has the shape of that."""
-    classes, rows, *others = given.shape
+def _class_first(source: Tensor) -> tuple[Tensor, Tensor]:
+    """Allocate memory for (classes, rows, *others), each row padded, and the view of it with that shape."""
+    classes, rows, *others = source.shape
     size = prod(others)
-    whole = given.new_zeros((classes, rows, aligned_memory.padded(size)))
-    return whole, whole[..., :size].view(given.shape)
+    whole = source.new_zeros((classes, rows, aligned_memory.padded(size)))
+    return whole, whole[..., :size].view(source.shape)
 
 
 def _fits(stack: Stack, tensors: list[Tensor], x: Tensor, dim: int) -> bool:
-    last = dim in {-1, x.dim() - 1} and x.dim() > 0 and x.shape[-1] <= FEW
+    last = dim in {-1, x.dim() - 1} and x.dim() > 0 and x.shape[-1] <= MAX_CLASSES
     return last and not any(map(stack.is_shared, tensors))
 
 
-def nll(stack: Stack, call: Call) -> list[Do] | None:
-    """The mean or sum of what each example has at its class. An example of class `ignore` does not count."""
+def nll(stack: Stack, call: Call) -> list[Operation] | None:
+    """Return the operations of the mean or sum of the losses; an example of class `ignore` does not count."""
     logs, target, weight, reduction, ignore = call.args
     if weight is not None or reduction not in {MEAN, SUM} or not _is_table(stack, logs, target):
         return None
-    result, count = (stack.wide(t) for t in call.results)
+    result, count = (stack.stacked(t) for t in call.results)
     each = result.new_empty((stack.rows, len(target)))
-    classes, nothing = stack.wide(target), result.new_empty(())
-    given, flat_classes = stack.wide(logs), classes.view(-1)
-    flat = _flat(given)
+    classes, nothing = stack.stacked(target), result.new_empty(())
+    source, flat_classes = stack.stacked(logs), classes.view(-1)
+    flat = _flat(source)
     op = aten.nll_loss_forward.output
+    # losses of single examples, then a sum a row: reduced by torch, one call would give the mean over all networks
     runs = [
-        *([] if given.is_contiguous() else [copy(flat.view(given.shape), given)]),
-        do(op, flat, flat_classes, None, 0, ignore, output=each.view(-1), total_weight=nothing),
-        do(aten.sum.IntList_out, each, [1], False, out=result),
+        *([] if source.is_contiguous() else [copy(flat.view(source.shape), source)]),
+        operation(op, flat, flat_classes, None, 0, ignore, output=each.view(-1), total_weight=nothing),
+        operation(aten.sum.IntList_out, each, [1], False, out=result),
     ]
     if reduction == MEAN:
         counted = torch.empty(classes.shape, dtype=torch.bool, device=classes.device)
         runs += [
-            do(aten.ne.Scalar_out, classes, ignore, out=counted),
-            do(aten.sum.IntList_out, counted, [1], False, dtype=count.dtype, out=count),
-            do(aten.div_.Tensor, result, count),
+            operation(aten.ne.Scalar_out, classes, ignore, out=counted),
+            operation(aten.sum.IntList_out, counted, [1], False, dtype=count.dtype, out=count),
+            operation(aten.div_.Tensor, result, count),
         ]
     return runs
 
 
-def nll_backward(stack: Stack, call: Call) -> list[Do] | None:
-    """The gradient of that for what each example has at each class."""
+def nll_backward(stack: Stack, call: Call) -> list[Operation] | None:
+    """Return the operations of its gradient."""
     gradient, logs, target, weight, reduction, ignore, count = call.args
     if weight is not None or reduction not in {MEAN, SUM} or not _is_table(stack, logs, target):
         return None
-    result = stack.wide(call.results[0])
+    result = stack.stacked(call.results[0])
     each, total = result.new_empty((stack.rows, len(target))), result.new_empty(())
-    given = gradient.expand(stack.rows) if stack.is_shared(gradient) else stack.wide(gradient)
-    divide = [do(aten.div_.Tensor, each, stack.wide(count).unsqueeze(1))] if reduction == MEAN else []
+    # the kernel reads only the shape of the log-probabilities, so `flat` may be memory without values
+    source = gradient.expand(stack.rows) if stack.is_shared(gradient) else stack.stacked(gradient)
+    divide = [operation(aten.div_.Tensor, each, stack.stacked(count).unsqueeze(1))] if reduction == MEAN else []
     op = aten.nll_loss_backward.grad_input
-    flat, classes = _flat(stack.wide(logs)), stack.wide(target).view(-1)
+    flat, classes = _flat(stack.stacked(logs)), stack.stacked(target).view(-1)
     into = _flat(result)
     return [
-        copy(each, given.unsqueeze(1)),
+        copy(each, source.unsqueeze(1)),
         *divide,
-        do(op, each.view(-1), flat, classes, None, 0, ignore, total, grad_input=into),
+        operation(op, each.view(-1), flat, classes, None, 0, ignore, total, grad_input=into),
         *([] if result.is_contiguous() else [copy(result, into.view(result.shape))]),
     ]
 
 
 def _flat(wide: Tensor) -> Tensor:
-    """The examples of all networks, one below the other: a view, or memory for them where rows lie apart."""
+    """Return the examples of all networks as one batch: a view, or new memory where padding separates the rows."""
     return (wide if wide.is_contiguous() else wide.new_empty(wide.shape)).flatten(0, 1)
 
 
 def _is_table(stack: Stack, logs: Tensor, target: Tensor) -> bool:
-    """Whether there are plain rows of examples, each network with its own."""
+    """Whether the log-probabilities are (examples, classes), and each network has its own."""
     if logs.dim() != 2 or stack.is_shared(logs) or stack.is_shared(target):
         return False
-    return stack.wide(target).is_contiguous()
+    return stack.stacked(target).is_contiguous()
 
 
-RULES: dict[str, Callable[[Stack, Call], list[Do] | None]] = {
+RULES: dict[str, Callable[[Stack, Call], list[Operation] | None]] = {
     "_log_softmax": log_softmax,
     "_log_softmax_backward_data": log_softmax_backward,
     "nll_loss_forward": nll,

@@ -1,7 +1,8 @@
-"""Several trainings side by side: networks of one shape move together, as one stacked network.
+"""Several trainings at once: networks of one shape take their steps together, as one stacked network.
 
-Each has its own weights, data order, random numbers, rates, evaluations and checkpoints, and its records are those
-that it would give alone, to the precision of a float: a product of stacked matrices may add in another order.
+Each has its own weights, order of the data, random numbers, learning rates, evaluations and checkpoints, and its
+records are those of a training alone, to the precision of a float: a product of stacked matrices may add in another
+order.
 """
 
 from __future__ import annotations
@@ -16,163 +17,167 @@ from ...errors import DlxError
 from ...lazy import torch
 from .. import fallback
 from ..batches.step_chunk import StepChunk
-from ..fit import Job, Record, walked
+from ..fit import Job, Record, training_events
 from ..learner import Update
 from ..supervised import gradients_of, step_of
-from .rows import FirstStepError, Rows, held
-from .threads import side_by_side
+from .stacked_jobs import FirstStepError, StackedJobs, tensors_of
+from .threads import run_in_threads
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-Event = Record | DlxError
-Events = list[tuple[int, Event]]
-MOST = 2**30
-"""Bytes that all steps of a stack may keep."""
-CHANCE = threading.Lock()
-"""torch's own generator is one for all threads."""
-HALF = 0.5
-"""The part of the rows that still learn below which they are stacked anew."""
+JobEvent = Record | DlxError
+JobEvents = list[tuple[int, JobEvent]]
+MAX_BYTES = 2**30
+"""Memory that the steps of all packed trainings may keep between steps."""
+RNG_LOCK = threading.Lock()
+"""torch's default generator is one for all threads: who sets its state holds this until the state is read back."""
+RESTACK_BELOW = 0.5
+"""Share of the rows that are still trained at which the rest is stacked anew: ended rows are computed too."""
 
 
-def fit_together(jobs: list[Job], lanes: int = 1) -> Generator[tuple[int, Event], None, None]:
-    """The records of several jobs, each with its number; an error ends one of them and is given as its last event.
+def fit_together(jobs: list[Job], threads: int = 1) -> Generator[tuple[int, JobEvent], None, None]:
+    """Yield the records of several jobs, each with the number of its job; an error ends one job, as its last event.
 
-    Of several lanes each has its part of the jobs, and one core. Of one job the records come in their order, of
-    different jobs as it happens.
+    The jobs are divided among `threads`, each of which computes on one core. Records of one job come in their order,
+    those of different jobs as they arise.
     """
-    over, numbered = threading.Event(), list(enumerate(jobs))
-    parts = [dict(numbered[i::lanes]) for i in range(min(lanes, len(jobs)))]
-    for events in side_by_side([_moved(part, len(jobs), over) for part in parts], over):
+    stopped, numbered = threading.Event(), list(enumerate(jobs))
+    parts = [dict(numbered[i::threads]) for i in range(min(threads, len(jobs)))]
+    for events in run_in_threads([_job_events(part, len(jobs), stopped) for part in parts], stopped):
         yield from events
 
 
-def _moved(jobs: dict[int, Job], beside: int, over: threading.Event) -> Generator[Events, None, None]:
-    """The records of jobs that move together, in one thread; several at once where none of them has to wait."""
-    pack = Pack(jobs, beside, over)
-    walks = {number: walked(job) for number, job in jobs.items()}
-    ahead: dict[int, StepChunk] = {}
-    while walks:
-        while waiting := [number for number in walks if number not in ahead]:
-            events: Events = []
+def _job_events(jobs: dict[int, Job], total: int, stopped: threading.Event) -> Generator[JobEvents, None, None]:
+    """Yield the records of jobs that one thread steps together, as many at once as there are."""
+    pack = Pack(jobs, total, stopped)
+    iterators = {number: training_events(job) for number, job in jobs.items()}
+    pending: dict[int, StepChunk] = {}
+    while iterators:
+        while waiting := [number for number in iterators if number not in pending]:
+            events: JobEvents = []
             for number in waiting:
-                events += _advanced(walks, number, ahead)
+                events += _advance(iterators, number, pending)
             if events:
-                yield events  # what a job is at a rest or an evaluation, it is until that has been seen to
-        if ahead:
-            pack.move(ahead)
-            if over.is_set():
+                # no job steps until the caller is back: what it saves or evaluates at this record is of this step
+                yield events
+        if pending:
+            pack.run_chunks(pending)
+            if stopped.is_set():
                 return
-        ahead = {number: chunk for number, chunk in ahead.items() if chunk.left}
+        pending = {number: chunk for number, chunk in pending.items() if chunk.remaining}
 
 
-def _advanced(walks: dict[int, Iterator[Record | StepChunk]], number: int, ahead: dict[int, StepChunk]) -> Events:
-    """The next records of a job: up to one that is of what the job is right now, or to the stretch that is ahead."""
-    events: Events = []
+def _advance(
+    iterators: dict[int, Iterator[Record | StepChunk]], number: int, pending: dict[int, StepChunk]
+) -> JobEvents:
+    """Return the next records of a job, up to one about its present state, or up to its next chunk of steps."""
+    events: JobEvents = []
     try:
-        while not isinstance(event := next(walks[number]), StepChunk):
+        while not isinstance(event := next(iterators[number]), StepChunk):
             events.append((number, event))
             if event.record != "step":
                 return events
-        ahead[number] = event
+        pending[number] = event
     except StopIteration:
-        del walks[number]
+        del iterators[number]
     except DlxError as error:
-        del walks[number]
+        del iterators[number]
         events.append((number, error))
     return events
 
 
 class Pack:
-    """What moves the weights of several jobs: stacked on batches of the usual size, one by one on others.
+    """Steps of several jobs: stacked on batches of the usual size, one job after the other on other batches.
 
-    Which of the two depends on nothing but the batch, so that a run that goes on later takes the steps it would have.
+    That choice depends on the size of the batch alone, and not on what the other jobs are at, so that a resumed run
+    takes each step as it would have been taken.
     """
 
-    def __init__(self, jobs: dict[int, Job], beside: int, over: threading.Event) -> None:
-        self.jobs, self.beside, self.over = jobs, beside, over
-        """`beside` counts all that move at this time, in this lane and others."""
-        self.flattened: dict[int, Update] = {number: gradients_of(job.supervised) for number, job in jobs.items()}
+    def __init__(self, jobs: dict[int, Job], total: int, stopped: threading.Event) -> None:
+        """`total` counts the jobs of all threads."""
+        self.jobs, self.total, self.stopped = jobs, total, stopped
+        self.gradients: dict[int, Update] = {number: gradients_of(job.supervised) for number, job in jobs.items()}
         self.steps: dict[int, Callable[[], Any]] = {number: step_of(job.supervised) for number, job in jobs.items()}
         for job in jobs.values():
             job.learner.way = {"step": "plain", "because": "no batch was of the usual size"}
-            if job.progress.own_random is None:
-                job.progress.keep_own_random()
-        drawn = {number: job.progress.own_random for number, job in jobs.items()}
-        self.chance = {number: generator for number, generator in drawn.items() if generator is not None}
-        self.rows: Rows | None = None
+            if job.progress.rng is None:
+                job.progress.capture_rng()
+        generators = {number: job.progress.rng for number, job in jobs.items()}
+        self.rngs = {number: generator for number, generator in generators.items() if generator is not None}
+        self.stacked: StackedJobs | None = None
         self.refused = ""
 
     @contextmanager
-    def chance_of(self, number: int) -> Iterator[None]:
-        """torch draws as this job would alone; meanwhile nobody else draws from its generator."""
-        with CHANCE:
-            torch.set_rng_state(self.chance[number].get_state())
+    def own_rng(self, number: int) -> Iterator[None]:
+        """Let torch draw from this job's generator within the context."""
+        with RNG_LOCK:
+            torch.set_rng_state(self.rngs[number].get_state())
             try:
                 yield
             finally:
-                self.chance[number].set_state(torch.get_rng_state())
+                self.rngs[number].set_state(torch.get_rng_state())
 
-    def move(self, ahead: dict[int, StepChunk]) -> None:
-        """Take as many steps of these jobs as the shortest of their stretches has left.
+    def run_chunks(self, pending: dict[int, StepChunk]) -> None:
+        """Take as many steps of these jobs as the shortest of their chunks has left.
 
-        Jobs that went on from different steps may be at batches of different sizes: those that are not of the usual
-        one are moved first, and the others wait for them.
+        Resumed jobs may be at batches of another size, the last one of an epoch: those take theirs first, and the
+        others wait.
         """
-        if self.rows is not None and len(ahead) <= HALF * len(self.rows.numbers):
-            self._unstack(list(ahead))  # many have ended: a smaller stack pays
-        unusual = {n: one for n, one in ahead.items() if one.index.shape[1] != _usual(self.jobs[n])}
-        moved = unusual or ahead
-        count = min(chunk.left for chunk in moved.values())
-        if not unusual and self.rows is None and not self.refused:
-            self._stack({number: chunk.index[chunk.taken] for number, chunk in ahead.items()})
-        if not unusual and self.rows is not None and ahead.keys() <= set(self.rows.numbers):
+        if self.stacked is not None and len(pending) <= RESTACK_BELOW * len(self.stacked.numbers):
+            self._unstack(list(pending))
+        unusual = {n: one for n, one in pending.items() if one.index.shape[1] != _usual_batch_size(self.jobs[n])}
+        moved = unusual or pending
+        count = min(chunk.remaining for chunk in moved.values())
+        if not unusual and self.stacked is None and not self.refused:
+            self._stack({number: chunk.index[chunk.done] for number, chunk in pending.items()})
+        if not unusual and self.stacked is not None and pending.keys() <= set(self.stacked.numbers):
             try:
-                self.rows.run(ahead, count, self.over)
+                self.stacked.run(pending, count, self.stopped)
             except FirstStepError as error:
                 self._refuse(error.why, list(self.jobs))
             else:
                 return
         for number, chunk in moved.items():
-            chunk.run(partial(self._by_itself, number), count)
+            chunk.run(partial(self._plain_step, number), count)
 
-    def _by_itself(self, number: int, index: Tensor) -> Tensor:
-        with self.chance_of(number):
-            loss = self.flattened[number](index)
+    def _plain_step(self, number: int, index: Tensor) -> Tensor:
+        with self.own_rng(number):
+            loss = self.gradients[number](index)
             self.steps[number]()
         return loss
 
-    def _stack(self, turns: dict[int, Tensor]) -> None:
-        """Take down a step of each, as if it had not been taken, and put the networks into rows."""
+    def _stack(self, first_indices: dict[int, Tensor]) -> None:
+        """Record a step of each job, without effect on the training, and stack the networks."""
         try:
-            self._take_down(turns)
+            self._record(first_indices)
         except fallback.UntraceableError as error:
             self.refused = str(error)
         except Exception as error:  # noqa: BLE001 - an error of the plain step itself comes again
-            self._refuse(error, list(turns))
-        packed = {"step": "packed", "because": f"{self.beside} of one shape"}
-        for number in turns:
+            self._refuse(error, list(first_indices))
+        packed = {"step": "packed", "because": f"{self.total} of one shape"}
+        for number in first_indices:
             self.jobs[number].learner.way = {"step": "plain", "because": self.refused} if self.refused else packed
 
-    def _take_down(self, turns: dict[int, Tensor]) -> None:
+    def _record(self, first_indices: dict[int, Tensor]) -> None:
         from ..replay import tape
 
-        tapes, own, losses = [], [], []
-        for number, index in turns.items():
-            own.append(index.clone())
-            with self.chance_of(number), fallback.Before(self.jobs[number].network):
-                calls, loss = tape.record(partial(self.flattened[number], own[-1]))
+        tapes, inputs, losses = [], [], []
+        for number, index in first_indices.items():
+            inputs.append(index.clone())  # the recording reads its indices from this memory in every later step
+            with self.own_rng(number), fallback.Rollback(self.jobs[number].network):
+                calls, loss = tape.record(partial(self.gradients[number], inputs[-1]))
             tapes.append(calls)
             losses.append(loss)
-        jobs = {number: self.jobs[number] for number in turns}
-        steps = {number: self.steps[number] for number in turns}
-        kept = sum(map(tape.memory, tapes))
-        if kept > MOST * len(self.jobs) // self.beside:
-            raise fallback.UntraceableError(f"stacked they would keep {kept // 2**20:,} MiB")
-        self.rows = Rows(jobs, tapes, own, losses, self.chance, steps)
+        jobs = {number: self.jobs[number] for number in first_indices}
+        steps = {number: self.steps[number] for number in first_indices}
+        size = sum(map(tape.memory, tapes))
+        if size > MAX_BYTES * len(self.jobs) // self.total:
+            raise fallback.UntraceableError(f"stacked they would keep {size // 2**20:,} MiB")
+        self.stacked = StackedJobs(jobs, tapes, inputs, losses, self.rngs, steps)
 
     def _refuse(self, error: Exception, numbers: list[int]) -> None:
-        """Move each network alone from here on, and say what went wrong with the stack."""
+        """Step each network alone from here on, and note why."""
         faults = [self.jobs[number].learner.faults for number in numbers]
         self.refused = fallback.note(faults, fallback.PACK, error)
         self._unstack(numbers)
@@ -180,12 +185,13 @@ class Pack:
             self.jobs[number].learner.way = {"step": "plain", "because": self.refused}
 
     def _unstack(self, numbers: list[int]) -> None:
-        """Weights have memory of their own again."""
-        self.rows = None
+        """Give weights and buffers memory of their own again."""
+        self.stacked = None
         for number in numbers:
-            for tensor in held(self.jobs[number]):
+            for tensor in tensors_of(self.jobs[number]):
+                # through `data`, so that the parameter stays the same object, by which the optimizer holds its state
                 tensor.data = tensor.detach().clone()
 
 
-def _usual(job: Job) -> int:
+def _usual_batch_size(job: Job) -> int:
     return job.train.per_update(len(job.parts["train"]))

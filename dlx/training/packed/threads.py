@@ -1,4 +1,4 @@
-"""Several generators at once, each in a thread of its own."""
+"""Run several generators at once, each in a thread of its own."""
 
 from __future__ import annotations
 
@@ -12,61 +12,65 @@ from ...lazy import torch
 T = TypeVar("T")
 
 
-def side_by_side(many: Sequence[Generator[T, None, None]], over: Event) -> Generator[T, None, None]:
-    """What all of them yield, as it comes. Each goes on once what it gave has been seen to.
+def run_in_threads(generators: Sequence[Generator[T, None, None]], stopped: Event) -> Generator[T, None, None]:
+    """Yield what the generators yield, in the order in which it arises; an error in one of them is raised here.
 
-    Their threads compute on one core each. `over` is set when nobody listens any more: a generator that looks at it
-    may end then.
+    A generator goes on once the caller asks for the next event after its own: until then nothing in it moves. Each
+    thread computes on one core. `stopped` is set when the caller closes this generator or an error ends it;
+    generators may look at it to end early.
     """
-    if len(many) == 1:
-        yield from many[0]
+    if len(generators) == 1:
+        yield from generators[0]
         return
-    told: SimpleQueue[tuple[_Lane, Any]] = SimpleQueue()
-    lanes = [_Lane(one, told, over) for one in many]
-    for lane in lanes:
-        lane.start()
+    events: SimpleQueue[tuple[_Worker, Any]] = SimpleQueue()
+    workers = [_Worker(generator, events, stopped) for generator in generators]
+    for worker in workers:
+        worker.start()
     try:
-        while lanes:
-            lane, event = told.get()
-            if isinstance(event, _End):
-                lanes.remove(lane)
+        while workers:
+            worker, event = events.get()
+            if isinstance(event, _Finished):
+                workers.remove(worker)
                 if event.error is not None:
                     raise event.error
             else:
                 yield event
-                lane.seen.release()
+                worker.handled.release()
     finally:
-        over.set()
-        for lane in lanes:
-            lane.seen.release()
-            lane.join()
+        # set before the release, or a worker that wakes up would take another step
+        stopped.set()
+        for worker in workers:
+            worker.handled.release()
+            worker.join()
 
 
-class _End:
-    """What a generator ended with."""
+class _Finished:
+    """Last event of a worker: the error that ended its generator, if any."""
 
     def __init__(self, error: BaseException | None = None) -> None:
         self.error = error
 
 
-class _Lane(Thread):
-    """Moves one generator."""
+class _Worker(Thread):
+    """Thread that runs one generator."""
 
-    def __init__(self, one: Generator[Any, None, None], told: SimpleQueue[tuple[_Lane, Any]], over: Event) -> None:
-        super().__init__(name="dlx-lane")
-        self.one, self.told, self.over = one, told, over
-        self.seen = Semaphore(0)
+    def __init__(
+        self, generator: Generator[Any, None, None], events: SimpleQueue[tuple[_Worker, Any]], stopped: Event
+    ) -> None:
+        super().__init__(name="dlx-worker")
+        self.generator, self.events, self.stopped = generator, events, stopped
+        self.handled = Semaphore(0)
 
     def run(self) -> None:
-        torch.set_num_threads(1)  # of this thread alone
+        torch.set_num_threads(1)  # torch keeps the number a thread, so this changes nothing for others
         try:
-            for event in self.one:
-                self.told.put((self, event))
-                self.seen.acquire()
-                if self.over.is_set():
-                    self.one.close()
+            for event in self.generator:
+                self.events.put((self, event))
+                self.handled.acquire()
+                if self.stopped.is_set():
+                    self.generator.close()  # here, where it runs: what it holds is released by its own thread
                     return
-        except BaseException as error:  # noqa: BLE001 # raised where it is listened to
-            self.told.put((self, _End(error)))
+        except BaseException as error:  # noqa: BLE001 # raised again by `run_in_threads`
+            self.events.put((self, _Finished(error)))
         else:
-            self.told.put((self, _End()))
+            self.events.put((self, _Finished()))

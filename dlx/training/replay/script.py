@@ -1,7 +1,7 @@
-"""Operations on memory that stays where it is, as one function that runs without Python.
+"""Operations on fixed memory as one function of TorchScript, which runs without Python.
 
-TorchScript runs it: many steps are one call, between two of which nobody waits for Python's lock, so that threads
-beside each other compute at once. What it cannot say is done one by one, to the same bits.
+Many steps are then one call that holds Python's lock at no time, so that several threads compute at once. Operations
+that TorchScript cannot express are run one by one instead, to the same bits.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from ...utils.torch_private import attribute, private, schema_of
 
 
 @dataclass(frozen=True)
-class Do:
-    """One operation with all it is given. `into` is where its results are copied to; None leaves one where it is."""
+class Operation:
+    """Operation with its arguments. Its results are copied to `into`, one each; None there leaves a result alone."""
 
     op: Any
     args: tuple[Any, ...]
@@ -29,69 +29,71 @@ class Do:
     into: tuple[Tensor | None, ...] = ()
 
     def call(self) -> Callable[[], Any]:
-        """The same as a function."""
+        """Return the operation as a function without arguments."""
         run = partial(attribute(self.op, "_op"), *self.args, **self.kwargs)
         return partial(_copied, run, self.into) if self.into else run
 
 
-def do(op: Any, *args: Any, **kwargs: Any) -> Do:
-    return Do(op, args, kwargs)
+def operation(op: Any, *args: Any, **kwargs: Any) -> Operation:
+    return Operation(op, args, kwargs)
 
 
-def copy(to: Tensor | Word, what: Tensor | Word) -> Do:
-    return Do(torch.ops.aten.copy_.default, (to, what))
+def copy(to: Tensor | Variable, what: Tensor | Variable) -> Operation:
+    return Operation(torch.ops.aten.copy_.default, (to, what))
 
 
 def _copied(run: Callable[[], Any], into: Sequence[Tensor | None]) -> None:
-    given = run()
-    for place, value in zip(into, given if isinstance(given, tuple | list) else (given,), strict=True):
+    results = run()
+    for place, value in zip(into, results if isinstance(results, tuple | list) else (results,), strict=True):
         if place is not None:
             place.copy_(value)
 
 
 @dataclass(frozen=True)
-class Word:
-    """A value that the function is given when it runs, by its name there."""
+class Variable:
+    """Argument of the function, by its source text, such as `losses[k]`."""
 
     text: str
 
 
-class NoWordsError(Exception):
-    """TorchScript has no words for what an operation is given."""
+class UnscriptableError(Exception):
+    """TorchScript cannot express an operation or an argument of it."""
 
 
-COMPILING = Lock()
+COMPILE_LOCK = Lock()
 
 
 def _compiled(source: str) -> Callable[..., Any]:
-    with COMPILING:
+    # lru_cache alone would let two threads compile one source at the same time
+    with COMPILE_LOCK:
         return _once(source)
 
 
 @lru_cache(32)
 def _once(source: str) -> Callable[..., Any]:
-    """A function of TorchScript (MissingNameError); lanes, and the next rungs of a search, often want the same."""
+    """Compile a function. MissingNameError. Threads, and the next rungs of a search, often need the same source."""
     run: Callable[..., Any] = private("torch.jit.CompilationUnit")(source).run
     return run
 
 
 class Script:
-    """Lines of one function, and the tensors that they speak of."""
+    """Source of one function, line by line, and the tensors that it uses."""
 
     def __init__(self) -> None:
         self.tensors: list[Tensor] = []
         self.groups: list[list[Tensor]] = []
-        """Lists of tensors. What only changes the items of a list that the function makes, TorchScript leaves out."""
-        self.places: dict[int, int] = {}
+        """Lists of tensors. They are arguments: TorchScript removes calls that only write to the items of a list that
+        the function itself makes, as if nobody saw the result."""
+        self.tensor_indices: dict[int, int] = {}
         self.lines: list[str] = []
 
-    def add(self, one: Do, indent: str = "") -> None:
-        """One operation. NoWordsError."""
+    def add(self, one: Operation, indent: str = "") -> None:
+        """Add the line of an operation. UnscriptableError."""
         if one.op.namespace != "aten":
-            raise NoWordsError(one.op.name())
+            raise UnscriptableError(one.op.name())
         kinds = {a.name: str(a.type) for a in schema_of(one.op).arguments}
-        args = [self.text(_as(kind, value)) for kind, value in zip(kinds.values(), one.args, strict=False)]
-        args += [f"{name}={self.text(_as(kinds[name], value))}" for name, value in one.kwargs.items()]
+        args = [self.text(_converted(kind, value)) for kind, value in zip(kinds.values(), one.args, strict=False)]
+        args += [f"{name}={self.text(_converted(kinds[name], value))}" for name, value in one.kwargs.items()]
         call = f"torch.ops.aten.{schema_of(one.op).name.removeprefix('aten::')}({', '.join(args)})"
         if not one.into:
             self.lines.append(indent + call)
@@ -103,52 +105,54 @@ class Script:
                 self.lines.append(f"{indent}torch.ops.aten.copy_({self.text(place)}, {name})")
 
     def text(self, value: Any) -> str:
-        """A value as TorchScript says it. NoWordsError."""
+        """Return the source text of a value. UnscriptableError."""
         if isinstance(value, Tensor):
-            if id(value) not in self.places:
-                self.places[id(value)] = len(self.tensors)
+            if id(value) not in self.tensor_indices:
+                self.tensor_indices[id(value)] = len(self.tensors)
                 self.tensors.append(value)
-            return f"t{self.places[id(value)]}"
+            return f"t{self.tensor_indices[id(value)]}"
         if isinstance(value, list | tuple) and value and isinstance(value[0], Tensor):
             self.groups.append(list(value))
             return f"g{len(self.groups) - 1}"
         if isinstance(value, list | tuple):
-            return f"[{', '.join(map(self.text, value))}]"  # an empty one is taken for one of tensors
-        if isinstance(value, Word):
+            return f"[{', '.join(map(self.text, value))}]"  # an empty one has the type List[Tensor]
+        if isinstance(value, Variable):
             return value.text
         if value is None or isinstance(value, bool | int | float | str):
             return repr(value) if not isinstance(value, float) or isfinite(value) else f'float("{value}")'
-        if not isinstance(value, torch.dtype) or value not in DTYPES:
-            raise NoWordsError(type(value).__name__)
-        return str(DTYPES[value])
+        if not isinstance(value, torch.dtype) or value not in DTYPE_CODES:
+            raise UnscriptableError(type(value).__name__)
+        return str(DTYPE_CODES[value])
 
     def memory(self) -> list[Tensor]:
-        """All memory that the lines speak of, each once, as bytes."""
+        """Return all memory that the function uses, each storage once, as tensors of bytes."""
         every = [*self.tensors, *(tensor for group in self.groups for tensor in group)]
         held = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage() for tensor in every}
         return [torch.empty(0, dtype=torch.uint8, device=one.device).set_(one) for one in held.values()]
 
     def function(self, arguments: str) -> Callable[..., Any]:
-        """The lines as a function of all tensors and `arguments`. RuntimeError where TorchScript does not take it."""
+        """Compile the lines to a function of `arguments`. RuntimeError where TorchScript does not accept them."""
+        # tensors are arguments and not attributes: the source, and with it the cache, is then the same for equal
+        # networks
         unpacked = "".join(f"    t{i} = tensors[{i}]\n" for i in range(len(self.tensors)))
         unpacked += "".join(f"    g{i} = groups[{i}]\n" for i in range(len(self.groups)))
         body = "".join(f"    {line}\n" for line in self.lines)
         head = f"def run(tensors: List[Tensor], groups: List[List[Tensor]], {arguments}) -> int:"
         source = f"{head}\n{unpacked}{body}    return 0\n"
-        return partial(_compiled(source), _plain(self.tensors), [_plain(group) for group in self.groups])
+        return partial(_compiled(source), _detached(self.tensors), [_detached(group) for group in self.groups])
 
 
-def _plain(tensors: Sequence[Tensor]) -> list[Tensor]:
-    """The same memory, of which no gradient is wanted."""
+def _detached(tensors: Sequence[Tensor]) -> list[Tensor]:
+    """Return the tensors without gradients, on the same memory."""
     return [tensor.detach() for tensor in tensors]
 
 
-def _as(kind: str, value: Any) -> Any:
-    """torch takes a whole number for a float, TorchScript does not."""
+def _converted(kind: str, value: Any) -> Any:
+    """Return a value in the type of its parameter: TorchScript does not convert an int to a float as torch does."""
     return float(value) if kind == "float" and isinstance(value, int) else value
 
 
-DTYPES = {
+DTYPE_CODES = {
     torch.uint8: 0,
     torch.int8: 1,
     torch.int16: 2,
@@ -160,4 +164,4 @@ DTYPES = {
     torch.bool: 11,
     torch.bfloat16: 15,
 }
-"""torch's numbers for the types, which TorchScript takes in their place."""
+"""Numbers of torch's types (c10::ScalarType), which TorchScript takes in their place."""

@@ -1,10 +1,10 @@
-"""The tensor operations of one step, taken down as they run, and the same operations again without autograd.
+"""Record the tensor operations of one step, and replay them as a flat function without autograd.
 
-Below the autograd engine a step is a list of operations on tensors: forward, backward, clipping, all of them.
-`record` runs a function once and takes that list down; `flatten` makes of it one flat Python function. What an
-operation gives goes into the very memory that it was given when recorded (`out=`), where torch has code for that; so
-views are views of what does not move, and vanish, and so do transposes of weights, copies of gradients, constants.
-Same kernels, same operands, same order: the same bits.
+Below the autograd engine a step is a list of operations on tensors: forward, backward, clipping. `record` runs a
+function once and records that list; `flatten` writes one flat Python function from it. Each operation writes its
+result into the memory that its result had when recorded (`out=`), where torch has such a kernel. So memory stays
+where it is, and whatever only describes or copies it falls away: views, transposes of weights, copies of gradients,
+constants. Same kernels, same operands, same order: the same bits.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ Values = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Call:
-    """One operation as it ran."""
+    """One recorded operation: an overload of aten, with its arguments and its result."""
 
     op: Any
     args: tuple[Any, ...]
@@ -40,7 +40,7 @@ class Call:
         return name.removeprefix("aten::")
 
     @property
-    def given(self) -> list[Tensor]:
+    def inputs(self) -> list[Tensor]:
         return _tensors((self.args, dict(self.kwargs)))
 
     @property
@@ -48,64 +48,69 @@ class Call:
         return _tensors(self.result)
 
     @property
-    def written(self) -> list[Tensor]:
-        """The arguments that it changes."""
+    def mutated(self) -> list[Tensor]:
+        """The arguments that it changes in place, by the schema of the operation."""
         arguments = schema_of(self.op).arguments
         names = {a.name for a in arguments if a.alias_info is not None and a.alias_info.is_write}
         places = {a.name: i for i, a in enumerate(arguments)}
-        said = [self.kwargs.get(n, self.args[places[n]] if places[n] < len(self.args) else None) for n in names]
-        return _tensors(said)
+        values = [self.kwargs.get(n, self.args[places[n]] if places[n] < len(self.args) else None) for n in names]
+        return _tensors(values)
 
 
 class _Tape:
-    """All that came by. Tensors are kept, so that no memory is used twice while it runs."""
+    """Recorded calls.
+
+    They hold every tensor of the step, so that torch does not give the memory of a freed one to a later one: each
+    storage stands for one value.
+    """
 
     def __init__(self) -> None:
         self.calls: list[Call] = []
-        self.drawn: dict[int, tuple[torch.Generator, Tensor]] = {}
-        """The random generators that operations name, as they were before the first of those."""
+        self.generators: dict[int, tuple[torch.Generator, Tensor]] = {}
+        """Random generators in arguments of operations, with their states before the first of those."""
 
     def run(self, op: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         for value in (*args, *kwargs.values()):
-            if isinstance(value, torch.Generator) and id(value) not in self.drawn:
-                self.drawn[id(value)] = value, value.get_state()
+            if isinstance(value, torch.Generator) and id(value) not in self.generators:
+                self.generators[id(value)] = value, value.get_state()
         result = op(*args, **kwargs)
         self.calls.append(Call(op, args, kwargs, result))
         return result
 
 
 def _mode(tape: _Tape) -> Any:
-    """What hands each operation to a tape. MissingNameError."""
+    """Return the context in which torch passes each operation to the tape. MissingNameError."""
     base: Any = private("torch.utils._python_dispatch.TorchDispatchMode")
 
     class Mode(base):  # type: ignore[misc]
         def __torch_dispatch__(self, op: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
             return tape.run(op, args, kwargs or {})
 
-    # torch wraps the method in something that imports torch._dynamo, which takes longer than many a training here
+    # torch 2.13 wraps the method in `_disable_dynamo`, whose first call imports torch._dynamo: longer than many a
+    # training here takes
     Mode.__torch_dispatch__ = unwrap(Mode.__torch_dispatch__)  # type: ignore[method-assign]
     return Mode()
 
 
 def record(function: Callable[[], Any]) -> tuple[list[Call], Any]:
-    """The operations of a function, which runs as it always does, and its result.
+    """Run a function as usual; return its operations and its result.
 
-    Where it fails, the random generators that its operations name are as they were.
+    If it fails, the random generators in arguments of its operations are restored.
     """
     tape = _Tape()
     try:
         with _mode(tape):
             result = function()
     except BaseException:
-        for generator, was in tape.drawn.values():
+        for generator, was in tape.generators.values():
             generator.set_state(was)
         raise
     return tape.calls, result
 
 
 def _check(call: Call) -> None:
-    """UntraceableError where an operation may be another one, or on other shapes, in the next step."""
-    tensors = [*call.given, *call.results]
+    """Raise UntraceableError where the next step may run another operation here, or the same on other shapes."""
+    tensors = [*call.inputs, *call.results]
     if call.op.namespace != "aten":
         raise UntraceableError(f"it calls {call.op.name()}, which is not torch's own")
     if any(t.layout is not torch.strided or t.is_complex() or t.is_neg() or t.is_conj() for t in tensors):
@@ -117,9 +122,12 @@ def _check(call: Call) -> None:
         raise UntraceableError(f"what it does depends on the values of tensors ({call.name})")
 
 
-class Below:
-    """Below autograd, as operations are when they are taken down: they do not go by way of it, and those that ask are
-    told that gradients are wanted. torch's LSTM keeps what its gradients need only then. MissingNameError."""
+class BelowAutograd:
+    """Context in which operations run below autograd, as they did when recorded. MissingNameError.
+
+    `torch.no_grad` does not do: the recorded forward pass of an LSTM computes what its backward pass needs only while
+    gradients are enabled. `_AutoDispatchBelowAutograd` skips the autograd kernels and leaves that flag alone.
+    """
 
     def __init__(self) -> None:
         self.set_grad = private("torch._C._set_grad_enabled")
@@ -136,11 +144,11 @@ class Below:
 
 
 def memory(calls: list[Call]) -> int:
-    """Bytes of all that the operations made, which a flat function keeps."""
+    """Return the bytes of all storages that the calls made, which a flat function keeps between steps."""
     seen: set[int] = set()
     made = 0
     for call in calls:
-        seen |= {storage(t) for t in call.given}
+        seen |= {storage(t) for t in call.inputs}
         for tensor in call.results:
             made += 0 if storage(tensor) in seen else tensor.untyped_storage().nbytes()
             seen.add(storage(tensor))
@@ -148,93 +156,114 @@ def memory(calls: list[Call]) -> int:
 
 
 def flatten(calls: list[Call], inputs: Values, outputs: list[Tensor | None]) -> Callable[..., tuple[Any, ...]]:
-    """A function of `inputs` that does what the calls did and gives `outputs`; all else stays where it was.
+    """Return a function of `inputs` that repeats the calls and returns `outputs`. UntraceableError.
 
-    An output may lie in memory that the next call of the function writes to again. UntraceableError.
+    All other tensors are those of the recording. An output may lie in memory that the next call of the function
+    writes to again: copy what has to last.
     """
-    writer = _Writer(calls, inputs)
+    writer = _FunctionWriter(calls, inputs)
     for index, call in enumerate(calls):
         writer.write(index, call)
     return writer.function(inputs, outputs)
 
 
-FIXED = {"ones_like", "zeros_like", "full_like", "ones", "zeros", "full", "arange", "scalar_tensor"}
-FIXED |= {"new_zeros", "new_ones", "new_full", "lift_fresh_copy"}
-"""What gives the same each time."""
-EMPTY = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
-DIRECT = {"mm", "addmm", "bmm", "baddbmm", "sigmoid", "tanh", "exp", "add", "sub", "mul", "div", "sum", "clamp_min"}
-"""What torch has a quicker way into than by its operators."""
+CONSTANT_OPS = {"ones_like", "zeros_like", "full_like", "ones", "zeros", "full", "arange", "scalar_tensor"}
+CONSTANT_OPS |= {"new_zeros", "new_ones", "new_full", "lift_fresh_copy"}
+"""Operations with the same result each time: it is computed once, unless something writes to it later."""
+EMPTY_OPS = {"empty", "empty_like", "empty_strided", "new_empty", "new_empty_strided"}
+"""Operations that only allocate: their memory is that of the recording."""
+DIRECT_OPS = {
+    "mm",
+    "addmm",
+    "bmm",
+    "baddbmm",
+    "sigmoid",
+    "tanh",
+    "exp",
+    "add",
+    "sub",
+    "mul",
+    "div",
+    "sum",
+    "clamp_min",
+}
+"""Operations whose binding in `torch` is called faster than the overload in `torch.ops`."""
 
 
-class Sieve:
-    """Which calls need not run again: views, constants, and copies into memory of their own."""
+class CallFilter:
+    """Decides which calls need not run again: views, constants, and copies that nothing tells from their source."""
 
     def __init__(self, calls: list[Call], inputs: Values) -> None:
-        self.instead: dict[int, Tensor] = {}
-        """Memory that was copied to, and what it was copied from."""
-        self.outside = {storage(t) for t in inputs.values()}
-        self.made = {storage(t) for call in calls for t in call.results} - self.outside
-        self.changed = {storage(t) for call in calls for t in call.written}
-        self.last = {storage(t): i for i, call in enumerate(calls) for t in [*call.given, *call.results]}
+        self.copied_from: dict[int, Tensor] = {}
+        """Source of each removed copy, by the storage of the copy."""
+        self.input_storages = {storage(t) for t in inputs.values()}
+        self.created = {storage(t) for call in calls for t in call.results} - self.input_storages
+        self.changed = {storage(t) for call in calls for t in call.mutated}
+        self.last = {storage(t): i for i, call in enumerate(calls) for t in [*call.inputs, *call.results]}
+        """Index of the last call that uses each storage."""
         self.empty: set[int] = set()
+        """Storages that are allocated and not yet written to."""
 
-    def keeps(self, index: int, call: Call) -> bool:
-        """Whether a call, the next one, has to run. UntraceableError where it may be another one each time."""
+    def must_run(self, index: int, call: Call) -> bool:
+        """Whether a call has to run in each step; calls have to come in their order. UntraceableError."""
         _check(call)
-        stays = {storage(t) for t in call.results}
+        storages = {storage(t) for t in call.results}
         if _is_alias(call):
             return False
-        if call.name in EMPTY:
-            self.empty |= stays
+        if call.name in EMPTY_OPS:
+            self.empty |= storages
             return False
-        if call.name in FIXED and not stays & self.changed:
+        if call.name in CONSTANT_OPS and not storages & self.changed:
             return False
-        if call.name == "copy_" and self._spared(index, call):
-            self.instead[storage(call.args[0])] = self.place(call.args[1])
+        if call.name == "copy_" and self._is_redundant_copy(index, call):
+            self.copied_from[storage(call.args[0])] = self.resolve(call.args[1])
             return False
-        self.empty -= {storage(t) for t in call.written}
+        self.empty -= {storage(t) for t in call.mutated}
         return True
 
-    def _spared(self, index: int, call: Call) -> bool:
-        """Whether a copy may be what it was copied from: nobody looks at that one again."""
+    def _is_redundant_copy(self, index: int, call: Call) -> bool:
+        """Whether a copy may be replaced by its source: nothing reads the source after the copy."""
         to, what = call.args[:2]
+        # the source has to be made by this step (not a weight, not an input), must not be used again, or a later
+        # write to one would show in the other, and both have to lie alike in a storage of one size, so that every
+        # view of the copy is the same view of the source
         return (
             storage(to) in self.empty
-            and storage(what) in self.made
+            and storage(what) in self.created
             and self.last[storage(what)] <= index
             and geometry(to) == geometry(what)
             and to.storage_offset() == 0
             and to.untyped_storage().nbytes() == what.untyped_storage().nbytes()
         )
 
-    def place(self, tensor: Tensor) -> Tensor:
-        """The tensor, or the same part of what was not copied."""
-        what = self.instead.get(storage(tensor))
+    def resolve(self, tensor: Tensor) -> Tensor:
+        """Return the tensor, or the same view of the source where the copy was removed."""
+        what = self.copied_from.get(storage(tensor))
         if what is None:
             return tensor
         with torch.no_grad():
             return what.detach().as_strided(tensor.size(), tensor.stride(), tensor.storage_offset())
 
 
-class _Writer:
-    """Writes the flat function, one line a call."""
+class _FunctionWriter:
+    """Writes the source of the flat function, one line a call."""
 
     def __init__(self, calls: list[Call], inputs: Values) -> None:
-        self.sieve = Sieve(calls, inputs)
+        self.filter = CallFilter(calls, inputs)
         self.lines: list[str] = []
         self.inputs = set(inputs)
-        """They may be parts of something larger."""
-        self.names: dict[str, Any] = {"as_strided": torch.as_strided, "below": Below()}
-        """What the lines speak of."""
+        """Names of the inputs, which may be views of something larger, at another offset each time."""
+        self.names: dict[str, Any] = {"as_strided": torch.as_strided, "below": BelowAutograd()}
+        """Global names of the function: tensors, operations and constants."""
         self.known: dict[Any, str] = {}
         self.variables = 0
         self.fresh = {storage(t): (name, t) for name, t in inputs.items()}
-        """Memory that is another one each time, and the variable that has it."""
+        """Storages that are new in each call, with the variable that holds them and its recorded tensor."""
 
     def write(self, index: int, call: Call) -> None:
-        """One call, if it has to run again."""
-        if self.sieve.keeps(index, call):
-            self._emit(plainer(call))
+        """Write a call, if it has to run again."""
+        if self.filter.must_run(index, call):
+            self._emit(simplified(call))
 
     def _emit(self, call: Call) -> None:
         if call.name == "clone":
@@ -242,8 +271,8 @@ class _Writer:
         args = [self._text(value) for value in call.args]
         args += [f"{name}={self._text(value)}" for name, value in call.kwargs.items()]
         changes = schema_of(call.op).is_mutable
-        given = {storage(t) for t in call.given}
-        into = None if changes else _into(call)
+        given = {storage(t) for t in call.inputs}
+        into = None if changes else _out_variant_of(call)
         if changes and all(storage(t) in given for t in call.results):
             self.lines.append(f"{self._function(call.op)}({', '.join(args)})")
         elif into is not None:
@@ -254,7 +283,7 @@ class _Writer:
             self.lines.append(f"{self._variables(call)} = {self._function(call.op)}({', '.join(args)})")
 
     def _variables(self, call: Call) -> str:
-        """Names for what a call gives anew."""
+        """Return the names of the variables for results in new memory."""
         several = isinstance(call.result, tuple | list)
         names: list[str] = []
         for value in call.result if several else (call.result,):
@@ -269,15 +298,15 @@ class _Writer:
     def _function(self, op: Any) -> str:
         schema = schema_of(op)
         name, overload = schema.name.removeprefix("aten::"), schema.overload_name
-        direct = name in DIRECT and overload in {"out", "IntList_out", "dim_IntList"}
+        direct = name in DIRECT_OPS and overload in {"out", "IntList_out", "dim_IntList"}
         return self._constant(
             getattr(torch, name) if direct else attribute(op, "_op"), f"{name}_{overload}".rstrip("_")
         )
 
     def _text(self, value: Any) -> str:
-        """An argument as it stands in a line."""
+        """Return the source of an argument."""
         if isinstance(value, Tensor):
-            return self._tensor(self.sieve.place(value))
+            return self._tensor(self.filter.resolve(value))
         if isinstance(value, list | tuple):
             return "[" + ", ".join(map(self._text, value)) + "]"
         if value is None or isinstance(value, bool | int | str) or (isinstance(value, float) and isfinite(value)):
@@ -292,8 +321,8 @@ class _Writer:
             return name
         if tensor.dtype != whole.dtype:
             raise UntraceableError("it reads the bits of one type as another")
-        away = tensor.storage_offset() - whole.storage_offset()
-        begin = f"{name}.storage_offset() + {away}" if name in self.inputs else tensor.storage_offset()
+        offset = tensor.storage_offset() - whole.storage_offset()
+        begin = f"{name}.storage_offset() + {offset}" if name in self.inputs else tensor.storage_offset()
         return f"as_strided({name}, {tuple(tensor.size())}, {tuple(tensor.stride())}, {begin})"
 
     def _constant(self, value: Any, name: str, key: Any = None) -> str:
@@ -304,18 +333,22 @@ class _Writer:
         return self.known[key]
 
     def function(self, inputs: Values, outputs: list[Tensor | None]) -> Callable[..., tuple[Any, ...]]:
-        """What was written, as a function."""
-        given = "".join(f"{self._text(t)}, " for t in outputs)
-        body = "".join(f"        {line}\n" for line in [*self.lines, f"return ({given})"])
+        """Compile the lines to a function of `inputs` that returns `outputs` as a tuple."""
+        returned = "".join(f"{self._text(t)}, " for t in outputs)
+        body = "".join(f"        {line}\n" for line in [*self.lines, f"return ({returned})"])
         text = f"def flat({', '.join(inputs)}):\n    with below:\n{body}"
+        # source and exec, not a loop over partials: a step of a small network has a hundred calls, and the loop
+        # around them would cost as much as some of their kernels
         exec(compile(text, "<flat step>", "exec"), self.names)  # noqa: S102
         flat: Callable[..., tuple[Any, ...]] = self.names["flat"]
         return flat
 
 
-def plainer(call: Call) -> Call:
-    """The same by an operation that can write into given memory, or that is quicker."""
+def simplified(call: Call) -> Call:
+    """Return an equal call whose operation can write into existing memory, or is faster."""
     if call.name == "relu":
+        # the same bits, NaN and -0.0 included, and unlike `relu.out` (torch 2.13) it has a kernel of its own on the
+        # CPU
         return Call(torch.ops.aten.clamp_min.default, (*call.args, 0), {}, call.result)
     if call.name == "index" and len(call.args[1]) == 1 and call.args[1][0].dim() == 1:
         return Call(torch.ops.aten.index_select.default, (call.args[0], 0, call.args[1][0]), {}, call.result)
@@ -326,19 +359,21 @@ def plainer(call: Call) -> Call:
     return call
 
 
-def _into(call: Call) -> tuple[Any, list[str]] | None:
-    """The form of an operation that writes into given memory, and the names of its places for that; None without."""
+def _out_variant_of(call: Call) -> tuple[Any, list[str]] | None:
+    """Return the overload that a call can write into existing memory by, and the names of its outputs; else None."""
     if not all(isinstance(value, Tensor) for value in _items(call.result)):
         return None
-    return out_form(call.op, call.results[0].device.type.upper())
+    return out_variant(call.op, call.results[0].device.type.upper())
 
 
 @cache
-def out_form(op: Any, device: str) -> tuple[Any, list[str]] | None:
-    """The form of an operation that writes into given memory, and the names of its places; None without one."""
+def out_variant(op: Any, device: str) -> tuple[Any, list[str]] | None:
+    """Return the overload that writes into existing memory, with the names of its outputs; None without one."""
     own = schema_of(op)
     if own.name.endswith(("_loss", "binary_cross_entropy")):
-        return None  # they use the place of the mean for what it is the mean of
+        # their `out` variants resize the output to hold the losses of all elements before they reduce into it, and
+        # the memory of the recording is that of the mean
+        return None
     wanted = [(a.name, str(a.type)) for a in own.arguments]
     packet = op.overloadpacket
     for one in (getattr(packet, name) for name in packet.overloads()):
@@ -351,17 +386,17 @@ def out_form(op: Any, device: str) -> tuple[Any, list[str]] | None:
 
 
 def _has_kernel(op: Any, device: str) -> bool:
-    """Whether it has code of its own for a device; what has none would compute elsewhere and copy."""
+    """Whether an overload has a kernel for the device; others compute in new memory and copy into the output."""
     has: bool = private("torch._C._dispatch_has_kernel_for_dispatch_key")(op.name(), device)
     return has
 
 
 def _is_alias(call: Call) -> bool:
-    """Whether it shows what is there under another shape, and changes nothing."""
+    """Whether a call only returns views of its inputs."""
     if schema_of(call.op).is_mutable or not call.results:
         return False
-    given = {storage(t) for t in call.given}
-    shared = [storage(t) in given for t in call.results]
+    inputs = {storage(t) for t in call.inputs}
+    shared = [storage(t) in inputs for t in call.results]
     if any(shared) and not all(shared):
         raise UntraceableError(f"it gives what it was given, and more ({call.name})")
     return all(shared)
@@ -380,7 +415,7 @@ def _items(value: Any) -> tuple[Any, ...]:
 
 
 def _tensors(value: Any) -> list[Tensor]:
-    """All that stand in arguments or results."""
+    """Return all tensors in arguments or results, nested ones too."""
     if isinstance(value, Tensor):
         return [value]
     if isinstance(value, dict):
@@ -389,6 +424,6 @@ def _tensors(value: Any) -> list[Tensor]:
 
 
 def generators(calls: list[Call]) -> list[torch.Generator]:
-    """The random generators that the calls name; torch's own are not named."""
-    said = [value for call in calls for value in (*call.args, *call.kwargs.values())]
-    return list({id(g): g for g in said if isinstance(g, torch.Generator)}.values())
+    """Return the generators in arguments of the calls; torch's default generator is never an argument."""
+    values = [value for call in calls for value in (*call.args, *call.kwargs.values())]
+    return list({id(g): g for g in values if isinstance(g, torch.Generator)}.values())
