@@ -84,7 +84,7 @@ def linear(outputs=3):
 def lines_of(function, inputs):
     """The flat function of a step, as text."""
     calls, _ = tape.record(lambda: function(*inputs.values()))
-    writer = tape._Writer(calls, inputs)
+    writer = tape._FunctionWriter(calls, inputs)
     for index, call in enumerate(calls):
         writer.write(index, call)
     return writer.lines
