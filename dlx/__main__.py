@@ -27,7 +27,7 @@ def main() -> None:
 
 
 def complete() -> None:
-    """Answer a shell that completes a command line; whatever goes wrong, no word comes into that line."""
+    """Answer the shell that completes a command line; nothing is printed into that line on errors."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
     try:
         from .cli import app

@@ -207,11 +207,11 @@ class Registry(Mapping[str, type[D]], Generic[D]):
             entry.load()
 
     def registered(self) -> list[type[D]]:
-        """The classes that are imported, those of plugins apart."""
+        """Return the imported classes without those of plugins."""
         return list(self._classes.values())
 
     def origin(self, kind: str) -> str | None:
-        """The module that declares a kind, plugins apart; None where none does. Nothing is imported."""
+        """Return the module that declares a kind, without plugins and imports; None where none does."""
         if kind in self._classes:
             return self._classes[kind].__module__
         elsewhere = () if kind in self.modules else self._entry_points
@@ -319,17 +319,12 @@ DECLARATION = re.compile(r'^    kind: ClassVar\[str\] = "(\w+)"', re.MULTILINE)
 
 
 def declared_kinds(module: str) -> list[str]:
-    """Return the kinds that the text of a module declares, without an import."""
-    return DECLARATION.findall(_source(module))
-
-
-def _source(module: str) -> str:
-    """Return the source of a module without an import; a module without source is imported, so that it registers."""
+    """Return the kinds that the text of a module declares. A module without a text is imported to register them."""
     spec = importlib.util.find_spec(module)
     text = getattr(spec.loader, "get_source", lambda _: None)(module) if spec is not None else ""
     if text is None:
         importlib.import_module(module)
-    return text or ""
+    return DECLARATION.findall(text or "")
 
 
 def family(registry: Registry[Any]) -> Callable[[type[D]], type[D]]:

@@ -30,11 +30,11 @@ def find_specs(paths: Sequence[Path]) -> list[Path]:
 
     Without `paths` those in ./specs, else all that dlx ships. Errors: SpecError where there is none.
     """
-    places = {path: shipped.place(path) for path in paths or [Path("specs")]}
+    places = {path: shipped.find_any(path) for path in paths or [Path("specs")]}
     missing = [path for path, place in places.items() if place is None]
     if missing:
         hint = "Name specs, or folders of them: `dlx verify udl`."
-        problems = (Problem(f"there is no {p}", shipped.near(p) or hint, Mark(str(p))) for p in missing)
+        problems = (Problem(f"there is no {p}", shipped.similar_hint(p) or hint, Mark(str(p))) for p in missing)
         raise SpecError(*problems)
     whole = [place for place in places.values() if place is not None]
     specs = [spec for path in whole for spec in (_specs_in(path) if path.is_dir() else [path])]

@@ -1,4 +1,4 @@
-"""Completion in the shell: shipped specs and files, kinds, runs. Light, and silent whatever happens."""
+"""Shell completion of specs, kinds and runs. Imports little, and prints nothing on errors."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from ..spec import shipped
 
 KIND = re.compile(r'^    kind: ClassVar\[str\] = "(\w+)"', re.MULTILINE)
 PLAIN = re.compile(r"[\w./@%+=:,~-]+")
-"""What a shell takes as one word without quotes."""
+"""Names that a shell reads as one word without quotes."""
 DEEPEST = 16
 LAST = "last"
 
 
 def specs(incomplete: str) -> list[str]:
-    """Shipped specs by name, the files that a spec can be, and folders that may hold some."""
+    """Return shipped specs by name, files that may be specs, and folders."""
     return _descended(incomplete, lambda prefix: {*_files(prefix, shipped.SUFFIXES), *_shipped(prefix)})
 
 
@@ -35,7 +35,7 @@ def starters(incomplete: str) -> list[str]:
 
 
 def kinds(incomplete: str) -> list[str]:
-    """All that `dlx layers KIND` shows, read from the texts of the modules."""
+    """Return the kinds of `dlx layers KIND`, read from the source texts."""
     from ..reference.vocabulary import STRUCTURES
 
     found = {
@@ -52,7 +52,7 @@ def samplers(incomplete: str) -> list[str]:
 
 
 def run_names(context: typer.Context, incomplete: str) -> list[str]:
-    """`last`, and runs by `name/id`, the newest first, in the folder of --runs; folders, where one is written."""
+    """Return `last` and the runs in the folder of --runs by `name/id`, newest first; else folders."""
     root = Path(context.params.get("runs") or "runs")
     found = sorted(root.glob("*/*/spec.yaml"), key=lambda path: path.stat().st_mtime, reverse=True)
     named = [path.parent.relative_to(root).as_posix() for path in found]
@@ -61,7 +61,7 @@ def run_names(context: typer.Context, incomplete: str) -> list[str]:
 
 
 def _descended(incomplete: str, level: Callable[[str], Iterable[str]]) -> list[str]:
-    """The candidates for `incomplete`; a folder that is the only one gives way to what it holds."""
+    """Return the candidates for `incomplete`; a folder that is the only one is replaced by its content."""
     found = sorted(set(level(incomplete)))
     for _ in range(DEEPEST):
         if len(found) != 1 or not found[0].endswith("/"):
@@ -71,7 +71,7 @@ def _descended(incomplete: str, level: Callable[[str], Iterable[str]]) -> list[s
 
 
 def _files(prefix: str, suffixes: Iterable[str]) -> Iterator[str]:
-    """Files with one of the suffixes, and folders with a `/`, whose path begins with `prefix`."""
+    """Yield files with one of the suffixes, and folders with a `/`, whose path begins with `prefix`."""
     above, slash, start = prefix.rpartition("/")
     folder = Path(above + slash or ".").expanduser()
     if folder.is_dir():
@@ -86,7 +86,7 @@ def _files(prefix: str, suffixes: Iterable[str]) -> Iterator[str]:
 
 
 def _shipped(prefix: str) -> Iterator[str]:
-    """Names of shipped specs, and folders of them with a `/`, one level below what `prefix` has."""
+    """Yield names of shipped specs, and of their folders with a `/`, one level below `prefix`."""
     depth = prefix.count("/") + 1
     for name in shipped.names():
         if name.startswith(prefix):

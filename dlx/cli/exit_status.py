@@ -49,7 +49,7 @@ def run(command: Callable[[], Any]) -> int:
 
 
 def _print_plugin(name: str, mark: Mark) -> None:
-    """Print whose code runs."""
+    """Print which plugin's code runs."""
     from ..show import console
 
     where = f"plugins, {mark}" if mark.line else str(mark)
@@ -57,7 +57,7 @@ def _print_plugin(name: str, mark: Mark) -> None:
 
 
 def _keep_stdout_for_json(_: str, __: Mark) -> None:
-    """Send what plugins print to stderr."""
+    """Redirect the output of plugins to stderr, so that stdout has the JSON document alone."""
     json_documents.stdout = json_documents.stdout or sys.stdout
     sys.stdout = sys.stderr
 

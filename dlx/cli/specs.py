@@ -153,7 +153,7 @@ def specs(
     from ..show import listings
     from ..spec import compose, shipped
 
-    found = {name: compose.source(path) for name, path in shipped.below(folder).items()}
+    found = {name: compose.source(path) for name, path in shipped.specs_by_name(folder).items()}
     listings.shipped_specs(found, as_json)
 
 

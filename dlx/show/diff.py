@@ -173,7 +173,7 @@ def _scopes(name: str) -> list[str]:
 
 
 def _whole_scopes(steps: Sequence[LayerChange]) -> set[tuple[str, str]]:
-    """Scopes of several layers that were added or removed with all that is in them."""
+    """Return the scopes of several layers that were added or removed as a whole."""
     held = {"removed": Counter[str](), "added": Counter[str]()}
     gone = {"removed": Counter[str](), "added": Counter[str]()}
     for step in steps:

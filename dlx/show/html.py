@@ -9,11 +9,11 @@ from typing import Any
 from .terminal_text import visible
 
 MOST_ROWS = 100
-"""Rows of a table that a notebook shows."""
+"""Most rows of a table in a notebook."""
 
 
 def table(titles: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = "", notes: Sequence[str] = ()) -> str:
-    """Rows under titles, of which a notebook shows the first hundred. A title that starts with `>` is set right."""
+    """Build a table of at most MOST_ROWS rows. A title that starts with `>` aligns its column to the right."""
     every = [*rows]
     body = "".join(_row("td", row, titles) for row in every[:MOST_ROWS])
     more = [f"{len(every) - MOST_ROWS:,} more rows"] if len(every) > MOST_ROWS else []
@@ -26,12 +26,12 @@ def table(titles: Sequence[str], rows: Iterable[Sequence[Any]], caption: str = "
 
 
 def facts(caption: str, values: Mapping[str, Any]) -> str:
-    """Names and values, a line each."""
+    """Build a table of names and values."""
     return table(("", ""), values.items(), caption)
 
 
 def figures(metrics: Mapping[str, float]) -> dict[str, str]:
-    """Metrics with four digits."""
+    """Write metrics with four digits."""
     return {name: figure(value) for name, value in metrics.items()}
 
 
@@ -40,7 +40,7 @@ def figure(value: float) -> str:
 
 
 def text(value: object) -> str:
-    """A value as text of a page."""
+    """Escape a value for HTML, control characters too."""
     return escape(visible(str(value)))
 
 

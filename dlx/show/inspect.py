@@ -209,7 +209,7 @@ def _fields_of(node: LayerNode) -> dict[str, str]:
 
 
 def geometry(receptive_field: AnyReceptiveField) -> str:
-    """`427, stride 32, start -213`."""
+    """Describe a receptive field: `427, stride 32, start -213`."""
     if isinstance(receptive_field, UnknownReceptiveField):
         return f"unknown from {receptive_field.node} on"
     if not isinstance(receptive_field, ReceptiveField):

@@ -57,7 +57,7 @@ def starters(about: Mapping[str, str], as_json: bool) -> None:
 
 
 def shipped_specs(sources: Mapping[str, str], as_json: bool) -> None:
-    """`dlx specs`: the name of each, and where it is from."""
+    """Print `dlx specs`: the name and the source of each."""
     if as_json:
         document({"specs": [{"name": name, "source": source} for name, source in sources.items()]})
         return

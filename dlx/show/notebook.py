@@ -1,4 +1,4 @@
-"""Progress in a notebook: one piece of HTML that is replaced a few times a second, without widgets."""
+"""Progress in a notebook: HTML that is replaced a few times a second; no widgets are needed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 from . import html
 
 EVERY = 0.25
-"""Seconds between two updates at least: each is a message to the browser."""
+"""Least seconds between two updates: each is a message to the browser."""
 
 
 def is_here() -> bool:

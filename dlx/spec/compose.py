@@ -43,7 +43,7 @@ def files_of(path: Path, root: Node | None = None) -> Files:
 
 
 def source(path: Path) -> str:
-    """Where the spec at `path` is from, by its `source` or that of its defaults; empty without one."""
+    """Return the `source` of the spec at `path`, or that of its defaults; empty without one."""
     node = compose(path).at("source")
     return "" if node is None else " ".join(str(node.value).split())
 
@@ -57,26 +57,26 @@ def group_file(group: str, option: str, spec: Path, mark: Mark) -> Node:
 
 @dataclass(frozen=True)
 class Files:
-    """A file, and in their order those that its defaults name: how they are merged depends on the kinds there are."""
+    """A file and those that its defaults name, in order. Not merged yet: that depends on the kinds of plugins."""
 
     own: Node
     plugins: list[Node] = field(default_factory=list)
-    """What the file itself names under `plugins`."""
+    """The entries of `plugins` in the file itself."""
     parts: tuple[Files | None, ...] = (None,)
-    """None stands for the file itself."""
+    """The files of `defaults` in order; None stands for the file itself."""
     group: str = ""
-    """The section that it becomes, and in `mark` where that is said."""
+    """The section that its content becomes; `mark` is the place of that entry of `defaults`."""
     mark: Mark | None = None
     claims: bool = True
-    """Whether what it claims under `expect` counts."""
+    """Whether its claims under `expect` count."""
 
     def all_plugins(self) -> Iterator[Node]:
-        """What all of them name under `plugins`, in the order in which they are merged."""
+        """Yield the entries of `plugins` of all files, in the order of the merge."""
         for part in self.parts:
             yield from self.plugins if part is None else part.all_plugins()
 
     def merged(self) -> Node:
-        """All of it, each file on top of what stands before it, without `plugins`."""
+        """Merge all files, each into those before it, without `plugins`."""
         whole = self.own
         if self.parts != (None,):
             whole = Node({}, self.own.mark)
@@ -217,8 +217,8 @@ def search_path(spec: Path) -> list[Path]:
     """Return the folders in which files named by `spec` are looked for, in order."""
     here = resolved(spec).parent
     last = [Path.cwd() / "specs", *([root] if (root := shipped.folder()) is not None else [])]
-    inside = [folder for folder in (here, *here.parents) if shipped.apparent(folder) != folder]
-    start = shipped.apparent(here)
+    inside = [folder for folder in (here, *here.parents) if shipped.apparent_path(folder) != folder]
+    start = shipped.apparent_path(here)
     return list(dict.fromkeys([*inside, start, *start.parents, *last]))
 
 

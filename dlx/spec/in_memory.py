@@ -1,4 +1,4 @@
-"""Specs that are no files: a YAML or TOML text, or a mapping of Python, as nodes."""
+"""Specs that are not in a file: a YAML or TOML text, or a mapping of Python, as nodes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from .syntax.read import parsed
 
 TEXT: Final = Path("<text>")
 MAPPING: Final = Path("<dict>")
-"""Stand in messages and in `lock.json` where a spec has no file; its paths start at the working directory."""
+"""Names in messages and in `lock.json` of a spec without a file; its paths start at the working directory."""
 
 NAMES: Final[Mapping[Path, str]] = {TEXT: "text", MAPPING: "dict"}
-"""The name of a spec that has no file and writes none."""
+"""Names of runs of a spec that has neither a file nor a `name`."""
 
 SCALARS = "numbers, texts, true, false, None, lists and mappings"
 _TOML = re.compile(r"\s*(?:\[{1,2}\s*[\w.\"' -]+\]{1,2}|[\w.\"'-]+\s*=)")
-"""The beginning of the first line of a TOML document."""
+"""Beginning of the first line of a TOML document."""
 
 
 def is_text(value: str) -> bool:
@@ -31,7 +31,7 @@ def is_text(value: str) -> bool:
 
 
 def text_root(text: str) -> Node:
-    """The mapping that a YAML or TOML text is. SpecError with line and column for anything else."""
+    """Parse a YAML or TOML text. SpecError with line and column where it is malformed."""
     if not text.strip():
         raise SpecError(Problem("is empty", "`dlx new` writes a spec to start from.", Mark(str(TEXT))))
     lines = (line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#"))
@@ -39,7 +39,7 @@ def text_root(text: str) -> Node:
 
 
 def mapping_root(mapping: Mapping[Any, Any]) -> Node:
-    """A mapping of plain values as nodes. SpecError with the key of each value that no spec can hold."""
+    """Convert a mapping of plain values to nodes. SpecError with the key of each value that no spec can have."""
     builder = _Builder()
     root = builder.node(mapping, "", 0)
     if builder.problems:
@@ -48,7 +48,7 @@ def mapping_root(mapping: Mapping[Any, Any]) -> Node:
 
 
 def plain(value: Any) -> Any:
-    """A scalar or array of another library, or a path, as a plain value of a spec; any other as it is."""
+    """Convert a scalar or array of another library, or a path, to a plain value; return any other as it is."""
     if isinstance(value, os.PathLike):
         return os.fspath(value)
     if hasattr(value, "tolist") and not isinstance(value, type):
@@ -57,7 +57,7 @@ def plain(value: Any) -> Any:
 
 
 class _Builder:
-    """Turns plain values into nodes, a bounded number of them."""
+    """Builder of nodes from plain values, at most MAX_VALUES of them."""
 
     def __init__(self) -> None:
         self.mark = Mark(str(MAPPING))

@@ -159,9 +159,9 @@ class _Target:
             return node.map[kind], self.index(node.map[kind], key, path)  # `stem.conv_1`
         new = key not in node.map and not self.adding
         if new and self.is_open(node, path):
-            raise self.unmatched(node, ".".join((*path, key)))
+            raise self.missing_key_error(node, ".".join((*path, key)))
         if new and choice_at(path) is not None and node.map:
-            raise self.beside(next(iter(node.map)), key, path)
+            raise self.other_kind_error(next(iter(node.map)), key, path)
         return node, key
 
     def is_open(self, node: Node, path: tuple[str, ...]) -> bool:
@@ -170,7 +170,7 @@ class _Target:
         several = self.root.at("networks") is not None or "network" in node.map
         return one in OPEN or (several and are_networks(node, path))
 
-    def beside(self, has: str, key: str, path: tuple[str, ...]) -> SpecError:
+    def other_kind_error(self, has: str, key: str, path: tuple[str, ...]) -> SpecError:
         """Return the error of a second kind (`train.optimizer.sgd` beside adam), or of a field without its kind."""
         dotted, registry = ".".join(path), choice_at(path)
         if registry is not None and key in registry:
@@ -191,7 +191,7 @@ class _Target:
         key = str(self.key)
         if key not in self.parent.value:
             if self.dropping:
-                raise self.unmatched(self.parent, ".".join(path))
+                raise self.missing_key_error(self.parent, ".".join(path))
             self.parent.value[key] = Node({}, self.mark)
         child = self.parent.value[key]
         if child.value is None:
@@ -236,7 +236,8 @@ class _Target:
             return did_you_mean(key, original.names)
         return f"Overrides call a layer as the spec does, before any of them: `{original.names_by_index()[now]}`."
 
-    def unmatched(self, node: Node, dotted: str) -> SpecError:
+    def missing_key_error(self, node: Node, dotted: str) -> SpecError:
+        """Return the error of a key that `node` does not have, with the nearest keys as its hint."""
         hint = did_you_mean(dotted.rsplit(".", 1)[-1], node.map)
         if self.dropping:
             return self.fail(f"there is no `{dotted}` to drop", hint)
@@ -261,7 +262,7 @@ class _Target:
     def drop(self, expected: Any) -> None:
         have = self.parent.at(self.key)
         if have is None:
-            raise self.unmatched(self.parent, ".".join(self.keys))
+            raise self.missing_key_error(self.parent, ".".join(self.keys))
         plain = have.plain()
         # `~key=value` drops a key only where it has that value, or is a choice of that kind.
         if expected is not None and hydra_grammar.plain(expected) not in (

@@ -1,4 +1,4 @@
-"""The section `plugins` of a spec: files and modules whose kinds it may name. They run before anything else is read.
+"""The section `plugins` of a spec: files and modules with further kinds. They run before anything else is read.
 
 plugins:
   - my_layers.py                            # a file, from the folder of the file that writes it
@@ -20,13 +20,13 @@ from .validation import shown
 
 PLUGINS = "plugins"
 OVERRIDE = re.compile(rf"(?:~|\+{{0,2}}){PLUGINS}(?=[./=]|$)")
-"""How an override of `plugins` begins."""
+"""Beginning of an override of `plugins`."""
 HOW = "Write `plugins: [my_layers.py]`, or `mypackage.module`; with a digest, `{file: my_layers.py, sha256: ...}`."
 MAX_PLUGINS = 100
 
 
 def taken(node: Node, group: str = "") -> list[Node]:
-    """Take `plugins` out of the content of a file, as a list. That of a group `vars` is a variable."""
+    """Remove `plugins` from the content of a file and return its entries; in a group `vars` it is a variable."""
     listed = node.map.get(PLUGINS)
     if listed is None or group.partition("/")[0] in {"vars", "expect"} or (group and listed.is_map):
         return []
@@ -38,13 +38,13 @@ def taken(node: Node, group: str = "") -> list[Node]:
 
 
 def split(changes: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The overrides of `plugins`, and the others."""
+    """Split overrides into those of `plugins` and the others."""
     own = [text for text in changes if OVERRIDE.match(text)]
     return own, [text for text in changes if not OVERRIDE.match(text)]
 
 
 def named(texts: Sequence[str]) -> list[Node]:
-    """What `--plugin` names."""
+    """Return entries for the values of `--plugin`."""
     return [Node(text, Mark(f"--plugin {text}")) for text in texts]
 
 
@@ -55,25 +55,25 @@ def activate(root: Node) -> tuple[Plugin, ...]:
         use(())
         return ()
     found = load(_entries(listed.list if listed.is_list else [listed]))
-    made = tuple(plugin for _, plugin in found)
-    use(made)
+    plugins = tuple(plugin for _, plugin in found)
+    use(plugins)
     assert isinstance(root.value, dict)
     root.value[PLUGINS] = Node([_in_full(*one) for one in found], listed.mark, listed.replaced)
-    return made
+    return plugins
 
 
 def add(root: Node, nodes: Sequence[Node]) -> None:
     """Add entries to the plugins of a spec."""
     assert isinstance(root.value, dict)
-    there = root.value.get(PLUGINS)
-    mark = there.mark if there is not None else nodes[0].mark
-    both = Node([*(there.list if there is not None else []), *nodes], mark)
+    listed = root.value.get(PLUGINS)
+    mark = listed.mark if listed is not None else nodes[0].mark
+    both = Node([*(listed.list if listed is not None else []), *nodes], mark)
     root.value = {PLUGINS: both} | {key: node for key, node in root.value.items() if key != PLUGINS}
     activate(root)
 
 
 def _entries(nodes: Sequence[Node]) -> list[Entry]:
-    """What is written, read. SpecError with all that is no entry."""
+    """Parse the entries of `plugins`. SpecError with the problems of all that are malformed."""
     found, problems = [], []
     if len(nodes) > MAX_PLUGINS:
         message = f"`plugins` names {len(nodes):,} files, and {MAX_PLUGINS} are the most"
@@ -106,12 +106,12 @@ def is_module_name(text: str) -> bool:
 
 
 def _in_full(entry: Entry, plugin: Plugin) -> Node:
-    """An entry with its absolute path and its digest: the same plugin, wherever it is read again."""
+    """Return an entry with absolute path and digest, which means one plugin wherever it is read again."""
     value = entry.text if entry.is_module else str(entry.path.absolute())
     fields = {"module" if entry.is_module else "file": value, "sha256": Digest(plugin.digest)}
     return Node({key: Node(text, entry.mark) for key, text in fields.items()}, entry.mark)
 
 
 def resolved(plugins: Sequence[Plugin]) -> list[dict[str, str]]:
-    """The section of a resolved spec: the copies beside it."""
+    """Return the section of a resolved spec, which names the copies in its folder."""
     return [{"file": name, "sha256": one.digest} for name, one in copies(plugins).items()]

@@ -75,7 +75,7 @@ def _sections() -> Json:
 
 
 def _plugin(name: str) -> Json:
-    """An entry of `plugins` by its file or module, with its digest."""
+    """Build the schema of an entry of `plugins`: a file or module with its digest."""
     digest: Json = {"type": "string", "pattern": "^[0-9a-f]{64}$"}
     return _object({name: {"type": "string"}, "sha256": digest}, [name])
 

@@ -1,4 +1,4 @@
-"""Specs that dlx brings: found by name (`zoo/gpt2`) from any folder.
+"""Specs that dlx ships, found by name (`zoo/gpt2`) from any folder.
 
 A wheel holds them as `dlx/specs/`; an editable install reads the folder `specs/` of its clone.
 """
@@ -16,13 +16,13 @@ from ..errors import Mark, Problem, SpecError, did_you_mean
 PACKAGE = Path(__file__).resolve().parents[1]
 SUFFIXES = (".yaml", ".yml", ".toml")
 PARTS = ("parts", "data")
-"""Folders of files that specs bring in, and that are no specs of their own."""
+"""Names of folders of parts: files that specs include and that are no specs by themselves."""
 SHOWN = 3
 
 
 @cache
 def folder() -> Path | None:
-    """The folder of the shipped specs; None for an install that lacks them."""
+    """Return the folder of the shipped specs; None for an install without them."""
     inside, beside = PACKAGE / "specs", PACKAGE.parent / "specs"
     if inside.is_dir():
         return inside
@@ -31,23 +31,23 @@ def folder() -> Path | None:
 
 
 def names() -> list[str]:
-    """The names of all shipped specs, sorted; parts are left out."""
+    """Return the names of all shipped specs without parts, sorted."""
     return [name for name in _everything() if not is_part(name)]
 
 
 def find(name: str | Path) -> Path | None:
-    """The file of the shipped spec called `name`, with or without suffix and leading `specs/`; None without one."""
+    """Find the shipped spec `name`, with or without suffix and leading `specs/`; None where there is none."""
     file = _file(_name_of(name))
     return None if file is None or is_part(_name_of(name)) else file
 
 
 def folders() -> list[str]:
-    """The folders that shipped specs stand in, by their names."""
+    """Return the names of the folders of shipped specs, sorted."""
     return sorted({above for name in names() for above in _above(name)})
 
 
-def below(folder: str = "") -> dict[str, Path]:
-    """The shipped specs of a folder, or all of them, by name. SpecError where there is no such folder."""
+def specs_by_name(folder: str = "") -> dict[str, Path]:
+    """Return the shipped specs of a folder, or all of them, by name. SpecError where there is no such folder."""
     name = _name_of(folder.rstrip("/")) if folder else ""
     found = {one: path for one, path in _everything().items() if not is_part(one)}
     inside = {one: path for one, path in found.items() if not name or one == name or one.startswith(f"{name}/")}
@@ -58,15 +58,16 @@ def below(folder: str = "") -> dict[str, Path]:
 
 
 def is_part(name: str) -> bool:
+    """Whether a shipped file is a part of specs and no spec by itself."""
     return any(word in PARTS for word in name.split("/")[:-1])
 
 
 def resolved(path: Path) -> Path:
-    """The spec that a user means by `path`: a file of theirs, with or without its suffix, else a shipped spec.
+    """Find the spec at `path`: a file of the user, with or without its suffix, else a shipped spec.
 
     `path` itself where there is neither. SpecError where a shipped part or folder has that name.
     """
-    if (found := own(path) or find(path)) is not None:
+    if (found := user_path(path) or find(path)) is not None:
         return found
     mark, name = Mark(str(path)), _name_of(path)
     if _file(name) is not None:
@@ -79,8 +80,8 @@ def resolved(path: Path) -> Path:
     return path
 
 
-def own(path: Path) -> Path | None:
-    """What the user has at `path`, or a spec of theirs called so without its suffix; None without one."""
+def user_path(path: Path) -> Path | None:
+    """Find a file or folder of the user at `path`, or a spec by its name without suffix; None where there is none."""
     try:
         if path.exists():
             return path
@@ -90,9 +91,9 @@ def own(path: Path) -> Path | None:
         return path
 
 
-def place(path: Path) -> Path | None:
-    """A file or folder of the user's, else the shipped spec or folder of specs called so; None without one."""
-    if (found := own(path)) is not None:
+def find_any(path: Path) -> Path | None:
+    """Find a file or folder of the user, else a shipped spec or folder of specs; None where there is none."""
+    if (found := user_path(path)) is not None:
         return found
     name, root = _name_of(path), folder()
     if root is None or name == "specs":
@@ -100,14 +101,14 @@ def place(path: Path) -> Path | None:
     return root / name if name in folders() else find(path)
 
 
-def apparent(path: Path) -> Path:
-    """Where relative paths in a file start: one of the wheel is taken to lie in `specs/` of the working directory."""
+def apparent_path(path: Path) -> Path:
+    """Return the path of a file by which relative paths in it start: of a shipped one, in `specs/` of the cwd."""
     inside = PACKAGE / "specs"
     return Path.cwd() / "specs" / path.relative_to(inside) if path.is_relative_to(inside) else path
 
 
 def _nearby(path: Path) -> str:
-    """A hint at the files in the folder of `path` that have a name like it; empty without one."""
+    """Return a hint at files in the folder of `path` with a similar name; empty without any."""
     folder = path.parent
     if not folder.is_dir():
         return f"There is no folder {folder} either."
@@ -116,28 +117,28 @@ def _nearby(path: Path) -> str:
     return "Did you mean " + " or ".join(str(specs[n]) for n in near) + "?" if near else ""
 
 
-def beside(file: Path, path: Path) -> Path:
-    """The path that is written in `file` as `path`."""
+def resolve_from(file: Path, path: Path) -> Path:
+    """Resolve `path` as it is written in `file`."""
     # normalised, because the system follows `..` only from a folder that exists, and ./specs need not
-    there = apparent(file).parent / path
-    return there if apparent(file) == file else Path(os.path.normpath(there))
+    target = apparent_path(file).parent / path
+    return target if apparent_path(file) == file else Path(os.path.normpath(target))
 
 
 def _name_of(path: str | Path) -> str:
-    """The name that `path` would be of a shipped spec: without suffix and the folder `specs`."""
+    """Return the name that a shipped spec at `path` would have: without suffix and the folder `specs`."""
     path = Path(path)
     path = path.with_suffix("") if path.suffix in SUFFIXES else path
     return path.as_posix().removeprefix("specs/")
 
 
 def _file(name: str) -> Path | None:
-    """The shipped file called `name`, a part too; None without one."""
+    """Find the shipped file `name`, also a part; None where there is none."""
     return _everything().get(name)
 
 
 @cache
 def _everything() -> dict[str, Path]:
-    """All shipped files by name, sorted."""
+    """Return all shipped files by name, sorted."""
     root = folder()
     if root is None:
         return {}
@@ -159,23 +160,23 @@ def _above(name: str) -> list[str]:
 
 
 def _use_of(name: str) -> str:
-    """How specs use the part called `name`."""
-    home, _, option = name.rpartition("/")
-    above, _, group = home.rpartition("/")
+    """Describe how specs use the part `name`."""
+    folder_name, _, option = name.rpartition("/")
+    above, _, group = folder_name.rpartition("/")
     if group == "data":
         return f"the specs of `{above}` take it as their data, `+data={option}`"
     return f"the specs of `{above}` bring it in by `defaults: [{group}/{option}]`"
 
 
-def near(path: Path) -> str:
-    """Files beside `path` and shipped specs that have a name like it."""
+def similar_hint(path: Path) -> str:
+    """Return a hint at files in the folder of `path` and shipped specs with a similar name."""
     name = _name_of(path)
     last = name.rpartition("/")[2]
-    alike = [one for one in names() if one.rpartition("/")[2] == last] or difflib.get_close_matches(
+    similar = [one for one in names() if one.rpartition("/")[2] == last] or difflib.get_close_matches(
         name, names(), n=2, cutoff=0.6
     )
     beside = _nearby(path)
-    if not alike:
+    if not similar:
         return beside
-    shown = " or ".join(f"`{one}`" for one in alike[:SHOWN])
+    shown = " or ".join(f"`{one}`" for one in similar[:SHOWN])
     return f"{beside} dlx ships {shown}." if beside.startswith("Did") else f"Did you mean {shown}, which dlx ships?"

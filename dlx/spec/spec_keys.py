@@ -168,7 +168,8 @@ class SpecKeys:
             more: dict[str, Any] = {"value": value, "is_choice": is_choice, "info": info, "owner": owner}
             found[name] = place.child(name, node=node, first=name == first, **more)
         return found | {
-            key: replace(place.child(key), keys=_sibling_keys(place, key), node=n) for key, n in place.beside.items()
+            key: replace(place.child(key), keys=(*place.keys[:-1], key) if place.keys else None, node=n)
+            for key, n in place.beside.items()
         }
 
     def items(self, place: SpecKey, node: Node) -> dict[str, SpecKey]:
@@ -243,11 +244,6 @@ def _holds_layers(keys: Keys) -> bool:
 
 def _is_entry(keys: Keys) -> bool:
     return isinstance(keys[-1], int) and _holds_layers(keys[:-1])
-
-
-def _sibling_keys(place: SpecKey, key: str) -> Keys | None:
-    """Return the keys of `key` in the entry whose options are at `place`."""
-    return (*place.keys[:-1], key) if place.keys else None
 
 
 def by_network(node: Node | None, named: Mapping[str, Any], made: Any) -> Any:

@@ -10,7 +10,7 @@ from ...augment import Augmentation, Mixing, Moving
 from ...augment.base import UNDONE
 from ...augment.one_of import OneOf, flattened
 from ...data import Facts
-from ...errors import Mark, Problem, ShapeError
+from ...errors import Problem, ShapeError
 from ...objectives import Supervised, default_objective
 from ...shapes import Shape, by_x
 
@@ -24,8 +24,10 @@ def facts_after(experiment: Experiment, train: Train, facts: Facts) -> tuple[Fac
     before, found = facts, list[Problem]()
     for index, step in enumerate(train.augment):
         problems = list(_conflicts(step, train.augment[:index], facts, experiment))
-        found += [replace(problem, mark=_mark(experiment, index), path=_path(index, step)) for problem in problems]
         if problems:
+            node, path = experiment.root.at("train", "augment", index), f"train.augment.{index}.{step.kind}"
+            mark = node.mark if node is not None else experiment.place("train", "augment")
+            found += [replace(problem, mark=mark, path=path) for problem in problems]
             return before, found
         facts = _after(step, facts)
     larger = any(new > old for new, old in zip(facts.input, before.input, strict=True))
@@ -44,15 +46,6 @@ def shape_after(steps: list[Augmentation], x: Shape) -> Shape:
     for step in steps:
         x = step.output_shape(x)
     return x
-
-
-def _mark(experiment: Experiment, index: int) -> Mark:
-    node = experiment.root.at("train", "augment", index)
-    return node.mark if node is not None else experiment.place("train", "augment")
-
-
-def _path(index: int, step: Augmentation) -> str:
-    return f"train.augment.{index}.{step.kind}"
 
 
 def _after(step: Augmentation, facts: Facts) -> Facts:

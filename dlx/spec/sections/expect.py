@@ -104,7 +104,7 @@ class Claim:
 
 
 def _exact_title(name: str, figures: dict[str, Any]) -> str:
-    """`gradient by hidden/weight at [1, 2]`, `sgd_1/weight after 3 steps`."""
+    """Describe a claim about exact values: `gradient by hidden/weight at [1, 2]`, `sgd_1/weight after 3 steps`."""
     of, at = figures.get("of"), f"at {shown(figures.get('at'))}"
     if name == "weights_after":
         steps = figures.get("steps")

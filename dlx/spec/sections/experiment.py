@@ -150,11 +150,11 @@ class Experiment:
         return _experiment(root, self.path)
 
     def use_plugins(self) -> None:
-        """Make the kinds of its plugins those that registries find: another spec may have been read since."""
+        """Let registries find the kinds of these plugins: another spec may have been read since."""
         use(self.plugins)
 
     def keep_plugins(self, folder: Path) -> None:
-        """Write the copies of its plugins that its resolved text names, where a run is to keep that text."""
+        """Save the copies of the plugins that the resolved spec names to the folder of that spec."""
         keep(folder, self.plugins)
 
 
@@ -178,7 +178,7 @@ def load(
 
 
 def use_plugins_of(path: Path | None, plugins: Sequence[str]) -> None:
-    """Make the kinds of the plugins of a spec, and of further ones, those that registries find. SpecError."""
+    """Run the plugins of a spec, and further ones, so that registries find their kinds. SpecError."""
     if path is None and not plugins:
         return
     nothing = compose.Files(Node({}, Mark("--plugin")))
@@ -187,7 +187,7 @@ def use_plugins_of(path: Path | None, plugins: Sequence[str]) -> None:
 
 
 def with_plugins(read: compose.Files, changes: Sequence[str], plugins: Sequence[str], path: Path) -> Node:
-    """The plugins of a spec, run, as a spec that has nothing else; `changes` are the overrides of them. SpecError."""
+    """Run the plugins of a spec and return its `plugins` alone; `changes` are overrides of them. SpecError."""
     nodes = [*read.all_plugins(), *plugged.named(plugins)]
     listed = Node({plugged.PLUGINS: Node(nodes, nodes[0].mark)} if nodes else {}, read.own.mark)
     listed = overrides.apply(listed, changes, path) if changes else listed
@@ -369,7 +369,7 @@ def _absolute_paths(data: Node, written: Node) -> None:
                 continue
             path = Path(node.value).expanduser()
             # A mark without a line is that of an override.
-            target = shipped.beside(Path(node.mark.file), path) if node.mark.line else path
+            target = shipped.resolve_from(Path(node.mark.file), path) if node.mark.line else path
             node.value = str(target.absolute())
             original = written.at(kind) if bare else written.at(kind, name)
             if original is not None:

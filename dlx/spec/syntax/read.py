@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ...errors import Mark, Problem, SpecError
 from ...utils import passwords
-from ..shipped import SUFFIXES, near
+from ..shipped import SUFFIXES, similar_hint
 from .nodes import BROKEN, MAX_DEPTH, MAX_VALUES, Broken, Node, located
 from .scalars import plain_scalar
 from .yaml_reader import parse_yaml
@@ -51,7 +51,7 @@ def _text(path: Path) -> str:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)  # no more: a device has no end
     except FileNotFoundError as error:
-        raise SpecError(Problem("there is no such file", near(path), start)) from error
+        raise SpecError(Problem("there is no such file", similar_hint(path), start)) from error
     except OSError as error:
         raise SpecError(Problem(f"cannot be read: {(error.strerror or str(error)).lower()}", "", start)) from error
     if len(data) > MAX_BYTES:
