@@ -23,7 +23,7 @@ UsageError = cast("type[typer.BadParameter]", typer.BadParameter.__bases__[0])
 
 def run(command: Callable[[], Any]) -> int:
     """Run a command and return its exit status."""
-    from .. import plugins
+    from .. import plugins  # not at the top: pydantic would slow down shell completion, which does not come here
 
     for name in ("stdout", "stderr"):
         if getattr(sys, name) is None:  # closed by the shell: `dlx layers >&-`
