@@ -28,7 +28,7 @@ class Graphs(Mapping[str, Graph]):
     networks: Mapping[str, Graph]
     warnings: tuple[Problem, ...] = ()
     plugins: tuple[Plugin, ...] = ()
-    """Those of the spec."""
+    """The plugins of the spec."""
 
     @classmethod
     def of(cls, graph: Graph) -> Graphs:

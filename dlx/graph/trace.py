@@ -17,7 +17,8 @@ from ..spec.validation import closest_matches, shown, unknown_keys
 from . import expect
 from .expansion.expand import Expander
 from .expansion.limits import TooLarge, Usage
-from .expansion.place import Placer, Problems
+from .expansion.place import Placer
+from .expansion.problems import Problems
 from .expansion.scope import Names, Scope
 from .graph import Graph, LayerNode, Wire
 from .graphs import Graphs
@@ -25,8 +26,7 @@ from .inputs import LATER, facts_of, of_data, shapes_of
 from .receptive_field import propagation
 
 if TYPE_CHECKING:
-    from ..data import Dataset, Facts
-    from ..objectives import Supervised
+    from ..data import Facts
 
 FREEZE = "freeze"
 """The path of warnings about frozen nodes."""
@@ -94,7 +94,7 @@ def trace_all(experiment: Experiment, inputs: Mapping[str, Mapping[str, Shape]] 
     for walk in walks.values():
         walk.outputs = _outputs(walk.experiment, walk.placer, walk.last)
     if not experiment.networks:
-        _check_objective(experiment, facts, walks[ONE].placer, walks[ONE].outputs, problems)
+        _check_outputs(experiment, facts, walks[ONE], problems)
     _check_calls(experiment, facts, walks, problems)
     for walk in walks.values():
         if not walk.placer.nodes and (_is_list(walk) if experiment.networks else not problems.found):
@@ -333,42 +333,15 @@ def _share_frozen(nodes: list[LayerNode], by_name: Mapping[str, LayerNode]) -> N
             by_name[node.owner].frozen = True
 
 
-def _check_objective(
-    experiment: Experiment, facts: Facts | None, placer: Placer, outputs: Mapping[str, str], problems: Problems
-) -> None:
-    """Check the outputs of the network against the classes of the data.
-
-    Data implies an objective where the spec has none.
-    """
+def _check_outputs(experiment: Experiment, facts: Facts | None, walk: _Walk, problems: Problems) -> None:
+    """Check the outputs of the network against the data; data implies an objective where the spec has none."""
     is_invalid = experiment.objective is None and experiment.root.at("objective") is not None
-    if (
-        is_invalid
-        or facts is None
-        or not outputs
-        or placer.incomplete
-        or experiment.root.at("network", "layers") is None
-    ):
+    is_walked = bool(walk.outputs) and not walk.placer.incomplete
+    if is_invalid or facts is None or not is_walked or experiment.root.at("network", "layers") is None:
         return
-    from ..objectives import Supervised, default_objective
+    from .objective_checks import check_outputs
 
-    objective = experiment.objective or default_objective(facts)
-    if not isinstance(objective, Supervised):
-        return
-    for name, problem in objective.check_aux(outputs).items():
-        keys = ("objective", objective.kind, "aux", name)
-        problems.add(replace(problem, mark=experiment.place(*keys), path=".".join(keys)))
-    for last in dict.fromkeys(outputs[name] for name in objective.trained_outputs(outputs)):
-        node, wire = placer.by_name.get(last), placer.top.find(last)
-        shape = node.shape if node is not None else wire.shape if wire is not None else None
-        found = objective.check(shape, facts) if shape is not None else None
-        found = _about_labels(found, objective, facts, experiment.data)
-        if found is not None:
-            mark, path = (
-                (node.mark, f"layers.{node.name}") if node is not None else (experiment.place("network"), "outputs")
-            )
-            problems.add(replace(found, mark=mark, path=f"network.{path}"))
-        elif node is not None and (warning := objective.probability_warning(node.kind)) is not None:
-            placer.warned.add(replace(warning, mark=node.mark, path=f"network.layers.{node.name}"))
+    check_outputs(experiment, facts, walk.placer, walk.outputs, problems)
 
 
 def _check_calls(experiment: Experiment, facts: Facts | None, walks: Mapping[str, _Walk], problems: Problems) -> None:
@@ -377,7 +350,7 @@ def _check_calls(experiment: Experiment, facts: Facts | None, walks: Mapping[str
     if experiment.objective is None or facts is None or mistaken or not all(map(_is_list, walks.values())):
         return
     from ..objectives import Ports
-    from .objective_calls import check_calls, uncalled
+    from .objective_checks import check_calls, uncalled
 
     ports = {}
     for name, walk in walks.items():
@@ -391,18 +364,6 @@ def _check_calls(experiment: Experiment, facts: Facts | None, walks: Mapping[str
         message = f"no phase of `{experiment.objective.kind}` calls the network `{name}`"
         mark = experiment.place("networks", name)
         walks[name].placer.warned.add(Problem(message, "", mark, f"networks.{name}"))
-
-
-def _about_labels(found: Problem | None, objective: Supervised, facts: Facts, data: Dataset | None) -> Problem | None:
-    """Extend the hint of a problem where classes are expected and the values of the data may be labels."""
-    if found is None or objective.measures != "classes" or facts.classes is not None or facts.target is None:
-        return found
-    if data is None or "task" not in type(data).model_fields:
-        return found
-    from ..data.file_reading import ONE_LABEL, SEVERAL_LABELS
-
-    hint = ONE_LABEL if tuple(facts.target) == (1,) else SEVERAL_LABELS
-    return replace(found, hint=f"{found.hint} {hint}".strip())
 
 
 def _warn_unused(placer: Placer, outputs: Mapping[str, str]) -> None:

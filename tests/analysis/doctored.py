@@ -37,7 +37,7 @@ def make_probe(
 
 
 def outcome(check: str, *args: Any, **options: Any) -> CheckOutcome:
-    """What one check says of a spec."""
+    """Return the outcome of one check of a spec."""
     with torch.random.fork_rng():
         return CHECKS[check](make_probe(*args, **options))
 

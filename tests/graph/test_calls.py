@@ -1,4 +1,4 @@
-"""What an objective gives the networks that it calls, against their inputs and the fields of the data."""
+"""The calls of an objective, against the inputs of the networks and the fields of the data."""
 
 from __future__ import annotations
 

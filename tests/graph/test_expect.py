@@ -1,4 +1,4 @@
-"""What a spec claims is checked: before training against the plan, after it against the metrics."""
+"""Claims of a spec are checked: before training against the graph, after it against the metrics."""
 
 import subprocess
 import sys

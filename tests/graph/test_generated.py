@@ -1,4 +1,4 @@
-"""What holds for every spec, however its structures are nested."""
+"""Properties of every spec, however its structures are nested."""
 
 import json
 

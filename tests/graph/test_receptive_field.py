@@ -1,4 +1,4 @@
-"""What a position sees of the input: published figures, and which inputs receive gradient."""
+"""Receptive fields: published figures, and which inputs receive gradient."""
 
 import json
 from fractions import Fraction
@@ -426,7 +426,7 @@ def first_middle_last(size):
 
 
 def compared(graph):
-    """What is told, what is measured, and the size of the input, axis by axis, at several positions of the output."""
+    """Yield predicted and measured range and the input size of each axis, at several positions of the output."""
     (last,) = graph.outputs.values()
     node = graph.by_name[last]
     if not isinstance(node.receptive_field, ReceptiveField) or None in node.receptive_field.size:

@@ -1,4 +1,4 @@
-"""What each structure of a spec expands to: nodes, names, wires and counts."""
+"""The expansion of each structure of a spec: nodes, names, wires and counts."""
 
 import json
 

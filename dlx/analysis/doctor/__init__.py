@@ -1,1 +1,1 @@
-"""What is wrong with a spec before it is trained: `dlx doctor`."""
+"""Checks of a spec before it is trained (`dlx doctor`)."""

@@ -190,7 +190,7 @@ class Probe:
 
     @cached_property
     def unregularized(self) -> Probe:
-        """The same experiment without regularization: only the loss changes the weights."""
+        """This probe without regularization: only the loss changes the weights."""
         train, none = self.train, {"weight_decay": 0.0} if hasattr(self.train.optimizer, "weight_decay") else {}
         groups = [group.model_copy(update={"weight_decay": None}) for group in train.groups]
         changes = {"optimizer": train.optimizer.model_copy(update=none), "groups": groups}

@@ -7,7 +7,7 @@ from ...layers import LAYERS
 from ...spec.syntax.read import Node
 from ...spec.validation import closest_matches, shown
 from .entries import STRUCTURES, why_no_name, why_no_variable
-from .place import Problems
+from .problems import Problems
 
 FIELDS = ("args", "layers")
 

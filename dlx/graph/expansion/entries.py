@@ -13,7 +13,7 @@ from ...spec.expressions import ExpressionError, evaluate
 from ...spec.sections.reserved_names import OF_MODULES
 from ...spec.syntax.read import BROKEN, Node, located
 from ...spec.validation import ENTRY_KEYS, closest_matches, shown
-from .place import Problems
+from .problems import Problems
 from .scope import Scope
 
 FIELDS = {

@@ -12,43 +12,17 @@ from ...layers import LAYERS, Layer, Plan
 from ...plugins import failure_at, is_foreign
 from ...shapes import Shape
 from ...spec.syntax.read import Node
-from ...spec.validation import MAX_PROBLEMS, build, shown
+from ...spec.validation import build, shown
 from ..graph import LayerNode, Wire
 from ..receptive_field import propagation
-from . import foreign
+from .plugin_plans import check_plan
+from .problems import Problems
 from .scope import Names
 
 MAX_COUNT = 10**18
 """Largest number of values in one output or weight; a larger one is a typing mistake."""
-MAX_AXES = 60  # torch allows 64 axes; the batch and what layers add in between need some
+MAX_AXES = 60  # below the 64 axes of torch's TensorIterator, the batch included
 TIED_TO = "Tie to a linear layer, or to an embedding."
-
-
-class Problems:
-    """The problems found so far; a mistake in a block is reported once, not for each use of the block."""
-
-    def __init__(self, found: Sequence[Problem] = ()) -> None:
-        self.found = list(found)
-        self._keys = {self._key(p) for p in found}
-
-    def add(self, problem: Problem, cause: str = "") -> None:
-        """Add a problem, unless one of the same place and cause is known.
-
-        `cause` is the message without what differs between uses of a block; by default, without digits.
-        """
-        key = self._key(problem, cause)
-        if key not in self._keys and not self.full:
-            self._keys.add(key)
-            self.found.append(problem)
-
-    @property
-    def full(self) -> bool:
-        """Whether the limit of problems that are reported is reached."""
-        return len(self.found) > MAX_PROBLEMS
-
-    @staticmethod
-    def _key(problem: Problem, cause: str = "") -> tuple[object, ...]:
-        return (problem.mark, "".join(c for c in cause or problem.message if not c.isdigit()))
 
 
 class Placer:
@@ -149,7 +123,7 @@ class Placer:
         try:
             plan = self._tied_plan(layer, shapes[0], tied, mark, full) if tied else layer.plan(*shapes)
             if is_foreign(type(layer)) and not tied:
-                plan = foreign.checked(layer, plan, shapes)
+                plan = check_plan(layer, plan, shapes)
         except ShapeError as error:
             problem = error.problem_for([self.describe(w, mark) for w in wires])
             source = "" if error.inputs or len(wires) > 1 else f"; what comes in is {self.describe(wires[0], mark)}"

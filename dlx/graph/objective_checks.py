@@ -1,16 +1,21 @@
-"""Checks of an objective's calls against the inputs of the networks and the fields of the data. No torch."""
+"""Checks of an objective against the networks and the data: its calls, and the outputs that it trains. No torch."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from ..data.base import Field
 from ..errors import DlxError, Problem, did_you_mean, first_line
-from ..objectives import Call, Objective, Ports, Supervised
+from ..objectives import Call, Objective, Ports, Supervised, default_objective
 from ..shapes import Shape
 from ..spec import Experiment
+from .expansion.place import Placer
+from .expansion.problems import Problems
+
+if TYPE_CHECKING:
+    from ..data import Dataset, Facts
 
 BY_NAME: Final = "Networks have names under `networks`: `networks: {NAME: {layers: [...]}}`."
 ALONE: Final = "Write that network under `network`, in place of `networks`."
@@ -63,6 +68,47 @@ def check_calls(
             hint = ALONE if one else did_you_mean(call.network, ports) if experiment.networks else BY_NAME
             found.append(Problem(message, hint, place, path))
     return list(dict.fromkeys(found))
+
+
+def check_outputs(
+    experiment: Experiment, facts: Facts, placer: Placer, outputs: Mapping[str, str], problems: Problems
+) -> None:
+    """Check the outputs of the one network of a spec against the objective and the data.
+
+    `outputs` maps each output to its node. Mistakes are added to `problems`, warnings to those of `placer`.
+    """
+    objective = experiment.objective or default_objective(facts)
+    if not isinstance(objective, Supervised):
+        return
+    for name, problem in objective.check_aux(outputs).items():
+        keys = ("objective", objective.kind, "aux", name)
+        problems.add(replace(problem, mark=experiment.place(*keys), path=".".join(keys)))
+    for last in dict.fromkeys(outputs[name] for name in objective.trained_outputs(outputs)):
+        node, wire = placer.by_name.get(last), placer.top.find(last)
+        shape = node.shape if node is not None else wire.shape if wire is not None else None
+        found = objective.check(shape, facts) if shape is not None else None
+        found = _with_label_hint(found, objective, facts, experiment.data)
+        if found is not None:
+            mark, path = (
+                (node.mark, f"layers.{node.name}") if node is not None else (experiment.place("network"), "outputs")
+            )
+            problems.add(replace(found, mark=mark, path=f"network.{path}"))
+        elif node is not None and (warning := objective.probability_warning(node.kind)) is not None:
+            placer.warned.add(replace(warning, mark=node.mark, path=f"network.layers.{node.name}"))
+
+
+def _with_label_hint(
+    found: Problem | None, objective: Supervised, facts: Facts, data: Dataset | None
+) -> Problem | None:
+    """Extend the hint of a problem where classes are expected and the values of the data may be labels."""
+    if found is None or objective.measures != "classes" or facts.classes is not None or facts.target is None:
+        return found
+    if data is None or "task" not in type(data).model_fields:
+        return found
+    from ..data.file_reading import ONE_LABEL, SEVERAL_LABELS
+
+    hint = ONE_LABEL if tuple(facts.target) == (1,) else SEVERAL_LABELS
+    return replace(found, hint=f"{found.hint} {hint}".strip())
 
 
 def uncalled(objective: Objective, fields: Mapping[str, Field], ports: Mapping[str, Ports]) -> list[str]:
