@@ -62,9 +62,9 @@ def override_texts(overrides: Overrides) -> list[str]:
 
 def _override(key: str, value: Any) -> str:
     """Return `key=value`; `~key` where a key that begins so has no value to compare with."""
-    from ..sweeps.space import written
+    from ..sweeps.space import hydra_text
 
-    return key if key.startswith("~") and value is None else f"{key}={written(_plain(value))}"
+    return key if key.startswith("~") and value is None else f"{key}={hydra_text(_plain(value))}"
 
 
 def _plain(value: Any) -> Any:

@@ -1,1 +1,1 @@
-"""The run folder."""
+"""Runs on disk: their folders, their records, and how they are found."""

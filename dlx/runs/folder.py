@@ -1,7 +1,7 @@
-"""A run on disk: `runs/<name>/<id>/`. The folder is the truth; whatever else shows a run reads it. No torch here.
+"""A run on disk: `runs/<name>/<id>/`, from which everything that shows a run reads. No torch here.
 
 spec.yaml        the resolved spec, to run again            lock.json   versions, device, commit, data digest, pid
-plan.json        what `dlx inspect --json` says             mlflow.json how far MLflow's mirror is
+plan.json        what `dlx inspect --json` says             mlflow.json what has arrived in MLflow
 metrics.jsonl    one record a line, only ever appended      checkpoints/{final, ...}.safetensors + .json
 ensemble.json    the runs of its members, if it has any     inputs.safetensors  how inputs are preprocessed
 """
@@ -28,7 +28,7 @@ ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 
 
 class Run:
-    """One run's folder. Reading never changes it; `append` keeps one handle open until an end record or `close`."""
+    """Folder of one run. Reading never changes it; `append` holds one handle open until an end record or `close`."""
 
     def __init__(self, folder: Path | str) -> None:
         self.dir = Path(folder)
@@ -36,7 +36,7 @@ class Run:
 
     @classmethod
     def create(cls, root: Path | str, name: str) -> Run:
-        """A new, empty run. DlxError where nothing can be written."""
+        """Create a new, empty run. Raises DlxError where nothing can be written."""
         home = Path(root) / name
         try:
             home.mkdir(parents=True, exist_ok=True)
@@ -61,12 +61,12 @@ class Run:
 
     @property
     def key(self) -> str:
-        """`name/id`, as people and MLflow call it."""
+        """`name/id`, by which commands and MLflow know it."""
         return f"{self.name}/{self.id}"
 
     @property
     def argument(self) -> str:
-        """The run as commands take it: its key where it lies in the `runs` that they look through, else its path."""
+        """The run as an argument of commands: its key if it lies in `./runs`, else its path."""
         return self.key if self.root == Path("runs").absolute() else shlex.quote(str(self.dir))
 
     @property
@@ -84,8 +84,9 @@ class Run:
         self.close()
 
     def append(self, *records: RunRecord) -> None:
-        """More lines, out of this process's hands when this returns. RunError where the disk is full."""
+        """Append records, which then survive a kill of this process. Raises RunError where the disk is full."""
         line = b"".join(map(encode, records))
+        # unbuffered, and one write for all of them: a kill can only cut off the end
         handle = self._handle = self._handle or self._open()
         before = handle.tell()
         try:
@@ -103,7 +104,7 @@ class Run:
             self._handle = None
 
     def _open(self) -> BinaryIO:
-        """The records, ready for the next; what a kill left of half a line is cut off."""
+        """Open the records for appending, and cut off an unfinished line that a kill has left."""
         path = self.dir / RECORDS
         try:
             handle = path.open("ab", buffering=0)
@@ -116,11 +117,11 @@ class Run:
         return handle
 
     def records(self) -> Iterator[RunRecord]:
-        """Every record that stands; half a line at the end is left for later."""
+        """Yield every complete record; an unfinished line at the end is left for later."""
         return (record for record, _ in self.records_from(0))
 
     def records_from(self, offset: int) -> Iterator[tuple[RunRecord, int]]:
-        """The records behind a place in the file, each with the place behind it."""
+        """Yield the records from an offset in bytes on, each with the offset of its end."""
         path = self.dir / RECORDS
         try:
             handle = files.regular(path).open("rb")
@@ -137,7 +138,7 @@ class Run:
                     yield record, offset
 
     def last(self) -> RunRecord | None:
-        """The last record, found from the end of the file. DlxError where its last line is none."""
+        """Return the last record, read from the end of the file. Raises DlxError where the last line is no record."""
         path = self.dir / RECORDS
         try:
             line, end = last_line(files.regular(path))
@@ -152,17 +153,17 @@ class Run:
         return record
 
     def members(self) -> list[str]:
-        """The keys of the runs of an ensemble; empty for any other run."""
+        """Return the keys of the runs of an ensemble; empty for any other run."""
         found = self.read_json(ENSEMBLE).get("members", [])
         return [str(key) for key in found] if isinstance(found, list) else []
 
     def end(self) -> RunRecord | None:
-        """The end record, once the run has one and was not taken up again."""
+        """Return the end record, if the run has ended and was not resumed since."""
         last = self.last()
         return last if last is not None and last["record"] == "end" else None
 
     def status(self) -> str:
-        """finished, failed or stopped, as the end record says; else running, or died where its process is gone."""
+        """Return finished, failed or stopped, as the end record says; else running, or died without a process."""
         end = self.end()
         if end is not None:
             return str(end["status"])
@@ -173,7 +174,7 @@ class Run:
         return "running" if isinstance(pid, int) and alive(pid, since) else "died"
 
     def started(self) -> float:
-        """When the run began, in Unix time."""
+        """Return the start of the run, in seconds of Unix time."""
         first = next(self.records(), None)
         if first is not None:
             return float(first["time"])
@@ -182,11 +183,11 @@ class Run:
         return datetime.strptime(self.id[:15], "%Y%m%d-%H%M%S").replace(tzinfo=UTC).timestamp()
 
     def read_json(self, name: str) -> dict[str, Any]:
-        """A file's object; empty where there is no file. DlxError where it is something else."""
+        """Read the object in a file; empty where there is no file. Raises DlxError where it is something else."""
         return json_documents.read(self.dir / name)
 
     def lock(self) -> dict[str, Any]:
-        """The contents of its lock; empty where there is none. DlxError where a value of it has the wrong type."""
+        """Read lock.json; empty where there is none. Raises DlxError where a value of it has the wrong type."""
         lock = self.read_json("lock.json")
         data = lock.get("data", {})
         values = {**lock, **{f"data.{key}": value for key, value in data.items()}} if isinstance(data, dict) else lock
@@ -198,11 +199,11 @@ class Run:
         return lock
 
     def threads(self) -> int:
-        """With how many threads it was computed."""
+        """Return the number of threads that it was computed with."""
         return int(self.lock().get("threads") or 1)
 
     def file(self, name: str) -> Path:
-        """The path of one of its files. DlxError where it is not there, or is something else than a file."""
+        """Return the path of one of its files. Raises DlxError where it is missing, or is no regular file."""
         path = self.dir / name
         try:
             return files.regular(path)
@@ -210,7 +211,7 @@ class Run:
             raise _unreadable(path, error) from error
 
     def numeric_settings(self) -> dict[str, Any]:
-        """What its lock says of how it is computed, as far as that decides about the last bits."""
+        """Return the values of its lock that decide about the last bits of its results: `threads` and `packed`."""
         lock = self.lock()
         return {name: lock[name] for name in ("threads", "packed") if name in lock}
 
@@ -218,7 +219,7 @@ class Run:
         self.write_text(name, json.dumps(nonfinite_as_words(value), indent=1, allow_nan=False) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
-        """All of it or, after a kill or on a full disk, what was there before."""
+        """Write a file; after a kill or on a full disk it has its previous content."""
         path = self.dir / name
         try:
             files.replace(path, text.encode())
@@ -227,17 +228,18 @@ class Run:
 
 
 def new_id() -> str:
-    """`20261121-053012-3fa9`: the second in UTC, and which 65,536th of it; so names sort by time."""
+    """Return an id such as `20261121-053012-3fa9`: the second in UTC, and its 65,536th; so names sort by time."""
     seconds, nanoseconds = divmod(time.time_ns(), 1_000_000_000)
     return f"{datetime.fromtimestamp(seconds, UTC):%Y%m%d-%H%M%S}-{(nanoseconds << 16) // 1_000_000_000:04x}"
 
 
 def alive(pid: int, since: float | None = None) -> bool:
-    """Whether a process goes on, and is no later one that was given the same number after `since`."""
+    """Whether a process is running. With `since`, one that started later does not count: its number was reused."""
     import psutil
 
     try:
         process = psutil.Process(pid)
+        # psutil adds the start of a process to the boot time, which Linux gives in whole seconds: hence a tolerance
         young = since is not None and process.create_time() > since + 2
         return not young and process.status() != psutil.STATUS_ZOMBIE
     except psutil.AccessDenied:

@@ -30,7 +30,7 @@ def proof(found: Proof, as_json: bool = False) -> None:
         out(f"bit-equal: {what}", "green")
         return
     if found.difference is not None:
-        out(f"differs first in {found.difference}" + (f", {found.whose}" if found.whose else ""), "red")
+        out(f"differs first in {found.difference}" + (f", {found.training}" if found.training else ""), "red")
     for file, names in found.differing.items():
         if names:
             more = f" and {len(names) - MOST:,} more" if len(names) > MOST else ""

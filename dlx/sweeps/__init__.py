@@ -1,1 +1,3 @@
-"""Many experiments that differ in a few values: what may vary, which are tried, which go on, what they showed."""
+"""Sweeps: many trainings of a spec that differ in a few values, their search spaces, samplers, schedulers and
+results.
+"""

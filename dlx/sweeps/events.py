@@ -1,4 +1,4 @@
-"""What a listener is told of a sweep, and how it ended."""
+"""Events of a sweep, which its callback receives, and its result."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ if TYPE_CHECKING:
     from ..track import Mirror
 
 LISTED = 20
-"""Trials of the leaderboard in the document."""
+"""Rows of the leaderboard in the JSON document."""
 Reason = Literal["finished", "budget", "interrupted"]
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A study is begun, or gone on with."""
+    """A study was begun or continued."""
 
     plan: SweepPlan
     study: Study
@@ -31,7 +31,7 @@ class Opened:
 
 @dataclass(frozen=True)
 class Suggested:
-    """A generation, and how many points were refused on the way to it."""
+    """Trials of a generation, and the number of points that were refused before them."""
 
     trials: Sequence[Trial]
     refused: int
@@ -39,7 +39,7 @@ class Suggested:
 
 @dataclass(frozen=True)
 class TaskEnded:
-    """A training has come as far as it was to; its trial as the journal has it."""
+    """A worker has brought a training to its rung, or failed; its trial as the journal has it."""
 
     trial: Trial
     outcome: TrialOutcome
@@ -47,14 +47,14 @@ class TaskEnded:
 
 @dataclass(frozen=True)
 class Reported:
-    """A trial stands in the journal at a rung, or at its end."""
+    """A trial has been recorded in the journal, at a rung or at its end."""
 
     trial: Trial
 
 
 @dataclass(frozen=True)
 class Stopped:
-    """Trials that a scheduler ended."""
+    """Trials that a scheduler has stopped."""
 
     trials: Sequence[Trial]
     step: int
@@ -62,7 +62,7 @@ class Stopped:
 
 @dataclass(frozen=True)
 class Noted:
-    """A sentence about how the sweep goes."""
+    """A note on the progress of the sweep."""
 
     text: str
 
@@ -72,28 +72,28 @@ Callback = Callable[[Any], None]
 
 @dataclass(frozen=True)
 class SweepResult:
-    """How a sweep ended, and what the same command would do next."""
+    """Result of a sweep, and what the same command would do next."""
 
     study: Study
     reason: Reason
     seconds: float
     next: str = ""
     note: str = ""
-    """Why it ended before all trials were tried."""
+    """Why the sweep ended before all trials were tried."""
     mirror: Mirror | None = None
     tracking: str = ""
-    """What became of the mirror in MLflow: `delivered`, `behind` or `failed: why`; empty where there is none."""
+    """State of the mirror to MLflow: `delivered`, `behind` or `failed: why`; empty without one."""
 
     @property
     def exit_code(self) -> int:
-        """As of a program that was interrupted, or 1 where every trial failed."""
+        """130 after an interrupt, as shells have it; 1 where every trial failed."""
         if self.reason == "interrupted":
             return 130
         trials = self.study.trials
         return 1 if trials and all(trial.state == "failed" for trial in trials) else 0
 
     def as_json(self) -> dict[str, Any]:
-        """The document that `dlx sweep --json` ends with."""
+        """Return the document that `dlx sweep --json` ends with."""
         study, best = self.study, self.study.best()
         board = rank(study.points(), study.metrics[0], study.rising[0])
         counts = {name: len(study.in_state(name)) for name in ("finished", "stopped", "failed", "waiting")}
@@ -116,8 +116,8 @@ class SweepResult:
 
 
 def trial_as_json(study: Study, trial: Trial) -> dict[str, Any]:
-    """A trial with its means over the seeds."""
-    names = {name for told in trial.rungs.values() for metrics in told.values() for name in metrics}
+    """Return a trial as JSON, with its means over the seeds."""
+    names = {name for by_seed in trial.rungs.values() for metrics in by_seed.values() for name in metrics}
     means = {name: trial.value(name) for name in sorted(names)}
     runs = [str(study.runs / key) for key in trial.runs.values()]
     return {

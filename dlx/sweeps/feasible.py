@@ -1,4 +1,6 @@
-"""Whether a candidate can be trained at all, and keeps to the constraints: decided by its plan, without torch."""
+"""Feasibility of candidates: whether a point makes a network within the constraints, from its plan and without
+torch.
+"""
 
 from __future__ import annotations
 
@@ -25,8 +27,10 @@ from .trial import Point
 Figure = Callable[[Graphs, Experiment], float]
 
 
-def _field(graphs: Graphs, _: Experiment) -> float:
-    """The smaller side of what the last layer with positions sees; all of the input for a global one."""
+def _receptive_field(graphs: Graphs, _: Experiment) -> float:
+    """Return the smaller side of the receptive field of the last layer with positions; the input's size where it
+    is global.
+    """
     seen = measure(graphs, "receptive_field", "")
     graph = graphs.one
     sizes = seen if isinstance(seen, list) else [seen]
@@ -35,7 +39,7 @@ def _field(graphs: Graphs, _: Experiment) -> float:
 
 
 def _train_bytes(graphs: Graphs, experiment: Experiment) -> float:
-    """The memory of a training step with the largest batch of the training."""
+    """Return the memory of a training step with the largest batch of the training, in bytes."""
     train = experiment.train
     if train is not None and train.is_whole:
         raise Unmeasured("a batch is the whole training set, which a plan does not count")
@@ -44,18 +48,18 @@ def _train_bytes(graphs: Graphs, experiment: Experiment) -> float:
     return memory.of_training(experiment, graphs.one, 1 if train is None else train.largest(sys.maxsize)).total
 
 
-def _plain(name: str) -> Figure:
+def _measure(name: str) -> Figure:
     return lambda graph, _: measure(graph, name, "")
 
 
 FIGURES: Mapping[str, Figure] = {
-    "params": _plain("params"),
-    "trainable": _plain("trainable"),
-    "buffers": _plain("buffers"),
-    "macs": _plain("macs"),
-    "activation_bytes": _plain("activation_bytes"),
-    "depth": _plain("depth"),
-    "receptive_field": _field,
+    "params": _measure("params"),
+    "trainable": _measure("trainable"),
+    "buffers": _measure("buffers"),
+    "macs": _measure("macs"),
+    "activation_bytes": _measure("activation_bytes"),
+    "depth": _measure("depth"),
+    "receptive_field": _receptive_field,
     "train_bytes": _train_bytes,
 }
 RELATIONS: Mapping[str, tuple[Callable[[float, float], bool], str]] = {
@@ -70,39 +74,41 @@ _FORM = re.compile(r"\s*([A-Za-z_]\w*)\s*(<=|>=|==|<|>)\s*(\d[\d_]*(?:\.\d*)?(?:
 
 @dataclass(frozen=True)
 class Feasibility:
-    """A candidate and its plan; `because` says why it is refused."""
+    """A candidate with its plan, or the reason of its refusal."""
 
     graphs: Graphs | None
     experiment: Experiment | None
-    because: str | None = None
-    miss: float = 0.0
-    """How far it is from the constraints; infinite where there is no network at all."""
+    refusal: str | None = None
+    """Why it is refused, in a sentence; None if it is feasible."""
+    violation: float = 0.0
+    """Total violation of the constraints; infinite where there is no network at all."""
     reason: str = ""
-    """Of a refusal, in a word: the figure that is constrained, or `invalid`."""
+    """Kind of the refusal: the figure that is constrained, or `invalid`."""
 
 
 @dataclass(frozen=True)
 class Constraint:
-    """One figure of the plan and its bound."""
+    """Bound on one figure of the plan."""
 
     name: str
     relation: str
     bound: float
 
-    def miss(self, value: float) -> float:
-        """How far a value is from the bound, as a part of it; 0 where it keeps to it."""
+    def violation(self, value: float) -> float:
+        """Return the distance of a value from the bound, as a fraction of it; 0 where the constraint holds."""
         if RELATIONS[self.relation][0](value, self.bound):
             return 0.0
+        # `<` and `>` are violated at the bound itself, where the distance is 0
         return abs(value - self.bound) / max(1.0, abs(self.bound)) or 1e-9
 
-    def measured(self, graphs: Graphs, experiment: Experiment) -> tuple[float | None, str]:
-        """The figure of a network, None where it has none, and what to say of it where it misses."""
+    def evaluate(self, graphs: Graphs, experiment: Experiment) -> tuple[float | None, str]:
+        """Return the figure of a network, None where it has none, and a sentence on its violation."""
         try:
             value = FIGURES[self.name](graphs, experiment)
         except Unmeasured as error:
             return None, f"{self.name} cannot be had: {error}"
-        wanted = RELATIONS[self.relation][1].format(_number(self.bound))
-        return value, f"{self.name} is {_number(value)}, and {wanted}"
+        bound = RELATIONS[self.relation][1].format(_number(self.bound))
+        return value, f"{self.name} is {_number(value)}, and {bound}"
 
 
 def _number(value: float) -> str:
@@ -111,13 +117,15 @@ def _number(value: float) -> str:
 
 @dataclass(frozen=True)
 class Constraints:
-    """What every trial's network must keep to."""
+    """Constraints on the network of every trial."""
 
     all: tuple[Constraint, ...] = ()
 
     @staticmethod
     def parse(texts: Sequence[str], places: Sequence[Mark | None] = ()) -> Constraints:
-        """`params <= 1_000_000` and the like. SpecError with all that cannot be read, each at its place."""
+        """Parse `params <= 1_000_000` and the like. Raises SpecError with all that cannot be parsed, each at its
+        place.
+        """
         found: list[Constraint] = []
         problems: list[Problem] = []
         for i, text in enumerate(texts):
@@ -132,7 +140,7 @@ class Constraints:
 
     @staticmethod
     def of(experiment: Experiment) -> Constraints:
-        """Those of a spec."""
+        """Return the constraints of a spec."""
         if experiment.sweep is None:
             return Constraints()
         node = experiment.root.at("sweep", "constraints")
@@ -140,23 +148,23 @@ class Constraints:
         return Constraints.parse(experiment.sweep.texts, places or [experiment.place("sweep", "constraints")])
 
     def refuses(self, graphs: Graphs, experiment: Experiment) -> str | None:
-        """Why a network is not to be trained, in one sentence; None where it may be."""
-        return self.judged(graphs, experiment).because
+        """Return why a network is not to be trained, in one sentence; None where it may be."""
+        return self.check(graphs, experiment).refusal
 
-    def judged(self, graphs: Graphs, experiment: Experiment) -> Feasibility:
-        """The network with the first constraint that it does not keep to, and how far it is from keeping to all."""
-        reason, because, miss = "", None, 0.0
+    def check(self, graphs: Graphs, experiment: Experiment) -> Feasibility:
+        """Check a network: the first constraint that it violates, and its total violation."""
+        reason, refusal, total_violation = "", None, 0.0
         for one in self.all:
-            value, why = one.measured(graphs, experiment)
-            missed = 1.0 if value is None else one.miss(value)
-            if missed and because is None:
-                reason, because = one.name, why
-            miss += missed
-        return Feasibility(graphs, experiment, because, miss, reason)
+            value, why = one.evaluate(graphs, experiment)
+            violation = 1.0 if value is None else one.violation(value)
+            if violation and refusal is None:
+                reason, refusal = one.name, why
+            total_violation += violation
+        return Feasibility(graphs, experiment, refusal, total_violation, reason)
 
 
 def _parsed(text: str) -> Constraint | tuple[str, str]:
-    """A constraint, or what is wrong with it and the way out."""
+    """Parse a constraint; on failure return the message and the hint of a problem."""
     read = _FORM.fullmatch(text)
     if read is None:
         return (
@@ -169,14 +177,14 @@ def _parsed(text: str) -> Constraint | tuple[str, str]:
     return Constraint(name, relation, float(bound.replace("_", "")))
 
 
-LOOKED_AT = ("train.augment", "train.test_time")
-"""What a plan depends on in the section `train`."""
-MOST_KEPT = 100
-"""Plans that are kept for the candidates that come."""
+TRAIN_KEYS_OF_PLAN = ("train.augment", "train.test_time")
+"""Keys of the section `train` on which a plan depends."""
+MAX_CACHED = 100
+"""Plans that are cached at most."""
 
 
 class Planner:
-    """Plans one candidate after another: the spec is composed once, and each point set in a copy of it."""
+    """Plan one candidate after another: the spec is composed once, and each point is set in a copy of it."""
 
     def __init__(self, experiment: Experiment, space: Space, constraints: Constraints | None = None) -> None:
         self.space = space
@@ -185,13 +193,15 @@ class Planner:
         self.base = experiment.with_root(root.copy())
         self.contents: dict[tuple[str, str], Node] = {}
         self.graphs: dict[str, Graphs] = {}
-        self.shaping = [
-            d.key for d in space.dimensions if not d.key.startswith("train.") or d.key.startswith(LOOKED_AT)
+        self.graph_keys = [
+            d.key for d in space.dimensions if not d.key.startswith("train.") or d.key.startswith(TRAIN_KEYS_OF_PLAN)
         ]
-        """The keys on which the graph may depend."""
+        """Keys on which the graph may depend."""
 
     def experiment(self, point: Point) -> Experiment:
-        """The spec of a trial: that of the study without its `sweep`. SpecError where the point has no place."""
+        """Return the spec of a trial: the study's without `sweep`. Raises SpecError where a key of the point has
+        no place.
+        """
         root = self.base.root.copy()
         for dimension in self.space.dimensions:
             if dimension.key in point:
@@ -200,7 +210,7 @@ class Planner:
         return self.base.with_root(root)
 
     def content(self, key: str, value: Any) -> Node:
-        """What a value sets; a file of a config group is read once."""
+        """Return the nodes that a value sets; a file of a config group is read once."""
         known = self.contents.get((key, name := fingerprint(value)))
         if known is None:
             known = content_of(key, value, self.base.path, Mark(f"trial `{key}={shown(value)}`"))
@@ -208,38 +218,38 @@ class Planner:
         return known
 
     def examine(self, point: Point) -> Feasibility:
-        """The plan of a point, or why it is refused."""
+        """Plan a point, and check it against the constraints."""
         try:
             experiment = self.experiment(point)
-            graphs = self.planned(point, experiment)
+            graphs = self.graphs_of(point, experiment)
         except SpecError as error:
             return _invalid(error)
-        return self.constraints.judged(graphs, experiment)
+        return self.constraints.check(graphs, experiment)
 
-    def planned(self, point: Point, experiment: Experiment) -> Graphs:
-        """The plan of an experiment; the one before where nothing that shapes it is different."""
-        name = fingerprint([point.get(key) for key in self.shaping])
+    def graphs_of(self, point: Point, experiment: Experiment) -> Graphs:
+        """Return the plan of an experiment, from the cache where nothing differs that the graph depends on."""
+        name = fingerprint([point.get(key) for key in self.graph_keys])
         if name not in self.graphs or experiment.problems:
-            if len(self.graphs) > MOST_KEPT:
+            if len(self.graphs) > MAX_CACHED:
                 self.graphs.clear()
             self.graphs[name] = trace_all(experiment)
         return self.graphs[name]
 
 
 def examine(path: Path | str, overrides: Sequence[str]) -> Feasibility:
-    """A spec with these overrides planned, or why it is refused; by its own constraints."""
+    """Plan a spec with these overrides, and check it against its own constraints."""
     try:
         experiment = load(path, overrides)
         graphs = trace_all(experiment)
         constraints = Constraints.of(experiment)
     except SpecError as error:
         return _invalid(error)
-    return constraints.judged(graphs, experiment)
+    return constraints.check(graphs, experiment)
 
 
 def _invalid(error: SpecError) -> Feasibility:
-    """A refusal with the first mistake, as one sentence with its place."""
+    """Return a refusal with the first mistake, as one sentence with its place."""
     first, *rest = error.problems
     more = f" (and {len(rest)} more)" if rest else ""
-    because = f"{first.path}: {first.message}{more}" if first.path else f"{first.message}{more}"
-    return Feasibility(None, None, because, inf, "invalid")
+    refusal = f"{first.path}: {first.message}{more}" if first.path else f"{first.message}{more}"
+    return Feasibility(None, None, refusal, inf, "invalid")

@@ -1,4 +1,4 @@
-"""The journal of a study: one fact a line, only ever appended, so that a kill loses no fact that stands."""
+"""Journal of a study: one fact a line, only ever appended, so that a kill loses no fact that was written."""
 
 from __future__ import annotations
 
@@ -15,11 +15,13 @@ from ..utils.json_documents import loads, nonfinite_as_words
 
 Fact = dict[str, Any]
 SYNC_EVERY = 1.0
-"""Seconds between two waits for the disk. A kill loses nothing that was appended; a power cut at most this much."""
+"""Seconds between two calls of fsync. A kill loses nothing that was appended; a power cut at most this much."""
 
 
 class Journal:
-    """The facts in a file. Half a line at its end, which a kill may leave, is no fact, and is cut off."""
+    """Facts in a file. An unfinished line at its end, which a kill may leave, is ignored, and cut off before
+    appending.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -27,7 +29,9 @@ class Journal:
         self._synced = time.monotonic()
 
     def facts(self) -> Iterator[tuple[int, Fact]]:
-        """Each fact that stands, and its line. DlxError where one is none, unless nothing comes after it."""
+        """Yield the number and the fact of each line. Raises DlxError for a line without a fact, unless it is the
+        last one.
+        """
         try:
             lines = files.read(self.path).splitlines(keepends=True)
         except FileNotFoundError:
@@ -38,11 +42,12 @@ class Journal:
             fact = _read(line)
             if fact is not None:
                 yield number, fact
+            # only the last line can be cut by a kill; one before it was altered by something else
             elif number < len(lines):
                 raise self.corrupt(number, "is not a fact of a study")
 
     def corrupt(self, line: int, what: str) -> DlxError:
-        """That a line cannot stand, and the way out."""
+        """Return the error of a corrupt line, with the way out."""
         hint = (
             f"Keep those before it: `head -n {line - 1} {self.path.name} > kept && mv kept {self.path.name}` in that "
             "folder. What was trained stands in its runs, and is taken from there."
@@ -50,17 +55,19 @@ class Journal:
         return DlxError(f"line {line:,} of {self.path} {what}", hint=hint)
 
     def append(self, fact: Fact) -> None:
-        """One more, out of this process's hands when this returns. RunError where the disk is full."""
+        """Append a fact, which then survives a kill of this process. Raises RunError where the disk is full."""
         line = (
             json.dumps(nonfinite_as_words({**fact, "time": time.time()}), separators=(",", ":"), allow_nan=False)
             + "\n"
         )
         try:
+            # unbuffered: a fact is with the operating system once `write` returns, and outlives a kill of the process
             handle = self._handle = self._handle or self._open()
             before = handle.tell()
             if handle.write(line.encode()) < len(line.encode()):
                 handle.truncate(before)
                 raise OSError("the disk is full")  # noqa: TRY301
+            # an fsync takes milliseconds, as long as a small trial; at most one a second is paid for
             if time.monotonic() - self._synced > SYNC_EVERY:
                 self.sync()
         except OSError as error:
@@ -79,7 +86,7 @@ class Journal:
             self._handle = None
 
     def _open(self) -> BinaryIO:
-        """The file, ready for the next fact: what a kill left of one is cut off."""
+        """Open the file for appending, and cut off an unfinished line that a kill has left."""
         size = 0
         if self.path.exists():
             lines = self.path.read_bytes().splitlines(keepends=True)
@@ -93,7 +100,7 @@ class Journal:
 
 
 def _read(line: bytes) -> Fact | None:
-    """The fact of a line that has ended; None where it holds none."""
+    """Parse the fact of a complete line; None where it holds none."""
     if not line.endswith(b"\n"):
         return None
     try:
@@ -104,5 +111,5 @@ def _read(line: bytes) -> Fact | None:
 
 
 def numbers(metrics: dict[str, Any]) -> dict[str, float]:
-    """Metrics as they were before `nonfinite_as_words`."""
+    """Convert metrics to floats: infinities and NaN are words in the journal, since JSON has none."""
     return {name: float(value) for name, value in metrics.items()}

@@ -1,9 +1,9 @@
-"""Which trials are best, and which of them chance alone may have set apart.
+"""Leaderboard: trials by rank, with ties where differences are not significant.
 
-A trial with several seeds is its mean. Two trials are compared seed by seed: the same seed draws the same examples in
-the same order, so what it does to both falls out of the difference. They are told apart where the 95 % interval of
-the mean difference (Student's t) leaves out 0; trials that are not share a place. With one seed nothing is known of
-chance, and only equal values share one.
+A trial with several seeds is its mean. Two trials are compared seed by seed: the same seed gives both the same
+examples in the same order, and this common effect cancels in the differences. They are distinguishable where the 95 %
+interval of the mean difference (Student's t, paired) excludes 0; others share a place. With one seed there is no
+estimate of the noise, and only equal values share a place.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ COSTS: Mapping[str, Callable[[Trial], float]] = {
     "macs": lambda trial: trial.macs,
     "seconds": lambda trial: trial.seconds,
 }
-"""What a trial may cost; the seconds are those of all its seeds."""
+"""Costs of a trial; the seconds are those of all its seeds."""
 
 
 @dataclass(frozen=True)
 class Difference:
-    """How much more of a metric one trial has than another, in the mean over the seeds that both have."""
+    """Difference of a metric between two trials, averaged over the seeds that both have."""
 
     mean: float
     interval: float | None
@@ -36,8 +36,8 @@ class Difference:
     seeds: int
 
     @property
-    def real(self) -> bool:
-        """Whether it is more than chance; with one seed, whether there is any."""
+    def significant(self) -> bool:
+        """Whether its 95 % interval excludes 0; with one seed, whether it is not 0."""
         return abs(self.mean) > (self.interval or 0.0)
 
 
@@ -56,14 +56,14 @@ class LeaderboardRow:
     """Half of the mean's 95 % interval."""
     seeds: int
     behind: Difference | None
-    """What it has more than the best; None for the best itself, and where they have no seed in common."""
+    """Difference from the best trial; None for the best itself, and without a common seed."""
 
     @property
     def label(self) -> str:
         return f"{self.place}{'=' if self.tied else ''}"
 
     def as_json(self) -> dict[str, Any]:
-        """A row of `dlx sweep --json`; what is no number is a word."""
+        """Return a row of `dlx sweep --json`; infinities and NaN as words."""
         difference = self.behind
         return {
             "place": self.place,
@@ -85,88 +85,92 @@ class LeaderboardRow:
 
 
 def rank(trials: Sequence[Trial], metric: str, rising: bool) -> list[LeaderboardRow]:
-    """The finished trials in the order of their means, and behind them the stopped ones, who came furthest first.
+    """Rank trials: finished ones by their means, then stopped ones, those with the most steps first.
 
-    Whatever cannot be told apart from the best shares its place, even one whose spread hides a mean far behind it.
-    Any other shares the place of the one that heads its group: of those before it, as far as they are alike.
-    Trials without a value are left out.
+    A trial that is not distinguishable from the best shares its place, even if its mean is far behind. Any other
+    shares the place of the first trial of its group, as long as it is not distinguishable from it. Trials without a
+    value are left out.
     """
     sign = -1 if rising else 1
 
     def order(trial: Trial) -> tuple[bool, int, float, int]:
-        mean, came = _mean(measured(trial, metric)), max(trial.rungs) if trial.state == "stopped" else 0
-        return trial.state == "stopped", -came, sign * mean if isfinite(mean) else inf, trial.number
+        mean, last_step = _mean(values_by_seed(trial, metric)), max(trial.rungs) if trial.state == "stopped" else 0
+        return trial.state == "stopped", -last_step, sign * mean if isfinite(mean) else inf, trial.number
 
-    there = sorted((t for t in trials if t.state in {"finished", "stopped"} and measured(t, metric)), key=order)
-    places = _places(there, metric)
+    ranked = sorted(
+        (t for t in trials if t.state in {"finished", "stopped"} and values_by_seed(t, metric)), key=order
+    )
+    places = _places(ranked, metric)
     shared = Counter(places)
     return [
-        _placed(trial, metric, place, shared[place] > 1, there[0]) for trial, place in zip(there, places, strict=True)
+        _row(trial, metric, place, shared[place] > 1, ranked[0]) for trial, place in zip(ranked, places, strict=True)
     ]
 
 
 def _places(ordered: Sequence[Trial], metric: str) -> list[int]:
-    """The place of each; `first` is the one whose place is shared, `at` where that is."""
+    """Return the place of each trial."""
     places: list[int] = []
-    first, at = None, 0
+    first, at = None, 0  # the first trial of the present group, and its place
     for position, trial in enumerate(ordered, 1):
-        if not _apart(trial, ordered[0], metric):
+        if not _distinguishable(trial, ordered[0], metric):
             places.append(1)
             continue
-        if first is None or _apart(trial, first, metric):
+        if first is None or _distinguishable(trial, first, metric):
             first, at = trial, position
         places.append(at)
     return places
 
 
-def _apart(one: Trial, other: Trial, metric: str) -> bool:
-    """Whether there is more than chance between two trials; always where only one finished, or they came less far."""
+def _distinguishable(one: Trial, other: Trial, metric: str) -> bool:
+    """Whether two trials differ significantly; always where only one finished, or they stopped at different steps."""
     if one.state != other.state or (one.state == "stopped" and max(one.rungs) != max(other.rungs)):
         return True
     between = difference(one, other, metric)
-    return between is None or between.real
+    return between is None or between.significant
 
 
-def _placed(trial: Trial, metric: str, place: int, tied: bool, best: Trial) -> LeaderboardRow:
-    values = measured(trial, metric)
+def _row(trial: Trial, metric: str, place: int, tied: bool, best: Trial) -> LeaderboardRow:
+    values = values_by_seed(trial, metric)
     behind = difference(trial, best, metric) if trial is not best else None
-    told = list(values.values())
-    deviation = _deviation(told) if len(told) > 1 and all(map(isfinite, told)) else None
-    return LeaderboardRow(trial, place, tied, _mean(values), deviation, half_of(trial, metric), len(told), behind)
+    numbers = list(values.values())
+    deviation = _deviation(numbers) if len(numbers) > 1 and all(map(isfinite, numbers)) else None
+    return LeaderboardRow(
+        trial, place, tied, _mean(values), deviation, interval_of(trial, metric), len(numbers), behind
+    )
 
 
-def half_of(trial: Trial, metric: str) -> float | None:
-    """Half of the 95 % interval of a trial's mean, as far as it came; None for one seed or none."""
-    values = list(measured(trial, metric).values())
-    return _half(_deviation(values), len(values)) if len(values) > 1 and all(map(isfinite, values)) else None
+def interval_of(trial: Trial, metric: str) -> float | None:
+    """Return half of the 95 % interval of a trial's mean at its last rung; None with fewer than two finite values."""
+    values = list(values_by_seed(trial, metric).values())
+    return _half_interval(_deviation(values), len(values)) if len(values) > 1 and all(map(isfinite, values)) else None
 
 
 def difference(one: Trial, other: Trial, metric: str) -> Difference | None:
-    """How much more of a metric one trial has than the other, each as far as it came; None without a common seed."""
-    ours, theirs = measured(one, metric), measured(other, metric)
+    """Return the difference of a metric between two trials, each at its last rung; None without a common seed."""
+    ours, theirs = values_by_seed(one, metric), values_by_seed(other, metric)
     differences = [ours[seed] - theirs[seed] for seed in ours if seed in theirs]
     if not differences or not all(map(isfinite, differences)):
         return None
     n = len(differences)
-    half = _half(_deviation(differences), n) if n > 1 else None
+    half = _half_interval(_deviation(differences), n) if n > 1 else None
     return Difference(fsum(differences) / n, half, n)
 
 
 def _deviation(values: Sequence[float]) -> float:
-    """The standard deviation that a sample lets expect."""
+    """Return the sample standard deviation, with n - 1 in the denominator."""
     mean = fsum(values) / len(values)
     return sqrt(fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
 
 
-def _half(deviation: float, n: int) -> float:
-    """Half of the 95 % interval of a mean of n values."""
+def _half_interval(deviation: float, n: int) -> float:
+    """Return half of the 95 % interval of a mean of n values, by Student's t."""
     return student_t_quantile(n - 1) * deviation / sqrt(n)
 
 
-def measured(trial: Trial, metric: str) -> dict[int, float]:
-    """A metric by seed, as far as the trial came."""
-    told = trial.rungs[max(trial.rungs)] if trial.rungs else {}
-    return {seed: metrics[metric] for seed, metrics in told.items() if metric in metrics}
+def values_by_seed(trial: Trial, metric: str) -> dict[int, float]:
+    """Return a metric by seed, at the last rung of the trial."""
+    by_seed = trial.rungs[max(trial.rungs)] if trial.rungs else {}
+    return {seed: metrics[metric] for seed, metrics in by_seed.items() if metric in metrics}
 
 
 def _mean(values: Mapping[int, float]) -> float:
@@ -181,9 +185,10 @@ def _number(value: float) -> float | str:
 
 
 def front(trials: Sequence[Trial], metric: str, rising: bool, cost: str) -> list[Trial]:
-    """The finished trials that no other is better than at the same or a lower cost, the cheapest first.
+    """Return the Pareto front of means and cost: finished trials that none beats at an equal or lower cost,
+    cheapest first.
 
-    `cost` is one of COSTS. That is the Pareto front of the means.
+    `cost` is one of COSTS.
     """
     sign = -1 if rising else 1
     finished = [t for t in trials if t.state == "finished" and (v := t.value(metric)) is not None and isfinite(v)]
@@ -192,51 +197,54 @@ def front(trials: Sequence[Trial], metric: str, rising: bool, cost: str) -> list
 
 
 def front_of(trials: Sequence[Trial], metrics: Sequence[str], rising: Sequence[bool]) -> list[Trial]:
-    """The same for several metrics: the finished trials than which no other is better in one and as good in all."""
-    told = {t.number: [t.value(metric) for metric in metrics] for t in trials if t.state == "finished"}
-    known = [t for t in trials if t.number in told and all(v is not None and isfinite(v) for v in told[t.number])]
+    """Return the Pareto front of several metrics: finished trials that none beats in one metric and equals in all
+    others.
+    """
+    values = {t.number: [t.value(metric) for metric in metrics] for t in trials if t.state == "finished"}
+    known = [t for t in trials if t.number in values and all(v is not None and isfinite(v) for v in values[t.number])]
     rows = [
-        tuple(-v if up else v for v, up in zip(told[t.number], rising, strict=True) if v is not None) for t in known
+        tuple(-v if up else v for v, up in zip(values[t.number], rising, strict=True) if v is not None) for t in known
     ]
     return [known[i] for i in undominated(rows)]
 
 
 def undominated(rows: Sequence[tuple[float, ...]]) -> list[int]:
-    """The indices of the rows that no other undercuts in one column without exceeding it in another, in their order.
+    """Return the indices of the rows that no other dominates, in lexicographic order. Equal rows all stay.
 
-    Of equal rows all stay.
+    Row a dominates b where it is smaller in one column and in none larger.
     """
-    kept: list[int] = []
+    front: list[int] = []
     for i in sorted(range(len(rows)), key=lambda i: rows[i]):  # what undercuts a row comes before it
-        if not any(_undercuts(rows[k], rows[i]) for k in kept):
-            kept.append(i)
-    return kept
+        if not any(_undercuts(rows[k], rows[i]) for k in front):
+            front.append(i)
+    return front
 
 
 def _undercuts(one: tuple[float, ...], other: tuple[float, ...]) -> bool:
+    """Whether one row dominates another."""
     return one != other and all(a <= b for a, b in zip(one, other, strict=True))
 
 
 # --- whether it is worth going on -----------------------------------------------------------------------------------
 
 
-ENOUGH = 3
-"""Seeds below which nearly nothing can be told apart, and no search has settled."""
+MIN_SEEDS = 3
+"""Seeds below which nearly no difference is significant, and no search counts as converged."""
 
 
-def settled(trials: Sequence[Trial], metric: str, rising: bool, best: int = 3, generations: int = 2) -> str | None:
-    """Why a search need not go on, in a sentence; None where it should.
+def converged(trials: Sequence[Trial], metric: str, rising: bool, best: int = 3, generations: int = 2) -> str | None:
+    """Return why a search need not go on, in a sentence; None where it should.
 
-    It has settled where the `best` trials cannot be told apart, and nothing that was suggested in the last
-    `generations` is better by more than chance than what was best before them. It takes three seeds to say so.
+    It has converged where the `best` trials are not distinguishable, and no trial of the last `generations` is
+    significantly better than the best before them. That takes three seeds.
     """
     last = max((t.generation for t in trials), default=-1)
     before = rank([t for t in trials if t.generation <= last - generations and t.state == "finished"], metric, rising)
     tied = [place for place in rank(trials, metric, rising) if place.place == 1][:best]
-    if not before or len(tied) < best or min(place.seeds for place in tied) < ENOUGH:
+    if not before or len(tied) < best or min(place.seeds for place in tied) < MIN_SEEDS:
         return None
     old, new = before[0].trial, tied[0].trial
-    if new is not old and _apart(new, old, metric):
+    if new is not old and _distinguishable(new, old, metric):
         return None
     widest = max((abs(place.behind.mean) for place in tied if place.behind is not None), default=0.0)
     numbers = ", ".join(str(place.trial.number) for place in tied)

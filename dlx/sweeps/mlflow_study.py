@@ -1,8 +1,9 @@
-"""A study in MLflow: a parent run, and its trials as children. `python -m dlx.sweeps.mlflow_study STUDY` delivers it.
+"""Deliver a study to MLflow: a parent run, and its trials as children. `python -m dlx.sweeps.mlflow_study STUDY`
+does it.
 
-A sweep starts one such process, which reads what stands in the study's folder and never speaks to the sweep: it is
-over when its input ends, because the sweep closed it or is gone; then it draws the figures too. A trial's curve comes
-when it stands at a rung or at its end, in the mean over its seeds.
+A sweep starts one such process, which reads the study's folder and never talks to the sweep: it ends when its input
+ends, because the sweep closed it or is gone; then it draws the figures too. The curve of a trial is delivered at each
+rung and at its end, averaged over its seeds.
 """
 
 from __future__ import annotations
@@ -21,99 +22,103 @@ from typing import Any, ClassVar
 
 from ..runs.folder import Run
 from ..track import Mirror, content, start_all
-from ..track.delivery import STATUS, Arrived, Delivery, SyncState
+from ..track.delivery import STATUS, Delivery, MlflowRunState, SyncState
 from ..track.mirror import main
-from .leaderboard import half_of
+from .leaderboard import interval_of
 from .study import JOURNAL, Study, is_study
 from .trial import Trial
 
 DONE = ("finished", "stopped", "failed")
+"""States of a trial that has ended."""
 PARENT = "mlflow.parentRunId"
 PAGE = 1000
+"""MLflow runs in one answer of a search."""
 
 
 @dataclass
-class Child(Arrived):
-    """How far one trial is in MLflow."""
+class ChildRun(MlflowRunState):
+    """State of one trial's MLflow run."""
 
     step: int = 0
-    """Up to which step of its curve."""
+    """Last step of its curve that has arrived."""
     state: str = ""
     point: dict[str, Any] = field(default_factory=dict)
 
 
 @dataclass
 class StudyState(SyncState):
-    """How far one study is in one store."""
+    """Record of what one store has of a study."""
 
-    trials: dict[int, Child] = field(default_factory=dict)
+    trials: dict[int, ChildRun] = field(default_factory=dict)
     best: int | None = None
     bests: int = 0
-    """Trials of which the parent has the best so far."""
+    """Trials for which the parent has the best value so far."""
     state: str = ""
 
 
 class StudyDelivery(Delivery[StudyState]):
-    """A study that is delivered."""
+    """Delivery of a study."""
 
-    memory: ClassVar[type[SyncState]] = StudyState
-    rests: ClassVar[float] = 4.0
+    state_type: ClassVar[type[SyncState]] = StudyState
+    rest_factor: ClassVar[float] = 4.0
     opened = False
 
-    def begun(self) -> float:
-        return self.home.dir.stat().st_mtime
+    def start_time(self) -> float:
+        return self.folder.dir.stat().st_mtime
 
     def tags(self) -> dict[str, str]:
-        return {"dlx.study": self.home.key, "dlx.kind": "study"}
+        return {"dlx.study": self.folder.key, "dlx.kind": "study"}
 
-    def glance(self) -> int | None:
-        """How long the journal is."""
-        journal = self.home.dir / JOURNAL
+    def revision(self) -> int | None:
+        """Return the length of the journal."""
+        journal = self.folder.dir / JOURNAL
         return journal.stat().st_size if journal.exists() else None
 
     def watch(self, pid: int) -> Callable[[], bool]:
-        """From now on: whether the input has ended, because the sweep closed it or is gone."""
-        over = threading.Event()
+        """Return a predicate: whether the input has ended, because the sweep closed it or is gone."""
+        final = threading.Event()
 
-        def listen() -> None:
+        def wait_for_end() -> None:
             sys.stdin.buffer.read()
-            over.set()
+            final.set()
 
-        threading.Thread(target=listen, daemon=True).start()
-        return over.is_set
+        threading.Thread(target=wait_for_end, daemon=True).start()
+        return final.is_set
 
-    def deliver(self, over: bool) -> None:
-        study = Study.open(self.home.dir)
+    def deliver(self, final: bool) -> None:
+        study = Study.open(self.folder.dir)
         if self.origin != "known" or not self.opened:
             self.open(study)
         for trial in study.trials:
             self.follow(study, trial)
         if not study.replicate_keys:  # else each child is a fold or a seed, of which none is chosen
-            self.crown(study)
-        if over:
+            self.mark_best(study)
+        if final:
             self.close(study)
 
     # --- the parent -------------------------------------------------------------------------------------------------
 
     def open(self, study: Study) -> None:
-        """The children that MLflow has already, and the study itself in tags and parameters of the parent."""
+        """Find the children that MLflow has, and send the study itself as tags and parameters of the parent."""
         known = self.state
+        # a kill between `create_run` and the record of it leaves a child that mlflow.json lacks: found by its tag,
+        # not made anew
         for number, run_id in self.children().items():
-            known.trials.setdefault(number, Child(run_id))
+            known.trials.setdefault(number, ChildRun(run_id))
         identity = study.identity
         words = {
             key: identity.get(key) for key in ("metrics", "sampler", "scheduler", "constraints", "seeds", "seed")
         }
         words |= {f"space.{key}": about for key, about in identity.get("space", {}).items()}
-        params = {f"sweep.{key}": _word(value) for key, value in words.items() if value}
-        self.label(known.run_id, {"dlx.metric": _word(study.metrics)}, _params(params))
+        params = {f"sweep.{key}": _as_text(value) for key, value in words.items() if value}
+        self.log_labels(known.run_id, {"dlx.metric": _as_text(study.metrics)}, _params(params))
         if known.state and any(trial.state not in DONE for trial in study.trials):  # it goes on
-            self.stand(known.run_id, "RUNNING", 0)
+            self.set_status(known.run_id, "RUNNING", 0)
             known.state = ""
         self.opened = True
 
     def children(self) -> dict[int, str]:
-        """The MLflow runs of the trials that are there, by number."""
+        """Return the MLflow runs of the trials that MLflow has, by number."""
         found: dict[int, str] = {}
         token = None
         while True:
@@ -125,43 +130,43 @@ class StudyDelivery(Delivery[StudyState]):
             if not token:
                 return found
 
-    def crown(self, study: Study) -> None:
-        """Mark the best trial, and tell the parent the best so far by trial."""
+    def mark_best(self, study: Study) -> None:
+        """Tag the best trial, and send the best value so far by trial to the parent."""
         known, best = self.state, study.best()
         if best is not None and best.number != known.best and best.number in known.trials:
             if known.best is not None:
-                self.label(known.trials[known.best].run_id, {"dlx.best": "false"})
-            self.label(known.trials[best.number].run_id, {"dlx.best": "true"})
+                self.log_labels(known.trials[known.best].run_id, {"dlx.best": "false"})
+            self.log_labels(known.trials[best.number].run_id, {"dlx.best": "true"})
             tags = {"dlx.best_trial": str(best.number), "dlx.best_run": next(iter(best.runs.values()), "")}
-            self.label(known.run_id, tags)
+            self.log_labels(known.run_id, tags)
             known.best = best.number
         ended = next((i for i, t in enumerate(study.trials) if t.state not in DONE), len(study.trials))
         if ended > known.bests:
-            self.tell(known, _bests(study, known.bests, ended, self.started))
+            self.log_metrics(known, _bests(study, known.bests, ended, self.started))
             known.bests = ended
 
     def close(self, study: Study) -> None:
-        """What comes at the end: the journal, the figures, the best one's model, and how the study stands."""
+        """Send what comes at the end: the journal, the figures, the best trial's model, and the status."""
         known = self.state
         if self.following:
             self.draw(study)
-        self.attach(self.home.dir / JOURNAL)
-        for path in sorted((self.home.dir / "figures").glob("*.*")):
-            self.attach(path, "figures")
+        self.log_file(self.folder.dir / JOURNAL)
+        for path in sorted((self.folder.dir / "figures").glob("*.*")):
+            self.log_file(path, "figures")
         if known.best is not None:
             run = Run(study.runs / next(iter(study.trials[known.best].runs.values())))
-            self.give_model(run, run.end(), known.trials[known.best].run_id)
+            self.log_model(run, run.end(), known.trials[known.best].run_id)
         state = "finished" if all(trial.state in DONE for trial in study.trials) else "stopped"
         if state != known.state:
-            self.stand(known.run_id, STATUS[state], time.time())
+            self.set_status(known.run_id, STATUS[state], time.time())
             known.state = state
 
     def draw(self, study: Study) -> None:
-        """The figures, unless they are newer than the journal. What goes wrong with them is told in the log."""
+        """Draw the figures, unless they are newer than the journal. An error is printed to the log."""
         from . import figures
 
-        drawn = [file.stat().st_mtime for file in (self.home.dir / figures.FOLDER).glob("*.png")]
-        if min(drawn, default=0) >= (self.home.dir / JOURNAL).stat().st_mtime:
+        times = [file.stat().st_mtime for file in (self.folder.dir / figures.FOLDER).glob("*.png")]
+        if min(times, default=0) >= (self.folder.dir / JOURNAL).stat().st_mtime:
             return
         try:
             figures.of_study(study)
@@ -171,95 +176,95 @@ class StudyDelivery(Delivery[StudyState]):
     # --- a child ----------------------------------------------------------------------------------------------------
 
     def follow(self, study: Study, trial: Trial) -> None:
-        """A trial: made where it is new, its curve up to where it stands, and how it ended."""
+        """Send a trial: create its run, then its curve up to its last rung, and its status."""
         known, child = self.state, self.state.trials.get(trial.number)
-        reached = max(trial.rungs, default=0)
-        if child is not None and (child.step, child.state, child.point) == (reached, trial.state, trial.point):
+        last_step = max(trial.rungs, default=0)
+        if child is not None and (child.step, child.state, child.point) == (last_step, trial.state, trial.point):
             return
         moved = child is not None and child.point != trial.point
-        began = _begun(study, trial) if child is None or not child.point else 0.0
+        began = _start_time(study, trial) if child is None or not child.point else 0.0
         if child is None:
-            child = known.trials[trial.number] = self.born(trial, began)
+            child = known.trials[trial.number] = self.create_child(trial, began)
             self.save()
         if not child.point:
-            self.introduce(trial, child, began)
+            self.log_point(trial, child, began)
         if moved:  # a scheduler moved it on the way; parameters of MLflow stay as they were
-            self.label(child.run_id, {"dlx.point": _word(trial.point)})
-        points = curve(study, trial, child.step, reached) if reached > child.step else []
+            self.log_labels(child.run_id, {"dlx.point": _as_text(trial.point)})
+        points = curve(study, trial, child.step, last_step) if last_step > child.step else []
         if trial.state in DONE and child.state not in DONE:
-            points += closing(trial, content.milliseconds(ended_at(study, trial)))
-        self.tell(child, points)
+            points += final_points(trial, content.milliseconds(last_record_time(study, trial)))
+        self.log_metrics(child, points)
         if trial.state != child.state:
-            self.stand(child.run_id, STATUS.get(trial.state, "RUNNING"), ended_at(study, trial))
+            self.set_status(child.run_id, STATUS.get(trial.state, "RUNNING"), last_record_time(study, trial))
             tags = {"dlx.status": trial.state, "dlx.message": trial.message}
-            self.label(child.run_id, {key: text for key, text in tags.items() if text})
-        child.step, child.state, child.point = reached, trial.state, dict(trial.point)
+            self.log_labels(child.run_id, {key: text for key, text in tags.items() if text})
+        child.step, child.state, child.point = last_step, trial.state, dict(trial.point)
         self.save()
         self.sent += 1
 
-    def born(self, trial: Trial, began: float) -> Child:
+    def create_child(self, trial: Trial, began: float) -> ChildRun:
         first = next(iter(trial.runs.values()), "")
-        tags = content.run_tags(first) | {PARENT: self.state.run_id, "dlx.study": self.home.key}
+        tags = content.run_tags(first) | {PARENT: self.state.run_id, "dlx.study": self.folder.key}
         tags |= {"dlx.trial": str(trial.number), "dlx.runs": content.cut(" ".join(trial.runs.values()), content.TAG)}
         when = content.milliseconds(began)
         made = self.client.create_run(self.state.experiment_id, when, tags, f"trial-{trial.number}")
-        return Child(made.info.run_id, sure=True)
+        return ChildRun(made.info.run_id, sure=True)
 
-    def introduce(self, trial: Trial, child: Child, began: float) -> None:
-        """Its point as parameters, and its counts."""
-        params = {key: _word(value) for key, value in trial.point.items()}
+    def log_point(self, trial: Trial, child: ChildRun, began: float) -> None:
+        """Send its point as parameters, and its counts."""
+        params = {key: _as_text(value) for key, value in trial.point.items()}
         totals = {"params": float(trial.params), "macs": float(trial.macs)}
-        self.label(child.run_id, {}, _params(params), totals, began)
+        self.log_labels(child.run_id, {}, _params(params), totals, began)
 
 
 def _params(words: Mapping[str, str]) -> dict[str, str]:
     return {content.name(key): content.cut(text, content.VALUE) for key, text in words.items()}
 
 
-def _word(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value, default=str)
 
 
-def _begun(study: Study, trial: Trial) -> float:
-    """When the first of its runs began; now where none has."""
+def _start_time(study: Study, trial: Trial) -> float:
+    """Return the start of the first of its runs; now if none has begun."""
     key = next(iter(trial.runs.values()), None)
     first = next(Run(study.runs / key).records(), None) if key else None
     return float(first["time"]) if first is not None else time.time()
 
 
-def ended_at(study: Study, trial: Trial) -> float:
-    """When the last of its runs was at its last record."""
+def last_record_time(study: Study, trial: Trial) -> float:
+    """Return the time of the last record of its runs."""
     last = [Run(study.runs / key).last() for key in trial.runs.values()]
     return max((float(record["time"]) for record in last if record is not None), default=time.time())
 
 
 def curve(study: Study, trial: Trial, after: int, until: int) -> list[content.Point]:
-    """The metrics of a trial behind a step, up to another: the means of what all of its seeds report."""
-    told: dict[tuple[str, int], list[tuple[float, int]]] = {}
+    """Return the metrics of a trial in steps (after, until]: the means of what all of its seeds have reported."""
+    by_point: dict[tuple[str, int], list[tuple[float, int]]] = {}
     for key in trial.runs.values():
         own: dict[tuple[str, int], tuple[float, int]] = {}
         for record in Run(study.runs / key).records():
             if after < int(record.get("step", 0)) <= until:
                 own |= {(name, step): (value, when) for name, value, when, step in content.points(record, {})}
         for place, value in own.items():
-            told.setdefault(place, []).append(value)
+            by_point.setdefault(place, []).append(value)
     return [
         (name, sum(v for v, _ in values) / len(values), max(when for _, when in values), step)
-        for (name, step), values in told.items()
+        for (name, step), values in by_point.items()
         if len(values) == len(trial.runs) and name != "seconds"
     ]
 
 
-def closing(trial: Trial, when: int) -> list[content.Point]:
-    """What stands beside the last values: the time, and how sure the means over several seeds are."""
+def final_points(trial: Trial, when: int) -> list[content.Point]:
+    """Return its seconds, and the 95 % intervals of its means, at its last step."""
     step = max(trial.rungs, default=0)
     names = sorted({name for metrics in trial.rungs.get(step, {}).values() for name in metrics})
-    halves = [(content.name(f"{name}/interval95"), half_of(trial, name)) for name in names]
+    halves = [(content.name(f"{name}/interval95"), interval_of(trial, name)) for name in names]
     return [("seconds", trial.seconds, when, step), *((n, h, when, step) for n, h in halves if h is not None)]
 
 
 def _bests(study: Study, first: int, end: int, when: int) -> list[content.Point]:
-    """The best of each metric that is searched for, so far, at each trial from `first` on."""
+    """Return the best value so far of each metric that is searched for, at each trial from `first` on."""
     points: list[content.Point] = []
     for metric, rising in zip(study.metrics, study.rising, strict=True):
         best: float | None = None
@@ -276,7 +281,9 @@ def _bests(study: Study, first: int, end: int, when: int) -> list[content.Point]
 
 
 def start(folder: Path, uri: str | None = None, experiment: str | None = None) -> Mirror:
-    """Set a process to delivering the study in a folder, until `leave`. Takes milliseconds and never raises."""
+    """Start a process that delivers the study in a folder until `close_input`. Takes milliseconds and never
+    raises.
+    """
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
     (mirror,) = start_all([Run(folder)], uri, experiment, "dlx.sweeps.mlflow_study", subprocess.PIPE)
@@ -284,7 +291,7 @@ def start(folder: Path, uri: str | None = None, experiment: str | None = None) -
 
 
 def studies(text: str | None, runs: Path) -> list[Path]:
-    """The study that is meant by its folder or `name/sweep-...`; without a word all below a folder."""
+    """Return the study of that folder or `name/sweep-...`; without a text all studies below a folder."""
     if text is None:
         return sorted(path.parent for path in runs.glob(f"*/*/{JOURNAL}"))
     return [folder for folder in (Path(text), runs / text) if is_study(folder)][:1]

@@ -1,4 +1,4 @@
-"""What a sweep is to do, as its spec and overrides say: what varies, who picks, what is searched for, and where."""
+"""Plan of a sweep, from its spec and overrides: search space, sampler, scheduler, metrics and folder."""
 
 from __future__ import annotations
 
@@ -18,24 +18,24 @@ from ..spec.sections.sweep_values import MOST, Dimension
 from ..spec.strategies import SAMPLERS, SCHEDULERS, Sampler, Scheduler
 from ..training import early_stopping
 from .feasible import Constraints, Planner
-from .leaderboard import ENOUGH
+from .leaderboard import MIN_SEEDS
 from .seed_averages import is_replicate, replicate_keys_of
 from .space import Space
 from .study import folder_of
 
-TRIALS = 64
-"""Points that are tried where nobody says how many and the space has no end."""
-OF_THE_PLAN = ("params", "macs")
-"""What is known of a network without training, and may be searched for beside a metric."""
-BLIND = ("grid", "random", "quasi_random")
-"""Samplers that do not look at what came out."""
-UNTOLD = ("sweep", "expect", "track", "source", "dlx", "name")
-"""Sections that change nothing of what a trial comes to."""
+DEFAULT_TRIALS = 64
+"""Trials where neither the command nor the spec gives their number, and the space is not finite."""
+PLAN_METRICS = ("params", "macs")
+"""Figures of a plan that may be searched for beside metrics."""
+NON_ADAPTIVE = ("grid", "random", "quasi_random")
+"""Samplers that do not look at results."""
+IGNORED_SECTIONS = ("sweep", "expect", "track", "source", "dlx", "name")
+"""Sections on which no result of a trial depends."""
 
 
 @dataclass(frozen=True)
 class SweepPlan:
-    """All that decides what a study will come to, and where it lies."""
+    """All that decides about the results of a study, and its folder."""
 
     base: Experiment
     sweep: Sweep
@@ -52,13 +52,15 @@ class SweepPlan:
 
     @property
     def identity(self) -> dict[str, Any]:
-        """What makes it this study. How many trials, who trains them and for how long is no part of it."""
+        """Identity of the study. The number of trials, the workers and the time are no part of it, so that they
+        may change.
+        """
         return {
-            "spec": _fixed(self.planner, self.space),
+            "spec": _shared_spec(self.planner, self.space),
             "space": self.space.as_json(),
             "constraints": self.sweep.texts,
-            "sampler": _told(self.sampler),
-            "scheduler": _told(self.scheduler),
+            "sampler": _dumped(self.sampler),
+            "scheduler": _dumped(self.scheduler),
             "metrics": list(self.metrics),
             "rising": list(self.rising),
             "seeds": self.seeds,
@@ -67,7 +69,7 @@ class SweepPlan:
         }
 
     def experiments(self, first: Experiment) -> dict[int, Experiment]:
-        """By seed, a trial's experiments, of which this is the first."""
+        """Return the experiments of a trial by seed, from that of the first seed."""
         assert first.train is not None
         seed = first.train.seed
         return {seed: first} | {seed + i: first.with_seed(seed + i) for i in range(1, self.seeds)}
@@ -81,9 +83,9 @@ def plan(
     study: str = "",
     plugins: Sequence[str] = (),
 ) -> SweepPlan:
-    """What `dlx sweep` is asked to do. SpecError with what stands against it.
+    """Plan `dlx sweep`. Raises SpecError with all mistakes.
 
-    `trials` is how many there are to be, `study` what its folder is called, if not by the hash of what it is.
+    `trials` is the number of trials in all; `study` the name of the folder, else the hash of its identity.
     """
     own = [text for text in split(changes)[0] if not parse(text).is_sweep_override()]
     changes = [text for text in changes if text not in own]
@@ -104,12 +106,12 @@ def plan(
         hint = "Say how many to try, `--trials 64`, or give the ranges larger steps."
         raise SpecError(Problem(message, hint, _longest(space).mark, "sweep.space"))
     seeds = sweep.seeds if sweep.seeds > 1 else base.train.seeds
-    if sweep.until_alike is not None and seeds < ENOUGH:
-        message = f"`until_alike` takes {ENOUGH} seeds of each point to know chance, and there {_are(seeds)}"
-        hint = f"Write `seeds: {ENOUGH}` beside it."
+    if sweep.until_alike is not None and seeds < MIN_SEEDS:
+        message = f"`until_alike` takes {MIN_SEEDS} seeds of each point to know chance, and there {_are(seeds)}"
+        hint = f"Write `seeds: {MIN_SEEDS}` beside it."
         raise SpecError(Problem(message, hint, base.place("sweep", "until_alike"), "sweep.until_alike"))
     bare = [f"++train.seed={base.train.seed}", "++train.seeds=1", *(["~expect"] if base.root.at("expect") else [])]
-    _check_drawn(base, space, sampler, sweep, seeds)
+    _check_replicates(base, space, sampler, sweep, seeds)
     made = SweepPlan(
         base=base,
         sweep=sweep,
@@ -120,7 +122,7 @@ def plan(
         metrics=metrics,
         rising=tuple(_rises(name, base) for name in metrics),
         seeds=seeds,
-        trials=wanted or (space.size if listed and space.size is not None else TRIALS),
+        trials=wanted or (space.size if listed and space.size is not None else DEFAULT_TRIALS),
         runs=runs,
         folder=runs / base.name / study,
     )
@@ -128,23 +130,25 @@ def plan(
 
 
 def _longest(space: Space) -> Dimension:
-    """The dimension with the most values."""
+    """Return the dimension with the most values."""
     return max(space.dimensions, key=lambda dimension: dimension.size or 0)
 
 
-def _check_drawn(base: Experiment, space: Space, sampler: Sampler, sweep: Sweep, seeds: int) -> None:
-    """SpecError where one fold or seed would be preferred to another."""
+def _check_replicates(base: Experiment, space: Space, sampler: Sampler, sweep: Sweep, seeds: int) -> None:
+    """Raise SpecError where the best of several folds or seeds would be searched for."""
     keys = " and ".join(f"`{one.key}`" for one in space.dimensions if is_replicate(one.key))
     problems = []
     for one in space.dimensions:
         section, _, variable = one.key.partition(".")
-        if section == "vars" and (there := replicate_keys_of(variable, base.root.plain())):
-            message = f"`{one.key}` is given to `{there[0]}` alone, and its best value would be chosen"
-            problems.append(Problem(message, f"Vary `{there[0]}` itself: it is averaged over.", one.mark, one.key))
+        if section == "vars" and (replicates := replicate_keys_of(variable, base.root.plain())):
+            message = f"`{one.key}` is given to `{replicates[0]}` alone, and its best value would be chosen"
+            problems.append(
+                Problem(message, f"Vary `{replicates[0]}` itself: it is averaged over.", one.mark, one.key)
+            )
         if one.key == "train.seed" and seeds > 1:
             message = f"`train.seed` varies, and `seeds` asks for {seeds:,} of each point: both say which seeds"
             problems.append(Problem(message, "Give one of the two.", one.mark, one.key))
-    if keys and sampler.kind not in BLIND:
+    if keys and sampler.kind not in NON_ADAPTIVE:
         message = f"{keys} is averaged over, and {sampler.kind} would look for its best value"
         hint = "Take `sampler: grid`, or `sweep: {seeds: N}` for seeds."
         problems.append(Problem(message, hint, base.place("sweep", "sampler"), "sweep.sampler"))
@@ -161,61 +165,63 @@ def _are(count: int) -> str:
 
 
 def _metrics(base: Experiment, sweep: Sweep) -> tuple[str, ...]:
-    """What is searched for. SpecError where no trial would report it."""
+    """Return the metrics that are searched for. Raises SpecError where no trial would report one."""
     modes = objective_of(base).modes()
-    given = [sweep.metric] if isinstance(sweep.metric, str) else sweep.metric or []
-    if not given and ("error" in modes or "loss" in modes):
+    metrics = [sweep.metric] if isinstance(sweep.metric, str) else sweep.metric or []
+    if not metrics and ("error" in modes or "loss" in modes):
         return ("valid/error" if "error" in modes else "valid/loss",)
-    at_the_end = [f"train/{name}" for name in modes]
-    on_the_way = (
+    final_metrics = [f"train/{name}" for name in modes]
+    running_metrics = (
         [RUNNING_LOSS] if "loss" in modes else []
     )  # phases have terms of their own on the way, and no one loss
-    known = [*(f"valid/{name}" for name in modes), *at_the_end, *on_the_way, *OF_THE_PLAN]
+    known = [*(f"valid/{name}" for name in modes), *final_metrics, *running_metrics, *PLAN_METRICS]
     compares = sweep.scheduler is not None and sweep.scheduler.kind != "none"
     place = base.place("sweep", "metric")
     problems = []
-    if not given:
+    if not metrics:
         message = "a search wants `sweep.metric`, and no trial reports valid/loss"
         problems.append(Problem(message, did_you_mean("valid/loss", known), place, "sweep.metric"))
-    for name in given:
+    for name in metrics:
         if name.startswith("test/"):
             message = f"{name} is measured on the test part, which a search must not look at"
             problems.append(Problem(message, "Search for the same of `valid/`.", place, "sweep.metric"))
         elif name not in known:
             hint = did_you_mean(name, known)
             problems.append(Problem(f"no trial reports {name}", hint, place, "sweep.metric"))
-        elif compares and name == given[0] and name in at_the_end:
+        elif compares and name == metrics[0] and name in final_metrics:
             message = f"{name} is measured at the end, and the scheduler compares trials on the way"
-            others = " or ".join([f"valid/{name.partition('/')[2]}", *on_the_way])
+            others = " or ".join([f"valid/{name.partition('/')[2]}", *running_metrics])
             hint = f"Search for {others}, or leave out `scheduler`."
             problems.append(Problem(message, hint, place, "sweep.metric"))
     if problems:
         raise SpecError(*problems)
-    return tuple(given)
+    return tuple(metrics)
 
 
 def _rises(metric: str, base: Experiment) -> bool:
-    """Whether more of it is better."""
+    """Whether a higher value of a metric is better."""
     name = metric.partition("/")[2]
-    return metric not in OF_THE_PLAN and early_stopping.mode_of(f"valid/{name}", objective_of(base)) == "max"
+    return metric not in PLAN_METRICS and early_stopping.mode_of(f"valid/{name}", objective_of(base)) == "max"
 
 
-def _fixed(planner: Planner, space: Space) -> dict[str, Any]:
-    """What is the same for all trials: the spec at the middle of the space, whatever it has there itself."""
+def _shared_spec(planner: Planner, space: Space) -> dict[str, Any]:
+    """Return what all trials share: the spec at the middle of the space, so that its own values of varied keys do
+    not count.
+    """
     try:
-        at = planner.experiment(space.whole({}))
+        at = planner.experiment(space.normalized({}))
     except SpecError:
         at = planner.base
-    told = {key: value for key, value in at.root.plain().items() if key not in UNTOLD}
-    return told | ({"plugins": [one.digest for one in at.plugins]} if at.plugins else {})
+    shared = {key: value for key, value in at.root.plain().items() if key not in IGNORED_SECTIONS}
+    return shared | ({"plugins": [one.digest for one in at.plugins]} if at.plugins else {})
 
 
-def _told(chosen: Strict) -> dict[str, Any]:
+def _dumped(chosen: Strict) -> dict[str, Any]:
     return {str(getattr(chosen, "kind", "")): chosen.model_dump(mode="json")}
 
 
 def check_metric(made: SweepPlan, held_out: int) -> None:
-    """DlxError where the metrics want examples held out, and there are none."""
+    """Raise DlxError where a metric is measured on the validation part, and there is none."""
     if held_out or not any(name.startswith("valid/") for name in made.metrics):
         return
     name = next(name for name in made.metrics if name.startswith("valid/"))

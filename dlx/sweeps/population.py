@@ -1,4 +1,4 @@
-"""Trials that go on from the weights of others, at another point: what population-based training does at a rung."""
+"""Hand over weights between trials, each at another point: the exploit step of population-based training."""
 
 from __future__ import annotations
 
@@ -18,13 +18,16 @@ if TYPE_CHECKING:
     from .search import Search
 
 
-def inherit(search: Search, exploits: Mapping[int, Exploit], rung: int) -> dict[int, dict[str, Any]]:
-    """New runs, each with the state of another at this rung: for the journal. Those whose point is refused stay."""
-    told = {}
+def hand_over_weights(search: Search, exploits: Mapping[int, Exploit], rung: int) -> dict[int, dict[str, Any]]:
+    """Create new runs, each with the state of another at this rung, and return them for the journal.
+
+    Trials whose new point is refused, or whose source has no state at the rung, go on as they were.
+    """
+    records = {}
     for number, exploit in sorted(exploits.items()):
         made = search.candidate(exploit.point)
         source = search.study.trials[exploit.source]
-        if isinstance(made, str) or not _all_there(search.plan.runs, source.runs, rung):
+        if isinstance(made, str) or not _states_exist(search.plan.runs, source.runs, rung):
             continue
         runs = {
             seed: f"{search.plan.base.name}/{run_name(f'{one.resolved()}# from {source.runs[seed]} at {rung}')}"
@@ -32,22 +35,26 @@ def inherit(search: Search, exploits: Mapping[int, Exploit], rung: int) -> dict[
         }
         for seed, key in runs.items():
             run = Run(search.plan.runs / key)
-            prepared = prepare(made.experiments[seed], made.graphs, search.home.sets)
+            prepared = prepare(made.experiments[seed], made.graphs, search.trainer.sets)
             (run.dir / "checkpoints").mkdir(parents=True, exist_ok=True)
             describe(run, prepared)
             job = job_of(prepared)
             training_state.transfer_state(
                 _checkpoints(search.plan.runs, source.runs[seed]), run.dir / "checkpoints", rung, job
             )
-        told[number] = {"from": exploit.source, "point": exploit.point, "runs": {str(s): k for s, k in runs.items()}}
-    return told
+        records[number] = {
+            "from": exploit.source,
+            "point": exploit.point,
+            "runs": {str(s): k for s, k in runs.items()},
+        }
+    return records
 
 
 def _checkpoints(runs: Path, key: str) -> Path:
     return runs / key / "checkpoints"
 
 
-def _all_there(runs: Path, keys: Mapping[int, str], rung: int) -> bool:
+def _states_exist(runs: Path, keys: Mapping[int, str], rung: int) -> bool:
     """Whether each of these runs has its state at a rung: one that ended early has none."""
     try:
         return all(training_state.exists_at(_checkpoints(runs, key), rung) for key in keys.values())

@@ -1,4 +1,4 @@
-"""`dlx sweep`: a plan, its study, the workers, and the loop over them, until it has ended or is to stop."""
+"""Run a sweep: plan, study, workers and the search over them, until it has ended or is interrupted."""
 
 from __future__ import annotations
 
@@ -20,24 +20,24 @@ from ..training import device
 from .events import Callback, Noted, Opened, Reason, SweepResult
 from .mlflow_study import start
 from .plan import SweepPlan
-from .search import Clock, Search, next_of
+from .search import Search, StopCondition, next_of
 from .study import Study, locked
 from .workers import gpus
 from .workers.base import Trainer, Worker
 
 Backend = Literal["local", "ray"]
 TOGETHER = 16
-"""Trainings that are packed at most where nobody says how many."""
+"""Trainings that are packed at most with `--pack auto`."""
 PATIENCE = 10.0
 """Seconds that the end of a sweep waits for its mirror."""
 
 
 @dataclass(frozen=True)
 class SweepOptions:
-    """What a sweep may take: none of it changes what it comes to."""
+    """Resources and options of a sweep: none of them changes its results."""
 
     jobs: int | None = 1
-    """Processes; None: as many as the GPUs have room for and are of use."""
+    """Processes; None for as many as the GPUs have room for and are of use."""
     backend: Backend = "local"
     pack: int = 1
     """Trainings that may be one stacked network."""
@@ -45,49 +45,50 @@ class SweepOptions:
     """Seconds."""
     retry_failed: bool = False
     mirror: bool = False
-    """Deliver the study to MLflow, by a process of its own, where the spec does not decline it."""
+    """Whether to deliver the study to MLflow, by a process of its own, unless the spec declines it."""
 
 
-def run(plan: SweepPlan, means: SweepOptions, callback: Callback = lambda _: None) -> SweepResult:
-    """Search, or go on searching. DlxError where the study is another's, in use or corrupt, or nothing can be tried.
+def run(plan: SweepPlan, options: SweepOptions, callback: Callback = lambda _: None) -> SweepResult:
+    """Search, or continue a search. Raises DlxError where the study is another's, in use or corrupt, or no point
+    is feasible.
 
-    It stops where its time is spent, and at the first Ctrl-C, when what is on its way has saved its state.
+    It stops when its budget is spent, and at the first Ctrl-C, once running trainings have saved their state.
     """
-    clock = Clock(means.budget)
+    clock = StopCondition(options.budget)
     device.limit_thread_spinning()
-    home = Trainer(means.pack)
+    trainer = Trainer(options.pack)
     with (
         locked(plan.folder),
         closing(Study.begin(plan.folder, plan.identity)) as study,
-        closing(_worker(plan, means, home, callback)) as worker,
+        closing(_worker(plan, options, trainer, callback)) as worker,
     ):
-        mirror = _mirror(plan) if means.mirror else None
+        mirror = _mirror(plan) if options.mirror else None
         try:
             with _interruptible(clock):
                 callback(Opened(plan, study))
-                search = Search(plan, study, worker, home, callback, clock)
-                if means.retry_failed:
+                search = Search(plan, study, worker, trainer, callback, clock)
+                if options.retry_failed:
                     search.retry()
                 ended = search.run()
         finally:
             if mirror is not None:
-                mirror.leave()
+                mirror.close_input()
     reason: Reason = "finished"
     if not ended:
-        reason = "interrupted" if clock.asked else "budget"
-    told = "" if ended else next_of(plan, study)
-    return SweepResult(study, reason, clock.seconds, told, search.note, mirror)
+        reason = "interrupted" if clock.interrupted else "budget"
+    next_step = "" if ended else next_of(plan, study)
+    return SweepResult(study, reason, clock.seconds, next_step, search.note, mirror)
 
 
-def finish(ending: SweepResult) -> SweepResult:
-    """Wait for the mirror, which draws the figures too, and say what became of it."""
-    if ending.mirror is None:
-        return ending
-    return replace(ending, tracking=ending.mirror.finish(PATIENCE))
+def finish(result: SweepResult) -> SweepResult:
+    """Wait for the mirror, which draws the figures too, and return the result with its state."""
+    if result.mirror is None:
+        return result
+    return replace(result, tracking=result.mirror.finish(PATIENCE))
 
 
 def parse_pack(text: str) -> int:
-    """How many trainings `--pack` lets be one. DlxError where it says nothing of that."""
+    """Parse `--pack`: the number of trainings in a stack. Raises DlxError for another text."""
     if text == "auto":
         return TOGETHER
     if text == "off":
@@ -98,7 +99,7 @@ def parse_pack(text: str) -> int:
 
 
 def parse_jobs(text: str) -> int | None:
-    """How many processes `--jobs` asks for; None for auto. DlxError where it says nothing of that."""
+    """Parse `--jobs`: the number of processes; None for auto. Raises DlxError for another text."""
     if text == "auto":
         return None
     if text.isdigit() and int(text):
@@ -107,7 +108,7 @@ def parse_jobs(text: str) -> int | None:
 
 
 def parse_budget(text: str | None) -> int | None:
-    """The seconds of `--budget`. DlxError where it is no time."""
+    """Parse `--budget`, in seconds. Raises DlxError where it is no time."""
     if text is None:
         return None
     if not re.fullmatch(MAX_TIME, text) or not seconds(text):
@@ -115,15 +116,15 @@ def parse_budget(text: str | None) -> int | None:
     return seconds(text)
 
 
-def draw_figures(ending: SweepResult) -> None:
-    """The figures of a study, into its folder."""
+def draw_figures(result: SweepResult) -> None:
+    """Draw the figures of a study into its folder."""
     from . import figures
 
-    figures.of_study(ending.study)
+    figures.of_study(result.study)
 
 
 def tracking_uri_of(plan: SweepPlan) -> str:
-    """Where MLflow keeps a study."""
+    """Return the address of the store that a study is delivered to."""
     return tracking_uri(Run(plan.folder), plan.base.track.uri)
 
 
@@ -132,40 +133,42 @@ def _mirror(plan: SweepPlan) -> Mirror | None:
     return start(plan.folder, track.uri, track.experiment or plan.base.name) if track.mlflow else None
 
 
-def _worker(plan: SweepPlan, means: SweepOptions, home: Trainer, callback: Callback) -> Worker:
-    if means.backend == "ray":
+def _worker(plan: SweepPlan, options: SweepOptions, trainer: Trainer, callback: Callback) -> Worker:
+    if options.backend == "ray":
         from .workers.on_ray import OnRay
 
-        return OnRay(means.jobs or 1, means.pack)
+        return OnRay(options.jobs or 1, options.pack)
     assert plan.base.train is not None
-    there = gpus.there(plan.base.train.device) if means.jobs != 1 else []
-    if means.pack > 1 and (means.jobs == 1 or there):  # the device is asked for where torch is imported anyway
+    available = gpus.available(plan.base.train.device) if options.jobs != 1 else []
+    if options.pack > 1 and (
+        options.jobs == 1 or available
+    ):  # the device is asked for where torch is imported anyway
         _note_packing(plan.base.train, callback)
-    if means.jobs == 1 or (means.jobs is None and not there):
-        return home
+    if options.jobs == 1 or (options.jobs is None and not available):
+        return trainer
     from .workers.processes import Processes
 
     log = plan.folder / "workers.log"
-    return Processes(means.jobs, log, means.pack, there, home, lambda text: callback(Noted(text)))
+    return Processes(options.jobs, log, options.pack, available, trainer, lambda text: callback(Noted(text)))
 
 
 def _note_packing(train: Train, callback: Callback) -> None:
-    """Say it where the device keeps trials from being packed."""
+    """Send a note where the device keeps trials from being packed."""
     with suppress(DlxError):  # a device that is not there is the error of each trial
         if text := device.packing_note(train):
             callback(Noted(text))
 
 
 @contextmanager
-def _interruptible(clock: Clock) -> Iterator[None]:
-    """The first SIGINT or SIGTERM asks for a clean stop; the second is as ever."""
+def _interruptible(clock: StopCondition) -> Iterator[None]:
+    """Let the first SIGINT or SIGTERM ask for a clean stop; the second acts as it did before."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
 
     def ask(_: int, __: FrameType | None) -> None:
-        clock.asked = True
+        clock.interrupted = True
         for number, handler in before.items():
             signal.signal(number, handler)
 

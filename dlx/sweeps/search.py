@@ -1,4 +1,4 @@
-"""The loop of a study: suggest a generation, train it from rung to rung, tell the journal, and suggest the next."""
+"""Search of a study: suggest a generation, train it from rung to rung, record it in the journal, and repeat."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from ..spec import Experiment
 from ..spec.overrides import mark_of
 from ..training.fit import evaluation_period
 from .events import Callback, Reported, Stopped, Suggested, TaskEnded
-from .leaderboard import settled
-from .plan import OF_THE_PLAN, SweepPlan, check_metric
-from .population import inherit
+from .leaderboard import converged
+from .plan import PLAN_METRICS, SweepPlan, check_metric
+from .population import hand_over_weights
 from .study import Study, run_name
 from .trial import Point, Refused, Trial
-from .workers.base import Halting, Task, Trainer, TrialOutcome, Worker, data_name
+from .workers.base import ShouldStop, Task, Trainer, TrialOutcome, Worker, data_name
 
-MOST_REFUSED = 2000
-"""Points that may be refused in one generation before the search for one that is not is given up."""
+MAX_REFUSED = 2000
+"""Points that may be refused in one generation before the search for a feasible one is given up."""
 
 
 @dataclass(frozen=True)
 class Candidate:
-    """A point that can be trained: its network, and by seed the run and the spec of it."""
+    """A feasible point: its network, and by seed its experiments."""
 
     graphs: Graphs
     experiments: Mapping[int, Experiment]
@@ -37,7 +37,7 @@ class Candidate:
 
     @cached_property
     def specs(self) -> dict[int, str]:
-        """The resolved spec of each seed."""
+        """Resolved spec of each seed."""
         return {seed: one.resolved() for seed, one in self.experiments.items()}
 
     def runs(self, name: str) -> dict[int, str]:
@@ -46,78 +46,84 @@ class Candidate:
 
 @dataclass
 class Search:
-    """One sweep over a study. `home` has the data, and is the worker where there is no other."""
+    """One sweep over a study. `trainer` has the data, and is the worker where there is no other."""
 
     plan: SweepPlan
     study: Study
     worker: Worker
-    home: Trainer
+    trainer: Trainer
     callback: Callback = lambda _: None
-    halting: Halting = lambda: False
+    should_stop: ShouldStop = lambda: False
     nearest: tuple[float, Point, str] | None = field(default=None, init=False)
-    """Of the refused, the point that missed the constraints least, and why."""
+    """Of the refused points the one with the least violation: violation, point, reason."""
     checked: bool = field(default=False, init=False)
-    fresh: dict[int, Candidate] = field(default_factory=dict, init=False)
-    """Of trials that were just suggested, what they come to."""
+    suggested: dict[int, Candidate] = field(default_factory=dict, init=False)
+    """Candidates of trials that were suggested by this process, so that they need not be planned again."""
     note: str = field(default="", init=False)
     """Why it ended before all trials were tried."""
 
     def run(self) -> bool:
-        """Until all trials have ended, or it is to halt: whether they have. DlxError where nothing can be trained."""
+        """Run until all trials have ended or it is to stop; return whether they have. Raises DlxError where no
+        point is feasible.
+        """
         size = self.plan.sweep.generation
         for generation in range(-(-self.plan.trials // size)):
-            wanted = min(size, self.plan.trials - generation * size)
-            if self.halting():
+            count = min(size, self.plan.trials - generation * size)
+            if self.should_stop():
                 return False
-            if len(self.study.generation(generation)) < wanted:
-                self.suggest(generation, wanted)
+            if len(self.study.generation(generation)) < count:
+                self.suggest(generation, count)
             trials = self.study.generation(generation)
             if not trials:
                 break
-            if not self.climb(trials):
+            if not self.train_generation(trials):
                 return False
-            if self.has_settled():
+            if self.has_converged():
                 break
         if not self.study.trials:
-            raise self.none_left()
+            raise self.no_trial_error()
         return True
 
-    def has_settled(self) -> bool:
-        """Whether nothing more is to be found, as far as the seeds can tell, and the spec says to end then."""
+    def has_converged(self) -> bool:
+        """Whether the spec asks to stop a search that has converged, and this one has."""
         best = self.plan.sweep.until_alike
         if best is not None:
-            self.note = settled(self.study.points(), self.plan.metrics[0], self.plan.rising[0], best) or ""
+            self.note = converged(self.study.points(), self.plan.metrics[0], self.plan.rising[0], best) or ""
         return bool(self.note)
 
     def retry(self) -> None:
-        """Trials that failed are to be tried again."""
+        """Queue trials that failed again."""
         if failed := [trial.number for trial in self.study.in_state("failed")]:
-            self.study.retried(failed)
+            self.study.record_retried(failed)
 
     # --- suggesting -------------------------------------------------------------------------------------------------
 
-    def suggest(self, generation: int, wanted: int) -> None:
-        """A generation up to `wanted` trials. It is drawn whole, so that extending one changes nothing."""
-        there, known = self.study.generation(generation), self.study.refusals.get(generation, 0)
-        found, refused = self.drawn(generation)
-        first = len(self.study.before(generation))
+    def suggest(self, generation: int, count: int) -> None:
+        """Suggest a generation of up to `count` trials.
+
+        The whole generation is sampled in any case, so that extending it later by `--trials` gives the same points.
+        """
+        known_trials, known = self.study.generation(generation), self.study.refusals.get(generation, 0)
+        found, refused = self.sample_generation(generation)
+        first = len(self.study.earlier_trials(generation))
         new: list[Trial] = []
-        for number, (point, candidate) in enumerate(found[len(there) : wanted], first + len(there)):
+        for number, (point, candidate) in enumerate(found[len(known_trials) : count], first + len(known_trials)):
             runs = candidate.runs(self.plan.base.name)
             new.append(Trial(number, point, generation, candidate.graphs.params, candidate.graphs.macs, runs=runs))
-            self.fresh[number] = candidate
+            self.suggested[number] = candidate
         if new or refused[known:]:
-            self.study.suggested(generation, new, refused[known:])
+            self.study.record_generation(generation, new, refused[known:])
             self.callback(Suggested(new, len(refused) - known))
 
-    def drawn(self, generation: int) -> tuple[list[tuple[Point, Candidate]], list[Refused]]:
-        """A whole generation, and what was refused on the way to it."""
-        plan, history = self.plan, self.study.before(generation)
+    def sample_generation(self, generation: int) -> tuple[list[tuple[Point, Candidate]], list[Refused]]:
+        """Sample a whole generation; return its points, and those that were refused before them."""
+        plan, history = self.plan, self.study.earlier_trials(generation)
         before = sum(count for g, count in self.study.refusals.items() if g < generation)
         taken = [refused.point for refused in self.study.refused[:before]]
         found: list[tuple[Point, Candidate]] = []
         refused: list[Refused] = []
-        while len(found) < plan.sweep.generation and len(refused) < MOST_REFUSED:
+        # refused points are passed as `taken`: the sampler, which has no memory, would else suggest them for ever
+        while len(found) < plan.sweep.generation and len(refused) < MAX_REFUSED:
             count = plan.sweep.generation - len(found)
             points = plan.sampler.ask(plan.space, history, count, plan.sweep.seed, plan.metrics, plan.rising, taken)
             if not points:
@@ -129,30 +135,30 @@ class Search:
                     refused.append(Refused(point, candidate))
                 else:
                     found.append((point, candidate))
-            if self.halting():
+            if self.should_stop():
                 break
         return found, refused
 
     def candidate(self, point: Point) -> Candidate | str:
-        """What a point comes to before training, or why it is not to be trained."""
+        """Return the candidate of a point, or why it is refused."""
         examined = self.plan.planner.examine(point)
-        if examined.graphs is None or examined.experiment is None or examined.because is not None:
-            return self.missed(point, examined.because or "it makes no network", examined.miss)
+        if examined.graphs is None or examined.experiment is None or examined.refusal is not None:
+            return self.refuse(point, examined.refusal or "it makes no network", examined.violation)
         try:
-            made = self.planned(examined.experiment, examined.graphs)
+            made = self.prepare_candidate(examined.experiment, examined.graphs)
         except SpecError as error:
             first = error.problems[0]
-            return self.missed(point, f"{first.path}: {first.message}" if first.path else first.message)
+            return self.refuse(point, f"{first.path}: {first.message}" if first.path else first.message)
         return made
 
-    def missed(self, point: Point, because: str, by: float = inf) -> str:
-        """Why a point is refused; the nearest miss is kept, for where all of them are."""
+    def refuse(self, point: Point, refusal: str, by: float = inf) -> str:
+        """Return why a point is refused, and remember the nearest miss for the error where all are refused."""
         if self.nearest is None or by < self.nearest[0]:
-            self.nearest = (by, point, because)
-        return because
+            self.nearest = (by, point, refusal)
+        return refusal
 
-    def planned(self, experiment: Experiment, graphs: Graphs) -> Candidate:
-        """A network with its data. SpecError where they do not go together."""
+    def prepare_candidate(self, experiment: Experiment, graphs: Graphs) -> Candidate:
+        """Check a network together with its data. Raises SpecError where they do not fit."""
         from ..training.prepared import ready, span_of
 
         ready(experiment, graphs)
@@ -161,8 +167,8 @@ class Search:
         if train.ensemble is not None and train.ensemble.members:
             message = f"it trains an ensemble of {train.ensemble.members}, and a trial is one network"
             raise SpecError(Problem(message, "Take `ensemble` out.", path="train.ensemble"))
-        sets = self.home.sets(experiment)
-        self.study.looked_at(data_name(experiment), sets.digest)
+        sets = self.trainer.sets(experiment)
+        self.study.record_data(data_name(experiment), sets.digest)
         if not self.checked:
             check_metric(self.plan, len(sets.valid) if sets.valid is not None else 0)
         span = span_of(experiment, sets)
@@ -173,7 +179,7 @@ class Search:
         return Candidate(graphs, self.plan.experiments(experiment), span, rungs)
 
     def check_rungs(self, rungs: Sequence[int], evaluated: int, span: Timeline) -> None:
-        """DlxError where the scheduler has nothing to compare by."""
+        """Raise DlxError where the scheduler would have nothing to compare."""
         kind = self.plan.scheduler.kind
         if kind == "none":
             return
@@ -188,29 +194,31 @@ class Search:
             message = f"{kind} compares trials at step {rungs[0]:,}, and the first evaluation is at {evaluated:,}"
             raise DlxError(message, hint=hint)
 
-    def none_left(self) -> DlxError:
-        """That no point can be trained, and which came nearest."""
+    def no_trial_error(self) -> DlxError:
+        """Return the error that no point is feasible, with the nearest one."""
         tried = plural(len(self.study.refused), "point")
         if self.nearest is None:
             return DlxError(f"no trial could be suggested: {self.plan.sampler.kind} has no points to give")
-        _, point, because = self.nearest
+        _, point, refusal = self.nearest
         where = " ".join(self.plan.space.overrides(point))
-        hint = f"The nearest is {where}: {because}."
+        hint = f"The nearest is {where}: {refusal}."
         mark = mark_of(where) if not self.plan.sweep.texts else self.plan.base.place("sweep", "constraints")
         what = "keeps to the constraints" if self.plan.sweep.texts else "makes a network that can be trained"
         return DlxError(Problem(f"of {tried} none {what}", hint, mark, "sweep"))
 
     def remember(self, runs: Mapping[int, str], candidate: Candidate) -> None:
-        """Spare this process reading what was read before."""
+        """Pass what was planned to the trainer, which then need not read it again."""
         for seed, key in runs.items():
-            self.home.remember(str((self.plan.runs / key).absolute()), candidate.experiments[seed], candidate.graphs)
+            self.trainer.remember(
+                str((self.plan.runs / key).absolute()), candidate.experiments[seed], candidate.graphs
+            )
 
     # --- training ---------------------------------------------------------------------------------------------------
 
-    def climb(self, trials: Sequence[Trial]) -> bool:
-        """A generation from rung to rung to its end: whether it came there."""
+    def train_generation(self, trials: Sequence[Trial]) -> bool:
+        """Train a generation from rung to rung to its end; return whether it has ended."""
         live = [trial for trial in trials if trial.state == "waiting"]
-        candidates = {trial.number: self.again(trial) for trial in live}
+        candidates = {trial.number: self.restore(trial) for trial in live}
         for place in range(max((len(c.rungs) for c in candidates.values()), default=0)):
             due = [
                 t for t in live if t.state == "waiting" and len(t.rungs) <= place < len(candidates[t.number].rungs)
@@ -219,13 +227,13 @@ class Search:
                 return False
             waiting = [t for t in live if t.state == "waiting" and len(t.rungs) == place + 1]
             if waiting:
-                self.compare(trials, waiting, place, candidates)
-        self.home.forget()
+                self.apply_scheduler(trials, waiting, place, candidates)
+        self.trainer.forget()
         return True
 
-    def again(self, trial: Trial) -> Candidate:
-        """What a trial comes to, with the rungs of its generation."""
-        candidate = self.fresh.pop(trial.number, None) or self.candidate(trial.point)
+    def restore(self, trial: Trial) -> Candidate:
+        """Return the candidate of a recorded trial, with the rungs of its generation."""
+        candidate = self.suggested.pop(trial.number, None) or self.candidate(trial.point)
         if isinstance(candidate, str):
             hint = "What it depends on beside the spec, such as its data, has changed: bring that back."
             raise DlxError(f"trial {trial.number} cannot be trained any more: {candidate}", hint=hint)
@@ -234,15 +242,17 @@ class Search:
         return replace(candidate, rungs=rungs)
 
     def advance(self, due: Sequence[Trial], place: int, candidates: Mapping[int, Candidate]) -> bool:
-        """Bring trials to their rung, and tell the journal in their order: whether all came there."""
+        """Train trials to their rung, and record them in their order; return whether all have reached it."""
         tasks = [task for trial in due for task in self.tasks(trial, place, candidates[trial.number])]
         waiting = list(due)
         ended: dict[int, dict[int, TrialOutcome]] = {trial.number: {} for trial in due}
-        for outcome in self.worker.advance(tasks, self.halting):
+        for outcome in self.worker.advance(tasks, self.should_stop):
             ended[outcome.number][outcome.seed] = outcome
             self.callback(TaskEnded(self.study.trials[outcome.number], outcome))
-            while waiting and self.is_through(waiting[0], ended[waiting[0].number]):
-                self.tell(waiting[0], ended[waiting[0].number], place, candidates[waiting[0].number])
+            # workers end in any order; recorded in the order of the trials, the journal is the same for any number of
+            # workers
+            while waiting and self.is_complete(waiting[0], ended[waiting[0].number]):
+                self.record_trial(waiting[0], ended[waiting[0].number], place, candidates[waiting[0].number])
                 waiting.pop(0)
         return not waiting
 
@@ -255,57 +265,58 @@ class Search:
             yield Task(trial.number, seed, str(folder), candidate.specs[seed], until)
 
     @staticmethod
-    def is_through(trial: Trial, ended: Mapping[int, TrialOutcome]) -> bool:
+    def is_complete(trial: Trial, ended: Mapping[int, TrialOutcome]) -> bool:
         return len(ended) == len(trial.runs) and all(outcome.ended != "cut off" for outcome in ended.values())
 
-    def tell(self, trial: Trial, ended: Mapping[int, TrialOutcome], place: int, candidate: Candidate) -> None:
-        """How far a trial came, to the journal."""
+    def record_trial(self, trial: Trial, ended: Mapping[int, TrialOutcome], place: int, candidate: Candidate) -> None:
+        """Record in the journal how far a trial has come."""
         ordered = [ended[seed] for seed in trial.runs]
         steps = {outcome.seed: outcome.step for outcome in ordered}
         seconds, rung = sum(outcome.seconds for outcome in ordered), candidate.rungs[place]
         if failed := [outcome for outcome in ordered if outcome.ended == "failed"]:
             message = failed[0].message if len(ordered) == 1 else f"seed {failed[0].seed}: {failed[0].message}"
-            self.study.reached(trial, rung, {}, steps, seconds, "failed", message)
+            self.study.record_progress(trial, rung, {}, steps, seconds, "failed", message)
         else:
-            known = {name: float(getattr(trial, name)) for name in OF_THE_PLAN if name in self.plan.metrics}
+            known = {name: float(getattr(trial, name)) for name in PLAN_METRICS if name in self.plan.metrics}
             metrics = {outcome.seed: {**outcome.metrics, **known} for outcome in ordered}
             last = place + 1 == len(candidate.rungs)
-            self.study.reached(trial, rung, metrics, steps, seconds, "finished" if last else "waiting")
+            self.study.record_progress(trial, rung, metrics, steps, seconds, "finished" if last else "waiting")
         self.callback(Reported(trial))
 
-    def compare(
+    def apply_scheduler(
         self, trials: Sequence[Trial], waiting: Sequence[Trial], place: int, candidates: Mapping[int, Candidate]
     ) -> None:
-        """What the scheduler makes of a rung: who ends there, and who takes over the weights of another."""
+        """Stop trials at a rung as the scheduler says, and hand over weights between others."""
         plan, study = self.plan, self.study
         metric, rises = plan.metrics[0], plan.rising[0]
-        there = [trial for trial in trials if len(trial.rungs) > place]
-        rung = sorted(there[0].rungs)[place]
-        survivors = plan.scheduler.survivors(there, rung, metric, rises, study.before(trials[0].generation))
+        at_rung = [trial for trial in trials if len(trial.rungs) > place]
+        rung = sorted(at_rung[0].rungs)[place]
+        survivors = plan.scheduler.survivors(at_rung, rung, metric, rises, study.earlier_trials(trials[0].generation))
         if ended := [trial for trial in waiting if trial.number not in survivors]:
-            study.stopped(rung, [trial.number for trial in ended])
+            study.record_stopped(rung, [trial.number for trial in ended])
             self.callback(Stopped(ended, rung))
         left = [trial for trial in waiting if trial.state == "waiting"]
-        if not left or any(rung in trial.taken for trial in trials):
+        # after an interrupt the journal may already have this rung's exploits: they are applied once
+        if not left or any(rung in trial.inherited_from for trial in trials):
             return
         exploits = plan.scheduler.exploits(left, rung, metric, rises, plan.space, plan.sweep.seed)
-        told = inherit(self, exploits, rung) if exploits else {}
-        if told:
-            study.exploited(rung, told)
-            for number in told:
-                candidates[number] = self.again(study.trials[number])  # type: ignore[index]
+        exploits_taken = hand_over_weights(self, exploits, rung) if exploits else {}
+        if exploits_taken:
+            study.record_exploited(rung, exploits_taken)
+            for number in exploits_taken:
+                candidates[number] = self.restore(study.trials[number])  # type: ignore[index]
 
 
 @dataclass
-class Clock:
-    """When a sweep is to halt: its budget is spent, or somebody said so."""
+class StopCondition:
+    """Condition for a sweep to stop: its budget is spent, or it was interrupted."""
 
     budget: int | None = None
-    asked: bool = False
+    interrupted: bool = False
     started: float = field(default_factory=time.monotonic)
 
     def __call__(self) -> bool:
-        return self.asked or self.spent
+        return self.interrupted or self.spent
 
     @property
     def spent(self) -> bool:
@@ -317,18 +328,18 @@ class Clock:
 
 
 def next_of(plan: SweepPlan, study: Study) -> str:
-    """What the same command would do next."""
+    """Return what the same command would do next, in words."""
     waiting = study.in_state("waiting")
     more = plan.trials - len(study.trials)
-    told = []
+    steps = []
     if waiting:
         names = ", ".join(str(trial.number) for trial in waiting[:8]) + (", ..." if len(waiting) > 8 else "")
         many = "trials" if len(waiting) > 1 else "trial"
         at = {max(trial.rungs, default=0) for trial in waiting}
-        told.append(f"go on with {many} {names}" + (f" from step {at.pop():,}" if len(at) == 1 else ""))
+        steps.append(f"go on with {many} {names}" + (f" from step {at.pop():,}" if len(at) == 1 else ""))
     if more > 0:
-        told.append(f"suggest {plural(more, 'more trial')}" if study.trials else f"suggest {plural(more, 'trial')}")
-    return ", then ".join(told)
+        steps.append(f"suggest {plural(more, 'more trial')}" if study.trials else f"suggest {plural(more, 'trial')}")
+    return ", then ".join(steps)
 
 
-__all__ = ["Clock", "Search", "next_of"]
+__all__ = ["Search", "StopCondition", "next_of"]

@@ -1,4 +1,6 @@
-"""Folds and seeds among what varies: they are drawn and not chosen, so trials that differ in them are averaged."""
+"""Average over replicates: folds and seeds among what varies are not chosen, so trials that differ in them are
+averaged.
+"""
 
 from __future__ import annotations
 
@@ -9,24 +11,24 @@ from typing import Any
 
 from .trial import Point, Trial
 
-DRAWN = {"fold", "seed"}
-"""The last word of such a key, under `data` and `train`."""
+REPLICATES = {"fold", "seed"}
+"""Last words of such keys, under `data` and `train`."""
 
 
 def is_replicate(key: str) -> bool:
-    """Whether a key says which of several equal draws is taken, such as `data.digits.fold` and `train.seed`."""
+    """Whether a key names a fold or a seed, such as `data.digits.fold` and `train.seed`."""
     first, *_, last = key.split(".") if "." in key else (key, "")
-    return first in {"data", "train"} and last in DRAWN
+    return first in {"data", "train"} and last in REPLICATES
 
 
 def replicate_keys_of(variable: str, spec: Mapping[str, Any]) -> list[str]:
-    """The keys of folds and seeds that a variable is given to; none where it is given to something else too."""
+    """Return the keys of folds and seeds that use a variable; none where something else uses it too."""
     keys = list(_users(variable.partition(".")[0], {k: v for k, v in spec.items() if k not in {"sweep", "expect"}}))
     return keys if all(map(is_replicate, keys)) else []
 
 
 def _users(variable: str, value: Any, above: str = "") -> Iterator[str]:
-    """The keys whose values mention a variable."""
+    """Yield the keys whose values mention a variable."""
     if isinstance(value, Mapping | list):
         for key, inner in value.items() if isinstance(value, Mapping) else enumerate(value):
             yield from _users(variable, inner, f"{above}.{key}" if above else str(key))
@@ -37,33 +39,35 @@ def _users(variable: str, value: Any, above: str = "") -> Iterator[str]:
 
 
 def replicate_keys(trials: Iterable[Trial]) -> list[str]:
-    """The keys of folds and seeds that vary over trials."""
+    """Return the keys of folds and seeds that vary over trials."""
     return list(dict.fromkeys(key for trial in trials for key in trial.point if is_replicate(key)))
 
 
 def averaged(trials: Sequence[Trial]) -> list[Trial]:
-    """One trial for each point without its folds and seeds: its figures are those of all its draws, by draw.
+    """Return one trial for each point without its folds and seeds, with the figures of all its replicates.
 
-    It has the number of the first of them. Draws that have not finished are left out where one has.
+    It has the number of the first of them. Replicates that have not finished are left out where one has.
     """
     keys = replicate_keys(trials)
     if not keys:
         return list(trials)
     groups: dict[str, list[Trial]] = {}
     for trial in trials:
-        groups.setdefault(_written(_apart(trial.point)), []).append(trial)
+        groups.setdefault(_written(_without_replicates(trial.point)), []).append(trial)
     draws: dict[str, int] = {}
     """Numbers of draws, equal for equal draws of two points, so that points are compared draw by draw."""
     return [_joined(group, draws) for group in groups.values()]
 
 
 def _joined(group: Sequence[Trial], draws: dict[str, int]) -> Trial:
-    there = [trial for trial in group if trial.state == "finished"] or group
-    made = Trial(group[0].number, _apart(group[0].point), max(t.generation for t in group), there[0].params, 0)
-    made.macs, made.state, made.message = there[0].macs, there[0].state, there[0].message
-    made.seconds = sum(trial.seconds for trial in there)
-    last = max((max(trial.rungs, default=0) for trial in there), default=0)
-    for trial in there:
+    counted = [trial for trial in group if trial.state == "finished"] or group
+    made = Trial(
+        group[0].number, _without_replicates(group[0].point), max(t.generation for t in group), counted[0].params, 0
+    )
+    made.macs, made.state, made.message = counted[0].macs, counted[0].state, counted[0].message
+    made.seconds = sum(trial.seconds for trial in counted)
+    last = max((max(trial.rungs, default=0) for trial in counted), default=0)
+    for trial in counted:
         own = {key: value for key, value in trial.point.items() if is_replicate(key)}
         numbers = {seed: draws.setdefault(_written({**own, "": seed}), len(draws)) for seed in trial.runs}
         made.runs |= {numbers[seed]: run for seed, run in trial.runs.items()}
@@ -74,7 +78,7 @@ def _joined(group: Sequence[Trial], draws: dict[str, int]) -> Trial:
     return made
 
 
-def _apart(point: Point) -> Point:
+def _without_replicates(point: Point) -> Point:
     return {key: value for key, value in point.items() if not is_replicate(key)}
 
 

@@ -1,4 +1,4 @@
-"""What varies over a study: its dimensions, all points of a grid, and each point as overrides of the spec."""
+"""Search space of a study: its dimensions, the points of a grid, and points as overrides of the spec."""
 
 from __future__ import annotations
 
@@ -23,39 +23,39 @@ from .trial import Point
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
 
-NEVER = ("sweep", "defaults", "plugins", "dlx", "name")
+FIXED_SECTIONS = ("sweep", "defaults", "plugins", "dlx", "name")
 """Sections that are the same for all trials."""
-MOST_TRIED = 20
-"""Values of a choice that are set to see whether one will do."""
-Under = Mapping[str, frozenset[str]]
-"""By the key of a dimension above: the values of it, as fingerprints, under which another dimension has a place."""
+MAX_TRIED = 20
+"""Values of a choice that are tried to see whether the spec accepts one."""
+Conditions = Mapping[str, frozenset[str]]
+"""By the key of a parent dimension, the values of it, as fingerprints, for which another dimension is active."""
 
 
 def name_of(point: Point) -> str:
-    """A point as text that is the same for the same point."""
+    """Return a text that is equal for equal points."""
     return fingerprint(point)
 
 
 @dataclass(frozen=True)
 class Space:
-    """The dimensions of a study, those above others first.
+    """Dimensions of a study, parents first.
 
-    A dimension below a choice, such as `train.optimizer.sgd.momentum` below `train.optimizer`, is part of a point
-    only where the point's choice has a place for it.
+    A dimension below a choice, such as `train.optimizer.sgd.momentum` below `train.optimizer`, is conditional: it is
+    part of a point only where the point's choice has a place for it.
     """
 
     dimensions: tuple[Dimension, ...]
-    under: Mapping[str, Under] = field(default_factory=dict)
-    """For each dimension below others, where it has a place."""
+    conditions: Mapping[str, Conditions] = field(default_factory=dict)
+    """Conditions of each dimension that has a parent."""
 
     @staticmethod
     def of(experiment: Experiment, changes: Sequence[str] = ()) -> tuple[Space, list[str]]:
-        """The space of a spec with these overrides, and those of them that name a single value.
+        """Return the space of a spec with these overrides, and those of the overrides that set a single value.
 
-        A sweep on the command line takes the place of the spec's own of that key, and a plain value ends it.
-        SpecError with all that is wrong.
+        A sweep on the command line replaces the spec's own of that key, and a plain value ends it. Raises SpecError
+        with all mistakes.
         """
-        given, plain, problems = _split(experiment, changes)
+        varying, plain, problems = _split(experiment, changes)
         try:
             base = experiment.changed(plain)
         except SpecError as error:
@@ -64,18 +64,20 @@ class Space:
         listed = dimensions(section, base.path, problems) if section is not None else []
         fixed = {re.split(r"=", text.lstrip("+~"), maxsplit=1)[0].replace("/", ".") for text in plain}
         places = _Places(base.root.copy())
-        problems += places.named_twice(listed)
+        problems += places.duplicates(listed)
         ended = {places.of(key) for key in fixed}
-        joined = {p: d for d in listed if (p := places.of(d.key)) not in ended} | {places.of(d.key): d for d in given}
-        ordered = _those_above_first(joined.values())
-        problems += places.named_twice(given)
+        joined = {p: d for d in listed if (p := places.of(d.key)) not in ended} | {
+            places.of(d.key): d for d in varying
+        }
+        ordered = _parents_first(joined.values())
+        problems += places.duplicates(varying)
         if not ordered and not problems:
             hint = "Write `train.optimizer.adam.lr=0.1,0.01`, or `sweep: {space: {KEY: [1, 2]}}` in the spec."
             problems.append(Problem("nothing varies", hint, base.place("sweep"), "sweep.space"))
-        under = _Check(base, ordered, problems).under()
+        conditions = _Check(base, ordered, problems).conditions()
         if problems:
             raise SpecError(*problems)
-        return Space(tuple(ordered), under), plain
+        return Space(tuple(ordered), conditions), plain
 
     @cached_property
     def by_key(self) -> dict[str, Dimension]:
@@ -83,79 +85,82 @@ class Space:
 
     @property
     def size(self) -> int | None:
-        """How many points there are; None where there is no end to them."""
+        """Number of points; None where it is infinite."""
         sizes = {d.key: d.size for d in self.dimensions}
         if None in sizes.values():
             return None
-        deciding = [d for d in self.dimensions if any(d.key in above for above in self.under.values())]
-        combined = (self.settled(dict(zip([d.key for d in deciding], v, strict=True))) for v in product(*deciding))
-        apart = {name_of(point): point for point in combined}.values()
+        deciding = [d for d in self.dimensions if any(d.key in above for above in self.conditions.values())]
+        combined = (self.active(dict(zip([d.key for d in deciding], v, strict=True))) for v in product(*deciding))
+        distinct = {name_of(point): point for point in combined}.values()
         free = [d for d in self.dimensions if d not in deciding]
-        return sum(prod(sizes[d.key] or 1 for d in free if self._has_place(d.key, point)) for point in apart)
+        return sum(prod(sizes[d.key] or 1 for d in free if self._is_active(d.key, point)) for point in distinct)
 
     def grid(self) -> Iterator[Point]:
-        """Every point, the last dimension moving first; of one without steps a single value, its middle."""
+        """Yield every point, the last dimension moving first; of one without steps a single value, its middle."""
         values = [d if d.size is not None else [d.at(0.5)] for d in self.dimensions]
         seen: set[str] = set()
         for combination in _combinations(values):
-            point = self.settled(dict(zip(self.by_key, combination, strict=True)))
-            if self.under:
+            point = self.active(dict(zip(self.by_key, combination, strict=True)))
+            if self.conditions:
                 name = name_of(point)
                 if name in seen:
                     continue
                 seen.add(name)
             yield point
 
-    def settled(self, point: Point) -> Point:
-        """The point without what has no place in it."""
-        kept: Point = {}
+    def active(self, point: Point) -> Point:
+        """Return the point without inactive keys."""
+        point_so_far: Point = {}
         for key in self.by_key:
-            if key in point and self._has_place(key, kept):
-                kept[key] = point[key]
-        return kept
+            if key in point and self._is_active(key, point_so_far):
+                point_so_far[key] = point[key]
+        return point_so_far
 
     def filled(self, point: Point) -> Point:
-        """The point with a value for each dimension that has none: its middle."""
+        """Return the point with a value for each dimension that has none: its middle."""
         return {d.key: point[d.key] if d.key in point else d.at(0.5) for d in self.dimensions}
 
-    def whole(self, point: Point) -> Point:
-        """The point with all that has a place in it, and nothing else."""
-        return self.settled(self.filled(point))
+    def normalized(self, point: Point) -> Point:
+        """Return the point with a value for each active dimension, and nothing else."""
+        return self.active(self.filled(point))
 
     def holds(self, point: Point) -> bool:
         """Whether this is a point of the space."""
         return (
-            all(k in self.by_key and self.by_key[k].holds(v) for k, v in point.items()) and self.whole(point) == point
+            all(k in self.by_key and self.by_key[k].holds(v) for k, v in point.items())
+            and self.normalized(point) == point
         )
 
-    def draw(self, chance: Random) -> Point:
-        """A point by chance."""
-        return self.settled({d.key: d.at(chance.random()) for d in self.dimensions})
+    def draw(self, rng: Random) -> Point:
+        """Sample a point."""
+        return self.active({d.key: d.at(rng.random()) for d in self.dimensions})
 
-    def neighbours(self, point: Point, reach: float = 0.1) -> list[Point]:
-        """Points that differ in one dimension: by a step, by `reach` of an interval, or in any other word."""
-        near = ((d.key, value) for d in self.dimensions if d.key in point for value in d.near(point[d.key], reach))
-        return [self.whole(point | {key: value}) for key, value in near]
+    def neighbours(self, point: Point, step: float = 0.1) -> list[Point]:
+        """Return points that differ in one dimension: by one value, by a fraction `step` of an interval, or in
+        any other choice.
+        """
+        near = ((d.key, value) for d in self.dimensions if d.key in point for value in d.near(point[d.key], step))
+        return [self.normalized(point | {key: value}) for key, value in near]
 
     def overrides(self, point: Point) -> list[str]:
-        """The point as overrides of the spec, in an order in which they can be set."""
-        return [f"{d.sign}{d.key}={written(point[d.key])}" for d in self.dimensions if d.key in point]
+        """Return the point as overrides of the spec, parents first."""
+        return [f"{d.sign}{d.key}={hydra_text(point[d.key])}" for d in self.dimensions if d.key in point]
 
     def as_json(self) -> dict[str, Any]:
-        """What varies, for the identity of a study."""
+        """Return what varies, for the identity of a study."""
         return {d.key: d.as_json() for d in self.dimensions}
 
     def optuna(self) -> dict[str, BaseDistribution]:
-        """The same for Optuna: choices by their number."""
+        """Return Optuna's distributions: choices by their index."""
         return {d.key: distribution(d) for d in self.dimensions}
 
-    def _has_place(self, key: str, point: Point) -> bool:
-        above = self.under.get(key, {})
+    def _is_active(self, key: str, point: Point) -> bool:
+        above = self.conditions.get(key, {})
         return all(k in point and fingerprint(point[k]) in values for k, values in above.items())
 
 
 def _combinations(values: Sequence[Iterable[Any]]) -> Iterator[tuple[Any, ...]]:
-    """The product of all values, one after another: a range has too many of them for a list."""
+    """Yield the product of all values without building it: a range may be too long for `itertools.product`."""
     if not values:
         yield ()
         return
@@ -165,7 +170,7 @@ def _combinations(values: Sequence[Iterable[Any]]) -> Iterator[tuple[Any, ...]]:
 
 
 def distribution(dimension: Dimension) -> BaseDistribution:
-    """A dimension as Optuna has it."""
+    """Return a dimension as Optuna's distribution."""
     from optuna.distributions import CategoricalDistribution, FloatDistribution, IntDistribution
 
     if isinstance(dimension, Choices):
@@ -176,22 +181,22 @@ def distribution(dimension: Dimension) -> BaseDistribution:
     return FloatDistribution(dimension.low, dimension.high, dimension.log, dimension.step)
 
 
-def written(value: Any) -> str:
-    """A value as Hydra's grammar has it."""
+def hydra_text(value: Any) -> str:
+    """Return a value in Hydra's grammar."""
     from ..spec.sections.sweep_values import quoted
 
     if isinstance(value, bool) or value is None:
         return {True: "true", False: "false", None: "null"}[value]
     if isinstance(value, list | tuple):
-        return f"[{','.join(map(written, value))}]"
+        return f"[{','.join(map(hydra_text, value))}]"
     if isinstance(value, dict):
-        return f"{{{','.join(f'{key}:{written(v)}' for key, v in value.items())}}}"
+        return f"{{{','.join(f'{key}:{hydra_text(v)}' for key, v in value.items())}}}"
     return quoted(value) if isinstance(value, str) else repr(value)
 
 
-def _those_above_first(given: Iterable[Dimension]) -> list[Dimension]:
-    """The dimensions as they were given, but each after those that it lies below."""
-    known = list(given)
+def _parents_first(unordered: Iterable[Dimension]) -> list[Dimension]:
+    """Return the dimensions in their order, but each behind its parents."""
+    known = list(unordered)
     ordered: list[Dimension] = []
     for dimension in known:
         above = sorted((d for d in known if dimension.key.startswith(f"{d.key}.")), key=lambda d: len(d.key))
@@ -200,7 +205,7 @@ def _those_above_first(given: Iterable[Dimension]) -> list[Dimension]:
 
 
 def _split(experiment: Experiment, changes: Sequence[str]) -> tuple[list[Dimension], list[str], list[Problem]]:
-    """The dimensions among overrides, the plain ones, and what is wrong."""
+    """Return the dimensions among overrides, the plain overrides, and the problems."""
     found: dict[str, Dimension] = {}
     plain: list[str] = []
     problems: list[Problem] = []
@@ -227,11 +232,11 @@ class _Places:
         self.root = root
 
     def of(self, key: str) -> object:
-        """The place, or the key itself where only a value of another dimension makes one."""
+        """Return the place, or the key itself where only a value of another dimension creates it."""
         return place_of(self.root, key) or key
 
-    def named_twice(self, ordered: Sequence[Dimension]) -> Iterator[Problem]:
-        """Dimensions that would set what an earlier one has set."""
+    def duplicates(self, ordered: Sequence[Dimension]) -> Iterator[Problem]:
+        """Yield a problem for each dimension that sets the place of an earlier one."""
         first: dict[object, Dimension] = {}
         for dimension in ordered:
             other = first.setdefault(self.of(dimension.key), dimension)
@@ -241,19 +246,19 @@ class _Places:
 
 
 class _Check:
-    """Each dimension set in the spec, to see whether the spec has a place for it."""
+    """Check of each dimension against the spec, by setting its values."""
 
     def __init__(self, base: Experiment, ordered: Sequence[Dimension], problems: list[Problem]) -> None:
         self.base, self.ordered, self.problems = base, ordered, problems
         self.known = set(_problems_of(base))
 
-    def under(self) -> dict[str, Under]:
-        """Where those below others have a place; what has none anywhere is a problem."""
-        return {d.key: under for d in self.ordered if self.may_vary(d) and (under := self.places(d))}
+    def conditions(self) -> dict[str, Conditions]:
+        """Return the conditions of dimensions with parents; a dimension without any place is a problem."""
+        return {d.key: conditions for d in self.ordered if self.may_vary(d) and (conditions := self.places(d))}
 
     def may_vary(self, dimension: Dimension) -> bool:
         section, hint = dimension.key.split(".")[0], ""
-        if section not in NEVER and dimension.key != "train.seeds":
+        if section not in FIXED_SECTIONS and dimension.key != "train.seeds":
             return True
         message = f"`{section}` is the same for all trials, and cannot vary"
         if dimension.key == "train.seeds":
@@ -262,30 +267,30 @@ class _Check:
         self.problems.append(Problem(message, hint, dimension.mark, dimension.key))
         return False
 
-    def places(self, dimension: Dimension) -> Under:
+    def places(self, dimension: Dimension) -> Conditions:
         above = [d for d in self.ordered if dimension.key.startswith(f"{d.key}.")]
         if not above:
-            self.problems += self.against([], dimension)
+            self.problems += self.problems_at([], dimension)
             return {}
-        under: dict[str, frozenset[str]] = {}
+        conditions: dict[str, frozenset[str]] = {}
         for one in above:
-            told = {fingerprint(value): self.against([(one, value)], dimension) for value in _all(one)}
-            under[one.key] = frozenset(name for name, problems in told.items() if not problems)
-            if not under[one.key]:
-                self.problems += next(iter(told.values()), [])
-        return under
+            found = {fingerprint(value): self.problems_at([(one, value)], dimension) for value in _values(one)}
+            conditions[one.key] = frozenset(name for name, problems in found.items() if not problems)
+            if not conditions[one.key]:
+                self.problems += next(iter(found.values()), [])
+        return conditions
 
-    def against(self, before: Sequence[tuple[Dimension, Any]], dimension: Dimension) -> list[Problem]:
-        """What stands against a dimension at its own place; nothing where one of its values will do."""
-        told: list[Problem] = []
-        for value in _tries(dimension):
-            found = self.told([*before, (dimension, value)], dimension)
+    def problems_at(self, before: Sequence[tuple[Dimension, Any]], dimension: Dimension) -> list[Problem]:
+        """Return the problems of a dimension at its own place; none if one of its values is accepted."""
+        first: list[Problem] = []
+        for value in _probe_values(dimension):
+            found = self.problems_with([*before, (dimension, value)], dimension)
             if not found:
                 return []
-            told = told or found
-        return told
+            first = first or found
+        return first
 
-    def told(self, settings: Sequence[tuple[Dimension, Any]], dimension: Dimension) -> list[Problem]:
+    def problems_with(self, settings: Sequence[tuple[Dimension, Any]], dimension: Dimension) -> list[Problem]:
         root = self.base.root.copy()
         try:
             for one, value in settings:
@@ -299,15 +304,15 @@ class _Check:
         ]
 
 
-def _all(dimension: Dimension) -> Sequence[Any]:
-    """What something below a dimension may stand under: any of its values; nothing stands below a number."""
+def _values(dimension: Dimension) -> Sequence[Any]:
+    """Return the values under which a child may be active; a number has no children, so one value does."""
     return dimension.values if isinstance(dimension, Choices) else [dimension.low]
 
 
-def _tries(dimension: Dimension) -> Sequence[Any]:
-    """Some of the values."""
+def _probe_values(dimension: Dimension) -> Sequence[Any]:
+    """Return some of the values."""
     if isinstance(dimension, Choices):
-        return dimension.values[:MOST_TRIED]
+        return dimension.values[:MAX_TRIED]
     return [dimension.low, dimension.high, dimension.at(0.5)]
 
 
@@ -319,4 +324,4 @@ def _problems_of(experiment: Experiment) -> tuple[Problem, ...]:
     return ()
 
 
-__all__ = ["Choices", "Dimension", "Numbers", "Point", "Space", "name_of", "written"]
+__all__ = ["Choices", "Dimension", "Numbers", "Point", "Space", "hydra_text", "name_of"]

@@ -1,10 +1,10 @@
-"""A study on disk: `runs/<name>/sweep-<hash>/`, its journal, and what is known of its trials.
+"""A study on disk: `runs/<name>/sweep-<hash>/`, its journal, and the state of its trials.
 
-    study.jsonl    the journal: what was suggested, refused, reached, stopped    study.lock   held while a sweep runs
-    owner.json     which process holds it                                       workers.log  what workers print
+    study.jsonl    the journal, one fact a line     study.lock   held while a sweep runs
+    owner.json     process that holds the lock      workers.log  output of the workers
 
-The trials themselves are runs beside it, `runs/<name>/trial-<hash>/`, called by what they are: two studies that come
-by the same training share it.
+The runs of the trials lie beside it, `runs/<name>/trial-<hash>/`, named by the hash of their specs: two studies that
+contain the same training share its run.
 """
 
 from __future__ import annotations
@@ -30,21 +30,21 @@ from .trial import Point, Refused, State, Trial
 JOURNAL, LOCK, OWNER = "study.jsonl", "study.lock", "owner.json"
 VERSION = 1
 SHOWN = 5
-"""Differences between two specs that are told one by one."""
+"""Differences between two specs that are listed one by one."""
 
 
 def digest(value: Any) -> str:
-    """A SHA-256 of something that JSON can hold."""
+    """Return the SHA-256 of a JSON value."""
     return hashlib.sha256(json.dumps(value, sort_keys=True).encode()).hexdigest()
 
 
 def run_name(spec: str) -> str:
-    """What a trial's run is called: a hash of its resolved spec."""
+    """Return the name of a trial's run: a hash of its resolved spec."""
     return f"trial-{hashlib.sha256(spec.encode()).hexdigest()[:16]}"
 
 
 def folder_of(runs: Path, name: str, identity: Mapping[str, Any]) -> Path:
-    """Where the study of that identity lies."""
+    """Return the folder of the study of that identity."""
     return runs / name / f"sweep-{digest(identity)[:8]}"
 
 
@@ -53,7 +53,7 @@ def is_study(folder: Path) -> bool:
 
 
 def spec_in(folder: Path) -> Path:
-    """The spec of a run, or of the best trial of a study: what `dlx train FOLDER` means."""
+    """Return the spec of a run, or of the best trial of a study: what `dlx train FOLDER` trains."""
     if not is_study(folder):
         if (folder / "spec.yaml").is_file():
             return folder / "spec.yaml"
@@ -72,7 +72,7 @@ def spec_in(folder: Path) -> Path:
 
 
 class Study:
-    """What a journal tells. Each method that tells something new appends it first."""
+    """State of a study, read from its journal. Methods that change it append a fact to the journal first."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -81,58 +81,58 @@ class Study:
         self.trials: list[Trial] = []
         self.refused: list[Refused] = []
         self.data: dict[str, str] = {}
-        """The digest of each data set, by its section of the spec."""
+        """Digest of each data set, by its section of the spec."""
         self.refusals: dict[int, int] = {}
-        """How many were refused in each generation."""
+        """Number of refused points by generation."""
         for line, fact in self.journal.facts():
             try:
-                self._take(fact)
+                self._apply(fact)
             except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
                 raise self.journal.corrupt(line, "does not follow from those before it") from error
 
     @classmethod
     def open(cls, folder: Path) -> Study:
-        """A study that is there. DlxError where it is none, or its journal is corrupt."""
+        """Open an existing study. Raises DlxError where there is none, or its journal is corrupt."""
         if not is_study(folder):
             raise DlxError(f"{folder} is no study: it has no {JOURNAL}", hint="`dlx sweep SPEC KEY=1,2` makes one.")
         return cls(folder)
 
     @classmethod
     def begin(cls, folder: Path, identity: Mapping[str, Any]) -> Study:
-        """The study of that identity in a folder, new or gone on with. DlxError where another one is there."""
+        """Begin or continue the study of that identity. Raises DlxError where the folder holds another one."""
         study = cls(folder)
         if not study.identity:
-            study.told({"fact": "study", "version": VERSION, "identity": dict(identity)})
+            study.record({"fact": "study", "version": VERSION, "identity": dict(identity)})
         elif digest(study.identity) != digest(identity):
-            told = "; ".join(_differences(study.identity, identity))
+            differences = "; ".join(_differences(study.identity, identity))
             hint = "Go on with the old spec, or keep this study in another folder."
-            raise DlxError(f"{folder} is the study of another spec: {told}", hint=hint)
+            raise DlxError(f"{folder} is the study of another spec: {differences}", hint=hint)
         return study
 
     # --- what is known ----------------------------------------------------------------------------------------------
 
     @property
     def metrics(self) -> list[str]:
-        """What is searched for."""
+        """Metrics that are searched for."""
         return [str(name) for name in self.identity.get("metrics", [])]
 
     @property
     def rising(self) -> list[bool]:
-        """Whether more of it is better."""
+        """Whether a higher value is better, by metric."""
         return [bool(rises) for rises in self.identity.get("rising", [])]
 
     @property
     def runs(self) -> Path:
-        """The folder that holds all runs."""
+        """Folder that holds all runs."""
         return self.folder.absolute().parent.parent
 
     def generation(self, number: int) -> list[Trial]:
-        """The trials that were suggested together."""
+        """Return the trials of a generation."""
         first = bisect_left(self.trials, number, key=_generation)
         return list(takewhile(lambda trial: trial.generation == number, islice(self.trials, first, None)))
 
-    def before(self, generation: int) -> list[Trial]:
-        """Those of all generations before."""
+    def earlier_trials(self, generation: int) -> list[Trial]:
+        """Return the trials of all generations before this one."""
         return self.trials[: bisect_left(self.trials, generation, key=_generation)]
 
     def in_state(self, *states: State) -> list[Trial]:
@@ -140,17 +140,17 @@ class Study:
 
     @property
     def replicate_keys(self) -> list[str]:
-        """The keys of folds and seeds among what varies, over which trials are averaged."""
+        """Keys of folds and seeds among what varies, over which trials are averaged."""
         return replicate_keys(self.trials)
 
     def points(self) -> list[Trial]:
-        """The trials; those that differ in folds and seeds alone as one."""
+        """Return the trials, averaged over folds and seeds that vary."""
         return averaged(self.trials)
 
     def best(self) -> Trial | None:
-        """The finished point that is best on the first metric, in the mean over its draws; of equals the earliest.
+        """Return the finished trial with the best mean of the first metric; of equal ones the earliest.
 
-        None where nothing but folds and seeds varies.
+        None where nothing but folds and seeds varies, since none of those is chosen.
         """
         finished = [
             (v, t)
@@ -165,31 +165,32 @@ class Study:
 
     # --- what becomes known -----------------------------------------------------------------------------------------
 
-    def told(self, fact: Fact) -> None:
-        """Append a fact, and take it in."""
+    def record(self, fact: Fact) -> None:
+        """Append a fact to the journal, and apply it."""
+        # the journal first: a fact that could not be written must not have had any effect
         self.journal.append(fact)
-        self._take(fact)
+        self._apply(fact)
 
-    def looked_at(self, data: str, digest: str) -> None:
-        """What a data set holds. DlxError where trials of this study have seen another one under that name."""
+    def record_data(self, data: str, digest: str) -> None:
+        """Record the digest of a data set. Raises DlxError where earlier trials had another one."""
         known = self.data.get(data)
         if known is None:
-            self.told({"fact": "data", "data": data, "digest": digest})
+            self.record({"fact": "data", "data": data, "digest": digest})
         elif known != digest:
             message = f"the data of {self.folder} has changed: its digest was {known[:12]}, and is {digest[:12]}"
             hint = "Bring the old data back, or begin another study: `--study NAME`."
             raise DlxError(message, hint=hint)
 
-    def suggested(self, generation: int, trials: Sequence[Trial], refused: Sequence[Refused]) -> None:
-        """Trials that are to be run, and points that are not."""
+    def record_generation(self, generation: int, trials: Sequence[Trial], refused: Sequence[Refused]) -> None:
+        """Record trials to be trained, and points that were refused."""
         each = [
             {"number": t.number, "point": t.point, "params": t.params, "macs": t.macs, "runs": _keyed(t.runs)}
             for t in trials
         ]
         no = [{"point": r.point, "because": r.reason} for r in refused]
-        self.told({"fact": "generation", "generation": generation, "trials": each, "refused": no})
+        self.record({"fact": "generation", "generation": generation, "trials": each, "refused": no})
 
-    def reached(
+    def record_progress(
         self,
         trial: Trial,
         rung: int,
@@ -199,59 +200,61 @@ class Study:
         state: State,
         message: str = "",
     ) -> None:
-        """How far a trial came, with what metrics by seed."""
+        """Record the rung that a trial has reached, with its metrics by seed."""
         about = {"trial": trial.number, "step": rung, "metrics": _keyed(metrics), "steps": _keyed(steps)}
-        told = {"seconds": round(seconds, 3), "state": state} | ({"message": message} if message else {})
-        self.told({"fact": "reached", **about, **told})
+        outcome = {"seconds": round(seconds, 3), "state": state} | ({"message": message} if message else {})
+        self.record({"fact": "reached", **about, **outcome})
 
-    def stopped(self, rung: int, trials: Sequence[int]) -> None:
-        """Trials that the scheduler ended at a rung."""
-        self.told({"fact": "stopped", "step": rung, "trials": list(trials)})
+    def record_stopped(self, rung: int, trials: Sequence[int]) -> None:
+        """Record trials that the scheduler stopped at a rung."""
+        self.record({"fact": "stopped", "step": rung, "trials": list(trials)})
 
-    def retried(self, trials: Sequence[int]) -> None:
-        """Trials that failed and are to be tried again."""
-        self.told({"fact": "retried", "trials": list(trials)})
+    def record_retried(self, trials: Sequence[int]) -> None:
+        """Record failed trials that are to be tried again."""
+        self.record({"fact": "retried", "trials": list(trials)})
 
-    def exploited(self, rung: int, trials: Mapping[int, Mapping[str, Any]]) -> None:
-        """Trials that go on from the weights of others: by number, their new `point`, `runs`, and from whom."""
-        self.told({"fact": "exploited", "step": rung, "trials": _keyed(trials)})
+    def record_exploited(self, rung: int, trials: Mapping[int, Mapping[str, Any]]) -> None:
+        """Record trials that go on from the weights of others: by number, their new `point`, `runs`, and `from`."""
+        self.record({"fact": "exploited", "step": rung, "trials": _keyed(trials)})
 
-    def _take(self, fact: Fact) -> None:
+    def _apply(self, fact: Fact) -> None:
         kind = fact["fact"]
         if kind == "study":
             self.identity = fact["identity"]
         elif kind == "data":
             self.data[fact["data"]] = fact["digest"]
         elif kind == "generation":
-            self._grow(fact)
+            self._add_generation(fact)
         elif kind == "reached":
-            self._advance(fact)
+            self._update_trial(fact)
         elif kind in {"stopped", "retried"}:
             for number in fact["trials"]:
                 trial = self.trials[number]
                 trial.state, trial.message = ("stopped", "") if kind == "stopped" else ("waiting", "")
         elif kind == "exploited":
-            for number, told in fact["trials"].items():
+            for number, trained in fact["trials"].items():
                 trial = self.trials[int(number)]
-                trial.point, trial.runs = told["point"], _by_number(told["runs"])
-                trial.taken[int(fact["step"])] = int(told["from"])
+                trial.point, trial.runs = trained["point"], _by_number(trained["runs"])
+                trial.inherited_from[int(fact["step"])] = int(trained["from"])
         else:
             raise ValueError(kind)
 
-    def _grow(self, fact: Fact) -> None:
-        for told in fact["trials"]:
-            if told["number"] != len(self.trials) or (
+    def _add_generation(self, fact: Fact) -> None:
+        for entry in fact["trials"]:
+            if entry["number"] != len(self.trials) or (
                 self.trials and self.trials[-1].generation > fact["generation"]
             ):
                 raise ValueError("trials are numbered one after the other, generation by generation")
-            runs = _by_number(told["runs"])
-            one = Trial(told["number"], told["point"], fact["generation"], told["params"], told["macs"], runs=runs)
+            runs = _by_number(entry["runs"])
+            one = Trial(
+                entry["number"], entry["point"], fact["generation"], entry["params"], entry["macs"], runs=runs
+            )
             self.trials.append(one)
-        self.refused += [Refused(told["point"], told["because"]) for told in fact["refused"]]
+        self.refused += [Refused(entry["point"], entry["because"]) for entry in fact["refused"]]
         generation = fact["generation"]
         self.refusals[generation] = self.refusals.get(generation, 0) + len(fact["refused"])
 
-    def _advance(self, fact: Fact) -> None:
+    def _update_trial(self, fact: Fact) -> None:
         trial = self.trials[fact["trial"]]
         measured = {int(seed): numbers(metrics) for seed, metrics in fact["metrics"].items()}
         if measured:
@@ -268,7 +271,7 @@ class Study:
 
 @contextmanager
 def locked(folder: Path) -> Iterator[None]:
-    """No other sweep runs in this folder meanwhile. DlxError where one does; one that was killed is none."""
+    """Hold the lock of a study's folder. Raises DlxError where another sweep holds it; a killed one holds nothing."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(folder / LOCK, timeout=0)
@@ -280,6 +283,7 @@ def locked(folder: Path) -> Iterator[None]:
         message = f"the study cannot be written to {folder}: {(error.strerror or str(error)).lower()}"
         raise DlxError(message, hint="Choose another folder with `--runs DIR`, or fix its permissions.") from error
     try:
+        # only for the message: the lock itself is the operating system's, which releases it when its process dies
         (folder / OWNER).write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname()}))
         yield
     finally:
@@ -299,7 +303,7 @@ def _generation(trial: Trial) -> int:
 
 
 def _keyed(values: Mapping[int, Any]) -> dict[str, Any]:
-    """By number as JSON has it."""
+    """Return numbers as JSON's keys."""
     return {str(key): value for key, value in values.items()}
 
 
@@ -308,7 +312,7 @@ def _by_number(values: Mapping[str, Any]) -> dict[int, Any]:
 
 
 def _differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str]:
-    """Where two identities differ, a few of them in full."""
+    """Yield the differences of two identities, a few of them in full."""
     old, new = dict(_flat(was)), dict(_flat(now))
     keys = [key for key in old | new if old.get(key) != new.get(key)]
     for key in keys[:SHOWN]:
@@ -322,7 +326,7 @@ def _shown(values: Mapping[str, Any], key: str) -> str:
 
 
 def _flat(value: Any, above: str = "") -> Iterator[tuple[str, Any]]:
-    """The leaves by their dotted keys."""
+    """Yield the leaves of a document by dotted key."""
     if isinstance(value, dict | list) and value:
         items = value.items() if isinstance(value, dict) else enumerate(value)
         for key, child in items:

@@ -1,7 +1,7 @@
-"""MLflow as a mirror of the run folder: what stands there and has not arrived is delivered, now or later.
+"""Mirror runs and studies to MLflow: deliver what their folders hold and MLflow does not, now or later.
 
-`start` sets a process of its own to it (`python -m dlx.track`), which training never waits for; `sync` is what that
-process calls, and `dlx runs sync` as well. `mlflow.json` in the run folder remembers how far they are.
+`start` launches a process of its own for it (`python -m dlx.track`), which training never waits for; `sync` is what
+that process calls, and `dlx runs sync` as well. `mlflow.json` in the run folder records how much has arrived.
 """
 
 from .delivery import SyncResult

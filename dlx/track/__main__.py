@@ -1,4 +1,4 @@
-"""The mirror's own process: `python -m dlx.track RUN_DIR ... [--uri URI] [--experiment NAME] [--follow PID]`."""
+"""Process of the mirror: `python -m dlx.track RUN_DIR ... [--uri URI] [--experiment NAME] [--follow PID]`."""
 
 import sys
 

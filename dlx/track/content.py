@@ -1,4 +1,4 @@
-"""What MLflow is told, made from the files of a run. Plain values; MLflow's limits are respected here."""
+"""Convert the files of a run to metrics, parameters and tags of MLflow, as plain values within MLflow's limits."""
 
 from __future__ import annotations
 
@@ -18,10 +18,11 @@ from ..runs.records import RunRecord
 from ..shapes import by_x
 
 KEY, VALUE, TAG, DIGEST = 250, 6000, 5000, 36
-"""The longest name, parameter, tag and dataset digest that MLflow takes."""
+"""Longest name, parameter, tag and dataset digest that MLflow takes, in characters. MLflow 3.17 cuts a longer
+parameter without a word, so dlx cuts first and marks it with `...`."""
 
 Point = tuple[str, float, int, int]
-"""A metric's name and value, the milliseconds of Unix time, the step."""
+"""Name and value of a metric, milliseconds of Unix time, step."""
 
 
 def milliseconds(seconds: float) -> int:
@@ -29,7 +30,10 @@ def milliseconds(seconds: float) -> int:
 
 
 def points(record: RunRecord, last: Mapping[str, Sequence[Any]]) -> list[Point]:
-    """A record's metrics. An end record repeats what was measured last: what `last` has at that step is left out."""
+    """Return the metrics of a record as points.
+
+    An end record repeats what was measured last: a metric of which `last` has the same step and value is left out.
+    """
     step, when = int(record.get("step", 0)), milliseconds(record["time"])
     metrics = {key: float(v) for key, v in record.get("metrics", {}).items() if isinstance(v, int | float)}
     if record["record"] == "end":
@@ -38,15 +42,16 @@ def points(record: RunRecord, last: Mapping[str, Sequence[Any]]) -> list[Point]:
     return [(name(key), value, when, step) for key, value in metrics.items()]
 
 
-def storable(points: Iterable[Point]) -> list[Point]:
-    """Points as every store of MLflow gives them back: its databases make of an infinity the largest float, and keep
-    a NaN as it is.
+def storable_points(points: Iterable[Point]) -> list[Point]:
+    """Replace infinities by NaN, which every store of MLflow keeps as it is.
+
+    MLflow 3.17 on a database reads an infinity back as the largest float, 1.797e308.
     """
     return [(key, value if isfinite(value) else nan, when, step) for key, value, when, step in points]
 
 
 def not_finite(points: Iterable[Point], known: Mapping[str, str]) -> dict[str, str]:
-    """Which metrics were infinite or no number, by metric: what they were, and at which step first."""
+    """Return which metrics were infinite or NaN: by metric, the value and the first step."""
     found = dict(known)
     for key, value, _, step in points:
         word = f"{value} at step {step}"
@@ -57,12 +62,14 @@ def not_finite(points: Iterable[Point], known: Mapping[str, str]) -> dict[str, s
 
 
 def not_finite_tag(found: Mapping[str, str]) -> dict[str, str]:
-    """The tag of a run that tells of them; none where all were finite."""
-    return {"dlx.not_finite": cut("; ".join(f"{key}: {told}" for key, told in found.items()), TAG)} if found else {}
+    """Return the tag that lists metrics that were not finite; empty where all were finite."""
+    return (
+        {"dlx.not_finite": cut("; ".join(f"{key}: {values}" for key, values in found.items()), TAG)} if found else {}
+    )
 
 
 def settings(spec: Path) -> tuple[dict[str, str], dict[str, str]]:
-    """A resolved spec's settings, defaults too, by dotted name; and its source, as the run's description.
+    """Return the settings of a resolved spec by dotted name, defaults included, and its source as a description.
 
     The network is structure and no setting. Both are empty where this dlx cannot read the spec.
     """
@@ -92,12 +99,12 @@ def _flat(value: Any, key: str) -> Iterator[tuple[str, str]]:
 
 
 def _worded(value: Any) -> Any:
-    """An item of a list: what is declared by its kind and fields."""
+    """Convert an item of a list for JSON: a declaration by its kind and fields."""
     return {value.kind: value.model_dump()} if isinstance(value, Declared) else str(value)
 
 
 def run_tags(key: str) -> dict[str, str]:
-    """How the run is found again, and whose it is."""
+    """Return the tags by which a run is found again, and its user."""
     try:
         user = {"mlflow.user": getpass.getuser()}
     except (OSError, KeyError):  # a container without a user list
@@ -106,15 +113,15 @@ def run_tags(key: str) -> dict[str, str]:
 
 
 def environment_tags(lock: Mapping[str, Any]) -> dict[str, str]:
-    """The environment that lock.json keeps: `dlx.device`, `dlx.packages.torch`, the commit."""
+    """Return the environment in lock.json as tags: `dlx.device`, `dlx.packages.torch`, the commit."""
     named = {key: lock.get(key) for key in ("python", "platform", "device", "threads", "commit", "spec_hash", "seed")}
-    told = {"version": lock.get("dlx"), **named, "packages": lock.get("packages")}
-    tags = {name(f"dlx.{key}"): cut(value, TAG) for key, value in _flat(told, "")}
+    values = {"version": lock.get("dlx"), **named, "packages": lock.get("packages")}
+    tags = {name(f"dlx.{key}"): cut(value, TAG) for key, value in _flat(values, "")}
     return tags | ({"mlflow.source.git.commit": str(lock["commit"])} if lock.get("commit") else {})
 
 
 def dataset(lock: Mapping[str, Any]) -> dict[str, str] | None:
-    """The fields of MLflow's dataset: name, digest, where it is from, and how many examples each part has."""
+    """Return the fields of MLflow's dataset: name, digest, source, and the number of examples of each part."""
     data = lock.get("data")
     if not isinstance(data, dict) or "kind" not in data:
         return None
@@ -131,7 +138,7 @@ def dataset(lock: Mapping[str, Any]) -> dict[str, str] | None:
 
 
 def totals(plan: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
-    """The plan's sums as metrics, and as parameters what is no number: the whole receptive field as one word."""
+    """Return the sums of the plan as metrics, and as a parameter a receptive field that is no single number."""
     sums = ("params", "trainable", "macs", "buffers", "activation_bytes")
     metrics = {key: float(plan[key]) for key in sums if isinstance(plan.get(key), int | float)}
     networks = _networks(plan)
@@ -147,12 +154,12 @@ def totals(plan: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
 
 
 def _networks(plan: Mapping[str, Any]) -> Mapping[str, Mapping[str, Any]]:
-    """The plan of each network by name; of a single `network` under an empty name."""
+    """Return the plan of each network by name; that of a single `network` under an empty name."""
     return plan["networks"] if isinstance(plan.get("networks"), dict) else {"": plan}
 
 
 def _fields_of(plan: Mapping[str, Any]) -> str:
-    """The receptive field of a network, by input where there are several."""
+    """Format the receptive field of a network, by input where there are several."""
     fields = plan.get("receptive_fields") or {}
     several = len(fields) > 1
     return (
@@ -163,7 +170,7 @@ def _fields_of(plan: Mapping[str, Any]) -> str:
 
 
 def layer_table(plan: Mapping[str, Any]) -> str:
-    """The layers in the form that MLflow shows and loads as a table."""
+    """Return the layers as JSON in the form that MLflow shows and loads as a table."""
     columns = ["name", "kind", "shape", "params", "macs", "receptive_field"]
     rows = [
         [
@@ -181,12 +188,12 @@ def layer_table(plan: Mapping[str, Any]) -> str:
 
 
 def _fields(layer: Mapping[str, Any]) -> list[Any]:
-    """The receptive field of each input that a layer depends on."""
+    """Return the receptive field of each input that a layer depends on."""
     return list(layer["receptive_fields"].values()) if layer.get("receptive_fields") else [layer["receptive_field"]]
 
 
 def _field(seen: Any) -> str:
-    """`5`, `5x3`, `5~`, `global`, `unknown from reshape_1 on`, or nothing."""
+    """Format a receptive field: `5`, `5x3`, `5~`, `global`, `unknown from reshape_1 on`, or nothing."""
     if not isinstance(seen, dict):
         return str(seen or "")
     if "unknown" in seen:
@@ -196,10 +203,11 @@ def _field(seen: Any) -> str:
 
 
 def name(key: str) -> str:
-    """A name that MLflow takes: letters, digits, `_`, `-`, `.`, space, `:` and `/`."""
+    """Replace characters that MLflow refuses: names have letters, digits, `_`, `-`, `.`, space, `:` and `/`."""
     return re.sub(r"[^/\w.\- :]", "_", key)[:KEY]
 
 
 def cut(value: object, length: int) -> str:
+    """Shorten a text to `length` characters, the last three of them `...`."""
     text = str(value)
     return text if len(text) <= length else text[: length - 3] + "..."

@@ -1,7 +1,7 @@
-"""One delivery to MLflow, of a run or of a study: see in `mlflow.json` what has arrived, send the rest.
+"""Delivery of a folder to MLflow, of a run or of a study: read in `mlflow.json` what has arrived, send the rest.
 
-A `Delivery` may be killed at any moment and begun again by another process: what MLflow has accepted is noted step by
-step, and what may or may not have arrived is asked for before it is sent again.
+A `Delivery` may be killed at any moment and begun again by another process: what MLflow has accepted is recorded step
+by step, and before anything that may have arrived is sent again, MLflow is asked whether it has.
 """
 
 from __future__ import annotations
@@ -29,19 +29,20 @@ from . import content, model, store
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-MEMORY = "mlflow.json"
+STATE_FILE = "mlflow.json"
 BATCH, FACTS = 1000, 100
-"""Metrics in one call at most; and parameters, and tags."""
+"""Metrics in one call at most; and parameters, and tags: MLflow's documented limits of `log_batch`."""
 PAUSE, LOOK = 1.0, 0.1
 """Seconds between two deliveries at least, and between two looks at the folder."""
 TRIES = 2
 """Deliveries that may fail after the end; what is missing then waits for `dlx runs sync`."""
 STATUS = {"finished": "FINISHED", "failed": "FAILED", "stopped": "KILLED", "died": "KILLED"}
+"""Status of a run or trial in MLflow's words. MLflow has none for a process that was killed."""
 
 
 @dataclass(frozen=True)
 class SyncResult:
-    """The outcome of a `sync`. `complete` where all that stands in the folder is now in MLflow."""
+    """Outcome of a `sync`: `complete` if MLflow has all that the folder holds."""
 
     sent: int
     complete: bool
@@ -60,44 +61,48 @@ class SyncResult:
 
 
 @dataclass
-class Arrived:
-    """How far one MLflow run is."""
+class MlflowRunState:
+    """State of one MLflow run as far as dlx knows it; its fields are keys of `mlflow.json`."""
 
     run_id: str = ""
     sure: bool = False
-    """False while metrics are on their way: before more are sent, MLflow is asked what it has."""
+    """False while metrics are being sent: a process that reads it asks MLflow which of them arrived before it sends
+    more."""
     not_finite: dict[str, str] = field(default_factory=dict)
-    """By metric, where it was first infinite or no number."""
+    """By metric, values that were infinite or NaN, with their first steps."""
 
 
 @dataclass
-class SyncState(Arrived):
-    """How far a folder is in one store; kept as `mlflow.json`."""
+class SyncState(MlflowRunState):
+    """Record of what one store has of a folder: its fields are the keys of `mlflow.json`, of older dlx too."""
 
     uri: str = ""
     experiment: str = ""
     experiment_id: str = ""
     files: dict[str, str] = field(default_factory=dict)
-    """The digest of each file as it was sent."""
+    """SHA-256 of each file as it was sent."""
     model: dict[str, str] = field(default_factory=dict)
+    """Digest of the checkpoint that was logged, and the ids of its models."""
     error: str = ""
 
     @classmethod
-    def of(cls, home: Run, uri: str, experiment: str) -> Self:
-        """The memory of a folder in this store; a fresh one where there is none, or it cannot be read."""
+    def of(cls, folder: Run, uri: str, experiment: str) -> Self:
+        """Read the state of a folder for this store; a fresh one if none is there, or it is damaged or another
+        store's.
+        """
         fresh = cls(uri=uri, experiment=experiment)
         try:
-            known = home.read_json(MEMORY)
+            known = folder.read_json(STATE_FILE)
             if (known.get("uri"), known.get("experiment")) != (uri, experiment):
                 return fresh
             own = {f.name: known[f.name] for f in fields(cls) if f.name in known}
             read: Self = TypeAdapter(cls).validate_python(own)
         except (DlxError, ValueError):
             return fresh
-        return read if read.fits(home) else fresh
+        return read if read.fits(folder) else fresh
 
-    def fits(self, home: Run) -> bool:
-        """Whether it can be that of this folder."""
+    def fits(self, folder: Run) -> bool:
+        """Whether the state can be that of this folder."""
         return True
 
 
@@ -105,48 +110,48 @@ M = TypeVar("M", bound=SyncState)
 
 
 class Delivery(ABC, Generic[M]):
-    """A folder that is delivered, as often as it is asked to. A subclass says what of it, and under which names."""
+    """Deliver a folder to MLflow, again and again. A subclass says what of it is sent, and under which names."""
 
-    memory: ClassVar[type[SyncState]]
-    rests: ClassVar[float] = 0.0
-    """How many times as long as a delivery took it rests, where training goes on."""
+    state_type: ClassVar[type[SyncState]]
+    rest_factor: ClassVar[float] = 0.0
+    """Pause after a delivery while training goes on, in multiples of the time that the delivery took."""
     state: M
 
     def __init__(self, folder: Path, uri: str | None = None, experiment: str | None = None) -> None:
-        self.home = Run(folder)
-        self.uri = store.tracking_uri(self.home, uri)
-        self.experiment = experiment or store.experiment_name(self.home)
+        self.folder = Run(folder)
+        self.uri = store.tracking_uri(self.folder, uri)
+        self.experiment = experiment or store.experiment_name(self.folder)
         self.sent = 0
         self.origin: Literal["known", "found", "made"] = "known"
-        """Where this delivery has its MLflow run from."""
+        """Whether the MLflow run was known from `mlflow.json`, found by its tags, or created."""
         self.started = 0
-        """When that began, in milliseconds of Unix time."""
+        """Start of the MLflow run, in milliseconds of Unix time."""
         self.following = False
-        self.seen: object = None
+        self.last_revision: object = None
         self.due, self.failures = 0.0, 0
         self.code: int | None = None
-        """0 where all has arrived, 1 where the end could not be delivered; None as long as more may come."""
+        """Exit status: 0 if all has arrived, 1 if the end could not be delivered; None while more may come."""
 
     # --- for a subclass ---------------------------------------------------------------------------------------------
 
     @abstractmethod
-    def deliver(self, over: bool) -> None:
-        """Send what has not arrived. `over`: nothing more comes. Whatever MLflow raises comes through."""
+    def deliver(self, final: bool) -> None:
+        """Send what has not arrived; `final` if nothing more comes. Errors of MLflow are not caught here."""
 
     @abstractmethod
-    def begun(self) -> float:
-        """When its MLflow run starts, in seconds of Unix time."""
+    def start_time(self) -> float:
+        """Return the start of its MLflow run, in seconds of Unix time."""
 
     @abstractmethod
-    def glance(self) -> object:
-        """Changes whenever there is more to deliver; None before there is anything."""
+    def revision(self) -> object:
+        """Return a value that changes whenever there is more to deliver; None before there is anything."""
 
-    def ended(self) -> bool:
-        """Whether its end stands in the folder."""
+    def has_ended(self) -> bool:
+        """Whether the folder says that its run has ended."""
         return False
 
     def tags(self) -> dict[str, str]:
-        """Tags of its MLflow run from the first on, beside those of all."""
+        """Return the tags of its MLflow run beside those of every run."""
         return {}
 
     # --- a delivery -------------------------------------------------------------------------------------------------
@@ -155,41 +160,43 @@ class Delivery(ABC, Generic[M]):
     def client(self) -> MlflowClient:
         return store.connect(self.uri)
 
-    def sync(self, over: bool = True) -> SyncResult:
-        """Deliver what stands in the folder and is not in MLflow. Never raises; call it as often as you like."""
+    def sync(self, final: bool = True) -> SyncResult:
+        """Deliver what the folder holds and MLflow does not. Never raises; repeated calls send nothing twice."""
         shown, self.sent = passwords.masked(self.uri), 0
-        state = self.memory(uri=shown, experiment=self.experiment)
+        state = self.state_type(uri=shown, experiment=self.experiment)
         try:
-            with FileLock(self.home.dir / "mlflow.lock"), warnings.catch_warnings():
+            # the mirror of a run and `dlx runs sync` may meet; the second reads the state after the first has sent
+            with FileLock(self.folder.dir / "mlflow.lock"), warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # MLflow's are not for the user of dlx
                 try:
-                    state = self.memory.of(self.home, shown, self.experiment)
+                    state = self.state_type.of(self.folder, shown, self.experiment)
                     self.state = state  # type: ignore[assignment]  # `memory` is the class of M
                     self._find_or_create()
                     state.error = ""
-                    self.deliver(over)
+                    self.deliver(final)
                 except Exception as error:  # noqa: BLE001  MLflow, its stores and torch.export raise all sorts
-                    state.error = passwords.masked(sentence(error, shown))
-                self.home.write_json(MEMORY, asdict(state))
+                    state.error = passwords.masked(error_text(error, shown))
+                self.folder.write_json(STATE_FILE, asdict(state))
         except (DlxError, OSError) as error:
-            state.error = f"{self.home.dir} cannot be written: {error}"
+            state.error = f"{self.folder.dir} cannot be written: {error}"
         return SyncResult(self.sent, not state.error, state.run_id, shown, state.error)
 
     def save(self) -> None:
-        """Note what MLflow has accepted so far."""
-        self.home.write_json(MEMORY, asdict(self.state))
+        """Write to `mlflow.json` what MLflow has accepted so far."""
+        self.folder.write_json(STATE_FILE, asdict(self.state))
 
     def _find_or_create(self) -> None:
-        """Its MLflow run: the one that is known, else the one with its tag, else a new one.
+        """Find its MLflow run: the known one, else the one with its tags, else a new one.
 
-        DlxError where it was deleted there.
+        Raises DlxError where it was deleted in MLflow.
         """
-        state, key = self.state, self.home.key
+        state, key = self.state, self.folder.key
         self.origin = "known"
-        if state.run_id and self._stands():
+        if state.run_id and self._run_exists():
             return
         experiment_id = store.experiment_id(self.client, self.uri, state.experiment)
-        fresh = self.memory(uri=state.uri, experiment=state.experiment, experiment_id=experiment_id)
+        fresh = self.state_type(uri=state.uri, experiment=state.experiment, experiment_id=experiment_id)
+        # a run folder may have an apostrophe in its name
         quote = '"' if "'" in key else "'"
         tags = {"dlx.run": key} | self.tags()
         search = " and ".join(f"tags.`{name}` = {quote}{text}{quote}" for name, text in tags.items())
@@ -199,20 +206,21 @@ class Delivery(ABC, Generic[M]):
             info = found[0].info
         else:
             tags = content.run_tags(key) | tags
-            started = content.milliseconds(self.begun())
-            info = self.client.create_run(experiment_id, started, tags, self.home.id).info
+            started = content.milliseconds(self.start_time())
+            info = self.client.create_run(experiment_id, started, tags, self.folder.id).info
+        # a found run was created by a process whose mlflow.json is lost: what it has of the metrics is unknown
         fresh.run_id, fresh.sure, self.started = info.run_id, not found, info.start_time
         vars(state).update(vars(fresh))
         self.save()
 
-    def _stands(self) -> bool:
-        """Whether the MLflow run that is known is there, and of this folder. DlxError where it was deleted."""
+    def _run_exists(self) -> bool:
+        """Whether MLflow has the known run, and it is of this folder. Raises DlxError where it was deleted there."""
         from mlflow.exceptions import MlflowException
 
-        state, home = self.state, self.home
+        state, folder = self.state, self.folder
         try:
             found = self.client.get_run(state.run_id)
-            if found.data.tags.get("dlx.run", home.key) != home.key:
+            if found.data.tags.get("dlx.run", folder.key) != folder.key:
                 return False
             state.experiment_id, self.started = found.info.experiment_id, found.info.start_time
             if found.info.lifecycle_stage != "deleted":
@@ -229,37 +237,39 @@ class Delivery(ABC, Generic[M]):
             else f"runs restore --run-id {state.run_id}"
         )
         raise DlxError(
-            f"{what} MLflow run {state.run_id} of {home.key}{' was deleted there' if not gone else ''}; "
-            f"`rm {shlex.quote(str(home.dir / MEMORY))}` and `dlx runs sync {home.argument}` send it anew, "
+            f"{what} MLflow run {state.run_id} of {folder.key}{' was deleted there' if not gone else ''}; "
+            f"`rm {shlex.quote(str(folder.dir / STATE_FILE))}` and `dlx runs sync {folder.argument}` send it anew, "
             f"`mlflow {back}` brings it back"
         )
 
     # --- what is sent -----------------------------------------------------------------------------------------------
 
-    def tell(self, to: Arrived, points: Sequence[content.Point]) -> None:
-        """Metrics, exactly once: while it is open what has arrived, MLflow is asked before they are sent again."""
+    def log_metrics(self, to: MlflowRunState, points: Sequence[content.Point]) -> None:
+        """Send metrics exactly once. Unless the state is sure, MLflow is asked first which of them it has."""
         from mlflow.entities import Metric
 
-        left = list(points) if to.sure else self._missing(to.run_id, points)
-        if left:
+        unsent = list(points) if to.sure else self._undelivered(to.run_id, points)
+        # recorded before the first call: a kill between a call and its record leaves `sure` False, and the next
+        # process asks
+        if unsent:
             to.sure = False
             self.save()
-        for start in range(0, len(left), BATCH):
-            some = content.storable(left[start : start + BATCH])
+        for start in range(0, len(unsent), BATCH):
+            some = content.storable_points(unsent[start : start + BATCH])
             self.client.log_batch(to.run_id, [Metric(*point) for point in some])
         not_finite = content.not_finite(points, to.not_finite)
         if not_finite != to.not_finite:
-            self.label(to.run_id, content.not_finite_tag(not_finite))
+            self.log_labels(to.run_id, content.not_finite_tag(not_finite))
             to.not_finite = not_finite
         to.sure = True
 
-    def _missing(self, run_id: str, points: Sequence[content.Point]) -> list[content.Point]:
-        """Those that MLflow does not have."""
+    def _undelivered(self, run_id: str, points: Sequence[content.Point]) -> list[content.Point]:
+        """Return the points that MLflow does not have."""
         keys = {name for name, *_ in points}
         there = {(m.key, m.timestamp, m.step) for key in keys for m in self.client.get_metric_history(run_id, key)}
         return [point for point in points if (point[0], *point[2:]) not in there]
 
-    def label(
+    def log_labels(
         self,
         run_id: str,
         tags: Mapping[str, str],
@@ -267,9 +277,12 @@ class Delivery(ABC, Generic[M]):
         totals: Mapping[str, float] | None = None,
         when: float = 0.0,
     ) -> None:
-        """Tags; parameters, and metrics at step 0, of which what MLflow has is left alone. A hundred a call."""
+        """Send tags, parameters, and metrics at step 0 with the time `when`. What MLflow has of the last two
+        stays.
+        """
         from mlflow.entities import Metric, Param, RunTag
 
+        # MLflow refuses another value of a parameter, and adds every further point to a metric
         known = self.client.get_run(run_id).data if params or totals else None
         labels = [RunTag(key, content.cut(value, content.TAG)) for key, value in tags.items()]
         words = [Param(k, v) for k, v in (params or {}).items() if known and k not in known.params]
@@ -282,8 +295,9 @@ class Delivery(ABC, Generic[M]):
             part = slice(start, start + FACTS)
             self.client.log_batch(run_id, sums[part], words[part], labels[part])
 
-    def attach(self, path: Path, folder: str = "", send: Callable[[], None] | None = None) -> None:
-        """A file, and what else is made of it, unless it has been sent as it is. Sending twice does no harm."""
+    def log_file(self, path: Path, folder: str = "", send: Callable[[], None] | None = None) -> None:
+        """Send a file, and call `send` for what else is made of it, unless its content was sent before."""
+        # recorded after the calls, the other way round than metrics: a file sent twice replaces itself
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
         if self.state.files.get(path.name) == digest:
             return
@@ -293,61 +307,63 @@ class Delivery(ABC, Generic[M]):
         self.state.files[path.name] = digest
         self.save()
 
-    def stand(self, run_id: str, status: str, when: float) -> None:
-        """How a run stands, in a word of MLflow, and since when where it has ended."""
+    def set_status(self, run_id: str, status: str, when: float) -> None:
+        """Set MLflow's status of a run, and `when` it ended, in seconds of Unix time."""
         if status == "RUNNING":
             self.client.update_run(run_id, status)
         else:
             self.client.set_terminated(run_id, status, content.milliseconds(when))
 
-    def give_model(self, run: Run, end: RunRecord | None, run_id: str) -> None:
-        """The final weights of a run, where it has any, as the logged model of an MLflow run."""
+    def log_model(self, run: Run, end: RunRecord | None, run_id: str) -> None:
+        """Log the final weights of a run, if it has any, as the logged model of an MLflow run."""
         state = self.state
         state.model = model.deliver(self.client, run, end, state.experiment_id, run_id, state.model)
         self.save()
 
     # --- beside a training ------------------------------------------------------------------------------------------
 
-    def look(self, gone: bool) -> float:
-        """Deliver what has come; after how many seconds to look again. `gone`: nobody writes there any more."""
+    def poll(self, gone: bool) -> float:
+        """Deliver what is new, and return the seconds until the next call; `gone` if training has ended."""
         self.following = True
-        over, now, began = gone or self.ended(), self.glance(), time.monotonic()
+        final, now, began = gone or self.has_ended(), self.revision(), time.monotonic()
         if now is None:
-            self.code = 0 if over else None
-        elif over or (now != self.seen and began >= self.due):
-            result = self.sync(over)
-            self._note(result)
-            if over and (result.complete or self.failures >= TRIES):
+            self.code = 0 if final else None
+        elif final or (now != self.last_revision and began >= self.due):
+            result = self.sync(final)
+            self._report(result)
+            if final and (result.complete or self.failures >= TRIES):
                 self.code = 0 if result.complete else 1
-            self.seen = now if result.complete else self.seen
+            self.last_revision = now if result.complete else self.last_revision
             ended = time.monotonic()
-            self.due = ended + max(self.rests * (ended - began), min(PAUSE * 2**self.failures, 30))
-            if result.complete and not over:
+            # doubled after each failure up to 30 s, so that a server that is down is left in peace
+            self.due = ended + max(self.rest_factor * (ended - began), min(PAUSE * 2**self.failures, 30))
+            # imported in the pauses of the training, so that logging the model at the end need not wait for it
+            if result.complete and not final:
                 model.load_guests()
-        return PAUSE if over else LOOK
+        return PAUSE if final else LOOK
 
-    def _note(self, result: SyncResult) -> None:
-        """Say in the log what went wrong, and count how often it has by now."""
+    def _report(self, result: SyncResult) -> None:
+        """Print to the log what went wrong, and count failures in a row."""
         self.failures = 0 if result.complete else self.failures + 1
         if not result.complete:
             print(f"{datetime.now(UTC):%Y-%m-%d %H:%M:%S} {result.error}", flush=True)
 
     def watch(self, pid: int) -> Callable[[], bool]:
-        """From now on: whether process `pid`, which trains, is gone."""
+        """Return a predicate: whether process `pid`, which trains, has ended."""
         return lambda: not alive(pid)
 
 
 def follow(each: Sequence[Delivery[Any]], gone: Callable[[], bool]) -> int:
-    """Deliver what comes until all have ended or the training is gone. 0 where all has arrived."""
+    """Deliver from each folder until all have ended or the training process is gone; return 0 if all has arrived."""
     while True:
-        pause = min(one.look(gone()) for one in each if one.code is None)
+        pause = min(one.poll(gone()) for one in each if one.code is None)
         if all(one.code is not None for one in each):
             return max(one.code or 0 for one in each)
         time.sleep(pause)
 
 
-def sentence(error: Exception, uri: str) -> str:
-    """What went wrong, in one line."""
+def error_text(error: Exception, uri: str) -> str:
+    """Describe an error of a delivery in one line."""
     text = " ".join(str(error).split())
     if isinstance(error, DlxError):
         return text

@@ -1,4 +1,4 @@
-"""The mirror beside a training or a sweep: a process of its own, which they start and do not wait for."""
+"""Mirror process beside a training or a sweep, which they start and do not wait for."""
 
 from __future__ import annotations
 
@@ -15,37 +15,37 @@ from typing import Any
 from ..errors import DlxError
 from ..runs.folder import Run
 from ..utils import passwords
-from .delivery import MEMORY, Delivery, follow
+from .delivery import STATE_FILE, Delivery, follow
 
 LOG = "mlflow.log"
 
-LAST = 19
-"""As nice as a process can be."""
+LOWEST_PRIORITY = 19
+"""Niceness of the mirror, the lowest priority that Unix has."""
 
 _STARTED: list[subprocess.Popen[bytes]] = []
-"""Kept, so that a mirror which outlives its Mirror is still waited for, by the next `start`."""
+"""Processes that were started. Kept so that one which outlives its Mirror is reaped by the next `start`."""
 
 
 @dataclass(frozen=True)
 class Mirror:
-    """A mirror on its way; `trouble` says why there is none."""
+    """Mirror process that was started, or the `error` that kept it from starting."""
 
     run: Run
     process: subprocess.Popen[bytes] | None
-    trouble: str = ""
+    error: str = ""
     shared: bool = False
     """Whether the process mirrors other runs too."""
 
-    def leave(self) -> None:
-        """Say that a sweep has ended; the mirror delivers the rest by itself."""
+    def close_input(self) -> None:
+        """Tell the mirror of a sweep that the sweep has ended; it delivers the rest by itself."""
         if self.process is not None and self.process.stdin is not None:
             self.process.stdin.close()
 
     def finish(self, timeout: float) -> str:
-        """`delivered`; `behind`, if it still goes on by itself after `timeout` seconds; or `failed: why`."""
-        self.leave()
+        """Wait up to `timeout` seconds, and return `delivered`, `behind` (it goes on by itself) or `failed: why`."""
+        self.close_input()
         if self.process is None:
-            return f"failed: {self.trouble}"
+            return f"failed: {self.error}"
         try:
             code = self.process.wait(timeout)
         except subprocess.TimeoutExpired:
@@ -57,13 +57,13 @@ class Mirror:
 
     def _error(self) -> str:
         try:
-            return str(self.run.read_json(MEMORY).get("error", ""))
+            return str(self.run.read_json(STATE_FILE).get("error", ""))
         except DlxError as unreadable:
             return str(unreadable)
 
 
 def start(run: Run, uri: str | None = None, experiment: str | None = None) -> Mirror:
-    """Set a process to mirroring `run` until this process has ended it. Takes milliseconds and never raises."""
+    """Start a process that mirrors `run` until this process has ended it. Takes milliseconds and never raises."""
     return start_all([run], uri, experiment)[0]
 
 
@@ -74,21 +74,22 @@ def start_all(
     module: str = "dlx.track",
     stdin: int = subprocess.DEVNULL,
 ) -> list[Mirror]:
-    """The same for several runs that are trained side by side: one process for all of them."""
+    """Start one process that mirrors several runs which are trained together; arguments as `start`."""
     try:
-        process = _launched(module, runs, uri, experiment, stdin)
+        process = _launch(module, runs, uri, experiment, stdin)
     except OSError as error:
         return [Mirror(run, None, f"the mirror could not be started: {error}") for run in runs]
     return [Mirror(run, process, shared=len(runs) > 1) for run in runs]
 
 
-def _launched(
+def _launch(
     module: str, runs: Sequence[Run], uri: str | None, experiment: str | None, stdin: int
 ) -> subprocess.Popen[bytes]:
-    """A module that delivers runs, as a process that outlives this one. OSError where there can be none."""
+    """Start a module that delivers runs, as a process that outlives this one. Raises OSError if it cannot."""
     _STARTED[:] = [process for process in _STARTED if process.poll() is None]
     whole = [sys.executable, "-P", "-m", module, *(str(run.dir.absolute()) for run in runs)]
     whole += ["--follow", str(os.getpid())]
+    # other users of the machine can read a command line: the password goes through the environment, masked here
     whole += ["--uri", passwords.mask_and_remember(uri)] if uri else []
     whole += ["--experiment", experiment] if experiment else []
     with (runs[0].dir / LOG).open("ab") as out:
@@ -105,21 +106,21 @@ def _launched(
         )
     _STARTED.append(process)
     with suppress(OSError, AttributeError):
-        os.setpriority(os.PRIO_PROCESS, process.pid, LAST)
-        # Linux then takes a core back at once, from a nice process only after milliseconds, many times in a step; and
-        # only among processes of one session, so this one has none of its own
+        os.setpriority(os.PRIO_PROCESS, process.pid, LOWEST_PRIORITY)
+        # under SCHED_IDLE Linux gives the core back to training at once, where a merely nice process keeps it for
+        # milliseconds, many times in a step; that works only within a session, hence no `start_new_session` above
         os.sched_setscheduler(process.pid, os.SCHED_IDLE, os.sched_param(0))
     return process
 
 
 def _path() -> str:
-    """Where this dlx lies, first, for a process that does not look into the working directory."""
+    """Return PYTHONPATH with the folder of this dlx first: `-P` keeps the working directory out of `sys.path`."""
     known = os.environ.get("PYTHONPATH")
     return os.pathsep.join([str(Path(__file__).parents[2]), *([known] if known else [])])
 
 
 def main(kind: type[Delivery[Any]], prog: str) -> int:
-    """The mirror itself: deliver what stands in some folders, or all that comes. 0 where all has arrived."""
+    """Run the mirror: deliver what some folders hold, or follow them. Returns 0 if all has arrived."""
     parser = argparse.ArgumentParser(prog=f"python -m {prog}", description="Deliver to MLflow.")
     parser.add_argument("folder", nargs="+", type=Path)
     parser.add_argument(
@@ -127,10 +128,10 @@ def main(kind: type[Delivery[Any]], prog: str) -> int:
     )
     parser.add_argument("--experiment", help="MLflow's experiment; else the spec's name")
     parser.add_argument("--follow", type=int, metavar="PID", help="go on until this process has ended")
-    asked = parser.parse_args()
-    each = [kind(folder, asked.uri, asked.experiment) for folder in asked.folder]
-    if asked.follow:
-        return follow(each, each[0].watch(asked.follow))
+    args = parser.parse_args()
+    each = [kind(folder, args.uri, args.experiment) for folder in args.folder]
+    if args.follow:
+        return follow(each, each[0].watch(args.follow))
     results = [one.sync() for one in each]
     print(*results, sep="\n")
     return 0 if all(result.complete for result in results) else 1

@@ -1,4 +1,4 @@
-"""The trained networks as MLflow's logged models: exported programs (`pt2`, no pickle) with their signatures."""
+"""Log the trained networks as MLflow's logged models: exported programs (`pt2`, no pickle) with their signatures."""
 
 from __future__ import annotations
 
@@ -27,12 +27,12 @@ if TYPE_CHECKING:
 
 
 ONE = "model"
-"""The name of the model of the one network; several go by their own names."""
+"""Name of the model of a single network; several have their own names."""
 
 
 @cache
 def load_guests() -> None:
-    """Import what logging a model takes (seconds), so that it is there when training ends."""
+    """Import what logging a model takes (seconds), so that it is loaded when training ends."""
     for name in (
         "mlflow.pytorch",
         "mlflow.pyfunc",
@@ -47,7 +47,7 @@ def load_guests() -> None:
 def deliver(
     client: MlflowClient, run: Run, end: RunRecord | None, experiment_id: str, run_id: str, known: Mapping[str, str]
 ) -> dict[str, str]:
-    """Log the final weights, unless these are logged already; what is to be known of them the next time."""
+    """Log the final weights unless they are logged already, and return what `mlflow.json` records of them."""
     if not os.path.lexists(run.dir / "checkpoints" / "final.safetensors"):
         return dict(known)
     path = run.file("checkpoints/final.safetensors")
@@ -63,7 +63,7 @@ def deliver(
 
 
 def _logged(client: MlflowClient, experiment_id: str, run_id: str, digest: str, name: str) -> LoggedModel | None:
-    """The model of this name and these weights, left by an earlier try that was cut off; halves are cleared away."""
+    """Return the READY model of this name and these weights, left by an earlier try, and delete unfinished ones."""
     search = f"source_run_id = '{run_id}' AND tags.`dlx.checkpoint` = '{digest}'"
     ready = None
     for model in client.search_logged_models([experiment_id], search):
@@ -84,6 +84,8 @@ def _log(client: MlflowClient, run: Run, experiment_id: str, run_id: str, digest
     inputs = _example(graph)
     signature = _signature(network, graph, inputs)
     tags = {"dlx.run": run.key, "dlx.checkpoint": digest}
+    # MLflow keeps a logged model PENDING until it is finalized; a kill before that leaves one, which `_logged`
+    # deletes
     made = client.create_logged_model(experiment_id, name, run_id, tags, model_type="dlx")
     about = Model(
         artifact_path=made.artifact_location, run_id=run_id, model_uuid=made.model_id, model_id=made.model_id
@@ -114,12 +116,12 @@ def _restore(run: Run, name: str) -> tuple[fx.GraphModule, Graph]:
 
 
 def _example(graph: Graph) -> tuple[Any, ...]:
-    """Two samples of each input: a batch of one would be taken for a constant."""
+    """Return two samples of each input: torch.export (2.13) takes a batch of one for a constant."""
     return tuple(np.zeros((2, *shape), DTYPES[shape.dtype]) for shape in graph.inputs.values())
 
 
 def _signature(network: fx.GraphModule, graph: Graph, inputs: tuple[Any, ...]) -> ModelSignature:
-    """Types and shapes of what goes in and comes out; any number of samples. Names where there are several."""
+    """Return types and shapes of inputs and outputs, with any number of samples; names where there are several."""
     from mlflow.models import ModelSignature
 
     with torch.no_grad():
@@ -137,7 +139,9 @@ def _schema(arrays: Mapping[str, Any]) -> Any:
 
 
 def _requirements() -> list[str]:
-    """What it takes to load the model: given, so that MLflow does not go looking for eight seconds."""
+    """Return the packages that loading takes: without them MLflow infers them from the imports, which takes eight
+    seconds.
+    """
     import mlflow
 
     versions = {"mlflow": mlflow.__version__, "torch": torch.__version__, "numpy": np.__version__}
@@ -145,12 +149,13 @@ def _requirements() -> list[str]:
 
 
 def _link(client: MlflowClient, end: RunRecord, run_id: str, model_id: str) -> None:
-    """The model as an output of the run, with the metrics that the run ended with."""
+    """Link the model to the run as an output, with the metrics that the run ended with."""
     from mlflow.entities import LoggedModelOutput, Metric
 
     outputs = client.get_run(run_id).outputs
     if model_id not in [known.model_id for known in (outputs.model_outputs if outputs else [])]:
         client.log_outputs(run_id, [LoggedModelOutput(model_id, int(end.get("step", 0)))])
+    # MLflow shows a metric at a model only if it was logged with its `model_id`
     histories = [client.get_metric_history(run_id, content.name(key)) for key in end.get("metrics", {})]
     final = [max(history, key=lambda m: (m.step, m.timestamp)) for history in histories if history]
     shown = [Metric(m.key, m.value, m.timestamp, m.step, model_id=model_id, run_id=run_id) for m in final]

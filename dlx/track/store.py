@@ -1,4 +1,4 @@
-"""Where MLflow keeps things, and how it is called without its noise. The only door to `mlflow`."""
+"""Stores of MLflow: their addresses, and a client without MLflow's noise. Only this module connects to `mlflow`."""
 
 from __future__ import annotations
 
@@ -33,24 +33,27 @@ QUIET = {
     "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
 }
+"""Environment of MLflow: no telemetry, no progress bars, and a server that does not answer is given up after 10 s."""
 
 
 def tracking_uri(run: Run, uri: str | None = None) -> str:
-    """Where a run goes: as asked; by its spec; MLFLOW_TRACKING_URI; where it went before; the runs' own store.
+    """Return the address for a run: `uri`, else its spec's, MLFLOW_TRACKING_URI, its previous one, its runs' own.
 
-    Passwords are left out, and `connect` knows them. MLFLOW_TRACKING_URI also serves an address whose password was
-    left out of a file.
+    Passwords are masked; `connect` knows them. MLFLOW_TRACKING_URI also serves an address whose password was left out
+    of a file.
     """
     own = f"{SQLITE}{(run.root / 'mlflow.db').as_posix()}"
-    around = passwords.mask_and_remember(os.environ.get("MLFLOW_TRACKING_URI", ""))
-    chosen = passwords.mask_and_remember(uri or spec_track(run).get("uri") or around or went_before(run) or own)
-    chosen = around if around and _wants_password(chosen) else chosen
+    from_environment = passwords.mask_and_remember(os.environ.get("MLFLOW_TRACKING_URI", ""))
+    chosen = passwords.mask_and_remember(
+        uri or track_section(run).get("uri") or from_environment or previous_uri(run) or own
+    )
+    chosen = from_environment if from_environment and _needs_password(chosen) else chosen
     path = sqlite_path(chosen)
     return f"{SQLITE}{path.absolute().as_posix()}" if path else chosen
 
 
-def spec_track(run: Run) -> dict[str, Any]:
-    """The `track` section of the run's spec."""
+def track_section(run: Run) -> dict[str, Any]:
+    """Return the `track` section of the run's spec."""
     from ..spec.syntax.read import read
 
     with suppress(DlxError):
@@ -60,46 +63,46 @@ def spec_track(run: Run) -> dict[str, Any]:
 
 
 def experiment_name(run: Run, name: str | None = None) -> str:
-    """MLflow's experiment: as asked; by the spec; where the run went before; the run's name."""
-    chosen = name or spec_track(run).get("experiment")
+    """Return the name of MLflow's experiment: `name`, else the spec's, the previous one, or the run's name."""
+    chosen = name or track_section(run).get("experiment")
     with suppress(DlxError):
         before = run.read_json("mlflow.json").get("experiment")
         chosen = chosen or (before if isinstance(before, str) else None)
     return str(chosen or run.name)
 
 
-def went_before(run: Run) -> str:
-    """The store that the run was sent to."""
+def previous_uri(run: Run) -> str:
+    """Return the store that the run was sent to before."""
     with suppress(DlxError):
         known = run.read_json("mlflow.json").get("uri", "")
         return known if isinstance(known, str) else ""
     return ""
 
 
-def _wants_password(uri: str) -> bool:
-    """Whether the password of an address was left out, and nobody here knows it."""
-    return passwords.HIDDEN in uri and not passwords.is_known(uri) and not _of_environment(uri)
+def _needs_password(uri: str) -> bool:
+    """Whether the password of an address was left out, and this process does not know it."""
+    return passwords.HIDDEN in uri and not passwords.is_known(uri) and not _credentials_in_environment(uri)
 
 
-def _of_environment(uri: str) -> bool:
-    """Whether MLflow itself finds user and password: for a server it looks into the environment."""
-    given = any(os.environ.get(name) for name in ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"))
-    return given and uri.startswith(("http://", "https://"))
+def _credentials_in_environment(uri: str) -> bool:
+    """Whether MLflow finds user and password itself: for a server it reads them from the environment."""
+    provided = any(os.environ.get(name) for name in ("MLFLOW_TRACKING_PASSWORD", "MLFLOW_TRACKING_TOKEN"))
+    return provided and uri.startswith(("http://", "https://"))
 
 
 def sqlite_path(uri: str) -> Path | None:
-    """The file of an SQLite store."""
+    """Return the file of an SQLite store; None for another store."""
     return Path(uri.removeprefix(SQLITE)) if uri.startswith(SQLITE) and len(uri) > len(SQLITE) else None
 
 
 @cache
 def connect(uri: str) -> MlflowClient:
-    """MLflow's client, with the password of an address that this process knows.
+    """Return MLflow's client, with the password of an address that this process knows.
 
-    The first on a machine makes the tables of an SQLite store while the others wait. DlxError where a password is
-    wanted.
+    The first process on a machine creates the tables of an SQLite store while the others wait. Raises DlxError where
+    a password is missing.
     """
-    if _wants_password(uri):
+    if _needs_password(uri):
         server = "MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or "
         hint = f"Set {server if uri.startswith('http') else ''}MLFLOW_TRACKING_URI to the whole address."
         raise DlxError(f"the password of {uri} is kept in no file. {hint}")
@@ -107,17 +110,19 @@ def connect(uri: str) -> MlflowClient:
     if passwords.HIDDEN in whole:
         whole = re.sub(r"(://)[^/?#]*@", r"\1", whole)
     for name, value in QUIET.items():
+        # set before the import below, at which MLflow reads some of them
         os.environ.setdefault(name, value)
     logging.getLogger("alembic").setLevel(logging.WARNING)
     from mlflow import MlflowClient
 
+    # two processes that create the tables at once both run alembic's migrations, and one of them fails
     with store_lock(uri):
         return MlflowClient(tracking_uri=whole)
 
 
 @contextmanager
 def store_lock(uri: str) -> Iterator[None]:
-    """No other dlx process makes tables or experiments in this SQLite store meanwhile; a server minds that itself."""
+    """Hold the lock of an SQLite store while tables or experiments are created; a server needs none."""
     path = sqlite_path(uri)
     if path is None:
         yield
@@ -128,17 +133,20 @@ def store_lock(uri: str) -> Iterator[None]:
 
 
 def experiment_id(client: MlflowClient, uri: str, name: str) -> str:
-    """MLflow's experiment of that name, made if need be. Artifacts of an SQLite store lie beside it."""
+    """Return the id of MLflow's experiment of that name, created or restored if need be.
+
+    Artifacts of an SQLite store lie beside it.
+    """
     from mlflow.exceptions import MlflowException
 
     path = sqlite_path(uri)
-    place = (path.parent / "mlartifacts").as_uri() if path else None
+    artifacts = (path.parent / "mlartifacts").as_uri() if path else None
     with store_lock(uri):
         found = client.get_experiment_by_name(name)
         if found is None:
             try:
-                return str(client.create_experiment(name, artifact_location=place))
-            except MlflowException as error:
+                return str(client.create_experiment(name, artifact_location=artifacts))
+            except MlflowException as error:  # another machine or a user may have created it in between
                 found = client.get_experiment_by_name(name)
                 if found is None:
                     raise error from None

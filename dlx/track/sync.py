@@ -1,4 +1,4 @@
-"""A run in MLflow: the files of its folder, and its records."""
+"""Deliver a run to MLflow: the files of its folder, and its records."""
 
 from __future__ import annotations
 
@@ -16,21 +16,22 @@ from .delivery import BATCH, STATUS, Delivery, SyncResult, SyncState
 
 
 @dataclass
-class State(SyncState):
-    """How far one run is in one store."""
+class RunState(SyncState):
+    """Record of what one store has of a run."""
 
     offset: int = 0
+    """Bytes of `metrics.jsonl` that have arrived."""
     records: int = 0
     last: dict[str, list[Any]] = field(default_factory=dict)
-    """Each metric's last step and value."""
+    """Last step and value of each metric, as `[step, repr(value)]`."""
     end: RunRecord | None = None
     status: str = ""
 
-    def fits(self, home: Run) -> bool:
-        """Whether its end is one, and the records of the run have an end of a line at its offset."""
+    def fits(self, folder: Run) -> bool:
+        """Whether its end is an end record, and the file of records has the end of a line at its offset."""
         if self.end is not None and not (is_record(self.end) and self.end["record"] == "end"):
             return False
-        path = home.file(RECORDS) if self.offset else None
+        path = folder.file(RECORDS) if self.offset else None
         if path is None:
             return True
         with path.open("rb") as file:
@@ -39,47 +40,48 @@ class State(SyncState):
 
 
 def sync(run: Run, uri: str | None = None, experiment: str | None = None) -> SyncResult:
-    """Deliver what stands in the run folder and is not in MLflow. Never raises; call it as often as you like."""
-    if uri is None and store.spec_track(run).get("mlflow") is False:
+    """Deliver what the run folder holds and MLflow does not. Never raises; repeated calls send nothing twice."""
+    if uri is None and store.track_section(run).get("mlflow") is False:
         return SyncResult(0, complete=True, run_id="", uri="MLflow, which its spec declines")
     return RunDelivery(run.dir, uri, experiment).sync()
 
 
-class RunDelivery(Delivery[State]):
-    """A run that is delivered."""
+class RunDelivery(Delivery[RunState]):
+    """Delivery of a run."""
 
-    memory: ClassVar[type[SyncState]] = State
+    state_type: ClassVar[type[SyncState]] = RunState
 
-    def begun(self) -> float:
-        return self.home.started()
+    def start_time(self) -> float:
+        return self.folder.started()
 
-    def ended(self) -> bool:
-        return self.home.end() is not None
+    def has_ended(self) -> bool:
+        return self.folder.end() is not None
 
-    def glance(self) -> tuple[int, bool]:
-        """Changes whenever a record was written, and when a file beside the records was."""
-        path = self.home.dir / RECORDS
-        return (path.stat().st_size if path.exists() else 0), (self.home.dir / "plan.json").exists()
+    def revision(self) -> tuple[int, bool]:
+        """Return the size of the records, and whether the plan is written."""
+        path = self.folder.dir / RECORDS
+        return (path.stat().st_size if path.exists() else 0), (self.folder.dir / "plan.json").exists()
 
-    def deliver(self, over: bool) -> None:
+    def deliver(self, final: bool) -> None:
         state = self.state
         state.status = "RUNNING" if self.origin == "made" else state.status
         for name, send in self.parts.items():
             self._part(name, send)
-        for batch in _batches(self.home, state):
-            self.tell(state, batch.points)
+        # a record is sent whole: an offset inside of one could not be recorded
+        for batch in _batches(self.folder, state):
+            self.log_metrics(state, batch.points)
             self.sent += batch.records - state.records
             state.offset, state.records, state.last, state.end = batch.offset, batch.records, batch.last, batch.end
             self.save()
         self._status()
         if state.end is not None:
-            self.give_model(self.home, state.end, state.run_id)
+            self.log_model(self.folder, state.end, state.run_id)
 
     # --- the files beside the records -------------------------------------------------------------------------------
 
     @property
     def parts(self) -> Mapping[str, Callable[[], None] | None]:
-        """The files that are delivered, and what is told of each beside."""
+        """Return the files that are delivered, each with a function that sends what else is made of it."""
         return {
             "spec.yaml": self._send_spec,
             "lock.json": self._send_lock,
@@ -88,63 +90,66 @@ class RunDelivery(Delivery[State]):
         }
 
     def _part(self, name: str, send: Callable[[], None] | None) -> None:
-        if not os.path.lexists(self.home.dir / name):
+        if not os.path.lexists(self.folder.dir / name):
             return
-        path: Path = self.home.file(name)
+        path: Path = self.folder.file(name)
 
         def checked() -> None:
             try:
                 if send is not None:
                     send()
+            # a file that a user has edited must not be reported as an error of MLflow
             except (AttributeError, LookupError, TypeError, ValueError) as error:
                 raise DlxError(f"{path} is damaged: it is not what dlx writes there") from error
 
-        self.attach(path, send=checked)
+        self.log_file(path, send=checked)
 
     def _send_spec(self) -> None:
-        params, tags = content.settings(self.home.dir / "spec.yaml")
-        self.label(self.state.run_id, tags, params)
+        params, tags = content.settings(self.folder.dir / "spec.yaml")
+        self.log_labels(self.state.run_id, tags, params)
 
     def _send_lock(self) -> None:
         from mlflow.entities import Dataset, DatasetInput, InputTag
 
-        lock = self.home.lock()
-        self.label(self.state.run_id, content.environment_tags(lock))
+        lock = self.folder.lock()
+        self.log_labels(self.state.run_id, content.environment_tags(lock))
         data = content.dataset(lock)
         if data is not None:
             context = [InputTag("mlflow.data.context", "training")]
             self.client.log_inputs(self.state.run_id, [DatasetInput(Dataset(**data), context)])
 
     def _send_plan(self) -> None:
-        plan = self.home.read_json("plan.json")
+        plan = self.folder.read_json("plan.json")
         totals, params = content.totals(plan)
         self.client.log_text(self.state.run_id, content.layer_table(plan), "layers.json")
         table = {"mlflow.loggedArtifacts": '[{"path": "layers.json", "type": "table"}]'}
-        self.label(self.state.run_id, table, params, totals, self.home.started())
+        self.log_labels(self.state.run_id, table, params, totals, self.folder.started())
 
     # --- how it stands ----------------------------------------------------------------------------------------------
 
     def _status(self) -> None:
-        """MLflow's status follows the end record that was delivered; a run whose process is gone counts as killed."""
+        """Set MLflow's status to that of the end record that was delivered; a run whose process died counts as
+        killed.
+        """
         state = self.state
-        standing = str(state.end["status"]) if state.end else self.home.status()
-        status = STATUS.get(standing, "RUNNING") if state.end or standing == "died" else "RUNNING"
+        state_name = str(state.end["status"]) if state.end else self.folder.status()
+        status = STATUS.get(state_name, "RUNNING") if state.end or state_name == "died" else "RUNNING"
         if status == state.status:
             return
-        last = state.end or self.home.last() or {"time": self.home.started()}
-        self.stand(state.run_id, status, last["time"])
+        last = state.end or self.folder.last() or {"time": self.folder.started()}
+        self.set_status(state.run_id, status, last["time"])
         message = str((state.end or {}).get("message", ""))
-        self.label(state.run_id, {"dlx.status": standing, "dlx.message": message})
+        self.log_labels(state.run_id, {"dlx.status": state_name, "dlx.message": message})
         state.status = status
         self.save()
 
 
-# The records. They are sent in the order of the file, and the place behind each batch is kept.
+# Records are sent in the order of the file; the state is saved after each batch, so a kill repeats one batch at most.
 
 
 @dataclass
 class _Batch:
-    """Whole records, up to about a thousand points, and how far the run is once they have arrived."""
+    """Whole records of up to about a thousand points, and the state of the run once they have arrived."""
 
     offset: int
     records: int
@@ -153,7 +158,7 @@ class _Batch:
     points: list[content.Point] = field(default_factory=list)
 
 
-def _batches(run: Run, state: State) -> Iterator[_Batch]:
+def _batches(run: Run, state: RunState) -> Iterator[_Batch]:
     batch = _Batch(state.offset, state.records, dict(state.last), state.end)
     for record, offset in run.records_from(state.offset):
         points = content.points(record, batch.last)

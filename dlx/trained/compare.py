@@ -1,4 +1,4 @@
-"""Two runs beside each other: where their curves part, and which tensors of their checkpoints differ."""
+"""Compare two runs: the figures of their curves, and the tensors of their checkpoints."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..utils.json_documents import nonfinite_as_words
 
 @dataclass(frozen=True)
 class CurveDifference:
-    """A figure of one record that is not the same in both; None where one of them lacks it."""
+    """A figure of one record that differs between two runs; None where one of them lacks it."""
 
     record: str
     step: int
@@ -28,7 +28,7 @@ class CurveDifference:
 
     @property
     def relative(self) -> float:
-        """The difference as a part of the first figure."""
+        """The difference as a fraction of the first figure."""
         return relative(self.first, self.second) if self.metric else math.inf
 
     def __str__(self) -> str:
@@ -42,7 +42,7 @@ class CurveDifference:
 
 
 def relative(a: float | None, b: float | None) -> float:
-    """|a - b| / |a|; 0 for the same figure, two times `nan` included."""
+    """Return |a - b| / |a|; 0 for equal figures, two NaN included."""
     if a is None or b is None:
         return 0.0 if a is b else math.inf
     if a == b or (math.isnan(a) and math.isnan(b)):
@@ -51,63 +51,64 @@ def relative(a: float | None, b: float | None) -> float:
 
 
 def curve_differences(a: Run, b: Run) -> Iterator[CurveDifference]:
-    """Every figure that two curves do not share, in the order of the training.
+    """Yield every figure in which two curves differ, in the order of training.
 
-    `train/loss` at the end is left out where one of them is of a dlx that did not evaluate it.
+    `train/loss` at the end is left out where one of the runs is from before 2026-11-28, which did not evaluate it.
     """
     ours, theirs = _curve(a), _curve(b)
     old = any(has_old_loss_name(record) for record in (*ours, *theirs))
     for one, other in zip_longest(ours, theirs):
         here = one or other
         assert here is not None
-        if one is None or other is None or _place(one) != _place(other):
-            yield CurveDifference(*_place(here), "", None, None)
+        # behind a record that one of them lacks all others would differ too
+        if one is None or other is None or _position(one) != _position(other):
+            yield CurveDifference(*_position(here), "", None, None)
             return
         first, second = _figures(one), _figures(other)
         for metric in first | second:
             was, now = first.get(metric), second.get(metric)
             if relative(was, now) and not (old and here["record"] == "end" and metric == LOSS):
-                yield CurveDifference(*_place(here), metric, was, now)
+                yield CurveDifference(*_position(here), metric, was, now)
 
 
-def length(run: Run) -> int:
-    """How many records its curve has."""
+def record_count(run: Run) -> int:
+    """Return the number of records of its curve."""
     return len(_curve(run))
 
 
 def _curve(run: Run) -> list[RunRecord]:
-    """Losses and evaluations, and what it ended with."""
+    """Return the losses, the evaluations, and the end record."""
     records: list[RunRecord] = [r for r in run.records() if r["record"] in {"step", "evaluation"}]
     end = run.end()
     return [*records, *([end] if end is not None else [])]
 
 
-def _place(record: RunRecord) -> tuple[str, int]:
+def _position(record: RunRecord) -> tuple[str, int]:
     return record["record"], record["step"]
 
 
 def _figures(record: RunRecord) -> dict[str, float]:
-    """The metrics of a record by today's names."""
+    """Return the metrics of a record by today's names."""
     found: dict[str, float] = record["metrics"]
     return with_current_names(found) if record["record"] == "step" else found
 
 
 def checkpoints(run: Run) -> dict[str, Path]:
-    """Its checkpoints by name, the first that was made first."""
+    """Return its checkpoints by name, in the order in which they were written."""
     found = sorted((run.dir / "checkpoints").glob("*.safetensors"), key=lambda p: (not p.stem.startswith("step-"), p))
     return {path.stem: path for path in found}
 
 
 def contents(path: Path) -> dict[str, str]:
-    """All that a checkpoint holds, by name: the SHA-256 of each tensor, and every figure beside them."""
+    """Return the content of a checkpoint by name: the SHA-256 of each tensor, and every figure beside them."""
     facts = json.loads(path.with_suffix(".json").read_bytes())
     moved = facts.pop("moved", {})
-    told = {key: value for key, value in facts.items() if key not in {"sha256", "facts_sha256"}}
-    return digests(path) | dict(_leaves(told, "facts")) | dict(_leaves(moved, "state"))
+    figures = {key: value for key, value in facts.items() if key not in {"sha256", "facts_sha256"}}
+    return digests(path) | dict(_leaves(figures, "facts")) | dict(_leaves(moved, "state"))
 
 
 def _leaves(value: Any, name: str) -> Iterator[tuple[str, str]]:
-    """The figures in what a state packs as JSON; a list of plain figures is one."""
+    """Yield the figures in a state that is packed as JSON; a list of plain figures counts as one."""
     if isinstance(value, dict) and len(value) == 1 and isinstance(inner := next(iter(value.values())), list):
         value = dict(_named(inner)) if "dict" in value else inner
     if isinstance(value, list) and any(isinstance(child, dict | list) for child in value):
@@ -124,8 +125,8 @@ def _named(pairs: list[Any]) -> Iterator[tuple[str, Any]]:
         yield key if isinstance(key, str) else json.dumps(key), value
 
 
-def differing(a: Path, b: Path) -> tuple[list[str], int]:
-    """The names under which two checkpoints do not hold the same, and how many names there are."""
+def differing_names(a: Path, b: Path) -> tuple[list[str], int]:
+    """Return the names whose content differs between two checkpoints, and the number of names."""
     one, other = contents(a), contents(b)
     names = list(one | other)
     return [name for name in names if one.get(name) != other.get(name)], len(names)

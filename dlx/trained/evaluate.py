@@ -1,4 +1,4 @@
-"""A trained network on its data once more, or on other data; several of them together."""
+"""Evaluate trained networks on their data or on other data, one by one and together."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PARTS = ("train", *ensemble_metrics.HELD_OUT)
 
 @dataclass(frozen=True)
 class Member:
-    """One network and its metrics. `checkpoint` says which of its weights."""
+    """One network and its metrics; `checkpoint` names its weights."""
 
     run: Run
     checkpoint: str
@@ -48,7 +48,7 @@ class Member:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """One network, or several: `metrics` are those of the one, or the means and those of all together."""
+    """Metrics of one network; of several, their means and those of all together."""
 
     members: tuple[Member, ...]
     metrics: dict[str, float]
@@ -58,12 +58,12 @@ class Evaluated:
     """Notes of the metrics on classes that they leave out."""
 
     def as_json(self) -> dict[str, Any]:
-        """The document of `dlx evaluate --json`."""
-        told = [
+        """Return the document of `dlx evaluate --json`."""
+        trained = [
             {"run": one.run.key, "dir": str(one.run.dir), "checkpoint": one.checkpoint, "metrics": one.metrics}
             for one in self.members
         ]
-        document = {"metrics": self.metrics, "combine": self.combine, "data": list(self.data), "members": told}
+        document = {"metrics": self.metrics, "combine": self.combine, "data": list(self.data), "members": trained}
         return document | {"notes": list(self.notes)}
 
 
@@ -74,10 +74,11 @@ def evaluate(
     data: Sequence[str] = (),
     combine: str | None = None,
 ) -> Evaluated:
-    """The metrics of a run on the parts that it held out, or on `parts`; of several runs, alone and together.
+    """Return the metrics of a run on its validation and test parts, or on `parts`; of several runs, one by one
+    and together.
 
     `name` is a checkpoint, else the final weights; `data` are changes to the run's data, `key=value`. The run of an
-    ensemble stands for its members; the snapshots of a run answer together where no checkpoint is named.
+    ensemble stands for its members; the snapshots of a run answer together where no checkpoint is named. Raises
     DlxError where a checkpoint or a part is missing, or the data has changed.
     """
     device.limit_thread_spinning()
@@ -85,32 +86,34 @@ def evaluate(
     with device.threads(members[0].threads()):
         jobs = _jobs(members, name or "final", data)
         names = _parts(jobs[0], parts, members[0])
-        each = [_alone(job, names) for job in jobs]
-        told = tuple(Member(r, name or "final", m) for r, m in zip(members, each, strict=True))
+        each = [_metrics_of(job, names) for job in jobs]
+        trained = tuple(Member(r, name or "final", m) for r, m in zip(members, each, strict=True))
         notes = metric_notes(jobs[0])
         if len(members) == 1:
             mine, folder = jobs[0].train.ensemble, members[0].dir / "checkpoints"
-            said = combine or (mine.combine if mine is not None and mine.snapshots and name is None else None)
-            snapshots = ensemble_metrics.of_snapshots(jobs[0], folder, names, said) if name is None else {}
-            return Evaluated(told, each[0] | snapshots, said if snapshots else None, tuple(data), notes)
-        _check_alike(jobs, members, how)
+            requested = combine or (mine.combine if mine is not None and mine.snapshots and name is None else None)
+            snapshots = ensemble_metrics.of_snapshots(jobs[0], folder, names, requested) if name is None else {}
+            return Evaluated(trained, each[0] | snapshots, requested if snapshots else None, tuple(data), notes)
+        _check_compatible(jobs, members, how)
         pairs = [(job.network.eval(), job.parts) for job in jobs]
         found = ensemble.mean(each) | ensemble_metrics.measure(pairs, jobs[0].supervised.objective, how, names)
-        return Evaluated(told, found, how, tuple(data), notes)
+        return Evaluated(trained, found, how, tuple(data), notes)
 
 
 def members_of(runs: Sequence[Run], combine: str | None) -> tuple[list[Run], str]:
-    """The runs that have weights, and how they are combined: as is said, as the ensemble says, or by the average."""
-    found, said = [], None
+    """Return the runs that have weights, and how they are combined: `combine`, else as the ensemble says, else
+    the average.
+    """
+    found, requested = [], None
     for run in runs:
         inner = ensemble.members_in(run)
-        said = said or (run.read_json(ENSEMBLE).get("combine") if inner else None)
+        requested = requested or (run.read_json(ENSEMBLE).get("combine") if inner else None)
         found += inner or [run]
-    return found, combine or said or "average"
+    return found, combine or requested or "average"
 
 
 def _jobs(runs: Sequence[Run], name: str, data: Sequence[str]) -> list[Job]:
-    """Each run as a training that has come to its end. Those with the same data share it."""
+    """Build each run as a training at its end. Runs with the same data share it."""
     loaded: list[tuple[Dataset | None, Sets]] = []
     jobs = []
     for run in runs:
@@ -120,7 +123,7 @@ def _jobs(runs: Sequence[Run], name: str, data: Sequence[str]) -> list[Job]:
             experiment = changed(experiment, data)
         sets = next((sets for known, sets in loaded if known == experiment.data), None)
         if data:
-            job = _job_on_other(experiment, run)
+            job = _job_with_data(experiment, run)
         else:
             if sets is None:
                 sets = _sets(experiment, run)
@@ -135,8 +138,8 @@ def _job(experiment: Experiment, graphs: Graphs, sets: Sets) -> Job:
     return job_of(Prepared.unchecked(experiment, graphs, sets))
 
 
-def _job_on_other(experiment: Experiment, run: Run) -> Job:
-    """A training on other data, which go through the steps that were fitted to the run's own."""
+def _job_with_data(experiment: Experiment, run: Run) -> Job:
+    """Build a training on other data, which is preprocessed by the steps that were fitted to the run's own."""
     assert experiment.data is not None
     objective = supervised_of(experiment)
     known = input_record.load(run.dir)
@@ -144,6 +147,7 @@ def _job_on_other(experiment: Experiment, run: Run) -> Job:
         message = f"{run.key} is of an older dlx, and has not kept how its data was preprocessed"
         raise DlxError(message, hint="Train its spec anew: `dlx train RUN/spec.yaml`.")
     earlier = EarlierFit(run.key, known.raw, known.steps, known.reading, known.class_names)
+    # data is loaded and split as in training, but preprocessed by the steps of the record, which are not fitted anew
     with using_earlier_fit(earlier), input_record.understood(run.dir):
         sets = experiment.data.load()
         _check_kind(experiment.data, sets, known, run)
@@ -152,7 +156,7 @@ def _job_on_other(experiment: Experiment, run: Run) -> Job:
 
 
 def changed(experiment: Experiment, data: Sequence[str]) -> Experiment:
-    """The experiment with other data: `test=500` means the field `test` of its data."""
+    """Return the experiment with other data: `test=500` is the field `test` of its data."""
     assert experiment.data is not None
     kind = experiment.data.kind
     if wrong := [change for change in data if "=" not in change]:
@@ -164,7 +168,7 @@ def changed(experiment: Experiment, data: Sequence[str]) -> Experiment:
 
 
 def _sets(experiment: Experiment, run: Run) -> Sets:
-    """The data of a run."""
+    """Load the data of a run, and check that it has not changed."""
     assert experiment.data is not None
     sets = experiment.data.load()
     check_digest(run, sets, "Bring the old data back, or say with `--data` what is to be taken.")
@@ -172,7 +176,7 @@ def _sets(experiment: Experiment, run: Run) -> Sets:
 
 
 def _check_kind(data: Dataset, sets: Sets, known: InputRecord, run: Run) -> None:
-    """DlxError where the network cannot be asked about other data."""
+    """Raise DlxError where other data has targets or classes that the network does not know."""
     facts = data.facts()
     pairs: list[tuple[str, object, object]] = [
         ("targets of shape", facts.target, known.facts.target),
@@ -187,7 +191,7 @@ def _check_kind(data: Dataset, sets: Sets, known: InputRecord, run: Run) -> None
 
 
 def weights_of(run: Run, name: str) -> Path:
-    """The folder of a run's checkpoints. DlxError where it has none of this name."""
+    """Return the folder of a run's checkpoints. Raises DlxError where it has none of this name."""
     folder = run.dir / "checkpoints"
     there = sorted(path.stem for path in folder.glob("*.safetensors") if not path.name.startswith("."))
     if name not in there:
@@ -198,7 +202,7 @@ def weights_of(run: Run, name: str) -> Path:
 
 
 def _parts(job: Job, asked: Sequence[str], run: Run) -> list[str]:
-    """The parts to evaluate: those asked for, those held out, or else what was trained on."""
+    """Return the parts to evaluate: `asked`, else validation and test, else the training part."""
     if strange := [name for name in asked if name not in job.parts]:
         hint = did_you_mean(strange[0], job.parts, "the parts")
         raise DlxError(f"the data of {run.key} has no part `{strange[0]}`", hint=hint)
@@ -207,7 +211,7 @@ def _parts(job: Job, asked: Sequence[str], run: Run) -> list[str]:
     )
 
 
-def _alone(job: Job, names: Sequence[str]) -> dict[str, float]:
+def _metrics_of(job: Job, names: Sequence[str]) -> dict[str, float]:
     from ..training.fit import evaluate as measured
 
     found: dict[str, float] = {}
@@ -216,13 +220,13 @@ def _alone(job: Job, names: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def _check_alike(jobs: Sequence[Job], runs: Sequence[Run], how: str) -> None:
-    """DlxError where networks cannot answer together."""
+def _check_compatible(jobs: Sequence[Job], runs: Sequence[Run], how: str) -> None:
+    """Raise DlxError where networks cannot answer together."""
     if other := next((job for job in jobs if not isinstance(job.objective, Supervised)), None):
         raise DlxError(f"networks answer together where they learn targets, and `{other.objective.kind}` has phases")
-    told = [(job.objective.kind, job.supervised.objective.loss.kind) for job in jobs]
-    if odd := next((i for i, one in enumerate(told) if one != told[0]), 0):
-        both = " and ".join(f"{runs[i].key} {told[i][0]} with {told[i][1]}" for i in (0, odd))
+    losses = [(job.objective.kind, job.supervised.objective.loss.kind) for job in jobs]
+    if differing := next((i for i, one in enumerate(losses) if one != losses[0]), 0):
+        both = " and ".join(f"{runs[i].key} {losses[i][0]} with {losses[i][1]}" for i in (0, differing))
         raise DlxError(f"{plural(len(jobs), 'run')} answer together where they were trained for one thing: {both}")
     if problem := check_combine(jobs[0].supervised.objective, how):
         raise DlxError(problem)

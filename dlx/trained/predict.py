@@ -1,4 +1,4 @@
-"""What a trained network says of inputs that it has not seen. The data that it was trained on is not wanted."""
+"""Predict new inputs with a trained network; the data that it was trained on is not needed."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 CHUNK = 256
-"""Inputs that a network is given at a time."""
+"""Inputs in one call of a network."""
 EDGES = ("left", "top", "right", "bottom")
 UNSUPPRESSED = "all boxes of all cells, the surest first: overlapping boxes of one object are not suppressed"
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """One answer an input: classes with their probabilities where there are any, or values, or boxes.
+    """One answer for each input: classes with their probabilities if there are any, or values, or boxes.
 
-    `names` are what the inputs are called, `labels` what the classes or values are called. `boxes` (n, k, 4) are the
-    left, top, right and bottom of all boxes of all cells as parts of the picture, the surest first, with their
-    `scores` (n, k) and `classes` (n, k): none is suppressed.
+    `names` name the inputs, `labels` the classes or values. `boxes` (n, k, 4) are the left, top, right and bottom of
+    all boxes of all cells as fractions of the picture, the highest score first, with their `scores` (n, k) and
+    `classes` (n, k): none is suppressed.
     """
 
     run: Run
@@ -64,7 +64,7 @@ class Predicted:
 
     @property
     def in_rows(self) -> bool:
-        """Whether each answer is a line of a table, or several: one class, values in a row, or boxes."""
+        """Whether the answers are rows of a table: one class, a row of values, or boxes."""
         if self.boxes is not None:
             return True
         if self.classes is not None:
@@ -73,12 +73,12 @@ class Predicted:
 
     @property
     def arrays(self) -> dict[str, Array]:
-        """All that there is of `classes`, `probabilities`, `values`, `boxes` and `scores`."""
+        """Those of `classes`, `probabilities`, `values`, `boxes` and `scores` that are not None."""
         every = {name: getattr(self, name) for name in ("classes", "probabilities", "values", "boxes", "scores")}
         return {name: array for name, array in every.items() if array is not None}
 
     def rows(self) -> tuple[list[str], list[list[Any]]]:
-        """The titles and the lines of a table; a line a box."""
+        """Return the titles and the rows of a table; one row for each box."""
         assert self.in_rows
         if self.boxes is not None:
             each = [[n, *one.values()] for i, n in enumerate(self.names) for one in self._boxes(i)]
@@ -93,12 +93,12 @@ class Predicted:
         return ["input", "class", *(f"p({label})" for label in self.labels)], [[n, c, *p] for n, c, p in lines]
 
     def as_json(self) -> dict[str, Any]:
-        """The document of `dlx predict --json`."""
-        told: dict[str, Any] = {"run": self.run.key, "file": str(self.file), "members": self.members}
-        told |= {"combine": self.combine, "labels": list(self.labels)}
+        """Return the document of `dlx predict --json`."""
+        document: dict[str, Any] = {"run": self.run.key, "file": str(self.file), "members": self.members}
+        document |= {"combine": self.combine, "labels": list(self.labels)}
         if self.boxes is not None:
-            told["note"] = UNSUPPRESSED
-        return told | {"predictions": [{"input": name, **self._one(i)} for i, name in enumerate(self.names)]}
+            document["note"] = UNSUPPRESSED
+        return document | {"predictions": [{"input": name, **self._one(i)} for i, name in enumerate(self.names)]}
 
     def _boxes(self, i: int) -> list[dict[str, Any]]:
         assert self.boxes is not None
@@ -118,7 +118,9 @@ class Predicted:
         return one | ({"probabilities": self.probabilities[i].tolist()} if self.probabilities is not None else {})
 
     def write(self, path: Path) -> None:
-        """As a table to .csv, or as arrays to .npz. DlxError for another file, or where it takes no table."""
+        """Write a table to .csv, or arrays to .npz. Raises DlxError for another file, or where a table cannot
+        hold the answers.
+        """
         if path.suffix == ".npz":
             packed = BytesIO()
             np.savez(packed, **self.arrays)  # type: ignore[arg-type]
@@ -142,20 +144,22 @@ class Predicted:
 def predict(
     run: Run, inputs: Path | Columns | Array, name: str | None = None, combine: str | None = None
 ) -> Predicted:
-    """What a run's network says of the inputs in a file, a folder or memory, preprocessed as its own were.
+    """Predict the inputs in a file, a folder or memory, which are preprocessed as those of the training were.
 
-    An ensemble answers together, and so do snapshots where no checkpoint is named. DlxError where they are
-    something else than the network takes.
+    An ensemble answers together, and so do snapshots where no checkpoint is named. Raises DlxError where they
+    are not what the network takes.
     """
     device.limit_thread_spinning()
     members, how = members_of([run], combine)
-    experiment, known = load(members[0].file("spec.yaml")), known_of(members[0])
+    experiment, known = load(members[0].file("spec.yaml")), input_record_of(members[0])
     if experiment.data is None or experiment.train is None:
         raise DlxError(f"{run.key} names no data, and cannot be asked")
     with input_record.understood(members[0].dir):
         source = experiment.data
-        given = source.new_inputs(inputs, known) if isinstance(inputs, Path) else source.from_memory(inputs, known)
-        x = known.prepared(given.x)
+        new_inputs = (
+            source.new_inputs(inputs, known) if isinstance(inputs, Path) else source.from_memory(inputs, known)
+        )
+        x = known.prepared(new_inputs.x)
     names, mine = [name or "final"], experiment.train.ensemble
     if name is None and mine is not None and mine.snapshots:
         names, how = _snapshots(members[0], mine.snapshots), combine or mine.combine
@@ -165,16 +169,20 @@ def predict(
     if len(networks) > 1 and (problem := check_combine(objective, how)):
         raise DlxError(problem)
     with device.threads(members[0].threads()):
-        outputs = answers(networks, objective, x, experiment.train)
-    called = given.names or tuple(str(i) for i in range(len(given.x)))
-    spoken = how if len(networks) > 1 else None
-    arrays = boxes_of(outputs[0], known) if objective.measures == "boxes" else told_of(objective, outputs, spoken)
+        outputs = outputs_of(networks, objective, x, experiment.train)
+    input_names = new_inputs.names or tuple(str(i) for i in range(len(new_inputs.x)))
+    combined_by = how if len(networks) > 1 else None
+    arrays = (
+        boxes_of(outputs[0], known) if objective.measures == "boxes" else decoded(objective, outputs, combined_by)
+    )
     file = inputs if isinstance(inputs, Path) else INPUTS
-    return Predicted(run, file, called, _labels(known, arrays), members=len(networks), combine=spoken, **arrays)
+    return Predicted(
+        run, file, input_names, _labels(known, arrays), members=len(networks), combine=combined_by, **arrays
+    )
 
 
-def known_of(run: Run) -> InputRecord:
-    """What a run has kept of its data; of an older run, what its data says."""
+def input_record_of(run: Run) -> InputRecord:
+    """Return the record of a run's inputs; for an older run without one, from its data."""
     known = input_record.load(run.dir)
     if known is not None:
         return known
@@ -197,16 +205,16 @@ def _network(experiment: Experiment, graph: Graph, run: Run, name: str) -> nn.Mo
     return network.eval()
 
 
-def answers(networks: Sequence[nn.Module], objective: Supervised, x: Array, train: Train) -> Tensor:
-    """The outputs of each network, (members, n, ...)."""
+def outputs_of(networks: Sequence[nn.Module], objective: Supervised, x: Array, train: Train) -> Tensor:
+    """Return the outputs of each network, (members, n, ...)."""
     look = inference_call(train, objective, x.shape[1:])
     with torch.inference_mode():
         chunks = torch.split(torch.from_numpy(np.ascontiguousarray(x)), CHUNK)
         return torch.stack([torch.cat([objective.main(look(network, c)) for c in chunks]) for network in networks])
 
 
-def told_of(objective: Supervised, outputs: Tensor, how: str | None) -> dict[str, Array]:
-    """What outputs of one network or several mean: `classes` and `probabilities`, or `values`."""
+def decoded(objective: Supervised, outputs: Tensor, how: str | None) -> dict[str, Array]:
+    """Convert the outputs of one network or several to `classes` and `probabilities`, or `values`."""
     loss = objective.loss
     mean = outputs[0] if how is None else loss.averaged(outputs)
     if objective.measures == "values":
@@ -222,9 +230,10 @@ def told_of(objective: Supervised, outputs: Tensor, how: str | None) -> dict[str
 
 
 def boxes_of(output: Tensor, known: InputRecord) -> dict[str, Array]:
-    """The boxes of one network (N, 5 boxes + classes, S, S) with class and score, as `average_precision` takes them.
+    """Decode the boxes of one network (N, 5 boxes + classes, S, S), with class and score.
 
-    Each box has the class that its cell is surest of, and as score the product of both confidences.
+    Each box has the most probable class of its cell, and as score the product of both confidences, as
+    `average_precision` takes them.
     """
     from ..modules import boxes
 
@@ -239,7 +248,7 @@ def boxes_of(output: Tensor, known: InputRecord) -> dict[str, Array]:
 
 
 def _labels(known: InputRecord, arrays: dict[str, Array]) -> tuple[str, ...]:
-    """What the classes, or the values in a row, are called."""
+    """Return the names of the classes, or of the values in a row."""
     if "boxes" in arrays and known.facts.target is not None:
         return known.class_names or tuple(str(i) for i in range(known.facts.target[0] - 5))
     if "classes" in arrays:

@@ -1,8 +1,9 @@
-"""`dlx prove-resume`: whether trainings that are killed and go on end in the same bits as those that are left alone.
+"""`dlx prove-resume`: prove that trainings which are killed and resumed end in the same bits as uninterrupted
+ones.
 
-A spec is trained twice by real processes: its seeds, the members of its ensemble, packed or one by one. One is left
-alone; the other is killed by SIGKILL, which nothing can clean up after, at random moments, and taken up with
-`dlx train --resume`, as often as asked. Then all that the two left behind is compared.
+A spec is trained twice by real processes: its seeds, the members of its ensemble, packed or one by one. One training
+is not interrupted; the other is killed by SIGKILL, after which nothing can be cleaned up, at random moments, and
+resumed with `dlx train --resume`, as often as asked. Then everything that the two have written is compared.
 """
 
 from __future__ import annotations
@@ -31,28 +32,28 @@ from ..training import ensemble_metrics
 from ..training.prepared import prepare
 from . import compare
 from .compare import CurveDifference
-from .reproduce import again
+from .reproduce import prepare_copy
 
 STEPS = 100
-"""Steps that the training is cut to where nothing else is said."""
+"""Steps of each training, unless said otherwise."""
 STATES = 20
-"""Checkpoints on the way, about, where the spec does not say when to save."""
-LOOK = 0.001
-"""Seconds between two looks at how far the training is."""
-SOON = 0.05
-"""Seconds after a step, at most, that a kill comes at a random moment."""
+"""Approximate number of checkpoints on the way, where the spec does not say when to save."""
+POLL_INTERVAL = 0.001
+"""Seconds between two looks at the records of the training."""
+KILL_DELAY = 0.05
+"""Seconds after a step, at most, of a kill at a random moment."""
 STEP = re.compile(rb'"step":(\d+)')
 OWN = {"time", "seconds"}
 """Keys of an end record that belong to its process and not to the result."""
 
-Say = Callable[[str], None]
+Notify = Callable[[str], None]
 Wait = Callable[[Callable[[], bool]], None]
 Trainings = Mapping[str, Run]
-"""The runs of one spec: those of its seeds or members by `seed N`, that of the ensemble; one alone has no name."""
+"""Runs of one spec: those of its seeds or members by `seed N`, that of the ensemble; a single run has no name."""
 
 
 def silent(_: str) -> None:
-    """Nothing is said on the way."""
+    """Ignore a progress message."""
 
 
 @dataclass(frozen=True)
@@ -61,12 +62,12 @@ class Proof:
 
     name: str
     steps: int
-    """Of each training."""
+    """Steps of each training."""
     asked: int
     killed: tuple[int, ...]
-    """The steps at which the kills came, of all trainings together."""
+    """Steps at which the kills came, summed over all trainings."""
     records: int
-    """In the loss curves, evaluations included."""
+    """Records of the loss curves, evaluations included."""
     values: int
     """Tensors and other figures in the checkpoints."""
     difference: CurveDifference | None
@@ -74,7 +75,7 @@ class Proof:
     differing: dict[str, list[str]]
     """Names that differ, by checkpoint or file."""
     trainings: int = 1
-    whose: str = ""
+    training: str = ""
     """The training whose curve differs, where there are several."""
 
     @property
@@ -90,7 +91,7 @@ class Proof:
             "kills": list(self.killed),
             "records": self.records,
             "values": self.values,
-            "first": ({"run": self.whose} | self.difference.as_json()) if self.difference is not None else None,
+            "first": ({"run": self.training} | self.difference.as_json()) if self.difference is not None else None,
             "differing": {name: found for name, found in self.differing.items() if found},
         }
 
@@ -102,30 +103,32 @@ def prove(
     kills: int = 5,
     seed: int = 0,
     steps: int = STEPS,
-    say: Say = silent,
+    notify: Notify = silent,
     plugins: Sequence[str] = (),
 ) -> Proof:
-    """Train a spec twice below `home`, the second time with `kills`. SpecError where it cannot be trained."""
-    experiment, total = cut(path, changes, steps, plugins)
+    """Train a spec twice below `home`, the second time with `kills`. Raises SpecError where it cannot be trained."""
+    experiment, total = shortened_spec(path, changes, steps, plugins)
     home.mkdir(parents=True, exist_ok=True)
     experiment.keep_plugins(home)
     (home / "spec.yaml").write_text(experiment.resolved())
-    attempt = Attempt(experiment, home / "spec.yaml", home / "killed", random.Random(seed))  # noqa: S311 - no secret
+    attempt = InterruptedTrainings(experiment, home / "spec.yaml", home / "killed", random.Random(seed))  # noqa: S311 - no secret
     each = f"{total:,} steps" + (f", {attempt.count} trainings" if attempt.count > 1 else "")
-    say(f"{experiment.name}: {each} without a kill")
+    notify(f"{experiment.name}: {each} without a kill")
     begun = time.monotonic()
     finished(started(home / "whole", str(home / "spec.yaml")))
     whole = attempt.trainings(home / "whole")
     attempt.seconds = time.monotonic() - begun
-    attempt.like(whole)
-    killed = attempt.killed(total, kills, say)
-    while (words := attempt.words()) is not None:
-        finished(started(attempt.runs, *words))
-    return compared(whole, attempt.trainings(attempt.runs), total, kills, killed)
+    attempt.copy_thread_counts(whole)
+    killed = attempt.kill(total, kills, notify)
+    while (arguments := attempt.next_arguments()) is not None:
+        finished(started(attempt.runs, *arguments))
+    return compare_trainings(whole, attempt.trainings(attempt.runs), total, kills, killed)
 
 
-def cut(path: Path, changes: Sequence[str], steps: int, plugins: Sequence[str] = ()) -> tuple[Experiment, int]:
-    """A spec as it is proved, and the steps of each training: cut short, checkpoints on the way, no MLflow."""
+def shortened_spec(
+    path: Path, changes: Sequence[str], steps: int, plugins: Sequence[str] = ()
+) -> tuple[Experiment, int]:
+    """Return the spec that is trained, shortened, with checkpoints on the way and without MLflow; and its steps."""
     experiment = load(path, changes, plugins=plugins)
     prepared = prepare(experiment)
     train, examples = prepared.train, prepared.examples
@@ -153,7 +156,7 @@ def cut(path: Path, changes: Sequence[str], steps: int, plugins: Sequence[str] =
 
 @contextmanager
 def retained_on_failure() -> Iterator[Path]:
-    """A folder for the trainings, which stays where they differ or one fails."""
+    """Create a folder for the trainings, which is retained where they differ or one fails."""
     home = Path(tempfile.mkdtemp(prefix="dlx-proof-"))
     try:
         yield home
@@ -167,44 +170,44 @@ def retained_on_failure() -> Iterator[Path]:
 
 
 def started(runs: Path, *more: str) -> subprocess.Popen[str]:
-    """`dlx train` as a process of its own."""
+    """Start `dlx train` as a process."""
     command = [sys.executable, "-m", "dlx", "train", *more, "--runs", str(runs), "--json"]
     return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)  # noqa: S603
 
 
 def finished(process: subprocess.Popen[str]) -> None:
-    """Wait for a training. RunError with what it says where it fails."""
+    """Wait for a training. Raises RunError with its message where it fails."""
     out, err = process.communicate()
     if process.returncode:
         raise failure(out, err)
 
 
 def failure(out: str, err: str) -> RunError:
-    """What a training said as it failed."""
+    """Return the error of a training that failed, from its output."""
     try:
-        told = [Problem(one["message"], one["hint"]) for one in json.loads(out)["errors"]]
+        problems = [Problem(one["message"], one["hint"]) for one in json.loads(out)["errors"]]
     except (ValueError, LookupError, TypeError):
-        told = [Problem(f"the training failed: {(err or out).strip()[-2000:]}")]
-    return RunError(*told)
+        problems = [Problem(f"the training failed: {(err or out).strip()[-2000:]}")]
+    return RunError(*problems)
 
 
 # --- the trainings that are killed ----------------------------------------------------------------------------------
 
 
 @dataclass
-class Attempt:
-    """The trainings of a spec in a folder of runs, which are killed again and again before they come to an end."""
+class InterruptedTrainings:
+    """Trainings of a spec in a folder of runs, which are killed several times before they end."""
 
     experiment: Experiment
     spec: Path
     runs: Path
-    drawn: random.Random
+    rng: random.Random
     seconds: float = 0.0
     """Seconds of the uninterrupted trainings."""
 
     @property
     def members(self) -> int:
-        """Of its ensemble; 0 without one."""
+        """Members of its ensemble; 0 without one."""
         train = self.experiment.train
         assert train is not None
         return (train.ensemble.members or 0) if train.ensemble is not None else 0
@@ -220,7 +223,7 @@ class Attempt:
         return len(self.seeds)
 
     def trainings(self, runs: Path) -> dict[str, Run]:
-        """The runs of this spec in a folder that have begun."""
+        """Return the runs of this spec in a folder that have begun."""
         found: dict[str, Run] = {}
         for run in all_runs(runs):
             if not ((run.dir / RECORDS).exists() or (run.dir / "lock.json").exists()):
@@ -233,17 +236,18 @@ class Attempt:
                 found[f"seed {train.seed}" if self.count > 1 else ""] = run
         return found
 
-    def like(self, whole: Trainings) -> None:
-        """Begin with the number of threads of others, where it was measured: it may come out otherwise here."""
+    def copy_thread_counts(self, whole: Trainings) -> None:
+        """Begin with the thread counts of the uninterrupted trainings, where those were measured."""
         if not any("milliseconds_by_threads" in run.read_json("lock.json") for run in whole.values()):
             return
-        copies = {name: again(run, self.runs) for name, run in whole.items()}
+        # the fastest number of threads is measured, and a second measurement may find another, which gives other bits
+        copies = {name: prepare_copy(run, self.runs) for name, run in whole.items()}
         if (top := copies.get("ensemble")) is not None:
             keys = [copies[f"seed {seed}"].key for seed in self.seeds]
             top.write_json(ENSEMBLE, whole["ensemble"].read_json(ENSEMBLE) | {"members": keys})
 
-    def words(self) -> list[str] | None:
-        """Arguments of the next `dlx train`; None once all trainings have ended."""
+    def next_arguments(self) -> list[str] | None:
+        """Return the arguments of the next `dlx train`; None once all trainings have ended."""
         found = self.trainings(self.runs)
         if self.members:
             if (top := found.get("ensemble")) is None:
@@ -258,28 +262,30 @@ class Attempt:
         return None if found else [str(self.spec)]
 
     @property
-    def reached(self) -> int:
-        """Steps of all trainings whose losses stand in the records."""
+    def steps_done(self) -> int:
+        """Steps of all trainings whose losses are in the records."""
         return sum(_last_step(path) for path in self.runs.glob(f"*/*/{RECORDS}"))
 
-    def killed(self, total: int, kills: int, say: Say) -> tuple[int, ...]:
-        """Kill the trainings so often on the way through `total` steps of each; the steps at which that was."""
+    def kill(self, total: int, kills: int, notify: Notify) -> tuple[int, ...]:
+        """Kill the trainings `kills` times within `total` steps of each, and return the steps at which that was."""
         found: list[int] = []
         every = range(1, total * self.count)
-        targets = sorted(self.drawn.sample(every, min(kills, len(every))))
+        targets = sorted(self.rng.sample(every, min(kills, len(every))))
         moments = [self.at_a_step, self.at_any_moment, self.in_writing, self.at_the_start]
         moments += [self.in_between] if self.count > 1 else []
         for number, target in enumerate(targets):
             last = targets[number + 1] if target < targets[-1] else total * self.count - 1
             moment = moments[number % len(moments)]
-            while (words := self.words()) is not None:
-                process = started(self.runs, *words)
-                how = moment(partial(self._wait, process), max(target, self.reached + 1), last)
+            while (arguments := self.next_arguments()) is not None:
+                process = started(self.runs, *arguments)
+                how = moment(partial(self._wait, process), max(target, self.steps_done + 1), last)
+                # SIGKILL; the training may have ended just before, then its return code is not negative and the next
+                # one is tried
                 process.kill()
                 out, err = process.communicate()
                 if process.returncode < 0:
-                    found.append(self.reached)
-                    say(f"killed at step {found[-1]:,}, {how}")
+                    found.append(self.steps_done)
+                    notify(f"killed at step {found[-1]:,}, {how}")
                     break
                 if process.returncode:  # else it ended by itself, and another may be left
                     raise failure(out, err)
@@ -287,45 +293,48 @@ class Attempt:
 
     @staticmethod
     def _wait(process: subprocess.Popen[str], so: Callable[[], bool]) -> None:
-        """Until something is so, or the training ends by itself."""
+        """Wait until a condition holds, or the training ends by itself."""
         while not so() and process.poll() is None:
-            time.sleep(LOOK)
+            time.sleep(POLL_INTERVAL)
 
     # --- moments, each at or after a step and before the last one of its turn ---------------------------------------
 
     def at_a_step(self, wait: Wait, target: int, _: int) -> str:
-        wait(lambda: self.reached >= target)
+        wait(lambda: self.steps_done >= target)
         return "at a step"
 
     def at_any_moment(self, wait: Wait, target: int, last: int) -> str:
         self.at_a_step(wait, target, last)
-        time.sleep(self.drawn.uniform(0, SOON))
+        time.sleep(self.rng.uniform(0, KILL_DELAY))
         return "between steps"
 
     def in_writing(self, wait: Wait, target: int, last: int) -> str:
-        """While a checkpoint is half on the disk."""
+        """Wait until a checkpoint is being written."""
         self.at_a_step(wait, target, last)
-        wait(lambda: self._writes() or self.reached >= last)
-        return "while a checkpoint was written" if self._writes() else "at a step"
+        wait(lambda: self._is_writing() or self.steps_done >= last)
+        return "while a checkpoint was written" if self._is_writing() else "at a step"
 
     def at_the_start(self, wait: Wait, _: int, last: int) -> str:
-        """While things are imported, data is loaded, threads are measured, a state is read, or some time after."""
-        until = time.monotonic() + self.drawn.uniform(0, self.seconds)
-        wait(lambda: time.monotonic() >= until or self.reached >= last)
+        """Wait for a random time within that of a whole training: imports, loading, thread timing, reading a
+        state.
+        """
+        until = time.monotonic() + self.rng.uniform(0, self.seconds)
+        wait(lambda: time.monotonic() >= until or self.steps_done >= last)
         return "after some time"
 
     def in_between(self, wait: Wait, _: int, last: int) -> str:
-        """When one of the trainings ends, and another begins or goes on."""
-        before = self._ended()
-        wait(lambda: self._ended() > before or self.reached >= last)
-        ended = self._ended() > before
-        time.sleep(self.drawn.uniform(0, SOON))
+        """Wait until one of several trainings ends, and another begins or is resumed."""
+        before = self._end_count()
+        wait(lambda: self._end_count() > before or self.steps_done >= last)
+        ended = self._end_count() > before
+        time.sleep(self.rng.uniform(0, KILL_DELAY))
         return "as one training ended" if ended else "at a step"
 
-    def _writes(self) -> bool:
+    # a checkpoint is written under a name with a dot and renamed when it is whole
+    def _is_writing(self) -> bool:
         return any(self.runs.glob("*/*/checkpoints/.*"))
 
-    def _ended(self) -> int:
+    def _end_count(self) -> int:
         return sum(b'{"record":"end"' in path.read_bytes() for path in self.runs.glob(f"*/*/{RECORDS}"))
 
 
@@ -336,8 +345,8 @@ def _last_step(path: Path) -> int:
 # --- what they left -------------------------------------------------------------------------------------------------
 
 
-def compared(whole: Trainings, other: Trainings, steps: int, asked: int, killed: tuple[int, ...]) -> Proof:
-    """All that the trainings left, beside each other: checkpoints, curves, ends."""
+def compare_trainings(whole: Trainings, other: Trainings, steps: int, asked: int, killed: tuple[int, ...]) -> Proof:
+    """Compare everything that the trainings have written: checkpoints, curves, end records."""
     differing: dict[str, list[str]] = {name or "run": ["all of it"] for name in whole.keys() ^ other.keys()}
     values, curve_differences = 0, []
     for name in [name for name in whole if name in other]:
@@ -347,20 +356,20 @@ def compared(whole: Trainings, other: Trainings, steps: int, asked: int, killed:
         curve_differences += [
             (name, one) for one in [next(compare.curve_differences(whole[name], other[name]), None)] if one
         ]
-    whose, difference = curve_differences[0] if curve_differences else ("", None)
-    records = sum(map(compare.length, whole.values()))
+    training, difference = curve_differences[0] if curve_differences else ("", None)
+    records = sum(map(compare.record_count, whole.values()))
     count = max(1, len(whole.keys() - {"ensemble"}))
     first = next(iter(whole.values()))
-    return Proof(first.name, steps, asked, killed, records, values, difference, differing, count, whose)
+    return Proof(first.name, steps, asked, killed, records, values, difference, differing, count, training)
 
 
 def _differing(one: Run, other: Run) -> tuple[dict[str, list[str]], int]:
-    """Names that differ between two runs, by checkpoint or file, and the number of names compared."""
+    """Return the names that differ between two runs, by checkpoint or file, and the number of names compared."""
     ours, theirs = compare.checkpoints(one), compare.checkpoints(other)
     found: dict[str, list[str]] = {name: ["all of it"] for name in ours.keys() ^ theirs.keys()}
     values = 0
     for name in ours.keys() & theirs.keys():
-        found[name], count = compare.differing(ours[name], theirs[name])
+        found[name], count = compare.differing_names(ours[name], theirs[name])
         values += count
     ends = [{k: v for k, v in (run.end() or {}).items() if k not in OWN} for run in (one, other)]
     found["end"] = [key for key in ends[0] | ends[1] if repr(ends[0].get(key)) != repr(ends[1].get(key))]

@@ -1,4 +1,4 @@
-"""`dlx reproduce`: run again what a run folder says, and hold the two beside each other."""
+"""`dlx reproduce`: train a run again from its folder, and compare the results."""
 
 from __future__ import annotations
 
@@ -28,14 +28,14 @@ TOLERANCE = 1e-3
 """The largest relative difference of a figure, or of a tensor against its largest value, that still counts as the
 same result."""
 OWN = ("pid", "command", "spec", "way")
-"""What a lock says of its own process and not of the result."""
+"""Keys of a lock that belong to its process and not to the result."""
 CARRIED = ("plan.json", input_record.FILE)
-"""What follows from the spec and the data alone."""
+"""Files that follow from the spec and the data alone."""
 
 
 @dataclass(frozen=True)
 class Deviation:
-    """How far a tensor of a checkpoint is off, as a part of its largest value."""
+    """Largest difference in a tensor of a checkpoint, as a fraction of its largest value."""
 
     checkpoint: str
     name: str
@@ -52,17 +52,17 @@ class Deviation:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """A run and the one that was made after it."""
+    """A run and its reproduction."""
 
     run: Run
     new: Run
     tolerance: float
     changed: dict[str, tuple[Any, Any]]
-    """What the lock says otherwise than it is now."""
+    """Values of the lock that are not those of today, by key: before and now."""
     difference: CurveDifference | None
     """The first figure of the curve that differs by more than the tolerance, or else at all."""
     deviation: Deviation | None
-    """The tensor that is off most, in the first checkpoint of both that has one."""
+    """The tensor with the largest deviation, in the first checkpoint of both that has one."""
     largest: float
     """The largest relative difference of all."""
 
@@ -87,26 +87,29 @@ class Reproduction:
 
 
 def reproduce(run: Run, runs: Path, tolerance: float = TOLERANCE, callback: Callback | None = None) -> Reproduction:
-    """Run a finished run again, in a new folder. DlxError where it has not finished or its data has changed."""
+    """Train a finished run again, in a new folder. Raises DlxError where it has not finished or its data has
+    changed.
+    """
     if run.status() != "finished":
         hint = f"`dlx train --resume {run.argument}` goes on with it."
         raise DlxError(f"{run.key} has not finished, and there is no result to reproduce", hint=hint)
-    with _folder(run, runs) as new:
+    with _new_folder(run, runs) as new:
         loaded, results = runner.resume(new, callback)
     runner.finish_tracking(loaded, results)
     if results.results[0].status != "finished":
         raise DlxError(f"{new.key} was stopped", hint=f"`dlx train --resume {new.argument}` brings it to its end.")
-    return compared(run, new, tolerance)
+    return compare_runs(run, new, tolerance)
 
 
-def again(run: Run, runs: Path) -> Run:
-    """A new run that has the spec of another and what its lock chose, and has not begun."""
+def prepare_copy(run: Run, runs: Path) -> Run:
+    """Create a new run with the spec of another and the choices of its lock, ready to be resumed from step 0."""
     lock = run.lock()
     if not lock:
         raise DlxError(f"{run.dir} has no lock.json, which says what it was run with")
     found = load(run.file("spec.yaml"))
     kind = str(lock.get("device", "auto")).partition(":")[0].partition(" ")[0]
     chosen = found.train.device if found.train is not None else kind
+    # the lock has the device that was used; another kind of device gives other bits
     if chosen == "auto" and (kind == "cpu" or (kind == "cuda" and torch.cuda.is_available())):
         found = load(run.file("spec.yaml"), [f"++train.device={kind}"])
     new = Run.create(runs, run.name)
@@ -115,15 +118,16 @@ def again(run: Run, runs: Path) -> Run:
     for name in CARRIED:
         if (run.dir / name).exists():
             shutil.copyfile(run.file(name), new.dir / name)
+    # the lock of the copy makes the new run take the thread count of the old one instead of measuring its own
     own = {"spec_hash": hashlib.sha256(found.resolved().encode()).hexdigest()}
     new.write_json("lock.json", {key: value for key, value in lock.items() if key not in OWN} | own)
     return new
 
 
 @contextmanager
-def _folder(run: Run, runs: Path) -> Iterator[Run]:
-    """The folder of a new run, which goes where nothing came of it."""
-    new = again(run, runs)
+def _new_folder(run: Run, runs: Path) -> Iterator[Run]:
+    """Create the folder of the new run; it is removed where training raises before its first record."""
+    new = prepare_copy(run, runs)
     try:
         yield new
     except DlxError:
@@ -132,21 +136,21 @@ def _folder(run: Run, runs: Path) -> Iterator[Run]:
         raise
 
 
-def compared(run: Run, new: Run, tolerance: float = TOLERANCE) -> Reproduction:
-    """Two finished runs beside each other."""
-    parted = list(compare.curve_differences(run, new))
-    far = next((one for one in parted if one.relative > tolerance), None)
+def compare_runs(run: Run, new: Run, tolerance: float = TOLERANCE) -> Reproduction:
+    """Compare two finished runs."""
+    differences = list(compare.curve_differences(run, new))
+    beyond_tolerance = next((one for one in differences if one.relative > tolerance), None)
     here, there = compare.checkpoints(run), compare.checkpoints(new)
-    gaps = [deviation for name in here if name in there for deviation in _gaps(here[name], there[name])]
-    deviation = _nearest(gaps, far.step if far is not None else 0)
-    off = [*(one.relative for one in parted), *(one.relative for one in gaps)]
+    deviations = [deviation for name in here if name in there for deviation in _deviations(here[name], there[name])]
+    deviation = _largest_deviation(deviations, beyond_tolerance.step if beyond_tolerance is not None else 0)
+    off = [*(one.relative for one in differences), *(one.relative for one in deviations)]
     changed = dict(_changed(_flat(run.lock()), _flat(new.lock())))
-    first = far or next(iter(parted), None)
+    first = beyond_tolerance or next(iter(differences), None)
     return Reproduction(run, new, tolerance, changed, first, deviation, max(off, default=0.0))
 
 
-def _gaps(a: Path, b: Path) -> Iterator[Deviation]:
-    """The weights of two checkpoints that are not the same."""
+def _deviations(a: Path, b: Path) -> Iterator[Deviation]:
+    """Yield the weights that differ between two checkpoints."""
     _, one = checkpoint.read(a.parent, a.stem)
     _, other = checkpoint.read(b.parent, b.stem)
     for name in one | other:
@@ -163,11 +167,11 @@ def _off(a: Tensor, b: Tensor) -> float:
     return float((a.double() - b.double()).abs().max()) / largest if largest else float("inf")
 
 
-def _nearest(gaps: list[Deviation], step: int) -> Deviation | None:
-    """The largest gap in the first checkpoint from `step` on."""
+def _largest_deviation(deviations: list[Deviation], step: int) -> Deviation | None:
+    """Return the largest deviation in the first checkpoint from `step` on."""
     after = [
         deviation
-        for deviation in gaps
+        for deviation in deviations
         if not deviation.checkpoint.startswith("step-") or int(deviation.checkpoint[5:]) >= step
     ]
     first = [deviation for deviation in after if deviation.checkpoint == after[0].checkpoint]
@@ -175,7 +179,7 @@ def _nearest(gaps: list[Deviation], step: int) -> Deviation | None:
 
 
 def _flat(lock: Mapping[str, Any], above: str = "") -> dict[str, Any]:
-    """A lock by dotted names, without what is its own."""
+    """Flatten a lock to dotted names, without the keys of its own process."""
     found: dict[str, Any] = {}
     for key, value in lock.items():
         if not above and key in (*OWN, "spec_hash"):

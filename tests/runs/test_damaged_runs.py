@@ -53,13 +53,13 @@ def ends_in_a_sentence(home: Home, work: Path, case: tuple[str, str, str, int], 
     damage(work / "runs" / key / name, KINDS[place], work / "runs" / home.other / name, draw)
     what = f"{KINDS[place]} {which} {name}: dlx {chosen}"
     try:
-        code, told = command(meeting(which, work, key, home.study)[chosen])
+        code, output = command(meeting(which, work, key, home.study)[chosen])
     except (Exception, AssertionError) as error:  # noqa: BLE001 - whatever it is, it is what is looked for
         return f"{what} raised {type(error).__name__}: {error}"
-    if code not in {0, 1, 2} or "Traceback" in told or (code and not told.strip()):
-        return f"{what} ended with {code}: {told[-300:]}"
-    if chosen in {"runs", "runs --json"} and (code or home.other not in told):
-        return f"{what} does not list the others: {told[-300:]}"
+    if code not in {0, 1, 2} or "Traceback" in output or (code and not output.strip()):
+        return f"{what} ended with {code}: {output[-300:]}"
+    if chosen in {"runs", "runs --json"} and (code or home.other not in output):
+        return f"{what} does not list the others: {output[-300:]}"
     return ""
 
 
@@ -74,8 +74,8 @@ def quiet():
 
 @pytest.mark.usefixtures("quiet")
 def test_a_few_damages_end_in_a_sentence(home, tmp_path):
-    drawn = random.Random(5).sample(cases(home), 8)
-    assert [told for case in drawn if (told := ends_in_a_sentence(home, tmp_path / "w", case, 5, False))] == []
+    sampled = random.Random(5).sample(cases(home), 8)
+    assert [output for case in sampled if (output := ends_in_a_sentence(home, tmp_path / "w", case, 5, False))] == []
 
 
 @pytest.mark.slow
@@ -83,7 +83,7 @@ def test_a_few_damages_end_in_a_sentence(home, tmp_path):
 def test_every_damage_of_every_file_ends_in_a_sentence(home, tmp_path):
     every = cases(home)
     assert len(every) >= 200
-    assert [told for case in every if (told := ends_in_a_sentence(home, tmp_path / "w", case, 0, True))] == []
+    assert [output for case in every if (output := ends_in_a_sentence(home, tmp_path / "w", case, 0, True))] == []
 
 
 @pytest.mark.parametrize(
@@ -107,15 +107,15 @@ def test_the_sentence_has_the_file(home, tmp_path, name, kind, which, sentence):
     key = home.died if which == "resume" else home.finished
     work = home.copied(tmp_path / "w")
     damage(work / "runs" / key / name, kind, work / "runs" / home.other / name, random.Random(0))
-    code, told = command(commands(work, key, home.study)[which])
+    code, output = command(commands(work, key, home.study)[which])
 
     if not sentence:  # the state before it is whole, and is gone on from
         assert code == 0
         return
     assert code in {1, 2}
-    assert Path(name).stem in told or "has not finished" in told
-    assert any(part in told for part in sentence.split("|"))
-    assert not any(word in told for word in ("weights_only", "allow_pickle", "Traceback"))
+    assert Path(name).stem in output or "has not finished" in output
+    assert any(part in output for part in sentence.split("|"))
+    assert not any(word in output for word in ("weights_only", "allow_pickle", "Traceback"))
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -123,10 +123,10 @@ def test_a_damaged_run_does_not_take_the_list_down(home, tmp_path, kind):
     work = home.copied(tmp_path / "w")
     for name in ("metrics.jsonl", "lock.json", "ensemble.json"):
         damage(work / "runs" / home.finished / name, kind, work / "runs" / home.other / name, random.Random(0))
-    code, told = command(["runs", "--runs", str(work / "runs")])
+    code, output = command(["runs", "--runs", str(work / "runs")])
 
     assert code == 0
-    assert all(f"{key} " in told for key in (home.finished, home.other, home.died))
+    assert all(f"{key} " in output for key in (home.finished, home.other, home.died))
 
 
 def test_a_spec_may_come_through_a_pipe_of_the_shell(home):
@@ -135,11 +135,11 @@ def test_a_spec_may_come_through_a_pipe_of_the_shell(home):
     with os.fdopen(writing, "wb") as file:
         file.write(b"network: {inputs: [4], layers: [{linear: 3}]}\n")
     try:
-        code, told = command(["inspect", f"/dev/fd/{reading}"])
+        code, output = command(["inspect", f"/dev/fd/{reading}"])
     finally:
         with contextlib.suppress(OSError):
             os.close(reading)
-    assert (code, "15 parameters" in told) == (0, True)
+    assert (code, "15 parameters" in output) == (0, True)
 
 
 OVERRIDES = ["~x", "~train.epochs", "+x=1", "++x=1", "x", "=", "x=", "~", "+", "~=1", "a=b=c", "x=[", "x={a", "~x=["]
@@ -162,6 +162,6 @@ def test_any_override_ends_in_a_sentence_on_any_command(home, override):
         ["doctor", str(home.folder / "runs" / key / "gone.yaml"), override],
         ["inspect", str(home.folder / "runs" / key / "spec.yaml"), f"network.{override}"],
     ):
-        code, told = command(argv)
-        assert code == 2, (argv, told)
-        assert told.strip(), argv
+        code, output = command(argv)
+        assert code == 2, (argv, output)
+        assert output.strip(), argv

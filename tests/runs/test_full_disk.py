@@ -45,19 +45,19 @@ def pair(name: str) -> list[str]:
 
 
 def after_two(runs: Path, do):
-    """A listener that does something once the checkpoint of step 6 stands, and keeps what it is told of troubles."""
-    told: list[str] = []
+    """Return a callback that acts once the checkpoint of step 6 is written, and collects the messages of troubles."""
+    messages: list[str] = []
 
     def callback(event):
         if isinstance(event, TrainingWarning):
-            told.append(event.message)
+            messages.append(event.message)
         elif getattr(event, "record", "") == "step" and event.step == 7:
             until = time.monotonic() + 60
             while not list(runs.glob("s/*/checkpoints/step-000000006.json")) and time.monotonic() < until:
                 time.sleep(0.01)
             do()
 
-    callback.told = told
+    callback.messages = messages
     return callback
 
 
@@ -81,21 +81,21 @@ def test_the_checkpoint_before_stays_and_the_training_goes_on(path, tmp_path, no
 
     checkpoints = done.run.dir / "checkpoints"
     sentence = f"the checkpoint could not be written to {checkpoints}: File too large; that of step 6 is kept"
-    assert callback.told == [sentence]
+    assert callback.messages == [sentence]
     assert (done.status, done.steps, done.run.end()["message"]) == ("finished", 20, sentence)
     assert names(done.run) == [*pair("final"), *pair("step-000000003"), *pair("step-000000006")]
     for name in ("final", "step-000000006"):
         checkpoint.read(checkpoints, name)
 
 
-def test_final_weights_that_cannot_be_kept_are_an_error_and_the_run_goes_on_later(path, tmp_path, no_file_above):
+def test_final_weights_that_cannot_be_saved_are_an_error_and_the_run_goes_on_later(path, tmp_path, no_file_above):
     whole = runner.run(load(path), tmp_path / "whole").results[0].run
     with pytest.raises(RunError) as error:
         runner.run(load(path), tmp_path / "runs", after_two(tmp_path / "runs", no_file_above(50_000)))
     run = only(tmp_path / "runs")
-    told = error.value.problems[0]
-    assert told.message == f"the checkpoint could not be written to {run.dir / 'checkpoints'}: File too large"
-    assert told.hint == f"Make room on the disk. The weights of step 6 are kept in {run.dir / 'checkpoints'}."
+    messages = error.value.problems[0]
+    assert messages.message == f"the checkpoint could not be written to {run.dir / 'checkpoints'}: File too large"
+    assert messages.hint == f"Make room on the disk. The weights of step 6 are kept in {run.dir / 'checkpoints'}."
     assert run.status() == "failed"
 
     no_file_above(resource.RLIM_INFINITY)()
@@ -125,16 +125,16 @@ def test_a_full_file_system_costs_only_the_checkpoints_of_that_time(path, tmp_pa
         free = os.statvfs(small_disk)
         ballast.write_bytes(bytes(free.f_bavail * free.f_bsize - 60_000))
 
-    def heard(event):
+    def callback(event):
         filled(event)
         if getattr(event, "record", "") == "step" and event.step == 14:
             ballast.unlink()
 
     filled = after_two(small_disk / "runs", fill)
-    done = runner.run(load(path), small_disk / "runs", heard).results[0]
+    done = runner.run(load(path), small_disk / "runs", callback).results[0]
 
-    assert len(filled.told) == 1
-    assert "No space left on device; that of step 6 is kept" in filled.told[0]
+    assert len(filled.messages) == 1
+    assert "No space left on device; that of step 6 is kept" in filled.messages[0]
     assert names(done.run) == [*pair("final"), *pair("step-000000015"), *pair("step-000000018")]
     checkpoint.read(done.run.dir / "checkpoints", "final")
 

@@ -83,7 +83,7 @@ def test_what_was_appended_is_read_back_at_once(run):
     assert (run.name, run.key) == ("lenet", f"lenet/{run.id}")
 
 
-def test_numbers_that_json_lacks_are_kept(run):
+def test_numbers_that_json_lacks_are_saved(run):
     run.append(step(1, a=math.nan, b=math.inf, c=-math.inf, d=1))
 
     (record,) = run.records()
@@ -182,7 +182,7 @@ def test_a_file_is_written_whole_or_not_at_all(run, monkeypatch):
     assert sorted(p.name for p in run.dir.iterdir()) == ["checkpoints", "plan.json"]
 
 
-def test_a_file_that_is_no_object_is_told(run):
+def test_a_file_that_is_no_object_is_reported(run):
     assert run.read_json("none.json") == {}
     run.write_text("torn.json", '{"a": ')
     run.write_text("list.json", "[]")
@@ -193,7 +193,7 @@ def test_a_file_that_is_no_object_is_told(run):
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full")
-def test_a_full_disk_is_told(run):
+def test_a_full_disk_is_reported(run):
     (run.dir / RECORDS).symlink_to("/dev/full")
 
     with pytest.raises(RunError, match=r"metrics\.jsonl cannot be written: no space left on device"):
@@ -201,16 +201,16 @@ def test_a_full_disk_is_told(run):
 
 
 @pytest.mark.parametrize("below", ["", "deeper/still"])
-def test_a_root_that_is_a_file_is_told(tmp_path, below):
+def test_a_root_that_is_a_file_is_reported(tmp_path, below):
     (tmp_path / "runs").write_text("not a folder")
 
-    with pytest.raises(DlxError) as told:
+    with pytest.raises(DlxError) as output:
         Run.create(tmp_path / "runs" / below, "lenet")
-    assert str(told.value).startswith(
+    assert str(output.value).startswith(
         f"  runs cannot be written to {tmp_path / 'runs' / below / 'lenet'}: not a directory"
     )
-    assert "`--runs DIR`" in str(told.value)
-    assert told.value.exit_code == 2
+    assert "`--runs DIR`" in str(output.value)
+    assert output.value.exit_code == 2
 
 
 def test_the_newest_run_comes_first(tmp_path):
@@ -245,7 +245,7 @@ def test_a_run_is_found_by_any_name_of_it(tmp_path, monkeypatch):
         found("")
 
 
-def test_where_no_run_is_the_way_to_one_is_told(tmp_path):
+def test_where_no_run_is_the_way_to_one_is_reported(tmp_path):
     with pytest.raises(DlxError, match=r"there is no run `last`: .* holds none\n  `dlx train SPEC` makes one"):
         find("last", tmp_path)
 
@@ -305,7 +305,7 @@ def test_a_lock_of_another_form_is_said_to_be_damaged(run, lock, sentence):
     ],
 )
 @pytest.mark.parametrize("name", ["lock.json", RECORDS])
-def test_what_is_no_file_or_no_json_is_told_and_not_waited_for(run, name, make, sentence):
+def test_what_is_no_file_or_no_json_is_reported_and_not_waited_for(run, name, make, sentence):
     run.append({**end(), "time": time.time()})
     path = run.dir / name
     path.unlink(missing_ok=True)
@@ -326,12 +326,12 @@ def test_one_damaged_run_hides_no_other(tmp_path, capsys):
     whole.append(start(), end())
     bad.append(start(), end() | {"step": []})
     run_list([bad, whole], tmp_path)
-    told = capsys.readouterr()
+    output = capsys.readouterr()
 
-    assert [line.split()[1] for line in told.out.splitlines()] == ["status", "unreadable", "finished"]
-    assert told.err == f"{bad.dir / RECORDS} is damaged: its last line is no record of a run\n"
+    assert [line.split()[1] for line in output.out.splitlines()] == ["status", "unreadable", "finished"]
+    assert output.err == f"{bad.dir / RECORDS} is damaged: its last line is no record of a run\n"
     assert run_as_json(bad)["status"] == "unreadable"
-    assert run_as_json(bad)["error"] == told.err.strip()
+    assert run_as_json(bad)["error"] == output.err.strip()
 
 
 def test_last_is_found_beside_a_damaged_run(tmp_path):
@@ -351,7 +351,7 @@ def test_a_home_that_there_is_not_is_no_run(tmp_path, name):
         find(name, tmp_path)
 
 
-def test_commands_are_given_a_run_elsewhere_by_its_path(tmp_path, monkeypatch):
+def test_commands_take_a_run_elsewhere_by_its_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     here, elsewhere = Run.create(Path("runs"), "s"), Run.create(tmp_path / "my runs", "s")
     elsewhere.write_json("lock.json", {})

@@ -70,7 +70,7 @@ def test_a_sweep_inside_a_value_is_refused_with_the_key_to_write(tmp_path, overr
         ),
     ],
 )
-def test_the_way_out_leads_there(tmp_path, written, followed):
+def test_the_way_out_leads_there(tmp_path, hydra_text, followed):
     (tmp_path / "s.yaml").write_text(SPEC)
     space, _ = Space.of(load(tmp_path / "s.yaml"), followed)
     assert [d.key for d in space.dimensions] == [followed[-1].partition("=")[0]]

@@ -76,11 +76,11 @@ def test_folds_alone_have_a_mean_and_an_interval_and_no_best(spec, tmp_path, cap
     assert (row["seeds"], row["point"], len(set(errors)) > 1) == (3, {}, True)
 
     ending(found, as_json=False)
-    told = capsys.readouterr().out
-    assert "each figure is a mean over data.digits.fold, of which none is chosen" in told
-    assert f"{statistics.fmean(errors):.4g}" in told
-    assert f"{half:.2g}" in told
-    assert "best" not in told
+    output = capsys.readouterr().out
+    assert "each figure is a mean over data.digits.fold, of which none is chosen" in output
+    assert f"{statistics.fmean(errors):.4g}" in output
+    assert f"{half:.2g}" in output
+    assert "best" not in output
     with pytest.raises(DlxError, match=r"only data.digits.fold vary, and none of them is the best") as refused:
         spec_in(found.study.folder)
     assert found.study.trials[0].runs[0] in refused.value.problems[0].hint
@@ -97,9 +97,11 @@ def test_points_are_ranked_by_their_means_over_folds(spec, tmp_path, capsys):
     for row in (first, second):
         errors = by_rate[row["point"]["train.optimizer.adam.lr"]]
         assert row["mean"] == pytest.approx(statistics.fmean(errors))
-    gaps = [b - a for a, b in zip(by_rate[1e-2], by_rate[1e-5], strict=True)]
-    assert second["behind"]["mean"] == pytest.approx(statistics.fmean(gaps))
-    assert second["behind"]["interval95"] == pytest.approx(student_t_quantile(2) * statistics.stdev(gaps) / 3**0.5)
+    differences = [b - a for a, b in zip(by_rate[1e-2], by_rate[1e-5], strict=True)]
+    assert second["behind"]["mean"] == pytest.approx(statistics.fmean(differences))
+    assert second["behind"]["interval95"] == pytest.approx(
+        student_t_quantile(2) * statistics.stdev(differences) / 3**0.5
+    )
     assert document["best"]["point"] == {"train.optimizer.adam.lr": 1e-2}
     assert document["best"]["metrics"]["valid/error"] == pytest.approx(statistics.fmean(by_rate[1e-2]))
     assert len(document["best"]["runs"]) == 3
@@ -112,7 +114,7 @@ def test_points_are_ranked_by_their_means_over_folds(spec, tmp_path, capsys):
 
 
 @pytest.mark.parametrize(
-    ("more", "told"),
+    ("more", "message"),
     [
         (
             [FOLDS, "++sweep.sampler=tpe"],
@@ -125,10 +127,10 @@ def test_points_are_ranked_by_their_means_over_folds(spec, tmp_path, capsys):
         ),
     ],
 )
-def test_what_would_choose_among_them_is_refused(spec, tmp_path, more, told):
+def test_what_would_choose_among_them_is_refused(spec, tmp_path, more, message):
     with pytest.raises(DlxError) as refused:
         swept(spec, tmp_path / "runs", *more)
-    assert refused.value.problems[0].message == told
+    assert refused.value.problems[0].message == message
 
 
 def test_draws_that_failed_are_left_out():

@@ -33,9 +33,9 @@ def spec(tmp_path):
     return path
 
 
-def because(spec, *constraints, overrides=()):
+def refusal(spec, *constraints, overrides=()):
     examined = examine(spec, [f"+sweep.constraints=[{','.join(f'{c!r}' for c in constraints)}]", *overrides])
-    return examined.because
+    return examined.refusal
 
 
 @pytest.mark.parametrize(
@@ -52,14 +52,14 @@ def because(spec, *constraints, overrides=()):
     ],
 )
 def test_a_constraint_refuses_with_both_sides(spec, constraint, sentence):
-    assert because(spec, constraint) == sentence
+    assert refusal(spec, constraint) == sentence
 
 
 @pytest.mark.parametrize(
     "constraint", [f"params <= {PARAMS}", f"params=={PARAMS}", f"macs>={MACS}", "receptive_field <= 3", "depth < 2.5"]
 )
 def test_a_network_that_keeps_to_it_is_not_refused(spec, constraint):
-    assert because(spec, constraint) is None
+    assert refusal(spec, constraint) is None
 
 
 def test_memory_is_that_of_a_training_step_with_the_batch_and_the_optimizer(spec):
@@ -67,20 +67,20 @@ def test_memory_is_that_of_a_training_step_with_the_batch_and_the_optimizer(spec
 
     examined = examine(spec, [])
     total = memory.of_training(examined.experiment, examined.graphs.one, 16).total
-    assert because(spec, f"train_bytes <= {total}") is None
-    told = because(spec, f"train_bytes <= {total}", overrides=["train.batch_size=17"])
-    assert told.endswith(f"and at most {total:,} are allowed")
+    assert refusal(spec, f"train_bytes <= {total}") is None
+    message = refusal(spec, f"train_bytes <= {total}", overrides=["train.batch_size=17"])
+    assert message.endswith(f"and at most {total:,} are allowed")
 
 
 def test_the_memory_of_a_batch_that_is_all_cannot_be_had(spec):
-    told = because(spec, "train_bytes <= 1e9", overrides=["train.batch_size=all"])
-    assert told == "train_bytes cannot be had: a batch is the whole training set, which a plan does not count"
+    message = refusal(spec, "train_bytes <= 1e9", overrides=["train.batch_size=all"])
+    assert message == "train_bytes cannot be had: a batch is the whole training set, which a plan does not count"
 
 
 def test_a_network_that_sees_everything_has_the_receptive_field_of_its_input(spec):
     layers = "network={layers: [flatten, {linear: 10}]}"
-    assert because(spec, "receptive_field >= 8", overrides=[layers]) is None
-    assert because(spec, "receptive_field >= 9", overrides=[layers]) == (
+    assert refusal(spec, "receptive_field >= 8", overrides=[layers]) is None
+    assert refusal(spec, "receptive_field >= 9", overrides=[layers]) == (
         "receptive_field is 8, and at least 9 are wanted"
     )
 
@@ -96,7 +96,7 @@ def test_a_network_that_sees_everything_has_the_receptive_field_of_its_input(spe
         ("params <= -5", ["is no constraint"]),
     ],
 )
-def test_a_constraint_that_cannot_be_read_is_told(text, sentences):
+def test_a_constraint_that_cannot_be_read_is_reported(text, sentences):
     with pytest.raises(SpecError) as error:
         Constraints.parse(["macs < 9", text], [Mark("a.yaml", 1, 1), Mark("a.yaml", 2, 3)])
     (problem,) = error.value.problems
@@ -123,11 +123,11 @@ def test_an_invalid_network_is_refused_with_its_reason_and_the_others_are_not(sp
     experiment = load(spec)
     space, _ = Space.of(experiment, ["network.layers.stem.kernel_size=3,9", "train.batch_size=choice(8,16)"])
     planner = Planner(experiment, space, Constraints())
-    told = [planner.examine(point) for point in space.grid()]
-    assert [one.because is None for one in told] == [True, True, False, False]
-    assert "network.layers.stem" in told[2].because
-    assert "9" in told[2].because
-    assert (told[2].graphs, told[2].reason, told[2].miss) == (None, "invalid", float("inf"))
+    message = [planner.examine(point) for point in space.grid()]
+    assert [one.refusal is None for one in message] == [True, True, False, False]
+    assert "network.layers.stem" in message[2].refusal
+    assert "9" in message[2].refusal
+    assert (message[2].graphs, message[2].reason, message[2].violation) == (None, "invalid", float("inf"))
 
 
 def test_a_value_that_the_training_cannot_have_is_refused(spec):
@@ -135,8 +135,8 @@ def test_a_value_that_the_training_cannot_have_is_refused(spec):
     space, _ = Space.of(experiment, ["train.batch_size=0,8", "train.optimizer.adam.lr=0.1,0.2"])
     planner = Planner(experiment, space, Constraints())
     first, _, third, _ = (planner.examine(point) for point in space.grid())
-    assert "`batch_size` must be" in first.because
-    assert third.because is None
+    assert "`batch_size` must be" in first.refusal
+    assert third.refusal is None
 
 
 def test_a_candidate_is_the_spec_that_its_overrides_make_without_its_sweep(spec):
@@ -151,7 +151,7 @@ def test_a_candidate_is_the_spec_that_its_overrides_make_without_its_sweep(spec)
     assert experiment.root.at("sweep") is not None, "the study's own spec is as it was"
 
 
-def test_plans_are_kept_only_where_nothing_that_shapes_them_varies(spec):
+def test_plans_are_cached_only_where_nothing_that_shapes_them_varies(spec):
     experiment = load(spec)
     space, _ = Space.of(
         experiment,
@@ -160,23 +160,23 @@ def test_plans_are_kept_only_where_nothing_that_shapes_them_varies(spec):
     planner = Planner(experiment, space, Constraints())
     graphs = {id(examined.graphs) for examined in map(planner.examine, space.grid())}
     assert len(graphs) == 2
-    assert planner.shaping == ["network.layers.stem.out_channels"]
+    assert planner.graph_keys == ["network.layers.stem.out_channels"]
 
 
 def test_how_far_a_network_is_from_all_constraints_grows_with_each(spec):
     graph, experiment = _planned(spec)
-    near = Constraints.parse([f"params <= {PARAMS - 10}"]).judged(graph, experiment)
-    far = Constraints.parse(["params <= 100"]).judged(graph, experiment)
-    both = Constraints.parse(["params <= 100", "macs <= 100"]).judged(graph, experiment)
-    assert 0 < near.miss < far.miss < both.miss
+    near = Constraints.parse([f"params <= {PARAMS - 10}"]).check(graph, experiment)
+    far = Constraints.parse(["params <= 100"]).check(graph, experiment)
+    both = Constraints.parse(["params <= 100", "macs <= 100"]).check(graph, experiment)
+    assert 0 < near.violation < far.violation < both.violation
     assert both.reason == "params"
-    assert far.miss == (PARAMS - 100) / 100
+    assert far.violation == (PARAMS - 100) / 100
 
 
 def test_a_candidate_is_judged_without_torch_numpy_and_optuna(spec):
     code = (
         "import sys\nfrom dlx.sweeps.feasible import examine\n"
-        f"assert examine({str(spec)!r}, ['+sweep.constraints=[macs < 5]', 'train.epochs=2']).because\n"
+        f"assert examine({str(spec)!r}, ['+sweep.constraints=[macs < 5]', 'train.epochs=2']).refusal\n"
         "assert not {'torch', 'numpy', 'scipy', 'optuna'} & set(sys.modules), sys.modules.keys()"
     )
     subprocess.run([sys.executable, "-c", code], check=True)

@@ -7,8 +7,8 @@ import pytest
 
 from dlx.spec.sections.sweep_values import Choices, Numbers
 from dlx.sweeps import figures
-from dlx.sweeps.figures.base import AxisScale, short_names, shown, styled, text
-from dlx.sweeps.importance import compared, dimensions_of, importance, limits
+from dlx.sweeps.figures.base import AxisScale, short_names, styled, text, view_of
+from dlx.sweeps.importance import comparable_values, dimensions_of, importance, limits
 from dlx.sweeps.trial import Trial
 
 RATE, WIDTH = Numbers("train.optimizer.adam.lr", 1e-4, 1e-1, log=True), Numbers("vars.width", 8, 64, 1)
@@ -21,19 +21,19 @@ def trial(number, point, *values, state="finished", step=100, metric="valid/erro
     return Trial(number, point, number // 8, 10 * (number + 1), 5, state=state, rungs=rungs, seconds=1.0 + number)
 
 
-def error(point, chance):
+def error(point, rng):
     off = log10(point[RATE.key]) + 2.5
-    return 0.05 + 0.03 * off**2 + 0.1 / point[WIDTH.key] + chance.gauss(0, 0.002)
+    return 0.05 + 0.03 * off**2 + 0.1 / point[WIDTH.key] + rng.gauss(0, 0.002)
 
 
 @pytest.fixture(scope="module")
 def trials():
     """Twenty of them, one that was stopped, one that failed, one that diverged and one that ran away."""
-    chance = Random(0)
+    rng = Random(0)
     made = []
     for number in range(20):
-        point = {d.key: d.at(chance.random()) for d in SPACE}
-        made.append(trial(number, point, *(error(point, chance) for _ in range(3))))
+        point = {d.key: d.at(rng.random()) for d in SPACE}
+        made.append(trial(number, point, *(error(point, rng) for _ in range(3))))
     made[3] = trial(3, made[3].point, 0.2, 0.2, 0.2, state="stopped", step=50)
     made[4] = trial(4, made[4].point, state="failed")
     made[5] = trial(5, made[5].point, nan, 0.1, 0.1)
@@ -44,19 +44,19 @@ def trials():
 def test_importance_splits_the_variance_as_the_function_does():
     """Over a full grid of a and b from 0 to 9, 3a + b varies by 9 parts and 1 part of 10."""
     grid = [trial(10 * a + b, {"a": a, "b": b}, 3.0 * a + b) for a in range(10) for b in range(10)]
-    told = importance(grid, [Choices("a", tuple(range(10))), Numbers("b", 0, 9, 1)], "valid/error")
+    shares = importance(grid, [Choices("a", tuple(range(10))), Numbers("b", 0, 9, 1)], "valid/error")
 
-    assert list(told) == ["a", "b"]
-    assert told["a"] == pytest.approx(0.9, abs=0.02)
-    assert told["b"] == pytest.approx(0.1, abs=0.02)
+    assert list(shares) == ["a", "b"]
+    assert shares["a"] == pytest.approx(0.9, abs=0.02)
+    assert shares["b"] == pytest.approx(0.1, abs=0.02)
 
 
 def test_what_only_two_keys_together_decide_is_no_key_s_own():
     """a * b over a and b from -5 to 4, whose means are near 0."""
     grid = [trial(10 * a + b, {"a": a, "b": b}, (a - 4.5) * (b - 4.5)) for a in range(10) for b in range(10)]
-    told = importance(grid, [Choices("a", tuple(range(10))), Numbers("b", 0, 9, 1)], "valid/error")
+    result = importance(grid, [Choices("a", tuple(range(10))), Numbers("b", 0, 9, 1)], "valid/error")
 
-    assert sum(told.values()) < 0.15
+    assert sum(result.values()) < 0.15
 
 
 def test_importance_is_the_same_each_time_and_says_nothing_of_a_few_trials(trials):
@@ -65,14 +65,18 @@ def test_importance_is_the_same_each_time_and_says_nothing_of_a_few_trials(trial
     assert importance([trial(n, t.point, 0.5) for n, t in enumerate(trials)], SPACE, "valid/error") == {}
 
 
-def test_trials_are_compared_at_the_last_rung_that_half_of_them_reached():
+def test_trials_are_compared_at_the_last_rung_that_half_of_them_came_to():
     def rungs(number, *values):
-        told = {10 * (i + 1): {0: {"e": value}} for i, value in enumerate(values)}
-        return Trial(number, {}, 0, 1, 1, state="stopped", rungs=told)
+        result = {10 * (i + 1): {0: {"e": value}} for i, value in enumerate(values)}
+        return Trial(number, {}, 0, 1, 1, state="stopped", rungs=result)
 
-    assert compared([rungs(0, 0.9, 0.5), rungs(1, 0.8), rungs(2, 0.7), rungs(3)], "e") == {0: 0.9, 1: 0.8, 2: 0.7}
-    assert compared([rungs(0, 0.9, 0.5), rungs(1, 0.8, nan), rungs(2, 0.7)], "e") == {0: 0.5}
-    assert compared([], "e") == {}
+    assert comparable_values([rungs(0, 0.9, 0.5), rungs(1, 0.8), rungs(2, 0.7), rungs(3)], "e") == {
+        0: 0.9,
+        1: 0.8,
+        2: 0.7,
+    }
+    assert comparable_values([rungs(0, 0.9, 0.5), rungs(1, 0.8, nan), rungs(2, 0.7)], "e") == {0: 0.5}
+    assert comparable_values([], "e") == {}
 
 
 def test_what_lies_far_beyond_the_rest_is_at_the_edge():
@@ -96,7 +100,7 @@ def test_dimensions_come_back_from_the_journal_as_they_were():
         (["xlr", "a.lr"], ["xlr", "lr"]),
     ],
 )
-def test_a_key_is_called_by_as_much_of_its_end_as_tells_it_apart(keys, names):
+def test_a_key_is_called_by_as_much_of_its_end_as_distinguishes_it(keys, names):
     assert list(short_names(keys).values()) == names
 
 
@@ -108,7 +112,7 @@ def test_an_axis_is_logarithmic_where_its_values_are():
     assert not AxisScale(WORD).log
 
 
-def test_values_are_told_briefly():
+def test_values_are_formatted_briefly():
     assert [text(v) for v in (0.0123456, 1_000_000, True, "relu", None)] == [
         "0.01235",
         "1,000,000",
@@ -119,7 +123,7 @@ def test_values_are_told_briefly():
     assert len(text("x" * 99)) == 24
 
 
-def test_every_picture_is_drawn_and_can_be_opened(trials, tmp_path):
+def test_every_figure_is_saved_and_can_be_opened(trials, tmp_path):
     from PIL import Image
 
     files = figures.draw(trials, SPACE, "valid/error", False, tmp_path / "figures")
@@ -132,7 +136,7 @@ def test_every_picture_is_drawn_and_can_be_opened(trials, tmp_path):
 
 
 def test_the_same_study_makes_the_same_bytes(trials, tmp_path):
-    about = shown(trials, SPACE, "valid/error", False)
+    about = view_of(trials, SPACE, "valid/error", False)
     for form in ("png", "svg"):
         for name in ("one", "other"):
             with styled():
@@ -141,7 +145,7 @@ def test_the_same_study_makes_the_same_bytes(trials, tmp_path):
 
 
 def test_labels_name_the_metric_the_seeds_and_the_keys(trials):
-    about = shown(trials, SPACE, "valid/error", False)
+    about = view_of(trials, SPACE, "valid/error", False)
     with styled():
         (axes, _) = figures.history.history(about).figure.axes, None
         assert axes[0].get_ylabel() == "valid/error, mean of 3 seeds (lower is better)"
@@ -160,7 +164,7 @@ def test_a_grid_of_two_keys_shows_each_mean_and_the_best_cell():
         for i, a in enumerate((1, 2))
         for j, b in enumerate("xyz")
     ]
-    about = shown(grid, [Choices("a", (1, 2)), Choices("b", ("x", "y", "z"))], "valid/error", False)
+    about = view_of(grid, [Choices("a", (1, 2)), Choices("b", ("x", "y", "z"))], "valid/error", False)
     with styled():
         axes = figures.points.contour(about).figure.axes[0]
 
@@ -179,6 +183,6 @@ def test_of_one_key_there_is_no_picture_of_two(tmp_path):
     ]
 
 
-def test_nothing_is_drawn_of_nothing(tmp_path):
+def test_no_figure_of_no_trial(tmp_path):
     assert figures.draw([trial(0, {}, state="failed")], SPACE, "valid/error", False, tmp_path / "none") == []
     assert not (tmp_path / "none").exists()

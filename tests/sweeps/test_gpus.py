@@ -21,7 +21,17 @@ from dlx.sweeps.events import Noted
 from dlx.sweeps.run import parse_jobs
 from dlx.sweeps.workers import gpus
 from dlx.sweeps.workers.base import Task, Trainer
-from dlx.sweeps.workers.gpus import CONTEXT, SAFE, Gpu, MemoryDemand, placed, shared, told, useful, visible
+from dlx.sweeps.workers.gpus import (
+    CONTEXT,
+    SAFE_FRACTION,
+    Gpu,
+    MemoryDemand,
+    place,
+    place_packed,
+    placement_text,
+    useful_workers,
+    visible,
+)
 from dlx.sweeps.workers.processes import Processes
 from dlx.training import device
 
@@ -42,72 +52,72 @@ def never() -> bool:
 
 
 def test_workers_take_equal_gpus_one_after_the_other():
-    assert placed([80 * GB, 80 * GB, 80 * GB], [GB], 7).gpus == (0, 1, 2, 0, 1, 2, 0)
+    assert place([80 * GB, 80 * GB, 80 * GB], [GB], 7).gpus == (0, 1, 2, 0, 1, 2, 0)
 
 
 def test_a_worker_goes_where_most_room_is():
-    assert placed([20 * GB, 40 * GB, 10 * GB], [4 * GB], 6).gpus == (1, 1, 1, 1, 0, 1)
+    assert place([20 * GB, 40 * GB, 10 * GB], [4 * GB], 6).gpus == (1, 1, 1, 1, 0, 1)
 
 
 def test_as_many_as_fit_by_hand():
     """0.8 * 24 = 19.2 GB are shared out, and 5 + 0.7 GB go into that three times."""
-    found = placed([24 * GB], [5 * GB], 8)
+    found = place([24 * GB], [5 * GB], 8)
 
-    assert (CONTEXT, SAFE) == (0.7 * GB, 0.8)
+    assert (CONTEXT, SAFE_FRACTION) == (0.7 * GB, 0.8)
     assert found.gpus == (0, 0, 0)
     assert found.bytes == 5.7 * GB
-    assert len(placed([24 * GB, 12 * GB], [5 * GB], 8).gpus) == 3 + 1
+    assert len(place([24 * GB, 12 * GB], [5 * GB], 8).gpus) == 3 + 1
 
 
 def test_the_largest_forecast_counts():
-    assert len(placed([24 * GB], [GB, GB, 9 * GB], 8).gpus) == 1
-    assert len(placed([24 * GB], [GB, GB], 8).gpus) == 8
+    assert len(place([24 * GB], [GB, GB, 9 * GB], 8).gpus) == 1
+    assert len(place([24 * GB], [GB, GB], 8).gpus) == 8
 
 
 def test_no_more_than_asked_for_and_at_least_one():
-    assert placed([80 * GB, 80 * GB], [GB], 1).gpus == (0,)
-    assert placed([GB, 2 * GB], [100 * GB], 8).gpus == (1,)
+    assert place([80 * GB, 80 * GB], [GB], 1).gpus == (0,)
+    assert place([GB, 2 * GB], [100 * GB], 8).gpus == (1,)
 
 
-def test_where_nobody_tells_what_is_free_all_are_placed_one_after_the_other():
-    assert placed([inf, inf], [GB], 5).gpus == (0, 1, 0, 1, 0)
+def test_where_free_memory_is_unknown_all_are_placed_one_after_the_other():
+    assert place([inf, inf], [GB], 5).gpus == (0, 1, 0, 1, 0)
 
 
 def test_fewer_workers_have_larger_stacks():
     """10 GB of 12.5 GB are shared out. Eight of 1.7 GB do not fit; five with two each of 1 + 2 * 0.1 + 0.7 GB do."""
     small = MemoryDemand(GB // 10, data=GB, packs=True)
 
-    assert len(shared([12.5 * GB], [small], 8, tasks=8, pack=1).gpus) == 5
-    found = shared([12.5 * GB], [small], 8, tasks=8, pack=16)
+    assert len(place_packed([12.5 * GB], [small], 8, tasks=8, pack=1).gpus) == 5
+    found = place_packed([12.5 * GB], [small], 8, tasks=8, pack=16)
     assert (len(found.gpus), found.bytes) == (5, 1.9 * GB)
-    assert shared([2 * GB], [small], 8, tasks=8, pack=16).bytes == 2.5 * GB
-    assert shared([2 * GB], [small], 8, tasks=8, pack=4).bytes == 2.1 * GB
+    assert place_packed([2 * GB], [small], 8, tasks=8, pack=16).bytes == 2.5 * GB
+    assert place_packed([2 * GB], [small], 8, tasks=8, pack=4).bytes == 2.1 * GB
 
 
 def test_what_is_trained_alone_is_forecast_alone():
     large = MemoryDemand(4 * GB, data=GB)
-    assert shared([80 * GB], [large], 2, tasks=32, pack=16).bytes == 5.7 * GB
+    assert place_packed([80 * GB], [large], 2, tasks=32, pack=16).bytes == 5.7 * GB
 
 
 def test_auto_asks_for_no_more_than_are_of_use():
     one, large, small = Gpu("0", 80 * GB), MemoryDemand(4 * GB), MemoryDemand(GB, packs=True)
 
-    assert useful([one], [large], tasks=8, pack=16, cores=16) == 8  # each alone
-    assert useful([one], [large], tasks=8, pack=16, cores=4) == 4
-    assert useful([one], [small], tasks=40, pack=16, cores=16) == 3  # in stacks
-    assert useful([one] * 4, [small], tasks=40, pack=16, cores=16) == 4  # one a GPU
-    assert useful([one] * 4, [small], tasks=2, pack=16, cores=16) == 2
-    assert useful([Gpu("0")] * 2, [large], tasks=8, pack=1, cores=16) == 2  # nobody tells what is free
+    assert useful_workers([one], [large], tasks=8, pack=16, cores=16) == 8  # each alone
+    assert useful_workers([one], [large], tasks=8, pack=16, cores=4) == 4
+    assert useful_workers([one], [small], tasks=40, pack=16, cores=16) == 3  # in stacks
+    assert useful_workers([one] * 4, [small], tasks=40, pack=16, cores=16) == 4  # one a GPU
+    assert useful_workers([one] * 4, [small], tasks=2, pack=16, cores=16) == 2
+    assert useful_workers([Gpu("0")] * 2, [large], tasks=8, pack=1, cores=16) == 2  # nobody tells what is free
 
 
 def test_a_sentence_says_what_there_is_room_for():
-    there = [Gpu("0", 24 * GB)]
-    assert told(there, placed([24 * GB], [5 * GB], 8), 8) == (
+    available = [Gpu("0", 24 * GB)]
+    assert placement_text(available, place([24 * GB], [5 * GB], 8), 8) == (
         "3 workers, not 8, on 1 GPU: one wants about 5.7 GB, 700 MB of it for CUDA itself; "
         "24 GB is free, and 80% of that is shared out"
     )
     several = [Gpu("0", 24 * GB), Gpu("1", 12 * GB), Gpu("MIG-1")]
-    assert told(several, placed([24 * GB, 12 * GB], [GB], 1), None) == (
+    assert placement_text(several, place([24 * GB, 12 * GB], [GB], 1), None) == (
         "1 worker on 3 GPUs: one wants about 1.7 GB, 700 MB of it for CUDA itself; "
         "24 GB and 12 GB are free, and 80% of that is shared out"
     )
@@ -156,17 +166,17 @@ def test_the_device_of_the_spec_says_which_may_be_taken(smi):
     smi(24000)
     first = Gpu("GPU-aaaa", 24000 * 2**20)
 
-    assert gpus.there("auto") == gpus.there("cuda") == [first, Gpu("GPU-bbbb", 1000 * 2**20)]
-    assert gpus.there("cuda:1") == [Gpu("", 1000 * 2**20)]  # where all workers go, by the spec itself
-    assert gpus.there("cuda:1")[0].environment == {}
-    assert gpus.there("cuda:2") == gpus.there("cpu") == []
+    assert gpus.available("auto") == gpus.available("cuda") == [first, Gpu("GPU-bbbb", 1000 * 2**20)]
+    assert gpus.available("cuda:1") == [Gpu("", 1000 * 2**20)]  # where all workers go, by the spec itself
+    assert gpus.available("cuda:1")[0].environment == {}
+    assert gpus.available("cuda:2") == gpus.available("cpu") == []
     assert first.environment == {"CUDA_VISIBLE_DEVICES": "GPU-aaaa"}
 
 
 def test_an_nvidia_smi_that_fails_finds_nothing(smi, tmp_path):
     smi(24000)
     (tmp_path / "bin" / "nvidia-smi").write_text("#!/bin/sh\necho 0, GPU-aaaa, 24000\nexit 9\n")
-    assert gpus._answer() == ""
+    assert gpus._nvidia_smi() == ""
 
 
 # --- workers --------------------------------------------------------------------------------------------------------
@@ -178,11 +188,11 @@ def tasks_of(spec, folder, count):
 
 def known(spec, tasks, pack=1):
     """A trainer that knows what the tasks are."""
-    home = Trainer(pack)
+    trainer = Trainer(pack)
     for task in tasks:
         one = load(spec)
-        home.remember(task.run, one, trace_all(one))
-    return home
+        trainer.remember(task.run, one, trace_all(one))
+    return trainer
 
 
 def test_a_training_wants_its_step_and_its_data(spec, tmp_path):
@@ -191,19 +201,20 @@ def test_a_training_wants_its_step_and_its_data(spec, tmp_path):
     one = load(spec)
     step = memory.of_training(one, trace(one), 32).total
 
-    assert known(spec, [task]).wants(task) == MemoryDemand(step, 168 * (16 * 4 + 8), packs=False)
-    assert known(spec, [task], pack=8).wants(task).packs
-    assert Trainer().wants(task) == MemoryDemand(0)
+    assert known(spec, [task]).memory_demand(task) == MemoryDemand(step, 168 * (16 * 4 + 8), packs=False)
+    assert known(spec, [task], pack=8).memory_demand(task).packs
+    assert Trainer().memory_demand(task) == MemoryDemand(0)
 
 
-def test_each_worker_sees_the_gpu_that_it_was_given_and_no_more_are_started_than_fit(spec, tmp_path):
+def test_each_worker_sees_the_gpu_that_it_is_assigned_and_no_more_are_started_than_fit(spec, tmp_path):
     """One worker wants 0.7 GB and a little: two fit where 2 GB are free, one where 1.2 GB are."""
     tasks, said = tasks_of(spec, tmp_path, 6), []
-    there = [Gpu("a", 2 * GB), Gpu("b", 1.2 * GB)]
-    pool = Processes(5, tmp_path / "workers.log", gpus=there, home=known(spec, tasks), say=said.append)
+    available = [Gpu("a", 2 * GB), Gpu("b", 1.2 * GB)]
+    pool = Processes(5, tmp_path / "workers.log", gpus=available, trainer=known(spec, tasks), notify=said.append)
     outcomes = list(pool.advance(tasks[:4], never))
     seen = [
-        psutil.Process(hand.process.pid).environ()["CUDA_VISIBLE_DEVICES"] for _, hand in sorted(pool.hands.items())
+        psutil.Process(worker.process.pid).environ()["CUDA_VISIBLE_DEVICES"]
+        for _, worker in sorted(pool.workers.items())
     ]
     list(pool.advance(tasks[4:], never))
     pool.close()
@@ -217,15 +228,15 @@ def test_each_worker_sees_the_gpu_that_it_was_given_and_no_more_are_started_than
 
 def test_workers_that_are_too_many_for_what_comes_are_ended(spec, tmp_path):
     tasks, said = tasks_of(spec, tmp_path, 4), []
-    home = known(spec, tasks)
-    pool = Processes(2, tmp_path / "workers.log", gpus=[Gpu("a", 3 * GB)], home=home, say=said.append)
+    trainer = known(spec, tasks)
+    pool = Processes(2, tmp_path / "workers.log", gpus=[Gpu("a", 3 * GB)], trainer=trainer, notify=said.append)
     list(pool.advance(tasks[:2], never))
-    first, second = (pool.hands[i].process.pid for i in range(2))
-    pool.wants["a run of before"] = MemoryDemand(GB)
+    first, second = (pool.workers[i].process.pid for i in range(2))
+    pool.demands["a run of before"] = MemoryDemand(GB)
     outcomes = list(pool.advance(tasks[2:], never))
 
     assert {one.ended for one in outcomes} == {"finished"}
-    assert [hand.process.pid for hand in pool.hands.values()] == [first]
+    assert [worker.process.pid for worker in pool.workers.values()] == [first]
     assert not psutil.pid_exists(second)
     assert [sentence.partition(":")[0] for sentence in said] == ["1 worker, not 2, on 1 GPU"]
     pool.close()
@@ -252,27 +263,27 @@ def test_jobs_are_a_number_or_auto(text):
 
 
 @pytest.mark.parametrize(("on_cpu", "packed"), [(True, {True}), (False, {None})])
-def test_trials_are_packed_by_the_device_that_is_chosen_and_a_note_tells_where_not(
+def test_trials_are_packed_by_the_device_that_is_chosen_and_a_note_says_where_not(
     tmp_path, monkeypatch, on_cpu, packed
 ):
     monkeypatch.setattr(device, "can_pack", lambda train: on_cpu)
-    heard = []
-    found = swept(spec_in(tmp_path), tmp_path / "runs", RATE, trials=3, pack=4, callback=heard.append)
+    sent_notes = []
+    found = swept(spec_in(tmp_path), tmp_path / "runs", RATE, trials=3, pack=4, callback=sent_notes.append)
 
     locks = [
         Run(tmp_path / "runs" / run).read_json("lock.json") for t in found.study.trials for run in t.runs.values()
     ]
     assert len(locks) == 3
     assert {lock.get("packed") for lock in locks} == packed
-    notes = [event.text for event in heard if isinstance(event, Noted)]
+    notes = [event.text for event in sent_notes if isinstance(event, Noted)]
     assert [note.endswith("they are packed on the CPU alone.") for note in notes] == [True] * (not on_cpu)
 
 
 def test_a_sweep_names_the_gpu_that_auto_comes_to(tmp_path, monkeypatch):
     monkeypatch.setattr(device, "pick", lambda _: torch.device("cuda:0"))
-    heard = []
-    sweep_run._note_packing(experiment_of("train: {steps: 1}").train, heard.append)
+    sent_notes = []
+    sweep_run._note_packing(experiment_of("train: {steps: 1}").train, sent_notes.append)
 
-    assert [event.text for event in heard] == [
+    assert [event.text for event in sent_notes] == [
         "Trainings on cuda:0 take their steps one by one: they are packed on the CPU alone."
     ]

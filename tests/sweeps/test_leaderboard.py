@@ -4,7 +4,7 @@ from math import inf, nan
 
 import pytest
 
-from dlx.sweeps.leaderboard import difference, front, front_of, rank, settled, undominated
+from dlx.sweeps.leaderboard import converged, difference, front, front_of, rank, undominated
 from dlx.sweeps.trial import Trial
 
 
@@ -42,7 +42,7 @@ def test_trials_are_compared_seed_by_seed():
     assert labels(rank([apart, near, best], "e", rising=False)) == [(0, "1="), (1, "1="), (2, "3")]
 
 
-def test_what_cannot_be_told_from_the_best_shares_its_place_however_far_behind_its_mean_is():
+def test_what_cannot_be_distinguished_from_the_best_shares_its_place_however_far_behind_its_mean_is():
     """The wild one has 0.09 more in the mean, with an interval of 0.54."""
     best, steady, wild = trial(0, 0.10, 0.11, 0.12), trial(1, 0.15, 0.16, 0.17), trial(2, 0.05, 0.45, 0.10)
 
@@ -84,7 +84,7 @@ def test_a_finished_trial_comes_before_a_stopped_one_and_then_who_came_furthest(
     assert labels(board) == [(1, "1"), (2, "2"), (3, "3"), (0, "4")]
 
 
-def test_trials_that_stopped_at_different_steps_are_never_told_to_be_alike():
+def test_trials_that_stopped_at_different_steps_are_never_called_alike():
     board = rank(
         [trial(0, 0.1, state="stopped", step=70), trial(1, 0.1, state="stopped", step=50)], "e", rising=False
     )
@@ -169,8 +169,8 @@ STEADY = [
 ]
 
 
-def test_a_search_has_settled_where_the_best_are_alike_and_nothing_new_is_better():
-    assert settled(STEADY, "e", False) == (
+def test_a_search_has_converged_where_the_best_are_alike_and_nothing_new_is_better():
+    assert converged(STEADY, "e", False) == (
         "trials 0, 1, 2 are the best and cannot be told apart: e differs by 0.013 at most, which 3 seeds leave to "
         "chance; and the last 2 generations brought nothing that is better than trial 0 by more than chance"
     )
@@ -187,11 +187,11 @@ def test_a_search_has_settled_where_the_best_are_alike_and_nothing_new_is_better
     ],
     ids=["nothing", "too soon", "better", "two seeds", "alone"],
 )
-def test_a_search_has_not_settled(trials):
-    assert settled(trials, "e", False) is None
+def test_a_search_has_not_converged(trials):
+    assert converged(trials, "e", False) is None
 
 
-def test_a_lucky_newcomer_within_chance_does_not_keep_a_search_going():
+def test_a_lucky_newcomer_within_the_noise_does_not_keep_a_search_going():
     lucky = alike(4, 2, 0.08, 0.21, 0.28)
 
-    assert "better than trial 0" in settled([*STEADY, lucky], "e", False)
+    assert "better than trial 0" in converged([*STEADY, lucky], "e", False)

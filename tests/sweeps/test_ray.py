@@ -20,7 +20,7 @@ import ray
 
 sys.path.insert(0, sys.argv[4])
 from studies import swept
-from dlx.sweeps.events import Moved
+from dlx.sweeps.events import TaskEnded
 
 cluster = Cluster(initialize_head=True, head_node_args={"num_cpus": 1})
 second = cluster.add_node(num_cpus=1)
@@ -30,7 +30,7 @@ nodes = []
 
 def callback(event):
     nodes.append(sum(node["Alive"] for node in ray.nodes()))
-    if isinstance(event, Moved) and len(cluster.list_all_nodes()) == 2 and sys.argv[3] == "kill":
+    if isinstance(event, TaskEnded) and len(cluster.list_all_nodes()) == 2 and sys.argv[3] == "kill":
         cluster.remove_node(second, allow_graceful=False)
 
 
@@ -41,7 +41,7 @@ cluster.shutdown()
 """
 
 
-def test_without_ray_it_is_told_how_to_get_it(tmp_path, monkeypatch):
+def test_without_ray_the_error_says_how_to_get_it(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     with pytest.raises(DlxError) as refused:
         swept(spec_in(tmp_path), tmp_path / "runs", RATE, trials=1, backend="ray")
@@ -61,10 +61,10 @@ def test_two_nodes_make_the_study_of_one_process_even_where_one_of_them_dies(tmp
     spec, runs, here = spec_in(tmp_path), tmp_path / "ray", Path(__file__).parent
     argv = [sys.executable, str(script), str(spec), str(runs), end, str(here), *HOW]
     paths = os.pathsep.join([str(here), str(here.parents[1])])  # for the processes of Ray, too
-    told = subprocess.run(argv, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths}, timeout=300)
+    done = subprocess.run(argv, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": paths}, timeout=300)
     whole = swept(spec, tmp_path / "whole", *HOW, trials=6)
 
-    assert told.returncode == 0, told.stderr
-    assert f"nodes 2 and {1 if end == 'kill' else 2}\n" in told.stdout
+    assert done.returncode == 0, done.stderr
+    assert f"nodes 2 and {1 if end == 'kill' else 2}\n" in done.stdout
     (folder,) = runs.glob("s/sweep-*")
     assert journal(folder) == journal(whole)

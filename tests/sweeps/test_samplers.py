@@ -12,8 +12,8 @@ import pytest
 from dlx.errors import SpecError
 from dlx.spec.sections.sweep_values import Choices, Numbers, fingerprint
 from dlx.spec.strategies import SAMPLERS
-from dlx.sweeps.samplers.base import Asked
-from dlx.sweeps.samplers.surrogate import features, fitted
+from dlx.sweeps.samplers.base import SampleRequest
+from dlx.sweeps.samplers.surrogate import features, gp_mean
 from dlx.sweeps.space import Space, name_of
 from dlx.sweeps.trial import Trial
 
@@ -83,7 +83,7 @@ def test_another_process_gives_the_same_points():
         "from test_samplers import *\n"
         "for kind in sorted(set(ALL) - {'gp', 'grid'}): print(kind, searched(made(kind), MIXED, far, 3)[-1].point)"
     )
-    told = [
+    suggested = [
         subprocess.run(
             [sys.executable, "-c", code],
             capture_output=True,
@@ -93,8 +93,8 @@ def test_another_process_gives_the_same_points():
         ).stdout
         for seed in ("1", "2")
     ]
-    assert told[0] == told[1]
-    assert told[0].count("\n") == len(ALL) - 2
+    assert suggested[0] == suggested[1]
+    assert suggested[0].count("\n") == len(ALL) - 2
 
 
 @pytest.mark.parametrize("kind", sorted(set(ALL) - {"grid"}))
@@ -113,7 +113,7 @@ def test_a_discrete_space_is_gone_through_without_a_point_twice_and_then_is_exha
 
 
 @pytest.mark.parametrize("kind", ALL)
-def test_points_that_are_taken_are_not_given(kind):
+def test_points_that_are_taken_are_not_suggested(kind):
     taken = list(SMALL.grid())[:20]
     points = made(kind).ask(SMALL, [], 8, 0, ["valid/error"], [False], taken)
     assert {name_of(p) for p in points} == {name_of(p) for p in list(SMALL.grid())[20:]}
@@ -150,11 +150,11 @@ def test_a_history_in_which_all_failed_is_no_obstacle(kind):
 
 
 @pytest.mark.parametrize("kind", sorted(set(LOOKING) - {"gp", "nsga2", "hill_climbing"}))
-def test_what_looks_at_results_comes_nearer_than_chance(kind):
+def test_what_looks_at_results_comes_nearer_than_random(kind):
     mine = [far(t.point) for t in searched(made(kind), MIXED, far, 8)]
-    chance = [far(t.point) for t in searched(made("random"), MIXED, far, 8)]
-    assert sum(sorted(mine)[:8]) < sum(sorted(chance)[:8])
-    assert sum(mine[32:]) / 32 < sum(chance[32:]) / 32 - 0.5
+    random_losses = [far(t.point) for t in searched(made("random"), MIXED, far, 8)]
+    assert sum(sorted(mine)[:8]) < sum(sorted(random_losses)[:8])
+    assert sum(mine[32:]) / 32 < sum(random_losses[32:]) / 32 - 0.5
 
 
 def test_a_gaussian_process_finds_the_bottom_of_a_bowl_in_a_dozen_trials():
@@ -218,8 +218,8 @@ def test_hill_climbing_starts_anew_where_all_around_is_worse():
     history = finished([{"width": 20}, {"width": 19}, {"width": 21}], loss)
     anew = sampler.ask(space, history, 1, 0, ["valid/error"], [False])
     history += finished(anew, loss, 1, 3)
-    asked = Asked(space, history, 1, 0, ["valid/error"], [False], ())
-    assert sampler.top(asked) == anew[0]
+    request = SampleRequest(space, history, 1, 0, ["valid/error"], [False], ())
+    assert sampler.top(request) == anew[0]
     assert anew[0]["width"] not in (19, 20, 21)
 
 
@@ -272,7 +272,7 @@ def test_a_regression_through_points_gives_their_order_back():
     known, wanted = features((WIDTH,), grid[::4]), features((WIDTH,), grid)
     import numpy as np
 
-    expected = fitted(known, np.array(values[::4], dtype=float), wanted)
+    expected = gp_mean(known, np.array(values[::4], dtype=float), wanted)
     assert abs(int(np.argmin(expected)) + 1 - 40) <= 2
     assert expected[0] > expected[20] > expected[39]
 

@@ -73,11 +73,11 @@ def test_rungs_at_even_parts_of_an_epoch_are_at_even_steps():
 def test_one_in_so_many_goes_on_rounded_down_and_one_at_least(count, factor, left):
     """n_i = floor(n / factor ** i) of Li et al. 2018, algorithm 1."""
     for kind in ("successive_halving", "asha", "hyperband"):
-        values, told = [float(i) for i in range(count)], []
+        values, found = [float(i) for i in range(count)], []
         while len(values) > 1:
             values = values[: len(survivors(made(kind, reduction_factor=factor), trials_at(values)))]
-            told.append(len(values))
-        assert told == left, kind
+            found.append(len(values))
+        assert found == left, kind
 
 
 def test_one_in_four_goes_on_and_of_equal_ones_the_first():
@@ -222,14 +222,14 @@ def test_asha_one_by_one_prunes_where_optuna_does(factor, start):
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    chance, study, history = Random(factor + start), optuna.create_study(), []
+    rng, study, history = Random(factor + start), optuna.create_study(), []
     pruner = optuna.pruners.SuccessiveHalvingPruner(
         min_resource=1, reduction_factor=factor, min_early_stopping_rate=start
     )
     scheduler = made("asha", reduction_factor=factor, min_epochs=factor**start)
     rungs, pruned = scheduler.rungs(81, 1), 0
     for _ in range(60):
-        curve = [chance.random() for _ in range(82)]
+        curve = [rng.random() for _ in range(82)]
         theirs = asked_of_optuna(pruner, curve, study, range(1, 82))
         assert asked_of_ours(scheduler, curve, history, rungs) == theirs
         pruned += theirs is not None
@@ -241,22 +241,22 @@ def test_median_prunes_where_optuna_does_on_level_curves():
     import optuna
 
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    chance, study, history = Random(0), optuna.create_study(), []
+    rng, study, history = Random(0), optuna.create_study(), []
     for _ in range(9):
-        level = chance.random()
+        level = rng.random()
         history += curves([level] * 5, first=len(history), generation=len(history))
-        told = dict.fromkeys(range(10, 51, 10), level)
-        study.add_trial(optuna.trial.create_trial(value=level, intermediate_values=told))
+        found = dict.fromkeys(range(10, 51, 10), level)
+        study.add_trial(optuna.trial.create_trial(value=level, intermediate_values=found))
     pruner, scheduler = optuna.pruners.MedianPruner(n_startup_trials=8), made("median")
     pruned = set()
     for _ in range(60):
-        curve = {step: chance.random() for step in range(10, 51, 10)}
+        curve = {step: rng.random() for step in range(10, 51, 10)}
         trial = optuna.trial.create_trial(state=optuna.trial.TrialState.RUNNING, intermediate_values={10: curve[10]})
-        told = {}
+        found = {}
         for step, value in curve.items():
-            told[step] = {0: {"valid/error": value}}
+            found[step] = {0: {"valid/error": value}}
             trial.intermediate_values[step] = value
-            mine = Trial(9, {}, 9, 1, 1, rungs=dict(told))
+            mine = Trial(9, {}, 9, 1, 1, rungs=dict(found))
             ours = 9 not in survivors(scheduler, [mine], history, rung=step)
             assert ours == pruner.prune(study, trial)
             pruned.add(ours)
@@ -285,12 +285,12 @@ def exploits(scheduler, trials, seed=0):
 
 def test_the_worst_quarter_takes_over_from_the_best_quarter():
     trials = population([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8])
-    told = exploits(made("population"), trials)
+    found = exploits(made("population"), trials)
     assert survivors(made("population"), trials) == set(range(8))
-    assert set(told) == {6, 7}
-    assert {e.source for e in told.values()} <= {0, 1}
-    assert told == exploits(made("population"), trials)
-    for exploit in told.values():
+    assert set(found) == {6, 7}
+    assert {e.source for e in found.values()} <= {0, 1}
+    assert found == exploits(made("population"), trials)
+    for exploit in found.values():
         assert SPACE.holds(exploit.point)
         assert exploit.point[WIDTH.key] == 8
 
@@ -307,8 +307,8 @@ def test_numbers_move_by_the_factor_and_choices_to_a_neighbour():
 def test_weights_are_taken_over_only_by_the_same_network():
     trials = population([0.1, 0.2, 0.3, 0.8], widths=[16, 8, 8, 8])
     assert exploits(made("population"), trials) == {}
-    told = exploits(made("population", share=0.5), trials)
-    assert {number: e.source for number, e in told.items()} == {2: 1, 3: 1}
+    found = exploits(made("population", share=0.5), trials)
+    assert {number: e.source for number, e in found.items()} == {2: 1, 3: 1}
 
 
 def test_nothing_is_taken_over_from_one_that_is_no_better():

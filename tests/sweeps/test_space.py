@@ -14,7 +14,7 @@ from dlx.graph import trace
 from dlx.spec import load
 from dlx.sweeps.feasible import Planner
 from dlx.sweeps.plan import plan
-from dlx.sweeps.space import Choices, Numbers, Space, name_of, written
+from dlx.sweeps.space import Choices, Numbers, Space, hydra_text, name_of
 
 SPEC = """
 name: small
@@ -53,7 +53,7 @@ def only(spec, change):
     return dimension
 
 
-def told(spec, *changes):
+def messages(spec, *changes):
     with pytest.raises(SpecError) as error:
         Space.of(load(spec), changes)
     return str(error.value)
@@ -107,9 +107,9 @@ def test_an_interval_has_both_of_its_ends_and_no_size(spec):
     assert space_of(spec, "train.optimizer.adam.lr=interval(0.1,1)", "train.batch_size=1,2").size is None
 
 
-def test_a_drawn_number_has_six_digits_so_that_it_can_be_read(spec):
-    drawn = only(spec, "train.optimizer.adam.lr=interval(0, 1)").at(math.pi / 10)
-    assert drawn == 0.314159
+def test_a_sampled_number_has_six_digits_so_that_it_can_be_read(spec):
+    sampled_rate = only(spec, "train.optimizer.adam.lr=interval(0, 1)").at(math.pi / 10)
+    assert sampled_rate == 0.314159
 
 
 def test_the_spec_may_say_what_varies_and_a_list_is_a_choice(spec):
@@ -179,22 +179,22 @@ def test_a_key_that_the_spec_does_not_have_yet_is_added_with_a_plus(spec):
         ("train.epochs=5", ["nothing varies", "Write `train.optimizer.adam.lr=0.1,0.01`"]),
     ],
 )
-def test_what_cannot_vary_is_told(spec, change, sentences):
-    said = told(spec, change)
+def test_what_cannot_vary_is_reported(spec, change, sentences):
+    said = messages(spec, change)
     for sentence in sentences:
         assert sentence in said
     assert said.count("\n") <= 3, "one mistake is one problem"
 
 
-def test_all_mistakes_are_told_at_once_each_at_its_override(spec):
-    said = told(spec, "train.epohcs=1,2", "train.batch_size=range(9,1)", "train.sede=3", "train.seed=3,4")
+def test_all_mistakes_are_reported_at_once_each_at_its_override(spec):
+    said = messages(spec, "train.epohcs=1,2", "train.batch_size=range(9,1)", "train.sede=3", "train.seed=3,4")
     assert said.count("override `") == 2
     assert "override `train.epohcs=1,2`" in said
     assert "override `train.batch_size=range(9,1)`" in said
 
 
-def test_the_same_key_in_two_overrides_is_told(spec):
-    assert "`train.seed` varies in two overrides" in told(spec, "train.seed=1,2", "train/seed=3,4")
+def test_the_same_key_in_two_overrides_is_reported(spec):
+    assert "`train.seed` varies in two overrides" in messages(spec, "train.seed=1,2", "train/seed=3,4")
 
 
 @pytest.mark.parametrize(
@@ -209,7 +209,7 @@ def test_the_same_key_in_two_overrides_is_told(spec):
         ("null", "does not vary: it is nothing"),
     ],
 )
-def test_what_is_wrong_in_the_section_is_told_at_its_line(spec, value, sentence):
+def test_what_is_wrong_in_the_section_is_reported_at_its_line(spec, value, sentence):
     path = spec.parent / "wrong.yaml"
     path.write_text(SPEC + f"sweep:\n  space:\n    train.seed: {value}\n")
     with pytest.raises(SpecError) as error:
@@ -219,7 +219,7 @@ def test_what_is_wrong_in_the_section_is_told_at_its_line(spec, value, sentence)
     assert str(problem.mark).endswith("wrong.yaml:16:5")
 
 
-def test_a_key_of_the_section_that_the_spec_does_not_have_is_told_at_its_line(spec):
+def test_a_key_of_the_section_that_the_spec_does_not_have_is_reported_at_its_line(spec):
     path = spec.parent / "wrong.yaml"
     path.write_text(SPEC + "sweep:\n  space:\n    train.sede: [1, 2]\n")
     with pytest.raises(SpecError) as error:
@@ -247,7 +247,7 @@ def test_a_value_that_makes_no_network_does_not_stand_against_the_others(spec):
         ("{space: [1, 2]}", "`space` must be a mapping"),
     ],
 )
-def test_what_is_wrong_with_the_search_itself_is_told_at_its_line(spec, text, sentence):
+def test_what_is_wrong_with_the_search_itself_is_reported_at_its_line(spec, text, sentence):
     path = spec.parent / "wrong.yaml"
     path.write_text(SPEC + f"sweep: {text}\n")
     with pytest.raises(SpecError) as error:
@@ -299,7 +299,7 @@ def test_a_key_below_a_choice_is_part_of_a_point_only_where_it_has_a_place(spec)
         assert trace(load(spec, space.overrides(point)))
 
 
-def test_keys_stand_in_the_order_in_which_they_were_given_but_below_what_they_hang_on(spec):
+def test_keys_stand_in_the_order_in_which_they_were_written_but_below_what_they_hang_on(spec):
     space = space_of(
         spec, "train.optimizer.sgd.lr=1,2", "vars.width=1,2", "train.optimizer=sgd,adam", "vars.depth=1,2"
     )
@@ -308,8 +308,8 @@ def test_keys_stand_in_the_order_in_which_they_were_given_but_below_what_they_ha
     ]  # fmt: skip
 
 
-def test_a_key_below_a_choice_that_has_a_place_nowhere_is_told(spec):
-    said = told(spec, "train.optimizer=sgd,adam", "train.optimizer.lion.lr=0.1,0.2")
+def test_a_key_below_a_choice_that_has_a_place_nowhere_is_reported(spec):
+    said = messages(spec, "train.optimizer=sgd,adam", "train.optimizer.lion.lr=0.1,0.2")
     assert "`train.optimizer` holds `sgd`, and no `lion` beside it" in said
 
 
@@ -319,7 +319,7 @@ def test_neighbours_differ_in_one_step_or_one_word(spec):
         "train.clip_norm=tag(log,interval(0.1,10))",
     )  # fmt: skip
     point = {"vars.width": 16, "train.optimizer": "adam", "train.batch_size": 10, "train.clip_norm": 1.0}
-    moved = [{k: v for k, v in near.items() if v != point[k]} for near in space.neighbours(space.whole(point))]
+    moved = [{k: v for k, v in near.items() if v != point[k]} for near in space.neighbours(space.normalized(point))]
     assert moved == [
         {"vars.width": 8},
         {"vars.width": 64},
@@ -332,7 +332,9 @@ def test_neighbours_differ_in_one_step_or_one_word(spec):
 
 
 def test_below_a_number_there_is_nothing_to_vary(spec):
-    assert "is a single value and has nothing below it" in told(spec, "vars.width=range(1,9)", "vars.width.of=1,2")
+    assert "is a single value and has nothing below it" in messages(
+        spec, "vars.width=range(1,9)", "vars.width.of=1,2"
+    )
 
 
 def test_true_and_1_are_two_values_of_one_key():
@@ -391,8 +393,8 @@ def test_every_point_goes_through_overrides_and_comes_back(spec, data):
     experiment = load(spec)
     space, _ = Space.of(experiment, [f"{key}={text}" for key, text in texts.items()])
     planner = Planner(experiment, space)
-    chance = Random(0)
-    points = [p for p, _ in zip(space.grid(), range(4), strict=False)] + [space.draw(chance) for _ in range(4)]
+    rng = Random(0)
+    points = [p for p, _ in zip(space.grid(), range(4), strict=False)] + [space.draw(rng) for _ in range(4)]
     for point in points:
         assert space.holds(point)
         assert json.loads(json.dumps(point)) == point
@@ -425,7 +427,7 @@ def test_any_value_is_written_so_that_hydra_reads_it_back(value):
     from dlx.spec.hydra_grammar import plain
     from dlx.spec.overrides import parse
 
-    assert plain(parse(f"key={written(value)}").value()) == value
+    assert plain(parse(f"key={hydra_text(value)}").value()) == value
 
 
 @settings(max_examples=200, deadline=None)

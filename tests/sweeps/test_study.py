@@ -1,4 +1,4 @@
-"""A study's journal: what is told is known again, half a line is no fact, and nobody else writes meanwhile."""
+"""A study's journal: what was recorded is read again, half a line is no fact, and nobody else writes meanwhile."""
 
 import json
 import signal
@@ -23,20 +23,20 @@ def trial(number: int, generation: int = 0) -> Trial:
     return Trial(number, {"train.lr": number}, generation, 10, 20, runs={0: f"s/trial-{number}"})
 
 
-def told(folder) -> Study:
+def recorded_study(folder) -> Study:
     """Two generations: one trial finished, one stopped, one failed, one that is where it was suggested."""
     study = Study.begin(folder, IDENTITY)
-    study.suggested(0, [trial(0), trial(1)], [Refused({"train.lr": 9}, "params is 5")])
-    study.reached(
+    study.record_generation(0, [trial(0), trial(1)], [Refused({"train.lr": 9}, "params is 5")])
+    study.record_progress(
         study.trials[0], 10, {0: {"valid/error": 0.5}, 1: {"valid/error": 0.3}}, {0: 10, 1: 10}, 1.5, "waiting"
     )
-    study.reached(study.trials[1], 10, {0: {"valid/error": float("nan")}}, {0: 10}, 1.0, "waiting")
-    study.stopped(10, [1])
-    study.reached(
+    study.record_progress(study.trials[1], 10, {0: {"valid/error": float("nan")}}, {0: 10}, 1.0, "waiting")
+    study.record_stopped(10, [1])
+    study.record_progress(
         study.trials[0], 20, {0: {"valid/error": 0.2}, 1: {"valid/error": 0.1}}, {0: 20, 1: 20}, 1.5, "finished"
     )
-    study.suggested(1, [trial(2, 1), trial(3, 1)], [])
-    study.reached(study.trials[2], 20, {}, {0: 7}, 0.5, "failed", "the loss is nan at step 7")
+    study.record_generation(1, [trial(2, 1), trial(3, 1)], [])
+    study.record_progress(study.trials[2], 20, {}, {0: 7}, 0.5, "failed", "the loss is nan at step 7")
     study.close()
     return study
 
@@ -48,8 +48,8 @@ def folder(tmp_path):
     return path
 
 
-def test_what_was_told_is_known_again(folder):
-    study = told(folder)
+def test_what_was_recorded_is_read_again(folder):
+    study = recorded_study(folder)
     again = Study.open(folder)
 
     assert [vars(t) for t in again.trials[2:]] == [vars(t) for t in study.trials[2:]]
@@ -61,12 +61,12 @@ def test_what_was_told_is_known_again(folder):
     assert again.trials[1].value("valid/error") != again.trials[1].value("valid/error")
     assert again.trials[2].message == "the loss is nan at step 7"
     assert again.best() is again.trials[0]
-    assert [t.number for t in again.before(1)] == [0, 1]
+    assert [t.number for t in again.earlier_trials(1)] == [0, 1]
 
 
 def test_what_failed_waits_once_it_is_retried(folder):
-    study = told(folder)
-    study.retried([2])
+    study = recorded_study(folder)
+    study.record_retried([2])
     study.close()
     assert [(t.state, t.message) for t in Study.open(folder).trials[2:]] == [("waiting", "")] * 2
 
@@ -76,14 +76,14 @@ def test_what_failed_waits_once_it_is_retried(folder):
 )
 def test_half_a_line_at_the_end_is_no_fact_and_is_cut_off_by_the_next(folder, half):
     """What a kill leaves, and what a power cut may."""
-    told(folder)
+    recorded_study(folder)
     path = folder / "study.jsonl"
     whole = path.read_bytes()
     path.write_bytes(whole + half)
     study = Study.begin(folder, IDENTITY)
 
     assert study.trials[3].state == "waiting"
-    study.stopped(20, [3])
+    study.record_stopped(20, [3])
     study.close()
     assert path.read_bytes().startswith(whole + b'{"fact":"stopped"')
     assert Study.open(folder).trials[3].state == "stopped"
@@ -93,8 +93,8 @@ def test_half_a_line_at_the_end_is_no_fact_and_is_cut_off_by_the_next(folder, ha
     ("line", "what"),
     [("nonsense", "is not a fact of a study"), ('{"fact":"stopped","trials":[7]}', "does not follow")],
 )
-def test_a_corrupt_line_is_told_with_its_number_and_a_way_out_that_works(folder, line, what):
-    told(folder)
+def test_a_corrupt_line_is_reported_with_its_number_and_a_way_out_that_works(folder, line, what):
+    recorded_study(folder)
     path = folder / "study.jsonl"
     lines = path.read_text().splitlines()
     path.write_text("\n".join([*lines[:4], line, *lines[4:]]) + "\n")
@@ -109,7 +109,7 @@ def test_a_corrupt_line_is_told_with_its_number_and_a_way_out_that_works(folder,
 
 
 def test_a_folder_of_another_spec_is_refused_with_what_differs(folder):
-    told(folder)
+    recorded_study(folder)
     other = json.loads(json.dumps(IDENTITY))
     other["spec"]["train"] = {"epochs": 5, "batch_size": 32, "seed": 1}
     with pytest.raises(DlxError) as refused:
@@ -147,7 +147,7 @@ with locked(Path({str(folder)!r})):\n    print('in', flush=True); time.sleep(60)
         pass
 
 
-def test_what_is_neither_a_run_nor_a_study_is_told(folder, tmp_path):
+def test_what_is_neither_a_run_nor_a_study_is_reported(folder, tmp_path):
     with pytest.raises(DlxError, match="is neither a run nor a study"):
         spec_in(tmp_path)
     Study.begin(folder, IDENTITY).close()
@@ -185,6 +185,6 @@ def test_ten_thousand_trials_are_read_once_and_gone_on_with_by_one_line(folder):
 
     assert len(study.in_state("finished")) == count
     assert study.best().number == count - 1
-    study.suggested(count // 8, [trial(count, count // 8)], [])
+    study.record_generation(count // 8, [trial(count, count // 8)], [])
     study.close()
     assert path.read_bytes()[before:].count(b"\n") == 1

@@ -24,29 +24,29 @@ def dlx(folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "dlx", *argv], capture_output=True, text=True, cwd=folder)
 
 
-def test_in_a_pipe_it_tells_each_trial_in_a_line_and_the_best_at_the_end(folder):
-    told = dlx(folder, "sweep", "s.yaml", RATES)
+def test_in_a_pipe_it_prints_each_trial_in_a_line_and_the_best_at_the_end(folder):
+    done = dlx(folder, "sweep", "s.yaml", RATES)
 
-    assert told.returncode == 0, told.stderr
-    first, *trials = told.stderr.splitlines()
+    assert done.returncode == 0, done.stderr
+    first, *trials = done.stderr.splitlines()
     assert re.fullmatch(
         r"sweep-[0-9a-f]{8}: 2 trials of 2 points \(train\.optimizer\.adam\.lr\), grid, least valid/error", first
     )
     assert [line[:16] for line in trials] == ["trial 0  lr 0.1 ", "trial 1  lr 0.01"]
     assert all(re.search(r"finished: valid/error [\d.]+$", line) for line in trials)
-    table = told.stdout.splitlines()
+    table = done.stdout.splitlines()
     assert table[0].split() == ["place", "trial", "lr", "valid/error", "s"]
-    assert re.search(r"^2 trials: 2 finished; [\d.]+ s$", told.stdout, re.MULTILINE)
-    study = re.search(r"^study   (runs/s/sweep-\S+)$", told.stdout, re.MULTILINE)[1]
-    assert f"again   dlx train {study}" in told.stdout
+    assert re.search(r"^2 trials: 2 finished; [\d.]+ s$", done.stdout, re.MULTILINE)
+    study = re.search(r"^study   (runs/s/sweep-\S+)$", done.stdout, re.MULTILINE)[1]
+    assert f"again   dlx train {study}" in done.stdout
     assert (folder / study / "study.jsonl").is_file()
 
 
 def test_json_is_one_document_and_train_takes_the_study(folder):
-    told = dlx(folder, "sweep", "s.yaml", RATES, "--json")
-    found = json.loads(told.stdout)
+    done = dlx(folder, "sweep", "s.yaml", RATES, "--json")
+    found = json.loads(done.stdout)
 
-    assert told.stderr == ""
+    assert done.stderr == ""
     assert set(found) >= {"study", "dir", "trials", "finished", "refused", "best", "ended", "next"}
     assert set(found["best"]) >= {"number", "point", "metrics", "run"}
     again = json.loads(dlx(folder, "train", found["dir"], "--json").stdout)
@@ -62,7 +62,7 @@ def test_on_a_terminal_there_is_a_table_that_lives(folder):
     argv = [sys.executable, "-m", "dlx", "sweep", "s.yaml", RATES]
     with subprocess.Popen(argv, stdout=slave, stderr=slave, env=env, cwd=folder) as process:
         os.close(slave)
-        told = b""
+        done = b""
         while True:
             try:
                 part = os.read(master, 65536)
@@ -70,9 +70,9 @@ def test_on_a_terminal_there_is_a_table_that_lives(folder):
                 break
             if not part:
                 break
-            told += part
+            done += part
     os.close(master)
-    text = told.decode()
+    text = done.decode()
 
     assert process.returncode == 0
     assert "2 finished, 0 stopped, 0 failed, 0 waiting; 0 refused" in text
@@ -96,12 +96,12 @@ def test_on_a_terminal_there_is_a_table_that_lives(folder):
         ([RATES, "++sweep.constraints=['parms <= 3']"], 2, ["there is no figure `parms`", "Did you mean `params`"]),
     ],
 )
-def test_what_is_wrong_is_told_before_anything_is_trained(folder, argv, status, sentences):
-    told = dlx(folder, "sweep", "s.yaml", *argv)
+def test_what_is_wrong_is_reported_before_anything_is_trained(folder, argv, status, sentences):
+    done = dlx(folder, "sweep", "s.yaml", *argv)
 
-    assert told.returncode == status
+    assert done.returncode == status
     for sentence in sentences:
-        assert sentence in told.stderr
+        assert sentence in done.stderr
     assert not list(folder.glob("runs/s/trial-*"))
 
 
@@ -111,7 +111,7 @@ def test_trials_extend_a_study_and_the_budget_ends_it(folder):
 
     assert (few["trials"], more["trials"]) == (2, 3)
     assert few["dir"] == more["dir"]
-    told = dlx(
+    done = dlx(
         folder,
         "sweep",
         "s.yaml",
@@ -123,17 +123,17 @@ def test_trials_extend_a_study_and_the_budget_ends_it(folder):
         "--budget",
         "4s",
     )
-    assert told.returncode == 0
+    assert done.returncode == 0
     assert re.search(
-        r"^next    its time is spent; the same command would go on with trials? ", told.stdout, re.MULTILINE
+        r"^next    its time is spent; the same command would go on with trials? ", done.stdout, re.MULTILINE
     )
 
 
 def test_a_sweep_in_which_all_fails_has_failed(folder):
     spec = folder / "s.yaml"
     spec.write_text(spec.read_text().replace("adam: {lr: 0.01}", "sgd: {lr: 0.01}"))
-    told = dlx(folder, "sweep", "s.yaml", "train.optimizer.sgd.lr=1e30,2e30")
+    done = dlx(folder, "sweep", "s.yaml", "train.optimizer.sgd.lr=1e30,2e30")
 
-    assert told.returncode == 1
-    assert "2 trials: 2 failed" in told.stdout
-    assert "trial 0  lr 1e+30  failed: " in told.stderr
+    assert done.returncode == 1
+    assert "2 trials: 2 failed" in done.stdout
+    assert "trial 0  lr 1e+30  failed: " in done.stderr

@@ -37,15 +37,17 @@ def message(caught) -> str:
 
 def test_a_grid_is_tried_whole_and_its_best_is_found(spec, runs):
     found = swept(spec, runs, "train.optimizer.adam.lr=0.1,0.001", "train.batch_size=16,48")
-    told = found.as_json()
+    document = found.as_json()
 
-    assert (told["ended"], told["trials"], told["finished"]) == ("finished", 4, 4)
+    assert (document["ended"], document["trials"], document["finished"]) == ("finished", 4, 4)
     values = [t.value("valid/error") for t in found.study.trials]
-    assert told["best"]["metrics"]["valid/error"] == min(values)
-    assert told["best"]["number"] == values.index(min(values))
+    assert document["best"]["metrics"]["valid/error"] == min(values)
+    assert document["best"]["number"] == values.index(min(values))
     points = {(t.point["train.batch_size"], t.point["train.optimizer.adam.lr"]) for t in found.study.trials}
     assert points == {(16, 0.1), (16, 0.001), (48, 0.1), (48, 0.001)}
-    assert load(told["best"]["run"] + "/spec.yaml").train.batch_size == told["best"]["point"]["train.batch_size"]
+    assert (
+        load(document["best"]["run"] + "/spec.yaml").train.batch_size == document["best"]["point"]["train.batch_size"]
+    )
 
 
 def test_the_same_command_again_trains_nothing(spec, runs):
@@ -118,9 +120,9 @@ def test_packed_trials_come_to_the_same_study(spec, runs):
 def test_a_trial_of_several_seeds_is_their_mean(spec, runs):
     found = swept(spec, runs, "train.optimizer.adam.lr=0.1,0.01", "++sweep.seeds=3", "train.epochs=1")
     for trial in found.study.trials:
-        (told,) = trial.rungs.values()
-        assert list(told) == [0, 1, 2]
-        assert trial.value("valid/loss") == pytest.approx(sum(m["valid/loss"] for m in told.values()) / 3)
+        (text,) = trial.rungs.values()
+        assert list(text) == [0, 1, 2]
+        assert trial.value("valid/loss") == pytest.approx(sum(m["valid/loss"] for m in text.values()) / 3)
         assert [load(runs / key / "spec.yaml").train.seed for key in trial.runs.values()] == [0, 1, 2]
 
 
@@ -157,7 +159,7 @@ def test_constraints_refuse_before_a_trial_costs_anything(spec, runs):
     assert all(r.reason.startswith("params is ") for r in found.study.refused)
 
 
-def test_constraints_that_nothing_meets_are_told_with_the_nearest(spec, runs):
+def test_constraints_that_nothing_meets_are_reported_with_the_nearest(spec, runs):
     with pytest.raises(DlxError) as refused:
         swept(spec, runs, WIDTH, "++sweep.constraints=['params <= 10']")
 
@@ -168,7 +170,7 @@ def test_constraints_that_nothing_meets_are_told_with_the_nearest(spec, runs):
 
 
 @pytest.mark.parametrize(
-    ("metric", "told", "hint"),
+    ("metric", "text", "hint"),
     [
         ("valid/eror", "no trial reports valid/eror", "Did you mean `valid/error`"),
         (
@@ -179,10 +181,10 @@ def test_constraints_that_nothing_meets_are_told_with_the_nearest(spec, runs):
         ("test/error", "test/error is measured on the test part, which a search must not look at", "`valid/`"),
     ],
 )
-def test_a_metric_that_no_trial_reports_is_told(spec, runs, metric, told, hint):
+def test_a_metric_that_no_trial_reports_is_reported(spec, runs, metric, text, hint):
     with pytest.raises(DlxError) as refused:
         swept(spec, runs, RATE, *f"++sweep.metric={metric}".split(), trials=2)
-    assert message(refused) == told
+    assert message(refused) == text
     assert hint in refused.value.problems[0].hint
 
 
@@ -200,8 +202,8 @@ def test_the_running_loss_is_compared_at_rungs_and_at_the_end(spec, runs):
     assert {trial.state for trial in trials} == {"finished", "stopped"}
     for trial in trials:
         curve = {r["step"]: r["metrics"] for r in Run(runs / trial.runs[0]).records() if r["record"] == "step"}
-        for rung, told in trial.rungs.items():
-            assert told[0]["train/running_loss"] == curve[rung]["train/running_loss"]
+        for rung, text in trial.rungs.items():
+            assert text[0]["train/running_loss"] == curve[rung]["train/running_loss"]
         ended = trial.rungs[max(trial.rungs)][0]
         assert ("train/loss" in ended) == (trial.state == "finished")
 
@@ -236,20 +238,20 @@ class Halts:
 
 
 @pytest.mark.parametrize("after", [0, 1, 3, 7, 20, 45, 90])
-def test_wherever_it_is_told_to_stop_it_goes_on_to_the_same_study(spec, runs, after):
+def test_wherever_it_is_stopped_it_goes_on_to_the_same_study(spec, runs, after):
     """Before the first suggestion, while one is drawn, in the middle of a training, between two rungs."""
     how = [RATE, HALVING, "++sweep.sampler=tpe", "++sweep.generation=4", "+train.log_every=1"]
     made = plan(spec, how, runs, 6)
     home = Trainer()
     with locked(made.folder):
         study = Study.begin(made.folder, made.identity)
-        ended = Search(made, study, home, home, halting=Halts(after)).run()
+        ended = Search(made, study, home, home, should_stop=Halts(after)).run()
         study.close()
-    told = next_of(made, study)
+    text = next_of(made, study)
     whole = swept(spec, runs / "whole", *how, trials=6)
 
     assert not ended
-    assert "suggest" in told or "go on with trial" in told
+    assert "suggest" in text or "go on with trial" in text
     assert journal(swept(spec, runs, *how, trials=6)) == journal(whole)
 
 
@@ -279,7 +281,7 @@ def test_a_population_takes_over_weights_and_goes_on_with_its_own_rate(spec, run
     how = [RATE, "++sweep.scheduler={population:{share:0.5,every:2}}", "++sweep.sampler=random"]
     found = swept(spec, runs / "a", *how, "++sweep.generation=4", trials=4)
     again = swept(spec, runs / "b", *how, "++sweep.generation=4", trials=4)
-    took = [t for t in found.study.trials if t.taken]
+    took = [t for t in found.study.trials if t.inherited_from]
 
     assert journal(found) == journal(again)
     assert took
@@ -287,16 +289,16 @@ def test_a_population_takes_over_weights_and_goes_on_with_its_own_rate(spec, run
         lines = (runs / "a" / trial.runs[0] / "metrics.jsonl").read_text().splitlines()
         steps = [record for record in map(json.loads, lines) if record["record"] == "step"]
         assert {record["metrics"]["lr"] for record in steps} == {trial.point["train.optimizer.adam.lr"]}
-        assert steps[0]["step"] == max(trial.taken) + 1
+        assert steps[0]["step"] == max(trial.inherited_from) + 1
 
 
-def test_a_listener_hears_of_every_trial(spec, runs):
-    heard = []
-    swept(spec, runs, RATE, trials=3, callback=heard.append)
+def test_a_callback_receives_every_trial(spec, runs):
+    received = []
+    swept(spec, runs, RATE, trials=3, callback=received.append)
 
-    assert sum(isinstance(e, TaskEnded) for e in heard) == 3
-    assert [e.trial.number for e in heard if isinstance(e, Reported)] == [0, 1, 2]
-    assert [len(e.trials) for e in heard if isinstance(e, Suggested)] == [3]
+    assert sum(isinstance(e, TaskEnded) for e in received) == 3
+    assert [e.trial.number for e in received if isinstance(e, Reported)] == [0, 1, 2]
+    assert [len(e.trials) for e in received if isinstance(e, Suggested)] == [3]
 
 
 def test_names_that_a_study_may_have(spec, runs):

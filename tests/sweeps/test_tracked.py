@@ -62,16 +62,16 @@ def suggest(study, generation, *points, seeds=1):
         Trial(first + i, p, generation, 100 + i, 50, runs={s: f"digits/trial-{first + i}-{s}" for s in range(seeds)})
         for i, p in enumerate(points)
     ]
-    study.suggested(generation, trials, [Refused({"lr": 9}, "it is too large")])
+    study.record_generation(generation, trials, [Refused({"lr": 9}, "it is too large")])
 
 
-def reach(study, number, step, state, shifts=(0.0,), first=1):
+def advance(study, number, step, state, shifts=(0.0,), first=1):
     """A trial at a rung, its runs too."""
     trial = study.trials[number]
     for (_, key), shift in zip(trial.runs.items(), shifts, strict=True):
         train(study, key, step, {"finished": "finished"}.get(state), first, shift)
     metrics = {seed: {"valid/error": 2 / step + shift} for seed, shift in enumerate(shifts)}
-    study.reached(trial, step, metrics, dict.fromkeys(metrics, step), 1.5, state)
+    study.record_progress(trial, step, metrics, dict.fromkeys(metrics, step), 1.5, state)
 
 
 @pytest.fixture(scope="module")
@@ -119,14 +119,14 @@ class Reader:
 
 def test_the_study_is_a_parent_and_its_trials_are_children_with_what_varies(study):
     suggest(study, 0, {"lr": 0.01, "width": 4}, {"lr": 0.1, "width": 8})
-    reach(study, 0, 20, "finished")
-    reach(study, 1, 10, "waiting")
-    study.stopped(10, [1])
+    advance(study, 0, 20, "finished")
+    advance(study, 1, 10, "waiting")
+    study.record_stopped(10, [1])
 
-    told = StudyDelivery(study.folder).sync()
+    result = StudyDelivery(study.folder).sync()
 
     found = Reader(study)
-    assert (told.complete, told.sent) == (True, 2), told.error
+    assert (result.complete, result.sent) == (True, 2), result.error
     assert found.parent.data.params == {
         "sweep.metrics": '["valid/error"]',
         "sweep.sampler": '{"grid": {}}',
@@ -144,7 +144,7 @@ def test_the_study_is_a_parent_and_its_trials_are_children_with_what_varies(stud
 
 def test_the_curves_arrive_by_step(study):
     suggest(study, 0, {"lr": 0.01})
-    reach(study, 0, 20, "finished")
+    advance(study, 0, 20, "finished")
     StudyDelivery(study.folder).sync()
 
     found = Reader(study)
@@ -155,7 +155,7 @@ def test_the_curves_arrive_by_step(study):
 
 def test_a_trial_of_several_seeds_is_one_child_with_their_means(study):
     suggest(study, 0, {"lr": 0.01}, seeds=3)
-    reach(study, 0, 20, "finished", (-0.01, 0.0, 0.01))
+    advance(study, 0, 20, "finished", (-0.01, 0.0, 0.01))
     StudyDelivery(study.folder).sync()
 
     found = Reader(study)
@@ -167,15 +167,15 @@ def test_a_trial_of_several_seeds_is_one_child_with_their_means(study):
 def test_what_comes_later_is_added_and_nothing_is_sent_twice(study):
     suggest(study, 0, {"lr": 0.01}, {"lr": 0.02})
     tracking = StudyDelivery(study.folder)
-    tracking.sync(over=False)
+    tracking.sync(final=False)
     assert Counter(run.info.status for run in Reader(study).trials.values()) == {"RUNNING": 2}
 
-    reach(study, 0, 10, "waiting")
-    tracking.sync(over=False)
+    advance(study, 0, 10, "waiting")
+    tracking.sync(final=False)
     assert len(Reader(study).curve(0, "train/running_loss")) == 10
 
-    reach(study, 0, 20, "finished", first=11)
-    reach(study, 1, 20, "finished")
+    advance(study, 0, 20, "finished", first=11)
+    advance(study, 1, 20, "finished")
     assert tracking.sync().sent == 2
     assert tracking.sync().sent == 0
     assert StudyDelivery(study.folder).sync().sent == 0
@@ -187,14 +187,14 @@ def test_what_comes_later_is_added_and_nothing_is_sent_twice(study):
 @pytest.mark.parametrize("lost", ["mlflow.json", "half of it"])
 def test_a_mirror_that_forgot_how_far_it_was_asks_mlflow(study, lost):
     suggest(study, 0, {"lr": 0.01}, {"lr": 0.02})
-    reach(study, 0, 20, "finished")
-    StudyDelivery(study.folder).sync(over=False)
+    advance(study, 0, 20, "finished")
+    StudyDelivery(study.folder).sync(final=False)
     path = study.folder / "mlflow.json"
     if lost == "mlflow.json":
         path.unlink()
     else:
         path.write_text(path.read_text()[:99])
-    reach(study, 1, 20, "finished")
+    advance(study, 1, 20, "finished")
 
     assert StudyDelivery(study.folder).sync().complete
     found = Reader(study)
@@ -206,10 +206,10 @@ def test_a_mirror_that_forgot_how_far_it_was_asks_mlflow(study, lost):
 def test_a_batch_whose_arrival_was_not_noted_is_not_there_twice(study):
     suggest(study, 0, {"lr": 0.01})
     tracking = StudyDelivery(study.folder)
-    tracking.sync(over=False)
+    tracking.sync(final=False)
     before = (study.folder / "mlflow.json").read_text()
-    reach(study, 0, 20, "finished")
-    tracking.sync(over=False)
+    advance(study, 0, 20, "finished")
+    tracking.sync(final=False)
     (study.folder / "mlflow.json").write_text(before)
 
     StudyDelivery(study.folder).sync()
@@ -220,11 +220,11 @@ def test_a_batch_whose_arrival_was_not_noted_is_not_there_twice(study):
 def test_the_best_trial_is_marked_and_the_mark_moves(study):
     suggest(study, 0, {"lr": 0.01}, {"lr": 0.02})
     tracking = StudyDelivery(study.folder)
-    reach(study, 0, 10, "finished")
-    tracking.sync(over=False)
+    advance(study, 0, 10, "finished")
+    tracking.sync(final=False)
     assert Reader(study).trials[0].data.tags["dlx.best"] == "true"
 
-    reach(study, 1, 20, "finished")
+    advance(study, 1, 20, "finished")
     tracking.sync()
     found = Reader(study)
     assert {n: run.data.tags.get("dlx.best") for n, run in found.trials.items()} == {0: "false", 1: "true"}
@@ -235,20 +235,20 @@ def test_the_best_trial_is_marked_and_the_mark_moves(study):
 
 def test_a_trial_that_failed_says_why(study):
     suggest(study, 0, {"lr": 0.01})
-    study.reached(study.trials[0], 0, {}, {}, 0.1, "failed", "the loss became nan at step 3")
+    study.record_progress(study.trials[0], 0, {}, {}, 0.1, "failed", "the loss became nan at step 3")
     StudyDelivery(study.folder).sync()
 
     (run,) = Reader(study).trials.values()
     assert (run.info.status, run.data.tags["dlx.message"]) == ("FAILED", "the loss became nan at step 3")
 
 
-def test_a_point_that_moved_on_the_way_is_told(study):
+def test_a_point_that_moved_on_the_way_is_reported(study):
     suggest(study, 0, {"lr": 0.01})
-    reach(study, 0, 10, "waiting")
+    advance(study, 0, 10, "waiting")
     tracking = StudyDelivery(study.folder)
-    tracking.sync(over=False)
-    study.exploited(10, {0: {"point": {"lr": 0.012}, "runs": {"0": "digits/trial-0-moved"}, "from": 0}})
-    reach(study, 0, 20, "finished", first=11)
+    tracking.sync(final=False)
+    study.record_exploited(10, {0: {"point": {"lr": 0.012}, "runs": {"0": "digits/trial-0-moved"}, "from": 0}})
+    advance(study, 0, 20, "finished", first=11)
     tracking.sync()
 
     found = Reader(study)
@@ -267,7 +267,7 @@ def test_only_the_best_has_a_model_and_the_figures_are_with_the_study(study):
 
     suggest(study, 0, {"lr": 0.01}, {"lr": 0.02})
     for number, step in ((0, 10), (1, 20)):
-        reach(study, number, step, "finished")
+        advance(study, number, step, "finished")
         folder = study.runs / study.trials[number].runs[0]
         torch.manual_seed(number)
         network = build(trace(load(folder / "spec.yaml"))).eval()
@@ -275,8 +275,8 @@ def test_only_the_best_has_a_model_and_the_figures_are_with_the_study(study):
         checkpoint.save(folder / "checkpoints", "final", network, {"step": step})
     _folder(study.folder / "figures").joinpath("history.png").write_bytes(b"a picture")
 
-    told = StudyDelivery(study.folder).sync()
-    assert told.complete, told.error
+    result = StudyDelivery(study.folder).sync()
+    assert result.complete, result.error
     assert StudyDelivery(study.folder).sync().complete
 
     found = Reader(study)
@@ -291,42 +291,42 @@ def test_a_study_that_goes_on_is_running_again(study):
     StudyDelivery(study.folder).sync()
     assert Reader(study).parent.info.status == "KILLED"
 
-    StudyDelivery(study.folder).sync(over=False)
+    StudyDelivery(study.folder).sync(final=False)
     assert Reader(study).parent.info.status == "RUNNING"
 
-    reach(study, 0, 10, "finished")
+    advance(study, 0, 10, "finished")
     StudyDelivery(study.folder).sync()
     assert Reader(study).parent.info.status == "FINISHED"
 
 
-def test_a_store_that_cannot_be_had_is_told_and_a_later_try_delivers(study):
+def test_a_store_that_cannot_be_had_is_reported_and_a_later_try_delivers(study):
     suggest(study, 0, {"lr": 0.01})
-    reach(study, 0, 10, "finished")
+    advance(study, 0, 10, "finished")
 
-    told = StudyDelivery(study.folder, "http://127.0.0.1:9").sync()
-    assert not told.complete
-    assert told.error == (
+    result = StudyDelivery(study.folder, "http://127.0.0.1:9").sync()
+    assert not result.complete
+    assert result.error == (
         "MLflow at http://127.0.0.1:9 cannot be reached; `dlx runs sync` delivers the rest once it can"
     )
     assert StudyDelivery(study.folder, f"sqlite:///{study.runs}/mlflow.db").sync().complete
 
 
-def test_a_corrupt_journal_is_told(study):
+def test_a_corrupt_journal_is_reported(study):
     suggest(study, 0, {"lr": 0.01})
     study.close()
     journal = study.folder / "study.jsonl"
     journal.write_text(f"nonsense\n{journal.read_text()}")
 
-    told = StudyDelivery(study.folder).sync()
-    assert not told.complete
-    assert "line 1 of" in told.error
+    result = StudyDelivery(study.folder).sync()
+    assert not result.complete
+    assert "line 1 of" in result.error
 
 
 def test_one_process_follows_the_whole_study_and_ends_with_the_sweep(study):
     suggest(study, 0, {"lr": 0.01}, {"lr": 0.02})
     mirror = mlflow_study.start(study.folder)
-    reach(study, 0, 10, "finished")
-    reach(study, 1, 10, "finished")
+    advance(study, 0, 10, "finished")
+    advance(study, 1, 10, "finished")
 
     assert mirror.finish(timeout=120) == "delivered", (study.folder / "mlflow.log").read_text()
     assert {n: run.info.status for n, run in Reader(study).trials.items()} == {0: "FINISHED", 1: "FINISHED"}
@@ -334,13 +334,13 @@ def test_one_process_follows_the_whole_study_and_ends_with_the_sweep(study):
 
 def test_the_mirror_ends_by_itself_where_the_sweep_was_killed(study):
     suggest(study, 0, {"lr": 0.01})
-    reach(study, 0, 10, "finished")
+    advance(study, 0, 10, "finished")
     code = (
         "import sys, os; from pathlib import Path; from dlx.sweeps import mlflow_study\n"
         "m = mlflow_study.start(Path(sys.argv[1])); print(m.process.pid, flush=True); os.kill(os.getpid(), 9)"
     )
-    told = subprocess.run([sys.executable, "-c", code, study.folder], capture_output=True, text=True)
-    pid = int(told.stdout)
+    result = subprocess.run([sys.executable, "-c", code, study.folder], capture_output=True, text=True)
+    pid = int(result.stdout)
     until = time.monotonic() + 120
     while time.monotonic() < until and alive(pid):
         time.sleep(0.1)
@@ -358,8 +358,8 @@ def test_the_state_of_a_study_is_plain_json(study):
     suggest(study, 0, {"lr": 0.01})
     StudyDelivery(study.folder).sync()
 
-    kept = json.loads((study.folder / "mlflow.json").read_text())
-    assert kept["trials"]["0"]["point"] == {"lr": 0.01}
+    saved_state = json.loads((study.folder / "mlflow.json").read_text())
+    assert saved_state["trials"]["0"]["point"] == {"lr": 0.01}
 
 
 def test_studies_are_found_by_folder_and_by_name(study, tmp_path):
@@ -370,24 +370,24 @@ def test_studies_are_found_by_folder_and_by_name(study, tmp_path):
     assert mlflow_study.studies("digits/20261121-000000-0000", runs) == []
 
 
-def without(memory, *names):
-    return {key: value for key, value in memory.items() if key not in names}
+def without(state_type, *names):
+    return {key: value for key, value in state_type.items() if key not in names}
 
 
 def test_a_memory_of_an_earlier_dlx_is_gone_on_with(study):
     """It had no experiment's id, and said of no run whether all that was sent has arrived."""
     suggest(study, 0, {"lr": 0.01}, {"lr": 0.02})
-    reach(study, 0, 20, "finished")
-    reach(study, 1, 10, "waiting")
-    assert StudyDelivery(study.folder).sync(over=False).complete
+    advance(study, 0, 20, "finished")
+    advance(study, 1, 10, "waiting")
+    assert StudyDelivery(study.folder).sync(final=False).complete
     path = study.folder / "mlflow.json"
-    memory = without(json.loads(path.read_text()), "experiment_id", "sure", "not_finite")
-    memory["trials"] = {n: without(child, "sure", "not_finite") for n, child in memory["trials"].items()}
-    path.write_text(json.dumps(memory))
+    state_type = without(json.loads(path.read_text()), "experiment_id", "sure", "not_finite")
+    state_type["trials"] = {n: without(child, "sure", "not_finite") for n, child in state_type["trials"].items()}
+    path.write_text(json.dumps(state_type))
 
-    reach(study, 1, 20, "finished", first=11)
-    told = StudyDelivery(study.folder).sync()
-    assert (told.complete, told.sent, told.error) == (True, 1, "")
+    advance(study, 1, 20, "finished", first=11)
+    result = StudyDelivery(study.folder).sync()
+    assert (result.complete, result.sent, result.error) == (True, 1, "")
     found = Reader(study)
     assert len(found.trials) == 2
     for number in (0, 1):
@@ -396,8 +396,8 @@ def test_a_memory_of_an_earlier_dlx_is_gone_on_with(study):
 
 def test_the_best_so_far_is_there_once_where_the_mirror_forgot_it(study):
     suggest(study, 0, {"lr": 0.01}, {"lr": 0.02})
-    reach(study, 0, 10, "finished")
-    reach(study, 1, 20, "finished")
+    advance(study, 0, 10, "finished")
+    advance(study, 1, 20, "finished")
     StudyDelivery(study.folder).sync()
     (study.folder / "mlflow.json").unlink()
     time.sleep(0.01)
@@ -407,27 +407,27 @@ def test_the_best_so_far_is_there_once_where_the_mirror_forgot_it(study):
     assert Reader(study).curve(None, "best/valid/error") == [(0, 0.2), (1, 0.1)]
 
 
-def test_where_a_metric_of_a_trial_was_no_number_first_stays_told(study):
+def test_where_a_metric_of_a_trial_was_no_number_first_stays_in_a_tag(study):
     suggest(study, 0, {"lr": 0.01})
     tracking = StudyDelivery(study.folder)
-    reach(study, 0, 10, "waiting", (float("nan"),))
-    tracking.sync(over=False)
-    reach(study, 0, 20, "finished", (float("nan"),), first=11)
+    advance(study, 0, 10, "waiting", (float("nan"),))
+    tracking.sync(final=False)
+    advance(study, 0, 20, "finished", (float("nan"),), first=11)
     tracking.sync()
 
-    told = Reader(study).trials[0].data.tags["dlx.not_finite"]
-    assert told == "train/running_loss: nan at step 1; valid/error: nan at step 10"
+    result = Reader(study).trials[0].data.tags["dlx.not_finite"]
+    assert result == "train/running_loss: nan at step 1; valid/error: nan at step 10"
 
 
 def test_a_study_that_was_deleted_there_is_said_and_can_be_sent_anew(study):
     suggest(study, 0, {"lr": 0.01})
-    reach(study, 0, 10, "finished")
+    advance(study, 0, 10, "finished")
     StudyDelivery(study.folder).sync()
     found = Reader(study)
     found.client.delete_run(found.parent.info.run_id)
 
-    told = StudyDelivery(study.folder).sync()
-    assert told.error == (
+    result = StudyDelivery(study.folder).sync()
+    assert result.error == (
         f"the MLflow run {found.parent.info.run_id} of digits/sweep-0123abcd was deleted there; "
         f"`rm {shlex.quote(str(study.folder / 'mlflow.json'))}` and `dlx runs sync {Run(study.folder).argument}` "
         f"send it anew, `mlflow runs restore --run-id {found.parent.info.run_id}` brings it back"
@@ -454,8 +454,8 @@ def content_of(study):
 @pytest.mark.slow
 def test_killed_behind_any_call_the_rest_arrives_once(study, tables, monkeypatch):
     suggest(study, 0, {"lr": 0.01}, {"lr": 0.02})
-    reach(study, 0, 10, "finished")
-    reach(study, 1, 20, "finished")
+    advance(study, 0, 10, "finished")
+    advance(study, 1, 20, "finished")
     assert StudyDelivery(study.folder).sync().complete
     whole, number = content_of(study), 0
     while True:
@@ -467,7 +467,7 @@ def test_killed_behind_any_call_the_rest_arrives_once(study, tables, monkeypatch
         client = store.connect(f"sqlite:///{study.runs.absolute()}/mlflow.db")
         if not killed_behind(number, client, monkeypatch, StudyDelivery(study.folder).sync):
             break
-        told = StudyDelivery(study.folder).sync()
-        assert (told.complete, told.error) == (True, "")
+        result = StudyDelivery(study.folder).sync()
+        assert (result.complete, result.error) == (True, "")
         assert content_of(study) == whole, f"killed behind call {number}"
     assert number > 15

@@ -61,7 +61,7 @@ def test_the_board_says_where_a_trial_was_stopped_and_how_many_more_there_are(ca
     assert remarks([], 3) == []
 
 
-def test_a_search_ends_where_the_best_cannot_be_told_apart(tmp_path):
+def test_a_search_ends_where_the_best_cannot_be_distinguished(tmp_path):
     """A rate that hardly matters: all trials of all generations are alike."""
     path = spec_in(tmp_path, "sweep: {generation: 2, seeds: 3, until_alike: 2, trials: 20, sampler: random}\n")
     found = swept(path, tmp_path / "runs", "train.optimizer.adam.lr=interval(1e-9,2e-9)")
@@ -74,10 +74,10 @@ def test_a_search_ends_where_the_best_cannot_be_told_apart(tmp_path):
 
 def test_to_end_a_search_so_takes_three_seeds(tmp_path):
     path = spec_in(tmp_path, "sweep: {seeds: 2, until_alike: 2}\n")
-    with pytest.raises(SpecError) as told:
+    with pytest.raises(SpecError) as done:
         swept(path, tmp_path / "runs", RATE)
 
-    (problem,) = told.value.problems
+    (problem,) = done.value.problems
     assert problem.message == "`until_alike` takes 3 seeds of each point to know chance, and there are 2"
     assert problem.hint == "Write `seeds: 3` beside it."
     assert problem.mark.line == SPEC.count("\n") + 1
@@ -91,23 +91,23 @@ def test_json_has_the_leaderboard(tmp_path):
     assert found["tracking"] is None
 
 
-def test_figures_are_drawn_where_they_are_asked_for(tmp_path):
+def test_figures_are_saved_where_they_are_asked_for(tmp_path):
     spec_in(tmp_path, "track: {mlflow: false}\n")
-    told = dlx(tmp_path, "sweep", "s.yaml", "train.optimizer.adam.lr=0.1,0.01", "--figures")
+    done = dlx(tmp_path, "sweep", "s.yaml", "train.optimizer.adam.lr=0.1,0.01", "--figures")
 
-    assert told.returncode == 0, told.stderr
-    folder = tmp_path / re.search(r"^figures (\S+)$", told.stdout, re.MULTILINE)[1]
+    assert done.returncode == 0, done.stderr
+    folder = tmp_path / re.search(r"^figures (\S+)$", done.stdout, re.MULTILINE)[1]
     assert {"history.png", "slices.png"} <= {file.name for file in folder.iterdir()}
-    assert "mlflow" not in told.stdout
+    assert "mlflow" not in done.stdout
 
 
 def test_a_sweep_is_in_mlflow_with_its_trials_and_figures(tmp_path):
     from mlflow import MlflowClient
 
     spec_in(tmp_path)
-    told = dlx(tmp_path, "sweep", "s.yaml", "train.optimizer.adam.lr=0.1,0.01", "--json")
-    assert told.returncode == 0, told.stderr
-    found = json.loads(told.stdout)
+    done = dlx(tmp_path, "sweep", "s.yaml", "train.optimizer.adam.lr=0.1,0.01", "--json")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
     assert found["tracking"] in {"delivered", "behind"}
     state = f"{found['dir']}/mlflow.json"
     until = time.monotonic() + 120

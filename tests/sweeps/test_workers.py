@@ -16,7 +16,7 @@ from studies import HALVING, RATE, WIDTH, journal, spec_in, swept, weights
 from dlx.runs.folder import Run
 from dlx.sweeps.events import TaskEnded
 from dlx.sweeps.study import Study
-from dlx.sweeps.workers.base import Task, Trainer, TrialOutcome, held, read_back
+from dlx.sweeps.workers.base import Task, Trainer, TrialOutcome, read_back, run_lock
 from dlx.sweeps.workers.processes import TRIES, Processes
 
 HOW = [RATE, WIDTH, HALVING, "++sweep.sampler=tpe", "++sweep.generation=4"]
@@ -66,9 +66,9 @@ class Doomed(Processes):
 
     def start(self, number: int):
         self.started += 1
-        hand = super().start(number)
-        hand.process.kill()
-        return hand
+        worker = super().start(number)
+        worker.process.kill()
+        return worker
 
 
 def test_a_trial_whose_workers_die_again_and_again_fails_with_a_sentence(spec, tmp_path):
@@ -87,21 +87,21 @@ def test_workers_share_the_cores(tmp_path):
     assert Processes(1, tmp_path / "log").threads == len(os.sched_getaffinity(0))
 
 
-def test_workers_stay_over_many_trials_and_end_when_they_are_told(spec, tmp_path):
+def test_workers_stay_over_many_trials_and_end_when_they_are_asked_to(spec, tmp_path):
     workers = Processes(2, tmp_path / "workers.log")
     tasks = [Task(i, i, str(tmp_path / "s" / f"run-{i}"), spec.read_text()) for i in range(6)]
     outcomes = list(workers.advance(tasks[:4], never))
-    pids = {hand.process.pid for hand in workers.hands.values()}
+    pids = {worker.process.pid for worker in workers.workers.values()}
     outcomes += workers.advance(tasks[4:], never)
 
-    assert {hand.process.pid for hand in workers.hands.values()} == pids
+    assert {worker.process.pid for worker in workers.workers.values()} == pids
     assert sorted(o.number for o in outcomes) == list(range(6))
     assert {o.ended for o in outcomes} == {"finished"}
     workers.close()
     assert not any(psutil.pid_exists(pid) for pid in pids)
 
 
-def test_a_worker_that_is_told_to_stop_keeps_where_it_is(spec, tmp_path):
+def test_a_worker_that_is_asked_to_stop_saves_where_it_is(spec, tmp_path):
     text = (
         spec.read_text()
         .replace("epochs: 8", "epochs: 5000")
@@ -122,9 +122,9 @@ def test_two_trainers_at_one_run_wait_for_each_other(spec, tmp_path):
     run = tmp_path / "s" / "run"
     run.mkdir(parents=True)
     workers = Processes(1, tmp_path / "workers.log")
-    with held(run):
+    with run_lock(run):
         flying = workers.advance([Task(0, 0, str(run), spec.read_text())], never)
-        workers.hand_out(__import__("collections").deque([[Task(0, 0, str(run), spec.read_text())]]))
+        workers.assign(__import__("collections").deque([[Task(0, 0, str(run), spec.read_text())]]))
         assert not (run / "metrics.jsonl").exists()
     assert [o.ended for o in flying][-1] == "finished"
     workers.close()
@@ -139,9 +139,9 @@ def test_a_run_is_read_back_where_it_is_as_far_as_it_is_to_come(spec, tmp_path):
     assert (rested.ended, rested.step) == ("rested", 9)
     assert set(rested.metrics) == {"train/running_loss", "valid/loss", "valid/accuracy", "valid/error"}
     for until, metrics in ((9, rested.metrics), (6, None), (12, None)):
-        told = read_back(run, Task(0, 0, str(run.dir), "", until))
-        assert (told is None) == (until > 9)
-        assert told is None or metrics is None or told.metrics == metrics
+        read = read_back(run, Task(0, 0, str(run.dir), "", until))
+        assert (read is None) == (until > 9)
+        assert read is None or metrics is None or read.metrics == metrics
     (finished,) = trainer.advance([Task(0, 0, str(run.dir), spec.read_text())], never)
     assert (finished.ended, finished.step) == ("finished", 24)
     assert read_back(run, task) == TrialOutcome(0, 0, "rested", 9, rested.metrics, run.end()["seconds"])
@@ -164,7 +164,7 @@ def children_of(pid: int) -> list[psutil.Process]:
 
 def killed_often(spec: Path, runs: Path, kills: int, *more: str) -> int:
     """Sweep, and be killed at random moments after the first suggestion, and go on to the end: how many hit."""
-    chance, hits = random.Random(4), 0
+    rng, hits = random.Random(4), 0
     for _ in range(kills):
         process = subprocess.Popen(command(spec, runs, *more), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         deadline = time.monotonic() + 60
@@ -176,7 +176,7 @@ def killed_often(spec: Path, runs: Path, kills: int, *more: str) -> int:
         ):
             time.sleep(0.02)
         try:
-            process.wait(chance.uniform(0.0, 2.5))
+            process.wait(rng.uniform(0.0, 2.5))
         except subprocess.TimeoutExpired:
             hits += 1
             process.kill()
@@ -230,8 +230,8 @@ def test_control_c_stops_cleanly_and_says_what_comes_next(spec, tmp_path):
     while process.poll() is None and not list(runs.glob("s/trial-*/metrics.jsonl")):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    told, _ = process.communicate(timeout=60)
+    read, _ = process.communicate(timeout=60)
 
     assert process.returncode == 130
-    assert "next    it was interrupted; the same command would go on with trials 0, 1, 2, 3" in told
+    assert "next    it was interrupted; the same command would go on with trials 0, 1, 2, 3" in read
     assert all(t.state == "waiting" for t in study_of(runs).trials)

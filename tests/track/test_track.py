@@ -333,7 +333,7 @@ def test_mlflow_has_all_that_the_run_folder_has(root, uri):
     assert data.tags["dlx.status"] == "finished"
 
 
-def test_settings_environment_and_data_are_told(root, uri):
+def test_settings_environment_and_data_are_reported(root, uri):
     run = finished(root)
     track.sync(run, uri)
 
@@ -350,8 +350,13 @@ def test_settings_environment_and_data_are_told(root, uri):
     assert settings.items() <= params.items()
     assert params["receptive_field"] == "5x7"
     assert not [name for name in params if name.startswith("network")]
-    told = {"dlx.device": "cpu", "dlx.python": "3.11.7", "dlx.packages.torch": "2.13.0", "dlx.commit": "0123abc"}
-    assert told.items() <= tags.items()
+    expected_tags = {
+        "dlx.device": "cpu",
+        "dlx.python": "3.11.7",
+        "dlx.packages.torch": "2.13.0",
+        "dlx.commit": "0123abc",
+    }
+    assert expected_tags.items() <= tags.items()
     assert (tags["mlflow.source.git.commit"], tags["mlflow.note.content"]) == ("0123abc", "A book, page 1")
     (used,) = there.run.inputs.dataset_inputs
     assert (used.dataset.name, used.dataset.digest, used.tags[0].value) == ("digits", ("ab" * 32)[:36], "training")
@@ -559,7 +564,7 @@ def test_numbers_that_are_none_arrive(root, uri):
     assert (math.isnan(curve[0]), curve[1]) == (True, 0.5)
 
 
-def test_mlflows_limits_are_kept(root, uri):
+def test_mlflows_limits_are_respected(root, uri):
     run = begin(root)
     many = "".join(f", v{n}: {n}" for n in range(250))
     run.write_text("spec.yaml", SPEC.replace("vars: {", f"vars: {{long: {'x' * 9000}{many}, "))
@@ -633,7 +638,7 @@ def test_a_model_that_was_cut_off_is_logged_once(root, client, monkeypatch, meth
     assert len(there.run.outputs.model_outputs) == 1
 
 
-def test_a_checkpoint_that_is_torn_is_told_and_costs_nothing_else(root):
+def test_a_checkpoint_that_is_torn_is_reported_and_costs_nothing_else(root):
     run = finished(root, model=True)
     (run.dir / "checkpoints" / "final.safetensors").write_bytes(b"torn")
     result = track.sync(run)
@@ -653,9 +658,9 @@ def test_two_runs_at_once_on_a_store_that_is_not_there_yet(tmp_path, monkeypatch
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     runs = [finished(tmp_path), finished(tmp_path)]
     both = [mirror_by_hand(run) for run in runs]
-    told = [process.communicate(timeout=60)[0] for process in both]
+    expected_tags = [process.communicate(timeout=60)[0] for process in both]
 
-    assert told == [f"delivered 26 records to sqlite:///{tmp_path}/mlflow.db\n"] * 2
+    assert expected_tags == [f"delivered 26 records to sqlite:///{tmp_path}/mlflow.db\n"] * 2
     assert [process.returncode for process in both] == [0, 0]
     for run in runs:
         there = Reader(store.tracking_uri(run), run)
@@ -758,14 +763,14 @@ def test_a_server_that_dies_under_way_gets_the_rest_later(root, server):
         time.sleep(1.5)
         steps(run, *range(31, 41))
         run.append(end(40))
-        told = mirror.finish(30)
+        expected_tags = mirror.finish(30)
         log = (run.dir / "mlflow.log").read_text()
         later = track.sync(run)
     finally:
         server.start()
 
     sentence = f"MLflow at {server.uri} cannot be reached; `dlx runs sync` delivers the rest once it can"
-    assert told == f"failed: {sentence}"
+    assert expected_tags == f"failed: {sentence}"
     assert sentence in log
     assert "Traceback" not in log
     assert (later.complete, later.error) == (False, sentence)
@@ -776,7 +781,7 @@ def test_a_server_that_dies_under_way_gets_the_rest_later(root, server):
     assert (there.curves(), len(there.runs), there.run.info.status) == (expected(run), 1, "FINISHED")
 
 
-def test_a_mirror_that_cannot_start_is_told_and_nothing_more(root, monkeypatch):
+def test_a_mirror_that_cannot_start_is_reported_and_nothing_more(root, monkeypatch):
     run = begin(root)
     monkeypatch.setattr(sys, "executable", str(root / "no-python"))
     mirror = track.start(run)
@@ -784,7 +789,7 @@ def test_a_mirror_that_cannot_start_is_told_and_nothing_more(root, monkeypatch):
     assert mirror.finish(1).startswith("failed: the mirror could not be started: ")
 
 
-def test_a_mirror_that_breaks_is_told(root, monkeypatch):
+def test_a_mirror_that_breaks_is_reported(root, monkeypatch):
     run = begin(root)
     mirror = track.start(run)
     mirror.process.kill()
@@ -792,7 +797,7 @@ def test_a_mirror_that_breaks_is_told(root, monkeypatch):
     assert mirror.finish(5) == f"failed: the mirror ended with -9; {run.dir / 'mlflow.log'} says more"
 
 
-def test_a_store_that_no_one_knows_is_told(root):
+def test_a_store_that_no_one_knows_is_reported(root):
     run = finished(root)
     result = track.sync(run, "ftp://nowhere")
 
@@ -892,11 +897,11 @@ def dismissed(root, uri):
 def test_a_run_that_was_deleted_there_is_said_and_can_be_sent_anew(root, uri):
     run, there = dismissed(root, uri)
     for _ in range(2):
-        told = track.sync(run, uri)
-        assert (told.complete, told.sent) == (False, 0)
-        memory = shlex.quote(str(run.dir / "mlflow.json"))
-        assert told.error == (
-            f"the MLflow run {there.id} of {run.key} was deleted there; `rm {memory}` "
+        expected_tags = track.sync(run, uri)
+        assert (expected_tags.complete, expected_tags.sent) == (False, 0)
+        state_type = shlex.quote(str(run.dir / "mlflow.json"))
+        assert expected_tags.error == (
+            f"the MLflow run {there.id} of {run.key} was deleted there; `rm {state_type}` "
             f"and `dlx runs sync {run.argument}` send it anew, "
             f"`mlflow runs restore --run-id {there.id}` brings it back"
         )
@@ -923,9 +928,9 @@ def test_an_experiment_that_was_deleted_there_is_said_and_comes_back_with_what_i
     assert track.sync(run, uri).complete
     there = Reader(uri, run)
     there.client.delete_experiment(there.experiment_id)
-    told = track.sync(run, uri)
-    assert told.error.startswith("experiment `digits` was deleted in MLflow, and with it the MLflow run ")
-    assert f"`mlflow experiments restore --experiment-id {there.experiment_id}` brings it back" in told.error
+    expected_tags = track.sync(run, uri)
+    assert expected_tags.error.startswith("experiment `digits` was deleted in MLflow, and with it the MLflow run ")
+    assert f"`mlflow experiments restore --experiment-id {there.experiment_id}` brings it back" in expected_tags.error
     (run.dir / "mlflow.json").unlink()
 
     assert track.sync(run, uri).complete
@@ -997,10 +1002,10 @@ def test_a_memory_of_another_form_is_made_up_anew(root, odd):
 def test_a_damaged_file_is_named_and_mlflow_not_blamed(root, name, text, sentence):
     run = finished(root)
     (run.dir / name).write_text(text)
-    told = track.sync(run)
+    expected_tags = track.sync(run)
 
-    assert sentence in told.error
-    assert "did not take it" not in told.error
+    assert sentence in expected_tags.error
+    assert "did not take it" not in expected_tags.error
 
 
 def test_a_pipe_in_the_place_of_a_file_is_not_waited_for(root):

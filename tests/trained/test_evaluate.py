@@ -139,9 +139,9 @@ def test_what_is_not_there_is_said(run):
 
 def test_networks_for_two_things_do_not_answer_together(home, run):
     hinge = trained(home, "++objective.classification={loss: hinge}").results[0].run
-    told = refused([run, hinge])
-    assert "2 runs answer together where they were trained for one thing" in told
-    assert f"{run.key} classification with cross_entropy and {hinge.key} classification with hinge" in told
+    message = refused([run, hinge])
+    assert "2 runs answer together where they were trained for one thing" in message
+    assert f"{run.key} classification with cross_entropy and {hinge.key} classification with hinge" in message
 
 
 def test_networks_on_two_splits_do_not_answer_together(home, run):
@@ -165,8 +165,8 @@ def test_data_that_has_changed_is_not_taken_for_the_old(tmp_path):
         evaluate([run], data=[f"path={tmp_path / 'b.npz'}"]).metrics["test/loss"] == run.end()["metrics"]["test/loss"]
     )
     np.savez(tmp_path / "b.npz", x=x[:, :4], y=np.arange(60) % 3)
-    told = refused([run], data=[f"path={tmp_path / 'b.npz'}"])
-    assert f"the data given has inputs of shape (4,), and {run.key} was trained on (5,)" in told
+    message = refused([run], data=[f"path={tmp_path / 'b.npz'}"])
+    assert f"the data given has inputs of shape (4,), and {run.key} was trained on (5,)" in message
 
 
 # --- the command ----------------------------------------------------------------------------------------------------
@@ -176,7 +176,7 @@ def dlx(*argv: str, cwd: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run([sys.executable, "-m", "dlx", *argv], capture_output=True, text=True, cwd=cwd)
 
 
-def test_the_command_tells_one_and_several_and_json(home, run, other):
+def test_the_command_prints_one_and_several_and_json(home, run, other):
     one = dlx("evaluate", run.id, "--part", "test", cwd=home)
     assert one.returncode == 0, one.stderr
     assert one.stdout.splitlines()[0].split() == ["test/loss", f"{run.end()['metrics']['test/loss']:.4g}"]

@@ -61,7 +61,7 @@ def test_it_says_what_the_network_says_of_preprocessed_inputs(digits, tmp_path):
     assert found.names == tuple(map(str, range(30)))
 
 
-def test_what_was_kept_is_what_was_fitted_to_the_bit(digits):
+def test_what_was_saved_is_what_was_fitted_to_the_bit(digits):
     run, _, test = digits
     known, sets = input_record.load(run.dir), load(run.dir / "spec.yaml").data.load()
 
@@ -165,7 +165,7 @@ def test_a_value_that_is_missing_is_filled_in_as_in_the_training(tmp_path):
     assert found[0] == pytest.approx(found[1], abs=1e-5)
 
 
-def test_texts_that_are_told_have_their_names(tmp_path):
+def test_texts_that_are_recorded_have_their_names(tmp_path):
     (tmp_path / "t.csv").write_text(ROWS)
     data = "{table: {path: t.csv, target: town, drop: [price]}}"
     run = trained(tmp_path, data, "[{linear: 3}]").results[0].run
@@ -288,7 +288,7 @@ def test_a_file_of_something_else_is_refused(digits, tmp_path, name, array, sent
     assert sentence in str(error.value)
 
 
-def test_the_command_tells_writes_and_refuses(digits, tmp_path):
+def test_the_command_prints_writes_and_refuses(digits, tmp_path):
     run, _, test = digits
     np.save(tmp_path / "x.npy", test.x[:25])
     found = predict(run, tmp_path / "x.npy")
@@ -297,11 +297,11 @@ def test_the_command_tells_writes_and_refuses(digits, tmp_path):
         return subprocess.run([sys.executable, "-m", "dlx", "predict", str(run.dir), *argv],
                               capture_output=True, text=True, cwd=tmp_path)  # fmt: skip
 
-    told = dlx("x.npy")
-    assert told.returncode == 0, told.stderr
-    assert told.stdout.splitlines()[0].split()[:3] == ["input", "class", "p(0)"]
-    assert len(told.stdout.splitlines()) == 21
-    assert told.stderr == "5 more: `--output FILE.csv` writes all of them.\n"
+    printed = dlx("x.npy")
+    assert printed.returncode == 0, printed.stderr
+    assert printed.stdout.splitlines()[0].split()[:3] == ["input", "class", "p(0)"]
+    assert len(printed.stdout.splitlines()) == 21
+    assert printed.stderr == "5 more: `--output FILE.csv` writes all of them.\n"
 
     assert dlx("x.npy", "--output", "o.csv").stderr == "25 answers are written to o.csv.\n"
     rows = list(csv.reader((tmp_path / "o.csv").read_text().splitlines()))
@@ -354,7 +354,7 @@ def test_what_is_predicted_is_what_the_run_was_measured_by(tmp_path, data, layer
     assert measured == pytest.approx(result.metrics[f"test/{metric}"], rel=1e-5)
 
 
-def test_of_several_outputs_the_one_that_is_trained_for_is_told(tmp_path):
+def test_of_several_outputs_the_one_that_is_trained_for_is_predicted(tmp_path):
     data = "{synthetic: {shape: [6], classes: 3, train: 60, test: 30}}"
     layers = "[{linear: 3, name: side}, relu, {linear: 3, name: head}], outputs: {beside: side, main: head}"
     (tmp_path / "s.yaml").write_text(
@@ -379,7 +379,7 @@ def boxes(tmp_path_factory):
     return run, folder / "x.npy", x
 
 
-def test_of_a_detector_boxes_are_told_with_class_and_score_the_surest_first(boxes):
+def test_of_a_detector_boxes_are_predicted_with_class_and_score_the_surest_first(boxes):
     run, path, x = boxes
     found = predict(run, path)
     by_hand = []
@@ -414,9 +414,9 @@ def test_boxes_are_said_to_be_unsuppressed_in_every_form(boxes, tmp_path, capsys
     assert (rows[0], len(rows)) == (["input", "class", "score", "left", "top", "right", "bottom"], 1 + 4 * 8)
     assert np.array_equal(np.load(tmp_path / "o.npz")["boxes"], found.boxes)
     predictions(found, as_json=False, output=None)
-    told = capsys.readouterr()
-    assert len(told.out.splitlines()) == 21
-    assert "8 boxes each, the surest first: overlapping boxes of one object are not suppressed." in told.err
+    printed = capsys.readouterr()
+    assert len(printed.out.splitlines()) == 21
+    assert "8 boxes each, the surest first: overlapping boxes of one object are not suppressed." in printed.err
 
 
 def test_of_many_classes_a_line_has_the_one_that_is_said(tmp_path, capsys):
@@ -425,10 +425,10 @@ def test_of_many_classes_a_line_has_the_one_that_is_said(tmp_path, capsys):
     np.save(tmp_path / "x.npy", np.zeros((2, 6), np.float32))
     found = predict(run, tmp_path / "x.npy")
     predictions(found, as_json=False, output=None)
-    told = capsys.readouterr()
+    printed = capsys.readouterr()
 
-    assert told.out.splitlines()[0].split() == ["input", "class", "p"]
-    assert float(told.out.splitlines()[1].split()[2]) == pytest.approx(found.probabilities[0].max(), rel=1e-3)
-    assert told.err == "The probabilities of all 50 classes: `--output FILE.csv` writes them.\n"
+    assert printed.out.splitlines()[0].split() == ["input", "class", "p"]
+    assert float(printed.out.splitlines()[1].split()[2]) == pytest.approx(found.probabilities[0].max(), rel=1e-3)
+    assert printed.err == "The probabilities of all 50 classes: `--output FILE.csv` writes them.\n"
     found.write(tmp_path / "o.csv")
     assert len((tmp_path / "o.csv").read_text().splitlines()[0].split(",")) == 52

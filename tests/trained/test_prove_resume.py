@@ -32,14 +32,14 @@ def spec(tmp_path):
     return written
 
 
-def run(capsys, *words: object) -> tuple[int, str, str]:
+def run(capsys, *arguments: object) -> tuple[int, str, str]:
     """The exit status of a command, and what it says."""
     try:
-        status = cli.app([str(word) for word in words], standalone_mode=False) or 0
+        status = cli.app([str(word) for word in arguments], standalone_mode=False) or 0
     except SystemExit as end:
         status = end.code
-    told = capsys.readouterr()
-    return status, told.out, told.err
+    output = capsys.readouterr()
+    return status, output.out, output.err
 
 
 def test_a_killed_training_leaves_the_same_bits_and_the_command_says_so(spec, capsys):
@@ -62,7 +62,7 @@ def test_as_a_document(spec, capsys):
 
 def test_the_training_is_cut_and_all_else_is_as_it_is_written(spec):
     more = ["train.log_every=50", "+train.seeds=3", "+train.max_time=2h"]
-    found, total = prove_resume.cut(spec(epochs=500), more, 60)
+    found, total = prove_resume.shortened_spec(spec(epochs=500), more, 60)
 
     train = found.train
     assert total == train.steps == 60
@@ -72,28 +72,28 @@ def test_the_training_is_cut_and_all_else_is_as_it_is_written(spec):
 
 @pytest.mark.parametrize(("said", "comes_to"), [(7, 7), (30, 30), (31, 3)])
 def test_it_saves_when_the_spec_says_so_where_that_is_twice(spec, said, comes_to):
-    found, _ = prove_resume.cut(spec(epochs=500), [f"+train.save_every={said}"], 60)
+    found, _ = prove_resume.shortened_spec(spec(epochs=500), [f"+train.save_every={said}"], 60)
     assert found.train.save_every == comes_to
 
 
 def test_members_stay_and_snapshots_that_are_cut_off_ask_for_more_steps(spec):
-    found, _ = prove_resume.cut(spec(), ["+train.ensemble={members: 3, bootstrap: true}"], 60)
+    found, _ = prove_resume.shortened_spec(spec(), ["+train.ensemble={members: 3, bootstrap: true}"], 60)
     assert (found.train.ensemble.members, found.train.ensemble.bootstrap) == (3, True)
     more = ["+train.ensemble={snapshots: 2}", "train.schedule={cosine_restarts: {T_0: 10}}"]
     with pytest.raises(DlxError) as refused:
-        prove_resume.cut(spec(), more, 60)
+        prove_resume.shortened_spec(spec(), more, 60)
     assert "2 snapshots want 2 cycles" in refused.value.problems[0].message
     assert refused.value.problems[0].hint == "`--steps N` proves more than 60 of its 100 steps."
 
 
 def test_a_short_training_is_left_as_long_as_it_is(spec):
-    found, total = prove_resume.cut(spec(epochs=4), [], 60)
+    found, total = prove_resume.shortened_spec(spec(epochs=4), [], 60)
     assert (total, found.train.epochs, found.train.steps) == (20, 4, None)
 
 
 def test_one_step_is_nothing_to_cut(spec):
     with pytest.raises(DlxError, match="s trains for one step, and nothing can be cut off"):
-        prove_resume.cut(spec(epochs=1, batch="all"), [], 60)
+        prove_resume.shortened_spec(spec(epochs=1, batch="all"), [], 60)
 
 
 def test_what_differs_is_named(spec, tmp_path, capsys):
@@ -104,7 +104,7 @@ def test_what_differs_is_named(spec, tmp_path, capsys):
         runner.run(load(path, [*changes, f"+train.seed={seed}"]), tmp_path / str(seed)).results[0].run
         for seed in (1, 2)
     )
-    found = prove_resume.compared({"": one}, {"": other}, 10, 3, (4,))
+    found = prove_resume.compare_trainings({"": one}, {"": other}, 10, 3, (4,))
 
     assert not found.equal
     assert (found.difference.record, found.difference.step, found.difference.metric) == (
@@ -124,17 +124,17 @@ def test_what_differs_is_named(spec, tmp_path, capsys):
     from dlx.show.prove_resume import proof as show
 
     show(found)
-    told = capsys.readouterr().out.splitlines()
-    assert told[:2] == ["s: 10 steps, killed at step 4", "  1 of 3 kills: the training ended before the others"]
+    output = capsys.readouterr().out.splitlines()
+    assert output[:2] == ["s: 10 steps, killed at step 4", "  1 of 3 kills: the training ended before the others"]
     losses = [
         next(r for r in run.records() if r["record"] == "step")["metrics"]["train/running_loss"]
         for run in (one, other)
     ]
-    assert told[2] == f"differs first in train/running_loss at step 1: {losses[0]!r} and {losses[1]!r}"
-    assert any(line.startswith("differs in step-000000005: ") for line in told)
+    assert output[2] == f"differs first in train/running_loss at step 1: {losses[0]!r} and {losses[1]!r}"
+    assert any(line.startswith("differs in step-000000005: ") for line in output)
 
 
-def test_a_training_that_fails_is_told_and_what_it_left_is_kept(spec, tmp_path, monkeypatch, capfd):
+def test_a_training_that_fails_is_reported_and_what_it_left_stays(spec, tmp_path, monkeypatch, capfd):
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with pytest.raises(RunError, match=r"are not finite|the loss is"), prove_resume.retained_on_failure() as home:
         prove_resume.prove(spec("{sgd: 1e12}"), [], home)

@@ -10,7 +10,7 @@ from dlx.errors import DlxError
 from dlx.experiment import runner
 from dlx.runs.folder import Run
 from dlx.spec import load
-from dlx.trained.reproduce import again, compared, reproduce
+from dlx.trained.reproduce import compare_runs, prepare_copy, reproduce
 from dlx.training.checkpoints import checkpoint
 
 SPEC = """\
@@ -38,14 +38,14 @@ def edited(run: Run, name: str, old: str, new: str) -> None:
     (run.dir / name).write_text(text.replace(old, new))
 
 
-def command(capsys, *words: object) -> tuple[int, str, str]:
+def command(capsys, *arguments: object) -> tuple[int, str, str]:
     """The exit status of a command, and what it says."""
     try:
-        status = cli.app([str(word) for word in words], standalone_mode=False) or 0
+        status = cli.app([str(word) for word in arguments], standalone_mode=False) or 0
     except SystemExit as end:
         status = end.code
-    told = capsys.readouterr()
-    return status, told.out, told.err
+    output = capsys.readouterr()
+    return status, output.out, output.err
 
 
 def test_the_same_run_gives_the_same_bits_in_a_new_folder(run, capsys):
@@ -73,12 +73,12 @@ def test_a_run_of_an_older_dlx_reproduces_and_lists(run, capsys):
     """Its curve is compared by today's name; its `train/loss` at the end was no evaluation, and is not."""
     new = Run(reproduce(run, run.root).new.dir)
     as_older_runs_are(run)
-    assert compared(run, new).verdict == compared(new, run).verdict == "bitwise equal"
-    assert compared(run, run).verdict == "bitwise equal"
+    assert compare_runs(run, new).verdict == compare_runs(new, run).verdict == "bitwise equal"
+    assert compare_runs(run, run).verdict == "bitwise equal"
 
     curve = next(r for r in new.records() if r["record"] == "step")
     edited(new, "metrics.jsonl", repr(curve["metrics"]["train/running_loss"]), "0.125")
-    difference = compared(run, new).difference
+    difference = compare_runs(run, new).difference
     assert (difference.record, difference.step, difference.metric, difference.second) == (
         "step",
         1,
@@ -100,7 +100,7 @@ def test_it_takes_as_many_threads_and_the_same_kind_of_device(run):
     assert found.changed == {}
 
 
-def test_what_the_lock_says_otherwise_is_told(run, capsys):
+def test_what_the_lock_says_otherwise_is_reported(run, capsys):
     edited(run, "lock.json", '"device": "cpu"', '"device": "cuda:0 (NVIDIA H200)"')
     edited(run, "lock.json", f'"torch": "{torch.__version__}"', '"torch": "2.0.1"')
     _, out, _ = command(capsys, "reproduce", run.key, "--runs", run.root)
@@ -128,7 +128,7 @@ def test_a_hair_is_within_tolerance(run, capsys):
     assert document["tensor"]["layer"] == "linear_1"
 
 
-def test_what_differs_is_told_with_its_first_step_and_layer(run, capsys):
+def test_what_differs_is_reported_with_its_first_step_and_layer(run, capsys):
     """Another learning rate: the first loss is the same, the second is not."""
     edited(run, "spec.yaml", "0.1", "0.2")
     status, out, _ = command(capsys, "reproduce", run.key, "--runs", run.root)
@@ -155,7 +155,7 @@ def test_the_layer_is_that_of_the_nearest_checkpoint(tmp_path):
             weights = {"a.weight": torch.ones(2), "b/c.weight": torch.ones(2) * factor}
             checkpoint.write(run.dir / "checkpoints", name, weights, {})
         runs.append(run)
-    found = compared(*runs)
+    found = compare_runs(*runs)
 
     assert (
         found.verdict,
@@ -190,4 +190,4 @@ def test_what_has_not_finished_has_nothing_to_reproduce(run):
 def test_a_folder_without_a_lock_cannot_be_reproduced(run):
     (run.dir / "lock.json").unlink()
     with pytest.raises(DlxError, match=r"has no lock\.json, which says what it was run with"):
-        again(run, run.root)
+        prepare_copy(run, run.root)

@@ -1,4 +1,4 @@
-"""What a study showed, as pictures in a folder: drawn without a screen."""
+"""Figures of a study in a folder, drawn without a screen."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..seed_averages import is_replicate
 from ..study import Study
 from ..trial import Trial
 from . import history, points
-from .base import Picture, StudyView, shown, styled
+from .base import Picture, StudyView, styled, view_of
 
 Form = Literal["png", "svg"]
 FOLDER = "figures"
@@ -27,7 +27,9 @@ PICTURES: dict[str, Callable[[StudyView], Picture | None]] = {
 
 
 def of_study(study: Study, folder: Path | None = None, form: Form = "png") -> list[Path]:
-    """Draw a study, into `figures/` of its folder if no other is given. The files; none where nothing is finished."""
+    """Draw a study, into `figures/` of its folder or another one. Returns the files; none where no trial has
+    finished.
+    """
     dimensions = [one for one in dimensions_of(study.identity.get("space", {})) if not is_replicate(one.key)]
     if not dimensions:
         return []  # nothing but folds and seeds
@@ -43,8 +45,8 @@ def draw(
     folder: Path,
     form: Form = "png",
 ) -> list[Path]:
-    """Draw trials that vary in these dimensions, as far as there is something to see. The files."""
-    about = shown(trials, dimensions, metric, rising)
+    """Draw trials that vary in these dimensions; figures without content are left out. Returns the files."""
+    about = view_of(trials, dimensions, metric, rising)
     if about is None:
         return []
     folder.mkdir(parents=True, exist_ok=True)

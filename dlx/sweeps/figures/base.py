@@ -1,4 +1,4 @@
-"""Paper and pen: what all pictures of a study share. matplotlib without a screen, and without its global state."""
+"""Style and axes that all figures of a study share. matplotlib without a screen, and without its global state."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...spec.sections.sweep_values import Choices, Dimension
 from ...spec.validation import shown as worded
-from ..importance import compared, limits
+from ..importance import comparable_values, limits
 from ..importance import importance as importance_of
 from ..leaderboard import LeaderboardRow, rank
 from ..trial import Trial
@@ -38,28 +38,28 @@ STYLE: Any = {
     "svg.hashsalt": "dlx",
 }
 DOTS = 130
-"""Pixels an inch of a PNG."""
-NAMED = 24
-"""Letters of a value on an axis."""
-MOST = 12
-"""Dimensions that one picture has room for: those that matter most."""
+"""Resolution of a PNG, in dots per inch."""
+MAX_TEXT = 24
+"""Characters of a value on an axis."""
+MAX_DIMENSIONS = 12
+"""Dimensions in one figure at most: the most important ones."""
 
 
 @dataclass(frozen=True)
 class Picture:
-    """A figure that is done."""
+    """A finished figure."""
 
     figure: Figure
 
     def save(self, path: Path) -> None:
-        """As PNG or SVG by its name, without the time of day, so that the same study makes the same bytes."""
+        """Save as PNG or SVG by the suffix, without a time stamp, so that a study always gives the same bytes."""
         about = {"Date": None} if path.suffix == ".svg" else {"Software": None}
         self.figure.savefig(path, dpi=DOTS, metadata=about)
 
 
 @contextmanager
 def styled() -> Iterator[None]:
-    """The look of all of them, wherever something is drawn."""
+    """Set the style of all figures while something is drawn."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # matplotlib's are not for the user of dlx
         import matplotlib as mpl
@@ -68,19 +68,20 @@ def styled() -> Iterator[None]:
             yield
 
 
-def sheet(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
-    """An empty figure of inches, and its axes."""
+def new_figure(width: float, height: float, rows: int = 1, columns: int = 1) -> tuple[Figure, list[Axes]]:
+    """Create an empty figure, its size in inches, and its axes."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(width, height), layout="constrained")
+    # without pyplot: it holds figures in a global list, and picks a backend that may want a screen
     FigureCanvasAgg(figure)
     return figure, list(figure.subplots(rows, columns, squeeze=False).flat)
 
 
 @dataclass(frozen=True)
 class StudyView:
-    """What the pictures look at."""
+    """Trials and dimensions of a study, as the figures show them."""
 
     trials: Sequence[Trial]
     dimensions: Sequence[Dimension]
@@ -94,8 +95,8 @@ class StudyView:
 
     @cached_property
     def values(self) -> dict[int, float]:
-        """The metric of each trial, all at one rung."""
-        return compared(self.trials, self.metric)
+        """Metric of each trial, all at one rung."""
+        return comparable_values(self.trials, self.metric)
 
     @cached_property
     def names(self) -> dict[str, str]:
@@ -107,48 +108,48 @@ class StudyView:
 
     @cached_property
     def varying(self) -> list[Dimension]:
-        """Dimensions of which trials differ, those that matter most first, else in their order."""
-        there = [d for d in self.dimensions if len({worded(v) for _, v in self.along(d)}) > 1]
-        return sorted(there, key=lambda d: -self.importance.get(d.key, 0.0))[:MOST]
+        """Dimensions in which trials differ, the most important first."""
+        there = [d for d in self.dimensions if len({worded(v) for _, v in self.trials_with(d)}) > 1]
+        return sorted(there, key=lambda d: -self.importance.get(d.key, 0.0))[:MAX_DIMENSIONS]
 
-    def along(self, dimension: Dimension) -> list[tuple[Trial, Any]]:
-        """The trials that are compared and have this key, with its value."""
+    def trials_with(self, dimension: Dimension) -> list[tuple[Trial, Any]]:
+        """Return the trials with a value that have this key, each with its value of it."""
         return [
             (t, t.point[dimension.key]) for t in self.trials if t.number in self.values and dimension.key in t.point
         ]
 
     @cached_property
     def limits(self) -> tuple[float, float]:
-        """Of the metric's axis and colours: from the best on, without what lies far beyond the rest."""
+        """Range of the metric's axis and colours, without outliers."""
         return limits(list(self.values.values()), self.rising)
 
     @property
     def label(self) -> str:
-        """The metric as an axis says it."""
+        """Label of the metric's axis."""
         seeds = max(place.seeds for place in self.board)
         of = f", mean of {seeds} seeds" if seeds > 1 else ""
         return f"{self.metric}{of} ({'higher' if self.rising else 'lower'} is better)"
 
-    def told(self, value: float) -> str:
-        """A value of the metric with as many digits as tell the trials apart."""
+    def format_value(self, value: float) -> str:
+        """Format a value of the metric, with as many digits as the range of the axis needs."""
         low, high = self.limits
         return f"{value:.{min(6, max(0, 2 - floor(log10(high - low))))}f}"
 
-    def inside(self, value: float) -> float:
-        """The value, or the edge that it lies beyond."""
+    def clipped(self, value: float) -> float:
+        """Return the value within the limits of the axis."""
         low, high = self.limits
         return min(max(value, low), high)
 
 
-def shown(trials: Sequence[Trial], dimensions: Sequence[Dimension], metric: str, rising: bool) -> StudyView | None:
-    """None where no trial has a value to show."""
+def view_of(trials: Sequence[Trial], dimensions: Sequence[Dimension], metric: str, rising: bool) -> StudyView | None:
+    """Return the view of these trials; None where none has a value."""
     board = [place for place in rank(trials, metric, rising) if isfinite(place.mean)]
     made = StudyView(trials, dimensions, metric, rising, board)
     return made if board and made.values else None
 
 
 def short_names(keys: Sequence[str]) -> dict[str, str]:
-    """Each key by as much of its end as no other one has: `lr` for `train.optimizer.adam.lr`."""
+    """Return the shortest unique suffix of each key: `lr` for `train.optimizer.adam.lr`."""
     return {key: _tail(key, [other for other in keys if other != key]) for key in keys}
 
 
@@ -164,7 +165,7 @@ def _tail(key: str, others: Iterable[str]) -> str:
 
 @dataclass(frozen=True)
 class AxisScale:
-    """How a dimension lies on an axis: its numbers as they are, or choices side by side."""
+    """Scale of a dimension on an axis: numbers as they are, choices at equal distances."""
 
     dimension: Dimension
 
@@ -174,44 +175,48 @@ class AxisScale:
 
     @property
     def log(self) -> bool:
-        """Whether its logarithm is what is even: as it says, or as its choices stand."""
+        """Whether the axis is logarithmic: as the dimension says, or as its choices are spaced."""
         if not isinstance(self.dimension, Choices):
             return self.dimension.log
         values = [v for v in self.dimension.values if isinstance(v, int | float)]
         return not self.words and len(values) > 2 and min(values) > 0 and max(values) / min(values) >= 8
 
     def at(self, value: Any) -> float:
-        """Where a value lies."""
+        """Return the coordinate of a value."""
         return float(
             self.dimension.ranks.index(value) if isinstance(self.dimension, Choices) and self.words else value
         )
 
-    def even(self, value: Any) -> float:
-        """The same where distances count: in its logarithm if that is its scale."""
+    def scaled(self, value: Any) -> float:
+        """Return the coordinate in which distances count: its logarithm on a logarithmic axis."""
         return log10(self.at(value)) if self.log else self.at(value)
 
     def ticks(self) -> list[Any] | None:
-        """The values that are marked; None where they are so many that marks follow from the scale."""
+        """Return the values with ticks; None where they are so many that the scale decides."""
         if isinstance(self.dimension, Choices):
-            return list(self.dimension.ranks) if self.dimension.size <= MOST else None
-        return list(self.dimension) if self.dimension.size is not None and self.dimension.size <= MOST else None
+            return list(self.dimension.ranks) if self.dimension.size <= MAX_DIMENSIONS else None
+        return (
+            list(self.dimension)
+            if self.dimension.size is not None and self.dimension.size <= MAX_DIMENSIONS
+            else None
+        )
 
-    def dress(self, axis: Any, set_scale: Callable[[str], Any]) -> None:
-        """Scale and marks of an axis."""
+    def apply(self, axis: Any, set_scale: Callable[[str], Any]) -> None:
+        """Set the scale and the ticks of an axis."""
         marks = self.ticks()
         if self.log:
             set_scale("log")
             if marks is None:
                 low, high = (self.dimension.at(share) for share in (0.0, 1.0))
-                dress_log(axis, high / low)
+                format_log_axis(axis, high / low)
         if marks is not None:
             axis.set_major_locator(_fixed([self.at(v) for v in marks]))
             axis.set_major_formatter(_words([text(v) for v in marks]))
             axis.set_minor_locator(_fixed([]))
 
 
-def dress_log(axis: Any, times: float) -> None:
-    """Marks of a logarithmic axis whose end is so many times its beginning."""
+def format_log_axis(axis: Any, times: float) -> None:
+    """Set the ticks of a logarithmic axis whose end is `times` its beginning."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     axis.set_major_locator(LogLocator(subs=(1.0,) if times > 200 else (1.0, 2.0, 5.0)))
@@ -236,8 +241,8 @@ def _words(words: Sequence[str]) -> Any:
 
 
 def text(value: Any) -> str:
-    """A value on an axis or in a table."""
+    """Format a value for an axis or a table."""
     if isinstance(value, float):
         return f"{value:.4g}"
-    told = value if isinstance(value, str) else f"{value:,}" if type(value) is int else worded(value)
-    return told if len(told) <= NAMED else f"{told[: NAMED - 3]}..."
+    view = value if isinstance(value, str) else f"{value:,}" if type(value) is int else worded(value)
+    return view if len(view) <= MAX_TEXT else f"{view[: MAX_TEXT - 3]}..."

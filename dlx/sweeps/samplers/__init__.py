@@ -1,9 +1,9 @@
-"""Samplers: which points are tried next. One file a family, found by the registry.
+"""Samplers: which points are tried next. One file for each family; the registry finds them.
 
-A sampler has no memory: the same history and seed give the same points, so a study goes on as if it had not stopped.
+A sampler has no memory: the same history and seed give the same points, so an interrupted study continues unchanged.
 """
 
-from .base import Picking
+from .base import BuiltinSampler
 from .plain import Grid, QuasiRandom, Random
 
-__all__ = ["Grid", "Picking", "QuasiRandom", "Random"]
+__all__ = ["BuiltinSampler", "Grid", "QuasiRandom", "Random"]

@@ -1,4 +1,4 @@
-"""Samplers that are Optuna's. Each question makes a study in memory, fills it with the history, and asks it."""
+"""Samplers of Optuna. Each request creates a study in memory, adds the history to it, and asks it."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ...lazy import torch
 from ...spec.sections.sweep_values import Choices, Dimension
 from ..space import Space
 from ..trial import Point, Trial
-from .base import Asked, Picking, measured
+from .base import BuiltinSampler, SampleRequest, objective_value
 
 if TYPE_CHECKING:
     from optuna import Study
@@ -21,79 +21,82 @@ if TYPE_CHECKING:
     from optuna.trial import FrozenTrial
 
 
-class OptunaSampler(Picking):
-    """What samplers of Optuna share."""
+class OptunaSampler(BuiltinSampler):
+    """Base class of Optuna's samplers."""
 
-    again: ClassVar[int] = 5
-    """Suggestions that may come to points already tried, for each that is wanted."""
+    attempts: ClassVar[int] = 5
+    """Suggestions that may have been tried already, for each that is wanted."""
 
     def sampler(self, seed: int) -> BaseSampler:
-        """Optuna's own."""
+        """Return Optuna's sampler."""
         raise TypeError(f"{type(self).__name__} has no sampler()")
 
-    def marks(self, index: int) -> dict[str, Any]:
-        """What Optuna would have noted of the finished trial of this index."""
+    def system_attrs(self, index: int) -> dict[str, Any]:
+        """Return what Optuna would have recorded with the finished trial of this index."""
         return {}
 
     def prepare(self, sampler: BaseSampler, study: Study, finished: int) -> None:
-        """Whatever is wanted before the first question to a study with so many trials."""
+        """Prepare a sampler before the first request to a study with so many finished trials."""
 
-    def pick(self, asked: Asked) -> list[Point]:
+    def pick(self, request: SampleRequest) -> list[Point]:
         with quiet():
             import optuna
 
             down, up = optuna.study.StudyDirection.MINIMIZE, optuna.study.StudyDirection.MAXIMIZE
-            sampler = self.sampler(asked.number)
-            ways = [up if rising else down for rising in self.looked_at(asked)]
-            study = optuna.create_study(directions=ways, sampler=sampler)
-            told = self.told(asked)
-            study.add_trials(told)
-            self.prepare(sampler, study, len(told))
-            return asked.completed(asked.new(self.suggested(asked, study)))
+            sampler = self.sampler(request.rng_seed)
+            study_directions = [up if rising else down for rising in self.rising_metrics(request)]
+            study = optuna.create_study(directions=study_directions, sampler=sampler)
+            history = self.frozen_trials(request)
+            study.add_trials(history)
+            self.prepare(sampler, study, len(history))
+            return request.completed(request.untried(self.suggestions(request, study)))
 
-    def looked_at(self, asked: Asked) -> Sequence[bool]:
-        """For each metric that is followed, whether more is better."""
-        return asked.rising if self.several else asked.rising[:1]
+    def rising_metrics(self, request: SampleRequest) -> Sequence[bool]:
+        """Return for each metric that is followed whether higher is better."""
+        return request.rising if self.several else request.rising[:1]
 
-    def suggested(self, asked: Asked, study: Study) -> Iterator[Point]:
-        """What the study suggests. It takes each one as on its way, and looks elsewhere for the next."""
-        distributions = asked.space.optuna()
-        for _ in range(self.again * asked.count):
+    def suggestions(self, request: SampleRequest, study: Study) -> Iterator[Point]:
+        """Yield suggestions of the study, which counts each as running and looks elsewhere for the next."""
+        distributions = request.space.optuna()
+        for _ in range(self.attempts * request.count):
             trial = study.ask(distributions)
-            yield asked.space.settled({d.key: decoded(d, trial.params[d.key]) for d in asked.space.dimensions})
+            yield request.space.active({d.key: decoded(d, trial.params[d.key]) for d in request.space.dimensions})
 
-    def told(self, asked: Asked) -> list[FrozenTrial]:
-        """The history for Optuna. A trial that failed or diverged is told as the worst of all."""
-        rising = self.looked_at(asked)
-        metrics = asked.metrics[: len(rising)]
-        values = [[measured(trial, metric) for metric in metrics] for trial in asked.history]
+    def frozen_trials(self, request: SampleRequest) -> list[FrozenTrial]:
+        """Return the history as Optuna's trials. One that failed or diverged has the worst value of all."""
+        rising = self.rising_metrics(request)
+        metrics = request.metrics[: len(rising)]
+        values = [[objective_value(trial, metric) for metric in metrics] for trial in request.history]
         worst = [_worst([row[i] for row in values], up) for i, up in enumerate(rising)]
         made: list[FrozenTrial] = []
-        teller = _Teller(asked.space, metrics)
-        for trial, row in zip(asked.history, values, strict=True):
+        converter = _TrialConverter(request.space, metrics)
+        for trial, row in zip(request.history, values, strict=True):
             full = [w if v is None else v for v, w in zip(row, worst, strict=True)]
             if None not in full:
-                made.append(teller.told(trial, [v for v in full if v is not None], self.marks(len(made))))
+                made.append(
+                    converter.converted(trial, [v for v in full if v is not None], self.system_attrs(len(made)))
+                )
         return made
 
 
-class _Teller:
-    """Trials as Optuna has them."""
+class _TrialConverter:
+    """Converter of trials to Optuna's."""
 
     def __init__(self, space: Space, metrics: Sequence[str]) -> None:
         self.space, self.metrics, self.distributions = space, metrics, space.optuna()
 
-    def told(self, trial: Trial, values: list[float], marks: dict[str, Any]) -> FrozenTrial:
+    def converted(self, trial: Trial, values: list[float], system_attrs: dict[str, Any]) -> FrozenTrial:
         from optuna.trial import TrialState, create_trial
 
         point = self.space.filled(trial.point)
         params = {d.key: encoded(d, point[d.key]) for d in self.space.dimensions}
         known: dict[str, Any] = {"params": params, "distributions": self.distributions}
+        # Optuna has pruned trials for a single metric only
         if trial.state == "stopped" and len(self.metrics) == 1 and trial.rungs:
-            seen = {step: trial.value(self.metrics[0], step) for step in trial.rungs}
-            steps = {step: value for step, value in seen.items() if value is not None}
+            by_step = {step: trial.value(self.metrics[0], step) for step in trial.rungs}
+            steps = {step: value for step, value in by_step.items() if value is not None}
             return create_trial(state=TrialState.PRUNED, value=values[0], intermediate_values=steps, **known)
-        return create_trial(state=TrialState.COMPLETE, values=values, system_attrs=marks, **known)
+        return create_trial(state=TrialState.COMPLETE, values=values, system_attrs=system_attrs, **known)
 
 
 def _worst(values: Sequence[float | None], rising: bool) -> float | None:
@@ -102,18 +105,18 @@ def _worst(values: Sequence[float | None], rising: bool) -> float | None:
 
 
 def encoded(dimension: Dimension, value: Any) -> Any:
-    """A value as Optuna's distribution of the dimension has it: choices by their number."""
+    """Return a value as in Optuna's distribution of the dimension: choices by their index."""
     return dimension.index(value) if isinstance(dimension, Choices) else value
 
 
 def decoded(dimension: Dimension, value: Any) -> Any:
-    """And back."""
+    """Return the value of one in Optuna's distribution."""
     return dimension.ranks[value] if isinstance(dimension, Choices) else dimension.nearest(value)
 
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without Optuna's word on each study, and its warnings that a part of it is new."""
+    """Silence Optuna's message for each study, and its warnings of experimental features."""
     import optuna
 
     level = optuna.logging.get_verbosity()
@@ -127,7 +130,8 @@ def quiet() -> Iterator[None]:
 
 
 class Tpe(OptunaSampler):
-    """Where good points are dense and bad ones are not: a tree-structured Parzen estimator. Optuna's TPESampler.
+    """Suggest points where good ones are dense and bad ones are not: tree-structured Parzen estimator, Optuna's
+    TPESampler.
 
     Source: Bergstra et al. 2011, Algorithms for Hyper-Parameter Optimization; Falkner et al. 2018 (multivariate).
     """
@@ -151,7 +155,7 @@ class Tpe(OptunaSampler):
 
 
 class GaussianProcess(OptunaSampler):
-    """Where a Gaussian process through the results expects most to gain. Optuna's GPSampler.
+    """Suggest points with the largest expected improvement of a Gaussian process. Optuna's GPSampler.
 
     Its time grows with the cube of the trials: for some hundred. Source: Snoek et al. 2012, Practical Bayesian
     Optimization of Machine Learning Algorithms.
@@ -159,7 +163,7 @@ class GaussianProcess(OptunaSampler):
 
     kind: ClassVar[str] = "gp"
     several: ClassVar[bool] = True
-    again: ClassVar[int] = 1
+    attempts: ClassVar[int] = 1
     startup: NonNegativeInt = Field(10, description="trials by chance before the first that follows from results")
 
     def sampler(self, seed: int) -> BaseSampler:
@@ -167,17 +171,17 @@ class GaussianProcess(OptunaSampler):
 
         return GPSampler(n_startup_trials=self.startup, seed=seed)
 
-    def pick(self, asked: Asked) -> list[Point]:
+    def pick(self, request: SampleRequest) -> list[Point]:
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # its matrices are small: more threads wait for each other, tenfold where others run
         try:
-            return super().pick(asked)
+            return super().pick(request)
         finally:
             torch.set_num_threads(threads)
 
 
 class Nsga2(OptunaSampler):
-    """For several metrics: evolve a population towards the front that nothing is better than. Optuna's NSGAIISampler.
+    """Evolve a population towards the Pareto front of several metrics. Optuna's NSGAIISampler.
 
     Source: Deb et al. 2002, A Fast and Elitist Multiobjective Genetic Algorithm: NSGA-II.
     """
@@ -197,14 +201,16 @@ class Nsga2(OptunaSampler):
             population_size=self.population, mutation_prob=self.mutation, crossover_prob=self.crossover, seed=seed
         )
 
-    def marks(self, index: int) -> dict[str, Any]:
+    def system_attrs(self, index: int) -> dict[str, Any]:
         from optuna.samplers import NSGAIISampler
 
+        # Optuna 5 has no public name for it; without it every added trial would count as of generation 0
         return {NSGAIISampler._get_generation_key(): index // self.population}
 
     def prepare(self, sampler: Any, study: Study, finished: int) -> None:
         for generation in range(1, finished // self.population + 1):
-            sampler.get_parent_population(study, generation)  # one after the other: it would go down to the first
+            # in ascending order: each call caches its result, and asks for the generation before, recursively
+            sampler.get_parent_population(study, generation)
 
 
 __all__ = ["GaussianProcess", "Nsga2", "Tpe"]

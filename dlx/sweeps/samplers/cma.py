@@ -1,4 +1,4 @@
-"""CMA-ES, on the share of its range that each number stands at."""
+"""CMA-ES, on numbers scaled to [0, 1]."""
 
 from __future__ import annotations
 
@@ -9,17 +9,17 @@ from pydantic import Field
 
 from ...spec.sections.sweep_values import Dimension
 from ..trial import Point, Trial
-from .base import ATTEMPTS, Asked, Picking
+from .base import ATTEMPTS, BuiltinSampler, SampleRequest
 
 if TYPE_CHECKING:
     from cmaes import CMA
 
 
-class CmaEs(Picking):
-    """Draw from a normal distribution that moves and stretches towards what was good. For numbers; words by chance.
+class CmaEs(BuiltinSampler):
+    """Sample from a normal distribution that adapts to good points. For numbers; other choices are random.
 
-    The package cmaes, on which Optuna's CmaEsSampler stands; that one keeps its state beside the trials, and here it
-    follows from the history: each `population` of it is told in turn.
+    The package cmaes, on which Optuna's CmaEsSampler stands; that one stores its state with the trials, and here it
+    follows from the history, which is replayed one `population` at a time.
     Source: Hansen 2016, The CMA Evolution Strategy: A Tutorial, arXiv:1604.00772.
     """
 
@@ -27,36 +27,39 @@ class CmaEs(Picking):
     population: Annotated[int, Field(ge=2)] = Field(8, description="trials after which the distribution moves")
     sigma: Annotated[float, Field(gt=0, le=1)] = Field(0.3, description="spread at first, as a part of each range")
 
-    def pick(self, asked: Asked) -> list[Point]:
-        ordered = [d for d in asked.space.dimensions if d.ordered]
+    def pick(self, request: SampleRequest) -> list[Point]:
+        ordered = [d for d in request.space.dimensions if d.ordered]
         if not ordered:
-            return asked.completed([])
-        strategy = self.strategy(len(ordered), asked.number)
-        trials = list(zip(asked.history, asked.losses(), strict=True))
+            return request.completed([])
+        strategy = self.strategy(len(ordered), request.rng_seed)
+        trials = list(zip(request.history, request.losses(), strict=True))
         for first in range(0, len(trials) - self.population + 1, self.population):
-            strategy.tell([(_shares(asked, ordered, t), loss) for t, loss in trials[first : first + self.population]])
-        strategy.reseed_rng(asked.number)
-        return asked.completed(asked.new(_drawn(asked, ordered, strategy)))
+            strategy.tell(
+                [(_shares(request, ordered, t), loss) for t, loss in trials[first : first + self.population]]
+            )
+        # the strategy is seeded by the study, its samples by the request, so that each generation has new ones
+        strategy.reseed_rng(request.rng_seed)
+        return request.completed(request.untried(_samples(request, ordered, strategy)))
 
     def strategy(self, size: int, seed: int) -> CMA:
         import numpy as np
         from cmaes import CMA
 
-        axes = max(2, size)  # it wants two: with one number the second says nothing
+        axes = max(2, size)  # cmaes 0.13 asserts more than one dimension: with one number the second is ignored
         bounds = np.array([[0.0, 1.0]] * axes)
         return CMA(np.full(axes, 0.5), self.sigma, bounds, seed=seed, population_size=self.population)
 
 
-def _shares(asked: Asked, ordered: Sequence[Dimension], trial: Trial) -> Any:
+def _shares(request: SampleRequest, ordered: Sequence[Dimension], trial: Trial) -> Any:
     import numpy as np
 
-    point = asked.space.filled(trial.point)
+    point = request.space.filled(trial.point)
     shares = [d.share(point[d.key]) for d in ordered]
     return np.array(shares if len(shares) > 1 else [*shares, 0.5])
 
 
-def _drawn(asked: Asked, ordered: Sequence[Dimension], strategy: CMA) -> Iterator[Point]:
-    for _ in range(ATTEMPTS * asked.count):
-        drawn = asked.space.filled(asked.space.draw(asked.chance))
+def _samples(request: SampleRequest, ordered: Sequence[Dimension], strategy: CMA) -> Iterator[Point]:
+    for _ in range(ATTEMPTS * request.count):
+        base_point = request.space.filled(request.space.draw(request.rng))
         at = dict(zip((d.key for d in ordered), strategy.ask(), strict=False))
-        yield asked.space.settled(drawn | {d.key: d.at(float(at[d.key])) for d in ordered})
+        yield request.space.active(base_point | {d.key: d.at(float(at[d.key])) for d in ordered})

@@ -1,4 +1,4 @@
-"""A small model of the results: train some, predict many, evaluate the best."""
+"""Surrogate model of the results: train some points, predict many, try the best."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pydantic import Field, PositiveInt
 from ...spec.sections.sweep_values import Dimension
 from ..space import name_of
 from ..trial import Point
-from .base import Asked, Picking
+from .base import BuiltinSampler, SampleRequest
 
 if TYPE_CHECKING:
     import numpy as np
@@ -18,15 +18,18 @@ if TYPE_CHECKING:
     Array = np.ndarray[Any, np.dtype[np.float64]]
 
 LENGTHS = (0.1, 0.2, 0.4, 0.8, 1.6, 3.2)
+"""Length scales of the kernel that are tried."""
 NOISES = (1e-3, 1e-2, 1e-1, 0.5)
+"""Noise variances that are tried, of results that are standardised."""
 
 
-class Surrogate(Picking):
-    """Train `initial` points by chance, fit a regression to what they came to, and try those it thinks best of many.
+class Surrogate(BuiltinSampler):
+    """Train `initial` random points, fit a regression to their results, and try the best of many by its
+    prediction.
 
-    The regression is a Gaussian process over the keys, words as axes of their own; its length and noise are those
-    under which the results are most likely. It trusts its mean, where `gp` looks for what it does not know.
-    Source: Wen et al. 2020, Neural Predictor for Neural Architecture Search, arXiv:1912.00848.
+    The regression is a Gaussian process over the keys, choices one-hot; its length scale and noise maximise the
+    marginal likelihood. It uses the mean alone, where `gp` also explores. Source: Wen et al. 2020, Neural Predictor
+    for Neural Architecture Search, arXiv:1912.00848.
     """
 
     kind: ClassVar[str] = "surrogate"
@@ -34,30 +37,30 @@ class Surrogate(Picking):
     candidates: PositiveInt = Field(2000, description="points that it looks at for each generation")
     newest: PositiveInt = Field(500, description="trials that it learns from at most, the newest")
 
-    def pick(self, asked: Asked) -> list[Point]:
-        if len(asked.history) < self.initial:
-            return asked.completed([])
+    def pick(self, request: SampleRequest) -> list[Point]:
+        if len(request.history) < self.initial:
+            return request.completed([])
         import numpy as np
 
-        losses = np.array(asked.losses())
-        there = [asked.space.filled(t.point) for t in asked.history]
-        known = features(asked.space.dimensions, there)
-        points = self.looked_at(asked)
-        predicted = fitted(known[-self.newest :], losses[-self.newest :], features(asked.space.dimensions, points))
+        losses = np.array(request.losses())
+        filled_points = [request.space.filled(t.point) for t in request.history]
+        known = features(request.space.dimensions, filled_points)
+        points = self.candidate_points(request)
+        predicted = gp_mean(known[-self.newest :], losses[-self.newest :], features(request.space.dimensions, points))
         order = np.argsort(predicted, kind="stable")
-        return asked.completed(asked.new(asked.space.settled(points[i]) for i in order))
+        return request.completed(request.untried(request.space.active(points[i]) for i in order))
 
-    def looked_at(self, asked: Asked) -> list[Point]:
-        """Points by chance, and all around the best ones so far, with a value for every key."""
-        ranked = sorted(zip(asked.losses(), range(len(asked.history)), strict=True))[:5]
-        near = [p for _, i in ranked for p in asked.space.neighbours(asked.history[i].point)]
-        drawn = (asked.space.draw(asked.chance) for _ in range(self.candidates))
-        named = {name_of(point): asked.space.filled(point) for point in (*near, *drawn)}
-        return [point for name, point in named.items() if name not in asked.tried]
+    def candidate_points(self, request: SampleRequest) -> list[Point]:
+        """Return random points and all neighbours of the best ones so far, with a value for every key."""
+        ranked = sorted(zip(request.losses(), range(len(request.history)), strict=True))[:5]
+        near = [p for _, i in ranked for p in request.space.neighbours(request.history[i].point)]
+        sampled = (request.space.draw(request.rng) for _ in range(self.candidates))
+        named = {name_of(point): request.space.filled(point) for point in (*near, *sampled)}
+        return [point for name, point in named.items() if name not in request.tried]
 
 
 def features(dimensions: Sequence[Dimension], points: Sequence[Point]) -> Array:
-    """Each point as a row: the share of a number, and 1 at the axis of a word."""
+    """Return each point as a row: numbers scaled to [0, 1], and choices one-hot."""
     import numpy as np
 
     def columns(dimension: Dimension, value: Any) -> list[float]:
@@ -68,35 +71,37 @@ def features(dimensions: Sequence[Dimension], points: Sequence[Point]) -> Array:
     return np.array([[c for d in dimensions for c in columns(d, point[d.key])] for point in points], dtype=np.float64)
 
 
-def fitted(known: Array, values: Array, wanted: Array) -> Array:
-    """What a Gaussian process through `known` and `values` expects at `wanted`; it looks at the order of the values.
+def gp_mean(known: Array, values: Array, queries: Array) -> Array:
+    """Return the mean at `queries` of a Gaussian process through `known` and the ranks of `values`.
 
-    Ranks in their place keep one diverged trial from hiding the differences between the good ones.
+    Ranks in place of values keep one diverged trial from hiding the differences between good ones.
     """
     import numpy as np
     from scipy.stats import rankdata
 
-    if not len(wanted):
+    if not len(queries):
         return np.zeros(0)
     ranks = rankdata(values)
     centred = (ranks - ranks.mean()) / (ranks.std() or 1.0)
-    apart = _apart(known, known)
+    distances = _squared_distances(known, known)
     best: tuple[float, float, Array] | None = None
     for length in LENGTHS:
-        strengths, axes = np.linalg.eigh(np.exp(-apart / (2 * length**2)))
+        # one decomposition for each length serves all noises: K + noise I has the same eigenvectors
+        strengths, axes = np.linalg.eigh(np.exp(-distances / (2 * length**2)))
         along = axes.T @ centred
         for noise in NOISES:
             widths = strengths.clip(0) + noise
-            unlikely = float((along**2 / widths + np.log(widths)).sum())
-            if best is None or unlikely < best[0]:
-                best = (unlikely, length, axes @ (along / widths))
+            nll = float((along**2 / widths + np.log(widths)).sum())
+            if best is None or nll < best[0]:
+                best = (nll, length, axes @ (along / widths))
     assert best is not None
     _, length, weights = best
-    guess: Array = np.exp(-_apart(wanted, known) / (2 * length**2)) @ weights
+    guess: Array = np.exp(-_squared_distances(queries, known) / (2 * length**2)) @ weights
     return guess
 
 
-def _apart(one: Array, other: Array) -> Array:
-    """Squared distances between rows."""
-    apart: Array = (one**2).sum(1)[:, None] + (other**2).sum(1)[None, :] - 2 * one @ other.T
-    return apart.clip(0)
+def _squared_distances(one: Array, other: Array) -> Array:
+    """Return the squared distances between rows."""
+    distances: Array = (one**2).sum(1)[:, None] + (other**2).sum(1)[None, :] - 2 * one @ other.T
+    # the expanded square may be slightly negative by rounding
+    return distances.clip(0)

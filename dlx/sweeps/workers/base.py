@@ -1,4 +1,4 @@
-"""Who trains: one interface, whether in this process, in others or on a cluster. The folders carry the results."""
+"""Interface of workers, and the trainer that all of them run. Results pass through the run folders."""
 
 from __future__ import annotations
 
@@ -29,23 +29,24 @@ from .gpus import MemoryDemand
 if TYPE_CHECKING:
     from ...experiment.results import Result
 
-Ended = Literal["rested", "finished", "failed", "cut off"]
-KEPT = 4
-"""Data sets that are kept in memory at most."""
-BRIEF = 1.0
-"""Seconds of training below which a trial's files do not wait for the disk: after a power cut it is trained again."""
+TaskStatus = Literal["rested", "finished", "failed", "cut off"]
+MAX_DATA_SETS = 4
+"""Data sets that are held in memory at most."""
+SYNC_AFTER = 1.0
+"""Seconds of training from which on a trial's files wait for the disk. After a power cut a shorter one is trained
+again."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """One training to bring to a step: `until`, or its end."""
+    """One training, to be brought to the step `until`, or to its end."""
 
     number: int
     seed: int
     run: str
-    """Its folder."""
+    """Folder of the run."""
     spec: str
-    """Its resolved spec."""
+    """Resolved spec."""
     until: int | None = None
 
     def as_json(self) -> dict[str, Any]:
@@ -54,11 +55,11 @@ class Task:
 
 @dataclass(frozen=True)
 class TrialOutcome:
-    """How far a task came. Cut off: the sweep is to stop, and the task goes on another time."""
+    """How far a task came. Cut off: the sweep is to stop, and the task continues another time."""
 
     number: int
     seed: int
-    ended: Ended
+    ended: TaskStatus
     step: int
     metrics: dict[str, float] = field(default_factory=dict)
     seconds: float = 0.0
@@ -68,14 +69,16 @@ class TrialOutcome:
         return asdict(self)
 
 
-Halting = Callable[[], bool]
+ShouldStop = Callable[[], bool]
 """Whether the sweep is to stop."""
 
 
 class Worker(Protocol):
-    """Trains. Outcomes come in any order; once `halting` says so, what is on its way is cut off and told."""
+    """Trains tasks. Outcomes come in any order; once `should_stop` holds, running tasks are cut off and returned
+    as such.
+    """
 
-    def advance(self, tasks: Sequence[Task], halting: Halting) -> Iterator[TrialOutcome]: ...
+    def advance(self, tasks: Sequence[Task], should_stop: ShouldStop) -> Iterator[TrialOutcome]: ...
 
     def close(self) -> None: ...
 
@@ -91,7 +94,7 @@ class LoadedSpec:
 class Trainer:
     """Trains in this process. Data, versions and specs are read once.
 
-    Up to `pack` trainings that differ in numbers alone are one stacked network. `remember` spares it reading a spec
+    Up to `pack` trainings that differ in numbers only are one stacked network. `remember` spares it reading a spec
     that was read before.
     """
 
@@ -101,25 +104,25 @@ class Trainer:
         self.data: dict[str, Sets] = {}
         self.environment: dict[str, Any] | None = None
 
-    def advance(self, tasks: Sequence[Task], halting: Halting) -> Iterator[TrialOutcome]:
+    def advance(self, tasks: Sequence[Task], should_stop: ShouldStop) -> Iterator[TrialOutcome]:
         for batch in self.batches(tasks):
-            if halting():
+            if should_stop():
                 yield from (TrialOutcome(task.number, task.seed, "cut off", 0) for task in batch)
             else:
-                yield from self.trained(batch, halting)
+                yield from self.train_batch(batch, should_stop)
 
     def close(self) -> None:
-        """Nothing is on its way between two tasks."""
+        """Do nothing: between two tasks nothing is running."""
 
     def remember(self, run: str, experiment: Experiment, graphs: Graphs) -> None:
         self.known[run] = LoadedSpec(experiment, graphs)
 
     def forget(self) -> None:
-        """All specs: those of a generation that has ended."""
+        """Drop all specs: those of a generation that has ended."""
         self.known.clear()
 
-    def wants(self, task: Task) -> MemoryDemand:
-        """What a task that is known wants of a GPU."""
+    def memory_demand(self, task: Task) -> MemoryDemand:
+        """Return the GPU memory that a remembered task needs."""
         known = self.known.get(task.run)
         if known is None or known.experiment.train is None:
             return MemoryDemand(0)
@@ -127,29 +130,29 @@ class Trainer:
         parts = [part for part in (sets.train, sets.valid, sets.test) if part is not None and not part.streams]
         batch = known.experiment.train.largest(len(sets.train))
         step = sum(one.total for one in memory.of_each(known.experiment, known.graphs, batch).values())
-        packs = self.pack > 1 and self.likeness(task) is not task
+        packs = self.pack > 1 and self.packing_key_of(task) is not task
         return MemoryDemand(step, sum(part.x.nbytes + part.y.nbytes for part in parts), packs)
 
     def sets(self, experiment: Experiment) -> Sets:
-        """The data of a spec, loaded once."""
+        """Return the data of a spec, loaded once."""
         name = data_name(experiment)
         if name not in self.data:
-            while len(self.data) >= KEPT:
+            while len(self.data) >= MAX_DATA_SETS:
                 del self.data[next(iter(self.data))]
             self.data[name] = loaded(experiment)
         return self.data[name]
 
     def batches(self, tasks: Sequence[Task]) -> list[list[Task]]:
-        """The tasks in their order, those together that can be trained as one."""
+        """Return the tasks in their order, grouped by what can be trained as one."""
         if self.pack < 2:
             return [[task] for task in tasks]
         groups: dict[Any, list[Task]] = {}
         for task in tasks:
-            groups.setdefault(self.likeness(task), []).append(task)
+            groups.setdefault(self.packing_key_of(task), []).append(task)
         return [group[i : i + self.pack] for group in groups.values() for i in range(0, len(group), self.pack)]
 
-    def likeness(self, task: Task) -> Any:
-        """The same for tasks that can be trained as one."""
+    def packing_key_of(self, task: Task) -> Any:
+        """Return a key that is equal for tasks that can be trained as one; the task itself if it cannot be packed."""
         try:
             known = self.read(Run(task.run), task)
             sets = self.sets(known.experiment)
@@ -158,35 +161,37 @@ class Trainer:
             return task  # its mistake is told when it is its turn
         return task if form is None else (form, sets.digest, task.until)
 
-    def trained(self, batch: Sequence[Task], halting: Halting) -> Iterator[TrialOutcome]:
-        """Tasks that are one, as far as they come. Whoever else is at the same run is waited for."""
+    def train_batch(self, batch: Sequence[Task], should_stop: ShouldStop) -> Iterator[TrialOutcome]:
+        """Train the tasks of a batch as one, as far as each is to come, while holding the locks of their runs."""
         with ExitStack() as stack:
+            # in one order for all processes: two batches that share runs would else wait for each other for ever
             for task in sorted(batch, key=lambda task: task.run):
                 (Path(task.run) / "checkpoints").mkdir(parents=True, exist_ok=True)
-                stack.enter_context(held(Path(task.run)))
+                stack.enter_context(run_lock(Path(task.run)))
+            # only under the lock: two studies may have a run in common, and the other one may just have finished it
             done = {task: read_back(Run(task.run), task) for task in batch}
             left = [task for task, outcome in done.items() if outcome is None]
             if left:
-                done |= dict(zip(left, self._outcomes(left, halting), strict=True))
+                done |= dict(zip(left, self._outcomes(left, should_stop), strict=True))
             yield from filter(None, done.values())
 
-    def _outcomes(self, tasks: Sequence[Task], halting: Halting) -> list[TrialOutcome]:
+    def _outcomes(self, tasks: Sequence[Task], should_stop: ShouldStop) -> list[TrialOutcome]:
         recorders = [RunRecorder(Run(task.run)) for task in tasks]
         try:
-            ends = self._followed(recorders, tasks, halting)
+            ends = self._train_together(recorders, tasks, should_stop)
         except NotWrittenError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever torch says, it is about these trials
             ends = [error] * len(tasks)
         return [_outcome(recorder, task, end) for recorder, task, end in zip(recorders, tasks, ends, strict=True)]
 
-    def _followed(
-        self, recorders: Sequence[RunRecorder], tasks: Sequence[Task], halting: Halting
+    def _train_together(
+        self, recorders: Sequence[RunRecorder], tasks: Sequence[Task], should_stop: ShouldStop
     ) -> Sequence[Result | Exception]:
         begun = time.monotonic()
-        with files.synced(lambda: time.monotonic() - begun > BRIEF):
+        with files.synced(lambda: time.monotonic() - begun > SYNC_AFTER):
             many = [
-                (recorder, self._described(recorder.folder, task))
+                (recorder, self._prepare(recorder.folder, task))
                 for recorder, task in zip(recorders, tasks, strict=True)
             ]
             self.environment = self.environment or lock.software_environment()
@@ -194,18 +199,19 @@ class Trainer:
                 recorder.saved_at = begun  # a checkpoint on the way comes when there is something to lose
 
             def callback(_: object) -> None:
-                if halting():
+                if should_stop():
                     for job in filter(None, (recorder.job for recorder in recorders)):
                         job.progress.until = job.progress.step
 
-            told = session.Session(callback, tasks[0].until, self.environment)
-            # one alone is a stack of one row: the same bits as among others
-            if packing.packing_key(many[0][1]) is not None:
-                return packing.train_together(many, told)
-            return [session.follow(*many[0], told)]
+            session_options = session.Session(callback, tasks[0].until, self.environment)
 
-    def _described(self, run: Run, task: Task) -> Prepared:
-        """What is to be trained, once its folder has all that stands in it before the start."""
+            # a single one, too, is a stack of one row, so that a trial has the same bits alone as among others
+            if packing.packing_key(many[0][1]) is not None:
+                return packing.train_together(many, session_options)
+            return [session.follow(*many[0], session_options)]
+
+    def _prepare(self, run: Run, task: Task) -> Prepared:
+        """Prepare a training, and write the files that its folder has before the start."""
         known = self.read(run, task)
         prepared = prepare(known.experiment, known.graphs, self.sets)
         if not (run.dir / "plan.json").exists():
@@ -213,7 +219,7 @@ class Trainer:
         return prepared
 
     def read(self, run: Run, task: Task) -> LoadedSpec:
-        """A task's spec and graph."""
+        """Return a task's spec and graph."""
         if task.run not in self.known:
             run.dir.mkdir(parents=True, exist_ok=True)
             if not (run.dir / "spec.yaml").exists():
@@ -224,11 +230,11 @@ class Trainer:
 
 
 @contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Nobody else trains in this folder meanwhile: whoever does, on this machine, is waited for."""
+def run_lock(folder: Path) -> Iterator[None]:
+    """Hold the lock of a run folder, after waiting for another process of this machine that trains there."""
     handle = os.open(folder, os.O_RDONLY)
     try:
-        with suppress(OSError):  # some file systems of clusters lock no folders
+        with suppress(OSError):  # some file systems of clusters have no locks on folders
             fcntl.flock(handle, fcntl.LOCK_EX)
         yield
     finally:
@@ -236,42 +242,42 @@ def held(folder: Path) -> Iterator[None]:
 
 
 def data_name(experiment: Experiment) -> str:
-    """The same for specs that have the same data."""
+    """Return a text that is equal for specs with equal data."""
     assert experiment.data is not None
     return f"{experiment.data.kind} {experiment.data.model_dump_json()}"
 
 
 def _outcome(recorder: RunRecorder, task: Task, end: Result | Exception) -> TrialOutcome:
-    """How a task ended."""
-    tell = partial(TrialOutcome, task.number, task.seed)
+    """Return the outcome of a training in this process."""
+    outcome = partial(TrialOutcome, task.number, task.seed)
     if isinstance(end, NotWrittenError):
         raise end
     if isinstance(end, DlxError):
-        return tell("failed", recorder.step, {}, recorder.seconds, end.problems[0].message)
+        return outcome("failed", recorder.step, {}, recorder.seconds, end.problems[0].message)
     if isinstance(end, Exception):
-        return tell("failed", recorder.step, {}, recorder.seconds, f"{type(end).__name__}: {end}")
+        return outcome("failed", recorder.step, {}, recorder.seconds, f"{type(end).__name__}: {end}")
     if end.status == "finished" and task.until is None:
         job = recorder.job
         last = {RUNNING_LOSS: job.progress.loss} if job is not None and RUNNING_LOSS in job.learner.losses else {}
-        return tell("finished", end.steps, {**last, **end.metrics}, end.seconds)
-    return read_back(recorder.folder, task) or tell("cut off", end.steps, {}, end.seconds)
+        return outcome("finished", end.steps, {**last, **end.metrics}, end.seconds)
+    return read_back(recorder.folder, task) or outcome("cut off", end.steps, {}, end.seconds)
 
 
 def read_back(run: Run, task: Task) -> TrialOutcome | None:
-    """What a run came to, where it is as far as it is to come."""
+    """Return the outcome of a run whose folder is as far as the task says; else None."""
     end = run.end()
     if end is None or end["status"] not in {"finished", "stopped"}:
         return None
-    tell = partial(TrialOutcome, task.number, task.seed)
+    outcome = partial(TrialOutcome, task.number, task.seed)
     if end["status"] == "finished" and task.until is None:
-        return tell("finished", end["step"], {**figures(run, end["step"]), **end["metrics"]}, end["seconds"])
+        return outcome("finished", end["step"], {**last_metrics(run, end["step"]), **end["metrics"]}, end["seconds"])
     if task.until is None or (end["step"] < task.until and end["status"] == "stopped"):
         return None
-    return tell("rested", min(end["step"], task.until), figures(run, task.until), end["seconds"])
+    return outcome("rested", min(end["step"], task.until), last_metrics(run, task.until), end["seconds"])
 
 
-def figures(run: Run, step: int) -> dict[str, float]:
-    """The last evaluation of a run up to a step, and the last point of its loss curve, if it is one."""
+def last_metrics(run: Run, step: int) -> dict[str, float]:
+    """Return the metrics of the last evaluation up to a step, and the last running loss."""
     found: dict[str, float] = {}
     for record in run.records():
         if record.get("step", 0) > step:

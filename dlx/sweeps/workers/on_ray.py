@@ -1,6 +1,6 @@
-"""Trainers on a Ray cluster: RAY_ADDRESS, or one that is started here. The run folders lie where all nodes see them.
+"""Workers on a Ray cluster: that of RAY_ADDRESS, or one that is started here. All nodes must see the run folders.
 
-A trial on a node that dies is taken up from its checkpoint on another one.
+A trial on a node that dies continues from its checkpoint on another one.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from collections.abc import Iterator, Sequence
 from typing import Any
 
 from ...errors import DlxError, RunError, plural
-from .base import Halting, Task, Trainer, TrialOutcome
+from .base import ShouldStop, Task, Trainer, TrialOutcome
 from .processes import TRIES
 
 LOOK = 0.2
-"""Seconds between two looks whether the sweep is to halt."""
+"""Seconds between two checks whether the sweep is to stop."""
 MISSING = "Ray is not installed"
 HOW = "`pip install 'dlx[ray]'` brings it; `--backend local --jobs N` takes processes of this machine."
 
 _TRAINERS: dict[int, Trainer] = {}
-"""The trainer of this process of Ray's, which may be given one batch after another."""
+"""The trainer of this process of Ray's, which may receive one batch after another."""
 
 
 class OnRay:
@@ -39,33 +39,35 @@ class OnRay:
             except (ConnectionError, RuntimeError, ValueError) as error:
                 hint = "Start one with `ray start --head`, or unset RAY_ADDRESS."
                 raise DlxError(f"there is no Ray cluster at {address}: {error}", hint=hint) from error
-        there = ray.cluster_resources()
-        cores, gpus = max(1, int(there.get("CPU", 1))), there.get("GPU", 0)
+        resources = ray.cluster_resources()
+        cores, gpus = max(1, int(resources.get("CPU", 1))), resources.get("GPU", 0)
         self.jobs = jobs if jobs > 1 else cores
         self.threads = max(1, cores // self.jobs)
         needs = {"num_cpus": self.threads, "num_gpus": min(1, gpus / self.jobs)}
+        # Ray must not retry by itself: it would know neither the number of tries of a task nor that the sweep has
+        # stopped
         self.remote = ray.remote(**needs, max_retries=0)(work)
 
-    def advance(self, tasks: Sequence[Task], halting: Halting) -> Iterator[TrialOutcome]:
+    def advance(self, tasks: Sequence[Task], should_stop: ShouldStop) -> Iterator[TrialOutcome]:
         size = max(1, min(self.pack, -(-len(tasks) // self.jobs)))
         waiting = deque([list(tasks[i : i + size]) for i in range(0, len(tasks), size)])
-        flying: dict[Any, list[Task]] = {}
-        while waiting or flying:
-            if halting():
-                yield from (_cut_off(task) for batch in (*waiting, *flying.values()) for task in batch)
-                self.leave(list(flying))
+        running: dict[Any, list[Task]] = {}
+        while waiting or running:
+            if should_stop():
+                yield from (_cut_off(task) for batch in (*waiting, *running.values()) for task in batch)
+                self.cancel(list(running))
                 return
-            while waiting and len(flying) < self.jobs:
+            while waiting and len(running) < self.jobs:
                 batch = waiting.popleft()
-                flying[self.remote.remote([task.as_json() for task in batch], self.pack, self.threads)] = batch
-            done, _ = self.ray.wait(list(flying), timeout=LOOK)
+                running[self.remote.remote([task.as_json() for task in batch], self.pack, self.threads)] = batch
+            done, _ = self.ray.wait(list(running), timeout=LOOK)
             for ref in done:
-                yield from self.landed(ref, flying.pop(ref), waiting)
+                yield from self.collect(ref, running.pop(ref), waiting)
 
-    def landed(self, ref: Any, batch: list[Task], waiting: deque[list[Task]]) -> Iterator[TrialOutcome]:
-        """What came of a batch. Where its node or worker died, another takes it up, a few times."""
+    def collect(self, ref: Any, batch: list[Task], waiting: deque[list[Task]]) -> Iterator[TrialOutcome]:
+        """Yield the outcomes of a batch. Where its node or worker died, it is queued again, a few times."""
         try:
-            told = self.ray.get(ref)
+            outcomes = self.ray.get(ref)
         except (self.ray.exceptions.RayTaskError, RunError) as error:
             raise RunError(f"a worker on the cluster failed: {error}") from error
         except self.ray.exceptions.RayError as error:
@@ -78,13 +80,13 @@ class OnRay:
                 else:
                     waiting.appendleft([task])
             return
-        if isinstance(told, dict):
-            raise RunError(told["error"], hint=told["hint"])
-        yield from (TrialOutcome(**one) for one in told)
+        if isinstance(outcomes, dict):
+            raise RunError(outcomes["error"], hint=outcomes["hint"])
+        yield from (TrialOutcome(**one) for one in outcomes)
 
-    def leave(self, flying: Sequence[Any]) -> None:
-        """End what is on its way; it goes on from its checkpoints another time."""
-        for ref in flying:
+    def cancel(self, running: Sequence[Any]) -> None:
+        """Cancel running batches; they continue from their checkpoints another time."""
+        for ref in running:
             self.ray.cancel(ref, force=True)
 
     def close(self) -> None:
@@ -93,7 +95,7 @@ class OnRay:
 
 
 def _ray() -> Any:
-    """The guest, where it is installed."""
+    """Import Ray. Raises DlxError where it is not installed."""
     try:
         return importlib.import_module("ray")
     except ImportError as error:
@@ -101,7 +103,7 @@ def _ray() -> Any:
 
 
 def work(tasks: Sequence[dict[str, Any]], pack: int, threads: int) -> list[dict[str, Any]] | dict[str, str]:
-    """One batch, in a process of Ray's: its outcomes, or why none can go on."""
+    """Train one batch, in a process of Ray's; return its outcomes, or the error that ends the sweep."""
     os.environ["DLX_THREADS"] = str(threads)
     trainer = _TRAINERS.setdefault(pack, Trainer(pack))
     try:

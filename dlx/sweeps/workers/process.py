@@ -1,4 +1,4 @@
-"""`python -m dlx.sweeps.workers.process PACK`: one worker, which `processes` starts and speaks to."""
+"""Process of one worker: `python -m dlx.sweeps.workers.process PACK`, which `processes` starts and talks to."""
 
 import sys
 

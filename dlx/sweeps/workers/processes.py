@@ -1,7 +1,8 @@
-"""Trainers in processes of their own, which stay over many trials. They are spoken to in lines of JSON over pipes.
+"""Workers in processes of their own, which live over many trials and exchange lines of JSON with the sweep over
+pipes.
 
-One that is killed is replaced, and its trials are taken up from their checkpoints by another. One whose parent is
-gone ends by itself.
+One that dies is replaced, and another continues its trials from their checkpoints. One whose parent is gone ends by
+itself.
 """
 
 from __future__ import annotations
@@ -20,50 +21,49 @@ from pathlib import Path
 from typing import Any
 
 from ...errors import RunError, plural
-from .base import Halting, Task, Trainer, TrialOutcome
-from .gpus import Gpu, MemoryDemand, Placement, shared, told, useful
+from .base import ShouldStop, Task, Trainer, TrialOutcome
+from .gpus import Gpu, MemoryDemand, Placement, place_packed, placement_text, useful_workers
 
 TRIES = 3
-"""How often a training is taken up again after its worker died."""
+"""Times that a training is started again after its worker died."""
 LOOK = 0.2
-"""Seconds between two looks whether the sweep is to halt."""
+"""Seconds between two checks whether the sweep is to stop."""
 PATIENCE = 30.0
-"""Seconds for a worker to end when it is told to."""
+"""Seconds for a worker to end once its pipe is closed."""
 
 
 @dataclass
-class Hand:
-    """One process, and what it is at."""
+class WorkerProcess:
+    """One process, and its batch of tasks."""
 
     process: subprocess.Popen[bytes]
     gpu: int | None = None
-    """Which of those there are, where the sweep gives them out."""
+    """Index of its GPU, where the sweep assigns them."""
     batch: list[Task] = field(default_factory=list)
-    heard: bytes = b""
-    """The beginning of a line that has not ended."""
+    buffer: bytes = b""
+    """Beginning of a line that has not ended."""
     stopping: bool = False
 
-    def say(self, message: dict[str, Any]) -> None:
+    def send(self, message: dict[str, Any]) -> None:
         assert self.process.stdin is not None
-        with suppress(BrokenPipeError):  # it is dead, which is noticed when it is listened to
+        with suppress(BrokenPipeError):  # the process has died, which `receive` notices at the end of its output
             self.process.stdin.write(json.dumps(message).encode() + b"\n")
             self.process.stdin.flush()
 
     def lines(self) -> Iterator[dict[str, Any]] | None:
-        """What it has said; None where it is dead."""
+        """Return the messages that have arrived; None where the process has ended."""
         assert self.process.stdout is not None
         data = os.read(self.process.stdout.fileno(), 1 << 16)
         if not data:
             return None
-        *whole, self.heard = (self.heard + data).split(b"\n")
+        *whole, self.buffer = (self.buffer + data).split(b"\n")
         return (json.loads(line) for line in whole)
 
 
 class Processes:
-    """`jobs` processes, or as many as are of use, which share the cores; on GPUs only as many as there is room for.
+    """`jobs` processes, or as many as are useful, which share the cores; on GPUs at most as many as fit.
 
-    `home` knows what is to be trained, from which follows what it wants of a GPU; `say` is told of the workers that
-    have no room.
+    `trainer` knows the memory that tasks need; `notify` is called with a sentence where workers do not fit.
     """
 
     def __init__(
@@ -72,111 +72,117 @@ class Processes:
         log: Path,
         pack: int = 1,
         gpus: Sequence[Gpu] = (),
-        home: Trainer | None = None,
-        say: Callable[[str], None] = lambda _: None,
+        trainer: Trainer | None = None,
+        notify: Callable[[str], None] = lambda _: None,
     ) -> None:
         self.jobs, self.log, self.pack = jobs, log, pack
-        self.gpus, self.home, self.say = gpus, home, say
-        self.hands: dict[int, Hand] = {}
+        self.gpus, self.trainer, self.notify = gpus, trainer, notify
+        self.workers: dict[int, WorkerProcess] = {}
         self.tries: dict[Task, int] = {}
-        self.count = jobs or 1
-        """Of the workers there may be."""
+        self.worker_count = jobs or 1
+        """Workers at most."""
         self.placement: Placement | None = None
-        self.wants: dict[str, MemoryDemand] = {}
-        """Of all runs so far: what a process has taken of a GPU it keeps."""
-        self.most = 0
-        """Tasks that came together."""
+        self.demands: dict[str, MemoryDemand] = {}
+        """Memory of all runs so far: a process never returns GPU memory that it has allocated."""
+        self.most_tasks = 0
+        """Largest number of tasks in one call."""
 
     @property
     def threads(self) -> int:
         """CPU threads of a worker."""
-        return max(1, len(os.sched_getaffinity(0)) // self.count)
+        return max(1, len(os.sched_getaffinity(0)) // self.worker_count)
 
-    def advance(self, tasks: Sequence[Task], halting: Halting) -> Iterator[TrialOutcome]:
+    def advance(self, tasks: Sequence[Task], should_stop: ShouldStop) -> Iterator[TrialOutcome]:
         if self.gpus:
             self.place(tasks)
-        waiting = deque(self.shared_out(tasks))
+        waiting = deque(self.batches(tasks))
         while waiting or self.busy():
-            if halting():
+            if should_stop():
                 yield from (_cut_off(task) for batch in waiting for task in batch)
                 waiting.clear()
-                self.tell_to_stop()
-            self.hand_out(waiting)
-            for hand in self.ready():
-                yield from self.heard(hand, waiting)
+                self.request_stop()
+            self.assign(waiting)
+            for worker in self.ready():
+                yield from self.receive(worker, waiting)
 
     def place(self, tasks: Sequence[Task]) -> None:
-        """Say which worker has which GPU, and how many there are; those that have another one so far are ended."""
-        if self.home is not None:
-            self.wants |= {task.run: self.home.wants(task) for task in tasks if task.run not in self.wants}
-        self.most = max(self.most, len(tasks))
-        wants, cores = set(self.wants.values()), len(os.sched_getaffinity(0))
-        jobs = self.jobs or useful(self.gpus, wants, self.most, self.pack, cores)
-        found = shared([gpu.free for gpu in self.gpus], wants, jobs, self.most, self.pack)
+        """Assign a GPU to each worker; those that had another one are ended."""
+        if self.trainer is not None:
+            self.demands |= {
+                task.run: self.trainer.memory_demand(task) for task in tasks if task.run not in self.demands
+            }
+        self.most_tasks = max(self.most_tasks, len(tasks))
+        demands, cores = set(self.demands.values()), len(os.sched_getaffinity(0))
+        jobs = self.jobs or useful_workers(self.gpus, demands, self.most_tasks, self.pack, cores)
+        found = place_packed([gpu.free for gpu in self.gpus], demands, jobs, self.most_tasks, self.pack)
         count = len(found.gpus)
-        if count < jobs and (self.placement is None or count < self.count):
-            self.say(told(self.gpus, found, self.jobs))
-        self.placement, self.count = found, count
-        self.end([i for i, hand in self.hands.items() if i >= count or hand.gpu != found.gpus[i]])
+        if count < jobs and (self.placement is None or count < self.worker_count):
+            self.notify(placement_text(self.gpus, found, self.jobs))
+        self.placement, self.worker_count = found, count
+        self.end([i for i, worker in self.workers.items() if i >= count or worker.gpu != found.gpus[i]])
 
-    def shared_out(self, tasks: Sequence[Task]) -> list[list[Task]]:
-        """The tasks in batches; a worker packs what it can of a batch."""
+    def batches(self, tasks: Sequence[Task]) -> list[list[Task]]:
+        """Return the tasks in batches; a worker packs those of a batch that can be packed."""
         if self.pack < 2:
             return [[task] for task in tasks]
-        size = max(1, min(self.pack, -(-len(tasks) // self.count)))
+        size = max(1, min(self.pack, -(-len(tasks) // self.worker_count)))
         return [list(tasks[i : i + size]) for i in range(0, len(tasks), size)]
 
-    def busy(self) -> list[Hand]:
-        return [hand for hand in self.hands.values() if hand.batch]
+    def busy(self) -> list[WorkerProcess]:
+        return [worker for worker in self.workers.values() if worker.batch]
 
-    def hand_out(self, waiting: deque[list[Task]]) -> None:
-        """Give each worker that has nothing to do a batch; start those that are missing."""
+    def assign(self, waiting: deque[list[Task]]) -> None:
+        """Send a batch to each idle worker, and start workers that are missing."""
         while waiting:
-            number = next((i for i in range(self.count) if i not in self.hands or not self.hands[i].batch), None)
+            number = next(
+                (i for i in range(self.worker_count) if i not in self.workers or not self.workers[i].batch), None
+            )
             if number is None:
                 return
-            hand = self.hands.get(number)
-            if hand is None:
-                hand = self.hands[number] = self.start(number)
-            hand.batch, hand.stopping = waiting.popleft(), False
-            hand.say({"tasks": [task.as_json() for task in hand.batch]})
+            worker = self.workers.get(number)
+            if worker is None:
+                worker = self.workers[number] = self.start(number)
+            worker.batch, worker.stopping = waiting.popleft(), False
+            worker.send({"tasks": [task.as_json() for task in worker.batch]})
 
-    def tell_to_stop(self) -> None:
-        for hand in self.busy():
-            if not hand.stopping:
-                hand.stopping = True
-                hand.say({"stop": True})
+    def request_stop(self) -> None:
+        for worker in self.busy():
+            if not worker.stopping:
+                worker.stopping = True
+                worker.send({"stop": True})
 
-    def ready(self) -> list[Hand]:
-        """Those that have said something, or died."""
+    def ready(self) -> list[WorkerProcess]:
+        """Return the workers that have sent something, or died."""
         with selectors.DefaultSelector() as selector:
-            for hand in self.busy():
-                assert hand.process.stdout is not None
-                selector.register(hand.process.stdout, selectors.EVENT_READ, hand)
+            for worker in self.busy():
+                assert worker.process.stdout is not None
+                selector.register(worker.process.stdout, selectors.EVENT_READ, worker)
             return [key.data for key, _ in selector.select(LOOK)]
 
-    def heard(self, hand: Hand, waiting: deque[list[Task]]) -> Iterator[TrialOutcome]:
-        """The outcomes that a worker tells of. RunError where it says that no training can go on."""
-        messages = hand.lines()
+    def receive(self, worker: WorkerProcess, waiting: deque[list[Task]]) -> Iterator[TrialOutcome]:
+        """Yield the outcomes that a worker has sent. Raises RunError where it reports an error that ends the
+        sweep.
+        """
+        messages = worker.lines()
         if messages is None:
-            yield from self.bury(hand, waiting)
+            yield from self.replace_dead(worker, waiting)
             return
         for message in messages:
             if "error" in message:
                 raise RunError(message["error"], hint=message["hint"])
             outcome = TrialOutcome(**message)
-            hand.batch = [t for t in hand.batch if (t.number, t.seed) != (outcome.number, outcome.seed)]
+            worker.batch = [t for t in worker.batch if (t.number, t.seed) != (outcome.number, outcome.seed)]
             yield outcome
 
-    def bury(self, hand: Hand, waiting: deque[list[Task]]) -> Iterator[TrialOutcome]:
-        """A worker is dead: what it was at is taken up by another, a few times."""
-        code = hand.process.wait()
-        number = next(i for i, one in self.hands.items() if one is hand)
-        del self.hands[number]
-        _close(hand.process)
-        for task in reversed(hand.batch):
+    def replace_dead(self, worker: WorkerProcess, waiting: deque[list[Task]]) -> Iterator[TrialOutcome]:
+        """Queue the tasks of a dead worker again, a few times."""
+        code = worker.process.wait()
+        number = next(i for i, one in self.workers.items() if one is worker)
+        del self.workers[number]
+        _close(worker.process)
+        for task in reversed(worker.batch):
             self.tries[task] = self.tries.get(task, 0) + 1
-            if hand.stopping:
+            if worker.stopping:
                 yield _cut_off(task)
             elif self.tries[task] > TRIES:
                 message = (
@@ -186,7 +192,7 @@ class Processes:
             else:
                 waiting.appendleft([task])
 
-    def start(self, number: int) -> Hand:
+    def start(self, number: int) -> WorkerProcess:
         gpu = self.placement.gpus[number] if self.placement is not None else None
         chosen = self.gpus[gpu].environment if gpu is not None else {}
         environment = os.environ | {"DLX_THREADS": str(self.threads), "PYTHONPATH": _path(), **chosen}
@@ -197,28 +203,28 @@ class Processes:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 env=environment,
-                start_new_session=True,  # Ctrl-C is for the sweep, which tells its workers
+                start_new_session=True,  # Ctrl-C reaches the sweep alone, which then stops its workers
             )
-        return Hand(process, gpu)
+        return WorkerProcess(process, gpu)
 
     def close(self) -> None:
-        """End all of them."""
-        self.end(list(self.hands))
+        """End all workers."""
+        self.end(list(self.workers))
 
     def end(self, numbers: Sequence[int]) -> None:
-        """End some of them: each when its pipe is closed."""
-        hands = [self.hands.pop(number) for number in numbers]
-        for hand in hands:
-            assert hand.process.stdin is not None
+        """End some workers, by closing their pipes."""
+        workers = [self.workers.pop(number) for number in numbers]
+        for worker in workers:
+            assert worker.process.stdin is not None
             with suppress(OSError):
-                hand.process.stdin.close()
-        for hand in hands:
+                worker.process.stdin.close()
+        for worker in workers:
             try:
-                hand.process.wait(PATIENCE)
+                worker.process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
-                hand.process.kill()
-                hand.process.wait()
-            _close(hand.process)
+                worker.process.kill()
+                worker.process.wait()
+            _close(worker.process)
 
 
 def _cut_off(task: Task) -> TrialOutcome:
@@ -233,7 +239,7 @@ def _close(process: subprocess.Popen[bytes]) -> None:
 
 
 def _how(code: int) -> str:
-    """How a process ended, in words."""
+    """Return how a process ended, in words."""
     if code >= 0:
         return f"with status {code}"
     with suppress(ValueError):
@@ -242,39 +248,37 @@ def _how(code: int) -> str:
 
 
 def _path() -> str:
-    """Where this dlx lies, first."""
+    """Return PYTHONPATH with the folder of this dlx first: `-P` keeps the working directory out of `sys.path`."""
     known = os.environ.get("PYTHONPATH")
     return os.pathsep.join([str(Path(__file__).parents[3]), *([known] if known else [])])
 
 
 def serve(pack: int) -> int:
-    """What a worker does: bring the tasks of each line on stdin as far as they are to come, and tell of each."""
+    """Run a worker: train the tasks of each line on stdin, and write a line for each outcome."""
     import threading
 
     from ...errors import DlxError
 
-    told = os.fdopen(os.dup(1), "w", buffering=1)
-    os.dup2(2, 1)  # whatever prints, prints into the log
+    output = os.fdopen(os.dup(1), "w", buffering=1)
+    os.dup2(2, 1)  # a library that prints must not write into the protocol: its output goes to the log
     trainer, stop, queue = Trainer(pack), threading.Event(), _Lines()
     threading.Thread(target=queue.read, args=(stop,), daemon=True).start()
     for message in queue:
         try:
             for outcome in trainer.advance([Task(**task) for task in message["tasks"]], stop.is_set):
-                told.write(json.dumps(_numbered(outcome)) + "\n")
+                output.write(json.dumps(outcome.as_json()) + "\n")
         except DlxError as error:
-            told.write(json.dumps({"error": error.problems[0].message, "hint": error.problems[0].hint}) + "\n")
+            output.write(json.dumps({"error": error.problems[0].message, "hint": error.problems[0].hint}) + "\n")
         except BrokenPipeError:
             return 1
         trainer.forget()
     return 0
 
 
-def _numbered(outcome: TrialOutcome) -> dict[str, Any]:
-    return outcome.as_json()
-
-
 class _Lines:
-    """What comes on stdin: batches one by one, and at once the word to stop. At its end, the process ends soon."""
+    """Lines of stdin, read in a thread: batches are queued, a request to stop is set at once. At its end the
+    process ends.
+    """
 
     def __init__(self) -> None:
         import queue
@@ -288,11 +292,12 @@ class _Lines:
             message = json.loads(line)
             if "stop" in message:
                 stop.set()
-            else:
+            else:  # a request to stop is for the batch before it
                 stop.clear()
                 self.queue.put(message)
         stop.set()
         self.queue.put(None)
+        # a long step looks for a stop only at its end: a worker without a sweep must not train on for hours
         leave = threading.Timer(PATIENCE / 2, os._exit, (1,))
         leave.daemon = True
         leave.start()
