@@ -7,9 +7,10 @@ folder keeps a copy of the text.
 
 from .failures import called, failure_at, failure_of, is_foreign, raised_in
 from .loading import Digest, Plugin, announced, copies, keep, load, use
-from .sources import Entry, place_of
+from .sources import FOLDER, Entry, place_of
 
 __all__ = [
+    "FOLDER",
     "Digest",
     "Entry",
     "Plugin",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import dataclass
+from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
@@ -12,6 +13,7 @@ from pydantic_core import PydanticUndefined
 
 from ..errors import DlxError, did_you_mean
 from ..layers import LAYERS, Layer
+from ..plugins import place_of
 from ..registry import FAMILIES, Choice, Declared, KindFactory, Registry
 
 
@@ -124,8 +126,10 @@ def families(*, shipped: bool = False) -> dict[str, list[tuple[str, str, str]]]:
     """
     found: dict[str, list[tuple[str, str, str]]] = {}
     for kind in _kinds(LAYERS, shipped):
-        family = LAYERS[kind].__module__.rsplit(".", 1)[-1].split("_")[0]
-        found.setdefault(f"layers: {family}", []).append(_line(LAYERS[kind]))
+        cls = LAYERS[kind]
+        own = kind in LAYERS.from_plugins
+        family = Path(place_of(cls).file).name if own else cls.__module__.rsplit(".", 1)[-1].split("_")[0]
+        found.setdefault(f"layers: {family}", []).append(_line(cls))
     order = {f"layers: {name}": place for place, name in enumerate(FIRST)}
     found = dict(sorted(found.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
     found["structure"] = [(name, "", text.split("\n", maxsplit=1)[0]) for name, text in STRUCTURES.items()]

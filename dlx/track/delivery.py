@@ -295,16 +295,19 @@ class Delivery(ABC, Generic[M]):
             part = slice(start, start + FACTS)
             self.client.log_batch(run_id, sums[part], words[part], labels[part])
 
-    def log_file(self, path: Path, folder: str = "", send: Callable[[], None] | None = None) -> None:
-        """Send a file, and call `send` for what else is made of it, unless its content was sent before."""
+    def log_file(self, path: Path, folder: str = "", send: Callable[[], None] | None = None, name: str = "") -> None:
+        """Send a file, and call `send` for what else is made of it, unless its content was sent before.
+
+        `name` is its name in the state; that of the file where it is empty.
+        """
         # recorded after the calls, the other way round than metrics: a file sent twice replaces itself
         digest = hashlib.sha256(path.read_bytes()).hexdigest()
-        if self.state.files.get(path.name) == digest:
+        if self.state.files.get(name or path.name) == digest:
             return
         self.client.log_artifact(self.state.run_id, str(path), folder or None)
         if send is not None:
             send()
-        self.state.files[path.name] = digest
+        self.state.files[name or path.name] = digest
         self.save()
 
     def set_status(self, run_id: str, status: str, when: float) -> None:

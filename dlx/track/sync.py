@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from ..errors import DlxError
+from ..plugins import FOLDER
 from ..runs.folder import Run
 from ..runs.records import RECORDS, RunRecord, is_record
 from . import content, store
@@ -67,6 +68,9 @@ class RunDelivery(Delivery[RunState]):
         state.status = "RUNNING" if self.origin == "made" else state.status
         for name, send in self.parts.items():
             self._part(name, send)
+        for copy in sorted((self.folder.dir / FOLDER).rglob("*.py")):
+            inside = copy.relative_to(self.folder.dir)
+            self.log_file(self.folder.file(str(inside)), str(inside.parent), name=str(inside))
         # a record is sent whole: an offset inside of one could not be recorded
         for batch in _batches(self.folder, state):
             self.log_metrics(state, batch.points)

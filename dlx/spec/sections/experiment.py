@@ -180,6 +180,7 @@ def load(
 def use_plugins_of(path: Path | None, plugins: Sequence[str]) -> None:
     """Run the plugins of a spec, and further ones, so that registries find their kinds. SpecError."""
     if path is None and not plugins:
+        use(())
         return
     nothing = compose.Files(Node({}, Mark("--plugin")))
     read = compose.files_of(shipped.resolved(path)) if path is not None else nothing
