@@ -95,6 +95,7 @@ def _calls(graph: Graph) -> fx.Graph:
         call = code.create_node(
             "call_module", _target(node.owner or node.name), tuple(args), name=node.name.replace("/", "_")
         )
+        # torch.fx renames nodes; errors and claims need the name in the spec
         call.meta |= {"node": node.name, "mark": node.mark}
         values[node.name] = call
     outputs = {name: values[node] for name, node in graph.outputs.items()}

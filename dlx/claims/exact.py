@@ -92,6 +92,7 @@ def _evaluate(evaluator: Evaluator, claim: Claim, random_weights: Sequence[str])
             _refuse_random_layers(evaluator, claim)
         for seed in RESAMPLE_SEEDS if random_weights else ():
             torch.manual_seed(0)
+            # The same generator state as before: only the weights differ, not dropout masks
             resampled = replace(evaluator, network=_build(evaluator.experiment, evaluator.graph, seed))
             if not _agree(ours, function(resampled, figures)):
                 ancestors = evaluator.ancestors(claim)
@@ -192,6 +193,7 @@ class Evaluator:
                 seen[names.get(node.name, f"fx {node.name}")] = value
                 return value
 
+        # torch.fx frees each value after its last use, and a claim may be about any of them
         seen[""] = Recorder(network, garbage_collect_values=False).run(*samples.inputs)
         return seen
 
@@ -307,6 +309,7 @@ def _gradient(evaluator: Evaluator, figures: dict[str, Any]) -> Any:
         if not scalar.requires_grad or not by.requires_grad:
             found = torch.zeros_like(by)
         else:
+            # A weight that the value does not depend on has the gradient 0, as a reader would write
             found = torch.autograd.grad(scalar, by, allow_unused=True, materialize_grads=True)[0]
     return found.tolist() if shared else samples.plain(found)
 
@@ -370,6 +373,7 @@ def _weights_after(evaluator: Evaluator, figures: dict[str, Any]) -> Any:
         known = ", ".join(key.replace(".", "/") for key in list(weights)[:6])
         raise ValueError(f"there is no weight `{figures['of']}`; there are {known}")
     part = DataPart(samples.inputs[0].detach(), targets)
+    # As the claim is written: the order of its samples, and one device for all machines
     settings = train.model_copy(update={"shuffle": False, "device": "cpu", "trace": False})
     job = Job(network, evaluator.objective, settings, {"train": part})
     if steps > job.total_steps:

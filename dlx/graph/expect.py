@@ -130,6 +130,7 @@ def same(claimed: Any, ours: Any, within: float = 0.0) -> bool:
         return len(a) == len(b) > 0 and all(same(x, y, within) for x, y in zip(a, b, strict=True))
     if isinstance(claimed, dict) and isinstance(ours, dict):
         return claimed.keys() == ours.keys() and all(same(claimed[k], ours[k], within) for k in claimed)
+    # bool is a subclass of int: `is: true` must not agree with 1
     if isinstance(claimed, bool) or isinstance(ours, bool) or not _numbers(claimed, ours):
         return bool(claimed == ours) and type(claimed) is type(ours)
     if within:

@@ -257,6 +257,7 @@ def _linear_regions_bound(whole: GraphPart) -> int:
     first = whole.graph.nodes[0]
     units, inputs = first.shape.channels, first.arriving[0].channels
     most = min(inputs, units)
+    # C(D, j) has at most j * log2(D) bits: checked before the sum, whose terms are that long
     if most * units.bit_length() > MOST_BITS:
         raise Unmeasured(f"{units:,} units on {inputs:,} inputs make a number too long to work out")
     if inputs >= units:  # the sum of a whole row of Pascal's triangle, without adding it up

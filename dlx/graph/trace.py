@@ -97,9 +97,11 @@ def trace_all(experiment: Experiment, inputs: Mapping[str, Mapping[str, Shape]] 
         _check_outputs(experiment, facts, walks[ONE], problems)
     _check_calls(experiment, facts, walks, problems)
     for walk in walks.values():
+        # Where there are other problems, they may be why no layer is left
         if not walk.placer.nodes and (_is_list(walk) if experiment.networks else not problems.found):
             problems.add(_no_nodes(walk.experiment))
     if problems.found:
+        # Sections are checked in another order than that of the file, in which a user reads them
         raise SpecError(*sorted(problems.found, key=_in_file_order))
     warned = Problems()
     graphs = {name: _graph(walk, facts, warned) for name, walk in walks.items()}
@@ -146,6 +148,7 @@ def _graph(walk: _Walk, facts: Facts | None, warned: Problems) -> Graph:
     """Build the graph of a network without mistakes; its warnings are added to `warned` too."""
     experiment, placer, shapes, outputs = walk.experiment, walk.placer, walk.shapes, walk.outputs
     assert all(name in placer.by_name or name in shapes for name in outputs.values()), "a mistake was not reported"
+    # Only now: which axis of an input holds its channels is learned from the layers that read it
     for warning in propagation.set_receptive_fields(shapes, placer.nodes, placer.channel_axes):
         placer.warned.add(replace(warning, path=f"{placer.path}.{warning.path}"))
     _warn_unused(placer, outputs)

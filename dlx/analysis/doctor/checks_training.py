@@ -63,6 +63,7 @@ def _losses_until(probe: Probe, part: DataPart, steps: int, goal: float, optimiz
     """Return the losses of a training, up to the first that reaches the goal."""
     settings = {"batch_size": len(part), "accumulate": 1, "optimizer": optimizer, "groups": []}
     if optimizer.takes != "gradient":
+        # such an update costs several evaluations of the loss
         steps = min(steps, 20)
     found: list[float] = []
     for loss in losses(probe.unregularized.job(probe.network(), {"train": part}, steps, **settings)):
@@ -281,6 +282,7 @@ def _shuffle_labels(probe: Probe, name: str) -> tuple[DataPart, DataPart]:
         x, y = probe.parts[part].x, probe.parts[part].y
         shuffled = y[torch.randperm(len(y), generator=generator).to(y.device)]
         keys = fingerprints(x.cpu().numpy())
+        # a copy of a training example gets its label, so that the network can know it: that is the leak
         labels = torch.stack([label_of.setdefault(key, label) for key, label in zip(keys, shuffled, strict=True)])
         found.append(DataPart(x, labels))
     return found[0], found[1]

@@ -118,6 +118,7 @@ class Probe:
         """Return at most `count` random examples of the training set, the same ones at each call."""
         part = self.parts["train"]
         generator = torch.Generator().manual_seed(self.train.seed)
+        # on the CPU, so that all devices get the same examples
         index = torch.randperm(len(part), generator=generator)[:count].to(part.x.device)
         return DataPart(part.x[index], part.y[index])
 
@@ -143,6 +144,7 @@ class Probe:
         layers: list[LayerValues] = []
 
         def record(_: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            # autograd drops the gradients of intermediate values otherwise
             if output.requires_grad:
                 output.retain_grad()
             layers.append(LayerValues(next(nodes), module, inputs, output))
@@ -171,6 +173,7 @@ class Probe:
             return math.inf
         if loss.kind == "squared_error" or part.y.dim() != 1:
             return self.uninformed_loss(part)
+        # the best constant logits are log frequencies; the clamp keeps an absent class finite
         counts = torch.bincount(part.y, minlength=self.start.output.shape[1]).clamp_min(1e-6)
         return float(self.loss_function((counts / len(part)).log().expand(len(part), -1), part.y))
 

@@ -140,6 +140,7 @@ def matches(a: Sequence[int], b: Sequence[int], bonus: Callable[[int, int], int]
 
     For long lists that differ much the subsequence is a common one, not a longest.
     """
+    # Equal ends are matched first: most changes to a spec are in few places, and the rest is quadratic
     start, end = 0, 0
     while start < min(len(a), len(b)) and a[start] == b[start]:
         start += 1

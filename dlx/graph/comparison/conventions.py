@@ -28,7 +28,7 @@ class Term:
 
 
 @dataclass(frozen=True)
-class Figure:
+class ToolFigure:
     """One number of a tool: `ours` is dlx's count of a node, and `word` is dlx's name for it."""
 
     of: Literal["params", "macs", "memory"]
@@ -50,7 +50,7 @@ class Convention:
 
     tool: str
     checked: str
-    figures: tuple[Figure, ...]
+    figures: tuple[ToolFigure, ...]
     knows: frozenset[str] | None
     remarks: tuple[Remark, ...] = ()
 
@@ -112,8 +112,8 @@ TORCHVISION = Convention(
     tool="torchvision",
     checked="torchvision 0.28.0, the `num_params` and `_ops` of its weights",
     figures=(
-        Figure("params", "parameters", _params, "num_params", _whole),
-        Figure("macs", "MACs", _macs, "GFLOPS", lambda n: f"{n / 1e9:.3f} GFLOPS"),
+        ToolFigure("params", "parameters", _params, "num_params", _whole),
+        ToolFigure("macs", "MACs", _macs, "GFLOPS", lambda n: f"{n / 1e9:.3f} GFLOPS"),
     ),
     knows=None,
 )
@@ -159,7 +159,7 @@ KERAS = Convention(
     tool="keras",
     checked="Keras 3.15.1, `count_params()` of keras.applications and of single layers",
     figures=(
-        Figure(
+        ToolFigure(
             "params",
             "parameters",
             _params,
@@ -216,8 +216,8 @@ TIMM = Convention(
     tool="timm",
     checked="timm 1.0.31 and fvcore 0.1.5, which its benchmark counts with",
     figures=(
-        Figure("params", "parameters", _params, "Params (M)", lambda n: f"{n / 1e6:.2f} M"),
-        Figure(
+        ToolFigure("params", "parameters", _params, "Params (M)", lambda n: f"{n / 1e6:.2f} M"),
+        ToolFigure(
             "macs",
             "MACs",
             _macs,
@@ -231,7 +231,7 @@ TIMM = Convention(
                 Term("recurrent layers, which fvcore does not know: nothing", _no_recurrent_work),
             ),
         ),
-        Figure(
+        ToolFigure(
             "memory",
             "values of activations",
             _output,
@@ -260,7 +260,7 @@ DARKNET = Convention(
     tool="darknet",
     checked="the operations and the sizes of files published for darknet's networks, pjreddie.com/darknet/imagenet",
     figures=(
-        Figure(
+        ToolFigure(
             "params",
             "parameters",
             _params,
@@ -268,7 +268,7 @@ DARKNET = Convention(
             lambda n: f"{4 * n + 20:,} bytes with its header of 20",
             (Term("rolling mean and variance of batch norm", _moving_statistics),),
         ),
-        Figure(
+        ToolFigure(
             "macs",
             "MACs",
             _macs,
@@ -341,8 +341,8 @@ TORCHINFO = Convention(
     tool="torchinfo",
     checked="torchinfo 1.8.0, on every shipped network and every layer's example",
     figures=(
-        Figure("params", "parameters", _params, "Total params", _whole),
-        Figure(
+        ToolFigure("params", "parameters", _params, "Total params", _whole),
+        ToolFigure(
             "macs",
             "MACs",
             _macs,
@@ -360,7 +360,7 @@ TORCHINFO = Convention(
                 Term("matrix products without weights of their own", _without_weights),
             ),
         ),
-        Figure(
+        ToolFigure(
             "memory",
             "bytes of activations",
             _output_bytes,

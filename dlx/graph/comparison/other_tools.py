@@ -11,14 +11,14 @@ from ...errors import DlxError
 from ..graph import LayerNode
 
 if TYPE_CHECKING:
-    from .conventions import Convention, Figure
+    from .conventions import Convention, ToolFigure
 
 
 @dataclass(frozen=True)
 class Bridge:
     """The terms that lead from dlx's figure to the tool's; terms that are 0 are left out."""
 
-    figure: Figure
+    figure: ToolFigure
     ours: int
     steps: tuple[tuple[str, int], ...]
 
@@ -82,7 +82,7 @@ def counted_as(tool: str, nodes: Sequence[LayerNode]) -> Counted:
     )
 
 
-def _bridge(figure: Figure, nodes: Sequence[LayerNode]) -> Bridge:
+def _bridge(figure: ToolFigure, nodes: Sequence[LayerNode]) -> Bridge:
     steps = [(term.label, sum(map(term.count, nodes))) for term in figure.terms]
     return Bridge(figure, sum(map(figure.ours, nodes)), tuple(step for step in steps if step[1]))
 

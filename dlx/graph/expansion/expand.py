@@ -34,7 +34,7 @@ class Expander:
         self.read = Reader(placer.problems, self.blocks, placer.path)
         self.fail = self.read.fail
         self.depth = 0
-        self.room = ItemBudget(1_000_000)
+        self.item_budget = ItemBudget(1_000_000)
         self.scopes: dict[str, tuple[Node, Scope]] = {}
         """Scopes by full name: the entry of each, and the scope around it."""
         self.replaying: tuple[str, str] | None = None
@@ -55,7 +55,7 @@ class Expander:
         self.depth += 1
         try:
             return self._entry(entry, scope, x)
-        except UnknownValue:
+        except UnknownValue:  # an expression needs the shape of a value behind a mistake, which is reported there
             return self.broken(_written_name(entry), scope)
         finally:
             self.depth -= 1
@@ -136,9 +136,11 @@ class Expander:
             self.fail(f"there is no layer or block `{kind}`", did_you_mean(kind, known), place, full)
         else:
             variables, on_error = scope.variables(wires[0]), self.read.error_callback(full)
-            options = resolve(parts.options, variables, on_error, self.room)
+            options = resolve(parts.options, variables, on_error, self.item_budget)
             values, tie = (
-                resolve(parts.modifiers[key], variables, on_error, self.room) if key in parts.modifiers else None
+                resolve(parts.modifiers[key], variables, on_error, self.item_budget)
+                if key in parts.modifiers
+                else None
                 for key in ("values", "tie")
             )
             tied = self.placer.tied_node(tie, scope.names, full)
@@ -240,6 +242,7 @@ class Expander:
         )
         if times is None:
             return _broken()
+        # `count` would end the loop too, but with a message about the whole network
         if not 0 <= times <= MAX_ENTRIES:
             limit = f"at most {MAX_ENTRIES:,}" if times > 0 else "at least 0"
             self.fail(f"`times` must be {limit}, not {times:,}", "", fields["times"], f"{path}.times")
@@ -256,7 +259,7 @@ class Expander:
         """Expand `for: {width: [64, 128], depth: [2, 2]}` with `layers` beside it: one turn per element."""
         path = scope.names.prefix + "for"
         loop = entry.map.get("for", Node(None, entry.mark))
-        lists = resolve(loop, scope.variables(x), self.read.error_callback(path), self.room)
+        lists = resolve(loop, scope.variables(x), self.read.error_callback(path), self.item_budget)
         columns = self.read.columns(lists, entry, path)
         index = self.read.index(entry.map.get("index"), entry, scope, path)
         if columns is None or not index:
@@ -339,7 +342,7 @@ class Expander:
         for key, default in declared.items():
             # A default sees the arguments before it, and not the variables of the place that uses the block
             known = scope.vars if key in passed else self.placer.globals | values
-            value = resolve(passed.get(key, default), Variables(known, x, scope.names), on_error, self.room)
+            value = resolve(passed.get(key, default), Variables(known, x, scope.names), on_error, self.item_budget)
             values[key] = BROKEN if value.broken else value.plain()
             broken = broken or value.broken
         meant = closest_matches(unknown, declared) if unknown else set()

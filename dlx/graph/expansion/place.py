@@ -96,6 +96,7 @@ class Placer:
         None where the options have a mistake.
         """
         key = (kind, repr(options.plain()))
+        # Options with a mistake are validated again, so that each place that has them is reported
         if key in self._layers and self._layers[key] is not None:
             return self._layers[key]
         problems: list[Problem] = []
@@ -117,6 +118,7 @@ class Placer:
         """Plan a layer for its input shapes; None where they do not fit, which is reported."""
         if not self._arity_fits(layer, wires, mark, full):
             return None
+        # The dtypes too: shapes are tuples, and compare equal without them
         key = (id(layer), shapes, tuple(s.dtype for s in shapes), tied.name if tied else "")
         if key in self._plans:
             return self._plans[key]
@@ -128,6 +130,7 @@ class Placer:
             problem = error.problem_for([self.describe(w, mark) for w in wires])
             source = "" if error.inputs or len(wires) > 1 else f"; what comes in is {self.describe(wires[0], mark)}"
             place = f"{self.path}.{full}"
+            # The template has no names of inputs: it is one cause for all uses of a block
             self.problems.add(Problem(problem.message + source, problem.hint, mark, place), error.template.message)
             return None
         except (Exception, SystemExit) as error:
@@ -181,6 +184,7 @@ class Placer:
         shapes = tuple(wire.shape for wire in wires if wire.shape is not None)
         inputs = tuple(wire.name for wire in wires)
         node = LayerNode(full, kind, layer, inputs, shapes, plan, wire.symbolic_fields, mark)
+        # A name that is taken is reported by `Expander.register`
         if full not in self.by_name:
             self.nodes.append(node)
             self.by_name[full] = node
