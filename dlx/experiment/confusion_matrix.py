@@ -1,4 +1,4 @@
-"""The table of a run of which class was taken for which: `confusion.json` in its folder."""
+"""The confusion matrix of a run: `confusion.json` in its folder."""
 
 from __future__ import annotations
 
@@ -15,28 +15,28 @@ Rows = list[list[int]]
 
 @dataclass(frozen=True)
 class Confusion:
-    """How many targets of each class, by row, were taken for each class, by column; a table a part of the data."""
+    """Confusion matrices, one a part of the data: targets of each class by row, predictions by column."""
 
     classes: tuple[str, ...]
     parts: Mapping[str, Rows]
 
     @property
     def last(self) -> tuple[str, Rows]:
-        """The part that says most of what is to come."""
+        """The matrix of the part that is the best estimate for new data: test, else valid, else train."""
         return next((name, self.parts[name]) for name in ("test", "valid", "train") if name in self.parts)
 
 
 def write(run: Run, names: Sequence[str], tables: Mapping[str, Mapping[str, Rows]]) -> None:
-    """Into the run's folder, where the spec asks for it."""
+    """Write the confusion matrices of a run's last evaluations; nothing where the spec does not measure them."""
     parts = {name: found[METRIC] for name, found in tables.items() if METRIC in found}
     if parts:
         count = len(next(iter(parts.values())))
-        known = list(names) if len(names) == count else [str(number) for number in range(count)]
-        run.write_json(FILE, {"rows": "target", "columns": "predicted", "classes": known, **parts})
+        labels = list(names) if len(names) == count else [str(number) for number in range(count)]
+        run.write_json(FILE, {"rows": "target", "columns": "predicted", "classes": labels, **parts})
 
 
 def read(run: Run) -> Confusion | None:
-    """The confusion matrices of a run; None where it has none. DlxError where the file is damaged."""
+    """Return the confusion matrices of a run; None where it has none. DlxError where the file is damaged."""
     found = run.read_json(FILE)
     if not found:
         return None
@@ -52,7 +52,7 @@ def read(run: Run) -> Confusion | None:
 
 
 def _is_square(rows: object, size: int) -> bool:
-    """Whether these are as many lists of as many counts."""
+    """Whether these are `size` lists of `size` integers."""
     if not isinstance(rows, list) or len(rows) != size:
         return False
     whole = (isinstance(row, list) and len(row) == size and all(isinstance(n, int) for n in row) for row in rows)

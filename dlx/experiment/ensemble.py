@@ -1,4 +1,4 @@
-"""Networks that answer together: the members of an ensemble, its own run folder, and what stands against one."""
+"""Ensembles: the experiments of the members, the run folder of the whole, and the evaluation of all together."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def members_of(experiment: Experiment) -> list[Experiment]:
-    """The experiment of each member: the same with a seed of its own, and perhaps examples of its own."""
+    """Return the experiment of each member, with its own seed and, under `bootstrap`, its own sample of the data."""
     train = experiment.train
     assert train is not None
     assert train.ensemble is not None
@@ -27,8 +27,8 @@ def members_of(experiment: Experiment) -> list[Experiment]:
     return [experiment.with_seed(train.seed + i, changes) for i in range(train.ensemble.members or 0)]
 
 
-class Gathering:
-    """The run of an ensemble on its way: which runs are its members, and an end record in any case."""
+class EnsembleRun:
+    """Run of an ensemble: it records the runs of its members, and has an end record in any case."""
 
     def __init__(self, run: Run, combine: str) -> None:
         self.run, self.combine = run, combine
@@ -39,13 +39,13 @@ class Gathering:
         self.seconds = 0.0
 
     def noted(self, member: Run) -> Run:
-        """Record a member before anything is trained in it."""
+        """Record a member, before it is trained: a resumed ensemble then finds it, however early it was killed."""
         self.keys.append(member.key)
         self.run.write_json(ENSEMBLE, {"combine": self.combine, "members": self.keys})
         return member
 
     @contextmanager
-    def to_its_end(self) -> Iterator[None]:
+    def ensure_end_record(self) -> Iterator[None]:
         try:
             yield
         except KeyboardInterrupt:
@@ -63,8 +63,8 @@ class Gathering:
             self.run.append({**record, "status": self.status, "message": self.message, "metrics": self.metrics})
 
 
-def judged(prepared: Prepared, runs: Sequence[Run]) -> dict[str, float]:
-    """What the trained members say together of the validation and test parts."""
+def evaluate_members(prepared: Prepared, runs: Sequence[Run]) -> dict[str, float]:
+    """Return the metrics of the trained members' combined outputs on the validation and test parts."""
     from ..network import build
     from ..training.batches.augmentation import augmented
     from ..training.batches.on_device import on_device
@@ -81,13 +81,13 @@ def judged(prepared: Prepared, runs: Sequence[Run]) -> dict[str, float]:
 
 
 def mean(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
-    """Each metric's mean over the members, of those that all have: one that was stopped may have fewer."""
+    """Return the mean over the members of each metric that all have: a member that was stopped may have fewer."""
     shared = [name for name in metrics[0] if all(name in one for one in metrics)]
     return {name: mean_of([one[name] for one in metrics]) for name in shared}
 
 
 def members_in(run: Run) -> list[Run]:
-    """The runs of an ensemble's members; none for any other run. DlxError where one is gone."""
+    """Return the runs of an ensemble's members, an empty list for another run. DlxError where a folder is missing."""
     keys = run.members()
     found = [Run(run.root / key) for key in keys]
     if gone := [member.key for member in found if not member.dir.is_dir()]:

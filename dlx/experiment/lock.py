@@ -1,4 +1,4 @@
-"""What a result depends on beside its spec: versions, device, threads, commit, data."""
+"""The lock file: all that a result depends on apart from its spec, as versions, device, threads, commit and data."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ..utils.passwords import masked
 
 
 def software_environment() -> dict[str, Any]:
-    """The versions of everything, the commit and the command: what all runs of a process have in common."""
+    """Return the versions of packages, the commit and the command, which all runs of a process share."""
     return {
         "dlx": __version__,
         "python": platform.python_version(),
@@ -36,7 +36,7 @@ def locked(
     threads: int,
     environment: dict[str, Any] | None = None,
 ) -> dict[str, Any]:
-    """What else the result depends on."""
+    """Return the content of the lock file; `environment` is what `software_environment` returned before."""
     assert experiment.data is not None
     sizes = {name: len(part) for name in ("train", "valid", "test") if (part := getattr(sets, name)) is not None}
     data = {"kind": experiment.data.kind, "digest": sets.digest, "source": sets.source, **sizes}
@@ -63,9 +63,9 @@ def _version(name: str) -> str | None:
 
 
 def _commit() -> str | None:
-    """The commit of the code in the working directory, with `+` where it has changes; None outside a repository."""
+    """Return the commit of the working directory, with `+` where files differ from it; None outside a repository."""
     try:
-        told = subprocess.run(
+        output = subprocess.run(
             ["git", "describe", "--always", "--abbrev=40", "--dirty=+"],  # noqa: S607
             capture_output=True,
             text=True,
@@ -74,4 +74,4 @@ def _commit() -> str | None:
         )
     except (OSError, subprocess.SubprocessError):
         return None
-    return told.stdout.strip()
+    return output.stdout.strip()

@@ -1,4 +1,4 @@
-"""Runs of networks of one shape side by side: seeds, members of an ensemble, trials of a search."""
+"""Runs of networks of one shape, trained together: seeds, members of an ensemble, trials of a sweep."""
 
 from __future__ import annotations
 
@@ -16,22 +16,31 @@ from ..training.prepared import Prepared
 from . import confusion_matrix
 from .recorder import RunRecorder
 from .results import Result
-from .session import Session, begin, mirrors_of, read_back, result_of
+from .session import Session, mirrors_of, read_back, result_of, start_job
 
 Candidate = tuple[RunRecorder, Prepared]
-"""A run before its next step, and what it takes."""
-LARGEST = 100_000_000
-"""MACs of a batch, forward, above which the overhead of a step is too small to share (benchmarks/packed.py)."""
-WAY = ("device", "threads", "precision", "compile", "detect_anomaly", "deterministic", "channels_last", "augment")
+"""A run to train, with its prepared spec and data."""
+MAX_MACS = 100_000_000
+"""MACs of a batch, forward, above which a step's overhead is too small to gain from (benchmarks/packed.py)."""
+SHARED_FIELDS = (
+    "device",
+    "threads",
+    "precision",
+    "compile",
+    "detect_anomaly",
+    "deterministic",
+    "channels_last",
+    "augment",
+)
 
 
 def packing_key(prepared: Prepared) -> tuple[Any, ...] | None:
-    """What trainings have to have in common to be packed; None for one that is left alone."""
+    """Return a key that is equal for trainings which can be packed together; None for one that cannot be packed."""
     return _shape_key(prepared) if device.can_pack(prepared.train) else None
 
 
 def with_packing_note(prepared: Prepared) -> Prepared:
-    """With a note where nothing but the device, or the objective, keeps trainings from being packed."""
+    """Add a note to the data's where only the device or the objective keeps trainings from being packed."""
     if not prepared.is_supervised:
         note = f"`{prepared.objective.kind}` has phases: its trainings take their steps one after the other."
     elif _shape_key(prepared) is None or device.can_pack(prepared.train):
@@ -43,28 +52,31 @@ def with_packing_note(prepared: Prepared) -> Prepared:
 
 
 def _shape_key(prepared: Prepared) -> tuple[Any, ...] | None:
-    """The same whatever the device."""
+    """Return the key apart from the device: shapes of layers and batches, and fields that trainings must share."""
     train, examples = prepared.train, prepared.examples
     plain = train.precision in {"fp32", "tf32"} and train.optimizer.takes == "gradient" and not train.augment
     alone = train.trace is False or train.compile or train.detect_anomaly or train.max_time
     if not plain or alone or not prepared.is_supervised:
         return None
     graph = prepared.graph
-    if graph.macs * train.batch(examples) > LARGEST:
+    if graph.macs * train.batch(examples) > MAX_MACS:
         return None
     shapes = tuple((node.kind, tuple(node.plan.shape), tuple(node.plan.weights.items())) for node in graph.nodes)
     sizes = train.per_update(examples), train.batch(examples), train.drop_last
-    return (shapes, sizes, train.batch_schedule is not None, *(repr(getattr(train, name)) for name in WAY))
+    return (shapes, sizes, train.batch_schedule is not None, *(repr(getattr(train, name)) for name in SHARED_FIELDS))
 
 
 def threads_for(train: Train, graph: Graph, examples: int, count: int) -> int:
-    """CPU threads of each of `count` trainings side by side."""
+    """Return the CPU threads that compute each of `count` packed trainings."""
     several = min(count, device.packing_threads(train)) > 1
     return 1 if several else device.threads_for(train, graph, examples, count)
 
 
 def record_packing(folders: Sequence[Run], prepared: Prepared) -> None:
-    """Write `packed` and the threads into the locks of runs that have not begun, so that each can resume alone."""
+    """Write `packed` and the threads into the lock files of new runs, before any starts.
+
+    A run that is killed before its own start is then resumed in the same way, and to the same bits.
+    """
     threads = threads_for(prepared.train, prepared.graph, prepared.examples, len(folders))
     for folder in folders:
         if not folder.read_json("lock.json"):
@@ -72,73 +84,73 @@ def record_packing(folders: Sequence[Run], prepared: Prepared) -> None:
 
 
 def train_together(many: Sequence[Candidate], session: Session) -> list[Result | DlxError]:
-    """Runs on the same data from where they are to their ends, or as far as the session goes.
+    """Train runs on the same data from their newest states to their ends, or to the session's halt.
 
-    What ended one of them is its own.
+    An error ends its own run, and is in its place of the result.
     """
     from ..training.batches.on_device import on_device
     from ..training.packed.pack import fit_together
 
     first = many[0][1]
-    lanes = min(len(many), device.packing_threads(first.train))
+    thread_count = min(len(many), device.packing_threads(first.train))
     recorded = many[0][0].folder.numeric_settings().get("threads")
     alone = recorded or threads_for(first.train, first.graph, first.examples, len(many))
-    threads = 1 if lanes > 1 else alone
+    threads = 1 if thread_count > 1 else alone
     ends: dict[int, Result | DlxError] = {}
     with device.threads(threads), compute.settings(first.train, first.device):
         parts, jobs = on_device(first.sets, first.device), []
         try:
             for recorder, prepared in many:
-                recorder.open()
-                job = begin(recorder, prepared, session, threads, parts)
+                recorder.write_start()
+                job = start_job(recorder, prepared, session, threads, parts)
                 job.progress.capture_rng()
-                recorder.start(job, session.callback)
-                recorder.beside = len(many)
+                recorder.attach(job, session.callback)
+                recorder.sharing = len(many)
                 jobs.append(job)
-            with closing(fit_together(jobs, lanes)) as events:
+            with closing(fit_together(jobs, thread_count)) as events:
                 for number, event in events:
                     recorder, prepared = many[number]
                     if isinstance(event, DlxError):
-                        ends[number] = _ended_by(recorder, event, prepared.train.seed)
+                        ends[number] = _end_with(recorder, event, prepared.train.seed)
                         continue
-                    recorder.take(event)
+                    recorder.handle(event)
                     if event.record in {"end", "halt"}:
-                        with recorder.to_its_end():
+                        with recorder.ensure_end_record():
                             tables = jobs[number].progress.tables
                             confusion_matrix.write(recorder.folder, prepared.sets.class_names, tables)
                         ends[number] = result_of(recorder, prepared.train.seed)
         except BaseException as error:
             for number, (recorder, prepared) in enumerate(many):
                 if number not in ends:
-                    ends[number] = _ended_by(recorder, error, prepared.train.seed)
+                    ends[number] = _end_with(recorder, error, prepared.train.seed)
             if not isinstance(error, KeyboardInterrupt):
                 raise
     return [ends[number] for number in range(len(many))]
 
 
-def trained(each: Sequence[tuple[Run, Prepared]], session: Session) -> tuple[Result, ...]:
-    """Trainings of one network that differ in their seeds, side by side. What ended one of them is raised at the end.
+def train_seeds(each: Sequence[tuple[Run, Prepared]], session: Session) -> tuple[Result, ...]:
+    """Train one network with several seeds together. The error of a run is raised after all have ended.
 
-    Those that have finished are read back.
+    Runs that have finished are read from their folders.
     """
     results = {number: read_back(folder, one) for number, (folder, one) in enumerate(each)}
-    left = [number for number, result in results.items() if result is None]
-    folders = [each[number][0] for number in left]
+    unfinished = [number for number, result in results.items() if result is None]
+    folders = [each[number][0] for number in unfinished]
     mirrors = mirrors_of(each[0][1].experiment, folders) if folders else []
-    many = [(RunRecorder(each[number][0]), each[number][1]) for number in left]
+    many = [(RunRecorder(each[number][0]), each[number][1]) for number in unfinished]
     ended = train_together(many, session) if many else []
-    for i, (number, result) in enumerate(zip(left, ended, strict=True)):
+    for i, (number, result) in enumerate(zip(unfinished, ended, strict=True)):
         if isinstance(result, DlxError):
             raise result
         results[number] = replace(result, mirror=mirrors[i] if mirrors else None)
     return tuple(result for result in results.values() if result is not None)
 
 
-def _ended_by(recorder: RunRecorder, error: BaseException, seed: int) -> Result | DlxError:
-    """The end of a run before its time: by an error of its own, or by what ends all of them."""
+def _end_with(recorder: RunRecorder, error: BaseException, seed: int) -> Result | DlxError:
+    """Write the end record of a run that an error ends, its own or one that ends all runs."""
     with suppress(BaseException):  # what is no DlxError is raised where it came from
         try:
-            with recorder.to_its_end():
+            with recorder.ensure_end_record():
                 raise error
         except DlxError as told:
             return told

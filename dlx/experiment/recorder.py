@@ -1,4 +1,4 @@
-"""One training on its way: records to its folder, checkpoints now and then, an end in any case."""
+"""Recorder of one run: writes records and checkpoints to its folder, passes events on, ends it in any case."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ..training.fit import Job, Record
 
 SAVE_EVERY = 5.0
-"""Seconds between two checkpoints on the way; the first comes with the first point of the loss curve."""
+"""Seconds between two training states where the spec does not say; the first comes at the first safe point."""
 
 AT_MOST = 0.2
 """Seconds that points of the curve wait for others before they are written."""
@@ -34,7 +34,7 @@ AT_MOST = 0.2
 
 @dataclass(frozen=True)
 class TrainingStarted:
-    """What a listener is told when training starts, or goes on from `step`."""
+    """Event: a training starts, or is resumed from `step`."""
 
     run: Run
     graphs: Graphs
@@ -50,7 +50,7 @@ class TrainingStarted:
 
 @dataclass(frozen=True)
 class TrainingWarning:
-    """What a listener is told of something that went wrong and does not end the training."""
+    """Event: something has gone wrong that does not end the training."""
 
     message: str
 
@@ -59,7 +59,7 @@ Callback = Callable[["TrainingStarted | Record | TrainingWarning"], None]
 
 
 class RunRecorder:
-    """One training on its way: records to folder and listener, checkpoints now and then, an end in any case."""
+    """Recorder of one run: records to its folder and a callback, checkpoints, and an end record in any case."""
 
     def __init__(self, folder: Run) -> None:
         self.folder = folder
@@ -68,31 +68,32 @@ class RunRecorder:
         self.status, self.message = "failed", ""
         self.started = time.perf_counter()
         self.seconds = 0.0
-        self.beside = 1
-        """Trainings that share the time with this one, itself among them."""
+        self.sharing = 1
+        """Trainings that are stepped together, this one included: each counts its share of the time."""
         self.saved_at, self.saved_step = -SAVE_EVERY, 0
-        self.writer, self.writing = BackgroundWriter(), 0
-        self.room: dict[str, Tensor] = {}
+        self.writer, self.writing_step = BackgroundWriter(), 0
+        self.host_buffers: dict[str, Tensor] = {}
         self.callback: Callback = lambda _: None
-        self.unwritten: list[dict[str, Any]] = []
-        """Points of the curve that no rest has come after."""
+        self.pending: list[dict[str, Any]] = []
+        """Points of the curve that are not yet written to the folder."""
         self.outcome: dict[str, Any] = {}
-        """How it ended, beside its metrics: whether it stopped early, the best evaluation, the average."""
+        """How the training ended, apart from metrics: whether it stopped early, the best evaluation, the average."""
         self.notes: tuple[str, ...] = ()
-        """The same in words."""
-        self.told = {(record["record"], record.get("step", 0)) for record in folder.records()}
-        """Records that stand already: a run that goes on comes by them again, with the same figures."""
+        """The outcome in sentences."""
+        self.recorded = {(record["record"], record.get("step", 0)) for record in folder.records()}
+        """Kind and step of the records in the folder: a resumed run repeats those since its checkpoint, with equal
+        figures, and must not write them twice."""
 
     @property
     def step(self) -> int:
         return self.job.progress.step if self.job is not None else 0
 
-    def open(self) -> None:
-        """Put down that the training begins, or goes on, and of which spec it is."""
+    def write_start(self) -> None:
+        """Write the record of a start or a resumption, with the hash of the spec."""
         self.folder.append({"record": "start", "time": time.time(), "spec_hash": self.spec_hash})
 
-    def take_up(self, job: Job) -> tuple[str, ...]:
-        """Bring a fresh job to where the run was; what is worth a sentence."""
+    def resume(self, job: Job) -> tuple[str, ...]:
+        """Restore a new job to the run's newest whole state; return notes on states that were passed over."""
         training_state.remove_partial_files(self.checkpoints)
         facts, passed_over = training_state.restore(job, self.checkpoints, self.spec_hash)
         if job.train.keep_best is not None:
@@ -101,89 +102,90 @@ class RunRecorder:
             self.metrics, self.saved_step = with_current_names(facts["metrics"]), job.progress.step
         return tuple(passed_over)
 
-    def follow(self, job: Job, callback: Callback) -> None:
-        """Run `fit` to its end."""
+    def train(self, job: Job, callback: Callback) -> None:
+        """Run `fit` to its end and handle its records."""
         from ..training.fit import fit
 
-        self.start(job, callback)
+        self.attach(job, callback)
         for record in fit(job):
-            self.take(record)
+            self.handle(record)
 
-    def start(self, job: Job, callback: Callback) -> None:
-        """What `take` speaks of."""
+    def attach(self, job: Job, callback: Callback) -> None:
+        """Set the job whose records `handle` gets, and the callback for them."""
         self.job, self.started, self.callback = job, time.perf_counter(), callback
 
-    def take(self, record: Record) -> None:
-        """One record of the job to where it belongs."""
+    def handle(self, record: Record) -> None:
+        """Write or act on one record of the job, and pass it to the callback."""
         job = self.job
         assert job is not None
+        # before a checkpoint of the step: a resumed run does not repeat the points before it
         if record.record not in {"step", "evaluation"}:
-            self.write_down()
+            self.flush()
         if record.record == "end":
             self.metrics = record.metrics | ensemble_metrics.of_snapshots(job, self.checkpoints)
-            self.written()
+            self.wait_for_writer()
             self.save("final")
-            self.came_to(job, (*early_stopping.notes(job), *baseline.notes(job, self.metrics)))
+            self.set_outcome(job, (*early_stopping.notes(job), *baseline.notes(job, self.metrics)))
             self.status = "finished"
         elif record.record == "halt":
             self.halt(job)
         elif record.record == "cycle":
             self.save(ensemble_metrics.SNAPSHOT.format(job.cycles.index(job.progress.step) + 1))
         elif record.record == "safe_point":
-            self.rest(job)
+            self.save_state(job)
         else:
-            self.measured(job, record)
+            self.add_measurement(job, record)
         if record.record not in {"halt", "cycle", "safe_point"}:
             self.callback(record)
 
-    def measured(self, job: Job, record: Record) -> None:
-        """A point of the curve or an evaluation, which may be among the best."""
-        if (record.record, record.step) not in self.told:
-            self.unwritten.append(_as_json(record))
+    def add_measurement(self, job: Job, record: Record) -> None:
+        """Add a point of the curve or an evaluation, whose weights may be among the best."""
+        if (record.record, record.step) not in self.recorded:
+            self.pending.append(_as_json(record))
         measured = {k: v for k, v in record.metrics.items() if k != "lr" and not k.startswith("lr/")}
         self.metrics = {**self.metrics, **measured}
-        waits = bool(self.unwritten) and time.time() - self.unwritten[0]["time"] > AT_MOST
+        waits = bool(self.pending) and time.time() - self.pending[0]["time"] > AT_MOST
         if record.record == "evaluation" or waits:
-            self.write_down()
+            self.flush()
         if record.record == "evaluation" and job.train.keep_best is not None:
-            self.keep(job)
+            self.save_if_best(job)
 
-    def write_down(self) -> None:
-        """The points of the curve since the last time, in one go: they come many at once where steps are quick."""
-        if self.unwritten:
-            records, self.unwritten = self.unwritten, []
+    def flush(self) -> None:
+        """Write the pending points of the curve in one call; where steps are fast, many come at once."""
+        if self.pending:
+            records, self.pending = self.pending, []
             self.folder.append(*records)
 
     @property
     def checkpoints(self) -> Path:
         return self.folder.dir / "checkpoints"
 
-    def rest(self, job: Job) -> None:
-        """Save all that the job moves, as often as the spec says or else every few seconds.
+    def save_state(self, job: Job) -> None:
+        """Save the training state as often as the spec says, else every `SAVE_EVERY` seconds.
 
-        It is copied here and written beside the training. Where the one before is still being written, this one is
-        left for a later rest, or waited for where the spec says when to save.
+        It is copied here, and written in the background. While the one before is being written, this one is skipped,
+        unless the spec says when to save: then it waits.
         """
         if self.writer.busy and not job.train.save_every:
             return
-        self.written()
+        self.wait_for_writer()
         if job.train.save_every or time.monotonic() - self.saved_at > SAVE_EVERY:
-            snapshot = training_state.snapshot(job, self.facts(job), self.room)
-            self.saved_at, self.writing = time.monotonic(), job.progress.step
+            snapshot = training_state.snapshot(job, self.facts(job), self.host_buffers)
+            self.saved_at, self.writing_step = time.monotonic(), job.progress.step
             self.writer.start(lambda: snapshot.write(self.checkpoints))
 
     def halt(self, job: Job) -> None:
-        """Keep all that the job moves, to go on from; where the time is up, also the weights as they are judged."""
-        self.written()
-        training_state.snapshot(job, self.facts(job), self.room).write(self.checkpoints)
+        """Save the training state to resume from; where the time limit is reached, also the evaluated weights."""
+        self.wait_for_writer()
+        training_state.snapshot(job, self.facts(job), self.host_buffers).write(self.checkpoints)
         if not job.progress.has_to_halt:
             with job.learner.evaluation_weights():
                 self.save("stopped")
         self.status = "stopped"
-        self.came_to(job, (early_stopping.halt_note(job),))
+        self.set_outcome(job, (early_stopping.halt_note(job),))
 
-    def came_to(self, job: Job, notes: tuple[str, ...]) -> None:
-        """How it ended, beside its metrics and its status."""
+    def set_outcome(self, job: Job, notes: tuple[str, ...]) -> None:
+        """Set how the training ended, apart from its metrics and status, as JSON and in sentences."""
         learner = job.learner
         notes = (*notes, *learner.faults)
         told = any(fault.startswith(fallback.STEP) for fault in learner.faults)
@@ -199,8 +201,8 @@ class RunRecorder:
         if self.outcome["stopped_early"] or self.status == "stopped":
             self.message = "; ".join(filter(None, (notes[0], self.message)))
 
-    def keep(self, job: Job) -> None:
-        """The weights of this evaluation, where it is among the best."""
+    def save_if_best(self, job: Job) -> None:
+        """Save the weights of this evaluation if it is among the best; a full disk is a warning."""
         assert job.train.keep_best is not None
         metric = early_stopping.best_metric(job.train)
         facts = {**self.facts(job), "metric": metric, "value": self.metrics[metric]}
@@ -209,25 +211,25 @@ class RunRecorder:
                 self.checkpoints, job.network, facts, early_stopping.best_mode(job), job.train.keep_best.count
             )
         except NotWrittenError as error:
-            self.trouble(error.problems[0].message)
+            self.warn(error.problems[0].message)
 
-    def trouble(self, message: str) -> None:
-        """Tell, once, of something that does not end the training."""
+    def warn(self, message: str) -> None:
+        """Pass a warning on, the first one only: a full disk would repeat it at each checkpoint."""
         if not self.message:
             self.message = message
             self.callback(TrainingWarning(message))
 
-    def written(self) -> None:
-        """Wait for the checkpoint that is on its way. A full disk is told, once: the one before it is kept.
+    def wait_for_writer(self) -> None:
+        """Wait for the checkpoint that is being written; a full disk is a warning, and the one before stays.
 
-        RunError where a weight of it was not finite.
+        RunError where a weight was not finite.
         """
         try:
             if self.writer.wait():
-                self.saved_step = self.writing
+                self.saved_step = self.writing_step
         except NotWrittenError as error:
             before = f"that of step {self.saved_step:,} is kept" if self.saved_step else "there is none before it"
-            self.trouble(f"{error.problems[0].message}; {before}")
+            self.warn(f"{error.problems[0].message}; {before}")
 
     def facts(self, job: Job) -> dict[str, Any]:
         return {
@@ -239,30 +241,31 @@ class RunRecorder:
 
     @cached_property
     def spec_hash(self) -> str:
-        """Which spec it is a training of: the SHA-256 of its text in the run's folder."""
+        """SHA-256 of the spec's text in the run's folder."""
         path = self.folder.dir / "spec.yaml"
         return hashlib.sha256(path.read_bytes()).hexdigest() if path.exists() else ""
 
     def save(self, name: str) -> None:
-        """The weights alone."""
+        """Save a checkpoint of the weights alone."""
         assert self.job is not None
         checkpoint.save(self.checkpoints, name, self.job.network, self.facts(self.job))
         self.saved_step = self.job.progress.step
 
     @contextmanager
-    def to_its_end(self) -> Iterator[None]:
-        """Whatever happens inside, the folder gets its end record. Ctrl-C is an end like another."""
+    def ensure_end_record(self) -> Iterator[None]:
+        """Context after which the folder has its end record, whatever happens; Ctrl-C ends the run as stopped."""
         try:
             yield
         except KeyboardInterrupt:
             self.status = "stopped"
             if self.job is not None:
                 with suppress(DlxError):
-                    self.written()
+                    self.wait_for_writer()
                     self.save("stopped")
         except DlxError as error:
+            # first the writer, whose warning must not replace the message of the error
             with suppress(DlxError):
-                self.written()
+                self.wait_for_writer()
             self.message = error.problems[0].message
             raise type(error)(*self.with_last_checkpoint(error)) from error
         except BaseException as error:
@@ -270,12 +273,12 @@ class RunRecorder:
             raise
         finally:
             with suppress(DlxError):
-                self.written()
-            self.end()
+                self.wait_for_writer()
+            self.write_end()
 
-    def end(self) -> None:
-        self.seconds = (time.perf_counter() - self.started) / self.beside if self.job is not None else 0.0
-        self.write_down()
+    def write_end(self) -> None:
+        self.seconds = (time.perf_counter() - self.started) / self.sharing if self.job is not None else 0.0
+        self.flush()
         record = {"record": "end", "time": time.time(), "step": self.step, "seconds": round(self.seconds, 3)}
         record |= {"status": self.status, "message": self.message, "metrics": self.metrics}
         self.folder.append(record | {key: value for key, value in self.outcome.items() if value})
@@ -285,16 +288,16 @@ class RunRecorder:
             self.folder.write_json("lock.json", self.folder.lock() | {"way": learner.way | faults})
 
     def with_last_checkpoint(self, error: DlxError) -> list[Problem]:
-        """The error, and where the last good weights are."""
-        first, *rest = error.problems
+        """Return the problems of an error, with a hint at where the last good weights are."""
+        first, *save_state = error.problems
         if not isinstance(error, RunError):
-            return [first, *rest]
-        kept = (
+            return [first, *save_state]
+        where = (
             f"The weights of step {self.saved_step:,} are kept in {self.checkpoints}."
             if self.saved_step
             else "It failed before the first checkpoint."
         )
-        return [Problem(first.message, f"{first.hint} {kept}".strip(), first.mark, first.path), *rest]
+        return [Problem(first.message, f"{first.hint} {where}".strip(), first.mark, first.path), *save_state]
 
 
 def _as_json(record: Record) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""What came of trainings: of one, of one for each seed, of an ensemble."""
+"""Results of trainings: of one, of several seeds, of an ensemble."""
 
 from __future__ import annotations
 
@@ -28,24 +28,24 @@ class Result:
     status: str = "finished"
     mirror: Mirror | None = None
     tracking: str = ""
-    """What became of the mirror in MLflow: `delivered`, `behind` or `failed: why`; empty where there is none."""
+    """State of the mirror in MLflow: `delivered`, `behind` or `failed: why`; empty where there is none."""
     tracking_uri: str = ""
     outcome: dict[str, Any] = field(default_factory=dict)
     """How it ended: `stopped_early`, `best` and `average`, and the best checkpoints as `kept`."""
     notes: tuple[str, ...] = ()
-    """The same in words."""
+    """The outcome in sentences."""
 
 
 @dataclass(frozen=True)
 class Results:
-    """One training for each seed, or for each member of an ensemble."""
+    """Results of one training, of each seed, or of the members of an ensemble."""
 
     results: tuple[Result, ...]
     graphs: Graphs
     together: Result | None = None
-    """The run of the ensemble, with what its members say together."""
+    """The run of the ensemble, with the metrics of the combined outputs."""
     combine: str = ""
-    """How they were combined."""
+    """How outputs were combined."""
 
     @property
     def metrics(self) -> dict[str, float]:
@@ -55,7 +55,7 @@ class Results:
 
     @property
     def _measured(self) -> list[str]:
-        """What all of them have: one that was stopped may have less."""
+        """Names of the metrics that all have: a training that was stopped may have fewer."""
         return [k for k in self.results[0].metrics if all(k in r.metrics for r in self.results)]
 
     @property
@@ -92,13 +92,14 @@ class Results:
 
 
 def mean_of(values: Collection[float]) -> float:
-    """The mean, rounded once; infinite or `nan` where a value is."""
+    """Return the mean, rounded once; infinite or NaN where a value is."""
+    # fmean raises on infinities of both signs, whose sum is NaN
     return statistics.fmean(values) if all(map(isfinite, values)) else sum(values) / len(values)
 
 
 @cache
-def student_t_quantile(freedom: int) -> float:
-    """The 97.5 % quantile of Student's t."""
+def student_t_quantile(degrees_of_freedom: int) -> float:
+    """Return the 97.5 % quantile of Student's t distribution, for a two-sided interval of 95 %."""
     from scipy.special import stdtrit
 
-    return float(stdtrit(freedom, 0.975))
+    return float(stdtrit(degrees_of_freedom, 0.975))

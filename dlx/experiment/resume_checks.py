@@ -13,7 +13,7 @@ from ..spec import Experiment
 
 
 def finished(run: Run, experiment: Experiment) -> DlxError:
-    """The error for a run that has finished and cannot be resumed, with the way out."""
+    """Return the error for a finished run, which cannot be resumed."""
     end, by_steps = run.end() or {}, experiment.train is not None and experiment.train.steps is not None
     return DlxError(
         f"{run.key} has finished, at step {end.get('step', 0):,}, and a finished run cannot be gone on with yet",
@@ -22,7 +22,7 @@ def finished(run: Run, experiment: Experiment) -> DlxError:
 
 
 def unchanged(run: Run, changes: Sequence[str]) -> DlxError:
-    """The error for changes of a spec with a resumed run, which goes on as it was; with the way out."""
+    """Return the error for changes of the spec of a resumed run, which is resumed as it was."""
     if run.status() == "finished":
         message = f"{run.key} has finished, and a finished run cannot be gone on with yet, with changes or without"
     else:
@@ -32,7 +32,7 @@ def unchanged(run: Run, changes: Sequence[str]) -> DlxError:
 
 
 def check_spec(run: Run, experiment: Experiment) -> None:
-    """Compare the hashes of the spec in a run's files. DlxError where one file is of another spec."""
+    """Raise DlxError where the lock file or the records of a run are those of another spec."""
     path = run.dir / "spec.yaml"
     own = {hashlib.sha256(text).hexdigest() for text in (path.read_bytes(), experiment.resolved().encode())}
     for name, said in (("lock.json", run.lock()), (RECORDS, next(run.records(), {}))):
@@ -42,7 +42,7 @@ def check_spec(run: Run, experiment: Experiment) -> None:
 
 
 def check_digest(run: Run, sets: Sets, hint: str) -> None:
-    """DlxError where a run was trained on other data."""
+    """Raise DlxError where a run was trained on other data than `sets`."""
     was = run.lock().get("data", {}).get("digest", sets.digest)
     if was != sets.digest:
         message = f"the data of {run.key} has changed: its digest was {was[:12]}, and is {sets.digest[:12]}"

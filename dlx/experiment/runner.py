@@ -1,4 +1,4 @@
-"""A spec from its file to its results: one training, one for each seed, or the members of an ensemble."""
+"""Run a spec to its results: one training, one for each seed, or the members of an ensemble."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from .lock import locked
 from .recorder import Callback, RunRecorder, TrainingStarted, TrainingWarning
 from .results import Result, Results
 from .resume_checks import check_digest, check_spec, finished
-from .session import Session, follow, mirror_of, new_run, read_back
+from .session import Session, mirror_of, new_run, read_back, train_run
 
-PATIENCE = 10.0
-"""Seconds to wait at the end for MLflow; what is still missing then goes on by itself."""
+MIRROR_TIMEOUT = 10.0
+"""Seconds to wait for MLflow at the end; the mirror's process delivers what is missing then by itself."""
 
 
 def run(
@@ -29,29 +29,29 @@ def run(
 ) -> Results:
     """Train a spec, once for each of its seeds. SpecError or DlxError before anything starts, RunError on the way.
 
-    It is computed as a run was that it is to be `like`, to the same bits on the same machine.
+    With `like` it is computed as that run was (threads, packed or not), to the same bits on the same machine.
     MLflow's mirror may still be at work when this returns: `finish_tracking` waits for it.
     """
     prepared, session = prepare(experiment), Session(callback or (lambda _: None))
     train = prepared.train
     if train.ensemble is not None and train.ensemble.members:
-        return _members(prepared, new_run(prepared, runs), session)
+        return _train_ensemble(prepared, new_run(prepared, runs), session)
     seeds = range(train.seed, train.seed + train.seeds)
     each = [prepared] if len(seeds) == 1 else [prepared.with_experiment(experiment.with_seed(seed)) for seed in seeds]
-    begun: list[Run] = []
+    existing: list[Run] = []
     if like is not None:
-        begun = [new_run(one, runs) for one in each]
-        for folder in begun:
+        existing = [new_run(one, runs) for one in each]
+        for folder in existing:
             folder.write_json("lock.json", like.numeric_settings())
-    return Results(_trained(each, runs, session, begun), prepared.graphs)
+    return Results(_train_seeds(each, runs, session, existing), prepared.graphs)
 
 
-def _trained(
+def _train_seeds(
     each: Sequence[Prepared],
     runs: Path,
     session: Session,
-    begun: Sequence[Run] = (),
-    gathering: ensemble.Gathering | None = None,
+    existing: Sequence[Run] = (),
+    ensemble_run: ensemble.EnsembleRun | None = None,
 ) -> tuple[Result, ...]:
     """Trainings of one network on one data set that differ in their seeds, up to the first that does not finish.
 
@@ -61,50 +61,52 @@ def _trained(
 
     def create(one: Prepared) -> Run:
         folder = new_run(one, runs)
-        return folder if gathering is None else gathering.noted(folder)
+        return folder if ensemble_run is None else ensemble_run.noted(folder)
 
-    packed = len(each) > 1 or bool(begun and begun[0].numeric_settings().get("packed"))
+    packed = len(each) > 1 or bool(existing and existing[0].numeric_settings().get("packed"))
     if packed and packing.packing_key(each[0]) is not None:
-        folders = [*begun, *(create(one) for one in each[len(begun) :])]
+        folders = [*existing, *(create(one) for one in each[len(existing) :])]
         packing.record_packing(folders, each[0])
-        return packing.trained(list(zip(folders, each, strict=True)), session)
+        return packing.train_seeds(list(zip(folders, each, strict=True)), session)
     if packed:
         each = [packing.with_packing_note(one) for one in each]
     results: list[Result] = []
     for i, one in enumerate(each):
-        folder = begun[i] if i < len(begun) else create(one)
-        results.append(read_back(folder, one) or follow(RunRecorder(folder), one, session))
+        folder = existing[i] if i < len(existing) else create(one)
+        results.append(read_back(folder, one) or train_run(RunRecorder(folder), one, session))
         if results[-1].status != "finished":
             break
     return tuple(results)
 
 
-def _members(prepared: Prepared, folder: Run, session: Session) -> Results:
-    """An ensemble from where it is to its end, in a run of its own beside those of its members."""
+def _train_ensemble(prepared: Prepared, folder: Run, session: Session) -> Results:
+    """Train an ensemble from where it is to its end: members in runs of their own, the whole in `folder`."""
     train, experiment = prepared.train, prepared.experiment
     assert train.ensemble is not None
-    gathering = ensemble.Gathering(folder, train.ensemble.combine)
-    RunRecorder(folder).open()
+    ensemble_run = ensemble.EnsembleRun(folder, train.ensemble.combine)
+    RunRecorder(folder).write_start()
     described = device.describe(prepared.device)
     folder.write_json("lock.json", locked(experiment, prepared.sets, train, described, prepared.threads))
     mirror = mirror_of(experiment, folder)
     results: tuple[Result, ...] = ()
-    with gathering.to_its_end():
+    with ensemble_run.ensure_end_record():
         each = [prepared.with_experiment(member) for member in ensemble.members_of(experiment)]
-        results = _trained(each, folder.root, session, ensemble.members_in(folder), gathering)
-        gathering.steps = sum(r.steps for r in results)
-        gathering.status = results[-1].status
-        gathering.metrics = ensemble.mean([r.metrics for r in results])
-        if gathering.status == "finished":
+        results = _train_seeds(each, folder.root, session, ensemble.members_in(folder), ensemble_run)
+        ensemble_run.steps = sum(r.steps for r in results)
+        ensemble_run.status = results[-1].status
+        ensemble_run.metrics = ensemble.mean([r.metrics for r in results])
+        if ensemble_run.status == "finished":
             with device.threads(prepared.threads):
-                gathering.metrics |= ensemble.judged(prepared, [r.run for r in results])
-    own = {k: v for k, v in gathering.metrics.items() if "/ensemble_" in k}
-    told = Result(folder, train.seed, gathering.steps, gathering.seconds, own, gathering.status, mirror=mirror)
-    return Results(results, prepared.graphs, told, train.ensemble.combine)
+                ensemble_run.metrics |= ensemble.evaluate_members(prepared, [r.run for r in results])
+    own = {k: v for k, v in ensemble_run.metrics.items() if "/ensemble_" in k}
+    ensemble_result = Result(
+        folder, train.seed, ensemble_run.steps, ensemble_run.seconds, own, ensemble_run.status, mirror=mirror
+    )
+    return Results(results, prepared.graphs, ensemble_result, train.ensemble.combine)
 
 
 def rates(experiment: Experiment) -> dict[str, Curve]:
-    """The learning rate of each network over the training of a spec, without training; `network` for one.
+    """Return the learning rate of each network over a training, without training; `network` is the name of one.
 
     SpecError where it cannot be trained.
     """
@@ -117,10 +119,10 @@ def rates(experiment: Experiment) -> dict[str, Curve]:
 
 
 def finish_tracking(experiment: Experiment, results: Results) -> Results:
-    """Wait for the mirrors, within a common patience, and say what became of each."""
-    until = time.monotonic() + PATIENCE
+    """Wait for the mirrors, `MIRROR_TIMEOUT` seconds in all, and add the state of each to its result."""
+    until = time.monotonic() + MIRROR_TIMEOUT
 
-    def settled(result: Result) -> Result:
+    def finished_result(result: Result) -> Result:
         if result.mirror is None:
             return result
         from .. import track
@@ -129,14 +131,14 @@ def finish_tracking(experiment: Experiment, results: Results) -> Results:
         state = result.mirror.finish(timeout=max(0.0, until - time.monotonic()))
         return replace(result, tracking=state, tracking_uri=uri)
 
-    own = settled(results.together) if results.together is not None else None
-    return replace(results, results=tuple(map(settled, results.results)), together=own)
+    own = finished_result(results.together) if results.together is not None else None
+    return replace(results, results=tuple(map(finished_result, results.results)), together=own)
 
 
 def resume(run: Run, callback: Callback | None = None) -> tuple[Experiment, Results]:
-    """Go on with a run that was killed, stopped or failed, from its newest checkpoint, to the same bits.
+    """Resume a run that was killed, stopped or failed, from its newest checkpoint, to the same bits.
 
-    Its spec, and its results. DlxError where the run is finished or still running, or its data has changed.
+    Return its spec and its results. DlxError where the run is finished or still running, or its data has changed.
     """
     status = run.status()
     if status == "running":
@@ -148,12 +150,12 @@ def resume(run: Run, callback: Callback | None = None) -> tuple[Experiment, Resu
     prepared, session = prepare(experiment), Session(callback or (lambda _: None))
     check_digest(run, prepared.sets, "Bring the old data back, or train anew.")
     if prepared.train.ensemble is not None and prepared.train.ensemble.members:
-        return experiment, _members(prepared, run, session)
+        return experiment, _train_ensemble(prepared, run, session)
     if run.lock().get("packed"):
         if packing.packing_key(prepared) is not None:
-            return experiment, Results(packing.trained([(run, prepared)], session), prepared.graphs)
+            return experiment, Results(packing.train_seeds([(run, prepared)], session), prepared.graphs)
         prepared = packing.with_packing_note(prepared)
-    return experiment, Results((follow(RunRecorder(run), prepared, session),), prepared.graphs)
+    return experiment, Results((train_run(RunRecorder(run), prepared, session),), prepared.graphs)
 
 
 __all__ = [

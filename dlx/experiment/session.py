@@ -1,4 +1,4 @@
-"""One training as users run it: run folder, checkpoints, mirror and progress around `fit`."""
+"""One training as users run it: `fit` with a run folder, checkpoints, MLflow's mirror and progress."""
 
 from __future__ import annotations
 
@@ -33,18 +33,19 @@ class Session:
     until: int | None = None
     """The step at which to halt; None for the end."""
     environment: dict[str, Any] | None = None
-    """What `software_environment` gives, known once for many trainings that are mirrored together if at all."""
+    """`software_environment()` where it is computed once for many trainings, the trials of a sweep; those are
+    mirrored together, if at all."""
 
 
 def new_run(prepared: Prepared, runs: Path) -> Run:
-    """A new run with what stands in it before it starts."""
+    """Create a run folder with the files that are written before a training starts."""
     folder = Run.create(runs, prepared.experiment.name)
     describe(folder, prepared)
     return folder
 
 
 def describe(folder: Run, prepared: Prepared) -> None:
-    """Write its spec, its plan, and what has to be known of its data where that is not at hand."""
+    """Write the resolved spec, the plan, and the record of the inputs by which new ones are prepared."""
     prepared.experiment.keep_plugins(folder.dir)
     folder.write_text("spec.yaml", prepared.experiment.resolved())
     folder.write_json("plan.json", prepared.graphs.as_json())
@@ -52,38 +53,38 @@ def describe(folder: Run, prepared: Prepared) -> None:
         input_record.save(folder.dir, input_record.of(prepared.data, prepared.sets, prepared.graph.inputs))
 
 
-def follow(recorder: RunRecorder, prepared: Prepared, session: Session) -> Result:
-    """A run from where it is to its end, or to the step where the session halts."""
+def train_run(recorder: RunRecorder, prepared: Prepared, session: Session) -> Result:
+    """Train a run from its newest state to its end, or to the step at which the session halts."""
     train, experiment = prepared.train, prepared.experiment
-    recorder.open()
+    recorder.write_start()
     # before anything else: its process imports mlflow while this one imports torch
     mirror = mirror_of(experiment, recorder.folder) if session.environment is None else None
-    with recorder.to_its_end():
+    with recorder.ensure_end_record():
         recorded = recorder.folder.numeric_settings().get("threads")
         threads = recorded or prepared.threads
         with device.threads(threads), compute.settings(train, prepared.device):
-            is_open = (
+            measure_threads = (
                 recorded is None and session.environment is None
             )  # trials of a search are all computed in one way
-            job = begin(recorder, prepared, session, threads, is_open=is_open)
-            recorder.follow(job, session.callback)
+            job = start_job(recorder, prepared, session, threads, measure_threads=measure_threads)
+            recorder.train(job, session.callback)
             confusion_matrix.write(recorder.folder, prepared.sets.class_names, job.progress.tables)
     return result_of(recorder, train.seed, mirror)
 
 
-def begin(
+def start_job(
     recorder: RunRecorder,
     prepared: Prepared,
     session: Session,
     threads: int,
     parts: dict[str, DataPart] | None = None,
     *,
-    is_open: bool = False,
+    measure_threads: bool = False,
 ) -> Job:
-    """A training before its next step; its lock is written and the listener told.
+    """Build or resume a job, write its lock file and report the start; the next step is to be taken.
 
-    `parts` are those of the data for one of several that move together, which share them. Where the number of threads
-    is open, the quicker one is found out and stays set.
+    `parts` are the data on the device where several trainings share it. With `measure_threads` the faster number of
+    threads is measured, and stays set.
     """
     train, folder = prepared.train, recorder.folder
     described = device.describe(prepared.device)
@@ -95,14 +96,14 @@ def begin(
         job.progress.until = session.until
         computed = job.learner.compute
         computed.prepare(job.parts["train"])
-        notes = (*prepared.sets.notes, *computed.notes(), *recorder.take_up(job))
-        if is_open and prepared.is_supervised and (times := thread_timing.measure(job, prepared.graph)):
+        notes = (*prepared.sets.notes, *computed.notes(), *recorder.resume(job))
+        if measure_threads and prepared.is_supervised and (times := thread_timing.measure(job, prepared.graph)):
             threads = next(iter(times))
             torch.set_num_threads(threads)
             lock |= {"threads": threads, "milliseconds_by_threads": times}
         lock["compute"] = computed.as_json()
     except BaseException:
-        if is_open:
+        if measure_threads:
             del lock["threads"]  # a run that ends here finds them out when it goes on
         raise
     finally:
@@ -115,39 +116,41 @@ def begin(
 
 
 def job_of(prepared: Prepared, checkpoints: Path | None = None, parts: dict[str, DataPart] | None = None) -> Job:
-    """A training of a spec before its first step; weights are not fitted to data where `checkpoints` has better.
+    """Build the job of a spec before its first step.
 
-    `parts` are those of the data where they are on the device already.
+    `parts` are the data where it is on the device already. Where `checkpoints` has a state to resume from, weights
+    are not initialized from data.
     """
     from ..network import build
     from ..training import data_dependent_init
     from ..training.batches.on_device import on_device
     from ..training.fit import Job
 
-    train, sets, on = prepared.train, prepared.sets, prepared.device
+    train, sets, target = prepared.train, prepared.sets, prepared.device
+    # before the networks are built: weights and dropout draw from torch's generator, in the order of the spec
     random_generators.seed_all(train.seed)
     views = prepared.experiment.views()
-    networks = {name: build(graph, views[name].init).to(on) for name, graph in prepared.graphs.items()}
-    parts = parts or on_device(sets, on)
+    networks = {name: build(graph, views[name].init).to(target) for name, graph in prepared.graphs.items()}
+    parts = parts or on_device(sets, target)
     for name, graph in prepared.graphs.items():
         if data_dependent_init.modules_to_scale(graph, views[name].init) and not (
             checkpoints and training_state.exists(checkpoints)
         ):
             data_dependent_init.initialize(networks[name], graph, views[name].init, parts["train"], train.seed)
     feed = prepared.data.feed(parts["train"], train)
-    made = networks["network"] if prepared.graphs.is_one else networks
+    whole = networks["network"] if prepared.graphs.is_one else networks
     names = sets.class_names
-    return Job(made, prepared.objective, train, parts, feed=feed, preprocess=sets.preprocess, class_names=names)
+    return Job(whole, prepared.objective, train, parts, feed=feed, preprocess=sets.preprocess, class_names=names)
 
 
 def result_of(recorder: RunRecorder, seed: int, mirror: Mirror | None = None) -> Result:
-    """What became of a training that has ended."""
+    """Return the result of a training that has ended."""
     done = Result(recorder.folder, seed, recorder.step, recorder.seconds, recorder.metrics, recorder.status, mirror)
     return replace(done, outcome=recorder.outcome, notes=recorder.notes)
 
 
 def read_back(folder: Run, prepared: Prepared) -> Result | None:
-    """The result of a run that has finished."""
+    """Return the result of a finished run from its folder; None for one that has not finished."""
     end = folder.end()
     if end is None or end["status"] != "finished":
         return None
@@ -155,7 +158,7 @@ def read_back(folder: Run, prepared: Prepared) -> Result | None:
 
 
 def mirror_of(experiment: Experiment, folder: Run) -> Mirror | None:
-    """The process that mirrors a run; None where there is none."""
+    """Start the process that mirrors a run in MLflow; None where the spec asks for none."""
     if not experiment.track.mlflow:
         return None
     from .. import track
@@ -164,7 +167,7 @@ def mirror_of(experiment: Experiment, folder: Run) -> Mirror | None:
 
 
 def mirrors_of(experiment: Experiment, folders: Sequence[Run]) -> list[Mirror]:
-    """One process that mirrors several runs."""
+    """Start one process that mirrors several runs."""
     if not experiment.track.mlflow:
         return []
     from .. import track

@@ -1,7 +1,7 @@
-"""Where a number that is not finite first arose, by the name of the node in the spec and its place in the file.
+"""Find where a NaN or infinity first arose, by the node of the spec and its place in the file.
 
-The network is walked node by node; each value that a node is given passes a point at which its gradient is seen. So
-the node between a finite gradient and one that is not is the one that made it.
+The network runs node by node, and each input of a node has a hook on its gradient: the node between a finite gradient
+and one that is not has made it.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ DOMAIN = "Look for a division by zero, a root or logarithm at or below zero, or 
 
 
 class AnomalyDetector:
-    """Watches both passes of a network. RunError names what gave the first NaN or the first infinite loss."""
+    """Checks both passes of a network. RunError names the node of the first NaN or the first infinite loss."""
 
     def __init__(self, network: nn.Module, step: Callable[[], int], backward: bool = True) -> None:
-        """`step` says how many updates there have been."""
+        """`step` returns how many updates there have been."""
         self.network, self.updates, self.backward = network, step, backward
         self.infinite: fx.Node | None = None
-        """The node that gave the first infinite value of this pass, which alone is no mistake: masks are of them."""
+        """Node of the first infinite value of this pass; that alone is no mistake, for masks hold them."""
         for name, weight in network.named_parameters():
             if weight.requires_grad and backward:
                 weight.register_hook(self._weight_hook(name))  # type: ignore[no-untyped-call]
@@ -35,7 +35,7 @@ class AnomalyDetector:
     # ---- forward ---------------------------------------------------------------------------------------------------
 
     def forward(self, x: Tensor) -> Any:
-        """The network's outputs."""
+        """Run the network node by node; return its outputs."""
         network: Any = self.network
         self.infinite = None
         if not torch.isfinite(x).all():
@@ -76,7 +76,7 @@ class AnomalyDetector:
         return f"inputs between {low:.4g} and {high:.4g}"
 
     def loss(self, function: Callable[[Any, Tensor], Tensor]) -> Callable[[Any, Tensor], Tensor]:
-        """The loss, looked at."""
+        """Return the loss function with checks of its targets and its value."""
 
         def watched(outputs: Any, target: Any) -> Tensor:
             if isinstance(outputs, dict):
@@ -98,7 +98,7 @@ class AnomalyDetector:
     # ---- backward --------------------------------------------------------------------------------------------------
 
     def _watched(self, value: Tensor, node: fx.Node | None) -> Tensor:
-        """The same value for one node (or the loss), whose gradient with respect to it is seen."""
+        """Return the value as input of one node (or of the loss), with a hook on its gradient there."""
         if not self.backward or not value.requires_grad:
             return value
         passed = value.view_as(value)

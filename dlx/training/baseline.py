@@ -1,4 +1,4 @@
-"""Whether a network that was trained is any better than a guess that looks at no input.
+"""Comparison of a trained network with a constant prediction, which ignores the inputs.
 
 Of classes: naming the most frequent class of the training part each time. Its hits among n examples are binomial, so
 its share of hits b has a standard deviation of sqrt(b (1 - b) / n). Of values: predicting the mean of the training
@@ -28,7 +28,7 @@ QUANTILE = 1.645
 
 
 def notes(job: Job, metrics: Mapping[str, float]) -> tuple[str, ...]:
-    """That a training has ended no better than a guess, by the test part, else the validation or training part."""
+    """Return a sentence if a training ended no better than a guess on the test, else validation or training part."""
     name = next((part for part in ("test", "valid", "train") if part in job.parts), "train")
     train: Any = job.parts["train"].y
     part: Any = job.parts[name].y

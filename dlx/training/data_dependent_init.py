@@ -16,14 +16,14 @@ if TYPE_CHECKING:
 
 
 def modules_to_scale(graph: Graph, init: Initializer) -> dict[str, LSUV]:
-    """The modules whose weights are to fit the data, by torch's name."""
+    """Return the initializer of each module that is initialized from data, by torch's name of the module."""
     candidates = [node for node in graph.nodes if node.is_weight_layer and not node.owner and not node.tied]
     each = {node.name.replace("/", "."): init.of(node.name) for node in candidates if "weight" not in node.values}
     return {name: one for name, one in each.items() if isinstance(one, LSUV)}
 
 
 def initialize(network: fx.GraphModule, graph: Graph, init: Initializer, part: DataPart, seed: int) -> None:
-    """Scale the weights of a fresh network by examples of `part`; nothing where no initialiser asks for it."""
+    """Scale the weights of a new network by examples of `part`; nothing where no initializer asks for it."""
     pending = modules_to_scale(graph, init)
     if not pending:
         return
@@ -32,7 +32,7 @@ def initialize(network: fx.GraphModule, graph: Graph, init: Initializer, part: D
     index = torch.randperm(len(part), generator=generator)[:most].to(next(network.parameters()).device)
 
     class ScalingInterpreter(torch.fx.Interpreter):
-        """The network, layer by layer: each is settled before its output goes on."""
+        """Runs the network layer by layer; each layer is scaled before its output goes on."""
 
         def call_module(self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             module: Any = self.fetch_attr(target)
@@ -50,7 +50,7 @@ def initialize(network: fx.GraphModule, graph: Graph, init: Initializer, part: D
 
 
 def _weighing(module: nn.Module) -> Iterator[nn.Module]:
-    """The parts of a layer that have a weight of two and more axes."""
+    """Yield the modules of a layer that have a weight of two or more axes."""
     for part in module.modules():
         weight = getattr(part, "weight", None)
         if isinstance(weight, torch.Tensor) and weight.dim() > 1 and not isinstance(part, torch.nn.Embedding):

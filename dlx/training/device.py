@@ -1,4 +1,4 @@
-"""Where training runs: the device, the threads, and whether the network fits."""
+"""The device and threads of a training, and whether its network and batch fit into memory."""
 
 from __future__ import annotations
 
@@ -31,12 +31,13 @@ two threads as on one, where other work kept both cores busy; with this 1.4 time
 
 
 def limit_thread_spinning() -> None:
-    """Let idle threads sleep soon. It has to be said before torch is imported; what the user has set stays."""
+    """Let idle threads of libgomp sleep soon, unless the user has set that; call it before torch is imported."""
+    # libgomp reads the variable once, when torch loads it
     os.environ.setdefault("GOMP_SPINCOUNT", SPIN_COUNT)
 
 
 def pick(name: str) -> Device:
-    """The device that `auto`, `cpu`, `cuda` or `cuda:N` means here; DlxError where it is not to be had."""
+    """Return the device that `auto`, `cpu`, `cuda` or `cuda:N` means here; DlxError where it is not to be had."""
     found = torch.cuda.device_count() if torch.cuda.is_available() else 0
     if name == "auto":
         return torch.device("cuda:0" if found else "cpu")
@@ -64,7 +65,7 @@ def pick(name: str) -> Device:
 
 
 def can_pack(train: Train) -> bool:
-    """Whether trainings on the device chosen here may be one stacked network: those are for the CPU alone.
+    """Whether trainings on the chosen device can be packed into one stacked network, which is for the CPU alone.
 
     DlxError where the device is not to be had.
     """
@@ -72,7 +73,7 @@ def can_pack(train: Train) -> bool:
 
 
 def packing_note(train: Train) -> str:
-    """A sentence where the device keeps trainings from being packed, else nothing."""
+    """Return a sentence if the device keeps trainings from being packed, else an empty string."""
     if can_pack(train):
         return ""
     return f"Trainings on {pick(train.device)} take their steps one by one: they are packed on the CPU alone."
@@ -83,36 +84,36 @@ def _count_text(count: int) -> str:
 
 
 def describe(device: Device) -> str:
-    """`cpu` or `cuda:0 (NVIDIA H200)`."""
+    """Return `cpu`, or `cuda:0` with the name of the GPU."""
     return f"{device} ({torch.cuda.get_device_name(device)})" if device.type == "cuda" else str(device)
 
 
 def threads_for(train: Train, graph: Graph, examples: int, together: int = 1) -> int:
-    """How many CPU threads: what the spec says, or one where a batch, of all that move together, is too small."""
+    """Return the number of CPU threads: that of the spec, or one if the batches of all trainings are small."""
     if train.threads != "auto":
         return train.threads
     return 1 if parallel_macs(graph) * train.batch(examples) * together < ONE_THREAD_BELOW else available_threads()
 
 
 def parallel_macs(graph: Graph) -> int:
-    """MACs of a sample that threads can share: of a recurrent layer those of one moment."""
+    """Return the MACs of a sample that threads can share: of a recurrent layer those of one time step."""
     return sum(node.plan.macs // node.plan.sequential_steps for node in graph.nodes)
 
 
 def packing_threads(train: Train) -> int:
-    """How many threads may step networks that are trained side by side, each its part of them."""
+    """Return how many threads may step packed networks, each a part of them."""
     return available_threads() if train.threads == "auto" else train.threads
 
 
 def available_threads() -> int:
-    """The CPU threads that a training may take where its spec leaves them open: DLX_THREADS, else all cores."""
+    """Return the CPU threads for a training whose spec leaves them open: DLX_THREADS, else all cores."""
     predicted = os.environ.get("DLX_THREADS", "")
     return int(predicted) if predicted.isdigit() and int(predicted) else len(os.sched_getaffinity(0))
 
 
 @contextmanager
 def threads(count: int) -> Iterator[None]:
-    """Run with `count` CPU threads, and give back what was."""
+    """Set torch's CPU threads within the context, and restore their number."""
     before = torch.get_num_threads()
     torch.set_num_threads(count)
     try:
@@ -122,7 +123,7 @@ def threads(count: int) -> Iterator[None]:
 
 
 def check_memory(graph: Graph, train: Train, free: int, place: Mark | None = None) -> None:
-    """DlxError where weights, gradients and optimizer state do not fit into `free` bytes, before any is taken."""
+    """Raise DlxError where weights, gradients and optimizer state would not fit into `free` bytes."""
     values = {
         "weights": graph.params,
         "gradients": graph.trainable,
@@ -143,7 +144,7 @@ def check_memory(graph: Graph, train: Train, free: int, place: Mark | None = Non
 
 
 def check_batch(graph: Graph, train: Train, examples: int, free: int, place: Mark | None = None) -> None:
-    """DlxError where a training step on a batch of a set of `examples` does not fit into `free` bytes."""
+    """Raise DlxError where a training step on a batch of a set of `examples` does not fit into `free` bytes."""
     batch = train.largest(examples)
     predicted = memory.forecast(graph, batch, train.optimizer.state)
     if MEMORY_MARGIN * predicted.total <= free:
@@ -161,7 +162,7 @@ def check_batch(graph: Graph, train: Train, examples: int, free: int, place: Mar
 
 
 def free_memory(device: Device | None = None) -> int:
-    """Bytes that are free on a device; without one, those of this machine, for which torch is not needed."""
+    """Return the free bytes of a device; without one, those of this machine, for which torch is not needed."""
     if device is not None and device.type == "cuda":
         return int(torch.cuda.mem_get_info(device)[0])
     import psutil

@@ -1,4 +1,4 @@
-"""Several networks judged by what they say together."""
+"""Metrics of the combined outputs of several networks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ HELD_OUT = ("valid", "test")
 
 
 def problems(experiment: Experiment) -> list[Problem]:
-    """What stands against an ensemble of this network, apart from the data."""
+    """Return the problems of an ensemble of this network, apart from the data."""
     ensemble = experiment.train.ensemble if experiment.train is not None else None
     if ensemble is None or experiment.data is None:
         return []
@@ -42,7 +42,7 @@ def problems(experiment: Experiment) -> list[Problem]:
 
 
 def check_cycles(experiment: Experiment, examples: int) -> None:
-    """DlxError where a training on so many examples ends before there are as many cycles as snapshots."""
+    """Raise DlxError where a training has fewer cycles than snapshots."""
     train = experiment.train
     if train is None or train.ensemble is None or not train.ensemble.snapshots:
         return
@@ -67,7 +67,7 @@ def measure(
     how: str,
     names: Sequence[str] = HELD_OUT,
 ) -> dict[str, float]:
-    """`valid/ensemble_error` and so on, from networks and the data as each of them takes it, in one order."""
+    """Return `valid/ensemble_error` and so on, from networks and the data as each takes it, in one order."""
     found: dict[str, float] = {}
     for name in names:
         if all(name in parts for _, parts in members):
@@ -98,7 +98,7 @@ DIFFERENT_EXAMPLES = (
 
 
 def of_snapshots(job: Job, folder: Path, names: Sequence[str] = HELD_OUT, how: str | None = None) -> dict[str, float]:
-    """What the last snapshots of a training say together; nothing where none were asked for."""
+    """Return the metrics of the combined outputs of a training's last snapshots; empty where it takes none."""
     ensemble = job.train.ensemble
     if ensemble is None or not ensemble.snapshots:
         return {}
@@ -111,7 +111,7 @@ def of_snapshots(job: Job, folder: Path, names: Sequence[str] = HELD_OUT, how: s
 
 
 def last_snapshots(cycles: int, count: int) -> list[str]:
-    """The names of the last `count` of so many. DlxError where there are fewer."""
+    """Return the names of the last `count` snapshots of `cycles`. DlxError where there are fewer."""
     if cycles < count:
         raise DlxError(f"{count} snapshots are to answer, and there are {cycles}", hint="Ask for fewer.")
     return [SNAPSHOT.format(number) for number in range(cycles - count + 1, cycles + 1)]

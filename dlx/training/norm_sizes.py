@@ -1,4 +1,4 @@
-"""Norms over a batch that would be left with a single value: torch refuses them, and it is known before training."""
+"""Check before training that no norm takes mean and variance over a single value, which torch refuses."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 def check_norms(experiment: Experiment, graph: Graph, sets: Sets, device: Device) -> None:
-    """SpecError where a mean and a variance would be of one value, in training or in an evaluation."""
+    """Raise SpecError where a norm would have one value to normalize, in training or in an evaluation."""
     train, examples = experiment.train, len(sets.train)
     assert train is not None
     found = [*_in_training(experiment, train, graph, examples), *_in_evaluation(graph, sets, device)]
@@ -41,7 +41,7 @@ def _in_training(experiment: Experiment, train: Train, graph: Graph, examples: i
 
 
 def _single(train: Train, graph: Graph, examples: int) -> tuple[int, list[LayerNode]] | None:
-    """A batch that leaves norms with one value, and those norms."""
+    """Return a batch size that leaves norms with one value, and those norms."""
     for size in sizes(train, examples):
         if nodes := _left_with_one(graph, size, training=True):
             return size, nodes
@@ -49,7 +49,7 @@ def _single(train: Train, graph: Graph, examples: int) -> tuple[int, list[LayerN
 
 
 def sizes(train: Train, examples: int) -> list[int]:
-    """How many examples go through the network at once in a training, each number once."""
+    """Return the numbers of examples that go through the network at once in a training, each once."""
     span, piece = train.span(examples), train.batch(examples)
     milestones = sorted(set(train.batch_schedule.milestones)) if train.batch_schedule is not None else []
     begins = [(0, 0), *((epoch, step) for epoch, (step, _) in zip(milestones, span.later, strict=True))]
@@ -82,7 +82,7 @@ def _ways_out(train: Train, graph: Graph, examples: int) -> str:
 
 
 def _in_evaluation(graph: Graph, sets: Sets, device: Device) -> list[Problem]:
-    """Of norms that take the mean of what is evaluated at once."""
+    """Return the problems of norms that normalize by the batch in evaluations too."""
     parts = {"training": sets.train, "validation": sets.valid, "test": sets.test}
     for name, part in parts.items():
         if part is None or not len(part):

@@ -1,4 +1,4 @@
-"""Which weights are trained in which way: `train.groups` and `train.decay`, by the names of nodes."""
+"""Parameter groups of an optimizer: `train.groups` and `train.decay`, by the names of nodes."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
-    """What does not fit between the section `train` and the network."""
+    """Return the problems between the section `train` and the networks."""
     assert experiment.train is not None
     found = [problem for name, graph in graphs.items() for problem in _too_many(experiment, name, graph)]
     names = [f"{full}/{_path(weight)}" for full, node in graphs.nodes() for weight in node.plan.weights]
@@ -46,7 +46,7 @@ def _too_many(experiment: Experiment, name: str, graph: Graph) -> Iterator[Probl
 
 
 def split(network: nn.Module, train: Train, scope: str = "") -> list[WeightGroup]:
-    """The weights to train, in their order, by what is said of them; their names begin with `scope`."""
+    """Split the trainable weights into groups with the same settings, in their order; `scope` begins their names."""
     spared = set()
     if train.optimizer.decays:
         spared = _spared(network) if train.decay == "weights" else _slopes(network)
@@ -70,16 +70,16 @@ def _group(weights: list[Tensor], train: Train, index: int | None, spared: bool,
 
 
 def _spared(network: nn.Module) -> set[Tensor]:
-    """Biases and the scales of norms: all of one axis, and all of norms whose scales have several."""
+    """Return the weights that `decay: weights` exempts: those of one axis, and all of layer and RMS norms."""
     norms = (part for part in network.modules() if isinstance(part, torch.nn.LayerNorm | torch.nn.RMSNorm))
     return {p for p in network.parameters() if p.dim() < 2} | {p for norm in norms for p in norm.parameters()}
 
 
 def _slopes(network: nn.Module) -> set[Tensor]:
-    """The slopes of PReLU, which torch's documentation and He et al. 2015, section 2.1, do not let decay."""
+    """Return the slopes of PReLU: torch's documentation and He et al. 2015, section 2.1, advise against decay."""
     return {p for part in network.modules() if isinstance(part, torch.nn.PReLU) for p in part.parameters()}
 
 
 def _path(name: str) -> str:
-    """torch's name of a weight as the spec has it: `stage_1.conv_1.bias` is `stage_1/conv_1/bias`."""
+    """Return torch's name of a weight in the form of specs: `stage_1.conv_1.bias` as `stage_1/conv_1/bias`."""
     return name.replace(".", "/")

@@ -1,4 +1,4 @@
-"""A spec that can be trained here: its network, data, objective and device, made and checked once."""
+"""All that a training takes, built and checked once: spec, graphs, data, objective and device."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Load = Callable[[Experiment], Sets]
 
 @dataclass(frozen=True)
 class Prepared:
-    """What everything that trains, packs, evaluates, looks or searches takes."""
+    """Spec, graphs, data, objective and device of a training, checked to fit together."""
 
     experiment: Experiment
     train: Train
@@ -39,7 +39,7 @@ class Prepared:
 
     @classmethod
     def unchecked(cls, experiment: Experiment, graphs: Graphs, sets: Sets) -> Prepared:
-        """All of it without a check of what goes together. DlxError where the device is not to be had."""
+        """Build without a check that the parts fit together. DlxError where the device is not available."""
         assert experiment.train is not None
         assert experiment.data is not None
         train, objective = experiment.train, objective_of(experiment)
@@ -73,13 +73,13 @@ class Prepared:
         return max(each)
 
     def with_experiment(self, experiment: Experiment) -> Prepared:
-        """The same for a spec that differs in nothing that is checked, such as its seed."""
+        """Return a copy for a spec that differs in nothing that is checked, such as its seed."""
         assert experiment.train is not None
         return replace(self, experiment=experiment, train=experiment.train)
 
 
 def prepare(experiment: Experiment, graphs: Graphs | None = None, load: Load | None = None) -> Prepared:
-    """Make and check all that a training takes. SpecError or DlxError where the spec cannot be trained here.
+    """Build and check all that a training takes. SpecError or DlxError where the spec cannot be trained here.
 
     `graphs` spare the walk where they are known; `load` is for data that may have been loaded before.
     """
@@ -113,7 +113,7 @@ def _where(graphs: Graphs, name: str) -> tuple[str, ...]:
 
 
 def ready(experiment: Experiment, graphs: Graphs | None = None) -> Graphs:
-    """The graphs of a spec that can be trained; SpecError with all that stands against it."""
+    """Return the graphs of a spec that can be trained. SpecError with all problems of training it."""
     missing = missing_sections(experiment, "data", "train")
     try:
         graphs = graphs or trace_all(experiment)
@@ -138,7 +138,7 @@ def ready(experiment: Experiment, graphs: Graphs | None = None) -> Graphs:
 
 
 def span_of(experiment: Experiment, sets: Sets) -> Timeline:
-    """The steps of a training on this data, and how many of them make an epoch."""
+    """Return the steps of a training on this data, and how many of them make an epoch."""
     train, objective, examples = experiment.train, objective_of(experiment), len(sets.train)
     assert train is not None
     assert experiment.data is not None
@@ -149,7 +149,7 @@ def span_of(experiment: Experiment, sets: Sets) -> Timeline:
 
 
 def _supervised_problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
-    """What stands against one network that learns targets: inputs that nothing fills, outputs without a loss."""
+    """Return the problems of one network that learns targets: inputs without data, outputs without a loss."""
     objective, data = objective_of(experiment), experiment.data
     assert isinstance(objective, Supervised)
     if not graphs.is_one:
@@ -178,7 +178,7 @@ def _supervised_problems(experiment: Experiment, graphs: Graphs) -> list[Problem
 
 
 def loaded(experiment: Experiment) -> Sets:
-    """The data of a spec. SpecError with its place where it cannot be had."""
+    """Load the data of a spec. SpecError with its place where it cannot be loaded."""
     assert experiment.data is not None
     try:
         sets = experiment.data.load()
@@ -191,7 +191,7 @@ def loaded(experiment: Experiment) -> Sets:
 
 
 def _check_targets(made: Prepared) -> None:
-    """SpecError where targets that are values are none that the loss is for; of a part that streams its beginning."""
+    """Raise SpecError where targets are outside the domain of the loss; of a part on disk, the first ones."""
     objective, sets = made.objective, made.sets
     if not isinstance(objective, Supervised) or objective.measures != "values":
         return

@@ -38,7 +38,7 @@ class Curve:
 
 
 def curve(train: Train, examples: int, points: int = POINTS, span: Timeline | None = None) -> Curve:
-    """The rates of a training on `examples`; where a metric has a say, as if it never stood still.
+    """Return the rates of a training on `examples`, as if a metric that lowers the rate always improved.
 
     `span` is for steps that take other examples than one batch each.
     """

@@ -1,4 +1,4 @@
-"""How many CPU threads are quicker: gradients of a batch, timed before the first step, and taken back."""
+"""Measure which number of CPU threads is faster: gradients of a batch, timed before the first step and undone."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from .fit import Job
 
 MIN_UPDATES = 400
-"""Updates below which it does not pay."""
+"""Updates of a training below which measuring does not pay."""
 MIN_MACS, MAX_MACS = 1_000_000, 1_000_000_000
 """MACs of a batch, forward, that are computed at once: with fewer threads wait for each other, with more the question
 takes too long."""
@@ -26,9 +26,9 @@ machine, and then several are slower."""
 
 
 def measure(job: Job, graph: Graph) -> dict[int, float]:
-    """Milliseconds of a batch's gradients by number of threads, that to take first; empty where it is not asked.
+    """Return milliseconds of a batch's gradients by number of threads, the one to use first.
 
-    It is not where the spec says how many, wants the same bits everywhere, or has too little to win.
+    Empty, without a measurement, where the spec says how many, is `deterministic`, or has too little to gain.
     """
     if not _should_measure(job, graph):
         return {}

@@ -138,7 +138,7 @@ def test_members_that_go_on_from_different_steps_take_the_steps_they_would_have(
 
 
 @pytest.mark.parametrize(
-    "place", ["dlx.experiment.packing.train_together", "dlx.experiment.recorder.RunRecorder.take_up"]
+    "place", ["dlx.experiment.packing.train_together", "dlx.experiment.recorder.RunRecorder.resume"]
 )
 def test_a_pack_that_was_killed_before_its_first_step_says_that_it_is_one(spec, tmp_path, monkeypatch, place):
     expected = runner.run(load(spec), tmp_path / "whole")

@@ -292,5 +292,5 @@ def test_a_network_that_no_phase_trains_has_none_of_them(field, said, word):
 def test_rates_are_no_metrics_of_a_run_that_was_stopped(tmp_path):
     prepared = prepare(experiment_of(TEXT))
     folder = session.new_run(prepared, tmp_path)
-    result = session.follow(RunRecorder(folder), prepared, session.Session(until=3))
+    result = session.train_run(RunRecorder(folder), prepared, session.Session(until=3))
     assert result.metrics.keys() == {"train/a/square", "train/b/square"}

@@ -208,7 +208,7 @@ class Trainer:
             # a single one, too, is a stack of one row, so that a trial has the same bits alone as among others
             if packing.packing_key(many[0][1]) is not None:
                 return packing.train_together(many, session_options)
-            return [session.follow(*many[0], session_options)]
+            return [session.train_run(*many[0], session_options)]
 
     def _prepare(self, run: Run, task: Task) -> Prepared:
         """Prepare a training, and write the files that its folder has before the start."""

@@ -1,4 +1,4 @@
-"""Checkpoints on their way to the disk while the training goes on: a thread of their own, at most one at a time."""
+"""Write checkpoints in a thread while the training goes on, one at a time."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 
 class BackgroundWriter:
-    """Does one piece of writing at a time in the background."""
+    """Runs one write at a time in a background thread."""
 
     def __init__(self) -> None:
         self._thread: threading.Thread | None = None
@@ -18,13 +18,13 @@ class BackgroundWriter:
         return self._thread is not None and self._thread.is_alive()
 
     def start(self, write: Callable[[], None]) -> None:
-        """Have `write` done. Nothing may be on its way."""
+        """Start `write` in the background. The one before has to be waited for first."""
         assert self._thread is None, "wait() first"
         self._thread = threading.Thread(target=self._do, args=(write,), name="dlx checkpoint")
         self._thread.start()
 
     def wait(self) -> bool:
-        """Until nothing is on its way: whether something was. Raises what went wrong with it."""
+        """Wait for the write; return whether there was one. Raises its error."""
         if self._thread is None:
             return False
         self._thread.join()

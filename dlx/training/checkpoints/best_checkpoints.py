@@ -1,7 +1,7 @@
 """The checkpoints of the best evaluations of a run: best-1 is the best, best-2 the next.
 
-A better one moves those below it down by a name, the last one first, so that a kill at any moment leaves each of them
-whole under one name, or under two whose facts tell it apart: `repair` puts that in order.
+A better one renames those below it, the last one first, so that a kill at any moment leaves each of them whole under
+one name, or under two names with the same facts: `repair` removes the second and renames the rest.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def name_of(rank: int) -> str:
 
 
 def ranked_facts(folder: Path) -> list[Facts]:
-    """The facts of those that are kept, the best first."""
+    """Return the facts of the best checkpoints, the best first."""
     found: list[Facts] = []
     while (about := checkpoint.facts(folder, name_of(len(found) + 1))) is not None and _is_ranked(about):
         found.append(about)
@@ -36,17 +36,17 @@ def ranked_facts(folder: Path) -> list[Facts]:
 
 
 def _is_ranked(about: Facts) -> bool:
-    """Whether facts are those of one that was kept for its value, and not of another checkpoint."""
+    """Whether facts are those of a checkpoint that is ranked by a value."""
     return all(key in about for key in ("value", "step"))
 
 
 def as_json(rank: int, facts: Facts) -> dict[str, Any]:
-    """One of them as `dlx train --json` has it."""
+    """Return one of them as `dlx train --json` has it."""
     return {"name": name_of(rank), **{key: facts.get(key) for key in ("metric", "value", "step")}}
 
 
 def summary(best: list[dict[str, Any]]) -> str:
-    """All of them in a line."""
+    """Return a sentence that names all of them."""
     if not best:
         return "no evaluation is kept: none has given a number"
     each = ", ".join(f"{one['name']} {one['value']:.4g} (step {one['step']:,})" for one in best)
@@ -54,7 +54,8 @@ def summary(best: list[dict[str, Any]]) -> str:
 
 
 def save_if_best(folder: Path, network: nn.Module, facts: Facts, mode: Mode, count: int) -> int | None:
-    """Keep the weights where `value` of the facts is among the best `count`: at which rank. Of equals the earlier is.
+    """Save the weights if `value` of the facts is among the best `count`; return the rank. Of equals the earlier
+    stays.
 
     RunError where a weight is not finite or the disk is full; then those there were are whole.
     """
@@ -73,7 +74,7 @@ def save_if_best(folder: Path, network: nn.Module, facts: Facts, mode: Mode, cou
 
 
 def repair(folder: Path, step: int, mode: Mode) -> None:
-    """What a kill left, in order, for a run that goes on from `step`: it comes by later evaluations again."""
+    """Put the files in order after a kill, for a run resumed from `step`: later ones go, for it repeats them."""
     summary = [checkpoint.facts(folder, path.stem) for path in folder.glob("best-*.json")]
     by_sum = {about["sha256"]: about for about in summary if about and _is_ranked(about) and about["step"] <= step}
     found: dict[int, Facts] = {}
@@ -102,7 +103,7 @@ def _sum(path: Path) -> str:
 
 
 def _remove_file(path: Path) -> None:
-    """Take away what is no checkpoint. DlxError where it is a folder, which may hold anything."""
+    """Remove a file that is no checkpoint. DlxError where it is a folder, which may hold anything."""
     try:
         path.unlink()
     except OSError as error:

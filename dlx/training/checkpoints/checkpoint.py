@@ -1,4 +1,4 @@
-"""Weights on disk: safetensors beside plain JSON with a checksum of each, written under another name and renamed."""
+"""Checkpoints: weights as safetensors and facts as JSON, each with a checksum, written whole or not at all."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ if TYPE_CHECKING:
 
 
 class NotWrittenError(RunError):
-    """The disk did not take a checkpoint; those before it are whole."""
+    """A checkpoint could not be written to the disk; those before it are whole."""
 
 
 def save(folder: Path, name: str, network: nn.Module, facts: dict[str, Any]) -> None:
-    """`folder/name.safetensors` and `.json`. RunError where a weight is not finite or the disk is full."""
+    """Write `folder/name.safetensors` and `.json`. RunError where a weight is not finite or the disk is full."""
     weights = {key: value.detach().cpu().contiguous() for key, value in network.state_dict().items()}
     write(folder, name, weights, facts)
 
 
 def write(folder: Path, name: str, tensors: Mapping[str, Tensor], facts: dict[str, Any]) -> None:
-    """The same for tensors on the CPU; those below `state/` are no weights."""
+    """Write a checkpoint of tensors on the CPU; those below `state/` are not weights, and may be infinite."""
     bad = next((key for key, value in tensors.items() if not key.startswith("state/") and not _finite(value)), None)
     if bad is not None:
         raise RunError(f"the weights of `{bad}` are not finite", hint="Lower the learning rate.")
@@ -49,6 +49,7 @@ def write(folder: Path, name: str, tensors: Mapping[str, Tensor], facts: dict[st
 
     try:
         folder.mkdir(parents=True, exist_ok=True)
+        # tensors first: facts without them would pass for a checkpoint, tensors without facts are one that is missing
         files.replace(folder / f"{name}.safetensors", hashed())
         _write_facts(folder, name, {**facts, "sha256": digest.hexdigest(), "bytes": size})
     except OSError as error:
@@ -63,7 +64,7 @@ def _write_facts(folder: Path, name: str, facts: dict[str, Any]) -> None:
 
 
 def facts(folder: Path, name: str) -> dict[str, Any] | None:
-    """The facts of a checkpoint without its tensors; None where there are none, or not those that were written."""
+    """Return the facts of a checkpoint without its tensors; None where they are missing or altered."""
     try:
         return _about(folder / f"{name}.json")
     except DlxError:
@@ -71,7 +72,7 @@ def facts(folder: Path, name: str) -> dict[str, Any] | None:
 
 
 def rename(folder: Path, old: str, new: str, about: dict[str, Any] | None = None) -> None:
-    """Another name for a checkpoint, its facts those beside it or `about`. Nothing may have the name."""
+    """Rename a checkpoint; its facts are those in its folder, or `about`. The new name must be free."""
     about = about or facts(folder, old)
     assert about is not None
     (folder / f"{old}.safetensors").replace(folder / f"{new}.safetensors")
@@ -90,7 +91,7 @@ def _digest(about: dict[str, Any]) -> str:
 
 
 def read(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
-    """The facts and the tensors of a checkpoint. DlxError where it is missing or altered, or no checkpoint at all."""
+    """Return the facts and tensors of a checkpoint. DlxError where it is missing, altered, or no checkpoint."""
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 
@@ -105,7 +106,7 @@ def read(folder: Path, name: str) -> tuple[dict[str, Any], dict[str, Tensor]]:
 
 
 class AlteredError(DlxError):
-    """A checkpoint is not as it was written: a kill or a power cut came in between, or it was altered since."""
+    """A checkpoint is not as it was written, after a kill, a power cut or a change of its files."""
 
 
 class MissingError(DlxError):
@@ -126,7 +127,7 @@ def _bytes(path: Path) -> bytes:
 
 
 def _about(path: Path) -> dict[str, Any]:
-    """The facts beside a checkpoint. DlxError where they are not those that were written, or no such facts."""
+    """Return the facts of a checkpoint. DlxError where they were altered, or are not facts of a checkpoint."""
     data = _bytes(path)
     try:
         about = loads(data)
@@ -168,7 +169,7 @@ DEFAULT_FACTS: dict[str, Any] = {
 
 
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
-    """Weights and buffers of a checkpoint into a network. DlxError where they are of another network."""
+    """Copy weights and buffers of a checkpoint into a network. DlxError where they are of another network."""
     own = network.state_dict()
     weights = {key: value for key, value in tensors.items() if not key.startswith("state/")}
     for name in [*own, *(name for name in weights if name not in own)]:
@@ -185,20 +186,20 @@ def _described(tensor: Tensor | None) -> str:
 
 
 def load_weights(network: nn.Module, folder: Path, name: str = "final") -> dict[str, Any]:
-    """Fill `network` from a checkpoint and give its facts. DlxError where it is missing, altered or another's."""
+    """Fill `network` from a checkpoint; return its facts. DlxError where it is missing, altered or another's."""
     facts, tensors = read(folder, name)
     fill(network, tensors, folder / f"{name}.safetensors")
     return facts
 
 
 def restore(run: Path, name: str = "final") -> tuple[fx.GraphModule, Graph]:
-    """The one trained network of a run folder, on the CPU and in evaluation mode, and its graph."""
+    """Return the one trained network of a run folder, on the CPU and in evaluation mode, and its graph."""
     (found,) = restore_all(run, name).values()
     return found
 
 
 def restore_all(run: Path, name: str = "final") -> dict[str, tuple[fx.GraphModule, Graph]]:
-    """The trained networks of a run folder by name, on the CPU and in evaluation mode, and their graphs."""
+    """Return the trained networks of a run folder by name, on the CPU and in evaluation mode, with their graphs."""
     graphs = graphs_of(run)
     networks = {each: build(graph) for each, graph in graphs.items()}
     whole = networks["network"] if graphs.is_one else torch.nn.ModuleDict(networks)

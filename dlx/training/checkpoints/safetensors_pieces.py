@@ -1,6 +1,6 @@
-"""The safetensors format, piece by piece: a checkpoint is hashed on its way to the disk and needs no second copy.
+"""The safetensors format in pieces, so that a checkpoint is hashed while it is written, without a second copy.
 
-The library writes a file in one call, during which no other thread of Python runs; what it reads is the same.
+The library writes a file in one call that holds Python's lock, and the training would wait for it.
 """
 
 from __future__ import annotations
@@ -26,11 +26,12 @@ DTYPE_NAMES = {
     "complex64": "C64",
     "bool": "BOOL",
 }
-"""What the format calls torch's types; whole numbers are `I64` or `U8`."""
+"""Names of torch's types in the format; integers are `I64` or `U8`."""
 
 
 def pieces(tensors: Mapping[str, Tensor]) -> Iterator[bytes | memoryview]:
-    """The bytes of a file with these tensors, which lie contiguous on the CPU. Source: the format of safetensors."""
+    """Yield the bytes of a file with these tensors, contiguous on the CPU. Source: the format of safetensors."""
+    # by falling size of an item, then by name, so that each tensor is aligned
     named = sorted(tensors.items(), key=lambda item: (-item[1].element_size(), item[0]))
     header, end = {}, 0
     for name, tensor in named:
@@ -50,7 +51,7 @@ def _dtype_name(tensor: Tensor) -> str:
 
 
 def digests(path: Path) -> dict[str, str]:
-    """The SHA-256 of each tensor of a file, with its type and shape, by name. torch is not needed."""
+    """Return the SHA-256 of each tensor of a file, its type and shape included, by name. torch is not needed."""
     found = {}
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")

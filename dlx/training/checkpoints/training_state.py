@@ -1,7 +1,8 @@
-"""All that a training moves, to disk and back, so that a run that was killed goes on to the same bits.
+"""Training states on disk, from which a killed run is resumed to the same bits.
 
-Weights and buffers, the optimizer, what lowers the rate, the losses not yet told, every random generator, the order
-of the epoch and the place in it. The two newest states are kept: one that is torn is passed over.
+A state has weights and buffers, optimizers, plateau and early stopping, the losses not yet written, every random
+generator, the order of the epoch and the position in it. The two newest are kept, so that one is whole if a kill
+tears the other.
 """
 
 from __future__ import annotations
@@ -28,16 +29,16 @@ NAME = "step-{:09d}"
 
 @dataclass(frozen=True)
 class Snapshot:
-    """All that a training moved at one step, copied to the host: what it does next changes nothing here."""
+    """Copy of the training state at one step on the host, which later steps do not change."""
 
     step: int
     tensors: dict[str, Tensor]
     facts: dict[str, Any]
     copied: Callable[[], object]
-    """Waits until the tensors have arrived."""
+    """Waits until copies from a GPU are complete."""
 
     def write(self, folder: Path) -> None:
-        """A new state, and the oldest goes. RunError where a weight is not finite or the disk is full."""
+        """Write the state, then remove the oldest. RunError where a weight is not finite or the disk is full."""
         self.copied()
         checkpoint.write(folder, NAME.format(self.step), self.tensors, self.facts)
         for old in list(_names(folder))[RETAINED_STATES:]:
@@ -45,16 +46,17 @@ class Snapshot:
                 (folder / f"{old}{suffix}").unlink(missing_ok=True)
 
 
-def snapshot(job: Job, facts: dict[str, Any], room: dict[str, Tensor]) -> Snapshot:
-    """Copy a training as it stands, in the time of one pass over its memory; a GPU copies when it comes to it.
+def snapshot(job: Job, facts: dict[str, Any], host_buffers: dict[str, Tensor]) -> Snapshot:
+    """Copy the state of a training to the host; a GPU copies in its stream, and nothing waits for it here.
 
-    The copies lie in `room`, which the next snapshot takes again: memory that was used before is there at once.
+    `host_buffers` holds the copies by name, and the next snapshot reuses their memory: new memory has to be mapped
+    page by page, and pinned memory is slow to allocate.
     """
     tensors = dict(job.network.state_dict())
     moved = _encoded(_state_of(job), tensors, "state")
-    taken = {name: _copied(tensor, room.get(name)) for name, tensor in tensors.items()}
-    room.clear()
-    room.update(taken)
+    taken = {name: _copied(tensor, host_buffers.get(name)) for name, tensor in tensors.items()}
+    host_buffers.clear()
+    host_buffers.update(taken)
     on_gpu = any(tensor.is_cuda for tensor in tensors.values())
     done = torch.cuda.Event() if on_gpu else None  # type: ignore[no-untyped-call]
     if done is not None:
@@ -63,20 +65,20 @@ def snapshot(job: Job, facts: dict[str, Any], room: dict[str, Tensor]) -> Snapsh
     return Snapshot(job.progress.step, taken, {**facts, "moved": moved}, wait)
 
 
-def _copied(tensor: Tensor, room: Tensor | None) -> Tensor:
-    if room is None or (room.shape, room.dtype) != (tensor.shape, tensor.dtype):
-        room = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
-    return room.copy_(tensor.detach(), non_blocking=True)
+def _copied(tensor: Tensor, buffer: Tensor | None) -> Tensor:
+    if buffer is None or (buffer.shape, buffer.dtype) != (tensor.shape, tensor.dtype):
+        buffer = torch.empty(tensor.shape, dtype=tensor.dtype, pin_memory=tensor.is_cuda)
+    return buffer.copy_(tensor.detach(), non_blocking=True)
 
 
 def remove_partial_files(folder: Path) -> None:
-    """Take away what a kill left half written."""
+    """Remove temporary files of writes that a kill cut off."""
     for half in folder.glob(".*.*.*"):
         half.unlink(missing_ok=True)
 
 
 def restore(job: Job, folder: Path, spec_hash: str = "") -> tuple[dict[str, Any] | None, list[str]]:
-    """Bring a fresh job to the newest state that is whole: its facts, or None; and what was passed over.
+    """Restore a new job to the newest whole state; return its facts, or None, and notes on states passed over.
 
     DlxError where that is whole, and of another training than the one of the spec with `spec_hash`.
     """
@@ -108,11 +110,11 @@ def restore(job: Job, folder: Path, spec_hash: str = "") -> tuple[dict[str, Any]
 
 
 RESTORE_ERRORS = (LookupError, TypeError, ValueError, AttributeError, RuntimeError, StopIteration, OverflowError)
-"""Exceptions raised while values that no state has are restored."""
+"""Exceptions that restoring raises where a file, its checksum right, holds values of no training state."""
 
 
 def _check(job: Job, moved: dict[str, Any], facts: dict[str, Any]) -> None:
-    """ValueError where what was moved is not what this training moves."""
+    """Raise ValueError where a state does not have the names and forms of this training's own."""
     for part, own in _state_of(job).items():
         if lacking := own.keys() - moved.get(part, {}).keys() - OPTIONAL:
             raise ValueError(f"it lacks {', '.join(sorted(lacking))}")
@@ -130,11 +132,11 @@ COUNTS = ("epoch", "position")
 OPTIONAL = {"compute"}
 """Names that older states do not have."""
 UNCHECKED = {"losses", "random", "compute", "paces", "order", "objective", "loss", *COUNTS}
-"""Names whose values differ in form from those before the first step."""
+"""Names whose values may differ in form from those of a training before its first step."""
 
 
 def _same_form(there: Any, here: Any) -> bool:
-    """Whether a value is such a one as a training has before its first step."""
+    """Whether a value has the form of the one that a training has before its first step."""
     if isinstance(here, dict):
         same = isinstance(there, dict) and (not here or there.keys() == here.keys())
         return same and all(_same_form(there[key], value) for key, value in here.items())
@@ -150,7 +152,7 @@ def _same_form(there: Any, here: Any) -> bool:
 
 
 def exists(folder: Path) -> bool:
-    """Whether a state is whole, so that a run can go on from it."""
+    """Whether a whole state exists to resume from."""
     for name in _names(folder):
         with suppress(DlxError):
             checkpoint.read(folder, name)
@@ -159,12 +161,12 @@ def exists(folder: Path) -> bool:
 
 
 def exists_at(folder: Path, step: int) -> bool:
-    """Whether the state at this step stands."""
+    """Whether the state at this step exists."""
     return checkpoint.facts(folder, NAME.format(step)) is not None
 
 
 def transfer_state(source: Path, folder: Path, step: int, job: Job) -> None:
-    """The state at a step for a run that goes on from it with the optimizer that `job` has."""
+    """Copy the state at a step into the run of `job`, with the settings of its own optimizers (PBT)."""
     facts, tensors = checkpoint.read(source, NAME.format(step))
     moved = _upgraded(_decoded(facts.pop("moved"), tensors))
     for name, scheduled in job.learner.optimizers.items():
@@ -178,7 +180,7 @@ def transfer_state(source: Path, folder: Path, step: int, job: Job) -> None:
 
 
 def _names(folder: Path) -> Iterator[str]:
-    """The states there are, the newest first."""
+    """Yield the names of the states in a folder, the newest first."""
     yield from sorted((path.stem for path in folder.glob("step-*.safetensors")), reverse=True)
 
 
@@ -193,12 +195,11 @@ def _load_into(job: Job, moved: dict[str, Any]) -> None:
 
 
 def _upgraded(moved: dict[str, Any]) -> dict[str, Any]:
-    """What a training moved, by its parts; older states have all of it side by side.
-
-    Those of packed trainings were taken after the next epoch had begun.
-    """
+    """Return a state by its parts (learner, feed, progress); states of earlier versions have all in one dict."""
     if "learner" in moved:
         return moved
+    # packed trainings of those versions saved at the end of an epoch after the next one had begun: its number is one
+    # too large
     between = moved["position"] == 0 and moved["step"] > 0
     scheduled = {name: moved[name] for name in ("optimizer", "rate", "watch")}
     average = moved["average"]
@@ -214,7 +215,7 @@ def _upgraded(moved: dict[str, Any]) -> dict[str, Any]:
 
 
 def _encoded(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
-    """A value as JSON; its tensors join `tensors` and leave their names."""
+    """Return a value as JSON; its tensors go to `tensors`, and their names stand for them."""
     if isinstance(value, torch.Tensor):
         tensors[name] = value
         return {"tensor": name}
