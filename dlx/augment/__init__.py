@@ -1,4 +1,4 @@
-"""Augmentation: examples changed at random while training, and several views of one at evaluation."""
+"""Data augmentation: random changes of examples in training, and several views of one in evaluation."""
 
 from .base import AUGMENTATIONS, VIEWS, Augmentation, Mixing, Moving, View
 

@@ -1,9 +1,9 @@
-"""What every augmentation is: a random change of a whole batch, on its device, drawn for each example by itself.
+"""The base classes of augmentations: random changes of a batch on its device, drawn for each example.
 
-All of them are a few lines of torch rather than kornia's classes (0.9, which has most of them): on a batch of 128
-CIFAR pictures they take a tenth to all of kornia's time, a quarter for crops (benchmarks/augment.py), import nothing,
-move masks along, and draw on the device from torch's global generators, which a resumed run brings back; kornia
-draws on the host if not told otherwise, and several warps in a row here are one look at the picture.
+They are written in torch and do not use kornia's classes (0.9, which has most of them): on a batch of 128 CIFAR
+pictures they take a tenth to all of kornia's time, a quarter for crops (benchmarks/augment.py), import nothing,
+transform masks as well, and draw on the device from torch's global generators, whose state a resumed run restores;
+kornia draws on the host by default, and several consecutive warps here are one resampling.
 """
 
 from __future__ import annotations
@@ -38,22 +38,29 @@ RANKS = {
 
 
 UNDONE = ("center", "standardize", "normalize", "rescale")
-"""Steps of preprocessing that multiply and add, by value or channel."""
+"""Preprocessing steps that scale and shift, by value or channel, and so can be undone."""
 
 
 @family(AUGMENTATIONS)
 class Augmentation(Declared):
-    """The root of all augmentations."""
+    """Base class of all augmentations.
+
+    A subclass has a `kind`, pydantic fields and `apply`, or `fitted` where it depends on the training set. Defining
+    the class registers it.
+    """
 
     required = ("apply",)
 
     ranks: ClassVar[tuple[int, ...]] = tuple(RANKS)
-    """How many axes an example may have."""
+    """Numbers of axes that an example may have."""
     colours: ClassVar[bool] = False
-    """Whether it works on brightness from 0 to 1; then preprocessing is undone before it and done again after it."""
+    """Whether the augmentation needs brightness from 0 to 1; preprocessing is then undone before it and redone
+    after it."""
 
     def output_shape(self, x: Shape) -> Shape:
-        """The shape of an example afterwards. ShapeError where it does not fit one of shape `x`."""
+        """Return the shape of an augmented example of shape `x`. ShapeError where the augmentation does not fit
+        it.
+        """
         if x.dtype != "float":
             raise ShapeError(
                 f"{self.kind} changes floats, and the data gives {x} of dtype {x.dtype}", "Leave it out."
@@ -64,16 +71,16 @@ class Augmentation(Declared):
         return x
 
     def fitted(self, examples: Callable[[], Tensor]) -> Change:
-        """The change of a batch (N, *); `examples` gives some of the training set, for what depends on it."""
+        """Return the function that changes a batch (N, *); `examples` returns some training inputs."""
         return self.apply
 
     def apply(self, x: Tensor) -> Tensor:
-        """A batch (N, *), each example changed at random by itself."""
+        """Change each example of a batch (N, *) at random."""
         raise TypeError(f"{type(self).__name__} has no apply()")
 
 
 class Moving(Augmentation):
-    """What moves positions: it draws once for each example, and moves inputs and maps of their size alike."""
+    """Base class of augmentations that move positions: inputs and maps of their size are moved alike."""
 
     keep_targets: bool = Field(
         False, description="leave targets that are no map of the input: they do not depend on where things are"
@@ -84,11 +91,14 @@ class Moving(Augmentation):
         return next((name for name in cls.model_fields if name != "keep_targets"), None)
 
     def draw(self, x: Tensor) -> Move:
-        """What is done to a batch like `x`, and to maps of its size; the second argument fills what comes in."""
+        """Draw random numbers for a batch like `x`; return the function that moves it, or maps of its size.
+
+        The second argument of that function is the value of positions from outside.
+        """
         raise TypeError(f"{type(self).__name__} has no draw()")
 
     def filling(self) -> float:
-        """The value of inputs at positions that come in from outside."""
+        """Return the value of input positions from outside."""
         return float(getattr(self, "fill", 0.0))
 
     def apply(self, x: Tensor) -> Tensor:
@@ -97,21 +107,21 @@ class Moving(Augmentation):
 
 @family(VIEWS)
 class View(Declared):
-    """The root of all ways to look at an example several times."""
+    """Base class of the ways to evaluate an example several times (test-time augmentation)."""
 
     required = ("of",)
 
     def check(self, x: Shape, size: tuple[int, ...]) -> None:
-        """ShapeError where examples of shape `x` cannot be shown at `size`, the size that the network takes."""
+        """Raise a ShapeError if examples of shape `x` cannot be shown at `size`, the input size of the network."""
 
     def of(self, x: Tensor, size: tuple[int, ...]) -> Iterator[Tensor]:
-        """The views of a batch (N, C, *there), each (N, C, *size)."""
+        """Yield the views (N, C, *size) of a batch (N, C, *larger size)."""
         raise TypeError(f"{type(self).__name__} has no of()")
 
 
 @dataclass(frozen=True)
 class Mixed:
-    """Two targets for each example of a batch, and the share of the first."""
+    """Two targets for each example, and the weight of the first."""
 
     first: Tensor
     second: Tensor
@@ -119,10 +129,10 @@ class Mixed:
 
 
 class Mixing(Augmentation):
-    """What mixes each example with another one of its batch, and their targets in the same proportion."""
+    """Base class of augmentations that mix each example with another one of its batch, and their targets alike."""
 
     def mix(self, x: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
-        """A batch mixed with the same batch in another order, and the share of the first, a scalar."""
+        """Mix a batch with another one; return the mixture, and the weight of `x` in it, a scalar."""
         raise TypeError(f"{type(self).__name__} has no mix()")
 
     def apply(self, x: Tensor) -> Tensor:
@@ -130,7 +140,7 @@ class Mixing(Augmentation):
 
 
 def mixing(loss: Callable[[Any, Tensor], Tensor]) -> Callable[[Any, Any], Tensor]:
-    """A loss that also takes targets that are mixed: lam * loss(output, a) + (1 - lam) * loss(output, b)."""
+    """Wrap a loss for mixed targets: lam * loss(output, a) + (1 - lam) * loss(output, b)."""
 
     def mixed(output: Any, target: Any) -> Tensor:
         if not isinstance(target, Mixed):
@@ -145,31 +155,31 @@ def mixing(loss: Callable[[Any, Tensor], Tensor]) -> Callable[[Any, Any], Tensor
 
 
 def uniform(x: Tensor, ends: Sequence[float], *more: int) -> Tensor:
-    """Numbers from one end to the other, (N, *more)."""
+    """Draw uniform numbers (N, *more) between the two `ends`."""
     low, high = ends
     return torch.rand(len(x), *more, device=x.device) * (high - low) + low
 
 
 def bernoulli_mask(x: Tensor, p: float) -> Tensor:
-    """Which examples of a batch are taken, each with probability `p`; as many axes as the batch."""
+    """Select each example with probability `p`; the mask has as many axes as the batch."""
     return per_example(torch.rand(len(x), device=x.device) < p, x)
 
 
 def per_example(values: Tensor, x: Tensor) -> Tensor:
-    """A value for each example, (N,), with as many axes as the batch."""
+    """Reshape values (N,) to as many axes as the batch has."""
     return values.view(-1, *(1,) * (x.dim() - 1))
 
 
 def coordinates(columns: Tensor, rows: Tensor) -> Tensor:
-    """Places from their parts, the horizontal one first on a new last axis."""
+    """Stack coordinates on a new last axis, the horizontal one first."""
     return torch.stack([columns + 0 * rows, rows + 0 * columns], -1)
 
 
 def permutation(x: Tensor) -> Tensor:
-    """The numbers of a batch's examples in a random order."""
+    """Return the indices of a batch's examples in random order."""
     return torch.randperm(len(x), device=x.device)
 
 
 def apply_with_probability(p: float, x: Tensor, changed: Tensor) -> Tensor:
-    """The changed example with probability `p`, else the example."""
+    """Take the changed example with probability `p`, else the original."""
     return changed if p == 1 else torch.where(bernoulli_mask(x, p), changed, x)

@@ -1,4 +1,4 @@
-"""Where examples come from: one file a source, found by the registry."""
+"""Data sets: one file per source, found by the registry."""
 
 from .base import DATASETS, Dataset, Facts, Sets, Split
 from .preprocess import PREPROCESSING, Preprocess

@@ -1,4 +1,4 @@
-"""What every data source is: fields, `facts` (what it holds, known before it is loaded), `load` (NumPy arrays)."""
+"""The base class of data sets: `facts` (shapes, known before loading) and `load` (NumPy arrays)."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ColumnUse:
-    """The use of a column of a table or of an array of a file, its number of inputs, and the reason."""
+    """How a column of a table, or an array of a file, is used: its role, its number of inputs, and the reason."""
 
     name: str
     taken_for: str
@@ -39,6 +39,7 @@ class ColumnUse:
     because: str
 
     def as_json(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
         return asdict(self)
 
 
@@ -47,9 +48,12 @@ Role = Literal["input", "target", "weight", "id"]
 
 @dataclass(frozen=True)
 class Field:
-    """A named tensor of a batch: the shape of one example, its use, and how many classes its numbers are of.
+    """A named tensor of a batch.
 
-    A class number of an example has the shape ().
+    Attributes:
+        shape: shape of one example; () for a class number.
+        role: "input", "target", "weight" or "id".
+        classes: number of classes where the values are class numbers.
     """
 
     shape: Shape
@@ -59,18 +63,21 @@ class Field:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a network must fit: the shape of one input, and either how many classes or the shape of one target.
+    """Shapes of the inputs and targets of a data set, which a network must fit.
 
-    Both together are a class at each position of a target.
+    Attributes:
+        input: shape of one input.
+        classes: number of classes; with `target`, each position of a target has a class.
+        target: shape of one target; None for one class number per example.
     """
 
     input: Shape
     classes: int | None = None
     target: Shape | None = None
     columns: tuple[ColumnUse, ...] = ()
-    """How each column or array of the source is used, where it has some."""
+    """The use of each column or array of the source, where it has some."""
     warnings: tuple[Problem, ...] = ()
-    """Sentences about how the source was read."""
+    """Warnings about how the source was read."""
     more: Mapping[str, Field] = field(default_factory=dict)
     """Further fields of a batch by name."""
 
@@ -94,17 +101,21 @@ class Facts:
 
 @dataclass(frozen=True)
 class Split:
-    """Inputs `(n, *shape)` as float32, and targets: int64 class numbers `(n,)`, float32 values `(n, *target)`, or
-    int64 class numbers of positions `(n, *target)`.
+    """One part of a data set: train, valid or test.
 
-    Where a set streams, inputs and targets of values are `Streamed`: they are sliced and taken by number as arrays
-    are, and nothing else can be done with them; `resident` gives some of them in memory.
+    Attributes:
+        x: inputs (n, *shape) as float32.
+        y: targets: int64 class numbers (n,), float32 values (n, *target), or int64 class numbers of positions (n,
+            *target).
+
+    In a data set that streams, inputs and targets of values are `Streamed` arrays: they support slices and integer
+    indices only. `in_memory` loads some of them.
     """
 
     x: Floats
     y: Labels
     rows: Indices | None = None
-    """The place of each example in the pool that it was drawn from, from 0 on; None where there is no pool."""
+    """Index of each example in the pool that was split, from 0 on; None where there is no pool."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -118,7 +129,7 @@ class Split:
         return isinstance(x, Streamed)
 
     def in_memory(self, most: int) -> Split:
-        """The same in memory; the first `most` bytes of it where it streams."""
+        """Return the part in memory; of one that streams, the first `most` bytes."""
         from .streaming import Streamed
 
         arrays: tuple[Any, ...] = (self.x, self.y)
@@ -131,9 +142,14 @@ class Split:
 
 @dataclass(frozen=True)
 class Sets:
-    """The disjoint parts of a data set. `digest` is a SHA-256 of their bytes, `source` says where they come from.
+    """The disjoint parts of a data set, as loaded and preprocessed.
 
-    `preprocess` holds the steps that the inputs went through, with what was found in the training part.
+    Attributes:
+        train, valid, test: the parts; None for one that does not exist.
+        digest: SHA-256 of their bytes.
+        source: origin of the data, in words.
+        class_names: names of the classes, where known.
+        preprocess: the preprocessing steps, fitted to the training part.
     """
 
     train: Split
@@ -144,12 +160,12 @@ class Sets:
     class_names: tuple[str, ...] = ()
     preprocess: tuple[Fitted, ...] = ()
     notes: tuple[str, ...] = ()
-    """What is worth a sentence when training starts, such as where decoded pictures are kept."""
+    """Notes for the start of a training, such as the place of the cache of decoded pictures."""
     reading: Mapping[str, Any] = field(default_factory=dict)
-    """What else reading later inputs wants, as JSON has it, such as the categories of a table."""
+    """JSON values needed to read later inputs, such as the categories of a table."""
 
     def in_memory(self, most: int) -> Sets:
-        """The same in memory; of each part that streams, the first `most` bytes."""
+        """Return the parts in memory; of each one that streams, the first `most` bytes."""
         parts = (part and part.in_memory(most) for part in (self.valid, self.test))
         valid, test = parts
         return replace(self, train=self.train.in_memory(most), valid=valid, test=test)
@@ -160,22 +176,33 @@ DATASETS: Registry[Dataset] = FAMILIES["data"]
 
 @family(DATASETS)
 class Dataset(Declared):
-    """The root of all data sources."""
+    """Base class of all data sets.
+
+    A subclass has a `kind`, pydantic fields, `facts` and `load`. Defining the class registers it.
+    """
 
     required = ("facts", "load")
 
     source: ClassVar[str] = ""
 
     def facts(self) -> Facts:
-        """What the data looks like, cheaply: a header may be read, nothing loaded. DataError if it cannot be had."""
+        """Return the shapes of inputs and targets. Headers of files may be read, but no data is loaded.
+
+        Raises:
+            DataError: a file is missing or damaged, or its parts do not fit.
+        """
         raise TypeError(f"{type(self).__name__} has no facts()")
 
     def feed(self, part: Any, train: Any) -> Feed | None:
-        """A feed of its own for the training part, as it lies on the device; None for independent examples."""
+        """Return a feed of its own for the training part on the device; None for independent examples in random
+        order.
+        """
         return None
 
     def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
-        """Inputs that come after training, as they are before preprocessing. DataError where they cannot be had."""
+        """Read inputs that come after training from a file or folder, without preprocessing. DataError where
+        that fails.
+        """
         from .new_inputs import read
 
         return read(path, record.raw)
@@ -187,5 +214,5 @@ class Dataset(Declared):
         return array_of(inputs, record.raw)
 
     def load(self) -> Sets:
-        """The arrays. DataError where a file is missing, truncated or of the wrong length."""
+        """Load the arrays. DataError where a file is missing, truncated or of the wrong length."""
         raise TypeError(f"{type(self).__name__} has no load()")

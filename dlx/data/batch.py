@@ -1,4 +1,4 @@
-"""A batch: named fields of some examples."""
+"""A batch: named tensors of some examples."""
 
 from __future__ import annotations
 
@@ -12,25 +12,25 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Batch:
-    """Fields by name, each a tensor with the batch first, on the device of the training."""
+    """Tensors by field name, with the batch on the first axis, on the device of the training."""
 
     fields: Mapping[str, Tensor]
     carried: dict[str, Tensor] = field(default_factory=dict)
-    """States for the feed's next batch, by the name of their field."""
+    """States for the next batch of the feed, by field name."""
 
     def __getitem__(self, name: str) -> Tensor:
         return self.fields[name]
 
     def __len__(self) -> int:
-        """The number of examples."""
+        """Number of examples."""
         return len(next(iter(self.fields.values()), ()))
 
     def carry(self, name: str, value: Tensor) -> None:
-        """Hand a state, (N, ...), to the feed's next batch; no gradient goes back through it."""
+        """Pass a state (N, ...) on to the feed's next batch, detached from the graph of gradients."""
         self.carried[name] = value.detach()
 
     def pieces(self, size: int) -> list[Batch]:
-        """The same examples, up to `size` at a time."""
+        """Split the batch into batches of up to `size` examples."""
         if len(self) <= size:
             return [self]
         parts = {

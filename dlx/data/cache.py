@@ -1,4 +1,4 @@
-"""Where files are kept that are made from data, and can be made again."""
+"""The cache folder: files that are derived from data, and can be derived again."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ ABOUT = "`DLX_CACHE` names another folder."
 
 
 def cache_folder() -> Path:
-    """`DLX_CACHE`, or `dlx` in the folder that the platform has for it."""
+    """Return `DLX_CACHE`, or the folder `dlx` in the platform's folder for caches."""
     if folder := os.environ.get("DLX_CACHE"):
         return Path(folder)
     if sys.platform == "darwin":
@@ -25,9 +25,10 @@ def cache_folder() -> Path:
 
 
 def cached_file(name: str, write: Callable[[Path], None]) -> Path:
-    """The file of that name; `write` makes it where it is missing, under another name until it is whole.
+    """Return the path of a cached file; `write` creates it where it is missing.
 
-    DataError where the disk does not take it.
+    Raises:
+        DataError: the file cannot be written.
     """
     path = cache_folder() / name
     if path.is_file():

@@ -1,4 +1,4 @@
-"""Which examples come next: the contract between the data and the steps of a training."""
+"""The protocol between data and training steps: the order of the examples."""
 
 from __future__ import annotations
 
@@ -18,31 +18,32 @@ class Chunks(Protocol):
     def __len__(self) -> int: ...
 
     def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Inputs and targets, up to `size` examples at a time."""
+        """Yield inputs and targets of up to `size` examples."""
 
 
 class Feed(ABC):
-    """Gives the batches of a training, and goes on from where it was.
+    """Yields the batches of a training.
 
-    `state()` is all that the next batch depends on: numbers, texts, tensors, and lists and mappings of these. It is
-    taken between two steps, and `load()` brings a fresh feed there, so that a resumed run sees the same batches.
+    `state()` holds all that the next batch depends on: numbers, texts, tensors, and lists and mappings of these. It
+    is saved between two steps, and `load()` restores it in a new feed, so that a resumed training gets the same
+    batches.
     """
 
     epoch: int = 0
-    """Passes over the training part that have begun."""
+    """Number of passes over the training part that have begun."""
 
     @property
     @abstractmethod
     def batches(self) -> int | None:
-        """Batches in an epoch; None where there are no epochs, and a training lasts `steps`."""
+        """Number of batches in an epoch; None where there are no epochs, so that the training needs `steps`."""
 
     @abstractmethod
     def next(self, phase: str) -> Batch:
-        """The next batch, for a phase of the objective."""
+        """Return the next batch for a phase of the objective."""
 
     @abstractmethod
     def evaluation(self, part: Chunks, size: int) -> Iterator[Batch]:
-        """A whole part in its order, up to `size` examples at a time."""
+        """Yield a whole part in its order, in batches of up to `size` examples."""
 
     @abstractmethod
     def state(self) -> dict[str, Any]: ...

@@ -1,4 +1,4 @@
-"""What sources that read files share: paths that exist, sets that fit into memory, class numbers."""
+"""Helpers for sources that read files: checks of paths, memory and values, and class numbers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ if TYPE_CHECKING:
 
 
 def existing(path: Path, folder: bool | None = None) -> Path:
-    """The path itself. DataError where nothing is there, or no folder (`folder` true), or no file (false)."""
+    """Return the path if it exists.
+
+    Raises:
+        DataError: nothing is there; no folder, with `folder` true; or no file, with `folder` false.
+    """
     try:
         there = path.exists()
     except OSError as error:  # a name that no file can have, a folder that may not be entered
@@ -36,18 +40,18 @@ def existing(path: Path, folder: bool | None = None) -> Path:
 
 
 def similar_names(path: Path) -> str:
-    """A hint of what lies beside a path that does not exist."""
+    """Return a hint of files with a similar name in the folder of a path."""
     return did_you_mean(path.name, (p.name for p in path.parent.iterdir()), "it") or "The folder is empty."
 
 
 def files_inside(folder: Path) -> str:
-    """A hint of the files in a folder."""
+    """Return a hint of the files in a folder."""
     names = sorted(p.name for p in folder.iterdir() if p.is_file())
     return f"Its files: {', '.join(names[:5])}{', ...' * (len(names) > 5)}." if names else "The folder has no files."
 
 
 def check_memory(count: int, shape: Shape, way_out: str) -> None:
-    """DataError where `count` inputs of `shape` are more than there is memory for."""
+    """Raise a DataError if `count` inputs of `shape` as float32 exceed the free memory; `way_out` ends its hint."""
     import psutil
 
     needed, free = 4 * count * prod(shape), psutil.virtual_memory().available
@@ -60,7 +64,7 @@ def check_memory(count: int, shape: Shape, way_out: str) -> None:
 
 
 def check_file_size(path: Path) -> Path:
-    """The path itself. DataError where the file alone is more than there is memory for."""
+    """Return the path. DataError if the file is larger than the free memory."""
     import psutil
 
     size, free = path.stat().st_size, psutil.virtual_memory().available
@@ -77,14 +81,15 @@ def gib(count: float) -> str:
 
 
 def exceeds_float32(dtype: np.dtype[Any]) -> bool:
-    """Whether values of this type have more digits than float32 keeps."""
+    """Whether a type has values that float32 cannot represent exactly."""
     return (dtype.kind in "iu" and dtype.itemsize >= 4) or (dtype.kind == "f" and dtype.itemsize > 4)
 
 
 def real_numbers(values: npt.NDArray[Any], where: str) -> Values:
-    """The values in one block, as float64 where their type has more digits than float32, else as float32.
+    """Return the values as a contiguous float32 array, or float64 where their type has more digits.
 
-    DataError where they are no real numbers, or not finite in float32.
+    Raises:
+        DataError: the values are not real numbers, or not finite in float32.
     """
     if values.dtype.kind not in "iubf":
         raise DataError(f"{where} holds {values.dtype}, and real numbers are wanted", hint="Save them as float32.")
@@ -101,8 +106,10 @@ def real_numbers(values: npt.NDArray[Any], where: str) -> Values:
 
 
 def lost_distinctions(x: npt.NDArray[Any]) -> list[tuple[int, int, int]]:
-    """Of double-precision inputs (n, d), those whose values single precision does not tell apart: the place, how many
-    different values there are, and how many are left. Less than one in a hundred does not count.
+    """Find columns of float64 inputs (n, d) whose different values become equal in float32.
+
+    Returns triples of the column, its number of different values in float64, and in float32. A loss below 1 % is left
+    out.
     """
     with np.errstate(over="ignore"):
         there, left = (_distinct(values) for values in (x, x.astype(np.float32)))
@@ -110,14 +117,16 @@ def lost_distinctions(x: npt.NDArray[Any]) -> list[tuple[int, int, int]]:
 
 
 def _distinct(x: npt.NDArray[Any]) -> npt.NDArray[Any]:
-    """How many different values each column has."""
+    """Count the different values of each column."""
     ordered = np.sort(x, axis=0)
     steps: npt.NDArray[Any] = (ordered[1:] > ordered[:-1]).sum(0)
     return steps + 1
 
 
 def class_numbers(values: npt.NDArray[Any], where: str) -> Labels:
-    """Whole numbers from 0 up as int64 (n,). DataError for anything else; `where` says whose they are."""
+    """Return class numbers, whole numbers from 0, as int64 (n,). DataError for anything else; `where` names the
+    source.
+    """
     plain = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
     if plain.ndim != 1:
         labels = plain.ndim > 1 and np.isin(plain, (0, 1)).all()
@@ -152,7 +161,7 @@ def shape_text(values: npt.NDArray[Any]) -> str:
 
 
 def listed(names: Iterable[str], most: int = 3) -> str:
-    """`a`, `b`, `c` and 4 more."""
+    """Join names for a message: "`a`, `b`, `c` and 4 more"."""
     every = [f"`{name}`" for name in names]
     if len(every) > most:
         return f"{', '.join(every[: most - 1])} and {len(every) - most + 1} more"

@@ -1,4 +1,4 @@
-"""What a run keeps of its data, so that its network can be used where the data is not: `inputs.safetensors`."""
+"""The record of a run's inputs, `inputs.safetensors`, with which its network can be used without the data."""
 
 from __future__ import annotations
 
@@ -26,9 +26,15 @@ FILE = "inputs.safetensors"
 
 @dataclass(frozen=True)
 class InputRecord:
-    """How raw inputs become what the network is fed, and what its outputs are about.
+    """How raw inputs become inputs of the network, and the meaning of its outputs.
 
-    `raw` is the shape of an input before all steps, `inputs` the inputs of the network by name.
+    Attributes:
+        raw: shape of an input before preprocessing.
+        facts: shapes of inputs and targets.
+        inputs: shapes of the network's inputs by name.
+        class_names: names of the classes, where known.
+        steps: fitted preprocessing steps.
+        reading: JSON values needed to read later inputs, such as the categories of a table.
     """
 
     raw: Shape
@@ -39,7 +45,7 @@ class InputRecord:
     reading: Mapping[str, Any] = field(default_factory=dict)
 
     def prepared(self, x: Values) -> Floats:
-        """Raw inputs (n, *raw) after the steps, with the statistics of the training part."""
+        """Preprocess raw inputs (n, *raw), with the statistics of the training part."""
         for step in self.steps:
             x = step(x)
         prepared: Floats = as_float32(x)
@@ -47,7 +53,7 @@ class InputRecord:
 
 
 def of(data: Dataset, sets: Sets, inputs: Mapping[str, Shape]) -> InputRecord:
-    """What is to be kept of a data set that has been loaded."""
+    """Return the record of a data set that was loaded."""
     facts = data.facts()
     steps = "preprocess" in type(data).model_fields and sets.preprocess
     raw = data.model_copy(update={"preprocess": []}).facts().input if steps else facts.input
@@ -55,7 +61,7 @@ def of(data: Dataset, sets: Sets, inputs: Mapping[str, Shape]) -> InputRecord:
 
 
 def save(folder: Path, record: InputRecord) -> None:
-    """All of it in one file: statistics in double precision, the rest as JSON in its header."""
+    """Write the record to one file: statistics as float64 tensors, everything else as JSON in the header."""
     from safetensors.numpy import save as to_bytes
 
     header = {
@@ -82,7 +88,7 @@ def save(folder: Path, record: InputRecord) -> None:
 
 
 def load(folder: Path) -> InputRecord | None:
-    """What a run has kept; None where it is older than that. DataError where the file is torn."""
+    """Read the record of a run folder; None for runs of older versions. DataError where the file is damaged."""
     from safetensors import SafetensorError, safe_open
 
     path = folder / FILE
@@ -111,7 +117,7 @@ ANEW = "Take it away: the data then says it anew."
 
 @contextmanager
 def understood(folder: Path) -> Iterator[None]:
-    """DataError where what a run has kept is not of its data, such as that of another run."""
+    """Context in which errors become a DataError that the record does not belong to the run's data."""
     try:
         yield
     except DlxError:
@@ -123,7 +129,7 @@ def understood(folder: Path) -> Iterator[None]:
 
 
 def _step(saved: Mapping[str, Any], place: int, arrays: Mapping[str, Any]) -> Fitted:
-    """A step with its statistics. Options that only its fitting wanted are left out."""
+    """Restore a fitted step. Options that only the fit needed, such as those of a table's step, are dropped."""
     cls = PREPROCESSING[saved["kind"]]
     options = {name: value for name, value in saved["options"].items() if name in cls.model_fields}
     first = f"{place}/"

@@ -1,4 +1,4 @@
-"""Inputs that come after training and are no file: arrays, tensors, nested lists, and columns of a table."""
+"""Inputs from memory that come after training: arrays, tensors, nested lists, and columns of a table."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .base import Values
 
 INPUTS: Final = Path("<inputs>")
-"""Stands in messages where inputs have no file."""
+"""Stands for a path in messages about inputs that have no file."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +29,7 @@ class Columns:
 
 
 def read(inputs: Any) -> Columns | Values:
-    """A DataFrame or a mapping of columns as columns, anything else as an array. DataError where it is neither."""
+    """Return a DataFrame or a mapping as columns, and anything else as an array. DataError where it is neither."""
     if isinstance(inputs, Mapping) or hasattr(inputs, "__arrow_c_stream__"):
         return _columns(inputs)
     if hasattr(inputs, "detach"):  # of torch, maybe with a gradient, on another device, in a type that NumPy lacks
@@ -57,7 +57,7 @@ def _columns(inputs: Any) -> Columns:
 
 
 def values_of(inputs: Columns | Values) -> Values:
-    """Inputs as an array, (n, columns) where they are columns. DataError where a column holds no numbers."""
+    """Return inputs as an array; columns as (n, columns). DataError where a column is not numeric."""
     if not isinstance(inputs, Columns):
         return inputs
     frame = framed(INPUTS, inputs.table)
@@ -65,12 +65,12 @@ def values_of(inputs: Columns | Values) -> Values:
 
 
 def array_of(inputs: Columns | Values, raw: Shape) -> NewInputs:
-    """Inputs of shape `raw` as an array. DataError where they have another one. Bytes are divided by 255."""
+    """Return inputs of shape `raw`; unsigned bytes are divided by 255. DataError for another shape."""
     return NewInputs(shaped(scaled(values_of(inputs), INPUTS), raw, INPUTS))
 
 
 def frame_of(inputs: Columns | Values) -> Frame:
-    """Inputs as rows of a table. DataError where they are an array, whose columns have no names."""
+    """Return inputs as the rows of a table. DataError for an array, whose columns have no names."""
     if not isinstance(inputs, Columns):
         message = f"{INPUTS} hold an array of shape {Shape(inputs.shape)}, and the network was trained on a table"
         raise DataError(message, hint="Give its columns: a DataFrame, or a mapping of columns by name.")

@@ -1,4 +1,4 @@
-"""Inputs that come after training, from a file or a folder: arrays and pictures as any source takes them."""
+"""Inputs that come after training, from a file or a folder of arrays or pictures."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NewInputs:
-    """Raw inputs (n, *shape), and what each is called; without names they go by number."""
+    """Raw inputs (n, *shape) and their names; empty where they are numbered."""
 
     x: Values
     names: tuple[str, ...] = ()
 
 
 def read(path: Path, raw: Shape, form: ImageFormat | None = None) -> NewInputs:
-    """Arrays or pictures of shape `raw`. DataError where the file holds something else."""
+    """Read arrays or pictures of shape `raw`. DataError where the path holds something else."""
     if path.suffix in READERS:
         return arrays(path, raw)
     if existing(path).is_dir() or path.suffix.lower() in SUFFIXES:
@@ -40,13 +40,13 @@ def read(path: Path, raw: Shape, form: ImageFormat | None = None) -> NewInputs:
 
 
 def arrays(path: Path, raw: Shape, name: str = "x") -> NewInputs:
-    """The array of a file, or its one array of another name. Bytes are divided by 255."""
+    """Read the array `name` of a file, or its only array. Unsigned bytes are divided by 255."""
     found = open_array(path, named(path, name)).read()
     return NewInputs(shaped(scaled(found, path), raw, path))
 
 
 def named(path: Path, name: str) -> str:
-    """The array that is meant: `name`, or the only one there is."""
+    """Return `name`, or the name of the only array in the file."""
     if path.suffix != ".npz":
         return name
     inside_it = names_in(path)
@@ -54,12 +54,13 @@ def named(path: Path, name: str) -> str:
 
 
 def scaled(values: Values, path: Path) -> Values:
+    """Return real numbers; unsigned bytes are divided by 255."""
     plain = real_numbers(values, str(path))
     return plain / np.float32(255) if values.dtype == np.uint8 else plain
 
 
 def shaped(x: Values, raw: Shape, path: Path) -> Values:
-    """Inputs of the shape that the network was trained on, or one of them. DataError for any other."""
+    """Return inputs (n, *raw); a single input (*raw) becomes (1, *raw). DataError for other shapes."""
     if tuple(x.shape) == tuple(raw):
         return x[None]
     if tuple(x.shape[1:]) != tuple(raw) or not len(x):
@@ -72,7 +73,7 @@ def shaped(x: Values, raw: Shape, path: Path) -> Values:
 
 
 def pictures(path: Path, raw: Shape, form: ImageFormat | None = None) -> NewInputs:
-    """A picture, or all in a folder and in the folders below it, by their names."""
+    """Read one picture, or all in a folder and its subfolders, in the order of their paths."""
     if raw.rank != 3 or raw[0] not in NAMED:
         found = "a folder" if path.is_dir() else "a picture"
         raise DataError(

@@ -1,4 +1,4 @@
-"""What sources share: parts of one pool of examples, standardisation, and the digest."""
+"""Splitting a pool of examples into parts, standardisation, and the digest of the data."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _not_one(part: float | int) -> float | int:
 
 
 PartSize = Annotated[Annotated[float, Field(gt=0, lt=1)] | NonNegativeInt, AfterValidator(_not_one)]
-"""A fraction of the examples (between 0 and 1) or how many of them (0 or from 2 up)."""
+"""A fraction of the examples (between 0 and 1), or a count (0 or from 2 up)."""
 
 TrainPart = Annotated[
     PartSize | None, Field(description="examples to train on: a fraction, a count, or null for the rest")
@@ -81,13 +81,12 @@ BY_GROUP = (
 
 
 class Pool(Dataset):
-    """A source that holds one pool of examples and splits it into disjoint parts.
+    """A source with one pool of examples, which is split into disjoint parts.
 
     With `folds: 5` and `fold: 1` to 5, each example that `test` leaves is in one validation part and in four training
-    parts; the parts of a seed are the same ones for every `fold`. `split: order` takes the examples as they lie, such
-    as rows in the order of time: the first ones are trained on, then come `valid` and `test`; folds are runs of
-    neighbours.
-    Errors: fractions above 1 in sum; more examples than there are; a part that was asked for and comes out empty.
+    parts; the split of a seed is the same for every `fold`. `split: order` splits in the order of the examples, such
+    as rows by time: the training part comes first, then `valid` and `test`; folds are contiguous. Errors: fractions
+    above 1 in sum; more examples than there are; a requested part that is empty.
     """
 
     field_hints: ClassVar[Mapping[str, str]] = dict.fromkeys(
@@ -139,7 +138,7 @@ class Pool(Dataset):
         return self
 
     def part_sizes(self, total: int) -> tuple[int, int, int]:
-        """Examples in train, valid and test out of `total`. DataError where they do not fit."""
+        """Return the sizes of train, valid and test for `total` examples. DataError where they do not fit."""
         if self.folds:
             *folds, test = self._fold_sizes(total)
             assert self.fold is not None
@@ -157,7 +156,7 @@ class Pool(Dataset):
         return train, valid, test
 
     def rows(self, y: Labels) -> list[Indices]:
-        """Which examples are in train, valid and test, from the targets of all."""
+        """Return the indices of the examples in train, valid and test, for targets `y` (n, ...)."""
         if not self.folds:
             return self._cut(self.part_sizes(len(y)), y)
         *folds, test = self._cut(self._fold_sizes(len(y)), y)
@@ -171,11 +170,11 @@ class Pool(Dataset):
         return random_parts(counts, np.asarray(y) if self.stratify else None, len(y), self.seed)
 
     def split_pool(self, x: Any, y: Any) -> list[Split | None]:
-        """Train, valid and test out of the pool, in memory or not; None for a part that was not asked for."""
+        """Split inputs and targets into train, valid and test; None for an empty part."""
         return [Split(take_rows(x, rows), take_rows(y, rows), rows) if len(rows) else None for rows in self.rows(y)]
 
     def facts_of(self, shape: Shape, classes: int | None = None, target: Shape | None = None) -> Facts:
-        """The facts of inputs of `shape`, after preprocessing."""
+        """Return the facts for raw inputs of `shape`, after preprocessing."""
         return Facts(shape_after(self.preprocess, shape), classes, target)
 
     def assembled(
@@ -185,12 +184,12 @@ class Pool(Dataset):
         class_names: tuple[str, ...] = (),
         notes: tuple[str, ...] = (),
     ) -> Sets:
-        """The data set from its raw parts, preprocessed."""
+        """Preprocess the raw parts and return the data set."""
         sets = assemble(parts, self.standardize, source, class_names, self.preprocess)
         return replace(sets, notes=(*notes, *sets.notes))
 
     def _fold_sizes(self, total: int) -> list[int]:
-        """How many examples each fold has, and then the test part."""
+        """Return the size of each fold, and that of the test part last."""
         test = part_size(self.test, total, "test")
         rest = total - test
         folds = rest if self.folds == "leave_one_out" else self.folds
@@ -229,7 +228,9 @@ class Pool(Dataset):
 
 
 def part_size(part: float | int | None, total: int, name: str) -> int:
-    """How many of `total` examples a part is; fractions are rounded down. DataError where that leaves none."""
+    """Return the number of examples in a part; fractions are rounded down. DataError for a fraction that gives
+    none.
+    """
     if part is None or isinstance(part, int):
         return part or 0
     count = rounded_down(part, total)
@@ -242,7 +243,7 @@ def part_size(part: float | int | None, total: int, name: str) -> int:
 
 
 def random_parts(counts: Sequence[int], y: Labels | None, total: int, seed: int) -> list[Indices]:
-    """Disjoint rows in random order for each count; with classes `y`, in the proportions of the classes."""
+    """Draw disjoint rows in random order for each count; with classes `y`, in the proportions of the classes."""
     rng = np.random.default_rng(seed)
     if y is None:
         return np.split(rng.permutation(total), np.cumsum(counts))[: len(counts)]
@@ -254,10 +255,11 @@ def random_parts(counts: Sequence[int], y: Labels | None, total: int, seed: int)
 
 
 def stratified_table(parts: Sequence[int], classes: Sequence[int]) -> list[list[int]]:
-    """How many examples of each class (rows) go to each part (columns), both sums kept, each within one of its share.
+    """Distribute the examples of each class (rows) to parts (columns), with exact row and column sums.
 
-    Shares are rounded down; then each class gives what it has left to the parts that miss most. Some rounding of a
-    table keeps all sums, so by Gale and Ryser 1957 this greedy one does. `parts` and `classes` have equal sums.
+    Each cell is within one of its proportional share. Shares are rounded down, then each class gives its remaining
+    examples to the parts that miss most. Some rounding of a table keeps all sums, so by Gale and Ryser 1957 this
+    greedy one does. `parts` and `classes` have equal sums.
     """
     total = sum(classes)
     table = [[part * size // total for part in parts] for size in classes]
@@ -278,9 +280,9 @@ def assemble(
     class_names: tuple[str, ...] = (),
     preprocess: Sequence[Preprocess] = (),
 ) -> Sets:
-    """The finished data set from its raw train, valid and test parts.
+    """Return the data set of raw train, valid and test parts, preprocessed.
 
-    Inputs in double precision stay so until a step has taken off what is common to them, and are float32 at the end.
+    Inputs in double precision stay so until the last step, and become float32 at the end.
     """
     first, *held = parts
     if first is None:
@@ -293,7 +295,7 @@ def assemble(
 
 
 def _precision_note(x: Any) -> tuple[str, ...]:
-    """A sentence where single precision does not tell inputs apart; the first ones stand for all."""
+    """Return a note where different inputs are equal in single precision; the first examples stand for all."""
     if x.dtype != np.float64 or not (found := lost_distinctions(next(chunks(x)).reshape(-1, prod(x.shape[1:])))):
         return ()
     place, there, left = found[0]
@@ -303,10 +305,10 @@ def _precision_note(x: Any) -> tuple[str, ...]:
 
 
 def standardized(parts: Sequence[Split | None], how: str) -> list[Split | None]:
-    """All parts minus the mean and divided by the standard deviation of the first, which is the training part.
+    """Standardise all parts with the mean and standard deviation of the first, the training part.
 
-    `how`: "all" takes one mean for everything, "channel" one for each entry of the first axis, "feature" one for each
-    input value. What is constant in the training part is divided by 1.
+    `how`: "all" takes one mean for all values, "channel" one per entry of the first axis, "feature" one per input
+    value. Constant inputs are divided by 1.
     """
     if (first := parts[0]) is None:
         return list(parts)
@@ -326,7 +328,9 @@ def _prepared(part: Split, steps: Sequence[Fitted]) -> Split:
 
 
 def digest(parts: Sequence[Split | None]) -> str:
-    """SHA-256 over dtype, shape and little-endian bytes of every part's inputs and targets, in order."""
+    """Return the SHA-256 over dtype, shape and little-endian bytes of the inputs and targets of every part, in
+    order.
+    """
     found = hashlib.sha256()
     for name, part in zip(("train", "valid", "test"), parts, strict=True):
         arrays: Sequence[Any] = (part.x, part.y) if part else ()

@@ -1,4 +1,4 @@
-"""Examples that stay on disk: rows of a mapped file, read and prepared where they are asked for."""
+"""Examples that stay on disk: rows of a mapped file, read and preprocessed when they are indexed."""
 
 from __future__ import annotations
 
@@ -23,11 +23,12 @@ if TYPE_CHECKING:
     Array = npt.NDArray[Any]
 
 MEMORY_FRACTION = 0.25
-"""Part of the free memory above which a set streams; splitting and preprocessing copy what is in memory."""
+"""Fraction of the free memory above which `stream: auto` streams; splitting and preprocessing make copies in
+memory."""
 MAX_MAPPED_BYTES = 2**25
 """Bytes of the file that may stay mapped into the process."""
 READAHEAD_BYTES = 2**16
-"""Bytes that the kernel maps around a row."""
+"""Bytes that the kernel maps around a row that is read."""
 
 Stream = Annotated[
     bool | Literal["auto"],
@@ -45,7 +46,7 @@ def should_stream(wanted: bool | Literal["auto"], count: int, shape: Shape) -> b
 
 
 class Mapped:
-    """An array in a file. What is asked for is copied out, and the pages go back to the kernel."""
+    """An array in a memory-mapped file; indexing returns a copy, and releases mapped pages from time to time."""
 
     def __init__(self, path: Path, dtype: Any, shape: tuple[int, ...], offset: int, columns_first: bool = False):
         with path.open("rb") as file:
@@ -70,17 +71,23 @@ class Mapped:
 
 @dataclass(frozen=True)
 class Streamed:
-    """An array (n, *one) that is not in memory: `file` is read by row, made `plain`, and goes through `steps`.
+    """An array (n, *example_shape) on disk, whose rows are decoded and preprocessed when they are indexed.
 
-    What is asked for, by a slice or by numbers, is a new array in memory.
+    Slices and integer indices give a new array in memory.
+
+    Attributes:
+        file: the mapped file.
+        plain: function from stored rows to numbers.
+        dtype: type of the result.
+        steps: fitted preprocessing steps.
     """
 
     file: Mapped
     rows: Indices
-    """Which rows of the file, in which order."""
+    """Rows of the file, in the order of the examples."""
     plain: Callable[[Array], Array]
     example_shape: Shape
-    """Of an example."""
+    """Shape of one example."""
     dtype: Any
     steps: tuple[Fitted, ...] = ()
 
@@ -105,27 +112,27 @@ class Streamed:
         return np.asarray(self[:], dtype)
 
     def take(self, which: Indices) -> Streamed:
-        """Some of the examples, by number."""
+        """Select examples by index."""
         return replace(self, rows=self.rows[which])
 
     def with_step(self, step: Fitted) -> Streamed:
-        """A copy with one more step, in single precision."""
+        """Return a copy with one more step, in single precision."""
         return replace(
             self.as_float32(), example_shape=step.step.output_shape(self.example_shape), steps=(*self.steps, step)
         )
 
     def as_float32(self) -> Streamed:
-        """A copy in single precision."""
+        """Return a copy in single precision."""
         return replace(self, dtype=np.dtype(np.float32))
 
 
 def stream_rows(
     file: Mapped, plain: Callable[[Array], Array], example_shape: Shape, dtype: Any = "float32"
 ) -> Streamed:
-    """All rows of a file in their order."""
+    """Return all rows of a file in their order as a streamed array."""
     return Streamed(file, np.arange(len(file)), plain, example_shape, np.dtype(dtype))
 
 
 def take_rows(x: Array | Streamed, rows: Indices) -> Any:
-    """Some examples of an array, on disk or in memory as it is."""
+    """Select rows of an array, which stays on disk or in memory."""
     return x.take(rows) if isinstance(x, Streamed) else x[rows]

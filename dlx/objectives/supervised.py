@@ -1,4 +1,4 @@
-"""What a network is asked to do: which loss, which metrics, and what its outputs must look like."""
+"""Supervised learning: loss, metrics, and checks of what a network gives."""
 
 from __future__ import annotations
 
@@ -28,11 +28,13 @@ if TYPE_CHECKING:
     Outputs = Tensor | Mapping[str, Tensor]
 
 PROBABILITIES = ("softmax", "softmin", "sigmoid", "hardsigmoid")
-"""Layers that make probabilities of logits."""
+"""Layers that turn logits into probabilities."""
 
 
 class Supervised(Objective):
-    """One network that learns targets: a loss, metrics, and terms that count in training only."""
+    """Base class of objectives in which one network learns targets: a loss, metrics, and regularisation in
+    training.
+    """
 
     phase: ClassVar[Phase] = Phase("train", ("network",), ("input", "target"))
     loss: Loss
@@ -52,11 +54,11 @@ class Supervised(Objective):
     )
 
     default_metrics: ClassVar[tuple[str, ...]] = ()
-    """The metrics that it has without being asked."""
+    """Metrics that are always measured."""
     higher_is_better: ClassVar[tuple[str, ...]] = ("accuracy",)
-    """Those of them of which more is better."""
+    """Those of them of which larger values are better."""
     measures: ClassVar[Literal["classes", "values", "boxes"]] = "classes"
-    """What its metrics are about."""
+    """Type of the targets that its metrics take."""
     one_logit: ClassVar[bool] = False
 
     @field_validator("metrics")
@@ -82,11 +84,11 @@ class Supervised(Objective):
         return {"loss": self.training_loss()(call("network", batch["input"]), batch["target"])}
 
     def check(self, output: Shape, facts: Facts) -> Problem | None:
-        """What does not fit between an output of the network and the data."""
+        """Return the problem between an output shape of the network and the data; None where they fit."""
         raise TypeError(f"{type(self).__name__} has no check()")
 
     def probability_warning(self, kind: str) -> Problem | None:
-        """A warning about a last layer that makes probabilities of logits; None for other layers and losses."""
+        """Return a warning where the last layer computes probabilities and the loss takes logits; else None."""
         if not self.loss.logits or kind not in PROBABILITIES:
             return None
         message = f"{self.loss.kind} takes logits, of which it makes probabilities itself, and {kind} has made some"
@@ -95,13 +97,13 @@ class Supervised(Objective):
     # --- several outputs --------------------------------------------------------------------------------------------
 
     def trained_outputs(self, outputs: Iterable[str]) -> list[str]:
-        """The outputs that it has a loss for, the one that is asked for first."""
+        """Return the names of the outputs that have a loss, the main one first."""
         names = list(outputs)
         main = [name for name in names if name not in self.aux]
         return main[:1] + [name for name in names if name in self.aux]
 
     def check_aux(self, outputs: Iterable[str]) -> dict[str, Problem]:
-        """What is wrong with the names under `aux`, by name."""
+        """Return problems with the names under `aux`, by name."""
         names = list(outputs)
         known = ", ".join(f"`{name}`" for name in names)
         found = {
@@ -115,7 +117,7 @@ class Supervised(Objective):
         return found
 
     def main(self, outputs: Outputs) -> Tensor:
-        """The output that is asked for, of one or several."""
+        """Return the main output, of one or of several."""
         if not isinstance(outputs, Mapping):
             return outputs
         return next(output for name, output in outputs.items() if name not in self.aux)
@@ -123,15 +125,15 @@ class Supervised(Objective):
     # --- training ---------------------------------------------------------------------------------------------------
 
     def loss_function(self) -> Function:
-        """From outputs and targets of a batch to a scalar."""
+        """Return the function from outputs and targets of a batch to a scalar."""
         return self.loss.function()
 
     def training_loss(
         self, around: Callable[[Function], Function] | None = None
     ) -> Callable[[Outputs, Tensor], Tensor]:
-        """The same for all that the network gives, with the losses of `aux`, and not below `flooding`.
+        """Return the training loss of all outputs, with the losses of `aux` and with `flooding`.
 
-        `around` makes of the loss of one output another one, such as one for targets that are mixed.
+        `around` wraps the loss of each output, such as for mixed targets.
         """
         one = self.loss_function() if around is None else around(self.loss_function())
         if not self.aux and self.flooding is None:
@@ -146,21 +148,21 @@ class Supervised(Objective):
         return loss
 
     def penalty(self, network: nn.Module) -> Callable[[], Tensor] | None:
-        """What `l1` and `l2` add to the loss; None where they are zero."""
+        """Return the penalty of `l1` and `l2` on the weights; None where both are zero."""
         return weight_penalty.penalty(network, self.l1, self.l2) if self.l1 or self.l2 else None
 
     def limit(self, network: nn.Module) -> Callable[[], None] | None:
-        """What brings weights back to `max_norm` after an update; None where there is no such length."""
+        """Return the function that restores `max_norm` after an update; None without `max_norm`."""
         return None if self.max_norm is None else weight_penalty.limit(network, self.max_norm)
 
     # --- evaluation -------------------------------------------------------------------------------------------------
 
     def measure(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
-        """The metrics of a batch, each averaged over its targets, still on the device."""
+        """Return the default metrics of a batch, means over its targets, on the device."""
         raise TypeError(f"{type(self).__name__} has no measure()")
 
     def count(self, target: Tensor) -> Tensor | int:
-        """How many targets the metrics of a batch were averaged over."""
+        """Return the number of targets in a batch that count in the metrics."""
         return len(target)
 
     def modes(self) -> dict[str, Mode]:
@@ -170,16 +172,16 @@ class Supervised(Objective):
         return known | {metric.name: metric.mode for metric in self.metrics if not metric.table}
 
     def scores(self, output: Tensor) -> Tensor:
-        """What the metrics of torchmetrics are given: logits, or predictions."""
+        """Return the logits or predictions that metrics take."""
         return output
 
     def evaluation(self) -> Evaluation:
-        """Loss and metrics of a part of the data, which comes in batches."""
+        """Return a new accumulator of loss and metrics for a part of the data."""
         return Evaluation(self)
 
 
 class Evaluation:
-    """Gathers what an objective measures; numbers leave the device at the end."""
+    """Accumulates loss and metrics over batches; numbers leave the device at the end only."""
 
     def __init__(self, objective: Supervised) -> None:
         self.objective, self.loss = objective, objective.loss_function()
@@ -188,7 +190,7 @@ class Evaluation:
         self.meters: dict[str, Meter] = {}
 
     def add(self, outputs: Outputs, target: Tensor) -> None:
-        """One batch."""
+        """Add the outputs and targets of a batch."""
         objective = self.objective
         output = objective.main(outputs)
         measured = {"loss": self.loss(output, target), **objective.measure(output, target)}
@@ -203,7 +205,7 @@ class Evaluation:
             self.meters[metric.name].update(scores, target)
 
     def result(self) -> dict[str, float]:
-        """All of it as numbers."""
+        """Return loss and metrics as numbers."""
         found = {name: mean.compute() for name, mean in self.means.items()}
         if self.summed:
             found["loss"] = torch.as_tensor(self.means["loss"].sum)
@@ -212,7 +214,7 @@ class Evaluation:
         }
 
     def notes(self, class_names: Sequence[str] = ()) -> dict[str, str]:
-        """By metric, what it leaves out."""
+        """Return a note for each metric that left something out."""
         noting = {name: meter for name, meter in self.meters.items() if hasattr(meter, "note")}
         return {name: note for name, meter in noting.items() if (note := meter.note(class_names))}
 
@@ -221,5 +223,5 @@ class Evaluation:
         return {metric.name for metric in self.objective.metrics if metric.table}
 
     def tables(self) -> dict[str, list[list[int]]]:
-        """What is no number: a confusion matrix in rows."""
+        """Return the metrics that are tables, as rows, such as the confusion matrix."""
         return {name: self.meters[name].compute().tolist() for name in self._tables if name in self.meters}

@@ -1,6 +1,6 @@
-"""What is done to the inputs before training: a list of steps, each fitted to the training part alone.
+"""Preprocessing: a list of steps on the inputs before training, each fitted to the training part.
 
-One file a topic, found by the registry.
+One file per topic, found by the registry.
 """
 
 from .base import (

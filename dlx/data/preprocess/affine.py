@@ -1,4 +1,4 @@
-"""Steps that shift and scale: (x - shift) / scale."""
+"""Steps that subtract and divide: (x - shift) / scale."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Affine(Preprocess):
-    """(x - shift) / scale."""
+    """Base class of the steps (x - mean) / std."""
 
     def apply(self, x: Floats, found: Statistics) -> Floats:
         return shifted_and_scaled(x, found["mean"], found["std"])
@@ -42,9 +42,8 @@ class Center(Affine):
 class Standardize(Affine):
     """Bring the training inputs to mean 0 and standard deviation 1.
 
-    Shapes: unchanged. What is constant in the training part is divided by 1. The deviation is that of the part itself
-    (divided by n, not n - 1).
-    Source: LeCun, Bottou, Orr & Müller 1998, "Efficient BackProp", section 4.3.
+    Shapes: unchanged. Inputs that are constant in the training part are divided by 1. The standard deviation is
+    divided by n, not n - 1. Source: LeCun, Bottou, Orr & Müller 1998, "Efficient BackProp", section 4.3.
     """
 
     kind: ClassVar[str] = "standardize"
@@ -56,9 +55,9 @@ class Standardize(Affine):
 
 
 class Normalize(Affine):
-    """Subtract a given mean and divide by a given standard deviation, such as those a trained network was fed.
+    """Subtract a fixed mean and divide by a fixed standard deviation, such as those of a pretrained network.
 
-    Shapes: unchanged. One value for everything, or one a channel.
+    Shapes: unchanged. One value for all inputs, or one a channel.
     Errors: lists of another length than there are channels.
     Source: the transform of that name in torchvision.
     """

@@ -1,4 +1,4 @@
-"""What every step is, and steps fitted to the training part alone."""
+"""The base class of preprocessing steps, and fitting them to the training part."""
 
 from __future__ import annotations
 
@@ -35,43 +35,55 @@ Per = Annotated[
 
 @family(PREPROCESSING)
 class Preprocess(Declared):
-    """The root of all steps: `becomes` (the shape), `fit` (statistics of the training part), `apply` (any part)."""
+    """Base class of all preprocessing steps.
+
+    A subclass has a `kind`, pydantic fields, `output_shape`, `fit` (statistics of the training part) and `apply`.
+    Defining the class registers it.
+    """
 
     required = ("apply",)
 
     def output_shape(self, x: Shape) -> Shape:
-        """What an input of shape `x` turns into. DataError where the step does not fit it."""
+        """Return the shape of an input of shape `x` after the step. DataError where the step does not fit it."""
         return x
 
     def fit(self, x: Floats) -> Statistics:
-        """What the step must remember of the training inputs (n, *shape), in double precision."""
+        """Return the statistics of the training inputs (n, *shape) that `apply` needs, by name, as float64."""
         return {}
 
     def apply(self, x: Floats, found: Statistics) -> Floats:
-        """Inputs (n, *shape), changed by what was found in the training part."""
+        """Apply the step to inputs (n, *shape), with the statistics `found` by `fit`."""
         raise TypeError(f"{type(self).__name__} has no apply()")
 
 
 @dataclass(frozen=True)
 class Fitted:
-    """A step with the statistics of its training part: all it needs for inputs that come later."""
+    """A step with the statistics of the training part."""
 
     step: Preprocess
     found: Statistics
 
     def __call__(self, x: Any) -> Any:
-        """Inputs in memory, or those of a set that streams, which go through it when they are read."""
+        """Apply the step to inputs in memory, or add it to those of inputs that stream."""
         return x.with_step(self) if isinstance(x, Streamed) else self.step.apply(x, self.found)
 
     def as_json(self) -> dict[str, Any]:
-        """The step, and of each statistic its shape, the SHA-256 of its bytes, and its values where they are few."""
+        """Return the step, and for each statistic its shape, the SHA-256 of its bytes, and up to 16 values."""
         statistics = {name: _summary(values) for name, values in self.found.items()}
         return {"kind": self.step.kind, **self.step.model_dump(mode="json"), "statistics": statistics}
 
 
 @dataclass(frozen=True)
 class EarlierFit:
-    """Steps fitted to the training data of a run, and how its table was read, for other data of its kind."""
+    """Preprocessing steps fitted to the data of an earlier run, and how its table was read.
+
+    Attributes:
+        run: name of the run, for messages.
+        raw: shape of its raw inputs.
+        steps: its fitted steps.
+        reading: JSON values needed to read its table.
+        class_names: names of its classes.
+    """
 
     run: str
     raw: Shape
@@ -85,7 +97,7 @@ EARLIER_FIT: ContextVar[EarlierFit | None] = ContextVar("earlier", default=None)
 
 @contextmanager
 def using_earlier_fit(earlier: EarlierFit) -> Iterator[None]:
-    """Data that is loaded meanwhile goes through what was fitted earlier; nothing is fitted to it."""
+    """Context in which data is preprocessed by the steps of an earlier run, and nothing is fitted."""
     token = EARLIER_FIT.set(earlier)
     try:
         yield
@@ -104,9 +116,9 @@ def _apply_earlier(earlier: EarlierFit, x: Any) -> tuple[list[Fitted], Any]:
 
 
 def fit_steps(steps: Sequence[Preprocess], x: Any) -> tuple[list[Fitted], Any]:
-    """The steps fitted one after the other to the training inputs, and what those become.
+    """Fit the steps one after the other to the training inputs; return the fitted steps and the preprocessed inputs.
 
-    Those that were fitted earlier are taken where there are any: `as_earlier`.
+    Within `using_earlier_fit` the steps of the earlier run are applied instead.
     """
     if (earlier := EARLIER_FIT.get()) is not None:
         return _apply_earlier(earlier, x)
@@ -119,14 +131,14 @@ def fit_steps(steps: Sequence[Preprocess], x: Any) -> tuple[list[Fitted], Any]:
 
 
 def shape_after(steps: Sequence[Preprocess], x: Shape) -> Shape:
-    """The shape of an input after all steps. DataError where one does not fit."""
+    """Return the shape of an input after all steps. DataError where one does not fit."""
     for step in steps:
         x = step.output_shape(x)
     return x
 
 
 def as_float32(x: Any) -> Any:
-    """Inputs of which double precision is no longer wanted, as float32."""
+    """Return inputs as float32."""
     return x.as_float32() if isinstance(x, Streamed) else np.asarray(x, np.float32)
 
 

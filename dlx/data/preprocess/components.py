@@ -21,13 +21,13 @@ WIDEST = 2**14  # inputs whose covariance is still taken: 2 GiB
 
 
 class PCA(Preprocess):
-    """Keep the coordinates along the longest axes of the training inputs: their principal components.
+    """Project onto the principal components of the training inputs.
 
-    Shapes: (*s) -> (components,), the longest axis first. Each axis points to where its largest entry is positive.
-    With `whiten`, each coordinate is divided by its standard deviation (that of the part, divided by n).
-    Cost: the eigenvectors of a matrix of inputs x inputs. Their last bits can differ between machines.
-    Errors: more components than input values; inputs too wide for that matrix.
-    Source: Pearson 1901, "On lines and planes of closest fit"; Hotelling 1933.
+    Shapes: (*s) -> (components,), in descending order of variance. Each component has the sign that makes its largest
+    entry positive. With `whiten`, each coordinate is divided by its standard deviation (with n, not n - 1). Cost: the
+    eigenvectors of a matrix of inputs x inputs. Their last bits can differ between machines. Errors: more components
+    than input values; inputs too wide for that matrix. Source: Pearson 1901, "On lines and planes of closest fit";
+    Hotelling 1933.
     """
 
     kind: ClassVar[str] = "pca"
@@ -56,9 +56,9 @@ class PCA(Preprocess):
 
 
 class Whiten(Preprocess):
-    """Make the covariance of the training inputs the identity, and stay as near to them as that allows (ZCA).
+    """Make the covariance of the training inputs the identity, with the least change of the inputs (ZCA).
 
-    Shapes: unchanged: a whitened image is still an image. `pca: {whiten: true}` gives the coordinates instead.
+    Shapes: unchanged: a whitened image is still an image. `pca: {whiten: true}` gives coordinates instead.
     Cost: the eigenvectors of a matrix of inputs x inputs. Their last bits can differ between machines.
     Errors: inputs too wide for that matrix.
     Source: Bell & Sejnowski 1997, "The 'independent components' of natural scenes are edge filters", section 2.

@@ -1,4 +1,4 @@
-"""Values where some are missing."""
+"""Imputation of missing values."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ if TYPE_CHECKING:
 
 
 class Fill(Preprocess):
-    """Put a value where one is missing, which is where an input is nan; a table adds it where `missing` asks for it.
+    """Replace missing values (nan) by the mean or median of the training part; a table adds it where `missing` asks
+    for it.
 
-    Shapes: unchanged. The value is that of the training part, one for each input value; 0 where it has none there.
+    Shapes: unchanged. Each input value has a replacement of its own; 0 where the training part has no value.
     Source: Little & Rubin 2002, Statistical analysis with missing data, section 4.2.
     """
 

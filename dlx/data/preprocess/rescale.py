@@ -1,4 +1,4 @@
-"""A fixed range."""
+"""Scaling to a fixed range."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ if TYPE_CHECKING:
 
 
 class Rescale(Preprocess):
-    """Bring the training inputs into a fixed range; other parts may leave it.
+    """Scale the training inputs to a fixed range; other parts may leave it.
 
-    Shapes: unchanged. What is constant in the training part becomes `low`.
-    Errors: a range that runs backwards.
+    Shapes: unchanged. Inputs that are constant in the training part become `low`.
+    Errors: `low` that is not below `high`.
     Source: Russell & Norvig, Artificial Intelligence: A Modern Approach, 4th edition, section 22.2.1.
     """
 

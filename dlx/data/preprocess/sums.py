@@ -1,4 +1,4 @@
-"""Sums over the training inputs in double precision, some examples at a time."""
+"""Statistics of the training inputs in double precision, chunk by chunk."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ VALUES = 2**22  # values of them at most
 
 
 def axes_of(x: Floats, per: str) -> tuple[int, ...]:
-    """The axes of (n, *shape) that a statistic is taken over."""
+    """Return the axes of (n, *shape) over which a statistic is taken."""
     return tuple({"all": range(x.ndim), "channel": (0, *range(2, x.ndim)), "feature": (0,)}[per])
 
 
 def moments(x: Floats, axes: tuple[int, ...]) -> tuple[Doubles, Doubles]:
-    """Mean and standard deviation over `axes` (kept as ones), in double precision; 1 for a constant.
+    """Return mean and standard deviation over `axes` (kept with length 1) in double precision; 1 for constant inputs.
 
     The inputs are read once. Source: Chan, Golub & LeVeque 1983, Algorithms for computing the sample variance.
     """
@@ -45,7 +45,7 @@ def moments(x: Floats, axes: tuple[int, ...]) -> tuple[Doubles, Doubles]:
 
 
 def principal_components(x: Floats) -> tuple[Doubles, Doubles, Doubles]:
-    """Mean (d,), variances (d,) from the largest down, and axes (d, d) as columns, of inputs of d values."""
+    """Return mean (d,), variances (d,) in descending order, and axes (d, d) as columns, of inputs with d values."""
     count, mean, products = 0.0, np.zeros(()), np.zeros(())
     for c in chunks(x):
         flat = c.reshape(len(c), -1)
@@ -67,7 +67,7 @@ def shifted_and_scaled(x: Floats, mean: Doubles, scale: Doubles) -> Floats:
 
 
 def chunks(x: Any) -> Iterator[Floats]:
-    """Some examples at a time, as many for a set on disk as for one in memory, so that sums have the same bits."""
+    """Yield some examples at a time; as many on disk as in memory, so that sums are equal to the bit."""
     size = max(1, min(CHUNK, VALUES // max(1, prod(x.shape[1:]))))
     return (x[i : i + size] for i in range(0, len(x), size))
 
@@ -77,5 +77,5 @@ def projected(x: Floats, mean: Doubles, matrix: Doubles) -> Floats:
 
 
 def concatenated(pieces: Iterator[Doubles]) -> Floats:
-    """The pieces one after the other as float32, one of them at a time in double precision."""
+    """Concatenate the chunks as float32, with one of them at a time in double precision."""
     return np.concatenate([piece.astype(np.float32) for piece in pieces])
