@@ -208,7 +208,7 @@ class Dataset(Declared):
         return read(path, record.raw)
 
     def from_memory(self, inputs: Columns | Values, record: InputRecord) -> NewInputs:
-        """Inputs that are no file, as they are before preprocessing. DataError where they have another shape."""
+        """Return inputs from memory that come after training, without preprocessing. DataError for another shape."""
         from .memory import array_of
 
         return array_of(inputs, record.raw)

@@ -1,4 +1,4 @@
-"""Files of named arrays: what is in them, known from their headers, and each array when it is asked for."""
+"""Files of named arrays: shapes and types from their headers, and each array on demand."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class StoredArray:
-    """An array in a file: its sizes and type, how to read it, and how to leave it there if that is possible."""
+    """An array in a file: its shape and type, a function that reads it, and one that maps it where the format
+    allows.
+    """
 
     sizes: tuple[int, ...]
     dtype: np.dtype[Any]
@@ -35,7 +37,9 @@ class StoredArray:
 
 
 def open_array(path: Path, name: str) -> StoredArray:
-    """The array `name` of a file. DataError where it cannot be had. A file .npy has one array, whatever its name."""
+    """Read the header of the array `name`; a .npy file has one array, whatever its name. DataError where that
+    fails.
+    """
     reader = READERS.get(path.suffix)
     if reader is None:
         raise DataError(
@@ -51,7 +55,7 @@ def open_array(path: Path, name: str) -> StoredArray:
 
 
 def names_in(path: Path) -> list[str]:
-    """The names of the arrays in a file that has names."""
+    """Return the names of the arrays in a file; empty for a format without names."""
     if path.suffix not in (".npz", ".safetensors", ".pt", ".pth"):
         return []
     with readable(existing(path, folder=False)):
@@ -97,7 +101,7 @@ def _npz(path: Path, name: str) -> StoredArray:
 
 
 def _header(file: IO[bytes], where: str, length: int) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
-    """Sizes, whether columns come first, and the type, from the first bytes of a file .npy of `length` bytes."""
+    """Return shape, whether the order is Fortran's, and type, from the header of a .npy file of `length` bytes."""
     form = np.lib.format
     try:
         major, _ = form.read_magic(file)
@@ -135,11 +139,11 @@ def _safetensors(path: Path, name: str) -> StoredArray:
 
 SAFE = {"BOOL": "?", "F16": "f2", "F32": "f4", "F64": "f8", "C64": "c8"}
 SAFE |= {f"{kind.upper()}{8 * size}": f"{kind}{size}" for kind in "iu" for size in (1, 2, 4, 8)}
-"""Types of safetensors that NumPy has; others become float32, by torch."""
+"""NumPy types of safetensors types; tensors of other types are read by torch, as float32."""
 
 
 def _tensors(path: Path) -> Mapping[Any, Any]:
-    """The tensors of a file of torch.save, by name. DataError where it holds something else."""
+    """Return the tensors of a file of torch.save by name. DataError where it holds something else."""
     import warnings
 
     wanted = 'Save it as torch.save({"x": inputs, "y": targets}, path).'
@@ -192,7 +196,9 @@ MOST_AXES = 32
 
 @contextmanager
 def readable(path: Path) -> Iterator[None]:
-    """Raise a DataError for whatever fails while a file is read, without a library's advice to read it unsafely."""
+    """Context in which errors of reading libraries become a DataError, without their advice on unsafe ways to
+    read.
+    """
     from safetensors import SafetensorError
 
     expected = (zipfile.BadZipFile, OSError, EOFError, KeyError, RuntimeError, SafetensorError, TypeError, ValueError)

@@ -1,4 +1,4 @@
-"""Arrays that are ready: NumPy's, safetensors' and torch's files."""
+"""Arrays from files of NumPy, safetensors and torch."""
 
 from __future__ import annotations
 
@@ -154,7 +154,7 @@ class Arrays(Pool):
         return NewInputs(shaped(plain[:, None] if self.channels == "none" else plain, record.raw, path))
 
     def _arrays_by_part(self) -> dict[str, tuple[tuple[str, StoredArray], tuple[str, StoredArray]]]:
-        """The name and place of the inputs and of the targets of each part that the file has."""
+        """Return name and header of inputs and targets, for each part in the file."""
         there = names_in(self.path)
         found = {}
         for part in ("train", "valid", "test"):
@@ -175,7 +175,9 @@ class Arrays(Pool):
         return found
 
     def _named(self, part: str, there: list[str]) -> tuple[str | None, str | None]:
-        """The names of the arrays of a part that is held out: those that are given, or those of the part itself."""
+        """Return the names of inputs and targets of a held-out part: the fields, or `valid_x`, `test_x`, ...
+        where they exist.
+        """
         x, y = getattr(self, f"{part}_x"), getattr(self, f"{part}_y")
         own = f"{part}_x", f"{part}_y"
         elsewhere = getattr(self, part) or (part == "valid" and self.folds)
@@ -186,7 +188,7 @@ class Arrays(Pool):
     def _uses(
         self, places: dict[str, tuple[tuple[str, StoredArray], tuple[str, StoredArray]]]
     ) -> tuple[tuple[ColumnUse, ...], tuple[Problem, ...]]:
-        """How each array is used, and a warning about those that are not."""
+        """Return the use of each array, and a warning about unused ones."""
         uses = []
         for part, ((x, inputs), (y, targets)) in places.items():
             of_part = "" if part == "train" else f", {part} part"
@@ -205,7 +207,7 @@ class Arrays(Pool):
         return tuple(uses), (Problem(f"{self.path} holds {listed(spare)} too, which nothing names", hint),)
 
     def _labels(self, y: Any) -> tuple[Problem, ...]:
-        """A warning where targets that are fitted as values are labels."""
+        """Return a warning where the values of the targets are 0 and 1 only, so probably labels."""
         if self.task is not None or not np.isin(y[:CHUNK], (0, 1)).all():
             return ()
         many = prod(y.shape[1:]) > 1
@@ -228,7 +230,7 @@ class Arrays(Pool):
         return place.mapped is not None and should_stream(self.stream, place.sizes[0], Shape(place.sizes[1:]))
 
     def _inputs(self, place: StoredArray, name: str) -> Any:
-        """The inputs as numbers, in memory or not."""
+        """Return the inputs as numbers, in memory or streamed."""
         if self._streams(place) and place.mapped is not None:
             shape = self._shape(place.sizes, name)
             file = place.mapped()
@@ -244,7 +246,7 @@ class Arrays(Pool):
         return plain.reshape(len(raw), *self._shape(raw.shape, name))
 
     def _targets_of(self, place: StoredArray, name: str, stream: bool) -> Any:
-        """The targets: class numbers in memory, values there or not."""
+        """Return the targets: class numbers in memory, values in memory or streamed."""
         mapped = place.mapped() if stream and place.mapped is not None else None
         if mapped is None or self._of_classes(mapped.array.dtype):
             return self._as_targets(place.read(), name)

@@ -1,4 +1,4 @@
-"""Drawn figures as boxes in a grid of cells, as YOLO has them."""
+"""Bounding boxes of generated figures, in a grid of cells as YOLO has it."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ if TYPE_CHECKING:
     from .shapes import Figures
 
 MOST_OVERLAP = 0.3
-"""Overlap (intersection over union) with a later figure above which a figure is left out."""
+"""Intersection over union with a later figure above which a figure is left out."""
 
 
 def bounding_boxes(figures: Figures, half: tuple[float, float, float], tip: float) -> Doubles:
-    """Left, top, right and bottom (n, most, 4) of each figure, in pixels from the middle of the first pixel.
+    """Return left, top, right and bottom (n, most, 4) of each figure, in pixels from the centre of the first pixel.
 
-    `half` is half the width of a figure of radius 1, by kind, and `tip` how far the tip of a triangle is from its
-    middle; that of its base is half as much.
+    `half` is half the width of a figure of radius 1, by kind; `tip` is the distance from the centre of a triangle to
+    its tip, twice that to its base.
     """
     wide = np.asarray(half)[figures.kind] * figures.radius
     triangle = figures.kind == 2
@@ -29,7 +29,7 @@ def bounding_boxes(figures: Figures, half: tuple[float, float, float], tip: floa
 
 
 def without_overlaps(boxes: Doubles, present: np.ndarray, size: int, grid: int) -> np.ndarray:
-    """The figures of `there` (n, most) that no later one hides or shares a cell of the grid with."""
+    """Return the mask of `present` figures (n, most) that no later one hides or shares a cell with."""
     cells = cells_of(boxes, size, grid)
     visible = present.copy()
     for i in reversed(range(present.shape[1])):
@@ -40,13 +40,13 @@ def without_overlaps(boxes: Doubles, present: np.ndarray, size: int, grid: int) 
 
 
 def cells_of(boxes: Doubles, size: int, grid: int) -> np.ndarray:
-    """Row and column (n, most, 2) of the cell that the middle of a box is in."""
+    """Return row and column (n, most, 2) of the grid cell that contains the centre of each box."""
     middles = np.stack([boxes[..., 1] + boxes[..., 3], boxes[..., 0] + boxes[..., 2]], -1) / 2 + 0.5
     return np.clip((middles / size * grid).astype(np.int64), 0, grid - 1)
 
 
 def overlap(a: Doubles, b: Doubles) -> Doubles:
-    """Intersection over union of boxes (n, 4)."""
+    """Return the intersection over union of boxes (n, 4)."""
     sides = np.minimum(a[:, 2:], b[:, 2:]) - np.maximum(a[:, :2], b[:, :2])
     both = np.clip(sides, 0, None).prod(1)
     areas = [(box[:, 2:] - box[:, :2]).prod(1) for box in (a, b)]
@@ -55,7 +55,7 @@ def overlap(a: Doubles, b: Doubles) -> Doubles:
 
 
 def grid_targets(boxes: Doubles, figures: Figures, size: int, grid: int, kinds: int) -> Floats:
-    """Targets (n, 5 + kinds, grid, grid), of which `Shapes` tells what they hold."""
+    """Return the targets (n, 5 + kinds, grid, grid) that `Shapes` describes."""
     n, most = figures.kind.shape
     y = np.zeros((n, 5 + kinds, grid, grid), np.float32)
     cells = cells_of(boxes, size, grid)

@@ -1,4 +1,4 @@
-"""A number from a number: curves with noise."""
+"""One-dimensional regression: noisy curves."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class Curve(Toy):
         return Facts(Shape((1,)), target=Shape((1,)))
 
     def f(self, x: Doubles) -> Doubles:
-        """The curve without noise."""
+        """Evaluate the curve without noise."""
         if self.function in {"line", "square", "cube"}:
             return x ** {"line": 1, "square": 2, "cube": 3}[self.function]
         if self.function == "step":

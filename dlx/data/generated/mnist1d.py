@@ -1,4 +1,4 @@
-"""MNIST-1D: digits as one-dimensional signals, generated, with the published numbers at the published settings."""
+"""MNIST-1D: generated digits as one-dimensional signals, equal to the published data set at its settings."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ SIGMA, RADIUS = 2.0, 8  # of the Gaussian that correlates the noise, in position
 
 @dataclass(frozen=True)
 class Signals:
-    """All examples in double precision: signals `x` (n, positions), digits `y` (n,), instants `t` (positions,)."""
+    """All examples in float64: signals `x` (n, positions), digits `y` (n,), time points `t` (positions,)."""
 
     x: Doubles
     y: Whole
@@ -110,7 +110,7 @@ class MNIST1D(Dataset):
 
     @property
     def positions(self) -> int:
-        """Length of a signal before it is brought to `final_seq_length`."""
+        """Length of a signal before it is resampled to `final_seq_length`."""
         return self.template_len + self.padding[1]
 
     def facts(self) -> Facts:
@@ -118,7 +118,7 @@ class MNIST1D(Dataset):
         return Facts(shape_after(self.preprocess, Shape((1, self.final_seq_length))), classes=len(NAMES))
 
     def held_out(self) -> int:
-        """Validation examples among the training examples. DataError where they are all of them."""
+        """Return the number of validation examples. DataError where they are all training examples."""
         count = part_size(self.valid, self.train, "valid")
         if count >= self.train:
             raise DataError(
@@ -135,7 +135,7 @@ class MNIST1D(Dataset):
         return assemble(parts, self.standardize, self.source, NAMES, self.preprocess)
 
     def signals(self) -> Signals:
-        """Every example in double precision, training examples first, nothing standardised or cut off."""
+        """Generate all examples in float64, training examples first, neither standardised nor cut."""
         rng = np.random.RandomState(self.seed)  # the generator that the published numbers come from
         y = np.repeat(np.arange(len(STROKES)), -(-(self.train + self.test) // len(STROKES)))
         x = resample(self._render(y, self._draws(rng, len(y))), self.final_seq_length)
@@ -148,7 +148,7 @@ class MNIST1D(Dataset):
         return Signals((x - x.mean()) / scale, y.astype(np.int64), resample(t, self.final_seq_length)[0] / scale)
 
     def _draws(self, rng: np.random.RandomState, count: int) -> Draws:
-        """All random numbers in the published order, which goes from example to example."""
+        """Draw all random numbers in the published order, which goes from example to example."""
         fewest, most = self.padding
         zeros, shift = np.empty((2, count), np.int64)
         height, slope = np.empty((2, count))
@@ -169,7 +169,7 @@ class MNIST1D(Dataset):
         )
 
     def _render(self, y: Whole, draws: Draws) -> Doubles:
-        """The strokes `y` at their full length, each with its own fate."""
+        """Render the digits `y` as signals of full length, each with its own random changes."""
         pens = strokes() + TINY
         pairs, which = np.unique(np.stack([y, draws.zeros], axis=1), axis=0, return_inverse=True)
         padded = (np.append(pens[digit], np.zeros(zeros))[None] for digit, zeros in pairs)
@@ -182,7 +182,7 @@ class MNIST1D(Dataset):
 
 
 def strokes() -> Doubles:
-    """The ten digits (10, 12), each of standard deviation 1/6 and starting from 0."""
+    """Return the ten digits (10, 12), each with standard deviation 1/6 and starting from 0."""
     x = np.array(STROKES)
     x = (x - x.mean(1, keepdims=True)) / x.std(1, keepdims=True)
     lifted: Doubles = x - x[:, :1]
@@ -190,13 +190,13 @@ def strokes() -> Doubles:
 
 
 def resample(signals: Doubles, length: int) -> Doubles:
-    """Each row (n, positions) at `length` evenly spaced instants from its first to its last, linear in between."""
+    """Interpolate each row (n, positions) linearly at `length` evenly spaced points."""
     old, new = np.linspace(0, 1, signals.shape[1]), np.linspace(0, 1, length)
     return np.stack([np.interp(new, old, row) for row in signals])
 
 
 def smoothed(noise: Doubles) -> Doubles:
-    """Rows convolved with a Gaussian; the signal is mirrored at its ends."""
+    """Convolve rows with a Gaussian; the signal is mirrored at its ends."""
     taps = np.exp(-0.5 * (np.arange(-RADIUS, RADIUS + 1) / SIGMA) ** 2)
     taps /= taps.sum()
     wide = np.pad(noise, ((0, 0), (RADIUS, RADIUS)), mode="symmetric")

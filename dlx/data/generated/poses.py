@@ -1,4 +1,4 @@
-"""Stick figures: pictures of which the place of every joint is known."""
+"""Generated stick figures with known joints, for pose estimation."""
 
 from __future__ import annotations
 
@@ -30,7 +30,8 @@ LIMBS = (
     ("right knee", "hip", 0.22, 70, 25),
     ("right foot", "right knee", 0.20, 0, 30),
 )
-"""A body from the neck on. Hands and feet go on in the direction of the limb above; left is that of the picture."""
+"""The limbs from the neck on. Hands and feet continue in the direction of the limb above; left is that of the
+picture."""
 JOINTS = ("neck", *(name for name, *_ in LIMBS))
 SMALLEST, LARGEST = 0.6, 0.9  # body size, of the size of the picture
 HEAD = 0.07  # radius, in body sizes
@@ -85,7 +86,7 @@ class Poses(Toy):
         return Split(x, np.stack(maps, 1).astype(np.float32))
 
     def _joints(self, body: Doubles, rng: np.random.Generator) -> Doubles:
-        """Column and row (n, joints, 2) of each joint, in pixels."""
+        """Draw column and row (n, joints, 2) of each joint, in pixels."""
         n = len(body)
         place, turned = {"neck": np.zeros((n, 2))}, {"neck": np.zeros(n)}
         for name, above, length, direction, play in LIMBS:
@@ -100,7 +101,7 @@ class Poses(Toy):
         return placed
 
     def _render(self, joints: Doubles, body: Doubles) -> Floats:
-        """Pictures (n, 1, size, size) without noise; lines are about two pixels wide, with soft edges."""
+        """Render pictures (n, 1, size, size) without noise; lines are about two pixels wide, with soft edges."""
         place = {name: joints[:, i] for i, name in enumerate(JOINTS)}
         lines = [self._distance(place[name], place[above]) for name, above, *_ in LIMBS]
         head = np.maximum(self._distance(place["head"]) - (HEAD * body)[:, None, None], 0)
@@ -109,7 +110,7 @@ class Poses(Toy):
         return x
 
     def _distance(self, start: Doubles, end: Doubles | None = None) -> Doubles:
-        """How far each pixel (n, size, size) is from a point (n, 2), or from the line between two."""
+        """Return the distance of each pixel (n, size, size) to a point (n, 2), or to the line between two points."""
         steps = np.arange(self.size, dtype=np.float64)
         columns, rows = steps - start[:, 0, None, None], steps[:, None] - start[:, 1, None, None]
         if end is not None:

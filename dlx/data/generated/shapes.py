@@ -1,4 +1,4 @@
-"""Drawn figures: pictures of which every pixel, the class and the places are known."""
+"""Generated geometric figures, for classification, segmentation, localisation and detection."""
 
 from __future__ import annotations
 
@@ -45,16 +45,17 @@ class Figures:
 
 
 class Shapes(Toy):
-    """Discs, squares and triangles of equal areas on a dark ground, hidden in noise: what is where, or what there is.
+    """Discs, squares and triangles of equal areas on a dark ground with noise, for classification, segmentation or
+    detection.
 
     Shapes: inputs (channels, size, size), figures from 0.5 to 1, the ground 0, before noise. Targets by `targets`:
         positions (size, size), 0 for the ground, 1 disc, 2 square, 3 triangle; classes 0 to 2 of the one figure;
-        heat maps (3, size, size), one a kind of figure, with a Gaussian spot of height 1 on the middle of each;
-        boxes (5 + 3, grid, grid): in the cell that the middle of a figure is in, 1, the middle's column and row from
+        heat maps (3, size, size), one a kind of figure, with a Gaussian spot of height 1 on the centre of each;
+        boxes (5 + 3, grid, grid): in the cell that the centre of a figure is in, 1, the centre's column and row from
         0 to 1 within the cell, the width and height of the figure as parts of the picture's, and 1 for its kind.
-    The radius of a disc is uniform from 0.1 to 0.2 of `size`, middles are uniform where the figure does not leave the
+    The radius of a disc is uniform from 0.1 to 0.2 of `size`, centres are uniform where the figure does not leave the
     picture, and a picture has 1 to `most` figures, equally likely; a later one hides an earlier one. With boxes there
-    are 0 to `most`, less those whose middle is in the cell of a later one or that overlap it by more than 0.3.
+    are 0 to `most`, less those whose centre is in the cell of a later one or that overlap it by more than 0.3.
     Errors: several figures where there is one class; more pictures than there is memory for.
     Source: our own; heat maps as in Newell, Yang & Deng 2016, arXiv:1603.06937, section 3.1; boxes as in Redmon et
         al. 2016, arXiv:1506.02640, section 2.
@@ -137,7 +138,7 @@ class Shapes(Toy):
         return Figures(present, kind, row, column, radius, rng.uniform(0.5, 1, (n, most, self.channels)))
 
     def _render(self, figures: Figures) -> tuple[Floats, Labels]:
-        """Pictures without noise, and the label of each of their pixels."""
+        """Return pictures without noise, and the label of each pixel."""
         n, most = figures.kind.shape
         x = np.zeros((n, self.channels, self.size, self.size), np.float32)
         labels = np.zeros((n, self.size, self.size), np.int64)
@@ -163,13 +164,13 @@ class Shapes(Toy):
         return maps
 
     def _offsets(self, figures: Figures, i: int) -> tuple[Doubles, Doubles]:
-        """How far the rows (n, size, 1) and columns (n, 1, size) are from the middle of figure i."""
+        """Return the distances of rows (n, size, 1) and columns (n, 1, size) from the centre of figure i."""
         steps = np.arange(self.size, dtype=np.float64)
         return (steps - figures.row[:, i, None])[:, :, None], (steps - figures.column[:, i, None])[:, None, :]
 
 
 def inside(kind: Labels, rows: Doubles, columns: Doubles, radius: Doubles) -> Mask:
-    """Which pixels a figure covers (n, size, size), from how far their rows and columns are from its middle."""
+    """Return the mask (n, size, size) of the pixels that a figure covers, from the offsets to its centre."""
     r = radius[:, None, None]
     disc = rows**2 + columns**2 <= r**2
     square = np.maximum(np.abs(rows), np.abs(columns)) <= SQUARE * r

@@ -1,4 +1,4 @@
-"""Random examples of any shape: to try a network, or to measure its speed, without data."""
+"""Random examples of any shape, to try a network or to measure its speed."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ TEACHER = 3  # the stream of the teacher; those of train, valid and test are 0, 
 
 
 class Synthetic(Dataset):
-    """Independent normal inputs; targets from a fixed random linear teacher that a network can find, or from nowhere.
+    """Independent normal inputs, with targets from a fixed random linear teacher, or random targets.
 
     Shapes: inputs `shape`, of mean 0 and standard deviation 1; targets 0 to classes - 1, one of them at each of
     `positions`, or `target` values.
     The teacher has one normal weight an input value and output: the class is its largest output, a target value its
     output divided by sqrt(input values), which is of standard deviation about 1. With rule "random" targets are
-    uniform classes or normal values, and nothing can be learned but by heart.
+    uniform classes or normal values, independent of the inputs, so that they can only be memorised.
     Each part has its own random stream: asking for more test examples leaves the others as they are.
     Errors: both `classes` and `target`, or neither; `positions` of values; more examples than fit into memory.
     """
@@ -62,12 +62,12 @@ class Synthetic(Dataset):
 
     @property
     def inputs(self) -> int:
-        """Values of one input."""
+        """Number of values of an input."""
         return prod(self.shape)
 
     @property
     def outputs(self) -> int:
-        """Values that the teacher answers with."""
+        """Number of outputs of the teacher."""
         return prod(self.target) if self.target else (self.classes or 1) * prod(self.positions or [])
 
     def facts(self) -> Facts:

@@ -1,4 +1,4 @@
-"""Points in the plane, classes of which can be seen: what shows best how a network divides space."""
+"""Points in the plane with classes, whose decision boundaries can be plotted."""
 
 from __future__ import annotations
 
@@ -20,7 +20,9 @@ SHARED = 3  # the stream of what all parts share; those of train, valid and test
 
 
 class Toy(Dataset):
-    """Generated examples. Each part has its own random stream: more test examples leave the others as they are."""
+    """Base class of generated examples. Each part has its own random stream, so that its size leaves the others
+    unchanged.
+    """
 
     train: PositiveInt = Field(1000, description="examples to train on")
     valid: NonNegativeInt | None = Field(None, description="examples held out for validation")
@@ -39,23 +41,23 @@ class Toy(Dataset):
 
     @property
     def inputs(self) -> int:
-        """Values of an example."""
+        """Number of values of an example."""
         return 2
 
     @property
     def outputs(self) -> int:
-        """Classes."""
+        """Number of classes."""
         return 2
 
     def points(self, y: Labels, rng: np.random.Generator) -> Doubles:
-        """An example (n, inputs) of each of the classes `y` (n,)."""
+        """Draw an example (n, inputs) for each of the classes `y` (n,)."""
         raise TypeError(f"{type(self).__name__} has no points()")
 
     def _streams(self) -> zip[tuple[int | None, int]]:
         return zip((self.train, self.valid, self.test), count(), strict=False)
 
     def _part(self, n: int, rng: np.random.Generator) -> Split | None:
-        """`n` examples, each class as often as the others or once less, in random order."""
+        """Draw `n` examples in random order; the sizes of the classes differ by one at most."""
         if not n:
             return None
         y = rng.permutation(np.arange(n) % self.outputs)
@@ -63,7 +65,7 @@ class Toy(Dataset):
 
 
 class Moons(Toy):
-    """Two half circles that reach into each other; two classes that no line divides.
+    """Two interleaving half circles; two classes that no line separates.
 
     Shapes: inputs (2,), targets 0 and 1. Class 0 is the upper half of the circle of radius 1 around (0, 0), class 1
     the lower half of that around (1, 0.5); angles are uniform.
@@ -82,7 +84,7 @@ class Moons(Toy):
 
 
 class Circles(Toy):
-    """A circle within another; two classes that no line divides.
+    """Two concentric circles; two classes that no line separates.
 
     Shapes: inputs (2,), targets 0 for the outer circle of radius 1 and 1 for the inner one; angles are uniform.
     Errors: an inner circle that is not smaller.
@@ -152,7 +154,7 @@ class Blobs(Toy):
         return self.classes
 
     def centres(self) -> Doubles:
-        """The middle of each cloud (classes, features)."""
+        """Return the centre of each cloud (classes, features)."""
         rng = np.random.default_rng([self.seed, SHARED])
         return rng.uniform(-self.spread, self.spread, (self.classes, self.features))
 
@@ -162,7 +164,7 @@ class Blobs(Toy):
 
 
 class XOR(Toy):
-    """Bits, and whether an odd number of them is set: the function that no single unit computes.
+    """Parity: the class is 1 where an odd number of bits is set; no single unit computes it.
 
     Shapes: inputs (bits,), targets 0 and 1. Each input is a corner of the cube from 0 to 1, with noise; corners of a
     class are equally likely.

@@ -1,4 +1,4 @@
-"""Pictures decoded once into a file of pixels, from which batches are read."""
+"""A cache file of decoded pictures, from which batches are streamed."""
 
 from __future__ import annotations
 
@@ -39,9 +39,14 @@ def decode_all(
     put: Put,
     report: Report | None = None,
 ) -> None:
-    """Decode on all cores; `put` is given places, and pixels (n, *shape) from 0 to 255. DataError for odd ones.
+    """Decode pictures on all cores.
 
-    `odd` is called with what is left out of a picture.
+    Arguments:
+        sources: pairs of a place and a picture.
+        form: channels and size that all pictures are converted to.
+        shape: expected shape (channels, height, width). DataError for another one.
+        put: called with places, and pixels (n, *shape) from 0 to 255.
+        report: called with a sentence on what decoding ignores.
     """
 
     def block(pictures: list[tuple[int, ImageSource]]) -> None:
@@ -59,9 +64,9 @@ def decode_all(
 def decoded_file(
     index: ImageIndex, form: ImageFormat, shape: Shape, report: Report | None = None
 ) -> tuple[Mapped, Path]:
-    """All pictures of a shelf as a mapped file of pixels, and where that is; it is made where it is not there yet.
+    """Return the mapped file of all decoded pictures, and its path; it is written where it does not exist.
 
-    Its name is a digest of the pictures as they are stored, and of what they are brought to.
+    Its name is a digest of the stored pictures and of the format that they are converted to.
     """
     import PIL
 
@@ -113,12 +118,12 @@ def _blocks(sources: Iterable[tuple[int, ImageSource]]) -> Iterator[list[tuple[i
 
 
 def _shape_error(source: ImageSource, found: Shape, shape: Shape) -> DataError:
-    """What to say of a picture of another shape than the first."""
+    """Return the error of a picture whose shape is not that of the first."""
     message = f"{source.name} is {_described(found)}, and the first picture {_described(shape)}"
     way_out = "`size: 32` brings all to one size" if found[1:] != shape[1:] else "`channels: 3` makes all coloured"
     return DataError(message, hint=f"Pictures of one set have one shape: {way_out}.")
 
 
 def _described(x: Shape) -> str:
-    """`32x32 in colour`."""
+    """Describe a shape: `32x32 in colour`."""
     return f"{x[1]}x{x[2]} {NAMED[x[0]]}"

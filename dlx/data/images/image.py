@@ -1,4 +1,4 @@
-"""One picture from a file or from bytes to an array: Pillow's room."""
+"""Decoding of one picture, with Pillow."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ SUFFIXES = {".bmp", ".gif", ".jpeg", ".jpg", ".pbm", ".pgm", ".png", ".ppm", ".t
 
 @dataclass(frozen=True)
 class ImageSource:
-    """A picture that is not yet read: its name for people, and its file or its bytes."""
+    """A picture that is not decoded yet: its name in messages, and its file or bytes."""
 
     name: str
     content: Path | bytes
@@ -36,7 +36,7 @@ class ImageSource:
 
 @dataclass(frozen=True)
 class ImageFormat:
-    """What every picture of a set is brought to; None leaves it to the picture."""
+    """Channels and size that all pictures of a data set are converted to; None leaves those of the picture."""
 
     channels: int | None = None
     size: tuple[int, int] | None = None
@@ -45,7 +45,7 @@ class ImageFormat:
 
 
 def shape_of(source: ImageSource, form: ImageFormat) -> Shape:
-    """The shape (channels, height, width) that a picture will have; only its header is read."""
+    """Return the shape (channels, height, width) of the converted picture, from its header."""
     with open_image(source) as image:
         width, height = image.size
         if orientation(image) >= 5:
@@ -55,15 +55,15 @@ def shape_of(source: ImageSource, form: ImageFormat) -> Shape:
 
 
 def ignored_of(source: ImageSource) -> str:
-    """A sentence on the parts of a picture that are left out, by its header."""
+    """Return a sentence on what decoding ignores, from the header; empty for nothing."""
     with open_image(source) as image:
         return ignored_parts(image)
 
 
 def decode(source: ImageSource, form: ImageFormat, report: Callable[[str], object] | None = None) -> npt.NDArray[Any]:
-    """The pixels of a picture (height, width, channels), from 0 to 255: bytes, or fractions where it has 16 bits.
+    """Return the pixels (height, width, channels) from 0 to 255: bytes, or float32 for 16 bits.
 
-    `odd` is called with what is left out of the picture.
+    `report` is called with a sentence on what decoding ignores.
     """
     with open_image(source) as image:
         _check_depth(image, source)
@@ -87,7 +87,7 @@ def decode(source: ImageSource, form: ImageFormat, report: Callable[[str], objec
 
 
 def ignored_parts(image: Image) -> str:
-    """A sentence on the parts of an opened picture that are left out; empty where nothing is."""
+    """Return a sentence on what decoding an open image ignores; empty for nothing."""
     if getattr(image, "is_animated", False):
         return FRAMES
     tiles: Any = getattr(image, "tile", None)  # how Pillow will decode it: `RGB;16B`
@@ -105,14 +105,14 @@ def _check_depth(image: Image, source: ImageSource) -> None:
 
 
 def _of_this_machine(image: Image) -> Image:
-    """16-bit grey in the byte order of this machine: Pillow resizes no other."""
+    """Return a 16-bit grey image in native byte order, the only one that Pillow resizes."""
     from PIL import Image
 
     return image if image.mode == "I;16" else Image.fromarray(np.asarray(image).astype(np.uint16))
 
 
 def orientation(image: Image) -> int:
-    """How a camera says that it was held: 1 is upright, 5 to 8 lie on a side."""
+    """Return the EXIF orientation: 1 is upright, 5 to 8 are rotated by 90 degrees."""
     held = image.getexif().get(0x0112, 1)
     return held if isinstance(held, int) and 1 <= held <= 8 else 1
 
@@ -124,7 +124,7 @@ def upright(image: Image) -> Image:
 
 
 def resized(image: Image, form: ImageFormat) -> Image:
-    """The image in the size of `form`."""
+    """Resize an image to the size of `form`."""
     from PIL import ImageOps
     from PIL.Image import Resampling
 
@@ -137,7 +137,7 @@ def resized(image: Image, form: ImageFormat) -> Image:
 
 
 def channels_of(image: Image) -> int:
-    """1 for a grey picture, 3 for a coloured one; transparency is left out."""
+    """Return 1 for a grey image and 3 for a coloured one; an alpha channel is dropped."""
     if image.mode in GREY or image.mode.startswith("I;16"):
         return 1
     return 1 if image.mode == "LA" else 3
@@ -145,7 +145,7 @@ def channels_of(image: Image) -> int:
 
 @contextmanager
 def open_image(source: ImageSource) -> Iterator[Image]:
-    """A picture with its header read. What fails inside becomes a DataError with its name."""
+    """Context of an image with its header read, in which Pillow's errors become a DataError with its name."""
     from PIL import Image, UnidentifiedImageError
 
     content = source.content

@@ -1,4 +1,4 @@
-"""Where pictures lie: in folders, one a class, or in a column of parquet or Arrow files."""
+"""Index of the pictures of a data set: in folders, one per class, or in a column of parquet or Arrow files."""
 
 from __future__ import annotations
 
@@ -23,40 +23,44 @@ PARTS = {
     "valid": ("valid", "validation", "val", "dev"),
     "test": ("test", "testing"),
 }
-"""What folders and files of a part are called."""
+"""Names of the folders and files of each part."""
 
 
 @dataclass(frozen=True)
 class ImageIndex:
-    """Pictures in order: the class of each, the names of the classes if known, and how to get at some of them."""
+    """Labels of all pictures of a part in order, class names where known, and access to the pictures."""
 
     where: str
     labels: Labels
     names: tuple[str, ...]
     sources: Callable[[Indices], Iterator[tuple[int, ImageSource]]]
-    """From rows to their places among those rows and pictures, in any order."""
+    """Yields, for row numbers, pairs of a place among those and the picture, in any order."""
     content: Callable[[], str]
-    """A digest of the files."""
+    """Returns a digest of the files."""
 
     def first(self) -> ImageSource:
         return next(self.sources(np.arange(1)))[1]
 
 
 def part_named(stem: str) -> str | None:
-    """The part that a folder or a file such as `train-00000-of-00001` holds, by its name."""
+    """Return the part that a folder or a file such as `train-00000-of-00001` holds, by its name; None for others."""
     word = stem.lower().replace("_", "-").split("-")[0]
     return next((part for part, names in PARTS.items() if word in names), None)
 
 
 def part_folders(path: Path) -> dict[str, Path]:
-    """The folders of the parts, where all folders in `path` are called as parts are, one of them to train on."""
+    """Return the folder of each part, where all folders in `path` have names of parts, with one for training;
+    else nothing.
+    """
     named = [(part_named(p.name), p) for p in subfolders(path)]
     found = {part: p for part, p in named if part and p.name.lower() in PARTS[part]}
     return found if "train" in found and len(found) == len(named) else {}
 
 
 def part_files(path: Path) -> dict[str, list[Path]]:
-    """The files of rows of each part in a folder, or in its folder `data`; without names of parts, all to train."""
+    """Return the files of each part in a folder or in its folder `data`; without names of parts, all are for
+    training.
+    """
     files = row_files(path)
     found: dict[str, list[Path]] = {}
     for file in files:
@@ -75,7 +79,7 @@ def subfolders(path: Path) -> list[Path]:
 
 
 def folder_index(path: Path, names: tuple[str, ...] = ()) -> ImageIndex:
-    """Pictures of a folder that has a folder for each class; `names` are the classes of the training part."""
+    """Index a folder with a folder for each class; `names` are the classes of the training part."""
     classes = subfolders(existing(path, folder=True))
     if not classes:
         loose = sum(p.suffix.lower() in SUFFIXES for p in path.iterdir())
@@ -99,7 +103,7 @@ def folder_index(path: Path, names: tuple[str, ...] = ()) -> ImageIndex:
 
 
 def images_in(path: Path) -> list[Path]:
-    """The image files of one class, folders in it included, in the order of their names."""
+    """Return the image files of one class, those in subfolders included, sorted by path."""
     found = sorted(
         p for p in path.rglob("*") if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()
     )
@@ -113,7 +117,7 @@ def images_in(path: Path) -> list[Path]:
 
 
 def row_index(paths: Sequence[Path], image: str, label: str, names: tuple[str, ...] = ()) -> ImageIndex:
-    """Pictures of parquet or Arrow files as Hugging Face writes them: a column of image bytes, and one of classes.
+    """Index parquet or Arrow files as Hugging Face writes them, with columns of image bytes and of classes.
 
     `names` are the classes of the training part.
     """
@@ -142,7 +146,7 @@ def row_index(paths: Sequence[Path], image: str, label: str, names: tuple[str, .
 
 
 def _digest(paths: Iterable[Path]) -> str:
-    """A digest of what stands in the files, in their order."""
+    """Return a digest of the contents of files, in their order."""
     found = hashlib.sha256()
     for path in paths:
         with path.open("rb") as file:
@@ -178,7 +182,7 @@ def _image_source(cell: Any, path: Path, row: int) -> ImageSource:
 
 
 def _classes(column: list[Any], names: tuple[str, ...], where: str) -> tuple[Labels, tuple[str, ...]]:
-    """Class numbers, and their names if known."""
+    """Return class numbers, and their names where known."""
     if (lacking := sum(value is None for value in column)) > 0:
         raise DataError(f"{where} lacks {lacking:,} of {len(column):,} labels", hint="Take those rows out.")
     if all(isinstance(value, str) for value in column):

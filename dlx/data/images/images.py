@@ -1,4 +1,4 @@
-"""Pictures of one's own: folders of image files, and parquet files with images inside."""
+"""The user's own pictures: folders of image files, and parquet files of images."""
 
 from __future__ import annotations
 
@@ -116,7 +116,7 @@ class Images(Pool):
         return read(path, record.raw, self.form)
 
     def _indexes(self) -> dict[str, ImageIndex]:
-        """The parts that lie ready, "train" among them."""
+        """Index all parts that have files of their own, "train" among them."""
         found = self._paths_by_part()
         for name, field in (("valid", "valid"), ("test", "test"), ("valid", "folds")):
             if name in found and getattr(self, field):
@@ -128,7 +128,7 @@ class Images(Pool):
         return {"train": train} | {name: self._index(paths, train.names) for name, paths in found.items()}
 
     def _paths_by_part(self) -> dict[str, list[Path]]:
-        """The paths of each part that has a place of its own."""
+        """Return the paths of each part that has files of its own."""
         path = existing(self.path)
         found: dict[str, list[Path]] = {"train": [path]}
         if path.is_dir():
@@ -139,16 +139,16 @@ class Images(Pool):
         return found | {name: self._files(existing(p)) for name, p in named_parts.items() if p is not None}
 
     def _files(self, path: Path) -> list[Path]:
-        """One part's own path: the files of rows in it, if it has any, or itself."""
+        """Return the parquet or Arrow files in the path of a part, or the path itself."""
         return [p for paths in part_files(path).values() for p in paths] or [path] if path.is_dir() else [path]
 
     def _index(self, paths: list[Path], names: tuple[str, ...] = ()) -> ImageIndex:
-        """The pictures of one part; `names` are the classes of the training part."""
+        """Index one part; `names` are the classes of the training part."""
         first = paths[0]
         return folder_index(first, names) if first.is_dir() else row_index(paths, self.image, self.label, names)
 
     def _load_pixels(self, index: ImageIndex, rows: Indices, shape: Shape, ignored: list[str]) -> Split:
-        """The chosen pictures of a shelf in memory."""
+        """Load the chosen pictures into memory."""
         x: Floats = np.empty((len(rows), *shape), np.float32)
 
         def put(places: list[int], found: npt.NDArray[Any]) -> None:
@@ -158,7 +158,7 @@ class Images(Pool):
         return Split(x, index.labels[rows], rows)
 
     def _stream_pixels(self, index: ImageIndex, shape: Shape, ignored: list[str]) -> tuple[Streamed, Path]:
-        """All pictures of a shelf on disk, and where."""
+        """Return all pictures as a streamed array, and the path of its file."""
         file, path = decoded_file(index, self.form, shape, ignored.append)
         return stream_rows(file, _unit, shape), path
 
@@ -170,14 +170,14 @@ WAYS_OUT = {
 
 
 def _notes(ignored: list[str]) -> tuple[str, ...]:
-    """A sentence for each thing that was left out, with the number of pictures."""
+    """Return a note for each kind of ignored content, with the number of pictures."""
     return tuple(
         f"{plural(count, 'picture')} with {about}. {WAYS_OUT[about]}" for about, count in Counter(ignored).items()
     )
 
 
 def _unit(found: npt.NDArray[Any]) -> Floats:
-    """From bytes to 0 to 1."""
+    """Convert bytes to fractions from 0 to 1."""
     fractions: Floats = np.divide(found, np.float32(255), dtype=np.float32)
     return fractions
 

@@ -69,7 +69,7 @@ class CIFAR10(Pool):
             )
 
     def _count(self, file: str) -> int:
-        """Pictures in a file, by its length."""
+        """Return the number of pictures in a file, from its length."""
         path = existing(existing(self.path, folder=True) / file, folder=False)
         size, each = path.stat().st_size, self.labels + PIXELS
         if not size or size % each:

@@ -1,4 +1,4 @@
-"""Handwritten digits that travel with the package: real data without a download."""
+"""Handwritten digits that come with the package: real data without a download."""
 
 from __future__ import annotations
 
@@ -49,6 +49,6 @@ class Digits(Pool):
 
 
 def embedded() -> tuple[Bytes, Bytes]:
-    """The pictures as they are kept, (1797, 8, 8) from 0 to 16, and their digits (1797,); both uint8."""
+    """Return the stored pictures, (1797, 8, 8) from 0 to 16, and their digits (1797,); both uint8."""
     with np.load(FILE, allow_pickle=False) as archive:
         return archive["images"], archive["labels"]

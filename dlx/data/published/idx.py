@@ -112,7 +112,7 @@ class IDX(Pool):
 
 @dataclass(frozen=True)
 class Header:
-    """What the first bytes of a file promise: NumPy's name of the dtype, and the size of each axis."""
+    """Header of a file: type, as NumPy names it, and the length of each axis."""
 
     path: Path
     dtype: str
@@ -124,12 +124,12 @@ class Header:
 
     @property
     def bytes(self) -> int:
-        """Length of the whole file, unpacked."""
+        """Length of the whole file, uncompressed."""
         return self.start + prod(self.sizes) * int(self.dtype[-1])
 
 
 def read_header(path: Path) -> Header:
-    """The header alone, through gzip too; compared with the length of the file, as far as that can be told."""
+    """Read the header, and compare it with the length of the file as far as compression allows."""
     with opened(path) as (stream, packed):
         header = _parse(path, stream)
     size = path.stat().st_size
@@ -142,7 +142,7 @@ def read_header(path: Path) -> Header:
 
 
 def read_array(path: Path) -> npt.NDArray[Any]:
-    """The array of a file. Memory grows with what is found, never with what the header promises."""
+    """Read the array. Memory grows with the content, not with what the header claims."""
     header = read_header(path)
     data, torn = bytearray(), False
     with opened(path) as (stream, _):
@@ -159,7 +159,7 @@ def read_array(path: Path) -> npt.NDArray[Any]:
 
 
 def read_labels(path: Path) -> Labels:
-    """Class numbers (n,) as int64."""
+    """Read class numbers (n,) as int64."""
     header = read_header(path)
     if len(header.sizes) != 1 or "f" in header.dtype:
         raise DataError(
@@ -176,7 +176,7 @@ def read_labels(path: Path) -> Labels:
 
 @contextmanager
 def opened(path: Path) -> Iterator[tuple[gzip.GzipFile | BufferedReader, bool]]:
-    """The content of a file, unpacked where gzipped, and whether it was. What fails inside becomes a DataError."""
+    """Context of the content of a file, uncompressed, and whether it was gzipped; errors become a DataError."""
     if path.exists() and not path.is_dir():
         existing(path)
     try:
@@ -238,7 +238,7 @@ def _wrong_length(header: Header, found: str) -> NoReturn:
 
 
 def _described(header: Header) -> str:
-    """`uint8 values 60000x28x28`."""
+    """Describe a header: `uint8 values 60000x28x28`."""
     return f"{np.dtype(header.dtype).newbyteorder('=')} values {by_x(header.sizes)}"
 
 

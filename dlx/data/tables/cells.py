@@ -1,4 +1,4 @@
-"""Cells of a CSV file: all are read as text, and a column has the type that all its texts have."""
+"""Types of the columns of a CSV file: a column has the type that all its texts fit."""
 
 from __future__ import annotations
 
@@ -15,32 +15,33 @@ MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "?"]
 """Texts that stand for a missing value in every column."""
 MISSING_NUMBERS = ["n/a", "#N/A", "#N/A N/A", "#NA", "None", "<NA>", "-nan", "-NaN", "1.#IND", "-1.#IND"]
 MISSING_NUMBERS += ["1.#QNAN", "-1.#QNAN"]
-"""Texts that stand for one among numbers, and are texts among texts. With `LACKING`, these are pandas'."""
+"""Texts that stand for a missing value in a column of numbers only. Together with `MISSING` they are those of
+pandas."""
 MARKS = "|".join(map(re.escape, MISSING_NUMBERS))
 TRUE, FALSE = "true|True|TRUE", "false|False|FALSE"
 NUMBER = r"([+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?|[+-]?([iI][nN][fF]([iI][nN][iI][tT][yY])?|[nN][aA][nN]))"
 PADDED = r"[+-]?0\d.*"
-"""Numbers with a leading zero, as codes have it."""
+"""Numbers with a leading zero, as codes have."""
 SHAPED = re.compile(r"[+-]?[$€£¥]? ?\d[\d., ]*[$€£¥%]?", re.ASCII)
-"""Texts that people read as numbers."""
+"""Texts that a person would read as numbers."""
 SEPARATED = {
     '`thousands: ","`': r"[+-]?\d{1,3}(,\d{3})+(\.\d+)?",
     '`decimal: ","`': r"[+-]?\d+,\d+",
     '`thousands: "."` and `decimal: ","`': r"[+-]?\d{1,3}(\.\d{3})+(,\d+)?",
     '`thousands: " "`': r"[+-]?\d{1,3}( \d{3})+(\.\d+)?",
 }
-"""Ways to write numbers, by the fields that read them."""
+"""Notations of numbers, by the fields that read them."""
 MOSTLY = 0.5
-"""Part of the texts of a column that are shaped like numbers, from which on a warning says so."""
+"""Fraction of the texts of a column that look like numbers, above which a warning is given."""
 LOOKED_AT = 10_000
-"""Texts of a column that are looked at for that."""
+"""Number of texts of a column that are examined for that."""
 
 ColumnType = Literal["number", "text"]
 
 
 @dataclass(frozen=True)
 class Notation:
-    """How numbers and missing values are written, in pandas' terms."""
+    """Notation of numbers and missing values, with pandas' names."""
 
     thousands: str | None = None
     decimal: str = "."
@@ -52,7 +53,7 @@ class Notation:
 
     @property
     def number(self) -> str:
-        """A regular expression of a number."""
+        """Regular expression of a number."""
         if self.plain_figures:
             return NUMBER
         mark, group = re.escape(self.decimal), re.escape(self.thousands or "")
@@ -60,7 +61,7 @@ class Notation:
         return rf"[+-]?({whole}({mark}\d*)?|{mark}\d+)([eE][+-]?\d+)?"
 
     def plain(self, texts: Any) -> Any:
-        """Numbers as they are written elsewhere."""
+        """Rewrite numbers without separators, with a decimal point."""
         import pyarrow.compute as pc
 
         if self.thousands is not None:
@@ -70,7 +71,7 @@ class Notation:
 
 @dataclass(frozen=True)
 class Typed:
-    """A column with its type, why it has that, and what of it is worth a warning."""
+    """A column with its type, the reason for the type, and a warning where one is due."""
 
     column: Any
     why: str = ""
@@ -78,14 +79,14 @@ class Typed:
 
 
 def numeric(kind: Any) -> bool:
-    """Whether a type of pyarrow's is of numbers."""
+    """Whether a pyarrow type is numeric."""
     from pyarrow import types
 
     return bool(types.is_integer(kind) or types.is_floating(kind) or types.is_decimal(kind))
 
 
 def inferred(column: Any, notation: Notation, sort: ColumnType | None) -> bool:
-    """Whether a type that pyarrow inferred is that of all texts, unless numbers among them have leading zeros."""
+    """Whether the type that pyarrow inferred for a column can be used, but for numbers with leading zeros."""
     import pyarrow.compute as pc
     from pyarrow import types
 
@@ -97,7 +98,10 @@ def inferred(column: Any, notation: Notation, sort: ColumnType | None) -> bool:
 
 
 def as_array(column: Any, lacking: float) -> Any:
-    """A column of numbers as NumPy's, with a number for what is missing; pyarrow's `to_numpy` imports pandas."""
+    """Convert a numeric column to a NumPy array, with `lacking` for missing values.
+
+    pyarrow's own `to_numpy` imports pandas.
+    """
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -108,10 +112,15 @@ def as_array(column: Any, lacking: float) -> Any:
 def typed(
     column: Any, notation: Notation, where: str, keep_zeros: bool, sort: ColumnType | None = None, known: Any = None
 ) -> Typed:
-    """A column of texts as what all of them are. `sort` is given where an earlier file has decided.
+    """Return a column of texts with the type that all of them fit.
 
-    With `apart`, numbers with a leading zero are texts; else they are where two texts are one number. `known` are the
-    texts as numbers, where they have been read as such.
+    Arguments:
+        column: the texts.
+        notation: notation of numbers and missing values.
+        where: name of the column in messages.
+        keep_zeros: whether numbers with a leading zero are texts; else only where two texts are the same number.
+        sort: the type in an earlier file, which decides.
+        known: the column as numbers, where pyarrow inferred them.
     """
     import pyarrow as pa
 
@@ -151,7 +160,7 @@ def _typed(column: Any, notation: Notation, where: str, keep_zeros: bool, of_num
 
 
 def shaped_like_numbers(texts: Sequence[str], where: str, notation: Notation | None = None) -> Problem | None:
-    """A warning where most texts of a column are numbers to people."""
+    """Return a warning where most texts of a column look like numbers; else None."""
     texts = texts[:LOOKED_AT]
     number = re.compile((notation or Notation()).number, re.ASCII)
     others = [text for text in texts if not number.fullmatch(text)]
@@ -194,7 +203,7 @@ def _all(texts: Any, pattern: str) -> bool:
 
 
 def _without(column: Any, marks: Collection[str]) -> Any:
-    """The column without spaces around its texts, and with nulls for some of them."""
+    """Strip the texts of a column, and replace some by nulls."""
     import pyarrow as pa
     import pyarrow.compute as pc
 
@@ -217,7 +226,7 @@ def _numbers(column: Any) -> Any:
 
 
 def _codes(known: Any, notation: Notation, keep_zeros: bool) -> tuple[str, ...]:
-    """Texts that are one number, because of leading zeros; any with a leading zero where they are to stay apart."""
+    """Return texts that are equal as numbers because of leading zeros; with `keep_zeros`, any with a leading zero."""
     import pyarrow.compute as pc
 
     padded = known.filter(_match(known, PADDED))
@@ -240,7 +249,7 @@ def _of_codes(codes: tuple[str, ...], where: str) -> Problem:
 
 
 def _dates(column: Any, known: Any) -> Any:
-    """Dates, times and both together, as pyarrow reads them; None for anything else."""
+    """Parse dates, times or both, as pyarrow does; None for anything else."""
     import pyarrow as pa
     import pyarrow.compute as pc
 

@@ -1,4 +1,4 @@
-"""How the columns of a table are used, and what of it is worth a warning."""
+"""The use of each column of a table, and warnings about likely mistakes."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 INDEX, NAMELESS = UNNAMED = ("the index of a data frame", "no name")
 """Why a column that nobody named is left out."""
 LOOKED_AT = 2**16
-"""Rows whose digits are looked at."""
+"""Number of rows whose digits are examined."""
 MANY = 50
-"""Inputs of one category from which on they are worth a warning."""
+"""Number of inputs of one category above which a warning is given."""
 MANY_OF_ROWS = 0.5
-"""Part of the rows that the texts of a category may be."""
+"""Number of categories, as a fraction of the rows, above which a warning is given."""
 FEW = 10
-"""Texts that are never many."""
+"""Number of categories up to which no warning is given."""
 SORTS = {
     "number": "numbers",
     "boolean": "true and false",
@@ -34,7 +34,7 @@ SORTS = {
 
 
 def uses(table: Table, frame: Frame, columns: Sequence[Column], goal: Column | None) -> tuple[ColumnUse, ...]:
-    """A row for each column of the file, in its order."""
+    """Return the use of each column of the file, in its order."""
     inputs = {column.name: column for column in columns}
     found = []
     for name in frame.every:
@@ -74,7 +74,7 @@ def _stored(table: Table, frame: Frame, name: str) -> str:
 
 
 def warnings(table: Table, frame: Frame, columns: Sequence[Column], goal: Column | None) -> tuple[Problem, ...]:
-    """Sentences about columns that are seldom meant as they are read."""
+    """Return warnings about columns whose use is seldom intended."""
     return (
         *_index(frame),
         *_first_line(table, frame),
@@ -101,7 +101,7 @@ def _first_line(table: Table, frame: Frame) -> Iterator[Problem]:
 
 
 def _texts(table: Table, frame: Frame, columns: Sequence[Column], goal: Column | None) -> Iterator[Problem]:
-    """Texts that look like numbers, and categories of very many texts."""
+    """Yield warnings about texts that look like numbers, and about columns of very many categories."""
     for column in [*columns, *([goal] if goal is not None else [])]:
         name, many = column.name, len(column.texts)
         if column.sort != "category" or name in table.categorical:
@@ -128,7 +128,7 @@ def _booleans(table: Table, columns: Sequence[Column]) -> Iterator[Problem]:
 
 
 def _labels(table: Table, frame: Frame, goal: Column | None) -> Iterator[Problem]:
-    """Several labels an example, which are fitted as values."""
+    """Yield a warning about target columns of 0 and 1 that are fitted as values."""
     if goal is not None or table.task is not None:
         return
     if all(
@@ -141,7 +141,7 @@ def _labels(table: Table, frame: Frame, goal: Column | None) -> Iterator[Problem
 
 
 def _digits(table: Table, frame: Frame, columns: Sequence[Column], goal: Column | None) -> Iterator[Problem]:
-    """Columns of numbers that single precision cannot tell apart."""
+    """Yield warnings about columns whose values become equal in single precision."""
     inputs = [] if table.standardizes else [column.name for column in columns if column.sort == "number"]
     for name in [*inputs, *(table.targets if goal is None else [])]:
         values = frame.numbers(name, name in table.log)

@@ -1,4 +1,4 @@
-"""The columns of a table, read by pyarrow, and how each becomes inputs."""
+"""The columns of a table, read with pyarrow, and their encoding as inputs."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ if TYPE_CHECKING:
     from ..preprocess.sums import Doubles
 
 UNNAMED = r"(Unnamed: \d+(_level_\d+)?|__index_level_\d+__|)"
-"""Names of columns that pandas makes of an index, in CSV and parquet files."""
+"""Names that pandas gives to columns of an index, in CSV and parquet files."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """Rows of a file; `table` is pyarrow's."""
+    """Rows of a file, as a pyarrow table."""
 
     path: Path
     table: Any
     csv: Delimited | None = None
-    """The file whose columns have no type yet but an inferred one, where it is of CSV."""
+    """The CSV file, as long as its columns have inferred types; None for other files and after `typed`."""
     why: Mapping[str, str] = field(default_factory=dict)
-    """Why a column has the type that it has."""
+    """Reason for the type of each column."""
     warnings: Mapping[str, Problem] = field(default_factory=dict)
     every: tuple[str, ...] = ()
-    """All columns of the file."""
+    """Names of all columns of the file."""
     left_out: Mapping[str, str] = field(default_factory=dict)
-    """Those that are not used, and why."""
+    """Reason for each column that is not used."""
 
     def __len__(self) -> int:
         return int(self.table.num_rows)
@@ -49,15 +49,15 @@ class Frame:
         return list(self.table.column_names)
 
     def only(self, names: Sequence[str]) -> Frame:
-        """The columns of these names, in the order of the file."""
+        """Select columns by name, in the order of the file."""
         return replace(self, table=self.table.select([name for name in self.names if name in names]))
 
     def typed(
         self, notation: Notation, keep_zeros: Collection[str] = (), like: Mapping[str, ColumnType] | None = None
     ) -> Frame:
-        """The columns of a CSV file with the types of their texts; `like` has those that an earlier file decided.
+        """Give the columns of a CSV file the types of their texts; `like` has the types of an earlier file.
 
-        Numbers of the columns `apart` are texts where one has a leading zero. DataError for what is not UTF-8.
+        A column in `keep_zeros` is text where a number has a leading zero. DataError for what is not UTF-8.
         """
         if self.csv is None:
             return self
@@ -80,7 +80,7 @@ class Frame:
         return replace(self, table=table, csv=None, why=why, warnings=warnings)
 
     def _texts(self, known: Mapping[str, Any]) -> dict[str, Any]:
-        """The columns of a CSV file as texts, but those whose types are `known` and have lost nothing."""
+        """Read columns of a CSV file as texts, but for those whose inferred types lost nothing."""
         assert self.csv is not None
         numbers = [name for name, column in known.items() if numeric(column.type)]
         doubtful = numbers if numbers and self.csv.padded else []
@@ -91,7 +91,7 @@ class Frame:
         return there | {name: read.column(name) for name in again if read is not None}
 
     def sorts(self) -> dict[str, ColumnType]:
-        """Which columns hold numbers, and which texts."""
+        """Return which columns are numbers and which are texts."""
         from pyarrow import types
 
         kinds = {field.name: field.type for field in self.table.schema}
@@ -100,7 +100,7 @@ class Frame:
 
     @property
     def index(self) -> list[str]:
-        """Columns that are pandas' index, or that have no name."""
+        """Names of columns that are pandas' index, or have no name."""
         try:
             described = json.loads((self.table.schema.metadata or {})[b"pandas"])["index_columns"]
         except (KeyError, TypeError, ValueError):
@@ -108,7 +108,7 @@ class Frame:
         return [name for name in self.names if name in described or re.fullmatch(UNNAMED, name)]
 
     def check(self, names: Iterable[str], field: str) -> None:
-        """DataError where a column is not there."""
+        """Raise a DataError for a missing column."""
         for name in names:
             if name not in self.names:
                 raise DataError(
@@ -117,9 +117,10 @@ class Frame:
                 )
 
     def numbers(self, name: str, log: bool = False) -> Doubles:
-        """A column in double precision, nan where a value is missing.
+        """Return a column as float64, with nan for missing values.
 
-        DataError for values that are infinite, or have no logarithm.
+        Raises:
+            DataError: values are infinite, or have no logarithm where `log` asks for it.
         """
         import pyarrow as pa
 
@@ -139,9 +140,9 @@ class Frame:
         return np.log(values) if log else values
 
     def categories(self, name: str) -> tuple[list[str | None], Labels]:
-        """The different values of a column as texts, and the place of each row's among them, -1 where it has none.
+        """Return the different values of a column as texts, and the index of each row's value; -1 for none.
 
-        None stands for values that are missing; true and false are as YAML writes them.
+        A missing value is None; booleans are written as in YAML.
         """
         found = plain(self.table.column(name)).dictionary_encode().combine_chunks()
         values = found.dictionary.to_pylist()
@@ -152,9 +153,15 @@ class Frame:
 
 @dataclass(frozen=True)
 class Column:
-    """How a column becomes inputs. `texts` are those of a category, sorted, or in the order that was given.
+    """Encoding of a column as inputs.
 
-    Where it lacks values, they are to be `filled`, they have an input of their own (`marked`), or both.
+    Attributes:
+        name: name of the column.
+        sort: type of the values.
+        texts: categories, sorted or in the given order.
+        log: whether the logarithm is taken.
+        filled: whether missing values are imputed.
+        marked: whether missing values have an input of their own.
     """
 
     name: str
@@ -166,17 +173,17 @@ class Column:
 
     @property
     def values(self) -> int:
-        """Inputs that its values become."""
+        """Number of inputs for the values."""
         return len(self.texts) if self.sort == "category" else 1
 
     @property
     def width(self) -> int:
-        """Inputs that it becomes."""
+        """Number of inputs."""
         return self.values + self.marked
 
     @property
     def stored(self) -> ColumnType | None:
-        """How a file holds it; None where that is true and false."""
+        """Type of the column in a file; None for booleans."""
         if self.sort == "number":
             return "number"
         return "text" if self.texts != ("false", "true") else None
