@@ -1,4 +1,4 @@
-"""Colours: brightness from 0 to 1 is changed, whatever preprocessing makes of it."""
+"""Colour augmentations, which act on brightness from 0 to 1 before preprocessing."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .base import Change
 
 GREY = (0.2989, 0.587, 0.114)
-"""Of red, green and blue, as torchvision has it: ITU-R BT.601."""
+"""Weights of red, green and blue, as in torchvision: ITU-R BT.601."""
 TINY = 1e-12
 
 Factor = NonNegativeFloat | Annotated[Range[NotNegative], ordered("factor")]
@@ -29,7 +29,7 @@ Hue = Annotated[float, Field(ge=0, le=0.5)] | Annotated[Range[HALF], ordered("hu
 
 
 class ColorJitter(Augmentation):
-    """Change brightness, contrast, saturation and hue of each picture, in this order, each by a draw of its own.
+    """Change brightness, contrast, saturation and hue of each picture at random, in this order.
 
     A number b is a factor from max(0, 1 - b) to 1 + b; hue h is a turn from -h to h of the circle of colours.
     Brightness is times the factor; contrast is about the mean grey of the picture; saturation about each pixel's
@@ -81,7 +81,7 @@ class ColorJitter(Augmentation):
 
 
 class PCAColor(Augmentation):
-    """Add to each picture a colour along the main axes of the training set's colours.
+    """Add to each picture a random colour along the principal components of the training set's colours.
 
     To each pixel (red, green, blue): the sum of axis_i * variance_i * a_i, with a_i normal of deviation `std`, drawn
     once for a picture. Axes and variances are the eigenvectors and eigenvalues of the covariance of the pixels of at
@@ -122,12 +122,12 @@ def _factors(x: Tensor, value: float | list[float]) -> Tensor:
 
 
 def _from(base: Tensor, x: Tensor, factor: Tensor) -> Tensor:
-    """So much of the way from `base` to `x` and beyond."""
+    """Interpolate from `base` to `x`, or extrapolate beyond it."""
     return (base + (x - base) * factor).clamp(0, 1)
 
 
 def grey(x: Tensor) -> Tensor:
-    """How bright each pixel is: (N, C, H, W) -> (N, 1, H, W)."""
+    """Return the brightness of each pixel: (N, C, H, W) -> (N, 1, H, W)."""
     if x.shape[1] == 1:
         return x
     red, green, blue = x.unbind(1)
@@ -135,7 +135,7 @@ def grey(x: Tensor) -> Tensor:
 
 
 def turned(x: Tensor, by: Tensor) -> Tensor:
-    """Hues turned by a part of a turn, by way of hue, saturation and value (Smith 1978)."""
+    """Rotate hues by a fraction of the colour circle, through hue, saturation and value (Smith 1978)."""
     red, green, blue = x.unbind(1)
     value, which = x.max(1)
     chroma = value - x.amin(1)
@@ -157,18 +157,18 @@ def turned(x: Tensor, by: Tensor) -> Tensor:
 
 @dataclass(frozen=True)
 class Pixels:
-    """Brightness from 0 to 1 = scale * what the network sees + shift; both (1, *) on the device."""
+    """The affine map from network inputs to brightness from 0 to 1: scale * x + shift, both (1, *) on the device."""
 
     scale: Tensor
     shift: Tensor
 
     def around(self, change: Change) -> Change:
-        """The same change on inputs as the network sees them."""
+        """Wrap a change of brightness as a change of network inputs."""
         return lambda x: (change(x * self.scale + self.shift) - self.shift) / self.scale
 
 
 def pixels(steps: Sequence[Any], device: Any) -> Pixels | None:
-    """What undoes the fitted steps of preprocessing; None where there are none."""
+    """Return the map that undoes fitted preprocessing steps; None where there are none."""
     if not steps:
         return None
     scale, shift = np.ones(()), np.zeros(())

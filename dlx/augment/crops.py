@@ -1,4 +1,4 @@
-"""Crops and shifts: positions change places, and no value changes."""
+"""Crops and shifts: positions move, values stay."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ Outside = Literal["constant", "reflect", "replicate"]
 
 
 class Crop(Moving):
-    """Cut a piece out at a random place of each example, every place as likely, after padding it on all sides.
+    """Crop a window at a uniformly random position of each example, after padding it on all sides.
 
     Shapes: (C, *size) -> (C, *`size`), its own size where `size` is not given; then without padding it is itself.
     The network sees the new size; at evaluation it is shown the middle, or what `test_time` says.
@@ -66,14 +66,14 @@ class Crop(Moving):
         return lambda t, fill: cut(padded(t, padding, self.padding_mode, fill), starts, size)
 
     def _on(self, x: Shape) -> tuple[tuple[int, ...], tuple[int, ...]]:
-        """Size and padding on each axis of positions."""
+        """Return size and padding on each axis of positions."""
         axes = len(x.size)
         size = x.size if self.size is None else per_axis(self.size, axes, "size")
         return size, per_axis(self.padding, axes, "padding")
 
 
 class Shift(Moving):
-    """Move each example by whole positions to one side, or leave it: all directions and staying are as likely.
+    """Move each example by whole positions to one side, or not at all, all with equal probability.
 
     A picture goes left, right, up or down; a signal left or right. What comes in is `fill`.
     Shapes: (C, *size) -> (C, *size).
@@ -101,7 +101,7 @@ class Shift(Moving):
 
 
 def padded(x: Tensor, padding: tuple[int, ...], mode: str, fill: float) -> Tensor:
-    """A batch (N, C, *size) with `padding` positions more on both sides of each axis."""
+    """Pad a batch (N, C, *size) by `padding` on both sides of each axis."""
     if not any(padding):
         return x
     sides = [n for n in reversed(padding) for _ in range(2)]
@@ -111,7 +111,7 @@ def padded(x: Tensor, padding: tuple[int, ...], mode: str, fill: float) -> Tenso
 
 
 def cut(x: Tensor, starts: list[Tensor], size: tuple[int, ...]) -> Tensor:
-    """A piece of `size` of each example of (N, C, *size), from `starts` on each axis, (N,)."""
+    """Crop `size` from each example of (N, C, *size), at `starts` on each axis, (N,)."""
     windows = x
     for axis, wanted in enumerate(size, start=2):
         windows = windows.unfold(axis, wanted, 1)

@@ -1,4 +1,4 @@
-"""Parts of the picture are hidden."""
+"""Random erasing of parts of a picture."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 TRIES = 10
-"""Boxes that are drawn for an example at most, until one fits; as torchvision has it."""
+"""Number of boxes drawn for an example until one fits, as in torchvision."""
 
 
 class Cutout(Augmentation):
@@ -87,9 +87,11 @@ class RandomErasing(Augmentation):
 
 
 def random_boxes(x: Tensor, scale: list[float], ratio: list[float], strictly: bool) -> tuple[Tensor, Tensor, Tensor]:
-    """Height and width of a box in each picture of (N, C, H, W), and whether one was found; all (N,).
+    """Draw height and width of a box in each picture of (N, C, H, W); the third tensor is whether one was found. All
+    (N,).
 
-    `ratio` is height over width. The first of ten that fits is taken; strictly: and leaves something on both axes.
+    `ratio` is height over width. The first of ten boxes that fits is taken; `strictly` smaller than the picture or
+    not.
     """
     height, width = x.shape[2:]
     area = uniform(x, scale, TRIES) * (height * width)
@@ -101,12 +103,12 @@ def random_boxes(x: Tensor, scale: list[float], ratio: list[float], strictly: bo
 
 
 def random_interval(x: Tensor, length: Tensor, size: int) -> Tensor:
-    """Where a stretch of `length` lies on an axis of `size`, (N, size): every place that it fits is as likely."""
+    """Draw an interval of `length` on an axis of `size`, as a mask (N, size); its position is uniform."""
     start = random_offset(x, size - length)
     positions = torch.arange(size, device=x.device)
     return (positions >= start[:, None]) & (positions < (start + length)[:, None])
 
 
 def random_offset(x: Tensor, room: Tensor) -> Tensor:
-    """A whole number from 0 to `room` for each example, each as likely."""
+    """Draw a uniform integer from 0 to `room` for each example."""
     return (torch.rand(len(x), device=x.device, dtype=torch.float64) * (room + 1)).long()

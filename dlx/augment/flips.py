@@ -1,4 +1,4 @@
-"""Flips: positions change places, and no value changes."""
+"""Flips: positions move, values stay."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Two examples made one, and their targets with them."""
+"""Mixing of two examples and their targets."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ class Mixup(Mixing):
 
 
 class CutMix(Mixing):
-    """A box of another example of the batch in place of one's own; the loss is mixed by the area.
+    """Replace a box of each example by that of another example of the batch; the loss is mixed by the area.
 
     The box has 1 - lam of the area and the proportions of the picture, its middle is uniform, and what leaves the
     picture is cut off; lam is then what is left. One lam, uniform with alpha 1, and one box for a batch, as in the
@@ -59,7 +59,7 @@ class CutMix(Mixing):
 
 
 def beta(alpha: float, x: Tensor) -> Tensor:
-    """A draw of Beta(alpha, alpha), a scalar on the device of `x`."""
+    """Draw from Beta(alpha, alpha), a scalar on the device of `x`."""
     both = torch.full((2,), alpha, device=x.device)
     sample = torch.distributions.Dirichlet(both, validate_args=False).sample()
     return sample[0].to(x.dtype)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class GaussianNoise(Augmentation):
-    """Add normal noise to each value. It is the layer of that name, at work before the network.
+    """Add normal noise to each value, as the layer of that name does within a network.
 
     Shapes: any. The noise is on the values that the network sees, after preprocessing, and nothing is cut off.
     Source: Bishop 1995, "Training with noise is equivalent to Tikhonov regularization". torchvision: GaussianNoise,

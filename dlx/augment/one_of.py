@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 class OneOf(Augmentation):
-    """Change each example by one of several augmentations, drawn for it alone, as likely as its weight says.
+    """Apply one of several augmentations to each example, drawn with probabilities in proportion to weights.
 
     Shapes: those that its augmentations take; all of them have to make the same shape.
     Cost: each augmentation is done to the whole batch, and each example keeps the one that was drawn for it: shapes
@@ -66,7 +66,7 @@ class OneOf(Augmentation):
         return made[0]
 
     def choosing(self, steps: Sequence[Step]) -> Step:
-        """One of the steps for each example of a batch, its target along with it."""
+        """Return the function that applies one of the steps to each example and its target."""
         weights = self.weights or [1.0] * len(steps)
         ends = [end / sum(weights) for end in accumulate(weights[:-1])]
 
@@ -84,7 +84,7 @@ class OneOf(Augmentation):
 
 
 def flattened(steps: Iterable[Augmentation]) -> Iterator[Augmentation]:
-    """The augmentations, and those that one is drawn from in place of what draws."""
+    """Yield the augmentations, with those inside `one_of` in its place."""
     for step in steps:
         if isinstance(step, OneOf):
             yield from flattened(step.of)

@@ -1,4 +1,4 @@
-"""All augmentations of a spec, in their order, on a batch."""
+"""The augmentations of a spec, composed to a function of a batch."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class TrainingSetInfo:
-    """What augmentations must know of the training set."""
+    """Properties of the training set that augmentations depend on."""
 
     examples: Callable[[], Tensor]
-    """Some of its inputs."""
+    """Returns some of its inputs."""
     pixels: Pixels | None = None
-    """What undoes preprocessing, where there is any."""
+    """Map that undoes preprocessing; None for none."""
     outside_class: int = 0
-    """The class of positions that come in from outside."""
+    """Class number of positions from outside."""
 
 
 def pipeline(steps: Sequence[Augmentation], world: TrainingSetInfo) -> Step:
-    """From inputs and targets of a batch to changed ones; targets may come out as `Mixed`."""
+    """Return the function that augments inputs and targets of a batch; targets may become `Mixed`."""
     made = [_step(run, world) for run in runs(steps)]
 
     def changed(x: Tensor, y: Any) -> tuple[Tensor, Any]:
@@ -43,7 +43,7 @@ def pipeline(steps: Sequence[Augmentation], world: TrainingSetInfo) -> Step:
 
 
 def runs(steps: Sequence[Augmentation]) -> list[list[Augmentation]]:
-    """The steps in their order; warps that can be one look at the picture are together."""
+    """Group the steps in their order, so that warps that can be combined into one resampling are together."""
     found: list[list[Augmentation]] = [[step] for step in steps[:1]]
     for before, step in pairwise(steps):
         if isinstance(before, Warp) and isinstance(step, Warp) and can_combine(before, step):

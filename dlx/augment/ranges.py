@@ -1,4 +1,4 @@
-"""Ranges that a number is drawn from."""
+"""Ranges of random numbers, as field types."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ Range = Annotated[list[T], Field(min_length=2, max_length=2)]
 Unit = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 Width = Annotated[float, Field(gt=0, le=100)]
-"""Standard deviation of a Gaussian over positions, which takes memory in proportion."""
+"""Standard deviation of a Gaussian over positions; bounded, since its kernel takes memory in proportion."""
 NotNegative = Annotated[float, Field(ge=0)]
 
 
 def ordered(name: str) -> AfterValidator:
-    """Refuses a range that runs backwards."""
+    """Return a validator that refuses a range with `low` above `high`."""
 
     def check(value: Any) -> Any:
         if isinstance(value, list):
@@ -29,5 +29,5 @@ def ordered(name: str) -> AfterValidator:
 
 
 def symmetric_range(value: float | list[float]) -> tuple[float, float]:
-    """A range as it is, or a number as the range from its opposite to it."""
+    """Return a range as it is, and a number as the range from its negative to it."""
     return (value[0], value[1]) if isinstance(value, list) else (-value, value)

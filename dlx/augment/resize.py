@@ -1,4 +1,4 @@
-"""Pieces of several sizes, brought to one."""
+"""Crops of random size, resized to one size."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class ResizedCrop(Moving):
-    """Cut a piece of random area, shape and place out of each picture, and bring it to one size.
+    """Crop a window of random area, aspect ratio and position from each picture, and resize it.
 
     Its area is uniform in `scale`, as a part of the picture, its width over height log-uniform in `ratio`, its place
     uniform; a piece that does not fit is drawn again, ten times at most, and then it is all of the picture.
@@ -73,7 +73,9 @@ class ResizedCrop(Moving):
 
 
 def _sample_positions(first: Tensor, length: Tensor, size: int, there: int, mode: str) -> Tensor:
-    """Where `size` positions look on an axis, within their piece, as grid_sample counts: (N, size)."""
+    """Return the coordinates at which `size` output positions sample their window, as grid_sample counts: (N,
+    size).
+    """
     step = (length / size)[:, None]
     if mode == "nearest":
         at = ((torch.arange(size, device=first.device)) * step).floor()

@@ -1,4 +1,4 @@
-"""Gaussian blurs as matrices: rows of a picture times one, columns times another."""
+"""Gaussian blur as a product with matrices, one for rows and one for columns."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ if TYPE_CHECKING:
     from torch import device as Device
 
 WIDE = 4
-"""Standard deviations at which a Gaussian is cut off."""
+"""Number of standard deviations at which a Gaussian kernel is cut off."""
 
 
 class GaussianBlur(Augmentation):
-    """Blur each example by a Gaussian of its own, its standard deviation uniform in `sigma`; borders are mirrored.
+    """Blur each example by a Gaussian whose standard deviation is uniform in `sigma`; borders are mirrored.
 
     Shapes: (C, *size) -> (C, *size) of signals and pictures.
     Cost: a matrix product of H x H and W x W for each channel.
@@ -44,7 +44,7 @@ class GaussianBlur(Augmentation):
 
 
 def blurring(size: int, sigma: Tensor, largest: float) -> Tensor:
-    """What blurs an axis of `size` by each of `sigma`: (N, size, size)."""
+    """Return the matrices that blur an axis of `size` by each of `sigma`: (N, size, size)."""
     if size == 1:
         return torch.ones(len(sigma), 1, 1, device=sigma.device)
     radius = math.ceil(WIDE * largest)
@@ -55,13 +55,15 @@ def blurring(size: int, sigma: Tensor, largest: float) -> Tensor:
 
 
 def smoothing(size: int, sigma: float, device: Device) -> Tensor:
-    """What blurs an axis of `size`: (size, size), rows summing to 1."""
+    """Return the matrix that blurs an axis of `size`: (size, size), with rows that sum to 1."""
     return blurring(size, torch.full((1,), sigma, device=device), sigma)[0]
 
 
 @cache
 def _mirrored_taps(size: int, radius: int, device: Device) -> Tensor:
-    """One where tap t of position i falls on position j, borders mirrored without their last: (taps, size, size)."""
+    """Return 1 where tap t of position i reads position j, with borders mirrored about their last value: (taps,
+    size, size).
+    """
     taps = torch.arange(-radius, radius + 1, device=device)
     period = 2 * (size - 1)
     folded = (taps[:, None] + torch.arange(size, device=device)) % period

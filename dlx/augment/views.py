@@ -1,4 +1,4 @@
-"""Views: what the network is shown of one example at evaluation, and its predictions averaged."""
+"""Views of an example for test-time augmentation, whose predictions are averaged."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class HorizontalFlip(View):
-    """The example, or its middle, and its mirror image.
+    """The example, or its centre crop, and its mirror image.
 
     Shapes: pictures and signals. Averaged: probabilities where the loss has them, else outputs.
     Errors: vectors, which have no positions. Source: Simonyan & Zisserman 2014, arXiv:1409.1556, section 3.2.
@@ -35,7 +35,7 @@ class HorizontalFlip(View):
 
 
 class FiveCrop(View):
-    """The four corners and the middle, each of the size that the network takes.
+    """The four corner crops and the centre crop, each of the network's input size.
 
     Shapes: pictures larger than what the network takes, `padding` included.
     Averaged: probabilities where the loss has them (softmax, sigmoid), else outputs.
@@ -66,7 +66,7 @@ class FiveCrop(View):
 
 
 class TenCrop(FiveCrop):
-    """The four corners, the middle, and the mirror images of these five: AlexNet's ten patches.
+    """The four corner crops, the centre crop, and the mirror images of these five: AlexNet's ten patches.
 
     Shapes: pictures larger than what the network takes, `padding` included.
     Averaged: probabilities where the loss has them (softmax, sigmoid), else outputs.
@@ -82,7 +82,7 @@ class TenCrop(FiveCrop):
 
 
 def middle(x: Tensor, size: tuple[int, ...]) -> Tensor:
-    """The middle of a batch (N, C, *there): (N, C, *size)."""
+    """Return the centre crop of a batch (N, C, *there): (N, C, *size)."""
     for axis, (there, wanted) in enumerate(zip(x.shape[2:], size, strict=True), start=2):
         if there != wanted:
             x = x.narrow(axis, round((there - wanted) / 2), wanted)

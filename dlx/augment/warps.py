@@ -1,4 +1,6 @@
-"""Warps: pictures turned, moved, slanted, stretched and crumpled. Several in a row are one look at the picture."""
+"""Geometric warps: rotation, translation, shear, scaling and elastic deformation. Consecutive ones are one
+resampling.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,7 @@ SLANT = "in degrees: horizontally from minus this to this; [least, largest]; or 
 
 
 class Warp(Moving):
-    """The root of all warps: each position of the result looks at a position of the picture."""
+    """Base class of warps: each output position samples the picture at another position."""
 
     interpolation: Literal["nearest", "bilinear"] = Field(
         "bilinear", description="between positions; targets that are classes are always taken from the nearest"
@@ -40,11 +42,13 @@ class Warp(Moving):
         return next(iter(cls.model_fields.keys() - Warp.model_fields.keys()), None)
 
     def matrix(self, x: Tensor) -> Tensor | None:
-        """Where a position, measured from the middle, looks: (N, 3, 3) on (horizontal, vertical, 1)."""
+        """Return the matrices (N, 3, 3) from output to input positions, (horizontal, vertical, 1) from the
+        centre; or None.
+        """
         return None
 
     def field(self, x: Tensor) -> Tensor | None:
-        """How far beside itself each position looks, (N, H, W, 2), horizontal first."""
+        """Return displacements (N, H, W, 2) of the sampled positions, horizontal first; or None."""
         return None
 
     def draw(self, x: Tensor) -> Move:
@@ -52,7 +56,7 @@ class Warp(Moving):
 
 
 class Rotate(Warp):
-    """Turn each picture around its middle by an angle of its own, uniform in `degrees`.
+    """Rotate each picture around its centre by an angle uniform in `degrees`.
 
     Shapes: (C, H, W) -> (C, H, W); corners that come in from outside are `fill`.
     Source: torchvision: RandomRotation, whose interpolation is nearest where it is not given.
@@ -71,7 +75,7 @@ class Rotate(Warp):
 
 
 class Translate(Warp):
-    """Move each example by a whole number of positions of its own, uniform on each axis.
+    """Move each example by a random whole number of positions, uniform on each axis.
 
     Shapes: (C, *size) -> (C, *size) of signals and pictures; what comes in from outside is `fill`.
     Source: the `translate` of torchvision's RandomAffine.
@@ -90,7 +94,7 @@ class Translate(Warp):
 
 
 class Shear(Warp):
-    """Slant each picture by an angle of its own, uniform in `shear`: skewing.
+    """Shear each picture by an angle uniform in `shear`.
 
     Shapes: (C, H, W) -> (C, H, W); what comes in from outside is `fill`.
     Source: the `shear` of torchvision's RandomAffine.
@@ -109,7 +113,7 @@ class Shear(Warp):
 
 
 class Scale(Warp):
-    """Enlarge each example around its middle by a factor of its own, uniform in `factor`; below 1 it gets smaller.
+    """Scale each example around its centre by a factor uniform in `factor`; above 1 it gets larger.
 
     Shapes: (C, *size) -> (C, *size) of signals, which are stretched in time, and pictures.
     Source: the `scale` of torchvision's RandomAffine.
@@ -128,7 +132,7 @@ class Scale(Warp):
 
 
 class Affine(Warp):
-    """Slant, enlarge, turn and move each picture, in this order, each by a draw of its own.
+    """Shear, scale, rotate and move each picture at random, in this order.
 
     Shapes: (C, H, W) -> (C, H, W); what comes in from outside is `fill`.
     Source: torchvision: RandomAffine, which turns clockwise and takes the nearest position where not told otherwise.
@@ -150,7 +154,7 @@ class Affine(Warp):
 
 
 class Elastic(Warp):
-    """Let each position look beside itself by a smooth random way: uniform from -1 to 1, blurred, times `alpha`.
+    """Displace each position by a smooth random field: uniform from -1 to 1, blurred, times `alpha`.
 
     Shapes: (C, H, W) -> (C, H, W); what comes in from outside is `fill`.
     Cost: a matrix product of H x H and W x W for each picture and direction.
@@ -182,9 +186,10 @@ def affine(
     factor: list[float] | None = None,
     shear: float | list[float] | None = None,
 ) -> Tensor:
-    """Where positions look, (N, 3, 3), where each picture of (N, C, H, W) is slanted, enlarged, turned and moved.
+    """Return the matrices (N, 3, 3) from output to input positions of pictures (N, C, H, W) sheared, scaled, rotated
+    and moved.
 
-    The inverse of [R S | t], with R S in closed form: its determinant is the square of the factor.
+    It is the inverse of [R S | t], with R S in closed form: its determinant is the square of the factor.
     """
     slants = shear if isinstance(shear, list) else [-(shear or 0.0), shear or 0.0]
     turn, across, down = (
@@ -209,14 +214,14 @@ def affine(
 
 
 def can_combine(first: Warp, then: Warp) -> bool:
-    """Whether two warps in a row are one: the second may be any if the first is affine."""
+    """Whether two consecutive warps can be one resampling: the first must be affine."""
     return type(first).field is Warp.field and first.model_dump(include=set(Warp.model_fields)) == then.model_dump(
         include=set(Warp.model_fields)
     )
 
 
 def combined_move(warps: Sequence[Warp], x: Tensor) -> Move:
-    """Several warps of a batch as one look at it; only the last may be a field."""
+    """Draw several warps of a batch and combine them into one resampling; only the last may have a field."""
     flat = x.dim() == 3
     picture = x.unsqueeze(2) if flat else x
     matrices = [matrix for warp in warps if (matrix := warp.matrix(picture)) is not None]
@@ -233,7 +238,7 @@ def combined_move(warps: Sequence[Warp], x: Tensor) -> Move:
 
 
 def sampling_grid(x: Tensor, matrix: Tensor | None, field: Tensor | None) -> Tensor:
-    """The places that grid_sample looks at, (N, H, W, 2)."""
+    """Return the coordinates (N, H, W, 2) at which grid_sample samples."""
     height, width = x.shape[2:]
     rows, columns = (torch.arange(n, device=x.device) - (n - 1) / 2 for n in (height, width))
     places = coordinates(columns[None, :], rows[:, None])

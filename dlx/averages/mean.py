@@ -1,4 +1,4 @@
-"""Plain means."""
+"""Unweighted averages."""
 
 from __future__ import annotations
 

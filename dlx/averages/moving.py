@@ -1,4 +1,4 @@
-"""Averages that forget."""
+"""Moving averages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Other initialisers for other nodes."""
+"""Initialisers by the name of the node."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .base import INITIALIZERS, Default, Initializer, named
 
 
 class ByName(Initializer):
-    """Other initialisers for nodes with other names: the first pattern that matches, and `default` for the rest.
+    """Initialisers by the name of the node: the first pattern that matches, and `default` for the rest.
 
     A pattern is the name of a node or scope, with `*` for any letters: `fc_*`, `stage_1`, `*/conv_3`. What stands
     beside a weight goes with it. The last layer of each residual branch at zero lets a deep network begin as the

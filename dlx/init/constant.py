@@ -1,4 +1,4 @@
-"""Given values."""
+"""Constant weights."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Constant(Filling):
-    """Every weight the same. Units of one layer then stay alike for ever: for zero, or to show just that.
+    """Set every weight to one value; the units of a layer then stay equal during training.
 
     torch: constant_. Source: Deitke, CNNs for Visual Recognition, section 6.3.
     """
@@ -27,7 +27,7 @@ class Constant(Filling):
 
 
 class Zeros(Filling):
-    """Every weight zero; with `by_name`, for the last layer of a residual branch. torch: zeros_.
+    """Set every weight to zero; with `by_name`, for the last layer of a residual branch. torch: zeros_.
 
     Source: Goyal et al. 2017, arXiv:1706.02677, section 5.1, which does so to the last scale of a block.
     """
@@ -39,7 +39,7 @@ class Zeros(Filling):
 
 
 class Identity(Filling):
-    """Hand the input on: ones on the diagonal, or at the centre of a kernel from each channel to its own.
+    """Set the identity: ones on the diagonal, or at the centre of a kernel from each channel to its own.
 
     Where there are more outputs than inputs, the others are zero. torch: eye_ and, for convolutions, dirac_ with
     groups = 1, so that of a grouped convolution only the first channels pass.

@@ -1,4 +1,4 @@
-"""Distributions of one spread."""
+"""Distributions with a fixed standard deviation."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Normal(Filling):
-    """Normal, with the same spread everywhere. torch: normal_, where `std` is 1 unless given."""
+    """Normal, with one standard deviation for all layers. torch: normal_, where `std` is 1 unless given."""
 
     kind: ClassVar[str] = "normal"
     draws: ClassVar[bool] = True
@@ -29,7 +29,7 @@ class Normal(Filling):
 
 
 class TruncatedNormal(Normal):
-    """Normal, drawn again where a value is further from the mean than `cut` deviations.
+    """Normal, truncated at `cut` standard deviations from the mean.
 
     The spread that results is a little smaller: 0.880 `std` for a cut of 2. torch: trunc_normal_, whose cuts are
     absolute values, -2 and 2.

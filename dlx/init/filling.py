@@ -1,4 +1,4 @@
-"""Initialisers that have a number for the biases."""
+"""Base class of initialisers with a value for the biases."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class Filling(Initializer):
-    """What has a number for the biases; `drawn` for those that know a standard deviation."""
+    """Base class of initialisers with a value for the biases, or `drawn` for those with a standard deviation."""
 
     draws: ClassVar[bool] = False
     bias: float | Literal["drawn"] = Field(
@@ -38,4 +38,4 @@ class Filling(Initializer):
             self.draw(bias, weight)
 
     def draw(self, values: Tensor, weight: Tensor) -> None:
-        """Draw `values` with the spread that `weight` has by its shape."""
+        """Draw `values` with the standard deviation that follows from the shape of `weight`."""

@@ -1,4 +1,4 @@
-"""Glorot's initialisers, between fan_in and fan_out."""
+"""Glorot's initialisers, by fan_in + fan_out."""
 
 from __future__ import annotations
 

@@ -27,7 +27,7 @@ class Orthogonal(Filling):
 
 
 class DeltaOrthogonal(Orthogonal):
-    """An orthogonal matrix at the centre of each kernel, zero elsewhere: what trained plain nets of 10,000 layers.
+    """An orthogonal matrix at the centre of each kernel, zero elsewhere; it trained plain networks of 10,000 layers.
 
     It keeps lengths where a layer has no fewer outputs than inputs. Of a matrix it is `orthogonal`.
     Source: Xiao et al. 2018, arXiv:1806.05393, algorithm 1.

@@ -1,4 +1,4 @@
-"""Distributions whose spread goes by the size of the layer."""
+"""Base class of initialisers whose standard deviation depends on the size of the layer."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ if TYPE_CHECKING:
 
 
 def fans(weight: Tensor) -> tuple[int, int]:
-    """fan_in and fan_out as torch counts them: axis 1 and axis 0 of the weight, times the taps of a kernel.
+    """Return fan_in and fan_out as torch counts them: axis 1 and axis 0 of the weight, times the taps of a kernel.
 
-    For a transposed convolution, whose weight is (in, out, *taps), they have changed places.
+    For a transposed convolution, whose weight is (in, out, *taps), the two are swapped.
     """
     taps = math.prod(weight.shape[2:])
     return weight.shape[1] * taps, weight.shape[0] * taps
 
 
 class FanScaled(Filling):
-    """What knows the standard deviation from the fans; a kind of its own says how it is drawn."""
+    """Base class of initialisers whose standard deviation follows from fan_in and fan_out."""
 
     draws: ClassVar[bool] = True
     uniform: ClassVar[bool] = False

@@ -1,4 +1,4 @@
-"""Activations: one formula, applied to each value by itself."""
+"""Pointwise activations."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ PAGE = """    Shapes: (*) -> (*), each value by itself.
 
 
 class Pointwise(Layer):
-    """A layer that works on each value by itself and keeps the shape; its class is called as torch calls its own.
+    """Base class of layers that act on each value independently; the name of a class is that of torch's.
 
-    Shapes, cost and errors are the same for all: they are added to the docstring of each.
+    Shapes, Cost and Errors are equal for all, and are added to their docstrings.
     """
 
     example: ClassVar[Example] = Example({}, [(4, 5, 5)], shape=(4, 5, 5))
     saved: ClassVar[Saved] = ("inputs",)
     saved_bytes_per_value: ClassVar[int] = 0
-    """Bytes that torch holds for the backward pass beside those, for each value."""
+    """Bytes per value that torch saves for the backward pass beside the tensors in `saved`."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -45,7 +45,7 @@ class Pointwise(Layer):
 
 
 def one_or_each(number: int, what: str, x: Shape, kind: str) -> None:
-    """Refuse learned values that are neither one nor as many as channels."""
+    """Raise a ShapeError for a number of learned values that is neither 1 nor that of the channels."""
     if number not in (1, x.channels):
         raise ShapeError(
             f"{kind} has num_parameters = {number} {what} for the {x.channels} channels of {{0}}",

@@ -1,4 +1,4 @@
-"""Activations along an axis: each result depends on all values of a line."""
+"""Activations along an axis: each result depends on all values along it."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class LogSoftmax(Pointwise):
 
 
 class Softmin(Pointwise):
-    """exp(-x) / the sum of exp(-x) along `dim`: the smallest value gets the most
+    """exp(-x) / the sum of exp(-x) along `dim`: the smallest value gets the largest probability
 
     Shapes: (*) -> (*), each line along `dim` by itself. torch leaves `dim` to be guessed; here it is 1, the channels
         (counted as torch does, with the batch as axis 0).

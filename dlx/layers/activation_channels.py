@@ -1,4 +1,4 @@
-"""Activations that make channels out of channels, or treat each channel in its own way."""
+"""Activations that change the number of channels, or differ by channel."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class CReLU(Layer):
-    """Both halves of each value, the positive and the negative one, in channels of their own
+    """Positive and negative parts of each value, in channels of their own
 
     All positive halves come first. The negative ones are max(0, -x) in the paper that it comes from; Prince's book
     clips instead and keeps the sign, min(0, x): `form: book`.
@@ -57,7 +57,7 @@ class CReLU(Layer):
 
 
 class Maxout(Layer):
-    """The largest of every `pieces` neighbouring channels
+    """The maximum of every `pieces` neighbouring channels
 
     A maxout layer of n units is a linear layer (or convolution) of pieces * n, and this: each unit takes the largest
     of its own `pieces` weighted sums.
@@ -101,7 +101,7 @@ class Maxout(Layer):
 
 
 class PerUnit(Layer):
-    """An activation of its own for each channel: the first channel goes through the first one, and so on
+    """A different activation for each channel
 
     Shapes: (*) -> (*), along `dim` (1: the channels, or the units of a vector; the batch is axis 0).
     Cost: that of the activations.
@@ -146,7 +146,7 @@ class PerUnit(Layer):
         return activation.PerUnit([layer.module(self._unit(xs[0])) for layer in self.activations], self.dim)
 
     def _unit(self, x: Shape) -> Shape:
-        """What one activation gets."""
+        """Return the input shape of one activation."""
         axis = axis_of(x, self.dim, "per_unit")
         return Shape((*x[:axis], 1, *x[axis + 1 :]))
 
@@ -163,5 +163,5 @@ class PerUnit(Layer):
 
 
 def _saved_bytes(plan: Plan, unit: Shape) -> int:
-    """Bytes that torch holds for one unit beside the input, of which it has a slice."""
+    """Return the bytes that torch saves for one unit beside the input, of which it has a slice."""
     return ("output" in plan.saved) * unit.bytes + plan.saved_bytes

@@ -1,4 +1,4 @@
-"""Activations that fall off exponentially below zero."""
+"""Activations that are exponential below zero."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ class ELU(Pointwise):
 
 
 class SELU(Pointwise):
-    """1.0507 * (x where x > 0, else 1.6733 * (exp(x) - 1)): mean 0 and variance 1 stay what they are
+    """1.0507 * (x where x > 0, else 1.6733 * (exp(x) - 1)), which preserves mean 0 and variance 1
 
     They do where the weights begin with `init: lecun_normal`; torch's documentation warns against `he_normal` here,
     whose factor of two is for ReLU.

@@ -48,7 +48,7 @@ class PReLU(Pointwise):
 
 
 class RReLU(Pointwise):
-    """x where x > 0, else a * x; while training a is drawn anew for each value, then it is (lower + upper) / 2
+    """x where x > 0, else a * x with a random for each value in training, and (lower + upper) / 2 in evaluation
 
     Source: Xu et al. 2015, arXiv:1505.00853, section 2.4. torch: RReLU.
     """

@@ -1,4 +1,4 @@
-"""Activations that cut off at a value, or bend there."""
+"""Piecewise linear activations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Smooth activations, and what is near to them."""
+"""Smooth activations, and piecewise approximations of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Activations with steps. Their slope is 0 wherever they have one: nothing before them learns by gradient."""
+"""Step functions. Their gradient is 0, so that layers before them do not learn by gradient descent."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class _Step(Pointwise):
-    """A step, whose gradient is 0; torch keeps nothing for it."""
+    """Base class of step functions, whose gradient is 0; torch saves nothing for them."""
 
     saved: ClassVar[Saved] = ()
 
@@ -27,7 +27,7 @@ class _Step(Pointwise):
 
 
 class Heaviside(_Step):
-    """0 where x < 0, 1 where x > 0: the hard threshold of the perceptron, a yes or a no
+    """0 where x < 0, 1 where x > 0: the hard threshold of the perceptron
 
     Source: Rosenblatt 1958, "The perceptron"; at 0 it is 1, as in Prince 2023, Understanding Deep Learning, chapter 3
         (problem 3.8) and in CS231n. torch: none; torch.heaviside has no gradient at all, here it is 0.
@@ -38,7 +38,7 @@ class Heaviside(_Step):
 
 
 class Sign(_Step):
-    """-1 where x < 0, 1 where x > 0: a threshold whose answers are -1 and 1
+    """-1 where x < 0, 1 where x > 0: a threshold with outputs -1 and 1
 
     Source: Rosenblatt 1958, "The perceptron", with classes -1 and 1; at 0 it is 0, as torch.sign has it, where a
         perceptron takes a side (`at_zero: 1`). torch: none; torch.sign is a function.

@@ -1,4 +1,4 @@
-"""Attention: each place gathers values from the others, weighed by how well they match."""
+"""Attention: weighted sums of values, with weights from the similarity of queries and keys."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ON_META = "torch on the meta device, in tests/layers/test_attention.py: on a CPU
 
 
 class ScaledDotProductAttention(Layer):
-    """softmax(Q K^T / sqrt(d)) V: each query gathers the values, weighed by how well their keys match it.
+    """softmax(Q K^T / sqrt(d)) V: for each query a sum of the values, weighted by the similarity of their keys.
 
     Shapes: q of (*, T, d), k of (*, S, d) and v of (*, S, e), in this order -> (*, T, e); the heads stand before the
         tokens: (heads, T, d).
@@ -95,7 +95,7 @@ class ScaledDotProductAttention(Layer):
 
 
 class MultiheadAttention(Layer):
-    """Attention of tokens to each other, in several heads side by side, between learned linear layers.
+    """Multi-head attention with learned projections, of tokens to themselves or to others.
 
     Shapes: one input of (T, D) attends to itself -> (T, D). Of two inputs, the tokens of the first, (T, D), gather
         from the second, (S, E). Of three, they are queries, keys and values. Axes before the tokens, as the windows
@@ -172,8 +172,11 @@ class MultiheadAttention(Layer):
         return weights
 
     def _held(self, around: int, d: int, t: int, s: int) -> int:
-        """Bytes of queries, keys, values and of what is gathered; for each head and query a logarithm, as torch fuses
-        attention, or with dropout all its weights, before and after and the mask."""
+        """Return the bytes of queries, keys, values and sums that torch saves.
+
+        Fused attention saves a logarithm per head and query; with dropout torch saves the weights, before and after,
+        and the mask.
+        """
         return 4 * around * (2 * (t + s) * d + self.num_heads * t * (3 * s if self.dropout else 1))
 
     def module(self, *xs: Shape) -> Module:
@@ -184,19 +187,19 @@ class MultiheadAttention(Layer):
 
 
 def _gathered(q: Shape, inputs: int) -> InputPaths:
-    """Each query stays in its place, and every key and value is seen from there."""
+    """Return the dependency on the inputs: each query at its place, every key and value."""
     around = range(len(q) - 2)
     queries, others = AxisMap((*around, len(q) - 2, None)), AxisMap((*around, None, None))
     return InputPaths(((0, queries), *((i, others) for i in range(min(1, inputs - 1), inputs))))
 
 
 def _three(xs: tuple[Shape, ...]) -> tuple[Shape, Shape, Shape]:
-    """Queries, keys and values from one input, two or three."""
+    """Return the shapes of queries, keys and values, from one, two or three inputs."""
     return xs[0], xs[min(1, len(xs) - 1)], xs[-1]
 
 
 def _steps(formulas: Mapping[str, str], names: Mapping[str, int], around: Sequence[int]) -> list[Line]:
-    """The multiply-adds of each product, for each head or window around the tokens, and their sum."""
+    """Return the lines of the MACs of each product, and of their sum."""
     often = f"{product(around)} times * " if around else ""
     lines = []
     for what, each in formulas.items():

@@ -1,4 +1,4 @@
-"""What attention within windows adds to its scores."""
+"""Additions to the scores of attention within windows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class RelativePositionBias(Layer):
-    """Add a learned value to each score of attention, by how far apart query and key are in their window.
+    """Add a learned value to each attention score, by the relative position of query and key in their window.
 
     Shapes: (*, heads, T, T) -> the same, where T is the product of `window_size`.
     Cost: (2 * w - 1) for each w of `window_size`, multiplied, and times the heads: so many parameters; T * T indices
@@ -54,7 +54,7 @@ class RelativePositionBias(Layer):
 
 
 class ShiftedWindowMask(Layer):
-    """Take 100 from each score of attention between places that only a cyclic shift brought into one window.
+    """Subtract 100 from attention scores between places that only a cyclic shift brought into one window.
 
     `- roll` by `-shift` comes before the windows are cut, and `- roll` back after the attention.
 

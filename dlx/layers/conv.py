@@ -1,4 +1,4 @@
-"""Convolutions of any rank, and transposed ones."""
+"""Convolutions and transposed convolutions of any rank."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Conv(Layer):
         return [filters, *sliding(plan.window, xs[0].size), weight, *bias_line(self.bias, self.out_channels)]
 
     def _saved(self, x: Shape, window: Window) -> tuple[Saved, int]:
-        """What is held for the backward pass: the input, or a padded copy where torch cannot pad on the way."""
+        """Return what torch saves: the input, or the bytes of a padded copy where the kernel cannot pad itself."""
         pairs = list(zip(x.size, window.before, window.after, strict=True))
         if self.padding_mode != "zeros":
             copy = Shape((x.channels, *(n + a + b for n, a, b in pairs)))
@@ -109,7 +109,7 @@ class Conv(Layer):
 
 
 class ConvTranspose(Layer):
-    """Let each position of the input add a learned pattern to the output, the patterns `stride` positions apart.
+    """Add a learned pattern to the output for each position of the input, the patterns `stride` positions apart.
 
     It undoes the shape of the convolution with the same fields, and its matrix is the transpose of that one's.
 
@@ -195,7 +195,7 @@ class ConvTranspose(Layer):
 
 
 def check_groups(groups: int, incoming: int, outgoing: int) -> None:
-    """Channels that come in and go out both split into groups."""
+    """Raise a ShapeError where input or output channels do not split into groups."""
     for name, channels in (("input", incoming), ("output", outgoing)):
         if channels % groups:
             raise ShapeError(
@@ -205,13 +205,13 @@ def check_groups(groups: int, incoming: int, outgoing: int) -> None:
 
 
 def weight_line(kernel: Sequence[int], channels: int, out_channels: int, groups: int) -> Line:
-    """Taps times channels that a filter sees times filters."""
+    """Return the line of the weight: kernel size times input channels of a filter times filters."""
     formula = f"{' * '.join(['kernel'] * len(kernel))} * channels{' / groups' if groups > 1 else ''} * out_channels"
     values = {"kernel": kernel, "channels": channels, "groups": groups, "out_channels": out_channels}
     return line(formula, values, part="parameters", what="weight")
 
 
 def bias_line(bias: bool, out_channels: int) -> list[Line]:
-    """One value for each output channel, where there is a bias."""
+    """Return the line of the bias, where there is one."""
     one = Line("bias", "", f"{out_channels:,}", out_channels, "one for each output channel", "parameters")
     return [one] if bias else []

@@ -1,4 +1,4 @@
-"""Convolutions that weigh what they see: by a mask that is learned, or by one that is given."""
+"""Convolutions with a learned or a given mask."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class GatedConv(Layer):
-    """Multiply what one convolution makes by the sigmoid of what a second one makes: a mask that is learned.
+    """Multiply a convolution by the sigmoid of a second one, a learned mask.
 
     Shapes: (C, *size) -> (out_channels, *size'), size' as for `conv`.
     Cost: weights and MACs of two convolutions.
@@ -69,7 +69,7 @@ class GatedConv(Layer):
 
 
 class PartialConv(Layer):
-    """Convolve only what a mask lets through, scaled up by how much of each window that is; nothing where it is none.
+    """Convolve known values only, scaled by the fraction of each window that is known; 0 where none is.
 
     Takes two inputs, `from: [image, mask]`. The mask is 1 where a value is known and 0 where it is not; what is
     padded counts as not known. y = conv(x * mask) * K / sum(mask) + bias, with K the values of a window and sum(mask)

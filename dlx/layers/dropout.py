@@ -1,4 +1,4 @@
-"""Noise that is switched off for evaluation."""
+"""Dropout: noise in training only."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Dropout(Pointwise):
 
 
 class AlphaDropout(Pointwise):
-    """While training, set each value to what `selu` tends to with probability p, keeping mean and variance.
+    """While training, set each value to the negative limit of `selu` with probability p, keeping mean and variance.
 
     Source: Klambauer et al. 2017, arXiv:1706.02515, section 3. torch: AlphaDropout.
     """
@@ -64,7 +64,7 @@ class SpatialDropout(Layer):
 
 
 class FeatureAlphaDropout(Layer):
-    """While training, set whole channels to what `selu` tends to with probability p, keeping mean and variance.
+    """While training, set channels to the negative limit of `selu` with probability p, keeping mean and variance.
 
     Shapes: (C, *size) -> (C, *size); all positions of a channel share one fate.
     Cost: nothing learned; no MACs.
@@ -85,16 +85,17 @@ class FeatureAlphaDropout(Layer):
 
 
 def _by_channel(x: Shape, p: float, kind: str) -> Plan:
-    """The plan of a layer whose mask has one value for each channel."""
+    """Return the plan of a layer whose mask has one value per channel."""
     floats(x, kind)
     positions(x, kind)
     return Plan(shape=x, saved=(), saved_bytes=4 * x.channels if 0 < p < 1 else 0, view=not p)
 
 
 def _masked(x: Shape, p: float, kind: str) -> Plan:
-    """The plan of a layer that multiplies by a random mask: it is kept, as floats, and the input is not.
+    """Return the plan of a layer that multiplies by a random mask: torch saves the mask, as floats, and not the
+    input.
 
-    With p = 0 torch hands on the input itself.
+    With p = 0 torch returns the input itself.
     """
     floats(x, kind)
     return Plan(shape=x, saved=(), saved_bytes=x.bytes if 0 < p < 1 else 0, view=not p)

@@ -1,4 +1,4 @@
-"""Branches that come and go while training."""
+"""Random branches in training: stochastic depth, shake-shake, shake-drop, drop-path."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 Mode = Literal["row", "batch"]
-"""Whether chance decides for each sample by itself, or once for the batch."""
+"""Whether random numbers are drawn for each sample, or once for the batch."""
 MODE = '"row": chance decides for each sample; "batch": once for all of them'
 
 
@@ -49,7 +49,7 @@ class StochasticDepth(Layer):
 
 
 class ShakeShake(Layer):
-    """While training, mix the branches in random proportions, drawn anew for the backward pass; later their mean.
+    """Mix the branches in random proportions, with others in the backward pass; the mean in evaluation.
 
     Shapes: the same from two branches or more -> the same. The proportions are positive and add up to 1: for two
         branches a and 1 - a, with a uniform in 0 to 1.
@@ -106,7 +106,7 @@ class ShakeDrop(Layer):
 
 
 class DropPath(Layer):
-    """The mean of the branches, of which some are left out while training: the join of FractalNet.
+    """The mean of the branches, some of which are dropped in training: the join of FractalNet.
 
     Each branch is left out with probability p, but one of them always stays. With probability `single`, one branch
     stays and all others go; joins choose it apart from each other, where the paper has one column for all of them.
@@ -137,7 +137,7 @@ class DropPath(Layer):
 
 
 def _alike(kind: str, xs: tuple[Shape, ...]) -> Shape:
-    """The shape that all branches have."""
+    """Return the shape of all branches. ShapeError where they differ."""
     shape = broadcast_shape(kind, xs)
     all_floats(xs, kind)
     if any(x != shape for x in xs):

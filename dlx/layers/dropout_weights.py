@@ -1,4 +1,4 @@
-"""Weights that come and go while training: a wrapper around a layer that learns."""
+"""Dropout of weights: a wrapper around a layer."""
 
 from __future__ import annotations
 

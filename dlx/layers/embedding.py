@@ -1,4 +1,4 @@
-"""Integers and truth values into floats."""
+"""From integers and booleans to floats."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Embedding(Layer):
-    """Look up a learned vector for each whole number: a word for its place in the vocabulary.
+    """Look up a learned vector for each integer, such as the number of a word in a vocabulary.
 
     Shapes: integers (T,) -> (T, embedding_dim); in general (*) -> (*, embedding_dim). Tokens come first and their
         values last, as `linear` and attention want them; `- transpose` puts the values where a convolution has its
@@ -62,7 +62,7 @@ class Embedding(Layer):
 
 
 class OneHot(Layer):
-    """Write each whole number as a row of zeros with a single 1, at its place.
+    """One-hot encode integers.
 
     Shapes: integers (*) -> (*, num_classes) of floats; with dim = 1, (H, W) -> (num_classes, H, W).
     Cost: nothing learned; no MACs.
@@ -102,7 +102,7 @@ class OneHot(Layer):
 
 
 class ToFloat(Layer):
-    """Turn integers, or truth values as 0 and 1, into floats of the same value.
+    """Convert integers, or booleans as 0 and 1, to floats.
 
     Shapes: (*) -> (*).
     Cost: nothing learned; no MACs.
@@ -124,7 +124,7 @@ class ToFloat(Layer):
 
 
 def _integers(x: Shape, kind: str, way: str) -> None:
-    """Refuse an input of floats or truth values."""
+    """Raise a ShapeError for an input that is not of integers."""
     if x.dtype != "int":
         raise ShapeError(
             f"{kind} looks numbers up, and {{0}} holds values of dtype {x.dtype}",

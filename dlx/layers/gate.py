@@ -1,4 +1,4 @@
-"""Gates: values between 0 and 1 that decide how much of a signal goes on."""
+"""Gates: values between 0 and 1 that scale or mix signals."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Gate(Layer):
-    """Mix two inputs by a third: h * t + x * (1 - t), for t between 0 and 1.
+    """Interpolate between two inputs by a third: h * t + x * (1 - t), for t between 0 and 1.
 
     Shapes: x, h and t of (C, *size), in this order -> (C, *size); a single position or channel stretches.
     Cost: no MACs; torch's counter counts those of matrix products alone.
@@ -46,7 +46,7 @@ class Gate(Layer):
 
 
 class Highway(Layer):
-    """Mix what came in, x, with what a layer made of it, h: h * t + x * (1 - t), with t = sigmoid(W x + b) learned.
+    """Interpolate between input x and output h of a branch: h * t + x * (1 - t), with t = sigmoid(W x + b) learned.
 
     It is a merge: `- residual: {layers: [linear: 50, relu], merge: highway}`. Where b begins below 0, x goes through
     nearly as it is at first.
@@ -100,7 +100,7 @@ class Highway(Layer):
 
 
 class SqueezeExcitation(Layer):
-    """Weigh each channel by a gate that has seen the mean of every channel.
+    """Scale each channel by a gate that is computed from the means of all channels.
 
     The means go through two 1x1 convolutions, to `squeeze_channels` and back, with an activation between them.
 

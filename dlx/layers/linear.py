@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Linear(Layer):
-    """Mix the values of the last axis into `out_features` learned weighted sums.
+    """Linear map of the last axis to `out_features` values.
 
     Shapes: (in,) -> (out_features,); (*, in) -> (*, out_features), the same weights at every place of the others. An
         image is flattened first. With `tie`, the weight is that of another linear layer, transposed, or that of an

@@ -43,9 +43,9 @@ def measure(layer: Layer, *xs: Shape) -> dict[str, Any]:
 
 
 def difference(plan: Plan, module: Any, xs: Sequence[Shape]) -> str:
-    """Where a module is not what a plan says, in a sentence with both; empty where it is.
+    """Return a sentence on the first difference between a module and its plan; empty where there is none.
 
-    The module runs on torch's meta device, or where it cannot on a batch of two zeros, as a copy.
+    The module runs on torch's meta device, or where that is impossible a copy of it on a batch of two zeros.
     """
     if not isinstance(module, torch.nn.Module):
         return f"its module() returned {type(module).__name__}, and no torch.nn.Module"

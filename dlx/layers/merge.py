@@ -1,4 +1,4 @@
-"""Two or more inputs into one."""
+"""Merging of several inputs into one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Add(Layer):
-    """Add the inputs value by value, as a residual connection does.
+    """Add the inputs elementwise, as a residual connection does.
 
     Shapes: (C, *size) from each -> (C, *size); an axis of one input that has a single position, or a single channel,
         stretches to fit the others.
@@ -42,7 +42,7 @@ class Add(Layer):
 
 
 class Multiply(Layer):
-    """Multiply the inputs value by value, as a gate does.
+    """Multiply the inputs elementwise, as a gate does.
 
     Shapes: (C, *size) from each -> (C, *size); an axis of one input that has a single position, or a single channel,
         stretches to fit the others: (C, 1, 1) scales the channels of (C, H, W).
@@ -69,7 +69,7 @@ class Multiply(Layer):
 
 
 class Concat(Layer):
-    """Join the inputs end to end along one axis, as U-Net and DenseNet do.
+    """Concatenate the inputs along one axis, as U-Net and DenseNet do.
 
     Shapes: (C_i, *size) from each -> (sum of C_i, *size). `dim` is counted as torch does, with the batch as axis 0;
         torch's default is 0, here it is 1. With `crop: center` the sizes may differ: each input keeps its middle, as
@@ -124,7 +124,9 @@ class Concat(Layer):
 
 
 def broadcast_shape(kind: str, xs: tuple[Shape, ...]) -> Shape:
-    """The shape of all inputs together, where an axis of length 1 fits any other."""
+    """Return the shape to which the inputs broadcast: an axis of length 1 fits any other. ShapeError where they
+    do not.
+    """
     _check_kinship(kind, xs)
     sizes = [max(ns) for ns in zip(*xs, strict=True)]
     largest = [next(i for i, x in enumerate(xs) if x[k] == n) for k, n in enumerate(sizes)]
@@ -138,7 +140,7 @@ def broadcast_shape(kind: str, xs: tuple[Shape, ...]) -> Shape:
 
 
 def _check_kinship(kind: str, xs: tuple[Shape, ...]) -> None:
-    """All inputs are of one dtype and have as many axes."""
+    """Raise a ShapeError where inputs differ in dtype or number of axes."""
     for i, x in enumerate(xs[1:], start=1):
         if x.dtype != xs[0].dtype:
             raise ShapeError(
@@ -157,7 +159,7 @@ def _check_kinship(kind: str, xs: tuple[Shape, ...]) -> None:
 def _refusal(
     kind: str, xs: tuple[Shape, ...], pair: tuple[int, int], differing: set[int], way_out: str = ""
 ) -> ShapeError:
-    """The two inputs of `pair` have channels, or else sizes, that do not fit."""
+    """Return the error of two inputs whose channels, or sizes, do not fit."""
     joins = f"{kind} joins {{{pair[0]}}} with {{{pair[1]}}}"
     a, b = xs[pair[0]], xs[pair[1]]
     if 0 not in differing:
@@ -171,7 +173,7 @@ def _refusal(
 
 
 def _resizing(a: tuple[int, ...], b: tuple[int, ...]) -> str:
-    """How two sizes become one."""
+    """Return a hint on how to make two sizes equal."""
     larger, smaller = max(a, b), min(a, b)
     ratios = {Fraction(n, m) for n, m in zip(larger, smaller, strict=True)}
     by = ratios.pop() if len(ratios) == 1 else Fraction(1, 2)

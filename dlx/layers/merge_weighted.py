@@ -1,4 +1,4 @@
-"""Inputs that do not count alike, or of which one wins."""
+"""Differences, means, maxima, weighted sums and products of inputs."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Subtract(Layer):
-    """The first input minus the second, value by value.
+    """Subtract the second input from the first, elementwise.
 
     Shapes: (C, *size) from each -> (C, *size); an axis of one input that has a single position, or a single channel,
         stretches to fit the other.
@@ -42,7 +42,7 @@ class Subtract(Layer):
 
 
 class Average(Layer):
-    """The mean of the inputs, value by value: an ensemble, or the join of branches of equal standing.
+    """Average the inputs elementwise: an ensemble, or a join of equal branches.
 
     Shapes: (C, *size) from each -> (C, *size); an axis of one input that has a single position, or a single channel,
         stretches to fit the others.
@@ -66,7 +66,7 @@ class Average(Layer):
 
 
 class Maximum(Layer):
-    """The largest of the inputs, value by value: maxout over branches.
+    """Elementwise maximum of the inputs: maxout over branches.
 
     Shapes: (C, *size) from each -> (C, *size); an axis of one input that has a single position, or a single channel,
         stretches to fit the others.
@@ -101,7 +101,7 @@ def _some(weights: list[float] | None) -> list[float] | None:
 
 
 class WeightedAdd(Layer):
-    """Add the inputs, each times a weight of its own, given or learned.
+    """Add the inputs with weights, fixed or learned.
 
     Shapes: (C, *size) from each -> (C, *size); an axis of one input that has a single position, or a single channel,
         stretches to fit the others.
@@ -144,7 +144,7 @@ class WeightedAdd(Layer):
 
 
 class Matmul(Layer):
-    """The matrix product of two inputs, on their last two axes.
+    """Matrix product of two inputs, over their last two axes.
 
     Shapes: (*, M, K) and (*, K, N) -> (*, M, N); one of the other axes may be 1 in one of them.
     Cost: M * K * N MACs for each place on the other axes; nothing learned.

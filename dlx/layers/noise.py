@@ -1,4 +1,4 @@
-"""Noise on what comes in, while training."""
+"""Noise on the input in training."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class GaussianNoise(Layer):
 
 
 class Cutout(Layer):
-    """While training, set a patch of each sample to 0, in all channels, around a random position.
+    """While training, set a patch at a random position of each sample to 0, in all channels.
 
     Shapes: (C, *size) -> (C, *size). The middle of the patch is any position, so that at the border less is cut.
     Cost: nothing learned; no MACs.

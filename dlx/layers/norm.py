@@ -1,4 +1,4 @@
-"""Normalisation."""
+"""Batch normalisation."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class BatchNorm(Layer):
-    """Give each channel mean 0 and variance 1 over the batch and all positions, then a learned scale and shift.
+    """Normalise each channel to mean 0 and variance 1 over batch and positions, with a learned scale and shift.
 
     While training, mean and variance are the batch's own, and running averages follow them; evaluation uses those
     (the batch's own where `track_running_stats` is false, so that each position sees all of them).

@@ -1,4 +1,4 @@
-"""Normalisation over a batch in other forms than torch's."""
+"""Variants of batch normalisation that torch does not have."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class BookBatchNorm(Layer):
-    """Batch norm as books write it: (x - m) / (s + eps), with the deviation s of the batch itself, not its estimate.
+    """Batch norm as in textbooks: (x - m) / (s + eps), with the standard deviation s of the batch, divided by n.
 
     torch divides by the root of variance + eps and keeps averages of the unbiased variance. Here m and s stand as
     they are, s with one over the number of values. With `eps_in: variance` eps goes under the root, as in AIMA and in
@@ -59,7 +59,7 @@ class BookBatchNorm(Layer):
 
 
 class GhostBatchNorm(Layer):
-    """Batch norm over parts of the batch: its noise is that of a small batch, however large the batch is.
+    """Batch norm over parts of the batch, with the noise of a small batch whatever the batch size.
 
     A batch is cut into as few parts as hold at most `virtual_batch_size` samples, as equal as can be; each has a mean
     and a variance of its own, and the running averages follow them one after the other. Evaluation is `batch_norm`'s.
@@ -99,7 +99,7 @@ class GhostBatchNorm(Layer):
 
 
 class BatchRenorm(Layer):
-    """Batch norm whose output while training is what evaluation would give, as far as bounds allow.
+    """Batch norm whose training output equals that of evaluation, within bounds.
 
     y = ((x - m) / s * r + d) with r = s / running s within [1/rmax, rmax] and d = (m - running m) / running s within
     [-dmax, dmax]; neither gets a gradient. With rmax = 1 and dmax = 0 this is batch norm. The bounds start there,
@@ -144,7 +144,7 @@ class BatchRenorm(Layer):
 
 
 class FrozenBatchNorm(Layer):
-    """Batch norm with scale, shift, mean and variance all given: nothing is learned and no batch is looked at.
+    """Batch norm with fixed scale, shift, mean and variance.
 
     It is what detectors put in the place of a trained `batch_norm`. Before values are given, it hands on its input.
 

@@ -1,4 +1,4 @@
-"""Normalisation of each sample by itself: no batch, no running averages, the same in training and evaluation."""
+"""Normalisation of each sample, without batch statistics; training and evaluation are equal."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 STATISTICS = 2 * 4
-"""Bytes of a mean and a deviation, which torch holds for the backward pass."""
+"""Bytes of a mean and a standard deviation, which torch saves for the backward pass."""
 
 
 class LayerNorm(Layer):
-    """Give the values of each sample mean 0 and variance 1 over some axes, then a learned scale and shift.
+    """Normalise each sample to mean 0 and variance 1 over some axes, with a learned scale and shift.
 
     `over` says which values: a number takes the last so many axes, each value with a scale and a shift of its own, as
     torch's `normalized_shape` does (1: the features of each token, as in ViT and GPT; as many as x has: all of it).
@@ -78,7 +78,7 @@ class LayerNorm(Layer):
 
 
 class RMSNorm(Layer):
-    """Divide the values of the last axes by their root mean square, then learn a scale; no mean is taken away.
+    """Divide the values of the last axes by their root mean square, with a learned scale; no mean is subtracted.
 
     Shapes: (*) -> (*), each sample, and each place on the axes before the last `over`, by itself.
     Cost: no MACs, as torch's counter has it.
@@ -114,7 +114,7 @@ class RMSNorm(Layer):
 
 
 class GroupNorm(Layer):
-    """Give each group of channels mean 0 and variance 1 over its channels and all positions, then scale and shift.
+    """Normalise each group of channels to mean 0 and variance 1, over its channels and positions.
 
     With one group this is `layer_norm: sample`; with as many as channels it is `instance_norm: {affine: true}`.
 
@@ -160,7 +160,7 @@ class GroupNorm(Layer):
 
 
 class InstanceNorm(Layer):
-    """Give each channel of each sample mean 0 and variance 1 over its positions.
+    """Normalise each channel of each sample to mean 0 and variance 1 over its positions.
 
     Shapes: (C, *size) -> (C, *size).
     Cost: no MACs, as torch's counter has it.
@@ -244,7 +244,7 @@ class LocalResponseNorm(Layer):
 
 
 def _last_axes(x: Shape, axes: int, kind: str) -> tuple[int, ...]:
-    """The size of the last `axes` axes."""
+    """Return the lengths of the last `axes` axes. ShapeError where there are fewer."""
     if axes > len(x):
         raise ShapeError(
             f"{kind} goes over the last {axes} axes, and {{0}} has {len(x)}",
@@ -255,5 +255,5 @@ def _last_axes(x: Shape, axes: int, kind: str) -> tuple[int, ...]:
 
 
 def _last(x: Shape, axes: int) -> WindowLike:
-    """What is seen by whoever looks at all of the last `axes` axes."""
+    """Return the dependency on all values of the last `axes` axes."""
     return tuple(range(len(x) - axes - 1, len(x) - 1))

@@ -1,4 +1,4 @@
-"""Normalisation of a weight instead of what runs through it: a wrapper around a layer that learns."""
+"""Normalisation of weights: a wrapper around a layer."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TRANSPOSED = "conv_transpose"
 
 
 class _Reparametrised(Layer):
-    """A layer whose weight is worked out from other tensors each time that it runs."""
+    """Base class of layers whose weight is computed from other tensors in each forward pass."""
 
     layer: Annotated[Layer, Choice(LAYERS)] = Field(description="the layer whose weight it is")
     name: str = Field("weight", description="which of its weights")
@@ -31,7 +31,7 @@ class _Reparametrised(Layer):
     learns: ClassVar[bool] = True
 
     def _weight(self, plan: Plan, dim: int | None) -> tuple[int, ...]:
-        """The shape of the weight, which has an axis `dim`."""
+        """Return the shape of the weight. ShapeError where it does not exist, or has no axis `dim`."""
         kind = self.layer.kind
         weight = plan.weights.get(self.name)
         if weight is None or "." in self.name:
@@ -54,10 +54,10 @@ class _Reparametrised(Layer):
         return self.layer.plan(*xs)
 
     def _instead(self, plan: Plan, weights: Shapes, buffers: Shapes, beside: int, passing: int = 1) -> Plan:
-        """The plan of the layer with other tensors in the place of the weight.
+        """Return the plan of the layer with other tensors in place of the weight.
 
-        The weight stays until the backward pass where the layer reads it there, and so do `beside` bytes. There
-        `passing` tensors of its size come and go: its gradient, and what a quotient makes of that.
+        torch saves the weight where the layer's backward pass reads it, and `beside` bytes. The backward pass
+        allocates `passing` tensors of its size: its gradient, and those of a quotient.
         """
         made = FLOAT * prod(plan.weights[self.name])
         read = () if self.name == "bias" else plan.reads_weights  # what is added is in no gradient
@@ -73,7 +73,7 @@ class _Reparametrised(Layer):
 
 
 class WeightNorm(_Reparametrised):
-    """Learn the length and the direction of a layer's weight by themselves: w = g * v / |v|.
+    """Learn norm and direction of a layer's weight separately: w = g * v / |v|.
 
     `dim` is the axis with a length for each entry: 0, what the layer gives; null takes one length for all of it.
     At the start g = |v|, so that w is what the layer alone would have begun with.
@@ -103,7 +103,9 @@ class WeightNorm(_Reparametrised):
         return self._instead(inner, {"original0": g, "original1": v}, {}, beside=FLOAT * self._beside(v, prod(g)))
 
     def _beside(self, v: tuple[int, ...], lengths: int) -> int:
-        """Values held beside the weight: torch has one kernel for its first and last axis, and none for others."""
+        """Return the number of values saved beside the weight: torch has a fused kernel for the first and last
+        axis only.
+        """
         if self.dim in (0, len(v) - 1):
             return lengths
         divided = 2 * lengths  # lengths and quotients
@@ -122,7 +124,7 @@ class WeightNorm(_Reparametrised):
 
 
 class SpectralNorm(_Reparametrised):
-    """Divide a layer's weight by its largest singular value, so that the layer stretches nothing by more than 1.
+    """Divide a layer's weight by its largest singular value.
 
     The value is followed by power iteration, `n_power_iterations` steps in each training pass; its two vectors are
     buffers. A weight of one axis is divided by its length.

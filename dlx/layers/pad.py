@@ -1,4 +1,4 @@
-"""Values around the edge: padding and cropping."""
+"""Padding and cropping."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
 Sides = NonNegativeInt | list[NonNegativeInt]
 Mode = Literal["constant", "reflect", "replicate", "circular"]
 Pairs = tuple[tuple[int, int], ...]
-"""Positions before and after, axis by axis."""
+"""Positions before and after, for each axis."""
 
 
 class Pad(Layer):
-    """Add positions around a signal, an image or a volume, on each side as many as are asked for.
+    """Pad a signal, an image or a volume by a number of positions on each side.
 
     A list goes from the last axis to the first, two numbers an axis, as in torch: [left, right] for a signal, [left,
     right, top, bottom] for an image, then [front, back]. The receptive field counts an added position where it
@@ -56,7 +56,7 @@ class Pad(Layer):
 
 
 class PadSame(Layer):
-    """Add the positions that TensorFlow's padding "same" adds before a window: so many that size / stride stops fit.
+    """Pad as TensorFlow's padding "same" does for the window that follows, so that size / stride positions fit.
 
     Where their number is odd, the end of the axis gets one more: torch's paddings are alike on both sides, and a
     stride of 2 then sees other positions. The layer that it stands before has padding 0.
@@ -106,7 +106,7 @@ class PadSame(Layer):
 
 
 class PadChannels(Layer):
-    """Add channels of zeros, as the shortcuts without weights of a ResNet do.
+    """Add channels of zeros, as the parameter-free shortcuts of a ResNet do.
 
     Shapes: (C, *size) -> (out_channels, *size); (C,) -> (out_channels,).
     Cost: no MACs.
@@ -142,7 +142,7 @@ class PadChannels(Layer):
 
 
 class Crop(Layer):
-    """Cut a signal, an image or a volume: keep its middle, or take so many positions off each side.
+    """Crop a signal, an image or a volume: to its centre, or by a number of positions on each side.
 
     The middle of `size` positions of n begins at position (n - size) // 2, as with `concat: {crop: center}`.
 
@@ -198,7 +198,7 @@ class Crop(Layer):
 
 
 def _pairs(sides: Sides, rank: int, what: str) -> Pairs:
-    """Before and after on each axis, from torch's order, which begins with the last axis."""
+    """Return the padding before and after on each axis, from torch's order, which starts with the last axis."""
     if isinstance(sides, int):
         return ((sides, sides),) * rank
     if len(sides) != 2 * rank:

@@ -1,4 +1,4 @@
-"""Learned tensors and factors of their own."""
+"""Learned tensors and scales."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Parameter(Layer):
-    """A learned tensor, the same for every sample: a class token, the embedding of positions, the scale of a layer.
+    """A learned tensor, equal for every sample: a class token, a position embedding, a scale.
 
     What comes in gives only the size of the batch. `concat`, `add` or `multiply` bring the tensor to what it is for:
     `- add` with `from: [tokens, positions]`.
@@ -45,7 +45,7 @@ class Parameter(Layer):
 
 
 class Scale(Layer):
-    """Multiply by a factor, given or learned: a residual block by 1/sqrt(2), or each channel by its own.
+    """Multiply by a fixed or learned factor, one for all values or one for each channel.
 
     Shapes: (*) -> (*).
     Cost: nothing learned, or one parameter, or one for each value on the axis `dim`; no MACs.

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class MaxPool(Layer):
-    """Keep the largest value under a window that slides over each channel.
+    """Maximum over a window that slides over each channel.
 
     Shapes: (C, *size) -> (C, *size') with
         size' = (size + 2*padding - dilation*(kernel_size - 1) - 1) // stride + 1 on each axis, rounded up instead of
@@ -56,7 +56,7 @@ class MaxPool(Layer):
 
 
 class AvgPool(Layer):
-    """Average the values under a window that slides over each channel.
+    """Mean over a window that slides over each channel.
 
     Shapes: (C, *size) -> (C, *size') with size' = (size + 2*padding - kernel_size) // stride + 1 on each axis,
         rounded up instead of down with `ceil_mode`, as long as the last window begins in the input or its padding.
@@ -90,7 +90,7 @@ class AvgPool(Layer):
 
 
 class LPPool(Layer):
-    """Take the p-norm of the values under a window that slides over each channel, where p is `norm_type`.
+    """p-norm over a window that slides over each channel, where p is `norm_type`.
 
     Norm 1 is the sum, norm 2 the root of the sum of squares (L2 pooling); the larger p, the nearer to the maximum.
     torch takes no absolute values: with an odd p a window whose sum of powers is negative gives NaN.
@@ -131,7 +131,7 @@ class LPPool(Layer):
 
 
 def pooled_plan(x: Shape, window: Window, kind: str) -> Plan:
-    """The plan of a pool of floats whose windows do not stand on padding alone."""
+    """Return the plan of a pool. ShapeError where a window can lie on padding alone."""
     floats(x, kind)
     if any(2 * before > k for before, k in zip(window.before, window.kernel, strict=True)):
         raise ShapeError(
@@ -152,7 +152,7 @@ def pooled_plan(x: Shape, window: Window, kind: str) -> Plan:
 
 
 def _steps_over(window: Window, size: Sequence[int], stops: Sequence[int]) -> bool:
-    """Whether a window that begins before the input has none of its taps in it."""
+    """Whether a window that starts before the input has no tap inside it."""
     axes = zip(size, stops, window.stride, window.before, window.dilation, strict=True)
     return any(
         (p * stride - before) % dilation >= n
@@ -163,7 +163,9 @@ def _steps_over(window: Window, size: Sequence[int], stops: Sequence[int]) -> bo
 
 
 def _check_volume(x: Shape, window: Window, kind: str) -> None:
-    """torch's averages over volumes want the kernel to fit into the input without its padding."""
+    """Raise a ShapeError where the kernel exceeds the unpadded input, which torch's average pools of volumes
+    refuse.
+    """
     if len(x) == 4 and any(k > n for k, n in zip(window.kernel, x.size, strict=True)):
         raise ShapeError(
             f"{kind} has a kernel of {by_x(window.kernel)}, larger than {{0}}; torch counts no padding here",

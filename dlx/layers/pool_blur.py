@@ -1,4 +1,4 @@
-"""Pooling that blurs before it skips positions."""
+"""Anti-aliased pooling."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class MaxBlurPool(Layer):
-    """Keep the largest value under a window at every position, blur, and only then skip positions.
+    """Maximum over a window at every position, then a blur with a stride.
 
     A max pool with a stride changes its output when the input moves by a position; the blur softens that. Its weights
     are the binomial coefficients, [1, 2, 1] / 4 for `blur_size` 3, on each axis; beyond the edge it mirrors the

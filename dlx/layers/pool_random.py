@@ -1,4 +1,4 @@
-"""Pooling that throws dice while training."""
+"""Pooling with random numbers in training."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ Ratio = Annotated[float, Field(gt=0, lt=1)]
 
 
 class StochasticPool(Layer):
-    """Pick one value under each window by chance, a larger one more likely: in proportion to the values.
+    """Sample one value from each window, with probabilities in proportion to the values.
 
     For evaluation it is the average that this comes to: each value weighs as much as it is likely. Values below 0
     count as 0, so it stands behind a `relu`; a window without a value above 0 gives 0.
@@ -56,7 +56,7 @@ class StochasticPool(Layer):
 
     @staticmethod
     def _values(x: Shape, window: Window, shape: Shape) -> int:
-        """Bytes of the values under the windows: a copy, or where those of a window lie in a line, a view."""
+        """Return the bytes of the values in the windows: a copy, or a view where a window is one-dimensional."""
         along = sum(k > 1 for k in window.kernel)
         return x.bytes if along < 2 else shape.bytes * prod(window.kernel)
 
@@ -71,7 +71,7 @@ class StochasticPool(Layer):
 
 
 class MaxPoolDropout(Layer):
-    """Keep the largest of the values under a window that are not dropped, each with probability p while training.
+    """Maximum over the values of a window that are not dropped; each is dropped with probability p in training.
 
     For evaluation the values are averaged by how likely each is to be the largest that is left: of those in falling
     order, number i weighs (1 - p) * p^(i - 1). A window of which all are dropped gives 0, and values below 0 count
@@ -117,7 +117,7 @@ class MaxPoolDropout(Layer):
 
 
 class FractionalMaxPool(Layer):
-    """Keep the largest value under windows that overlap at random, so that the size shrinks by any factor.
+    """Maximum over windows at random positions, so that the size shrinks by any factor.
 
     Window p begins at position floor((p + u) * a) - floor(u * a) with a = (size - kernel_size) / (size' - 1) and u
     drawn anew for each sample and channel, in evaluation too; the last window ends with the input.
@@ -183,7 +183,7 @@ class FractionalMaxPool(Layer):
 
 
 def _between(size: tuple[int, ...], outs: tuple[int, ...], kernel: tuple[int, ...]) -> Window:
-    """Where the windows can begin: a position further on where their pace is a fraction."""
+    """Return the window that covers all possible positions of the random windows."""
     paces: list[Number] = []
     widths, before = [], []
     for n, out, k in zip(size, outs, kernel, strict=True):

@@ -1,4 +1,4 @@
-"""Pooling to a size that is asked for: adaptive and global."""
+"""Pooling to a given output size: adaptive and global."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ OutputSize = PositiveInt | list[PositiveInt | None]
 
 
 class AdaptiveAvgPool(Layer):
-    """Average over windows that are cut so that `output_size` of them cover the input.
+    """Mean over windows that cover the input and are as many as `output_size` asks for.
 
     Window p covers the positions floor(p*n/o) to ceil((p + 1)*n/o) - 1 of n, where o is the output size. Where o does
     not divide n the windows differ by a position; the receptive field told is then that of the largest.
@@ -54,7 +54,7 @@ class AdaptiveAvgPool(Layer):
 
 
 class AdaptiveMaxPool(Layer):
-    """Keep the largest value of each of the windows that are cut so that `output_size` of them cover the input.
+    """Maximum over windows that cover the input and are as many as `output_size` asks for.
 
     Window p covers the positions floor(p*n/o) to ceil((p + 1)*n/o) - 1 of n, where o is the output size. Where o does
     not divide n the windows differ by a position; the receptive field told is then that of the largest.
@@ -85,7 +85,7 @@ class AdaptiveMaxPool(Layer):
 
 
 class GlobalAvgPool(Layer):
-    """Average each channel over all its positions.
+    """Mean of each channel over all positions.
 
     Shapes: (C, *size) -> (C,), or (C, 1, ...) with `keepdim`.
     Cost: no MACs; additions are not counted.
@@ -108,7 +108,7 @@ class GlobalAvgPool(Layer):
 
 
 class GlobalMaxPool(Layer):
-    """Keep the largest value of each channel.
+    """Maximum of each channel over all positions.
 
     Shapes: (C, *size) -> (C,), or (C, 1, ...) with `keepdim`.
     Cost: no MACs; comparisons are not counted.
@@ -145,7 +145,7 @@ def _adaptive_plan(x: Shape, output_size: OutputSize, kind: str) -> Plan:
 
 
 def _adaptive_lines(x: Shape, shape: Shape) -> list[Line]:
-    """The size is asked for; what is worked out is where the windows lie."""
+    """Return the lines of the output size and of the window positions."""
     lines = unchanged(x, [0])
     for axis, (n, o) in enumerate(zip(x.size, shape.size, strict=True), start=1):
         note = f"Window p covers the positions floor(p * {n} / {o}) to ceil((p + 1) * {n} / {o}) - 1, from p = 0 on."
@@ -154,7 +154,7 @@ def _adaptive_lines(x: Shape, shape: Shape) -> list[Line]:
 
 
 def _sizes(x: Shape, output_size: OutputSize, kind: str) -> tuple[int, ...]:
-    """The output size on each axis of positions."""
+    """Return the output size on each axis of positions."""
     size = positions(x, kind)
     if isinstance(output_size, int):
         return (output_size,) * len(size)
@@ -163,7 +163,7 @@ def _sizes(x: Shape, output_size: OutputSize, kind: str) -> tuple[int, ...]:
 
 
 def _largest_windows(size: tuple[int, ...], outs: tuple[int, ...]) -> Window:
-    """Windows as wide as the widest of each axis, at the pace n/o."""
+    """Return windows of the largest width on each axis, with a stride of n/o."""
     paces = [Fraction(n, o) for n, o in zip(size, outs, strict=True)]
     widest = tuple((pace.numerator + 2 * pace.denominator - 2) // pace.denominator for pace in paces)
     zeros, ones = (0,) * len(size), (1,) * len(size)

@@ -1,4 +1,4 @@
-"""Recurrent layers: step after step, with a state in which earlier steps live on."""
+"""Recurrent layers, with a state that is passed from step to step."""
 
 from __future__ import annotations
 
@@ -22,7 +22,9 @@ ON_META = "torch on the meta device, in tests/layers/test_recurrent.py: oneDNN's
 
 @dataclass(frozen=True)
 class _Direction:
-    """One layer in one direction: the end of its weights' names, and how many values of a step it reads."""
+    """One layer in one direction: the suffix of its weights' names, and the number of values of a step that it
+    reads.
+    """
 
     suffix: str
     values: int
@@ -41,21 +43,21 @@ class _Recurrent(Layer):
     learns: ClassVar[bool] = True
     arity: ClassVar[int | tuple[int, ...] | None] = (1, 2)
     gates: ClassVar[int] = 1
-    """Sums for each value of the state."""
+    """Number of sums for each value of the state."""
 
     @property
     def output_size(self) -> int:
-        """Values that a step gives, in one direction."""
+        """Number of values that a step gives, in one direction."""
         return self.hidden_size
 
     @property
     def projected(self) -> int:
-        """Weights from the state to those, for each value of the state."""
+        """Number of output values that the state is projected to; 0 for none."""
         return 0
 
     @property
     def is_own(self) -> bool:
-        """Whether torch has no such layer, and dlx takes the steps itself."""
+        """Whether torch has no such layer, so that dlx loops over the steps itself."""
         return False
 
     @property
@@ -64,7 +66,7 @@ class _Recurrent(Layer):
 
     @property
     def rows(self) -> int:
-        """States, one for each layer and direction."""
+        """Number of states, one per layer and direction."""
         return self.num_layers * self.directions
 
     def plan(self, *xs: Shape) -> Plan:
@@ -95,7 +97,7 @@ class _Recurrent(Layer):
         )
 
     def _seen(self, inputs: int) -> InputPaths:
-        """Every step may tell of every other; of a sequence, each step stays in its place."""
+        """Return the dependency on the inputs: every step, and for sequences each step at its own place."""
         whole = AxisMap((None, None) if self.return_sequences else (None,))
         stay: tuple[tuple[int, AxisMap], ...] = ((0, AxisMap((0, None))),) if self.return_sequences else ()
         return InputPaths((*stay, *((i, whole) for i in range(inputs))))
@@ -110,14 +112,14 @@ class _Recurrent(Layer):
                 yield _Direction(f"_l{layer}{direction}", self.directions * self.output_size if layer else values)
 
     def _weights(self, direction: _Direction) -> Mapping[str, tuple[int, ...]]:
-        """Those of one layer in one direction, by torch's names."""
+        """Return the weights of one layer in one direction, by torch's names."""
         weights: dict[str, tuple[int, ...]] = {f"weight_ih{direction.suffix}": (self._sums, direction.values)}
         weights |= {f"weight_hh{direction.suffix}": (self._sums, self.output_size)}
         biases = {True: ("ih", "hh"), "one": ("ih",), False: ()}[self.bias]
         return weights | {f"bias_{of}{direction.suffix}": (self._sums,) for of in biases}
 
     def _products(self, direction: _Direction) -> int:
-        """Multiply-adds of a step."""
+        """Return the MACs of a step."""
         return self._sums * (direction.values + self.output_size) + self.projected * self.hidden_size
 
     def _check(self, xs: Sequence[Shape]) -> None:
@@ -142,15 +144,19 @@ class _Recurrent(Layer):
     # --- what torch holds for the backward pass ---
 
     def _reads_in_place(self, xs: Sequence[Shape]) -> bool:
-        """torch brings the steps before the batch, in a copy unless there is one step; states of several rows too."""
+        """Whether torch saves the input itself; with several steps it copies them to put the steps before the
+        batch.
+        """
         return (xs[0][0] == 1 or self.is_own) and (len(xs) == 1 or self.rows == 1)
 
     def _is_read_alone(self, xs: Sequence[Shape]) -> bool:
-        """The steps lie as they came, and the states are copied."""
+        """Whether the steps are saved as they are, and the states are copies."""
         return not self._reads_in_place(xs) and (self.is_own or xs[0][0] == 1)
 
     def _held(self, xs: Sequence[Shape]) -> int:
-        """Floats of all steps: what each layer reads, and what stays of its steps; masks of dropout."""
+        """Return the number of floats saved for all steps: inputs of each layer, intermediate results, masks of
+        dropout.
+        """
         steps = xs[0][0]
         between = steps * self.directions * self.output_size * (self.num_layers - 1)
         return (
@@ -161,17 +167,17 @@ class _Recurrent(Layer):
         )
 
     def _copied(self, xs: Sequence[Shape]) -> int:
-        """Each direction has a copy of the input of its own."""
+        """Return the number of floats in copies of the input, one per direction."""
         return xs[0].count * self.directions if xs[0][0] > 1 and not self.is_own else 0
 
     def _saved_per_direction(self, steps: int) -> int:
-        """Floats that stay of all steps of one layer in one direction."""
+        """Return the number of floats saved for all steps of one layer in one direction."""
         raise NotImplementedError
 
     # --- in words ---
 
     def equations(self) -> Sequence[str]:
-        """A step, as the books write it."""
+        """Return the equations of a step, as textbooks write them."""
         raise NotImplementedError
 
     def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
@@ -207,14 +213,14 @@ class _Recurrent(Layer):
         return line(formula, sizes, what=f"a step of {direction.suffix[1:]}", part="multiply-adds")
 
     def _arguments(self) -> dict[str, Any]:
-        """Those of torch's modules, and of ours."""
+        """Return the arguments of the modules."""
         own = self.options("hidden_size", "dropout", "bias")
         quiet = self.dropout if self.num_layers > 1 else 0.0
         return {**own, "dropout": quiet, "bias": bool(self.bias), "one_bias": self.bias == "one"}
 
 
 class RNN(_Recurrent):
-    """Carry a state from step to step, each time an activation of weighted sums of the state and of what comes in.
+    """Recurrent layer: the state is an activation of linear maps of the state before and of the input.
 
     Shapes: (T, C) -> (T, D * hidden_size), with D = 2 where it is `bidirectional` and 1 elsewhere; without
         `return_sequences` (D * hidden_size,), the state behind the last step, and of the way back behind the first.
@@ -258,7 +264,7 @@ class RNN(_Recurrent):
 
 
 class GRU(_Recurrent):
-    """Carry a state that two gates, of what comes in and of the state, reset and renew.
+    """Gated recurrent unit: two gates, computed from input and state, reset and update the state.
 
     Shapes: those of `rnn`: (T, C) -> (T, D * hidden_size), or (D * hidden_size,) without `return_sequences`; a second
         input is the state to begin at.
@@ -293,7 +299,7 @@ class GRU(_Recurrent):
 
 
 class LSTM(_Recurrent):
-    """Carry a state, and beside it cells that gates clear, write and read: long short-term memory.
+    """Long short-term memory: a state, and cells that gates clear, write and read.
 
     Shapes: those of `rnn`: (T, C) -> (T, D * hidden_size), or (D * hidden_size,) without `return_sequences`; with
         `proj_size`, that many values in place of hidden_size. A second input is the state to begin at, a third the

@@ -1,4 +1,4 @@
-"""One value for all those along an axis."""
+"""Reductions along an axis."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Mean(Layer):
-    """Average the values along one axis or several: the tokens of a sequence, the positions of an image.
+    """Mean along one axis or several, such as the tokens of a sequence or the positions of an image.
 
     Shapes: (T, D) -> (D,) for dim = 1; with `keepdim`, (1, D).
     Cost: no MACs, as torch's counter has it.
@@ -39,7 +39,7 @@ class Mean(Layer):
 
 
 class Max(Layer):
-    """Keep the largest value along one axis or several.
+    """Maximum along one axis or several.
 
     Shapes: (T, D) -> (D,) for dim = 1; with `keepdim`, (1, D).
     Cost: no MACs, as torch's counter has it.
@@ -70,7 +70,7 @@ def _axes(x: Shape, dims: list[int], kind: str) -> tuple[int, ...]:
 
 
 def _reduced(x: Shape, dims: list[int], keepdim: bool, kind: str) -> Plan:
-    """The plan without the axes of `dims`, or with a single value on them."""
+    """Return the plan of a reduction over `dims`."""
     floats(x, kind)
     axes = _axes(x, dims, kind)
     if len(axes) == len(x) and not keepdim:

@@ -1,4 +1,4 @@
-"""More or fewer positions: interpolation, and channels that become positions or the other way round."""
+"""Resampling: interpolation, and exchange of channels and positions."""
 
 from __future__ import annotations
 
@@ -25,13 +25,13 @@ if TYPE_CHECKING:
 Factor = Annotated[float, Field(gt=0, le=1e6)]
 Mode = Literal["nearest", "nearest-exact", "linear", "bilinear", "bicubic", "trilinear"]
 MOST_COPIES = 32
-"""Up to this factor torch's nearest makes as many copies of each value; at 41 its rounding goes wrong."""
+"""Largest factor at which torch's nearest repeats each value equally often; at 41 its rounding errors show."""
 RANKS = {"linear": 1, "bilinear": 2, "bicubic": 2, "trilinear": 3}
-"""The axes of positions that a mode is for; the others take any number of them."""
+"""Number of axes of positions that a mode is for; the other modes take any number."""
 
 
 class Upsample(Layer):
-    """Make more positions, or fewer, by copying the nearest value or by interpolating between those around.
+    """Resize by repeating the nearest value, or by interpolation.
 
     Output position p of an axis lies at p * r of the input for nearest, at (p + 1/2) * r for nearest-exact, at p * r
     for the others with `align_corners`, and at (p + 1/2) * r - 1/2 without. r is 1 / scale_factor, or size / size',
@@ -100,7 +100,9 @@ class Upsample(Layer):
         return Plan(shape=Shape((x.channels, *outs)), window=window, by_channel=True, saved=())
 
     def _axis(self, n: int, out: int, scale: float | None) -> tuple[int, Number, Number]:
-        """Taps, pace and first place on an axis of `n` positions that becomes `out`."""
+        """Return the number of taps, the stride and the first position on an axis of `n` positions resized to
+        `out`.
+        """
         if self.align_corners:
             pace, first = Fraction(n - 1, max(out - 1, 1)) if out > 1 else Fraction(0), Fraction(0)
         else:
@@ -145,14 +147,16 @@ class Upsample(Layer):
         return nn.Upsample(**self.options() | {"mode": self.torch_mode(xs[0])})
 
     def torch_mode(self, x: Shape) -> str:
-        """The mode of torch that runs: nearest where the copies are the same, as more programs read it."""
+        """Return torch's mode: nearest where both nearest modes give the same copies, since more programs can
+        read it.
+        """
         factors = [Fraction(out, n) for out, n in zip(self._outs(x), x.size, strict=True)]
         copies = all(factor.denominator == 1 and factor <= MOST_COPIES for factor in factors)
         return "nearest" if self.mode == "nearest-exact" and copies else self.mode
 
 
 class PixelShuffle(Layer):
-    """Lay `upscale_factor` channels for each axis out as positions: more positions out of fewer channels.
+    """Rearrange channels to positions: `upscale_factor` channels for each axis become as many positions.
 
     The r * r channels from c * r * r on become an r x r square at each position of channel c, row by row. torch's own
     takes images alone; this one signals and volumes too.
@@ -190,7 +194,7 @@ class PixelShuffle(Layer):
 
 
 class PixelUnshuffle(Layer):
-    """Lay blocks of `downscale_factor` positions on each axis out as channels: space to depth.
+    """Rearrange blocks of positions to channels: space to depth.
 
     Shapes: (C, *size) -> (C * r^axes, *(size / r)), r = `downscale_factor`; it undoes `pixel_shuffle`.
     Cost: nothing is computed; the values are copied.
@@ -222,7 +226,7 @@ class PixelUnshuffle(Layer):
 
 
 class MaxUnpool(Layer):
-    """Put each value back to where the maximum stood that a `max_pool` took, and zeros everywhere else.
+    """Invert a `max_pool`: each value goes to the position of its maximum, all others are 0.
 
     Takes two inputs, `from: [values, pooled]`: the values to put back, and what went into the pool, in which the
     positions of the maxima are found again. No gradient reaches the second, and the receptive field leaves it out.
@@ -270,7 +274,9 @@ class MaxUnpool(Layer):
         return Window.over(len(positions(pooled, "max_unpool")), self.kernel_size, stride, self.padding)
 
     def _rounds_up(self, values: Shape, pooled: Shape) -> bool:
-        """Whether the values came out of a pool with `ceil_mode`; ShapeError where no such pool makes them."""
+        """Whether the values come from a pool with `ceil_mode`. ShapeError where no pool with these fields
+        gives them.
+        """
         window = self._window(pooled)
         down, up = (pooled_plan(pooled, w, "max_unpool").shape for w in (window, replace(window, ceil_mode=True)))
         if values not in (down, up):

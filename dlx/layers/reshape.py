@@ -1,4 +1,4 @@
-"""The same values on other axes."""
+"""Reshaping: the same values on other axes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 class Flatten(Layer):
-    """Lay the axes from `start_dim` to `end_dim` end to end as one.
+    """Flatten the axes from `start_dim` to `end_dim` to one.
 
     Shapes: (C, *size) -> (C * product of size,); with `start_dim` 2, (C, *size) -> (C, product of size).
     Cost: nothing; the output shares the memory of the input.
@@ -63,7 +63,7 @@ def _fillable(shape: list[int]) -> list[int]:
 
 
 class Reshape(Layer):
-    """Put the values of a sample, in their order, on axes of other lengths.
+    """Give the values of a sample another shape, in the same order.
 
     Shapes: any of as many values -> `shape`; one axis may be -1, and takes what is left.
     Cost: nothing; the output shares the memory of the input.
@@ -107,7 +107,7 @@ class Reshape(Layer):
 
 
 class Identity(Layer):
-    """Hand the input on as it is: an empty branch, or a place to name.
+    """Return the input unchanged: an empty branch, or a named place.
 
     Shapes: (*) -> (*).
     Cost: nothing; the output is the input.

@@ -1,4 +1,4 @@
-"""The same values in another order."""
+"""Permutations of axes and values."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class Permute(Layer):
-    """Put the axes in another order; the values stay where they are in memory.
+    """Permute the axes, as a view.
 
     Shapes: with dims = [2, 3, 1], (C, H, W) -> (H, W, C). Axis 0 is the batch, and stays first.
     Cost: nothing; the output shares the memory of the input.
@@ -80,7 +80,7 @@ def _ordered(x: Shape, axes: list[int]) -> Plan:
 
 
 class Roll(Layer):
-    """Move all values along an axis; those that leave at one end come in at the other.
+    """Roll the values along an axis; those that leave at one end come in at the other.
 
     Shapes: (*) -> (*). With shifts = [-3, -3] and dims = [2, 3], the value at (h, w) comes from (h + 3, w + 3), as in
         the shifted windows of Swin.
@@ -113,7 +113,7 @@ class Roll(Layer):
 
 
 class ChannelShuffle(Layer):
-    """Deal the channels out so that each of the next groups gets some of every group before.
+    """Interleave the channels of groups, so that each of the next groups has some of every group.
 
     Shapes: (C, *size) -> (C, *size); seen as (groups, C / groups), the channels are transposed.
     Cost: no MACs; the values are copied.

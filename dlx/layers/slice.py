@@ -1,4 +1,4 @@
-"""A part of the input."""
+"""Slices of the input."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Slice(Layer):
-    """Keep the values from `start` up to `stop`, without it, along one axis.
+    """Slice one axis from `start` up to `stop`, exclusive.
 
     Shapes: n values on the axis -> (stop - start) / step, rounded up; the others stay. `start` and `stop` may count
         from the end, as in Python: -1 is the last.
@@ -55,7 +55,7 @@ class Slice(Layer):
 
 
 class Select(Layer):
-    """Keep one entry of an axis, and so lose the axis: the class token of a transformer, the last step of a sequence.
+    """Select one entry of an axis, which is removed: the class token of a transformer, the last step of a sequence.
 
     Shapes: (T, D) -> (D,) for dim = 1; in general all axes but the one at `dim`.
     Cost: nothing; the output shares the memory of the input.
@@ -101,7 +101,7 @@ def _parts(sizes: list[int] | None) -> list[int] | None:
 
 
 class Split(Layer):
-    """Cut one axis into pieces, and keep the one at `index`: a layer for each piece, all of the same node.
+    """Split one axis into chunks, and keep the one at `index`; a layer for each chunk takes the same input.
 
     Shapes: (C, *size) -> (C / chunks, *size), or (sizes[index], *size).
     Cost: nothing; the output shares the memory of the input.
@@ -132,7 +132,7 @@ class Split(Layer):
         return part(x, *self._place(x))
 
     def _place(self, x: Shape) -> tuple[int, int, int]:
-        """The axis, and where on it the piece starts and stops."""
+        """Return the axis, and where the chunk starts and stops."""
         axis = axis_of(x, self.dim, "split")
         n = x[axis]
         if self.chunks is not None and n % self.chunks:
@@ -160,7 +160,7 @@ class Split(Layer):
 
 
 def part(x: Shape, axis: int, start: int, stop: int, step: int = 1) -> Plan:
-    """The plan of a layer that keeps the values from `start` to `stop` of one axis."""
+    """Return the plan of a layer that keeps the values from `start` to `stop` of one axis."""
     shape = Shape((*x[:axis], -((start - stop) // step), *x[axis + 1 :]), x.dtype)
     window: WindowLike = "pointwise" if shape == x else AxisSlice(axis, start, step)
     if axis and shape != x:

@@ -1,4 +1,4 @@
-"""Losses of yes or no, one logit each."""
+"""Losses of binary targets, with one logit each."""
 
 from __future__ import annotations
 

@@ -17,15 +17,15 @@ if TYPE_CHECKING:
 
 
 class Yolo(Loss):
-    """Squared errors of where boxes are, how sure they are, and of what class the cell is; summed over a picture.
+    """Squared errors of the position, confidence and class of boxes in a grid, summed over a picture.
 
-    In a cell with an object the box that overlaps it most answers for it: lambda_coord times the squared gaps of its
-    middle and of the square roots of its width and height, and the squared gap of its confidence to that overlap (or
-    to 1). All other boxes are to have confidence 0, times lambda_noobj. Classes count where there is an object.
-    Shapes: outputs (N, 5 boxes + classes, S, S), of each box its confidence, the column and row of its middle within
-    the cell, and the square roots of width and height as parts of the picture's; then the classes. Targets (N, 5 +
-    classes, S, S) have one box, and its width and height. A mean is over pictures.
-    Source: Redmon et al. 2016, arXiv:1506.02640, equation 3 and section 2.2.
+    In a cell with an object the predicted box that overlaps it most is responsible for it: lambda_coord times the
+    squared errors of its centre and of the square roots of its width and height, and the squared error of its
+    confidence with respect to that overlap (or to 1). All other boxes have the target confidence 0, times
+    lambda_noobj. Classes count where there is an object. Shapes: outputs (N, 5 boxes + classes, S, S), of each box
+    its confidence, the column and row of its centre within the cell, and the square roots of width and height as
+    parts of the picture's; then the classes. Targets (N, 5 + classes, S, S) have one box, and its width and height. A
+    mean is over pictures. Source: Redmon et al. 2016, arXiv:1506.02640, equation 3 and section 2.2.
     """
 
     kind: ClassVar[str] = "yolo"

@@ -1,4 +1,4 @@
-"""Losses of one class out of several."""
+"""Losses of class numbers."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Weights = Annotated[list[NonNegativeFloat], Field(min_length=1)]
 
 
 class _OfClasses(Loss):
-    """What may weigh its classes."""
+    """Base class of losses with class weights."""
 
     logits: ClassVar[bool] = True
     wants: ClassVar[Literal["classes", "values"]] = "classes"
@@ -40,14 +40,14 @@ class _OfClasses(Loss):
         return pooled_softmax(outputs)
 
     def on(self) -> Callable[[torch.device, torch.dtype], Tensor | None]:
-        """The weights where and as they are wanted, made once."""
+        """Return the function from device and dtype to the class weights, cached; None for no weights."""
         if self.weight is None:
             return lambda *_: None
         return cache(lambda device, dtype: torch.tensor(self.weight, device=device, dtype=dtype))
 
 
 def _cross_entropy(output: Tensor, target: Tensor) -> Tensor:
-    """torch's, over rows where the classes of a position lie side by side in memory: it is quicker along those."""
+    """torch's cross-entropy; channels-last maps are flattened to rows, for which it is faster."""
     if output.dim() > 2 and (moved := output.movedim(1, -1)).is_contiguous():
         return F.cross_entropy(moved.flatten(0, -2), target.flatten())
     return F.cross_entropy(output, target)
@@ -113,7 +113,7 @@ class CrossEntropy(_OfClasses):
 
 
 class Focal(_OfClasses):
-    """Cross-entropy, less of it where the class is already likely: -(1 - p)^gamma log p, p that of the target.
+    """Cross-entropy with less weight on well-classified examples: -(1 - p)^gamma log p, p that of the target.
 
     Two classes give the binary form; `weight` is alpha. With gamma = 0 it is cross_entropy.
     Shapes: outputs (N, classes, *size) of logits, targets (N, *size). A mean is over all positions, whatever their

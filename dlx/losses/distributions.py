@@ -1,6 +1,6 @@
-"""Losses of distributions: minus the log-probability of the target under what the outputs say.
+"""Negative log-likelihoods of distributions whose parameters are the outputs.
 
-Where a distribution has several parameters, they stand one after the other on the first axis of an output.
+Several parameters are concatenated on the first axis of an output.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ class _Likelihood(Loss):
 
 
 class Poisson(_Likelihood):
-    """exp(output) - target * output: counts whose logarithmic rate is the output. log(target!) is left out.
+    """exp(output) - target * output: Poisson counts with log-rate `output`. log(target!) is left out.
 
     Shapes: outputs and targets (N, *target), targets whole numbers from 0. torch: poisson_nll_loss.
     """
@@ -48,7 +48,7 @@ class Poisson(_Likelihood):
 
 
 class Gaussian(_Likelihood):
-    """(log v + (target - m)^2 / v) / 2: a mean and a variance of its own for each value of the target.
+    """(log v + (target - m)^2 / v) / 2: a predicted mean and variance for each value of the target.
 
     The first half of an output is m, the second s, and v = exp(s) + eps: never zero, however sure the network is.
     Shapes: outputs (2 C, *size), targets (C, *size), N of each. torch: gaussian_nll_loss, which takes v, adds
@@ -76,7 +76,10 @@ class Gaussian(_Likelihood):
         return output.chunk(2, 1)[0]
 
     def averaged(self, outputs: Tensor) -> Tensor:
-        """Mean and variance of the members' mixture. Source: Lakshminarayanan et al. 2017, arXiv:1612.01474, 2.4."""
+        """Return mean and variance of the mixture of the members.
+
+        Source: Lakshminarayanan et al. 2017, arXiv:1612.01474, section 2.4.
+        """
         mean, s = outputs.chunk(2, 2)
         within = torch.logsumexp(s, 0) - math.log(len(outputs))
         between = mean.var(0, correction=0).log()
@@ -114,7 +117,9 @@ class VonMises(_Likelihood):
         return output.chunk(2, 1)[0] if self.kappa == "predicted" else output
 
     def averaged(self, outputs: Tensor) -> Tensor:
-        """The direction of the members' mean arrow, each as long as its kappa: their densities' geometric mean."""
+        """Return the geometric mean of the members' densities: the direction of their mean vector, each of
+        length kappa.
+        """
         mean, *s = outputs.chunk(2, 2) if self.kappa == "predicted" else (outputs,)
         kappa = F.softplus(s[0]) if s else torch.ones_like(mean)
         north, east = (kappa * mean.cos()).mean(0), (kappa * mean.sin()).mean(0)
@@ -129,7 +134,7 @@ class VonMises(_Likelihood):
 
 
 class MixtureDensity(_Likelihood):
-    """-log sum_k w_k N(target; m_k, v_k): a mixture of Gaussians, for answers that are one thing or another.
+    """-log sum_k w_k N(target; m_k, v_k): a mixture of Gaussians, for multimodal targets.
 
     An output has K logits of the weights w, then K means of D values, then s: one a component, or with `diagonal`
     one a value. A variance is exp(s) + eps. A mean is over examples and positions.
@@ -152,7 +157,7 @@ class MixtureDensity(_Likelihood):
         return Shape((self.components * each, *target[1:]))
 
     def parts(self, output: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-weights (N, K, *size), means and log-variances (N, K, D or 1, *size)."""
+        """Return log-weights (N, K, *size), means and log-variances (N, K, D or 1, *size)."""
         k, (n, channels, *size) = self.components, output.shape
         values = (channels // k - 1) // 2 if self.diagonal else channels // k - 2
         logits, means, s = torch.split(output, [k, k * values, channels - k - k * values], 1)

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 SLACK = 1e-3
-"""How far from 1 the sum of probabilities may be that were rounded."""
+"""Tolerance of the sum of target probabilities, which may be rounded."""
 
 
 class KLDivergence(OfValues):

@@ -1,4 +1,4 @@
-"""Margins between one class and the others."""
+"""Margin losses of class scores."""
 
 from __future__ import annotations
 

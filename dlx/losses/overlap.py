@@ -1,4 +1,4 @@
-"""Overlap of regions."""
+"""Overlap of predicted and true regions."""
 
 from __future__ import annotations
 

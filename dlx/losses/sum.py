@@ -1,4 +1,4 @@
-"""Several losses of the same output, added up."""
+"""Weighted sums of losses of the same output."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 
 class Sum(Loss):
-    """weights[0] * losses[0] + weights[1] * losses[1] + ...: cross-entropy and dice for maps, say.
+    """weights[0] * losses[0] + weights[1] * losses[1] + ..., such as cross-entropy and dice for maps.
 
     Each is reduced by itself, as `reduction` of the sum says. Beside a loss of classes, one of values (dice,
     squared_error) gets the target as ones and zeros. Predictions and metrics are those of the first.
@@ -113,6 +113,6 @@ class Sum(Loss):
 
 
 def _channels(output: Tensor, target: Tensor) -> Tensor:
-    """Class numbers as ones and zeros, classes on axis 1."""
+    """One-hot encode class numbers on axis 1."""
     spread: Any = F.one_hot(target, output.shape[1]).movedim(-1, 1).to(output.dtype)
     return spread  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""Losses of values: how far the output is from a target of its own shape."""
+"""Losses of values: distances between output and target."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class OfValues(Loss):
-    """The root of losses of values."""
+    """Base class of losses of values."""
 
     wants: ClassVar[Literal["classes", "values"]] = "values"
 
@@ -44,7 +44,7 @@ class AbsoluteError(OfValues):
 
 
 class Huber(OfValues):
-    """Half the square of the gap up to `delta`, and delta * (|gap| - delta/2) beyond. torch: huber_loss.
+    """error^2 / 2 up to `delta`, and delta * (|error| - delta/2) beyond. torch: huber_loss.
 
     Shapes: outputs and targets (N, *target). Source: Huber 1964, Robust estimation of a location parameter.
     """
@@ -57,7 +57,7 @@ class Huber(OfValues):
 
 
 class SmoothL1(OfValues):
-    """gap^2 / (2 beta) up to `beta`, and |gap| - beta/2 beyond: `huber` with delta = beta, divided by beta.
+    """error^2 / (2 beta) up to `beta`, and |error| - beta/2 beyond: `huber` with delta = beta, divided by beta.
 
     Shapes: outputs and targets (N, *target). torch: smooth_l1_loss. Source: Girshick 2015, arXiv:1504.08083,
     equation 3.

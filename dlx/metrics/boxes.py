@@ -1,4 +1,4 @@
-"""Metrics of boxes that are found in pictures."""
+"""Metrics of detected boxes."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class AveragePrecision(Metric):
-    """The mean over classes of the area under precision over recall, of boxes that are found.
+    """Mean over classes of the area under precision over recall of the detected boxes.
 
     Each box has the class that its cell is surest of, and the product of both confidences. A box counts as found
     where it overlaps a true one of its class, not yet found, by `iou`. Of boxes of a class that overlap by more than
@@ -35,7 +35,7 @@ class AveragePrecision(Metric):
 
 
 class _Boxes(Meter):
-    """Gathers boxes of pictures: number of the picture, class, score, corners."""
+    """Accumulates boxes as rows: picture, class, score, corners."""
 
     def __init__(self, metric: AveragePrecision) -> None:
         self.metric, self.pictures = metric, 0

@@ -1,6 +1,6 @@
-"""Metrics of classes: shares of counts, ranking, calibration.
+"""Metrics of classes: ratios of counts, ranking, calibration.
 
-They are those of torchmetrics, to the last bit where it is not told otherwise, without its import of some seconds.
+They equal those of torchmetrics to the last bit unless noted, without its import, which takes seconds.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Averaged = Literal["macro", "micro", "weighted"]
 
 
 class _Scores(ConfusionCounts):
-    """A ratio of counts, from the table of which class was taken for which."""
+    """A ratio of counts of the confusion matrix."""
 
     def __init__(self, metric: _Averaged, one: bool, classes: int, ignore: int | None) -> None:
         super().__init__(classes, ignore)
@@ -32,7 +32,9 @@ class _Scores(ConfusionCounts):
         super().update(output.sigmoid() - 0.5 if self.one else output.softmax(1), target)
 
     def compute(self) -> Tensor:
-        """Of each class; of class 1; or of all of them as `micro`, a 0 where it is undefined."""
+        """Return the ratio for each class; for class 1 of one logit; over all classes for `micro`. Undefined
+        ratios are 0.
+        """
         table = super().compute()
         if self.one:
             hits, taken, true = table[1, 1], table[:, 1].sum(), table[1].sum()
@@ -45,7 +47,7 @@ class _Scores(ConfusionCounts):
 
 
 class _Gathered(Meter):
-    """Keeps probabilities and targets of the whole part, by position."""
+    """Stores probabilities and targets of the whole part."""
 
     def __init__(self, ignore: int | None) -> None:
         self.ignore = ignore
@@ -65,7 +67,7 @@ class _Gathered(Meter):
 
 
 class _Ranking(_Gathered):
-    """The area under true over false positive rate, of class 1 or of each class against the rest."""
+    """Area under the ROC curve, of class 1 or of each class against the rest."""
 
     def compute(self) -> Tensor:
         output, target = torch.cat(self.outputs), torch.cat(self.targets)
@@ -74,7 +76,7 @@ class _Ranking(_Gathered):
         return torch.stack([self._area(output[:, k], target == k) for k in range(output.shape[1])])
 
     def _area(self, scores: Tensor, yes: Tensor) -> Tensor:
-        """By thresholds at each score that there is, ties at once; 0 where all or none is a yes."""
+        """Return the area for thresholds at each distinct score; 0 where all or no targets are positive."""
         order = scores.argsort(descending=True)
         scores = scores[order]
         ends = F.pad(torch.where(scores[1:] - scores[:-1])[0], [0, 1], value=len(scores) - 1)
@@ -112,11 +114,11 @@ class _Calibration(_Gathered):
 
 
 Defined = Callable[["Tensor", "Tensor"], "Tensor"]
-"""From how many targets each class has, and how often it is predicted, to whether its metric is defined."""
+"""Function from the counts of targets and of predictions of each class to whether its metric is defined."""
 
 
 class _ByClass(Meter):
-    """The mean over the classes for which a metric is defined; of one logit the metric of class 1."""
+    """Mean over the classes for which a metric is defined; the metric of class 1 for one logit."""
 
     def __init__(self, each: Meter, average: str, defined: Defined, ignore: int | None) -> None:
         self.each, self.average, self.defined, self.ignore = each, average, defined, ignore
@@ -158,18 +160,18 @@ class _ByClass(Meter):
 
 
 def _classes(numbers: Sequence[int], names: Sequence[str]) -> str:
-    """`class 2`, `classes cat, dog and 3 more`."""
+    """Join class names: `class 2`, `classes cat, dog and 3 more`."""
     called = [names[i] if i < len(names) else str(i) for i in numbers]
     more = f" and {len(called) - MOST_NAMED} more" if len(called) > MOST_NAMED else ""
     return f"class{'es' if len(called) > 1 else ''} {', '.join(called[:MOST_NAMED])}{more}"
 
 
 MOST_NAMED = 5
-"""Classes that a note names."""
+"""Number of classes that a note names."""
 
 
 class _PerClass(Metric):
-    """A metric of each class, and an average of them."""
+    """Base class of metrics that are averaged over classes."""
 
     average: Averaged
 
@@ -180,11 +182,11 @@ class _PerClass(Metric):
         return _ByClass(each, "one" if output.dim() == 1 else self.average, self.defined, ignore)
 
     def each(self, output: Tensor, ignore: int | None) -> Meter:
-        """Measures each class, or class 1 of one logit."""
+        """Return the meter of each class, or of class 1 for one logit."""
         raise TypeError(f"{type(self).__name__} has no each()")
 
     def defined(self, targets: Tensor, predicted: Tensor) -> Tensor:
-        """For which classes it is defined: by default for those that are there or predicted."""
+        """Whether the metric is defined for each class; by default for those among targets or predictions."""
         return (targets + predicted) > 0
 
 
@@ -197,16 +199,16 @@ class _Averaged(_PerClass):
         return _Scores(self, one, 2 if one else output.shape[1], ignore)
 
     def ratio(self, hits: Tensor, taken: Tensor, true: Tensor) -> tuple[Tensor, Tensor]:
-        """Part and whole, from how many of a class were hit, taken for it, and there."""
+        """Return numerator and denominator from the counts of hits, predictions and targets of a class."""
         raise TypeError(f"{type(self).__name__} has no ratio()")
 
     def counted(self, table: Tensor, ignore: int | None) -> Tensor:
-        """Of the table, those that were taken for a class, as `micro` counts them."""
+        """Return the predictions of the confusion matrix that `micro` counts."""
         return table
 
 
 class Precision(_Averaged):
-    """Of the examples given to a class, the share that belongs there. torchmetrics: Precision."""
+    """Fraction of the examples predicted to be of a class that are of it. torchmetrics: Precision."""
 
     kind: ClassVar[str] = "precision"
 
@@ -215,7 +217,7 @@ class Precision(_Averaged):
 
 
 class Recall(_Averaged):
-    """Of the examples of a class, the share that is given to it. torchmetrics: Recall.
+    """Fraction of the examples of a class that are predicted to be of it. torchmetrics: Recall.
 
     A class that no target has is left out of the mean, and said.
     """
@@ -239,7 +241,7 @@ class F1(_Averaged):
 
 
 class IoU(_Averaged):
-    """Intersection over union of where a class is said and where it is. torchmetrics: JaccardIndex."""
+    """Intersection over union of predicted and true positions of a class. torchmetrics: JaccardIndex."""
 
     kind: ClassVar[str] = "iou"
 
@@ -247,7 +249,7 @@ class IoU(_Averaged):
         return hits, taken + true - hits
 
     def counted(self, table: Tensor, ignore: int | None) -> Tensor:
-        """Without those that were taken for the class that does not count."""
+        """Leave out predictions of the ignored class."""
         table = table.clone()
         if ignore is not None and 0 <= ignore < len(table):
             table[:, ignore] = 0
@@ -255,7 +257,7 @@ class IoU(_Averaged):
 
 
 class AUROC(_PerClass):
-    """How likely an example of a class has a larger probability of it than one of another class.
+    """Probability that an example of a class gets a larger probability of it than one of another class.
 
     It keeps the probabilities of the whole part. A class that no target has, or that all have, is left out of the
     mean, and said. torchmetrics: AUROC.
@@ -272,7 +274,7 @@ class AUROC(_PerClass):
 
 
 class CalibrationError(Metric):
-    """How far confidence and accuracy are apart, over bins of confidence: the mean gap, its square root, its largest.
+    """Difference between confidence and accuracy over bins of confidence: mean, root mean square, or largest.
 
     torchmetrics: CalibrationError. Source: Guo et al. 2017, arXiv:1706.04599, equation 3.
     """

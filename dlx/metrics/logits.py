@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class _Each(Mean, Meter):
-    """The mean of a function of each logits and target."""
+    """Mean of a function of logits and target."""
 
     def __init__(self, function: Any, ignore: int | None) -> None:
         super().__init__()
@@ -28,7 +28,7 @@ class _Each(Mean, Meter):
 
 
 class TopKError(Metric):
-    """The share of targets that are not among the k classes with the largest logits: `top_5_error`.
+    """Fraction of targets that are not among the k classes with the largest logits: `top_5_error`.
 
     Source: Russakovsky et al. 2015, arXiv:1409.0575, section 4.
     """
@@ -49,7 +49,7 @@ class TopKError(Metric):
 
 
 class Perplexity(Metric):
-    """exp of the mean cross-entropy: how many equally likely classes would be as surprising. 1 is perfect."""
+    """exp of the mean cross-entropy: the number of equally likely classes with the same entropy. 1 is perfect."""
 
     kind: ClassVar[str] = "perplexity"
     mode: ClassVar[Mode] = "min"
@@ -65,7 +65,7 @@ class _Exp(_Each):
 
 
 class ConfusionMatrix(Metric):
-    """How many targets of each class, by row, were taken for each class, by column: a table, not a number.
+    """Number of targets of each class (rows) predicted to be of each class (columns): a table, not a number.
 
     At the end of a training that of each part of the data is written to the run as `confusion.json`, and the last one
     is shown. torchmetrics: ConfusionMatrix.
@@ -80,7 +80,7 @@ class ConfusionMatrix(Metric):
 
 
 class ConfusionCounts(Meter):
-    """How many of each class, by row, were taken for each class, by column."""
+    """Accumulates the confusion matrix: targets by row, predictions by column."""
 
     def __init__(self, classes: int, ignore: int | None) -> None:
         self.classes, self.ignore = classes, ignore

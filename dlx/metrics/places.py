@@ -1,4 +1,4 @@
-"""Metrics of the places of joints in heat maps: distances of peaks in pixels."""
+"""Metrics of joints in heat maps: distances between peaks, in pixels."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class JointDistance(Metric):
-    """How far the largest value of each heat map is from where the target has its largest, in pixels, on average.
+    """Mean distance between the peaks of predicted and true heat maps, in pixels.
 
     Outputs and targets (N, joints, height, width).
     """
@@ -28,7 +28,7 @@ class JointDistance(Metric):
 
 
 class PCK(Metric):
-    """The share of joints whose heat map has its largest value near that of the target: of correct keypoints.
+    """Percentage of correct keypoints: fraction of joints whose predicted peak is near the true one.
 
     Outputs and targets (N, joints, height, width). Source: Yang & Ramanan 2013, Articulated human detection with
     flexible mixtures of parts, section 6.2, where nearness is a part of the body's size.
@@ -43,7 +43,7 @@ class PCK(Metric):
 
 
 class _OfPeaks(Mean, Meter):
-    """The mean of a function of the distances between the peaks of maps."""
+    """Mean of a function of the distances between peaks of maps."""
 
     def __init__(self, function: Any) -> None:
         super().__init__()

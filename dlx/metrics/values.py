@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class R2(Metric):
-    """1 - squared error / variance of the targets: 1 is perfect, 0 what their mean would do.
+    """1 - squared error / variance of the targets: 1 is perfect, 0 is as good as their mean.
 
     Several values of a target are averaged; one that does not vary counts as 1 where it is met exactly, else as 0.
     Undefined for a single example. Sums are in float64 about a running mean (Chan et al. 1979). scikit-learn:

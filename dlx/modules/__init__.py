@@ -1,1 +1,3 @@
-"""torch modules that torch does not have. They import torch, and are imported only when a layer is built."""
+"""torch modules for layers that torch does not have. They import torch, so they are imported only to build a
+layer.
+"""

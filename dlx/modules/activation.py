@@ -57,7 +57,7 @@ class Rect(nn.Module):
 
 
 def _flat(values: Tensor, x: Tensor) -> Tensor:
-    """`values` as floats that depend on `x` with a gradient of 0."""
+    """Return `values` as floats whose gradient with respect to `x` is 0."""
     return values.to(x.dtype) + 0 * x.sign()
 
 

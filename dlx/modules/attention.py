@@ -29,7 +29,7 @@ class Attention(nn.Module):
 
 
 class MultiheadAttention(nn.MultiheadAttention):
-    """torch's, with its weights, for tokens with any axes before them, from one input, two (q; k and v) or three.
+    """torch's multi-head attention, with its weights, for tokens with any leading axes and one, two or three inputs.
 
     Shapes: (N, *, T, D), (N, *, S, kdim) and (N, *, S, vdim) -> (N, *, T, D).
     """
@@ -55,7 +55,7 @@ class MultiheadAttention(nn.MultiheadAttention):
         return made.view(xs[0].shape)
 
     def _projected(self, *xs: Tensor) -> tuple[Tensor, ...]:
-        """Queries, keys and values: (N, heads, T or S, D / heads) each."""
+        """Return queries, keys and values: (N, heads, T or S, D / heads) each."""
         inputs = (xs[0], xs[min(1, len(xs) - 1)], xs[-1])
         if len(xs) == 1:
             made = F.linear(xs[0], self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
@@ -69,12 +69,14 @@ class MultiheadAttention(nn.MultiheadAttention):
 
 
 def _fused(x: Tensor) -> Tensor:
-    """The same with the four axes that torch's fused attention wants."""
+    """Reshape to the four axes that torch's fused attention requires."""
     return x.unsqueeze(1) if x.dim() == 3 else x.flatten(0, -4)
 
 
 class RelativePositionBias(nn.Module):
-    """The scores of attention plus a learned value for each distance and head. Shapes: (N, *, heads, T, T), kept."""
+    """Add a learned value for each relative position and head to attention scores. Shapes: (N, *, heads, T, T),
+    unchanged.
+    """
 
     def __init__(self, window_size: Sequence[int], heads: int) -> None:
         super().__init__()
@@ -89,7 +91,7 @@ class RelativePositionBias(nn.Module):
 
 
 class ShiftedWindowMask(nn.Module):
-    """The scores of attention, less 100 between places of other regions. Shapes: (N, windows, heads, T, T), kept."""
+    """Subtract 100 from attention scores between regions. Shapes: (N, windows, heads, T, T), unchanged."""
 
     def __init__(self, size: Sequence[int], window_size: Sequence[int], shift: Sequence[int]) -> None:
         super().__init__()
@@ -101,7 +103,7 @@ class ShiftedWindowMask(nn.Module):
         return x - 100.0 * apart.to(x.dtype).unsqueeze(1)
 
     def _regions(self, x: Tensor) -> Tensor:
-        """The region that each place of each window came from: (windows, T)."""
+        """Return the region of each place of each window: (windows, T)."""
         axes = len(self.size)
         region = torch.zeros(self.size, dtype=torch.long, device=x.device)
         for axis, (n, window, shift) in enumerate(zip(self.size, self.window_size, self.shift, strict=True)):
@@ -114,7 +116,7 @@ class ShiftedWindowMask(nn.Module):
 
 
 def _distances(window_size: Sequence[int]) -> Tensor:
-    """For each pair of places in a window, the number of the distance between them: (T * T,)."""
+    """Return the index of the relative position of each pair of places in a window: (T * T,)."""
     places = torch.cartesian_prod(*(torch.arange(w) for w in window_size)).view(-1, len(window_size))
     apart = places[:, None, :] - places[None, :, :]
     number = torch.zeros_like(apart[..., 0])

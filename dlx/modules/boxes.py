@@ -1,4 +1,4 @@
-"""Boxes in a grid of cells: what outputs stand for, how far boxes overlap, and how well they were found."""
+"""Boxes in a grid of cells: decoding, intersection over union, suppression, and average precision."""
 
 from __future__ import annotations
 
@@ -10,18 +10,19 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class DecodedBoxes:
-    """What a network says (N, 5 boxes + classes, S, S), or what is so (N, 5 + classes, S, S), by cell."""
+    """Boxes of each cell, decoded from outputs (N, 5 boxes + classes, S, S) or targets (N, 5 + classes, S, S)."""
 
     confidence: Tensor
-    """(N, boxes, S, S)"""
+    """Confidence (N, boxes, S, S)."""
     place: Tensor
-    """(N, boxes, 4, S, S): column and row from 0 to 1 within the cell; the square roots of width and height."""
+    """(N, boxes, 4, S, S): column and row of the centre, from 0 to 1 within the cell; square roots of width and
+    height."""
     classes: Tensor
-    """(N, classes, S, S)"""
+    """Score or one-hot encoding of the classes (N, classes, S, S)."""
 
     @property
     def corners(self) -> Tensor:
-        """Left, top, right and bottom (N, boxes, S, S, 4) as parts of the picture."""
+        """Left, top, right and bottom (N, boxes, S, S, 4), as fractions of the picture."""
         rows, columns = (
             torch.arange(size, device=self.place.device, dtype=self.place.dtype) for size in self.place.shape[-2:]
         )
@@ -32,19 +33,19 @@ class DecodedBoxes:
 
 
 def decode_outputs(output: Tensor, boxes: int) -> DecodedBoxes:
-    """Outputs, which give the square roots of width and height themselves."""
+    """Decode outputs, which hold the square roots of width and height."""
     cells = output[:, : 5 * boxes].reshape(len(output), boxes, 5, *output.shape[2:])
     return DecodedBoxes(cells[:, :, 0], cells[:, :, 1:], output[:, 5 * boxes :])
 
 
 def decode_targets(target: Tensor) -> DecodedBoxes:
-    """Targets, which give width and height."""
+    """Decode targets, which hold width and height."""
     place = torch.cat([target[:, 1:3], target[:, 3:5].clamp_min(0).sqrt()], 1)
     return DecodedBoxes(target[:, :1], place[:, None], target[:, 5:])
 
 
 def overlap(a: Tensor, b: Tensor) -> Tensor:
-    """Intersection over union of boxes (*, 4), corner by corner; 0 where both are empty."""
+    """Return the elementwise intersection over union of boxes (*, 4) given by corners; 0 where both are empty."""
     sides = torch.minimum(a[..., 2:], b[..., 2:]) - torch.maximum(a[..., :2], b[..., :2])
     both = sides.clamp_min(0).prod(-1)
     areas = [(box[..., 2:] - box[..., :2]).clamp_min(0).prod(-1) for box in (a, b)]
@@ -53,7 +54,11 @@ def overlap(a: Tensor, b: Tensor) -> Tensor:
 
 
 def suppressed(boxes: Tensor, classes: Tensor, scores: Tensor, most: float) -> Tensor:
-    """Which boxes (N, k) overlap a better one of their class and picture by more than `most`, and that one stays."""
+    """Return the mask of boxes (N, k) removed by non-maximum suppression.
+
+    A box is removed if it overlaps a better one of its class and picture by more than `most`, and that one is not
+    removed.
+    """
     order = scores.argsort(dim=1, descending=True, stable=True)
     sorted_boxes, kinds = boxes.take_along_dim(order[..., None], 1), classes.gather(1, order)
     near = overlap(sorted_boxes[:, :, None], sorted_boxes[:, None]) > most
@@ -65,7 +70,9 @@ def suppressed(boxes: Tensor, classes: Tensor, scores: Tensor, most: float) -> T
 
 
 def hits(images: Tensor, boxes: Tensor, true_images: Tensor, true_boxes: Tensor, least: float) -> Tensor:
-    """Which boxes, the best first, are the first to find a true one of their image; each of those is found once."""
+    """Return which boxes are true positives; boxes are sorted by descending score, and each true box is matched
+    once.
+    """
     taken = torch.zeros(len(true_images), dtype=torch.bool)
     found = torch.zeros(len(images), dtype=torch.bool)
     for i in range(len(images)):
@@ -76,9 +83,12 @@ def hits(images: Tensor, boxes: Tensor, true_images: Tensor, true_boxes: Tensor,
 
 
 def average_precision(found: Tensor, there: int) -> float:
-    """The area under precision over recall, where precision is the best at this recall or a higher one.
+    """Return the area under precision over recall, with the best precision at this recall or a higher one.
 
-    `found` tells of each answer, the surest first, whether it is right; `there` is how many right ones there are.
+    Arguments:
+        found: whether each detection is right, by descending score.
+        there: number of true boxes.
+
     Source: Everingham et al. 2015, The Pascal visual object classes challenge: a retrospective, section 3.2.
     """
     if not len(found):

@@ -14,7 +14,7 @@ CONVOLVE: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
 
 class SeparableConv(nn.Module):
-    """A mix of the channels at each position, then each axis by itself. Shapes: (N, C, *size) -> (N, out, *size')."""
+    """A 1x1 convolution across channels, then one along each axis. Shapes: (N, C, *size) -> (N, out, *size')."""
 
     def __init__(
         self,
@@ -66,7 +66,7 @@ class GatedConv(nn.Module):
 
 
 class PartialConv(nn.Module):
-    """A convolution of what the mask lets through, scaled by values in a window / values known.
+    """A convolution of the known values, scaled by (values in a window) / (known values).
 
     Shapes: x (N, C, *size) and mask (N, C or 1, *size) -> (N, out, *size').
     """

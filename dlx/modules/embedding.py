@@ -1,4 +1,4 @@
-"""Integers and truth values into floats."""
+"""From integers and booleans to floats."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from torch import Tensor, nn
 
 
 class OneHot(nn.Module):
-    """A row of zeros with a single 1 for each integer, along a new axis `dim`. Shapes: (N, *) -> (N, *, classes)."""
+    """One-hot encoding along a new axis `dim`. Shapes: (N, *) -> (N, *, classes)."""
 
     def __init__(self, num_classes: int, dim: int = -1) -> None:
         super().__init__()
@@ -21,7 +21,7 @@ class OneHot(nn.Module):
 
 
 class ToFloat(nn.Module):
-    """The same values as floats. Shapes: (N, *) -> (N, *)."""
+    """Conversion to floats. Shapes: (N, *) -> (N, *)."""
 
     def forward(self, x: Tensor) -> Tensor:
         return x.float()

@@ -1,4 +1,4 @@
-"""Gates: values between 0 and 1 that decide how much of a signal goes on."""
+"""Gates: values between 0 and 1 that scale or mix signals."""
 
 from __future__ import annotations
 
@@ -42,9 +42,9 @@ class Highway(nn.Module):
 
 
 class SqueezeExcitation(nn.Module):
-    """Each channel times a gate that has seen the mean of all. Shapes: (N, C, *size) -> (N, C, *size).
+    """Each channel times a gate computed from the means of all. Shapes: (N, C, *size) -> (N, C, *size).
 
-    Its parts are called as torchvision calls them.
+    The names of its parts are torchvision's.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The graph of a network that knows what its inputs and outputs are called."""
+"""An fx graph with names of its inputs and outputs, for the ONNX export."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import fx
 
 @dataclass(frozen=True, slots=True)
 class Named:
-    """An input or an output of a network."""
+    """Name of an input or output of a network."""
 
     name: str
 
@@ -20,9 +20,9 @@ class Named:
 
 
 class NamedGraph(fx.Graph):
-    """An fx.Graph that gives the names of its inputs and outputs as TorchScript's graphs do.
+    """An fx.Graph whose inputs and outputs have names, as those of TorchScript's graphs do.
 
-    `torch.onnx.export` takes the graph of any module for one of those where it is given `dynamic_axes`.
+    `torch.onnx.export` expects such a graph of any module where it is given `dynamic_axes`.
     """
 
     named_outputs: Sequence[str] = ()

@@ -1,4 +1,4 @@
-"""Noise on what comes in, while training."""
+"""Noise on the input in training."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class GaussianNoise(nn.Module):
 
 
 class Cutout(nn.Module):
-    """Each sample without `holes` patches of `length`, in training. Shapes: (N, C, *size) -> (N, C, *size)."""
+    """Each sample with `holes` patches of `length` set to 0, in training. Shapes: (N, C, *size) -> (N, C, *size)."""
 
     def __init__(self, length: Sequence[int], holes: int = 1) -> None:
         super().__init__()
@@ -41,7 +41,7 @@ class Cutout(nn.Module):
         return x.masked_fill(hidden, 0)
 
     def _patch(self, x: Tensor) -> Tensor:
-        """Where one patch of each sample lies: (N, 1, *size)."""
+        """Return the mask of one random patch for each sample: (N, 1, *size)."""
         inside = torch.ones(x.shape[0], 1, *(1,) * len(self.length), dtype=torch.bool, device=x.device)
         for axis, (n, length) in enumerate(zip(x.shape[2:], self.length, strict=True), start=2):
             middle = (torch.rand(x.shape[0], device=x.device) * n).long()

@@ -1,4 +1,4 @@
-"""Normalisation that torch does not have."""
+"""Normalisation layers that torch does not have."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ class ChannelsLayerNorm(nn.LayerNorm):
 
 
 class GhostBatchNorm(_BatchNorm):
-    """Batch norm over parts of at most `virtual_batch_size` samples, as equal as can be.
+    """Batch norm over parts of at most `virtual_batch_size` samples, of sizes as equal as possible.
 
-    The running averages follow the parts one after the other. Shapes: (N, C, *size) -> (N, C, *size).
+    The running averages are updated by one part after the other. Shapes: (N, C, *size) -> (N, C, *size).
     """
 
     def __init__(self, num_features: int, virtual_batch_size: int, **options: Any) -> None:
@@ -44,11 +44,11 @@ class GhostBatchNorm(_BatchNorm):
         return f"{self.num_features}, eps={self.eps}, virtual_batch_size={self.virtual_batch_size}"
 
     def _check_input_dim(self, input: Tensor) -> None:  # noqa: A002 - torch's name
-        """Any number of positions."""
+        """Accept any number of positions."""
 
 
 class _Standardised(nn.Module):
-    """What norms over a batch share that run on a mean and a standard deviation."""
+    """Base class of batch norms with running averages of mean and standard deviation."""
 
     running_mean: Tensor
     running_std: Tensor
@@ -63,12 +63,12 @@ class _Standardised(nn.Module):
         self.register_buffer("running_std", torch.ones(num_features))
 
     def _follow(self, mean: Tensor, std: Tensor) -> None:
-        """Let the running averages follow those of a batch."""
+        """Update the running averages with the statistics of a batch."""
         self.running_mean.lerp_(mean.detach(), self.momentum)
         self.running_std.lerp_(std.detach(), self.momentum)
 
     def _scaled(self, centred: Tensor, by: Tensor, plus: Tensor | None = None) -> Tensor:
-        """`weight * (centred * by + plus) + bias`, with what has one value a channel put together first."""
+        """Return `weight * (centred * by + plus) + bias`, with the values per channel combined first."""
         if self.weight is not None:
             by, plus = self.weight * by, None if plus is None else self.weight * plus
         if self.bias is not None:
@@ -81,10 +81,10 @@ class _Standardised(nn.Module):
 
 
 class BookBatchNorm(_Standardised):
-    """y = weight * (x - m) / (s + eps) + bias, with the biased s; or the root of s^2 + eps below the line.
+    """y = weight * (x - m) / (s + eps) + bias, with the biased s; or with sqrt(s^2 + eps) as the denominator.
 
-    Evaluation runs on the running averages of m and s, or on those of a whole data set once
-    `recompute_statistics` has been called. Shapes: (N, C, *size) -> (N, C, *size).
+    Evaluation uses the running averages of m and s, or the statistics of a whole data set after
+    `recompute_statistics`. Shapes: (N, C, *size) -> (N, C, *size).
     """
 
     def __init__(
@@ -104,16 +104,16 @@ class BookBatchNorm(_Standardised):
         return self._scaled(centred, 1 / below)
 
     def set_statistics(self, mean: Tensor, var: Tensor) -> None:
-        """Freeze the statistics at a mean and a biased variance."""
+        """Set the statistics from a mean and a biased variance."""
         self.running_mean.copy_(mean)
         self.running_std.copy_(var.sqrt())
 
 
 class BatchRenorm(_Standardised):
-    """Batch norm corrected to the running averages by r and d, which are bounded and get no gradient.
+    """Batch norm corrected to the running averages by r and d, which are clipped and get no gradient.
 
-    The bounds are 1 and 0 (plain batch norm) for `plain` batches; then they grow in a straight line, to `rmax` at
-    batch `rmax_at` and to `dmax` at batch `dmax_at`. Shapes: (N, C, *size) -> (N, C, *size).
+    The bounds are 1 and 0 (plain batch norm) for `plain` batches; then they grow linearly, to `rmax` at batch
+    `rmax_at` and to `dmax` at batch `dmax_at`. Shapes: (N, C, *size) -> (N, C, *size).
     """
 
     num_batches_tracked: Tensor
@@ -145,7 +145,7 @@ class BatchRenorm(_Standardised):
         return self._scaled(centred, r / std, d)
 
     def correction(self, mean: Tensor, std: Tensor) -> tuple[Tensor, Tensor]:
-        """r and d for the statistics of a batch."""
+        """Return r and d for the statistics of a batch."""
         rmax = 1 + (self.rmax - 1) * self._grown(self.rmax_at)
         dmax = self.dmax * self._grown(self.dmax_at)
         r = (std / self.running_std).clamp(1 / rmax, rmax)
@@ -153,12 +153,12 @@ class BatchRenorm(_Standardised):
         return r, d
 
     def _grown(self, full_at: int) -> Tensor:
-        """How far a bound is on its way from 0 to 1."""
+        """Return the progress of a bound, from 0 to 1."""
         way = (self.num_batches_tracked - self.plain) / max(full_at - self.plain, 1)
         return way.clamp(0, 1)
 
     def set_statistics(self, mean: Tensor, var: Tensor) -> None:
-        """Freeze the statistics at a mean and a biased variance."""
+        """Set the statistics from a mean and a biased variance."""
         self.running_mean.copy_(mean)
         self.running_std.copy_((var + self.eps).sqrt())
 
@@ -187,11 +187,14 @@ class FrozenBatchNorm(nn.Module):
 
 
 def recompute_statistics(network: nn.Module, batches: Callable[[], Iterable[Tensor | tuple[Tensor, ...]]]) -> int:
-    """Set the statistics of every norm over the batch to those of a whole data set, and return how many there are.
+    """Set the statistics of every batch norm to those of a whole data set; return the number of norms.
 
-    `batches()` gives all inputs of the network anew, each batch a tensor, or a tuple for several inputs. The norms
-    are set in the order in which they run, each behind those that are set already: one pass over the data for each.
-    The network is left in evaluation.
+    Arguments:
+        network: left in evaluation mode.
+        batches: called for each pass over the data; yields batches, a tensor, or a tuple for several inputs.
+
+    The norms are set in the order in which they run, with one pass over the data for each, so that each sees the
+    outputs of norms that are set already.
 
     Source: Prince 2023, Understanding Deep Learning, section 11.4: the statistics are computed across the whole
     training data set, and frozen.
@@ -208,13 +211,13 @@ def recompute_statistics(network: nn.Module, batches: Callable[[], Iterable[Tens
 
 
 class _Sums:
-    """Sums over a data set, in double precision."""
+    """Mean and sum of squared deviations over a data set, in float64."""
 
     def __init__(self) -> None:
         self.count, self.mean, self.square = 0, torch.zeros(()), torch.zeros(())
 
     def add(self, x: Tensor) -> None:
-        """Join a batch (Chan et al. 1979)."""
+        """Add a batch (Chan et al. 1979)."""
         x = x.double()
         n = x.numel() // x.shape[1]
         var, mean = torch.var_mean(x, _all_but_channels(x), correction=0)
@@ -253,12 +256,12 @@ def _run(network: nn.Module, batches: Iterable[Any]) -> None:
 
 
 def along_channels(values: Tensor, x: Tensor) -> Tensor:
-    """One value a channel, or one for all, with the axes of `x`."""
+    """Reshape one value per channel, or one for all, to broadcast along the channels of `x`."""
     return values.view(1, -1, *[1] * (x.dim() - 2))
 
 
 def _centred(x: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """x without the mean of each channel, that mean, and the biased variance."""
+    """Return x minus the mean of each channel, that mean, and the biased variance."""
     mean = x.mean(_all_but_channels(x))
     centred = x - along_channels(mean, x)
     return centred, mean, centred.square().mean(_all_but_channels(x))
@@ -269,6 +272,6 @@ def _all_but_channels(x: Tensor) -> tuple[int, ...]:
 
 
 def _root(var: Tensor) -> Tensor:
-    """The root, whose slope at 0 is 0 rather than infinite: a channel that is constant has no direction to go."""
+    """Return the square root, with gradient 0 instead of infinity at 0, where a channel is constant."""
     flat = var == 0
     return torch.where(flat, torch.ones_like(var), var).sqrt().masked_fill(flat, 0)

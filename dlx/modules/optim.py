@@ -17,7 +17,9 @@ Closure = Callable[[], Tensor]
 
 
 class _Stepwise(Optimizer):
-    """Updates a group at a time; each group counts its steps in `t`, which is saved with its options."""
+    """Base class of optimizers that update a group at a time; the step count `t` is saved with the options of a
+    group.
+    """
 
     def __init__(self, params: Groups, defaults: dict[str, Any]) -> None:
         super().__init__(params, defaults)
@@ -34,7 +36,7 @@ class _Stepwise(Optimizer):
         raise NotImplementedError
 
     def state_of(self, name: str, weights: list[Tensor]) -> list[Tensor]:
-        """One tensor of state for each weight, zero at first."""
+        """Return one state tensor for each weight, initially zero."""
         for weight in weights:
             if name not in self.state[weight]:
                 self.state[weight][name] = torch.zeros_like(weight)
@@ -61,9 +63,9 @@ class MomentumMean(_Stepwise):
 
 
 class AdaptiveForm(_Stepwise):
-    """w -= lr * m / root(v) in the forms of the books that torch does not have.
+    """w -= lr * m / root(v), in forms of textbooks that torch does not have.
 
-    betas: of m and v; without the first m is g, without the second v is the sum of g^2.
+    `betas` are the decay rates of m and v; without the first, m is g; without the second, v is the sum of g^2.
     """
 
     def __init__(
@@ -108,7 +110,7 @@ class AdaptiveForm(_Stepwise):
 
 
 class Newton(Optimizer):
-    """w -= lr * (H + damping)^-1 g; the closure gives the loss with its graph."""
+    """w -= lr * (H + damping)^-1 g; the closure returns the loss with its graph."""
 
     def __init__(self, params: Groups, lr: float, damping: float) -> None:
         super().__init__(params, {"lr": lr, "damping": damping})
@@ -135,7 +137,7 @@ def _flat(tensors: Sequence[Tensor]) -> Tensor:
 
 
 def _hessian(gradient: Tensor, weights: list[Tensor]) -> Tensor:
-    """The derivative of each gradient: one backward pass a row."""
+    """Return the Hessian, with one backward pass a row."""
     if not gradient.requires_grad:  # the loss is linear in the weights
         return gradient.new_zeros(len(gradient), len(gradient))
     rows = [torch.autograd.grad(one, weights, retain_graph=True, materialize_grads=True) for one in gradient]
@@ -143,7 +145,7 @@ def _hessian(gradient: Tensor, weights: list[Tensor]) -> Tensor:
 
 
 class RandomSearch(Optimizer):
-    """Other weights, kept where the loss is lower. What is drawn follows from the seed and the number of steps."""
+    """Random weights, accepted where the loss is lower. Random numbers depend on the seed and the step count only."""
 
     def __init__(self, params: Groups, lr: float, local: bool, seed: int) -> None:
         super().__init__(params, {"lr": lr, "local": local, "seed": seed, "t": 0})
@@ -166,7 +168,7 @@ class RandomSearch(Optimizer):
 
 
 class CombinedOptimizer(Optimizer):
-    """Several optimizers as one, each with weights of its own; it is saved and restored as one."""
+    """Several optimizers as one, each with its own weights; state is saved and restored as one."""
 
     def __init__(self, parts: Sequence[Optimizer]) -> None:
         self.parts = tuple(parts)

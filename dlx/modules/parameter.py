@@ -1,4 +1,4 @@
-"""Learned tensors and factors of their own."""
+"""Learned tensors and scales."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Branches, and weights, that come and go while training."""
+"""Random branches and weights in training."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 
 class Stochastic(nn.Module):
-    """What these modules share: random numbers for each sample (`row`) or once for the batch (`batch`)."""
+    """Base class of modules with random numbers for each sample (`row`) or once for the batch (`batch`)."""
 
     mode: str
 
     def draws(self, x: Tensor, *count: int) -> Tensor:
-        """Uniform in 0 to 1, shaped (*count, N or 1, 1, ...) so that it multiplies x."""
+        """Draw uniform numbers in 0 to 1, of shape (*count, N or 1, 1, ...), which broadcasts against x."""
         rows = x.shape[0] if self.mode == "row" else 1
         return torch.rand(*count, rows, *(1,) * (x.dim() - 1), dtype=x.dtype, device=x.device)
 
@@ -77,7 +77,7 @@ class ShakeShake(Stochastic):
         return _swapped(by, _mixed([x.detach() for x in xs], forward))
 
     def _proportions(self, xs: tuple[Tensor, ...]) -> Tensor:
-        """Uniform among all that are positive and add up to 1: exponential draws, divided by their sum."""
+        """Draw proportions uniformly from the simplex: exponential numbers, divided by their sum."""
         draws = -torch.log1p(-self.draws(xs[0], len(xs)))
         return draws / draws.sum(0)
 
@@ -86,7 +86,7 @@ class ShakeShake(Stochastic):
 
 
 class DropPath(Stochastic):
-    """The mean of the branches that chance leaves; of all in evaluation. Shapes: (N, *) each -> (N, *)."""
+    """The mean of the branches that are not dropped; of all in evaluation. Shapes: (N, *) each -> (N, *)."""
 
     def __init__(self, p: float = 0.15, single: float = 0.0, mode: str = "row") -> None:
         super().__init__()
@@ -115,7 +115,7 @@ def _mixed(xs: tuple[Tensor, ...] | list[Tensor], proportions: Tensor) -> Tensor
 
 
 def _swapped(gradient: Tensor, value: Tensor) -> Tensor:
-    """The values of one tensor with the gradient of another."""
+    """Return the values of one tensor with the gradient of another."""
     return gradient + (value - gradient).detach()
 
 

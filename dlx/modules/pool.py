@@ -1,4 +1,4 @@
-"""Pooling that torch does not have: over all positions, blurred, by chance."""
+"""Pooling that torch does not have: global, blurred and random."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class MaxBlurPool(nn.Module):
 
 
 class StochasticPool(nn.Module):
-    """A value of each window by chance, or their average by likelihood. Shapes: (N, C, *size) -> (N, C, *size')."""
+    """A sampled value of each window, or the expected value. Shapes: (N, C, *size) -> (N, C, *size')."""
 
     def __init__(self, kernel: Sequence[int], stride: Sequence[int]) -> None:
         super().__init__()
@@ -89,7 +89,7 @@ class StochasticPool(nn.Module):
 
 
 class MaxPoolDropout(nn.Module):
-    """The largest of each window that is not dropped, or its average. Shapes: (N, C, *size) -> (N, C, *size')."""
+    """Maximum of each window over values not dropped, or its expectation. Shapes: (N, C, *size) -> (N, C, *size')."""
 
     def __init__(self, kernel: Sequence[int], stride: Sequence[int], p: float = 0.5) -> None:
         super().__init__()
@@ -108,7 +108,7 @@ class MaxPoolDropout(nn.Module):
 
 
 def windows(x: Tensor, kernel: Sequence[int], stride: Sequence[int]) -> Tensor:
-    """The values under each window on a last axis. Shapes: (N, C, *size) -> (N, C, *size', taps)."""
+    """Return the values in each window on a new last axis. Shapes: (N, C, *size) -> (N, C, *size', taps)."""
     for axis, (k, s) in enumerate(zip(kernel, stride, strict=True), start=2):
         x = x.unfold(axis, k, s)
     return x.flatten(-len(kernel))

@@ -1,4 +1,4 @@
-"""torch's recurrent modules, which may begin at given states, and give every step or the end."""
+"""torch's recurrent modules with initial states as inputs, and either the sequence or the end as output."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, 
 
 
 class _Recurrent(nn.RNNBase):
-    """Shapes: x of (N, T, C), then states of (N, K, H), or (N, H) -> (N, T, D * H), or (N, D * H) at the end.
+    """Mixin for torch's recurrent modules.
 
-    `one_bias` has zeros that are not learned in place of torch's second bias.
+    Shapes: x of (N, T, C), then states of (N, K, H), or (N, H) -> (N, T, D * H), or (N, D * H) at the end.
+    `one_bias` replaces torch's second bias by zeros that are not learned.
     """
 
     def __init__(self, *sizes: int, one_bias: bool = False, return_sequences: bool = True, **options: Any) -> None:
@@ -36,7 +37,7 @@ class _Recurrent(nn.RNNBase):
         return torch.cat((h[-2], h[-1]), -1) if self.bidirectional else h[-1]  # each direction where it ends
 
     def _begin(self, x: Tensor, states: Sequence[Tensor]) -> Any:
-        """What torch's module begins at; cells at zero where only the other state is given."""
+        """Return the initial state for torch's module; missing cells are zero."""
         if self.mode != "LSTM" or not states:
             return states[0] if states else None
         hidden, *cells = states
@@ -44,15 +45,15 @@ class _Recurrent(nn.RNNBase):
 
 
 class RNN(_Recurrent, nn.RNN):  # type: ignore[misc]
-    """torch's."""
+    """torch's RNN."""
 
 
 class GRU(_Recurrent, nn.GRU):  # type: ignore[misc]
-    """torch's."""
+    """torch's GRU."""
 
 
 class LSTM(_Recurrent, nn.LSTM):
-    """torch's; a second state is that of the cells."""
+    """torch's LSTM; a second state is that of the cells."""
 
     def forward(self, x: Tensor, *states: Tensor) -> Tensor:  # type: ignore[override]
         if not self.proj_size:
@@ -63,7 +64,7 @@ class LSTM(_Recurrent, nn.LSTM):
 
 
 class OtherRNN(RNN):
-    """The same with an activation that torch's does not have, step by step."""
+    """RNN with an activation that torch does not have, as a loop over the steps."""
 
     def __init__(self, *sizes: int, activation: str, **options: Any) -> None:
         super().__init__(*sizes, **options)
@@ -83,7 +84,7 @@ class OtherRNN(RNN):
         return x if self.return_sequences else torch.cat(ends, -1)
 
     def _direction(self, x: Tensor, h: Tensor, which: str) -> Tensor:
-        """The states of one layer in one direction, in the order of the steps: (N, T, H)."""
+        """Return the states of one layer in one direction, in the order of the steps: (N, T, H)."""
         over, made, back = getattr(self, f"weight_hh{which}"), [], which.endswith("_reverse")
         first, second = (getattr(self, f"bias_{of}{which}") if self.bias else None for of in ("ih", "hh"))
         steps = F.linear(x, getattr(self, f"weight_ih{which}"), first).unbind(1)
@@ -97,5 +98,5 @@ class OtherRNN(RNN):
 
 
 def _by_layer(state: Tensor) -> Tensor:
-    """A state as torch wants it: (N, K, H), or (N, H) of one layer, as (K, N, H)."""
+    """Bring a state to torch's layout: (N, K, H), or (N, H) of one layer, to (K, N, H)."""
     return (state.unsqueeze(1) if state.dim() == 2 else state).transpose(0, 1).contiguous()

@@ -1,4 +1,4 @@
-"""One value for all those along an axis."""
+"""Reductions along an axis."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""More or fewer positions, where torch has a module for images alone or none."""
+"""Resampling for which torch has no module, or one for images only."""
 
 from __future__ import annotations
 
@@ -48,9 +48,9 @@ class PixelUnshuffle(nn.Module):
 
 
 class MaxUnpool(nn.Module):
-    """Values to where a maximum stood, zeros elsewhere.
+    """Values at the positions of maxima, zeros elsewhere.
 
-    Shapes: values (N, C, *size) and what was pooled (N, C, *size') -> (N, C, *size').
+    Shapes: values (N, C, *size) and the pooled input (N, C, *size') -> (N, C, *size').
     """
 
     def __init__(self, kernel: Sequence[int], stride: Sequence[int], padding: Sequence[int], ceil_mode: bool) -> None:

@@ -1,4 +1,4 @@
-"""The same values on other axes."""
+"""Reshaping: the same values on other axes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A part of a tensor."""
+"""Slices of a tensor."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A layer on the weight of another."""
+"""A layer with the weight of another layer."""
 
 from __future__ import annotations
 

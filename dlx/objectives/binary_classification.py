@@ -1,4 +1,4 @@
-"""Yes or no."""
+"""Binary classification."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class BinaryClassification(Supervised):
-    """Tell class 1 from class 0 with one logit, positive for class 1.
+    """Separate class 1 from class 0 with one logit, positive for class 1.
 
     Shapes: outputs (N, 1), targets (N,) of 0 and 1. Metrics: accuracy (share of examples on the right side of 1/2)
     and error = 1 - accuracy. Others that can be asked for: precision, recall, f1, auroc, calibration_error, iou, of

@@ -1,4 +1,4 @@
-"""One class out of several."""
+"""Classification into several classes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Classification(Supervised):
-    """Name the class of each example; the network gives one logit a class.
+    """Classify each example; the network gives one logit a class.
 
     A loss that wants values (squared error) gets the target as a vector with a one at the class.
     Shapes: outputs (N, classes), targets (N,). Metrics: accuracy (share of examples whose largest logit is the
@@ -56,7 +56,7 @@ class Classification(Supervised):
         )
 
     def check_loss(self, classes: int) -> Problem | None:
-        """What does not fit between the loss and the number of classes."""
+        """Return the problem between the loss and the number of classes; None where they fit."""
         message = self.loss.check(classes)
         return Problem(message) if message else None
 
@@ -81,6 +81,8 @@ class Classification(Supervised):
 
 
 def vectors(target: Tensor, output: Tensor) -> Tensor:
-    """Targets as vectors with a one at the class, on axis 1, without a look at the values as F.one_hot takes."""
+    """One-hot encode targets on axis 1. F.one_hot would check the values, which makes the host wait for the
+    device.
+    """
     classes = torch.arange(output.shape[1], device=output.device).view(-1, *(1,) * (output.dim() - 2))
     return (target.unsqueeze(1) == classes).to(output.dtype)

@@ -1,4 +1,4 @@
-"""What is where, as boxes."""
+"""Object detection in a grid of cells."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class Detection(Supervised):
-    """Tell in each cell of a grid whether the middle of an object is there, its box and its class.
+    """Predict for each cell of a grid whether the centre of an object is in it, its box and its class.
 
     Shapes: outputs (N, 5 boxes + classes, S, S), targets (N, 5 + classes, S, S), as the loss has them. Metrics, over
     the cells with an object: box_iou, the overlap of the surest box with it, and class_accuracy; and

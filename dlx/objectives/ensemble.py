@@ -1,4 +1,4 @@
-"""What several networks say together, and how good that is."""
+"""Predictions of several networks combined, and their metrics."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 def check_combine(objective: Supervised, how: str) -> Problem | None:
-    """What stands against answering together."""
+    """Return the problem of combining predictions by `how`; None where it is possible."""
     if not objective.loss.averageable:
         return Problem(
             f"the outputs of {objective.loss.kind} have no mean that is an output too, so its networks cannot answer "
@@ -29,10 +29,10 @@ def check_combine(objective: Supervised, how: str) -> Problem | None:
 
 
 def combined(objective: Supervised, outputs: Tensor, how: str) -> Tensor:
-    """Outputs of several networks, (members, N, ...), as one output (N, ...).
+    """Combine outputs of several networks (members, N, ...) to one output (N, ...).
 
-    With `average` it stands for the mean probability, or the mean. With `vote` and `unanimous` only its order means
-    something: the classes as they come first.
+    With `average` it stands for the mean probability or the mean. With `vote` and `unanimous` only the order of the
+    classes is meaningful.
     """
     if how == "average":
         return objective.loss.averaged(outputs)
@@ -40,7 +40,7 @@ def combined(objective: Supervised, outputs: Tensor, how: str) -> Tensor:
 
 
 def _ranked(objective: Supervised, outputs: Tensor, how: str) -> Tensor:
-    """Votes first; of classes with as many votes, the one with the larger mean probability; then the first."""
+    """Rank classes by votes; ties go to the larger mean probability, then to the first class."""
     averaged = objective.loss.averaged(outputs)
     classes = averaged.shape[1]
     votes = outputs.argmax(2)
@@ -52,7 +52,7 @@ def _ranked(objective: Supervised, outputs: Tensor, how: str) -> Tensor:
 
 
 def _decided(objective: Supervised, outputs: Tensor, how: str) -> Tensor:
-    """1 for yes and -1 for no, which are so for a logit and for a value that is held against a half."""
+    """Return 1 for class 1 and -1 for class 0, by vote or unanimity of the members."""
     said = objective.loss.predict(outputs)
     yes, members = (said > 0.5).sum(0), len(outputs)
     tie = (2 * yes == members) & (said.mean(0) > 0.5)
@@ -61,7 +61,7 @@ def _decided(objective: Supervised, outputs: Tensor, how: str) -> Tensor:
 
 
 class EnsembleEvaluation(Evaluation):
-    """Gathers what an objective measures of several networks. Votes have no loss, and no metric of probabilities."""
+    """Accumulates the metrics of several networks combined. Votes have no loss, and no metric of probabilities."""
 
     def __init__(self, objective: Supervised, how: str) -> None:
         self.how = how
@@ -71,7 +71,7 @@ class EnsembleEvaluation(Evaluation):
         super().__init__(objective)
 
     def add_all(self, outputs: list[Outputs], target: Tensor) -> None:
-        """One batch, and what each network gives for it."""
+        """Add the outputs of each network for a batch, and its targets."""
         mains = torch.stack([self.objective.main(one) for one in outputs])
         self.add(combined(self.objective, mains, self.how), target)
 

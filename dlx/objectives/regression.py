@@ -1,4 +1,4 @@
-"""Numbers out."""
+"""Regression."""
 
 from __future__ import annotations
 

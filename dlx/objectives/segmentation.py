@@ -1,4 +1,4 @@
-"""A class at each position."""
+"""Segmentation: a class at each position."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .classification import Classification
 
 
 class Segmentation(Classification):
-    """Name the class of each position: of a pixel, a voxel, a moment; the network gives one logit a class there.
+    """Classify each position, such as a pixel, a voxel or a time step; the network gives one logit a class there.
 
     A loss that wants values (dice, binary_cross_entropy) gets the targets as channels of ones and zeros. Positions
     that do not count have the class number `ignore_index` of cross_entropy.

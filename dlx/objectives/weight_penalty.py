@@ -1,4 +1,4 @@
-"""What an objective says of the weights themselves."""
+"""Penalties and limits of an objective on the weights."""
 
 from __future__ import annotations
 
@@ -12,7 +12,9 @@ if TYPE_CHECKING:
 
 
 def weights_of(network: nn.Module) -> list[Tensor]:
-    """Learned weights of two and more axes: no biases, no scales of norms. Each once, however often it is shared."""
+    """Return the learned weights with two or more axes, without biases and scales of norms; a shared weight is
+    listed once.
+    """
     norms = (nn.LayerNorm, nn.RMSNorm)  # their scales may have several axes
     parts = (part for part in network.modules() if not isinstance(part, norms))
     found = {id(p): p for part in parts for p in part.parameters(recurse=False) if p.dim() > 1 and p.requires_grad}
@@ -20,7 +22,10 @@ def weights_of(network: nn.Module) -> list[Tensor]:
 
 
 def penalty(network: nn.Module, l1: float, l2: float) -> Callable[[], Tensor]:
-    """l1 * sum |w| + l2 * sum w^2. Source: Deitke, CNNs for Visual Recognition, section 3.1; both: elastic net."""
+    """Return the function that computes l1 * sum |w| + l2 * sum w^2 (both: elastic net).
+
+    Source: Deitke, CNNs for Visual Recognition, section 3.1.
+    """
     weights = weights_of(network)
 
     def added() -> Tensor:
@@ -34,7 +39,7 @@ def penalty(network: nn.Module, l1: float, l2: float) -> Callable[[], Tensor]:
 
 
 def limit(network: nn.Module, length: float) -> Callable[[], None]:
-    """Shorten what is longer: the weights into one unit are those of one number on axis 0.
+    """Return the function that scales down the weights into each unit (index on axis 0) to norm `length` at most.
 
     Source: Srivastava et al. 2014, Dropout, section 5.1.
     """

@@ -1,4 +1,4 @@
-"""Adam and its kin: running means of the gradient and of its square."""
+"""Adam and AdamW."""
 
 from __future__ import annotations
 

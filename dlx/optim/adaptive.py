@@ -1,4 +1,4 @@
-"""A rate for each weight by the size of its gradients, without a mean of the gradient itself."""
+"""Optimizers with a learning rate for each weight by the size of its gradients: Adagrad, Adadelta, RMSprop."""
 
 from __future__ import annotations
 

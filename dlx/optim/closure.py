@@ -1,4 +1,4 @@
-"""Optimizers that look at the loss more than once a step, or at more than its slope."""
+"""Optimizers that evaluate the loss several times a step, or use its curvature."""
 
 from __future__ import annotations
 

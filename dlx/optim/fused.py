@@ -1,4 +1,4 @@
-"""torch's fused kernels without torch.optim's bookkeeping, which costs more than they do on small networks."""
+"""torch's fused kernels without the bookkeeping of torch.optim, which costs more than they do on small networks."""
 
 from __future__ import annotations
 
@@ -19,9 +19,10 @@ UNUSUAL = ("amsgrad", "maximize", "differentiable", "capturable")
 def direct(
     optimizer: torch.optim.Optimizer, report: Callable[[Exception], Any] = lambda _: None
 ) -> Callable[[], Any]:
-    """What does the same as `optimizer.step`, on the same state, to the same bits; else that itself.
+    """Return a function equal to `optimizer.step`, with the same state and bits but less overhead; or that method
+    itself.
 
-    `report` is called with what goes wrong in it, after which it is left for torch's own step.
+    `report` is called with an exception in the fast path; torch's own step is used from then on.
     """
     kind, groups = type(optimizer), optimizer.param_groups
     kernel = {"SGD": _sgd, **dict.fromkeys(ADAMS, _adam)}.get(kind.__name__)
@@ -38,7 +39,7 @@ def direct(
 
 @dataclass(frozen=True)
 class KernelCall:
-    """A kernel and what it takes beside the learning rate."""
+    """A kernel and its arguments but for the learning rate."""
 
     op: Any
     args: tuple[Any, ...]
@@ -47,21 +48,21 @@ class KernelCall:
 
 @dataclass(frozen=True)
 class _KernelInputs:
-    """What a kernel takes of one group, in the order of the weights."""
+    """Inputs of a kernel for one group, in the order of the weights."""
 
     group: dict[str, Any]
     params: list[Tensor]
     state: dict[str, list[Tensor]]
     steps: Tensor | None
-    """The counters of all weights, where there are any: what `state` has of them are parts of it."""
+    """Step counters of all weights, where there are any; those in `state` are views of it."""
 
 
 Kernel = Callable[[_KernelInputs, "list[Tensor]"], KernelCall]
-"""What moves the weights of a group by their gradients."""
+"""Function from the inputs of a group and its gradients to the call of the kernel."""
 
 
 class Direct:
-    """The first step is torch's own, which makes the state; those after it go to the kernel."""
+    """Calls the fused kernels. The first step is torch's own, which creates the state."""
 
     def __init__(self, optimizer: torch.optim.Optimizer, kernel: Kernel, report: Callable[[Exception], Any]) -> None:
         self.optimizer, self.kernel, self.report = optimizer, kernel, report
@@ -88,7 +89,7 @@ class Direct:
                     return
 
     def _refuse(self, one: _KernelInputs, error: Exception) -> None:
-        """Leave this and all later steps to torch."""
+        """Use torch's own step from now on."""
         if one.steps is not None:
             one.steps.sub_(1)
         self.refused, self.lists = True, []
@@ -96,14 +97,14 @@ class Direct:
         self.optimizer.step()
 
     def moves(self) -> list[KernelCall]:
-        """What moves each group, once its counters are one further; nothing before there is a state."""
+        """Return the kernel call of each group; empty as long as there is no state."""
         grads = [[p.grad for p in one.params] for one in self.lists]
         if any(g is None for group in grads for g in group):
             return []
         return [self.kernel(one, group_grads) for one, group_grads in zip(self.lists, grads, strict=True)]  # type: ignore[arg-type]
 
     def _lists(self) -> list[_KernelInputs]:
-        """Nothing as long as a weight has not been moved yet."""
+        """Return the kernel inputs of each group; empty as long as a weight has no state."""
         found = []
         for group in self.optimizer.param_groups:
             states = [self.optimizer.state.get(p, {}) for p in group["params"]]
@@ -120,7 +121,7 @@ class Direct:
 
 
 def _joined(states: list[dict[str, Tensor]]) -> Tensor:
-    """The counters of all weights as one tensor, so that one operation moves them on."""
+    """Stack the step counters of all weights to one tensor, so that one operation increments them."""
     steps = torch.stack([state["step"] for state in states])
     for state, step in zip(states, steps.unbind(), strict=True):
         state["step"] = step

@@ -1,4 +1,4 @@
-"""Steps along orthogonal matrices."""
+"""Muon: momentum with orthogonalised steps."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 class Muon(Optimizer):
-    """Momentum whose step on a matrix is made orthogonal (Newton-Schulz); `rest` moves what is no matrix.
+    """Momentum with orthogonalised steps for matrices (Newton-Schulz); `rest` updates all other weights.
 
     It takes the weights of linear layers, which have two axes. Biases, norms, convolutions and, as torch's
     documentation advises, embeddings go to `rest`.

@@ -1,4 +1,4 @@
-"""Steps by the sign of the gradient."""
+"""Rprop: steps by the sign of the gradient."""
 
 from __future__ import annotations
 

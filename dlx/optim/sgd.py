@@ -1,4 +1,4 @@
-"""Down the gradient, with and without momentum."""
+"""Stochastic gradient descent and gradient descent."""
 
 from __future__ import annotations
 

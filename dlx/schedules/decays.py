@@ -1,4 +1,4 @@
-"""A rate that dies down by a law, without an end."""
+"""Learning rates that decay by a law without an end."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .base import Factor, Schedule, Timeline, Unit, power
 
 
 class Exponential(Schedule):
-    """gamma ** time, or in the books' form e ** (-k * time): the same with gamma = e ** -k.
+    """gamma ** time, or e ** (-k * time), which equals it for gamma = e ** -k.
 
     A gamma above 1 lets the rate grow. torch's ExponentialLR counts the calls of its step(); here `unit` says what is
     counted. Errors: both of gamma and k, or neither. Source: CS231n, section 7.1 (k); torch: ExponentialLR (gamma).

@@ -1,4 +1,4 @@
-"""A rate that stays for a while, and drops at fixed times."""
+"""Learning rates that drop at fixed times."""
 
 from __future__ import annotations
 

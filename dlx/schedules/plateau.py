@@ -1,4 +1,4 @@
-"""A rate that drops where training comes to a halt."""
+"""A learning rate that drops where a metric stops improving."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from .base import Schedule, Timeline, Watch
 
 
 class Plateau(Schedule):
-    """Multiply the rate by `factor` where a metric has not become better for more than `patience` evaluations.
+    """Multiply the rate by `factor` where a metric has not improved for more than `patience` evaluations.
 
     What is counted are evaluations: an epoch each, unless `evaluate_every` says otherwise. The one schedule that
     remembers: what it has seen is saved with a checkpoint. torch: ReduceLROnPlateau, whose min_lr is a rate and not a
@@ -46,7 +46,7 @@ class Plateau(Schedule):
 
 
 class PlateauState:
-    """What a plateau remembers."""
+    """State of a plateau schedule."""
 
     def __init__(self, plateau: Plateau) -> None:
         self.plateau = plateau
@@ -54,9 +54,9 @@ class PlateauState:
         self.factor = 1.0
         self.best: float | None = None
         self.bad = 0
-        """Evaluations in a row that were no better."""
+        """Consecutive evaluations without an improvement."""
         self.rest = 0
-        """Evaluations still to come that do not count."""
+        """Evaluations of the cooldown that are still to come."""
 
     def update(self, value: float) -> None:
         if self.plateau.better(value, self.best, self.mode or "min"):

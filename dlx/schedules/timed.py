@@ -1,4 +1,4 @@
-"""A rate that moves over a given time: the whole training, where none is given."""
+"""Learning rates that move over a given time, by default the whole training."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LOWEST = "lowest part of the rate; torch's eta_min is a rate"
 
 
 class Linear(Schedule):
-    """A straight line from `start_factor` to `end_factor`, and level from there on.
+    """Linear from `start_factor` to `end_factor`, then constant.
 
     torch: LinearLR, whose defaults are a warm-up: 1/3 to 1 in 5 calls. Here they are a decay over the whole training.
     """
@@ -47,7 +47,7 @@ class Polynomial(Schedule):
 
 
 class Cosine(Schedule):
-    """Half a wave of a cosine, from 1 down to `end_factor` at T_max.
+    """Half a cosine wave, from 1 down to `end_factor` at T_max.
 
     After T_max it rises again, as torch's does. Source: Loshchilov & Hutter 2017, arXiv:1608.03983, equation 5,
     without restarts. torch: CosineAnnealingLR.
@@ -64,7 +64,7 @@ class Cosine(Schedule):
 
 
 class CosineRestarts(Schedule):
-    """Half a wave of a cosine from 1 down to `end_factor`, again and again, each `T_mult` times as long.
+    """Half a cosine wave from 1 down to `end_factor`, repeated, each `T_mult` times as long.
 
     Source: Loshchilov & Hutter 2017, arXiv:1608.03983, section 3. torch: CosineAnnealingWarmRestarts.
     """
@@ -139,7 +139,7 @@ class OneCycle(Schedule):
         return self._between_turns(step, timeline, (high, low, high, high))
 
     def _between_turns(self, step: int, timeline: Timeline, values: tuple[float, float, float, float]) -> float:
-        """On the way between the values at the start, at the top, back where it was, and at the end."""
+        """Interpolate between the values at the start, at the maximum, back at the first rate, and at the end."""
         time, whole = timeline.time(step, self.unit)
         total = self.total_steps or whole
         begin, top, back, end_value = values
@@ -153,5 +153,5 @@ class OneCycle(Schedule):
 
 
 def _between(high: float, low: float, done: float) -> float:
-    """From one value to another along half a wave of a cosine."""
+    """Interpolate along half a cosine wave."""
     return low + (high - low) * (1 + cos(pi * done)) / 2

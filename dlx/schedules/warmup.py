@@ -1,4 +1,4 @@
-"""A slow start before any other schedule."""
+"""Linear warm-up before another schedule."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from .base import SCHEDULES, Schedule, Timeline, Watch
 
 
 class Warmup(Schedule):
-    """Up to the whole rate in a straight line, update by update; then another schedule, whose time begins there.
+    """Linear warm-up to the whole rate, update by update, then another schedule, whose time starts there.
 
     For the schedule after it, the training is as long as what is left. torch: SequentialLR of a LinearLR and another.
     Errors: both of steps and epochs, or neither. Source: Goyal et al. 2017, arXiv:1706.02677, section 2.2.
@@ -38,7 +38,7 @@ class Warmup(Schedule):
         return self.then.at(step - length, self._after(timeline))
 
     def length(self, timeline: Timeline) -> int:
-        """Updates that it takes."""
+        """Return the number of updates of the warm-up."""
         return self.steps or timeline.updates(self.epochs or 0)
 
     def _after(self, timeline: Timeline) -> Timeline:

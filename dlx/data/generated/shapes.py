@@ -45,17 +45,19 @@ class Figures:
 
 
 class Shapes(Toy):
-    """Discs, squares and triangles of equal areas on a dark ground with noise, for classification, segmentation or
-    detection.
+    """Discs, squares and triangles on a dark ground with noise, for classification, segmentation or detection.
 
     Shapes: inputs (channels, size, size), figures from 0.5 to 1, the ground 0, before noise. Targets by `targets`:
         positions (size, size), 0 for the ground, 1 disc, 2 square, 3 triangle; classes 0 to 2 of the one figure;
         heat maps (3, size, size), one a kind of figure, with a Gaussian spot of height 1 on the centre of each;
         boxes (5 + 3, grid, grid): in the cell that the centre of a figure is in, 1, the centre's column and row from
         0 to 1 within the cell, the width and height of the figure as parts of the picture's, and 1 for its kind.
-    The radius of a disc is uniform from 0.1 to 0.2 of `size`, centres are uniform where the figure does not leave the
-    picture, and a picture has 1 to `most` figures, equally likely; a later one hides an earlier one. With boxes there
-    are 0 to `most`, less those whose centre is in the cell of a later one or that overlap it by more than 0.3.
+    All kinds have equal areas. The radius of a disc is uniform from 0.1 to 0.2 of `size`, centres are uniform where
+        the
+    figure does not leave the picture, and a picture has 1 to `most` figures, equally likely; a later one hides an
+        earlier
+    one. With boxes there are 0 to `most`, less those whose centre is in the cell of a later one or that overlap it by
+    more than 0.3.
     Errors: several figures where there is one class; more pictures than there is memory for.
     Source: our own; heat maps as in Newell, Yang & Deng 2016, arXiv:1603.06937, section 3.1; boxes as in Redmon et
         al. 2016, arXiv:1506.02640, section 2.

@@ -15,9 +15,9 @@ if TYPE_CHECKING:
 
 
 class Fill(Preprocess):
-    """Replace missing values (nan) by the mean or median of the training part; a table adds it where `missing` asks
-    for it.
+    """Replace missing values (nan) by the mean or median of the training part.
 
+    A table adds it where `missing` asks for it.
     Shapes: unchanged. Each input value has a replacement of its own; 0 where the training part has no value.
     Source: Little & Rubin 2002, Statistical analysis with missing data, section 4.2.
     """

@@ -202,14 +202,17 @@ def read(
     delimiter: str | None = None,
     na_values: Sequence[str] = (),
 ) -> Frame:
-    """All rows of a file, those of CSV before they are `typed`. `names`, `delimiter` and `na_values` are for CSV."""
+    """Read all rows of a file; columns of a CSV file get their types in `typed`.
+
+    `names`, `delimiter` and `na_values` apply to CSV files only.
+    """
     check_file_size(existing(path, folder=False))
     csv = None if path.suffix in SUFFIXES else Delimited(path, names, delimiter, na_values)
     return framed(path, opened(path).table() if csv is None else csv.table(), csv)
 
 
 def framed(path: Path, table: Any, csv: Delimited | None = None) -> Frame:
-    """pyarrow's table as rows of `path`. DataError where it has no rows, or two columns of one name."""
+    """Wrap a pyarrow table of `path`. DataError where it has no rows, or two columns of one name."""
     table = _without_views(table) if csv is None else table
     if not table.num_rows:
         raise DataError(f"{path} holds no rows", hint="Give a file with examples in it.")
@@ -230,7 +233,7 @@ def rows_of(
     delimiter: str | None = None,
     na_values: Sequence[str] = (),
 ) -> Frame:
-    """The rows of a file that comes after training and may lack the targets. DataError where a column is missing."""
+    """Read a file that comes after training and may lack the targets. DataError where a column is missing."""
     if names is not None and path.suffix != ".parquet":
         width = Delimited(path, delimiter=delimiter).width
         names = [name for name in names if name not in targets] if width < len(names) else names
@@ -239,7 +242,7 @@ def rows_of(
 
 
 def chosen(frame: Frame, columns: Sequence[str]) -> Frame:
-    """The columns that a network was trained on. DataError where one is missing."""
+    """Select the columns that a network was trained on. DataError where one is missing."""
     if lacking := [name for name in columns if name not in frame.names]:
         hint = did_you_mean(lacking[0], frame.names, "the columns")
         raise DataError(f"{frame.path} has no column {listed(lacking)}, which the network was trained on", hint=hint)
@@ -257,7 +260,7 @@ def _check_text(column: Any, name: str, where: str) -> None:
 
 
 def _without_views(table: Any) -> Any:
-    """The table with plain texts for views of texts: pyarrow takes no rows of views, and has their nulls as empty."""
+    """Convert string views to strings: pyarrow cannot take rows of views, and reads their nulls as empty strings."""
     import pyarrow as pa
     from pyarrow import types
 
@@ -270,21 +273,25 @@ def _without_views(table: Any) -> Any:
 
 
 def plain(column: Any) -> Any:
-    """A column without a dictionary, whose different values pyarrow finds in all its chunks."""
+    """Decode a dictionary column, whose chunks may have different dictionaries."""
     from pyarrow import types
 
     return column.cast(column.type.value_type) if types.is_dictionary(column.type) else column
 
 
 def _as_written(column: Any) -> bool:
-    """Whether a column of a CSV file was inferred to be texts, or to have none."""
+    """Whether a column of a CSV file was inferred to be text, or empty."""
     from pyarrow import types
 
     return bool(types.is_string(column.type) or types.is_null(column.type))
 
 
 def survey(frame: Frame, name: str, categorical: bool, log: bool, most: int | None) -> Column:
-    """How a column is to be encoded; `most` texts at most. DataError where it cannot be."""
+    """Return the encoding of a column.
+
+    Raises:
+        DataError: the type cannot be encoded, or there are more than `most` categories.
+    """
     from pyarrow import types
 
     kind = frame.table.schema.field(name).type
@@ -313,7 +320,7 @@ def survey(frame: Frame, name: str, categorical: bool, log: bool, most: int | No
 
 
 def yes_or_no(column: Column) -> Column:
-    """A column of two texts that are yes and no, in one way or another, as a Boolean; any other as it is."""
+    """Return a column of two texts such as yes and no as a boolean; any other as it is."""
     pair = {text.lower(): text for text in column.texts}
     for categories in (("no", "yes"), ("n", "y"), ("f", "t")):
         if column.sort == "category" and len(column.texts) == 2 and set(pair) == set(categories):
@@ -322,16 +329,16 @@ def yes_or_no(column: Column) -> Column:
 
 
 def ordered(frame: Frame, name: str, texts: Sequence[str]) -> Column:
-    """A column of texts that have an order, from the lowest up."""
+    """Return the encoding of a column whose texts have an order, from the lowest up."""
     column = Column(name, "ordinal", tuple(texts))
     category_codes(frame, column, "`ordinal` does not list")
     return column
 
 
 def encode(frame: Frame, columns: Sequence[Column], false_is: int) -> Values:
-    """All inputs (rows, values), column after column; nan where a value is missing and is to be filled in.
+    """Encode all inputs (rows, values), column after column, with nan for missing values that are imputed later.
 
-    In double precision where a number has more digits than float32 keeps.
+    The result is float64 where a number has more digits than float32.
     """
     x = np.zeros((len(frame), sum(column.width for column in columns)), np.float64)
     place, short = 0, True
@@ -358,7 +365,7 @@ def encode(frame: Frame, columns: Sequence[Column], false_is: int) -> Values:
 
 
 def category_codes(frame: Frame, column: Column, lists: str = "the training file does not have") -> Labels:
-    """The number of each row's text, -1 where there is none. DataError where the column was surveyed without it."""
+    """Return the category number of each row; -1 for a missing value. DataError for an unknown category."""
     number = {text: i for i, text in enumerate(column.texts)}
     categories, places = frame.categories(column.name)
     found = {word for word in categories if word is not None}
@@ -372,7 +379,7 @@ def category_codes(frame: Frame, column: Column, lists: str = "the training file
 
 
 def _same(word: str) -> str:
-    """A number as a column of numbers has it: `1` for ` 1` and for `+1`."""
+    """Normalise the text of a number: `1` for ` 1` and for `+1`."""
     plain = word.strip()
     if not re.fullmatch(NUMBER, plain, re.ASCII) or re.fullmatch(PADDED, plain):
         return plain
@@ -386,7 +393,7 @@ def _is_text(kind: Any) -> bool:
 
 
 def _place(values: Collection[Any]) -> Callable[[Any], Any] | None:
-    """The sort key of values: numbers with leading zeros as numbers, nan last; None for plain order."""
+    """Return the sort key: by value for numbers with leading zeros, with nan last; None for the natural order."""
     if not any(isinstance(value, str) and re.fullmatch(PADDED, value) for value in values):
         return None
     if not all(re.fullmatch(NUMBER, value, re.ASCII) for value in values):

@@ -1,4 +1,4 @@
-"""CSV files: read with the types that pyarrow infers, and as texts where those could have lost something."""
+"""CSV files, read with the types that pyarrow infers, and as texts where inference could lose information."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Bytes = npt.NDArray[np.uint8]
 
 BLOCKS = (2**22, 2**24)
-"""Bytes of a file that are read at a time; the second is for rows that are longer than the first, and the most."""
+"""Bytes of a file that are read at a time; the second size is for rows longer than the first, and the limit."""
 ZERO, DIGITS, SIGNS = ord("0"), b"0123456789xX", b"+-"
 FORMS = {
     b"PK": "It is an Excel or a zip file: save the table as CSV.",
@@ -30,7 +30,7 @@ FORMS = {
 
 @dataclass(frozen=True)
 class Delimited:
-    """A CSV file, and how it is written; without a `delimiter`, a comma, or a tab in .tsv."""
+    """A CSV file and its notation. Without `delimiter` the separator is a comma, or a tab in .tsv."""
 
     path: Path
     names: Sequence[str] | None = None
@@ -43,16 +43,16 @@ class Delimited:
 
     @property
     def width(self) -> int:
-        """Its columns, by its first line."""
+        """Number of columns, from the first line."""
         with existing(self.path, folder=False).open(errors="replace") as file:
             return file.readline().count(self.separator) + 1
 
     def table(self) -> Any:
-        """All columns, with inferred types. DataError where pyarrow cannot read it."""
+        """Read all columns with inferred types. DataError where pyarrow cannot read the file."""
         return self._read()
 
     def texts(self, names: Sequence[str], rows: int) -> Any:
-        """Some columns, as texts. DataError where the file no longer has so many rows."""
+        """Read some columns as texts. DataError where the file has another number of rows than before."""
         import pyarrow as pa
 
         table = self._read(include_columns=names, column_types=dict.fromkeys(names, pa.string()))
@@ -62,12 +62,12 @@ class Delimited:
 
     @cached_property
     def padded(self) -> bool:
-        """Whether a cell may be a number with a leading zero or a hexadecimal one, which inference makes plain."""
+        """Whether a cell may be a hexadecimal number or one with a leading zero, which type inference would lose."""
         starts = np.isin(np.arange(256), [*b'\t\n\f\r "', *self.separator.encode()])
         return any(_leading_zero(np.frombuffer(piece, np.uint8), starts, self.separator) for piece in self._pieces())
 
     def _pieces(self) -> Iterator[bytes]:
-        """The decompressed bytes, each piece with the last four of the one before it."""
+        """Yield the decompressed bytes in pieces, each with the last four bytes of the one before it."""
         import pyarrow as pa
 
         with pa.input_stream(str(self.path), compression="detect") as stream:
@@ -99,9 +99,9 @@ class Delimited:
 
 
 def _leading_zero(data: Bytes, starts: npt.NDArray[np.bool_], separator: str) -> bool:
-    """Whether a 0 begins a cell, after a sign or not, and a digit or an x follows, in the same quotes or not.
+    """Whether a cell starts with 0, after a sign or not, followed by a digit or x, in quotes or not.
 
-    `data` has two bytes before the first 0 and two after the last; `starts` are those that a cell begins after.
+    `data` has two bytes before the first 0 and two after the last; `starts` are the bytes after which a cell starts.
     """
     before = data[1:-3]
     low = (before < ord(".")) | (before == ord(separator))  # those that start a cell, signs, and few others
@@ -113,7 +113,7 @@ def _leading_zero(data: Bytes, starts: npt.NDArray[np.bool_], separator: str) ->
 
 
 def _other_form(path: Path) -> str:
-    """A hint of what a file is that is no CSV, by its first bytes."""
+    """Return a hint on the format of a file that is not CSV, from its first bytes."""
     with path.open("rb") as file:
         first = file.read(2)
     names = "`names` gives the columns of a file without a first line, `delimiter` what stands between values."

@@ -1,4 +1,4 @@
-"""What is done about values that are missing in a table: by column, fitted to the training part alone."""
+"""Missing values of a table: a method for each column, fitted to the training part."""
 
 from __future__ import annotations
 
@@ -28,15 +28,15 @@ REST = "*"
 
 
 Constant = Annotated[dict[Literal["constant"], float | bool | str], Field(min_length=1)]
-"""A value to put where one is missing: a number, true or false, or a text, as the column holds."""
+"""A constant that replaces missing values: a number, a boolean or a text, as the column holds."""
 Rule = Method | Constant
 Rules = Method | dict[str, Rule]
 SORTS = {"mean": "number", "median": "number", "indicator": "number", "category": "category"}
-"""What some are for; Booleans are numbers here."""
+"""Types of columns that a method applies to; booleans count as numbers."""
 
 
 class FillColumns(Fill):
-    """The step `fill` for a table: each column in its own way."""
+    """The step `fill` for a table, with a method for each column."""
 
     columns: list[tuple[str, int, int, Rule]] = Field(description="name, first input, inputs and way of each column")
     constants: list[tuple[int, float]] = Field([], description="inputs that are given, and their values")
@@ -60,7 +60,7 @@ class FillColumns(Fill):
 
 
 def _typical(seen: npt.NDArray[np.float64], rule: str) -> Any:
-    """One row for all the rows (n, width) of a column; of values that are equally frequent the smallest."""
+    """Return the value that replaces missing rows of a column (n, width); the smallest of equally frequent ones."""
     if rule == "median":
         return np.median(seen, 0)
     if rule == "most_frequent":
@@ -70,12 +70,12 @@ def _typical(seen: npt.NDArray[np.float64], rule: str) -> Any:
 
 
 def rule_of(rules: Rules, name: str) -> Rule:
-    """What is done about the gaps of a column."""
+    """Return the method for missing values of a column."""
     return rules if isinstance(rules, str) else rules.get(name, rules.get(REST, "refuse"))
 
 
 def missing(frame: Frame) -> dict[str, Mask]:
-    """Where values are missing, by column, of the columns that lack some."""
+    """Return the mask of missing values for each column that has some."""
     import pyarrow.compute as pc
 
     found = {name: pc.is_null(frame.table.column(name), nan_is_null=True) for name in frame.names}
@@ -85,8 +85,10 @@ def missing(frame: Frame) -> dict[str, Mask]:
 
 
 def drop_incomplete(frame: Frame, rules: Mapping[str, Rule]) -> Frame:
-    """The rows that are left by the columns that want whole rows. DataError for columns that refuse gaps, or where
-    no row is left.
+    """Drop rows with missing values in the columns whose rule is "drop".
+
+    Raises:
+        DataError: a column with missing values has the rule "refuse", or no row is left.
     """
     import pyarrow as pa
 
@@ -113,7 +115,7 @@ def _missing(frame: Frame, found: Mapping[str, Mask], whole: bool) -> DataError:
 
 
 def check_rules(rules: Rules, names: Iterable[str], targets: Sequence[str], where: str) -> None:
-    """DataError where a rule is for a column that is not told from, or for a target that would be filled in."""
+    """Raise a DataError for a rule of a column that is not used, or that would impute a target."""
     if isinstance(rules, str):
         return
     known = [*names, *targets, REST]
@@ -127,7 +129,7 @@ def check_rules(rules: Rules, names: Iterable[str], targets: Sequence[str], wher
 
 
 def check_sort(column: Column, rule: Rule, where: str) -> None:
-    """DataError where a way does not suit what a column holds."""
+    """Raise a DataError where a method does not apply to the type of a column."""
     wanted = SORTS.get(rule) if isinstance(rule, str) else None
     sort = "category" if column.sort == "category" else "number"
     if wanted is not None and wanted != sort:
@@ -141,7 +143,7 @@ def check_sort(column: Column, rule: Rule, where: str) -> None:
 
 
 def fill_step(columns: Sequence[Column], rules: Mapping[str, Rule], false_is: int, where: str) -> FillColumns | None:
-    """The step that fills in what is missing; None where no column lacks anything."""
+    """Return the step that imputes missing values; None where no column has any."""
     found: list[tuple[str, int, int, Rule]] = []
     constants: list[tuple[int, float]] = []
     place = 0
@@ -156,7 +158,7 @@ def fill_step(columns: Sequence[Column], rules: Mapping[str, Rule], false_is: in
 
 
 def _constant(column: Column, value: float | bool | str, place: int, false_is: int, where: str) -> tuple[int, float]:
-    """The input that a constant goes to, and its value there."""
+    """Return the input that is set where a constant replaces a missing value, and its value."""
     text = str(value).lower() if isinstance(value, bool) else str(value)
     if column.sort == "number" and isinstance(value, (int, float)) and not isinstance(value, bool):
         return place, float(np.log(value)) if column.log else float(value)

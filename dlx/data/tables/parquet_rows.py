@@ -1,4 +1,4 @@
-"""Files of rows with columns, parquet and Arrow, read some rows at a time."""
+"""Parquet and Arrow files, read by groups of rows."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ SUFFIXES = (".parquet", ".arrow")
 
 @dataclass(frozen=True)
 class RowFile:
-    """An opened file: pyarrow's schema, how many rows each group of rows has, and a column of a group."""
+    """An open file: its pyarrow schema, the number of rows in each group, and access to its columns."""
 
     path: Path
     schema: Any
     counts: tuple[int, ...]
     column: Callable[[int, str], Any]
-    """Of a group by its number, and of a name."""
+    """Reads a column, by the number of a group and its name."""
     table: Callable[[], Any]
-    """All of it."""
+    """Reads the whole table."""
 
 
 def opened(path: Path) -> RowFile:
-    """DataError where it is not what its name says; a file that does not end in .arrow is read as parquet."""
+    """Open a file: Arrow with the suffix .arrow, else parquet. DataError where its content is neither."""
     from pyarrow import ArrowException
 
     form = "Arrow" if path.suffix == ".arrow" else "parquet"
@@ -48,7 +48,7 @@ def _parquet(path: Path) -> RowFile:
 
 
 def _arrow(path: Path) -> RowFile:
-    """A stream as `save_to_disk` writes it, or a file with an index; it is mapped, and not copied into memory."""
+    """Map an Arrow stream, as `save_to_disk` writes it, or an Arrow file with an index, without a copy in memory."""
     import pyarrow as pa
 
     mapped = pa.memory_map(str(path))
@@ -62,7 +62,9 @@ def _arrow(path: Path) -> RowFile:
 
 
 def row_files(folder: Path) -> list[Path]:
-    """The files of rows in a folder or in its folder `data`; of a saved data set those that it names itself."""
+    """Return the parquet or Arrow files in a folder or its folder `data`; of a saved data set, those that it
+    lists.
+    """
     state = folder / "state.json"
     if state.is_file():
         try:
@@ -74,7 +76,7 @@ def row_files(folder: Path) -> list[Path]:
 
 
 def class_names(file: RowFile, label: str) -> tuple[str, ...]:
-    """The names of the classes where Hugging Face's description gives them, in the file or beside it."""
+    """Return the class names from Hugging Face's description, in the file or beside it; empty where there is none."""
     beside = file.path.parent / "dataset_info.json"
     for inside in (True, False):
         try:

@@ -1,4 +1,4 @@
-"""Tables: rows of numbers, yes and no, and categories, from CSV or parquet files."""
+"""Tables of numbers, booleans and categories, from CSV or parquet files."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 
 
 OF_CSV = ("names", "delimiter", "thousands", "decimal", "na_values")
-"""Fields that say how a CSV file is written."""
+"""Fields that describe the notation of a CSV file."""
 
 
 class Numbers(Standardize):
-    """The step `standardize` for the inputs of a table: only those in `places` are moved."""
+    """The step `standardize` for a table: only the inputs in `places` are standardised."""
 
     places: list[int] = Field(description="inputs that are numbers")
 
@@ -59,7 +59,7 @@ class Numbers(Standardize):
 
 
 class Table(Pool):
-    """Rows of a CSV or parquet file: one column is what to tell, the others what it is told from.
+    """Rows of a CSV or parquet file; one column is the target, the others are the inputs.
 
     Shapes: inputs (values,), the columns one after the other in the order of the file: a number is one value, a
         Boolean one value (0 or 1, or -1 or 1), a category of d texts d values, of which one is 1 and the others 0.
@@ -137,7 +137,7 @@ class Table(Pool):
 
     @property
     def standardizes(self) -> bool:
-        """Whether the first step takes off what numbers have in common."""
+        """Whether the first step subtracts the mean of numbers."""
         return self.standardize != "none" or bool(self.preprocess)
 
     @property
@@ -205,11 +205,11 @@ class Table(Pool):
             raise DataError(f"{where} holds {found.contents}, and {column.contents} were trained on", hint=LIKE)
 
     def _target_names(self) -> list[str]:
-        """What each value that is told is called."""
+        """Return the names of the target values."""
         return [f"log({name})" if name in self.log else name for name in self.targets]
 
     def _check_csv(self) -> None:
-        """DataError where a field that is for CSV stands beside a file of another form."""
+        """Raise a DataError where a field for CSV files is set for another format."""
         provided = [name for name in OF_CSV if name in self.model_fields_set and getattr(self, name)]
         if provided and self.path.suffix in SUFFIXES:
             raise DataError(
@@ -218,7 +218,7 @@ class Table(Pool):
             )
 
     def _frames(self) -> list[Frame]:
-        """The rows of each file, of the columns that are wanted, none of them lacking a value."""
+        """Read the used columns of each file, without rows that a rule for missing values drops."""
         self._check_csv()
         paths = [path for path in (self.path, self.test_path) if path is not None]
         frames = [read(Path(path), self.names, self.delimiter, self.na_values) for path in paths]
@@ -234,7 +234,7 @@ class Table(Pool):
         return [drop_incomplete(frame, self._rules(frame.names)) for frame in chosen]
 
     def _rules(self, names: list[str]) -> dict[str, Rule]:
-        """What is done about the gaps of each column; what is told is not filled in."""
+        """Return the method for missing values of each column; targets are never imputed."""
         rules = {name: rule_of(self.missing, name) for name in names}
         return {n: "refuse" if n in self.targets and rule != "drop" else rule for n, rule in rules.items()}
 
@@ -250,7 +250,7 @@ class Table(Pool):
         return [*inputs, *self.targets]
 
     def _left_out(self, frame: Frame) -> dict[str, str]:
-        """Why columns are not used."""
+        """Return the reason for each column that is not used."""
         used = [*self.targets, *(self.columns or [])]
         found = {name: INDEX if name else NAMELESS for name in frame.index}
         found |= dict.fromkeys(self.drop, "`drop` names it")
@@ -259,7 +259,7 @@ class Table(Pool):
         return {name: why for name, why in found.items() if name not in used}
 
     def _survey(self, frames: list[Frame]) -> tuple[list[Column], Column | None]:
-        """How each input column is encoded, and how the target is where it is one of classes."""
+        """Return the encodings of the input columns, and that of a target of classes."""
         pool = frames[0]
         names = [name for name in pool.names if name not in self.targets]
         lacking = {name for frame in frames for name in missing(frame)}
@@ -288,7 +288,7 @@ class Table(Pool):
         return columns, goal
 
     def _as_earlier(self, frames: list[Frame], earlier: EarlierFit) -> list[Column]:
-        """The columns of the run that other data is for. DataError where the data does not have them."""
+        """Return the column encodings of an earlier run. DataError where the data does not have its columns."""
         columns = self._columns(earlier.reading)
         for frame in frames:
             if lacking := [column.name for column in columns if column.name not in frame.names]:
@@ -301,7 +301,7 @@ class Table(Pool):
         return columns
 
     def _column(self, pool: Frame, name: str, lacking: bool) -> Column:
-        """How an input column is encoded, and what is done where it lacks a value."""
+        """Return the encoding of an input column, with the method for its missing values."""
         if name in self.ordinal:
             column = ordered(pool, name, self.ordinal[name])
         else:
