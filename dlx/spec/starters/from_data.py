@@ -61,13 +61,11 @@ def _pictures(data: Path, path: str, name: str) -> Draft:
 
 
 def _size(file: Path) -> tuple[int, int]:
-    from PIL import Image, UnidentifiedImageError
+    """Return width and height of a picture, from its header."""
+    from ...data.images.image import ImageSource, open_image
 
-    try:
-        with Image.open(file) as image:
-            return image.size
-    except (UnidentifiedImageError, OSError) as error:
-        raise DataError(f"{file} is no picture, or torn", hint="Take it out of the folder.") from error
+    with open_image(ImageSource(str(file), file)) as image:
+        return image.size
 
 
 def _convolutions(shape: tuple[int, ...], outputs: int, objective: str = "classification") -> Iterator[str]:
