@@ -103,6 +103,7 @@ def train_together(many: Sequence[Candidate], session: Session) -> list[Result |
             for recorder, prepared in many:
                 recorder.write_start()
                 job = start_job(recorder, prepared, session, threads, parts)
+                # before the next job seeds torch's generator: what this one drew so far is its own
                 job.progress.capture_rng()
                 recorder.attach(job, session.callback)
                 recorder.sharing = len(many)

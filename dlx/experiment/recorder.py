@@ -45,7 +45,7 @@ class TrainingStarted:
     step: int = 0
     notes: tuple[str, ...] = ()
     computed: tuple[str, ...] = ()
-    """What differs from float32 on contiguous memory: `bf16`, `channels-last`."""
+    """Choices other than float32 on contiguous memory, such as `bf16` and `channels-last`."""
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class RunRecorder:
         self.pending: list[dict[str, Any]] = []
         """Points of the curve that are not yet written to the folder."""
         self.outcome: dict[str, Any] = {}
-        """How the training ended, apart from metrics: whether it stopped early, the best evaluation, the average."""
+        """End of the training apart from metrics: whether it stopped early, the best evaluation, the average."""
         self.notes: tuple[str, ...] = ()
         """The outcome in sentences."""
         self.recorded = {(record["record"], record.get("step", 0)) for record in folder.records()}
@@ -124,7 +124,7 @@ class RunRecorder:
         if record.record == "end":
             self.metrics = record.metrics | ensemble_metrics.of_snapshots(job, self.checkpoints)
             self.wait_for_writer()
-            self.save("final")
+            self.save("final")  # before the status: a run whose weights are not on disk has not finished
             self.set_outcome(job, (*early_stopping.notes(job), *baseline.notes(job, self.metrics)))
             self.status = "finished"
         elif record.record == "halt":
@@ -188,8 +188,8 @@ class RunRecorder:
         """Set how the training ended, apart from its metrics and status, as JSON and in sentences."""
         learner = job.learner
         notes = (*notes, *learner.faults)
-        told = any(fault.startswith(fallback.STEP) for fault in learner.faults)
-        if job.train.trace is True and learner.way.get("step") == "plain" and not told:
+        is_noted = any(fault.startswith(fallback.STEP) for fault in learner.faults)
+        if job.train.trace is True and learner.way.get("step") == "plain" and not is_noted:
             notes = (*notes, f"{fallback.STEP}: {learner.way['because']}")
         self.outcome, self.notes = early_stopping.outcome(job), notes
         if job.train.keep_best is not None:

@@ -31,7 +31,7 @@ class Result:
     """State of the mirror in MLflow: `delivered`, `behind` or `failed: why`; empty where there is none."""
     tracking_uri: str = ""
     outcome: dict[str, Any] = field(default_factory=dict)
-    """How it ended: `stopped_early`, `best` and `average`, and the best checkpoints as `kept`."""
+    """End of the training: `stopped_early`, `best` and `average`, and the best checkpoints as `kept`."""
     notes: tuple[str, ...] = ()
     """The outcome in sentences."""
 
@@ -45,7 +45,7 @@ class Results:
     together: Result | None = None
     """The run of the ensemble, with the metrics of the combined outputs."""
     combine: str = ""
-    """How outputs were combined."""
+    """Rule by which outputs were combined."""
 
     @property
     def metrics(self) -> dict[str, float]:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Session:
-    """How the trainings of a process are followed."""
+    """Options of the trainings of a process: who is notified, and where they halt."""
 
     callback: Callback = lambda _: None
     until: int | None = None

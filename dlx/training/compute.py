@@ -1,4 +1,4 @@
-"""How a training is computed: precision, memory format, compiling, determinism, detection of anomalies."""
+"""Computation of a training: precision, memory format, compiling, determinism, detection of anomalies."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
 
 class Compute:
-    """How the networks of a learner are called, and how its gradients are computed.
+    """Calls of the networks of a learner, and computation of their gradients.
 
     Where `is_plain`, `forward` is the network itself, `backward` is torch's own, `unscale` and `scaler` are None, and
     an update costs nothing more than it would without this class.

@@ -25,8 +25,8 @@ MEMORY_MARGIN = 0.85
 (benchmarks/memory.py)."""
 
 SPIN_COUNT = "10000"
-"""How long an idle thread of libgomp spins. With its default of 300,000 a step of a LeNet took 161 times as long on
-two threads as on one, where other work kept both cores busy; with this 1.4 times, and no longer on idle cores
+"""Rounds that an idle thread of libgomp spins. With its default of 300,000 a step of a LeNet took 161 times as long
+on two threads as on one, where other work kept both cores busy; with this 1.4 times, and no longer on idle cores
 (benchmarks/threads.py --busy)."""
 
 

@@ -58,7 +58,7 @@ class Learner(ABC):
         self.progress, self.feed = progress, feed
         self.span = self.plan_timeline()
         self.way: dict[str, str] = {}
-        """How an update is computed (`step`: plain, replayed or packed), and why; for lock.json."""
+        """Kind of the update (`step`: plain, replayed or packed) and the reason for it; written to lock.json."""
         self.faults: list[str] = []
         """Failures of the faster ways to compute it, with what was done instead."""
         self.compute = Compute(train, module, lambda: progress.step, self.faults)

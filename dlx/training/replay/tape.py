@@ -271,9 +271,9 @@ class _FunctionWriter:
         args = [self._text(value) for value in call.args]
         args += [f"{name}={self._text(value)}" for name, value in call.kwargs.items()]
         changes = schema_of(call.op).is_mutable
-        given = {storage(t) for t in call.inputs}
+        inputs = {storage(t) for t in call.inputs}
         into = None if changes else _out_variant_of(call)
-        if changes and all(storage(t) in given for t in call.results):
+        if changes and all(storage(t) in inputs for t in call.results):
             self.lines.append(f"{self._function(call.op)}({', '.join(args)})")
         elif into is not None:
             op, names = into
