@@ -75,6 +75,11 @@ def _plain(value: Any) -> Any:
     return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value
 
 
+def is_overridden(spec: Spec) -> bool:
+    """Whether overrides have changed a loaded spec, whose claims are about it as written."""
+    return isinstance(spec, Experiment) and spec.is_overridden
+
+
 def run_folder(run: AnyRun, runs: str | os.PathLike[str]) -> RunFolder:
     """Find the folder of a run. DlxError where there is none."""
     if isinstance(run, Run):

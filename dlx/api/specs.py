@@ -15,9 +15,11 @@ from ..shapes import by_x
 from ..show import html
 from ..show import inspect as tables
 from ..spec import Experiment
+from ..spec.sections.expect import apply_with
 from . import frames
-from .arguments import Overrides, Spec, experiment_of
+from .arguments import Overrides, Spec, experiment_of, is_overridden, override_texts
 from .isolation import isolated
+from .warn import warn
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -113,10 +115,14 @@ def inspect(
     """Shapes, parameters, MACs and receptive fields of all layers. torch is not imported.
 
     `inputs` are other shapes without the batch, `(3, 512, 512)` or by name; `batch` asks for the memory of a training
-    step of so many examples. Raises SpecError as `dlx.load`.
+    step of so many examples. Raises SpecError as `dlx.load`; warns (DlxWarning) of oddities of the network and of
+    claims under `expect` that are not met.
     """
     experiment = experiment_of(spec, overrides)
     traced = planned.trace_all(experiment, planned.all_input_shapes(experiment, _shape_texts(inputs)))
+    warn(traced.warnings, 3)
+    claimed = inputs is None and apply_with(override_texts(overrides)) and not is_overridden(spec)
+    warn(planned.unmet(experiment, traced) if claimed else [], 3)
     return Inspection(traced, planned.memory.of_each(experiment, traced, batch) if batch else {})
 
 

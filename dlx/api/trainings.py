@@ -15,7 +15,7 @@ from ..runs.folder import Run as RunFolder
 from ..show.training import progress
 from ..spec import Experiment
 from ..spec.sections.expect import apply_with
-from .arguments import AnyRun, Overrides, Spec, experiment_of, override_texts, run_folder
+from .arguments import AnyRun, Overrides, Spec, experiment_of, is_overridden, override_texts, run_folder
 from .isolation import isolated
 from .run import Run, SeedRuns
 from .warn import warn, warn_of_password
@@ -46,7 +46,7 @@ def train(
     warn_of_password(loaded)
     with _followed(quiet) as callback:
         results = experiments.run(loaded, Path(runs), callback, like)
-    claimed = apply_with(override_texts(overrides)) and not (isinstance(spec, Experiment) and spec.is_overridden)
+    claimed = apply_with(override_texts(overrides)) and not is_overridden(spec)
     return _ended(loaded, results, claimed=claimed)
 
 

@@ -1,5 +1,6 @@
-"""The code of docs/python.md runs as it stands."""
+"""The code of docs/python.md runs as it stands; `test_notebook` runs the notebook beside it."""
 
+import json
 import re
 
 import pytest
@@ -8,6 +9,7 @@ import dlx
 from dlx.layers import LAYERS
 from tests.helpers import ROOT
 
+TOUR = json.loads((ROOT / "docs" / "tour.ipynb").read_text())
 PAGE = (ROOT / "docs" / "python.md").read_text()
 
 
@@ -35,3 +37,11 @@ def test_the_page_names_all_that_the_package_offers():
 
 UNNAMED = {"__version__", "Graph", "Graphs", "SeedRuns"}
 """What a function returns, and nobody writes."""
+
+
+def test_the_tour_has_no_outputs_and_names_no_machine():
+    assert [cell for cell in TOUR["cells"] if cell.get("outputs") or cell.get("execution_count")] == []
+    assert TOUR["metadata"] == {
+        "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+        "language_info": {"name": "python"},
+    }

@@ -393,3 +393,16 @@ def test_kinds_of_a_file_are_known_to_the_specs_that_name_it_and_to_no_other(tmp
         dlx.load(network)
     assert dlx.inspect(first).layers["shape"].tolist() == [(4,)]
     assert dlx.inspect(network, {"+plugins": ["halves.py"]}).layers["shape"].tolist() == [(4,)]
+
+
+def test_oddities_and_claims_that_do_not_hold_are_warned_of_where_a_spec_is_inspected():
+    claim = f"{TEXT}expect: {{params: 7}}\n"
+    with pytest.warns(dlx.DlxWarning, match=f"claims params 7, and it is {BY_HAND}") as caught:
+        dlx.inspect(claim)
+    assert [one.filename for one in caught] == [__file__]
+    dlx.inspect(claim, ["network.layers.linear_1.out_features=6"])  # claims are about the spec as it is written
+    dlx.inspect(dlx.load(claim, ["network.layers.linear_1.out_features=6"]))
+
+    frozen = {"network": {"inputs": [3], "layers": ["batch_norm", {"linear": 2}]}, "freeze": "batch_norm_*"}
+    with pytest.warns(dlx.DlxWarning, match="the running statistics follow the batches all the same"):
+        dlx.inspect(frozen)
