@@ -91,9 +91,9 @@ def test_other_shapes_are_refused_with_both_sides(kind):
     for rank in set(SHAPES) - set(ranks):
         with pytest.raises(ShapeError) as refused:
             made(kind, **OPTIONS.get(kind, {})).output_shape(Shape(SHAPES[rank]))
-        told = str(refused.value)
-        assert f"{kind} is for " in told
-        assert f"and what comes in is {Shape(SHAPES[rank])}" in told
+        message = str(refused.value)
+        assert f"{kind} is for " in message
+        assert f"and what comes in is {Shape(SHAPES[rank])}" in message
     with pytest.raises(ShapeError, match=f"{kind} changes floats, and the data gives .* of dtype int"):
         made(kind, **OPTIONS.get(kind, {})).output_shape(Shape(SHAPES[ranks[0]], "int"))
 

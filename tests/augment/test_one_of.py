@@ -17,7 +17,7 @@ DOWN = {"vertical_flip": 1.0}
 HARMLESS = "[{one_of: {of: [horizontal_flip, {gaussian_noise: 0.3}, {rotate: 20}], weights: [2, 1, 1]}}]"
 
 
-def drawn(x, *of, y=None, seed=0, world=None, **more):
+def augmented(x, *of, y=None, seed=0, world=None, **more):
     """A batch after one of several, and its targets."""
     torch.manual_seed(seed)
     step = made("one_of", of=list(of), **more)
@@ -31,7 +31,7 @@ def which(found, *choices):
 
 def test_each_example_is_changed_by_one_of_them_and_by_no_other():
     x = numbered(1, 3, 4)
-    found, _ = drawn(same(x, 1000), LEFT, DOWN)
+    found, _ = augmented(same(x, 1000), LEFT, DOWN)
     taken = which(found, x.flip(-1), x.flip(-2))
 
     assert set(taken) == {0, 1}
@@ -40,7 +40,7 @@ def test_each_example_is_changed_by_one_of_them_and_by_no_other():
 
 def test_weights_say_how_likely_each_is():
     x = numbered(1, 3, 4)
-    found, _ = drawn(same(x, 4000), LEFT, DOWN, {"cutout": 1}, weights=[6, 3, 1])
+    found, _ = augmented(same(x, 4000), LEFT, DOWN, {"cutout": 1}, weights=[6, 3, 1])
     left, down = (sum(torch.equal(one, x.flip(axis)) for one in found) for axis in (-1, -2))
 
     assert left == pytest.approx(2400, abs=4 * 31)
@@ -50,7 +50,7 @@ def test_weights_say_how_likely_each_is():
 def test_a_draw_is_a_uniform_number_held_against_the_weights():
     """The witness: the same numbers from torch, before any of the augmentations draws."""
     x = numbered(1, 3, 4)
-    found, _ = drawn(same(x, 50), LEFT, DOWN, seed=7, weights=[1, 3])
+    found, _ = augmented(same(x, 50), LEFT, DOWN, seed=7, weights=[1, 3])
     torch.manual_seed(7)
 
     assert which(found, x.flip(-1), x.flip(-2)) == (torch.rand(50) >= 1 / 4).long().tolist()
@@ -59,17 +59,17 @@ def test_a_draw_is_a_uniform_number_held_against_the_weights():
 def test_maps_go_the_way_of_their_example_and_labels_stay():
     x = numbered(1, 3, 4)
     maps = x[0].long() % 5
-    found, moved = drawn(same(x, 40), LEFT, DOWN, {"cutout": 1}, y=same(maps, 40))
+    found, moved = augmented(same(x, 40), LEFT, DOWN, {"cutout": 1}, y=same(maps, 40))
     for one, target in zip(found, moved, strict=True):
         turned = [axis for axis in (-1, -2) if torch.equal(one, x.flip(axis))]
         assert torch.equal(target, maps.flip(turned[0]) if turned else maps)
-    _, labels = drawn(same(x, 40), LEFT, DOWN)
+    _, labels = augmented(same(x, 40), LEFT, DOWN)
     assert torch.equal(labels, torch.arange(40))
 
 
 def test_one_may_stand_inside_another():
     x = numbered(1, 3, 4)
-    found, _ = drawn(same(x, 4000), LEFT, {"one_of": [DOWN, {"cutout": 1}]})
+    found, _ = augmented(same(x, 4000), LEFT, {"one_of": [DOWN, {"cutout": 1}]})
     left, down = (sum(torch.equal(one, x.flip(axis)) for one in found) for axis in (-1, -2))
 
     assert left == pytest.approx(2000, abs=4 * 32)
@@ -82,7 +82,7 @@ def test_preprocessing_is_undone_for_colours_alone():
     seen = Pixels(torch.tensor(0.5), torch.tensor(-0.5))
     x = 2 * plain + 1
     darker = {"color_jitter": {"brightness": [0.5, 0.5]}}
-    found, _ = drawn(x, darker, LEFT, world=TrainingSetInfo(lambda: x, seen))
+    found, _ = augmented(x, darker, LEFT, world=TrainingSetInfo(lambda: x, seen))
     for one, before in zip(found, plain, strict=True):
         assert torch.allclose(one, before + 1) or torch.equal(one, 2 * before.flip(-1) + 1)
 
@@ -99,8 +99,8 @@ def test_all_of_them_may_make_another_size(tmp_path):
 
 
 def test_the_place_of_what_does_not_fit_is_told(tmp_path):
-    told = report(tmp_path, text("[horizontal_flip, {one_of: [horizontal_flip, {crop: 99}]}]"))
-    assert told.startswith("s.yaml:8:30  train.augment.1.one_of\n  crop wants 99x99 out of 8x8"), told
+    message = report(tmp_path, text("[horizontal_flip, {one_of: [horizontal_flip, {crop: 99}]}]"))
+    assert message.startswith("s.yaml:8:30  train.augment.1.one_of\n  crop wants 99x99 out of 8x8"), message
 
 
 def test_colours_among_them_want_brightness(tmp_path):

@@ -147,23 +147,23 @@ REFUSED = [
 
 @pytest.mark.parametrize(("augment", "data", "sentences"), REFUSED, ids=[f"{a}" for a, _, _ in REFUSED])
 def test_what_does_not_fit_is_told_with_its_place_before_training(tmp_path, augment, data, sentences):
-    told = report(tmp_path, text(augment, data))
-    assert "s.yaml:8:" in told
+    message = report(tmp_path, text(augment, data))
+    assert "s.yaml:8:" in message
     for sentence in sentences:
-        assert sentence in told
+        assert sentence in message
 
 
 def test_the_place_is_that_of_the_augmentation(tmp_path):
-    told = report(tmp_path, text("[horizontal_flip, {crop: 99}]"))
-    assert told.startswith("s.yaml:8:30  train.augment.1.crop\n  crop wants 99x99 out of 8x8"), told
+    message = report(tmp_path, text("[horizontal_flip, {crop: 99}]"))
+    assert message.startswith("s.yaml:8:30  train.augment.1.crop\n  crop wants 99x99 out of 8x8"), message
 
 
 def test_colours_of_what_is_no_brightness_are_told_before_training(tmp_path):
     with pytest.raises(SpecError) as error:
         runner.prepare(spec(tmp_path, "[horizontal_flip, {color_jitter: {contrast: 0.4}}]"))
-    told = str(error.value)
-    assert "s.yaml:8:30  train.augment.1.color_jitter" in told
-    assert "color_jitter changes brightness from 0 to 1, and the data goes from -3.71 to 3.44" in told
+    message = str(error.value)
+    assert "s.yaml:8:30  train.augment.1.color_jitter" in message
+    assert "color_jitter changes brightness from 0 to 1, and the data goes from -3.71 to 3.44" in message
 
 
 def test_colours_of_standardised_pictures_are_taken(tmp_path):
@@ -174,8 +174,8 @@ def test_colours_of_standardised_pictures_are_taken(tmp_path):
 
 
 def test_an_optimizer_that_looks_at_the_loss_again_wants_the_same_examples(tmp_path):
-    told = report(tmp_path, text("[horizontal_flip]", more="  optimizer: lbfgs"))
-    assert "lbfgs looks at the loss more than once a step, and `augment` would show it another one" in told
+    message = report(tmp_path, text("[horizontal_flip]", more="  optimizer: lbfgs"))
+    assert "lbfgs looks at the loss more than once a step, and `augment` would show it another one" in message
 
 
 VIEWS_REFUSED = [
@@ -192,18 +192,18 @@ VIEWS_REFUSED = [
 
 @pytest.mark.parametrize(("view", "data", "sentence"), VIEWS_REFUSED)
 def test_views_that_cannot_be_had_are_told(tmp_path, view, data, sentence):
-    told = report(tmp_path, text(data=data, more=f"  test_time: {view}"))
-    assert "s.yaml:9:" in told
-    assert sentence in told
+    message = report(tmp_path, text(data=data, more=f"  test_time: {view}"))
+    assert "s.yaml:9:" in message
+    assert sentence in message
 
 
 def test_outputs_without_a_mean_cannot_be_averaged(tmp_path):
-    told = report(
+    message = report(
         tmp_path,
         text(data=VALUES, layers="[flatten, {linear: 6}]", more="  test_time: horizontal_flip")
         + "\nobjective: {regression: {loss: {mixture_density: {components: 1}}}}\n",
     )
-    assert "horizontal_flip averages predictions, and the outputs of mixture_density have no mean" in told
+    assert "horizontal_flip averages predictions, and the outputs of mixture_density have no mean" in message
 
 
 # --- what the network sees ------------------------------------------------------------------------------------------

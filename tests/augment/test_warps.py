@@ -32,8 +32,8 @@ def test_a_translation_moves_by_whole_pixels():
 def test_a_signal_is_translated_and_stretched():
     x = numbered(1, 1, 4)
     assert near(after("scale", x, factor=[1.0, 1.0]), x)
-    stretched = after("scale", x, factor=[2.0, 2.0])
-    assert near(stretched, torch.tensor([[[1.75, 2.25, 2.75, 3.25]]]))
+    scaled = after("scale", x, factor=[2.0, 2.0])
+    assert near(scaled, torch.tensor([[[1.75, 2.25, 2.75, 3.25]]]))
     ways = after("translate", x.expand(100, 1, 4), translate=0.25).round()
     assert ways.unique(dim=0).flatten(1).tolist() == [[0, 1, 2, 3], [1, 2, 3, 4], [2, 3, 4, 0]]
 

@@ -41,7 +41,7 @@ def written(folder: Path, suffix: str, **arrays: np.ndarray) -> Arrays:
     return Arrays(path=path)
 
 
-def told(source: Arrays) -> str:
+def refusal_of(source: Arrays) -> str:
     with pytest.raises(DataError) as raised:
         source.load()
     (problem,) = raised.value.problems
@@ -136,10 +136,10 @@ def test_the_code_in_a_file_is_not_run(tmp_path, monkeypatch):
     monkeypatch.setenv("DLX_HARM", str(tmp_path / "harm"))
     torch.save({"x": Harm(), "y": Harm()}, tmp_path / "a.pt")
     np.savez(tmp_path / "a.npz", x=np.array([[Harm()]]), y=Y[:1])
-    assert told(Arrays(path=tmp_path / "a.npz")) == (
+    assert refusal_of(Arrays(path=tmp_path / "a.npz")) == (
         "`x` of a.npz holds Python objects, whose code is not run | Save an array of numbers."
     )
-    assert told(Arrays(path=tmp_path / "a.pt")) == (
+    assert refusal_of(Arrays(path=tmp_path / "a.pt")) == (
         "a.pt holds Python objects, whose code is not run, or is no file of torch.save | "
         'Save it as torch.save({"x": inputs, "y": targets}, path).'
     )
@@ -148,26 +148,28 @@ def test_the_code_in_a_file_is_not_run(tmp_path, monkeypatch):
 
 def test_mistakes_in_the_file(tmp_path):
     good = written(tmp_path, ".npz", x=X, y=Y)
-    assert told(changed(good, y="labels")) == "a.npz has no array `labels` | There are its arrays x, y."
-    assert told(changed(good, path=tmp_path / "b.npz")) == "b.npz does not exist | Did you mean `a.npz`?"
-    assert told(written(tmp_path, ".npz", x=X, y=Y[:5])) == (
+    assert refusal_of(changed(good, y="labels")) == "a.npz has no array `labels` | There are its arrays x, y."
+    assert refusal_of(changed(good, path=tmp_path / "b.npz")) == "b.npz does not exist | Did you mean `a.npz`?"
+    assert refusal_of(written(tmp_path, ".npz", x=X, y=Y[:5])) == (
         "`x` of a.npz holds 8 inputs, `y` 5 targets | Give two arrays of the same examples."
     )
-    assert told(written(tmp_path, ".npz", x=X, y=Y - 1)) == (
+    assert refusal_of(written(tmp_path, ".npz", x=X, y=Y - 1)) == (
         "`y` of a.npz holds the class -1, and classes count from 0 | "
         "Number the classes from 0; -1 often stands for a label that is not known."
     )
-    assert told(written(tmp_path, ".npz", x=np.where(X == 7, np.nan, X), y=Y)) == (
+    assert refusal_of(written(tmp_path, ".npz", x=np.where(X == 7, np.nan, X), y=Y)) == (
         "`x` of a.npz holds 1 values that are not finite in 32 bits, such as nan | Take those examples out."
     )
-    assert told(written(tmp_path, ".npz", x=X * 1j, y=Y)).startswith("`x` of a.npz holds complex64, and real numbers")
-    assert told(written(tmp_path, ".npz", x=X[:0], y=Y[:0])).startswith("`x` of a.npz holds no examples | ")
-    assert told(written(tmp_path, ".npz", x=X[:, 0, 0], y=Y)) == (
+    assert refusal_of(written(tmp_path, ".npz", x=X * 1j, y=Y)).startswith(
+        "`x` of a.npz holds complex64, and real numbers"
+    )
+    assert refusal_of(written(tmp_path, ".npz", x=X[:0], y=Y[:0])).startswith("`x` of a.npz holds no examples | ")
+    assert refusal_of(written(tmp_path, ".npz", x=X[:, 0, 0], y=Y)) == (
         "`x` of a.npz has the shape (8,): one axis, of examples | "
         "`channels: none` makes each number an input of one value."
     )
     parts = written(tmp_path, ".npz", x=X, y=Y, tx=X[:, :1], ty=Y)
-    assert told(changed(parts, test_x="tx", test_y="ty")) == (
+    assert refusal_of(changed(parts, test_x="tx", test_y="ty")) == (
         "`x` of a.npz holds inputs of shape (2, 3), `tx` of (1, 3) | Give parts of one set."
     )
 
@@ -176,7 +178,7 @@ def test_mistakes_in_the_file(tmp_path):
 def test_a_torn_file(tmp_path, suffix):
     source = written(tmp_path, suffix, x=X, y=Y)
     source.path.write_bytes(source.path.read_bytes()[:90])
-    assert told(source).startswith(
+    assert refusal_of(source).startswith(
         {
             ".npy": "a.npy does not begin as an array of NumPy | ",
             ".pt": "a.pt is no file of torch.save, or a torn one | ",
@@ -186,12 +188,12 @@ def test_a_torn_file(tmp_path, suffix):
 
 def test_other_files(tmp_path):
     (tmp_path / "a.mat").write_bytes(b"")
-    assert told(Arrays(path=tmp_path / "a.mat")) == (
+    assert refusal_of(Arrays(path=tmp_path / "a.mat")) == (
         "a.mat ends in .mat, and arrays are read from .npz, .npy, .safetensors, .pt, .pth | "
         "Save the arrays with numpy.savez."
     )
     torch.save(torch.ones(3), tmp_path / "a.pt")
-    assert told(Arrays(path=tmp_path / "a.pt")) == (
+    assert refusal_of(Arrays(path=tmp_path / "a.pt")) == (
         "a.pt holds a Tensor, and a mapping of names to tensors is wanted | "
         'Save it as torch.save({"x": inputs, "y": targets}, path).'
     )
@@ -255,11 +257,11 @@ def test_what_the_header_of_an_array_promises_is_checked(tmp_path, content, sent
         with zipfile.ZipFile(tmp_path / "a.npz", "w") as file:
             file.writestr("x.npy", content)
             file.writestr("y.npy", (tmp_path / "y.npy").read_bytes())
-        assert sentence in told(Arrays(path=tmp_path / "a.npz"))
+        assert sentence in refusal_of(Arrays(path=tmp_path / "a.npz"))
     else:
         (tmp_path / "a.npy").write_bytes(content)
         for stream in (True, False):
-            assert sentence in told(Arrays(path=tmp_path / "a.npy", targets=tmp_path / "y.npy", stream=stream))
+            assert sentence in refusal_of(Arrays(path=tmp_path / "a.npy", targets=tmp_path / "y.npy", stream=stream))
 
 
 @pytest.mark.parametrize(
@@ -273,7 +275,7 @@ def test_what_the_header_of_an_array_promises_is_checked(tmp_path, content, sent
 )
 def test_tensors_that_are_no_plain_arrays(tmp_path, tensor, sentence):
     torch.save({"x": tensor(), "y": torch.arange(4)}, tmp_path / "a.pt")
-    assert told(Arrays(path=tmp_path / "a.pt")).startswith(sentence)
+    assert refusal_of(Arrays(path=tmp_path / "a.pt")).startswith(sentence)
 
 
 def test_small_floats_of_torch_become_float32(tmp_path):
@@ -289,20 +291,20 @@ def test_a_pipe_is_not_read(tmp_path):
     os.mkfifo(tmp_path / "a.npz")
     os.mkfifo(tmp_path / "a.csv")
     end = "is neither a file nor a folder, but a pipe or a device | Copy it to a file."
-    assert told(Arrays(path=tmp_path / "a.npz")) == f"a.npz {end}"
-    assert told(Table(path=tmp_path / "a.csv", target="y")) == f"a.csv {end}"
-    assert told(IDX(images=tmp_path / "a.npz", labels=tmp_path / "a.npz")).endswith(end)
+    assert refusal_of(Arrays(path=tmp_path / "a.npz")) == f"a.npz {end}"
+    assert refusal_of(Table(path=tmp_path / "a.csv", target="y")) == f"a.csv {end}"
+    assert refusal_of(IDX(images=tmp_path / "a.npz", labels=tmp_path / "a.npz")).endswith(end)
 
 
 def test_names_with_folders_and_names_twice(tmp_path):
     np.savez(tmp_path / "a.npz", **{"a/x": X, "a/y": Y})
     assert Arrays(path=tmp_path / "a.npz", x="a/x", y="a/y").facts().input == Shape((2, 3))
-    assert told(Arrays(path=tmp_path / "a.npz")) == "a.npz has no array `x` | There are its arrays a/x, a/y."
+    assert refusal_of(Arrays(path=tmp_path / "a.npz")) == "a.npz has no array `x` | There are its arrays a/x, a/y."
     with zipfile.ZipFile(tmp_path / "b.npz", "w") as file, warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of the second one
         for _ in range(2):
             file.writestr("x.npy", header("'<f8'", "(4, 3)"))
-    assert told(Arrays(path=tmp_path / "b.npz")) == "b.npz holds two arrays `x` | Write the file again."
+    assert refusal_of(Arrays(path=tmp_path / "b.npz")) == "b.npz holds two arrays `x` | Write the file again."
 
 
 def test_arrays_of_a_test_part_are_taken_by_their_names(tmp_path):
@@ -338,7 +340,7 @@ def test_floats_that_are_labels_are_said(tmp_path):
     (warning,) = several.facts().warnings
     assert warning.hint.startswith("An objective of several labels an example does not exist yet")
     whole = written(tmp_path, ".npz", x=X, y=np.stack([Y > 0, Y > 1], 1))
-    assert "An objective of several labels an example does not exist yet" in told(whole)
+    assert "An objective of several labels an example does not exist yet" in refusal_of(whole)
 
 
 def test_seconds_are_standardised_in_double_precision_streamed_or_not(tmp_path):

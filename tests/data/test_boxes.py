@@ -38,8 +38,8 @@ def test_a_box_is_the_edge_of_what_is_drawn():
         assert len(found) == bool(picture.any())
         if found:
             rows, columns = np.nonzero(picture)
-            drawn = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
-            np.testing.assert_allclose(found[0][:4], drawn, atol=1.6)  # the tip of a triangle is narrow
+            rendered = (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1)
+            np.testing.assert_allclose(found[0][:4], rendered, atol=1.6)  # the tip of a triangle is narrow
             seen += 1
     assert 70 < seen < 130  # as often one figure as none
 

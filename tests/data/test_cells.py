@@ -158,14 +158,14 @@ def test_a_value_of_false_that_no_column_takes_is_said(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("name", "told"),
+    ("name", "message"),
     [("", "a column of a.csv has no name"), ("Unnamed: 0", "column `Unnamed: 0` of a.csv is the index")],
 )
-def test_an_index_is_no_input(tmp_path, name, told):
+def test_an_index_is_no_input(tmp_path, name, message):
     rows = [f"{name},a,y", "0,5,0", "3,6,1"]
     source = table(tmp_path, *rows)
     assert inputs(source) == [[5], [6]]
-    assert warned(source)[0].startswith(told)
+    assert warned(source)[0].startswith(message)
     assert source.facts().columns[0].taken_for == "left out"
     if name:
         assert inputs(table(tmp_path, *rows, columns=[name, "a"])) == [[0, 5], [3, 6]]
@@ -258,8 +258,8 @@ def test_inspect_shows_how_columns_are_used(tmp_path, capsys):
         "names all columns that are taken.\n"
     )
     cli.app(["inspect", str(spec), "--json"], standalone_mode=False)
-    told = json.loads(capsys.readouterr().out)["data"]["columns"]
-    assert told[3] == {
+    message = json.loads(capsys.readouterr().out)["data"]["columns"]
+    assert message[3] == {
         "name": "lift",
         "taken_for": "texts, an input each",
         "inputs": 2,

@@ -26,7 +26,7 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def told(source: CIFAR10) -> str:
+def refusal_of(source: CIFAR10) -> str:
     with pytest.raises(DataError) as raised:
         source.load()
     (problem,) = raised.value.problems
@@ -61,17 +61,17 @@ def test_the_second_byte_is_the_fine_class(tmp_path):
 
 
 def test_mistakes(folder):
-    assert told(CIFAR10(path=folder, test=2)) == (
+    assert refusal_of(CIFAR10(path=folder, test=2)) == (
         "`test` takes pictures from the training files, and test_batch.bin brings them | Leave out `test`."
     )
     (folder / "data_batch_3.bin").write_bytes(record([1], 1, 2)[:1000])
-    assert told(CIFAR10(path=folder)) == (
+    assert refusal_of(CIFAR10(path=folder)) == (
         "data_batch_3.bin has 1,000 bytes, and pictures take 3,073 each: 0.33 of them | "
         "Fetch the file again: the binary version is wanted, unpacked."
     )
     (folder / "data_batch_3.bin").write_bytes(record([10], 1, 2))
-    assert told(CIFAR10(path=folder)).startswith(
+    assert refusal_of(CIFAR10(path=folder)).startswith(
         "data_batch_3.bin holds the class 10, and there are 10, from 0 on | "
     )
     (folder / "data_batch_3.bin").unlink()
-    assert told(CIFAR10(path=folder)).startswith("data_batch_3.bin does not exist | Did you mean `data_batch_")
+    assert refusal_of(CIFAR10(path=folder)).startswith("data_batch_3.bin does not exist | Did you mean `data_batch_")

@@ -35,7 +35,7 @@ def idx(folder, **options) -> IDX:
     return IDX(images=folder / "images", labels=folder / "labels", **options)
 
 
-def told(call, folder) -> str:
+def refusal_of(call, folder) -> str:
     """The sentence of a DataError, without the name of the temporary folder."""
     with pytest.raises(DataError) as raised:
         call()
@@ -46,8 +46,8 @@ def told(call, folder) -> str:
 def refused(folder, name="images", content=b"", **options) -> str:
     """The sentence, which `facts` and `load` share, after a file was replaced."""
     (folder / name).write_bytes(content)
-    sentence = told(lambda: idx(folder, **options).load(), folder)
-    assert sentence == told(lambda: (idx(folder, **options).facts(), read_array(folder / name)), folder)
+    sentence = refusal_of(lambda: idx(folder, **options).load(), folder)
+    assert sentence == refusal_of(lambda: (idx(folder, **options).facts(), read_array(folder / name)), folder)
     return sentence
 
 
@@ -129,15 +129,15 @@ def test_the_header_of_a_gzip_file_is_read_without_the_rest(tmp_path):
 
 def test_a_missing_file_names_its_neighbours(folder):
     source = IDX(images=folder / "imagse", labels=folder / "labels")
-    assert told(source.facts, folder) == "imagse does not exist | Did you mean `images`?"
+    assert refusal_of(source.facts, folder) == "imagse does not exist | Did you mean `images`?"
     lost = IDX(images=folder / "train" / "images", labels=folder / "labels")
-    assert told(lost.facts, folder) == "train/images does not exist, nor does its folder | Check the path."
+    assert refusal_of(lost.facts, folder) == "train/images does not exist, nor does its folder | Check the path."
 
 
 def test_a_folder_is_not_a_file(folder):
     (folder / "sub").mkdir()
     source = IDX(images=folder / "sub", labels=folder / "labels")
-    assert told(source.facts, folder) == "sub is a folder, not a file | The folder has no files."
+    assert refusal_of(source.facts, folder) == "sub is a folder, not a file | The folder has no files."
 
 
 def test_a_file_that_may_not_be_read(folder, monkeypatch):
@@ -145,7 +145,7 @@ def test_a_file_that_may_not_be_read(folder, monkeypatch):
         raise PermissionError(13, "Permission denied")
 
     monkeypatch.setattr("pathlib.Path.open", forbidden)
-    assert told(idx(folder).facts, folder) == "images cannot be read: Permission denied | "
+    assert refusal_of(idx(folder).facts, folder) == "images cannot be read: Permission denied | "
 
 
 def test_another_format(folder):
@@ -209,7 +209,7 @@ def test_damaged_gzip_data(folder):
 def test_a_header_that_promises_a_world_costs_nothing(folder, squeeze):
     lie = squeeze(packed(np.zeros(100), sizes=(2**32 - 1,) * 4))
     (folder / "images").write_bytes(lie)
-    sentence = told(idx(folder).facts, folder)
+    sentence = refusal_of(idx(folder).facts, folder)
     promised = (2**32 - 1) ** 4 + 20
     size = len(lie)
     found = f"{size}" if squeeze is bytes else f"{size} gzipped ones, which unpack to {1032 * size:,} at most"
@@ -228,7 +228,7 @@ def test_a_file_without_examples(folder):
 
 def test_images_and_labels_that_differ_in_number(folder):
     (folder / "labels").write_bytes(packed([0, 1, 2]))
-    assert told(idx(folder).facts, folder) == (
+    assert refusal_of(idx(folder).facts, folder) == (
         "images holds 10 images, labels 3 labels | Give two files of the same examples."
     )
 
@@ -236,22 +236,22 @@ def test_images_and_labels_that_differ_in_number(folder):
 def test_images_and_labels_that_changed_places(folder):
     swapped = IDX(images=folder / "labels", labels=folder / "images")
     places = " | `images` and `labels` may have changed places."
-    assert told(swapped.facts, folder) == (
+    assert refusal_of(swapped.facts, folder) == (
         "labels holds uint8 values 10, and images have more than one axis" + places
     )
     twice = IDX(images=folder / "images", labels=folder / "images")
-    assert told(twice.facts, folder) == (
+    assert refusal_of(twice.facts, folder) == (
         "images holds uint8 values 10x2x3, and labels are one whole number an example" + places
     )
 
 
 def test_labels_are_whole_numbers_from_0(folder):
     (folder / "labels").write_bytes(packed(np.arange(10) - 3, ">i4"))
-    assert told(idx(folder).facts, folder) == (
+    assert refusal_of(idx(folder).facts, folder) == (
         "labels holds the label -3, and classes count from 0 | Number the classes from 0."
     )
     (folder / "labels").write_bytes(packed(np.arange(10), ">f4"))
-    assert told(idx(folder).facts, folder).startswith(
+    assert refusal_of(idx(folder).facts, folder).startswith(
         "labels holds float32 values 10, and labels are one whole number"
     )
 
@@ -259,13 +259,13 @@ def test_labels_are_whole_numbers_from_0(folder):
 def test_test_images_of_another_size(folder):
     (folder / "more").write_bytes(packed(np.zeros((10, 4, 4))))
     source = idx(folder, test_images=folder / "more", test_labels=folder / "labels")
-    assert told(source.facts, folder) == (
+    assert refusal_of(source.facts, folder) == (
         "images holds inputs of shape (1, 2, 3), more of (1, 4, 4) | Give test images of the same size."
     )
 
 
 def test_splits_that_do_not_fit_are_told_by_the_header_alone(folder):
-    assert told(idx(folder, train=9, test=5).facts, folder) == (
+    assert refusal_of(idx(folder, train=9, test=5).facts, folder) == (
         "`train` 9 + `test` 5 = 14 examples are asked for, and there are 10 | "
         "Ask for less, or leave out `train` for the rest."
     )

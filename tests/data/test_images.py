@@ -60,7 +60,7 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def told(source: Images, folder: Path) -> str:
+def refusal_of(source: Images, folder: Path) -> str:
     """The sentence of a DataError, without the name of the temporary folder."""
     with pytest.raises(DataError) as raised:
         source.load()
@@ -144,7 +144,7 @@ def test_classes_in_words_are_numbered_in_their_order(tmp_path):
     assert sets.class_names == ("ape", "owl")
     assert sets.test.y.tolist() == [1]
     parquet(tmp_path / "test.parquet", [4], ["ow"])
-    assert told(Images(path=tmp_path), tmp_path) == (
+    assert refusal_of(Images(path=tmp_path), tmp_path) == (
         "column `label` of `test.parquet` has a class `ow`, which the training part does not have | "
         "Did you mean `owl`?"
     )
@@ -183,7 +183,7 @@ def test_grey_and_colour(tmp_path):
 def test_sixteen_bits_of_grey(tmp_path):
     save(tmp_path / "a/1.png", np.array([[0, 13107, 65535]], np.uint16))
     np.testing.assert_allclose(one(tmp_path), [[[0, 0.2, 1]]], rtol=1e-6)
-    assert told(Images(path=tmp_path, channels=3), tmp_path) == (
+    assert refusal_of(Images(path=tmp_path, channels=3), tmp_path) == (
         "a/1.png has 16-bit grey, which is not turned into colour | Give `channels: 1`."
     )
 
@@ -209,23 +209,25 @@ def test_a_picture_that_lies_on_its_side_is_put_upright(tmp_path):
 
 
 def test_a_path_that_is_missing(folder):
-    assert told(Images(path=folder / "catt"), folder) == "catt does not exist | Did you mean `cat`?"
-    assert told(Images(path=folder / "a/b"), folder) == "a/b does not exist, nor does its folder | Check the path."
+    assert refusal_of(Images(path=folder / "catt"), folder) == "catt does not exist | Did you mean `cat`?"
+    assert (
+        refusal_of(Images(path=folder / "a/b"), folder) == "a/b does not exist, nor does its folder | Check the path."
+    )
 
 
 def test_a_class_without_pictures(folder):
     (folder / "emu").mkdir()
     ends = ".bmp, .gif, .jpeg, .jpg, .pbm, .pgm, .png, .ppm, .tif, .tiff, .webp"
-    assert told(Images(path=folder), folder) == (
+    assert refusal_of(Images(path=folder), folder) == (
         f"emu holds no images | Take the folder out, or fill it; images end in {ends}."
     )
     (folder / "emu/1.heic").write_bytes(b"")
-    assert told(Images(path=folder), folder).startswith("emu holds no images: its files end in `.heic` | ")
+    assert refusal_of(Images(path=folder), folder).startswith("emu holds no images: its files end in `.heic` | ")
 
 
 def test_pictures_without_folders_of_classes(tmp_path):
     save(tmp_path / "1.png", pixels(1))
-    assert told(Images(path=tmp_path), tmp_path) == (
+    assert refusal_of(Images(path=tmp_path), tmp_path) == (
         ". has no folders, and 1 image: each class wants one | "
         "Put the images of each class into a folder that is called like it."
     )
@@ -233,27 +235,27 @@ def test_pictures_without_folders_of_classes(tmp_path):
 
 def test_a_file_that_is_no_picture_or_torn_is_named(folder):
     (folder / "dog/05.png").write_bytes(b"hello")
-    assert told(Images(path=folder), folder) == (
+    assert refusal_of(Images(path=folder), folder) == (
         "dog/05.png is not an image of a known format (5 bytes) | Take it out, or fetch it again."
     )
     noise = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
     save(folder / "dog/05.png", noise)
     whole = (folder / "dog/05.png").read_bytes()
     (folder / "dog/05.png").write_bytes(whole[: len(whole) // 2])
-    sentence = told(Images(path=folder, size=4), folder)
+    sentence = refusal_of(Images(path=folder, size=4), folder)
     assert sentence.startswith("dog/05.png cannot be read as an image: ")
     assert sentence.endswith(" | Take it out, or fetch it again.")
 
 
 def test_pictures_of_several_shapes_say_the_way_out(folder):
     save(folder / "dog/05.png", pixels(1, 8, 9))
-    assert told(Images(path=folder), folder) == (
+    assert refusal_of(Images(path=folder), folder) == (
         "dog/05.png is 8x9 colour, and the first picture 4x6 colour | "
         "Pictures of one set have one shape: `size: 32` brings all to one size."
     )
     assert len(Images(path=folder, size=5).load().train) == 12
     save(folder / "dog/05.png", pixels(1, channels=1))
-    assert told(Images(path=folder), folder) == (
+    assert refusal_of(Images(path=folder), folder) == (
         "dog/05.png is 4x6 grey, and the first picture 4x6 colour | "
         "Pictures of one set have one shape: `channels: 3` makes all coloured."
     )
@@ -262,7 +264,7 @@ def test_pictures_of_several_shapes_say_the_way_out(folder):
 def test_a_part_with_a_class_of_its_own(folder, tmp_path_factory):
     other = tmp_path_factory.mktemp("test")
     save(other / "cow/1.png", pixels(1))
-    sentence = told(Images(path=folder, test_path=other), other)
+    sentence = refusal_of(Images(path=folder, test_path=other), other)
     assert sentence == (
         ". has a class `cow`, which the training part does not have | There are the classes cat, dog."
     )
@@ -271,10 +273,10 @@ def test_a_part_with_a_class_of_its_own(folder, tmp_path_factory):
 def test_parts_that_are_asked_for_twice(folder, tmp_path_factory):
     other = tmp_path_factory.mktemp("test")
     save(other / "cat/1.png", pixels(1))
-    assert told(Images(path=folder, test_path=other, test=0.5), other) == (
+    assert refusal_of(Images(path=folder, test_path=other, test=0.5), other) == (
         "`test` takes examples from the training part, and . brings them | Keep one of the two."
     )
-    assert told(Images(path=folder, valid_path=other, folds=2, fold=1), other) == (
+    assert refusal_of(Images(path=folder, valid_path=other, folds=2, fold=1), other) == (
         "`folds` takes examples from the training part, and . brings them | Keep one of the two."
     )
 
@@ -282,30 +284,30 @@ def test_parts_that_are_asked_for_twice(folder, tmp_path_factory):
 def test_mistakes_in_a_parquet_file(tmp_path):
     file = tmp_path / "a.parquet"
     file.write_bytes(b"PAR1")
-    assert told(Images(path=file), tmp_path).startswith("a.parquet cannot be read as parquet: ")
+    assert refusal_of(Images(path=file), tmp_path).startswith("a.parquet cannot be read as parquet: ")
     parquet(file, [1, 2], [0, 1])
-    assert told(Images(path=file, image="img"), tmp_path) == (
+    assert refusal_of(Images(path=file, image="img"), tmp_path) == (
         "a.parquet has no column `img` | Did you mean `image`? `image` names it."
     )
-    assert told(Images(path=file, image="label"), tmp_path) == (
+    assert refusal_of(Images(path=file, image="label"), tmp_path) == (
         "column `label` of a.parquet holds int64, and images are bytes, or a struct that has `bytes` | "
         "Give the name of the column of images as `image`."
     )
     parquet(file, [1, 2], [0, None])
-    assert told(Images(path=file), tmp_path) == (
+    assert refusal_of(Images(path=file), tmp_path) == (
         "column `label` of `a.parquet` lacks 1 of 2 labels | Take those rows out."
     )
     parquet(file, [1, 2], [0, -1])
-    assert told(Images(path=file), tmp_path) == (
+    assert refusal_of(Images(path=file), tmp_path) == (
         "column `label` of `a.parquet` holds the class -1, and classes count from 0 | "
         "Number the classes from 0; -1 often stands for a label that is not known."
     )
     parquet(file, [1, 2], [0, 2], ["a", "b"])
-    assert told(Images(path=file), tmp_path) == (
+    assert refusal_of(Images(path=file), tmp_path) == (
         "column `label` of `a.parquet` holds the class 2, and there are 2 classes, from 0 on | "
     )
     pq.write_table(pa.table({"image": [b"x", b"y"], "label": [0, 1]}), file)
-    assert told(Images(path=file), tmp_path) == (
+    assert refusal_of(Images(path=file), tmp_path) == (
         "row 0 of a.parquet is not an image of a known format (1 bytes) | Take it out, or fetch it again."
     )
 
@@ -315,7 +317,7 @@ def test_a_set_that_does_not_fit_into_memory(folder, monkeypatch):
         available = 2**30
 
     monkeypatch.setattr(psutil, "virtual_memory", lambda: Small)
-    assert told(Images(path=folder, size=8192, stream=False), folder) == (
+    assert refusal_of(Images(path=folder, size=8192, stream=False), folder) == (
         "12 inputs of shape (3, 8192, 8192) take 9.0 GiB as 32-bit numbers, and 1.0 GiB of memory are free | "
         "A data set is held in memory: give a smaller `size`, train on fewer (`train`), or leave "
         "out `stream: false`."
@@ -350,7 +352,9 @@ def test_the_order_of_bytes_of_16_bits_does_not_matter(tmp_path, size):
 @pytest.mark.parametrize("dtype", [np.int32, np.float32])
 def test_pixels_of_32_bits_are_refused(tmp_path, channels, dtype):
     save(tmp_path / "a/1.tif", np.full((4, 4), 70_000, dtype))
-    assert told(Images(path=tmp_path, channels=channels), tmp_path).startswith("a/1.tif has pixels of 32 bits, and")
+    assert refusal_of(Images(path=tmp_path, channels=channels), tmp_path).startswith(
+        "a/1.tif has pixels of 32 bits, and"
+    )
 
 
 def deep_png(path: Path, x: np.ndarray) -> None:

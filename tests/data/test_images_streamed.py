@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from test_images import parquet, pixels, png, save, told
+from test_images import parquet, pixels, png, refusal_of, save
 
 from dlx.data import cache
 from dlx.data.images.images import Images
@@ -17,7 +17,7 @@ from dlx.data.tables.table import Table
 
 
 @pytest.fixture
-def kept(tmp_path, monkeypatch) -> Path:
+def decoded(tmp_path, monkeypatch) -> Path:
     monkeypatch.setenv("DLX_CACHE", str(tmp_path / "kept"))
     return tmp_path / "kept" / "images"
 
@@ -29,10 +29,10 @@ def folder(tmp_path) -> Path:
     return tmp_path / "pictures"
 
 
-def test_pictures_on_disk_are_those_in_memory(folder, kept):
+def test_pictures_on_disk_are_those_in_memory(folder, decoded):
     options = {"path": folder, "valid": 0.2, "standardize": "channel", "size": 5}
     in_memory, streamed = (Images(**options, stream=stream).load() for stream in (False, True))
-    (file,) = kept.iterdir()
+    (file,) = decoded.iterdir()
     assert in_memory.digest == streamed.digest
     np.testing.assert_array_equal(in_memory.valid.x, streamed.valid.x[:])
     assert (streamed.train.streams, in_memory.train.streams) == (True, False)
@@ -40,19 +40,19 @@ def test_pictures_on_disk_are_those_in_memory(folder, kept):
     assert file.stat().st_size < 30 * 3 * 5 * 5 + 200  # a byte a value
 
 
-def test_they_are_decoded_once_and_again_where_a_picture_changes(folder, kept, monkeypatch):
+def test_they_are_decoded_once_and_again_where_a_picture_changes(folder, decoded, monkeypatch):
     Images(path=folder, stream=True).load()
-    (file,) = kept.iterdir()
+    (file,) = decoded.iterdir()
     made = file.stat().st_ino
     Images(path=folder, stream=True, valid=3).load()
-    assert [p.stat().st_ino for p in kept.iterdir()] == [made]
+    assert [p.stat().st_ino for p in decoded.iterdir()] == [made]
     save(folder / "cat" / "00.png", pixels(99))
     Images(path=folder, stream=True).load()
     Images(path=folder, stream=True, channels=1).load()
-    assert len(list(kept.iterdir())) == 3
+    assert len(list(decoded.iterdir())) == 3
 
 
-def test_sixteen_bits_stay_what_they_are(tmp_path, kept):
+def test_sixteen_bits_stay_what_they_are(tmp_path, decoded):
     for i in range(4):
         save(tmp_path / "p" / "ab"[i % 2] / f"{i}.png", np.full((2, 3), 1000 * i + 7, np.uint16))
     in_memory, streamed = (Images(path=tmp_path / "p", stream=stream).load() for stream in (False, True))
@@ -60,29 +60,31 @@ def test_sixteen_bits_stay_what_they_are(tmp_path, kept):
     save(tmp_path / "p" / "b" / "9.png", pixels(5, 2, 3, channels=1))
     assert Images(path=tmp_path / "p", stream=True).load().digest == Images(path=tmp_path / "p").load().digest
     save(tmp_path / "p" / "a" / "0.png", pixels(5, 2, 3, channels=1))
-    assert told(Images(path=tmp_path / "p", stream=True), tmp_path) == (
+    assert refusal_of(Images(path=tmp_path / "p", stream=True), tmp_path) == (
         "the first picture of p has 8 bits and others 16, which do not stream together | "
         "Give `stream: false`, or save them with the same depth."
     )
-    assert len(list(kept.iterdir())) == 2
+    assert len(list(decoded.iterdir())) == 2
 
 
-def test_a_torn_picture_leaves_nothing_behind(folder, kept):
+def test_a_torn_picture_leaves_nothing_behind(folder, decoded):
     (folder / "dog" / "01.png").write_bytes(b"torn")
-    assert told(Images(path=folder, stream=True), folder).startswith("dog/01.png is not an image of a known format")
-    assert list(kept.iterdir()) == []
+    assert refusal_of(Images(path=folder, stream=True), folder).startswith(
+        "dog/01.png is not an image of a known format"
+    )
+    assert list(decoded.iterdir()) == []
 
 
 def test_a_cache_that_cannot_be_written_is_told(folder, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DLX_CACHE", str(tmp_path / "file"))
-    sentence = told(Images(path=folder, stream=True), tmp_path)
+    sentence = refusal_of(Images(path=folder, stream=True), tmp_path)
     assert sentence.startswith("file/images/")
     assert sentence.endswith(".npy cannot be written: Not a directory | `DLX_CACHE` names another folder.")
 
 
 @pytest.mark.parametrize(
-    ("platform", "given", "folder"),
+    ("platform", "variable", "folder"),
     [
         ("linux", {}, "/home/me/.cache/dlx"),
         ("linux", {"XDG_CACHE_HOME": "/c"}, "/c/dlx"),
@@ -90,10 +92,10 @@ def test_a_cache_that_cannot_be_written_is_told(folder, tmp_path, monkeypatch):
         ("darwin", {"DLX_CACHE": "/here"}, "/here"),
     ],
 )
-def test_the_cache_is_where_the_platform_has_it(monkeypatch, platform, given, folder):
+def test_the_cache_is_where_the_platform_has_it(monkeypatch, platform, variable, folder):
     for name in ("DLX_CACHE", "XDG_CACHE_HOME"):
         monkeypatch.delenv(name, raising=False)
-    for name, value in {"HOME": "/home/me", **given}.items():
+    for name, value in {"HOME": "/home/me", **variable}.items():
         monkeypatch.setenv(name, value)
     monkeypatch.setattr(cache.sys, "platform", platform)
     assert cache.cache_folder() == Path(folder)
@@ -151,9 +153,9 @@ def test_folders_of_parts_may_hold_parquet_files(tmp_path):
 def test_what_is_wrong_with_a_saved_data_set(tmp_path):
     path = saved(tmp_path / "set", [1, 2], [0, 1])
     (path / "data-00000-of-00001.arrow").write_bytes(b"torn")
-    assert told(Images(path=path), path).startswith("data-00000-of-00001.arrow cannot be read as Arrow: ")
+    assert refusal_of(Images(path=path), path).startswith("data-00000-of-00001.arrow cannot be read as Arrow: ")
     (path / "state.json").write_text("{}")
-    assert told(Images(path=path), path) == "state.json does not name the files of a data set | Save it again."
+    assert refusal_of(Images(path=path), path) == "state.json does not name the files of a data set | Save it again."
 
 
 @pytest.mark.parametrize("new", [pa.ipc.new_stream, pa.ipc.new_file])

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from helpers import experiment_of
 from pydantic import ValidationError
-from test_table import in_order, told, written
+from test_table import in_order, refusal_of, written
 
 from dlx.data.preprocess.fill import Fill
 from dlx.data.tables.table import Table
@@ -36,13 +36,13 @@ def inputs(path: Path, missing: object, columns: tuple[str, ...] = ("age",)) -> 
 
 
 def test_missing_values_are_refused_with_their_place(path, tmp_path):
-    assert told(Table(path=path, target="y")) == (
+    assert refusal_of(Table(path=path, target="y")) == (
         "values are missing in a.csv, first in row 2 of column `far`; of 5 rows: `age` 1 and `kind` 1 and `far` 1 | "
         "`drop: [NAME]` leaves out a column; `missing: drop` leaves 2 rows; "
         "`missing: {far: most_frequent}` fills them in."
     )
     never = written(tmp_path, "a,c\n,2\n,3\n", "b.csv")
-    assert told(Table(path=never, target="c", missing="drop")) == (
+    assert refusal_of(Table(path=never, target="c", missing="drop")) == (
         "values are missing in b.csv, first in row 1 of column `a`; of 2 rows: `a` 2 | "
         "`drop: [NAME]` leaves out a column; no row is whole."
     )
@@ -162,12 +162,12 @@ def test_what_fills_in_is_recorded_with_the_run(path, tmp_path):
     ],
 )
 def test_ways_that_do_not_suit(path, fields, sentence):
-    assert told(Table(path=path, target="y", **fields)) == sentence
+    assert refusal_of(Table(path=path, target="y", **fields)) == sentence
 
 
 def test_a_target_is_never_filled_in(tmp_path):
     path = written(tmp_path, "a,y\n1,1\n2,\n3,2\n")
-    assert told(Table(path=path, target="y", missing="mean")).startswith(
+    assert refusal_of(Table(path=path, target="y", missing="mean")).startswith(
         "values are missing in a.csv, first in row 2"
     )
     assert len(Table(path=path, target="y", missing={"y": "drop"}).load().train) == 2
@@ -176,14 +176,14 @@ def test_a_target_is_never_filled_in(tmp_path):
 def test_a_column_without_a_value_in_the_training_part(tmp_path):
     path = written(tmp_path, "a,b,y\n,1,1\n,2,2\n")
     source = Table(path=path, target="y", missing="mean", columns=["a", "b"])
-    assert told(source) == (
+    assert refusal_of(source) == (
         "column `a` of a.csv holds null, and inputs are made of numbers, true and false, and texts | "
         "`drop: [a]` leaves it out."
     )
     other = written(tmp_path, "a,b,y\n5,1,1\n,2,2\n", "b.csv")
     held = Table(path=other, target="y", missing={"a": "mean"}, valid=0.5)
     seeds = [s for s in range(20) if held.model_copy(update={"seed": s}).rows(np.zeros(2))[0][0] == 1]
-    assert told(held.model_copy(update={"seed": seeds[0]})) == (
+    assert refusal_of(held.model_copy(update={"seed": seeds[0]})) == (
         "column `a` has no value in the training part, and `missing: mean` takes it from there | "
         "Give a constant: `missing: {a: {constant: 0}}`."
     )
@@ -208,7 +208,7 @@ def test_texts_that_have_an_order_become_one_number(tmp_path):
     assert in_order(source)[0].tolist() == [[2, 1], [0, 2], [1, 3], [0, 4]]
     with_constant = Table(path=path, target="y", ordinal=source.ordinal, missing={"size": {"constant": "large"}})
     assert in_order(with_constant)[0][3].tolist() == [2, 4]
-    assert told(Table(path=path, target="y", ordinal={"size": ["small", "large"]}, missing="drop")) == (
+    assert refusal_of(Table(path=path, target="y", ordinal={"size": ["small", "large"]}, missing="drop")) == (
         "column `size` of a.csv holds `medium`, which `ordinal` does not list | There are large, small."
     )
     with pytest.raises(ValidationError, match="`ordinal` and another option are both for `size`: keep one"):

@@ -39,8 +39,8 @@ def test_limbs_have_the_lengths_of_the_table():
     body = np.array([20.0, 30.0])
     joints = Poses(size=48)._joints(body, np.random.default_rng(0))
     for name, above, length, *_ in LIMBS:
-        gap = joints[:, JOINTS.index(name)] - joints[:, JOINTS.index(above)]
-        np.testing.assert_allclose(np.hypot(*gap.T), length * body)
+        offset = joints[:, JOINTS.index(name)] - joints[:, JOINTS.index(above)]
+        np.testing.assert_allclose(np.hypot(*offset.T), length * body)
 
 
 def test_figures_stand_with_the_head_up_and_left_on_the_left():

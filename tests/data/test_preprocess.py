@@ -165,13 +165,13 @@ def test_a_step_that_does_not_fit_is_told_before_anything_is_loaded():
 def test_few_statistics_are_written_out_and_all_have_a_digest():
     x = examples()
     (one,), _ = fit_steps([Center(per="channel")], x)
-    told = one.as_json()
+    document = one.as_json()
     mean = np.ascontiguousarray(x.mean((0, 2), dtype=np.float64).reshape(1, 2, 1))
-    assert (told["kind"], told["per"]) == ("center", "channel")
-    np.testing.assert_allclose(told["statistics"]["mean"]["values"], mean.ravel(), rtol=1e-12)
-    assert told["statistics"]["mean"]["shape"] == [1, 2, 1]
+    assert (document["kind"], document["per"]) == ("center", "channel")
+    np.testing.assert_allclose(document["statistics"]["mean"]["values"], mean.ravel(), rtol=1e-12)
+    assert document["statistics"]["mean"]["shape"] == [1, 2, 1]
     stored = one.found["mean"]
-    assert told["statistics"]["mean"]["sha256"] == hashlib.sha256(stored.tobytes()).hexdigest()
+    assert document["statistics"]["mean"]["sha256"] == hashlib.sha256(stored.tobytes()).hexdigest()
     (wide,), _ = fit_steps([PCA()], x)
     assert "values" not in wide.as_json()["statistics"]["axes"]
 
@@ -184,10 +184,10 @@ def test_the_lock_of_a_run_knows_what_was_found(tmp_path):
     )
     spec = load(tmp_path / "s.yaml")
     result = runner.run(spec, tmp_path / "runs").results[0]
-    told = json.loads((result.run.dir / "lock.json").read_text())["data"]["preprocess"]
-    assert told == [step.as_json() for step in spec.data.load().preprocess]
-    assert [step["kind"] for step in told] == ["center", "pca"]
-    assert 0.25 < told[0]["statistics"]["mean"]["values"][0] < 0.35  # ink of an average pixel
+    document = json.loads((result.run.dir / "lock.json").read_text())["data"]["preprocess"]
+    assert document == [step.as_json() for step in spec.data.load().preprocess]
+    assert [step["kind"] for step in document] == ["center", "pca"]
+    assert 0.25 < document[0]["statistics"]["mean"]["values"][0] < 0.35  # ink of an average pixel
 
 
 def test_steps_read_in_a_spec_like_everything_that_has_a_kind(tmp_path):

@@ -214,7 +214,7 @@ def test_chunks_are_all_of_it_in_its_order(files):
     pieces = list(one.chunks(128))
     assert [len(piece) for piece, _ in pieces] == [128, 128, 44]
     torch.testing.assert_close(torch.cat([piece for piece, _ in pieces]), x, rtol=0, atol=0)
-    torch.testing.assert_close(torch.cat([told for _, told in pieces]), y, rtol=0, atol=0)
+    torch.testing.assert_close(torch.cat([message for _, message in pieces]), y, rtol=0, atol=0)
 
 
 def test_the_doctor_looks_at_the_first_examples(files):

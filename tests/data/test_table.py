@@ -42,7 +42,7 @@ def in_order(source: Table) -> tuple[np.ndarray, np.ndarray]:
     return train.x[order], train.y[order]
 
 
-def told(source: Table) -> str:
+def refusal_of(source: Table) -> str:
     with pytest.raises(DataError) as raised:
         source.load()
     (problem,) = raised.value.problems
@@ -149,7 +149,7 @@ def test_a_file_of_test_rows(path, tmp_path):
     assert sets.test.x.tolist() == [[0, 0, 0, 1, 0, 1, 8]]
     assert sets.test.y.tolist() == [0]
     written(tmp_path, "Minutes,Wait,Type,Price,Alternate\n8,no,thai,1,false\n", "b.csv")
-    assert told(Table(path=path, target="Wait", test_path=other)) == (
+    assert refusal_of(Table(path=path, target="Wait", test_path=other)) == (
         "column `Type` of b.csv holds `thai`, which the training file does not have | Did you mean `Thai`?"
     )
 
@@ -192,7 +192,7 @@ def test_a_file_of_test_rows(path, tmp_path):
     ],
 )
 def test_columns_that_do_not_fit(path, fields, sentence):
-    assert told(Table(path=path, **({"target": "Wait"} | fields))) == sentence
+    assert refusal_of(Table(path=path, **({"target": "Wait"} | fields))) == sentence
 
 
 @pytest.mark.parametrize(
@@ -217,16 +217,19 @@ def test_columns_that_do_not_fit(path, fields, sentence):
     ],
 )
 def test_files_that_do_not_fit(tmp_path, text, fields, sentence):
-    assert told(Table(path=written(tmp_path, text), **({"target": "b"} | fields))).startswith(sentence)
+    assert refusal_of(Table(path=written(tmp_path, text), **({"target": "b"} | fields))).startswith(sentence)
 
 
 def test_a_file_that_is_missing(path):
-    assert told(Table(path=path.with_name("b.csv"), target="Wait")) == "b.csv does not exist | Did you mean `a.csv`?"
+    assert (
+        refusal_of(Table(path=path.with_name("b.csv"), target="Wait"))
+        == "b.csv does not exist | Did you mean `a.csv`?"
+    )
     long = "n" * 300
-    assert told(Table(path=path.with_name(long), target="Wait")) == (
+    assert refusal_of(Table(path=path.with_name(long), target="Wait")) == (
         f"{long} cannot be read: File name too long | Check the path."
     )
-    assert told(Table(path=path.parent, target="Wait")).endswith(" is a folder, not a file | Its files: a.csv.")
+    assert refusal_of(Table(path=path.parent, target="Wait")).endswith(" is a folder, not a file | Its files: a.csv.")
 
 
 def test_a_file_that_does_not_fit_into_memory(path, monkeypatch):
@@ -234,7 +237,7 @@ def test_a_file_that_does_not_fit_into_memory(path, monkeypatch):
         available = 100
 
     monkeypatch.setattr(psutil, "virtual_memory", lambda: Small)
-    assert told(Table(path=path, target="Wait")) == (
+    assert refusal_of(Table(path=path, target="Wait")) == (
         "a.csv is a file of 0.0 GiB, and 0.0 GiB of memory are free | "
         "A data set is held in memory: give a part of the file."
     )

@@ -17,7 +17,7 @@ from dlx.spec import load
 SHAPES = {"linear": (300, 500), "conv 3x3": (64, 48, 3, 3), "depthwise": (512, 1, 5, 5), "conv 1-D": (200, 80, 7)}
 
 
-def drawn(kind: str, shape: tuple[int, ...], **options) -> torch.Tensor:
+def initialised(kind: str, shape: tuple[int, ...], **options) -> torch.Tensor:
     torch.manual_seed(0)
     weight = torch.empty(shape)
     INITIALIZERS[kind](**options).fill(weight)
@@ -44,7 +44,7 @@ VARIANCE = {
 @pytest.mark.parametrize("kind", VARIANCE)
 def test_a_scaled_initialiser_has_the_variance_of_its_formula(kind, shape):
     """The mean of n squares of a normal has a relative deviation of sqrt(2/n), of a uniform sqrt(0.8/n)."""
-    weight, variance = drawn(kind, shape), VARIANCE[kind](*fan(shape))
+    weight, variance = initialised(kind, shape), VARIANCE[kind](*fan(shape))
     n = weight.numel()
     assert weight.square().mean().item() == pytest.approx(variance, rel=5 * math.sqrt(2 / n))
     assert abs(weight.mean().item()) < 5 * math.sqrt(variance / n)
@@ -58,16 +58,16 @@ def test_he_and_glorot_are_those_of_torch_to_the_bit(shape):
 
     relu = {"nonlinearity": "relu"}
     out = {"mode": "fan_out"}
-    assert torch.equal(drawn("he_normal", shape), torchs(nn.init.kaiming_normal_, **relu))
-    assert torch.equal(drawn("he_uniform", shape, **out), torchs(nn.init.kaiming_uniform_, **relu, **out))
-    assert torch.equal(drawn("he_normal", shape, a=0.25), torchs(nn.init.kaiming_normal_, a=0.25))
-    assert torch.equal(drawn("glorot_normal", shape), torchs(nn.init.xavier_normal_))
-    assert torch.equal(drawn("glorot_uniform", shape, gain=1.5), torchs(nn.init.xavier_uniform_, gain=1.5))
+    assert torch.equal(initialised("he_normal", shape), torchs(nn.init.kaiming_normal_, **relu))
+    assert torch.equal(initialised("he_uniform", shape, **out), torchs(nn.init.kaiming_uniform_, **relu, **out))
+    assert torch.equal(initialised("he_normal", shape, a=0.25), torchs(nn.init.kaiming_normal_, a=0.25))
+    assert torch.equal(initialised("glorot_normal", shape), torchs(nn.init.xavier_normal_))
+    assert torch.equal(initialised("glorot_uniform", shape, gain=1.5), torchs(nn.init.xavier_uniform_, gain=1.5))
 
 
 def test_he_of_a_3x3_convolution_is_2_over_9_channels():
     """Understanding Deep Learning, problem 10.19."""
-    weight = drawn("he_normal", (256, 64, 3, 3))
+    weight = initialised("he_normal", (256, 64, 3, 3))
     assert weight.var().item() == pytest.approx(2 / (9 * 64), rel=5 * math.sqrt(2 / weight.numel()))
 
 
@@ -92,23 +92,23 @@ def test_he_keeps_the_variance_through_relu_layers_and_one_over_n_through_linear
 
 def test_plain_distributions_have_what_is_asked_for():
     shape = (400, 500)
-    normal = drawn("normal", shape, std=0.02, mean=0.5)
+    normal = initialised("normal", shape, std=0.02, mean=0.5)
     assert normal.mean().item() == pytest.approx(0.5, abs=5 * 0.02 / math.sqrt(200_000))
     assert normal.std().item() == pytest.approx(0.02, rel=0.01)
-    uniform = drawn("uniform", shape, b=0.3)
+    uniform = initialised("uniform", shape, b=0.3)
     assert (uniform.min() >= -0.3, uniform.max() <= 0.3) == (True, True)
     assert uniform.var().item() == pytest.approx(0.6**2 / 12, rel=0.01)
-    between = drawn("uniform", shape, a=1.0, b=2.0)
+    between = initialised("uniform", shape, a=1.0, b=2.0)
     assert between.mean().item() == pytest.approx(1.5, abs=0.004)
-    cut = drawn("trunc_normal", shape, std=0.02)
+    cut = initialised("trunc_normal", shape, std=0.02)
     assert cut.abs().max() <= 0.04
     assert cut.std().item() == pytest.approx(0.8796 * 0.02, rel=0.01)
 
 
 def test_given_values_are_exact():
-    assert (drawn("zeros", (3, 4)) == 0).all()
-    assert (drawn("constant", (3, 4), value=0.25) == 0.25).all()
-    assert torch.equal(drawn("identity", (4, 3)), torch.eye(4, 3))
+    assert (initialised("zeros", (3, 4)) == 0).all()
+    assert (initialised("constant", (3, 4), value=0.25) == 0.25).all()
+    assert torch.equal(initialised("identity", (4, 3)), torch.eye(4, 3))
 
 
 def test_an_identity_hands_its_input_on():
@@ -119,7 +119,7 @@ def test_an_identity_hands_its_input_on():
 
 @pytest.mark.parametrize("shape", [(6, 6), (4, 9), (9, 4), (5, 2, 3)])
 def test_orthogonal_rows_or_columns_are_orthonormal(shape):
-    matrix = drawn("orthogonal", shape, gain=2.0).flatten(1)
+    matrix = initialised("orthogonal", shape, gain=2.0).flatten(1)
     small = matrix @ matrix.T if matrix.shape[0] <= matrix.shape[1] else matrix.T @ matrix
     torch.testing.assert_close(small, 4 * torch.eye(len(small)))
 
@@ -279,10 +279,10 @@ WRONG = {
 }
 
 
-@pytest.mark.parametrize(("written", "told"), WRONG.items(), ids=WRONG)
-def test_a_mistake_in_init_is_told_at_its_place(tmp_path, written, told):
+@pytest.mark.parametrize(("written", "message"), WRONG.items(), ids=WRONG)
+def test_a_mistake_in_init_is_told_at_its_place(tmp_path, written, message):
     text = f"init: {written}\nnetwork: {{inputs: [3], layers: [{{linear: 2}}, batch_norm]}}\n"
-    assert report(tmp_path, text) == lines(told)
+    assert report(tmp_path, text) == lines(message)
 
 
 def test_a_pattern_that_may_match_behind_a_mistake_is_not_blamed(tmp_path):

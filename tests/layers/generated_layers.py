@@ -72,14 +72,14 @@ def listed(draw, each, low, rank):
 @st.composite
 def options(draw, kind, rank):
     """Options of a layer: those of its example, some of its defaults, or others."""
-    cls, given = LAYERS[kind], {}
+    cls, chosen = LAYERS[kind], {}
     for name, info in cls.model_fields.items():
         how = draw(st.sampled_from(["as in the example", "drawn"]))
         if how == "drawn" or (name not in cls.example.options and info.is_required()):
-            given[name] = draw(values(info.annotation, info.metadata, rank, name))
+            chosen[name] = draw(values(info.annotation, info.metadata, rank, name))
         elif name in cls.example.options:
-            given[name] = cls.example.options[name]
-    return given
+            chosen[name] = cls.example.options[name]
+    return chosen
 
 
 def shapes(rank):
@@ -122,18 +122,18 @@ def cases(draw, kind):
     else:
         rank = draw(st.sampled_from([1, 2, 2, 3, 3, 4]))
         xs = draw(relatives(draw(shapes(rank)), count))
-    given = draw(options(kind, xs[0][0] + 1 if kind == "per_unit" else rank))
+    chosen = draw(options(kind, xs[0][0] + 1 if kind == "per_unit" else rank))
     if kind == "max_unpool" and draw(st.booleans()):
-        xs = [unpooled(draw, given, xs[0]), xs[0]]
+        xs = [unpooled(draw, chosen, xs[0]), xs[0]]
     dtype = draw(st.sampled_from([cls.example.dtype] * 7 + ["int", "bool"]))
-    return given, [Shape(x, dtype) for x in xs]
+    return chosen, [Shape(x, dtype) for x in xs]
 
 
-def unpooled(draw, given, x):
+def unpooled(draw, chosen, x):
     """What a max pool with these options makes of `x`, where it can."""
     try:
         return tuple(
-            LAYERS["max_pool"].model_validate(given | {"ceil_mode": draw(st.booleans())}).plan(Shape(x)).shape
+            LAYERS["max_pool"].model_validate(chosen | {"ceil_mode": draw(st.booleans())}).plan(Shape(x)).shape
         )
     except (ShapeError, ValueError):
         return x

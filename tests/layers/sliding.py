@@ -20,7 +20,7 @@ def run(kind, *values, **options):
     return built(kind, options, *(v.shape[1:] for v in values))[1](*values)
 
 
-def told(plan, x, position):
+def planned_hull(plan, x, position):
     """First and last position of an input of shape `x` that `position` of the output sees, within the input."""
     wire = propagation.propagate([Wire("x", Shape(x), propagation.of_input("x", Shape(x)))], plan, "it")
     ends = [span.at((0, *position)) for span in wire.symbolic_fields["x"].axes[1:]]
@@ -44,7 +44,7 @@ def measured(plan, module, x, more=(), samples=1):
 def hulls(plan, module, x, more=(), samples=1):
     """For each position of the output: whether what it sees lies in what the plan tells, and is just that."""
     for position, seen in measured(plan, module, x, more, samples):
-        hull = told(plan, x, position)
+        hull = planned_hull(plan, x, position)
         inside = seen is None or all(low <= a <= b <= high for (low, high), (a, b) in zip(hull, seen, strict=True))
         yield inside, seen == hull
 

@@ -26,8 +26,8 @@ def at_points(kind, **options):
 def refused(kind, x, **options):
     with pytest.raises(ShapeError) as refusal:
         LAYERS[kind].model_validate(options).plan(Shape(x))
-    told = refusal.value.problem_for([str(Shape(x))])
-    return told.message, told.hint
+    problem = refusal.value.problem_for([str(Shape(x))])
+    return problem.message, problem.hint
 
 
 @pytest.mark.parametrize(

@@ -113,14 +113,14 @@ def test_multihead_attention_is_torch_s(options):
     ],
 )
 def test_cross_attention_is_torch_s(shapes, weights):
-    xs, given = [Shape(x) for x in shapes], [torch.randn(2, *x) for x in shapes]
+    xs, tensors = [Shape(x) for x in shapes], [torch.randn(2, *x) for x in shapes]
     layer = LAYERS["multihead_attention"](num_heads=3)
     plan, ours = layer.plan(*xs), layer.module(*xs)
-    q, k, v = given[0], given[1], given[-1]
+    q, k, v = tensors[0], tensors[1], tensors[-1]
     theirs = nn.MultiheadAttention(12, 3, kdim=k.shape[-1], vdim=v.shape[-1], batch_first=True)
     theirs.load_state_dict(ours.state_dict())
 
-    torch.testing.assert_close(ours(*given), theirs(q, k, v, need_weights=False)[0])
+    torch.testing.assert_close(ours(*tensors), theirs(q, k, v, need_weights=False)[0])
     assert plan.weights.items() >= weights.items()
     assert dict(plan.weights) == {name: tuple(p.shape) for name, p in ours.named_parameters()}
     assert plan.macs == counted(ours, *xs)
@@ -235,15 +235,15 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("given", "message", "hint"), REFUSED, ids=lambda v: v[0] if isinstance(v, tuple) else "")
-def test_inputs_that_do_not_fit_are_refused_with_a_way_out(given, message, hint):
-    kind, options, xs = given
+@pytest.mark.parametrize(("tensors", "message", "hint"), REFUSED, ids=lambda v: v[0] if isinstance(v, tuple) else "")
+def test_inputs_that_do_not_fit_are_refused_with_a_way_out(tensors, message, hint):
+    kind, options, xs = tensors
 
     with pytest.raises(ShapeError) as refusal:
         LAYERS[kind].model_validate(options).plan(*xs)
 
-    told = refusal.value.problem_for([str(x) for x in xs])
-    assert (told.message, told.hint) == (message, hint)
+    text = refusal.value.problem_for([str(x) for x in xs])
+    assert (text.message, text.hint) == (message, hint)
 
 
 def test_more_inputs_than_attention_takes_are_refused():

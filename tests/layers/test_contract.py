@@ -65,12 +65,12 @@ def test_plan_is_what_torch_does(kind):
 def test_a_layer_says_whether_it_learns_and_shares_memory(kind):
     layer, xs, _ = LAYERS[kind].worked_example()
     plan = layer.plan(*xs)
-    given, module = [zeros(x) for x in xs], layer.module(*xs).eval()
-    y = module(*given)
+    case, module = [zeros(x) for x in xs], layer.module(*xs).eval()
+    y = module(*case)
 
     assert layer.learns >= bool(plan.weights)
     if plan.view:
-        assert y.untyped_storage().data_ptr() == given[0].untyped_storage().data_ptr()
+        assert y.untyped_storage().data_ptr() == case[0].untyped_storage().data_ptr()
 
 
 def test_plans_need_no_torch():

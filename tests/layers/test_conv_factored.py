@@ -94,9 +94,9 @@ def test_same_padding_with_a_stride_is_refused_with_the_padding_in_numbers():
     with pytest.raises(ShapeError) as refusal:
         LAYERS["separable_conv"](out_channels=2, kernel_size=5, stride=2, padding="same").plan(Shape((2, 9)))
 
-    told = refusal.value.problem_for([])
-    assert told.message == 'padding "same" keeps the size, stride 2 shrinks it'
-    assert told.hint == "Give it in numbers, 2 for this kernel, or put a `pad_same` before it."
+    problem = refusal.value.problem_for([])
+    assert problem.message == 'padding "same" keeps the size, stride 2 shrinks it'
+    assert problem.hint == "Give it in numbers, 2 for this kernel, or put a `pad_same` before it."
 
 
 @pytest.mark.parametrize("kind", ["depthwise_conv", "pointwise_conv", "separable_conv", "gated_conv"])

@@ -95,14 +95,14 @@ def test_a_mask_that_does_not_fit_is_refused(mask):
     with pytest.raises(ShapeError) as refusal:
         LAYERS["partial_conv"](out_channels=2, kernel_size=3).plan(Shape((3, 5, 5)), Shape(mask))
 
-    told = refusal.value.problem_for(["`image`", "`mask`"])
-    assert told.message == "partial_conv masks `image` with `mask`: the mask must be (1, 5, 5) or (3, 5, 5)"
-    assert told.hint == "Give them as `from: [image, mask]`; a pool brings a mask to a smaller size."
+    problem = refusal.value.problem_for(["`image`", "`mask`"])
+    assert problem.message == "partial_conv masks `image` with `mask`: the mask must be (1, 5, 5) or (3, 5, 5)"
+    assert problem.hint == "Give them as `from: [image, mask]`; a pool brings a mask to a smaller size."
 
 
 def test_a_mask_of_truth_values_is_refused_by_its_own_name():
     with pytest.raises(ShapeError) as refusal:
         LAYERS["partial_conv"](out_channels=2, kernel_size=3).plan(Shape((3, 5, 5)), Shape((1, 5, 5), "bool"))
 
-    told = refusal.value.problem_for(["`image`", "`mask`"])
-    assert told.message == "partial_conv computes with floats, and `mask` holds values of dtype bool"
+    problem = refusal.value.problem_for(["`image`", "`mask`"])
+    assert problem.message == "partial_conv computes with floats, and `mask` holds values of dtype bool"

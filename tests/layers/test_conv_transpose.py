@@ -4,7 +4,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sliding import built, hulls, measured, positive, told
+from sliding import built, hulls, measured, planned_hull, positive
 from test_sizes import extents, in_torch, planned, signals
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -72,7 +72,11 @@ def test_it_undoes_the_shape_of_a_convolution_and_counts_what_torch_counts(size)
 def test_the_receptive_field_is_the_tightest_hull_of_what_receives_gradient(kernel, stride, padding, dilation):
     options = {"kernel_size": kernel, "stride": stride, "padding": padding, "dilation": dilation}
     plan, module = built("conv_transpose", {"out_channels": 1, **options}, (1, 15))
-    found = [(told(plan, (1, 15), at)[0], seen[0]) for at, seen in measured(plan, positive(module), (1, 15)) if seen]
+    found = [
+        (planned_hull(plan, (1, 15), at)[0], seen[0])
+        for at, seen in measured(plan, positive(module), (1, 15))
+        if seen
+    ]
 
     assert all(low <= first <= last <= high for (low, high), (first, last) in found)
     within = [(hull, seen) for hull, seen in found if hull[0] > 0 and hull[1] < 14]

@@ -112,12 +112,12 @@ def names(layer):
 
 
 def reads_well(layer, refusal, xs):
-    told = refusal.problem_for([str(x) for x in xs])
-    assert not re.search(r"\{\d*\}", told.message), told
-    assert not told.message.endswith("."), told
-    assert told.hint.endswith((".", "?")), told
-    assert any(name in told.message for name in (*names(layer), *NAMELESS)), told
-    return told.message
+    problem = refusal.problem_for([str(x) for x in xs])
+    assert not re.search(r"\{\d*\}", problem.message), problem
+    assert not problem.message.endswith("."), problem
+    assert problem.hint.endswith((".", "?")), problem
+    assert any(name in problem.message for name in (*names(layer), *NAMELESS)), problem
+    return problem.message
 
 
 def said_or_refused_by_torch(layer, xs, message):
@@ -208,8 +208,8 @@ def mirrors(layer):
     return {"reflect", "replicate", "circular"} & {getattr(layer, "mode", ""), getattr(layer, "padding_mode", "")}
 
 
-def inside(seen, told):
-    return all(low <= first <= last <= high for (first, last), (low, high) in zip(seen, told, strict=True))
+def inside(seen, problem):
+    return all(low <= first <= last <= high for (first, last), (low, high) in zip(seen, problem, strict=True))
 
 
 def stays_inside(layer, xs, plan, at):
@@ -223,9 +223,9 @@ def stays_inside(layer, xs, plan, at):
         return
     place = [int(share * n) for share, n in zip(at, plan.shape, strict=False)]
     y[(slice(None), *place)].pow(2).sum().backward()
-    for told, value in zip(promised(plan, xs, place), batch, strict=True):
+    for problem, value in zip(promised(plan, xs, place), batch, strict=True):
         seen = receives_gradient(value)
-        assert not seen or (told and inside(seen, told))
+        assert not seen or (problem and inside(seen, problem))
 
 
 @warned_quietly

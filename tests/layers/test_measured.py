@@ -68,7 +68,7 @@ def test_a_layer_without_an_example_has_a_page_without_one(monkeypatch):
     monkeypatch.setattr(Depthwise, "kind", "wide", raising=False)
     monkeypatch.setitem(LAYERS._classes, "wide", Depthwise)
 
-    told = page("wide")
+    message = page("wide")
 
-    assert (told.kind, told.example, told.numbers) == ("wide", "", "")
-    assert ("factor", "int", "2", "") in told.fields
+    assert (message.kind, message.example, message.numbers) == ("wide", "", "")
+    assert ("factor", "int", "2", "") in message.fields

@@ -183,9 +183,9 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("given", "message", "hint"), REFUSED, ids=lambda v: v[0] if isinstance(v, tuple) else "")
-def test_inputs_that_do_not_fit_are_refused_with_a_way_out(given, message, hint):
-    assert refusal(*given) == (message, hint)
+@pytest.mark.parametrize(("case", "message", "hint"), REFUSED, ids=lambda v: v[0] if isinstance(v, tuple) else "")
+def test_inputs_that_do_not_fit_are_refused_with_a_way_out(case, message, hint):
+    assert refusal(*case) == (message, hint)
 
 
 @pytest.mark.parametrize(

@@ -164,10 +164,10 @@ def test_shake_shake_mixes_in_random_proportions_and_hands_gradients_back_in_oth
 
 
 def test_shake_shake_can_keep_or_even_the_gradients():
-    forward, kept = proportions(made("shake_shake", torch.zeros(1, 2), backward="keep"), 2)
+    forward, saved = proportions(made("shake_shake", torch.zeros(1, 2), backward="keep"), 2)
     _, even = proportions(made("shake_shake", torch.zeros(1, 2), backward="even"), 2)
 
-    torch.testing.assert_close(kept, forward)
+    torch.testing.assert_close(saved, forward)
     assert even.unique().tolist() == [0.5]
     assert len(proportions(made("shake_shake", torch.zeros(1, 2), mode="batch"), 2)[0].unique(dim=0)) == 1
 
@@ -261,9 +261,9 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("given", "message", "hint"), REFUSED, ids=lambda v: v[0] if isinstance(v, tuple) else "")
-def test_inputs_that_do_not_fit_are_refused_with_a_way_out(given, message, hint):
-    assert refusal(*given) == (message, hint)
+@pytest.mark.parametrize(("case", "message", "hint"), REFUSED, ids=lambda v: v[0] if isinstance(v, tuple) else "")
+def test_inputs_that_do_not_fit_are_refused_with_a_way_out(case, message, hint):
+    assert refusal(*case) == (message, hint)
 
 
 @pytest.mark.parametrize(

@@ -30,8 +30,8 @@ def planned(kind, x, **options):
 def refused(kind, x, **options):
     with pytest.raises(ShapeError) as refusal:
         planned(kind, x, **options)
-    told = refusal.value.problem_for([str(Shape(x))])
-    return told.message, told.hint
+    problem = refusal.value.problem_for([str(Shape(x))])
+    return problem.message, problem.hint
 
 
 # --- over the batch -------------------------------------------------------------------------------------------------
@@ -194,10 +194,10 @@ def test_statistics_can_be_those_of_the_whole_training_set_layer_by_layer(norm):
         g = network.linear_2(first(h).relu())
         torch.testing.assert_close(last.running_mean, g.mean(0))
         y = network(data)
-    kept = {"batch_norm": "running_var", "ghost_batch_norm": "running_var"}.get(norm, "running_std")
-    unbiased = kept == "running_var"  # as torch keeps it
+    saved = {"batch_norm": "running_var", "ghost_batch_norm": "running_var"}.get(norm, "running_std")
+    unbiased = saved == "running_var"  # as torch keeps it
     spread = g.var(0, unbiased=unbiased) if unbiased else g.std(0, unbiased=False)
-    torch.testing.assert_close(getattr(last, kept), spread, rtol=1e-3, atol=1e-4)
+    torch.testing.assert_close(getattr(last, saved), spread, rtol=1e-3, atol=1e-4)
     torch.testing.assert_close(y.mean(0), torch.zeros(3), rtol=0, atol=1e-5)
     assert not network.training
 

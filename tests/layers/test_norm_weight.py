@@ -138,8 +138,8 @@ def test_a_network_with_a_normed_weight_learns_and_is_saved_by_torch_s_names():
 def refused(kind, x, **options):
     with pytest.raises(ShapeError) as refusal:
         LAYERS[kind].model_validate(options).plan(*map(Shape, x))
-    told = refusal.value.problem_for([str(Shape(s)) for s in x])
-    return told.message, told.hint
+    problem = refusal.value.problem_for([str(Shape(s)) for s in x])
+    return problem.message, problem.hint
 
 
 def test_a_layer_without_that_weight_is_refused():

@@ -99,9 +99,9 @@ def test_a_stride_above_the_size_stops_nowhere_when_rounded_down():
     with pytest.raises(ShapeError) as refusal:
         LAYERS["pad_same"](kernel_size=3, stride=4, stops="down").plan(Shape((1, 8, 3)))
 
-    told = refusal.value.problem_for(["`x`"])
-    assert told.message == "`x` is smaller than the stride of 4x4, and size / stride rounds down to no stop"
-    assert told.hint == "Take a smaller stride, or `stops: up`."
+    problem = refusal.value.problem_for(["`x`"])
+    assert problem.message == "`x` is smaller than the stride of 4x4, and size / stride rounds down to no stop"
+    assert problem.hint == "Take a smaller stride, or `stops: up`."
 
 
 def test_channels_of_zeros_come_last_or_first():
@@ -182,20 +182,20 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("given", "message", "hint"), REFUSED)
-def test_what_cannot_be_padded_or_cut_is_refused(given, message, hint):
-    kind, options, x = given
+@pytest.mark.parametrize(("case", "message", "hint"), REFUSED)
+def test_what_cannot_be_padded_or_cut_is_refused(case, message, hint):
+    kind, options, x = case
     with pytest.raises(ShapeError) as refusal:
         LAYERS[kind].model_validate(options).plan(Shape(x))
 
-    told = refusal.value.problem_for(["`x`"])
-    assert (told.message, told.hint) == (message, hint)
+    problem = refusal.value.problem_for(["`x`"])
+    assert (problem.message, problem.hint) == (message, hint)
 
 
-@pytest.mark.parametrize(("options", "given"), [({}, "none"), ({"size": 2, "sides": 1}, "both")])
-def test_a_crop_wants_one_of_its_two_fields(options, given):
+@pytest.mark.parametrize(("options", "which"), [({}, "none"), ({"size": 2, "sides": 1}, "both")])
+def test_a_crop_wants_one_of_its_two_fields(options, which):
     with pytest.raises(ValidationError) as refusal:
         LAYERS["crop"].model_validate(options)
 
-    sentence = f"`size` keeps the middle and `sides` cuts each side: give one of them, not {given}"
+    sentence = f"`size` keeps the middle and `sides` cuts each side: give one of them, not {which}"
     assert str(refusal.value.errors()[0]["ctx"]["error"]) == sentence

@@ -4,7 +4,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 from pydantic import ValidationError
-from sliding import built, hulls, measured, run, told
+from sliding import built, hulls, measured, planned_hull, run
 from test_sizes import in_torch, planned
 from torch.utils.flop_counter import FlopCounterMode
 
@@ -47,7 +47,9 @@ def test_a_blurred_pool_has_the_shape_and_the_macs_of_torch_and_keeps_what_is_co
 
 def test_a_blurred_pool_sees_the_maximum_and_the_blur():
     plan, module = built("max_blur_pool", {"kernel_size": 2, "blur_size": 3}, (1, 14))
-    found = [(told(plan, (1, 14), at)[0], seen[0]) for at, seen in measured(plan, module, (1, 14), samples=64)]
+    found = [
+        (planned_hull(plan, (1, 14), at)[0], seen[0]) for at, seen in measured(plan, module, (1, 14), samples=64)
+    ]
 
     assert plan.window.extent == (4,)
     assert all(hull == seen for hull, seen in found[1:-1])
@@ -58,9 +60,9 @@ def test_a_blur_that_is_wider_than_the_maxima_is_refused():
     with pytest.raises(ShapeError) as refusal:
         LAYERS["max_blur_pool"](kernel_size=2, blur_size=7).plan(Shape((3, 4, 9)))
 
-    told = refusal.value.problem_for(["`x`"])
-    assert told.message == "a blur of 7 mirrors 3 positions at the edge, and the maxima of `x` are 3x8"
-    assert told.hint == "Take a smaller `blur_size`."
+    problem = refusal.value.problem_for(["`x`"])
+    assert problem.message == "a blur of 7 mirrors 3 positions at the edge, and the maxima of `x` are 3x8"
+    assert problem.hint == "Take a smaller `blur_size`."
 
 
 # --- stochastic_pool ------------------------------------------------------------------------------------------------
@@ -68,10 +70,10 @@ def test_a_blur_that_is_wider_than_the_maxima_is_refused():
 
 def test_a_value_is_picked_in_proportion_to_itself():
     """Zeiler & Fergus 2013, section 3: of 1.6, 0 and 2.4 the probabilities are 0.4, 0 and 0.6."""
-    drawn, average = dice("stochastic_pool", {"kernel_size": 3}, torch.tensor([[1.6, 0, 2.4]], dtype=torch.float64))
+    picked, average = dice("stochastic_pool", {"kernel_size": 3}, torch.tensor([[1.6, 0, 2.4]], dtype=torch.float64))
 
-    assert set(drawn.flatten().tolist()) == {1.6, 2.4}
-    assert (drawn == 2.4).double().mean().item() == pytest.approx(0.6, abs=0.03)
+    assert set(picked.flatten().tolist()) == {1.6, 2.4}
+    assert (picked == 2.4).double().mean().item() == pytest.approx(0.6, abs=0.03)
     assert average.item() == pytest.approx(0.4 * 1.6 + 0.6 * 2.4)
 
 
@@ -79,9 +81,9 @@ def test_a_value_is_picked_in_proportion_to_itself():
 @pytest.mark.parametrize(("kind", "options"), [("stochastic_pool", {}), ("max_pool_dropout", {"p": 0.3})])
 def test_evaluation_is_what_training_comes_to(kind, options, size):
     x = torch.rand(2, *size, dtype=torch.float64)
-    drawn, average = dice(kind, {"kernel_size": 2, **options}, x, times=8000)
+    picked, average = dice(kind, {"kernel_size": 2, **options}, x, times=8000)
 
-    torch.testing.assert_close(drawn.mean(0), average, rtol=0, atol=0.03)
+    torch.testing.assert_close(picked.mean(0), average, rtol=0, atol=0.03)
     assert LAYERS[kind](kernel_size=2, **options).plan(Shape(x.shape)).shape == average.shape
 
 
@@ -137,10 +139,10 @@ def test_the_average_sees_the_whole_window(kind):
 def test_the_largest_value_that_is_left_wins():
     """Wu & Gu 2015: of 3, 2, 1 with p = 0.4 they win with probabilities 0.6, 0.24, 0.096; with 0.064 all are gone."""
     x = torch.tensor([[3.0, 1, 2]]).double()
-    drawn, average = dice("max_pool_dropout", {"kernel_size": 3, "p": 0.4}, x, times=20000)
+    picked, average = dice("max_pool_dropout", {"kernel_size": 3, "p": 0.4}, x, times=20000)
 
     for value, probability in ((3, 0.6), (2, 0.24), (1, 0.096), (0, 0.064)):
-        assert (drawn == value).double().mean().item() == pytest.approx(probability, abs=0.02)
+        assert (picked == value).double().mean().item() == pytest.approx(probability, abs=0.02)
     assert average.item() == pytest.approx(3 * 0.6 + 2 * 0.24 + 1 * 0.096)
 
 
@@ -219,10 +221,10 @@ def test_as_many_fractional_windows_fit_as_torch_fits(rank, kernel):
         assert planned(layer, x) == in_torch(layer, x, device="cpu")
 
 
-@pytest.mark.parametrize(("options", "given"), [({}, "none"), ({"output_size": 2, "output_ratio": 0.5}, "both")])
-def test_a_size_and_a_ratio_exclude_each_other(options, given):
+@pytest.mark.parametrize(("options", "case"), [({}, "none"), ({"output_size": 2, "output_ratio": 0.5}, "both")])
+def test_a_size_and_a_ratio_exclude_each_other(options, case):
     with pytest.raises(ValidationError) as refusal:
         LAYERS["fractional_max_pool"].model_validate({"kernel_size": 2, **options})
 
-    sentence = f"give either `output_size` or `output_ratio`, not {given} of them"
+    sentence = f"give either `output_size` or `output_ratio`, not {case} of them"
     assert str(refusal.value.errors()[0]["ctx"]["error"]) == sentence

@@ -92,15 +92,15 @@ def test_in_both_directions_the_end_of_the_way_back_is_that_of_the_first_step():
 def test_a_state_to_begin_at_is_torch_s(kind, layers):
     layer, _, ours = made(kind, num_layers=layers)
     x, *states = torch.randn(4, *X), torch.randn(4, layers, 5), torch.randn(4, layers, 5)
-    given = states if kind == "lstm" else states[:1]
-    theirs = [state.transpose(0, 1).contiguous() for state in given]
+    inputs = states if kind == "lstm" else states[:1]
+    theirs = [state.transpose(0, 1).contiguous() for state in inputs]
 
     y, _ = same_as(kind, ours, num_layers=layers)(x, tuple(theirs) if kind == "lstm" else theirs[0])
 
-    torch.testing.assert_close(ours(x, *given), y)
-    assert layer.plan(X, *(Shape(state.shape[1:]) for state in given)).shape == (7, 5)
+    torch.testing.assert_close(ours(x, *inputs), y)
+    assert layer.plan(X, *(Shape(state.shape[1:]) for state in inputs)).shape == (7, 5)
     if layers == 1:
-        torch.testing.assert_close(ours(x, *(state[:, 0] for state in given)), y)
+        torch.testing.assert_close(ours(x, *(state[:, 0] for state in inputs)), y)
 
 
 def test_cells_begin_at_zero_where_only_the_state_is_given():
@@ -302,7 +302,7 @@ def test_an_encoder_hands_its_state_to_a_decoder():
 
 
 @pytest.mark.parametrize(
-    ("given", "sentence", "way_out"),
+    ("inputs", "sentence", "way_out"),
     [
         (
             ("lstm", {"hidden_size": 5}, [(40,)]),
@@ -326,8 +326,8 @@ def test_an_encoder_hands_its_state_to_a_decoder():
         ),
     ],
 )
-def test_what_does_not_fit_is_refused_in_a_sentence(given, sentence, way_out):
-    assert refusal(*given) == (sentence, way_out)
+def test_what_does_not_fit_is_refused_in_a_sentence(inputs, sentence, way_out):
+    assert refusal(*inputs) == (sentence, way_out)
 
 
 def test_a_projection_is_smaller_than_the_state():

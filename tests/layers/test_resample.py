@@ -10,7 +10,7 @@ from helpers import experiment_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
-from sliding import built, hulls, measured, run, told
+from sliding import built, hulls, measured, planned_hull, run
 from test_sizes import extents, in_torch, planned, signals
 
 from dlx.errors import ShapeError
@@ -86,7 +86,7 @@ def test_a_doubling_by_interpolation_sees_two_positions_everywhere_inside():
 
     assert plan.window.kernel == (2,)
     assert (plan.window.stride, plan.window.shift) == ((Fraction(1, 2),), (Fraction(-1, 4),))
-    assert [told(plan, (1, 6), (p,))[0] for p in (1, 2, 3)] == [(0, 1), (0, 1), (1, 2)]
+    assert [planned_hull(plan, (1, 6), (p,))[0] for p in (1, 2, 3)] == [(0, 1), (0, 1), (1, 2)]
     assert all(exact for _, exact in list(hulls(plan, module, (1, 6)))[1:-1])
 
 
@@ -210,14 +210,14 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("given", "message", "hint"), REFUSED)
-def test_a_shape_that_does_not_fit_is_refused_with_a_way_out(given, message, hint):
-    kind, options, inputs = given
+@pytest.mark.parametrize(("case", "message", "hint"), REFUSED)
+def test_a_shape_that_does_not_fit_is_refused_with_a_way_out(case, message, hint):
+    kind, options, inputs = case
     with pytest.raises(ShapeError) as refusal:
         LAYERS[kind].model_validate(options).plan(*map(Shape, inputs))
 
-    told = refusal.value.problem_for(["`a`", "`b`"][: len(inputs)])
-    assert (told.message, told.hint) == (message, hint)
+    problem = refusal.value.problem_for(["`a`", "`b`"][: len(inputs)])
+    assert (problem.message, problem.hint) == (message, hint)
 
 
 # --- pixel shuffle --------------------------------------------------------------------------------------------------
@@ -319,7 +319,9 @@ def test_a_position_sees_the_values_of_the_windows_that_it_lies_under(pool):
     plan, module = layer.plan(pooled, Shape((1, 11))), layer.module(pooled, Shape((1, 11)))
 
     found = [
-        (told(plan, pooled, at)[0], seen[0]) for at, seen in measured(plan, module, pooled, [before], 400) if seen
+        (planned_hull(plan, pooled, at)[0], seen[0])
+        for at, seen in measured(plan, module, pooled, [before], 400)
+        if seen
     ]
 
     assert all(low <= first and last <= high for (low, high), (first, last) in found)

@@ -36,32 +36,32 @@ def kernels_for(kind) -> Iterator[None]:
             torch.backends.mkldnn.set_flags(*before)
 
 
-def batch_of(n, x, reached):
+def batch_of(n, x, needs_grad):
     if x.dtype != "float":
         return torch.zeros(n, *x, dtype=getattr(torch, DTYPES[x.dtype]))
-    return torch.randn(n, *x).requires_grad_(reached)
+    return torch.randn(n, *x).requires_grad_(needs_grad)
 
 
-def measured(layer, xs, n, reached):
+def measured(layer, xs, n, needs_grad):
     """Which inputs are kept for the backward pass of `n` samples, whether the output is, and the bytes beside."""
     torch.manual_seed(0)
-    module = layer.module(*xs).train().requires_grad_(OWN in reached)
-    given = [batch_of(n, x, i in reached) for i, x in enumerate(xs)]
-    kept = []
-    with kernels_for(layer.kind), saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
-        y = module(*given)
-    memory = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in kept}
-    inputs = {i for i, x in enumerate(given) if memory.pop(x.untyped_storage().data_ptr(), None)}
+    module = layer.module(*xs).train().requires_grad_(OWN in needs_grad)
+    tensors = [batch_of(n, x, i in needs_grad) for i, x in enumerate(xs)]
+    saved = []
+    with kernels_for(layer.kind), saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
+        y = module(*tensors)
+    memory = {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in saved}
+    inputs = {i for i, x in enumerate(tensors) if memory.pop(x.untyped_storage().data_ptr(), None)}
     for own in (*module.parameters(), *module.buffers()):
         memory.pop(own.untyped_storage().data_ptr(), None)
     output = memory.pop(y.untyped_storage().data_ptr(), None)
     return frozenset(inputs), output is not None, sum(memory.values())
 
 
-def kept_by_torch(layer, xs, reached=None):
-    reached = every(layer.plan(*xs), xs) if reached is None else reached
-    inputs, output, few = measured(layer, xs, 4, reached)
-    *_, many = measured(layer, xs, 8, reached)
+def saved_by_torch(layer, xs, needs_grad=None):
+    needs_grad = every(layer.plan(*xs), xs) if needs_grad is None else needs_grad
+    inputs, output, few = measured(layer, xs, 4, needs_grad)
+    *_, many = measured(layer, xs, 8, needs_grad)
     each = (many - few) // 4
     return SavedTensors(inputs, output, each, few - 4 * each)
 
@@ -72,9 +72,9 @@ def every(plan, xs):
     return (*of_inputs, *([OWN] if plan.weights else []))
 
 
-def planned(layer, xs, reached=None):
+def planned(layer, xs, needs_grad=None):
     plan = layer.plan(*xs)
-    return plan.saved_tensors(every(plan, xs) if reached is None else reached, len(xs))
+    return plan.saved_tensors(every(plan, xs) if needs_grad is None else needs_grad, len(xs))
 
 
 WHATEVER_THE_BATCH = {"weight_norm", "spectral_norm", "drop_connect"}
@@ -83,13 +83,13 @@ FEW = 32
 """Bytes for each channel of the input: more is nothing that may be left out."""
 
 
-def agree(layer, xs, reached=None):
-    plan, torchs = planned(layer, xs, reached), kept_by_torch(layer, xs, reached)
+def agree(layer, xs, needs_grad=None):
+    plan, torchs = planned(layer, xs, needs_grad), saved_by_torch(layer, xs, needs_grad)
     if layer.kind not in WHATEVER_THE_BATCH:
         assert torchs.fixed <= FEW * xs[0].channels, f"{layer.kind} on {xs} holds {torchs} for any batch"
         torchs = replace(torchs, fixed=0)
-    told = ", ".join(f"{name}: {value}" for name, value in layer.options().items())
-    assert plan == torchs, f"{layer.kind} {{{told}}} on {xs} plans {plan}, and torch has {torchs}: see {__name__}"
+    problem = ", ".join(f"{name}: {value}" for name, value in layer.options().items())
+    assert plan == torchs, f"{layer.kind} {{{problem}}} on {xs} plans {plan}, and torch has {torchs}: see {__name__}"
 
 
 @pytest.mark.parametrize("kind", sorted(LAYERS))
@@ -98,7 +98,7 @@ def test_a_layer_plans_what_torch_keeps_for_the_backward_pass(kind):
     agree(layer, xs)
 
 
-NOT_TOLD_APART = {"rnn", "gru", "lstm", "highway", "per_unit", "partial_conv"}
+PLANNED_AS_ONE = {"rnn", "gru", "lstm", "highway", "per_unit", "partial_conv"}
 """Frozen, or first in a network, they hold less than is planned."""
 
 
@@ -107,13 +107,13 @@ def test_an_operand_is_planned_only_where_a_gradient_reaches_what_needs_it(kind)
     """Any part of the inputs may want no gradient, as what comes in from outside; the weights may be frozen."""
     layer, xs, _ = LAYERS[kind].worked_example()
     whole = every(layer.plan(*xs), xs)
-    for reached in (part for n in range(1, len(whole)) for part in combinations(whole, n)):
-        if kind in NOT_TOLD_APART:
-            mine, torchs = planned(layer, xs, reached), kept_by_torch(layer, xs, reached)
+    for needs_grad in (part for n in range(1, len(whole)) for part in combinations(whole, n)):
+        if kind in PLANNED_AS_ONE:
+            mine, torchs = planned(layer, xs, needs_grad), saved_by_torch(layer, xs, needs_grad)
             assert torchs.inputs <= mine.inputs
             assert torchs.more <= mine.more
         else:
-            agree(layer, xs, reached)
+            agree(layer, xs, needs_grad)
 
 
 @pytest.mark.parametrize(
@@ -140,19 +140,19 @@ def test_an_operand_is_planned_only_where_a_gradient_reaches_what_needs_it(kind)
 def test_a_weight_that_is_worked_out_is_held_where_the_layer_reads_it(kind, options):
     layer, xs = LAYERS[kind].model_validate(options), [Shape((3, 9))]
 
-    for reached in [(0, OWN), (OWN,), (0,)]:
-        agree(layer, xs, reached)
+    for needs_grad in [(0, OWN), (OWN,), (0,)]:
+        agree(layer, xs, needs_grad)
 
 
 @pytest.mark.parametrize("kind", sorted(LAYERS))
 def test_what_shows_the_memory_of_its_input_is_planned_as_a_view(kind):
     """Dropout that drops nothing too: torch hands on its input."""
-    given = LAYERS[kind].example
+    tensors = LAYERS[kind].example
     quiet = [{name: 0} for name in ("p", "std") if name in LAYERS[kind].model_fields]
     for more in ({}, *quiet):
         layer, xs = (
-            LAYERS[kind].model_validate({**given.options, **more}),
-            [Shape(x, given.dtype) for x in given.inputs],
+            LAYERS[kind].model_validate({**tensors.options, **more}),
+            [Shape(x, tensors.dtype) for x in tensors.inputs],
         )
         batch = [batch_of(4, x, True) for x in xs]
         y = layer.module(*xs).train()(*batch)

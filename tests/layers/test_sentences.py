@@ -168,9 +168,9 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("given", "message", "hint"), REFUSED, ids=lambda v: v[0] if isinstance(v, tuple) else "")
-def test_a_shape_that_does_not_fit_is_refused_with_a_way_out(given, message, hint):
-    assert refusal(*given) == (message, hint)
+@pytest.mark.parametrize(("case", "message", "hint"), REFUSED, ids=lambda v: v[0] if isinstance(v, tuple) else "")
+def test_a_shape_that_does_not_fit_is_refused_with_a_way_out(case, message, hint):
+    assert refusal(*case) == (message, hint)
 
 
 TAKES_ANYTHING = {
@@ -207,9 +207,9 @@ def test_integers_are_refused_where_floats_are_needed(kind):
     with pytest.raises(ShapeError) as refusal:
         layer.plan(*(Shape(x, "int") for x in xs))
 
-    told = refusal.value.problem_for([str(x) for x in xs])
-    assert told.message == f"{kind} computes with floats, and {x} holds values of dtype int"
-    assert told.hint == f"Declare the input as `{{shape: {list(x)}, dtype: float}}`, or turn it into floats first."
+    problem = refusal.value.problem_for([str(x) for x in xs])
+    assert problem.message == f"{kind} computes with floats, and {x} holds values of dtype int"
+    assert problem.hint == f"Declare the input as `{{shape: {list(x)}, dtype: float}}`, or turn it into floats first."
 
 
 @pytest.mark.parametrize("kind", sorted(TAKES_ANYTHING))
@@ -226,9 +226,9 @@ def test_a_merge_of_two_dtypes_is_refused(kind):
     with pytest.raises(ShapeError) as refusal:
         LAYERS[kind]().plan(*xs)
 
-    told = refusal.value.problem_for(["`a`", "`b`", "`c`"])
-    assert told.message == f"{kind} joins `a` with `c`: dtypes float and int differ"
-    assert told.hint == "Embed integers, or turn them into floats, before they meet floats."
+    problem = refusal.value.problem_for(["`a`", "`b`", "`c`"])
+    assert problem.message == f"{kind} joins `a` with `c`: dtypes float and int differ"
+    assert problem.hint == "Embed integers, or turn them into floats, before they meet floats."
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def counted(*axes):
 
 
 @pytest.mark.parametrize(
-    ("options", "kept"),
+    ("options", "saved"),
     [
         ({}, [0, 1, 2, 3, 4, 5]),
         ({"start": 2}, [2, 3, 4, 5]),
@@ -34,11 +34,11 @@ def counted(*axes):
         ({"stop": 5, "step": 3}, [0, 3]),
     ],
 )
-def test_a_slice_keeps_what_python_s_does(options, kept):
+def test_a_slice_keeps_what_python_s_does(options, saved):
     plan = LAYERS["slice"](**options).plan(Shape((6,)))
 
-    assert run("slice", counted(6), **options).tolist() == [kept]
-    assert plan.shape == (len(kept),)
+    assert run("slice", counted(6), **options).tolist() == [saved]
+    assert plan.shape == (len(saved),)
 
 
 def test_a_slice_cuts_the_axis_that_it_is_told():
@@ -321,9 +321,9 @@ REFUSED = [
 ]
 
 
-@pytest.mark.parametrize(("given", "message", "hint"), REFUSED, ids=lambda v: v[0] if isinstance(v, tuple) else "")
-def test_a_shape_that_does_not_fit_is_refused_with_a_way_out(given, message, hint):
-    assert refusal(*given) == (message, hint)
+@pytest.mark.parametrize(("case", "message", "hint"), REFUSED, ids=lambda v: v[0] if isinstance(v, tuple) else "")
+def test_a_shape_that_does_not_fit_is_refused_with_a_way_out(case, message, hint):
+    assert refusal(*case) == (message, hint)
 
 
 @pytest.mark.parametrize(

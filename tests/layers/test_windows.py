@@ -73,8 +73,8 @@ AT_MOST = [
 def seen_of(plan, xs):
     """What the output of a layer sees of each axis of each input, by its plan."""
     wires = [Wire(f"x{i}", x, propagation.of_input(f"x{i}", x)) for i, x in enumerate(xs)]
-    told = propagation.propagate(wires, plan, "it").symbolic_fields
-    return [told[f"x{i}"].axes if f"x{i}" in told else None for i in range(len(xs))]
+    message = propagation.propagate(wires, plan, "it").symbolic_fields
+    return [message[f"x{i}"].axes if f"x{i}" in message else None for i in range(len(xs))]
 
 
 def promised(plan, xs, place):
@@ -104,30 +104,32 @@ def seen_and_promised(kind, options, inputs, channel):
     module = layer.module(*xs).eval().double()
     for weight in module.parameters():
         torch.nn.init.uniform_(weight, 0.5, 1, generator=generator)
-    given = [
+    tensors = [
         (2 * torch.randn(64, *x, dtype=torch.float64, generator=generator)).requires_grad_() for x in xs
     ]  # many samples, so that every position wins a maximum once
     middle = [n // 2 for n in plan.shape]
 
-    module(*given)[(slice(None), middle[0] if channel is None else channel, *middle[1:])].pow(2).sum().backward()
+    module(*tensors)[(slice(None), middle[0] if channel is None else channel, *middle[1:])].pow(2).sum().backward()
 
-    return list(zip(map(receives_gradient, given), promised(plan, xs, middle), strict=True))
+    return list(zip(map(receives_gradient, tensors), promised(plan, xs, middle), strict=True))
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")  # torch on the memory it takes
 @pytest.mark.parametrize(("kind", "options", "inputs"), EXAMPLES + MORE)
 def test_what_a_window_says_it_sees_is_what_receives_gradient(kind, options, inputs):
     channel = None if kind in TURNED else slice(None)
-    for seen, told in seen_and_promised(kind, options, inputs, channel):
-        assert seen[channel is not None :] == told[channel is not None :]
+    for seen, message in seen_and_promised(kind, options, inputs, channel):
+        assert seen[channel is not None :] == message[channel is not None :]
 
 
 @pytest.mark.filterwarnings("ignore:Using padding='same' with even kernel")
 @pytest.mark.parametrize(("kind", "options", "inputs"), AT_MOST + EXAMPLES + MORE)
 def test_nothing_outside_a_window_receives_gradient(kind, options, inputs):
-    for seen, told in seen_and_promised(kind, options, inputs, None):
-        assert told or not seen
-        for (first, last), (low, high) in zip(seen, told, strict=False):  # one input of a concat may receive nothing
+    for seen, message in seen_and_promised(kind, options, inputs, None):
+        assert message or not seen
+        for (first, last), (low, high) in zip(
+            seen, message, strict=False
+        ):  # one input of a concat may receive nothing
             assert low <= first <= last <= high
 
 

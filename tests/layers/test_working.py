@@ -35,7 +35,7 @@ PRODUCTS = {"matmul", "multihead_attention"}
 ALL = [(kind, LAYERS[kind].example.options, LAYERS[kind].example.inputs) for kind in sorted(LAYERS)] + MORE + UNTOLD
 
 
-def told(kind, options, inputs):
+def derived(kind, options, inputs):
     """The plan of a layer, and its lines."""
     layer = LAYERS[kind].model_validate(options)
     xs = [Shape(x, LAYERS[kind].example.dtype) for x in inputs]
@@ -45,7 +45,7 @@ def told(kind, options, inputs):
 
 @pytest.mark.parametrize(("kind", "options", "inputs"), ALL)
 def test_every_equation_is_true_and_gives_the_figure_of_the_plan(kind, options, inputs):
-    plan, lines = told(kind, options, inputs)
+    plan, lines = derived(kind, options, inputs)
 
     for each in lines:
         assert not each.numbers or evaluated(each.expression) == each.value, each
@@ -60,19 +60,19 @@ def test_every_equation_is_true_and_gives_the_figure_of_the_plan(kind, options, 
 
 @pytest.mark.parametrize(("kind", "options", "inputs"), [case for case in MORE if case[0] not in PRODUCTS])
 def test_layers_of_the_textbooks_tell_every_axis_of_their_output(kind, options, inputs):
-    plan, lines = told(kind, options, inputs)
+    plan, lines = derived(kind, options, inputs)
 
     assert sorted(k for each in lines for k in each.axes) == list(range(len(plan.shape)))
 
 
 def said(kind, options, inputs, axis=1):
-    _, lines = told(kind, options, inputs)
+    _, lines = derived(kind, options, inputs)
     (found,) = [each for each in lines if axis in each.axes and each.part == "output"]
     return f"{found.formula}: {found.numbers} -> {found.value}"
 
 
 @pytest.mark.parametrize(
-    ("given", "sentence"),
+    ("written", "sentence"),
     [
         (
             ("conv", {"out_channels": 64, "kernel_size": 7, "stride": 2, "padding": 3}, [(3, 224, 224)]),
@@ -104,8 +104,8 @@ def said(kind, options, inputs, axis=1):
         (("upsample", {"scale_factor": 1.5}, [(4, 5)]), "floor(size * scale_factor): floor(5 * 3/2) -> 7"),
     ],
 )
-def test_the_formula_and_its_numbers_stand_term_for_term(given, sentence):
-    assert said(*given) == sentence
+def test_the_formula_and_its_numbers_stand_term_for_term(written, sentence):
+    assert said(*written) == sentence
 
 
 def test_flatten_multiplies_the_axes_that_it_lays_flat():
@@ -113,7 +113,7 @@ def test_flatten_multiplies_the_axes_that_it_lays_flat():
 
 
 def test_groups_divide_the_channels_that_a_filter_sees():
-    _, lines = told("conv", {"out_channels": 128, "kernel_size": 3, "groups": 32}, [(128, 56, 56)])
+    _, lines = derived("conv", {"out_channels": 128, "kernel_size": 3, "groups": 32}, [(128, 56, 56)])
     (weight,) = [each for each in lines if each.what == "weight"]
 
     assert weight.formula == "kernel * kernel * channels / groups * out_channels"

@@ -19,10 +19,10 @@ def loss(kind: str, output, target, **options) -> float:
     return function(torch.as_tensor(output, dtype=torch.float64), torch.as_tensor(target)).item()
 
 
-@pytest.mark.parametrize(("scores", "target", "told"), [(CAT, 0, 2.9), (CAR, 1, 0.0), (FROG, 2, 12.9)])
-def test_the_hinge_losses_of_three_images(scores, target, told):
+@pytest.mark.parametrize(("scores", "target", "message"), [(CAT, 0, 2.9), (CAR, 1, 0.0), (FROG, 2, 12.9)])
+def test_the_hinge_losses_of_three_images(scores, target, message):
     """Deitke, CNNs for Visual Recognition, equations 3.1.3 to 3.1.11; together 15.8 / 3."""
-    assert loss("hinge", [scores], [target]) == pytest.approx(told)
+    assert loss("hinge", [scores], [target]) == pytest.approx(message)
     assert loss("hinge", SCORES, TARGETS) == pytest.approx(15.8 / 3)
     assert loss("hinge", SCORES, TARGETS, reduction="sum") == pytest.approx(15.8)
 
@@ -40,8 +40,8 @@ def test_the_hinge_is_torch_s_times_the_number_of_classes():
 
 def test_the_softmax_losses_of_the_same_image():
     """The same text, equations 3.2.5 to 3.2.8: 0.13, 0.87, 0.00; 2.04, where it has 0.89, a logarithm to base 10."""
-    chances = [math.exp(-loss("cross_entropy", [CAT], [k])) for k in range(3)]
-    assert [f"{p:.2f}" for p in chances] == ["0.13", "0.87", "0.00"]
+    probabilities = [math.exp(-loss("cross_entropy", [CAT], [k])) for k in range(3)]
+    assert [f"{p:.2f}" for p in probabilities] == ["0.13", "0.87", "0.00"]
     assert loss("cross_entropy", [CAT], [0]) == pytest.approx(2.04, abs=0.005)
     assert loss("cross_entropy", [CAT], [0]) / math.log(10) == pytest.approx(0.89, abs=0.005)
 
@@ -75,8 +75,8 @@ def test_smoothing_over_the_others_is_torch_s_with_more_of_it(k):
 
 
 def test_more_smoothing_of_the_others_than_there_is_room_for_is_refused():
-    told = LOSSES["cross_entropy"](label_smoothing=0.8, smooth="others").check(4)
-    assert told == "label_smoothing 0.8 over the others of 4 classes is above 0.75"
+    message = LOSSES["cross_entropy"](label_smoothing=0.8, smooth="others").check(4)
+    assert message == "label_smoothing 0.8 over the others of 4 classes is above 0.75"
     assert LOSSES["cross_entropy"](label_smoothing=0.75, smooth="others").check(4) == ""
 
 
@@ -91,8 +91,8 @@ def test_weights_count_in_the_mean_as_torch_has_it():
 
 @pytest.mark.parametrize("kind", ["cross_entropy", "focal"])
 def test_weights_for_another_number_of_classes_are_refused(kind):
-    told = LOSSES[kind](weight=[1.0, 2.0]).check(3)
-    assert told == f"`weight` of {kind} has 2 values, and the data has 3 classes"
+    message = LOSSES[kind](weight=[1.0, 2.0]).check(3)
+    assert message == f"`weight` of {kind} has 2 values, and the data has 3 classes"
 
 
 def test_ignored_pixels_do_not_count():

@@ -14,7 +14,7 @@ def loss(kind: str, output, target, **options) -> float:
     return LOSSES[kind](**options).function()(output, target).item()
 
 
-GAPS = [[0.0, 0.5], [-2.0, 3.0]]
+ERRORS = [[0.0, 0.5], [-2.0, 3.0]]
 ZEROS = [[0.0, 0.0], [0.0, 0.0]]
 
 
@@ -29,9 +29,9 @@ ZEROS = [[0.0, 0.0], [0.0, 0.0]]
     ],
 )
 def test_a_loss_of_gaps_is_right_by_hand(kind, options, total):
-    assert loss(kind, GAPS, ZEROS, **options, reduction="sum") == pytest.approx(total)
-    assert loss(kind, GAPS, ZEROS, **options) == pytest.approx(total / 4)
-    assert loss(kind, GAPS, ZEROS, **options, reduction="batchmean") == pytest.approx(total / 2)
+    assert loss(kind, ERRORS, ZEROS, **options, reduction="sum") == pytest.approx(total)
+    assert loss(kind, ERRORS, ZEROS, **options) == pytest.approx(total / 4)
+    assert loss(kind, ERRORS, ZEROS, **options, reduction="batchmean") == pytest.approx(total / 2)
 
 
 def test_the_squared_loss_of_a_small_network_is_the_book_s():

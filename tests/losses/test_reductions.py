@@ -28,8 +28,8 @@ def bessel(kappa):
     return sum((kappa / 2) ** (2 * k) / math.factorial(k) ** 2 for k in range(30))
 
 
-def normal(gap, variance):
-    return (math.log(variance) + gap**2 / variance) / 2
+def normal(error, variance):
+    return (math.log(variance) + error**2 / variance) / 2
 
 
 def by_spot(each):
@@ -51,8 +51,8 @@ def mixture(n, p):
     total = 0.0
     for k in range(2):
         variance = math.exp(o[8 + k]) + 1e-6
-        gaps = [VALUES[n, d, p].item() - o[2 + 3 * k + d] for d in range(C)]
-        density = math.prod(math.exp(-g * g / 2 / variance) / math.sqrt(2 * math.pi * variance) for g in gaps)
+        errors = [VALUES[n, d, p].item() - o[2 + 3 * k + d] for d in range(C)]
+        density = math.prod(math.exp(-g * g / 2 / variance) / math.sqrt(2 * math.pi * variance) for g in errors)
         total += math.exp(o[k]) / (math.exp(o[0]) + math.exp(o[1])) * density
     return -math.log(total)
 

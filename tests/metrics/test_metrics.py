@@ -102,9 +102,9 @@ def test_calibration_is_the_gap_between_confidence_and_accuracy():
 def test_auroc_of_several_classes_is_the_mean_of_one_against_the_rest():
     torch.manual_seed(0)
     logits, target = torch.randn(40, 3), torch.randint(3, (40,))
-    chances, each = logits.softmax(1), []
+    probabilities, each = logits.softmax(1), []
     for k in range(3):
-        yes, no = chances[target == k, k], chances[target != k, k]
+        yes, no = probabilities[target == k, k], probabilities[target != k, k]
         each.append((yes[:, None] > no).float().mean().item())
     assert measured(METRICS["auroc"](), logits, target) == pytest.approx(sum(each) / 3)
 
@@ -187,8 +187,8 @@ def noted(metric: Metric, output: torch.Tensor, target: torch.Tensor, *names: st
 
 @pytest.mark.parametrize("average", ["macro", "weighted"])
 def test_auroc_leaves_out_a_class_that_no_target_has_and_says_so(average):
-    chances = WELL.softmax(1)
-    each = [roc_auc_score(k == TWO_OF_THREE, chances[:, k]) for k in (0, 1)]
+    probabilities = WELL.softmax(1)
+    each = [roc_auc_score(k == TWO_OF_THREE, probabilities[:, k]) for k in (0, 1)]
     by_hand = sum(each) / 2 if average == "macro" else (2 * each[0] + 3 * each[1]) / 5
     value, note = noted(METRICS["auroc"](average=average), WELL, TWO_OF_THREE, "cat", "dog", "owl")
 

@@ -167,7 +167,7 @@ BOXES = Facts(Shape((1, 32, 32)), target=Shape((8, 4, 4)))
 
 
 @pytest.mark.parametrize(
-    ("objective", "output", "facts", "told"),
+    ("objective", "output", "facts", "expected"),
     [
         ("detection", (13, 4, 4), BOXES, None),
         (
@@ -190,9 +190,9 @@ BOXES = Facts(Shape((1, 32, 32)), target=Shape((8, 4, 4)))
         ),
     ],
 )
-def test_what_detection_says_of_a_network(objective, output, facts, told):
+def test_what_detection_says_of_a_network(objective, output, facts, expected):
     problem = OBJECTIVES[objective]().check(Shape(output), facts)
-    assert (problem and problem.message) == told
+    assert (problem and problem.message) == expected
 
 
 def test_losses_and_metrics_stay_with_their_kind():

@@ -105,10 +105,10 @@ def test_ignored_positions_count_in_no_number(monkeypatch):
     part.y[::2, 0] = 255
     part.y[1::2, :, 1:] = 255
     seen = evaluate(one, "test")
-    logits, kept = one.network(part.x), part.y != 255
-    rows = logits.movedim(1, -1)[kept]
-    assert seen["test/loss"] == pytest.approx(nn.functional.cross_entropy(rows, part.y[kept]).item(), rel=1e-5)
-    assert seen["test/accuracy"] == pytest.approx((rows.argmax(1) == part.y[kept]).float().mean().item())
+    logits, saved = one.network(part.x), part.y != 255
+    rows = logits.movedim(1, -1)[saved]
+    assert seen["test/loss"] == pytest.approx(nn.functional.cross_entropy(rows, part.y[saved]).item(), rel=1e-5)
+    assert seen["test/accuracy"] == pytest.approx((rows.argmax(1) == part.y[saved]).float().mean().item())
     assert seen["test/top_1_error"] == pytest.approx(seen["test/error"])
     monkeypatch.setattr(module, "EVALUATION_BATCH", 10)
     part.y[:10] = 255
@@ -138,12 +138,12 @@ def test_regression_with_a_distribution_measures_its_mean(loss, outputs):
     )
     x, y = one.parts["test"].x, one.parts["test"].y
     mean = one.objective.loss.predict(one.network(x))
-    told = evaluate(one, "test")
+    message = evaluate(one, "test")
     assert mean.shape == y.shape
-    assert told["test/mse"] == pytest.approx((mean - y).square().mean().item(), rel=1e-5)
-    assert told["test/mae"] == pytest.approx((mean - y).abs().mean().item(), rel=1e-5)
+    assert message["test/mse"] == pytest.approx((mean - y).square().mean().item(), rel=1e-5)
+    assert message["test/mae"] == pytest.approx((mean - y).abs().mean().item(), rel=1e-5)
     r2 = (1 - (mean - y).square().sum(0) / (y - y.mean(0)).square().sum(0)).mean()
-    assert told["test/r2"] == pytest.approx(r2.item(), rel=1e-4)
+    assert message["test/r2"] == pytest.approx(r2.item(), rel=1e-4)
 
 
 def test_a_network_learns_the_noise_beside_the_mean():
@@ -458,9 +458,9 @@ perplexity, precision, r2, recall, ....
 }
 
 
-@pytest.mark.parametrize(("data", "objective", "layers", "told"), WRONG.values(), ids=WRONG)
-def test_a_mistake_is_told_at_its_place(tmp_path, data, objective, layers, told):
-    assert report(tmp_path, f"{data}\n{objective}\nnetwork: {{layers: {layers}}}\n") == lines(told)
+@pytest.mark.parametrize(("data", "objective", "layers", "message"), WRONG.values(), ids=WRONG)
+def test_a_mistake_is_told_at_its_place(tmp_path, data, objective, layers, message):
+    assert report(tmp_path, f"{data}\n{objective}\nnetwork: {{layers: {layers}}}\n") == lines(message)
 
 
 def test_an_auxiliary_output_is_held_against_the_data_too(tmp_path):

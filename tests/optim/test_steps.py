@@ -172,11 +172,11 @@ def test_the_state_forecast_is_what_is_kept(kind, options):
     optimizer = declared.build(ws)
     for _ in range(20 if kind == "lbfgs" and "history_size" in options else 1):
         step(declared, optimizer, ws)
-    kept = held(dict(optimizer.state), 10)
+    stored = held(dict(optimizer.state), 10)
     if kind == "lbfgs" and "history_size" not in options:
-        assert kept <= 10 * declared.state  # the history is not full yet
+        assert stored <= 10 * declared.state  # the history is not full yet
     else:
-        assert kept == 10 * declared.state
+        assert stored == 10 * declared.state
 
 
 def test_nesterov_without_momentum_is_refused_in_a_sentence():

@@ -70,7 +70,7 @@ def one_cycle(draw, steps):
     return options | {"total_steps": total}, lambda o: theirs.OneCycleLR(o, LR, total or steps, **options)
 
 
-DRAWN = {
+GENERATED = {
     f.__name__: f for f in (step, multi_step, exponential, linear, polynomial, cosine, cosine_restarts, one_cycle)
 }
 
@@ -88,12 +88,12 @@ def same(schedule, scheduler, steps):
             torchs.step()
 
 
-@pytest.mark.parametrize("kind", DRAWN)
+@pytest.mark.parametrize("kind", GENERATED)
 def test_rates_of_drawn_options_are_torchs(kind):
     draw = Random(kind)
     for _ in range(40):
         steps = draw.randrange(2, 60)
-        options, scheduler = DRAWN[kind](draw, steps)
+        options, scheduler = GENERATED[kind](draw, steps)
         same(SCHEDULES[kind](**options, unit="step"), scheduler, steps)
 
 
@@ -103,7 +103,7 @@ def test_rates_after_a_drawn_warm_up_are_torchs():
     for _ in range(60):
         kind = draw.choice(["step", "multi_step", "exponential", "linear", "polynomial", "cosine"])
         first, rest, factor = draw.randrange(1, 20), draw.randrange(2, 40), draw.uniform(0.01, 1)
-        options, scheduler = DRAWN[kind](draw, rest)
+        options, scheduler = GENERATED[kind](draw, rest)
         schedule = SCHEDULES["warmup"](steps=first, start_factor=factor, then={kind: {**options, "unit": "step"}})
 
         def torchs(o, first=first, factor=factor, scheduler=scheduler):
