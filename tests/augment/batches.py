@@ -18,7 +18,7 @@ def after(kind: str, x: Tensor, seed: int = 0, **options: Any) -> Tensor:
     """A batch after one augmentation."""
     torch.manual_seed(seed)
     step = made(kind, **options)
-    return step.fit_steps(lambda: x)(x)
+    return step.fitted(lambda: x)(x)
 
 
 def numbered(*shape: int) -> Tensor:
