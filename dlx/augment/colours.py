@@ -172,6 +172,7 @@ def pixels(steps: Sequence[Any], device: Any) -> Pixels | None:
     if not steps:
         return None
     scale, shift = np.ones(()), np.zeros(())
+    # The last step is undone first
     for fitted in reversed(steps):
         found, step = fitted.found, fitted.step
         if step.kind == "rescale":

@@ -107,6 +107,7 @@ def padded(x: Tensor, padding: tuple[int, ...], mode: str, fill: float) -> Tenso
     sides = [n for n in reversed(padding) for _ in range(2)]
     if mode == "constant":
         return F.pad(x, sides, value=fill)
+    # torch reflects and replicates floats only, and masks are integers
     return F.pad(x.float(), sides, mode=mode).to(x.dtype)
 
 

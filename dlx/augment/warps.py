@@ -230,6 +230,7 @@ def combined_move(warps: Sequence[Warp], x: Tensor) -> Move:
     def move(t: Tensor, fill: float) -> Tensor:
         mode = warps[0].interpolation if t.is_floating_point() else "nearest"
         values = (t.unsqueeze(2) if flat else t).to(grid.dtype)
+        # grid_sample pads with zeros only: the fill is subtracted before it and added after it
         found = F.grid_sample(values - fill if fill else values, grid, mode, "zeros", align_corners=False)
         found = (found + fill if fill else found).to(t.dtype)
         return found.squeeze(2) if flat else found
@@ -247,5 +248,6 @@ def sampling_grid(x: Tensor, matrix: Tensor | None, field: Tensor | None) -> Ten
     if matrix is not None:
         places = places.expand(len(x), -1, -1, -1).reshape(len(x), -1, 2)
         places = torch.baddbmm(matrix[:, None, :2, 2], places, matrix[:, :2, :2].mT).view(len(x), height, width, 2)
+    # With align_corners=False, -1 and 1 are the outer edges of the border pixels, not their centres
     across, down = places.unbind(-1)
     return torch.stack([across / (width / 2), down / (height / 2)], -1).expand(len(x), -1, -1, -1)

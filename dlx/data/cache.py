@@ -33,6 +33,7 @@ def cached_file(name: str, write: Callable[[Path], None]) -> Path:
     path = cache_folder() / name
     if path.is_file():
         return path
+    # Under another name until it is whole: another process may look for it, and a killed one leaves nothing torn
     partial = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -56,6 +56,7 @@ def of(data: Dataset, sets: Sets, inputs: Mapping[str, Shape]) -> InputRecord:
     """Return the record of a data set that was loaded."""
     facts = data.facts()
     steps = "preprocess" in type(data).model_fields and sets.preprocess
+    # The facts of a source are those after preprocessing; without its steps they are those of raw inputs
     raw = data.model_copy(update={"preprocess": []}).facts().input if steps else facts.input
     return InputRecord(raw, facts, inputs, sets.class_names, sets.preprocess, sets.reading)
 

@@ -200,6 +200,7 @@ class Pool(Dataset):
             raise DataError(f"`folds` {self.folds} of {left}: none may be empty", hint="Ask for fewer folds.")
         if self.fold > folds:
             raise DataError(f"`fold` {self.fold:,} of {folds:,} folds", hint=f"Give 1 to {folds:,}.")
+        # Sizes differ by one at most and depend on the total alone, so that every `fold` of a seed has the same parts
         return [b - a for a, b in pairwise(i * rest // folds for i in range(folds + 1))] + [test]
 
     def _parts(self) -> list[tuple[str, float | int | None]]:
@@ -336,6 +337,7 @@ def digest(parts: Sequence[Split | None]) -> str:
         arrays: Sequence[Any] = (part.x, part.y) if part else ()
         found.update(f"{name} {len(arrays)}\n".encode())
         for array in arrays:
+            # Little-endian, so that the digest is the same on every machine
             dtype = array.dtype.newbyteorder("<")
             found.update(f"{dtype.str} {array.shape}\n".encode())
             for piece in chunks(array) if isinstance(array, Streamed) else [array]:

@@ -61,6 +61,7 @@ class Mapped:
 
     def __getitem__(self, rows: Indices) -> Array:
         found: Array = self.array[rows]
+        # Mapped pages count as memory of the process until they are released
         self.touched += len(rows) * (self.row + READAHEAD_BYTES)
         if self.touched > MAX_MAPPED_BYTES:
             self.touched = 0

@@ -79,6 +79,7 @@ class Conv(Layer):
 
     def _saved(self, x: Shape, window: Window) -> tuple[Saved, int]:
         """Return what torch saves: the input, or the bytes of a padded copy where the kernel cannot pad itself."""
+        # A kernel pads with zeros on the fly, equally on both sides; for all else torch pads a copy, and saves that
         pairs = list(zip(x.size, window.before, window.after, strict=True))
         if self.padding_mode != "zeros":
             copy = Shape((x.channels, *(n + a + b for n, a, b in pairs)))

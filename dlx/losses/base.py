@@ -124,4 +124,5 @@ def pooled_softmax(outputs: Tensor) -> Tensor:
 
 def pooled_sigmoid(outputs: Tensor) -> Tensor:
     """Return logits whose sigmoid is the mean of the members' sigmoid, from logits (members, N, ...)."""
+    # log p - log(1 - p) of the mean p, each in log space, since p rounds to 0 or 1 for large logits
     return torch.logsumexp(F.logsigmoid(outputs), 0) - torch.logsumexp(F.logsigmoid(-outputs), 0)

@@ -67,6 +67,7 @@ class Gaussian(_Likelihood):
 
         def loss(output: Tensor, target: Tensor) -> Tensor:
             mean, s = output.chunk(2, 1)
+            # log(exp(s) + eps), without the overflow of exp
             log_variance = torch.logaddexp(s, s.new_full((), floor))
             return self.reduced((log_variance + (target - mean).square() * torch.exp(-log_variance) + constant) / 2)
 

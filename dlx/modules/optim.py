@@ -122,6 +122,7 @@ class Newton(Optimizer):
             gradient = _flat(torch.autograd.grad(loss, weights, create_graph=True, materialize_grads=True))
             hessian = _hessian(gradient, weights)
         hessian.diagonal().add_(self.param_groups[0]["damping"])
+        # solve_ex reports a singular matrix, where solve would raise an error of its own
         step, failed = torch.linalg.solve_ex(hessian, gradient.detach())
         if failed or not torch.isfinite(step).all():
             raise RunError("the Hessian is singular, and Newton's step is not defined", hint="Raise `damping`.")

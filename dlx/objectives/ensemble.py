@@ -48,6 +48,7 @@ def _ranked(objective: Supervised, outputs: Tensor, how: str) -> Tensor:
         votes = votes[0].where((votes == votes[0]).all(0), 0)[None]
     counts = F.one_hot(votes, classes).sum(0).movedim(-1, 1)
     place = averaged.argsort(dim=1, descending=True, stable=True).argsort(dim=1)
+    # A place is below `classes`, so that it only orders classes with equally many votes
     return (counts * classes - place).to(averaged.dtype)
 
 

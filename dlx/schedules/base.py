@@ -39,6 +39,7 @@ class Timeline(NamedTuple):
 
     def epochs(self, step: int) -> Fraction:
         """Return the epochs passed after `step` updates, as an exact fraction."""
+        # Exact: a float could fall short of a whole epoch, which `time` rounds down
         passed, begun, per_epoch = Fraction(0), 0, self.per_epoch
         for first, fewer in self.later:
             if step <= first:

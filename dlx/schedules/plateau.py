@@ -63,6 +63,7 @@ class PlateauState:
             self.best, self.bad = value, 0
         else:
             self.bad += 1
+        # In the order of ReduceLROnPlateau: an evaluation within the cooldown clears the count of bad ones
         if self.rest:
             self.rest, self.bad = self.rest - 1, 0
         if self.bad > self.plateau.patience:

@@ -78,6 +78,7 @@ class CosineRestarts(Schedule):
     def at(self, step: int, timeline: Timeline) -> float:
         time, _ = timeline.time(step, self.unit)
         length = self.T_0
+        # Without the loop below, which would take a turn for each cycle
         if self.T_mult == 1:
             time %= length
         while time >= length:
@@ -143,6 +144,7 @@ class OneCycle(Schedule):
         time, whole = timeline.time(step, self.unit)
         total = self.total_steps or whole
         begin, top, back, end_value = values
+        # As torch counts: the top is at update pct_start * total - 1, and the last rate that of the last update
         turns = [(0.0, begin), (self.pct_start * total - 1, top), (total - 1.0, end_value)]
         if self.three_phase:
             turns.insert(2, (2 * self.pct_start * total - 2, back))

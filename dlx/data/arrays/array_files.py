@@ -112,6 +112,7 @@ def _header(file: IO[bytes], where: str, length: int) -> tuple[tuple[int, ...], 
         raise DataError(f"{where} holds Python objects, whose code is not run", hint="Save an array of numbers.")
     if not all(type(size) is int and size >= 0 for size in sizes) or len(sizes) > MOST_AXES:
         raise DataError(f"{where} promises an array of the impossible shape {shortened(str(sizes))}", hint=AGAIN)
+    # np.load would allocate what the header claims before it reads a byte
     promised, there = prod(sizes) * dtype.itemsize, length - file.tell()
     if promised > there:
         values = f"{by_x(sizes)} values" if sizes else "one value"
@@ -175,6 +176,7 @@ def _torch(path: Path, name: str) -> StoredArray:
     if odd := [kind for kind, it_is in kinds.items() if it_is]:
         raise DataError(f"`{name}` of {path} is a {odd[0]} tensor, and dense ones are read", hint="Save a dense one.")
     plain = tensor.detach()
+    # NumPy has neither bfloat16 nor the 8-bit floats
     if plain.is_floating_point() and plain.dtype not in (torch.float16, torch.float32, torch.float64):
         plain = plain.float()
     array = plain.contiguous().numpy(force=True)

@@ -71,6 +71,7 @@ def decoded_file(
     import PIL
 
     deep = decode(index.first(), form).dtype == np.float32
+    # Another version of Pillow may decode to other pixels
     key = hashlib.sha256(f"{FORMAT} {PIL.__version__} {form} {shape} {deep} {index.content()}".encode())
     dtype = np.dtype("<f4" if deep else "u1")
 
@@ -92,9 +93,11 @@ def decoded_file(
                         hint="Give `stream: false`, or save them with the same depth.",
                     )
                 for place, one in zip(places, found, strict=True):
+                    # Threads write at offsets of their own, without a file position that they would share
                     os.pwrite(handle, np.ascontiguousarray(one, dtype).data, start + place * row)
 
             decode_all(index.sources(np.arange(count)), form, shape, put, report)
+            # Before the file gets its final name, so that a crash leaves no cache file with holes
             os.fsync(handle)
 
     path = cached_file(f"images/{key.hexdigest()}.npy", write)

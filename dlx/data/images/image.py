@@ -79,6 +79,7 @@ def decode(source: ImageSource, form: ImageFormat, report: Callable[[str], objec
                 hint="Give `channels: 1`.",
             )
         if not deep and whole.mode != MODES[channels]:
+            # Pillow converts LAB to nothing but RGB
             whole = (whole.convert("RGB") if whole.mode == "LAB" else whole).convert(MODES[channels])
         pixels: npt.NDArray[Any] = np.asarray(resized(whole, form))
         if deep:

@@ -41,6 +41,7 @@ def moments(x: Floats, axes: tuple[int, ...]) -> tuple[Doubles, Doubles]:
         low = np.minimum(low, c.min(axes, keepdims=True))
         high = np.maximum(high, c.max(axes, keepdims=True))
         count += n
+    # Not where the variance is 0: rounding can leave a tiny variance of a constant, and dividing by it would blow up
     return mean, np.where(low == high, 1.0, np.sqrt(squares / count))
 
 
@@ -57,7 +58,9 @@ def principal_components(x: Floats) -> tuple[Doubles, Doubles, Doubles]:
         count += n
     covariance = products / count
     variances, axes = np.linalg.eigh(covariance)
+    # Rounding can make an eigenvalue of a singular covariance slightly negative
     variances, axes = np.maximum(variances[::-1], 0), axes[:, ::-1]
+    # eigh leaves the signs open; the largest entry decides, so that they do not depend on the LAPACK in use
     largest = axes[np.abs(axes).argmax(0), np.arange(len(axes))]
     return mean, variances, axes * np.sign(largest)
 

@@ -82,6 +82,7 @@ class Delimited:
 
         parsing = csv.ParseOptions(delimiter=self.separator, newlines_in_values=True)
         options = csv.ConvertOptions(
+            # Columns that are left out need not be UTF-8; those in use are checked one by one, with their names
             check_utf8=False,
             null_values=[*MISSING, *self.na_values],
             strings_can_be_null=True,
@@ -89,6 +90,7 @@ class Delimited:
             false_values=["false", "False", "FALSE"],
             **converting,
         )
+        # pyarrow refuses a row that does not fit into a block
         for size in BLOCKS:
             reading = csv.ReadOptions(column_names=self.names, block_size=size)
             try:

@@ -167,6 +167,7 @@ class Table(Pool):
         where = ", ".join(str(frame.path) for frame in frames)
         sets = assemble([*parts[:2], *(test or parts[2:])], "none", f"{self.source} {where}", names, steps)
         messages = tuple(f"{one.message}. {one.hint}" for one in warnings(self, frames[0], columns, goal))
+        # "told" is a key of the files of earlier versions, which are still read
         reading = {"columns": [asdict(column) for column in columns], "told": self._target_names()}
         return replace(sets, notes=messages, reading=reading)
 
