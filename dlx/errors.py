@@ -69,6 +69,7 @@ class Problem:
     path: str = ""
 
     def __post_init__(self) -> None:
+        # Here and not where problems are made: a message may quote any value of a spec.
         for name in ("message", "hint"):
             if "://" in getattr(self, name):
                 object.__setattr__(self, name, masked(getattr(self, name)))

@@ -33,6 +33,7 @@ LARGEST_FLOAT, SMALLEST_FLOAT = 3.4028234663852886e38, 1.1754943508222875e-38
 class Strict(BaseModel):
     """A frozen section of a spec in which an unknown key is an error, and "3" or true is not a number."""
 
+    # Validators are built at the first use of a class (defer_build): a spec uses few of the kinds that it imports.
     model_config = ConfigDict(
         strict=True, frozen=True, extra="forbid", defer_build=True, allow_inf_nan=False, protected_namespaces=()
     )
@@ -171,6 +172,7 @@ class Registry(Mapping[str, type[D]], Generic[D]):
 
     def _names(self) -> list[str]:
         """List the package and its modules at any depth, without packages of other families."""
+        # `dlx.data` contains `dlx.data.preprocess`, which is the package of another family.
         others = {family.package for family in FAMILIES.values()} - {self.package}
         package = importlib.util.find_spec(self.package)
         paths = package.submodule_search_locations if package is not None else None
@@ -181,6 +183,7 @@ class Registry(Mapping[str, type[D]], Generic[D]):
         """Import all modules of dlx that define kinds of this family."""
         if self._loaded:
             return
+        # Set before the imports: a module that is imported may list the registry itself.
         self._loaded = True
         for name in self._names():
             importlib.import_module(name)

@@ -125,6 +125,7 @@ def verify(
     from ..claims import verify
     from ..show import verify as verdicts
 
+    # A file may have `=` in its name.
     changes = [text for text in specs or [] if "=" in text and not Path(text).exists()]
     paths = [Path(text) for text in specs or [] if text not in changes]
     found = verify.verify(verify.find_specs(paths), changes, plugin or [])

@@ -53,6 +53,7 @@ def train(
     from ..show import console, training
     from ..show import schedule as schedules
 
+    # After `--resume RUN` the first override is read as the argument SPEC.
     changes = [str(spec), *(overrides or [])] if resume is not None and spec is not None else []
     if resume is not None and changes and all("=" in change or change.startswith("~") for change in changes):
         from ..experiment.resume_checks import unchanged

@@ -167,6 +167,7 @@ def _to_stderr(lines: Iterable[Styled]) -> None:
 
         target = console(stderr=True)
         for line in lines:
+            # Not wrapped: a path in a message can be copied in one piece.
             target.print(Text.assemble(*line), soft_wrap=True)
     else:
         sys.stderr.write("".join(f"{''.join(text for text, _ in line)}\n" for line in lines))

@@ -73,7 +73,7 @@ def remarks(board: Sequence[LeaderboardRow], rows: int = ROWS) -> list[str]:
     seeds = max((place.seeds for place in board), default=0)
     first = sum(place.place == 1 for place in board)
     if seeds == 1:
-        lines.append("one seed each: how far chance decides is not known; `sweep.seeds: 3` would tell")
+        lines.append("one seed each: how far the seed decides is not known; `sweep.seeds: 3` would show it")
     elif first > 1:
         lines.append(f"{first} trials share the first place: {seeds} seeds do not tell them apart (paired, 95 %)")
     return lines

@@ -113,6 +113,7 @@ def _live() -> Iterator[Callable[[Any], None]]:
 
     screen = console(stderr=True)
     study: list[Study] = []
+    # Transient: the leaderboard takes the place of the table at the end.
     with Live(console=screen, refresh_per_second=4, transient=True) as live:
 
         def callback(event: Any) -> None:

@@ -77,6 +77,7 @@ def _bar() -> Iterator[Callable[[Any], None]]:
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         TimeRemainingColumn(elapsed_when_finished=True),
+        # Names of metrics may have brackets, which rich would read as markup.
         TextColumn("{task.fields[latest]}", markup=False),
     )
     with Progress(*columns, console=console(stderr=True), expand=True) as bar:

@@ -304,6 +304,7 @@ def _call(node: ast.Call, scope: Scope) -> Any:
 
 def _attribute(node: ast.Attribute, scope: Scope) -> Any:
     value: Any = _eval(node.value, scope) if isinstance(node.value, ast.Name | ast.Attribute) else None
+    # A node or scope of the graph knows its own attributes, as `stem.size`.
     if hasattr(value, "attribute"):
         return value.attribute(node.attr)
     if node.attr not in _ATTRIBUTES or not hasattr(value, "size"):
@@ -323,6 +324,7 @@ def _list(node: ast.List | ast.Tuple, scope: Scope) -> list[Any]:
     return [_eval(item, scope) for item in node.elts]
 
 
+# A node that is not listed is refused, and so is all that a later Python adds to its grammar.
 _HANDLERS: dict[type[ast.expr], Callable[[Any, Scope], Any]] = {
     ast.Constant: _constant,
     ast.Name: _name,

@@ -104,6 +104,7 @@ def _apply_one(root: Node, text: str, spec: Path) -> Node:
 def content_of(name: str, value: Any, spec: Path, mark: Mark) -> Node:
     """Return the node that an override of `name` sets: the file of a config group named by `value`, or the value."""
     group = "/".join(re.split(r"[./]", name))
+    # As in Hydra, the name of an option in a config group means its file.
     if isinstance(value, str) and find(f"{group}/{value}", spec):
         return group_file(group, value, spec, mark)
     refuse_too_large(value, mark, name)
@@ -253,6 +254,7 @@ class _Target:
                 value.replaced = entry
                 self.parent.value[self.key] = value
             else:
+                # `linear_1=20` replaces the options of the entry and keeps its name, inputs and values.
                 value.replaced = long_form(entry).map[str(kind)]
                 entry.map[str(kind)] = value  # `linear_1=20` means `linear: 20`
         elif isinstance(self.parent.value, dict):

@@ -129,6 +129,7 @@ def by_network(name: str, registry: Registry[Any], choice: Json) -> Json:
     """Allow kinds by the name of the network in place of one kind."""
     # `average: {generator: null}` is a network without an average; the others have no null.
     kinds = _map({"anyOf": [_ref(name), {"type": "null"}]} if name == "average" else _ref(name))
+    # A mapping with a kind among its keys is read as that kind, and not by network.
     named = kinds | {"propertyNames": {"not": {"enum": list(registry)}}, "minProperties": 1}
     return {"anyOf": [choice, named | {"description": f"{registry.noun} by network"}]}
 

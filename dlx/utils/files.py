@@ -29,6 +29,7 @@ def synced(condition: Condition) -> Iterator[None]:
 def replace(path: Path, data: bytes | Iterable[bytes | memoryview]) -> None:
     """Write `data`, one or several pieces, to `path` atomically: after a kill or an OSError the old file is there."""
     # In the same folder: a rename is atomic within a file system only.
+    # With the process id, as several processes may write one file at once.
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         with temporary.open("wb") as handle:

@@ -120,7 +120,7 @@ def test_a_target_of_values_begins_at_its_mean(tmp_path):
     assert spec["objective"] == {"regression": {"metrics": ["r2"]}}
 
 
-def test_a_target_that_is_named_is_taken_else_the_last_column_that_can_be_told(tmp_path):
+def test_a_target_that_is_named_is_taken_else_the_last_column_that_can_be_predicted(tmp_path):
     data = csv(tmp_path, rows("a,b,note", lambda i: f"{i % 7}.5,{'xy'[i % 2]},text {i}"))
     assert written(tmp_path, data)["data"]["table"]["target"] == "b"
     assert written(tmp_path, data, "a")["data"]["table"]["target"] == "a"
@@ -164,11 +164,11 @@ def test_a_column_called_like_an_expression_is_left_alone_or_refused(tmp_path):
         ("a,b\n1\n2,3,4\n", None, "HERE/my.csv cannot be read as CSV: CSV parse error"),
     ],
 )
-def test_a_table_that_cannot_be_learned_is_told(tmp_path, text, target, sentence):
+def test_a_table_that_cannot_be_learned_is_refused(tmp_path, text, target, sentence):
     assert sentence in refusal(tmp_path, csv(tmp_path, text), target)
 
 
-def test_a_file_that_is_no_text_is_told(tmp_path):
+def test_a_file_that_is_no_text_is_refused(tmp_path):
     data = tmp_path / "my.csv"
     data.write_bytes(rows("a,b", lambda i: f"{i},caf\xe9{i % 2}").encode("latin-1"))
     assert "column `b` of HERE/my.csv is not UTF-8" in refusal(tmp_path, data)
@@ -231,7 +231,7 @@ def test_a_copy_of_a_shipped_spec_needs_no_other_file(tmp_path, name):
     assert "defaults" not in (tmp_path / "mine.yaml").read_text()
 
 
-def test_what_new_cannot_do_is_told(tmp_path):
+def test_what_new_cannot_do_is_refused(tmp_path):
     with pytest.raises(DlxError, match="there is no starter and no shipped spec `tabel`\n  Did you mean `table`"):
         starter.write(tmp_path / "s.yaml", "tabel")
     with pytest.raises(DlxError, match=r"`table` is written in YAML\n  Name a \.yaml"):

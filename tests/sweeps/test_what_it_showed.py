@@ -54,7 +54,7 @@ def test_the_board_says_where_a_trial_was_stopped_and_how_many_more_there_are(ca
     assert lines[1].split() == ["1", "0", "1", "0.5", "1.2", "finished"]
     assert lines[3:] == [
         "and 1 more trial",
-        "one seed each: how far chance decides is not known; `sweep.seeds: 3` would tell",
+        "one seed each: how far the seed decides is not known; `sweep.seeds: 3` would show it",
     ]
     ranking(board, "e")
     assert "stopped at 100" in capsys.readouterr().out

@@ -134,6 +134,7 @@ class Experiment:
 
     def with_seed(self, seed: int, changes: Sequence[str] = ()) -> Experiment:
         """Return the experiment with one seed, `seed`, and with these overrides."""
+        # `++` sets a key whether the spec has it or not.
         return self.changed([f"++train.seed={seed}", "++train.seeds=1", *changes])
 
     def changed(self, changes: Sequence[str]) -> Experiment:
@@ -295,6 +296,7 @@ def error_callback(problems: list[Problem], path: str, whole: Node) -> Any:
 
 def _check_version(root: Node, problems: list[Problem]) -> None:
     node = root.at("dlx")
+    # To Python `dlx: true` is `dlx: 1`.
     if node is not None and (isinstance(node.value, bool) or node.value != VERSION):
         message = f"`dlx: {shown(node.plain())}` is a version of the format that this dlx does not read"
         problems.append(Problem(message, f"It reads `dlx: {VERSION}`.", node.mark, "dlx"))

@@ -88,7 +88,7 @@ def _arrays(data: Path, path: str, name: str) -> Draft:
     from ...data.arrays.array_files import names_in, open_array
     from ...data.arrays.arrays import Arrays
 
-    given: dict[str, Any] = {"path": data}
+    options: dict[str, Any] = {"path": data}
     named: list[str] = []
     if data.suffix == ".npy":
         raise DataError(f"{data} holds one array, and the targets lie elsewhere", hint="Save both in one .npz: x, y.")
@@ -99,13 +99,13 @@ def _arrays(data: Path, path: str, name: str) -> Draft:
         if x is None or y is None:
             hint = f"It has {listing(there, 8)}; `x` and `y` under `data: arrays` name the two."
             raise DataError(f"{data} has no arrays called x and y", hint=hint)
-        given |= {"x": x, "y": y}
+        options |= {"x": x, "y": y}
         named = [f"    x: {quoted(x)}", f"    y: {quoted(y)}"]
-    count, *sizes = open_array(data, given.get("x", "x")).sizes
+    count, *sizes = open_array(data, options.get("x", "x")).sizes
     if channels := _channels(sizes):
-        given |= {"channels": channels}
+        options |= {"channels": channels}
         named.append(f"    channels: {channels}")
-    facts = Arrays(**given).facts()
+    facts = Arrays(**options).facts()
     held_out = [f"    {part}: 0.15" for part in ("valid", "test") if f"{part}_x" not in there]
     outputs = facts.classes or (facts.target or (1,))[0]
     objective = "classification" if facts.classes else "regression"
@@ -124,7 +124,7 @@ def _arrays(data: Path, path: str, name: str) -> Draft:
         *training_lines(int(count * 0.7), "{adam: {lr: 1e-3}}"),
     ]
     kind = f"{facts.classes} classes" if facts.classes else "values"
-    return Draft("\n".join(lines) + "\n", (f"target: {given.get('y', 'y')}, {kind}",))
+    return Draft("\n".join(lines) + "\n", (f"target: {options.get('y', 'y')}, {kind}",))
 
 
 def _channels(sizes: list[int]) -> str:

@@ -68,8 +68,10 @@ def table_draft(data: Path, path: str, name: str, target: str | None) -> Draft:
     plan = _plan(frame, target)
     inputs = [one for one in named if one != plan.target and one not in plan.left_out]
     if not inputs:
-        told = "; ".join(f"`{one_line(one)}` {why}" for one, why in plan.left_out.items())
-        raise DataError(f"{data} has no column to learn `{one_line(plan.target)}` from: {told}", hint="Add a column.")
+        reasons = "; ".join(f"`{one_line(one)}` {why}" for one, why in plan.left_out.items())
+        raise DataError(
+            f"{data} has no column to learn `{one_line(plan.target)}` from: {reasons}", hint="Add a column."
+        )
     notes = [*_notes(plan), *_repeated(frame)]
     return Draft("\n".join(_table_lines(data, path, name, frame, plan)) + "\n", tuple(notes))
 
@@ -167,8 +169,8 @@ def _target(
         return Plan(asked, "`--target` names it")
     usable = [name for name in frame.names if name not in left_out]
     if not usable:
-        told = "; ".join(f"`{one_line(one)}` {why}" for one, why in left_out.items())
-        raise DataError(f"{frame.path} has no column to predict: {told}", hint="Name one: `--target COLUMN`.")
+        reasons = "; ".join(f"`{one_line(one)}` {why}" for one, why in left_out.items())
+        raise DataError(f"{frame.path} has no column to predict: {reasons}", hint="Name one: `--target COLUMN`.")
     by_name = {name.strip().lower(): name for name in reversed(usable)}
     for word in TARGETS:
         if word in by_name:

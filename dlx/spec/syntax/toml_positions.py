@@ -17,6 +17,7 @@ _STRING = re.compile(
     r'"""(?:\\.|[^\\])*?"""+|' r"'''.*?'''+|" r'"(?:\\.|[^"\\\n])*"|' r"'[^'\n]*'",
     re.DOTALL,
 )
+# A date and its time may be separated by a space.
 _SCALAR = re.compile(r"[^\s,\]}#]+(?: \d\d:[^\s,\]}#]+)?")
 _ESCAPE = re.compile(r"\\(u[0-9a-fA-F]{4}|U[0-9a-fA-F]{8}|.)")
 _PLAIN_ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"', "\\": "\\"}
@@ -24,6 +25,7 @@ _PLAIN_ESCAPES = {"b": "\b", "t": "\t", "n": "\n", "f": "\f", "r": "\r", '"': '"
 
 def key_marks(text: str) -> dict[Path, tuple[int, int]]:
     """Return line and column, from 1, of every key and array item by its path."""
+    # As `tomllib` does it, so that both count the same lines and columns.
     return _Scanner(text.replace("\r\n", "\n")).run()
 
 
