@@ -81,11 +81,13 @@ def spec(name: str, folder: str) -> Path:
 
 def forecast(path: Path, batch: int, optimizer: str) -> dict[str, int]:
     """What dlx says, in this process: no torch."""
-    from dlx.graph import memory, trace
+    from dlx.graph import memory_forecast, trace
     from dlx.optim import OPTIMIZERS as KINDS
     from dlx.spec import load
 
-    told = memory.forecast(trace(load(path)), batch, KINDS[optimizer](**OPTIMIZERS[optimizer]).state).as_json()
+    told = memory_forecast.forecast(
+        trace(load(path)), batch, KINDS[optimizer](**OPTIMIZERS[optimizer]).state
+    ).as_json()
     return {part: told[part] for part in PARTS}
 
 

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from .api.run import Run, SeedRuns
-    from .api.searches import StudyResult, sweep
     from .api.specs import Inspection, build, inspect, load
+    from .api.sweeps import StudyResult, sweep
+    from .api.trained import Evaluation, Predictions, evaluate, open_run, predict
     from .api.trainings import resume, train
-    from .api.uses import Evaluation, Predictions, evaluate, open_run, predict
     from .augment import Augmentation, View
     from .averages import Average
     from .data import Dataset, Facts, Preprocess, Sets, Split
@@ -41,10 +41,10 @@ __version__ = "0.1.0"
 
 _MODULES = {
     "api.run": ("Run", "SeedRuns"),
-    "api.searches": ("StudyResult", "sweep"),
+    "api.sweeps": ("StudyResult", "sweep"),
     "api.specs": ("Inspection", "build", "inspect", "load"),
     "api.trainings": ("resume", "train"),
-    "api.uses": ("Evaluation", "Predictions", "evaluate", "open_run", "predict"),
+    "api.trained": ("Evaluation", "Predictions", "evaluate", "open_run", "predict"),
     "augment": ("Augmentation", "View"),
     "averages": ("Average",),
     "data": ("Dataset", "Facts", "Preprocess", "Sets", "Split"),

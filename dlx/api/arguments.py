@@ -10,7 +10,7 @@ from typing import Any
 from ..errors import DlxError, with_article
 from ..runs import lookup
 from ..runs.folder import Run as RunFolder
-from ..spec import Experiment, in_memory
+from ..spec import Experiment, from_python
 from ..spec import load as read
 from .run import Run
 
@@ -28,9 +28,9 @@ def experiment_of(spec: Spec, overrides: Overrides = ()) -> Experiment:
     if isinstance(spec, Experiment):
         return spec.changed(changes) if changes else spec
     if isinstance(spec, Mapping):
-        return read(in_memory.MAPPING, changes, in_memory.mapping_root(spec))
-    if isinstance(spec, str) and in_memory.is_text(spec):
-        return read(in_memory.TEXT, changes, in_memory.text_root(spec))
+        return read(from_python.MAPPING, changes, from_python.mapping_root(spec))
+    if isinstance(spec, str) and from_python.is_text(spec):
+        return read(from_python.TEXT, changes, from_python.text_root(spec))
     return read(path_of(spec, "a spec is a path, a text or a mapping"), changes)
 
 
@@ -69,7 +69,7 @@ def _override(key: str, value: Any) -> str:
 
 def _plain(value: Any) -> Any:
     """Convert scalars and arrays of numpy and torch in a value of an override."""
-    value = in_memory.plain(value)
+    value = from_python.plain(value)
     if isinstance(value, Mapping):
         return {key: _plain(inner) for key, inner in value.items()}
     return [_plain(inner) for inner in value] if isinstance(value, list | tuple) else value

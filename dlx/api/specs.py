@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from .. import graph as planned
 from ..errors import DlxWarning, Problem, SpecError
 from ..graph import Graph, Graphs
-from ..graph.memory import Forecast
+from ..graph.memory_forecast import Forecast
 from ..shapes import by_x
 from ..show import html
 from ..show import inspect as tables
@@ -123,7 +123,7 @@ def inspect(
     warn(traced.warnings, 3)
     claimed = inputs is None and apply_with(override_texts(overrides)) and not is_overridden(spec)
     warn(planned.unmet(experiment, traced) if claimed else [], 3)
-    return Inspection(traced, planned.memory.of_each(experiment, traced, batch) if batch else {})
+    return Inspection(traced, planned.memory_forecast.of_each(experiment, traced, batch) if batch else {})
 
 
 def build(spec: Spec, overrides: Overrides = (), *, seed: int | None = None) -> nn.Module:

@@ -45,7 +45,7 @@ def inspect(
 
         experiment = specs.load(spec, overrides or [], plugins=plugin or [])
         traced = graph.trace_all(experiment, graph.all_input_shapes(experiment, shapes or []))
-        steps = graph.memory.of_each(experiment, traced, batch) if batch else {}
+        steps = graph.memory_forecast.of_each(experiment, traced, batch) if batch else {}
         network, one = traced.find(layer) if layer is not None else ("", None)
         counted = (
             graph.counted_as(tool, [one] if one else [n for _, n in traced.nodes()]) if tool is not None else None

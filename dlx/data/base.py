@@ -18,9 +18,9 @@ if TYPE_CHECKING:
 
     from .feed import Feed
     from .input_record import InputRecord
-    from .memory import Columns
     from .new_inputs import NewInputs
     from .preprocess import Fitted
+    from .python_inputs import Columns
     from .splits import Indices
 
     Floats = npt.NDArray[np.float32]
@@ -209,7 +209,7 @@ class Dataset(Declared):
 
     def from_memory(self, inputs: Columns | Values, record: InputRecord) -> NewInputs:
         """Return inputs from memory that come after training, without preprocessing. DataError for another shape."""
-        from .memory import array_of
+        from .python_inputs import array_of
 
         return array_of(inputs, record.raw)
 

@@ -1,6 +1,6 @@
 """The plan of a network: structure to nodes, with shapes, counts and receptive fields. No torch."""
 
-from . import memory
+from . import memory_forecast
 from .comparison.other_tools import Counted, counted_as
 from .expect import unmet, unmet_by
 from .graph import AnyReceptiveField, Graph, LayerNode
@@ -18,7 +18,7 @@ __all__ = [
     "all_input_shapes",
     "counted_as",
     "input_shapes",
-    "memory",
+    "memory_forecast",
     "trace",
     "trace_all",
     "unmet",

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import plural
 from ..graph import AnyReceptiveField, Counted, Graph, Graphs, LayerNode
-from ..graph.memory import Forecast
+from ..graph.memory_forecast import Forecast
 from ..shapes import ReceptiveField, Shape, UnknownReceptiveField, by_x, bytes_text
 from ..spec.sections.networks import ONE
 from .console import Grid, out

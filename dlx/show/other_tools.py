@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from ..graph.comparison.other_tools import Counted
-from ..graph.memory import Forecast
+from ..graph.memory_forecast import Forecast
 from .console import Grid, out
 from .inspect import training_steps
 

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from ..errors import Mark, Problem, SpecError, did_you_mean
 from . import shipped
-from .plugged import PLUGINS, taken
+from .plugin_list import PLUGINS, taken
 from .sections.kinds import are_networks, choice_at
 from .syntax.read import SUFFIXES, Node, read
 from .validation import shown

@@ -12,7 +12,7 @@ from ..layers import LAYERS
 from ..utils.passwords import masked
 from . import hydra_grammar
 from .compose import find, group_file
-from .plugged import add, taken
+from .plugin_list import add, taken
 from .sections.kinds import BY_NETWORK, are_networks, choice_at
 from .syntax.nodes import OriginalItems, refuse_too_large, too_large_number
 from .syntax.read import Node, located

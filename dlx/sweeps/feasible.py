@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import Mark, Problem, SpecError, did_you_mean
-from ..graph import Graphs, memory, trace_all
+from ..graph import Graphs, memory_forecast, trace_all
 from ..graph.measures import Unmeasured, measure
 from ..spec import Experiment, load
 from ..spec.overrides import content_of, put
@@ -45,7 +45,9 @@ def _train_bytes(graphs: Graphs, experiment: Experiment) -> float:
         raise Unmeasured("a batch is the whole training set, which a plan does not count")
     if not graphs.is_one:
         raise Unmeasured("several networks take their memory at different times in a step")
-    return memory.of_training(experiment, graphs.one, 1 if train is None else train.largest(sys.maxsize)).total
+    return memory_forecast.of_training(
+        experiment, graphs.one, 1 if train is None else train.largest(sys.maxsize)
+    ).total
 
 
 def _measure(name: str) -> Figure:

@@ -12,7 +12,7 @@ from ..metrics import RUNNING_LOSS
 from ..registry import Strict
 from ..spec import Experiment, load, missing_sections, objective_of
 from ..spec.overrides import parse
-from ..spec.plugged import split
+from ..spec.plugin_list import split
 from ..spec.sections.sweep import Sweep
 from ..spec.sections.sweep_values import MOST, Dimension
 from ..spec.strategies import SAMPLERS, SCHEDULERS, Sampler, Scheduler

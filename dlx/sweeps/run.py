@@ -146,7 +146,7 @@ def _worker(plan: SweepPlan, options: SweepOptions, trainer: Trainer, callback: 
         _note_packing(plan.base.train, callback)
     if options.jobs == 1 or (options.jobs is None and not available):
         return trainer
-    from .workers.processes import Processes
+    from .workers.process_pool import Processes
 
     log = plan.folder / "workers.log"
     return Processes(options.jobs, log, options.pack, available, trainer, lambda text: callback(Noted(text)))

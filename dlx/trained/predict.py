@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data import input_record
-from ..data.memory import INPUTS, Columns
+from ..data.python_inputs import INPUTS, Columns
 from ..errors import DlxError, RunError
 from ..graph import Graph, trace
 from ..lazy import np, torch

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import DlxError, Mark, Problem
-from ..graph import Graph, memory
+from ..graph import Graph, memory_forecast
 from ..lazy import torch
 from ..shapes import bytes_text
 from ..spec import Train
@@ -146,7 +146,7 @@ def check_memory(graph: Graph, train: Train, free: int, place: Mark | None = Non
 def check_batch(graph: Graph, train: Train, examples: int, free: int, place: Mark | None = None) -> None:
     """Raise DlxError where a training step on a batch of a set of `examples` does not fit into `free` bytes."""
     batch = train.largest(examples)
-    predicted = memory.forecast(graph, batch, train.optimizer.state)
+    predicted = memory_forecast.forecast(graph, batch, train.optimizer.state)
     if MEMORY_MARGIN * predicted.total <= free:
         return
     parts = f"activations {bytes_text(predicted.peak.activations)} of it"

@@ -16,7 +16,7 @@ from ..spec import Train
 from . import early_stopping, weight_averages
 from .batches.augmentation import augmented
 from .batches.data_part import DataPart
-from .batches.feed import Examples
+from .batches.example_order import Examples
 from .batches.step_chunk import StepChunk, step_chunks
 from .learner import EVALUATION_BATCH, Learner
 from .phased import Phased

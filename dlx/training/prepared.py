@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-from ..data import Dataset, Sets, foreign
+from ..data import Dataset, Sets, check_loaded
 from ..errors import DlxError, Problem, SpecError
 from ..graph import Graph, Graphs, trace_all
 from ..lazy import torch
@@ -182,7 +182,7 @@ def loaded(experiment: Experiment) -> Sets:
     assert experiment.data is not None
     try:
         sets = experiment.data.load()
-        return foreign.checked(experiment.data, sets) if is_foreign(type(experiment.data)) else sets
+        return check_loaded.checked(experiment.data, sets) if is_foreign(type(experiment.data)) else sets
     except DlxError as error:
         mark = experiment.place("data", experiment.data.kind)
         raise SpecError(

@@ -11,7 +11,7 @@ from ..objectives import Supervised
 from ..schedules import Timeline
 from ..spec import Train
 from .batches.augmentation import training_loss
-from .batches.feed import Examples
+from .batches.example_order import Examples
 from .learner import EVALUATION_BATCH, Learner, Update
 from .progress import Progress
 from .replay.traced import traced

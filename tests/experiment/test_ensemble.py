@@ -201,7 +201,7 @@ def test_a_bootstrap_is_drawn_with_replacement_and_is_that_of_its_seed():
 
 
 def test_each_member_of_a_bagging_sees_examples_of_its_own(spec, tmp_path, monkeypatch):
-    from dlx.training.batches.feed import Examples
+    from dlx.training.batches.example_order import Examples
 
     seen: dict[int, set[int]] = {}
     plain = Examples.begin

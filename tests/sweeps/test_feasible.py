@@ -63,10 +63,10 @@ def test_a_network_that_keeps_to_it_is_not_refused(spec, constraint):
 
 
 def test_memory_is_that_of_a_training_step_with_the_batch_and_the_optimizer(spec):
-    from dlx.graph import memory
+    from dlx.graph import memory_forecast
 
     examined = examine(spec, [])
-    total = memory.of_training(examined.experiment, examined.graphs.one, 16).total
+    total = memory_forecast.of_training(examined.experiment, examined.graphs.one, 16).total
     assert refusal(spec, f"train_bytes <= {total}") is None
     message = refusal(spec, f"train_bytes <= {total}", overrides=["train.batch_size=17"])
     assert message.endswith(f"and at most {total:,} are allowed")

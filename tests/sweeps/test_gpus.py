@@ -13,7 +13,7 @@ from helpers import experiment_of
 from studies import RATE, WIDTH, journal, spec_in, swept
 
 from dlx.errors import DlxError
-from dlx.graph import memory, trace, trace_all
+from dlx.graph import memory_forecast, trace, trace_all
 from dlx.runs.folder import Run
 from dlx.spec import load
 from dlx.sweeps import run as sweep_run
@@ -32,7 +32,7 @@ from dlx.sweeps.workers.gpus import (
     useful_workers,
     visible,
 )
-from dlx.sweeps.workers.processes import Processes
+from dlx.sweeps.workers.process_pool import Processes
 from dlx.training import device
 
 GB = 10**9
@@ -199,7 +199,7 @@ def test_a_training_wants_its_step_and_its_data(spec, tmp_path):
     """168 examples of 16 floats, and a class of 8 bytes each."""
     (task,) = tasks_of(spec, tmp_path, 1)
     one = load(spec)
-    step = memory.of_training(one, trace(one), 32).total
+    step = memory_forecast.of_training(one, trace(one), 32).total
 
     assert known(spec, [task]).memory_demand(task) == MemoryDemand(step, 168 * (16 * 4 + 8), packs=False)
     assert known(spec, [task], pack=8).memory_demand(task).packs

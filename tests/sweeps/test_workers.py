@@ -17,7 +17,7 @@ from dlx.runs.folder import Run
 from dlx.sweeps.events import TaskEnded
 from dlx.sweeps.study import Study
 from dlx.sweeps.workers.base import Task, Trainer, TrialOutcome, read_back, run_lock
-from dlx.sweeps.workers.processes import TRIES, Processes
+from dlx.sweeps.workers.process_pool import TRIES, Processes
 
 HOW = [RATE, WIDTH, HALVING, "++sweep.sampler=tpe", "++sweep.generation=4"]
 SAVING = ["+train.save_every=2", "train.epochs=60"]
@@ -47,7 +47,7 @@ def test_a_worker_that_is_killed_is_replaced_and_its_trial_goes_on(spec, tmp_pat
 
     def callback(event: object) -> None:
         living = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
-        fresh = [p.pid for p in living if "dlx.sweeps.workers.process" in p.cmdline() and p.pid not in killed]
+        fresh = [p.pid for p in living if "dlx.sweeps.workers.worker_main" in p.cmdline() and p.pid not in killed]
         if isinstance(event, TaskEnded) and fresh and len(killed) < 3:
             killed.append(fresh[0])
             os.kill(fresh[0], signal.SIGKILL)

@@ -9,7 +9,7 @@ import torch
 from dlx.errors import DlxError
 from dlx.experiment import runner
 from dlx.graph import trace
-from dlx.graph.memory import forecast
+from dlx.graph.memory_forecast import forecast
 from dlx.spec import load
 from dlx.training import device
 

@@ -23,9 +23,9 @@ from ..file_reading import (
     listed,
     real_numbers,
 )
-from ..memory import INPUTS, values_of
 from ..new_inputs import NewInputs, named, scaled, shaped
 from ..preprocess.sums import CHUNK
+from ..python_inputs import INPUTS, values_of
 from ..splits import Pool
 from ..streaming import Stream, should_stream, stream_rows
 from .array_files import StoredArray, names_in, open_array
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     from ..base import Labels, Values
     from ..input_record import InputRecord
-    from ..memory import Columns
+    from ..python_inputs import Columns
 
 
 class Arrays(Pool):

@@ -14,7 +14,7 @@ from ...errors import DataError, Problem, did_you_mean
 from ...lazy import np
 from ..file_reading import check_file_size, existing, listed, real_numbers
 from .cells import NUMBER, PADDED, ColumnType, Notation, as_array, inferred, numeric, typed
-from .delimited import Delimited
+from .csv_files import Delimited
 from .parquet_rows import SUFFIXES, opened
 
 if TYPE_CHECKING:

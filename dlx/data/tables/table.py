@@ -15,10 +15,10 @@ from ...registry import FilePath, NotBoolean
 from ...shapes import Shape
 from ..base import Facts, Sets, Split
 from ..file_reading import SEVERAL_LABELS, check_memory, class_numbers, listed
-from ..memory import Columns, frame_of
 from ..new_inputs import NewInputs
 from ..preprocess import EARLIER_FIT, EarlierFit
 from ..preprocess.affine import Standardize
+from ..python_inputs import Columns, frame_of
 from ..splits import Pool, assemble
 from .cells import Notation
 from .column_uses import INDEX, NAMELESS, uses, warnings

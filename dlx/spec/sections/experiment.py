@@ -15,9 +15,9 @@ from ...init import Default, Initializer
 from ...plugins import Plugin, keep, use
 from ...registry import FAMILIES, Strict
 from ...utils.passwords import is_known, masked
-from .. import compose, overrides, plugged, shipped
+from .. import compose, overrides, plugin_list, shipped
 from ..expressions import ExpressionError, ItemBudget, resolve
-from ..in_memory import NAMES
+from ..from_python import NAMES
 from ..syntax import yaml_writer
 from ..syntax.read import BROKEN, Node
 from ..validation import MAX_PROBLEMS, build, choose, shown, unknown_keys
@@ -129,7 +129,7 @@ class Experiment:
     def _resolved(self) -> str:
         head: dict[str, Any] = {"dlx": VERSION, "name": self.name}
         if self.plugins:
-            head[plugged.PLUGINS] = plugged.resolved(self.plugins)
+            head[plugin_list.PLUGINS] = plugin_list.resolved(self.plugins)
         return yaml_writer.yaml_text(head | {k: v for k, v in self.root.plain().items() if k not in head})
 
     def with_seed(self, seed: int, changes: Sequence[str] = ()) -> Experiment:
@@ -140,10 +140,10 @@ class Experiment:
     def changed(self, changes: Sequence[str]) -> Experiment:
         """Return the experiment with these overrides. SpecError where one cannot be applied."""
         self.use_plugins()
-        own, changes = plugged.split(changes)
+        own, changes = plugin_list.split(changes)
         root = overrides.apply(self.root, own, self.path)
         if own:
-            plugged.activate(root)
+            plugin_list.activate(root)
         return self.with_root(overrides.apply(root, changes, self.path))
 
     def with_root(self, root: Node) -> Experiment:
@@ -170,7 +170,7 @@ def load(
     """
     path = shipped.resolved(Path(path)) if root is None else Path(path)
     read = compose.files_of(path, root)
-    own, changes = plugged.split(changes)
+    own, changes = plugin_list.split(changes)
     listed = with_plugins(read, own, plugins, path)
     root = read.merged()
     root.value = listed.map | root.map
@@ -190,10 +190,10 @@ def use_plugins_of(path: Path | None, plugins: Sequence[str]) -> None:
 
 def with_plugins(read: compose.Files, changes: Sequence[str], plugins: Sequence[str], path: Path) -> Node:
     """Run the plugins of a spec and return its `plugins` alone; `changes` are overrides of them. SpecError."""
-    nodes = [*read.all_plugins(), *plugged.named(plugins)]
-    listed = Node({plugged.PLUGINS: Node(nodes, nodes[0].mark)} if nodes else {}, read.own.mark)
+    nodes = [*read.all_plugins(), *plugin_list.named(plugins)]
+    listed = Node({plugin_list.PLUGINS: Node(nodes, nodes[0].mark)} if nodes else {}, read.own.mark)
     listed = overrides.apply(listed, changes, path) if changes else listed
-    plugged.activate(listed)
+    plugin_list.activate(listed)
     return listed
 
 
@@ -231,7 +231,7 @@ def supervised_of(experiment: Experiment) -> Supervised:
 
 
 def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experiment:
-    plugins = plugged.activate(root)
+    plugins = plugin_list.activate(root)
     problems = list(found)
     unknown_keys(root, SECTIONS, "", "a spec", problems)
     _check_version(root, problems)

@@ -16,7 +16,7 @@ from ...data import Sets
 from ...errors import DlxError
 from ...experiment import lock, packing, session
 from ...experiment.recorder import RunRecorder
-from ...graph import Graphs, memory
+from ...graph import Graphs, memory_forecast
 from ...metrics import RUNNING_LOSS
 from ...runs.folder import Run
 from ...runs.records import with_current_names
@@ -129,7 +129,7 @@ class Trainer:
         sets = self.sets(known.experiment)
         parts = [part for part in (sets.train, sets.valid, sets.test) if part is not None and not part.streams]
         batch = known.experiment.train.largest(len(sets.train))
-        step = sum(one.total for one in memory.of_each(known.experiment, known.graphs, batch).values())
+        step = sum(one.total for one in memory_forecast.of_each(known.experiment, known.graphs, batch).values())
         packs = self.pack > 1 and self.packing_key_of(task) is not task
         return MemoryDemand(step, sum(part.x.nbytes + part.y.nbytes for part in parts), packs)
 

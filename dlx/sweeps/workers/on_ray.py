@@ -13,7 +13,7 @@ from typing import Any
 
 from ...errors import DlxError, RunError, plural
 from .base import ShouldStop, Task, Trainer, TrialOutcome
-from .processes import TRIES
+from .process_pool import TRIES
 
 LOOK = 0.2
 """Seconds between two checks whether the sweep is to stop."""

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import repeat
 from typing import TYPE_CHECKING, Any
 
-from .feed import Examples
+from .example_order import Examples
 
 if TYPE_CHECKING:
     from torch import Tensor

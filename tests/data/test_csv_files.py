@@ -9,10 +9,10 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from dlx.data.tables import delimited
+from dlx.data.tables import csv_files
 from dlx.data.tables.cells import ColumnType, Notation, typed
 from dlx.data.tables.columns import read
-from dlx.data.tables.delimited import Delimited
+from dlx.data.tables.csv_files import Delimited
 from dlx.data.tables.table import Table
 from dlx.errors import DataError
 
@@ -108,7 +108,7 @@ OTHERS = ("0.7", "1e-07", "2020-01-05", '"0"', "a07", "10")
 @pytest.mark.parametrize("zipped", [False, True])
 @pytest.mark.parametrize("cell", [*PADDED, *OTHERS])
 def test_a_leading_zero_is_found_wherever_it_lies(tmp_path, monkeypatch, cell, zipped):
-    monkeypatch.setattr(delimited, "BLOCKS", (16, 2**24))
+    monkeypatch.setattr(csv_files, "BLOCKS", (16, 2**24))
     path = tmp_path / ("a.csv.gz" if zipped else "a.csv")
     for before in range(18):
         data = f"a;b\n{'1' * before};{cell}\n".encode()
@@ -123,7 +123,7 @@ def test_it_is_found_at_the_begin_and_at_the_end_of_a_file(tmp_path):
 
 
 def test_rows_that_are_longer_than_a_block_are_read(tmp_path, monkeypatch):
-    monkeypatch.setattr(delimited, "BLOCKS", (64, 2**24))
+    monkeypatch.setattr(csv_files, "BLOCKS", (64, 2**24))
     assert read(written(tmp_path, "x" * 200, "y")).table.column("a").to_pylist() == ["x" * 200, "y"]
 
 

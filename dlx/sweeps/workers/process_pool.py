@@ -198,7 +198,7 @@ class Processes:
         environment = os.environ | {"DLX_THREADS": str(self.threads), "PYTHONPATH": _path(), **chosen}
         with self.log.open("ab") as log:
             process = subprocess.Popen(  # noqa: S603
-                [sys.executable, "-P", "-m", "dlx.sweeps.workers.process", str(self.pack)],
+                [sys.executable, "-P", "-m", "dlx.sweeps.workers.worker_main", str(self.pack)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=log,

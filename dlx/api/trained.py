@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal
 
-from ..data import memory
+from ..data import python_inputs
 from ..errors import DlxError
 from ..runs.folder import Run as RunFolder
 from ..show import html
@@ -130,7 +130,7 @@ def predict(
 
     Raises DataError where inputs have another shape or lack a column, DlxError where the run has no such checkpoint.
     """
-    source = path_of(inputs, "") if isinstance(inputs, str | os.PathLike) else memory.read(inputs)
+    source = path_of(inputs, "") if isinstance(inputs, str | os.PathLike) else python_inputs.read(inputs)
     with isolated():
         found = predictions.predict(run_folder(run, runs), source, checkpoint, combine)
     return Predictions(**vars(found))

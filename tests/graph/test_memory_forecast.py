@@ -11,7 +11,7 @@ from torch.autograd.graph import saved_tensors_hooks
 from torch.profiler import ProfilerActivity, profile
 
 from dlx import graph, network
-from dlx.graph.memory import Forecast, MemoryBreakdown, forecast, of_training
+from dlx.graph.memory_forecast import Forecast, MemoryBreakdown, forecast, of_training
 from dlx.layers.measure import DTYPES
 from dlx.optim import OPTIMIZERS
 from dlx.spec import load
