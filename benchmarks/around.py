@@ -24,7 +24,7 @@ def main() -> None:
 
     def around() -> float:
         started = time.perf_counter()
-        told = subprocess.run(
+        completed = subprocess.run(
             [sys.executable, "-m", "dlx", "train", SPEC, "--json", "--runs", runs],
             check=True,
             capture_output=True,
@@ -32,7 +32,7 @@ def main() -> None:
             cwd=ROOT,
         )
         whole = time.perf_counter() - started
-        document = json.loads(told.stdout)
+        document = json.loads(completed.stdout)
         assert document["tracking"]["state"] == "delivered", document["tracking"]
         inside.append(document["seconds"])
         return whole - document["seconds"]

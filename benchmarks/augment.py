@@ -85,8 +85,8 @@ def seconds(function: Callable[[], object], device: torch.device) -> float:
 def steps(recipe: list[object], device: torch.device, part: DataPart) -> Callable[[], float]:
     """One step of ResNet-18 with a recipe."""
     graph = trace(load(ROOT / "specs" / "cs231n" / "resnet18.yaml", SMALL))
-    told = {"steps": 10**6, "batch_size": BATCH, "optimizer": {"sgd": {"lr": 0.01, "momentum": 0.9}}}
-    train = Train.model_validate({**told, "augment": recipe})
+    options = {"steps": 10**6, "batch_size": BATCH, "optimizer": {"sgd": {"lr": 0.01, "momentum": 0.9}}}
+    train = Train.model_validate({**options, "augment": recipe})
     job = Job(
         build(graph).to(device),
         default_objective(Facts(graph.inputs["image"], graph.output_shape()[0])),
@@ -155,27 +155,28 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=21, help="rounds of each change by itself")
     parser.add_argument("--threads", type=int, default=None)
     parser.add_argument("--device", default="cpu")
-    given = parser.parse_args()
-    if given.threads:
-        torch.set_num_threads(given.threads)
-    device = torch.device(given.device)
+    arguments = parser.parse_args()
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    device = torch.device(arguments.device)
     part, sections, step = pictures(device), [], None
-    if given.steps:
+    if arguments.steps:
         jobs = {name: steps(recipe, device, part) for name, recipe in RECIPES.items()}
-        times = interleaved(jobs, given.steps)
+        times = interleaved(jobs, arguments.steps)
         step = sorted(times["none"])[len(times["none"]) // 2]
-        told = ", ".join(f"{name} {value:.3f}" for name, value in ratios(times, "none").items())
+        options = ", ".join(f"{name} {value:.3f}" for name, value in ratios(times, "none").items())
         sections += [
             "## A step of ResNet-18, batch 128, 32x32",
             table(times, "none"),
-            f"Target: at most 1.1. {told}.",
+            f"Target: at most 1.1. {options}.",
         ]
     assert set(SINGLE) <= set(AUGMENTATIONS)
     recipes = {name: alone(recipe, device, part) for name, recipe in RECIPES.items() if recipe}
     ours = {kind: alone([{kind: options}], device, part) for kind, options in SINGLE.items()} | recipes
     others = theirs(device, part)
     together = interleaved(
-        {**{f"ours {k}": v for k, v in ours.items()}, **{f"theirs {k}": v for k, v in others.items()}}, given.rounds
+        {**{f"ours {k}": v for k, v in ours.items()}, **{f"theirs {k}": v for k, v in others.items()}},
+        arguments.rounds,
     )
     split = [
         {name.split(" ", 1)[1]: v for name, v in together.items() if name.startswith(who)}

@@ -157,9 +157,9 @@ def main() -> None:
     asked.add_argument("--seeds", type=int, default=3)
     asked.add_argument("--only", type=int, nargs="+", default=list(range(1, len(LADDER) + 1)), metavar="RUNG")
     asked.add_argument("--runs", type=Path, default=Path("runs"))
-    given = asked.parse_args()
-    down = sorted(given.only, reverse=True)  # those that vote are trained first, and found again below
-    measured = {n: climb(LADDER[n - 1], given.data, given.seeds, given.runs) for n in down}
+    arguments = asked.parse_args()
+    down = sorted(arguments.only, reverse=True)  # those that vote are trained first, and found again below
+    measured = {n: climb(LADDER[n - 1], arguments.data, arguments.seeds, arguments.runs) for n in down}
     publish("ladder", "Nielsen's ladder on 4,000 digits", ["\n".join(rows(dict(sorted(measured.items()))))])
 
 

@@ -188,8 +188,8 @@ def pictures(shape: tuple[int, ...]) -> Callable[[int], tuple[np.ndarray, np.nda
 
 
 def text(examples: int) -> tuple[np.ndarray, np.ndarray]:
-    drawn = np.random.default_rng(0).integers(0, VOCABULARY, (examples, LENGTH + 1))
-    return np.ascontiguousarray(drawn[:, :-1]), np.ascontiguousarray(drawn[:, 1:])
+    tokens = np.random.default_rng(0).integers(0, VOCABULARY, (examples, LENGTH + 1))
+    return np.ascontiguousarray(tokens[:, :-1]), np.ascontiguousarray(tokens[:, 1:])
 
 
 CASES: dict[str, dict[str, Any]] = {
@@ -309,11 +309,11 @@ def dlx_run(name: str, chosen: dict[str, Any]) -> float:
         loaded, times = load(path), []
         with show.training.progress() as callback:
 
-            def told(event: Any) -> None:
+            def callback(event: Any) -> None:
                 times.append((time.perf_counter(), getattr(event, "record", "")))
                 callback(event)
 
-            results = runner.run(loaded, RUNS, told)
+            results = runner.run(loaded, RUNS, callback)
         runner.finish_tracking(loaded, results)  # its mirror would otherwise run beside whoever comes next
     lock = results.results[0].run.read_json("lock.json")
     chosen[name] = f"{lock['threads']} of {CORES} threads, {lock['compute']['memory_format']}"
@@ -326,10 +326,10 @@ def dlx_run(name: str, chosen: dict[str, Any]) -> float:
 def held(who: str) -> int:
     """Bytes that a process of its own held at most."""
     code = f"import larger; larger.measure_memory({who!r})"
-    told = subprocess.run(
+    completed = subprocess.run(
         [sys.executable, "-c", code], check=True, capture_output=True, text=True, cwd=Path(__file__).parent
     )
-    return int(json.loads(told.stdout.splitlines()[-1]))
+    return int(json.loads(completed.stdout.splitlines()[-1]))
 
 
 def measure_memory(who: str) -> None:

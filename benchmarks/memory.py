@@ -85,10 +85,10 @@ def forecast(path: Path, batch: int, optimizer: str) -> dict[str, int]:
     from dlx.optim import OPTIMIZERS as KINDS
     from dlx.spec import load
 
-    told = memory_forecast.forecast(
+    measured = memory_forecast.forecast(
         trace(load(path)), batch, KINDS[optimizer](**OPTIMIZERS[optimizer]).state
     ).as_json()
-    return {part: told[part] for part in PARTS}
+    return {part: measured[part] for part in PARTS}
 
 
 def measured(
@@ -131,10 +131,10 @@ class Training:
         from torch.autograd.graph import saved_tensors_hooks
 
         weights = list(self.network.parameters())
-        kept: list[Any] = [self.x]
-        with saved_tensors_hooks(lambda t: kept.append(t) or t, lambda t: t):
+        saved: list[Any] = [self.x]
+        with saved_tensors_hooks(lambda t: saved.append(t) or t, lambda t: t):
             _ = self.network(self.x)
-        storages = {s.data_ptr(): s.nbytes() for t in kept for s in [t.untyped_storage()]}
+        storages = {s.data_ptr(): s.nbytes() for t in saved for s in [t.untyped_storage()]}
         states = [v for state in self.optimizer.state.values() for v in state.values() if hasattr(v, "nbytes")]
         return {
             "weights": sum(w.nbytes for w in weights),
@@ -189,14 +189,14 @@ def rows() -> Iterator[str]:
             path = spec(name, folder)
             for batch in batches:
                 for optimizer in OPTIMIZERS:
-                    told = forecast(path, batch, optimizer)
+                    measured = forecast(path, batch, optimizer)
                     seen = measured(path, batch, optimizer, "profiler")
                     pages = measured(path, batch, optimizer, "process", PAGES)["total"]
                     process = measured(path, batch, optimizer, "process")["total"]
-                    ratios = [f"{seen[part] / told[part]:.3f}" for part in PARTS]
-                    ratios += [f"{held / told['total']:.2f}" for held in (pages, process)]
+                    ratios = [f"{seen[part] / measured[part]:.3f}" for part in PARTS]
+                    ratios += [f"{held / measured['total']:.2f}" for held in (pages, process)]
                     row = [title, str(batch), optimizer, *ratios]
-                    row += [f"{each['total'] / 1e6:,.0f}" for each in (seen, told)]
+                    row += [f"{each['total'] / 1e6:,.0f}" for each in (seen, measured)]
                     yield f"| {' | '.join(row)} |"
 
 

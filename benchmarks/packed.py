@@ -267,8 +267,8 @@ SPARE = 100e6
 def held(trials: int) -> int:
     """Bytes that a process of its own held at most, which trained so many as one."""
     command = [sys.executable, __file__, "--held", str(trials)]
-    told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
-    return int(told.stdout.splitlines()[-1])
+    completed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    return int(completed.stdout.splitlines()[-1])
 
 
 def memory_table(rounds: int) -> str:

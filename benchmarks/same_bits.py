@@ -35,7 +35,7 @@ import yaml
 from bits import Answers, count, of_files, of_output
 from common import HERE, publish
 
-DRAWN = Path(tempfile.gettempdir()) / "dlx-same-bits"
+GENERATED = Path(tempfile.gettempdir()) / "dlx-same-bits"
 """Data files that are drawn here. The folder has a fixed place, since paths are part of a resolved spec."""
 SHARED = os.environ.get("DLX_SHARED_DATA", "")
 LIMIT = 30_000_000
@@ -116,7 +116,7 @@ class Build:
             **{name: value for name, value in os.environ.items() if not name.startswith(("DLX_", "MLFLOW_"))},
             "PYTHONPATH": str(self.checkout),
             "GOMP_SPINCOUNT": "10000",
-            "DLX_CACHE": str(DRAWN / "cache"),
+            "DLX_CACHE": str(GENERATED / "cache"),
             "PYTHONDONTWRITEBYTECODE": "1",
             "COLUMNS": "120",
         }
@@ -238,7 +238,7 @@ def shipped(build: Build) -> list[Case]:
     for path, facts in json.loads(build.python(SHIPPED)).items():
         name = path.removeprefix("specs/")
         cases.append(Case(f"{name}: inspect", [["inspect", path, "--json"]]))
-        data = [] if facts["data"] else _drawn(facts)
+        data = [] if facts["data"] else _generated(facts)
         if data is None or facts["macs"] > LIMIT or (facts["params"] == 0 and not facts["data"]):
             continue
         steps = 20 if facts["macs"] < LIMIT / 10 else 3
@@ -250,7 +250,7 @@ def shipped(build: Build) -> list[Case]:
     return cases
 
 
-def _drawn(facts: Mapping[str, Any]) -> list[str] | None:
+def _generated(facts: Mapping[str, Any]) -> list[str] | None:
     """Overrides that give a network data of its shapes; None where none can be drawn."""
     (inputs, dtype), *more = facts["inputs"]
     output = facts["outputs"][0]
@@ -269,24 +269,24 @@ def draw_files() -> None:
     """Draw the data files that cases name."""
     import numpy as np
 
-    DRAWN.mkdir(exist_ok=True)
+    GENERATED.mkdir(exist_ok=True)
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 200)
-    np.save(DRAWN / "x.npy", (rng.normal(size=(200, 2, 6, 6)) + labels[:, None, None, None]).astype(np.float32))
-    np.save(DRAWN / "y.npy", labels)
-    np.save(DRAWN / "digits.npy", rng.integers(0, 17, (20, 1, 8, 8)).astype(np.float32))
+    np.save(GENERATED / "x.npy", (rng.normal(size=(200, 2, 6, 6)) + labels[:, None, None, None]).astype(np.float32))
+    np.save(GENERATED / "y.npy", labels)
+    np.save(GENERATED / "digits.npy", rng.integers(0, 17, (20, 1, 8, 8)).astype(np.float32))
     rows = ["rooms,floor,lift,rent"]
     for _ in range(300):
         rooms, floor, lift = rng.integers(1, 6), rng.integers(0, 9), rng.choice(["no", "yes"])
         rent = 3 * rooms + 0.2 * floor + (lift == "yes") + rng.normal(scale=0.3)
         rows.append(f"{rooms},{floor if rng.random() > 0.1 else ''},{lift},{rent:.4f}")
-    (DRAWN / "rows.csv").write_text("\n".join(rows) + "\n")
+    (GENERATED / "rows.csv").write_text("\n".join(rows) + "\n")
 
 
 # --- what they give -------------------------------------------------------------------------------------------------
 
 
-def answers(build: Build, case: Case, kept: Path, old: bool) -> Answers:
+def answers(build: Build, case: Case, recorded: Path, old: bool) -> Answers:
     """The facts of a case. `kept` is the folder of runs that the first build leaves, or, with `old`, has left."""
     with tempfile.TemporaryDirectory(prefix="dlx-bits-") as place:
         folder = Path(place)
@@ -297,12 +297,12 @@ def answers(build: Build, case: Case, kept: Path, old: bool) -> Answers:
         first, *more = case.words
         facts = _command(build, case, first, folder, "")
         again = case.kill is not None or any("$RUN" in word for words in more for word in words)
-        if again and not old and not kept.exists():
-            shutil.copytree(folder / "runs", kept)
+        if again and not old and not recorded.exists():
+            shutil.copytree(folder / "runs", recorded)
         facts |= _rest(build, case, folder, "")
         if again and old:
             shutil.rmtree(folder / "runs")
-            shutil.copytree(kept, folder / "runs")
+            shutil.copytree(recorded, folder / "runs")
             facts |= _rest(build, case, folder, OLD)
     return facts
 
@@ -334,7 +334,7 @@ def _rest(build: Build, case: Case, folder: Path, where: str) -> Answers:
 
 
 def _filled(text: str) -> str:
-    return text.replace("$DRAWN", str(DRAWN)).replace("$SHARED", SHARED)
+    return text.replace("$GENERATED", str(GENERATED)).replace("$SHARED", SHARED)
 
 
 Rules = Mapping[str, Sequence[Mapping[str, str]]]
@@ -355,8 +355,8 @@ class Row:
     @property
     def verdict(self) -> str:
         sorts = {"DIFFER": self.differences, "announced": self.announced, "noted": self.noted}
-        told = [f"{len(found):,} {sort}, first {found[0]}" for sort, found in sorts.items() if found]
-        return "; ".join(told if self.differences else ["equal", *told])
+        texts = [f"{len(found):,} {sort}, first {found[0]}" for sort, found in sorts.items() if found]
+        return "; ".join(texts if self.differences else ["equal", *texts])
 
 
 def compared(
@@ -399,12 +399,12 @@ def everything(build: Build, cases: Sequence[Case], folder: Path, jobs: int, old
     def one(case: Case) -> Row:
         begun = time.monotonic()
         name = "".join(c if c.isalnum() else "-" for c in case.name)
-        kept = folder / "cases" / f"{name}.json"
+        recorded = folder / "cases" / f"{name}.json"
         found = answers(build, case, folder / "runs" / name, old)
-        if kept.exists():
-            row = compared(case.name, json.loads(kept.read_text())["answers"], found, known)
+        if recorded.exists():
+            row = compared(case.name, json.loads(recorded.read_text())["answers"], found, known)
         else:
-            kept.write_text(json.dumps(asdict(case) | {"answers": found}, indent=1))
+            recorded.write_text(json.dumps(asdict(case) | {"answers": found}, indent=1))
             row = Row(case.name, count(found))
         seconds = time.monotonic() - begun
         print(f"{case.name}: {row.values:,} values, {seconds:.1f} s, {row.verdict}", file=sys.stderr, flush=True)
@@ -425,8 +425,8 @@ def record(build: Path, folder: Path, only: Sequence[str], jobs: int) -> list[Ro
 
 def against(build: Path, folder: Path, only: Sequence[str], jobs: int) -> list[Row]:
     """Compare a build with answers that were kept."""
-    kept = [json.loads(path.read_text()) for path in sorted((folder / "cases").iterdir())]
-    cases = [Case(**{key: value for key, value in case.items() if key != "answers"}) for case in kept]
+    recorded = [json.loads(path.read_text()) for path in sorted((folder / "cases").iterdir())]
+    cases = [Case(**{key: value for key, value in case.items() if key != "answers"}) for case in recorded]
     with Build(build) as built:
         return everything(built, chosen(cases, only), folder, jobs, old=True)
 
@@ -443,7 +443,7 @@ def commit(checkout: Path) -> str:
     return subprocess.run(command, capture_output=True, text=True, check=False).stdout.strip() or "no commit"
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run the command; its exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("builds", nargs="+", type=Path, metavar="CHECKOUT")
@@ -452,24 +452,25 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("--only", action="append", default=[], metavar="TEXT", help="cases whose name has it")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="cases at a time")
     parser.add_argument("--page", action="store_true", help="keep the table under benchmarks/results")
-    given = parser.parse_args(arguments)
+    arguments = parser.parse_args(argv)
     started = time.monotonic()
     draw_files()
     with tempfile.TemporaryDirectory() as place:
-        folder = given.record or given.against or Path(place)
+        folder = arguments.record or arguments.against or Path(place)
         folder.mkdir(parents=True, exist_ok=True)
-        rows = [] if given.against else record(given.builds[0], folder, given.only, given.jobs)
-        if given.against or len(given.builds) == 2:
-            rows = against(given.builds[-1], folder, given.only, given.jobs)
+        rows = [] if arguments.against else record(arguments.builds[0], folder, arguments.only, arguments.jobs)
+        if arguments.against or len(arguments.builds) == 2:
+            rows = against(arguments.builds[-1], folder, arguments.only, arguments.jobs)
         first = (folder / "build.txt").read_text().strip()
     differing = [row for row in rows if row.differences]
     summary = (
         f"{len(rows)} cases, {sum(row.values for row in rows):,} values: {len(rows) - len(differing)} cases equal, "
-        f"{len(differing)} differ. Builds {first} and {commit(given.builds[-1])}; {time.monotonic() - started:.0f} s."
+        f"{len(differing)} differ. "
+        f"Builds {first} and {commit(arguments.builds[-1])}; {time.monotonic() - started:.0f} s."
     )
     table = ["| case | values | |", "|---|---|---|"]
     table += [f"| {row.name} | {row.values:,} | {row.verdict.replace('|', chr(92) + '|')} |" for row in rows]
-    if given.page:
+    if arguments.page:
         publish("same-bits", "Two builds, to the last bit", [summary, chr(10).join(table)])
     else:
         print(chr(10).join(f"{row.name}: {row.values:,} values, {row.verdict}" for row in rows))

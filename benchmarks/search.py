@@ -80,8 +80,8 @@ def tasks(folder: Path | None, epochs: int | None) -> Iterator[Task]:
     yield Task("MNIST-1D, 3,000 signals", generated, 3000, epochs or 32)
     if folder is not None:
         files = {"images": "t10k-images-idx3-ubyte.gz", "labels": "t10k-labels-idx1-ubyte.gz"}
-        given = ", ".join(f'{key}: "{(folder / name).absolute()}"' for key, name in files.items())
-        digits = f"{{idx: {{{given}, train: 7000, valid: 2000, test: 1000, stratify: true}}}}"
+        paths_of = ", ".join(f'{key}: "{(folder / name).absolute()}"' for key, name in files.items())
+        digits = f"{{idx: {{{paths_of}, train: 7000, valid: 2000, test: 1000, stratify: true}}}}"
         yield Task("MNIST, 7,000 digits", digits, 7000, epochs or 16)
 
 
@@ -89,21 +89,21 @@ def tasks(folder: Path | None, epochs: int | None) -> Iterator[Task]:
 class Found:
     """What a study came to, a generation after the other: the epochs spent by then, and the best accuracy."""
 
-    course: tuple[tuple[float, float], ...]
+    history: tuple[tuple[float, float], ...]
     trials: int
     seconds: float
 
     @property
     def epochs(self) -> float:
-        return self.course[-1][0]
+        return self.history[-1][0]
 
     @property
     def best(self) -> float:
-        return self.course[-1][1]
+        return self.history[-1][1]
 
     def until(self, accuracy: float) -> float:
         """Epochs until so much was reached; infinite where it was not."""
-        return next((epochs for epochs, best in self.course if best >= accuracy), inf)
+        return next((epochs for epochs, best in self.history if best >= accuracy), inf)
 
 
 def spent(study: Study, task: Task) -> float:
@@ -119,35 +119,35 @@ def best(study: Study) -> float:
 
 def searched(task: Task, how: Sequence[str], size: int, accuracy: float = inf, epochs: float = inf) -> Found:
     """A study that goes on, a generation of this size at a time, until it has reached or spent so much."""
-    started, course, trials = time.perf_counter(), [(0.0, 0.0)], 0
+    started, history, trials = time.perf_counter(), [(0.0, 0.0)], 0
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "search.yaml"
         path.write_text(task.spec())
-        while course[-1][1] < accuracy and course[-1][0] < epochs:
+        while history[-1][1] < accuracy and history[-1][0] < epochs:
             wanted = trials + size
             changes = [*how, f"++sweep.generation={size}"]
             study = run(plan(path, changes, Path(folder) / "runs", wanted), SweepOptions(pack=PACK)).study
             trials = len(study.trials)
-            course.append((spent(study, task), best(study)))
+            history.append((spent(study, task), best(study)))
             if trials < wanted or not epochs < inf:
                 break
-    return Found(tuple(course), trials, time.perf_counter() - started)
+    return Found(tuple(history), trials, time.perf_counter() - started)
 
 
-def told(value: float, of: float) -> str:
+def share(value: float, of: float) -> str:
     """Epochs, and which part of the grid's they are."""
     return f"{value:,.0f} ({value / of:.3f})" if value < inf else f"not within {of:,.0f}"
 
 
 def row(name: str, found: Found, grid: Found) -> str:
-    reached, close = found.until(grid.best), found.until(grid.best - CLOSE)
+    epochs_until, close = found.until(grid.best), found.until(grid.best - CLOSE)
     cells = (
         name,
         found.trials,
         f"{found.epochs:,.0f}",
         f"{100 * found.best:.1f}",
-        told(reached, grid.epochs),
-        told(close, grid.epochs),
+        share(epochs_until, grid.epochs),
+        share(close, grid.epochs),
         f"{found.seconds:.0f}",
     )
     return f"| {' | '.join(map(str, cells))} |"
@@ -178,9 +178,9 @@ def section(task: Task, seeds: Sequence[int]) -> str:
             rows.append(row(f"{name}, seed {seed}", studies[-1], grid))
             print(rows[-1], flush=True)
         middles = [statistics.median(s.until(a) for s in studies) for a in (grid.best, grid.best - CLOSE)]
-        reached, close = (told(middle, grid.epochs) for middle in middles)
+        epochs_until, close = (share(middle, grid.epochs) for middle in middles)
         verdicts.append(
-            f"{name}, median of {len(studies)}: epochs until the grid's best {reached}, until close {close}."
+            f"{name}, median of {len(studies)}: epochs until the grid's best {epochs_until}, until close {close}."
         )
     about = f"Each trial for {task.epochs} epochs at most. The aim for TPE with ASHA: at most 0.25."
     return "\n\n".join((f"## {task.title}", about, "\n".join(rows), "\n".join(f"- {v}" for v in verdicts)))

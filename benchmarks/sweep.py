@@ -87,11 +87,11 @@ def main() -> None:
     rows = ["| what | by the clock | of the processor |", "|---|---|---|"]
     for sampler in ("random", "tpe"):
         for pack in (1, 8):
-            told = []
+            overheads = []
             for _ in range(ROUNDS):
                 with tempfile.TemporaryDirectory() as folder:
-                    told.append(overhead(sampler, pack, Path(folder)))
-            clock, processor = (statistics.median(column) for column in zip(*told, strict=True))
+                    overheads.append(overhead(sampler, pack, Path(folder)))
+            clock, processor = (statistics.median(column) for column in zip(*overheads, strict=True))
             name = f"{sampler}, packed by {pack}" if pack > 1 else sampler
             rows.append(f"| a trial that trains nothing, {name} | {clock:.1f} ms | {processor:.1f} ms |")
     for sampler in ("random", "tpe"):

@@ -79,8 +79,8 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         for name, codes in (("plain numbers", False), ("codes with leading zeros", True)):
             path = generated(Path(folder) / "a.csv", asked.rows, asked.columns, codes)
-            told = f"## {size}, {name}, {path.stat().st_size / 1e6:,.1f} MB: seconds"
-            sections += [told, measured(path, asked.rounds)]
+            heading = f"## {size}, {name}, {path.stat().st_size / 1e6:,.1f} MB: seconds"
+            sections += [heading, measured(path, asked.rounds)]
     loads = f"Load of the machine: {load:.1f} at the start, {os.getloadavg()[0]:.1f} at the end."
     publish("table", "Reading a table against pandas", [*sections, loads])
 

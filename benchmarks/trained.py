@@ -33,8 +33,8 @@ def results(spec: Path, changes: Sequence[str], seeds: int, folder: Path) -> Res
             assert run is not None
         end = run.end() or {}
         found.append(Result(run, seed, end["step"], end["seconds"], end["metrics"]))
-        told = ", ".join(f"{k} {v:.4f}" for k, v in end["metrics"].items() if k.endswith("error"))
-        sys.stderr.write(f"{one.name}, seed {seed}: {told}, {end['seconds']:.0f} s\n")
+        errors = ", ".join(f"{k} {v:.4f}" for k, v in end["metrics"].items() if k.endswith("error"))
+        sys.stderr.write(f"{one.name}, seed {seed}: {errors}, {end['seconds']:.0f} s\n")
     return Results(tuple(found), trace(asked))
 
 

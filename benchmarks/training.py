@@ -55,36 +55,36 @@ HEAD = (
 def changes(data: str, folder: Path) -> list[str]:
     """Where the pictures are."""
     paths = {"path": "cifar10-train.parquet", "test_path": "cifar10-test.parquet"}
-    given = [f"data.images.{field}={(folder / name).absolute()}" for field, name in paths.items()]
-    return [f"+data={data}", *given] if data else []
+    arguments = [f"data.images.{field}={(folder / name).absolute()}" for field, name in paths.items()]
+    return [f"+data={data}", *arguments] if data else []
 
 
 def rows(spec: str, asked: Experiment, found: Results) -> list[str]:
     """A row for each claim about the training of a spec."""
     seconds = statistics.fmean(one.seconds for one in found.results)
-    told = []
+    rows = []
     for claim in (c for c in claims(asked) if c.trained):
         ours = found.metrics[claim.quantity]
         half = f" +- {found.intervals[claim.quantity]:.4f}" if found.intervals else ""
         verdict = judge(claim, ours).verdict
         book = f"{claim.figures['book']} printed, " if "book" in claim.figures else ""
         cells = (spec, f"{claim.title}: {book}{format_claim(claim)}", claim.source, f"{ours:.4f}{half}")
-        told.append(f"| {' | '.join(cells)} | {len(found.results)} | {verdict} | {seconds:.0f} |")
-    return told
+        rows.append(f"| {' | '.join(cells)} | {len(found.results)} | {verdict} | {seconds:.0f} |")
+    return rows
 
 
 def differences(group: str, found: dict[str, Results]) -> list[str]:
     """By how much one network's figure is above another's, and whether that could be chance: Welch's t over seeds."""
     metric, pairs = COMPARED[group]
-    told = [f"| {metric} of | above that of | by, and half its 95 % interval | verdict |", "|---|---|---|---|"]
+    rows = [f"| {metric} of | above that of | by, and half its 95 % interval | verdict |", "|---|---|---|---|"]
     for one, other in pairs:
         above, below = (
             [seed.metrics[metric] for seed in found[f"udl/{group}-{net}.yaml"].results] for net in (one, other)
         )
         low, high = ttest_ind(above, below, equal_var=False).confidence_interval(0.95)
         verdict = "apart" if low > 0 or high < 0 else "not to be told apart"
-        told.append(f"| {one} | {other} | {(low + high) / 2:+.4f} +- {(high - low) / 2:.4f} | {verdict} |")
-    return told
+        rows.append(f"| {one} | {other} | {(low + high) / 2:+.4f} +- {(high - low) / 2:.4f} | {verdict} |")
+    return rows
 
 
 def section(group: str, folder: Path, seeds: int, runs: Path) -> list[str]:
@@ -106,8 +106,8 @@ def main() -> None:
     asked.add_argument("--seeds", type=int, default=3)
     asked.add_argument("--only", nargs="+", default=list(GROUPS), choices=list(GROUPS))
     asked.add_argument("--runs", type=Path, default=Path("runs"))
-    given = asked.parse_args()
-    sections = [section(group, given.data, given.seeds, given.runs) for group in given.only]
+    arguments = asked.parse_args()
+    sections = [section(group, arguments.data, arguments.seeds, arguments.runs) for group in arguments.only]
     publish("training", "Training on real data", [part for parts in sections for part in parts])
 
 

@@ -148,9 +148,9 @@ def peer_seconds(name: str, examples: int, accuracies: dict[str, float]) -> floa
     """Wall seconds of a peer's process."""
     command = [sys.executable, __file__, "--contestant", name, "--examples", str(examples)]
     started = time.perf_counter()
-    told = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
+    completed = subprocess.run(command, check=True, capture_output=True, text=True, cwd=ROOT)
     spent = time.perf_counter() - started
-    accuracies[name] = json.loads(told.stdout.splitlines()[-1])
+    accuracies[name] = json.loads(completed.stdout.splitlines()[-1])
     return spent
 
 
@@ -162,20 +162,20 @@ def dlx_seconds(examples: int, home: Path, accuracies: dict[str, float], ends: l
     spec, runs = home / "whole.yaml", home / "runs"
     spec.write_text(SPEC % examples)
     command = [sys.executable, "-m", "dlx", "train", str(spec), "--runs", str(runs)]
-    started, told = time.perf_counter(), 0.0
+    started, completed = time.perf_counter(), 0.0
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, cwd=ROOT) as process:
         assert process.stdout is not None
         for line in process.stdout:
             if line.startswith("test/accuracy"):
                 accuracies["dlx"] = float(line.split()[1])
             if line.startswith("trained "):
-                told = time.perf_counter() - started
+                completed = time.perf_counter() - started
     ends.append(time.perf_counter() - started)
-    assert told
+    assert completed
     assert process.returncode == 0
     newest = max(runs.glob("whole/*"), key=lambda path: path.stat().st_mtime)
     assert sync(Run(newest)).complete  # a mirror that is behind would run beside whoever comes next
-    return told
+    return completed
 
 
 def main() -> None:
@@ -202,9 +202,9 @@ def main() -> None:
         jobs["dlx"] = lambda: dlx_seconds(asked.examples, Path(folder), accuracies, ends)
         times = interleaved(jobs, asked.rounds)
     times["dlx, until MLflow has it"] = ends[-asked.rounds :]
-    reached = ", ".join(f"{name} {accuracy:.3f}" for name, accuracy in accuracies.items())
+    accuracy_text = ", ".join(f"{name} {accuracy:.3f}" for name, accuracy in accuracies.items())
     notes = [
-        f"Accuracy in the last round: {reached}.",
+        f"Accuracy in the last round: {accuracy_text}.",
         *([f"Left out: {', '.join(missing)}."] if missing else []),
     ]
     title = f"## 784-100-10, batch 10, {EPOCHS} epochs of {asked.examples:,}: seconds of a process"

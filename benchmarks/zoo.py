@@ -21,8 +21,8 @@ def main() -> None:
         "dlx explain resnet1001": [*DLX, "explain", DEEPEST],
         "dlx diff resnet101 resnet152": [*DLX, "diff", "specs/cs231n/resnet101.yaml", "specs/cs231n/resnet152.yaml"],
     }
-    told = subprocess.run([*DLX, "verify", "--json"], check=True, capture_output=True, cwd=ROOT, text=True)
-    zoo = json.loads(told.stdout)
+    completed = subprocess.run([*DLX, "verify", "--json"], check=True, capture_output=True, cwd=ROOT, text=True)
+    zoo = json.loads(completed.stdout)
     jobs = {name: (lambda command=command: process_seconds(command)) for name, command in commands.items()}
     publish(
         "zoo",

@@ -41,12 +41,12 @@ def timed(what: str) -> Iterator[None]:
 def run(*command: str | Path, status: int = 0, cwd: Path, **environment: str) -> str:
     """What a command prints; both streams where its exit status is another one."""
     clean = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "VIRTUAL_ENV") and "DLX" not in k}
-    told = subprocess.run(
+    done = subprocess.run(
         [str(word) for word in command], cwd=cwd, env=clean | environment, capture_output=True, text=True, check=False
     )
-    if told.returncode != status:
-        sys.exit(f"{' '.join(map(str, command))}: exit status {told.returncode}\n{told.stdout}{told.stderr}")
-    return told.stdout if status == 0 else told.stderr
+    if done.returncode != status:
+        sys.exit(f"{' '.join(map(str, command))}: exit status {done.returncode}\n{done.stdout}{done.stderr}")
+    return done.stdout if status == 0 else done.stderr
 
 
 def built(home: Path) -> Path:

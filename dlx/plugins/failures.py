@@ -40,15 +40,15 @@ def failure_of(error: BaseException) -> Problem | None:
         return None
     mark = raised_in(error)
     if mark is not None:
-        return Problem(_told(error), TRACEBACK, mark, FOLDER)
+        return Problem(_what_happened(error), TRACEBACK, mark, FOLDER)
     names = in_use()
     if not names or isinstance(error, SystemExit | OSError):
         return None
-    message = f"{_told(error)}, probably for what a kind of {' or '.join(names)} returned"
+    message = f"{_what_happened(error)}, probably for what a kind of {' or '.join(names)} returned"
     return Problem(message, f"docs/extending.md says what each returns. {TRACEBACK}", None, FOLDER)
 
 
-def _told(error: BaseException) -> str:
+def _what_happened(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return "ends the program (sys.exit)"
     return f"raised {type(error).__name__}: {first_line(error)}"
@@ -66,4 +66,4 @@ def failure_at(error: BaseException, one: Declared, mark: Mark, path: str) -> Pr
         return None
     inside = raised_in(error)
     hint = f"It did so at {inside.file}:{inside.line}." if inside is not None else ""
-    return Problem(f"{called(one)} {_told(error)}", hint, mark, path)
+    return Problem(f"{called(one)} {_what_happened(error)}", hint, mark, path)

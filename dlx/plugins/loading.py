@@ -52,23 +52,23 @@ class Plugin:
         return {"name": self.name, "sha256": self.digest, "kinds": kinds}
 
 
-Listener = Callable[[str, Mark], None]
+Callback = Callable[[str, Mark], None]
 """Called with the name of a plugin, and the place that names it, before its code runs."""
-_listeners: list[Listener] = []
+_callbacks: list[Callback] = []
 _said: set[str] = set()
 
 
-def announced(listener: Listener | None) -> None:
-    """Have this listener, or none, called from now on, and no other: once for each plugin."""
-    _listeners[:] = [listener] if listener is not None else []
+def announced(callback: Callback | None) -> None:
+    """Call this callback, or none, from now on, and no other: once for each plugin."""
+    _callbacks[:] = [callback] if callback is not None else []
     _said.clear()
 
 
 def _announce(digest: str, name: str, mark: Mark) -> None:
     if digest not in _said:
         _said.add(digest)
-        for listener in _listeners:
-            listener(name, mark)
+        for callback in _callbacks:
+            callback(name, mark)
 
 
 _loaded: dict[str, dict[str, Plugin]] = {}

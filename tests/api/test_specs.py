@@ -60,7 +60,7 @@ def test_a_string_is_a_path_until_it_has_a_line_break_or_a_colon_before_a_space(
     assert dlx.load(Path("odd: name.yaml")).name == "small"  # a Path is a path whatever it is called
 
 
-def test_a_path_that_does_not_exist_is_told_with_the_nearest(tmp_path):
+def test_a_path_that_does_not_exist_is_reported_with_the_nearest(tmp_path):
     (tmp_path / "lenet.yaml").write_text(TEXT)
     found = problem(tmp_path / "lenett.yaml")
 
@@ -100,7 +100,7 @@ def test_a_mistake_in_a_mapping_has_its_key_path():
     assert str(problem(wrong)).splitlines()[0] == "<dict>  network.layers.conv_1.kernel_sizes"
 
 
-def test_all_mistakes_of_a_mapping_are_told_at_once():
+def test_all_mistakes_of_a_mapping_are_reported_at_once():
     with pytest.raises(dlx.SpecError) as raised:
         dlx.load({**MAPPING, "train": {"epoch": 3}, "trak": {}, "data": "digitz"})
 
@@ -116,7 +116,7 @@ def test_values_of_numpy_torch_and_pathlib_are_plain_in_a_mapping(tmp_path):
     assert dlx.load(spec).vars == {"a": 3, "b": 0.5, "c": [1, 2], "d": [1, 2], "e": str(tmp_path)}
 
 
-def test_a_value_that_no_spec_holds_is_told_with_its_key_path():
+def test_a_value_that_no_spec_holds_is_reported_with_its_key_path():
     found = problem({**MAPPING, "vars": {"a": [1, {"b": object()}]}})
 
     assert (found.path, found.message) == (
@@ -164,7 +164,7 @@ def test_a_mapping_of_overrides_holds_any_value_that_the_grammar_has():
     assert found.vars == {"words": ["a b", "it's", "x,y", "1"], "nothing": None, "yes": True, "small": 1e-7}
 
 
-def test_an_override_that_does_not_parse_is_told_as_the_command_line_tells_it():
+def test_an_override_that_does_not_parse_is_reported_as_the_command_line_tells_it():
     found = problem(LENET, ["train.epochs=[1"])
 
     assert str(found.mark) == "override `train.epochs=[1`"

@@ -125,7 +125,7 @@ def test_a_frame_and_a_mapping_of_columns_have_the_answer_of_the_file(table, hom
     assert list(dlx.predict(table, mixed).frame.columns) == ["price"]
 
 
-def test_columns_that_are_missing_or_of_another_type_are_told(table, home):
+def test_columns_that_are_missing_or_of_another_type_are_reported(table, home):
     frame = pd.read_csv(home / "houses.csv")
     with pytest.raises(dlx.DataError, match="<inputs> has no column `kind`, which the network was trained on"):
         dlx.predict(table, frame.drop(columns="kind"))
@@ -165,6 +165,6 @@ def test_runs_and_seeds_are_measured_alone_and_together(run, home):
         dlx.predict(both, np.zeros((1, 1, 8, 8)))
 
 
-def test_a_part_that_is_not_there_is_told(run):
+def test_a_part_that_is_not_there_is_reported(run):
     with pytest.raises(dlx.DlxError, match="has no part `tset`"):
         dlx.evaluate(run, parts="tset")

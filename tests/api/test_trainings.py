@@ -170,7 +170,7 @@ def test_a_run_before_its_first_checkpoint_says_why_it_has_no_model(tmp_path):
         run.load_weights()
 
 
-def test_a_checkpoint_that_is_not_there_is_told_with_those_that_are(run):
+def test_a_checkpoint_that_is_not_there_is_reported_with_those_that_are(run):
     with pytest.raises(dlx.DlxError, match="has no checkpoint `finall`") as raised:
         run.load_model("finall")
     assert raised.value.problems[0].hint == "Did you mean `final`?"

@@ -98,7 +98,7 @@ def test_all_of_them_may_make_another_size(tmp_path):
     assert (x.shape, y.shape) == ((5, 1, 6, 6), (5, 6, 6))
 
 
-def test_the_place_of_what_does_not_fit_is_told(tmp_path):
+def test_the_place_of_what_does_not_fit_is_reported(tmp_path):
     message = report(tmp_path, text("[horizontal_flip, {one_of: [horizontal_flip, {crop: 99}]}]"))
     assert message.startswith("s.yaml:8:30  train.augment.1.one_of\n  crop wants 99x99 out of 8x8"), message
 

@@ -146,7 +146,7 @@ REFUSED = [
 
 
 @pytest.mark.parametrize(("augment", "data", "sentences"), REFUSED, ids=[f"{a}" for a, _, _ in REFUSED])
-def test_what_does_not_fit_is_told_with_its_place_before_training(tmp_path, augment, data, sentences):
+def test_what_does_not_fit_is_reported_with_its_place_before_training(tmp_path, augment, data, sentences):
     message = report(tmp_path, text(augment, data))
     assert "s.yaml:8:" in message
     for sentence in sentences:
@@ -158,7 +158,7 @@ def test_the_place_is_that_of_the_augmentation(tmp_path):
     assert message.startswith("s.yaml:8:30  train.augment.1.crop\n  crop wants 99x99 out of 8x8"), message
 
 
-def test_colours_of_what_is_no_brightness_are_told_before_training(tmp_path):
+def test_colours_of_what_is_no_brightness_are_reported_before_training(tmp_path):
     with pytest.raises(SpecError) as error:
         runner.prepare(spec(tmp_path, "[horizontal_flip, {color_jitter: {contrast: 0.4}}]"))
     message = str(error.value)
@@ -191,7 +191,7 @@ VIEWS_REFUSED = [
 
 
 @pytest.mark.parametrize(("view", "data", "sentence"), VIEWS_REFUSED)
-def test_views_that_cannot_be_had_are_told(tmp_path, view, data, sentence):
+def test_views_that_cannot_be_had_are_reported(tmp_path, view, data, sentence):
     message = report(tmp_path, text(data=data, more=f"  test_time: {view}"))
     assert "s.yaml:9:" in message
     assert sentence in message

@@ -388,7 +388,7 @@ def test_looking_at_a_table_imports_neither_torch_nor_pandas(tmp_path):
     assert shown.stdout.splitlines()[-1] == "[]"
 
 
-def test_columns_and_warnings_are_told_where_rows_are_left_out(tmp_path):
+def test_columns_and_warnings_are_reported_where_rows_are_left_out(tmp_path):
     rows = ["a,b,y", "$1,1,0", "$2,,1", "$3,3,2"]
     facts = table(tmp_path, *rows, missing="drop").facts()
     assert [(use.name, use.inputs, use.because) for use in facts.columns] == [

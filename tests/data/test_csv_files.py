@@ -94,7 +94,7 @@ def test_columns_that_may_have_lost_something_are_read_again(tmp_path, reads):
     assert reads == [None, ["zip"]]
 
 
-def test_a_file_that_grows_between_the_reads_is_told(tmp_path):
+def test_a_file_that_grows_between_the_reads_is_reported(tmp_path):
     frame = read(written(tmp_path, "007", "7"))
     written(tmp_path, "007", "7", "8")
     with pytest.raises(DataError, match=r"a\.csv was changed while it was read"):

@@ -47,7 +47,7 @@ def test_pixels_that_are_always_blank_stay_finite_when_standardised():
     assert (sets.train.x[:, 0, blank] == 0).all()
 
 
-def test_asking_for_too_many_is_told_before_anything_is_loaded():
+def test_asking_for_too_many_is_reported_before_anything_is_loaded():
     with pytest.raises(DataError) as raised:
         Digits(train=1600).facts()
     assert str(raised.value) == (

@@ -95,7 +95,7 @@ def test_folds_are_two_or_more(folds):
         ({"folds": "leave_one_out", "fold": 11}, "  `fold` 11 of 10 folds\n  Give 1 to 10."),
     ],
 )
-def test_folds_that_do_not_fit_the_examples_are_told(fields, sentence):
+def test_folds_that_do_not_fit_the_examples_are_reported(fields, sentence):
     with pytest.raises(DataError) as raised:
         Pool(**fields).part_sizes(10)
     assert str(raised.value) == sentence

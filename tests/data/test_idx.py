@@ -264,7 +264,7 @@ def test_test_images_of_another_size(folder):
     )
 
 
-def test_splits_that_do_not_fit_are_told_by_the_header_alone(folder):
+def test_splits_that_do_not_fit_are_reported_by_the_header_alone(folder):
     assert refusal_of(idx(folder, train=9, test=5).facts, folder) == (
         "`train` 9 + `test` 5 = 14 examples are asked for, and there are 10 | "
         "Ask for less, or leave out `train` for the rest."

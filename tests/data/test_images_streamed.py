@@ -75,7 +75,7 @@ def test_a_torn_picture_leaves_nothing_behind(folder, decoded):
     assert list(decoded.iterdir()) == []
 
 
-def test_a_cache_that_cannot_be_written_is_told(folder, tmp_path, monkeypatch):
+def test_a_cache_that_cannot_be_written_is_reported(folder, tmp_path, monkeypatch):
     (tmp_path / "file").write_text("")
     monkeypatch.setenv("DLX_CACHE", str(tmp_path / "file"))
     sentence = refusal_of(Images(path=folder, stream=True), tmp_path)

@@ -156,7 +156,7 @@ def test_steps_run_in_their_order_after_standardize():
     np.testing.assert_array_equal(again, sets.test.x)
 
 
-def test_a_step_that_does_not_fit_is_told_before_anything_is_loaded():
+def test_a_step_that_does_not_fit_is_reported_before_anything_is_loaded():
     with pytest.raises(DataError, match="`pca` is to keep 65 components of 64 input values"):
         DATASETS["digits"](preprocess=[{"pca": 65}]).facts()
     assert shape_after([], Shape((3,))) == Shape((3,))

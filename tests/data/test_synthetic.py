@@ -73,7 +73,7 @@ def test_classes_and_values_exclude_each_other():
 
 
 @pytest.mark.parametrize("huge", [2**30, 2**62])
-def test_more_than_fits_into_memory_is_told(huge):
+def test_more_than_fits_into_memory_is_reported(huge):
     with pytest.raises(DataError, match="GiB, which is not to be had"):
         Synthetic(shape=[huge, 3], train=2**20).load()
     with pytest.raises(DataError, match="GiB, which is not to be had"):

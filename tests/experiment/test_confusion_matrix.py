@@ -59,9 +59,9 @@ def test_it_is_drawn_at_the_end_with_its_classes(path, tmp_path):
     assert shown[head].split() == ["test:", "target", *map(str, range(10)), "right"]
     (run,) = (tmp_path / "runs" / "net").iterdir()
     row = confusion_matrix.read(Run(run)).parts["test"][3]
-    told = shown[head + 4].split()
-    assert told[:-1] == ["3", *(f"{count}" if count else "." for count in row)]
-    assert told[-1] == f"{row[3] / sum(row):.0%}"
+    cells = shown[head + 4].split()
+    assert cells[:-1] == ["3", *(f"{count}" if count else "." for count in row)]
+    assert cells[-1] == f"{row[3] / sum(row):.0%}"
 
 
 def test_many_classes_are_in_the_file_only(tmp_path):

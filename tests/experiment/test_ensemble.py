@@ -116,8 +116,8 @@ def test_regression_averages_what_its_members_say(spec, tmp_path):
     test = load(path).data.load().test
     mean = outputs_of([r.run for r in found.results], test.x).mean(0)
 
-    gap = mean - torch.from_numpy(test.y)
-    assert found.metrics["test/ensemble_mse"] == pytest.approx(gap.square().mean().item(), rel=1e-5)
+    difference = mean - torch.from_numpy(test.y)
+    assert found.metrics["test/ensemble_mse"] == pytest.approx(difference.square().mean().item(), rel=1e-5)
     assert found.metrics["test/ensemble_mse"] <= found.metrics["test/mse"]
 
 
@@ -178,7 +178,7 @@ def test_an_ensemble_that_was_killed_goes_on_with_the_member_it_was_at(spec, tmp
     assert len(all_runs(tmp_path / "cut")) == 3
 
 
-def test_a_member_that_fails_is_told_in_the_run_of_the_ensemble(spec, tmp_path):
+def test_a_member_that_fails_is_reported_in_the_run_of_the_ensemble(spec, tmp_path):
     with pytest.raises(RunError):
         trained(spec("ensemble: 2"), tmp_path / "runs", "train.optimizer.sgd=1e9", "train.epochs=30")
     own = next(run for run in all_runs(tmp_path / "runs") if run.members())

@@ -58,11 +58,11 @@ def test_a_run_of_a_pack_is_trained_again_and_reproduced_to_the_same_bits(spec, 
 
 def cut_off(path: Path, runs: Path, event: int) -> dict[int, Run]:
     """The runs by seed of a pack that was killed at an event: a kill leaves no end record."""
-    heard = []
+    events = []
 
-    def callback(told):
-        heard.append(told)
-        if len(heard) == event:
+    def callback(event):
+        events.append(event)
+        if len(events) == event:
             raise Killed
 
     with pytest.raises(Killed):
@@ -218,22 +218,22 @@ def test_where_the_spec_wants_no_packing_the_device_is_not_blamed(spec, monkeypa
 
 def test_seeds_on_a_device_that_does_not_pack_are_trained_one_by_one_and_say_why(spec, tmp_path, monkeypatch):
     monkeypatch.setattr(device, "can_pack", lambda train: False)
-    heard = []
-    found = runner.run(load(spec), tmp_path / "runs", heard.append)
+    events = []
+    found = runner.run(load(spec), tmp_path / "runs", events.append)
 
     assert [r.run.read_json("lock.json").get("packed") for r in found.results] == [None] * 3
-    told = [event.notes for event in heard if isinstance(event, runner.TrainingStarted)]
-    assert len(told) == 3
-    assert all(notes[-1].endswith("they are packed on the CPU alone.") for notes in told)
+    notes = [event.notes for event in events if isinstance(event, runner.TrainingStarted)]
+    assert len(notes) == 3
+    assert all(notes[-1].endswith("they are packed on the CPU alone.") for notes in notes)
 
 
 def test_a_run_that_was_packed_goes_on_by_itself_where_the_device_does_not_pack(spec, tmp_path, monkeypatch):
     run = cut_off(spec, tmp_path / "runs", 40)[5]
     monkeypatch.setattr(device, "can_pack", lambda train: False)
-    heard = []
-    _, found = runner.resume(run, heard.append)
+    events = []
+    _, found = runner.resume(run, events.append)
 
-    begun = next(event for event in heard if isinstance(event, runner.TrainingStarted))
+    begun = next(event for event in events if isinstance(event, runner.TrainingStarted))
     assert begun.notes[-1].endswith("they are packed on the CPU alone.")
     assert (found.results[0].status, found.results[0].steps) == ("finished", 36)
     assert run.read_json("lock.json")["way"]["step"] != "packed"

@@ -209,17 +209,17 @@ def test_augmentation_draws_on_where_it_was(spec, tmp_path, step):
     assert (weights(run), figures(run)) == (weights(expected), figures(expected))
 
 
-def test_a_torn_checkpoint_is_told_and_the_one_before_it_is_used(spec, tmp_path):
+def test_a_torn_checkpoint_is_reported_and_the_one_before_it_is_used(spec, tmp_path):
     path = spec()
     expected, run = whole(path, tmp_path / "whole"), cut_off(path, tmp_path / "cut", 20)
     *_, newest = sorted((run.dir / "checkpoints").glob("step-*.safetensors"))
     newest.write_bytes(newest.read_bytes()[:-100])
-    told = []
-    runner.resume(run, told.append)
+    events = []
+    runner.resume(run, events.append)
 
-    assert told[0].step == int(newest.stem[5:]) - 3
-    assert f"{newest} is not what was written" in told[0].notes[0]
-    assert "the checkpoint before it is used" in told[0].notes[0]
+    assert events[0].step == int(newest.stem[5:]) - 3
+    assert f"{newest} is not what was written" in events[0].notes[0]
+    assert "the checkpoint before it is used" in events[0].notes[0]
     assert (weights(run), figures(run)) == (weights(expected), figures(expected))
 
 
@@ -234,10 +234,10 @@ def test_an_altered_checkpoint_is_passed_over(spec, tmp_path, suffix, old, new):
     data = newest.read_bytes()
     assert old in data
     newest.write_bytes(data.replace(old, new, 1))
-    told = []
-    runner.resume(run, told.append)
+    events = []
+    runner.resume(run, events.append)
 
-    assert f"{newest} is not what was written" in told[0].notes[0]
+    assert f"{newest} is not what was written" in events[0].notes[0]
     assert (weights(run), figures(run)) == (weights(expected), figures(expected))
 
 

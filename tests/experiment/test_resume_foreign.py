@@ -129,8 +129,8 @@ def moved(key: str, *value: object):
     def changed(there):
         if not isinstance(there, dict) or "dict" not in there:
             return there
-        kept = [(name, one) for name, one in there["dict"] if name != key or value]
-        return {"dict": [[name, value[0] if name == key else changed(one)] for name, one in kept]}
+        remaining = [(name, one) for name, one in there["dict"] if name != key or value]
+        return {"dict": [[name, value[0] if name == key else changed(one)] for name, one in remaining]}
 
     return lambda facts: facts.update(moved=changed(facts["moved"]))
 
@@ -193,18 +193,18 @@ def test_weights_that_are_no_tensors(run):
 def test_a_named_pipe_is_passed_over(run, path):
     (run.dir / path).unlink()
     os.mkfifo(run.dir / path)
-    heard = []
-    runner.resume(run, heard.append)
-    assert heard[0].step == 3
-    assert heard[0].notes[0].startswith(f"{run.dir / path} cannot be read: it is a named pipe, and no file; ")
+    events = []
+    runner.resume(run, events.append)
+    assert events[0].step == 3
+    assert events[0].notes[0].startswith(f"{run.dir / path} cannot be read: it is a named pipe, and no file; ")
 
 
 def test_facts_that_are_nested_deep_are_passed_over(run):
     (run.dir / FACTS).write_text("[" * 100_000 + "]" * 100_000)
-    heard = []
-    runner.resume(run, heard.append)
-    assert heard[0].step == 3
-    assert heard[0].notes[0].startswith(f"{run.dir / FACTS} is not what was written")
+    events = []
+    runner.resume(run, events.append)
+    assert events[0].step == 3
+    assert events[0].notes[0].startswith(f"{run.dir / FACTS} is not what was written")
 
 
 def test_the_best_that_are_of_another_run_are_passed_over(tmp_path):

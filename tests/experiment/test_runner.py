@@ -143,16 +143,16 @@ def test_a_loss_that_is_not_finite_ends_the_run_and_keeps_the_last_good_weights(
     folder = next((tmp_path / "runs" / "tiny").iterdir())
     end = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
     assert end["status"] == "failed"
-    told = error.value.problems[0]
-    assert told.message == end["message"]
-    assert told.message.startswith(("the loss is nan at step", "the loss is inf at step", "the weights of"))
+    problem = error.value.problems[0]
+    assert problem.message == end["message"]
+    assert problem.message.startswith(("the loss is nan at step", "the loss is inf at step", "the weights of"))
     if (folder / "checkpoints").exists():
-        assert f"are kept in {folder / 'checkpoints'}." in told.hint
+        assert f"are kept in {folder / 'checkpoints'}." in problem.hint
         newest = max(p.stem for p in (folder / "checkpoints").glob("step-*.json"))
         network, _ = restore(folder, newest)
         assert all(torch.isfinite(p).all() for p in network.parameters())
     else:
-        assert told.hint.endswith("It failed before the first checkpoint.")
+        assert problem.hint.endswith("It failed before the first checkpoint.")
 
 
 def test_a_run_folder_that_cannot_be_written_is_said_before_training(spec, tmp_path):
@@ -211,27 +211,27 @@ def test_without_a_held_out_part_it_is_said_that_nothing_was_evaluated(spec, tmp
         "data.synthetic.valid=null",
         "data.synthetic.test=null",
     ]
-    told = subprocess.run([*command, "--runs", str(tmp_path / "runs")], capture_output=True, text=True)
-    assert told.returncode == 0
-    assert "The data has no `valid` and no `test` part, so nothing was evaluated" in told.stderr
+    problem = subprocess.run([*command, "--runs", str(tmp_path / "runs")], capture_output=True, text=True)
+    assert problem.returncode == 0
+    assert "The data has no `valid` and no `test` part, so nothing was evaluated" in problem.stderr
 
 
 def test_a_claim_that_training_does_not_meet_fails_with_status_1(spec, tmp_path):
     command = [sys.executable, "-m", "dlx", "train", str(spec), "+expect={test/accuracy: {about: 2, within: 0.1}}"]
-    told = subprocess.run([*command, "--runs", str(tmp_path / "runs")], capture_output=True, text=True)
-    assert told.returncode == 1
-    assert "claims test/accuracy about 2, within 0.1, and it is " in told.stderr
+    problem = subprocess.run([*command, "--runs", str(tmp_path / "runs")], capture_output=True, text=True)
+    assert problem.returncode == 1
+    assert "claims test/accuracy about 2, within 0.1, and it is " in problem.stderr
 
 
 def test_train_json_is_one_document(spec, tmp_path):
     command = [sys.executable, "-m", "dlx", "train", str(spec), "--runs", str(tmp_path / "runs"), "--json"]
-    told = subprocess.run(command, capture_output=True, text=True, check=True)
-    document = json.loads(told.stdout)
+    problem = subprocess.run(command, capture_output=True, text=True, check=True)
+    document = json.loads(problem.stdout)
     assert {"run", "dir", "steps", "seconds", "metrics"} <= set(document)
     assert document["steps"] == 6
     assert {"train/loss", "valid/loss", "valid/accuracy", "test/loss", "test/accuracy"} <= set(document["metrics"])
     assert Path(document["dir"]).is_dir()
-    assert told.stderr == ""
+    assert problem.stderr == ""
 
 
 def test_two_runs_at_once_do_not_meet(spec, tmp_path):

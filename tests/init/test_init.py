@@ -280,7 +280,7 @@ WRONG = {
 
 
 @pytest.mark.parametrize(("written", "message"), WRONG.items(), ids=WRONG)
-def test_a_mistake_in_init_is_told_at_its_place(tmp_path, written, message):
+def test_a_mistake_in_init_is_reported_at_its_place(tmp_path, written, message):
     text = f"init: {written}\nnetwork: {{inputs: [3], layers: [{{linear: 2}}, batch_norm]}}\n"
     assert report(tmp_path, text) == lines(message)
 

@@ -203,7 +203,7 @@ def test_fields_that_contradict_each_other_are_refused(kind, options, sentence):
     assert contradiction(kind, options) == sentence
 
 
-def test_a_kernel_of_a_highway_on_a_vector_is_told_to_be_of_no_use():
+def test_a_kernel_of_a_highway_on_a_vector_is_reported_to_be_of_no_use():
     (idle,) = LAYERS["highway"](kernel_size=5).plan(Shape((8,)), Shape((8,))).warnings
     assert idle == "`kernel_size` is of no use for a vector, which has no positions"
     assert LAYERS["highway"](kernel_size=5).plan(Shape((8, 9)), Shape((8, 9))).warnings == ()

@@ -164,7 +164,7 @@ def test_a_layer_without_that_weight_is_refused():
     )
 
 
-def test_what_the_layer_inside_refuses_is_told_in_its_words():
+def test_what_the_layer_inside_refuses_is_reported_in_its_words():
     inner = {"conv": {"out_channels": 8, "kernel_size": 3, "groups": 2}}
 
     assert refused("weight_norm", [(3, 8)], layer=inner) == (
@@ -202,7 +202,7 @@ def mistakes(text):
     return [(p.mark.line, p.path, p.message) for p in refusal.value.problems]
 
 
-def test_a_mistake_in_a_layer_as_a_field_is_told_at_its_place():
+def test_a_mistake_in_a_layer_as_a_field_is_reported_at_its_place():
     wrong = SPEC.replace("kernel_size: 3", "kernle_size: 3").replace("relu, tanh", "relu, tahn")
     wrong = wrong.replace("linear: 5", "linear: five").replace("leaky_relu: 0.1", "leaky_relu: {slope: 0.1}")
 

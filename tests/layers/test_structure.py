@@ -41,7 +41,7 @@ def test_a_slice_keeps_what_python_s_does(options, saved):
     assert plan.shape == (len(saved),)
 
 
-def test_a_slice_cuts_the_axis_that_it_is_told():
+def test_a_slice_cuts_the_axis_that_it_is_reported():
     x = counted(2, 3)
 
     assert run("slice", x, dim=2, start=1).tolist() == [[[1, 2], [4, 5]]]

@@ -67,7 +67,7 @@ def test_concat_keeps_the_middle_of_larger_inputs():
     assert run("concat", small, odd, even, crop="center").tolist() == [[[0, 0], [1, 2], [1, 2]]]
 
 
-def test_what_concat_crops_is_told_for_the_receptive_field():
+def test_what_concat_crops_is_reported_for_the_receptive_field():
     plan = LAYERS["concat"](crop="center").plan(Shape((1, 2, 6)), Shape((1, 5, 4)))
 
     assert plan.crops == ((0, 1), (1, 0))

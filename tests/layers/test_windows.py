@@ -134,7 +134,7 @@ def test_nothing_outside_a_window_receives_gradient(kind, options, inputs):
 
 
 @pytest.mark.parametrize(("n", "out"), [(7, 5), (5, 3), (12, 5), (3, 7), (10, 4), (2, 3), (6, 6)])
-def test_uneven_adaptive_windows_are_told_by_the_largest(n, out):
+def test_uneven_adaptive_windows_are_reported_by_the_largest(n, out):
     layer, x = LAYERS["adaptive_avg_pool"](output_size=out), Shape((1, n))
     plan, module = layer.plan(x), layer.module(x)
 

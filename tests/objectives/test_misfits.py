@@ -47,7 +47,7 @@ def spec_of(folder, targets, layers, objective):
         ("shares", "[{linear: 3}, softmax]", "{regression: {loss: kl_div}}", "softmax", "kl_div"),
     ],
 )
-def test_probabilities_before_a_loss_that_takes_logits_are_told(tmp_path, targets, layers, objective, layer, loss):
+def test_probabilities_before_a_loss_that_takes_logits_are_reported(tmp_path, targets, layers, objective, layer, loss):
     (odd,) = trace(spec_of(tmp_path, targets, layers, objective)).warnings
     assert odd.message == f"{loss} takes logits, of which it makes probabilities itself, and {layer} has made some"
     assert odd.hint == f"Leave `{layer}` out: it is predicted as probabilities all the same."
@@ -93,7 +93,7 @@ def test_what_fits_is_trained_without_a_word(tmp_path, targets, layers, objectiv
         ("sizes", "[{linear: 3}]", "{sum: [squared_error, kl_div]}", "kl_div is for probabilities that add up to 1"),
     ],
 )
-def test_targets_that_a_loss_is_not_for_are_told_before_training(tmp_path, targets, layers, loss, sentence):
+def test_targets_that_a_loss_is_not_for_are_reported_before_training(tmp_path, targets, layers, loss, sentence):
     with pytest.raises(SpecError) as refused:
         prepare(spec_of(tmp_path, targets, layers, f"{{regression: {{loss: {loss}}}}}"))
     (problem,) = refused.value.problems
@@ -136,7 +136,7 @@ def test_targets_that_a_loss_is_not_for_are_told_before_training(tmp_path, targe
         ("flat", "[{linear: 1}]", "{regression: {loss: cross_entropy}}", "the loss cross_entropy wants classes"),
     ],
 )
-def test_outputs_and_fields_that_do_not_fit_are_told(tmp_path, targets, layers, objective, sentence):
+def test_outputs_and_fields_that_do_not_fit_are_reported(tmp_path, targets, layers, objective, sentence):
     with pytest.raises(SpecError) as refused:
         trace(spec_of(tmp_path, targets, layers, objective))
     assert sentence in " ".join(problem.message for problem in refused.value.problems)

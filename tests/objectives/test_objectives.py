@@ -459,7 +459,7 @@ perplexity, precision, r2, recall, ....
 
 
 @pytest.mark.parametrize(("data", "objective", "layers", "message"), WRONG.values(), ids=WRONG)
-def test_a_mistake_is_told_at_its_place(tmp_path, data, objective, layers, message):
+def test_a_mistake_is_reported_at_its_place(tmp_path, data, objective, layers, message):
     assert report(tmp_path, f"{data}\n{objective}\nnetwork: {{layers: {layers}}}\n") == lines(message)
 
 

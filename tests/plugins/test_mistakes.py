@@ -57,9 +57,9 @@ def said(entry: str, **texts: str) -> list[str]:
 )
 def test_an_entry_that_is_no_plugin(entry, message, hint):
     write(Path(), a=HEAD + layer("part"), folder__b=HEAD, **{"folder/b.txt": "", "b.txt": ""})
-    place, told, *more = said(entry)
+    place, message, *more = said(entry)
     assert place == "s.yaml:1:11  plugins"
-    assert told.startswith(message)
+    assert message.startswith(message)
     assert hint in "".join(more)
 
 
@@ -133,15 +133,15 @@ def test_a_folder_without_init_is_refused_as_a_package(tmp_path, monkeypatch):
         ),
     ],
 )
-def test_a_plugin_that_cannot_stand_is_told_of_at_its_own_line(text, place, message, hint):
+def test_a_plugin_that_cannot_stand_is_reported_of_at_its_own_line(text, place, message, hint):
     write(Path(), beside_it="")
-    where, told, *more = said("p.py", p=HEAD + text)
+    where, message, *more = said("p.py", p=HEAD + text)
     assert where == f"{place}  plugins"
-    assert told.startswith(message)
+    assert message.startswith(message)
     assert hint in "".join(more)
 
 
-def test_all_mistakes_of_all_plugins_are_told_at_once():
+def test_all_mistakes_of_all_plugins_are_reported_at_once():
     lines = said("a.py, b.py", a=HEAD + layer("conv") + layer("1", name="Other"), b="def f(:\n")
     assert [line for line in lines if line.endswith("  plugins")] == [
         "a.py:7  plugins",
@@ -172,10 +172,10 @@ def test_two_plugins_with_one_kind_are_named_both():
         ),
     ],
 )
-def test_a_plan_that_is_none_is_told_of_at_the_layer_in_the_spec(plan, message, hint):
-    where, told, *more = said("p.py", p=HEAD + layer("part", plan))
+def test_a_plan_that_is_none_is_reported_of_at_the_layer_in_the_spec(plan, message, hint):
+    where, message, *more = said("p.py", p=HEAD + layer("part", plan))
     assert where == "s.yaml:4:25  network.layers.part_1"
-    assert told.startswith(message)
+    assert message.startswith(message)
     assert hint in "".join(more)
 
 
@@ -187,11 +187,11 @@ def test_a_plan_that_is_none_is_told_of_at_the_layer_in_the_spec(plan, message, 
         ("return nn.Linear(9, 1)", "`part` of p.py:7 raised RuntimeError: "),
     ],
 )
-def test_a_module_that_cannot_be_measured_is_told_of_as_well(module, message):
+def test_a_module_that_cannot_be_measured_is_reported_of_as_well(module, message):
     text = CLASS + f"\n    def module(self, x):\n        {module}\n"
-    where, told, *_ = said("p.py", p=HEAD + text)
+    where, message, *_ = said("p.py", p=HEAD + text)
     assert where == "s.yaml:4:25  network.layers.part_1"
-    assert told.startswith(message)
+    assert message.startswith(message)
 
 
 TRAINED = """plugins: [p.py]
@@ -271,7 +271,7 @@ FAMILIES = {
 
 
 @pytest.mark.parametrize("home", FAMILIES)
-def test_a_class_without_what_its_family_is_about_is_told_of(home):
+def test_a_class_without_what_its_family_is_about_is_reported_of(home):
     name, missing = FAMILIES[home]
     text = (
         f'from typing import ClassVar\nfrom dlx.{home} import {name}\n\n\nclass Part({name}):\n    """A part."""\n\n'
@@ -339,8 +339,8 @@ def test_what_data_loads_is_held_against_its_facts(returned, messages):
     )
     write(Path(), p=DATA.format(returned), s_yaml=spec)
     status, out, _ = dlx("train", "s.yaml", "--json")
-    told = [error["message"].partition("p.py:7")[2].lstrip(": ") for error in json.loads(out).get("errors", ())]
-    assert told == messages
+    message = [error["message"].partition("p.py:7")[2].lstrip(": ") for error in json.loads(out).get("errors", ())]
+    assert message == messages
     assert status == (2 if messages else 0)
 
 

@@ -137,8 +137,13 @@ def test_a_package_s_module_is_named_as_python_imports_it_and_kept_whole(tmp_pat
     found = load(spec)
     found.keep_plugins(tmp_path / "run")
     (tmp_path / "run" / "spec.yaml").write_text(found.resolved())
-    kept = {str(p.relative_to(tmp_path / "run/plugins")) for p in (tmp_path / "run").rglob("*.py")}
-    assert kept == {"kindpack/__init__.py", "kindpack/parts.py", "kindpack/sub/__init__.py", "kindpack/sub/helper.py"}
+    files = {str(p.relative_to(tmp_path / "run/plugins")) for p in (tmp_path / "run").rglob("*.py")}
+    assert files == {
+        "kindpack/__init__.py",
+        "kindpack/parts.py",
+        "kindpack/sub/__init__.py",
+        "kindpack/sub/helper.py",
+    }
     status, out, _ = dlx("inspect", tmp_path / "run" / "spec.yaml", "--json")
     assert status == 0
     assert json.loads(out)["plugins"][0]["name"] == "kindpack/parts.py"

@@ -151,13 +151,13 @@ def test_the_memory_of_a_snapshot_is_taken_again(tmp_path, monkeypatch):
     assert places[1] == places[-1]
 
 
-def test_a_disk_that_takes_no_checkpoint_is_told_once_and_the_training_goes_on(tmp_path, monkeypatch):
+def test_a_disk_that_takes_no_checkpoint_is_reported_once_and_the_training_goes_on(tmp_path, monkeypatch):
     def full(snapshot, folder):
         raise NotWrittenError("the checkpoint could not be written to x: No space left on device")
 
-    told = []
+    events = []
     monkeypatch.setattr(training_state.Snapshot, "write", full)
-    done = run(tmp_path, SPEC.replace("log_every: 1", "log_every: 1, save_every: 3"), told.append)
+    done = run(tmp_path, SPEC.replace("log_every: 1", "log_every: 1, save_every: 3"), events.append)
     message = "the checkpoint could not be written to x: No space left on device; there is none before it"
-    assert [one.message for one in told if isinstance(one, TrainingWarning)] == [message]
+    assert [one.message for one in events if isinstance(one, TrainingWarning)] == [message]
     assert (done.status(), done.end()["message"]) == ("finished", message)

@@ -17,7 +17,7 @@ from dlx.training.baseline import notes
 CLASSES, VALUES = OBJECTIVES["classification"](), OBJECTIVES["regression"]()
 
 
-def told(objective, metrics, **parts) -> tuple[str, ...]:
+def remarks(objective, metrics, **parts) -> tuple[str, ...]:
     known = {name: SimpleNamespace(y=torch.as_tensor(y)) for name, y in parts.items()}
     return notes(SimpleNamespace(objective=objective, parts=known), metrics)
 
@@ -29,7 +29,7 @@ BOUND = 0.4 + 1.645 * sqrt(0.4 * 0.6 / 100)
 
 @pytest.mark.parametrize(("accuracy", "said"), [(0.1, True), (0.4, True), (0.48, True), (0.49, False), (1.0, False)])
 def test_classes_against_the_most_frequent_class_of_the_training_part(accuracy, said):
-    found = told(CLASSES, {"test/accuracy": accuracy, "valid/accuracy": 0.0}, train=TRAIN, valid=TEST, test=TEST)
+    found = remarks(CLASSES, {"test/accuracy": accuracy, "valid/accuracy": 0.0}, train=TRAIN, valid=TEST, test=TEST)
     sentence = (
         f"no better than guessing: test/accuracy {accuracy:.4g}, and naming the most frequent class of the training "
         f"part each time gives 0.4, by chance up to {BOUND:.4g} with 100 examples"
@@ -39,13 +39,13 @@ def test_classes_against_the_most_frequent_class_of_the_training_part(accuracy, 
 
 def test_the_part_that_was_held_out_last_counts():
     metrics = {"train/accuracy": 1.0, "valid/accuracy": 0.1}
-    assert "valid/accuracy 0.1" in told(CLASSES, metrics, train=TRAIN, valid=TEST)[0]
-    assert told(CLASSES, metrics, train=TRAIN) == ()
+    assert "valid/accuracy 0.1" in remarks(CLASSES, metrics, train=TRAIN, valid=TEST)[0]
+    assert remarks(CLASSES, metrics, train=TRAIN) == ()
 
 
 def test_classes_that_do_not_count_are_no_guess():
     ignoring = OBJECTIVES["classification"](loss=LOSSES["cross_entropy"](ignore_index=2))
-    found = told(ignoring, {"test/accuracy": 0.5}, train=[2] * 90 + [1] * 6 + [0] * 4, test=[2] * 9 + [1, 0])
+    found = remarks(ignoring, {"test/accuracy": 0.5}, train=[2] * 90 + [1] * 6 + [0] * 4, test=[2] * 9 + [1, 0])
     assert "gives 0.5," in found[0]
 
 
@@ -53,7 +53,7 @@ def test_classes_that_do_not_count_are_no_guess():
 def test_values_against_the_mean_of_the_training_part(mse, said):
     """Squares of 0 and 2 in turn: mean 1, deviation sqrt(50 / 49), so 1 - 1.645 * 1.0102 / sqrt(50) = 0.765."""
     test = [[3.0], [3.0 + sqrt(2)]] * 25
-    found = told(VALUES, {"test/mse": mse}, train=[[2.0], [4.0]], test=test)
+    found = remarks(VALUES, {"test/mse": mse}, train=[[2.0], [4.0]], test=test)
     sentence = (
         f"no better than guessing: test/mse {mse:.4g}, and predicting the mean of the training part gives 1, by "
         "chance down to 0.765 with 50 examples"

@@ -150,5 +150,5 @@ def test_the_curve_has_epochs_and_sizes(tmp_path):
     shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
     assert "step  epoch  learning rate  batch" in shown
     assert shown.splitlines()[-1].split() == ["18", "3", "0.1", "40"]
-    told = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout
-    assert json.loads(told)["points"][-1] == {"step": 18, "epoch": 3, "lr": 0.1, "batch_size": 40, "momentum": None}
+    output = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout
+    assert json.loads(output)["points"][-1] == {"step": 18, "epoch": 3, "lr": 0.1, "batch_size": 40, "momentum": None}

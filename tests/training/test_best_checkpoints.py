@@ -121,10 +121,10 @@ def scripted(monkeypatch):
     values = {2: 0.5, 4: 0.3, 6: 0.4, 8: 0.3, 10: 0.6, 12: 0.2, 14: 0.9}
     really = loop.evaluate
 
-    def told(job, name):
+    def measured(job, name):
         return really(job, name) | ({"valid/loss": values[job.progress.step]} if name == "valid" else {})
 
-    monkeypatch.setattr(loop, "evaluate", told)
+    monkeypatch.setattr(loop, "evaluate", measured)
 
 
 def test_a_run_keeps_the_weights_that_were_evaluated(scripted, tmp_path):
@@ -142,14 +142,19 @@ def test_a_run_keeps_the_weights_that_were_evaluated(scripted, tmp_path):
 
     result = experiments.run(loaded, tmp_path, callback).results[0]
     folder = result.run.dir / "checkpoints"
-    told = json.loads((folder / "best-1.json").read_text())
+    facts = json.loads((folder / "best-1.json").read_text())
 
     assert [(one["step"], one["value"]) for one in best_checkpoints.ranked_facts(folder)] == [
         (12, 0.2),
         (4, 0.3),
         (8, 0.3),
     ]
-    assert (told["step"], told["metric"], told["value"], told["metrics"]["valid/loss"]) == (
+    assert (
+        facts["step"],
+        facts["metric"],
+        facts["value"],
+        facts["metrics"]["valid/loss"],
+    ) == (
         12,
         "valid/loss",
         0.2,
@@ -185,13 +190,13 @@ def test_it_follows_the_metric_of_early_stopping_or_its_own(tmp_path, metric):
     ]
     for n, more in enumerate(follows):
         result = experiments.run(experiment_of(SPEC.format(train=f"{TRAIN}, {more}")), tmp_path / str(n)).results[0]
-        told = [r["metrics"][metric] for r in Run(result.run.dir).records() if r["record"] == "evaluation"]
-        best = sorted(told, reverse=metric == "valid/accuracy")[:2]
+        values = [r["metrics"][metric] for r in Run(result.run.dir).records() if r["record"] == "evaluation"]
+        best = sorted(values, reverse=metric == "valid/accuracy")[:2]
         assert [one["value"] for one in result.outcome["kept"]] == best
         assert {one["metric"] for one in result.outcome["kept"]} == {metric}
 
 
-def test_a_full_disk_is_told_and_ends_nothing(tmp_path, monkeypatch):
+def test_a_full_disk_is_reported_and_ends_nothing(tmp_path, monkeypatch):
     def full(*_args, **_more):
         raise checkpoint.NotWrittenError("the checkpoint could not be written: no space left")
 

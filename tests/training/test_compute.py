@@ -178,8 +178,8 @@ def test_every_precision_learns_on_cuda(precision):
     device = torch.device("cuda", 0)
     job, full = images(f"epochs: 6, precision: {precision}", device=device), images("epochs: 6", device=device)
     with compute.settings(job.train, device):
-        told = trained(job)
-    assert told[-1]["train/loss"] == pytest.approx(trained(full)[-1]["train/loss"], rel=0.1)
+        records = trained(job)
+    assert records[-1]["train/loss"] == pytest.approx(trained(full)[-1]["train/loss"], rel=0.1)
 
 
 @pytest.mark.cuda
@@ -219,9 +219,9 @@ def test_channels_last_gives_the_same_numbers_whatever_comes_behind(end, optimiz
         "channels_last",
         "contiguous",
     )
-    told = [trained(job)[-1] for job in (last, plain)]
+    records = [trained(job)[-1] for job in (last, plain)]
     close(last, plain, 2e-3)
-    assert told[0]["valid/loss"] == pytest.approx(told[1]["valid/loss"], rel=1e-2)
+    assert records[0]["valid/loss"] == pytest.approx(records[1]["valid/loss"], rel=1e-2)
 
 
 def test_auto_is_for_two_dimensional_convolutions_on_the_cpu():
@@ -253,12 +253,12 @@ def test_a_replayed_step_keeps_to_the_memory_format():
 
 
 def test_inspect_does_not_know_of_it(tmp_path):
-    told = []
+    records = []
     for on in ("true", "false"):
         path = tmp_path / "s.yaml"
         path.write_text(IMAGES.format(train=f"steps: 1, channels_last: {on}", end="flatten"))
-        told.append(trace(load(path)).as_json())
-    assert told[0] == told[1]
+        records.append(trace(load(path)).as_json())
+    assert records[0] == records[1]
 
 
 # --- deterministic --------------------------------------------------------------------------------------------------
@@ -307,42 +307,42 @@ def anomaly(job: Job) -> str:
 def test_the_node_that_gave_the_first_nan_is_named_with_its_line():
     job = values("steps: 3, detect_anomaly: true", "linear: 8", "tanh", "linear: 3")
     job.network.tanh_1.forward = torch.log
-    told = anomaly(job)
-    assert told.startswith("7: `tanh_1` gave NaN at step 1, in ")
-    assert ", from inputs between -" in told
+    records = anomaly(job)
+    assert records.startswith("7: `tanh_1` gave NaN at step 1, in ")
+    assert ", from inputs between -" in records
 
 
 def test_a_nan_from_infinite_values_names_what_gave_those_too():
     job = values("steps: 3, detect_anomaly: true", "linear: 8", "tanh", "relu", "linear: 3")
     job.network.tanh_1.forward = lambda x: x / 0
     job.network.relu_1.forward = lambda x: x - x
-    told = anomaly(job)
-    assert told.startswith("8: `relu_1` gave NaN at step 1, in ")
-    assert told.endswith(", from infinite values that `tanh_1` gave first")
+    records = anomaly(job)
+    assert records.startswith("8: `relu_1` gave NaN at step 1, in ")
+    assert records.endswith(", from infinite values that `tanh_1` gave first")
 
 
 def test_the_node_whose_gradient_breaks_is_named():
     """The root of zero is zero, and its derivative there is infinite; what stands before it is not blamed."""
     job = values("steps: 3, detect_anomaly: true", "linear: 8", "tanh", "relu", "linear: 3")
     job.network.relu_1.forward = lambda x: torch.sqrt(x * 0)
-    told = anomaly(job)
-    assert told.startswith("8: the gradient of `relu_1` became NaN at step 1, in ")
-    assert told.endswith("values: what came to it was finite")
+    records = anomaly(job)
+    assert records.startswith("8: the gradient of `relu_1` became NaN at step 1, in ")
+    assert records.endswith("values: what came to it was finite")
 
 
 def test_a_weight_that_an_update_broke_is_named_with_the_step_of_that_update():
     job = values("steps: 5, detect_anomaly: true, optimizer: {sgd: 3e38}", "linear: 3", "tanh", "linear: 3")
     job.network.linear_2.weight.data.mul_(5)  # so that the gradient of the first layer is above 1
-    told = anomaly(job)
-    assert told == "6: the weight `linear_1/weight` is infinite at step 2: the update of step 1 made it so"
+    records = anomaly(job)
+    assert records == "6: the weight `linear_1/weight` is infinite at step 2: the update of step 1 made it so"
 
 
-def test_a_loss_that_is_infinite_from_finite_outputs_is_told_as_the_losss_own():
+def test_a_loss_that_is_infinite_from_finite_outputs_is_reported_as_the_losss_own():
     job = values("steps: 5, detect_anomaly: true, optimizer: {sgd: 1e38}", "linear: 3")
     assert anomaly(job).startswith("the loss is infinite at step 3, from inputs between -")
 
 
-def test_data_that_is_not_finite_is_told_with_its_example():
+def test_data_that_is_not_finite_is_reported_with_its_example():
     job = values("steps: 3, detect_anomaly: true, shuffle: false")
     job.parts["train"].x[5, 2] = torch.nan
     assert anomaly(job) == "the batch holds NaN, in its example 6"
@@ -363,10 +363,10 @@ def test_compile_without_a_compiler_is_refused_before_training(tmp_path, monkeyp
     path.write_text(IMAGES.format(train="steps: 1, compile: true", end="flatten"))
     with pytest.raises(DlxError) as error:
         experiments.run(load(path), tmp_path / "runs")
-    told = str(error.value)
-    assert "`compile: true` wants a C++ compiler, and there is no `no-such-compiler` here" in told
-    assert "Install one, name it in the variable CXX, or drop `compile`." in told
-    assert "train.compile" in told
+    records = str(error.value)
+    assert "`compile: true` wants a C++ compiler, and there is no `no-such-compiler` here" in records
+    assert "Install one, name it in the variable CXX, or drop `compile`." in records
+    assert "train.compile" in records
     assert not (tmp_path / "runs").exists()
 
 
@@ -423,6 +423,6 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("train", MISTAKES)
-def test_a_mistake_is_told_in_a_sentence(tmp_path, train):
+def test_a_mistake_is_reported_in_a_sentence(tmp_path, train):
     text = f"network: {{inputs: [4], layers: [{{linear: 2}}]}}\ntrain: {{steps: 1, {train}}}\n"
     assert MISTAKES[train] in report(tmp_path, text)

@@ -34,7 +34,7 @@ track: {{mlflow: false}}
 """
 
 
-def settled(more: str = "init: lsuv", scale: float = 7.0):
+def initialized(more: str = "init: lsuv", scale: float = 7.0):
     """A network, and examples that are far from variance 1."""
     experiment = experiment_of(SPEC.format(more=more))
     graph = trace(experiment)
@@ -56,7 +56,7 @@ def outputs(network, x, *names: str) -> list[float]:
 
 
 def test_each_weight_layer_leaves_variance_1_on_its_batch():
-    network, _, part = settled("init: {lsuv: {tol: 0.01, samples: 64}}")
+    network, _, part = initialized("init: {lsuv: {tol: 0.01, samples: 64}}")
     index = torch.randperm(300, generator=torch.Generator().manual_seed(5))[:64]
     names = "conv_1", "conv_2", "linear_1", "linear_2"
     assert outputs(network, part.x[index], *names) == pytest.approx([1] * 4, abs=0.01)
@@ -65,7 +65,7 @@ def test_each_weight_layer_leaves_variance_1_on_its_batch():
 
 def test_what_is_scaled_is_an_orthogonal_matrix():
     """W W' stays a multiple of the identity, and so does its direction."""
-    network, before, _ = settled()
+    network, before, _ = initialized()
     weight = network.get_parameter("conv_2.weight").flatten(1)
     square = weight @ weight.T
     torch.testing.assert_close(square, square[0, 0] * torch.eye(8), atol=1e-5, rtol=1e-5)
@@ -74,12 +74,12 @@ def test_what_is_scaled_is_an_orthogonal_matrix():
 
 
 def test_within_the_tolerance_nothing_is_touched():
-    network, before, _ = settled("init: {lsuv: {tol: 0.999999, max_iters: 1}}", scale=0.05)
+    network, before, _ = initialized("init: {lsuv: {tol: 0.999999, max_iters: 1}}", scale=0.05)
     assert torch.equal(network.get_parameter("linear_2.weight"), before["linear_2.weight"])
 
 
 def test_other_initialisers_and_given_weights_stay_as_they_are():
-    network, before, _ = settled("init: {by_name: {match: {linear_1: lsuv}, default: he_normal}}")
+    network, before, _ = initialized("init: {by_name: {match: {linear_1: lsuv}, default: he_normal}}")
     moved = [n for n, weight in network.named_parameters() if not torch.equal(weight, before[n])]
     assert moved == ["linear_1.weight"]
 
@@ -118,7 +118,7 @@ def test_a_run_begins_with_it_and_one_that_goes_on_does_not(tmp_path, monkeypatc
     path = tmp_path / "net.yaml"
     path.write_text(SPEC.format(more="init: lsuv"))
     looked = []
-    monkeypatch.setattr(data_dependent_init, "initialize", lambda *told: looked.append(told))
+    monkeypatch.setattr(data_dependent_init, "initialize", lambda *arguments: looked.append(arguments))
     done = experiments.run(load(path), tmp_path / "runs").results[0].run
     assert len(looked) == 1
     experiment = load(path)

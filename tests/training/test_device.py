@@ -51,10 +51,10 @@ def test_ten_to_the_twelve_parameters_are_refused_with_the_memory_they_want(tmp_
     assert graph.params == 10**12
     with pytest.raises(DlxError) as error:
         device.check_memory(graph, train, 20 * 10**9)
-    told = str(error.value)
+    message = str(error.value)
     wanted = "want 16 TB (weights 4 TB, gradients 4 TB, optimizer 8 TB), and 20 GB are free"
-    assert f"1,000,000,000,000 parameters {wanted}" in told
-    assert told.endswith("\n  Make the widest layer smaller: `dlx inspect` shows where the parameters are.")
+    assert f"1,000,000,000,000 parameters {wanted}" in message
+    assert message.endswith("\n  Make the widest layer smaller: `dlx inspect` shows where the parameters are.")
 
 
 def test_what_fits_is_let_through(tmp_path):
@@ -67,9 +67,11 @@ def test_a_batch_that_does_not_fit_is_refused_with_the_memory_it_wants(tmp_path)
     device.check_batch(graph, train, 10**6, wanted)
     with pytest.raises(DlxError) as error:
         device.check_batch(graph, train, 10**6, 10**9)
-    told = str(error.value)
-    assert "a training step of 1,000,000 samples wants about 5.2 GB (activations 4.4 GB of it), and 1 GB are" in told
-    assert told.endswith("\n  Lower `train.batch_size`: `dlx inspect --batch N` shows what N samples want.")
+    message = str(error.value)
+    assert (
+        "a training step of 1,000,000 samples wants about 5.2 GB (activations 4.4 GB of it), and 1 GB are" in message
+    )
+    assert message.endswith("\n  Lower `train.batch_size`: `dlx inspect --batch N` shows what N samples want.")
 
 
 def test_a_batch_is_no_larger_than_the_training_set(tmp_path):

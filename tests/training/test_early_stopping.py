@@ -51,11 +51,11 @@ def scripted(monkeypatch):
         left, last = list(values), values[-1]
         really = loop.evaluate
 
-        def told(job: Job, name: str) -> dict[str, float]:
+        def note(job: Job, name: str) -> dict[str, float]:
             found = really(job, name)
             return found | {f"valid/{metric}": left.pop(0) if left else last} if name == "valid" else found
 
-        monkeypatch.setattr(loop, "evaluate", told)
+        monkeypatch.setattr(loop, "evaluate", note)
 
     return script
 
@@ -240,11 +240,11 @@ def test_the_run_is_finished_and_says_at_which_step_it_stopped_and_why(scripted,
         ("average: {swa: {start: 1}}", "20", [("`start` must be below 1, not 1", "")]),
     ],
 )
-def test_what_cannot_be_followed_is_refused_before_anything_starts(tmp_path, train, valid, told):
+def test_what_cannot_be_followed_is_refused_before_anything_starts(tmp_path, train, valid, note):
     with pytest.raises(SpecError) as error:
         experiments.run(spec(f"{TRAIN}, {train}", valid=valid), tmp_path)
-    assert len(error.value.problems) == len(told)
-    for problem, (message, hint) in zip(error.value.problems, told, strict=True):
+    assert len(error.value.problems) == len(note)
+    for problem, (message, hint) in zip(error.value.problems, note, strict=True):
         assert problem.message.startswith(message), problem
         assert hint in problem.hint, problem
     assert not list(tmp_path.iterdir())
@@ -332,11 +332,11 @@ def test_the_command_tells_that_the_time_was_up_and_how_to_go_on(tmp_path):
     assert "the time limit of 1s was reached at step " in first.stdout
     go_on = first.stdout.partition("go on   dlx ")[2].split("\n")[0].split()
     second = dlx(tmp_path, *go_on, "--json")
-    told = json.loads(second.stdout)
+    note = json.loads(second.stdout)
 
     assert go_on[:2] == ["train", "--resume"]
-    assert told["status"] == "stopped"
-    assert told["steps"] > int(first.stdout.partition("reached at step ")[2].split()[0].replace(",", ""))
+    assert note["status"] == "stopped"
+    assert note["steps"] > int(first.stdout.partition("reached at step ")[2].split()[0].replace(",", ""))
 
 
 def test_the_command_tells_how_it_ended_in_words_and_as_json(tmp_path):
@@ -345,15 +345,15 @@ def test_the_command_tells_how_it_ended_in_words_and_as_json(tmp_path):
     )
     (tmp_path / "s.yaml").write_text(SPEC.format(train=train, objective="classification: {}", valid="20"))
     words = dlx(tmp_path, "train", "s.yaml", "train.average=null", "train.recompute_statistics=false")
-    told = json.loads(dlx(tmp_path, "train", "s.yaml", "--json").stdout)
+    note = json.loads(dlx(tmp_path, "train", "s.yaml", "--json").stdout)
 
     assert "stopped early at step " in words.stdout
     assert "best valid/loss " in words.stdout
     assert "kept by valid/loss: best-1 " in words.stdout
-    assert told["stopped_early"] is True
-    assert told["best"]["metric"] == "valid/loss"
-    assert told["average"] == {"kind": "ema", "updates": told["steps"]}
-    assert [one["name"] for one in told["kept"]] == ["best-1", "best-2"]
+    assert note["stopped_early"] is True
+    assert note["best"]["metric"] == "valid/loss"
+    assert note["average"] == {"kind": "ema", "updates": note["steps"]}
+    assert [one["name"] for one in note["kept"]] == ["best-1", "best-2"]
     listed = json.loads(dlx(tmp_path, "runs", "--json").stdout)["runs"]
-    assert listed[0]["kept"] == told["kept"]
+    assert listed[0]["kept"] == note["kept"]
     assert "  best-1 " in dlx(tmp_path, "runs").stdout

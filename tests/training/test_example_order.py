@@ -48,9 +48,9 @@ def test_alone(streams):
 
 def test_packed():
     jobs = [job(seed) for seed in range(3)]
-    told = list(fit_together(jobs))
+    events = list(fit_together(jobs))
     for number, one in enumerate(jobs):
-        own = [event for which, event in told if which == number]
+        own = [event for which, event in events if which == number]
         assert losses(own) == pytest.approx(in_order(one), rel=1e-6)
 
 

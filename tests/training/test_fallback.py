@@ -187,11 +187,11 @@ def test_a_default_training_outlives_a_torch_without_the_name_and_tells_the_user
     monkeypatch.delattr(functools.reduce(getattr, owner.split(".")[1:], torch), last)
     found = runner.run(load(path), tmp_path / "runs")
 
-    told = f"{STEP if seeds == 1 else PACK}: torch {torch.__version__} has no {name}"
+    note = f"{STEP if seeds == 1 else PACK}: torch {torch.__version__} has no {name}"
     for result in found.results:
         assert (result.status, result.steps) == ("finished", 210)
-        assert told in result.notes
-        assert result.run.read_json("lock.json")["way"]["faults"] == [told]
+        assert note in result.notes
+        assert result.run.read_json("lock.json")["way"]["faults"] == [note]
 
 
 def test_a_training_without_torchscript_is_packed_and_says_so(tmp_path, monkeypatch):

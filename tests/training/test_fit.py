@@ -189,7 +189,7 @@ def test_every_example_is_seen_once_an_epoch(tmp_path):
 
 
 @pytest.mark.parametrize("seconds", [0.0, 1.0])
-def test_a_stretch_is_as_long_as_the_steps_are_quick_and_nothing_comes_between(tmp_path, monkeypatch, seconds):
+def test_a_chunk_is_as_long_as_the_steps_are_quick_and_nothing_comes_between(tmp_path, monkeypatch, seconds):
     from dlx.training.batches import step_chunk as module
 
     now = iter(i * seconds for i in range(1000))

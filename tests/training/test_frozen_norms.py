@@ -18,7 +18,7 @@ freeze: [PATTERN]
 train: {steps: 6, batch_size: 16}
 track: {mlflow: false}
 """
-TOLD = "it holds the scale and shift of `{0}_1`, and the running statistics follow the batches all the same"
+MESSAGE = "it holds the scale and shift of `{0}_1`, and the running statistics follow the batches all the same"
 
 
 def spec(norm="batch_norm", pattern="'*_norm_1'"):
@@ -26,15 +26,15 @@ def spec(norm="batch_norm", pattern="'*_norm_1'"):
 
 
 @pytest.mark.parametrize("norm", ["batch_norm", "book_batch_norm", "ghost_batch_norm", "batch_renorm"])
-def test_it_is_told_which_frozen_norms_have_statistics_that_move(norm):
+def test_it_is_reported_which_frozen_norms_have_statistics_that_move(norm):
     (warning,) = trace(experiment_of(spec(norm, f"{norm}_1"))).warnings
-    assert warning.message == TOLD.format(norm)
+    assert warning.message == MESSAGE.format(norm)
     assert warning.hint.startswith("Statistics that are held come later; `frozen_batch_norm` has those")
     assert warning.mark.line == 4
 
 
 @pytest.mark.parametrize(("norm", "pattern"), [("layer_norm", "layer_norm_1"), ("batch_norm", "linear_1")])
-def test_nothing_is_told_where_none_moves(norm, pattern):
+def test_nothing_is_reported_where_none_moves(norm, pattern):
     assert trace(experiment_of(spec(norm, pattern))).warnings == ()
 
 
@@ -62,4 +62,4 @@ def test_commands_tell_it(tmp_path, command):
     more = ["--runs", str(tmp_path)] if command == "train" else []
     shown = CliRunner().invoke(app, [command, str(path), *more])
     assert shown.exit_code == 0
-    assert TOLD.format("batch_norm") in " ".join(shown.output.split())
+    assert MESSAGE.format("batch_norm") in " ".join(shown.output.split())

@@ -70,11 +70,15 @@ CASES = [
 @pytest.mark.parametrize("more", CASES, ids=str)
 def test_it_is_refused_where_torch_would_fail_and_only_there(more, monkeypatch):
     one = spec(**more)
-    told = refused(**more)
+    refusal = refused(**more)
     monkeypatch.setattr(norm_sizes, "check_norms", lambda *_: None)
     made = experiments.prepare(one)
     job = session.job_of(made)
-    with nullcontext() if told is None else pytest.raises(ValueError, match="Expected more than 1 value per channel"):
+    with (
+        nullcontext()
+        if refusal is None
+        else pytest.raises(ValueError, match="Expected more than 1 value per channel")
+    ):
         list(fit(job))
 
 
@@ -111,6 +115,6 @@ def test_the_sentence_has_its_place_and_the_ways_out(more, message, hint):
 
 
 def test_the_doctor_says_it_too():
-    with pytest.raises(SpecError) as told:
+    with pytest.raises(SpecError) as refusal:
         diagnosis.examine(spec())
-    assert told.value.problems[0].message == LAST
+    assert refusal.value.problems[0].message == LAST

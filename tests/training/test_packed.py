@@ -57,10 +57,10 @@ def jobs(trains, layers=LINEAR, shape="[5]", objectives=None) -> list[Job]:
 def alone(job: Job):
     torch.set_rng_state(job.progress.rng.get_state())
     job.progress.rng = None
-    return told(fit(job))
+    return metrics_of(fit(job))
 
 
-def told(events):
+def metrics_of(events):
     """All but the rests, which come as fast as the machine is."""
     return [event for event in events if isinstance(event, RunError) or event.record != "safe_point"]
 
@@ -69,7 +69,7 @@ def together(all_of_them: list[Job], threads=1):
     found = [[] for _ in all_of_them]
     for number, event in fit_together(all_of_them, threads):
         found[number].append(event)
-    return [told(events) for events in found]
+    return [metrics_of(events) for events in found]
 
 
 def assert_like_alone(trains, step="packed", **more):
@@ -268,7 +268,7 @@ def test_the_others_beside_a_row_do_not_change_a_bit_of_it(name):
         assert job.learner.way["step"] == one.learner.way["step"] == "packed"
 
 
-def test_lanes_share_the_jobs_and_give_the_same_bits():
+def test_threads_share_the_jobs_and_give_the_same_bits():
     trains = seeds(5, "epochs: 25, batch_size: 16, optimizer: {adam: 0.01}")
     one, two = jobs(trains), jobs(trains)
     first, second = together(one), together(two, threads=2)
@@ -315,8 +315,8 @@ def test_a_training_that_is_left_stands_at_a_step_that_was_taken(how):
 
 
 def counting(method, counts):
-    def counted(self, ahead, drawn, losses, over):
-        counts.append(len(drawn))
-        return method(self, ahead, drawn, losses, over)
+    def counted(self, ahead, indices, losses, over):
+        counts.append(len(indices))
+        return method(self, ahead, indices, losses, over)
 
     return counted

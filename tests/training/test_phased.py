@@ -257,9 +257,9 @@ def test_what_an_objective_draws_goes_to_the_device_of_the_networks():
     job = job_of(TEXT)
     job.network.to("meta")
     job.learner.compute.device = torch.device("meta")
-    drawn = torch.randn(3, 2)
-    assert job.learner.call("first", drawn).device.type == "meta"
-    assert job.learner.call("first", point=drawn).device.type == "meta"
+    noise = torch.randn(3, 2)
+    assert job.learner.call("first", noise).device.type == "meta"
+    assert job.learner.call("first", point=noise).device.type == "meta"
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------

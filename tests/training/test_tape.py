@@ -14,10 +14,10 @@ from dlx.training.replay import tape
 KINDS = sorted(LAYERS)
 
 
-def drawn(x, batch=3):
+def random_input(x, batch=3):
     dtype = getattr(torch, DTYPES[x.dtype])
-    given = torch.randn(batch, *x) if dtype.is_floating_point else torch.randint(0, 2, (batch, *x), dtype=dtype)
-    return given.to(dtype)
+    values = torch.randn(batch, *x) if dtype.is_floating_point else torch.randint(0, 2, (batch, *x), dtype=dtype)
+    return values.to(dtype)
 
 
 def both_ways(function, module, inputs, params):
@@ -25,10 +25,10 @@ def both_ways(function, module, inputs, params):
     torch.manual_seed(1)
     first, *others = inputs
 
-    def plain(given):
+    def plain(values):
         for p in params:
             p.grad = None
-        loss = function(*given)
+        loss = function(*values)
         if loss.requires_grad:
             loss.backward()
         return [loss.detach(), *(p.grad for p in params)]
@@ -36,15 +36,18 @@ def both_ways(function, module, inputs, params):
     calls, results = tape.record(lambda: plain(first))
     names = {f"x{i}": t for i, t in enumerate(first)}
     flat = tape.flatten(calls, names, results)
-    for given in others:
-        buffers, chance = [b.clone() for b in module.buffers()], torch.get_rng_state()
-        found = [None if t is None else t.clone() for t in flat(*given)]
-        after, chance_after = [b.clone() for b in module.buffers()], torch.get_rng_state()
+    for values in others:
+        buffers, rng_state = [b.clone() for b in module.buffers()], torch.get_rng_state()
+        found = [None if t is None else t.clone() for t in flat(*values)]
+        after, rng_after = [b.clone() for b in module.buffers()], torch.get_rng_state()
         for buffer, was in zip(module.buffers(), buffers, strict=True):
             buffer.copy_(was)
-        torch.set_rng_state(chance)
-        wanted = [None if t is None else t.clone() for t in plain(given)]
-        yield [*found, *after, chance_after], [*wanted, *(b.clone() for b in module.buffers()), torch.get_rng_state()]
+        torch.set_rng_state(rng_state)
+        wanted = [None if t is None else t.clone() for t in plain(values)]
+        yield (
+            [*found, *after, rng_after],
+            [*wanted, *(b.clone() for b in module.buffers()), torch.get_rng_state()],
+        )
 
 
 def same(one, other):
@@ -61,10 +64,10 @@ def test_every_layer_gives_the_same_bits_when_replayed(kind):
     layer, xs, _ = LAYERS[kind].worked_example()
     torch.manual_seed(0)
     module = layer.module(*xs).train()
-    inputs = [[drawn(x) for x in xs] for _ in range(3)]
+    inputs = [[random_input(x) for x in xs] for _ in range(3)]
 
-    def loss(*given):
-        y = module(*given)
+    def loss(*values):
+        y = module(*values)
         return (y.float() * torch.linspace(0.5, 1.5, y.shape[-1])).square().mean()
 
     if kind in UNTRACEABLE:
@@ -155,7 +158,7 @@ def test_gradient_mode_is_given_back_also_where_an_operation_fails():
 
 def test_what_was_tried_is_taken_back_also_where_it_fails():
     module = torch.nn.BatchNorm1d(2)
-    chance = torch.get_rng_state()
+    rng_state = torch.get_rng_state()
 
     def tried():
         with Rollback(module):
@@ -166,7 +169,7 @@ def test_what_was_tried_is_taken_back_also_where_it_fails():
         tried()
 
     assert torch.equal(module.running_mean, torch.zeros(2))
-    assert torch.equal(torch.get_rng_state(), chance)
+    assert torch.equal(torch.get_rng_state(), rng_state)
 
 
 def test_a_copy_that_is_changed_later_stays_a_copy():

@@ -65,17 +65,17 @@ def test_two_are_taken_where_they_save_more_than_a_seventh(clock):
 def test_nothing_of_the_training_moves_meanwhile():
     job, graph = ready()
     before = {name: tensor.clone() for name, tensor in job.network.state_dict().items()}
-    chance, threads = torch.get_rng_state(), torch.get_num_threads()
+    rng_state, threads = torch.get_rng_state(), torch.get_num_threads()
     assert thread_timing.measure(job, graph).keys() == {1, 2}
     assert all(torch.equal(tensor, before[name]) for name, tensor in job.network.state_dict().items())
-    assert torch.equal(torch.get_rng_state(), chance)
+    assert torch.equal(torch.get_rng_state(), rng_state)
     assert torch.get_num_threads() == threads
     assert all(param.grad is None for param in job.network.parameters())
     assert (job.progress.step, job.feed.epoch) == (0, 0)
 
 
 @pytest.mark.parametrize(
-    "given",
+    "options",
     [
         {"more": ", threads: 2"},
         {"more": ", deterministic: true"},
@@ -91,8 +91,8 @@ def test_nothing_of_the_training_moves_meanwhile():
         "a small network",
     ],
 )
-def test_it_is_not_asked_where(given):
-    assert thread_timing.measure(*ready(**given)) == {}
+def test_it_is_not_asked_where(options):
+    assert thread_timing.measure(*ready(**options)) == {}
 
 
 def test_it_is_not_asked_on_one_core(monkeypatch):

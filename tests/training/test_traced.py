@@ -47,10 +47,10 @@ def job(train=LONG, objective="classification", layers=NET, **more) -> Job:
 
 
 def done(train=LONG, **more) -> Job:
-    return told(train, **more)[0]
+    return metrics_of(train, **more)[0]
 
 
-def told(train=LONG, **more) -> tuple[Job, list[dict[str, float]]]:
+def metrics_of(train=LONG, **more) -> tuple[Job, list[dict[str, float]]]:
     """A training that has ended, and all that it told on the way."""
     one = job(train, **more)
     return one, [record.metrics for record in fit(one) if record.record != "safe_point"]
@@ -65,7 +65,7 @@ def bits(one: Job) -> str:
 
 def same_both_ways(train=LONG, **more) -> Job:
     """Trained with and without the replay: the same bits, and every figure of the curve. The one with."""
-    (plain, wanted), (replayed, found) = (told(f"{train}, trace: {way}", **more) for way in ("false", "true"))
+    (plain, wanted), (replayed, found) = (metrics_of(f"{train}, trace: {way}", **more) for way in ("false", "true"))
     assert plain.learner.way == {"step": "plain", "because": "the spec says so"}
     assert bits(plain) == bits(replayed)
     assert found == wanted
@@ -164,7 +164,7 @@ def test_a_network_that_changes_from_step_to_step_is_found_out():
     assert trained("true").learner.way == {"step": "plain", "because": "replayed it gave other figures"}
 
 
-class Kept(torch.nn.Module):
+class Retained(torch.nn.Module):
     """torch's LSTM, which keeps what its gradients need only where gradients are wanted."""
 
     def __init__(self):
@@ -178,7 +178,7 @@ class Kept(torch.nn.Module):
 def test_an_lstm_is_replayed_to_the_same_bits():
     def trained(choice):
         one = job(f"{LONG}, trace: {choice}", layers="[flatten, {linear: 48}, {linear: 3}]")
-        one.network.flatten_1 = Kept()
+        one.network.flatten_1 = Retained()
         one.network.linear_1 = torch.nn.Linear(48, 48)
         one = Job(one.network, one.objective, one.train, one.parts)
         list(fit(one))

@@ -28,8 +28,8 @@ def cut(name: str) -> Experiment:
     if found.data is None:
         graph = trace(found)
         (shape,), output = graph.inputs.values(), graph.output_shape()
-        told = found.objective is not None and found.objective.measures == "values"
-        targets = f"target: {list(output)}" if told else f"classes: {output[0]}"
+        has_values = found.objective is not None and found.objective.measures == "values"
+        targets = f"target: {list(output)}" if has_values else f"classes: {output[0]}"
         changes += [f"++data={{synthetic: {{shape: {list(shape)}, {targets}, train: 256, valid: null, test: null}}}}"]
     return load(SHIPPED[name], changes)
 

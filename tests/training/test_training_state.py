@@ -17,14 +17,14 @@ OLD = Path(__file__).parents[1] / "golden" / "states"
 def test_a_state_without_parts_is_gone_on_from():
     prepared = experiments.prepare(load(OLD / "spec.yaml"))
     whole = session.job_of(prepared)
-    told = [record for record in fit(whole) if record.record != "safe_point"]
+    records = [record for record in fit(whole) if record.record != "safe_point"]
     again = session.job_of(prepared)
     torch.manual_seed(99)
     facts, passed_over = training_state.restore(again, OLD)
     assert (facts["step"], passed_over) == (5, [])
     assert (again.progress.step, again.feed.epoch, again.feed.position) == (5, 3, 1)
     rest = [record for record in fit(again) if record.record != "safe_point"]
-    assert [(r.record, r.step, r.epoch) for r in rest] == [(r.record, r.step, r.epoch) for r in told][-len(rest) :]
+    assert [(r.record, r.step, r.epoch) for r in rest] == [(r.record, r.step, r.epoch) for r in records][-len(rest) :]
     for name, tensor in whole.network.state_dict().items():
         assert torch.allclose(tensor, again.network.state_dict()[name], atol=1e-6), name
 

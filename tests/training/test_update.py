@@ -70,20 +70,22 @@ def rates(train: str) -> dict[str, tuple[float, float]]:
     """The learning rate and the decay of each weight."""
     made = job(train)
     names = {p: name for name, p in made.network.named_parameters()}
-    told = {names[p]: (g["lr"], g["weight_decay"]) for g in made.learner.optimizer.param_groups for p in g["params"]}
+    found = {names[p]: (g["lr"], g["weight_decay"]) for g in made.learner.optimizer.param_groups for p in g["params"]}
     assert list(names.values()) == WEIGHTS
-    return {name: told[name] for name in WEIGHTS}
+    return {name: found[name] for name in WEIGHTS}
 
 
 def test_pretrained_layers_can_learn_at_a_tenth_of_the_rate():
-    told = rates("{steps: 1, optimizer: {sgd: {lr: 0.5, weight_decay: 0.1}}, groups: [{match: body, lr_scale: 0.1}]}")
-    assert list(told.values()) == [(pytest.approx(0.05), 0.1)] * 4 + [(0.5, 0.1)] * 2
+    found = rates(
+        "{steps: 1, optimizer: {sgd: {lr: 0.5, weight_decay: 0.1}}, groups: [{match: body, lr_scale: 0.1}]}"
+    )
+    assert list(found.values()) == [(pytest.approx(0.05), 0.1)] * 4 + [(0.5, 0.1)] * 2
 
 
 def test_the_first_group_that_matches_counts():
     groups = "[{match: '*/bias', lr: 2, weight_decay: 0}, {match: [body/linear_*, nothing*, linear_1], lr: 3}]"
-    told = rates(f"{{steps: 1, optimizer: {{sgd: {{lr: 1, weight_decay: 0.1}}}}, groups: {groups}}}")
-    assert told == {
+    found = rates(f"{{steps: 1, optimizer: {{sgd: {{lr: 1, weight_decay: 0.1}}}}, groups: {groups}}}")
+    assert found == {
         "body.linear_1.weight": (3, 0.1),
         "body.linear_1.bias": (2, 0),
         "body.layer_norm_1.weight": (1, 0.1),
@@ -94,8 +96,11 @@ def test_the_first_group_that_matches_counts():
 
 
 def test_decay_can_be_for_weights_alone():
-    told = rates("{steps: 1, optimizer: {adamw: {lr: 1, weight_decay: 0.1}}, decay: weights}")
-    assert [name for name, (_, decay) in told.items() if decay] == ["body.linear_1.weight", "linear_1.weight"]
+    found = rates("{steps: 1, optimizer: {adamw: {lr: 1, weight_decay: 0.1}}, decay: weights}")
+    assert [name for name, (_, decay) in found.items() if decay] == [
+        "body.linear_1.weight",
+        "linear_1.weight",
+    ]
 
 
 def test_the_scales_of_a_norm_are_spared_where_they_have_several_axes():
@@ -168,8 +173,8 @@ def test_four_batches_of_8_are_one_of_32(loss):
     assert [(r.record, r.step, r.epoch) for r in pieces] == [(r.record, r.step, r.epoch) for r in whole]
     for a, b in zip(one.network.parameters(), other.network.parameters(), strict=True):
         torch.testing.assert_close(a, b)
-    told = [[r.metrics["train/running_loss"] for r in records if r.record == "step"] for records in (pieces, whole)]
-    assert told[0] == pytest.approx(told[1], rel=1e-5)
+    losses = [[r.metrics["train/running_loss"] for r in records if r.record == "step"] for records in (pieces, whole)]
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
 
 
 def test_all_of_the_training_set_is_one_batch():
@@ -294,7 +299,7 @@ MISTAKES = {
 
 
 @pytest.mark.parametrize("train", MISTAKES)
-def test_a_mistake_is_told_in_a_sentence(train, tmp_path):
+def test_a_mistake_is_reported_in_a_sentence(train, tmp_path):
     with pytest.raises(SpecError) as error:
         experiments.run(spec(train), tmp_path)
     assert len(error.value.problems) == 1
@@ -306,8 +311,8 @@ def test_a_network_too_large_for_its_hessian_is_said_before_training(tmp_path):
     text = SPEC.format(train="{steps: 1, optimizer: newton}", loss="cross_entropy", valid=20)
     with pytest.raises(SpecError) as error:
         experiments.run(experiment_of(text.replace("linear: 8", "linear: 500")), tmp_path)
-    told = "newton is for at most 4,000 weights, and the network has 5,503: its Hessian would have 30,283,009 values"
-    assert error.value.problems[0].message == told
+    ran = "newton is for at most 4,000 weights, and the network has 5,503: its Hessian would have 30,283,009 values"
+    assert error.value.problems[0].message == ran
 
 
 # --- the curve of the rate ------------------------------------------------------------------------------------------
@@ -318,18 +323,20 @@ def shown(tmp_path: Path, *more: str) -> str:
     train = "{epochs: 4, batch_size: 7, optimizer: {sgd: 0.1}}"
     path.write_text(SPEC.format(train=train, loss="cross_entropy", valid=20))
     command = [sys.executable, "-m", "dlx", "train", str(path), "--plot-schedule", *more]
-    told = subprocess.run([*command, "--runs", str(tmp_path / "runs")], capture_output=True, text=True, check=True)
+    completed = subprocess.run(
+        [*command, "--runs", str(tmp_path / "runs")], capture_output=True, text=True, check=True
+    )
     assert not (tmp_path / "runs").exists()
-    return told.stdout
+    return completed.stdout
 
 
 def test_the_rate_over_time_is_shown_without_training(tmp_path):
-    told = shown(tmp_path, "+train.schedule={linear: {start_factor: 1, end_factor: 0.5}}").splitlines()
-    assert told[0] == "linear: 40 steps, 10 an epoch"
-    assert told[1] == "".join(sorted(told[1], reverse=True))
-    assert (told[1][0], told[1][-1], len(told[1])) == ("█", "▄", 40)
-    assert told[3].split() == ["1", "1", "0.1"]
-    assert told[-1].split() == ["40", "4", "0.05125"]
+    lines = shown(tmp_path, "+train.schedule={linear: {start_factor: 1, end_factor: 0.5}}").splitlines()
+    assert lines[0] == "linear: 40 steps, 10 an epoch"
+    assert lines[1] == "".join(sorted(lines[1], reverse=True))
+    assert (lines[1][0], lines[1][-1], len(lines[1])) == ("█", "▄", 40)
+    assert lines[3].split() == ["1", "1", "0.1"]
+    assert lines[-1].split() == ["40", "4", "0.05125"]
 
 
 def test_the_rate_over_time_is_one_document_for_machines(tmp_path):

@@ -156,10 +156,10 @@ def test_evaluations_are_of_the_average_and_so_is_what_stays():
 def test_the_raw_weights_are_judged_until_the_average_begins():
     train = f"{TRAIN}, evaluate_every: 3"
     raw = [r.metrics for r in fit(job(train)) if r.record == "evaluation"]
-    told = [r.metrics for r in fit(job(f"{train}, average: {{polyak: 0.5}}")) if r.record == "evaluation"]
-    assert told[0] == raw[0]
-    assert told[1] == raw[1]  # the first that counts is alone
-    assert told[2] != raw[2]
+    evaluations = [r.metrics for r in fit(job(f"{train}, average: {{polyak: 0.5}}")) if r.record == "evaluation"]
+    assert evaluations[0] == raw[0]
+    assert evaluations[1] == raw[1]  # the first that counts is alone
+    assert evaluations[2] != raw[2]
 
 
 def test_frozen_weights_stay_as_they_are_and_tied_ones_are_averaged_once():

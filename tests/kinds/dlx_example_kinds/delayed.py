@@ -70,7 +70,7 @@ class Carried(Feed):
         self.streams = train.batch(len(part))
         self.position = 0
         self.held = torch.zeros(self.streams, data.size)
-        self.given: Batch | None = None
+        self.batch: Batch | None = None
 
     @property
     def batches(self) -> int:
@@ -81,15 +81,15 @@ class Carried(Feed):
         if self.position % self.batches == 0:
             self.epoch += 1
         at = self.position % self.batches
-        self.given = self._batch(self.part, at, self.batches, self.held)
+        self.batch = self._batch(self.part, at, self.batches, self.held)
         self.position += 1
-        return self.given
+        return self.batch
 
     def _take_back(self) -> None:
         """What the objective carried on from the batch before."""
-        if self.given is not None and self.data.carry:
-            self.held = self.given.carried.get("state", self.held)
-        self.given = None
+        if self.batch is not None and self.data.carry:
+            self.held = self.batch.carried.get("state", self.held)
+        self.batch = None
 
     def _batch(self, part: Any, at: int, length: int, held: Tensor) -> Batch:
         index = torch.arange(self.streams) * length + at
@@ -110,4 +110,4 @@ class Carried(Feed):
 
     def load(self, state: Mapping[str, Any]) -> None:
         self.epoch, self.position, self.held = state["epoch"], state["position"], state["held"]
-        self.given = None
+        self.batch = None
