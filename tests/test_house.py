@@ -97,6 +97,29 @@ def run_by(path: Path) -> set[str]:
     return {name for name in every & MODULES.keys() if not own.startswith(f"{name}.")}
 
 
+def glossary() -> list[tuple[list[str], list[str]]]:
+    """The terms of each row of the glossary, and the places that it names."""
+    text = PAGE.read_text().partition("\n## Glossary\n")[2].partition("\n## ")[0]
+    rows = [row.strip("| ").split(" | ") for row in text.splitlines() if row.startswith("| ")][1:]
+    return [(terms.split(", "), re.findall(r"`([\w./]+)`", places)) for terms, _, places in rows]
+
+
+def test_the_glossary_has_each_term_once():
+    terms = [term for row, _ in glossary() for term in row]
+    assert [term for term in terms if terms.count(term) > 1] == []
+    assert len(terms) > 100
+
+
+def test_each_place_of_the_glossary_is_there():
+    for terms, places in glossary():
+        assert places, terms
+        for place in places:
+            module, _, name = place.partition(".")
+            path = PACKAGE / module if module.endswith("/") else PACKAGE / f"{module}.py"
+            assert path.exists() or (PACKAGE / module).is_dir(), f"{terms}: there is no {path}"
+            assert not name or re.search(rf"\b{name}\b", path.read_text()), f"{terms}: {module} has no {name}"
+
+
 def test_no_circle_of_imports_not_even_inside_functions():
     graph = {name: run_by(path) for name, path in MODULES.items()}
     try:

@@ -47,7 +47,9 @@ def spec_of(folder, targets, layers, objective):
         ("shares", "[{linear: 3}, softmax]", "{regression: {loss: kl_div}}", "softmax", "kl_div"),
     ],
 )
-def test_probabilities_before_a_loss_that_takes_logits_are_reported(tmp_path, targets, layers, objective, layer, loss):
+def test_probabilities_before_a_loss_that_takes_logits_are_reported(
+    tmp_path, targets, layers, objective, layer, loss
+):
     (odd,) = trace(spec_of(tmp_path, targets, layers, objective)).warnings
     assert odd.message == f"{loss} takes logits, of which it makes probabilities itself, and {layer} has made some"
     assert odd.hint == f"Leave `{layer}` out: it is predicted as probabilities all the same."
