@@ -153,12 +153,12 @@ class Registry(Mapping[str, type[D]], Generic[D]):
         if _collectors and _collectors[-1].takes(cls):
             _collectors[-1].found.append((self, cls))
             return
-        known = self._classes.get(cls.kind, cls)
-        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise DlxError(f"two {self.noun} classes are called `{cls.kind}`: {known!r} and {cls!r}")
         if not cls.__module__.startswith("dlx.") and cls.kind in self.modules:
             message = f"`{cls.kind}` is a {self.noun} of dlx, and {cls!r} takes its name"
             raise DlxError(message, hint="Give your own class another `kind`.")
+        known = self._classes.get(cls.kind, cls)
+        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise DlxError(f"two {self.noun} classes are called `{cls.kind}`: {known!r} and {cls!r}")
         self._classes[cls.kind] = cls  # a cell of a notebook that runs again defines its class anew
 
     def new(self, kind: str) -> KindFactory[D]:

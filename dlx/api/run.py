@@ -160,13 +160,13 @@ class Run:
             raise DlxError(f"{self.key} is an ensemble of {count} networks, each with {asked} of its own", hint=hint)
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Run) and self._places == other._places
+        return isinstance(other, Run) and self.paths == other.paths
 
     def __hash__(self) -> int:
-        return hash(self._places)
+        return hash(self.paths)
 
     @property
-    def _places(self) -> tuple[Path, ...]:
+    def paths(self) -> tuple[Path, ...]:
         """The absolute paths of its folders: two objects of one run are equal."""
         return (self._folder.dir.absolute(),)
 
@@ -236,7 +236,7 @@ class SeedRuns(Run):
         raise self._of_each("checkpoints")
 
     @property
-    def _places(self) -> tuple[Path, ...]:
+    def paths(self) -> tuple[Path, ...]:
         """The absolute paths of the folders of all seeds."""
         return tuple(run.folder.absolute() for run in self._runs)
 

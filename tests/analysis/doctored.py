@@ -45,6 +45,8 @@ def outcome(check: str, *args: Any, **options: Any) -> CheckOutcome:
 class FixedData(Synthetic):
     """A data set that is there already; it has no kind of its own, so that no registry knows it."""
 
+    __module__ = Synthetic.__module__  # it stands for a source of dlx, whose arrays are not held against its facts
+
     def __init__(self, sets: Sets) -> None:
         super().__init__(shape=[1])
         object.__setattr__(self, "_sets", sets)

@@ -14,7 +14,7 @@ from dlx.runs.folder import Run
 from dlx.runs.lookup import all_runs, find
 from dlx.schedules import SCHEDULES, Timeline
 from dlx.spec import load
-from dlx.training.batches.bootstrap import sample
+from dlx.training.batches.bootstrap import bootstrap_indices
 from dlx.training.checkpoints.checkpoint import restore
 
 SPEC = """\
@@ -191,7 +191,7 @@ def test_a_member_that_fails_is_reported_in_the_run_of_the_ensemble(spec, tmp_pa
 
 
 def test_a_bootstrap_is_drawn_with_replacement_and_is_that_of_its_seed():
-    first, again, other = sample(1000, 5), sample(1000, 5), sample(1000, 6)
+    first, again, other = (bootstrap_indices(1000, seed) for seed in (5, 5, 6))
 
     assert torch.equal(first, again)
     assert not torch.equal(first, other)
@@ -213,7 +213,7 @@ def test_each_member_of_a_bagging_sees_examples_of_its_own(spec, tmp_path, monke
     monkeypatch.setattr(Examples, "begin", begin)
     found = trained(spec("ensemble: {members: 2, bootstrap: true}"), tmp_path / "runs")
 
-    assert seen == {seed: set(sample(96, seed).tolist()) for seed in (5, 6)}
+    assert seen == {seed: set(bootstrap_indices(96, seed).tolist()) for seed in (5, 6)}
     assert all(load(r.run.dir / "spec.yaml").train.bootstrap for r in found.results)
     again = trained(found.results[1].run.dir / "spec.yaml", tmp_path / "again")
     assert again.results[0].metrics == pytest.approx(found.results[1].metrics, rel=1e-5)

@@ -158,7 +158,7 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_others_whole(tmp_path):
     for name in whole:
         checkpoint.read(folder, name)
     (folder / ".step-000000999.safetensors.1").write_bytes(b"half of it")
-    training_state.clear(folder)
+    training_state.remove_partial_files(folder)
     assert not list(folder.glob(".*"))
 
 

@@ -96,7 +96,7 @@ def test_what_a_recurrent_layer_computes_at_one_moment_is_what_threads_share(tmp
     assert device.threads_for(train, graph, 10_000) == 2
 
     (node,) = [node for node in graph.nodes if node.plan.macs]
-    object.__setattr__(node, "plan", replace(node.plan, moments=1000))
+    object.__setattr__(node, "plan", replace(node.plan, sequential_steps=1000))
     assert device.threads_for(train, graph, 10_000) == 1
 
 
