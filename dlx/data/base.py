@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ColumnUse:
-    """How a column of a table, or an array of a file, is used: its role, its number of inputs, and the reason."""
+    """The use of a column of a table, or of an array of a file: its role, its number of inputs, and the reason."""
 
     name: str
     taken_for: str

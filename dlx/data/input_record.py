@@ -26,7 +26,7 @@ FILE = "inputs.safetensors"
 
 @dataclass(frozen=True)
 class InputRecord:
-    """How raw inputs become inputs of the network, and the meaning of its outputs.
+    """Record of how raw inputs become inputs of the network, and of the meaning of its outputs.
 
     Attributes:
         raw: shape of an input before preprocessing.

@@ -214,7 +214,7 @@ def _line(error: BaseException, sources: Sources) -> Mark | None:
 
 
 def _failure(error: BaseException, sources: Sources, entry: Entry) -> Problem:
-    """What an error says of a plugin that was to be run, at the line of the plugin."""
+    """Return the sentence about an error of a plugin that was to be run, at the line of the plugin."""
     named = f"It is named at {entry.mark}."
     mark = _line(error, sources) or Mark(shown(sources.path))
     if isinstance(error, SyntaxError) and error.filename is not None and _line(error, sources) is None:
@@ -229,7 +229,7 @@ def _failure(error: BaseException, sources: Sources, entry: Entry) -> Problem:
 
 
 def _way_out(error: ImportError, sources: Sources) -> str:
-    """What to do about an import that failed."""
+    """Return the hint for an import that failed."""
     name = (error.name or "").partition(".")[0]
     if "relative import" in str(error):
         return STANDS_ALONE.format("module")

@@ -73,7 +73,7 @@ class Predicted:
 
     @property
     def arrays(self) -> dict[str, Array]:
-        """Those of `classes`, `probabilities`, `values`, `boxes` and `scores` that are not None."""
+        """Return those of `classes`, `probabilities`, `values`, `boxes` and `scores` that are not None."""
         every = {name: getattr(self, name) for name in ("classes", "probabilities", "values", "boxes", "scores")}
         return {name: array for name, array in every.items() if array is not None}
 

@@ -128,7 +128,7 @@ def _arrays(data: Path, path: str, name: str) -> Draft:
 
 
 def _channels(sizes: list[int]) -> str:
-    """Where the axis of channels is, where it is not the first one: nowhere in square pictures, or the last one."""
+    """The axis of channels, where it is not the first one: nowhere in square pictures, or the last one."""
     if len(sizes) == 2 and sizes[0] == sizes[1] > max(CHANNELS):
         return "none"
     return "last" if len(sizes) == 3 and sizes[-1] in CHANNELS and sizes[0] not in CHANNELS else ""

@@ -107,7 +107,7 @@ def _plan(frame: Frame, target: str | None) -> Plan:
 
 
 def _surveyed(frame: Frame, name: str) -> Column | None:
-    """How a column would be read; None where it would not."""
+    """Read a column as the data kind would; None where it would not."""
     from ...data.tables.columns import survey
 
     try:
@@ -123,7 +123,7 @@ def _different(frame: Frame, name: str) -> list[Any]:
 
 
 def _lacking(frame: Frame) -> dict[str, int]:
-    """How many values are missing, by column."""
+    """Count the missing values of each column."""
     from ...data.tables.missing_values import missing
 
     return {name: int(mask.sum()) for name, mask in missing(frame).items()}

@@ -55,7 +55,7 @@ class Task:
 
 @dataclass(frozen=True)
 class TrialOutcome:
-    """How far a task came. Cut off: the sweep is to stop, and the task continues another time."""
+    """The end of a task: how far it came. Cut off: the sweep is to stop, and the task continues another time."""
 
     number: int
     seed: int
