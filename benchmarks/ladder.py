@@ -31,7 +31,7 @@ from trained import results
 
 from dlx.objectives import Supervised
 from dlx.objectives.ensemble import combined
-from dlx.runs.folder import Run
+from dlx.runs.folder import RunFolder
 from dlx.spec import load, objective_of
 from dlx.training.checkpoints.checkpoint import restore
 
@@ -109,16 +109,16 @@ def climb(rung: Rung, data: Path, seeds: int, folder: Path) -> Measured:
     return Measured(np.array(wrong), statistics.fmean(one.seconds for one in found))
 
 
-def _predictions(run: Run, x: Tensor, objective: Supervised) -> np.ndarray:
+def _predictions(run: RunFolder, x: Tensor, objective: Supervised) -> np.ndarray:
     """The class that each digit is given, by a network or by what several say together."""
     together = run.read_json("ensemble.json")
     if not together:
         return _outputs(run, x).argmax(1).numpy()
-    outputs = torch.stack([_outputs(Run(run.root / key), x) for key in together["members"]])
+    outputs = torch.stack([_outputs(RunFolder(run.root / key), x) for key in together["members"]])
     return combined(objective, outputs, together["combine"]).argmax(1).numpy()
 
 
-def _outputs(run: Run, x: Tensor) -> Tensor:
+def _outputs(run: RunFolder, x: Tensor) -> Tensor:
     network, _ = restore(run.dir)
     with torch.inference_mode():
         return torch.cat([network(part) for part in x.split(1000)])

@@ -11,7 +11,7 @@ from typing import Any
 from dlx.experiment import runner
 from dlx.experiment.runner import Result, Results
 from dlx.graph import trace
-from dlx.runs.folder import Run
+from dlx.runs.folder import RunFolder
 from dlx.spec import load
 
 ALONE = ["track.mlflow=false", "train.threads=1"]
@@ -38,11 +38,11 @@ def results(spec: Path, changes: Sequence[str], seeds: int, folder: Path) -> Res
     return Results(tuple(found), trace(asked))
 
 
-def _done(wanted: Any, folder: Path) -> Run | None:
+def _done(wanted: Any, folder: Path) -> RunFolder | None:
     """A finished run of just this experiment; what it claims or is called does not matter."""
     for path in sorted(folder.glob("*/*/spec.yaml")):
-        if Run(path.parent).status() == "finished" and _what_counts(load(path)) == _what_counts(wanted):
-            return Run(path.parent)
+        if RunFolder(path.parent).status() == "finished" and _what_counts(load(path)) == _what_counts(wanted):
+            return RunFolder(path.parent)
     return None
 
 

@@ -156,7 +156,7 @@ def peer_seconds(name: str, examples: int, accuracies: dict[str, float]) -> floa
 
 def dlx_seconds(examples: int, home: Path, accuracies: dict[str, float], ends: list[float]) -> float:
     """Wall seconds of `dlx train` until it tells its result; those until it ends join `ends`."""
-    from dlx.runs.folder import Run
+    from dlx.runs.folder import RunFolder
     from dlx.track import sync
 
     spec, runs = home / "whole.yaml", home / "runs"
@@ -174,7 +174,7 @@ def dlx_seconds(examples: int, home: Path, accuracies: dict[str, float], ends: l
     assert completed
     assert process.returncode == 0
     newest = max(runs.glob("whole/*"), key=lambda path: path.stat().st_mtime)
-    assert sync(Run(newest)).complete  # a mirror that is behind would run beside whoever comes next
+    assert sync(RunFolder(newest)).complete  # a mirror that is behind would run beside whoever comes next
     return completed
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from dlx import cli
 from dlx.cli import exit_status
 from dlx.experiment import runner
-from dlx.runs.folder import Run
+from dlx.runs.folder import RunFolder
 from dlx.spec import load
 
 SPEC = """\
@@ -76,7 +76,7 @@ def made(folder: Path) -> Home:
         found = runner.run(load(folder / "specs" / name / "s.yaml", changes), runs)
         keys.append((found.together or found.results[0]).run.key)
     finished, other, ensemble = keys
-    died = Run(runs / "a" / "20200101-000000-0000")
+    died = RunFolder(runs / "a" / "20200101-000000-0000")
     shutil.copytree(runs / finished, died.dir)
     lines = (died.dir / "metrics.jsonl").read_text().splitlines(keepends=True)
     (died.dir / "metrics.jsonl").write_text("".join(lines[:-3]))

@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import DlxError, with_article
 from ..runs import lookup
-from ..runs.folder import Run as RunFolder
+from ..runs.folder import RunFolder
 from ..spec import Experiment, from_python
 from ..spec import load as read
 from .run import Run

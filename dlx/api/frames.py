@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..graph import Graphs, LayerNode
 from ..graph.expect import Receipt, format_claim
 from ..graph.graph import AnyReceptiveField
-from ..runs.folder import Run as RunFolder
+from ..runs.folder import RunFolder
 from ..runs.records import has_old_loss_name, with_current_names
 from ..shapes import ReceptiveField
 

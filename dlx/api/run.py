@@ -14,7 +14,7 @@ from ..experiment import ensemble
 from ..experiment.results import Results
 from ..graph import trace_all
 from ..graph.expect import of_results
-from ..runs.folder import Run as RunFolder
+from ..runs.folder import RunFolder
 from ..show import html
 from ..spec import Experiment, load
 from ..trained.evaluate import weights_of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..data import python_inputs
 from ..errors import DlxError
-from ..runs.folder import Run as RunFolder
+from ..runs.folder import RunFolder
 from ..show import html
 from ..trained import evaluate as evaluations
 from ..trained import predict as predictions

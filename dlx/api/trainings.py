@@ -11,7 +11,7 @@ from typing import Any
 from .. import graph
 from ..experiment import runner as experiments
 from ..experiment.results import Results
-from ..runs.folder import Run as RunFolder
+from ..runs.folder import RunFolder
 from ..show.training import progress
 from ..spec import Experiment
 from ..spec.sections.expect import apply_with

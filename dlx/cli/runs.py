@@ -142,14 +142,14 @@ def sync(
     """
     from .. import track
     from ..runs import lookup
-    from ..runs.folder import Run
+    from ..runs.folder import RunFolder
     from ..show import listings
     from ..sweeps import mlflow_study
 
     studies = mlflow_study.studies(run, runs)
     chosen = [] if run and studies else [lookup.find(run, runs)] if run else lookup.all_runs(runs)
     done = [(one, track.sync(one, uri)) for one in chosen]
-    done += [(Run(folder), mlflow_study.StudyDelivery(folder, uri).sync()) for folder in studies]
+    done += [(RunFolder(folder), mlflow_study.StudyDelivery(folder, uri).sync()) for folder in studies]
     listings.synced(done, as_json)
     if not all(result.complete for _, result in done):
         raise typer.Exit(1)

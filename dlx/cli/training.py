@@ -49,7 +49,7 @@ def train(
     from .. import spec as specs
     from ..experiment import runner
     from ..runs import lookup
-    from ..runs.folder import Run
+    from ..runs.folder import RunFolder
     from ..show import console, training
     from ..show import schedule as schedules
 
@@ -71,7 +71,7 @@ def train(
         from ..sweeps.study import spec_in
 
         spec = spec_in(spec)
-        like = Run(spec.parent)
+        like = RunFolder(spec.parent)
     loaded = specs.load(spec, overrides or [], plugins=plugin or []) if spec is not None else None
     if plot_schedule and loaded is not None:
         rates = runner.rates(loaded)

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..errors import DlxError
-from ..runs.folder import Run
+from ..runs.folder import RunFolder
 
 FILE = "confusion.json"
 METRIC = "confusion_matrix"
@@ -26,7 +26,7 @@ class Confusion:
         return next((name, self.parts[name]) for name in ("test", "valid", "train") if name in self.parts)
 
 
-def write(run: Run, names: Sequence[str], tables: Mapping[str, Mapping[str, Rows]]) -> None:
+def write(run: RunFolder, names: Sequence[str], tables: Mapping[str, Mapping[str, Rows]]) -> None:
     """Write the confusion matrices of a run's last evaluations; nothing where the spec does not measure them."""
     parts = {name: found[METRIC] for name, found in tables.items() if METRIC in found}
     if parts:
@@ -35,7 +35,7 @@ def write(run: Run, names: Sequence[str], tables: Mapping[str, Mapping[str, Rows
         run.write_json(FILE, {"rows": "target", "columns": "predicted", "classes": labels, **parts})
 
 
-def read(run: Run) -> Confusion | None:
+def read(run: RunFolder) -> Confusion | None:
     """Return the confusion matrices of a run; None where it has none. DlxError where the file is damaged."""
     found = run.read_json(FILE)
     if not found:

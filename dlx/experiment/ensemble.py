@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from ..errors import DlxError, plural
-from ..runs.folder import ENSEMBLE, Run
+from ..runs.folder import ENSEMBLE, RunFolder
 from ..spec import Experiment
 from ..training import ensemble_metrics
 from ..training.checkpoints import checkpoint
@@ -30,7 +30,7 @@ def members_of(experiment: Experiment) -> list[Experiment]:
 class EnsembleRun:
     """Run of an ensemble: it records the runs of its members, and has an end record in any case."""
 
-    def __init__(self, run: Run, combine: str) -> None:
+    def __init__(self, run: RunFolder, combine: str) -> None:
         self.run, self.combine = run, combine
         self.keys = run.members()
         self.metrics: dict[str, float] = {}
@@ -38,7 +38,7 @@ class EnsembleRun:
         self.started = time.perf_counter()
         self.seconds = 0.0
 
-    def noted(self, member: Run) -> Run:
+    def noted(self, member: RunFolder) -> RunFolder:
         """Record a member, before it is trained: a resumed ensemble then finds it, however early it was killed."""
         self.keys.append(member.key)
         self.run.write_json(ENSEMBLE, {"combine": self.combine, "members": self.keys})
@@ -63,7 +63,7 @@ class EnsembleRun:
             self.run.append({**record, "status": self.status, "message": self.message, "metrics": self.metrics})
 
 
-def evaluate_members(prepared: Prepared, runs: Sequence[Run]) -> dict[str, float]:
+def evaluate_members(prepared: Prepared, runs: Sequence[RunFolder]) -> dict[str, float]:
     """Return the metrics of the trained members' combined outputs on the validation and test parts."""
     from ..network import build
     from ..training.batches.augmentation import augmented
@@ -86,10 +86,10 @@ def mean(metrics: Sequence[dict[str, float]]) -> dict[str, float]:
     return {name: mean_of([one[name] for one in metrics]) for name in shared}
 
 
-def members_in(run: Run) -> list[Run]:
+def members_in(run: RunFolder) -> list[RunFolder]:
     """Return the runs of an ensemble's members, an empty list for another run. DlxError where a folder is missing."""
     keys = run.members()
-    found = [Run(run.root / key) for key in keys]
+    found = [RunFolder(run.root / key) for key in keys]
     if gone := [member.key for member in found if not member.dir.is_dir()]:
         hint = "Bring its folder back, or train the ensemble anew."
         raise DlxError(f"{run.key} has {plural(len(keys), 'member')}, and {gone[0]} is gone", hint=hint)

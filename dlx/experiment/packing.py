@@ -9,7 +9,7 @@ from typing import Any
 
 from ..errors import DlxError
 from ..graph import Graph
-from ..runs.folder import Run
+from ..runs.folder import RunFolder
 from ..spec import Train
 from ..training import compute, device
 from ..training.prepared import Prepared
@@ -72,7 +72,7 @@ def threads_for(train: Train, graph: Graph, examples: int, count: int) -> int:
     return 1 if several else device.threads_for(train, graph, examples, count)
 
 
-def record_packing(folders: Sequence[Run], prepared: Prepared) -> None:
+def record_packing(folders: Sequence[RunFolder], prepared: Prepared) -> None:
     """Write `packed` and the threads into the lock files of new runs, before any starts.
 
     A run that is killed before its own start is then resumed in the same way, and to the same bits.
@@ -129,7 +129,7 @@ def train_together(many: Sequence[Candidate], session: Session) -> list[Result |
     return [ends[number] for number in range(len(many))]
 
 
-def train_seeds(each: Sequence[tuple[Run, Prepared]], session: Session) -> tuple[Result, ...]:
+def train_seeds(each: Sequence[tuple[RunFolder, Prepared]], session: Session) -> tuple[Result, ...]:
     """Train one network with several seeds together. The error of a run is raised after all have ended.
 
     Runs that have finished are read from their folders.

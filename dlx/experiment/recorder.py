@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DlxError, Problem, RunError
 from ..graph import Graphs
-from ..runs.folder import Run
+from ..runs.folder import RunFolder
 from ..runs.records import with_current_names
 from ..training import baseline, early_stopping, ensemble_metrics, fallback
 from ..training.checkpoints import best_checkpoints, checkpoint, training_state
@@ -36,7 +36,7 @@ AT_MOST = 0.2
 class TrainingStarted:
     """Event: a training starts, or is resumed from `step`."""
 
-    run: Run
+    run: RunFolder
     graphs: Graphs
     device: str
     threads: int
@@ -61,7 +61,7 @@ Callback = Callable[["TrainingStarted | Record | TrainingWarning"], None]
 class RunRecorder:
     """Recorder of one run: records to its folder and a callback, checkpoints, and an end record in any case."""
 
-    def __init__(self, folder: Run) -> None:
+    def __init__(self, folder: RunFolder) -> None:
         self.folder = folder
         self.job: Job | None = None
         self.metrics: dict[str, float] = {}

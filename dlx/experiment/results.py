@@ -10,7 +10,7 @@ from math import isfinite
 from typing import TYPE_CHECKING, Any
 
 from ..graph import Graphs
-from ..runs.folder import Run
+from ..runs.folder import RunFolder
 
 if TYPE_CHECKING:
     from ..track import Mirror
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 class Result:
     """One finished training."""
 
-    run: Run
+    run: RunFolder
     seed: int
     steps: int
     seconds: float

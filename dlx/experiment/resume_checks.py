@@ -7,12 +7,12 @@ from collections.abc import Sequence
 
 from ..data import Sets
 from ..errors import DlxError
-from ..runs.folder import Run
+from ..runs.folder import RunFolder
 from ..runs.records import RECORDS
 from ..spec import Experiment
 
 
-def finished(run: Run, experiment: Experiment) -> DlxError:
+def finished(run: RunFolder, experiment: Experiment) -> DlxError:
     """Return the error for a finished run, which cannot be resumed."""
     end, by_steps = run.end() or {}, experiment.train is not None and experiment.train.steps is not None
     return DlxError(
@@ -21,7 +21,7 @@ def finished(run: Run, experiment: Experiment) -> DlxError:
     )
 
 
-def unchanged(run: Run, changes: Sequence[str]) -> DlxError:
+def unchanged(run: RunFolder, changes: Sequence[str]) -> DlxError:
     """Return the error for changes of the spec of a resumed run, which is resumed as it was."""
     if run.status() == "finished":
         message = f"{run.key} has finished, and a finished run cannot be gone on with yet, with changes or without"
@@ -31,7 +31,7 @@ def unchanged(run: Run, changes: Sequence[str]) -> DlxError:
     return DlxError(message, hint=again)
 
 
-def check_spec(run: Run, experiment: Experiment) -> None:
+def check_spec(run: RunFolder, experiment: Experiment) -> None:
     """Raise DlxError where the lock file or the records of a run are those of another spec."""
     path = run.dir / "spec.yaml"
     own = {hashlib.sha256(text).hexdigest() for text in (path.read_bytes(), experiment.resolved().encode())}
@@ -41,7 +41,7 @@ def check_spec(run: Run, experiment: Experiment) -> None:
             raise DlxError(f"{run.dir / name} is of the training of another spec than {path}", hint=hint)
 
 
-def check_digest(run: Run, sets: Sets, hint: str) -> None:
+def check_digest(run: RunFolder, sets: Sets, hint: str) -> None:
     """Raise DlxError where a run was trained on other data than `sets`."""
     was = run.lock().get("data", {}).get("digest", sets.digest)
     if was != sets.digest:

@@ -8,11 +8,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import DlxError
-from ..runs.folder import Run
+from ..runs.folder import RunFolder
 from ..spec import Experiment, load
 from ..training import device
 from ..training.prepared import Prepared, loaded, prepare, ready, span_of
-from ..training.schedule_curve import Curve, curve
+from ..training.schedule_curve import ScheduleCurve, curve
 from . import ensemble, packing
 from .lock import locked
 from .recorder import Callback, RunRecorder, TrainingStarted, TrainingWarning
@@ -25,7 +25,7 @@ MIRROR_TIMEOUT = 10.0
 
 
 def run(
-    experiment: Experiment, runs: Path = Path("runs"), callback: Callback | None = None, like: Run | None = None
+    experiment: Experiment, runs: Path = Path("runs"), callback: Callback | None = None, like: RunFolder | None = None
 ) -> Results:
     """Train a spec, once for each of its seeds. SpecError or DlxError before anything starts, RunError on the way.
 
@@ -38,7 +38,7 @@ def run(
         return _train_ensemble(prepared, new_run(prepared, runs), session)
     seeds = range(train.seed, train.seed + train.seeds)
     each = [prepared] if len(seeds) == 1 else [prepared.with_experiment(experiment.with_seed(seed)) for seed in seeds]
-    existing: list[Run] = []
+    existing: list[RunFolder] = []
     if like is not None:
         existing = [new_run(one, runs) for one in each]
         for folder in existing:
@@ -50,7 +50,7 @@ def _train_seeds(
     each: Sequence[Prepared],
     runs: Path,
     session: Session,
-    existing: Sequence[Run] = (),
+    existing: Sequence[RunFolder] = (),
     ensemble_run: ensemble.EnsembleRun | None = None,
 ) -> tuple[Result, ...]:
     """Trainings of one network on one data set that differ in their seeds, up to the first that does not finish.
@@ -59,7 +59,7 @@ def _train_seeds(
     get new runs, which `gathering` notes where they are members of an ensemble.
     """
 
-    def create(one: Prepared) -> Run:
+    def create(one: Prepared) -> RunFolder:
         folder = new_run(one, runs)
         return folder if ensemble_run is None else ensemble_run.noted(folder)
 
@@ -79,7 +79,7 @@ def _train_seeds(
     return tuple(results)
 
 
-def _train_ensemble(prepared: Prepared, folder: Run, session: Session) -> Results:
+def _train_ensemble(prepared: Prepared, folder: RunFolder, session: Session) -> Results:
     """Train an ensemble from where it is to its end: members in runs of their own, the whole in `folder`."""
     train, experiment = prepared.train, prepared.experiment
     assert train.ensemble is not None
@@ -105,7 +105,7 @@ def _train_ensemble(prepared: Prepared, folder: Run, session: Session) -> Result
     return Results(results, prepared.graphs, ensemble_result, train.ensemble.combine)
 
 
-def rates(experiment: Experiment) -> dict[str, Curve]:
+def rates(experiment: Experiment) -> dict[str, ScheduleCurve]:
     """Return the learning rate of each network over a training, without training; `network` is the name of one.
 
     SpecError where it cannot be trained.
@@ -135,7 +135,7 @@ def finish_tracking(experiment: Experiment, results: Results) -> Results:
     return replace(results, results=tuple(map(finished_result, results.results)), together=own)
 
 
-def resume(run: Run, callback: Callback | None = None) -> tuple[Experiment, Results]:
+def resume(run: RunFolder, callback: Callback | None = None) -> tuple[Experiment, Results]:
     """Resume a run that was killed, stopped or failed, from its newest checkpoint, to the same bits.
 
     Return its spec and its results. DlxError where the run is finished or still running, or its data has changed.

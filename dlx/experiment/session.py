@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data import input_record
 from ..lazy import torch
-from ..runs.folder import Run
+from ..runs.folder import RunFolder
 from ..spec import Experiment
 from ..training import compute, device, random_generators, thread_timing
 from ..training.checkpoints import training_state
@@ -37,14 +37,14 @@ class Session:
     mirrored together, if at all."""
 
 
-def new_run(prepared: Prepared, runs: Path) -> Run:
+def new_run(prepared: Prepared, runs: Path) -> RunFolder:
     """Create a run folder with the files that are written before a training starts."""
-    folder = Run.create(runs, prepared.experiment.name)
+    folder = RunFolder.create(runs, prepared.experiment.name)
     describe(folder, prepared)
     return folder
 
 
-def describe(folder: Run, prepared: Prepared) -> None:
+def describe(folder: RunFolder, prepared: Prepared) -> None:
     """Write the resolved spec, the plan, and the record of the inputs by which new ones are prepared."""
     prepared.experiment.keep_plugins(folder.dir)
     folder.write_text("spec.yaml", prepared.experiment.resolved())
@@ -149,7 +149,7 @@ def result_of(recorder: RunRecorder, seed: int, mirror: Mirror | None = None) ->
     return replace(done, outcome=recorder.outcome, notes=recorder.notes)
 
 
-def read_back(folder: Run, prepared: Prepared) -> Result | None:
+def read_back(folder: RunFolder, prepared: Prepared) -> Result | None:
     """Return the result of a finished run from its folder; None for one that has not finished."""
     end = folder.end()
     if end is None or end["status"] != "finished":
@@ -157,7 +157,7 @@ def read_back(folder: Run, prepared: Prepared) -> Result | None:
     return Result(folder, prepared.train.seed, end["step"], end.get("seconds", 0.0), end["metrics"])
 
 
-def mirror_of(experiment: Experiment, folder: Run) -> Mirror | None:
+def mirror_of(experiment: Experiment, folder: RunFolder) -> Mirror | None:
     """Start the process that mirrors a run in MLflow; None where the spec asks for none."""
     if not experiment.track.mlflow:
         return None
@@ -166,7 +166,7 @@ def mirror_of(experiment: Experiment, folder: Run) -> Mirror | None:
     return track.start(folder, experiment.track.uri, experiment.track.experiment or experiment.name)
 
 
-def mirrors_of(experiment: Experiment, folders: Sequence[Run]) -> list[Mirror]:
+def mirrors_of(experiment: Experiment, folders: Sequence[RunFolder]) -> list[Mirror]:
     """Start one process that mirrors several runs."""
     if not experiment.track.mlflow:
         return []

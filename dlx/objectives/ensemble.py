@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import Problem
 from ..lazy import F, torch
-from .supervised import Evaluation, Supervised
+from .supervised import EvaluationMeters, Supervised
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +61,7 @@ def _decided(objective: Supervised, outputs: Tensor, how: str) -> Tensor:
     return 2 * most.to(outputs.dtype) - 1
 
 
-class EnsembleEvaluation(Evaluation):
+class EnsembleEvaluation(EvaluationMeters):
     """Accumulates the metrics of several networks combined. Votes have no loss, and no metric of probabilities."""
 
     def __init__(self, objective: Supervised, how: str) -> None:

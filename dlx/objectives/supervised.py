@@ -175,12 +175,12 @@ class Supervised(Objective):
         """Return the logits or predictions that metrics take."""
         return output
 
-    def evaluation(self) -> Evaluation:
+    def evaluation(self) -> EvaluationMeters:
         """Return a new accumulator of loss and metrics for a part of the data."""
-        return Evaluation(self)
+        return EvaluationMeters(self)
 
 
-class Evaluation:
+class EvaluationMeters:
     """Accumulates loss and metrics over batches; numbers leave the device at the end only."""
 
     def __init__(self, objective: Supervised) -> None:

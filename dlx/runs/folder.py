@@ -27,7 +27,7 @@ ENSEMBLE = "ensemble.json"
 ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 
 
-class Run:
+class RunFolder:
     """Folder of one run. Reading never changes it; `append` holds one handle open until an end record or `close`."""
 
     def __init__(self, folder: Path | str) -> None:
@@ -35,7 +35,7 @@ class Run:
         self._handle: BinaryIO | None = None
 
     @classmethod
-    def create(cls, root: Path | str, name: str) -> Run:
+    def create(cls, root: Path | str, name: str) -> RunFolder:
         """Create a new, empty run. Raises DlxError where nothing can be written."""
         home = Path(root) / name
         try:

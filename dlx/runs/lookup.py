@@ -8,24 +8,24 @@ from contextlib import suppress
 from pathlib import Path
 
 from ..errors import DlxError, did_you_mean, plural
-from .folder import ID, Run
+from .folder import ID, RunFolder
 from .records import RECORDS
 
 
-def all_runs(root: Path | str) -> list[Run]:
+def all_runs(root: Path | str) -> list[RunFolder]:
     """List the runs below a folder, the newest first."""
     folders = [folder for folder in Path(root).glob("*/*") if ID.fullmatch(folder.name) and folder.is_dir()]
-    return [Run(folder) for folder in sorted(folders, key=lambda folder: (folder.name, folder), reverse=True)]
+    return [RunFolder(folder) for folder in sorted(folders, key=lambda folder: (folder.name, folder), reverse=True)]
 
 
-def find(text: str, root: Path | str) -> Run:
+def find(text: str, root: Path | str) -> RunFolder:
     """Find the run that a text names: a folder, `last`, `name/id`, an id, or a prefix of those that is unique.
 
     Raises DlxError where no run has that name, or several do.
     """
     for folder in _folders(text, Path(root)):
         if any(os.path.lexists(folder / name) for name in (RECORDS, "lock.json")):
-            return Run(folder)
+            return RunFolder(folder)
     runs = all_runs(root)
     if not runs:
         raise DlxError(f"there is no run `{text}`: {root} holds none", hint="`dlx train SPEC` makes one.")
@@ -51,7 +51,7 @@ def _folders(text: str, root: Path) -> Iterator[Path]:
     yield root / text
 
 
-def _members_of(run: Run) -> list[str]:
+def _members_of(run: RunFolder) -> list[str]:
     try:
         return run.members()
     except DlxError:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from ..errors import shortened
 from ..experiment import confusion_matrix
-from ..runs.folder import Run
-from .console import Grid, out
+from ..runs.folder import RunFolder
+from .console import TextTable, out
 
 MOST = 20
 """Largest number of classes whose table is printed; others are in the file only."""
@@ -13,7 +13,7 @@ LONGEST = 24
 """Characters of a class name that are printed."""
 
 
-def matrix(run: Run) -> None:
+def matrix(run: RunFolder) -> None:
     """Print the confusion matrix of a run, if it has one."""
     found = confusion_matrix.read(run)
     if found is None:
@@ -23,7 +23,7 @@ def matrix(run: Run) -> None:
         out(f"{part}: which of the {len(rows)} classes was taken for which is in {run.dir / confusion_matrix.FILE}")
         return
     names = [shortened(name, LONGEST) for name in found.classes]
-    grid = Grid(f"{part}: target", *(f">{name}" for name in names), ">right", styles=["bold"])
+    grid = TextTable(f"{part}: target", *(f">{name}" for name in names), ">right", styles=["bold"])
     for name, row in zip(names, rows, strict=True):
         hits, all_ = row[len(grid.rows)], sum(row)
         grid.add(name, *(f"{count:,}" if count else "." for count in row), f"{hits / all_:.0%}" if all_ else "")

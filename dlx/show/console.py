@@ -28,7 +28,7 @@ FOLDED = 10
 """Least width of a column of text, in characters."""
 
 
-class Grid:
+class TextTable:
     """A table: by rich on a terminal, aligned text in a pipe, where rich would take seconds for a long one.
 
     A title that starts with `>` aligns its column to the right. Without titles there is no heading. The columns

@@ -13,7 +13,7 @@ from ..graph import AnyReceptiveField, LayerNode
 from ..graph.comparison.diff import Diff, Diffs, LayerChange, Setting, plain
 from ..shapes import Shape, UnknownReceptiveField, by_x, bytes_text
 from ..spec.validation import shown
-from .console import Grid, document, out
+from .console import TextTable, document, out
 
 Cells = tuple[str, ...]
 SIGNS = {"added": "+", "removed": "-", "changed": "~", "unchanged": ""}
@@ -55,7 +55,7 @@ def _layers(found: Diff, same: str) -> None:
     if found.same_network:
         out(f"{same}: {_size(found)}{_names(found)}.")
         return
-    grid = Grid("", "layer", "change", ">output", ">params", ">MACs", ">memory", ">field", spare=SPARE)
+    grid = TextTable("", "layer", "change", ">output", ">params", ">MACs", ">memory", ">field", spare=SPARE)
     for row in rows(found.changes):
         grid.add(*row)
     grid.print()
@@ -83,7 +83,7 @@ def _value(value: Any) -> str:
     return "not given" if value is None else shown(value)
 
 
-def _totals(found: Diff) -> Grid:
+def _totals(found: Diff) -> TextTable:
     """Return a row for each total of the two graphs, with the difference, and for their receptive fields."""
     grid = _sums(found)
     for name in dict.fromkeys((*found.a.receptive_fields, *found.b.receptive_fields)) or [""]:
@@ -94,11 +94,11 @@ def _totals(found: Diff) -> Grid:
     return grid
 
 
-def _sums(found: Diff | Diffs) -> Grid:
+def _sums(found: Diff | Diffs) -> TextTable:
     """Return a row for each total that is a sum: parameters, MACs, memory."""
     names = (found.a.name, found.b.name) if found.a.name != found.b.name else ("before", "after")
     what = "total" if isinstance(found, Diff) else "all networks"
-    grid = Grid(what, *(f">{name}" for name in names), ">difference")
+    grid = TextTable(what, *(f">{name}" for name in names), ">difference")
     for name, (a, b) in found.totals().items():
         if (a or b) and (name != "trainable" or (a, b) != (found.a.params, found.b.params)):
             text = bytes_text if name == "activation_bytes" else "{:,}".format

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from .console import Grid, document, out
+from .console import TextTable, document, out
 
 if TYPE_CHECKING:
     from ..analysis.doctor.check import CheckRow
@@ -20,7 +20,7 @@ def diagnosis(report: Report, as_json: bool = False) -> None:
         document(report.as_json())
         return
     out(f"{report.name}  ({report.path})", "bold")
-    grid = Grid("check", "verdict", "figure", "expected", styles=["cyan"], spare=("expected",))
+    grid = TextTable("check", "verdict", "figure", "expected", styles=["cyan"], spare=("expected",))
     for row in report.checks:
         grid.add(row.check, row.outcome.verdict, row.outcome.figure, row.outcome.expected)
     grid.print()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import shortened
-from .console import Grid, document, out, say
+from .console import TextTable, document, out, say
 
 if TYPE_CHECKING:
     from ..experiment.runner import Results
@@ -28,7 +28,7 @@ def side_by_side(rows: Sequence[tuple[str, Mapping[str, float]]], ensemble: Mapp
     names = [name for name in rows[0][1] if all(name in metrics for _, metrics in rows)]
     held_out = [name for name in names if name.startswith(HELD_OUT)] or names
     columns = [name for name in held_out if "/ensemble_" not in name]
-    grid = Grid("", *(f">{name}" for name in columns), styles=["bold"])
+    grid = TextTable("", *(f">{name}" for name in columns), styles=["bold"])
     for title, metrics in rows:
         grid.add(title, *(f"{metrics[name]:.4g}" for name in columns))
     grid.add("mean", *(f"{sum(metrics[name] for _, metrics in rows) / len(rows):.4g}" for name in columns))
@@ -62,7 +62,7 @@ def evaluation(found: Evaluated, as_json: bool) -> None:
         rows = [(one.run.key, one.metrics) for one in found.members]
         side_by_side(rows, found.metrics, str(found.combine))
     else:
-        grid = Grid(columns=2, styles=["bold"])
+        grid = TextTable(columns=2, styles=["bold"])
         for name, value in found.metrics.items():
             grid.add(name, f"{value:.4g}")
         grid.print()
@@ -92,7 +92,7 @@ def _table(found: Predicted) -> None:
     many = found.probabilities is not None and len(found.labels) > CLASSES
     if many:
         titles, lines = [*titles[:2], "p"], [[*line[:2], max(line[2:])] for line in lines[:MOST]]
-    grid = Grid(*titles[:words], *(f">{shortened(title, LONGEST)}" for title in titles[words:]))
+    grid = TextTable(*titles[:words], *(f">{shortened(title, LONGEST)}" for title in titles[words:]))
     for line in lines[:MOST]:
         grid.add(*map(_cell, line))
     grid.print()

@@ -12,7 +12,7 @@ from ..graph import AnyReceptiveField, Counted, Graph, Graphs, LayerNode
 from ..graph.memory_forecast import Forecast
 from ..shapes import ReceptiveField, Shape, UnknownReceptiveField, by_x, bytes_text
 from ..spec.sections.networks import ONE
-from .console import Grid, out
+from .console import TextTable, out
 
 if TYPE_CHECKING:
     from ..data.base import ColumnUse
@@ -86,7 +86,7 @@ def totals_of_all(graphs: Graphs) -> str:
 def summary(graph: Graph, depth: int | None = None, step: Forecast | None = None) -> None:
     """Print a row for each node, then the totals; memory is of one sample, or of the batch of a training step."""
     batch = step.batch if step else None
-    grid = Grid("name", "kind", ">output", ">params", ">MACs", ">memory", ">field", styles=["cyan"], spare=SPARE)
+    grid = TextTable("name", "kind", ">output", ">params", ">MACs", ">memory", ">field", styles=["cyan"], spare=SPARE)
     for name, shape in graph.inputs.items():
         grid.add(name, "input", by_x(shape), "", "", "", "")
     for row in folded(graph, depth, batch or 1):
@@ -102,7 +102,7 @@ def summary(graph: Graph, depth: int | None = None, step: Forecast | None = None
 
 def columns(found: Sequence[ColumnUse]) -> None:
     """Print a row for each column or array of the data: its use, and the reason."""
-    grid = Grid("column", "taken for", ">inputs", "because", styles=["cyan"])
+    grid = TextTable("column", "taken for", ">inputs", "because", styles=["cyan"])
     for use in found:
         grid.add(use.name or "(no name)", use.taken_for, number(use.inputs), use.because)
     out()
@@ -111,7 +111,7 @@ def columns(found: Sequence[ColumnUse]) -> None:
 
 def training_step(step: Forecast) -> None:
     """Print a row for each part of the memory of a training step, then the peak."""
-    grid = Grid("training step", ">at most", ">at the peak", styles=["cyan"])
+    grid = TextTable("training step", ">at most", ">at the peak", styles=["cyan"])
     most, peak = asdict(step.most), asdict(step.peak)
     for part, name in PARTS.items():
         if most[part]:
@@ -177,7 +177,7 @@ def one_layer(node: LayerNode, name: str = "") -> None:
         **_fields_of(node),
         "written at": str(node.mark),
     }
-    grid = Grid(columns=2, styles=["bold"])
+    grid = TextTable(columns=2, styles=["bold"])
     for key, value in facts.items():
         grid.add(key, value)
     out(name or node.name, "bold cyan")

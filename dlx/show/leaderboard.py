@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ..errors import plural
-from .console import Grid, out
+from .console import TextTable, out
 
 if TYPE_CHECKING:
     from ..sweeps.leaderboard import LeaderboardRow
@@ -39,7 +39,7 @@ def ranking(
     costs = [cost for cost in ("params", "macs") if len({getattr(p.trial, cost) for p in board}) > 1]
     ranks = len(board) > 1 or not replicate_keys
     extra = [">± 95 %", *([">behind the best"] if ranks else [])] if several else []
-    grid = Grid(
+    grid = TextTable(
         *([">place"] if ranks else []),
         *([] if replicate_keys else [">trial"]),
         *(*(f">{names[key]}" for key in keys), f">{metric}", *extra),

@@ -7,18 +7,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DlxError
-from .console import Grid, document, out, say
+from .console import TextTable, document, out, say
 
 if TYPE_CHECKING:
     from ..reference.vocabulary import Page
-    from ..runs.folder import Run
+    from ..runs.folder import RunFolder
     from ..track import SyncResult
 
 
 def vocabulary(families: Mapping[str, Sequence[tuple[str, str, str]]]) -> None:
     """Print `dlx layers`, family by family."""
     for family, kinds in families.items():
-        grid = Grid(columns=2, styles=["cyan"])
+        grid = TextTable(columns=2, styles=["cyan"])
         for kind, fields, summary in kinds:
             grid.add(kind, f"{summary}  ({fields})" if fields else summary)
         out(family, "bold")
@@ -32,7 +32,7 @@ def layer_page(page: Page) -> None:
     out(page.kind, "bold cyan")
     out(page.text)
     if page.fields:
-        grid = Grid("field", "type", "default", "", styles=["cyan"])
+        grid = TextTable("field", "type", "default", "", styles=["cyan"])
         for row in page.fields:
             grid.add(*row)
         out()
@@ -47,7 +47,7 @@ def starters(about: Mapping[str, str], as_json: bool) -> None:
     if as_json:
         document({"starters": [{"name": name, "about": text} for name, text in about.items()]})
         return
-    grid = Grid(columns=2, styles=["cyan"])
+    grid = TextTable(columns=2, styles=["cyan"])
     for name, text in about.items():
         grid.add(name, text)
     grid.print()
@@ -61,7 +61,7 @@ def shipped_specs(sources: Mapping[str, str], as_json: bool) -> None:
     if as_json:
         document({"specs": [{"name": name, "source": source} for name, source in sources.items()]})
         return
-    grid = Grid(columns=2, styles=["cyan"])
+    grid = TextTable(columns=2, styles=["cyan"])
     for name, source in sources.items():
         grid.add(name, source)
     grid.print()
@@ -69,7 +69,7 @@ def shipped_specs(sources: Mapping[str, str], as_json: bool) -> None:
     out("Look at one: dlx inspect NAME. Train one that has data: dlx train NAME.")
 
 
-def run_as_json(run: Run) -> dict[str, Any]:
+def run_as_json(run: RunFolder) -> dict[str, Any]:
     """Return a run for `dlx runs --json`; of a damaged one with the reason as its `error`."""
     try:
         return _run_as_json(run)
@@ -81,7 +81,7 @@ def run_as_json(run: Run) -> dict[str, Any]:
 UNREADABLE = "unreadable"
 
 
-def _run_as_json(run: Run) -> dict[str, Any]:
+def _run_as_json(run: RunFolder) -> dict[str, Any]:
     end = run.end() or {}
     return {
         "run": run.key,
@@ -95,12 +95,12 @@ def _run_as_json(run: Run) -> dict[str, Any]:
     }
 
 
-def run_list(runs: Sequence[Run], root: Path) -> None:
+def run_list(runs: Sequence[RunFolder], root: Path) -> None:
     """Print `dlx runs`, with errors of damaged runs at the end."""
     if not runs:
         say(f"There are no runs in {root}. `dlx train SPEC` makes one.")
         return
-    grid = Grid("run", "status", ">steps", ">seconds", "metrics", styles=["cyan"])
+    grid = TextTable("run", "status", ">steps", ">seconds", "metrics", styles=["cyan"])
     damaged: list[str] = []
     for run in runs:
         facts = run_as_json(run)
@@ -117,7 +117,7 @@ def run_list(runs: Sequence[Run], root: Path) -> None:
         say(error)
 
 
-def synced(done: Sequence[tuple[Run, SyncResult]], as_json: bool) -> None:
+def synced(done: Sequence[tuple[RunFolder, SyncResult]], as_json: bool) -> None:
     """Print `dlx runs sync`: the state of each run that was delivered."""
     if as_json:
         document({"runs": [{"run": run.key, **result.as_json()} for run, result in done]})

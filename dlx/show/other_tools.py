@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from ..graph.comparison.other_tools import Counted
 from ..graph.memory_forecast import Forecast
-from .console import Grid, out
+from .console import TextTable, out
 from .inspect import training_steps
 
 
@@ -15,7 +15,7 @@ def counted(name: str, bridge: Counted, steps: Mapping[str, Forecast] | None = N
 
     `steps` has the memory of training steps, where it is asked for.
     """
-    grid = Grid("figure", ">count", "as it is told", styles=["cyan"])
+    grid = TextTable("figure", ">count", "as it is told", styles=["cyan"])
     for one in bridge.bridges:
         if grid.rows:
             grid.add("", "", "")

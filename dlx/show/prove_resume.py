@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ..errors import plural
-from .console import Grid, document, out
+from .console import TextTable, document, out
 
 if TYPE_CHECKING:
     from ..trained.prove_resume import Proof
@@ -43,7 +43,7 @@ def reproduction(found: Reproduction, as_json: bool = False) -> None:
         document(found.as_json())
         return
     if found.changed:
-        grid = Grid("lock", "was", "is")
+        grid = TextTable("lock", "was", "is")
         for key, (was, now) in found.changed.items():
             grid.add(key, str(was), str(now))
         grid.print()

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..training.schedule_curve import Curve, Point
+from ..training.schedule_curve import Point, ScheduleCurve
 from . import console
-from .console import Grid, out, say
+from .console import TextTable, out, say
 
 BARS = " ▁▂▃▄▅▆▇█"
 WIDTH = 60
 ROWS = 11
 
 
-def schedules(curves: Mapping[str, Curve]) -> None:
+def schedules(curves: Mapping[str, ScheduleCurve]) -> None:
     """Print the schedule of each network, under its name where there are several."""
     for name, curve in curves.items():
         if len(curves) > 1:
@@ -21,20 +21,20 @@ def schedules(curves: Mapping[str, Curve]) -> None:
         schedule(curve)
 
 
-def document(curves: Mapping[str, Curve]) -> None:
+def document(curves: Mapping[str, ScheduleCurve]) -> None:
     """Print the JSON document of one network, or of each under `networks` by name."""
     each = {name: curve.as_json() for name, curve in curves.items()}
     console.document(each["network"] if list(each) == ["network"] else {"networks": each})
 
 
-def schedule(curve: Curve) -> None:
+def schedule(curve: ScheduleCurve) -> None:
     """Print a schedule: bars up to the largest rate, and rows at even distances."""
     largest = max(point.lr for point in curve.points)
     out(f"{curve.schedule}: {curve.steps:,} steps, {curve.steps_per_epoch:,} an epoch")
     out("".join(_bar(point.lr, largest) for point in _spread(curve.points, WIDTH)))
     grows = len({point.batch_size for point in curve.points}) > 1
     moves = curve.points[0].momentum is not None
-    grid = Grid(">step", ">epoch", ">learning rate", *[">batch"] * grows, *[">momentum"] * moves)
+    grid = TextTable(">step", ">epoch", ">learning rate", *[">batch"] * grows, *[">momentum"] * moves)
     for point in _spread(curve.points, ROWS):
         more = [*[f"{point.batch_size:,}"] * grows, *[f"{point.momentum or 0:.4g}"] * moves]
         grid.add(f"{point.step:,}", f"{point.epoch:,}", f"{point.lr:.4g}", *more)

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from ..metrics import RUNNING_LOSS
 from . import notebook
 from .confusion_matrix import matrix
-from .console import Grid, console, out, say
+from .console import TextTable, console, out, say
 from .ensembles import members
 from .terminal_text import visible
 
@@ -119,7 +119,7 @@ def results(found: Results) -> None:
         members(found)
         return
     last = found.results[-1]
-    grid = Grid(columns=2, styles=["bold"])
+    grid = TextTable(columns=2, styles=["bold"])
     intervals = found.intervals
     for name, value in found.metrics.items():
         spread = f" ± {intervals[name]:.2g} (95 %, {len(found.results)} seeds)" if name in intervals else ""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ..errors import DlxError, plural
 from ..graph.expect import Receipt, format_claim, format_value
-from .console import Grid, document, out
+from .console import TextTable, document, out
 
 if TYPE_CHECKING:
     from ..claims.verify import VerifiedSpec
@@ -48,7 +48,7 @@ def _table(one: VerifiedSpec, shown: Sequence[Receipt]) -> None:
     out(f"{one.experiment.name}  ({one.experiment.path})", "bold")
     if one.experiment.source:
         out(one.experiment.source, "dim")
-    grid = Grid("claim", "source", ">book", ">dlx", "verdict", styles=["cyan"], spare=("source",))
+    grid = TextTable("claim", "source", ">book", ">dlx", "verdict", styles=["cyan"], spare=("source",))
     for receipt in shown:
         own = receipt.claim.source if receipt.claim.source != one.experiment.source else ""
         grid.add(receipt.claim.title, own, _book(receipt), _ours(receipt), receipt.verdict)

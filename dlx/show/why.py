@@ -9,7 +9,7 @@ from ..errors import Mark, plural
 from ..spec.syntax.read import BROKEN
 from ..spec.validation import shown
 from ..spec.why import ValueOrigin, WrittenValue
-from .console import Grid, document, out
+from .console import TextTable, document, out
 
 
 def origin(found: ValueOrigin, as_json: bool = False) -> None:
@@ -23,12 +23,12 @@ def origin(found: ValueOrigin, as_json: bool = False) -> None:
         out(f"{found.key} = {found.kind or _value(found)}", "bold cyan")
     facts = list(_facts(found))
     if facts:
-        grid = Grid(columns=2, styles=["bold"])
+        grid = TextTable(columns=2, styles=["bold"])
         for name, text in facts:
             grid.add(f"  {name}", text)
         grid.print()
     if found.parts:
-        grid = Grid("key", "value", "from", styles=["cyan"])
+        grid = TextTable("key", "value", "from", styles=["cyan"])
         for part in found.parts:
             grid.add(part.key.removeprefix(f"{found.key}."), _value(part) + _written(part), _from(part))
         grid.print()

@@ -11,7 +11,7 @@ from collections.abc import Mapping, Sequence
 from math import isfinite
 from typing import Any
 
-from ..spec.sections.sweep_values import Choices, Dimension, Numbers
+from ..spec.sections.sweep_values import Choices, Dimension, NumberRange
 from .samplers.by_optuna import encoded, quiet
 from .space import distribution
 from .trial import Trial
@@ -32,7 +32,7 @@ def dimensions_of(document: Mapping[str, Mapping[str, Any]]) -> list[Dimension]:
 def _dimension(key: str, about: Mapping[str, Any]) -> Dimension:
     if "choice" in about:
         return Choices(key, tuple(about["choice"]))
-    return Numbers(key, about["low"], about["high"], about.get("step"), bool(about.get("log")))
+    return NumberRange(key, about["low"], about["high"], about.get("step"), bool(about.get("log")))
 
 
 def comparable_values(trials: Sequence[Trial], metric: str) -> dict[int, float]:

@@ -20,7 +20,7 @@ from math import isnan
 from pathlib import Path
 from typing import Any, ClassVar
 
-from ..runs.folder import Run
+from ..runs.folder import RunFolder
 from ..track import Mirror, content, start_all
 from ..track.delivery import STATUS, Delivery, MlflowRunState, SyncState
 from ..track.mirror import main
@@ -154,7 +154,7 @@ class StudyDelivery(Delivery[StudyState]):
         for path in sorted((self.folder.dir / "figures").glob("*.*")):
             self.log_file(path, "figures")
         if known.best is not None:
-            run = Run(study.runs / next(iter(study.trials[known.best].runs.values())))
+            run = RunFolder(study.runs / next(iter(study.trials[known.best].runs.values())))
             self.log_model(run, run.end(), known.trials[known.best].run_id)
         state = "finished" if all(trial.state in DONE for trial in study.trials) else "stopped"
         if state != known.state:
@@ -228,13 +228,13 @@ def _as_text(value: Any) -> str:
 def _start_time(study: Study, trial: Trial) -> float:
     """Return the start of the first of its runs; now if none has begun."""
     key = next(iter(trial.runs.values()), None)
-    first = next(Run(study.runs / key).records(), None) if key else None
+    first = next(RunFolder(study.runs / key).records(), None) if key else None
     return float(first["time"]) if first is not None else time.time()
 
 
 def last_record_time(study: Study, trial: Trial) -> float:
     """Return the time of the last record of its runs."""
-    last = [Run(study.runs / key).last() for key in trial.runs.values()]
+    last = [RunFolder(study.runs / key).last() for key in trial.runs.values()]
     return max((float(record["time"]) for record in last if record is not None), default=time.time())
 
 
@@ -243,7 +243,7 @@ def curve(study: Study, trial: Trial, after: int, until: int) -> list[content.Po
     by_point: dict[tuple[str, int], list[tuple[float, int]]] = {}
     for key in trial.runs.values():
         own: dict[tuple[str, int], tuple[float, int]] = {}
-        for record in Run(study.runs / key).records():
+        for record in RunFolder(study.runs / key).records():
             if after < int(record.get("step", 0)) <= until:
                 own |= {(name, step): (value, when) for name, value, when, step in content.points(record, {})}
         for place, value in own.items():
@@ -286,7 +286,7 @@ def start(folder: Path, uri: str | None = None, experiment: str | None = None) -
     """
     with suppress(OSError):
         folder.mkdir(parents=True, exist_ok=True)
-    (mirror,) = start_all([Run(folder)], uri, experiment, "dlx.sweeps.mlflow_study", subprocess.PIPE)
+    (mirror,) = start_all([RunFolder(folder)], uri, experiment, "dlx.sweeps.mlflow_study", subprocess.PIPE)
     return mirror
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DlxError
 from ..experiment.session import describe, job_of
-from ..runs.folder import Run
+from ..runs.folder import RunFolder
 from ..training.checkpoints import training_state
 from ..training.prepared import prepare
 from .study import run_name
@@ -34,7 +34,7 @@ def hand_over_weights(search: Search, exploits: Mapping[int, Exploit], rung: int
             for seed, one in made.experiments.items()
         }
         for seed, key in runs.items():
-            run = Run(search.plan.runs / key)
+            run = RunFolder(search.plan.runs / key)
             prepared = prepare(made.experiments[seed], made.graphs, search.trainer.sets)
             (run.dir / "checkpoints").mkdir(parents=True, exist_ok=True)
             describe(run, prepared)

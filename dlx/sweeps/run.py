@@ -12,7 +12,7 @@ from types import FrameType
 from typing import Literal
 
 from ..errors import DlxError
-from ..runs.folder import Run
+from ..runs.folder import RunFolder
 from ..spec import Train
 from ..spec.sections.stopping import MAX_TIME, seconds
 from ..track import Mirror, tracking_uri
@@ -125,7 +125,7 @@ def draw_figures(result: SweepResult) -> None:
 
 def tracking_uri_of(plan: SweepPlan) -> str:
     """Return the address of the store that a study is delivered to."""
-    return tracking_uri(Run(plan.folder), plan.base.track.uri)
+    return tracking_uri(RunFolder(plan.folder), plan.base.track.uri)
 
 
 def _mirror(plan: SweepPlan) -> Mirror | None:

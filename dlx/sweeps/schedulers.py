@@ -19,7 +19,7 @@ from pydantic import Field, PositiveFloat, PositiveInt
 
 from ..spec.strategies import Scheduler
 from ..utils.exact_fractions import rational, rounded_down
-from .space import Dimension, Numbers, Space
+from .space import Dimension, NumberRange, Space
 from .trial import Point, Trial
 
 Factor = Annotated[int, Field(ge=2)]
@@ -245,6 +245,6 @@ class Population(Scheduler):
     def perturbed(self, dimension: Dimension, value: float, rng: Random) -> object:
         if rng.random() < self.anew:
             return dimension.at(rng.random())
-        if isinstance(dimension, Numbers) and not dimension.step:
+        if isinstance(dimension, NumberRange) and not dimension.step:
             return dimension.nearest(value * rng.choice([self.factor, 1 / self.factor]))
         return rng.choice(dimension.near(value) or [value])

@@ -16,7 +16,7 @@ from ..graph import trace_all
 from ..spec import Experiment
 from ..spec.overrides import content_of, mark_of, place_of, put
 from ..spec.sections.sweep import dimensions
-from ..spec.sections.sweep_values import Choices, Dimension, Numbers, fingerprint, parse_dimension
+from ..spec.sections.sweep_values import Choices, Dimension, NumberRange, fingerprint, parse_dimension
 from ..spec.syntax.nodes import Node
 from .trial import Point
 
@@ -324,4 +324,4 @@ def _problems_of(experiment: Experiment) -> tuple[Problem, ...]:
     return ()
 
 
-__all__ = ["Choices", "Dimension", "Numbers", "Point", "Space", "hydra_text", "name_of"]
+__all__ = ["Choices", "Dimension", "NumberRange", "Point", "Space", "hydra_text", "name_of"]

@@ -21,7 +21,7 @@ from filelock import FileLock
 from pydantic import TypeAdapter
 
 from ..errors import DlxError
-from ..runs.folder import Run, alive
+from ..runs.folder import RunFolder, alive
 from ..runs.records import RunRecord
 from ..utils import passwords
 from . import content, model, store
@@ -86,7 +86,7 @@ class SyncState(MlflowRunState):
     error: str = ""
 
     @classmethod
-    def of(cls, folder: Run, uri: str, experiment: str) -> Self:
+    def of(cls, folder: RunFolder, uri: str, experiment: str) -> Self:
         """Read the state of a folder for this store; a fresh one if none is there, or it is damaged or another
         store's.
         """
@@ -101,7 +101,7 @@ class SyncState(MlflowRunState):
             return fresh
         return read if read.fits(folder) else fresh
 
-    def fits(self, folder: Run) -> bool:
+    def fits(self, folder: RunFolder) -> bool:
         """Whether the state can be that of this folder."""
         return True
 
@@ -118,7 +118,7 @@ class Delivery(ABC, Generic[M]):
     state: M
 
     def __init__(self, folder: Path, uri: str | None = None, experiment: str | None = None) -> None:
-        self.folder = Run(folder)
+        self.folder = RunFolder(folder)
         self.uri = store.tracking_uri(self.folder, uri)
         self.experiment = experiment or store.experiment_name(self.folder)
         self.sent = 0
@@ -317,7 +317,7 @@ class Delivery(ABC, Generic[M]):
         else:
             self.client.set_terminated(run_id, status, content.milliseconds(when))
 
-    def log_model(self, run: Run, end: RunRecord | None, run_id: str) -> None:
+    def log_model(self, run: RunFolder, end: RunRecord | None, run_id: str) -> None:
         """Log the final weights of a run, if it has any, as the logged model of an MLflow run."""
         state = self.state
         state.model = model.deliver(self.client, run, end, state.experiment_id, run_id, state.model)

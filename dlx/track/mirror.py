@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DlxError
-from ..runs.folder import Run
+from ..runs.folder import RunFolder
 from ..utils import passwords
 from .delivery import STATE_FILE, Delivery, follow
 
@@ -30,7 +30,7 @@ _STARTED: list[subprocess.Popen[bytes]] = []
 class Mirror:
     """Mirror process that was started, or the `error` that kept it from starting."""
 
-    run: Run
+    run: RunFolder
     process: subprocess.Popen[bytes] | None
     error: str = ""
     shared: bool = False
@@ -62,13 +62,13 @@ class Mirror:
             return str(unreadable)
 
 
-def start(run: Run, uri: str | None = None, experiment: str | None = None) -> Mirror:
+def start(run: RunFolder, uri: str | None = None, experiment: str | None = None) -> Mirror:
     """Start a process that mirrors `run` until this process has ended it. Takes milliseconds and never raises."""
     return start_all([run], uri, experiment)[0]
 
 
 def start_all(
-    runs: Sequence[Run],
+    runs: Sequence[RunFolder],
     uri: str | None = None,
     experiment: str | None = None,
     module: str = "dlx.track",
@@ -83,7 +83,7 @@ def start_all(
 
 
 def _launch(
-    module: str, runs: Sequence[Run], uri: str | None, experiment: str | None, stdin: int
+    module: str, runs: Sequence[RunFolder], uri: str | None, experiment: str | None, stdin: int
 ) -> subprocess.Popen[bytes]:
     """Start a module that delivers runs, as a process that outlives this one. Raises OSError if it cannot."""
     _STARTED[:] = [process for process in _STARTED if process.poll() is None]

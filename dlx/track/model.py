@@ -15,7 +15,7 @@ from ..errors import RunError
 from ..graph import Graph
 from ..layers.measure import DTYPES
 from ..lazy import np, torch
-from ..runs.folder import Run
+from ..runs.folder import RunFolder
 from ..runs.records import RunRecord
 from . import content
 
@@ -45,7 +45,12 @@ def load_guests() -> None:
 
 
 def deliver(
-    client: MlflowClient, run: Run, end: RunRecord | None, experiment_id: str, run_id: str, known: Mapping[str, str]
+    client: MlflowClient,
+    run: RunFolder,
+    end: RunRecord | None,
+    experiment_id: str,
+    run_id: str,
+    known: Mapping[str, str],
 ) -> dict[str, str]:
     """Log the final weights unless they are logged already, and return what `mlflow.json` records of them."""
     if not os.path.lexists(run.dir / "checkpoints" / "final.safetensors"):
@@ -76,7 +81,7 @@ def _logged(client: MlflowClient, experiment_id: str, run_id: str, digest: str, 
     return ready
 
 
-def _log(client: MlflowClient, run: Run, experiment_id: str, run_id: str, digest: str, name: str) -> str:
+def _log(client: MlflowClient, run: RunFolder, experiment_id: str, run_id: str, digest: str, name: str) -> str:
     from mlflow.models import Model
     from mlflow.pytorch import save_model
 
@@ -105,7 +110,7 @@ def _log(client: MlflowClient, run: Run, experiment_id: str, run_id: str, digest
     return str(made.model_id)
 
 
-def _restore(run: Run, name: str) -> tuple[fx.GraphModule, Graph]:
+def _restore(run: RunFolder, name: str) -> tuple[fx.GraphModule, Graph]:
     from ..training.checkpoints.checkpoint import restore_all
 
     try:

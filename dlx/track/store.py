@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from filelock import FileLock
 
 from ..errors import DlxError
-from ..runs.folder import Run
+from ..runs.folder import RunFolder
 from ..utils import passwords
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ QUIET = {
 """Environment of MLflow: no telemetry, no progress bars, and a server that does not answer is given up after 10 s."""
 
 
-def tracking_uri(run: Run, uri: str | None = None) -> str:
+def tracking_uri(run: RunFolder, uri: str | None = None) -> str:
     """Return the address for a run: `uri`, else its spec's, MLFLOW_TRACKING_URI, its previous one, its runs' own.
 
     Passwords are masked; `connect` knows them. MLFLOW_TRACKING_URI also serves an address whose password was left out
@@ -52,7 +52,7 @@ def tracking_uri(run: Run, uri: str | None = None) -> str:
     return f"{SQLITE}{path.absolute().as_posix()}" if path else chosen
 
 
-def track_section(run: Run) -> dict[str, Any]:
+def track_section(run: RunFolder) -> dict[str, Any]:
     """Return the `track` section of the run's spec."""
     from ..spec.syntax.read import read
 
@@ -62,7 +62,7 @@ def track_section(run: Run) -> dict[str, Any]:
     return {}
 
 
-def experiment_name(run: Run, name: str | None = None) -> str:
+def experiment_name(run: RunFolder, name: str | None = None) -> str:
     """Return the name of MLflow's experiment: `name`, else the spec's, the previous one, or the run's name."""
     chosen = name or track_section(run).get("experiment")
     with suppress(DlxError):
@@ -71,7 +71,7 @@ def experiment_name(run: Run, name: str | None = None) -> str:
     return str(chosen or run.name)
 
 
-def previous_uri(run: Run) -> str:
+def previous_uri(run: RunFolder) -> str:
     """Return the store that the run was sent to before."""
     with suppress(DlxError):
         known = run.read_json("mlflow.json").get("uri", "")

@@ -10,7 +10,7 @@ from typing import Any, ClassVar
 
 from ..errors import DlxError
 from ..plugins import FOLDER
-from ..runs.folder import Run
+from ..runs.folder import RunFolder
 from ..runs.records import RECORDS, RunRecord, is_record
 from . import content, store
 from .delivery import BATCH, STATUS, Delivery, SyncResult, SyncState
@@ -28,7 +28,7 @@ class RunState(SyncState):
     end: RunRecord | None = None
     status: str = ""
 
-    def fits(self, folder: Run) -> bool:
+    def fits(self, folder: RunFolder) -> bool:
         """Whether its end is an end record, and the file of records has the end of a line at its offset."""
         if self.end is not None and not (is_record(self.end) and self.end["record"] == "end"):
             return False
@@ -40,7 +40,7 @@ class RunState(SyncState):
             return file.read(1) == b"\n"
 
 
-def sync(run: Run, uri: str | None = None, experiment: str | None = None) -> SyncResult:
+def sync(run: RunFolder, uri: str | None = None, experiment: str | None = None) -> SyncResult:
     """Deliver what the run folder holds and MLflow does not. Never raises; repeated calls send nothing twice."""
     if uri is None and store.track_section(run).get("mlflow") is False:
         return SyncResult(0, complete=True, run_id="", uri="MLflow, which its spec declines")
@@ -162,7 +162,7 @@ class _Batch:
     points: list[content.Point] = field(default_factory=list)
 
 
-def _batches(run: Run, state: RunState) -> Iterator[_Batch]:
+def _batches(run: RunFolder, state: RunState) -> Iterator[_Batch]:
     batch = _Batch(state.offset, state.records, dict(state.last), state.end)
     for record, offset in run.records_from(state.offset):
         points = content.points(record, batch.last)

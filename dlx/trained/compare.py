@@ -10,7 +10,7 @@ from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
-from ..runs.folder import Run
+from ..runs.folder import RunFolder
 from ..runs.records import LOSS, RunRecord, has_old_loss_name, with_current_names
 from ..training.checkpoints.safetensors_pieces import digests
 from ..utils.json_documents import nonfinite_as_words
@@ -50,7 +50,7 @@ def relative(a: float | None, b: float | None) -> float:
     return abs(a - b) / abs(a) if a and math.isfinite(a) and math.isfinite(b) else math.inf
 
 
-def curve_differences(a: Run, b: Run) -> Iterator[CurveDifference]:
+def curve_differences(a: RunFolder, b: RunFolder) -> Iterator[CurveDifference]:
     """Yield every figure in which two curves differ, in the order of training.
 
     `train/loss` at the end is left out where one of the runs is from before 2026-11-28, which did not evaluate it.
@@ -71,12 +71,12 @@ def curve_differences(a: Run, b: Run) -> Iterator[CurveDifference]:
                 yield CurveDifference(*_position(here), metric, was, now)
 
 
-def record_count(run: Run) -> int:
+def record_count(run: RunFolder) -> int:
     """Return the number of records of its curve."""
     return len(_curve(run))
 
 
-def _curve(run: Run) -> list[RunRecord]:
+def _curve(run: RunFolder) -> list[RunRecord]:
     """Return the losses, the evaluations, and the end record."""
     records: list[RunRecord] = [r for r in run.records() if r["record"] in {"step", "evaluation"}]
     end = run.end()
@@ -93,7 +93,7 @@ def _figures(record: RunRecord) -> dict[str, float]:
     return with_current_names(found) if record["record"] == "step" else found
 
 
-def checkpoints(run: Run) -> dict[str, Path]:
+def checkpoints(run: RunFolder) -> dict[str, Path]:
     """Return its checkpoints by name, in the order in which they were written."""
     found = sorted((run.dir / "checkpoints").glob("*.safetensors"), key=lambda p: (not p.stem.startswith("step-"), p))
     return {path.stem: path for path in found}

@@ -16,7 +16,7 @@ from ..experiment.session import job_of
 from ..graph import Graphs, trace, trace_all
 from ..objectives import Supervised
 from ..objectives.ensemble import check_combine
-from ..runs.folder import ENSEMBLE, Run
+from ..runs.folder import ENSEMBLE, RunFolder
 from ..spec import Experiment, load, supervised_of
 from ..training import device, ensemble_metrics
 from ..training.checkpoints import checkpoint
@@ -41,7 +41,7 @@ PARTS = ("train", *ensemble_metrics.HELD_OUT)
 class Member:
     """One network and its metrics; `checkpoint` names its weights."""
 
-    run: Run
+    run: RunFolder
     checkpoint: str
     metrics: dict[str, float]
 
@@ -68,7 +68,7 @@ class Evaluated:
 
 
 def evaluate(
-    runs: Sequence[Run],
+    runs: Sequence[RunFolder],
     name: str | None = None,
     parts: Sequence[str] = (),
     data: Sequence[str] = (),
@@ -100,7 +100,7 @@ def evaluate(
         return Evaluated(trained, found, how, tuple(data), notes)
 
 
-def members_of(runs: Sequence[Run], combine: str | None) -> tuple[list[Run], str]:
+def members_of(runs: Sequence[RunFolder], combine: str | None) -> tuple[list[RunFolder], str]:
     """Return the runs that have weights, and how they are combined: `combine`, else as the ensemble says, else
     the average.
     """
@@ -112,7 +112,7 @@ def members_of(runs: Sequence[Run], combine: str | None) -> tuple[list[Run], str
     return found, combine or requested or "average"
 
 
-def _jobs(runs: Sequence[Run], name: str, data: Sequence[str]) -> list[Job]:
+def _jobs(runs: Sequence[RunFolder], name: str, data: Sequence[str]) -> list[Job]:
     """Build each run as a training at its end. Runs with the same data share it."""
     loaded: list[tuple[Dataset | None, Sets]] = []
     jobs = []
@@ -138,7 +138,7 @@ def _job(experiment: Experiment, graphs: Graphs, sets: Sets) -> Job:
     return job_of(Prepared.unchecked(experiment, graphs, sets))
 
 
-def _job_with_data(experiment: Experiment, run: Run) -> Job:
+def _job_with_data(experiment: Experiment, run: RunFolder) -> Job:
     """Build a training on other data, which is preprocessed by the steps that were fitted to the run's own."""
     assert experiment.data is not None
     objective = supervised_of(experiment)
@@ -167,7 +167,7 @@ def changed(experiment: Experiment, data: Sequence[str]) -> Experiment:
     return other
 
 
-def _sets(experiment: Experiment, run: Run) -> Sets:
+def _sets(experiment: Experiment, run: RunFolder) -> Sets:
     """Load the data of a run, and check that it has not changed."""
     assert experiment.data is not None
     sets = experiment.data.load()
@@ -175,7 +175,7 @@ def _sets(experiment: Experiment, run: Run) -> Sets:
     return sets
 
 
-def _check_kind(data: Dataset, sets: Sets, known: InputRecord, run: Run) -> None:
+def _check_kind(data: Dataset, sets: Sets, known: InputRecord, run: RunFolder) -> None:
     """Raise DlxError where other data has targets or classes that the network does not know."""
     facts = data.facts()
     pairs: list[tuple[str, object, object]] = [
@@ -190,7 +190,7 @@ def _check_kind(data: Dataset, sets: Sets, known: InputRecord, run: Run) -> None
         raise DlxError(message, hint="Give data like it.")
 
 
-def weights_of(run: Run, name: str) -> Path:
+def weights_of(run: RunFolder, name: str) -> Path:
     """Return the folder of a run's checkpoints. Raises DlxError where it has none of this name."""
     folder = run.dir / "checkpoints"
     there = sorted(path.stem for path in folder.glob("*.safetensors") if not path.name.startswith("."))
@@ -201,7 +201,7 @@ def weights_of(run: Run, name: str) -> Path:
     return folder
 
 
-def _parts(job: Job, asked: Sequence[str], run: Run) -> list[str]:
+def _parts(job: Job, asked: Sequence[str], run: RunFolder) -> list[str]:
     """Return the parts to evaluate: `asked`, else validation and test, else the training part."""
     if strange := [name for name in asked if name not in job.parts]:
         hint = did_you_mean(strange[0], job.parts, "the parts")
@@ -220,7 +220,7 @@ def _metrics_of(job: Job, names: Sequence[str]) -> dict[str, float]:
     return found
 
 
-def _check_compatible(jobs: Sequence[Job], runs: Sequence[Run], how: str) -> None:
+def _check_compatible(jobs: Sequence[Job], runs: Sequence[RunFolder], how: str) -> None:
     """Raise DlxError where networks cannot answer together."""
     if other := next((job for job in jobs if not isinstance(job.objective, Supervised)), None):
         raise DlxError(f"networks answer together where they learn targets, and `{other.objective.kind}` has phases")

@@ -16,7 +16,7 @@ from ..graph import Graph, trace
 from ..lazy import np, torch
 from ..objectives import Supervised, default_objective
 from ..objectives.ensemble import check_combine, combined
-from ..runs.folder import Run
+from ..runs.folder import RunFolder
 from ..spec import Experiment, Train, load, supervised_of
 from ..training import device, ensemble_metrics
 from ..training.batches.augmentation import inference_call
@@ -47,7 +47,7 @@ class Predicted:
     `classes` (n, k): none is suppressed.
     """
 
-    run: Run
+    run: RunFolder
     file: Path
     names: tuple[str, ...]
     labels: tuple[str, ...]
@@ -142,7 +142,7 @@ class Predicted:
 
 
 def predict(
-    run: Run, inputs: Path | Columns | Array, name: str | None = None, combine: str | None = None
+    run: RunFolder, inputs: Path | Columns | Array, name: str | None = None, combine: str | None = None
 ) -> Predicted:
     """Predict the inputs in a file, a folder or memory, which are preprocessed as those of the training were.
 
@@ -181,7 +181,7 @@ def predict(
     )
 
 
-def input_record_of(run: Run) -> InputRecord:
+def input_record_of(run: RunFolder) -> InputRecord:
     """Return the record of a run's inputs; for an older run without one, from its data."""
     known = input_record.load(run.dir)
     if known is not None:
@@ -192,12 +192,12 @@ def input_record_of(run: Run) -> InputRecord:
     return input_record.of(experiment.data, experiment.data.load(), trace(experiment).inputs)
 
 
-def _snapshots(run: Run, count: int) -> list[str]:
+def _snapshots(run: RunFolder, count: int) -> list[str]:
     there = len(list((run.dir / "checkpoints").glob(f"{ensemble_metrics.SNAPSHOT.format('*')}.safetensors")))
     return ensemble_metrics.last_snapshots(there, count)
 
 
-def _network(experiment: Experiment, graph: Graph, run: Run, name: str) -> nn.Module:
+def _network(experiment: Experiment, graph: Graph, run: RunFolder, name: str) -> nn.Module:
     from ..network import build
 
     network = build(graph, experiment.init)

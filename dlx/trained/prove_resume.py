@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DlxError, Problem, RunError
-from ..runs.folder import ENSEMBLE, Run
+from ..runs.folder import ENSEMBLE, RunFolder
 from ..runs.lookup import all_runs
 from ..runs.records import RECORDS
 from ..spec import Experiment, load
@@ -48,7 +48,7 @@ OWN = {"time", "seconds"}
 
 Notify = Callable[[str], None]
 Wait = Callable[[Callable[[], bool]], None]
-Trainings = Mapping[str, Run]
+Trainings = Mapping[str, RunFolder]
 """Runs of one spec: those of its seeds or members by `seed N`, that of the ensemble; a single run has no name."""
 
 
@@ -222,9 +222,9 @@ class InterruptedTrainings:
     def count(self) -> int:
         return len(self.seeds)
 
-    def trainings(self, runs: Path) -> dict[str, Run]:
+    def trainings(self, runs: Path) -> dict[str, RunFolder]:
         """Return the runs of this spec in a folder that have begun."""
-        found: dict[str, Run] = {}
+        found: dict[str, RunFolder] = {}
         for run in all_runs(runs):
             if not ((run.dir / RECORDS).exists() or (run.dir / "lock.json").exists()):
                 continue  # it was killed before there was anything to go on with
@@ -363,7 +363,7 @@ def compare_trainings(whole: Trainings, other: Trainings, steps: int, asked: int
     return Proof(first.name, steps, asked, killed, records, values, difference, differing, count, training)
 
 
-def _differing(one: Run, other: Run) -> tuple[dict[str, list[str]], int]:
+def _differing(one: RunFolder, other: RunFolder) -> tuple[dict[str, list[str]], int]:
     """Return the names that differ between two runs, by checkpoint or file, and the number of names compared."""
     ours, theirs = compare.checkpoints(one), compare.checkpoints(other)
     found: dict[str, list[str]] = {name: ["all of it"] for name in ours.keys() ^ theirs.keys()}

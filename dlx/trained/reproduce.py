@@ -15,7 +15,7 @@ from ..errors import DlxError
 from ..experiment import runner
 from ..experiment.recorder import Callback
 from ..lazy import torch
-from ..runs.folder import Run
+from ..runs.folder import RunFolder
 from ..spec import load
 from ..training.checkpoints import checkpoint
 from . import compare
@@ -54,8 +54,8 @@ class Deviation:
 class Reproduction:
     """A run and its reproduction."""
 
-    run: Run
-    new: Run
+    run: RunFolder
+    new: RunFolder
     tolerance: float
     changed: dict[str, tuple[Any, Any]]
     """Values of the lock that are not those of today, by key: before and now."""
@@ -86,7 +86,9 @@ class Reproduction:
         }
 
 
-def reproduce(run: Run, runs: Path, tolerance: float = TOLERANCE, callback: Callback | None = None) -> Reproduction:
+def reproduce(
+    run: RunFolder, runs: Path, tolerance: float = TOLERANCE, callback: Callback | None = None
+) -> Reproduction:
     """Train a finished run again, in a new folder. Raises DlxError where it has not finished or its data has
     changed.
     """
@@ -101,7 +103,7 @@ def reproduce(run: Run, runs: Path, tolerance: float = TOLERANCE, callback: Call
     return compare_runs(run, new, tolerance)
 
 
-def prepare_copy(run: Run, runs: Path) -> Run:
+def prepare_copy(run: RunFolder, runs: Path) -> RunFolder:
     """Create a new run with the spec of another and the choices of its lock, ready to be resumed from step 0."""
     lock = run.lock()
     if not lock:
@@ -112,7 +114,7 @@ def prepare_copy(run: Run, runs: Path) -> Run:
     # the lock has the device that was used; another kind of device gives other bits
     if chosen == "auto" and (kind == "cpu" or (kind == "cuda" and torch.cuda.is_available())):
         found = load(run.file("spec.yaml"), [f"++train.device={kind}"])
-    new = Run.create(runs, run.name)
+    new = RunFolder.create(runs, run.name)
     found.keep_plugins(new.dir)
     new.write_text("spec.yaml", found.resolved())
     for name in CARRIED:
@@ -125,7 +127,7 @@ def prepare_copy(run: Run, runs: Path) -> Run:
 
 
 @contextmanager
-def _new_folder(run: Run, runs: Path) -> Iterator[Run]:
+def _new_folder(run: RunFolder, runs: Path) -> Iterator[RunFolder]:
     """Create the folder of the new run; it is removed where training raises before its first record."""
     new = prepare_copy(run, runs)
     try:
@@ -136,7 +138,7 @@ def _new_folder(run: Run, runs: Path) -> Iterator[Run]:
         raise
 
 
-def compare_runs(run: Run, new: Run, tolerance: float = TOLERANCE) -> Reproduction:
+def compare_runs(run: RunFolder, new: RunFolder, tolerance: float = TOLERANCE) -> Reproduction:
     """Compare two finished runs."""
     differences = list(compare.curve_differences(run, new))
     beyond_tolerance = next((one for one in differences if one.relative > tolerance), None)

@@ -23,7 +23,7 @@ class Point:
 
 
 @dataclass(frozen=True)
-class Curve:
+class ScheduleCurve:
     """The learning rate at points that lie evenly over a training; the last update is one of them."""
 
     schedule: str
@@ -37,7 +37,7 @@ class Curve:
         return asdict(self)
 
 
-def curve(train: Train, examples: int, points: int = POINTS, span: Timeline | None = None) -> Curve:
+def curve(train: Train, examples: int, points: int = POINTS, span: Timeline | None = None) -> ScheduleCurve:
     """Return the rates of a training on `examples`, as if a metric that lowers the rate always improved.
 
     `span` is for steps that take other examples than one batch each.
@@ -46,7 +46,7 @@ def curve(train: Train, examples: int, points: int = POINTS, span: Timeline | No
     count = min(points, span.steps)
     steps = [round(i * (span.steps - 1) / max(1, count - 1)) for i in range(count)]
     watch = schedule.watch()
-    return Curve(
+    return ScheduleCurve(
         schedule.kind,
         span.steps,
         span.per_epoch,

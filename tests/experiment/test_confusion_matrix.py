@@ -10,7 +10,7 @@ import torch
 from dlx.errors import SpecError
 from dlx.experiment import confusion_matrix
 from dlx.experiment import runner as experiments
-from dlx.runs.folder import Run
+from dlx.runs.folder import RunFolder
 from dlx.spec import load
 from dlx.training.checkpoints.checkpoint import restore
 
@@ -58,7 +58,7 @@ def test_it_is_drawn_at_the_end_with_its_classes(path, tmp_path):
     (head,) = (i for i, line in enumerate(shown) if line.startswith("test: target"))
     assert shown[head].split() == ["test:", "target", *map(str, range(10)), "right"]
     (run,) = (tmp_path / "runs" / "net").iterdir()
-    row = confusion_matrix.read(Run(run)).parts["test"][3]
+    row = confusion_matrix.read(RunFolder(run)).parts["test"][3]
     cells = shown[head + 4].split()
     assert cells[:-1] == ["3", *(f"{count}" if count else "." for count in row)]
     assert cells[-1] == f"{row[3] / sum(row):.0%}"

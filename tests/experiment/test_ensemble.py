@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from dlx.errors import DlxError, RunError, SpecError
 from dlx.experiment import runner
-from dlx.runs.folder import Run
+from dlx.runs.folder import RunFolder
 from dlx.runs.lookup import all_runs, find
 from dlx.schedules import SCHEDULES, Timeline
 from dlx.spec import load
@@ -166,7 +166,7 @@ def test_an_ensemble_that_was_killed_goes_on_with_the_member_it_was_at(spec, tmp
         runner.run(load(path), tmp_path / "cut", callback)
     own = find("last", tmp_path / "cut")
     for folder in (tmp_path / "cut" / "s").iterdir():  # a kill leaves no end record
-        if Run(folder).status() != "finished":
+        if RunFolder(folder).status() != "finished":
             records = folder / "metrics.jsonl"
             records.write_bytes(b"".join(records.read_bytes().splitlines(keepends=True)[:-1]))
             lock = json.loads((folder / "lock.json").read_text())

@@ -10,7 +10,7 @@ from test_resume import Killed
 from dlx.errors import RunError
 from dlx.experiment import packing, runner
 from dlx.graph import trace_all
-from dlx.runs.folder import Run
+from dlx.runs.folder import RunFolder
 from dlx.runs.lookup import all_runs
 from dlx.spec import Experiment, load
 from dlx.trained import compare
@@ -35,7 +35,7 @@ def spec(tmp_path) -> Path:
     return path
 
 
-def weights(run: Run) -> str:
+def weights(run: RunFolder) -> str:
     return json.loads((run.dir / "checkpoints" / "final.json").read_text())["sha256"]
 
 
@@ -56,7 +56,7 @@ def test_a_run_of_a_pack_is_trained_again_and_reproduced_to_the_same_bits(spec, 
     assert reproduce(one, tmp_path / "third").verdict == "bitwise equal"
 
 
-def cut_off(path: Path, runs: Path, event: int) -> dict[int, Run]:
+def cut_off(path: Path, runs: Path, event: int) -> dict[int, RunFolder]:
     """The runs by seed of a pack that was killed at an event: a kill leaves no end record."""
     events = []
 
@@ -75,7 +75,7 @@ def cut_off(path: Path, runs: Path, event: int) -> dict[int, Run]:
     return {load(run.dir / "spec.yaml").train.seed: run for run in all_runs(runs) if not run.members()}
 
 
-def left_by(run: Run) -> tuple[object, ...]:
+def left_by(run: RunFolder) -> tuple[object, ...]:
     """Its curve with epochs, its end, and all that its checkpoints hold."""
     curve = [(r["record"], r["step"], r["epoch"], r["metrics"]) for r in run.records() if "epoch" in r]
     end = {key: value for key, value in run.end().items() if key not in {"time", "seconds"}}

@@ -5,14 +5,15 @@ from math import inf, isnan, nan
 import pytest
 
 from dlx.experiment.results import Result, Results, mean_of
-from dlx.runs.folder import Run
+from dlx.runs.folder import RunFolder
 from dlx.sweeps.leaderboard import rank
 from dlx.sweeps.trial import Trial
 
 
 def results(tmp_path, *values):
     each = (
-        Result(Run(tmp_path / str(i)), i, 1, 1.0, {"valid/loss": v, "valid/mae": i}) for i, v in enumerate(values)
+        Result(RunFolder(tmp_path / str(i)), i, 1, 1.0, {"valid/loss": v, "valid/mae": i})
+        for i, v in enumerate(values)
     )
     return Results(tuple(each), None)  # type: ignore[arg-type]
 

@@ -10,7 +10,7 @@ import pytest
 from dlx.errors import DlxError
 from dlx.experiment import runner
 from dlx.optim import OPTIMIZERS
-from dlx.runs.folder import Run
+from dlx.runs.folder import RunFolder
 from dlx.spec import load
 from dlx.trained import prove_resume
 
@@ -60,7 +60,7 @@ def killed_at(step: int):
     return callback
 
 
-def cut_off(path: Path, runs: Path, step: int) -> Run:
+def cut_off(path: Path, runs: Path, step: int) -> RunFolder:
     """A run that ended at a step, its end record taken away."""
     with pytest.raises(Killed):
         runner.run(load(path), runs, killed_at(step))
@@ -69,18 +69,18 @@ def cut_off(path: Path, runs: Path, step: int) -> Run:
     records.write_bytes(b"".join(records.read_bytes().splitlines(keepends=True)[:-1]) + b'{"record": "st')
     lock = json.loads((folder / "lock.json").read_text())
     (folder / "lock.json").write_text(json.dumps(lock | {"pid": 2**22 + 1}))
-    return Run(folder)
+    return RunFolder(folder)
 
 
-def weights(run: Run) -> str:
+def weights(run: RunFolder) -> str:
     return json.loads((run.dir / "checkpoints" / "final.json").read_text())["sha256"]
 
 
-def figures(run: Run):
+def figures(run: RunFolder):
     return [(r["record"], r["step"], r["metrics"]) for r in run.records() if r["record"] in {"step", "evaluation"}]
 
 
-def whole(path: Path, runs: Path) -> Run:
+def whole(path: Path, runs: Path) -> RunFolder:
     return runner.run(load(path), runs).results[0].run
 
 
@@ -186,7 +186,7 @@ def test_however_it_is_computed(spec, tmp_path, more, optimizer, step):
     assert (weights(run), figures(run)) == (weights(expected), figures(expected))
 
 
-def best(run: Run) -> dict[str, str]:
+def best(run: RunFolder) -> dict[str, str]:
     """The kept checkpoints by name."""
     folder = run.dir / "checkpoints"
     return {path.stem: json.loads(path.read_text())["sha256"] for path in folder.glob("best-*.json")}

@@ -12,7 +12,7 @@ from test_resume import Killed, killed_at
 from dlx import cli
 from dlx.errors import DlxError
 from dlx.experiment import runner
-from dlx.runs.folder import Run
+from dlx.runs.folder import RunFolder
 from dlx.spec import load
 
 SPEC = """\
@@ -25,13 +25,13 @@ track: {mlflow: false}
 """
 
 
-def died(folder: Path, width: int = 5, *changes: str) -> Run:
+def died(folder: Path, width: int = 5, *changes: str) -> RunFolder:
     """A run that was killed at its eighth step, of sixteen: its states are of steps 3 and 6."""
     folder.mkdir()
     (folder / "s.yaml").write_text(SPEC.replace("WIDTH", str(width)))
     with pytest.raises(Killed):
         runner.run(load(folder / "s.yaml", changes), folder / "runs", killed_at(8))
-    (run,) = map(Run, (folder / "runs" / "s").iterdir())
+    (run,) = map(RunFolder, (folder / "runs" / "s").iterdir())
     records = run.dir / "metrics.jsonl"
     records.write_bytes(b"".join(records.read_bytes().splitlines(keepends=True)[:-1]))
     (run.dir / "lock.json").write_text(json.dumps(run.read_json("lock.json") | {"pid": 2**22 + 1}))
@@ -39,11 +39,11 @@ def died(folder: Path, width: int = 5, *changes: str) -> Run:
 
 
 @pytest.fixture
-def run(tmp_path) -> Run:
+def run(tmp_path) -> RunFolder:
     return died(tmp_path / "own")
 
 
-def refused(run: Run, path: Path | str) -> str:
+def refused(run: RunFolder, path: Path | str) -> str:
     """Why the run does not go on, in a sentence that names the file."""
     with pytest.raises(DlxError) as error:
         runner.resume(run)
@@ -53,7 +53,7 @@ def refused(run: Run, path: Path | str) -> str:
     return problem.message.removeprefix(str(run.dir / path)).strip()
 
 
-def take_over(run: Run, other: Run, pattern: str) -> None:
+def take_over(run: RunFolder, other: RunFolder, pattern: str) -> None:
     for path in other.dir.glob(pattern):
         shutil.copyfile(path, run.dir / path.relative_to(other.dir))
 

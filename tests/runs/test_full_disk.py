@@ -14,7 +14,7 @@ import pytest
 from dlx.errors import RunError
 from dlx.experiment import runner
 from dlx.experiment.recorder import TrainingWarning
-from dlx.runs.folder import Run
+from dlx.runs.folder import RunFolder
 from dlx.spec import load
 from dlx.training.checkpoints import checkpoint, training_state
 
@@ -36,7 +36,7 @@ def path(tmp_path):
     return path
 
 
-def names(run: Run) -> list[str]:
+def names(run: RunFolder) -> list[str]:
     return sorted(p.name for p in (run.dir / "checkpoints").iterdir())
 
 
@@ -61,9 +61,9 @@ def after_two(runs: Path, do):
     return callback
 
 
-def only(folder: Path) -> Run:
+def only(folder: Path) -> RunFolder:
     (run,) = (folder / "s").iterdir()
-    return Run(run)
+    return RunFolder(run)
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ from pathlib import Path
 import pytest
 
 from dlx.errors import DlxError, RunError
-from dlx.runs.folder import ID, Run, new_id
+from dlx.runs.folder import ID, RunFolder, new_id
 from dlx.runs.lookup import all_runs, find
 from dlx.runs.records import RECORDS
 
 
 @pytest.fixture
 def run(tmp_path):
-    with Run.create(tmp_path, "lenet") as run:
+    with RunFolder.create(tmp_path, "lenet") as run:
         yield run
 
 
@@ -60,7 +60,7 @@ def gone():
 
 
 def test_ids_sort_by_time_and_differ(tmp_path):
-    ids = [Run.create(tmp_path, "lenet").id for _ in range(50)]
+    ids = [RunFolder.create(tmp_path, "lenet").id for _ in range(50)]
 
     assert ids == sorted(set(ids))
     assert all(ID.fullmatch(i) for i in ids)
@@ -71,14 +71,17 @@ def test_two_runs_of_the_same_instant_get_two_folders(tmp_path, monkeypatch):
     ids = iter(["20260101-000000-0000", "20260101-000000-0000", "20260101-000000-0001"])
     monkeypatch.setattr("dlx.runs.folder.new_id", lambda: next(ids))
 
-    assert [Run.create(tmp_path, "lenet").id for _ in range(2)] == ["20260101-000000-0000", "20260101-000000-0001"]
+    assert [RunFolder.create(tmp_path, "lenet").id for _ in range(2)] == [
+        "20260101-000000-0000",
+        "20260101-000000-0001",
+    ]
 
 
 def test_what_was_appended_is_read_back_at_once(run):
     records = [start(), step(1, **{"train/running_loss": 0.5, "lr": 1e-3}), end()]
     for n, record in enumerate(records, 1):
         run.append(record)
-        assert list(Run(run.dir).records()) == records[:n]
+        assert list(RunFolder(run.dir).records()) == records[:n]
 
     assert (run.name, run.key) == ("lenet", f"lenet/{run.id}")
 
@@ -205,7 +208,7 @@ def test_a_root_that_is_a_file_is_reported(tmp_path, below):
     (tmp_path / "runs").write_text("not a folder")
 
     with pytest.raises(DlxError) as output:
-        Run.create(tmp_path / "runs" / below, "lenet")
+        RunFolder.create(tmp_path / "runs" / below, "lenet")
     assert str(output.value).startswith(
         f"  runs cannot be written to {tmp_path / 'runs' / below / 'lenet'}: not a directory"
     )
@@ -214,7 +217,7 @@ def test_a_root_that_is_a_file_is_reported(tmp_path, below):
 
 
 def test_the_newest_run_comes_first(tmp_path):
-    first, second, third = (Run.create(tmp_path, name) for name in ("b", "a", "c"))
+    first, second, third = (RunFolder.create(tmp_path, name) for name in ("b", "a", "c"))
     (tmp_path / "mlartifacts" / "models").mkdir(parents=True)
     (tmp_path / "notes").write_text("")
 
@@ -226,7 +229,7 @@ def test_a_run_is_found_by_any_name_of_it(tmp_path, monkeypatch):
     ids = ["20260101-000000-0000", "20260101-000000-8000", "20260202-000000-0000"]
     for name, i in zip(["lenet", "lenet", "resnet"], ids, strict=True):
         monkeypatch.setattr("dlx.runs.folder.new_id", lambda i=i: i)
-        Run.create(tmp_path, name).write_text("lock.json", "")
+        RunFolder.create(tmp_path, name).write_text("lock.json", "")
 
     def found(text):
         return find(text, tmp_path).key
@@ -322,7 +325,7 @@ def test_what_is_no_file_or_no_json_is_reported_and_not_waited_for(run, name, ma
 def test_one_damaged_run_hides_no_other(tmp_path, capsys):
     from dlx.show.listings import run_as_json, run_list
 
-    whole, bad = Run.create(tmp_path, "a"), Run.create(tmp_path, "b")
+    whole, bad = RunFolder.create(tmp_path, "a"), RunFolder.create(tmp_path, "b")
     whole.append(start(), end())
     bad.append(start(), end() | {"step": []})
     run_list([bad, whole], tmp_path)
@@ -335,7 +338,7 @@ def test_one_damaged_run_hides_no_other(tmp_path, capsys):
 
 
 def test_last_is_found_beside_a_damaged_run(tmp_path):
-    first, last = Run.create(tmp_path, "a"), Run.create(tmp_path, "b")
+    first, last = RunFolder.create(tmp_path, "a"), RunFolder.create(tmp_path, "b")
     (first.dir / "ensemble.json").write_text("[")
     for run in (first, last):
         run.append(start(), end())
@@ -345,7 +348,7 @@ def test_last_is_found_beside_a_damaged_run(tmp_path):
 
 @pytest.mark.parametrize("name", ["~x", "~nobody/runs"])
 def test_a_home_that_there_is_not_is_no_run(tmp_path, name):
-    Run.create(tmp_path, "a").append(start(), end())
+    RunFolder.create(tmp_path, "a").append(start(), end())
 
     with pytest.raises(DlxError, match=f"there is no run `{name}`"):
         find(name, tmp_path)
@@ -353,7 +356,7 @@ def test_a_home_that_there_is_not_is_no_run(tmp_path, name):
 
 def test_commands_take_a_run_elsewhere_by_its_path(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    here, elsewhere = Run.create(Path("runs"), "s"), Run.create(tmp_path / "my runs", "s")
+    here, elsewhere = RunFolder.create(Path("runs"), "s"), RunFolder.create(tmp_path / "my runs", "s")
     elsewhere.write_json("lock.json", {})
     assert here.argument == here.key
     assert elsewhere.argument == f"'{elsewhere.dir}'"

@@ -12,9 +12,9 @@ from typer.testing import CliRunner
 from dlx import cli
 from dlx.errors import DlxError, Mark, Problem
 from dlx.experiment import confusion_matrix
-from dlx.runs.folder import Run
+from dlx.runs.folder import RunFolder
 from dlx.show.confusion_matrix import matrix
-from dlx.show.console import Grid, document, errors, out, say
+from dlx.show.console import TextTable, document, errors, out, say
 from dlx.show.console import warnings as print_warnings
 from dlx.show.terminal_text import visible, width
 from dlx.show.training import progress
@@ -55,7 +55,7 @@ def test_characters_that_steer_a_terminal_are_named():
 def test_every_way_to_the_terminal_shows_them(streams):
     both = streams()
     for name in NAMES:
-        grid = Grid(name, ">figure")
+        grid = TextTable(name, ">figure")
         grid.add(name, name)
         grid.print()
         out(name)
@@ -99,7 +99,7 @@ def test_json_has_words_for_numbers_that_it_lacks(streams):
 def test_a_table_of_classes_shows_their_names_and_stays_readable(tmp_path, streams):
     names = [*NAMES, "a very long name of a class that would hide the figures", "日本語"]
     rows = [[int(i == k) for k in range(len(names))] for i in range(len(names))]
-    run = Run(tmp_path)
+    run = RunFolder(tmp_path)
     run.write_json("confusion.json", {"classes": names, "test": rows})
     both = streams()
     matrix(run)
@@ -170,7 +170,7 @@ def test_a_warning_of_a_library_is_one_line(capsys):
 
 
 def test_a_table_without_rows_says_its_titles_and_one_without_both_says_nothing(capsys):
-    Grid("name", ">figure").print()
+    TextTable("name", ">figure").print()
     assert capsys.readouterr().out == "name  figure\n"
-    Grid(columns=2).print()
+    TextTable(columns=2).print()
     assert capsys.readouterr().out == ""

@@ -5,13 +5,13 @@ from random import Random
 
 import pytest
 
-from dlx.spec.sections.sweep_values import Choices, Numbers
+from dlx.spec.sections.sweep_values import Choices, NumberRange
 from dlx.sweeps import figures
 from dlx.sweeps.figures.base import AxisScale, short_names, styled, text, view_of
 from dlx.sweeps.importance import comparable_values, dimensions_of, importance, limits
 from dlx.sweeps.trial import Trial
 
-RATE, WIDTH = Numbers("train.optimizer.adam.lr", 1e-4, 1e-1, log=True), Numbers("vars.width", 8, 64, 1)
+RATE, WIDTH = NumberRange("train.optimizer.adam.lr", 1e-4, 1e-1, log=True), NumberRange("vars.width", 8, 64, 1)
 WORD, BATCH = Choices("vars.act", ("relu", "tanh")), Choices("train.batch_size", (16, 64, 32))
 SPACE = [RATE, WIDTH, WORD, BATCH]
 
@@ -44,7 +44,7 @@ def trials():
 def test_importance_splits_the_variance_as_the_function_does():
     """Over a full grid of a and b from 0 to 9, 3a + b varies by 9 parts and 1 part of 10."""
     grid = [trial(10 * a + b, {"a": a, "b": b}, 3.0 * a + b) for a in range(10) for b in range(10)]
-    shares = importance(grid, [Choices("a", tuple(range(10))), Numbers("b", 0, 9, 1)], "valid/error")
+    shares = importance(grid, [Choices("a", tuple(range(10))), NumberRange("b", 0, 9, 1)], "valid/error")
 
     assert list(shares) == ["a", "b"]
     assert shares["a"] == pytest.approx(0.9, abs=0.02)
@@ -54,7 +54,7 @@ def test_importance_splits_the_variance_as_the_function_does():
 def test_what_only_two_keys_together_decide_is_no_key_s_own():
     """a * b over a and b from -5 to 4, whose means are near 0."""
     grid = [trial(10 * a + b, {"a": a, "b": b}, (a - 4.5) * (b - 4.5)) for a in range(10) for b in range(10)]
-    result = importance(grid, [Choices("a", tuple(range(10))), Numbers("b", 0, 9, 1)], "valid/error")
+    result = importance(grid, [Choices("a", tuple(range(10))), NumberRange("b", 0, 9, 1)], "valid/error")
 
     assert sum(result.values()) < 0.15
 

@@ -14,7 +14,7 @@ from studies import RATE, WIDTH, journal, spec_in, swept
 
 from dlx.errors import DlxError
 from dlx.graph import memory_forecast, trace, trace_all
-from dlx.runs.folder import Run
+from dlx.runs.folder import RunFolder
 from dlx.spec import load
 from dlx.sweeps import run as sweep_run
 from dlx.sweeps.events import Noted
@@ -271,7 +271,9 @@ def test_trials_are_packed_by_the_device_that_is_chosen_and_a_note_says_where_no
     found = swept(spec_in(tmp_path), tmp_path / "runs", RATE, trials=3, pack=4, callback=sent_notes.append)
 
     locks = [
-        Run(tmp_path / "runs" / run).read_json("lock.json") for t in found.study.trials for run in t.runs.values()
+        RunFolder(tmp_path / "runs" / run).read_json("lock.json")
+        for t in found.study.trials
+        for run in t.runs.values()
     ]
     assert len(locks) == 3
     assert {lock.get("packed") for lock in locks} == packed

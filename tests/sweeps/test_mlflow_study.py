@@ -11,7 +11,7 @@ from collections import Counter
 import pytest
 from killed import killed_behind
 
-from dlx.runs.folder import Run, alive
+from dlx.runs.folder import RunFolder, alive
 from dlx.sweeps import mlflow_study
 from dlx.sweeps.mlflow_study import StudyDelivery
 from dlx.sweeps.study import Study
@@ -41,7 +41,7 @@ BEGAN = 1_790_000_000.25
 
 def train(study, key, until, end=None, first=1, shift=0.0):
     """A run's records up to a step, an evaluation at each tenth."""
-    run = Run(study.runs / key)
+    run = RunFolder(study.runs / key)
     run.dir.mkdir(parents=True, exist_ok=True)
     run.write_text("spec.yaml", SPEC)
     run.append({"record": "start", "time": BEGAN})
@@ -429,7 +429,8 @@ def test_a_study_that_was_deleted_there_is_said_and_can_be_sent_anew(study):
     result = StudyDelivery(study.folder).sync()
     assert result.error == (
         f"the MLflow run {found.parent.info.run_id} of digits/sweep-0123abcd was deleted there; "
-        f"`rm {shlex.quote(str(study.folder / 'mlflow.json'))}` and `dlx runs sync {Run(study.folder).argument}` "
+        f"`rm {shlex.quote(str(study.folder / 'mlflow.json'))}` and "
+        f"`dlx runs sync {RunFolder(study.folder).argument}` "
         f"send it anew, `mlflow runs restore --run-id {found.parent.info.run_id}` brings it back"
     )
 

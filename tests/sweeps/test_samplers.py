@@ -10,20 +10,20 @@ from pathlib import Path
 import pytest
 
 from dlx.errors import SpecError
-from dlx.spec.sections.sweep_values import Choices, Numbers, fingerprint
+from dlx.spec.sections.sweep_values import Choices, NumberRange, fingerprint
 from dlx.spec.strategies import SAMPLERS
 from dlx.sweeps.samplers.base import SampleRequest
 from dlx.sweeps.samplers.surrogate import features, gp_mean
 from dlx.sweeps.space import Space, name_of
 from dlx.sweeps.trial import Trial
 
-RATE = Numbers("rate", 1e-4, 1.0, log=True)
-WIDTH = Numbers("width", 1, 64, 1)
+RATE = NumberRange("rate", 1e-4, 1.0, log=True)
+WIDTH = NumberRange("width", 1, 64, 1)
 KIND = Choices("kind", ("sgd", "adam", "lion"))
 SIZE = Choices("size", (64, 16, 32))
 MOMENTUM = Choices("kind.momentum", (0.0, 0.9))
 MIXED = Space((RATE, WIDTH, KIND, SIZE))
-SMALL = Space((Numbers("width", 2, 8, 2), KIND, Choices("bias", (True, False))))
+SMALL = Space((NumberRange("width", 2, 8, 2), KIND, Choices("bias", (True, False))))
 BELOW = Space((KIND, SIZE, MOMENTUM), {MOMENTUM.key: {"kind": frozenset([fingerprint("sgd")])}})
 QUICK = {"gp": {"startup": 4}, "tpe": {"startup": 4}, "surrogate": {"initial": 8}}
 """Options with which the results count from early on."""
@@ -189,7 +189,7 @@ def test_a_grid_of_an_interval_has_no_end():
 
 @pytest.mark.parametrize("sequence", ["sobol", "halton"])
 def test_a_quasi_random_sequence_fills_the_space_evenly_also_in_parts(sequence):
-    space, count = Space((Numbers("a", 0.0, 1.0), Numbers("b", 0.0, 1.0))), 16
+    space, count = Space((NumberRange("a", 0.0, 1.0), NumberRange("b", 0.0, 1.0))), 16
     sampler = SAMPLERS["quasi_random"](sequence=sequence)
     history = searched(sampler, space, lambda p: 0.0, count // 4, 4)
     whole = sampler.ask(space, [], count, 0, ["valid/error"], [False])
@@ -246,7 +246,7 @@ def test_a_population_forgets_its_old():
 
 
 def test_nsga2_goes_to_the_front_of_two_metrics():
-    space, sampler = Space(tuple(Numbers(key, -5.0, 5.0) for key in "wxyz")), SAMPLERS["nsga2"](population=16)
+    space, sampler = Space(tuple(NumberRange(key, -5.0, 5.0) for key in "wxyz")), SAMPLERS["nsga2"](population=16)
     history = []
     for generation in range(12):
         points = sampler.ask(space, history, 16, 0, ["valid/a", "valid/b"], [False, False])

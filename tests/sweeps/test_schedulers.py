@@ -6,7 +6,7 @@ from random import Random
 
 import pytest
 
-from dlx.spec.sections.sweep_values import Choices, Numbers
+from dlx.spec.sections.sweep_values import Choices, NumberRange
 from dlx.spec.strategies import SCHEDULERS
 from dlx.sweeps.schedulers import Exploit
 from dlx.sweeps.space import Space
@@ -265,7 +265,7 @@ def test_median_prunes_where_optuna_does_on_level_curves():
 
 # --- population-based training --------------------------------------------------------------------------------------
 
-RATE = Numbers("train.optimizer.adam.lr", 1e-4, 1e-1, log=True)
+RATE = NumberRange("train.optimizer.adam.lr", 1e-4, 1e-1, log=True)
 BETA = Choices("train.optimizer.adam.beta", (0.8, 0.9, 0.95))
 WIDTH = Choices("vars.width", (8, 16))
 SPACE = Space((WIDTH, RATE, BETA))

@@ -14,7 +14,7 @@ from dlx.graph import trace
 from dlx.spec import load
 from dlx.sweeps.feasible import Planner
 from dlx.sweeps.plan import plan
-from dlx.sweeps.space import Choices, Numbers, Space, hydra_text, name_of
+from dlx.sweeps.space import Choices, NumberRange, Space, hydra_text, name_of
 
 SPEC = """
 name: small
@@ -101,7 +101,7 @@ def test_a_shuffled_choice_has_an_order_of_its_own_that_stays(spec):
 
 def test_an_interval_has_both_of_its_ends_and_no_size(spec):
     rate = only(spec, "train.optimizer.adam.lr=tag(log, interval(1e-4, 1e-1))")
-    assert rate == Numbers("train.optimizer.adam.lr", 1e-4, 1e-1, log=True)
+    assert rate == NumberRange("train.optimizer.adam.lr", 1e-4, 1e-1, log=True)
     assert (rate.at(0), rate.at(1), rate.size) == (1e-4, 1e-1, None)
     assert rate.at(1 / 3) == 0.001  # a third of three orders of magnitude
     assert space_of(spec, "train.optimizer.adam.lr=interval(0.1,1)", "train.batch_size=1,2").size is None
@@ -433,7 +433,7 @@ def test_any_value_is_written_so_that_hydra_reads_it_back(value):
 @settings(max_examples=200, deadline=None)
 @given(st.floats(0, 1), st.integers(1, 40), st.integers(0, 100), st.integers(1, 9))
 def test_each_share_of_a_range_is_one_of_its_values(share, count, low, step):
-    dimension = Numbers("a", low, low + (count - 1) * step, step)
+    dimension = NumberRange("a", low, low + (count - 1) * step, step)
     assert dimension.at(share) in list(dimension)
     assert dimension.size == len(list(dimension)) == count
     assert all(dimension.holds(v) and dimension.nearest(v) == v for v in dimension)

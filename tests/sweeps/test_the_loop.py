@@ -9,7 +9,7 @@ from studies import HALVING, RATE, WIDTH, journal, spec_in, starts, swept, weigh
 from dlx.errors import DlxError
 from dlx.experiment import runner
 from dlx.graph import trace
-from dlx.runs.folder import Run
+from dlx.runs.folder import RunFolder
 from dlx.spec import load
 from dlx.sweeps import run as sweeps
 from dlx.sweeps.events import Reported, Suggested, TaskEnded
@@ -201,7 +201,7 @@ def test_the_running_loss_is_compared_at_rungs_and_at_the_end(spec, runs):
     trials = found.study.trials
     assert {trial.state for trial in trials} == {"finished", "stopped"}
     for trial in trials:
-        curve = {r["step"]: r["metrics"] for r in Run(runs / trial.runs[0]).records() if r["record"] == "step"}
+        curve = {r["step"]: r["metrics"] for r in RunFolder(runs / trial.runs[0]).records() if r["record"] == "step"}
         for rung, text in trial.rungs.items():
             assert text[0]["train/running_loss"] == curve[rung]["train/running_loss"]
         ended = trial.rungs[max(trial.rungs)][0]

@@ -13,7 +13,7 @@ import psutil
 import pytest
 from studies import HALVING, RATE, WIDTH, journal, spec_in, swept, weights
 
-from dlx.runs.folder import Run
+from dlx.runs.folder import RunFolder
 from dlx.sweeps.events import TaskEnded
 from dlx.sweeps.study import Study
 from dlx.sweeps.workers.base import Task, Trainer, TrialOutcome, read_back, run_lock
@@ -107,7 +107,7 @@ def test_a_worker_that_is_asked_to_stop_saves_where_it_is(spec, tmp_path):
         .replace("epochs: 8", "epochs: 5000")
         .replace("batch_size: 32", "batch_size: 32, log_every: 1")
     )
-    run = Run(tmp_path / "s" / "run")
+    run = RunFolder(tmp_path / "s" / "run")
     workers = Processes(1, tmp_path / "workers.log")
     begun = lambda: (run.dir / "metrics.jsonl").exists() and any(r["record"] == "step" for r in run.records())  # noqa: E731
     (outcome,) = workers.advance([Task(0, 0, str(run.dir), text)], begun)
@@ -131,7 +131,7 @@ def test_two_trainers_at_one_run_wait_for_each_other(spec, tmp_path):
 
 
 def test_a_run_is_read_back_where_it_is_as_far_as_it_is_to_come(spec, tmp_path):
-    run = Run(tmp_path / "s" / "run")
+    run = RunFolder(tmp_path / "s" / "run")
     trainer = Trainer()
     task = Task(0, 0, str(run.dir), spec.read_text(), until=9)
     (rested,) = trainer.advance([task], never)

@@ -20,7 +20,7 @@ import pytest
 from killed import killed_behind
 
 from dlx import track
-from dlx.runs.folder import Run
+from dlx.runs.folder import RunFolder
 from dlx.runs.records import RECORDS
 from dlx.track import content, store
 
@@ -116,7 +116,7 @@ def closed():
 
 def begin(root, pid=None):
     """A run folder as training leaves it when it starts."""
-    run = Run.create(root, "digits")
+    run = RunFolder.create(root, "digits")
     OPENED.append(run)
     run.write_text("spec.yaml", SPEC)
     run.write_json("plan.json", PLAN)

@@ -6,7 +6,7 @@ import sys
 import time
 from pathlib import Path
 
-from dlx.runs.folder import Run
+from dlx.runs.folder import RunFolder
 from dlx.track import store, sync
 
 SPEC = """\
@@ -29,7 +29,7 @@ def test_a_killed_training_goes_on_in_the_same_run_of_mlflow(tmp_path, monkeypat
     training.send_signal(signal.SIGKILL)
     training.communicate()
     (folder,) = (runs / "s").iterdir()
-    run = Run(folder)
+    run = RunFolder(folder)
     before = run.read_json("mlflow.json")["run_id"]
     assert run.status() == "died"
 
@@ -55,7 +55,7 @@ def train(folder: Path, *more: str) -> subprocess.Popen[str]:
 
 
 def mirrored(runs: Path) -> int:
-    found = [Run(folder).read_json("mlflow.json") for folder in runs.glob("s/*")]
+    found = [RunFolder(folder).read_json("mlflow.json") for folder in runs.glob("s/*")]
     return max((one.get("records", 0) for one in found), default=0)
 
 

@@ -8,7 +8,7 @@ import torch
 from dlx import cli
 from dlx.errors import DlxError
 from dlx.experiment import runner
-from dlx.runs.folder import Run
+from dlx.runs.folder import RunFolder
 from dlx.spec import load
 from dlx.trained.reproduce import compare_runs, prepare_copy, reproduce
 from dlx.training.checkpoints import checkpoint
@@ -25,14 +25,14 @@ track: {mlflow: false}
 
 
 @pytest.fixture
-def run(tmp_path) -> Run:
+def run(tmp_path) -> RunFolder:
     """A finished run."""
     path = tmp_path / "s.yaml"
     path.write_text(SPEC)
     return runner.run(load(path), tmp_path / "runs").results[0].run
 
 
-def edited(run: Run, name: str, old: str, new: str) -> None:
+def edited(run: RunFolder, name: str, old: str, new: str) -> None:
     text = (run.dir / name).read_text()
     assert old in text
     (run.dir / name).write_text(text.replace(old, new))
@@ -57,7 +57,7 @@ def test_the_same_run_gives_the_same_bits_in_a_new_folder(run, capsys):
     assert weights[0] == weights[1]
 
 
-def as_older_runs_are(run: Run) -> None:
+def as_older_runs_are(run: RunFolder) -> None:
     """Its records as they were when the running loss was called `train/loss`, and was that of the end, too."""
     lines, last = [], None
     for record in run.records():
@@ -71,7 +71,7 @@ def as_older_runs_are(run: Run) -> None:
 
 def test_a_run_of_an_older_dlx_reproduces_and_lists(run, capsys):
     """Its curve is compared by today's name; its `train/loss` at the end was no evaluation, and is not."""
-    new = Run(reproduce(run, run.root).new.dir)
+    new = RunFolder(reproduce(run, run.root).new.dir)
     as_older_runs_are(run)
     assert compare_runs(run, new).verdict == compare_runs(new, run).verdict == "bitwise equal"
     assert compare_runs(run, run).verdict == "bitwise equal"
@@ -145,7 +145,7 @@ def test_the_layer_is_that_of_the_nearest_checkpoint(tmp_path):
     """Weights of one layer at step 3, and then of all."""
     runs = []
     for scale in (1.0, 2.0):
-        run = Run.create(tmp_path, "s")
+        run = RunFolder.create(tmp_path, "s")
         for step in (1, 2):
             run.append(
                 {"record": "step", "time": 0.0, "step": step, "metrics": {"train/running_loss": step * scale**step}}

@@ -9,7 +9,7 @@ from helpers import experiment_of
 from torch import nn
 
 from dlx.experiment import runner as experiments
-from dlx.runs.folder import Run
+from dlx.runs.folder import RunFolder
 from dlx.training import fit as loop
 from dlx.training.checkpoints import best_checkpoints, checkpoint
 from dlx.training.checkpoints.checkpoint import restore
@@ -190,7 +190,7 @@ def test_it_follows_the_metric_of_early_stopping_or_its_own(tmp_path, metric):
     ]
     for n, more in enumerate(follows):
         result = experiments.run(experiment_of(SPEC.format(train=f"{TRAIN}, {more}")), tmp_path / str(n)).results[0]
-        values = [r["metrics"][metric] for r in Run(result.run.dir).records() if r["record"] == "evaluation"]
+        values = [r["metrics"][metric] for r in RunFolder(result.run.dir).records() if r["record"] == "evaluation"]
         best = sorted(values, reverse=metric == "valid/accuracy")[:2]
         assert [one["value"] for one in result.outcome["kept"]] == best
         assert {one["metric"] for one in result.outcome["kept"]} == {metric}

@@ -214,13 +214,13 @@ def test_a_step_that_cannot_be_taken_down_is_taken_again_from_where_it_began(mon
     same = bits(side_by_side_alone(PACKED) if packed else [under_autograd()])
     made = itertools.count(1)
 
-    class Broken(tape.Call):
+    class Broken(tape.RecordedCall):
         def __new__(cls, *args, **kwargs):
             if next(made) == after:
                 raise TypeError("an operation gave what nobody knows\nmore")
             return super().__new__(cls)
 
-    monkeypatch.setattr(tape, "Call", Broken)
+    monkeypatch.setattr(tape, "RecordedCall", Broken)
     found = together(PACKED) if packed else [alone(REPLAYED)]
 
     assert bits(found) == same

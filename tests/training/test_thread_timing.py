@@ -9,7 +9,7 @@ from helpers import experiment_of
 from dlx.experiment import runner as experiments
 from dlx.experiment import session
 from dlx.experiment.runner import prepare
-from dlx.runs.folder import Run
+from dlx.runs.folder import RunFolder
 from dlx.training import thread_timing
 
 SPEC = """
@@ -104,12 +104,12 @@ def test_the_lock_says_what_was_found_and_a_run_like_it_takes_the_same(clock, tm
     clock[2] = 0.5
     experiment = experiment_of(SPEC.format(width=200, steps=400, more=", trace: false"))
     (first,) = experiments.run(experiment, tmp_path).results
-    lock = Run(first.run.dir).read_json("lock.json")
+    lock = RunFolder(first.run.dir).read_json("lock.json")
     assert lock["threads"] == 2
     assert lock["milliseconds_by_threads"] == {"2": 500.0, "1": 1000.0}
     clock[2] = 5.0
     (second,) = experiments.run(experiment, tmp_path, like=first.run).results
-    assert Run(second.run.dir).read_json("lock.json")["threads"] == 2
+    assert RunFolder(second.run.dir).read_json("lock.json")["threads"] == 2
     assert second.metrics == first.metrics
 
 
@@ -129,7 +129,7 @@ def test_a_run_that_is_killed_before_its_threads_are_known_finds_them_out_when_i
         patched.setattr(*{"before": (session, "job_of"), "during": (thread_timing, "measure")}[place], killed)
         with pytest.raises(Killed):
             experiments.run(experiment, tmp_path / "cut")
-    (run,) = map(Run, (tmp_path / "cut" / "middling").iterdir())
+    (run,) = map(RunFolder, (tmp_path / "cut" / "middling").iterdir())
     (run.dir / "metrics.jsonl").unlink()
     (run.dir / "lock.json").write_text(json.dumps(run.read_json("lock.json") | {"pid": 2**22 + 1}))
     assert run.numeric_settings() == {}

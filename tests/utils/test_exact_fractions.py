@@ -9,7 +9,7 @@ from dlx.averages import AVERAGES
 from dlx.data.splits import part_size
 from dlx.schedules import Timeline
 from dlx.spec.sections.batch_schedule import BatchSchedule
-from dlx.spec.sections.sweep_values import Numbers
+from dlx.spec.sections.sweep_values import NumberRange
 from dlx.utils.exact_fractions import rational, rounded_down, rounded_up
 
 
@@ -60,5 +60,5 @@ def test_a_batch_grows_by_the_factor_that_was_written():
 
 def test_steps_of_a_range_are_exact_beyond_28_digits():
     large = 10**30
-    assert list(Numbers("k", large + 1, large + 3, 1)) == [large + 1, large + 2, large + 3]
-    assert list(Numbers("k", 0.1, 0.4, 0.1)) == [0.1, 0.2, 0.3, 0.4]
+    assert list(NumberRange("k", large + 1, large + 3, 1)) == [large + 1, large + 2, large + 3]
+    assert list(NumberRange("k", 0.1, 0.4, 0.1)) == [0.1, 0.2, 0.3, 0.4]

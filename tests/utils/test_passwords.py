@@ -12,7 +12,7 @@ import pytest
 
 from dlx import track
 from dlx.errors import Problem, SpecError
-from dlx.runs.folder import Run
+from dlx.runs.folder import RunFolder
 from dlx.spec import load
 from dlx.spec.why import why
 from dlx.sweeps.plan import plan
@@ -163,7 +163,7 @@ def test_a_run_whose_password_is_not_saved_goes_on_with_that_of_the_environment(
     for name in ("MLFLOW_TRACKING_URI", "MLFLOW_TRACKING_USERNAME", "MLFLOW_TRACKING_PASSWORD"):
         monkeypatch.delenv(name, raising=False)
     address = f"http://me:***@127.0.0.1:{server.server_port}"
-    run = Run.create(tmp_path, "s")
+    run = RunFolder.create(tmp_path, "s")
     run.write_text("spec.yaml", SPEC.format(uri=address))
     assert track.sync(run).error.endswith(
         f"the password of {address} is kept in no file. Set MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, "

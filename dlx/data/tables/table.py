@@ -46,7 +46,7 @@ OF_CSV = ("names", "delimiter", "thousands", "decimal", "na_values")
 """Fields that describe the notation of a CSV file."""
 
 
-class Numbers(Standardize):
+class StandardizeColumns(Standardize):
     """The step `standardize` for a table: only the inputs in `places` are standardised."""
 
     places: list[int] = Field(description="inputs that are numbers")
@@ -333,4 +333,4 @@ class Table(Pool):
     def _standardizing(self, columns: list[Column]) -> list[Standardize]:
         starts = [sum(column.width for column in columns[:i]) for i in range(len(columns))]
         numbers = [start for start, column in zip(starts, columns, strict=True) if column.sort == "number"]
-        return [Numbers(places=numbers)] if self.standardize == "feature" and numbers else []
+        return [StandardizeColumns(places=numbers)] if self.standardize == "feature" and numbers else []

@@ -89,7 +89,7 @@ class Choices:
 
 
 @dataclass(frozen=True)
-class Numbers:
+class NumberRange:
     """A dimension of numbers from `low` to `high`, both included: in steps, or continuous where `step` is None."""
 
     key: str
@@ -168,7 +168,7 @@ class Numbers:
         return document | ({"step": self.step} if self.step is not None else {}) | ({"log": True} if self.log else {})
 
 
-Dimension = Choices | Numbers
+Dimension = Choices | NumberRange
 
 
 def fingerprint(value: Any) -> str:
@@ -308,18 +308,18 @@ class _DimensionBuilder:
             raise self.fail(f"{text} has no values: it counts {way} from {start}, and ends before {stop}", hint)
         if not (isinstance(start, int) and isinstance(stop, int) and isinstance(step, int)):
             start, step = float(start), float(step)
-        up = Numbers(self.key, start, start, step, sign=self.sign, mark=self.mark)
+        up = NumberRange(self.key, start, start, step, sign=self.sign, mark=self.mark)
         if step < 0 or sweep.shuffle:
             if count > MOST:
                 raise self.fail(f"{text} has {count:,} values, and {MOST:,} are the most that are put in order")
             return self.choices([up.nth(i) for i in range(count)], sweep.shuffle, sweep.tags)
-        made = Numbers(self.key, start, up.nth(count - 1), step, "log" in sweep.tags, self.sign, self.mark)
+        made = NumberRange(self.key, start, up.nth(count - 1), step, "log" in sweep.tags, self.sign, self.mark)
         if made.log and step != 1:
             hint = f"Write `tag(log, interval({start}, {made.high}))`, or a `choice` of the values."
             raise self.fail(f"{text} has even steps of {step}, and no logarithm", hint)
         return self.bounded(made, text)
 
-    def between(self, sweep: Any) -> Numbers:
+    def between(self, sweep: Any) -> NumberRange:
         low, high = sweep.start, sweep.end
         text = f"interval({low:g}, {high:g})"
         if not (isfinite(low) and isfinite(high)):
@@ -329,9 +329,9 @@ class _DimensionBuilder:
             raise self.fail(f"{text} is {'reversed' if low > high else 'a single value'}", hint)
         # Whole bounds mean whole numbers, as `interval(8, 64)` for `train.batch_size`.
         step = 1 if isinstance(low, int) and isinstance(high, int) else None
-        return self.bounded(Numbers(self.key, low, high, step, "log" in sweep.tags, self.sign, self.mark), text)
+        return self.bounded(NumberRange(self.key, low, high, step, "log" in sweep.tags, self.sign, self.mark), text)
 
-    def bounded(self, made: Numbers, text: str) -> Numbers:
+    def bounded(self, made: NumberRange, text: str) -> NumberRange:
         if made.log and made.low <= 0:
             raise self.fail(f"{text} has no logarithm at {made.low:g}", "Start above 0, such as at 1e-5.")
         return made

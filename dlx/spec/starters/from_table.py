@@ -30,7 +30,7 @@ IDS = re.compile(r"(?i)(.*[_ -])?(id|uuid|guid|index|key)|.*[a-z]Id")
 
 
 @dataclass
-class Plan:
+class TableChoices:
     """The choices for a table."""
 
     target: str
@@ -83,7 +83,7 @@ def _repeated(frame: Frame) -> Iterator[str]:
         yield f"{plural(many, 'row')} repeat another one: `dlx doctor` says where parts share them"
 
 
-def _plan(frame: Frame, target: str | None) -> Plan:
+def _plan(frame: Frame, target: str | None) -> TableChoices:
     columns = {name: _surveyed(frame, name) for name in frame.names}
     left_out = {name: why for name in frame.names if (why := _why_not(frame, name, columns[name]))}
     plan = _target(frame, columns, left_out, target)
@@ -158,7 +158,7 @@ def _why_key(frame: Frame, name: str, values: Sequence[float]) -> str:
 
 def _target(
     frame: Frame, columns: Mapping[str, Column | None], left_out: Mapping[str, str], asked: str | None
-) -> Plan:
+) -> TableChoices:
     if asked is not None:
         if asked not in frame.names:
             hint = did_you_mean(asked, frame.names, "the columns")
@@ -166,7 +166,7 @@ def _target(
         if columns[asked] is None or len(_different(frame, asked)) < 2:
             why = left_out[asked]
             raise DataError(f"column `{one_line(asked)}` of {frame.path} {why}, and cannot be predicted")
-        return Plan(asked, "`--target` names it")
+        return TableChoices(asked, "`--target` names it")
     usable = [name for name in frame.names if name not in left_out]
     if not usable:
         reasons = "; ".join(f"`{one_line(one)}` {why}" for one, why in left_out.items())
@@ -174,11 +174,11 @@ def _target(
     by_name = {name.strip().lower(): name for name in reversed(usable)}
     for word in TARGETS:
         if word in by_name:
-            return Plan(by_name[word], "chosen by its name")
-    return Plan(usable[-1], "chosen as the last column")
+            return TableChoices(by_name[word], "chosen by its name")
+    return TableChoices(usable[-1], "chosen as the last column")
 
 
-def _answers(frame: Frame, plan: Plan, column: Column | None) -> None:
+def _answers(frame: Frame, plan: TableChoices, column: Column | None) -> None:
     """Find whether the target has classes or values."""
     assert column is not None
     if column.sort != "number":
@@ -196,14 +196,14 @@ def _answers(frame: Frame, plan: Plan, column: Column | None) -> None:
         plan.stratify = min(one["counts"] for one in found if one["values"] is not None) >= LEAST_ROWS
 
 
-def _notes(plan: Plan) -> Iterator[str]:
+def _notes(plan: TableChoices) -> Iterator[str]:
     kind = f"{len(plan.classes)} classes" if plan.classes is not None else "values"
     yield f"target: {one_line(plan.target)}, {kind} ({plan.why}; `--target COLUMN` takes another)"
     for name, why in plan.left_out.items():
         yield f"left out: {one_line(name)}, which {why}"
 
 
-def _table_lines(data: Path, path: str, name: str, frame: Frame, plan: Plan) -> Iterator[str]:
+def _table_lines(data: Path, path: str, name: str, frame: Frame, plan: TableChoices) -> Iterator[str]:
     rows = len(frame)
     yield f"# `dlx new --data {one_line(data.name)}`: {rows:,} rows, {len(frame.every)} columns"
     yield "dlx: 1"

@@ -18,7 +18,7 @@ from ...experiment import lock, packing, session
 from ...experiment.recorder import RunRecorder
 from ...graph import Graphs, memory_forecast
 from ...metrics import RUNNING_LOSS
-from ...runs.folder import Run
+from ...runs.folder import RunFolder
 from ...runs.records import with_current_names
 from ...spec import Experiment, load
 from ...training.checkpoints.checkpoint import NotWrittenError
@@ -154,7 +154,7 @@ class Trainer:
     def packing_key_of(self, task: Task) -> Any:
         """Return a key that is equal for tasks that can be trained as one; the task itself if it cannot be packed."""
         try:
-            known = self.read(Run(task.run), task)
+            known = self.read(RunFolder(task.run), task)
             sets = self.sets(known.experiment)
             form = packing.packing_key(Prepared.unchecked(known.experiment, known.graphs, sets))
         except DlxError:
@@ -169,14 +169,14 @@ class Trainer:
                 (Path(task.run) / "checkpoints").mkdir(parents=True, exist_ok=True)
                 stack.enter_context(run_lock(Path(task.run)))
             # only under the lock: two studies may have a run in common, and the other one may just have finished it
-            done = {task: read_back(Run(task.run), task) for task in batch}
+            done = {task: read_back(RunFolder(task.run), task) for task in batch}
             left = [task for task, outcome in done.items() if outcome is None]
             if left:
                 done |= dict(zip(left, self._outcomes(left, should_stop), strict=True))
             yield from filter(None, done.values())
 
     def _outcomes(self, tasks: Sequence[Task], should_stop: ShouldStop) -> list[TrialOutcome]:
-        recorders = [RunRecorder(Run(task.run)) for task in tasks]
+        recorders = [RunRecorder(RunFolder(task.run)) for task in tasks]
         try:
             ends = self._train_together(recorders, tasks, should_stop)
         except NotWrittenError:
@@ -210,7 +210,7 @@ class Trainer:
                 return packing.train_together(many, session_options)
             return [session.train_run(*many[0], session_options)]
 
-    def _prepare(self, run: Run, task: Task) -> Prepared:
+    def _prepare(self, run: RunFolder, task: Task) -> Prepared:
         """Prepare a training, and write the files that its folder has before the start."""
         known = self.read(run, task)
         prepared = prepare(known.experiment, known.graphs, self.sets)
@@ -218,7 +218,7 @@ class Trainer:
             session.describe(run, prepared)
         return prepared
 
-    def read(self, run: Run, task: Task) -> LoadedSpec:
+    def read(self, run: RunFolder, task: Task) -> LoadedSpec:
         """Return a task's spec and graph."""
         if task.run not in self.known:
             run.dir.mkdir(parents=True, exist_ok=True)
@@ -263,7 +263,7 @@ def _outcome(recorder: RunRecorder, task: Task, end: Result | Exception) -> Tria
     return read_back(recorder.folder, task) or outcome("cut off", end.steps, {}, end.seconds)
 
 
-def read_back(run: Run, task: Task) -> TrialOutcome | None:
+def read_back(run: RunFolder, task: Task) -> TrialOutcome | None:
     """Return the outcome of a run whose folder is as far as the task says; else None."""
     end = run.end()
     if end is None or end["status"] not in {"finished", "stopped"}:
@@ -276,7 +276,7 @@ def read_back(run: Run, task: Task) -> TrialOutcome | None:
     return outcome("rested", min(end["step"], task.until), last_metrics(run, task.until), end["seconds"])
 
 
-def last_metrics(run: Run, step: int) -> dict[str, float]:
+def last_metrics(run: RunFolder, step: int) -> dict[str, float]:
     """Return the metrics of the last evaluation up to a step, and the last running loss."""
     found: dict[str, float] = {}
     for record in run.records():

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from ..replay.script import Operation, copy, operation
-from ..replay.tape import Call, geometry, storage
+from ..replay.tape import RecordedCall, geometry, storage
 from . import aligned_memory
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ def _fits(stack: Stack, x: Tensor, weight: Tensor, rest: tuple[Any, ...]) -> boo
     return weight.is_contiguous() and prod(weight.shape[2:]) <= MAX_KERNEL_POSITIONS
 
 
-def forward(stack: Stack, call: Call) -> list[Operation] | None:
+def forward(stack: Stack, call: RecordedCall) -> list[Operation] | None:
     """Return the operations of a convolution of all rows; None where it is to run row by row."""
     x, weight, bias, *rest = call.args
     # with channels_last, products for one network and for several differ in their last bits: a resumed run may be
@@ -108,7 +108,7 @@ def forward(stack: Stack, call: Call) -> list[Operation] | None:
     return [*unfolded.gather(), operation(aten.baddbmm.out, shift, unfolded.columns, kernel, out=products), place]
 
 
-def backward(stack: Stack, call: Call) -> list[Operation] | None:
+def backward(stack: Stack, call: RecordedCall) -> list[Operation] | None:
     """Return the operations of the gradients of a convolution that `forward` took; None for another."""
     gradient, x, weight, _bias, *rest, mask = call.args
     unfolded = stack.unfolded.get(_key(x, weight, rest))

@@ -15,7 +15,7 @@ from torch import Tensor
 
 from ...utils.torch_private import private
 from ..replay.script import Operation, copy, operation
-from ..replay.tape import Call
+from ..replay.tape import RecordedCall
 from . import aligned_memory
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ MEAN, SUM = 1, 2
 aten: Any = torch.ops.aten
 
 
-def log_softmax(stack: Stack, call: Call) -> list[Operation] | None:
+def log_softmax(stack: Stack, call: RecordedCall) -> list[Operation] | None:
     """Return the operations of a log-softmax over few classes, the last axis; None for another."""
     x, dim, half = call.args
     if not _fits(stack, [x, *call.results], x, dim) or half:
@@ -42,7 +42,7 @@ def log_softmax(stack: Stack, call: Call) -> list[Operation] | None:
     ]
 
 
-def log_softmax_backward(stack: Stack, call: Call) -> list[Operation] | None:
+def log_softmax_backward(stack: Stack, call: RecordedCall) -> list[Operation] | None:
     """Return the operations of its gradient; None for another."""
     gradient, output, dim, dtype = call.args
     if not _fits(stack, [gradient, output, *call.results], output, dim):
@@ -67,7 +67,7 @@ def _fits(stack: Stack, tensors: list[Tensor], x: Tensor, dim: int) -> bool:
     return last and not any(map(stack.is_shared, tensors))
 
 
-def nll(stack: Stack, call: Call) -> list[Operation] | None:
+def nll(stack: Stack, call: RecordedCall) -> list[Operation] | None:
     """Return the operations of the mean or sum of the losses; an example of class `ignore` does not count."""
     logs, target, weight, reduction, ignore = call.args
     if weight is not None or reduction not in {MEAN, SUM} or not _is_table(stack, logs, target):
@@ -94,7 +94,7 @@ def nll(stack: Stack, call: Call) -> list[Operation] | None:
     return runs
 
 
-def nll_backward(stack: Stack, call: Call) -> list[Operation] | None:
+def nll_backward(stack: Stack, call: RecordedCall) -> list[Operation] | None:
     """Return the operations of its gradient."""
     gradient, logs, target, weight, reduction, ignore, count = call.args
     if weight is not None or reduction not in {MEAN, SUM} or not _is_table(stack, logs, target):
@@ -127,7 +127,7 @@ def _is_table(stack: Stack, logs: Tensor, target: Tensor) -> bool:
     return stack.stacked(target).is_contiguous()
 
 
-RULES: dict[str, Callable[[Stack, Call], list[Operation] | None]] = {
+RULES: dict[str, Callable[[Stack, RecordedCall], list[Operation] | None]] = {
     "_log_softmax": log_softmax,
     "_log_softmax_backward_data": log_softmax_backward,
     "nll_loss_forward": nll,

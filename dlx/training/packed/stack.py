@@ -17,7 +17,7 @@ from torch import Tensor
 from ...utils.torch_private import schema_of
 from ..fallback import UntraceableError
 from ..replay.script import Operation, copy, operation
-from ..replay.tape import Call, CallFilter, Values, geometry, out_variant, simplified, storage
+from ..replay.tape import CallFilter, RecordedCall, Values, geometry, out_variant, simplified, storage
 from . import aligned_memory, convolution, cross_entropy
 
 LARGE = 32_768
@@ -33,7 +33,7 @@ class Stack:
     """
 
     def __init__(
-        self, tapes: list[list[Call]], inputs: list[Values], rngs: list[torch.Generator], held: list[Tensor]
+        self, tapes: list[list[RecordedCall]], inputs: list[Values], rngs: list[torch.Generator], held: list[Tensor]
     ) -> None:
         self.tapes, self.rows, self.rngs = tapes, len(tapes), rngs
         if len({tuple(call.op for call in tape) for tape in tapes}) > 1:
@@ -100,7 +100,7 @@ class Stack:
 
     # --- operations -------------------------------------------------------------------------------------------------
 
-    def _add(self, index: int, calls: list[Call], originals: list[Call]) -> None:
+    def _add(self, index: int, calls: list[RecordedCall], originals: list[RecordedCall]) -> None:
         must_run = [s.must_run(index, call) for s, call in zip(self.filters, originals, strict=True)]
         if len(set(must_run)) > 1:
             raise UntraceableError("the networks do not use their memory in the same way")
@@ -124,12 +124,12 @@ class Stack:
         self.row_wise.clear()
 
     @staticmethod
-    def _resolved(call: Call, calls: CallFilter) -> Call:
+    def _resolved(call: RecordedCall, calls: CallFilter) -> RecordedCall:
         args = tuple(_mapped(value, calls.resolve) for value in call.args)
         kwargs = {name: _mapped(value, calls.resolve) for name, value in call.kwargs.items()}
-        return Call(call.op, args, kwargs, _mapped(call.result, calls.resolve))
+        return RecordedCall(call.op, args, kwargs, _mapped(call.result, calls.resolve))
 
-    def _batched(self, calls: list[Call]) -> list[Operation]:
+    def _batched(self, calls: list[RecordedCall]) -> list[Operation]:
         """Return operations for all rows at once; an empty list where no rule says how."""
         first = calls[0]
         if any(_non_tensor_args(call) != _non_tensor_args(first) for call in calls) or not first.results:
@@ -147,16 +147,16 @@ class Stack:
         stacked = rule(self, first) if rule is not None else None
         return [] if stacked is None else [self._output_operation(stacked, first)]
 
-    def _output_operation(self, stacked: Call, first: Call) -> Operation:
+    def _output_operation(self, stacked: RecordedCall, first: RecordedCall) -> Operation:
         """Return a call on all rows as an operation into the rows of its results."""
         if schema_of(stacked.op).is_mutable:
             return Operation(stacked.op, stacked.args, stacked.kwargs)
         return _with_outputs(stacked.op, stacked.args, stacked.kwargs, list(stacked.result), first)
 
-    def _one_by_one(self, calls: list[Call]) -> list[Operation]:
+    def _one_by_one(self, calls: list[RecordedCall]) -> list[Operation]:
         return [self._on_row(call, calls[0], i) for i, call in enumerate(calls)]
 
-    def _on_row(self, call: Call, first: Call, index: int) -> Operation:
+    def _on_row(self, call: RecordedCall, first: RecordedCall, index: int) -> Operation:
         """Return the call of one network as an operation on its row."""
         # torch leaves out trailing arguments that are their defaults, so calls of two networks may differ in their
         # number
@@ -178,7 +178,7 @@ class Stack:
 
 
 def _with_outputs(
-    op: Any, args: Sequence[Any], kwargs: Mapping[str, Any], places: list[Tensor], first: Call
+    op: Any, args: Sequence[Any], kwargs: Mapping[str, Any], places: list[Tensor], first: RecordedCall
 ) -> Operation:
     """Return an operation that writes its results to `places`: directly where torch has a kernel, else by a copy."""
     form = None if schema_of(op).is_mutable else out_variant(op, first.results[0].device.type.upper())
@@ -193,7 +193,7 @@ def _with_outputs(
 # --- rules: a call of one network as a call on all rows -------------------------------------------------------------
 
 
-def _pointwise(stack: Stack, call: Call) -> Call:
+def _pointwise(stack: Stack, call: RecordedCall) -> RecordedCall:
     """Apply a pointwise operation: axes are aligned at their ends as in broadcasting, and the rows come first."""
     rank = max(t.dim() for t in [*call.inputs, *call.results])
 
@@ -206,13 +206,15 @@ def _pointwise(stack: Stack, call: Call) -> Call:
     return _changed(call, aligned, [aligned(t) for t in call.results])
 
 
-def _clone(stack: Stack, call: Call) -> Call | None:
+def _clone(stack: Stack, call: RecordedCall) -> RecordedCall | None:
     if stack.is_shared(call.args[0]):
         return None
-    return Call(torch.ops.aten.copy_.default, (stack.stacked(call.results[0]), stack.stacked(call.args[0])), {}, ())
+    return RecordedCall(
+        torch.ops.aten.copy_.default, (stack.stacked(call.results[0]), stack.stacked(call.args[0])), {}, ()
+    )
 
 
-def _matmul(stack: Stack, call: Call) -> Call | None:
+def _matmul(stack: Stack, call: RecordedCall) -> RecordedCall | None:
     """Compute a product of matrices as a batched product."""
     *bias, one, other = call.args
     if 1 in call.results[0].shape:
@@ -228,10 +230,10 @@ def _matmul(stack: Stack, call: Call) -> Call | None:
         shift = stacked(bias[0])
         inputs = [shift if bias[0].dim() == 2 else shift[(slice(None), *(None,) * (2 - bias[0].dim()))], *inputs]
     op = torch.ops.aten.baddbmm.default if bias else torch.ops.aten.bmm.default
-    return Call(op, tuple(inputs), dict(call.kwargs), (stack.stacked(call.results[0]),))
+    return RecordedCall(op, tuple(inputs), dict(call.kwargs), (stack.stacked(call.results[0]),))
 
 
-def _along_axes(stack: Stack, call: Call) -> Call | None:
+def _along_axes(stack: Stack, call: RecordedCall) -> RecordedCall | None:
     """Apply an operation along named axes, which move by one: the rows are the first axis."""
     if any(map(stack.is_shared, call.inputs)):
         return None
@@ -247,24 +249,24 @@ def _along_axes(stack: Stack, call: Call) -> Call | None:
         return None
     args = [moved(v) if i in dims else _mapped(v, stack.stacked) for i, v in enumerate(call.args)]
     kwargs = {name: _mapped(value, stack.stacked) for name, value in call.kwargs.items()}
-    return Call(call.op, tuple(args), kwargs, tuple(map(stack.stacked, call.results)))
+    return RecordedCall(call.op, tuple(args), kwargs, tuple(map(stack.stacked, call.results)))
 
 
-def _over_all(stack: Stack, call: Call) -> Call | None:
+def _over_all(stack: Stack, call: RecordedCall) -> RecordedCall | None:
     """Compute a sum or mean over all values as one over all axes but the rows."""
     x = call.args[0]
     if stack.is_shared(x) or len(call.args) > 1 or x.dim() == 0:
         return None
     op = torch.ops.aten.sum.dim_IntList if call.name == "sum" else torch.ops.aten.mean.dim
     dims = list(range(1, x.dim() + 1))
-    return Call(op, (stack.stacked(x), dims), dict(call.kwargs), (stack.stacked(call.results[0]),))
+    return RecordedCall(op, (stack.stacked(x), dims), dict(call.kwargs), (stack.stacked(call.results[0]),))
 
 
-def _reduced(stack: Stack, call: Call) -> Call | None:
+def _reduced(stack: Stack, call: RecordedCall) -> RecordedCall | None:
     return _over_all(stack, call) if schema_of(call.op).overload_name == "" else _along_axes(stack, call)
 
 
-def _index_select(stack: Stack, call: Call) -> list[Operation] | None:
+def _index_select(stack: Stack, call: RecordedCall) -> list[Operation] | None:
     """Pick examples out of a table that all networks share, for all of them in one call."""
     table, dim, index = call.args
     rows, result = (stack.memory.get(storage(t)) for t in (index, call.results[0]))
@@ -281,7 +283,7 @@ def _index_select(stack: Stack, call: Call) -> list[Operation] | None:
 
 CONVOLUTIONS = {"convolution": convolution.forward, "convolution_backward": convolution.backward}
 AXES = ["_log_softmax", "_log_softmax_backward_data", "_softmax", "_softmax_backward_data", "amax", "amin", "cumsum"]
-RULES: dict[str, Callable[[Stack, Call], Call | None]] = {
+RULES: dict[str, Callable[[Stack, RecordedCall], RecordedCall | None]] = {
     "clone": _clone,
     "mm": _matmul,
     "addmm": _matmul,
@@ -289,7 +291,7 @@ RULES: dict[str, Callable[[Stack, Call], Call | None]] = {
     "mean": _reduced,
     **dict.fromkeys(AXES, _along_axes),
 }
-SEVERAL: dict[str, Callable[[Stack, Call], list[Operation] | None]] = {
+SEVERAL: dict[str, Callable[[Stack, RecordedCall], list[Operation] | None]] = {
     **cross_entropy.RULES,
     "index_select": _index_select,
 }
@@ -305,9 +307,9 @@ def _whole(tensor: Tensor) -> Tensor:
     return tensor.detach().as_strided((items,), (1,), 0)
 
 
-def _changed(call: Call, change: Callable[[Tensor], Tensor], result: list[Tensor]) -> Call:
+def _changed(call: RecordedCall, change: Callable[[Tensor], Tensor], result: list[Tensor]) -> RecordedCall:
     args = tuple(_mapped(value, change) for value in call.args)
-    return Call(call.op, args, {n: _mapped(v, change) for n, v in call.kwargs.items()}, tuple(result))
+    return RecordedCall(call.op, args, {n: _mapped(v, change) for n, v in call.kwargs.items()}, tuple(result))
 
 
 def _mapped(value: Any, change: Callable[[Tensor], Tensor]) -> Any:
@@ -326,7 +328,7 @@ def _has_tensor(value: Any) -> bool:
     return isinstance(value, Tensor) or (isinstance(value, list | tuple) and any(map(_has_tensor, value)))
 
 
-def _non_tensor_args(call: Call) -> Any:
+def _non_tensor_args(call: RecordedCall) -> Any:
     """Return the arguments of a call with each tensor replaced by the class."""
 
     def bare(value: Any) -> Any:

@@ -26,7 +26,7 @@ Values = dict[str, Tensor]
 
 
 @dataclass(frozen=True)
-class Call:
+class RecordedCall:
     """One recorded operation: an overload of aten, with its arguments and its result."""
 
     op: Any
@@ -65,7 +65,7 @@ class _Tape:
     """
 
     def __init__(self) -> None:
-        self.calls: list[Call] = []
+        self.calls: list[RecordedCall] = []
         self.generators: dict[int, tuple[torch.Generator, Tensor]] = {}
         """Random generators in arguments of operations, with their states before the first of those."""
 
@@ -74,7 +74,7 @@ class _Tape:
             if isinstance(value, torch.Generator) and id(value) not in self.generators:
                 self.generators[id(value)] = value, value.get_state()
         result = op(*args, **kwargs)
-        self.calls.append(Call(op, args, kwargs, result))
+        self.calls.append(RecordedCall(op, args, kwargs, result))
         return result
 
 
@@ -92,7 +92,7 @@ def _mode(tape: _Tape) -> Any:
     return Mode()
 
 
-def record(function: Callable[[], Any]) -> tuple[list[Call], Any]:
+def record(function: Callable[[], Any]) -> tuple[list[RecordedCall], Any]:
     """Run a function as usual; return its operations and its result.
 
     If it fails, the random generators in arguments of its operations are restored.
@@ -108,7 +108,7 @@ def record(function: Callable[[], Any]) -> tuple[list[Call], Any]:
     return tape.calls, result
 
 
-def _check(call: Call) -> None:
+def _check(call: RecordedCall) -> None:
     """Raise UntraceableError where the next step may run another operation here, or the same on other shapes."""
     tensors = [*call.inputs, *call.results]
     if call.op.namespace != "aten":
@@ -143,7 +143,7 @@ class BelowAutograd:
         self.set_grad(self.before)
 
 
-def memory(calls: list[Call]) -> int:
+def memory(calls: list[RecordedCall]) -> int:
     """Return the bytes of all storages that the calls made, which a flat function keeps between steps."""
     seen: set[int] = set()
     made = 0
@@ -155,7 +155,9 @@ def memory(calls: list[Call]) -> int:
     return made
 
 
-def flatten(calls: list[Call], inputs: Values, outputs: list[Tensor | None]) -> Callable[..., tuple[Any, ...]]:
+def flatten(
+    calls: list[RecordedCall], inputs: Values, outputs: list[Tensor | None]
+) -> Callable[..., tuple[Any, ...]]:
     """Return a function of `inputs` that repeats the calls and returns `outputs`. UntraceableError.
 
     All other tensors are those of the recording. An output may lie in memory that the next call of the function
@@ -193,7 +195,7 @@ DIRECT_OPS = {
 class CallFilter:
     """Decides which calls need not run again: views, constants, and copies that nothing tells from their source."""
 
-    def __init__(self, calls: list[Call], inputs: Values) -> None:
+    def __init__(self, calls: list[RecordedCall], inputs: Values) -> None:
         self.copied_from: dict[int, Tensor] = {}
         """Source of each removed copy, by the storage of the copy."""
         self.input_storages = {storage(t) for t in inputs.values()}
@@ -204,7 +206,7 @@ class CallFilter:
         self.empty: set[int] = set()
         """Storages that are allocated and not yet written to."""
 
-    def must_run(self, index: int, call: Call) -> bool:
+    def must_run(self, index: int, call: RecordedCall) -> bool:
         """Whether a call has to run in each step; calls have to come in their order. UntraceableError."""
         _check(call)
         storages = {storage(t) for t in call.results}
@@ -221,7 +223,7 @@ class CallFilter:
         self.empty -= {storage(t) for t in call.mutated}
         return True
 
-    def _is_redundant_copy(self, index: int, call: Call) -> bool:
+    def _is_redundant_copy(self, index: int, call: RecordedCall) -> bool:
         """Whether a copy may be replaced by its source: nothing reads the source after the copy."""
         to, what = call.args[:2]
         # the source has to be made by this step (not a weight, not an input), must not be used again, or a later
@@ -248,7 +250,7 @@ class CallFilter:
 class _FunctionWriter:
     """Writes the source of the flat function, one line a call."""
 
-    def __init__(self, calls: list[Call], inputs: Values) -> None:
+    def __init__(self, calls: list[RecordedCall], inputs: Values) -> None:
         self.filter = CallFilter(calls, inputs)
         self.lines: list[str] = []
         self.inputs = set(inputs)
@@ -260,14 +262,14 @@ class _FunctionWriter:
         self.fresh = {storage(t): (name, t) for name, t in inputs.items()}
         """Storages that are new in each call, with the variable that holds them and its recorded tensor."""
 
-    def write(self, index: int, call: Call) -> None:
+    def write(self, index: int, call: RecordedCall) -> None:
         """Write a call, if it has to run again."""
         if self.filter.must_run(index, call):
             self._emit(simplified(call))
 
-    def _emit(self, call: Call) -> None:
+    def _emit(self, call: RecordedCall) -> None:
         if call.name == "clone":
-            call = Call(torch.ops.aten.copy_.default, (call.result, call.args[0]), {}, call.result)
+            call = RecordedCall(torch.ops.aten.copy_.default, (call.result, call.args[0]), {}, call.result)
         args = [self._text(value) for value in call.args]
         args += [f"{name}={self._text(value)}" for name, value in call.kwargs.items()]
         changes = schema_of(call.op).is_mutable
@@ -282,7 +284,7 @@ class _FunctionWriter:
         else:
             self.lines.append(f"{self._variables(call)} = {self._function(call.op)}({', '.join(args)})")
 
-    def _variables(self, call: Call) -> str:
+    def _variables(self, call: RecordedCall) -> str:
         """Return the names of the variables for results in new memory."""
         several = isinstance(call.result, tuple | list)
         names: list[str] = []
@@ -344,22 +346,22 @@ class _FunctionWriter:
         return flat
 
 
-def simplified(call: Call) -> Call:
+def simplified(call: RecordedCall) -> RecordedCall:
     """Return an equal call whose operation can write into existing memory, or is faster."""
     if call.name == "relu":
         # the same bits, NaN and -0.0 included, and unlike `relu.out` (torch 2.13) it has a kernel of its own on the
         # CPU
-        return Call(torch.ops.aten.clamp_min.default, (*call.args, 0), {}, call.result)
+        return RecordedCall(torch.ops.aten.clamp_min.default, (*call.args, 0), {}, call.result)
     if call.name == "index" and len(call.args[1]) == 1 and call.args[1][0].dim() == 1:
-        return Call(torch.ops.aten.index_select.default, (call.args[0], 0, call.args[1][0]), {}, call.result)
+        return RecordedCall(torch.ops.aten.index_select.default, (call.args[0], 0, call.args[1][0]), {}, call.result)
     if call.name == "embedding" and call.args[1].is_contiguous():
         table, index = call.args[:2]
         rows = call.result.view(-1, table.shape[1])
-        return Call(torch.ops.aten.index_select.default, (table, 0, index.view(-1)), {}, rows)
+        return RecordedCall(torch.ops.aten.index_select.default, (table, 0, index.view(-1)), {}, rows)
     return call
 
 
-def _out_variant_of(call: Call) -> tuple[Any, list[str]] | None:
+def _out_variant_of(call: RecordedCall) -> tuple[Any, list[str]] | None:
     """Return the overload that a call can write into existing memory by, and the names of its outputs; else None."""
     if not all(isinstance(value, Tensor) for value in _items(call.result)):
         return None
@@ -391,7 +393,7 @@ def _has_kernel(op: Any, device: str) -> bool:
     return has
 
 
-def _is_alias(call: Call) -> bool:
+def _is_alias(call: RecordedCall) -> bool:
     """Whether a call only returns views of its inputs."""
     if schema_of(call.op).is_mutable or not call.results:
         return False
@@ -423,7 +425,7 @@ def _tensors(value: Any) -> list[Tensor]:
     return [tensor for item in value for tensor in _tensors(item)] if isinstance(value, list | tuple) else []
 
 
-def generators(calls: list[Call]) -> list[torch.Generator]:
+def generators(calls: list[RecordedCall]) -> list[torch.Generator]:
     """Return the generators in arguments of the calls; torch's default generator is never an argument."""
     values = [value for call in calls for value in (*call.args, *call.kwargs.values())]
     return list({id(g): g for g in values if isinstance(g, torch.Generator)}.values())
