@@ -192,7 +192,7 @@ def test_the_run_is_finished_and_says_at_which_step_it_stopped_and_why(scripted,
 
 
 @pytest.mark.parametrize(
-    ("train", "valid", "told"),
+    ("train", "valid", "note"),
     [
         (
             "early_stopping: valid/eror",

@@ -27,7 +27,7 @@ class Adversaries(Objective):
 
     kind: ClassVar[str] = "adversaries"
     critic_steps: PositiveInt = pydantic.Field(3, description="repetitions of the critic's phase in a step")
-    drawn: PositiveInt = pydantic.Field(16, description="examples that the generator's phase draws")
+    samples: PositiveInt = pydantic.Field(16, description="examples that the generator's phase draws")
     drift: NonNegativeFloat = pydantic.Field(0.01, description="weight of the mean square of the critic's values")
 
     def phases(self) -> Sequence[Phase]:
@@ -48,7 +48,7 @@ class Adversaries(Objective):
 
     def terms(self, phase: str, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
         if phase == "generator":
-            return {"fooled": -call("critic", call("generator", self.noise(self.drawn, rng))).mean()}
+            return {"fooled": -call("critic", call("generator", self.noise(self.samples, rng))).mean()}
         with torch.no_grad():
             made = call("generator", self.noise(len(batch), rng))
         real = call("critic", batch["input"])
