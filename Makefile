@@ -24,7 +24,7 @@ test-slow: .venv/installed    ## the tests that take minutes
 
 test-ray: .venv/installed     ## sweeps on a Ray cluster of two nodes, started here
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[ray]'
-	$(BIN)/python -m pytest -m 'slow or not slow' tests/sweep/test_ray.py
+	$(BIN)/python -m pytest -m 'slow or not slow' tests/sweeps/test_ray.py
 
 smoke: .venv/installed        ## the wheel in an empty environment, outside the clone
 	$(BIN)/python tests/smoke.py
