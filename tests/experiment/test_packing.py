@@ -60,8 +60,8 @@ def cut_off(path: Path, runs: Path, event: int) -> dict[int, RunFolder]:
     """The runs by seed of a pack that was killed at an event: a kill leaves no end record."""
     events = []
 
-    def callback(event):
-        events.append(event)
+    def callback(happened):
+        events.append(happened)
         if len(events) == event:
             raise Killed
 
