@@ -23,7 +23,7 @@ import pandas as pd
 from common import interleaved, publish, table
 
 from dlx.data.tables.cells import Notation
-from dlx.data.tables.columns import read
+from dlx.data.tables.frame import read
 from dlx.data.tables.table import Table
 
 TARGET = "label"

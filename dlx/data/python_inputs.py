@@ -11,7 +11,7 @@ from ..errors import DataError
 from ..lazy import np
 from ..shapes import Shape
 from .new_inputs import NewInputs, scaled, shaped
-from .tables.columns import Frame, framed
+from .tables.frame import Frame, framed
 
 if TYPE_CHECKING:
     from .base import Values

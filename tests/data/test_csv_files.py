@@ -11,8 +11,8 @@ import pytest
 
 from dlx.data.tables import csv_files
 from dlx.data.tables.cells import ColumnType, Notation, typed
-from dlx.data.tables.columns import read
 from dlx.data.tables.csv_files import Delimited
+from dlx.data.tables.frame import read
 from dlx.data.tables.table import Table
 from dlx.errors import DataError
 

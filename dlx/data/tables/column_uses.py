@@ -12,7 +12,8 @@ from ..file_reading import ONE_LABEL, SEVERAL_LABELS, listed, lost_distinctions
 from .cells import NUMBER, shaped_like_numbers
 
 if TYPE_CHECKING:
-    from .columns import Column, Frame
+    from .columns import Column
+    from .frame import Frame
     from .table import Table
 
 INDEX, NAMELESS = UNNAMED = ("the index of a data frame", "no name")

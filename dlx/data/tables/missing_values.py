@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
     from ..base import Floats
     from ..preprocess.base import Statistics
-    from .columns import Column, Frame
+    from .columns import Column
+    from .frame import Frame
 
     Mask = npt.NDArray[np.bool_]
 

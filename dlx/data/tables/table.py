@@ -2,48 +2,34 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveInt, model_validator
 
-from ...errors import DataError
 from ...lazy import np
 from ...registry import FilePath, NotBoolean
 from ...shapes import Shape
 from ..base import Facts, Sets, Split
-from ..file_reading import SEVERAL_LABELS, check_memory, class_numbers, listed
+from ..file_reading import check_memory, class_numbers
 from ..new_inputs import NewInputs
-from ..preprocess import EARLIER_FIT, EarlierFit
 from ..preprocess.affine import Standardize
 from ..python_inputs import Columns, frame_of
 from ..splits import Pool, assemble
 from .cells import Notation
-from .column_uses import INDEX, NAMELESS, uses, warnings
-from .columns import LIKE, Column, Frame, category_codes, chosen, encode, ordered, read, rows_of, survey, yes_or_no
-from .missing_values import (
-    FillColumns,
-    Rule,
-    Rules,
-    check_rules,
-    check_sort,
-    drop_incomplete,
-    fill_step,
-    missing,
-    rule_of,
-)
-from .parquet_rows import SUFFIXES
+from .column_uses import uses, warnings
+from .columns import Column, category_codes, encode, saved_columns
+from .encodings import check_same_sort, encodings_of
+from .frame import Frame, chosen, rows_of
+from .missing_values import FillColumns, Rules, drop_incomplete, fill_step, rule_of
+from .table_files import frames_of
 
 if TYPE_CHECKING:
     from ..base import Floats, Labels, Values
     from ..input_record import InputRecord
     from ..preprocess.base import Statistics
-
-
-OF_CSV = ("names", "delimiter", "thousands", "decimal", "na_values")
-"""Fields that describe the notation of a CSV file."""
 
 
 class StandardizeColumns(Standardize):
@@ -145,8 +131,8 @@ class Table(Pool):
         return [self.target] if isinstance(self.target, str) else self.target
 
     def facts(self) -> Facts:
-        frame, *_ = frames = self._frames()
-        columns, goal = self._survey(frames)
+        frame, *_ = frames = frames_of(self)
+        columns, goal = encodings_of(self, frames)
         self.part_sizes(len(frame))
         shape = Shape((sum(column.width for column in columns),))
         if goal is not None:
@@ -157,8 +143,8 @@ class Table(Pool):
         return replace(facts, columns=uses(self, frame, columns, goal), warnings=problems)
 
     def load(self) -> Sets:
-        frames = self._frames()
-        columns, goal = self._survey(frames)
+        frames = frames_of(self)
+        columns, goal = encodings_of(self, frames)
         check_memory(sum(map(len, frames)), Shape((sum(c.width for c in columns),)), "choose `columns`, or rows")
         pool, *test = [Split(encode(f, columns, self.false_is), self._targets_of(f, goal)) for f in frames]
         parts = self.split_pool(pool.x, pool.y)
@@ -172,14 +158,14 @@ class Table(Pool):
         return replace(sets, notes=messages, reading=reading)
 
     def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
-        columns = self._columns(record.reading)
+        columns = saved_columns(record.reading)
         names = [column.name for column in columns]
         return self._as_new_inputs(
             rows_of(path, names, self.names, self.targets, self.delimiter, self.na_values), columns
         )
 
     def from_memory(self, inputs: Columns | Values, record: InputRecord) -> NewInputs:
-        columns = self._columns(record.reading)
+        columns = saved_columns(record.reading)
         frame = frame_of(inputs)
         names = inputs.names if isinstance(inputs, Columns) else ()
         return replace(self._as_new_inputs(chosen(frame, [column.name for column in columns]), columns), names=names)
@@ -187,132 +173,14 @@ class Table(Pool):
     def _as_new_inputs(self, frame: Frame, columns: Sequence[Column]) -> NewInputs:
         frame = frame.typed(self.notation, like={column.name: column.stored for column in columns if column.stored})
         for column in columns:
-            self._check_sort(frame, column)
+            check_same_sort(frame, column)
         filled = {column.name for column in columns if column.filled or column.marked}
         whole = drop_incomplete(frame, {name: "mean" if name in filled else "refuse" for name in frame.names})
         return NewInputs(encode(whole, columns, self.false_is))
 
-    @staticmethod
-    def _columns(reading: Mapping[str, Any]) -> list[Column]:
-        return [Column(**{**saved, "texts": tuple(saved["texts"])}) for saved in reading["columns"]]
-
-    def _check_sort(self, frame: Frame, column: Column) -> None:
-        if column.sort == "ordinal" or (column.sort == "boolean" and column.texts != ("false", "true")):
-            category_codes(frame, column)
-            return
-        found = survey(frame, column.name, column.sort == "category", column.log, None)
-        if found.sort != column.sort:
-            where = f"column `{column.name}` of {frame.path}"
-            raise DataError(f"{where} holds {found.contents}, and {column.contents} were trained on", hint=LIKE)
-
     def _target_names(self) -> list[str]:
         """Return the names of the target values."""
         return [f"log({name})" if name in self.log else name for name in self.targets]
-
-    def _check_csv(self) -> None:
-        """Raise a DataError where a field for CSV files is set for another format."""
-        provided = [name for name in OF_CSV if name in self.model_fields_set and getattr(self, name)]
-        if provided and self.path.suffix in SUFFIXES:
-            raise DataError(
-                f"{listed(provided)} is for CSV files, and {self.path} holds columns with names and types",
-                hint="Leave it out.",
-            )
-
-    def _frames(self) -> list[Frame]:
-        """Read the used columns of each file, without rows that a rule for missing values drops."""
-        self._check_csv()
-        paths = [path for path in (self.path, self.test_path) if path is not None]
-        frames = [read(Path(path), self.names, self.delimiter, self.na_values) for path in paths]
-        first, *others = (frame.only(self._wanted(frame)) for frame in frames)
-        first = replace(first, left_out=self._left_out(frames[0]))
-        earlier = EARLIER_FIT.get()
-        like = self._columns(earlier.reading) if earlier is not None else []
-        stored = {column.name: column.stored for column in like if column.stored}
-        first = first.typed(self.notation, (*self.categorical, *self.ordinal), stored or None)
-        chosen = [first, *(frame.typed(self.notation, like=first.sorts()) for frame in others)]
-        for frame in chosen:
-            check_rules(self.missing, frame.names, self.targets, str(frame.path))
-        return [drop_incomplete(frame, self._rules(frame.names)) for frame in chosen]
-
-    def _rules(self, names: list[str]) -> dict[str, Rule]:
-        """Return the method for missing values of each column; targets are never imputed."""
-        rules = {name: rule_of(self.missing, name) for name in names}
-        return {n: "refuse" if n in self.targets and rule != "drop" else rule for n, rule in rules.items()}
-
-    def _wanted(self, frame: Frame) -> list[str]:
-        for name in ("target", "columns", "drop", "categorical", "log", "ordinal"):
-            wanted = self.targets if name == "target" else getattr(self, name) or []
-            frame.check(wanted, name)
-        inputs = self.columns or [n for n in frame.names if n not in (*self.drop, *self.targets, *frame.index)]
-        if shared := set(inputs) & set(self.targets):
-            raise DataError(f"{listed(shared)} is told and told from", hint="Take it out of `columns`.")
-        if not inputs:
-            raise DataError(f"{frame.path} has no column but the target", hint="Give a file with more columns.")
-        return [*inputs, *self.targets]
-
-    def _left_out(self, frame: Frame) -> dict[str, str]:
-        """Return the reason for each column that is not used."""
-        used = [*self.targets, *(self.columns or [])]
-        found = {name: INDEX if name else NAMELESS for name in frame.index}
-        found |= dict.fromkeys(self.drop, "`drop` names it")
-        if self.columns:
-            found = dict.fromkeys(frame.names, "`columns` does not name it")
-        return {name: why for name, why in found.items() if name not in used}
-
-    def _survey(self, frames: list[Frame]) -> tuple[list[Column], Column | None]:
-        """Return the encodings of the input columns, and that of a target of classes."""
-        pool = frames[0]
-        names = [name for name in pool.names if name not in self.targets]
-        lacking = {name for frame in frames for name in missing(frame)}
-        earlier = EARLIER_FIT.get()
-        if earlier is not None:
-            columns = self._as_earlier(frames, earlier)
-        else:
-            columns = [self._column(pool, name, name in lacking) for name in names]
-        goals = [survey(pool, n, n in self.categorical, n in self.log, None) for n in self.targets]
-        wordy = [goal for goal in goals if goal.sort != "number"]
-        if wordy and (self.task == "regression" or len(goals) > 1):
-            raise DataError(
-                f"column `{wordy[0].name}` of {pool.path} holds {wordy[0].contents}, "
-                "and targets of values hold numbers",
-                hint="Give one column of classes, or columns of numbers."
-                + f" {SEVERAL_LABELS}" * all(goal.sort == "boolean" for goal in goals),
-            )
-        goal = goals[0] if wordy or self.task == "classification" else None
-        if goal is not None and goal.texts and earlier is not None:
-            goal = replace(goal, texts=earlier.class_names)
-        if goal is None and self.stratify:
-            raise DataError(
-                f"`stratify` keeps the proportions of classes, and the target {listed(self.targets)} is of numbers",
-                hint="Leave out `stratify`, or write `task: classification`.",
-            )
-        return columns, goal
-
-    def _as_earlier(self, frames: list[Frame], earlier: EarlierFit) -> list[Column]:
-        """Return the column encodings of an earlier run. DataError where the data does not have its columns."""
-        columns = self._columns(earlier.reading)
-        for frame in frames:
-            if lacking := [column.name for column in columns if column.name not in frame.names]:
-                message = f"{frame.path} has no column {listed(lacking)}, which {earlier.run} was trained on"
-                raise DataError(message, hint=LIKE)
-            for column in columns:
-                self._check_sort(frame, column)
-            filled = {column.name for column in columns if column.filled or column.marked}
-            drop_incomplete(frame, {name: "mean" if name in filled else "refuse" for name in frame.names})
-        return columns
-
-    def _column(self, pool: Frame, name: str, lacking: bool) -> Column:
-        """Return the encoding of an input column, with the method for its missing values."""
-        if name in self.ordinal:
-            column = ordered(pool, name, self.ordinal[name])
-        else:
-            column = survey(pool, name, name in self.categorical, name in self.log, self.max_categories)
-            column = yes_or_no(column) if "false_is" in self.model_fields_set else column
-        if not lacking:
-            return column
-        rule = rule_of(self.missing, name)
-        check_sort(column, rule, str(pool.path))
-        return replace(column, filled=rule != "category", marked=rule in ("category", "indicator"))
 
     def _filling(self, columns: list[Column]) -> list[FillColumns]:
         rules = {column.name: rule_of(self.missing, column.name) for column in columns}

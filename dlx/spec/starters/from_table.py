@@ -14,7 +14,8 @@ from ...lazy import np
 from .lines import Draft, listing, one_line, quoted, training_lines, with_comment
 
 if TYPE_CHECKING:
-    from ...data.tables.columns import Column, Frame
+    from ...data.tables.columns import Column
+    from ...data.tables.frame import Frame
 
 LEAST_ROWS = 10
 """Rows from which on some can be held out."""
@@ -52,7 +53,7 @@ class TableChoices:
 
 def table_draft(data: Path, path: str, name: str, target: str | None) -> Draft:
     from ...data.tables.cells import Notation
-    from ...data.tables.columns import read
+    from ...data.tables.frame import read
 
     frame = read(data)
     named = [one for one in frame.names if one not in frame.index]
