@@ -65,7 +65,7 @@ def network_of(inputs: str, layers: str, more: str = "", outputs: str = "") -> G
 
 def refusal(kind: str, options: dict[str, Any], inputs: Sequence[Sequence[int]]) -> tuple[str, str]:
     """Why a layer does not take inputs of these shapes, and the way out."""
-    xs = [Shape(x) for x in inputs]
+    xs = [x if isinstance(x, Shape) else Shape(x) for x in inputs]
     with pytest.raises(ShapeError) as refused:
         LAYERS[kind].model_validate(options).plan(*xs)
     problem = refused.value.problem_for([str(x) for x in xs])

@@ -209,7 +209,7 @@ class Example:
         options: fields of the layer.
         inputs: shape of each input, without the batch axis.
         shape, params, macs, buffers: the expected shape of the output and numbers of the plan.
-        dtype: "float", "int" or "bool", of all inputs.
+        dtype: "float", "int" or "bool", of all inputs, or a list with that of each.
     """
 
     options: Mapping[str, Any]
@@ -218,9 +218,18 @@ class Example:
     params: int = 0
     macs: int = 0
     buffers: int = 0
-    dtype: str = "float"
+    dtype: str | Sequence[str] = "float"
     witness: str = "torch"
     """Second source of the MACs: "torch" (FlopCounterMode), or a text that names another one."""
+
+    @property
+    def dtypes(self) -> list[str]:
+        """The dtype of each input."""
+        return [self.dtype] * len(self.inputs) if isinstance(self.dtype, str) else list(self.dtype)
+
+    def shapes(self) -> list[Shape]:
+        """Return the shape of each input."""
+        return [Shape(x, dtype) for x, dtype in zip(self.inputs, self.dtypes, strict=True)]
 
 
 LAYERS: Registry[Layer] = FAMILIES["layer"]
@@ -326,7 +335,7 @@ class Layer(Declared):
     def worked_example(cls) -> tuple[Layer, list[Shape], Example]:
         """Return the example as a layer, its input shapes, and the expected numbers."""
         example = cls.example
-        return cls.model_validate(example.options), [Shape(x, example.dtype) for x in example.inputs], example
+        return cls.model_validate(example.options), example.shapes(), example
 
 
 def positions(x: Shape, kind: str) -> tuple[int, ...]:

@@ -1,4 +1,4 @@
-"""Differences, means, maxima, weighted sums and products of inputs."""
+"""Differences, quotients, means, maxima, weighted sums and products of inputs."""
 
 from __future__ import annotations
 
@@ -37,6 +37,32 @@ class Subtract(Layer):
 
     def module(self, *_: Shape) -> Module:
         from ..modules.merge import Subtract as Built
+
+        return Built()
+
+
+class Divide(Layer):
+    """Divide the first input by the second, elementwise.
+
+    Shapes: (C, *size) from each -> (C, *size); an axis of one input that has a single position, or a single channel,
+        stretches to fit the other: (C, 1, 1) divides the channels of (C, H, W).
+    Cost: no MACs; divisions are not counted.
+    Errors: inputs that differ in rank, channels or size, or that are not of floats. A divisor of 0 gives infinity, or
+        NaN where both are 0.
+    Source: arithmetic. torch: none; it is torch.divide.
+    """
+
+    kind: ClassVar[str] = "divide"
+
+    arity: ClassVar[int | tuple[int, ...] | None] = 2
+    example: ClassVar[Example] = Example({}, [(8, 5, 5), (8, 1, 1)], shape=(8, 5, 5))
+
+    def plan(self, *xs: Shape) -> Plan:
+        held = (SavedIf((1,), input=0), SavedIf((0, 1), input=1))
+        return Plan(shape=_of_floats("divide", xs), saved=(), saved_if=held)
+
+    def module(self, *_: Shape) -> Module:
+        from ..modules.merge import Divide as Built
 
         return Built()
 

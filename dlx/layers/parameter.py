@@ -1,10 +1,10 @@
-"""Learned tensors and scales."""
+"""Learned and given tensors, and scales."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field, NonNegativeFloat, PositiveInt, model_validator
+from pydantic import AfterValidator, Field, NonNegativeFloat, PositiveInt, model_validator
 
 from ..shapes import Shape
 from .base import OWN, Example, Layer, Plan, SavedIf, axis_of, floats
@@ -42,6 +42,63 @@ class Parameter(Layer):
         from ..modules.parameter import Parameter as Built
 
         return Built(self.shape, self.mean, self.std)
+
+
+Values = float | list[float] | list[list[float]] | list[list[list[float]]]
+
+
+def _rectangular(values: Values) -> Values:
+    if _axes_of(values) is None:
+        raise ValueError("`value` holds rows of several lengths, or none: give each as many numbers")
+    return values
+
+
+def _axes_of(values: Any) -> tuple[int, ...] | None:
+    """Return the lengths of nested lists; None where they are empty, or not equal along an axis."""
+    if not isinstance(values, list):
+        return ()
+    inner = {_axes_of(each) for each in values}
+    one = inner.pop() if len(inner) == 1 else None
+    return None if one is None else (len(values), *one)
+
+
+class Constant(Layer):
+    """A tensor that is given and never learned, equal for every sample: weights of a sum, a grid, a mask.
+
+    What comes in gives the size of the batch, and the shape where `value` is a single number.
+
+    Shapes: (*) -> (*) for a single number; -> the shape of the lists, without the batch.
+    Cost: nothing learned; a buffer of its values; no MACs.
+    Errors: lists that are empty, or of several lengths; `dtype: int` with a value that is not whole.
+    Source: arithmetic. torch: none; it is a buffer of a torch.nn.Module.
+    """
+
+    kind: ClassVar[str] = "constant"
+    value: Annotated[Values, AfterValidator(_rectangular)] = Field(
+        description="a number for all values of the shape that comes in, or a list, a table or a stack of numbers"
+    )
+    dtype: Literal["float", "int"] = Field("float", description="int: to index with, or to embed")
+
+    example: ClassVar[Example] = Example({"value": [[1, 0, 2], [0, 1, 2]]}, [(7,)], shape=(2, 3), buffers=6)
+
+    @model_validator(mode="after")
+    def _whole(self) -> Self:
+        if self.dtype == "int" and not all(value.is_integer() for value in _flat(self.value)):
+            raise ValueError("`value` holds numbers that are not whole, and `dtype` is int")
+        return self
+
+    def plan(self, *xs: Shape) -> Plan:
+        shape = _axes_of(self.value) or tuple(xs[0])
+        return Plan(Shape(shape, self.dtype), buffers={"value": shape}, window="nothing", saved=())
+
+    def module(self, *xs: Shape) -> Module:
+        from ..modules.parameter import Constant as Built
+
+        return Built(self.value, _axes_of(self.value) or tuple(xs[0]), self.dtype == "int")
+
+
+def _flat(values: Values) -> list[float]:
+    return [one for each in values for one in _flat(each)] if isinstance(values, list) else [float(values)]
 
 
 class Scale(Layer):

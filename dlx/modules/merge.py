@@ -56,6 +56,13 @@ class Subtract(nn.Module):
         return x - y
 
 
+class Divide(nn.Module):
+    """The first input by the second; axes of size 1 stretch. Shapes: (N, *) each -> (N, *)."""
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        return x / y
+
+
 class Average(nn.Module):
     """The mean of all inputs; axes of size 1 stretch. Shapes: (N, *) each -> (N, *)."""
 

@@ -1,8 +1,9 @@
-"""Learned tensors and scales."""
+"""Learned and given tensors, and scales."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -15,6 +16,23 @@ class Parameter(nn.Module):
         super().__init__()
         self.value = nn.Parameter(torch.empty(*shape))
         nn.init.normal_(self.value, mean, std) if std else nn.init.constant_(self.value, mean)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.value.expand(x.shape[0], *self.value.shape)
+
+    def extra_repr(self) -> str:
+        return f"shape={tuple(self.value.shape)}"
+
+
+class Constant(nn.Module):
+    """Given values for each sample of the batch. Shapes: (N, *) -> (N, *shape)."""
+
+    value: Tensor
+
+    def __init__(self, value: Any, shape: Sequence[int], integers: bool = False) -> None:
+        super().__init__()
+        given = torch.tensor(value, dtype=torch.long if integers else torch.get_default_dtype())
+        self.register_buffer("value", given.expand(*shape).clone())
 
     def forward(self, x: Tensor) -> Tensor:
         return self.value.expand(x.shape[0], *self.value.shape)

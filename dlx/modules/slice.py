@@ -31,3 +31,38 @@ class Select(nn.Module):
 
     def extra_repr(self) -> str:
         return f"dim={self.dim}, index={self.index}"
+
+
+class Gather(nn.Module):
+    """The entries of x along `dim` whose numbers the index holds.
+
+    Shapes: x (N, *) and index (N, K) or (N, *), K along `dim` -> (N, *), K along `dim`.
+    """
+
+    def __init__(self, dim: int) -> None:
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, x: Tensor, index: Tensor) -> Tensor:
+        if index.dim() < x.dim():
+            axes = [len(index), *(1 for _ in x.shape[1:])]
+            axes[self.dim] = index.shape[1]
+            index = index.view(axes).expand(*x.shape[: self.dim], index.shape[1], *x.shape[self.dim + 1 :])
+        return x.gather(self.dim, index)
+
+    def extra_repr(self) -> str:
+        return f"dim={self.dim}"
+
+
+class TopK(nn.Module):
+    """The k largest or smallest values along `dim`, in order. Shapes: (N, *) -> (N, *), k along `dim`."""
+
+    def __init__(self, k: int, dim: int, largest: bool = True) -> None:
+        super().__init__()
+        self.k, self.dim, self.largest = k, dim, largest
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x.topk(self.k, self.dim, self.largest).values
+
+    def extra_repr(self) -> str:
+        return f"k={self.k}, dim={self.dim}, largest={self.largest}"

@@ -125,8 +125,9 @@ def cases(draw, kind):
     chosen = draw(options(kind, xs[0][0] + 1 if kind == "per_unit" else rank))
     if kind == "max_unpool" and draw(st.booleans()):
         xs = [unpooled(draw, chosen, xs[0]), xs[0]]
-    dtype = draw(st.sampled_from([cls.example.dtype] * 7 + ["int", "bool"]))
-    return chosen, [Shape(x, dtype) for x in xs]
+    other = draw(st.sampled_from([""] * 7 + ["int", "bool"]))
+    dtypes = cls.example.dtypes if len(cls.example.inputs) == count else [cls.example.dtypes[0]] * count
+    return chosen, [Shape(x, other or dtype) for x, dtype in zip(xs, dtypes, strict=True)]
 
 
 def unpooled(draw, chosen, x):

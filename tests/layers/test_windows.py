@@ -10,15 +10,17 @@ from dlx.shapes import Shape
 
 STEPS = {"heaviside", "rect", "sign"}
 """Their gradient is 0 wherever they look."""
-TURNED = {"flatten", "max", "mean", "permute", "reshape", "select", "transpose"}
+TURNED = {"flatten", "max", "mean", "permute", "reshape", "select", "sum", "transpose", "vector_norm"}
 """Their output has its channels on another axis; each value of it is followed on all axes."""
 PARTLY = {"matmul", "scaled_dot_product_attention"}
 """Their output sees all channels of one input, and one channel of another."""
+NOTHING = {"parameter", "constant"}
+"""Their output sees nothing."""
 
 
 def has_gradient(kind):
     """Whether the example of a layer has values that a gradient reaches."""
-    return LAYERS[kind].example.dtype == "float" and kind not in STEPS | PARTLY | {"parameter"}
+    return set(LAYERS[kind].example.dtypes) == {"float"} and kind not in STEPS | PARTLY | NOTHING
 
 
 EXAMPLES = [

@@ -38,7 +38,8 @@ ALL = [(kind, LAYERS[kind].example.options, LAYERS[kind].example.inputs) for kin
 def derived(kind, options, inputs):
     """The plan of a layer, and its lines."""
     layer = LAYERS[kind].model_validate(options)
-    xs = [Shape(x, LAYERS[kind].example.dtype) for x in inputs]
+    example = LAYERS[kind].example
+    xs = example.shapes() if inputs == example.inputs else [Shape(x, example.dtypes[0]) for x in inputs]
     plan = layer.plan(*xs)
     return plan, list(layer.derivation(plan, *xs))
 
