@@ -120,17 +120,22 @@ def predict(
     *,
     checkpoint: str | None = None,
     combine: Combine | None = None,
+    keep: str | Sequence[str] = (),
+    threshold: float | None = None,
     runs: str | os.PathLike[str] = "runs",
 ) -> Predictions:
     """Ask a trained network about inputs as they are before preprocessing; its data need not be there.
 
     `inputs` are a file or folder as `dlx predict` takes it; an array, tensor or nested list (n, *shape), or of one
     input without the n; or for a run on a table a DataFrame, or a mapping of columns, with the columns of the table.
-    Arrays of unsigned bytes are divided by 255, as pictures are.
+    Arrays of unsigned bytes are divided by 255, as pictures are. `keep` names columns of the inputs that stand beside
+    the answers in `frame`, "*" all of them. `threshold` is the probability above which the second of two classes is
+    answered, or the least score of a box.
 
     Raises DataError where inputs have another shape or lack a column, DlxError where the run has no such checkpoint.
     """
+    names = [keep] if isinstance(keep, str) else list(keep)
     source = path_of(inputs, "") if isinstance(inputs, str | os.PathLike) else python_inputs.read(inputs)
     with isolated():
-        found = predictions.predict(run_folder(run, runs), source, checkpoint, combine)
+        found = predictions.predict(run_folder(run, runs), source, checkpoint, combine, names, threshold)
     return Predictions(**vars(found))

@@ -58,7 +58,18 @@ def predict(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="Inputs: arrays, a table, a picture or a folder.")],
     checkpoint: Checkpoint = None,
     combine: Combined = None,
-    output: Annotated[Path | None, typer.Option(metavar="FILE", help="Write to .csv or .npz.")] = None,
+    keep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="COLUMN", help="Column of FILE that stands beside its predictions; '*' for all."),
+    ] = None,
+    threshold: Annotated[
+        float | None,
+        typer.Option(help="Probability above which the second of two classes is answered, or least score of a box."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Write to .csv, .parquet, .jsonl or .npz; maps of classes into a folder."),
+    ] = None,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),
 ) -> None:
@@ -66,7 +77,8 @@ def predict(
 
     Classes with their probabilities, or values, for what is in FILE: arrays (.npy, .npz), a CSV or parquet file with
     the columns of the run's table, a picture, or a folder of pictures. They are read and preprocessed as the training
-    set was, which need not be there. Bytes are divided by 255.
+    set was, which need not be there. Bytes are divided by 255. Of a detector boxes are answered, after non-maximum
+    suppression; of heat maps joints; of a segmentation maps of classes.
 
     Example: dlx predict last digits.npy --output digits.csv
     """
@@ -74,7 +86,7 @@ def predict(
     from ..show import ensembles
     from ..trained import predict as predictions
 
-    found = predictions.predict(lookup.find(run, runs), file, checkpoint, combine)
+    found = predictions.predict(lookup.find(run, runs), file, checkpoint, combine, keep or (), threshold)
     ensembles.predictions(found, as_json, output)
 
 

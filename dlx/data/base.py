@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from math import prod
 from pathlib import Path
@@ -212,6 +212,12 @@ class Dataset(Declared):
         from .python_inputs import array_of
 
         return array_of(inputs, record.raw)
+
+    def kept_columns(self, inputs: Path | Columns | Values, names: Sequence[str], count: int) -> dict[str, Any]:
+        """Return columns of new inputs that stand beside their predictions. DataError where there are none."""
+        from .kept_columns import kept_columns
+
+        return kept_columns(inputs, names, count)
 
     def load(self) -> Sets:
         """Load the arrays. DataError where a file is missing, truncated or of the wrong length."""

@@ -57,6 +57,8 @@ class Metric(Declared):
     """Whether the result is a table and not a number."""
     ranks: ClassVar[bool] = False
     """Whether the metric depends on the order of the classes only, and not on their probabilities."""
+    of_heat_maps: ClassVar[bool] = False
+    """Whether outputs and targets are heat maps, whose peaks are joints."""
 
     @property
     def name(self) -> str:

@@ -21,6 +21,7 @@ class JointDistance(Metric):
 
     kind: ClassVar[str] = "joint_distance"
     wants: ClassVar[Literal["classes", "values", "boxes"]] = "values"
+    of_heat_maps: ClassVar[bool] = True
     mode: ClassVar[Mode] = "min"
 
     def meter(self, output: Tensor, ignore: int | None) -> Meter:
@@ -36,6 +37,7 @@ class PCK(Metric):
 
     kind: ClassVar[str] = "pck"
     wants: ClassVar[Literal["classes", "values", "boxes"]] = "values"
+    of_heat_maps: ClassVar[bool] = True
     within: NonNegativeFloat = Field(2.0, description="largest distance that counts as near, in pixels")
 
     def meter(self, output: Tensor, ignore: int | None) -> Meter:

@@ -71,7 +71,7 @@ def evaluation(found: Evaluated, as_json: bool) -> None:
 
 
 def predictions(found: Predicted, as_json: bool, output: Path | None) -> None:
-    """Print the output of `dlx predict`, or write it to the file `output`."""
+    """Print the output of `dlx predict`, or write it to the file or folder `output`."""
     if output is not None:
         found.write(output)
         say(f"{len(found):,} answers are written to {output}.")
@@ -82,25 +82,27 @@ def predictions(found: Predicted, as_json: bool, output: Path | None) -> None:
 
 
 def _table(found: Predicted) -> None:
-    from ..trained.predict import UNSUPPRESSED
+    from ..trained.answers import Boxes, Classes, Values
 
+    answers = found.answers
     if not found.in_rows:
-        say(f"{len(found):,} answers of several positions each: `--output FILE.npz` writes them.")
+        pictures = " `--output FOLDER` as pictures." if isinstance(answers, Classes) else ""
+        say(f"{len(found):,} answers of several positions each: `--output FILE.npz` writes them.{pictures}")
         return
     titles, lines = found.rows()
-    words = 2 if found.classes is not None else 1
-    many = found.probabilities is not None and len(found.labels) > CLASSES
+    words = 1 + len(found.kept) + (not isinstance(answers, Values))
+    many = "probabilities" in found.arrays and len(found.labels) > CLASSES
     if many:
-        titles, lines = [*titles[:2], "p"], [[*line[:2], max(line[2:])] for line in lines[:MOST]]
+        titles, lines = [*titles[:words], "p"], [[*line[:words], max(line[words:])] for line in lines]
     grid = TextTable(*titles[:words], *(f">{shortened(title, LONGEST)}" for title in titles[words:]))
     for line in lines[:MOST]:
         grid.add(*map(_cell, line))
     grid.print()
     if many:
         say(f"The probabilities of all {len(found.labels):,} classes: `--output FILE.csv` writes them.")
-    if found.boxes is not None:
-        say(f"{found.boxes.shape[1]:,} boxes each, {UNSUPPRESSED.partition(', ')[2]}.")
-    if (more := (found.boxes.size // 4 if found.boxes is not None else len(found)) - MOST) > 0:
+    if isinstance(answers, Boxes):
+        say(f"{len(lines):,} {answers.note}.")
+    if (more := len(lines) - MOST) > 0:
         say(f"{more:,} more: `--output FILE.csv` writes all of them.")
 
 

@@ -3,25 +3,28 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from io import BytesIO, StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data import input_record
+from ..data.kept_columns import as_parquet, as_png
 from ..data.python_inputs import INPUTS, Columns
 from ..errors import DlxError, RunError
 from ..graph import Graph, trace
 from ..lazy import np, torch
 from ..objectives import Supervised, default_objective
-from ..objectives.ensemble import check_combine, combined
+from ..objectives.ensemble import check_combine
 from ..runs.folder import RunFolder
 from ..spec import Experiment, Train, load, supervised_of
 from ..training import device, ensemble_metrics
 from ..training.batches.augmentation import inference_call
 from ..training.checkpoints import checkpoint
 from ..utils import files
+from ..utils.json_documents import dumps
+from .answers import Answers, Boxes, Classes, answers_of, titles_beside
 from .evaluate import members_of, weights_of
 
 if TYPE_CHECKING:
@@ -34,120 +37,174 @@ if TYPE_CHECKING:
 
 CHUNK = 256
 """Inputs in one call of a network."""
-EDGES = ("left", "top", "right", "bottom")
-UNSUPPRESSED = "all boxes of all cells, the surest first: overlapping boxes of one object are not suppressed"
+MOST_CLASSES = 256
+"""Most classes of a map that is written as a picture of bytes."""
+FORMS = ".csv, .parquet, .jsonl or .npz"
 
 
 @dataclass(frozen=True)
 class Predicted:
-    """One answer for each input: classes with their probabilities if there are any, or values, or boxes.
+    """An answer for each input.
 
-    `names` name the inputs, `labels` the classes or values. `boxes` (n, k, 4) are the left, top, right and bottom of
-    all boxes of all cells as fractions of the picture, the highest score first, with their `scores` (n, k) and
-    `classes` (n, k): none is suppressed.
+    `names` name the inputs, `kept` are columns of them that stand beside the answers.
     """
 
     run: RunFolder
     file: Path
     names: tuple[str, ...]
-    labels: tuple[str, ...]
-    classes: Array | None = None
-    probabilities: Array | None = None
-    values: Array | None = None
-    boxes: Array | None = None
-    scores: Array | None = None
+    answers: Answers
+    kept: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     members: int = 1
     combine: str | None = None
 
     def __len__(self) -> int:
-        return len(self.classes if self.classes is not None else self.values)  # type: ignore[arg-type]
-
-    @property
-    def in_rows(self) -> bool:
-        """Whether the answers are rows of a table: one class, a row of values, or boxes."""
-        if self.boxes is not None:
-            return True
-        if self.classes is not None:
-            return self.classes.ndim == 1
-        return self.values is not None and self.values.ndim == 2
+        return len(self.answers)
 
     @property
     def arrays(self) -> dict[str, Array]:
-        """Return those of `classes`, `probabilities`, `values`, `boxes` and `scores` that are not None."""
-        every = {name: getattr(self, name) for name in ("classes", "probabilities", "values", "boxes", "scores")}
-        return {name: array for name, array in every.items() if array is not None}
+        """Return the arrays of the answers by name, such as `classes` and `probabilities`."""
+        return self.answers.arrays
+
+    @property
+    def classes(self) -> Array:
+        """Class numbers (n,), of maps (n, *size), or of boxes (m,)."""
+        return self._array("classes")
+
+    @property
+    def probabilities(self) -> Array:
+        """Probabilities of the classes (n, classes, *size)."""
+        return self._array("probabilities")
+
+    @property
+    def values(self) -> Array:
+        """Values (n, *target), such as heat maps."""
+        return self._array("values")
+
+    @property
+    def joints(self) -> Array:
+        """Column and row of each joint (n, joints, 2), in pixels of its heat map."""
+        return self._array("joints")
+
+    @property
+    def boxes(self) -> Array:
+        """Left, top, right and bottom (m, 4) of the boxes of all inputs, as fractions of the picture."""
+        return self._array("boxes")
+
+    @property
+    def scores(self) -> Array:
+        """Scores of the boxes (m,), or of the joints (n, joints)."""
+        return self._array("scores")
+
+    @property
+    def inputs(self) -> Array:
+        """Number of the input of each box (m,)."""
+        return self._array("inputs")
+
+    def _array(self, name: str) -> Array:
+        if name not in self.arrays:
+            raise AttributeError(f"these predictions have no `{name}`: they have {', '.join(self.arrays)}")
+        return self.arrays[name]
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """Names of the classes, values or joints."""
+        return self.answers.labels
+
+    @property
+    def in_rows(self) -> bool:
+        """Whether the answers are rows of a table."""
+        return self.answers.titles is not None
 
     def rows(self) -> tuple[list[str], list[list[Any]]]:
-        """Return the titles and the rows of a table; one row for each box."""
-        assert self.in_rows
-        if self.boxes is not None:
-            each = [[n, *one.values()] for i, n in enumerate(self.names) for one in self._boxes(i)]
-            return ["input", "class", "score", *EDGES], [[n, c, s, *edges] for n, c, s, edges in each]
-        if self.classes is None:
-            assert self.values is not None
-            return ["input", *self.labels], [[n, *v] for n, v in zip(self.names, self.values.tolist(), strict=True)]
-        named = [self.labels[i] for i in self.classes]
-        if self.probabilities is None:
-            return ["input", "class"], [[n, c] for n, c in zip(self.names, named, strict=True)]
-        lines = zip(self.names, named, self.probabilities.tolist(), strict=True)
-        return ["input", "class", *(f"p({label})" for label in self.labels)], [[n, c, *p] for n, c, p in lines]
+        """Return the titles and the rows of a table: a row for each input, or for each of its boxes or joints."""
+        assert self.answers.titles is not None
+        beside = [[name, *(values[i] for values in self.kept.values())] for i, name in enumerate(self.names)]
+        titles = ["input", *self.kept, *titles_beside(self.answers.titles, list(self.kept))]
+        return titles, [[*beside[i], *row] for i in range(len(self)) for row in self.answers.rows(i)]
 
     def as_json(self) -> dict[str, Any]:
         """Return the document of `dlx predict --json`."""
         document: dict[str, Any] = {"run": self.run.key, "file": str(self.file), "members": self.members}
         document |= {"combine": self.combine, "labels": list(self.labels)}
-        if self.boxes is not None:
-            document["note"] = UNSUPPRESSED
-        return document | {"predictions": [{"input": name, **self._one(i)} for i, name in enumerate(self.names)]}
-
-    def _boxes(self, i: int) -> list[dict[str, Any]]:
-        assert self.boxes is not None
-        assert self.scores is not None
-        assert self.classes is not None
-        rows = zip(self.classes[i].tolist(), self.scores[i].tolist(), self.boxes[i].tolist(), strict=True)
-        return [{"class": self.labels[kind], "score": score, "box": box} for kind, score, box in rows]
+        if isinstance(self.answers, Boxes):
+            document["note"] = self.answers.note
+        return document | {"predictions": [self._one(i) for i in range(len(self))]}
 
     def _one(self, i: int) -> dict[str, Any]:
-        if self.boxes is not None:
-            return {"boxes": self._boxes(i)}
-        if self.classes is None:
-            assert self.values is not None
-            return {"values": self.values[i].tolist()}
-        found = self.classes[i]
-        one: dict[str, Any] = {"class": self.labels[found] if found.ndim == 0 else found.tolist()}
-        return one | ({"probabilities": self.probabilities[i].tolist()} if self.probabilities is not None else {})
+        kept = {"kept": {name: values[i] for name, values in self.kept.items()}} if self.kept else {}
+        return {"input": self.names[i], **kept, **self.answers.as_json(i)}
 
     def write(self, path: Path) -> None:
-        """Write a table to .csv, or arrays to .npz. Raises DlxError for another file, or where a table cannot
-        hold the answers.
+        """Write a table to .csv or .parquet, JSON lines to .jsonl, arrays to .npz, or maps of classes as pictures
+        into a folder. Raises DlxError for another file, or where a table cannot hold the answers.
         """
-        if path.suffix == ".npz":
-            packed = BytesIO()
-            np.savez(packed, **self.arrays)  # type: ignore[arg-type]
-            data = packed.getvalue()
-        elif path.suffix == ".csv":
-            if not self.in_rows:
-                message = "each answer has several positions, which are no line of a table"
-                raise DlxError(message, hint=f"Write them as arrays: `--output {path.with_suffix('.npz')}`.")
-            text = StringIO()
-            titles, lines = self.rows()
-            csv.writer(text, lineterminator="\n").writerows([titles, *lines])
-            data = text.getvalue().encode()
-        else:
-            raise DlxError(f"{path} ends in {path.suffix or 'nothing'}", hint="Answers are written to .csv or .npz.")
-        try:
-            files.replace(path, data)
-        except OSError as error:
-            raise RunError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}") from error
+        if not path.suffix or path.is_dir():
+            self._write_pictures(path)
+            return
+        write = {".npz": self._npz, ".csv": self._csv, ".parquet": self._parquet, ".jsonl": self._json_lines}
+        if path.suffix not in write:
+            raise DlxError(f"{path} ends in {path.suffix}", hint=f"Answers are written to {FORMS}.")
+        if path.suffix in (".csv", ".parquet") and not self.in_rows:
+            message = "each answer has several positions, which are no line of a table"
+            raise DlxError(message, hint=f"Write them as arrays: `--output {path.with_suffix('.npz')}`.")
+        _replace(path, write[path.suffix]())
+
+    def _npz(self) -> bytes:
+        packed = BytesIO()
+        np.savez(packed, **self.arrays)  # type: ignore[arg-type]
+        return packed.getvalue()
+
+    def _csv(self) -> bytes:
+        text = StringIO()
+        titles, lines = self.rows()
+        csv.writer(text, lineterminator="\n").writerows([titles, *lines])
+        return text.getvalue().encode()
+
+    def _parquet(self) -> bytes:
+        titles, lines = self.rows()
+        return as_parquet({title: [line[i] for line in lines] for i, title in enumerate(titles)})
+
+    def _json_lines(self) -> bytes:
+        return "".join(f"{dumps(self._one(i))}\n" for i in range(len(self))).encode()
+
+    def _write_pictures(self, folder: Path) -> None:
+        """Write a picture of the classes at its positions for each input, with the input's name."""
+        answers = self.answers
+        if not isinstance(answers, Classes) or answers.classes.ndim != 3:
+            hint = f"Answers are written to {FORMS}; maps of classes as pictures into a folder."
+            raise DlxError(f"{folder} names a folder, and the answers are no pictures", hint=hint)
+        if len(self.labels) > MOST_CLASSES:
+            raise DlxError(f"pictures of bytes hold {MOST_CLASSES} classes, and there are {len(self.labels)}",
+                           hint="Write arrays: `--output FILE.npz`.")  # fmt: skip
+        paths = [(folder / name).with_suffix(".png") for name in self.names]
+        if len(set(paths)) < len(paths):
+            raise DlxError("two inputs differ by their suffix alone, and their pictures would have one name",
+                           hint="Write arrays: `--output FILE.npz`.")  # fmt: skip
+        for path, classes in zip(paths, answers.classes, strict=True):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            _replace(path, as_png(classes, len(self.labels)))
+
+
+def _replace(path: Path, data: bytes) -> None:
+    try:
+        files.replace(path, data)
+    except OSError as error:
+        raise RunError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}") from error
 
 
 def predict(
-    run: RunFolder, inputs: Path | Columns | Array, name: str | None = None, combine: str | None = None
+    run: RunFolder,
+    inputs: Path | Columns | Array,
+    name: str | None = None,
+    combine: str | None = None,
+    keep: Sequence[str] = (),
+    threshold: float | None = None,
 ) -> Predicted:
     """Predict the inputs in a file, a folder or memory, which are preprocessed as those of the training were.
 
-    An ensemble answers together, and so do snapshots where no checkpoint is named. Raises DlxError where they
-    are not what the network takes.
+    An ensemble answers together, and so do snapshots where no checkpoint is named. `keep` names columns of the
+    inputs that stand beside the answers; `threshold` is the probability or score that `answers_of` takes. Raises
+    DlxError where they are not what the network takes.
     """
     device.limit_thread_spinning()
     members, how = members_of([run], combine)
@@ -159,6 +216,7 @@ def predict(
         new_inputs = (
             source.new_inputs(inputs, known) if isinstance(inputs, Path) else source.from_memory(inputs, known)
         )
+        kept = source.kept_columns(inputs, keep, len(new_inputs.x))
         x = known.prepared(new_inputs.x)
     names, mine = [name or "final"], experiment.train.ensemble
     if name is None and mine is not None and mine.snapshots:
@@ -172,13 +230,9 @@ def predict(
         outputs = outputs_of(networks, objective, x, experiment.train)
     input_names = new_inputs.names or tuple(str(i) for i in range(len(new_inputs.x)))
     combined_by = how if len(networks) > 1 else None
-    arrays = (
-        boxes_of(outputs[0], known) if objective.measures == "boxes" else decoded(objective, outputs, combined_by)
-    )
+    answers = answers_of(objective, outputs, combined_by, known, threshold)
     file = inputs if isinstance(inputs, Path) else INPUTS
-    return Predicted(
-        run, file, input_names, _labels(known, arrays), members=len(networks), combine=combined_by, **arrays
-    )
+    return Predicted(run, file, input_names, answers, kept, members=len(networks), combine=combined_by)
 
 
 def input_record_of(run: RunFolder) -> InputRecord:
@@ -211,49 +265,3 @@ def outputs_of(networks: Sequence[nn.Module], objective: Supervised, x: Array, t
     with torch.inference_mode():
         chunks = torch.split(torch.from_numpy(np.ascontiguousarray(x)), CHUNK)
         return torch.stack([torch.cat([objective.main(look(network, c)) for c in chunks]) for network in networks])
-
-
-def decoded(objective: Supervised, outputs: Tensor, how: str | None) -> dict[str, Array]:
-    """Convert the outputs of one network or several to `classes` and `probabilities`, or `values`."""
-    loss = objective.loss
-    mean = outputs[0] if how is None else loss.averaged(outputs)
-    if objective.measures == "values":
-        return {"values": loss.predict(mean).numpy()}
-    decided = mean if how is None else combined(objective, outputs, how)
-    if objective.one_logit:
-        p = loss.predict(mean).squeeze(1).clamp(0, 1)
-        both = {"probabilities": torch.stack([1 - p, p], 1).numpy()} if loss.probabilities(mean) is not None else {}
-        return {"classes": (loss.predict(decided).squeeze(1) > 0.5).long().numpy(), **both}
-    likely = loss.probabilities(mean)
-    found = {"classes": decided.argmax(1).numpy()}
-    return found if likely is None else found | {"probabilities": likely.numpy()}
-
-
-def boxes_of(output: Tensor, known: InputRecord) -> dict[str, Array]:
-    """Decode the boxes of one network (N, 5 boxes + classes, S, S), with class and score.
-
-    Each box has the most probable class of its cell, and as score the product of both confidences, as
-    `average_precision` takes them.
-    """
-    from ..modules import boxes
-
-    assert known.facts.target is not None
-    answer = boxes.decode_outputs(output, (output.shape[1] - known.facts.target[0]) // 5 + 1)
-    surest, classes = answer.classes.max(1, keepdim=True)
-    scores = (answer.confidence * surest).flatten(1)
-    order = scores.argsort(dim=1, descending=True, stable=True)
-    kinds = classes.expand_as(answer.confidence).flatten(1).gather(1, order)
-    corners = answer.corners.flatten(1, 3).take_along_dim(order[..., None], 1)
-    return {"classes": kinds.numpy(), "scores": scores.gather(1, order).numpy(), "boxes": corners.numpy()}
-
-
-def _labels(known: InputRecord, arrays: dict[str, Array]) -> tuple[str, ...]:
-    """Return the names of the classes, or of the values in a row."""
-    if "boxes" in arrays and known.facts.target is not None:
-        return known.class_names or tuple(str(i) for i in range(known.facts.target[0] - 5))
-    if "classes" in arrays:
-        return known.class_names or tuple(str(i) for i in range(known.facts.classes or 0))
-    named, count = known.reading.get("told", []), arrays["values"].shape[1]
-    if len(named) == count:
-        return tuple(named)
-    return ("value",) if count == 1 else tuple(f"value_{i}" for i in range(count))

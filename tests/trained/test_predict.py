@@ -314,7 +314,10 @@ def test_the_command_prints_writes_and_refuses(digits, tmp_path):
     assert document["predictions"][2]["probabilities"] == pytest.approx(found.probabilities[2].tolist(), abs=1e-6)
 
     wrong = dlx("x.npy", "--output", "o.txt")
-    assert (wrong.returncode, wrong.stderr) == (2, "  o.txt ends in .txt\n  Answers are written to .csv or .npz.\n")
+    assert (wrong.returncode, wrong.stderr) == (
+        2,
+        "  o.txt ends in .txt\n  Answers are written to .csv, .parquet, .jsonl or .npz.\n",
+    )
 
 
 # --- every objective ------------------------------------------------------------------------------------------------
@@ -365,58 +368,6 @@ def test_of_several_outputs_the_one_that_is_trained_for_is_predicted(tmp_path):
     path, y = held_out(result.run, tmp_path)
 
     assert (predict(result.run, path).classes == y).mean() == pytest.approx(result.metrics["test/accuracy"])
-
-
-@pytest.fixture(scope="module")
-def boxes(tmp_path_factory):
-    """A run that tells of boxes, two in each of 2x2 cells, and what it says of four pictures."""
-    folder = tmp_path_factory.mktemp("boxes")
-    data = "{shapes: {targets: boxes, size: 16, grid: 2, train: 20, valid: 4, test: null}}"
-    layers = "[{max_pool: 8}, {conv: {out_channels: 13, kernel_size: 1}}]"
-    run = trained(folder, data, layers, objective="objective: detection").results[0].run
-    x = load(folder / "s.yaml").data.load().valid.x
-    np.save(folder / "x.npy", x)
-    return run, folder / "x.npy", x
-
-
-def test_of_a_detector_boxes_are_predicted_with_class_and_score_the_surest_first(boxes):
-    run, path, x = boxes
-    found = predict(run, path)
-    by_hand = []
-    for row in range(2):
-        for column in range(2):
-            channels = said(network_of(run), x)[0, :, row, column].tolist()
-            for start in (0, 5):
-                sure, across, down, wide, high = channels[start : start + 5]
-                middle, size = ((column + across) / 2, (row + down) / 2), (wide**2, high**2)
-                edges = [middle[i] - size[i] / 2 for i in (0, 1)] + [middle[i] + size[i] / 2 for i in (0, 1)]
-                kind = max(range(3), key=channels[10:].__getitem__)
-                by_hand.append((sure * channels[10 + kind], kind, edges))
-    by_hand.sort(key=lambda one: -one[0])
-
-    assert found.scores[0] == pytest.approx([score for score, _, _ in by_hand], abs=1e-5)
-    assert found.classes[0].tolist() == [kind for _, kind, _ in by_hand]
-    assert found.boxes[0] == pytest.approx(np.array([edges for _, _, edges in by_hand]), abs=1e-5)
-    assert (found.boxes.shape, len(found)) == ((4, 8, 4), 4)
-
-
-def test_boxes_are_said_to_be_unsuppressed_in_every_form(boxes, tmp_path, capsys):
-    run, path, _ = boxes
-    found = predict(run, path)
-    document = found.as_json()
-    assert document["note"].endswith("overlapping boxes of one object are not suppressed")
-    first = document["predictions"][0]["boxes"][0]
-    assert list(first) == ["class", "score", "box"]
-    assert first["class"] in document["labels"]
-    found.write(tmp_path / "o.csv")
-    found.write(tmp_path / "o.npz")
-    rows = list(csv.reader((tmp_path / "o.csv").read_text().splitlines()))
-    assert (rows[0], len(rows)) == (["input", "class", "score", "left", "top", "right", "bottom"], 1 + 4 * 8)
-    assert np.array_equal(np.load(tmp_path / "o.npz")["boxes"], found.boxes)
-    predictions(found, as_json=False, output=None)
-    printed = capsys.readouterr()
-    assert len(printed.out.splitlines()) == 21
-    assert "8 boxes each, the surest first: overlapping boxes of one object are not suppressed." in printed.err
 
 
 def test_of_many_classes_a_line_has_the_one_that_is_said(tmp_path, capsys):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt
@@ -73,7 +74,8 @@ class Poses(Toy):
         maps = Shape((1 + len(JOINTS), self.size, self.size))
         check_memory(count, maps, "ask for fewer, or a smaller `size`")
         parts = [self._part(n or 0, np.random.default_rng([self.seed, stream])) for n, stream in self._streams()]
-        return assemble(parts, self.standardize, f"{self.source}, seed {self.seed}")
+        sets = assemble(parts, self.standardize, f"{self.source}, seed {self.seed}")
+        return replace(sets, reading={"joints": list(JOINTS)})
 
     def _part(self, n: int, rng: np.random.Generator) -> Split | None:
         if not n:

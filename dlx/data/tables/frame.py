@@ -189,12 +189,14 @@ def rows_of(
     delimiter: str | None = None,
     na_values: Sequence[str] = (),
 ) -> Frame:
-    """Read a file that comes after training and may lack the targets. DataError where a column is missing."""
+    """Read columns of a file that comes after training and may lack the targets; all of them where `columns` is
+    empty. DataError where a column is missing.
+    """
     if names is not None and path.suffix != ".parquet":
         width = Delimited(path, delimiter=delimiter).width
         names = [name for name in names if name not in targets] if width < len(names) else names
     frame = read(path, names, delimiter, na_values)
-    return chosen(frame, columns)
+    return chosen(frame, columns) if columns else frame
 
 
 def chosen(frame: Frame, columns: Sequence[str]) -> Frame:
