@@ -141,10 +141,11 @@ def build(spec: Spec, overrides: Overrides = (), *, seed: int | None = None) -> 
         from torch.nn import ModuleDict
 
         from ..network import build as module_of
-        from ..training import data_dependent_init, random_generators
+        from ..training import data_dependent_init, initial_weights, random_generators
 
         random_generators.seed_all(used)
         networks = {name: module_of(graph, views[name].init) for name, graph in graphs.items()}
+        initial_weights.fill(networks, experiment, graphs)
         if any(data_dependent_init.modules_to_scale(graph, views[name].init) for name, graph in graphs.items()):
             message = "`init` fits weights to the data when a training starts, and these are not fitted yet"
             warnings.warn(message, DlxWarning, stacklevel=2)

@@ -15,7 +15,7 @@ from math import isclose, isnan
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DlxError, plural
-from ..graph import Graph
+from ..graph import Graph, Graphs
 from ..graph.expect import Receipt, judge
 from ..graph.measures import Unmeasured, part
 from ..lazy import torch
@@ -23,7 +23,9 @@ from ..objectives import Supervised
 from ..shapes import Shape, bytes_text
 from ..spec import Experiment, supervised_of
 from ..spec.sections.expect import Claim
+from ..spec.sections.networks import ONE
 from ..spec.validation import shown
+from ..training import initial_weights
 
 if TYPE_CHECKING:
     from torch import Tensor, fx
@@ -70,7 +72,9 @@ def _build(experiment: Experiment, graph: Graph, seed: int) -> fx.GraphModule:
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            return build(graph, experiment.init).double().eval()
+            made = build(graph, experiment.init).double().eval()
+            initial_weights.fill({ONE: made}, experiment, Graphs.of(graph))
+            return made
     finally:
         torch.set_default_dtype(default)
 

@@ -38,6 +38,15 @@ Combined = Annotated[
 Verdict = Literal["holds", "book wrong", "FAILS", "not run"]
 
 
+def source(init_from: str | None) -> list[str]:
+    """Return the override of `--init-from`."""
+    if init_from is None:
+        return []
+    from ..spec.sections.sweep_values import quoted
+
+    return [f"++weights.from={quoted(init_from)}"]
+
+
 @contextmanager
 def garbage_collection_off() -> Iterator[None]:
     """Turn off the cyclic garbage collector in the block: a tenth of the time of `inspect`, which drops nothing."""

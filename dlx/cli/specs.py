@@ -45,13 +45,23 @@ def inspect(
 
         experiment = specs.load(spec, overrides or [], plugins=plugin or [])
         traced = graph.trace_all(experiment, graph.all_input_shapes(experiment, shapes or []))
+        taken, source = None, ""
+        if experiment.weights is not None:
+            from ..graph import initial_weights
+            from ..runs import lookup
+
+            experiment = lookup.with_source(experiment, Path("runs"))
+            taken = initial_weights.inspected(experiment, traced)
+            assert experiment.weights is not None
+            source = experiment.weights.source
         steps = graph.memory_forecast.of_each(experiment, traced, batch) if batch else {}
         network, one = traced.find(layer) if layer is not None else ("", None)
         counted = (
             graph.counted_as(tool, [one] if one else [n for _, n in traced.nodes()]) if tool is not None else None
         )
         if as_json:
-            console.document(tables.inspected(traced, network, one, steps, counted))
+            document = tables.inspected(traced, network, one, steps, counted)
+            console.document(document | ({"weights": taken.as_json(source)} if taken else {}))
         elif counted:
             from ..show import other_tools as counts
 
@@ -60,6 +70,8 @@ def inspect(
             tables.one_layer(one, traced.full(network, one.name))
         else:
             tables.summaries(traced, depth, steps)
+            if taken is not None:
+                console.out(taken.sentence(source))
         console.warnings(traced.warnings)
         check_claims([] if shapes else graph.unmet(experiment, traced), overrides)
 

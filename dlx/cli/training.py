@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from ..errors import DlxError
-from . import completion, exit_status
+from . import completion, exit_status, options
 from .options import AsJson, Overrides, Plugins, Runs, SpecPath, check_claims, warn_of_password
 
 
@@ -28,6 +28,15 @@ def train(
             "--resume",
             metavar="RUN",
             help="Go on with a run that was cut off, as it was.",
+            autocompletion=completion.run_names,
+        ),
+    ] = None,
+    init_from: Annotated[
+        str | None,
+        typer.Option(
+            "--init-from",
+            metavar="RUN",
+            help="Start from the weights of a run or a file: weights.from=RUN.",
             autocompletion=completion.run_names,
         ),
     ] = None,
@@ -59,10 +68,11 @@ def train(
         from ..experiment.resume_checks import unchanged
 
         raise unchanged(lookup.find(resume, runs), changes)
-    if resume is not None and plugin:
+    flags = [*(f"--plugin {one}" for one in plugin or []), *([f"--init-from {init_from}"] if init_from else [])]
+    if resume is not None and flags:
         from ..experiment.resume_checks import unchanged
 
-        raise unchanged(lookup.find(resume, runs), [f"--plugin {one}" for one in plugin])
+        raise unchanged(lookup.find(resume, runs), flags)
     if (spec is None) == (resume is None):
         hint = "`dlx train SPEC` starts, and `dlx train --resume RUN` goes on with a run as it was."
         raise DlxError("give a spec to train, or the run to resume", hint=hint)
@@ -72,7 +82,8 @@ def train(
 
         spec = spec_in(spec)
         like = RunFolder(spec.parent)
-    loaded = specs.load(spec, overrides or [], plugins=plugin or []) if spec is not None else None
+    changes = [*(overrides or []), *options.source(init_from)]
+    loaded = specs.load(spec, changes, plugins=plugin or []) if spec is not None else None
     if plot_schedule and loaded is not None:
         rates = runner.rates(loaded)
         schedules.document(rates) if as_json else schedules.schedules(rates)

@@ -41,6 +41,15 @@ def check_spec(run: RunFolder, experiment: Experiment) -> None:
             raise DlxError(f"{run.dir / name} is of the training of another spec than {path}", hint=hint)
 
 
+def check_source(run: RunFolder, digest: str) -> None:
+    """Raise DlxError where a run took its initial weights from another file than one with this digest."""
+    was = (run.lock().get("weights") or {}).get("digest", digest)
+    if was != digest:
+        differs = f"its digest was {was[:12]}, and is {digest[:12]}"
+        message = f"the source of the weights of {run.key} has changed: {differs}"
+        raise DlxError(message, hint="Bring the old file back, or train anew.")
+
+
 def check_digest(run: RunFolder, sets: Sets, hint: str) -> None:
     """Raise DlxError where a run was trained on other data than `sets`."""
     was = run.lock().get("data", {}).get("digest", sets.digest)

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from ..errors import DlxError
+from ..runs import lookup
 from ..runs.folder import RunFolder
 from ..spec import Experiment, load
 from ..training import device
@@ -32,6 +33,7 @@ def run(
     With `like` it is computed as that run was (threads, packed or not), to the same bits on the same machine.
     MLflow's mirror may still be at work when this returns: `finish_tracking` waits for it.
     """
+    experiment = lookup.with_source(experiment, runs)
     prepared, session = prepare(experiment), Session(callback or (lambda _: None))
     train = prepared.train
     if train.ensemble is not None and train.ensemble.members:
@@ -147,7 +149,7 @@ def resume(run: RunFolder, callback: Callback | None = None) -> tuple[Experiment
     if status == "finished":
         raise finished(run, experiment)
     check_spec(run, experiment)
-    prepared, session = prepare(experiment), Session(callback or (lambda _: None))
+    prepared, session = prepare(experiment, sources=False), Session(callback or (lambda _: None))
     check_digest(run, prepared.sets, "Bring the old data back, or train anew.")
     if prepared.train.ensemble is not None and prepared.train.ensemble.members:
         return experiment, _train_ensemble(prepared, run, session)

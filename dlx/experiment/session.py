@@ -11,18 +11,20 @@ from ..data import input_record
 from ..lazy import torch
 from ..runs.folder import RunFolder
 from ..spec import Experiment
-from ..training import compute, device, random_generators, thread_timing
+from ..training import compute, device, initial_weights, random_generators, thread_timing
 from ..training.checkpoints import training_state
 from ..training.prepared import Prepared
 from . import confusion_matrix
 from .lock import locked
 from .recorder import Callback, RunRecorder, TrainingStarted
 from .results import Result
+from .resume_checks import check_source
 
 if TYPE_CHECKING:
     from ..track import Mirror
     from ..training.batches.data_part import DataPart
     from ..training.fit import Job
+    from ..training.initial_weights import LoadedWeights
 
 
 @dataclass(frozen=True)
@@ -86,17 +88,21 @@ def start_job(
     `parts` are the data on the device where several trainings share it. With `measure_threads` the faster number of
     threads is measured, and stays set.
     """
-    train, folder = prepared.train, recorder.folder
+    train, folder, experiment = prepared.train, recorder.folder, prepared.experiment
     described = device.describe(prepared.device)
-    lock = locked(prepared.experiment, prepared.sets, train, described, threads, session.environment)
+    lock = locked(experiment, prepared.sets, train, described, threads, session.environment)
     if parts is not None:
         lock["packed"] = True
     try:
-        job = job_of(prepared, recorder.checkpoints, parts)
+        initial = initial_weights_of(prepared, recorder)
+        if experiment.weights is not None:
+            lock["weights"] = initial.as_json() if initial is not None else folder.lock().get("weights")
+        job = job_of(prepared, recorder.checkpoints, parts, initial)
         job.progress.until = session.until
         computed = job.learner.compute
         computed.prepare(job.parts["train"])
-        notes = (*prepared.sets.notes, *computed.notes(), *recorder.resume(job))
+        taken = (initial.note,) if initial is not None else ()
+        notes = (*prepared.sets.notes, *taken, *computed.notes(), *recorder.resume(job))
         if measure_threads and prepared.is_supervised and (times := thread_timing.measure(job, prepared.graph)):
             threads = next(iter(times))
             torch.set_num_threads(threads)
@@ -115,11 +121,28 @@ def start_job(
     return job
 
 
-def job_of(prepared: Prepared, checkpoints: Path | None = None, parts: dict[str, DataPart] | None = None) -> Job:
+def initial_weights_of(prepared: Prepared, recorder: RunRecorder) -> LoadedWeights | None:
+    """Read the weights that a run starts from; None where it takes none, or has a state to go on from.
+
+    DlxError where the lock of the run has another digest.
+    """
+    if prepared.experiment.weights is None or training_state.exists(recorder.checkpoints):
+        return None
+    found = initial_weights.load(prepared.experiment, prepared.graphs)
+    check_source(recorder.folder, found.digest)
+    return found
+
+
+def job_of(
+    prepared: Prepared,
+    checkpoints: Path | None = None,
+    parts: dict[str, DataPart] | None = None,
+    initial: LoadedWeights | None = None,
+) -> Job:
     """Build the job of a spec before its first step.
 
-    `parts` are the data where it is on the device already. Where `checkpoints` has a state to resume from, weights
-    are not initialized from data.
+    `parts` are the data where it is on the device already, `initial` the weights that the spec takes from elsewhere.
+    Where `checkpoints` has a state to resume from, weights are not initialized from data.
     """
     from ..network import build
     from ..training import data_dependent_init
@@ -132,11 +155,14 @@ def job_of(prepared: Prepared, checkpoints: Path | None = None, parts: dict[str,
     views = prepared.experiment.views()
     networks = {name: build(graph, views[name].init).to(target) for name, graph in prepared.graphs.items()}
     parts = parts or on_device(sets, target)
+    if initial is not None:
+        initial.fill(networks)
     for name, graph in prepared.graphs.items():
-        if data_dependent_init.modules_to_scale(graph, views[name].init) and not (
+        init, given = views[name].init, initial.modules(name) if initial is not None else set[str]()
+        if data_dependent_init.modules_to_scale(graph, init, given) and not (
             checkpoints and training_state.exists(checkpoints)
         ):
-            data_dependent_init.initialize(networks[name], graph, views[name].init, parts["train"], train.seed)
+            data_dependent_init.initialize(networks[name], graph, init, parts["train"], train.seed, given)
     feed = prepared.data.feed(parts["train"], train)
     whole = networks["network"] if prepared.graphs.is_one else networks
     names = sets.class_names

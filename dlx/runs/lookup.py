@@ -6,10 +6,14 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from ..errors import DlxError, did_you_mean, plural
+from ..errors import DlxError, Problem, SpecError, did_you_mean, plural
 from .folder import ID, RunFolder
 from .records import RECORDS
+
+if TYPE_CHECKING:
+    from ..spec import Experiment
 
 
 def all_runs(root: Path | str) -> list[RunFolder]:
@@ -42,6 +46,22 @@ def find(text: str, root: Path | str) -> RunFolder:
     known = {name for run in runs for name in (run.key, run.id, run.name)}
     hint = did_you_mean(text, known) if len(known) <= 12 else did_you_mean(text, known).partition("There are")[0]
     raise DlxError(f"there is no run `{text}` in {root}", hint=hint or "`dlx runs` lists them.")
+
+
+def with_source(experiment: Experiment, root: Path | str) -> Experiment:
+    """Return the experiment with the folder of the run that `weights.from` names. SpecError where there is none."""
+    weights = experiment.weights
+    if weights is None or weights.path.is_absolute():
+        return experiment
+    try:
+        run = find(weights.source, root)
+    except DlxError as error:
+        message = f"`weights.from` names no file or folder `{weights.source}`, and {error.problems[0].message}"
+        mark = experiment.place("weights", "from")
+        raise SpecError(Problem(message, error.problems[0].hint, mark, "weights.from")) from error
+    changed = experiment.root.copy()
+    changed.map["weights"].map["from"].value = str(run.dir.absolute())
+    return experiment.with_root(changed)
 
 
 def _folders(text: str, root: Path) -> Iterator[Path]:

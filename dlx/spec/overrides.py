@@ -18,7 +18,15 @@ from .syntax.nodes import OriginalItems, refuse_too_large, too_large_number
 from .syntax.read import Node, located
 from .validation import ENTRY_KEYS, shown
 
-OPEN = {("vars",), ("networks",), ("network", "inputs"), ("network", "outputs"), ("expect",), ("blocks",)}
+OPEN = {
+    ("vars",),
+    ("networks",),
+    ("network", "inputs"),
+    ("network", "outputs"),
+    ("expect",),
+    ("blocks",),
+    ("weights", "map"),
+}
 """Mappings whose keys users choose: a key that is not there yet is written with `+`."""
 
 OVERRIDE = "override `"

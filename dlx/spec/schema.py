@@ -7,6 +7,7 @@ from typing import Any
 from ..layers import LAYERS
 from ..registry import FAMILIES, Declared, Registry, Strict
 from .sections.experiment import Track
+from .sections.initial_weights import InitialWeights
 from .sections.kinds import SECTIONS
 from .sections.networks import BY_NETWORK
 from .sections.sweep import Sweep
@@ -68,6 +69,7 @@ def _sections() -> Json:
         "vars": {"type": "object", "description": "names for ${...}"},
         "blocks": _map(_ref("block")),
         "init": by_network("init", FAMILIES["init"], _ref("init")),
+        "weights": section_of(InitialWeights),
         "freeze": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
         "expect": {"type": "object", "description": "what must come out"},
     }

@@ -137,7 +137,8 @@ class SpecKeys:
         implies = e.objective is None and e.data is not None and not e.networks
         objective = default_objective(e.data.facts()) if implies and e.data is not None else e.objective
         init = by_network(root.node.at("init"), e.inits, e.init)
-        values = {"data": e.data, "objective": objective, "init": init, "train": e.train, "track": e.track}
+        values = {"data": e.data, "objective": objective, "init": init, "weights": e.weights, "train": e.train}
+        values["track"] = e.track
         found = {name: value for name, value in values.items() if value is not None}
         is_choice = {name: isinstance(value, Declared) for name, value in found.items()}
         below = {

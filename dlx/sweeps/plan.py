@@ -10,6 +10,7 @@ from typing import Any
 from ..errors import DlxError, Problem, SpecError, did_you_mean
 from ..metrics import RUNNING_LOSS
 from ..registry import Strict
+from ..runs import lookup
 from ..spec import Experiment, load, missing_sections, objective_of
 from ..spec.overrides import parse
 from ..spec.plugin_list import split
@@ -90,6 +91,7 @@ def plan(
     own = [text for text in split(changes)[0] if not parse(text).is_sweep_override()]
     changes = [text for text in changes if text not in own]
     loaded = spec.changed(own) if isinstance(spec, Experiment) else load(spec, own, plugins=plugins)
+    loaded = lookup.with_source(loaded, runs)
     space, plain = Space.of(loaded, changes)
     base = loaded.changed(plain)
     if problems := [*base.problems, *missing_sections(base, "data", "train")]:

@@ -79,7 +79,7 @@ def settings(spec: Path) -> tuple[dict[str, str], dict[str, str]]:
         experiment = load(spec)
     except DlxError:
         return {}, {}
-    sections = {key: getattr(experiment, key) for key in ("vars", "data", "objective", "init", "train")}
+    sections = {key: getattr(experiment, key) for key in ("vars", "data", "objective", "init", "weights", "train")}
     sections["init"] = experiment.inits or experiment.init
     sections["train"] = experiment.train and experiment.train.values()
     params = {name(key): cut(value, VALUE) for key, value in _flat(sections, "")}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Any
 
 from ..graph import Graph
@@ -15,16 +15,29 @@ if TYPE_CHECKING:
     from torch import Tensor, fx, nn
 
 
-def modules_to_scale(graph: Graph, init: Initializer) -> dict[str, LSUV]:
-    """Return the initializer of each module that is initialized from data, by torch's name of the module."""
+def modules_to_scale(graph: Graph, init: Initializer, given: Collection[str] = ()) -> dict[str, LSUV]:
+    """Return the initializer of each module that is initialized from data, by torch's name of the module.
+
+    Those that are `given` have their weights from elsewhere.
+    """
     candidates = [node for node in graph.nodes if node.is_weight_layer and not node.owner and not node.tied]
     each = {node.name.replace("/", "."): init.of(node.name) for node in candidates if "weight" not in node.values}
-    return {name: one for name, one in each.items() if isinstance(one, LSUV)}
+    return {name: one for name, one in each.items() if isinstance(one, LSUV) and name not in given}
 
 
-def initialize(network: fx.GraphModule, graph: Graph, init: Initializer, part: DataPart, seed: int) -> None:
-    """Scale the weights of a new network by examples of `part`; nothing where no initializer asks for it."""
-    pending = modules_to_scale(graph, init)
+def initialize(
+    network: fx.GraphModule,
+    graph: Graph,
+    init: Initializer,
+    part: DataPart,
+    seed: int,
+    given: Collection[str] = (),
+) -> None:
+    """Scale the weights of a new network by examples of `part`; nothing where no initializer asks for it.
+
+    Modules that are `given` have their weights from elsewhere.
+    """
+    pending = modules_to_scale(graph, init, given)
     if not pending:
         return
     generator = torch.Generator().manual_seed(seed)

@@ -15,7 +15,16 @@ from ..objectives import Objective, Supervised
 from ..plugins import is_foreign
 from ..schedules import Timeline
 from ..spec import Experiment, Train, missing_sections, objective_of
-from . import compute, device, early_stopping, ensemble_metrics, norm_sizes, parameter_groups, phased
+from . import (
+    compute,
+    device,
+    early_stopping,
+    ensemble_metrics,
+    initial_weights,
+    norm_sizes,
+    parameter_groups,
+    phased,
+)
 from .batches.augmentation import SAMPLED_EXAMPLES, check_colours
 from .batches.on_device import on_device
 
@@ -78,13 +87,16 @@ class Prepared:
         return replace(self, experiment=experiment, train=experiment.train)
 
 
-def prepare(experiment: Experiment, graphs: Graphs | None = None, load: Load | None = None) -> Prepared:
+def prepare(
+    experiment: Experiment, graphs: Graphs | None = None, load: Load | None = None, *, sources: bool = True
+) -> Prepared:
     """Build and check all that a training takes. SpecError or DlxError where the spec cannot be trained here.
 
-    `graphs` spare the walk where they are known; `load` is for data that may have been loaded before.
+    `graphs` spare the walk where they are known; `load` is for data that may have been loaded before. Without
+    `sources` the source of `weights`, which a run that goes on needs no longer, is not looked at.
     """
     device.limit_thread_spinning()
-    graphs = ready(experiment, graphs)
+    graphs = ready(experiment, graphs, sources=sources)
     train, at = experiment.train, experiment.place
     assert train is not None
     for name, graph in graphs.items():
@@ -112,8 +124,10 @@ def _where(graphs: Graphs, name: str) -> tuple[str, ...]:
     return ("network",) if graphs.is_one else ("networks", name)
 
 
-def ready(experiment: Experiment, graphs: Graphs | None = None) -> Graphs:
-    """Return the graphs of a spec that can be trained. SpecError with all problems of training it."""
+def ready(experiment: Experiment, graphs: Graphs | None = None, *, sources: bool = True) -> Graphs:
+    """Return the graphs of a spec that can be trained. SpecError with all problems of training it, and with `sources`
+    with those of taking its `weights`.
+    """
     missing = missing_sections(experiment, "data", "train")
     try:
         graphs = graphs or trace_all(experiment)
@@ -132,6 +146,8 @@ def ready(experiment: Experiment, graphs: Graphs | None = None) -> Graphs:
             + early_stopping.problems(experiment)
             + ensemble_metrics.problems(experiment)
         )
+    if sources:
+        missing += initial_weights.problems(experiment, graphs)
     if missing:
         raise SpecError(*missing)
     return graphs

@@ -11,13 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from ...data import Facts, Sets
 from ...errors import Mark, RunError
-from ...graph import Graph, LayerNode
+from ...graph import Graph, Graphs, LayerNode
 from ...lazy import np, torch
 from ...network import build
 from ...objectives import Supervised
 from ...schedules.constant import Constant
 from ...spec import Experiment, Train
-from ...training import data_dependent_init
+from ...spec.sections.networks import ONE
+from ...training import data_dependent_init, initial_weights
 from ...training.batches.augmentation import center_crops
 from ...training.batches.data_part import DataPart
 from ...training.batches.on_device import on_device
@@ -91,7 +92,12 @@ class Probe:
         """Build the network as `dlx train` does; `quiet` switches off modules that draw at random (dropout)."""
         torch.manual_seed(self.train.seed)
         made = build(self.graph, self.experiment.init).to(self.device).train()
-        data_dependent_init.initialize(made, self.graph, self.experiment.init, self.parts["train"], self.train.seed)
+        init, given = self.experiment.init, set[str]()
+        if self.experiment.weights is not None:
+            loaded = initial_weights.load(self.experiment, Graphs.of(self.graph))
+            loaded.fill({ONE: made})
+            given = loaded.modules(ONE)
+        data_dependent_init.initialize(made, self.graph, init, self.parts["train"], self.train.seed, given)
         if quiet:
             for target in self._random_modules:
                 made.get_submodule(target).eval()

@@ -325,7 +325,7 @@ def _ports(a: Graph, b: Graph, wiring: _Wiring, path: str) -> Iterator[Setting]:
 
 def _settings(a: Experiment, b: Experiment) -> Iterator[Setting]:
     """Yield the values of the other sections that differ, defaults included."""
-    for key in ("data", "objective", "init", "train"):
+    for key in ("data", "objective", "init", "weights", "train"):
         mine, yours = (_section(e, key) for e in (a, b))
         yield from _compare(key, mine, yours)
     patterns = [[node.value for node in e.freeze] for e in (a, b)]

@@ -27,6 +27,7 @@ from .networks import network_names, parse_init, parse_networks, parse_train
 if TYPE_CHECKING:
     from ...data import Dataset
     from ...objectives import Objective, Supervised
+    from .initial_weights import InitialWeights
     from .sweep import Sweep
     from .train import Train
 
@@ -71,6 +72,7 @@ class Experiment:
     init: Initializer = field(default_factory=Default)
     inits: Mapping[str, Initializer] = field(default_factory=dict)
     """The initializers by network, where `init` is not one for all."""
+    weights: InitialWeights | None = None
     train: Train | None = None
     freeze: tuple[Node, ...] = ()
     track: Track = field(default_factory=Track)
@@ -251,6 +253,10 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
     networks = parse_networks(root, problems)
     names = network_names(root, networks)
     sections["init"], sections["inits"] = parse_init(section("init"), names, problems)
+    if (weights := section("weights")) is not None:
+        from .initial_weights import parse_weights
+
+        sections["weights"] = parse_weights(weights, root.map["weights"], problems)
     train, track = section("train"), section("track")
     if train is not None:
         sections["train"] = parse_train(train, names, problems)

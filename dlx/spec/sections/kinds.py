@@ -21,6 +21,7 @@ SECTIONS = (
     "data",
     "objective",
     "init",
+    "weights",
     "train",
     "freeze",
     "expect",

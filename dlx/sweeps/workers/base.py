@@ -213,7 +213,7 @@ class Trainer:
     def _prepare(self, run: RunFolder, task: Task) -> Prepared:
         """Prepare a training, and write the files that its folder has before the start."""
         known = self.read(run, task)
-        prepared = prepare(known.experiment, known.graphs, self.sets)
+        prepared = prepare(known.experiment, known.graphs, self.sets, sources=False)  # checked as it was chosen
         if not (run.dir / "plan.json").exists():
             session.describe(run, prepared)
         return prepared
@@ -225,7 +225,7 @@ class Trainer:
             if not (run.dir / "spec.yaml").exists():
                 run.write_text("spec.yaml", task.spec)
             read = load(run.dir / "spec.yaml")
-            self.known[task.run] = LoadedSpec(read, ready(read))
+            self.known[task.run] = LoadedSpec(read, ready(read, sources=False))
         return self.known[task.run]
 
 

@@ -1,0 +1,156 @@
+"""Weights that a training starts from: read from the source of `weights`, checked, and copied into networks."""
+
+from __future__ import annotations
+
+import hashlib
+import pickle
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DlxError, Problem, SpecError, first_line, shortened
+from ..graph import Graphs, initial_weights
+from ..graph.initial_weights import Assignment
+from ..lazy import torch
+from ..spec import Experiment
+from ..spec.sections.initial_weights import InitialWeights
+from ..spec.sections.networks import ONE
+from ..utils.safetensors_header import TensorInfo
+from .checkpoints import checkpoint
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class LoadedWeights:
+    """Tensors of a source, and where they go."""
+
+    source: Path
+    digest: str
+    tensors: Mapping[str, Tensor]
+    assignment: Assignment
+
+    def as_json(self) -> dict[str, Any]:
+        """Return what the lock file has of it."""
+        return {"source": str(self.source), "digest": self.digest, "tensors": len(self.assignment.sources)}
+
+    @property
+    def note(self) -> str:
+        return self.assignment.sentence(str(self.source))
+
+    def fill(self, networks: Mapping[str, nn.Module]) -> None:
+        """Copy the tensors into new networks by name, to their types and devices."""
+        several = list(networks) != [ONE]
+        own = {
+            f"{network}.{name}" if several else name: tensor
+            for network, module in networks.items()
+            for name, tensor in module.state_dict().items()
+        }
+        with torch.no_grad():
+            for name, stored in self.assignment.sources.items():
+                own[name].copy_(self.tensors[stored])
+
+    def modules(self, network: str) -> set[str]:
+        """Return the names of the modules of a network that have their weights from the source."""
+        scope = "" if network == ONE else f"{network}."
+        names = (name for name in self.assignment.sources if name.startswith(scope))
+        return {name[len(scope) :].rpartition(".")[0] for name in names}
+
+
+def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
+    """Return all mistakes between `weights`, its source and the networks; of a file of torch its tensors are read."""
+    if experiment.weights is None:
+        return []
+    try:
+        if initial_weights.inspected(experiment, graphs) is None:
+            load(experiment, graphs)
+    except SpecError as error:
+        return list(error.problems)
+    return []
+
+
+def load(experiment: Experiment, graphs: Graphs) -> LoadedWeights:
+    """Read the source of `weights`. SpecError with all that does not fit."""
+    assert experiment.weights is not None
+    try:
+        path = initial_weights.file_of(experiment.weights)
+        digest, tensors = _read(experiment.weights, path)
+        _check_finite(path, tensors)
+    except DlxError as error:
+        raise initial_weights.placed(experiment, error) from error
+    there = {name: TensorInfo(tuple(one.shape), _dtype(one)) for name, one in tensors.items()}
+    found = initial_weights.assigned(experiment, graphs, there)
+    if found.problems:
+        raise SpecError(*found.problems)
+    return LoadedWeights(path, digest, tensors, found)
+
+
+def fill(networks: Mapping[str, nn.Module], experiment: Experiment, graphs: Graphs) -> None:
+    """Copy the weights that the spec takes from elsewhere into new networks, where it takes some. SpecError."""
+    if experiment.weights is not None:
+        load(experiment, graphs).fill(networks)
+
+
+def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    for name, one in tensors.items():
+        if one.is_floating_point() and not bool(one.isfinite().all()):
+            raise DlxError(f"{path} has weights that are not finite: `{name}`", hint="Take another checkpoint.")
+
+
+def _read(weights: InitialWeights, path: Path) -> tuple[str, dict[str, Tensor]]:
+    """Return the SHA-256 of a file and its tensors, without the training state of a checkpoint. DlxError."""
+    if weights.path.is_dir():
+        facts, tensors = checkpoint.read(path.parent, path.stem)
+        return str(facts["sha256"]), {name: one for name, one in tensors.items() if not name.startswith("state/")}
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise DlxError(f"{path} cannot be read: {error.strerror}") from error
+    digest = hashlib.sha256(data).hexdigest()
+    if path.suffix in initial_weights.TORCH_SUFFIXES:
+        return digest, _state_dict(path, weights.key)
+    from safetensors import SafetensorError
+    from safetensors.torch import load as from_bytes
+
+    try:
+        return digest, from_bytes(data)
+    except SafetensorError as error:
+        raise DlxError(f"{path} is no safetensors file: {error}") from error
+
+
+def _state_dict(path: Path, key: str | None) -> dict[str, Tensor]:
+    """Return the state dict in a file of torch, which runs no code of it. DlxError."""
+    try:
+        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+    except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError) as error:
+        why = "it holds more than tensors" if isinstance(error, pickle.UnpicklingError) else first_line(error)
+        message = f"{path} is no state dict that torch reads without running code: {shortened(why, 120)}"
+        hint = "Save `model.state_dict()` with torch.save, or as safetensors."
+        raise DlxError(message, hint=hint) from error
+    if key is not None:
+        if not isinstance(found, Mapping) or key not in found:
+            raise DlxError(f"{path} has no `{key}`", hint=f"It has {_keys(found)}.")
+        found = found[key]
+    wrong = not isinstance(found, Mapping) or not found
+    others = [] if wrong else [name for name, one in found.items() if not isinstance(one, torch.Tensor)]
+    if wrong or others:
+        inner = [name for name in others if isinstance(found[name], Mapping)]
+        hint = f"`key: {inner[0]}` under `weights` takes what is there." if inner else "Save `model.state_dict()`."
+        raise DlxError(f"{path} holds no state dict: it has {_keys(found)}", hint=hint)
+    return {str(name): one for name, one in found.items()}
+
+
+def _keys(found: Any) -> str:
+    if not isinstance(found, Mapping):
+        return f"a {type(found).__name__}"
+    names = [str(name) for name in found]
+    return shortened(", ".join(names[:8]), 100) or "nothing"
+
+
+def _dtype(tensor: Tensor) -> str:
+    """Return the type of a tensor in the words of safetensors."""
+    if tensor.is_floating_point():
+        return f"F{tensor.element_size() * 8}"
+    return "C64" if tensor.is_complex() else f"I{tensor.element_size() * 8}"
