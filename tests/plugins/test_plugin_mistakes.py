@@ -57,9 +57,9 @@ def said(entry: str, **texts: str) -> list[str]:
 )
 def test_an_entry_that_is_no_plugin(entry, message, hint):
     write(Path(), a=HEAD + layer("part"), folder__b=HEAD, **{"folder/b.txt": "", "b.txt": ""})
-    place, message, *more = said(entry)
+    place, found, *more = said(entry)
     assert place == "s.yaml:1:11  plugins"
-    assert message.startswith(message)
+    assert found.startswith(message)
     assert hint in "".join(more)
 
 
@@ -135,9 +135,9 @@ def test_a_folder_without_init_is_refused_as_a_package(tmp_path, monkeypatch):
 )
 def test_a_plugin_that_cannot_stand_is_reported_of_at_its_own_line(text, place, message, hint):
     write(Path(), beside_it="")
-    where, message, *more = said("p.py", p=HEAD + text)
+    where, found, *more = said("p.py", p=HEAD + text)
     assert where == f"{place}  plugins"
-    assert message.startswith(message)
+    assert found.startswith(message)
     assert hint in "".join(more)
 
 
@@ -173,9 +173,9 @@ def test_two_plugins_with_one_kind_are_named_both():
     ],
 )
 def test_a_plan_that_is_none_is_reported_of_at_the_layer_in_the_spec(plan, message, hint):
-    where, message, *more = said("p.py", p=HEAD + layer("part", plan))
+    where, found, *more = said("p.py", p=HEAD + layer("part", plan))
     assert where == "s.yaml:4:25  network.layers.part_1"
-    assert message.startswith(message)
+    assert found.startswith(message)
     assert hint in "".join(more)
 
 
@@ -189,9 +189,9 @@ def test_a_plan_that_is_none_is_reported_of_at_the_layer_in_the_spec(plan, messa
 )
 def test_a_module_that_cannot_be_measured_is_reported_of_as_well(module, message):
     text = CLASS + f"\n    def module(self, x):\n        {module}\n"
-    where, message, *_ = said("p.py", p=HEAD + text)
+    where, found, *_ = said("p.py", p=HEAD + text)
     assert where == "s.yaml:4:25  network.layers.part_1"
-    assert message.startswith(message)
+    assert found.startswith(message)
 
 
 TRAINED = """plugins: [p.py]
