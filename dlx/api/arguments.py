@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -42,6 +43,22 @@ def path_of(value: object, wanted: str) -> Path:
             return Path(text)
     shown = "an empty text" if value == "" else with_article(type(value).__name__)
     raise DlxError(f"{wanted}, and not {shown}")
+
+
+def check_choice(name: str, value: object, choices: Sequence[str]) -> None:
+    """Raise DlxError where the argument `name` is none of the choices."""
+    if value not in choices:
+        raise DlxError(f"`{name}` is one of {', '.join(choices)}, and not {value!r}")
+
+
+def check_whole(name: str, value: object, least: int) -> None:
+    """Raise DlxError where the argument `name` is no whole number from `least`."""
+    try:
+        number = operator.index(value)  # type: ignore[arg-type]
+    except TypeError:
+        number = least - 1
+    if number < least:
+        raise DlxError(f"`{name}` is a whole number from {least}, and not {value!r}")
 
 
 def override_texts(overrides: Overrides) -> list[str]:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from .. import graph as planned
-from ..errors import DlxWarning, Problem, SpecError
+from ..errors import DlxWarning, Problem, SpecError, plural
 from ..graph import Graph, Graphs
 from ..graph.memory_forecast import Forecast
 from ..shapes import by_x
@@ -17,7 +17,7 @@ from ..show import inspect as tables
 from ..spec import Experiment
 from ..spec.sections.expect import apply_with
 from . import frames
-from .arguments import Overrides, Spec, experiment_of, is_overridden, override_texts
+from .arguments import Overrides, Spec, check_whole, experiment_of, is_overridden, override_texts
 from .isolation import isolated
 from .warn import warn
 
@@ -78,7 +78,7 @@ class Inspection:
 
     def __repr__(self) -> str:
         name, layers = self.graphs.name, sum(len(graph.nodes) for graph in self.graphs.values())
-        return f"<dlx.Inspection {name}: {layers:,} layers, {self.params:,} parameters, {self.macs:,} MACs>"
+        return f"<dlx.Inspection {name}: {plural(layers, 'layer')}, {self.params:,} parameters, {self.macs:,} MACs>"
 
     def _repr_html_(self) -> str:
         return "".join(self._tables())
@@ -118,12 +118,14 @@ def inspect(
     step of so many examples. Raises SpecError as `dlx.load`; warns (DlxWarning) of oddities of the network and of
     claims under `expect` that are not met.
     """
+    if batch is not None:
+        check_whole("batch", batch, 1)
     experiment = experiment_of(spec, overrides)
     traced = planned.trace_all(experiment, planned.all_input_shapes(experiment, _shape_texts(inputs)))
     warn(traced.warnings, 3)
     claimed = inputs is None and apply_with(override_texts(overrides)) and not is_overridden(spec)
     warn(planned.unmet(experiment, traced) if claimed else [], 3)
-    return Inspection(traced, planned.memory_forecast.of_each(experiment, traced, batch) if batch else {})
+    return Inspection(traced, planned.memory_forecast.of_each(experiment, traced, batch) if batch is not None else {})
 
 
 def build(spec: Spec, overrides: Overrides = (), *, seed: int | None = None) -> nn.Module:
@@ -134,6 +136,8 @@ def build(spec: Spec, overrides: Overrides = (), *, seed: int | None = None) -> 
     `nn.ModuleDict` of them by name. Raises SpecError as `dlx.load`; warns (DlxWarning) where `init` fits weights to
     the data, as only a training does.
     """
+    if seed is not None:
+        check_whole("seed", seed, 0)
     experiment = experiment_of(spec, overrides)
     graphs, views = planned.trace_all(experiment), experiment.views()
     used = seed if seed is not None else experiment.train.seed if experiment.train is not None else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from ..errors import RunError
 from ..show import html
@@ -16,13 +16,15 @@ from ..sweeps.events import SweepResult
 from ..sweeps.leaderboard import rank
 from ..sweeps.study import Study, spec_in
 from . import frames
-from .arguments import Overrides, Spec, experiment_of, override_texts
+from .arguments import Overrides, Spec, check_choice, check_whole, experiment_of, override_texts
 from .isolation import isolated
 from .run import Run
 from .warn import warn_of_password
 
 if TYPE_CHECKING:
     from pandas import DataFrame
+
+Backend = Literal["local", "ray"]
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ def sweep(
     trials: int | None = None,
     sampler: str | None = None,
     jobs: int | Literal["auto"] = 1,
-    backend: Literal["local", "ray"] = "local",
+    backend: Backend = "local",
     pack: int | Literal["auto", "off"] = "auto",
     budget: str | None = None,
     retry_failed: bool = False,
@@ -121,10 +123,13 @@ def sweep(
 
     Example: dlx.sweep("specs/digits/lenet.yaml", ["train.batch_size=16,32,64"]).leaderboard
     """
+    check_choice("backend", backend, get_args(Backend))
+    if trials is not None:
+        check_whole("trials", trials, 1)
     changes = [*override_texts(overrides), *([f"++sweep.sampler={sampler}"] if sampler is not None else [])]
     plan = plans.plan(experiment_of(spec), changes, Path(runs), trials, study)
     warn_of_password(plan.base)
-    seconds = sweeps.parse_budget(budget or plan.sweep.budget)
+    seconds = sweeps.parse_budget(str(budget) if budget is not None else plan.sweep.budget)
     options = sweeps.SweepOptions(
         sweeps.parse_jobs(str(jobs)), backend, sweeps.parse_pack(str(pack)), seconds, retry_failed, mirror=True
     )

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ..data import python_inputs
 from ..errors import DlxError
@@ -15,7 +15,7 @@ from ..trained import predict as predictions
 from ..trained.evaluate import Evaluated
 from ..trained.predict import Predicted
 from . import frames
-from .arguments import AnyRun, override_texts, path_of, run_folder
+from .arguments import AnyRun, check_choice, override_texts, path_of, run_folder
 from .isolation import isolated
 from .run import Run, SeedRuns
 
@@ -99,10 +99,16 @@ def evaluate(
 
     Raises DlxError where a checkpoint or part is missing, the data has changed, or networks cannot answer together.
     """
+    _check_combine(combine)
     names = [parts] if isinstance(parts, str) else list(parts)
     with isolated():
         found = evaluations.evaluate(_folders(run, runs), checkpoint, names, override_texts(data), combine)
     return Evaluation(**vars(found))
+
+
+def _check_combine(combine: Combine | None) -> None:
+    if combine is not None:
+        check_choice("combine", combine, get_args(Combine))
 
 
 def _folders(run: AnyRun | Iterable[AnyRun], runs: str | os.PathLike[str]) -> list[RunFolder]:
@@ -135,6 +141,7 @@ def predict(
     Raises DataError where inputs have another shape or lack a column, DlxError where the run has no such checkpoint.
     """
     names = [keep] if isinstance(keep, str) else list(keep)
+    _check_combine(combine)
     source = path_of(inputs, "") if isinstance(inputs, str | os.PathLike) else python_inputs.read(inputs)
     with isolated():
         found = predictions.predict(run_folder(run, runs), source, checkpoint, combine, names, threshold)

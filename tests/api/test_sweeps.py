@@ -76,9 +76,20 @@ def test_a_space_in_the_spec_and_an_option_of_the_command(home):
         _ = found.best
 
 
-def test_a_wrong_option_is_refused(home):
-    with pytest.raises(dlx.DlxError, match="--jobs takes auto or how many, not 0"):
-        dlx.sweep(SPEC, ["train.seed=1,2"], jobs=0, runs=home, quiet=True)
+@pytest.mark.parametrize(
+    ("option", "message"),
+    [
+        ({"jobs": 0}, "--jobs takes auto or how many, not 0"),
+        ({"budget": 30}, "--budget takes a time, not 30"),
+        ({"trials": -1}, "`trials` is a whole number from 1, and not -1"),
+        ({"trials": "many"}, "`trials` is a whole number from 1, and not 'many'"),
+        ({"backend": "slurm"}, "`backend` is one of local, ray, and not 'slurm'"),
+    ],
+)
+def test_a_wrong_option_is_refused(tmp_path, option, message):
+    with pytest.raises(dlx.DlxError, match=message):
+        dlx.sweep(SPEC, ["train.seed=1,2"], runs=tmp_path, quiet=True, **option)
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_search_of_which_every_trial_fails_is_an_error_with_the_first_reason(home):

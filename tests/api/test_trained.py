@@ -125,6 +125,13 @@ def test_a_frame_and_a_mapping_of_columns_have_the_answer_of_the_file(table, hom
     assert list(dlx.predict(table, mixed).frame.columns) == ["price"]
 
 
+@pytest.mark.parametrize("combine", ["mean", "", 3])
+def test_another_way_to_combine_is_refused(run, combine):
+    for call in (lambda: dlx.evaluate([run, run], combine=combine), lambda: dlx.predict(run, [], combine=combine)):
+        with pytest.raises(dlx.DlxError, match=f"`combine` is one of average, vote, unanimous, and not {combine!r}"):
+            call()
+
+
 def test_columns_that_are_missing_or_of_another_type_are_reported(table, home):
     frame = pd.read_csv(home / "houses.csv")
     with pytest.raises(dlx.DataError, match="<inputs> has no column `kind`, which the network was trained on"):
