@@ -31,9 +31,8 @@ def measure(layer: Layer, *xs: Shape) -> dict[str, Any]:
     with FlopCounterMode(display=False) as flops:
         y = module(*inputs)
     recurrent = any(isinstance(part, torch.nn.RNNBase) for part in module.modules())
-    dtype = "float" if y.is_floating_point() else "bool" if y.dtype == torch.bool else "int"
     return {
-        "shape": Shape(tuple(y.shape[1:]), dtype),
+        "shape": Shape(tuple(y.shape[1:]), _dtype_of(y)),
         "weights": {name: tuple(p.shape) for name, p in module.named_parameters()},
         "buffers": {name: tuple(b.shape) for name, b in module.named_buffers()},
         "macs": flops.get_total_flops() // 2,
@@ -57,12 +56,26 @@ def difference(plan: Plan, module: Any, xs: Sequence[Shape]) -> str:
         says = {name: tuple(shape) for name, shape in planned.items()}
         if has != says:
             return f"its plan has the {what} {_listed(says)}, and its module {_listed(has)}"
-    y = _run(module, xs)
+    return _difference_of_output(plan, _run(module, xs))
+
+
+def _difference_of_output(plan: Plan, y: Any) -> str:
+    """Return a sentence on the first difference between a plan and the output for a batch of two."""
     if not isinstance(y, torch.Tensor):
         return f"its module gives {type(y).__name__}, and no tensor"
-    if tuple(y.shape) != (2, *plan.shape):
+    if y.dim() == 0 or y.shape[0] != 2:
+        return f"its module gives {Shape(tuple(y.shape))} for a batch of 2, and the first axis is the batch"
+    if tuple(y.shape[1:]) != tuple(plan.shape):
         return f"its plan gives {plan.shape} a sample, and its module {Shape(tuple(y.shape[1:]))}"
+    planned, dtype = DTYPES[plan.shape.dtype], str(y.dtype).removeprefix("torch.")
+    if dtype != planned and (_dtype_of(y) != plan.shape.dtype or y.is_floating_point()):
+        return f"its plan gives values of {planned}, and its module of {dtype}"
     return ""
+
+
+def _dtype_of(y: Any) -> str:
+    """Return the dtype of a tensor as shapes have it."""
+    return "float" if y.is_floating_point() else "bool" if y.dtype == torch.bool else "int"
 
 
 def _run(module: Any, xs: Sequence[Shape]) -> Any:

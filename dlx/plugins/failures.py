@@ -51,6 +51,11 @@ def failure_of(error: BaseException) -> Problem | None:
 def _what_happened(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return "ends the program (sys.exit)"
+    from pydantic import ValidationError
+
+    if isinstance(error, ValidationError):  # its own text has the count first, and the mistakes below
+        mistakes = [f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors()]
+        return f"raised {type(error).__name__}: {'; '.join(mistakes)}"
     return f"raised {type(error).__name__}: {first_line(error)}"
 
 

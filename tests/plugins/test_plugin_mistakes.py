@@ -184,6 +184,7 @@ def test_a_plan_that_is_none_is_reported_of_at_the_layer_in_the_spec(plan, messa
     [
         ("return None", "`part` of p.py:7 raised TypeError: module() returned NoneType, and no torch.nn.Module"),
         ("return nn.Linear(x[7], 1)", "`part` of p.py:7 raised IndexError: tuple index out of range"),
+        ("self.n = 3", "`part` of p.py:7 raised ValidationError: n: Instance is frozen"),
         ("return nn.Linear(9, 1)", "`part` of p.py:7 raised RuntimeError: "),
     ],
 )
@@ -202,6 +203,17 @@ track: {{mlflow: false}}
 """
 
 
+CALLS = """
+
+def Module(function):
+    class Calls(nn.Module):
+        def forward(self, x):
+            return function(x)
+
+    return Calls()
+"""
+
+
 @pytest.mark.parametrize(
     ("plan", "module", "message"),
     [
@@ -212,12 +224,19 @@ track: {{mlflow: false}}
             "its plan has the weights weight (8, 64), bias (8,), and its module weight (9, 64), bias (9,)",
         ),
         ("Plan((8,))", "nn.Identity()", "its plan gives (8,) a sample, and its module (64,)"),
+        ("Plan(x)", "Module(lambda y: y.double())", "its plan gives values of float32, and its module of float64"),
+        ("Plan(x)", "Module(lambda y: y > 0)", "its plan gives values of float32, and its module of bool"),
+        (
+            "Plan(x)",
+            "Module(lambda y: y[:1])",
+            "its module gives (1, 64) for a batch of 2, and the first axis is the",
+        ),
         ("Plan(x)", "lambda y: y", "its module() returned function, and no torch.nn.Module"),
         ("Plan(x)", "1 / 0", "raised ZeroDivisionError: division by zero"),
     ],
 )
 def test_a_plan_that_its_module_does_not_keep_is_refused_before_training_with_both(plan, module, message):
-    text = layer("part", f"return {plan}").replace("return nn.Identity()", f"return {module}")
+    text = layer("part", f"return {plan}").replace("return nn.Identity()", f"return {module}") + CALLS
     write(Path(), p=HEAD + text, s_yaml=TRAINED.format())
     assert dlx("inspect", "s.yaml")[0] == 0, "torch is not asked by `inspect`"
     status, out, _ = dlx("train", "s.yaml", "--json")
