@@ -59,4 +59,4 @@ def everywhere(
 
 def main() -> None:
     """Run a command and leave with its exit status."""
-    sys.exit(exit_status.run(lambda: app(standalone_mode=False)))
+    sys.exit(exit_status.run(lambda: app(standalone_mode=False, prog_name="dlx")))

@@ -28,9 +28,9 @@ def shipped_folders(incomplete: str) -> list[str]:
 
 
 def starters(incomplete: str) -> list[str]:
-    from ..spec.starters.builtin import STARTERS
+    from ..spec import starter
 
-    own = [name for name in STARTERS if name.startswith(incomplete)]
+    own = [name for name in starter.names() if name.startswith(incomplete)]
     return own + _descended(incomplete, _shipped)
 
 

@@ -41,7 +41,7 @@ def existing(path: Path, folder: bool | None = None) -> Path:
 
 def similar_names(path: Path) -> str:
     """Return a hint of files with a similar name in the folder of a path."""
-    return did_you_mean(path.name, (p.name for p in path.parent.iterdir()), "it") or "The folder is empty."
+    return did_you_mean(path.name, (p.name for p in path.parent.iterdir())) or "The folder is empty."
 
 
 def files_inside(folder: Path) -> str:

@@ -265,6 +265,26 @@ def test_a_graph_in_a_line():
     macs = 2 * 9 * 36 + 5 * 72
     assert repr(dlx.inspect(TEXT)) == f"<dlx.Inspection small: 4 layers, {BY_HAND} parameters, {macs:,} MACs>"
     assert math.prod((2, 6, 6)) == 72
+    assert "1 layer," in repr(dlx.inspect({"network": {"inputs": [3], "layers": [{"linear": 2}]}}))
+
+
+def test_a_spec_in_a_line_and_in_a_notebook():
+    spec = dlx.load(MAPPING | {"source": "<b>"})
+    assert repr(spec) == f"<dlx.Experiment {spec.name}: <dict>>"
+    assert "source: &lt;b&gt;" in spec._repr_html_()
+    assert "<b>" not in spec._repr_html_()
+
+
+@pytest.mark.parametrize("batch", [0, -3, 2.0, "x"])
+def test_a_batch_is_a_whole_number_from_1(batch):
+    with pytest.raises(dlx.DlxError, match=r"`batch` is a whole number from 1, and not "):
+        dlx.inspect(TEXT, batch=batch)
+
+
+@pytest.mark.parametrize("seed", [-1, 1.5, "x"])
+def test_a_seed_is_a_whole_number_from_0(seed):
+    with pytest.raises(dlx.DlxError, match=r"`seed` is a whole number from 0, and not "):
+        dlx.build(TEXT, seed=seed)
 
 
 def cell_of(size: int) -> str:

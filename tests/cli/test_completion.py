@@ -10,9 +10,11 @@ import pytest
 
 from dlx.cli import completion
 from dlx.registry import FAMILIES
+from dlx.spec import starter
 from dlx.spec.shipped import names
 
 DLX = Path(sys.executable).parent / "dlx"
+MODULE = [sys.executable, "-m", "dlx"]
 
 
 @pytest.fixture
@@ -65,6 +67,17 @@ def test_kinds_are_all_that_dlx_declares(home):
     assert {"conv", "conv_transpose"} <= set(completion.kinds("conv"))
     assert "repeat" in completion.kinds("rep")
     assert completion.samplers("") == sorted(FAMILIES["sampler"])
+
+
+def test_starters_are_all_that_new_lists_and_shipped_specs(home):
+    assert set(starter.names()) < set(completion.starters(""))
+    assert completion.starters("digits") == ["digits", "digits/lenet"]
+
+
+def test_the_program_is_called_dlx_however_it_is_started():
+    shown = [subprocess.run([*start, "--help"], capture_output=True, text=True) for start in (MODULE, [DLX])]
+    assert shown[0].stdout == shown[1].stdout
+    assert shown[0].stdout.split()[:2] == ["Usage:", "dlx"]
 
 
 @pytest.mark.parametrize(

@@ -225,6 +225,10 @@ def test_a_file_that_is_missing(path):
         refusal_of(Table(path=path.with_name("b.csv"), target="Wait"))
         == "b.csv does not exist | Did you mean `a.csv`?"
     )
+    assert (
+        refusal_of(Table(path=path.with_name("other.txt"), target="Wait"))
+        == "other.txt does not exist | There is a.csv."
+    )
     long = "n" * 300
     assert refusal_of(Table(path=path.with_name(long), target="Wait")) == (
         f"{long} cannot be read: File name too long | Check the path."

@@ -246,6 +246,8 @@ def test_what_is_not_a_file_is_distinguished(tmp_path: Path):
         sentence("")
         == "DIR\n  is a directory, not a spec\n  It holds empty.yaml, latin.yaml, mnist.yaml, picture.yaml."
     )
+    (tmp_path / "mnist").mkdir()
+    assert sentence("mnist") == "DIR/mnist\n  is a directory, not a spec\n  Did you mean DIR/mnist.yaml?"
     assert sentence("empty.yaml") == "DIR/empty.yaml\n  is empty\n  `dlx new` writes a spec to start from."
     assert sentence("picture.yaml").startswith("DIR/picture.yaml\n  is not a text file in UTF-8")
     assert sentence("latin.yaml").startswith("DIR/latin.yaml\n  is not a text file in UTF-8")

@@ -95,6 +95,11 @@ def test_a_table_like_titanic_is_read_as_one_would(tmp_path):
     assert "Age: median                   # 60 of 300" in text
 
 
+def test_numbers_that_are_names_are_categories(tmp_path):
+    table = csv(tmp_path, rows("zip,post_code,size,price", lambda i: f"0010{i % 3},{i % 4},{i % 7},{i}.5"))
+    assert written(tmp_path, table)["data"]["table"]["categorical"] == ["zip", "post_code"]
+
+
 @pytest.mark.parametrize(
     ("name", "metric", "least"),
     [

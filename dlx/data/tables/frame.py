@@ -149,7 +149,7 @@ class Frame:
         return [None if is_missing(value) else category_text(value) for value in values], as_array(found.indices, -1)
 
 
-LIKE = "Give a file like the one of the training."
+LIKE = "Give a table like the one of the training."
 
 
 def read(

@@ -80,6 +80,14 @@ class Experiment:
     plugins: tuple[Plugin, ...] = ()
     problems: tuple[Problem, ...] = ()
 
+    def __repr__(self) -> str:
+        return f"<dlx.Experiment {self.name}: {self.path}>"
+
+    def _repr_html_(self) -> str:
+        from html import escape
+
+        return f"<pre>{escape(self.resolved())}</pre>"
+
     def place(self, *keys: str) -> Mark:
         """Return the mark of a section, or of the nearest section around it that is written."""
         mark = self.root.mark

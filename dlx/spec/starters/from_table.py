@@ -25,7 +25,7 @@ MANY_TEXTS = 50
 """Different texts from which on a column is left out."""
 TARGETS = ("target", "label", "class", "y", "outcome", "response", "survived", "species", "diagnosis", "price")
 """Names that a target often has, in the order in which they are looked for."""
-CODES = re.compile(r"(?i).*(code|type|category|class|kind)")
+CODES = re.compile(r"(?i).*(code|type|category|class|kind)|zip")
 """Names of columns whose numbers are names of categories."""
 IDS = re.compile(r"(?i)(.*[_ -])?(id|uuid|guid|index|key)|.*[a-z]Id")
 

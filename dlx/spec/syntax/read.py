@@ -43,7 +43,9 @@ def _text(path: Path) -> str:
     try:
         if path.is_dir():
             specs = sorted(p.name for p in path.iterdir() if p.suffix in SUFFIXES)
-            hint = f"It holds {', '.join(specs[:8])}." if specs else ""
+            beside = [path.with_name(f"{path.name}{suffix}") for suffix in SUFFIXES if path.name]
+            named = next((str(file) for file in beside if file.is_file()), "")
+            hint = f"Did you mean {named}?" if named else f"It holds {', '.join(specs[:8])}." if specs else ""
             raise SpecError(Problem("is a directory, not a spec", hint, start))
         if path.is_fifo() and not str(path).startswith(SHELL):
             hint = "To open it would wait for its other end; `dlx inspect <(COMMAND)` reads what a command says."
