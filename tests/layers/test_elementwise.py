@@ -136,7 +136,12 @@ def test_the_gradient_of_topk_reaches_what_was_kept():
     ("kind", "options", "inputs", "message"),
     [
         ("topk", {"k": 5}, [Shape((4,))], "topk keeps k = 5 of the 4 values on axis 1 of (4,)"),
-        ("topk", {"k": 1, "dim": 2}, [Shape((4,))], "topk has dim = 2, and (4,) has only axis 1: the batch is axis 0"),
+        (
+            "topk",
+            {"k": 1, "dim": 2},
+            [Shape((4,))],
+            "topk has dim = 2, and (4,) has only axis 1: the batch is axis 0",
+        ),
         (
             "gather",
             {},
@@ -150,7 +155,12 @@ def test_the_gradient_of_topk_reaches_what_was_kept():
             "gather picks from axis 1 of (4, 3) by (2, 2), whose other axes differ",
         ),
         ("divide", {}, [Shape((4,)), Shape((3,))], "divide joins (4,) with (3,): features 4 and 3 differ"),
-        ("normalize", {"dim": 3}, [Shape((4, 2))], "normalize has dim = 3, and the axes of (4, 2) are 1 to 2: the batch is axis 0"),
+        (
+            "normalize",
+            {"dim": 3},
+            [Shape((4, 2))],
+            "normalize has dim = 3, and the axes of (4, 2) are 1 to 2: the batch is axis 0",
+        ),
     ],
 )
 def test_what_does_not_fit_is_refused_in_a_sentence(kind, options, inputs, message):
