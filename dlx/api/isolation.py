@@ -10,8 +10,12 @@ from contextlib import ExitStack, contextmanager
 from ..lazy import np, torch
 from ..training import device
 
-_LOCK = threading.RLock()
-"""torch's generators, threads and modes belong to the process: two trainings at once would share a generator."""
+TURN = threading.RLock()
+"""Held by each call while it reads a spec or computes, so that calls of several threads take turns.
+
+The kinds of the plugins in use belong to the process, as torch's generators, threads and modes do: one call would
+take those of the other away, and two trainings would share a generator.
+"""
 
 
 @contextmanager
@@ -22,7 +26,7 @@ def isolated() -> Iterator[None]:
     dtype and device, and `no_grad` or `inference_mode` around the call.
     """
     device.limit_thread_spinning()
-    with _LOCK, ExitStack() as stack:
+    with TURN, ExitStack() as stack:
         stack.enter_context(_generators())
         stack.enter_context(torch.inference_mode(mode=False))
         stack.enter_context(torch.enable_grad())

@@ -19,7 +19,7 @@ from ..show import html
 from ..spec import Experiment, load
 from ..trained.evaluate import weights_of
 from . import frames
-from .isolation import isolated
+from .isolation import TURN, isolated
 
 if TYPE_CHECKING:
     from pandas import DataFrame
@@ -61,7 +61,8 @@ class Run:
     @cached_property
     def spec(self) -> Experiment:
         """The spec that was trained, all of it resolved."""
-        return load(self._folder.file("spec.yaml"))
+        with TURN:
+            return load(self._folder.file("spec.yaml"))
 
     @property
     def seed(self) -> int | None:

@@ -18,7 +18,7 @@ from ..spec import Experiment
 from ..spec.sections.expect import apply_with
 from . import frames
 from .arguments import Overrides, Spec, check_whole, experiment_of, is_overridden, override_texts
-from .isolation import isolated
+from .isolation import TURN, isolated
 from .warn import warn
 
 if TYPE_CHECKING:
@@ -104,8 +104,9 @@ def load(spec: Spec, overrides: Overrides = ()) -> Experiment:
     Raises SpecError with all mistakes at once, each with its file, line and column; `<text>` stands for the file of a
     text, and a mapping has the key path alone.
     """
-    experiment = experiment_of(spec, overrides)
-    planned.trace_all(experiment)
+    with TURN:
+        experiment = experiment_of(spec, overrides)
+        planned.trace_all(experiment)
     return experiment
 
 
@@ -120,12 +121,15 @@ def inspect(
     """
     if batch is not None:
         check_whole("batch", batch, 1)
-    experiment = experiment_of(spec, overrides)
-    traced = planned.trace_all(experiment, planned.all_input_shapes(experiment, _shape_texts(inputs)))
+    with TURN:
+        experiment = experiment_of(spec, overrides)
+        traced = planned.trace_all(experiment, planned.all_input_shapes(experiment, _shape_texts(inputs)))
+        memory = planned.memory_forecast.of_each(experiment, traced, batch) if batch is not None else {}
+        claimed = inputs is None and apply_with(override_texts(overrides)) and not is_overridden(spec)
+        unmet = planned.unmet(experiment, traced) if claimed else []
     warn(traced.warnings, 3)
-    claimed = inputs is None and apply_with(override_texts(overrides)) and not is_overridden(spec)
-    warn(planned.unmet(experiment, traced) if claimed else [], 3)
-    return Inspection(traced, planned.memory_forecast.of_each(experiment, traced, batch) if batch is not None else {})
+    warn(unmet, 3)
+    return Inspection(traced, memory)
 
 
 def build(spec: Spec, overrides: Overrides = (), *, seed: int | None = None) -> nn.Module:
@@ -138,21 +142,22 @@ def build(spec: Spec, overrides: Overrides = (), *, seed: int | None = None) -> 
     """
     if seed is not None:
         check_whole("seed", seed, 0)
-    experiment = experiment_of(spec, overrides)
-    graphs, views = planned.trace_all(experiment), experiment.views()
-    used = seed if seed is not None else experiment.train.seed if experiment.train is not None else 0
-    with isolated():
-        from torch.nn import ModuleDict
+    with TURN:
+        experiment = experiment_of(spec, overrides)
+        graphs, views = planned.trace_all(experiment), experiment.views()
+        used = seed if seed is not None else experiment.train.seed if experiment.train is not None else 0
+        with isolated():
+            from torch.nn import ModuleDict
 
-        from ..network import build as module_of
-        from ..training import data_dependent_init, initial_weights, random_generators
+            from ..network import build as module_of
+            from ..training import data_dependent_init, initial_weights, random_generators
 
-        random_generators.seed_all(used)
-        networks = {name: module_of(graph, views[name].init) for name, graph in graphs.items()}
-        initial_weights.fill(networks, experiment, graphs)
-        if any(data_dependent_init.modules_to_scale(graph, views[name].init) for name, graph in graphs.items()):
-            message = "`init` fits weights to the data when a training starts, and these are not fitted yet"
-            warnings.warn(message, DlxWarning, stacklevel=2)
+            random_generators.seed_all(used)
+            networks = {name: module_of(graph, views[name].init) for name, graph in graphs.items()}
+            initial_weights.fill(networks, experiment, graphs)
+            if any(data_dependent_init.modules_to_scale(graph, views[name].init) for name, graph in graphs.items()):
+                message = "`init` fits weights to the data when a training starts, and these are not fitted yet"
+                warnings.warn(message, DlxWarning, stacklevel=2)
     return networks["network"] if graphs.is_one else ModuleDict(networks)
 
 

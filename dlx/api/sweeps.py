@@ -17,7 +17,7 @@ from ..sweeps.leaderboard import rank
 from ..sweeps.study import Study, spec_in
 from . import frames
 from .arguments import Overrides, Spec, check_choice, check_whole, experiment_of, override_texts
-from .isolation import isolated
+from .isolation import TURN, isolated
 from .run import Run
 from .warn import warn_of_password
 
@@ -127,14 +127,15 @@ def sweep(
     if trials is not None:
         check_whole("trials", trials, 1)
     changes = [*override_texts(overrides), *([f"++sweep.sampler={sampler}"] if sampler is not None else [])]
-    plan = plans.plan(experiment_of(spec), changes, Path(runs), trials, study)
-    warn_of_password(plan.base)
-    seconds = sweeps.parse_budget(str(budget) if budget is not None else plan.sweep.budget)
-    options = sweeps.SweepOptions(
-        sweeps.parse_jobs(str(jobs)), backend, sweeps.parse_pack(str(pack)), seconds, retry_failed, mirror=True
-    )
-    with isolated(), sweeping(quiet) as callback:
-        ending = sweeps.run(plan, options, callback)
+    with TURN:
+        plan = plans.plan(experiment_of(spec), changes, Path(runs), trials, study)
+        warn_of_password(plan.base)
+        seconds = sweeps.parse_budget(str(budget) if budget is not None else plan.sweep.budget)
+        options = sweeps.SweepOptions(
+            sweeps.parse_jobs(str(jobs)), backend, sweeps.parse_pack(str(pack)), seconds, retry_failed, mirror=True
+        )
+        with isolated(), sweeping(quiet) as callback:
+            ending = sweeps.run(plan, options, callback)
     if figures:
         sweeps.draw_figures(ending)
     return _result(ending)

@@ -16,7 +16,7 @@ from ..show.training import progress
 from ..spec import Experiment
 from ..spec.sections.expect import apply_with
 from .arguments import AnyRun, Overrides, Spec, experiment_of, is_overridden, override_texts, run_folder
-from .isolation import isolated
+from .isolation import TURN, isolated
 from .run import Run, SeedRuns
 from .warn import warn, warn_of_password
 
@@ -42,10 +42,11 @@ def train(
 
         spec = spec_in(Path(spec))
         like = RunFolder(spec.parent)
-    loaded = experiment_of(spec, overrides)
-    warn_of_password(loaded)
-    with _followed(quiet) as callback:
-        results = experiments.run(loaded, Path(runs), callback, like)
+    with TURN:
+        loaded = experiment_of(spec, overrides)
+        warn_of_password(loaded)
+        with _followed(quiet) as callback:
+            results = experiments.run(loaded, Path(runs), callback, like)
     claimed = apply_with(override_texts(overrides)) and not is_overridden(spec)
     return _ended(loaded, results, claimed=claimed)
 

@@ -1,6 +1,8 @@
 """A spec from Python: where it comes from, what is wrong with it and where, its graph, and its module."""
 
 import math
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -413,6 +415,22 @@ def test_kinds_of_a_file_are_known_to_the_specs_that_name_it_and_to_no_other(tmp
         dlx.load(network)
     assert dlx.inspect(first).layers["shape"].tolist() == [(4,)]
     assert dlx.inspect(network, {"+plugins": ["halves.py"]}).layers["shape"].tolist() == [(4,)]
+
+
+def test_threads_take_turns_with_the_kinds_of_their_specs(tmp_path):
+    (tmp_path / "mine.py").write_text(
+        "import dlx\n\n\nclass Mine(dlx.Layer):\n    kind = 'mine_alone'\n\n"
+        "    def plan(self, x):\n        return dlx.Plan(x)\n\n    def module(self, x):\n        return None\n"
+    )
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)  # so that threads change places inside of calls
+    try:
+        mine = {"plugins": [str(tmp_path / "mine.py")], "network": {"inputs": [4], "layers": ["mine_alone", "relu"]}}
+        with ThreadPoolExecutor(4) as pool:
+            found = list(pool.map(lambda i: dlx.inspect(mine if i % 2 else MAPPING), range(80)))
+    finally:
+        sys.setswitchinterval(before)
+    assert [one.params for one in found] == [BY_HAND, 0] * 40
 
 
 def test_oddities_and_claims_that_do_not_hold_are_warned_of_where_a_spec_is_inspected():
