@@ -58,6 +58,11 @@ STRICTER = {
     "past each other": "a `shift` as long as the window",
     "or more than there is": "that the axis does not have",
     "which step over": "step over all of it",
+    "is none$": "an input that is no image",
+    "in fours": "not a multiple of 4",
+    "takes nodes of|goes over tokens": "not of floats and two axes",
+    "wants an adjacency": "an adjacency or a mask of another size",
+    "wants a mask": "of integers",
     "picks by numbers": "an index that is not of integers",
     "whose other axes differ": "other axes that differ",
 }

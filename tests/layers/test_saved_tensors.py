@@ -77,7 +77,7 @@ def planned(layer, xs, needs_grad=None):
     return plan.saved_tensors(every(plan, xs) if needs_grad is None else needs_grad, len(xs))
 
 
-WHATEVER_THE_BATCH = {"weight_norm", "spectral_norm", "drop_connect"}
+WHATEVER_THE_BATCH = {"weight_norm", "spectral_norm", "drop_connect", "p4_conv", "p4_lifting_conv"}
 """What these hold of weights that are worked out is planned; statistics of a batch norm and the like are not."""
 FEW = 32
 """Bytes for each channel of the input: more is nothing that may be left out."""
@@ -99,6 +99,7 @@ def test_a_layer_plans_what_torch_keeps_for_the_backward_pass(kind):
 
 
 PLANNED_AS_ONE = {"rnn", "gru", "lstm", "highway", "per_unit", "partial_conv"}
+PLANNED_AS_ONE |= {"cond_conv", "deformable_conv", "dynamic_conv"}
 """Frozen, or first in a network, they hold less than is planned."""
 
 

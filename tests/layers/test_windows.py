@@ -10,10 +10,10 @@ from dlx.shapes import Shape
 
 STEPS = {"heaviside", "rect", "sign"}
 """Their gradient is 0 wherever they look."""
-TURNED = {"flatten", "max", "mean", "permute", "reshape", "select", "sum", "transpose", "vector_norm"}
+TURNED = {"flatten", "masked_pool", "max", "mean", "permute", "reshape", "select", "sum", "transpose", "vector_norm"}
 """Their output has its channels on another axis; each value of it is followed on all axes."""
-PARTLY = {"matmul", "scaled_dot_product_attention"}
-"""Their output sees all channels of one input, and one channel of another."""
+PARTLY = {"matmul", "scaled_dot_product_attention", "deformable_conv", "graph_conv", "graph_attention"}
+"""Their output sees all channels of one input, and one channel of another; or wherever offsets or edges lead."""
 NOTHING = {"parameter", "constant"}
 """Their output sees nothing."""
 
