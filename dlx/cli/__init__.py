@@ -20,6 +20,7 @@ COMMANDS = (
     specs.inspect,
     training.train,
     training.sweep,
+    training.crossval,
     runs.evaluate,
     runs.predict,
     specs.layers,

@@ -162,6 +162,54 @@ def sweep(
         raise typer.Exit(found.exit_code)
 
 
+def crossval(
+    spec: SpecPath,
+    overrides: Overrides = None,
+    folds: Annotated[
+        str | None, typer.Option(metavar="N|leave_one_out", help="How many folds; else the spec's, or 5.")
+    ] = None,
+    jobs: Annotated[str, typer.Option(metavar="N|auto", help="Processes that train; auto: what GPUs hold.")] = "1",
+    pack: Annotated[str, typer.Option(metavar="auto|N|off", help="Folds that are one stacked network.")] = "auto",
+    budget: Annotated[str | None, typer.Option(metavar="30m", help="Stop cleanly after this time.")] = None,
+    retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed.")] = False,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Cross-validate: train once for each fold, and give means with intervals.
+
+    What `test` leaves is cut into equal folds, as `seed`, `stratify` and `split` of the data say; each is the
+    validation part once, in place of `valid`. Every metric is given as its mean over the folds, with its standard
+    error and 95 % interval (Student's t). The same command goes on with a cross-validation that was cut off.
+
+    Example: dlx crossval digits/lenet --folds 5
+    """
+    from ..show import console
+    from ..show import sweep as studies
+    from ..sweeps import folds as cross_validation
+    from ..sweeps import run as sweeps
+
+    made, note = cross_validation.plan_folds(
+        spec, overrides or [], runs, cross_validation.parse_folds(folds), plugins=plugin or []
+    )
+    warn_of_password(made.base)
+    spent = sweeps.parse_budget(budget)
+    means = sweeps.SweepOptions(
+        sweeps.parse_jobs(jobs), "local", sweeps.parse_pack(pack), spent, retry_failed, mirror=True
+    )
+    if note and not as_json:
+        console.say(note)
+    with studies.sweeping(quiet=as_json) as callback:
+        found = sweeps.run(made, means, callback)
+    if as_json:
+        studies.folds(sweeps.finish(found), as_json)
+    else:
+        studies.folds(found, as_json)
+        studies.delivered(sweeps.finish(found), sweeps.tracking_uri_of(made))
+    if status := found.exit_code or (1 if found.study.in_state("failed") else 0):
+        raise typer.Exit(status)
+
+
 def prove_resume(
     spec: SpecPath,
     overrides: Overrides = None,

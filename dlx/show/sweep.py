@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import plural
 from ..sweeps.trial import State
 from . import notebook
-from .console import console, document, out, say
+from .console import TextTable, console, document, out, say
 from .leaderboard import leaderboard
 from .terminal_text import visible
 from .training import tracked
@@ -201,6 +201,49 @@ def ending(found: SweepResult, as_json: bool) -> None:
     if found.next:
         why = {"budget": "its time is spent", "interrupted": "it was interrupted"}[found.reason]
         out(f"next    {why}; the same command would {found.next}")
+
+
+def folds(found: SweepResult, as_json: bool) -> None:
+    """Print the result of `dlx crossval`: the mean of each metric over the folds, with its interval."""
+    from ..sweeps.folds import CrossValidation
+    from ..sweeps.folds import document as folds_document
+
+    if as_json:
+        document(folds_document(found))
+        return
+    study, done = found.study, CrossValidation(found.study)
+    count = len(done.finished)
+    grid = TextTable(
+        "metric", ">mean", ">± 95 %", ">std. error", f"folds 1 to {count}", spare=(f"folds 1 to {count}",)
+    )
+    for metric in done.metrics:
+        values = "  ".join(f"{value:.4g}" for value in metric.values[:SHOWN_FOLDS])
+        more = "  ..." if count > SHOWN_FOLDS else ""
+        grid.add(
+            metric.name, f"{metric.mean:.4g}", _two(metric.interval95), _two(metric.standard_error), values + more
+        )
+    if done.metrics:
+        grid.print()
+    for trial in study.in_state("failed")[:FAILED]:
+        out(f"failed  {point_text(trial)}: {trial.message}")
+    if 0 < count < len(study.trials):
+        out(f"each mean is over the {count} of {plural(len(study.trials), 'fold')} that have finished")
+    out(f"{plural(len(study.trials), 'fold')}: {count} finished; {found.seconds:.1f} s")
+    out(f"study   {study.folder}")
+    for trial in study.trials[:SHOWN_FOLDS]:
+        for run in trial.runs.values():
+            out(f"run     {study.runs / run}")
+    if found.next:
+        why = {"budget": "its time is spent", "interrupted": "it was interrupted"}[found.reason]
+        out(f"next    {why}; the same command would {found.next}")
+
+
+SHOWN_FOLDS = 10
+"""Folds whose values and runs are printed; the JSON document has all."""
+
+
+def _two(value: float | None) -> str:
+    return "" if value is None else f"{value:.2g}"
 
 
 def delivered(found: SweepResult, uri: str) -> None:

@@ -24,6 +24,7 @@ from ..runs.folder import RunFolder
 from ..track import Mirror, content, start_all
 from ..track.delivery import STATUS, Delivery, MlflowRunState, SyncState
 from ..track.mirror import main
+from .folds import CrossValidation, is_cross_validation
 from .leaderboard import interval_of
 from .study import JOURNAL, Study, is_study
 from .trial import Trial
@@ -150,13 +151,15 @@ class StudyDelivery(Delivery[StudyState]):
         known = self.state
         if self.following:
             self.draw(study)
+        if is_cross_validation(study) and state_of(study) != known.state:
+            self.log_metrics(known, fold_points(study))
         self.log_file(self.folder.dir / JOURNAL)
         for path in sorted((self.folder.dir / "figures").glob("*.*")):
             self.log_file(path, "figures")
         if known.best is not None:
             run = RunFolder(study.runs / next(iter(study.trials[known.best].runs.values())))
             self.log_model(run, run.end(), known.trials[known.best].run_id)
-        state = "finished" if all(trial.state in DONE for trial in study.trials) else "stopped"
+        state = state_of(study)
         if state != known.state:
             self.set_status(known.run_id, STATUS[state], time.time())
             known.state = state
@@ -261,6 +264,29 @@ def final_points(trial: Trial, when: int) -> list[content.Point]:
     names = sorted({name for metrics in trial.rungs.get(step, {}).values() for name in metrics})
     halves = [(content.name(f"{name}/interval95"), interval_of(trial, name)) for name in names]
     return [("seconds", trial.seconds, when, step), *((n, h, when, step) for n, h in halves if h is not None)]
+
+
+def state_of(study: Study) -> str:
+    """Return `finished` where all trials have ended, else `stopped`."""
+    return "finished" if all(trial.state in DONE for trial in study.trials) else "stopped"
+
+
+def fold_points(study: Study) -> list[content.Point]:
+    """Return the means over the folds of a cross-validation, with standard errors and 95 % intervals."""
+    found = CrossValidation(study)
+    step = max((max(trial.rungs) for trial in found.finished), default=0)
+    when = content.milliseconds(
+        max((last_record_time(study, trial) for trial in found.finished), default=time.time())
+    )
+    points: list[content.Point] = []
+    for metric in found.metrics:
+        figures = {"": metric.mean, "/standard_error": metric.standard_error, "/interval95": metric.interval95}
+        points += [
+            (content.name(f"{metric.name}{suffix}"), value, when, step)
+            for suffix, value in figures.items()
+            if value is not None
+        ]
+    return points
 
 
 def _bests(study: Study, first: int, end: int, when: int) -> list[content.Point]:

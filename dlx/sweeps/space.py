@@ -57,7 +57,7 @@ class Space:
         """
         varying, plain, problems = _split(experiment, changes)
         try:
-            base = experiment.changed(plain)
+            plain, base = _base(experiment, plain, varying)
         except SpecError as error:
             raise SpecError(*problems, *error.problems) from error
         section = base.root.at("sweep")
@@ -223,6 +223,19 @@ def _split(experiment: Experiment, changes: Sequence[str]) -> tuple[list[Dimensi
         else:
             found[dimension.key] = dimension
     return list(found.values()), plain, problems
+
+
+def _base(experiment: Experiment, plain: Sequence[str], varying: Sequence[Dimension]) -> tuple[list[str], Experiment]:
+    """Return the spec with these overrides, and the overrides; where they are whole only with a value of what varies,
+    as `folds` is with `fold`, with the first values too.
+    """
+    base = experiment.changed(plain)
+    if base.problems and varying:
+        first = [f"++{d.key}={hydra_text(_values(d)[0])}" for d in varying]
+        whole = experiment.changed([*plain, *first])
+        if len(whole.problems) < len(base.problems):
+            return [*plain, *first], whole
+    return list(plain), base
 
 
 class _Places:

@@ -117,6 +117,21 @@ class Reader:
         return [(m.step, m.value) for m in self.client.get_metric_history(run.info.run_id, name)]
 
 
+def test_a_cross_validation_has_its_means_at_the_parent(study):
+    suggest(study, 0, *({"data.digits.fold": fold} for fold in (1, 2)))
+    advance(study, 0, 20, "finished")
+    advance(study, 1, 20, "finished", shifts=(0.2,))
+
+    assert StudyDelivery(study.folder).sync().complete
+
+    found = Reader(study)
+    assert found.curve(None, "valid/error") == [(20, pytest.approx(0.2))]  # of 0.1 and 0.3
+    assert found.curve(None, "valid/error/standard_error") == [(20, pytest.approx(0.1))]
+    assert found.curve(None, "valid/error/interval95") == [(20, pytest.approx(1.2706, rel=1e-4))]  # t = 12.706
+    assert StudyDelivery(study.folder).sync().sent == 0
+    assert len(Reader(study).curve(None, "valid/error")) == 1
+
+
 def test_the_study_is_a_parent_and_its_trials_are_children_with_what_varies(study):
     suggest(study, 0, {"lr": 0.01, "width": 4}, {"lr": 0.1, "width": 8})
     advance(study, 0, 20, "finished")
