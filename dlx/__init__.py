@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from .api.trainings import resume, train
     from .augment import Augmentation, View
     from .averages import Average
+    from .baselines import Baseline
     from .data import Dataset, Facts, Preprocess, Sets, Split
     from .data.base import Field
     from .data.batch import Batch
@@ -47,6 +48,7 @@ _MODULES = {
     "api.trained": ("Evaluation", "Predictions", "evaluate", "open_run", "predict"),
     "augment": ("Augmentation", "View"),
     "averages": ("Average",),
+    "baselines": ("Baseline",),
     "data": ("Dataset", "Facts", "Preprocess", "Sets", "Split"),
     "data.base": ("Field",),
     "data.batch": ("Batch",),
@@ -71,6 +73,7 @@ _HOMES = {name: module for module, names in _MODULES.items() for name in names}
 __all__ = [
     "Augmentation",
     "Average",
+    "Baseline",
     "Batch",
     "Call",
     "Caller",

@@ -311,6 +311,7 @@ FAMILIES: dict[str, Registry[Any]] = {
     "average": Registry("average", "dlx.averages", "dlx.averages", "train.average"),
     "augmentation": Registry("augmentation", "dlx.augment", "dlx.augmentations", "train.augment", many=True),
     "view": Registry("view", "dlx.augment.views", "dlx.views", "train.test_time"),
+    "baseline": Registry("baseline", "dlx.baselines", "dlx.baselines", "baselines", many=True),
     "sampler": Registry("sampler", "dlx.sweeps.samplers", "dlx.samplers", "sweep.sampler"),
     "scheduler": Registry("scheduler", "dlx.sweeps.schedulers", "dlx.schedulers", "sweep.scheduler"),
 }

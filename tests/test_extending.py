@@ -29,7 +29,8 @@ def _written(tmp_path, monkeypatch):
 
 @pytest.mark.parametrize("spec", SPECS)
 def test_a_spec_of_the_page_runs(spec):
-    command = "sweep" if "\nsweep:" in dict(NAMED)[spec] else "train"
+    text = dict(NAMED)[spec]
+    command = "sweep" if "\nsweep:" in text else "baseline" if "\nbaselines:" in text else "train"
     status, out, err = dlx(command, spec, "--json")
     assert status == 0, out + err
     assert json.loads(out)

@@ -31,7 +31,7 @@ FLOORS = floors(PAGE.read_text())
 GUESTS = {
     "mlflow": ["track"],
     "torchmetrics": [],
-    "sklearn": [],
+    "sklearn": ["baselines", "experiment"],
     "scipy": ["experiment", "sweeps"],
     "hydra": ["spec"],
     "omegaconf": ["spec"],

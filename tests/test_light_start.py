@@ -52,6 +52,7 @@ ROOTS = {
     "average": "dlx.averages.base.Average",
     "augmentation": "dlx.augment.base.Augmentation",
     "view": "dlx.augment.base.View",
+    "baseline": "dlx.baselines.base.Baseline",
     "sampler": "dlx.spec.strategies.Sampler",
     "scheduler": "dlx.spec.strategies.Scheduler",
 }

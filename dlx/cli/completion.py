@@ -51,6 +51,12 @@ def samplers(incomplete: str) -> list[str]:
     return sorted(kind for kind in found if kind.startswith(incomplete))
 
 
+def baselines(incomplete: str) -> list[str]:
+    folder = shipped.PACKAGE / "baselines"
+    found = (kind for path in folder.glob("*.py") for kind in KIND.findall(path.read_text()))
+    return sorted(kind for kind in found if kind.startswith(incomplete))
+
+
 def run_names(context: typer.Context, incomplete: str) -> list[str]:
     """Return `last` and the runs in the folder of --runs by `name/id`, newest first; else folders."""
     root = Path(context.params.get("runs") or "runs")

@@ -90,6 +90,33 @@ def predict(
     ensembles.predictions(found, as_json, output)
 
 
+def compare(
+    names: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="A [B...]",
+            help="Runs, studies, or names of runs; the others are compared with the first.",
+            autocompletion=completion.run_names,
+        ),
+    ],
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Compare the results of several specs, with intervals.
+
+    A run stands for all finished runs that differ from it in seed and fold alone, a name for the newest of it and its
+    baselines, a study for its folds or its best trial. Where seeds, folds and data agree, the differences are paired,
+    so that what a seed or a fold does to both falls out; else it is said why not, and the interval is of two
+    independent means.
+
+    Example: dlx compare wide narrow
+    """
+    from ..show import comparison
+    from ..trained import difference
+
+    comparison.comparisons(difference.compare(names, runs), as_json)
+
+
 def reproduce(
     run: Annotated[str, typer.Argument(metavar="RUN", help="A finished run.", autocompletion=completion.run_names)],
     tolerance: Annotated[

@@ -184,14 +184,13 @@ def crossval(
 
     Example: dlx crossval digits/lenet --folds 5
     """
+    from ..experiment.folds import parse_folds
     from ..show import console
     from ..show import sweep as studies
     from ..sweeps import folds as cross_validation
     from ..sweeps import run as sweeps
 
-    made, note = cross_validation.plan_folds(
-        spec, overrides or [], runs, cross_validation.parse_folds(folds), plugins=plugin or []
-    )
+    made, note = cross_validation.plan_folds(spec, overrides or [], runs, parse_folds(folds), plugins=plugin or [])
     warn_of_password(made.base)
     spent = sweeps.parse_budget(budget)
     means = sweeps.SweepOptions(
@@ -208,6 +207,47 @@ def crossval(
         studies.delivered(sweeps.finish(found), sweeps.tracking_uri_of(made))
     if status := found.exit_code or (1 if found.study.in_state("failed") else 0):
         raise typer.Exit(status)
+
+
+def baseline(
+    spec: SpecPath,
+    overrides: Overrides = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--kind",
+            metavar="KIND[=OPTIONS]",
+            help="knn, svm, 'knn={n_neighbors: 3}', knn=1,3,5; once for each. Else those of the spec.",
+            autocompletion=completion.baselines,
+        ),
+    ] = None,
+    folds: Annotated[
+        str | None, typer.Option(metavar="N|leave_one_out", help="Cross-validate them on so many folds.")
+    ] = None,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Fit estimators of scikit-learn to the data of a spec, to compare its network with.
+
+    They take the same parts and inputs as the network, and are measured by the same metrics. Each is a run, which
+    `dlx runs` lists and MLflow shows beside those of the network. `dlx layers knn` tells of one.
+
+    Example: dlx baseline digits/lenet --kind knn=1,3,5 --kind svm
+    """
+    from .. import spec as specs
+    from ..experiment import baselines as estimators
+    from ..experiment.folds import parse_folds
+    from ..show import baselines as shown
+    from ..spec.baseline_list import with_baselines
+
+    loaded = specs.load(spec, overrides or [], plugins=plugin or [])
+    if kind:
+        loaded = with_baselines(loaded, kind)
+    warn_of_password(loaded)
+    found = estimators.run(loaded, runs, parse_folds(folds), shown.progress(quiet=as_json))
+    shown.baselines(found, as_json)
+    shown.tracking(found, estimators.finish_tracking(found), as_json)
 
 
 def prove_resume(

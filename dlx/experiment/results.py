@@ -98,7 +98,7 @@ def mean_of(values: Collection[float]) -> float:
 
 
 @cache
-def student_t_quantile(degrees_of_freedom: int) -> float:
+def student_t_quantile(degrees_of_freedom: float) -> float:
     """Return the 97.5 % quantile of Student's t distribution, for a two-sided interval of 95 %."""
     from scipy.special import stdtrit
 

@@ -4,6 +4,7 @@ spec.yaml        the resolved spec, to run again            lock.json   versions
 plan.json        what `dlx inspect --json` says             mlflow.json what has arrived in MLflow
 metrics.jsonl    one record a line, only ever appended      checkpoints/{final, ...}.safetensors + .json
 ensemble.json    the runs of its members, if it has any     inputs.safetensors  how inputs are preprocessed
+baseline.json    the estimator, of a run of `dlx baseline`
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from ..utils.json_documents import nonfinite_as_words
 from .records import RECORDS, RunRecord, encode, last_line, parse
 
 ENSEMBLE = "ensemble.json"
+BASELINE = "baseline.json"
 ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 
 
@@ -156,6 +158,10 @@ class RunFolder:
         """Return the keys of the runs of an ensemble; empty for any other run."""
         found = self.read_json(ENSEMBLE).get("members", [])
         return [str(key) for key in found] if isinstance(found, list) else []
+
+    def baseline(self) -> str:
+        """Return the baseline that it is the run of, such as `knn (n_neighbors 3)`; empty for a training."""
+        return str(self.read_json(BASELINE).get("label", ""))
 
     def end(self) -> RunRecord | None:
         """Return the end record, if the run has ended and was not resumed since."""

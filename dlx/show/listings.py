@@ -91,6 +91,7 @@ def _run_as_json(run: RunFolder) -> dict[str, Any]:
         "seconds": end.get("seconds"),
         "metrics": end.get("metrics", {}),
         "stopped_early": end.get("stopped_early", False),
+        **({"baseline": label} if (label := run.baseline()) else {}),
         **{key: end[key] for key in ("best", "average", "kept") if key in end},
     }
 
@@ -100,16 +101,21 @@ def run_list(runs: Sequence[RunFolder], root: Path) -> None:
     if not runs:
         say(f"There are no runs in {root}. `dlx train SPEC` makes one.")
         return
-    grid = TextTable("run", "status", ">steps", ">seconds", "metrics", styles=["cyan"])
+    every = [run_as_json(run) for run in runs]
+    named = any("baseline" in facts for facts in every)
+    grid = TextTable(
+        "run", "status", *(["baseline"] if named else []), ">steps", ">seconds", "metrics", styles=["cyan"]
+    )
     damaged: list[str] = []
-    for run in runs:
-        facts = run_as_json(run)
+    for facts in every:
         metrics = "  ".join(f"{k} {v:.4g}" for k, v in facts["metrics"].items() if k.startswith(("test/", "valid/")))
         for one in facts.get("kept") or []:
             metrics += f"  {one['name']} {one['value']:.4g} (step {one['step']:,})"
         steps = f"{facts['steps']:,}" if facts["steps"] is not None else ""
         seconds = f"{facts['seconds']:.1f}" if facts["seconds"] is not None else ""
-        grid.add(facts["run"], facts["status"], steps, seconds, metrics)
+        label = [facts.get("baseline", "")] if named else []
+        steps = "" if facts.get("baseline") else steps
+        grid.add(facts["run"], facts["status"], *label, steps, seconds, metrics)
         if "error" in facts:
             damaged.append(facts["error"])
     grid.print()

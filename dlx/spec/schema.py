@@ -68,6 +68,11 @@ def _sections() -> Json:
         },
         "vars": {"type": "object", "description": "names for ${...}"},
         "blocks": _map(_ref("block")),
+        "baselines": {
+            "type": "array",
+            "items": _ref("baseline"),
+            "description": "estimators that `dlx baseline` fits to the data",
+        },
         "init": by_network("init", FAMILIES["init"], _ref("init")),
         "weights": section_of(InitialWeights),
         "freeze": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},

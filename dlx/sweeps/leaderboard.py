@@ -133,7 +133,7 @@ def _row(trial: Trial, metric: str, place: int, tied: bool, best: Trial) -> Lead
     values = values_by_seed(trial, metric)
     behind = difference(trial, best, metric) if trial is not best else None
     numbers = list(values.values())
-    deviation = deviation_of(numbers) if len(numbers) > 1 and all(map(isfinite, numbers)) else None
+    deviation = _deviation(numbers) if len(numbers) > 1 and all(map(isfinite, numbers)) else None
     return LeaderboardRow(
         trial, place, tied, _mean(values), deviation, interval_of(trial, metric), len(numbers), behind
     )
@@ -142,9 +142,7 @@ def _row(trial: Trial, metric: str, place: int, tied: bool, best: Trial) -> Lead
 def interval_of(trial: Trial, metric: str) -> float | None:
     """Return half of the 95 % interval of a trial's mean at its last rung; None with fewer than two finite values."""
     values = list(values_by_seed(trial, metric).values())
-    return (
-        half_interval(deviation_of(values), len(values)) if len(values) > 1 and all(map(isfinite, values)) else None
-    )
+    return _half_interval(_deviation(values), len(values)) if len(values) > 1 and all(map(isfinite, values)) else None
 
 
 def difference(one: Trial, other: Trial, metric: str) -> Difference | None:
@@ -154,17 +152,17 @@ def difference(one: Trial, other: Trial, metric: str) -> Difference | None:
     if not differences or not all(map(isfinite, differences)):
         return None
     n = len(differences)
-    half = half_interval(deviation_of(differences), n) if n > 1 else None
+    half = _half_interval(_deviation(differences), n) if n > 1 else None
     return Difference(fsum(differences) / n, half, n)
 
 
-def deviation_of(values: Sequence[float]) -> float:
+def _deviation(values: Sequence[float]) -> float:
     """Return the sample standard deviation, with n - 1 in the denominator."""
     mean = fsum(values) / len(values)
     return sqrt(fsum((v - mean) ** 2 for v in values) / (len(values) - 1))
 
 
-def half_interval(deviation: float, n: int) -> float:
+def _half_interval(deviation: float, n: int) -> float:
     """Return half of the 95 % interval of a mean of n values, by Student's t."""
     return student_t_quantile(n - 1) * deviation / sqrt(n)
 

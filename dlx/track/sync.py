@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from typing import Any, ClassVar
 
 from ..errors import DlxError
 from ..plugins import FOLDER
-from ..runs.folder import RunFolder
+from ..runs.folder import BASELINE, RunFolder
 from ..runs.records import RECORDS, RunRecord, is_record
 from . import content, store
 from .delivery import BATCH, STATUS, Delivery, SyncResult, SyncState
@@ -91,6 +92,7 @@ class RunDelivery(Delivery[RunState]):
             "lock.json": self._send_lock,
             "plan.json": self._send_plan,
             "confusion.json": None,
+            BASELINE: self._send_baseline,
         }
 
     def _part(self, name: str, send: Callable[[], None] | None) -> None:
@@ -121,6 +123,16 @@ class RunDelivery(Delivery[RunState]):
         if data is not None:
             context = [InputTag("mlflow.data.context", "training")]
             self.client.log_inputs(self.state.run_id, [DatasetInput(Dataset(**data), context)])
+
+    def _send_baseline(self) -> None:
+        about = self.folder.read_json(BASELINE)
+        params = {"baseline": str(about["kind"])}
+        params |= {
+            content.name(f"baseline.{name}"): content.cut(json.dumps(v), content.VALUE)
+            for name, v in about["options"].items()
+        }
+        notes = {"dlx.notes": content.cut("; ".join(about["notes"]), content.TAG)} if about["notes"] else {}
+        self.log_labels(self.state.run_id, {"dlx.baseline": str(about["label"]), **notes}, params)
 
     def _send_plan(self) -> None:
         plan = self.folder.read_json("plan.json")

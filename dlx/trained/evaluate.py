@@ -192,6 +192,9 @@ def _check_kind(data: Dataset, sets: Sets, known: InputRecord, run: RunFolder) -
 
 def weights_of(run: RunFolder, name: str) -> Path:
     """Return the folder of a run's checkpoints. Raises DlxError where it has none of this name."""
+    if label := run.baseline():
+        hint = "`dlx baseline` fits it again in seconds, on the spec in its folder too."
+        raise DlxError(f"{run.key} is the baseline {label}, whose estimator is not kept", hint=hint)
     folder = run.dir / "checkpoints"
     there = sorted(path.stem for path in folder.glob("*.safetensors") if not path.name.startswith("."))
     if name not in there:

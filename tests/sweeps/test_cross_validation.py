@@ -10,10 +10,11 @@ from scipy import stats
 from dlx import spec as specs
 from dlx.errors import DlxError
 from dlx.experiment import runner
+from dlx.experiment.folds import FoldMetric, parse_folds
 from dlx.show import sweep as shown
 from dlx.sweeps import run as sweeps
 from dlx.sweeps.events import Reported
-from dlx.sweeps.folds import CrossValidation, FoldMetric, document, parse_folds, plan_folds
+from dlx.sweeps.folds import CrossValidation, document, plan_folds
 from dlx.sweeps.study import Study
 from dlx.sweeps.trial import Trial
 

@@ -25,6 +25,7 @@ from .kinds import SECTIONS
 from .networks import network_names, parse_init, parse_networks, parse_train
 
 if TYPE_CHECKING:
+    from ...baselines import Baseline
     from ...data import Dataset
     from ...objectives import Objective, Supervised
     from .initial_weights import InitialWeights
@@ -77,6 +78,7 @@ class Experiment:
     freeze: tuple[Node, ...] = ()
     track: Track = field(default_factory=Track)
     sweep: Sweep | None = None
+    baselines: tuple[Baseline, ...] = ()
     plugins: tuple[Plugin, ...] = ()
     problems: tuple[Problem, ...] = ()
 
@@ -279,6 +281,10 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
 
         sections["sweep"] = build(Sweep, sweep, "sweep", problems)
         problems += space_problems(sweep, path)
+    if (listed := section("baselines")) is not None:
+        from ..baseline_list import parse_baselines
+
+        sections["baselines"] = parse_baselines(listed, problems)
     network = root.at("network")
     if network is None and root.at("networks") is None:
         problems.append(Problem("there is no `network`", "Write `network:` with its `layers:`.", root.mark))

@@ -27,6 +27,7 @@ SECTIONS = (
     "expect",
     "track",
     "sweep",
+    "baselines",
 )
 OF_TRAIN = ("optimizer", "schedule", "average")
 """Fields of `train` that hold a kind, or kinds by network."""

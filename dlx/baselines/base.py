@@ -1,0 +1,80 @@
+"""The base class of baselines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from ..data.preprocess import PREPROCESSING, Preprocess
+from ..registry import FAMILIES, Choice, Declared, Registry, family
+
+if TYPE_CHECKING:
+    from ..data.base import Floats
+
+BASELINES: Registry[Baseline] = FAMILIES["baseline"]
+
+Learns = Literal["classes", "values"]
+"""What the targets are: class numbers, or numbers."""
+
+
+@family(BASELINES)
+class Baseline(Declared):
+    """Base class of all baselines.
+
+    A subclass has a `kind`, pydantic fields with scikit-learn's names and defaults, and `estimator`. Defining the
+    class registers it. Inputs reach it flat, (n, values), as the preprocessing of the data and its own leave them.
+    """
+
+    required = ("estimator",)
+
+    learns: ClassVar[tuple[Learns, ...]] = ("classes", "values")
+    """Targets that it can learn."""
+    probabilities: ClassVar[bool] = True
+    """Whether it has a probability of each class; otherwise `decision_function` has a score of each."""
+    preprocess: Annotated[
+        list[Preprocess],
+        Choice(PREPROCESSING),
+        Field(description="steps after those of the data, fitted to the training part, such as [hog, standardize]"),
+    ] = Field([])
+
+    @classmethod
+    def first_field(cls) -> str | None:
+        """Return the first field of its own."""
+        return next((name for name in cls.model_fields if name != "preprocess"), None)
+
+    def estimator(self, learns: Learns, seed: int) -> Any:
+        """Return the estimator of scikit-learn, not yet fitted."""
+        raise TypeError(f"{type(self).__name__} has no estimator()")
+
+    several_values: ClassVar[bool] = True
+    """Whether it learns targets of several values; otherwise one is fitted for each."""
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether the seed changes what is fitted: such a kind is fitted once for each of `train.seeds`."""
+        return False
+
+    def remarks(self, fitted: Any, x: Floats) -> list[str]:
+        """Return what is to be told of the answers to held-out inputs `x` (n, values), such as ties."""
+        return []
+
+    def evaluations(self, fitted: int, asked: int) -> int:
+        """Return how many distances the answers to `asked` examples take; 0 where they do not depend on `fitted`."""
+        return 0
+
+    @property
+    def label(self) -> str:
+        """The kind with what is not its default: `knn (n_neighbors 3, metric l1)`."""
+        changed = [
+            f"{name} {getattr(self, name)}"
+            for name in type(self).model_fields
+            if name != "preprocess" and getattr(self, name) != self.default_of(name)
+        ]
+        if self.preprocess:
+            changed.append(f"of {' + '.join(step.kind for step in self.preprocess)}")
+        return f"{self.kind} ({', '.join(changed)})" if changed else self.kind
+
+    def options(self, *without: str) -> dict[str, Any]:
+        """Return its fields as arguments of scikit-learn, without `preprocess` and some others."""
+        return {name: getattr(self, name) for name in type(self).model_fields if name not in {"preprocess", *without}}
