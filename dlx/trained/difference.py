@@ -7,7 +7,7 @@ import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from math import isfinite
+from math import isfinite, sqrt
 from pathlib import Path
 from typing import Any
 
@@ -296,7 +296,7 @@ def _interval(values: Sequence[float]) -> float | None:
     """Return half of the 95 % interval of a mean, by Student's t; None for one value or infinite ones."""
     if len(values) < 2 or not all(map(isfinite, values)):
         return None
-    return student_t_quantile(len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
+    return student_t_quantile(len(values) - 1) * statistics.stdev(values) / sqrt(len(values))
 
 
 def welch(one: Sequence[float], other: Sequence[float]) -> float | None:
@@ -311,7 +311,7 @@ def welch(one: Sequence[float], other: Sequence[float]) -> float | None:
     if not sum(parts):
         return 0.0
     freedom = sum(parts) ** 2 / sum(p**2 / (len(v) - 1) for p, v in zip(parts, (one, other), strict=True))
-    return student_t_quantile(freedom) * sum(parts) ** 0.5
+    return student_t_quantile(freedom) * sqrt(sum(parts))
 
 
 def _plural_numbers(noun: str, values: Sequence[int]) -> str:
