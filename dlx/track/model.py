@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
 from functools import cache
 from importlib import import_module
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .. import __version__
+from ..data import input_record
 from ..errors import RunError
 from ..graph import Graph
 from ..layers.measure import DTYPES
@@ -22,9 +26,10 @@ from . import content
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities import LoggedModel
-    from mlflow.models import ModelSignature
+    from mlflow.models import Model, ModelSignature
     from torch import Tensor, fx
 
+    from ..data.input_record import InputRecord
 
 ONE = "model"
 """Name of the model of a single network; several have their own names."""
@@ -105,9 +110,58 @@ def _log(client: MlflowClient, run: RunFolder, experiment_id: str, run_id: str, 
             pip_requirements=_requirements(),
             serialization_format="pt2",
         )
+        if name == ONE:
+            _answer_as_predict(run, about, Path(folder) / "model")
         client.log_model_artifacts(made.model_id, f"{folder}/model")
     client.finalize_logged_model(made.model_id, "READY")
     return str(made.model_id)
+
+
+PREDICTS = "dlx.trained.mlflow_model"
+"""Module that MLflow loads a model by: a floor above, so that it is named and not imported here."""
+RECORD = "dlx"
+"""Folder of a model with the files that it reads."""
+
+
+def _answer_as_predict(run: RunFolder, about: Model, folder: Path) -> None:
+    """Let the saved model take inputs before preprocessing and give answers with names, as `dlx predict` does.
+
+    `mlflow.pytorch` loads the network as before. A run without a record of its inputs stays as MLflow saves it.
+    """
+    from mlflow.models import ModelSignature
+
+    record = input_record.load(run.dir)
+    if record is None or "python_function" not in about.flavors:
+        return
+    (folder / RECORD).mkdir()
+    for name in ("spec.yaml", input_record.FILE):
+        shutil.copy(run.file(name), folder / RECORD / name)
+    if (run.dir / "plugins").is_dir():
+        shutil.copytree(run.dir / "plugins", folder / RECORD / "plugins")
+    about.flavors["python_function"] |= {"loader_module": PREDICTS}
+    del about.flavors["python_function"]["data"]  # MLflow then gives the loader the whole folder
+    inputs = _columns(record) or _schema({"input": np.zeros((1, *record.raw), np.float32)})
+    about.signature = ModelSignature(inputs, params=_threshold())
+    about.save(str(folder / "MLmodel"))
+
+
+def _columns(record: InputRecord) -> Any:
+    """Return the columns of a table as MLflow's schema; None for other inputs."""
+    from mlflow.types import ColSpec, Schema
+    from mlflow.types.schema import AnyType
+
+    columns = record.reading.get("columns")
+    if not columns:
+        return None
+    # MLflow refuses whole numbers for doubles, and numbers for strings; the network's own reading checks both
+    anything: Any = AnyType()  # type: ignore[no-untyped-call]
+    return Schema([ColSpec(anything, column["name"]) for column in columns])
+
+
+def _threshold() -> Any:
+    from mlflow.types import DataType, ParamSchema, ParamSpec
+
+    return ParamSchema([ParamSpec("threshold", DataType.double, None)])
 
 
 def _restore(run: RunFolder, name: str) -> tuple[fx.GraphModule, Graph]:
@@ -149,7 +203,7 @@ def _requirements() -> list[str]:
     """
     import mlflow
 
-    versions = {"mlflow": mlflow.__version__, "torch": torch.__version__, "numpy": np.__version__}
+    versions = {"dlx": __version__, "mlflow": mlflow.__version__, "torch": torch.__version__, "numpy": np.__version__}
     return [f"{package}=={version.partition('+')[0]}" for package, version in versions.items()]
 
 

@@ -199,12 +199,13 @@ def predict(
     combine: str | None = None,
     keep: Sequence[str] = (),
     threshold: float | None = None,
+    weights: Mapping[str, Tensor] | None = None,
 ) -> Predicted:
     """Predict the inputs in a file, a folder or memory, which are preprocessed as those of the training were.
 
     An ensemble answers together, and so do snapshots where no checkpoint is named. `keep` names columns of the
-    inputs that stand beside the answers; `threshold` is the probability or score that `answers_of` takes. Raises
-    DlxError where they are not what the network takes.
+    inputs that stand beside the answers; `threshold` is the probability or score that `answers_of` takes; `weights`
+    are taken in place of a checkpoint. Raises DlxError where they are not what the network takes.
     """
     device.limit_thread_spinning()
     members, how = members_of([run], combine)
@@ -223,7 +224,10 @@ def predict(
         names, how = _snapshots(members[0], mine.snapshots), combine or mine.combine
     objective = supervised_of(experiment) if experiment.objective is not None else default_objective(known.facts)
     graph = trace(replace(experiment, data=None), known.inputs)
-    networks = [_network(experiment, graph, one, weights) for one in members for weights in names]
+    if weights is not None:
+        networks = [_network(experiment, graph, weights)]
+    else:
+        networks = [_trained(experiment, graph, one, saved) for one in members for saved in names]
     if len(networks) > 1 and (problem := check_combine(objective, how)):
         raise DlxError(problem)
     with device.threads(members[0].threads()):
@@ -251,11 +255,19 @@ def _snapshots(run: RunFolder, count: int) -> list[str]:
     return ensemble_metrics.last_snapshots(there, count)
 
 
-def _network(experiment: Experiment, graph: Graph, run: RunFolder, name: str) -> nn.Module:
+def _trained(experiment: Experiment, graph: Graph, run: RunFolder, name: str) -> nn.Module:
     from ..network import build
 
     network = build(graph, experiment.init)
     checkpoint.load_weights(network, weights_of(run, name), name)
+    return network.eval()
+
+
+def _network(experiment: Experiment, graph: Graph, weights: Mapping[str, Tensor]) -> nn.Module:
+    from ..network import build
+
+    network = build(graph, experiment.init)
+    network.load_state_dict(weights)
     return network.eval()
 
 

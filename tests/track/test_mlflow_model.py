@@ -1,0 +1,82 @@
+"""Models in MLflow: a frame of the original columns or an array goes in, and names and probabilities come out."""
+
+import numpy as np
+import pytest
+
+from dlx import track
+from dlx.experiment import runner
+from dlx.spec import load
+from dlx.trained.predict import predict
+
+pd = pytest.importorskip("pandas")
+TRAIN = "train: {epochs: 3, batch_size: 20, optimizer: {adam: 0.02}}\ntrack: {mlflow: false}\n"
+
+
+def logged(folder, data, layers, objective=""):
+    """A trained run, its model in MLflow loaded as a python function, and its address."""
+    import mlflow
+
+    (folder / "s.yaml").write_text(f"name: s\ndata: {data}\n{objective}\nnetwork: {{layers: {layers}}}\n{TRAIN}")
+    run = runner.run(load(folder / "s.yaml"), folder / "runs").results[0].run
+    uri = f"sqlite:///{folder}/mlflow.db"
+    assert track.sync(run, uri).error == ""
+    client = mlflow.MlflowClient(uri)
+    (experiment,) = [one for one in client.search_experiments() if one.name == "s"]
+    (model,) = client.search_logged_models([experiment.experiment_id])
+    return run, mlflow.pyfunc.load_model(model.artifact_location), model.artifact_location
+
+
+@pytest.fixture(scope="module")
+def houses(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("houses")
+    rows = [
+        f"{i % 7},{'abc'[i % 3]},{str(i % 2 == 0).lower()},{10 + i % 4},{'cheap' if i % 7 < 3 else 'dear'}"
+        for i in range(60)
+    ]
+    (folder / "t.csv").write_text("\n".join(["size,town,new,code,class", *rows]))
+    data = "{table: {path: t.csv, target: class, categorical: [code], standardize: feature, test: 12}}"
+    return *logged(folder, data, "[{linear: 2}]"), pd.read_csv(folder / "t.csv"), folder / "t.csv"
+
+
+def test_a_frame_of_the_original_columns_gives_names_and_probabilities(houses):
+    run, model, _, frame, path = houses
+    answers, expected = model.predict(frame.drop(columns="class")), predict(run, path)
+
+    assert list(answers.columns) == ["class", "p(cheap)", "p(dear)"]
+    assert answers["class"].tolist() == [expected.labels[i] for i in expected.classes]
+    np.testing.assert_allclose(answers[["p(cheap)", "p(dear)"]], expected.probabilities, rtol=0, atol=1e-6)
+    kept = frame.drop(columns="class").iloc[[5, 2]]
+    assert model.predict(kept).index.tolist() == [5, 2]
+
+
+def test_a_threshold_is_a_parameter(houses):
+    _, model, _, frame, _ = houses
+    rows = frame.drop(columns="class")
+    likely = model.predict(rows)["p(dear)"]
+    strict = model.predict(rows, params={"threshold": float(likely.max()) - 1e-6})
+
+    assert (strict["class"] == "dear").sum() == (likely > likely.max() - 1e-6).sum() < (likely > 0.5).sum()
+
+
+def test_a_column_that_is_missing_is_refused_by_its_name(houses):
+    _, model, _, frame, _ = houses
+    with pytest.raises(Exception, match="town"):
+        model.predict(frame[["size", "new", "code"]])
+
+
+def test_the_network_itself_still_loads(houses):
+    import mlflow
+    import torch
+
+    _, _, address, _, _ = houses
+    assert mlflow.pytorch.load_model(address)(torch.zeros(3, 9)).shape == (3, 2)
+
+
+def test_an_array_before_preprocessing_is_taken_too(tmp_path):
+    data = "{digits: {train: 100, preprocess: [center, {pca: 20}]}}"
+    run, model, _ = logged(tmp_path, data, "[{linear: 10}]")
+    x = np.random.default_rng(0).random((4, 1, 8, 8), np.float32)
+    answers = model.predict(x)
+
+    np.testing.assert_allclose(answers.iloc[:, 1:], predict(run, x).probabilities, rtol=0, atol=1e-6)
+    assert answers.columns[1] == "p(0)"
