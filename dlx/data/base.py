@@ -213,11 +213,11 @@ class Dataset(Declared):
 
         return array_of(inputs, record.raw)
 
-    def kept_columns(self, inputs: Path | Columns | Values, names: Sequence[str], count: int) -> dict[str, Any]:
+    def passthrough(self, inputs: Path | Columns | Values, names: Sequence[str], count: int) -> dict[str, Any]:
         """Return columns of new inputs that stand beside their predictions. DataError where there are none."""
-        from .kept_columns import kept_columns
+        from .passthrough import passthrough
 
-        return kept_columns(inputs, names, count)
+        return passthrough(inputs, names, count)
 
     def load(self) -> Sets:
         """Load the arrays. DataError where a file is missing, truncated or of the wrong length."""

@@ -90,7 +90,7 @@ def _table(found: Predicted) -> None:
         say(f"{len(found):,} answers of several positions each: `--output FILE.npz` writes them.{pictures}")
         return
     titles, lines = found.rows()
-    words = 1 + len(found.kept) + (not isinstance(answers, Values))
+    words = 1 + len(found.columns) + (not isinstance(answers, Values))
     many = "probabilities" in found.arrays and len(found.labels) > CLASSES
     if many:
         titles, lines = [*titles[:words], "p"], [[*line[:words], max(line[words:])] for line in lines]

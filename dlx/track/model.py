@@ -117,7 +117,7 @@ def _log(client: MlflowClient, run: RunFolder, experiment_id: str, run_id: str, 
     return str(made.model_id)
 
 
-PREDICTS = "dlx.trained.mlflow_model"
+PREDICTS = "dlx.api.mlflow_model"
 """Module that MLflow loads a model by: a floor above, so that it is named and not imported here."""
 RECORD = "dlx"
 """Folder of a model with the files that it reads."""

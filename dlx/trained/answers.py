@@ -305,6 +305,6 @@ def _boxes_of(objective: Supervised, output: Tensor, record: InputRecord, thresh
     )
 
 
-def titles_beside(titles: Sequence[str], kept: Sequence[str]) -> list[str]:
-    """Return titles that differ from those of the columns that are kept."""
-    return [f"predicted {title}" if title in ("input", *kept) else title for title in titles]
+def titles_beside(titles: Sequence[str], beside: Sequence[str]) -> list[str]:
+    """Return titles that differ from those of the columns beside them."""
+    return [f"predicted {title}" if title in ("input", *beside) else title for title in titles]

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data import input_record
-from ..data.kept_columns import as_parquet, as_png
+from ..data.passthrough import as_parquet, as_png
 from ..data.python_inputs import INPUTS, Columns
 from ..errors import DlxError, RunError
 from ..graph import Graph, trace
@@ -24,7 +24,7 @@ from ..training.batches.augmentation import inference_call
 from ..training.checkpoints import checkpoint
 from ..utils import files
 from ..utils.json_documents import dumps
-from .answers import Answers, Boxes, Classes, answers_of, titles_beside
+from .answers import Answers, Boxes, Classes, Joints, answers_of, titles_beside
 from .evaluate import members_of, weights_of
 
 if TYPE_CHECKING:
@@ -46,14 +46,14 @@ FORMS = ".csv, .parquet, .jsonl or .npz"
 class Predicted:
     """An answer for each input.
 
-    `names` name the inputs, `kept` are columns of them that stand beside the answers.
+    `names` name the inputs, `columns` are columns of them that stand beside the answers.
     """
 
     run: RunFolder
     file: Path
     names: tuple[str, ...]
     answers: Answers
-    kept: Mapping[str, Sequence[Any]] = field(default_factory=dict)
+    columns: Mapping[str, Sequence[Any]] = field(default_factory=dict)
     members: int = 1
     combine: str | None = None
 
@@ -115,11 +115,16 @@ class Predicted:
         """Whether the answers are rows of a table."""
         return self.answers.titles is not None
 
+    @property
+    def several_rows(self) -> bool:
+        """Whether an input may have another number of rows than one."""
+        return isinstance(self.answers, Boxes | Joints)
+
     def rows(self) -> tuple[list[str], list[list[Any]]]:
         """Return the titles and the rows of a table: a row for each input, or for each of its boxes or joints."""
         assert self.answers.titles is not None
-        beside = [[name, *(values[i] for values in self.kept.values())] for i, name in enumerate(self.names)]
-        titles = ["input", *self.kept, *titles_beside(self.answers.titles, list(self.kept))]
+        beside = [[name, *(values[i] for values in self.columns.values())] for i, name in enumerate(self.names)]
+        titles = ["input", *self.columns, *titles_beside(self.answers.titles, list(self.columns))]
         return titles, [[*beside[i], *row] for i in range(len(self)) for row in self.answers.rows(i)]
 
     def as_json(self) -> dict[str, Any]:
@@ -131,8 +136,8 @@ class Predicted:
         return document | {"predictions": [self._one(i) for i in range(len(self))]}
 
     def _one(self, i: int) -> dict[str, Any]:
-        kept = {"kept": {name: values[i] for name, values in self.kept.items()}} if self.kept else {}
-        return {"input": self.names[i], **kept, **self.answers.as_json(i)}
+        beside = {"columns": {name: values[i] for name, values in self.columns.items()}} if self.columns else {}
+        return {"input": self.names[i], **beside, **self.answers.as_json(i)}
 
     def write(self, path: Path) -> None:
         """Write a table to .csv or .parquet, JSON lines to .jsonl, arrays to .npz, or maps of classes as pictures
@@ -217,7 +222,7 @@ def predict(
         new_inputs = (
             source.new_inputs(inputs, known) if isinstance(inputs, Path) else source.from_memory(inputs, known)
         )
-        kept = source.kept_columns(inputs, keep, len(new_inputs.x))
+        columns = source.passthrough(inputs, keep, len(new_inputs.x))
         x = known.prepared(new_inputs.x)
     names, mine = [name or "final"], experiment.train.ensemble
     if name is None and mine is not None and mine.snapshots:
@@ -236,7 +241,7 @@ def predict(
     combined_by = how if len(networks) > 1 else None
     answers = answers_of(objective, outputs, combined_by, known, threshold)
     file = inputs if isinstance(inputs, Path) else INPUTS
-    return Predicted(run, file, input_names, answers, kept, members=len(networks), combine=combined_by)
+    return Predicted(run, file, input_names, answers, columns, members=len(networks), combine=combined_by)
 
 
 def input_record_of(run: RunFolder) -> InputRecord:

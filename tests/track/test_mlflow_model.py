@@ -45,8 +45,8 @@ def test_a_frame_of_the_original_columns_gives_names_and_probabilities(houses):
     assert list(answers.columns) == ["class", "p(cheap)", "p(dear)"]
     assert answers["class"].tolist() == [expected.labels[i] for i in expected.classes]
     np.testing.assert_allclose(answers[["p(cheap)", "p(dear)"]], expected.probabilities, rtol=0, atol=1e-6)
-    kept = frame.drop(columns="class").iloc[[5, 2]]
-    assert model.predict(kept).index.tolist() == [5, 2]
+    some = frame.drop(columns="class").iloc[[5, 2]]
+    assert model.predict(some).index.tolist() == [5, 2]
 
 
 def test_a_threshold_is_a_parameter(houses):

@@ -168,7 +168,7 @@ def test_columns_of_the_file_stand_beside_its_predictions(table, tmp_path):
 
     assert titles == ["input", "id", "class", "predicted class", "p(c0)", "p(c1)"]
     assert [row[1:3] for row in rows[:2]] == [[1000, "c0"], [1001, "c1"]]
-    assert found.as_json()["predictions"][3]["kept"] == {"id": 1003, "class": "c1"}
+    assert found.as_json()["predictions"][3]["columns"] == {"id": 1003, "class": "c1"}
     for name in ("o.csv", "o.parquet", "o.jsonl"):
         found.write(tmp_path / name)
     stored = pq.read_table(tmp_path / "o.parquet")
@@ -176,22 +176,22 @@ def test_columns_of_the_file_stand_beside_its_predictions(table, tmp_path):
     assert stored.column("id").to_pylist() == list(range(1000, 1042))
     assert stored.column("p(c1)").to_pylist() == pytest.approx(found.probabilities[:, 1].tolist())
     assert list(csv.reader((tmp_path / "o.csv").read_text().splitlines()))[5][:3] == ["4", "1004", "c0"]
-    assert json.loads((tmp_path / "o.jsonl").read_text().splitlines()[5])["kept"]["id"] == 1005
+    assert json.loads((tmp_path / "o.jsonl").read_text().splitlines()[5])["columns"]["id"] == 1005
 
 
 def test_all_columns_are_kept_by_a_star_and_those_of_a_mapping_too(table):
     run, path = table
-    assert list(predict(run, path, keep=["*"]).kept) == ["id", "size", "town", "class", "price"]
+    assert list(predict(run, path, keep=["*"]).columns) == ["id", "size", "town", "class", "price"]
     columns = read({"town": ["a", "b"], "size": [1, 2], "who": ["x", "y"]})
-    assert predict(run, columns, keep=["who"]).kept == {"who": ["x", "y"]}
+    assert predict(run, columns, keep=["who"]).columns == {"who": ["x", "y"]}
 
 
 def test_arrays_beside_the_inputs_are_kept(tmp_path):
     run = trained(tmp_path, "{synthetic: {shape: [6], classes: 2, train: 40}}", "[{linear: 2}]").results[0].run
     np.savez(tmp_path / "x.npz", x=np.zeros((3, 6)), id=np.array([7, 8, 9]), grid=np.zeros((3, 2)))
 
-    assert predict(run, tmp_path / "x.npz", keep=["id"]).kept == {"id": [7, 8, 9]}
-    assert predict(run, tmp_path / "x.npz", keep=["*"]).kept == {"id": [7, 8, 9]}
+    assert predict(run, tmp_path / "x.npz", keep=["id"]).columns == {"id": [7, 8, 9]}
+    assert predict(run, tmp_path / "x.npz", keep=["*"]).columns == {"id": [7, 8, 9]}
     with pytest.raises(DlxError, match=r"`grid` of .* is no column of 3 values, one for each input"):
         predict(run, tmp_path / "x.npz", keep=["grid"])
     np.save(tmp_path / "x.npy", np.zeros((3, 6)))

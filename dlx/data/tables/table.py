@@ -14,8 +14,8 @@ from ...registry import FilePath, NotBoolean
 from ...shapes import Shape
 from ..base import Facts, Sets, Split
 from ..file_reading import check_memory, class_numbers
-from ..kept_columns import kept_columns
 from ..new_inputs import NewInputs
+from ..passthrough import passthrough
 from ..preprocess.affine import Standardize
 from ..python_inputs import Columns, frame_of
 from ..splits import Pool, assemble
@@ -171,11 +171,11 @@ class Table(Pool):
         names = inputs.names if isinstance(inputs, Columns) else ()
         return replace(self._as_new_inputs(chosen(frame, [column.name for column in columns]), columns), names=names)
 
-    def kept_columns(self, inputs: Path | Columns | Values, names: Sequence[str], count: int) -> dict[str, Any]:
+    def passthrough(self, inputs: Path | Columns | Values, names: Sequence[str], count: int) -> dict[str, Any]:
         if not names or not isinstance(inputs, Path):
-            return kept_columns(inputs, names, count)
+            return passthrough(inputs, names, count)
         frame = rows_of(inputs, (), self.names, self.targets, self.delimiter, self.na_values)
-        return kept_columns(inputs, names, count, frame.table)
+        return passthrough(inputs, names, count, frame.table)
 
     def _as_new_inputs(self, frame: Frame, columns: Sequence[Column]) -> NewInputs:
         frame = frame.typed(self.notation, like={column.name: column.stored for column in columns if column.stored})

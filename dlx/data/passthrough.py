@@ -24,7 +24,7 @@ EVERY = "*"
 """Stands for all columns."""
 
 
-def kept_columns(
+def passthrough(
     inputs: Path | Columns | Values, wanted: Sequence[str], count: int, table: Any = None
 ) -> dict[str, Any]:
     """Return columns of new inputs by name, as lists of `count` values.

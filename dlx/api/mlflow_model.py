@@ -13,7 +13,8 @@ from ..data import python_inputs
 from ..errors import DlxError
 from ..lazy import torch
 from ..runs.folder import RunFolder
-from .predict import Predicted, predict
+from ..trained.predict import Predicted, predict
+from . import frames
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -46,16 +47,13 @@ class Model:
 
 
 def _table(found: Predicted, model_input: Any) -> Any:
-    """Return the answers as a DataFrame; those with one row for each input keep the index of `model_input`."""
-    from pandas import DataFrame
-
+    """Return the answers as a DataFrame; those with one row for each input have the index of `model_input`."""
     titles, rows = found.rows()
-    frame = DataFrame(rows, columns=titles)
+    if found.several_rows:
+        return frames.table(titles, rows)
+    frame = frames.table(titles[1:], [row[1:] for row in rows])
     index = getattr(model_input, "index", None)
-    if len(rows) == len(found) and titles[1] not in ("joint",):
-        frame = frame.drop(columns="input")
-        return frame if index is None else frame.set_index(index)
-    return frame
+    return frame if index is None else frame.set_index(index)
 
 
 def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Model:  # noqa: ARG001 - MLflow gives it
