@@ -8,7 +8,7 @@ from dataclasses import replace
 from typing import Any
 
 from ..errors import DlxError
-from ..graph import Graph
+from ..graph import Graph, LayerNode
 from ..runs.folder import RunFolder
 from ..spec import Train
 from ..training import compute, device
@@ -61,9 +61,23 @@ def _shape_key(prepared: Prepared) -> tuple[Any, ...] | None:
     graph = prepared.graph
     if graph.macs * train.batch(examples) > MAX_MACS:
         return None
-    shapes = tuple((node.kind, tuple(node.plan.shape), tuple(node.plan.weights.items())) for node in graph.nodes)
+    shapes = tuple(
+        (
+            node.kind,
+            tuple(node.plan.shape),
+            tuple(node.plan.weights.items()),
+            node.frozen,
+            node.frozen_until,
+            node.held,
+        )
+        for node in graph.nodes
+    )
     sizes = train.per_update(examples), train.batch(examples), train.drop_last
     return (shapes, sizes, train.batch_schedule is not None, *(repr(getattr(train, name)) for name in SHARED_FIELDS))
+
+
+def _freeze(node: LayerNode) -> tuple[Any, ...]:
+    return node.frozen, node.frozen_until, node.held
 
 
 def threads_for(train: Train, graph: Graph, examples: int, count: int) -> int:

@@ -11,7 +11,7 @@ from ..data import input_record
 from ..lazy import torch
 from ..runs.folder import RunFolder
 from ..spec import Experiment
-from ..training import compute, device, initial_weights, random_generators, thread_timing
+from ..training import compute, device, freezing, initial_weights, random_generators, thread_timing
 from ..training.checkpoints import training_state
 from ..training.prepared import Prepared
 from . import confusion_matrix
@@ -101,8 +101,9 @@ def start_job(
         job.progress.until = session.until
         computed = job.learner.compute
         computed.prepare(job.parts["train"])
+        frozen = freezing.notes(experiment, job.span)
         taken = (initial.note,) if initial is not None else ()
-        notes = (*prepared.sets.notes, *taken, *computed.notes(), *recorder.resume(job))
+        notes = (*prepared.sets.notes, *taken, *frozen, *computed.notes(), *recorder.resume(job))
         if measure_threads and prepared.is_supervised and (times := thread_timing.measure(job, prepared.graph)):
             threads = next(iter(times))
             torch.set_num_threads(threads)
@@ -166,7 +167,17 @@ def job_of(
     feed = prepared.data.feed(parts["train"], train)
     whole = networks["network"] if prepared.graphs.is_one else networks
     names = sets.class_names
-    return Job(whole, prepared.objective, train, parts, feed=feed, preprocess=sets.preprocess, class_names=names)
+    frozen = freezing.Freezing.of(prepared.graphs, networks)
+    return Job(
+        whole,
+        prepared.objective,
+        train,
+        parts,
+        feed=feed,
+        preprocess=sets.preprocess,
+        class_names=names,
+        freezing=frozen,
+    )
 
 
 def result_of(recorder: RunRecorder, seed: int, mirror: Mirror | None = None) -> Result:

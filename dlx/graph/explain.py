@@ -202,6 +202,8 @@ def _remarks(node: LayerNode) -> Iterable[str]:
         yield f"It runs the weight of `{node.tied}`, which is counted there; only the bias is its own."
     if node.frozen and node.plan.weights:
         yield "It is frozen: training does not move its weights."
+    if node.frozen_until is not None and node.plan.weights:
+        yield f"It is frozen until {node.frozen_until}: training does not move its weights before."
     if node.values:
         names = " and ".join(f"`{name}`" for name in node.values)
         yield f"The spec gives the values of {names}."

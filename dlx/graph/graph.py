@@ -14,6 +14,7 @@ from .receptive_field.axes import AxisField
 
 if TYPE_CHECKING:
     from ..data.base import ColumnUse
+    from ..spec.sections.freeze import Until
 
 AnyReceptiveField = ReceptiveField | UnknownReceptiveField | Literal["global", "nothing"] | None
 """A receptive field; an unknown one; "global" (all of the input); "nothing" (as of a `parameter`); None for a single
@@ -65,6 +66,11 @@ class LayerNode:
     """The node whose weight this one uses (`tie`): transposed, or an embedding's as it is."""
     values: Mapping[str, Any] = field(default_factory=dict)
     frozen: bool = False
+    """Whether its weights never move."""
+    frozen_until: Until | None = None
+    """When its weights begin to move, where they are frozen for a while."""
+    held: bool = False
+    """Whether it is in evaluation mode while it is frozen."""
     receptive_fields: Mapping[str, AnyReceptiveField] = field(default_factory=dict)
     """The receptive field in each input that it depends on, in the order of the inputs."""
     main_input: str = ""

@@ -11,6 +11,7 @@ from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..init import named
 from ..shapes import Shape
 from ..spec import Experiment
+from ..spec.sections.freeze import FreezePattern
 from ..spec.sections.networks import ONE
 from ..spec.syntax.read import Node
 from ..spec.validation import closest_matches, shown, unknown_keys
@@ -31,7 +32,7 @@ if TYPE_CHECKING:
 FREEZE = "freeze"
 """The path of warnings about frozen nodes."""
 BATCH_NORMS = frozenset({"batch_norm", "book_batch_norm", "ghost_batch_norm", "batch_renorm"})
-NOT_HELD = "Statistics that are held come later; `frozen_batch_norm` has those that `values` gives it."
+NOT_HELD = "`{match: ..., mode: eval}` in `freeze` holds them, too."
 
 
 @dataclass
@@ -263,30 +264,33 @@ def _outputs(experiment: Experiment, placer: Placer, last: Wire) -> dict[str, st
 
 
 def _freeze(experiment: Experiment, walks: Sequence[_Walk], problems: Problems) -> None:
-    """Freeze the nodes that match the patterns of `freeze`."""
+    """Freeze the nodes that match the patterns of `freeze`; of several that match a node the first one counts."""
+    taken = set[int]()
     names = {walk.full(name) for walk in walks for name in (*walk.placer.marks, *walk.placer.top.visible())}
     clean = all(walk.clean for walk in walks)
     for pattern in experiment.freeze:
         if problems.full:
             break
-        text = str(pattern.value)
-        frozen = {id(walk): _frozen(walk, pattern, text) for walk in walks}
+        text = pattern.text
+        frozen = {id(walk): _frozen(walk, pattern, taken) for walk in walks}
         # After a walk with mistakes, numbered and inner names may be missing: then no match is no mistake
         certain = clean or not (any(walk.placer.incomplete for walk in walks) or "/" in text or text[-1:].isdigit())
         if certain and not any(frozen.values()) and not any(fnmatchcase(name, text) for name in names):
             hint = did_you_mean(text, [walk.full(n.name) for walk in walks for n in walk.placer.nodes])
-            problems.add(Problem(f"`freeze` matches no node: {shown(text)}", hint, pattern.mark, FREEZE))
+            problems.add(Problem(f"`freeze` matches no node: {shown(text)}", hint, pattern.node.mark, FREEZE))
     for walk in walks:
         _share_frozen(walk.placer.nodes, walk.placer.by_name)
 
 
-def _frozen(walk: _Walk, pattern: Node, text: str) -> list[LayerNode]:
-    """Freeze the nodes of a network that match a pattern, and return them."""
-    hits = [n for n in walk.placer.nodes if named(walk.full(n.name), text)]
-    for node in hits:
-        node.frozen = True
-    if moving := [walk.full(n.name) for n in hits if n.kind in BATCH_NORMS]:
-        walk.placer.warned.add(Problem(_statistics_move(moving), NOT_HELD, pattern.mark, FREEZE))
+def _frozen(walk: _Walk, pattern: FreezePattern, taken: set[int]) -> list[LayerNode]:
+    """Freeze the nodes of a network that match a pattern, without those `taken` before; return all that match."""
+    hits = [n for n in walk.placer.nodes if named(walk.full(n.name), pattern.text)]
+    new = [node for node in hits if id(node) not in taken]
+    for node in new:
+        taken.add(id(node))
+        node.frozen, node.frozen_until, node.held = pattern.until is None, pattern.until, pattern.held
+    if not pattern.held and (moving := [walk.full(n.name) for n in new if n.kind in BATCH_NORMS]):
+        walk.placer.warned.add(Problem(_statistics_move(moving), NOT_HELD, pattern.node.mark, FREEZE))
     return hits
 
 
@@ -332,8 +336,9 @@ def _check_patterns(
 def _share_frozen(nodes: list[LayerNode], by_name: Mapping[str, LayerNode]) -> None:
     """Freeze the owner of shared weights with the nodes that share them."""
     for node in nodes:
-        if node.owner and node.frozen:
-            by_name[node.owner].frozen = True
+        if node.owner and (node.frozen or node.frozen_until is not None):
+            owner = by_name[node.owner]
+            owner.frozen, owner.frozen_until, owner.held = node.frozen, node.frozen_until, node.held
 
 
 def _check_outputs(experiment: Experiment, facts: Facts | None, walk: _Walk, problems: Problems) -> None:

@@ -107,16 +107,18 @@ class Direct:
         """Return the kernel inputs of each group; empty as long as a weight has no state."""
         found = []
         for group in self.optimizer.param_groups:
-            states = [self.optimizer.state.get(p, {}) for p in group["params"]]
+            # weights that are frozen for a while have neither gradients nor state
+            params = [p for p in group["params"] if p.requires_grad]
+            if not params:
+                continue
+            states = [self.optimizer.state.get(p, {}) for p in params]
             wanted = ["exp_avg", "exp_avg_sq", "step"] if "betas" in group else ["momentum_buffer"]
             if group.get("momentum") == 0:
                 wanted = []
             if any(s.get(name) is None for s in states for name in wanted):
                 return []
             steps = _joined(states) if "step" in wanted else None
-            found.append(
-                _KernelInputs(group, list(group["params"]), {n: [s[n] for s in states] for n in wanted}, steps)
-            )
+            found.append(_KernelInputs(group, params, {n: [s[n] for s in states] for n in wanted}, steps))
         return found
 
 

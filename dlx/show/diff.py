@@ -260,7 +260,7 @@ def _fact(name: str, a: Any, b: Any) -> str:
     if name in {"owner", "tied"}:
         return f"weights of {a or 'its own'} -> {b or 'its own'}"
     if name == "frozen":
-        return "frozen" if b else "no longer frozen"
+        return f"frozen {b}" if isinstance(b, str) else "frozen" if b else "no longer frozen"
     return "other given values"
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from ..layers import LAYERS
 from ..registry import FAMILIES, Declared, Registry, Strict
 from .sections.experiment import Track
+from .sections.freeze import Freeze
 from .sections.initial_weights import InitialWeights
 from .sections.kinds import SECTIONS
 from .sections.networks import BY_NETWORK
@@ -52,6 +53,7 @@ def schema() -> Json:
 
 
 def _sections() -> Json:
+    frozen: list[Json] = [{"type": "string"}, section_of(Freeze)]
     known: Json = {
         "dlx": {"const": 1, "description": "version of the format"},
         "name": {"type": "string", "description": "names the runs; else the file's name"},
@@ -75,7 +77,7 @@ def _sections() -> Json:
         },
         "init": by_network("init", FAMILIES["init"], _ref("init")),
         "weights": section_of(InitialWeights),
-        "freeze": {"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]},
+        "freeze": {"anyOf": [*frozen, {"type": "array", "items": {"anyOf": frozen}}]},
         "expect": {"type": "object", "description": "what must come out"},
     }
     return {name: known.get(name, _ref(name)) for name in SECTIONS}

@@ -18,6 +18,7 @@ from .batches.augmentation import augmented
 from .batches.data_part import DataPart
 from .batches.example_order import Examples
 from .batches.step_chunk import StepChunk, step_chunks
+from .freezing import Freezing
 from .learner import EVALUATION_BATCH, Learner
 from .phased import Phased
 from .progress import Progress
@@ -65,6 +66,7 @@ class Job:
         feed: Feed | None = None,
         preprocess: tuple[Fitted, ...] = (),
         class_names: tuple[str, ...] = (),
+        freezing: Freezing | None = None,
     ) -> None:
         """`parts` has "train", and "valid" and "test" where there are any; `preprocess` are steps of the inputs."""
         self.train, self.objective = train, objective
@@ -74,12 +76,14 @@ class Job:
             self.parts = augmented(parts, train, objective, preprocess)
             examples = Examples(self.parts["train"], train)
             self.feed: Feed = examples
-            self.learner: Learner = SupervisedLearner(network, objective, train, self.progress, examples, class_names)
+            self.learner: Learner = SupervisedLearner(
+                network, objective, train, self.progress, examples, class_names, freezing
+            )
         else:
             networks = network if isinstance(network, Mapping) else {"network": network}
             module = torch.nn.ModuleDict(networks) if isinstance(network, Mapping) else network
             self.feed = feed if feed is not None else Examples(self.parts["train"], train)
-            self.learner = Phased(networks, module, objective, train, self.progress, self.feed)
+            self.learner = Phased(networks, module, objective, train, self.progress, self.feed, freezing)
         self.span = self.learner.span
         early = train.early_stopping
         self.progress.stopping = early_stopping.EarlyStoppingState(early, objective) if early is not None else None
@@ -124,7 +128,7 @@ class Job:
         ends += [_next(step, self.train.save_every)] if self.train.save_every else []
         # a point of the curve has the loss scale of its own step, which no later one can tell
         ends += [_next(step, self.log_every)] if self.learner.compute.scaler is not None else []
-        ends += [at for at in (*self.cycles, self.progress.until or 0) if at > step]
+        ends += [at for at in (*self.cycles, *self.learner.freezing.steps, self.progress.until or 0) if at > step]
         return min(ends) - step
 
 
@@ -139,19 +143,17 @@ def evaluation_period(train: Train, span: Timeline) -> int:
 
 def fit(job: Job) -> Iterator[Record]:
     """Train to the end and yield its records. RunError where the loss is not finite."""
-    update = job.learner.build_update()
     for event in training_events(job):
         if isinstance(event, StepChunk):
-            event.run(update)
+            event.run(job.learner.current_update())
         else:
             yield event
 
 
 def updates(job: Job, losses: list[Tensor]) -> Iterator[None]:
     """Take one update at a time; its loss is appended to `losses`, on the device. Nothing is evaluated."""
-    update = job.learner.build_update()
     for chunk in step_chunks(job, most=1):
-        chunk.run(update)
+        chunk.run(job.learner.current_update())
         losses += job.progress.losses
         job.progress.losses.clear()
         job.progress.pending_points.clear()

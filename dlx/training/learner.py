@@ -16,6 +16,7 @@ from ..spec.sections.networks import ONE
 from ..utils.torch_private import MissingNameError
 from . import fallback, parameter_groups, weight_averages
 from .compute import Compute
+from .freezing import Freezing
 from .learning_rate import ScheduledOptimizer
 from .progress import Progress
 
@@ -53,10 +54,14 @@ class Learner(ABC):
         train: Train,
         progress: Progress,
         feed: Feed,
+        freezing: Freezing | None = None,
     ) -> None:
         self.networks, self.module, self.objective, self.train = networks, module, objective, train
         self.progress, self.feed = progress, feed
         self.span = self.plan_timeline()
+        self.freezing = freezing if freezing is not None else Freezing()
+        self.freezing.plan(self.span)
+        self._built: tuple[int, Update] | None = None
         self.way: dict[str, str] = {}
         """Kind of the update (`step`: plain, replayed or packed) and the reason for it; written to lock.json."""
         self.faults: list[str] = []
@@ -84,7 +89,8 @@ class Learner(ABC):
 
     def _scheduled_optimizer(self, name: str) -> ScheduledOptimizer:
         own, scope = self.train.of(name), "" if name == ONE else f"{name}/"
-        built = own.optimizer.build(parameter_groups.split(self.networks[name], own, scope))
+        waits = self.freezing.until_by_weight()
+        built = own.optimizer.build(parameter_groups.split(self.networks[name], own, scope, waits))
         return ScheduledOptimizer(own.optimizer, built, own.schedule, self.span)
 
     @abstractmethod
@@ -102,6 +108,18 @@ class Learner(ABC):
     @abstractmethod
     def evaluate(self, name: str, part: DataPart) -> dict[str, float]:
         """Return the metrics of a part of the data, with the weights that the networks have now."""
+
+    def current_update(self) -> Update:
+        """Return the function that takes one update, built anew where a freeze has ended since."""
+        self.freezing.apply(self.progress.step)
+        if self._built is None or self._built[0] != self.freezing.period:
+            self._built = self.freezing.period, self.build_update()
+        return self._built[1]
+
+    def set_training_mode(self) -> None:
+        """Put the networks into training mode, but for what the spec holds in evaluation."""
+        self.module.train()
+        self.freezing.hold(self.progress.step)
 
     def rates(self) -> dict[str, float]:
         """Return the learning rates of the last update by their names in a point of the curve: `lr`, or `lr/NAME`."""

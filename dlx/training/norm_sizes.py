@@ -98,7 +98,12 @@ def _in_evaluation(graph: Graph, sets: Sets, device: Device) -> list[Problem]:
 
 
 def _left_with_one(graph: Graph, batch: int, *, training: bool) -> list[LayerNode]:
-    return [node for node in graph.nodes if node.layer.values_per_statistic(batch, training, *node.arriving) == 1]
+    return [
+        node
+        for node in graph.nodes
+        # one that is held for good normalizes by its running statistics in training too
+        if node.layer.values_per_statistic(batch, training and not (node.held and node.frozen), *node.arriving) == 1
+    ]
 
 
 def _want(nodes: Sequence[LayerNode]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -45,19 +45,26 @@ def _too_many(experiment: Experiment, name: str, graph: Graph) -> Iterator[Probl
         yield Problem(message, "`lbfgs` needs no Hessian.", place, "train.optimizer")
 
 
-def split(network: nn.Module, train: Train, scope: str = "") -> list[WeightGroup]:
-    """Split the trainable weights into groups with the same settings, in their order; `scope` begins their names."""
+def split(
+    network: nn.Module, train: Train, scope: str = "", waits: Mapping[Tensor, int] | None = None
+) -> list[WeightGroup]:
+    """Split the trainable weights into groups with the same settings, in their order; `scope` begins their names.
+
+    Weights that are frozen for a while, up to the update in `waits`, are groups of their own: optimizers that count
+    the steps of a group begin when it moves.
+    """
     spared = set()
     if train.optimizer.decays:
         spared = _spared(network) if train.decay == "weights" else _slopes(network)
     tables = {p for part in network.modules() if isinstance(part, torch.nn.Embedding) for p in part.parameters()}
-    taken: dict[tuple[int | None, bool, bool], list[Tensor]] = {}
+    taken: dict[tuple[int | None, bool, bool, int], list[Tensor]] = {}
     for name, weight in network.named_parameters():
         if weight.requires_grad:
             index = next((i for i, group in enumerate(train.groups) if group.takes(scope + _path(name))), None)
             table = train.optimizer.spares_tables and weight in tables
-            taken.setdefault((index, weight in spared, table), []).append(weight)
-    return [_group(weights, train, *key) for key, weights in taken.items()]
+            wait = (waits or {}).get(weight, 0)
+            taken.setdefault((index, weight in spared, table, wait), []).append(weight)
+    return [_group(weights, train, *key[:3]) for key, weights in taken.items()]
 
 
 def _group(weights: list[Tensor], train: Train, index: int | None, spared: bool, table: bool) -> WeightGroup:

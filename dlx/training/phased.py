@@ -125,7 +125,6 @@ class Phased(Learner):
         self.calls: dict[str, Callable[..., Any]] = {
             name: self.compute.of(network) for name, network in self.networks.items()
         }
-        self.steps = {name: self.fast_step(scheduled.optimizer) for name, scheduled in self.optimizers.items()}
         self.losses = self.periods = ()
 
     def trained_networks(self) -> tuple[str, ...]:
@@ -140,12 +139,12 @@ class Phased(Learner):
         return self.calls[network](*(x.to(to) for x in inputs), **{name: x.to(to) for name, x in named.items()})
 
     def build_update(self) -> Update:
+        groups = {name: scheduled.optimizer.param_groups for name, scheduled in self.optimizers.items()}
         weights = {
-            phase.name: [
-                p for name in phase.moves for g in self.optimizers[name].optimizer.param_groups for p in g["params"]
-            ]
+            phase.name: [p for name in phase.moves for g in groups[name] for p in g["params"] if p.requires_grad]
             for phase in self.phases
         }
+        self.steps = {name: self.fast_step(scheduled.optimizer) for name, scheduled in self.optimizers.items()}
 
         def step(_: object) -> Tensor:
             batch: Batch | None = None
@@ -224,7 +223,7 @@ class Phased(Learner):
             for batch in self.feed.evaluation(part, EVALUATION_BATCH):
                 for key, value in self.objective.evaluate(self.call, batch, rng).items():
                     means.setdefault(key, Mean()).add(value, len(batch))
-        self.module.train()
+        self.set_training_mode()
         return {f"{name}/{key}": float(mean.compute()) for key, mean in means.items()}
 
     def state(self) -> dict[str, Any]:

@@ -20,6 +20,7 @@ from . import (
     device,
     early_stopping,
     ensemble_metrics,
+    freezing,
     initial_weights,
     norm_sizes,
     parameter_groups,
@@ -143,6 +144,7 @@ def ready(experiment: Experiment, graphs: Graphs | None = None, *, sources: bool
     if experiment.train is not None:
         missing += (
             parameter_groups.problems(experiment, graphs)
+            + freezing.problems(experiment, graphs)
             + early_stopping.problems(experiment)
             + ensemble_metrics.problems(experiment)
         )

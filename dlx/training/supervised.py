@@ -12,6 +12,7 @@ from ..schedules import Timeline
 from ..spec import Train
 from .batches.augmentation import training_loss
 from .batches.example_order import Examples
+from .freezing import Freezing
 from .learner import EVALUATION_BATCH, Learner, Update
 from .progress import Progress
 from .replay.traced import traced
@@ -41,8 +42,9 @@ class SupervisedLearner(Learner):
         progress: Progress,
         feed: Examples,
         class_names: tuple[str, ...] = (),
+        freezing: Freezing | None = None,
     ) -> None:
-        super().__init__({"network": network}, network, objective, train, progress, feed)
+        super().__init__({"network": network}, network, objective, train, progress, feed, freezing)
         self.network, self.class_names = network, class_names
 
     @property
@@ -87,7 +89,7 @@ class SupervisedLearner(Learner):
         self.progress.metric_notes[name] = evaluation.notes(self.class_names)
         if tables:
             self.progress.tables[name] = tables
-        self.module.train()
+        self.set_training_mode()
         return {f"{name}/{key}": value for key, value in result.items()}
 
 
@@ -157,7 +159,7 @@ def _whole_loss(learner: SupervisedLearner) -> Update:
 def gradients_of(learner: SupervisedLearner) -> Update:
     """Return the function that computes a loss and leaves its gradients, clipped, in `grad` of the weights."""
     train, loss_of = learner.train, _loss_of(learner)
-    weights = [p for group in learner.optimizer.param_groups for p in group["params"]]
+    weights = [p for group in learner.optimizer.param_groups for p in group["params"] if p.requires_grad]
     batch = train.batch(len(learner.feed.part))
     backwards, unscale = learner.compute.backward, learner.compute.unscale(learner.optimizer)
     loss_kind, targets = learner.objective.loss, learner.feed.part.y

@@ -36,7 +36,8 @@ def measure(job: Job, graph: Graph) -> dict[int, float]:
     gradients = gradients_of(job.supervised)
     index = torch.arange(job.train.per_update(len(job.parts["train"])), device=job.parts["train"].x.device)
     before = torch.get_num_threads()
-    job.network.train()
+    job.learner.freezing.apply(job.progress.step)
+    job.learner.set_training_mode()
     with Rollback(job.network):
         for turn in range(ROUNDS + 1):
             for count in counts:

@@ -93,4 +93,4 @@ def recompute_if_needed(job: Job, batch: int) -> None:
 
         part = job.parts["train"]
         recompute_statistics(job.network, lambda: (x for x, _ in part.chunks(batch)))
-        job.network.train()
+        job.learner.set_training_mode()

@@ -29,7 +29,7 @@ def spec(norm="batch_norm", pattern="'*_norm_1'"):
 def test_it_is_reported_which_frozen_norms_have_statistics_that_move(norm):
     (warning,) = trace(experiment_of(spec(norm, f"{norm}_1"))).warnings
     assert warning.message == MESSAGE.format(norm)
-    assert warning.hint.startswith("Statistics that are held come later; `frozen_batch_norm` has those")
+    assert warning.hint == "`{match: ..., mode: eval}` in `freeze` holds them, too."
     assert warning.mark.line == 4
 
 
@@ -48,7 +48,7 @@ def test_its_statistics_move_and_its_weights_do_not(tmp_path):
     assert not torch.equal(norm.running_mean, torch.zeros(8))
 
 
-def test_the_held_norm_that_is_advised_keeps_its_statistics(tmp_path):
+def test_a_frozen_batch_norm_keeps_its_statistics(tmp_path):
     found = experiments.run(experiment_of(spec("frozen_batch_norm", "linear_1")), tmp_path)
     norm = restore(found.results[0].run.dir)[0].frozen_batch_norm_1
     assert torch.equal(norm.running_mean, torch.zeros(8))

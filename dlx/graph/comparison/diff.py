@@ -298,10 +298,17 @@ def _facts(x: LayerNode, y: LayerNode, wiring: _Wiring) -> Iterator[tuple[str, S
     for name, mine, yours in (("owner", x.owner, y.owner), ("tied", x.tied, y.tied)):
         if (wiring.in_b.get(mine, mine)) != yours:
             yield name, (mine or None, yours or None)
-    if x.frozen != y.frozen:
-        yield "frozen", (x.frozen, y.frozen)
+    if (frozen := (_freeze(x), _freeze(y)))[0] != frozen[1]:
+        yield "frozen", frozen
     if x.values != y.values:
         yield "values", (x.values, y.values)
+
+
+def _freeze(node: LayerNode) -> bool | str:
+    """Return whether a node is frozen, or how where that is not for good or in evaluation mode."""
+    until = f"until {node.frozen_until}" if node.frozen_until is not None else ""
+    how = ", ".join(filter(None, (until, "in evaluation mode" if node.held else "")))
+    return how or node.frozen
 
 
 def _typed(*shapes: Shape) -> list[tuple[Shape, str]]:
@@ -328,7 +335,7 @@ def _settings(a: Experiment, b: Experiment) -> Iterator[Setting]:
     for key in ("data", "objective", "init", "weights", "train"):
         mine, yours = (_section(e, key) for e in (a, b))
         yield from _compare(key, mine, yours)
-    patterns = [[node.value for node in e.freeze] for e in (a, b)]
+    patterns = [[one.plain() for one in e.freeze] for e in (a, b)]
     yield from _compare("freeze", *patterns)
     plugins = [[f"{one.name} {one.digest[:12]}" for one in e.plugins] for e in (a, b)]
     yield from _compare("plugins", *plugins)

@@ -21,6 +21,7 @@ from ..from_python import NAMES
 from ..syntax import yaml_writer
 from ..syntax.read import BROKEN, Node
 from ..validation import MAX_PROBLEMS, build, choose, shown, unknown_keys
+from .freeze import FreezePattern, parse_freeze
 from .kinds import SECTIONS
 from .networks import network_names, parse_init, parse_networks, parse_train
 
@@ -33,7 +34,6 @@ if TYPE_CHECKING:
     from .train import Train
 
 VERSION = 1
-MAX_PATTERNS = 100
 
 
 class Track(Strict):
@@ -75,7 +75,7 @@ class Experiment:
     """The initializers by network, where `init` is not one for all."""
     weights: InitialWeights | None = None
     train: Train | None = None
-    freeze: tuple[Node, ...] = ()
+    freeze: tuple[FreezePattern, ...] = ()
     track: Track = field(default_factory=Track)
     sweep: Sweep | None = None
     baselines: tuple[Baseline, ...] = ()
@@ -297,7 +297,7 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
         network=network or Node({"layers": Node([], root.mark)}, root.mark),
         networks=networks,
         blocks=root.at("blocks") or Node({}, root.mark),
-        freeze=_patterns(root.at("freeze"), problems),
+        freeze=parse_freeze(root.at("freeze"), problems),
         plugins=plugins,
         problems=tuple(problems),
         **sections,
@@ -361,20 +361,6 @@ def _is_name(text: str) -> bool:
 
 def _chosen(section: str, node: Node | None, problems: list[Problem]) -> Any:
     return choose(FAMILIES[section], node, section, problems) if node is not None else None
-
-
-def _patterns(node: Node | None, problems: list[Problem]) -> tuple[Node, ...]:
-    if node is None:
-        return ()
-    items = node.list if node.is_list else [node]
-    if len(items) > MAX_PATTERNS:
-        message = f"`freeze` has {len(items):,} patterns, and {MAX_PATTERNS} are the most"
-        problems.append(Problem(message, "One pattern can name many: `stage_*`.", items[0].mark, "freeze"))
-        return ()
-    for wrong in (n for n in items if not isinstance(n.value, str)):
-        message = f"`freeze` takes names of nodes, with `*`, not {shown(wrong.plain())}"
-        problems.append(Problem(message, "Write `freeze: [stem, stage_1/*]`.", wrong.mark, "freeze"))
-    return tuple(n for n in items if isinstance(n.value, str))
 
 
 def _absolute_paths(data: Node, written: Node) -> None:

@@ -101,13 +101,15 @@ def step_chunks(job: Job, most: int | None = None) -> Iterator[StepChunk]:
     after a fraction of a second, so that a checkpoint or Ctrl-C does not wait long.
     """
     # once a training, not once a step: evaluations and the timing of threads set it back to training themselves
-    job.network.train()
+    job.learner.set_training_mode()
     feed = job.feed if job.learner.by_index else None
     length = 1
     while job.progress.step < job.total_steps:
         if isinstance(feed, Examples):
             feed.begin()
         while job.progress.step < job.total_steps and (not isinstance(feed, Examples) or feed.remaining):
+            if job.progress.step in job.learner.freezing.steps:
+                job.learner.set_training_mode()  # what was held in evaluation goes on to training
             count = min(length if most is None else most, job.steps_until_event())
             began = time.perf_counter()
             if isinstance(feed, Examples):

@@ -97,9 +97,12 @@ class Pack:
     def __init__(self, jobs: dict[int, Job], total: int, stopped: threading.Event) -> None:
         """`total` counts the jobs of all threads."""
         self.jobs, self.total, self.stopped = jobs, total, stopped
-        self.gradients: dict[int, Update] = {number: gradients_of(job.supervised) for number, job in jobs.items()}
-        self.steps: dict[int, Callable[[], Any]] = {number: step_of(job.supervised) for number, job in jobs.items()}
-        for job in jobs.values():
+        self.gradients: dict[int, Update] = {}
+        self.steps: dict[int, Callable[[], Any]] = {}
+        self.periods: dict[int, int] = {}
+        """Of each job, how many of its freezes had ended when its functions were built."""
+        for number, job in jobs.items():
+            self._build(number)
             job.learner.way = {"step": "plain", "because": "no batch was of the usual size"}
             if job.progress.rng is None:
                 job.progress.capture_rng()
@@ -107,6 +110,13 @@ class Pack:
         self.rngs = {number: generator for number, generator in generators.items() if generator is not None}
         self.stacked: StackedJobs | None = None
         self.refused = ""
+
+    def _build(self, number: int) -> None:
+        """Build the functions of a job for its present step."""
+        job = self.jobs[number]
+        job.learner.freezing.apply(job.progress.step)
+        self.periods[number] = job.learner.freezing.period
+        self.gradients[number], self.steps[number] = gradients_of(job.supervised), step_of(job.supervised)
 
     @contextmanager
     def own_rng(self, number: int) -> Iterator[None]:
@@ -124,6 +134,7 @@ class Pack:
         Resumed jobs may be at batches of another size, the last one of an epoch: those take theirs first, and the
         others wait.
         """
+        pending = self._in_one_period(pending)
         if self.stacked is not None and len(pending) <= RESTACK_BELOW * len(self.stacked.numbers):
             self._unstack(list(pending))
         unusual = {n: one for n, one in pending.items() if one.index.shape[1] != _usual_batch_size(self.jobs[n])}
@@ -140,6 +151,19 @@ class Pack:
                 return
         for number, chunk in moved.items():
             chunk.run(partial(self._plain_step, number), count)
+
+    def _in_one_period(self, pending: dict[int, StepChunk]) -> dict[int, StepChunk]:
+        """Return those jobs of which the fewest freezes have ended: the others wait, as they step other weights."""
+        ended = []
+        for number, job in ((number, self.jobs[number]) for number in pending):
+            job.learner.freezing.apply(job.progress.step)
+            ended += [number] if job.learner.freezing.period != self.periods[number] else []
+        if ended and self.stacked is not None:
+            self._unstack(list(self.jobs))
+        for number in ended:
+            self._build(number)
+        first = min(self.periods[number] for number in pending)
+        return {number: chunk for number, chunk in pending.items() if self.periods[number] == first}
 
     def _plain_step(self, number: int, index: Tensor) -> Tensor:
         with self.own_rng(number):

@@ -145,7 +145,7 @@ class StackedJobs:
             rate * factors[number][i] if number in pending else 0.0
             for i in range(len(indices))
             for number in self.numbers
-            for rate in self.jobs[number].supervised.optimizers["network"].rates
+            for rate in _rates(self.jobs[number])
         ]
         with self.below:
             self.script(indices, losses, rates, [number in pending for number in self.numbers], len(indices))
@@ -215,7 +215,7 @@ class StackedJobs:
         """Whether a step by script and one without leave the same bits; both are undone."""
         before = [one.clone() for one in memory]
         found: dict[bool, list[Tensor]] = {}
-        rates = [group["lr"] for job in self.jobs.values() for group in job.supervised.optimizer.param_groups]
+        rates = [group["lr"] for job in self.jobs.values() for group in _moving(job)]
         active = [number in pending for number in self.numbers]
         for by_script in (*(True,) * SCRIPT_WARMUP_CALLS, False):
             try:
@@ -236,6 +236,20 @@ class StackedJobs:
 
 def _trainable(job: Job) -> list[Tensor]:
     return [p for p in job.network.parameters() if p.requires_grad]
+
+
+def _moving(job: Job) -> list[dict[str, Any]]:
+    """Return the groups of the optimizer with a weight that is trained now."""
+    groups: list[dict[str, Any]] = job.supervised.optimizer.param_groups
+    return [group for group in groups if any(p.requires_grad for p in group["params"])]
+
+
+def _rates(job: Job) -> list[float]:
+    """Return the rates of these groups before the schedule."""
+    scheduled = job.supervised.optimizers["network"]
+    moving = [id(group) for group in _moving(job)]
+    groups = zip(scheduled.optimizer.param_groups, scheduled.rates, strict=True)
+    return [rate for group, rate in groups if id(group) in moving]
 
 
 def tensors_of(job: Job) -> list[Tensor]:

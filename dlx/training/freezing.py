@@ -1,0 +1,115 @@
+"""Weights that are frozen for a while, and layers that are held in evaluation mode, over the steps of a training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from ..errors import Problem
+from ..graph import Graphs
+from ..schedules import Timeline
+from ..spec import Experiment
+from ..spec.sections.freeze import Until
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
+
+
+@dataclass(frozen=True)
+class FrozenModule:
+    """A module with the end of its freeze, None for never; `held` is whether it is in evaluation mode meanwhile."""
+
+    module: nn.Module
+    until: Until | None
+    held: bool
+
+    def ends(self, timeline: Timeline) -> int | None:
+        """Return the updates after which its weights move."""
+        return None if self.until is None else _end(self.until, timeline)
+
+
+class Freezing:
+    """What is frozen at each step. All of it follows from the step, so that a checkpoint has nothing of it."""
+
+    def __init__(self, modules: tuple[FrozenModule, ...] = ()) -> None:
+        """`modules` are those whose freeze ends, or that are held; weights that never move need no attention."""
+        self.modules = modules
+        self.steps: list[int] = []
+        """Updates after which something begins to move."""
+        self.ends: dict[int, int] = {}
+        self.period = 0
+        """How many ends have passed: what is built for a step is built anew when it changes."""
+
+    @classmethod
+    def of(cls, graphs: Graphs, networks: Mapping[str, nn.Module]) -> Freezing:
+        """Return the freezing of new networks. Of several, one whose weights never move is held as a whole."""
+        found = []
+        for name, graph in graphs.items():
+            if not graphs.is_one and graph.params and not graph.trainable:
+                found.append(FrozenModule(networks[name], None, held=True))
+                continue
+            for node in graph.nodes:
+                if (node.frozen_until is not None or node.held) and not node.owner:
+                    module = networks[name].get_submodule(node.name.replace("/", "."))
+                    found.append(FrozenModule(module, node.frozen_until, node.held))
+        return cls(tuple(found))
+
+    def plan(self, timeline: Timeline) -> None:
+        """Set the steps at which freezes end."""
+        found = (one.ends(timeline) for one in self.modules)
+        self.steps = sorted({step for step in found if step is not None and step < timeline.steps})
+        self.ends = {id(one.module): step for one in self.modules if (step := one.ends(timeline)) is not None}
+
+    def until_by_weight(self) -> dict[Tensor, int]:
+        """Return the update after which each weight moves, of those that are frozen for a while."""
+        ended = ((one.module, self.ends.get(id(one.module))) for one in self.modules)
+        return {weight: end for module, end in ended if end is not None for weight in module.parameters()}
+
+    def apply(self, step: int) -> None:
+        """Freeze the weights whose time has not come at `step`, and let the others move."""
+        self.period = sum(end <= step for end in self.steps)
+        for one in self.modules:
+            if one.until is not None:
+                moves = self.ends[id(one.module)] <= step
+                for weight in one.module.parameters():
+                    if weight.requires_grad != moves:
+                        weight.requires_grad_(moves)
+                        weight.grad = None
+
+    def hold(self, step: int) -> None:
+        """Put held modules into evaluation mode, after the whole network went into training mode."""
+        for one in self.modules:
+            if one.held and (one.until is None or self.ends[id(one.module)] > step):
+                one.module.eval()
+
+
+def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
+    """Return the problems of freezes that end: optimizers that look at the loss, networks that wait as a whole."""
+    train = experiment.train
+    found = list[Problem]()
+    for name, graph in graphs.items():
+        waiting = [node for node in graph.nodes if node.frozen_until is not None and not node.owner]
+        if not waiting:
+            continue
+        if sum(node.params for node in waiting) == graph.trainable:
+            what = "" if graphs.is_one else f" of the network `{name}`"
+            message = f"all weights{what} that may move are frozen at the start, until {waiting[0].frozen_until}"
+            found.append(Problem(message, "Let one layer move from the start.", experiment.place("freeze"), "freeze"))
+        optimizer = train.of(name).optimizer if train is not None else None
+        if optimizer is not None and optimizer.takes != "gradient":
+            message = f"{optimizer.kind} moves all weights by one look at the loss, and `until` changes which move"
+            place = experiment.place("train", "optimizer")
+            found.append(Problem(message, "Take one that moves by gradients.", place, "train.optimizer"))
+    return found
+
+
+def notes(experiment: Experiment, timeline: Timeline) -> tuple[str, ...]:
+    """Return notes on freezes that end after the training."""
+    ends = (one.until for one in experiment.freeze if one.until is not None)
+    late = dict.fromkeys(str(until) for until in ends if _end(until, timeline) >= timeline.steps)
+    return tuple(f"`freeze` until {each}: the training ends before, at step {timeline.steps:,}" for each in late)
+
+
+def _end(until: Until, timeline: Timeline) -> int:
+    return until.step if until.step is not None else timeline.updates(until.epoch or 0)
