@@ -66,9 +66,7 @@ def _shape_key(prepared: Prepared) -> tuple[Any, ...] | None:
             node.kind,
             tuple(node.plan.shape),
             tuple(node.plan.weights.items()),
-            node.frozen,
-            node.frozen_until,
-            node.held,
+            *_freeze(node),
         )
         for node in graph.nodes
     )
