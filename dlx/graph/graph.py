@@ -83,6 +83,12 @@ class LayerNode:
         return self.plan.shape
 
     @property
+    def takes(self) -> tuple[str, ...]:
+        """The layer's names for its inputs, where they have some."""
+        names: tuple[str, ...] = getattr(self.layer, "takes", ()) or self.layer.input_names
+        return names[: len(self.inputs)]
+
+    @property
     def receptive_field(self) -> AnyReceptiveField:
         """The receptive field in the main input."""
         return self.receptive_fields[self.main_input] if self.main_input else "nothing"

@@ -247,6 +247,12 @@ class Layer(Declared):
     example: ClassVar[Example]
     arity: ClassVar[int | tuple[int, ...] | None] = 1
     """Number of inputs; a tuple for several allowed numbers; None for two or more."""
+    input_names: ClassVar[tuple[str, ...]] = ()
+    """torch's names of the inputs, in their order, by which a mapping in `from` gives them; none for lists alone.
+
+    The last ones may be left out. A field `takes` of such names allows to leave out any but the first: it is set to
+    those that are given.
+    """
     learns: ClassVar[bool] = False
     """Whether the layer can have weights, so that `share`, `tie`, `values` and `freeze` apply to it."""
     ties: ClassVar[bool] = False

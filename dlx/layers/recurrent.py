@@ -42,6 +42,7 @@ class _Recurrent(Layer):
 
     learns: ClassVar[bool] = True
     arity: ClassVar[int | tuple[int, ...] | None] = (1, 2)
+    input_names: ClassVar[tuple[str, ...]] = ("input", "h_0")
     gates: ClassVar[int] = 1
     """Number of sums for each value of the state."""
 
@@ -318,6 +319,7 @@ class LSTM(_Recurrent):
     proj_size: NonNegativeInt = Field(0, description="values that the state is brought down to; 0: as it is")
 
     arity: ClassVar[int | tuple[int, ...] | None] = (1, 2, 3)
+    input_names: ClassVar[tuple[str, ...]] = ("input", "h_0", "c_0")
     gates: ClassVar[int] = 4
     example: ClassVar[Example] = Example(
         {"hidden_size": 4},

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -11,27 +12,42 @@ from torch import Tensor, nn
 
 
 class Attention(nn.Module):
-    """softmax(Q K^T * scale) V. Shapes: (N, *, T, d), (N, *, S, d) and (N, *, S, e) -> (N, *, T, e)."""
+    """softmax(Q K^T * scale + mask) V.
 
-    def __init__(self, dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None) -> None:
+    Shapes: (N, *, T, d), (N, *, S, d), (N, *, S, e) and a mask of (N, T, S) or (N, *, T, S) -> (N, *, T, e). Keys and
+    values may have fewer heads with `enable_gqa`. A mask of truth values is true where a key takes part.
+    """
+
+    def __init__(
+        self, dropout_p: float = 0.0, is_causal: bool = False, scale: float | None = None, enable_gqa: bool = False
+    ) -> None:
         super().__init__()
-        self.dropout_p, self.is_causal, self.scale = dropout_p, is_causal, scale
+        self.dropout_p, self.is_causal, self.scale, self.enable_gqa = dropout_p, is_causal, scale, enable_gqa
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor) -> Tensor:
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
         p = self.dropout_p if self.training else 0.0
-        y = F.scaled_dot_product_attention(
-            _fused(q), _fused(k), _fused(v), dropout_p=p, is_causal=self.is_causal, scale=self.scale
-        )
+        options: dict[str, Any] = {"scale": self.scale, "enable_gqa": self.enable_gqa and q.dim() > 3}
+        if mask is None:
+            causal = self.is_causal
+            y = F.scaled_dot_product_attention(
+                _fused(q), _fused(k), _fused(v), dropout_p=p, is_causal=causal, **options
+            )
+        else:
+            if mask.dim() < q.dim():
+                mask = mask.reshape(len(mask), *(1,) * (q.dim() - mask.dim()), *mask.shape[1:])
+            mask = mask.expand(*q.shape[:-3], *mask.shape[-3:]) if q.dim() > 3 else mask
+            y = _masked(_fused(q), _fused(k), _fused(v), _fused(mask), self.is_causal, p, **options)
         return y.view(*q.shape[:-1], v.shape[-1])
 
     def extra_repr(self) -> str:
-        return f"dropout_p={self.dropout_p}, is_causal={self.is_causal}, scale={self.scale}"
+        return f"dropout_p={self.dropout_p}, is_causal={self.is_causal}, scale={self.scale}, gqa={self.enable_gqa}"
 
 
 class MultiheadAttention(nn.MultiheadAttention):
-    """torch's multi-head attention, with its weights, for tokens with any leading axes and one, two or three inputs.
+    """torch's multi-head attention, with its weights, for tokens with any leading axes and one to three inputs.
 
-    Shapes: (N, *, T, D), (N, *, S, kdim) and (N, *, S, vdim) -> (N, *, T, D).
+    Shapes: (N, *, T, D), (N, *, S, kdim) and (N, *, S, vdim), then masks -> (N, *, T, D). `takes` are the names of
+    the inputs. A mask of truth values is true where a key is hidden, as in torch's module.
     """
 
     def __init__(
@@ -43,29 +59,92 @@ class MultiheadAttention(nn.MultiheadAttention):
         kdim: int | None = None,
         vdim: int | None = None,
         is_causal: bool = False,
+        num_kv_heads: int | None = None,
+        takes: Sequence[str] = ("query",),
     ) -> None:
         super().__init__(embed_dim, num_heads, dropout, bias, kdim=kdim, vdim=vdim, batch_first=True)
-        self.is_causal = is_causal
+        self.is_causal, self.takes = is_causal, tuple(takes)
+        self.num_kv_heads = num_kv_heads or num_heads
+        if self.num_kv_heads != num_heads:
+            self._group_heads()
+
+    def _group_heads(self) -> None:
+        """Draw the projections anew with fewer rows for keys and values."""
+        d, width = self.embed_dim, self.head_dim * self.num_kv_heads
+        if self._qkv_same_embed_dim:
+            self.in_proj_weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(d + 2 * width, d)))
+        else:
+            self.k_proj_weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(width, self.kdim)))
+            self.v_proj_weight = nn.Parameter(nn.init.xavier_uniform_(torch.empty(width, self.vdim)))
+        if self.in_proj_bias is not None:
+            self.in_proj_bias = nn.Parameter(torch.zeros(d + 2 * width))
 
     def forward(self, *xs: Tensor) -> Tensor:  # type: ignore[override]
-        q, k, v = self._projected(*(x.flatten(0, -3) for x in xs))
+        masks = {name: x for name, x in zip(self.takes, xs, strict=False) if name.endswith("_mask")}
+        tokens = xs[: len(xs) - len(masks)]
+        q, k, v = self._projected(*(x.flatten(0, -3) for x in tokens))
         p = self.dropout if self.training else 0.0
-        y = F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=self.is_causal)
+        grouped = self.num_kv_heads != self.num_heads
+        if masks:
+            mask = self._mask(xs[0], masks)
+            y = _masked(q, k, v, mask, self.is_causal, p, enable_gqa=grouped)
+        else:
+            y = F.scaled_dot_product_attention(q, k, v, dropout_p=p, is_causal=self.is_causal, enable_gqa=grouped)
         made: Tensor = self.out_proj(y.transpose(1, 2).flatten(2))
         return made.view(xs[0].shape)
+
+    def _mask(self, q: Tensor, masks: Mapping[str, Tensor]) -> Tensor:
+        """Return one mask for all attentions, (N, 1 or heads, T or 1, S): true where a key takes part, or added."""
+        lead, made = q.shape[:-2], []
+        for name, mask in masks.items():
+            each = mask.unsqueeze(-2) if name == "key_padding_mask" else mask
+            if each.dim() == len(lead) + 2:
+                each = each.unsqueeze(-3)
+            elif each.dim() < len(lead) + 2:
+                each = each.reshape(len(each), *(1,) * len(lead), *each.shape[1:])
+            each = each.expand(*lead, *each.shape[-3:]).flatten(0, len(lead) - 1)
+            made.append(~each if each.dtype == torch.bool else each)
+        return made[0] if len(made) == 1 else _both(*made)
 
     def _projected(self, *xs: Tensor) -> tuple[Tensor, ...]:
         """Return queries, keys and values: (N, heads, T or S, D / heads) each."""
         inputs = (xs[0], xs[min(1, len(xs) - 1)], xs[-1])
+        width = self.head_dim * self.num_kv_heads
+        sizes = (self.embed_dim, width, width)
         if len(xs) == 1:
-            made = F.linear(xs[0], self.in_proj_weight, self.in_proj_bias).chunk(3, -1)
+            made = F.linear(xs[0], self.in_proj_weight, self.in_proj_bias).split_with_sizes(sizes, -1)
         else:
             alike = self._qkv_same_embed_dim
             own = (self.q_proj_weight, self.k_proj_weight, self.v_proj_weight)
-            weights = self.in_proj_weight.chunk(3) if alike else own
-            biases = self.in_proj_bias.chunk(3) if self.in_proj_bias is not None else (None,) * 3
+            weights = self.in_proj_weight.split_with_sizes(sizes) if alike else own
+            biases = self.in_proj_bias.split_with_sizes(sizes) if self.in_proj_bias is not None else (None,) * 3
             made = tuple(F.linear(x, w, b) for x, w, b in zip(inputs, weights, biases, strict=True))
-        return tuple(x.view(*x.shape[:2], self.num_heads, -1).transpose(1, 2) for x in made)
+        return tuple(x.view(*x.shape[:2], -1, self.head_dim).transpose(1, 2) for x in made)
+
+
+def _masked(q: Tensor, k: Tensor, v: Tensor, mask: Tensor, is_causal: bool, p: float, **options: Any) -> Tensor:
+    """Attention under a mask that is true where a key takes part, or is added to the scores.
+
+    Queries without any key get zeros: torch's kernels differ in what they make of them.
+    """
+    if is_causal:
+        mask = _both(mask, torch.ones(q.shape[-2], k.shape[-2], dtype=torch.bool, device=q.device).tril())
+    hidden = (~mask if mask.dtype == torch.bool else mask.isneginf()).all(-1, keepdim=True)
+    mask = mask | hidden if mask.dtype == torch.bool else mask.masked_fill(hidden, 0.0)
+    y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, dropout_p=p, **options)
+    return y.masked_fill(hidden, 0.0)
+
+
+def _both(a: Tensor, b: Tensor) -> Tensor:
+    """Return the mask of what both masks let take part; floats add up."""
+    if a.dtype == b.dtype == torch.bool:
+        return a & b
+    return _added(a) + _added(b)
+
+
+def _added(mask: Tensor) -> Tensor:
+    """Return a mask as values that are added to the scores."""
+    return torch.zeros(()).to(mask.device).masked_fill(~mask, -torch.inf) if mask.dtype == torch.bool else mask
 
 
 def _fused(x: Tensor) -> Tensor:

@@ -1,8 +1,8 @@
 """Arithmetic in a spec: `${4 * width}`, `${x.channels // 2}`. Parsed with Python's grammar, evaluated by dlx.
 
 Allowed: numbers, words in quotes, true and false; + - * / // % **, comparisons, and, or, not, `a if c else b`;
-min, max, round, ceil, floor, abs, len, sqrt, exp, log, log2, log10, pi; lists and their items; names in scope,
-`x.channels`, `x.size`, `x.rank`.
+min, max, round, ceil, floor, abs, len, sqrt, exp, log, log2, log10, pi; lists and their items, `range(n)`,
+`[f'stage_{i}' for i in range(4) if i != 1]`; names in scope, `x.channels`, `x.size`, `x.rank`.
 """
 
 from __future__ import annotations
@@ -12,12 +12,15 @@ import math
 import operator
 import re
 import warnings
+from collections import ChainMap
 from collections.abc import Callable, Mapping
 from functools import lru_cache
-from typing import Any
+from typing import Any, cast
 
 from ..errors import did_you_mean, shortened
 from .syntax.read import BROKEN, MAX_DEPTH, Node, located
+
+Scope = Mapping[str, Any]
 
 MAX_MAGNITUDE = 1e18
 MAX_LENGTH = 500
@@ -49,6 +52,16 @@ _COMPARE: dict[type[ast.cmpop], Callable[[Any, Any], bool]] = {
     ast.In: lambda a, b: a in b,
     ast.NotIn: lambda a, b: a not in b,
 }
+
+
+def _range(*ends: int) -> list[int]:
+    """Python's range as a list. ExpressionError where it is longer than a value may be."""
+    numbers = range(*ends)
+    if numbers[MAX_ITEMS:]:
+        raise ExpressionError(f"the result is longer than {MAX_ITEMS:,}")
+    return list(numbers)
+
+
 _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": min,
     "max": max,
@@ -58,6 +71,7 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "floor": math.floor,
     "abs": abs,
     "len": len,
+    "range": _range,
     "sqrt": math.sqrt,
     "exp": math.exp,
     "log": math.log,
@@ -82,6 +96,10 @@ class ExpressionError(Exception):
         self.message, self.hint = message, hint
 
 
+class _Turns(ChainMap[str, Any]):  # the names inside a comprehension: its variables over those around it
+    left: list[int]  # how many turns it may take yet; those inside take of the same
+
+
 class UnknownValue(Exception):  # noqa: N818 - not an error: the value is not known because an earlier mistake hides it
     """An expression depends on a shape or variable whose own problem is already reported."""
 
@@ -98,9 +116,6 @@ class ItemBudget:
         if self.items < 0:
             raise ExpressionError("the lists that expressions make here hold too many items in all")
         return value
-
-
-Scope = Mapping[str, Any]
 
 
 def has_expression(value: object) -> bool:
@@ -324,6 +339,47 @@ def _list(node: ast.List | ast.Tuple, scope: Scope) -> list[Any]:
     return [_eval(item, scope) for item in node.elts]
 
 
+def _text(node: ast.JoinedStr, scope: Scope) -> str:
+    """Evaluate `f'stage_{i}'`."""
+    pieces: list[Any] = []
+    for part in node.values:
+        if isinstance(part, ast.FormattedValue) and (part.format_spec is not None or part.conversion != -1):
+            raise ExpressionError(f"`{ast.unparse(node)}` formats a value", "Write the name alone: f'stage_{i}'.")
+        pieces.append(_eval(part.value if isinstance(part, ast.FormattedValue) else part, scope))
+    if not all(isinstance(piece, str | int | float) for piece in pieces):
+        raise ExpressionError(f"`{ast.unparse(node)}` puts something into a word that is no word and no number")
+    return str(_bounded("".join(map(str, pieces))))
+
+
+def _comprehension(node: ast.ListComp, scope: Scope) -> list[Any]:
+    """Evaluate `[2 * w for w in widths if w > 8]`."""
+    inner = _Turns({}, cast("dict[str, Any]", scope))
+    inner.left = scope.left if isinstance(scope, _Turns) else [MAX_ITEMS]
+    found: list[Any] = []
+    _walk(node, 0, inner, found)
+    return found
+
+
+def _walk(node: ast.ListComp, depth: int, scope: _Turns, found: list[Any]) -> None:
+    """Append the values of a comprehension to `found`, from its loop number `depth` on."""
+    if depth == len(node.generators):
+        found.append(_eval(node.elt, scope))
+        return
+    loop = node.generators[depth]
+    items = _eval(loop.iter, scope)
+    if not isinstance(loop.target, ast.Name) or loop.is_async:
+        raise ExpressionError(f"`{ast.unparse(node)}` gives several names", "Walk one: `[w for w in widths]`.")
+    if not isinstance(items, list | tuple):
+        raise ExpressionError(f"`{shortened(ast.unparse(loop.iter))}` is no list to walk", "`range(4)` makes one.")
+    for item in items:
+        scope.left[0] -= 1
+        if scope.left[0] < 0:
+            raise ExpressionError(f"`{shortened(ast.unparse(node))}` takes more than {MAX_ITEMS:,} turns")
+        scope[loop.target.id] = item
+        if all(_eval(condition, scope) for condition in loop.ifs):
+            _walk(node, depth + 1, scope, found)
+
+
 # A node that is not listed is refused, and so is all that a later Python adds to its grammar.
 _HANDLERS: dict[type[ast.expr], Callable[[Any, Scope], Any]] = {
     ast.Constant: _constant,
@@ -338,4 +394,6 @@ _HANDLERS: dict[type[ast.expr], Callable[[Any, Scope], Any]] = {
     ast.Subscript: _item,
     ast.List: _list,
     ast.Tuple: _list,
+    ast.ListComp: _comprehension,
+    ast.JoinedStr: _text,
 }

@@ -41,7 +41,8 @@ def schema() -> Json:
         }
     )
     definitions["networks"] = _map(_ref("network"))
-    definitions["block"] = _object({"args": {"type": ["object", "null"]}, "layers": _ref("layers")}, ["layers"])
+    parts = {"args": {"type": ["object", "null"]}, "inputs": {"type": "array", "items": word}}
+    definitions["block"] = _object({**parts, "layers": _ref("layers")}, ["layers"])
     return {
         "$schema": "http://json-schema.org/draft-07/schema#",
         "title": "dlx spec",
@@ -98,19 +99,24 @@ def _entry() -> Json:
     beside: Json = {
         "name": {"type": "string", "description": "what other nodes call this one"},
         "from": {
-            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}],
-            "description": "the nodes it takes; else the one above",
+            "anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}, _map({"type": "string"})],
+            "description": "the nodes it takes, as a list or by input; else the one above",
         },
         "when": {"type": ["boolean", "string", "number"], "description": "leave it out where this is false"},
         "values": {"type": "object", "description": "given weights"},
         "tie": {"type": "string", "description": "a linear layer or embedding whose weight this one runs"},
     }
-    layers, nested = _ref("layers"), {"type": "array", "items": _ref("layers")}
+    layers = _ref("layers")
+    generated = [
+        _object({"for": {"type": "object"}, "index": {"type": "string"}, "layers": layers}, ["for", "layers"])
+    ]
+    generated.append(_object({"repeat": {"type": "object"}}, ["repeat"]))
+    branches: Json = {"anyOf": [{"type": "array", "items": layers}, *generated, _ref("expression")]}
     structures: Json = {
         "residual": _object(
             {"layers": layers, "shortcut": layers, "merge": _ref("entry"), "after": layers}, ["layers"]
         ),
-        "parallel": _object({"branches": nested, "merge": _ref("entry"), "after": layers}, ["branches"]),
+        "parallel": _object({"branches": branches, "merge": _ref("entry"), "after": layers}, ["branches"]),
         "repeat": _object(
             {
                 "times": _or_expression({"type": "integer", "minimum": 0}),

@@ -132,7 +132,7 @@ ENTRIES = {
           Write `residual: {layers: [...]}`.
         s.yaml:6:18  network.layers.parallel.branches
           `branches` must be a list of lists of layers, not "relu"
-          Write `branches: [[relu], [tanh]]`.
+          Write `branches: [[relu], [tanh]]`, or `branches: {for: {rate: [1, 2]}, layers: [...]}`.
         s.yaml:7:7  network.layers.for
           `for` wants lists to walk, and `layers` beside it
           Write `for: {width: [64, 128]}` and `layers: [...]` below it.
@@ -238,7 +238,10 @@ WIRING = {
         s.yaml:5:16  network.layers.relu_2
           `from` must be the name of a node, or a list of them, not 3
         s.yaml:6:16  network.layers.relu_3
-          `from` must be the name of a node, or a list of them, not {a: 1}
+          the inputs of `relu` have no names, and `from` is a mapping
+          Write a list, in their order: `from: [a, b]`.
+        s.yaml:6:20  network.layers.relu_3
+          `from` must be the name of a node, or a list of them, not 1
         """,
     ),
     "who takes a mistake is not blamed": (
@@ -417,8 +420,8 @@ of another shape
           `relu` takes one input, and `from` names 2
           Merge them first: `- concat` or `- add` with that `from`.
         s.yaml:6:7  network.layers.layers
-          `layers` takes one input, and `from` names 2
-          Merge them first: `- concat` or `- add` with that `from`.
+          `layers` takes one input, or several by name, and `from` is a list of 2
+          Write `from: {left: ..., right: ...}` and a `name`; or merge them first, by `- concat`.
         """,
     ),
     "values": (

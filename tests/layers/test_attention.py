@@ -247,7 +247,7 @@ def test_inputs_that_do_not_fit_are_refused_with_a_way_out(tensors, message, hin
 
 
 def test_more_inputs_than_attention_takes_are_refused():
-    with pytest.raises(SpecError, match="`multihead_attention` takes 1 or 2 or 3 inputs, and `from` names 4"):
+    with pytest.raises(SpecError, match="multihead_attention takes query, key, value, and is given 4 inputs"):
         network_of("[7, 12]", "- multihead_attention: 3\n  from: [input, input, input, input]")
 
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from ...errors import Problem, did_you_mean
+from ...errors import Mark, Problem, did_you_mean
 from ...layers import LAYERS
 from ...spec.syntax.read import Node
 from ...spec.validation import closest_matches, shown
 from .entries import STRUCTURES, why_no_name, why_no_variable
 from .problems import Problems
 
-FIELDS = ("args", "layers")
+FIELDS = ("args", "inputs", "layers")
 
 
 def check_blocks(blocks: Node, problems: Problems) -> None:
@@ -24,6 +24,7 @@ def check_blocks(blocks: Node, problems: Problems) -> None:
         if block.is_map:
             _check_fields(name, block, problems)
             _check_args(name, block.map.get("args", Node(None, block.mark)), problems)
+            _check_inputs(name, block, problems)
         else:
             message = f"a block must be a mapping with `layers`, not {shown(block.plain())}"
             problems.add(Problem(message, "It has args and layers.", block.mark, f"blocks.{name}"))
@@ -58,3 +59,34 @@ def _check_args(name: str, args: Node, problems: Problems) -> None:
     for arg, default in args.map.items():
         if why := why_no_variable(arg):
             problems.add(Problem(f"an argument cannot be called `{arg}`", why, default.mark, f"{path}.{arg}"))
+
+
+def inputs_of(block: Node) -> tuple[list[str], Mark | None]:
+    """Return the names of the inputs of a block, and their place; none where it has one input without a name."""
+    node = block.map.get("inputs")
+    if node is None:
+        return [], None
+    return [item.value for item in node.list if isinstance(item.value, str)], node.mark
+
+
+def _check_inputs(name: str, block: Node, problems: Problems) -> None:
+    inputs, path = block.map.get("inputs"), f"blocks.{name}.inputs"
+    if inputs is None:
+        return
+    if not inputs.list:
+        message = f"`inputs` of a block must be a list of names, not {shown(inputs.plain())}"
+        hint = "Write `inputs: [query, memory]`; their shapes are those of what comes in."
+        problems.add(Problem(message, hint, inputs.mark, path))
+    args, seen = block.map.get("args", Node({}, block.mark)).map, dict[str, Node]()
+    for index, item in enumerate(inputs.list):
+        if not isinstance(item.value, str):
+            problems.add(Problem(f"an input is a name, not {shown(item.plain())}", "", item.mark, f"{path}.{index}"))
+        elif (why := why_no_name(item.value)) is not None:
+            message = f"an input cannot be called `{item.value}`{why[0]}"
+            problems.add(Problem(message, why[1], item.mark, f"{path}.{index}"))
+        elif (other := args.get(item.value, seen.get(item.value))) is not None:
+            is_arg = "an argument" if item.value in args else "an input"
+            message = f"the input `{item.value}` is {is_arg} too{other.mark.on_line}"
+            problems.add(Problem(message, "Rename one.", item.mark, f"{path}.{index}"))
+        else:
+            seen[item.value] = item

@@ -12,15 +12,17 @@ from typing import Any
 
 from ...errors import did_you_mean
 from ...layers import LAYERS
-from ...spec.expressions import ItemBudget, UnknownValue, resolve
+from ...spec.expressions import ItemBudget, UnknownValue, has_expression, resolve
 from ...spec.syntax.read import BROKEN, Node
 from ...spec.validation import closest_matches, shown
 from ..graph import Wire
-from .blocks import check_blocks
+from .blocks import check_blocks, inputs_of
 from .entries import STRUCTURES, EntryParts, Reader
-from .limits import MAX_CALLS, MAX_ENTRIES, TooLarge, Usage
+from .limits import MAX_CALLS, TooLarge, Usage
+from .loops import Loop, Loops
 from .place import Placer
-from .scope import Scope, Variables
+from .scope import Arriving, Names, Scope, Variables
+from .sources import Sources, Taker
 
 
 class Expander:
@@ -35,6 +37,8 @@ class Expander:
         self.fail = self.read.fail
         self.depth = 0
         self.item_budget = ItemBudget(1_000_000)
+        self.sources = Sources(placer, self.read, self.item_budget)
+        self.loops = Loops(self.read, self.item_budget)
         self.scopes: dict[str, tuple[Node, Scope]] = {}
         """Scopes by full name: the entry of each, and the scope around it."""
         self.replaying: tuple[str, str] | None = None
@@ -49,12 +53,15 @@ class Expander:
             x = self.entry(entry, scope, x)
         return x
 
-    def entry(self, entry: Node, scope: Scope, x: Wire) -> Wire:
-        """Expand one entry, and count it; a mistake in it gives a wire without a shape."""
+    def entry(self, entry: Node, scope: Scope, x: Wire, arriving: Arriving | None = None) -> Wire:
+        """Expand one entry, and count it; a mistake in it gives a wire without a shape.
+
+        It takes what its `from` names, or what stands above it, unless `arriving` is given.
+        """
         self.count(entry, scope)
         self.depth += 1
         try:
-            return self._entry(entry, scope, x)
+            return self._entry(entry, scope, x, arriving)
         except UnknownValue:  # an expression needs the shape of a value behind a mistake, which is reported there
             return self.broken(_written_name(entry), scope)
         finally:
@@ -75,7 +82,7 @@ class Expander:
             scope.names.wires.setdefault(local, wire)
         return wire
 
-    def _entry(self, entry: Node, scope: Scope, x: Wire) -> Wire:
+    def _entry(self, entry: Node, scope: Scope, x: Wire, arriving: Arriving | None) -> Wire:
         parts = self.read.parts(entry, scope)
         if parts is None:
             return self.broken(_written_name(entry), scope)
@@ -84,14 +91,22 @@ class Expander:
         early = when is not None and not re.search(r"\bx\b", str(when.value))
         if early and not (answer := self.when(parts, scope.variables(x))):
             return x if answer is False else self.broken(_written_name(entry), scope)
-        wires = self.input_wires(parts, scope, x)
-        variables = scope.variables(wires[0])
+        arriving = arriving or self.sources.of(parts, scope, x)
+        if parts.kind in self.blocks.map:
+            names, mark = inputs_of(self.blocks.map[parts.kind])
+            taker = Taker(f"the block `{parts.kind}`", names, mark)
+            arriving = self.sources.in_order(taker, arriving, entry, parts.label)
+        elif parts.kind in LAYERS:
+            cls = LAYERS[parts.kind]
+            any_of = "takes" in cls.model_fields
+            arriving = self.sources.of_layer(parts.kind, cls.input_names, any_of, arriving, parts.label)
+        variables = scope.variables(arriving.wires[0])
         if when is not None and not early and not (answer := self.when(parts, variables)):
             return x if answer is False else self.broken(_written_name(entry), scope)
         name = self.read.node_name(parts.modifiers.get("name"), variables, parts.label)
         if parts.kind in STRUCTURES or parts.kind in self.blocks.map:
-            return self.structure(parts, entry, scope, wires, name)
-        return self.layer(parts, entry, scope, wires, name)
+            return self.structure(parts, entry, scope, arriving, name)
+        return self.layer(parts, entry, scope, arriving, name)
 
     def when(self, parts: EntryParts, variables: Variables) -> bool | None:
         """Evaluate the condition of an entry; None where it has a mistake."""
@@ -99,22 +114,23 @@ class Expander:
         answer: bool | None = self.read.value(parts.modifiers["when"], variables, bool, what, parts.label)
         return answer
 
-    def structure(self, parts: EntryParts, entry: Node, scope: Scope, wires: list[Wire], name: str) -> Wire:
+    def structure(self, parts: EntryParts, entry: Node, scope: Scope, arriving: Arriving, name: str) -> Wire:
         kind = parts.kind
         for key in ("values", "tie"):
             if key in parts.modifiers:
                 hint = "Put it beside the layer that it is for."
                 self.fail(f"`{key}` belongs to a layer, not to `{kind}`", hint, parts.modifiers[key], parts.label)
-        if len(wires) != 1:
-            hint = "Merge them first: `- concat` or `- add` with that `from`."
-            self.fail(f"`{kind}` takes one input, and `from` names {len(wires)}", hint, entry, parts.label)
-            return self.broken(name, scope)
         if kind in self.blocks.map:
-            return self.block(parts, entry, scope, wires[0], name or scope.names.fresh(kind))
+            return self.block(parts, entry, scope, arriving, name or scope.names.fresh(kind))
         if kind == "share":
-            return self.share(parts, entry, scope, wires[0], name or scope.names.fresh(kind))
+            return self.share(parts, entry, scope, arriving, name or scope.names.fresh(kind))
+        by_name = kind == "layers" and bool(name and arriving.names)
+        if not self.sources.fit_structure(kind, arriving, by_name, entry, parts.label):
+            return self.broken(name, scope)
         inner = scope.inside(name) if name else scope
-        y: Wire = getattr(self, f"_{kind}")(parts.options, inner, wires[0])
+        if by_name:
+            inner = arriving.into(inner, arriving.node or entry)
+        y: Wire = getattr(self, f"_{kind}")(parts.options, inner, arriving.wires[0])
         if name:
             self.close(name, entry, scope, y)
         return y
@@ -124,8 +140,8 @@ class Expander:
         self.scopes.setdefault(scope.names.prefix + name, (entry, scope))
         self.register(name, scope, y, entry)
 
-    def layer(self, parts: EntryParts, entry: Node, scope: Scope, wires: list[Wire], name: str) -> Wire:
-        kind = parts.kind
+    def layer(self, parts: EntryParts, entry: Node, scope: Scope, arriving: Arriving, name: str) -> Wire:
+        kind, wires = parts.kind, arriving.wires
         self.usage.layers += 1
         local = name or scope.names.fresh(kind)
         full = scope.names.prefix + local
@@ -145,7 +161,7 @@ class Expander:
             )
             tied = self.placer.tied_node(tie, scope.names, full)
             y = self.placer.place(
-                kind, options, place.mark, full, wires, values=values, tied=tied, owner=self.shared_name(full)
+                kind, options, place.mark, full, arriving, values=values, tied=tied, owner=self.shared_name(full)
             )
         self.register(local, scope, y, entry)
         return y
@@ -169,28 +185,6 @@ class Expander:
         names.wires[local] = y
         names.marks[local] = entry.mark
 
-    def input_wires(self, parts: EntryParts, scope: Scope, x: Wire) -> list[Wire]:
-        """Return the inputs of an entry: those that `from` names, or the output of the entry above."""
-        node = parts.modifiers.get("from")
-        if node is None:
-            return [x]
-        refs = node.list if node.is_list else [node]
-        if not refs:
-            self.fail("`from` names nothing", "Name a node, or drop `from`.", node, parts.label)
-            return [_broken()]
-        return [_broken() if self.problems.full else self.source(ref, parts.label, scope, x) for ref in refs]
-
-    def source(self, ref: Node, label: str, scope: Scope, x: Wire) -> Wire:
-        what = "`from` must be the name of a node, or a list of them"
-        text = self.read.value(ref, scope.variables(x), str, what, label)
-        if text is None:
-            return _broken()
-        wire = x if text == "prev" else scope.block_input if text == "input" else scope.names.find(text)
-        if wire is None:
-            own = label.removeprefix(scope.names.prefix)
-            self.fail(*self.placer.explain_unknown(text, own, scope.names, ref.mark), ref, label)
-        return wire or _broken()
-
     # --- structures -------------------------------------------------------------------------------------------------
 
     # Methods by the name of their structure: `structure` finds them by it
@@ -212,14 +206,40 @@ class Expander:
         fields = self.read.fields("parallel", options, scope, "branches")
         if fields is None:
             return _broken()
-        branches = fields["branches"]
-        if not branches.list:
-            message = f"`branches` must be a list of lists of layers, not {shown(branches.plain())}"
-            hint = "Write `branches: [[relu], [tanh]]`."
-            self.fail(message, hint, branches, scope.names.prefix + "parallel.branches")
-            return _broken()
-        ends = [self.run(branch, scope, x) for branch in branches.list]
-        return self.merge(fields, "concat", options, scope, ends)
+        ends = self.branches(fields["branches"], scope, x)
+        return self.merge(fields, "concat", options, scope, ends) if ends else _broken()
+
+    def branches(self, node: Node, scope: Scope, x: Wire) -> list[Wire]:
+        """Expand the branches of `parallel`: a list, or a `for` or `repeat` whose turns are branches."""
+        path = scope.names.prefix + "parallel.branches"
+        if has_expression(node.value):
+            node = resolve(node, scope.variables(x), self.read.error_callback(path), self.item_budget)
+        if node.map.keys() & {"for", "repeat"}:
+            return self.generated(node, scope, x, path)
+        if not node.list and not node.broken:
+            message = f"`branches` must be a list of lists of layers, not {shown(node.plain())}"
+            hint = "Write `branches: [[relu], [tanh]]`, or `branches: {for: {rate: [1, 2]}, layers: [...]}`."
+            self.fail(message, hint, node, path)
+        return [self.run(branch, scope, x) for branch in node.list]
+
+    def generated(self, node: Node, scope: Scope, x: Wire, path: str) -> list[Wire]:
+        """Expand a loop whose turns stand side by side."""
+        parts = self.read.parts(node, scope)
+        if parts is None:
+            return []
+        for key, written in parts.modifiers.items():
+            hint = f"Put `{key}` beside `parallel`, or into the layers of a branch."
+            self.fail(f"`{key}` stands beside the `{parts.kind}` that makes branches", hint, written, path)
+        loop = (self.loops.walk if parts.kind == "for" else self.loops.repeat)(parts.options, scope, x)
+        if loop is None:
+            return []
+        if not loop.turns:
+            self.fail(f"the `{parts.kind}` of `branches` makes no branch", "It needs a turn or more.", loop.at, path)
+        ends = []
+        for turn in loop.turns:
+            self.count(loop.at, scope)
+            ends.append(self.run(loop.layers, scope.with_vars(turn), x))
+        return ends
 
     def merge(self, fields: Mapping[str, Node], default: str, at: Node, scope: Scope, ends: list[Wire]) -> Wire:
         entry = fields.get("merge", Node(default, at.mark))
@@ -229,82 +249,66 @@ class Expander:
         y = ends[0]
         if len(ends) > 1:
             name = self.read.node_name(parts.modifiers.get("name"), scope.variables(y), parts.label)
-            y = self.layer(parts, entry, scope, ends, name)
+            y = self.layer(parts, entry, scope, Arriving(tuple(ends)), name)
         return self.run(fields["after"], scope, y) if "after" in fields else y
 
     def _repeat(self, options: Node, scope: Scope, x: Wire) -> Wire:
-        path = scope.names.prefix + "repeat"
-        fields = self.read.fields("repeat", options, scope, "times", "layers")
-        if fields is None:
-            return _broken()
-        times = self.read.value(
-            fields["times"], scope.variables(x), int, "`times` must be a whole number", f"{path}.times"
-        )
-        if times is None:
-            return _broken()
-        # `count` would end the loop too, but with a message about the whole network
-        if not 0 <= times <= MAX_ENTRIES:
-            limit = f"at most {MAX_ENTRIES:,}" if times > 0 else "at least 0"
-            self.fail(f"`times` must be {limit}, not {times:,}", "", fields["times"], f"{path}.times")
-            return _broken()
-        name = self.read.index(fields.get("index"), options, scope, path)
-        if not name:
-            return _broken()
-        for i in range(times):
-            self.count(fields["times"], scope)
-            x = self.run(fields["layers"], scope.with_vars({name: i}), x)
-        return x
+        return self.in_turn(self.loops.repeat(options, scope, x), scope, x)
 
     def _for(self, entry: Node, scope: Scope, x: Wire) -> Wire:
-        """Expand `for: {width: [64, 128], depth: [2, 2]}` with `layers` beside it: one turn per element."""
-        path = scope.names.prefix + "for"
-        loop = entry.map.get("for", Node(None, entry.mark))
-        lists = resolve(loop, scope.variables(x), self.read.error_callback(path), self.item_budget)
-        columns = self.read.columns(lists, entry, path)
-        index = self.read.index(entry.map.get("index"), entry, scope, path)
-        if columns is None or not index:
+        return self.in_turn(self.loops.walk(entry, scope, x), scope, x)
+
+    def in_turn(self, loop: Loop | None, scope: Scope, x: Wire) -> Wire:
+        """Expand the turns of a loop one after the other."""
+        if loop is None:
             return _broken()
-        for i in range(len(next(iter(columns.values())))):
-            self.count(loop, scope)
-            row = {name: column[i].plain() for name, column in columns.items()}
-            x = self.run(entry.map["layers"], scope.with_vars({index: i, **row}), x)
+        for turn in loop.turns:
+            self.count(loop.at, scope)
+            x = self.run(loop.layers, scope.with_vars(turn), x)
         return x
 
-    def share(self, parts: EntryParts, entry: Node, scope: Scope, x: Wire, name: str) -> Wire:
+    def share(self, parts: EntryParts, entry: Node, scope: Scope, arriving: Arriving, name: str) -> Wire:
         """Expand `share`: use the weights of an earlier node, or of every node of an earlier scope, once more."""
         what = "`share` must be the name of a node"
         target, label = parts.options, scope.names.prefix + name
-        text = self.read.value(target, scope.variables(x), str, what, label)
+        text = self.read.value(target, scope.variables(arriving.wires[0]), str, what, label)
         if text is None:
             return self.broken(name, scope)
         wire = scope.names.find(text)
         scoped = self.placer.full_name(text, scope.names, self.scopes)
         if scoped in self.scopes:
-            return self.replay(scoped, scope, x, name)
-        if wire is None or self.placer.is_input(wire):
+            return self.replay(scoped, entry, scope, arriving, name)
+        if wire is None or self.placer.is_input(wire) or scope.names.is_input(text):
             self.fail(*self.placer.explain_not_shared(text, name, scope.names, target.mark), target, label)
             return self.broken(name, scope)
-        y = self.placer.place_shared(wire.name, label, x, target.mark)
+        if arriving.names and wire.name in self.placer.by_name:
+            first = self.placer.by_name[wire.name]
+            taker = Taker(f"`{text}`", first.takes, first.mark)
+            arriving = self.sources.in_order(taker, arriving, entry, label)
+        y = self.placer.place_shared(wire.name, label, arriving.wires, target.mark)
         self.register(name, scope, y, entry)
         return y
 
-    def replay(self, scoped: str, scope: Scope, x: Wire, name: str) -> Wire:
+    def replay(self, scoped: str, entry: Node, scope: Scope, arriving: Arriving, name: str) -> Wire:
         """Expand the entry of a scope again; each of its nodes shares the weights of its counterpart."""
         source, place = self.scopes[scoped]
         written = source.map if source.is_map else {str(source.value): Node(None, source.mark)}
         again = {key: node for key, node in written.items() if key not in {"from", "name", "when"}}
         again["name"] = Node(name, source.mark)
+        inputs = place.names.inner[scoped.removeprefix(place.names.prefix)].inputs
+        taker = Taker(f"the scope `{scoped}`", inputs, source.mark)
+        arriving = self.sources.in_order(taker, arriving, entry, scope.names.prefix + name)
         outer, self.replaying = self.replaying, (f"{scope.names.prefix}{name}/", f"{scoped}/")
         try:
             # with the variables of the first time: an index of a loop around it has another value now
             inner = Scope(place.vars, scope.names, scope.block_input, scope.calls)
-            return self.entry(Node(again, source.mark), inner, x)
+            return self.entry(Node(again, source.mark), inner, arriving.wires[0], arriving)
         finally:
             self.replaying = outer
 
     # --- blocks -----------------------------------------------------------------------------------------------------
 
-    def block(self, parts: EntryParts, entry: Node, scope: Scope, x: Wire, name: str) -> Wire:
+    def block(self, parts: EntryParts, entry: Node, scope: Scope, arriving: Arriving, name: str) -> Wire:
         """Expand the layers of a block in a scope of its own, with its arguments as variables."""
         kind, full = parts.kind, scope.names.prefix + name
         if len(scope.calls) >= MAX_CALLS:
@@ -312,17 +316,22 @@ class Expander:
             message = f"blocks call each other more than {MAX_CALLS} deep: ... {chain}"
             self.fail(message, "Let it end: `when: ${depth > 0}`.", entry, full)
             raise TooLarge
-        args = self.arguments(kind, parts.options, scope, x, full)
+        inputs = Names(f"{full}/", scope.names)
+        arriving.into(Scope({}, inputs, arriving.wires[0]), self.blocks.map[kind].map.get("inputs", entry))
+        args = self.arguments(kind, parts.options, scope, arriving.wires[0], inputs, full)
         layers = self.blocks.map[kind].map.get("layers")
         if args is None or layers is None:
             return self.broken(name, scope)
         names = scope.inside(name).names
-        inner = Scope({**self.placer.globals, **args}, names, x, (*scope.calls, kind))
-        y = self.run(layers, inner, x)
+        names.wires, names.marks, names.inputs = inputs.wires, inputs.marks, inputs.inputs
+        inner = Scope({**self.placer.globals, **args}, names, arriving.wires[0], (*scope.calls, kind))
+        y = self.run(layers, inner, arriving.wires[0])
         self.close(name, entry, scope, y)
         return y
 
-    def arguments(self, kind: str, options: Node, scope: Scope, x: Wire, full: str) -> dict[str, Any] | None:
+    def arguments(
+        self, kind: str, options: Node, scope: Scope, x: Wire, inputs: Names, full: str
+    ) -> dict[str, Any] | None:
         """Return the arguments of a block by name; None where one is missing, unknown or has a mistake."""
         declared = self.blocks.map[kind].map.get("args", Node({}, options.mark)).map
         passed = options.map
@@ -340,9 +349,9 @@ class Expander:
         values: dict[str, Any] = {}
         broken = False
         for key, default in declared.items():
-            # A default sees the arguments before it, and not the variables of the place that uses the block
-            known = scope.vars if key in passed else self.placer.globals | values
-            value = resolve(passed.get(key, default), Variables(known, x, scope.names), on_error, self.item_budget)
+            # A default sees the inputs and the arguments before it, and no variables of the place of its use
+            known = scope.variables(x) if key in passed else Variables(self.placer.globals | values, x, inputs)
+            value = resolve(passed.get(key, default), known, on_error, self.item_budget)
             values[key] = BROKEN if value.broken else value.plain()
             broken = broken or value.broken
         meant = closest_matches(unknown, declared) if unknown else set()

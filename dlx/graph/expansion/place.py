@@ -17,7 +17,7 @@ from ..graph import LayerNode, Wire
 from ..receptive_field import propagation
 from .plugin_plans import check_plan
 from .problems import Problems
-from .scope import Names
+from .scope import Arriving, Names
 
 MAX_COUNT = 10**18
 """Largest number of values in one output or weight; a larger one is a typing mistake."""
@@ -65,15 +65,15 @@ class Placer:
         options: Node,
         mark: Mark,
         full: str,
-        wires: Sequence[Wire],
+        arriving: Arriving,
         values: Node | None = None,
         tied: LayerNode | None = None,
         owner: str = "",
     ) -> Wire:
         """Add a node of `kind` and return its output; a wire without a shape where there is a mistake."""
-        broken = Wire(full, None)
+        broken, wires = Wire(full, None), arriving.wires
         self.marks[full] = mark
-        layer = self.layer(kind, options, full)
+        layer = self.layer(kind, options, full, arriving.names)
         if layer is None or any(wire.shape is None for wire in wires) or not wires:
             return broken
         shapes = tuple(wire.shape for wire in wires if wire.shape is not None)
@@ -90,12 +90,12 @@ class Placer:
             node.owner = first.owner or first.name
         return wire
 
-    def layer(self, kind: str, options: Node, full: str) -> Layer | None:
+    def layer(self, kind: str, options: Node, full: str, takes: tuple[str, ...] = ()) -> Layer | None:
         """Build the declared layer; equal options give one object, and are validated once.
 
-        None where the options have a mistake.
+        `takes` are the inputs that it is given by name. None where the options have a mistake.
         """
-        key = (kind, repr(options.plain()))
+        key = (kind, repr(options.plain()), takes)
         # Options with a mistake are validated again, so that each place that has them is reported
         if key in self._layers and self._layers[key] is not None:
             return self._layers[key]
@@ -103,6 +103,9 @@ class Placer:
         layer = build(LAYERS[kind], options, f"{self.path}.{full}", problems, shorthand=True)
         for problem in problems:
             self.problems.add(problem)
+        given = takes != LAYERS[kind].input_names[: len(takes)]
+        if layer is not None and given and "takes" in type(layer).model_fields:
+            layer = layer.model_copy(update={"takes": list(takes)})
         self._layers[key] = layer
         return layer
 
@@ -219,17 +222,19 @@ class Placer:
             fitting[name] = node.plain()
         return fitting
 
-    def place_shared(self, target: str, full: str, x: Wire, mark: Mark) -> Wire:
+    def place_shared(self, target: str, full: str, wires: Sequence[Wire], mark: Mark) -> Wire:
         """Add a node that runs the layer of `target` again with its weights; return its output."""
         broken = Wire(full, None)
         self.marks[full] = mark
         first = self.by_name.get(target)
-        if first is None or x.shape is None:
+        shapes = tuple(wire.shape for wire in wires if wire.shape is not None)
+        if first is None or len(shapes) != len(wires):
             return broken
-        plan = self.plan(first.layer, (x.shape,), [x], mark, full, self.by_name[first.tied] if first.tied else None)
-        if plan is None or not self.fits(first, plan, x, mark, full):
+        tied = self.by_name[first.tied] if first.tied else None
+        plan = self.plan(first.layer, shapes, wires, mark, full, tied)
+        if plan is None or not self.fits(first, plan, wires[0], mark, full):
             return broken
-        node, wire = self.add(full, first.kind, first.layer, [x], plan, mark)
+        node, wire = self.add(full, first.kind, first.layer, wires, plan, mark)
         node.owner, node.tied = first.owner or first.name, first.tied
         return wire
 
@@ -273,7 +278,7 @@ class Placer:
         if wire is None:
             message, hint = self.explain_unknown(tie.value, full.rsplit("/", 1)[-1], names, tie.mark)
             self.fail(message, hint, tie.mark, full)
-        elif wire.name in self.by_name:
+        elif wire.name in self.by_name and not names.is_input(tie.value):
             return self.by_name[wire.name]
         elif wire.shape is not None:
             self.fail(f"`{tie.value}` is an input and has no weight", TIED_TO, tie.mark, full)

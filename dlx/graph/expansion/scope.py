@@ -8,6 +8,7 @@ from typing import Any
 
 from ...errors import Mark
 from ...spec.expressions import UnknownValue
+from ...spec.syntax.read import Node
 from ..graph import Wire
 
 
@@ -22,6 +23,8 @@ class Names:
     counts: dict[str, int] = field(default_factory=dict)
     inner: dict[str, Names] = field(default_factory=dict)
     """The scopes inside this one: `scope/node` names a node in one of them."""
+    inputs: list[str] = field(default_factory=list)
+    """The names that a block or scope gives to what comes in."""
 
     def fresh(self, kind: str) -> str:
         """Return the next free name of a kind (`conv_1`, `conv_2`, ...), and count it as used."""
@@ -47,6 +50,13 @@ class Names:
                 return at.wires[last]
             around = around.outer
         return None
+
+    def is_input(self, name: str) -> bool:
+        """Whether a name is an input of a block or scope: the nearest that has it counts."""
+        at: Names | None = self
+        while at is not None and name not in at.wires:
+            at = at.outer
+        return at is not None and name in at.inputs
 
     def visible(self) -> Iterator[str]:
         """Yield the names of this scope and of those around it."""
@@ -78,6 +88,28 @@ class Scope:
         inner = Names(f"{self.names.prefix}{name}/", self.names)
         self.names.inner.setdefault(name, inner)
         return Scope(self.vars, inner, self.block_input, self.calls)
+
+
+@dataclass(frozen=True, slots=True)
+class Arriving:
+    """The wires that an entry takes, with the names of its inputs where its `from` is a mapping."""
+
+    wires: tuple[Wire, ...]
+    names: tuple[str, ...] = ()
+    node: Node | None = None
+    """The `from` of the entry; None where it has none, and takes what stands above it."""
+
+    @property
+    def is_broken(self) -> bool:
+        return any(wire.shape is None for wire in self.wires)
+
+    def into(self, inner: Scope, at: Node) -> Scope:
+        """Give the inputs of a block or scope their names inside it; `input` and `x` are the first of them."""
+        for name, wire in zip(self.names, self.wires, strict=False):
+            inner.names.wires[name] = wire
+            inner.names.marks[name] = at.map[name].mark if name in at.map else at.mark
+            inner.names.inputs.append(name)
+        return Scope(inner.vars, inner.names, self.wires[0], inner.calls)
 
 
 class Variables(Mapping[str, Any]):
