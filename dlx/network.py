@@ -27,7 +27,7 @@ def build(graph: Graph, init: Initializer | None = None) -> fx.GraphModule:
     _initialize(graph, modules, init or Default())
     for node in graph.nodes:
         _set_values(node, modules.get(node.name))
-    network = torch.fx.GraphModule(root, _calls(graph), class_name="Network")
+    network = torch.fx.GraphModule(root, _calls(graph, root), class_name="Network")
     for node in graph.nodes:
         if node.frozen and node.name in modules:
             modules[node.name].requires_grad_(False)
@@ -40,7 +40,7 @@ def _modules(graph: Graph) -> tuple[nn.Module, dict[str, nn.Module]]:
     modules: dict[str, nn.Module] = {}
     by_path: dict[str, nn.Module] = {}
     for node in graph.nodes:
-        if node.owner:
+        if node.owner or node.result:
             continue
         made = _tied(graph, node) if node.tied else _own(node)
         *scopes, last = node.name.split("/")
@@ -54,7 +54,24 @@ def _modules(graph: Graph) -> tuple[nn.Module, dict[str, nn.Module]]:
         parent.add_module(last, made)
         by_path[f"{path}/{last}"] = made
         modules[node.name] = made
+    for name in _packing(graph):
+        modules[name].packs = True  # type: ignore[assignment]  # a flag, and no parameter or module
     return root, modules
+
+
+def _packing(graph: Graph) -> set[str]:
+    """Return the modules that give states beside their output, by the nodes that own them."""
+    sources = (graph.by_name[node.inputs[0]] for node in graph.nodes if node.result)
+    return {source.owner or source.name for source in sources}
+
+
+def _part(node: LayerNode, result: str) -> nn.Module:
+    """Build the module that takes the output of a node, or one of its results, out of what its module packs."""
+    from .modules.recurrent import Part
+
+    shapes = {"": node.shape, **node.layer.results(*node.arriving)}
+    before = list(shapes)[: list(shapes).index(result)]
+    return Part(sum(shapes[name].count for name in before), shapes[result])
 
 
 def _own(node: LayerNode) -> nn.Module:
@@ -80,24 +97,49 @@ def _tied(graph: Graph, node: LayerNode) -> nn.Module:
     return node.layer.tied_module(x, graph.by_name[node.tied].layer.lends == "transposed")
 
 
-def _calls(graph: Graph) -> fx.Graph:
+def _add(root: nn.Module, name: str, made: nn.Module) -> None:
+    """Add the module that takes a result, `memory.state`, below the module of `memory`."""
+    *above, last = _target(name).split(".")
+    parent = root
+    for step in above:
+        if step not in parent._modules:
+            parent.add_module(step, torch.nn.Module())
+        parent = parent.get_submodule(step)
+    parent.add_module(last, made)
+
+
+def _calls(graph: Graph, root: nn.Module) -> fx.Graph:
     """Build the torch.fx graph: the calls in the order of the spec, each with the name of its node."""
     from .modules.named import NamedGraph
 
     code = NamedGraph()
     code.named_outputs = tuple(graph.outputs)
     values: dict[str, Any] = {name: code.placeholder(name) for name in graph.inputs}
+    whole: dict[str, Any] = {}
+    """What a module gives that packs its results behind its output, by node."""
+    packing = _packing(graph)
+
+    def call(node: LayerNode, target: str, args: tuple[Any, ...], name: str) -> Any:
+        made = code.create_node("call_module", target, args, name=name.replace("/", "_").replace(".", "_"))
+        # torch.fx renames nodes; errors and claims need the name in the spec
+        made.meta |= {"node": node.name, "mark": node.mark}
+        return made
+
     for node in graph.nodes:
+        if node.result:
+            _add(root, node.name, _part(graph.by_name[node.inputs[0]], node.result))
+            values[node.name] = call(node, _target(node.name), (whole[node.inputs[0]],), node.name)
+            continue
         args = [values[name] for name in node.inputs]
         if node.tied:
             owner = graph.by_name[node.tied].owner or node.tied
             args.append(code.get_attr(f"{_target(owner)}.weight"))
-        call = code.create_node(
-            "call_module", _target(node.owner or node.name), tuple(args), name=node.name.replace("/", "_")
-        )
-        # torch.fx renames nodes; errors and claims need the name in the spec
-        call.meta |= {"node": node.name, "mark": node.mark}
-        values[node.name] = call
+        owner = node.owner or node.name
+        values[node.name] = call(node, _target(owner), tuple(args), node.name)
+        if owner in packing:
+            whole[node.name], output = values[node.name], f"{node.name}.output"
+            _add(root, output, _part(node, ""))
+            values[node.name] = call(node, _target(output), (whole[node.name],), output)
     outputs = {name: values[node] for name, node in graph.outputs.items()}
     code.output(next(iter(outputs.values())) if len(outputs) == 1 else outputs)
     return code

@@ -186,9 +186,8 @@ class Evaluator:
 
     def values(self, network: fx.GraphModule, samples: Samples) -> dict[str, Any]:
         """Return the value of each node by its name, and the output under an empty name."""
-        # By order, not by name: torch.fx renames nodes whose names are Python's or taken
-        calls = [node.name for node in network.graph.nodes if node.op == "call_module"]
-        names = dict(zip(calls, (node.name for node in self.graph.nodes), strict=True))
+        # torch.fx renames nodes; of several calls for a node the last one gives its value
+        names = {node.name: node.meta["node"] for node in network.graph.nodes if node.op == "call_module"}
         seen: dict[str, Any] = {}
 
         class Recorder(torch.fx.Interpreter):

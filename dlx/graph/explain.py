@@ -102,7 +102,10 @@ def explain_of(graphs: Graphs, name: str | None = None) -> Explanation:
 
 
 def _layer(node: LayerNode, graph: Graph) -> Explanation:
-    own = [line for line in node.layer.derivation(node.plan, *node.arriving) if line.holds]
+    ends = Line(
+        note="One row for each layer and direction; a single one has no axis.", axes=tuple(range(len(node.shape)))
+    )
+    own = [ends] if node.result else [made for made in node.layer.derivation(node.plan, *node.arriving) if made.holds]
     derivations = [_output(node, own), _parameters(node, own), _buffers(node), _macs(node, own), _memory(node)]
     field = _field(of_node(node, graph), node.receptive_field, node.receptive_fields)
     warnings = [*node.plan.warnings, *(p.message for p in graph.warnings if OF_LAYERS.sub("", p.path) == node.name)]
@@ -198,6 +201,8 @@ def _remarks(node: LayerNode) -> Iterable[str]:
     """Yield remarks on shared, tied, frozen and initialized weights."""
     if node.owner:
         yield f"It runs the weights of `{node.owner}`, which are counted there; the multiply-adds are done again."
+    if node.result:
+        yield f"It is the {node.result} that `{node.inputs[0]}` ends in, one row for each layer and direction."
     if node.tied:
         yield f"It runs the weight of `{node.tied}`, which is counted there; only the bias is its own."
     if node.frozen and node.plan.weights:

@@ -64,6 +64,8 @@ class LayerNode:
     """The node whose weights this one shares (`share`); empty for its own."""
     tied: str = ""
     """The node whose weight this one uses (`tie`): transposed, or an embedding's as it is."""
+    result: str = ""
+    """The result of the layer that it takes from (`state`), for a node that hands on one; empty for other nodes."""
     values: Mapping[str, Any] = field(default_factory=dict)
     frozen: bool = False
     """Whether its weights never move."""
@@ -85,6 +87,8 @@ class LayerNode:
     @property
     def takes(self) -> tuple[str, ...]:
         """The layer's names for its inputs, where they have some."""
+        if self.result:
+            return ()
         names: tuple[str, ...] = getattr(self.layer, "takes", ()) or self.layer.input_names
         return names[: len(self.inputs)]
 

@@ -20,6 +20,7 @@ from .expansion.expand import Expander
 from .expansion.limits import TooLarge, Usage
 from .expansion.place import Placer
 from .expansion.problems import Problems
+from .expansion.results import result_of
 from .expansion.scope import Names, Scope
 from .graph import Graph, LayerNode, Wire
 from .graphs import Graphs
@@ -253,6 +254,14 @@ def _outputs(experiment: Experiment, placer: Placer, last: Wire) -> dict[str, st
         if placer.problems.full:
             break
         wire = placer.top.find(ref.value) if isinstance(ref.value, str) else None
+        if wire is None and isinstance(ref.value, str) and "." in ref.value:
+            base, _, key = ref.value.rpartition(".")
+            source = placer.top.find(base)
+            found = result_of(placer, source, key, ref.mark) if source is not None else None
+            if isinstance(found, tuple):
+                placer.problems.add(Problem(*found, ref.mark, f"{where}.{name}" if name else where))
+                continue
+            wire = found
         if wire is not None:
             outputs[name or "output"] = wire.name
             continue

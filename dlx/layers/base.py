@@ -260,6 +260,11 @@ class Layer(Declared):
     lends: ClassVar[Literal["transposed", "as it is"] | None] = None
     """How another layer that is tied to this one uses its `weight`; None where that is not possible."""
 
+    @property
+    def takes_one(self) -> bool:
+        """Whether it can run on one input, so that a wrapper of one input can hold it."""
+        return self.arity == 1 or (isinstance(self.arity, tuple) and 1 in self.arity)
+
     def plan(self, *xs: Shape) -> Plan:
         """Return the plan for inputs of shapes `xs`, each without the batch axis.
 
@@ -269,6 +274,13 @@ class Layer(Declared):
         from .measure import measure
 
         return Plan(**measure(self, *xs))
+
+    def results(self, *xs: Shape) -> Mapping[str, Shape]:
+        """Return the shapes of results beside the output, by the names that `from: memory.state` takes them by.
+
+        A module of such a layer packs them behind its output, in this order, while its `packs` is true.
+        """
+        return {}
 
     def values_per_statistic(self, batch: int, training: bool, *xs: Shape) -> int | None:
         """Return the smallest number of values from which a mean and a variance are computed in a batch of `batch`

@@ -41,7 +41,7 @@ class DropConnect(Layer):
 
     def plan(self, *xs: Shape) -> Plan:
         kind = self.layer.kind
-        if self.layer.arity != 1:
+        if not self.layer.takes_one:
             raise ShapeError(f"drop_connect wraps a layer of one input, and {kind} takes several", "Wrap its parts.")
         inner = self.layer.plan(*xs)
         if not any(len(shape) > 1 for shape in inner.weights.values()):

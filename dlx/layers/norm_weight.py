@@ -47,7 +47,7 @@ class _Reparametrised(Layer):
         return tuple(weight)
 
     def _inner(self, xs: tuple[Shape, ...]) -> Plan:
-        if self.layer.arity != 1:
+        if not self.layer.takes_one:
             raise ShapeError(
                 f"{self.kind} wraps a layer of one input, and {self.layer.kind} takes several", hint="Wrap its parts."
             )

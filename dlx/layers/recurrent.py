@@ -97,6 +97,13 @@ class _Recurrent(Layer):
             warnings=(idle,) if self.dropout and self.num_layers == 1 else (),
         )
 
+    def results(self, *xs: Shape) -> Mapping[str, Shape]:
+        return {"state": self._rows_of(self.output_size)}
+
+    def _rows_of(self, values: int) -> Shape:
+        """Return the shape of all states, or of the one: that which a wired initial state has."""
+        return Shape((self.rows, values) if self.rows > 1 else (values,))
+
     def _seen(self, inputs: int) -> InputPaths:
         """Return the dependency on the inputs: every step, and for sequences each step at its own place."""
         whole = AxisMap((None, None) if self.return_sequences else (None,))
@@ -226,7 +233,8 @@ class RNN(_Recurrent):
     Shapes: (T, C) -> (T, D * hidden_size), with D = 2 where it is `bidirectional` and 1 elsewhere; without
         `return_sequences` (D * hidden_size,), the state behind the last step, and of the way back behind the first.
         A second input is the state to begin at, of (num_layers * D, hidden_size), or (hidden_size,) where that is one
-        row; else it begins at zeros. Sizes are torch's with batch_first; `- transpose` brings (C, T) here.
+        row; else it begins at zeros. `from: NAME.state` takes the states that it ends in, in the same shape. Sizes
+        are torch's with batch_first; `- transpose` brings (C, T) here.
     Cost: hidden_size * (C + hidden_size) weights, and 2 * hidden_size biases, for each layer and direction, where C
         of the layers above is D * hidden_size; T times those weights as MACs.
     Errors: an input that is not (steps, values), or not of floats; a state of another shape.
@@ -304,7 +312,8 @@ class LSTM(_Recurrent):
 
     Shapes: those of `rnn`: (T, C) -> (T, D * hidden_size), or (D * hidden_size,) without `return_sequences`; with
         `proj_size`, that many values in place of hidden_size. A second input is the state to begin at, a third the
-        cells, of (num_layers * D, hidden_size), or (hidden_size,) where that is one row.
+        cells, of (num_layers * D, hidden_size), or (hidden_size,) where that is one row. `from: NAME.state` and
+        `NAME.cell` take those that it ends in.
     Cost: 4 * hidden_size * (C + hidden_size) weights, and 8 * hidden_size biases, for each layer and direction; T
         times those weights as MACs. Until the backward pass oneDNN, which runs it on a CPU, holds about twice the
         memory of torch's own kernel, which is the one that is forecast.
@@ -343,6 +352,9 @@ class LSTM(_Recurrent):
     @property
     def projected(self) -> int:
         return self.proj_size
+
+    def results(self, *xs: Shape) -> Mapping[str, Shape]:
+        return {**super().results(*xs), "cell": self._rows_of(self.hidden_size)}
 
     def equations(self) -> Sequence[str]:
         read = "W_hr (o_t * tanh(c_t))" if self.proj_size else "o_t * tanh(c_t)"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from math import prod
 from typing import Any
 
 import torch
@@ -23,6 +24,8 @@ class _Recurrent(nn.RNNBase):
     def __init__(self, *sizes: int, one_bias: bool = False, return_sequences: bool = True, **options: Any) -> None:
         super().__init__(*sizes, **options)  # type: ignore[arg-type]  # torch's RNN, GRU and LSTM know their mode
         self.return_sequences = return_sequences
+        self.packs = False
+        """Whether states and cells that it ends in are packed behind the output: (N, values of all of them)."""
         for name in [name for name, _ in self.named_parameters() if one_bias and name.startswith("bias_hh")]:
             zeros = torch.zeros_like(getattr(self, name), requires_grad=False)
             delattr(self, name)
@@ -31,10 +34,12 @@ class _Recurrent(nn.RNNBase):
 
     def forward(self, x: Tensor, *states: Tensor) -> Tensor:
         y, last = super().forward(x.transpose(0, 1), self._begin(x, [_by_layer(state) for state in states]))
+        ends = last if isinstance(last, tuple) else (last,)
         if self.return_sequences:
-            return y.transpose(0, 1)  # type: ignore[no-any-return]  # torch's batch_first would do so in place
-        h = last[0] if isinstance(last, tuple) else last
-        return torch.cat((h[-2], h[-1]), -1) if self.bidirectional else h[-1]  # each direction where it ends
+            made = y.transpose(0, 1)  # torch's batch_first would do so in place
+        else:
+            made = torch.cat((ends[0][-2], ends[0][-1]), -1) if self.bidirectional else ends[0][-1]  # where each ends
+        return packed(made, *(end.transpose(0, 1) for end in ends)) if self.packs else made
 
     def _begin(self, x: Tensor, states: Sequence[Tensor]) -> Any:
         """Return the initial state for torch's module; missing cells are zero."""
@@ -72,7 +77,7 @@ class OtherRNN(RNN):
 
     def forward(self, x: Tensor, *states: Tensor) -> Tensor:  # type: ignore[override]
         suffixes = ("", "_reverse") if self.bidirectional else ("",)
-        count, ends = len(suffixes), []
+        count, ends, states_at_end = len(suffixes), list[Tensor](), list[Tensor]()
         rows = self.num_layers * count
         begin = _by_layer(states[0]) if states else x.new_zeros(rows, len(x), self.hidden_size)
         for layer in range(self.num_layers):
@@ -81,7 +86,9 @@ class OtherRNN(RNN):
             directions = [self._direction(dropped, h, f"_l{layer}{end}") for h, end in states_of_layer]
             x = torch.cat(directions, -1) if count > 1 else directions[0]
             ends = [direction[:, 0 if end else -1] for direction, end in zip(directions, suffixes, strict=True)]
-        return x if self.return_sequences else torch.cat(ends, -1)
+            states_at_end += ends
+        made = x if self.return_sequences else torch.cat(ends, -1)
+        return packed(made, torch.stack(states_at_end, 1)) if self.packs else made
 
     def _direction(self, x: Tensor, h: Tensor, which: str) -> Tensor:
         """Return the states of one layer in one direction, in the order of the steps: (N, T, H)."""
@@ -95,6 +102,25 @@ class OtherRNN(RNN):
 
     def extra_repr(self) -> str:
         return f"{super().extra_repr()}, activation={self.activation}"
+
+
+class Part(nn.Module):
+    """One of the tensors that `packed` joins. Shapes: (N, values) -> (N, *shape)."""
+
+    def __init__(self, start: int, shape: Sequence[int]) -> None:
+        super().__init__()
+        self.start, self.shape = start, tuple(shape)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return x[:, self.start : self.start + prod(self.shape)].reshape(len(x), *self.shape)
+
+    def extra_repr(self) -> str:
+        return f"start={self.start}, shape={self.shape}"
+
+
+def packed(*parts: Tensor) -> Tensor:
+    """Join tensors as one: (N, *) each -> (N, values of all)."""
+    return torch.cat([part.flatten(1) for part in parts], 1)
 
 
 def _by_layer(state: Tensor) -> Tensor:

@@ -46,6 +46,8 @@ class Placer:
         """The places of inputs and nodes in the file, for messages."""
         self.warned = Problems()
         """Warnings, one for each entry of the file, however often it runs."""
+        self.results: dict[str, Wire] = {}
+        """Results beside the output of a layer, by the name of their node: `memory.state`."""
         self.channel_axes: propagation.ChannelAxes = {}
         self.incomplete = False
         """A limit ended the walk: what is missing from the graph is no mistake."""

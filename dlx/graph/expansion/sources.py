@@ -11,6 +11,7 @@ from ...spec.syntax.read import Node
 from ..graph import Wire
 from .entries import EntryParts, Reader, why_no_name
 from .place import Placer
+from .results import result_of
 from .scope import Arriving, Scope
 
 MERGE = "Merge them first: `- concat` or `- add` with that `from`."
@@ -58,10 +59,24 @@ class Sources:
         if text is None:
             return _broken()
         wire = x if text == "prev" else scope.block_input if text == "input" else scope.names.find(text)
+        if wire is None and "." in text:
+            wire = self.result(text, ref, label, scope, x)
         if wire is None:
-            own = label.removeprefix(scope.names.prefix)
+            own, text = label.removeprefix(scope.names.prefix), text.rpartition(".")[0] or text
             self.fail(*self.placer.explain_unknown(text, own, scope.names, ref.mark), ref, label)
         return wire or _broken()
+
+    def result(self, text: str, ref: Node, label: str, scope: Scope, x: Wire) -> Wire | None:
+        """Return the wire of `memory.state`; None where there is no `memory`."""
+        name, _, key = text.rpartition(".")
+        base = x if name == "prev" else scope.block_input if name == "input" else scope.names.find(name)
+        if base is None:
+            return None
+        found = result_of(self.placer, base, key, ref.mark)
+        if isinstance(found, Wire):
+            return found
+        self.fail(*found, ref, label)
+        return _broken()
 
     def in_order(self, taker: Taker, arriving: Arriving, at: Node, label: str) -> Arriving:
         """Return the wires in the order of the inputs of `taker`; broken ones where they do not fit, told here."""
