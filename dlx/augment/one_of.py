@@ -70,14 +70,19 @@ class OneOf(Augmentation):
         weights = self.weights or [1.0] * len(steps)
         ends = [end / sum(weights) for end in accumulate(weights[:-1])]
 
+        def either(where: Tensor, moved: Any, target: Any) -> Any:
+            return target if moved is target else torch.where(per_example(where, moved), moved, target)
+
         def chosen(x: Tensor, y: Any) -> tuple[Tensor, Any]:
             u = torch.rand(len(x), device=x.device)
             found, target = steps[0](x, y)
             for end, step in zip(ends, steps[1:], strict=True):
                 later, moved = step(x, y)
                 found = torch.where(per_example(u >= end, later), later, found)
-                if moved is not target:
-                    target = torch.where(per_example(u >= end, moved), moved, target)
+                if isinstance(moved, dict):
+                    target = {name: either(u >= end, other, target[name]) for name, other in moved.items()}
+                else:
+                    target = either(u >= end, moved, target)
             return found, target
 
         return chosen

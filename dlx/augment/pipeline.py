@@ -28,10 +28,15 @@ class TrainingSetInfo:
     """Map that undoes preprocessing; None for none."""
     outside_class: int = 0
     """Class number of positions from outside."""
+    targets: frozenset[str] = frozenset()
+    """Names of the targets, where a step is given several fields beside the input."""
 
 
 def pipeline(steps: Sequence[Augmentation], world: TrainingSetInfo) -> Step:
-    """Return the function that augments inputs and targets of a batch; targets may become `Mixed`."""
+    """Return the function that augments inputs and targets of a batch; targets may become `Mixed`.
+
+    In place of targets it takes a mapping of several fields by name too; maps of the input's size move along.
+    """
     made = [_step(run, world) for run in runs(steps)]
 
     def changed(x: Tensor, y: Any) -> tuple[Tensor, Any]:
@@ -60,7 +65,7 @@ def _step(run: list[Augmentation], world: TrainingSetInfo) -> Step:
     if isinstance(first, Mixing):
         return lambda x, y: _mixed(first, x, y)
     if isinstance(first, Moving):
-        return _moving(run, world.outside_class)  # type: ignore[arg-type]
+        return _moving(run, world)  # type: ignore[arg-type]
     seen = world.pixels if first.colours else None
 
     def examples() -> Tensor:
@@ -78,18 +83,27 @@ def _mixed(step: Mixing, x: Tensor, y: Tensor) -> tuple[Tensor, Mixed]:
     return x, Mixed(y, y[order], share)
 
 
-def _moving(run: list[Moving], outside_class: int) -> Step:
+def _moving(run: list[Moving], world: TrainingSetInfo) -> Step:
     first = run[0]
 
     def moved(x: Tensor, y: Any) -> tuple[Tensor, Any]:
         move = combined_move(run, x) if isinstance(first, Warp) else first.draw(x)  # type: ignore[arg-type]
-        along = maps(x, y)
-        x = move(x, first.filling())
-        if not along:
-            return x, y
-        if y.is_floating_point():
-            return x, move(y, 0.0)
-        return x, move(y[:, None], float(outside_class))[:, 0]
+        found = move(x, first.filling())
+
+        def along(other: Any, outside_class: int) -> Any:
+            if not maps(x, other):
+                return other
+            if other.is_floating_point():
+                return move(other, 0.0)
+            return move(other[:, None], float(outside_class))[:, 0]
+
+        if isinstance(y, dict):
+            # a class of positions to be ignored is no number that an input could have
+            outside = {name: world.outside_class if name in world.targets else 0 for name in y}
+            y = {name: along(other, outside[name]) for name, other in y.items()}
+        else:
+            y = along(y, world.outside_class)
+        return found, y
 
     return moved
 

@@ -51,8 +51,9 @@ class Field:
     """A named tensor of a batch.
 
     Attributes:
-        shape: shape of one example; () for a class number.
-        role: "input", "target", "weight" or "id".
+        shape: shape of one example; () for a class number. Its dtype is "float", "int" or "bool".
+        role: "input" for what a network takes, "target" for what an objective learns, "weight" for the weight of each
+            example in the loss, "id" for its name: ids stay on the host, and come back in predictions.
         classes: number of classes where the values are class numbers.
     """
 
@@ -79,7 +80,11 @@ class Facts:
     warnings: tuple[Problem, ...] = ()
     """Warnings about how the source was read."""
     more: Mapping[str, Field] = field(default_factory=dict)
-    """Further fields of a batch by name."""
+    """Further fields of a batch by name: more inputs and targets, weights, ids."""
+    input_name: str = "input"
+    """Name of the field `input`, the main one of several inputs: augmentations change it."""
+    target_name: str = "target"
+    """Name of the field that `target` and `classes` describe, the first of several targets."""
 
     def __post_init__(self) -> None:
         """Take plain tuples for shapes."""
@@ -90,13 +95,36 @@ class Facts:
 
     @property
     def fields(self) -> Mapping[str, Field]:
-        """All fields of a batch by name: `input`, `target` where there is one, and `more`."""
-        found = {"input": Field(self.input)}
+        """All fields of a batch by name: the main input, the first target where there is one, and `more`."""
+        found = {self.input_name: Field(self.input)}
         if self.classes is not None:
-            found["target"] = Field(Shape(self.target or (), "int"), "target", self.classes)
+            found[self.target_name] = Field(Shape(self.target or (), "int"), "target", self.classes)
         elif self.target is not None:
-            found["target"] = Field(self.target, "target")
+            found[self.target_name] = Field(self.target, "target")
         return found | dict(self.more)
+
+    @property
+    def inputs(self) -> Mapping[str, Field]:
+        """The fields that networks take, by name."""
+        return with_role(self.fields, "input")
+
+    @property
+    def targets(self) -> Mapping[str, Field]:
+        """The fields that objectives learn, by name."""
+        return with_role(self.fields, "target")
+
+    def of_target(self, name: str) -> Facts:
+        """Return the facts of data that has the target `name` alone, as an objective of one target checks them."""
+        if name == self.target_name:
+            return self
+        one = self.fields[name]
+        shape = one.shape if one.classes is None or len(one.shape) else None
+        return replace(self, classes=one.classes, target=shape, target_name=name, more={})
+
+
+def with_role(fields: Mapping[str, Field], role: Role) -> dict[str, Field]:
+    """Return the fields of a role, by name."""
+    return {name: one for name, one in fields.items() if one.role == role}
 
 
 @dataclass(frozen=True)
@@ -104,9 +132,9 @@ class Split:
     """One part of a data set: train, valid or test.
 
     Attributes:
-        x: inputs (n, *shape) as float32.
-        y: targets: int64 class numbers (n,), float32 values (n, *target), or int64 class numbers of positions (n,
-            *target).
+        x: inputs (n, *shape) as float32, of several the main ones; integers in their own width.
+        y: targets, of several the first: int64 class numbers (n,), float32 values (n, *target), or int64 class
+            numbers of positions (n, *target).
 
     In a data set that streams, inputs and targets of values are `Streamed` arrays: they support slices and integer
     indices only. `in_memory` loads some of them.
@@ -116,6 +144,8 @@ class Split:
     y: Labels
     rows: Indices | None = None
     """Index of each example in the pool that was split, from 0 on; None where there is no pool."""
+    more: Mapping[str, Any] = field(default_factory=dict)
+    """Further fields (n, ...) by name: more inputs and targets, weights (n,) as float32, ids (n,) of any type."""
 
     def __len__(self) -> int:
         return len(self.x)
@@ -128,16 +158,30 @@ class Split:
         x: Any = self.x
         return isinstance(x, Streamed)
 
+    @property
+    def arrays(self) -> tuple[Any, ...]:
+        """The arrays of all fields, the main input and the first target before the others."""
+        return (self.x, self.y, *self.more.values())
+
+    def take(self, rows: Indices | slice) -> Split:
+        """Select examples of every field; those on disk stay there where they are selected by index."""
+        from .streaming import take_rows
+
+        def some(array: Any) -> Any:
+            return array[rows] if isinstance(rows, slice) else take_rows(array, rows)
+
+        more = {name: some(array) for name, array in self.more.items()}
+        kept = self.rows[rows] if self.rows is not None else None if isinstance(rows, slice) else rows
+        return Split(some(self.x), some(self.y), kept, more)
+
     def in_memory(self, most: int) -> Split:
         """Return the part in memory; of one that streams, the first `most` bytes."""
         from .streaming import Streamed
 
-        arrays: tuple[Any, ...] = (self.x, self.y)
-        streamed = [array for array in arrays if isinstance(array, Streamed)]
+        streamed = [array for array in self.arrays if isinstance(array, Streamed)]
         if not streamed:
             return self
-        count = max(2, most // sum(4 * prod(array.example_shape) for array in streamed))
-        return Split(self.x[:count], self.y[:count], None if self.rows is None else self.rows[:count])
+        return self.take(slice(max(2, most // sum(4 * prod(array.example_shape) for array in streamed))))
 
 
 @dataclass(frozen=True)
@@ -163,6 +207,23 @@ class Sets:
     """Notes for the start of a training, such as the place of the cache of decoded pictures."""
     reading: Mapping[str, Any] = field(default_factory=dict)
     """JSON values needed to read later inputs, such as the categories of a table."""
+    fields: Mapping[str, Field] = field(default_factory=dict)
+    """The fields of each part by name, the main input and the first target before the others of their role; empty
+    where they are one `input` and one `target`."""
+    preprocess_more: Mapping[str, tuple[Fitted, ...]] = field(default_factory=dict)
+    """The preprocessing steps of further inputs, by name."""
+
+    def named(self, role: Role) -> tuple[str, ...]:
+        """Return the names of the fields of a role, the main one first."""
+        if self.fields:
+            return tuple(with_role(self.fields, role))
+        return {"input": ("input",), "target": ("target",)}.get(role, ())
+
+    def values(self, part: Split, name: str) -> Any:
+        """Return the array of a field in one of the parts. KeyError where there is none of this name."""
+        if name in part.more:
+            return part.more[name]
+        return {self.named("input")[0]: part.x, self.named("target")[0]: part.y}[name]
 
     def in_memory(self, most: int) -> Sets:
         """Return the parts in memory; of each one that streams, the first `most` bytes."""

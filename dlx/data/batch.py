@@ -4,26 +4,54 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
     from torch import Tensor
 
 
+class FieldNames(NamedTuple):
+    """Names of the fields of a batch that one network takes and learns."""
+
+    inputs: tuple[str, ...] = ("input",)
+    """Fields that the network takes, in the order of its inputs."""
+    targets: tuple[str, ...] = ("target",)
+    """Fields that are learned, in the order of the data."""
+
+
+ONE_EACH = FieldNames()
+
+
 @dataclass(frozen=True)
 class Batch:
-    """Tensors by field name, with the batch on the first axis, on the device of the training."""
+    """Tensors by field name, with the batch on the first axis, on the device of the training.
 
-    fields: Mapping[str, Tensor]
+    `batch["price"]` is a field of any role: an input, a target, the weights of the examples. `inputs` are the tensors
+    of the one network in its own order, so that `network(*batch.inputs)` calls it; `y` is the first target.
+    """
+
+    fields: Mapping[str, Any]
     carried: dict[str, Tensor] = field(default_factory=dict)
     """States for the next batch of the feed, by field name."""
+    names: FieldNames = ONE_EACH
 
     def __getitem__(self, name: str) -> Tensor:
-        return self.fields[name]
+        found: Tensor = self.fields[name]
+        return found
 
     def __len__(self) -> int:
         """Number of examples."""
         return len(next(iter(self.fields.values()), ()))
+
+    @property
+    def inputs(self) -> tuple[Tensor, ...]:
+        """The inputs of the network, in its order."""
+        return tuple([self.fields[name] for name in self.names.inputs])
+
+    @property
+    def y(self) -> Any:
+        """The first target; `Mixed` where augmentations mix."""
+        return self.fields[self.names.targets[0]]
 
     def carry(self, name: str, value: Tensor) -> None:
         """Pass a state (N, ...) on to the feed's next batch, detached from the graph of gradients."""
@@ -33,9 +61,6 @@ class Batch:
         """Split the batch into batches of up to `size` examples."""
         if len(self) <= size:
             return [self]
-        parts = {
-            name: tensor.split(size)  # type: ignore[no-untyped-call]
-            for name, tensor in self.fields.items()
-        }
+        parts = {name: tensor.split(size) for name, tensor in self.fields.items()}
         count = len(next(iter(parts.values())))
-        return [Batch({name: part[i] for name, part in parts.items()}) for i in range(count)]
+        return [Batch({name: part[i] for name, part in parts.items()}, {}, self.names) for i in range(count)]

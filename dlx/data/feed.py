@@ -7,8 +7,6 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from .batch import Batch
 
 
@@ -17,8 +15,8 @@ class Chunks(Protocol):
 
     def __len__(self) -> int: ...
 
-    def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Yield inputs and targets of up to `size` examples."""
+    def chunks(self, size: int) -> Iterator[Batch]:
+        """Yield all fields of up to `size` examples."""
 
 
 class Feed(ABC):

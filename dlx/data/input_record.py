@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,11 +15,12 @@ from ..lazy import np
 from ..shapes import Shape
 from ..utils import files
 from ..utils.json_documents import loads
-from .base import Dataset, Facts, Sets
-from .preprocess import PREPROCESSING, Fitted, as_float32
+from .base import Dataset, Facts, Field, Sets
+from .preprocess import PREPROCESSING, Fitted, applied, as_float32
 
 if TYPE_CHECKING:
     from .base import Floats, Values
+    from .new_inputs import NewInputs
 
 FILE = "inputs.safetensors"
 
@@ -43,43 +44,70 @@ class InputRecord:
     class_names: tuple[str, ...] = ()
     steps: tuple[Fitted, ...] = ()
     reading: Mapping[str, Any] = field(default_factory=dict)
+    taken: tuple[str, ...] = ("input",)
+    """The fields that the network takes, in the order of its inputs."""
+    raw_more: Mapping[str, Shape] = field(default_factory=dict)
+    """Shapes of further inputs before preprocessing, by name."""
+    steps_more: Mapping[str, tuple[Fitted, ...]] = field(default_factory=dict)
+    """Fitted preprocessing steps of further inputs, by name."""
+
+    @property
+    def fields(self) -> dict[str, str]:
+        """The field that each input of the network takes."""
+        return dict(zip(self.inputs, self.taken, strict=True))
 
     def prepared(self, x: Values) -> Floats:
         """Preprocess raw inputs (n, *raw), with the statistics of the training part."""
-        for step in self.steps:
-            x = step(x)
-        prepared: Floats = as_float32(x)
+        prepared: Floats = _as(self.facts.input, applied(self.steps, x))
         return prepared
 
+    def all_prepared(self, new: NewInputs) -> tuple[Values, ...]:
+        """Preprocess all raw inputs, and return them in the order of the network's inputs."""
+        if not self.raw_more:
+            return (self.prepared(new.x),)
+        fields = {self.facts.input_name: self.prepared(new.x)}
+        for name, x in new.more.items():
+            fields[name] = _as(self.raw_more[name], applied(self.steps_more.get(name, ()), x))
+        return tuple(fields[name] for name in self.taken)
 
-def of(data: Dataset, sets: Sets, inputs: Mapping[str, Shape]) -> InputRecord:
-    """Return the record of a data set that was loaded."""
+
+def _as(shape: Shape, x: Any) -> Any:
+    """Return floats as float32, and integers and truth values as they are."""
+    return as_float32(x) if shape.dtype == "float" else x
+
+
+def of(data: Dataset, sets: Sets, inputs: Mapping[str, Shape], taken: Sequence[str] = ()) -> InputRecord:
+    """Return the record of a data set that was loaded; `taken` are the fields of the network's inputs."""
     facts = data.facts()
-    steps = "preprocess" in type(data).model_fields and sets.preprocess
+    steps = "preprocess" in type(data).model_fields and (sets.preprocess or sets.preprocess_more)
     # The facts of a source are those after preprocessing; without its steps they are those of raw inputs
-    raw = data.model_copy(update={"preprocess": []}).facts().input if steps else facts.input
-    return InputRecord(raw, facts, inputs, sets.class_names, sets.preprocess, sets.reading)
+    raw = data.model_copy(update={"preprocess": []}).facts() if steps else facts
+    more = {name: one.shape for name, one in raw.inputs.items() if name != raw.input_name}
+    first = InputRecord(raw.input, facts, inputs, sets.class_names, sets.preprocess, sets.reading)
+    taken = tuple(taken) or tuple(facts.inputs)
+    return replace(first, taken=taken, raw_more=more, steps_more=dict(sets.preprocess_more))
 
 
 def save(folder: Path, record: InputRecord) -> None:
     """Write the record to one file: statistics as float64 tensors, everything else as JSON in the header."""
     from safetensors.numpy import save as to_bytes
 
-    header = {
+    header: dict[str, Any] = {
         "raw": list(record.raw),
-        "facts": {
-            "input": list(record.facts.input),
-            "classes": record.facts.classes,
-            "target": _sizes(record.facts.target),
-        },
-        "inputs": {name: {"shape": list(shape), "dtype": shape.dtype} for name, shape in record.inputs.items()},
+        "facts": _facts_as_json(record.facts),
+        "inputs": {name: _shape_as_json(shape) for name, shape in record.inputs.items()},
         "class_names": list(record.class_names),
-        "steps": [{"kind": one.step.kind, "options": one.step.model_dump(mode="json")} for one in record.steps],
+        "steps": _steps_as_json(record.steps),
         "reading": dict(record.reading),
     }
+    if record.raw_more:
+        header["taken"] = list(record.taken)
+        header["more"] = {name: _shape_as_json(shape) for name, shape in record.raw_more.items()}
+        header["steps_more"] = {name: _steps_as_json(steps) for name, steps in record.steps_more.items()}
     arrays = {
-        f"{i}/{name}": np.ascontiguousarray(values, np.float64)
-        for i, one in enumerate(record.steps)
+        f"{prefix}{i}/{name}": np.ascontiguousarray(values, np.float64)
+        for prefix, steps in {"": record.steps, **{f"{n}/": steps for n, steps in record.steps_more.items()}}.items()
+        for i, one in enumerate(steps)
         for name, values in one.found.items()
     }
     try:
@@ -102,15 +130,57 @@ def load(folder: Path) -> InputRecord | None:
     except (SafetensorError, OSError, ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} cannot be read: {error}", hint=ANEW) from None
     with understood(folder):
-        facts, target = document["facts"], document["facts"]["target"]
+        facts = _facts(document["facts"])
+        more = document.get("steps_more", {})
         return InputRecord(
-            Shape(document["raw"]),
-            Facts(Shape(facts["input"]), facts["classes"], None if target is None else Shape(target)),
-            {name: Shape(one["shape"], one["dtype"]) for name, one in document["inputs"].items()},
+            Shape(document["raw"], facts.input.dtype),
+            facts,
+            {name: _shape(one) for name, one in document["inputs"].items()},
             tuple(map(str, document["class_names"])),
-            tuple(_step(one, i, arrays) for i, one in enumerate(document["steps"])),
+            tuple(_step(one, f"{i}/", arrays) for i, one in enumerate(document["steps"])),
             dict(document["reading"]),
+            tuple(map(str, document.get("taken", facts.inputs))),
+            {name: _shape(one) for name, one in document.get("more", {}).items()},
+            {n: tuple(_step(one, f"{n}/{i}/", arrays) for i, one in enumerate(steps)) for n, steps in more.items()},
         )
+
+
+def _facts_as_json(facts: Facts) -> dict[str, Any]:
+    first: dict[str, Any] = {"input": list(facts.input), "classes": facts.classes, "target": _sizes(facts.target)}
+    if facts.input.dtype != "float":
+        first["dtype"] = facts.input.dtype
+    if not facts.more and (facts.input_name, facts.target_name) == ("input", "target"):
+        return first
+    more = {
+        name: {**_shape_as_json(one.shape), "role": one.role, "classes": one.classes}
+        for name, one in facts.more.items()
+    }
+    return first | {"names": [facts.input_name, facts.target_name], "more": more}
+
+
+def _facts(saved: Mapping[str, Any]) -> Facts:
+    names, target = saved.get("names", ["input", "target"]), saved["target"]
+    more = {name: Field(_shape(one), one["role"], one["classes"]) for name, one in saved.get("more", {}).items()}
+    return Facts(
+        Shape(saved["input"], saved.get("dtype", "float")),
+        saved["classes"],
+        None if target is None else Shape(target),
+        more=more,
+        input_name=str(names[0]),
+        target_name=str(names[1]),
+    )
+
+
+def _shape_as_json(shape: Shape) -> dict[str, Any]:
+    return {"shape": list(shape), "dtype": shape.dtype}
+
+
+def _shape(saved: Mapping[str, Any]) -> Shape:
+    return Shape(saved["shape"], saved["dtype"])
+
+
+def _steps_as_json(steps: Sequence[Fitted]) -> list[dict[str, Any]]:
+    return [{"kind": one.step.kind, "options": one.step.model_dump(mode="json")} for one in steps]
 
 
 ANEW = "Take it away: the data then says it anew."
@@ -129,11 +199,13 @@ def understood(folder: Path) -> Iterator[None]:
         raise DataError(message, hint=ANEW) from error
 
 
-def _step(saved: Mapping[str, Any], place: int, arrays: Mapping[str, Any]) -> Fitted:
-    """Restore a fitted step. Options that only the fit needed, such as those of a table's step, are dropped."""
+def _step(saved: Mapping[str, Any], first: str, arrays: Mapping[str, Any]) -> Fitted:
+    """Restore a fitted step, whose statistics have the prefix `first`.
+
+    Options that only the fit needed, such as those of a table's step, are dropped.
+    """
     cls = PREPROCESSING[saved["kind"]]
     options = {name: value for name, value in saved["options"].items() if name in cls.model_fields}
-    first = f"{place}/"
     found = {name.removeprefix(first): values for name, values in arrays.items() if name.startswith(first)}
     return Fitted(cls.model_validate(options), found)
 

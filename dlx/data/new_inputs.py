@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,10 +20,12 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class NewInputs:
-    """Raw inputs (n, *shape) and their names; empty where they are numbered."""
+    """Raw inputs (n, *shape) and their names, such as ids; empty where they are numbered."""
 
     x: Values
     names: tuple[str, ...] = ()
+    more: Mapping[str, Values] = field(default_factory=dict)
+    """Further inputs by name."""
 
 
 def read(path: Path, raw: Shape, form: ImageFormat | None = None) -> NewInputs:

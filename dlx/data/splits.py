@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from math import prod
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveInt, model_validator
@@ -16,11 +17,12 @@ from ..lazy import np
 from ..registry import Choice
 from ..shapes import Shape
 from ..utils.exact_fractions import rounded_down
-from .base import Dataset, Facts, Sets, Split
+from .base import Dataset, Facts, Sets, Split, with_role
+from .base import Field as DataField
 from .file_reading import lost_distinctions
-from .preprocess import PREPROCESSING, Fitted, Preprocess, as_float32, fit_steps, shape_after
+from .preprocess import PREPROCESSING, Fitted, Preprocess, applied, as_float32, fit_steps, shape_after
 from .preprocess.sums import chunks
-from .streaming import Streamed, take_rows
+from .streaming import Streamed
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -171,7 +173,11 @@ class Pool(Dataset):
 
     def split_pool(self, x: Any, y: Any) -> list[Split | None]:
         """Split inputs and targets into train, valid and test; None for an empty part."""
-        return [Split(take_rows(x, rows), take_rows(y, rows), rows) if len(rows) else None for rows in self.rows(y)]
+        return self.split_fields(Split(x, y))
+
+    def split_fields(self, pool: Split) -> list[Split | None]:
+        """Split all fields of a pool into train, valid and test; None for an empty part."""
+        return [pool.take(rows) if len(rows) else None for rows in self.rows(pool.y)]
 
     def facts_of(self, shape: Shape, classes: int | None = None, target: Shape | None = None) -> Facts:
         """Return the facts for raw inputs of `shape`, after preprocessing."""
@@ -183,9 +189,10 @@ class Pool(Dataset):
         source: str,
         class_names: tuple[str, ...] = (),
         notes: tuple[str, ...] = (),
+        fields: Mapping[str, DataField] | None = None,
     ) -> Sets:
-        """Preprocess the raw parts and return the data set."""
-        sets = assemble(parts, self.standardize, source, class_names, self.preprocess)
+        """Preprocess the raw parts and return the data set; `fields` describes them where there are several."""
+        sets = assemble(parts, self.standardize, source, class_names, self.preprocess, fields)
         return replace(sets, notes=(*notes, *sets.notes))
 
     def _fold_sizes(self, total: int) -> list[int]:
@@ -280,19 +287,28 @@ def assemble(
     source: str,
     class_names: tuple[str, ...] = (),
     preprocess: Sequence[Preprocess] = (),
+    fields: Mapping[str, DataField] | None = None,
 ) -> Sets:
-    """Return the data set of raw train, valid and test parts, preprocessed.
+    """Return the data set of raw train, valid and test parts, preprocessed; `fields` describes several.
 
-    Inputs in double precision stay so until the last step, and become float32 at the end.
+    Every input of floats goes through the steps by itself; integers and truth values stay as they are. Inputs in
+    double precision stay so until the last step, and become float32 at the end.
     """
     first, *held = parts
     if first is None:
         raise DataError("no examples are left to train on")
-    steps, x = fit_steps([*_standardizing(standardize), *preprocess], first.x)
-    train = replace(first, x=as_float32(x))
-    valid, test = (part and _prepared(part, steps) for part in held)
+    todo, inputs = [*_standardizing(standardize), *preprocess], with_role(fields or {}, "input")
+    floats = [name for name, one in inputs.items() if one.shape.dtype == "float"]
+    main_is_float = not inputs or next(iter(inputs)) in floats
+    steps, x = fit_steps(todo, first.x) if main_is_float else ([], first.x)
+    fitted = {name: fit_steps(todo, first.more[name], name) for name in floats if name in first.more}
+    steps_of = {name: tuple(done) for name, (done, _) in fitted.items()}
+    more = {**first.more, **{name: as_float32(values) for name, (_, values) in fitted.items()}}
+    train = replace(first, x=as_float32(x) if main_is_float else x, more=more)
+    valid, test = (part and _prepared(part, steps if main_is_float else None, steps_of) for part in held)
     notes = () if steps else _precision_note(first.x)
-    return Sets(train, valid, test, digest((train, valid, test)), source, class_names, tuple(steps), notes)
+    sets = Sets(train, valid, test, digest((train, valid, test)), source, class_names, tuple(steps), notes)
+    return replace(sets, fields=dict(fields or {}), preprocess_more=steps_of)
 
 
 def _precision_note(x: Any) -> tuple[str, ...]:
@@ -321,22 +337,25 @@ def _standardizing(how: str) -> list[Preprocess]:
     return [] if how == "none" else [PREPROCESSING["standardize"].model_validate({"per": how})]
 
 
-def _prepared(part: Split, steps: Sequence[Fitted]) -> Split:
-    x = part.x
-    for step in steps:
-        x = step(x)
-    return replace(part, x=as_float32(x))
+def _prepared(
+    part: Split, steps: Sequence[Fitted] | None, steps_of: Mapping[str, Sequence[Fitted]] = MappingProxyType({})
+) -> Split:
+    """Apply the steps of the main input, None for one that is not of floats, and those of further inputs by name."""
+    x = part.x if steps is None else as_float32(applied(steps, part.x))
+    more = {name: as_float32(applied(of, part.more[name])) for name, of in steps_of.items()}
+    return replace(part, x=x, more={**part.more, **more})
 
 
 def digest(parts: Sequence[Split | None]) -> str:
-    """Return the SHA-256 over dtype, shape and little-endian bytes of the inputs and targets of every part, in
-    order.
+    """Return the SHA-256 over dtype, shape and little-endian bytes of the fields of every part, in order; further
+    fields with their names.
     """
     found = hashlib.sha256()
     for name, part in zip(("train", "valid", "test"), parts, strict=True):
-        arrays: Sequence[Any] = (part.x, part.y) if part else ()
+        arrays: list[tuple[str, Any]] = [("", part.x), ("", part.y), *part.more.items()] if part else []
         found.update(f"{name} {len(arrays)}\n".encode())
-        for array in arrays:
+        for field, array in arrays:
+            found.update(field.encode())
             # Little-endian, so that the digest is the same on every machine
             dtype = array.dtype.newbyteorder("<")
             found.update(f"{dtype.str} {array.shape}\n".encode())

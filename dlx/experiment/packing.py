@@ -110,7 +110,7 @@ def train_together(many: Sequence[Candidate], session: Session) -> list[Result |
     threads = 1 if thread_count > 1 else alone
     ends: dict[int, Result | DlxError] = {}
     with device.threads(threads), compute.settings(first.train, first.device):
-        parts, jobs = on_device(first.sets, first.device), []
+        parts, jobs = on_device(first.sets, first.device, first.fields_taken), []
         try:
             for recorder, prepared in many:
                 recorder.write_start()

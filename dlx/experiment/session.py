@@ -52,7 +52,9 @@ def describe(folder: RunFolder, prepared: Prepared) -> None:
     folder.write_text("spec.yaml", prepared.experiment.resolved())
     folder.write_json("plan.json", prepared.graphs.as_json())
     if prepared.is_supervised:
-        input_record.save(folder.dir, input_record.of(prepared.data, prepared.sets, prepared.graph.inputs))
+        taken = prepared.fields_taken
+        known = input_record.of(prepared.data, prepared.sets, prepared.graph.inputs, taken)
+        input_record.save(folder.dir, known)
 
 
 def train_run(recorder: RunRecorder, prepared: Prepared, session: Session) -> Result:
@@ -155,7 +157,7 @@ def job_of(
     random_generators.seed_all(train.seed)
     views = prepared.experiment.views()
     networks = {name: build(graph, views[name].init).to(target) for name, graph in prepared.graphs.items()}
-    parts = parts or on_device(sets, target)
+    parts = parts or on_device(sets, target, prepared.fields_taken)
     if initial is not None:
         initial.fill(networks)
     for name, graph in prepared.graphs.items():

@@ -156,6 +156,13 @@ class Graph:
     """The use of each column or array of the data, where it has some."""
     channel_axes: Mapping[str, int | None] = field(default_factory=dict)
     """The axis of each input that holds its channels; None where all are positions."""
+    fields: Mapping[str, str] = field(default_factory=dict)
+    """The field of the data that each input takes; empty without data."""
+
+    @property
+    def fields_taken(self) -> tuple[str, ...]:
+        """The fields of the data that the network takes, in the order of its inputs; empty without data."""
+        return tuple(self.fields[name] for name in self.inputs) if self.fields else ()
 
     @cached_property
     def by_name(self) -> dict[str, LayerNode]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from keyword import iskeyword
 from pathlib import Path
@@ -63,7 +63,7 @@ def shapes_of(experiment: Experiment, facts: Facts | None, problems: list[Proble
     node, path = experiment.network.at("inputs"), ".".join((*experiment.where, "inputs"))
     if node is None:
         if facts is not None:
-            return {"input": facts.input}
+            return {name: one.shape for name, one in facts.inputs.items()}
         network, written = experiment.network, experiment.root.at(*experiment.where)
         if experiment.scope and LATER.keys() & network.map.keys():
             return {}
@@ -83,12 +83,35 @@ def shapes_of(experiment: Experiment, facts: Facts | None, problems: list[Proble
         hint = "Write `inputs: {image: [3, 224, 224]}`."
         problems.append(Problem("`inputs` names no input", hint, node.mark, path))
     shapes: dict[str, Shape] = {}
+    whole = True
     for name, value in named.items():
-        if not value.broken and (shape := _shape(name, value, f"{path}.{name}", problems)) is not None:
+        shape = None if value.broken else _shape(name, value, f"{path}.{name}", facts, problems)
+        whole &= shape is not None
+        if shape is not None:
             shapes[name] = shape
-    if not experiment.scope and _learns_targets(experiment):
-        _compare_with_data(facts, shapes, node.mark, problems)
+    if whole and facts is not None and not experiment.scope and _learns_targets(experiment):
+        _compare_with_data(experiment, facts, shapes, problems)
     return shapes
+
+
+def fields_of(experiment: Experiment, facts: Facts | None, inputs: Iterable[str]) -> dict[str, str]:
+    """Return the field of the data that each input of a network takes: `field`, or the one of its name.
+
+    A network with one input takes the one input field, whatever it is called. Empty without data, and for inputs that
+    an objective fills itself.
+    """
+    if facts is None:
+        return {}
+    names = list(inputs)
+    said = {name: _said_field(experiment, name) for name in names}
+    if len(names) == len(facts.inputs) == 1:
+        return {names[0]: said[names[0]] or next(iter(facts.inputs))}
+    return {name: said[name] or name for name in names}
+
+
+def _said_field(experiment: Experiment, name: str) -> str | None:
+    node = experiment.network.at("inputs", name, "field")
+    return node.value if node is not None and isinstance(node.value, str) else None
 
 
 def _learns_targets(experiment: Experiment) -> bool:
@@ -100,18 +123,25 @@ def _learns_targets(experiment: Experiment) -> bool:
     return isinstance(experiment.objective, Supervised)
 
 
-def _shape(name: str, node: Node, path: str, problems: list[Problem]) -> Shape | None:
+def _shape(name: str, node: Node, path: str, facts: Facts | None, problems: list[Problem]) -> Shape | None:
     if not name.isidentifier() or iskeyword(name) or name in {"prev", "self"}:
         hint = "Letters, digits and `_`; no word of Python's."
         problems.append(Problem(f"an input cannot be called `{name}`", hint, node.mark, path))
+    keys = ("shape", "dtype", "field")
     if node.is_map:
-        unknown_keys(node, ("shape", "dtype"), path, "an input", problems)
-    if node.is_map and "shape" in closest_matches(node.map, ("shape", "dtype")) - node.map.keys():
-        return None
-    if node.is_map and "shape" not in node.map:
-        hint = "Write `{shape: [3, 224, 224], dtype: float}`."
-        problems.append(Problem(f"the input `{name}` has no `shape`", hint, node.mark, path))
-        return None
+        unknown_keys(node, keys, path, "an input", problems)
+        if "shape" in closest_matches(node.map, keys) - node.map.keys():
+            return None
+        if "field" in node.map and "shape" not in node.map and "dtype" not in node.map:
+            return _shape_of_field(name, node.map["field"], f"{path}.field", facts, problems)
+        if "shape" not in node.map:
+            hint = "Write `{shape: [3, 224, 224], dtype: float}`."
+            problems.append(Problem(f"the input `{name}` has no `shape`", hint, node.mark, path))
+            return None
+    return _written_shape(name, node, path, problems)
+
+
+def _written_shape(name: str, node: Node, path: str, problems: list[Problem]) -> Shape | None:
     axes, dtype = (node.map.get("shape"), node.map.get("dtype")) if node.is_map else (node, None)
     kind = dtype.plain() if dtype is not None else "float"
     if not isinstance(kind, str) or kind not in BYTES:
@@ -134,22 +164,78 @@ def _shape(name: str, node: Node, path: str, problems: list[Problem]) -> Shape |
     return Shape(values, str(kind))
 
 
-def _compare_with_data(facts: Facts | None, shapes: Mapping[str, Shape], mark: Mark, problems: list[Problem]) -> None:
-    if facts is None or len(shapes) != 1:
-        return
-    (name, shape), *_ = shapes.items()
-    if shape.dtype != "float":
-        message = f"`inputs` says {shape.dtype} for `{name}`, and data sets give floats"
-        problems.append(Problem(message, FLOATS_ALONE, mark, "network.inputs"))
-    if tuple(shape) != tuple(facts.input):
-        message = f"`inputs` says {shape} for `{name}`, and the data gives {facts.input}"
-        problems.append(Problem(message, "Leave `inputs` out: the data gives the shape.", mark, "network.inputs"))
+def _shape_of_field(name: str, node: Node, path: str, facts: Facts | None, problems: list[Problem]) -> Shape | None:
+    """Return the shape of the field that an input names, as the data has it."""
+    field = str(node.value)
+    if not isinstance(node.value, str):
+        message = f"`field` must be the name of a field of the data, not {shown(node.plain())}"
+        problems.append(Problem(message, "", node.mark, path))
+    elif facts is None:
+        hint = f"Write its shape too: `{name}: {{field: {field}, shape: [...]}}`."
+        problems.append(
+            Problem(f"the input `{name}` takes the field `{field}`, and there is no data", hint, node.mark, path)
+        )
+    elif field not in facts.inputs:
+        message = f"the input `{name}` takes the field `{field}`, and the data has the inputs {_listed(facts.inputs)}"
+        problems.append(Problem(message, did_you_mean(field, facts.inputs), node.mark, path))
+    else:
+        return facts.inputs[field].shape
+    return None
 
 
-FLOATS_ALONE = (
-    "Inputs that are integers or truth values cannot be trained on yet. For an `embedding`, give one-hot vectors in "
-    "the data, and a `linear` without bias: it learns the same rows."
-)
+def _compare_with_data(
+    experiment: Experiment, facts: Facts, shapes: Mapping[str, Shape], problems: list[Problem]
+) -> None:
+    """Add what does not fit between the inputs of the network and the input fields of the data, both ways."""
+    taken, fields = fields_of(experiment, facts, shapes), facts.inputs
+    inputs = experiment.network.at("inputs")
+    assert inputs is not None
+    assert experiment.data is not None
+    kind = experiment.data.kind
+    for name, field in taken.items():
+        node = experiment.network.at("inputs", name)
+        mark = node.mark if node is not None else inputs.mark
+        if field not in fields:
+            if _said_field(experiment, name) is None or experiment.network.at("inputs", name, "shape") is not None:
+                data = experiment.place("data")
+                message = f"no field of the data fills the input `{name}`: it has {_listed(fields)} ({data})"
+                hint = did_you_mean(field, fields) or f"Write `{name}: {{field: NAME}}`, or leave the input out."
+                problems.append(Problem(message, hint, mark, f"network.inputs.{name}"))
+            continue
+        problems += _unlike(name, shapes[name], field, fields[field].shape, mark, several=len(fields) > 1)
+    for field in (field for field in fields if field not in taken.values()):
+        place = experiment.place("data", kind, "inputs", field)
+        message = f"no input of the network takes the field `{field}`: it has {_listed(shapes)} ({inputs.mark})"
+        hint = f"Add `{field}: {{field: {field}}}` to the inputs of the network, or take it out of the data."
+        problems.append(Problem(message, hint, place, f"data.{kind}.inputs.{field}"))
+
+
+def _unlike(name: str, shape: Shape, field: str, given: Shape, mark: Mark, *, several: bool) -> Iterator[Problem]:
+    """Yield the problems of an input whose shape or dtype is not that of its field."""
+    gives = f"the data gives {{}} as `{field}`" if several else "the data gives {}"
+    if shape.dtype != given.dtype:
+        message = f"`inputs` says {shape.dtype} for `{name}`, and {gives.format(f'{given.dtype}s')}"
+        yield Problem(message, OF_DTYPE.get((shape.dtype, given.dtype), ""), mark, "network.inputs")
+    if tuple(shape) != tuple(given):
+        message = f"`inputs` says {shape} for `{name}`, and {gives.format(given)}"
+        hint = f"Write `{name}: {{field: {field}}}`: the data gives the shape." if several else OF_DATA
+        yield Problem(message, hint, mark, "network.inputs")
+
+
+OF_DATA = "Leave `inputs` out: the data gives the shape."
+KEEP_INTEGERS = "`arrays` and `table` keep integers by `inputs: {NAME: {..., is: integers}}` of the data."
+AS_VALUES = "`inputs: {NAME: {..., is: values}}` of the data makes floats of them, as the layer `to_float` does."
+OF_DTYPE = {
+    ("int", "float"): KEEP_INTEGERS,
+    ("bool", "float"): KEEP_INTEGERS.replace("integers", "booleans"),
+    ("float", "int"): AS_VALUES,
+    ("float", "bool"): AS_VALUES,
+}
+"""The way out where an input and its field are of two dtypes, by what is wanted and what is given."""
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
 
 
 def all_input_shapes(experiment: Experiment, texts: Sequence[str]) -> dict[str, dict[str, Shape]]:

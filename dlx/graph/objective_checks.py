@@ -80,6 +80,13 @@ def check_outputs(
     objective = experiment.objective or default_objective(facts)
     if not isinstance(objective, Supervised):
         return
+    against = list(_unread_targets(experiment, objective, facts, outputs))
+    for problem in against:
+        problems.add(problem)
+    if against:
+        return
+    if objective.field is not None:
+        facts = facts.of_target(objective.field)
     for name, problem in objective.check_aux(outputs).items():
         keys = ("objective", objective.kind, "aux", name)
         problems.add(replace(problem, mark=experiment.place(*keys), path=".".join(keys)))
@@ -95,6 +102,29 @@ def check_outputs(
             problems.add(replace(found, mark=mark, path=f"network.{path}"))
         elif node is not None and (warning := objective.probability_warning(node.kind)) is not None:
             placer.warned.add(replace(warning, mark=node.mark, path=f"network.layers.{node.name}"))
+
+
+def _unread_targets(
+    experiment: Experiment, objective: Supervised, facts: Facts, outputs: Mapping[str, str]
+) -> Iterator[Problem]:
+    """Yield the targets that the objective names and the data lacks, and those of the data that nothing learns."""
+    targets, read = facts.targets, objective.reads(facts.fields, list(outputs))
+    place, keys = experiment.place("objective", objective.kind), ("objective", objective.kind)
+    for name in (name for name in read if name not in facts.fields):
+        message = f"{objective.kind} learns the field `{name}`, and the data has {_counted('target', targets)}"
+        mark = experiment.place(*keys, "field")
+        yield Problem(message, did_you_mean(name, targets), mark, ".".join((*keys, "field")))
+    if objective.field is not None or (len(targets) < 2 and read):
+        return
+    assert experiment.data is not None
+    kind = experiment.data.kind
+    for name in (name for name in targets if name not in read):
+        first = ", ".join(f"`{one}`" for one in read)
+        message = f"no output learns the target `{name}`: {objective.kind} learns {first} ({place})"
+        hint = (
+            f"Say which: `objective: {{{objective.kind}: {{field: {name}}}}}`, or learn each by an output of its own."
+        )
+        yield Problem(message, hint, experiment.place("data", kind, "targets", name), f"data.{kind}.targets.{name}")
 
 
 def _with_label_hint(

@@ -24,7 +24,7 @@ from .expansion.results import result_of
 from .expansion.scope import Names, Scope
 from .graph import Graph, LayerNode, Wire
 from .graphs import Graphs
-from .inputs import LATER, facts_of, of_data, shapes_of
+from .inputs import LATER, facts_of, fields_of, of_data, shapes_of
 from .receptive_field import propagation
 
 if TYPE_CHECKING:
@@ -160,7 +160,10 @@ def _graph(walk: _Walk, facts: Facts | None, warned: Problems) -> Graph:
         warned.add(warning)
     columns = facts.columns if facts is not None else ()
     channel_axes = propagation.with_defaults(shapes, placer.channel_axes)
-    return Graph(experiment.name, shapes, tuple(placer.nodes), outputs, tuple(warnings), columns, channel_axes)
+    fields = fields_of(experiment, facts, shapes)
+    return Graph(
+        experiment.name, shapes, tuple(placer.nodes), outputs, tuple(warnings), columns, channel_axes, fields
+    )
 
 
 def _in_file_order(problem: Problem) -> tuple[bool, str, int, int, int]:

@@ -128,7 +128,7 @@ def _integers(x: Shape, kind: str, way: str) -> None:
     if x.dtype != "int":
         raise ShapeError(
             f"{kind} looks numbers up, and {{0}} holds values of dtype {x.dtype}",
-            hint=f"{way} `{{shape: {list(x)}, dtype: int}}` under `inputs`. Data sets give floats: a network of "
-            "integers can be looked at, and not trained yet.",
+            hint=f"{way} `{{shape: {list(x)}, dtype: int}}` under `inputs`; `arrays` and `table` give integers by "
+            "`inputs: {NAME: {..., is: integers}}`.",
             inputs=[x],
         )

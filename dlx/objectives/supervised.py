@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator
 
@@ -38,6 +38,9 @@ class Supervised(Objective):
 
     phase: ClassVar[Phase] = Phase("train", ("network",), ("input", "target"))
     loss: Loss
+    field: str | None = Field(
+        None, description="the target that is learned, where the data has several; null: its one"
+    )
     metrics: Annotated[list[Metric], Choice(METRICS)] = Field([], description="more to measure at each evaluation")
     aux: dict[str, PositiveFloat] = Field(
         {}, description="further outputs of the network by name, and the weight of their loss in training"
@@ -81,7 +84,30 @@ class Supervised(Objective):
         return (Call("network", dict.fromkeys(network.inputs, "input")),)
 
     def terms(self, phase: str, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
-        return {"loss": self.training_loss()(call("network", batch["input"]), batch["target"])}
+        return {"loss": self.training_loss()(call("network", *batch.inputs), self.target(batch))}
+
+    # --- fields -----------------------------------------------------------------------------------------------------
+
+    def reads(self, fields: Mapping[str, DataField], outputs: Sequence[str]) -> Sequence[str]:
+        """Return the names of the fields that the loss and the metrics read, for a network with these outputs.
+
+        By default one target: `field`, or else the first. An objective of several outputs reads more; then `target`
+        gives it what it needs of a batch.
+        """
+        return (
+            [self.field] if self.field is not None else [n for n, one in fields.items() if one.role == "target"][:1]
+        )
+
+    def target(self, batch: Batch) -> Any:
+        """Return what the loss and the metrics take of a batch beside the outputs: by default its one target.
+
+        An objective that reads several fields returns the batch itself, and takes `batch["price"]` apart.
+        """
+        return batch.y if self.field is None else batch[self.field]
+
+    def normalizer(self, target: Any) -> Tensor | float:
+        """Return the number that the mean loss of some targets was divided by, by which pieces are weighed."""
+        return self.loss.normalizer(target)
 
     def check(self, output: Shape, facts: Facts) -> Problem | None:
         """Return the problem between an output shape of the network and the data; None where they fit."""

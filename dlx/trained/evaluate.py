@@ -146,12 +146,13 @@ def _job_with_data(experiment: Experiment, run: RunFolder) -> Job:
     if known is None:
         message = f"{run.key} is of an older dlx, and has not kept how its data was preprocessed"
         raise DlxError(message, hint="Train its spec anew: `dlx train RUN/spec.yaml`.")
-    earlier = EarlierFit(run.key, known.raw, known.steps, known.reading, known.class_names)
+    further = known.raw_more, known.steps_more
+    earlier = EarlierFit(run.key, known.raw, known.steps, known.reading, known.class_names, *further)
     # data is loaded and split as in training, but preprocessed by the steps of the record, which are not fitted anew
     with using_earlier_fit(earlier), input_record.understood(run.dir):
         sets = experiment.data.load()
         _check_kind(experiment.data, sets, known, run)
-        graph = trace(replace(experiment, data=None), known.inputs)
+        graph = replace(trace(replace(experiment, data=None), known.inputs), fields=known.fields)
         return _job(replace(experiment, objective=objective), Graphs.of(graph), sets)
 
 
@@ -180,6 +181,7 @@ def _check_kind(data: Dataset, sets: Sets, known: InputRecord, run: RunFolder) -
     facts = data.facts()
     pairs: list[tuple[str, object, object]] = [
         ("targets of shape", facts.target, known.facts.target),
+        ("the targets", ", ".join(facts.targets), ", ".join(known.facts.targets)),
         ("the classes", ", ".join(sets.class_names), ", ".join(known.class_names)),
     ]
     if facts.classes is not None and facts.classes > (known.facts.classes or 0):

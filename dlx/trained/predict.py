@@ -223,7 +223,7 @@ def predict(
             source.new_inputs(inputs, known) if isinstance(inputs, Path) else source.from_memory(inputs, known)
         )
         columns = source.passthrough(inputs, keep, len(new_inputs.x))
-        x = known.prepared(new_inputs.x)
+        x = known.all_prepared(new_inputs)
     names, mine = [name or "final"], experiment.train.ensemble
     if name is None and mine is not None and mine.snapshots:
         names, how = _snapshots(members[0], mine.snapshots), combine or mine.combine
@@ -236,7 +236,8 @@ def predict(
     if len(networks) > 1 and (problem := check_combine(objective, how)):
         raise DlxError(problem)
     with device.threads(members[0].threads()):
-        outputs = outputs_of(networks, objective, x, experiment.train)
+        main = known.taken.index(known.facts.input_name)
+        outputs = outputs_of(networks, objective, x, experiment.train, main)
     input_names = new_inputs.names or tuple(str(i) for i in range(len(new_inputs.x)))
     combined_by = how if len(networks) > 1 else None
     answers = answers_of(objective, outputs, combined_by, known, threshold)
@@ -252,7 +253,8 @@ def input_record_of(run: RunFolder) -> InputRecord:
     experiment = load(run.file("spec.yaml"))
     if experiment.data is None:
         raise DlxError(f"{run.key} names no data, and cannot be asked")
-    return input_record.of(experiment.data, experiment.data.load(), trace(experiment).inputs)
+    graph = trace(experiment)
+    return input_record.of(experiment.data, experiment.data.load(), graph.inputs, graph.fields_taken)
 
 
 def _snapshots(run: RunFolder, count: int) -> list[str]:
@@ -276,9 +278,12 @@ def _network(experiment: Experiment, graph: Graph, weights: Mapping[str, Tensor]
     return network.eval()
 
 
-def outputs_of(networks: Sequence[nn.Module], objective: Supervised, x: Array, train: Train) -> Tensor:
-    """Return the outputs of each network, (members, n, ...)."""
-    look = inference_call(train, objective, x.shape[1:])
+def outputs_of(
+    networks: Sequence[nn.Module], objective: Supervised, inputs: Sequence[Array], train: Train, main: int = 0
+) -> Tensor:
+    """Return the outputs of each network, (members, n, ...), for its inputs in order; `main` is the augmented one."""
+    look = inference_call(train, objective, inputs[main].shape[1:], main)
     with torch.inference_mode():
-        chunks = torch.split(torch.from_numpy(np.ascontiguousarray(x)), CHUNK)
+        split = (torch.split(torch.from_numpy(np.ascontiguousarray(x)), CHUNK) for x in inputs)
+        chunks = list(zip(*split, strict=True))
         return torch.stack([torch.cat([objective.main(look(network, c)) for c in chunks]) for network in networks])

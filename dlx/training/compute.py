@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
     from .batches.data_part import DataPart
 
-Forward = Callable[["Tensor"], Any]
-"""Call of a network, from a batch to an output, or to several by name."""
+Forward = Callable[..., Any]
+"""Call of a network, from its inputs in their order to an output, or to several by name."""
 LossFunction = Callable[[Any, "Tensor"], "Tensor"]
 CUBLAS_WORKSPACE = "CUBLAS_WORKSPACE_CONFIG"
 
@@ -155,7 +155,7 @@ class Compute:
         try:
             with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
                 for size in self._sizes(len(part)):
-                    self._compile_for(size, part.x)
+                    self._compile_for(size, [part.fields[name] for name in part.names.inputs])
         except RuntimeError as error:
             raise RunError(
                 f"torch.compile could not compile the network: {first_line(error)}",
@@ -173,8 +173,10 @@ class Compute:
         left = 0 if self.train.drop_last else examples % update
         return sorted({batch, update % batch, left % batch, batch if left >= batch else left} - {0}, reverse=True)
 
-    def _compile_for(self, size: int, x: Tensor) -> None:
-        outputs = self.forward(torch.zeros((size, *x.shape[1:]), dtype=x.dtype, device=self.device))
+    def _compile_for(self, size: int, inputs: Sequence[Tensor]) -> None:
+        outputs = self.forward(
+            *(torch.zeros((size, *x.shape[1:]), dtype=x.dtype, device=self.device) for x in inputs)
+        )
         each = outputs.values() if isinstance(outputs, dict) else [outputs]
         torch.stack([output.sum() for output in each]).sum().backward()  # type: ignore[no-untyped-call]
 

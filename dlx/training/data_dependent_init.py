@@ -58,7 +58,7 @@ def initialize(
 
     mode = network.training
     with torch.no_grad():
-        ScalingInterpreter(network.eval()).run(part.take(index)[0])
+        ScalingInterpreter(network.eval()).run(*part.take(index).inputs)
     network.train(mode)
 
 

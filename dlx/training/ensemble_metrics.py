@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..data.batch import Batch
 from ..errors import DlxError, Problem
 from ..lazy import torch
 from ..objectives import Supervised
@@ -82,11 +83,16 @@ def _of_part(members: Sequence[tuple[nn.Module, DataPart]], objective: Supervise
         raise DlxError(*DIFFERENT_EXAMPLES)
     with torch.inference_mode():
         for answers in zip(*(part.answers(network, EVALUATION_BATCH) for network, part in members), strict=True):
-            (_, target), *others = answers
-            if not all(y is target or torch.equal(y, target) for _, y in others):
+            (_, first), *others = answers
+            if not all(_same_targets(first, batch) for _, batch in others):
                 raise DlxError(*DIFFERENT_EXAMPLES)
-            together.add_all([outputs for outputs, _ in answers], target)
+            together.add_all([outputs for outputs, _ in answers], objective.target(first))
         return together.result()
+
+
+def _same_targets(one: Batch, other: Batch) -> bool:
+    pairs = ((one[name], other[name]) for name in one.names.targets)
+    return all(a is b or torch.equal(a, b) for a, b in pairs)
 
 
 DIFFERENT_EXAMPLES = (

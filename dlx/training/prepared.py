@@ -61,6 +61,11 @@ class Prepared:
         return self.graphs.one
 
     @property
+    def fields_taken(self) -> tuple[str, ...]:
+        """The fields of the data that one network takes, in the order of its inputs; empty for several networks."""
+        return self.graph.fields_taken if self.is_supervised and self.graphs.is_one else ()
+
+    @property
     def is_supervised(self) -> bool:
         """Whether one network learns targets, and not the phases of an objective."""
         return isinstance(self.objective, Supervised)
@@ -180,11 +185,6 @@ def _supervised_problems(experiment: Experiment, graphs: Graphs) -> list[Problem
         hint = "Take an `objective` that is made for it."
         return [Problem(message, hint, experiment.place("objective"), "objective")]
     graph, found = graphs.one, list[Problem]()
-    if len(graph.inputs) > 1:
-        names = ", ".join(f"`{n}`" for n in graph.inputs)
-        hint = "Train a network with one input; this one can be inspected."
-        mark = experiment.place("network", "inputs")
-        found.append(Problem(f"the data fills one input, and the network has {names}", hint, mark, "network.inputs"))
     asked = [name for name in graph.outputs if name not in objective.aux]
     if len(asked) > 1:
         names = ", ".join(f"`{n}`" for n in asked)
@@ -216,7 +216,8 @@ def _check_targets(made: Prepared) -> None:
     for name, part in (("train", sets.train), ("valid", sets.valid), ("test", sets.test)):
         if part is None or not len(part):
             continue
-        if complaint := objective.loss.check_values(part.y[:SAMPLED_EXAMPLES] if part.streams else part.y):
+        y = part.y if objective.field is None else sets.values(part, objective.field)
+        if complaint := objective.loss.check_values(y[:SAMPLED_EXAMPLES] if part.streams else y):
             message = f"the loss {complaint} in the part `{name}`"
             place = made.experiment.place("objective", objective.kind, "loss")
             raise SpecError(

@@ -83,8 +83,8 @@ class SupervisedLearner(Learner):
         self.module.eval()
         evaluation = self.objective.evaluation()
         with torch.inference_mode():
-            for outputs, y in part.answers(self.compute.of(self.module), EVALUATION_BATCH):
-                evaluation.add(outputs, y)
+            for outputs, batch in part.answers(self.compute.of(self.module), EVALUATION_BATCH):
+                evaluation.add(outputs, self.objective.target(batch))
             result, tables = evaluation.result(), evaluation.tables()
         self.progress.metric_notes[name] = evaluation.notes(self.class_names)
         if tables:
@@ -140,12 +140,12 @@ def step_of(learner: SupervisedLearner) -> Callable[..., Any]:
 
 def _loss_of(learner: SupervisedLearner) -> Update:
     """Return the function from the indices of examples to their loss, a scalar."""
-    network, take = learner.compute.forward, learner.feed.part.take
+    network, take, target = learner.compute.forward, learner.feed.part.take, learner.objective.target
     loss_function = learner.compute.loss(training_loss(learner.train, learner.objective))
 
     def loss_of(index: Tensor) -> Tensor:
-        x, y = take(index)
-        return loss_function(network(x), y)
+        batch = take(index)
+        return loss_function(network(*batch.inputs), target(batch))
 
     return loss_of
 
@@ -156,14 +156,19 @@ def _whole_loss(learner: SupervisedLearner) -> Update:
     return loss_of if penalty is None else lambda index: loss_of(index) + penalty()
 
 
+def _divisor_of(learner: SupervisedLearner) -> Callable[[Tensor], Any]:
+    """Return the function from the indices of examples to what their mean loss is divided by."""
+    objective, targets_of = learner.objective, learner.feed.part.targets_of
+    return lambda index: objective.normalizer(objective.target(targets_of(index)))
+
+
 def gradients_of(learner: SupervisedLearner) -> Update:
     """Return the function that computes a loss and leaves its gradients, clipped, in `grad` of the weights."""
     train, loss_of = learner.train, _loss_of(learner)
     weights = [p for group in learner.optimizer.param_groups for p in group["params"] if p.requires_grad]
     batch = train.batch(len(learner.feed.part))
     backwards, unscale = learner.compute.backward, learner.compute.unscale(learner.optimizer)
-    loss_kind, targets = learner.objective.loss, learner.feed.part.y
-    summed, share = loss_kind.reduction == "sum", loss_kind.normalizer
+    summed, share = learner.objective.loss.reduction == "sum", _divisor_of(learner)
 
     def whole(index: Tensor) -> Tensor:
         loss = loss_of(index)
@@ -174,7 +179,7 @@ def gradients_of(learner: SupervisedLearner) -> Update:
         """Accumulate gradients: the mean over all is the sum of each piece's mean times its share of the examples."""
         parts = []
         for piece in torch.split(index, batch):
-            loss = loss_of(piece) * (1 if summed else share(targets[piece]) / share(targets[index]))
+            loss = loss_of(piece) * (1 if summed else share(piece) / share(index))
             backwards(loss)
             parts.append(loss.detach())
         return sum(parts[1:], parts[0])

@@ -92,5 +92,5 @@ def recompute_if_needed(job: Job, batch: int) -> None:
         from ..modules.norm import recompute_statistics
 
         part = job.parts["train"]
-        recompute_statistics(job.network, lambda: (x for x, _ in part.chunks(batch)))
+        recompute_statistics(job.network, lambda: (one.inputs for one in part.chunks(batch)))
         job.learner.set_training_mode()

@@ -94,7 +94,7 @@ def test_all_of_them_may_make_another_size(tmp_path):
     crops = "[{one_of: [{crop: 6}, {resized_crop: 6}]}]"
     assert tuple(trace(spec(tmp_path, crops)).inputs["input"]) == (3, 6, 6)
     masks = job(tmp_path, crops, MASKS, "[{conv: {out_channels: 4, kernel_size: 1}}]")
-    x, y = masks.parts["train"].take(torch.arange(5))
+    x, y = masks.parts["train"].take(torch.arange(5)).fields.values()
     assert (x.shape, y.shape) == ((5, 1, 6, 6), (5, 6, 6))
 
 

@@ -220,10 +220,10 @@ def test_masks_are_cropped_with_their_pictures(tmp_path):
     graph = trace(spec(tmp_path, "[{crop: 6}]", MASKS, layers))
     assert tuple(graph.nodes[0].shape) == (4, 6, 6)
     made = job(tmp_path, "[{crop: 6}, {rotate: 20}]", MASKS, layers)
-    x, y = made.parts["train"].take(torch.arange(5))
+    x, y = made.parts["train"].take(torch.arange(5)).fields.values()
     assert (x.shape, y.shape) == ((5, 1, 6, 6), (5, 6, 6))
     assert set(y.flatten().tolist()) <= {-100, 0, 1, 2, 3}
-    (x, y), *_ = made.parts["valid"].chunks(100)
+    x, y = next(made.parts["valid"].chunks(100)).fields.values()
     whole = spec(tmp_path, "[]", MASKS).data.load().valid
     assert x.tolist() == whole.x[:, :, 1:7, 1:7].tolist()
     assert y.tolist() == whole.y[:, 1:7, 1:7].tolist()
@@ -238,8 +238,8 @@ def test_without_any_the_parts_are_what_they_were(tmp_path):
 def test_training_sees_changed_examples_and_evaluation_the_examples(tmp_path):
     made, plain = job(tmp_path, "[{gaussian_noise: 1}]"), job(tmp_path)
     first = torch.arange(16)
-    assert not torch.equal(made.parts["train"].take(first)[0], plain.parts["train"].take(first)[0])
-    assert torch.equal(made.parts["train"].take(first)[1], plain.parts["train"].take(first)[1])
+    assert not torch.equal(made.parts["train"].take(first)["input"], plain.parts["train"].take(first)["input"])
+    assert torch.equal(made.parts["train"].take(first).y, plain.parts["train"].take(first).y)
     for name in ("train", "valid", "test"):
         assert fitting.evaluate(made, name) == fitting.evaluate(plain, name)
 
@@ -352,7 +352,7 @@ def test_colours_are_changed_in_standardised_pictures(tmp_path):
     steps, seen = fit_steps([Standardize.model_validate({"per": "channel"})], raw.numpy())
     part = fitting.DataPart(torch.from_numpy(seen), torch.zeros(64, dtype=torch.long))
     again = fitting.Job(made.network, made.objective, made.train, {"train": part}, preprocess=tuple(steps))
-    found, _ = again.parts["train"].take(torch.arange(64))
+    found = again.parts["train"].take(torch.arange(64))["input"]
     assert torch.allclose(found, torch.from_numpy(steps[0]((raw / 2).numpy())), atol=1e-5)
 
 

@@ -204,17 +204,17 @@ def test_what_was_not_expected_is_fetched_all_the_same(files, targets):
     first, second, *_ = order.split(40)
     for asked in (second, first, first, order[5:7], second):
         got = one.take(asked)
-        torch.testing.assert_close(got, (x[asked], y[asked]), rtol=0, atol=0)
+        torch.testing.assert_close((got["input"], got.y), (x[asked], y[asked]), rtol=0, atol=0)
     one.prefetch(order[:50], 40)
-    torch.testing.assert_close(one.take(order[:40])[0], x[order[:40]], rtol=0, atol=0)
+    torch.testing.assert_close(one.take(order[:40])["input"], x[order[:40]], rtol=0, atol=0)
 
 
 def test_chunks_are_all_of_it_in_its_order(files):
     one, x, y = part(files)
     pieces = list(one.chunks(128))
-    assert [len(piece) for piece, _ in pieces] == [128, 128, 44]
-    torch.testing.assert_close(torch.cat([piece for piece, _ in pieces]), x, rtol=0, atol=0)
-    torch.testing.assert_close(torch.cat([message for _, message in pieces]), y, rtol=0, atol=0)
+    assert [len(piece) for piece in pieces] == [128, 128, 44]
+    torch.testing.assert_close(torch.cat([piece["input"] for piece in pieces]), x, rtol=0, atol=0)
+    torch.testing.assert_close(torch.cat([piece.y for piece in pieces]), y, rtol=0, atol=0)
 
 
 def test_the_doctor_looks_at_the_first_examples(files):

@@ -125,7 +125,6 @@ def test_without_data_or_train_there_is_nothing_to_run(tmp_path):
             "+network.outputs={main: linear_2, aux: relu_1}",
             "the objective takes one output, and the network has `main`, `aux`",
         ),
-        ("+network.inputs={a: [6], b: [6]}", "the data fills one input, and the network has `a`, `b`"),
     ],
 )
 def test_what_cannot_be_trained_is_said_before_anything_starts(spec, tmp_path, change, sentence):

@@ -613,22 +613,19 @@ def data_said(tmp_path: Path, inputs: str, layers: str, **more: str) -> list[str
     return [f"{p.mark.line}:{p.mark.column} {p.message} | {p.hint}" for p in error.value.problems]
 
 
-FLOATS = (
-    "Inputs that are integers or truth values cannot be trained on yet. For an `embedding`, give one-hot vectors in "
-    "the data, and a `linear` without bias: it learns the same rows."
-)
+KEEP = "`arrays` and `table` keep integers by `inputs: {NAME: {..., is: integers}}` of the data."
 EMBEDDING = "[{embedding: {num_embeddings: 40, embedding_dim: 3}}, flatten, {linear: 2}]"
 
 
 def test_integers_that_data_does_not_give_are_refused_before_training(tmp_path):
     assert data_said(tmp_path, "{shape: [5], dtype: int}", EMBEDDING) == [
-        f"3:3 `inputs` says int for `input`, and data sets give floats | {FLOATS}"
+        f"3:3 `inputs` says int for `input`, and the data gives floats | {KEEP}"
     ]
     (said,) = data_said(tmp_path, "[5]", EMBEDDING)
     assert said.startswith(
         "4:13 embedding looks numbers up, and (5,) from `input` (line 3) holds values of dtype float"
     )
-    assert said.endswith("Data sets give floats: a network of integers can be looked at, and not trained yet.")
+    assert said.endswith("`arrays` and `table` give integers by `inputs: {NAME: {..., is: integers}}`.")
 
 
 def test_classification_of_floats_says_how_they_become_classes(tmp_path):

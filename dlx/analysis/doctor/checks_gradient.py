@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from ...lazy import torch
 from .check import CheckOutcome, check, not_run
-from .probe import Probe, weights_of
+from .probe import Probe, inputs_of, weights_of
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -88,8 +88,9 @@ def _compare_derivatives(probe: Probe, tries: int) -> tuple[list[ComparedDerivat
 def _loss(probe: Probe, network: nn.Module) -> Callable[[], Tensor]:
     """Return a function of the loss of a few examples, which resets buffers and seed at each call."""
     part = probe.examples(min(SAMPLES, len(probe.batch)))
-    x = part.x.double() if part.x.is_floating_point() else part.x
-    y = part.y.double() if part.y.is_floating_point() else part.y
+    floats = {name: one.double() if one.is_floating_point() else one for name, one in part.fields.items()}
+    part = part.changed(**floats)
+    inputs, y = inputs_of(part), part.y
     saved = [(buffer, buffer.clone()) for buffer in network.buffers()]
 
     def loss() -> Tensor:
@@ -97,7 +98,7 @@ def _loss(probe: Probe, network: nn.Module) -> Callable[[], Tensor]:
             for buffer, value in saved:
                 buffer.copy_(value)
         torch.manual_seed(probe.train.seed)
-        return probe.loss_function(probe.objective.main(network(x)), y)
+        return probe.loss_function(probe.objective.main(network(*inputs)), y)
 
     return loss
 

@@ -279,10 +279,11 @@ def _shuffle_labels(probe: Probe, name: str) -> tuple[DataPart, DataPart]:
     label_of: dict[bytes, Tensor] = {}
     found = []
     for part in ("train", name):
-        x, y = probe.parts[part].x, probe.parts[part].y
+        whole = probe.parts[part]
+        x, y = whole.x, whole.y
         shuffled = y[torch.randperm(len(y), generator=generator).to(y.device)]
         keys = fingerprints(x.cpu().numpy())
         # a copy of a training example gets its label, so that the network can know it: that is the leak
         labels = torch.stack([label_of.setdefault(key, label) for key, label in zip(keys, shuffled, strict=True)])
-        found.append(DataPart(x, labels))
+        found.append(whole.changed(**{whole.names.targets[0]: labels}))
     return found[0], found[1]

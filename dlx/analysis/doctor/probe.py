@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from operator import attrgetter
@@ -16,6 +16,7 @@ from ...lazy import np, torch
 from ...network import build
 from ...objectives import Supervised
 from ...schedules.constant import Constant
+from ...shapes import Shape
 from ...spec import Experiment, Train
 from ...spec.sections.networks import ONE
 from ...training import data_dependent_init, initial_weights
@@ -85,8 +86,12 @@ class Probe:
 
     @cached_property
     def parts(self) -> dict[str, DataPart]:
-        (shape,) = self.graph.inputs.values()
-        return center_crops(on_device(self.sets, self.device), shape.size)
+        parts = on_device(self.sets, self.device, self.graph.fields_taken)
+        return center_crops(parts, self.main_shape(parts["train"]).size)
+
+    def main_shape(self, part: DataPart) -> Shape:
+        """Return the shape of the network's input that takes the main input of the data."""
+        return list(self.graph.inputs.values())[part.names.inputs.index(part.main)]
 
     def network(self, quiet: bool = True) -> fx.GraphModule:
         """Build the network as `dlx train` does; `quiet` switches off modules that draw at random (dropout)."""
@@ -117,7 +122,7 @@ class Probe:
                 found[target] = None
 
         with torch.no_grad():
-            run_layers(network, self.examples(max(2, self.affordable_steps(1, 8))).x, call_again)
+            run_layers(network, inputs_of(self.examples(max(2, self.affordable_steps(1, 8)))), call_again)
         return tuple(found)
 
     def examples(self, count: int) -> DataPart:
@@ -126,7 +131,7 @@ class Probe:
         generator = torch.Generator().manual_seed(self.train.seed)
         # on the CPU, so that all devices get the same examples
         index = torch.randperm(len(part), generator=generator)[:count].to(part.x.device)
-        return DataPart(part.x[index], part.y[index])
+        return part.some(index)
 
     @cached_property
     def batch(self) -> DataPart:
@@ -155,7 +160,7 @@ class Probe:
                 output.retain_grad()
             layers.append(LayerValues(next(nodes), module, inputs, output))
 
-        output = self.objective.main(run_layers(network, self.batch.x, record))
+        output = self.objective.main(run_layers(network, inputs_of(self.batch), record))
         loss = self.loss_function(output, self.batch.y)
         loss.backward()  # type: ignore[no-untyped-call]
         return ProbePass(network, tuple(layers), output.detach(), float(loss.detach()))
@@ -222,14 +227,22 @@ def losses(job: Job) -> Iterator[float]:
         yield math.nan
 
 
+def inputs_of(part: DataPart) -> list[Tensor]:
+    """Return the inputs of the network, in its order."""
+    return [part.fields[name] for name in part.names.inputs]
+
+
 def run_layers(
-    network: fx.GraphModule, x: Tensor, on_layer: Callable[[str, nn.Module, tuple[Tensor, ...], Tensor], None]
+    network: fx.GraphModule,
+    inputs: Sequence[Tensor],
+    on_layer: Callable[[str, nn.Module, tuple[Tensor, ...], Tensor], None],
 ) -> Tensor | dict[str, Tensor]:
     """Run a network layer by layer; `on_layer` is called with the name, module, inputs and output of each."""
     values: dict[fx.Node, Tensor] = {}
+    given = iter(inputs)
     for node in network.graph.nodes:
         if node.op == "placeholder":
-            values[node] = x
+            values[node] = next(given)
         elif node.op == "get_attr":
             values[node] = attrgetter(node.target)(network)
         elif node.op == "call_module":

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import Field
@@ -90,6 +90,10 @@ class EarlierFit:
     steps: tuple[Fitted, ...]
     reading: Mapping[str, Any]
     class_names: tuple[str, ...]
+    raw_more: Mapping[str, Shape] = field(default_factory=dict)
+    """Shapes of further raw inputs, by name."""
+    steps_more: Mapping[str, tuple[Fitted, ...]] = field(default_factory=dict)
+    """Fitted steps of further inputs, by name."""
 
 
 EARLIER_FIT: ContextVar[EarlierFit | None] = ContextVar("earlier", default=None)
@@ -105,23 +109,31 @@ def using_earlier_fit(earlier: EarlierFit) -> Iterator[None]:
         EARLIER_FIT.reset(token)
 
 
-def _apply_earlier(earlier: EarlierFit, x: Any) -> tuple[list[Fitted], Any]:
-    if tuple(x.shape[1:]) != tuple(earlier.raw):
+def _apply_earlier(earlier: EarlierFit, x: Any, name: str) -> tuple[list[Fitted], Any]:
+    raw = earlier.raw_more.get(name) if name else earlier.raw
+    if raw is None or tuple(x.shape[1:]) != tuple(raw):
         now = Shape(x.shape[1:])
-        message = f"the data given has inputs of shape {now}, and {earlier.run} was trained on {earlier.raw}"
+        what = f"inputs `{name}`" if name else "inputs"
+        message = f"the data given has {what} of shape {now}, and {earlier.run} was trained on {raw or 'none'}"
         raise DataError(message, hint="Give data like it.")
-    for step in earlier.steps:
+    steps = earlier.steps_more.get(name, ()) if name else earlier.steps
+    return list(steps), applied(steps, x)
+
+
+def applied(steps: Sequence[Fitted], x: Any) -> Any:
+    """Apply fitted steps one after the other."""
+    for step in steps:
         x = step(x)
-    return list(earlier.steps), x
+    return x
 
 
-def fit_steps(steps: Sequence[Preprocess], x: Any) -> tuple[list[Fitted], Any]:
+def fit_steps(steps: Sequence[Preprocess], x: Any, name: str = "") -> tuple[list[Fitted], Any]:
     """Fit the steps one after the other to the training inputs; return the fitted steps and the preprocessed inputs.
 
-    Within `using_earlier_fit` the steps of the earlier run are applied instead.
+    `name` is that of a further input. Within `using_earlier_fit` the steps of the earlier run are applied instead.
     """
     if (earlier := EARLIER_FIT.get()) is not None:
-        return _apply_earlier(earlier, x)
+        return _apply_earlier(earlier, x, name)
     done = []
     for step in steps:
         step.output_shape(Shape(x.shape[1:]))

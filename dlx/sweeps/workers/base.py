@@ -131,7 +131,7 @@ class Trainer:
         batch = known.experiment.train.largest(len(sets.train))
         step = sum(one.total for one in memory_forecast.of_each(known.experiment, known.graphs, batch).values())
         packs = self.pack > 1 and self.packing_key_of(task) is not task
-        return MemoryDemand(step, sum(part.x.nbytes + part.y.nbytes for part in parts), packs)
+        return MemoryDemand(step, sum(array.nbytes for part in parts for array in part.arrays), packs)
 
     def sets(self, experiment: Experiment) -> Sets:
         """Return the data of a spec, loaded once."""

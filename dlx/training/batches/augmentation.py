@@ -12,6 +12,7 @@ from ...augment.one_of import flattened
 from ...augment.pipeline import TrainingSetInfo, maps, pipeline
 from ...augment.views import middle
 from ...data import Sets
+from ...data.batch import Batch
 from ...errors import Problem, SpecError
 from ...lazy import torch
 from ...objectives import Supervised
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 
     from ...data.preprocess import Fitted
 
-    Network = Callable[[Tensor], Any]
+    Network = Callable[..., Any]
 
 SAMPLED_EXAMPLES = 1000
 """Training examples whose range of values is checked."""
@@ -47,27 +48,38 @@ class AugmentedPart(DataPart):
     change: Callable[[Tensor, Any], tuple[Tensor, Any]] | None = None
     view: View | None = None
 
-    def take(self, index: Tensor) -> tuple[Tensor, Any]:
-        x, y = self.of.take(index)
-        return self.change(x, y) if self.change is not None else self._middle(x, y)
+    def take(self, index: Tensor) -> Batch:
+        batch = self.of.take(index)
+        return self._with(batch, self.change) if self.change is not None else self._middle(batch)
 
     def prefetch(self, indices: Tensor, size: int) -> None:
         self.of.prefetch(indices, size)
 
-    def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
-        return (self._middle(x, y) for x, y in self.of.chunks(size))
+    def chunks(self, size: int) -> Iterator[Batch]:
+        return (self._middle(batch) for batch in self.of.chunks(size))
 
-    def answers(self, network: Network, size: int) -> Iterator[tuple[Any, Tensor]]:
+    def answers(self, network: Network, size: int) -> Iterator[tuple[Any, Batch]]:
         if self.view is None:
             yield from super().answers(network, size)
             return
-        for x, y in self.of.chunks(size):
-            yield _pooled(network, self.objective, self.view.of(x, self.size)), y
+        for batch in self.of.chunks(size):
+            look = _of_one(network, batch.inputs, batch.names.inputs.index(self.main))
+            yield _pooled(look, self.objective, self.view.of(batch[self.main], self.size)), batch
 
-    def _middle(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def _with(self, batch: Batch, change: Callable[[Tensor, Any], tuple[Tensor, Any]]) -> Batch:
+        """Change the main input of a batch, and along with it what is a map of its size in other fields."""
+        if not self.more:
+            x, y = change(batch[self.main], batch.y)
+            return self.batch({self.main: x, self.names.targets[0]: y})
+        x, others = change(batch[self.main], {n: t for n, t in batch.fields.items() if n != self.main})
+        return self.batch({self.main: x, **others})
+
+    def _middle(self, batch: Batch) -> Batch:
+        x = batch[self.main]
         if tuple(x.shape[2:]) == self.size:
-            return x, y
-        return middle(x, self.size), (_middle_of(y, self.size) if maps(x, y) else y)
+            return batch
+        others = {name: _along(x, t, self.size) for name, t in batch.fields.items() if name != self.main}
+        return self.batch({self.main: middle(x, self.size), **others})
 
 
 def augmented(
@@ -80,7 +92,9 @@ def augmented(
 
     def of(name: str, part: DataPart) -> DataPart:
         change = _change(part, train, objective, preprocess) if name == "train" and train.augment else None
-        return AugmentedPart(part.x, part.y, part, objective, size, change, train.test_time)
+        return AugmentedPart(
+            part.x, part.y, part, objective, size, change, train.test_time, more=part.more, names=part.names
+        )
 
     return {name: of(name, part) for name, part in parts.items()}
 
@@ -113,8 +127,8 @@ def center_crops(parts: dict[str, DataPart], size: tuple[int, ...]) -> dict[str,
     def of(part: DataPart) -> DataPart:
         if part.x.dim() < 3 or tuple(part.x.shape[2:]) == size:
             return part
-        y = _middle_of(part.y, size) if maps(part.x, part.y) else part.y
-        return DataPart(middle(part.x, size), y)
+        others = {name: _along(part.x, table, size) for name, table in part.fields.items() if name != part.main}
+        return part.changed(**others, **{part.main: middle(part.x, size)})
 
     return {name: of(part) for name, part in parts.items()}
 
@@ -137,25 +151,45 @@ def _change(
 
     def examples() -> Tensor:
         count = min(len(part), FITTED_EXAMPLES)
-        x, _ = part.take(torch.arange(count, device=part.x.device) * len(part) // count)
-        return x
+        return part.take(torch.arange(count, device=part.x.device) * len(part) // count)[part.main]
 
     # the device of a batch, which is not that of `x` where the part stays on disk
-    device = part.take(torch.zeros(1, dtype=torch.long, device=part.x.device))[0].device
+    device = part.take(torch.zeros(1, dtype=torch.long, device=part.x.device))[part.main].device
     coloured = any(step.colours for step in train.augment)
     seen = pixels(preprocess, device) if coloured else None
     ignored = objective.loss.ignores()
-    return pipeline(train.augment, TrainingSetInfo(examples, seen, 0 if ignored is None else ignored))
+    outside = 0 if ignored is None else ignored
+    return pipeline(train.augment, TrainingSetInfo(examples, seen, outside, frozenset(part.names.targets)))
 
 
-def inference_call(train: Train, objective: Supervised, shape: Sequence[int]) -> Callable[[Network, Tensor], Any]:
-    """Return the function that calls a network on examples of `shape` as an evaluation does: cropped, or by views."""
+def inference_call(
+    train: Train, objective: Supervised, shape: Sequence[int], main: int = 0
+) -> Callable[[Network, Sequence[Tensor]], Any]:
+    """Return the function that calls a network on its inputs as an evaluation does: cropped, or by views.
+
+    `shape` is that of an example of the input `main`, which is augmented; maps of its size are cropped along.
+    """
     if not (train.augment or train.test_time):
-        return lambda network, x: network(x)
+        return lambda network, inputs: network(*inputs)
     size, view = shape_after(train.augment, Shape(shape)).size, train.test_time
-    if view is None:
-        return lambda network, x: network(middle(x, size))
-    return lambda network, x: _pooled(network, objective, view.of(x, size))
+    if view is not None:
+        return lambda network, inputs: _pooled(_of_one(network, inputs, main), objective, view.of(inputs[main], size))
+
+    def cropped(network: Network, inputs: Sequence[Tensor]) -> Any:
+        x = inputs[main]
+        return network(*(middle(x, size) if i == main else _along(x, t, size) for i, t in enumerate(inputs)))
+
+    return cropped
+
+
+def _of_one(network: Network, inputs: Sequence[Tensor], main: int) -> Network:
+    """Return the network as a function of the input `main` alone, beside the others as they are."""
+    return lambda x: network(*inputs[:main], x, *inputs[main + 1 :])
+
+
+def _along(x: Tensor, other: Tensor, size: tuple[int, ...]) -> Tensor:
+    """Crop a map of the size of `x` as `x` is cropped; return what is none as it is."""
+    return _middle_of(other, size) if maps(x, other) else other
 
 
 def _pooled(network: Network, objective: Supervised, views: Iterator[Tensor]) -> Tensor:

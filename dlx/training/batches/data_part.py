@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any
 
+from ...data.batch import ONE_EACH, Batch, FieldNames
 from ...lazy import torch
 
 if TYPE_CHECKING:
@@ -22,10 +24,27 @@ MIN_EXAMPLES = 64
 
 @dataclass(frozen=True)
 class DataPart:
-    """Inputs `x`, (examples, *shape), and targets `y` of one part of the data, on the device."""
+    """The fields of one part of the data, on the device.
+
+    `x` is the main input, (examples, *shape), and `y` the first target; `more` has the other fields by name. A step
+    gets all of them: `take` and `chunks` give batches.
+    """
 
     x: Tensor
     y: Tensor
+    more: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
+    names: FieldNames = field(default=ONE_EACH, kw_only=True)
+    """Fields that the one network takes, `x` among them, and targets, of which `y` is the first."""
+
+    @property
+    def main(self) -> str:
+        """Name of the field `x`."""
+        return next(name for name in self.names.inputs if name not in self.more)
+
+    @cached_property
+    def fields(self) -> dict[str, Tensor]:
+        """The tensors of all fields by name."""
+        return {self.main: self.x, self.names.targets[0]: self.y, **self.more}
 
     def __len__(self) -> int:
         return len(self.x)
@@ -35,21 +54,42 @@ class DataPart:
         """Whether the part stays on disk and only batches reach the device."""
         return not isinstance(self.x, torch.Tensor)
 
-    def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the inputs and targets of the examples `index`."""
-        return _rows(self.x, index), _rows(self.y, index)
+    def batch(self, fields: Mapping[str, Any]) -> Batch:
+        """Return tensors of some examples as a batch."""
+        return Batch(fields, {}, self.names)
+
+    def take(self, index: Tensor) -> Batch:
+        """Return all fields of the examples `index`."""
+        return self.batch({name: _rows(table, index) for name, table in self.fields.items()})
+
+    def targets_of(self, index: Tensor) -> Batch:
+        """Return all fields but the inputs of the examples `index`, as they lie: nothing is augmented."""
+        names = [name for name in self.fields if name not in self.names.inputs]
+        return self.batch({name: self.fields[name][index] for name in names})
+
+    def some(self, index: Tensor) -> DataPart:
+        """Return the examples `index` as a part of their own."""
+        more = {name: table[index] for name, table in self.more.items()}
+        return DataPart(self.x[index], self.y[index], more=more, names=self.names)
+
+    def changed(self, **fields: Tensor) -> DataPart:
+        """Return a copy with other tensors in some fields."""
+        x, y = fields.pop(self.main, self.x), fields.pop(self.names.targets[0], self.y)
+        return DataPart(x, y, more={**self.more, **fields}, names=self.names)
 
     def prefetch(self, indices: Tensor, size: int) -> None:
         """Announce that `indices` will be taken in this order, `size` at a time; a part on disk reads ahead."""
 
-    def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def chunks(self, size: int) -> Iterator[Batch]:
         """Iterate over the part in order, up to `size` examples at a time."""
         size = examples_at_once(self.x.shape[1:], self.x.device, size)
-        return zip(torch.split(self.x, size), torch.split(self.y, size), strict=True)
+        tables = self.fields
+        pieces = zip(*(torch.split(table, size) for table in tables.values()), strict=True)
+        return (self.batch(dict(zip(tables, each, strict=True))) for each in pieces)
 
-    def answers(self, network: Callable[[Tensor], Any], size: int) -> Iterator[tuple[Any, Tensor]]:
-        """Iterate over the network's outputs and the targets, up to `size` examples at a time."""
-        return ((network(x), y) for x, y in self.chunks(size))
+    def answers(self, network: Callable[..., Any], size: int) -> Iterator[tuple[Any, Batch]]:
+        """Iterate over the network's outputs and the batches, up to `size` examples at a time."""
+        return ((network(*batch.inputs), batch) for batch in self.chunks(size))
 
 
 def examples_at_once(shape: Sequence[int], device: Device, size: int) -> int:

@@ -89,12 +89,11 @@ class Examples(Feed):
         return self.batch(index)
 
     def batch(self, index: Tensor) -> Batch:
-        """Return the examples `index` as a batch with the fields `input` and `target`."""
-        x, y = self.part.take(index)
-        return Batch({"input": x, "target": y})
+        """Return the examples `index` as a batch of all fields."""
+        return self.part.take(index)
 
     def evaluation(self, part: Chunks, size: int) -> Iterator[Batch]:
-        return (Batch({"input": x, "target": y}) for x, y in part.chunks(size))
+        return part.chunks(size)
 
     def state(self) -> dict[str, Any]:
         return {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from ...data import Sets, Split
+from ...data.batch import FieldNames
 from ...lazy import torch
 from .data_part import DataPart
 from .prefetch import streamed
@@ -13,13 +15,22 @@ if TYPE_CHECKING:
     from torch import device as Device
 
 
-def on_device(sets: Sets, device: Device) -> dict[str, DataPart]:
-    """Return the non-empty parts of a data set by name, as tensors on `device`; those on disk stay there."""
+def on_device(sets: Sets, device: Device, taken: Sequence[str] = ()) -> dict[str, DataPart]:
+    """Return the non-empty parts of a data set by name, as tensors on `device`; those on disk stay there.
+
+    `taken` are the fields that the one network takes, in the order of its inputs; all inputs of the data by default.
+    Ids stay on the host.
+    """
     splits: dict[str, Split | None] = {"train": sets.train, "valid": sets.valid, "test": sets.test}
-    return {name: _part(split, device) for name, split in splits.items() if split is not None and len(split)}
+    names, ids = FieldNames(tuple(taken) or sets.named("input"), sets.named("target")), sets.named("id")
+    filled = {name: split for name, split in splits.items() if split is not None and len(split)}
+    return {name: _part(split, device, names, ids) for name, split in filled.items()}
 
 
-def _part(split: Split, device: Device) -> DataPart:
+def _part(split: Split, device: Device, names: FieldNames, ids: Sequence[str]) -> DataPart:
     if split.streams:
-        return streamed(split, device)
-    return DataPart(torch.from_numpy(split.x).to(device), torch.from_numpy(split.y).to(device))
+        return streamed(split, device, names, ids)
+    more = {name: torch.from_numpy(array).to(device) for name, array in split.more.items() if name not in ids}
+    return DataPart(
+        torch.from_numpy(split.x).to(device), torch.from_numpy(split.y).to(device), more=more, names=names
+    )

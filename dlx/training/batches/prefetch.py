@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ...data import Split
+from ...data.batch import ONE_EACH, Batch, FieldNames
 from ...lazy import torch
 from .data_part import DataPart, examples_at_once
 
@@ -39,7 +40,7 @@ class OnDisk:
 class FetchedBatch:
     """Tensors of a batch, and on CUDA the event after which their copy to the device is complete."""
 
-    tensors: tuple[Tensor, Tensor]
+    tensors: tuple[Tensor, ...]
     arrived: Any = None
 
 
@@ -65,7 +66,7 @@ class StreamedPart(DataPart):
     copy_stream: list[Any] = field(default_factory=list)
     """The CUDA stream of the copies, once there is one; a list, since the class is frozen."""
 
-    def take(self, index: Tensor) -> tuple[Tensor, Tensor]:
+    def take(self, index: Tensor) -> Batch:
         fetched, index = self.queue.fetched, index.cpu()
         # an augmentation is fitted by examples that nobody announced: those are fetched at once, and the queue stays
         if fetched and torch.equal(fetched[0][0], index):
@@ -74,7 +75,7 @@ class StreamedPart(DataPart):
             return self._synchronized(batch.result())
         return self._synchronized(self._fetch(index))
 
-    def chunks(self, size: int) -> Iterator[tuple[Tensor, Tensor]]:
+    def chunks(self, size: int) -> Iterator[Batch]:
         pieces = torch.split(torch.arange(len(self)), examples_at_once(self.x.shape[1:], self.to, size))
         # one piece ahead, and no more: the next is read while the network computes this one
         upcoming = deque(self.thread.submit(self._fetch, piece) for piece in pieces[:1])
@@ -97,17 +98,17 @@ class StreamedPart(DataPart):
 
     def _fetch(self, index: Tensor) -> FetchedBatch:
         """Read examples and start their copy to the device."""
-        tensors = self.x[index], self.y[index]
+        tensors = tuple(table[index] for table in self.fields.values())
         if self.to.type != "cuda":
             return FetchedBatch(tensors)
         if not self.copy_stream:
             self.copy_stream.append(torch.cuda.Stream(self.to))  # type: ignore[no-untyped-call]
         with torch.cuda.stream(self.copy_stream[0]):
-            x, y = (tensor.pin_memory().to(self.to, non_blocking=True) for tensor in tensors)
-            return FetchedBatch((x, y), self.copy_stream[0].record_event())
+            moved = tuple(tensor.pin_memory().to(self.to, non_blocking=True) for tensor in tensors)
+            return FetchedBatch(moved, self.copy_stream[0].record_event())
 
-    def _synchronized(self, batch: FetchedBatch) -> tuple[Tensor, Tensor]:
-        """Return the tensors of a batch; the device waits for their copy, the host does not."""
+    def _synchronized(self, batch: FetchedBatch) -> Batch:
+        """Return a batch; the device waits for their copy, the host does not."""
         if batch.arrived is not None:
             now = torch.cuda.current_stream(self.to)
             now.wait_event(batch.arrived)
@@ -115,11 +116,15 @@ class StreamedPart(DataPart):
                 # allocated in the stream of the copies: torch would reuse the memory there as soon as the tensor is
                 # freed on the host, while the training's stream may still read it
                 tensor.record_stream(now)
-        return batch.tensors
+        return self.batch(dict(zip(self.fields, batch.tensors, strict=True)))
 
 
-def streamed(split: Split, to: Device) -> StreamedPart:
-    """Return the part for a split whose examples stay on disk."""
-    x: Any = OnDisk(split.x)
-    y: Any = torch.from_numpy(split.y) if hasattr(split.y, "flags") else OnDisk(split.y)
-    return StreamedPart(x, y, to)
+def streamed(split: Split, to: Device, names: FieldNames = ONE_EACH, ids: Sequence[str] = ()) -> StreamedPart:
+    """Return the part for a split whose examples stay on disk; fields that do not are kept on the CPU."""
+    x, y = _on_host(split.x), _on_host(split.y)
+    more = {name: _on_host(array) for name, array in split.more.items() if name not in ids}
+    return StreamedPart(x, y, to, more=more, names=names)
+
+
+def _on_host(array: Any) -> Any:
+    return torch.from_numpy(array) if hasattr(array, "flags") else OnDisk(array)

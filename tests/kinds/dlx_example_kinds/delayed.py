@@ -94,8 +94,8 @@ class Carried(Feed):
     def _batch(self, part: Any, at: int, length: int, held: Tensor) -> Batch:
         index = torch.arange(self.streams) * length + at
         begins = torch.isin(index, torch.tensor(self.data.starts(len(part)))) | (at == 0)
-        x, y = part.take(index)
-        return Batch({"input": x, "target": y, "state": torch.where(begins[:, None], 0.0, held)})
+        batch = part.take(index)
+        return Batch({**batch.fields, "state": torch.where(begins[:, None], 0.0, held)})
 
     def evaluation(self, part: Chunks, size: int) -> Iterator[Batch]:
         length, held = len(part) // self.streams, torch.zeros(self.streams, self.data.size)
