@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from dataclasses import field as dataclass_field
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar, get_origin
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Generic, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, WrapValidator, field_validator
 from pydantic_core import CoreSchema, core_schema
@@ -56,6 +56,13 @@ class Strict(BaseModel):
             if type(number) is float and 0 < abs(number) < SMALLEST_FLOAT:
                 raise ValueError(f"{number:g} is nearer to 0 than {SMALLEST_FLOAT:.2g}, the least number of float32")
         return value
+
+
+def section_within(annotation: Any) -> type[Strict] | None:
+    """Return the section that a field has within a mapping or beside other types: X of `dict[str, X | list[int]]`."""
+    if isinstance(annotation, type) and issubclass(annotation, Strict):
+        return annotation
+    return next((found for part in get_args(annotation) if (found := section_within(part)) is not None), None)
 
 
 class Declared(Strict):

@@ -29,7 +29,7 @@ ROOT = Path(__file__).parent.parent
 PAGE = ROOT / "docs" / "spec.md"
 TEXT = PAGE.read_text()
 WRITE = bool(os.environ.get("DLX_WRITE_GOLDEN"))
-FILE = re.compile(r"# ([\w/]+\.(?:yaml|toml|py))\n")
+FILE = re.compile(r"# ([\w/]+\.(?:yaml|toml|py|csv))\n")
 COMMAND = re.compile(r"(?m)^\$ dlx ")
 CODE = re.compile(r"`([^`]+)`")
 
@@ -46,7 +46,12 @@ class Fence:
     def file(self) -> str:
         """The file that the first line names; empty for a fragment."""
         named = FILE.match(self.text)
-        return named[1] if named and self.language in {"yaml", "toml", "python"} else ""
+        return named[1] if named and self.language in {"yaml", "toml", "python", "csv"} else ""
+
+    @property
+    def content(self) -> str:
+        """What stands in the file; a table has no comments."""
+        return self.text.partition("\n")[2] if self.language == "csv" else self.text
 
     @property
     def is_whole(self) -> bool:
@@ -59,7 +64,7 @@ FENCES = [
 ]
 FILES = [fence for fence in FENCES if fence.file]
 WHOLE = [fence for fence in FILES if fence.is_whole]
-PARTS = [fence for fence in FILES if not fence.is_whole and fence.language != "python"]
+PARTS = [fence for fence in FILES if not fence.is_whole and fence.language not in {"python", "csv"}]
 FRAGMENTS = [fence for fence in FENCES if fence.language in {"yaml", "toml"} and not fence.file]
 CONSOLES = [fence for fence in FENCES if fence.language == "console"]
 
@@ -88,7 +93,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for fence in FILES:
         path = where / fence.file
         path.parent.mkdir(exist_ok=True)
-        path.write_text(fence.text)
+        path.write_text(fence.content)
     return where
 
 
@@ -122,7 +127,7 @@ def rewritten(old: str, new: str) -> None:
 def test_nothing_between_backticks_escapes_being_run():
     marks = [line for line in TEXT.splitlines() if line.lstrip().startswith(("```", "~~~"))]
     assert len(marks) == 2 * len(FENCES)
-    assert {fence.language for fence in FENCES} <= {"yaml", "toml", "console", "python"}
+    assert {fence.language for fence in FENCES} <= {"yaml", "toml", "console", "python", "csv"}
     assert len(FILES) + len(FRAGMENTS) + len(CONSOLES) == len(FENCES)
     assert all(fence.text.startswith("$ dlx ") for fence in CONSOLES)
     assert len({fence.file for fence in FILES}) == len(FILES)

@@ -77,8 +77,8 @@ Fold = Annotated[PositiveInt | None, Field(description="which of the `folds` is 
 
 
 BY_GROUP = (
-    "Splits by a column or by group do not exist yet: parts are drawn (`split: random`) or cut in the order of the "
-    "examples (`split: order`). Cut the file by group, and give the test part as a file of its own."
+    "Of a `table`, `split: {by: COLUMN}` reads the parts from a column, and `split: {group: COLUMN}` keeps groups "
+    "together. Other sources draw parts (`split: random`) or cut them in the order of the examples (`split: order`)."
 )
 
 
@@ -142,7 +142,7 @@ class Pool(Dataset):
     def part_sizes(self, total: int) -> tuple[int, int, int]:
         """Return the sizes of train, valid and test for `total` examples. DataError where they do not fit."""
         if self.folds:
-            *folds, test = self._fold_sizes(total)
+            *folds, test = self.part_sizes_of_folds(total)
             assert self.fold is not None
             return sum(folds) - folds[self.fold - 1], folds[self.fold - 1], test
         held = [part_size(part, total, name) for name, part in self._parts()[1:]]
@@ -161,7 +161,7 @@ class Pool(Dataset):
         """Return the indices of the examples in train, valid and test, for targets `y` (n, ...)."""
         if not self.folds:
             return self._cut(self.part_sizes(len(y)), y)
-        *folds, test = self._cut(self._fold_sizes(len(y)), y)
+        *folds, test = self._cut(self.part_sizes_of_folds(len(y)), y)
         assert self.fold is not None
         valid = folds.pop(self.fold - 1)
         return [np.concatenate(folds), valid, test]
@@ -195,7 +195,7 @@ class Pool(Dataset):
         sets = assemble(parts, self.standardize, source, class_names, self.preprocess, fields)
         return replace(sets, notes=(*notes, *sets.notes))
 
-    def _fold_sizes(self, total: int) -> list[int]:
+    def part_sizes_of_folds(self, total: int) -> list[int]:
         """Return the size of each fold, and that of the test part last."""
         test = part_size(self.test, total, "test")
         rest = total - test
@@ -250,7 +250,7 @@ def part_size(part: float | int | None, total: int, name: str) -> int:
     return count
 
 
-def random_parts(counts: Sequence[int], y: Labels | None, total: int, seed: int) -> list[Indices]:
+def random_parts(counts: Sequence[int], y: Labels | None, total: int, seed: int | Sequence[int]) -> list[Indices]:
     """Draw disjoint rows in random order for each count; with classes `y`, in the proportions of the classes."""
     rng = np.random.default_rng(seed)
     if y is None:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 
 from ..errors import Mark, Problem, did_you_mean, shortened, with_article
-from ..registry import Choice, Declared, Registry, Strict
+from ..registry import Choice, Declared, Registry, Strict, section_within
 from .syntax.read import BROKEN, Node
 
 S = TypeVar("S", bound=Strict)
@@ -266,11 +266,11 @@ def _problem(
 ) -> Problem:
     where = _mark_of(loc, node, fields)
     full = ".".join([path, *map(str, loc)]) if path else ".".join(map(str, loc))
-    first = details[0]
-    name = _name_of(loc)
+    first, name = details[0], _name_of(loc)
     if first["type"] == "extra_forbidden":
-        owner = _owner(cls, path)
-        known = list(cls.model_fields)
+        owner, known = _owner(cls, path), list(cls.model_fields)
+        if len(loc) > 1 and (inner := section_within(cls.model_fields[str(loc[0])].annotation)) is not None:
+            owner, name, known = f"`{_name_of(loc[:-1])}`", str(loc[-1]), list(inner.model_fields)
         hint = did_you_mean(name, known, "the fields") if known else f"{owner} has no fields."
         if name in ENTRY_KEYS and OF_LAYERS.match(path):
             hint = f"`{name}` stands beside {owner}, not inside it: on a line of its own below."

@@ -325,7 +325,7 @@ def test_columns_of_parquet_that_are_no_numbers_or_texts_are_named(tmp_path):
         pq.write_table(pa.table({"a": column, "y": [1]}), tmp_path / "a.parquet")
         with pytest.raises(DataError) as error:
             Table(path=tmp_path / "a.parquet", target="y").facts()
-        assert f"holds {kind}, and inputs are made of numbers, true and false, and texts" in str(error.value)
+        assert f"holds {kind}, and inputs are made of numbers, true and false, dates, and texts" in str(error.value)
 
 
 @pytest.mark.parametrize(

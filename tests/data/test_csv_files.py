@@ -56,6 +56,8 @@ COLUMNS = {
     "not finite": ["1.5", "NAN", "inf"],
     "dates": ["2020-01-05", "1999-12-31"],
     "times": ["12:05", "09:30"],
+    "dates with times": ["2020-01-05 10:11", "1999-12-31"],
+    "dates with a zone": ["2020-01-05T10:11:12+01:00", "1999-12-31T00:00:00Z"],
     "large": ["99999999999999999999", "1"],
     "texts": ["A-07", "B01"],
     "nothing": ["NA", "?"],
@@ -71,7 +73,7 @@ def test_a_column_has_the_type_that_its_texts_have(tmp_path, name):
     sorts: list[ColumnType | None] = [None, "number", "text"]
     for notation, apart, sort in product(notations, (False, True), sorts):
         frame = plain.typed(notation, ["a"] if apart else [], {"a": sort} if sort else None)
-        by_texts = typed(texts, notation, f"column `a` of {path}", apart, sort)
+        by_texts = typed(texts, notation, "a", f"column `a` of {path}", apart, sort)
         assert frame.table.column("a").type == by_texts.column.type
         assert repr(frame.table.column("a").to_pylist()) == repr(by_texts.column.to_pylist())
         assert frame.why == {"a": by_texts.why}

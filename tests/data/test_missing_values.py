@@ -177,7 +177,7 @@ def test_a_column_without_a_value_in_the_training_part(tmp_path):
     path = written(tmp_path, "a,b,y\n,1,1\n,2,2\n")
     source = Table(path=path, target="y", missing="mean", columns=["a", "b"])
     assert refusal_of(source) == (
-        "column `a` of a.csv holds null, and inputs are made of numbers, true and false, and texts | "
+        "column `a` of a.csv holds null, and inputs are made of numbers, true and false, dates, and texts | "
         "`drop: [a]` leaves it out."
     )
     other = written(tmp_path, "a,b,y\n5,1,1\n,2,2\n", "b.csv")

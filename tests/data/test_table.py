@@ -205,9 +205,9 @@ def test_columns_that_do_not_fit(path, fields, sentence):
             "column `a` of a.csv holds 1 values that are not finite in 32 bits, such as inf | ",
         ),
         (
-            "a,b\n2020-01-01,1\n",
+            "a,b\n1,2020-01-01\n",
             {},
-            "column `a` of a.csv holds date32[day], and inputs are made of numbers, true and ",
+            "column `b` of a.csv holds dates, and targets are numbers or classes | Write it as a number",
         ),
         ("a,a\n1,2\n", {"target": "a"}, "a.csv has two columns `a` | Give each column a name of its own."),
         ("a,b\n", {}, "a.csv holds no rows | Give a file with examples in it."),

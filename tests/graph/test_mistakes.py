@@ -649,7 +649,7 @@ def test_a_split_by_group_is_refused_with_what_there_is(tmp_path):
         trace(load(tmp_path / "s.yaml"))
     (problem,) = error.value.problems
     assert problem.message == "`arrays` has no field `group`"
-    assert problem.hint.startswith("Splits by a column or by group do not exist yet: parts are drawn")
+    assert problem.hint.startswith("Of a `table`, `split: {by: COLUMN}` reads the parts from a column, and ")
 
 
 SLIPPED = {

@@ -10,6 +10,7 @@ from typing import Any, Literal
 from ...errors import Problem
 from ...lazy import np
 from ..file_reading import listed
+from .dates import iso_dates, mostly_iso, required_dates, shaped_like_dates, temporal
 
 MISSING = ["", "NA", "N/A", "NaN", "nan", "null", "NULL", "?"]
 """Texts that stand for a missing value in every column."""
@@ -36,7 +37,7 @@ MOSTLY = 0.5
 LOOKED_AT = 10_000
 """Number of texts of a column that are examined for that."""
 
-ColumnType = Literal["number", "text"]
+ColumnType = Literal["number", "text", "date"]
 
 
 @dataclass(frozen=True)
@@ -92,7 +93,9 @@ def inferred(column: Any, notation: Notation, sort: ColumnType | None) -> bool:
 
     if types.is_boolean(column.type):
         return sort is None
-    if not numeric(column.type) or not notation.plain_figures or sort == "text":
+    if temporal(column.type):
+        return sort in (None, "date")
+    if not numeric(column.type) or not notation.plain_figures or sort in ("text", "date"):
         return False
     return bool(pc.all(pc.is_finite(column)).as_py())  # what else there is may stand for missing
 
@@ -110,31 +113,39 @@ def as_array(column: Any, lacking: float) -> Any:
 
 
 def typed(
-    column: Any, notation: Notation, where: str, keep_zeros: bool, sort: ColumnType | None = None, known: Any = None
+    column: Any,
+    notation: Notation,
+    name: str,
+    where: str,
+    keep_zeros: bool,
+    sort: ColumnType | None = None,
+    known: Any = None,
 ) -> Typed:
     """Return a column of texts with the type that all of them fit.
 
     Arguments:
         column: the texts.
         notation: notation of numbers and missing values.
-        where: name of the column in messages.
-        keep_zeros: whether numbers with a leading zero are texts; else only where two texts are the same number.
+        name: name of the column.
+        where: name of the column and its file in messages.
+        keep_zeros: whether dates and numbers with a leading zero are texts; else only numbers where two texts are
+            the same number.
         sort: the type in an earlier file, which decides.
         known: the column as numbers, where pyarrow inferred them.
     """
     import pyarrow as pa
 
     if column.null_count == len(column):
-        kind = {None: pa.null(), "number": pa.float64(), "text": pa.string()}[sort]
+        kind = {None: pa.null(), "number": pa.float64(), "text": pa.string(), "date": pa.timestamp("us")}[sort]
         return Typed(pa.chunked_array([pa.nulls(len(column), kind)]), "no values")
     if sort == "text":
         return Typed(column)
     if known is not None and sort is None and not keep_zeros and not _any(column, r"^\s*[+-]?0[\dxX]"):
         return Typed(known)
-    return _typed(column, notation, where, keep_zeros, sort == "number")
+    return _typed(column, notation, name, where, keep_zeros, sort == "number")
 
 
-def _typed(column: Any, notation: Notation, where: str, keep_zeros: bool, of_numbers: bool) -> Typed:
+def _typed(column: Any, notation: Notation, name: str, where: str, keep_zeros: bool, of_numbers: bool) -> Typed:
     import pyarrow.compute as pc
 
     there = pc.unique(pc.utf8_trim_whitespace(pc.unique(column))).drop_null()
@@ -150,13 +161,17 @@ def _typed(column: Any, notation: Notation, where: str, keep_zeros: bool, of_num
         return Typed(column)
     if len(known) and _all(known, f"{TRUE}|{FALSE}"):
         return Typed(pc.match_substring_regex(_without(column, marks), f"^({TRUE})$"), _missing_note(marks))
-    if (moments := _dates(column, known)) is not None:
+    return Typed(column) if keep_zeros else _dates_or_texts(column, known, there, notation, name, where)
+
+
+def _dates_or_texts(column: Any, known: Any, there: Any, notation: Notation, name: str, where: str) -> Typed:
+    if (moments := iso_dates(column, known)) is not None:
         return Typed(moments)
-    return Typed(
-        column,
-        "",
-        None if keep_zeros else shaped_like_numbers(there.slice(0, LOOKED_AT).to_pylist(), where, notation),
-    )
+    if mostly_iso(known):
+        return Typed(required_dates(column, None, name, where, ", and most of its texts are"))
+    texts = there.slice(0, LOOKED_AT).to_pylist()
+    about = shaped_like_dates(texts, name, where) or shaped_like_numbers(texts, where, notation)
+    return Typed(column, "", about)
 
 
 def shaped_like_numbers(texts: Sequence[str], where: str, notation: Notation | None = None) -> Problem | None:
@@ -246,22 +261,3 @@ def _codes(known: Any, notation: Notation, keep_zeros: bool) -> tuple[str, ...]:
 def _of_codes(codes: tuple[str, ...], where: str) -> Problem:
     message = f"{where} is read as texts: {listed(codes)} differ, and are one number"
     return Problem(message, "Write each number in one way, if numbers are meant; `categorical` says that texts are.")
-
-
-def _dates(column: Any, known: Any) -> Any:
-    """Parse dates, times or both, as pyarrow does; None for anything else."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
-    if not len(known) or not _all(known.slice(0, 1), r"\d{4}-\d\d-\d\d.*|\d\d:\d\d.*"):
-        return None
-    column = pc.utf8_trim_whitespace(column)
-    for kind in (pa.date32(), pa.timestamp("ns"), pa.timestamp("ns", "UTC")):
-        try:
-            return pc.cast(column, kind)
-        except pa.ArrowInvalid:
-            continue
-    try:
-        return pc.cast(pc.binary_join_element_wise("1970-01-01", column, " "), pa.timestamp("s")).cast(pa.time32("s"))
-    except pa.ArrowInvalid:
-        return None

@@ -10,6 +10,7 @@ from ...errors import Problem, plural
 from ..base import ColumnUse
 from ..file_reading import ONE_LABEL, SEVERAL_LABELS, listed, lost_distinctions
 from .cells import NUMBER, shaped_like_numbers
+from .date_parts import part_of
 
 if TYPE_CHECKING:
     from .columns import Column
@@ -31,6 +32,9 @@ SORTS = {
     "boolean": "true and false",
     "category": "texts, an input each",
     "ordinal": "texts in an order",
+    "date": "dates",
+    "target": "texts, means of targets",
+    "text": "texts, a bag of words",
 }
 
 
@@ -56,9 +60,16 @@ def uses(table: Table, frame: Frame, columns: Sequence[Column], goal: Column | N
 def _why(table: Table, frame: Frame, column: Column) -> str:
     name = column.name
     named = "`categorical` names it" if name in table.categorical else ""
-    named = "`ordinal` gives the order" if name in table.ordinal else named
+    if name in table.ordinal:
+        named = "`ordinal` gives the order" if isinstance(table.ordinal, dict) else "`ordinal` names it, sorted"
+    named = "`target_encoding` names it" if column.means is not None else named
     marked = "an input more for missing values" if column.marked else ""
-    if column.sort == "number" or column.texts == ("false", "true"):
+    if column.bag is not None:
+        texts = f"`text` names it; {plural(len(column.texts), 'word')} of the training part, {column.bag.values}"
+    elif column.date is not None:
+        form = f"of the format `{column.date.format}`" if column.date.format else _stored(table, frame, name)
+        texts = f"{form}; {column.date.described}"
+    elif column.sort == "number" or column.texts == ("false", "true"):
         texts = _stored(table, frame, name)
     elif column.sort == "boolean":
         texts = f"`false_is` is given, and the texts are {listed(column.texts)}"
@@ -143,11 +154,15 @@ def _labels(table: Table, frame: Frame, goal: Column | None) -> Iterator[Problem
 
 def _digits(table: Table, frame: Frame, columns: Sequence[Column], goal: Column | None) -> Iterator[Problem]:
     """Yield warnings about columns whose values become equal in single precision."""
-    inputs = [] if table.standardizes else [column.name for column in columns if column.sort == "number"]
-    for name in [*inputs, *(table.targets if goal is None else [])]:
-        values = frame.numbers(name, name in table.log)
+    inputs = [] if table.standardizes else [column for column in columns if column.sort == "number"]
+    inputs += [] if table.standardizes else [c for c in columns if c.date is not None and "timestamp" in c.date.parts]
+    names = [column.name for column in inputs]
+    moments = {column.name for column in inputs if column.date is not None}
+    for name in [*names, *(table.targets if goal is None else [])]:
+        values = part_of(frame.table.column(name), "timestamp") if name in moments else None
+        values = frame.numbers(name, name in table.log) if values is None else values
         for _, there, left in lost_distinctions(values[:LOOKED_AT, None]):
-            way_out = "`standardize: feature` takes the mean off before" if name in inputs else "Take an offset off"
+            way_out = "`standardize: feature` takes the mean off before" if name in names else "Take an offset off"
             yield Problem(
                 f"column `{name}` of {frame.path} has {there:,} different values, and {left:,} of them in 32 bits",
                 f"{way_out}.",

@@ -11,11 +11,16 @@ from typing import TYPE_CHECKING, Any, Literal
 from ...errors import DataError, did_you_mean
 from ...lazy import np
 from ..file_reading import listed
-from .cells import NUMBER, PADDED, ColumnType, numeric
-from .frame import Frame, category_text, is_missing, plain
+from .bags import Bag
+from .cells import NUMBER, PADDED, ColumnType, as_array, numeric
+from .date_parts import DateEncoding
+from .dates import temporal
+from .frame import DATE, Frame, category_text, is_missing, plain
+from .target_means import Means
 
 if TYPE_CHECKING:
     from ..base import Labels, Values
+    from ..preprocess.sums import Doubles
 
 
 @dataclass(frozen=True)
@@ -25,23 +30,45 @@ class Column:
     Attributes:
         name: name of the column.
         sort: type of the values.
-        texts: categories, sorted or in the given order.
+        texts: categories, sorted or in the given order; of texts, the words.
         log: whether the logarithm is taken.
         filled: whether missing values are imputed.
         marked: whether missing values have an input of their own.
+        date: parts of dates.
+        means: of targets, by category.
+        bag: how words are found in texts.
     """
 
     name: str
-    sort: Literal["number", "boolean", "category", "ordinal"]
+    sort: Literal["number", "boolean", "category", "ordinal", "date", "target", "text"]
     texts: tuple[str, ...] = ()
     log: bool = False
     filled: bool = False
     marked: bool = False
+    date: DateEncoding | None = None
+    means: Means | None = None
+    bag: Bag | None = None
 
     @property
     def values(self) -> int:
         """Number of inputs for the values."""
-        return len(self.texts) if self.sort == "category" else 1
+        if self.date is not None:
+            return sum(self.date.widths)
+        if self.means is not None:
+            return self.means.width
+        return len(self.texts) if self.sort in ("category", "text") else 1
+
+    @property
+    def numbers(self) -> list[int]:
+        """Places of the inputs that are numbers, which `standardize` moves, from 0 on."""
+        if self.date is not None:
+            return self.date.numbers
+        return list(range(self.values)) if self.sort in ("number", "target") else []
+
+    @property
+    def takes_missing(self) -> bool:
+        """Whether later inputs may lack values of this column."""
+        return self.filled or self.marked or (self.means is not None and bool(self.means.missing))
 
     @property
     def width(self) -> int:
@@ -51,18 +78,34 @@ class Column:
     @property
     def stored(self) -> ColumnType | None:
         """Type of the column in a file; None for booleans."""
-        if self.sort == "number":
-            return "number"
+        if self.sort in ("number", "date"):
+            return "number" if self.sort == "number" else DATE
         return "text" if self.texts != ("false", "true") else None
 
     @property
     def contents(self) -> str:
-        return {"number": "numbers", "boolean": "true and false"}.get(self.sort, "texts")
+        return {"number": "numbers", "boolean": "true and false", "date": "dates"}.get(self.sort, "texts")
 
 
 def saved_columns(reading: Mapping[str, Any]) -> list[Column]:
     """Return the columns that a run's record describes."""
-    return [Column(**{**saved, "texts": tuple(saved["texts"])}) for saved in reading["columns"]]
+    return [_saved_column(saved) for saved in reading["columns"]]
+
+
+def _saved_column(saved: Mapping[str, Any]) -> Column:
+    kinds: dict[str, type[DateEncoding | Means | Bag]] = {"date": DateEncoding, "means": Means, "bag": Bag}
+    made = {name: cls(**_tuples(saved[name])) for name, cls in kinds.items() if saved.get(name) is not None}
+    return Column(**_tuples(saved) | made)
+
+
+def _tuples(saved: Mapping[str, Any]) -> dict[str, Any]:
+    """Return values as they were before JSON made lists of tuples."""
+    rows = {
+        name: [tuple(v) if isinstance(v, list) else v for v in value]
+        for name, value in saved.items()
+        if isinstance(value, list)
+    }
+    return dict(saved) | {name: tuple(value) for name, value in rows.items()}
 
 
 def survey(frame: Frame, name: str, categorical: bool, log: bool, most: int | None) -> Column:
@@ -81,19 +124,23 @@ def survey(frame: Frame, name: str, categorical: bool, log: bool, most: int | No
     where = f"column `{name}` of {frame.path}"
     if log:
         raise DataError(f"{where} holds {kind}, which has no logarithm", hint=f"Take `{name}` out of `log`.")
+    if temporal(kind) and not categorical:
+        return Column(name, "date")
     if types.is_boolean(kind) and not categorical:
         return Column(name, "boolean", ("false", "true"))
     if not (numeric(kind) or types.is_boolean(kind) or _is_text(kind)):
         raise DataError(
-            f"{where} holds {kind}, and inputs are made of numbers, true and false, and texts",
+            f"{where} holds {kind}, and inputs are made of numbers, true and false, dates, and texts",
             hint=f"`drop: [{name}]` leaves it out.",
         )
     there = {value for value in plain(frame.table.column(name)).unique().to_pylist() if not is_missing(value)}
     texts = tuple(dict.fromkeys(map(category_text, sorted(there, key=_place(there)))))
     if most is not None and len(texts) > most:
+        about = frame.warnings.get(name)
         raise DataError(
             f"{where} has {len(texts):,} different values in {len(frame):,} rows: one-hot, as many inputs",
-            hint=f"`drop: [{name}]` leaves it out; `max_categories: {len(texts)}` takes it all the same.",
+            hint=f"`drop: [{name}]` leaves it out; `max_categories: {len(texts)}` takes it all the same."
+            + (f" {about.hint}" if about is not None else ""),
         )
     return Column(name, "category", texts)
 
@@ -122,25 +169,55 @@ def encode(frame: Frame, columns: Sequence[Column], false_is: int) -> Values:
     x = np.zeros((len(frame), sum(column.width for column in columns)), np.float64)
     place, short = 0, True
     for column in columns:
-        if column.sort == "number":
-            x[:, place] = values = frame.numbers(column.name, column.log)
-            lacking = np.isnan(values)
-            short = short and bool(((values.astype(np.float32) == values) | lacking).all())
-        else:
-            codes = category_codes(frame, column)
-            lacking = codes < 0
-            if column.sort == "boolean":
-                x[:, place] = np.where(codes, 1, false_is)
-            elif column.sort == "ordinal":
-                x[:, place] = codes
-            else:
-                x[~lacking, place + codes[~lacking]] = 1
+        values = x[:, place : place + column.values]
+        lacking = _encode(frame, column, values, false_is)
+        if column.numbers and short:
+            short = bool(((values.astype(np.float32) == values) | lacking[:, None]).all())
         if column.filled:
-            x[lacking, place : place + column.values] = np.nan
+            values[lacking] = np.nan
         if column.marked:
             x[lacking, place + column.values] = 1
         place += column.width
     return x.astype(np.float32) if short else x
+
+
+def _encode(frame: Frame, column: Column, into: Doubles, false_is: int) -> Any:
+    """Write the inputs of a column to `into` (rows, values), which is zero; return where values are missing."""
+    if column.sort == "number":
+        into[:, 0] = frame.numbers(column.name, column.log)
+        return np.isnan(into[:, 0])
+    if column.date is not None:
+        into[:] = column.date.encode(plain(frame.table.column(column.name)))
+        return np.isnan(into[:, 0])
+    if column.bag is not None:
+        texts = plain(frame.table.column(column.name)).dictionary_encode().combine_chunks()
+        codes = as_array(texts.indices, -1)
+        words = column.bag.encode([*texts.dictionary.to_pylist(), None], column.texts)
+        into[:] = words[codes]
+        return codes < 0
+    codes = column_codes(frame, column)
+    if column.means is not None:
+        into[:] = column.means.encode(codes)
+        return np.zeros(len(codes), bool)
+    lacking = codes < 0
+    if column.sort == "category":
+        into[~lacking, codes[~lacking]] = 1
+    else:
+        into[:, 0] = np.where(codes, 1, false_is) if column.sort == "boolean" else codes
+    return lacking
+
+
+def column_codes(frame: Frame, column: Column) -> Labels:
+    """Return the category number of each row; -1 for a missing value. DataError for an unknown category.
+
+    Of a column whose categories become means, len(texts) is a missing value, and -1 an unknown category.
+    """
+    if column.means is None:
+        return category_codes(frame, column)
+    number = {text: i for i, text in enumerate(column.texts)}
+    words, places = frame.categories(column.name)
+    codes = [len(column.texts) if word is None else number.get(word, number.get(_same(word), -1)) for word in words]
+    return np.array([*codes, len(column.texts)], np.int64)[places]
 
 
 def category_codes(frame: Frame, column: Column, lists: str = "the training file does not have") -> Labels:

@@ -13,14 +13,16 @@ from typing import TYPE_CHECKING, Any
 from ...errors import DataError, Problem, did_you_mean
 from ...lazy import np
 from ..file_reading import check_file_size, existing, listed, real_numbers
-from .cells import ColumnType, Notation, as_array, inferred, numeric, typed
+from .cells import ColumnType, Notation, Typed, as_array, inferred, numeric, typed
 from .csv_files import Delimited
+from .dates import required_dates, temporal
 from .parquet_rows import SUFFIXES, opened
 
 if TYPE_CHECKING:
     from ..base import Labels
     from ..preprocess.sums import Doubles
 
+DATE: ColumnType = "date"
 UNNAMED = r"(Unnamed: \d+(_level_\d+)?|__index_level_\d+__|)"
 """Names that pandas gives to columns of an index, in CSV and parquet files."""
 
@@ -53,17 +55,28 @@ class Frame:
         return replace(self, table=self.table.select([name for name in self.names if name in names]))
 
     def typed(
-        self, notation: Notation, keep_zeros: Collection[str] = (), like: Mapping[str, ColumnType] | None = None
+        self,
+        notation: Notation,
+        keep_zeros: Collection[str] = (),
+        like: Mapping[str, ColumnType] | None = None,
+        dates: Mapping[str, str | None] | None = None,
     ) -> Frame:
         """Give the columns of a CSV file the types of their texts; `like` has the types of an earlier file.
 
-        A column in `keep_zeros` is text where a number has a leading zero. DataError for what is not UTF-8.
+        A column in `keep_zeros` is text where it has dates, or a number with a leading zero. `dates` are columns of
+        dates with their formats, None for ISO 8601; in files of other forms too, texts of theirs are parsed.
+
+        Raises:
+            DataError: a column is not UTF-8, or a text of a column of dates is none.
         """
+        forms = dict(dates or {})
+        sorts = dict(like or {}) | dict.fromkeys(forms, DATE)
         if self.csv is None:
-            return self
-        sorts: Mapping[str, ColumnType] = like or {}
+            return self._dated(forms | {name: forms.get(name) for name, sort in sorts.items() if sort == DATE})
         table, why, warnings = self.table, dict(self.why), dict(self.warnings)
         known = {name: self.table.column(name) for name in self.names}
+        again = {name for name in known if name in keep_zeros or forms.get(name)}
+        known = {name: column for name, column in known.items() if name not in again or not temporal(column.type)}
         known = {name: column for name, column in known.items() if inferred(column, notation, sorts.get(name))}
         texts = self._texts(known)
         for place, name in enumerate(self.names):
@@ -72,12 +85,28 @@ class Frame:
                 continue
             where = f"column `{name}` of {self.path}"
             _check_text(texts[name], name, where)
-            found = typed(texts[name], notation, where, name in keep_zeros, sorts.get(name), known.get(name))
+            sort, zeros = sorts.get(name), name in keep_zeros
+            if sort == DATE and texts[name].null_count < len(self):
+                found = Typed(required_dates(texts[name], forms.get(name), name, where))
+            else:
+                found = typed(texts[name], notation, name, where, zeros, sort, known.get(name))
             table = table.set_column(place, name, found.column)
             why[name] = found.why
             if found.warning is not None:
                 warnings[name] = found.warning
         return replace(self, table=table, csv=None, why=why, warnings=warnings)
+
+    def _dated(self, forms: Mapping[str, str | None]) -> Frame:
+        """Parse columns of texts that hold dates."""
+        from pyarrow import types
+
+        table = self.table
+        for place, name in enumerate(self.names):
+            column = plain(table.column(name)) if name in forms else None
+            if column is not None and (types.is_string(column.type) or types.is_large_string(column.type)):
+                where = f"column `{name}` of {self.path}"
+                table = table.set_column(place, name, required_dates(column, forms[name], name, where))
+        return replace(self, table=table)
 
     def _texts(self, known: Mapping[str, Any]) -> dict[str, Any]:
         """Read columns of a CSV file as texts, but for those whose inferred types lost nothing."""
@@ -91,11 +120,12 @@ class Frame:
         return there | {name: read.column(name) for name in again if read is not None}
 
     def sorts(self) -> dict[str, ColumnType]:
-        """Return which columns are numbers and which are texts."""
+        """Return which columns are numbers, which are texts, and which are dates."""
         from pyarrow import types
 
         kinds = {field.name: field.type for field in self.table.schema}
         texts: dict[str, ColumnType] = {name: "text" for name, kind in kinds.items() if types.is_string(kind)}
+        texts |= {name: DATE for name, kind in kinds.items() if temporal(kind)}
         return texts | {name: "number" for name, kind in kinds.items() if numeric(kind)}
 
     @property

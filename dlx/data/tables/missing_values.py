@@ -129,8 +129,23 @@ def check_rules(rules: Rules, names: Iterable[str], targets: Sequence[str], wher
             )
 
 
+ENCODED = {"text": "a bag of words", "target": "means of targets"}
+
+
+def _written(rule: Rule) -> str:
+    return rule if isinstance(rule, str) else f"{{constant: {rule['constant']}}}"
+
+
 def check_sort(column: Column, rule: Rule, where: str) -> None:
     """Raise a DataError where a method does not apply to the type of a column."""
+    if column.sort in ("text", "target"):
+        if rule in ("refuse", "category"):
+            return
+        becomes = f"and column `{column.name}` of {where} becomes {ENCODED[column.sort]}"
+        raise DataError(
+            f"`missing: {_written(rule)}` fills in values, {becomes}",
+            hint=f"Give it a way of its own: `missing: {{{column.name}: category}}`, or `drop` for its rows.",
+        )
     wanted = SORTS.get(rule) if isinstance(rule, str) else None
     sort = "category" if column.sort == "category" else "number"
     if wanted is not None and wanted != sort:
@@ -170,5 +185,9 @@ def _constant(column: Column, value: float | bool | str, place: int, false_is: i
         return place, float(code) if column.sort == "ordinal" else float(1 if code else false_is)
     raise DataError(
         f"`missing` gives column `{column.name}` of {where} the constant {value}, and it holds {column.contents}",
-        hint=f"It has {', '.join(column.texts[:5])}." if column.texts else "Give a number.",
+        hint=f"It has {', '.join(column.texts[:5])}."
+        if column.texts
+        else "Take mean, median or indicator."
+        if column.sort == "date"
+        else "Give a number.",
     )

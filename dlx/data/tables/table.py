@@ -19,13 +19,18 @@ from ..passthrough import passthrough
 from ..preprocess.affine import Standardize
 from ..python_inputs import Columns, frame_of
 from ..splits import Pool, assemble
+from .bags import Texts
 from .cells import Notation
 from .column_uses import uses, warnings
 from .columns import Column, category_codes, encode, saved_columns
+from .date_parts import DateOptions, Dates
 from .encodings import check_same_sort, encodings_of
+from .fitting import put_own, with_means, with_vocabularies
 from .frame import Frame, chosen, rows_of
 from .missing_values import FillColumns, Rules, drop_incomplete, fill_step, rule_of
+from .splitting import SplitRows, check_split, split_rows
 from .table_files import frames_of
+from .target_means import TargetEncodings
 
 if TYPE_CHECKING:
     from ..base import Floats, Labels, Values
@@ -56,12 +61,15 @@ class Table(Pool):
         `indicator` gives numbers their mean, and one input more that is 1 there; `category` gives texts an input of
         their own for it. What fills in is found in the training part alone, and recorded with the run.
     `standardize: feature` moves the columns of numbers alone; `preprocess` sees all values.
-    Errors: a column that is missing or holds dates; missing values, unless `missing` says what to do; a category of
-        more texts than `max_categories`; a text of the test file that the first file does not have.
+    Dates and times, in ISO 8601 or of a named `format`: `dates: {sold: [year, month, weekday]}` chooses their
+        parts; a part that repeats is the sine and cosine of its phase.
+    Errors: a column that is missing; a date that cannot be read; missing values, unless `missing` says what to do; a
+        category of more texts than `max_categories`; a text of the test file that the first file does not have.
     Source: Russell & Norvig, Artificial Intelligence: A Modern Approach, 4th edition, section 22.2.1.
     """
 
     kind: ClassVar[str] = "table"
+    split: SplitRows = "random"  # type: ignore[assignment]
     path: FilePath = Field(description="CSV file (gzipped or not, .tsv with tabs) or parquet file")
     target: str | list[str] = Field(description="column to tell, or several columns of numbers")
     test_path: FilePath | None = Field(None, description="file of test rows with the same columns")
@@ -80,9 +88,12 @@ class Table(Pool):
     missing: Rules = Field(
         "refuse", description="what is done about values that are missing: one way, or one a column, `*` for the rest"
     )
-    ordinal: dict[str, list[str]] = Field(
-        {}, description="columns of texts that have an order, and their texts from the lowest up: 0, 1, 2, ..."
+    ordinal: list[str] | dict[str, list[str]] = Field(
+        {}, description="columns of texts to number, in sorted order, or their texts from the lowest up: 0, 1, 2, ..."
     )
+    target_encoding: TargetEncodings = Field({})
+    text: Texts = Field({})
+    dates: Dates = Field({})
     max_categories: PositiveInt = Field(100, description="most texts that a column may have")
     names: list[str] | None = Field(
         None, min_length=1, description="of the columns of a CSV file without a first line"
@@ -111,11 +122,16 @@ class Table(Pool):
             raise ValueError("`columns` and `drop` both choose what to tell it from: give one of the two")
         if self.thousands == self.decimal:
             raise ValueError(f"`thousands` and `decimal` are both `{self.decimal}`: give two different ones")
-        for name in self.ordinal:
-            if name in (*self.categorical, *self.log):
-                raise ValueError(f"`ordinal` and another option are both for `{name}`: keep one")
+        options = {name: list(getattr(self, name)) for name in ("ordinal", "target_encoding", "text", "dates")}
+        for option, named in options.items():
+            others = [*self.categorical, *self.log, *(n for one in options if one != option for n in options[one])]
+            if both := [name for name in named if name in others]:
+                raise ValueError(f"`{option}` and another option are both for `{both[0]}`: keep one")
+        if isinstance(rest := self.dates.get("*"), DateOptions) and rest.format:
+            raise ValueError("`dates` gives `*` a format, and it is for dates in ISO 8601: name the columns")
         if self.task == "classification" and isinstance(self.target, list):
             raise ValueError("`task: classification` takes one column as `target`, and here is a list: give one name")
+        check_split(self)
         return self
 
     @property
@@ -131,13 +147,29 @@ class Table(Pool):
     def targets(self) -> list[str]:
         return [self.target] if isinstance(self.target, str) else self.target
 
+    @property
+    def split_columns(self) -> list[str]:
+        """Columns by which the rows are split; that of the groups is the last one."""
+        return (
+            [] if isinstance(self.split, str) else [self.split[key] for key in ("by", "group") if key in self.split]
+        )
+
+    def inputs_among(self, names: Sequence[str]) -> list[str]:
+        """Return the columns that may be inputs: no targets; what the rows are split by if `columns` names it."""
+        others = {*self.targets, *self.split_columns} - {*(self.columns or [])}
+        return [name for name in names if name not in others]
+
     def facts(self) -> Facts:
         frame, *_ = frames = frames_of(self)
         columns, goal = encodings_of(self, frames)
-        self.part_sizes(len(frame))
+        if not isinstance(self.split, str) or any(column.sort == "text" for column in columns):
+            rows = split_rows(self, frames, self._targets_of(frame, goal))
+            columns = with_vocabularies(self, frame, columns, rows[0])
+        else:
+            self.part_sizes(len(frame))
         shape = Shape((sum(column.width for column in columns),))
         if goal is not None:
-            facts = self.facts_of(shape, classes=self._classes(goal, frames))
+            facts = self.facts_of(shape, classes=self.classes_of(goal, frames))
         else:
             facts = self.facts_of(shape, target=Shape((len(self.targets),)))
         problems = warnings(self, frame, columns, goal)
@@ -146,9 +178,17 @@ class Table(Pool):
     def load(self) -> Sets:
         frames = frames_of(self)
         columns, goal = encodings_of(self, frames)
+        y = [self._targets_of(frame, goal) for frame in frames]
+        rows = split_rows(self, frames, y[0])
+        columns = with_vocabularies(self, frames[0], columns, rows[0])
+        classes = None if goal is None else self.classes_of(goal, frames)
+        columns, own = with_means(self, frames[0], columns, rows[0], y[0], classes)
+        y = [one if classes is not None else one.astype(np.float32) for one in y]
         check_memory(sum(map(len, frames)), Shape((sum(c.width for c in columns),)), "choose `columns`, or rows")
-        pool, *test = [Split(encode(f, columns, self.false_is), self._targets_of(f, goal)) for f in frames]
-        parts = self.split_pool(pool.x, pool.y)
+        x = [encode(frame, columns, self.false_is) for frame in frames]
+        put_own(x[0], columns, own, rows[0])
+        parts = [Split(x[0][part], y[0][part], part) if len(part) else None for part in rows]
+        test = [Split(*pair) for pair in zip(x[1:], y[1:], strict=True)]
         steps = [*self._filling(columns), *self._standardizing(columns), *self.preprocess]
         names = goal.texts if goal is not None else ()
         where = ", ".join(str(frame.path) for frame in frames)
@@ -178,10 +218,12 @@ class Table(Pool):
         return passthrough(inputs, names, count, frame.table)
 
     def _as_new_inputs(self, frame: Frame, columns: Sequence[Column]) -> NewInputs:
-        frame = frame.typed(self.notation, like={column.name: column.stored for column in columns if column.stored})
+        like = {column.name: column.stored for column in columns if column.stored}
+        forms = {column.name: column.date.format for column in columns if column.date is not None}
+        frame = frame.typed(self.notation, like=like, dates=forms)
         for column in columns:
             check_same_sort(frame, column)
-        filled = {column.name for column in columns if column.filled or column.marked}
+        filled = {column.name for column in columns if column.takes_missing}
         whole = drop_incomplete(frame, {name: "mean" if name in filled else "refuse" for name in frame.names})
         return NewInputs(encode(whole, columns, self.false_is))
 
@@ -195,17 +237,17 @@ class Table(Pool):
         return [step] if step is not None else []
 
     def _targets_of(self, frame: Frame, goal: Column | None) -> Labels:
+        """Return class numbers (rows,), or values (rows, targets) in double precision."""
         if goal is None:
-            values = [frame.numbers(name, name in self.log) for name in self.targets]
-            return np.stack(values, 1).astype(np.float32)
+            return np.stack([frame.numbers(name, name in self.log) for name in self.targets], 1)
         if goal.sort == "number":
             return class_numbers(frame.numbers(goal.name), f"column `{goal.name}` of {frame.path}")
         return category_codes(frame, goal)
 
-    def _classes(self, goal: Column, frames: list[Frame]) -> int:
+    def classes_of(self, goal: Column, frames: list[Frame]) -> int:
         return len(goal.texts) or max(int(self._targets_of(frame, goal).max()) for frame in frames) + 1
 
     def _standardizing(self, columns: list[Column]) -> list[Standardize]:
         starts = [sum(column.width for column in columns[:i]) for i in range(len(columns))]
-        numbers = [start for start, column in zip(starts, columns, strict=True) if column.sort == "number"]
+        numbers = [start + i for start, column in zip(starts, columns, strict=True) for i in column.numbers]
         return [StandardizeColumns(places=numbers)] if self.standardize == "feature" and numbers else []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,8 +12,9 @@ from ..file_reading import listed
 from ..preprocess import EARLIER_FIT
 from .column_uses import INDEX, NAMELESS
 from .columns import saved_columns
+from .date_parts import DateOptions
 from .frame import Frame, read
-from .missing_values import Rule, check_rules, drop_incomplete, rule_of
+from .missing_values import REST, Rule, check_rules, drop_incomplete, rule_of
 from .parquet_rows import SUFFIXES
 
 if TYPE_CHECKING:
@@ -37,41 +39,66 @@ def frames_of(table: Table) -> list[Frame]:
     _check_csv(table)
     paths = [path for path in (table.path, table.test_path) if path is not None]
     frames = [read(Path(path), table.names, table.delimiter, table.na_values) for path in paths]
-    first, *others = (frame.only(_wanted(table, frame)) for frame in frames)
+    first, *others = (frame.only(_wanted(table, frame, frame is frames[0])) for frame in frames)
     first = replace(first, left_out=_left_out(table, frames[0]))
     earlier = EARLIER_FIT.get()
     like = saved_columns(earlier.reading) if earlier is not None else []
     stored = {column.name: column.stored for column in like if column.stored}
-    first = first.typed(table.notation, (*table.categorical, *table.ordinal), stored or None)
-    chosen = [first, *(frame.typed(table.notation, like=first.sorts()) for frame in others)]
+    forms = date_formats(table, first.names)
+    stored |= dict.fromkeys(table.text, "text")
+    names = (*table.categorical, *table.ordinal, *table.target_encoding, *table.split_columns)
+    first = first.typed(table.notation, names, stored, forms)
+    chosen = [first, *(frame.typed(table.notation, like=first.sorts(), dates=forms) for frame in others)]
     for frame in chosen:
         check_rules(table.missing, frame.names, table.targets, str(frame.path))
     return [drop_incomplete(frame, _rules(table, frame.names)) for frame in chosen]
 
 
+def date_formats(table: Table, names: Sequence[str]) -> dict[str, str | None]:
+    """Return the columns that `dates` names, with the format of each; None for ISO 8601."""
+    named = {name: table.dates[name] for name in names if name in table.dates}
+    return {name: one.format if isinstance(one, DateOptions) else None for name, one in named.items()}
+
+
 def _rules(table: Table, names: list[str]) -> dict[str, Rule]:
     """Return the method for missing values of each column; targets are never imputed."""
     rules = {name: rule_of(table.missing, name) for name in names}
-    return {n: "refuse" if n in table.targets and rule != "drop" else rule for n, rule in rules.items()}
+    needed = {*table.targets, *table.split_columns}
+    return {n: "refuse" if n in needed and rule != "drop" else rule for n, rule in rules.items()}
 
 
-def _wanted(table: Table, frame: Frame) -> list[str]:
-    for name in ("target", "columns", "drop", "categorical", "log", "ordinal"):
+def _wanted(table: Table, frame: Frame, own: bool) -> list[str]:
+    for name in ("target", "columns", "drop", "categorical", "log", "ordinal", "target_encoding", "text"):
         wanted = table.targets if name == "target" else getattr(table, name) or []
         frame.check(wanted, name)
-    inputs = table.columns or [n for n in frame.names if n not in (*table.drop, *table.targets, *frame.index)]
+    frame.check([name for name in table.dates if name != REST], "dates")
+    keys = table.split_columns if own else table.split_columns[-1:]
+    frame.check(keys, "split")
+    inputs = table.columns or [n for n in table.inputs_among(frame.names) if n not in (*table.drop, *frame.index)]
     if shared := set(inputs) & set(table.targets):
         raise DataError(f"{listed(shared)} is told and told from", hint="Take it out of `columns`.")
     if not inputs:
         raise DataError(f"{frame.path} has no column but the target", hint="Give a file with more columns.")
-    return [*inputs, *table.targets]
+    for option in ("ordinal", "target_encoding", "text", "dates"):
+        for name in getattr(table, option):
+            if name not in (*inputs, REST):
+                raise DataError(
+                    f"`{option}` names `{name}` of {frame.path}, which is no input",
+                    hint=f"Take it out of `{option}`.",
+                )
+    return [*inputs, *table.targets, *keys]
 
 
 def _left_out(table: Table, frame: Frame) -> dict[str, str]:
     """Return the reason for each column that is not used."""
     used = [*table.targets, *(table.columns or [])]
+    split = {} if isinstance(table.split, str) else table.split
     found = {name: INDEX if name else NAMELESS for name in frame.index}
     found |= dict.fromkeys(table.drop, "`drop` names it")
     if table.columns:
         found = dict.fromkeys(frame.names, "`columns` does not name it")
+    found |= {
+        name: f"`split` goes by it: {'the part' if key == 'by' else 'the group'} of a row"
+        for key, name in split.items()
+    }
     return {name: why for name, why in found.items() if name not in used}
