@@ -318,7 +318,7 @@ def test_columns_of_parquet_that_are_no_numbers_or_texts_are_named(tmp_path):
     columns = {
         "list<element: int64>": pa.array([[1, 2]]),
         "struct<a: int64>": pa.array([{"a": 1}]),
-        "timestamp[ns]": pa.array([0], pa.timestamp("ns")),
+        "duration[ns]": pa.array([0], pa.duration("ns")),
         "binary": pa.array([b"a"]),
     }
     for kind, column in columns.items():
