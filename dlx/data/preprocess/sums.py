@@ -66,7 +66,18 @@ def principal_components(x: Floats) -> tuple[Doubles, Doubles, Doubles]:
 
 
 def shifted_and_scaled(x: Floats, mean: Doubles, scale: Doubles) -> Floats:
-    return concatenated((c - mean) / scale for c in chunks(x))
+    """Return (x - mean) / scale as float32, computed in double precision chunk by chunk."""
+    done: Floats = np.empty(x.shape, np.float32)
+    buffer: Doubles | None = None
+    place = 0
+    for c in chunks(x):
+        buffer = np.empty(c.shape, np.float64) if buffer is None else buffer
+        some = buffer[: len(c)]
+        np.subtract(c, mean, out=some)
+        np.divide(some, scale, out=some)
+        done[place : place + len(c)] = some
+        place += len(c)
+    return done
 
 
 def chunks(x: Any) -> Iterator[Floats]:

@@ -12,15 +12,14 @@ from ...errors import DataError, did_you_mean
 from ...lazy import np
 from ..file_reading import listed
 from .bags import Bag
-from .cells import NUMBER, PADDED, ColumnType, as_array, numeric
+from .cells import NUMBER, PADDED, ColumnType, numeric
 from .date_parts import DateEncoding
 from .dates import temporal
 from .frame import DATE, Frame, category_text, is_missing, plain
 from .target_means import Means
 
 if TYPE_CHECKING:
-    from ..base import Labels, Values
-    from ..preprocess.sums import Doubles
+    from ..base import Labels
 
 
 @dataclass(frozen=True)
@@ -159,52 +158,6 @@ def ordered(frame: Frame, name: str, texts: Sequence[str]) -> Column:
     column = Column(name, "ordinal", tuple(texts))
     category_codes(frame, column, "`ordinal` does not list")
     return column
-
-
-def encode(frame: Frame, columns: Sequence[Column], false_is: int) -> Values:
-    """Encode all inputs (rows, values), column after column, with nan for missing values that are imputed later.
-
-    The result is float64 where a number has more digits than float32.
-    """
-    x = np.zeros((len(frame), sum(column.width for column in columns)), np.float64)
-    place, short = 0, True
-    for column in columns:
-        values = x[:, place : place + column.values]
-        lacking = _encode(frame, column, values, false_is)
-        if column.numbers and short:
-            short = bool(((values.astype(np.float32) == values) | lacking[:, None]).all())
-        if column.filled:
-            values[lacking] = np.nan
-        if column.marked:
-            x[lacking, place + column.values] = 1
-        place += column.width
-    return x.astype(np.float32) if short else x
-
-
-def _encode(frame: Frame, column: Column, into: Doubles, false_is: int) -> Any:
-    """Write the inputs of a column to `into` (rows, values), which is zero; return where values are missing."""
-    if column.sort == "number":
-        into[:, 0] = frame.numbers(column.name, column.log)
-        return np.isnan(into[:, 0])
-    if column.date is not None:
-        into[:] = column.date.encode(plain(frame.table.column(column.name)))
-        return np.isnan(into[:, 0])
-    if column.bag is not None:
-        texts = plain(frame.table.column(column.name)).dictionary_encode().combine_chunks()
-        codes = as_array(texts.indices, -1)
-        words = column.bag.encode([*texts.dictionary.to_pylist(), None], column.texts)
-        into[:] = words[codes]
-        return codes < 0
-    codes = column_codes(frame, column)
-    if column.means is not None:
-        into[:] = column.means.encode(codes)
-        return np.zeros(len(codes), bool)
-    lacking = codes < 0
-    if column.sort == "category":
-        into[~lacking, codes[~lacking]] = 1
-    else:
-        into[:, 0] = np.where(codes, 1, false_is) if column.sort == "boolean" else codes
-    return lacking
 
 
 def column_codes(frame: Frame, column: Column) -> Labels:

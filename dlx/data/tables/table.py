@@ -22,8 +22,9 @@ from ..splits import Pool, assemble
 from .bags import Texts
 from .cells import Notation
 from .column_uses import uses, warnings
-from .columns import Column, category_codes, encode, saved_columns
+from .columns import Column, category_codes, saved_columns
 from .date_parts import DateOptions, Dates
+from .encode import encode
 from .encodings import check_same_sort, encodings_of
 from .fitting import put_own, with_means, with_vocabularies
 from .frame import Frame, chosen, rows_of
@@ -185,11 +186,11 @@ class Table(Pool):
         columns, own = with_means(self, frames[0], columns, rows[0], y[0], classes)
         y = [one if classes is not None else one.astype(np.float32) for one in y]
         check_memory(sum(map(len, frames)), Shape((sum(c.width for c in columns),)), "choose `columns`, or rows")
-        x = [encode(frame, columns, self.false_is) for frame in frames]
-        put_own(x[0], columns, own, rows[0])
-        parts = [Split(x[0][part], y[0][part], part) if len(part) else None for part in rows]
-        test = [Split(*pair) for pair in zip(x[1:], y[1:], strict=True)]
         steps = [*self._filling(columns), *self._standardizing(columns), *self.preprocess]
+        x = [encode(frame, columns, self.false_is, exact=bool(steps)) for frame in frames]
+        put_own(x[0], columns, own, rows[0])
+        parts = [Split(x[0].take(part, 0), y[0][part], part) if len(part) else None for part in rows]
+        test = [Split(*pair) for pair in zip(x[1:], y[1:], strict=True)]
         names = goal.texts if goal is not None else ()
         where = ", ".join(str(frame.path) for frame in frames)
         sets = assemble([*parts[:2], *(test or parts[2:])], "none", f"{self.source} {where}", names, steps)

@@ -55,9 +55,10 @@ class Means:
     prior: tuple[float, ...] = ()
     missing: tuple[float, ...] = ()
 
-    def encode(self, codes: Labels) -> Doubles:
-        """Return the means (rows, width) of category numbers; len(means) is a missing value, -1 an unknown one."""
-        return np.array([*self.means, self.missing or self.prior, self.prior], np.float64)[codes]
+    @property
+    def table(self) -> Doubles:
+        """Means (categories + 2, width) by category number; then those of a missing value and of an unknown one."""
+        return np.array([*self.means, self.missing or self.prior, self.prior], np.float64)
 
 
 def target_matrix(y: Labels, classes: int | None) -> Doubles:

@@ -22,7 +22,9 @@ LEAST_ROWS = 10
 FEW_CLASSES = 20
 """Different whole numbers that a target of classes may have."""
 MANY_TEXTS = 50
-"""Different texts from which on a column is left out."""
+"""Different texts from which on a column is left out, or taken as bags of words."""
+WORDS = 5
+"""Words of a text, in the mean, from which on a column of many texts is taken as bags of words."""
 TARGETS = ("target", "label", "class", "y", "outcome", "response", "survived", "species", "diagnosis", "price")
 """Names that a target often has, in the order in which they are looked for."""
 CODES = re.compile(r"(?i).*(code|type|category|class|kind)|zip")
@@ -42,12 +44,14 @@ class TableChoices:
     """The classes are whole numbers in the file."""
     left_out: dict[str, str] = field(default_factory=dict)
     categorical: list[str] = field(default_factory=list)
+    dates: dict[str, str] = field(default_factory=dict)
+    """Format of each column of dates that are not in ISO 8601."""
+    text: list[str] = field(default_factory=list)
     missing: dict[str, tuple[str, int]] = field(default_factory=dict)
     """By column: what is done about missing values, and how many there are."""
     shift: float = 0.0
     spread: float = 1.0
     """Mean and standard deviation of a target of values."""
-    width: int = 0
     stratify: bool = False
 
 
@@ -98,9 +102,13 @@ def _plan(frame: Frame, target: str | None) -> TableChoices:
         if codes and len(_different(frame, name)) <= FEW_CLASSES:
             plan.categorical.append(name)
         category = column.sort == "category" or name in plan.categorical
-        plan.width += len(_different(frame, name)) if category else 1
+        if category and len(formats := _formats(frame, name)) == 1:
+            plan.dates[name], category = formats[0], False
+        elif column.sort == "category" and _has_many_texts(frame, name):
+            plan.text.append(name)
         if name in lacking:
-            rule = "category" if category else "median" if column.sort == "number" else "most_frequent"
+            middle = column.sort in ("number", "date") or name in plan.dates
+            rule = "category" if category else "median" if middle else "most_frequent"
             plan.missing[name] = (rule, lacking[name])
     if plan.target in lacking:
         plan.missing[plan.target] = ("drop", lacking[plan.target])
@@ -141,12 +149,37 @@ def _why_not(frame: Frame, name: str, column: Column | None) -> str:
         return "has no values" if not values else "has one value"
     if column is None:
         return f"holds {frame.table.schema.field(name).type}"
-    distinct = len(values) == len(frame)
     if column.sort == "number":
-        return _why_key(frame, name, values) if distinct and _is_whole(frame, name) else ""
-    if distinct:
-        return "has another text in each row"
-    return f"has {len(values):,} different texts" if len(values) > MANY_TEXTS else ""
+        return _why_key(frame, name, values) if len(values) == len(frame) and _is_whole(frame, name) else ""
+    return _why_no_texts(frame, name, values) if column.sort == "category" else ""
+
+
+def _why_no_texts(frame: Frame, name: str, values: Sequence[Any]) -> str:
+    """Why a column of texts is no input: it has too many, and they are neither sentences nor dates of one format."""
+    if formats := _formats(frame, name):
+        either = " or ".join(f'"{form}"' for form in formats)
+        return "" if len(formats) == 1 else f"has dates of the format {either}: `dates` says which"
+    if not _has_many_texts(frame, name) or _words(values) >= WORDS:
+        return ""
+    return "has another text in each row" if len(values) == len(frame) else f"has {len(values):,} different texts"
+
+
+def _formats(frame: Frame, name: str) -> list[str]:
+    """The formats of dates that are not in ISO 8601; none where most texts are no dates."""
+    from ...data.tables.dates import proposed_formats, shaped_like_dates
+
+    texts = [str(value).strip() for value in _different(frame, name)]
+    return proposed_formats(texts) if shaped_like_dates(texts, name, "") is not None else []
+
+
+def _has_many_texts(frame: Frame, name: str) -> bool:
+    values = _different(frame, name)
+    return len(values) > MANY_TEXTS or len(values) == len(frame)
+
+
+def _words(texts: Sequence[str]) -> float:
+    """Count the words of a text, in the mean."""
+    return sum(len(str(text).split()) for text in texts) / len(texts)
 
 
 def _why_key(frame: Frame, name: str, values: Sequence[float]) -> str:
@@ -164,11 +197,11 @@ def _target(
         if asked not in frame.names:
             hint = did_you_mean(asked, frame.names, "the columns")
             raise DataError(f"{frame.path} has no column `{one_line(asked)}`, which `--target` names", hint=hint)
-        if columns[asked] is None or len(_different(frame, asked)) < 2:
-            why = left_out[asked]
+        if _is_date(columns[asked]) or columns[asked] is None or len(_different(frame, asked)) < 2:
+            why = left_out.get(asked, "holds dates")
             raise DataError(f"column `{one_line(asked)}` of {frame.path} {why}, and cannot be predicted")
         return TableChoices(asked, "`--target` names it")
-    usable = [name for name in frame.names if name not in left_out]
+    usable = [name for name in frame.names if name not in left_out and not _is_date(columns[name])]
     if not usable:
         reasons = "; ".join(f"`{one_line(one)}` {why}" for one, why in left_out.items())
         raise DataError(f"{frame.path} has no column to predict: {reasons}", hint="Name one: `--target COLUMN`.")
@@ -177,6 +210,10 @@ def _target(
         if word in by_name:
             return TableChoices(by_name[word], "chosen by its name")
     return TableChoices(usable[-1], "chosen as the last column")
+
+
+def _is_date(column: Column | None) -> bool:
+    return column is not None and column.sort == "date"
 
 
 def _answers(frame: Frame, plan: TableChoices, column: Column | None) -> None:
@@ -222,10 +259,7 @@ def _table_lines(data: Path, path: str, name: str, frame: Frame, plan: TableChoi
             yield with_comment(f"      - {quoted(one)}", f"{why}")
     if plan.categorical:
         yield with_comment(f"    categorical: [{', '.join(map(quoted, plan.categorical))}]", "numbers that are names")
-    if plan.missing:
-        yield "    missing:"
-        for one, (rule, count) in plan.missing.items():
-            yield with_comment(f"      {quoted(one)}: {rule}", f"{count:,} of {rows:,}")
+    yield from _column_lines(plan, rows)
     yield with_comment("    standardize: feature", "numbers to mean 0 and standard deviation 1")
     yield "    valid: 0.15"
     yield "    test: 0.15"
@@ -247,3 +281,19 @@ def _table_lines(data: Path, path: str, name: str, frame: Frame, plan: TableChoi
         yield with_comment(f"    - scale: {plan.spread:.4g}", "its standard deviation")
         yield "objective: {regression: {metrics: [r2]}}"
     yield from training_lines(int(rows * 0.7), "{adamw: {lr: 3e-3, weight_decay: 0.01}}")
+
+
+def _column_lines(plan: TableChoices, rows: int) -> Iterator[str]:
+    """The lines on dates, texts and missing values."""
+    if plan.dates:
+        yield "    dates:"
+        for one, form in plan.dates.items():
+            yield with_comment(f'      {quoted(one)}: {{format: "{form}"}}', "year, month, day, weekday")
+    if plan.text:
+        yield "    text:"
+        for one in plan.text:
+            yield with_comment(f"      {quoted(one)}: {{values: tfidf, max_features: 200}}", "a bag of words")
+    if plan.missing:
+        yield "    missing:"
+        for one, (rule, count) in plan.missing.items():
+            yield with_comment(f"      {quoted(one)}: {rule}", f"{count:,} of {rows:,}")
