@@ -250,7 +250,7 @@ class Evaluator:
         """Return what training minimizes: the loss, and the objective's penalty on the weights."""
         objective = self.objective
         main = objective.main(output)
-        if objective.measures == "values":
+        if objective.measures in {"values", "labels"}:
             expected = objective.loss.outputs(Shape(target.shape[1:]))
             if tuple(main.shape[1:]) != tuple(expected):
                 raise ValueError(f"`target` has the shape {Shape(target.shape[1:])}, and the output {_shape(main)}")

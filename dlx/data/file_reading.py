@@ -149,8 +149,7 @@ def class_numbers(values: npt.NDArray[Any], where: str) -> Labels:
 
 ONE_LABEL = "`task: classification` takes whole numbers for classes, `task: regression` says that values are meant."
 SEVERAL_LABELS = (
-    "An objective of several labels an example does not exist yet: train a network for each label, with `task: "
-    "classification`. `task: regression` says that values are meant."
+    "`objective: multilabel` learns several labels an example, and takes them as values: `task: regression` says so."
 )
 MOST_CLASSES = 2**31
 FROM_0 = "Number the classes from 0; -1 often stands for a label that is not known."

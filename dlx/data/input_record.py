@@ -36,6 +36,7 @@ class InputRecord:
         class_names: names of the classes, where known.
         steps: fitted preprocessing steps.
         reading: JSON values needed to read later inputs, such as the categories of a table.
+        targets: what the objective needs to know of the training targets, such as their mean.
     """
 
     raw: Shape
@@ -55,6 +56,7 @@ class InputRecord:
     def fields(self) -> dict[str, str]:
         """The field that each input of the network takes."""
         return dict(zip(self.inputs, self.taken, strict=True))
+    targets: Mapping[str, Any] = field(default_factory=dict)
 
     def prepared(self, x: Values) -> Floats:
         """Preprocess raw inputs (n, *raw), with the statistics of the training part."""
@@ -99,6 +101,7 @@ def save(folder: Path, record: InputRecord) -> None:
         "class_names": list(record.class_names),
         "steps": _steps_as_json(record.steps),
         "reading": dict(record.reading),
+        "targets": dict(record.targets),
     }
     if record.raw_more:
         header["taken"] = list(record.taken)
@@ -142,6 +145,7 @@ def load(folder: Path) -> InputRecord | None:
             tuple(map(str, document.get("taken", facts.inputs))),
             {name: _shape(one) for name, one in document.get("more", {}).items()},
             {n: tuple(_step(one, f"{n}/{i}/", arrays) for i, one in enumerate(steps)) for n, steps in more.items()},
+            dict(document.get("targets", {})),
         )
 
 

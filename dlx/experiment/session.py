@@ -53,8 +53,8 @@ def describe(folder: RunFolder, prepared: Prepared) -> None:
     folder.write_json("plan.json", prepared.graphs.as_json())
     if prepared.is_supervised:
         taken = prepared.fields_taken
-        known = input_record.of(prepared.data, prepared.sets, prepared.graph.inputs, taken)
-        input_record.save(folder.dir, known)
+        record = input_record.of(prepared.data, prepared.sets, prepared.graph.inputs, taken)
+        input_record.save(folder.dir, replace(record, targets=prepared.target_statistics))
 
 
 def train_run(recorder: RunRecorder, prepared: Prepared, session: Session) -> Result:
@@ -93,6 +93,8 @@ def start_job(
     train, folder, experiment = prepared.train, recorder.folder, prepared.experiment
     described = device.describe(prepared.device)
     lock = locked(experiment, prepared.sets, train, described, threads, session.environment)
+    if prepared.target_statistics:
+        lock["data"]["targets"] = dict(prepared.target_statistics)
     if parts is not None:
         lock["packed"] = True
     try:
@@ -105,7 +107,8 @@ def start_job(
         computed.prepare(job.parts["train"])
         frozen = freezing.notes(experiment, job.span)
         taken = (initial.note,) if initial is not None else ()
-        notes = (*prepared.sets.notes, *taken, *frozen, *computed.notes(), *recorder.resume(job))
+        about = (*prepared.sets.notes, *prepared.objective.notes())
+        notes = (*about, *taken, *frozen, *computed.notes(), *recorder.resume(job))
         if measure_threads and prepared.is_supervised and (times := thread_timing.measure(job, prepared.graph)):
             threads = next(iter(times))
             torch.set_num_threads(threads)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -94,6 +94,23 @@ class Loss(Declared):
         )
         return f"{self.kind} is for targets {wanted}, and these go from {low:.4g} to {high:.4g}"
 
+    @property
+    def balances(self) -> bool:
+        """Whether weights follow from the number of examples of each class in the training part (`balanced`)."""
+        return False
+
+    def balanced(self, positives: Sequence[int], count: int) -> Loss:
+        """Return the loss with the weights of `balanced` as numbers.
+
+        Arguments:
+            positives: targets of each class or label in the training part; of class 1 for one logit.
+            count: all of its targets.
+
+        Raises:
+            ValueError: there are no targets of a class.
+        """
+        return self
+
     def ignores(self) -> int | None:
         """Return the class number of targets that do not count; None where all count."""
         return None
@@ -115,6 +132,10 @@ class Loss(Declared):
         if self.reduction == "mean" and not options:
             return function
         return lambda output, target: function(output, target, reduction=self.reduction, **options)
+
+
+UNBALANCED = "`{}: balanced` follows from the training part of the data: give the weights as numbers"
+"""Sentence on the use of balanced weights where no data is loaded."""
 
 
 def pooled_softmax(outputs: Tensor) -> Tensor:

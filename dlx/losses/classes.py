@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeFloat
 
 from ..lazy import F, torch
-from .base import Loss, pooled_softmax
+from .base import UNBALANCED, Loss, pooled_softmax
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -24,9 +24,30 @@ class _OfClasses(Loss):
 
     logits: ClassVar[bool] = True
     wants: ClassVar[Literal["classes", "values"]] = "classes"
-    weight: Weights | None = Field(None, description="of each class; a mean is divided by the weights it counted")
+    weight: Weights | Literal["balanced"] | None = Field(
+        None,
+        description="of each class; a mean is divided by the weights it counted; balanced: n / (classes * count) of "
+        "the training part",
+    )
+
+    @property
+    def balances(self) -> bool:
+        return self.weight == "balanced"
+
+    def balanced(self, positives: Sequence[int], count: int) -> Self:
+        if not self.balances:
+            return self
+        counted = [i for i in range(len(positives)) if i != self.ignores()]
+        empty = [i for i in counted if not positives[i]]
+        if empty:
+            message = f"divides by the targets of each class, and the training part has none of {empty[0]}"
+            raise ValueError(f"`weight: balanced` {message}")
+        weights = [count / (len(counted) * positives[i]) if i in counted else 0.0 for i in range(len(positives))]
+        return self.model_copy(update={"weight": weights})
 
     def check(self, classes: int) -> str:
+        if self.balances:
+            return ""
         if self.weight is not None and not any(self.weight):
             return f"`weight` of {self.kind} is 0 for every class, so nothing is learned"
         if self.weight is None or len(self.weight) == classes:
@@ -43,6 +64,8 @@ class _OfClasses(Loss):
         """Return the function from device and dtype to the class weights, cached; None for no weights."""
         if self.weight is None:
             return lambda *_: None
+        if self.balances:
+            raise ValueError(UNBALANCED.format("weight"))
         return cache(lambda device, dtype: torch.tensor(self.weight, device=device, dtype=dtype))
 
 

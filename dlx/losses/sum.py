@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, PositiveFloat, model_validator
@@ -61,6 +62,13 @@ class Sum(Loss):
     @property
     def on_maps(self) -> bool:  # type: ignore[override]
         return all(one.on_maps for one in self.losses)
+
+    @property
+    def balances(self) -> bool:
+        return any(one.balances for one in self.losses)
+
+    def balanced(self, positives: Sequence[int], count: int) -> Self:
+        return self.model_copy(update={"losses": [one.balanced(positives, count) for one in self.losses]})
 
     @property
     def averageable(self) -> bool:  # type: ignore[override]

@@ -49,6 +49,8 @@ class Metric(Declared):
 
     wants: ClassVar[Literal["classes", "values", "boxes"]] = "classes"
     """Type of the targets: class numbers, values, or boxes in a grid."""
+    of_labels: ClassVar[bool] = False
+    """Whether the metric also takes several labels an example, with targets (N, labels) of 0 and 1."""
     binary: ClassVar[bool] = True
     """Whether the metric takes a single logit per example."""
     mode: ClassVar[Mode] = "max"
@@ -64,6 +66,14 @@ class Metric(Declared):
     def name(self) -> str:
         """Name in the results."""
         return self.kind
+
+    def label_meter(self, thresholds: Tensor) -> Meter:
+        """Return a new meter of several labels, which takes logits and targets (N, labels).
+
+        Arguments:
+            thresholds: probability of each label, (labels,), above which it is predicted.
+        """
+        raise TypeError(f"{type(self).__name__} has no label_meter()")
 
     def meter(self, output: Tensor, ignore: int | None) -> Meter:
         """Return a new meter.

@@ -6,12 +6,13 @@ They equal those of torchmetrics to the last bit unless noted, without its impor
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
 from ..lazy import F, torch
 from .base import Meter, Metric, Mode
+from .labels import LabelAreas, LabelCounts
 from .logits import ConfusionCounts
 
 if TYPE_CHECKING:
@@ -66,24 +67,44 @@ class _Gathered(Meter):
         self.targets.append(target)
 
 
+Area = Callable[["Tensor", "Tensor"], "Tensor"]
+"""Function from scores (n,) and whether each example is positive (n,) to the area under a curve."""
+
+
 class _Ranking(_Gathered):
-    """Area under the ROC curve, of class 1 or of each class against the rest."""
+    """Area under a curve over all thresholds, of class 1 or of each class against the rest."""
+
+    def __init__(self, area: Area, ignore: int | None) -> None:
+        super().__init__(ignore)
+        self.area = area
 
     def compute(self) -> Tensor:
         output, target = torch.cat(self.outputs), torch.cat(self.targets)
         if output.dim() == 1:
-            return self._area(output, target == 1)
-        return torch.stack([self._area(output[:, k], target == k) for k in range(output.shape[1])])
+            return self.area(output, target == 1)
+        return torch.stack([self.area(output[:, k], target == k) for k in range(output.shape[1])])
 
-    def _area(self, scores: Tensor, yes: Tensor) -> Tensor:
-        """Return the area for thresholds at each distinct score; 0 where all or no targets are positive."""
-        order = scores.argsort(descending=True)
-        scores = scores[order]
-        ends = F.pad(torch.where(scores[1:] - scores[:-1])[0], [0, 1], value=len(scores) - 1)
-        hits = yes[order].long().cumsum(0)[ends]
-        alarms = 1 + ends - hits
-        rates = [F.pad(counts, [1, 0]) / counts[-1].clamp(min=1) for counts in (hits, alarms)]
-        return torch.trapezoid(*rates)
+
+def _counts_at_thresholds(scores: Tensor, yes: Tensor) -> tuple[Tensor, Tensor]:
+    """Return true and false positives for a threshold at each distinct score, from the largest on."""
+    order = scores.argsort(descending=True)
+    scores = scores[order]
+    ends = F.pad(torch.where(scores[1:] - scores[:-1])[0], [0, 1], value=len(scores) - 1)
+    hits = yes[order].long().cumsum(0)[ends]
+    return hits, 1 + ends - hits
+
+
+def roc_area(scores: Tensor, yes: Tensor) -> Tensor:
+    """Return the area under the ROC curve; 0 where all or no targets are positive."""
+    rates = [F.pad(counts, [1, 0]) / counts[-1].clamp(min=1) for counts in _counts_at_thresholds(scores, yes)]
+    return torch.trapezoid(*rates)
+
+
+def average_precision(scores: Tensor, yes: Tensor) -> Tensor:
+    """Return the mean of the precisions at each threshold, weighted by the increase in recall."""
+    hits, alarms = _counts_at_thresholds(scores, yes)
+    gained = hits.diff(prepend=hits.new_zeros(1))
+    return (gained * (hits / (hits + alarms))).sum() / hits[-1].clamp(min=1)
 
 
 class _Calibration(_Gathered):
@@ -173,6 +194,7 @@ MOST_NAMED = 5
 class _PerClass(Metric):
     """Base class of metrics that are averaged over classes."""
 
+    of_labels: ClassVar[bool] = True
     average: Averaged
 
     def meter(self, output: Tensor, ignore: int | None) -> Meter:
@@ -205,6 +227,9 @@ class _Averaged(_PerClass):
     def counted(self, table: Tensor, ignore: int | None) -> Tensor:
         """Return the predictions of the confusion matrix that `micro` counts."""
         return table
+
+    def label_meter(self, thresholds: Tensor) -> Meter:
+        return LabelCounts(self.ratio, self.defined, self.average, thresholds)
 
 
 class Precision(_Averaged):
@@ -256,7 +281,23 @@ class IoU(_Averaged):
         return table
 
 
-class AUROC(_PerClass):
+class _UnderCurve(_PerClass):
+    """Base class of areas under a curve over all thresholds. They keep the probabilities of the whole part."""
+
+    area: ClassVar[Any]
+    average: Literal["macro", "weighted"] = Field("macro", description="mean over classes, plain or by examples")
+
+    def defined(self, targets: Tensor, predicted: Tensor) -> Tensor:
+        return (targets > 0) & (targets < targets.sum(0))
+
+    def each(self, output: Tensor, ignore: int | None) -> Meter:
+        return _Ranking(type(self).area, ignore)
+
+    def label_meter(self, thresholds: Tensor) -> Meter:
+        return LabelAreas(type(self).area, self.defined, self.average)
+
+
+class AUROC(_UnderCurve):
     """Probability that an example of a class gets a larger probability of it than one of another class.
 
     It keeps the probabilities of the whole part. A class that no target has, or that all have, is left out of the
@@ -264,13 +305,18 @@ class AUROC(_PerClass):
     """
 
     kind: ClassVar[str] = "auroc"
-    average: Literal["macro", "weighted"] = Field("macro", description="mean over classes, plain or by examples")
+    area: ClassVar[Any] = staticmethod(roc_area)
 
-    def defined(self, targets: Tensor, predicted: Tensor) -> Tensor:
-        return (targets > 0) & (targets < targets.sum())
 
-    def each(self, output: Tensor, ignore: int | None) -> Meter:
-        return _Ranking(ignore)
+class AUPRC(_UnderCurve):
+    """Area under precision over recall of a class, as average precision: the sum of precision times gain in recall.
+
+    It keeps the probabilities of the whole part. A class that no target has, or that all have, is left out of the
+    mean, and said. scikit-learn: average_precision_score. torchmetrics: AveragePrecision.
+    """
+
+    kind: ClassVar[str] = "auprc"
+    area: ClassVar[Any] = staticmethod(average_precision)
 
 
 class CalibrationError(Metric):

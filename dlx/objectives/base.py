@@ -119,6 +119,10 @@ class Objective(Declared):
             found[f"{phase.name}/loss"] = sum(values[1:], values[0])
         return found
 
+    def notes(self) -> tuple[str, ...]:
+        """Return notes for the start of a training."""
+        return ()
+
     def modes(self) -> dict[str, Mode]:
         """Return the name of each metric, and whether smaller ("min") or larger ("max") values are better."""
         return {f"{phase.name}/loss": "min" for phase in self.phases()}

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
 from pydantic import Field
 
 from ..data import Facts
 from ..errors import Problem
-from ..lazy import torch
+from ..lazy import np, torch
 from ..losses import LOSSES, Loss
 from ..registry import Choice
 from ..shapes import Shape
@@ -18,6 +19,12 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from .supervised import Function
+
+
+CLASS_WEIGHTS = (
+    "Class weights are those of the loss: `loss: {cross_entropy: {weight: balanced}}`, or a list of numbers in place "
+    "of `balanced`."
+)
 
 
 class Classification(Supervised):
@@ -30,6 +37,9 @@ class Classification(Supervised):
     """
 
     kind: ClassVar[str] = "classification"
+    field_hints: ClassVar[Mapping[str, str]] = dict.fromkeys(
+        ("class_weights", "class_weight", "weight"), CLASS_WEIGHTS
+    )
     loss: Annotated[Loss, Choice(LOSSES)] = Field(
         default_factory=LOSSES.new("cross_entropy"), description="what training makes small"
     )
@@ -59,6 +69,11 @@ class Classification(Supervised):
         """Return the problem between the loss and the number of classes; None where they fit."""
         message = self.loss.check(classes)
         return Problem(message) if message else None
+
+    def positives(self, targets: Any, classes: int | None) -> tuple[list[int], int]:
+        ignored = self.loss.ignores()
+        counted = targets.reshape(-1) if ignored is None else targets[targets != ignored]
+        return np.bincount(counted, minlength=classes or 0).tolist(), len(counted)
 
     def loss_function(self) -> Function:
         loss = self.loss.function()

@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from .supervised import Outputs
 
 
+SURE = 20
+"""Logit that stands for a decision: its sigmoid differs from 1 by 2e-9."""
+
+
 def check_combine(objective: Supervised, how: str) -> Problem | None:
     """Return the problem of combining predictions by `how`; None where it is possible."""
     if not objective.loss.averageable:
@@ -24,7 +28,7 @@ def check_combine(objective: Supervised, how: str) -> Problem | None:
         )
     if how != "average" and objective.measures != "classes":
         word = "networks vote for classes" if how == "vote" else "networks are unanimous about classes"
-        return Problem(f"{word}, and {objective.kind} has values", "Write `combine: average`.")
+        return Problem(f"{word}, and {objective.kind} has {objective.measures}", "Write `combine: average`.")
     return None
 
 
@@ -53,12 +57,12 @@ def _ranked(objective: Supervised, outputs: Tensor, how: str) -> Tensor:
 
 
 def _decided(objective: Supervised, outputs: Tensor, how: str) -> Tensor:
-    """Return 1 for class 1 and -1 for class 0, by vote or unanimity of the members."""
-    said = objective.loss.predict(outputs)
-    yes, members = (said > 0.5).sum(0), len(outputs)
-    tie = (2 * yes == members) & (said.mean(0) > 0.5)
+    """Return a score beyond any threshold for class 1 and its negative for class 0, by vote or unanimity."""
+    said, threshold = objective.loss.predict(outputs), getattr(objective, "threshold", 0.5)
+    yes, members = (said > threshold).sum(0), len(outputs)
+    tie = (2 * yes == members) & (said.mean(0) > threshold)
     most = (2 * yes > members) | tie if how == "vote" else yes == members
-    return 2 * most.to(outputs.dtype) - 1
+    return SURE * (2 * most.to(outputs.dtype) - 1)
 
 
 class EnsembleEvaluation(EvaluationMeters):

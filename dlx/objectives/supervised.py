@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator
 
@@ -60,7 +60,7 @@ class Supervised(Objective):
     """Metrics that are always measured."""
     higher_is_better: ClassVar[tuple[str, ...]] = ("accuracy",)
     """Those of them of which larger values are better."""
-    measures: ClassVar[Literal["classes", "values", "boxes"]] = "classes"
+    measures: ClassVar[Literal["classes", "labels", "values", "boxes"]] = "classes"
     """Type of the targets that its metrics take."""
     one_logit: ClassVar[bool] = False
 
@@ -69,7 +69,8 @@ class Supervised(Objective):
     def _that_fit(cls, metrics: list[Metric]) -> list[Metric]:
         names = [*cls.default_metrics, *(one.name for one in metrics)]
         for i, one in enumerate(metrics, len(cls.default_metrics)):
-            if one.wants != cls.measures or (cls.one_logit and not one.binary):
+            fits = one.of_labels if cls.measures == "labels" else one.wants == cls.measures
+            if not fits or (cls.one_logit and not one.binary):
                 what = "one logit" if cls.one_logit and one.wants == "classes" else cls.measures
                 raise ValueError(f"the metric {one.name} is not for {cls.kind}, which has {what}")
             if one.name in names[:i]:
@@ -119,6 +120,44 @@ class Supervised(Objective):
             return None
         message = f"{self.loss.kind} takes logits, of which it makes probabilities itself, and {kind} has made some"
         return Problem(message, f"Leave `{kind}` out: it is predicted as probabilities all the same.")
+
+    # --- what follows from the targets of the training part ---------------------------------------------------------
+
+    def target_statistics(
+        self, targets: Any, classes: int | None = None, names: Sequence[str] = ()
+    ) -> dict[str, Any]:
+        """Return what the objective needs to know of the training targets, as JSON; empty for nothing.
+
+        Arguments:
+            targets: targets of the training part, (n, ...).
+            classes: number of classes, where they are class numbers.
+            names: names of the values of a target, where the data has some.
+
+        Raises:
+            ValueError: they are not what the objective is for.
+        """
+        if not self.loss.balances:
+            return {}
+        positives, count = self.positives(targets, classes)
+        return {"positives": positives, "count": count}
+
+    def positives(self, targets: Any, classes: int | None) -> tuple[list[int], int]:
+        """Return the targets of each class or label, and how many targets there are."""
+        raise ValueError(f"{self.kind} has no classes, so that nothing is `balanced`")
+
+    def fitted(self, statistics: Mapping[str, Any]) -> Self:
+        """Return the objective with the values that follow from `target_statistics`. ValueError where none can."""
+        if not self.loss.balances or not statistics:
+            return self
+        return self.model_copy(update={"loss": self.loss.balanced(statistics["positives"], statistics["count"])})
+
+    def scaled(self, targets: Any) -> Any:
+        """Return targets in the unit of the outputs."""
+        return targets
+
+    def check_targets(self, targets: Any) -> str:
+        """Return a sentence on targets of a part that cannot be learned; empty where all can."""
+        return self.loss.check_values(self.scaled(targets)) if self.measures == "values" else ""
 
     # --- several outputs --------------------------------------------------------------------------------------------
 
@@ -201,6 +240,18 @@ class Supervised(Objective):
         """Return the logits or predictions that metrics take."""
         return output
 
+    def scores_of(self, metric: Metric, scores: Tensor) -> Tensor:
+        """Return the scores for one metric, which decides at 0."""
+        return scores
+
+    def meter_of(self, metric: Metric, scores: Tensor) -> Meter:
+        """Return a new meter of a metric, for the scores of a first batch."""
+        return metric.meter(scores, self.loss.ignores())
+
+    def predict(self, output: Tensor) -> Tensor:
+        """Return predictions in the unit of the targets."""
+        return self.loss.predict(output)
+
     def evaluation(self) -> EvaluationMeters:
         """Return a new accumulator of loss and metrics for a part of the data."""
         return EvaluationMeters(self)
@@ -227,8 +278,8 @@ class EvaluationMeters:
         scores = objective.scores(output) if objective.metrics else output
         for metric in objective.metrics:
             if metric.name not in self.meters:
-                self.meters[metric.name] = metric.meter(scores, objective.loss.ignores())
-            self.meters[metric.name].update(scores, target)
+                self.meters[metric.name] = objective.meter_of(metric, scores)
+            self.meters[metric.name].update(objective.scores_of(metric, scores), target)
 
     def result(self) -> dict[str, float]:
         """Return loss and metrics as numbers."""

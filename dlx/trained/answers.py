@@ -1,4 +1,4 @@
-"""Predictions by their meaning: classes, maps of classes, values, boxes and joints, as rows, JSON and arrays."""
+"""Predictions by their meaning: classes and maps of them, labels, values, boxes, joints; as rows, JSON and arrays."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from ..lazy import np, torch
 from ..metrics.boxes import AveragePrecision
 from ..objectives import Supervised
 from ..objectives.ensemble import combined
+from ..objectives.multilabel import Multilabel
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -93,6 +94,33 @@ class Classes(Answers):
         found = self.classes[i]
         one: dict[str, Any] = {"class": found.tolist() if self.is_map else self.labels[found]}
         return one | ({"probabilities": self.probabilities[i].tolist()} if self.probabilities is not None else {})
+
+
+@dataclass(frozen=True)
+class Labels(Answers):
+    """Several labels of each input: `indicators` (n, labels) are 1 for those predicted, with their probabilities."""
+
+    indicators: Array
+    probabilities: Array
+    labels: tuple[str, ...]
+
+    def __len__(self) -> int:
+        return len(self.indicators)
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        return {"indicators": self.indicators, "probabilities": self.probabilities}
+
+    @property
+    def titles(self) -> list[str] | None:
+        return [*self.labels, *(f"p({label})" for label in self.labels)]
+
+    def rows(self, i: int) -> list[list[Any]]:
+        return [[*self.indicators[i].tolist(), *self.probabilities[i].tolist()]]
+
+    def as_json(self, i: int) -> dict[str, Any]:
+        predicted = [label for label, yes in zip(self.labels, self.indicators[i], strict=True) if yes]
+        return {"labels": predicted, "probabilities": self.probabilities[i].tolist()}
 
 
 @dataclass(frozen=True)
@@ -209,15 +237,17 @@ def answers_of(
 ) -> Answers:
     """Return what the outputs (members, n, ...) of one network or several mean.
 
-    `threshold` is the probability above which the second of two classes is answered, or the least score of a box.
-    Raises DlxError where the objective has neither.
+    `threshold` is the probability above which the second of two classes or a label is answered, or the least score
+    of a box, in place of the objective's. Raises DlxError where the objective has neither.
     """
     if objective.measures == "boxes":
         return _boxes_of(objective, outputs[0], record, threshold)
     mean = outputs[0] if combine is None else objective.loss.averaged(outputs)
     if objective.measures == "values":
         _refuse(threshold, f"`{objective.kind}` predicts values")
-        return _values_of(objective, objective.loss.predict(mean).numpy(), record)
+        return _values_of(objective, objective.predict(mean).numpy(), record)
+    if isinstance(objective, Multilabel):
+        return _labels_of(objective if threshold is None else objective.at(threshold), mean)
     classes, likely = _classes_of(objective, mean, outputs, combine, threshold)
     labels = record.class_names or tuple(map(str, range(record.facts.classes or 0)))
     return Classes(classes.numpy(), None if likely is None else likely.numpy(), labels)
@@ -241,8 +271,14 @@ def _classes_of(
         return (likely[:, 1] > threshold).long(), likely
     decided = mean if combine is None else combined(objective, outputs, combine)
     if objective.one_logit:
-        return (objective.loss.predict(decided).squeeze(1) > 0.5).long(), likely
+        return (objective.loss.predict(decided).squeeze(1) > getattr(objective, "threshold", 0.5)).long(), likely
     return decided.argmax(1), likely
+
+
+def _labels_of(objective: Multilabel, mean: Tensor) -> Labels:
+    names = objective.labels or map(str, range(mean.shape[1]))
+    likely = objective.loss.predict(mean).clamp(0, 1)
+    return Labels(objective.predicted(mean).long().numpy(), likely.numpy(), tuple(names))
 
 
 def _refuse(threshold: float | None, has: str) -> None:

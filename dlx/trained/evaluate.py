@@ -153,7 +153,8 @@ def _job_with_data(experiment: Experiment, run: RunFolder) -> Job:
         sets = experiment.data.load()
         _check_kind(experiment.data, sets, known, run)
         graph = replace(trace(replace(experiment, data=None), known.inputs), fields=known.fields)
-        return _job(replace(experiment, objective=objective), Graphs.of(graph), sets)
+        made = replace(experiment, objective=objective)
+        return job_of(Prepared.unchecked(made, Graphs.of(graph), sets, known.targets))
 
 
 def changed(experiment: Experiment, data: Sequence[str]) -> Experiment:

@@ -76,6 +76,11 @@ class Predicted:
         return self._array("probabilities")
 
     @property
+    def indicators(self) -> Array:
+        """1 for each label that is predicted (n, labels), where there are several an example."""
+        return self._array("indicators")
+
+    @property
     def values(self) -> Array:
         """Values (n, *target), such as heat maps."""
         return self._array("values")
@@ -228,6 +233,7 @@ def predict(
     if name is None and mine is not None and mine.snapshots:
         names, how = _snapshots(members[0], mine.snapshots), combine or mine.combine
     objective = supervised_of(experiment) if experiment.objective is not None else default_objective(known.facts)
+    objective = objective.fitted(known.targets)
     graph = trace(replace(experiment, data=None), known.inputs)
     if weights is not None:
         networks = [_network(experiment, graph, weights)]

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..data import Dataset, Sets, check_loaded
 from ..errors import DlxError, Problem, SpecError
@@ -46,14 +46,25 @@ class Prepared:
     sets: Sets
     objective: Objective
     device: Device
+    target_statistics: Mapping[str, Any] = field(default_factory=dict)
+    """What the objective follows from the training targets, as JSON."""
 
     @classmethod
-    def unchecked(cls, experiment: Experiment, graphs: Graphs, sets: Sets) -> Prepared:
-        """Build without a check that the parts fit together. DlxError where the device is not available."""
+    def unchecked(
+        cls, experiment: Experiment, graphs: Graphs, sets: Sets, statistics: Mapping[str, Any] | None = None
+    ) -> Prepared:
+        """Build without a check that the parts fit together. DlxError where the device is not available.
+
+        `statistics` are those of the targets of an earlier training, in place of those of these data.
+        """
         assert experiment.train is not None
         assert experiment.data is not None
         train, objective = experiment.train, objective_of(experiment)
-        return cls(experiment, train, experiment.data, graphs, sets, objective, device.pick(train.device))
+        if isinstance(objective, Supervised):
+            statistics = _statistics(experiment, objective, sets) if statistics is None else statistics
+            objective = objective.fitted(statistics)
+        target = device.pick(train.device)
+        return cls(experiment, train, experiment.data, graphs, sets, objective, target, dict(statistics or {}))
 
     @property
     def graph(self) -> Graph:
@@ -208,18 +219,34 @@ def loaded(experiment: Experiment) -> Sets:
         ) from error
 
 
+def _statistics(experiment: Experiment, objective: Supervised, sets: Sets) -> dict[str, Any]:
+    """Return what an objective needs to know of the training targets. SpecError where it cannot follow from them."""
+    assert experiment.data is not None
+    try:
+        found = objective.target_statistics(
+            sets.train.y, experiment.data.facts().classes, sets.reading.get("told", ())
+        )
+        objective.fitted(found)
+    except ValueError as error:
+        place = experiment.place("objective", objective.kind, "loss")
+        hint = "Give the weights as numbers, or training examples of each class (`stratify: true`)."
+        raise SpecError(Problem(str(error), hint, place, "objective.loss")) from error
+    return found
+
+
 def _check_targets(made: Prepared) -> None:
     """Raise SpecError where targets are outside the domain of the loss; of a part on disk, the first ones."""
     objective, sets = made.objective, made.sets
-    if not isinstance(objective, Supervised) or objective.measures != "values":
+    if not isinstance(objective, Supervised) or objective.measures not in {"values", "labels"}:
         return
     for name, part in (("train", sets.train), ("valid", sets.valid), ("test", sets.test)):
         if part is None or not len(part):
             continue
         y = part.y if objective.field is None else sets.values(part, objective.field)
-        if complaint := objective.loss.check_values(y[:SAMPLED_EXAMPLES] if part.streams else y):
-            message = f"the loss {complaint} in the part `{name}`"
-            place = made.experiment.place("objective", objective.kind, "loss")
+        if complaint := objective.check_targets(y[:SAMPLED_EXAMPLES] if part.streams else y):
+            of_loss = complaint.startswith(objective.loss.kind)
+            message = f"{'the loss ' if of_loss else ''}{complaint} in the part `{name}`"
+            place = made.experiment.place("objective", objective.kind, *(("loss",) if of_loss else ()))
             raise SpecError(
                 Problem(message, "Bring the targets there, or use another loss.", place, "objective.loss")
             )
