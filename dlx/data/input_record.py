@@ -56,6 +56,7 @@ class InputRecord:
     def fields(self) -> dict[str, str]:
         """The field that each input of the network takes."""
         return dict(zip(self.inputs, self.taken, strict=True))
+
     targets: Mapping[str, Any] = field(default_factory=dict)
 
     def prepared(self, x: Values) -> Floats:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data import input_record
 from ..lazy import torch
+from ..objectives import learned
 from ..runs.folder import RunFolder
 from ..spec import Experiment
 from ..training import compute, device, freezing, initial_weights, random_generators, thread_timing
@@ -160,6 +161,8 @@ def job_of(
     random_generators.seed_all(train.seed)
     views = prepared.experiment.views()
     networks = {name: build(graph, views[name].init).to(target) for name, graph in prepared.graphs.items()}
+    if prepared.is_supervised and prepared.graphs.is_one:
+        learned.attach(networks["network"], prepared.objective)
     parts = parts or on_device(sets, target, prepared.fields_taken)
     if initial is not None:
         initial.fill(networks)

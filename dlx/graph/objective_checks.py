@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING, Final
 from ..data.base import Field
 from ..errors import DlxError, Problem, did_you_mean, first_line
 from ..objectives import Call, Objective, Ports, Supervised, default_objective
+from ..objectives.heads import Heads
+from ..objectives.supervised import Head
 from ..shapes import Shape
 from ..spec import Experiment
 from .expansion.place import Placer
@@ -80,28 +82,82 @@ def check_outputs(
     objective = experiment.objective or default_objective(facts)
     if not isinstance(objective, Supervised):
         return
-    against = list(_unread_targets(experiment, objective, facts, outputs))
+    if isinstance(objective, Heads):
+        against = list(_unmatched_heads(experiment, objective, facts, outputs))
+    else:
+        against = list(_unread_targets(experiment, objective, facts, outputs))
     for problem in against:
         problems.add(problem)
     if against:
         return
-    if objective.field is not None:
-        facts = facts.of_target(objective.field)
     for name, problem in objective.check_aux(outputs).items():
         keys = ("objective", objective.kind, "aux", name)
         problems.add(replace(problem, mark=experiment.place(*keys), path=".".join(keys)))
-    for last in dict.fromkeys(outputs[name] for name in objective.trained_outputs(outputs)):
-        node, wire = placer.by_name.get(last), placer.top.find(last)
-        shape = node.shape if node is not None else wire.shape if wire is not None else None
-        found = objective.check(shape, facts) if shape is not None else None
-        found = _with_label_hint(found, objective, facts, experiment.data)
-        if found is not None:
-            mark, path = (
-                (node.mark, f"layers.{node.name}") if node is not None else (experiment.place("network"), "outputs")
-            )
-            problems.add(replace(found, mark=mark, path=f"network.{path}"))
-        elif node is not None and (warning := objective.probability_warning(node.kind)) is not None:
-            placer.warned.add(replace(warning, mark=node.mark, path=f"network.layers.{node.name}"))
+    for head in objective.heads(list(facts.targets)):
+        own = facts.of_target(head.field) if head.field in facts.targets else facts
+        for last in dict.fromkeys(outputs[name] for name in _outputs_of(head, objective, outputs)):
+            _check_output(experiment, head.objective, own, placer, last, problems)
+
+
+def keys_of_head(experiment: Experiment, head: Head) -> tuple[str, ...]:
+    """Return the keys of the kind of a head in the spec, or of that of its one objective."""
+    if not head.name:
+        return ("objective", head.objective.kind)
+    long = experiment.root.at("objective", "heads") is not None
+    return ("objective", *(("heads", "of") if long else ()), head.name, head.objective.kind)
+
+
+def _outputs_of(head: Head, objective: Supervised, outputs: Mapping[str, str]) -> list[str]:
+    """Return the names of the outputs that a head trains."""
+    if not head.name:
+        return objective.trained_outputs(outputs)
+    return list(outputs) if len(outputs) == 1 else [head.name, *head.objective.aux]
+
+
+def _check_output(
+    experiment: Experiment, objective: Supervised, facts: Facts, placer: Placer, last: str, problems: Problems
+) -> None:
+    """Check the output of the node `last` against an objective and the facts of its target."""
+    node, wire = placer.by_name.get(last), placer.top.find(last)
+    shape = node.shape if node is not None else wire.shape if wire is not None else None
+    found = objective.check(shape, facts) if shape is not None else None
+    found = _with_label_hint(found, objective, facts, experiment.data)
+    if found is not None:
+        mark, path = (
+            (node.mark, f"layers.{node.name}") if node is not None else (experiment.place("network"), "outputs")
+        )
+        problems.add(replace(found, mark=mark, path=f"network.{path}"))
+    elif node is not None and (warning := objective.probability_warning(node.kind)) is not None:
+        placer.warned.add(replace(warning, mark=node.mark, path=f"network.layers.{node.name}"))
+
+
+def _unmatched_heads(
+    experiment: Experiment, objective: Heads, facts: Facts, outputs: Mapping[str, str]
+) -> Iterator[Problem]:
+    """Yield heads without an output or a target, and outputs and targets without a head."""
+    heads = {head.name: head for head in objective.heads(list(facts.targets))}
+    keys = {name: keys_of_head(experiment, head)[:-1] for name, head in heads.items()}
+    for name, problem in objective.check_heads(list(outputs)).items():
+        yield replace(problem, mark=experiment.place(*keys[name]), path=".".join(keys[name]))
+    for name, head in heads.items():
+        if head.field not in facts.targets:
+            message = f"the head `{name}` learns the target `{head.field}`, and the data has "
+            message += f"{_counted('target', facts.targets)} ({experiment.place('data')})"
+            hint = did_you_mean(head.field, facts.targets) or f"Name one: `{name}: {{KIND: {{field: TARGET}}}}`."
+            yield Problem(message, hint, experiment.place(*keys[name]), ".".join(keys[name]))
+    trained, place = objective.trained_outputs(outputs), experiment.place("objective")
+    for name in (name for name in outputs if len(outputs) > 1 and name not in trained):
+        mark = experiment.place("network", "outputs", name)
+        message = f"the output `{name}` has no head: {_counted('head', heads)[4:]} ({place})"
+        hint = did_you_mean(name, heads) or "Give it one, or leave it out of `outputs`."
+        yield Problem(message, hint, mark, "network.outputs")
+    assert experiment.data is not None
+    kind, read = experiment.data.kind, {head.field for head in heads.values()}
+    for name in (name for name in facts.targets if name not in read):
+        mark = experiment.place("data", kind, "targets", name)
+        message = f"no head learns the target `{name}`: {_counted('head', heads)[4:]} ({place})"
+        hint = did_you_mean(name, heads) or f"Give it one, `{name}: KIND`, or leave it out of the data."
+        yield Problem(message, hint, mark, f"data.{kind}.targets.{name}")
 
 
 def _unread_targets(

@@ -38,7 +38,7 @@ class BinaryClassification(Supervised):
 
     kind: ClassVar[str] = "binary_classification"
     field_hints: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("class_weights", "class_weight", "weight", "pos_weight"), POS_WEIGHT
+        ("class_weights", "class_weight", "pos_weight"), POS_WEIGHT
     )
     loss: Annotated[Loss, Choice(LOSSES)] = Field(
         default_factory=LOSSES.new("binary_cross_entropy"), description="what training makes small"

@@ -37,9 +37,7 @@ class Classification(Supervised):
     """
 
     kind: ClassVar[str] = "classification"
-    field_hints: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("class_weights", "class_weight", "weight"), CLASS_WEIGHTS
-    )
+    field_hints: ClassVar[Mapping[str, str]] = dict.fromkeys(("class_weights", "class_weight"), CLASS_WEIGHTS)
     loss: Annotated[Loss, Choice(LOSSES)] = Field(
         default_factory=LOSSES.new("cross_entropy"), description="what training makes small"
     )

@@ -36,7 +36,7 @@ class Detection(Supervised):
     )
     default_metrics: ClassVar[tuple[str, ...]] = ("box_iou", "class_accuracy")
     higher_is_better: ClassVar[tuple[str, ...]] = default_metrics
-    measures: ClassVar[Literal["classes", "values", "boxes"]] = "boxes"
+    measures: ClassVar[Literal["classes", "labels", "values", "boxes", "heads"]] = "boxes"
 
     def check(self, output: Shape, facts: Facts) -> Problem | None:
         if facts.target is None or facts.classes is not None:

@@ -35,7 +35,7 @@ class Multilabel(Supervised):
 
     kind: ClassVar[str] = "multilabel"
     field_hints: ClassVar[Mapping[str, str]] = dict.fromkeys(
-        ("class_weights", "class_weight", "weight", "pos_weight"), POS_WEIGHT
+        ("class_weights", "class_weight", "pos_weight"), POS_WEIGHT
     )
     loss: Annotated[Loss, Choice(LOSSES)] = Field(
         default_factory=LOSSES.new("binary_cross_entropy"), description="what training makes small"
@@ -47,7 +47,7 @@ class Multilabel(Supervised):
     per_label: bool = Field(False, description="metrics of each label beside their average, as `f1/NAME`")
     default_metrics: ClassVar[tuple[str, ...]] = ("exact_match", "hamming_loss")
     higher_is_better: ClassVar[tuple[str, ...]] = ("exact_match",)
-    measures: ClassVar[Literal["classes", "labels", "values", "boxes"]] = "labels"
+    measures: ClassVar[Literal["classes", "labels", "values", "boxes", "heads"]] = "labels"
 
     @field_validator("labels")
     @classmethod
@@ -126,7 +126,7 @@ class Multilabel(Supervised):
     def meter_of(self, metric: Metric, scores: Tensor) -> Meter:
         return metric.label_meter(self._thresholds(scores))
 
-    def evaluation(self) -> EvaluationMeters:
+    def evaluation(self, parameters: Mapping[str, Tensor] | None = None) -> EvaluationMeters:
         return LabelMeters(self) if self.per_label else EvaluationMeters(self)
 
     def _thresholds(self, like: Tensor) -> Tensor:

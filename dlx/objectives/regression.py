@@ -53,7 +53,7 @@ class Regression(Supervised):
     )
     scale: Literal["none", "standardize"] = Field("none", description="of the targets in training")
     default_metrics: ClassVar[tuple[str, ...]] = ("mse", "mae")
-    measures: ClassVar[Literal["classes", "labels", "values", "boxes"]] = "values"
+    measures: ClassVar[Literal["classes", "labels", "values", "boxes", "heads"]] = "values"
     _fit: tuple[list[float], list[float]] | None = PrivateAttr(None)
     """Mean and standard deviation of the training targets, by value or entry of the first axis."""
 

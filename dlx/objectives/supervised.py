@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator
 
@@ -31,6 +31,18 @@ PROBABILITIES = ("softmax", "softmin", "sigmoid", "hardsigmoid")
 """Layers that turn logits into probabilities."""
 
 
+class Head(NamedTuple):
+    """An objective of one output: its name, empty where it is the only one, and the target that it reads."""
+
+    name: str
+    objective: Supervised
+    field: str
+
+    def named(self, metric: str) -> str:
+        """Return the name of a metric of the head in the results: `NAME/METRIC`."""
+        return f"{self.name}/{metric}" if self.name else metric
+
+
 class Supervised(Objective):
     """Base class of objectives in which one network learns targets: a loss, metrics, and regularisation in
     training.
@@ -41,6 +53,7 @@ class Supervised(Objective):
     field: str | None = Field(
         None, description="the target that is learned, where the data has several; null: its one"
     )
+    weight: PositiveFloat = Field(1.0, description="factor on the loss, where it is that of one of several heads")
     metrics: Annotated[list[Metric], Choice(METRICS)] = Field([], description="more to measure at each evaluation")
     aux: dict[str, PositiveFloat] = Field(
         {}, description="further outputs of the network by name, and the weight of their loss in training"
@@ -60,11 +73,11 @@ class Supervised(Objective):
     """Metrics that are always measured."""
     higher_is_better: ClassVar[tuple[str, ...]] = ("accuracy",)
     """Those of them of which larger values are better."""
-    measures: ClassVar[Literal["classes", "labels", "values", "boxes"]] = "classes"
+    measures: ClassVar[Literal["classes", "labels", "values", "boxes", "heads"]] = "classes"
     """Type of the targets that its metrics take."""
     one_logit: ClassVar[bool] = False
 
-    @field_validator("metrics")
+    @field_validator("metrics", check_fields=False)
     @classmethod
     def _that_fit(cls, metrics: list[Metric]) -> list[Metric]:
         names = [*cls.default_metrics, *(one.name for one in metrics)]
@@ -98,6 +111,10 @@ class Supervised(Objective):
         return (
             [self.field] if self.field is not None else [n for n, one in fields.items() if one.role == "target"][:1]
         )
+
+    def heads(self, targets: Sequence[str]) -> list[Head]:
+        """Return the objectives of single outputs, each with the name of the target that it reads among `targets`."""
+        return [Head("", self, self.field or targets[0])]
 
     def target(self, batch: Batch) -> Any:
         """Return what the loss and the metrics take of a batch beside the outputs: by default its one target.
@@ -159,6 +176,10 @@ class Supervised(Objective):
         """Return a sentence on targets of a part that cannot be learned; empty where all can."""
         return self.loss.check_values(self.scaled(targets)) if self.measures == "values" else ""
 
+    def learned_parameters(self) -> dict[str, float]:
+        """Return the first values of the scalars that the objective learns with the weights, by name."""
+        return {}
+
     # --- several outputs --------------------------------------------------------------------------------------------
 
     def trained_outputs(self, outputs: Iterable[str]) -> list[str]:
@@ -187,6 +208,10 @@ class Supervised(Objective):
             return outputs
         return next(output for name, output in outputs.items() if name not in self.aux)
 
+    def read_outputs(self, outputs: Outputs) -> dict[str, Tensor]:
+        """Return the main output of each head by its name; that of one objective is empty."""
+        return {"": self.main(outputs)}
+
     # --- training ---------------------------------------------------------------------------------------------------
 
     def loss_function(self) -> Function:
@@ -194,11 +219,12 @@ class Supervised(Objective):
         return self.loss.function()
 
     def training_loss(
-        self, around: Callable[[Function], Function] | None = None
+        self, around: Callable[[Function], Function] | None = None, parameters: Mapping[str, Tensor] | None = None
     ) -> Callable[[Outputs, Tensor], Tensor]:
         """Return the training loss of all outputs, with the losses of `aux` and with `flooding`.
 
-        `around` wraps the loss of each output, such as for mixed targets.
+        `around` wraps the loss of each output, such as for mixed targets. `parameters` are those that the objective
+        learns.
         """
         one = self.loss_function() if around is None else around(self.loss_function())
         if not self.aux and self.flooding is None:
@@ -252,8 +278,8 @@ class Supervised(Objective):
         """Return predictions in the unit of the targets."""
         return self.loss.predict(output)
 
-    def evaluation(self) -> EvaluationMeters:
-        """Return a new accumulator of loss and metrics for a part of the data."""
+    def evaluation(self, parameters: Mapping[str, Tensor] | None = None) -> EvaluationMeters:
+        """Return a new accumulator of loss and metrics for a part of the data; `parameters` are those it learns."""
         return EvaluationMeters(self)
 
 

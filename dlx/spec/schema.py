@@ -76,6 +76,7 @@ def _sections() -> Json:
             "items": _ref("baseline"),
             "description": "estimators that `dlx baseline` fits to the data",
         },
+        "objective": by_network("objective", FAMILIES["objective"], _ref("objective"), "output"),
         "init": by_network("init", FAMILIES["init"], _ref("init")),
         "weights": section_of(InitialWeights),
         "freeze": {"anyOf": [*frozen, {"type": "array", "items": {"anyOf": frozen}}]},
@@ -140,13 +141,13 @@ def _entry() -> Json:
     }
 
 
-def by_network(name: str, registry: Registry[Any], choice: Json) -> Json:
-    """Allow kinds by the name of the network in place of one kind."""
+def by_network(name: str, registry: Registry[Any], choice: Json, of: str = "network") -> Json:
+    """Allow kinds by the name of the network, or of the output, in place of one kind."""
     # `average: {generator: null}` is a network without an average; the others have no null.
     kinds = _map({"anyOf": [_ref(name), {"type": "null"}]} if name == "average" else _ref(name))
     # A mapping with a kind among its keys is read as that kind, and not by network.
     named = kinds | {"propertyNames": {"not": {"enum": list(registry)}}, "minProperties": 1}
-    return {"anyOf": [choice, named | {"description": f"{registry.noun} by network"}]}
+    return {"anyOf": [choice, named | {"description": f"{registry.noun} by {of}"}]}
 
 
 def _described(name: str, cls: type[Declared]) -> Json:

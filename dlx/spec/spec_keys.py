@@ -135,7 +135,10 @@ class SpecKeys:
         from ..objectives import default_objective
 
         implies = e.objective is None and e.data is not None and not e.networks
-        objective = default_objective(e.data.facts()) if implies and e.data is not None else e.objective
+        objective: Any = default_objective(e.data.facts()) if implies and e.data is not None else e.objective
+        heads = getattr(e.objective, "of", None)
+        if isinstance(heads, dict) and root.node.at("objective", "heads") is None:
+            objective = heads  # written by output, without the kind
         init = by_network(root.node.at("init"), e.inits, e.init)
         values = {"data": e.data, "objective": objective, "init": init, "weights": e.weights, "train": e.train}
         values["track"] = e.track

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DlxError
@@ -232,10 +232,65 @@ class Boxes(Answers):
         return {"boxes": [{"class": kind, "score": s, "box": edges} for kind, s, *edges in self.rows(i)]}
 
 
+@dataclass(frozen=True)
+class OfHeads(Answers):
+    """The answers of each head by its name."""
+
+    of: Mapping[str, Answers]
+    labels: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(next(iter(self.of.values())))
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        return {f"{name}/{key}": array for name, one in self.of.items() for key, array in one.arrays.items()}
+
+    @property
+    def titles(self) -> list[str] | None:
+        each = {name: one.titles for name, one in self.of.items()}
+        if any(titles is None or isinstance(self.of[name], Boxes | Joints) for name, titles in each.items()):
+            return None
+        return [self._title(name, title) for name, titles in each.items() for title in titles or ()]
+
+    def _title(self, name: str, title: str) -> str:
+        return name if title in ("class", "value", name) else f"{name} {title}"
+
+    def rows(self, i: int) -> list[list[Any]]:
+        return [[value for one in self.of.values() for row in one.rows(i) for value in row]]
+
+    def as_json(self, i: int) -> dict[str, Any]:
+        return {"heads": {name: one.as_json(i) for name, one in self.of.items()}}
+
+
 def answers_of(
+    objective: Supervised,
+    outputs: Mapping[str, Tensor],
+    combine: str | None,
+    record: InputRecord,
+    threshold: float | None,
+) -> Answers:
+    """Return what the outputs (members, n, ...) of one network or several mean, by the names of the heads."""
+    heads = objective.heads(list(record.facts.targets))
+    if heads[0].name and threshold is not None:
+        raise DlxError(
+            "`--threshold` is for one objective, and each head has a `threshold` of its own", hint=LEAVE_OUT
+        )
+    answers = {}
+    for head in heads:
+        names = record.class_names if head.field == record.facts.target_name else ()
+        own = replace(record, facts=record.facts.of_target(head.field), class_names=names)
+        answers[head.name] = _answers_of(head.objective, outputs[head.name], combine, own, threshold)
+    return OfHeads(answers) if heads[0].name else answers[""]
+
+
+LEAVE_OUT = "Leave it out."
+
+
+def _answers_of(
     objective: Supervised, outputs: Tensor, combine: str | None, record: InputRecord, threshold: float | None
 ) -> Answers:
-    """Return what the outputs (members, n, ...) of one network or several mean.
+    """Return what the outputs (members, n, ...) of one objective mean.
 
     `threshold` is the probability above which the second of two classes or a label is answered, or the least score
     of a box, in place of the objective's. Raises DlxError where the objective has neither.
@@ -286,7 +341,7 @@ def _refuse(threshold: float | None, has: str) -> None:
         message = (
             f"`--threshold` is for the probability of the second of two classes, or the score of boxes, and {has}"
         )
-        raise DlxError(message, hint="Leave it out.")
+        raise DlxError(message, hint=LEAVE_OUT)
 
 
 def _values_of(objective: Supervised, values: Array, record: InputRecord) -> Answers:

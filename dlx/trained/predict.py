@@ -286,10 +286,17 @@ def _network(experiment: Experiment, graph: Graph, weights: Mapping[str, Tensor]
 
 def outputs_of(
     networks: Sequence[nn.Module], objective: Supervised, inputs: Sequence[Array], train: Train, main: int = 0
-) -> Tensor:
-    """Return the outputs of each network, (members, n, ...), for its inputs in order; `main` is the augmented one."""
+) -> dict[str, Tensor]:
+    """Return the outputs that objectives read, (members, n, ...) by the name of the head, for inputs in order.
+
+    Of one objective that name is empty. `main` is the input that is augmented.
+    """
     look = inference_call(train, objective, inputs[main].shape[1:], main)
     with torch.inference_mode():
         split = (torch.split(torch.from_numpy(np.ascontiguousarray(x)), CHUNK) for x in inputs)
         chunks = list(zip(*split, strict=True))
-        return torch.stack([torch.cat([objective.main(look(network, c)) for c in chunks]) for network in networks])
+        each = [[objective.read_outputs(look(network, c)) for c in chunks] for network in networks]
+        return {
+            name: torch.stack([torch.cat([chunk[name] for chunk in chunks]) for chunks in each])
+            for name in each[0][0]
+        }

@@ -10,8 +10,10 @@ from typing import TYPE_CHECKING, Any
 from ..data import Dataset, Sets, check_loaded
 from ..errors import DlxError, Problem, SpecError
 from ..graph import Graph, Graphs, trace_all
+from ..graph.objective_checks import keys_of_head
 from ..lazy import torch
 from ..objectives import Objective, Supervised
+from ..objectives.heads import Heads
 from ..plugins import is_foreign
 from ..schedules import Timeline
 from ..spec import Experiment, Train, missing_sections, objective_of
@@ -196,8 +198,9 @@ def _supervised_problems(experiment: Experiment, graphs: Graphs) -> list[Problem
         hint = "Take an `objective` that is made for it."
         return [Problem(message, hint, experiment.place("objective"), "objective")]
     graph, found = graphs.one, list[Problem]()
+    trained = objective.trained_outputs(graph.outputs)
     asked = [name for name in graph.outputs if name not in objective.aux]
-    if len(asked) > 1:
+    if len(trained) < len(graph.outputs) and len(asked) > 1 and not isinstance(objective, Heads):
         names = ", ".join(f"`{n}`" for n in asked)
         mark = experiment.place("network", "outputs")
         message = f"the objective takes one output, and the network has {names}"
@@ -222,31 +225,34 @@ def loaded(experiment: Experiment) -> Sets:
 def _statistics(experiment: Experiment, objective: Supervised, sets: Sets) -> dict[str, Any]:
     """Return what an objective needs to know of the training targets. SpecError where it cannot follow from them."""
     assert experiment.data is not None
-    try:
-        found = objective.target_statistics(
-            sets.train.y, experiment.data.facts().classes, sets.reading.get("told", ())
-        )
-        objective.fitted(found)
-    except ValueError as error:
-        place = experiment.place("objective", objective.kind, "loss")
-        hint = "Give the weights as numbers, or training examples of each class (`stratify: true`)."
-        raise SpecError(Problem(str(error), hint, place, "objective.loss")) from error
+    found, fields, names = dict[str, Any](), experiment.data.facts().fields, sets.reading.get("told", ())
+    for head in objective.heads(sets.named("target")):
+        one, keys = head.objective, keys_of_head(experiment, head)
+        try:
+            mine = one.target_statistics(sets.values(sets.train, head.field), fields[head.field].classes, names)
+            one.fitted(mine)
+        except ValueError as error:
+            hint = "Give the weights as numbers, or training examples of each class (`stratify: true`)."
+            place, path = experiment.place(*keys, "loss"), ".".join((*keys[: 1 + bool(head.name)], "loss"))
+            raise SpecError(Problem(str(error), hint, place, path)) from error
+        if mine:
+            found |= {head.name: mine} if head.name else mine
     return found
 
 
 def _check_targets(made: Prepared) -> None:
     """Raise SpecError where targets are outside the domain of the loss; of a part on disk, the first ones."""
-    objective, sets = made.objective, made.sets
-    if not isinstance(objective, Supervised) or objective.measures not in {"values", "labels"}:
+    sets, objective = made.sets, made.objective
+    if not isinstance(objective, Supervised):
         return
-    for name, part in (("train", sets.train), ("valid", sets.valid), ("test", sets.test)):
-        if part is None or not len(part):
-            continue
-        y = part.y if objective.field is None else sets.values(part, objective.field)
-        if complaint := objective.check_targets(y[:SAMPLED_EXAMPLES] if part.streams else y):
-            of_loss = complaint.startswith(objective.loss.kind)
-            message = f"{'the loss ' if of_loss else ''}{complaint} in the part `{name}`"
-            place = made.experiment.place("objective", objective.kind, *(("loss",) if of_loss else ()))
-            raise SpecError(
-                Problem(message, "Bring the targets there, or use another loss.", place, "objective.loss")
-            )
+    for head in objective.heads(sets.named("target")):
+        for name, part in (("train", sets.train), ("valid", sets.valid), ("test", sets.test)):
+            if part is None or not len(part) or head.objective.measures not in {"values", "labels"}:
+                continue
+            y = sets.values(part, head.field)
+            if complaint := head.objective.check_targets(y[:SAMPLED_EXAMPLES] if part.streams else y):
+                of_loss = complaint.startswith(head.objective.loss.kind)
+                message = f"{'the loss ' if of_loss else ''}{complaint} in the part `{name}`"
+                keys = (*keys_of_head(made.experiment, head), *(("loss",) if of_loss else ()))
+                hint = "Bring the targets there, or use another loss."
+                raise SpecError(Problem(message, hint, made.experiment.place(*keys), "objective.loss"))

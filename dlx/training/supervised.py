@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from ..lazy import nn, torch
 from ..metrics import RUNNING_LOSS
 from ..objectives import Supervised
+from ..objectives.learned import parameters_of
 from ..schedules import Timeline
 from ..spec import Train
 from .batches.augmentation import training_loss
@@ -81,7 +82,7 @@ class SupervisedLearner(Learner):
 
     def evaluate(self, name: str, part: DataPart) -> dict[str, float]:
         self.module.eval()
-        evaluation = self.objective.evaluation()
+        evaluation = self.objective.evaluation(parameters_of(self.network))
         with torch.inference_mode():
             for outputs, batch in part.answers(self.compute.of(self.module), EVALUATION_BATCH):
                 evaluation.add(outputs, self.objective.target(batch))
@@ -141,7 +142,9 @@ def step_of(learner: SupervisedLearner) -> Callable[..., Any]:
 def _loss_of(learner: SupervisedLearner) -> Update:
     """Return the function from the indices of examples to their loss, a scalar."""
     network, take, target = learner.compute.forward, learner.feed.part.take, learner.objective.target
-    loss_function = learner.compute.loss(training_loss(learner.train, learner.objective))
+    loss_function = learner.compute.loss(
+        training_loss(learner.train, learner.objective, parameters_of(learner.network))
+    )
 
     def loss_of(index: Tensor) -> Tensor:
         batch = take(index)

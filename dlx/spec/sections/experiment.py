@@ -258,7 +258,7 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
         _absolute_paths(data, root.map["data"])
     sections: dict[str, Any] = {
         "data": _chosen("data", data, problems),
-        "objective": _chosen("objective", section("objective"), problems),
+        "objective": _objective(section("objective"), problems),
     }
     networks = parse_networks(root, problems)
     names = network_names(root, networks)
@@ -302,6 +302,34 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
         problems=tuple(problems),
         **sections,
     )
+
+
+def _objective(node: Node | None, problems: list[Problem]) -> Any:
+    """Parse `objective`: a kind, or kinds by output, which is short for `heads: {of: ...}`."""
+    registry = FAMILIES["objective"]
+    if node is None or not node.is_map:
+        return _chosen("objective", node, problems)
+    heads = [key for key, child in node.map.items() if key not in registry and _names_kind(child, registry)]
+    kinds = [key for key in node.map if key in registry]
+    if heads and kinds:
+        line = node.map[kinds[0]].mark.line
+        message = f"the output `{heads[0]}` stands beside `{kinds[0]}`{f' (line {line})' if line else ''}, a kind"
+        hint = "Write one objective, or one for each output by its name."
+        problems.append(Problem(f"{message} of objective", hint, node.map[heads[0]].mark, f"objective.{heads[0]}"))
+        return None
+    if not heads:
+        return _chosen("objective", node, problems)
+    found: list[Problem] = []
+    whole = Node({"heads": Node({"of": node}, node.mark)}, node.mark)
+    made = choose(registry, whole, "objective", found)
+    problems += [replace(one, path=one.path.replace(".heads.of", "", 1)) for one in found]
+    return made
+
+
+def _names_kind(node: Node, registry: Any) -> bool:
+    """Whether a node names a kind, alone or with its options."""
+    word = next(iter(node.map)) if len(node.map) == 1 else node.value
+    return isinstance(word, str) and word in registry
 
 
 def error_callback(problems: list[Problem], path: str, whole: Node) -> Any:

@@ -31,8 +31,8 @@ SECTIONS = (
 )
 OF_TRAIN = ("optimizer", "schedule", "average")
 """Fields of `train` that hold a kind, or kinds by network."""
-BY_NETWORK = {("init",), *(("train", field) for field in OF_TRAIN)}
-"""Sections that hold a kind, or kinds by network."""
+BY_NETWORK = {("objective",), ("init",), *(("train", field) for field in OF_TRAIN)}
+"""Sections that hold a kind, or kinds by network; `objective` by output."""
 
 
 def choice_at(path: tuple[str, ...]) -> Registry[Any] | None:

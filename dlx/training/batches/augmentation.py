@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -138,10 +138,15 @@ def _middle_of(y: Tensor, size: tuple[int, ...]) -> Tensor:
     return middle(y, size) if y.is_floating_point() else middle(y[:, None], size)[:, 0]
 
 
-def training_loss(train: Train, objective: Supervised) -> Callable[[Any, Any], Tensor]:
-    """Return the objective's training loss, which takes mixed targets where an augmentation mixes examples."""
+def training_loss(
+    train: Train, objective: Supervised, parameters: Mapping[str, Tensor]
+) -> Callable[[Any, Any], Tensor]:
+    """Return the objective's training loss, which takes mixed targets where an augmentation mixes examples.
+
+    `parameters` are those that the objective learns.
+    """
     mixes = any(isinstance(step, Mixing) for step in train.augment)
-    return objective.training_loss(mixing if mixes else None)
+    return objective.training_loss(mixing if mixes else None, parameters)
 
 
 def _change(

@@ -14,6 +14,7 @@ from ...errors import DlxError, RunError, shortened
 from ...graph import Graph, Graphs, trace, trace_all
 from ...lazy import torch
 from ...network import build
+from ...objectives.learned import SCOPE
 from ...spec import load as load_spec
 from ...utils import files
 from ...utils.json_documents import ALTERED, is_count, is_number, loads
@@ -168,10 +169,15 @@ DEFAULT_FACTS: dict[str, Any] = {
 """Defaults of facts that not every checkpoint has."""
 
 
+OF_OBJECTIVE = f"{SCOPE}."
+"""Prefix of the parameters that the objective learns: a network that answers without it has none."""
+
+
 def fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     """Copy weights and buffers of a checkpoint into a network. DlxError where they are of another network."""
     own = network.state_dict()
-    weights = {key: value for key, value in tensors.items() if not key.startswith("state/")}
+    beside = "state/" if any(key.startswith(OF_OBJECTIVE) for key in own) else ("state/", OF_OBJECTIVE)
+    weights = {key: value for key, value in tensors.items() if not key.startswith(beside)}
     for name in [*own, *(name for name in weights if name not in own)]:
         here, there = own.get(name), weights.get(name)
         if here is not None and there is not None and (here.shape, here.dtype) == (there.shape, there.dtype):
