@@ -232,30 +232,42 @@ class Evaluator:
             not any(several for _, several in tensors),
         )
 
-    def targets(self, values: Any, samples: Samples) -> Tensor:
-        """Read `target`: a class or values for each sample, by the objective. ValueError where it does not fit."""
-        classes = self.objective.measures == "classes"
+    def targets(self, values: Any, samples: Samples) -> Any:
+        """Read `target`: a class or values for each sample, with heads by name. ValueError where it does not fit."""
+        heads = {head.name: head.objective for head in self.objective.heads([""])}
+        if "" in heads:
+            return self._targets(self.objective, values, samples)
+        if not isinstance(values, dict) or values.keys() != heads.keys():
+            named = ", ".join(values) if isinstance(values, dict) else shown(values)
+            raise ValueError(f"`target` gives {named}, and the heads are {', '.join(heads)}")
+        return {name: self._targets(head, values[name], samples) for name, head in heads.items()}
+
+    def _targets(self, objective: Supervised, values: Any, samples: Samples) -> Tensor:
+        classes = objective.measures == "classes"
         try:
             exact = torch.as_tensor(values, dtype=torch.float64)
         except (TypeError, ValueError, RuntimeError, OverflowError) as error:
             raise ValueError(f"`target` wants numbers in rows of one length, not {shown(values)}") from error
         if classes and bool((exact != exact.round()).any()):
-            raise ValueError(f"{self.objective.kind} wants class numbers, from 0 on, not {shown(values)}")
+            raise ValueError(f"{objective.kind} wants class numbers, from 0 on, not {shown(values)}")
         target = exact[None] if samples.one or not exact.dim() else exact
         if len(target) != len(samples):
             raise ValueError(f"`at` has {plural(len(samples), 'sample')}, and `target` {len(target)}")
         return target.long() if classes else target.reshape(len(target), -1) if target.dim() == 1 else target
 
-    def loss(self, network: fx.GraphModule, output: Any, target: Tensor) -> Tensor:
+    def loss(self, network: fx.GraphModule, output: Any, target: Any) -> Tensor:
         """Return what training minimizes: the loss, and the objective's penalty on the weights."""
         objective = self.objective
-        main = objective.main(output)
-        if objective.measures in {"values", "labels"}:
-            expected = objective.loss.outputs(Shape(target.shape[1:]))
-            if tuple(main.shape[1:]) != tuple(expected):
-                raise ValueError(f"`target` has the shape {Shape(target.shape[1:])}, and the output {_shape(main)}")
+        outputs = objective.read_outputs(output)
+        for head in objective.heads([""]):
+            if head.objective.measures in {"values", "labels"}:
+                own, main = (target[head.name] if head.name else target), outputs[head.name]
+                expected = head.objective.loss.outputs(Shape(own.shape[1:]))
+                if tuple(main.shape[1:]) != tuple(expected):
+                    raise ValueError(f"`target` has the shape {Shape(own.shape[1:])}, and the output {_shape(main)}")
         penalty = objective.penalty(network)
-        loss = objective.training_loss()(output, target)
+        first = {name: torch.tensor(v, dtype=torch.float64) for name, v in objective.learned_parameters().items()}
+        loss = objective.training_loss(None, first)(output, target)
         return loss if penalty is None else loss + penalty()
 
 

@@ -158,6 +158,8 @@ class Graph:
     """The axis of each input that holds its channels; None where all are positions."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """The field of the data that each input takes; empty without data."""
+    of_objective: tuple[str, ...] = ()
+    """Names of the scalars that the objective learns, `objective/NAME`."""
 
     @property
     def fields_taken(self) -> tuple[str, ...]:
@@ -197,13 +199,13 @@ class Graph:
 
     @property
     def params(self) -> int:
-        """Number of learned values, frozen ones included; shared ones count once."""
-        return sum(node.params for node in self.nodes)
+        """Number of learned values, frozen ones and those of the objective included; shared ones count once."""
+        return sum(node.params for node in self.nodes) + len(self.of_objective)
 
     @property
     def trainable(self) -> int:
         """Number of learned values that training updates."""
-        return sum(node.params for node in self.nodes if not node.frozen)
+        return sum(node.params for node in self.nodes if not node.frozen) + len(self.of_objective)
 
     @property
     def buffers(self) -> int:
@@ -269,6 +271,7 @@ class Graph:
             "name": self.name,
             "params": self.params,
             "trainable": self.trainable,
+            **({"of_objective": list(self.of_objective)} if self.of_objective else {}),
             "buffers": self.buffers,
             "macs": self.macs,
             "activation_bytes": self.activation_bytes,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final
 
@@ -10,6 +10,7 @@ from ..data.base import Field
 from ..errors import DlxError, Problem, did_you_mean, first_line
 from ..objectives import Call, Objective, Ports, Supervised, default_objective
 from ..objectives.heads import Heads
+from ..objectives.learned import SCOPE
 from ..objectives.supervised import Head
 from ..shapes import Shape
 from ..spec import Experiment
@@ -83,7 +84,8 @@ def check_outputs(
     if not isinstance(objective, Supervised):
         return
     if isinstance(objective, Heads):
-        against = list(_unmatched_heads(experiment, objective, facts, outputs))
+        scopes = {name.partition("/")[0] for name in placer.by_name}
+        against = list(_unmatched_heads(experiment, objective, facts, outputs, scopes))
     else:
         against = list(_unread_targets(experiment, objective, facts, outputs))
     for problem in against:
@@ -132,9 +134,9 @@ def _check_output(
 
 
 def _unmatched_heads(
-    experiment: Experiment, objective: Heads, facts: Facts, outputs: Mapping[str, str]
+    experiment: Experiment, objective: Heads, facts: Facts, outputs: Mapping[str, str], placed: Collection[str]
 ) -> Iterator[Problem]:
-    """Yield heads without an output or a target, and outputs and targets without a head."""
+    """Yield heads without an output or a target, and outputs and targets without a head; `placed` are the nodes."""
     heads = {head.name: head for head in objective.heads(list(facts.targets))}
     keys = {name: keys_of_head(experiment, head)[:-1] for name, head in heads.items()}
     for name, problem in objective.check_heads(list(outputs)).items():
@@ -145,18 +147,26 @@ def _unmatched_heads(
             message += f"{_counted('target', facts.targets)} ({experiment.place('data')})"
             hint = did_you_mean(head.field, facts.targets) or f"Name one: `{name}: {{KIND: {{field: TARGET}}}}`."
             yield Problem(message, hint, experiment.place(*keys[name]), ".".join(keys[name]))
-    trained, place = objective.trained_outputs(outputs), experiment.place("objective")
+    trained, there = objective.trained_outputs(outputs), f"is {_counted('head', heads)}"
+    if len(heads) > 1:
+        there = f"are {_counted('head', heads)}"
+    there += f" ({experiment.place('objective')})"
+    if objective.learned_parameters() and SCOPE in placed:
+        message = f"`{SCOPE}` holds the parameters that the objective learns, and a node is called that"
+        yield Problem(message, "Give the node another name.", experiment.place("network"), "network.layers")
     for name in (name for name in outputs if len(outputs) > 1 and name not in trained):
         mark = experiment.place("network", "outputs", name)
-        message = f"the output `{name}` has no head: {_counted('head', heads)[4:]} ({place})"
+        message = f"the output `{name}` has no head: there {there}"
         hint = did_you_mean(name, heads) or "Give it one, or leave it out of `outputs`."
         yield Problem(message, hint, mark, "network.outputs")
     assert experiment.data is not None
     kind, read = experiment.data.kind, {head.field for head in heads.values()}
     for name in (name for name in facts.targets if name not in read):
         mark = experiment.place("data", kind, "targets", name)
-        message = f"no head learns the target `{name}`: {_counted('head', heads)[4:]} ({place})"
-        hint = did_you_mean(name, heads) or f"Give it one, `{name}: KIND`, or leave it out of the data."
+        message = f"no head learns the target `{name}`: there {there}"
+        hint = (
+            f"Give it one: `{name}: KIND`." if name not in heads else f"Leave out the `field` of the head `{name}`."
+        )
         yield Problem(message, hint, mark, f"data.{kind}.targets.{name}")
 
 

@@ -160,10 +160,12 @@ def _graph(walk: _Walk, facts: Facts | None, warned: Problems) -> Graph:
         warned.add(warning)
     columns = facts.columns if facts is not None else ()
     channel_axes = propagation.with_defaults(shapes, placer.channel_axes)
-    fields = fields_of(experiment, facts, shapes)
-    return Graph(
-        experiment.name, shapes, tuple(placer.nodes), outputs, tuple(warnings), columns, channel_axes, fields
-    )
+    fields, nodes = fields_of(experiment, facts, shapes), tuple(placer.nodes)
+    graph = Graph(experiment.name, shapes, nodes, outputs, tuple(warnings), columns, channel_axes, fields)
+    learned = getattr(experiment.objective, "learned_parameters", None)
+    if learned is None or experiment.scope:
+        return graph
+    return replace(graph, of_objective=tuple(f"objective/{name}" for name in learned()))
 
 
 def _in_file_order(problem: Problem) -> tuple[bool, str, int, int, int]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from fnmatch import fnmatchcase
 from typing import TYPE_CHECKING
 
 from ..lazy import torch
@@ -17,8 +16,8 @@ SCOPE = "objective"
 """Name of the module that holds them."""
 
 
-def attach(network: nn.Module, objective: Objective, frozen: tuple[str, ...] = ()) -> None:
-    """Add the scalars that an objective learns to a network, on its device; what `frozen` matches stays fixed."""
+def attach(network: nn.Module, objective: Objective) -> None:
+    """Add the scalars that an objective learns to a network, on its device."""
     first = objective.learned_parameters() if isinstance(objective, Supervised) else {}
     if not first:
         return
@@ -26,8 +25,6 @@ def attach(network: nn.Module, objective: Objective, frozen: tuple[str, ...] = (
     held = torch.nn.ParameterDict(
         {name: torch.nn.Parameter(torch.tensor(value, device=device)) for name, value in first.items()}
     )
-    for name, parameter in held.items():
-        parameter.requires_grad_(not any(fnmatchcase(f"{SCOPE}/{name}", one) or one == SCOPE for one in frozen))
     network.add_module(SCOPE, held)
 
 

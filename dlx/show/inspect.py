@@ -150,9 +150,10 @@ def _row(name: str, nodes: Sequence[LayerNode], batch: int) -> tuple[str, ...]:
 
 def totals(graph: Graph, batch: int | None = None) -> str:
     """Return the totals of a network, a line each."""
+    of_objective = f", of which {', '.join(graph.of_objective)}" if graph.of_objective else ""
     frozen = graph.params - graph.trainable
     parts = [
-        f"{graph.params:,} parameters" + (f" ({graph.trainable:,} trainable)" if frozen else ""),
+        f"{graph.params:,} parameters" + (f" ({graph.trainable:,} trainable)" if frozen else "") + of_objective,
         f"{graph.buffers:,} buffered values" if graph.buffers else "",
         f"{graph.macs:,} MACs a sample",
         f"{bytes_text(graph.activation_bytes * (batch or 1))} of activations "

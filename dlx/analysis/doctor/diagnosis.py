@@ -5,9 +5,11 @@ A check is a function in one of the `checks_` files, under `@check(name)`.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
+from ...data.base import Sets, Split
+from ...errors import Problem, SpecError
 from ...lazy import torch
 from ...spec import Experiment, supervised_of
 from ...training import device
@@ -55,11 +57,33 @@ def examine(experiment: Experiment, thorough: bool = False) -> Report:
 
 def probe_of(experiment: Experiment, thorough: bool = False) -> Probe:
     """Prepare a spec, with its graph and data, for the checks."""
-    supervised_of(experiment)
+    objective = supervised_of(experiment)
+    if objective.measures == "heads":
+        head = objective.heads([""])[0]
+        message = "`dlx doctor` examines one objective, and the spec has heads"
+        one = f"'objective={{{head.objective.kind}: {{field: {head.name}}}}}' network.outputs={head.name}"
+        hint = f"Examine one at a time: `dlx doctor {experiment.path.name} {one}`."
+        raise SpecError(Problem(message, hint, experiment.place("objective"), "objective"))
     made = prepare(experiment)
     plain = made.train.model_copy(update={"augment": [], "test_time": None})
-    sets, facts = made.sets.in_memory(EXAMINED_BYTES), made.data.facts()
-    return Probe(experiment, made.graph, sets, plain, made.supervised, facts, made.device, thorough)
+    sets, facts, objective = made.sets.in_memory(EXAMINED_BYTES), made.data.facts(), made.supervised
+    if objective.field is not None:
+        sets, facts = _with_target(sets, objective.field), facts.of_target(objective.field)
+        objective = objective.model_copy(update={"field": None})
+    return Probe(experiment, made.graph, sets, plain, objective, facts, made.device, thorough)
+
+
+def _with_target(sets: Sets, name: str) -> Sets:
+    """Return a data set of several targets with one of them alone."""
+    fields = {key: one for key, one in sets.fields.items() if one.role != "target" or key == name}
+
+    def of(part: Split) -> Split:
+        more = {key: values for key, values in part.more.items() if key in fields and key != name}
+        return replace(part, y=sets.values(part, name), more=more)
+
+    held = (part and of(part) for part in (sets.valid, sets.test))
+    valid, test = held
+    return replace(sets, train=of(sets.train), valid=valid, test=test, fields=fields)
 
 
 def _rows(probe: Probe) -> list[CheckRow]:
