@@ -197,6 +197,11 @@ def _sum(value: Callable[[LayerNode], int]) -> Callable[[GraphPart], int]:
     return lambda whole: sum(value(node) for node in whole.nodes)
 
 
+def _of_objective(whole: GraphPart) -> int:
+    """Return the number of scalars that the objective learns, which belong to the whole network."""
+    return 0 if whole.name else len(whole.graph.of_objective)
+
+
 def _named(word: str) -> Callable[[GraphPart], int]:
     """Return a count of the learned values of weights whose name contains `word`."""
 
@@ -266,8 +271,8 @@ def _linear_regions_bound(whole: GraphPart) -> int:
 
 
 MEASURES: dict[str, Callable[[GraphPart], Any]] = {
-    "params": _sum(lambda node: node.params),
-    "trainable": _sum(lambda node: 0 if node.frozen else node.params),
+    "params": lambda whole: _sum(lambda node: node.params)(whole) + _of_objective(whole),
+    "trainable": lambda whole: _sum(lambda node: 0 if node.frozen else node.params)(whole) + _of_objective(whole),
     "buffers": _sum(lambda node: node.buffers),
     "weights": _named("weight"),
     "biases": _named("bias"),

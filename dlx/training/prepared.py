@@ -198,6 +198,10 @@ def _supervised_problems(experiment: Experiment, graphs: Graphs) -> list[Problem
         hint = "Take an `objective` that is made for it."
         return [Problem(message, hint, experiment.place("objective"), "objective")]
     graph, found = graphs.one, list[Problem]()
+    if objective.weight != 1:
+        message = "`weight` is that of one of several heads, and there is one objective"
+        mark = experiment.place("objective", objective.kind, "weight")
+        found.append(Problem(message, "Leave it out, or raise the learning rate.", mark, "objective.weight"))
     trained = objective.trained_outputs(graph.outputs)
     asked = [name for name in graph.outputs if name not in objective.aux]
     if len(trained) < len(graph.outputs) and len(asked) > 1 and not isinstance(objective, Heads):

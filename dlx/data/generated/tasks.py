@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from itertools import count
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveInt
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt
 
 from ...lazy import np
 from ...shapes import Shape
@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from ..base import Labels, Values
 
 SHARED = 3  # the stream of what all parts share; those of train, valid and test are 0, 1 and 2
+MANY = 20_000
+"""Examples by which the thresholds of rare labels are set."""
 HOUSE = ("area", "rooms", "age", "distance", "garden", "floor")
 
 
@@ -121,9 +123,37 @@ class RelatedTasks(SeveralTargets):
         return {f"task_{i + 1}": one for i in range(self.tasks)}
 
     def examples(self, n: int, rng: np.random.Generator) -> tuple[Values, dict[str, Labels]]:
+        scores, x = self._scores(n, rng)
+        return x, {f"task_{i + 1}": (scores[:, i] > 0).astype(np.int64) for i in range(self.tasks)}
+
+    def _scores(self, n: int, rng: np.random.Generator) -> tuple[Values, Values]:
+        """Draw inputs, and return the distance of each from the plane of each task (n, tasks), and the inputs."""
         shared = np.random.default_rng([self.seed, SHARED])
         projections = shared.normal(size=(self.size, self.factors)) * 2 / np.sqrt(self.size)
         planes = shared.normal(size=(self.factors, self.tasks))
         x = rng.normal(size=(n, self.size))
-        sides = np.tanh(x @ projections) @ planes > 0
-        return x, {f"task_{i + 1}": sides[:, i].astype(np.int64) for i in range(self.tasks)}
+        return np.tanh(x @ projections) @ planes, x
+
+
+class LabelSets(RelatedTasks):
+    """Examples with any number of labels, some of them rare, which depend on the same few factors.
+
+    Shapes: inputs (size,), targets (tasks,) of 0 and 1. Inputs and factors are those of related_tasks; an example has
+    a label where it lies beyond a threshold of the label's plane, which a share of all examples from 1/2 of the first
+    to `rarest` of the last label does, in equal ratios.
+    Errors: none of its own.
+    """
+
+    kind: ClassVar[str] = "label_sets"
+    tasks: PositiveInt = Field(5, le=100, description="labels")
+    rarest: PositiveFloat = Field(0.1, le=0.5, description="share of the examples that have the last label")
+
+    def targets(self) -> Mapping[str, DataField]:
+        return {"labels": DataField(Shape((self.tasks,)), "target")}
+
+    def examples(self, n: int, rng: np.random.Generator) -> tuple[Values, dict[str, Labels]]:
+        sample, _ = self._scores(MANY, np.random.default_rng([self.seed, SHARED + 1]))
+        shares = 0.5 * (2 * self.rarest) ** (np.arange(self.tasks) / max(1, self.tasks - 1))
+        bounds = [np.quantile(sample[:, k], 1 - share) for k, share in enumerate(shares)]
+        scores, x = self._scores(n, rng)
+        return x, {"labels": (scores > bounds).astype(np.float32)}
