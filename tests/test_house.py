@@ -32,7 +32,7 @@ GUESTS = {
     "mlflow": ["track"],
     "torchmetrics": [],
     "sklearn": ["baselines", "experiment"],
-    "scipy": ["experiment", "sweeps"],
+    "scipy": ["data", "experiment", "sweeps"],
     "hydra": ["spec"],
     "omegaconf": ["spec"],
     "rich": ["show"],
