@@ -13,8 +13,10 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Problem, SpecError
 from ..graph import trace_all
+from ..registry import Declared
 from ..spec import Experiment
 from ..spec.overrides import content_of, mark_of, place_of, put
+from ..spec.sections.kinds import choice_at
 from ..spec.sections.sweep import dimensions
 from ..spec.sections.sweep_values import Choices, Dimension, NumberRange, fingerprint, parse_dimension
 from ..spec.syntax.nodes import Node
@@ -287,7 +289,11 @@ class _Check:
             return {}
         conditions: dict[str, frozenset[str]] = {}
         for one in above:
-            found = {fingerprint(value): self.problems_at([(one, value)], dimension) for value in _values(one)}
+            found = {
+                fingerprint(value): self.problems_at([(one, value)], dimension)
+                or self.other_kind(one, value, dimension)
+                for value in _values(one)
+            }
             conditions[one.key] = frozenset(name for name, problems in found.items() if not problems)
             if not conditions[one.key]:
                 self.problems += next(iter(found.values()), [])
@@ -303,6 +309,20 @@ class _Check:
             first = first or found
         return first
 
+    def other_kind(self, parent: Dimension, value: Any, dimension: Dimension) -> list[Problem]:
+        """Return a problem where a key names a kind, and with this value of its parent another kind is there by
+        default: the key would put its own in place of that.
+        """
+        root = self.base.root.copy()
+        put(root, parent.key, content_of(parent.key, value, self.base.path, parent.mark), parent.mark, adding=True)
+        experiment, words = self.base.with_root(root), dimension.key.split(".")
+        for depth in range(parent.key.count(".") + 1, len(words)):
+            current = _declared_at(experiment, words[:depth])
+            if choice_at(tuple(words[:depth])) is not None and current is not None and current.kind != words[depth]:
+                above = ".".join(words[:depth])
+                return [Problem(f"`{above}` is {current.kind} here", "", dimension.mark, dimension.key)]
+        return []
+
     def problems_with(self, settings: Sequence[tuple[Dimension, Any]], dimension: Dimension) -> list[Problem]:
         root = self.base.root.copy()
         try:
@@ -315,6 +335,15 @@ class _Check:
             for problem in _problems_of(self.base.with_root(root))
             if problem.mark == dimension.mark and problem not in self.known
         ]
+
+
+def _declared_at(experiment: Experiment, keys: Sequence[str]) -> Declared | None:
+    """Return the declaration at a key, defaults included, such as the loss at `objective.classification.loss`."""
+    found: Any = experiment
+    for key in keys:
+        if not (isinstance(found, Declared) and key == found.kind):
+            found = getattr(found, key, None)
+    return found if isinstance(found, Declared) else None
 
 
 def _values(dimension: Dimension) -> Sequence[Any]:

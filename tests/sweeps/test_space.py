@@ -299,6 +299,32 @@ def test_a_key_below_a_choice_is_part_of_a_point_only_where_it_has_a_place(spec)
         assert trace(load(spec, space.overrides(point)))
 
 
+@pytest.mark.parametrize("sampler", ["grid", "random", "tpe", "quasi_random"])
+def test_what_one_optimizer_alone_has_is_searched_with_it_alone(spec, sampler):
+    changes = ["train.optimizer=adam,sgd", "train.optimizer.sgd.momentum=0.5,0.9"]
+    made = plan(spec, [*changes, f"++sweep.sampler={sampler}"], spec.parent / "runs", trials=12)
+    points = made.sampler.ask(made.space, [], 12, 0, made.metrics, made.rising)
+
+    assert {point["train.optimizer"] for point in points} == {"adam", "sgd"}
+    for point in points:
+        assert ("train.optimizer.sgd.momentum" in point) == (point["train.optimizer"] == "sgd")
+        made.base.changed(made.space.overrides(point))
+    if sampler == "grid":
+        assert len(points) == made.space.size == 3
+
+
+def test_a_key_does_not_replace_a_kind_that_its_parent_has_by_default(spec):
+    """`classification` has the cross-entropy by default: gamma, of focal, is none of its."""
+    changes = [
+        "objective=classification,{classification:{loss:focal}}",
+        "objective.classification.loss.focal.gamma=1,2",
+    ]
+    points = list(Space.of(load(spec), changes)[0].grid())
+
+    assert [point.get("objective.classification.loss.focal.gamma") for point in points] == [None, 1, 2]
+    assert points[0] == {"objective": "classification"}
+
+
 def test_keys_stand_in_the_order_in_which_they_were_written_but_below_what_they_hang_on(spec):
     space = space_of(
         spec, "train.optimizer.sgd.lr=1,2", "vars.width=1,2", "train.optimizer=sgd,adam", "vars.depth=1,2"
