@@ -52,7 +52,8 @@ class ColorHistogram(Preprocess):
         width = self.bins * shown.shape[1]
         placed += width * np.arange(len(x))[:, None, None, None]
         counts = np.bincount(placed.ravel(), minlength=width * len(x)).reshape(len(x), width)
-        return counts / (x.shape[2] * x.shape[3])
+        shares: Doubles = counts / (x.shape[2] * x.shape[3])
+        return shares
 
 
 def hsv(x: Doubles) -> Doubles:

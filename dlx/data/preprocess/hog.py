@@ -80,4 +80,5 @@ class HoG(Preprocess):
 
 
 def _unit(blocks: Doubles) -> Doubles:
-    return blocks / np.sqrt(np.square(blocks).sum(-1, keepdims=True) + EPSILON**2)
+    unit: Doubles = blocks / np.sqrt(np.square(blocks).sum(-1, keepdims=True) + EPSILON**2)
+    return unit

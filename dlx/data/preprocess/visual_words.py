@@ -86,11 +86,13 @@ class VisualWords(Preprocess):
         nearest = (np.square(words).sum(1) - 2 * patches @ words.T).argmin(1).reshape(len(x), -1)
         placed = nearest + self.words * np.arange(len(x))[:, None]
         counts = np.bincount(placed.ravel(), minlength=self.words * len(x))
-        return counts.reshape(len(x), self.words) / nearest.shape[1]
+        shares: Doubles = counts.reshape(len(x), self.words) / nearest.shape[1]
+        return shares
 
 
 def _normalised(patches: Floats) -> Doubles:
     """Bring each patch (n, values) to mean 0 and standard deviation 1."""
     plain = np.asarray(patches, np.float64)
     plain = plain - plain.mean(1, keepdims=True)
-    return plain / np.maximum(plain.std(1, keepdims=True), SMALLEST_DEVIATION)
+    scaled: Doubles = plain / np.maximum(plain.std(1, keepdims=True), SMALLEST_DEVIATION)
+    return scaled
