@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
+from itertools import zip_longest
 from typing import Any
 
 from ..errors import DlxError
@@ -16,7 +17,7 @@ from ..training.prepared import Prepared
 from . import confusion_matrix
 from .recorder import RunRecorder
 from .results import Result
-from .session import Session, mirrors_of, read_back, result_of, start_job
+from .session import Before, Session, mirrors_of, read_back, result_of, start_job
 
 Candidate = tuple[RunRecorder, Prepared]
 """A run to train, with its prepared spec and data."""
@@ -95,10 +96,12 @@ def record_packing(folders: Sequence[RunFolder], prepared: Prepared) -> None:
             folder.write_json("lock.json", {"packed": True, "threads": threads})
 
 
-def train_together(many: Sequence[Candidate], session: Session) -> list[Result | DlxError]:
+def train_together(
+    many: Sequence[Candidate], session: Session, before: Sequence[Before | None] = ()
+) -> list[Result | DlxError]:
     """Train runs on the same data from their newest states to their ends, or to the session's halt.
 
-    An error ends its own run, and is in its place of the result.
+    An error ends its own run, and is in its place of the result. `before` are the weights that stages go on with.
     """
     from ..training.batches.on_device import on_device
     from ..training.packed.pack import fit_together
@@ -112,9 +115,9 @@ def train_together(many: Sequence[Candidate], session: Session) -> list[Result |
     with device.threads(threads), compute.settings(first.train, first.device):
         parts, jobs = on_device(first.sets, first.device, first.fields_taken), []
         try:
-            for recorder, prepared in many:
+            for (recorder, prepared), weights in zip_longest(many, before):
                 recorder.write_start()
-                job = start_job(recorder, prepared, session, threads, parts)
+                job = start_job(recorder, prepared, session, threads, parts, before=weights)
                 # before the next job seeds torch's generator: what this one drew so far is its own
                 job.progress.capture_rng()
                 recorder.attach(job, session.callback)
@@ -129,7 +132,7 @@ def train_together(many: Sequence[Candidate], session: Session) -> list[Result |
                     recorder.handle(event)
                     if event.record in {"end", "halt"}:
                         with recorder.ensure_end_record():
-                            tables = jobs[number].progress.tables
+                            tables = {} if recorder.goes_on else jobs[number].progress.tables
                             confusion_matrix.write(recorder.folder, prepared.sets.class_names, tables)
                         ends[number] = result_of(recorder, prepared.train.seed)
         except BaseException as error:

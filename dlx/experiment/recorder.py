@@ -46,6 +46,8 @@ class TrainingStarted:
     notes: tuple[str, ...] = ()
     computed: tuple[str, ...] = ()
     """Choices other than float32 on contiguous memory, such as `bf16` and `channels-last`."""
+    stage: str = ""
+    """The stage of the run that starts, where it has several."""
 
 
 @dataclass(frozen=True)
@@ -58,11 +60,30 @@ class TrainingWarning:
 Callback = Callable[["TrainingStarted | Record | TrainingWarning"], None]
 
 
-class RunRecorder:
-    """Recorder of one run: records to its folder and a callback, checkpoints, and an end record in any case."""
+@dataclass(frozen=True)
+class StagePlace:
+    """Place of a stage in its run."""
 
-    def __init__(self, folder: RunFolder) -> None:
-        self.folder = folder
+    name: str
+    is_last: bool
+    offset: int = 0
+    """Steps of the stages before."""
+    seconds: float = 0.0
+    """Seconds of the stages before."""
+
+    def checkpoints(self, run: Path) -> Path:
+        """Return the folder of its checkpoints: those of the last stage are those of the run."""
+        return run / "checkpoints" if self.is_last else run / "checkpoints" / self.name
+
+
+class RunRecorder:
+    """Recorder of one run or of one stage of it: records to its folder and a callback, checkpoints, and an end record
+    in any case.
+    """
+
+    def __init__(self, folder: RunFolder, stage: StagePlace | None = None) -> None:
+        self.folder, self.stage = folder, stage
+        self.offset = stage.offset if stage is not None else 0
         self.job: Job | None = None
         self.metrics: dict[str, float] = {}
         self.status, self.message = "failed", ""
@@ -86,7 +107,13 @@ class RunRecorder:
 
     @property
     def step(self) -> int:
-        return self.job.progress.step if self.job is not None else 0
+        """The step of the run, those of earlier stages included."""
+        return self.offset + (self.job.progress.step if self.job is not None else 0)
+
+    @property
+    def goes_on(self) -> bool:
+        """Whether another stage comes after this one."""
+        return self.stage is not None and not self.stage.is_last
 
     def write_start(self) -> None:
         """Write the record of a start or a resumption, with the hash of the spec."""
@@ -124,6 +151,8 @@ class RunRecorder:
         if record.record == "end":
             self.metrics = record.metrics | ensemble_metrics.of_snapshots(job, self.checkpoints)
             self.wait_for_writer()
+            if self.goes_on:
+                self.write_stage_end()
             self.save("final")  # before the status: a run whose weights are not on disk has not finished
             self.set_outcome(job, (*early_stopping.notes(job), *baseline.notes(job, self.metrics)))
             self.status = "finished"
@@ -135,13 +164,13 @@ class RunRecorder:
             self.save_state(job)
         else:
             self.add_measurement(job, record)
-        if record.record not in {"halt", "cycle", "safe_point"}:
+        if record.record not in {"halt", "cycle", "safe_point"} and not (record.record == "end" and self.goes_on):
             self.callback(record)
 
     def add_measurement(self, job: Job, record: Record) -> None:
         """Add a point of the curve or an evaluation, whose weights may be among the best."""
-        if (record.record, record.step) not in self.recorded:
-            self.pending.append(_as_json(record))
+        if (record.record, self.offset + record.step) not in self.recorded:
+            self.pending.append(self.as_json(record))
         measured = {k: v for k, v in record.metrics.items() if k != "lr" and not k.startswith("lr/")}
         self.metrics = {**self.metrics, **measured}
         waits = bool(self.pending) and time.time() - self.pending[0]["time"] > AT_MOST
@@ -149,6 +178,17 @@ class RunRecorder:
             self.flush()
         if record.record == "evaluation" and job.train.keep_best is not None:
             self.save_if_best(job)
+
+    def as_json(self, record: Record) -> dict[str, Any]:
+        """Return a record as it is written: its step is that of the run, and it has the name of its stage."""
+        return {
+            "record": record.record,
+            "time": time.time(),
+            "step": self.offset + record.step,
+            "epoch": record.epoch,
+            **({"stage": self.stage.name} if self.stage is not None else {}),
+            "metrics": record.metrics,
+        }
 
     def flush(self) -> None:
         """Write the pending points of the curve in one call; where steps are fast, many come at once."""
@@ -158,7 +198,8 @@ class RunRecorder:
 
     @property
     def checkpoints(self) -> Path:
-        return self.folder.dir / "checkpoints"
+        """The folder of the checkpoints, of this stage where the run has several."""
+        return self.stage.checkpoints(self.folder.dir) if self.stage is not None else self.folder.dir / "checkpoints"
 
     def save_state(self, job: Job) -> None:
         """Save the training state as often as the spec says, else every `SAVE_EVERY` seconds.
@@ -276,9 +317,22 @@ class RunRecorder:
                 self.wait_for_writer()
             self.write_end()
 
+    def elapsed(self) -> float:
+        """Return the seconds of the training up to now, its share where several are stepped together."""
+        spent = (time.perf_counter() - self.started) / self.sharing if self.job is not None else 0.0
+        return spent + (self.stage.seconds if self.stage is not None else 0.0)
+
+    def write_stage_end(self) -> None:
+        """Write the record of the end of a stage that is not the last."""
+        if ("stage", self.step) not in self.recorded:
+            record = {"record": "stage", "time": time.time(), "step": self.step, "seconds": round(self.elapsed(), 3)}
+            self.folder.append(record | {"stage": self.stage.name if self.stage else "", "metrics": self.metrics})
+
     def write_end(self) -> None:
-        self.seconds = (time.perf_counter() - self.started) / self.sharing if self.job is not None else 0.0
+        self.seconds = self.elapsed()
         self.flush()
+        if self.goes_on and self.status == "finished":
+            return
         record = {"record": "end", "time": time.time(), "step": self.step, "seconds": round(self.seconds, 3)}
         record |= {"status": self.status, "message": self.message, "metrics": self.metrics}
         self.folder.append(record | {key: value for key, value in self.outcome.items() if value})
@@ -298,13 +352,3 @@ class RunRecorder:
             else "It failed before the first checkpoint."
         )
         return [Problem(first.message, f"{first.hint} {where}".strip(), first.mark, first.path), *save_state]
-
-
-def _as_json(record: Record) -> dict[str, Any]:
-    return {
-        "record": record.record,
-        "time": time.time(),
-        "step": record.step,
-        "epoch": record.epoch,
-        "metrics": record.metrics,
-    }

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from ..data import Sets
 from ..errors import DlxError
@@ -41,18 +42,19 @@ def check_spec(run: RunFolder, experiment: Experiment) -> None:
             raise DlxError(f"{run.dir / name} is of the training of another spec than {path}", hint=hint)
 
 
-def check_source(run: RunFolder, digest: str) -> None:
-    """Raise DlxError where a run took its initial weights from another file than one with this digest."""
-    was = (run.lock().get("weights") or {}).get("digest", digest)
+def check_source(run: RunFolder, recorded: Mapping[str, Any], digest: str) -> None:
+    """Raise DlxError where a run took its initial weights, as its lock has them, from a file with another digest."""
+    was = str(recorded.get("digest", digest))
     if was != digest:
         differs = f"its digest was {was[:12]}, and is {digest[:12]}"
         message = f"the source of the weights of {run.key} has changed: {differs}"
         raise DlxError(message, hint="Bring the old file back, or train anew.")
 
 
-def check_digest(run: RunFolder, sets: Sets, hint: str) -> None:
-    """Raise DlxError where a run was trained on other data than `sets`."""
-    was = run.lock().get("data", {}).get("digest", sets.digest)
+def check_digest(run: RunFolder, sets: Sets, hint: str, stage: str = "") -> None:
+    """Raise DlxError where a run, or a stage of it, was trained on other data than `sets`."""
+    lock = run.lock().get("stages", {}).get(stage, {}) if stage else run.lock()
+    was = lock.get("data", {}).get("digest", sets.digest)
     if was != sets.digest:
         message = f"the data of {run.key} has changed: its digest was {was[:12]}, and is {sets.digest[:12]}"
         raise DlxError(message, hint=hint)

@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from ..errors import DlxError
+from ..errors import DlxError, Problem, SpecError
 from ..runs import lookup
 from ..runs.folder import RunFolder
 from ..spec import Experiment, load
 from ..training import device
 from ..training.prepared import Prepared, loaded, prepare, ready, span_of
 from ..training.schedule_curve import ScheduleCurve, curve
-from . import ensemble, packing
+from . import ensemble, packing, stages
 from .lock import locked
 from .recorder import Callback, RunRecorder, TrainingStarted, TrainingWarning
 from .results import Result, Results
@@ -34,6 +34,8 @@ def run(
     MLflow's mirror may still be at work when this returns: `finish_tracking` waits for it.
     """
     experiment = lookup.with_source(experiment, runs)
+    if experiment.stages:
+        return _run_stages(experiment, runs, Session(callback or (lambda _: None)), like)
     prepared, session = prepare(experiment), Session(callback or (lambda _: None))
     train = prepared.train
     if train.ensemble is not None and train.ensemble.members:
@@ -46,6 +48,29 @@ def run(
         for folder in existing:
             folder.write_json("lock.json", like.numeric_settings())
     return Results(_train_seeds(each, runs, session, existing), prepared.graphs)
+
+
+def _run_stages(experiment: Experiment, runs: Path, session: Session, like: RunFolder | None) -> Results:
+    """Train a spec with stages, once for each of its seeds."""
+    whole = stages.prepared_stages(experiment)
+    train = whole.last.train
+    if train.ensemble is not None:
+        message = "an ensemble of a spec with `stages` comes later"
+        hint = "Train several seeds, and answer together: `dlx evaluate RUN RUN --combine average`."
+        raise SpecError(Problem(message, hint, experiment.place("train", "ensemble"), "train.ensemble"))
+    seeds = range(train.seed, train.seed + train.seeds)
+    each = [whole if len(seeds) == 1 else whole.with_experiment(experiment.with_seed(seed)) for seed in seeds]
+    folders = [new_run(one.last, runs) for one in each]
+    packed = len(each) > 1
+    if like is not None:
+        for folder in folders:
+            folder.write_json("lock.json", like.numeric_settings())
+        packed = packed or bool(like.numeric_settings().get("packed"))
+    packed = packed and packing.packing_key(each[0].each[0]) is not None
+    if packed:
+        packing.record_packing(folders, each[0].each[0])
+    trained = stages.train(list(zip(folders, each, strict=True)), session, packed=packed)
+    return Results(trained, whole.last.graphs)
 
 
 def _train_seeds(
@@ -112,6 +137,9 @@ def rates(experiment: Experiment) -> dict[str, ScheduleCurve]:
 
     SpecError where it cannot be trained.
     """
+    if experiment.stages:
+        each = [(stage.name, rates(stage.experiment)) for stage in experiment.stages]
+        return {name if len(found) == 1 else f"{name}/{n}": one for name, found in each for n, one in found.items()}
     graphs, train = ready(experiment), experiment.train
     assert train is not None
     sets = loaded(experiment)
@@ -149,6 +177,10 @@ def resume(run: RunFolder, callback: Callback | None = None) -> tuple[Experiment
     if status == "finished":
         raise finished(run, experiment)
     check_spec(run, experiment)
+    if experiment.stages:
+        whole, packed = stages.prepared_stages(experiment, sources=False), bool(run.lock().get("packed"))
+        trained = stages.train([(run, whole)], Session(callback or (lambda _: None)), packed=packed)
+        return experiment, Results(trained, whole.last.graphs)
     prepared, session = prepare(experiment, sources=False), Session(callback or (lambda _: None))
     check_digest(run, prepared.sets, "Bring the old data back, or train anew.")
     if prepared.train.ensemble is not None and prepared.train.ensemble.members:

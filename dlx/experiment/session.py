@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from ..training.batches.data_part import DataPart
     from ..training.fit import Job
     from ..training.initial_weights import LoadedWeights
+
+
+Before = Callable[[], "LoadedWeights"]
+"""Reads the weights that a stage goes on with."""
 
 
 @dataclass(frozen=True)
@@ -60,10 +64,16 @@ def describe(folder: RunFolder, prepared: Prepared) -> None:
 
 def train_run(recorder: RunRecorder, prepared: Prepared, session: Session) -> Result:
     """Train a run from its newest state to its end, or to the step at which the session halts."""
-    train, experiment = prepared.train, prepared.experiment
-    recorder.write_start()
     # before anything else: its process imports mlflow while this one imports torch
-    mirror = mirror_of(experiment, recorder.folder) if session.environment is None else None
+    mirror = mirror_of(prepared.experiment, recorder.folder) if session.environment is None else None
+    train_part(recorder, prepared, session)
+    return result_of(recorder, prepared.train.seed, mirror)
+
+
+def train_part(recorder: RunRecorder, prepared: Prepared, session: Session, before: Before | None = None) -> None:
+    """Train a run, or a stage of it, from its newest state; `before` are the weights that a stage goes on with."""
+    train = prepared.train
+    recorder.write_start()
     with recorder.ensure_end_record():
         recorded = recorder.folder.numeric_settings().get("threads")
         threads = recorded or prepared.threads
@@ -71,10 +81,10 @@ def train_run(recorder: RunRecorder, prepared: Prepared, session: Session) -> Re
             measure_threads = (
                 recorded is None and session.environment is None
             )  # trials of a search are all computed in one way
-            job = start_job(recorder, prepared, session, threads, measure_threads=measure_threads)
+            job = start_job(recorder, prepared, session, threads, measure_threads=measure_threads, before=before)
             recorder.train(job, session.callback)
-            confusion_matrix.write(recorder.folder, prepared.sets.class_names, job.progress.tables)
-    return result_of(recorder, train.seed, mirror)
+            if not recorder.goes_on:
+                confusion_matrix.write(recorder.folder, prepared.sets.class_names, job.progress.tables)
 
 
 def start_job(
@@ -85,6 +95,7 @@ def start_job(
     parts: dict[str, DataPart] | None = None,
     *,
     measure_threads: bool = False,
+    before: Before | None = None,
 ) -> Job:
     """Build or resume a job, write its lock file and report the start; the next step is to be taken.
 
@@ -94,22 +105,34 @@ def start_job(
     train, folder, experiment = prepared.train, recorder.folder, prepared.experiment
     described = device.describe(prepared.device)
     lock = locked(experiment, prepared.sets, train, described, threads, session.environment)
+<<<<<<< HEAD
     if prepared.target_statistics:
         lock["data"]["targets"] = dict(prepared.target_statistics)
     if parts is not None:
+=======
+    if parts is not None or (recorder.stage is not None and folder.lock().get("packed")):
+>>>>>>> a397aa7 (WIP stages)
         lock["packed"] = True
     try:
-        initial = initial_weights_of(prepared, recorder)
+        initial = [] if training_state.exists(recorder.checkpoints) else _initial(prepared, recorder, before)
         if experiment.weights is not None:
-            lock["weights"] = initial.as_json() if initial is not None else folder.lock().get("weights")
+            lock["weights"] = initial[-1].as_json() if initial else recorded_weights(recorder)
+        if recorder.stage is not None:
+            own = {key: lock[key] for key in ("data", "weights") if key in lock}
+            lock["stages"] = {**folder.lock().get("stages", {}), recorder.stage.name: own}
         job = job_of(prepared, recorder.checkpoints, parts, initial)
         job.progress.until = session.until
         computed = job.learner.compute
         computed.prepare(job.parts["train"])
         frozen = freezing.notes(experiment, job.span)
+<<<<<<< HEAD
         taken = (initial.note,) if initial is not None else ()
         about = (*prepared.sets.notes, *prepared.objective.notes())
         notes = (*about, *taken, *frozen, *computed.notes(), *recorder.resume(job))
+=======
+        taken = tuple(one.note for one in initial)
+        notes = (*prepared.sets.notes, *taken, *frozen, *computed.notes(), *recorder.resume(job))
+>>>>>>> a397aa7 (WIP stages)
         if measure_threads and prepared.is_supervised and (times := thread_timing.measure(job, prepared.graph)):
             threads = next(iter(times))
             torch.set_num_threads(threads)
@@ -122,21 +145,31 @@ def start_job(
     finally:
         folder.write_json("lock.json", lock)
     step, how = job.progress.step, computed.description()
+    stage = recorder.stage.name if recorder.stage is not None else ""
     session.callback(
-        TrainingStarted(folder, prepared.graphs, described, threads, job.total_steps, train.seed, step, notes, how)
+        TrainingStarted(
+            folder, prepared.graphs, described, threads, job.total_steps, train.seed, step, notes, how, stage
+        )
     )
     return job
 
 
-def initial_weights_of(prepared: Prepared, recorder: RunRecorder) -> LoadedWeights | None:
-    """Read the weights that a run starts from; None where it takes none, or has a state to go on from.
+def recorded_weights(recorder: RunRecorder) -> dict[str, Any]:
+    """Return what the lock has of the source of a run's weights, or of a stage's."""
+    lock: dict[str, Any] = recorder.folder.lock()
+    whole = lock if recorder.stage is None else lock.get("stages", {}).get(recorder.stage.name, {})
+    return whole.get("weights") or {}
+
+
+def _initial(prepared: Prepared, recorder: RunRecorder, before: Before | None) -> list[LoadedWeights]:
+    """Read the weights that a training starts from: those of the stage before, then those of `weights`.
 
     DlxError where the lock of the run has another digest.
     """
-    if prepared.experiment.weights is None or training_state.exists(recorder.checkpoints):
-        return None
-    found = initial_weights.load(prepared.experiment, prepared.graphs)
-    check_source(recorder.folder, found.digest)
+    found = [before()] if before is not None else []
+    if prepared.experiment.weights is not None:
+        found.append(initial_weights.load(prepared.experiment, prepared.graphs))
+        check_source(recorder.folder, recorded_weights(recorder), found[-1].digest)
     return found
 
 
@@ -144,11 +177,11 @@ def job_of(
     prepared: Prepared,
     checkpoints: Path | None = None,
     parts: dict[str, DataPart] | None = None,
-    initial: LoadedWeights | None = None,
+    initial: Sequence[LoadedWeights] = (),
 ) -> Job:
     """Build the job of a spec before its first step.
 
-    `parts` are the data where it is on the device already, `initial` the weights that the spec takes from elsewhere.
+    `parts` are the data where it is on the device already, `initial` are weights from elsewhere.
     Where `checkpoints` has a state to resume from, weights are not initialized from data.
     """
     from ..network import build
@@ -164,10 +197,10 @@ def job_of(
     if prepared.is_supervised and prepared.graphs.is_one:
         learned.attach(networks["network"], prepared.objective)
     parts = parts or on_device(sets, target, prepared.fields_taken)
-    if initial is not None:
-        initial.fill(networks)
+    for one in initial:
+        one.fill(networks)
     for name, graph in prepared.graphs.items():
-        init, given = views[name].init, initial.modules(name) if initial is not None else set[str]()
+        init, given = views[name].init, set[str]().union(*(one.modules(name) for one in initial))
         if data_dependent_init.modules_to_scale(graph, init, given) and not (
             checkpoints and training_state.exists(checkpoints)
         ):

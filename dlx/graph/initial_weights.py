@@ -122,6 +122,25 @@ def assigned(experiment: Experiment, graphs: Graphs, there: Mapping[str, TensorI
     return _Matching(experiment, experiment.weights, graphs, there).run()
 
 
+def carried(before: Graphs, after: Graphs, stages: tuple[str, str]) -> Assignment:
+    """Return what goes on from one stage to the next, by the names of nodes; other shapes are mistakes."""
+    old, found = dict(_own(before)), Assignment()
+    for name, one in _own(after):
+        if name not in old:
+            if one.inner in one.node.plan.weights:
+                found.drawn.append(name)
+        elif old[name].shape != one.shape:
+            shapes = f"{Shape(old[name].shape)} in the stage `{stages[0]}` and {Shape(one.shape)} in `{stages[1]}`"
+            message = f"`{_path(name)}` has shape {shapes}"
+            hint = f"Give the node another name there, and it is drawn by `init`: `{{name: {one.node.name}_2, ...}}`."
+            found.problems.append(Problem(message, hint, one.node.mark, "stages"))
+        else:
+            found.sources[name] = name
+            found.values += prod(one.shape)
+    found.problems[:] = list(_shortened(found.problems))
+    return found
+
+
 class _Matching:
     """The search for what each tensor is set by."""
 

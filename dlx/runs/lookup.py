@@ -50,18 +50,22 @@ def find(text: str, root: Path | str) -> RunFolder:
 
 def with_source(experiment: Experiment, root: Path | str) -> Experiment:
     """Return the experiment with the folder of the run that `weights.from` names. SpecError where there is none."""
-    weights = experiment.weights
-    if weights is None or weights.path.is_absolute():
-        return experiment
-    try:
-        run = find(weights.source, root)
-    except DlxError as error:
-        message = f"`weights.from` names no file or folder `{weights.source}`, and {error.problems[0].message}"
-        mark = experiment.place("weights", "from")
-        raise SpecError(Problem(message, error.problems[0].hint, mark, "weights.from")) from error
-    changed = experiment.root.copy()
-    changed.map["weights"].map["from"].value = str(run.dir.absolute())
-    return experiment.with_root(changed)
+    changed = experiment.written.copy()
+    stages = changed.at("stages")
+    places = (changed, *(stages.list if stages is not None else ()))
+    named = [node for place in places if (node := place.at("weights", "from")) is not None and _is_name(node.value)]
+    for node in named:
+        try:
+            node.value = str(find(str(node.value), root).dir.absolute())
+        except DlxError as error:
+            message = f"`weights.from` names no file or folder `{node.value}`, and {error.problems[0].message}"
+            raise SpecError(Problem(message, error.problems[0].hint, node.mark, "weights.from")) from error
+    return experiment.with_root(changed) if named else experiment
+
+
+def _is_name(source: object) -> bool:
+    """Whether a source is no path of a file or folder that there is, and no expression."""
+    return isinstance(source, str) and bool(source) and "${" not in source and not Path(source).is_absolute()
 
 
 def _folders(text: str, root: Path) -> Iterator[Path]:

@@ -6,13 +6,13 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .sections.experiment import (
         Experiment,
-        Track,
         load,
         missing_sections,
         objective_of,
         supervised_of,
         use_plugins_of,
     )
+    from .sections.track import Track
     from .sections.train import Train
 
 __all__ = [

@@ -29,6 +29,8 @@ OPEN = {
 }
 """Mappings whose keys users choose: a key that is not there yet is written with `+`."""
 
+STAGES = ("stages",)
+"""The list whose items are stages, which overrides call by their names."""
 OVERRIDE = "override `"
 """The beginning of the mark of what an override has set."""
 
@@ -195,7 +197,8 @@ class _Target:
         """Return the node at the key in its long form; a new empty mapping where the spec does not have it yet."""
         if isinstance(self.parent.value, list):
             assert isinstance(self.key, int)
-            return long_form(self.parent.value[self.key], self.blocks)
+            item = self.parent.value[self.key]
+            return item if path[:-1] == STAGES else long_form(item, self.blocks)
         assert isinstance(self.parent.value, dict)
         key = str(self.key)
         if key not in self.parent.value:
@@ -224,7 +227,7 @@ class _Target:
 
     def index(self, holder: Node, key: str, path: tuple[str, ...]) -> int:
         """Return the index of an item by its number, or of a layer by its name, as they were before any override."""
-        original = original_items(holder, "layers" in path or "branches" in path)
+        original = original_items(holder, "layers" in path or "branches" in path or path == STAGES)
         names, count = original.names, original.count
         # At most nine digits: no list is longer, and `int` raises for thousands of digits.
         number = int(key) if re.fullmatch(r"[0-9]{1,9}", key) else names.get(key)
@@ -235,7 +238,8 @@ class _Target:
         if key.isdigit() or not names:
             last = f"Its items are 0 to {count - 1}." if count else "It is empty."
             raise self.fail(f"the list `{'.'.join(path)}` has no item `{key}`", last)
-        raise self.fail(f"there is no layer `{key}` to override", self.name_before(holder, original, key))
+        what = "stage" if path == STAGES else "layer"
+        raise self.fail(f"there is no {what} `{key}` to override", self.name_before(holder, original, key))
 
     @staticmethod
     def name_before(holder: Node, original: OriginalItems, key: str) -> str:

@@ -6,12 +6,13 @@ from typing import Any
 
 from ..layers import LAYERS
 from ..registry import FAMILIES, Declared, Registry, Strict
-from .sections.experiment import Track
 from .sections.freeze import Freeze
 from .sections.initial_weights import InitialWeights
 from .sections.kinds import SECTIONS
 from .sections.networks import BY_NETWORK
+from .sections.stages import MERGED
 from .sections.sweep import Sweep
+from .sections.track import Track
 from .sections.train import Train
 from .validation import choice_of, is_listed, is_mapped, section_at, section_in
 
@@ -55,6 +56,8 @@ def schema() -> Json:
 
 def _sections() -> Json:
     frozen: list[Json] = [{"type": "string"}, section_of(Freeze)]
+    merged = {name: _ref(name) for name in MERGED if name not in {"init", "weights", "freeze"}}
+    stage = _object({"name": {"type": "string"}, **merged}, ["name"])
     known: Json = {
         "dlx": {"const": 1, "description": "version of the format"},
         "name": {"type": "string", "description": "names the runs; else the file's name"},
@@ -79,9 +82,11 @@ def _sections() -> Json:
         "objective": by_network("objective", FAMILIES["objective"], _ref("objective"), "output"),
         "init": by_network("init", FAMILIES["init"], _ref("init")),
         "weights": section_of(InitialWeights),
+        "stages": {"type": "array", "items": stage, "description": "trainings one after the other in one run"},
         "freeze": {"anyOf": [*frozen, {"type": "array", "items": {"anyOf": frozen}}]},
         "expect": {"type": "object", "description": "what must come out"},
     }
+    stage["properties"] |= {name: known[name] for name in MERGED if name in known}
     return {name: known.get(name, _ref(name)) for name in SECTIONS}
 
 

@@ -12,7 +12,7 @@ from pydantic.fields import FieldInfo
 from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..layers import LAYERS
 from ..registry import Declared, Strict
-from .overrides import entry_names, kind_of_entry
+from .overrides import STAGES, entry_names, kind_of_entry
 from .sections import kinds
 from .sections.experiment import Experiment
 from .sections.kinds import SECTIONS
@@ -55,7 +55,7 @@ class SpecKeys:
     """Look-up of keys in a valid spec, as overrides write them."""
 
     def __init__(self, experiment: Experiment) -> None:
-        self.experiment, self.root = experiment, experiment.root
+        self.experiment, self.root = experiment, experiment.written
         experiment.use_plugins()
 
     def find(self, key: str, start: SpecKey | None = None) -> SpecKey:
@@ -179,7 +179,7 @@ class SpecKeys:
     def items(self, place: SpecKey, node: Node) -> dict[str, SpecKey]:
         """Return items by number, and those of a list of layers also by the names that overrides use."""
         items, original = node.list, node.original
-        layers = place.keys is not None and _holds_layers(place.keys)
+        layers = place.keys is not None and (_holds_layers(place.keys) or place.keys == STAGES)
         names = {index: name for name, index in (entry_names(items) if layers else {}).items()}
         names = original.names_by_index() if original is not None else names
         found: dict[str, SpecKey] = {}

@@ -33,6 +33,9 @@ NON_ADAPTIVE = ("grid", "random", "quasi_random")
 IGNORED_SECTIONS = ("sweep", "expect", "track", "source", "dlx", "name")
 """Sections on which no result of a trial depends."""
 
+NO_STAGES = "a search takes one training a trial, and the spec has `stages`"
+ONE_STAGE = "Search the stages one by one: a spec of each, and `weights: {from: RUN}` in the second."
+
 
 @dataclass(frozen=True)
 class SweepPlan:
@@ -92,6 +95,8 @@ def plan(
     changes = [text for text in changes if text not in own]
     loaded = spec.changed(own) if isinstance(spec, Experiment) else load(spec, own, plugins=plugins)
     loaded = lookup.with_source(loaded, runs)
+    if loaded.stages:
+        raise SpecError(Problem(NO_STAGES, ONE_STAGE, loaded.written.map["stages"].mark, "stages"))
     space, plain = Space.of(loaded, changes)
     base = loaded.changed(plain)
     if problems := [*base.problems, *missing_sections(base, "data", "train")]:

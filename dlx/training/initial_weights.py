@@ -87,6 +87,13 @@ def load(experiment: Experiment, graphs: Graphs) -> LoadedWeights:
     return LoadedWeights(path, digest, tensors, found)
 
 
+def carried(folder: Path, before: Graphs, after: Graphs, stages: tuple[str, str]) -> LoadedWeights:
+    """Read the weights with which a stage goes on, from the final ones of the stage before in `folder`. DlxError."""
+    facts, tensors = checkpoint.read(folder, "final")
+    found = initial_weights.carried(before, after, stages)
+    return LoadedWeights(folder / "final.safetensors", str(facts["sha256"]), tensors, found)
+
+
 def fill(networks: Mapping[str, nn.Module], experiment: Experiment, graphs: Graphs) -> None:
     """Copy the weights that the spec takes from elsewhere into new networks, where it takes some. SpecError."""
     if experiment.weights is not None:

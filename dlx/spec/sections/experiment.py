@@ -8,12 +8,10 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pydantic import Field
-
 from ...errors import Mark, Problem, SpecError
 from ...init import Default, Initializer
 from ...plugins import Plugin, keep, use
-from ...registry import FAMILIES, Strict
+from ...registry import FAMILIES
 from ...utils.passwords import is_known, masked
 from .. import compose, overrides, plugin_list, shipped
 from ..expressions import ExpressionError, ItemBudget, resolve
@@ -21,9 +19,12 @@ from ..from_python import NAMES
 from ..syntax import yaml_writer
 from ..syntax.read import BROKEN, Node
 from ..validation import MAX_PROBLEMS, build, choose, shown, unknown_keys
+from . import data_paths
 from .freeze import FreezePattern, parse_freeze
 from .kinds import SECTIONS
 from .networks import network_names, parse_init, parse_networks, parse_train
+from .stages import PATH, parse_stages
+from .track import PASSWORDS, Track
 
 if TYPE_CHECKING:
     from ...baselines import Baseline
@@ -36,25 +37,12 @@ if TYPE_CHECKING:
 VERSION = 1
 
 
-class Track(Strict):
-    """MLflow tracking of runs."""
-
-    mlflow: bool = Field(True, description="mirror the run to MLflow")
-    uri: str | None = Field(None, description="MLflow's tracking URI; else MLFLOW_TRACKING_URI; else runs/mlflow.db")
-    experiment: str | None = Field(None, description="MLflow's experiment; else the spec's name")
-
-
-PASSWORDS = (
-    "A password belongs into the environment: MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, "
-    "or the whole address as MLFLOW_TRACKING_URI."
-)
-
-
 @dataclass(frozen=True)
 class Experiment:
     """A composed spec. `problems` holds the mistakes so far: `graph.trace` adds those of the network and raises all.
 
-    `root` has all nodes as written; the graph expands `network` and `blocks`.
+    `root` has all nodes of what is trained; the graph expands `network` and `blocks`. Of a spec with `stages` it is
+    the experiment of the last one, and `whole` has the nodes as written.
     """
 
     path: Path
@@ -80,6 +68,12 @@ class Experiment:
     sweep: Sweep | None = None
     baselines: tuple[Baseline, ...] = ()
     plugins: tuple[Plugin, ...] = ()
+    whole: Node | None = None
+    """All nodes as written, where the spec has `stages`."""
+    stages: tuple[Stage, ...] = ()
+    """The stages in order, where the spec has some; this experiment is the last one."""
+    stage: str = ""
+    """Of the experiment of one stage, its name."""
     problems: tuple[Problem, ...] = ()
 
     def __repr__(self) -> str:
@@ -89,6 +83,11 @@ class Experiment:
         from html import escape
 
         return f"<pre>{escape(self.resolved())}</pre>"
+
+    @property
+    def written(self) -> Node:
+        """All nodes as written, which overrides change."""
+        return self.root if self.whole is None else self.whole
 
     def place(self, *keys: str) -> Mark:
         """Return the mark of a section, or of the nearest section around it that is written."""
@@ -120,7 +119,7 @@ class Experiment:
     @property
     def is_overridden(self) -> bool:
         """Whether an override has set a value of it, other than its claims."""
-        sections = (node for key, node in self.root.map.items() if key != "expect")
+        sections = (node for key, node in self.written.map.items() if key != "expect")
         return any(node.mark.file.startswith(overrides.OVERRIDE) for one in sections for node in one.walk())
 
     def password_warning(self) -> Problem | None:
@@ -142,7 +141,7 @@ class Experiment:
         head: dict[str, Any] = {"dlx": VERSION, "name": self.name}
         if self.plugins:
             head[plugin_list.PLUGINS] = plugin_list.resolved(self.plugins)
-        return yaml_writer.yaml_text(head | {k: v for k, v in self.root.plain().items() if k not in head})
+        return yaml_writer.yaml_text(head | {k: v for k, v in self.written.plain().items() if k not in head})
 
     def with_seed(self, seed: int, changes: Sequence[str] = ()) -> Experiment:
         """Return the experiment with one seed, `seed`, and with these overrides."""
@@ -153,7 +152,7 @@ class Experiment:
         """Return the experiment with these overrides. SpecError where one cannot be applied."""
         self.use_plugins()
         own, changes = plugin_list.split(changes)
-        root = overrides.apply(self.root, own, self.path)
+        root = overrides.apply(self.written, own, self.path)
         if own:
             plugin_list.activate(root)
         return self.with_root(overrides.apply(root, changes, self.path))
@@ -169,6 +168,14 @@ class Experiment:
     def keep_plugins(self, folder: Path) -> None:
         """Save the copies of the plugins that the resolved spec names to the folder of that spec."""
         keep(folder, self.plugins)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One of several trainings of a run."""
+
+    name: str
+    experiment: Experiment
 
 
 def load(
@@ -243,6 +250,25 @@ def supervised_of(experiment: Experiment) -> Supervised:
 
 
 def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experiment:
+    """Build the experiment of a composed spec; of one with stages, that of the last stage."""
+    if root.at(PATH) is None:
+        return _single(root, path, found)
+    plugin_list.activate(root)
+    problems = list(found)
+    for node in (root, *root.map[PATH].list):
+        data_paths.make_all_absolute(node)
+    each = [
+        Stage(one.name, replace(_single(one.root, path), whole=root, stage=one.name))
+        for one in parse_stages(root, problems)
+    ]
+    without = Node({key: node for key, node in root.map.items() if key != PATH}, root.mark)
+    last = each[-1].experiment if each else _single(without, path)
+    for stage in each:
+        problems += [problem for problem in stage.experiment.problems if problem not in problems]
+    return replace(last, whole=root, stage="", stages=tuple(each), problems=tuple(problems))
+
+
+def _single(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experiment:
     plugins = plugin_list.activate(root)
     problems = list(found)
     unknown_keys(root, SECTIONS, "", "a spec", problems)
@@ -255,7 +281,7 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
 
     data = section("data")
     if data is not None:
-        _absolute_paths(data, root.map["data"])
+        data_paths.make_absolute(data, root.map["data"])
     sections: dict[str, Any] = {
         "data": _chosen("data", data, problems),
         "objective": _objective(section("objective"), problems),
@@ -389,28 +415,6 @@ def _is_name(text: str) -> bool:
 
 def _chosen(section: str, node: Node | None, problems: list[Problem]) -> Any:
     return choose(FAMILIES[section], node, section, problems) if node is not None else None
-
-
-def _absolute_paths(data: Node, written: Node) -> None:
-    """Make paths of the data absolute, in both nodes: relative ones start at the file that they are written in.
-
-    Those of an override start at the working directory. The written node is changed too, so that a resolved spec
-    has the same data from any folder.
-    """
-    for kind, options in data.map.items():
-        cls = FAMILIES["data"].get(kind)
-        for name, info in cls.model_fields.items() if cls else ():
-            bare = not options.is_map and cls is not None and name == cls.first_field()
-            node = options if bare else options.at(name)
-            if node is None or not isinstance(node.value, str) or "Path" not in str(info.annotation):
-                continue
-            path = Path(node.value).expanduser()
-            # A mark without a line is that of an override.
-            target = shipped.resolve_from(Path(node.mark.file), path) if node.mark.line else path
-            node.value = str(target.absolute())
-            original = written.at(kind) if bare else written.at(kind, name)
-            if original is not None:
-                original.value = node.value
 
 
 def missing_sections(experiment: Experiment, *names: str) -> list[Problem]:

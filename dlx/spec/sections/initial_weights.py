@@ -72,11 +72,17 @@ def parse_weights(node: Node, written: Node, problems: list[Problem]) -> Initial
         message = f"`weights` must be a mapping, not {shown(node.plain())}"
         problems.append(Problem(message, "Write `weights: {from: RUN}`.", node.mark, "weights"))
         return None
-    source = node.at("from")
-    if source is not None and isinstance(source.value, str) and source.value:
+    if (source := node.at("from")) is not None:
+        make_absolute(source)
+        written.map["from"].value = source.value
+    return build(InitialWeights, node, "weights", problems)
+
+
+def make_absolute(source: Node) -> None:
+    """Make the path of an existing source absolute: from its file, or from the working directory for an override."""
+    if isinstance(source.value, str) and source.value and "${" not in source.value:
         path = Path(source.value).expanduser()
         # A mark without a line is that of an override.
         target = (resolve_from(Path(source.mark.file), path) if source.mark.line else path).absolute()
         if target.exists():
-            source.value = written.map["from"].value = str(target)
-    return build(InitialWeights, node, "weights", problems)
+            source.value = str(target)

@@ -24,6 +24,7 @@ SECTIONS = (
     "weights",
     "train",
     "freeze",
+    "stages",
     "expect",
     "track",
     "sweep",
@@ -38,8 +39,9 @@ BY_NETWORK = {("objective",), ("init",), *(("train", field) for field in OF_TRAI
 def choice_at(path: tuple[str, ...]) -> Registry[Any] | None:
     """Return the family that the section at `path` chooses from; None where it chooses none.
 
-    There another kind replaces the whole section. The name of a network in `path` is skipped.
+    There another kind replaces the whole section. The name of a network in `path` is skipped, and that of a stage.
     """
+    path = path[2:] if path[:1] == ("stages",) else path
     for depth in (1, 2):
         if len(path) > depth and path[:depth] in BY_NETWORK and path[depth] not in (_choice(path[:depth]) or ()):
             path = path[:depth] + path[depth + 1 :]
