@@ -33,6 +33,7 @@ def curves(run: RunFolder) -> DataFrame:
     for record in run.records():
         if record["record"] in MEASURED:
             row = rows.setdefault(record["step"], {"epoch": record["epoch"], "seconds": record["time"] - start})
+            row |= {"stage": record["stage"]} if "stage" in record else {}
             row |= with_current_names(record["metrics"]) if has_old_loss_name(record) else record["metrics"]
     index = pd.Index(list(rows), name="step", dtype="int64")
     if not rows:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from typing import Any
 
 from ..data import Sets
-from ..errors import DlxError, Problem, SpecError
+from ..errors import DlxError, SpecError
 from ..graph import initial_weights as plans
 from ..runs.folder import RunFolder
 from ..spec import Experiment

@@ -30,12 +30,14 @@ def milliseconds(seconds: float) -> int:
 
 
 def points(record: RunRecord, last: Mapping[str, Sequence[Any]]) -> list[Point]:
-    """Return the metrics of a record as points.
+    """Return the metrics of a record as points; those of a stage have its name first.
 
     An end record repeats what was measured last: a metric of which `last` has the same step and value is left out.
     """
     step, when = int(record.get("step", 0)), milliseconds(record["time"])
-    metrics = {key: float(v) for key, v in record.get("metrics", {}).items() if isinstance(v, int | float)}
+    stage = f"{record['stage']}/" if "stage" in record else ""
+    found = record.get("metrics", {})
+    metrics = {f"{stage}{key}": float(v) for key, v in found.items() if isinstance(v, int | float)}
     if record["record"] == "end":
         metrics = {key: v for key, v in metrics.items() if list(last.get(key, ())) != [step, repr(v)]}
         metrics |= {"seconds": float(record["seconds"])} if "seconds" in record else {}

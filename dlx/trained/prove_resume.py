@@ -24,12 +24,13 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DlxError, Problem, RunError
+from ..experiment.stages import prepared_stages
 from ..runs.folder import ENSEMBLE, RunFolder
 from ..runs.lookup import all_runs
 from ..runs.records import RECORDS
 from ..spec import Experiment, load
 from ..training import ensemble_metrics
-from ..training.prepared import prepare
+from ..training.prepared import prepare, span_of
 from . import compare
 from .compare import CurveDifference
 from .reproduce import prepare_copy
@@ -130,6 +131,8 @@ def shortened_spec(
 ) -> tuple[Experiment, int]:
     """Return the spec that is trained, shortened, with checkpoints on the way and without MLflow; and its steps."""
     experiment = load(path, changes, plugins=plugins)
+    if experiment.stages:
+        return _shortened_stages(experiment, path, changes, steps, plugins)
     prepared = prepare(experiment)
     train, examples = prepared.train, prepared.examples
     own = train.span(examples).steps
@@ -152,6 +155,29 @@ def shortened_spec(
         hint = f"`--steps N` proves more than {total:,} of its {own:,} steps."
         raise DlxError(error.problems[0].message, hint=hint) from error
     return made, total
+
+
+def _shortened_stages(
+    experiment: Experiment, path: Path, changes: Sequence[str], steps: int, plugins: Sequence[str]
+) -> tuple[Experiment, int]:
+    """Return a spec with stages, each of them shortened, and the steps of all together."""
+    total, more = 0, [] if experiment.root.at("expect") is None else ["~expect"]
+    written = experiment.written.map["stages"].list
+    for number, one in enumerate(prepared_stages(experiment).each):
+        own = span_of(one.experiment, one.sets).steps
+        cut, at = min(own, max(1, steps // len(written))), f"stages.{number}.train"
+        total += cut
+        if cut < own:
+            more += [f"++{at}.steps={cut}"]
+            more += [f"~{at}.epochs"] if written[number].at("train", "epochs") is not None else []
+        if one.train.save_every is None or one.train.save_every > cut // 2:
+            more.append(f"++{at}.save_every={max(1, cut // STATES)}")
+        if one.train.max_time is not None:
+            message = f"the stage `{one.experiment.stage}` has `max_time`, and two trainings are not as quick"
+            raise DlxError(message, hint="Leave it out: `~train.max_time`.")
+    if total < 2:
+        raise DlxError(f"{experiment.name} trains for one step, and nothing can be cut off")
+    return load(path, [*changes, *more, "++track.mlflow=false"], plugins=plugins), total
 
 
 @contextmanager
@@ -332,7 +358,9 @@ class InterruptedTrainings:
 
     # a checkpoint is written under a name with a dot and renamed when it is whole
     def _is_writing(self) -> bool:
-        return any(self.runs.glob("*/*/checkpoints/.*"))
+        return any(
+            True for pattern in ("*/*/checkpoints/.*", "*/*/checkpoints/*/.*") for _ in self.runs.glob(pattern)
+        )
 
     def _end_count(self) -> int:
         return sum(b'{"record":"end"' in path.read_bytes() for path in self.runs.glob(f"*/*/{RECORDS}"))
