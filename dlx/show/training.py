@@ -39,8 +39,9 @@ def progress(quiet: bool = False) -> Iterator[Callable[[Any], None]]:
 def _begun(begun: TrainingStarted) -> str:
     threads = "" if begun.device.startswith("cuda") else f", {begun.threads} thread{'s' if begun.threads > 1 else ''}"
     how = "".join(f", {word}" for word in begun.computed)
+    stage = f", stage {begun.stage}" if begun.stage else ""
     return (
-        f"{begun.graphs.name}: {begun.graphs.trainable:,} parameters, {begun.steps:,} steps "
+        f"{begun.graphs.name}{stage}: {begun.graphs.trainable:,} parameters, {begun.steps:,} steps "
         f"on {begun.device}{threads}{how}, seed {begun.seed}"
         + (f", from step {begun.step:,} on" if begun.step else "")
         + "".join(f"\n{note}" for note in begun.notes)

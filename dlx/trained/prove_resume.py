@@ -358,9 +358,8 @@ class InterruptedTrainings:
 
     # a checkpoint is written under a name with a dot and renamed when it is whole
     def _is_writing(self) -> bool:
-        return any(
-            True for pattern in ("*/*/checkpoints/.*", "*/*/checkpoints/*/.*") for _ in self.runs.glob(pattern)
-        )
+        patterns = ("*/*/checkpoints/.*", "*/*/checkpoints/*/.*")  # the second of stages before the last
+        return any(path for pattern in patterns for path in self.runs.glob(pattern))
 
     def _end_count(self) -> int:
         return sum(b'{"record":"end"' in path.read_bytes() for path in self.runs.glob(f"*/*/{RECORDS}"))

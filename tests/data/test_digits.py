@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from dlx.data.published.digits import Digits, embedded
+from dlx.data.published.digits import COUNTS, Digits, embedded
 from dlx.errors import DataError
 
 
@@ -54,3 +55,28 @@ def test_asking_for_too_many_is_reported_before_anything_is_loaded():
         "  `train` 1,600 + `valid` 179 + `test` 359 = 2,138 examples are asked for, and there are 1,797\n"
         "  Ask for less, or leave out `train` for the rest."
     )
+
+
+def test_classes_are_taken_in_their_order_and_numbered_by_it():
+    digits = Digits(classes=[7, 2], train=0.5)
+    images, labels = embedded()
+    assert (digits.facts().classes, digits.load().class_names) == (2, ("7", "2"))
+    first = digits.load().train
+    assert len(first) == round(0.5 * ((labels == 7).sum() + (labels == 2).sum()))
+    for wanted, digit in ((0, 7), (1, 2)):
+        there = {image.tobytes() for image in images[labels == digit].astype(np.float32) / np.float32(16)}
+        assert all(one.tobytes() in there for one in first.x[first.y == wanted][:, 0])
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"), [([5, 5], "`classes` has 5 twice"), ([3], "at least 2"), ([1, 10], "9")]
+)
+def test_a_class_that_is_no_digit_or_is_given_twice_is_refused(classes, message):
+    with pytest.raises(ValidationError, match=message):
+        Digits(classes=classes)
+
+
+def test_how_many_there_are_of_each_is_known_before_anything_is_loaded():
+    assert np.bincount(embedded()[1]).tolist() == list(COUNTS)
+    with pytest.raises(DataError, match="there are 359"):
+        Digits(classes=[2, 1], train=400).facts()
