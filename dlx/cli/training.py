@@ -27,7 +27,7 @@ def train(
         typer.Option(
             "--resume",
             metavar="RUN",
-            help="Go on with a run that was cut off, as it was.",
+            help="Go on with a run that was cut off, as it was; with train.epochs=N also with a finished one.",
             autocompletion=completion.run_names,
         ),
     ] = None,
@@ -65,9 +65,9 @@ def train(
     # After `--resume RUN` the first override is read as the argument SPEC.
     changes = [str(spec), *(overrides or [])] if resume is not None and spec is not None else []
     if resume is not None and changes and all("=" in change or change.startswith("~") for change in changes):
-        from ..experiment.resume_checks import unchanged
+        from ..experiment.extension import extended
 
-        raise unchanged(lookup.find(resume, runs), changes)
+        resume, spec = str(extended(lookup.find(resume, runs), changes, runs).dir), None
     flags = [*(f"--plugin {one}" for one in plugin or []), *([f"--init-from {init_from}"] if init_from else [])]
     if resume is not None and flags:
         from ..experiment.resume_checks import unchanged

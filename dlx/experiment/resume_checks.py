@@ -17,15 +17,16 @@ def finished(run: RunFolder, experiment: Experiment) -> DlxError:
     """Return the error for a finished run, which cannot be resumed."""
     end, by_steps = run.end() or {}, experiment.train is not None and experiment.train.steps is not None
     return DlxError(
-        f"{run.key} has finished, at step {end.get('step', 0):,}, and a finished run cannot be gone on with yet",
-        hint=f"`dlx train {run.dir} train.{'steps' if by_steps else 'epochs'}=N` trains its spec anew.",
+        f"{run.key} has finished, at step {end.get('step', 0):,}",
+        hint=f"`dlx train --resume {run.argument} train.{'steps' if by_steps else 'epochs'}=N` trains it for longer, "
+        "N in all.",
     )
 
 
 def unchanged(run: RunFolder, changes: Sequence[str]) -> DlxError:
     """Return the error for changes of the spec of a resumed run, which is resumed as it was."""
     if run.status() == "finished":
-        message = f"{run.key} has finished, and a finished run cannot be gone on with yet, with changes or without"
+        message = f"{run.key} has finished, and goes on with another length alone: train.epochs=N or train.steps=N"
     else:
         message = f"{run.key} goes on as it was, to the same bits, and takes no changes: {' '.join(changes)}"
     again = f"`dlx train {run.dir} {' '.join(changes)}` trains its spec anew with them."

@@ -215,25 +215,24 @@ def test_the_best_that_are_of_another_run_are_passed_over(tmp_path):
     assert results.results[0].outcome == wanted.outcome
 
 
-def test_a_finished_run_with_more_epochs(tmp_path, monkeypatch):
+def test_a_finished_run_with_other_changes(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     Path("s.yaml").write_text(SPEC.replace("WIDTH", "5"))
     run = runner.run(load(Path("s.yaml")), Path("runs")).results[0].run
     with pytest.raises(DlxError) as error:
-        cli.app(["train", "--resume", "last", "train.epochs=20"], standalone_mode=False)
+        cli.app(["train", "--resume", "last", "train.batch_size=8"], standalone_mode=False)
     assert error.value.problems[0].message == (
-        f"{run.key} has finished, and a finished run cannot be gone on with yet, with changes or without"
+        f"{run.key} has finished, and goes on with another length alone: train.epochs=N or train.steps=N"
     )
-    command = f"dlx train {run.dir} train.epochs=20"
+    command = f"dlx train {run.dir} train.batch_size=8"
     assert error.value.problems[0].hint == f"`{command}` trains its spec anew with them."
     cli.app([*command.split()[1:], "--json"], standalone_mode=False)
 
     with pytest.raises(DlxError) as error:
         runner.resume(run)
-    assert error.value.problems[0].message == (
-        f"{run.key} has finished, at step 16, and a finished run cannot be gone on with yet"
-    )
-    assert error.value.problems[0].hint == f"`dlx train {run.dir} train.epochs=N` trains its spec anew."
+    assert error.value.problems[0].message == f"{run.key} has finished, at step 16"
+    longer = f"`dlx train --resume {run.argument} train.epochs=N` trains it for longer, N in all."
+    assert error.value.problems[0].hint == longer
 
 
 def test_a_run_that_was_cut_off_takes_no_changes(run, tmp_path):

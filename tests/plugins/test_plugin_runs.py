@@ -153,7 +153,7 @@ def test_a_copy_that_was_changed_is_refused_before_it_runs(run, command):
 def test_a_resumed_run_takes_no_plugins(run):
     status, _, err = dlx("train", "--resume", run, "--plugin", "other.py")
     assert status == 2
-    assert "and a finished run cannot be gone on with yet, with changes or without" in err
+    assert "and goes on with another length alone: train.epochs=N or train.steps=N" in err
 
 
 def test_members_of_an_ensemble_have_a_copy_each():

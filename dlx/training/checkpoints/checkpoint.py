@@ -145,6 +145,8 @@ def _about(path: Path) -> dict[str, Any]:
     return about
 
 
+OWN_FACTS = ("sha256", "bytes", "file", "spec_hash")
+"""Facts that a copy of a checkpoint in another run has of its own."""
 FACTS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "step": (is_count, "a number of steps"),
     "epoch": (is_number, "a number of epochs"),

@@ -160,6 +160,14 @@ def exists(folder: Path) -> bool:
     return False
 
 
+def newest(folder: Path) -> tuple[str, dict[str, Any], dict[str, Tensor]] | None:
+    """Return the name, facts and tensors of the newest whole state; None where there is none."""
+    for name in _names(folder):
+        with suppress(DlxError):
+            return name, *checkpoint.read(folder, name)
+    return None
+
+
 def exists_at(folder: Path, step: int) -> bool:
     """Whether the state at this step exists."""
     return checkpoint.facts(folder, NAME.format(step)) is not None
@@ -175,7 +183,7 @@ def transfer_state(source: Path, folder: Path, step: int, job: Job) -> None:
             group.update({key: value for key, value in own.items() if key != "params"})
     weights = {name: tensor for name, tensor in tensors.items() if not name.startswith("state/")}
     packed = _encoded(moved, weights, "state")
-    about = {name: value for name, value in facts.items() if name not in {"sha256", "bytes", "file", "spec_hash"}}
+    about = {name: value for name, value in facts.items() if name not in checkpoint.OWN_FACTS}
     checkpoint.write(folder, NAME.format(step), weights, {**about, "moved": packed})
 
 
