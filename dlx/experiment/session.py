@@ -105,13 +105,9 @@ def start_job(
     train, folder, experiment = prepared.train, recorder.folder, prepared.experiment
     described = device.describe(prepared.device)
     lock = locked(experiment, prepared.sets, train, described, threads, session.environment)
-<<<<<<< HEAD
     if prepared.target_statistics:
         lock["data"]["targets"] = dict(prepared.target_statistics)
-    if parts is not None:
-=======
     if parts is not None or (recorder.stage is not None and folder.lock().get("packed")):
->>>>>>> a397aa7 (WIP stages)
         lock["packed"] = True
     try:
         initial = [] if training_state.exists(recorder.checkpoints) else _initial(prepared, recorder, before)
@@ -125,14 +121,9 @@ def start_job(
         computed = job.learner.compute
         computed.prepare(job.parts["train"])
         frozen = freezing.notes(experiment, job.span)
-<<<<<<< HEAD
-        taken = (initial.note,) if initial is not None else ()
+        taken = tuple(one.note for one in initial)
         about = (*prepared.sets.notes, *prepared.objective.notes())
         notes = (*about, *taken, *frozen, *computed.notes(), *recorder.resume(job))
-=======
-        taken = tuple(one.note for one in initial)
-        notes = (*prepared.sets.notes, *taken, *frozen, *computed.notes(), *recorder.resume(job))
->>>>>>> a397aa7 (WIP stages)
         if measure_threads and prepared.is_supervised and (times := thread_timing.measure(job, prepared.graph)):
             threads = next(iter(times))
             torch.set_num_threads(threads)

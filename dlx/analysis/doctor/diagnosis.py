@@ -8,10 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
-<<<<<<< HEAD
 from ...data.base import Sets, Split
-=======
->>>>>>> a397aa7 (WIP stages)
 from ...errors import Problem, SpecError
 from ...lazy import torch
 from ...spec import Experiment, supervised_of
@@ -60,7 +57,6 @@ def examine(experiment: Experiment, thorough: bool = False) -> Report:
 
 def probe_of(experiment: Experiment, thorough: bool = False) -> Probe:
     """Prepare a spec, with its graph and data, for the checks."""
-<<<<<<< HEAD
     objective = supervised_of(experiment)
     if objective.measures == "heads":
         head = objective.heads([""])[0]
@@ -68,13 +64,10 @@ def probe_of(experiment: Experiment, thorough: bool = False) -> Probe:
         one = f"'objective={{{head.objective.kind}: {{field: {head.name}}}}}' network.outputs={head.name}"
         hint = f"Examine one at a time: `dlx doctor {experiment.path.name} {one}`."
         raise SpecError(Problem(message, hint, experiment.place("objective"), "objective"))
-=======
-    supervised_of(experiment)
     if experiment.stages:
         message = "`dlx doctor` examines one training, and the spec has `stages`"
         hint = "Give it a spec of the stage that is in doubt."
         raise SpecError(Problem(message, hint, experiment.written.map["stages"].mark, "stages"))
->>>>>>> a397aa7 (WIP stages)
     made = prepare(experiment)
     plain = made.train.model_copy(update={"augment": [], "test_time": None})
     sets, facts, objective = made.sets.in_memory(EXAMINED_BYTES), made.data.facts(), made.supervised
