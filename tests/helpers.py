@@ -38,7 +38,14 @@ SAMPLE = {
     *("udl/resnet20", "udl/stochastic-depth-110", "udl/norms", "udl/activations", "udl/max-unpooling"),
     *("udl/inpainting", "udl/highway-10", "udl/squeeze-excitation", "udl/upsampling", "ihler/lenet"),
     *("ihler/residual", "nielsen/network-7", "aima/rnn-unrolled", "aima/rnn", "aima/one-hot", "aima/multitask"),
-    *("zoo/gpt2", "zoo/vit_b_16", "zoo/swin_t", "zoo/convnext_tiny", "zoo/shufflenet_v2_x1_0"),
+    *(
+        "zoo/gpt2",
+        "zoo/vit_b_16",
+        "zoo/swin_t",
+        "zoo/mixture-of-experts",
+        "zoo/convnext_tiny",
+        "zoo/shufflenet_v2_x1_0",
+    ),
 }
 WALK = [pytest.param(name, marks=() if name in SAMPLE else pytest.mark.slow) for name in SHIPPED]
 """All of them for tests that take a while each: a sample that has every sort, the others with `make test-slow`."""

@@ -256,7 +256,9 @@ class Evaluator:
         return target.long() if classes else target.reshape(len(target), -1) if target.dim() == 1 else target
 
     def loss(self, network: fx.GraphModule, output: Any, target: Any) -> Tensor:
-        """Return what training minimizes: the loss, and the objective's penalty on the weights."""
+        """Return what training minimizes: the loss, with what layers add to it, and the objective's penalty."""
+        from ..modules.auxiliary import AuxiliaryLosses
+
         objective = self.objective
         outputs = objective.read_outputs(output)
         for head in objective.heads([""]):
@@ -268,6 +270,8 @@ class Evaluator:
         penalty = objective.penalty(network)
         first = {name: torch.tensor(v, dtype=torch.float64) for name, v in objective.learned_parameters().items()}
         loss = objective.training_loss(None, first)(output, target)
+        auxiliary = AuxiliaryLosses(network)
+        loss = loss + auxiliary.total() if auxiliary else loss
         return loss if penalty is None else loss + penalty()
 
 

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeInt, PositiveInt
 
 from ..errors import ShapeError
 from ..shapes import Shape, by_x
-from .base import Example, Layer, Plan, floats
+from .base import OWN, Example, Layer, Plan, SavedIf, floats
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -51,6 +51,73 @@ class RelativePositionBias(Layer):
         from ..modules.attention import RelativePositionBias as Built
 
         return Built(self.window_size, xs[0][-3])
+
+
+class ContinuousRelativePositionBias(Layer):
+    """Add 16 * sigmoid(a small network of the relative position) to each attention score.
+
+    The position is log-spaced: sign(d) * log2(1 + 8 |d|) / log2(8) on each axis, with d = 1 at the far end of the
+    window. So the network goes on to larger windows: `pretrained_window_size` names the one that it was trained on.
+
+    Shapes: (*, heads, T, T) -> the same, where T is the product of `window_size`.
+    Cost: with R relative positions, the product of 2 * w - 1, and k axes: hidden_features * (k + 1 + heads)
+        parameters; buffers of R * k positions and T * T indices. The network runs once for a batch: its R *
+        hidden_features * (k + heads) MACs are of no sample, and not counted.
+    Errors: an input that is not of (heads, T, T), or not of floats; lists of several lengths.
+    Source: Liu et al. 2021, arXiv:2111.09883, equations 3 and 4. torch: none; torchvision's ShiftedWindowAttentionV2
+        has these weights and buffers, under these names.
+    """
+
+    kind: ClassVar[str] = "continuous_relative_position_bias"
+    window_size: list[PositiveInt] = Field(min_length=1, description="places of a window on each axis")
+    hidden_features: PositiveInt = Field(512, description="values between the two linear layers")
+    pretrained_window_size: list[PositiveInt] | None = Field(
+        None, description="window whose far end counts as 1; null: this one"
+    )
+
+    learns: ClassVar[bool] = True
+    example: ClassVar[Example] = Example(
+        {"window_size": [2, 3], "hidden_features": 8},
+        [(4, 6, 6)],
+        shape=(4, 6, 6),
+        params=8 * 2 + 8 + 4 * 8,
+        buffers=3 * 5 * 2 + 6 * 6,
+        witness="tests/layers/test_attention_v2.py, by the paper's equations: torch's counter has the network too",
+    )
+
+    def plan(self, *xs: Shape) -> Plan:
+        (x,) = xs
+        floats(x, self.kind)
+        _check_scores(x, self.window_size, self.kind)
+        if self.pretrained_window_size is not None and len(self.pretrained_window_size) != len(self.window_size):
+            raise ShapeError(
+                f"{self.kind} has a window of {by_x(self.window_size)}, and one of "
+                f"{by_x(self.pretrained_window_size)} before",
+                hint="Give one number for each axis.",
+            )
+        axes, heads, sides = len(self.window_size), x[-3], tuple(2 * w - 1 for w in self.window_size)
+        inside = self.hidden_features
+        return Plan(
+            shape=x,
+            weights={
+                "cpb_mlp.0.weight": (inside, axes),
+                "cpb_mlp.0.bias": (inside,),
+                "cpb_mlp.2.weight": (heads, inside),
+            },
+            buffers={
+                "relative_coords_table": (1, *sides, axes),
+                "relative_position_index": (x[-1] * x[-1],),
+            },
+            saved=(),
+            saved_if=(SavedIf((OWN,), fixed=4 * prod(sides) * (inside + heads)),),
+            passes_gradient=True,
+        )
+
+    def module(self, *xs: Shape) -> Module:
+        from ..modules.attention import ContinuousRelativePositionBias as Built
+
+        before = self.pretrained_window_size or self.window_size
+        return Built(self.window_size, xs[0][-3], self.hidden_features, before)
 
 
 class ShiftedWindowMask(Layer):

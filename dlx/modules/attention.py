@@ -169,6 +169,34 @@ class RelativePositionBias(nn.Module):
         return x + bias.view(self.places, self.places, -1).permute(2, 0, 1)
 
 
+class ContinuousRelativePositionBias(nn.Module):
+    """Add 16 * sigmoid(network of the relative position) to scores. Shapes: (N, *, heads, T, T), unchanged."""
+
+    relative_coords_table: Tensor
+    relative_position_index: Tensor
+
+    def __init__(
+        self, window_size: Sequence[int], heads: int, hidden_features: int = 512, pretrained: Sequence[int] = ()
+    ) -> None:
+        super().__init__()
+        axes = len(window_size)
+        self.cpb_mlp = nn.Sequential(
+            nn.Linear(axes, hidden_features), nn.ReLU(), nn.Linear(hidden_features, heads, bias=False)
+        )
+        far = torch.tensor([max(1, w - 1) for w in pretrained or window_size], dtype=torch.get_default_dtype())
+        ends = [torch.arange(1.0 - w, w) for w in window_size]
+        apart = torch.cartesian_prod(*ends).view(*(2 * w - 1 for w in window_size), axes) / far * 8
+        spaced = apart.sign() * torch.log2(apart.abs() + 1.0) / 3.0
+        self.register_buffer("relative_coords_table", spaced.unsqueeze(0))
+        self.register_buffer("relative_position_index", _distances(window_size))
+        self.places = prod(window_size)
+
+    def forward(self, x: Tensor) -> Tensor:
+        scores: Tensor = self.cpb_mlp(self.relative_coords_table).flatten(0, -2)
+        bias = (16 * scores.sigmoid())[self.relative_position_index]
+        return x + bias.view(self.places, self.places, -1).permute(2, 0, 1)
+
+
 class ShiftedWindowMask(nn.Module):
     """Subtract 100 from attention scores between regions. Shapes: (N, windows, heads, T, T), unchanged."""
 

@@ -117,6 +117,8 @@ class Phased(Learner):
     """Learner that takes the batches of a step from the feed, phase by phase."""
 
     def __init__(self, *args: Any) -> None:
+        from ..modules.auxiliary import AuxiliaryLosses
+
         self.rng = torch.Generator()
         """Generator that the objective draws from, on the CPU."""
         super().__init__(*args)
@@ -125,6 +127,7 @@ class Phased(Learner):
         self.calls: dict[str, Callable[..., Any]] = {
             name: self.compute.of(network) for name, network in self.networks.items()
         }
+        self.auxiliary = AuxiliaryLosses(self.module)
         self.losses = self.periods = ()
 
     def trained_networks(self) -> tuple[str, ...]:
@@ -170,9 +173,12 @@ class Phased(Learner):
         pieces = batch.pieces(size) if phase.reads and self.train.accumulate > 1 and size != "all" else [batch]
         for piece in pieces:
             share = len(piece) / len(batch) if len(pieces) > 1 else 1
+            self.auxiliary.clear()
             terms = self._terms(phase, piece)
             values = [term * share for term in terms.values()] if share != 1 else list(terms.values())
             loss = sum(values[1:], values[0])
+            if self.auxiliary:
+                loss = loss + self.auxiliary.total() * share
             # `inputs` keeps gradients out of networks that this phase calls but does not update
             torch.autograd.backward(loss, inputs=weights)
             for name, value in zip(terms, values, strict=True):

@@ -150,7 +150,20 @@ def _loss_of(learner: SupervisedLearner) -> Update:
         batch = take(index)
         return loss_function(network(*batch.inputs), target(batch))
 
-    return loss_of
+    return _with_auxiliary(learner.network, loss_of)
+
+
+def _with_auxiliary(network: nn.Module, loss_of: Update) -> Update:
+    """Return the same with the losses that layers add in training, such as the balancing one of experts."""
+    from ..modules.auxiliary import AuxiliaryLosses
+
+    auxiliary = AuxiliaryLosses(network)
+
+    def with_them(index: Tensor) -> Tensor:
+        auxiliary.clear()
+        return loss_of(index) + auxiliary.total()
+
+    return with_them if auxiliary else loss_of
 
 
 def _whole_loss(learner: SupervisedLearner) -> Update:

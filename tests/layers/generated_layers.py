@@ -18,6 +18,10 @@ INSIDE = ["linear", "conv", "depthwise_conv", "conv_transpose", "relu", "prelu",
 INSIDE += ["identity", "layer_norm", "multihead_attention", "separable_conv", "weight_norm", "embedding", "tanh"]
 """Layers drawn for a field that is a layer."""
 
+EXPERTS = [["relu"], [{"linear": 3}], [{"linear": 4}, "gelu", {"linear": 2}], ["layer_norm", {"linear": 2}]]
+EXPERTS += [[{"conv": {"out_channels": 2, "kernel_size": 1}}], ["batch_norm"], [{"reshape": [1, -1]}], ["add"]]
+"""Lists of layers drawn for a field that is a list of them."""
+
 positions = st.sampled_from([1, 2, 3, 4, 5, 7, 8])
 channels = st.sampled_from([1, 2, 3, 4, 6, 8])
 
@@ -49,6 +53,8 @@ def values(annotation, bounds, rank, name=""):
         return values(inner, [*bounds, *more], rank, name)
     if origin in (Union, UnionType):
         return st.one_of([values(part, bounds, rank, name) for part in parts])
+    if origin is list and parts == (Layer,):
+        return st.sampled_from(EXPERTS)
     if origin is list:
         low = next((bound.min_length for bound in bounds if isinstance(bound, MinLen)), 0)
         return listed(values(*parts, (), rank, name), low, rank)

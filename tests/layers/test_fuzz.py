@@ -63,6 +63,7 @@ STRICTER = {
     "takes nodes of|goes over tokens": "not of floats and two axes",
     "wants an adjacency": "an adjacency or a mask of another size",
     "wants a mask": "of integers",
+    "an expert is a list|in an expert|makes a vector of": "do not take a vector, or that compute statistics",
     "picks by numbers": "an index that is not of integers",
     "whose other axes differ": "other axes that differ",
 }

@@ -78,6 +78,7 @@ def planned(layer, xs, needs_grad=None):
 
 
 WHATEVER_THE_BATCH = {"weight_norm", "spectral_norm", "drop_connect", "p4_conv", "p4_lifting_conv"}
+WHATEVER_THE_BATCH |= {"continuous_relative_position_bias"}
 """What these hold of weights that are worked out is planned; statistics of a batch norm and the like are not."""
 FEW = 32
 """Bytes for each channel of the input: more is nothing that may be left out."""
@@ -99,7 +100,7 @@ def test_a_layer_plans_what_torch_keeps_for_the_backward_pass(kind):
 
 
 PLANNED_AS_ONE = {"rnn", "gru", "lstm", "highway", "per_unit", "partial_conv"}
-PLANNED_AS_ONE |= {"cond_conv", "deformable_conv", "dynamic_conv"}
+PLANNED_AS_ONE |= {"cond_conv", "deformable_conv", "dynamic_conv", "mixture_of_experts"}
 """Frozen, or first in a network, they hold less than is planned."""
 
 
