@@ -89,7 +89,9 @@ def test_the_loss_of_training_has_the_balancing_loss_and_that_of_an_evaluation_d
         lines = (result.run.dir / "metrics.jsonl").read_text().splitlines()
         (step,) = (line["metrics"] for line in map(json.loads, lines) if line["record"] == "step")
         added = step["train/running_loss"] - result.metrics["train/loss"]
-        assert added == pytest.approx(0, abs=1e-6) if balance == "0" else 10 <= added <= 20  # times 1 to 2 experts
+        assert (
+            added == pytest.approx(0, abs=1e-6) if balance == "0" else 9 < added < 20
+        )  # at most times 2, the experts
 
 
 # --- experts that specialise ----------------------------------------------------------------------------------------
