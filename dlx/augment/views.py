@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
-from pydantic import Field
+from pydantic import Field, PositiveFloat
 
 from ..errors import ShapeError
+from ..lazy import F
 from ..shapes import Shape, by_x, per_axis
 from .base import View
 from .crops import Edges, padded
@@ -79,6 +80,57 @@ class TenCrop(FiveCrop):
     def of(self, x: Tensor, size: tuple[int, ...]) -> Iterator[Tensor]:
         for view in super().of(x, size):
             yield from (view, view.flip(-1))
+
+
+class MultiScale(View):
+    """The ten crops of each picture in several sizes: 5 scales x 10 crops, each of the network's input size.
+
+    A scale is the shorter side of the picture in shorter sides of what the network takes; the picture is resized to
+    it, smoothed before it is made smaller. The defaults are the sides 224, 256, 384, 480 and 640 of a network of 224.
+
+    Shapes: pictures. Averaged: probabilities where the loss has them (softmax, sigmoid), else outputs.
+    Errors: a scale at which a side is shorter than what the network takes; no scale that leaves a margin.
+    Source: He et al. 2015, arXiv:1512.03385, section 3.4; Simonyan & Zisserman 2014, arXiv:1409.1556, section 4.2.
+    torchvision: none; Resize and TenCrop.
+    """
+
+    kind: ClassVar[str] = "multi_scale"
+    scales: Annotated[list[PositiveFloat], Field(min_length=1)] = Field(
+        [1.0, 1.143, 1.714, 2.143, 2.857], description="shorter sides, of that of the network's input"
+    )
+    padding: Edges = Field(0, description="zeros added on both sides of the resized picture")
+
+    def check(self, x: Shape, size: tuple[int, ...]) -> None:
+        if x.rank != 3:
+            raise ShapeError(f"{self.kind} resizes pictures, and the data gives {x}", hint="Leave it out.")
+        there = [self._there(x.size, size, scale) for scale in self.scales]
+        for scale, (height, width) in zip(self.scales, there, strict=True):
+            if height < size[0] or width < size[1]:
+                raise ShapeError(
+                    f"{self.kind} makes {by_x((height, width))} of {by_x(x.size)} by the scale {scale:g}, and the "
+                    f"network takes {by_x(size)}",
+                    hint="Leave out scales below 1; `padding` does not count.",
+                )
+        padding = per_axis(self.padding, 2, "padding")
+        if not any(padding) and all(sides == tuple(size) for sides in there):
+            raise ShapeError(
+                f"{self.kind} takes corners of {by_x(size)}, and the network takes as much: all are the same",
+                hint="Add a scale above 1.",
+            )
+
+    def of(self, x: Tensor, size: tuple[int, ...]) -> Iterator[Tensor]:
+        crops = TenCrop(padding=self.padding)
+        for scale in self.scales:
+            there = self._there(tuple(x.shape[2:]), size, scale)
+            resized = F.interpolate(x, there, mode="bilinear", antialias=True) if there != tuple(x.shape[2:]) else x
+            yield from crops.of(resized, size)
+
+    @staticmethod
+    def _there(picture: tuple[int, ...], size: tuple[int, ...], scale: float) -> tuple[int, int]:
+        """Return height and width of a resized picture."""
+        shorter = min(picture)
+        height, width = (max(1, round(n * scale * min(size) / shorter)) for n in picture)
+        return height, width
 
 
 def middle(x: Tensor, size: tuple[int, ...]) -> Tensor:

@@ -36,7 +36,7 @@ class MixtureOfExperts(Layer):
 
     Shapes: (*, D) -> (*, what the expert makes of D): each place of the other axes is a token.
     Cost: E times the parameters of an expert, and E * D for the router (twice that if `noisy`); for each token the
-        MACs of k experts, and those of the router.
+        MACs of k experts, and those of the router; its noise, in training alone, is not counted.
     Errors: a k above E; `renormalize` with k = 1, by which the router would learn nothing; experts that do not take a
         vector, or that compute statistics over the batch; an input that is not of floats.
     Source: Shazeer et al. 2017, arXiv:1701.06538, section 2 (`noisy`, `renormalize`); Fedus et al. 2021,
@@ -82,7 +82,7 @@ class MixtureOfExperts(Layer):
                 weights |= {at + name: shape for name, shape in part.weights.items()}
                 buffers |= {at + name: shape for name, shape in part.buffers.items()}
         window: WindowLike = "global" if len(x) == 1 else AxisMap((*range(len(x) - 1), None))
-        each = self.k * sum(part.macs for part in parts) + len(routers) * experts * width
+        each = self.k * sum(part.macs for part in parts) + experts * width
         return Plan(
             shape=Shape((*x[:-1], parts[-1].shape[0])),
             weights=weights,
@@ -133,14 +133,13 @@ class MixtureOfExperts(Layer):
         parts = self._parts(xs[0])
         tokens, width, experts = prod(xs[0][:-1]), xs[0][-1], self.num_experts
         inside = sum(part.macs for part in parts)
-        routers = f"{2 if self.noisy else 1} * {experts:,} * {width:,}"
         note = f"An expert has {inside:,} MACs, and a token takes {self.k} of {experts}."
         return [
             *default_lines(plan, xs),
             Line(
                 "",
                 "tokens * (k * expert + router)",
-                f"{tokens:,} * ({self.k:,} * {inside:,} + {routers})",
+                f"{tokens:,} * ({self.k:,} * {inside:,} + {experts:,} * {width:,})",
                 plan.macs,
                 note,
                 "multiply-adds",

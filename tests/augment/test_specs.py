@@ -276,6 +276,38 @@ def test_ten_crops_are_these_and_their_mirror_images(tmp_path):
     assert fitting.evaluate(made, "test")["test/loss"] == pytest.approx(by_hand(made, views)[1], rel=1e-5)
 
 
+def test_several_scales_are_the_ten_crops_of_resized_pictures(tmp_path):
+    made = job(tmp_path, "[{crop: 6}]", more="  test_time: {multi_scale: [1, 1.667]}")
+    resized = [
+        lambda x, n=n: torch.nn.functional.interpolate(x, (n, n), mode="bilinear", antialias=True) for n in (6, 10)
+    ]
+    views = [
+        lambda x, view=view, to=to: view(to(x))
+        for to, there in zip(resized, (6, 10), strict=True)
+        for view in crops(6, there)
+    ]
+    views += [lambda x, view=view: view(x).flip(-1) for view in views]
+    found = fitting.evaluate(made, "test")["test/loss"]
+    assert found == pytest.approx(by_hand(made, views)[1], rel=1e-5)
+    assert found != pytest.approx(by_hand(made, views[:5])[1], rel=1e-5)  # of one scale alone, not mirrored
+
+
+def test_the_default_scales_are_those_of_resnet():
+    from dlx.augment.views import MultiScale
+
+    view = MultiScale()
+    sides = [view._there((300, 400), (224, 224), scale) for scale in view.scales]
+    assert [height for height, _ in sides] == [224, 256, 384, 480, 640]
+    assert sides[0] == (224, 299)
+    assert len(list(view.of(torch.zeros(1, 1, 8, 8), (7, 7)))) == 50
+
+
+def test_scales_that_are_too_small_are_refused(tmp_path):
+    with pytest.raises(SpecError) as refused:
+        job(tmp_path, "[{crop: 6}]", more="  test_time: {multi_scale: [0.5, 1]}")
+    assert "multi_scale makes 3x3 of 8x8 by the scale 0.5, and the network takes 6x6" in str(refused.value)
+
+
 def test_a_mirror_image_is_a_view_and_padding_makes_corners(tmp_path):
     made = job(tmp_path, more="  test_time: horizontal_flip")
     views = [lambda x: x, lambda x: x.flip(-1)]
