@@ -71,7 +71,7 @@ def _part(node: LayerNode, result: str) -> nn.Module:
 
     shapes = {"": node.shape, **node.layer.results(*node.arriving)}
     before = list(shapes)[: list(shapes).index(result)]
-    return Part(sum(shapes[name].count for name in before), shapes[result])
+    return Part(sum(shapes[name].count for name in before), shapes[result], shapes[result].dtype == "int")
 
 
 def _own(node: LayerNode) -> nn.Module:

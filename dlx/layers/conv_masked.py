@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from math import prod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -73,8 +74,8 @@ class PartialConv(Layer):
 
     Takes two inputs, `from: [image, mask]`. The mask is 1 where a value is known and 0 where it is not; what is
     padded counts as not known. y = conv(x * mask) * K / sum(mask) + bias, with K the values of a window and sum(mask)
-    those of them that are known; y = 0 where none is. The mask of the output is `max_pool` of the mask with the same
-    fields.
+    those of them that are known; y = 0 where none is. Its result `mask` is that of the output, of one channel, which
+    the next layer takes: `from: [first, first.mask]`.
 
     Shapes: (C, *size) with a mask (C, *size) or (1, *size) -> (out_channels, *size'), size' as for `conv`.
     Cost: that of `conv`, and one MAC per tap, channel of the mask and output position to count what is known.
@@ -92,6 +93,7 @@ class PartialConv(Layer):
     bias: bool = Field(True, description="add a learned value to each output channel")
 
     arity: ClassVar[int | tuple[int, ...] | None] = 2
+    input_names: ClassVar[tuple[str, ...]] = ("input", "mask")
     learns: ClassVar[bool] = True
     example: ClassVar[Example] = Example(
         {"out_channels": 6, "kernel_size": 3, "padding": 1},
@@ -125,6 +127,9 @@ class PartialConv(Layer):
             saved_if=(SavedIf((0,), input=1),),
             warnings=unseen_warning(window, size),
         )
+
+    def results(self, *xs: Shape) -> Mapping[str, Shape]:
+        return {"mask": Shape((1, *self.plan(*xs).shape.size))}
 
     def module(self, *xs: Shape) -> Module:
         from ..modules.conv import PartialConv as Built

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar
 
 from pydantic import Field, PositiveInt
@@ -79,7 +79,7 @@ class TopK(Layer):
     Cost: no MACs; comparisons are not counted.
     Errors: a k above the length of the axis; a `dim` that is the batch or no axis; an input that is not of floats.
     Source: Kalchbrenner et al. 2014, arXiv:1404.2188, section 3.3 (there in the order of the positions). torch: none;
-        it is torch.topk, whose values it gives.
+        it is torch.topk, whose values it gives; `from: best.indices` takes its indices, as `gather` wants them.
     """
 
     kind: ClassVar[str] = "topk"
@@ -108,6 +108,9 @@ class TopK(Layer):
         axis = axis_of(x, self.dim, "topk")
         kept = line("k", {"k": self.k}, axes=axis)
         return [*unchanged(x, range(axis)), kept, *unchanged(x, range(axis + 1, len(x)))]
+
+    def results(self, *xs: Shape) -> Mapping[str, Shape]:
+        return {"indices": Shape(self.plan(*xs).shape, "int")}
 
     def module(self, *xs: Shape) -> Module:
         from ..modules.slice import TopK as Built

@@ -9,6 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .recurrent import packed
+
 CONV: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 CONVOLVE: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 
@@ -76,6 +78,8 @@ class PartialConv(nn.Module):
         assert isinstance(conv, nn.Conv1d | nn.Conv2d | nn.Conv3d)
         self.weight, self.bias = conv.weight, conv.bias
         self.stride, self.padding, self.dilation = conv.stride, conv.padding, conv.dilation
+        self.packs = False
+        """Whether the mask of the output is packed behind it: (N, values of both)."""
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
         mask = mask.detach()
@@ -85,9 +89,9 @@ class PartialConv(nn.Module):
         known: Tensor = convolve(mask, ones, None, *places)
         scale = torch.where(known > 0, ones.numel() / known, 0)
         made: Tensor = convolve(x * mask, self.weight, None, *places) * scale
-        if self.bias is None:
-            return made
-        return made + self.bias.view(-1, *(1,) * (x.dim() - 2)) * (known > 0)
+        if self.bias is not None:
+            made = made + self.bias.view(-1, *(1,) * (x.dim() - 2)) * (known > 0)
+        return packed(made, (known > 0).to(made.dtype)) if self.packs else made
 
     def extra_repr(self) -> str:
         out, into, *kernel = self.weight.shape

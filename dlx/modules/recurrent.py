@@ -105,14 +105,15 @@ class OtherRNN(RNN):
 
 
 class Part(nn.Module):
-    """One of the tensors that `packed` joins. Shapes: (N, values) -> (N, *shape)."""
+    """One of the tensors that `packed` joins, integers as integers. Shapes: (N, values) -> (N, *shape)."""
 
-    def __init__(self, start: int, shape: Sequence[int]) -> None:
+    def __init__(self, start: int, shape: Sequence[int], integers: bool = False) -> None:
         super().__init__()
-        self.start, self.shape = start, tuple(shape)
+        self.start, self.shape, self.integers = start, tuple(shape), integers
 
     def forward(self, x: Tensor) -> Tensor:
-        return x[:, self.start : self.start + prod(self.shape)].reshape(len(x), *self.shape)
+        part = x[:, self.start : self.start + prod(self.shape)].reshape(len(x), *self.shape)
+        return part.long() if self.integers else part
 
     def extra_repr(self) -> str:
         return f"start={self.start}, shape={self.shape}"

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from .recurrent import packed
+
 
 class Slice(nn.Module):
     """The values from `start` up to `stop` along `dim`. Shapes: (N, *) -> (N, *), fewer along `dim`."""
@@ -60,9 +62,12 @@ class TopK(nn.Module):
     def __init__(self, k: int, dim: int, largest: bool = True) -> None:
         super().__init__()
         self.k, self.dim, self.largest = k, dim, largest
+        self.packs = False
+        """Whether the indices are packed behind the values, as float32, which holds them up to 2^24."""
 
     def forward(self, x: Tensor) -> Tensor:
-        return x.topk(self.k, self.dim, self.largest).values
+        values, indices = x.topk(self.k, self.dim, self.largest)
+        return packed(values, indices.float()) if self.packs else values
 
     def extra_repr(self) -> str:
         return f"k={self.k}, dim={self.dim}, largest={self.largest}"

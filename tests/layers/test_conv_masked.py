@@ -3,10 +3,12 @@
 import pytest
 import torch
 import torch.nn.functional as F
+from helpers import network_of
 from sliding import built, hulls
 
 from dlx.errors import ShapeError
 from dlx.layers import LAYERS
+from dlx.network import build
 from dlx.shapes import Shape
 
 CONVOLVE = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
@@ -106,3 +108,25 @@ def test_a_mask_of_truth_values_is_refused_by_its_own_name():
 
     problem = refusal.value.problem_for(["`image`", "`mask`"])
     assert problem.message == "partial_conv computes with floats, and `mask` holds values of dtype bool"
+
+
+def test_the_next_partial_convolution_takes_the_mask_of_the_one_before():
+    """With its own mask the hole closes: what is filled counts as known, and by the first mask it would not."""
+    layers = """
+        - {partial_conv: {out_channels: 2, kernel_size: 3, padding: 1}, name: first, from: [image, known]}
+        - {partial_conv: {out_channels: 2, kernel_size: 3, padding: 1}, name: second, from: [first, first.mask]}
+    """
+    graph = network_of("{image: [2, 9, 9], known: [1, 9, 9]}", layers, outputs="{it: second, mask: first.mask}")
+    network = build(graph)
+    image, known = torch.randn(3, 2, 9, 9), torch.ones(3, 1, 9, 9)
+    known[:, :, 2:7, 2:7] = 0
+    wider = F.max_pool2d(known, 3, 1, 1)
+    alone = [LAYERS["partial_conv"](out_channels=2, kernel_size=3, padding=1).module(Shape((2, 9, 9))) for _ in "12"]
+    for module, node in zip(alone, ("first", "second"), strict=True):
+        module.load_state_dict(network.get_submodule(node).state_dict())
+    made = network(image, known)
+
+    assert torch.equal(made["mask"], wider)
+    assert graph.by_name["first.mask"].shape == (1, 9, 9)
+    torch.testing.assert_close(made["it"], alone[1](alone[0](image, known), wider))
+    assert not torch.allclose(made["it"], alone[1](alone[0](image, known), known))

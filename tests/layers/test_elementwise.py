@@ -132,6 +132,21 @@ def test_the_gradient_of_topk_reaches_what_was_kept():
     assert x.grad.tolist() == [[0, 1, 0, 1]]
 
 
+def test_the_indices_of_topk_gather_whole_entries():
+    """The two tokens of the largest first value, as a router picks them."""
+    layers = """
+        - {select: {index: 0, dim: 2}, from: tokens}
+        - {topk: 2, name: best}
+        - {gather: {}, from: [tokens, best.indices]}
+    """
+    graph = network_of("{tokens: [5, 3]}", layers)
+    x = torch.randn(4, 5, 3)
+    expected = torch.stack([sample[sample[:, 0].argsort(descending=True)[:2]] for sample in x])
+
+    assert torch.equal(build(graph)(x), expected)
+    assert graph.by_name["best.indices"].shape.dtype == "int"
+
+
 @pytest.mark.parametrize(
     ("kind", "options", "inputs", "message"),
     [
