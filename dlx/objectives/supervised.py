@@ -252,6 +252,10 @@ class Supervised(Objective):
         """Return the default metrics of a batch, means over its targets, on the device."""
         raise TypeError(f"{type(self).__name__} has no measure()")
 
+    def target_of(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return the part of the targets of a batch that an output is compared with."""
+        return target
+
     def count(self, target: Tensor) -> Tensor | int:
         """Return the number of targets in a batch that count in the metrics."""
         return len(target)
@@ -296,6 +300,7 @@ class EvaluationMeters:
         """Add the outputs and targets of a batch."""
         objective = self.objective
         output = objective.main(outputs)
+        target = objective.target_of(output, target)
         measured = {"loss": self.loss(output, target), **objective.measure(output, target)}
         share = 1 if self.summed else objective.loss.normalizer(target)
         for name, value in measured.items():

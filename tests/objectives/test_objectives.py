@@ -402,7 +402,7 @@ perplexity, precision, r2, recall, ....
         """
         s.yaml:3:21  network.layers.conv_1
           the network ends in (3, 2, 2), and the data has 3 classes on 4x4
-          Let the last layer be `conv: {out_channels: 3, kernel_size: 1}`, at the size 4x4.
+          For want of padding? `objective: {segmentation: {crop: center}}` takes the middle of targets.
         """,
     ),
     "a loss without positions": (
