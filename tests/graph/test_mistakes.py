@@ -18,7 +18,7 @@ ENTRIES = {
         """
         s.yaml:4:7  network.layers.cnv_1
           there is no layer or block `cnv`
-          Did you mean `conv`?
+          Did you mean `conv` or `p4_conv`?
         """,
     ),
     "a field that is not there, told once though another is missing by it": (
@@ -240,7 +240,7 @@ WIRING = {
         s.yaml:6:16  network.layers.relu_3
           the inputs of `relu` have no names, and `from` is a mapping
           Write a list, in their order: `from: [a, b]`.
-        s.yaml:6:20  network.layers.relu_3
+        s.yaml:6:23  network.layers.relu_3
           `from` must be the name of a node, or a list of them, not 1
         """,
     ),
@@ -249,7 +249,7 @@ WIRING = {
         """
         s.yaml:4:8  network.layers.bad
           there is no layer or block `cnv`
-          Did you mean `conv`?
+          Did you mean `conv` or `p4_conv`?
         """,
     ),
     "a circle of shares": (
