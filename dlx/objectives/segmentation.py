@@ -61,7 +61,7 @@ class Segmentation(Classification):
         hint = f"Let the last layer be `conv: {{out_channels: {facts.classes}, kernel_size: 1}}`, at the size {size}."
         return Problem(f"the network ends in {output}, and the data has {facts.classes} classes on {size}", hint)
 
-    def target_of(self, output: Tensor, target: Tensor) -> Tensor:
+    def compared_target(self, output: Tensor, target: Tensor) -> Tensor:
         return _middle(target, output) if self.crop else target
 
     def loss_function(self) -> Function:

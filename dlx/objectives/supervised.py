@@ -252,7 +252,7 @@ class Supervised(Objective):
         """Return the default metrics of a batch, means over its targets, on the device."""
         raise TypeError(f"{type(self).__name__} has no measure()")
 
-    def target_of(self, output: Tensor, target: Tensor) -> Tensor:
+    def compared_target(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the part of the targets of a batch that an output is compared with."""
         return target
 
@@ -300,7 +300,7 @@ class EvaluationMeters:
         """Add the outputs and targets of a batch."""
         objective = self.objective
         output = objective.main(outputs)
-        target = objective.target_of(output, target)
+        target = objective.compared_target(output, target)
         measured = {"loss": self.loss(output, target), **objective.measure(output, target)}
         share = 1 if self.summed else objective.loss.normalizer(target)
         for name, value in measured.items():
