@@ -54,12 +54,14 @@ class Field:
         shape: shape of one example; () for a class number. Its dtype is "float", "int" or "bool".
         role: "input" for what a network takes, "target" for what an objective learns, "weight" for the weight of each
             example in the loss, "id" for its name: ids stay on the host, and come back in predictions.
-        classes: number of classes where the values are class numbers.
+        classes: number of classes where the values are class numbers, or of what integers to look up are.
+        names: names of the classes, where known.
     """
 
     shape: Shape
     role: Role = "input"
     classes: int | None = None
+    names: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,6 +87,8 @@ class Facts:
     """Name of the field `input`, the main one of several inputs: augmentations change it."""
     target_name: str = "target"
     """Name of the field that `target` and `classes` describe, the first of several targets."""
+    class_names: tuple[str, ...] = ()
+    """Names of its classes, where they are known before the data is loaded."""
 
     def __post_init__(self) -> None:
         """Take plain tuples for shapes."""
@@ -98,7 +102,8 @@ class Facts:
         """All fields of a batch by name: the main input, the first target where there is one, and `more`."""
         found = {self.input_name: Field(self.input)}
         if self.classes is not None:
-            found[self.target_name] = Field(Shape(self.target or (), "int"), "target", self.classes)
+            shape = Shape(self.target or (), "int")
+            found[self.target_name] = Field(shape, "target", self.classes, self.class_names)
         elif self.target is not None:
             found[self.target_name] = Field(self.target, "target")
         return found | dict(self.more)
@@ -119,7 +124,20 @@ class Facts:
             return self
         one = self.fields[name]
         shape = one.shape if one.classes is None or len(one.shape) else None
-        return replace(self, classes=one.classes, target=shape, target_name=name, more={})
+        return replace(self, classes=one.classes, target=shape, target_name=name, more={}, class_names=one.names)
+
+
+def facts_of_fields(
+    fields: Mapping[str, Field], columns: tuple[ColumnUse, ...] = (), warnings: tuple[Problem, ...] = ()
+) -> Facts:
+    """Return the facts of named fields: the first input is the main one, the first target the one of `target`."""
+    inputs, targets = list(with_role(fields, "input")), list(with_role(fields, "target"))
+    first = fields[targets[0]] if targets else Field(Shape(), "target")
+    shape = first.shape if targets and (first.classes is None or len(first.shape)) else None
+    more = {name: one for name, one in fields.items() if name not in (inputs[0], *targets[:1])}
+    main = fields[inputs[0]].shape
+    of_target = targets[0] if targets else "target"
+    return Facts(main, first.classes, shape, columns, warnings, more, inputs[0], of_target, first.names)
 
 
 def with_role(fields: Mapping[str, Field], role: Role) -> dict[str, Field]:

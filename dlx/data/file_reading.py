@@ -147,6 +147,17 @@ def class_numbers(values: npt.NDArray[Any], where: str) -> Labels:
     return plain.astype(np.int64)
 
 
+def example_weights(weights: Values, where: str) -> Values:
+    """Return weights of examples (n,). DataError for negative ones, and where all are zero."""
+    if not np.isfinite(weights).all():
+        raise DataError(f"{where} has missing or infinite weights", hint="Give a number for each example.")
+    if (weights < 0).any():
+        raise DataError(f"{where} holds the weight {weights.min():g}, and weights are 0 or more")
+    if not weights.any():
+        raise DataError(f"{where} holds zeros alone: no example would count", hint="Give weights above 0.")
+    return weights
+
+
 ONE_LABEL = "`task: classification` takes whole numbers for classes, `task: regression` says that values are meant."
 SEVERAL_LABELS = (
     "`objective: multilabel` learns several labels an example, and takes them as values: `task: regression` says so."

@@ -157,15 +157,19 @@ def _facts_as_json(facts: Facts) -> dict[str, Any]:
     if not facts.more and (facts.input_name, facts.target_name) == ("input", "target"):
         return first
     more = {
-        name: {**_shape_as_json(one.shape), "role": one.role, "classes": one.classes}
+        name: {**_shape_as_json(one.shape), "role": one.role, "classes": one.classes, "names": list(one.names)}
         for name, one in facts.more.items()
     }
-    return first | {"names": [facts.input_name, facts.target_name], "more": more}
+    names = [facts.input_name, facts.target_name]
+    return first | {"names": names, "more": more, "class_names": list(facts.class_names)}
 
 
 def _facts(saved: Mapping[str, Any]) -> Facts:
     names, target = saved.get("names", ["input", "target"]), saved["target"]
-    more = {name: Field(_shape(one), one["role"], one["classes"]) for name, one in saved.get("more", {}).items()}
+    more = {
+        name: Field(_shape(one), one["role"], one["classes"], tuple(map(str, one["names"])))
+        for name, one in saved.get("more", {}).items()
+    }
     return Facts(
         Shape(saved["input"], saved.get("dtype", "float")),
         saved["classes"],
@@ -173,6 +177,7 @@ def _facts(saved: Mapping[str, Any]) -> Facts:
         more=more,
         input_name=str(names[0]),
         target_name=str(names[1]),
+        class_names=tuple(map(str, saved.get("class_names", ()))),
     )
 
 

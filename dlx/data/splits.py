@@ -288,8 +288,11 @@ def assemble(
     class_names: tuple[str, ...] = (),
     preprocess: Sequence[Preprocess] = (),
     fields: Mapping[str, DataField] | None = None,
+    preprocess_of: Mapping[str, Sequence[Preprocess]] = MappingProxyType({}),
 ) -> Sets:
     """Return the data set of raw train, valid and test parts, preprocessed; `fields` describes several.
+
+    `preprocess_of` are the steps of further inputs, by name, where they differ.
 
     Every input of floats goes through the steps by itself; integers and truth values stay as they are. Inputs in
     double precision stay so until the last step, and become float32 at the end.
@@ -301,7 +304,8 @@ def assemble(
     floats = [name for name, one in inputs.items() if one.shape.dtype == "float"]
     main_is_float = not inputs or next(iter(inputs)) in floats
     steps, x = fit_steps(todo, first.x) if main_is_float else ([], first.x)
-    fitted = {name: fit_steps(todo, first.more[name], name) for name in floats if name in first.more}
+    further = {name: preprocess_of.get(name, todo) for name in floats if name in first.more}
+    fitted = {name: fit_steps(of, first.more[name], name) for name, of in further.items()}
     steps_of = {name: tuple(done) for name, (done, _) in fitted.items()}
     more = {**first.more, **{name: as_float32(values) for name, (_, values) in fitted.items()}}
     train = replace(first, x=as_float32(x) if main_is_float else x, more=more)

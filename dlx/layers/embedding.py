@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field, PositiveInt
 
 from ..errors import ShapeError
-from ..lazy import nn
 from ..shapes import Shape
 from .base import OWN, AxisMap, Example, Layer, Plan, SavedIf
 
@@ -58,7 +57,9 @@ class Embedding(Layer):
         )
 
     def module(self, *_: Shape) -> Module:
-        return nn.Embedding(**self.options())
+        from ..modules.embedding import Embedding as Built
+
+        return Built(**self.options())
 
 
 class OneHot(Layer):

@@ -2,8 +2,19 @@
 
 from __future__ import annotations
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+
+LOOKED_UP = (torch.int64, torch.int32)
+"""Types of integers that torch's embedding takes."""
+
+
+class Embedding(nn.Embedding):
+    """Torch's, for integers of any width. Shapes: (N, *) -> (N, *, embedding_dim)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x if x.dtype in LOOKED_UP else x.int())
 
 
 class OneHot(nn.Module):
@@ -14,7 +25,7 @@ class OneHot(nn.Module):
         self.num_classes, self.dim = num_classes, dim
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.one_hot(x, self.num_classes).float().movedim(-1, self.dim)
+        return F.one_hot(x.long(), self.num_classes).float().movedim(-1, self.dim)
 
     def extra_repr(self) -> str:
         return f"num_classes={self.num_classes}, dim={self.dim}"

@@ -15,6 +15,7 @@ from ..losses import Loss
 from ..metrics import Metric, Mode
 from ..registry import Choice
 from .base import OBJECTIVES
+from .sample_weights import Weighted
 from .supervised import EvaluationMeters, Head, Supervised
 
 if TYPE_CHECKING:
@@ -162,19 +163,30 @@ class Heads(Supervised):
         around: Callable[[Function], Function] | None = None,
         parameters: Mapping[str, Tensor] | None = None,
     ) -> Callable[[Outputs, Any], Tensor]:
-        each = {name: head.training_loss(around) for name, head in self.of.items()}
+        own = around is None or around is as_it_is
+        each = {name: head.training_loss(head.weighing() if own else around) for name, head in self.of.items()}
 
         def loss(outputs: Outputs, target: Any) -> Tensor:
-            losses = {
-                name: one(self.outputs_of(name, outputs), self.target_of(name, target)) for name, one in each.items()
-            }
+            weight = target.fields.get("weight") if isinstance(target, Batch) else None
+            losses = {}
+            for name, one in each.items():
+                learned = self.target_of(name, target)
+                learned = learned if weight is None else Weighted(learned, weight)
+                losses[name] = one(self.outputs_of(name, outputs), learned)
             total = self.weighted(losses, parameters or {})
             return total if self.flooding is None else (total - self.flooding).abs() + self.flooding
 
         return loss
 
     def normalizer(self, target: Any) -> Tensor | float:
-        return len(target)
+        weight = target.fields.get("weight") if isinstance(target, Batch) else None
+        return len(target) if weight is None else weight.sum()
+
+    def training_target(self, batch: Batch) -> Any:
+        return batch
+
+    def weighing(self) -> Callable[[Function], Function]:
+        return as_it_is  # each head weighs by what its own loss is divided by
 
     # --- what follows from the targets of the training part ---------------------------------------------------------
 
@@ -193,6 +205,11 @@ class Heads(Supervised):
 
     def evaluation(self, parameters: Mapping[str, Tensor] | None = None) -> EvaluationMeters:
         return HeadMeters(self, parameters or {})
+
+
+def as_it_is(loss: Function) -> Function:
+    """Return a loss unchanged."""
+    return loss
 
 
 def field_of(name: str, head: Supervised, targets: Sequence[str]) -> str:

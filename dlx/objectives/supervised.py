@@ -17,6 +17,7 @@ from ..registry import Choice
 from ..shapes import Shape
 from . import weight_penalty
 from .base import Call, Objective, Phase, Ports
+from .sample_weights import Weighted, divisor, weighing
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -98,7 +99,8 @@ class Supervised(Objective):
         return (Call("network", dict.fromkeys(network.inputs, "input")),)
 
     def terms(self, phase: str, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
-        return {"loss": self.training_loss()(call("network", *batch.inputs), self.target(batch))}
+        loss = self.training_loss(self.weighing())
+        return {"loss": loss(call("network", *batch.inputs), self.training_target(batch))}
 
     # --- fields -----------------------------------------------------------------------------------------------------
 
@@ -123,9 +125,18 @@ class Supervised(Objective):
         """
         return batch.y if self.field is None else batch[self.field]
 
+    def training_target(self, batch: Batch) -> Any:
+        """Return what the training loss takes: the target, with the weights of the examples where there are some."""
+        target = self.target(batch)
+        return Weighted(target, batch["weight"]) if "weight" in batch.fields else target
+
     def normalizer(self, target: Any) -> Tensor | float:
-        """Return the number that the mean loss of some targets was divided by, by which pieces are weighed."""
-        return self.loss.normalizer(target)
+        """Return what the mean loss of some training targets was divided by, by which pieces are weighed."""
+        return divisor(self.loss.normalizer, target) if isinstance(target, Weighted) else self.loss.normalizer(target)
+
+    def weighing(self) -> Callable[[Function], Function]:
+        """Return what makes a loss of targets one that takes `Weighted` ones too."""
+        return weighing(self.loss.normalizer, summed=self.loss.reduction == "sum")
 
     def check(self, output: Shape, facts: Facts) -> Problem | None:
         """Return the problem between an output shape of the network and the data; None where they fit."""

@@ -141,9 +141,11 @@ def step_of(learner: SupervisedLearner) -> Callable[..., Any]:
 
 def _loss_of(learner: SupervisedLearner) -> Update:
     """Return the function from the indices of examples to their loss, a scalar."""
-    network, take, target = learner.compute.forward, learner.feed.part.take, learner.objective.target
+    network, part, objective = learner.compute.forward, learner.feed.part, learner.objective
+    take, weighted = part.take, "weight" in part.fields
+    target = objective.training_target if weighted else objective.target
     loss_function = learner.compute.loss(
-        training_loss(learner.train, learner.objective, parameters_of(learner.network))
+        training_loss(learner.train, objective, parameters_of(learner.network), weighted=weighted)
     )
 
     def loss_of(index: Tensor) -> Tensor:
@@ -175,7 +177,7 @@ def _whole_loss(learner: SupervisedLearner) -> Update:
 def _divisor_of(learner: SupervisedLearner) -> Callable[[Tensor], Any]:
     """Return the function from the indices of examples to what their mean loss is divided by."""
     objective, targets_of = learner.objective, learner.feed.part.targets_of
-    return lambda index: objective.normalizer(objective.target(targets_of(index)))
+    return lambda index: objective.normalizer(objective.training_target(targets_of(index)))
 
 
 def gradients_of(learner: SupervisedLearner) -> Update:

@@ -36,9 +36,9 @@ class StoredArray:
     mapped: Callable[[], Mapped] | None = None
 
 
-def open_array(path: Path, name: str) -> StoredArray:
+def open_array(path: Path, name: str, *, text: bool = False) -> StoredArray:
     """Read the header of the array `name`; a .npy file has one array, whatever its name. DataError where that
-    fails.
+    fails, or for texts in place of numbers unless `text` allows them.
     """
     reader = READERS.get(path.suffix)
     if reader is None:
@@ -48,7 +48,7 @@ def open_array(path: Path, name: str) -> StoredArray:
         )
     with readable(existing(path, folder=False)):
         found = reader(path, name)
-    if found.dtype.kind not in "iubf":
+    if found.dtype.kind not in ("iubfU" if text else "iubf"):
         where = str(path) if path.suffix == ".npy" else f"`{name}` of {path}"
         raise DataError(f"{where} holds {found.dtype}, and real numbers are wanted", hint="Save them as float32.")
     return found

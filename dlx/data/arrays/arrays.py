@@ -29,6 +29,8 @@ from ..python_inputs import INPUTS, values_of
 from ..splits import Pool
 from ..streaming import Stream, should_stream, stream_rows
 from .array_files import StoredArray, names_in, open_array
+from .fields import Inputs, Targets
+from .named import check_named, load_named, named_facts, named_inputs
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -39,7 +41,7 @@ if TYPE_CHECKING:
 
 
 class Arrays(Pool):
-    """Inputs and targets from arrays in a file: .npz, .safetensors, .pt with names, or two files .npy.
+    """Inputs and targets from arrays in a file: .npz, .safetensors, .pt with names, or files .npy.
 
     Shapes: an array (n, *s) -> inputs s, as they are; `channels: last` moves the last axis to the front, `none` puts
         an axis of one there. Targets: whole numbers (n,) or (n, 1) are classes from 0; others values, (n,) -> (1,).
@@ -47,6 +49,12 @@ class Arrays(Pool):
     Parts: `test_x` and `test_y` name the arrays of the test part, `valid_x` and `valid_y` those to validate on; so
         they are called where nothing is said. Where there are none, or `test` or `valid` is given, parts come out of
         the training examples.
+    Fields: `inputs: {image: x, mask: m}` and `targets: {price: p, kind: {array: k, is: classes}}` name several, by
+        the arrays that hold them: in the file, in a folder of files .npy, or `masks.npy` beside it. `weights` and
+        `ids` name one each: weights count in the loss of training, ids bear predictions. Other parts of theirs are
+        `test_NAME` and `valid_NAME`. Whole numbers other than unsigned bytes stay integers of their width as inputs,
+        and are classes as targets, of examples (n,) or of positions (n, *size), where -100 does not count; `is` says
+        it otherwise. Each input of values goes through `standardize` and `preprocess` by itself.
     Streaming: where the inputs are a file .npy, `stream` leaves them there, and targets of values too, and reads each
         batch while the network works on the one before. What is trained has the same bits either way, but for
         `pca` and `whiten`. Before training, all of it is read once for the digest and once for each step of
@@ -61,7 +69,12 @@ class Arrays(Pool):
 
     kind: ClassVar[str] = "arrays"
     path: FilePath = Field(description="file of arrays, .npz, .safetensors or .pt; or of the inputs, .npy")
-    targets: FilePath | None = Field(None, description="file of the targets, .npy, where `path` is .npy")
+    inputs: Inputs = None
+    targets: FilePath | Targets | None = Field(
+        None, description="file of the targets, .npy, where `path` is .npy; or the array of each of several fields"
+    )
+    weights: str | None = Field(None, description="array of the weight of each example in the loss")
+    ids: str | None = Field(None, description="array of a name for each example, which predictions bear")
     x: str = Field("x", description="name of the inputs in the file")
     y: str = Field("y", description="name of the targets in the file")
     valid_x: str | None = Field(None, description="name of the validation inputs; null: `valid_x`, if it is there")
@@ -83,6 +96,9 @@ class Arrays(Pool):
 
     @model_validator(mode="after")
     def _in_pairs(self) -> Self:
+        if self.named:
+            check_named(self)
+            return self
         for part in ("valid", "test"):
             x, y = getattr(self, f"{part}_x"), getattr(self, f"{part}_y")
             if (x is None) != (y is None):
@@ -102,7 +118,14 @@ class Arrays(Pool):
             )
         return self
 
+    @property
+    def named(self) -> bool:
+        """Whether fields have names of their own: several inputs or targets, weights, ids."""
+        return self.inputs is not None or isinstance(self.targets, dict) or bool(self.weights or self.ids)
+
     def facts(self) -> Facts:
+        if self.named:
+            return named_facts(self)
         places = self._arrays_by_part()
         uses, warnings = self._uses(places)
         shapes = {x: self._shape(stored_x.sizes, x) for (x, stored_x), _ in places.values()}
@@ -123,6 +146,8 @@ class Arrays(Pool):
         return replace(facts, columns=uses, warnings=warnings)
 
     def load(self) -> Sets:
+        if self.named:
+            return load_named(self)
         self.facts()
         places = self._arrays_by_part()
         first = next(iter(places.values()))[0][1]
@@ -141,6 +166,8 @@ class Arrays(Pool):
         return self.assembled(list(parts.values()), f"{self.source} {self.path}", notes=notes)
 
     def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
+        if self.named:
+            return named_inputs(self, path, record)
         return self._as_new_inputs(open_array(path, named(path, self.x)).read(), path, record)
 
     def from_memory(self, inputs: Columns | Values, record: InputRecord) -> NewInputs:
@@ -161,7 +188,10 @@ class Arrays(Pool):
             x, y = (self.x, self.y) if part == "train" else self._named(part, there)
             if x is None or y is None:
                 continue
-            inputs, targets = open_array(self.path, x), open_array(self.targets or self.path, y)
+            inputs, targets = (
+                open_array(self.path, x),
+                open_array(self.targets if isinstance(self.targets, Path) else self.path, y),
+            )
             found[part] = (x, inputs), (y, targets)
             counts = [place.sizes[0] if place.sizes else 1 for place in (inputs, targets)]
             if counts[0] != counts[1]:
@@ -211,8 +241,12 @@ class Arrays(Pool):
         if self.task is not None or not np.isin(y[:CHUNK], (0, 1)).all():
             return ()
         many = prod(y.shape[1:]) > 1
-        message = f"`{self.y}` of {self.targets or self.path} holds 0 and 1: labels, which are fitted as values"
+        message = f"`{self.y}` of {self._targets_path} holds 0 and 1: labels, which are fitted as values"
         return (Problem(message, SEVERAL_LABELS if many else ONE_LABEL),)
+
+    @property
+    def _targets_path(self) -> Path:
+        return self.targets if isinstance(self.targets, Path) else self.path
 
     def _shape(self, sizes: tuple[int, ...], name: str) -> Shape:
         if len(sizes) < 2 and self.channels != "none":
@@ -239,11 +273,19 @@ class Arrays(Pool):
         return self._plain(place.read(), name)
 
     def _plain(self, raw: npt.NDArray[Any], name: str) -> Values:
+        return self.plain(raw, f"`{name}` of {self.path}")
+
+    def shape_of(self, sizes: tuple[int, ...], where: str) -> Shape:
+        """Return the shape of one example of an array of `sizes`. DataError for an array of one axis."""
+        return self._shape(sizes, where)
+
+    def plain(self, raw: npt.NDArray[Any], where: str) -> Values:
+        """Return raw inputs as numbers, channels first; `where` names the array."""
         x = np.moveaxis(raw, -1, 1) if self.channels == "last" else raw
-        plain = real_numbers(x, f"`{name}` of {self.path}")
+        plain = real_numbers(x, where)
         if self.scale and raw.dtype == np.uint8:
             plain = plain / np.float32(255)
-        return plain.reshape(len(raw), *self._shape(raw.shape, name))
+        return plain.reshape(len(raw), *self._shape(raw.shape, where))
 
     def _targets_of(self, place: StoredArray, name: str, stream: bool) -> Any:
         """Return the targets: class numbers in memory, values in memory or streamed."""
@@ -256,7 +298,7 @@ class Arrays(Pool):
         return self.task == "classification" or (self.task is None and dtype.kind in "iub")
 
     def _as_targets(self, y: npt.NDArray[Any], name: str) -> Labels:
-        where = f"`{name}` of {self.targets or self.path}"
+        where = f"`{name}` of {self._targets_path}"
         if self._of_classes(y.dtype):
             return class_numbers(y, where)
         values: Labels = real_numbers(y, where).astype(np.float32, copy=False)

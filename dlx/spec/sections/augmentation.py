@@ -106,6 +106,12 @@ def _target_conflicts(step: Moving, facts: Facts) -> Iterator[Problem]:
 def _mixing_conflicts(
     step: Mixing, before: list[Augmentation], facts: Facts, objective: Supervised
 ) -> Iterator[Problem]:
+    if further := [name for name, one in facts.more.items() if one.role != "id"]:
+        others = ", ".join(f"`{name}`" for name in further)
+        yield Problem(
+            f"{step.kind} mixes one input and one class, and the data has the fields {others} too", "Leave it out."
+        )
+        return
     first = next((one for one in before if isinstance(one, Mixing)), None)
     if first is not None:
         yield Problem(f"{step.kind} mixes what {first.kind} has mixed", "Keep one of the two.")

@@ -139,14 +139,14 @@ def _middle_of(y: Tensor, size: tuple[int, ...]) -> Tensor:
 
 
 def training_loss(
-    train: Train, objective: Supervised, parameters: Mapping[str, Tensor]
+    train: Train, objective: Supervised, parameters: Mapping[str, Tensor], *, weighted: bool = False
 ) -> Callable[[Any, Any], Tensor]:
     """Return the objective's training loss, which takes mixed targets where an augmentation mixes examples.
 
-    `parameters` are those that the objective learns.
+    `parameters` are those that the objective learns; `weighted` losses take the weights of examples.
     """
     mixes = any(isinstance(step, Mixing) for step in train.augment)
-    return objective.training_loss(mixing if mixes else None, parameters)
+    return objective.training_loss(mixing if mixes else objective.weighing() if weighted else None, parameters)
 
 
 def _change(

@@ -1,0 +1,91 @@
+"""Data of named fields from arrays: its facts, its parts, and inputs that come after training."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from math import prod
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ...lazy import np
+from ...shapes import Shape
+from ..base import Facts, Sets, Split, facts_of_fields
+from ..file_reading import check_memory
+from ..new_inputs import NewInputs, shaped
+from ..preprocess import shape_after
+from .fields import choices, describe, exists, field_of, parts_of, read, uses
+
+if TYPE_CHECKING:
+    from ..input_record import InputRecord
+    from .arrays import Arrays
+
+
+def check_named(source: Arrays) -> None:
+    """Raise a ValueError where fields of a name contradict each other, or the options for an `x` and a `y`."""
+    said = {"task": "`targets: {y: {array: y, is: values}}`"}
+    said |= {"x": "`inputs`"} if source.inputs is not None else {}
+    said |= {"y": "`targets`"} if isinstance(source.targets, dict) else {}
+    said |= {
+        f"{part}_{name}": f"the array `{part}_NAME` of each field" for part in ("valid", "test") for name in "xy"
+    }
+    for name, instead in said.items():
+        if name in source.model_fields_set:
+            raise ValueError(
+                f"`{name}` is of one input and one target, and here fields have names: {instead} says it"
+            )
+    targets: Mapping[str, Any] = source.targets if isinstance(source.targets, dict) else {"target": ""}
+    if source.targets is not None and not isinstance(source.targets, dict):
+        raise ValueError("`targets` is a file, and beside named fields it is a mapping: `targets: {y: y.npy}`")
+    if source.stream is True:
+        raise ValueError("`stream: true` is for one input and one target, and fields have names here: leave it out")
+    names = [*(source.inputs if source.inputs is not None else ("input",)), *targets]
+    names += ["weight"] * (source.weights is not None) + ["id"] * (source.ids is not None)
+    for name in names:
+        if not name.isidentifier():
+            raise ValueError(f"a field cannot be called `{name}`: letters, digits and `_`")
+        if names.count(name) > 1:
+            raise ValueError(f"two fields are called `{name}`: give each a name of its own")
+
+
+def named_facts(source: Arrays) -> Facts:
+    """Return the facts of named fields; arrays of class numbers are read."""
+    parts = parts_of(source)
+    arrays = {
+        one.name: np.concatenate([read(each[i], source) for each in parts.values()])
+        for i, one in enumerate(parts["train"])
+        if one.form == "classes"
+    }
+    source.part_sizes(parts["train"][0].stored.sizes[0])
+    found = describe(parts["train"], arrays, source)
+    for name, one in found.items():
+        if one.role == "input" and one.shape.dtype == "float":
+            found[name] = replace(one, shape=shape_after(source.preprocess, one.shape))
+    return facts_of_fields(found, columns=uses(parts, source))
+
+
+def load_named(source: Arrays) -> Sets:
+    """Load all parts of named fields."""
+    facts, parts = named_facts(source), parts_of(source)
+    count = sum(fields[0].stored.sizes[0] for fields in parts.values())
+    values = Shape((sum(prod(one.stored.sizes[1:]) for one in parts["train"]),))
+    check_memory(count, values, "keep fewer examples in the file")
+    made = {}
+    for part, fields in parts.items():
+        more = {one.name: read(one, source) for one in fields}
+        made[part] = Split(more.pop(facts.input_name), more.pop(facts.target_name), more=more)
+    splits = dict(zip(("train", "valid", "test"), source.split_fields(made.pop("train")), strict=True)) | made
+    return source.assembled(list(splits.values()), f"{source.source} {source.path}", fields=facts.fields)
+
+
+def named_inputs(source: Arrays, path: Path, record: InputRecord) -> NewInputs:
+    """Return the inputs of a file like the one that was trained on, named by its ids where it has some."""
+    other = source.model_copy(update={"path": path})
+    inputs, names = {}, tuple[str, ...]()
+    wanted = {record.facts.input_name: record.raw, **record.raw_more}
+    for name, (role, one) in choices(source).items():
+        if role == "input":
+            inputs[name] = shaped(read(field_of(other, name, role, one, ""), source), wanted[name], path)
+        elif role == "id" and exists(other, "", one.array):
+            names = tuple(map(str, read(field_of(other, name, role, one, ""), source)))
+    return NewInputs(inputs.pop(record.facts.input_name), names, inputs)
