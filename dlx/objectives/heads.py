@@ -170,7 +170,7 @@ class Heads(Supervised):
             weight = target.fields.get("weight") if isinstance(target, Batch) else None
             losses = {}
             for name, one in each.items():
-                learned = self.target_of(name, target)
+                learned: Any = self.target_of(name, target)
                 learned = learned if weight is None else Weighted(learned, weight)
                 losses[name] = one(self.outputs_of(name, outputs), learned)
             total = self.weighted(losses, parameters or {})
