@@ -136,4 +136,4 @@ def stream_rows(
 
 def take_rows(x: Array | Streamed, rows: Indices) -> Any:
     """Select rows of an array, which stays on disk or in memory."""
-    return x.take(rows) if isinstance(x, Streamed) else x[rows]
+    return x.take(rows) if isinstance(x, Streamed) else x.take(rows, 0)

@@ -42,19 +42,39 @@ def uses(table: Table, frame: Frame, columns: Sequence[Column], goal: Column | N
     """Return the use of each column of the file, in its order."""
     inputs = {column.name: column for column in columns}
     found = []
+    others = _further_uses(table, frame)
     for name in frame.every:
         if name in frame.left_out:
             found.append(ColumnUse(name, "left out", 0, frame.left_out[name]))
+        elif name in table.looked_up:
+            found.append(ColumnUse(name, "integers", 1, _why(table, frame, inputs[name])))
         elif name in inputs:
             found.append(
                 ColumnUse(name, SORTS[inputs[name].sort], inputs[name].width, _why(table, frame, inputs[name]))
             )
+        elif name in others:
+            found.append(others[name])
         elif goal is not None:
             because = "`task` says so" if goal.sort == "number" else _why(table, frame, goal)
             found.append(ColumnUse(name, "target, classes", 0, because))
         else:
             found.append(ColumnUse(name, "target, values", 0, _stored(table, frame, name)))
     return tuple(found)
+
+
+def _further_uses(table: Table, frame: Frame) -> dict[str, ColumnUse]:
+    """Return the use of each column that is a weight, an id or a target after the first one."""
+    from .table_fields import further_goals, target_columns
+
+    named = {"weight": table.weights, "id": table.ids}
+    found = {
+        name: ColumnUse(name, role, 0, f"`{role}s` names it") for role, name in named.items() if name is not None
+    }
+    for field, goal in further_goals(table, frame).items():
+        name = target_columns(table)[field].column or field
+        kind, why = ("values", _stored(table, frame, name)) if goal is None else ("classes", _why(table, frame, goal))
+        found[name] = ColumnUse(name, f"target `{field}`, {kind}", 0, why)
+    return found
 
 
 def _why(table: Table, frame: Frame, column: Column) -> str:
@@ -141,13 +161,12 @@ def _booleans(table: Table, columns: Sequence[Column]) -> Iterator[Problem]:
 
 def _labels(table: Table, frame: Frame, goal: Column | None) -> Iterator[Problem]:
     """Yield a warning about target columns of 0 and 1 that are fitted as values."""
-    if goal is not None or table.task is not None:
+    if goal is not None or table.goal_task is not None:
         return
-    if all(
-        ((values := frame.numbers(name)) == 0).sum() + (values == 1).sum() == len(frame) for name in table.targets
-    ):
-        many = len(table.targets) > 1
-        targets = f"the targets {listed(table.targets)} hold" if many else f"the target `{table.targets[0]}` holds"
+    names = table.goal_columns
+    if all(((values := frame.numbers(name)) == 0).sum() + (values == 1).sum() == len(frame) for name in names):
+        many = len(names) > 1
+        targets = f"the targets {listed(names)} hold" if many else f"the target `{names[0]}` holds"
         hint = SEVERAL_LABELS if many else ONE_LABEL
         yield Problem(f"{targets} 0 and 1: labels, which are fitted as values", hint)
 
@@ -158,7 +177,7 @@ def _digits(table: Table, frame: Frame, columns: Sequence[Column], goal: Column 
     inputs += [] if table.standardizes else [c for c in columns if c.date is not None and "timestamp" in c.date.parts]
     names = [column.name for column in inputs]
     moments = {column.name for column in inputs if column.date is not None}
-    for name in [*names, *(table.targets if goal is None else [])]:
+    for name in [*names, *(table.goal_columns if goal is None else [])]:
         values = part_of(frame.table.column(name), "timestamp") if name in moments else None
         values = frame.numbers(name, name in table.log) if values is None else values
         for _, there, left in lost_distinctions(values[:LOOKED_AT, None]):

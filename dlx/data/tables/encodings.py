@@ -28,24 +28,29 @@ def encodings_of(table: Table, frames: list[Frame]) -> tuple[list[Column], Colum
         columns = _as_earlier(frames, earlier)
     else:
         columns = [_column(table, pool, name, name in lacking) for name in names]
-    goals = [survey(pool, n, n in table.categorical, n in table.log, None) for n in table.targets]
+    goal = goal_of(table, pool, table.goal_columns, table.goal_task)
+    if goal is not None and goal.texts and earlier is not None:
+        goal = replace(goal, texts=earlier.class_names)
+    if goal is None and table.stratify:
+        raise DataError(
+            f"`stratify` keeps the proportions of classes, and the target {listed(table.goal_columns)} is of numbers",
+            hint="Leave out `stratify`, or write `task: classification`.",
+        )
+    return [_with_width(table, column, goal, frames) for column in columns], goal
+
+
+def goal_of(table: Table, pool: Frame, names: list[str], task: str | None) -> Column | None:
+    """Return the encoding of a target of classes, in the columns `names`; None for one of values."""
+    goals = [survey(pool, n, n in table.categorical, n in table.log, None) for n in names]
     _check_targets(goals, pool)
     wordy = [goal for goal in goals if goal.sort != "number"]
-    if wordy and (table.task == "regression" or len(goals) > 1):
+    if wordy and (task == "regression" or len(goals) > 1):
         raise DataError(
             f"column `{wordy[0].name}` of {pool.path} holds {wordy[0].contents}, and targets of values hold numbers",
             hint="Give one column of classes, or columns of numbers."
             + f" {SEVERAL_LABELS}" * all(goal.sort == "boolean" for goal in goals),
         )
-    goal = goals[0] if wordy or table.task == "classification" else None
-    if goal is not None and goal.texts and earlier is not None:
-        goal = replace(goal, texts=earlier.class_names)
-    if goal is None and table.stratify:
-        raise DataError(
-            f"`stratify` keeps the proportions of classes, and the target {listed(table.targets)} is of numbers",
-            hint="Leave out `stratify`, or write `task: classification`.",
-        )
-    return [_with_width(table, column, goal, frames) for column in columns], goal
+    return goals[0] if wordy or task == "classification" else None
 
 
 def _with_width(table: Table, column: Column, goal: Column | None, frames: list[Frame]) -> Column:
@@ -53,7 +58,7 @@ def _with_width(table: Table, column: Column, goal: Column | None, frames: list[
     if column.sort != "target" or column.means is not None:
         return column
     classes = None if goal is None else table.classes_of(goal, frames)
-    width = len(table.targets) if classes is None else 1 if classes == 2 else classes
+    width = len(table.goal_columns) if classes is None else 1 if classes == 2 else classes
     return replace(column, means=unfitted_means(table, column.name, width))
 
 
@@ -91,7 +96,8 @@ def _column(table: Table, pool: Frame, name: str, lacking: bool) -> Column:
     elif name in table.target_encoding:
         column = replace(survey(pool, name, True, False, None), sort="target")
     else:
-        column = survey(pool, name, name in table.categorical, name in table.log, table.max_categories)
+        most = None if name in table.looked_up else table.max_categories
+        column = survey(pool, name, name in table.categorical, name in table.log, most)
         column = yes_or_no(column) if "false_is" in table.model_fields_set else column
     if column.sort == "date":
         options = table.dates.get(name, table.dates.get(REST))

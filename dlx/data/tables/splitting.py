@@ -46,11 +46,11 @@ def check_split(table: Table) -> None:
     if table.stratify:
         raise ValueError("`stratify` draws by class, and `split` goes by a column: keep one of the two")
     for name in dict.fromkeys(filter(None, (by, group))):
-        if name in table.targets:
+        if name in table.told:
             raise ValueError(f"`split` goes by `{name}`, which is the target: name another column")
     if by is not None and by == group:
         raise ValueError(f"`split` takes parts and groups from `{by}`: name two columns")
-    if by is not None and by in (table.columns or []):
+    if by is not None and by in (table.taken or []):
         raise ValueError(
             f"`split` takes the parts from `{by}`, and `columns` takes it for an input: take it out there"
         )

@@ -24,12 +24,24 @@ from .cells import Notation
 from .column_uses import uses, warnings
 from .columns import Column, category_codes, saved_columns
 from .date_parts import DateOptions, Dates
-from .encode import encode
 from .encodings import check_same_sort, encodings_of
 from .fitting import put_own, with_means, with_vocabularies
 from .frame import Frame, chosen, rows_of
 from .missing_values import FillColumns, Rules, drop_incomplete, fill_step, rule_of
 from .splitting import SplitRows, check_split, split_rows
+from .table_fields import (
+    TASKS,
+    InputFields,
+    TargetFields,
+    check_fields,
+    fields_of,
+    further_goals,
+    further_of,
+    groups_of,
+    ids_of,
+    inputs_of,
+    named_facts,
+)
 from .table_files import frames_of
 from .target_means import TargetEncodings
 
@@ -72,7 +84,11 @@ class Table(Pool):
     kind: ClassVar[str] = "table"
     split: SplitRows = "random"  # type: ignore[assignment]
     path: FilePath = Field(description="CSV file (gzipped or not, .tsv with tabs) or parquet file")
-    target: str | list[str] = Field(description="column to tell, or several columns of numbers")
+    target: str | list[str] | None = Field(None, description="column to tell, or several columns of numbers")
+    targets: TargetFields = None
+    inputs: InputFields = None
+    weights: str | None = Field(None, description="column of the weight of each row in the loss of training")
+    ids: str | None = Field(None, description="column of a name for each row, which predictions bear")
     test_path: FilePath | None = Field(None, description="file of test rows with the same columns")
     task: Literal["classification", "regression"] | None = Field(
         None, description="null: classes where the target is text or Boolean, else values"
@@ -132,6 +148,7 @@ class Table(Pool):
             raise ValueError("`dates` gives `*` a format, and it is for dates in ISO 8601: name the columns")
         if self.task == "classification" and isinstance(self.target, list):
             raise ValueError("`task: classification` takes one column as `target`, and here is a list: give one name")
+        check_fields(self)
         check_split(self)
         return self
 
@@ -145,8 +162,42 @@ class Table(Pool):
         return self.standardize != "none" or bool(self.preprocess)
 
     @property
-    def targets(self) -> list[str]:
-        return [self.target] if isinstance(self.target, str) else self.target
+    def has_fields(self) -> bool:
+        """Whether fields have names of their own: several inputs or targets, weights, ids."""
+        return bool(self.inputs or self.targets or self.weights or self.ids)
+
+    @property
+    def goal_columns(self) -> list[str]:
+        """Columns of the first target."""
+        if self.targets is not None:
+            name, first = next(iter(self.targets.items()))
+            return [first.column or name]
+        return [self.target] if isinstance(self.target, str) else self.target or []
+
+    @property
+    def goal_task(self) -> Literal["classification", "regression"] | None:
+        """What the first target is."""
+        return self.task if self.targets is None else TASKS.get(next(iter(self.targets.values())).form)
+
+    @property
+    def told(self) -> list[str]:
+        """Columns that are no inputs: those of all targets, of weights and of ids."""
+        further = [one.column or name for name, one in (self.targets or {}).items()]
+        others = [name for name in (self.weights, self.ids) if name is not None]
+        return list(dict.fromkeys([*self.goal_columns, *further, *others]))
+
+    @property
+    def taken(self) -> list[str] | None:
+        """Columns that the spec names as inputs; None where it names none."""
+        if self.inputs is None:
+            return self.columns
+        return list(dict.fromkeys(name for group in self.inputs.values() for name in group.columns))
+
+    @property
+    def looked_up(self) -> list[str]:
+        """Columns that are integers, for an `embedding`."""
+        groups = (self.inputs or {}).values()
+        return [name for group in groups if group.form == "integers" for name in group.columns]
 
     @property
     def split_columns(self) -> list[str]:
@@ -157,7 +208,7 @@ class Table(Pool):
 
     def inputs_among(self, names: Sequence[str]) -> list[str]:
         """Return the columns that may be inputs: no targets; what the rows are split by if `columns` names it."""
-        others = {*self.targets, *self.split_columns} - {*(self.columns or [])}
+        others = {*self.told, *self.split_columns} - {*(self.taken or [])}
         return [name for name in names if name not in others]
 
     def facts(self) -> Facts:
@@ -172,9 +223,10 @@ class Table(Pool):
         if goal is not None:
             facts = self.facts_of(shape, classes=self.classes_of(goal, frames))
         else:
-            facts = self.facts_of(shape, target=Shape((len(self.targets),)))
+            facts = self.facts_of(shape, target=Shape((len(self.goal_columns),)))
         problems = warnings(self, frame, columns, goal)
-        return replace(facts, columns=uses(self, frame, columns, goal), warnings=problems)
+        facts = replace(facts, columns=uses(self, frame, columns, goal), warnings=problems)
+        return named_facts(fields_of(self, frames, columns, goal), facts)
 
     def load(self) -> Sets:
         frames = frames_of(self)
@@ -186,14 +238,20 @@ class Table(Pool):
         columns, own = with_means(self, frames[0], columns, rows[0], y[0], classes)
         y = [one if classes is not None else one.astype(np.float32) for one in y]
         check_memory(sum(map(len, frames)), Shape((sum(c.width for c in columns),)), "choose `columns`, or rows")
-        steps = [*self._filling(columns), *self._standardizing(columns), *self.preprocess]
-        x = [encode(frame, columns, self.false_is, exact=bool(steps)) for frame in frames]
-        put_own(x[0], columns, own, rows[0])
-        parts = [Split(x[0].take(part, 0), y[0][part], part) if len(part) else None for part in rows]
-        test = [Split(*pair) for pair in zip(x[1:], y[1:], strict=True)]
+        groups, goals = groups_of(self, columns), further_goals(self, frames[0])
+        steps = {n: [*self._filling(g), *self._standardizing(g), *self.preprocess] for n, g in groups.items()}
+        x = [inputs_of(self, frame, columns, steps) for frame in frames]
+        for name, group in groups.items():
+            put_own(x[0][name], group, own, rows[0])
+        main, *others = groups
+        more = [{n: one[n] for n in others} | further_of(self, f, goals) for f, one in zip(frames, x, strict=True)]
+        pool, *test = [Split(a[main], b, more=others) for a, b, others in zip(x, y, more, strict=True)]
+        parts = [pool.take(part) if len(part) else None for part in rows]
         names = goal.texts if goal is not None else ()
         where = ", ".join(str(frame.path) for frame in frames)
-        sets = assemble([*parts[:2], *(test or parts[2:])], "none", f"{self.source} {where}", names, steps)
+        fields = fields_of(self, frames, columns, goal)
+        every = [*parts[:2], *(test or parts[2:])]
+        sets = assemble(every, "none", f"{self.source} {where}", names, steps[main], fields, steps)
         messages = tuple(f"{one.message}. {one.hint}" for one in warnings(self, frames[0], columns, goal))
         # "told" is a key of the files of earlier versions, which are still read
         reading = {"columns": [asdict(column) for column in columns], "told": self._target_names()}
@@ -202,20 +260,30 @@ class Table(Pool):
     def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
         columns = saved_columns(record.reading)
         names = [column.name for column in columns]
-        return self._as_new_inputs(
-            rows_of(path, names, self.names, self.targets, self.delimiter, self.na_values), columns
-        )
+        frame = rows_of(path, names, self.names, self.told, self.delimiter, self.na_values)
+        return self._named_by_ids(self._as_new_inputs(frame, columns), path)
+
+    def _named_by_ids(self, new: NewInputs, inputs: Path | Columns | Values) -> NewInputs:
+        """Return inputs with the names that their column of ids gives, where they have it."""
+        if self.ids is None or isinstance(inputs, np.ndarray):
+            return new
+        if isinstance(inputs, Path):
+            frame = rows_of(inputs, (), self.names, (), self.delimiter, self.na_values)
+        else:
+            frame = frame_of(inputs)
+        return replace(new, names=tuple(ids_of(self, frame))) if self.ids in frame.names else new
 
     def from_memory(self, inputs: Columns | Values, record: InputRecord) -> NewInputs:
         columns = saved_columns(record.reading)
         frame = frame_of(inputs)
         names = inputs.names if isinstance(inputs, Columns) else ()
-        return replace(self._as_new_inputs(chosen(frame, [column.name for column in columns]), columns), names=names)
+        new = self._as_new_inputs(chosen(frame, [column.name for column in columns]), columns)
+        return self._named_by_ids(replace(new, names=names), inputs)
 
     def passthrough(self, inputs: Path | Columns | Values, names: Sequence[str], count: int) -> dict[str, Any]:
         if not names or not isinstance(inputs, Path):
             return passthrough(inputs, names, count)
-        frame = rows_of(inputs, (), self.names, self.targets, self.delimiter, self.na_values)
+        frame = rows_of(inputs, (), self.names, self.told, self.delimiter, self.na_values)
         return passthrough(inputs, names, count, frame.table)
 
     def _as_new_inputs(self, frame: Frame, columns: Sequence[Column]) -> NewInputs:
@@ -226,11 +294,12 @@ class Table(Pool):
             check_same_sort(frame, column)
         filled = {column.name for column in columns if column.takes_missing}
         whole = drop_incomplete(frame, {name: "mean" if name in filled else "refuse" for name in frame.names})
-        return NewInputs(encode(whole, columns, self.false_is))
+        inputs = inputs_of(self, whole, columns)
+        return NewInputs(inputs.pop(next(iter(inputs))), more=inputs)
 
     def _target_names(self) -> list[str]:
         """Return the names of the target values."""
-        return [f"log({name})" if name in self.log else name for name in self.targets]
+        return [f"log({name})" if name in self.log else name for name in self.goal_columns]
 
     def _filling(self, columns: list[Column]) -> list[FillColumns]:
         rules = {column.name: rule_of(self.missing, column.name) for column in columns}
@@ -238,15 +307,18 @@ class Table(Pool):
         return [step] if step is not None else []
 
     def _targets_of(self, frame: Frame, goal: Column | None) -> Labels:
+        return self.targets_from(frame, goal, self.goal_columns)
+
+    def targets_from(self, frame: Frame, goal: Column | None, names: Sequence[str]) -> Labels:
         """Return class numbers (rows,), or values (rows, targets) in double precision."""
         if goal is None:
-            return np.stack([frame.numbers(name, name in self.log) for name in self.targets], 1)
+            return np.stack([frame.numbers(name, name in self.log) for name in names], 1)
         if goal.sort == "number":
             return class_numbers(frame.numbers(goal.name), f"column `{goal.name}` of {frame.path}")
         return category_codes(frame, goal)
 
     def classes_of(self, goal: Column, frames: list[Frame]) -> int:
-        return len(goal.texts) or max(int(self._targets_of(frame, goal).max()) for frame in frames) + 1
+        return len(goal.texts) or max(int(self.targets_from(frame, goal, ()).max()) for frame in frames) + 1
 
     def _standardizing(self, columns: list[Column]) -> list[Standardize]:
         starts = [sum(column.width for column in columns[:i]) for i in range(len(columns))]

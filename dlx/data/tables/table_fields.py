@@ -1,0 +1,224 @@
+"""Several inputs and targets, weights and ids of a table: which columns are which field."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+
+from ...errors import DataError
+from ...lazy import np
+from ...shapes import Shape
+from ..base import Facts, facts_of_fields
+from ..base import Field as DataField
+from ..file_reading import example_weights
+from ..preprocess import shape_after
+from .columns import Column, category_codes
+from .encode import encode
+from .encodings import goal_of
+from .frame import Frame
+
+if TYPE_CHECKING:
+    from ..base import Labels, Values
+    from ..preprocess import Preprocess
+    from .table import Table
+
+
+class TargetColumn(BaseModel):
+    """A column that is learned, and what it is."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    column: str | None = Field(None, description="its name in the file; null: that of the field")
+    form: Literal["values", "classes"] | None = Field(
+        None, alias="is", description="null: classes where it is text or Boolean, else values"
+    )
+
+
+class InputColumns(BaseModel):
+    """Columns that one input of a network takes."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+
+    columns: list[str] = Field(min_length=1, description="their names in the file")
+    form: Literal["values", "integers"] = Field(
+        "values", alias="is", description="integers: whole numbers, or the numbers of categories, for an `embedding`"
+    )
+
+
+def _of_target(value: Any) -> Any:
+    return {"is": value} if value is None or isinstance(value, str) else value
+
+
+def _of_inputs(value: Any) -> Any:
+    return (
+        {"columns": value} if isinstance(value, list) else {"columns": [value]} if isinstance(value, str) else value
+    )
+
+
+TargetFields = Annotated[
+    dict[str, Annotated[TargetColumn, BeforeValidator(_of_target)]] | None,
+    Field(min_length=1, description="several targets: for each field `values` or `classes`, or its `column` too"),
+]
+InputFields = Annotated[
+    dict[str, Annotated[InputColumns, BeforeValidator(_of_inputs)]] | None,
+    Field(min_length=1, description="several inputs: the columns of each field, or `{columns: [...], is: integers}`"),
+]
+
+
+def check_fields(table: Table) -> None:
+    """Raise a ValueError where the fields of a table contradict each other."""
+    if table.target is None and table.targets is None:
+        raise ValueError("`target` names no column to learn: write `target: COLUMN`, or `targets` for several")
+    if table.target is not None and table.targets is not None:
+        raise ValueError("`target` and `targets` both name what is learned: give one of the two")
+    if table.targets is not None and table.task is not None:
+        raise ValueError("`task` is of one `target`: `targets: {NAME: classes}` says it of each")
+    if table.inputs is not None and table.columns is not None:
+        raise ValueError("`columns` and `inputs` both choose what to tell it from: give one of the two")
+    names = [*(table.inputs or ("input",)), *(table.targets or ("target",))]
+    names += ["weight"] * (table.weights is not None) + ["id"] * (table.ids is not None)
+    for name in names:
+        if not name.isidentifier():
+            raise ValueError(
+                f"a field cannot be called `{name}`: letters, digits and `_`. Write `targets: {{NAME: {{column: "
+                f'"{name}", is: values}}}}`'
+            )
+        if names.count(name) > 1:
+            raise ValueError(f"two fields are called `{name}`: give each a name of its own")
+    if table.ids is not None and table.ids in (table.taken or []):
+        raise ValueError(
+            f"`ids` names the examples by `{table.ids}`, and it is an input too, by which each could be learned by "
+            "heart: take it out of the inputs"
+        )
+
+
+def target_columns(table: Table) -> dict[str, TargetColumn]:
+    """Return the columns that are learned, by field."""
+    return dict(table.targets or {})
+
+
+# --- arrays ---------------------------------------------------------------------------------------------------------
+
+
+def groups_of(table: Table, columns: Sequence[Column]) -> dict[str, list[Column]]:
+    """Return the columns of each input field, the main one first: the first of values, or the first."""
+    if table.inputs is None:
+        return {"input": list(columns)}
+    by_name = {column.name: column for column in columns}
+    found = {name: [by_name[one] for one in group.columns] for name, group in table.inputs.items()}
+    return dict(sorted(found.items(), key=lambda item: is_integers(table, item[0])))
+
+
+def is_integers(table: Table, field: str) -> bool:
+    """Whether an input field is of integers."""
+    return table.inputs is not None and table.inputs[field].form == "integers"
+
+
+def inputs_of(
+    table: Table, frame: Frame, columns: Sequence[Column], steps: Mapping[str, Sequence[Preprocess]] | None = None
+) -> dict[str, Values]:
+    """Return the array of each input field, the main one first; in all digits for those that have `steps`."""
+    groups = groups_of(table, columns)
+    return {
+        name: np.stack([_whole(frame, column) for column in group], 1)
+        if is_integers(table, name)
+        else encode(frame, group, table.false_is, exact=steps is None or bool(steps[name]))
+        for name, group in groups.items()
+    }
+
+
+def _whole(frame: Frame, column: Column) -> Labels:
+    """Return a column as integers: its whole numbers, or the numbers of its categories from 0."""
+    where = f"column `{column.name}` of {frame.path}"
+    if column.sort in ("category", "ordinal", "boolean"):
+        codes = category_codes(frame, column)
+        if (codes < 0).any():
+            raise DataError(
+                f"{where} has missing values, and has to be integers", hint="`missing: drop` leaves them out."
+            )
+        return codes
+    if column.sort != "number":
+        raise DataError(f"{where} holds {column.contents}, and `is: integers` takes whole numbers and categories")
+    values = frame.numbers(column.name)
+    if odd := values[values != np.round(values)][:1].tolist():
+        raise DataError(f"{where} holds {odd[0]}, and `is: integers` takes whole numbers")
+    return values.astype(np.int64)
+
+
+def further_of(table: Table, frame: Frame, goals: Mapping[str, Column | None]) -> dict[str, Any]:
+    """Return the arrays of targets after the first one, of weights and of ids, by field."""
+    found: dict[str, Any] = {}
+    for name, one in list(target_columns(table).items())[1:]:
+        y = table.targets_from(frame, goals[name], [one.column or name])
+        found[name] = y if goals[name] is not None else y.astype(np.float32)
+    if table.weights is not None:
+        where = f"column `{table.weights}` of {frame.path}"
+        found["weight"] = example_weights(frame.numbers(table.weights).astype(np.float32), where)
+    if table.ids is not None:
+        found["id"] = ids_of(table, frame)
+    return found
+
+
+def ids_of(table: Table, frame: Frame) -> Any:
+    """Return the texts of the column of ids."""
+    return np.array([str(one) for one in frame.table.column(table.ids).to_pylist()])
+
+
+def further_goals(table: Table, pool: Frame) -> dict[str, Column | None]:
+    """Return the encoding of each target after the first; None for one of values."""
+    found = list(target_columns(table).items())[1:]
+    return {name: goal_of(table, pool, [one.column or name], TASKS.get(one.form)) for name, one in found}
+
+
+TASKS: dict[str | None, Literal["classification", "regression"]] = {
+    "classes": "classification",
+    "values": "regression",
+}
+"""What a target is, by its `is`."""
+
+
+# --- facts ----------------------------------------------------------------------------------------------------------
+
+
+def fields_of(
+    table: Table, frames: Sequence[Frame], columns: Sequence[Column], goal: Column | None
+) -> dict[str, DataField]:
+    """Return all fields by name; empty for one input and one target of today's names."""
+    if not table.has_fields:
+        return {}
+    found = dict(_input_fields(table, frames[0], columns))
+    goals = {next(iter(table.targets), ""): goal} if table.targets else {"target": goal}
+    goals |= further_goals(table, frames[0])
+    for name, one in goals.items():
+        column = _column_of(table, name)
+        if one is None:
+            found[name] = DataField(Shape((len(column),)), "target")
+        else:
+            classes = table.classes_of(one, list(frames))
+            found[name] = DataField(Shape((), "int"), "target", classes, tuple(one.texts))
+    if table.weights is not None:
+        found["weight"] = DataField(Shape(), "weight")
+    if table.ids is not None:
+        found["id"] = DataField(Shape((), "int"), "id")
+    return found
+
+
+def _column_of(table: Table, field: str) -> list[str]:
+    return [table.targets[field].column or field] if table.targets else table.goal_columns
+
+
+def _input_fields(table: Table, pool: Frame, columns: Sequence[Column]) -> Iterator[tuple[str, DataField]]:
+    for name, group in groups_of(table, columns).items():
+        if not is_integers(table, name):
+            width = Shape((sum(column.width for column in group),))
+            yield name, DataField(shape_after(table.preprocess, width))
+            continue
+        counts = [len(c.texts) or int(_whole(pool, c).max(initial=0)) + 1 for c in group]
+        yield name, DataField(Shape((len(group),), "int"), classes=max(counts))
+
+
+def named_facts(fields: Mapping[str, DataField], facts: Facts) -> Facts:
+    """Return the facts with named fields, where there are some."""
+    return facts_of_fields(fields, facts.columns, facts.warnings) if fields else facts
