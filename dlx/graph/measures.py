@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -97,7 +98,9 @@ def part(graph: Graph, name: str) -> GraphPart:
 
     Errors: Unmeasured where there is none.
     """
-    name = name.replace(".", "/")
+    scopes, _, result = name.rpartition(".")
+    of_result = f"{scopes.replace('.', '/')}.{result}"  # a node such as `encoder.cell`
+    name = of_result if of_result in graph.by_name else name.replace(".", "/")
     if name and not exists(graph, name):
         if name not in graph.outputs:
             near = did_you_mean(name, [*graph.by_name, *graph.scopes, *graph.inputs])
@@ -121,7 +124,8 @@ def measure(graph: Graph | Graphs, quantity: str, of: str) -> Any:
     if not of:
         names = " or ".join(f"`{quantity}: {{{name}: ...}}`" for name in list(graph)[:2])
         raise Unmeasured(f"there are several networks. Say of which: {names}")
-    network, _, inside = of.replace(".", "/").partition("/")
+    network, *rest = re.split(r"[./]", of, maxsplit=1)
+    inside = "".join(rest)
     if network not in graph:
         raise Unmeasured(f"there is no network `{network}`. {did_you_mean(network, graph, 'the networks')}")
     return _measure(graph[network], quantity, inside)

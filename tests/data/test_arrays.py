@@ -338,9 +338,9 @@ def test_floats_that_are_labels_are_said(tmp_path):
     assert changed(source, task="regression").facts().warnings == ()
     several = written(tmp_path, ".npz", x=X, y=np.stack([labels, 1 - labels, labels], 1))
     (warning,) = several.facts().warnings
-    assert warning.hint.startswith("An objective of several labels an example does not exist yet")
+    assert warning.hint.startswith("`objective: multilabel` learns several labels an example")
     whole = written(tmp_path, ".npz", x=X, y=np.stack([Y > 0, Y > 1], 1))
-    assert "An objective of several labels an example does not exist yet" in refusal_of(whole)
+    assert "`objective: multilabel` learns several labels an example" in refusal_of(whole)
 
 
 def test_seconds_are_standardised_in_double_precision_streamed_or_not(tmp_path):
