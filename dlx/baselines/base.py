@@ -51,7 +51,7 @@ class Baseline(Declared):
     """Whether it learns targets of several values; otherwise one is fitted for each."""
 
     @property
-    def is_drawn(self) -> bool:
+    def is_random(self) -> bool:
         """Whether the seed changes what is fitted: such a kind is fitted once for each of `train.seeds`."""
         return False
 

@@ -24,7 +24,7 @@ class Dummy(Baseline):
     )
 
     @property
-    def is_drawn(self) -> bool:
+    def is_random(self) -> bool:
         return self.strategy in {"stratified", "uniform"}
 
     def estimator(self, learns: Learns, seed: int) -> Any:

@@ -28,7 +28,7 @@ class RandomForest(Baseline):
     )
 
     @property
-    def is_drawn(self) -> bool:
+    def is_random(self) -> bool:
         return True
 
     def estimator(self, learns: Learns, seed: int) -> Any:

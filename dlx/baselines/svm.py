@@ -30,7 +30,7 @@ class SVM(Baseline):
     max_iter: PositiveInt = Field(1000, description="iterations at most")
 
     @property
-    def is_drawn(self) -> bool:
+    def is_random(self) -> bool:
         return True  # coordinate descent draws the order of the examples
 
     def estimator(self, learns: Learns, seed: int) -> Any:

@@ -189,8 +189,8 @@ class Split:
             return array[rows] if isinstance(rows, slice) else take_rows(array, rows)
 
         more = {name: some(array) for name, array in self.more.items()}
-        kept = self.rows[rows] if self.rows is not None else None if isinstance(rows, slice) else rows
-        return Split(some(self.x), some(self.y), kept, more)
+        index = self.rows[rows] if self.rows is not None else None if isinstance(rows, slice) else rows
+        return Split(some(self.x), some(self.y), index, more)
 
     def in_memory(self, most: int) -> Split:
         """Return the part in memory; of one that streams, the first `most` bytes."""

@@ -202,7 +202,7 @@ class _Fitting:
         """Return the seeds to fit with: one where nothing is drawn."""
         train = self.experiment.train
         assert train is not None
-        return range(train.seed, train.seed + (train.seeds if baseline.is_drawn else 1))
+        return range(train.seed, train.seed + (train.seeds if baseline.is_random else 1))
 
     def fit(self, place: int, seed: int) -> BaselineRun:
         """Fit one baseline and measure it on all parts, in a new run folder."""
@@ -220,7 +220,7 @@ class _Fitting:
             about = {
                 "kind": baseline.kind,
                 "label": baseline.label,
-                "drawn": baseline.is_drawn,
+                "random": baseline.is_random,
                 "features": features,
                 "notes": measured.notes,
             }

@@ -116,7 +116,7 @@ def _continued(run: RunFolder, prepared: Prepared, runs: Path, spans: tuple[Time
         "evaluation": evaluation_period(train, after),
     }
     # the old end has a point and an evaluation that the longer training has only where its periods fall there
-    kept = [one for one in run.records() if one["record"] in every and one["step"] <= facts["step"]]
-    folder.append(*(one for one in kept if one["step"] < steps or steps % every[one["record"]] == 0))
+    records = [one for one in run.records() if one["record"] in every and one["step"] <= facts["step"]]
+    folder.append(*(one for one in records if one["step"] < steps or steps % every[one["record"]] == 0))
     folder.close()
     return folder

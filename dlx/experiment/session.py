@@ -191,11 +191,11 @@ def job_of(
     for one in initial:
         one.fill(networks)
     for name, graph in prepared.graphs.items():
-        init, given = views[name].init, set[str]().union(*(one.modules(name) for one in initial))
-        if data_dependent_init.modules_to_scale(graph, init, given) and not (
+        init, loaded = views[name].init, set[str]().union(*(one.modules(name) for one in initial))
+        if data_dependent_init.modules_to_scale(graph, init, loaded) and not (
             checkpoints and training_state.exists(checkpoints)
         ):
-            data_dependent_init.initialize(networks[name], graph, init, parts["train"], train.seed, given)
+            data_dependent_init.initialize(networks[name], graph, init, parts["train"], train.seed, loaded)
     feed = prepared.data.feed(parts["train"], train)
     whole = networks["network"] if prepared.graphs.is_one else networks
     names = sets.class_names

@@ -45,7 +45,7 @@ class Assignment:
     """Tensors of a source by the names of those that they set; names as in torch."""
 
     sources: dict[str, str] = field(default_factory=dict)
-    drawn: list[str] = field(default_factory=list)
+    initialized: list[str] = field(default_factory=list)
     """Names of weights that stay as `init` draws them."""
     values: int = 0
     """Values that are taken, buffers included."""
@@ -54,10 +54,12 @@ class Assignment:
     def sentence(self, source: str) -> str:
         """Return what is taken, for a note."""
         taken = f"{plural(len(self.sources), 'tensor')} ({self.values:,} values) of {source}"
-        return f"weights: {taken}" + (f"; as `init` draws them: {_some(self.drawn)}" if self.drawn else "")
+        return f"weights: {taken}" + (
+            f"; as `init` draws them: {_some(self.initialized)}" if self.initialized else ""
+        )
 
     def as_json(self, source: str) -> dict[str, Any]:
-        return {"from": source, "tensors": len(self.sources), "values": self.values, "drawn": self.drawn}
+        return {"from": source, "tensors": len(self.sources), "values": self.values, "initialized": self.initialized}
 
 
 def file_of(weights: InitialWeights) -> Path:
@@ -128,7 +130,7 @@ def carried(before: Graphs, after: Graphs, stages: tuple[str, str]) -> Assignmen
     for name, one in _own(after):
         if name not in old:
             if one.inner in one.node.plan.weights:
-                found.drawn.append(name)
+                found.initialized.append(name)
         elif old[name].shape != one.shape:
             shapes = f"{Shape(old[name].shape)} in the stage `{stages[0]}` and {Shape(one.shape)} in `{stages[1]}`"
             message = f"`{_path(name)}` has shape {shapes}"
@@ -156,7 +158,7 @@ class _Matching:
         by_name = self.named_as_here()
         for name, one in self.own.items():
             if not self.weights.takes(_path(name)):
-                self.found.drawn.append(name)
+                self.found.initialized.append(name)
             elif name in by_name:
                 self.take(name, one, by_name[name])
             elif one.inner.rpartition(".")[2] != COUNTER:
@@ -164,7 +166,7 @@ class _Matching:
         for name, stored in by_name.items():
             if name not in self.own and not self.weights.spares(_path(stored)) and name not in self.found.sources:
                 self.unexpected(name, stored)
-        self.found.drawn = [name for name in self.found.drawn if name in self.learned]
+        self.found.initialized = [name for name in self.found.initialized if name in self.learned]
         self.found.problems[:] = list(_shortened(self.found.problems))
         return self.found
 

@@ -210,14 +210,14 @@ def _compare_with_data(
         problems.append(Problem(message, hint, place, f"data.{kind}.inputs.{field}"))
 
 
-def _unlike(name: str, shape: Shape, field: str, given: Shape, mark: Mark, *, several: bool) -> Iterator[Problem]:
+def _unlike(name: str, shape: Shape, field: str, found: Shape, mark: Mark, *, several: bool) -> Iterator[Problem]:
     """Yield the problems of an input whose shape or dtype is not that of its field."""
     gives = f"the data gives {{}} as `{field}`" if several else "the data gives {}"
-    if shape.dtype != given.dtype:
-        message = f"`inputs` says {shape.dtype} for `{name}`, and {gives.format(f'{given.dtype}s')}"
-        yield Problem(message, OF_DTYPE.get((shape.dtype, given.dtype), ""), mark, "network.inputs")
-    if tuple(shape) != tuple(given):
-        message = f"`inputs` says {shape} for `{name}`, and {gives.format(given)}"
+    if shape.dtype != found.dtype:
+        message = f"`inputs` says {shape.dtype} for `{name}`, and {gives.format(f'{found.dtype}s')}"
+        yield Problem(message, OF_DTYPE.get((shape.dtype, found.dtype), ""), mark, "network.inputs")
+    if tuple(shape) != tuple(found):
+        message = f"`inputs` says {shape} for `{name}`, and {gives.format(found)}"
         hint = f"Write `{name}: {{field: {field}}}`: the data gives the shape." if several else OF_DATA
         yield Problem(message, hint, mark, "network.inputs")
 

@@ -12,7 +12,7 @@ from pydantic import Field, PositiveInt, model_validator
 from ..errors import ShapeError
 from ..shapes import Shape
 from .arithmetic import Line, default_lines, line, product, summed
-from .attention_masks import MASKS, KeptMask, Taken, check_masks, kept, seen, taken
+from .attention_masks import MASKS, SavedMask, Taken, check_masks, saved_mask, seen, taken
 from .base import OWN, Example, Layer, Plan, SavedIf, all_floats
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ class ScaledDotProductAttention(Layer):
         shape = Shape((*q[:-1], v[-1]))
         macs = count * t * s * (q[-1] + v[-1])
         plan = Plan(shape, macs=macs, window=seen(found, len(xs)), no_gradient=found.no_gradient)
-        mask = kept(found, prod(q[:-3]), self.is_causal)
+        mask = saved_mask(found, prod(q[:-3]), self.is_causal)
         if q[-1] == v[-1] and not self.dropout_p:  # fused: of the weights, only a logarithm for each query is kept
             if mask is None:
                 return replace(plan, saved=("inputs", "output"), saved_bytes=4 * count * t)
@@ -197,7 +197,7 @@ class MultiheadAttention(Layer):
         around, t, s = prod(q[:-2]), q[-2], k[-2]
         width = d // self.num_heads * self.kv_heads
         macs = around * (2 * t * d * d + s * (k[-1] + v[-1]) * width + 2 * t * s * d)
-        held = self._held(q, k, width, kept(found, around, self.is_causal))
+        held = self._held(q, k, width, saved_mask(found, around, self.is_causal))
         fused = 4 * around * 2 * (t * d + s * width)  # the gradient of a mask takes the weights beside
         weights = SavedIf(found.added, more=max(0, fused + 4 * around * self.num_heads * t * s - held))
         return Plan(
@@ -234,7 +234,7 @@ class MultiheadAttention(Layer):
             weights |= {"in_proj_bias": (d + 2 * width,), "out_proj.bias": (d,)}
         return weights
 
-    def _held(self, q: Shape, k: Shape, width: int, mask: KeptMask | None) -> int:
+    def _held(self, q: Shape, k: Shape, width: int, mask: SavedMask | None) -> int:
         """Return the bytes of queries, keys, values and sums that torch saves.
 
         Fused attention saves a logarithm per head and query, and the mask as floats; with dropout torch saves the

@@ -85,8 +85,8 @@ def seen(found: Taken, inputs: int) -> InputPaths:
 
 
 @dataclass(frozen=True, slots=True)
-class KeptMask:
-    """What torch keeps of the mask that all masks of an attention make together, in bytes per sample."""
+class SavedMask:
+    """The mask that all masks of an attention make together, as torch saves it, in bytes per sample."""
 
     added_bytes: int
     """The mask as floats."""
@@ -94,12 +94,12 @@ class KeptMask:
     """Whether each query has no key."""
 
 
-def kept(found: Taken, around: int, is_causal: bool) -> KeptMask | None:
-    """Return what torch keeps of the masks of `around` attentions of a sample; None where there are none."""
+def saved_mask(found: Taken, around: int, is_causal: bool) -> SavedMask | None:
+    """Return what torch saves of the masks of `around` attentions of a sample; None where there are none."""
     if not found.masks:
         return None
     full = [x for _, name, x in found.masks if name == "attn_mask"]
     rows = max([around, *(prod(x[:-2]) for x in full)])
     by_query = is_causal or any(x[-2] > 1 for x in full)
     hidden = rows * (found.q[-2] if by_query else 1)
-    return KeptMask(4 * hidden * found.k[-2], hidden)
+    return SavedMask(4 * hidden * found.k[-2], hidden)

@@ -85,14 +85,14 @@ class DeformableConv(Layer):
         weight = (self.out_channels, x.channels // self.groups, *window.kernel)
         taps, places = prod(window.kernel), prod(stops)
         moved = self.deformable_groups * taps
-        given = moved * (3 if self.modulated else 2)
-        offset = (given, x.channels, *window.kernel)
+        channels = moved * (3 if self.modulated else 2)
+        offset = (channels, x.channels, *window.kernel)
         biases = {"bias": (self.out_channels,)} if self.bias else {}
         read = x.channels * taps * places
         held = read * (2 if self.modulated else 1) + (2 + self.modulated) * moved * places
         return Plan(
             shape=Shape((self.out_channels, *stops)),
-            weights={"weight": weight, **biases, "offset_weight": offset, "offset_bias": (given,)},
+            weights={"weight": weight, **biases, "offset_weight": offset, "offset_bias": (channels,)},
             macs=(prod(weight) + prod(offset)) * places,
             window=AxisMap((None, None, None)),
             saved_bytes=FLOAT * held,

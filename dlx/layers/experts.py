@@ -160,13 +160,13 @@ class MixtureOfExperts(Layer):
 
 def _held_inside(x: Shape, parts: Sequence[Plan]) -> Iterator[int]:
     """Yield the bytes that the layers of an expert save for one token; what two of them save counts once."""
-    shapes, kept = [x, *(part.shape for part in parts)], set[int]()
+    shapes, saved = [x, *(part.shape for part in parts)], set[int]()
     for i, part in enumerate(parts):
         held = part.saved_tensors((0, OWN) if part.weights else (0,), 1)
-        kept |= {i} if held.inputs else set()
-        kept |= {i + 1} if held.output else set()
+        saved |= {i} if held.inputs else set()
+        saved |= {i + 1} if held.output else set()
         yield held.more
     owners = [0]  # whose memory a value lies in
     for i, part in enumerate(parts, start=1):
         owners.append(owners[-1] if part.view else i)
-    yield from (shapes[i].bytes for i in {owners[i] for i in kept})
+    yield from (shapes[i].bytes for i in {owners[i] for i in saved})

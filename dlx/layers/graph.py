@@ -71,17 +71,17 @@ class GraphConv(Layer):
     def _held(self, xs: tuple[Shape, ...], shape: Shape) -> Iterator[SavedIf]:
         """Yield what torch saves: the normalised adjacency, the nodes, and what an adjacency's gradient needs."""
         nodes, matrix, masked = xs[0][0], xs[1].count, len(xs) > 2
-        given = not (self.add_self_loops or masked) and xs[1].dtype == "float"
+        as_passed = not (self.add_self_loops or masked) and xs[1].dtype == "float"
         if masked:
             yield SavedIf((0,), more=nodes)  # which are there, as truth values
             yield SavedIf((0, 1, OWN), more=nodes)
             yield SavedIf((1,), more=matrix)
         own = SavedIf((OWN,), more=xs[0].bytes) if masked else SavedIf((OWN,), input=0)
-        summed = SavedIf((1,), input=1) if given else SavedIf((1,), more=FLOAT * matrix)
+        summed = SavedIf((1,), input=1) if as_passed else SavedIf((1,), more=FLOAT * matrix)
         yield own
         yield SavedIf((1,), more=FLOAT * shape.count)
         if self.normalize == "none":
-            yield SavedIf((0, OWN), input=1) if given else SavedIf((0, OWN), more=FLOAT * matrix)
+            yield SavedIf((0, OWN), input=1) if as_passed else SavedIf((0, OWN), more=FLOAT * matrix)
             return
         yield SavedIf((0, OWN), more=FLOAT * matrix)
         yield summed

@@ -106,8 +106,8 @@ class TopK(Layer):
     def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
         (x,) = xs
         axis = axis_of(x, self.dim, "topk")
-        kept = line("k", {"k": self.k}, axes=axis)
-        return [*unchanged(x, range(axis)), kept, *unchanged(x, range(axis + 1, len(x)))]
+        largest = line("k", {"k": self.k}, axes=axis)
+        return [*unchanged(x, range(axis)), largest, *unchanged(x, range(axis + 1, len(x)))]
 
     def results(self, *xs: Shape) -> Mapping[str, Shape]:
         return {"indices": Shape(self.plan(*xs).shape, "int")}

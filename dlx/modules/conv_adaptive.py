@@ -28,15 +28,15 @@ class DeformableConv(nn.Module):
         self.kernel_size, self.stride = conv.kernel_size, conv.stride
         self.padding, self.dilation, self.groups = conv.padding, conv.dilation, conv.groups
         self.deformable_groups, self.modulated = deformable_groups, modulated
-        given = deformable_groups * conv.kernel_size[0] * conv.kernel_size[1] * (3 if modulated else 2)
-        self.offset_weight = nn.Parameter(torch.zeros(given, conv.in_channels, *conv.kernel_size))
-        self.offset_bias = nn.Parameter(torch.zeros(given))
+        channels = deformable_groups * conv.kernel_size[0] * conv.kernel_size[1] * (3 if modulated else 2)
+        self.offset_weight = nn.Parameter(torch.zeros(channels, conv.in_channels, *conv.kernel_size))
+        self.offset_bias = nn.Parameter(torch.zeros(channels))
 
     def forward(self, x: Tensor) -> Tensor:
-        given = F.conv2d(x, self.offset_weight, self.offset_bias, self.stride, self.padding, self.dilation)
+        predicted = F.conv2d(x, self.offset_weight, self.offset_bias, self.stride, self.padding, self.dilation)
         if not self.modulated:
-            return self.convolved(x, given)
-        offset, weight = given.tensor_split((given.shape[1] // 3 * 2,), 1)
+            return self.convolved(x, predicted)
+        offset, weight = predicted.tensor_split((predicted.shape[1] // 3 * 2,), 1)
         return self.convolved(x, offset, weight.sigmoid())
 
     def convolved(self, x: Tensor, offset: Tensor, weight: Tensor | None = None) -> Tensor:

@@ -31,8 +31,8 @@ class Constant(nn.Module):
 
     def __init__(self, value: Any, shape: Sequence[int], integers: bool = False) -> None:
         super().__init__()
-        given = torch.tensor(value, dtype=torch.long if integers else torch.get_default_dtype())
-        self.register_buffer("value", given.expand(*shape).clone())
+        tensor = torch.tensor(value, dtype=torch.long if integers else torch.get_default_dtype())
+        self.register_buffer("value", tensor.expand(*shape).clone())
 
     def forward(self, x: Tensor) -> Tensor:
         return self.value.expand(x.shape[0], *self.value.shape)

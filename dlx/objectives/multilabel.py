@@ -66,9 +66,9 @@ class Multilabel(Supervised):
                 else "Use `objective: regression`.",
             )
         count = facts.target[0]
-        for name, given in (("labels", self.labels), ("threshold", self.threshold)):
-            if isinstance(given, list) and given and len(given) != count:
-                return Problem(f"`{name}` of multilabel has {len(given)} values, and the data has {count} labels")
+        for name, setting in (("labels", self.labels), ("threshold", self.threshold)):
+            if isinstance(setting, list) and setting and len(setting) != count:
+                return Problem(f"`{name}` of multilabel has {len(setting)} values, and the data has {count} labels")
         if self.loss.wants != "values":
             return Problem(
                 f"the loss {self.loss.kind} wants {self.loss.wants}, and multilabel has labels of 0 and 1",
@@ -130,8 +130,8 @@ class Multilabel(Supervised):
         return LabelMeters(self) if self.per_label else EvaluationMeters(self)
 
     def _thresholds(self, like: Tensor) -> Tensor:
-        given = self.threshold if isinstance(self.threshold, list) else [self.threshold] * like.shape[1]
-        return torch.tensor(given, device=like.device, dtype=like.dtype)
+        setting = self.threshold if isinstance(self.threshold, list) else [self.threshold] * like.shape[1]
+        return torch.tensor(setting, device=like.device, dtype=like.dtype)
 
 
 class LabelMeters(EvaluationMeters):

@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from torch import Tensor, fx, nn
 
 
-def modules_to_scale(graph: Graph, init: Initializer, given: Collection[str] = ()) -> dict[str, LSUV]:
+def modules_to_scale(graph: Graph, init: Initializer, loaded: Collection[str] = ()) -> dict[str, LSUV]:
     """Return the initializer of each module that is initialized from data, by torch's name of the module.
 
-    Those that are `given` have their weights from elsewhere.
+    Those that are `loaded` have their weights from elsewhere.
     """
     candidates = [node for node in graph.nodes if node.is_weight_layer and not node.owner and not node.tied]
     each = {node.name.replace("/", "."): init.of(node.name) for node in candidates if "weight" not in node.values}
-    return {name: one for name, one in each.items() if isinstance(one, LSUV) and name not in given}
+    return {name: one for name, one in each.items() if isinstance(one, LSUV) and name not in loaded}
 
 
 def initialize(
@@ -31,13 +31,13 @@ def initialize(
     init: Initializer,
     part: DataPart,
     seed: int,
-    given: Collection[str] = (),
+    loaded: Collection[str] = (),
 ) -> None:
     """Scale the weights of a new network by examples of `part`; nothing where no initializer asks for it.
 
-    Modules that are `given` have their weights from elsewhere.
+    Modules that are `loaded` have their weights from elsewhere.
     """
-    pending = modules_to_scale(graph, init, given)
+    pending = modules_to_scale(graph, init, loaded)
     if not pending:
         return
     generator = torch.Generator().manual_seed(seed)

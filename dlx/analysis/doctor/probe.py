@@ -97,12 +97,12 @@ class Probe:
         """Build the network as `dlx train` does; `quiet` switches off modules that draw at random (dropout)."""
         torch.manual_seed(self.train.seed)
         made = build(self.graph, self.experiment.init).to(self.device).train()
-        init, given = self.experiment.init, set[str]()
+        init, loaded_modules = self.experiment.init, set[str]()
         if self.experiment.weights is not None:
             loaded = initial_weights.load(self.experiment, Graphs.of(self.graph))
             loaded.fill({ONE: made})
-            given = loaded.modules(ONE)
-        data_dependent_init.initialize(made, self.graph, init, self.parts["train"], self.train.seed, given)
+            loaded_modules = loaded.modules(ONE)
+        data_dependent_init.initialize(made, self.graph, init, self.parts["train"], self.train.seed, loaded_modules)
         if quiet:
             for target in self._random_modules:
                 made.get_submodule(target).eval()
@@ -239,10 +239,10 @@ def run_layers(
 ) -> Tensor | dict[str, Tensor]:
     """Run a network layer by layer; `on_layer` is called with the name, module, inputs and output of each."""
     values: dict[fx.Node, Tensor] = {}
-    given = iter(inputs)
+    remaining = iter(inputs)
     for node in network.graph.nodes:
         if node.op == "placeholder":
-            values[node] = next(given)
+            values[node] = next(remaining)
         elif node.op == "get_attr":
             values[node] = attrgetter(node.target)(network)
         elif node.op == "call_module":

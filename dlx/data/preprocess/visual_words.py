@@ -65,8 +65,8 @@ class VisualWords(Preprocess):
         images = x[which]  # inputs that stay on disk are read by index alone
         places = zip(chosen, rows, columns, strict=True)
         taken = [images[i, :, r : r + self.size, c : c + self.size] for i, r, c in places]
-        drawn = _normalised(np.stack(taken).reshape(self.patches, -1))
-        words, _ = kmeans2(drawn, self.words, iter=20, minit="++", missing="warn", rng=rng)
+        samples = _normalised(np.stack(taken).reshape(self.patches, -1))
+        words, _ = kmeans2(samples, self.words, iter=20, minit="++", missing="warn", rng=rng)
         return {"words": words}
 
     def apply(self, x: Floats, found: Statistics) -> Floats:

@@ -65,10 +65,10 @@ class Digits(Pool):
         images, labels = embedded()
         x, y, names = images[:, None].astype(np.float32) / np.float32(16), labels.astype(np.int64), NAMES
         if self.classes is not None:
-            kept = np.isin(y, self.classes)
+            chosen = np.isin(y, self.classes)
             place = np.full(len(NAMES), -1)
             place[self.classes] = np.arange(len(self.classes))
-            x, y, names = x[kept], place[y[kept]], tuple(NAMES[one] for one in self.classes)
+            x, y, names = x[chosen], place[y[chosen]], tuple(NAMES[one] for one in self.classes)
         return self.assembled(self.split_pool(x, y), self.source, names)
 
 

@@ -125,8 +125,8 @@ def fitted_bag(texts: Iterable[str | None], options: TextOptions, where: str) ->
         counts.update(words)
         documents.update(words.keys())
     least, most = (_count(bound, total) for bound in (options.min_df, options.max_df))
-    kept = [word for word in counts if least <= documents[word] <= most]
-    if not kept:
+    chosen = [word for word in counts if least <= documents[word] <= most]
+    if not chosen:
         reason = (
             f"of {len(counts):,} words, none is in at least {least:g} and at most {most:g} texts"
             if counts
@@ -136,8 +136,8 @@ def fitted_bag(texts: Iterable[str | None], options: TextOptions, where: str) ->
             f"{where} gives no bag of words in the training part: {reason}",
             hint="Change `min_df`, `max_df` or `token_pattern` of it in `text`.",
         )
-    kept = sorted(kept, key=lambda word: (-counts[word], word))[: options.max_features]
-    vocabulary = tuple(sorted(kept))
+    chosen = sorted(chosen, key=lambda word: (-counts[word], word))[: options.max_features]
+    vocabulary = tuple(sorted(chosen))
     if options.values != "tfidf":
         return vocabulary, bag
     # As of a text more that has each word once, so that no frequency is zero

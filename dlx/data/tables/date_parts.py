@@ -162,12 +162,12 @@ def _sort(kind: Any) -> str:
 def date_encoding(kind: Any, options: DateOptions | Sequence[Part] | None, name: str, where: str) -> DateEncoding:
     """Return the encoding of a column of a pyarrow type. DataError for a part that its values do not have."""
     sort = _sort(kind)
-    given = options if isinstance(options, DateOptions) else DateOptions(parts=list(options) if options else None)
-    parts = tuple(given.parts) if given.parts else DEFAULT[sort]
+    chosen = options if isinstance(options, DateOptions) else DateOptions(parts=list(options) if options else None)
+    parts = tuple(chosen.parts) if chosen.parts else DEFAULT[sort]
     wrong = {"date": [p for p in parts if p in OF_DAY], "time": [p for p in parts if p not in OF_DAY]}.get(sort)
     if wrong:
         raise DataError(
             f"{where} holds {CONTENTS[sort]}, which have no `{wrong[0]}`, and `dates` asks for it",
             hint=f"Write `dates: {{{name}: [{', '.join(p for p in DEFAULT[sort])}]}}`.",
         )
-    return DateEncoding(sort, tuple(dict.fromkeys(parts)), given.cyclic, given.format)
+    return DateEncoding(sort, tuple(dict.fromkeys(parts)), chosen.cyclic, chosen.format)

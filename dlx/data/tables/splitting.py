@@ -46,7 +46,7 @@ def check_split(table: Table) -> None:
     if table.stratify:
         raise ValueError("`stratify` draws by class, and `split` goes by a column: keep one of the two")
     for name in dict.fromkeys(filter(None, (by, group))):
-        if name in table.told:
+        if name in table.non_inputs:
             raise ValueError(f"`split` goes by `{name}`, which is the target: name another column")
     if by is not None and by == group:
         raise ValueError(f"`split` takes parts and groups from `{by}`: name two columns")

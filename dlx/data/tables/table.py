@@ -180,7 +180,7 @@ class Table(Pool):
         return self.task if self.targets is None else TASKS.get(next(iter(self.targets.values())).form)
 
     @property
-    def told(self) -> list[str]:
+    def non_inputs(self) -> list[str]:
         """Columns that are no inputs: those of all targets, of weights and of ids."""
         further = [one.column or name for name, one in (self.targets or {}).items()]
         others = [name for name in (self.weights, self.ids) if name is not None]
@@ -208,7 +208,7 @@ class Table(Pool):
 
     def inputs_among(self, names: Sequence[str]) -> list[str]:
         """Return the columns that may be inputs: no targets; what the rows are split by if `columns` names it."""
-        others = {*self.told, *self.split_columns} - {*(self.taken or [])}
+        others = {*self.non_inputs, *self.split_columns} - {*(self.taken or [])}
         return [name for name in names if name not in others]
 
     def facts(self) -> Facts:
@@ -260,7 +260,7 @@ class Table(Pool):
     def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
         columns = saved_columns(record.reading)
         names = [column.name for column in columns]
-        frame = rows_of(path, names, self.names, self.told, self.delimiter, self.na_values)
+        frame = rows_of(path, names, self.names, self.non_inputs, self.delimiter, self.na_values)
         return self._named_by_ids(self._as_new_inputs(frame, columns), path)
 
     def _named_by_ids(self, new: NewInputs, inputs: Path | Columns | Values) -> NewInputs:
@@ -283,7 +283,7 @@ class Table(Pool):
     def passthrough(self, inputs: Path | Columns | Values, names: Sequence[str], count: int) -> dict[str, Any]:
         if not names or not isinstance(inputs, Path):
             return passthrough(inputs, names, count)
-        frame = rows_of(inputs, (), self.names, self.told, self.delimiter, self.na_values)
+        frame = rows_of(inputs, (), self.names, self.non_inputs, self.delimiter, self.na_values)
         return passthrough(inputs, names, count, frame.table)
 
     def _as_new_inputs(self, frame: Frame, columns: Sequence[Column]) -> NewInputs:

@@ -50,7 +50,7 @@ def frames_of(table: Table) -> list[Frame]:
     first = first.typed(table.notation, names, stored, forms)
     chosen = [first, *(frame.typed(table.notation, like=first.sorts(), dates=forms) for frame in others)]
     for frame in chosen:
-        check_rules(table.missing, frame.names, table.told, str(frame.path))
+        check_rules(table.missing, frame.names, table.non_inputs, str(frame.path))
     return [drop_incomplete(frame, _rules(table, frame.names)) for frame in chosen]
 
 
@@ -63,19 +63,19 @@ def date_formats(table: Table, names: Sequence[str]) -> dict[str, str | None]:
 def _rules(table: Table, names: list[str]) -> dict[str, Rule]:
     """Return the method for missing values of each column; targets are never imputed."""
     rules = {name: rule_of(table.missing, name) for name in names}
-    needed = {*table.told, *table.split_columns}
+    needed = {*table.non_inputs, *table.split_columns}
     return {n: "refuse" if n in needed and rule != "drop" else rule for n, rule in rules.items()}
 
 
 def _wanted(table: Table, frame: Frame, own: bool) -> list[str]:
     for name in ("target", "columns", "drop", "categorical", "log", "ordinal", "target_encoding", "text"):
-        wanted = table.told if name == "target" else getattr(table, name) or []
+        wanted = table.non_inputs if name == "target" else getattr(table, name) or []
         frame.check(wanted, name)
     frame.check([name for name in table.dates if name != REST], "dates")
     keys = table.split_columns if own else table.split_columns[-1:]
     frame.check(keys, "split")
     inputs = table.taken or [n for n in table.inputs_among(frame.names) if n not in (*table.drop, *frame.index)]
-    if shared := set(inputs) & set(table.told):
+    if shared := set(inputs) & set(table.non_inputs):
         raise DataError(f"{listed(shared)} is told and told from", hint="Take it out of `columns`.")
     if not inputs:
         raise DataError(f"{frame.path} has no column but the target", hint="Give a file with more columns.")
@@ -86,12 +86,12 @@ def _wanted(table: Table, frame: Frame, own: bool) -> list[str]:
                     f"`{option}` names `{name}` of {frame.path}, which is no input",
                     hint=f"Take it out of `{option}`.",
                 )
-    return [*inputs, *table.told, *keys]
+    return [*inputs, *table.non_inputs, *keys]
 
 
 def _left_out(table: Table, frame: Frame) -> dict[str, str]:
     """Return the reason for each column that is not used."""
-    used = [*table.told, *(table.taken or [])]
+    used = [*table.non_inputs, *(table.taken or [])]
     split = {} if isinstance(table.split, str) else table.split
     found = {name: INDEX if name else NAMELESS for name in frame.index}
     found |= dict.fromkeys(table.drop, "`drop` names it")

@@ -105,8 +105,8 @@ class Placer:
         layer = build(LAYERS[kind], options, f"{self.path}.{full}", problems, shorthand=True)
         for problem in problems:
             self.problems.add(problem)
-        given = takes != LAYERS[kind].input_names[: len(takes)]
-        if layer is not None and given and "takes" in type(layer).model_fields:
+        by_name = takes != LAYERS[kind].input_names[: len(takes)]
+        if layer is not None and by_name and "takes" in type(layer).model_fields:
             layer = layer.model_copy(update={"takes": list(takes)})
         self._layers[key] = layer
         return layer

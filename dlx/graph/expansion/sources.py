@@ -103,11 +103,13 @@ class Sources:
         if unknown or missing:
             return broken
         if len(arriving.wires) != count and not arriving.is_broken:
-            given = f"`from` names {len(arriving.wires)}" if arriving.node is not None else "the entry has no `from`"
+            written = (
+                f"`from` names {len(arriving.wires)}" if arriving.node is not None else "the entry has no `from`"
+            )
             takes = f"takes {count} inputs, {names}{line}" if len(inputs) > 1 else "takes one input"
             if not inputs:
                 hint = MERGE
-            self.fail(f"{taker.what} {takes}, and {given}", hint, at, label)
+            self.fail(f"{taker.what} {takes}, and {written}", hint, at, label)
         if len(arriving.wires) != count:
             return broken
         wires = tuple(named[name] for name in inputs) if named else arriving.wires
@@ -132,8 +134,8 @@ class Sources:
         names = tuple(name for name in inputs if name in arriving.names)
         missing = [name for name in inputs[: 1 if any_of else len(names)] if name not in names]
         if missing and not unknown:
-            given = ", ".join(f"`{name}`" for name in names)
-            message = f"`{kind}` takes {given} only with `{missing[0]}`, which `from` does not give"
+            extra = ", ".join(f"`{name}`" for name in names)
+            message = f"`{kind}` takes {extra} only with `{missing[0]}`, which `from` does not give"
             self.fail(message, f"Write `from: {{{missing[0]}: prev, ...}}`.", arriving.node, label)
         if unknown or missing:
             return broken
