@@ -78,15 +78,15 @@ def test_two_boxes_of_one_object_are_one_and_of_two_classes_two(boxes):
     output[0, 5:10, 0, 0] = torch.tensor([0.8, 0.5, 0.5, 0.6, 0.6])  # the same place, less sure
     output[0, 10, 0, 0] = 1.0
     known = input_record_of(run)
-    one = answers_of(Detection(), output[None], None, known, None)
+    one = answers_of(Detection(), {"": output[None]}, None, known, None)
     output[0, :5, 1, 1] = torch.tensor([0.7, 0.5, 0.5, 0.6, 0.6])  # another place, another class
     output[0, 11, 1, 1] = 1.0
-    two = answers_of(Detection(), output[None], None, known, None)
+    two = answers_of(Detection(), {"": output[None]}, None, known, None)
 
     assert one.scores.tolist() == pytest.approx([0.9])
     assert two.scores.tolist() == pytest.approx([0.9, 0.7])
     assert [row[0] for row in two.rows(0)] == list(two.labels[:2])
-    assert answers_of(Detection(), output[None], None, known, 0.8).scores.tolist() == pytest.approx([0.9])
+    assert answers_of(Detection(), {"": output[None]}, None, known, 0.8).scores.tolist() == pytest.approx([0.9])
 
 
 def test_boxes_are_rows_documents_and_arrays(boxes, tmp_path, capsys):
