@@ -200,7 +200,8 @@ def section_of(cls: type[Strict]) -> Json:
     single = {name: part for name in cls.model_fields if (part := section_at(cls, name)) is not None}
     others = {*_choices(cls), *inner, *single}
     plain = _without(cls, others) if others else cls.model_json_schema()
-    properties = {name: _or_expression(field) for name, field in plain.get("properties", {}).items()}
+    fields = _inlined(plain.get("properties", {}), plain.get("$defs", {}))
+    properties = {name: _or_expression(field) for name, field in fields.items()}
     for name, target in _choices(cls).items():
         one = _ref(target)
         several = {"type": "array", "items": one} if is_listed(cls, name) else _map(one)
@@ -215,6 +216,22 @@ def section_of(cls: type[Strict]) -> Json:
         about = cls.model_fields[name].description or ""
         properties[name] = {"anyOf": [*body, {"type": "null"}], "description": about}
     return _object(properties, plain.get("required"))
+
+
+def _inlined(value: Any, models: Json) -> Any:
+    """Write the models that pydantic refers to in their places, with expressions allowed for each of their values."""
+    if isinstance(value, list):
+        return [_inlined(each, models) for each in value]
+    if not isinstance(value, dict):
+        return value
+    beside = {key: _inlined(each, models) for key, each in value.items() if key != "$ref"}
+    if "$ref" not in value:
+        return beside
+    body = models[value["$ref"].removeprefix("#/$defs/")]
+    if "properties" not in body:
+        return body | beside
+    fields = _inlined(body["properties"], models)
+    return _object({name: _or_expression(each) for name, each in fields.items()}, body.get("required")) | beside
 
 
 def _choices(cls: type[Strict]) -> dict[str, str]:
