@@ -66,7 +66,7 @@ class FreezePattern:
 
 def parse_freeze(node: Node | None, problems: list[Problem]) -> tuple[FreezePattern, ...]:
     """Parse `freeze`: a pattern, a mapping, or a list of both. Of items that match a node the first one counts."""
-    if node is None or node.value is None:
+    if node is None:
         return ()
     items = node.list if node.is_list else [node]
     if len(items) > MAX_PATTERNS:
