@@ -79,7 +79,8 @@ def test_a_data_file_that_is_missing_is_reported_at_the_field_that_names_it(tmp_
     [
         ("[linear_2]", '`freeze` matches no node: "linear_2"\n  Did you mean `linear_1`?'),
         ("stem", '`freeze` matches no node: "stem"\n  There are linear_1, relu_1.'),
-        ("{a: 1}", "`freeze` takes names of nodes, with `*`, not {a: 1}\n  Write `freeze: [stem, stage_1/*]`."),
+        ("{a: 1}", "`freeze` has no field `a`\n  There are the fields match, mode, until."),
+        ("[3]", "not 3\n  Write `freeze: [stem, stage_1/*]`, or `{match: stem, until: {epoch: 3}}`."),
         (str(["x"] * 101), "`freeze` has 101 patterns, and 100 are the most"),
     ],
 )
@@ -156,7 +157,7 @@ def test_json_has_every_mistake_with_its_place(tmp_path):
         ("s.yaml", 6, 1, "trian"),
     ]
     assert errors[1]["message"] == "there is no layer or block `cnv`"
-    assert errors[1]["hint"] == "Did you mean `conv`?"
+    assert errors[1]["hint"] == "Did you mean `conv` or `p4_conv`?"
 
 
 def test_many_mistakes_are_counted(tmp_path):
