@@ -155,12 +155,12 @@ def test_a_linear_layer_works_on_each_token():
     torch.testing.assert_close(linear(x)[:, 3], linear(x[:, 3]))
 
 
-LOOKED_AT = "Data sets give floats: a network of integers can be looked at, and not trained yet."
+INTEGERS_OF_DATA = "`arrays` and `table` give integers by `inputs: {NAME: {..., is: integers}}`."
 REFUSED = [
     (
         ("embedding", {"num_embeddings": 9, "embedding_dim": 4}, [Shape((7,))]),
         "embedding looks numbers up, and (7,) holds values of dtype float",
-        "Token numbers are declared as `{shape: [7], dtype: int}` under `inputs`. " + LOOKED_AT,
+        "Token numbers are declared as `{shape: [7], dtype: int}` under `inputs`; " + INTEGERS_OF_DATA,
     ),
     (
         ("embedding", {"num_embeddings": 9, "embedding_dim": 4, "padding_idx": 9}, [Shape((7,), "int")]),
@@ -170,7 +170,7 @@ REFUSED = [
     (
         ("one_hot", {"num_classes": 9}, [Shape((7,), "bool")]),
         "one_hot looks numbers up, and (7,) holds values of dtype bool",
-        "Class numbers are declared as `{shape: [7], dtype: int}` under `inputs`. " + LOOKED_AT,
+        "Class numbers are declared as `{shape: [7], dtype: int}` under `inputs`; " + INTEGERS_OF_DATA,
     ),
     (
         ("one_hot", {"num_classes": 9, "dim": 3}, [Shape((7,), "int")]),

@@ -64,6 +64,7 @@ STRICTER = {
     "wants an adjacency": "an adjacency or a mask of another size",
     "wants a mask": "of integers",
     "an expert is a list|in an expert|makes a vector of": "do not take a vector, or that compute statistics",
+    "looks numbers up": "not of integers",
     "picks by numbers": "an index that is not of integers",
     "whose other axes differ": "other axes that differ",
 }
