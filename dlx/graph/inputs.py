@@ -115,7 +115,11 @@ def _said_field(experiment: Experiment, name: str) -> str | None:
 
 
 def _learns_targets(experiment: Experiment) -> bool:
-    """Whether the network takes the input of the data; other objectives pass inputs of their own."""
+    """Whether the network takes the inputs of the data: other objectives, and data with an order, pass their own."""
+    from ..data import Dataset
+
+    if experiment.data is not None and type(experiment.data).feed is not Dataset.feed:
+        return False  # a training reports an objective that such data is not for
     if experiment.objective is None:
         return True
     from ..objectives import Supervised
