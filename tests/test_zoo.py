@@ -46,8 +46,9 @@ def test_the_plan_is_what_torch_builds_and_counts(name):
     shapes = {node.name: (N, *node.shape) for node in graph.nodes}
 
     assert {node: tuple(recorder.values[node.replace("/", "_")].shape) for node in shapes} == shapes
-    assert sum(p.numel() for p in network.parameters()) == graph.params
-    assert sum(p.numel() for p in network.parameters() if p.requires_grad) == graph.trainable
+    learned = len(graph.of_objective)  # numbers that the objective learns, beside those of the network
+    assert sum(p.numel() for p in network.parameters()) + learned == graph.params
+    assert sum(p.numel() for p in network.parameters() if p.requires_grad) + learned == graph.trainable
     assert sum(b.numel() for b in network.buffers()) == graph.buffers
     assert flops.get_total_flops() == 2 * N * graph.macs  # on the meta device torch counts fused attention too
 
