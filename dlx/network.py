@@ -102,7 +102,7 @@ def _add(root: nn.Module, name: str, made: nn.Module) -> None:
     *above, last = _target(name).split(".")
     parent = root
     for step in above:
-        if step not in parent._modules:
+        if not hasattr(parent, step):
             parent.add_module(step, torch.nn.Module())
         parent = parent.get_submodule(step)
     parent.add_module(last, made)

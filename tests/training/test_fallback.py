@@ -340,7 +340,7 @@ def test_a_mistake_of_the_step_itself_is_no_fault_of_the_quicker_way():
 
 # --- none is forgotten ----------------------------------------------------------------------------------------------
 
-OWN = {"_scope", "_named", "_replace", "_get_generation_key"}
+OWN = {"_scope", "_named", "_replace", "_fit", "_get_generation_key"}
 """Names of dlx itself, of Python and of Optuna."""
 
 
