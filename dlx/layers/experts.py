@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 FLOAT, INDEX = 4, 8
+MOST_EXPERTS = 2**16
+"""The weights of each expert are planned, and built, by themselves."""
 
 
 class MixtureOfExperts(Layer):
@@ -44,7 +46,7 @@ class MixtureOfExperts(Layer):
     """
 
     kind: ClassVar[str] = "mixture_of_experts"
-    num_experts: PositiveInt = Field(description="experts")
+    num_experts: PositiveInt = Field(le=MOST_EXPERTS, description="experts")
     expert: Annotated[list[Layer], Choice(LAYERS)] = Field(min_length=1, description="the layers of each expert")
     k: PositiveInt = Field(1, description="experts that each token takes")
     balance: NonNegativeFloat = Field(0.01, description="weight of the balancing loss in training; 0: none")
@@ -91,7 +93,7 @@ class MixtureOfExperts(Layer):
             window=window,
             saved=(),
             saved_bytes=tokens * self._held(x, parts),
-            saved_if=(SavedIf((OWN,), input=0),),
+            saved_if=(SavedIf((OWN,), input=0), SavedIf((0,), more=tokens * INDEX * self.k)),  # the index of a gather
             warnings=tuple(dict.fromkeys(warning for part in parts for warning in part.warnings)),
         )
 
@@ -126,7 +128,7 @@ class MixtureOfExperts(Layer):
         """Return the bytes that torch saves for one token: the router, what was picked, and k times an expert's."""
         shares = FLOAT * self.k * (2 if self.renormalize else 1) + (FLOAT if self.renormalize else 0)
         router = FLOAT * self.num_experts * (3 if self.noisy else 1) + INDEX * self.k  # softmax, topk
-        moved = 2 * INDEX * self.k + FLOAT * self.k * parts[-1].shape[0]
+        moved = INDEX * self.k + FLOAT * self.k * parts[-1].shape[0]
         return router + shares + moved + self.k * sum(_held_inside(Shape((x[-1],)), parts))
 
     def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
