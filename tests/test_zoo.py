@@ -15,6 +15,11 @@ N = 2
 SMALL = 40_000_000
 """MACs up to which gradients are followed."""
 
+OF_VALUES = ("zoo/mixture-of-experts",)
+"""Where the tokens go depends on values, of which the meta device has none."""
+ONCE_A_BATCH = {"zoo/swin_v2_t": (2 * 8 - 1) ** 2 * 512 * sum(2 + h for h in 2 * [3] + 2 * [6] + 6 * [12] + 2 * [24])}
+"""MACs that are of no sample: the networks of 2 -> 512 -> heads that make the position biases of 12 blocks."""
+
 
 class Recorder(torch.fx.Interpreter):
     """Runs a network and keeps what each node gives."""
@@ -39,7 +44,7 @@ def zeros(shape, dtype):
 @pytest.mark.parametrize("name", SHIPPED)
 def test_the_plan_is_what_torch_builds_and_counts(name):
     graph = trace(load(SHIPPED[name]))
-    with torch.device("meta"), FlopCounterMode(display=False) as flops:
+    with torch.device("cpu" if name in OF_VALUES else "meta"), FlopCounterMode(display=False) as flops:
         network = build(graph).eval()
         recorder = Recorder(network)
         recorder.run(*inputs_of(graph, zeros))
@@ -50,7 +55,9 @@ def test_the_plan_is_what_torch_builds_and_counts(name):
     assert sum(p.numel() for p in network.parameters()) + learned == graph.params
     assert sum(p.numel() for p in network.parameters() if p.requires_grad) + learned == graph.trainable
     assert sum(b.numel() for b in network.buffers()) == graph.buffers
-    assert flops.get_total_flops() == 2 * N * graph.macs  # on the meta device torch counts fused attention too
+    assert flops.get_total_flops() == 2 * (
+        N * graph.macs + ONCE_A_BATCH.get(name, 0)
+    )  # on the meta device torch counts fused attention too
 
 
 def followed(graph):
