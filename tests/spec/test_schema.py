@@ -90,6 +90,20 @@ def test_the_worked_example_of_every_layer_is_taken_in_every_form(kind):
         {"network": {"inputs": {"shape": [3], "dtype": "int"}, "layers": ["relu"], "outputs": {"main": "relu_1"}}},
         {"network": NETWORK, "data": {"synthetic": {"shape": ["${c}", 8]}}, "init": "${scheme}"},
         {"network": NETWORK, "data": "digits", "objective": {"classification": {"loss": "squared_error"}}},
+        {
+            "network": NETWORK,
+            "data": {
+                "table": {
+                    "path": "${f}",
+                    "targets": {"a": "classes", "b": {"column": "c", "is": "values"}},
+                    "inputs": {"x": ["p", "q"], "y": "r", "z": {"columns": ["s"], "is": "integers"}},
+                }
+            },
+        },
+        {
+            "network": NETWORK,
+            "data": {"arrays": {"path": "t.npz", "inputs": {"x": "X", "y": {"array": "Y", "is": "integers"}}}},
+        },
         {"network": NETWORK, "train": {"epochs": 3, "optimizer": "sgd", "schedule": {"step": {"step_size": 3}}}},
         {"defaults": ["base", {"data": "small"}], "vars": {"a": [1, {"b": 2}]}, "freeze": ["stem", "stage_*"]},
     ],
@@ -128,6 +142,7 @@ def test_what_dlx_takes_is_taken(spec):
         of_entry({"parallel": {"branches": 3}}),
         {"network": NETWORK, "data": {"digits": {"vald": 0.1}}},
         {"network": NETWORK, "data": {"digits": {}, "mnist1d": {}}},
+        {"network": NETWORK, "data": {"table": {"path": "t.csv", "targets": {"a": {"colum": "c"}}}}},
         {"network": NETWORK, "objective": "clasification"},
         {"network": NETWORK, "objective": {"classification": {"loss": "mse"}}},
         {"network": NETWORK, "train": {"stps": 3}},

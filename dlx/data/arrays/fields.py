@@ -69,10 +69,10 @@ class TargetArray(ArrayChoice):
 
 
 Inputs = Annotated[
-    dict[str, Annotated[InputArray, BeforeValidator(_by_name)]] | None,
+    dict[str, Annotated[InputArray, BeforeValidator(_by_name, json_schema_input_type=InputArray | str)]] | None,
     Field(description="several inputs: the array of each field; `{array: NAME, is: integers}` says what it holds"),
 ]
-Targets = dict[str, Annotated[TargetArray, BeforeValidator(_by_name)]]
+Targets = dict[str, Annotated[TargetArray, BeforeValidator(_by_name, json_schema_input_type=TargetArray | str)]]
 
 
 @dataclass(frozen=True)

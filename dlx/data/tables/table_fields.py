@@ -58,11 +58,16 @@ def _of_inputs(value: Any) -> Any:
 
 
 TargetFields = Annotated[
-    dict[str, Annotated[TargetColumn, BeforeValidator(_of_target)]] | None,
+    dict[str, Annotated[TargetColumn, BeforeValidator(_of_target, json_schema_input_type=TargetColumn | str | None)]]
+    | None,
     Field(min_length=1, description="several targets: for each field `values` or `classes`, or its `column` too"),
 ]
 InputFields = Annotated[
-    dict[str, Annotated[InputColumns, BeforeValidator(_of_inputs)]] | None,
+    dict[
+        str,
+        Annotated[InputColumns, BeforeValidator(_of_inputs, json_schema_input_type=InputColumns | list[str] | str)],
+    ]
+    | None,
     Field(min_length=1, description="several inputs: the columns of each field, or `{columns: [...], is: integers}`"),
 ]
 
