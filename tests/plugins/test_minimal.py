@@ -140,6 +140,15 @@ class Sc(dlx.Scheduler):
         return [1, total_steps]
 
 
+class B(dlx.Baseline):
+    kind: ClassVar[str] = "bare_baseline"
+
+    def estimator(self, learns, seed):
+        from sklearn.dummy import DummyClassifier
+
+        return DummyClassifier()
+
+
 class Ob(dlx.Objective):
     kind: ClassVar[str] = "bare_objective"
 
@@ -167,6 +176,7 @@ train:
   average: bare_average
   augment: [bare_augmentation]
   test_time: bare_view
+baselines: [bare_baseline]
 """,
     "phased": """data: bare_data
 network: {layers: [bare_layer, flatten, {linear: 3}]}
