@@ -46,15 +46,16 @@ def passthrough(
     if table is not None:
         there: Mapping[str, Any] = {name: table.column(name).to_pylist for name in table.column_names}
     elif isinstance(inputs, Path) and (names := names_in(inputs)):
-        there = {name: lambda name=name: open_array(inputs, name).read().tolist() for name in names}
+        stored = {name: open_array(inputs, name) for name in names}
+        if EVERY in wanted:  # by their headers: the inputs themselves are not read once more
+            stored = {name: array for name, array in stored.items() if array.sizes == (count,)}
+        there = {name: lambda array=array: array.read().tolist() for name, array in stored.items()}
     else:
         raise DataError(f"{where} has no columns to keep", hint="Leave out `--keep`: inputs are named or numbered.")
     if strange := [name for name in wanted if name not in there and name != EVERY]:
         raise DataError(f"{where} has no column `{strange[0]}`", hint=did_you_mean(strange[0], there, "the columns"))
     names = [*there] if EVERY in wanted else list(dict.fromkeys(wanted))
     found = {name: there[name]() for name in names}
-    if table is None:
-        found = {name: values for name, values in found.items() if EVERY not in wanted or _is_column(values, count)}
     if other := next((name for name, values in found.items() if not _is_column(values, count)), None):
         message = f"`{other}` of {where} is no column of {count:,} values, one for each input"
         raise DataError(message, hint="Leave it out of `--keep`.")

@@ -280,7 +280,7 @@ class _Fitting:
 
 @dataclass
 class _Answers:
-    """What is measured of one baseline, as it becomes known."""
+    """Metrics and notes of one baseline, filled in as they are measured."""
 
     metrics: dict[str, float] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)

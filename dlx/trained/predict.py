@@ -236,7 +236,8 @@ def predict(
     objective = objective.fitted(known.targets)
     graph = trace(replace(experiment, data=None), known.inputs)
     if weights is not None:
-        networks = [_network(experiment, graph, weights)]
+        networks = [_network(experiment, graph)]
+        networks[0].load_state_dict(weights)
     else:
         networks = [_trained(experiment, graph, one, saved) for one in members for saved in names]
     if len(networks) > 1 and (problem := check_combine(objective, how)):
@@ -269,19 +270,15 @@ def _snapshots(run: RunFolder, count: int) -> list[str]:
 
 
 def _trained(experiment: Experiment, graph: Graph, run: RunFolder, name: str) -> nn.Module:
-    from ..network import build
-
-    network = build(graph, experiment.init)
+    network = _network(experiment, graph)
     checkpoint.load_weights(network, weights_of(run, name), name)
-    return network.eval()
+    return network
 
 
-def _network(experiment: Experiment, graph: Graph, weights: Mapping[str, Tensor]) -> nn.Module:
+def _network(experiment: Experiment, graph: Graph) -> nn.Module:
     from ..network import build
 
-    network = build(graph, experiment.init)
-    network.load_state_dict(weights)
-    return network.eval()
+    return build(graph, experiment.init).eval()
 
 
 def outputs_of(

@@ -90,7 +90,7 @@ class FieldArray:
 
     @property
     def form(self) -> str:
-        """What its numbers are: values, integers, booleans, classes, ids."""
+        """Meaning of its numbers: values, integers, booleans, classes, weights or ids."""
         if self.role in ("weight", "id"):
             return self.role
         said = getattr(self.choice, "form", None)

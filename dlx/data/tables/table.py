@@ -176,7 +176,7 @@ class Table(Pool):
 
     @property
     def goal_task(self) -> Literal["classification", "regression"] | None:
-        """What the first target is."""
+        """Task of the first target; None where its values decide."""
         return self.task if self.targets is None else TASKS.get(next(iter(self.targets.values())).form)
 
     @property
