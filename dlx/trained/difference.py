@@ -43,7 +43,7 @@ class RunGroup:
     def is_fixed(self) -> bool:
         """Whether no seed changes the result: a baseline that draws nothing."""
         about = self.runs[0].read_json(BASELINE)
-        return bool(about) and not about.get("drawn", True)
+        return bool(about) and not about.get("random", True)
 
     @cached_property
     def data(self) -> dict[Draw, tuple[str, str, str]]:
