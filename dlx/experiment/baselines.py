@@ -20,6 +20,7 @@ from ..objectives import Supervised
 from ..runs.folder import BASELINE, RunFolder
 from ..spec import Experiment, missing_sections, supervised_of
 from ..spec.baseline_list import with_baseline
+from ..training.ensemble_metrics import HELD_OUT
 from ..training.prepared import loaded
 from . import confusion_matrix
 from .baseline_metrics import OF_PROBABILITIES, Yardstick
@@ -32,7 +33,6 @@ if TYPE_CHECKING:
     from ..data.base import Floats, Labels
     from ..track import Mirror
 
-PARTS = ("train", "valid", "test")
 MOST_DISTANCES = 200_000_000
 """Distances that the training part is measured by at most: 14,000 examples with each other."""
 
@@ -261,7 +261,7 @@ class _Fitting:
         if self.known[0] != name or not self.known[1]:
             steps, train = fit_steps(baseline.preprocess, self.sets.train.x)
             parts: dict[str, Any] = {"train": train}
-            for part in PARTS[1:]:
+            for part in HELD_OUT:
                 if (split := getattr(self.sets, part)) is not None and len(split):
                     parts[part] = split.x
                     for step in steps:

@@ -12,7 +12,7 @@ from ..data import DATASETS
 from ..errors import DlxError, Problem, SpecError
 from ..spec import Experiment
 from ..training.prepared import loaded
-from .results import mean_of, student_t_quantile
+from .results import half_interval, mean_of
 
 Folds = int | Literal["leave_one_out"]
 DEFAULT_FOLDS = 5
@@ -39,9 +39,7 @@ class FoldMetric:
 
     @property
     def interval95(self) -> float | None:
-        """Return half of the 95 % interval of the mean, by Student's t."""
-        error = self.standard_error
-        return None if error is None else student_t_quantile(len(self.values) - 1) * error
+        return half_interval(self.values)
 
     def as_json(self) -> dict[str, Any]:
         """Return the figures; the values in the order of the folds that have finished."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from functools import cache
 from math import isfinite
@@ -61,12 +61,8 @@ class Results:
     @property
     def intervals(self) -> dict[str, float]:
         """Half the 95 % confidence interval of each mean that is finite (Student's t); empty for one seed."""
-        n = len(self.results)
-        if n < 2:
-            return {}
-        each = {k: [r.metrics[k] for r in self.results] for k in self._measured}
-        spreads = {k: statistics.stdev(values) for k, values in each.items() if all(map(isfinite, values))}
-        return {k: student_t_quantile(n - 1) * s / n**0.5 for k, s in spreads.items()}
+        halves = {k: half_interval([r.metrics[k] for r in self.results]) for k in self._measured}
+        return {k: half for k, half in halves.items() if half is not None}
 
     def as_json(self) -> dict[str, Any]:
         """The document that `dlx train --json` ends with."""
@@ -95,6 +91,14 @@ def mean_of(values: Collection[float]) -> float:
     """Return the mean, rounded once; infinite or NaN where a value is."""
     # fmean raises on infinities of both signs, whose sum is NaN
     return statistics.fmean(values) if all(map(isfinite, values)) else sum(values) / len(values)
+
+
+def half_interval(values: Sequence[float]) -> float | None:
+    """Return half of the 95 % interval of a mean, by Student's t; None for one value or infinite ones."""
+    n = len(values)
+    if n < 2 or not all(map(isfinite, values)):
+        return None
+    return float(student_t_quantile(n - 1) * statistics.stdev(values) / n**0.5)
 
 
 @cache

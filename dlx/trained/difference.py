@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..errors import DlxError, plural
-from ..experiment.results import mean_of, student_t_quantile
+from ..experiment.results import half_interval, mean_of, student_t_quantile
 from ..runs import lookup
 from ..runs.folder import BASELINE, RunFolder
 from ..runs.records import RECORDS
@@ -158,7 +158,7 @@ class Comparison:
         if paired:
             first, second = [a for a, _ in paired], [b for _, b in paired]
             differences = [b - a for a, b in paired]
-            half = _interval(differences)
+            half = half_interval(differences)
         else:
             first, second = list(ours.values()), list(theirs.values())
             differences, half = [mean_of(second) - mean_of(first)], welch(first, second)
@@ -290,13 +290,6 @@ def _same_data(one: tuple[str, str, str], other: tuple[str, str, str]) -> bool:
 def _names(group: RunGroup) -> list[str]:
     each = list(group.metrics.values())
     return [name for name in each[0] if all(name in one for one in each)]
-
-
-def _interval(values: Sequence[float]) -> float | None:
-    """Return half of the 95 % interval of a mean, by Student's t; None for one value or infinite ones."""
-    if len(values) < 2 or not all(map(isfinite, values)):
-        return None
-    return student_t_quantile(len(values) - 1) * statistics.stdev(values) / sqrt(len(values))
 
 
 def welch(one: Sequence[float], other: Sequence[float]) -> float | None:
