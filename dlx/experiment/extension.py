@@ -11,7 +11,7 @@ from ..runs.folder import RunFolder
 from ..schedules import Timeline
 from ..spec import Experiment, Train, load
 from ..training.checkpoints import checkpoint, training_state
-from ..training.fit import CURVE_POINTS, evaluation_period
+from ..training.fit import curve_period, evaluation_period
 from ..training.prepared import Prepared, prepare, span_of
 from .resume_checks import check_digest, check_spec, unchanged
 from .session import describe
@@ -112,7 +112,7 @@ def _continued(run: RunFolder, prepared: Prepared, runs: Path, spans: tuple[Time
     checkpoint.write(folder.dir / "checkpoints", name, tensors, about)
     train = prepared.train
     every = {
-        "step": train.log_every or max(1, after.steps // CURVE_POINTS),
+        "step": curve_period(train, after.steps),
         "evaluation": evaluation_period(train, after),
     }
     # the old end has a point and an evaluation that the longer training has only where its periods fall there

@@ -58,15 +58,11 @@ def prepared_stages(experiment: Experiment, *, sources: bool = True) -> Prepared
         except SpecError as error:
             problems += [one for one in error.problems if one not in problems]
     if not problems:
-        for (one, other), names in zip(_pairs(each), _pairs([s.name for s in experiment.stages]), strict=True):
+        for (one, other), names in zip(pairwise(each), pairwise(s.name for s in experiment.stages), strict=True):
             problems += plans.carried(one.graphs, other.graphs, names).problems
     if problems:
         raise SpecError(*problems)
     return PreparedStages(tuple(each))
-
-
-def _pairs(items: Sequence[Any]) -> list[tuple[Any, Any]]:
-    return list(pairwise(items))
 
 
 def train(runs: Sequence[tuple[RunFolder, PreparedStages]], session: Session, *, packed: bool) -> tuple[Result, ...]:

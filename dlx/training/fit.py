@@ -114,7 +114,7 @@ class Job:
 
     @property
     def log_every(self) -> int:
-        return self.train.log_every or max(1, self.total_steps // CURVE_POINTS)
+        return curve_period(self.train, self.total_steps)
 
     @property
     def evaluate_every(self) -> int:
@@ -134,6 +134,11 @@ class Job:
 
 def _next(step: int, every: int) -> int:
     return step + every - step % every
+
+
+def curve_period(train: Train, steps: int) -> int:
+    """Return the steps between two points of the curve: as the spec says, else about `CURVE_POINTS` in all."""
+    return train.log_every or max(1, steps // CURVE_POINTS)
 
 
 def evaluation_period(train: Train, span: Timeline) -> int:
