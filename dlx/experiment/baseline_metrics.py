@@ -61,7 +61,8 @@ class Yardstick:
     def measure(self, baseline: Baseline, fitted: Any, x: Floats, y: Labels, classes: int | None) -> Measured:
         """Return the metrics of the answers to inputs `x` (n, values) with targets `y` (n, *target)."""
         if self.learns == "values":
-            output = torch.from_numpy(np.asarray(fitted.predict(x), np.float64).reshape(y.shape)).float()
+            predicted = torch.from_numpy(np.asarray(fitted.predict(x), np.float64).reshape(y.shape)).float()
+            output = self.objective.scaled(predicted)  # as a network would give it
         else:
             output = self._logits(baseline, fitted, x, classes or 0)
         meters = self.objective.evaluation()

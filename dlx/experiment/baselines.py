@@ -21,7 +21,7 @@ from ..runs.folder import BASELINE, RunFolder
 from ..spec import Experiment, missing_sections, supervised_of
 from ..spec.baseline_list import with_baseline
 from ..training.ensemble_metrics import HELD_OUT
-from ..training.prepared import loaded
+from ..training.prepared import loaded, statistics_of_targets
 from . import confusion_matrix
 from .baseline_metrics import OF_PROBABILITIES, Yardstick
 from .folds import FoldMetric, Folds, count_of, fold_changes, note_of
@@ -30,7 +30,7 @@ from .results import Result
 from .session import mirrors_of
 
 if TYPE_CHECKING:
-    from ..data.base import Floats, Labels
+    from ..data.base import Facts, Floats, Labels
     from ..track import Mirror
 
 MOST_DISTANCES = 200_000_000
@@ -165,6 +165,11 @@ def check(experiment: Experiment) -> Learns:
     if objective.kind not in {*OF_PROBABILITIES, "regression"}:
         message = f"baselines learn a class or numbers for each example, and {objective.kind} has targets of its own"
         raise SpecError(Problem(message, "They take classification and regression.", place, "objective"))
+    unused = _unused_fields(facts)
+    if unused:
+        message = f"baselines take one input and one target, and the data has {unused} besides"
+        hint = "Fit them to a spec whose data has one of each, and no weights."
+        raise SpecError(Problem(message, hint, experiment.place("data"), "data"))
     learns: Learns = "values" if objective.kind == "regression" else "classes"
     if not experiment.baselines:
         hint = "Name them: `--kind knn --kind svm`, or `baselines: [knn, svm]` in the spec."
@@ -177,6 +182,14 @@ def check(experiment: Experiment) -> Learns:
     if problems:
         raise SpecError(*problems)
     return learns
+
+
+def _unused_fields(facts: Facts) -> str:
+    """Return the fields of the data that baselines would leave out, in words."""
+    own = (facts.input_name, facts.target_name)
+    return ", ".join(
+        f"the {f.role} `{name}`" for name, f in facts.fields.items() if f.role != "id" and name not in own
+    )
 
 
 @dataclass
@@ -234,6 +247,7 @@ class _Fitting:
         """Fit a baseline and measure it; return the number of values of an input."""
         objective, facts = supervised_of(one), one.data.facts() if one.data is not None else None
         assert facts is not None
+        objective = objective.fitted(statistics_of_targets(one, objective, self.sets))
         learns: Learns = "values" if objective.kind == "regression" else "classes"
         yardstick = Yardstick.of(objective, learns, baseline)
         inputs = self.inputs(baseline)

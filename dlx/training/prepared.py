@@ -63,7 +63,7 @@ class Prepared:
         assert experiment.data is not None
         train, objective = experiment.train, objective_of(experiment)
         if isinstance(objective, Supervised):
-            statistics = _statistics(experiment, objective, sets) if statistics is None else statistics
+            statistics = statistics_of_targets(experiment, objective, sets) if statistics is None else statistics
             objective = objective.fitted(statistics)
         target = device.pick(train.device)
         return cls(experiment, train, experiment.data, graphs, sets, objective, target, dict(statistics or {}))
@@ -226,7 +226,7 @@ def loaded(experiment: Experiment) -> Sets:
         ) from error
 
 
-def _statistics(experiment: Experiment, objective: Supervised, sets: Sets) -> dict[str, Any]:
+def statistics_of_targets(experiment: Experiment, objective: Supervised, sets: Sets) -> dict[str, Any]:
     """Return what an objective needs to know of the training targets. SpecError where it cannot follow from them."""
     assert experiment.data is not None
     found, fields, names = dict[str, Any](), experiment.data.facts().fields, sets.reading.get("told", ())

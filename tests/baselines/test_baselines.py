@@ -14,6 +14,7 @@ from sklearn.metrics import accuracy_score, f1_score, log_loss, mean_absolute_er
 from sklearn.neighbors import KNeighborsClassifier, KNeighborsRegressor
 from sklearn.preprocessing import StandardScaler
 from sklearn.svm import LinearSVC, LinearSVR
+from sklearn.utils.class_weight import compute_class_weight
 
 from dlx import spec as specs
 from dlx.errors import DlxError, RunError
@@ -119,6 +120,39 @@ def test_a_regressor_has_the_figures_of_scikit_learn_on_the_same_arrays(values, 
         assert found[f"{name}/mse"] == found[f"{name}/loss"] == pytest.approx(error, rel=1e-4)
         error = mean_absolute_error(part.y.ravel(), witness.predict(part.x))
         assert found[f"{name}/mae"] == pytest.approx(error, rel=1e-4)
+
+
+def test_balanced_weights_of_the_loss_are_those_of_the_training_part(spec):
+    data = dict(np.load(spec.parent / "a.npz"))
+    rows = np.flatnonzero((data["y"] != 0) | (np.arange(len(data["y"])) % 4 == 0))
+    np.savez(spec.parent / "a.npz", x=data["x"][rows], y=data["y"][rows])
+    loss = "objective.classification.loss={cross_entropy: {weight: balanced}}"
+    found = metrics_of(spec, "logistic_regression", changes=[f"++{loss}"])
+    sets = loaded(specs.load(spec))
+    shares = SoftmaxRegression().fit(sets.train.x, sets.train.y).predict_proba(sets.test.x)
+    weights = compute_class_weight("balanced", classes=np.arange(3), y=sets.train.y)[sets.test.y]
+
+    assert found["test/loss"] == pytest.approx(log_loss(sets.test.y, shares, sample_weight=weights), rel=1e-5)
+    assert found["test/loss"] != pytest.approx(log_loss(sets.test.y, shares), rel=1e-3)
+
+
+def test_metrics_of_scaled_targets_are_in_their_own_unit_and_the_loss_is_not(values):
+    found = metrics_of(values, "ridge", changes=["objective={regression: {scale: standardize}}"])
+    sets, plain = loaded(specs.load(values)), metrics_of(values, "ridge")
+
+    assert found["test/mse"] == pytest.approx(plain["test/mse"], rel=1e-4)
+    assert found["test/loss"] == pytest.approx(plain["test/mse"] / sets.train.y.var(), rel=1e-4)
+
+
+def test_further_inputs_targets_and_weights_are_refused(spec):
+    data = dict(np.load(spec.parent / "a.npz"))
+    np.savez(spec.parent / "a.npz", **data, z=data["x"][:, :2], w=np.ones(len(data["y"])))
+    fields = "data={arrays: {path: a.npz, inputs: {x: x, z: z}, targets: {y: y}, weights: w, valid: 40}}"
+    text = fields.replace("a.npz", str(spec.parent / "a.npz"))
+    with pytest.raises(
+        DlxError, match="one input and one target, and the data has the input `z`, the weight `weight` besides"
+    ):
+        fitted(spec, "knn", changes=[text])
 
 
 def test_a_baseline_has_steps_of_its_own_after_those_of_the_data(spec):
