@@ -45,14 +45,8 @@ class _Boxes(Meter):
     def update(self, output: Tensor, target: Tensor) -> None:
         from ..modules import boxes
 
-        answer, truth = (
-            boxes.decode_outputs(output, (output.shape[1] - target.shape[1]) // 5 + 1),
-            boxes.decode_targets(target),
-        )
-        surest, classes = answer.classes.max(1, keepdim=True)
-        scores = answer.confidence * surest
-        corners, kinds = answer.corners.flatten(1, 3), classes.expand_as(scores).flatten(1)
-        scores = scores.flatten(1)
+        truth = boxes.decode_targets(target)
+        corners, kinds, scores = boxes.detections(output, (output.shape[1] - target.shape[1]) // 5 + 1)
         out = boxes.suppressed(corners, kinds, scores, self.metric.suppress)
         self._append(self.predicted, corners, kinds, scores, (scores > self.metric.least) & ~out)
         there = truth.confidence.flatten(1)

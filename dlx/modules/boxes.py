@@ -38,6 +38,17 @@ def decode_outputs(output: Tensor, boxes: int) -> DecodedBoxes:
     return DecodedBoxes(cells[:, :, 0], cells[:, :, 1:], output[:, 5 * boxes :])
 
 
+def detections(output: Tensor, boxes: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Return the corners (N, k, 4), classes (N, k) and scores (N, k) of all boxes of outputs, k = `boxes` S S.
+
+    A box has the most probable class of its cell, and as score the product of both confidences.
+    """
+    decoded = decode_outputs(output, boxes)
+    surest, classes = decoded.classes.max(1, keepdim=True)
+    scores = decoded.confidence * surest
+    return decoded.corners.flatten(1, 3), classes.expand_as(scores).flatten(1), scores.flatten(1)
+
+
 def decode_targets(target: Tensor) -> DecodedBoxes:
     """Decode targets, which hold width and height."""
     place = torch.cat([target[:, 1:3], target[:, 3:5].clamp_min(0).sqrt()], 1)

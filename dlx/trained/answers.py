@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import DlxError
 from ..lazy import np, torch
@@ -34,6 +34,8 @@ class Answers(ABC):
 
     labels: tuple[str, ...]
     """Names of the classes, values or joints."""
+    several_rows: ClassVar[bool] = False
+    """Whether an input may have another number of rows than one."""
 
     @property
     @abstractmethod
@@ -160,6 +162,7 @@ class Joints(Answers):
     places: Array
     scores: Array
     labels: tuple[str, ...]
+    several_rows: ClassVar[bool] = True
 
     def __len__(self) -> int:
         return len(self.values)
@@ -202,6 +205,7 @@ class Boxes(Answers):
     overlap: float
     threshold: float
     labels: tuple[str, ...]
+    several_rows: ClassVar[bool] = True
 
     def __len__(self) -> int:
         return self.count
@@ -249,7 +253,7 @@ class OfHeads(Answers):
     @property
     def titles(self) -> list[str] | None:
         each = {name: one.titles for name, one in self.of.items()}
-        if any(titles is None or isinstance(self.of[name], Boxes | Joints) for name, titles in each.items()):
+        if any(titles is None or self.of[name].several_rows for name, titles in each.items()):
             return None
         return [self._title(name, title) for name, titles in each.items() for title in titles or ()]
 
@@ -364,8 +368,7 @@ def _joints_of(maps: Array, record: InputRecord) -> Joints:
 def _boxes_of(objective: Supervised, output: Tensor, record: InputRecord, threshold: float | None) -> Boxes:
     """Decode the boxes of one network (n, 5 boxes + classes, S, S), and suppress those of one object.
 
-    Each box has the most probable class of its cell, and as score the product of both confidences, as
-    `average_precision` takes them.
+    Classes and scores are those that `average_precision` takes.
     """
     from ..modules import boxes
 
@@ -373,10 +376,7 @@ def _boxes_of(objective: Supervised, output: Tensor, record: InputRecord, thresh
     metric = next((one for one in objective.metrics if isinstance(one, AveragePrecision)), AveragePrecision())
     least = metric.least if threshold is None else threshold
     kinds = record.facts.target[0] - 5
-    answer = boxes.decode_outputs(output, (output.shape[1] - record.facts.target[0]) // 5 + 1)
-    surest, classes = answer.classes.max(1, keepdim=True)
-    scores = (answer.confidence * surest).flatten(1)
-    classes, corners = classes.expand_as(answer.confidence).flatten(1), answer.corners.flatten(1, 3)
+    corners, classes, scores = boxes.detections(output, (output.shape[1] - record.facts.target[0]) // 5 + 1)
     order = scores.argsort(dim=1, descending=True, stable=True)
     scores, classes = scores.gather(1, order), classes.gather(1, order)
     corners = corners.take_along_dim(order[..., None], 1)

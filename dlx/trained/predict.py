@@ -24,7 +24,7 @@ from ..training.batches.augmentation import inference_call
 from ..training.checkpoints import checkpoint
 from ..utils import files
 from ..utils.json_documents import dumps
-from .answers import Answers, Boxes, Classes, Joints, answers_of, titles_beside
+from .answers import Answers, Boxes, Classes, answers_of, titles_beside
 from .evaluate import members_of, weights_of
 
 if TYPE_CHECKING:
@@ -123,7 +123,7 @@ class Predicted:
     @property
     def several_rows(self) -> bool:
         """Whether an input may have another number of rows than one."""
-        return isinstance(self.answers, Boxes | Joints)
+        return self.answers.several_rows
 
     def rows(self) -> tuple[list[str], list[list[Any]]]:
         """Return the titles and the rows of a table: a row for each input, or for each of its boxes or joints."""
