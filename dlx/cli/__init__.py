@@ -18,6 +18,7 @@ app = typer.Typer(
 )
 COMMANDS = (
     specs.inspect,
+    specs.data,
     training.train,
     training.sweep,
     training.crossval,

@@ -76,6 +76,46 @@ def inspect(
         check_claims([] if shapes else graph.unmet(experiment, traced), overrides)
 
 
+def data(
+    spec: SpecPath,
+    overrides: Overrides = None,
+    png: Annotated[
+        Path | None, typer.Option("--png", metavar="FILE", help="Pictures of examples, as training sees them.")
+    ] = None,
+    plugin: Plugins = None,
+    as_json: AsJson = False,
+) -> None:
+    """Show what a spec reads as its data.
+
+    The fields with their types and why they have them, the parts, classes with their counts, values and missing ones,
+    preprocessing with what was fitted, and a few examples; --png writes pictures beside what augmentation makes of
+    them, with maps of classes over them. Nothing is trained, and a spec without a network will do.
+
+    Example: dlx data digits/lenet --png digits.png
+    """
+    from .. import spec as specs
+    from ..analysis.data import description
+    from ..show import console
+    from ..show import data as tables
+
+    experiment = specs.load(spec, overrides or [], plugins=plugin or [])
+    found = description.described(experiment)
+    sentences = []
+    if png is not None:
+        from ..analysis.data import pictures
+
+        sentences = [pictures.save(experiment, list(found.values())[-1], png)]
+    if as_json:
+        documents = {name: one.as_json() for name, one in found.items()}
+        document = documents.get("", {"stages": documents})
+        console.document(document | ({"png": str(png)} if png is not None else {}))
+    else:
+        tables.described(found)
+    for one in found.values():
+        for note in (*one.sets.notes, *sentences):
+            console.say(note)
+
+
 def layers(
     kind: Annotated[str | None, typer.Argument(help="One kind, in full.", autocompletion=completion.kinds)] = None,
     spec: Annotated[Path | None, typer.Argument(metavar="SPEC", help="Also the kinds of its plugins.")] = None,

@@ -37,10 +37,37 @@ class ColumnUse:
     taken_for: str
     inputs: int
     because: str
+    of_field: str = field(default="", compare=False)
+    """The field that it is, or is a part of; empty for one that is left out."""
 
     def as_json(self) -> dict[str, Any]:
-        """Return the fields as JSON values."""
-        return asdict(self)
+        """Return the name, the use, the number of inputs and the reason as JSON values."""
+        return {name: value for name, value in asdict(self).items() if name != "of_field"}
+
+
+@dataclass(frozen=True)
+class ColumnValues:
+    """Values of a column of a table, of all rows of its file, before they are encoded.
+
+    Attributes:
+        missing: rows without a value.
+        distinct: number of different values.
+        least, mean, greatest: of numbers; of dates the first and the last as ISO 8601; else None.
+        most_frequent: of texts, Booleans and dates, values with their counts, the most frequent first.
+    """
+
+    name: str
+    missing: int
+    distinct: int
+    least: float | str | None = None
+    mean: float | None = None
+    greatest: float | str | None = None
+    most_frequent: tuple[tuple[str, int], ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the figures as JSON values; those that it has none of are left out."""
+        found = {**asdict(self), "most_frequent": [list(pair) for pair in self.most_frequent]}
+        return {name: value for name, value in found.items() if name != "name" and value not in (None, [])}
 
 
 Role = Literal["input", "target", "weight", "id"]
@@ -297,6 +324,16 @@ class Dataset(Declared):
         from .passthrough import passthrough
 
         return passthrough(inputs, names, count)
+
+    def column_values(self) -> tuple[ColumnValues, ...]:
+        """Return what the columns in use hold, before they are encoded; nothing for a source without columns."""
+        return ()
+
+    def cells(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        """Return the cells in use of some rows of the pool as the source has them, a mapping of columns for each;
+        nothing for a source without columns.
+        """
+        return []
 
     def load(self) -> Sets:
         """Load the arrays. DataError where a file is missing, truncated or of the wrong length."""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import re
 import struct
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from helpers import SHIPPED_DATA
 from PIL import Image
 
+from dlx.analysis.data.description import described
 from dlx.data import DATASETS, Dataset
+from dlx.spec import load
 
 
 @pytest.fixture
@@ -71,6 +75,34 @@ def test_facts_are_what_load_brings(kind, options):
             assert 0 <= part.y.min() <= part.y.max() < facts.classes
     assert len(sets.class_names) in (0, facts.classes)
     assert sets.source
+
+
+@pytest.mark.parametrize("kind", SHIPPED_DATA)
+def test_every_source_is_described(kind, options, tmp_path):
+    """`dlx data` counts, measures and shows what `load` brings."""
+    text = {name: str(value) if isinstance(value, Path) else value for name, value in options.get(kind, {}).items()}
+    (tmp_path / "spec.json.yaml").write_text(json.dumps({"dlx": 1, "data": {kind: text}}))
+    found = described(load(tmp_path / "spec.json.yaml"))[""]
+    document = json.loads(json.dumps(found.as_json()))
+    sets = made(kind, options).load()
+
+    parts = {name: part for name in ("train", "valid", "test") if (part := getattr(sets, name)) is not None}
+    assert document["parts"] == {name: len(part) for name, part in parts.items()}
+    assert document["digest"] == sets.digest
+    assert {one["name"] for one in document["fields"]} == {*sets.named("input"), *sets.named("target")}
+    for one in document["fields"]:
+        values = sets.values(sets.train, one["name"])
+        assert one["dtype"] == str(values.dtype)
+        assert tuple(one["shape"]) == values.shape[1:]
+        assert one["why"]
+        whole = values.astype(np.float64)
+        figures = [whole.min(), whole.mean(), whole.max(), whole.std()]
+        assert list(one["figures"].values()) == pytest.approx(figures, rel=1e-9, abs=1e-12)
+    for name, classes in document["classes"].items():
+        for part, split in parts.items():
+            counted = np.bincount(sets.values(split, name).reshape(-1), minlength=len(classes))
+            assert [one[part] for one in classes] == counted.tolist()
+    assert len(document["examples"]) == min(5, len(sets.train))
 
 
 @pytest.mark.parametrize("kind", SHIPPED_DATA)

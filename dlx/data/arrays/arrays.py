@@ -225,9 +225,11 @@ class Arrays(Pool):
             kind = "classes" if self._of_classes(targets.dtype) else "values"
             scaled = ", divided by 255" if self.scale and inputs.dtype == np.uint8 else ""
             uses.append(
-                ColumnUse(x, f"inputs{of_part}", prod(inputs.sizes[1:]), f"{inputs.dtype}{scaled}, as numbers")
+                ColumnUse(
+                    x, f"inputs{of_part}", prod(inputs.sizes[1:]), f"{inputs.dtype}{scaled}, as numbers", "input"
+                )
             )
-            uses.append(ColumnUse(y, f"targets, {kind}{of_part}", 0, f"{targets.dtype}"))
+            uses.append(ColumnUse(y, f"targets, {kind}{of_part}", 0, f"{targets.dtype}", "target"))
         spare = [name for name in names_in(self.path) if name not in {use.name for use in uses}]
         uses += [ColumnUse(name, "left out", 0, "no field names it") for name in spare]
         if not spare:

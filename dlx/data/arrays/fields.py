@@ -305,7 +305,9 @@ def uses(fields: Mapping[str, list[FieldArray]], source: Arrays) -> tuple[Column
             )
             inputs = prod(one.stored.sizes[1:]) if one.role == "input" else 0
             found.append(
-                ColumnUse(one.array, f"{taken}{of_part}", inputs, f"{why}{divided}{', as the spec says' * said}")
+                ColumnUse(
+                    one.array, f"{taken}{of_part}", inputs, f"{why}{divided}{', as the spec says' * said}", one.name
+                )
             )
     return tuple(found)
 

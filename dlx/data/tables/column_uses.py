@@ -43,22 +43,24 @@ def uses(table: Table, frame: Frame, columns: Sequence[Column], goal: Column | N
     inputs = {column.name: column for column in columns}
     found = []
     others = _further_uses(table, frame)
+    groups = {name: field for field, group in (table.inputs or {}).items() for name in group.columns}
+    first = next(iter(table.targets), "target") if table.targets else "target"
     for name in frame.every:
+        field = groups.get(name, "input")
         if name in frame.left_out:
             found.append(ColumnUse(name, "left out", 0, frame.left_out[name]))
         elif name in table.looked_up:
-            found.append(ColumnUse(name, "integers", 1, _why(table, frame, inputs[name])))
+            found.append(ColumnUse(name, "integers", 1, _why(table, frame, inputs[name]), field))
         elif name in inputs:
-            found.append(
-                ColumnUse(name, SORTS[inputs[name].sort], inputs[name].width, _why(table, frame, inputs[name]))
-            )
+            column = inputs[name]
+            found.append(ColumnUse(name, SORTS[column.sort], column.width, _why(table, frame, column), field))
         elif name in others:
             found.append(others[name])
         elif goal is not None:
             because = "`task` says so" if goal.sort == "number" else _why(table, frame, goal)
-            found.append(ColumnUse(name, "target, classes", 0, because))
+            found.append(ColumnUse(name, "target, classes", 0, because, first))
         else:
-            found.append(ColumnUse(name, "target, values", 0, _stored(table, frame, name)))
+            found.append(ColumnUse(name, "target, values", 0, _stored(table, frame, name), first))
     return tuple(found)
 
 
@@ -68,12 +70,14 @@ def _further_uses(table: Table, frame: Frame) -> dict[str, ColumnUse]:
 
     named = {"weight": table.weights, "id": table.ids}
     found = {
-        name: ColumnUse(name, role, 0, f"`{role}s` names it") for role, name in named.items() if name is not None
+        name: ColumnUse(name, role, 0, f"`{role}s` names it", role)
+        for role, name in named.items()
+        if name is not None
     }
     for field, goal in further_goals(table, frame).items():
         name = target_columns(table)[field].column or field
         kind, why = ("values", _stored(table, frame, name)) if goal is None else ("classes", _why(table, frame, goal))
-        found[name] = ColumnUse(name, f"target `{field}`, {kind}", 0, why)
+        found[name] = ColumnUse(name, f"target `{field}`, {kind}", 0, why, field)
     return found
 
 

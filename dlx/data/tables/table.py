@@ -12,7 +12,7 @@ from pydantic import Field, PositiveInt, model_validator
 from ...lazy import np
 from ...registry import FilePath, NotBoolean
 from ...shapes import Shape
-from ..base import Facts, Sets, Split
+from ..base import ColumnValues, Facts, Sets, Split
 from ..file_reading import check_memory, class_numbers
 from ..new_inputs import NewInputs
 from ..passthrough import passthrough
@@ -22,6 +22,7 @@ from ..splits import Pool, assemble
 from .bags import Texts
 from .cells import Notation
 from .column_uses import uses, warnings
+from .column_values import cells_of, columns_of, values_of
 from .columns import Column, category_codes, saved_columns
 from .date_parts import DateOptions, Dates
 from .encodings import check_same_sort, encodings_of
@@ -42,7 +43,7 @@ from .table_fields import (
     inputs_of,
     named_facts,
 )
-from .table_files import frames_of
+from .table_files import all_rows, frames_of
 from .target_means import TargetEncodings
 
 if TYPE_CHECKING:
@@ -227,6 +228,12 @@ class Table(Pool):
         problems = warnings(self, frame, columns, goal)
         facts = replace(facts, columns=uses(self, frame, columns, goal), warnings=problems)
         return named_facts(fields_of(self, frames, columns, goal), facts)
+
+    def column_values(self) -> tuple[ColumnValues, ...]:
+        return tuple(values_of(name, column) for name, column in columns_of(all_rows(self)[0]))
+
+    def cells(self, rows: Sequence[int]) -> list[dict[str, Any]]:
+        return cells_of(frames_of(self)[0], rows)
 
     def load(self) -> Sets:
         frames = frames_of(self)

@@ -36,6 +36,11 @@ def _check_csv(table: Table) -> None:
 
 def frames_of(table: Table) -> list[Frame]:
     """Read the used columns of each file, without rows that a rule for missing values drops."""
+    return [drop_incomplete(frame, _rules(table, frame.names)) for frame in all_rows(table)]
+
+
+def all_rows(table: Table) -> list[Frame]:
+    """Read the used columns of each file, all rows of them."""
     _check_csv(table)
     paths = [path for path in (table.path, table.test_path) if path is not None]
     frames = [read(Path(path), table.names, table.delimiter, table.na_values) for path in paths]
@@ -51,7 +56,7 @@ def frames_of(table: Table) -> list[Frame]:
     chosen = [first, *(frame.typed(table.notation, like=first.sorts(), dates=forms) for frame in others)]
     for frame in chosen:
         check_rules(table.missing, frame.names, table.non_inputs, str(frame.path))
-    return [drop_incomplete(frame, _rules(table, frame.names)) for frame in chosen]
+    return chosen
 
 
 def date_formats(table: Table, names: Sequence[str]) -> dict[str, str | None]:

@@ -1,0 +1,1 @@
+"""What a spec reads as its data, before training: `dlx data`."""
