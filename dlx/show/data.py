@@ -111,10 +111,7 @@ def _steps(made: DataDescription) -> Iterator[str]:
             yield f"preprocessing of {name}: {step.step.kind}"
             for statistic, summary in document["statistics"].items():
                 values = summary.get("values")
-                shown = (
-                    ", ".join(f"{value:.4g}" for value in values) if values else f"{by_x(summary['shape'])} values"
-                )
-                yield f"  {statistic} {shown}"
+                yield f"  {statistic} {', '.join(map(_number, values)) if values else by_x(summary['shape'])}"
 
 
 def _examples(made: DataDescription) -> None:

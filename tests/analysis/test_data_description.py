@@ -117,7 +117,8 @@ def test_several_fields_ids_and_positions_that_do_not_count(tmp_path):
         map=maps,
         patient=np.array(list("abcdef")),
     )
-    text = "dlx: 1\ndata: {arrays: {path: scans.npz, inputs: {image: scan, age: age}, targets: {map: map}, ids: patient}}\n"
+    fields = "inputs: {image: scan, age: age}, targets: {map: map}, ids: patient"
+    text = f"dlx: 1\ndata: {{arrays: {{path: scans.npz, {fields}}}}}\n"
     found = document_of(tmp_path, text)
 
     assert {one["name"]: (one["role"], one["dtype"]) for one in found["fields"]} == {
@@ -187,17 +188,19 @@ def test_a_contact_sheet_has_each_original_beside_what_training_sees(tmp_path, c
     [
         ("dlx: 1\nnetwork: {layers: [{linear: 3}]}\n", None, "there is no `data`"),
         ("dlx: 1\ndata: {digits: {valld: 0.1}}\n", None, "`digits` has no field `valld`"),
-        ("dlx: 1\ndata: {synthetic: {shape: [7], train: 9}}\n", "a.png", "the input `input` has the shape (7,), and a picture has"),
+        ("dlx: 1\ndata: {synthetic: {shape: [7], train: 9}}\n", "a.png", "the shape (7,), and a picture has"),
         ("dlx: 1\ndata: digits\n", "a.jpg", "a.jpg does not end in .png"),
         ("dlx: 1\ndata: digits\n", "no/such/a.png", "a.png cannot be written: No such file or directory"),
-        (AUGMENTED.replace("out_channels: 4, kernel_size: 1", "out_channels: 5, kernel_size: 1"), "a.png", "and the data has 4 classes on 12x12"),
+        (AUGMENTED.replace("4, kernel_size: 1", "5, kernel_size: 1"), "a.png", "and the data has 4 classes on 12x12"),
     ],
 )  # fmt: skip
 def test_mistakes_are_sentences(tmp_path, text, png, sentence):
-    with pytest.raises(SpecError) as caught:
+    def drawn() -> None:
         experiment = spec_of(tmp_path, text)
-        made = described(experiment)[""]
-        pictures.save(experiment, made, tmp_path / png)
+        pictures.save(experiment, described(experiment)[""], tmp_path / png)
+
+    with pytest.raises(SpecError) as caught:
+        drawn()
 
     assert sentence in str(caught.value)
     assert caught.value.problems[0].mark

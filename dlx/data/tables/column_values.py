@@ -1,4 +1,4 @@
-"""What the columns of a table hold, before they are encoded: missing values, least, mean and greatest, frequent ones."""
+"""Values of the columns of a table before they are encoded: missing, least, mean, greatest and frequent ones."""
 
 from __future__ import annotations
 
