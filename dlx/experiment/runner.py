@@ -138,6 +138,7 @@ def rates(experiment: Experiment) -> dict[str, ScheduleCurve]:
     SpecError where it cannot be trained.
     """
     if experiment.stages:
+        stages.ready_stages(experiment)
         each = [(stage.name, rates(stage.experiment)) for stage in experiment.stages]
         return {name if len(found) == 1 else f"{name}/{n}": one for name, found in each for n, one in found.items()}
     graphs, train = ready(experiment), experiment.train

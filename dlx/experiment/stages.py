@@ -5,17 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
 from ..data import Sets
-from ..errors import DlxError, SpecError
-from ..graph import initial_weights as plans
+from ..errors import DlxError, Problem, SpecError
+from ..graph import Graphs
+from ..graph.stages import with_misfits
 from ..runs.folder import RunFolder
 from ..spec import Experiment
 from ..training import initial_weights
 from ..training.checkpoints import checkpoint
-from ..training.prepared import Prepared, loaded, prepare
+from ..training.prepared import Prepared, loaded, prepare, ready
 from . import packing
 from .recorder import RunRecorder, StagePlace
 from .results import Result
@@ -41,28 +41,39 @@ class PreparedStages:
 
 def prepared_stages(experiment: Experiment, *, sources: bool = True) -> PreparedStages:
     """Prepare all stages of a spec. SpecError with the problems of all of them, and of weights that do not go on."""
-    problems = list(experiment.problems)
+    graphs = ready_stages(experiment, sources=sources)
     each: list[Prepared] = []
+    found: dict[str, list[Problem]] = {}
     known: list[tuple[Any, Sets]] = []
 
     def load(one: Experiment) -> Sets:
-        found = next((sets for data, sets in known if data == one.data), None)
-        if found is None:
-            found = loaded(one)
-            known.append((one.data, found))
-        return found
+        sets = next((sets for data, sets in known if data == one.data), None)
+        if sets is None:
+            sets = loaded(one)
+            known.append((one.data, sets))
+        return sets
 
     for stage in experiment.stages:
         try:
-            each.append(prepare(stage.experiment, load=load, sources=sources))
+            each.append(prepare(stage.experiment, graphs[stage.name], load, sources=False))
         except SpecError as error:
-            problems += [one for one in error.problems if one not in problems]
-    if not problems:
-        for (one, other), names in zip(pairwise(each), pairwise(s.name for s in experiment.stages), strict=True):
-            problems += plans.carried(one.graphs, other.graphs, names).problems
-    if problems:
+            found[stage.name] = list(error.problems)
+    if problems := experiment.problems_of_stages(found):
         raise SpecError(*problems)
     return PreparedStages(tuple(each))
+
+
+def ready_stages(experiment: Experiment, *, sources: bool = True) -> dict[str, Graphs]:
+    """Return the graphs of stages that can be trained, by name, before anything is loaded. SpecError."""
+    graphs, found = dict[str, Graphs](), dict[str, list[Problem]]()
+    for stage in experiment.stages:
+        try:
+            graphs[stage.name] = ready(stage.experiment, sources=sources)
+        except SpecError as error:
+            found[stage.name] = list(error.problems)
+    if problems := with_misfits(experiment, graphs, found):
+        raise SpecError(*problems)
+    return graphs
 
 
 def train(runs: Sequence[tuple[RunFolder, PreparedStages]], session: Session, *, packed: bool) -> tuple[Result, ...]:

@@ -6,7 +6,8 @@ from .expect import unmet, unmet_by
 from .graph import AnyReceptiveField, Graph, LayerNode
 from .graphs import Graphs
 from .inputs import all_input_shapes, input_shapes
-from .trace import FREEZE, trace, trace_all
+from .stages import trace, trace_all
+from .trace import FREEZE
 
 __all__ = [
     "FREEZE",

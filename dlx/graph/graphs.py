@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..errors import Mark, Problem, SpecError, did_you_mean
@@ -29,6 +29,8 @@ class Graphs(Mapping[str, Graph]):
     warnings: tuple[Problem, ...] = ()
     plugins: tuple[Plugin, ...] = ()
     """The plugins of the spec."""
+    stages: Mapping[str, Graphs] = field(default_factory=dict)
+    """The graphs of each stage by its name, where the spec has stages; these are those of the last one."""
 
     @classmethod
     def of(cls, graph: Graph) -> Graphs:

@@ -56,23 +56,10 @@ class _Walk:
         return f"{self.prefix}{name}"
 
 
-def trace(experiment: Experiment, inputs: Mapping[str, Shape] | None = None) -> Graph:
-    """Return the graph of a spec with one network, for its own inputs or for `inputs`.
+def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Shape]] | None = None) -> Graphs:
+    """Return the graphs of all networks of one training, for their own inputs or for `inputs`, by network.
 
-    Errors: SpecError with every mistake of the spec, or where it has `networks`.
-    """
-    if experiment.networks:
-        names = ", ".join(f"`{name}`" for name in experiment.networks)
-        message = f"this takes a spec with one `network`, and this one has `networks`: {names}"
-        hint = "Write the network that is meant as `network` in a spec of its own."
-        raise SpecError(Problem(message, hint, experiment.place("networks"), "networks"))
-    return trace_all(experiment, {ONE: inputs} if inputs else None).one
-
-
-def trace_all(experiment: Experiment, inputs: Mapping[str, Mapping[str, Shape]] | None = None) -> Graphs:
-    """Return the graphs of all networks of a spec, for their own inputs or for `inputs`, by network.
-
-    Errors: SpecError with every mistake of the spec, in the order of the file.
+    Of a spec with stages it is the last one. Errors: SpecError with every mistake, in the order of the file.
     """
     experiment.use_plugins()
     problems = Problems(experiment.problems)
@@ -104,10 +91,10 @@ def trace_all(experiment: Experiment, inputs: Mapping[str, Mapping[str, Shape]] 
             problems.add(_no_nodes(walk.experiment))
     if problems.found:
         # Sections are checked in another order than that of the file, in which a user reads them
-        raise SpecError(*sorted(problems.found, key=_in_file_order))
+        raise SpecError(*sorted(problems.found, key=in_file_order))
     warned = Problems()
     graphs = {name: _graph(walk, facts, warned) for name, walk in walks.items()}
-    return Graphs(experiment.name, graphs, tuple(sorted(warned.found, key=_in_file_order)), experiment.plugins)
+    return Graphs(experiment.name, graphs, tuple(sorted(warned.found, key=in_file_order)), experiment.plugins)
 
 
 def _check_keys(experiment: Experiment) -> Iterator[Problem]:
@@ -155,7 +142,7 @@ def _graph(walk: _Walk, facts: Facts | None, warned: Problems) -> Graph:
         placer.warned.add(replace(warning, path=f"{placer.path}.{warning.path}"))
     _warn_unused(placer, outputs)
     _warn_of_data(experiment, facts, placer)
-    warnings = sorted(placer.warned.found, key=_in_file_order)
+    warnings = sorted(placer.warned.found, key=in_file_order)
     for warning in warnings:
         warned.add(warning)
     columns = facts.columns if facts is not None else ()
@@ -168,7 +155,7 @@ def _graph(walk: _Walk, facts: Facts | None, warned: Problems) -> Graph:
     return replace(graph, of_objective=tuple(f"objective/{name}" for name in learned()))
 
 
-def _in_file_order(problem: Problem) -> tuple[bool, str, int, int, int]:
+def in_file_order(problem: Problem) -> tuple[bool, str, int, int, int]:
     """Return the sort key of problems: overrides, which have no line, come before files."""
     mark = problem.mark or Mark("")
     return (mark.line > 0, mark.file, *mark.place)

@@ -128,7 +128,7 @@ def _jobs(runs: Sequence[RunFolder], name: str, data: Sequence[str]) -> list[Job
             if sets is None:
                 sets = _sets(experiment, run)
                 loaded.append((experiment.data, sets))
-            job = _job(experiment, trace_all(experiment), sets)
+            job = _job(experiment, trace_all(experiment.last_stage), sets)
         checkpoint.load_weights(job.network, run.dir / "checkpoints", name)
         jobs.append(job)
     return jobs

@@ -260,7 +260,7 @@ def input_record_of(run: RunFolder) -> InputRecord:
     experiment = load(run.file("spec.yaml"))
     if experiment.data is None:
         raise DlxError(f"{run.key} names no data, and cannot be asked")
-    graph = trace(experiment)
+    graph = trace(experiment.last_stage)
     return input_record.of(experiment.data, experiment.data.load(), graph.inputs, graph.fields_taken)
 
 

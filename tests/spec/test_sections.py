@@ -244,6 +244,7 @@ SPECS = {name: path.read_text() for name, path in SHIPPED.items() if path.suffix
 FREE = {"vars", "expect", "blocks", "inputs", "outputs", "args", "for", "defaults", "values", "space"}
 """Sections whose keys and values are the user's own: what is wrong with them shows elsewhere."""
 KNOWN = {word for r in (LAYERS, DATASETS, OBJECTIVES, LOSSES, INITIALIZERS, OPTIMIZERS, SCHEDULES) for word in r}
+KNOWN |= {"seed"}  # `seeds` that lost its last letter is a field, too
 
 
 def places(node: Node, free: set, path: tuple = ()) -> list[tuple]:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ...data.base import Sets, Split
 from ...errors import Problem, SpecError
+from ...experiment.stages import ready_stages
 from ...lazy import torch
 from ...spec import Experiment, supervised_of
 from ...training import device
@@ -57,6 +58,11 @@ def examine(experiment: Experiment, thorough: bool = False) -> Report:
 
 def probe_of(experiment: Experiment, thorough: bool = False) -> Probe:
     """Prepare a spec, with its graph and data, for the checks."""
+    if experiment.stages:
+        ready_stages(experiment)
+        message = "`dlx doctor` examines one training, and the spec has `stages`"
+        hint = "Give it a spec of the stage that is in doubt."
+        raise SpecError(Problem(message, hint, experiment.written.map["stages"].mark, "stages"))
     objective = supervised_of(experiment)
     if objective.measures == "heads":
         head = objective.heads([""])[0]
@@ -64,10 +70,6 @@ def probe_of(experiment: Experiment, thorough: bool = False) -> Probe:
         one = f"'objective={{{head.objective.kind}: {{field: {head.name}}}}}' network.outputs={head.name}"
         hint = f"Examine one at a time: `dlx doctor {experiment.path.name} {one}`."
         raise SpecError(Problem(message, hint, experiment.place("objective"), "objective"))
-    if experiment.stages:
-        message = "`dlx doctor` examines one training, and the spec has `stages`"
-        hint = "Give it a spec of the stage that is in doubt."
-        raise SpecError(Problem(message, hint, experiment.written.map["stages"].mark, "stages"))
     made = prepare(experiment)
     plain = made.train.model_copy(update={"augment": [], "test_time": None})
     sets, facts, objective = made.sets.in_memory(EXAMINED_BYTES), made.data.facts(), made.supervised

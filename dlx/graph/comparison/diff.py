@@ -15,7 +15,7 @@ from ...shapes import Shape
 from ...spec import Experiment, Train
 from ..graph import AnyReceptiveField, Graph, LayerNode, receptive_field_as_json
 from ..graphs import Graphs
-from ..trace import trace_all
+from ..stages import trace_all
 from .align import align_nodes
 
 Sides = tuple[Any, Any]

@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ...errors import Mark, Problem, SpecError
+from ...errors import Mark, Problem
 from ...init import Default, Initializer
 from ...plugins import Plugin, keep, use
 from ...registry import FAMILIES
@@ -23,13 +23,13 @@ from . import data_paths
 from .freeze import FreezePattern, parse_freeze
 from .kinds import SECTIONS
 from .networks import network_names, parse_init, parse_networks, parse_train
-from .stages import PATH, parse_stages
+from .stages import PATH, parse_stages, problems_of_all, unused
 from .track import PASSWORDS, Track
 
 if TYPE_CHECKING:
     from ...baselines import Baseline
     from ...data import Dataset
-    from ...objectives import Objective, Supervised
+    from ...objectives import Objective
     from .initial_weights import InitialWeights
     from .sweep import Sweep
     from .train import Train
@@ -161,6 +161,18 @@ class Experiment:
         """Return the experiment of other nodes at this path."""
         return _experiment(root, self.path)
 
+    @property
+    def last_stage(self) -> Experiment:
+        """The last of its stages by itself, whose mistakes and data are looked at alone; else the experiment."""
+        return self.stages[-1].experiment if self.stages else self
+
+    def problems_of_stages(self, found: Mapping[str, Sequence[Problem]]) -> list[Problem]:
+        """Return the problems that were found in stages, by their names, without those known so far; each once."""
+        known = {stage.name: stage.experiment.problems for stage in self.stages}
+        new = {name: [one for one in problems if one not in known[name]] for name, problems in found.items()}
+        more = problems_of_all(new, {stage.name: stage.marks for stage in self.stages})
+        return [problem for problem in more if problem not in self.problems]
+
     def use_plugins(self) -> None:
         """Let registries find the kinds of these plugins: another spec may have been read since."""
         use(self.plugins)
@@ -172,10 +184,11 @@ class Experiment:
 
 @dataclass(frozen=True)
 class Stage:
-    """One of several trainings of a run."""
+    """One of several trainings of a run, with the marks of what it writes itself."""
 
     name: str
     experiment: Experiment
+    marks: frozenset[Mark] = frozenset()
 
 
 def load(
@@ -216,39 +229,6 @@ def with_plugins(read: compose.Files, changes: Sequence[str], plugins: Sequence[
     return listed
 
 
-NO_OBJECTIVE = (
-    "An objective for several networks says which of them a step moves, and by which loss. dlx brings none yet: "
-    "adversarial and variational ones come as kinds of objective, and a package may bring one (entry point "
-    "`dlx.objectives`)."
-)
-
-
-def objective_of(experiment: Experiment) -> Objective:
-    """Return the objective, or the one that the data implies. SpecError where several networks have none."""
-    if experiment.objective is not None:
-        return experiment.objective
-    if experiment.networks:
-        names = ", ".join(f"`{name}`" for name in experiment.networks)
-        message = f"there is no `objective` to train the networks {names} with"
-        raise SpecError(Problem(message, NO_OBJECTIVE, experiment.place("networks"), "objective"))
-    assert experiment.data is not None
-    from ...objectives import default_objective
-
-    return default_objective(experiment.data.facts())
-
-
-def supervised_of(experiment: Experiment) -> Supervised:
-    """Return the objective, where it is supervised: one network that learns targets. SpecError for any other."""
-    from ...objectives import Supervised
-
-    objective = objective_of(experiment)
-    if isinstance(objective, Supervised):
-        return objective
-    message = f"`objective: {objective.kind}` has phases of its own, and this is for one network that learns targets"
-    hint = "`dlx train`, `sweep`, `evaluate`, `reproduce`, `inspect` and `prove-resume` take it."
-    raise SpecError(Problem(message, hint, experiment.place("objective"), "objective"))
-
-
 def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experiment:
     """Build the experiment of a composed spec; of one with stages, that of the last stage."""
     if root.at(PATH) is None:
@@ -257,14 +237,15 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
     problems = list(found)
     for node in (root, *root.map[PATH].list):
         data_paths.make_all_absolute(node)
-    each = [
-        Stage(one.name, replace(_single(one.root, path), whole=root, stage=one.name))
-        for one in parse_stages(root, problems)
-    ]
-    without = Node({key: node for key, node in root.map.items() if key != PATH}, root.mark)
-    last = each[-1].experiment if each else _single(without, path)
-    for stage in each:
-        problems += [problem for problem in stage.experiment.problems if problem not in problems]
+    nodes = parse_stages(root, problems)
+    each = [Stage(one.name, replace(_single(one.root, path), whole=root, stage=one.name), one.marks) for one in nodes]
+    without = _single(Node({key: node for key, node in root.map.items() if key != PATH}, root.mark), path)
+    more = problems_of_all({one.name: one.experiment.problems for one in each}, {one.name: one.marks for one in each})
+    # What every stage replaces is in none of them, and a mistake in it all the same
+    dead = unused(root, nodes) if each else None
+    more += [problem for problem in without.problems if dead is None or problem.mark in dead]
+    problems += [problem for problem in more if problem not in problems]
+    last = each[-1].experiment if each else without
     return replace(last, whole=root, stage="", stages=tuple(each), problems=tuple(problems))
 
 
@@ -415,14 +396,3 @@ def _is_name(text: str) -> bool:
 
 def _chosen(section: str, node: Node | None, problems: list[Problem]) -> Any:
     return choose(FAMILIES[section], node, section, problems) if node is not None else None
-
-
-def missing_sections(experiment: Experiment, *names: str) -> list[Problem]:
-    """Return a problem for each section that training needs and the spec lacks."""
-    hints = {
-        "data": "Write where examples come from: `data: digits`.",
-        "train": "Write how long to train: `train: {epochs: 10}`.",
-    }
-    place = Mark(str(experiment.path))
-    absent = [name for name in names if experiment.root.at(name) is None]
-    return [Problem(f"there is no `{name}` to train with", hints[name], place, name) for name in absent]

@@ -9,11 +9,11 @@ Each stage is merged onto the spec, not onto the stage before, as `defaults` are
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from keyword import iskeyword
 
-from ...errors import Problem, did_you_mean
+from ...errors import Mark, Problem, did_you_mean
 from ..compose import merge
 from ..syntax.read import Node
 from ..validation import shown
@@ -30,14 +30,15 @@ EITHER = (("steps", "epochs"), ("epochs", "steps"))
 
 @dataclass(frozen=True)
 class StageNode:
-    """A stage: its name, and the spec that it is merged to."""
+    """A stage: its name, the spec that it is merged to, and the marks of all that it writes itself."""
 
     name: str
     root: Node
+    marks: frozenset[Mark]
 
 
 def parse_stages(root: Node, problems: list[Problem]) -> list[StageNode]:
-    """Return the stages of a spec; mistakes go to `problems`, and stages with one are left out."""
+    """Return the stages of a spec; their mistakes go to `problems`. One without a legal name goes by its number."""
     node = root.map[PATH]
     if not node.is_list or not node.list or len(node.list) > MOST:
         message = f"`stages` must be a list of 1 to {MOST} stages, not {shown(node.plain())}"
@@ -50,9 +51,52 @@ def parse_stages(root: Node, problems: list[Problem]) -> list[StageNode]:
         path = f"{PATH}.{number}"
         mistakes = list(_mistakes(item, path, [stage.name for stage in found]))
         problems += mistakes
-        if item.is_map and isinstance(name := item.map.get("name", Node(None, item.mark)).value, str):
-            found.append(StageNode(name, _merged(root, item, first=not number)))
+        if item.is_map:
+            name = item.map.get("name", item).value
+            is_free = isinstance(name, str) and name not in {stage.name for stage in found}
+            marks = frozenset(node.mark for node in item.walk())
+            found.append(
+                StageNode(str(name) if is_free else str(number), _merged(root, item, first=not number), marks)
+            )
     return found
+
+
+def unused(root: Node, stages: Sequence[StageNode]) -> frozenset[Mark]:
+    """Return the marks of values of a spec that every stage replaces: no training reads them."""
+    return frozenset(_unused(Node({k: n for k, n in root.map.items() if k in MERGED}, root.mark), stages, ()))
+
+
+def _unused(node: Node, stages: Sequence[StageNode], path: tuple[str, ...]) -> Iterator[Mark]:
+    for key, child in node.map.items():
+        here = (*path, key)
+        merged = [one for stage in stages if (one := stage.root.at(*here)) is not None]
+        if not any(one.mark == child.mark or (one.is_map and child.is_map) for one in merged):
+            yield from (one.mark for one in child.walk())
+        elif child.is_map:
+            yield from _unused(child, stages, here)
+
+
+def problems_of_all(found: Mapping[str, Sequence[Problem]], marks: Mapping[str, frozenset[Mark]]) -> list[Problem]:
+    """Return the problems of stages by their names, each once: what is shared by all stages is one problem.
+
+    One at a place that a stage has written itself gets the path there; one at a place that is shared by all, and that
+    is not a problem to all of them, names the stages.
+    """
+    stages = dict[Problem, list[str]]()
+    for name, problems in found.items():
+        for problem in dict.fromkeys(problems):
+            stages.setdefault(problem, []).append(name)
+    return [_of_stages(problem, names, len(marks), marks) for problem, names in stages.items()]
+
+
+def _of_stages(problem: Problem, names: list[str], count: int, marks: Mapping[str, frozenset[Mark]]) -> Problem:
+    if len(names) == count:
+        return problem
+    owner = next((name for name in names if problem.mark in marks[name]), None)
+    if owner is not None:
+        return replace(problem, path=f"{PATH}.{owner}.{problem.path}".rstrip("."))
+    words = " and ".join(f"`{name}`" for name in names)
+    return replace(problem, message=f"stage{'s' if names[1:] else ''} {words}: {problem.message}")
 
 
 def _mistakes(item: Node, path: str, names: list[str]) -> Iterator[Problem]:
@@ -100,4 +144,4 @@ def _merged(root: Node, item: Node, *, first: bool) -> Node:
                 train = base["train"]
     if own.get("weights") is not None and own["weights"].value is None:
         own.pop("weights")
-    return merge(Node(base, root.mark), Node(own, item.mark))
+    return merge(Node(base, root.mark), Node(own, root.mark))

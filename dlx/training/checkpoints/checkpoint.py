@@ -218,4 +218,6 @@ def restore_all(run: Path, name: str = "final") -> dict[str, tuple[fx.GraphModul
 def graphs_of(run: Path) -> Graphs:
     """The graphs of a run's networks. The data need not be there where the run has the shapes of its inputs."""
     experiment, known = load_spec(run / "spec.yaml"), input_record.load(run)
-    return trace_all(experiment) if known is None else Graphs.of(trace(replace(experiment, data=None), known.inputs))
+    if known is None:
+        return trace_all(experiment.last_stage)
+    return Graphs.of(trace(replace(experiment, data=None), known.inputs))
