@@ -80,7 +80,7 @@ SHARED = {
         "network: {layers: [{body: , name: trunk}, {liner: 4, name: head}]}",
         "s.yaml:4:44  network.layers.head\n  there is no layer or block `liner`",
     ),
-    "{linear: 8}": ("{linear: '${wide}'}", "s.yaml:3:27  network.layers.trunk/linear_1\n  there is no variable `wide`"),
+    "{linear: 8}": ("{linear: '${n}'}", "s.yaml:3:27  network.layers.trunk/linear_1\n  there is no variable `n`"),
     "epochs: 2}": ("epochz: 2}", "s.yaml:5:25  train.epochz\n  `train` has no field `epochz`"),
     "network: {layers: [{body: , name: trunk}, {linear: 4, name: head}]}\n": (
         "",
