@@ -8,6 +8,7 @@ import sys
 import time
 from pathlib import Path
 
+import commands
 import pytest
 from complaints import layers_report, lines, of_layers, report
 
@@ -120,8 +121,7 @@ def test_outputs_that_name_nothing_say_so(tmp_path, outputs, sentence):
 
 
 def dlx(folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dlx", *argv]
-    return subprocess.run(command, capture_output=True, text=True, cwd=folder, timeout=60, check=False)
+    return commands.dlx(*argv, cwd=folder)
 
 
 def test_what_is_no_spec_ends_with_status_2_and_without_a_traceback(tmp_path):

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
+import commands
 import pytest
 import torch
 from helpers import experiment_of
@@ -78,9 +77,7 @@ def weights(job: Job) -> dict[str, torch.Tensor]:
 
 def dlx(folder: Path, command: str, path: Path | str, *more: str) -> dict[str, Any]:
     """The JSON document of a command."""
-    done = subprocess.run(
-        [sys.executable, "-m", "dlx", command, str(path), *more, "--json"], capture_output=True, text=True, cwd=folder
-    )
+    done = commands.dlx(command, path, *more, "--json", cwd=folder)
     assert done.returncode == 0, done.stdout + done.stderr
     return json.loads(done.stdout)
 

@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 
+import commands
 import pytest
 import torch
 from doctored import FixedData, sets
@@ -63,8 +63,7 @@ def spec(tmp_path: Path) -> Path:
 
 
 def dlx(*argv: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "dlx", "doctor", *map(str, argv)]
-    return subprocess.run(command, capture_output=True, text=True, cwd=cwd)
+    return commands.dlx("doctor", *argv, cwd=cwd)
 
 
 def test_the_lenet_of_the_digits_is_in_good_health():

@@ -6,6 +6,7 @@ import sys
 import threading
 from pathlib import Path
 
+import commands
 import numpy as np
 import pandas as pd
 import pytest
@@ -38,9 +39,7 @@ def run(home) -> dlx.Run:
 
 
 def dlx_command(*words: object, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "dlx", *map(str, words)], capture_output=True, text=True, cwd=cwd, check=True
-    )
+    return commands.dlx(*words, cwd=cwd, check=True)
 
 
 def files_of(run: Path) -> dict[str, object]:

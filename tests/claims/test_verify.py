@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from commands import dlx
 from helpers import ROOT, SHIPPED
 
 from dlx.claims.verify import find_specs, verify
@@ -36,7 +37,7 @@ def zoo():
 
 
 def run_dlx(*args: str, cwd: Path = ROOT):
-    return subprocess.run([sys.executable, "-m", "dlx", *args], capture_output=True, text=True, cwd=cwd, check=False)
+    return dlx(*args, cwd=cwd)
 
 
 def written_spec(tmp_path, claims: str) -> Path:

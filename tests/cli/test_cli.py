@@ -1,44 +1,19 @@
 """The command line as a user meets it: streams, exit statuses, colour, and words."""
 
 import json
-import os
-import pty
 import re
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
+from commands import ROOT, dlx, dlx_on_terminal
 
-ROOT = Path(__file__).parents[2]
 LENET = str(ROOT / "specs/digits/lenet.yaml")
-
-
-def dlx(*argv: str, cwd: Path = ROOT) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "dlx", *argv], capture_output=True, text=True, cwd=cwd)
 
 
 def on_terminal(*argv: str, columns: int = 80) -> str:
     """What a command prints on a terminal of so many columns."""
-    master, slave = pty.openpty()
-    env = {**os.environ, "COLUMNS": str(columns), "TERM": "xterm-256color"}
-    env.pop("NO_COLOR", None)
-    with subprocess.Popen(
-        [sys.executable, "-m", "dlx", *argv], stdout=slave, stderr=slave, env=env, cwd=ROOT
-    ) as process:
-        os.close(slave)
-        output = b""
-        while True:
-            try:
-                part = os.read(master, 65536)
-            except OSError:
-                break
-            if not part:
-                break
-            output += part
-        process.wait()
-    os.close(master)
-    return output.decode()
+    return dlx_on_terminal(*argv, columns=columns)[1]
 
 
 def test_help_names_every_command_and_gives_an_example():

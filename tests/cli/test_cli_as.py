@@ -2,17 +2,15 @@
 
 import json
 import subprocess
-import sys
-from pathlib import Path
 
 import pytest
+from commands import dlx
 
-ROOT = Path(__file__).parents[2]
 RESNET = "specs/cs231n/resnet50.yaml"
 
 
 def inspect(*argv: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "dlx", "inspect", *argv], capture_output=True, text=True, cwd=ROOT)
+    return dlx("inspect", *argv)
 
 
 def test_the_table_leads_from_dlx_s_figure_to_theirs():

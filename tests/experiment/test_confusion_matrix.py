@@ -1,11 +1,10 @@
 """`metrics: [confusion_matrix]`: a table in the run's folder and on the screen, and no number."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
+from commands import dlx
 
 from dlx.errors import SpecError
 from dlx.experiment import confusion_matrix
@@ -53,8 +52,7 @@ def test_the_table_of_each_part_is_in_the_folder(path, tmp_path):
 
 
 def test_it_is_drawn_at_the_end_with_its_classes(path, tmp_path):
-    command = [sys.executable, "-m", "dlx", "train", str(path), "--runs", str(tmp_path / "runs")]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+    shown = dlx("train", path, "--runs", tmp_path / "runs", check=True).stdout.splitlines()
     (head,) = (i for i, line in enumerate(shown) if line.startswith("test: target"))
     assert shown[head].split() == ["test:", "target", *map(str, range(10)), "right"]
     (run,) = (tmp_path / "runs" / "net").iterdir()
@@ -68,8 +66,7 @@ def test_many_classes_are_in_the_file_only(tmp_path):
     path = tmp_path / "net.yaml"
     data = "{synthetic: {shape: [4], classes: 21, train: 100, valid: 30, test: null}}"
     path.write_text(SPEC.format(data=data, classes=21, more=""))
-    command = [sys.executable, "-m", "dlx", "train", str(path), "--runs", str(tmp_path / "runs")]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    shown = dlx("train", path, "--runs", tmp_path / "runs", check=True).stdout
     assert "valid: which of the 21 classes was taken for which is in " in shown
 
 

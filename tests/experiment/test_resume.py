@@ -1,11 +1,10 @@
 """A run that was killed goes on to the same bits."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import dlx
 
 from dlx.errors import DlxError
 from dlx.experiment import runner
@@ -268,8 +267,6 @@ def test_five_real_kills_at_random_steps_do_not_change_a_bit(spec, tmp_path):
 
 def test_the_command_takes_a_spec_or_a_run(spec, tmp_path):
     for more in ([], [str(spec()), "--resume", "last"]):
-        ran = subprocess.run(
-            [sys.executable, "-m", "dlx", "train", *more], capture_output=True, text=True, cwd=tmp_path
-        )
+        ran = dlx("train", *more, cwd=tmp_path)
         assert ran.returncode == 2
         assert "give a spec to train, or the run to resume" in ran.stderr

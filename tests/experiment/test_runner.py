@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from commands import dlx
 
 from dlx.errors import DlxError, RunError, SpecError
 from dlx.experiment import runner
@@ -201,30 +202,21 @@ def test_ctrl_c_before_the_first_step_is_an_end_too(spec, tmp_path):
 
 
 def test_without_a_held_out_part_it_is_said_that_nothing_was_evaluated(spec, tmp_path):
-    command = [
-        sys.executable,
-        "-m",
-        "dlx",
-        "train",
-        str(spec),
-        "data.synthetic.valid=null",
-        "data.synthetic.test=null",
-    ]
-    problem = subprocess.run([*command, "--runs", str(tmp_path / "runs")], capture_output=True, text=True)
+    without = ["data.synthetic.valid=null", "data.synthetic.test=null"]
+    problem = dlx("train", spec, *without, "--runs", tmp_path / "runs")
     assert problem.returncode == 0
     assert "The data has no `valid` and no `test` part, so nothing was evaluated" in problem.stderr
 
 
 def test_a_claim_that_training_does_not_meet_fails_with_status_1(spec, tmp_path):
-    command = [sys.executable, "-m", "dlx", "train", str(spec), "+expect={test/accuracy: {about: 2, within: 0.1}}"]
-    problem = subprocess.run([*command, "--runs", str(tmp_path / "runs")], capture_output=True, text=True)
+    claim = "+expect={test/accuracy: {about: 2, within: 0.1}}"
+    problem = dlx("train", spec, claim, "--runs", tmp_path / "runs")
     assert problem.returncode == 1
     assert "claims test/accuracy about 2, within 0.1, and it is " in problem.stderr
 
 
 def test_train_json_is_one_document(spec, tmp_path):
-    command = [sys.executable, "-m", "dlx", "train", str(spec), "--runs", str(tmp_path / "runs"), "--json"]
-    problem = subprocess.run(command, capture_output=True, text=True, check=True)
+    problem = dlx("train", spec, "--runs", tmp_path / "runs", "--json", check=True)
     document = json.loads(problem.stdout)
     assert {"run", "dir", "steps", "seconds", "metrics"} <= set(document)
     assert document["steps"] == 6

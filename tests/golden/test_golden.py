@@ -5,14 +5,12 @@ DLX_WRITE_GOLDEN=1 python -m pytest tests/golden && git diff tests/golden
 """
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from commands import dlx
 
 HERE = Path(__file__).parent
-ROOT = HERE.parent.parent
 
 TABLES = {
     "lenet": ["specs/digits/lenet.yaml"],
@@ -24,10 +22,7 @@ TABLES = {
 
 @pytest.mark.parametrize("name", TABLES)
 def test_inspect_prints_the_same_table(name):
-    command = [sys.executable, "-m", "dlx", "inspect", *TABLES[name]]
-    ran = subprocess.run(
-        command, cwd=ROOT, capture_output=True, text=True, check=True, env={**os.environ, "COLUMNS": "60"}
-    )
+    ran = dlx("inspect", *TABLES[name], check=True, env={**os.environ, "COLUMNS": "60"})
     golden = HERE / f"{name}.txt"
     if os.environ.get("DLX_WRITE_GOLDEN"):
         golden.write_text(ran.stdout)

@@ -1,10 +1,9 @@
 """Claims of a spec are checked: before training against the graph, after it against the metrics."""
 
-import subprocess
-import sys
 from textwrap import dedent
 
 import pytest
+from commands import dlx
 
 from dlx.errors import Mark, SpecError
 from dlx.graph import trace, unmet, unmet_by
@@ -148,7 +147,7 @@ def test_results_are_held_against_their_claims(tmp_path):
 def test_the_command_fails_with_status_1(tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text(SPEC.format(claims="  params: 7"))
-    result = subprocess.run([sys.executable, "-m", "dlx", "inspect", str(path)], capture_output=True, text=True)
+    result = dlx("inspect", path)
     assert result.returncode == 1
     assert "1,490 parameters" in result.stdout
     assert f"{path}:8:3  expect.params: claims params 7, and it is 1,490" in result.stderr
@@ -157,9 +156,8 @@ def test_the_command_fails_with_status_1(tmp_path):
 def test_claims_are_about_the_spec_as_it_is_written_and_not_as_it_is_changed(tmp_path):
     path = tmp_path / "s.yaml"
     path.write_text(SPEC.format(claims="  params: 1490"))
-    command = [sys.executable, "-m", "dlx", "inspect", str(path)]
-    wider = subprocess.run([*command, "network.layers.conv_1.out_channels=8"], capture_output=True, text=True)
-    asked = subprocess.run([*command, "++expect.params=7"], capture_output=True, text=True)
+    wider = dlx("inspect", path, "network.layers.conv_1.out_channels=8")
+    asked = dlx("inspect", path, "++expect.params=7")
 
     assert (wider.returncode, wider.stderr) == (0, "")
     assert (asked.returncode, "claims params 7, and it is 1,490" in asked.stderr) == (1, True)

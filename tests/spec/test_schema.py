@@ -1,10 +1,12 @@
 """The JSON schema that editors check a spec with: it takes what dlx takes, and marks what dlx refuses."""
 
+import json
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from helpers import ROOT, SHIPPED
+from commands import dlx
+from helpers import SHIPPED
 from jsonschema import Draft7Validator
 
 from dlx.layers import LAYERS
@@ -160,11 +162,4 @@ def test_what_dlx_refuses_is_marked(spec):
 
 
 def test_the_command_prints_it():
-    import json
-    import subprocess
-    import sys
-
-    result = subprocess.run(
-        [sys.executable, "-m", "dlx", "schema"], capture_output=True, text=True, check=True, cwd=ROOT
-    )
-    assert json.loads(result.stdout) == SCHEMA
+    assert json.loads(dlx("schema", check=True).stdout) == SCHEMA

@@ -2,13 +2,12 @@
 
 import json
 import os
-import subprocess
-import sys
 from math import inf
 
 import psutil
 import pytest
 import torch
+from commands import dlx
 from helpers import experiment_of
 from studies import RATE, WIDTH, journal, spec_in, swept
 
@@ -244,14 +243,14 @@ def test_workers_that_are_too_many_for_what_comes_are_ended(spec, tmp_path):
 
 def test_a_sweep_says_how_many_workers_gpus_have_room_for_and_comes_to_the_same(spec, tmp_path, smi):
     smi(2000)
-    argv = [sys.executable, "-m", "dlx", "sweep", str(spec), RATE, WIDTH, "--trials", "4", "--pack", "off"]
+    argv = ["sweep", spec, RATE, WIDTH, "--trials", "4", "--pack", "off"]
     more = ["--runs", str(tmp_path / "runs"), "--jobs"]
-    done = subprocess.run([*argv, *more, "4"], capture_output=True, text=True, cwd=tmp_path, check=True)
+    done = dlx(*argv, *more, "4", cwd=tmp_path, check=True)
     plain = swept(spec, tmp_path / "plain", RATE, WIDTH, trials=4)
 
     assert "\n3 workers, not 4, on 2 GPUs: one wants about 700 MB" in done.stderr
     assert journal(next((tmp_path / "runs" / "s").glob("sweep-*"))) == journal(plain)
-    auto = subprocess.run([*argv, *more, "auto", "--json"], capture_output=True, text=True, cwd=tmp_path, check=True)
+    auto = dlx(*argv, *more, "auto", "--json", cwd=tmp_path, check=True)
     assert json.loads(auto.stdout)["finished"] == 4
 
 

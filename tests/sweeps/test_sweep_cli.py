@@ -1,13 +1,11 @@
 """`dlx sweep` as a user meets it."""
 
 import json
-import os
-import pty
 import re
 import subprocess
-import sys
 from pathlib import Path
 
+import commands
 import pytest
 from studies import RATE, spec_in
 
@@ -21,7 +19,7 @@ def folder(tmp_path):
 
 
 def dlx(folder: Path, *argv: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "dlx", *argv], capture_output=True, text=True, cwd=folder)
+    return commands.dlx(*argv, cwd=folder)
 
 
 def test_in_a_pipe_it_prints_each_trial_in_a_line_and_the_best_at_the_end(folder):
@@ -57,24 +55,9 @@ def test_json_is_one_document_and_train_takes_the_study(folder):
 
 
 def test_on_a_terminal_there_is_a_table_that_lives(folder):
-    master, slave = pty.openpty()
-    env = os.environ | {"COLUMNS": "100", "TERM": "xterm-256color"}
-    argv = [sys.executable, "-m", "dlx", "sweep", "s.yaml", RATES]
-    with subprocess.Popen(argv, stdout=slave, stderr=slave, env=env, cwd=folder) as process:
-        os.close(slave)
-        done = b""
-        while True:
-            try:
-                part = os.read(master, 65536)
-            except OSError:
-                break
-            if not part:
-                break
-            done += part
-    os.close(master)
-    text = done.decode()
+    status, text = commands.dlx_on_terminal("sweep", "s.yaml", RATES, cwd=folder, columns=100)
 
-    assert process.returncode == 0
+    assert status == 0
     assert "2 finished, 0 stopped, 0 failed, 0 waiting; 0 refused" in text
     assert "\x1b[" in text
 

@@ -2,10 +2,9 @@
 
 import json
 import re
-import subprocess
-import sys
 import time
 
+import commands
 import pytest
 from studies import RATE, SPEC, spec_in, swept
 
@@ -21,7 +20,7 @@ pytestmark = [
 
 
 def dlx(folder, *argv):
-    return subprocess.run([sys.executable, "-m", "dlx", *argv], capture_output=True, text=True, cwd=folder)
+    return commands.dlx(*argv, cwd=folder)
 
 
 def trial(number, *values, state="finished", step=100, **point):

@@ -2,9 +2,9 @@
 
 import json
 import subprocess
-import sys
 from pathlib import Path
 
+import commands
 import numpy as np
 import pytest
 import torch
@@ -173,7 +173,7 @@ def test_data_that_has_changed_is_not_taken_for_the_old(tmp_path):
 
 
 def dlx(*argv: str, cwd: Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, "-m", "dlx", *argv], capture_output=True, text=True, cwd=cwd)
+    return commands.dlx(*argv, cwd=cwd)
 
 
 def test_the_command_prints_one_and_several_and_json(home, run, other):

@@ -3,9 +3,9 @@
 import csv
 import json
 import subprocess
-import sys
 from pathlib import Path
 
+import commands
 import numpy as np
 import pytest
 import torch
@@ -294,8 +294,7 @@ def test_the_command_prints_writes_and_refuses(digits, tmp_path):
     found = predict(run, tmp_path / "x.npy")
 
     def dlx(*argv: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run([sys.executable, "-m", "dlx", "predict", str(run.dir), *argv],
-                              capture_output=True, text=True, cwd=tmp_path)  # fmt: skip
+        return commands.dlx("predict", run.dir, *argv, cwd=tmp_path)
 
     printed = dlx("x.npy")
     assert printed.returncode == 0, printed.stderr

@@ -2,13 +2,12 @@
 
 import csv
 import json
-import subprocess
-import sys
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 import torch
+from commands import dlx
 from PIL import Image
 from test_predict import network_of, said, trained
 
@@ -239,7 +238,7 @@ def test_a_threshold_of_anything_else_is_refused(tmp_path, data, layers, has):
 
 def command(*argv: str) -> tuple[int, str]:
     """The exit status of a command, and what it says on stderr."""
-    ended = subprocess.run([sys.executable, "-m", "dlx", *argv], capture_output=True, text=True)
+    ended = dlx(*argv)
     return ended.returncode, ended.stderr
 
 

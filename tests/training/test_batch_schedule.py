@@ -1,11 +1,10 @@
 """Batches that grow: sizes and updates by hand, schedules that count epochs, every example once an epoch."""
 
 import json
-import subprocess
-import sys
 
 import pytest
 import torch
+from commands import dlx
 from helpers import experiment_of
 
 from dlx.errors import SpecError
@@ -146,9 +145,9 @@ def test_the_curve_has_epochs_and_sizes(tmp_path):
     assert [(p.epoch, p.batch_size) for p in points] == [(1, 10)] * 10 + [(2, 20)] * 5 + [(3, 40)] * 3
     path = tmp_path / "grows.yaml"
     path.write_text(SPEC)
-    command = [sys.executable, "-m", "dlx", "train", str(path), "--plot-schedule"]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    command = ["train", path, "--plot-schedule"]
+    shown = dlx(*command, check=True).stdout
     assert "step  epoch  learning rate  batch" in shown
     assert shown.splitlines()[-1].split() == ["18", "3", "0.1", "40"]
-    output = subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout
+    output = dlx(*command, "--json", check=True).stdout
     assert json.loads(output)["points"][-1] == {"step": 18, "epoch": 3, "lr": 0.1, "batch_size": 40, "momentum": None}

@@ -2,9 +2,9 @@
 
 import json
 import subprocess
-import sys
 from itertools import count
 
+import commands
 import pytest
 import torch
 from helpers import experiment_of
@@ -320,8 +320,8 @@ def test_a_second_seed_that_is_stopped_leaves_the_means_of_what_both_have(monkey
     assert results.as_json()["status"] == "stopped"
 
 
-def dlx(folder, *more: str) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "dlx", *more], capture_output=True, text=True, cwd=folder)
+def dlx(folder, *more: str) -> subprocess.CompletedProcess[str]:
+    return commands.dlx(*more, cwd=folder)
 
 
 def test_the_command_tells_that_the_time_was_up_and_how_to_go_on(tmp_path):

@@ -1,12 +1,11 @@
 """What an update is: which weights move how, by which gradients, from how many batches."""
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
+from commands import dlx
 from helpers import experiment_of
 
 from dlx.errors import RunError, SpecError
@@ -322,10 +321,7 @@ def shown(tmp_path: Path, *more: str) -> str:
     path = tmp_path / "s.yaml"
     train = "{epochs: 4, batch_size: 7, optimizer: {sgd: 0.1}}"
     path.write_text(SPEC.format(train=train, loss="cross_entropy", valid=20))
-    command = [sys.executable, "-m", "dlx", "train", str(path), "--plot-schedule", *more]
-    completed = subprocess.run(
-        [*command, "--runs", str(tmp_path / "runs")], capture_output=True, text=True, check=True
-    )
+    completed = dlx("train", path, "--plot-schedule", *more, "--runs", tmp_path / "runs", check=True)
     assert not (tmp_path / "runs").exists()
     return completed.stdout
 
