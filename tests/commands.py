@@ -98,7 +98,9 @@ def _serve(requests: socket.socket) -> None:
 
     import dlx.cli
     import dlx.experiment.runner
-    import dlx.graph  # noqa: F401
+    import dlx.graph
+    import dlx.show.console
+    import dlx.training.fit  # noqa: F401
 
     gc.collect()
     gc.freeze()  # what is here already need not be looked at, or copied, by any command
