@@ -58,6 +58,8 @@ def test_the_plan_is_what_torch_builds_and_counts(name):
     assert flops.get_total_flops() == 2 * (
         N * graph.macs + ONCE_A_BATCH.get(name, 0)
     )  # on the meta device torch counts fused attention too
+    if (node := followed(graph)) is not None:
+        gradient_arrives_where_the_receptive_field_says(graph, node, PHASES.get(name, 1))
 
 
 PHASES = {"zoo/unet-valid": 2}
@@ -79,7 +81,12 @@ def followed(graph):
     return None
 
 
-SLID = {name: graph for name in SHIPPED if followed(graph := trace(load(SHIPPED[name]))) is not None}
+@pytest.mark.parametrize(
+    ("name", "node"), [("digits/lenet", "max_pool_1"), ("udl/mnist1d-conv", "relu_3"), ("cs231n/resnet50", None)]
+)
+def test_gradients_are_followed_where_a_small_network_has_positions(name, node):
+    last = followed(trace(load(SHIPPED[name])))
+    assert (last.name if last else None) == node
 
 
 def predicted_at(graph, node, place):
@@ -95,11 +102,8 @@ def steps_over_channels(graph, node):
     return any(window.steps[0] for span in spans for window in span.windows)
 
 
-@pytest.mark.parametrize("name", SLID)
-def test_gradient_arrives_where_the_receptive_field_says(name):
+def gradient_arrives_where_the_receptive_field_says(graph, node, phases):
     """From the middle of the feature map, exactly there where all of it lies inside the input; else at most there."""
-    graph = SLID[name]
-    node = followed(graph)
     (shape,) = graph.inputs.values()
     network = build(graph).double().eval()
     for weight in network.parameters():  # positive, and small enough that nothing saturates
@@ -123,7 +127,7 @@ def test_gradient_arrives_where_the_receptive_field_says(name):
         return list(zip(hit.amin(0).tolist(), hit.amax(0).tolist(), strict=True))
 
     measured = measured_at(middle)
-    for step in range(1, PHASES.get(name, 1)):  # the hull, as seen from the middle
+    for step in range(1, phases):  # the hull, as seen from the middle
         beside = [
             (low - step, high - step) for low, high in measured_at((middle[0], *(n + step for n in middle[1:])))
         ]

@@ -85,7 +85,10 @@ def whole(path: Path, runs: Path) -> RunFolder:
 
 @pytest.mark.parametrize("optimizer", sorted(OPTIMIZERS))
 def test_every_optimizer_goes_on_to_the_same_weights_and_the_same_curve(spec, tmp_path, optimizer):
-    path = spec("{newton: {damping: 0.1}}" if optimizer == "newton" else optimizer, epochs=4)
+    costly = optimizer in {"newton", "lbfgs"}  # a step is many backward passes, of Newton's method one a weight
+    path = spec("{newton: {damping: 0.1}}" if optimizer == "newton" else optimizer, epochs=2 if costly else 4)
+    if costly:
+        path.write_text(path.read_text().replace("[1, 6, 6]", "[1, 4, 4]"))
     expected = whole(path, tmp_path / "whole")
     total = figures(expected)[-1][1]
     run = cut_off(path, tmp_path / "cut", max(1, total - 1) if total < 8 else 8)
