@@ -33,7 +33,7 @@ def shared_data() -> Path:
 
 
 def pytest_collection_finish() -> None:
-    """Spare the garbage collector the thousands of tests, which stay to the end and else are searched over and over."""
+    """Spare the garbage collector the thousands of tests, which stay to the end."""
     gc.collect()
     gc.freeze()
 
