@@ -23,6 +23,14 @@ def _own_cache(tmp_path_factory) -> None:
     os.environ["DLX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
 
 
+@pytest.fixture(autouse=True, scope="session")
+def _no_waits_for_the_disk():
+    """Let no file wait for the disk here: a process that is killed loses nothing by it, only a power cut would."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(os, "fsync", lambda _: None)
+        yield
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of real data that does not travel with the project; without it, the test is skipped."""

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -55,7 +56,9 @@ def locked(
     }
 
 
+@cache
 def _version(name: str) -> str | None:
+    """Return the version of an installed package, read once a process: each look-up parses the package's metadata."""
     try:
         return version(name)
     except PackageNotFoundError:

@@ -47,6 +47,8 @@ def options(tmp_path):
         "table": {"path": table, "target": "price", "valid": 0.2, "test": 10},
         "idx": {"images": images, "labels": labels, "valid": 0.2, "test": 10},
         "mnist1d": {"train": 90, "test": 30, "valid": 10},
+        "poses": {"train": 60, "test": 20},
+        "shapes": {"train": 60, "test": 20},
         "synthetic": {"shape": [2, 3], "train": 30},
     }
 

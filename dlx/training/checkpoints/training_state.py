@@ -222,6 +222,10 @@ def _upgraded(moved: dict[str, Any]) -> dict[str, Any]:
     }
 
 
+PLAIN = frozenset({bool, float, int, str, type(None)})
+"""Types whose values JSON has as they are."""
+
+
 def _encoded(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
     """Return a value as JSON; its tensors go to `tensors`, and their names stand for them."""
     if isinstance(value, torch.Tensor):
@@ -230,7 +234,10 @@ def _encoded(value: Any, tensors: dict[str, Tensor], name: str) -> Any:
     if isinstance(value, dict):
         return {"dict": [[_encoded(k, tensors, ""), _encoded(v, tensors, f"{name}/{k}")] for k, v in value.items()]}
     if isinstance(value, list | tuple):
-        items = [_encoded(v, tensors, f"{name}/{i}") for i, v in enumerate(value)]
+        if PLAIN.issuperset(map(type, value)):  # the hundreds of numbers of a random generator, at every save
+            items = list(value)
+        else:
+            items = [_encoded(v, tensors, f"{name}/{i}") for i, v in enumerate(value)]
         return {"tuple" if isinstance(value, tuple) else "list": items}
     if "numpy" in sys.modules and isinstance(value, np.ndarray):
         return {"array": value.tolist(), "dtype": str(value.dtype)}
