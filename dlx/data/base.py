@@ -8,7 +8,7 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
-from ..errors import Problem
+from ..errors import DataError, Problem
 from ..registry import FAMILIES, Declared, Registry, family
 from ..shapes import Shape
 
@@ -309,14 +309,21 @@ class Dataset(Declared):
         """Read inputs that come after training from a file or folder, without preprocessing. DataError where
         that fails.
         """
-        from .new_inputs import read
+        from .new_inputs import by_name, read
 
+        if record.raw_more:
+            main = record.facts.input_name
+            return by_name(path, {main: record.raw, **record.raw_more}, main)
         return read(path, record.raw)
 
     def from_memory(self, inputs: Columns | Values, record: InputRecord) -> NewInputs:
         """Return inputs from memory that come after training, without preprocessing. DataError for another shape."""
         from .python_inputs import array_of
 
+        if record.raw_more:
+            several = ", ".join((record.facts.input_name, *record.raw_more))
+            message = f"the network takes the inputs {several}, and inputs from memory are one array"
+            raise DataError(message, hint="Save the arrays by these names with numpy.savez, and give the file.")
         return array_of(inputs, record.raw)
 
     def passthrough(self, inputs: Path | Columns | Values, names: Sequence[str], count: int) -> dict[str, Any]:

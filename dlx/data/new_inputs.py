@@ -47,6 +47,35 @@ def arrays(path: Path, raw: Shape, name: str = "x") -> NewInputs:
     return NewInputs(shaped(scaled(found, path), raw, path))
 
 
+def by_name(path: Path, shapes: Mapping[str, Shape], main: str) -> NewInputs:
+    """Read an array for each input of `shapes`, by its name; `main` is the first. DataError where one is missing."""
+    listed = ", ".join(f"`{name}` (n, {', '.join(map(str, shape))})" for name, shape in shapes.items())
+    hint = f"Give a file .npz with the arrays {listed}."
+    if path.suffix != ".npz":
+        message = f"{path} ends in {path.suffix or 'nothing'}, and the network takes {len(shapes)} inputs by name"
+        raise DataError(message, hint=hint)
+    there = names_in(existing(path, folder=False))
+    if absent := [name for name in shapes if name not in there]:
+        missing = ", ".join(f"`{name}`" for name in absent)
+        raise DataError(f"{path} lacks {missing}: it holds {', '.join(there) or 'no array'}", hint=hint)
+    found = {name: _typed(open_array(path, name).read(), shape, path, name) for name, shape in shapes.items()}
+    counts = {name: len(values) for name, values in found.items()}
+    if len(set(counts.values())) > 1:
+        lengths = ", ".join(f"`{name}` {count:,}" for name, count in counts.items())
+        raise DataError(f"the arrays of {path} differ in length: {lengths}", hint=hint)
+    return NewInputs(found.pop(main), more=found)
+
+
+def _typed(values: Values, shape: Shape, path: Path, name: str) -> Values:
+    """Return the array of an input in its dtype. DataError where it holds something else."""
+    if shape.dtype == "float":
+        return shaped(scaled(values, path), shape, path)
+    if values.dtype.kind not in {"int": "iu", "bool": "b"}[shape.dtype]:
+        message = f"`{name}` of {path} holds {values.dtype}, and the network was trained on {shape.dtype}"
+        raise DataError(message, hint="Save it in that type.")
+    return shaped(values, shape, path)
+
+
 def named(path: Path, name: str) -> str:
     """Return `name`, or the name of the only array in the file."""
     if path.suffix != ".npz":

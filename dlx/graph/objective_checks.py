@@ -129,7 +129,7 @@ def _check_output(
             (node.mark, f"layers.{node.name}") if node is not None else (experiment.place("network"), "outputs")
         )
         problems.add(replace(found, mark=mark, path=f"network.{path}"))
-    elif node is not None and (warning := objective.probability_warning(node.kind)) is not None:
+    elif node is not None and (warning := objective.output_warning(node.kind)) is not None:
         placer.warned.add(replace(warning, mark=node.mark, path=f"network.layers.{node.name}"))
 
 

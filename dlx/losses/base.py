@@ -38,6 +38,8 @@ class Loss(Declared):
     """Type of the targets: class numbers, values of the output's shape, or boxes in a grid."""
     logits: ClassVar[bool] = False
     """Whether outputs are logits, of which the loss computes probabilities itself."""
+    wants_distances: ClassVar[bool] = False
+    """Whether outputs are distances, which are never below 0."""
     target_range: ClassVar[tuple[float, float]] = (-math.inf, math.inf)
     """Smallest and largest value that a target may have."""
     on_maps: ClassVar[bool] = True

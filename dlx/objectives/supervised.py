@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 PROBABILITIES = ("softmax", "softmin", "sigmoid", "hardsigmoid")
 """Layers that turn logits into probabilities."""
+SIGNED = ("linear", "conv", "subtract", "tanh")
+"""Usual last layers whose values have either sign."""
 
 
 class Head(NamedTuple):
@@ -142,8 +144,14 @@ class Supervised(Objective):
         """Return the problem between an output shape of the network and the data; None where they fit."""
         raise TypeError(f"{type(self).__name__} has no check()")
 
-    def probability_warning(self, kind: str) -> Problem | None:
-        """Return a warning where the last layer computes probabilities and the loss takes logits; else None."""
+    def output_warning(self, kind: str) -> Problem | None:
+        """Return a warning where the last layer has values that the loss is not for; else None.
+
+        They are probabilities for a loss of logits, and values below 0 for a loss of distances.
+        """
+        if self.loss.wants_distances and kind in SIGNED:
+            message = f"{self.loss.kind} takes distances, and {kind} gives values below 0 too"
+            return Problem(message, "End in `vector_norm: {dim: 1, keepdim: true}` of the difference of embeddings.")
         if not self.loss.logits or kind not in PROBABILITIES:
             return None
         message = f"{self.loss.kind} takes logits, of which it makes probabilities itself, and {kind} has made some"

@@ -33,6 +33,7 @@ CASES = {
     "mixture_density": {"components": 3},
     "binary_hinge": {"margin": 0.7},
     "binary_hinge, squared": {"squared": True},
+    "contrastive": {"margin": 1.5},
     "sum": {"losses": ["cross_entropy", {"focal": {"gamma": 1.0}}], "weights": [1.0, 0.5]},
     "sum, of values": {"losses": [{"huber": {"delta": 0.5}}, "squared_error"]},
     "mixture_density, diagonal": {"components": 2, "diagonal": True},
@@ -54,6 +55,7 @@ def example(loss: Loss, size: tuple[int, ...] = (), n: int = N) -> tuple[torch.T
     output = torch.randn(n, *loss.outputs(Shape((D, *size))), dtype=torch.float64)
     targets = {
         "binary_hinge": torch.round,
+        "contrastive": torch.round,
         "poisson": lambda t: t.mul(3).floor(),
         "kl_div": lambda t: t / t.sum(1, keepdim=True),
     }

@@ -72,6 +72,7 @@ BY_HAND = {
     "smooth_l1": lambda: by_value(lambda o, t: (o - t) ** 2 / 2 if abs(o - t) < 1 else abs(o - t) - 0.5),
     "binary_cross_entropy": lambda: by_value(lambda o, t: -math.log(sigmoid(o if t else -o))),
     "binary_hinge": lambda: by_value(lambda o, t: max(0.0, 1 - (2 * t - 1) * o)),
+    "contrastive": lambda: by_value(lambda o, t: t * o**2 / 2 + (1 - t) * max(0.0, 1 - o) ** 2 / 2),
     "poisson": lambda: by_value(lambda o, t: math.exp(o) - t * o),
     "von_mises": lambda: by_value(lambda o, t: math.log(2 * math.pi * bessel(1)) - math.cos(t - o)),
     "gaussian_nll": lambda: [
