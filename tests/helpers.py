@@ -84,3 +84,16 @@ def contradiction(kind: str, options: dict[str, Any]) -> str:
     with pytest.raises(ValidationError) as refused:
         LAYERS[kind].model_validate(options)
     return str(refused.value.errors()[0]["ctx"]["error"])
+
+
+def independent_of(classes: Any) -> Any:
+    """Class numbers in equal shares within each class of `classes` (n,), so that nothing is learned from them.
+
+    A random order leaves a little by chance, and the largest logit follows it.
+    """
+    number = len(set(classes.tolist()))
+    shuffled = classes.copy()
+    for one in range(number):
+        found = (classes == one).nonzero()[0]
+        shuffled[found] = [i % number for i in range(len(found))]
+    return shuffled

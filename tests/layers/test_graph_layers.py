@@ -2,9 +2,10 @@
 
 import math
 
+import numpy as np
 import pytest
 import torch
-from helpers import network_of, refusal
+from helpers import graph_of, network_of, refusal
 
 from dlx.layers import LAYERS
 from dlx.network import build
@@ -57,6 +58,36 @@ def test_a_graph_convolution_sums_over_neighbours_as_the_paper_has_it(normalize,
                 }
                 total += share[normalize] * x[n, j]
             torch.testing.assert_close(y[n, i], module.weight @ total + module.bias)
+
+
+def test_a_path_of_three_nodes_is_kipf_and_welling_s_matrix_in_numpy():
+    """D^-1/2 (A + I) D^-1/2 X W of 0 - 1 - 2: degrees 2, 3, 2 with the loops."""
+    adjacency = np.array([[0.0, 1, 0], [1, 0, 1], [0, 1, 0]])
+    x, w = np.array([[1.0, 2], [3, 4], [5, 6]]), np.array([[0.5, -1.0], [2.0, 0.25]])
+    half = np.diag(np.array([2, 3, 2]) ** -0.5)
+    expected = half @ (adjacency + np.eye(3)) @ half @ x @ w
+    nodes, edges = torch.from_numpy(x)[None], torch.from_numpy(adjacency)[None]
+    module = made("graph_conv", nodes, edges, out_features=2, bias=False)
+    with torch.no_grad():
+        module.weight.copy_(torch.from_numpy(w.T))
+
+    np.testing.assert_allclose(module(nodes, edges)[0].detach().numpy(), expected, rtol=1e-12)
+    np.testing.assert_allclose(module(nodes, edges.bool())[0].detach().numpy(), expected, rtol=1e-12)
+    np.testing.assert_allclose(expected[0] @ np.linalg.inv(w), x[0] / 2 + x[1] / 6**0.5, rtol=1e-12)
+
+
+def test_an_adjacency_of_truth_values_has_no_receptive_field_and_the_nodes_have_theirs():
+    """It passes no gradient, and so does the mask; one of floats does."""
+    text = """
+        network:
+          inputs: {{nodes: [4, 3], adjacency: {{shape: [4, 4], dtype: {}}}, mask: {{shape: [4], dtype: bool}}}}
+          layers: [{{graph_conv: 2, from: [nodes, adjacency, mask]}}]
+    """
+    (of_truth,) = graph_of(text.format("bool")).nodes
+    (of_floats,) = graph_of(text.format("float")).nodes
+
+    assert list(of_truth.symbolic_fields) == ["nodes"]
+    assert list(of_floats.symbolic_fields) == ["nodes", "adjacency"]
 
 
 def test_the_weight_of_an_edge_counts():

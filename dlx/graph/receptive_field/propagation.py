@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import count
 from math import prod
 from operator import is_
 
@@ -108,8 +109,12 @@ def _output_fields(
     if isinstance(window, AxisConcat):
         return _concatenate(inputs, window.axis, plan.shape, node)
     if isinstance(window, InputPaths):
+        # Paths are numbered by all inputs of the layer, those that it does not depend on included
+        by_index = dict(zip((i for i in count() if i not in plan.no_gradient), inputs))
         paths = [
-            _through_window(inputs[i][1], inputs[i][0].shape or Shape(), one, plan, node) for i, one in window.paths
+            _through_window(by_index[i][1], by_index[i][0].shape or Shape(), one, plan, node)
+            for i, one in window.paths
+            if i in by_index
         ]
         return merge(paths, node, are_branches=False)
     fields = merge([fields for _, fields in inputs], node)
