@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
-from doctored import NUMBERS, outcome, sets
+from doctored import NUMBERS, make_probe, outcome, sets
 
+from dlx.analysis.doctor.check import CHECKS
 from dlx.data.tables.table import Table
 
 BASE = sets()
@@ -93,6 +96,18 @@ def test_copies_within_train_are_counted_and_those_at_odds():
     y[200] = (y[200] + 1) % 3
     found = outcome("duplicates", data=sets(train=(x, y)))
     assert found.finding.endswith("are copies of others, 1 of them with another target")
+
+
+def test_pairs_that_share_one_picture_are_no_copies_and_the_same_pair_twice_is():
+    """Of two inputs both count; `left` alone is there four times."""
+    layers = "[{flatten: , from: left, name: a}, {flatten: , from: right}, {concat: , from: [a, prev]}, {linear: 2}]"
+    probe = make_probe(layers, "{digit_pairs: {classes: [0, 1], test: 0.5}}")
+    assert CHECKS["duplicates"](probe).verdict == CHECKS["leakage"](probe).verdict == "ok"
+    one = probe.sets.train.take(np.arange(20))
+    twice = probe.sets.train.take(np.tile(np.arange(20), 2))
+    probe = replace(probe, sets=replace(probe.sets, train=twice, test=one))
+    assert CHECKS["duplicates"](probe).figure == "20 of 40"
+    assert CHECKS["leakage"](probe).verdict == "wrong"
 
 
 def test_a_test_set_that_is_trained_on_is_leakage():

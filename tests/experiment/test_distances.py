@@ -66,9 +66,7 @@ def test_thirty_steps_tell_three_digits_apart_and_none_do_with_the_classes_of_ot
     name, kind = "zoo/siamese-digits", "digit_pairs"
     few = ("data.{}.classes=[0,1,4]", "data.{}.per_digit=1", "train.steps=30", "~train.epochs")
     right = accuracy(SHIPPED[name], tmp_path, *(one.format(kind) for one in few))
-    wrong = accuracy(
-        shuffled(name, kind, tmp_path), tmp_path, *(one.format(f"shuffled_{kind}") for one in few)
-    )
+    wrong = accuracy(shuffled(name, kind, tmp_path), tmp_path, *(one.format(f"shuffled_{kind}") for one in few))
 
     assert right > 0.9
     assert wrong < 0.75
@@ -94,5 +92,7 @@ def test_a_pair_from_a_file_is_predicted_and_a_file_without_the_second_picture_i
     }.items():
         with pytest.raises(dlx.DlxError, match=message):
             dlx.predict(run, tmp_path / f"{file}.npz")
-    with pytest.raises(dlx.DlxError, match="the network takes the inputs left, right, and inputs from memory are one"):
+    with pytest.raises(
+        dlx.DlxError, match="the network takes the inputs left, right, and inputs from memory are one"
+    ):
         dlx.predict(run, left)

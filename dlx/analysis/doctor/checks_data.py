@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from ...data import Split
+from ...data import Sets, Split
 from ...lazy import np
 from .check import CheckOutcome, Verdict, check, not_run
 from .probe import Probe, flat
@@ -191,7 +191,7 @@ def duplicates(probe: Probe) -> CheckOutcome:
     train = probe.sets.train
     first_rows: dict[bytes, int] = {}
     copies = at_odds = 0
-    for row, key in enumerate(fingerprints(train.x)):
+    for row, key in enumerate(fingerprints(probe.sets, train)):
         first = first_rows.setdefault(key, row)
         copies += first != row
         at_odds += first != row and not np.array_equal(train.y[first], train.y[row])
@@ -216,8 +216,8 @@ def leakage(probe: Probe) -> CheckOutcome:
     held = list(_held_out(probe))
     if not held:
         return not_run("no valid or test part")
-    known = set(fingerprints(probe.sets.train.x))
-    found = [(name, sum(key in known for key in fingerprints(part.x)), len(part)) for name, part in held]
+    known = set(fingerprints(probe.sets, probe.sets.train))
+    found = [(name, sum(key in known for key in fingerprints(probe.sets, part)), len(part)) for name, part in held]
     figure = ", ".join(f"{count:,} of {n:,} in {name}" for name, count, n in found)
     expected = "no held-out example in train"
     finding = "; ".join(
@@ -260,7 +260,8 @@ def _held_out(probe: Probe) -> Iterable[tuple[str, Split]]:
     return ((name, part) for name, part in parts.items() if part is not None and len(part))
 
 
-def fingerprints(x: npt.NDArray[Any]) -> Iterable[bytes]:
-    """Yield a digest of each example; equal examples have equal digests."""
+def fingerprints(sets: Sets, part: Split) -> Iterable[bytes]:
+    """Yield a digest of all inputs of each example; equal examples have equal digests."""
     # a digest in place of the row: a training set of images would be in memory twice
-    return (hashlib.blake2b(row, digest_size=16).digest() for row in flat(x))
+    inputs = [flat(sets.values(part, name)) for name in sets.named("input")]
+    return (hashlib.blake2b(b"".join(rows), digest_size=16).digest() for rows in zip(*inputs, strict=True))
