@@ -88,7 +88,7 @@ def test_folds_share_no_picture_and_pairs_follow_the_seed():
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"test": 3}, "the part `test` has 3 digits, and digit_pairs needs two or more of each of two classes"),
+        ({"test": 3}, "the part `test` has 3 digits, and digit_pairs needs two of each of two classes"),
         ({"valid": 0, "test": 12, "stratify": True}, "the part `test` has 12 digits"),
     ],
 )

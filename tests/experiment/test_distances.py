@@ -1,4 +1,4 @@
-"""Siamese and triplet networks learn a distance between digits; untrained, or with classes of other pairs, they do not."""
+"""Siamese and triplet networks learn a distance between digits; untrained or with shuffled classes they do not."""
 
 from dataclasses import replace
 from typing import ClassVar

@@ -23,7 +23,7 @@ STREAM = 1
 
 
 class DigitTuples(Digits):
-    """Base class of examples that are several digits, all of one part; pictures are prepared before they are joined."""
+    """Base class of examples of several digits of one part; pictures are prepared before they are joined."""
 
     per_digit: PositiveInt = Field(1, description="examples that begin with a picture, of each of their two classes")
 
@@ -34,7 +34,7 @@ class DigitTuples(Digits):
     """Names of the two classes."""
 
     def tuples(self, y: Labels, rng: np.random.Generator) -> tuple[list[Indices], Labels]:
-        """Return the place of each picture in a part, one array for each of `inputs`, and the class; `y` are digits."""
+        """Return the place of each picture in a part, an array for each of `inputs`, and the class, from digits `y`."""
         raise TypeError(f"{type(self).__name__} has no tuples()")
 
     def facts(self) -> Facts:
@@ -66,7 +66,7 @@ class DigitTuples(Digits):
         _, counts = np.unique(part.y, return_counts=True)
         if len(counts) < 2 or counts.min() < 2:
             raise DataError(
-                f"the part `{name}` has {len(part):,} digits, and {self.kind} needs two or more of each of two classes",
+                f"the part `{name}` has {len(part):,} digits, and {self.kind} needs two of each of two classes",
                 hint="Ask for a larger part, or for fewer `classes`.",
             )
         (first, *others), y = self.tuples(part.y, rng)

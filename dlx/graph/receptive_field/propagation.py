@@ -110,7 +110,7 @@ def _output_fields(
         return _concatenate(inputs, window.axis, plan.shape, node)
     if isinstance(window, InputPaths):
         # Paths are numbered by all inputs of the layer, those that it does not depend on included
-        by_index = dict(zip((i for i in count() if i not in plan.no_gradient), inputs))
+        by_index = dict(zip((i for i in count() if i not in plan.no_gradient), inputs, strict=False))
         paths = [
             _through_window(by_index[i][1], by_index[i][0].shape or Shape(), one, plan, node)
             for i, one in window.paths
