@@ -34,7 +34,7 @@ class DigitTuples(Digits):
     """Names of the two classes."""
 
     def tuples(self, y: Labels, rng: np.random.Generator) -> tuple[list[Indices], Labels]:
-        """Return the place of each picture in a part, an array for each of `inputs`, and the class, from digits `y`."""
+        """Return the places of the pictures in a part, by `inputs`, and the classes; `y` are the digits."""
         raise TypeError(f"{type(self).__name__} has no tuples()")
 
     def facts(self) -> Facts:
