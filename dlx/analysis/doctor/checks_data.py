@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...data import Sets, Split
@@ -191,7 +191,7 @@ def duplicates(probe: Probe) -> CheckOutcome:
     train = probe.sets.train
     first_rows: dict[bytes, int] = {}
     copies = at_odds = 0
-    for row, key in enumerate(fingerprints(probe.sets, train)):
+    for row, key in enumerate(fingerprints(inputs_of(probe.sets, train))):
         first = first_rows.setdefault(key, row)
         copies += first != row
         at_odds += first != row and not np.array_equal(train.y[first], train.y[row])
@@ -216,8 +216,11 @@ def leakage(probe: Probe) -> CheckOutcome:
     held = list(_held_out(probe))
     if not held:
         return not_run("no valid or test part")
-    known = set(fingerprints(probe.sets, probe.sets.train))
-    found = [(name, sum(key in known for key in fingerprints(probe.sets, part)), len(part)) for name, part in held]
+    known = set(fingerprints(inputs_of(probe.sets, probe.sets.train)))
+    found = [
+        (name, sum(key in known for key in fingerprints(inputs_of(probe.sets, part))), len(part))
+        for name, part in held
+    ]
     figure = ", ".join(f"{count:,} of {n:,} in {name}" for name, count, n in found)
     expected = "no held-out example in train"
     finding = "; ".join(
@@ -260,8 +263,12 @@ def _held_out(probe: Probe) -> Iterable[tuple[str, Split]]:
     return ((name, part) for name, part in parts.items() if part is not None and len(part))
 
 
-def fingerprints(sets: Sets, part: Split) -> Iterable[bytes]:
-    """Yield a digest of all inputs of each example; equal examples have equal digests."""
+def inputs_of(sets: Sets, part: Split) -> list[Any]:
+    """Return the arrays (n, ...) of all inputs of a part."""
+    return [sets.values(part, name) for name in sets.named("input")]
+
+
+def fingerprints(inputs: Sequence[Any]) -> Iterable[bytes]:
+    """Yield a digest of all inputs (n, ...) of each example; equal examples have equal digests."""
     # a digest in place of the row: a training set of images would be in memory twice
-    inputs = [flat(sets.values(part, name)) for name in sets.named("input")]
-    return (hashlib.blake2b(b"".join(rows), digest_size=16).digest() for rows in zip(*inputs, strict=True))
+    return (hashlib.blake2b(b"".join(rows), digest_size=16).digest() for rows in zip(*map(flat, inputs), strict=True))

@@ -280,9 +280,9 @@ def _shuffle_labels(probe: Probe, name: str) -> tuple[DataPart, DataPart]:
     found = []
     for part in ("train", name):
         whole = probe.parts[part]
-        x, y = whole.x, whole.y
+        y, inputs = whole.y, [whole.more.get(one, whole.x) for one in whole.names.inputs]
         shuffled = y[torch.randperm(len(y), generator=generator).to(y.device)]
-        keys = fingerprints(x.cpu().numpy())
+        keys = fingerprints([x.cpu().numpy() for x in inputs])
         # a copy of a training example gets its label, so that the network can know it: that is the leak
         labels = torch.stack([label_of.setdefault(key, label) for key, label in zip(keys, shuffled, strict=True)])
         found.append(whole.changed(**{whole.names.targets[0]: labels}))

@@ -47,29 +47,29 @@ class DigitTuples(Digits):
 
     def load(self) -> Sets:
         sets = super().load()
-        parts = {name: getattr(sets, name) for name in ("train", "valid", "test")}
-        made = {
-            name: part and self._joined(name, part, np.random.default_rng([self.seed, STREAM, stream]))
-            for stream, (name, part) in enumerate(parts.items())
-        }
+        held = (("valid", sets.valid, 1), ("test", sets.test, 2))
+        train = self._joined("train", sets.train, 0)
+        valid, test = (part and self._joined(name, part, stream) for name, part, stream in held)
         further = dict.fromkeys(self.inputs[1:], sets.preprocess) if sets.preprocess else {}
         return replace(
             sets,
-            **made,
-            digest=digest(tuple(made.values())),
+            train=train,
+            valid=valid,
+            test=test,
+            digest=digest((train, valid, test)),
             class_names=self.names,
             fields=self.facts().fields,
             preprocess_more=further,
         )
 
-    def _joined(self, name: str, part: Split, rng: np.random.Generator) -> Split:
+    def _joined(self, name: str, part: Split, stream: int) -> Split:
         _, counts = np.unique(part.y, return_counts=True)
         if len(counts) < 2 or counts.min() < 2:
             raise DataError(
                 f"the part `{name}` has {len(part):,} digits, and {self.kind} needs two of each of two classes",
                 hint="Ask for a larger part, or for fewer `classes`.",
             )
-        (first, *others), y = self.tuples(part.y, rng)
+        (first, *others), y = self.tuples(part.y, np.random.default_rng([self.seed, STREAM, stream]))
         return Split(part.x[first], y, more={n: part.x[at] for n, at in zip(self.inputs[1:], others, strict=True)})
 
 
