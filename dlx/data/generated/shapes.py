@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import pi
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_validator
 
 from ...lazy import np
 from ...shapes import Shape
 from ..base import Facts, Sets, Split
+from ..base import Field as DataField
 from ..file_reading import check_memory
 from ..splits import assemble
 from . import boxes
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 
     Mask = npt.NDArray[np.bool_]
 
+Target = Literal["positions", "class", "heat_maps", "boxes"]
 FIGURES = ("disc", "square", "triangle")
 SQUARE = pi**0.5 / 2  # half the side of a square that has the area of a disc of radius 1
 TRIANGLE = (4 * pi / 27**0.5) ** 0.5  # from the middle of an equilateral triangle of that area to a tip
@@ -51,7 +53,8 @@ class Shapes(Toy):
         positions (size, size), 0 for the ground, 1 disc, 2 square, 3 triangle; classes 0 to 2 of the one figure;
         heat maps (3, size, size), one a kind of figure, with a Gaussian spot of height 1 on the centre of each;
         boxes (5 + 3, grid, grid): in the cell that the centre of a figure is in, 1, the centre's column and row from
-        0 to 1 within the cell, the width and height of the figure as parts of the picture's, and 1 for its kind.
+        0 to 1 within the cell, the width and height of the figure as parts of the picture's, and 1 for its kind;
+        of several, `targets: [positions, boxes]`, all of the same figures, each as the field of its name.
     All kinds have equal areas. The radius of a disc is uniform from 0.1 to 0.2 of `size`, centres are uniform where
         the
     figure does not leave the picture, and a picture has 1 to `most` figures, equally likely; a later one hides an
@@ -64,8 +67,8 @@ class Shapes(Toy):
     """
 
     kind: ClassVar[str] = "shapes"
-    targets: Literal["positions", "class", "heat_maps", "boxes"] = Field(
-        "positions", description="what is to be told"
+    targets: Target | Annotated[list[Target], Field(min_length=2)] = Field(
+        "positions", description="what is to be told; of several each is a field of its name"
     )
     size: PositiveInt = Field(32, ge=8, description="height and width, in pixels")
     channels: PositiveInt = Field(1, description="colours, each figure of one mixture of them")
@@ -78,11 +81,18 @@ class Shapes(Toy):
 
     @model_validator(mode="after")
     def _one_class(self) -> Self:
-        if self.targets == "class" and (self.most or 1) > 1:
+        if twice := [name for name in self.named if self.named.count(name) > 1]:
+            raise ValueError(f"`targets` has {twice[0]} twice: give each once")
+        if "class" in self.named and (self.most or 1) > 1:
             raise ValueError(f"a picture has one class, and `most` is {self.most} figures: leave it out")
-        if "grid" in self.model_fields_set and self.targets != "boxes":
-            raise ValueError(f"`grid` is for `targets: boxes`, and they are {self.targets}: leave it out")
+        if "grid" in self.model_fields_set and "boxes" not in self.named:
+            raise ValueError(f"`grid` is for `targets: boxes`, and they are {', '.join(self.named)}: leave it out")
         return self
+
+    @property
+    def named(self) -> list[Target]:
+        """What is to be told, in the order of the targets."""
+        return [self.targets] if isinstance(self.targets, str) else self.targets
 
     @property
     def inputs(self) -> int:
@@ -94,13 +104,28 @@ class Shapes(Toy):
 
     def facts(self) -> Facts:
         picture = Shape((self.channels, self.size, self.size))
-        if self.targets == "class":
-            return Facts(picture, classes=len(FIGURES))
-        if self.targets == "positions":
-            return Facts(picture, classes=1 + len(FIGURES), target=Shape(picture[1:]))
-        if self.targets == "boxes":
-            return Facts(picture, target=Shape((5 + len(FIGURES), self.grid, self.grid)))
-        return Facts(picture, target=Shape((len(FIGURES), *picture[1:])))
+        first, *others = self.named
+        more: dict[str, DataField] = {name: self._field(name) for name in others}
+        one = self._field(first)
+        shape = one.shape if one.classes is None or len(one.shape) else None
+        return Facts(
+            picture,
+            one.classes,
+            shape,
+            more=more,
+            target_name=first if others else "target",
+            class_names=one.names if others else (),
+        )
+
+    def _field(self, target: Target) -> DataField:
+        """Return the field of a target."""
+        size = (self.size, self.size)
+        if target == "class":
+            return DataField(Shape((), "int"), "target", len(FIGURES), FIGURES)
+        if target == "positions":
+            return DataField(Shape(size, "int"), "target", 1 + len(FIGURES), ("ground", *FIGURES))
+        channels, size = (5 + len(FIGURES), (self.grid, self.grid)) if target == "boxes" else (len(FIGURES), size)
+        return DataField(Shape((channels, *size)), "target")
 
     def load(self) -> Sets:
         check_memory(
@@ -109,33 +134,36 @@ class Shapes(Toy):
             "ask for fewer, or a smaller `size`",
         )
         parts = [self._part(n or 0, np.random.default_rng([self.seed, stream])) for n, stream in self._streams()]
-        names = {"class": FIGURES, "positions": ("ground", *FIGURES)}.get(self.targets, ())
-        return assemble(parts, self.standardize, f"{self.source}, seed {self.seed}", names)
+        fields = self.facts().fields if len(self.named) > 1 else None
+        names = self._field(self.named[0]).names
+        return assemble(parts, self.standardize, f"{self.source}, seed {self.seed}", names, fields=fields)
 
     def _part(self, n: int, rng: np.random.Generator) -> Split | None:
         if not n:
             return None
         figures = self._figures(n, rng)
         bounding_boxes = boxes.bounding_boxes(figures, HALF, TRIANGLE)
-        if self.targets == "boxes":
+        if "boxes" in self.named:
             figures = replace(
                 figures, present=boxes.without_overlaps(bounding_boxes, figures.present, self.size, self.grid)
             )
         x, labels = self._render(figures)
         x += self.noise * rng.standard_normal(x.shape, np.float32)
-        if self.targets == "heat_maps":
-            return Split(x, self._heat_maps(figures))
-        if self.targets == "boxes":
-            return Split(x, boxes.grid_targets(bounding_boxes, figures, self.size, self.grid, len(FIGURES)))
-        return Split(x, labels if self.targets == "positions" else figures.kind[:, 0])
+        found: dict[str, Labels] = {"positions": labels, "class": figures.kind[:, 0]}
+        if "heat_maps" in self.named:
+            found["heat_maps"] = self._heat_maps(figures)
+        if "boxes" in self.named:
+            found["boxes"] = boxes.grid_targets(bounding_boxes, figures, self.size, self.grid, len(FIGURES))
+        first, *others = self.named
+        return Split(x, found[first], more={name: found[name] for name in others})
 
     def _figures(self, n: int, rng: np.random.Generator) -> Figures:
-        most = self.most or (1 if self.targets == "class" else 3)
+        most = self.most or (1 if "class" in self.named else 3)
         kind = rng.permuted(np.arange(n * most) % len(FIGURES)).reshape(n, most)
         radius = self.size * rng.uniform(SMALLEST, LARGEST, (n, most))
         room = self.size - 1 - 2 * TRIANGLE * radius
         row, column = (TRIANGLE * radius + room * rng.uniform(size=(n, most)) for _ in range(2))
-        fewest = 0 if self.targets == "boxes" else 1
+        fewest = 0 if "boxes" in self.named and "class" not in self.named else 1
         present = np.arange(most) < rng.integers(fewest, most, (n, 1), endpoint=True)
         return Figures(present, kind, row, column, radius, rng.uniform(0.5, 1, (n, most, self.channels)))
 

@@ -18,7 +18,7 @@ from ...shapes import Shape
 from ..cache import ABOUT, cache_folder, cached_file
 from ..file_reading import gib
 from ..streaming import Mapped
-from .image import NAMED, ImageFormat, ImageSource, decode
+from .image import NAMED, ImageFormat, ImageSource
 from .image_index import ImageIndex
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def decode_all(
     """
 
     def block(pictures: list[tuple[int, ImageSource]]) -> None:
-        found = [decode(source, form, report) for _, source in pictures]
+        found = [form.decode(source, report) for _, source in pictures]
         for one, (_, source) in zip(found, pictures, strict=True):
             if one.shape != (*shape[1:], shape[0]):
                 raise _shape_error(source, Shape((one.shape[2], *one.shape[:2])), shape)
@@ -62,18 +62,24 @@ def decode_all(
 
 
 def decoded_file(
-    index: ImageIndex, form: ImageFormat, shape: Shape, report: Report | None = None
+    index: ImageIndex,
+    form: ImageFormat,
+    shape: Shape,
+    report: Report | None = None,
+    check: Callable[[], object] = lambda: None,
 ) -> tuple[Mapped, Path]:
     """Return the mapped file of all decoded pictures, and its path; it is written where it does not exist.
 
-    Its name is a digest of the stored pictures and of the format that they are converted to.
+    Its name is a digest of the stored pictures and of the format that they are converted to. `check` is called before
+    a new file is used, and raises where it is not to be.
     """
     import PIL
 
-    deep = decode(index.first(), form).dtype == np.float32
+    first = form.decode(index.first(), lambda _: None).dtype
+    deep = first == np.float32
     # Another version of Pillow may decode to other pixels
     key = hashlib.sha256(f"{FORMAT} {PIL.__version__} {form} {shape} {deep} {index.content()}".encode())
-    dtype = np.dtype("<f4" if deep else "u1")
+    dtype = np.dtype("<f4" if deep else "<i2" if first == np.int16 else "u1")
 
     def write(path: Path) -> None:
         count = len(index.labels)
@@ -97,6 +103,7 @@ def decoded_file(
                     os.pwrite(handle, np.ascontiguousarray(one, dtype).data, start + place * row)
 
             decode_all(index.sources(np.arange(count)), form, shape, put, report)
+            check()
             # Before the file gets its final name, so that a crash leaves no cache file with holes
             os.fsync(handle)
 

@@ -43,6 +43,10 @@ class ImageFormat:
     fit: str = "stretch"
     filter: str = "bilinear"
 
+    def decode(self, source: ImageSource, report: Callable[[str], object] | None = None) -> npt.NDArray[Any]:
+        """Return the pixels of a picture, as `decode` does."""
+        return decode(source, self, report)
+
 
 def shape_of(source: ImageSource, form: ImageFormat) -> Shape:
     """Return the shape (channels, height, width) of the converted picture, from its header."""
@@ -50,7 +54,7 @@ def shape_of(source: ImageSource, form: ImageFormat) -> Shape:
         width, height = image.size
         if orientation(image) >= 5:
             width, height = height, width
-        _check_depth(image, source)
+        check_depth(image, source)
         return Shape((form.channels or channels_of(image), *(form.size or (height, width))))
 
 
@@ -66,7 +70,7 @@ def decode(source: ImageSource, form: ImageFormat, report: Callable[[str], objec
     `report` is called with a sentence on what decoding ignores.
     """
     with open_image(source) as image:
-        _check_depth(image, source)
+        check_depth(image, source)
         channels = form.channels or channels_of(image)
         if report is not None and (about := ignored_parts(image)):
             report(about)
@@ -97,7 +101,7 @@ def ignored_parts(image: Image) -> str:
     return DEPTH if isinstance(raw, str) and ";16" in raw and not image.mode.startswith("I;16") else ""
 
 
-def _check_depth(image: Image, source: ImageSource) -> None:
+def check_depth(image: Image, source: ImageSource) -> None:
     if image.mode in {"I", "F"}:
         raise DataError(
             f"{source.name} has pixels of 32 bits, and pictures here have 8, or 16 of grey",
@@ -124,8 +128,8 @@ def upright(image: Image) -> Image:
     return image if orientation(image) == 1 else ImageOps.exif_transpose(image)
 
 
-def resized(image: Image, form: ImageFormat) -> Image:
-    """Resize an image to the size of `form`."""
+def resized(image: Image, form: ImageFormat, pad: int | None = None) -> Image:
+    """Resize an image to the size of `form`; `pad` is the value that `fit: pad` adds, None for black."""
     from PIL import ImageOps
     from PIL.Image import Resampling
 
@@ -134,7 +138,21 @@ def resized(image: Image, form: ImageFormat) -> Image:
     size, method = form.size[::-1], Resampling[form.filter.upper()]
     if form.fit == "stretch":
         return image.resize(size, method)
-    return (ImageOps.fit if form.fit == "crop" else ImageOps.pad)(image, size, method)
+    if form.fit == "crop":
+        return ImageOps.fit(image, size, method)
+    return ImageOps.pad(image, size, method) if pad is None else _padded(image, size, method, pad)
+
+
+def _padded(image: Image, size: tuple[int, int], method: Any, value: int) -> Image:
+    """Return what ImageOps.pad does, for values of 32 bits, where it takes none for what it adds."""
+    from PIL import Image as Pillow
+    from PIL import ImageOps
+
+    inner = ImageOps.contain(image, size, method)
+    whole = Pillow.new(image.mode, size, value)
+    left, top = (round((a - b) * 0.5) for a, b in zip(size, inner.size, strict=True))
+    whole.paste(inner, (left, top))
+    return whole
 
 
 def channels_of(image: Image) -> int:

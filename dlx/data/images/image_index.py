@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import DataError, did_you_mean
 from ...lazy import np
+from ..class_subset import chosen, numbers_of
 from ..file_reading import class_numbers, existing, listed
 from ..tables.parquet_rows import class_names, opened, row_files
 from .image import SUFFIXES, ImageSource
@@ -37,9 +38,28 @@ class ImageIndex:
     """Yields, for row numbers, pairs of a place among those and the picture, in any order."""
     content: Callable[[], str]
     """Returns a digest of the files."""
+    paths: tuple[Path, ...] = ()
+    """The files of pictures without labels."""
 
     def first(self) -> ImageSource:
         return next(self.sources(np.arange(1)))[1]
+
+
+def of_classes(index: ImageIndex, classes: Sequence[int | str]) -> ImageIndex:
+    """Return the pictures of some classes, in their order as classes. DataError for a class that is not there."""
+    count = len(index.names) or int(index.labels.max()) + 1
+    numbers = numbers_of(classes, count, index.names, index.where)
+    rows, labels = chosen(index.labels, numbers)
+    if not len(rows):
+        raise DataError(f"{index.where} has no picture of the classes {listed(map(str, classes))}")
+    names = tuple(index.names[i] if index.names else str(i) for i in numbers)
+    return replace(
+        index,
+        labels=labels,
+        names=names,
+        sources=lambda some: index.sources(rows[some]),
+        content=lambda: f"{index.content()} {numbers}",
+    )
 
 
 def part_named(stem: str) -> str | None:
@@ -93,13 +113,22 @@ def folder_index(path: Path, names: tuple[str, ...] = ()) -> ImageIndex:
         raise DataError(f"{path} has a class {listed(strange)}, which the training part does not have", hint=hint)
     names = names or tuple(p.name for p in classes)
     files = [(file, names.index(p.name)) for p in classes for file in images_in(p)]
-    paths = [file for file, _ in files]
+    labels = np.array([label for _, label in files], np.int64)
+    return replace(files_index([file for file, _ in files], path), labels=labels, names=names, paths=())
+
+
+def unlabelled_index(path: Path) -> ImageIndex:
+    """Index all pictures in a folder and its subfolders, in the order of their paths; each has the label 0."""
+    return files_index(images_in(existing(path, folder=True)), path)
+
+
+def files_index(paths: Sequence[Path], where: Path) -> ImageIndex:
+    """Index pictures without labels, in their order."""
 
     def sources(rows: Indices) -> Iterator[tuple[int, ImageSource]]:
         return ((i, ImageSource(str(paths[row]), paths[row])) for i, row in enumerate(rows))
 
-    labels = np.array([label for _, label in files], np.int64)
-    return ImageIndex(str(path), labels, names, sources, lambda: _digest(paths))
+    return ImageIndex(str(where), np.zeros(len(paths), np.int64), (), sources, lambda: _digest(paths), tuple(paths))
 
 
 def images_in(path: Path) -> list[Path]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, PositiveInt, model_validator
 
 from ...errors import DataError, Problem, plural
 from ...lazy import np
@@ -20,7 +20,17 @@ from ..splits import Pool
 from ..streaming import Stream, Streamed, should_stream, stream_rows, take_rows
 from .decoded import decode_all, decoded_file
 from .image import DEPTH, FRAMES, ImageFormat, ignored_of, shape_of
-from .image_index import ImageIndex, folder_index, part_files, part_folders, row_index
+from .image_index import (
+    ImageIndex,
+    folder_index,
+    of_classes,
+    part_files,
+    part_folders,
+    row_index,
+    unlabelled_index,
+)
+from .masks import Classes, Colour, check_classes
+from .with_masks import facts_with_masks, load_with_masks
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -39,12 +49,18 @@ class Images(Pool):
         saved, of Arrow files. `valid_path` and `test_path` name parts that lie elsewhere. Parts that no layout gives
         come out of the training examples: `valid: 0.1`, `test: 0.2`.
     Classes: folders in the order of their names; in parquet the numbers of the column `label`, or its texts in order.
+        `classes: [cat, dog]` takes some of them, 0 for a cat and 1 for a dog.
+    Masks: `masks` is a folder of the same layout with a mask for each picture, of its name and size; then targets are
+        the classes of the pixels, (height, width). A mask has a class number for each pixel, as grey or as the index
+        of a palette, or colours: `classes: {road: [128, 64, 128], ...}`. Pixels of `ignore_index` do not count. With
+        `size` masks go the way of the pictures, by the nearest pixel; augmentations move them along.
     Channels: 1 where the first picture is grey, 3 where it is in colour; `channels` turns all into one sort.
     Cost: pictures are decoded when they are loaded, on all cores, and held in memory as 32-bit numbers. Where a set
         streams they are decoded once into a file of bytes, in `DLX_CACHE` or else the platform's folder for caches;
         batches are read from it, and what is trained has the same bits.
     Errors: a path that is missing; a class without images; a file that is no image, or torn; pictures of several
-        sizes without `size`; more of them than there is memory for.
+        sizes without `size`; more of them than there is memory for; pictures without a mask, masks of another size
+        than the picture, values of pixels that are no class.
     Source: the layouts of torchvision's ImageFolder and of Hugging Face's image data sets. Decoded by Pillow.
     """
 
@@ -64,6 +80,15 @@ class Images(Pool):
     channels: Annotated[Literal[1, 3, 4] | None, NotBoolean] = Field(
         None, description="1 grey, 3 colour, 4 colour with transparency; null is as the first picture"
     )
+    masks: FilePath | None = Field(None, description="folder of masks, under the names of the pictures")
+    valid_masks: FilePath | None = Field(None, description="where those of `valid_path` lie")
+    test_masks: FilePath | None = Field(None, description="where those of `test_path` lie")
+    classes: Classes | None = Field(
+        None,
+        description="those that are taken, by folder, name or number, in their order. Of masks: their names in the "
+        "order of the values, the value or colour of each by name, or their number; null is the values that occur",
+    )
+    ignore_index: int | Colour | None = Field(None, description="value or colour in masks that does not count")
     image: str = Field("image", description="column of images in a parquet file")
     label: str = Field("label", description="column of classes in a parquet file")
     stream: Stream = "auto"
@@ -73,6 +98,29 @@ class Images(Pool):
     @classmethod
     def first_field(cls) -> str:
         return "path"
+
+    @model_validator(mode="after")
+    def _of_masks(self) -> Self:
+        if self.masks is None:
+            for name in ("valid_masks", "test_masks", "ignore_index"):
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"`{name}` is of masks, and there is no `masks`: name their folder, or leave it out"
+                    )
+            if self.classes is not None and not isinstance(self.classes, list):
+                raise ValueError("`classes` without `masks` is a list of those that are taken, such as [cat, dog]")
+            if isinstance(self.classes, list) and len(set(self.classes)) < len(self.classes):
+                raise ValueError("`classes` has a class twice: give each once")
+            return self
+        for part in ("valid", "test"):
+            if (getattr(self, f"{part}_path") is None) != (getattr(self, f"{part}_masks") is None):
+                raise ValueError(f"`{part}_path` and `{part}_masks` belong together: give both, or neither")
+        if self.stratify:
+            raise ValueError(
+                "`stratify` keeps the proportions of the classes of pictures, and masks have one a pixel"
+            )
+        check_classes(self.classes, self.ignore_index)
+        return self
 
     @property
     def form(self) -> ImageFormat:
@@ -85,12 +133,20 @@ class Images(Pool):
         first = indexes["train"].first()
         about = ignored_of(first)
         warnings = (Problem(f"{first.name} has {about}", WAYS_OUT[about]),) if about else ()
-        return replace(self.facts_of(shape_of(first, self.form), classes=_classes(indexes)), warnings=warnings)
+        shape = shape_of(first, self.form)
+        if self.masks is not None:
+            return replace(facts_with_masks(self, indexes, shape), warnings=warnings)
+        return replace(self.facts_of(shape, classes=_classes(indexes)), warnings=warnings)
 
     def load(self) -> Sets:
         indexes = self._indexes()
         pool = indexes["train"]
         shape = shape_of(pool.first(), self.form)
+        if self.masks is not None:
+            ignored = list[str]()
+            sets = load_with_masks(self, indexes, shape, ignored)
+            places = [note for note in ignored if note not in WAYS_OUT]
+            return replace(sets, notes=(*_notes([n for n in ignored if n in WAYS_OUT]), *places, *sets.notes))
         parts = dict(zip(("train", "valid", "test"), ((pool, rows) for rows in self.rows(pool.labels)), strict=True))
         parts |= {name: (index, np.arange(len(index.labels))) for name, index in indexes.items() if name != "train"}
         where = f"{self.source} {', '.join(dict.fromkeys(index.where for index in indexes.values()))}"
@@ -100,11 +156,10 @@ class Images(Pool):
                 count, shape, "give a smaller `size`, train on fewer (`train`), or leave out `stream: false`"
             )
             held = [
-                self._load_pixels(index, rows, shape, ignored) if len(rows) else None
-                for index, rows in parts.values()
+                self.load_pixels(index, rows, shape, ignored) if len(rows) else None for index, rows in parts.values()
             ]
             return self.assembled(held, where, pool.names, _notes(ignored))
-        made = {id(index): self._stream_pixels(index, shape, ignored) for index, rows in parts.values() if len(rows)}
+        made = {id(index): self.stream_pixels(index, shape, ignored) for index, rows in parts.values() if len(rows)}
         splits = [
             Split(take_rows(made[id(index)][0], rows), index.labels[rows], rows) if len(rows) else None
             for index, rows in parts.values()
@@ -125,7 +180,10 @@ class Images(Pool):
                     hint="Keep one of the two.",
                 )
         train = self._index(found.pop("train"))
-        return {"train": train} | {name: self._index(paths, train.names) for name, paths in found.items()}
+        every = {"train": train} | {name: self._index(paths, train.names) for name, paths in found.items()}
+        if self.masks is not None or not isinstance(self.classes, list):
+            return every
+        return {name: of_classes(index, self.classes) for name, index in every.items()}
 
     def _paths_by_part(self) -> dict[str, list[Path]]:
         """Return the paths of each part that has files of its own."""
@@ -145,9 +203,14 @@ class Images(Pool):
     def _index(self, paths: list[Path], names: tuple[str, ...] = ()) -> ImageIndex:
         """Index one part; `names` are the classes of the training part."""
         first = paths[0]
+        if self.masks is not None:
+            if not first.is_dir():
+                message = f"{first} is a file, and with `masks` pictures lie in a folder"
+                raise DataError(message, hint="Give a folder of pictures, under the names of the masks.")
+            return unlabelled_index(first)
         return folder_index(first, names) if first.is_dir() else row_index(paths, self.image, self.label, names)
 
-    def _load_pixels(self, index: ImageIndex, rows: Indices, shape: Shape, ignored: list[str]) -> Split:
+    def load_pixels(self, index: ImageIndex, rows: Indices, shape: Shape, ignored: list[str]) -> Split:
         """Load the chosen pictures into memory."""
         x: Floats = np.empty((len(rows), *shape), np.float32)
 
@@ -157,7 +220,7 @@ class Images(Pool):
         decode_all(index.sources(rows), self.form, shape, put, ignored.append)
         return Split(x, index.labels[rows], rows)
 
-    def _stream_pixels(self, index: ImageIndex, shape: Shape, ignored: list[str]) -> tuple[Streamed, Path]:
+    def stream_pixels(self, index: ImageIndex, shape: Shape, ignored: list[str]) -> tuple[Streamed, Path]:
         """Return all pictures as a streamed array, and the path of its file."""
         file, path = decoded_file(index, self.form, shape, ignored.append)
         return stream_rows(file, _unit, shape), path

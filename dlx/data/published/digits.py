@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from ...lazy import np
 from ...shapes import Shape
 from ..base import Facts, Sets
+from ..class_subset import chosen
 from ..splits import Pool, Stratify, TestPart, ValidPart
 
 if TYPE_CHECKING:
@@ -65,10 +66,8 @@ class Digits(Pool):
         images, labels = embedded()
         x, y, names = images[:, None].astype(np.float32) / np.float32(16), labels.astype(np.int64), NAMES
         if self.classes is not None:
-            chosen = np.isin(y, self.classes)
-            place = np.full(len(NAMES), -1)
-            place[self.classes] = np.arange(len(self.classes))
-            x, y, names = x[chosen], place[y[chosen]], tuple(NAMES[one] for one in self.classes)
+            rows, y = chosen(y, self.classes)
+            x, names = x[rows], tuple(NAMES[one] for one in self.classes)
         return self.assembled(self.split_pool(x, y), self.source, names)
 
 

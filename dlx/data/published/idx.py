@@ -7,7 +7,7 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BufferedReader
 from math import prod
 from pathlib import Path
@@ -20,7 +20,8 @@ from ...lazy import np
 from ...registry import FilePath
 from ...shapes import Shape, by_x
 from ..base import Facts, Sets, Split
-from ..file_reading import existing, real_numbers
+from ..class_subset import ClassNumbers, chosen, numbers_of
+from ..file_reading import existing, listed, real_numbers
 from ..splits import Pool
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ class IDX(Pool):
 
     Shapes: images (n, h, w) -> inputs (1, h, w); (n, c, h, w) -> (c, h, w); other ranks stay: (n, *s) -> s.
         Labels (n,) -> targets 0 to classes - 1, with classes = the largest label + 1.
+    With `classes: [3, 5]` the others are left out, and the targets are 0 for a three and 1 for a five.
     Without test files, `test` and `valid` come out of the images; with them, `valid` alone.
     Errors: a file that is missing, a folder, torn, of another format or of another length than its header promises;
         images and labels that differ in number; labels that are not whole numbers from 0 up.
@@ -52,6 +54,7 @@ class IDX(Pool):
     test_images: FilePath | None = Field(None, description="file of test images")
     test_labels: FilePath | None = Field(None, description="file of their class numbers")
     scale: bool = Field(True, description="divide unsigned bytes by 255")
+    classes: ClassNumbers | None = None
 
     source: ClassVar[str] = "IDX files"
 
@@ -77,16 +80,38 @@ class IDX(Pool):
             shapes.append(_input_shape(header))
             _check_counts(header, read_header(labels))
             tops.append(int(read_labels(labels).max()))
-        self.part_sizes(read_header(self.images).sizes[0])
         self._check_shapes(shapes)
-        return self.facts_of(shapes[0], classes=max(tops) + 1)
+        if self.classes is None:
+            self.part_sizes(read_header(self.images).sizes[0])
+            return self.facts_of(shapes[0], classes=max(tops) + 1)
+        self._numbers(max(tops) + 1)
+        rows, _ = chosen(read_labels(self.labels), self.classes)
+        self.part_sizes(len(rows))
+        return replace(self.facts_of(shapes[0], classes=len(self.classes)), class_names=self._names)
 
     def load(self) -> Sets:
         self.facts()
-        pool, *test = [self._examples(*pair) for pair in self._pairs()]
+        pool, *test = [self._chosen(self._examples(*pair)) for pair in self._pairs()]
         parts = self.split_pool(pool.x, pool.y)
         files = ", ".join(str(path) for pair in self._pairs() for path in pair)
-        return self.assembled([*parts[:2], *(test or parts[2:])], f"{self.source} {files}")
+        return self.assembled([*parts[:2], *(test or parts[2:])], f"{self.source} {files}", self._names)
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        """Names of the chosen classes: their numbers in the file."""
+        return tuple(map(str, self.classes or ()))
+
+    def _numbers(self, count: int) -> list[int]:
+        return numbers_of(self.classes or (), count, (), str(self.labels))
+
+    def _chosen(self, every: Split) -> Split:
+        """Return the examples of the chosen classes. DataError where there are none."""
+        if self.classes is None:
+            return every
+        rows, y = chosen(every.y, self.classes)
+        if not len(rows):
+            raise DataError(f"{self.test_labels} has no example of the classes {listed(self._names)}")
+        return Split(every.x[rows], y)
 
     def _pairs(self) -> list[tuple[Path, Path]]:
         pairs = [(self.images, self.labels)]
