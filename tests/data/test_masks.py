@@ -248,13 +248,13 @@ def unet(folder: Path, *changes: str) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("shuffled", [False, True])
 def test_a_u_net_learns_masks_of_a_folder(tmp_path, shuffled):
-    """0.96 as measured, and at most 0.5 with the mask of another picture: ground alone is a class of four."""
+    """0.9999 as measured, and 0.232 with the mask of another picture, where all of it is ground."""
     generated(tmp_path, shuffled, train=800, test=200, size=32)
     found = train(unet(tmp_path), ["track.mlflow=false"], runs=tmp_path / "runs")
 
     assert (found.result["test/iou"] >= 0.9) == (not shuffled)
     if shuffled:
-        assert found.result["test/iou"] < 0.5
+        assert found.result["test/iou"] < 0.3
 
 
 def test_a_u_net_trains_augmented_and_writes_masks(tmp_path):
