@@ -16,6 +16,7 @@ from ..spec.sections.networks import ONE
 from ..spec.syntax.read import Node
 from ..spec.validation import closest_matches, shown, unknown_keys
 from . import expect
+from .expansion import data_facts
 from .expansion.expand import Expander
 from .expansion.limits import TooLarge, Usage
 from .expansion.place import Placer
@@ -75,7 +76,7 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
         problems.add(problem)
     usage = Usage()  # one for all networks: the limits bound the work on a spec, not on each of its networks
     walks = {
-        name: _walk_network(view, problems, shapes[name], usage, views.keys() - {name})
+        name: _walk_network(view, problems, shapes[name], usage, views.keys() - {name}, facts)
         for name, view in views.items()
     }
     _freeze(experiment, list(walks.values()), problems)
@@ -113,11 +114,17 @@ def _check_keys(experiment: Experiment) -> Iterator[Problem]:
 
 
 def _walk_network(
-    view: Experiment, problems: Problems, shapes: Mapping[str, Shape], usage: Usage, others: Set[str]
+    view: Experiment,
+    problems: Problems,
+    shapes: Mapping[str, Shape],
+    usage: Usage,
+    others: Set[str],
+    facts: Facts | None,
 ) -> _Walk:
     """Walk the layers of a network from top to bottom; mistakes are added to `problems`."""
     names = {name: mark for name, (mark, _) in _named_entries(view.network, "name").items()}
-    placer = Placer(problems, view.vars, names, ".".join(view.where))
+    known = {data_facts.NAME: data_facts.DataFacts(facts, view.data is not None), **view.vars}
+    placer = Placer(problems, known, names, ".".join(view.where))
     placer.other_networks = frozenset(others)
     placer.shares = {name: text for name, (_, text) in _named_entries(view.network, "share").items()}
     before = len(problems.found)
@@ -192,7 +199,7 @@ def _walk_layers(experiment: Experiment, placer: Placer, shapes: Mapping[str, Sh
         _no_layers(experiment, layers, placer.problems)
         return first
     names = Names(wires=dict(wires), marks={name: placer.marks[name] for name in wires})
-    scope = Scope(experiment.vars, names, first)
+    scope = Scope(placer.globals, names, first)
     placer.top = scope.names
     if not usage.exceeded:
         try:

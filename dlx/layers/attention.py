@@ -43,6 +43,7 @@ class ScaledDotProductAttention(Layer):
 
     arity: ClassVar[int | tuple[int, ...] | None] = (3, 4)
     input_names: ClassVar[tuple[str, ...]] = ("query", "key", "value", "attn_mask")
+    hiding: ClassVar[Mapping[str, bool]] = {"attn_mask": False}
     example: ClassVar[Example] = Example(
         {},
         [(4, 9, 8), (4, 7, 8), (4, 7, 8)],
@@ -141,6 +142,7 @@ class MultiheadAttention(Layer):
     learns: ClassVar[bool] = True
     arity: ClassVar[int | tuple[int, ...] | None] = (1, 2, 3, 4, 5)
     input_names: ClassVar[tuple[str, ...]] = ("query", "key", "value", *MASKS)
+    hiding: ClassVar[Mapping[str, bool]] = dict.fromkeys(MASKS, True)
     example: ClassVar[Example] = Example(
         {"num_heads": 4},
         [(7, 12)],

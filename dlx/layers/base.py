@@ -253,6 +253,8 @@ class Layer(Declared):
     The last ones may be left out. A field `takes` of such names allows to leave out any but the first: it is set to
     those that are given.
     """
+    hiding: ClassVar[Mapping[str, bool]] = {}
+    """For each mask among the inputs, by name, the truth value that hides."""
     learns: ClassVar[bool] = False
     """Whether the layer can have weights, so that `share`, `tie`, `values` and `freeze` apply to it."""
     ties: ClassVar[bool] = False

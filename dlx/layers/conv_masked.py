@@ -94,6 +94,7 @@ class PartialConv(Layer):
 
     arity: ClassVar[int | tuple[int, ...] | None] = 2
     input_names: ClassVar[tuple[str, ...]] = ("input", "mask")
+    hiding: ClassVar[Mapping[str, bool]] = {"mask": False}
     learns: ClassVar[bool] = True
     example: ClassVar[Example] = Example(
         {"out_channels": 6, "kernel_size": 3, "padding": 1},

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
@@ -46,6 +46,7 @@ class GraphConv(Layer):
     learns: ClassVar[bool] = True
     arity: ClassVar[int | tuple[int, ...] | None] = (2, 3)
     input_names: ClassVar[tuple[str, ...]] = ("input", "adjacency", "mask")
+    hiding: ClassVar[Mapping[str, bool]] = {"mask": False}
     example: ClassVar[Example] = Example(
         {"out_features": 6},
         [(5, 4), (5, 5), (5,)],
@@ -125,6 +126,7 @@ class GraphAttention(Layer):
     learns: ClassVar[bool] = True
     arity: ClassVar[int | tuple[int, ...] | None] = (2, 3)
     input_names: ClassVar[tuple[str, ...]] = ("input", "adjacency", "mask")
+    hiding: ClassVar[Mapping[str, bool]] = {"mask": False}
     example: ClassVar[Example] = Example(
         {"out_features": 3, "heads": 2},
         [(5, 4), (5, 5), (5,)],
@@ -174,6 +176,7 @@ class MaskedPool(Layer):
 
     arity: ClassVar[int | tuple[int, ...] | None] = 2
     input_names: ClassVar[tuple[str, ...]] = ("input", "mask")
+    hiding: ClassVar[Mapping[str, bool]] = {"mask": False}
     example: ClassVar[Example] = Example({}, [(5, 4), (5,)], shape=(4,))
 
     def plan(self, *xs: Shape) -> Plan:

@@ -23,6 +23,7 @@ from . import (
     early_stopping,
     ensemble_metrics,
     freezing,
+    hidden_examples,
     initial_weights,
     norm_sizes,
     parameter_groups,
@@ -129,6 +130,8 @@ def prepare(
     ensemble_metrics.check_cycles(experiment, made.examples)
     check_colours(experiment, sets)
     _check_targets(made)
+    if hidden := hidden_examples.problems(made):
+        raise SpecError(*hidden)
     compute.check(train, made.device, at("train", "compile"))
     free = device.free_memory(made.device)
     for name, graph in graphs.items():

@@ -10,6 +10,8 @@ from ...errors import Mark
 from ...spec.expressions import UnknownValue
 from ...spec.syntax.read import Node
 from ..graph import Wire
+from .data_facts import NAME as DATA
+from .data_facts import DataFacts
 
 
 @dataclass(slots=True)
@@ -119,7 +121,7 @@ class Variables(Mapping[str, Any]):
         self.known, self.wire, self.names = known, wire, names
 
     def __getitem__(self, name: str) -> Any:
-        if name in self.known:
+        if name in self.known and not (name == DATA and self._is_hidden()):
             return self.known[name]
         wire = self.wire if name == "x" else self.names.find(name)
         if wire is None:
@@ -128,11 +130,15 @@ class Variables(Mapping[str, Any]):
             raise UnknownValue
         return wire.shape
 
+    def _is_hidden(self) -> bool:
+        """Whether an input or node is called `data`, which comes before the facts of the data."""
+        return isinstance(self.known[DATA], DataFacts) and self.names.find(DATA) is not None
+
     def __contains__(self, name: object) -> bool:
         return name == "x" or name in self.known or (isinstance(name, str) and self.names.find(name) is not None)
 
     def __iter__(self) -> Iterator[str]:
-        yield from self.known
+        yield from (name for name, value in self.known.items() if not isinstance(value, DataFacts))
         yield "x"
 
     def __len__(self) -> int:

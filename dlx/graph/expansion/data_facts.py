@@ -1,0 +1,79 @@
+"""`data` in the expressions of layers: its classes, and the shape, size and classes of each field."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import prod
+from typing import Any
+
+from ...data import Facts
+from ...data.base import Field
+from ...errors import did_you_mean
+from ...spec.expressions import ExpressionError, UnknownValue
+
+NAME = "data"
+"""The name that they have, where no variable, argument, input or node is called so."""
+
+
+@dataclass(frozen=True)
+class DataFacts:
+    """Facts of the data of a spec, None where they are not known."""
+
+    facts: Facts | None
+    is_there: bool
+    """Whether the spec has data; what cannot be read is reported where it is written."""
+
+    def attribute(self, name: str) -> Any:
+        """Return `data.classes` or `data.fields`. ExpressionError where there is none."""
+        if name not in ("classes", "fields"):
+            raise ExpressionError(f"there is no `data.{name}`", "`data` has `classes`, and `fields.NAME`.")
+        if self.facts is None:
+            if self.is_there:
+                raise UnknownValue
+            raise ExpressionError(f"there is no data, of which `data.{name}` would be", "Write the section `data`.")
+        if name == "fields":
+            return FieldsOfData(self.facts)
+        if self.facts.classes is None:
+            of_classes = [
+                f"`data.fields.{n}.classes`" for n, one in self.facts.fields.items() if one.classes is not None
+            ]
+            hint = f"There is {', '.join(of_classes)}." if of_classes else "It has values, whose number is `.size`."
+            target = f"the target `{self.facts.target_name}`" if self.facts.target is not None else "it"
+            raise ExpressionError(f"the data has no `data.classes`: {target} has none", hint)
+        return self.facts.classes
+
+
+@dataclass(frozen=True)
+class FieldsOfData:
+    """`data.fields`."""
+
+    facts: Facts
+
+    def attribute(self, name: str) -> Any:
+        """Return a field by name. ExpressionError where the data has none of it."""
+        fields = self.facts.fields
+        if name not in fields:
+            hint = did_you_mean(name, fields, "the fields")
+            raise ExpressionError(f"the data has no field `{name}`", hint)
+        return OneField(name, fields[name])
+
+
+@dataclass(frozen=True)
+class OneField:
+    """`data.fields.NAME`."""
+
+    name: str
+    field: Field
+
+    def attribute(self, name: str) -> Any:
+        """Return `shape`, `size` (the number of values of an example) or `classes`. ExpressionError for another."""
+        if name == "shape":
+            return self.field.shape
+        if name == "size":
+            return prod(self.field.shape)
+        if name == "classes" and self.field.classes is not None:
+            return self.field.classes
+        what = f"`data.fields.{self.name}.{name}`"
+        if name == "classes":
+            raise ExpressionError(f"there is no {what}: the field has values", "Its `.size` is their number.")
+        raise ExpressionError(f"there is no {what}", "A field has `shape`, `size` and `classes`.")
