@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
+import threading
 from pathlib import Path
 
 import pytest
@@ -21,6 +23,13 @@ settings.load_profile("any machine")
 def _own_cache(tmp_path_factory) -> None:
     """What is kept to be used again is kept for these tests alone."""
     os.environ["DLX_CACHE"] = str(tmp_path_factory.mktemp("cache"))
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _ctrl_c_ends_commands() -> None:
+    """Undo that Ctrl-C is ignored, as it is behind `make test &`: commands would inherit that and go on for ever."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN and threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True, scope="session")

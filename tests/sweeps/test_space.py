@@ -407,7 +407,7 @@ RATES = st.one_of(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_every_point_goes_through_overrides_and_comes_back(spec, data):
     texts = {
@@ -447,7 +447,7 @@ WORDS = st.recursive(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 @given(WORDS)
 def test_any_value_is_written_so_that_hydra_reads_it_back(value):
     from dlx.spec.hydra_grammar import plain

@@ -12,6 +12,7 @@ from dlx.graph import trace
 from dlx.runs.folder import RunFolder
 from dlx.spec import load
 from dlx.sweeps import run as sweeps
+from dlx.sweeps import search
 from dlx.sweeps.events import Reported, Suggested, TaskEnded
 from dlx.sweeps.plan import plan
 from dlx.sweeps.search import Search, next_of
@@ -220,10 +221,11 @@ def test_a_scheduler_wants_something_to_compare_by(spec, runs):
     assert "`train.evaluate_every: 3`" in refused.value.problems[0].hint
 
 
-def test_an_ensemble_is_no_trial(spec, runs):
+def test_an_ensemble_is_no_trial(spec, runs, monkeypatch):
+    monkeypatch.setattr(search, "MAX_REFUSED", 104)  # thirteen times as many as are drawn at once
     with pytest.raises(DlxError) as refused:
         swept(spec, runs, RATE, "+train.ensemble=2", trials=2)
-    assert message(refused) == "of 2,000 points none makes a network that can be trained"
+    assert message(refused) == "of 104 points none makes a network that can be trained"
     assert "train.ensemble: it trains an ensemble of 2, and a trial is one network" in refused.value.problems[0].hint
 
 

@@ -100,9 +100,10 @@ def test_it_is_not_asked_on_one_core(monkeypatch):
     assert thread_timing.measure(*ready()) == {}
 
 
-def test_the_lock_says_what_was_found_and_a_run_like_it_takes_the_same(clock, tmp_path):
+def test_the_lock_says_what_was_found_and_a_run_like_it_takes_the_same(clock, tmp_path, monkeypatch):
     clock[2] = 0.5
-    experiment = experiment_of(SPEC.format(width=200, steps=400, more=", trace: false"))
+    monkeypatch.setattr(thread_timing, "MIN_UPDATES", 40)
+    experiment = experiment_of(SPEC.format(width=200, steps=40, more=", trace: false"))
     (first,) = experiments.run(experiment, tmp_path).results
     lock = RunFolder(first.run.dir).read_json("lock.json")
     assert lock["threads"] == 2

@@ -78,8 +78,8 @@ def test_a_replayed_training_gives_the_same_bits():
 
 @pytest.mark.parametrize("kind", sorted(k for k, o in OPTIMIZERS.items() if o.takes == "gradient"))
 def test_with_every_optimizer_that_takes_gradients(kind):
-    sizes = "" if OPTIMIZERS[kind].whole else ", batch_size: 16"
-    assert same_both_ways(f"epochs: 60{sizes}, optimizer: {kind}").learner.way["step"] == "replayed"
+    length = "epochs: 60" if OPTIMIZERS[kind].whole else LONG
+    assert same_both_ways(f"{length}, optimizer: {kind}").learner.way["step"] == "replayed"
 
 
 @pytest.mark.parametrize(
