@@ -217,11 +217,14 @@ def test_an_interrupt_keeps_what_is_done(trained):
     with subprocess.Popen(
         argv, stderr=subprocess.PIPE, stdout=subprocess.PIPE, cwd=trained, env=env, text=True
     ) as run:
-        deadline = time.monotonic() + 40
+        deadline = time.monotonic() + 300
         while not list(trained.glob("runs/s/*/checkpoints/step-*.json")) and time.monotonic() < deadline:
             time.sleep(0.05)
         run.send_signal(signal.SIGINT)
-        out, err = run.communicate(timeout=30)
+        try:
+            out, err = run.communicate(timeout=300)
+        finally:
+            run.kill()
     (folder,) = (trained / "runs" / "s").iterdir()
     end = json.loads((folder / "metrics.jsonl").read_text().splitlines()[-1])
     assert run.returncode == 130

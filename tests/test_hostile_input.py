@@ -115,7 +115,7 @@ print(used.ru_utime + used.ru_stime, int(peak) / 1024, file=sys.stderr)
 def test_a_hostile_spec_ends_in_an_error_soon_and_within_500_mb(tmp_path, text, sentence):
     (tmp_path / "s.yaml").write_text(text)
     argv = [sys.executable, "-c", MEASURED, str(tmp_path / "s.yaml")]
-    ended = subprocess.run(argv, capture_output=True, text=True, timeout=30, check=True)
+    ended = subprocess.run(argv, capture_output=True, text=True, timeout=300, check=True)
     seconds, megabytes = map(float, ended.stderr.split())
     assert sentence in ended.stdout
     assert seconds < 10  # two on an idle machine; this is about hangs

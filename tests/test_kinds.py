@@ -272,7 +272,7 @@ def test_mlflow_has_the_curves_and_the_models_of_both_networks(tmp_path):
     text = ADVERSARIES.replace("{mlflow: false}", f"{{uri: 'sqlite:///{tmp_path}/own.db'}}")
     (result,) = experiments.run(load(spec(tmp_path, text)), tmp_path / "runs").results
     assert result.mirror is not None
-    assert result.mirror.finish(timeout=120) == "delivered"
+    assert result.mirror.finish(timeout=300) == "delivered"
     client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/own.db")
     (run,) = client.search_runs([client.get_experiment_by_name("adversaries").experiment_id])
     steps = [m.step for m in client.get_metric_history(run.info.run_id, "train/critic/distance")]

@@ -73,9 +73,9 @@ def test_the_stop_button_leaves_a_run_that_was_stopped(kernel_home):
             time.sleep(0.1)
         time.sleep(1)
         manager.interrupt_kernel()
-        reply = kernel.get_shell_msg(timeout=60)
+        reply = kernel.get_shell_msg(timeout=300)
         while reply["parent_header"]["msg_id"] != request:
-            reply = kernel.get_shell_msg(timeout=60)
+            reply = kernel.get_shell_msg(timeout=300)
     finally:
         kernel.stop_channels()
         manager.shutdown_kernel(now=True)

@@ -19,6 +19,7 @@ from dlx.sweeps.trial import Refused, Trial
 from dlx.track import store
 
 pytestmark = [
+    pytest.mark.xdist_group("mlflow"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*"),
     pytest.mark.filterwarnings("ignore::FutureWarning:mlflow.*"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*"),
@@ -343,7 +344,7 @@ def test_one_process_follows_the_whole_study_and_ends_with_the_sweep(study):
     advance(study, 0, 10, "finished")
     advance(study, 1, 10, "finished")
 
-    assert mirror.finish(timeout=120) == "delivered", (study.folder / "mlflow.log").read_text()
+    assert mirror.finish(timeout=300) == "delivered", (study.folder / "mlflow.log").read_text()
     assert {n: run.info.status for n, run in Reader(study).trials.items()} == {0: "FINISHED", 1: "FINISHED"}
 
 
@@ -356,7 +357,7 @@ def test_the_mirror_ends_by_itself_where_the_sweep_was_killed(study):
     )
     result = subprocess.run([sys.executable, "-c", code, study.folder], capture_output=True, text=True)
     pid = int(result.stdout)
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while time.monotonic() < until and alive(pid):
         time.sleep(0.1)
 

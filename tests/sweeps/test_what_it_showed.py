@@ -109,7 +109,7 @@ def test_a_sweep_is_in_mlflow_with_its_trials_and_figures(tmp_path):
     found = json.loads(done.stdout)
     assert found["tracking"] in {"delivered", "behind"}
     state = f"{found['dir']}/mlflow.json"
-    until = time.monotonic() + 120
+    until = time.monotonic() + 300
     while time.monotonic() < until and not _ended(tmp_path / state):
         time.sleep(0.2)
     client = MlflowClient(f"sqlite:///{tmp_path}/runs/mlflow.db")

@@ -167,7 +167,7 @@ def killed_often(spec: Path, runs: Path, kills: int, *more: str) -> int:
     rng, hits = random.Random(4), 0
     for _ in range(kills):
         process = subprocess.Popen(command(spec, runs, *more), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while process.poll() is None and not list(runs.glob("s/sweep-*/owner.json")) and time.monotonic() < deadline:
             time.sleep(0.02)
         owners = list(runs.glob("s/sweep-*/owner.json"))
@@ -209,7 +209,7 @@ def test_workers_end_where_their_sweep_was_killed_and_the_same_command_goes_on(s
     workers = children_of(process.pid)
     process.kill()
     process.wait()
-    _, alive = psutil.wait_procs(workers, timeout=60)
+    _, alive = psutil.wait_procs(workers, timeout=300)
 
     assert workers
     assert not alive
@@ -230,7 +230,7 @@ def test_control_c_stops_cleanly_and_says_what_comes_next(spec, tmp_path):
     while process.poll() is None and not list(runs.glob("s/trial-*/metrics.jsonl")):
         time.sleep(0.02)
     process.send_signal(signal.SIGINT)
-    read, _ = process.communicate(timeout=60)
+    read, _ = process.communicate(timeout=300)
 
     assert process.returncode == 130
     assert "next    it was interrupted; the same command would go on with trials 0, 1, 2, 3" in read

@@ -25,6 +25,7 @@ from dlx.runs.records import RECORDS
 from dlx.track import content, store
 
 pytestmark = [
+    pytest.mark.xdist_group("mlflow"),  # one server and one import of mlflow, which take seconds each
     pytest.mark.filterwarnings("ignore::DeprecationWarning:mlflow.*"),
     pytest.mark.filterwarnings("ignore::FutureWarning:mlflow.*"),
     pytest.mark.filterwarnings("ignore::DeprecationWarning:torch.*"),
@@ -253,7 +254,7 @@ class Server:
                 env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
                 start_new_session=True,
             )
-        until(self.healthy, 60)
+        until(self.healthy, 300)
         return self
 
     def healthy(self):
@@ -658,7 +659,7 @@ def test_two_runs_at_once_on_a_store_that_is_not_there_yet(tmp_path, monkeypatch
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     runs = [finished(tmp_path), finished(tmp_path)]
     both = [mirror_by_hand(run) for run in runs]
-    expected_tags = [process.communicate(timeout=60)[0] for process in both]
+    expected_tags = [process.communicate(timeout=300)[0] for process in both]
 
     assert expected_tags == [f"delivered 26 records to sqlite:///{tmp_path}/mlflow.db\n"] * 2
     assert [process.returncode for process in both] == [0, 0]
@@ -681,7 +682,7 @@ def test_killed_anywhere_the_rest_arrives(root):
     for patience in (0.0, 0.15, 0.3):
         mirror = mirror_by_hand(run, "--follow", str(os.getpid()))
         sent = run.read_json("mlflow.json").get("records", 0)
-        until(lambda sent=sent: run.read_json("mlflow.json").get("records", 0) > sent, 30)
+        until(lambda sent=sent: run.read_json("mlflow.json").get("records", 0) > sent, 300)
         time.sleep(patience)
         mirror.kill()
         mirror.communicate()
@@ -724,7 +725,7 @@ def test_the_mirror_follows_a_run_to_its_end(root):
         assert os.sched_getscheduler(mirror.process.pid) == os.SCHED_IDLE
     assert mirror.finish(0) == "behind"
     steps(run, *range(1, 6))
-    until(lambda: run.read_json("mlflow.json").get("records") == 7, 30)
+    until(lambda: run.read_json("mlflow.json").get("records") == 7, 300)
     for n in range(6, 60):  # two processes deliver the same run from here on
         steps(run, n)
         assert track.sync(run).complete
@@ -743,11 +744,11 @@ def test_the_mirror_ends_with_a_training_that_was_killed(root):
     run = begin(root, pid=training.pid)
     steps(run, 1, 2)
     mirror = mirror_by_hand(run, "--follow", str(training.pid))
-    until(lambda: run.read_json("mlflow.json").get("records") == 3, 30)
+    until(lambda: run.read_json("mlflow.json").get("records") == 3, 300)
     training.kill()
     training.communicate()
 
-    assert mirror.communicate(timeout=30)[0] == ""
+    assert mirror.communicate(timeout=300)[0] == ""
     assert mirror.returncode == 0
     assert Reader(store.tracking_uri(run), run).run.info.status == "KILLED"
 
@@ -756,7 +757,7 @@ def test_a_server_that_dies_under_way_gets_the_rest_later(root, server):
     run = begin(root)
     mirror = track.start(run, server.uri)
     steps(run, *range(1, 11))
-    until(lambda: run.read_json("mlflow.json").get("records") == 13, 30)
+    until(lambda: run.read_json("mlflow.json").get("records") == 13, 300)
     server.kill()
     try:
         steps(run, *range(11, 31))
