@@ -6,6 +6,7 @@ import subprocess
 import sys
 import textwrap
 import tomllib
+from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
@@ -68,6 +69,7 @@ MODULES = {
 }
 
 
+@cache
 def imports(path: Path) -> list[tuple[str, str]]:
     """Modules that a file imports, absolute, and when: at the "top", "later" in a function, or only for "types"."""
     package = ["dlx", *path.relative_to(PACKAGE).parent.parts]
