@@ -13,6 +13,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from .api.comparisons import BaselineTable, ComparisonTable, FoldTable, baseline, compare, crossval
     from .api.run import Run, SeedRuns
     from .api.specs import Inspection, build, inspect, load
     from .api.sweeps import StudyResult, sweep
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 _MODULES = {
+    "api.comparisons": ("BaselineTable", "ComparisonTable", "FoldTable", "baseline", "compare", "crossval"),
     "api.run": ("Run", "SeedRuns"),
     "api.sweeps": ("StudyResult", "sweep"),
     "api.specs": ("Inspection", "build", "inspect", "load"),
@@ -74,9 +76,11 @@ __all__ = [
     "Augmentation",
     "Average",
     "Baseline",
+    "BaselineTable",
     "Batch",
     "Call",
     "Caller",
+    "ComparisonTable",
     "DataError",
     "Dataset",
     "DlxError",
@@ -87,6 +91,7 @@ __all__ = [
     "Facts",
     "Feed",
     "Field",
+    "FoldTable",
     "Graph",
     "Graphs",
     "Initializer",
@@ -116,7 +121,10 @@ __all__ = [
     "View",
     "Window",
     "__version__",
+    "baseline",
     "build",
+    "compare",
+    "crossval",
     "evaluate",
     "inspect",
     "load",

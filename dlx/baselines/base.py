@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
-from pydantic import Field
+from pydantic import Field, field_serializer
 
 from ..data.preprocess import PREPROCESSING, Preprocess
 from ..registry import FAMILIES, Choice, Declared, Registry, family
@@ -37,6 +37,10 @@ class Baseline(Declared):
         Choice(PREPROCESSING),
         Field(description="steps after those of the data, fitted to the training part, such as [hog, standardize]"),
     ] = Field([])
+
+    @field_serializer("preprocess")
+    def _by_kind(self, steps: list[Preprocess]) -> list[dict[str, Any]]:
+        return [{step.kind: step.model_dump(mode="json")} for step in steps]
 
     @classmethod
     def first_field(cls) -> str | None:

@@ -17,6 +17,7 @@ from sklearn.svm import LinearSVC, LinearSVR
 from sklearn.utils.class_weight import compute_class_weight
 
 from dlx import spec as specs
+from dlx import track
 from dlx.errors import DlxError, RunError
 from dlx.experiment import baselines
 from dlx.show import baselines as shown
@@ -270,6 +271,29 @@ def test_each_baseline_is_a_run_beside_those_of_the_network(spec, capsys):
     assert run_as_json(run)["baseline"] == "knn (n_neighbors 3)"
     run_list([run], spec.parent / "runs")
     assert "knn (n_neighbors 3)" in capsys.readouterr().out
+
+
+def test_mlflow_has_the_figures_options_and_the_label_of_a_baseline(spec):
+    import mlflow
+
+    (group,) = fitted(spec, "knn={n_neighbors: 3, metric: l1, preprocess: [standardize]}").groups
+    (one,) = group.runs
+    uri = f"sqlite:///{spec.parent}/mlflow.db"
+    assert track.sync(one.result.run, uri).error == ""
+    client = mlflow.MlflowClient(uri)
+    (experiment,) = [found for found in client.search_experiments() if found.name == "s"]
+    (run,) = client.search_runs([experiment.experiment_id])
+
+    assert run.info.status == "FINISHED"
+    assert run.data.params["baseline"] == "knn"
+    assert json.loads(run.data.params["baseline.n_neighbors"]) == 3
+    assert json.loads(run.data.params["baseline.metric"]) == "l1"
+    (step,) = json.loads(run.data.params["baseline.preprocess"])
+    assert list(step) == ["standardize"]  # a step is named, and not only its options
+    assert run.data.tags["dlx.baseline"] == group.baseline.label == "knn (n_neighbors 3, metric l1, of standardize)"
+    held = {name: value for name, value in one.result.metrics.items() if name.startswith(("valid/", "test/"))}
+    assert held
+    assert {name: run.data.metrics[name] for name in held} == pytest.approx(held)
 
 
 def test_the_table_and_the_document(spec, capsys):
