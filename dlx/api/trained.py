@@ -12,8 +12,11 @@ from ..runs.folder import RunFolder
 from ..show import html
 from ..trained import evaluate as evaluations
 from ..trained import predict as predictions
+from ..trained.closer import Closer
 from ..trained.evaluate import Evaluated
 from ..trained.predict import Predicted
+from ..trained.slices import slice_table
+from ..trained.worst import joined
 from . import frames
 from .arguments import AnyRun, check_choice, override_texts, path_of, run_folder
 from .isolation import isolated
@@ -37,6 +40,16 @@ class Evaluation(Evaluated):
         names = list(self.members[0].metrics)
         rows = [[one.run.key, *(one.metrics.get(name) for name in names)] for one in self.members]
         return frames.table(["run", *names], rows, index="run")
+
+    @property
+    def worst(self) -> DataFrame:
+        """A row for each of the worst examples. Columns: `part`, `input`, `loss`, what is true and predicted."""
+        return frames.table(*joined(self.wrong))
+
+    @property
+    def by_value(self) -> DataFrame:
+        """A row for each slice. Columns: `part`, the column, `examples`, the metrics, and the ends of intervals."""
+        return frames.table(*slice_table(str(self.by), self.slices))
 
     def __repr__(self) -> str:
         figures = ", ".join(f"{name} {value:.4g}" for name, value in self.metrics.items())
@@ -89,20 +102,27 @@ def evaluate(
     checkpoint: str | None = None,
     data: str | Sequence[str] | Mapping[str, Any] = (),
     combine: Combine | None = None,
+    wrong: int | None = None,
+    by: str | None = None,
+    keep: str | Sequence[str] = (),
+    pictures: bool = False,
     runs: str | os.PathLike[str] = "runs",
 ) -> Evaluation:
     """Measure a trained network once more as `dlx evaluate` does, or several alone and together.
 
     `parts` are of `train`, `valid` and `test`, by default those held out; `data` are changes to the fields of the
     run's data, `["test_path=other"]` or `{"test_path": "other"}`. Several runs, an ensemble and the runs of several
-    seeds are combined by `combine`: `average` of the probabilities or values, `vote`, `unanimous`.
+    seeds are combined by `combine`: `average` of the probabilities or values, `vote`, `unanimous`. Of one network
+    `wrong` asks for the worst examples of each part, with the columns `keep` of the source and their `pictures`, and
+    `by` for the metrics by the values of a column or field, or by `class`.
 
     Raises DlxError where a checkpoint or part is missing, the data has changed, or networks cannot answer together.
     """
     _check_combine(combine)
     names = [parts] if isinstance(parts, str) else list(parts)
+    closer = Closer(wrong, by, (keep,) if isinstance(keep, str) else tuple(keep), pictures)
     with isolated():
-        found = evaluations.evaluate(_folders(run, runs), checkpoint, names, override_texts(data), combine)
+        found = evaluations.evaluate(_folders(run, runs), checkpoint, names, override_texts(data), combine, closer)
     return Evaluation(**vars(found))
 
 

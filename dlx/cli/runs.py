@@ -31,6 +31,21 @@ def evaluate(
         list[str] | None, typer.Option(metavar="KEY=VALUE", help="Other data: a field of the run's own.")
     ] = None,
     combine: Combined = None,
+    wrong: Annotated[
+        int | None, typer.Option(metavar="N", help="The N worst examples of each part, with true and predicted.")
+    ] = None,
+    by: Annotated[
+        str | None, typer.Option(metavar="COLUMN", help="Metrics by the value of a column or field, or by `class`.")
+    ] = None,
+    keep: Annotated[
+        list[str] | None, typer.Option(metavar="COLUMN", help="Column that stands beside the worst examples.")
+    ] = None,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write the examples or slices to .csv, .parquet or .jsonl.")
+    ] = None,
+    png: Annotated[
+        Path | None, typer.Option("--png", metavar="FILE", help="A sheet with the pictures of the worst examples.")
+    ] = None,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),
 ) -> None:
@@ -38,16 +53,21 @@ def evaluate(
 
     The metrics of the validation and test parts, to the same figures as at the end of its training; --part and --data
     take others, which go through the preprocessing that was fitted to the training set. Several runs, and the run of
-    an ensemble, are measured one by one, in the mean, and together.
+    an ensemble, are measured one by one, in the mean, and together. --wrong and --by look closer at one network:
+    columns may be any of the source's, inputs or not.
 
-    Example: dlx evaluate last --part test
+    Example: dlx evaluate last --part test --wrong 20 --by class
     """
     from ..runs import lookup
     from ..show import ensembles
     from ..trained import evaluate as evaluation
+    from ..trained.closer import Closer
 
+    closer = Closer(wrong, by, tuple(keep or ()), png is not None)
+    closer.check_files(output, png)
     found = [lookup.find(one, runs) for one in run]
-    ensembles.evaluation(evaluation.evaluate(found, checkpoint, part or (), data or (), combine), as_json)
+    measured = evaluation.evaluate(found, checkpoint, part or (), data or (), combine, closer)
+    ensembles.evaluation(measured, as_json, output, png)
 
 
 def predict(

@@ -270,6 +270,11 @@ class Sets:
             return part.more[name]
         return {self.named("input")[0]: part.x, self.named("target")[0]: part.y}[name]
 
+    def parts(self) -> dict[str, Split]:
+        """Return the parts that there are, by name."""
+        every = {"train": self.train, "valid": self.valid, "test": self.test}
+        return {name: part for name, part in every.items() if part is not None and len(part)}
+
     def in_memory(self, most: int) -> Sets:
         """Return the parts in memory; of each one that streams, the first `most` bytes."""
         parts = (part and part.in_memory(most) for part in (self.valid, self.test))
@@ -341,6 +346,14 @@ class Dataset(Declared):
         nothing for a source without columns.
         """
         return []
+
+    def source_columns(self) -> list[str]:
+        """Return the names of the columns of the source, inputs of the network or not; none where it has none."""
+        return []
+
+    def source_column(self, name: str, sets: Sets) -> dict[str, Sequence[Any]]:
+        """Return a column of `source_columns` by part, a value for each example of the parts of `sets`."""
+        raise TypeError(f"{type(self).__name__} has no source_column()")
 
     def load(self) -> Sets:
         """Load the arrays. DataError where a file is missing, truncated or of the wrong length."""

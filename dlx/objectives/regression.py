@@ -82,10 +82,12 @@ class Regression(Supervised):
             f"Let the last layer be `{last}`.",
         )
 
-    def measure(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def residual(self, output: Tensor, target: Tensor) -> Tensor:
         residual = self.loss.residual(output, self.scaled(target))
-        if self.scale != "none":
-            residual = residual * self._moments(residual)[1]
+        return residual if self.scale == "none" else residual * self._moments(residual)[1]
+
+    def measure(self, output: Tensor, target: Tensor) -> dict[str, Tensor]:
+        residual = self.residual(output, target)
         return {"mse": residual.square().mean(), "mae": residual.abs().mean()}
 
     def scores(self, output: Tensor) -> Tensor:

@@ -23,6 +23,14 @@ class Weighted:
     weight: Tensor
 
 
+def one_by_one(loss: Function) -> Function:
+    """Return the loss of each example (N,), as if it were alone."""
+    # of the few losses that torch computes example by example, such as hinge, it says so once a process
+    warnings.filterwarnings("ignore", message="There is a performance drop because we have not yet implemented")
+    each: Function = torch.vmap(lambda output, target: loss(output[None], target[None]))
+    return each
+
+
 def weighing(normalizer: Callable[[Tensor], Any], *, summed: bool = False) -> Callable[[Function], Function]:
     """Return a wrapper that makes a loss the mean over examples by their weights, where targets are `Weighted`.
 
@@ -31,11 +39,8 @@ def weighing(normalizer: Callable[[Tensor], Any], *, summed: bool = False) -> Ca
     of w n, so that an example of weight 2 counts as two of it; `summed`, it is the sum of w l.
     """
 
-    # of the few losses that torch computes example by example, such as hinge, it says so once a process
-    warnings.filterwarnings("ignore", message="There is a performance drop because we have not yet implemented")
-
     def around(loss: Function) -> Function:
-        each = torch.vmap(lambda output, target: loss(output[None], target[None]))
+        each = one_by_one(loss)
 
         def weighted(output: Any, target: Any) -> Tensor:
             if not isinstance(target, Weighted):

@@ -301,6 +301,10 @@ class Supervised(Objective):
         """Return predictions in the unit of the targets."""
         return self.loss.predict(output)
 
+    def residual(self, output: Tensor, target: Tensor) -> Tensor:
+        """Return prediction minus target, in the unit of the targets."""
+        return self.predict(output) - target
+
     def evaluation(self, parameters: Mapping[str, Tensor] | None = None) -> EvaluationMeters:
         """Return a new accumulator of loss and metrics for a part of the data; `parameters` are those it learns."""
         return EvaluationMeters(self)

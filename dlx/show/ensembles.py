@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from ..experiment.runner import Results
     from ..trained.evaluate import Evaluated
     from ..trained.predict import Predicted
+    from ..trained.slices import Slice
 
 HELD_OUT = ("valid/", "test/")
 CLASSES = 12
@@ -53,8 +54,14 @@ def members(found: Results) -> None:
         say("delivering to MLflow ...")
 
 
-def evaluation(found: Evaluated, as_json: bool) -> None:
-    """Print the output of `dlx evaluate`."""
+def evaluation(found: Evaluated, as_json: bool, output: Path | None = None, png: Path | None = None) -> None:
+    """Print the output of `dlx evaluate`; write the examples or slices to `output`, and pictures to `png`."""
+    if output is not None:
+        found.write(output)
+        say(f"{len(found.table()[1]):,} rows are written to {output}.")
+    if png is not None:
+        found.write_pictures(png)
+        say(f"{sum(map(len, found.wrong)):,} pictures are written to {png}.")
     if as_json:
         document(found.as_json())
         return
@@ -68,6 +75,35 @@ def evaluation(found: Evaluated, as_json: bool) -> None:
         grid.print()
     for note in found.notes:
         out(note)
+    if output is None:
+        for one in found.wrong:
+            out(f"\n{' '.join(filter(None, (one.part, one.head)))}: the {len(one):,} worst examples")
+            _grid(*one.table())
+        if found.by is not None:
+            out(f"\nby {found.by}")
+            _grid(*sliced_with_intervals(found.by, found.slices))
+
+
+def _grid(titles: Sequence[str], rows: Sequence[Sequence[Any]]) -> None:
+    texts = [all(isinstance(row[i], str | None) for row in rows) for i in range(len(titles))]
+    grid = TextTable(*(title if text else f">{title}" for title, text in zip(titles, texts, strict=True)))
+    for row in rows:
+        grid.add(*("" if value is None else _cell(value) for value in row))
+    grid.print()
+
+
+def sliced_with_intervals(name: str, slices: Sequence[Slice]) -> tuple[list[str], list[list[Any]]]:
+    """Return the titles and the rows of slices, with the two ends of an interval in one column."""
+    from ..trained.slices import slice_table
+
+    titles, rows = slice_table(name, slices)
+    places = [i for i, title in enumerate(titles) if title.endswith(" low") and f"{title[:-4]} high" in titles]
+    for i in reversed(places):
+        titles[i : i + 2] = ["95 %"]
+        for row in rows:
+            low, high = row[i : i + 2]
+            row[i : i + 2] = [None if low is None else f"{low:.4g} to {high:.4g}"]
+    return titles, rows
 
 
 def predictions(found: Predicted, as_json: bool, output: Path | None) -> None:

@@ -282,7 +282,9 @@ def answers_of(
         )
     answers = {}
     for head in heads:
-        names = record.class_names if head.field == record.facts.target_name else ()
+        names = (
+            record.class_names if head.field == record.facts.target_name else record.facts.fields[head.field].names
+        )
         own = replace(record, facts=record.facts.of_target(head.field), class_names=names)
         answers[head.name] = _answers_of(head.objective, outputs[head.name], combine, own, threshold)
     return OfHeads(answers) if heads[0].name else answers[""]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -22,6 +23,10 @@ from ..training import device, ensemble_metrics
 from ..training.checkpoints import checkpoint
 from ..training.early_stopping import metric_notes
 from ..training.prepared import Prepared
+from . import contact_sheet, row_files
+from .closer import METRICS_ALONE, Closer, looked_at
+from .slices import Slice, slice_table
+from .worst import Worst, joined
 
 if TYPE_CHECKING:
     from ..data import Dataset
@@ -56,6 +61,25 @@ class Evaluated:
     data: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     """Notes of the metrics on classes that they leave out."""
+    wrong: tuple[Worst, ...] = ()
+    """The worst examples of each part, by head."""
+    by: str | None = None
+    """The column of the slices."""
+    slices: tuple[Slice, ...] = ()
+    pictures: tuple[Any, ...] = ()
+    """Pictures of the worst examples, (n, height, width, channels) for each of `wrong`."""
+
+    def table(self) -> tuple[list[str], list[list[Any]]]:
+        """Return titles and rows of the worst examples, else of the slices."""
+        return joined(self.wrong) if self.wrong else slice_table(str(self.by), self.slices)
+
+    def write(self, path: Path) -> None:
+        """Write the worst examples, else the slices, to .csv, .parquet or .jsonl."""
+        row_files.write_rows(path, *self.table())
+
+    def write_pictures(self, path: Path) -> None:
+        """Write a sheet with the pictures of the worst examples, a .png."""
+        contact_sheet.write(path, list(zip(self.wrong, self.pictures, strict=True)))
 
     def as_json(self) -> dict[str, Any]:
         """Return the document of `dlx evaluate --json`."""
@@ -63,8 +87,18 @@ class Evaluated:
             {"run": one.run.key, "dir": str(one.run.dir), "checkpoint": one.checkpoint, "metrics": one.metrics}
             for one in self.members
         ]
-        document = {"metrics": self.metrics, "combine": self.combine, "data": list(self.data), "members": trained}
-        return document | {"notes": list(self.notes)}
+        document: dict[str, Any] = {
+            "metrics": self.metrics,
+            "combine": self.combine,
+            "data": list(self.data),
+            "members": trained,
+        }
+        document["notes"] = list(self.notes)
+        if self.wrong:
+            document["wrong"] = [one.as_json() for one in self.wrong]
+        if self.by is not None:
+            document["by"] = {"column": self.by, "slices": [one.as_json() for one in self.slices]}
+        return document
 
 
 def evaluate(
@@ -73,18 +107,22 @@ def evaluate(
     parts: Sequence[str] = (),
     data: Sequence[str] = (),
     combine: str | None = None,
+    closer: Closer = METRICS_ALONE,
 ) -> Evaluated:
     """Return the metrics of a run on its validation and test parts, or on `parts`; of several runs, one by one
     and together.
 
     `name` is a checkpoint, else the final weights; `data` are changes to the run's data, `key=value`. The run of an
-    ensemble stands for its members; the snapshots of a run answer together where no checkpoint is named. Raises
-    DlxError where a checkpoint or a part is missing, or the data has changed.
+    ensemble stands for its members; the snapshots of a run answer together where no checkpoint is named. `closer`
+    asks for the worst examples and for slices, of the one network. Raises DlxError where a checkpoint or a part is
+    missing, or the data has changed.
     """
     device.limit_thread_spinning()
     members, how = members_of(runs, combine)
+    closer.check(members)
     with device.threads(members[0].threads()):
-        jobs = _jobs(members, name or "final", data)
+        loaded = _jobs(members, name or "final", data)
+        jobs = [one.job for one in loaded]
         names = _parts(jobs[0], parts, members[0])
         each = [_metrics_of(job, names) for job in jobs]
         trained = tuple(Member(r, name or "final", m) for r, m in zip(members, each, strict=True))
@@ -93,7 +131,9 @@ def evaluate(
             mine, folder = jobs[0].train.ensemble, members[0].dir / "checkpoints"
             requested = combine or (mine.combine if mine is not None and mine.snapshots and name is None else None)
             snapshots = ensemble_metrics.of_snapshots(jobs[0], folder, names, requested) if name is None else {}
-            return Evaluated(trained, each[0] | snapshots, requested if snapshots else None, tuple(data), notes)
+            seen = _looked_at(loaded[0], members[0], names, closer)
+            metrics, how_many = each[0] | snapshots, requested if snapshots else None
+            return Evaluated(trained, metrics, how_many, tuple(data), notes, **seen)
         _check_compatible(jobs, members, how)
         pairs = [(job.network.eval(), job.parts) for job in jobs]
         found = ensemble.mean(each) | ensemble_metrics.measure(pairs, jobs[0].supervised.objective, how, names)
@@ -112,7 +152,18 @@ def members_of(runs: Sequence[RunFolder], combine: str | None) -> tuple[list[Run
     return found, combine or requested or "average"
 
 
-def _jobs(runs: Sequence[RunFolder], name: str, data: Sequence[str]) -> list[Job]:
+@dataclass(frozen=True)
+class _Loaded:
+    """A run as a training at its end, and its data."""
+
+    job: Job
+    source: Dataset
+    sets: Sets
+    earlier: EarlierFit | None = None
+    """The fit of the run's own data, where this is other data."""
+
+
+def _jobs(runs: Sequence[RunFolder], name: str, data: Sequence[str]) -> list[_Loaded]:
     """Build each run as a training at its end. Runs with the same data share it."""
     loaded: list[tuple[Dataset | None, Sets]] = []
     jobs = []
@@ -120,25 +171,44 @@ def _jobs(runs: Sequence[RunFolder], name: str, data: Sequence[str]) -> list[Job
         weights_of(run, name)
         experiment = load(run.file("spec.yaml"))
         if data:
-            experiment = changed(experiment, data)
-        sets = next((sets for known, sets in loaded if known == experiment.data), None)
-        if data:
-            job = _job_with_data(experiment, run)
+            one = _job_with_data(changed(experiment, data), run)
         else:
+            sets = next((sets for known, sets in loaded if known == experiment.data), None)
             if sets is None:
                 sets = _sets(experiment, run)
                 loaded.append((experiment.data, sets))
-            job = _job(experiment, trace_all(experiment.last_stage), sets)
-        checkpoint.load_weights(job.network, run.dir / "checkpoints", name)
-        jobs.append(job)
+            assert experiment.data is not None
+            one = _Loaded(_job(experiment, trace_all(experiment.last_stage), sets), experiment.data, sets)
+        checkpoint.load_weights(one.job.network, run.dir / "checkpoints", name)
+        jobs.append(one)
     return jobs
+
+
+def _looked_at(one: _Loaded, run: RunFolder, names: Sequence[str], closer: Closer) -> dict[str, Any]:
+    """Return what a closer look shows, as fields of `Evaluated`."""
+    if closer == METRICS_ALONE:
+        return {}
+    with using_earlier_fit(one.earlier) if one.earlier is not None else nullcontext():
+        return looked_at(one.job, one.source, one.sets, input_record_of(run), names, closer)
+
+
+def input_record_of(run: RunFolder) -> InputRecord:
+    """Return the record of a run's inputs; for an older run without one, from its data."""
+    known = input_record.load(run.dir)
+    if known is not None:
+        return known
+    experiment = load(run.file("spec.yaml"))
+    if experiment.data is None:
+        raise DlxError(f"{run.key} names no data, and cannot be asked")
+    graph = trace(experiment.last_stage)
+    return input_record.of(experiment.data, experiment.data.load(), graph.inputs, graph.fields_taken)
 
 
 def _job(experiment: Experiment, graphs: Graphs, sets: Sets) -> Job:
     return job_of(Prepared.unchecked(experiment, graphs, sets))
 
 
-def _job_with_data(experiment: Experiment, run: RunFolder) -> Job:
+def _job_with_data(experiment: Experiment, run: RunFolder) -> _Loaded:
     """Build a training on other data, which is preprocessed by the steps that were fitted to the run's own."""
     assert experiment.data is not None
     objective = supervised_of(experiment)
@@ -154,7 +224,8 @@ def _job_with_data(experiment: Experiment, run: RunFolder) -> Job:
         _check_kind(experiment.data, sets, known, run)
         graph = replace(trace(replace(experiment, data=None), known.inputs), fields=known.fields)
         made = replace(experiment, objective=objective)
-        return job_of(Prepared.unchecked(made, Graphs.of(graph), sets, known.targets))
+        job = job_of(Prepared.unchecked(made, Graphs.of(graph), sets, known.targets))
+        return _Loaded(job, experiment.data, sets, earlier)
 
 
 def changed(experiment: Experiment, data: Sequence[str]) -> Experiment:

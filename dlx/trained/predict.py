@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from io import BytesIO, StringIO
+from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data import input_record
-from ..data.passthrough import as_parquet, as_png
+from ..data.passthrough import as_png
 from ..data.python_inputs import INPUTS, Columns
-from ..errors import DlxError, RunError
+from ..errors import DlxError
 from ..graph import Graph, trace
 from ..lazy import np, torch
 from ..objectives import Supervised, default_objective
@@ -22,16 +21,14 @@ from ..spec import Experiment, Train, load, supervised_of
 from ..training import device, ensemble_metrics
 from ..training.batches.augmentation import inference_call
 from ..training.checkpoints import checkpoint
-from ..utils import files
 from ..utils.json_documents import dumps
 from .answers import Answers, Boxes, Classes, answers_of, titles_beside
-from .evaluate import members_of, weights_of
+from .evaluate import input_record_of, members_of, weights_of
+from .row_files import as_csv, rows_as_parquet, write_whole
 
 if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor, nn
-
-    from ..data.input_record import InputRecord
 
     Array = npt.NDArray[Any]
 
@@ -157,7 +154,7 @@ class Predicted:
         if path.suffix in (".csv", ".parquet") and not self.in_rows:
             message = "each answer has several positions, which are no line of a table"
             raise DlxError(message, hint=f"Write them as arrays: `--output {path.with_suffix('.npz')}`.")
-        _replace(path, write[path.suffix]())
+        write_whole(path, write[path.suffix]())
 
     def _npz(self) -> bytes:
         packed = BytesIO()
@@ -165,14 +162,10 @@ class Predicted:
         return packed.getvalue()
 
     def _csv(self) -> bytes:
-        text = StringIO()
-        titles, lines = self.rows()
-        csv.writer(text, lineterminator="\n").writerows([titles, *lines])
-        return text.getvalue().encode()
+        return as_csv(*self.rows())
 
     def _parquet(self) -> bytes:
-        titles, lines = self.rows()
-        return as_parquet({title: [line[i] for line in lines] for i, title in enumerate(titles)})
+        return rows_as_parquet(*self.rows())
 
     def _json_lines(self) -> bytes:
         return "".join(f"{dumps(self._one(i))}\n" for i in range(len(self))).encode()
@@ -192,14 +185,7 @@ class Predicted:
                            hint="Write arrays: `--output FILE.npz`.")  # fmt: skip
         for path, classes in zip(paths, answers.classes, strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
-            _replace(path, as_png(classes, len(self.labels)))
-
-
-def _replace(path: Path, data: bytes) -> None:
-    try:
-        files.replace(path, data)
-    except OSError as error:
-        raise RunError(f"{path} cannot be written: {(error.strerror or str(error)).lower()}") from error
+            write_whole(path, as_png(classes, len(self.labels)))
 
 
 def predict(
@@ -250,18 +236,6 @@ def predict(
     answers = answers_of(objective, outputs, combined_by, known, threshold)
     file = inputs if isinstance(inputs, Path) else INPUTS
     return Predicted(run, file, input_names, answers, columns, members=len(networks), combine=combined_by)
-
-
-def input_record_of(run: RunFolder) -> InputRecord:
-    """Return the record of a run's inputs; for an older run without one, from its data."""
-    known = input_record.load(run.dir)
-    if known is not None:
-        return known
-    experiment = load(run.file("spec.yaml"))
-    if experiment.data is None:
-        raise DlxError(f"{run.key} names no data, and cannot be asked")
-    graph = trace(experiment.last_stage)
-    return input_record.of(experiment.data, experiment.data.load(), graph.inputs, graph.fields_taken)
 
 
 def _snapshots(run: RunFolder, count: int) -> list[str]:

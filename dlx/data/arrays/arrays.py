@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from math import prod
 from pathlib import Path
@@ -172,6 +173,25 @@ class Arrays(Pool):
 
     def from_memory(self, inputs: Columns | Values, record: InputRecord) -> NewInputs:
         return self._as_new_inputs(values_of(inputs), INPUTS, record)
+
+    def source_columns(self) -> list[str]:
+        return names_in(self.path)
+
+    def source_column(self, name: str, sets: Sets) -> dict[str, Sequence[Any]]:
+        return {part: self._column_of(name, part, split) for part, split in sets.parts().items()}
+
+    def _column_of(self, name: str, part: str, split: Split) -> Sequence[Any]:
+        """Return the values of an array for a part: its rows of the pool, or the array `test_NAME` of its own."""
+        own = name if split.rows is not None or f"{part}_{name}" not in names_in(self.path) else f"{part}_{name}"
+        values = open_array(self.path, own).read()
+        values = values if split.rows is None or len(values) <= split.rows.max() else values[split.rows]
+        if values.shape not in ((len(split),), (len(split), 1)):
+            raise DataError(
+                f"`{own}` of {self.path} has the shape {values.shape}, and the part `{part}` {len(split):,} examples",
+                hint="Name an array with a value for each example.",
+            )
+        found: list[Any] = values.reshape(len(split)).tolist()
+        return found
 
     def _as_new_inputs(self, raw: Values, path: Path, record: InputRecord) -> NewInputs:
         if self.channels == "last" and raw.ndim == record.raw.rank:

@@ -27,7 +27,7 @@ from .columns import Column, category_codes, saved_columns
 from .date_parts import DateOptions, Dates
 from .encodings import check_same_sort, encodings_of
 from .fitting import put_own, with_means, with_vocabularies
-from .frame import Frame, chosen, rows_of
+from .frame import Frame, chosen, plain, read, rows_of
 from .missing_values import FillColumns, Rules, drop_incomplete, fill_step, rule_of
 from .splitting import SplitRows, check_split, split_rows
 from .table_fields import (
@@ -292,6 +292,14 @@ class Table(Pool):
             return passthrough(inputs, names, count)
         frame = rows_of(inputs, (), self.names, self.non_inputs, self.delimiter, self.na_values)
         return passthrough(inputs, names, count, frame.table)
+
+    def source_columns(self) -> list[str]:
+        return [name for name in read(self.path, self.names, self.delimiter, self.na_values).names if name]
+
+    def source_column(self, name: str, sets: Sets) -> dict[str, Sequence[Any]]:
+        columns = [plain(frame.table.column(name)).to_pylist() for frame in frames_of(self, [name])]
+        parts = sets.parts().items()
+        return {n: columns[-1] if part.rows is None else [columns[0][i] for i in part.rows] for n, part in parts}
 
     def _as_new_inputs(self, frame: Frame, columns: Sequence[Column]) -> NewInputs:
         like = {column.name: column.stored for column in columns if column.stored}

@@ -34,17 +34,30 @@ def _check_csv(table: Table) -> None:
         )
 
 
-def frames_of(table: Table) -> list[Frame]:
-    """Read the used columns of each file, without rows that a rule for missing values drops."""
-    return [drop_incomplete(frame, _rules(table, frame.names)) for frame in all_rows(table)]
+def frames_of(table: Table, beside: Sequence[str] = ()) -> list[Frame]:
+    """Read the used columns of each file, and those `beside` them, without rows that a rule for missing values drops.
+
+    DataError where a file lacks a column.
+    """
+    frames, used = _typed(table, beside)
+    others: dict[str, Rule] = dict.fromkeys(set(beside) - set(used), "mean")  # their missing values stay
+    return [drop_incomplete(frame, _rules(table, frame.names) | others) for frame in frames]
 
 
 def all_rows(table: Table) -> list[Frame]:
     """Read the used columns of each file, all rows of them."""
+    return _typed(table)[0]
+
+
+def _typed(table: Table, beside: Sequence[str] = ()) -> tuple[list[Frame], list[str]]:
+    """Return all rows of each file with types, and the names of the columns that are used."""
     _check_csv(table)
     paths = [path for path in (table.path, table.test_path) if path is not None]
     frames = [read(Path(path), table.names, table.delimiter, table.na_values) for path in paths]
-    first, *others = (frame.only(_wanted(table, frame, frame is frames[0])) for frame in frames)
+    used = [_wanted(table, frame, frame is frames[0]) for frame in frames]
+    for frame in frames:
+        frame.check(beside, "--by")
+    first, *others = (frame.only([*names, *beside]) for frame, names in zip(frames, used, strict=True))
     first = replace(first, left_out=_left_out(table, frames[0]))
     earlier = EARLIER_FIT.get()
     like = saved_columns(earlier.reading) if earlier is not None else []
@@ -56,7 +69,7 @@ def all_rows(table: Table) -> list[Frame]:
     chosen = [first, *(frame.typed(table.notation, like=first.sorts(), dates=forms) for frame in others)]
     for frame in chosen:
         check_rules(table.missing, frame.names, table.non_inputs, str(frame.path))
-    return chosen
+    return chosen, used[0]
 
 
 def date_formats(table: Table, names: Sequence[str]) -> dict[str, str | None]:

@@ -1,0 +1,49 @@
+"""A part of the data example by example: outputs as an evaluation computes them, and the loss of each."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..errors import DlxError
+from ..lazy import torch
+from ..objectives import Supervised
+from ..objectives.sample_weights import one_by_one
+from ..objectives.supervised import Head
+from ..training.learner import EVALUATION_BATCH
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..data.batch import Batch
+    from ..training.fit import Job
+
+
+def heads_of(job: Job, option: str) -> list[Head]:
+    """Return the heads of a job, one without a name where it has one objective. DlxError where it has phases."""
+    if not isinstance(job.objective, Supervised):
+        message = f"`{option}` is for a network that learns targets, and `{job.objective.kind}` has phases"
+        raise DlxError(message, hint="Leave it out.")
+    return job.objective.heads(job.parts["train"].names.targets)
+
+
+def batches_of(job: Job, part: str) -> Iterator[tuple[Any, Batch]]:
+    """Iterate over outputs and batches of a part in its order, as an evaluation computes them."""
+    network = job.network.eval()
+    with torch.inference_mode():
+        yield from job.parts[part].answers(job.learner.compute.of(network), EVALUATION_BATCH)
+
+
+def of_head(job: Job, head: Head, outputs: Any, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Return the output of a head and its target, cropped as its loss takes it."""
+    objective: Any = job.objective
+    target = objective.target(batch)
+    if head.name:
+        outputs, target = objective.outputs_of(head.name, outputs), objective.target_of(head.name, target)
+    output = head.objective.main(outputs)
+    return output, head.objective.compared_target(output, target)
+
+
+def losses_of(head: Head, output: Tensor, target: Tensor) -> Tensor:
+    """Return the loss of each example (n,), as if it were alone; NaN where nothing of its target counts."""
+    return one_by_one(head.objective.loss_function())(output, target).double().cpu()
