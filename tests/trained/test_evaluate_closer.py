@@ -179,7 +179,7 @@ def test_a_column_that_knows_nothing_of_the_planted_rows_does_not_show_them(run)
     reds, kinds = (look(run, by=name).slices for name in ("colour", "class"))
     spread = [max(s.metrics["test/error"] for s in slices) for slices in (reds, kinds)]
     assert spread[0] > spread[1]
-    assert reds[1].metrics["test/error"] > 3 * reds[0].metrics["test/error"]  # 3 of 19 against 2 of 40
+    assert reds[1].metrics["test/error"] > 2 * reds[0].metrics["test/error"]
 
 
 # --- kinds of answers -----------------------------------------------------------------------------------------------
