@@ -45,7 +45,7 @@ GUESTS = {
     "optuna": ["sweeps"],
     "cmaes": ["sweeps"],
     "ray": ["sweeps"],
-    "matplotlib": ["sweeps"],
+    "matplotlib": ["sweeps", "trained"],
     "pandas": ["api"],
     "IPython": ["show"],
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from math import isclose, isfinite
+from math import isclose, isfinite, sqrt
 from typing import TYPE_CHECKING, Any
 
 from ..data.batch import Batch
@@ -30,6 +30,8 @@ MOST_SLICES = 100
 MOST_NUMBERS = 20
 """Different numbers of a column, above which its slices are between quartiles."""
 MISSING = "missing"
+Z_95 = 1.959963984540054
+"""97.5 % quantile of the standard normal distribution."""
 ROLES: tuple[Role, ...] = ("input", "target", "weight", "id")
 COUNTED = ("accuracy", "error", "exact_match")
 """Metrics that are a share of the examples."""
@@ -210,7 +212,8 @@ def wilson_interval(successes: int, trials: int) -> tuple[float, float]:
 
     Source: Wilson 1927, "Probable inference, the law of succession, and statistical inference", JASA 22.
     """
-    from scipy.stats import binomtest
-
-    ends = binomtest(successes, trials).proportion_ci(0.95, "wilson")
-    return float(ends.low), float(ends.high)
+    z = Z_95**2 / trials
+    share = successes / trials
+    middle = (share + z / 2) / (1 + z)
+    half = sqrt(share * (1 - share) * z + z * z / 4) / (1 + z)
+    return max(middle - half, 0.0), min(middle + half, 1.0)
