@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from .input_record import InputRecord
     from .new_inputs import NewInputs
     from .preprocess import Fitted
-    from .python_inputs import Columns
+    from .python_inputs import Columns, FieldInputs
     from .splits import Indices
 
     Floats = npt.NDArray[np.float32]
@@ -310,6 +310,14 @@ class Dataset(Declared):
         """
         return None
 
+    def shape_of_inputs(self, inputs: Path | Columns | Values, record: InputRecord) -> Shape:
+        """Return the shape of one of some new inputs, before preprocessing: pictures may have another size than
+        those of the training.
+        """
+        from .new_inputs import shape_of_inputs
+
+        return shape_of_inputs(inputs, record.raw)
+
     def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
         """Read inputs that come after training from a file or folder, without preprocessing. DataError where
         that fails.
@@ -331,11 +339,11 @@ class Dataset(Declared):
             raise DataError(message, hint="Save the arrays by these names with numpy.savez, and give the file.")
         return array_of(inputs, record.raw)
 
-    def passthrough(self, inputs: Path | Columns | Values, names: Sequence[str], count: int) -> dict[str, Any]:
-        """Return columns of new inputs that stand beside their predictions. DataError where there are none."""
-        from .passthrough import passthrough
-
-        return passthrough(inputs, names, count)
+    def from_fields(self, inputs: FieldInputs, record: InputRecord) -> NewInputs:
+        """Return several inputs from memory by the names of their fields. DataError where they are not those."""
+        names = ", ".join(f"`{name}`" for name in inputs.arrays)
+        message = f"the inputs are arrays by name, {names}, and the data `{self.kind}` takes no fields of arrays"
+        raise DataError(message, hint="Give an array, or for a table its columns.")
 
     def column_values(self) -> tuple[ColumnValues, ...]:
         """Return what the columns in use hold, before they are encoded; nothing for a source without columns."""

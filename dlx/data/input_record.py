@@ -64,6 +64,23 @@ class InputRecord:
         prepared: Floats = _as(self.facts.input, applied(self.steps, x))
         return prepared
 
+    def at(self, raw: Shape) -> InputRecord:
+        """Return the record for main inputs of another size, without those of the network. DataError where a step of
+        the preprocessing has statistics of each position.
+        """
+        if raw == self.raw:
+            return self
+        x = np.zeros((1, *raw), np.float32)
+        for step in self.steps:
+            try:
+                x = applied((step,), x)
+            except ValueError:
+                kind = step.step.kind
+                message = f"the inputs have the shape {raw}, and `{kind}` was fitted to each value of {self.raw}"
+                raise DataError(message, hint=f"Give inputs of shape {self.raw}.") from None
+        facts = replace(self.facts, input=Shape(x.shape[1:], self.facts.input.dtype))
+        return replace(self, raw=raw, facts=facts)
+
     def all_prepared(self, new: NewInputs) -> tuple[Values, ...]:
         """Preprocess all raw inputs, and return them in the order of the network's inputs."""
         if not self.raw_more:

@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import DataError
 from ..lazy import np
 from ..shapes import Shape, by_x
 from .arrays.array_files import READERS, names_in, open_array
 from .file_reading import check_memory, existing, files_inside, real_numbers
-from .images.image import NAMED, SUFFIXES, ImageFormat, ImageSource, decode
+from .images.image import NAMED, SUFFIXES, ImageFormat, ImageSource, decode, shape_of
 
 if TYPE_CHECKING:
     from .base import Floats, Values
@@ -26,6 +26,8 @@ class NewInputs:
     names: tuple[str, ...] = ()
     more: Mapping[str, Values] = field(default_factory=dict)
     """Further inputs by name."""
+    table: Any = None
+    """All rows that were read, as pyarrow's table, where the inputs are columns of a file."""
 
 
 def read(path: Path, raw: Shape, form: ImageFormat | None = None) -> NewInputs:
@@ -39,6 +41,37 @@ def read(path: Path, raw: Shape, form: ImageFormat | None = None) -> NewInputs:
         f"{path} ends in {path.suffix or 'nothing'}, and inputs of shape {raw} are read from arrays and pictures",
         hint=f"Give a folder of pictures, or a file that ends in one of {known}.",
     )
+
+
+Layout = Literal["first", "last", "none"]
+
+
+def shape_of_inputs(
+    inputs: Path | Any, raw: Shape, form: ImageFormat | None = None, layout: Layout = "first", name: str = "x"
+) -> Shape:
+    """Return the shape of new pictures, from their headers, where they have the channels of `raw` and any size; else
+    `raw`.
+
+    `layout` says where the axis of channels is, as `channels` of arrays does; `name` is that of the array in a file.
+    """
+    if raw.rank != 3:
+        return raw
+    if not isinstance(inputs, Path):
+        sizes = tuple(getattr(inputs, "shape", ()))
+    elif inputs.suffix in READERS:
+        sizes = open_array(inputs, named(inputs, name)).sizes
+    elif existing(inputs).is_dir() or inputs.suffix.lower() in SUFFIXES:
+        first = _images(inputs)[0]
+        return shape_of(ImageSource(str(first), first), ImageFormat(raw[0], form.size if form is not None else None))
+    else:
+        return raw
+    if layout == "none":
+        found = (1, *sizes[-2:]) if len(sizes) == 3 else ()
+    else:
+        one = sizes[-3:]
+        found = (one[-1], *one[:-1]) if layout == "last" else one
+    fits = len(found) == 3 and len(sizes) in (3, 4) and found[0] == raw[0] and all(found)
+    return Shape(found, raw.dtype) if fits else raw
 
 
 def arrays(path: Path, raw: Shape, name: str = "x") -> NewInputs:
@@ -137,8 +170,8 @@ def _pixels(source: ImageSource, form: ImageFormat, raw: Shape) -> Floats:
     pixels = np.moveaxis(decode(source, form), -1, 0)
     if pixels.shape != tuple(raw):
         raise DataError(
-            f"{source.name} has {by_x(pixels.shape[1:])} pixels, and the network was trained on {by_x(raw[1:])}",
-            hint="Resize it; a data set of `images` with a `size` does so by itself.",
+            f"{source.name} has {by_x(pixels.shape[1:])} pixels, and the first picture {by_x(raw[1:])}",
+            hint="Give pictures of one size; a data set of `images` with a `size` makes them so.",
         )
     scaled_to_one: Floats = np.ascontiguousarray(pixels, np.float32) / np.float32(255)
     return scaled_to_one

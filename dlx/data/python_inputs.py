@@ -28,19 +28,35 @@ class Columns:
     names: tuple[str, ...] = ()
 
 
-def read(inputs: Any) -> Columns | Values:
-    """Return a DataFrame or a mapping as columns, and anything else as an array. DataError where it is neither."""
+@dataclass(frozen=True)
+class FieldInputs:
+    """Arrays of several inputs by the names of their fields, (n, *shape) each."""
+
+    arrays: Mapping[str, Values]
+
+
+def read(inputs: Any) -> Columns | FieldInputs | Values:
+    """Return a DataFrame or a mapping of columns as columns, a mapping of arrays of several axes as fields, and
+    anything else as an array. DataError where it is none of them.
+    """
+    if isinstance(inputs, Mapping) and any(len(getattr(one, "shape", ())) > 1 for one in inputs.values()):
+        return FieldInputs({str(name): _array(one, f"`{name}` of {INPUTS}") for name, one in inputs.items()})
     if isinstance(inputs, Mapping) or hasattr(inputs, "__arrow_c_stream__"):
         return _columns(inputs)
+    return _array(inputs, str(INPUTS))
+
+
+def _array(inputs: Any, where: str) -> Values:
+    """Return an array, a tensor or nested lists as an array of real numbers."""
     if hasattr(inputs, "detach"):  # of torch, maybe with a gradient, on another device, in a type that NumPy lacks
         tensor = inputs.detach().cpu()
         inputs = tensor.float().numpy() if str(tensor.dtype) == "torch.bfloat16" else tensor.numpy()
     try:
         array = np.asarray(inputs)
     except ValueError as error:
-        raise DataError(f"{INPUTS} are no array: {error}", hint="Give rows of one length.") from None
+        raise DataError(f"{where} are no array: {error}", hint="Give rows of one length.") from None
     if array.dtype.kind not in "iubf":
-        raise DataError(f"{INPUTS} hold {array.dtype}, and real numbers are wanted", hint="Give numbers.")
+        raise DataError(f"{where} hold {array.dtype}, and real numbers are wanted", hint="Give numbers.")
     return array
 
 

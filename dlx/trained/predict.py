@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data import input_record
-from ..data.passthrough import as_png
-from ..data.python_inputs import INPUTS, Columns
+from ..data.passthrough import as_png, passthrough
+from ..data.python_inputs import INPUTS, Columns, FieldInputs
 from ..errors import DlxError
-from ..graph import Graph, trace
+from ..graph import Graph
 from ..lazy import np, torch
 from ..objectives import Supervised, default_objective
 from ..objectives.ensemble import check_combine
@@ -24,6 +24,7 @@ from ..training.checkpoints import checkpoint
 from ..utils.json_documents import dumps
 from .answers import Answers, Boxes, Classes, answers_of, titles_beside
 from .evaluate import input_record_of, members_of, weights_of
+from .input_sizes import graph_for
 from .row_files import as_csv, rows_as_parquet, write_whole
 
 if TYPE_CHECKING:
@@ -190,7 +191,7 @@ class Predicted:
 
 def predict(
     run: RunFolder,
-    inputs: Path | Columns | Array,
+    inputs: Path | Columns | FieldInputs | Array,
     name: str | None = None,
     combine: str | None = None,
     keep: Sequence[str] = (),
@@ -210,17 +211,25 @@ def predict(
         raise DlxError(f"{run.key} names no data, and cannot be asked")
     with input_record.understood(members[0].dir):
         source = experiment.data
-        new_inputs = (
-            source.new_inputs(inputs, known) if isinstance(inputs, Path) else source.from_memory(inputs, known)
-        )
-        columns = source.passthrough(inputs, keep, len(new_inputs.x))
+        if isinstance(inputs, FieldInputs):
+            new_inputs = source.from_fields(inputs, known)
+            columns: dict[str, Any] = {}
+            if keep:
+                message = "inputs by field have no columns to keep"
+                raise DlxError(message, hint="Leave out `keep`; the field `id` names the inputs.")
+        else:
+            known = known.at(source.shape_of_inputs(inputs, known))
+            new_inputs = (
+                source.new_inputs(inputs, known) if isinstance(inputs, Path) else source.from_memory(inputs, known)
+            )
+            columns = passthrough(inputs, keep, len(new_inputs.x), new_inputs.table)
         x = known.all_prepared(new_inputs)
     names, mine = [name or "final"], experiment.train.ensemble
     if name is None and mine is not None and mine.snapshots:
         names, how = _snapshots(members[0], mine.snapshots), combine or mine.combine
     objective = supervised_of(experiment) if experiment.objective is not None else default_objective(known.facts)
     objective = objective.fitted(known.targets)
-    graph = trace(replace(experiment, data=None), known.inputs)
+    graph = graph_for(experiment, known)
     if weights is not None:
         networks = [_network(experiment, graph)]
         networks[0].load_state_dict(weights)

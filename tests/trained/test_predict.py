@@ -208,7 +208,7 @@ def test_pictures_are_resized_and_standardised_as_in_the_training(pictures):
 
 def test_pictures_for_a_network_that_sees_none_or_others_are_refused(pictures, digits, table, tmp_path):
     _, folder = pictures
-    with pytest.raises(DlxError, match=r"has 6x8 pixels, and the network was trained on 8x8\n"):
+    with pytest.raises(DlxError, match=r"shape \(1, 6, 8\), and `center` was fitted to each value of \(1, 8, 8\)\n"):
         predict(digits[0], folder)
     (tmp_path / "empty").mkdir()
     with pytest.raises(DlxError, match="empty holds no pictures"):

@@ -24,21 +24,21 @@ from ..file_reading import (
     listed,
     real_numbers,
 )
-from ..new_inputs import NewInputs, named, scaled, shaped
+from ..new_inputs import NewInputs, named, scaled, shape_of_inputs, shaped
 from ..preprocess.sums import CHUNK
 from ..python_inputs import INPUTS, values_of
 from ..splits import Pool
 from ..streaming import Stream, should_stream, stream_rows
 from .array_files import StoredArray, names_in, open_array
 from .fields import Inputs, Targets
-from .named import check_named, load_named, named_facts, named_inputs
+from .named import check_named, fields_from_memory, load_named, named_facts, named_inputs
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ..base import Labels, Values
     from ..input_record import InputRecord
-    from ..python_inputs import Columns
+    from ..python_inputs import Columns, FieldInputs
 
 
 class Arrays(Pool):
@@ -166,6 +166,11 @@ class Arrays(Pool):
         notes = tuple(f"{one.message}. {one.hint}" for one in problems)
         return self.assembled(list(parts.values()), f"{self.source} {self.path}", notes=notes)
 
+    def shape_of_inputs(self, inputs: Path | Columns | Values, record: InputRecord) -> Shape:
+        if self.named:
+            return record.raw
+        return shape_of_inputs(inputs, record.raw, layout=self.channels, name=self.x)
+
     def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
         if self.named:
             return named_inputs(self, path, record)
@@ -173,6 +178,9 @@ class Arrays(Pool):
 
     def from_memory(self, inputs: Columns | Values, record: InputRecord) -> NewInputs:
         return self._as_new_inputs(values_of(inputs), INPUTS, record)
+
+    def from_fields(self, inputs: FieldInputs, record: InputRecord) -> NewInputs:
+        return fields_from_memory(self, inputs, record) if self.named else super().from_fields(inputs, record)
 
     def source_columns(self) -> list[str]:
         return names_in(self.path)

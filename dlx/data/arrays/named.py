@@ -8,15 +8,18 @@ from math import prod
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ...errors import DataError, did_you_mean
 from ...lazy import np
 from ...shapes import Shape
 from ..base import Facts, Sets, Split, facts_of_fields
 from ..file_reading import check_memory
 from ..new_inputs import NewInputs, shaped
 from ..preprocess import shape_after
+from ..python_inputs import INPUTS, FieldInputs
 from .fields import choices, describe, exists, field_of, parts_of, read, uses
 
 if TYPE_CHECKING:
+    from ..base import Values
     from ..input_record import InputRecord
     from .arrays import Arrays
 
@@ -89,3 +92,43 @@ def named_inputs(source: Arrays, path: Path, record: InputRecord) -> NewInputs:
         elif role == "id" and exists(other, "", one.array):
             names = tuple(map(str, read(field_of(other, name, role, one, ""), source)))
     return NewInputs(inputs.pop(record.facts.input_name), names, inputs)
+
+
+def fields_from_memory(source: Arrays, inputs: FieldInputs, record: InputRecord) -> NewInputs:
+    """Return inputs from memory by the names of their fields; `id` names the examples.
+
+    Raises:
+        DataError: an input is missing, there is one that the network does not take, or their lengths differ.
+    """
+    wanted = {record.facts.input_name: record.raw, **record.raw_more}
+    known = ", ".join(f"`{name}`" for name in wanted)
+    if lacking := [name for name in wanted if name not in inputs.arrays]:
+        raise DataError(f"the inputs lack `{lacking[0]}`, and the network takes {known}", hint="Give all of them.")
+    if strange := [name for name in inputs.arrays if name not in (*wanted, "id")]:
+        message = f"the network takes no input `{strange[0]}`: it takes {known}"
+        raise DataError(message, hint=did_you_mean(strange[0], wanted))
+    found = {
+        name: shaped(_plain(source, name, inputs.arrays[name], raw), raw, _named(name))
+        for name, raw in wanted.items()
+    }
+    ids = tuple(map(str, inputs.arrays["id"])) if "id" in inputs.arrays else ()
+    counts = {name: len(x) for name, x in found.items()} | ({"id": len(ids)} if ids else {})
+    if other := next((name for name, count in counts.items() if count != len(found[record.facts.input_name])), None):
+        message = f"`{record.facts.input_name}` holds {len(found[record.facts.input_name]):,} examples, and `{other}`"
+        raise DataError(f"{message} {counts[other]:,}", hint="Give arrays of the same examples.")
+    return NewInputs(found.pop(record.facts.input_name), ids, found)
+
+
+def _named(name: str) -> Path:
+    return Path(f"`{name}` of {INPUTS}")
+
+
+def _plain(source: Arrays, name: str, values: Values, raw: Shape) -> Values:
+    """Return the values of an input as a batch has them: a single example gets an axis of one."""
+    if source.channels == "first" and tuple(values.shape) == tuple(raw):
+        values = values[None]
+    if raw.dtype == "float":
+        return source.plain(values, str(_named(name)))
+    if values.dtype.kind not in ("b" if raw.dtype == "bool" else "iu"):
+        raise DataError(f"{_named(name)} holds {values.dtype}, and it was trained on {raw.dtype}")
+    return values if values.ndim > 1 else values[:, None]

@@ -15,7 +15,7 @@ from ...registry import FilePath, NotBoolean
 from ...shapes import Shape
 from ..base import Facts, Sets, Split
 from ..file_reading import check_memory, existing, listed
-from ..new_inputs import NewInputs, read
+from ..new_inputs import NewInputs, read, shape_of_inputs
 from ..splits import Pool
 from ..streaming import Stream, Streamed, should_stream, stream_rows, take_rows
 from .decoded import decode_all, decoded_file
@@ -35,8 +35,9 @@ from .with_masks import facts_with_masks, load_with_masks
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-    from ..base import Floats
+    from ..base import Floats, Values
     from ..input_record import InputRecord
+    from ..python_inputs import Columns
     from ..splits import Indices
 
 
@@ -166,6 +167,9 @@ class Images(Pool):
         ]
         notes = (*_notes(ignored), *(f"decoded pictures are read from {path}" for _, path in made.values()))
         return self.assembled(splits, where, pool.names, notes)
+
+    def shape_of_inputs(self, inputs: Path | Columns | Values, record: InputRecord) -> Shape:
+        return shape_of_inputs(inputs, record.raw, self.form)
 
     def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
         return read(path, record.raw, self.form)

@@ -15,7 +15,6 @@ from ...shapes import Shape
 from ..base import ColumnValues, Facts, Sets, Split
 from ..file_reading import check_memory, class_numbers
 from ..new_inputs import NewInputs
-from ..passthrough import passthrough
 from ..preprocess.affine import Standardize
 from ..python_inputs import Columns, frame_of
 from ..splits import Pool, assemble
@@ -266,32 +265,22 @@ class Table(Pool):
 
     def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
         columns = saved_columns(record.reading)
-        names = [column.name for column in columns]
-        frame = rows_of(path, names, self.names, self.non_inputs, self.delimiter, self.na_values)
-        return self._named_by_ids(self._as_new_inputs(frame, columns), path)
+        frame = rows_of(path, (), self.names, self.non_inputs, self.delimiter, self.na_values)
+        new = self._as_new_inputs(chosen(frame, [column.name for column in columns]), columns)
+        return replace(self._named_by_ids(new, frame), table=frame.table)
 
-    def _named_by_ids(self, new: NewInputs, inputs: Path | Columns | Values) -> NewInputs:
+    def _named_by_ids(self, new: NewInputs, frame: Frame) -> NewInputs:
         """Return inputs with the names that their column of ids gives, where they have it."""
-        if self.ids is None or isinstance(inputs, np.ndarray):
+        if self.ids is None or self.ids not in frame.names:
             return new
-        if isinstance(inputs, Path):
-            frame = rows_of(inputs, (), self.names, (), self.delimiter, self.na_values)
-        else:
-            frame = frame_of(inputs)
-        return replace(new, names=tuple(ids_of(self, frame))) if self.ids in frame.names else new
+        return replace(new, names=tuple(ids_of(self, frame)))
 
     def from_memory(self, inputs: Columns | Values, record: InputRecord) -> NewInputs:
         columns = saved_columns(record.reading)
         frame = frame_of(inputs)
         names = inputs.names if isinstance(inputs, Columns) else ()
         new = self._as_new_inputs(chosen(frame, [column.name for column in columns]), columns)
-        return self._named_by_ids(replace(new, names=names), inputs)
-
-    def passthrough(self, inputs: Path | Columns | Values, names: Sequence[str], count: int) -> dict[str, Any]:
-        if not names or not isinstance(inputs, Path):
-            return passthrough(inputs, names, count)
-        frame = rows_of(inputs, (), self.names, self.non_inputs, self.delimiter, self.na_values)
-        return passthrough(inputs, names, count, frame.table)
+        return self._named_by_ids(replace(new, names=names), frame)
 
     def source_columns(self) -> list[str]:
         return [name for name in read(self.path, self.names, self.delimiter, self.na_values).names if name]
