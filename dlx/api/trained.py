@@ -153,8 +153,8 @@ def predict(
     """Ask a trained network about inputs as they are before preprocessing; its data need not be there.
 
     `inputs` are a file or folder as `dlx predict` takes it; an array, tensor or nested list (n, *shape), or of one
-    input without the n; or for a run on a table a DataFrame, or a mapping of columns, with the columns of the table; or
-    of several inputs a mapping of arrays by field. Pictures may have another size, where the network takes it.
+    input without the n; or for a run on a table a DataFrame, or a mapping of columns, with the columns of the table;
+    or of several inputs a mapping of arrays by field. Pictures may have another size, where the network takes it.
     Arrays of unsigned bytes are divided by 255, as pictures are. `keep` names columns of the inputs that stand beside
     the answers in `frame`, "*" all of them. `threshold` is the probability above which the second of two classes is
     answered, or the least score of a box.

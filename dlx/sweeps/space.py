@@ -11,7 +11,7 @@ from math import prod
 from random import Random
 from typing import TYPE_CHECKING, Any
 
-from ..errors import Problem, SpecError
+from ..errors import Problem, SpecError, did_you_mean
 from ..graph import trace_all
 from ..registry import Declared
 from ..spec import Experiment
@@ -43,7 +43,8 @@ class Space:
     """Dimensions of a study, parents first.
 
     A dimension below a choice, such as `train.optimizer.sgd.momentum` below `train.optimizer`, is conditional: it is
-    part of a point only where the point's choice has a place for it.
+    part of a point only where the point's choice has a place for it. So is one with a `when`, which names values of
+    other dimensions: ConfigSpace's conditions (`InCondition`).
     """
 
     dimensions: tuple[Dimension, ...]
@@ -71,8 +72,9 @@ class Space:
         joined = {p: d for d in listed if (p := places.of(d.key)) not in ended} | {
             places.of(d.key): d for d in varying
         }
-        ordered = _parents_first(joined.values())
         problems += places.duplicates(varying)
+        problems += _condition_problems(list(joined.values()))
+        ordered = _parents_first(joined.values())
         if not ordered and not problems:
             hint = "Write `train.optimizer.adam.lr=0.1,0.01`, or `sweep: {space: {KEY: [1, 2]}}` in the spec."
             problems.append(Problem("nothing varies", hint, base.place("sweep"), "sweep.space"))
@@ -197,13 +199,56 @@ def hydra_text(value: Any) -> str:
 
 
 def _parents_first(unordered: Iterable[Dimension]) -> list[Dimension]:
-    """Return the dimensions in their order, but each behind its parents."""
+    """Return the dimensions in their order, but each behind its parents, those above it and those of its `when`."""
     known = list(unordered)
     ordered: list[Dimension] = []
-    for dimension in known:
+
+    def put_behind_parents(dimension: Dimension, below: tuple[str, ...]) -> None:
         above = sorted((d for d in known if dimension.key.startswith(f"{d.key}.")), key=lambda d: len(d.key))
-        ordered += [d for d in (*above, dimension) if d not in ordered]
+        for parent in (*above, *(d for d in known if d.key in dimension.when)):
+            if parent.key not in below:  # a circle is a problem, found elsewhere
+                put_behind_parents(parent, (*below, dimension.key))
+        if dimension not in ordered:
+            ordered.append(dimension)
+
+    for dimension in known:
+        put_behind_parents(dimension, (dimension.key,))
     return ordered
+
+
+def _condition_problems(known: Sequence[Dimension]) -> Iterator[Problem]:
+    """Yield a problem for each `when` that names a key or value that does not vary, or that comes back to itself."""
+    by_key = {one.key: one for one in known}
+    for dimension in known:
+        for key, values in dimension.when.items():
+            path, parent = f"sweep.space.{dimension.key}.when", by_key.get(key)
+            if parent is None:
+                hint = did_you_mean(key, by_key, "the keys that vary")
+                yield Problem(
+                    f"`when` of `{dimension.key}` names `{key}`, which does not vary", hint, dimension.mark, path
+                )
+            elif parent.size is None:
+                message = f"`when` of `{dimension.key}` names values of `{key}`, which is an interval without steps"
+                yield Problem(message, "Let it name a choice.", dimension.mark, path)
+            elif strange := [value for value in values if not parent.holds(value)]:
+                shown = ", ".join(hydra_text(value) for value in list(parent)[:MAX_TRIED])
+                message = f"`when` of `{dimension.key}` wants `{key}` to be {hydra_text(strange[0])}"
+                yield Problem(f"{message}, which it is never", f"It varies over {shown}.", dimension.mark, path)
+        if dimension.key in _conditions_above(dimension, by_key):
+            message = f"`when` of `{dimension.key}` comes back to itself"
+            yield Problem(message, "Leave out one of the conditions.", dimension.mark, f"sweep.space.{dimension.key}")
+
+
+def _conditions_above(dimension: Dimension, by_key: Mapping[str, Dimension]) -> set[str]:
+    """Return the keys that a dimension depends on, by any number of conditions."""
+    found: set[str] = set()
+    todo = list(dimension.when)
+    while todo:
+        key = todo.pop()
+        if key not in found and key in by_key:
+            found.add(key)
+            todo += [*by_key[key].when, *(other for other in by_key if key.startswith(f"{other}."))]
+    return found
 
 
 def _split(experiment: Experiment, changes: Sequence[str]) -> tuple[list[Dimension], list[str], list[Problem]]:
@@ -284,17 +329,20 @@ class _Check:
 
     def places(self, dimension: Dimension) -> Conditions:
         above = [d for d in self.ordered if dimension.key.startswith(f"{d.key}.")]
+        conditions = {key: frozenset(map(fingerprint, values)) for key, values in dimension.when.items()}
         if not above:
-            self.problems += self.problems_at([], dimension)
-            return {}
-        conditions: dict[str, frozenset[str]] = {}
+            by_key = {d.key: d for d in self.ordered}
+            before = [(by_key[key], values[0]) for key, values in dimension.when.items() if key in by_key]
+            self.problems += self.problems_at(before, dimension)
+            return conditions
         for one in above:
             found = {
                 fingerprint(value): self.problems_at([(one, value)], dimension)
                 or self.other_kind(one, value, dimension)
                 for value in _values(one)
             }
-            conditions[one.key] = frozenset(name for name, problems in found.items() if not problems)
+            fitting = frozenset(name for name, problems in found.items() if not problems)
+            conditions[one.key] = fitting & conditions.get(one.key, fitting)
             if not conditions[one.key]:
                 self.problems += next(iter(found.values()), [])
         return conditions

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
 from pydantic import Field, PositiveInt
 
-from ...errors import Problem, SpecError
+from ...errors import Mark, Problem, SpecError, did_you_mean
 from ...registry import Choice, Strict
 from ..strategies import SAMPLERS, SCHEDULERS, Sampler, Scheduler
 from ..syntax.read import Node
@@ -21,7 +22,9 @@ class Sweep(Strict):
     """The search space of a study, how it is searched, and the constraints of its trials."""
 
     space: dict[str, Any] = Field(
-        {}, description="what varies, by key: a list of values, or choice(...), range(...), interval(...), glob(...)"
+        {},
+        description="what varies, by key: a list of values, or choice(...), range(...), interval(...), glob(...)"
+        "; `{values: ..., when: {KEY: VALUE}}` only for these values of another key",
     )
     sampler: Annotated[Sampler | None, Choice(SAMPLERS)] = Field(
         None, description="how points are picked; else the whole grid where `trials` is not given and there is one"
@@ -70,14 +73,44 @@ def dimensions(section: Node, spec: Path, problems: list[Problem]) -> list[Dimen
 
 
 def _dimension(key: str, node: Node, spec: Path) -> Dimension:
+    if node.is_map and ("when" in node.map or "values" in node.map):
+        return _conditional(key, node, spec)
     if node.is_list:
         return dimension_of_list(key, node.plain(), node.mark)
     dimension = parse_dimension(f"{key}={node.value}", spec, node.mark) if isinstance(node.value, str) else None
     if dimension is None:
         hint = "Write a list of values, `choice(1, 2)`, `range(1, 9)`, `interval(0, 1)` or `glob(*)`."
+        if node.is_map:
+            hint += " A condition is `{values: [1, 2], when: {KEY: VALUE}}`."
         message = f"`{key}` does not vary: it is {shown(node.plain())}"
         raise SpecError(Problem(message, hint, node.mark, f"sweep.space.{key}"))
     return dimension
+
+
+def _conditional(key: str, node: Node, spec: Path) -> Dimension:
+    """Return the dimension of `{values: ..., when: {KEY: VALUE or [VALUES]}}`."""
+
+    def fail(message: str, hint: str, mark: Mark) -> SpecError:
+        return SpecError(Problem(message, hint, mark, f"sweep.space.{key}"))
+
+    values, when = node.at("values"), node.at("when")
+    if strange := [name for name in node.map if name not in ("values", "when")]:
+        hint = did_you_mean(strange[0], ("values", "when"))
+        raise fail(f"`{key}` has `{strange[0]}` beside `when`, and takes `values` and `when`", hint, node.mark)
+    if values is None or (values.is_map):
+        raise fail(
+            f"`{key}` has a `when` and no `values`", "Write `{values: [1, 2], when: {KEY: VALUE}}`.", node.mark
+        )
+    if when is None:
+        return replace(_dimension(key, values, spec), mark=node.mark)
+    if not when.is_map or not when.map:
+        hint = "Write `when: {KEY: VALUE}` or `when: {KEY: [VALUE, VALUE]}`."
+        raise fail(f"`when` of `{key}` names no key that varies", hint, node.mark)
+    conditions = {
+        other.lstrip("+").replace("/", "."): tuple(one.plain()) if one.is_list else (one.plain(),)
+        for other, one in when.map.items()
+    }
+    return replace(_dimension(key, values, spec), when=conditions, mark=node.mark)
 
 
 def space_problems(section: Node, spec: Path) -> list[Problem]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from math import ceil, exp, isfinite, log
@@ -23,6 +23,8 @@ from ..overrides import mark_of, parse
 from ..validation import shown
 
 Number = int | float
+When = Mapping[str, tuple[Any, ...]]
+"""The values of other keys for which a dimension is part of a point, by key; it is always, where there are none."""
 FUNCTIONS = ("choice", "range", "interval", "glob", "tag", "sort", "shuffle", "int", "float", "str", "bool")
 MOST = 100_000
 """Values that a dimension may list one by one."""
@@ -39,6 +41,7 @@ class Choices:
     sign: str = ""
     """`+` for a key that the spec does not have yet."""
     mark: Mark = field(default=NOWHERE, compare=False)
+    when: When = field(default_factory=dict, hash=False)
 
     @property
     def size(self) -> int:
@@ -85,7 +88,7 @@ class Choices:
         return fingerprint(value) in self.places
 
     def as_json(self) -> dict[str, Any]:
-        return {"choice": list(self.values)}
+        return {"choice": list(self.values), **_when_as_json(self.when)}
 
 
 @dataclass(frozen=True)
@@ -99,6 +102,7 @@ class NumberRange:
     log: bool = False
     sign: str = ""
     mark: Mark = field(default=NOWHERE, compare=False)
+    when: When = field(default_factory=dict, hash=False)
 
     @property
     def whole(self) -> bool:
@@ -164,11 +168,15 @@ class NumberRange:
         return self.step is None or self.nth(self.index(value)) == value
 
     def as_json(self) -> dict[str, Any]:
-        document: dict[str, Any] = {"low": self.low, "high": self.high}
+        document: dict[str, Any] = {"low": self.low, "high": self.high, **_when_as_json(self.when)}
         return document | ({"step": self.step} if self.step is not None else {}) | ({"log": True} if self.log else {})
 
 
 Dimension = Choices | NumberRange
+
+
+def _when_as_json(when: When) -> dict[str, Any]:
+    return {"when": {key: list(values) for key, values in when.items()}} if when else {}
 
 
 def fingerprint(value: Any) -> str:
