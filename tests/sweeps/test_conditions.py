@@ -109,7 +109,7 @@ def sentences(folder, *changes):
     ("change", "sentence"),
     [
         (("when: {vars.width: 16}", "when: {vars.widht: 16}"),
-         "`when` of `vars.rate` names `vars.widht`, which does not vary\n  Did you mean `vars.width` or `vars.depth`?"),
+         "`when` of `vars.rate` names `vars.widht`, which does not vary\n  Did you mean `vars.width`"),
         (("when: {vars.width: 16}", "when: {vars.width: 32}"),
          "`when` of `vars.rate` wants `vars.width` to be 32, which it is never\n  It varies over 4, 8, 16."),
         (("vars.depth: [0, 1, 2]", "vars.depth: {values: [0, 1, 2], when: {vars.width: 4}}"),
