@@ -13,6 +13,8 @@ from hypothesis import settings
 
 # before torch is imported: idle threads sleep soon, for tests run beside each other
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")
+if "PYTEST_XDIST_WORKER" in os.environ:  # and those of several processes do not wait for each other's
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 # how long an example takes is the machine's affair
 settings.register_profile("any machine", deadline=None)
