@@ -111,19 +111,23 @@ def load(spec: Spec, overrides: Overrides = ()) -> Experiment:
 
 
 def inspect(
-    spec: Spec, overrides: Overrides = (), *, inputs: Inputs | None = None, batch: int | None = None
+    spec: Spec,
+    overrides: Overrides = (),
+    *,
+    inputs: Inputs | None = None,
+    batch: int | None = None,
+    stage: str | None = None,
 ) -> Inspection:
     """Shapes, parameters, MACs and receptive fields of all layers. torch is not imported.
 
     `inputs` are other shapes without the batch, `(3, 512, 512)` or by name; `batch` asks for the memory of a training
-    step of so many examples. Raises SpecError as `dlx.load`; warns (DlxWarning) of oddities of the network and of
-    claims under `expect` that are not met.
+    step of so many examples; `stage` names one of the spec's `stages`, else the last one is meant. Raises SpecError
+    as `dlx.load`; warns (DlxWarning) of oddities of the network and of claims under `expect` that are not met.
     """
     if batch is not None:
         check_whole("batch", batch, 1)
     with TURN:
-        experiment = experiment_of(spec, overrides)
-        traced = planned.trace_all(experiment, planned.all_input_shapes(experiment, _shape_texts(inputs)))
+        experiment, traced = planned.traced(experiment_of(spec, overrides), stage, _shape_texts(inputs))
         memory = planned.memory_forecast.of_each(experiment, traced, batch) if batch is not None else {}
         claimed = inputs is None and apply_with(override_texts(overrides)) and not is_overridden(spec)
         unmet = planned.unmet(experiment, traced) if claimed else []

@@ -28,6 +28,10 @@ Plugins = Annotated[
     typer.Option("--plugin", metavar="FILE|MODULE", help="Kinds of your own beside the spec's; once for each."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="One JSON document on stdout.")]
+StageName = Annotated[
+    str | None,
+    typer.Option("--stage", metavar="NAME", help="One of the spec's `stages`; else the last one is meant."),
+]
 Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where run folders are kept.")]
 Checkpoint = Annotated[
     str | None, typer.Option("--checkpoint", metavar="NAME", help="Other weights than the final ones.")

@@ -9,7 +9,17 @@ import typer
 
 from ..errors import DlxError
 from . import completion
-from .options import AsJson, Overrides, Plugins, Runs, SpecPath, Verdict, check_claims, garbage_collection_off
+from .options import (
+    AsJson,
+    Overrides,
+    Plugins,
+    Runs,
+    SpecPath,
+    StageName,
+    Verdict,
+    check_claims,
+    garbage_collection_off,
+)
 
 
 def inspect(
@@ -23,6 +33,7 @@ def inspect(
         typer.Option("--input", metavar="[NAME=]3x512x512", help="Another input shape; once for each input."),
     ] = None,
     layer: Annotated[str | None, typer.Option(metavar="NAME", help="All about one layer.")] = None,
+    stage: StageName = None,
     batch: Annotated[int | None, typer.Option(min=1, metavar="N", help="Memory of a batch of N.")] = None,
     tool: Annotated[str | None, typer.Option("--as", metavar="TOOL", help="As another tool counts it.")] = None,
 ) -> None:
@@ -42,9 +53,10 @@ def inspect(
         from .. import spec as specs
         from ..show import console
         from ..show import inspect as tables
+        from ..show import stages as staged
 
-        experiment = specs.load(spec, overrides or [], plugins=plugin or [])
-        traced = graph.trace_all(experiment, graph.all_input_shapes(experiment, shapes or []))
+        loaded = specs.load(spec, overrides or [], plugins=plugin or [])
+        experiment, traced = graph.traced(loaded, stage, shapes or [])
         taken, source = None, ""
         if experiment.weights is not None:
             from ..graph import initial_weights
@@ -55,12 +67,15 @@ def inspect(
             assert experiment.weights is not None
             source = experiment.weights.source
         steps = graph.memory_forecast.of_each(experiment, traced, batch) if batch else {}
+        stages = graph.stage_plans(experiment, traced, batch)
         network, one = traced.find(layer) if layer is not None else ("", None)
         counted = (
             graph.counted_as(tool, [one] if one else [n for _, n in traced.nodes()]) if tool is not None else None
         )
         if as_json:
-            document = tables.inspected(traced, network, one, steps, counted)
+            document = tables.inspected(traced, network, one, steps, counted) | (
+                {"stages": {each.name: each.as_json() for each in stages}} if stages and not one else {}
+            )
             console.document(document | ({"weights": taken.as_json(source)} if taken else {}))
         elif counted:
             from ..show import other_tools as counts
@@ -68,6 +83,8 @@ def inspect(
             counts.counted(traced.full(network, one.name) if one else traced.name, counted, steps)
         elif one:
             tables.one_layer(one, traced.full(network, one.name))
+        elif stages:
+            staged.stages(traced, stages, depth)
         else:
             tables.summaries(traced, depth, steps)
             if taken is not None:
@@ -214,6 +231,7 @@ def explain(
     spec: SpecPath,
     overrides: Overrides = None,
     layer: Annotated[str | None, typer.Option(metavar="NAME", help="One layer, or a block.")] = None,
+    stage: StageName = None,
     shapes: Annotated[
         list[str] | None,
         typer.Option("--input", metavar="[NAME=]3x512x512", help="Another input shape; once for each input."),
@@ -234,8 +252,7 @@ def explain(
     from ..show import console
     from ..show import explain as workings
 
-    experiment = specs.load(spec, overrides or [], plugins=plugin or [])
-    traced = graph.trace_all(experiment, graph.all_input_shapes(experiment, shapes or []))
+    _, traced = graph.traced(specs.load(spec, overrides or [], plugins=plugin or []), stage, shapes or [])
     workings.explanation(pages.explain_of(traced, layer), as_json)
     if layer is None:
         console.warnings(traced.warnings)
@@ -252,6 +269,7 @@ def diff(
     overrides: Annotated[
         list[str] | None, typer.Argument(metavar="KEY=VALUE", help="Changes to B, in Hydra's grammar.")
     ] = None,
+    stage: StageName = None,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
@@ -267,6 +285,10 @@ def diff(
     from ..show import diff as differences
 
     both = (specs.load(a, plugins=plugin or []), specs.load(b, overrides or [], plugins=plugin or []))
+    if stage is not None:
+        from ..spec.one_stage import stage_of
+
+        both = tuple(stage_of(each, stage) if each.stages else each for each in both)
     differences.difference(diffs.diff(*both), as_json)
 
 

@@ -94,7 +94,8 @@ def train(
             results = runner.run(loaded, runs, callback, like)
         else:
             loaded, results = runner.resume(lookup.find(str(resume), runs), callback)
-    console.warnings(problem for problem in results.graphs.warnings if problem.path == graph.FREEZE)
+    freezes = (problem for problem in results.graphs.warnings if problem.path.rpartition(".")[2] == graph.FREEZE)
+    console.warnings(freezes)
     if as_json:
         console.document(runner.finish_tracking(loaded, results).as_json())
     else:

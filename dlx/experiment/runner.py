@@ -60,7 +60,8 @@ def _run_stages(experiment: Experiment, runs: Path, session: Session, like: RunF
         raise SpecError(Problem(message, hint, experiment.place("train", "ensemble"), "train.ensemble"))
     seeds = range(train.seed, train.seed + train.seeds)
     each = [whole if len(seeds) == 1 else whole.with_experiment(experiment.with_seed(seed)) for seed in seeds]
-    folders = [new_run(one.last, runs) for one in each]
+    plans = {"stages": {one.name: one.as_json() for one in whole.plans(experiment)}}
+    folders = [new_run(one.last, runs, plans) for one in each]
     packed = len(each) > 1
     if like is not None:
         for folder in folders:
@@ -70,7 +71,7 @@ def _run_stages(experiment: Experiment, runs: Path, session: Session, like: RunF
     if packed:
         packing.record_packing(folders, each[0].each[0])
     trained = stages.train(list(zip(folders, each, strict=True)), session, packed=packed)
-    return Results(trained, whole.last.graphs)
+    return Results(trained, whole.graphs)
 
 
 def _train_seeds(
@@ -181,7 +182,7 @@ def resume(run: RunFolder, callback: Callback | None = None) -> tuple[Experiment
     if experiment.stages:
         whole, packed = stages.prepared_stages(experiment, sources=False), bool(run.lock().get("packed"))
         trained = stages.train([(run, whole)], Session(callback or (lambda _: None)), packed=packed)
-        return experiment, Results(trained, whole.last.graphs)
+        return experiment, Results(trained, whole.graphs)
     prepared, session = prepare(experiment, sources=False), Session(callback or (lambda _: None))
     check_digest(run, prepared.sets, "Bring the old data back, or train anew.")
     if prepared.train.ensemble is not None and prepared.train.ensemble.members:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -44,18 +44,18 @@ class Session:
     mirrored together, if at all."""
 
 
-def new_run(prepared: Prepared, runs: Path) -> RunFolder:
-    """Create a run folder with the files that are written before a training starts."""
+def new_run(prepared: Prepared, runs: Path, more: Mapping[str, Any] | None = None) -> RunFolder:
+    """Create a run folder with the files that are written before a training starts; `more` is beside the plan."""
     folder = RunFolder.create(runs, prepared.experiment.name)
-    describe(folder, prepared)
+    describe(folder, prepared, more)
     return folder
 
 
-def describe(folder: RunFolder, prepared: Prepared) -> None:
+def describe(folder: RunFolder, prepared: Prepared, more: Mapping[str, Any] | None = None) -> None:
     """Write the resolved spec, the plan, and the record of the inputs by which new ones are prepared."""
     prepared.experiment.keep_plugins(folder.dir)
     folder.write_text("spec.yaml", prepared.experiment.resolved())
-    folder.write_json("plan.json", prepared.graphs.as_json())
+    folder.write_json("plan.json", prepared.graphs.as_json() | dict(more or {}))
     if prepared.is_supervised:
         taken = prepared.fields_taken
         record = input_record.of(prepared.data, prepared.sets, prepared.graph.inputs, taken)

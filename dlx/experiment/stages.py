@@ -10,7 +10,8 @@ from typing import Any
 from ..data import Sets
 from ..errors import DlxError, Problem, SpecError
 from ..graph import Graphs
-from ..graph.stages import with_misfits
+from ..graph.stage_plan import StagePlan, stage_plans
+from ..graph.stages import of_all, with_misfits
 from ..runs.folder import RunFolder
 from ..spec import Experiment
 from ..training import initial_weights
@@ -28,15 +29,21 @@ class PreparedStages:
     """All stages of a spec, checked to fit each other."""
 
     each: tuple[Prepared, ...]
+    graphs: Graphs
+    """Those of the last stage, with those of each and the warnings of all."""
 
     @property
     def last(self) -> Prepared:
         return self.each[-1]
 
+    def plans(self, experiment: Experiment) -> list[StagePlan]:
+        """Return what is planned for each stage, for a spec of these stages."""
+        return stage_plans(experiment, self.graphs)
+
     def with_experiment(self, experiment: Experiment) -> PreparedStages:
         """Return a copy for a spec that differs in nothing that is checked, such as its seed."""
         stages = zip(self.each, experiment.stages, strict=True)
-        return PreparedStages(tuple(one.with_experiment(stage.experiment) for one, stage in stages))
+        return replace(self, each=tuple(one.with_experiment(stage.experiment) for one, stage in stages))
 
 
 def prepared_stages(experiment: Experiment, *, sources: bool = True) -> PreparedStages:
@@ -60,7 +67,7 @@ def prepared_stages(experiment: Experiment, *, sources: bool = True) -> Prepared
             found[stage.name] = list(error.problems)
     if problems := experiment.problems_of_stages(found):
         raise SpecError(*problems)
-    return PreparedStages(tuple(each))
+    return PreparedStages(tuple(each), of_all(experiment, graphs))
 
 
 def ready_stages(experiment: Experiment, *, sources: bool = True) -> dict[str, Graphs]:

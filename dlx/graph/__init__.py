@@ -6,7 +6,8 @@ from .expect import unmet, unmet_by
 from .graph import AnyReceptiveField, Graph, LayerNode
 from .graphs import Graphs
 from .inputs import all_input_shapes, input_shapes
-from .stages import trace, trace_all
+from .stage_plan import stage_plans
+from .stages import trace, trace_all, traced
 from .trace import FREEZE
 
 __all__ = [
@@ -20,8 +21,10 @@ __all__ = [
     "counted_as",
     "input_shapes",
     "memory_forecast",
+    "stage_plans",
     "trace",
     "trace_all",
+    "traced",
     "unmet",
     "unmet_by",
 ]

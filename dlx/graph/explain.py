@@ -85,7 +85,11 @@ def explain_of(graphs: Graphs, name: str | None = None) -> Explanation:
     Errors: SpecError where there is no such name, and where several networks are meant.
     """
     if graphs.is_one:
-        return explain(graphs.one, name)
+        try:
+            return explain(graphs.one, name)
+        except SpecError as error:
+            hint = graphs.other_stage(name or "")
+            raise SpecError(*(replace(one, hint=hint or one.hint) for one in error.problems)) from None
     if name is None:
         first = next(iter(graphs))
         example = next((f"`--layer {graphs.full(first, node)}`" for node in graphs[first].by_name), "")

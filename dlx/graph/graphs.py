@@ -92,7 +92,15 @@ class Graphs(Mapping[str, Graph]):
             first = next((self.full(network, node) for node in graph.by_name), network)
             raise SpecError(Problem(f"`{network}` is a network", f"Name one of its layers: `{first}`.", LAYER))
         names = [full for full, _ in self.nodes()]
-        raise SpecError(Problem(f"there is no layer `{name}`", did_you_mean(name, names), LAYER))
+        hint = self.other_stage(name) or did_you_mean(name, names)
+        raise SpecError(Problem(f"there is no layer `{name}`", hint, LAYER))
+
+    def other_stage(self, name: str) -> str:
+        """Return the hint that another stage has the layer or block `name`; empty where none has."""
+        for stage, graphs in self.stages.items():
+            if any(full == name or full.startswith(f"{name}/") for full, _ in graphs.nodes()):
+                return f"The stage `{stage}` has one: `--stage {stage}`."
+        return ""
 
     @property
     def params(self) -> int:

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
 from ..errors import Problem, SpecError
 from ..shapes import Shape
 from ..spec import Experiment
+from ..spec.one_stage import stage_of
 from ..spec.sections.networks import ONE
 from .graph import Graph
 from .graphs import Graphs
 from .initial_weights import carried
+from .inputs import all_input_shapes
 from .trace import in_file_order, trace_training
 
 Inputs = Mapping[str, Mapping[str, Shape]]
@@ -48,9 +50,25 @@ def trace_all(experiment: Experiment, inputs: Inputs | None = None) -> Graphs:
     problems = with_misfits(experiment, each, found)
     if problems:
         raise SpecError(*problems)
+    return of_all(experiment, each)
+
+
+def of_all(experiment: Experiment, each: Mapping[str, Graphs]) -> Graphs:
+    """Return the graphs of the last stage, with those of `each` and the warnings of all, each once."""
     warnings = {name: graphs.warnings for name, graphs in each.items()}
     last = each[experiment.stages[-1].name]
     return replace(last, stages=each, warnings=tuple(experiment.problems_of_stages(warnings)))
+
+
+def traced(experiment: Experiment, stage: str | None = None, shapes: Sequence[str] = ()) -> tuple[Experiment, Graphs]:
+    """Return a spec, or one stage of it as a spec of its own, with its graphs for inputs of other `shapes`.
+
+    Errors: SpecError with every mistake of the spec, or where it has no such stage.
+    """
+    if stage is None:
+        return experiment, trace_all(experiment, all_input_shapes(experiment, shapes))
+    one, whole = stage_of(experiment, stage), trace_all(experiment)
+    return one, trace_training(one, all_input_shapes(one, shapes)) if shapes else whole.stages[stage]
 
 
 def with_misfits(

@@ -70,12 +70,17 @@ def training_steps(steps: Mapping[str, Forecast]) -> None:
         training_step(step)
 
 
+def totals_of(graphs: Graphs) -> str:
+    """Return how many values networks have, and how many of them training moves."""
+    moving = f" ({graphs.trainable:,} trainable)" if graphs.params != graphs.trainable else ""
+    return f"{graphs.params:,} parameters{moving}"
+
+
 def totals_of_all(graphs: Graphs) -> str:
     """Return the totals of all networks, for one sample through each."""
-    frozen = graphs.params - graphs.trainable
     parts = [
         f"{plural(len(graphs), 'network')}: {', '.join(graphs)}",
-        f"{graphs.params:,} parameters" + (f" ({graphs.trainable:,} trainable)" if frozen else ""),
+        totals_of(graphs),
         f"{graphs.buffers:,} buffered values" if graphs.buffers else "",
         f"{graphs.macs:,} MACs for a sample through each",
         f"{bytes_text(graphs.activation_bytes)} of activations for a sample through each",

@@ -13,6 +13,8 @@ from ...objectives import default_objective
 from ...registry import Declared, Strict
 from ...shapes import Shape
 from ...spec import Experiment, Train
+from ...spec.sections.networks import ONE
+from ...spec.sections.stages import PATH as STAGES
 from ..graph import AnyReceptiveField, Graph, LayerNode, receptive_field_as_json
 from ..graphs import Graphs
 from ..stages import trace_all
@@ -179,7 +181,7 @@ def diff(a: Experiment, b: Experiment) -> Diff | Diffs:
     graphs_a, graphs_b = _trace_both(a, b)
     if graphs_a.is_one and graphs_b.is_one:
         found = _diff(graphs_a.one, graphs_b.one, "network")
-        return replace(found, settings=(*found.settings, *_settings(a, b)))
+        return replace(found, settings=(*found.settings, *_all_settings(a, b, graphs_a, graphs_b)))
     if graphs_a.is_one or graphs_b.is_one:
         several, one = (b, a) if graphs_a.is_one else (a, b)
         message = f"this spec has `networks`, and {one.path} has one `network`"
@@ -188,7 +190,7 @@ def diff(a: Experiment, b: Experiment) -> Diff | Diffs:
     both = [name for name in graphs_a if name in graphs_b]
     found_by_name = {name: _diff(graphs_a[name], graphs_b[name], f"networks.{name}") for name in both}
     unpaired = tuple(_unpaired_networks(graphs_a, graphs_b))
-    return Diffs(graphs_a, graphs_b, found_by_name, (*unpaired, *_settings(a, b)))
+    return Diffs(graphs_a, graphs_b, found_by_name, (*unpaired, *_all_settings(a, b, graphs_a, graphs_b)))
 
 
 def _diff(a: Graph, b: Graph, path: str) -> Diff:
@@ -339,6 +341,35 @@ def _settings(a: Experiment, b: Experiment) -> Iterator[Setting]:
     yield from _compare("freeze", *patterns)
     plugins = [[f"{one.name} {one.digest[:12]}" for one in e.plugins] for e in (a, b)]
     yield from _compare("plugins", *plugins)
+
+
+def _all_settings(a: Experiment, b: Experiment, of_a: Graphs, of_b: Graphs) -> Iterator[Setting]:
+    """Yield the settings that differ, and those of stages before the last one, but for what differs in that too."""
+    last = list(_settings(a, b))
+    yield from last
+    names = [[stage.name for stage in e.stages] for e in (a, b)]
+    if names[0] != names[1]:
+        yield Setting("stages", *(each or None for each in names))
+    shared = {(one.key, str(one.a), str(one.b)) for one in last}
+    pairs = {stage.name: stage.experiment for stage in b.stages[:-1]}
+    for name, mine in ((stage.name, stage.experiment) for stage in a.stages[:-1]):
+        if name in pairs:
+            yield from _networks_of(f"{STAGES}.{name}", of_a.stages[name], of_b.stages[name])
+            for one in _settings(mine, pairs[name]):
+                if (one.key, str(one.a), str(one.b)) not in shared:
+                    yield replace(one, key=f"{STAGES}.{name}.{one.key}")
+
+
+def _networks_of(path: str, a: Graphs, b: Graphs) -> Iterator[Setting]:
+    """Yield the networks of a stage that differ in their layers, with their sizes."""
+    for name in dict.fromkeys((*a, *b)):
+        pair = a.get(name), b.get(name)
+        if None in pair or not _diff(a[name], b[name], name).same_network:
+            sizes = (
+                {"layers": len(graph.nodes), "params": graph.params, "trainable": graph.trainable} if graph else None
+                for graph in pair
+            )
+            yield Setting(f"{path}.{'network' if name == ONE else f'networks.{name}'}", *sizes)
 
 
 def _section(experiment: Experiment, key: str) -> Any:
