@@ -318,6 +318,7 @@ def why(
 def doctor(
     spec: SpecPath,
     overrides: Overrides = None,
+    stage: StageName = None,
     thorough: Annotated[bool, typer.Option("--thorough", help="Also what takes minutes.")] = False,
     plugin: Plugins = None,
     as_json: AsJson = False,
@@ -334,7 +335,7 @@ def doctor(
     from ..analysis.doctor import diagnosis as clinic
     from ..show import doctor as diagnoses
 
-    report = clinic.examine(specs.load(spec, overrides or [], plugins=plugin or []), thorough)
+    report = clinic.examine(specs.load(spec, overrides or [], plugins=plugin or []), thorough, stage)
     diagnoses.diagnosis(report, as_json)
     if report.wrong:
         raise typer.Exit(1)

@@ -94,9 +94,9 @@ def train(
             results = runner.run(loaded, runs, callback, like)
         else:
             loaded, results = runner.resume(lookup.find(str(resume), runs), callback)
-    freezes = (problem for problem in results.graphs.warnings if problem.path.rpartition(".")[2] == graph.FREEZE)
-    console.warnings(freezes)
     if as_json:
+        warned = results.graphs.warnings
+        console.warnings(problem for problem in warned if problem.path.rpartition(".")[2] == graph.FREEZE)
         console.document(runner.finish_tracking(loaded, results).as_json())
     else:
         training.results(results)

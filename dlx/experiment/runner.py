@@ -60,7 +60,7 @@ def _run_stages(experiment: Experiment, runs: Path, session: Session, like: RunF
         raise SpecError(Problem(message, hint, experiment.place("train", "ensemble"), "train.ensemble"))
     seeds = range(train.seed, train.seed + train.seeds)
     each = [whole if len(seeds) == 1 else whole.with_experiment(experiment.with_seed(seed)) for seed in seeds]
-    plans = {"stages": {one.name: one.as_json() for one in whole.plans(experiment)}}
+    plans = whole.plans_as_json(experiment)
     folders = [new_run(one.last, runs, plans) for one in each]
     packed = len(each) > 1
     if like is not None:

@@ -145,7 +145,7 @@ class Constraints:
         """Return the constraints of a spec."""
         if experiment.sweep is None:
             return Constraints()
-        node = experiment.root.at("sweep", "constraints")
+        node = experiment.written.at("sweep", "constraints")
         places = [item.mark for item in node.list] if node is not None and node.list else []
         return Constraints.parse(experiment.sweep.texts, places or [experiment.place("sweep", "constraints")])
 
@@ -191,7 +191,8 @@ class Planner:
     def __init__(self, experiment: Experiment, space: Space, constraints: Constraints | None = None) -> None:
         self.space = space
         self.constraints = Constraints.of(experiment) if constraints is None else constraints
-        root = Node({k: v for k, v in experiment.root.map.items() if k != "sweep"}, experiment.root.mark)
+        written = experiment.written
+        root = Node({k: v for k, v in written.map.items() if k != "sweep"}, written.mark)
         self.base = experiment.with_root(root.copy())
         self.contents: dict[tuple[str, str], Node] = {}
         self.graphs: dict[str, Graphs] = {}
@@ -204,7 +205,7 @@ class Planner:
         """Return the spec of a trial: the study's without `sweep`. Raises SpecError where a key of the point has
         no place.
         """
-        root = self.base.root.copy()
+        root = self.base.written.copy()
         for dimension in self.space.dimensions:
             if dimension.key in point:
                 content = self.content(dimension.key, point[dimension.key]).copy()

@@ -140,4 +140,4 @@ def _check_fixed(changes: Sequence[str]) -> None:
 
 
 def _drop(experiment: Experiment, section: str) -> list[str]:
-    return [f"~{section}"] if experiment.root.at(section) is not None else []
+    return [f"~{section}"] if experiment.written.at(section) is not None else []

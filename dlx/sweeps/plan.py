@@ -33,9 +33,6 @@ NON_ADAPTIVE = ("grid", "random", "quasi_random")
 IGNORED_SECTIONS = ("sweep", "expect", "track", "source", "dlx", "name")
 """Sections on which no result of a trial depends."""
 
-NO_STAGES = "a search takes one training a trial, and the spec has `stages`"
-ONE_STAGE = "Search the stages one by one: a spec of each, and `weights: {from: RUN}` in the second."
-
 
 @dataclass(frozen=True)
 class SweepPlan:
@@ -95,8 +92,6 @@ def plan(
     changes = [text for text in changes if text not in own]
     loaded = spec.changed(own) if isinstance(spec, Experiment) else load(spec, own, plugins=plugins)
     loaded = lookup.with_source(loaded, runs)
-    if loaded.stages:
-        raise SpecError(Problem(NO_STAGES, ONE_STAGE, loaded.written.map["stages"].mark, "stages"))
     space, plain = Space.of(loaded, changes)
     base = loaded.changed(plain)
     if problems := [*base.problems, *missing_sections(base, "data", "train")]:
@@ -117,8 +112,9 @@ def plan(
         message = f"`until_alike` takes {MIN_SEEDS} seeds of each point to know chance, and there {_are(seeds)}"
         hint = f"Write `seeds: {MIN_SEEDS}` beside it."
         raise SpecError(Problem(message, hint, base.place("sweep", "until_alike"), "sweep.until_alike"))
-    bare = [f"++train.seed={base.train.seed}", "++train.seeds=1", *(["~expect"] if base.root.at("expect") else [])]
+    bare = [f"++train.seed={base.train.seed}", "++train.seeds=1", *(["~expect"] if base.written.at("expect") else [])]
     _check_replicates(base, space, sampler, sweep, seeds)
+    _check_stages(base, sweep)
     made = SweepPlan(
         base=base,
         sweep=sweep,
@@ -136,6 +132,15 @@ def plan(
     return made if study else replace(made, folder=folder_of(runs, base.name, made.identity))
 
 
+def _check_stages(base: Experiment, sweep: Sweep) -> None:
+    """Raise SpecError where trials of several stages would be compared on the way, by metrics of different stages."""
+    kind = sweep.scheduler.kind if sweep.scheduler is not None else "none"
+    if base.stages and kind != "none":
+        message = f"{kind} compares trials on the way, and the spec has `stages`, each with metrics of its own"
+        hint = "Leave `scheduler` out: each trial goes through all stages."
+        raise SpecError(Problem(message, hint, base.place("sweep", "scheduler"), "sweep.scheduler"))
+
+
 def _longest(space: Space) -> Dimension:
     """Return the dimension with the most values."""
     return max(space.dimensions, key=lambda dimension: dimension.size or 0)
@@ -147,7 +152,7 @@ def _check_replicates(base: Experiment, space: Space, sampler: Sampler, sweep: S
     problems = []
     for one in space.dimensions:
         section, _, variable = one.key.partition(".")
-        if section == "vars" and (replicates := replicate_keys_of(variable, base.root.plain())):
+        if section == "vars" and (replicates := replicate_keys_of(variable, base.written.plain())):
             message = f"`{one.key}` is given to `{replicates[0]}` alone, and its best value would be chosen"
             problems.append(
                 Problem(message, f"Vary `{replicates[0]}` itself: it is averaged over.", one.mark, one.key)
@@ -219,7 +224,7 @@ def _shared_spec(planner: Planner, space: Space) -> dict[str, Any]:
         at = planner.experiment(space.normalized({}))
     except SpecError:
         at = planner.base
-    shared = {key: value for key, value in at.root.plain().items() if key not in IGNORED_SECTIONS}
+    shared = {key: value for key, value in at.written.plain().items() if key not in IGNORED_SECTIONS}
     return shared | ({"plugins": [one.digest for one in at.plugins]} if at.plugins else {})
 
 

@@ -159,19 +159,26 @@ class Search:
 
     def prepare_candidate(self, experiment: Experiment, graphs: Graphs) -> Candidate:
         """Check a network together with its data. Raises SpecError where they do not fit."""
+        from ..experiment.stages import ready_stages
         from ..training.prepared import ready, span_of
 
-        ready(experiment, graphs)
+        if experiment.stages:
+            ready_stages(experiment, graphs.stages)
+        else:
+            ready(experiment, graphs)
         train = experiment.train
         assert train is not None
         if train.ensemble is not None and train.ensemble.members:
             message = f"it trains an ensemble of {train.ensemble.members}, and a trial is one network"
             raise SpecError(Problem(message, "Take `ensemble` out.", path="train.ensemble"))
-        sets = self.trainer.sets(experiment)
-        self.study.record_data(data_name(experiment), sets.digest)
+        spans = []
+        for one in [stage.experiment for stage in experiment.stages] or [experiment]:
+            sets = self.trainer.sets(one)
+            self.study.record_data(data_name(one), sets.digest)
+            spans.append(span_of(one, sets))
         if not self.checked:
             check_metric(self.plan, len(sets.valid) if sets.valid is not None else 0)
-        span = span_of(experiment, sets)
+        span = spans[-1]._replace(steps=sum(one.steps for one in spans))
         rungs = self.plan.scheduler.rungs(span.steps, span.per_epoch)
         if not self.checked:
             self.check_rungs(rungs, evaluation_period(train, span), span)

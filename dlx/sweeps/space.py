@@ -63,10 +63,10 @@ class Space:
             plain, base = _base(experiment, plain, varying)
         except SpecError as error:
             raise SpecError(*problems, *error.problems) from error
-        section = base.root.at("sweep")
+        section = base.written.at("sweep")
         listed = dimensions(section, base.path, problems) if section is not None else []
         fixed = {re.split(r"=", text.lstrip("+~"), maxsplit=1)[0].replace("/", ".") for text in plain}
-        places = _Places(base.root.copy())
+        places = _Places(base.written.copy())
         problems += places.duplicates(listed)
         ended = {places.of(key) for key in fixed}
         joined = {p: d for d in listed if (p := places.of(d.key)) not in ended} | {
@@ -361,7 +361,7 @@ class _Check:
         """Return a problem where a key names a kind, and with this value of its parent another kind is there by
         default: the key would put its own in place of that.
         """
-        root = self.base.root.copy()
+        root = self.base.written.copy()
         put(root, parent.key, content_of(parent.key, value, self.base.path, parent.mark), parent.mark, adding=True)
         experiment, words = self.base.with_root(root), dimension.key.split(".")
         for depth in range(parent.key.count(".") + 1, len(words)):
@@ -372,7 +372,7 @@ class _Check:
         return []
 
     def problems_with(self, settings: Sequence[tuple[Dimension, Any]], dimension: Dimension) -> list[Problem]:
-        root = self.base.root.copy()
+        root = self.base.written.copy()
         try:
             for one, value in settings:
                 put(root, one.key, content_of(one.key, value, self.base.path, one.mark), one.mark, bool(one.sign))

@@ -1,7 +1,6 @@
 """Stages: trainings one after the other in one run, each from the weights of the one before."""
 
 import json
-from pathlib import Path
 
 import pytest
 import torch
@@ -248,10 +247,6 @@ def test_paths_of_a_stage_begin_at_its_file(tmp_path):
     assert str(tmp_path / "deep" / "rows.csv") in experiment.resolved()
 
 
-def test_an_ensemble_and_a_search_of_stages_are_refused(tmp_path):
+def test_an_ensemble_of_stages_is_refused(tmp_path):
     with pytest.raises(SpecError, match="an ensemble of a spec with `stages` comes later"):
         trained(tmp_path, "++train.ensemble=2")
-    from dlx.sweeps import plan
-
-    with pytest.raises(SpecError, match="a search takes one training a trial"):
-        plan.plan(written(tmp_path), ["train.batch_size=8,16"], Path("runs"))

@@ -153,3 +153,15 @@ def test_a_difference_in_any_stage_is_told(path):
     assert without["settings"][0] == {"key": "stages", "a": ["pretrain", "top", "all"], "b": ["pretrain", "all"]}
     (only,) = json.loads(printed("diff", path, path, "--json", "--stage", "pretrain", changes[0]))["settings"]
     assert only == {"key": "train.steps", "a": 9, "b": 5}
+
+
+def test_doctor_examines_the_stage_that_is_named(path):
+    from dlx.analysis.doctor import diagnosis
+
+    with pytest.raises(SpecError, match="examines one training, and the spec has `stages`") as told:
+        diagnosis.examine(load(path))
+    assert told.value.problems[0].hint == "Name the one that is in doubt: `--stage pretrain`."
+    probe = diagnosis.probe_of(diagnosis.examined(load(path), "pretrain"))
+    assert (probe.graph.params, probe.train.steps) == (TRUNK + COARSE, 9)
+    with pytest.raises(SpecError, match="there is no layer or block `liner`"):
+        diagnosis.examined(load(path, ["stages.top.network={layers: [liner]}"]), "pretrain")

@@ -13,6 +13,7 @@ from ...errors import Problem, SpecError
 from ...experiment.stages import ready_stages
 from ...lazy import torch
 from ...spec import Experiment, supervised_of
+from ...spec.one_stage import stage_of
 from ...training import device
 from ...training.prepared import prepare
 from . import checks_data, checks_gradient, checks_layers, checks_start, checks_training
@@ -44,11 +45,12 @@ class Report:
         return {"checks": [one.as_json() for one in self.checks]}
 
 
-def examine(experiment: Experiment, thorough: bool = False) -> Report:
-    """Run all checks on a spec; no file is written.
+def examine(experiment: Experiment, thorough: bool = False, stage: str | None = None) -> Report:
+    """Run all checks on a spec, or on one stage of it with weights as `init` draws them; no file is written.
 
-    Errors: SpecError or DlxError where the spec cannot be trained at all.
+    Errors: SpecError or DlxError where the spec cannot be trained at all, or stages have no name to go by.
     """
+    experiment = examined(experiment, stage)
     probe = probe_of(experiment, thorough)
     devices = [probe.device] if probe.device.type == "cuda" else []
     threads = device.threads_for(probe.train, probe.graph, len(probe.sets.train))
@@ -56,12 +58,21 @@ def examine(experiment: Experiment, thorough: bool = False) -> Report:
         return Report(experiment.name, str(experiment.path), tuple(_rows(probe)))
 
 
+def examined(experiment: Experiment, stage: str | None) -> Experiment:
+    """Return the spec that is examined: a stage by itself where one is named. SpecError with the mistakes of all."""
+    if stage is None:
+        return experiment
+    one = stage_of(experiment, stage)
+    ready_stages(experiment)
+    return one
+
+
 def probe_of(experiment: Experiment, thorough: bool = False) -> Probe:
     """Prepare a spec, with its graph and data, for the checks."""
     if experiment.stages:
         ready_stages(experiment)
         message = "`dlx doctor` examines one training, and the spec has `stages`"
-        hint = "Give it a spec of the stage that is in doubt."
+        hint = f"Name the one that is in doubt: `--stage {experiment.stages[0].name}`."
         raise SpecError(Problem(message, hint, experiment.written.map["stages"].mark, "stages"))
     objective = supervised_of(experiment)
     if objective.measures == "heads":

@@ -91,9 +91,10 @@ class Experiment:
 
     def place(self, *keys: str) -> Mark:
         """Return the mark of a section, or of the nearest section around it that is written."""
-        mark = self.root.mark
+        root = self.written if self.root.at(*keys[:1]) is None else self.root
+        mark = root.mark
         for depth in range(1, len(keys) + 1):
-            node = self.root.at(*keys[:depth])
+            node = root.at(*keys[:depth])
             mark = node.mark if node is not None else mark
         return mark
 
@@ -243,10 +244,10 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
     more = problems_of_all({one.name: one.experiment.problems for one in each}, {one.name: one.marks for one in each})
     # What every stage replaces is in none of them, and a mistake in it all the same
     dead = unused(root, nodes) if each else None
-    more += [problem for problem in without.problems if dead is None or problem.mark in dead]
+    more += [one for one in without.problems if dead is None or one.mark in dead or one.path.startswith("sweep")]
     problems += [problem for problem in more if problem not in problems]
     last = each[-1].experiment if each else without
-    return replace(last, whole=root, stage="", stages=tuple(each), problems=tuple(problems))
+    return replace(last, whole=root, stage="", stages=tuple(each), sweep=without.sweep, problems=tuple(problems))
 
 
 def _single(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experiment:

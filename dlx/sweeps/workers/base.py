@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 from ...data import Sets
 from ...errors import DlxError
-from ...experiment import lock, packing, session
+from ...experiment import lock, packing, session, stages
 from ...experiment.recorder import RunRecorder
 from ...graph import Graphs, memory_forecast
 from ...metrics import RUNNING_LOSS
@@ -130,8 +130,16 @@ class Trainer:
         parts = [part for part in (sets.train, sets.valid, sets.test) if part is not None and not part.streams]
         batch = known.experiment.train.largest(len(sets.train))
         step = sum(one.total for one in memory_forecast.of_each(known.experiment, known.graphs, batch).values())
+        for stage in known.experiment.stages:
+            step = max(step, self.stage_demand(stage.experiment, known.graphs.stages[stage.name]))
         packs = self.pack > 1 and self.packing_key_of(task) is not task
         return MemoryDemand(step, sum(array.nbytes for part in parts for array in part.arrays), packs)
+
+    def stage_demand(self, experiment: Experiment, graphs: Graphs) -> int:
+        """Return the bytes of a training step of one stage."""
+        assert experiment.train is not None
+        batch = experiment.train.largest(len(self.sets(experiment).train))
+        return sum(one.total for one in memory_forecast.of_each(experiment, graphs, batch).values())
 
     def sets(self, experiment: Experiment) -> Sets:
         """Return the data of a spec, loaded once."""
@@ -155,6 +163,8 @@ class Trainer:
         """Return a key that is equal for tasks that can be trained as one; the task itself if it cannot be packed."""
         try:
             known = self.read(RunFolder(task.run), task)
+            if known.experiment.stages:
+                return task
             sets = self.sets(known.experiment)
             form = packing.packing_key(Prepared.unchecked(known.experiment, known.graphs, sets))
         except DlxError:
@@ -186,15 +196,17 @@ class Trainer:
         return [_outcome(recorder, task, end) for recorder, task, end in zip(recorders, tasks, ends, strict=True)]
 
     def _train_together(
-        self, recorders: Sequence[RunRecorder], tasks: Sequence[Task], should_stop: ShouldStop
+        self, recorders: list[RunRecorder], tasks: Sequence[Task], should_stop: ShouldStop
     ) -> Sequence[Result | Exception]:
         begun = time.monotonic()
         with files.synced(lambda: time.monotonic() - begun > SYNC_AFTER):
+            self.environment = self.environment or lock.software_environment()
+            if self.read(recorders[0].folder, tasks[0]).experiment.stages:
+                return [self._train_stages(recorders, tasks[0], should_stop)]
             many = [
                 (recorder, self._prepare(recorder.folder, task))
                 for recorder, task in zip(recorders, tasks, strict=True)
             ]
-            self.environment = self.environment or lock.software_environment()
             for recorder in recorders:
                 recorder.saved_at = begun  # a checkpoint on the way comes when there is something to lose
 
@@ -209,6 +221,26 @@ class Trainer:
             if packing.packing_key(many[0][1]) is not None:
                 return packing.train_together(many, session_options)
             return [session.train_run(*many[0], session_options)]
+
+    def _train_stages(self, recorders: list[RunRecorder], task: Task, should_stop: ShouldStop) -> Result:
+        """Train the one task, of a spec with stages; `recorders` then has that of the stage it came to."""
+        folder = recorders[0].folder
+        known = self.read(folder, task)
+        whole = stages.prepared_stages(known.experiment, known.graphs.stages, self.sets, sources=False)
+        if not (folder.dir / "plan.json").exists():
+            session.describe(folder, whole.last, whole.plans_as_json(known.experiment))
+
+        def watch(recorder: RunRecorder) -> None:
+            recorders[0] = recorder
+            recorder.saved_at = time.monotonic()
+
+        def callback(_: object) -> None:
+            if should_stop() and (job := recorders[0].job) is not None:
+                job.progress.until = job.progress.step
+
+        options = session.Session(callback, None, self.environment)
+        (result,) = stages.train([(folder, whole)], options, packed=True, watch=watch)
+        return result
 
     def _prepare(self, run: RunFolder, task: Task) -> Prepared:
         """Prepare a training, and write the files that its folder has before the start."""
