@@ -284,11 +284,11 @@ def diff(
     from ..graph.comparison import diff as diffs
     from ..show import diff as differences
 
-    both = (specs.load(a, plugins=plugin or []), specs.load(b, overrides or [], plugins=plugin or []))
+    both = [specs.load(a, plugins=plugin or []), specs.load(b, overrides or [], plugins=plugin or [])]
     if stage is not None:
         from ..spec.one_stage import stage_of
 
-        both = tuple(stage_of(each, stage) if each.stages else each for each in both)
+        both = [stage_of(each, stage) if each.stages else each for each in both]
     differences.difference(diffs.diff(*both), as_json)
 
 

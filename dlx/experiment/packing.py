@@ -15,6 +15,7 @@ from ..spec import Train
 from ..training import compute, device
 from ..training.prepared import Prepared
 from . import confusion_matrix
+from .interrupts import Interrupt, halting
 from .recorder import RunRecorder
 from .results import Result
 from .session import Before, Session, mirrors_of, read_back, result_of, start_job
@@ -112,6 +113,7 @@ def train_together(
     alone = recorded or threads_for(first.train, first.graph, first.examples, len(many))
     threads = 1 if thread_count > 1 else alone
     ends: dict[int, Result | DlxError] = {}
+    interrupt = Interrupt()
     with device.threads(threads), compute.settings(first.train, first.device):
         parts, jobs = on_device(first.sets, first.device, first.fields_taken), []
         try:
@@ -123,7 +125,7 @@ def train_together(
                 recorder.attach(job, session.callback)
                 recorder.sharing = len(many)
                 jobs.append(job)
-            with closing(fit_together(jobs, thread_count)) as events:
+            with halting(lambda: jobs) as interrupt, closing(fit_together(jobs, thread_count)) as events:
                 for number, event in events:
                     recorder, prepared = many[number]
                     if isinstance(event, DlxError):
@@ -141,7 +143,21 @@ def train_together(
                     ends[number] = _end_with(recorder, error, prepared.train.seed)
             if not isinstance(error, KeyboardInterrupt):
                 raise
+    if interrupt.pressed:
+        _end_interrupted(many, ends)
     return [ends[number] for number in range(len(many))]
+
+
+def _end_interrupted(many: Sequence[Candidate], ends: dict[int, Result | DlxError]) -> None:
+    """End runs between two stages where Ctrl-C came after the last update of the first.
+
+    Raises KeyboardInterrupt where all have ended as if it had not come, so that no other training begins.
+    """
+    for number, (recorder, prepared) in enumerate(many):
+        if recorder.stop_between_stages():
+            ends[number] = result_of(recorder, prepared.train.seed)
+    if all(isinstance(end, DlxError) or end.status == "finished" for end in ends.values()):
+        raise KeyboardInterrupt
 
 
 def train_seeds(each: Sequence[tuple[RunFolder, Prepared]], session: Session) -> tuple[Result, ...]:

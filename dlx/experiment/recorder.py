@@ -216,14 +216,15 @@ class RunRecorder:
             self.writer.start(lambda: snapshot.write(self.checkpoints))
 
     def halt(self, job: Job) -> None:
-        """Save the training state to resume from; where the time limit is reached, also the evaluated weights."""
+        """Save the training state to resume from; after Ctrl-C or at the time limit, also the evaluated weights."""
         self.wait_for_writer()
         training_state.snapshot(job, self.facts(job), self.host_buffers).write(self.checkpoints)
-        if not job.progress.has_to_halt:
+        if job.progress.interrupted or not job.progress.has_to_halt:
             with job.learner.evaluation_weights():
                 self.save("stopped")
         self.status = "stopped"
-        self.set_outcome(job, (early_stopping.halt_note(job),))
+        if not job.progress.interrupted:
+            self.set_outcome(job, (early_stopping.halt_note(job),))
 
     def set_outcome(self, job: Job, notes: tuple[str, ...]) -> None:
         """Set how the training ended, apart from its metrics and status, as JSON and in sentences."""
@@ -316,6 +317,14 @@ class RunRecorder:
             with suppress(DlxError):
                 self.wait_for_writer()
             self.write_end()
+
+    def stop_between_stages(self) -> bool:
+        """Write the end record of a run that Ctrl-C stops after a stage that has finished; return whether it does."""
+        if self.goes_on and self.status == "finished":
+            self.status = "stopped"
+            self.write_end()
+            return True
+        return False
 
     def elapsed(self) -> float:
         """Return the seconds of the training up to now, its share where several are stepped together."""

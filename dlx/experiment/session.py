@@ -16,6 +16,7 @@ from ..training import compute, device, freezing, initial_weights, random_genera
 from ..training.checkpoints import training_state
 from ..training.prepared import Prepared
 from . import confusion_matrix
+from .interrupts import Interrupt, halting
 from .lock import locked
 from .recorder import Callback, RunRecorder, TrainingStarted
 from .results import Result
@@ -74,6 +75,7 @@ def train_part(recorder: RunRecorder, prepared: Prepared, session: Session, befo
     """Train a run, or a stage of it, from its newest state; `before` are the weights that a stage goes on with."""
     train = prepared.train
     recorder.write_start()
+    interrupt = Interrupt()
     with recorder.ensure_end_record():
         recorded = recorder.folder.numeric_settings().get("threads")
         threads = recorded or prepared.threads
@@ -82,9 +84,14 @@ def train_part(recorder: RunRecorder, prepared: Prepared, session: Session, befo
                 recorded is None and session.environment is None
             )  # trials of a search are all computed in one way
             job = start_job(recorder, prepared, session, threads, measure_threads=measure_threads, before=before)
-            recorder.train(job, session.callback)
+            with halting(lambda: [job]) as interrupt:
+                recorder.train(job, session.callback)
             if not recorder.goes_on:
                 confusion_matrix.write(recorder.folder, prepared.sets.class_names, job.progress.tables)
+    if interrupt.pressed and recorder.status == "finished":  # it came after the last update
+        recorder.stop_between_stages()
+        if not recorder.goes_on:
+            raise KeyboardInterrupt  # so that no other training begins
 
 
 def start_job(

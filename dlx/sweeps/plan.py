@@ -93,7 +93,7 @@ def plan(
     loaded = spec.changed(own) if isinstance(spec, Experiment) else load(spec, own, plugins=plugins)
     loaded = lookup.with_source(loaded, runs)
     space, plain = Space.of(loaded, changes)
-    base = loaded.changed(plain)
+    base = lookup.with_source(loaded.changed(plain), runs)  # an override may be what names the run
     if problems := [*base.problems, *missing_sections(base, "data", "train")]:
         raise SpecError(*problems)
     assert base.train is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -21,6 +22,11 @@ from .checkpoints import checkpoint
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+
+Tensors = tuple[str, dict[str, "Tensor"]]
+"""The SHA-256 of a file and its tensors."""
+_checked: dict[tuple[Any, ...], Tensors] = {}
+"""The file of torch that was read to be checked, until the training that it was checked for takes it; one at most."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,10 @@ def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
         return []
     try:
         if initial_weights.inspected(experiment, graphs) is None:
-            load(experiment, graphs)
+            path = initial_weights.file_of(experiment.weights)
+            found = _taken(experiment, path)
+            _assigned(experiment, graphs, path, found)
+            _checked[_state(experiment.weights, path)] = found
     except SpecError as error:
         return list(error.problems)
     return []
@@ -76,7 +85,32 @@ def load(experiment: Experiment, graphs: Graphs) -> LoadedWeights:
     assert experiment.weights is not None
     try:
         path = initial_weights.file_of(experiment.weights)
-        digest, tensors = _read(experiment.weights, path)
+    except DlxError as error:
+        raise initial_weights.placed(experiment, error) from error
+    return _assigned(experiment, graphs, path, _taken(experiment, path))
+
+
+def _state(weights: InitialWeights, path: Path) -> tuple[Any, ...]:
+    """Return a key that changes as a file is written anew, or another part of it is meant."""
+    facts = path.stat()
+    return path.resolve(), facts.st_mtime_ns, facts.st_size, facts.st_ino, weights.key
+
+
+def _taken(experiment: Experiment, path: Path) -> Tensors:
+    """Return what was read of a file as it was checked, which is then forgotten; else read it. SpecError."""
+    assert experiment.weights is not None
+    try:
+        known = _checked.pop(_state(experiment.weights, path), None)
+        _checked.clear()
+        return known if known is not None else _read(experiment.weights, path)
+    except DlxError as error:
+        raise initial_weights.placed(experiment, error) from error
+
+
+def _assigned(experiment: Experiment, graphs: Graphs, path: Path, read: Tensors) -> LoadedWeights:
+    """Return which tensors go where. SpecError with all that does not fit."""
+    digest, tensors = read
+    try:
         _check_finite(path, tensors)
     except DlxError as error:
         raise initial_weights.placed(experiment, error) from error
@@ -106,7 +140,7 @@ def _check_finite(path: Path, tensors: Mapping[str, Tensor]) -> None:
             raise DlxError(f"{path} has weights that are not finite: `{name}`", hint="Take another checkpoint.")
 
 
-def _read(weights: InitialWeights, path: Path) -> tuple[str, dict[str, Tensor]]:
+def _read(weights: InitialWeights, path: Path) -> Tensors:
     """Return the SHA-256 of a file and its tensors, without the training state of a checkpoint. DlxError."""
     if weights.path.is_dir():
         facts, tensors = checkpoint.read(path.parent, path.stem)
@@ -117,7 +151,7 @@ def _read(weights: InitialWeights, path: Path) -> tuple[str, dict[str, Tensor]]:
         raise DlxError(f"{path} cannot be read: {error.strerror}") from error
     digest = hashlib.sha256(data).hexdigest()
     if path.suffix in initial_weights.TORCH_SUFFIXES:
-        return digest, _state_dict(path, weights.key)
+        return digest, _state_dict(path, data, weights.key)
     from safetensors import SafetensorError
     from safetensors.torch import load as from_bytes
 
@@ -127,10 +161,10 @@ def _read(weights: InitialWeights, path: Path) -> tuple[str, dict[str, Tensor]]:
         raise DlxError(f"{path} is no safetensors file: {error}") from error
 
 
-def _state_dict(path: Path, key: str | None) -> dict[str, Tensor]:
-    """Return the state dict in a file of torch, which runs no code of it. DlxError."""
+def _state_dict(path: Path, data: bytes, key: str | None) -> dict[str, Tensor]:
+    """Return the state dict in the bytes of a file of torch, which runs no code of it. DlxError."""
     try:
-        found: Any = torch.load(path, map_location="cpu", weights_only=True)
+        found: Any = torch.load(io.BytesIO(data), map_location="cpu", weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, LookupError) as error:
         why = "it holds more than tensors" if isinstance(error, pickle.UnpicklingError) else first_line(error)
         message = f"{path} is no state dict that torch reads without running code: {shortened(why, 120)}"

@@ -22,6 +22,8 @@ class Progress:
     step: int = 0
     until: int | None = None
     """Step at which to halt, to go on later; None for the end. The schedule does not depend on it."""
+    interrupted: bool = False
+    """Whether it halts because of Ctrl-C."""
     loss: float = math.nan
     """The last point of the loss curve."""
     losses: list[Tensor] = field(default_factory=list)
@@ -42,6 +44,10 @@ class Progress:
     def has_to_halt(self) -> bool:
         """Whether the step at which to halt has come."""
         return self.until is not None and self.step >= self.until
+
+    def interrupt(self) -> None:
+        """Halt after the updates that are on their way."""
+        self.until, self.interrupted = self.step, True
 
     def capture_rng(self) -> None:
         """Copy the state of torch's generator into one of this training, which other trainings do not draw from."""
