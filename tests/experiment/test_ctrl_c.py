@@ -23,6 +23,14 @@ track: {mlflow: false}
 STAGES = "stages: [{name: first, train: {steps: 9}}, {name: second, freeze: [linear_1], train: {steps: 8}}]\n"
 
 
+@pytest.fixture(autouse=True)
+def terminal():
+    """The handler that a terminal's programs have: those started in the background ignore Ctrl-C."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 def pressing(step, stage="", times=1):
     """A callback that presses Ctrl-C at the record of a step."""
     seen, times = [], [times]
