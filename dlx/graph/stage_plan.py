@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..errors import Problem, SpecError
 from ..spec import Experiment
 from .graph import Graph, LayerNode
 from .graphs import Graphs
-from .initial_weights import Assignment, carried, inspected
 from .memory_forecast import Forecast, of_each
+
+if TYPE_CHECKING:
+    from .initial_weights import Assignment
 
 
 @dataclass(frozen=True)
@@ -71,6 +73,8 @@ def stage_plans(experiment: Experiment, graphs: Graphs, batch: int | None = None
 
     `batch` asks for the memory of a training step. Errors: SpecError where the source of `weights` does not fit.
     """
+    from .initial_weights import carried, inspected  # not at the top, as in `stages`
+
     plans: list[StagePlan] = []
     problems: list[Problem] = []
     for stage in experiment.stages if graphs.stages else ():

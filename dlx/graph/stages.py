@@ -13,7 +13,6 @@ from ..spec.one_stage import stage_of
 from ..spec.sections.networks import ONE
 from .graph import Graph
 from .graphs import Graphs
-from .initial_weights import carried
 from .inputs import all_input_shapes
 from .trace import in_file_order, trace_training
 
@@ -78,6 +77,8 @@ def with_misfits(
 
     `each` has the graphs of the stages without mistakes. They come in the order of the file.
     """
+    from .initial_weights import carried  # not at the top: pydantic builds a class that few specs need
+
     problems = [*experiment.problems, *experiment.problems_of_stages(found)]
     for one, other in pairwise(stage.name for stage in experiment.stages):
         if one in each and other in each:
