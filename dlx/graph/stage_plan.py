@@ -73,11 +73,13 @@ def stage_plans(experiment: Experiment, graphs: Graphs, batch: int | None = None
 
     `batch` asks for the memory of a training step. Errors: SpecError where the source of `weights` does not fit.
     """
+    if not graphs.stages:
+        return []
     from .initial_weights import carried, inspected  # not at the top, as in `stages`
 
     plans: list[StagePlan] = []
     problems: list[Problem] = []
-    for stage in experiment.stages if graphs.stages else ():
+    for stage in experiment.stages:
         mine = graphs.stages[stage.name]
         memory = of_each(stage.experiment, mine, batch) if batch else {}
         if plans:
