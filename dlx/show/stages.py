@@ -37,8 +37,8 @@ def stages(graphs: Graphs, plans: Sequence[StagePlan], depth: int | None = None)
 
 def facts(one: StagePlan) -> list[str]:
     """Return what a stage takes and freezes, a line each."""
-    drawn = "weights: as `init` draws them" if one.graphs.params else ""
-    weights = one.weights.sentence(one.source) if one.weights is not None else drawn
+    initialized = "weights: as `init` draws them" if one.graphs.params else ""
+    weights = one.weights.sentence(one.source) if one.weights is not None else initialized
     if one.weights is None and one.source:
         weights = f"weights: of {one.source}, which torch reads as the training starts"
     return [line for line in (weights, f"frozen: {', '.join(one.frozen)}" if one.frozen else "") if line]

@@ -22,5 +22,5 @@ def stage_of(experiment: Experiment, name: str) -> Experiment:
         message = f"there is no stage `{name}`" if names else f"there is no stage `{name}`: the spec has no `stages`"
         raise SpecError(Problem(message, did_you_mean(name, names) if names else "", STAGE))
     is_last = found.stage == experiment.stages[-1].name
-    kept = {key: node for key, node in found.root.map.items() if is_last or key != "expect"}
-    return replace(found, root=Node(kept, found.root.mark), whole=None, stage="")
+    sections = {key: node for key, node in found.root.map.items() if is_last or key != "expect"}
+    return replace(found, root=Node(sections, found.root.mark), whole=None, stage="")
