@@ -155,6 +155,12 @@ def _file(source: Arrays, array: str) -> Path:
     return source.path / f"{array}.npy" if source.path.is_dir() else source.path
 
 
+def files_of(source: Arrays) -> list[Path]:
+    """Return the files that arrays may lie in, those of other parts among them; not all need exist."""
+    names = [_in_part(one.array, prefix) for prefix in ("", "valid_", "test_") for _, one in choices(source).values()]
+    return list(dict.fromkeys(_file(source, name) for name in names))
+
+
 def exists(source: Arrays, prefix: str, array: str) -> bool:
     name = _in_part(array, prefix)
     file = _file(source, name)

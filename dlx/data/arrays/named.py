@@ -16,7 +16,8 @@ from ..file_reading import check_memory
 from ..new_inputs import NewInputs, shaped
 from ..preprocess import shape_after
 from ..python_inputs import INPUTS, FieldInputs
-from .fields import choices, describe, exists, field_of, parts_of, read, uses
+from ..read_once import facts_once, taken
+from .fields import choices, describe, exists, field_of, files_of, parts_of, read, uses
 
 if TYPE_CHECKING:
     from ..base import Values
@@ -52,30 +53,36 @@ def check_named(source: Arrays) -> None:
 
 
 def named_facts(source: Arrays) -> Facts:
-    """Return the facts of named fields; arrays of class numbers are read."""
+    """Return the facts of named fields; arrays of class numbers are read, once for the same files."""
+    return facts_once(source, files_of(source), lambda: _read_facts(source))
+
+
+def _read_facts(source: Arrays) -> tuple[Facts, dict[str, dict[str, Any]]]:
+    """Return the facts of named fields, and the arrays of class numbers by part and field."""
     parts = parts_of(source)
-    arrays = {
-        one.name: np.concatenate([read(each[i], source) for each in parts.values()])
-        for i, one in enumerate(parts["train"])
-        if one.form == "classes"
+    classes = {
+        part: {one.name: read(one, source) for one in each if one.form == "classes"} for part, each in parts.items()
     }
+    arrays = {name: np.concatenate([classes[part][name] for part in parts]) for name in classes["train"]}
     source.part_sizes(parts["train"][0].stored.sizes[0])
     found = describe(parts["train"], arrays, source)
     for name, one in found.items():
         if one.role == "input" and one.shape.dtype == "float":
             found[name] = replace(one, shape=shape_after(source.preprocess, one.shape))
-    return facts_of_fields(found, columns=uses(parts, source))
+    return facts_of_fields(found, columns=uses(parts, source)), classes
 
 
 def load_named(source: Arrays) -> Sets:
     """Load all parts of named fields."""
     facts, parts = named_facts(source), parts_of(source)
+    known = taken(source, files_of(source)) or {}
     count = sum(fields[0].stored.sizes[0] for fields in parts.values())
     values = Shape((sum(prod(one.stored.sizes[1:]) for one in parts["train"]),))
     check_memory(count, values, "keep fewer examples in the file")
     made = {}
     for part, fields in parts.items():
-        more = {one.name: read(one, source) for one in fields}
+        there = known.get(part, {})
+        more = {one.name: there[one.name] if one.name in there else read(one, source) for one in fields}
         made[part] = Split(more.pop(facts.input_name), more.pop(facts.target_name), more=more)
     splits = dict(zip(("train", "valid", "test"), source.split_fields(made.pop("train")), strict=True)) | made
     return source.assembled(list(splits.values()), f"{source.source} {source.path}", fields=facts.fields)

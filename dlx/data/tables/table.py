@@ -17,6 +17,7 @@ from ..file_reading import check_memory, class_numbers
 from ..new_inputs import NewInputs
 from ..preprocess.affine import Standardize
 from ..python_inputs import Columns, frame_of
+from ..read_once import facts_once, taken
 from ..splits import Pool, assemble
 from .bags import Texts
 from .cells import Notation
@@ -211,7 +212,16 @@ class Table(Pool):
         others = {*self.non_inputs, *self.split_columns} - {*(self.taken or [])}
         return [name for name in names if name not in others]
 
+    @property
+    def files(self) -> list[Path]:
+        """The files of the rows."""
+        return [path for path in (self.path, self.test_path) if path is not None]
+
     def facts(self) -> Facts:
+        return facts_once(self, self.files, self._read_facts)
+
+    def _read_facts(self) -> tuple[Facts, list[Frame]]:
+        """Return the facts and the frames that they are of."""
         frame, *_ = frames = frames_of(self)
         columns, goal = encodings_of(self, frames)
         if not isinstance(self.split, str) or any(column.sort == "text" for column in columns):
@@ -226,7 +236,7 @@ class Table(Pool):
             facts = self.facts_of(shape, target=Shape((len(self.goal_columns),)))
         problems = warnings(self, frame, columns, goal)
         facts = replace(facts, columns=uses(self, frame, columns, goal), warnings=problems)
-        return named_facts(fields_of(self, frames, columns, goal), facts)
+        return named_facts(fields_of(self, frames, columns, goal), facts), frames
 
     def column_values(self) -> tuple[ColumnValues, ...]:
         return tuple(values_of(name, column) for name, column in columns_of(all_rows(self)[0]))
@@ -235,7 +245,7 @@ class Table(Pool):
         return cells_of(frames_of(self)[0], rows)
 
     def load(self) -> Sets:
-        frames = frames_of(self)
+        frames = taken(self, self.files) or frames_of(self)
         columns, goal = encodings_of(self, frames)
         y = [self._targets_of(frame, goal) for frame in frames]
         rows = split_rows(self, frames, y[0])
