@@ -49,7 +49,7 @@ def _key(source: Dataset, files: Iterable[Path]) -> Hashable:
     """Return what facts depend on; None where a file has changed just now, or an earlier fit counts."""
     if EARLIER_FIT.get() is not None:
         return None
-    stamps = []
+    stamps: list[Hashable] = []
     for file in files:
         try:
             status = file.stat()
