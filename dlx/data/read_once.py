@@ -59,5 +59,5 @@ def _key(source: Dataset, files: Iterable[Path]) -> Hashable:
         if status.st_mtime > time.time() - SETTLED:
             return None
         stamps.append((str(file), status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size))
-    kinds: list[Hashable] = [type(step) for step in getattr(source, "preprocess", ())]
+    kinds: list[Any] = [type(step) for step in getattr(source, "preprocess", ())]
     return (type(source), *kinds, repr(source), *stamps)
