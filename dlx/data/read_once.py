@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MOST = 32
 """Most facts that are remembered."""
-SETTLED = 0.1
+MARGIN = 0.1
 """Seconds since the last change of a file, before which it may change again within the tick of its clock."""
 
 _facts: OrderedDict[Hashable, Facts] = OrderedDict()
@@ -56,7 +56,7 @@ def _key(source: Dataset, files: Iterable[Path]) -> Hashable:
         except OSError:
             stamps.append((str(file),))
             continue
-        if status.st_mtime > time.time() - SETTLED:
+        if status.st_mtime > time.time() - MARGIN:
             return None
         stamps.append((str(file), status.st_dev, status.st_ino, status.st_mtime_ns, status.st_size))
     kinds: list[Any] = [type(step) for step in getattr(source, "preprocess", ())]
