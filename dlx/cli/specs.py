@@ -57,7 +57,7 @@ def inspect(
 
         loaded = specs.load(spec, overrides or [], plugins=plugin or [])
         experiment, traced = graph.traced(loaded, stage, shapes or [])
-        taken, source = None, ""
+        taken, source, noise = None, "", getattr(experiment.data, "label_noise", None)
         if experiment.weights is not None:
             from ..graph import initial_weights
             from ..runs import lookup
@@ -76,7 +76,8 @@ def inspect(
             document = tables.inspected(traced, network, one, steps, counted) | (
                 {"stages": {each.name: each.as_json() for each in stages}} if stages and not one else {}
             )
-            console.document(document | ({"weights": taken.as_json(source)} if taken else {}))
+            document |= {"weights": taken.as_json(source)} if taken else {}
+            console.document(document | ({"label_noise": noise.model_dump(exclude_none=True)} if noise else {}))
         elif counted:
             from ..show import other_tools as counts
 
@@ -89,6 +90,8 @@ def inspect(
             tables.summaries(traced, depth, steps)
             if taken is not None:
                 console.out(taken.sentence(source))
+            if noise is not None:
+                console.out(f"label noise: {noise.in_words()}")
         console.warnings(traced.warnings)
         check_claims([] if shapes else graph.unmet(experiment, traced), overrides)
 

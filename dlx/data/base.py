@@ -257,6 +257,8 @@ class Sets:
     where they are one `input` and one `target`."""
     preprocess_more: Mapping[str, tuple[Fitted, ...]] = field(default_factory=dict)
     """The preprocessing steps of further inputs, by name."""
+    label_noise: Mapping[str, Any] = field(default_factory=dict)
+    """The noise on the training targets as JSON, with the number of targets that it changed; empty without any."""
 
     def named(self, role: Role) -> tuple[str, ...]:
         """Return the names of the fields of a role, the main one first."""
@@ -274,6 +276,13 @@ class Sets:
         """Return the parts that there are, by name."""
         every = {"train": self.train, "valid": self.valid, "test": self.test}
         return {name: part for name, part in every.items() if part is not None and len(part)}
+
+    @property
+    def names_of_classes(self) -> dict[str, tuple[str, ...]]:
+        """Names of the classes of each target; empty where they have none."""
+        found = {name: self.fields[name].names if name in self.fields else () for name in self.named("target")}
+        first = next(iter(found), None)
+        return found if first is None else found | {first: self.class_names or found[first]}
 
     def in_memory(self, most: int) -> Sets:
         """Return the parts in memory; of each one that streams, the first `most` bytes."""

@@ -20,6 +20,7 @@ from ..utils.exact_fractions import rounded_down
 from .base import Dataset, Facts, Sets, Split, with_role
 from .base import Field as DataField
 from .file_reading import lost_distinctions
+from .label_noise import LabelNoiseField, with_label_noise
 from .preprocess import PREPROCESSING, Fitted, Preprocess, applied, as_float32, fit_steps, shape_after
 from .preprocess.sums import chunks
 from .streaming import Streamed
@@ -105,6 +106,7 @@ class Pool(Dataset):
     preprocess: Steps = Field([])
     folds: Folds = None
     fold: Fold = None
+    label_noise: LabelNoiseField = None
 
     @model_validator(mode="after")
     def _one_way_to_validate(self) -> Self:
@@ -193,7 +195,7 @@ class Pool(Dataset):
     ) -> Sets:
         """Preprocess the raw parts and return the data set; `fields` describes them where there are several."""
         sets = assemble(parts, self.standardize, source, class_names, self.preprocess, fields)
-        return replace(sets, notes=(*notes, *sets.notes))
+        return with_label_noise(replace(sets, notes=(*notes, *sets.notes)), self)
 
     def part_sizes_of_folds(self, total: int) -> list[int]:
         """Return the size of each fold, and that of the test part last."""

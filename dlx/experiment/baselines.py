@@ -238,7 +238,7 @@ class _Fitting:
                 "notes": measured.notes,
             }
             folder.write_json(BASELINE, about | {"options": baseline.model_dump(mode="json"), "fold": self.fold})
-            confusion_matrix.write(folder, self.sets.class_names, measured.tables)
+            confusion_matrix.write(folder, {"": self.sets.class_names}, measured.tables)
         seconds = time.perf_counter() - started
         result = Result(folder, seed, 0, seconds, measured.metrics, notes=tuple(measured.notes))
         return BaselineRun(baseline, result, features, self.fold)

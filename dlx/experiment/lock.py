@@ -41,6 +41,8 @@ def locked(
     assert experiment.data is not None
     sizes = {name: len(part) for name in ("train", "valid", "test") if (part := getattr(sets, name)) is not None}
     data = {"kind": experiment.data.kind, "digest": sets.digest, "source": sets.source, **sizes}
+    if sets.label_noise:
+        data["label_noise"] = dict(sets.label_noise)
     if sets.preprocess:
         data["preprocess"] = [step.as_json() for step in sets.preprocess]
     return {

@@ -33,6 +33,7 @@ SHARED_FIELDS = (
     "deterministic",
     "channels_last",
     "augment",
+    "sampling",
 )
 
 
@@ -72,6 +73,7 @@ def _shape_key(prepared: Prepared) -> tuple[Any, ...] | None:
         )
         for node in graph.nodes
     )
+    shapes = (*shapes, *graph.frozen_of_objective.items())
     sizes = train.per_update(examples), train.batch(examples), train.drop_last
     return (shapes, sizes, train.batch_schedule is not None, *(repr(getattr(train, name)) for name in SHARED_FIELDS))
 
@@ -135,7 +137,7 @@ def train_together(
                     if event.record in {"end", "halt"}:
                         with recorder.ensure_end_record():
                             tables = {} if recorder.goes_on else jobs[number].progress.tables
-                            confusion_matrix.write(recorder.folder, prepared.sets.class_names, tables)
+                            confusion_matrix.write(recorder.folder, prepared.names_of_classes, tables)
                         ends[number] = result_of(recorder, prepared.train.seed)
         except BaseException as error:
             for number, (recorder, prepared) in enumerate(many):

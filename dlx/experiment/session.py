@@ -13,6 +13,7 @@ from ..objectives import learned
 from ..runs.folder import RunFolder
 from ..spec import Experiment
 from ..training import compute, device, freezing, initial_weights, random_generators, thread_timing
+from ..training.batches import sampling
 from ..training.checkpoints import training_state
 from ..training.prepared import Prepared
 from . import confusion_matrix
@@ -87,7 +88,7 @@ def train_part(recorder: RunRecorder, prepared: Prepared, session: Session, befo
             with halting(lambda: [job]) as interrupt:
                 recorder.train(job, session.callback)
             if not recorder.goes_on:
-                confusion_matrix.write(recorder.folder, prepared.sets.class_names, job.progress.tables)
+                confusion_matrix.write(recorder.folder, prepared.names_of_classes, job.progress.tables)
     if interrupt.pressed and recorder.status == "finished":  # it came after the last update
         recorder.stop_between_stages()
         if not recorder.goes_on:
@@ -129,7 +130,8 @@ def start_job(
         computed.prepare(job.parts["train"])
         frozen = freezing.notes(experiment, job.span)
         taken = tuple(one.note for one in initial)
-        about = (*prepared.sets.notes, *prepared.objective.notes())
+        about_sampling = sampling.notes(train, prepared.objective, prepared.sets)
+        about = (*prepared.sets.notes, *prepared.objective.notes(), *about_sampling)
         notes = (*about, *taken, *frozen, *computed.notes(), *recorder.resume(job))
         if measure_threads and prepared.is_supervised and (times := thread_timing.measure(job, prepared.graph)):
             threads = next(iter(times))
@@ -193,7 +195,9 @@ def job_of(
     views = prepared.experiment.views()
     networks = {name: build(graph, views[name].init).to(target) for name, graph in prepared.graphs.items()}
     if prepared.is_supervised and prepared.graphs.is_one:
-        learned.attach(networks["network"], prepared.objective)
+        graph = prepared.graph
+        still = [name for name, until in graph.frozen_of_objective.items() if until is None]
+        learned.attach(networks["network"], prepared.objective, still)
     parts = parts or on_device(sets, target, prepared.fields_taken)
     for one in initial:
         one.fill(networks)
@@ -205,7 +209,6 @@ def job_of(
             data_dependent_init.initialize(networks[name], graph, init, parts["train"], train.seed, loaded)
     feed = prepared.data.feed(parts["train"], train)
     whole = networks["network"] if prepared.graphs.is_one else networks
-    names = sets.class_names
     frozen = freezing.Freezing.of(prepared.graphs, networks)
     return Job(
         whole,
@@ -214,7 +217,7 @@ def job_of(
         parts,
         feed=feed,
         preprocess=sets.preprocess,
-        class_names=names,
+        class_names=sets.names_of_classes,
         freezing=frozen,
     )
 

@@ -160,6 +160,8 @@ class Graph:
     """The field of the data that each input takes; empty without data."""
     of_objective: tuple[str, ...] = ()
     """Names of the scalars that the objective learns, `objective/NAME`."""
+    frozen_of_objective: Mapping[str, Until | None] = field(default_factory=dict)
+    """Those of them that `freeze` names, each with the end of its freeze; None for never."""
 
     @property
     def fields_taken(self) -> tuple[str, ...]:
@@ -205,7 +207,8 @@ class Graph:
     @property
     def trainable(self) -> int:
         """Number of learned values that training updates."""
-        return sum(node.params for node in self.nodes if not node.frozen) + len(self.of_objective)
+        still = [name for name, until in self.frozen_of_objective.items() if until is None]
+        return sum(node.params for node in self.nodes if not node.frozen) + len(self.of_objective) - len(still)
 
     @property
     def buffers(self) -> int:

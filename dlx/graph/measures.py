@@ -206,6 +206,12 @@ def _of_objective(whole: GraphPart) -> int:
     return 0 if whole.name else len(whole.graph.of_objective)
 
 
+def _trained_of_objective(whole: GraphPart) -> int:
+    """Return how many of them training updates."""
+    still = [name for name, until in whole.graph.frozen_of_objective.items() if until is None]
+    return 0 if whole.name else _of_objective(whole) - len(still)
+
+
 def _named(word: str) -> Callable[[GraphPart], int]:
     """Return a count of the learned values of weights whose name contains `word`."""
 
@@ -276,7 +282,9 @@ def _linear_regions_bound(whole: GraphPart) -> int:
 
 MEASURES: dict[str, Callable[[GraphPart], Any]] = {
     "params": lambda whole: _sum(lambda node: node.params)(whole) + _of_objective(whole),
-    "trainable": lambda whole: _sum(lambda node: 0 if node.frozen else node.params)(whole) + _of_objective(whole),
+    "trainable": lambda whole: (
+        _sum(lambda node: 0 if node.frozen else node.params)(whole) + _trained_of_objective(whole)
+    ),
     "buffers": _sum(lambda node: node.buffers),
     "weights": _named("weight"),
     "biases": _named("bias"),

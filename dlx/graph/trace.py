@@ -156,10 +156,16 @@ def _graph(walk: _Walk, facts: Facts | None, warned: Problems) -> Graph:
     channel_axes = propagation.with_defaults(shapes, placer.channel_axes)
     fields, nodes = fields_of(experiment, facts, shapes), tuple(placer.nodes)
     graph = Graph(experiment.name, shapes, nodes, outputs, tuple(warnings), columns, channel_axes, fields)
+    scalars = () if experiment.scope else _learned_by_objective(experiment)
+    matching = {name: [one for one in experiment.freeze if named(name, one.text)] for name in scalars}
+    frozen = {name: hits[0].until for name, hits in matching.items() if hits}
+    return replace(graph, of_objective=scalars, frozen_of_objective=frozen)
+
+
+def _learned_by_objective(experiment: Experiment) -> tuple[str, ...]:
+    """Return the names of the scalars that the objective learns with the weights, `objective/NAME`."""
     learned = getattr(experiment.objective, "learned_parameters", None)
-    if learned is None or experiment.scope:
-        return graph
-    return replace(graph, of_objective=tuple(f"objective/{name}" for name in learned()))
+    return () if learned is None else tuple(f"objective/{name}" for name in learned())
 
 
 def in_file_order(problem: Problem) -> tuple[bool, str, int, int, int]:
@@ -275,6 +281,8 @@ def _freeze(experiment: Experiment, walks: Sequence[_Walk], problems: Problems) 
     """Freeze the nodes that match the patterns of `freeze`; of several that match a node the first one counts."""
     taken = set[int]()
     names = {walk.full(name) for walk in walks for name in (*walk.placer.marks, *walk.placer.top.visible())}
+    scalars = _learned_by_objective(experiment)
+    names |= {*scalars, *(name.partition("/")[0] for name in scalars)}
     clean = all(walk.clean for walk in walks)
     for pattern in experiment.freeze:
         if problems.full:
@@ -284,7 +292,8 @@ def _freeze(experiment: Experiment, walks: Sequence[_Walk], problems: Problems) 
         # After a walk with mistakes, numbered and inner names may be missing: then no match is no mistake
         certain = clean or not (any(walk.placer.incomplete for walk in walks) or "/" in text or text[-1:].isdigit())
         if certain and not any(frozen.values()) and not any(fnmatchcase(name, text) for name in names):
-            hint = did_you_mean(text, [walk.full(n.name) for walk in walks for n in walk.placer.nodes])
+            known = [walk.full(n.name) for walk in walks for n in walk.placer.nodes]
+            hint = did_you_mean(text, [*known, *scalars])
             problems.add(Problem(f"`freeze` matches no node: {shown(text)}", hint, pattern.node.mark, FREEZE))
     for walk in walks:
         _share_frozen(walk.placer.nodes, walk.placer.by_name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
@@ -27,6 +29,14 @@ RESERVED = ("objective", "network", "data", "x")
 """Names that a head cannot have: other words of a spec."""
 OF_ALL = ("l1", "l2", "max_norm", "flooding")
 """Fields that stand beside the heads, for they are about the weights or the loss of all."""
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Targets of a piece of an update, and the factor on the loss of each head, by name."""
+
+    target: Any
+    shares: Mapping[str, Tensor | float]
 
 
 class _SumOfHeads(Loss):
@@ -169,20 +179,33 @@ class Heads(Supervised):
         each = {name: head.training_loss(head.weighing() if own else around) for name, head in self.of.items()}
 
         def loss(outputs: Outputs, target: Any) -> Tensor:
-            weight = target.fields.get("weight") if isinstance(target, Batch) else None
+            shares: Mapping[str, Tensor | float] = {}
+            if isinstance(target, Piece):
+                shares, target = target.shares, target.target
             losses = {}
             for name, one in each.items():
-                learned: Any = self.target_of(name, target)
-                learned = learned if weight is None else Weighted(learned, weight)
-                losses[name] = one(self.outputs_of(name, outputs), learned)
+                value = one(self.outputs_of(name, outputs), self._weighted(name, target))
+                losses[name] = value * shares[name] if name in shares else value
             total = self.weighted(losses, parameters or {})
             return total if self.flooding is None else (total - self.flooding).abs() + self.flooding
 
         return loss
 
-    def normalizer(self, target: Any) -> Tensor | float:
+    def shares(self, piece: Any, whole: Any) -> tuple[Mapping[str, Tensor | float], Tensor | float]:
+        # what is no loss of a head, s / 2 and the losses that layers add, is shared out by examples
+        factor = len(piece) / len(whole)
+        found = {}
+        for name, head in self.of.items():
+            _, own = head.shares(self._weighted(name, piece), self._weighted(name, whole))
+            if isinstance(own, torch.Tensor) or own != factor:
+                found[name] = own / factor
+        return found, factor
+
+    def _weighted(self, name: str, target: Any) -> Any:
+        """Return what a head takes of a batch, with the weights of the examples where there are some."""
         weight = target.fields.get("weight") if isinstance(target, Batch) else None
-        return len(target) if weight is None else weight.sum()
+        own: Any = self.target_of(name, target)
+        return own if weight is None else Weighted(own, weight)
 
     def training_target(self, batch: Batch) -> Any:
         return batch
@@ -239,8 +262,8 @@ class HeadMeters(EvaluationMeters):
         total = float(self.heads.weighted(losses, parameters))
         return {"loss": total} | {f"{name}/{key}": v for name, found in results.items() for key, v in found.items()}
 
-    def notes(self, class_names: Sequence[str] = ()) -> dict[str, str]:
-        found = {name: one.notes() for name, one in self.each.items()}
+    def notes(self, class_names: Mapping[str, Sequence[str]] = MappingProxyType({})) -> dict[str, str]:
+        found = {name: one.notes({"": class_names.get(name, ())}) for name, one in self.each.items()}
         return {f"{name}/{metric}": note for name, notes in found.items() for metric, note in notes.items()}
 
     def tables(self) -> dict[str, list[list[int]]]:

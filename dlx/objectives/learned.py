@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from ..lazy import torch
@@ -16,14 +16,19 @@ SCOPE = "objective"
 """Name of the module that holds them."""
 
 
-def attach(network: nn.Module, objective: Objective) -> None:
-    """Add the scalars that an objective learns to a network, on its device."""
+def attach(network: nn.Module, objective: Objective, frozen: Collection[str] = ()) -> None:
+    """Add the scalars that an objective learns to a network, on its device. Those `frozen`, `objective/NAME`, are not
+    trained.
+    """
     first = objective.learned_parameters() if isinstance(objective, Supervised) else {}
     if not first:
         return
     device = next(iter(network.parameters())).device
     held = torch.nn.ParameterDict(
-        {name: torch.nn.Parameter(torch.tensor(value, device=device)) for name, value in first.items()}
+        {
+            name: torch.nn.Parameter(torch.tensor(value, device=device), f"{SCOPE}/{name}" not in frozen)
+            for name, value in first.items()
+        }
     )
     network.add_module(SCOPE, held)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, NamedTuple, Self
 
 from pydantic import Field, NonNegativeFloat, PositiveFloat, field_validator
@@ -135,6 +136,18 @@ class Supervised(Objective):
     def normalizer(self, target: Any) -> Tensor | float:
         """Return what the mean loss of some training targets was divided by, by which pieces are weighed."""
         return divisor(self.loss.normalizer, target) if isinstance(target, Weighted) else self.loss.normalizer(target)
+
+    def shares(self, piece: Any, whole: Any) -> tuple[Mapping[str, Tensor | float], Tensor | float]:
+        """Return the factor on the loss of a piece of an update, so that the sum over pieces is the loss of all.
+
+        Arguments:
+            piece, whole: the training targets of the piece, and of the update.
+
+        Returns:
+            factors on the losses of single heads, by name, which `Piece` hands to the training loss; and the factor
+            on the training loss.
+        """
+        return {}, 1 if self.loss.reduction == "sum" else self.normalizer(piece) / self.normalizer(whole)
 
     def weighing(self) -> Callable[[Function], Function]:
         """Return what makes a loss of targets one that takes `Weighted` ones too."""
@@ -344,10 +357,10 @@ class EvaluationMeters:
             name: float(meter.compute()) for name, meter in self.meters.items() if name not in self._tables
         }
 
-    def notes(self, class_names: Sequence[str] = ()) -> dict[str, str]:
-        """Return a note for each metric that left something out."""
+    def notes(self, class_names: Mapping[str, Sequence[str]] = MappingProxyType({})) -> dict[str, str]:
+        """Return a note for each metric that left something out; `class_names` are by head, "" for one objective."""
         noting = {name: meter for name, meter in self.meters.items() if hasattr(meter, "note")}
-        return {name: note for name, meter in noting.items() if (note := meter.note(class_names))}
+        return {name: note for name, meter in noting.items() if (note := meter.note(class_names.get("", ())))}
 
     @property
     def _tables(self) -> set[str]:

@@ -14,11 +14,14 @@ LONGEST = 24
 
 
 def matrix(run: RunFolder) -> None:
-    """Print the confusion matrix of a run, if it has one."""
-    found = confusion_matrix.read(run)
-    if found is None:
-        return
+    """Print the confusion matrix of a run, of each head where there are several; nothing where it has none."""
+    for found in confusion_matrix.read(run):
+        _of_head(run, found)
+
+
+def _of_head(run: RunFolder, found: confusion_matrix.Confusion) -> None:
     part, rows = found.last
+    part = f"{part}/{found.head}" if found.head else part
     if len(rows) > MOST:
         out(f"{part}: which of the {len(rows)} classes was taken for which is in {run.dir / confusion_matrix.FILE}")
         return

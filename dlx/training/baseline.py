@@ -17,10 +17,12 @@ from ..errors import plural
 from ..lazy import torch
 from ..losses import Loss
 from ..objectives import Supervised
+from ..objectives.supervised import Head
 
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from .batches.data_part import DataPart
     from .fit import Job
 
 QUANTILE = 1.645
@@ -28,20 +30,29 @@ QUANTILE = 1.645
 
 
 def notes(job: Job, metrics: Mapping[str, float]) -> tuple[str, ...]:
-    """Return a sentence if a training ended no better than a guess on the test, else validation or training part."""
+    """Return a sentence for each head that is no better than a guess; on the test, else validation or train part."""
     name = next((part for part in ("test", "valid", "train") if part in job.parts), "train")
-    train: Any = job.parts["train"].y
-    part: Any = job.parts[name].y
+    known, asked = job.parts["train"], job.parts[name]
+    if not isinstance(job.objective, Supervised):
+        return ()
+    heads = job.objective.heads(known.names.targets)
+    return tuple(note for head in heads for note in _of_head(head, name, known, asked, metrics))
+
+
+def _of_head(
+    head: Head, name: str, known: DataPart, asked: DataPart, metrics: Mapping[str, float]
+) -> tuple[str, ...]:
+    train: Any = known.fields[head.field]
+    part: Any = asked.fields[head.field]
+    objective = head.objective
     if not isinstance(train, torch.Tensor) or not isinstance(part, torch.Tensor):
         return ()  # targets that stay on disk
-    objective = job.objective
-    if not isinstance(objective, Supervised):
-        return ()
-    accuracy, squared = metrics.get(f"{name}/accuracy"), metrics.get(f"{name}/mse")
+    share, error = (f"{name}/{head.named(metric)}" for metric in ("accuracy", "mse"))
+    accuracy, squared = metrics.get(share), metrics.get(error)
     if objective.measures == "classes" and accuracy is not None:
-        return _of_classes(f"{name}/accuracy", accuracy, train, part, objective.loss.ignores())
+        return _of_classes(share, accuracy, train, part, objective.loss.ignores())
     if objective.measures == "values" and squared is not None and type(objective.loss).residual is Loss.residual:
-        return _of_values(f"{name}/mse", squared, train, part)
+        return _of_values(error, squared, train, part)
     return ()
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Literal
 
 from ..data.feed import Feed
@@ -65,16 +66,17 @@ class Job:
         *,
         feed: Feed | None = None,
         preprocess: tuple[Fitted, ...] = (),
-        class_names: tuple[str, ...] = (),
+        class_names: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
         freezing: Freezing | None = None,
     ) -> None:
-        """`parts` has "train", and "valid" and "test" where there are any; `preprocess` are steps of the inputs."""
+        """`parts` has "train", and "valid" and "test" where there are any; `preprocess` are steps of the inputs,
+        `class_names` those of each target."""
         self.train, self.objective = train, objective
         self.parts = parts
         self.progress = Progress()
         if isinstance(objective, Supervised) and not isinstance(network, Mapping):
             self.parts = augmented(parts, train, objective, preprocess)
-            examples = Examples(self.parts["train"], train)
+            examples = Examples(self.parts["train"], train, objective)
             self.feed: Feed = examples
             self.learner: Learner = SupervisedLearner(
                 network, objective, train, self.progress, examples, class_names, freezing
@@ -82,7 +84,7 @@ class Job:
         else:
             networks = network if isinstance(network, Mapping) else {"network": network}
             module = torch.nn.ModuleDict(networks) if isinstance(network, Mapping) else network
-            self.feed = feed if feed is not None else Examples(self.parts["train"], train)
+            self.feed = feed if feed is not None else Examples(self.parts["train"], train, objective)
             self.learner = Phased(networks, module, objective, train, self.progress, self.feed, freezing)
         self.span = self.learner.span
         early = train.early_stopping

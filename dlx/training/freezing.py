@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 from ..errors import Problem
 from ..graph import Graphs
+from ..lazy import torch
+from ..objectives.learned import parameters_of
 from ..schedules import Timeline
 from ..spec import Experiment
 from ..spec.sections.freeze import Until
@@ -53,6 +55,11 @@ class Freezing:
                 if (node.frozen_until is not None or node.held) and not node.owner:
                     module = networks[name].get_submodule(node.name.replace("/", "."))
                     found.append(FrozenModule(module, node.frozen_until, node.held))
+            found += [
+                FrozenModule(_scalar(networks[name], scalar), until, held=False)
+                for scalar, until in graph.frozen_of_objective.items()
+                if until is not None
+            ]
         return cls(tuple(found))
 
     def plan(self, timeline: Timeline) -> None:
@@ -84,17 +91,25 @@ class Freezing:
                 one.module.eval()
 
 
+def _scalar(network: nn.Module, name: str) -> nn.Module:
+    """Return a scalar that the objective learns, `objective/NAME`, as a module of its own."""
+    _, _, own = name.partition("/")
+    return torch.nn.ParameterDict({own: parameters_of(network)[own]})
+
+
 def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
     """Return the problems of freezes that end: optimizers that look at the loss, networks that wait as a whole."""
     train = experiment.train
     found = list[Problem]()
     for name, graph in graphs.items():
         waiting = [node for node in graph.nodes if node.frozen_until is not None and not node.owner]
-        if not waiting:
+        scalars = [until for until in graph.frozen_of_objective.values() if until is not None]
+        if not waiting and not scalars:
             continue
-        if sum(node.params for node in waiting) == graph.trainable:
+        if sum(node.params for node in waiting) + len(scalars) == graph.trainable:
             what = "" if graphs.is_one else f" of the network `{name}`"
-            message = f"all weights{what} that may move are frozen at the start, until {waiting[0].frozen_until}"
+            until = waiting[0].frozen_until if waiting else scalars[0]
+            message = f"all weights{what} that may move are frozen at the start, until {until}"
             found.append(Problem(message, "Let one layer move from the start.", experiment.place("freeze"), "freeze"))
         optimizer = train.of(name).optimizer if train is not None else None
         if optimizer is not None and optimizer.takes != "gradient":

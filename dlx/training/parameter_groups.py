@@ -22,6 +22,7 @@ def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
     assert experiment.train is not None
     found = [problem for name, graph in graphs.items() for problem in _too_many(experiment, name, graph)]
     names = [f"{full}/{_path(weight)}" for full, node in graphs.nodes() for weight in node.plan.weights]
+    names += [name for graph in graphs.values() for name in graph.of_objective]
     for index, group in enumerate(experiment.train.groups):
         for pattern in group.patterns:
             if not any(matches(name, pattern) for name in names):

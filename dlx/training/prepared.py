@@ -29,6 +29,7 @@ from . import (
     parameter_groups,
     phased,
 )
+from .batches import sampling
 from .batches.augmentation import SAMPLED_EXAMPLES, check_colours
 from .batches.on_device import on_device
 
@@ -95,6 +96,13 @@ class Prepared:
         assert isinstance(self.objective, Supervised), "it was not asked whether one network learns targets"
         return self.objective
 
+    @property
+    def names_of_classes(self) -> dict[str, tuple[str, ...]]:
+        """Names of the classes of each head; that of one objective is empty."""
+        names = self.sets.names_of_classes
+        heads = self.supervised.heads(list(names)) if self.is_supervised and names else []
+        return {head.name: names.get(head.field, ()) for head in heads}
+
     @cached_property
     def threads(self) -> int:
         """CPU threads of a training of its own, as far as they are known before it is timed."""
@@ -132,6 +140,7 @@ def prepare(
     _check_targets(made)
     if hidden := hidden_examples.problems(made):
         raise SpecError(*hidden)
+    sampling.check_classes(experiment, made.objective, sets)
     compute.check(train, made.device, at("train", "compile"))
     free = device.free_memory(made.device)
     for name, graph in graphs.items():
@@ -159,6 +168,7 @@ def ready(experiment: Experiment, graphs: Graphs | None = None, *, sources: bool
     if objective is not None:
         supervised = isinstance(objective, Supervised)
         missing += (_supervised_problems if supervised else phased.problems)(experiment, graphs)
+        missing += sampling.problems(experiment, objective) if experiment.train is not None else []
     if not graphs.trainable:
         why = "all of its weights are frozen" if graphs.params else "no layer of it has weights"
         missing.append(Problem(f"there is nothing to train: {why}", "", experiment.place("network"), "network"))
@@ -201,6 +211,11 @@ def _supervised_problems(experiment: Experiment, graphs: Graphs) -> list[Problem
         hint = "Take an `objective` that is made for it."
         return [Problem(message, hint, experiment.place("objective"), "objective")]
     graph, found = graphs.one, list[Problem]()
+    if objective.flooding is not None and experiment.train is not None and experiment.train.accumulate > 1:
+        message = "`flooding` bends the loss of a whole update, and `accumulate` computes it in pieces"
+        hint = f"Drop one ({experiment.place('train', 'accumulate')})."
+        mark = experiment.place("objective", objective.kind, "flooding")
+        found.append(Problem(message, hint, mark, f"objective.{objective.kind}.flooding"))
     if objective.weight != 1:
         message = "`weight` is that of one of several heads, and there is one objective"
         mark = experiment.place("objective", objective.kind, "weight")

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from ..lazy import nn, torch
 from ..metrics import RUNNING_LOSS
 from ..objectives import Supervised
+from ..objectives.heads import Piece
 from ..objectives.learned import parameters_of
 from ..schedules import Timeline
 from ..spec import Train
@@ -42,11 +44,13 @@ class SupervisedLearner(Learner):
         train: Train,
         progress: Progress,
         feed: Examples,
-        class_names: tuple[str, ...] = (),
+        class_names: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
         freezing: Freezing | None = None,
     ) -> None:
         super().__init__({"network": network}, network, objective, train, progress, feed, freezing)
-        self.network, self.class_names = network, class_names
+        self.network = network
+        heads = objective.heads(feed.part.names.targets)
+        self.class_names = {head.name: class_names.get(head.field, ()) for head in heads}
 
     @property
     def optimizer(self) -> torch.optim.Optimizer:
@@ -139,8 +143,10 @@ def step_of(learner: SupervisedLearner) -> Callable[..., Any]:
     return step if limit is None else within_limits
 
 
-def _loss_of(learner: SupervisedLearner) -> Update:
-    """Return the function from the indices of examples to their loss, a scalar."""
+def _loss_of(learner: SupervisedLearner) -> Callable[..., Tensor]:
+    """Return the function from the indices of examples to their loss, a scalar; of a piece of an update it takes the
+    factors on the losses of heads, too.
+    """
     network, part, objective = learner.compute.forward, learner.feed.part, learner.objective
     take, weighted = part.take, "weight" in part.fields
     target = objective.training_target if weighted else objective.target
@@ -148,22 +154,24 @@ def _loss_of(learner: SupervisedLearner) -> Update:
         training_loss(learner.train, objective, parameters_of(learner.network), weighted=weighted)
     )
 
-    def loss_of(index: Tensor) -> Tensor:
+    def loss_of(index: Tensor, shares: Mapping[str, Tensor | float] | None = None) -> Tensor:
         batch = take(index)
-        return loss_function(network(*batch.inputs), target(batch))
+        learned: Any = target(batch)
+        learned = Piece(learned, shares) if shares else learned
+        return loss_function(network(*batch.inputs), learned)
 
     return _with_auxiliary(learner.network, loss_of)
 
 
-def _with_auxiliary(network: nn.Module, loss_of: Update) -> Update:
+def _with_auxiliary(network: nn.Module, loss_of: Callable[..., Tensor]) -> Callable[..., Tensor]:
     """Return the same with the losses that layers add in training, such as the balancing one of experts."""
     from ..modules.auxiliary import AuxiliaryLosses
 
     auxiliary = AuxiliaryLosses(network)
 
-    def with_them(index: Tensor) -> Tensor:
+    def with_them(index: Tensor, shares: Mapping[str, Tensor | float] | None = None) -> Tensor:
         auxiliary.clear()
-        return loss_of(index) + auxiliary.total()
+        return loss_of(index, shares) + auxiliary.total()
 
     return with_them if auxiliary else loss_of
 
@@ -174,19 +182,13 @@ def _whole_loss(learner: SupervisedLearner) -> Update:
     return loss_of if penalty is None else lambda index: loss_of(index) + penalty()
 
 
-def _divisor_of(learner: SupervisedLearner) -> Callable[[Tensor], Any]:
-    """Return the function from the indices of examples to what their mean loss is divided by."""
-    objective, targets_of = learner.objective, learner.feed.part.targets_of
-    return lambda index: objective.normalizer(objective.training_target(targets_of(index)))
-
-
 def gradients_of(learner: SupervisedLearner) -> Update:
     """Return the function that computes a loss and leaves its gradients, clipped, in `grad` of the weights."""
     train, loss_of = learner.train, _loss_of(learner)
     weights = [p for group in learner.optimizer.param_groups for p in group["params"] if p.requires_grad]
     batch = train.batch(len(learner.feed.part))
     backwards, unscale = learner.compute.backward, learner.compute.unscale(learner.optimizer)
-    summed, share = learner.objective.loss.reduction == "sum", _divisor_of(learner)
+    objective, targets_of = learner.objective, learner.feed.part.targets_of
 
     def whole(index: Tensor) -> Tensor:
         loss = loss_of(index)
@@ -195,9 +197,10 @@ def gradients_of(learner: SupervisedLearner) -> Update:
 
     def by_pieces(index: Tensor) -> Tensor:
         """Accumulate gradients: the mean over all is the sum of each piece's mean times its share of the examples."""
-        parts = []
+        parts, all_targets = [], objective.training_target(targets_of(index))
         for piece in torch.split(index, batch):
-            loss = loss_of(piece) * (1 if summed else share(piece) / share(index))
+            shares, factor = objective.shares(objective.training_target(targets_of(piece)), all_targets)
+            loss = loss_of(piece, shares) * factor
             backwards(loss)
             parts.append(loss.detach())
         return sum(parts[1:], parts[0])

@@ -301,3 +301,55 @@ def test_weights_that_an_initialiser_sets_without_drawing_are_exact():
     spec = ONE.replace("LAYERS", "[{{linear: 1}}]")
     (receipt,) = receipts_of("output: {at: [1, 2], is: 7}", "init: {constant: {value: 2, bias: 1}}", spec)
     assert receipt.verdict == "holds", receipt.why
+
+
+TWO = """\
+dlx: 1
+name: net
+network:
+  inputs: {{a: [1], b: [2]}}
+  layers:
+    - {{linear: 1, name: p, from: a, values: {{weight: [[1]], bias: 0}}}}
+    - {{linear: 1, name: q, from: b, values: {{weight: [[1, 1]], bias: 0}}}}
+    - {{concat: , name: both, from: [a, b]}}
+    - {{linear: 1, name: last, values: {{weight: [[1, 1, 1]], bias: 0}}}}
+  outputs: {outputs}
+objective: {objective}
+train: {{steps: 2, batch_size: all, optimizer: {{sgd: 0.1}}}}
+expect:
+  weights_after: {{steps: 1, at: {{a: [1], b: [2, 3]}}, target: {target}, of: {of}, is: {value}}}
+"""
+HEADS = "{p: {regression: {weight: 2}}, q: regression}"
+LEARNED = "{heads: {of: {p: regression, q: regression}, weighting: uncertainty}}"
+
+
+@pytest.mark.parametrize(
+    ("outputs", "objective", "target", "of", "by_hand", "wrong"),
+    [
+        # 6 in place of 10: the gradient is 2 (6 - 10) x
+        ("last", "regression", "[10]", "last/weight", [[1.8, 2.6, 3.4]], [[3.4, 2.6, 1.8]]),
+        # 2 (1 - 3)^2 and (5 - 4)^2: the gradients are -8 and 2 (2, 3)
+        ("[p, q]", HEADS, "{p: [3], q: [4]}", "p/weight", [[1.8]], [[1.4]]),
+        ("[p, q]", HEADS, "{p: [3], q: [4]}", "q/weight", [[0.6, 0.4]], [[0.4, 0.6]]),
+        # exp(-s) L / 2 + s / 2 with L = 4: the gradient is (1 - 4) / 2
+        ("[p, q]", LEARNED, "{p: [3], q: [4]}", "objective/p", 0.15, -0.15),
+    ],
+)
+def test_an_update_of_several_inputs_and_heads_by_hand(outputs, objective, target, of, by_hand, wrong):
+    def verdict(value: object) -> str:
+        parts = {"outputs": outputs, "objective": objective, "target": target, "of": of, "value": value}
+        experiment = experiment_of(TWO.format(**parts))
+        (receipt,) = verify.receipts_of(experiment, trace_all(experiment))
+        return receipt.verdict
+
+    assert verdict(by_hand) == "holds"
+    assert verdict(wrong) in {"FAILS", "book wrong"}
+
+
+def test_an_update_takes_the_samples_as_they_are_written_whatever_the_training_draws():
+    claim = "{steps: 1, at: [[1, 2], [2, 1]], target: [[5], [10]], of: last/bias, is: 0}"
+    found = [
+        receipts_of(f"  weights_after: {claim}", f"{SQUARES}\ntrain: {{steps: 1, batch_size: 2{more}}}")[0].ours
+        for more in ("", ", bootstrap: true", ", sampling: weights")
+    ]
+    assert found[0] == found[1] == found[2] != [0.0]

@@ -48,7 +48,7 @@ def test_the_table_of_each_part_is_in_the_folder(path, tmp_path):
     assert hits == pytest.approx(done.metrics["test/accuracy"])
     assert sum(map(sum, found["train"])) == len(load(path).data.load().train)
     assert not any("confusion" in name for name in done.metrics)
-    assert confusion_matrix.read(run).last == ("test", by_hand)
+    assert confusion_matrix.read(run)[0].last == ("test", by_hand)
 
 
 def test_it_is_drawn_at_the_end_with_its_classes(path, tmp_path):
@@ -56,7 +56,7 @@ def test_it_is_drawn_at_the_end_with_its_classes(path, tmp_path):
     (head,) = (i for i, line in enumerate(shown) if line.startswith("test: target"))
     assert shown[head].split() == ["test:", "target", *map(str, range(10)), "right"]
     (run,) = (tmp_path / "runs" / "net").iterdir()
-    row = confusion_matrix.read(RunFolder(run)).parts["test"][3]
+    row = confusion_matrix.read(RunFolder(run))[0].parts["test"][3]
     cells = shown[head + 4].split()
     assert cells[:-1] == ["3", *(f"{count}" if count else "." for count in row)]
     assert cells[-1] == f"{row[3] / sum(row):.0%}"

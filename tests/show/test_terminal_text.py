@@ -108,7 +108,7 @@ def test_a_table_of_classes_shows_their_names_and_stays_readable(tmp_path, strea
     assert all(shown in lines[0] for shown in SHOWN)
     assert "a very long name of a..." in lines[0]
     assert len({width(line.rstrip()) for line in lines}) == 1
-    assert confusion_matrix.read(run).classes == tuple(names)
+    assert confusion_matrix.read(run)[0].classes == tuple(names)
 
 
 @pytest.mark.parametrize(

@@ -80,3 +80,25 @@ def test_an_array_before_preprocessing_is_taken_too(tmp_path):
 
     np.testing.assert_allclose(answers.iloc[:, 1:], predict(run, x).probabilities, rtol=0, atol=1e-6)
     assert answers.columns[1] == "p(0)"
+
+
+@pytest.mark.slow
+def test_heads_have_columns_metrics_and_tables_of_their_own(tmp_path):
+    import mlflow
+
+    rows = [f"{i % 7},{10 * (i % 7) + i % 2},{'cheap' if i % 7 < 3 else 'dear'}" for i in range(60)]
+    (tmp_path / "t.csv").write_text("\n".join(["size,price,sort", *rows]))
+    targets = "inputs: {x: {columns: [size]}}, targets: {price: values, sort: classes}"
+    objective = "objective: {price: regression, sort: {classification: {metrics: [confusion_matrix]}}}"
+    layers = "[{linear: 1, name: price}, {linear: 2, name: sort, from: x}], outputs: [price, sort]"
+    run, model, _ = logged(tmp_path, f"{{table: {{path: t.csv, {targets}, test: 12}}}}", layers, objective)
+    answers, expected = model.predict(pd.read_csv(tmp_path / "t.csv")), predict(run, tmp_path / "t.csv")
+
+    _, ours = expected.rows()
+    assert [str(row) for row in answers["sort"]] == [row[2] for row in ours]
+    np.testing.assert_allclose(answers["price"], [row[1] for row in ours], rtol=1e-6)
+    client = mlflow.MlflowClient(f"sqlite:///{tmp_path}/mlflow.db")
+    (there,) = client.search_runs([one.experiment_id for one in client.search_experiments() if one.name == "s"])
+    for name in ("test/price/mse", "test/sort/accuracy", "test/loss"):
+        assert there.data.metrics[name] == pytest.approx(run.end()["metrics"][name])
+    assert "confusion.json" in [one.path for one in client.list_artifacts(there.info.run_id)]

@@ -12,6 +12,7 @@ from ...errors import DataError
 from ...lazy import np
 from ...shapes import Shape
 from ..base import Dataset, Facts, Sets, Split
+from ..label_noise import LabelNoiseField, with_label_noise
 from ..preprocess import shape_after
 from ..splits import PartSize, Standardize, Steps, assemble, part_size
 
@@ -93,6 +94,7 @@ class MNIST1D(Dataset):
     final_seq_length: PositiveInt = Field(40, description="positions of the finished signal")
     standardize: Standardize = "none"
     preprocess: Steps = Field([])
+    label_noise: LabelNoiseField = None
 
     source: ClassVar[str] = "Greydanus & Kobak 2024, MNIST-1D, arXiv:2011.14439, generated"
 
@@ -132,7 +134,7 @@ class MNIST1D(Dataset):
         x = made.x[:, None].astype(np.float32)
         ends = (0, self.train - self.held_out(), self.train, self.train + self.test)
         parts = [Split(x[a:b], made.y[a:b]) if b > a else None for a, b in pairwise(ends)]
-        return assemble(parts, self.standardize, self.source, NAMES, self.preprocess)
+        return with_label_noise(assemble(parts, self.standardize, self.source, NAMES, self.preprocess), self)
 
     def signals(self) -> Signals:
         """Generate all examples in float64, training examples first, neither standardised nor cut."""

@@ -11,6 +11,7 @@ from ...lazy import np
 from ...shapes import Shape
 from ..base import Facts, Sets, Split
 from ..file_reading import check_memory
+from ..label_noise import with_label_noise
 from ..splits import assemble
 from .toys import Toy
 
@@ -74,7 +75,7 @@ class Poses(Toy):
         maps = Shape((1 + len(JOINTS), self.size, self.size))
         check_memory(count, maps, "ask for fewer, or a smaller `size`")
         parts = [self._part(n or 0, np.random.default_rng([self.seed, stream])) for n, stream in self._streams()]
-        sets = assemble(parts, self.standardize, f"{self.source}, seed {self.seed}")
+        sets = with_label_noise(assemble(parts, self.standardize, f"{self.source}, seed {self.seed}"), self)
         return replace(sets, reading={"joints": list(JOINTS)})
 
     def _part(self, n: int, rng: np.random.Generator) -> Split | None:

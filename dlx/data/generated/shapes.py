@@ -13,6 +13,7 @@ from ...shapes import Shape
 from ..base import Facts, Sets, Split
 from ..base import Field as DataField
 from ..file_reading import check_memory
+from ..label_noise import with_label_noise
 from ..splits import assemble
 from . import boxes
 from .toys import Toy
@@ -136,7 +137,8 @@ class Shapes(Toy):
         parts = [self._part(n or 0, np.random.default_rng([self.seed, stream])) for n, stream in self._streams()]
         fields = self.facts().fields if len(self.named) > 1 else None
         names = self._field(self.named[0]).names
-        return assemble(parts, self.standardize, f"{self.source}, seed {self.seed}", names, fields=fields)
+        sets = assemble(parts, self.standardize, f"{self.source}, seed {self.seed}", names, fields=fields)
+        return with_label_noise(sets, self)
 
     def _part(self, n: int, rng: np.random.Generator) -> Split | None:
         if not n:

@@ -11,6 +11,7 @@ from ...errors import DataError
 from ...lazy import np
 from ...shapes import Shape
 from ..base import Dataset, Facts, Sets, Split
+from ..label_noise import LabelNoiseField, with_label_noise
 from ..splits import assemble
 
 if TYPE_CHECKING:
@@ -45,6 +46,7 @@ class Synthetic(Dataset):
     test: NonNegativeInt | None = Field(200, description="examples held out for the test")
     seed: NonNegativeInt = Field(0, description="of the inputs and the teacher")
     rule: Literal["random", "linear"] = Field("linear", description="where targets come from")
+    label_noise: LabelNoiseField = None
 
     source: ClassVar[str] = "random numbers"
 
@@ -87,7 +89,7 @@ class Synthetic(Dataset):
                 f"{values * 4 / 2**30:,.1f} GiB, which is not to be had",
                 hint="Ask for fewer examples or a smaller shape.",
             ) from None
-        return assemble(parts, "none", f"{self.source}, seed {self.seed}")
+        return with_label_noise(assemble(parts, "none", f"{self.source}, seed {self.seed}"), self)
 
     def _part(self, stream: int, count: int | None) -> Split | None:
         if not count:

@@ -10,6 +10,7 @@ from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, Pos
 from ...lazy import np
 from ...shapes import Shape
 from ..base import Dataset, Facts, Sets, Split
+from ..label_noise import LabelNoiseField, with_label_noise
 from ..splits import Standardize, assemble
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ class Toy(Dataset):
     test: NonNegativeInt | None = Field(200, description="examples held out for the test")
     seed: NonNegativeInt = Field(0, description="of the examples")
     standardize: Standardize = "none"
+    label_noise: LabelNoiseField = None
 
     source: ClassVar[str] = "generated points"
 
@@ -37,7 +39,8 @@ class Toy(Dataset):
 
     def load(self) -> Sets:
         parts = [self._part(n or 0, np.random.default_rng([self.seed, stream])) for n, stream in self._streams()]
-        return assemble(parts, self.standardize, f"{self.source}: {self.kind}, seed {self.seed}")
+        sets = assemble(parts, self.standardize, f"{self.source}: {self.kind}, seed {self.seed}")
+        return with_label_noise(sets, self)
 
     @property
     def inputs(self) -> int:

@@ -14,6 +14,7 @@ from ...registry import FilePath, NotBoolean
 from ...shapes import Shape
 from ..base import ColumnValues, Facts, Sets, Split
 from ..file_reading import check_memory, class_numbers
+from ..label_noise import with_label_noise
 from ..new_inputs import NewInputs
 from ..preprocess.affine import Standardize
 from ..python_inputs import Columns, frame_of
@@ -149,6 +150,8 @@ class Table(Pool):
             raise ValueError("`dates` gives `*` a format, and it is for dates in ISO 8601: name the columns")
         if self.task == "classification" and isinstance(self.target, list):
             raise ValueError("`task: classification` takes one column as `target`, and here is a list: give one name")
+        if self.label_noise is not None and self.target_encoding:
+            raise ValueError("`target_encoding` takes means of the targets before `label_noise` is on them: drop one")
         check_fields(self)
         check_split(self)
         return self
@@ -271,7 +274,7 @@ class Table(Pool):
         messages = tuple(f"{one.message}. {one.hint}" for one in warnings(self, frames[0], columns, goal))
         # "told" is a key of the files of earlier versions, which are still read
         reading = {"columns": [asdict(column) for column in columns], "told": self._target_names()}
-        return replace(sets, notes=messages, reading=reading)
+        return with_label_noise(replace(sets, notes=messages, reading=reading), self)
 
     def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
         columns = saved_columns(record.reading)

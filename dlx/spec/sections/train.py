@@ -16,6 +16,7 @@ from ...registry import Choice, Strict
 from ...schedules import SCHEDULES, Schedule, Timeline
 from .batch_schedule import BatchSchedule
 from .ensemble import Ensemble
+from .sampling import Sampling
 from .stopping import EarlyStopping, KeepBest, MaxTime, seconds
 
 MOST_SEEDS = 10_000
@@ -111,6 +112,9 @@ class Train(Strict):
     deterministic: bool = Field(False, description="take only operations that give the same bits each time")
     detect_anomaly: bool = Field(False, description="name the node in which a NaN first arises; slow")
     shuffle: bool = Field(True, description="a new order of the training set in each epoch")
+    sampling: Sampling | None = Field(
+        None, description="draw with replacement: balanced or weights, or in full; null: each example once an epoch"
+    )
     augment: Annotated[list[Augmentation], Choice(AUGMENTATIONS)] = Field(
         [], max_length=100, description="random changes of the examples while training, in their order"
     )
@@ -163,6 +167,17 @@ class Train(Strict):
             raise ValueError(f"{kind} moves all weights together, and takes no `groups`")
         if any(g.weight_decay is not None for g in self.groups) and not hasattr(self.optimizer, "weight_decay"):
             raise ValueError(f"{kind} has no weight_decay, and one of the `groups` gives it")
+        return self
+
+    @model_validator(mode="after")
+    def _draws_in_one_way(self) -> Self:
+        if self.sampling is None:
+            return self
+        if not self.shuffle:
+            raise ValueError("`sampling` draws examples, and `shuffle: false` takes them as they lie: drop one")
+        if self.is_whole:
+            what = "a batch is" if self.batch_size == "all" else f"{self.optimizer.kind} takes"
+            raise ValueError(f"{what} the whole training set, and `sampling` draws examples of it: drop `sampling`")
         return self
 
     @model_validator(mode="after")

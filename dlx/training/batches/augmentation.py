@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from ...augment import Mixing, View
@@ -51,6 +51,9 @@ class AugmentedPart(DataPart):
     def take(self, index: Tensor) -> Batch:
         batch = self.of.take(index)
         return self._with(batch, self.change) if self.change is not None else self._middle(batch)
+
+    def without(self, name: str) -> DataPart:
+        return replace(super().without(name), of=self.of.without(name))  # type: ignore[call-arg]
 
     def prefetch(self, indices: Tensor, size: int) -> None:
         self.of.prefetch(indices, size)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from math import prod
 from typing import TYPE_CHECKING, Any
@@ -76,6 +76,10 @@ class DataPart:
         """Return a copy with other tensors in some fields."""
         x, y = fields.pop(self.main, self.x), fields.pop(self.names.targets[0], self.y)
         return DataPart(x, y, more={**self.more, **fields}, names=self.names)
+
+    def without(self, name: str) -> DataPart:
+        """Return a copy without one of the fields `more`."""
+        return replace(self, more={other: table for other, table in self.more.items() if other != name})
 
     def prefetch(self, indices: Tensor, size: int) -> None:
         """Announce that `indices` will be taken in this order, `size` at a time; a part on disk reads ahead."""

@@ -1,4 +1,4 @@
-"""Feed of independent examples, shuffled anew in each epoch or always in the same order."""
+"""Feed of independent examples: shuffled anew in each epoch, always in the same order, or drawn by weights."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 from ...data.batch import Batch
 from ...data.feed import Chunks, Feed
 from ...lazy import torch
+from ...objectives import Objective
 from ...spec import Train
 from .bootstrap import bootstrap_indices
 from .data_part import DataPart
+from .sampling import draw, example_weights, without_loss_weights
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -19,14 +21,17 @@ if TYPE_CHECKING:
 class Examples(Feed):
     """Independent examples of `part`: `begin` an epoch, take rows of indices, `end` it.
 
-    The order comes from a generator of its own, so that it does not depend on what the network draws (dropout).
+    The order, or what is drawn by weights, comes from a generator of its own, so that it does not depend on what the
+    network draws (dropout). `objective` says which target has the classes that `sampling: balanced` is about.
     """
 
-    def __init__(self, part: DataPart, train: Train) -> None:
-        self.part, self.train = part, train
+    def __init__(self, part: DataPart, train: Train, objective: Objective) -> None:
+        self.part, self.train = without_loss_weights(part, train), train
         self.rng = torch.Generator().manual_seed(train.seed)
         self.bootstrap_indices: Tensor | None = bootstrap_indices(len(part), train.seed) if train.bootstrap else None
         """Indices of a bootstrap sample of the part, where the spec asks for one."""
+        self.weights = example_weights(part, train, objective, self.bootstrap_indices)
+        """Weights by which examples are drawn with replacement, where the spec asks for that."""
         self.position = 0
         """Updates done in this epoch."""
         self.rng_at_epoch_start: Tensor | None = None
@@ -54,12 +59,18 @@ class Examples(Feed):
             self.rng_at_epoch_start = self.rng.get_state()
         part, epoch, n = self.part, max(0, self.epoch - 1), len(self.part)
         self.size, self.updates = self.train.per_update(n, epoch), self.train.updates(n, epoch)
-        order = torch.randperm(n, generator=self.rng) if self.train.shuffle else torch.arange(n)
+        order = self._order(n)
         order = order if self.bootstrap_indices is None else self.bootstrap_indices[order]
         self.order = order.to(part.x.device)[: self.size * self.updates]
         # with accumulation an update is taken in pieces of batch_size, and it is pieces that are read ahead
         each = self.size if self.train.accumulate == 1 else self.train.batch(n)
         part.prefetch(self.order[self.position * self.size :], each)
+
+    def _order(self, count: int) -> Tensor:
+        """Return the indices of the next epoch, (count,), on the host."""
+        if self.weights is not None:
+            return draw(self.weights, count, self.rng)
+        return torch.randperm(count, generator=self.rng) if self.train.shuffle else torch.arange(count)
 
     def end(self) -> None:
         """End the epoch if all of its updates are done."""
