@@ -29,6 +29,8 @@ def is_whole(path: Path) -> bool:
 
 SHIPPED = {str(p.relative_to(ROOT / "specs").with_suffix("")): p for p in SPECS if is_whole(p)}
 """Every spec that dlx brings, by `folder/name`."""
+ONE_NETWORK = {name: path for name, path in SHIPPED.items() if not load(path).networks}
+"""Those of them with one `network`."""
 SHIPPED_DATA = sorted(kind for kind, cls in DATASETS.items() if cls.__module__.startswith("dlx."))
 """Every kind of data that dlx brings; other packages may have theirs."""
 SAMPLE = {
@@ -47,8 +49,8 @@ SAMPLE = {
         "zoo/shufflenet_v2_x1_0",
     ),
 }
-WALK = [pytest.param(name, marks=() if name in SAMPLE else pytest.mark.slow) for name in SHIPPED]
-"""All of them for tests that take a while each: a sample that has every sort, the others with `make test-slow`."""
+WALK = [pytest.param(name, marks=() if name in SAMPLE else pytest.mark.slow) for name in ONE_NETWORK]
+"""Those for tests that take a while each: a sample that has every sort, the others with `make test-slow`."""
 
 
 def experiment_of(text: str, suffix: str = ".yaml") -> Experiment:

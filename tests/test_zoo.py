@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from helpers import SHIPPED
+from helpers import ONE_NETWORK, SHIPPED
 from torch.utils.flop_counter import FlopCounterMode
 
 from dlx.graph import trace
@@ -41,7 +41,7 @@ def zeros(shape, dtype):
     return torch.zeros(shape, dtype=dtype)
 
 
-@pytest.mark.parametrize("name", SHIPPED)
+@pytest.mark.parametrize("name", ONE_NETWORK)
 def test_the_plan_is_what_torch_builds_and_counts(name):
     graph = trace(load(SHIPPED[name]))
     with torch.device("cpu" if name in OF_VALUES else "meta"), FlopCounterMode(display=False) as flops:

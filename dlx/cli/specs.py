@@ -56,13 +56,15 @@ def inspect(
         from ..show import stages as staged
 
         loaded = specs.load(spec, overrides or [], plugins=plugin or [])
+        if loaded.networks or loaded.weights is not None:
+            from ..runs import lookup
+
+            loaded = lookup.with_source(loaded, Path("runs"))
         experiment, traced = graph.traced(loaded, stage, shapes or [])
         taken, source, noise = None, "", getattr(experiment.data, "label_noise", None)
         if experiment.weights is not None:
             from ..graph import initial_weights
-            from ..runs import lookup
 
-            experiment = lookup.with_source(experiment, Path("runs"))
             taken = initial_weights.inspected(experiment, traced)
             assert experiment.weights is not None
             source = experiment.weights.source

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from ..errors import DataError, DlxError, RunError
 from ..lazy import np
 from ..shapes import Shape
-from ..utils import files
+from ..utils import files, safetensors_header
 from ..utils.json_documents import loads
 from .base import Dataset, Facts, Field, Sets
 from .preprocess import PREPROCESSING, Fitted, applied, as_float32
@@ -135,6 +135,16 @@ def save(folder: Path, record: InputRecord) -> None:
         files.replace(folder / FILE, to_bytes(arrays, {"about": json.dumps(header)}))
     except OSError as error:
         raise RunError(f"{folder / FILE} cannot be written: {(error.strerror or str(error)).lower()}") from error
+
+
+def input_shapes(folder: Path) -> dict[str, Shape] | None:
+    """Return the shapes of a network's inputs without the statistics, which take NumPy; None without a record."""
+    path = folder / FILE
+    if not os.path.lexists(path):
+        return None
+    with understood(folder):
+        about = loads(safetensors_header.metadata(path)["about"].encode())
+        return {name: _shape(one) for name, one in about["inputs"].items()}
 
 
 def load(folder: Path) -> InputRecord | None:

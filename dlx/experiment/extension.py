@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from ..errors import DlxError
 from ..runs.folder import RunFolder
@@ -106,7 +107,8 @@ def _continued(run: RunFolder, prepared: Prepared, runs: Path, spans: tuple[Time
     name, facts, tensors = newest
     folder = RunFolder.create(runs, prepared.experiment.name)
     describe(folder, prepared)
-    lock = {**run.numeric_settings(), **{key: run.lock()[key] for key in ("weights",) if key in run.lock()}}
+    lock: dict[str, Any] = dict(run.numeric_settings())
+    lock |= {key: run.lock()[key] for key in ("weights", "networks") if key in run.lock()}
     folder.write_json("lock.json", lock | {"continues": {"run": run.key, "step": facts["step"]}})
     about = {key: value for key, value in facts.items() if key not in checkpoint.OWN_FACTS}
     checkpoint.write(folder.dir / "checkpoints", name, tensors, about)

@@ -52,6 +52,15 @@ def check_source(run: RunFolder, recorded: Mapping[str, Any], digest: str) -> No
         raise DlxError(message, hint="Bring the old file back, or train anew.")
 
 
+def check_network(run: RunFolder, name: str, recorded: Mapping[str, Any], digest: str) -> None:
+    """Raise DlxError where a network of a run had its weights from a checkpoint with another digest."""
+    was = str(recorded.get("digest", digest))
+    if was != digest:
+        differs = f"the digest of its weights was {was[:12]}, and is {digest[:12]}"
+        message = f"the network `{name}` that {run.key} was trained with has changed: {differs}"
+        raise DlxError(message, hint="Bring the old checkpoint back, or train anew.")
+
+
 def check_digest(run: RunFolder, sets: Sets, hint: str, stage: str = "") -> None:
     """Raise DlxError where a run, or a stage of it, was trained on other data than `sets`."""
     lock = run.lock().get("stages", {}).get(stage, {}) if stage else run.lock()

@@ -12,7 +12,15 @@ from ..lazy import torch
 from ..objectives import learned
 from ..runs.folder import RunFolder
 from ..spec import Experiment
-from ..training import compute, device, freezing, initial_weights, random_generators, thread_timing
+from ..training import (
+    compute,
+    device,
+    freezing,
+    initial_weights,
+    network_sources,
+    random_generators,
+    thread_timing,
+)
 from ..training.batches import sampling
 from ..training.checkpoints import training_state
 from ..training.prepared import Prepared
@@ -21,13 +29,14 @@ from .interrupts import Interrupt, halting
 from .lock import locked
 from .recorder import Callback, RunRecorder, TrainingStarted
 from .results import Result
-from .resume_checks import check_source
+from .resume_checks import check_network, check_source
 
 if TYPE_CHECKING:
     from ..track import Mirror
     from ..training.batches.data_part import DataPart
     from ..training.fit import Job
     from ..training.initial_weights import LoadedWeights
+    from ..training.network_sources import SourceWeights
 
 
 Before = Callable[[], "LoadedWeights"]
@@ -62,6 +71,9 @@ def describe(folder: RunFolder, prepared: Prepared, more: Mapping[str, Any] | No
         taken = prepared.fields_taken
         record = input_record.of(prepared.data, prepared.sets, prepared.graph.inputs, taken)
         input_record.save(folder.dir, replace(record, targets=prepared.target_statistics))
+    elif (answering := prepared.objective.answering()) is not None:
+        graph = prepared.graphs[answering[0]]
+        input_record.save(folder.dir, input_record.of(prepared.data, prepared.sets, graph.inputs, graph.fields_taken))
 
 
 def train_run(recorder: RunRecorder, prepared: Prepared, session: Session) -> Result:
@@ -117,14 +129,19 @@ def start_job(
         lock["data"]["targets"] = dict(prepared.target_statistics)
     if parts is not None or (recorder.stage is not None and folder.lock().get("packed")):
         lock["packed"] = True
+    sources = network_sources.load(experiment, folder.dir)
+    for name, one in sources.items():
+        check_network(folder, name, recorded(recorder, "networks").get(name, {}), one.digest)
+    if sources:
+        lock["networks"] = {name: one.as_json() for name, one in sources.items()}
     try:
         initial = [] if training_state.exists(recorder.checkpoints) else _initial(prepared, recorder, before)
         if experiment.weights is not None:
-            lock["weights"] = initial[-1].as_json() if initial else recorded_weights(recorder)
+            lock["weights"] = initial[-1].as_json() if initial else recorded(recorder, "weights")
         if recorder.stage is not None:
-            own = {key: lock[key] for key in ("data", "weights") if key in lock}
+            own = {key: lock[key] for key in ("data", "weights", "networks") if key in lock}
             lock["stages"] = {**folder.lock().get("stages", {}), recorder.stage.name: own}
-        job = job_of(prepared, recorder.checkpoints, parts, initial)
+        job = job_of(prepared, recorder.checkpoints, parts, initial, sources)
         job.progress.until = session.until
         computed = job.learner.compute
         computed.prepare(job.parts["train"])
@@ -154,11 +171,11 @@ def start_job(
     return job
 
 
-def recorded_weights(recorder: RunRecorder) -> dict[str, Any]:
-    """Return what the lock has of the source of a run's weights, or of a stage's."""
+def recorded(recorder: RunRecorder, key: str) -> dict[str, Any]:
+    """Return what the lock of a run, or of a stage of it, has of the sources of `weights` or of `networks`."""
     lock: dict[str, Any] = recorder.folder.lock()
     whole = lock if recorder.stage is None else lock.get("stages", {}).get(recorder.stage.name, {})
-    return whole.get("weights") or {}
+    return whole.get(key) or {}
 
 
 def _initial(prepared: Prepared, recorder: RunRecorder, before: Before | None) -> list[LoadedWeights]:
@@ -169,7 +186,7 @@ def _initial(prepared: Prepared, recorder: RunRecorder, before: Before | None) -
     found = [before()] if before is not None else []
     if prepared.experiment.weights is not None:
         found.append(initial_weights.load(prepared.experiment, prepared.graphs))
-        check_source(recorder.folder, recorded_weights(recorder), found[-1].digest)
+        check_source(recorder.folder, recorded(recorder, "weights"), found[-1].digest)
     return found
 
 
@@ -178,10 +195,12 @@ def job_of(
     checkpoints: Path | None = None,
     parts: dict[str, DataPart] | None = None,
     initial: Sequence[LoadedWeights] = (),
+    sources: Mapping[str, SourceWeights] | None = None,
 ) -> Job:
     """Build the job of a spec before its first step.
 
-    `parts` are the data where it is on the device already, `initial` are weights from elsewhere.
+    `parts` are the data where it is on the device already, `initial` are weights from elsewhere, `sources` those of
+    networks that are not trained, else as `network_sources.load` reads them.
     Where `checkpoints` has a state to resume from, weights are not initialized from data.
     """
     from ..network import build
@@ -193,7 +212,10 @@ def job_of(
     # before the networks are built: weights and dropout draw from torch's generator, in the order of the spec
     random_generators.seed_all(train.seed)
     views = prepared.experiment.views()
-    networks = {name: build(graph, views[name].init).to(target) for name, graph in prepared.graphs.items()}
+    if sources is None:
+        sources = network_sources.load(prepared.experiment)
+    own = {name: graph for name, graph in prepared.graphs.items() if name not in sources}
+    networks = {name: build(graph, views[name].init).to(target) for name, graph in own.items()}
     if prepared.is_supervised and prepared.graphs.is_one:
         graph = prepared.graph
         still = [name for name, until in graph.frozen_of_objective.items() if until is None]
@@ -201,7 +223,7 @@ def job_of(
     parts = parts or on_device(sets, target, prepared.fields_taken)
     for one in initial:
         one.fill(networks)
-    for name, graph in prepared.graphs.items():
+    for name, graph in own.items():
         init, loaded = views[name].init, set[str]().union(*(one.modules(name) for one in initial))
         if data_dependent_init.modules_to_scale(graph, init, loaded) and not (
             checkpoints and training_state.exists(checkpoints)
@@ -209,7 +231,8 @@ def job_of(
             data_dependent_init.initialize(networks[name], graph, init, parts["train"], train.seed, loaded)
     feed = prepared.data.feed(parts["train"], train)
     whole = networks["network"] if prepared.graphs.is_one else networks
-    frozen = freezing.Freezing.of(prepared.graphs, networks)
+    elsewhere = network_sources.networks(prepared.graphs, sources, target)
+    frozen = freezing.Freezing.of(prepared.graphs, {**elsewhere, **networks})
     return Job(
         whole,
         prepared.objective,
@@ -219,6 +242,7 @@ def job_of(
         preprocess=sets.preprocess,
         class_names=sets.names_of_classes,
         freezing=frozen,
+        sources=elsewhere,
     )
 
 

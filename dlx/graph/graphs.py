@@ -31,6 +31,8 @@ class Graphs(Mapping[str, Graph]):
     """The plugins of the spec."""
     stages: Mapping[str, Graphs] = field(default_factory=dict)
     """The graphs of each stage by its name, where the spec has stages; these are those of the last one."""
+    sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """The networks with the layers and weights of a run or an earlier stage, by name, and where they come from."""
 
     @classmethod
     def of(cls, graph: Graph) -> Graphs:
@@ -137,6 +139,9 @@ class Graphs(Mapping[str, Graph]):
         return {
             "name": self.name,
             **totals,
-            "networks": {name: graph.as_json() for name, graph in self.items()},
+            "networks": {
+                name: graph.as_json() | ({"from": dict(self.sources[name])} if name in self.sources else {})
+                for name, graph in self.items()
+            },
             **plugins,
         }

@@ -263,6 +263,8 @@ class _Matching:
 
 def _own(graphs: Graphs) -> Iterator[tuple[str, OwnTensor]]:
     for network, graph in graphs.items():
+        if network in graphs.sources:
+            continue  # its weights are not drawn, set or saved here
         scope = "" if graphs.is_one else f"{network}."
         for node in graph.nodes:
             if not node.owner:

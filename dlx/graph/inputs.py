@@ -9,6 +9,7 @@ from keyword import iskeyword
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..data import input_record
 from ..errors import DataError, Mark, Problem, SpecError, did_you_mean, shortened
 from ..shapes import BYTES, Shape
 from ..spec import Experiment
@@ -20,6 +21,7 @@ from .expansion.place import too_large
 
 if TYPE_CHECKING:
     from ..data import Dataset, Facts
+    from ..spec.sections.network_sources import NetworkSource
 
 
 def facts_of(experiment: Experiment, problems: list[Problem]) -> Facts | None:
@@ -54,8 +56,10 @@ def of_data(problem: Problem, experiment: Experiment, data: Dataset) -> Problem:
     return replace(problem, mark=problem.mark or experiment.place(*keys), path=problem.path or ".".join(keys))
 
 
-LATER = {"copy": "copies of a network", "follow": "copies of a network", "from": "networks of a run"}
+LATER = {"copy": "copies of a network", "follow": "copies of a network"}
 """Keys of a network that are reserved for later, and what they will describe."""
+INSTEAD = {*LATER, "from"}
+"""Keys that stand in place of the layers of a network."""
 
 
 def shapes_of(experiment: Experiment, facts: Facts | None, problems: list[Problem]) -> dict[str, Shape]:
@@ -65,7 +69,7 @@ def shapes_of(experiment: Experiment, facts: Facts | None, problems: list[Proble
         if facts is not None:
             return {name: one.shape for name, one in facts.inputs.items()}
         network, written = experiment.network, experiment.root.at(*experiment.where)
-        if experiment.scope and LATER.keys() & network.map.keys():
+        if experiment.scope and INSTEAD & network.map.keys():
             return {}
         if network.is_map and written and experiment.root.at("data") is None:
             name = experiment.where[-1]
@@ -92,6 +96,14 @@ def shapes_of(experiment: Experiment, facts: Facts | None, problems: list[Proble
     if whole and facts is not None and not experiment.scope and _learns_targets(experiment):
         _compare_with_data(experiment, facts, shapes, problems)
     return shapes
+
+
+def source_shapes(source: NetworkSource) -> dict[str, Shape]:
+    """Return the input shapes that a network has in the run or the stage that it comes from."""
+    view: Experiment = source.experiment.views()[source.network]
+    if source.run is not None and (recorded := input_record.input_shapes(source.run)) is not None:
+        return recorded
+    return shapes_of(view, facts_of(view, []), [])
 
 
 def fields_of(experiment: Experiment, facts: Facts | None, inputs: Iterable[str]) -> dict[str, str]:

@@ -70,7 +70,25 @@ def check_calls(
             one = call.network == "network"
             hint = ALONE if one else did_you_mean(call.network, ports) if experiment.networks else BY_NAME
             found.append(Problem(message, hint, place, path))
+    found += _wrong_outputs(experiment, objective, fields, ports)
     return list(dict.fromkeys(found))
+
+
+OF_RUN: Final = "Take a run that was trained on such data."
+
+
+def _wrong_outputs(
+    experiment: Experiment, objective: Objective, fields: Mapping[str, Field], ports: Mapping[str, Ports]
+) -> Iterator[Problem]:
+    """Yield the networks whose output has another shape than the objective takes."""
+    for name, wanted in objective.output_shapes(fields).items():
+        (shape, *_) = ports[name].outputs.values()
+        if tuple(shape) != tuple(wanted):
+            elsewhere, data = name in experiment.sources, experiment.place("data")
+            message = f"the network `{name}` ends in {shape}, and {objective.kind} takes {wanted}, as the data has"
+            mark = experiment.place("networks", name, "from" if elsewhere else "layers")
+            hint = OF_RUN if elsewhere else f"Let its last layer be `linear: {wanted.count}`."
+            yield Problem(f"{message} classes ({data})", hint, mark, f"networks.{name}")
 
 
 def check_outputs(
@@ -220,7 +238,8 @@ def _check_call(
     experiment: Experiment, objective: Objective, call: Call, fields: Mapping[str, Field], ports: Ports
 ) -> Iterator[Problem]:
     """Yield the mismatches of one call."""
-    keys = (*(("networks", call.network) if experiment.networks else ("network",)), "inputs")
+    elsewhere = call.network in experiment.sources
+    keys = (*(("networks", call.network) if experiment.networks else ("network",)), "from" if elsewhere else "inputs")
     inputs, passed = ports.inputs, dict(call.inputs)
     if len(inputs) == len(passed) == 1:  # one input takes what there is, whatever it is called
         passed = dict(zip(inputs, passed.values(), strict=True))
@@ -240,10 +259,13 @@ def _check_call(
         if tuple(shape) == tuple(expected) and shape.dtype == expected.dtype:
             continue
         of = "" if isinstance(what, Shape) else f", the field `{what}` of the data"
+        of += f" ({experiment.place('data')})" if elsewhere else ""
         typed = shape.dtype != expected.dtype
         got, wanted = _format_shape(shape, typed), _format_shape(expected, typed)
         message = f"{says} {got} as `{name}`{of}, and that input is {wanted}"
         hint = f"Write `{name}: {list(shape)}` there." if not typed else ""
+        if elsewhere:
+            mark, path, hint = experiment.place(*keys), ".".join(keys), OF_RUN
         yield Problem(message, hint, mark, path)
 
 

@@ -25,7 +25,7 @@ from .expansion.results import result_of
 from .expansion.scope import Names, Scope
 from .graph import Graph, LayerNode, Wire
 from .graphs import Graphs
-from .inputs import LATER, facts_of, fields_of, of_data, shapes_of
+from .inputs import INSTEAD, LATER, facts_of, fields_of, of_data, shapes_of, source_shapes
 from .receptive_field import propagation
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
         of_sections += _check_keys(view)
     facts = facts_of(experiment, of_sections)
     shapes = {
-        name: dict((inputs or {}).get(name) or shapes_of(view, facts, of_sections)) for name, view in views.items()
+        name: dict((inputs or {}).get(name) or _shapes_of(experiment, view, facts, of_sections))
+        for name, view in views.items()
     }
     for problem in (*of_sections, *expect.misread(experiment)):
         problems.add(problem)
@@ -80,6 +81,9 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
         for name, view in views.items()
     }
     _freeze(experiment, list(walks.values()), problems)
+    for name in experiment.sources:
+        for node in walks[name].placer.nodes:
+            node.frozen, node.frozen_until, node.held = True, None, True
     _check_init(experiment, list(walks.values()), problems)
     for walk in walks.values():
         walk.outputs = _outputs(walk.experiment, walk.placer, walk.last)
@@ -95,7 +99,18 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
         raise SpecError(*sorted(problems.found, key=in_file_order))
     warned = Problems()
     graphs = {name: _graph(walk, facts, warned) for name, walk in walks.items()}
-    return Graphs(experiment.name, graphs, tuple(sorted(warned.found, key=in_file_order)), experiment.plugins)
+    sources = {name: source.as_json() for name, source in experiment.sources.items()}
+    warnings = tuple(sorted(warned.found, key=in_file_order))
+    return Graphs(experiment.name, graphs, warnings, experiment.plugins, sources=sources)
+
+
+def _shapes_of(
+    experiment: Experiment, view: Experiment, facts: Facts | None, problems: list[Problem]
+) -> dict[str, Shape]:
+    """Return the input shapes of a network: its own, or those that it has where it comes from."""
+    if (source := experiment.sources.get(view.scope)) is None:
+        return shapes_of(view, facts, problems)
+    return source_shapes(source)
 
 
 def _check_keys(experiment: Experiment) -> Iterator[Problem]:
@@ -103,7 +118,8 @@ def _check_keys(experiment: Experiment) -> Iterator[Problem]:
     found: list[Problem] = []
     network, path = experiment.network, ".".join(experiment.where)
     later = [key for key in LATER if experiment.scope and key in network.map]
-    unknown_keys(network, ("inputs", "layers", "outputs", *later), path, f"`{path}`", found)
+    if "from" not in network.map:  # a source that is none is told by itself
+        unknown_keys(network, ("inputs", "layers", "outputs", *later), path, f"`{path}`", found)
     yield from found
     for key in later:
         message = f"`{path}` has `{key}`, and {LATER[key]} come later"
@@ -225,7 +241,7 @@ def _no_layers(experiment: Experiment, layers: Node | None, problems: Problems) 
         or (layers is None and "layers" in closest_matches(network.map, ("layers",)))
     ):
         return
-    if experiment.scope and layers is None and LATER.keys() & network.map.keys():
+    if experiment.scope and layers is None and INSTEAD & network.map.keys():
         return
     message = (
         f"`{path}` has no `layers`" if layers is None else f"`layers` must be a list, not {shown(layers.plain())}"

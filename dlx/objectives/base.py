@@ -119,6 +119,17 @@ class Objective(Declared):
             found[f"{phase.name}/loss"] = sum(values[1:], values[0])
         return found
 
+    def answering(self) -> tuple[str, Objective] | None:
+        """Return the network that answers new inputs, and the supervised objective by which its outputs are read.
+
+        None where no network answers.
+        """
+        return None
+
+    def output_shapes(self, fields: Mapping[str, Field]) -> Mapping[str, Shape]:
+        """Return the shape that the output of a network must have, by the name of the network."""
+        return {}
+
     def notes(self) -> tuple[str, ...]:
         """Return notes for the start of a training."""
         return ()

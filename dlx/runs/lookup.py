@@ -14,6 +14,7 @@ from .records import RECORDS
 
 if TYPE_CHECKING:
     from ..spec import Experiment
+    from ..spec.syntax.read import Node
 
 
 def all_runs(root: Path | str) -> list[RunFolder]:
@@ -49,18 +50,36 @@ def find(text: str, root: Path | str) -> RunFolder:
 
 
 def with_source(experiment: Experiment, root: Path | str) -> Experiment:
-    """Return the experiment with the folder of the run that `weights.from` names. SpecError where there is none."""
+    """Return the experiment with the folders of the runs that `weights.from` and `networks.NAME.from` name.
+
+    SpecError where there is none.
+    """
     changed = experiment.written.copy()
     stages = changed.at("stages")
     places = (changed, *(stages.list if stages is not None else ()))
-    named = [node for place in places if (node := place.at("weights", "from")) is not None and _is_name(node.value)]
-    for node in named:
+    known = {one.name for one in experiment.stages}
+    named = [
+        (path, node)
+        for place in places
+        for path, node in _sources(place)
+        if _is_name(node.value) and not (path != "weights.from" and node.value in known)
+    ]
+    for path, node in named:
         try:
             node.value = str(find(str(node.value), root).dir.absolute())
         except DlxError as error:
-            message = f"`weights.from` names no file or folder `{node.value}`, and {error.problems[0].message}"
-            raise SpecError(Problem(message, error.problems[0].hint, node.mark, "weights.from")) from error
+            message = f"`{path}` names no file or folder `{node.value}`, and {error.problems[0].message}"
+            raise SpecError(Problem(message, error.problems[0].hint, node.mark, path)) from error
     return experiment.with_root(changed) if named else experiment
+
+
+def _sources(place: Node) -> Iterator[tuple[str, Node]]:
+    """Yield each key of a spec, or of a stage, that may name a run, with its node."""
+    networks = place.at("networks")
+    names = networks.map if networks is not None else {}
+    for path in (("weights", "from"), *(("networks", name, "from") for name in names)):
+        if (node := place.at(*path)) is not None:
+            yield ".".join(path), node
 
 
 def _is_name(source: object) -> bool:

@@ -65,7 +65,8 @@ def deliver(
     if known.get("checkpoint") == digest:
         return dict(known)
     ids = []
-    for name in run.read_json("plan.json").get("networks") or (ONE,):
+    networks = run.read_json("plan.json").get("networks") or {ONE: {}}
+    for name in (name for name, plan in networks.items() if "from" not in plan):
         logged = _logged(client, experiment_id, run_id, digest, name)
         ids.append(logged.model_id if logged else _log(client, run, experiment_id, run_id, digest, name))
         _link(client, end or {}, run_id, ids[-1])

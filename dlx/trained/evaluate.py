@@ -12,14 +12,14 @@ from ..data import Sets, input_record
 from ..data.preprocess import EarlierFit, using_earlier_fit
 from ..errors import DlxError, SpecError, did_you_mean, plural
 from ..experiment import ensemble
-from ..experiment.resume_checks import check_digest
+from ..experiment.resume_checks import check_digest, check_network
 from ..experiment.session import job_of
 from ..graph import Graphs, trace, trace_all
 from ..objectives import Supervised
 from ..objectives.ensemble import check_combine
 from ..runs.folder import ENSEMBLE, RunFolder
 from ..spec import Experiment, load, supervised_of
-from ..training import device, ensemble_metrics
+from ..training import device, ensemble_metrics, network_sources
 from ..training.checkpoints import checkpoint
 from ..training.early_stopping import metric_notes
 from ..training.prepared import Prepared
@@ -178,7 +178,7 @@ def _jobs(runs: Sequence[RunFolder], name: str, data: Sequence[str]) -> list[_Lo
                 sets = _sets(experiment, run)
                 loaded.append((experiment.data, sets))
             assert experiment.data is not None
-            one = _Loaded(_job(experiment, trace_all(experiment.last_stage), sets), experiment.data, sets)
+            one = _Loaded(_job(experiment, trace_all(experiment.last_stage), sets, run), experiment.data, sets)
         checkpoint.load_weights(one.job.network, run.dir / "checkpoints", name)
         jobs.append(one)
     return jobs
@@ -204,8 +204,11 @@ def input_record_of(run: RunFolder) -> InputRecord:
     return input_record.of(experiment.data, experiment.data.load(), graph.inputs, graph.fields_taken)
 
 
-def _job(experiment: Experiment, graphs: Graphs, sets: Sets) -> Job:
-    return job_of(Prepared.unchecked(experiment, graphs, sets))
+def _job(experiment: Experiment, graphs: Graphs, sets: Sets, run: RunFolder) -> Job:
+    sources = network_sources.load(experiment, run.dir)
+    for name, one in sources.items():
+        check_network(run, name, run.lock().get("networks", {}).get(name, {}), one.digest)
+    return job_of(Prepared.unchecked(experiment, graphs, sets), sources=sources)
 
 
 def _job_with_data(experiment: Experiment, run: RunFolder) -> _Loaded:

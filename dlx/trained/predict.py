@@ -206,7 +206,11 @@ def predict(
     """
     device.limit_thread_spinning()
     members, how = members_of([run], combine)
-    experiment, known = load(members[0].file("spec.yaml")), input_record_of(members[0])
+    experiment, known, scope = load(members[0].file("spec.yaml")), input_record_of(members[0]), ""
+    answering = experiment.objective.answering() if experiment.objective is not None else None
+    if answering is not None:
+        scope, other = answering
+        experiment = replace(experiment.alone(scope), objective=other)
     if experiment.data is None or experiment.train is None:
         raise DlxError(f"{run.key} names no data, and cannot be asked")
     with input_record.understood(members[0].dir):
@@ -234,7 +238,7 @@ def predict(
         networks = [_network(experiment, graph)]
         networks[0].load_state_dict(weights)
     else:
-        networks = [_trained(experiment, graph, one, saved) for one in members for saved in names]
+        networks = [_trained(experiment, graph, one, saved, scope) for one in members for saved in names]
     if len(networks) > 1 and (problem := check_combine(objective, how)):
         raise DlxError(problem)
     with device.threads(members[0].threads()):
@@ -252,9 +256,15 @@ def _snapshots(run: RunFolder, count: int) -> list[str]:
     return ensemble_metrics.last_snapshots(there, count)
 
 
-def _trained(experiment: Experiment, graph: Graph, run: RunFolder, name: str) -> nn.Module:
+def _trained(experiment: Experiment, graph: Graph, run: RunFolder, name: str, scope: str) -> nn.Module:
+    """Return a network with the weights of a checkpoint; `scope` is its name among several."""
     network = _network(experiment, graph)
-    checkpoint.load_weights(network, weights_of(run, name), name)
+    folder = weights_of(run, name)
+    if not scope:
+        checkpoint.load_weights(network, folder, name)
+    else:
+        _, tensors = checkpoint.read(folder, name)
+        checkpoint.fill(network, checkpoint.of_network(tensors, scope), folder / f"{name}.safetensors")
     return network
 
 

@@ -68,9 +68,13 @@ class Job:
         preprocess: tuple[Fitted, ...] = (),
         class_names: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
         freezing: Freezing | None = None,
+        sources: Mapping[str, nn.Module] | None = None,
     ) -> None:
         """`parts` has "train", and "valid" and "test" where there are any; `preprocess` are steps of the inputs,
-        `class_names` those of each target."""
+        `class_names` those of each target.
+
+        `sources` are networks that the objective calls beside those of `network`; no checkpoint has their weights.
+        """
         self.train, self.objective = train, objective
         self.parts = parts
         self.progress = Progress()
@@ -85,7 +89,8 @@ class Job:
             networks = network if isinstance(network, Mapping) else {"network": network}
             module = torch.nn.ModuleDict(networks) if isinstance(network, Mapping) else network
             self.feed = feed if feed is not None else Examples(self.parts["train"], train, objective)
-            self.learner = Phased(networks, module, objective, train, self.progress, self.feed, freezing)
+            called = {**(sources or {}), **networks}
+            self.learner = Phased(called, module, objective, train, self.progress, self.feed, freezing)
         self.span = self.learner.span
         early = train.early_stopping
         self.progress.stopping = early_stopping.EarlyStoppingState(early, objective) if early is not None else None

@@ -25,6 +25,7 @@ from . import (
     freezing,
     hidden_examples,
     initial_weights,
+    network_sources,
     norm_sizes,
     parameter_groups,
     phased,
@@ -130,6 +131,9 @@ def prepare(
     for name, graph in graphs.items():
         device.check_memory(graph, train.of(name), device.free_memory(), at(*_where(graphs, name)))
     sets = (load or loaded)(experiment)
+    if of_classes := network_sources.class_problems(experiment, sets):
+        raise SpecError(*of_classes)
+    sets = network_sources.with_notes(experiment, sets)
     made = Prepared.unchecked(experiment, graphs, sets)
     if missing_valid := early_stopping.problems_without_valid(
         experiment, len(sets.valid) if sets.valid is not None else 0
@@ -144,7 +148,8 @@ def prepare(
     compute.check(train, made.device, at("train", "compile"))
     free = device.free_memory(made.device)
     for name, graph in graphs.items():
-        norm_sizes.check_norms(experiment, graph, sets, made.device)
+        if name not in graphs.sources:
+            norm_sizes.check_norms(experiment, graph, sets, made.device)
         device.check_memory(graph, train.of(name), free, at(*_where(graphs, name)))
         device.check_batch(graph, train.of(name), made.examples, free, at("train", "batch_size"))
     return made

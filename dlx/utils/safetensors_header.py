@@ -26,9 +26,7 @@ class TensorInfo:
 
 def read(path: Path) -> dict[str, TensorInfo]:
     """Return all tensors of a file by name. DlxError where it is no safetensors file; OSError where it is missing."""
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        text = file.read(size) if 2 <= size <= MOST_BYTES else b""
+    text = _text(path)
     try:
         header = json.loads(text)
         return {
@@ -40,3 +38,17 @@ def read(path: Path) -> dict[str, TensorInfo]:
         raise DlxError(
             f"{path} is no safetensors file", hint="torch's own files end in .pt, .pth or .bin."
         ) from error
+
+
+def metadata(path: Path) -> dict[str, str]:
+    """Return the texts that a file holds beside its tensors. DlxError where it is no safetensors file; OSError."""
+    try:
+        return dict(json.loads(_text(path))["__metadata__"])
+    except (ValueError, TypeError, LookupError, RecursionError) as error:
+        raise DlxError(f"{path} is no safetensors file with metadata") from error
+
+
+def _text(path: Path) -> bytes:
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        return file.read(size) if 2 <= size <= MOST_BYTES else b""

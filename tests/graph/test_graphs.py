@@ -270,7 +270,6 @@ def test_a_layer_of_another_network_cannot_be_taken_or_shared(said):
 
 def test_copies_of_networks_are_said_to_come_later(said):
     text = "networks:\n  q: {inputs: [3], layers: [linear: 2]}\n  target: {copy: q, follow: {every: 5}}\n"
-    text += "  teacher: {from: runs/big, inputs: [3]}\n"
     assert said(text) == lines(
         """
         s.yaml:3:12  networks.target.copy
@@ -278,9 +277,6 @@ def test_copies_of_networks_are_said_to_come_later(said):
           Write its `layers`.
         s.yaml:3:21  networks.target.follow
           `networks.target` has `follow`, and copies of a network come later
-          Write its `layers`.
-        s.yaml:4:13  networks.teacher.from
-          `networks.teacher` has `from`, and networks of a run come later
           Write its `layers`.
         """
     )

@@ -188,5 +188,5 @@ def test_several_networks_imply_no_objective(tmp_path):
         "s.yaml:2:1  objective",
         "  there is no `objective` to train the networks `generator`, `critic` with",
     ]
-    assert "dlx brings none yet" in str(error.value)
+    assert "by which loss: `distillation`" in str(error.value)
     assert "`dlx.objectives`" in str(error.value)

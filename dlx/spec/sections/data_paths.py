@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from pathlib import Path
 
 from ...registry import FAMILIES
@@ -36,11 +37,14 @@ def make_absolute(data: Node, written: Node) -> None:
                 original.value = node.value
 
 
-def make_all_absolute(node: Node) -> None:
-    """Make the paths of a whole spec, or of a stage, absolute as they are written."""
+def make_all_absolute(node: Node, stages: Collection[str] = ()) -> None:
+    """Make the paths of a whole spec, or of a stage, absolute as they are written; names of `stages` are none."""
     if (data := node.at("data")) is not None:
         make_absolute(data, data)
-    if (source := node.at("weights", "from")) is not None:
-        from . import initial_weights
+    from . import initial_weights
 
-        initial_weights.make_absolute(source)
+    networks = node.at("networks")
+    each = networks.map.values() if networks is not None else ()
+    for source in (node.at("weights", "from"), *(network.at("from") for network in each)):
+        if source is not None and source.value not in stages:
+            initial_weights.make_absolute(source)

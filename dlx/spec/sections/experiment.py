@@ -22,6 +22,7 @@ from ..validation import MAX_PROBLEMS, build, choose, shown, unknown_keys
 from . import data_paths
 from .freeze import FreezePattern, parse_freeze
 from .kinds import SECTIONS
+from .network_sources import NetworkSource, parse_sources
 from .networks import network_names, parse_init, parse_networks, parse_train
 from .stages import PATH, parse_stages, problems_of_all, unused
 from .track import PASSWORDS, Track
@@ -53,6 +54,8 @@ class Experiment:
     blocks: Node
     networks: Mapping[str, Node] = field(default_factory=dict)
     """The networks by name where the spec has `networks`; `network` is empty then."""
+    sources: Mapping[str, NetworkSource] = field(default_factory=dict)
+    """By name, where the networks come from that have the layers and weights of a run or of an earlier stage."""
     scope: str = ""
     """In the view of one of several networks, its name."""
     source: str = ""
@@ -107,10 +110,25 @@ class Experiment:
         """Return a view of the experiment for each network by name; a single one is named `network`."""
         if not self.networks:
             return {self.scope or "network": self}
-        return {
-            name: replace(self, network=node, networks={}, scope=name, init=self.init_of(name), inits={})
-            for name, node in self.networks.items()
-        }
+        return {name: self._view(name, node) for name, node in self.networks.items()}
+
+    def _view(self, name: str, node: Node) -> Experiment:
+        """Return the view of one of several networks; one from elsewhere has layers and variables of its source."""
+        if (source := self.sources.get(name)) is None:
+            alone = replace(self, network=node, networks={}, sources={}, scope=name)
+            return replace(alone, init=self.init_of(name), inits={})
+        there: Experiment = source.experiment.views()[source.network]
+        bare = replace(there, data=None, objective=None, freeze=(), stages=(), problems=())
+        return replace(bare, name=self.name, scope=name)
+
+    def alone(self, name: str) -> Experiment:
+        """Return the experiment with one of its `networks` as its `network`, without claims.
+
+        The others need not be there, and their mistakes are left out.
+        """
+        own = {key: node for key, node in self.root.map.items() if key not in ("expect", "freeze")}
+        view = replace(self.views()[name], scope="", root=Node(own, self.root.mark), freeze=(), stages=())
+        return replace(view, problems=tuple(p for p in self.problems if not p.path.startswith("networks.")))
 
     def init_of(self, network: str) -> Initializer:
         """Return the initializer of a network, for names of nodes as its own graph has them."""
@@ -236,11 +254,16 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
         return _single(root, path, found)
     plugin_list.activate(root)
     problems = list(found)
+    names = [name.plain() for item in root.map[PATH].list if (name := item.at("name")) is not None]
     for node in (root, *root.map[PATH].list):
-        data_paths.make_all_absolute(node)
-    nodes = parse_stages(root, problems)
-    each = [Stage(one.name, replace(_single(one.root, path), whole=root, stage=one.name), one.marks) for one in nodes]
-    without = _single(Node({key: node for key, node in root.map.items() if key != PATH}, root.mark), path)
+        data_paths.make_all_absolute(node, [name for name in names if isinstance(name, str)])
+    nodes, each = parse_stages(root, problems), list[Stage]()
+    earlier: dict[str, Experiment] = {}
+    for one in nodes:
+        earlier[one.name] = replace(_single(one.root, path, (), dict(earlier)), whole=root, stage=one.name)
+        each.append(Stage(one.name, earlier[one.name], one.marks))
+    bare = Node({key: node for key, node in root.map.items() if key != PATH}, root.mark)
+    without = _single(bare, path, (), earlier)
     more = problems_of_all({one.name: one.experiment.problems for one in each}, {one.name: one.marks for one in each})
     # What every stage replaces is in none of them, and a mistake in it all the same
     dead = unused(root, nodes) if each else None
@@ -250,7 +273,10 @@ def _experiment(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experi
     return replace(last, whole=root, stage="", stages=tuple(each), sweep=without.sweep, problems=tuple(problems))
 
 
-def _single(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experiment:
+def _single(
+    root: Node, path: Path, found: Sequence[Problem] = (), earlier: Mapping[str, Experiment] | None = None
+) -> Experiment:
+    """Build the experiment of a spec without stages, or of a stage with the experiments of those before it."""
     plugins = plugin_list.activate(root)
     problems = list(found)
     unknown_keys(root, SECTIONS, "", "a spec", problems)
@@ -270,6 +296,7 @@ def _single(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experiment
     }
     networks = parse_networks(root, problems)
     names = network_names(root, networks)
+    sources = _sources(networks, earlier or {}, plugins, problems)
     sections["init"], sections["inits"] = parse_init(section("init"), names, problems)
     if (weights := section("weights")) is not None:
         from .initial_weights import parse_weights
@@ -304,12 +331,26 @@ def _single(root: Node, path: Path, found: Sequence[Problem] = ()) -> Experiment
         vars=variables,
         network=network or Node({"layers": Node([], root.mark)}, root.mark),
         networks=networks,
+        sources=sources,
         blocks=root.at("blocks") or Node({}, root.mark),
         freeze=parse_freeze(root.at("freeze"), problems),
         plugins=plugins,
         problems=tuple(problems),
         **sections,
     )
+
+
+def _sources(
+    networks: Mapping[str, Node],
+    earlier: Mapping[str, Experiment],
+    plugins: tuple[Plugin, ...],
+    problems: list[Problem],
+) -> dict[str, NetworkSource]:
+    """Return where networks come from that have the weights of a run or of an `earlier` stage."""
+    sources = parse_sources(networks, earlier, load, problems)
+    if any(one.run is not None for one in sources.values()):
+        use(plugins)  # the spec of the run has been read since
+    return sources
 
 
 def _objective(node: Node | None, problems: list[Problem]) -> Any:

@@ -11,8 +11,8 @@ if TYPE_CHECKING:
     from ...objectives import Objective, Supervised
 
 NO_OBJECTIVE = (
-    "An objective for several networks says which of them a step moves, and by which loss. dlx brings none yet: "
-    "adversarial and variational ones come as kinds of objective, and a package may bring one (entry point "
+    "An objective for several networks says which of them a step moves, and by which loss: `distillation`. "
+    "Adversarial and variational ones come as kinds of objective, and a package may bring one (entry point "
     "`dlx.objectives`)."
 )
 

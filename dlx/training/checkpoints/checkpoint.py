@@ -189,6 +189,13 @@ def fill(network: nn.Module, tensors: Mapping[str, Tensor], path: Path) -> None:
     network.load_state_dict(weights)
 
 
+def of_network(tensors: Mapping[str, Tensor], scope: str) -> dict[str, Tensor]:
+    """Return the weights of one network by their names in it; `scope` is its name, empty where there is one."""
+    before = f"{scope}." if scope else ""
+    named = {key[len(before) :]: one for key, one in tensors.items() if key.startswith(before)}
+    return {key: one for key, one in named.items() if not key.startswith(("state/", OF_OBJECTIVE))}
+
+
 def _described(tensor: Tensor | None) -> str:
     return "nothing" if tensor is None else f"{str(tensor.dtype).removeprefix('torch.')} {list(tensor.shape)}"
 
@@ -207,9 +214,12 @@ def restore(run: Path, name: str = "final") -> tuple[fx.GraphModule, Graph]:
 
 
 def restore_all(run: Path, name: str = "final") -> dict[str, tuple[fx.GraphModule, Graph]]:
-    """Return the trained networks of a run folder by name, on the CPU and in evaluation mode, with their graphs."""
+    """Return the trained networks of a run folder by name, on the CPU and in evaluation mode, with their graphs.
+
+    Those with the weights of another run are left out.
+    """
     graphs = graphs_of(run)
-    networks = {each: build(graph) for each, graph in graphs.items()}
+    networks = {each: build(graph) for each, graph in graphs.items() if each not in graphs.sources}
     whole = networks["network"] if graphs.is_one else torch.nn.ModuleDict(networks)
     load_weights(whole, run / "checkpoints", name)
     return {each: (network.eval(), graphs[each]) for each, network in networks.items()}
@@ -218,6 +228,6 @@ def restore_all(run: Path, name: str = "final") -> dict[str, tuple[fx.GraphModul
 def graphs_of(run: Path) -> Graphs:
     """The graphs of a run's networks. The data need not be there where the run has the shapes of its inputs."""
     experiment, known = load_spec(run / "spec.yaml"), input_record.load(run)
-    if known is None:
+    if known is None or experiment.networks:
         return trace_all(experiment.last_stage)
     return Graphs.of(trace(replace(experiment, data=None), known.inputs))

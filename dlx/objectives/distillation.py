@@ -1,0 +1,109 @@
+"""Distillation: a student learns the classes, and the probabilities that a trained teacher gives them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, ClassVar
+
+import pydantic
+from pydantic import PositiveFloat
+
+from ..data.base import Field
+from ..errors import DlxError
+from ..lazy import F, torch
+from ..metrics import Mode
+from ..shapes import Shape
+from .base import Call, Caller, Objective, Phase, Ports
+from .classification import Classification
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ..data.batch import Batch
+
+TEACHER, STUDENT = "teacher", "student"
+
+
+class Distillation(Objective):
+    """Train the network `student` on the classes and on the softened probabilities of the network `teacher`.
+
+    loss = alpha T^2 KL(softmax(teacher / T) || softmax(student / T)) + (1 - alpha) cross entropy of the classes,
+    each a mean over the examples. The factor T^2 keeps the size of the gradients while T varies. The teacher is in
+    evaluation mode and gets no gradients.
+    Networks: `teacher` and `student`, from the data's input to one logit a class. Shapes: outputs (N, classes),
+    targets (N,). Metrics of the student: loss (its cross entropy), accuracy, error, and of both the divergence
+    (KL at T, without alpha T^2) and the agreement (share of examples to which they give one class).
+    Source: Hinton, Vinyals & Dean 2015, Distilling the Knowledge in a Neural Network, arXiv:1503.02531, section 2.
+    """
+
+    kind: ClassVar[str] = "distillation"
+    temperature: PositiveFloat = pydantic.Field(4.0, description="T, by which the logits of both are divided")
+    alpha: Annotated[float, pydantic.Field(ge=0, le=1)] = pydantic.Field(
+        0.9, description="weight of the teacher's probabilities; the classes have the rest"
+    )
+
+    def phases(self) -> Sequence[Phase]:
+        return (Phase(STUDENT, (STUDENT,), ("input", "target")),)
+
+    def needs(self, fields: Mapping[str, Field], networks: Mapping[str, Ports]) -> Sequence[Call]:
+        inputs = [name for name, one in fields.items() if one.role == "input"]
+        if len(inputs) != 1:
+            raise DlxError(f"distillation takes data with one input, and there are {', '.join(inputs)}")
+        if any(one.role == "weight" for one in fields.values()):
+            raise DlxError("distillation weighs all examples alike, and the data has weights", hint="Leave them out.")
+        self._classes(fields)
+        calls = []
+        for name in (TEACHER, STUDENT):
+            if len(networks[name].inputs) != 1 or len(networks[name].outputs) != 1:
+                raise DlxError(f"distillation takes networks with one input and one output, and `{name}` has more")
+            calls.append(Call(name, dict.fromkeys(networks[name].inputs, inputs[0])))
+        return calls
+
+    def output_shapes(self, fields: Mapping[str, Field]) -> Mapping[str, Shape]:
+        return dict.fromkeys((STUDENT, TEACHER), Shape((self._classes(fields),)))
+
+    def _classes(self, fields: Mapping[str, Field]) -> int:
+        """Return the number of classes of the one target. DlxError where it is another kind of target."""
+        target = fields.get("target")
+        if target is None or target.classes is None or tuple(target.shape):
+            raise DlxError("distillation learns one class an example, and the data has other targets")
+        return target.classes
+
+    def terms(self, phase: str, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
+        (x,) = batch.inputs
+        with torch.no_grad():
+            teacher = call(TEACHER, x)
+        student = call(STUDENT, x)
+        found = {}
+        # a term without weight is left out: its network may give what has no gradient there
+        if self.alpha > 0:
+            found["divergence"] = self.alpha * self.temperature**2 * self.divergence(student, teacher)
+        if self.alpha < 1:
+            found["cross_entropy"] = (1 - self.alpha) * F.cross_entropy(student, batch.y)
+        return found
+
+    def divergence(self, student: Tensor, teacher: Tensor) -> Tensor:
+        """Return KL(teacher || student) of softened probabilities, a mean over examples, from logits (N, classes)."""
+        t = self.temperature
+        target, output = (teacher / t).log_softmax(1), (student / t).log_softmax(1)
+        return F.kl_div(output, target, reduction="batchmean", log_target=True)
+
+    def evaluate(self, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
+        (x,) = batch.inputs
+        teacher, student = call(TEACHER, x), call(STUDENT, x)
+        answers = student.argmax(1)
+        accuracy = (answers == batch.y).float().mean()
+        return {
+            "loss": F.cross_entropy(student, batch.y),
+            "accuracy": accuracy,
+            "error": 1 - accuracy,
+            "divergence": self.divergence(student, teacher),
+            "agreement": (answers == teacher.argmax(1)).float().mean(),
+        }
+
+    def modes(self) -> dict[str, Mode]:
+        best: dict[str, Mode] = {"loss": "min", "accuracy": "max", "error": "min"}
+        return {**best, "divergence": "min", "agreement": "max"}
+
+    def answering(self) -> tuple[str, Objective]:
+        return STUDENT, Classification()
