@@ -2,7 +2,7 @@
 
 import pytest
 from complaints import lines, report
-from helpers import SHIPPED
+from helpers import ONE_NETWORK
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
@@ -240,7 +240,7 @@ train:
   shuffle: true
 track: {mlflow: false, uri: "sqlite:///x.db", experiment: some}
 """
-SPECS = {name: path.read_text() for name, path in SHIPPED.items() if path.suffix == ".yaml"} | {"all": EVERYTHING}
+SPECS = {name: path.read_text() for name, path in ONE_NETWORK.items() if path.suffix == ".yaml"} | {"all": EVERYTHING}
 FREE = {"vars", "expect", "blocks", "inputs", "outputs", "args", "for", "defaults", "values", "space"}
 """Sections whose keys and values are the user's own: what is wrong with them shows elsewhere."""
 KNOWN = {word for r in (LAYERS, DATASETS, OBJECTIVES, LOSSES, INITIALIZERS, OPTIMIZERS, SCHEDULES) for word in r}
