@@ -9,6 +9,7 @@ from ..registry import FAMILIES, Declared, Registry, Strict
 from .sections.freeze import Freeze
 from .sections.initial_weights import InitialWeights
 from .sections.kinds import SECTIONS
+from .sections.network_sources import FromRun
 from .sections.networks import BY_NETWORK
 from .sections.stages import MERGED
 from .sections.sweep import Sweep
@@ -41,7 +42,7 @@ def schema() -> Json:
             "outputs": {"anyOf": [_map(word), {"type": "array", "items": word}, word]},
         }
     )
-    definitions["networks"] = _map(_ref("network"))
+    definitions["networks"] = _map({"anyOf": [_ref("network"), section_of(FromRun)]})
     parts = {"args": {"type": ["object", "null"]}, "inputs": {"type": "array", "items": word}}
     definitions["block"] = _object({**parts, "layers": _ref("layers")}, ["layers"])
     return {
