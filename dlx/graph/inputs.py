@@ -9,7 +9,6 @@ from keyword import iskeyword
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ..data import input_record
 from ..errors import DataError, Mark, Problem, SpecError, did_you_mean, shortened
 from ..shapes import BYTES, Shape
 from ..spec import Experiment
@@ -100,6 +99,8 @@ def shapes_of(experiment: Experiment, facts: Facts | None, problems: list[Proble
 
 def source_shapes(source: NetworkSource) -> dict[str, Shape]:
     """Return the input shapes that a network has in the run or the stage that it comes from."""
+    from ..data import input_record
+
     view: Experiment = source.experiment.views()[source.network]
     if source.run is not None and (recorded := input_record.input_shapes(source.run)) is not None:
         return recorded

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, cast
 
 from ..data.base import Field
 from ..errors import DlxError, Problem, did_you_mean, first_line
 from ..objectives import Call, Objective, Ports, Supervised, default_objective
-from ..objectives.heads import Heads
 from ..objectives.learned import SCOPE
 from ..objectives.supervised import Head
 from ..shapes import Shape
@@ -19,6 +18,7 @@ from .expansion.problems import Problems
 
 if TYPE_CHECKING:
     from ..data import Dataset, Facts
+    from ..objectives.heads import Heads
 
 BY_NAME: Final = "Networks have names under `networks`: `networks: {NAME: {layers: [...]}}`."
 ALONE: Final = "Write that network under `network`, in place of `networks`."
@@ -101,9 +101,9 @@ def check_outputs(
     objective = experiment.objective or default_objective(facts)
     if not isinstance(objective, Supervised):
         return
-    if isinstance(objective, Heads):
+    if objective.kind == "heads":
         scopes = {name.partition("/")[0] for name in placer.by_name}
-        against = list(_unmatched_heads(experiment, objective, facts, outputs, scopes))
+        against = list(_unmatched_heads(experiment, cast("Heads", objective), facts, outputs, scopes))
     else:
         against = list(_unread_targets(experiment, objective, facts, outputs))
     for problem in against:

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import prod
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from ...data import Facts
-from ...data.base import Field
 from ...errors import did_you_mean
 from ...spec.expressions import ExpressionError, UnknownValue
+
+if TYPE_CHECKING:
+    from ...data import Facts
+    from ...data.base import Field
 
 NAME = "data"
 """The name that they have, where no variable, argument, input or node is called so."""

@@ -22,7 +22,6 @@ from ..validation import MAX_PROBLEMS, build, choose, shown, unknown_keys
 from . import data_paths
 from .freeze import FreezePattern, parse_freeze
 from .kinds import SECTIONS
-from .network_sources import NetworkSource, parse_sources
 from .networks import network_names, parse_init, parse_networks, parse_train
 from .stages import PATH, parse_stages, problems_of_all, unused
 from .track import PASSWORDS, Track
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from ...data import Dataset
     from ...objectives import Objective
     from .initial_weights import InitialWeights
+    from .network_sources import NetworkSource
     from .sweep import Sweep
     from .train import Train
 
@@ -347,6 +347,10 @@ def _sources(
     problems: list[Problem],
 ) -> dict[str, NetworkSource]:
     """Return where networks come from that have the weights of a run or of an `earlier` stage."""
+    if not any("from" in node.map for node in networks.values() if node.is_map):
+        return {}
+    from .network_sources import parse_sources  # not at the top: pydantic builds classes that few specs need
+
     sources = parse_sources(networks, earlier, load, problems)
     if any(one.run is not None for one in sources.values()):
         use(plugins)  # the spec of the run has been read since
