@@ -129,6 +129,15 @@ def test_several_fields_ids_and_positions_that_do_not_count(tmp_path):
     assert [one["train"] for one in found["classes"]["map"]] == [6 * 16 - 24 - 4, 0, 24]
 
 
+def test_a_field_that_the_feed_makes_is_shown_without_values(tmp_path):
+    (tmp_path / "s.yaml").write_text("dlx: 1\ndata: {delayed: {size: 4}}\n")
+    made = described(load(tmp_path / "s.yaml"))[""]
+    state = made.fields[-1]
+    assert (state.name, state.dtype, state.shape, state.figures) == ("state", "", (4,), {})
+    assert state.why == "made during the training by the data's own feed"
+    assert all("state" not in one["fields"] for one in made.examples)
+
+
 def test_stages_of_different_data_are_described_each(tmp_path):
     text = """\
 dlx: 1

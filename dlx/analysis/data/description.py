@@ -27,13 +27,15 @@ EXAMPLES = 5
 SHORT = 8
 """Values of an example that are written out; of a longer one the least, the mean and the greatest."""
 
+MADE_IN_TRAINING = "made during the training by the data's own feed"
+
 
 @dataclass(frozen=True)
 class FieldDescription:
     """A field of a batch as loaded.
 
     Attributes:
-        dtype: type of its array.
+        dtype: type of its array; empty for a field that is made during the training.
         why: the key of the spec that names it, with its place, and the columns or arrays that it is made of.
         figures: least, mean, greatest value and standard deviation in the training part; of texts, how many differ.
         ignored: positions of the training part that do not count, -100.
@@ -157,6 +159,8 @@ def describe(experiment: Experiment) -> DataDescription:
 def _field(
     experiment: Experiment, sets: Sets, name: str, one: DataField, columns: Sequence[ColumnUse]
 ) -> FieldDescription:
+    if name not in (*sets.named("input")[:1], *sets.named("target")[:1], *sets.train.more):
+        return FieldDescription(name, one.role, "", tuple(one.shape), one.classes, MADE_IN_TRAINING, {})
     array = sets.values(sets.train, name)
     why = origin_of(experiment, name, one, columns)
     dtype, shape = str(array.dtype), tuple(array.shape[1:])
@@ -256,7 +260,7 @@ def _with_examples(made: DataDescription, data: Dataset) -> DataDescription:
     cells = data.cells(rows)
     examples = []
     for i, row in enumerate(rows):
-        fields = {one.name: _short(sets.values(some, one.name)[i]) for one in made.fields}
+        fields = {one.name: _short(sets.values(some, one.name)[i]) for one in made.fields if one.dtype}
         names = {name: each for name, each in made.classes.items() if isinstance(fields[name], int)}
         for name, each in names.items():
             if each[fields[name]].name:
