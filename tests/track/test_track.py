@@ -251,7 +251,8 @@ class Server:
                 [*command, "--serve-artifacts", *places],
                 stdout=log,
                 stderr=log,
-                env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true"},
+                # jobs of MLflow's own, in five processes more, are nothing that a run is delivered to
+                env=os.environ | {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false"},
                 start_new_session=True,
             )
         until(self.healthy, 300)
