@@ -50,7 +50,12 @@ def test_the_plan_is_what_torch_builds_and_counts(name):
         recorder.run(*inputs_of(graph, zeros))
     shapes = {node.name: (N, *node.shape) for node in graph.nodes}
 
-    assert {node: tuple(recorder.values[node.replace("/", "_")].shape) for node in shapes} == shapes
+    def value(node):
+        """Of a layer of several results its `output`: the layer itself gives them as one tensor."""
+        name = node.replace("/", "_").replace(".", "_")
+        return recorder.values.get(f"{name}_output", recorder.values[name])
+
+    assert {node: tuple(value(node).shape) for node in shapes} == shapes
     learned = len(graph.of_objective)  # numbers that the objective learns, beside those of the network
     assert sum(p.numel() for p in network.parameters()) + learned == graph.params
     assert sum(p.numel() for p in network.parameters() if p.requires_grad) + learned == graph.trainable

@@ -325,7 +325,7 @@ class Dataset(Declared):
         """
         from .new_inputs import shape_of_inputs
 
-        return shape_of_inputs(inputs, record.raw)
+        return record.raw if record.raw_more else shape_of_inputs(inputs, record.raw)
 
     def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
         """Read inputs that come after training from a file or folder, without preprocessing. DataError where

@@ -26,14 +26,12 @@ def _each_once(classes: list[int | str]) -> list[int | str]:
 
 ClassNumbers = Annotated[
     list[Number],
-    Field(min_length=2, description="class numbers that are taken, in their order as classes; null is all"),
+    Field(min_length=2),
     AfterValidator(_each_once),
 ]
 ClassList = Annotated[
     list[Number | str],
-    Field(
-        min_length=2, description="classes that are taken, by number or name, in their order as classes; null is all"
-    ),
+    Field(min_length=2),
     AfterValidator(_each_once),
 ]
 

@@ -734,7 +734,7 @@ def test_the_mirror_follows_a_run_to_its_end(root):
     weights(run)
     run.append(end(60))
 
-    assert mirror.finish(30) == "delivered"
+    assert mirror.finish(300) == "delivered"
     there = Reader(store.tracking_uri(run), run)
     assert (there.curves(), len(there.models())) == (expected(run), 1)
     assert (run.dir / "mlflow.log").read_text() == ""
@@ -765,7 +765,7 @@ def test_a_server_that_dies_under_way_gets_the_rest_later(root, server):
         time.sleep(1.5)
         steps(run, *range(31, 41))
         run.append(end(40))
-        expected_tags = mirror.finish(30)
+        expected_tags = mirror.finish(300)
         log = (run.dir / "mlflow.log").read_text()
         later = track.sync(run)
     finally:

@@ -18,7 +18,8 @@ CLASSES, VALUES = OBJECTIVES["classification"](), OBJECTIVES["regression"]()
 
 
 def remarks(objective, metrics, **parts) -> tuple[str, ...]:
-    known = {name: SimpleNamespace(y=torch.as_tensor(y)) for name, y in parts.items()}
+    names = SimpleNamespace(targets=("target",))
+    known = {name: SimpleNamespace(names=names, fields={"target": torch.as_tensor(y)}) for name, y in parts.items()}
     return notes(SimpleNamespace(objective=objective, parts=known), metrics)
 
 

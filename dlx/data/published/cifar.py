@@ -42,7 +42,9 @@ class CIFAR10(Pool):
 
     kind: ClassVar[str] = "cifar10"
     path: FilePath = Field(description="folder of the unpacked binary version, with `data_batch_1.bin` in it")
-    classes: ClassList | None = None
+    classes: ClassList | None = Field(
+        None, description="classes that are taken, by number or name, in their order as classes; null is all"
+    )
 
     files: ClassVar[tuple[str, ...]] = tuple(f"data_batch_{i}.bin" for i in range(1, 6))
     test_file: ClassVar[str] = "test_batch.bin"

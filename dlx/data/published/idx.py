@@ -54,7 +54,9 @@ class IDX(Pool):
     test_images: FilePath | None = Field(None, description="file of test images")
     test_labels: FilePath | None = Field(None, description="file of their class numbers")
     scale: bool = Field(True, description="divide unsigned bytes by 255")
-    classes: ClassNumbers | None = None
+    classes: ClassNumbers | None = Field(
+        None, description="class numbers that are taken, in their order as classes; null is all"
+    )
 
     source: ClassVar[str] = "IDX files"
 
