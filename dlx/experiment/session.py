@@ -134,8 +134,9 @@ def start_job(
         check_network(folder, name, recorded(recorder, "networks").get(name, {}), one.digest)
     if sources:
         lock["networks"] = {name: one.as_json() for name, one in sources.items()}
+    # before the lock is written: a refused source leaves the digest that it was refused for
+    initial = [] if training_state.exists(recorder.checkpoints) else _initial(prepared, recorder, before)
     try:
-        initial = [] if training_state.exists(recorder.checkpoints) else _initial(prepared, recorder, before)
         if experiment.weights is not None:
             lock["weights"] = initial[-1].as_json() if initial else recorded(recorder, "weights")
         if recorder.stage is not None:

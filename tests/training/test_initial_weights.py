@@ -213,6 +213,25 @@ def test_a_run_that_was_stopped_goes_on_when_its_source_is_gone(tmp_path, source
     assert all(torch.equal(one[name], other[name]) for name in one)
 
 
+def test_a_run_without_a_state_refuses_another_source_each_time(tmp_path, source):
+    run, weights = source
+    file = tmp_path / "start.safetensors"
+    shutil.copy(run.dir / "checkpoints" / "final.safetensors", file)
+
+    def stop(event):
+        if getattr(event, "record", "") == "step" and event.step == 4:
+            raise KeyboardInterrupt
+
+    stopped = runner.run(load(spec(tmp_path), [f"++weights.from={file}"]), tmp_path / "runs", stop).results[0].run
+    shutil.rmtree(stopped.dir / "checkpoints")  # as where the process ended before a state was whole
+    before = stopped.lock()
+    save_file(weights | {"head.bias": torch.ones(4)}, file)
+    for _ in range(2):  # the first refusal leaves the digest in the lock
+        with pytest.raises(DlxError, match=r"the source of the weights of .* has changed: its digest was"):
+            runner.resume(RunFolder(stopped.dir))
+        assert RunFolder(stopped.dir).lock() == before
+
+
 def test_seeds_side_by_side_start_from_the_same_weights_and_differ_in_what_is_drawn(tmp_path, source):
     run, weights = source
     path = spec(tmp_path, f"weights: {{from: {run.dir}, only: [trunk]}}\n")
