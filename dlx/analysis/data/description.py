@@ -74,7 +74,7 @@ class ClassCount:
 
 @dataclass(frozen=True)
 class DataDescription:
-    """What a spec reads as its data."""
+    """The data of one training as read: parts, fields, classes, columns and examples."""
 
     name: str
     kind: str

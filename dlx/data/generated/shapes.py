@@ -92,7 +92,7 @@ class Shapes(Toy):
 
     @property
     def named(self) -> list[Target]:
-        """What is to be told, in the order of the targets."""
+        """The names of the targets, in their order."""
         return [self.targets] if isinstance(self.targets, str) else self.targets
 
     @property

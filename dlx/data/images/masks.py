@@ -41,7 +41,7 @@ Classes = (
 
 @dataclass(frozen=True)
 class MaskFormat(ImageFormat):
-    """What the values or colours of masks stand for, and the size that all are brought to.
+    """Classes by the values or colours of masks, and the size that all are brought to.
 
     Attributes:
         values: value or colour of each class, in the order of the class numbers.
