@@ -191,7 +191,7 @@ TAKES_ANYTHING = {
     "split",
     "transpose",
 }
-GIVES_FLOATS = {"constant", "parameter", "to_float"}
+GIVES_FLOATS = {"alibi", "constant", "parameter", "relative_attention_bias", "to_float"}
 """Whatever comes in."""
 WRAPPERS = {"drop_connect", "spectral_norm", "weight_norm"}
 """The layer inside speaks."""
