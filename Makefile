@@ -16,6 +16,8 @@ DATA ?= data
 train: .venv/installed        ## train a LeNet on real digits (another spec: make train SPEC=...)
 	$(BIN)/dlx train $(SPEC)
 
+# hundreds of tests start processes of their own, which would compile dlx anew where PYTHONDONTWRITEBYTECODE is set
+test: export PYTHONDONTWRITEBYTECODE =
 test: .venv/installed         ## all tests but the slow ones
 	$(BIN)/python -m pytest -n auto --dist loadgroup
 

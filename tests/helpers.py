@@ -29,8 +29,12 @@ def is_whole(path: Path) -> bool:
 
 SHIPPED = {str(p.relative_to(ROOT / "specs").with_suffix("")): p for p in SPECS if is_whole(p)}
 """Every spec that dlx brings, by `folder/name`."""
-ONE_NETWORK = {name: path for name, path in SHIPPED.items() if not load(path).networks}
+_LOADED = {name: load(path) for name, path in SHIPPED.items()}
+ONE_NETWORK = {name: path for name, path in SHIPPED.items() if not _LOADED[name].networks}
 """Those of them with one `network`."""
+TRAINED = [name for name in ONE_NETWORK if _LOADED[name].train is not None]
+"""Those of them that train it."""
+del _LOADED
 SHIPPED_DATA = sorted(kind for kind, cls in DATASETS.items() if cls.__module__.startswith("dlx."))
 """Every kind of data that dlx brings; other packages may have theirs."""
 SAMPLE = {

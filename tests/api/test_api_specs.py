@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from helpers import ROOT
 
 import dlx
-from tests.helpers import ROOT
 
 LENET = ROOT / "specs" / "digits" / "lenet.yaml"
 TEXT = """\

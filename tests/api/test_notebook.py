@@ -5,8 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
-
-from tests.helpers import ROOT
+from helpers import ROOT
 
 pytest.importorskip("ipykernel")
 nbformat = pytest.importorskip("nbformat")

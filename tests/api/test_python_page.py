@@ -4,10 +4,10 @@ import json
 import re
 
 import pytest
+from helpers import ROOT
 
 import dlx
 from dlx.layers import LAYERS
-from tests.helpers import ROOT
 
 TOUR = json.loads((ROOT / "docs" / "tour.ipynb").read_text())
 PAGE = (ROOT / "docs" / "python.md").read_text()

@@ -5,8 +5,8 @@ import shutil
 from pathlib import Path
 
 import pytest
+from commands import dlx
 from helpers import ROOT, SHIPPED
-from test_cli import dlx
 
 from dlx.claims.verify import find_specs
 from dlx.errors import SpecError

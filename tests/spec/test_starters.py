@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from commands import dlx
+from helpers import ROOT
 from PIL import Image
 from sklearn import datasets
 
@@ -14,8 +16,6 @@ from dlx.graph import trace_all
 from dlx.spec import load, starter
 from dlx.spec.starters.builtin import STARTERS
 from dlx.spec.syntax.read import read
-from tests.cli.test_cli import dlx
-from tests.helpers import ROOT
 
 ROWS = 40
 

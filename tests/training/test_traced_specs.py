@@ -1,7 +1,7 @@
 """Every shipped spec that trains tells the same curve, whether its steps are replayed or taken under autograd."""
 
 import pytest
-from helpers import ONE_NETWORK, SHIPPED
+from helpers import SHIPPED, TRAINED
 
 from dlx.experiment import runner as experiments
 from dlx.experiment import session
@@ -13,8 +13,6 @@ from dlx.training.fit import Record, fit
 STEPS = 40
 """Recorded after 3, compared in 2, timed in 24, and replayed in the rest."""
 QUICK = {"cs231n/two-layer-adam", "digits/lenet", "udl/mnist1d-dense"}
-
-TRAINED = [name for name in ONE_NETWORK if load(SHIPPED[name]).train is not None]
 
 
 def cut(name: str) -> Experiment:
