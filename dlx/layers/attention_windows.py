@@ -48,7 +48,7 @@ class RelativePositionBias(Layer):
         )
 
     def module(self, *xs: Shape) -> Module:
-        from ..modules.attention import RelativePositionBias as Built
+        from ..modules.attention_windows import RelativePositionBias as Built
 
         return Built(self.window_size, xs[0][-3])
 
@@ -114,7 +114,7 @@ class ContinuousRelativePositionBias(Layer):
         )
 
     def module(self, *xs: Shape) -> Module:
-        from ..modules.attention import ContinuousRelativePositionBias as Built
+        from ..modules.attention_windows import ContinuousRelativePositionBias as Built
 
         before = self.pretrained_window_size or self.window_size
         return Built(self.window_size, xs[0][-3], self.hidden_features, before)
@@ -167,7 +167,7 @@ class ShiftedWindowMask(Layer):
         return Plan(shape=x, saved=(), passes_gradient=True)
 
     def module(self, *_: Shape) -> Module:
-        from ..modules.attention import ShiftedWindowMask as Built
+        from ..modules.attention_windows import ShiftedWindowMask as Built
 
         return Built(self.size, self.window_size, self.shift)
 

@@ -15,6 +15,8 @@ from .base import Example, Layer, Plan, floats
 if TYPE_CHECKING:
     from torch.nn import Module
 
+    from ..modules.position import RotaryEmbedding as RotaryModule
+
 
 class PositionalEncoding(Layer):
     """Add sines and cosines of the position to tokens: a fixed table, the sinusoidal encoding.
@@ -130,7 +132,7 @@ class RotaryEmbedding(Layer):
     def module(self, *xs: Shape) -> Module:
         return self.built(xs[0][-2], xs[0][-1] // (self.num_heads or 1))
 
-    def built(self, tokens: int, head: int) -> Module:
+    def built(self, tokens: int, head: int) -> RotaryModule:
         """Return the module for so many tokens, and values of a head."""
         from ..modules.position import RotaryEmbedding as Built
 

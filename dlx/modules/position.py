@@ -87,14 +87,14 @@ class RotaryEmbedding(nn.Module):
 
     def forward(self, x: Tensor, start: int = 0) -> Tensor:
         """`start` is the position of the first token."""
-        heads = x.view(*x.shape[:-1], self.num_heads, -1) if self.num_heads else x
-        cos, sin = self._at(start, start + x.shape[-2])
         if self.num_heads:
-            cos, sin = cos.unsqueeze(1), sin.unsqueeze(1)
-        turned = self._turned(heads if self.turning == heads.shape[-1] else heads[..., : self.turning], cos, sin)
-        if self.turning < heads.shape[-1]:
-            turned = torch.cat((turned, heads[..., self.turning :]), -1)
-        return turned.flatten(-2) if self.num_heads else turned
+            return self.of_heads(x.view(*x.shape[:-1], self.num_heads, -1), start).flatten(-2)
+        return self._turned(x, *self._at(start, start + x.shape[-2]))
+
+    def of_heads(self, x: Tensor, start: int = 0) -> Tensor:
+        """Turn (N, *, T, heads, d), in which the heads of a token lie side by side."""
+        cos, sin = self._at(start, start + x.shape[-3])
+        return self._turned(x, cos.unsqueeze(1), sin.unsqueeze(1))
 
     def step(self, x: Tensor, cache: Cache) -> Tensor:
         start, cache.length = cache.length, cache.length + x.shape[-2]
@@ -107,6 +107,9 @@ class RotaryEmbedding(nn.Module):
         return angles.cos().to(self.cos), angles.sin().to(self.sin)
 
     def _turned(self, x: Tensor, cos: Tensor, sin: Tensor) -> Tensor:
+        if self.turning < x.shape[-1]:
+            first, rest = x.split_with_sizes((self.turning, x.shape[-1] - self.turning), -1)
+            return torch.cat((self._turned(first, cos, sin), rest), -1)
         if self.interleaved:
             a, b = x.view(*x.shape[:-1], -1, 2).unbind(-1)
             return torch.stack((a * cos - b * sin, b * cos + a * sin), -1).flatten(-2)

@@ -65,6 +65,7 @@ def values(annotation, bounds, rank, name=""):
         str: lambda: st.sampled_from(NAMES[name]),
         Layer: lambda: st.sampled_from(INSIDE).flatmap(lambda kind: options(kind, rank).map(lambda o: {kind: o})),
         NoneType: st.none,
+        LAYERS["rotary_embedding"]: lambda: options("rotary_embedding", rank),
     }
     return st.sampled_from(parts) if origin is Literal else simple[annotation]()
 

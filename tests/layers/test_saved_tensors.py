@@ -78,7 +78,7 @@ def planned(layer, xs, needs_grad=None):
 
 
 WHATEVER_THE_BATCH = {"weight_norm", "spectral_norm", "drop_connect", "p4_conv", "p4_lifting_conv"}
-WHATEVER_THE_BATCH |= {"continuous_relative_position_bias"}
+WHATEVER_THE_BATCH |= {"continuous_relative_position_bias", "multihead_attention"}
 """What these hold of weights that are worked out is planned; statistics of a batch norm and the like are not."""
 FEW = 32
 """Bytes for each channel of the input: more is nothing that may be left out."""
