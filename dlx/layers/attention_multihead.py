@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from math import prod
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
-from pydantic import BeforeValidator, Field, PositiveInt, model_validator
+from pydantic import Field, PositiveInt, model_validator
 
 from ..errors import ShapeError
 from ..shapes import Shape
@@ -19,10 +19,6 @@ from .position import RotaryEmbedding
 
 if TYPE_CHECKING:
     from torch.nn import Module
-
-
-def _rotary(value: Any) -> Any:
-    return {True: {}, False: None}[value] if isinstance(value, bool) else value
 
 
 class MultiheadAttention(Layer):
@@ -57,9 +53,9 @@ class MultiheadAttention(Layer):
     num_kv_heads: PositiveInt | None = Field(None, description="heads of keys and values; null: num_heads, 1: one")
     head_dim: PositiveInt | None = Field(None, description="values of a head; null: D / num_heads")
     scale: float | None = Field(None, description="factor of the scores; null: 1 / sqrt(values of a head)")
-    rotary: Annotated[
-        RotaryEmbedding | None, BeforeValidator(_rotary, json_schema_input_type=bool | RotaryEmbedding | None)
-    ] = Field(None, description="turn queries and keys by their positions; true, or the fields of `rotary_embedding`")
+    rotary: RotaryEmbedding | None = Field(
+        None, description="turn queries and keys by their positions: a base, or the fields of `rotary_embedding`"
+    )
     window: PositiveInt | None = Field(None, description="let a token see only those nearer than this, and itself")
     takes: list[Literal["query", "key", "value", "attn_mask", "key_padding_mask"]] | None = Field(
         None, description="names of the inputs, as `from` gives them; null: query, key, value"

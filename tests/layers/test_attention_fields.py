@@ -63,14 +63,13 @@ def test_a_head_as_wide_as_its_share_begins_as_it_would_without_saying_so():
     assert all(torch.equal(a, b) for a, b in zip(said.parameters(), plain.parameters(), strict=True))
 
 
-@pytest.mark.parametrize("rotary", [True, {"base": 100.0}, {"interleaved": True}, {"fraction": 0.5}])
+@pytest.mark.parametrize("rotary", [{}, {"base": 100.0}, {"interleaved": True}, {"fraction": 0.5}])
 def test_turned_heads_are_those_of_the_layer_rotary_embedding(rotary):
     x, layer = torch.randn(2, 7, 12), MULTIHEAD(num_heads=3, rotary=rotary)
     module = layer.module(X)
-    turn = LAYERS["rotary_embedding"].model_validate(rotary if isinstance(rotary, dict) else {}).module(Shape((7, 4)))
+    turn = LAYERS["rotary_embedding"].model_validate(rotary).module(Shape((7, 4)))
     torch.testing.assert_close(module(x), by_hand(module, x, turn=turn))
     assert (module(x) - by_hand(module, x)).abs().max() > 1e-4
-    assert MULTIHEAD(num_heads=3, rotary=False).rotary is None
 
 
 # --- windows --------------------------------------------------------------------------------------------------------
@@ -129,7 +128,7 @@ def test_the_derivation_of_a_window_says_its_blocks():
 
 @pytest.mark.parametrize("how", ["training", "evaluation", "no_grad"])
 @pytest.mark.parametrize("as_floats", [False, True])
-@pytest.mark.parametrize("more", [{}, {"rotary": True}, {"window": 2}, {"is_causal": True}])
+@pytest.mark.parametrize("more", [{}, {"rotary": {}}, {"window": 2}, {"is_causal": True}])
 def test_a_query_without_keys_gathers_zeros_in_training_and_in_evaluation(how, as_floats, more):
     x, hidden = torch.randn(2, 7, 12), torch.tensor([[True] * 7, [False] * 7])
     mask = torch.zeros(2, 7).masked_fill(hidden, -torch.inf) if as_floats else hidden
@@ -178,10 +177,10 @@ CAUSAL = [
     {},
     {"num_kv_heads": 1},
     {"head_dim": 5},
-    {"rotary": True},
+    {"rotary": {}},
     {"rotary": {"fraction": 0.5}, "num_kv_heads": 3},
     {"window": 3},
-    {"window": 3, "rotary": True, "scale": 0.3},
+    {"window": 3, "rotary": {}, "scale": 0.3},
     {"bias": False},
 ]
 
@@ -209,7 +208,7 @@ def test_steps_under_alibi_are_the_whole_pass():
     torch.testing.assert_close(steps, module(x, bias(x)), **STEPWISE)
 
 
-@pytest.mark.parametrize("options", [{}, {"rotary": True}, {"num_kv_heads": 1}])
+@pytest.mark.parametrize("options", [{}, {"rotary": {}}, {"num_kv_heads": 1}])
 def test_a_memory_is_projected_once_and_gathered_from_at_each_step(options):
     x, memory, cache = torch.randn(2, 9, 12), torch.randn(2, 5, 12), Cache()
     module = MULTIHEAD(num_heads=3, **options).module(Shape((9, 12)), Shape((5, 12)))
@@ -248,16 +247,16 @@ WINDOWS = Shape((2, 7, 12))
     [
         ({"head_dim": 6}, [X]),
         ({"head_dim": 6, "dropout": 0.1}, [X]),
-        ({"rotary": True}, [X]),
+        ({"rotary": {}}, [X]),
         ({"rotary": {"fraction": 0.5}}, [X]),
         ({"rotary": {"interleaved": True}, "num_kv_heads": 1}, [X]),
-        ({"rotary": True}, [X, Shape((5, 12))]),
-        ({"rotary": True}, [WINDOWS]),
+        ({"rotary": {}}, [X, Shape((5, 12))]),
+        ({"rotary": {}}, [WINDOWS]),
         ({"window": 1}, [X]),
         ({"window": 2, "is_causal": True}, [X]),
         ({"window": 3}, [X]),
         ({"window": 3, "num_kv_heads": 1}, [X]),
-        ({"window": 3, "rotary": True}, [X]),
+        ({"window": 3, "rotary": {}}, [X]),
         ({"window": 3, "dropout": 0.1}, [X]),
         ({"window": 5}, [WINDOWS]),
         ({"window": 9}, [X]),
@@ -287,7 +286,7 @@ def test_what_the_fields_keep_is_what_torch_keeps(options, xs):
         ),
         (
             "multihead_attention",
-            {"num_heads": 4, "rotary": True},
+            {"num_heads": 4, "rotary": {}},
             [(7, 12)],
             "rotary_embedding turns pairs, and a head of 3 values leaves 3",
             "Take another `fraction` or number of heads, so that an even number of values is left.",
