@@ -15,7 +15,7 @@ from .errors import ShapeError, plural
 
 Number = int | Fraction
 Extent = int | Sequence[int]
-Padding = Extent | Literal["same", "valid"]
+Padding = Extent | Literal["same", "valid", "causal"]
 
 BYTES: Final = {"float": 4, "int": 8, "bool": 1}
 """Bytes of one value of a dtype, as torch stores it by default (float32, int64, bool)."""
@@ -138,6 +138,9 @@ class Window:
             total = [d * (k - 1) for k, d in zip(kernels, dilations, strict=True)]
             before: tuple[int, ...] = tuple(t // 2 for t in total)
             after: tuple[int, ...] = tuple(t - t // 2 for t in total)
+        elif padding == "causal":
+            before = tuple(d * (k - 1) for k, d in zip(kernels, dilations, strict=True))
+            after = (0,) * rank
         elif isinstance(padding, str):
             before = after = (0,) * rank
         else:

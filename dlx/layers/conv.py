@@ -21,19 +21,24 @@ if TYPE_CHECKING:
 class Conv(Layer):
     """Slide `out_channels` learned filters over a signal, an image or a volume.
 
+    With padding "causal", of one axis of positions, dilation*(kernel_size - 1) added positions come first and none
+    last, so that an output sees no position behind its own.
+
     Shapes: (C, *size) -> (out_channels, *size') with
         size' = (size + 2*padding - dilation*(kernel_size - 1) - 1) // stride + 1 on each axis.
     Cost: one MAC per weight and output position; adding the bias is not counted.
     Errors: C or out_channels not a multiple of `groups`; a kernel larger than the padded input; padding "same" with a
-        stride above 1; reflected padding as wide as the input; an input that is not of floats.
-    Source: Dumoulin & Visin 2016, arXiv:1603.07285, section 2.4. torch: Conv1d, Conv2d, Conv3d.
+        stride above 1, or "causal" with several axes; reflected padding as wide as the input; an input that is not of
+        floats.
+    Source: Dumoulin & Visin 2016, arXiv:1603.07285, section 2.4; van den Oord et al. 2016, arXiv:1609.03499, section
+        2.1, for "causal". torch: Conv1d, Conv2d, Conv3d.
     """
 
     kind: ClassVar[str] = "conv"
     out_channels: PositiveInt = Field(description="filters, and so channels of the output")
     kernel_size: Extent = Field(description="taps on each axis")
     stride: Extent = Field(1, description="positions between two stops")
-    padding: Margin | Literal["same", "valid"] = Field(0, description="positions added on each side")
+    padding: Margin | Literal["same", "valid", "causal"] = Field(0, description="positions added on each side")
     dilation: Extent = Field(1, description="positions between two taps")
     groups: PositiveInt = Field(1, description="channel groups that do not see each other")
     bias: bool = Field(True, description="add a learned value to each output channel")
@@ -86,6 +91,8 @@ class Conv(Layer):
             return (() if self.padding_mode == "circular" else ("inputs",)), copy.bytes
         if window.before == window.after:
             return ("inputs",), 0
+        if self.padding == "causal":
+            return (), Shape((x.channels, x.size[0] + window.before[0])).bytes
         return (), Shape((x.channels, *(n + b - a for n, a, b in pairs))).bytes
 
     def _check_padding(self, window: Window, size: tuple[int, ...]) -> None:
@@ -93,6 +100,17 @@ class Conv(Layer):
             raise ShapeError(
                 f'padding "same" keeps the size, stride {by_x(window.stride)} shrinks it',
                 hint=f"Give it in numbers, {by_x(window.before)} for this kernel, or put a `pad_same` before it.",
+            )
+        if self.padding == "causal" and len(size) > 1:
+            raise ShapeError(
+                f'padding "causal" is of one axis, before and after, and the input has {len(size)} of positions',
+                hint="`- pad` adds positions on any side: `[left, right, top, bottom]`.",
+            )
+        if self.padding == "causal" and self.padding_mode in ("reflect", "circular"):
+            raise ShapeError(
+                f'padding "causal" lets no position see a later one, and padding_mode {self.padding_mode} takes its '
+                "padded positions from later ones",
+                hint='Use padding_mode "zeros" or "replicate".',
             )
         widest = [max(pair) for pair in zip(window.before, window.after, strict=True)]
         limit = {"reflect": -1, "circular": 0}.get(self.padding_mode)
@@ -104,6 +122,10 @@ class Conv(Layer):
             )
 
     def module(self, *xs: Shape) -> Module:
+        if self.padding == "causal":
+            from ..modules.conv import CausalConv
+
+            return CausalConv(xs[0].channels, **self.options("padding"))
         kinds = by_rank(nn.Conv1d, nn.Conv2d, nn.Conv3d)
         made: Module = kinds[len(xs[0]) - 1](xs[0].channels, **self.options())
         return made

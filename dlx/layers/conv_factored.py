@@ -33,7 +33,7 @@ class DepthwiseConv(Layer):
     kernel_size: Extent = Field(description="taps on each axis")
     multiplier: PositiveInt = Field(1, description="filters, and so output channels, for each channel")
     stride: Extent = Field(1, description="positions between two stops")
-    padding: Margin | Literal["same", "valid"] = Field(0, description="positions added on each side")
+    padding: Margin | Literal["same", "valid", "causal"] = Field(0, description="positions added on each side")
     dilation: Extent = Field(1, description="positions between two taps")
     bias: bool = Field(True, description="add a learned value to each output channel")
     padding_mode: Literal["zeros", "reflect", "replicate", "circular"] = Field(

@@ -31,7 +31,7 @@ class GatedConv(Layer):
     out_channels: PositiveInt = Field(description="filters, and so channels of the output")
     kernel_size: Extent = Field(description="taps on each axis")
     stride: Extent = Field(1, description="positions between two stops")
-    padding: Margin | Literal["same", "valid"] = Field(0, description="positions added on each side")
+    padding: Margin | Literal["same", "valid", "causal"] = Field(0, description="positions added on each side")
     dilation: Extent = Field(1, description="positions between two taps")
     groups: PositiveInt = Field(1, description="channel groups that do not see each other")
     bias: bool = Field(True, description="add a learned value to each channel of the features and of the mask")

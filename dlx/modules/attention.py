@@ -43,10 +43,10 @@ class Attention(nn.Module):
         """Attention of the next tokens, with the keys and values of those before."""
         query, key, value = self._heads(q, k, v)
         key, value = cache.append("key", key), cache.append("value", value)
-        seen, given = lower_right(query.shape[-2], key.shape[-2], q.device), self._mask(mask, q)
+        seen, mask = lower_right(query.shape[-2], key.shape[-2], q.device), self._mask(mask, q)
         if seen is not None:
-            given = seen.expand(len(query), 1, *seen.shape) if given is None else both(given, seen)
-        return self._joined(self._attend(query, key, value, given), q, value.shape[-1])
+            mask = seen.expand(len(query), 1, *seen.shape) if mask is None else both(mask, seen)
+        return self._joined(self._attend(query, key, value, mask), q, value.shape[-1])
 
     def _attend(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, **options: Any) -> Tensor:
         grouped = q.shape[1] != k.shape[1]

@@ -10,9 +10,32 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .recurrent import packed
+from .steps import Cache
 
 CONV: dict[int, Any] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 CONVOLVE: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
+
+
+class CausalConv(nn.Conv1d):
+    """torch's, of positions up to the own one. Shapes: (N, C, T) -> (N, out, T'), with T' = T for a stride of 1."""
+
+    def __init__(self, *sizes: int, padding_mode: str = "zeros", **options: Any) -> None:
+        super().__init__(*sizes, **options)
+        self.before = self.dilation[0] * (self.kernel_size[0] - 1)
+        self.mode = "constant" if padding_mode == "zeros" else padding_mode
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(F.pad(x, (self.before, 0), self.mode) if self.before else x)
+
+    def step(self, x: Tensor, cache: Cache) -> Tensor:
+        """Of the next positions; the last ones that a later position sees are kept. For a stride of 1."""
+        held = cache.held.get("before")
+        seen = F.pad(x, (self.before, 0), self.mode) if held is None else torch.cat((held, x), -1)
+        cache.held = {"before": seen[..., seen.shape[-1] - self.before :]}
+        return super().forward(seen)
+
+    def extra_repr(self) -> str:
+        return f"{super().extra_repr()}, before={self.before}"
 
 
 class SeparableConv(nn.Module):
