@@ -19,8 +19,8 @@ CONVOLVE: dict[int, Any] = {1: F.conv1d, 2: F.conv2d, 3: F.conv3d}
 class CausalConv(nn.Conv1d):
     """torch's, of positions up to the own one. Shapes: (N, C, T) -> (N, out, T'), with T' = T for a stride of 1."""
 
-    def __init__(self, *sizes: int, padding_mode: str = "zeros", **options: Any) -> None:
-        super().__init__(*sizes, **options)
+    def __init__(self, in_channels: int, padding_mode: str = "zeros", **options: Any) -> None:
+        super().__init__(in_channels, **options)
         self.before = self.dilation[0] * (self.kernel_size[0] - 1)
         self.mode = "constant" if padding_mode == "zeros" else padding_mode
 
@@ -35,7 +35,7 @@ class CausalConv(nn.Conv1d):
         return super().forward(seen)
 
     def extra_repr(self) -> str:
-        return f"{super().extra_repr()}, before={self.before}"
+        return f"{super().extra_repr()}, before={self.before}"  # type: ignore[no-untyped-call]
 
 
 class SeparableConv(nn.Module):
