@@ -47,6 +47,7 @@ GUESTS = {
     "ray": ["sweeps"],
     "matplotlib": ["sweeps", "trained"],
     "pandas": ["api"],
+    "tokenizers": ["text"],
     "IPython": ["show"],
 }
 BELOW_AUTOGRAD = [

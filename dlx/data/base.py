@@ -116,6 +116,8 @@ class Facts:
     """Name of the field that `target` and `classes` describe, the first of several targets."""
     class_names: tuple[str, ...] = ()
     """Names of its classes, where they are known before the data is loaded."""
+    vocabulary: int | None = None
+    """Number of tokens of the input, where it is a text."""
 
     def __post_init__(self) -> None:
         """Take plain tuples for shapes."""
@@ -127,7 +129,7 @@ class Facts:
     @property
     def fields(self) -> Mapping[str, Field]:
         """All fields of a batch by name: the main input, the first target where there is one, and `more`."""
-        found = {self.input_name: Field(self.input)}
+        found = {self.input_name: Field(self.input, classes=self.vocabulary)}
         if self.classes is not None:
             shape = Shape(self.target or (), "int")
             found[self.target_name] = Field(shape, "target", self.classes, self.class_names)
@@ -177,7 +179,8 @@ class Split:
     """One part of a data set: train, valid or test.
 
     Attributes:
-        x: inputs (n, *shape) as float32, of several the main ones; integers in their own width.
+        x: inputs (n, *shape) as float32, of several the main ones; integers in their own width, or `Windows` of a
+            text.
         y: targets, of several the first: int64 class numbers (n,), float32 values (n, *target), or int64 class
             numbers of positions (n, *target).
 

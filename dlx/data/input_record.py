@@ -147,6 +147,14 @@ def input_shapes(folder: Path) -> dict[str, Shape] | None:
         return {name: _shape(one) for name, one in about["inputs"].items()}
 
 
+def reading_of(folder: Path) -> dict[str, Any]:
+    """Return what a run recorded to read later inputs; empty without a record, or where it is damaged."""
+    try:
+        return dict(loads(safetensors_header.metadata(folder / FILE)["about"].encode())["reading"])
+    except (DlxError, OSError, ValueError, KeyError, TypeError):
+        return {}
+
+
 def load(folder: Path) -> InputRecord | None:
     """Read the record of a run folder; None for runs of older versions. DataError where the file is damaged."""
     from safetensors import SafetensorError, safe_open
@@ -181,6 +189,8 @@ def _facts_as_json(facts: Facts) -> dict[str, Any]:
     first: dict[str, Any] = {"input": list(facts.input), "classes": facts.classes, "target": _sizes(facts.target)}
     if facts.input.dtype != "float":
         first["dtype"] = facts.input.dtype
+    if facts.vocabulary is not None:
+        first["vocabulary"] = facts.vocabulary
     if not facts.more and (facts.input_name, facts.target_name) == ("input", "target"):
         return first
     more = {
@@ -205,6 +215,7 @@ def _facts(saved: Mapping[str, Any]) -> Facts:
         input_name=str(names[0]),
         target_name=str(names[1]),
         class_names=tuple(map(str, saved.get("class_names", ()))),
+        vocabulary=saved.get("vocabulary"),
     )
 
 

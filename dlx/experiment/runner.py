@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from ..data import input_record
+from ..data.text.recorded import reading_of_run
 from ..errors import DlxError, Problem, SpecError
 from ..runs import lookup
 from ..runs.folder import RunFolder
@@ -172,6 +174,11 @@ def resume(run: RunFolder, callback: Callback | None = None) -> tuple[Experiment
 
     Return its spec and its results. DlxError where the run is finished or still running, or its data has changed.
     """
+    with reading_of_run(input_record.reading_of(run.dir)):
+        return _resume(run, callback)
+
+
+def _resume(run: RunFolder, callback: Callback | None) -> tuple[Experiment, Results]:
     status = run.status()
     if status == "running":
         raise DlxError(f"{run.key} is still running", hint="Let it run.")

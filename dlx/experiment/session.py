@@ -13,6 +13,7 @@ from ..objectives import learned
 from ..runs.folder import RunFolder
 from ..spec import Experiment
 from ..training import (
+    causality,
     compute,
     device,
     freezing,
@@ -144,6 +145,7 @@ def start_job(
             lock["stages"] = {**folder.lock().get("stages", {}), recorder.stage.name: own}
         job = job_of(prepared, recorder.checkpoints, parts, initial, sources)
         job.progress.until = session.until
+        causality.check(experiment, job)
         computed = job.learner.compute
         computed.prepare(job.parts["train"])
         frozen = freezing.notes(experiment, job.span)

@@ -139,7 +139,9 @@ def _walk_network(
 ) -> _Walk:
     """Walk the layers of a network from top to bottom; mistakes are added to `problems`."""
     names = {name: mark for name, (mark, _) in _named_entries(view.network, "name").items()}
-    known = {data_facts.NAME: data_facts.DataFacts(facts, view.data is not None), **view.vars}
+    # data with a mistake is there: what it would have been is not missed a second time
+    there = view.data is not None or any(one.path.partition(".")[0] == "data" for one in view.problems)
+    known = {data_facts.NAME: data_facts.DataFacts(facts or view.known_facts, there), **view.vars}
     placer = Placer(problems, known, names, ".".join(view.where))
     placer.other_networks = frozenset(others)
     placer.shares = {name: text for name, (_, text) in _named_entries(view.network, "share").items()}

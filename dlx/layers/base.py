@@ -255,6 +255,8 @@ class Layer(Declared):
     """
     hiding: ClassVar[Mapping[str, bool]] = {}
     """For each mask among the inputs, by name, the truth value that hides."""
+    from_data: ClassVar[Mapping[str, str]] = {}
+    """For each field that the data of the spec can give, by its name, the fact that it is: `vocabulary`."""
     learns: ClassVar[bool] = False
     """Whether the layer can have weights, so that `share`, `tie`, `values` and `freeze` apply to it."""
     ties: ClassVar[bool] = False

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
@@ -26,12 +27,15 @@ class Embedding(Layer):
     """
 
     kind: ClassVar[str] = "embedding"
-    num_embeddings: PositiveInt = Field(description="rows of the table: numbers from 0 up to this, without it")
+    num_embeddings: PositiveInt = Field(
+        description="rows of the table: numbers from 0 up to this, without it; of a text by default its vocabulary"
+    )
     embedding_dim: PositiveInt = Field(description="values in a row")
     padding_idx: int | None = Field(None, description="the number whose row is zeros, and is not learned")
 
     learns: ClassVar[bool] = True
     lends: ClassVar[Literal["transposed", "as it is"] | None] = "as it is"
+    from_data: ClassVar[Mapping[str, str]] = {"num_embeddings": "vocabulary"}
     example: ClassVar[Example] = Example(
         {"num_embeddings": 100, "embedding_dim": 12}, [(7,)], shape=(7, 12), params=100 * 12, dtype="int"
     )

@@ -8,10 +8,12 @@ from .supervised import Supervised
 def default_objective(facts: Facts) -> Supervised:
     """Return the objective for a spec that names none.
 
-    Classes give classification, or segmentation where each position has a class; values give regression.
+    Classes give classification, or segmentation where each position has a class; values give regression; a text
+    gives language.
     """
     of_classes = "segmentation" if facts.target is not None else "classification"
     kind = of_classes if facts.classes is not None else "regression"
+    kind = "language" if facts.vocabulary is not None else kind
     made = OBJECTIVES[kind].model_validate({})
     assert isinstance(made, Supervised)
     return made

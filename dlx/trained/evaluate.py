@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data import Sets, input_record
 from ..data.preprocess import EarlierFit, using_earlier_fit
+from ..data.text.recorded import reading_of_run
 from ..errors import DlxError, SpecError, did_you_mean, plural
 from ..experiment import ensemble
 from ..experiment.resume_checks import check_digest, check_network
@@ -173,12 +174,13 @@ def _jobs(runs: Sequence[RunFolder], name: str, data: Sequence[str]) -> list[_Lo
         if data:
             one = _job_with_data(changed(experiment, data), run)
         else:
-            sets = next((sets for known, sets in loaded if known == experiment.data), None)
-            if sets is None:
-                sets = _sets(experiment, run)
-                loaded.append((experiment.data, sets))
-            assert experiment.data is not None
-            one = _Loaded(_job(experiment, trace_all(experiment.last_stage), sets, run), experiment.data, sets)
+            with reading_of_run(input_record.reading_of(run.dir)):
+                sets = next((sets for known, sets in loaded if known == experiment.data), None)
+                if sets is None:
+                    sets = _sets(experiment, run)
+                    loaded.append((experiment.data, sets))
+                assert experiment.data is not None
+                one = _Loaded(_job(experiment, trace_all(experiment.last_stage), sets, run), experiment.data, sets)
         checkpoint.load_weights(one.job.network, run.dir / "checkpoints", name)
         jobs.append(one)
     return jobs
@@ -225,7 +227,8 @@ def _job_with_data(experiment: Experiment, run: RunFolder) -> _Loaded:
     with using_earlier_fit(earlier), input_record.understood(run.dir):
         sets = experiment.data.load()
         _check_kind(experiment.data, sets, known, run)
-        graph = replace(trace(replace(experiment, data=None), known.inputs), fields=known.fields)
+        bare = replace(experiment, data=None, known_facts=known.facts)
+        graph = replace(trace(bare, known.inputs), fields=known.fields)
         made = replace(experiment, objective=objective)
         job = job_of(Prepared.unchecked(made, Graphs.of(graph), sets, known.targets))
         return _Loaded(job, experiment.data, sets, earlier)

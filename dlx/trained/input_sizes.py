@@ -24,7 +24,7 @@ def graph_for(experiment: Experiment, record: InputRecord) -> Graph:
     Raises:
         DlxError: a layer takes no inputs of this size, or has other weights for it.
     """
-    plain = replace(experiment, data=None)
+    plain = replace(experiment, data=None, known_facts=record.facts)
     graph = trace(plain, record.inputs)
     assert experiment.train is not None
     main = record.facts.input_name

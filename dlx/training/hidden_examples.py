@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data import Split
 from ..data.preprocess.sums import chunks
+from ..data.text.windows import Windows
 from ..errors import Problem, plural
 from ..graph import Graph
 from ..graph.objective_checks import keys_of_head
@@ -69,6 +70,8 @@ def _ignored(made: Prepared, objective: Supervised, parts: dict[str, Split]) -> 
             continue
         for part, split in parts.items():
             y = made.sets.values(split, head.field)
+            if isinstance(y, Windows):
+                continue  # each has a target that counts, and there may be many to read
             hidden = _rows_equal(y, ignored)
             if not len(hidden) or (ignored != UNKNOWN and len(hidden) < len(y)):
                 continue

@@ -79,7 +79,11 @@ def test_what_is_called_data_comes_first():
 @pytest.mark.parametrize(
     ("data", "expression", "said"),
     [
-        ("digits", "data.classses", "there is no `data.classses`. `data` has `classes`, and `fields.NAME`."),
+        (
+            "digits",
+            "data.classses",
+            "there is no `data.classses`. `data` has `classes`, `vocabulary`, and `fields.NAME`.",
+        ),
         ("digits", "data.fields.inptu.size", "the data has no field `inptu`. Did you mean `input`?"),
         ("digits", "data.fields.input.classes", "there is no `data.fields.input.classes`: the field has values. Its"),
         (

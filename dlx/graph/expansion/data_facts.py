@@ -1,4 +1,4 @@
-"""`data` in the expressions of layers: its classes, and the shape, size and classes of each field."""
+"""`data` in the expressions of layers: its classes and vocabulary; the shape, size and classes of each field."""
 
 from __future__ import annotations
 
@@ -26,15 +26,22 @@ class DataFacts:
     """Whether the spec has data; what cannot be read is reported where it is written."""
 
     def attribute(self, name: str) -> Any:
-        """Return `data.classes` or `data.fields`. ExpressionError where there is none."""
-        if name not in ("classes", "fields"):
-            raise ExpressionError(f"there is no `data.{name}`", "`data` has `classes`, and `fields.NAME`.")
+        """Return `data.classes`, `data.vocabulary` or `data.fields`. ExpressionError where there is none."""
+        if name not in ("classes", "vocabulary", "fields"):
+            hint = "`data` has `classes`, `vocabulary`, and `fields.NAME`."
+            raise ExpressionError(f"there is no `data.{name}`", hint)
         if self.facts is None:
             if self.is_there:
                 raise UnknownValue
             raise ExpressionError(f"there is no data, of which `data.{name}` would be", "Write the section `data`.")
         if name == "fields":
             return FieldsOfData(self.facts)
+        if name == "vocabulary":
+            if self.facts.vocabulary is None:
+                raise ExpressionError(
+                    "the data has no `data.vocabulary`: it is no text", "`data: {text: ...}` has one."
+                )
+            return self.facts.vocabulary
         if self.facts.classes is None:
             of_classes = [
                 f"`data.fields.{n}.classes`" for n, one in self.facts.fields.items() if one.classes is not None

@@ -160,6 +160,7 @@ class Expander:
                 for key in ("values", "tie")
             )
             tied = self.placer.tied_node(tie, scope.names, full)
+            self.placer.await_facts(kind, options)
             y = self.placer.place(
                 kind, options, place.mark, full, arriving, values=values, tied=tied, owner=self.shared_name(full)
             )

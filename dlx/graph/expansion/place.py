@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from math import prod
 from typing import Any
 
@@ -11,10 +12,12 @@ from ...errors import Mark, Problem, ShapeError, did_you_mean
 from ...layers import LAYERS, Layer, Plan
 from ...plugins import failure_at, is_foreign
 from ...shapes import Shape
+from ...spec.expressions import UnknownValue
 from ...spec.syntax.read import Node
 from ...spec.validation import build, shown
 from ..graph import LayerNode, Wire
 from ..receptive_field import propagation
+from . import data_facts
 from .plugin_plans import check_plan
 from .problems import Problems
 from .scope import Arriving, Names
@@ -97,6 +100,7 @@ class Placer:
 
         `takes` are the inputs that it is given by name. None where the options have a mistake.
         """
+        options = self._with_facts(kind, options)
         key = (kind, repr(options.plain()), takes)
         # Options with a mistake are validated again, so that each place that has them is reported
         if key in self._layers and self._layers[key] is not None:
@@ -110,6 +114,22 @@ class Placer:
             layer = layer.model_copy(update={"takes": list(takes)})
         self._layers[key] = layer
         return layer
+
+    def await_facts(self, kind: str, options: Node) -> None:
+        """Raise UnknownValue for a layer that waits for a fact of data with a mistake, which is reported there."""
+        facts = self.globals.get(data_facts.NAME)
+        unread = isinstance(facts, data_facts.DataFacts) and facts.facts is None and facts.is_there
+        if unread and not LAYERS[kind].from_data.keys() <= options.map.keys():
+            raise UnknownValue
+
+    def _with_facts(self, kind: str, options: Node) -> Node:
+        """Return the options of a layer with those that it leaves to the data: the vocabulary of an embedding."""
+        facts = self.globals.get(data_facts.NAME)
+        if not options.is_map or not isinstance(facts, data_facts.DataFacts) or facts.facts is None:
+            return options
+        values = {field: getattr(facts.facts, fact) for field, fact in LAYERS[kind].from_data.items()}
+        more = {name: Node(value, options.mark) for name, value in values.items() if value is not None}
+        return replace(options, value={**more, **options.map})
 
     def plan(
         self,

@@ -28,7 +28,7 @@ from .track import PASSWORDS, Track
 
 if TYPE_CHECKING:
     from ...baselines import Baseline
-    from ...data import Dataset
+    from ...data import Dataset, Facts
     from ...objectives import Objective
     from .initial_weights import InitialWeights
     from .network_sources import NetworkSource
@@ -60,6 +60,8 @@ class Experiment:
     """In the view of one of several networks, its name."""
     source: str = ""
     data: Dataset | None = None
+    known_facts: Facts | None = None
+    """Facts of data that is not read, such as those that a run has recorded."""
     objective: Objective | None = None
     init: Initializer = field(default_factory=Default)
     inits: Mapping[str, Initializer] = field(default_factory=dict)

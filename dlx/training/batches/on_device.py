@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 
 from ...data import Sets, Split
 from ...data.batch import FieldNames
+from ...data.text.windows import Windows
 from ...lazy import torch
 from .data_part import DataPart
 from .prefetch import streamed
+from .windows import WindowPart
 
 if TYPE_CHECKING:
     from torch import device as Device
@@ -28,6 +30,9 @@ def on_device(sets: Sets, device: Device, taken: Sequence[str] = ()) -> dict[str
 
 
 def _part(split: Split, device: Device, names: FieldNames, ids: Sequence[str]) -> DataPart:
+    x: object = split.x
+    if isinstance(x, Windows):
+        return WindowPart.of(split, device, names)
     if split.streams:
         return streamed(split, device, names, ids)
     more = {name: torch.from_numpy(array).to(device) for name, array in split.more.items() if name not in ids}

@@ -230,4 +230,4 @@ def graphs_of(run: Path) -> Graphs:
     experiment, known = load_spec(run / "spec.yaml"), input_record.load(run)
     if known is None or experiment.networks:
         return trace_all(experiment.last_stage)
-    return Graphs.of(trace(replace(experiment, data=None), known.inputs))
+    return Graphs.of(trace(replace(experiment, data=None, known_facts=known.facts), known.inputs))

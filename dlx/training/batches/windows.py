@@ -1,0 +1,143 @@
+"""A part of a text: windows of tokens, gathered from the mapped tokens by the operations of a step."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from ...data.batch import Batch, FieldNames
+from ...data.text.windows import MASKED, Windows
+from ...lazy import torch
+from .data_part import DataPart, examples_at_once
+
+if TYPE_CHECKING:
+    from torch import Tensor
+    from torch import device as Device
+
+    from ...data import Split
+
+ON_DEVICE = 2**31
+"""Bytes of tokens that are moved to a GPU; of a longer text its batches are."""
+
+
+@dataclass(frozen=True)
+class LazyRows:
+    """Stands for a tensor (rows, window) whose rows are gathered when they are asked for."""
+
+    of: WindowPart
+    name: str
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        return len(self.of), self.of.window
+
+    @property
+    def device(self) -> Device:
+        return self.of.tokens.device
+
+    def __len__(self) -> int:
+        return len(self.of)
+
+    def dim(self) -> int:
+        return 2
+
+    def __getitem__(self, which: slice | Tensor) -> Tensor:
+        index = torch.arange(*which.indices(len(self))) if isinstance(which, slice) else which
+        return self.of.take(index.to(self.device))[self.name]
+
+
+@dataclass(frozen=True)
+class WindowPart(DataPart):
+    """Windows of a text. `take` is operations on tensors alone, so that a step with it can be replayed.
+
+    `tokens` are all of the part, in memory that is mapped from a file on a CPU; `documents` (documents + 1,) has the
+    first token of each document, `firsts` (documents + 1,) its first window.
+    """
+
+    tokens: Tensor = field(kw_only=True)
+    documents: Tensor = field(kw_only=True)
+    firsts: Tensor = field(kw_only=True)
+    window: int = field(kw_only=True)
+    stride: int = field(kw_only=True)
+    once: bool = field(kw_only=True)
+    to: Device = field(kw_only=True)
+    count: int = field(kw_only=True)
+
+    @classmethod
+    def of(cls, split: Split, to: Device, names: FieldNames) -> WindowPart:
+        """Return the part of a split whose inputs and targets are `Windows`."""
+        inputs: object = split.x
+        targets: object = split.y
+        assert isinstance(inputs, Windows)
+        assert isinstance(targets, Windows)
+        file = inputs.file
+        moved = to if file.tokens.nbytes <= ON_DEVICE else torch.device("cpu")
+        tokens, documents, firsts = (
+            torch.from_numpy(array).to(moved) for array in (file.tokens, file.documents, inputs.firsts)
+        )
+        nothing: Any = None
+        return cls(
+            nothing,
+            nothing,
+            names=names,
+            tokens=tokens,
+            documents=documents,
+            firsts=firsts,
+            window=inputs.window,
+            stride=inputs.stride,
+            once=targets.once,
+            to=to,
+            count=len(inputs),
+        )
+
+    def __post_init__(self) -> None:
+        """Let inputs and targets stand for what `take` gathers."""
+        object.__setattr__(self, "x", LazyRows(self, self.names.inputs[0]))
+        object.__setattr__(self, "y", LazyRows(self, self.names.targets[0]))
+
+    def __len__(self) -> int:
+        return self.count
+
+    @property
+    def main(self) -> str:
+        return self.names.inputs[0]
+
+    @property
+    def streams(self) -> bool:
+        return False
+
+    def take(self, index: Tensor) -> Batch:
+        x, y = self._gathered(index)
+        return self.batch({self.main: x.to(self.to), self.names.targets[0]: y.to(self.to)})
+
+    def targets_of(self, index: Tensor) -> Batch:
+        return self.batch({self.names.targets[0]: self._gathered(index)[1].to(self.to)})
+
+    def some(self, index: Tensor) -> DataPart:
+        batch = self.take(index)
+        return DataPart(batch[self.main], batch.y, names=self.names)
+
+    def chunks(self, size: int) -> Iterator[Batch]:
+        size = examples_at_once((self.window,), self.tokens.device, size)
+        for start in range(0, len(self), size):
+            yield self.take(torch.arange(start, min(start + size, len(self)), device=self.tokens.device))
+
+    def _gathered(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        """Return inputs and targets (n, window) of some windows, as `Windows` has them."""
+        index = index.to(self.tokens.device)
+        if len(self.documents) == 2:
+            first, last, number = index * self.stride, self.documents[1], index
+        else:
+            document = torch.searchsorted(self.firsts, index, right=True) - 1
+            number = index - self.firsts[document]
+            first, last = self.documents[document] + number * self.stride, self.documents[document + 1].unsqueeze(1)
+        place = first.unsqueeze(1) + torch.arange(self.window + 1, device=index.device)
+        found = self.tokens[torch.minimum(place, last - 1)].long()
+        outside = place >= last
+        x = found[:, :-1].masked_fill(outside[:, :-1], 0)
+        outside = outside[:, 1:]
+        if self.once:
+            again = torch.arange(self.window, device=index.device) < self.window - self.stride
+            outside = outside | ((number > 0).unsqueeze(1) & again)
+        return x, found[:, 1:].masked_fill(outside, MASKED)
