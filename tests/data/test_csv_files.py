@@ -136,3 +136,33 @@ def test_texts_of_numbers_are_in_one_order_and_nan_is_last(tmp_path):
     reading = Table(path=path, target="y").load().reading
     assert reading is not None
     assert reading["columns"][0]["texts"] == ("-2", "0.5", "00.5", "7", "inf", "-nan", "NAN", "nAn")
+
+
+LATE = {"number": "0.5", "text": "late", "quote": '"two\nlines"', "wide": "1,2"}
+
+
+@pytest.mark.parametrize("ending", ["", "\n", "\r\n"])
+@pytest.mark.parametrize("zipped", [False, True])
+@pytest.mark.parametrize("name", LATE)
+def test_types_of_the_first_block_hold_unless_a_later_text_does_not_fit(tmp_path, monkeypatch, name, zipped, ending):
+    monkeypatch.setattr(csv_files, "BLOCKS", (64, 2**24))
+    path = tmp_path / ("a.csv.gz" if zipped else "a.csv")
+    newline = ending or "\n"
+    data = newline.join(["n,m", *(f"{i},{i}.5" for i in range(40)), f"7,{LATE[name]}"]) + ending
+    path.write_bytes(gzip.compress(data.encode()) if zipped else data.encode())
+    if name == "wide":
+        with pytest.raises(DataError, match="Expected 2 columns, got 3"):
+            read(path)
+        return
+    column = read(path).table.column("m").to_pylist()
+    assert column[-1] == (0.5 if name == "number" else LATE[name].strip('"'))
+    assert column[:2] == ([0.5, 1.5] if name == "number" else ["0.5", "1.5"])
+
+
+def test_the_first_types_are_of_whole_lines(tmp_path, monkeypatch):
+    """The first block ends within `12345`, whose beginning is a number of another type than its end."""
+    monkeypatch.setattr(csv_files, "BLOCKS", (8, 2**24))
+    path = tmp_path / "a.csv"
+    path.write_text("a\n1\n1234.5\n")
+    assert Delimited(path)._first_types() == {"a": pa.int64()}
+    assert read(path).table.column("a").to_pylist() == [1.0, 1234.5]

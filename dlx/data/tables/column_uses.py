@@ -183,7 +183,7 @@ def _digits(table: Table, frame: Frame, columns: Sequence[Column], goal: Column 
     moments = {column.name for column in inputs if column.date is not None}
     for name in [*names, *(table.goal_columns if goal is None else [])]:
         values = part_of(frame.table.column(name), "timestamp") if name in moments else None
-        values = frame.numbers(name, name in table.log) if values is None else values
+        values = frame.numbers(name, name in table.log, LOOKED_AT) if values is None else values
         for _, there, left in lost_distinctions(values[:LOOKED_AT, None]):
             way_out = "`standardize: feature` takes the mean off before" if name in names else "Take an offset off"
             yield Problem(

@@ -21,7 +21,10 @@ if TYPE_CHECKING:
 
 BLOCKS = (2**20, 2**24)
 """Bytes of a file that are read at a time; the second size is for rows longer than the first, and the limit."""
-ZERO, DIGITS, SIGNS = ord("0"), b"0123456789xX", b"+-"
+PIECES = 8
+"""Pieces of a block of the first size in which a file is scanned."""
+ZERO, DIGITS, SIGNS, QUOTE = ord("0"), b"0123456789xX", b"+-", ord('"')
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 FORMS = {
     b"PK": "It is an Excel or a zip file: save the table as CSV.",
     b"\xff\xfe": "It is UTF-16: save it as UTF-8.",
@@ -62,10 +65,23 @@ class Delimited:
         from pyarrow import ArrowException, csv, types
 
         try:
-            with csv.open_csv(self.path, *self._options(BLOCKS[0])) as reader:
+            with csv.open_csv(self._first_block(), *self._options(BLOCKS[0])) as reader:
                 return {field.name: field.type for field in reader.schema if not types.is_null(field.type)}
         except (ArrowException, OSError, UnicodeDecodeError):
             return {}
+
+    def _first_block(self) -> Any:
+        """Return the whole lines of the first block; the path where a line may end within quotes.
+
+        Of a path, pyarrow would read blocks ahead.
+        """
+        import pyarrow as pa
+
+        if self._scanned[1]:
+            return self.path
+        with pa.input_stream(str(self.path), compression="detect") as stream:
+            lines, newline, _ = stream.read(BLOCKS[0]).rpartition(b"\n")
+        return pa.BufferReader(lines + newline) if newline else self.path
 
     def texts(self, names: Sequence[str], rows: int) -> Any:
         """Read some columns as texts. DataError where the file has another number of rows than before."""
@@ -87,22 +103,30 @@ class Delimited:
         starts = np.isin(np.arange(256), [*b'\t\n\f\r "', *self.separator.encode()])
         padded = quoted = False
         for piece in self._pieces():
-            quoted = quoted or b'"' in piece
-            padded = padded or _leading_zero(np.frombuffer(piece, np.uint8), starts, self.separator)
+            quoted = quoted or b'"' in piece.tobytes()
+            padded = padded or _leading_zero(piece, starts, self.separator, quoted)
             if padded and quoted:
                 break
         return padded, quoted
 
-    def _pieces(self) -> Iterator[bytes]:
-        """Yield the decompressed bytes in pieces, each with the last four bytes of the one before it."""
+    def _pieces(self) -> Iterator[Bytes]:
+        """Yield the decompressed bytes in pieces, each behind the last four bytes of the one before it.
+
+        They are views of one buffer, which stays in the processor's cache.
+        """
         import pyarrow as pa
 
+        buffer = np.full(max(BLOCKS[0] // PIECES, 4) + 4, ord("\n"), np.uint8)
         with pa.input_stream(str(self.path), compression="detect") as stream:
-            before, piece = b"\n" * 4, stream.read(BLOCKS[0]).removeprefix(b"\xef\xbb\xbf")
-            while piece:
-                yield before + piece
-                before, piece = (before + piece)[-4:], stream.read(BLOCKS[0])
-            yield before + b"\n\n"
+            first = True
+            while count := stream.readinto(buffer[4:]):
+                if first and buffer[4:7].tobytes() == BYTE_ORDER_MARK:
+                    buffer[4:7] = ord("\n")
+                first = False
+                yield buffer[: count + 4]
+                buffer[:4] = buffer[count : count + 4].copy()
+        buffer[4:6] = ord("\n")
+        yield buffer[:6]
 
     def _options(self, block: int, **converting: Any) -> tuple[Any, Any, Any]:
         """Return pyarrow's options of reading, parsing and conversion."""
@@ -136,20 +160,23 @@ class Delimited:
         raise DataError(f"{self.path} cannot be read as CSV: {reason}", hint=_other_form(self.path)) from None
 
 
-def _leading_zero(data: Bytes, starts: npt.NDArray[np.bool_], separator: str) -> bool:
+def _leading_zero(data: Bytes, starts: npt.NDArray[np.bool_], separator: str, quoted: bool) -> bool:
     """Whether a cell starts with 0, after a sign or not, followed by a digit or x, in quotes or not.
 
-    `data` has two bytes before the first 0 and two after the last; `starts` are the bytes after which a cell starts.
+    `data` has two bytes before the first 0 and two after the last; `starts` are the bytes after which a cell starts;
+    `quoted` is whether there may be a quote in `data`.
     """
-    # The rarest first: a zero behind what starts a cell, a sign or few others, before a digit, x or a quote
+    # Few passes over all bytes: a zero behind what starts a cell, a sign or few others, before no point or separator
     before, next_one = data[1:-3], data[3:-1]
     found = data[2:-2] == ZERO
-    found &= (before < ord(".")) | (before == ord(separator))
-    found &= ((next_one - ZERO) < 10) | (next_one > ord("W")) | (next_one == ord('"'))
+    found &= (before < ord(".")) | (before == ord(separator)) if separator > "." else before < ord(".")
+    found &= (next_one > ord("/")) | (next_one == QUOTE) if quoted else next_one > ord("/")
     at = np.flatnonzero(found) + 2
+    if not len(at):
+        return False
     signed = np.isin(data[at - 1], list(SIGNS)) & starts[data[at - 2]]
     at = at[starts[data[at - 1]] | signed]
-    after = np.where(data[at + 1] == ord('"'), data[at + 2], data[at + 1])
+    after = np.where(data[at + 1] == QUOTE, data[at + 2], data[at + 1])
     return bool(np.isin(after, list(DIGITS)).any())
 
 

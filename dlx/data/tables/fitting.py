@@ -65,10 +65,10 @@ def with_means(
     return done, own
 
 
-def put_own(x: Values, columns: Sequence[Column], own: dict[str, Values], rows: Indices) -> None:
-    """Write the encodings of the training rows into the inputs `x` of the pool."""
+def put_own(x: Values, columns: Sequence[Column], own: dict[str, Values]) -> None:
+    """Write the encodings of the training rows into their inputs `x`."""
     place = 0
     for column in columns:
         if column.name in own:
-            x[rows, place : place + column.values] = own[column.name]
+            x[:, place : place + column.values] = own[column.name]
         place += column.width

@@ -42,6 +42,7 @@ from .table_fields import (
     groups_of,
     ids_of,
     inputs_of,
+    inputs_of_parts,
     named_facts,
 )
 from .table_files import all_rows, frames_of
@@ -259,18 +260,22 @@ class Table(Pool):
         check_memory(sum(map(len, frames)), Shape((sum(c.width for c in columns),)), "choose `columns`, or rows")
         groups, goals = groups_of(self, columns), further_goals(self, frames[0])
         steps = {n: [*self._filling(g), *self._standardizing(g), *self.preprocess] for n, g in groups.items()}
-        x = [inputs_of(self, frame, columns, steps) for frame in frames]
+        x = inputs_of_parts(self, frames[0], columns, steps, rows)
         for name, group in groups.items():
-            put_own(x[0][name], group, own, rows[0])
-        main, *others = groups
-        more = [{n: one[n] for n in others} | further_of(self, f, goals) for f, one in zip(frames, x, strict=True)]
-        pool, *test = [Split(a[main], b, more=others) for a, b, others in zip(x, y, more, strict=True)]
-        parts = [pool.take(part) if len(part) else None for part in rows]
+            put_own(x[0][name], group, own)
+        x += [inputs_of(self, frame, columns, steps) for frame in frames[1:]]
+        further = [further_of(self, frame, goals) for frame in frames]
+        targets = [y[0][part] for part in rows] + y[1:]
+        more = [{name: one[part] for name, one in further[0].items()} for part in rows] + further[1:]
+        main = next(iter(groups))
+        every = [
+            Split(inputs.pop(main), b, part, inputs | others) if len(b) else None
+            for inputs, b, part, others in zip(x, targets, [*rows, None], more, strict=False)
+        ]
         names = goal.texts if goal is not None else ()
         where = ", ".join(str(frame.path) for frame in frames)
         fields = fields_of(self, frames, columns, goal)
-        every = [*parts[:2], *(test or parts[2:])]
-        sets = assemble(every, "none", f"{self.source} {where}", names, steps[main], fields, steps)
+        sets = assemble([*every[:2], every[-1]], "none", f"{self.source} {where}", names, steps[main], fields, steps)
         messages = tuple(f"{one.message}. {one.hint}" for one in warnings(self, frames[0], columns, goal))
         # "told" is a key of the files of earlier versions, which are still read
         reading = {"columns": [asdict(column) for column in columns], "told": self._target_names()}

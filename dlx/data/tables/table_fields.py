@@ -15,13 +15,14 @@ from ..base import Field as DataField
 from ..file_reading import example_weights
 from ..preprocess import shape_after
 from .columns import Column, category_codes
-from .encode import encode
+from .encode import encode, encode_parts
 from .encodings import goal_of
 from .frame import Frame
 
 if TYPE_CHECKING:
     from ..base import Labels, Values
     from ..preprocess import Preprocess
+    from ..splits import Indices
     from .table import Table
 
 
@@ -125,13 +126,36 @@ def inputs_of(
     table: Table, frame: Frame, columns: Sequence[Column], steps: Mapping[str, Sequence[Preprocess]] | None = None
 ) -> dict[str, Values]:
     """Return the array of each input field, the main one first; in all digits for those that have `steps`."""
-    groups = groups_of(table, columns)
     return {
-        name: np.stack([_whole(frame, column) for column in group], 1)
+        name: _integers(frame, group)
         if is_integers(table, name)
         else encode(frame, group, table.false_is, exact=steps is None or bool(steps[name]))
-        for name, group in groups.items()
+        for name, group in groups_of(table, columns).items()
     }
+
+
+def inputs_of_parts(
+    table: Table,
+    frame: Frame,
+    columns: Sequence[Column],
+    steps: Mapping[str, Sequence[Preprocess]],
+    parts: Sequence[Indices],
+) -> list[dict[str, Values]]:
+    """Return the arrays of `inputs_of` for the rows of each part."""
+    found: list[dict[str, Values]] = [{} for _ in parts]
+    for name, group in groups_of(table, columns).items():
+        if is_integers(table, name):
+            whole = _integers(frame, group)
+            arrays = [whole[rows] for rows in parts]
+        else:
+            arrays = encode_parts(frame, group, table.false_is, parts, exact=bool(steps[name]))
+        for one, array in zip(found, arrays, strict=True):
+            one[name] = array
+    return found
+
+
+def _integers(frame: Frame, columns: Sequence[Column]) -> Labels:
+    return np.stack([_whole(frame, column) for column in columns], 1)
 
 
 def _whole(frame: Frame, column: Column) -> Labels:
