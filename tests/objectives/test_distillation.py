@@ -5,6 +5,7 @@ import math
 import pytest
 import torch
 from helpers import SHIPPED
+from quality import all_of, mean_of, unmet
 from scipy.stats import ttest_rel
 from torch.nn import functional as F
 
@@ -13,6 +14,7 @@ from dlx.experiment import runner
 from dlx.objectives.distillation import Distillation
 from dlx.spec import load
 
+NAME = "zoo/distillation"
 T, ALPHA = 2.0, 0.75
 UNTRAINED = "stages.teacher.train={steps: 1, optimizer: {sgd: 1e-20}}"
 
@@ -55,15 +57,17 @@ def test_a_term_without_weight_is_left_out(alpha, names):
     assert list(terms(torch.zeros(1, 2), torch.ones(1, 2), torch.tensor([0]), alpha=alpha)) == names
 
 
-def accuracies(tmp_path, *changes):
-    results = runner.run(load(SHIPPED["zoo/distillation"], ["track.mlflow=false", *changes]), tmp_path).results
-    return [one.metrics["test/accuracy"] for one in results]
+def trained(tmp_path, *changes):
+    results = runner.run(load(SHIPPED[NAME], ["track.mlflow=false", *changes]), tmp_path).results
+    return mean_of(one.metrics for one in results), [one.metrics["test/accuracy"] for one in results]
 
 
 @pytest.mark.slow
 def test_a_trained_teacher_helps_over_the_seeds_and_an_untrained_one_does_not(tmp_path):
-    helped, alone = accuracies(tmp_path), accuracies(tmp_path, "objective.distillation.alpha=0")
+    (mean, helped), (of_alone, alone) = trained(tmp_path), trained(tmp_path, "objective.distillation.alpha=0")
+    of_untrained, untrained = trained(tmp_path, UNTRAINED)
+    assert not unmet(NAME, mean)
+    assert unmet(NAME, of_alone) == unmet(NAME, of_untrained) == all_of(NAME)
     assert ttest_rel(helped, alone).confidence_interval(0.95).low > 0
-    untrained = accuracies(tmp_path, UNTRAINED)
     assert ttest_rel(helped, untrained).confidence_interval(0.95).low > 0
     assert ttest_rel(untrained, alone).statistic < 0

@@ -1,0 +1,202 @@
+"""What shipped specs claim of quality is computed here otherwise: by a formula, by a rule, by scikit-learn."""
+
+import math
+
+import numpy as np
+import pytest
+from helpers import SHIPPED
+from quality import all_of, bounds
+from scipy.stats import norm, t
+from sklearn.linear_model import LinearRegression, LogisticRegression
+from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+from sklearn.neural_network import MLPClassifier
+
+from dlx.data.generated.block_graphs import BlockGraphs
+from dlx.spec import load
+
+
+def data_of(name):
+    return load(SHIPPED[name]).data.load()
+
+
+def flat(x):
+    return x.reshape(len(x), -1)
+
+
+def regressions(x, targets, strength):
+    """One logistic regression a target; `strength` is the inverse of the penalty."""
+    return [LogisticRegression(C=strength, max_iter=1000).fit(x, y) for y in targets]
+
+
+def best(measured, better=max):
+    return better(measured(strength) for strength in (0.1, 0.3, 1, 3, 10))
+
+
+# --- generated houses -----------------------------------------------------------------------------------------------
+
+
+def houses(n, rng):
+    """Inputs, the expected price, the price and the log-odds of a sale but for the error of the price."""
+    area, age, distance = rng.uniform(40, 200, n), rng.uniform(0, 100, n), rng.uniform(0, 30, n)
+    rooms, garden = np.maximum(1, np.round(area / 28 + rng.normal(0, 0.8, n))), rng.exponential(120, n)
+    worth = 2000 * area * 0.75 ** (distance / 10) * (1 - 0.003 * age) + 150 * garden
+    error = rng.normal(0, 0.05, n)
+    odds = 1.5 - 0.12 * distance - 0.02 * (age - 50) + 0.5 * (rooms > 3)
+    sold = rng.uniform(size=n) < 1 / (1 + np.exp(8 * error - odds))
+    inputs = np.stack([area, rooms, age, distance, garden, rng.integers(0, 6, n)], 1)
+    return inputs, worth * math.exp(0.05**2 / 2), worth * np.exp(error), odds, sold
+
+
+def r2(prediction, y):
+    return 1 - ((y - prediction) ** 2).sum() / ((y - y.mean()) ** 2).sum()
+
+
+def test_prices_lie_between_least_squares_and_the_formula():
+    rng = np.random.default_rng(1)
+    inputs, expected, price, *_ = houses(300_000, rng)
+    claimed = bounds("zoo/house_sales")["test/price/r2"]
+
+    assert LinearRegression().fit(inputs, price).score(inputs, price) == pytest.approx(claimed["at_least"], abs=1e-3)
+    assert r2(expected, price) == pytest.approx(0.985, abs=1e-3)
+    of_400 = [r2(*houses(400, rng)[1:3]) for _ in range(2000)]
+    assert np.quantile(of_400, 0.999) == pytest.approx(claimed["at_most"], abs=1e-3)
+
+
+def test_sales_are_ranked_as_well_as_by_the_formula_within_the_error_of_the_test():
+    *_, odds, sold = houses(300_000, np.random.default_rng(1))
+    claimed = bounds("zoo/house_sales")["test/sold/auroc"]
+    area = claimed["about"]
+
+    assert roc_auc_score(sold, odds) == pytest.approx(area, abs=2e-3)
+    both = area / (2 - area) + 2 * area**2 / (1 + area) - 2 * area**2
+    variance = (area * (1 - area) + 199 * both) / 200**2
+    assert 1.96 * math.sqrt(variance) == pytest.approx(claimed["within"], abs=5e-4)
+
+
+# --- scikit-learn on the same split ---------------------------------------------------------------------------------
+
+
+def test_eight_tasks_by_logistic_regression():
+    sets = data_of("zoo/eight_tasks")
+    names = [f"task_{i}" for i in range(1, 9)]
+    train, test = ([sets.values(part, name) for name in names] for part in (sets.train, sets.test))
+
+    def loss(strength):
+        fitted = regressions(sets.train.x, train, strength)
+        return sum(log_loss(y, one.predict_proba(sets.test.x)) for one, y in zip(fitted, test, strict=True))
+
+    assert best(loss, min) == pytest.approx(bounds("zoo/eight_tasks")["test/loss"]["at_most"], abs=5e-3)
+
+
+def test_labels_by_logistic_regression():
+    name = "zoo/multi_label"
+    many, claimed = load(SHIPPED[name], ["data.label_sets.train=100_000"]).data.load(), bounds(name)
+    test = data_of(name).test
+    assert np.array_equal(test.x, many.test.x)
+
+    scores = [one.decision_function(test.x) for one in regressions(many.train.x, many.train.y.T, math.inf)]
+    for metric, score in {"auprc": average_precision_score, "auroc": roc_auc_score}.items():
+        found = np.mean([score(*pair) for pair in zip(test.y.T, scores, strict=True)])
+        assert found == pytest.approx(claimed[f"test/{metric}"]["at_least"], abs=1e-3)
+    assert test.y.mean() == pytest.approx(0.26, abs=0.01)
+
+
+def test_pairs_by_logistic_regression_and_triplets_by_the_distance_of_their_pixels():
+    sets = data_of("zoo/siamese-digits")
+    train, test = (flat(np.abs(part.x - part.more["right"])) for part in (sets.train, sets.test))
+    same, true = sets.train.y.ravel(), sets.test.y.ravel()
+    found = best(lambda strength: regressions(train, [same], strength)[0].score(test, true))
+    assert found == pytest.approx(bounds("zoo/siamese-digits")["test/accuracy"]["at_least"], abs=1e-3)
+    assert true.mean() == 0.5
+
+    part = data_of("zoo/triplets-digits").test
+    to = {name: np.linalg.norm(flat(part.x - part.more[name]), axis=1) for name in ("first", "second")}
+    right = np.mean((to["first"] < to["second"]) == (part.y.ravel() == 0))
+    claimed = bounds("zoo/triplets-digits")["test/accuracy"]["at_least"]
+    assert claimed - 2e-3 < right <= claimed
+
+
+@pytest.mark.slow
+def test_the_student_alone_by_scikit_learn():
+    sets, claimed = data_of("zoo/distillation"), bounds("zoo/distillation")["test/accuracy"]["at_least"]
+    options = {"batch_size": 50, "learning_rate_init": 0.01, "max_iter": 60, "alpha": 0, "n_iter_no_change": 100}
+    with pytest.warns(UserWarning, match="Maximum iterations"):
+        found = [
+            MLPClassifier((64,), random_state=seed, **options).fit(flat(sets.train.x), sets.train.y)
+            .score(flat(sets.test.x), sets.test.y)
+            for seed in range(8)
+        ]  # fmt: skip
+    half = t.ppf(0.975, 7) * np.std(found, ddof=1) / math.sqrt(8)
+    assert np.mean(found) + half == pytest.approx(claimed, abs=2e-3)
+    assert np.mean(found) < claimed
+
+
+# --- graphs ---------------------------------------------------------------------------------------------------------
+
+
+def test_graphs_by_the_mean_product_over_their_edges():
+    part = data_of("zoo/graph-classes").test
+    x, edges = part.x[..., 0], part.more["adjacency"].astype(float)
+    mean = np.einsum("nij,ni,nj->n", edges, x, x) / edges.sum((1, 2))
+    nearest = np.abs(mean[:, None] - [0.8, 0, -0.8]).argmin(1)
+    assert (nearest == part.y).mean() == pytest.approx(0.975, abs=1e-6)
+    merged = (np.where(nearest == 2, 0, nearest) == part.y).mean()  # without the sign
+    assert merged < 2 / 3
+    claimed = bounds("zoo/graph-classes")["test/accuracy"]["at_least"]
+    assert 2 / 3 + 1.96 * math.sqrt(2 / 9 / 600) == pytest.approx(claimed, abs=1e-3)
+
+
+def test_nodes_by_bayes_rule_for_a_node_and_its_neighbours():
+    """The block of a neighbour is the own one with probability 0.9, and a value is -1 or 1 with a deviation of 2."""
+    part = BlockGraphs(targets="nodes", noise=2, train=6000, valid=0, test=0, seed=1).load().train
+    x, edges, there = part.x[..., 0], part.more["adjacency"], part.more["mask"]
+    own = 2 * x / 2**2
+    told = np.log((0.9 * np.exp(own) + 0.1) / (0.1 * np.exp(own) + 0.9))
+    odds = own + np.einsum("nij,nj->ni", edges, told)
+
+    def accuracy(score):
+        return ((score > 0) == part.y)[there].mean()
+
+    assert accuracy(own) == pytest.approx(norm.cdf(0.5), abs=4e-3)
+    claimed = bounds("zoo/graph-nodes")["test/accuracy"]["at_least"]
+    assert accuracy(odds) == pytest.approx(0.820, abs=3e-3)
+    assert accuracy(odds) < claimed
+
+
+# --- pictures with a hole -------------------------------------------------------------------------------------------
+
+
+def harmonic(image, mask):
+    """Fill the hole so that each of its pixels is the mean of its neighbours."""
+    hole = [tuple(at) for at in np.argwhere(mask == 0)]
+    matrix, right = np.zeros((len(hole), len(hole))), np.zeros(len(hole))
+    for k, (i, j) in enumerate(hole):
+        for at in ((i + 1, j), (i - 1, j), (i, j + 1), (i, j - 1)):
+            if min(at) < 0 or max(at) >= len(image):
+                continue
+            matrix[k, k] += 1
+            if at in hole:
+                matrix[k, hole.index(at)] -= 1
+            else:
+                right[k] += image[at]
+    filled = image.astype(float)
+    filled[tuple(np.transpose(hole))] = np.linalg.solve(matrix, right)
+    return filled
+
+
+def test_holes_by_laplaces_equation():
+    part = data_of("zoo/inpainting").test
+    errors = [
+        (harmonic(image[0], mask[0]) - whole[0]) ** 2
+        for image, mask, whole in zip(part.x, part.more["mask"], part.y, strict=True)
+    ]
+    claimed = bounds("zoo/inpainting")["test/mse"]["at_most"]
+    assert np.mean(errors) == pytest.approx(claimed, abs=5e-5)
+    assert claimed < 0.25 * 36 / 256  # of the mean of all pictures
+    assert (part.y[part.more["mask"] == 0] ** 2).mean() == pytest.approx(0.25, abs=0.01)
+
+
+def test_every_generated_zoo_spec_that_trains_claims_quality():
+    names = [name for name in SHIPPED if name.startswith("zoo/") and load(SHIPPED[name]).data is not None]
+    without = {name for name in names if load(SHIPPED[name]).train is not None and not all_of(name)}
+    assert not without
