@@ -70,7 +70,7 @@ class ColumnValues:
         return {name: value for name, value in found.items() if name != "name" and value not in (None, [])}
 
 
-Role = Literal["input", "target", "weight", "id"]
+Role = Literal["input", "target", "weight", "id", "scale"]
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,8 @@ class Field:
     Attributes:
         shape: shape of one example; () for a class number. Its dtype is "float", "int" or "bool".
         role: "input" for what a network takes, "target" for what an objective learns, "weight" for the weight of each
-            example in the loss, "id" for its name: ids stay on the host, and come back in predictions.
+            example in the loss, "id" for its name: ids stay on the host, and come back in predictions; "scale" for
+            mean, deviation and naive error of the series of each example, by which a forecast is measured.
         classes: number of classes where the values are class numbers, or of what integers to look up are.
         names: names of the classes, where known.
     """
@@ -260,6 +261,8 @@ class Sets:
     where they are one `input` and one `target`."""
     preprocess_more: Mapping[str, tuple[Fitted, ...]] = field(default_factory=dict)
     """The preprocessing steps of further inputs, by name."""
+    series: tuple[Any, ...] = ()
+    """The training part of each series (time, values) as a whole, scaled as the inputs are, where there are some."""
     label_noise: Mapping[str, Any] = field(default_factory=dict)
     """The noise on the training targets as JSON, with the number of targets that it changed; empty without any."""
 

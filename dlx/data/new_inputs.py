@@ -28,6 +28,8 @@ class NewInputs:
     """Further inputs by name."""
     table: Any = None
     """All rows that were read, as pyarrow's table, where the inputs are columns of a file."""
+    units: Any = None
+    """Mean, deviation and naive error of the series of each input (n, 3, values), where these are series."""
 
 
 def read(path: Path, raw: Shape, form: ImageFormat | None = None) -> NewInputs:

@@ -8,11 +8,12 @@ from .supervised import Supervised
 def default_objective(facts: Facts) -> Supervised:
     """Return the objective for a spec that names none.
 
-    Classes give classification, or segmentation where each position has a class; values give regression; a text
-    gives language.
+    Classes give classification, or segmentation where each position has a class; values give regression, and those
+    of series forecast; a text gives language.
     """
     of_classes = "segmentation" if facts.target is not None else "classification"
-    kind = of_classes if facts.classes is not None else "regression"
+    series = any(one.role == "scale" for one in facts.fields.values())
+    kind = of_classes if facts.classes is not None else "forecast" if series else "regression"
     kind = "language" if facts.vocabulary is not None else kind
     made = OBJECTIVES[kind].model_validate({})
     assert isinstance(made, Supervised)

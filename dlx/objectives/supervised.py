@@ -204,6 +204,10 @@ class Supervised(Objective):
         """Return targets in the unit of the outputs."""
         return targets
 
+    def learned(self, output: Tensor, target: Any) -> Any:
+        """Return what an output is to come to: the targets in the unit of the outputs."""
+        return self.scaled(target)
+
     def check_targets(self, targets: Any) -> str:
         """Return a sentence on targets of a part that cannot be learned; empty where all can."""
         return self.loss.check_values(self.scaled(targets)) if self.measures == "values" else ""
@@ -284,6 +288,10 @@ class Supervised(Objective):
         """Return the default metrics of a batch, means over its targets, on the device."""
         raise TypeError(f"{type(self).__name__} has no measure()")
 
+    def measured(self, means: dict[str, float]) -> dict[str, float]:
+        """Return loss and default metrics of a part from the means of `measure` over it."""
+        return means
+
     def compared_target(self, output: Tensor, target: Tensor) -> Tensor:
         """Return the part of the targets of a batch that an output is compared with."""
         return target
@@ -302,6 +310,10 @@ class Supervised(Objective):
         """Return the logits or predictions that metrics take."""
         return output
 
+    def scores_of_targets(self, output: Tensor, target: Any) -> tuple[Tensor, Any]:
+        """Return what metrics compare: scores, and targets like them."""
+        return self.scores(output), target
+
     def scores_of(self, metric: Metric, scores: Tensor) -> Tensor:
         """Return the scores for one metric, which decides at 0."""
         return scores
@@ -313,6 +325,22 @@ class Supervised(Objective):
     def predict(self, output: Tensor) -> Tensor:
         """Return predictions in the unit of the targets."""
         return self.loss.predict(output)
+
+    def in_units(self, units: Any) -> Self:
+        """Return the objective for outputs of examples of which each has a scale of its own, `units` (N, ...)."""
+        return self
+
+    def unpacked(self, output: Tensor, target: Any) -> tuple[Self, Any]:
+        """Return the objective for the outputs of some examples, and their targets as predictions are like them."""
+        return self, target
+
+    def answered(self, output: Tensor) -> Tensor:
+        """Return what `dlx predict` answers where targets are values: predictions in their unit."""
+        return self.predict(output)
+
+    def answer_names(self, names: Sequence[str]) -> list[str]:
+        """Return the names of the values that are answered, from those of a target."""
+        return list(names)
 
     def residual(self, output: Tensor, target: Tensor) -> Tensor:
         """Return prediction minus target, in the unit of the targets."""
@@ -342,7 +370,9 @@ class EvaluationMeters:
         for name, value in measured.items():
             count = share if name == "loss" else objective.count(target)
             self.means.setdefault(name, Mean()).add(value, count)
-        scores = objective.scores(output) if objective.metrics else output
+        if not objective.metrics:
+            return
+        scores, target = objective.scores_of_targets(output, target)
         for metric in objective.metrics:
             if metric.name not in self.meters:
                 self.meters[metric.name] = objective.meter_of(metric, scores)
@@ -353,7 +383,7 @@ class EvaluationMeters:
         found = {name: mean.compute() for name, mean in self.means.items()}
         if self.summed:
             found["loss"] = torch.as_tensor(self.means["loss"].sum)
-        return {name: float(value) for name, value in found.items()} | {
+        return self.objective.measured({name: float(value) for name, value in found.items()}) | {
             name: float(meter.compute()) for name, meter in self.meters.items() if name not in self._tables
         }
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from math import prod
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..errors import DlxError
@@ -141,10 +142,10 @@ class Values(Answers):
 
     @property
     def titles(self) -> list[str] | None:
-        return list(self.labels) if self.values.ndim == 2 else None
+        return list(self.labels) if len(self.labels) == prod(self.values.shape[1:]) else None
 
     def rows(self, i: int) -> list[list[Any]]:
-        return [self.values[i].tolist()]
+        return [self.values[i].reshape(-1).tolist()]
 
     def as_json(self, i: int) -> dict[str, Any]:
         return {"values": self.values[i].tolist()}
@@ -306,7 +307,7 @@ def _answers_of(
     mean = outputs[0] if combine is None else objective.loss.averaged(outputs)
     if objective.measures == "values":
         _refuse(threshold, f"`{objective.kind}` predicts values")
-        return _values_of(objective, objective.predict(mean).numpy(), record)
+        return _values_of(objective, objective.answered(mean).numpy(), record)
     if isinstance(objective, Multilabel):
         return _labels_of(objective if threshold is None else objective.at(threshold), mean)
     classes, likely = _classes_of(objective, mean, outputs, combine, threshold)
@@ -353,8 +354,9 @@ def _refuse(threshold: float | None, has: str) -> None:
 def _values_of(objective: Supervised, values: Array, record: InputRecord) -> Answers:
     if values.ndim == 4 and any(metric.of_heat_maps for metric in objective.metrics):
         return _joints_of(values, record)
-    named, count = record.reading.get("told", []), values.shape[1]
+    named, count = objective.answer_names(record.reading.get("told", [])), prod(values.shape[1:])
     if len(named) != count:
+        count = values.shape[1]
         named = ["value"] if count == 1 else [f"value_{i}" for i in range(count)]
     return Values(values, tuple(named))
 

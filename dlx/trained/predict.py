@@ -232,7 +232,7 @@ def predict(
     if name is None and mine is not None and mine.snapshots:
         names, how = _snapshots(members[0], mine.snapshots), combine or mine.combine
     objective = supervised_of(experiment) if experiment.objective is not None else default_objective(known.facts)
-    objective = objective.fitted(known.targets)
+    objective = objective.fitted(known.targets).in_units(new_inputs.units)
     graph = graph_for(experiment, known)
     if weights is not None:
         networks = [_network(experiment, graph)]

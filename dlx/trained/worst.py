@@ -112,7 +112,11 @@ def worst_of(job: Job, part: str, ids: Sequence[str], record: InputRecord, most:
             mine = _Worst(_badness(head, output, target, loss), loss, places, output.cpu(), target.cpu())
             found[head.name] = _most(mine, most, found.get(head.name))
     outputs = {name: one.output[None] for name, one in found.items()}
-    answers = answers_of(job.supervised.objective, outputs, None, record, None)
+    objective = job.supervised.objective
+    if not heads[0].name:
+        objective, found[""].target = objective.unpacked(found[""].output, found[""].target)
+        heads = [heads[0]._replace(objective=objective)]
+    answers = answers_of(objective, outputs, None, record, None)
     each = answers.of if isinstance(answers, OfHeads) else {"": answers}
     return [_described(part, head, found[head.name], each[head.name], ids) for head in heads]
 

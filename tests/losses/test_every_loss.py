@@ -21,6 +21,7 @@ CASES = {
     "absolute_error": {},
     "huber": {"delta": 0.8},
     "smooth_l1": {"beta": 0.8},
+    "pinball": {"quantiles": [0.2, 0.5, 0.7]},
     "binary_cross_entropy": {},
     "binary_cross_entropy, weighed": {"pos_weight": 3.0},
     "kl_div": {},

@@ -90,7 +90,7 @@ def _loss(probe: Probe, network: nn.Module) -> Callable[[], Tensor]:
     part = probe.examples(min(SAMPLES, len(probe.batch)))
     floats = {name: one.double() if one.is_floating_point() else one for name, one in part.fields.items()}
     part = part.changed(**floats)
-    inputs, y = inputs_of(part), part.y
+    inputs, y = inputs_of(part), probe.targets_of(part)
     saved = [(buffer, buffer.clone()) for buffer in network.buffers()]
 
     def loss() -> Tensor:

@@ -142,6 +142,10 @@ class Probe:
     def loss_function(self) -> Callable[[Tensor, Tensor], Tensor]:
         return self.objective.loss_function()
 
+    def targets_of(self, part: DataPart) -> Any:
+        """Return what the loss takes of the examples of a part beside the outputs."""
+        return self.objective.target(part.batch(part.fields))
+
     @property
     def last(self) -> LayerNode | None:
         """The layer whose output goes into the loss; None where that is an input."""
@@ -161,7 +165,7 @@ class Probe:
             layers.append(LayerValues(next(nodes), module, inputs, output))
 
         output = self.objective.main(run_layers(network, inputs_of(self.batch), record))
-        loss = self.loss_function(output, self.batch.y)
+        loss = self.loss_function(output, self.targets_of(self.batch))
         loss.backward()  # type: ignore[no-untyped-call]
         return ProbePass(network, tuple(layers), output.detach(), float(loss.detach()))
 
@@ -169,9 +173,10 @@ class Probe:
         """Return the loss of an output that ignores the inputs: equal logits, or the mean of the targets."""
         shape = (len(part), *self.start.output.shape[1:])
         output = torch.zeros(shape, device=self.device)
+        target = self.targets_of(part)
         if self.facts.classes is None and part.y.shape == shape and self.objective.measures == "values":
-            output += self.objective.scaled(part.y).mean(0)
-        return float(self.loss_function(output, part.y))
+            output += self.objective.learned(output, target).mean(0)
+        return float(self.loss_function(output, target))
 
     @cached_property
     def constant_loss(self) -> float:

@@ -1,0 +1,1 @@
+"""Series of values along time, from CSV or parquet files, as windows of the past and horizons of the future."""
