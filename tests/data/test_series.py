@@ -176,7 +176,7 @@ MESSAGES = {
         {},
         (
             "row 3 of column `t` of s.csv holds `2024-01-05`, 3 days after row 2, and most rows are 1 day apart | "
-            "Put in the rows between, which `missing: previous` fills; `gaps: ignore` takes rows for steps."
+            "Put in the rows between, which `missing` fills; `missing_steps: ignore` takes rows for steps."
         ),
     ),
     "a missing value": (
@@ -269,7 +269,7 @@ def test_of_several_series_the_one_is_named(tmp_path):
 
 def test_missing_values_and_gaps_have_a_way_out(tmp_path):
     path = written(tmp_path, ["1,1", "2,", "3,3", "7,4", "8,5"])
-    train = Series(path=path, values="y", time="t", window=1, missing="previous", gaps="ignore").load().train
+    train = Series(path=path, values="y", time="t", window=1, missing="previous", missing_steps="ignore").load().train
     assert train.x[:, 0, 0].tolist() == [1, 1, 3, 4]
 
 

@@ -91,7 +91,7 @@ def rows_of(source: Series, frame: Frame) -> SeriesRows:
     )
     names, rows = _groups(source, typed)
     clock = _clock(source, typed, rows)
-    clock.check(rows, names, ignore_gaps=source.gaps == "ignore")
+    clock.check(rows, names, ignore_missing=source.missing_steps == "ignore")
     tables = [_numbers(typed, columns) for columns in (past, source.known)]
     return SeriesRows(typed, names, rows, clock.times, clock.labels, *tables)
 

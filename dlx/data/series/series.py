@@ -73,7 +73,7 @@ class Series(Dataset):
     missing: Literal["refuse", "previous"] = Field(
         "refuse", description="what is done about missing values: an error, or the value before"
     )
-    gaps: Literal["refuse", "ignore"] = Field(
+    missing_steps: Literal["refuse", "ignore"] = Field(
         "refuse", description="what is done about steps in time that are left out: an error, or nothing"
     )
     time_format: str | None = Field(
@@ -135,9 +135,9 @@ class Series(Dataset):
         return facts_of_fields(self._fields(), self._uses()), (content, parts, starts)
 
     def _content(self) -> SeriesRows:
-        given = [name for name in OF_CSV if name in self.model_fields_set and getattr(self, name)]
-        if given and self.path.suffix in SUFFIXES:
-            message = f"`{given[0]}` is for CSV files, and {self.path} holds columns with names and types"
+        provided = [name for name in OF_CSV if name in self.model_fields_set and getattr(self, name)]
+        if provided and self.path.suffix in SUFFIXES:
+            message = f"`{provided[0]}` is for CSV files, and {self.path} holds columns with names and types"
             raise DataError(message, hint="Leave it out.")
         return rows_of(self, read(Path(self.path), None, self.delimiter, self.na_values)).whole(self)
 

@@ -30,11 +30,11 @@ class Clock:
     labels: tuple[str, ...]
     is_date: bool
 
-    def check(self, series: Sequence[Rows], names: Sequence[str], *, ignore_gaps: bool) -> None:
+    def check(self, series: Sequence[Rows], names: Sequence[str], *, ignore_missing: bool) -> None:
         """Raise a DataError where the rows of a series are not sorted, repeat a time, or leave steps out."""
         for rows, name in zip(series, names, strict=True):
             self._check_order(rows, name)
-        if ignore_gaps or not self.column:
+        if ignore_missing or not self.column:
             return
         steps = [np.diff(self.times[rows]) for rows in series]
         shared = _usual(steps)
@@ -42,7 +42,7 @@ class Clock:
             return
         for rows, name, mine in zip(series, names, steps, strict=True):
             if (odd := np.flatnonzero(~np.isclose(mine, shared, rtol=1e-6, atol=0))).size:
-                self._refuse_gap(int(rows[odd[0] + 1]), int(rows[odd[0]]), name, float(mine[odd[0]]), shared)
+                self._refuse_missing_step(int(rows[odd[0] + 1]), int(rows[odd[0]]), name, float(mine[odd[0]]), shared)
 
     def _check_order(self, rows: Rows, name: str) -> None:
         odd = np.flatnonzero(np.diff(self.times[rows]) <= 0)
@@ -74,12 +74,12 @@ class Clock:
         every = np.concatenate(steps)
         return bool((every == every[0]).all())
 
-    def _refuse_gap(self, row: int, before: int, name: str, step: float, shared: float) -> None:
+    def _refuse_missing_step(self, row: int, before: int, name: str, step: float, shared: float) -> None:
         of = f" of the series `{name}`" if name else ""
         raise DataError(
             f"row {row + 1:,} of column `{self.column}` of {self.path} holds `{self.labels[row]}`{of}, "
             f"{self._shown(step)} after row {before + 1:,}, and most rows are {self._shown(shared)} apart",
-            hint="Put in the rows between, which `missing: previous` fills; `gaps: ignore` takes rows for steps.",
+            hint="Put in the rows between, which `missing` fills; `missing_steps: ignore` takes rows for steps.",
         )
 
     def _shown(self, step: float) -> str:
