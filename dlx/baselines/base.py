@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_serializer
+from pydantic import Field, field_serializer, model_validator
 
 from ..data.preprocess import PREPROCESSING, Preprocess
 from ..registry import FAMILIES, Choice, Declared, Registry, family
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from ..data.base import Floats
+    from ..shapes import Shape
 
 BASELINES: Registry[Baseline] = FAMILIES["baseline"]
 
@@ -63,6 +68,10 @@ class Baseline(Declared):
         """Return what is to be told of the answers to held-out inputs `x` (n, values), such as ties."""
         return []
 
+    def found(self, fitted: Any) -> list[str]:
+        """Return what is to be told of the fitted estimator, such as its coefficients."""
+        return []
+
     def evaluations(self, fitted: int, asked: int) -> int:
         """Return how many distances the answers to `asked` examples take; 0 where they do not depend on `fitted`."""
         return 0
@@ -82,3 +91,58 @@ class Baseline(Declared):
     def options(self, *without: str) -> dict[str, Any]:
         """Return its fields as arguments of scikit-learn, without `preprocess` and some others."""
         return {name: getattr(self, name) for name in type(self).model_fields if name not in {"preprocess", *without}}
+
+
+class OfSeries(Baseline):
+    """Base class of baselines that forecast the next values of a series from its past alone.
+
+    A subclass has `forecaster` in place of `estimator`. Inputs are windows (window, columns) in the scale of the
+    series, targets (horizon,) or (horizon, values): the values that follow in the first columns.
+    """
+
+    required = ("forecaster",)
+
+    learns: ClassVar[tuple[Learns, ...]] = ("values",)
+
+    @model_validator(mode="after")
+    def _as_they_are(self) -> Self:
+        if self.preprocess:
+            raise ValueError(
+                f"{self.kind} goes on with the values as they are, and `preprocess` changes them: drop it"
+            )
+        return self
+
+    def check(self, window: int) -> str:
+        """Return a sentence on why windows of this length do not fit; empty where they do."""
+        return ""
+
+    def forecaster(self, shape: Shape, target: Shape, series: Sequence[Any]) -> Any:
+        """Return a fitted forecaster, whose `predict` takes flat windows (n, window columns).
+
+        Arguments:
+            shape: shape of a window.
+            target: shape of a target.
+            series: the training part of each series (time, values), scaled as the windows are.
+        """
+        raise TypeError(f"{type(self).__name__} has no forecaster()")
+
+
+@dataclass(frozen=True)
+class Forecaster:
+    """Goes on with windows by a function from (n, window, values) to (n, horizon, values)."""
+
+    shape: Shape
+    values: int
+    go_on: Callable[[Any], Any]
+    coefficients: Any = None
+    """Constant and coefficients by value, where there are some."""
+
+    def predict(self, x: Any) -> Any:
+        """Return forecasts (n, horizon values) of flat windows (n, window columns)."""
+        windows = x.reshape(len(x), *self.shape)[:, :, : self.values]
+        return self.go_on(windows).reshape(len(x), -1)
+
+
+def values_of(target: Shape) -> int:
+    """Return the number of values of a series that a target has in each step."""
+    return target[1] if target.rank == 2 else 1

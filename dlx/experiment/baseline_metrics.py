@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from ..baselines import Baseline, Learns
+from ..data.batch import Batch
 from ..lazy import np, torch
 from ..losses import LOSSES, Loss
 from ..objectives import Supervised
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor
 
-    from ..data.base import Floats, Labels
+    from ..data.base import Floats, Split
 
 OF_PROBABILITIES = {"classification": "cross_entropy", "binary_classification": "binary_cross_entropy"}
 """By objective, the loss that baselines with probabilities are measured by."""
+OF_VALUES = ("regression", "forecast")
+"""Objectives whose targets are values, which baselines learn."""
 EPSILON = 2.220446049250313e-16
 """Least probability in a loss, that of float64, as in sklearn.metrics.log_loss: k-nearest neighbours give zeros."""
 
@@ -56,17 +59,23 @@ class Yardstick:
             plain = type(objective.loss).predict is Loss.predict
             loss, without = (objective.loss, []) if plain else (LOSSES["squared_error"](), ["loss"])
         update = {"metrics": metrics, "loss": loss, "aux": {}}
+        if objective.kind == "forecast":
+            update["quantiles"] = []
         return Yardstick(objective.model_copy(update=update), learns, tuple(without))
 
-    def measure(self, baseline: Baseline, fitted: Any, x: Floats, y: Labels, classes: int | None) -> Measured:
-        """Return the metrics of the answers to inputs `x` (n, values) with targets `y` (n, *target)."""
+    def measure(self, baseline: Baseline, fitted: Any, x: Floats, part: Split, classes: int | None) -> Measured:
+        """Return the metrics of the answers to inputs `x` (n, values) for the targets of a part."""
+        target = torch.from_numpy(np.ascontiguousarray(part.y))
         if self.learns == "values":
-            predicted = torch.from_numpy(np.asarray(fitted.predict(x), np.float64).reshape(y.shape)).float()
-            output = self.objective.scaled(predicted)  # as a network would give it
+            answers = np.asarray(fitted.predict(x), np.float64).reshape(target.shape)
+            output = self.objective.scaled(torch.from_numpy(answers).float())  # as a network would give it
+            if self.objective.kind == "forecast":
+                scale = torch.from_numpy(part.more["scale"])
+                target = self.objective.target(Batch({"target": target, "scale": scale}))
         else:
             output = self._logits(baseline, fitted, x, classes or 0)
         meters = self.objective.evaluation()
-        meters.add(output, torch.from_numpy(np.ascontiguousarray(y)))
+        meters.add(output, target)
         found = {name: value for name, value in meters.result().items() if name not in self.without}
         return Measured(found, meters.notes(), meters.tables())
 
@@ -81,6 +90,14 @@ class Yardstick:
         if self.objective.one_logit:
             return torch.from_numpy(logits[:, 1:] - logits[:, :1])
         return torch.from_numpy(logits)
+
+
+def in_scale(part: Split) -> npt.NDArray[Any]:
+    """Return the targets of a part of series in the scale of its inputs."""
+    mean, std = part.more["scale"][:, :1], part.more["scale"][:, 1:2]
+    y = part.y if part.y.ndim == 3 else part.y[:, :, None]
+    scaled: npt.NDArray[Any] = (y - mean) / std
+    return scaled
 
 
 def _scores(fitted: Any, x: Floats, classes: int) -> npt.NDArray[Any]:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..baselines import Baseline, Learns
+from ..baselines.base import OfSeries
 from ..data import Sets
 from ..data.preprocess import as_float32, fit_steps
 from ..errors import DlxError, Problem, RunError, SpecError, first_line
@@ -23,14 +24,14 @@ from ..spec.baseline_list import with_baseline
 from ..training.ensemble_metrics import HELD_OUT
 from ..training.prepared import loaded, statistics_of_targets
 from . import confusion_matrix
-from .baseline_metrics import OF_PROBABILITIES, Yardstick
+from .baseline_metrics import OF_PROBABILITIES, OF_VALUES, Yardstick, in_scale
 from .folds import FoldMetric, Folds, count_of, fold_changes, note_of
 from .lock import locked, software_environment
 from .results import Result
 from .session import mirrors_of
 
 if TYPE_CHECKING:
-    from ..data.base import Facts, Floats, Labels
+    from ..data.base import Facts, Floats, Split
     from ..track import Mirror
 
 MOST_DISTANCES = 200_000_000
@@ -162,33 +163,50 @@ def check(experiment: Experiment) -> Learns:
     if facts.classes is None and facts.target is None:
         hint = "Name the column or array that is to be learned."
         raise SpecError(Problem("the data has no targets to learn", hint, experiment.place("data"), "data"))
-    if objective.kind not in {*OF_PROBABILITIES, "regression"}:
+    if objective.kind not in {*OF_PROBABILITIES, *OF_VALUES}:
         message = f"baselines learn a class or numbers for each example, and {objective.kind} has targets of its own"
         raise SpecError(Problem(message, "They take classification and regression.", place, "objective"))
-    unused = _unused_fields(facts)
+    past_alone = all(isinstance(one, OfSeries) for one in experiment.baselines) and objective.kind == "forecast"
+    unused = _unused_fields(facts, past_alone=past_alone)
     if unused:
         message = f"baselines take one input and one target, and the data has {unused} besides"
         hint = "Fit them to a spec whose data has one of each, and no weights."
+        if objective.kind == "forecast":
+            hint = "Those that go on with the past alone leave it out: naive, seasonal_naive, auto_regression."
         raise SpecError(Problem(message, hint, experiment.place("data"), "data"))
-    learns: Learns = "values" if objective.kind == "regression" else "classes"
+    learns: Learns = "values" if objective.kind in OF_VALUES else "classes"
     if not experiment.baselines:
         hint = "Name them: `--kind knn --kind svm`, or `baselines: [knn, svm]` in the spec."
         raise SpecError(Problem("no baselines are named", hint, experiment.place(), "baselines"))
-    for i, baseline in enumerate(experiment.baselines):
-        if learns not in baseline.learns:
-            message = f"{baseline.kind} learns {baseline.learns[0]}, and the targets are {learns}"
-            hint = "Take ridge." if learns == "values" else "Take logistic_regression."
-            problems.append(Problem(message, hint, experiment.place("baselines", str(i)), f"baselines.{i}"))
+    problems = list(_misfits(experiment, objective, facts, learns))
     if problems:
         raise SpecError(*problems)
     return learns
 
 
-def _unused_fields(facts: Facts) -> str:
+def _misfits(experiment: Experiment, objective: Supervised, facts: Facts, learns: Learns) -> Iterator[Problem]:
+    """Yield the baselines that cannot learn the targets."""
+    for i, baseline in enumerate(experiment.baselines):
+        hint, message = "", ""
+        if learns not in baseline.learns:
+            message = f"{baseline.kind} learns {baseline.learns[0]}, and the targets are {learns}"
+            hint = "Take ridge." if learns == "values" else "Take logistic_regression."
+        elif isinstance(baseline, OfSeries) and objective.kind != "forecast":
+            message = f"{baseline.kind} goes on with a series, and the objective is {objective.kind}"
+            hint = "Take `objective: forecast`, and data of series."
+        elif isinstance(baseline, OfSeries):
+            message = baseline.check(facts.input[0])
+        if message:
+            yield Problem(message, hint, experiment.place("baselines", str(i)), f"baselines.{i}")
+
+
+def _unused_fields(facts: Facts, *, past_alone: bool) -> str:
     """Return the fields of the data that baselines would leave out, in words."""
     own = (facts.input_name, facts.target_name)
     return ", ".join(
-        f"the {f.role} `{name}`" for name, f in facts.fields.items() if f.role != "id" and name not in own
+        f"the {f.role} `{name}`"
+        for name, f in facts.fields.items()
+        if f.role not in ("id", "scale") and name not in own and not (past_alone and f.role == "input")
     )
 
 
@@ -226,7 +244,8 @@ class _Fitting:
         folder.write_text("spec.yaml", one.resolved())
         self._write_lock(folder, one)
         folder.append({"record": "start", "time": time.time()})
-        baseline.estimator("values" if baseline.learns == ("values",) else "classes", seed)  # imports its module
+        if not isinstance(baseline, OfSeries):
+            baseline.estimator("values" if baseline.learns == ("values",) else "classes", seed)  # imports its module
         started, measured = time.perf_counter(), _Answers()
         with _ended(folder, measured, started):
             features = self._measure(one, baseline, seed, measured)
@@ -248,17 +267,22 @@ class _Fitting:
         objective, facts = supervised_of(one), one.data.facts() if one.data is not None else None
         assert facts is not None
         objective = objective.fitted(statistics_of_targets(one, objective, self.sets))
-        learns: Learns = "values" if objective.kind == "regression" else "classes"
+        learns: Learns = "values" if objective.kind in OF_VALUES else "classes"
         yardstick = Yardstick.of(objective, learns, baseline)
         inputs = self.inputs(baseline)
         with _recorded_warnings(into.notes, baseline):
-            fitted = _fitted(baseline, learns, seed, inputs["train"], _targets(self.sets.train.y, objective))
+            if isinstance(baseline, OfSeries):
+                assert facts.target is not None
+                fitted = baseline.forecaster(facts.input, facts.target, self.sets.series)
+            else:
+                fitted = _fitted(baseline, learns, seed, inputs["train"], _targets(self.sets.train, objective))
+        into.notes += baseline.found(fitted)
         for name, x in inputs.items():
             part = getattr(self.sets, name)
             if name == "train" and baseline.evaluations(len(x), len(x)) > MOST_DISTANCES:
                 into.notes.append(f"train is not measured: it takes {len(x) ** 2:,} distances")
                 continue
-            found = yardstick.measure(baseline, fitted, x, part.y, facts.classes)
+            found = yardstick.measure(baseline, fitted, x, part, facts.classes)
             into.metrics |= {f"{name}/{metric}": value for metric, value in found.metrics.items()}
             into.notes += [f"{name}/{metric}: {note}" for metric, note in found.notes.items()]
             into.tables[name] = found.tables
@@ -355,9 +379,11 @@ def _fitted(baseline: Baseline, learns: Learns, seed: int, x: Floats, targets: t
     return estimator.fit(x if counted is None else x[counted], y)
 
 
-def _targets(y: Labels, objective: Supervised) -> tuple[Any, Any]:
+def _targets(part: Split, objective: Supervised) -> tuple[Any, Any]:
     """Return targets for scikit-learn, of values (n,) or (n, values), and a mask where some do not count."""
-    if objective.kind == "regression":
+    y = part.y
+    if objective.kind in OF_VALUES:
+        y = in_scale(part) if objective.kind == "forecast" else y
         flat = y.reshape(len(y), -1)
         return (flat[:, 0] if flat.shape[1] == 1 else flat), None
     ignored = objective.loss.ignores()

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from ..base import Values
     from ..input_record import InputRecord
     from ..tables.frame import Frame
-    from .rows import Rows, SeriesRows
+    from .content import Rows, SeriesRows
     from .series import Series
 
 
@@ -25,7 +25,7 @@ def last_windows(source: Series, frame: Frame, record: InputRecord) -> NewInputs
     Rows without values at the end of a series are the future: columns that are known ahead are read from them.
     DataError where a series has too few rows, or is a new one of a scale of its own.
     """
-    content = rows_of(source, frame)
+    content, _ = rows_of(source, frame)
     ends = [_end(content, rows) for rows in content.rows]
     for name, rows, end in zip(content.names, content.rows, ends, strict=True):
         _check_length(source, f"the series `{name}` of {frame.path}" if name else str(frame.path), len(rows), end)
@@ -90,7 +90,7 @@ def _fill(source: Series, content: SeriesRows, past: list[Rows], ahead: list[Row
             lacking = np.argwhere(np.isnan(table[rows]))
             if len(lacking) and source.missing == "refuse":
                 row, place = lacking[0].tolist()
-                message = f"row {rows[row] + 1:,} of column `{names[place]}` of {content.frame.path} is missing"
+                message = f"row {rows[row] + 1:,} of column `{names[place]}` of {content.where} is missing"
                 raise DataError(message, hint="Fill it in; `missing: previous` in the spec takes the value before.")
             if len(lacking):
                 content.fill(table, rows, names)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from ...errors import DataError
@@ -12,74 +12,41 @@ from ..tables.cells import numeric
 from ..tables.dates import proposed_formats, temporal
 from ..tables.frame import Frame, category_text, plain
 from ..tables.missing_values import missing as masks_of
+from .content import SeriesRows
 from .steps import Clock
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
-
     from ..preprocess.sums import Doubles
+    from .content import Rows
     from .series import Series
 
-    Rows = npt.NDArray[np.int64]
+
+def whole(source: Series, content: SeriesRows, frame: Frame) -> SeriesRows:
+    """Return rows without missing values, filled in as `missing` says. DataError where it refuses them."""
+    past = [*source.forecast, *source.past]
+    lacking = masks_of(frame.only([*past, *source.known]))
+    if not lacking:
+        return content
+    if source.missing == "refuse":
+        row, name = min((int(mask.argmax()), name) for name, mask in lacking.items())
+        counts = " and ".join(f"`{name}` {int(mask.sum()):,}" for name, mask in list(lacking.items())[:5])
+        raise DataError(
+            f"values are missing in {frame.path}, first in row {row + 1:,} of column `{name}`; of "
+            f"{len(frame):,} rows: {counts}",
+            hint="`missing: previous` takes the value before; or fill them in.",
+        )
+    filled = replace(content, past=content.past.copy(), known=content.known.copy())
+    for rows in content.rows:
+        filled.fill(filled.past, rows, past)
+        filled.fill(filled.known, rows, source.known)
+    return filled
 
 
-@dataclass(frozen=True)
-class SeriesRows:
-    """Rows of one or several series.
+def rows_of(source: Series, frame: Frame) -> tuple[SeriesRows, Frame]:
+    """Return the rows of a file as series, and the columns in use with their types.
 
-    Attributes:
-        frame: the columns in use.
-        names: name of each series; one empty text where there is no `group`.
-        rows: rows of each series, in the order of the file, which is that of time.
-        times: time of each row as a number; without a column of time the number of the row in its series.
-        labels: time of each row as text.
-        past: values that are known up to now (rows, columns), those that are forecast first; nan where missing.
-        known: values that are known ahead (rows, columns).
+    DataError where a column is missing, or the times are out of order.
     """
-
-    frame: Frame
-    names: tuple[str, ...]
-    rows: tuple[Rows, ...]
-    times: Doubles
-    labels: tuple[str, ...]
-    past: Doubles
-    known: Doubles
-
-    def whole(self, source: Series) -> SeriesRows:
-        """Return rows without missing values, filled in as `missing` says. DataError where it refuses them."""
-        columns = [*source.forecast, *source.past, *source.known]
-        lacking = masks_of(self.frame.only(columns))
-        if not lacking:
-            return self
-        if source.missing == "refuse":
-            row, name = min((int(mask.argmax()), name) for name, mask in lacking.items())
-            counts = " and ".join(f"`{name}` {int(mask.sum()):,}" for name, mask in list(lacking.items())[:5])
-            raise DataError(
-                f"values are missing in {self.frame.path}, first in row {row + 1:,} of column `{name}`; of "
-                f"{len(self.frame):,} rows: {counts}",
-                hint="`missing: previous` takes the value before; or fill them in.",
-            )
-        past, known = self.past.copy(), self.known.copy()
-        for rows in self.rows:
-            self.fill(past, rows, [*source.forecast, *source.past])
-            self.fill(known, rows, source.known)
-        return replace(self, past=past, known=known)
-
-    def fill(self, table: Doubles, rows: Rows, names: Sequence[str]) -> None:
-        """Replace missing values of the columns `names` in `rows` by the value before. DataError where none is."""
-        for place, name in enumerate(names):
-            values = table[rows, place]
-            there = ~np.isnan(values)
-            if not there[0]:
-                message = (
-                    f"row {rows[0] + 1:,} of column `{name}` of {self.frame.path} is missing, and no value is before"
-                )
-                raise DataError(f"{message} it", hint="Fill it in, or take the rows out up to the first value.")
-            table[rows, place] = values[np.maximum.accumulate(np.where(there, np.arange(len(values)), 0))]
-
-
-def rows_of(source: Series, frame: Frame) -> SeriesRows:
-    """Return the rows of a file as series. DataError where a column is missing, or the times are out of order."""
     past = [*source.forecast, *source.past]
     for field in ("time", "group", "values", "past", "known"):
         named = getattr(source, field) or []
@@ -93,7 +60,7 @@ def rows_of(source: Series, frame: Frame) -> SeriesRows:
     clock = _clock(source, typed, rows)
     clock.check(rows, names, ignore_missing=source.missing_steps == "ignore")
     tables = [_numbers(typed, columns) for columns in (past, source.known)]
-    return SeriesRows(typed, names, rows, clock.times, clock.labels, *tables)
+    return SeriesRows(str(frame.path), names, rows, clock.times, clock.labels, *tables), typed
 
 
 def _groups(source: Series, frame: Frame) -> tuple[tuple[str, ...], tuple[Rows, ...]]:

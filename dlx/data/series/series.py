@@ -6,25 +6,20 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from ...errors import DataError
 from ...registry import FilePath
-from ...shapes import Shape
-from ..base import ColumnUse, ColumnValues, Dataset, Facts, Sets, facts_of_fields
-from ..base import Field as DataField
-from ..file_reading import check_memory
-from ..preprocess import EARLIER_FIT
+from ..base import ColumnUse, ColumnValues, Sets
 from ..python_inputs import Columns, frame_of
-from ..read_once import facts_once, taken
-from ..splits import TestPart, ValidPart, digest
 from ..tables.cells import Notation
 from ..tables.column_values import cells_of, columns_of, values_of
-from ..tables.frame import plain, read
+from ..tables.frame import Frame, plain, read
 from ..tables.parquet_rows import SUFFIXES
+from .base import SeriesData
+from .content import SeriesRows
 from .new_windows import last_windows, windows_in_memory
-from .rows import SeriesRows, rows_of
-from .windows import PARTS, Parts, Scales, split_of
+from .rows import rows_of, whole
 
 if TYPE_CHECKING:
     from ..base import Values
@@ -37,7 +32,7 @@ COLUMNS = "`values` names the columns to forecast, `past` and `known` others."
 Names = Annotated[str | list[str], Field(min_length=1)]
 
 
-class Series(Dataset):
+class Series(SeriesData):
     """Windows of series from a CSV or parquet file, and the values that come after each of them.
 
     Fields: `input` (window, columns), the columns of `values` and then those of `past`; `target` (horizon,), or
@@ -59,17 +54,6 @@ class Series(Dataset):
     group: str | None = Field(None, description="column of the name of the series, where a file has several")
     past: list[str] = Field([], description="further columns of numbers that are known up to now")
     known: list[str] = Field([], description="columns of numbers that are known ahead, such as holidays")
-    window: PositiveInt = Field(24, description="rows of the past that an example has")
-    horizon: PositiveInt = Field(1, description="rows after them that are forecast")
-    stride: PositiveInt = Field(1, description="rows from one example to the next")
-    period: PositiveInt = Field(
-        1, description="rows of a season: the naive error, by which MASE divides, is that of the value so far back"
-    )
-    standardize: Literal["none", "global", "series"] = Field(
-        "none", description="bring each column to mean 0 and deviation 1, over all series or each series by itself"
-    )
-    valid: ValidPart = None
-    test: TestPart = None
     missing: Literal["refuse", "previous"] = Field(
         "refuse", description="what is done about missing values: an error, or the value before"
     )
@@ -106,9 +90,6 @@ class Series(Dataset):
             raise ValueError(
                 f"the column `{twice}` is named twice: keep one of `values`, `past`, `known`, `time` and `group`"
             )
-        fractions = [one for one in (self.valid, self.test) if isinstance(one, float)]
-        if sum(fractions) >= 1:
-            raise ValueError(f"`valid` {self.valid:g} + `test` {self.test:g} leave nothing to train on: lower one")
         if self.thousands == self.decimal:
             raise ValueError(f"`thousands` and `decimal` are both `{self.decimal}`: give two different ones")
         if self.time_format is not None and self.time is None:
@@ -124,83 +105,45 @@ class Series(Dataset):
     def notation(self) -> Notation:
         return Notation(self.thousands, self.decimal)
 
-    def facts(self) -> Facts:
-        return facts_once(self, [self.path], self._read_facts)
+    @property
+    def also_past(self) -> list[str]:
+        return self.past
 
-    def _read_facts(self) -> tuple[Facts, Any]:
-        """Return the facts, and the rows with their parts."""
-        content = self._content()
-        parts = Parts.of_rows(self, content)
-        starts = parts.starts(self, content)
-        return facts_of_fields(self._fields(), self._uses()), (content, parts, starts)
+    @property
+    def known_ahead(self) -> list[str]:
+        return self.known
 
-    def _content(self) -> SeriesRows:
+    @property
+    def files(self) -> list[Path]:
+        return [self.path]
+
+    @property
+    def origin(self) -> str:
+        return f"{self.source} {self.path}"
+
+    def content(self) -> SeriesRows:
+        return self._content_and_frame()[0]
+
+    def _content_and_frame(self) -> tuple[SeriesRows, Frame]:
         provided = [name for name in OF_CSV if name in self.model_fields_set and getattr(self, name)]
         if provided and self.path.suffix in SUFFIXES:
             message = f"`{provided[0]}` is for CSV files, and {self.path} holds columns with names and types"
             raise DataError(message, hint="Leave it out.")
-        return rows_of(self, read(Path(self.path), None, self.delimiter, self.na_values)).whole(self)
+        content, frame = rows_of(self, read(Path(self.path), None, self.delimiter, self.na_values))
+        return whole(self, content, frame), frame
 
-    def _fields(self) -> dict[str, DataField]:
-        count = len(self.forecast)
-        target = (self.horizon,) if count == 1 else (self.horizon, count)
-        found = {"input": DataField(Shape((self.window, count + len(self.past))))}
-        if self.known:
-            found["known"] = DataField(Shape((self.window + self.horizon, len(self.known))))
-        found["target"] = DataField(Shape(target), "target")
-        found["scale"] = DataField(Shape((3, count)), "scale")
-        return found | {"id": DataField(Shape((), "int"), "id")}
-
-    def _uses(self) -> tuple[ColumnUse, ...]:
+    def uses(self) -> tuple[ColumnUse, ...]:
         uses = [ColumnUse(name, "target, values", 1, "`values` names it", "target") for name in self.forecast]
         uses += [ColumnUse(name, "past values", 1, "`past` names it", "input") for name in self.past]
         uses += [ColumnUse(name, "values known ahead", 1, "`known` names it", "known") for name in self.known]
         uses += [ColumnUse(self.time, "time", 0, "`time` names it")] if self.time is not None else []
         return (*uses, *([ColumnUse(self.group, "series", 0, "`group` names it")] if self.group is not None else []))
 
-    def load(self) -> Sets:
-        content, parts, starts = taken(self, [self.path]) or self._read_facts()[1]
-        examples = sum(len(one) for each in starts for one in each)
-        width = (self.window + self.horizon) * (len(self.forecast) + len(self.past) + len(self.known))
-        check_memory(examples, Shape((width,)), "give a larger `stride`, or a smaller `window`")
-        earlier = EARLIER_FIT.get()
-        scales = Scales.fitted(self, content, parts) if earlier is None else Scales.of_json(earlier.reading["scales"])
-        splits = [split_of(self, content, each, scales) for each in starts]
-        train = splits[0]
-        assert train is not None, "it was checked that the training part has examples"
-        notes = self._notes(content, starts)
-        return Sets(
-            train,
-            splits[1],
-            splits[2],
-            digest(splits),
-            f"{self.source} {self.path}",
-            notes=notes,
-            reading={"told": self._labels(), "scales": scales.as_json()},
-            fields=self._fields(),
-            series=scales.training_series(content, parts, len(self.forecast)),
-        )
-
-    def _notes(self, content: SeriesRows, starts: Sequence[Sequence[Any]]) -> tuple[str, ...]:
-        if len(content.names) < 2:
-            return ()
-        out = {part: sum(not len(one) for one in each) for part, each in zip(PARTS, starts, strict=True)}
-        there = len(content.names)
-        return tuple(
-            f"{count:,} of {there:,} series have no example in the part `{part}`"
-            for part, count in out.items()
-            if 0 < count < there
-        )
-
-    def _labels(self) -> list[str]:
-        """Return the names of the values of a target: column and step ahead."""
-        return [f"{name}+{step}" for step in range(1, self.horizon + 1) for name in self.forecast]
-
     def column_values(self) -> tuple[ColumnValues, ...]:
-        return tuple(values_of(name, column) for name, column in columns_of(self._content().frame))
+        return tuple(values_of(name, column) for name, column in columns_of(self._content_and_frame()[1]))
 
     def cells(self, rows: Sequence[int]) -> list[dict[str, Any]]:
-        return cells_of(self._content().frame, rows)
+        return cells_of(self._content_and_frame()[1], rows)
 
     def source_columns(self) -> list[str]:
         return [name for name in read(Path(self.path), None, self.delimiter, self.na_values).names if name]

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     from ..preprocess.sums import Doubles
-    from .rows import SeriesRows
-    from .series import Series
+    from .base import SeriesData
+    from .content import SeriesRows
 
     Indices = npt.NDArray[np.int64]
 
@@ -33,7 +33,7 @@ class Parts:
     of: tuple[tuple[tuple[int, int], ...], ...]
 
     @classmethod
-    def of_rows(cls, source: Series, content: SeriesRows) -> Self:
+    def of_rows(cls, source: SeriesData, content: SeriesRows) -> Self:
         """Cut all series at the same times: `test` of them last, `valid` before. DataError where nothing is left."""
         moments = np.unique(content.times)
         held = {name: part_size(getattr(source, name), len(moments), name) for name in ("valid", "test")}
@@ -50,7 +50,7 @@ class Parts:
             found.append(tuple(pairwise(cuts)))
         return cls(tuple(found))
 
-    def starts(self, source: Series, content: SeriesRows) -> list[list[Indices]]:
+    def starts(self, source: SeriesData, content: SeriesRows) -> list[list[Indices]]:
         """Return for each part and series where targets begin, counted in the rows of the series.
 
         All targets of an example lie within its part; its past may reach into the parts before. DataError where a
@@ -59,9 +59,7 @@ class Parts:
         need = source.window + source.horizon
         for name, rows in zip(content.names, content.rows, strict=True):
             if len(rows) < need:
-                message = (
-                    f"{f'the series `{name}`' if name else str(content.frame.path)} has {plural(len(rows), 'row')}"
-                )
+                message = f"{f'the series `{name}`' if name else content.where} has {plural(len(rows), 'row')}"
                 message += (
                     f", and an example takes `window` {source.window:,} + `horizon` {source.horizon:,} = {need:,}"
                 )
@@ -95,7 +93,7 @@ class Scales:
     known: Doubles
 
     @classmethod
-    def fitted(cls, source: Series, content: SeriesRows, parts: Parts) -> Self:
+    def fitted(cls, source: SeriesData, content: SeriesRows, parts: Parts) -> Self:
         """Return the scales of the training rows. DataError where a series of its own scale has none."""
         train = [rows[: of[0][1]] for rows, of in zip(content.rows, parts.of, strict=True)]
         every = np.concatenate(train)
@@ -152,7 +150,7 @@ def _naive_error(values: Doubles, period: int) -> Doubles:
     return error
 
 
-def split_of(source: Series, content: SeriesRows, starts: Sequence[Indices], scales: Scales) -> Split | None:
+def split_of(source: SeriesData, content: SeriesRows, starts: Sequence[Indices], scales: Scales) -> Split | None:
     """Return the examples whose targets begin at `starts` of each series, as one part; None for no example."""
     from numpy.lib.stride_tricks import sliding_window_view as views
 
@@ -165,7 +163,7 @@ def split_of(source: Series, content: SeriesRows, starts: Sequence[Indices], sca
         scaled = ((values - mine[0]) / mine[1]).astype(np.float32)
         x.append(views(scaled, window, 0)[at - window].swapaxes(1, 2))
         y.append(views(values[:, :count].astype(np.float32), horizon, 0)[at].swapaxes(1, 2))
-        if source.known:
+        if source.known_ahead:
             ahead = ((content.known[rows] - scales.known[0]) / scales.known[1]).astype(np.float32)
             known.append(views(ahead, window + horizon, 0)[at - window].swapaxes(1, 2))
         scale.append(np.broadcast_to(mine[:, :count].astype(np.float32), (len(at), 3, count)))
@@ -174,7 +172,7 @@ def split_of(source: Series, content: SeriesRows, starts: Sequence[Indices], sca
     if not x:
         return None
     targets = _joined(y)
-    more = {"known": _joined(known)} if source.known else {}
+    more = {"known": _joined(known)} if source.known_ahead else {}
     more |= {"scale": _joined(scale), "id": np.array(ids)}
     return Split(_joined(x), targets[:, :, 0] if count == 1 else targets, np.concatenate(origins), more)
 
