@@ -33,7 +33,7 @@ GUESTS = {
     "mlflow": ["track"],
     "torchmetrics": [],
     "sklearn": ["baselines", "experiment"],
-    "scipy": ["data", "experiment", "sweeps"],
+    "scipy": ["baselines", "data", "experiment", "sweeps"],
     "hydra": ["spec"],
     "omegaconf": ["spec"],
     "rich": ["show"],
