@@ -59,7 +59,8 @@ def _shape_key(prepared: Prepared) -> tuple[Any, ...] | None:
     train, examples = prepared.train, prepared.examples
     plain = train.precision in {"fp32", "tf32"} and train.optimizer.takes == "gradient" and not train.augment
     alone = train.trace is False or train.compile or train.detect_anomaly or train.max_time
-    if not plain or alone or not prepared.is_supervised:
+    # states that go on are those of one network
+    if not plain or alone or not prepared.is_supervised or getattr(prepared.data, "carry", False):
         return None
     graph = prepared.graph
     if graph.macs * train.batch(examples) > MAX_MACS:

@@ -11,10 +11,12 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from .carry import Carries, current
+
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "identity": lambda x: x}
 
 
-class _Recurrent(nn.RNNBase):
+class Recurrent(Carries, nn.RNNBase):
     """Mixin for torch's recurrent modules.
 
     Shapes: x of (N, T, C), then states of (N, K, H), or (N, H) -> (N, T, D * H), or (N, D * H) at the end.
@@ -33,13 +35,23 @@ class _Recurrent(nn.RNNBase):
             setattr(self, name, zeros)  # torch's module notes it for its kernels
 
     def forward(self, x: Tensor, *states: Tensor) -> Tensor:
-        y, last = super().forward(x.transpose(0, 1), self._begin(x, [_by_layer(state) for state in states]))
+        carry = None if states else current()
+        begin = [_by_layer(state) for state in states] if carry is None else carry.first(self, self.zeros(x, len(x)))
+        y, last = super().forward(x.transpose(0, 1), self._begin(x, begin))
         ends = last if isinstance(last, tuple) else (last,)
+        if carry is not None:
+            carry.keep(self, ends)
         if self.return_sequences:
             made = y.transpose(0, 1)  # torch's batch_first would do so in place
         else:
             made = torch.cat((ends[0][-2], ends[0][-1]), -1) if self.bidirectional else ends[0][-1]  # where each ends
         return packed(made, *(end.transpose(0, 1) for end in ends)) if self.packs else made
+
+    def zeros(self, like: Tensor, count: int) -> tuple[Tensor, ...]:
+        """Return states of zeros for so many rows, and cells where it has some: (layers * directions, N, values)."""
+        sizes = (self.proj_size or self.hidden_size, *((self.hidden_size,) if self.mode == "LSTM" else ()))
+        rows = self.num_layers * (1 + self.bidirectional)
+        return tuple(like.new_zeros(rows, count, size) for size in sizes)
 
     def _begin(self, x: Tensor, states: Sequence[Tensor]) -> Any:
         """Return the initial state for torch's module; missing cells are zero."""
@@ -49,15 +61,15 @@ class _Recurrent(nn.RNNBase):
         return hidden, cells[0] if cells else x.new_zeros(len(hidden), len(x), self.hidden_size)
 
 
-class RNN(_Recurrent, nn.RNN):  # type: ignore[misc]
+class RNN(Recurrent, nn.RNN):  # type: ignore[misc]
     """torch's RNN."""
 
 
-class GRU(_Recurrent, nn.GRU):  # type: ignore[misc]
+class GRU(Recurrent, nn.GRU):  # type: ignore[misc]
     """torch's GRU."""
 
 
-class LSTM(_Recurrent, nn.LSTM):
+class LSTM(Recurrent, nn.LSTM):
     """torch's LSTM; a second state is that of the cells."""
 
     def forward(self, x: Tensor, *states: Tensor) -> Tensor:  # type: ignore[override]
@@ -78,8 +90,9 @@ class OtherRNN(RNN):
     def forward(self, x: Tensor, *states: Tensor) -> Tensor:  # type: ignore[override]
         suffixes = ("", "_reverse") if self.bidirectional else ("",)
         count, ends, states_at_end = len(suffixes), list[Tensor](), list[Tensor]()
-        rows = self.num_layers * count
-        begin = _by_layer(states[0]) if states else x.new_zeros(rows, len(x), self.hidden_size)
+        carry = None if states else current()
+        zeros = self.zeros(x, len(x))
+        (begin,) = [_by_layer(states[0])] if states else zeros if carry is None else carry.first(self, zeros)
         for layer in range(self.num_layers):
             dropped = F.dropout(x, self.dropout, self.training and layer > 0)
             states_of_layer = zip(begin[count * layer :], suffixes, strict=False)
@@ -87,6 +100,8 @@ class OtherRNN(RNN):
             x = torch.cat(directions, -1) if count > 1 else directions[0]
             ends = [direction[:, 0 if end else -1] for direction, end in zip(directions, suffixes, strict=True)]
             states_at_end += ends
+        if carry is not None:
+            carry.keep(self, (torch.stack(states_at_end),))
         made = x if self.return_sequences else torch.cat(ends, -1)
         return packed(made, torch.stack(states_at_end, 1)) if self.packs else made
 

@@ -10,6 +10,7 @@ from ..lazy import torch
 from ..objectives import Supervised
 from ..objectives.sample_weights import one_by_one
 from ..objectives.supervised import Head
+from ..training.batches.windows import CarriedPart
 from ..training.learner import EVALUATION_BATCH
 
 if TYPE_CHECKING:
@@ -29,6 +30,9 @@ def heads_of(job: Job, option: str) -> list[Head]:
 
 def batches_of(job: Job, part: str) -> Iterator[tuple[Any, Batch]]:
     """Iterate over outputs and batches of a part in its order, as an evaluation computes them."""
+    if isinstance(job.parts[part], CarriedPart):
+        message = "windows whose states go on (`carry: true`) are no examples that could be looked at one by one"
+        raise DlxError(message, hint="Evaluate the run on data without `carry`: `--data carry=false`.")
     network = job.network.eval()
     with torch.inference_mode():
         yield from job.parts[part].answers(job.learner.compute.of(network), EVALUATION_BATCH)

@@ -19,6 +19,7 @@ from .batches.augmentation import augmented
 from .batches.data_part import DataPart
 from .batches.example_order import Examples
 from .batches.step_chunk import StepChunk, step_chunks
+from .batches.windows import carried
 from .freezing import Freezing
 from .learner import EVALUATION_BATCH, Learner
 from .phased import Phased
@@ -79,7 +80,7 @@ class Job:
         self.parts = parts
         self.progress = Progress()
         if isinstance(objective, Supervised) and not isinstance(network, Mapping):
-            self.parts = augmented(parts, train, objective, preprocess)
+            self.parts = carried(augmented(parts, train, objective, preprocess), train.batch)
             examples = Examples(self.parts["train"], train, objective)
             self.feed: Feed = examples
             self.learner: Learner = SupervisedLearner(

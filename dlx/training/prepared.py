@@ -18,6 +18,7 @@ from ..plugins import is_foreign
 from ..schedules import Timeline
 from ..spec import Experiment, Train, missing_sections, objective_of
 from . import (
+    carrying,
     compute,
     device,
     early_stopping,
@@ -133,6 +134,8 @@ def prepare(
     sets = (load or loaded)(experiment)
     if of_classes := network_sources.class_problems(experiment, sets):
         raise SpecError(*of_classes)
+    if short := carrying.too_short(experiment, sets):
+        raise SpecError(*short)
     sets = network_sources.with_notes(experiment, sets)
     made = Prepared.unchecked(experiment, graphs, sets)
     if missing_valid := early_stopping.problems_without_valid(
@@ -183,6 +186,7 @@ def ready(experiment: Experiment, graphs: Graphs | None = None, *, sources: bool
             + freezing.problems(experiment, graphs)
             + early_stopping.problems(experiment)
             + ensemble_metrics.problems(experiment)
+            + carrying.problems(experiment, graphs)
         )
     if sources:
         missing += initial_weights.problems(experiment, graphs)

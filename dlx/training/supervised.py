@@ -15,6 +15,7 @@ from ..schedules import Timeline
 from ..spec import Train
 from .batches.augmentation import training_loss
 from .batches.example_order import Examples
+from .batches.windows import BEGINS, CarriedPart
 from .freezing import Freezing
 from .learner import EVALUATION_BATCH, Learner, Update
 from .progress import Progress
@@ -49,6 +50,8 @@ class SupervisedLearner(Learner):
     ) -> None:
         super().__init__({"network": network}, network, objective, train, progress, feed, freezing)
         self.network = network
+        self.carried = _held_states(network, feed.part)
+        """The states of recurrent layers that go on from window to window, by name."""
         heads = objective.heads(feed.part.names.targets)
         self.class_names = {head.name: class_names.get(head.field, ()) for head in heads}
 
@@ -62,6 +65,14 @@ class SupervisedLearner(Learner):
 
     def trained_networks(self) -> tuple[str, ...]:
         return ("network",)
+
+    def state(self) -> dict[str, Any]:
+        return super().state() | ({"carried": dict(self.carried)} if self.carried else {})
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        super().load(state)
+        for name, held in self.carried.items():
+            held.copy_(state["carried"][name])
 
     def plan_timeline(self) -> Timeline:
         return self.train.span(len(self.feed.part))
@@ -96,6 +107,15 @@ class SupervisedLearner(Learner):
             self.progress.tables[name] = tables
         self.set_training_mode()
         return {f"{name}/{key}": value for key, value in result.items()}
+
+
+def _held_states(network: nn.Module, part: DataPart) -> dict[str, Tensor]:
+    """Let a network hold the states of the streams of a part; nothing for one of independent examples."""
+    if not isinstance(part, CarriedPart):
+        return {}
+    from ..modules.carry import hold
+
+    return hold(network, part.streams_of.count)
 
 
 def with_same_random_numbers(closure: Callable[[], Tensor], device: Device) -> Callable[[], Tensor]:
@@ -147,6 +167,8 @@ def _loss_of(learner: SupervisedLearner) -> Callable[..., Tensor]:
     """Return the function from the indices of examples to their loss, a scalar; of a piece of an update it takes the
     factors on the losses of heads, too.
     """
+    from ..modules.carry import carrying
+
     network, part, objective = learner.compute.forward, learner.feed.part, learner.objective
     take, weighted = part.take, "weight" in part.fields
     target = objective.training_target if weighted else objective.target
@@ -154,11 +176,17 @@ def _loss_of(learner: SupervisedLearner) -> Callable[..., Tensor]:
         training_loss(learner.train, objective, parameters_of(learner.network), weighted=weighted)
     )
 
+    carries = isinstance(part, CarriedPart)
+
     def loss_of(index: Tensor, shares: Mapping[str, Tensor | float] | None = None) -> Tensor:
         batch = take(index)
         learned: Any = target(batch)
         learned = Piece(learned, shares) if shares else learned
-        return loss_function(network(*batch.inputs), learned)
+        if not carries:
+            return loss_function(network(*batch.inputs), learned)
+        with carrying(batch[BEGINS]):
+            outputs = network(*batch.inputs)
+        return loss_function(outputs, learned)
 
     return _with_auxiliary(learner.network, loss_of)
 

@@ -219,7 +219,7 @@ class Text(Dataset):
             message = f"the part `{part}` has {have}, and a window of {self.window:,} and the one to tell take "
             message += f"{self.window + 1:,}"
             raise DataError(message, hint="Give a smaller `window`, or more text.")
-        inputs = Windows(file, self.window, self.step, firsts)
+        inputs = Windows(file, self.window, self.step, firsts, carry=self.carry)
         targets = Windows(file, self.window, self.step, firsts, "target", part != "train" and self.step < self.window)
         x: Any = inputs
         y: Any = targets

@@ -51,6 +51,8 @@ class Windows:
     firsts: Numbers
     role: Literal["input", "target"] = "input"
     once: bool = False
+    carry: bool = False
+    """Whether states go on from one window to the next."""
     rows: Numbers | None = None
     """The windows that are selected; None for all."""
 

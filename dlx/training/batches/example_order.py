@@ -13,6 +13,7 @@ from ...spec import Train
 from .bootstrap import bootstrap_indices
 from .data_part import DataPart
 from .sampling import draw, example_weights, without_loss_weights
+from .windows import CarriedPart, Streams
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -36,7 +37,7 @@ class Examples(Feed):
         """Updates done in this epoch."""
         self.rng_at_epoch_start: Tensor | None = None
         """State of `rng` before this epoch's order was drawn: a checkpoint keeps it to draw the same order again."""
-        self.order: Tensor | None = None
+        self.order: Tensor | Streams | None = None
         """Indices of this epoch's examples in the order of the updates."""
         self.size = self.updates = 0
         """Examples in an update, and updates in this epoch."""
@@ -59,6 +60,9 @@ class Examples(Feed):
             self.rng_at_epoch_start = self.rng.get_state()
         part, epoch, n = self.part, max(0, self.epoch - 1), len(self.part)
         self.size, self.updates = self.train.per_update(n, epoch), self.train.updates(n, epoch)
+        if isinstance(part, CarriedPart):
+            self.order = part.streams_of
+            return
         order = self._order(n)
         order = order if self.bootstrap_indices is None else self.bootstrap_indices[order]
         self.order = order.to(part.x.device)[: self.size * self.updates]
@@ -83,7 +87,8 @@ class Examples(Feed):
         The last update of an epoch may have fewer examples, and is then returned alone: rows have one length.
         """
         assert self.order is not None
-        examples = self.order[self.position * self.size : (self.position + count) * self.size]
+        begin, end = self.position * self.size, (self.position + count) * self.size
+        examples = self.order[begin : min(end, self.size * self.updates)]
         if len(examples) < count * self.size and count > 1:
             count -= 1
             examples = examples[: count * self.size]

@@ -1,9 +1,9 @@
-"""A part of a text: windows of tokens, gathered from the mapped tokens by the operations of a step."""
+"""A part of a text: windows of tokens, gathered by the operations of a step; in streams where states go on."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from ...data.batch import Batch, FieldNames
@@ -61,6 +61,7 @@ class WindowPart(DataPart):
     window: int = field(kw_only=True)
     stride: int = field(kw_only=True)
     once: bool = field(kw_only=True)
+    carry: bool = field(kw_only=True)
     to: Device = field(kw_only=True)
     count: int = field(kw_only=True)
 
@@ -87,6 +88,7 @@ class WindowPart(DataPart):
             window=inputs.window,
             stride=inputs.stride,
             once=targets.once,
+            carry=inputs.carry,
             to=to,
             count=len(inputs),
         )
@@ -141,3 +143,78 @@ class WindowPart(DataPart):
             again = torch.arange(self.window, device=index.device) < self.window - self.stride
             outside = outside | ((number > 0).unsqueeze(1) & again)
         return x, found[:, 1:].masked_fill(outside, MASKED)
+
+
+BEGINS = "begins"
+"""Field of a batch of streams: whether the state of each is zero."""
+
+
+@dataclass(frozen=True)
+class Streams:
+    """The order of the windows of a part in streams: the first window of each, then the second of each, ...
+
+    Each stream is a run of windows; the first ones have one window more where they have not the same number.
+    """
+
+    windows: int
+    count: int
+
+    @property
+    def begins(self) -> Tensor:
+        """The first window of each stream (streams,)."""
+        length, longer = divmod(self.windows, self.count)
+        number = torch.arange(self.count)
+        return number * length + number.clamp(max=longer)
+
+    def __len__(self) -> int:
+        return self.windows
+
+    def __getitem__(self, places: slice) -> Tensor:
+        """Return the windows at some places of the order."""
+        place = torch.arange(*places.indices(self.windows))
+        return self.begins[place % self.count] + place // self.count
+
+
+@dataclass(frozen=True)
+class CarriedPart(WindowPart):
+    """Windows in streams: the state in which a recurrent layer ends a window is where it begins the next."""
+
+    streams_of: Streams = field(kw_only=True)
+    starts: Tensor = field(kw_only=True)
+    """The windows that begin at a state of zeros, in ascending order."""
+
+    @classmethod
+    def in_streams(cls, part: WindowPart, count: int) -> CarriedPart:
+        """Cut a part into so many streams."""
+        order = Streams(len(part), count)
+        documents = part.firsts[:-1][part.firsts[1:] > part.firsts[:-1]]
+        starts = torch.unique(torch.cat([order.begins.to(documents.device), documents]))
+        own = {one.name: getattr(part, one.name) for one in fields(part)}
+        return cls(**own, streams_of=order, starts=starts)
+
+    def take(self, index: Tensor) -> Batch:
+        batch = super().take(index)
+        index = index.to(self.starts.device)
+        begins = self.starts[torch.searchsorted(self.starts, index, right=True) - 1] == index
+        return self.batch({**batch.fields, BEGINS: begins.to(self.to)})
+
+    def answers(self, network: Callable[..., Any], size: int) -> Iterator[tuple[Any, Batch]]:
+        """Iterate over the network's outputs and the batches, a window of each stream at a time, from zeros on."""
+        from ...modules.carry import carrying
+
+        states: dict[Any, Any] = {}
+        for start in range(0, len(self), self.streams_of.count):
+            batch = self.take(self.streams_of[start : start + self.streams_of.count])
+            with carrying(batch[BEGINS], states):
+                outputs = network(*batch.inputs)
+            yield outputs, batch
+
+
+def carried(parts: dict[str, DataPart], batch: Callable[[int], int]) -> dict[str, DataPart]:
+    """Return the parts in streams where their data carries states; `batch` gives the number of them for so many
+    windows.
+    """
+    return {
+        name: CarriedPart.in_streams(part, batch(len(part))) if isinstance(part, WindowPart) and part.carry else part
+        for name, part in parts.items()
+    }
