@@ -370,6 +370,10 @@ class Dataset(Declared):
         """
         return []
 
+    def text_of(self, values: Any) -> str | None:
+        """Return the text that the values of a field of one example stand for; None for data that is no text."""
+        return None
+
     def source_columns(self) -> list[str]:
         """Return the names of the columns of the source, inputs of the network or not; none where it has none."""
         return []

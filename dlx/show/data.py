@@ -116,7 +116,7 @@ def _steps(made: DataDescription) -> Iterator[str]:
 
 def _examples(made: DataDescription) -> None:
     rows = made.examples[:MOST_EXAMPLES]
-    cells = [{**one["fields"], **one.get("row", {})} if "row" not in one else one["row"] for one in rows]
+    cells = [{n: _shortened(v) for n, v in one["fields"].items()} if "row" not in one else one["row"] for one in rows]
     names = list(cells[0])
     table = TextTable("example", *(f"#{one['index']}" for one in rows))
     for name in names[:MOST_CELLS]:
@@ -124,6 +124,11 @@ def _examples(made: DataDescription) -> None:
     table.print()
     if len(names) > MOST_CELLS:
         out(f"and {plural(len(names) - MOST_CELLS, 'more column')}: `--json` has all")
+
+
+def _shortened(value: Any) -> Any:
+    """Return the beginning of a text of many letters; any other value as it is."""
+    return f"{value[:37]}..." if isinstance(value, str) and len(value) > 40 else value
 
 
 def _cell(value: Any) -> str:

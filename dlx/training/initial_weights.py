@@ -7,11 +7,15 @@ import io
 import pickle
 from collections.abc import Mapping
 from dataclasses import dataclass
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.input_record import reading_of
+from ..data.text.recorded import recorded_tokenizer
+from ..data.text.text import Text
 from ..errors import DlxError, Problem, SpecError, first_line, shortened
-from ..graph import Graphs, initial_weights
+from ..graph import Graph, Graphs, initial_weights
 from ..graph.initial_weights import Assignment
 from ..lazy import torch
 from ..spec import Experiment
@@ -69,6 +73,8 @@ def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
     """Return all mistakes between `weights`, its source and the networks; of a file of torch its tensors are read."""
     if experiment.weights is None:
         return []
+    if other := _of_another_tokenizer(experiment, graphs):
+        return [other]
     try:
         if initial_weights.inspected(experiment, graphs) is None:
             path = initial_weights.file_of(experiment.weights)
@@ -78,6 +84,32 @@ def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
     except SpecError as error:
         return list(error.problems)
     return []
+
+
+def _of_another_tokenizer(experiment: Experiment, graphs: Graphs) -> Problem | None:
+    """Return the problem of weights of a run on a text, whose tokens have other numbers than those of this data."""
+    weights, data = experiment.weights, experiment.data
+    if weights is None or not isinstance(data, Text) or not weights.path.is_dir():
+        return None
+    was, now = recorded_tokenizer(reading_of(weights.path), ask_context=False), data.tokenizer()
+    if was is None or was == now or not any(_has_tokens(graph, weights, now.size) for graph in graphs.values()):
+        return None
+    pairs = zip_longest(was.names, now.names)
+    number = next((i for i, (one, other) in enumerate(pairs) if one != other), 0)
+    names = [f"`{names[number]}`" if number < len(names) else "none" for names in (was.names, now.names)]
+    message = f"the weights of {weights.source} are of another tokenizer: token {number} is {names[0]} there, and "
+    message += f"{names[1]} in this data ({experiment.place('data', data.kind)})"
+    hint = f"`data: {{text: {{tokenizer_of: {weights.source}}}}}` takes its tokens."
+    return Problem(message, hint, experiment.place("weights"), "weights")
+
+
+def _has_tokens(graph: Graph, weights: InitialWeights, size: int) -> bool:
+    """Whether a weight that is taken has an entry for each token."""
+    return any(
+        size in shape and weights.takes(f"{node.name}/{name}")
+        for node in graph.nodes
+        for name, shape in node.plan.weights.items()
+    )
 
 
 def load(experiment: Experiment, graphs: Graphs) -> LoadedWeights:

@@ -264,3 +264,54 @@ def test_a_mistake_in_the_data_is_not_told_a_second_time_by_the_layers(tmp_path)
         trace(load(spec))
     assert len(told.value.problems) == 1
     assert "`tokens` must be" in told.value.problems[0].message
+
+
+# --- the tokenizer of another run
+
+SPEC = """
+dlx: 1
+name: a
+data: {text: {content: CONTENT, window: 4MORE}}
+network: {layers: [{embedding: {embedding_dim: 3}}, {linear: 6}]}
+objective: language
+train: {steps: 1, batch_size: 1}
+track: {mlflow: false}
+"""
+
+
+def spec_of(folder: Path, content: str, more: str = "", weights: str = "") -> Path:
+    path = folder / "a.yaml"
+    path.write_text(SPEC.replace("CONTENT", content).replace("MORE", more) + weights)
+    return path
+
+
+def test_weights_of_another_tokenizer_are_refused_and_its_tokens_can_be_taken(tmp_path):
+    from dlx.experiment import runner
+
+    run = runner.run(load(spec_of(tmp_path, "abcdef")), tmp_path / "runs").results[0].run.dir
+    weights = f"weights: {{from: {run}}}\n"
+    with pytest.raises(
+        SpecError, match="are of another tokenizer: token 0 is `a` there, and `b` in this data"
+    ) as told:
+        runner.run(load(spec_of(tmp_path, "bcdefg", weights=weights)), tmp_path / "runs")
+    assert f"tokenizer_of: {run}" in told.value.problems[0].hint
+    with pytest.raises(SpecError, match=r"the part `train` has `g` \(U\+0067\)"):
+        runner.run(load(spec_of(tmp_path, "bcdefg", f", tokenizer_of: {run}", weights)), tmp_path / "runs")
+    path = spec_of(tmp_path, "fedcb", f", tokenizer_of: {run}", weights)
+    assert load(path).data.tokenizer().names == tuple("abcdef")
+    assert runner.run(load(path), tmp_path / "runs").results[0].status == "finished"
+
+
+def test_a_run_without_a_tokenizer_is_told(tmp_path):
+    with pytest.raises(DataError, match="is no run that was trained on a text"):
+        text(content="hello", tokenizer_of=tmp_path).facts()
+    with pytest.raises(ValueError, match="`tokenizer_of` names a run that has its own"):
+        text(content="hello", tokenizer_of=tmp_path, tokens="bytes")
+
+
+def test_examples_are_described_as_text(tmp_path):
+    from dlx.analysis.data.description import described
+
+    spec = spec_of(tmp_path, "abcdef")
+    (first, *_) = described(load(spec))[""].as_json()["examples"]
+    assert first["fields"] == {"input": "abcd", "target": "bcde"}

@@ -260,7 +260,11 @@ def _with_examples(made: DataDescription, data: Dataset) -> DataDescription:
     cells = data.cells(rows)
     examples = []
     for i, row in enumerate(rows):
-        fields = {one.name: _short(sets.values(some, one.name)[i]) for one in made.fields if one.dtype}
+        values = {one.name: sets.values(some, one.name)[i] for one in made.fields if one.dtype}
+        texts = {name: data.text_of(value) for name, value in values.items()}
+        fields: dict[str, Any] = {
+            n: _short(value) if (text := texts[n]) is None else text for n, value in values.items()
+        }
         names = {name: each for name, each in made.classes.items() if isinstance(fields[name], int)}
         for name, each in names.items():
             if each[fields[name]].name:

@@ -25,10 +25,10 @@ def reading_of_run(reading: Mapping[str, Any]) -> Iterator[None]:
         _RECORDED.reset(token)
 
 
-def recorded_tokenizer(reading: Mapping[str, Any] | None = None) -> Tokenizer | None:
+def recorded_tokenizer(reading: Mapping[str, Any] | None = None, *, ask_context: bool = True) -> Tokenizer | None:
     """Return the tokenizer in `reading`, else that of the run that goes on or is asked; None where there is none."""
-    earlier = EARLIER_FIT.get()
-    known = reading or (earlier.reading if earlier is not None else _RECORDED.get()) or {}
+    earlier = EARLIER_FIT.get() if ask_context else None
+    known = reading or (earlier.reading if earlier is not None else _RECORDED.get() if ask_context else None) or {}
     if "tokenizer" not in known:
         return None
     try:

@@ -17,6 +17,8 @@ from ...registry import FilePath
 from ...shapes import Shape
 from ...text import Tokenizer, Tokens, kind_of
 from ..base import Dataset, Facts, Sets, Split
+from ..file_reading import existing
+from ..input_record import reading_of
 from ..new_inputs import NewInputs
 from ..splits import PartSize, part_size, random_parts
 from .corpus import Corpus, Document, Scan
@@ -57,6 +59,9 @@ class Text(Dataset):
     path: FilePath | None = Field(None, description="file, folder of files, or table (.csv, .parquet) with `column`")
     content: str | None = Field(None, min_length=1, description="the text itself, in place of a file")
     tokens: Tokens = "characters"
+    tokenizer_of: FilePath | None = Field(
+        None, description="folder of a run whose tokenizer is taken, with its vocabulary, in place of `tokens`"
+    )
     window: PositiveInt = Field(64, description="tokens that the network sees at once")
     stride: PositiveInt | None = Field(
         None, description="tokens from the beginning of a window to that of the next; null: `window`"
@@ -101,6 +106,8 @@ class Text(Dataset):
                 f"`carry` goes on where a window ends, and `stride` {self.stride} begins the next elsewhere "
                 f"(`window` {self.window}): leave one out"
             )
+        if self.tokenizer_of is not None and "tokens" in self.model_fields_set:
+            raise ValueError("`tokens` are trained, and `tokenizer_of` names a run that has its own: leave one out")
         if self.split == "order" and "seed" in self.model_fields_set:
             raise ValueError("`seed` is of the draw, and `split: order` draws nothing: leave one of the two out")
         if self.content is not None and (named := {"column", "files", "encoding"} & self.model_fields_set):
@@ -120,8 +127,7 @@ class Text(Dataset):
     @cached_property
     def corpus(self) -> Corpus:
         """The documents; what was found by reading them is kept with it."""
-        raw = kind_of(self.tokens) == "bytes"
-        return Corpus(self.path, self.content, self.column, self.files, self.encoding, raw)
+        return Corpus(self.path, self.content, self.column, self.files, self.encoding, self.of_bytes)
 
     def scan(self) -> Scan:
         return self.corpus.scan()
@@ -133,7 +139,7 @@ class Text(Dataset):
 
     def parts_as_json(self) -> list[Any]:
         """Return all that says which characters are in which part."""
-        return [self.train, self.valid, self.test, self.split, self.seed, kind_of(self.tokens) == "bytes"]
+        return [self.train, self.valid, self.test, self.split, self.seed, self.of_bytes]
 
     def sizes(self, total: int, unit: str) -> dict[str, int]:
         """Return the size of each part. DataError where they do not fit."""
@@ -155,7 +161,7 @@ class Text(Dataset):
                     f"`split: random` draws documents, and {self.corpus.path or '`content`'} is one",
                     hint="Leave it out: parts are cut in the order of the text.",
                 )
-            sizes = self.sizes(lengths[0], "bytes" if kind_of(self.tokens) == "bytes" else "characters")
+            sizes = self.sizes(lengths[0], "bytes" if self.of_bytes else "characters")
             begin = sum(sizes[name] for name in PARTS[: PARTS.index(part)])
             for one in self.corpus.documents():
                 yield Document(one.name, _cut(one.pieces, begin, begin + sizes[part]))
@@ -177,8 +183,24 @@ class Text(Dataset):
     # --- facts and data ---------------------------------------------------------------------------------------------
 
     def tokenizer(self) -> Tokenizer:
-        """Return the tokenizer of the training part, or the one that a run has kept."""
-        return recorded_tokenizer() or tokenizer_of(self)
+        """Return the tokenizer of the training part, or the one that a run has recorded."""
+        return recorded_tokenizer() or self._tokenizer_of_run or tokenizer_of(self)
+
+    @cached_property
+    def _tokenizer_of_run(self) -> Tokenizer | None:
+        if self.tokenizer_of is None:
+            return None
+        found = recorded_tokenizer(reading_of(existing(self.tokenizer_of, folder=True)), ask_context=False)
+        if found is None:
+            message = f"{self.tokenizer_of} is no run that was trained on a text: it has no tokenizer"
+            raise DataError(message, hint="Name the folder of such a run, or leave `tokenizer_of` out.")
+        return found
+
+    @property
+    def of_bytes(self) -> bool:
+        """Whether texts are read as bytes."""
+        own = self._tokenizer_of_run
+        return (own.kind if own is not None else kind_of(self.tokens)) == "bytes"
 
     def facts(self) -> Facts:
         names = self.tokenizer().names
@@ -210,7 +232,7 @@ class Text(Dataset):
         lengths = self.scan().lengths
         if len(lengths) > 1:
             return len(lengths), "documents"
-        return lengths[0], "bytes" if kind_of(self.tokens) == "bytes" else "characters"
+        return lengths[0], "bytes" if self.of_bytes else "characters"
 
     def _split(self, part: str, file: TokenFile) -> Split:
         firsts = file.firsts(self.window, self.step)
@@ -225,11 +247,14 @@ class Text(Dataset):
         y: Any = targets
         return Split(x, y)
 
+    def text_of(self, values: Any) -> str:
+        return self.tokenizer().decode([int(number) for number in values if number >= 0])
+
     # --- inputs that come later -------------------------------------------------------------------------------------
 
     def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
         """Cut the text of a file into windows; the last one ends with the text."""
-        corpus = Corpus(path, None, None, "*", self.encoding, kind_of(self.tokens) == "bytes")
+        corpus = Corpus(path, None, None, "*", self.encoding, self.of_bytes)
         (document,) = corpus.documents()
         return self._windows_of(document, record)
 

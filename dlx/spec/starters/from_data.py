@@ -9,6 +9,7 @@ from typing import Any
 
 from ...errors import DataError
 from .from_table import table_draft
+from .from_text import is_text, text_draft
 from .lines import Draft, listing, one_line, quoted, training_lines, with_comment
 
 LARGEST = 96
@@ -21,8 +22,14 @@ ARRAYS = (".npz", ".npy", ".safetensors", ".pt")
 def draft(data: Path, file: Path, name: str, target: str | None = None) -> Draft:
     """A spec called `name`, to be written at `file`, for the data at `data`. DataError where it cannot be learned."""
     if not data.exists():
-        raise DataError(f"there is no {data}", hint="Name a CSV or parquet file, arrays, or a folder of pictures.")
+        raise DataError(
+            f"there is no {data}", hint="Name a CSV or parquet file, arrays, a text, or a folder of pictures."
+        )
     path = quoted(Path(os.path.relpath(data.absolute(), file.absolute().parent)).as_posix())
+    if is_text(data):
+        if target is not None:
+            raise DataError(f"{data} is a text and has no columns", hint="Leave `--target` out.")
+        return text_draft(data, path, name)
     if data.is_dir() or data.suffix in ARRAYS:
         if target is not None:
             raise DataError(f"{data} has no columns, and `--target` names one", hint="Leave `--target` out.")

@@ -12,11 +12,15 @@ from ...objectives import Objective
 from ...spec import Train
 from .bootstrap import bootstrap_indices
 from .data_part import DataPart
+from .permutation import Permutation
 from .sampling import draw, example_weights, without_loss_weights
-from .windows import CarriedPart, Streams
+from .windows import CarriedPart, Streams, WindowPart
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+MANY = 2**20
+"""Windows of a text above which their order is computed place by place, and not held in memory."""
 
 
 class Examples(Feed):
@@ -37,7 +41,7 @@ class Examples(Feed):
         """Updates done in this epoch."""
         self.rng_at_epoch_start: Tensor | None = None
         """State of `rng` before this epoch's order was drawn: a checkpoint keeps it to draw the same order again."""
-        self.order: Tensor | Streams | None = None
+        self.order: Tensor | Streams | Permutation | None = None
         """Indices of this epoch's examples in the order of the updates."""
         self.size = self.updates = 0
         """Examples in an update, and updates in this epoch."""
@@ -63,12 +67,20 @@ class Examples(Feed):
         if isinstance(part, CarriedPart):
             self.order = part.streams_of
             return
+        if isinstance(part, WindowPart) and n > MANY and self.train.shuffle and self._each_once:
+            self.order = Permutation.draw(n, self.rng)
+            return
         order = self._order(n)
         order = order if self.bootstrap_indices is None else self.bootstrap_indices[order]
         self.order = order.to(part.x.device)[: self.size * self.updates]
         # with accumulation an update is taken in pieces of batch_size, and it is pieces that are read ahead
         each = self.size if self.train.accumulate == 1 else self.train.batch(n)
         part.prefetch(self.order[self.position * self.size :], each)
+
+    @property
+    def _each_once(self) -> bool:
+        """Whether an epoch has each example once."""
+        return self.weights is None and self.bootstrap_indices is None
 
     def _order(self, count: int) -> Tensor:
         """Return the indices of the next epoch, (count,), on the host."""
