@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .api.run import Run, SeedRuns
     from .api.specs import Inspection, build, inspect, load
     from .api.sweeps import StudyResult, sweep
-    from .api.trained import Evaluation, Predictions, evaluate, open_run, predict
+    from .api.trained import Evaluation, Predictions, Samples, evaluate, open_run, predict, sample
     from .api.trainings import resume, train
     from .augment import Augmentation, View
     from .averages import Average
@@ -47,7 +47,7 @@ _MODULES = {
     "api.sweeps": ("StudyResult", "sweep"),
     "api.specs": ("Inspection", "build", "inspect", "load"),
     "api.trainings": ("resume", "train"),
-    "api.trained": ("Evaluation", "Predictions", "evaluate", "open_run", "predict"),
+    "api.trained": ("Evaluation", "Predictions", "Samples", "evaluate", "open_run", "predict", "sample"),
     "augment": ("Augmentation", "View"),
     "averages": ("Average",),
     "baselines": ("Baseline",),
@@ -109,6 +109,7 @@ __all__ = [
     "Run",
     "RunError",
     "Sampler",
+    "Samples",
     "Schedule",
     "Scheduler",
     "SeedRuns",
@@ -131,6 +132,7 @@ __all__ = [
     "open_run",
     "predict",
     "resume",
+    "sample",
     "sweep",
     "train",
 ]

@@ -1,4 +1,4 @@
-"""`dlx.open_run`, `dlx.evaluate` and `dlx.predict`: trained networks and their use."""
+"""`dlx.open_run`, `dlx.evaluate`, `dlx.predict` and `dlx.sample`: trained networks and their use."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 from ..data import python_inputs
-from ..errors import DlxError
+from ..errors import DlxError, plural
 from ..runs.folder import RunFolder
 from ..show import html
 from ..trained import evaluate as evaluations
@@ -15,6 +15,9 @@ from ..trained import predict as predictions
 from ..trained.closer import Closer
 from ..trained.evaluate import Evaluated
 from ..trained.predict import Predicted
+from ..trained.sampling import sample as sampling
+from ..trained.sampling.draw import Draw
+from ..trained.sampling.sample import Sampled
 from ..trained.slices import slice_table
 from ..trained.worst import joined
 from . import frames
@@ -85,6 +88,23 @@ class Predictions(Predicted):
         titles, rows = self.rows()
         shown = [[value if isinstance(value, str) else html.figure(value) for value in row] for row in rows]
         return html.table([titles[0], *(f">{title}" for title in titles[1:])], shown, self.run.key)
+
+
+class Samples(Sampled):
+    """Texts that a network has made after a prompt: `texts`, and `samples` with the tokens of each."""
+
+    @property
+    def frame(self) -> DataFrame:
+        """A row for each text. Columns: `seed` where it was drawn, `text`, `bits_per_token`."""
+        columns = [*(["seed"] if self.seeds else []), "text", "bits_per_token"]
+        rows = [[one.text, one.bits_per_token] for one in self.samples]
+        return frames.table(columns, [[*self.seeds[i : i + 1], *row] for i, row in enumerate(rows)])
+
+    def __repr__(self) -> str:
+        return f"<dlx.Samples of {self.run.key}: {plural(len(self.samples), 'text')} after {self.prompt!r}>"
+
+    def _repr_html_(self) -> str:
+        return html.table(("text", ">bits a token"), [(one.whole, html.figure(one.bits_per_token)) for one in self.samples])
 
 
 def open_run(run: AnyRun = "last", *, runs: str | os.PathLike[str] = "runs") -> Run:
@@ -167,3 +187,32 @@ def predict(
     with isolated():
         found = predictions.predict(run_folder(run, runs), source, checkpoint, combine, names, threshold)
     return Predictions(**vars(found))
+
+
+def sample(
+    run: AnyRun = "last",
+    n: int = 500,
+    *,
+    prompt: str | None = None,
+    temperature: float = 1.0,
+    top_k: int | None = None,
+    top_p: float = 1.0,
+    beam: int | None = None,
+    samples: int = 1,
+    seed: int = 0,
+    checkpoint: str | None = None,
+    runs: str | os.PathLike[str] = "runs",
+) -> Samples:
+    """Let a language model go on with `prompt` for `n` tokens, as `dlx sample` does.
+
+    Text i is drawn by `seed` + i. `temperature` 0 takes the most probable token each time; `beam` searches the most
+    probable text among as many.
+
+    Raises DlxError where the run has no language model, or the prompt is empty, too long or not of its vocabulary.
+    """
+    draw = Draw(temperature, top_k, top_p)
+    with isolated():
+        found = sampling.sample(
+            run_folder(run, runs), n, prompt, draw, seed=seed, samples=samples, beam=beam, name=checkpoint
+        )
+    return Samples(**vars(found))

@@ -25,6 +25,7 @@ COMMANDS = (
     training.baseline,
     runs.evaluate,
     runs.predict,
+    runs.sample,
     runs.compare,
     specs.layers,
     specs.specs,

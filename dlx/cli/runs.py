@@ -110,6 +110,49 @@ def predict(
     ensembles.predictions(found, as_json, output)
 
 
+def sample(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run of a language model.", autocompletion=completion.run_names)
+    ],
+    n: Annotated[int, typer.Option("--n", metavar="N", help="Tokens to make.")] = 500,
+    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Text to go on with.")] = None,
+    temperature: Annotated[
+        float, typer.Option(metavar="T", help="Divisor of the logits; 0 takes the most probable token.")
+    ] = 1.0,
+    top_k: Annotated[int | None, typer.Option(metavar="K", help="Draw among the K most probable tokens.")] = None,
+    top_p: Annotated[
+        float, typer.Option(metavar="P", help="Draw among the most probable tokens that add up to P.")
+    ] = 1.0,
+    beam: Annotated[
+        int | None, typer.Option(metavar="B", help="Search the most probable text among B, and draw none.")
+    ] = None,
+    samples: Annotated[int, typer.Option(metavar="N", help="Number of texts.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the first text; the next is drawn by N + 1.")] = 0,
+    echo: Annotated[bool, typer.Option("--echo", help="Also the prompt, before each text.")] = False,
+    checkpoint: Checkpoint = None,
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Let a language model write.
+
+    The text alone on stdout; with several, a line `---` between them. The same seed gives the same text, however many
+    are asked for. Each token passes the network once, where its layers can keep what they need of those before; else
+    the last window passes for each. Without --prompt a text begins after a line break.
+
+    Example: dlx sample last --n 500 --prompt "To be" --temperature 0.8
+    """
+    from ..runs import lookup
+    from ..show import samples as texts
+    from ..trained.sampling import sample as sampling
+    from ..trained.sampling.draw import Draw
+
+    draw = Draw(temperature, top_k, top_p)
+    found = sampling.sample(
+        lookup.find(run, runs), n, prompt, draw, seed=seed, samples=samples, beam=beam, name=checkpoint
+    )
+    texts.sampled(found, as_json, echo)
+
+
 def compare(
     names: Annotated[
         list[str],

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from .steps import Cache
+
 
 class Parameter(nn.Module):
     """A learned tensor for each sample of the batch, drawn normal around `mean`. Shapes: (N, *) -> (N, *shape)."""
@@ -19,6 +21,11 @@ class Parameter(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.value.expand(x.shape[0], *self.value.shape)
+
+    def step(self, x: Tensor, cache: Cache) -> Tensor:
+        """The rows of the next tokens, where each token has a row, as learned positions have."""
+        start, cache.length = cache.length, cache.length + x.shape[1]
+        return self.value[start : cache.length].expand(x.shape[0], -1, *self.value.shape[1:])
 
     def extra_repr(self) -> str:
         return f"shape={tuple(self.value.shape)}"

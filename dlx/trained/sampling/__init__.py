@@ -1,0 +1,1 @@
+"""What trained networks make of themselves: texts, token by token."""

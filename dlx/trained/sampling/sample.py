@@ -1,0 +1,190 @@
+"""`dlx sample`: what a trained network makes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from math import log
+from typing import TYPE_CHECKING, Any
+
+from ...data.text.kept import kept_tokenizer
+from ...errors import DlxError, plural
+from ...lazy import torch
+from ...objectives.language import Language
+from ...spec import load
+from ...training import device
+from ...training.checkpoints import checkpoint
+from ..evaluate import input_record_of, weights_of
+from ..input_sizes import graph_for
+from .draw import Draw, Made, drawn, searched
+from .next_token import Steps, next_token
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from ...runs.folder import RunFolder
+    from ...text import Tokenizer
+
+BEGINNINGS = ("\n", " ")
+"""Tokens after which a text begins where no prompt is given, in the order in which they are looked for."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One text: its tokens (n,), and the mean number of bits in which the network tells one of them."""
+
+    text: str
+    tokens: tuple[int, ...]
+    bits_per_token: float
+    whole: str
+    """The text with the prompt before it."""
+
+    def as_json(self) -> dict[str, Any]:
+        return {"text": self.text, "tokens": list(self.tokens), "bits_per_token": self.bits_per_token}
+
+
+@dataclass(frozen=True)
+class Sampled:
+    """Texts that a network has made after a prompt.
+
+    Attributes:
+        seeds: seed of each text; empty for a beam search, which draws nothing.
+        way: "steps", where each token passes the network once, or "windows", where the last ones pass anew.
+    """
+
+    run: RunFolder
+    prompt: str
+    samples: tuple[Sample, ...]
+    seeds: tuple[int, ...]
+    way: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def texts(self) -> tuple[str, ...]:
+        """Return the texts alone, without the prompt."""
+        return tuple(one.text for one in self.samples)
+
+    def as_json(self) -> dict[str, Any]:
+        """Return the document of `dlx sample --json`."""
+        document: dict[str, Any] = {"run": self.run.key, "prompt": self.prompt, "way": self.way}
+        each = [one.as_json() for one in self.samples]
+        if self.seeds:
+            each = [{"seed": seed, **one} for seed, one in zip(self.seeds, each, strict=True)]
+        return document | {"samples": each}
+
+
+def sample(
+    run: RunFolder,
+    n: int = 500,
+    prompt: str | None = None,
+    draw: Draw = Draw(),  # noqa: B008 - frozen
+    *,
+    seed: int = 0,
+    samples: int = 1,
+    beam: int | None = None,
+    name: str | None = None,
+) -> Sampled:
+    """Let a language model go on with a prompt for `n` tokens.
+
+    Text i is drawn by seed + i, so that it is the same however many are asked for. `beam` searches the most probable
+    text among as many, and draws none. `name` is the checkpoint; by default the last weights.
+
+    Raises:
+        DlxError: the run has no language model; the prompt is empty, too long, or not of its vocabulary.
+    """
+    device.limit_thread_spinning()
+    draw.check()
+    _check_counts(n, samples, beam, draw)
+    experiment, known = load(run.file("spec.yaml")), input_record_of(run)
+    tokenizer = kept_tokenizer(known.reading)
+    objective = experiment.objective
+    if not isinstance(objective, Language) or tokenizer is None or len(known.inputs) != 1:
+        kind = objective.kind if objective is not None else "no objective"
+        message = f"{run.key} was trained for {kind}, and makes no texts"
+        raise DlxError(message, hint="Take a run with `objective: language` and `data: {text: ...}`.")
+    begun, notes = _beginning(prompt, tokenizer)
+    tokens = _tokens_of(begun, tokenizer)
+    from ...network import build
+
+    network = build(graph_for(experiment, known), experiment.init).eval()
+    saved = name or "final"
+    checkpoint.load_weights(network, weights_of(run, saved), saved)
+    ((window,),) = known.inputs.values()
+    with device.threads(run.threads()), torch.inference_mode():
+        model = next_token(network, lambda outputs: _main(objective, outputs), window, tokenizer.size)
+        if len(tokens) > window and (not isinstance(model, Steps) or _reaches_back(model, tokens[:1])):
+            message = f"the prompt has {plural(len(tokens), 'token')}, and the network sees {window:,} at once"
+            raise DlxError(message, hint="Give a shorter one: its last words count.")
+        given = torch.tensor([tokens])
+        seeds = tuple(seed + i for i in range(samples))
+        made = [searched(model, given, n, beam)] if beam else drawn(model, given, n, draw, seeds)
+    return Sampled(
+        run,
+        begun,
+        tuple(_sample(one, tokens, tokenizer) for one in made),
+        () if beam else seeds,
+        "steps" if isinstance(model, Steps) else "windows",
+        notes,
+    )
+
+
+def _check_counts(n: int, samples: int, beam: int | None, draw: Draw) -> None:
+    for option, value in (("--n", n), ("--samples", samples), ("--beam", beam)):
+        if value is not None and value < 1:
+            raise DlxError(f"{option} is {value}", hint="Take 1 or more.")
+    if beam is not None and (samples > 1 or draw != Draw()):
+        message = "a beam search looks for the most probable text, and draws none"
+        raise DlxError(message, hint="Leave out --beam, or --samples, --temperature, --top-k and --top-p.")
+
+
+def _main(objective: Language, outputs: Tensor | Mapping[str, Tensor]) -> Tensor:
+    """Return the logits (N, window, vocabulary)."""
+    return objective.main(outputs).movedim(1, -1)
+
+
+def _beginning(prompt: str | None, tokenizer: Tokenizer) -> tuple[str, tuple[str, ...]]:
+    """Return the text to go on with, and a note where it was not given."""
+    if prompt == "":
+        raise DlxError("the prompt is empty", hint="Give some text, or leave out --prompt.")
+    if prompt is not None:
+        return prompt, ()
+    for text in BEGINNINGS:
+        if len(_known(text, tokenizer)) == 1:
+            return text, (f"no --prompt: it begins after {text!r}",)
+    first = tokenizer.decode([0])
+    return first, (f"no --prompt: it begins after {first!r}",)
+
+
+def _known(text: str, tokenizer: Tokenizer) -> Sequence[int]:
+    from ...text import UnknownTextError
+
+    try:
+        return [int(one) for one in tokenizer.encode(text)]
+    except UnknownTextError:
+        return ()
+
+
+def _tokens_of(prompt: str, tokenizer: Tokenizer) -> list[int]:
+    from ...text import UnknownTextError
+
+    try:
+        tokens = [int(one) for one in tokenizer.encode(prompt)]
+    except UnknownTextError as error:
+        message = f"the prompt has {error.text!r} at character {error.before + 1}, which is not in the vocabulary"
+        some = " ".join(tokenizer.names[:12])
+        raise DlxError(message, hint=f"The run knows {plural(tokenizer.size, 'token')}: {some} ...") from None
+    if not tokens:
+        raise DlxError(f"the prompt {prompt!r} has no token", hint="Give some words.")
+    return tokens
+
+
+def _reaches_back(model: Steps, tokens: Sequence[int]) -> bool:
+    """Whether a network counts tokens, and so sees a window of them at most."""
+    probe = Steps(model.network, model.look, model.window)
+    probe.append(torch.tensor([tokens]))
+    return probe.reaches_back
+
+
+def _sample(made: Made, before: Sequence[int], tokenizer: Tokenizer) -> Sample:
+    bits = -made.log_probability / len(made.tokens) / log(2)
+    return Sample(tokenizer.decode(made.tokens), made.tokens, bits, tokenizer.decode([*before, *made.tokens]))
