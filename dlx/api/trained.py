@@ -104,7 +104,9 @@ class Samples(Sampled):
         return f"<dlx.Samples of {self.run.key}: {plural(len(self.samples), 'text')} after {self.prompt!r}>"
 
     def _repr_html_(self) -> str:
-        return html.table(("text", ">bits a token"), [(one.whole, html.figure(one.bits_per_token)) for one in self.samples])
+        return html.table(
+            ("text", ">bits a token"), [(one.whole, html.figure(one.bits_per_token)) for one in self.samples]
+        )
 
 
 def open_run(run: AnyRun = "last", *, runs: str | os.PathLike[str] = "runs") -> Run:

@@ -33,7 +33,9 @@ class Draw:
     def check(self) -> None:
         """DlxError for numbers that name no way to draw."""
         if not 0 <= self.temperature < float("inf"):
-            raise DlxError(f"the temperature is {self.temperature}", hint="Take a number above 0, or 0 for the likeliest.")
+            raise DlxError(
+                f"the temperature is {self.temperature}", hint="Take a number above 0, or 0 for the likeliest."
+            )
         if self.top_k is not None and self.top_k < 1:
             raise DlxError(f"--top-k is {self.top_k}", hint="Take 1 or more tokens.")
         if not 0 < self.top_p <= 1:

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from math import log
 from typing import TYPE_CHECKING, Any
 
-from ...data.text.kept import kept_tokenizer
+from ...data.text.recorded import recorded_tokenizer
 from ...errors import DlxError, plural
 from ...lazy import torch
+from ...objectives import default_objective
 from ...objectives.language import Language
 from ...spec import load
 from ...training import device
@@ -96,11 +97,10 @@ def sample(
     draw.check()
     _check_counts(n, samples, beam, draw)
     experiment, known = load(run.file("spec.yaml")), input_record_of(run)
-    tokenizer = kept_tokenizer(known.reading)
-    objective = experiment.objective
+    tokenizer = recorded_tokenizer(known.reading)
+    objective = experiment.objective or default_objective(known.facts)
     if not isinstance(objective, Language) or tokenizer is None or len(known.inputs) != 1:
-        kind = objective.kind if objective is not None else "no objective"
-        message = f"{run.key} was trained for {kind}, and makes no texts"
+        message = f"{run.key} was trained for {objective.kind}, and makes no texts"
         raise DlxError(message, hint="Take a run with `objective: language` and `data: {text: ...}`.")
     begun, notes = _beginning(prompt, tokenizer)
     tokens = _tokens_of(begun, tokenizer)
