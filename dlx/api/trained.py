@@ -16,7 +16,7 @@ from ..trained.closer import Closer
 from ..trained.evaluate import Evaluated
 from ..trained.predict import Predicted
 from ..trained.sampling import sample as sampling
-from ..trained.sampling.draw import Draw
+from ..trained.sampling.decoding import Decoding
 from ..trained.sampling.sample import Sampled
 from ..trained.slices import slice_table
 from ..trained.worst import joined
@@ -212,9 +212,9 @@ def sample(
 
     Raises DlxError where the run has no language model, or the prompt is empty, too long or not of its vocabulary.
     """
-    draw = Draw(temperature, top_k, top_p)
+    decoding = Decoding(temperature, top_k, top_p)
     with isolated():
         found = sampling.sample(
-            run_folder(run, runs), n, prompt, draw, seed=seed, samples=samples, beam=beam, name=checkpoint
+            run_folder(run, runs), n, prompt, decoding, seed=seed, samples=samples, beam=beam, name=checkpoint
         )
     return Samples(**vars(found))

@@ -144,11 +144,11 @@ def sample(
     from ..runs import lookup
     from ..show import samples as texts
     from ..trained.sampling import sample as sampling
-    from ..trained.sampling.draw import Draw
+    from ..trained.sampling.decoding import Decoding
 
-    draw = Draw(temperature, top_k, top_p)
+    decoding = Decoding(temperature, top_k, top_p)
     found = sampling.sample(
-        lookup.find(run, runs), n, prompt, draw, seed=seed, samples=samples, beam=beam, name=checkpoint
+        lookup.find(run, runs), n, prompt, decoding, seed=seed, samples=samples, beam=beam, name=checkpoint
     )
     texts.sampled(found, as_json, echo)
 

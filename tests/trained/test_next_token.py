@@ -1,4 +1,4 @@
-"""A network that is run token by token gives what it gives for whole windows, and tokens are drawn as they are told."""
+"""A network that is run token by token gives what it gives for whole windows; tokens come by their probabilities."""
 
 from itertools import product
 
@@ -10,7 +10,7 @@ from scipy import stats
 
 from dlx.errors import DlxError
 from dlx.network import build
-from dlx.trained.sampling.draw import Draw, drawn, searched
+from dlx.trained.sampling.decoding import Decoding, beam_search, sampled_texts
 from dlx.trained.sampling.next_token import Steps, Windows, next_token
 
 WINDOW, TOKENS = 12, 7
@@ -126,9 +126,11 @@ def test_beyond_the_window_the_later_half_of_it_is_read_anew():
 
 def test_a_text_is_the_same_by_steps_and_by_windows_and_however_many_are_drawn():
     layers, prompt = LAYERS["rotary positions"], torch.tensor([[1, 2, 3]])
-    three = drawn(steps(layers), prompt, 9, Draw(), [0, 1, 2])
-    assert [one.tokens for one in drawn(windows(layers), prompt, 9, Draw(), [0, 1, 2])] == [o.tokens for o in three]
-    (alone,) = drawn(steps(layers), prompt, 9, Draw(), [1])
+    three = sampled_texts(steps(layers), prompt, 9, Decoding(), [0, 1, 2])
+    assert [one.tokens for one in sampled_texts(windows(layers), prompt, 9, Decoding(), [0, 1, 2])] == [
+        o.tokens for o in three
+    ]
+    (alone,) = sampled_texts(steps(layers), prompt, 9, Decoding(), [1])
     assert alone.tokens == three[1].tokens
     assert len({one.tokens for one in three}) == 3
 
@@ -146,14 +148,14 @@ class Fixed:
         pass
 
 
-def counts(draw: Draw, logits) -> np.ndarray:
-    made = drawn(Fixed(logits), torch.zeros(1, 1, dtype=torch.long), 4000, draw, [0])
+def counts(draw: Decoding, logits) -> np.ndarray:
+    made = sampled_texts(Fixed(logits), torch.zeros(1, 1, dtype=torch.long), 4000, draw, [0])
     return np.bincount(made[0].tokens, minlength=len(logits))
 
 
 def test_tokens_come_as_often_as_their_probabilities_say():
     probabilities = np.array([0.5, 0.2, 0.2, 0.1])
-    found = counts(Draw(), np.log(probabilities).tolist())
+    found = counts(Decoding(), np.log(probabilities).tolist())
     assert stats.chisquare(found, 4000 * probabilities).pvalue > 0.01
     assert stats.chisquare(found, 4000 * np.array([0.4, 0.3, 0.2, 0.1])).pvalue < 1e-10  # a test that can fail
 
@@ -161,26 +163,26 @@ def test_tokens_come_as_often_as_their_probabilities_say():
 def test_a_temperature_divides_the_logits():
     probabilities = np.array([0.5, 0.2, 0.2, 0.1])
     warm = np.sqrt(probabilities) / np.sqrt(probabilities).sum()
-    found = counts(Draw(temperature=2.0), np.log(probabilities).tolist())
+    found = counts(Decoding(temperature=2.0), np.log(probabilities).tolist())
     assert stats.chisquare(found, 4000 * warm).pvalue > 0.01
 
 
 def test_the_most_probable_token_is_taken_at_temperature_zero():
-    assert counts(Draw(temperature=0), [0.1, 0.4, 0.3]).tolist() == [0, 4000, 0]
+    assert counts(Decoding(temperature=0), [0.1, 0.4, 0.3]).tolist() == [0, 4000, 0]
 
 
 def test_top_k_and_top_p_keep_the_most_probable_tokens_with_their_ratios():
     logits = torch.log(torch.tensor([[0.1, 0.4, 0.3, 0.2]]))
-    assert Draw(top_k=2).probabilities(logits)[0].tolist() == pytest.approx([0, 4 / 7, 3 / 7, 0])
-    assert Draw(top_p=0.69).probabilities(logits)[0].tolist() == pytest.approx([0, 4 / 7, 3 / 7, 0])
-    assert Draw(top_p=0.71).probabilities(logits)[0].tolist() == pytest.approx([0, 4 / 9, 3 / 9, 2 / 9])
-    assert Draw(top_p=1e-9).probabilities(logits)[0].tolist() == [0, 1, 0, 0]
-    assert Draw(top_k=9).probabilities(logits)[0].tolist() == pytest.approx([0.1, 0.4, 0.3, 0.2])
+    assert Decoding(top_k=2).probabilities(logits)[0].tolist() == pytest.approx([0, 4 / 7, 3 / 7, 0])
+    assert Decoding(top_p=0.69).probabilities(logits)[0].tolist() == pytest.approx([0, 4 / 7, 3 / 7, 0])
+    assert Decoding(top_p=0.71).probabilities(logits)[0].tolist() == pytest.approx([0, 4 / 9, 3 / 9, 2 / 9])
+    assert Decoding(top_p=1e-9).probabilities(logits)[0].tolist() == [0, 1, 0, 0]
+    assert Decoding(top_k=9).probabilities(logits)[0].tolist() == pytest.approx([0.1, 0.4, 0.3, 0.2])
 
 
 def test_the_probability_of_a_text_is_the_product_of_those_of_its_tokens():
     layers, prompt = LAYERS["learned positions"], torch.tensor([[1, 2, 3]])
-    (made,) = drawn(steps(layers), prompt, 6, Draw(temperature=0.5), [0])
+    (made,) = sampled_texts(steps(layers), prompt, 6, Decoding(temperature=0.5), [0])
     tokens = torch.tensor([[1, 2, 3, *made.tokens]])
     logits = network(layers)(torch.nn.functional.pad(tokens, (0, WINDOW - 9)))[0, 2:8].double()
     expected = logits.log_softmax(-1).gather(1, tokens[0, 3:, None]).sum()
@@ -199,21 +201,21 @@ def test_a_wide_beam_finds_the_most_probable_of_all_texts_and_a_narrow_one_takes
     prompt = [1, 2]
     every = {text: log_probability(layers, prompt, text) for text in product(range(TOKENS), repeat=3)}
     best = max(every, key=every.get)
-    found = searched(steps(layers), torch.tensor([prompt]), 3, TOKENS**2)
+    found = beam_search(steps(layers), torch.tensor([prompt]), 3, TOKENS**2)
     assert found.tokens == best
     assert found.log_probability == pytest.approx(every[best], abs=1e-4)
-    (greedy,) = drawn(steps(layers), torch.tensor([prompt]), 3, Draw(temperature=0), [0])
-    assert searched(steps(layers), torch.tensor([prompt]), 3, 1).tokens == greedy.tokens
+    (greedy,) = sampled_texts(steps(layers), torch.tensor([prompt]), 3, Decoding(temperature=0), [0])
+    assert beam_search(steps(layers), torch.tensor([prompt]), 3, 1).tokens == greedy.tokens
 
 
 @pytest.mark.parametrize(
     ("draw", "sentence"),
     [
-        (Draw(temperature=-1), "the temperature is -1"),
-        (Draw(temperature=float("nan")), "the temperature is nan"),
-        (Draw(top_k=0), "--top-k is 0"),
-        (Draw(top_p=0), "--top-p is 0"),
-        (Draw(top_p=1.5), "--top-p is 1.5"),
+        (Decoding(temperature=-1), "the temperature is -1"),
+        (Decoding(temperature=float("nan")), "the temperature is nan"),
+        (Decoding(top_k=0), "--top-k is 0"),
+        (Decoding(top_p=0), "--top-p is 0"),
+        (Decoding(top_p=1.5), "--top-p is 1.5"),
     ],
 )
 def test_numbers_that_name_no_way_to_draw_are_told(draw, sentence):

@@ -1,4 +1,4 @@
-"""The logits of the next token: by steps, in which layers keep what they need of earlier tokens, or by whole windows."""
+"""The logits of the next token: by steps, in which layers keep what they need of the others, or by whole windows."""
 
 from __future__ import annotations
 
@@ -41,16 +41,17 @@ class Steps:
 
     def append(self, tokens: Tensor) -> Tensor:
         so_far = tokens if self.tokens is None else torch.cat((self.tokens, tokens), 1)
-        if self.reaches_back and self.length + tokens.shape[1] > self.window:
+        if self.counts_tokens and self.length + tokens.shape[1] > self.window:
             # a layer that counts positions knows none beyond the window: the later half of it is read anew
             tokens = so_far[:, -max(1, self.window // 2) :]
             self.caches, self.length = {}, 0
         self.tokens = so_far[:, -self.window :]
         self.length += tokens.shape[1]
-        return self.look(self.outputs(tokens))[:, -1]
+        logits: Tensor = self.look(self.outputs(tokens))[:, -1]
+        return logits
 
     @property
-    def reaches_back(self) -> bool:
+    def counts_tokens(self) -> bool:
         """Whether a layer counts the tokens, as attention and positions do, and keeps more than a state."""
         return any(cache.length for cache in self.caches.values())
 
@@ -70,7 +71,7 @@ class Steps:
         raise AssertionError("a graph ends in its output")
 
     def _called(self, node: fx.Node, args: tuple[Any, ...]) -> Any:
-        module = self.network.get_submodule(str(node.target))
+        module: Any = self.network.get_submodule(str(node.target))
         if not hasattr(module, "step"):
             return module(*args)
         return module.step(*args, cache=self.caches.setdefault(node.name, Cache()))
@@ -95,7 +96,8 @@ class Windows:
         there = so_far.shape[1]
         # what stands behind the last token is not seen: the network is causal
         filled = torch.nn.functional.pad(so_far, (0, self.window - there))
-        return self.look(self.network(filled))[:, there - 1]
+        logits: Tensor = self.look(self.network(filled))[:, there - 1]
+        return logits
 
     def reorder(self, rows: Tensor) -> None:
         if self.tokens is not None:
@@ -108,17 +110,14 @@ def next_token(network: fx.GraphModule, look: Look, window: int, vocabulary: int
     That is measured on drawn tokens, as a layer may see other tokens in a way that no step knows.
     """
     steps, whole = Steps(network, look, window), Windows(network, look, window)
-    drawn = torch.randint(vocabulary, (1, window), generator=torch.Generator().manual_seed(0))
-    pieces = drawn.split([max(1, window - 3), *([1] * min(3, window - 1))], 1)
-    expected = look(network(drawn))
+    tokens = torch.randint(vocabulary, (1, window), generator=torch.Generator().manual_seed(0))
+    sizes = [max(1, window - 3), *([1] * min(3, window - 1))]
+    expected = look(network(tokens))[0, torch.tensor(sizes).cumsum(0) - 1]
     try:
-        given = [steps.append(piece) for piece in pieces]
+        logits = torch.cat([steps.append(piece) for piece in tokens.split_with_sizes(sizes, 1)])
     except (RuntimeError, IndexError, TypeError, ValueError):
         return whole
-    ends = torch.tensor([piece.shape[1] for piece in pieces]).cumsum(0) - 1
-    wanted = expected[0, ends]
-    apart = (torch.cat(given) - wanted).abs().max()
-    if not bool(apart <= TOLERANCE * wanted.abs().max().clamp_min(1.0)):
+    if not bool((logits - expected).abs().max() <= TOLERANCE * expected.abs().max().clamp_min(1.0)):
         return whole
     return Steps(network, look, window)
 

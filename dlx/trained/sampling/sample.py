@@ -17,7 +17,7 @@ from ...training import device
 from ...training.checkpoints import checkpoint
 from ..evaluate import input_record_of, weights_of
 from ..input_sizes import graph_for
-from .draw import Draw, Made, drawn, searched
+from .decoding import Decoding, Generated, beam_search, sampled_texts
 from .next_token import Steps, next_token
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ def sample(
     run: RunFolder,
     n: int = 500,
     prompt: str | None = None,
-    draw: Draw = Draw(),  # noqa: B008 - frozen
+    decoding: Decoding = Decoding(),  # noqa: B008 - frozen
     *,
     seed: int = 0,
     samples: int = 1,
@@ -94,16 +94,16 @@ def sample(
         DlxError: the run has no language model; the prompt is empty, too long, or not of its vocabulary.
     """
     device.limit_thread_spinning()
-    draw.check()
-    _check_counts(n, samples, beam, draw)
+    decoding.check()
+    _check_counts(n, samples, beam, decoding)
     experiment, known = load(run.file("spec.yaml")), input_record_of(run)
     tokenizer = recorded_tokenizer(known.reading)
     objective = experiment.objective or default_objective(known.facts)
     if not isinstance(objective, Language) or tokenizer is None or len(known.inputs) != 1:
         message = f"{run.key} was trained for {objective.kind}, and makes no texts"
         raise DlxError(message, hint="Take a run with `objective: language` and `data: {text: ...}`.")
-    begun, notes = _beginning(prompt, tokenizer)
-    tokens = _tokens_of(begun, tokenizer)
+    beginning, notes = _beginning(prompt, tokenizer)
+    tokens = _tokens_of(beginning, tokenizer)
     from ...network import build
 
     network = build(graph_for(experiment, known), experiment.init).eval()
@@ -112,15 +112,19 @@ def sample(
     ((window,),) = known.inputs.values()
     with device.threads(run.threads()), torch.inference_mode():
         model = next_token(network, lambda outputs: _main(objective, outputs), window, tokenizer.size)
-        if len(tokens) > window and (not isinstance(model, Steps) or _reaches_back(model, tokens[:1])):
+        if len(tokens) > window and (not isinstance(model, Steps) or _counts_tokens(model, tokens[:1])):
             message = f"the prompt has {plural(len(tokens), 'token')}, and the network sees {window:,} at once"
             raise DlxError(message, hint="Give a shorter one: its last words count.")
-        given = torch.tensor([tokens])
+        prompt_tokens = torch.tensor([tokens])
         seeds = tuple(seed + i for i in range(samples))
-        made = [searched(model, given, n, beam)] if beam else drawn(model, given, n, draw, seeds)
+        made = (
+            [beam_search(model, prompt_tokens, n, beam)]
+            if beam
+            else sampled_texts(model, prompt_tokens, n, decoding, seeds)
+        )
     return Sampled(
         run,
-        begun,
+        beginning,
         tuple(_sample(one, tokens, tokenizer) for one in made),
         () if beam else seeds,
         "steps" if isinstance(model, Steps) else "windows",
@@ -128,11 +132,11 @@ def sample(
     )
 
 
-def _check_counts(n: int, samples: int, beam: int | None, draw: Draw) -> None:
+def _check_counts(n: int, samples: int, beam: int | None, decoding: Decoding) -> None:
     for option, value in (("--n", n), ("--samples", samples), ("--beam", beam)):
         if value is not None and value < 1:
             raise DlxError(f"{option} is {value}", hint="Take 1 or more.")
-    if beam is not None and (samples > 1 or draw != Draw()):
+    if beam is not None and (samples > 1 or decoding != Decoding()):
         message = "a beam search looks for the most probable text, and draws none"
         raise DlxError(message, hint="Leave out --beam, or --samples, --temperature, --top-k and --top-p.")
 
@@ -178,13 +182,13 @@ def _tokens_of(prompt: str, tokenizer: Tokenizer) -> list[int]:
     return tokens
 
 
-def _reaches_back(model: Steps, tokens: Sequence[int]) -> bool:
+def _counts_tokens(model: Steps, tokens: Sequence[int]) -> bool:
     """Whether a network counts tokens, and so sees a window of them at most."""
     probe = Steps(model.network, model.look, model.window)
     probe.append(torch.tensor([tokens]))
-    return probe.reaches_back
+    return probe.counts_tokens
 
 
-def _sample(made: Made, before: Sequence[int], tokenizer: Tokenizer) -> Sample:
+def _sample(made: Generated, before: Sequence[int], tokenizer: Tokenizer) -> Sample:
     bits = -made.log_probability / len(made.tokens) / log(2)
     return Sample(tokenizer.decode(made.tokens), made.tokens, bits, tokenizer.decode([*before, *made.tokens]))

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class Draw:
+class Decoding:
     """How tokens are drawn from logits.
 
     Attributes:
@@ -34,7 +34,8 @@ class Draw:
         """DlxError for numbers that name no way to draw."""
         if not 0 <= self.temperature < float("inf"):
             raise DlxError(
-                f"the temperature is {self.temperature}", hint="Take a number above 0, or 0 for the likeliest."
+                f"the temperature is {self.temperature}",
+                hint="Take a number above 0, or 0 for the most probable token.",
             )
         if self.top_k is not None and self.top_k < 1:
             raise DlxError(f"--top-k is {self.top_k}", hint="Take 1 or more tokens.")
@@ -60,45 +61,47 @@ class Draw:
 
 
 @dataclass(frozen=True)
-class Made:
+class Generated:
     """Tokens that were made, (n,), and the sum of the logarithms of their probabilities, in nats."""
 
     tokens: tuple[int, ...]
     log_probability: float
 
 
-def drawn(model: NextToken, prompt: Tensor, n: int, draw: Draw, seeds: Sequence[int]) -> list[Made]:
+def sampled_texts(
+    model: NextToken, prompt: Tensor, n: int, decoding: Decoding, seeds: Sequence[int]
+) -> list[Generated]:
     """Draw a text of `n` tokens after a prompt (1, tokens) for each seed; a text depends on its own seed alone."""
     generators = [torch.Generator().manual_seed(seed) for seed in seeds]
     logits = model.append(prompt.expand(len(seeds), -1))
-    made, told = [], torch.zeros(len(seeds), dtype=torch.float64)
+    made, log_p = [], torch.zeros(len(seeds), dtype=torch.float64)
     for i in range(n):
         where = torch.stack([torch.rand((), dtype=torch.float64, generator=each) for each in generators])
-        sums = draw.probabilities(logits).cumsum(-1)
+        sums = decoding.probabilities(logits).cumsum(-1)
         # by the inverse of the distribution: one number a token, whatever the other rows draw
         tokens = torch.searchsorted(sums, (where * sums[:, -1]).unsqueeze(1), right=True).clamp_max(sums.shape[1] - 1)
-        told += logits.double().log_softmax(-1).gather(1, tokens).squeeze(1)
+        log_p += logits.double().log_softmax(-1).gather(1, tokens).squeeze(1)
         made.append(tokens)
         if i + 1 < n:
             logits = model.append(tokens)
     rows = torch.cat(made, 1).tolist() if made else [[] for _ in seeds]
-    return [Made(tuple(row), float(one)) for row, one in zip(rows, told, strict=True)]
+    return [Generated(tuple(row), float(one)) for row, one in zip(rows, log_p, strict=True)]
 
 
-def searched(model: NextToken, prompt: Tensor, n: int, width: int) -> Made:
+def beam_search(model: NextToken, prompt: Tensor, n: int, width: int) -> Generated:
     """Return the most probable text of `n` tokens that a beam search of `width` texts finds.
 
     Source: Goodfellow, Bengio & Courville 2016, Deep Learning, section 12.4.5 (beam search).
     """
-    told = model.append(prompt).double().log_softmax(-1)
+    log_p = model.append(prompt).double().log_softmax(-1)
     texts = torch.empty(1, 0, dtype=torch.long)
     scores = torch.zeros(1, dtype=torch.float64)
     for i in range(n):
-        every = (scores.unsqueeze(1) + told).flatten()
+        every = (scores.unsqueeze(1) + log_p).flatten()
         scores, best = every.topk(min(width, len(every)))
-        rows, tokens = best // told.shape[1], best % told.shape[1]
+        rows, tokens = best // log_p.shape[1], best % log_p.shape[1]
         texts = torch.cat((texts.index_select(0, rows), tokens.unsqueeze(1)), 1)
         if i + 1 < n:
             model.reorder(rows)
-            told = model.append(tokens.unsqueeze(1)).double().log_softmax(-1)
-    return Made(tuple(texts[0].tolist()), float(scores[0]))
+            log_p = model.append(tokens.unsqueeze(1)).double().log_softmax(-1)
+    return Generated(tuple(texts[0].tolist()), float(scores[0]))
