@@ -82,7 +82,8 @@ def followed(graph):
                 and isinstance(node.receptive_field, ReceptiveField)
                 and None not in node.receptive_field.size
             ):
-                return node if graph.macs < SMALL and len(graph.inputs) == 1 else None
+                differentiable = all(shape.dtype == "float" for shape in graph.inputs.values())
+                return node if graph.macs < SMALL and len(graph.inputs) == 1 and differentiable else None
     return None
 
 

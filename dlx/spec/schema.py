@@ -216,7 +216,8 @@ def section_of(cls: type[Strict]) -> Json:
         body = options_of(part)["anyOf"] if issubclass(part, Declared) else [section_of(part)]
         about = cls.model_fields[name].description or ""
         properties[name] = {"anyOf": [*body, {"type": "null"}], "description": about}
-    return _object(properties, plain.get("required"))
+    of_data = getattr(cls, "from_data", {})
+    return _object(properties, [name for name in plain.get("required", []) if name not in of_data])
 
 
 def _inlined(value: Any, models: Json) -> Any:
