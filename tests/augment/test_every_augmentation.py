@@ -19,6 +19,8 @@ OPTIONS = {
     "affine": {"degrees": 10, "translate": 0.1, "scale": [0.8, 1.2], "shear": 5},
     "color_jitter": {"brightness": 0.4, "contrast": 0.4, "saturation": 0.4, "hue": 0.1},
     "cutout": {"length": 3},
+    "time_mask": {"size": 3},
+    "frequency_mask": {"size": 2},
     "one_of": {"of": [{"gaussian_noise": 0.1}, {"gaussian_noise": 0.3}]},
 }
 CASES = [(kind, rank) for kind in AUGMENTATIONS for rank in AUGMENTATIONS[kind].ranks]

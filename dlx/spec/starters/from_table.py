@@ -77,7 +77,7 @@ def table_draft(data: Path, path: str, name: str, target: str | None) -> Draft:
         raise DataError(
             f"{data} has no column to learn `{one_line(plan.target)}` from: {reasons}", hint="Add a column."
         )
-    notes = [*_notes(plan), *_repeated(frame)]
+    notes = [*_notes(plan), *_repeated(frame), *_series(frame, path, plan)]
     return Draft("\n".join(_table_lines(data, path, name, frame, plan)) + "\n", tuple(notes))
 
 
@@ -86,6 +86,29 @@ def _repeated(frame: Frame) -> Iterator[str]:
     different = frame.table.group_by(frame.names).aggregate([]).num_rows
     if many := len(frame) - different:
         yield f"{plural(many, 'row')} repeat another one: `dlx doctor` says where parts share them"
+
+
+def _series(frame: Frame, path: str, plan: TableChoices) -> Iterator[str]:
+    """A sentence about rows that are series in even steps of time, which could be forecast from what was before."""
+    from ...data.series.rows import rows_of
+    from ...data.series.series import Series
+
+    sorts = frame.sorts()
+    if plan.classes is not None:
+        return
+    for time in (name for name in frame.names if sorts.get(name) == "date"):
+        for group in (None, *(name for name in frame.names if sorts.get(name) == "text")):
+            source = Series(path=frame.path, values=plan.target, time=time, group=group)
+            try:
+                content, _ = rows_of(source, frame)
+            except DataError:
+                continue
+            if min(map(len, content.rows)) < LEAST_ROWS:
+                continue
+            named = f", group: {quoted(group)}" if group is not None else ""
+            spec = f"series: {{path: {path}, time: {quoted(time)}, values: {quoted(plan.target)}{named}}}"
+            yield f"{one_line(time)} goes on in even steps: `data: {{{spec}}}` forecasts from what was before"
+            return
 
 
 def _plan(frame: Frame, target: str | None) -> TableChoices:
