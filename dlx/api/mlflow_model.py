@@ -53,7 +53,11 @@ def _table(found: Predicted, model_input: Any) -> Any:
         return frames.table(titles, rows)
     frame = frames.table(titles[1:], [row[1:] for row in rows])
     index = getattr(model_input, "index", None)
-    return frame if index is None else frame.set_index(index)
+    if index is None:
+        return frame
+    # rows of series have one answer for each series, which bears its name
+    named = frame.set_axis(list(found.names), axis=0).rename_axis(titles[0])
+    return frame.set_index(index) if len(index) == len(frame) else named
 
 
 def _load_pyfunc(path: str, model_config: Mapping[str, Any] | None = None) -> Model:  # noqa: ARG001 - MLflow gives it

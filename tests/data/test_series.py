@@ -327,6 +327,14 @@ class TestNewInputs:
         ):
             source.new_inputs(path, record)
 
+    def test_columns_from_memory_may_have_dates_as_texts(self, tmp_path):
+        source = self.source(two(tmp_path))
+        days = [f"2024-02-0{t + 1}" for t in range(4)]
+        columns = {"day": days, "name": ["a"] * 4, "y": [1.0, 2, 3, 4]}
+        new = source.from_memory(from_python(columns), self.record(source))
+        assert new.names == ("a 2024-02-04",)
+        assert new.x[0, :, 0].tolist() == [2, 3, 4]
+
     def test_a_strange_or_short_series_is_told(self, tmp_path):
         source = self.source(two(tmp_path), standardize="series")
         record = self.record(source)

@@ -170,3 +170,21 @@ def test_without_an_objective_series_are_forecast(spec):
     path = spec()
     path.write_text(path.read_text().replace("objective: forecast\n", ""))
     assert "test/mase" in dlx.train(load(path).changed(["train.steps=2"])).result
+
+
+def test_the_model_of_mlflow_takes_rows_and_answers_for_each_series(spec):
+    import pandas as pd
+
+    from dlx.api.mlflow_model import _table
+    from dlx.data import input_record, python_inputs
+    from dlx.runs.folder import RunFolder
+    from dlx.track.model import _columns
+    from dlx.trained.predict import predict
+
+    run, rows = dlx.train(spec(steps=5)), pd.read_csv("s.csv")
+    folder = RunFolder(run.folder)
+    table = _table(predict(folder, python_inputs.read(rows)), rows)
+
+    assert list(table.index) == ["a 39", "b 39"]
+    assert list(table.columns) == ["y+1", "y+2"]
+    assert _columns(input_record.load(run.folder)).input_names() == ["y", "t", "g"]

@@ -112,10 +112,14 @@ class SeriesData(Dataset):
             digest((train, valid, test)),
             self.origin,
             notes=_notes(content, starts),
-            reading={"told": self._labels(), "scales": scales.as_json()},
+            reading={"told": self._labels(), "scales": scales.as_json(), "columns": self._columns()},
             fields=self._fields(),
             series=scales.training_series(content, parts, len(self.forecast)),
         )
+
+    def _columns(self) -> list[dict[str, str]]:
+        """Return the columns of the source by name, as new inputs have them; none for generated series."""
+        return [{"name": use.name} for use in self.uses()]
 
     def _labels(self) -> list[str]:
         """Return the names of the values of a target: column and step ahead."""

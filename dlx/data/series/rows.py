@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ...errors import DataError
 from ...lazy import np
 from ..tables.cells import numeric
-from ..tables.dates import proposed_formats, temporal
+from ..tables.dates import iso_dates, proposed_formats, temporal
 from ..tables.frame import Frame, category_text, plain
 from ..tables.missing_values import missing as masks_of
 from .content import SeriesRows
@@ -90,6 +90,9 @@ def _clock(source: Series, frame: Frame, rows: Sequence[Rows]) -> Clock:
         row = int(np.asarray(column.is_null()).argmax())
         message = f"row {row + 1:,} of {where} is missing, and each row has its time"
         raise DataError(message, hint="Fill it in, or take the row out.")
+    if not temporal(column.type) and not numeric(column.type):  # texts of a parquet file, or from memory
+        found = iso_dates(column, column.unique())
+        column = column if found is None else found
     if temporal(column.type):
         return Clock(source.time, str(frame.path), _moments(column, where), _texts(column), is_date=True)
     if numeric(column.type):
