@@ -53,8 +53,8 @@ def evaluate(
 
     The metrics of the validation and test parts, to the same figures as at the end of its training; --part and --data
     take others, which go through the preprocessing that was fitted to the training set. Several runs, and the run of
-    an ensemble, are measured one by one, in the mean, and together. --wrong and --by look closer at one network:
-    columns may be any of the source's, inputs or not.
+    an ensemble, are measured one by one, in the mean, and together. --wrong and --by look closer at one network or at
+    the average of several: columns may be any of the source's, inputs or not.
 
     Example: dlx evaluate last --part test --wrong 20 --by class
     """

@@ -127,6 +127,15 @@ def sweep(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed.")] = False,
     study: Annotated[str, typer.Option(metavar="NAME", help="Another name for the study's folder.")] = "",
     figures: Annotated[bool, typer.Option("--figures", help="Draw what it showed, even without MLflow.")] = False,
+    init_from: Annotated[
+        str | None,
+        typer.Option(
+            "--init-from",
+            metavar="RUN",
+            help="Start each from the weights of a run or a file: weights.from=RUN.",
+            autocompletion=completion.run_names,
+        ),
+    ] = None,
     plugin: Plugins = None,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),
@@ -143,7 +152,8 @@ def sweep(
     from ..sweeps import plan as plans
     from ..sweeps import run as sweeps
 
-    changes = [*(overrides or []), *([f"++sweep.sampler={sampler}"] if sampler is not None else [])]
+    chosen = [f"++sweep.sampler={sampler}"] if sampler is not None else []
+    changes = [*(overrides or []), *options.source(init_from), *chosen]
     made = plans.plan(spec, changes, runs, trials, study, plugin or [])
     warn_of_password(made.base)
     spent = sweeps.parse_budget(budget or made.sweep.budget)

@@ -288,6 +288,7 @@ class _Fitting:
             into.tables[name] = found.tables
             if name != "train":
                 into.notes += [f"{name}: {remark}" for remark in baseline.remarks(fitted, x)]
+        into.notes += _unused_weights(one, objective)
         if yardstick.without:
             has = "has no probabilities" if not baseline.probabilities else "gives no outputs of this loss"
             into.notes.append(f"{', '.join(yardstick.without)} not measured: {baseline.kind} {has}")
@@ -314,6 +315,17 @@ class _Fitting:
         packages = self.environment["packages"] | {"scikit-learn": version("scikit-learn")}
         environment = self.environment | {"packages": packages}
         folder.write_json("lock.json", locked(one, self.sets, one.train, "cpu", torch.get_num_threads(), environment))
+
+
+def _unused_weights(experiment: Experiment, objective: Supervised) -> list[str]:
+    """Return a note where the network, and not the baseline, learns some examples more often or with more weight."""
+    sampling = experiment.train.sampling if experiment.train is not None else None
+    own = [f"`train.sampling: {sampling.by}`"] if sampling is not None else []
+    own += ["the class weights of the loss"] if getattr(objective.loss, "weight", None) is not None else []
+    if not own:
+        return []
+    alone = "are the network's alone" if len(own) > 1 or sampling is None else "is the network's alone"
+    return [f"{' and '.join(own)} {alone}: the baseline is fitted to each example once, with equal weight"]
 
 
 @dataclass

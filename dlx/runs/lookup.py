@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -52,7 +52,7 @@ def find(text: str, root: Path | str) -> RunFolder:
 def with_source(experiment: Experiment, root: Path | str) -> Experiment:
     """Return the experiment with the folders of the runs that `weights.from` and `networks.NAME.from` name.
 
-    SpecError where there is none.
+    SpecError where there is none, with the other mistakes of the spec.
     """
     changed = experiment.written.copy()
     stages = changed.at("stages")
@@ -64,13 +64,30 @@ def with_source(experiment: Experiment, root: Path | str) -> Experiment:
         for path, node in _sources(place)
         if _is_name(node.value) and not (path != "weights.from" and node.value in known)
     ]
+    missing = []
     for path, node in named:
         try:
             node.value = str(find(str(node.value), root).dir.absolute())
         except DlxError as error:
             message = f"`{path}` names no file or folder `{node.value}`, and {error.problems[0].message}"
-            raise SpecError(Problem(message, error.problems[0].hint, node.mark, path)) from error
+            missing.append(Problem(message, error.problems[0].hint, node.mark, path))
+    if missing:
+        raise SpecError(*_with_other_mistakes(experiment, missing))
     return experiment.with_root(changed) if named else experiment
+
+
+def _with_other_mistakes(experiment: Experiment, missing: Sequence[Problem]) -> list[Problem]:
+    """Return the problems of missing runs with those of a spec at other places, in the order of the file."""
+    from ..graph import trace_all
+    from ..graph.trace import in_file_order
+
+    others: Sequence[Problem] = ()
+    try:
+        trace_all(experiment)
+    except SpecError as error:
+        others = error.problems
+    places = {str(one.mark) for one in missing}
+    return sorted([*missing, *(one for one in others if str(one.mark) not in places)], key=in_file_order)
 
 
 def _sources(place: Node) -> Iterator[tuple[str, Node]]:

@@ -1,4 +1,4 @@
-"""A closer look at one network than its metrics: its worst examples, and its metrics by the values of a column."""
+"""A closer look than metrics, at one network or the average of several: worst examples, and metrics by a column."""
 
 from __future__ import annotations
 
@@ -43,25 +43,25 @@ class Closer:
             message = f"`--output` writes the examples of `--wrong` or the slices of `--by`, and {which}"
             raise DlxError(message, hint="Write one of the two.")
 
-    def check(self, runs: Sequence[RunFolder]) -> None:
-        """Raise DlxError where options do not go together, or there are several runs."""
+    def check(self, runs: Sequence[RunFolder], how: str) -> None:
+        """Raise DlxError where options do not go together, or there are several runs that do not average."""
         for name, there in (("--keep", self.keep), ("--png", self.pictures)):
             if there and self.wrong is None:
                 raise DlxError(f"`{name}` is about the worst examples", hint="Write `--wrong 20` too.")
         if self.wrong is not None and self.wrong < 1:
             raise DlxError(f"`--wrong {self.wrong}` is no number of examples", hint="Give 1 or more.")
         option = "--wrong" if self.wrong is not None else "--by" if self.by is not None else None
-        if option is not None and len(runs) > 1:
-            named = " and ".join(run.key for run in runs[:2])
-            message = f"`{option}` looks at the answers of one network, and there are {len(runs)}, such as {named}"
-            raise DlxError(message, hint="Name one of them.")
+        if option is not None and len(runs) > 1 and how != "average":
+            said = {"vote": "a vote", "unanimous": "a unanimous answer"}[how]
+            message = f"`{option}` is by the loss of each example, and {said} of {len(runs)} networks has none"
+            raise DlxError(message, hint="Write `--combine average`, or name one of them.")
 
 
 METRICS_ALONE = Closer()
 
 
 def looked_at(
-    job: Job, source: Dataset, sets: Sets, record: InputRecord, parts: Sequence[str], closer: Closer
+    jobs: Sequence[Job], source: Dataset, sets: Sets, record: InputRecord, parts: Sequence[str], closer: Closer
 ) -> dict[str, Any]:
     """Return the worst examples of the parts, with their pictures, and the slices that are asked for, by name."""
     found: dict[str, Any] = {}
@@ -71,7 +71,7 @@ def looked_at(
         worst: list[Worst] = []
         for part in parts:
             ids = [str(one) for name in sets.named("id")[:1] for one in sets.parts()[part].more[name]]
-            for one in worst_of(job, part, ids, record, closer.wrong):
+            for one in worst_of(jobs, part, ids, record, closer.wrong):
                 beside = {name: [values[part][i] for i in one.places] for name, values in columns.items()}
                 worst.append(one.beside(beside))
         found["wrong"] = tuple(worst)
@@ -79,6 +79,6 @@ def looked_at(
         found["pictures"] = tuple(contact_sheet.pictures_of(source, sets, w.part, w.places) for w in worst)
     if of is not None:
         names, codes = coded(of, parts, str(closer.by))
-        slices = [one for part in parts for one in slices_of(job, part, names, codes[part])]
+        slices = [one for part in parts for one in slices_of(jobs, part, names, codes[part])]
         found |= {"by": closer.by, "slices": tuple(slices)}
     return found

@@ -115,12 +115,12 @@ def evaluate(
 
     `name` is a checkpoint, else the final weights; `data` are changes to the run's data, `key=value`. The run of an
     ensemble stands for its members; the snapshots of a run answer together where no checkpoint is named. `closer`
-    asks for the worst examples and for slices, of the one network. Raises DlxError where a checkpoint or a part is
-    missing, or the data has changed.
+    asks for the worst examples and for slices, of one network or of the average of several. Raises DlxError where a
+    checkpoint or a part is missing, or the data has changed.
     """
     device.limit_thread_spinning()
     members, how = members_of(runs, combine)
-    closer.check(members)
+    closer.check(members, how)
     with device.threads(members[0].threads()):
         loaded = _jobs(members, name or "final", data)
         jobs = [one.job for one in loaded]
@@ -132,13 +132,13 @@ def evaluate(
             mine, folder = jobs[0].train.ensemble, members[0].dir / "checkpoints"
             requested = combine or (mine.combine if mine is not None and mine.snapshots and name is None else None)
             snapshots = ensemble_metrics.of_snapshots(jobs[0], folder, names, requested) if name is None else {}
-            seen = _looked_at(loaded[0], members[0], names, closer)
+            seen = _looked_at(loaded, members[0], names, closer)
             metrics, how_many = each[0] | snapshots, requested if snapshots else None
             return Evaluated(trained, metrics, how_many, tuple(data), notes, **seen)
         _check_compatible(jobs, members, how)
         pairs = [(job.network.eval(), job.parts) for job in jobs]
         found = ensemble.mean(each) | ensemble_metrics.measure(pairs, jobs[0].supervised.objective, how, names)
-        return Evaluated(trained, found, how, tuple(data), notes)
+        return Evaluated(trained, found, how, tuple(data), notes, **_looked_at(loaded, members[0], names, closer))
 
 
 def members_of(runs: Sequence[RunFolder], combine: str | None) -> tuple[list[RunFolder], str]:
@@ -186,12 +186,13 @@ def _jobs(runs: Sequence[RunFolder], name: str, data: Sequence[str]) -> list[_Lo
     return jobs
 
 
-def _looked_at(one: _Loaded, run: RunFolder, names: Sequence[str], closer: Closer) -> dict[str, Any]:
-    """Return what a closer look shows, as fields of `Evaluated`."""
+def _looked_at(loaded: Sequence[_Loaded], run: RunFolder, names: Sequence[str], closer: Closer) -> dict[str, Any]:
+    """Return what a closer look shows, as fields of `Evaluated`; sources and names are those of the first network."""
     if closer == METRICS_ALONE:
         return {}
+    one, jobs = loaded[0], [each.job for each in loaded]
     with using_earlier_fit(one.earlier) if one.earlier is not None else nullcontext():
-        return looked_at(one.job, one.source, one.sets, input_record_of(run), names, closer)
+        return looked_at(jobs, one.source, one.sets, input_record_of(run), names, closer)
 
 
 def input_record_of(run: RunFolder) -> InputRecord:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ..errors import DlxError
 from ..lazy import torch
 from ..objectives import Supervised
+from ..objectives.ensemble import combined
 from ..objectives.sample_weights import one_by_one
 from ..objectives.supervised import Head
 from ..training.batches.windows import CarriedPart
+from ..training.ensemble_metrics import answers_of_each
 from ..training.learner import EVALUATION_BATCH
 
 if TYPE_CHECKING:
@@ -28,14 +30,25 @@ def heads_of(job: Job, option: str) -> list[Head]:
     return job.objective.heads(job.parts["train"].names.targets)
 
 
-def batches_of(job: Job, part: str) -> Iterator[tuple[Any, Batch]]:
-    """Iterate over outputs and batches of a part in its order, as an evaluation computes them."""
-    if isinstance(job.parts[part], CarriedPart):
+def batches_of(jobs: Sequence[Job], part: str) -> Iterator[tuple[Any, Batch]]:
+    """Iterate over outputs and batches of a part in its order, as an evaluation computes them.
+
+    The outputs of several networks are averaged as those of an ensemble. DlxError where they are given different
+    examples.
+    """
+    if any(isinstance(job.parts[part], CarriedPart) for job in jobs):
         message = "windows whose states go on (`carry: true`) are no examples that could be looked at one by one"
         raise DlxError(message, hint="Evaluate the run on data without `carry`: `--data carry=false`.")
-    network = job.network.eval()
+    networks = [job.learner.compute.of(job.network.eval()) for job in jobs]
+    parts = [job.parts[part] for job in jobs]
     with torch.inference_mode():
-        yield from job.parts[part].answers(job.learner.compute.of(network), EVALUATION_BATCH)
+        if len(jobs) == 1:
+            yield from parts[0].answers(networks[0], EVALUATION_BATCH)
+            return
+        objective = jobs[0].supervised.objective
+        for outputs, batch in answers_of_each(list(zip(networks, parts, strict=True))):
+            mains = torch.stack([objective.main(one) for one in outputs])
+            yield combined(objective, mains, "average"), batch
 
 
 def of_head(job: Job, head: Head, outputs: Any, batch: Batch) -> tuple[Tensor, Tensor]:

@@ -154,13 +154,17 @@ def _text(value: Any) -> str:
     )
 
 
-def slices_of(job: Job, part: str, names: Sequence[str], codes: Tensor) -> list[Slice]:
-    """Return the metrics of each slice of a part; `codes` (n,) are the numbers of the examples' slices."""
+def slices_of(jobs: Sequence[Job], part: str, names: Sequence[str], codes: Tensor) -> list[Slice]:
+    """Return the metrics of each slice of a part, of one network or the average of several.
+
+    `codes` (n,) are the numbers of the examples' slices.
+    """
+    job = jobs[0]
     heads, objective = heads_of(job, "--by"), job.supervised.objective
     meters: dict[int, EvaluationMeters] = {}
     losses: dict[str, list[Tensor]] = {head.name: [] for head in heads}
     first = 0
-    for outputs, batch in batches_of(job, part):
+    for outputs, batch in batches_of(jobs, part):
         mine = codes[first : first + len(batch)]
         first += len(batch)
         for head in heads:

@@ -94,16 +94,17 @@ class _Worst:
     target: Tensor
 
 
-def worst_of(job: Job, part: str, ids: Sequence[str], record: InputRecord, most: int) -> list[Worst]:
-    """Return the `most` worst examples of a part, by head.
+def worst_of(jobs: Sequence[Job], part: str, ids: Sequence[str], record: InputRecord, most: int) -> list[Worst]:
+    """Return the `most` worst examples of a part, by head, for one network or the average of several.
 
     They are sorted by their loss; of one value by how far it is off. `ids` name the examples, empty where they are
     numbered; `record` knows the names of classes and values.
     """
+    job = jobs[0]
     heads = heads_of(job, "--wrong")
     found: dict[str, _Worst] = {}
     first = 0
-    for outputs, batch in batches_of(job, part):
+    for outputs, batch in batches_of(jobs, part):
         places = torch.arange(first, first + len(batch))
         first += len(batch)
         for head in heads:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..data.batch import Batch
 from ..errors import DlxError, Problem
@@ -79,15 +79,23 @@ def measure(
 
 def _of_part(members: Sequence[tuple[nn.Module, DataPart]], objective: Supervised, how: str) -> dict[str, float]:
     together = EnsembleEvaluation(objective, how)
+    with torch.inference_mode():
+        for outputs, batch in answers_of_each(members):
+            together.add_all(outputs, objective.target(batch))
+        return together.result()
+
+
+def answers_of_each(members: Sequence[tuple[Callable[..., Any], DataPart]]) -> Iterator[tuple[list[Any], Batch]]:
+    """Iterate over a part: the outputs of each network for a batch, and the batch of the first. DlxError where the
+    networks are given different examples.
+    """
     if len({len(part) for _, part in members}) > 1:
         raise DlxError(*DIFFERENT_EXAMPLES)
-    with torch.inference_mode():
-        for answers in zip(*(part.answers(network, EVALUATION_BATCH) for network, part in members), strict=True):
-            (_, first), *others = answers
-            if not all(_same_targets(first, batch) for _, batch in others):
-                raise DlxError(*DIFFERENT_EXAMPLES)
-            together.add_all([outputs for outputs, _ in answers], objective.target(first))
-        return together.result()
+    for answers in zip(*(part.answers(network, EVALUATION_BATCH) for network, part in members), strict=True):
+        (_, first), *others = answers
+        if not all(_same_targets(first, batch) for _, batch in others):
+            raise DlxError(*DIFFERENT_EXAMPLES)
+        yield [outputs for outputs, _ in answers], first
 
 
 def _same_targets(one: Batch, other: Batch) -> bool:

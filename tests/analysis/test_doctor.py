@@ -92,6 +92,26 @@ def test_the_same_seed_gives_the_same_report_and_leaves_the_generator_alone(spec
     assert other["checks"][6]["figure"] != first["checks"][6]["figure"]
 
 
+def test_layers_of_several_results_are_seen_by_their_output(tmp_path):
+    (tmp_path / "s.yaml").write_text("""\
+data: {inpainting: {train: 60, valid: 0, test: 20, size: 8, hole: 2}}
+network:
+  layers:
+    - {partial_conv: {out_channels: 3, kernel_size: 3, padding: 1}, name: first, from: [image, mask]}
+    - {partial_conv: {out_channels: 1, kernel_size: 3, padding: 1}, name: last, from: [first, first.mask]}
+train: {steps: 20, optimizer: {adam: 1e-2}}
+""")
+    probe = diagnosis.probe_of(load(tmp_path / "s.yaml"))
+    seen = {layer.node.name: layer for layer in probe.start.layers}
+    assert list(seen) == [node.name for node in probe.graph.nodes] == ["first", "first.mask", "last"]
+    for name, layer in seen.items():
+        assert tuple(layer.output.shape[1:]) == tuple(probe.graph.by_name[name].shape)
+    assert seen["first"].output.grad is not None
+    assert len(seen["last"].inputs) == 2
+    report = diagnosis.examine(load(tmp_path / "s.yaml"))
+    assert [row.check for row in report.checks] == ROWS
+
+
 def test_a_network_is_not_tried_on_data_that_is_wrong(spec):
     beyond = sets(train=(sets().train.x, sets().train.y + 1))
     report = diagnosis.examine(replace(load(spec), data=FixedData(beyond)))

@@ -137,6 +137,24 @@ def test_balanced_weights_of_the_loss_are_those_of_the_training_part(spec):
     assert found["test/loss"] != pytest.approx(log_loss(sets.test.y, shares), rel=1e-3)
 
 
+@pytest.mark.parametrize(
+    ("changes", "own"),
+    [
+        (["+train.sampling=balanced"], ["`train.sampling: balanced` is"]),
+        (
+            ["++objective.classification.loss={cross_entropy: {weight: [1, 2, 1]}}"],
+            ["the class weights of the loss are"],
+        ),
+        ([], []),
+    ],
+)
+def test_that_draws_and_class_weights_are_of_the_network_alone_is_noted(spec, changes, own):
+    made = with_baselines(specs.load(spec, changes), ["knn=3"])
+    (group,) = baselines.run(made, spec.parent / "runs").groups
+    alone = " the network's alone: the baseline is fitted to each example once, with equal weight"
+    assert [note for note in group.notes if "alone" in note] == [one + alone for one in own]
+
+
 def test_metrics_of_scaled_targets_are_in_their_own_unit_and_the_loss_is_not(values):
     found = metrics_of(values, "ridge", changes=["objective={regression: {scale: standardize}}"])
     sets, plain = loaded(specs.load(values)), metrics_of(values, "ridge")

@@ -93,9 +93,28 @@ def test_a_search_over_widths_refuses_those_that_the_weights_do_not_fit(spec, so
     assert "`body/weight` has shape (5, 6), and `body.weight` of the source (8, 6)" in study.refused[0].reason
 
 
+def test_the_flag_init_from_is_that_override(spec, source, tmp_path):
+    (given,) = bodies([source])
+    skip = "+weights.skip=[head]"
+    asked = ["sweep", str(spec), "train.batch_size=8,16", skip, "--init-from", source.key, "--runs"]
+    ran = CliRunner().invoke(app, [*asked, str(tmp_path / "runs"), "--json"])
+    assert ran.exit_code == 0, ran.output
+    trials = [RunFolder(folder) for folder in (tmp_path / "runs" / "s").glob("trial-*")]
+    assert len(trials) == 2
+    assert all(torch.equal(body, given) for body in bodies(trials))
+
+
 def test_a_source_that_is_not_there_is_told_before_a_search(spec, tmp_path):
     with pytest.raises(SpecError, match=r"`weights\.from` names no file or folder `nowhere`"):
         plan(spec, ["train.batch_size=8,16", TAKE.replace("FROM", "nowhere")], tmp_path / "runs")
+
+
+def test_a_source_that_is_not_there_is_told_with_the_other_mistakes(spec, tmp_path):
+    broken = load(spec, [TAKE.replace("FROM", "nowhere"), "train.batch_size=0", "+train.optimiser=sgd"])
+    with pytest.raises(SpecError) as told:
+        runner.run(broken, tmp_path / "runs")
+    paths = [one.path for one in told.value.problems]
+    assert sorted(paths) == ["train.batch_size", "train.optimiser", "weights.from"]
 
 
 @pytest.mark.parametrize("seeds", [1, 2])

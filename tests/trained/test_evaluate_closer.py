@@ -275,9 +275,26 @@ def test_refusals(run, closer, sentence):
     assert sentence in str(error.value)
 
 
-def test_several_networks_are_refused(run):
-    with pytest.raises(DlxError, match="looks at the answers of one network, and there are 2"):
-        evaluate([run, run], closer=Closer(by="class"))
+def test_several_networks_answer_by_their_mean_probabilities(folder):
+    """By hand from what `dlx predict` gives for each; the mean of all losses is that of the ensemble."""
+    runs = [trained(folder, "kind", 2, 2, f"train.seed={seed}") for seed in (1, 2)]
+    found = evaluate(runs, parts=["test"], closer=Closer(wrong=60, by="colour"))
+    alone = [evaluate([run], parts=["test"], closer=Closer(wrong=60)).wrong[0] for run in runs]
+    p_true = [dict(zip(one.names, (row[3] for row in one.rows), strict=True)) for one in alone]
+    worst = found.wrong[0]
+    for name, row in zip(worst.names, worst.rows, strict=True):
+        mean = (p_true[0][name] + p_true[1][name]) / 2
+        assert row[3] == pytest.approx(mean, abs=1e-5)
+        assert row[0] == pytest.approx(-log(mean), abs=1e-4)
+    assert max(abs(p_true[0][name] - p_true[1][name]) for name in worst.names) > 0.01  # the two are not one
+    assert np.mean([row[0] for row in worst.rows]) == pytest.approx(found.metrics["test/ensemble_loss"], rel=1e-4)
+    total = sum(one.count * one.metrics["test/error"] for one in found.slices)
+    assert total / 60 == pytest.approx(found.metrics["test/ensemble_error"], abs=1e-6)
+
+
+def test_networks_that_vote_have_no_loss_to_sort_by(run):
+    with pytest.raises(DlxError, match="`--by` is by the loss of each example, and a vote of 2 networks has none"):
+        evaluate([run, run], combine="vote", closer=Closer(by="class"))
 
 
 def test_too_many_values_are_no_slices():

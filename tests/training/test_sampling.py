@@ -118,6 +118,23 @@ def test_a_rare_class_is_recalled_and_without_balance_it_is_not(tmp_path):
     assert recall["null"] < 0.2
 
 
+def test_each_fold_draws_by_the_classes_of_its_own_training_part(tmp_path):
+    path = tmp_path / "s.yaml"
+    path.write_text(
+        "data: {digits: {test: 0.2, folds: 3, classes: [0, 1, 2]}}\nnetwork: {layers: [flatten, {linear: 3}]}\n"
+        "train: {epochs: 1, sampling: balanced}\n"
+    )
+    seen = set()
+    for fold in (1, 2, 3):
+        feed = feed_of(path, f"+data.digits.fold={fold}")
+        labels = feed.part.fields["target"]
+        counts = labels.bincount()
+        drawn = torch.bincount(labels.repeat_interleave(counts_of(feed, 100)), minlength=3) / (100 * len(labels))
+        torch.testing.assert_close(drawn, torch.full((3,), 1 / 3), atol=0.02, rtol=0)
+        seen.add(tuple(counts.tolist()))
+    assert len(seen) > 1  # the folds do not have the same counts
+
+
 def test_the_classes_of_a_bootstrap_sample_are_balanced_within_it(tmp_path):
     feed = feed_of(rare_spec(tmp_path, data=""), "+train.sampling=balanced", "+train.bootstrap=true")
     counts, labels = counts_of(feed, 30), feed.part.y

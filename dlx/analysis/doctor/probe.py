@@ -157,8 +157,15 @@ class Probe:
         """The pass of the batch before the first update."""
         network, nodes = self.network(), iter(self.graph.nodes)
         layers: list[LayerValues] = []
+        # modules of several results give them as one packed tensor, of which the next call takes the output
+        packing = {str(call.target).removesuffix(".output") for call in network.graph.nodes if _is_output(call)}
+        packed: dict[str, tuple[nn.Module, tuple[Tensor, ...]]] = {}
 
-        def record(_: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+        def record(target: str, module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+            if target in packing:
+                packed[target] = module, inputs
+                return
+            module, inputs = packed.get(target.removesuffix(".output"), (module, inputs))
             # autograd drops the gradients of intermediate values otherwise
             if output.requires_grad:
                 output.retain_grad()
@@ -230,6 +237,11 @@ def losses(job: Job) -> Iterator[float]:
                 return
     except RunError:  # Newton's singular Hessian
         yield math.nan
+
+
+def _is_output(call: fx.Node) -> bool:
+    """Whether a call takes the output of a layer out of all its results."""
+    return call.op == "call_module" and str(call.target).endswith(".output")
 
 
 def inputs_of(part: DataPart) -> list[Tensor]:
