@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from helpers import SHIPPED
 
 from dlx.experiment import baselines
 from dlx.spec import load
@@ -48,3 +49,10 @@ def test_features_by_hand_tell_real_pictures_apart_and_shuffled_labels_teach_not
     assert real[0] > 0.2  # by colours
     assert real[1] > 0.33  # by edges and colours
     assert max(shuffled) < 0.16  # chance is 0.1, with a deviation of 0.013
+
+
+def test_the_command_in_the_shipped_spec_names_data_that_there_is():
+    changes = ["+data=cifar10", "data.images.train=5000", "data.images.valid=1000"]
+    made = load(SHIPPED["cs231n/baselines-cifar10"], changes)
+    assert not made.problems
+    assert (made.data.kind, made.data.train, made.data.valid) == ("images", 5000, 1000)
