@@ -332,7 +332,7 @@ def test_the_table_and_the_document(spec, capsys):
 @pytest.mark.parametrize(
     ("kinds", "changes", "message", "hint"),
     [
-        (["nearest"], [], "there is no baseline `nearest`", "There are dummy, knn, logistic_regression"),
+        (["nearest"], [], "there is no baseline `nearest`", "There are auto_regression, dummy, knn"),
         (["knn={k: 3}"], [], "`knn` has no field `k`", "There are the fields"),
         (["knn=0"], [], "`n_neighbors` must be above 0, not 0", ""),
         (["ridge"], [], "ridge learns values, and the targets are classes", "Take logistic_regression."),
