@@ -29,12 +29,12 @@ def attend(
         return _in_blocks(q, k, v, is_causal, window or 0, **options)
     if mask is None and (window is None or window >= max(q.shape[-2], k.shape[-2])):
         return F.scaled_dot_product_attention(q, k, v, is_causal=is_causal, **options)
+    if mask is not None and mask.stride(0) == 0:  # one for the whole batch: what follows is computed once
+        mask = mask[:1]
     if is_causal or window is not None:
         near = band(q.shape[-2], k.shape[-2], is_causal, window, q.device)
         mask = near if mask is None else both(mask, near)
     assert mask is not None
-    if mask.stride(0) == 0:  # one for the whole batch: what follows is computed once
-        mask = mask[:1]
     hidden = (~mask if mask.dtype == torch.bool else mask.isneginf()).all(-1, keepdim=True)
     mask = mask | hidden if mask.dtype == torch.bool else mask.masked_fill(hidden, 0.0)
     y = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, **options)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from math import prod
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .carry import Carries, current
+from .steps import Cache
 
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "identity": lambda x: x}
 
@@ -52,6 +53,28 @@ class Recurrent(Carries, nn.RNNBase):
         sizes = (self.proj_size or self.hidden_size, *((self.hidden_size,) if self.mode == "LSTM" else ()))
         rows = self.num_layers * (1 + self.bidirectional)
         return tuple(like.new_zeros(rows, count, size) for size in sizes)
+
+    def step(self, x: Tensor, *states: Tensor, cache: Cache) -> Tensor:
+        """Of the next steps, from the states that the steps before ended in; `states` are those to begin at."""
+        if self.bidirectional:
+            raise ValueError("a bidirectional layer begins at the last step: it cannot go step by step")
+        was, self.packs = self.packs, True
+        try:
+            joined = self(x, *(cache.held.values() or states))
+        finally:
+            self.packs = was
+        made, *ends = self._parts(x, joined)
+        cache.held = {f"state {i}": end for i, end in enumerate(ends)}
+        return joined if self.packs else made
+
+    def _parts(self, x: Tensor, joined: Tensor) -> Iterator[Tensor]:
+        """Take apart what `packed` joined: output, state, and cells of an LSTM."""
+        width = self.proj_size or self.hidden_size
+        output = (x.shape[1], width) if self.return_sequences else (width,)
+        shapes = [output, (self.num_layers, width)]
+        shapes += [(self.num_layers, self.hidden_size)] if self.mode == "LSTM" else []
+        parts = joined.split_with_sizes([prod(shape) for shape in shapes], 1)
+        return (part.reshape(len(x), *shape) for part, shape in zip(parts, shapes, strict=True))
 
     def _begin(self, x: Tensor, states: Sequence[Tensor]) -> Any:
         """Return the initial state for torch's module; missing cells are zero."""

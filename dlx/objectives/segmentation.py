@@ -25,7 +25,7 @@ class Segmentation(Classification):
     Shapes: outputs (N, classes, *size), targets (N, *size). With `crop: center` outputs may be smaller, as those of a
     network without padding: of the middle of the targets, from (target - output) // 2 on along each axis. Metrics:
     accuracy (share of positions whose largest logit is the target) and error = 1 - accuracy. Others that can be asked
-    for: iou, precision, recall, f1, top_k_error, perplexity, calibration_error, auroc, confusion_matrix.
+    for: iou, precision, recall, f1, top_k_error, perplexity, calibration_error, auroc, exact_match, confusion_matrix.
     """
 
     kind: ClassVar[str] = "segmentation"

@@ -17,6 +17,7 @@ from ..spec import Train
 from ..utils.torch_private import MissingNameError, attribute
 from . import fallback
 from .anomalies import AnomalyDetector
+from .compiled_graphs import graphs_compiled, recurrent_allowed, recurrent_layers
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -49,6 +50,8 @@ class Compute:
         """Updates that the loss scaler skipped because a gradient was not finite; on the device."""
         self.seconds: float | None = None
         """Time that compiling took."""
+        self.graphs: int | None = None
+        """Graphs that torch compiled the network to; 0 where it left it as it is."""
         self.detector = AnomalyDetector(network, step, backward=self.scaler is None) if train.detect_anomaly else None
         self.is_plain = self.precision in {"fp32", "tf32"} and not train.compile and self.detector is None
         self.forward: Forward = self._training_call()
@@ -152,8 +155,10 @@ class Compute:
         network, began = self.network, time.perf_counter()
         buffers = [(buffer, buffer.clone()) for buffer in network.buffers()]
         network.train()
+        before = graphs_compiled()
         try:
-            with torch.random.fork_rng([self.device] if self.device.type == "cuda" else []):
+            cuda = [self.device] if self.device.type == "cuda" else []
+            with torch.random.fork_rng(cuda), recurrent_allowed(network, self.device):
                 for size in self._sizes(len(part)):
                     self._compile_for(size, [part.fields[name] for name in part.names.inputs])
         except RuntimeError as error:
@@ -165,6 +170,8 @@ class Compute:
             for buffer, was in buffers:
                 buffer.copy_(was)
             network.zero_grad(set_to_none=True)
+        after = graphs_compiled()
+        self.graphs = None if after is None else after - (before or 0)
         self.seconds = time.perf_counter() - began
 
     def _sizes(self, examples: int) -> list[int]:
@@ -187,7 +194,7 @@ class Compute:
         train = self.train
         choices: dict[str, Any] = {"precision": self.precision, "memory_format": self.memory_format}
         if self.seconds is not None:
-            choices["compile_seconds"] = round(self.seconds, 2)
+            choices |= {"compile_seconds": round(self.seconds, 2), "compiled_graphs": self.graphs}
         return choices | {"compile": train.compile, "deterministic": train.deterministic}
 
     def description(self) -> tuple[str, ...]:
@@ -196,7 +203,8 @@ class Compute:
         chosen = {
             self.precision: self.precision != "fp32",
             self.memory_format.replace("_", "-"): self.memory_format != "contiguous",
-            "compiled" + (f" in {self.seconds:.1f} s" if self.seconds is not None else ""): train.compile,
+            "compiled" + (f" in {self.seconds:.1f} s" if self.seconds is not None else ""): train.compile
+            and self.graphs != 0,
             "deterministic": train.deterministic,
             "watched for anomalies": train.detect_anomaly,
         }
@@ -204,6 +212,20 @@ class Compute:
 
     def notes(self) -> tuple[str, ...]:
         """Return sentences to show before training begins."""
+        return (*self._about_compiling(), *self._about_precision())
+
+    def _about_compiling(self) -> tuple[str, ...]:
+        if not self.train.compile or self.graphs != 0:
+            return ()
+        kinds = " and ".join(recurrent_layers(self.network))
+        left = (
+            f"torch compiles no {kinds} on a {self.device.type.upper()}, and nothing beside it"
+            if kinds
+            else ("torch compiled nothing of this network")
+        )
+        return (f"`compile: true` is of no use here: {left}. It trains without.",)
+
+    def _about_precision(self) -> tuple[str, ...]:
         if self.device.type != "cpu":
             return ()
         if self.train.precision == "tf32":

@@ -245,15 +245,31 @@ def saved_by_torch(built: nn.Module, batch: list[torch.Tensor]) -> int:
 VERY_DEEP = ("resnet1001", "resnet200", "resnet152", "resnet101", "densenet121")  # more of what the others have
 
 COUNTED_TWICE = ("aima/lstm-half-open",)  # a state: as an input, and inside the layer
-OF_THE_PROCESSOR = ("aima/recurrent-biases",)  # oneDNN's LSTM; tests/layers/test_saved_tensors.py looks at torch's
-ON_CPU = ("zoo/vit_b_16", "aima/rnn", "mnist1d/gru", "mnist1d/gru-shuffled", "zoo/mixture-of-experts")
+OF_THE_PROCESSOR = (
+    "aima/recurrent-biases",
+    "zoo/captioning",
+)  # oneDNN's LSTM; tests/layers/test_saved_tensors.py looks at torch's
+IN_SMALL = ("zoo/llama2-7b", "zoo/t5-small")  # below: too large for a processor
+ON_CPU = (
+    "cs231n/recurrent-topologies",
+    "zoo/transformer-base",
+    "zoo/vit_b_16",
+    "aima/rnn",
+    "mnist1d/gru",
+    "mnist1d/gru-shuffled",
+    "zoo/mixture-of-experts",
+)
 """Attention and recurrent layers have other kernels on the meta device, and save more or less there; where the tokens
 of a mixture of experts go depends on values, of which that device has none."""
 
 
 @pytest.mark.parametrize(
     "name",
-    [p for p in WALK if not p.values[0].endswith(VERY_DEEP) and p.values[0] not in COUNTED_TWICE + OF_THE_PROCESSOR],
+    [
+        p
+        for p in WALK
+        if not p.values[0].endswith(VERY_DEEP) and p.values[0] not in COUNTED_TWICE + OF_THE_PROCESSOR + IN_SMALL
+    ],
 )
 def test_activations_are_what_torch_saves_for_the_backward_pass(name):
     """On torch's meta device, which computes nothing; what a larger batch does not multiply is left out."""
@@ -263,6 +279,27 @@ def test_activations_are_what_torch_saves_for_the_backward_pass(name):
         small, large = (saved_by_torch(built, samples(traced.inputs.values(), n)) for n in (2, 4))
 
     assert forecast(traced, 2).most.activations == large - small
+
+
+TINY = ["vars.depth=2", "vars.words=100", "~expect"]
+ONCE = 2 * 2 * 2 * 8 * 16
+"""Bytes in which T5 says that a query has no key: 2 layers in encoder and decoder, 2 samples, 8 heads, 16 tokens. Its
+bias is one for the whole batch, so torch computes that once."""
+
+
+@pytest.mark.parametrize(
+    ("name", "changes", "over"),
+    [
+        ("zoo/llama2-7b", ["vars.context=16", "vars.width=64", "vars.heads=4", "vars.inside=96"], 0),
+        ("zoo/t5-small", ["vars.tokens=16"], ONCE),
+    ],
+)
+def test_activations_of_large_transformers_are_those_of_torch_in_small(name, changes, over):
+    traced = graph.trace(load(SHIPPED[name], TINY + changes))
+    built = network.build(traced).train()
+    small, large = (saved_by_torch(built, samples(traced.inputs.values(), n)) for n in (2, 4))
+
+    assert forecast(traced, 2).most.activations == large - small + over
 
 
 LENET = SHIPPED["digits/lenet"].read_text()

@@ -100,7 +100,7 @@ def test_a_layer_plans_what_torch_keeps_for_the_backward_pass(kind):
 
 
 PLANNED_AS_ONE = {"rnn", "gru", "lstm", "highway", "per_unit", "partial_conv"}
-PLANNED_AS_ONE |= {"cond_conv", "deformable_conv", "dynamic_conv", "mixture_of_experts"}
+PLANNED_AS_ONE |= {"cond_conv", "deformable_conv", "linear_attention", "dynamic_conv", "mixture_of_experts"}
 """Frozen, or first in a network, they hold less than is planned."""
 
 

@@ -13,7 +13,7 @@ STEPS = {"heaviside", "rect", "sign"}
 TURNED = {"flatten", "masked_pool", "max", "mean", "permute", "reshape", "select", "sum", "transpose", "vector_norm"}
 """Their output has its channels on another axis; each value of it is followed on all axes."""
 PARTLY = {"matmul", "scaled_dot_product_attention", "deformable_conv", "graph_conv", "graph_attention"}
-PARTLY |= {"rotary_embedding"}
+PARTLY |= {"rotary_embedding", "linear_attention"}
 """Their output sees all channels of one input, and one channel of another, or a pair; or wherever offsets or edges
 lead."""
 NOTHING = {"parameter", "constant", "alibi", "relative_attention_bias"}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -87,10 +87,11 @@ def _bridge(figure: ToolFigure, nodes: Sequence[LayerNode]) -> Bridge:
     return Bridge(figure, sum(map(figure.ours, nodes)), tuple(step for step in steps if step[1]))
 
 
-def _unchecked(convention: Convention, nodes: Iterable[LayerNode]) -> str:
+def _unchecked(convention: Convention, nodes: Sequence[LayerNode]) -> str:
     """Return a remark on layers for which the tool's count was not checked, and is taken to be dlx's own."""
     counting = {n.kind for n in nodes if n.plan.weights or n.plan.buffers or n.plan.macs}
-    strange = sorted(counting - convention.knows) if convention.knows is not None else []
+    results = {n.kind for n in nodes if n.result}  # tools see the output of a layer alone
+    strange = sorted(counting - convention.knows | results) if convention.knows is not None else []
     if not strange:
         return ""
     kinds = ", ".join(f"`{kind}`" for kind in strange)
