@@ -10,6 +10,7 @@ import pytest
 from dlx.data import DATASETS
 from dlx.data.arrays import fields as array_fields
 from dlx.data.preprocess import EarlierFit, using_earlier_fit
+from dlx.data.published import idx
 from dlx.data.tables import table_files
 from dlx.shapes import Shape
 
@@ -97,3 +98,22 @@ def test_named_class_arrays_are_read_once(tmp_path, reads):
     assert sorted(reads) == ["float32", "float32", "int64", "int64"]
     assert (sets.train.y.tolist(), sets.test.y.tolist()) == ([0, 1, 2, 0, 1, 2], [0, 1])
     assert source.load().digest == sets.digest
+
+
+def test_labels_of_idx_files_are_read_once(tmp_path, monkeypatch):
+    found = []
+    plain = idx.read_labels
+    monkeypatch.setattr(idx, "read_labels", lambda path: found.append(path.name) or plain(path))
+    labels = bytes([0, 0, 8, 1, 0, 0, 0, 6, *(0, 1, 2, 0, 1, 2)])
+    for name, data in (("x", bytes([0, 0, 8, 3, 0, 0, 0, 6, 0, 0, 0, 1, 0, 0, 0, 1, *range(6)])), ("y", labels)):
+        (tmp_path / name).write_bytes(data)
+        os.utime(tmp_path / name, (1, 1))
+    source = DATASETS["idx"](images=tmp_path / "x", labels=tmp_path / "y", classes=[2, 0], split="order")
+    assert [source.facts().classes for _ in range(3)] == [2] * 3
+    sets = source.load()
+    assert found == ["y"]
+    assert sets.train.y.tolist() == [1, 0, 1, 0]
+    assert source.load().digest == sets.digest
+    assert found == ["y"] * 2
+    (tmp_path / "y").write_bytes(labels[:-1] + b"\0")  # just now: it may change again before its clock ticks
+    assert source.load().train.y.tolist() == [1, 0, 1, 1]

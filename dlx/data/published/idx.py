@@ -22,6 +22,7 @@ from ...shapes import Shape, by_x
 from ..base import Facts, Sets, Split
 from ..class_subset import ClassNumbers, chosen, numbers_of
 from ..file_reading import existing, listed, real_numbers
+from ..read_once import facts_once, taken
 from ..splits import Pool
 
 if TYPE_CHECKING:
@@ -76,27 +77,38 @@ class IDX(Pool):
         return self
 
     def facts(self) -> Facts:
-        shapes, tops = [], []
-        for images, labels in self._pairs():
+        return facts_once(self, self._files, self._read_facts)
+
+    def _read_facts(self) -> tuple[Facts, list[Labels]]:
+        """Return the facts, and the labels of each pair of files that they are of."""
+        shapes, labels = [], []
+        for images, numbers in self._pairs():
             header = read_header(images)
             shapes.append(_input_shape(header))
-            _check_counts(header, read_header(labels))
-            tops.append(int(read_labels(labels).max()))
+            _check_counts(header, read_header(numbers))
+            labels.append(read_labels(numbers))
         self._check_shapes(shapes)
+        count = max(int(one.max()) for one in labels) + 1
         if self.classes is None:
-            self.part_sizes(read_header(self.images).sizes[0])
-            return self.facts_of(shapes[0], classes=max(tops) + 1)
-        self._numbers(max(tops) + 1)
-        rows, _ = chosen(read_labels(self.labels), self.classes)
+            self.part_sizes(len(labels[0]))
+            return self.facts_of(shapes[0], classes=count), labels
+        self._numbers(count)
+        rows, _ = chosen(labels[0], self.classes)
         self.part_sizes(len(rows))
-        return replace(self.facts_of(shapes[0], classes=len(self.classes)), class_names=self._names)
+        return replace(self.facts_of(shapes[0], classes=len(self.classes)), class_names=self._names), labels
 
     def load(self) -> Sets:
         self.facts()
-        pool, *test = [self._chosen(self._examples(*pair)) for pair in self._pairs()]
+        labels = taken(self, self._files) or self._read_facts()[1]
+        images = [pair[0] for pair in self._pairs()]
+        pool, *test = [self._chosen(self._examples(*one)) for one in zip(images, labels, strict=True)]
         parts = self.split_pool(pool.x, pool.y)
-        files = ", ".join(str(path) for pair in self._pairs() for path in pair)
+        files = ", ".join(map(str, self._files))
         return self.assembled([*parts[:2], *(test or parts[2:])], f"{self.source} {files}", self._names)
+
+    @property
+    def _files(self) -> list[Path]:
+        return [path for pair in self._pairs() for path in pair]
 
     @property
     def _names(self) -> tuple[str, ...]:
@@ -121,13 +133,13 @@ class IDX(Pool):
             pairs.append((self.test_images, self.test_labels))
         return pairs
 
-    def _examples(self, images: Path, labels: Path) -> Split:
+    def _examples(self, images: Path, labels: Labels) -> Split:
         header = read_header(images)
         raw = read_array(images)
         x: Floats = real_numbers(raw, str(images)).reshape(len(raw), *_input_shape(header))
         if self.scale and header.dtype == "u1":
             x /= np.float32(255)
-        return Split(x, read_labels(labels))
+        return Split(x, labels)
 
     def _check_shapes(self, shapes: list[Shape]) -> None:
         if len(set(shapes)) > 1:
