@@ -7,8 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..data.images import contact_sheet
 from ..errors import DlxError
-from . import contact_sheet, row_files
+from . import pictures, row_files
 from .slices import coded, column_of, slices_of
 from .worst import worst_of
 
@@ -76,7 +77,7 @@ def looked_at(
                 worst.append(one.beside(beside))
         found["wrong"] = tuple(worst)
     if closer.pictures:
-        found["pictures"] = tuple(contact_sheet.pictures_of(source, sets, w.part, w.places) for w in worst)
+        found["pictures"] = tuple(pictures.pictures_of(source, sets, w.part, w.places) for w in worst)
     if of is not None:
         names, codes = coded(of, parts, str(closer.by))
         slices = [one for part in parts for one in slices_of(jobs, part, names, codes[part])]

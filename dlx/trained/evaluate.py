@@ -24,7 +24,7 @@ from ..training import device, ensemble_metrics, network_sources
 from ..training.checkpoints import checkpoint
 from ..training.early_stopping import metric_notes
 from ..training.prepared import Prepared
-from . import contact_sheet, row_files
+from . import pictures, row_files
 from .closer import METRICS_ALONE, Closer, looked_at
 from .slices import Slice, slice_table
 from .worst import Worst, joined
@@ -80,7 +80,7 @@ class Evaluated:
 
     def write_pictures(self, path: Path) -> None:
         """Write a sheet with the pictures of the worst examples, a .png."""
-        contact_sheet.write(path, list(zip(self.wrong, self.pictures, strict=True)))
+        pictures.write(path, list(zip(self.wrong, self.pictures, strict=True)))
 
     def as_json(self) -> dict[str, Any]:
         """Return the document of `dlx evaluate --json`."""

@@ -90,7 +90,7 @@ def save(experiment: Experiment, made: DataDescription, path: Path) -> str:
         check_pictures(made)
         looks = first_batch(experiment, made.sets)
         names = {name: [one.name for one in each] for name, each in made.classes.items()}
-        contact_sheet.save(path, _groups(looks, made.sets, names))
+        contact_sheet.save(path, [contact_sheet.Section("", _groups(looks, made.sets, names))])
     except DataError as error:
         raise SpecError(*(replace(p, mark=p.mark or experiment.place("data")) for p in error.problems)) from error
     count = len(looks.indices)
