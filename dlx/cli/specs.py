@@ -104,6 +104,7 @@ def data(
     png: Annotated[
         Path | None, typer.Option("--png", metavar="FILE", help="Pictures of examples, as training sees them.")
     ] = None,
+    stage: StageName = None,
     plugin: Plugins = None,
     as_json: AsJson = False,
 ) -> None:
@@ -111,7 +112,8 @@ def data(
 
     The fields with their types and why they have them, the parts, classes with their counts, values and missing ones,
     preprocessing with what was fitted, and a few examples; --png writes pictures beside what augmentation makes of
-    them, with maps of classes over them. Nothing is trained, and a spec without a network will do.
+    them, with maps of classes over them; of stages those of the last, or of --stage. Nothing is trained, and a spec
+    without a network will do.
 
     Example: dlx data digits/lenet --png digits.png
     """
@@ -119,14 +121,17 @@ def data(
     from ..analysis.data import description
     from ..show import console
     from ..show import data as tables
+    from ..spec.one_stage import stage_of
 
     experiment = specs.load(spec, overrides or [], plugins=plugin or [])
-    found = description.described(experiment)
+    last = experiment.stages[-1].name if experiment.stages else None
+    single = experiment if (name := stage or last) is None else stage_of(experiment, name)
+    found = description.described(experiment if stage is None else single)
     sentences = []
     if png is not None:
         from ..analysis.data import pictures
 
-        sentences = [pictures.save(experiment, list(found.values())[-1], png)]
+        sentences = [pictures.save(single, list(found.values())[-1], png, name)]
     if as_json:
         documents = {name: one.as_json() for name, one in found.items()}
         document = documents.get("", {"stages": documents})

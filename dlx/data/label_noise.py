@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
@@ -12,6 +12,7 @@ from ..errors import DataError, did_you_mean, plural
 from ..lazy import np
 from ..registry import Declared
 from .base import Dataset, Sets, Split
+from .base import Field as DataField
 from .streaming import Streamed
 
 if TYPE_CHECKING:
@@ -106,17 +107,26 @@ def with_label_noise(sets: Sets, data: Dataset) -> Sets:
     """Return the data with the noise of `data.label_noise` on the targets of the training part, and a note.
 
     Raises:
-        DataError: the noise is not for these targets.
+        DataError: the noise is not for these targets; its path is that of the noise.
     """
     noise: LabelNoise | None = getattr(data, "label_noise", None)
     if noise is None:
         return sets
     fields = data.facts().targets
-    name = _target_of(noise, list(fields))
+    try:
+        return _noisy(sets, noise, fields, getattr(data, "seed", 0))
+    except DataError as error:
+        path = f"data.{data.kind}.label_noise"
+        raise DataError(*(replace(problem, path=problem.path or path) for problem in error.problems)) from None
+
+
+def _noisy(sets: Sets, noise: LabelNoise, fields: Mapping[str, DataField], seed: int) -> Sets:
+    """Return the data with noise on one of its targets; `seed` is that of the data."""
+    name = target_of(noise, list(fields))
     before = sets.values(sets.train, name)
     if isinstance(before, Streamed):
         raise DataError("`label_noise` changes targets in memory, and these stay on disk", hint="Leave it out.")
-    field, seed = fields[name], noise.seed if noise.seed is not None else getattr(data, "seed", 0)
+    field, seed = fields[name], noise.seed if noise.seed is not None else seed
     if field.classes is None:
         _check_values(noise, name)
         after, changed = noise.shifted(before, seed), len(before)
@@ -137,7 +147,8 @@ def _in_part(sets: Sets, name: str, values: Any) -> dict[str, Any]:
     return {"more": {**part.more, name: values}} if name in part.more else {"y": values}
 
 
-def _target_of(noise: LabelNoise, targets: Sequence[str]) -> str:
+def target_of(noise: LabelNoise, targets: Sequence[str]) -> str:
+    """Return the target that the noise is on. DataError where it is none of `targets`, or not said."""
     has = ", ".join(f"`{name}`" for name in targets)
     if not targets:
         raise DataError("`label_noise` changes targets, and the data has none", hint="Leave it out.")

@@ -113,10 +113,31 @@ def check_outputs(
     for name, problem in objective.check_aux(outputs).items():
         keys = ("objective", objective.kind, "aux", name)
         problems.add(replace(problem, mark=experiment.place(*keys), path=".".join(keys)))
+    for problem in _noise_of_values(experiment, objective, facts):
+        problems.add(problem)
     for head in objective.heads(list(facts.targets)):
         own = facts.of_target(head.field) if head.field in facts.targets else facts
         for last in dict.fromkeys(outputs[name] for name in _outputs_of(head, objective, outputs)):
             _check_output(experiment, head.objective, own, placer, last, problems)
+
+
+NO_VALUES: Final = {"labels": "0 and 1 of each label", "boxes": "boxes, with whether there is one and its class"}
+"""Targets whose numbers are no measurements, by what an objective measures."""
+
+
+def _noise_of_values(experiment: Experiment, objective: Supervised, facts: Facts) -> Iterator[Problem]:
+    """Yield the problem of normal label noise on targets whose numbers are no measurements."""
+    data, noise = experiment.data, getattr(experiment.data, "label_noise", None)
+    if data is None or noise is None or noise.std is None:
+        return
+    keys = ("data", data.kind, "label_noise")
+    for head in objective.heads(list(facts.targets)):
+        kind = head.objective.kind
+        if head.objective.measures in NO_VALUES and noise.target in (None, head.field):
+            holds = NO_VALUES[head.objective.measures]
+            message = f"`label_noise` adds to values by `std`, and {kind} learns {holds} from `{head.field}`"
+            hint = "Leave it out: noise of `std` is for targets that `regression` learns."
+            yield Problem(message, hint, experiment.place(*keys), ".".join(keys))
 
 
 def keys_of_head(experiment: Experiment, head: Head) -> tuple[str, ...]:

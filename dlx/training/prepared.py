@@ -247,10 +247,19 @@ def loaded(experiment: Experiment) -> Sets:
         sets = experiment.data.load()
         return check_loaded.checked(experiment.data, sets) if is_foreign(type(experiment.data)) else sets
     except DlxError as error:
-        mark = experiment.place("data", experiment.data.kind)
+        keys = ("data", experiment.data.kind)
         raise SpecError(
-            *(Problem(p.message, p.hint, p.mark or mark, p.path or "data") for p in error.problems)
+            *(
+                Problem(p.message, p.hint, p.mark or experiment.place(*_keys_of(p, keys)), p.path or "data")
+                for p in error.problems
+            )
         ) from error
+
+
+def _keys_of(problem: Problem, data: tuple[str, ...]) -> tuple[str, ...]:
+    """Return the keys of the value that a problem of the data is about, those of the data where it names none."""
+    keys = tuple(problem.path.split("."))
+    return keys if keys[: len(data)] == data else data
 
 
 def statistics_of_targets(experiment: Experiment, objective: Supervised, sets: Sets) -> dict[str, Any]:

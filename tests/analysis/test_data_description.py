@@ -230,6 +230,44 @@ def test_the_command_shows_tables_and_json(tmp_path, capsys, monkeypatch):
     assert {one["name"] for one in document["columns"]} == {"area", "town", "sold", "price", "rare"}
 
 
+STAGES = """\
+dlx: 1
+data: {digits: {train: 100}}
+network: {layers: [flatten, {linear: 5}]}
+objective: classification
+stages:
+  - {name: low, data: {digits: {classes: [0, 1, 2, 3, 4]}}, train: {steps: 1, augment: [{rotate: 20}]}}
+  - {name: high, data: {digits: {classes: [5, 6, 7, 8, 9]}}, train: {steps: 1}}
+track: {mlflow: false}
+"""
+
+
+@pytest.mark.parametrize(("stage", "names"), [(None, "56789"), ("high", "56789"), ("low", "01234")])
+def test_pictures_are_of_the_stage_that_is_named_else_of_the_last(tmp_path, capsys, stage, names):
+    """The first has its original beside each picture, which takes twice the width."""
+    (tmp_path / "spec.yaml").write_text(STAGES)
+    sheet = tmp_path / "sheet.png"
+    chosen = [] if stage is None else ["--stage", stage]
+    cli.app(["data", str(tmp_path / "spec.yaml"), "--png", str(sheet), "--json", *chosen], standalone_mode=False)
+    shown = capsys.readouterr()
+    document = json.loads(shown.out)
+
+    whole = stage is None
+    assert list(document.get("stages", ())) == (["low", "high"] if whole else [])
+    of = document["stages"]["high"] if whole else document
+    assert [one["name"] for one in of["classes"]["target"]] == list(names)
+    assert f"sheet.png, stage `{stage or 'high'}`: the first 16 examples" in " ".join(shown.err.split())
+    wide = 2 * (96 + contact_sheet.MARGIN) if names == "01234" else 96 + contact_sheet.MARGIN
+    with Image.open(sheet) as image:
+        assert image.width == 4 * (wide + contact_sheet.MARGIN)
+
+
+def test_a_stage_that_there_is_not_is_a_sentence(tmp_path):
+    (tmp_path / "spec.yaml").write_text(STAGES)
+    with pytest.raises(SpecError, match="there is no stage `hihg`"):
+        cli.app(["data", str(tmp_path / "spec.yaml"), "--stage", "hihg"], standalone_mode=False)
+
+
 def test_a_table_is_described_without_torch(tmp_path):
     (tmp_path / "t.csv").write_text(TABLE)
     (tmp_path / "spec.yaml").write_text(OF_TABLE)

@@ -171,6 +171,49 @@ def test_noise_that_does_not_fit_is_refused(spec, tmp_path, noise, sentence):
     assert found[0].mark is not None
 
 
+def test_an_error_of_the_noise_stands_at_its_own_line(spec, tmp_path):
+    path = spec("\n  digits:\n    test: 0.2\n    label_noise:\n      std: 1")
+    with pytest.raises(SpecError) as refused:
+        read(path)
+    (problem,) = refused.value.problems
+    assert (problem.mark.line, problem.path) == (6, "data.digits.label_noise")
+    assert path.read_text().splitlines()[5].strip() == "label_noise:"
+    path = spec("\n  digits:\n    test: 2000")
+    with pytest.raises(SpecError) as refused:
+        read(path)
+    assert refused.value.problems[0].mark.line == 4
+
+
+@pytest.mark.parametrize(
+    ("data", "objective", "layers", "sentence"),
+    [
+        (
+            "{shapes: {targets: boxes, test: 10, train: 20, label_noise: {std: 1}}}",
+            "detection",
+            "flatten, {linear: 208}, {reshape: [13, 4, 4]}",
+            "and detection learns boxes, with whether there is one and its class from `target`",
+        ),
+        (
+            "{arrays: {path: l.npz, task: regression, test: 10, label_noise: {std: 1}}}",
+            "multilabel",
+            "{linear: 5}",
+            "and multilabel learns 0 and 1 of each label from `target`",
+        ),
+    ],
+)
+def test_normal_noise_is_refused_where_targets_are_no_measurements(spec, tmp_path, data, objective, layers, sentence):
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, (30, 5)).astype(np.float32)
+    np.savez(tmp_path / "l.npz", x=rng.normal(size=(30, 3)).astype(np.float32), y=labels)
+    with pytest.raises(SpecError) as refused:
+        prepare(load(spec(data, objective, layers)))
+    (problem,) = refused.value.problems
+    assert sentence in problem.message
+    assert problem.mark.line == 3
+    assert problem.path.endswith(".label_noise")
+    prepare(load(spec(data.replace(", label_noise: {std: 1}", ""), objective, layers)))
+
+
 def test_means_of_targets_stand_beside_no_noise(spec, tmp_path):
     (tmp_path / "t.csv").write_text("town,rented\n" + "Bern,yes\nChur,no\n" * 20)
     path = spec("{table: {path: t.csv, target: rented, target_encoding: [town], label_noise: 0.2}}")

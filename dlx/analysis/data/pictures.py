@@ -80,8 +80,8 @@ def first_batch(experiment: Experiment, sets: Sets) -> Looks:
     return Looks(few.tolist(), part.of.take(few), augmented)
 
 
-def save(experiment: Experiment, made: DataDescription, path: Path) -> str:
-    """Write the contact sheet, and return a sentence on what it shows.
+def save(experiment: Experiment, made: DataDescription, path: Path, stage: str | None = None) -> str:
+    """Write the contact sheet, and return a sentence on what it shows: of `stage`, where the spec is one of several.
 
     Raises:
         SpecError: the input is no picture, the spec cannot be trained, or the file cannot be written.
@@ -93,11 +93,11 @@ def save(experiment: Experiment, made: DataDescription, path: Path) -> str:
         contact_sheet.save(path, [contact_sheet.Section("", _groups(looks, made.sets, names))])
     except DataError as error:
         raise SpecError(*(replace(p, mark=p.mark or experiment.place("data")) for p in error.problems)) from error
-    count = len(looks.indices)
+    count, of = len(looks.indices), f"{path}, stage `{stage}`" if stage is not None else f"{path}"
     if looks.augmented is None:
-        return f"{path}: the first {count} examples of the training part"
+        return f"{of}: the first {count} examples of the training part"
     seed = experiment.train.seed if experiment.train is not None else 0
-    return f"{path}: the first {count} examples that training sees with seed {seed}, each beside its original"
+    return f"{of}: the first {count} examples that training sees with seed {seed}, each beside its original"
 
 
 def _groups(looks: Looks, sets: Sets, names: dict[str, list[str]]) -> list[tuple[str, Sequence[contact_sheet.Tile]]]:

@@ -100,11 +100,12 @@ class Delimited:
     @cached_property
     def _scanned(self) -> tuple[bool, bool]:
         """Whether a cell may have a leading zero, and whether there is a quote."""
-        starts = np.isin(np.arange(256), [*b'\t\n\f\r "', *self.separator.encode()])
+        separator = self.separator
+        starts = np.isin(np.arange(256), [*b'\t\n\f\r "', *separator.encode()])
         padded = quoted = False
         for piece in self._pieces():
             quoted = quoted or b'"' in piece.tobytes()
-            padded = padded or _leading_zero(piece, starts, self.separator, quoted)
+            padded = padded or _leading_zero(piece, starts, separator, quoted)
             if padded and quoted:
                 break
         return padded, quoted

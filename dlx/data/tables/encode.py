@@ -108,11 +108,12 @@ def _pieces(frame: Frame, names: Sequence[str]) -> Iterator[tuple[slice, dict[st
     """Iterate over the rows, some at a time, with the named columns as float64, nan for missing values."""
     import pyarrow as pa
 
-    end = 0
+    end, double = 0, pa.float64()
     for batch in frame.table.select(names or frame.names[:1]).to_batches(max_chunksize=ROWS):
         start, end = end, end + batch.num_rows
         some = zip(names, batch.columns, strict=False)
-        yield slice(start, end), {n: as_array(c.cast(pa.float64(), safe=False), np.nan) for n, c in some}
+        wide = ((name, one if one.type == double else one.cast(double, safe=False)) for name, one in some)
+        yield slice(start, end), {name: as_array(one, np.nan) for name, one in wide}
 
 
 def _scatter(x: Values, rows: Values, places: Indices) -> None:
