@@ -28,7 +28,8 @@ def evaluate(
         list[str] | None, typer.Option(metavar="PART", help="train, valid or test; else what was held out.")
     ] = None,
     data: Annotated[
-        list[str] | None, typer.Option(metavar="KEY=VALUE", help="Other data: a field of the run's own.")
+        list[str] | None,
+        typer.Option(metavar="FILE|KEY=VALUE", help="Other data: a file like the run's own, or a field of it."),
     ] = None,
     combine: Combined = None,
     wrong: Annotated[

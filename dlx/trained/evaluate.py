@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..data import Sets, input_record
 from ..data.preprocess import EarlierFit, using_earlier_fit
 from ..data.text.recorded import reading_of_run
-from ..errors import DlxError, SpecError, did_you_mean, plural
+from ..errors import DlxError, did_you_mean, plural
 from ..experiment import ensemble
 from ..experiment.resume_checks import check_digest, check_network
 from ..experiment.session import job_of
@@ -24,7 +24,7 @@ from ..training import device, ensemble_metrics, network_sources
 from ..training.checkpoints import checkpoint
 from ..training.early_stopping import metric_notes
 from ..training.prepared import Prepared
-from . import pictures, row_files
+from . import other_data, pictures, row_files
 from .closer import METRICS_ALONE, Closer, looked_at
 from .slices import Slice, slice_table
 from .worst import Worst, joined
@@ -113,7 +113,8 @@ def evaluate(
     """Return the metrics of a run on its validation and test parts, or on `parts`; of several runs, one by one
     and together.
 
-    `name` is a checkpoint, else the final weights; `data` are changes to the run's data, `key=value`. The run of an
+    `name` is a checkpoint, else the final weights; `data` are changes to the run's data, `key=value`, or a
+    file like it, all of which is measured as its test part. The run of an
     ensemble stands for its members; the snapshots of a run answer together where no checkpoint is named. `closer`
     asks for the worst examples and for slices, of one network or of the average of several. Raises DlxError where a
     checkpoint or a part is missing, or the data has changed.
@@ -172,7 +173,9 @@ def _jobs(runs: Sequence[RunFolder], name: str, data: Sequence[str]) -> list[_Lo
         weights_of(run, name)
         experiment = load(run.file("spec.yaml"))
         if data:
-            one = _job_with_data(changed(experiment, data), run)
+            assert experiment.data is not None
+            whole = other_data.file_of(experiment.data, data) is not None
+            one = _job_with_data(other_data.changed(experiment, data), run, whole)
         else:
             with reading_of_run(input_record.reading_of(run.dir)):
                 sets = next((sets for known, sets in loaded if known == experiment.data), None)
@@ -214,8 +217,11 @@ def _job(experiment: Experiment, graphs: Graphs, sets: Sets, run: RunFolder) -> 
     return job_of(Prepared.unchecked(experiment, graphs, sets), sources=sources)
 
 
-def _job_with_data(experiment: Experiment, run: RunFolder) -> _Loaded:
-    """Build a training on other data, which is preprocessed by the steps that were fitted to the run's own."""
+def _job_with_data(experiment: Experiment, run: RunFolder, whole: bool) -> _Loaded:
+    """Build a training on other data, which is preprocessed by the steps that were fitted to the run's own.
+
+    With `whole` all of it is the test part.
+    """
     assert experiment.data is not None
     objective = supervised_of(experiment)
     known = input_record.load(run.dir)
@@ -227,24 +233,13 @@ def _job_with_data(experiment: Experiment, run: RunFolder) -> _Loaded:
     # data is loaded and split as in training, but preprocessed by the steps of the record, which are not fitted anew
     with using_earlier_fit(earlier), input_record.understood(run.dir):
         sets = experiment.data.load()
+        sets = other_data.measured_whole(sets) if whole else sets
         _check_kind(experiment.data, sets, known, run)
         bare = replace(experiment, data=None, known_facts=known.facts)
         graph = replace(trace(bare, known.inputs), fields=known.fields)
         made = replace(experiment, objective=objective)
         job = job_of(Prepared.unchecked(made, Graphs.of(graph), sets, known.targets))
         return _Loaded(job, experiment.data, sets, earlier)
-
-
-def changed(experiment: Experiment, data: Sequence[str]) -> Experiment:
-    """Return the experiment with other data: `test=500` is the field `test` of its data."""
-    assert experiment.data is not None
-    kind = experiment.data.kind
-    if wrong := [change for change in data if "=" not in change]:
-        raise DlxError(f"`--data {wrong[0]}` says no value", hint=f"Write `--data {wrong[0]}=VALUE`.")
-    other = experiment.changed([f"++data.{kind}.{change.removeprefix(f'{kind}.')}" for change in data])
-    if other.problems:
-        raise SpecError(*other.problems)
-    return other
 
 
 def _sets(experiment: Experiment, run: RunFolder) -> Sets:

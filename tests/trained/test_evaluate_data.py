@@ -13,6 +13,7 @@ from dlx.data import DATASETS
 from dlx.errors import DlxError
 from dlx.experiment import runner
 from dlx.spec import load
+from dlx.trained.closer import Closer
 from dlx.trained.evaluate import evaluate
 
 QUICK = {"table", "arrays", "images", "shapes", "synthetic"}
@@ -113,3 +114,55 @@ def test_a_table_of_another_form_is_refused(tmp_path, options, text, sentence):
 
     with pytest.raises(DlxError, match=sentence):
         evaluate([result.run], data=[f"path={tmp_path / 'u.csv'}", "valid=0", "test=null"])
+
+
+@pytest.mark.parametrize(
+    ("kind", "more"),
+    [
+        ("table", {"split": "random", "seed": 3}),
+        ("arrays", {"label_noise": 0.1}),
+        ("images", {"stratify": True}),
+    ],
+)
+def test_a_file_alone_is_measured_whole_and_in_its_order(tmp_path, kind, options, more):
+    """What it comes to is what its rows come to as the training part; one part of it is another figure."""
+    result = trained(tmp_path, kind, options(kind) | more)
+    path = tmp_path / options(kind)["path"]
+    found = evaluate([result.run], data=[str(path)], closer=Closer(wrong=3))
+    plain = dict.fromkeys(("valid", "test"), "null") | ({"label_noise": "null"} if "label_noise" in more else {})
+    changes = [f"path={path}", *(f"{name}={value}" for name, value in plain.items()), "stratify=false"]
+    rows = evaluate([result.run], data=changes, parts=["train"])
+
+    assert set(found.metrics) == {name.replace("train/", "test/") for name in rows.metrics}
+    for name, value in rows.metrics.items():
+        assert found.metrics[name.replace("train/", "test/")] == pytest.approx(value, rel=1e-5)
+    assert found.metrics["test/loss"] != pytest.approx(result.metrics["test/loss"], rel=1e-4)
+    assert found.data == (str(path),)
+    assert found.wrong[0].part == "test"
+
+
+def test_rows_of_a_file_have_their_numbers_and_may_be_another_number(tmp_path, options):
+    result = trained(tmp_path, "table", options("table"))
+    rows = (tmp_path / "t.csv").read_text().splitlines()
+    (tmp_path / "it's new.csv").write_text("\n".join([rows[0], *rows[5:9]]))
+    found = evaluate([result.run], data=[str(tmp_path / "it's new.csv")], closer=Closer(wrong=9))
+
+    assert sorted(found.wrong[0].names, key=int) == ["0", "1", "2", "3"]
+    names = dict(zip(found.wrong[0].names, (row[1] for row in found.wrong[0].rows), strict=True))
+    assert [names[str(i)] for i in range(4)] == [row.rpartition(",")[2] for row in rows[5:9]]
+
+
+def test_files_that_do_not_fit_are_sentences(tmp_path, options):
+    table = trained(tmp_path, "table", options("table")).run
+    (tmp_path / "b.csv").write_text("a\n1\n")
+    for data, sentence in (
+        ([str(tmp_path / "c.csv")], r"c\.csv does not exist"),
+        ([str(tmp_path / "t.csv"), str(tmp_path / "b.csv")], "names the files .* give one"),
+        ([str(tmp_path / "b.csv")], "has no column"),
+        (["valid"], "`--data valid` says no value"),
+    ):
+        with pytest.raises(DlxError, match=sentence):
+            evaluate([table], data=data)
+    digits = trained(tmp_path, "digits", options("digits")).run
+    with pytest.raises(DlxError, match="is a file, and the data `digits` has no `path`"):
+        evaluate([digits], data=["b.csv"])
