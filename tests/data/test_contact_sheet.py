@@ -73,8 +73,8 @@ def test_large_pictures_are_reduced_by_a_whole_factor(tmp_path):
 
 def test_letters_beyond_ascii_are_written(tmp_path):
     """What the font lacks is one box, the same for all of it."""
-    drawn = [sheet_of(tmp_path, [Section("", [(text, [tile(96, 96)])])])[:LINE].tobytes() for text in "äéß…Ωж"]
-    assert len(set(drawn)) == 6
+    headers = [sheet_of(tmp_path, [Section("", [(text, [tile(96, 96)])])])[:LINE].tobytes() for text in "äéß…Ωж"]
+    assert len(set(headers)) == 6
 
 
 @pytest.mark.parametrize("name", ["a.png", "a.PNG", "b.c.Png"])

@@ -80,10 +80,10 @@ def as_png(sections: Sequence[Section], across: int) -> bytes:
     """Return a sheet as the bytes of a PNG file."""
     from PIL import Image
 
-    drawn = [part for section in sections for part in (_heading(section.heading), _grid(section, across)) if part]
-    sheet = Image.new("RGB", (max(one.width for one in drawn), sum(one.height for one in drawn)), "white")
+    images = [part for section in sections for part in (_heading(section.heading), _grid(section, across)) if part]
+    sheet = Image.new("RGB", (max(one.width for one in images), sum(one.height for one in images)), "white")
     top = 0
-    for one in drawn:
+    for one in images:
         sheet.paste(one, (0, top))
         top += one.height
     packed = BytesIO()
