@@ -1,6 +1,6 @@
 """A generated CSV file read, its columns typed, encoded and split, against `pandas.read_csv` alone.
 
-    python benchmarks/table.py [--rows N] [--columns N] [--rounds N] [--against CHECKOUT]
+    python benchmarks/table.py [--rows N] [--columns N] [--rounds N] [--against CHECKOUT] [--only JOB]
 
 Of 30 columns, 24 are of fractions with six digits, three of whole numbers below 100,000, two of texts of five kinds,
 and the last is the target of three; other numbers of columns have the same proportions. `read` is the file with
@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 from common import ROOT, publish
 
 BASE = "pandas.read_csv"
@@ -78,16 +79,17 @@ def generated(path: Path, rows: int, columns: int, codes: bool) -> str:
 
 def measured(job: str, path: Path, checkout: Path) -> dict[str, float]:
     """Wall and processor seconds and bytes of memory of a job in a process of its own."""
-    environment = os.environ | {"PYTHONPATH": str(checkout)}
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_NUM_THREADS"}
+    environment["PYTHONPATH"] = str(checkout)  # pyarrow takes its threads from OMP_NUM_THREADS
     command = [sys.executable, "-c", WORKER, str(path), job]
     done = subprocess.run(command, env=environment, check=True, capture_output=True, text=True, cwd=path.parent)
     found: dict[str, float] = json.loads(done.stdout)
     return found
 
 
-def compared(path: Path, rounds: int, against: Path | None) -> str:
+def compared(path: Path, rounds: int, against: Path | None, only: list[str]) -> str:
     """A Markdown table: the medians of each measure, and of its ratio to pandas in the same round."""
-    jobs = {name: (job, ROOT) for name, job in JOBS.items()}
+    jobs = {name: (job, ROOT) for name, job in JOBS.items() if name == BASE or not only or name in only}
     if against is not None:
         jobs["split, the checkout before"] = (JOBS["split"], against)
     found: dict[str, list[dict[str, float]]] = {name: [] for name in jobs}
@@ -116,6 +118,7 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=7)
     parser.add_argument("--against", type=Path, help="another checkout of dlx")
     parser.add_argument("--plain", action="store_true", help="the file without codes alone")
+    parser.add_argument("--only", action="append", default=[], choices=list(JOBS)[1:], help="beside pandas")
     asked = parser.parse_args()
     load, sections = os.getloadavg()[0], []
     with tempfile.TemporaryDirectory() as folder:
@@ -125,9 +128,10 @@ def main() -> None:
             size = f"{path.stat().st_size / 1e6:,.0f} MB"
             sections += [
                 f"## {asked.rows:,} rows of {asked.columns} columns ({mix}), {name}, {size}",
-                compared(path, asked.rounds, asked.against and asked.against.resolve()),
+                compared(path, asked.rounds, asked.against and asked.against.resolve(), asked.only),
             ]
     loads = f"Load of the machine: {load:.1f} at the start, {os.getloadavg()[0]:.1f} at the end."
+    loads += f" pandas {pd.__version__}, pyarrow {pa.__version__}, which takes a thread for each core."
     publish("table", "Reading a table against pandas", [*sections, loads])
 
 
