@@ -67,6 +67,11 @@ class Inspection:
         return self.graphs.trainable
 
     @property
+    def remaining(self) -> int:
+        """Learned values that `prune` leaves."""
+        return self.graphs.remaining
+
+    @property
     def macs(self) -> int:
         """Multiply-adds of one example, forward, through each network."""
         return self.graphs.macs

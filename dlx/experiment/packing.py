@@ -80,7 +80,7 @@ def _shape_key(prepared: Prepared) -> tuple[Any, ...] | None:
 
 
 def _freeze(node: LayerNode) -> tuple[Any, ...]:
-    return node.frozen, node.frozen_until, node.held
+    return node.frozen, node.frozen_until, node.held, node.pruned != 0
 
 
 def threads_for(train: Train, graph: Graph, examples: int, count: int) -> int:

@@ -19,6 +19,7 @@ from ..training import (
     freezing,
     initial_weights,
     network_sources,
+    pruning,
     random_generators,
     thread_timing,
 )
@@ -153,6 +154,7 @@ def start_job(
         about_sampling = sampling.notes(train, prepared.objective, prepared.sets)
         about = (*prepared.sets.notes, *prepared.objective.notes(), *about_sampling)
         notes = (*about, *taken, *frozen, *computed.notes(), *recorder.resume(job))
+        notes += pruning.checked_notes(experiment, prepared.graphs, job.learner.pruning)  # the masks are there now
         if measure_threads and prepared.is_supervised and (times := thread_timing.measure(job, prepared.graph)):
             threads = next(iter(times))
             torch.set_num_threads(threads)
@@ -219,19 +221,30 @@ def job_of(
         sources = network_sources.load(prepared.experiment)
     own = {name: graph for name, graph in prepared.graphs.items() if name not in sources}
     networks = {name: build(graph, views[name].init).to(target) for name, graph in own.items()}
+    prune = prepared.experiment.prune
+    rewind = prune.rewind if prune is not None and initial else None
+    if rewind == "redraw":
+        networks = {name: build(graph, views[name].init).to(target) for name, graph in own.items()}
     if prepared.is_supervised and prepared.graphs.is_one:
         graph = prepared.graph
         still = [name for name, until in graph.frozen_of_objective.items() if until is None]
         learned.attach(networks["network"], prepared.objective, still)
     parts = parts or on_device(sets, target, prepared.fields_taken)
+    first = pruning.values_of(networks) if rewind is not None else {}
     for one in initial:
         one.fill(networks)
+    trained = pruning.values_of(networks) if rewind is not None else {}
+    if rewind is not None:
+        initial = ()  # only their magnitudes count
+        for name, network in networks.items():
+            network.load_state_dict(first[name])
     for name, graph in own.items():
         init, loaded = views[name].init, set[str]().union(*(one.modules(name) for one in initial))
         if data_dependent_init.modules_to_scale(graph, init, loaded) and not (
             checkpoints and training_state.exists(checkpoints)
         ):
             data_dependent_init.initialize(networks[name], graph, init, parts["train"], train.seed, loaded)
+    masked = pruning.pruning_of(prepared.experiment, prepared.graphs, networks, trained, train.seed)
     feed = prepared.data.feed(parts["train"], train)
     whole = networks["network"] if prepared.graphs.is_one else networks
     elsewhere = network_sources.networks(prepared.graphs, sources, target)
@@ -246,6 +259,7 @@ def job_of(
         class_names=sets.names_of_classes,
         freezing=frozen,
         sources=elsewhere,
+        pruning=masked,
     )
 
 

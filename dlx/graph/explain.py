@@ -151,7 +151,7 @@ def _parameters(node: LayerNode, own: Sequence[Line]) -> Derivation:
         lines.append(_sum_of({line.what: int(line.value or 0) for line in lines}, "parameters"))
     if not lines:
         lines.append(Line(note="It learns nothing." if not node.tied else "It has no weight of its own."))
-    return Derivation("Parameters", f"{node.params:,}", tuple(lines))
+    return Derivation("Parameters", f"{node.params:,}", (*lines, *_pruned([node])))
 
 
 def _sum_of(amounts: Mapping[str, int], part: arithmetic.Figure) -> Line:
@@ -257,7 +257,7 @@ def _network(graph: Graph) -> Explanation:
     return Explanation(
         name="",
         kind=_layers(len(graph.nodes)),
-        derivations=(*_sums(graph.nodes), _field(lines, graph.receptive_field, graph.receptive_fields)),
+        derivations=(*_sums(graph.nodes, graph.pruned), _field(lines, graph.receptive_field, graph.receptive_fields)),
         figures=_figures(graph.nodes, graph.output_shape(), graph.receptive_field),
         does=graph.name,
         arriving=tuple(graph.inputs.items()),
@@ -278,7 +278,7 @@ def _inside(names: Sequence[str], prefix: str) -> Iterable[tuple[str, int]]:
     return counted.items()
 
 
-def _sums(nodes: Sequence[LayerNode]) -> list[Derivation]:
+def _sums(nodes: Sequence[LayerNode], pruned: int | None = None) -> list[Derivation]:
     """Derive the sums of parameters, multiply-adds and memory, each with its largest terms."""
     kinds: list[tuple[str, arithmetic.Figure, Callable[[LayerNode], int], Callable[[int], str]]] = [
         ("Parameters", "parameters", lambda node: node.params, "{:,}".format),
@@ -294,7 +294,22 @@ def _sums(nodes: Sequence[LayerNode]) -> list[Derivation]:
         total = sum(node.params for node in nodes)
         line = Line("trainable", "total - frozen", f"{total:,} - {frozen:,}", total - frozen, part="parameters")
         sums[0] = replace(sums[0], lines=(*sums[0].lines, line))
-    return sums
+    return [replace(sums[0], lines=(*sums[0].lines, *_pruned(nodes, pruned))), *sums[1:]]
+
+
+def _pruned(nodes: Sequence[LayerNode], known: int | None = None) -> list[Line]:
+    """Return the line of what `prune` leaves of layers, `known` of the whole network; none where that is all."""
+    counts = [node.pruned for node in nodes]
+    if None in counts and known is None:
+        return [Line(note="How much `prune` leaves of each is told by the magnitudes of all (`scope: global`).")]
+    total, pruned = (
+        sum(node.params for node in nodes),
+        sum(count or 0 for count in counts) if known is None else known,
+    )
+    line = Line(
+        "remaining", "total - pruned", f"{total:,} - {pruned:,}", total - pruned, "`prune` holds the others at zero."
+    )
+    return [replace(line, part="parameters")] if pruned else []
 
 
 def _largest(amounts: Mapping[str, int], part: arithmetic.Figure) -> list[Line]:

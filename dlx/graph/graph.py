@@ -73,6 +73,8 @@ class LayerNode:
     """When its weights begin to move, where they are frozen for a while."""
     held: bool = False
     """Whether it is in evaluation mode while it is frozen."""
+    pruned: int | None = 0
+    """How many of its values `prune` holds at zero; None where the magnitudes of others tell."""
     receptive_fields: Mapping[str, AnyReceptiveField] = field(default_factory=dict)
     """The receptive field in each input that it depends on, in the order of the inputs."""
     main_input: str = ""
@@ -162,6 +164,8 @@ class Graph:
     """Names of the scalars that the objective learns, `objective/NAME`."""
     frozen_of_objective: Mapping[str, Until | None] = field(default_factory=dict)
     """Those of them that `freeze` names, each with the end of its freeze; None for never."""
+    pruned: int = 0
+    """How many learned values `prune` holds at zero."""
 
     @property
     def fields_taken(self) -> tuple[str, ...]:
@@ -209,6 +213,11 @@ class Graph:
         """Number of learned values that training updates."""
         still = [name for name, until in self.frozen_of_objective.items() if until is None]
         return sum(node.params for node in self.nodes if not node.frozen) + len(self.of_objective) - len(still)
+
+    @property
+    def remaining(self) -> int:
+        """Number of learned values that `prune` leaves."""
+        return self.params - self.pruned
 
     @property
     def buffers(self) -> int:
@@ -274,6 +283,7 @@ class Graph:
             "name": self.name,
             "params": self.params,
             "trainable": self.trainable,
+            **({"remaining": self.remaining} if self.pruned else {}),
             **({"of_objective": list(self.of_objective)} if self.of_objective else {}),
             "buffers": self.buffers,
             "macs": self.macs,

@@ -115,6 +115,11 @@ class Graphs(Mapping[str, Graph]):
         return self._sum("trainable")
 
     @property
+    def remaining(self) -> int:
+        """Number of learned values that `prune` leaves."""
+        return self._sum("remaining")
+
+    @property
     def buffers(self) -> int:
         """Number of values in buffers."""
         return self._sum("buffers")
@@ -136,6 +141,8 @@ class Graphs(Mapping[str, Graph]):
         if self.is_one:
             return self.one.as_json() | plugins
         totals = {quantity: self._sum(quantity) for quantity in TOTALS}
+        if self.remaining < self.params:
+            totals["remaining"] = self.remaining
         return {
             "name": self.name,
             **totals,

@@ -212,6 +212,17 @@ def _trained_of_objective(whole: GraphPart) -> int:
     return 0 if whole.name else _of_objective(whole) - len(still)
 
 
+def _remaining(whole: GraphPart) -> int:
+    """Return the number of learned values that `prune` leaves. Unmeasured where only training tells."""
+    params = MEASURES["params"](whole)
+    if not whole.name:
+        return int(params - whole.graph.pruned)
+    pruned = [node.pruned for node in whole.nodes]
+    if None in pruned:
+        raise Unmeasured(f"with `scope: global` the magnitudes of all weights tell what is left of `{whole.called}`")
+    return int(params - sum(one or 0 for one in pruned))
+
+
 def _named(word: str) -> Callable[[GraphPart], int]:
     """Return a count of the learned values of weights whose name contains `word`."""
 
@@ -285,6 +296,7 @@ MEASURES: dict[str, Callable[[GraphPart], Any]] = {
     "trainable": lambda whole: (
         _sum(lambda node: 0 if node.frozen else node.params)(whole) + _trained_of_objective(whole)
     ),
+    "remaining": _remaining,
     "buffers": _sum(lambda node: node.buffers),
     "weights": _named("weight"),
     "biases": _named("bias"),
@@ -301,7 +313,7 @@ MEASURES: dict[str, Callable[[GraphPart], Any]] = {
     "linear_regions_bound": _linear_regions_bound,
 }
 
-SUMMED = ("params", "trainable", "buffers", "weights", "biases", "macs", "activation_bytes")
+SUMMED = ("params", "trainable", "remaining", "buffers", "weights", "biases", "macs", "activation_bytes")
 """Quantities that add up over several networks."""
 
 ATTRIBUTES: dict[str, Callable[[GraphPart], Any]] = {

@@ -14,6 +14,7 @@ from ..spec.sections.networks import ONE
 from .graph import Graph
 from .graphs import Graphs
 from .inputs import all_input_shapes
+from .pruning import rewound_elsewhere
 from .trace import in_file_order, trace_training
 
 Inputs = Mapping[str, Mapping[str, Shape]]
@@ -83,4 +84,5 @@ def with_misfits(
     for one, other in pairwise(stage.name for stage in experiment.stages):
         if one in each and other in each:
             problems += carried(each[one], each[other], (one, other)).problems
+    problems += rewound_elsewhere(experiment, each)
     return sorted(problems, key=in_file_order)

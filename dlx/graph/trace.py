@@ -15,7 +15,7 @@ from ..spec.sections.freeze import FreezePattern
 from ..spec.sections.networks import ONE
 from ..spec.syntax.read import Node
 from ..spec.validation import closest_matches, shown, unknown_keys
-from . import expect
+from . import expect, pruning
 from .expansion import data_facts
 from .expansion.expand import Expander
 from .expansion.limits import TooLarge, Usage
@@ -85,6 +85,7 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
         for node in walks[name].placer.nodes:
             node.frozen, node.frozen_until, node.held = True, None, True
     _check_init(experiment, list(walks.values()), problems)
+    _check_prune(experiment, [walk for name, walk in walks.items() if name not in experiment.sources], problems)
     for walk in walks.values():
         walk.outputs = _outputs(walk.experiment, walk.placer, walk.last)
     if not experiment.networks:
@@ -177,7 +178,9 @@ def _graph(walk: _Walk, facts: Facts | None, warned: Problems) -> Graph:
     scalars = () if experiment.scope else _learned_by_objective(experiment)
     matching = {name: [one for one in experiment.freeze if named(name, one.text)] for name in scalars}
     frozen = {name: hits[0].until for name, hits in matching.items() if hits}
-    return replace(graph, of_objective=scalars, frozen_of_objective=frozen)
+    prune = experiment.prune
+    pruned = pruning.mark_pruned(graph, prune, walk.prefix) if prune is not None else 0
+    return replace(graph, of_objective=scalars, frozen_of_objective=frozen, pruned=pruned)
 
 
 def _learned_by_objective(experiment: Experiment) -> tuple[str, ...]:
@@ -344,6 +347,13 @@ def _check_init(experiment: Experiment, walks: Sequence[_Walk], problems: Proble
         keys, scope = ("init", *filter(None, [network])), f"{network}/" if network else ""
         names = {name: node for name, node in whole.items() if name.startswith(scope)}
         _check_patterns(experiment, (*keys, init.kind, "match"), init.patterns(), names, walks, problems)
+
+
+def _check_prune(experiment: Experiment, walks: Sequence[_Walk], problems: Problems) -> None:
+    """Check `prune` against the weights of all networks, where these have no mistake."""
+    if all(walk.clean for walk in walks):
+        for problem in pruning.problems(experiment, {walk.prefix: walk.placer.nodes for walk in walks}):
+            problems.add(problem)
 
 
 def _check_patterns(

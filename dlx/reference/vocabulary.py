@@ -105,9 +105,9 @@ STRUCTURES = {
       figures:
         parameters per output: {of: "${params / linear_1.units}", is: 205}
       test/error: {about: 0.17, within: 0.05}            # after a training
-    Quantities: params, trainable, buffers, weights, biases, macs, activation_bytes; shape, arriving, units;
-    receptive_field, receptive_field_stride, receptive_field_start; depth (weight layers on the longest way), paths,
-    count: {KIND: N}, linear_regions_bound (the most of one hidden ReLU layer).
+    Quantities: params, trainable, remaining, buffers, weights, biases, macs, activation_bytes; shape, arriving,
+    units; receptive_field, receptive_field_stride, receptive_field_start; depth (weight layers on the longest way),
+    paths, count: {KIND: N}, linear_regions_bound (the most of one hidden ReLU layer).
     A figure may name `vars`, these quantities, and those of any node or scope: `${stage_1.conv_1.params}`.
     What another spec claims does not come along through `defaults`.""",
 }

@@ -70,10 +70,16 @@ def training_steps(steps: Mapping[str, Forecast]) -> None:
         training_step(step)
 
 
+def _left(params: int, remaining: int) -> str:
+    """Return what `prune` leaves; empty where that is all."""
+    pruned = params - remaining
+    return f", {remaining:,} remain: `prune` holds {pruned:,} at zero" if pruned else ""
+
+
 def totals_of(graphs: Graphs) -> str:
     """Return how many values networks have, and how many of them training moves."""
     moving = f" ({graphs.trainable:,} trainable)" if graphs.params != graphs.trainable else ""
-    return f"{graphs.params:,} parameters{moving}"
+    return f"{graphs.params:,} parameters{moving}{_left(graphs.params, graphs.remaining)}"
 
 
 def totals_of_all(graphs: Graphs) -> str:
@@ -158,7 +164,10 @@ def totals(graph: Graph, batch: int | None = None) -> str:
     of_objective = f", of which {', '.join(graph.of_objective)}" if graph.of_objective else ""
     frozen = graph.params - graph.trainable
     parts = [
-        f"{graph.params:,} parameters" + (f" ({graph.trainable:,} trainable)" if frozen else "") + of_objective,
+        f"{graph.params:,} parameters"
+        + (f" ({graph.trainable:,} trainable)" if frozen else "")
+        + of_objective
+        + _left(graph.params, graph.remaining),
         f"{graph.buffers:,} buffered values" if graph.buffers else "",
         f"{graph.macs:,} MACs a sample",
         f"{bytes_text(graph.activation_bytes * (batch or 1))} of activations "
@@ -177,7 +186,9 @@ def one_layer(node: LayerNode, name: str = "") -> None:
         **{f"option {name}": str(value) for name, value in node.layer.options().items()},
         **{f"weight {name}": f"{Shape(shape)} = {prod(shape):,}" for name, shape in node.plan.weights.items()},
         **{f"buffer {name}": f"{Shape(shape)} = {prod(shape):,}" for name, shape in node.plan.buffers.items()},
-        "parameters": f"{node.params:,}" + (f" (the weights of {node.owner})" if node.owner else ""),
+        "parameters": f"{node.params:,}"
+        + (f" (the weights of {node.owner})" if node.owner else "")
+        + (_left(node.params, node.params - node.pruned) if node.pruned else ""),
         "MACs": f"{node.plan.macs:,}",
         "memory": memory(node.activation_bytes) or "none: it shows the input's",
         **_fields_of(node),

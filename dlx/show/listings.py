@@ -93,6 +93,7 @@ def _run_as_json(run: RunFolder) -> dict[str, Any]:
         "stopped_early": end.get("stopped_early", False),
         **({"baseline": label} if (label := run.baseline()) else {}),
         **{key: end[key] for key in ("best", "average", "kept") if key in end},
+        **{key: count for key, count in run.read_json("plan.json").items() if key == "remaining"},
     }
 
 
@@ -111,6 +112,8 @@ def run_list(runs: Sequence[RunFolder], root: Path) -> None:
         metrics = "  ".join(f"{k} {v:.4g}" for k, v in facts["metrics"].items() if k.startswith(("test/", "valid/")))
         for one in facts.get("kept") or []:
             metrics += f"  {one['name']} {one['value']:.4g} (step {one['step']:,})"
+        if "remaining" in facts:
+            metrics += f"  remaining {facts['remaining']:,}"
         steps = f"{facts['steps']:,}" if facts["steps"] is not None else ""
         seconds = f"{facts['seconds']:.1f}" if facts["seconds"] is not None else ""
         label = [facts.get("baseline", "")] if named else []

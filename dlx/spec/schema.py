@@ -11,6 +11,7 @@ from .sections.initial_weights import InitialWeights
 from .sections.kinds import SECTIONS
 from .sections.network_sources import FromRun
 from .sections.networks import BY_NETWORK
+from .sections.prune import Prune
 from .sections.stages import MERGED
 from .sections.sweep import Sweep
 from .sections.track import Track
@@ -57,7 +58,7 @@ def schema() -> Json:
 
 def _sections() -> Json:
     frozen: list[Json] = [{"type": "string"}, section_of(Freeze)]
-    merged = {name: _ref(name) for name in MERGED if name not in {"init", "weights", "freeze"}}
+    merged = {name: _ref(name) for name in MERGED if name not in {"init", "weights", "freeze", "prune"}}
     stage = _object({"name": {"type": "string"}, **merged}, ["name"])
     known: Json = {
         "dlx": {"const": 1, "description": "version of the format"},
@@ -85,6 +86,7 @@ def _sections() -> Json:
         "weights": section_of(InitialWeights),
         "stages": {"type": "array", "items": stage, "description": "trainings one after the other in one run"},
         "freeze": {"anyOf": [*frozen, {"type": "array", "items": {"anyOf": frozen}}]},
+        "prune": section_of(Prune),
         "expect": {"type": "object", "description": "what must come out"},
     }
     stage["properties"] |= {name: known[name] for name in MERGED if name in known}

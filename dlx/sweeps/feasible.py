@@ -57,6 +57,7 @@ def _measure(name: str) -> Figure:
 FIGURES: Mapping[str, Figure] = {
     "params": _measure("params"),
     "trainable": _measure("trainable"),
+    "remaining": _measure("remaining"),
     "buffers": _measure("buffers"),
     "macs": _measure("macs"),
     "activation_bytes": _measure("activation_bytes"),

@@ -141,7 +141,7 @@ def dataset(lock: Mapping[str, Any]) -> dict[str, str] | None:
 
 def totals(plan: Mapping[str, Any]) -> tuple[dict[str, float], dict[str, str]]:
     """Return the sums of the plan as metrics, and as a parameter a receptive field that is no single number."""
-    sums = ("params", "trainable", "macs", "buffers", "activation_bytes")
+    sums = ("params", "trainable", "remaining", "macs", "buffers", "activation_bytes")
     metrics = {key: float(plan[key]) for key in sums if isinstance(plan.get(key), int | float)}
     networks = _networks(plan)
     if "" not in networks:

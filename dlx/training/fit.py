@@ -24,6 +24,7 @@ from .freezing import Freezing
 from .learner import EVALUATION_BATCH, Learner
 from .phased import Phased
 from .progress import Progress
+from .pruning import Pruning
 from .supervised import SupervisedLearner
 
 if TYPE_CHECKING:
@@ -70,6 +71,7 @@ class Job:
         class_names: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
         freezing: Freezing | None = None,
         sources: Mapping[str, nn.Module] | None = None,
+        pruning: Pruning | None = None,
     ) -> None:
         """`parts` has "train", and "valid" and "test" where there are any; `preprocess` are steps of the inputs,
         `class_names` those of each target.
@@ -84,14 +86,14 @@ class Job:
             examples = Examples(self.parts["train"], train, objective)
             self.feed: Feed = examples
             self.learner: Learner = SupervisedLearner(
-                network, objective, train, self.progress, examples, class_names, freezing
+                network, objective, train, self.progress, examples, class_names, freezing, pruning
             )
         else:
             networks = network if isinstance(network, Mapping) else {"network": network}
             module = torch.nn.ModuleDict(networks) if isinstance(network, Mapping) else network
             self.feed = feed if feed is not None else Examples(self.parts["train"], train, objective)
             called = {**(sources or {}), **networks}
-            self.learner = Phased(called, module, objective, train, self.progress, self.feed, freezing)
+            self.learner = Phased(called, module, objective, train, self.progress, self.feed, freezing, pruning)
         self.span = self.learner.span
         early = train.early_stopping
         self.progress.stopping = early_stopping.EarlyStoppingState(early, objective) if early is not None else None

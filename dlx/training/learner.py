@@ -8,6 +8,7 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from ..data.feed import Feed
+from ..lazy import nn
 from ..objectives import Objective
 from ..optim.fused import direct
 from ..schedules import Timeline
@@ -19,10 +20,11 @@ from .compute import Compute
 from .freezing import Freezing
 from .learning_rate import ScheduledOptimizer
 from .progress import Progress
+from .pruning import Pruning
 
 if TYPE_CHECKING:
     import torch
-    from torch import Tensor, nn
+    from torch import Tensor
 
     from .batches.data_part import DataPart
 
@@ -55,12 +57,14 @@ class Learner(ABC):
         progress: Progress,
         feed: Feed,
         freezing: Freezing | None = None,
+        pruning: Pruning | None = None,
     ) -> None:
         self.networks, self.module, self.objective, self.train = networks, module, objective, train
         self.progress, self.feed = progress, feed
         self.span = self.plan_timeline()
         self.freezing = freezing if freezing is not None else Freezing()
         self.freezing.plan(self.span)
+        self.pruning = pruning if pruning is not None else Pruning()
         self._built: tuple[int, Update] | None = None
         self.way: dict[str, str] = {}
         """Kind of the update (`step`: plain, replayed or packed) and the reason for it; written to lock.json."""
@@ -86,6 +90,19 @@ class Learner(ABC):
     def fast_step(self, optimizer: torch.optim.Optimizer) -> Callable[[], Any]:
         """Return the step of an optimizer without torch's wrappers around it, where it has one."""
         return direct(optimizer, lambda error: fallback.note([self.faults], fallback.OPTIMIZER, error))
+
+    def gradient_limits(self, weights: list[Tensor]) -> Callable[[], None]:
+        """Return the function that masks the gradients of pruned weights, and clips those of all."""
+        mask, value, norm = self.pruning.of(weights), self.train.clip_value, self.train.clip_norm
+
+        def limit() -> None:
+            mask()
+            if value is not None:
+                nn.utils.clip_grad_value_(weights, value)
+            if norm is not None:
+                nn.utils.clip_grad_norm_(weights, norm)
+
+        return limit
 
     def _scheduled_optimizer(self, name: str) -> ScheduledOptimizer:
         own, scope = self.train.of(name), "" if name == ONE else f"{name}/"
@@ -147,6 +164,7 @@ class Learner(ABC):
             "paces": {name: scheduled.state() for name, scheduled in self.optimizers.items()},
             "compute": self.compute.state(),
             "averages": {name: average.state() for name, average in self.averages.items()},
+            **({"pruning": self.pruning.state()} if self.pruning else {}),
         }
 
     def load(self, state: Mapping[str, Any]) -> None:
@@ -157,3 +175,5 @@ class Learner(ABC):
         self.compute.restore(state.get("compute"), [scheduled.optimizer for scheduled in self.optimizers.values()])
         for name, average in self.averages.items():
             average.restore(state["averages"][name])
+        if self.pruning:
+            self.pruning.load(state["pruning"])

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ..data.batch import Batch
 from ..errors import DlxError, Problem, RunError, first_line, with_article
 from ..graph import Graphs
-from ..lazy import nn, torch
+from ..lazy import torch
 from ..metrics import Mean
 from ..objectives import Objective, Phase
 from ..schedules import Timeline
@@ -147,7 +147,9 @@ class Phased(Learner):
             phase.name: [p for name in phase.moves for g in groups[name] for p in g["params"] if p.requires_grad]
             for phase in self.phases
         }
-        self.steps = {name: self.fast_step(scheduled.optimizer) for name, scheduled in self.optimizers.items()}
+        built = {name: self.fast_step(scheduled.optimizer) for name, scheduled in self.optimizers.items()}
+        self.steps = {name: self.pruning.holding(one) for name, one in built.items()}
+        self.limits = {name: self.gradient_limits(many) for name, many in weights.items()}
 
         def step(_: object) -> Tensor:
             batch: Batch | None = None
@@ -187,10 +189,7 @@ class Phased(Learner):
         if len(pieces) > 1:
             for name in pieces[0].carried:
                 batch.carry(name, torch.cat([piece.carried[name] for piece in pieces]))
-        if self.train.clip_value is not None:
-            nn.utils.clip_grad_value_(weights, self.train.clip_value)
-        if self.train.clip_norm is not None:
-            nn.utils.clip_grad_norm_(weights, self.train.clip_norm)
+        self.limits[phase.name]()
         for name in phase.moves:
             self.steps[name]()
         return found

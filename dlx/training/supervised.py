@@ -19,6 +19,7 @@ from .batches.windows import BEGINS, CarriedPart
 from .freezing import Freezing
 from .learner import EVALUATION_BATCH, Learner, Update
 from .progress import Progress
+from .pruning import Pruning
 from .replay.traced import traced
 from .weight_averages import WeightAverage
 
@@ -47,8 +48,9 @@ class SupervisedLearner(Learner):
         feed: Examples,
         class_names: Mapping[str, tuple[str, ...]] = MappingProxyType({}),
         freezing: Freezing | None = None,
+        pruning: Pruning | None = None,
     ) -> None:
-        super().__init__({"network": network}, network, objective, train, progress, feed, freezing)
+        super().__init__({"network": network}, network, objective, train, progress, feed, freezing, pruning)
         self.network = network
         self.carried = _held_states(network, feed.part)
         """The states of recurrent layers that go on from window to window, by name."""
@@ -151,7 +153,8 @@ def with_same_random_numbers(closure: Callable[[], Tensor], device: Device) -> C
 
 def step_of(learner: SupervisedLearner) -> Callable[..., Any]:
     """Return the optimizer's step, and after it the objective's limit on the weights (`max_norm`)."""
-    step: Callable[..., Any] = learner.compute.step(learner.fast_step(learner.optimizer), learner.optimizer)
+    bare = learner.pruning.holding(learner.fast_step(learner.optimizer))
+    step: Callable[..., Any] = learner.compute.step(bare, learner.optimizer)
     limit = learner.objective.limit(learner.network)
 
     def within_limits(*closure: Callable[[], Tensor]) -> Any:
@@ -217,6 +220,7 @@ def gradients_of(learner: SupervisedLearner) -> Update:
     batch = train.batch(len(learner.feed.part))
     backwards, unscale = learner.compute.backward, learner.compute.unscale(learner.optimizer)
     objective, targets_of = learner.objective, learner.feed.part.targets_of
+    limit = learner.gradient_limits(weights)
 
     def whole(index: Tensor) -> Tensor:
         loss = loss_of(index)
@@ -246,10 +250,7 @@ def gradients_of(learner: SupervisedLearner) -> Update:
             loss = loss + added.detach()
         if unscale is not None:
             unscale()  # before clipping, whose bounds are of gradients as they are
-        if train.clip_value is not None:
-            nn.utils.clip_grad_value_(weights, train.clip_value)
-        if train.clip_norm is not None:
-            nn.utils.clip_grad_norm_(weights, train.clip_norm)
+        limit()
         return loss
 
     return gradients

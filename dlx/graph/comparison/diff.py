@@ -302,6 +302,8 @@ def _facts(x: LayerNode, y: LayerNode, wiring: _Wiring) -> Iterator[tuple[str, S
             yield name, (mine or None, yours or None)
     if (frozen := (_freeze(x), _freeze(y)))[0] != frozen[1]:
         yield "frozen", frozen
+    if x.pruned != y.pruned:
+        yield "pruned", (x.pruned, y.pruned)
     if x.values != y.values:
         yield "values", (x.values, y.values)
 
@@ -334,7 +336,7 @@ def _ports(a: Graph, b: Graph, wiring: _Wiring, path: str) -> Iterator[Setting]:
 
 def _settings(a: Experiment, b: Experiment) -> Iterator[Setting]:
     """Yield the values of the other sections that differ, defaults included."""
-    for key in ("data", "objective", "init", "weights", "train"):
+    for key in ("data", "objective", "init", "weights", "prune", "train"):
         mine, yours = (_section(e, key) for e in (a, b))
         yield from _compare(key, mine, yours)
     patterns = [[one.plain() for one in e.freeze] for e in (a, b)]

@@ -25,6 +25,7 @@ from ..validation import shown
 QUANTITIES: Final = {
     "params": "learned values",
     "trainable": "learned values that training moves",
+    "remaining": "learned values that `prune` leaves",
     "buffers": "values kept but not learned",
     "weights": "learned values called weight",
     "biases": "learned values called bias",

@@ -23,6 +23,7 @@ from . import data_paths
 from .freeze import FreezePattern, parse_freeze
 from .kinds import SECTIONS
 from .networks import network_names, parse_init, parse_networks, parse_train
+from .prune import Prune, parse_prune
 from .stages import PATH, parse_stages, problems_of_all, unused
 from .track import PASSWORDS, Track
 
@@ -69,6 +70,7 @@ class Experiment:
     weights: InitialWeights | None = None
     train: Train | None = None
     freeze: tuple[FreezePattern, ...] = ()
+    prune: Prune | None = None
     track: Track = field(default_factory=Track)
     sweep: Sweep | None = None
     baselines: tuple[Baseline, ...] = ()
@@ -79,6 +81,8 @@ class Experiment:
     """The stages in order, where the spec has some; this experiment is the last one."""
     stage: str = ""
     """Of the experiment of one stage, its name."""
+    first_stage: Experiment | None = None
+    """Of a later stage, the experiment of the first."""
     problems: tuple[Problem, ...] = ()
 
     def __repr__(self) -> str:
@@ -120,7 +124,7 @@ class Experiment:
             alone = replace(self, network=node, networks={}, sources={}, scope=name)
             return replace(alone, init=self.init_of(name), inits={})
         there: Experiment = source.experiment.views()[source.network]
-        bare = replace(there, data=None, objective=None, freeze=(), stages=(), problems=())
+        bare = replace(there, data=None, objective=None, freeze=(), prune=None, stages=(), problems=())
         return replace(bare, name=self.name, scope=name)
 
     def alone(self, name: str) -> Experiment:
@@ -128,8 +132,9 @@ class Experiment:
 
         The others need not be there, and their mistakes are left out.
         """
-        own = {key: node for key, node in self.root.map.items() if key not in ("expect", "freeze")}
-        view = replace(self.views()[name], scope="", root=Node(own, self.root.mark), freeze=(), stages=())
+        own = {key: node for key, node in self.root.map.items() if key not in ("expect", "freeze", "prune")}
+        bare = replace(self.views()[name], freeze=(), prune=None, stages=())
+        view = replace(bare, scope="", root=Node(own, self.root.mark))
         return replace(view, problems=tuple(p for p in self.problems if not p.path.startswith("networks.")))
 
     def init_of(self, network: str) -> Initializer:
@@ -336,6 +341,8 @@ def _single(
         sources=sources,
         blocks=root.at("blocks") or Node({}, root.mark),
         freeze=parse_freeze(root.at("freeze"), problems),
+        prune=parse_prune(section("prune"), problems),
+        first_stage=next(iter((earlier or {}).values()), None),
         plugins=plugins,
         problems=tuple(problems),
         **sections,

@@ -24,6 +24,7 @@ SECTIONS = (
     "weights",
     "train",
     "freeze",
+    "prune",
     "stages",
     "expect",
     "track",

@@ -20,7 +20,7 @@ from ..validation import shown
 
 PATH = "stages"
 MOST = 100
-MERGED = ("objective", "network", "networks", "data", "init", "weights", "freeze", "train")
+MERGED = ("objective", "network", "networks", "data", "init", "weights", "freeze", "prune", "train")
 """Sections that a stage may have."""
 WHOLE = ("seed", "seeds", "ensemble", "device", "threads")
 """Fields of `train` that are those of the whole run."""
