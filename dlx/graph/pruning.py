@@ -177,8 +177,8 @@ def rewound_elsewhere(experiment: Experiment, each: Mapping[str, Graphs]) -> Ite
 
     `each` has the graphs of the stages without mistakes.
     """
-    first = experiment.stages[0]
     for stage in experiment.stages[1:]:
+        first = experiment.stages[0]
         one, start = stage.experiment, first.experiment
         if one.prune is None or one.prune.rewind != "init" or not {stage.name, first.name} <= each.keys():
             continue
