@@ -185,7 +185,7 @@ def rewound_elsewhere(experiment: Experiment, each: Mapping[str, Graphs]) -> Ite
         why = ""
         if start.weights is not None:
             why = f"the stage `{first.name}` begins with the weights of {start.weights.source}"
-        elif _drawn(each[first.name]) != _drawn(each[stage.name]):
+        elif _first_draws(each[first.name]) != _first_draws(each[stage.name]):
             why = f"the stages `{first.name}` and `{stage.name}` have not the same network"
         elif (start.init, start.inits) != (one.init, one.inits):
             why = f"the stages `{first.name}` and `{stage.name}` have not the same `init`"
@@ -205,7 +205,7 @@ def _looks_at_data(experiment: Experiment, graphs: Graphs) -> bool:
     return any(isinstance(views[name].init.of(n.name), LSUV) for name, graph in graphs.items() for n in graph.nodes)
 
 
-def _drawn(graphs: Graphs) -> list[tuple[object, ...]]:
+def _first_draws(graphs: Graphs) -> list[tuple[object, ...]]:
     """Return what the draws of first values depend on: the layers in their order."""
     networks = [(name, graph) for name, graph in graphs.items() if name not in graphs.sources]
     return [(name, n.name, n.kind, n.layer, n.arriving, n.owner) for name, graph in networks for n in graph.nodes]

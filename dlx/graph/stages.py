@@ -14,7 +14,6 @@ from ..spec.sections.networks import ONE
 from .graph import Graph
 from .graphs import Graphs
 from .inputs import all_input_shapes
-from .pruning import rewound_elsewhere
 from .trace import in_file_order, trace_training
 
 Inputs = Mapping[str, Mapping[str, Shape]]
@@ -84,5 +83,8 @@ def with_misfits(
     for one, other in pairwise(stage.name for stage in experiment.stages):
         if one in each and other in each:
             problems += carried(each[one], each[other], (one, other)).problems
-    problems += rewound_elsewhere(experiment, each)
+    if any(stage.experiment.prune is not None for stage in experiment.stages):
+        from .pruning import rewound_elsewhere  # likewise
+
+        problems += rewound_elsewhere(experiment, each)
     return sorted(problems, key=in_file_order)

@@ -15,7 +15,7 @@ from ..spec.sections.freeze import FreezePattern
 from ..spec.sections.networks import ONE
 from ..spec.syntax.read import Node
 from ..spec.validation import closest_matches, shown, unknown_keys
-from . import expect, pruning
+from . import expect
 from .expansion import data_facts
 from .expansion.expand import Expander
 from .expansion.limits import TooLarge, Usage
@@ -178,8 +178,11 @@ def _graph(walk: _Walk, facts: Facts | None, warned: Problems) -> Graph:
     scalars = () if experiment.scope else _learned_by_objective(experiment)
     matching = {name: [one for one in experiment.freeze if named(name, one.text)] for name in scalars}
     frozen = {name: hits[0].until for name, hits in matching.items() if hits}
-    prune = experiment.prune
-    pruned = pruning.mark_pruned(graph, prune, walk.prefix) if prune is not None else 0
+    pruned = 0
+    if experiment.prune is not None:
+        from .pruning import mark_pruned  # not at the top: pydantic builds classes that few specs need
+
+        pruned = mark_pruned(graph, experiment.prune, walk.prefix)
     return replace(graph, of_objective=scalars, frozen_of_objective=frozen, pruned=pruned)
 
 
@@ -351,7 +354,9 @@ def _check_init(experiment: Experiment, walks: Sequence[_Walk], problems: Proble
 
 def _check_prune(experiment: Experiment, walks: Sequence[_Walk], problems: Problems) -> None:
     """Check `prune` against the weights of all networks, where these have no mistake."""
-    if all(walk.clean for walk in walks):
+    if experiment.prune is not None and all(walk.clean for walk in walks):
+        from . import pruning  # as in `_graph`
+
         for problem in pruning.problems(experiment, {walk.prefix: walk.placer.nodes for walk in walks}):
             problems.add(problem)
 

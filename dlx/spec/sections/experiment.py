@@ -23,7 +23,6 @@ from . import data_paths
 from .freeze import FreezePattern, parse_freeze
 from .kinds import SECTIONS
 from .networks import network_names, parse_init, parse_networks, parse_train
-from .prune import Prune, parse_prune
 from .stages import PATH, parse_stages, problems_of_all, unused
 from .track import PASSWORDS, Track
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from ...objectives import Objective
     from .initial_weights import InitialWeights
     from .network_sources import NetworkSource
+    from .prune import Prune
     from .sweep import Sweep
     from .train import Train
 
@@ -309,6 +309,7 @@ def _single(
         from .initial_weights import parse_weights
 
         sections["weights"] = parse_weights(weights, root.map["weights"], problems)
+    sections["prune"] = _prune(section("prune"), problems)
     train, track = section("train"), section("track")
     if train is not None:
         sections["train"] = parse_train(train, names, problems)
@@ -341,12 +342,19 @@ def _single(
         sources=sources,
         blocks=root.at("blocks") or Node({}, root.mark),
         freeze=parse_freeze(root.at("freeze"), problems),
-        prune=parse_prune(section("prune"), problems),
         first_stage=next(iter((earlier or {}).values()), None),
         plugins=plugins,
         problems=tuple(problems),
         **sections,
     )
+
+
+def _prune(node: Node | None, problems: list[Problem]) -> Prune | None:
+    if node is None:
+        return None
+    from .prune import parse_prune  # not at the top: pydantic builds a class that few specs need
+
+    return parse_prune(node, problems)
 
 
 def _sources(
