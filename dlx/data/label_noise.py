@@ -13,6 +13,7 @@ from ..lazy import np
 from ..registry import Declared
 from .base import Dataset, Sets, Split
 from .base import Field as DataField
+from .labelled import with_labelled
 from .streaming import Streamed
 
 if TYPE_CHECKING:
@@ -106,15 +107,19 @@ LabelNoiseField = Annotated[
 def with_label_noise(sets: Sets, data: Dataset) -> Sets:
     """Return the data with the noise of `data.label_noise` on the targets of the training part, and a note.
 
+    Then only the examples that are `labelled` keep their classes.
+
     Raises:
         DataError: the noise is not for these targets; its path is that of the noise.
     """
     noise: LabelNoise | None = getattr(data, "label_noise", None)
-    if noise is None:
-        return sets
-    fields = data.facts().targets
+    return with_labelled(sets if noise is None else _with_errors_at_noise(sets, data, noise), data)
+
+
+def _with_errors_at_noise(sets: Sets, data: Dataset, noise: LabelNoise) -> Sets:
+    """Return the data with noise; errors stand at the noise."""
     try:
-        return _noisy(sets, noise, fields, getattr(data, "seed", 0))
+        return _noisy(sets, noise, data.facts().targets, getattr(data, "seed", 0))
     except DataError as error:
         path = f"data.{data.kind}.label_noise"
         raise DataError(*(replace(problem, path=problem.path or path) for problem in error.problems)) from None

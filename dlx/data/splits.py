@@ -21,6 +21,7 @@ from .base import Dataset, Facts, Sets, Split, with_role
 from .base import Field as DataField
 from .file_reading import lost_distinctions
 from .label_noise import LabelNoiseField, with_label_noise
+from .labelled import LabelledField
 from .preprocess import PREPROCESSING, Fitted, Preprocess, applied, as_float32, fit_steps, shape_after
 from .preprocess.sums import chunks
 from .streaming import Streamed
@@ -107,6 +108,7 @@ class Pool(Dataset):
     folds: Folds = None
     fold: Fold = None
     label_noise: LabelNoiseField = None
+    labelled: LabelledField = None
 
     @model_validator(mode="after")
     def _one_way_to_validate(self) -> Self:

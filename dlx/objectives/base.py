@@ -119,6 +119,10 @@ class Objective(Declared):
             found[f"{phase.name}/loss"] = sum(values[1:], values[0])
         return found
 
+    def counted(self, batch: Batch) -> int:
+        """Return how many examples of a batch its metrics are means over; a batch of none is left out."""
+        return len(batch)
+
     def answering(self) -> tuple[str, Objective] | None:
         """Return the network that answers new inputs, and the supervised objective by which its outputs are read.
 

@@ -2,29 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import pydantic
 from pydantic import PositiveFloat
 
-from ..data.base import Field
-from ..errors import DlxError
 from ..lazy import F, torch
 from ..metrics import Mode
-from ..shapes import Shape
-from .base import Call, Caller, Objective, Phase, Ports
-from .classification import Classification
+from .base import Caller
+from .teacher import STUDENT, TEACHER, OfTeacher
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from ..data.batch import Batch
 
-TEACHER, STUDENT = "teacher", "student"
 
-
-class Distillation(Objective):
+class Distillation(OfTeacher):
     """Train the network `student` on the classes and on the softened probabilities of the network `teacher`.
 
     loss = alpha T^2 KL(softmax(teacher / T) || softmax(student / T)) + (1 - alpha) cross entropy of the classes,
@@ -41,33 +36,6 @@ class Distillation(Objective):
     alpha: Annotated[float, pydantic.Field(ge=0, le=1)] = pydantic.Field(
         0.9, description="weight of the teacher's probabilities; the classes have the rest"
     )
-
-    def phases(self) -> Sequence[Phase]:
-        return (Phase(STUDENT, (STUDENT,), ("input", "target")),)
-
-    def needs(self, fields: Mapping[str, Field], networks: Mapping[str, Ports]) -> Sequence[Call]:
-        inputs = [name for name, one in fields.items() if one.role == "input"]
-        if len(inputs) != 1:
-            raise DlxError(f"distillation takes data with one input, and there are {', '.join(inputs)}")
-        if any(one.role == "weight" for one in fields.values()):
-            raise DlxError("distillation weighs all examples alike, and the data has weights", hint="Leave them out.")
-        self._classes(fields)
-        calls = []
-        for name in (TEACHER, STUDENT):
-            if len(networks[name].inputs) != 1 or len(networks[name].outputs) != 1:
-                raise DlxError(f"distillation takes networks with one input and one output, and `{name}` has more")
-            calls.append(Call(name, dict.fromkeys(networks[name].inputs, inputs[0])))
-        return calls
-
-    def output_shapes(self, fields: Mapping[str, Field]) -> Mapping[str, Shape]:
-        return dict.fromkeys((STUDENT, TEACHER), Shape((self._classes(fields),)))
-
-    def _classes(self, fields: Mapping[str, Field]) -> int:
-        """Return the number of classes of the one target. DlxError where it is another kind of target."""
-        target = fields.get("target")
-        if target is None or target.classes is None or tuple(target.shape):
-            raise DlxError("distillation learns one class an example, and the data has other targets")
-        return target.classes
 
     def terms(self, phase: str, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
         (x,) = batch.inputs
@@ -104,6 +72,3 @@ class Distillation(Objective):
     def modes(self) -> dict[str, Mode]:
         best: dict[str, Mode] = {"loss": "min", "accuracy": "max", "error": "min"}
         return {**best, "divergence": "min", "agreement": "max"}
-
-    def answering(self) -> tuple[str, Objective]:
-        return STUDENT, Classification()

@@ -226,8 +226,10 @@ class Phased(Learner):
         self.module.eval()
         with torch.inference_mode():
             for batch in self.feed.evaluation(part, EVALUATION_BATCH):
+                if not (count := self.objective.counted(batch)):
+                    continue
                 for key, value in self.objective.evaluate(self.call, batch, rng).items():
-                    means.setdefault(key, Mean()).add(value, len(batch))
+                    means.setdefault(key, Mean()).add(value, count)
         self.set_training_mode()
         return {f"{name}/{key}": float(mean.compute()) for key, mean in means.items()}
 

@@ -13,6 +13,7 @@ from ...lazy import np
 from ...shapes import Shape
 from ..base import Dataset, Facts, Sets, Split
 from ..label_noise import LabelNoiseField, with_label_noise
+from ..labelled import LabelledField
 from ..preprocess import shape_after
 from ..splits import PartSize, Standardize, Steps, assemble, part_size
 
@@ -95,6 +96,7 @@ class MNIST1D(Dataset):
     standardize: Standardize = "none"
     preprocess: Steps = Field([])
     label_noise: LabelNoiseField = None
+    labelled: LabelledField = None
 
     source: ClassVar[str] = "Greydanus & Kobak 2024, MNIST-1D, arXiv:2011.14439, generated"
 

@@ -12,6 +12,7 @@ from ...lazy import np
 from ...shapes import Shape
 from ..base import Dataset, Facts, Sets, Split
 from ..label_noise import LabelNoiseField, with_label_noise
+from ..labelled import LabelledField
 from ..splits import assemble
 
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ class Synthetic(Dataset):
     seed: NonNegativeInt = Field(0, description="of the inputs and the teacher")
     rule: Literal["random", "linear"] = Field("linear", description="where targets come from")
     label_noise: LabelNoiseField = None
+    labelled: LabelledField = None
 
     source: ClassVar[str] = "random numbers"
 
