@@ -26,7 +26,7 @@ def test_the_first_training_examples_keep_their_class_and_other_parts_all_of_the
 
 
 def test_without_the_others_the_parts_and_their_scale_are_the_same():
-    options = {"valid": 100, "test": 500, "standardize": "global"}
+    options = {"valid": 100, "test": 500, "standardize": "feature"}
     whole = sets_of(**options)
     alone = sets_of(**options, labelled={"count": 40, "others": "drop"})
     assert np.array_equal(alone.train.x, whole.train.x[:40])
@@ -45,12 +45,12 @@ def test_a_bare_number_is_the_count(kind):
 
 
 def test_more_than_there_are_is_a_mistake():
-    with pytest.raises(DataError, match="keeps the classes of 2,000 examples, and the training part has 1,797"):
+    with pytest.raises(DataError, match="keeps the classes of 2,000 examples, and the training part has 1,259"):
         sets_of(labelled={"count": 2000})
 
 
 def test_targets_that_are_no_classes_have_none_to_hide():
-    text = "data: {synthetic: {shape: [4], targets: 2, labelled: 5}}\nnetwork: {layers: [{linear: 2}]}"
+    text = "data: {synthetic: {shape: [4], classes: null, target: [2], labelled: 5}}\nnetwork: {layers: [{linear: 2}]}"
     with pytest.raises(DataError, match="`labelled` wants one class an example, and the data has other targets"):
         experiment_of(text).data.load()
 
