@@ -50,8 +50,9 @@ def test_more_than_there_are_is_a_mistake():
 
 
 def test_targets_that_are_no_classes_have_none_to_hide():
-    text = "data: {synthetic: {shape: [4], classes: null, target: [2], labelled: 5}}\nnetwork: {layers: [{linear: 2}]}"
-    with pytest.raises(DataError, match="`labelled` wants one class an example, and the data has other targets"):
+    text = "data: {synthetic: {shape: [4], classes: null, target: [2], labelled: 5}}\n"
+    text += "network: {layers: [{linear: 2}]}"
+    with pytest.raises(DataError, match="`labelled` is of data with one class an example, and this has"):
         experiment_of(text).data.load()
 
 
