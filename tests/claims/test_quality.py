@@ -9,6 +9,7 @@ from quality import all_of, bounds
 from scipy.stats import norm, t
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
+from sklearn.neighbors import KNeighborsClassifier
 from sklearn.neural_network import MLPClassifier
 
 from dlx.data.generated.block_graphs import BlockGraphs
@@ -200,3 +201,15 @@ def test_every_generated_zoo_spec_that_trains_claims_quality():
     names = [name for name in SHIPPED if name.startswith("zoo/") and load(SHIPPED[name]).data is not None]
     without = {name for name in names if load(SHIPPED[name]).train is not None and not all_of(name)}
     assert not without
+
+
+# --- few labels -----------------------------------------------------------------------------------------------------
+
+
+def test_pseudo_labels_beat_the_nearest_of_the_labelled_digits():
+    sets = data_of("zoo/pseudo-labels")
+    labelled = KNeighborsClassifier(1).fit(flat(sets.train.x)[:40], sets.train.y[:40])
+    alone = labelled.score(flat(sets.test.x), sets.test.y)
+    error = math.sqrt(alone * (1 - alone) / len(sets.test))
+
+    assert bounds("zoo/pseudo-labels")["test/accuracy"]["at_least"] == pytest.approx(alone + error, abs=5e-4)
