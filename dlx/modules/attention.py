@@ -43,6 +43,7 @@ class Attention(nn.Module):
         """Attention of the next tokens, with the keys and values of those before."""
         query, key, value = self._heads(q, k, v)
         key, value = cache.append("key", key), cache.append("value", value)
+        cache.length = key.shape[-2]
         seen, mask = lower_right(query.shape[-2], key.shape[-2], q.device), self._mask(mask, q)
         if seen is not None:
             mask = seen.expand(len(query), 1, *seen.shape) if mask is None else both(mask, seen)

@@ -39,6 +39,31 @@ LAYERS = {
 - multihead_attention: {num_heads: 2, is_causal: true}
 - linear: 7
 """,
+    "queries, keys and values by hand": """
+- {embedding: {num_embeddings: 7, embedding_dim: 16}, name: words}
+- {linear: 16, name: queries, from: words}
+- {linear: 16, name: keys, from: words}
+- {linear: 16, name: values, from: words}
+- scaled_dot_product_attention: {num_heads: 2, is_causal: true}
+  from: [queries, keys, values]
+- linear: 7
+""",
+}
+STATES = {
+    "an LSTM": """
+- embedding: {num_embeddings: 7, embedding_dim: 16}
+- lstm: {hidden_size: 8, num_layers: 2}
+- linear: 7
+""",
+    "a GRU": "- embedding: {num_embeddings: 7, embedding_dim: 16}\n- gru: 8\n- linear: 7",
+    "causal convolutions": """
+- embedding: {num_embeddings: 7, embedding_dim: 16}
+- permute: [2, 1]
+- conv: {out_channels: 8, kernel_size: 3, padding: causal}
+- tanh
+- conv: {out_channels: 7, kernel_size: 3, dilation: 2, padding: causal}
+- permute: [2, 1]
+""",
 }
 WHOLE = {
     "convolution along time": """
@@ -84,18 +109,32 @@ def _without_gradients():
         yield
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", {**LAYERS, **STATES})
 def test_steps_give_what_a_window_gives(name):
+    layers = {**LAYERS, **STATES}[name]
     tokens = torch.randint(TOKENS, (3, WINDOW), generator=torch.Generator().manual_seed(1))
-    expected = network(LAYERS[name])(tokens)
-    model = steps(LAYERS[name])
+    expected = network(layers)(tokens)
+    model = steps(layers)
     given = torch.stack([model.append(piece) for piece in tokens.split([4, 1, 1, 3, 1, 2], 1)], 1)
     torch.testing.assert_close(given, expected[:, [3, 4, 5, 8, 9, 11]], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", LAYERS)
+@pytest.mark.parametrize("name", {**LAYERS, **STATES})
 def test_steps_are_taken_where_they_are_right(name):
-    assert isinstance(next_token(network(LAYERS[name]), same, WINDOW, TOKENS), Steps)
+    model = next_token(network({**LAYERS, **STATES}[name]), same, WINDOW, TOKENS)
+    assert isinstance(model, Steps)
+    model.append(torch.zeros(1, 2, dtype=torch.long))
+    assert model.counts_tokens == (name in LAYERS)
+
+
+@pytest.mark.parametrize("name", STATES)
+def test_a_state_goes_on_beyond_the_window(name):
+    tokens = torch.randint(TOKENS, (1, 3 * WINDOW), generator=torch.Generator().manual_seed(3))
+    expected = network(STATES[name])(tokens)[:, -1]
+    model = steps(STATES[name])
+    for piece in tokens.split(5, 1):
+        logits = model.append(piece)
+    torch.testing.assert_close(logits, expected, rtol=1e-4, atol=1e-5)
 
 
 @pytest.mark.parametrize("name", WHOLE)
