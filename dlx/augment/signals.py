@@ -116,7 +116,7 @@ class _Mask(Augmentation):
         return x
 
     size: PositiveInt = Field(description="most positions that a mask has; it has 0 to `size` of them")
-    masks: PositiveInt = Field(1, description="masks in each example; they may overlap")
+    masks: PositiveInt = Field(1, le=100, description="masks in each example, up to 100; they may overlap")
 
     def apply(self, x: Tensor) -> Tensor:
         axis = self.axis() % (x.dim() - 1) + 1

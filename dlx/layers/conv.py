@@ -30,8 +30,8 @@ class Conv(Layer):
     Errors: C or out_channels not a multiple of `groups`; a kernel larger than the padded input; padding "same" with a
         stride above 1, or "causal" with several axes; reflected padding as wide as the input; an input that is not of
         floats.
-    Source: Dumoulin & Visin 2016, arXiv:1603.07285, section 2.4; van den Oord et al. 2016, arXiv:1609.03499, section
-        2.1, for "causal". torch: Conv1d, Conv2d, Conv3d.
+    Source: Dumoulin & Visin 2016, arXiv:1603.07285, section 2.4; for "causal" arXiv:1609.03499, section 2.1.
+        torch: Conv1d, Conv2d, Conv3d.
     """
 
     kind: ClassVar[str] = "conv"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from ..data import Sets
+from ..data import Dataset, Sets
 from ..errors import Problem, plural
 from ..graph import Graph, Graphs
 from ..spec import Experiment, Train
@@ -14,10 +14,16 @@ RECURRENT = ("rnn", "lstm", "gru")
 
 def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
     """Return what of a spec does not fit to `carry: true` of its data; nothing for data without it."""
-    if experiment.train is None or not getattr(experiment.data, "carry", False):
+    if experiment.train is None or not _carries(experiment):
         return []
     found = list(_of_train(experiment, experiment.train))
     return found + (list(_of_layers(experiment, graphs.one)) if graphs.is_one else [])
+
+
+def _carries(experiment: Experiment) -> bool:
+    """Whether recurrent layers go on from window to window; data with a feed of its own carries what it likes."""
+    data = experiment.data
+    return data is not None and getattr(data, "carry", False) and type(data).feed is Dataset.feed
 
 
 def _of_train(experiment: Experiment, train: Train) -> Iterator[Problem]:
@@ -70,7 +76,7 @@ def _of_layers(experiment: Experiment, graph: Graph) -> Iterator[Problem]:
 def too_short(experiment: Experiment, sets: Sets) -> list[Problem]:
     """Return a problem for each part that has fewer windows than there are streams."""
     train, data = experiment.train, experiment.data
-    if train is None or data is None or not getattr(data, "carry", False):
+    if train is None or data is None or not _carries(experiment):
         return []
     place, found = experiment.place("train", "batch_size"), list[Problem]()
     for name, part in sets.parts().items():

@@ -36,7 +36,7 @@ def test_a_convolution_is_explained_line_by_line():
     assert explained(RESNET, "--layer", "conv_1").splitlines() == [
         "conv_1  conv",
         "Slide `out_channels` learned filters over a signal, an image or a volume.",
-        "Source: Dumoulin & Visin 2016, arXiv:1603.07285, section 2.4.",
+        'Source: Dumoulin & Visin 2016, arXiv:1603.07285, section 2.4; for "causal" arXiv:1609.03499, section 2.1.',
         f"Written at {RESNET}:{line_of('conv: {out_channels: 64, kernel_size: 7')}:7",
         "What comes in: (3, 224, 224) from `image`",
         "",

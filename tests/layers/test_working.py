@@ -197,7 +197,9 @@ def test_a_number_without_axes_is_one_value():
 def test_entries_of_the_docstring_are_read_on_one_line():
     conv = LAYERS["conv"]
 
-    assert conv.entry("Source") == "Dumoulin & Visin 2016, arXiv:1603.07285, section 2.4."
+    assert conv.entry("Source") == (
+        'Dumoulin & Visin 2016, arXiv:1603.07285, section 2.4; for "causal" arXiv:1609.03499, section 2.1.'
+    )
     assert conv.entry("Cost") == "one MAC per weight and output position; adding the bias is not counted."
     assert conv.entry("Shapes").startswith("(C, *size) -> (out_channels, *size') with size' = (size + 2*padding")
 

@@ -323,8 +323,8 @@ WRONG = {
         """
         s.yaml:2:40  objective.classification.metrics.0
           there is no metric `f2`
-          There are auprc, auroc, average_precision, calibration_error, confusion_matrix, f1, iou, joint_distance, \
-pck, perplexity, precision, r2, ....
+          There are auprc, auroc, average_precision, calibration_error, confusion_matrix, exact_match, f1, iou, \
+joint_distance, pck, perplexity, precision, ....
         """,
     ),
     "three classes for one logit": (

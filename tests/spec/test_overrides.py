@@ -213,7 +213,7 @@ REFUSED = {
         "train.optimizer.lr",
         "`train.optimizer` holds `adam`, and no `lr` beside it\n  Did you mean `train.optimizer.adam.lr`?",
     ),
-    "data=nothing": ("data", "there is no data set `nothing`\n  There are arrays, blobs, block_graphs,"),
+    "data=nothing": ("data", "there is no data set `nothing`\n  There are ar_process, arrays, blobs, block_graphs,"),
     "~tran": ("tran", "there is no `tran` to drop\n  Did you mean `train`?"),
     "~train.steps": ("train.steps", "there is no `train.steps` to drop"),
     "~train.epochs=4": ("train.epochs", "`train.epochs` is 3, not 4"),

@@ -115,7 +115,7 @@ WRONG = {
     "vars: {1d: 3}": "a variable cannot be called `1d`\n  Letters, digits and `_`.",
     "expect: 3": "`expect` must be a mapping of claims, not 3\n  Write `expect: {params: 2050}`.",
     "data: digis": "there is no data set `digis`\n  Did you mean `digits` or `digit_pairs`?",
-    "data: [digits]": '`data` wants the kind of a data set, not ["digits"]\n  There are arrays, blobs, block_graphs,',
+    "data: [digits]": '`data` wants the kind of a data set, not ["digits"]\n  There are ar_process, arrays, blobs,',
     "data:": "`data` wants the kind of a data set, not nothing",
     "data: {digits: {}, mnist1d: {}}": (
         "`digits` and `mnist1d` stand together where one data set is wanted\n  Keep one of them."

@@ -214,7 +214,7 @@ def carried(parts: dict[str, DataPart], batch: Callable[[int], int]) -> dict[str
     """Return the parts in streams where their data carries states; `batch` gives the number of them for so many
     windows.
     """
-    return {
-        name: CarriedPart.in_streams(part, batch(len(part))) if isinstance(part, WindowPart) and part.carry else part
-        for name, part in parts.items()
-    }
+    carry = {name: part for name, part in parts.items() if isinstance(part, WindowPart) and part.carry}
+    if not carry:
+        return parts
+    return parts | {name: CarriedPart.in_streams(part, batch(len(part))) for name, part in carry.items()}
