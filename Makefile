@@ -18,8 +18,10 @@ train: .venv/installed        ## train a LeNet on real digits (another spec: mak
 
 # hundreds of tests start processes of their own, which would compile dlx anew where PYTHONDONTWRITEBYTECODE is set
 test: export PYTHONDONTWRITEBYTECODE =
+# a worker more than cores: many tests wait for processes of their own
+test: WORKERS ?= $(shell $(PYTHON) -c 'import os; print((os.cpu_count() or 1) + 1)')
 test: .venv/installed         ## all tests but the slow ones
-	$(BIN)/python -m pytest -n auto --dist loadgroup
+	$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup
 
 test-slow: .venv/installed    ## the tests that take minutes
 	$(BIN)/python -m pytest -m slow

@@ -20,6 +20,9 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # and those of several processes do not
 settings.register_profile("any machine", deadline=None)
 settings.load_profile("any machine")
 
+# tests keep all cores busy, which would leave a mirror of the lowest priority no time
+os.environ["DLX_MIRROR_PRIORITY"] = "normal"
+
 
 @pytest.fixture(autouse=True, scope="session")
 def _own_cache(tmp_path_factory) -> None:

@@ -21,6 +21,8 @@ LOG = "mlflow.log"
 
 LOWEST_PRIORITY = 19
 """Niceness of the mirror, the lowest priority that Unix has."""
+PRIORITY = "DLX_MIRROR_PRIORITY"
+"""Environment variable: `normal` lets the mirror compete with training, where a busy machine leaves it no time."""
 
 _STARTED: list[subprocess.Popen[bytes]] = []
 """Processes that were started. Kept so that one which outlives its Mirror is reaped by the next `start`."""
@@ -105,6 +107,8 @@ def _launch(
             process_group=0,  # Ctrl-C is for the training
         )
     _STARTED.append(process)
+    if os.environ.get(PRIORITY) == "normal":
+        return process
     with suppress(OSError, AttributeError):
         os.setpriority(os.PRIO_PROCESS, process.pid, LOWEST_PRIORITY)
         # under SCHED_IDLE Linux gives the core back to training at once, where a merely nice process keeps it for

@@ -715,15 +715,25 @@ def test_killed_behind_any_call_the_rest_arrives_once(root, fresh_store, monkeyp
     assert number > 8
 
 
+@pytest.mark.parametrize(("asked", "nice"), [("", 19), ("normal", 0)])
+def test_the_mirror_takes_what_time_training_leaves_unless_it_is_asked_to_compete(root, monkeypatch, asked, nice):
+    monkeypatch.setenv("DLX_MIRROR_PRIORITY", asked)
+    process = track.start(begin(root)).process
+    try:
+        assert os.getpriority(os.PRIO_PROCESS, process.pid) == (nice or os.getpriority(os.PRIO_PROCESS, 0))
+        if hasattr(os, "SCHED_IDLE"):
+            assert (os.sched_getscheduler(process.pid) == os.SCHED_IDLE) == bool(nice)
+    finally:
+        process.kill()
+        process.wait()
+
+
 def test_the_mirror_follows_a_run_to_its_end(root):
     run = begin(root)
     began = time.monotonic()
     mirror = track.start(run)
     assert time.monotonic() - began < 5
     assert os.getpgid(mirror.process.pid) != os.getpgid(0)  # Ctrl-C is for the training
-    assert os.getpriority(os.PRIO_PROCESS, mirror.process.pid) == 19
-    if hasattr(os, "SCHED_IDLE"):
-        assert os.sched_getscheduler(mirror.process.pid) == os.SCHED_IDLE
     assert mirror.finish(0) == "behind"
     steps(run, *range(1, 6))
     until(lambda: run.read_json("mlflow.json").get("records") == 7, 300)
