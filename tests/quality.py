@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 
+import numpy as np
 from helpers import SHIPPED
 
 from dlx.graph.expect import claims, unmet_by
@@ -27,3 +28,15 @@ def mean_of(each: Iterable[Mapping[str, float]]) -> dict[str, float]:
     """Return the means of the metrics of several trainings."""
     found = list(each)
     return {name: sum(one[name] for one in found) / len(found) for name in found[0]}
+
+
+def bits_of_counts(text: str) -> float:
+    """Return the bits a character of counts of three letters, which see two letters back, with one more of each."""
+    cut = len(text) - round(len(text) * 0.1)
+    _, number = np.unique(list(text), return_inverse=True)
+    size = number.max() + 1
+    counts = np.ones((size, size, size))
+    np.add.at(counts, (number[: cut - 2], number[1 : cut - 1], number[2:cut]), 1)
+    p = counts / counts.sum(-1, keepdims=True)
+    rest = number[cut - 2 :]
+    return float(-np.log2(p[rest[:-2], rest[1:-1], rest[2:]]).mean())

@@ -1,12 +1,14 @@
 """What shipped specs claim of quality is computed here otherwise: by a formula, by a rule, by scikit-learn."""
 
 import math
+import warnings
 
 import numpy as np
 import pytest
 from helpers import SHIPPED
-from quality import all_of, bounds
+from quality import all_of, bits_of_counts, bounds
 from scipy.stats import norm, t
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.metrics import average_precision_score, log_loss, roc_auc_score
 from sklearn.neighbors import KNeighborsClassifier
@@ -213,3 +215,26 @@ def test_pseudo_labels_beat_the_nearest_of_the_labelled_digits():
     error = math.sqrt(alone * (1 - alone) / len(sets.test))
 
     assert bounds("zoo/pseudo-labels")["test/accuracy"]["at_least"] == pytest.approx(alone + error, abs=5e-4)
+
+
+def test_a_character_model_beats_counts_of_three_letters():
+    text = (SHIPPED["zoo/char-lstm"].parent / "texts" / "coriolanus.txt").read_text()
+
+    assert bounds("zoo/char-lstm")["test/bits_per_character"]["at_most"] == pytest.approx(
+        bits_of_counts(text), abs=5e-3
+    )
+
+
+@pytest.mark.slow
+def test_a_ticket_is_not_worse_than_a_dense_network_of_as_many_weights():
+    sets = data_of("zoo/lottery-ticket")
+    x, y, test = flat(sets.train.x), sets.train.y, flat(sets.test.x)
+
+    def score(seed):
+        network = MLPClassifier((31, 31), max_iter=40, learning_rate_init=5e-3, batch_size=100, random_state=seed)
+        with warnings.catch_warnings(action="ignore", category=ConvergenceWarning):
+            return network.fit(x, y).score(test, sets.test.y)
+
+    scores = [score(seed) for seed in range(6)]
+    claimed = bounds("zoo/lottery-ticket")["test/accuracy"]["at_least"]
+    assert claimed == pytest.approx(np.mean(scores) - np.std(scores, ddof=1), abs=2e-3)

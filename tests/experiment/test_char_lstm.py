@@ -2,10 +2,10 @@
 
 import math
 
-import numpy as np
 import pytest
 import torch
 from helpers import SHIPPED
+from quality import bits_of_counts
 from torch import nn
 
 from dlx.experiment import runner
@@ -49,29 +49,23 @@ def by_hand(text: str) -> float:
         return float(nn.functional.cross_entropy(head(y).squeeze(1), rest[1:])) / math.log(2)
 
 
-def order_two(text: str) -> float:
-    """Return the bits a character of counts of three letters, which see two letters back, with one more of each."""
-    cut = len(text) - round(len(text) * 0.1)
-    _, number = np.unique(list(text), return_inverse=True)
-    size = number.max() + 1
-    counts = np.ones((size, size, size))
-    np.add.at(counts, (number[: cut - 2], number[1 : cut - 1], number[2:cut]), 1)
-    p = counts / counts.sum(-1, keepdims=True)
-    rest = number[cut - 2 :]
-    return float(-np.log2(p[rest[:-2], rest[1:-1], rest[2:]]).mean())
-
-
 @pytest.mark.slow
 def test_an_lstm_of_128_tells_shakespeare_in_2_3_bits_as_the_same_loop_by_hand_does(shared_data, tmp_path):
     path = shared_data / "tinyshakespeare.txt"
-    spec = [f"data.text.path={path}", "data.text.unknown=error", "track.mlflow=false", "~expect"]
+    spec = [
+        f"data.text.path={path}",
+        "data.text.unknown=error",
+        "track.mlflow=false",
+        "~expect",
+        f"train.steps={STEPS}",
+    ]
 
     def bits(*changes: str) -> float:
         found = runner.run(load(SHIPPED["zoo/char-lstm"], [*spec, *changes]), tmp_path).results[0]
         return found.metrics["test/bits_per_character"]
 
     text = path.read_text()
-    trained, hand, once, letters = bits(), by_hand(text), bits("train.steps=1"), order_two(text)
+    trained, hand, once, letters = bits(), by_hand(text), bits("train.steps=1"), bits_of_counts(text)
     print(f"dlx {trained:.4f}, by hand {hand:.4f}, one step {once:.2f}, two letters back {letters:.3f}")
     assert trained <= BITS
     assert abs(trained - hand) <= 0.03

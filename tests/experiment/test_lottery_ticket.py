@@ -1,7 +1,10 @@
 """A ticket, the same mask with other values, and random masks: over the seeds the first values and the mask count."""
 
+from statistics import mean
+
 import pytest
 from helpers import SHIPPED
+from quality import bounds
 from scipy.stats import ttest_rel
 
 from dlx.experiment import runner
@@ -29,5 +32,9 @@ def test_the_twins_have_as_many_weights_in_each_layer():
 @pytest.mark.slow
 def test_the_ticket_beats_its_mask_with_other_values_and_random_masks(tmp_path):
     ticket = accuracies(tmp_path)
+    claimed = bounds("zoo/lottery-ticket")["test/accuracy"]["at_least"]
+    assert mean(ticket) >= claimed
     for twin in (REDRAWN, RANDOM):
-        assert ttest_rel(ticket, accuracies(tmp_path, twin)).confidence_interval(0.95).low > 0
+        others = accuracies(tmp_path, twin)
+        assert mean(others) < claimed
+        assert ttest_rel(ticket, others).confidence_interval(0.95).low > 0
