@@ -36,6 +36,15 @@ Runs = Annotated[Path, typer.Option("--runs", metavar="DIR", help="Where run fol
 Checkpoint = Annotated[
     str | None, typer.Option("--checkpoint", metavar="NAME", help="Other weights than the final ones.")
 ]
+InitFrom = Annotated[
+    str | None,
+    typer.Option(
+        "--init-from",
+        metavar="RUN",
+        help="Start from the weights of a run or a file: weights.from=RUN.",
+        autocompletion=completion.run_names,
+    ),
+]
 Combined = Annotated[
     Literal["average", "vote", "unanimous"] | None, typer.Option("--combine", metavar="HOW", help="average or vote.")
 ]

@@ -9,7 +9,7 @@ import typer
 
 from ..errors import DlxError
 from . import completion, exit_status, options
-from .options import AsJson, Overrides, Plugins, Runs, SpecPath, check_claims, warn_of_password
+from .options import AsJson, InitFrom, Overrides, Plugins, Runs, SpecPath, check_claims, warn_of_password
 
 
 def train(
@@ -31,15 +31,7 @@ def train(
             autocompletion=completion.run_names,
         ),
     ] = None,
-    init_from: Annotated[
-        str | None,
-        typer.Option(
-            "--init-from",
-            metavar="RUN",
-            help="Start from the weights of a run or a file: weights.from=RUN.",
-            autocompletion=completion.run_names,
-        ),
-    ] = None,
+    init_from: InitFrom = None,
     plot_schedule: Annotated[
         bool, typer.Option("--plot-schedule", help="Show the learning rate over time; nothing is trained.")
     ] = False,
@@ -127,15 +119,7 @@ def sweep(
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed.")] = False,
     study: Annotated[str, typer.Option(metavar="NAME", help="Another name for the study's folder.")] = "",
     figures: Annotated[bool, typer.Option("--figures", help="Draw what it showed, even without MLflow.")] = False,
-    init_from: Annotated[
-        str | None,
-        typer.Option(
-            "--init-from",
-            metavar="RUN",
-            help="Start each from the weights of a run or a file: weights.from=RUN.",
-            autocompletion=completion.run_names,
-        ),
-    ] = None,
+    init_from: InitFrom = None,
     plugin: Plugins = None,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),

@@ -29,7 +29,7 @@ MARGIN = 2.0
 
 @dataclass(frozen=True)
 class Scan:
-    """What one reading of a corpus finds: the SHA-256 of its texts, and the length of each document in order.
+    """SHA-256 of the texts of a corpus, and the length of each document in order, found in one reading.
 
     Lengths are characters, or bytes where the tokens are bytes.
     """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...lazy import torch
@@ -64,7 +65,7 @@ class Steps:
             elif node.op == "output":
                 return torch.fx.node.map_arg(node.args[0], values.__getitem__)
             elif node.op == "get_attr":
-                values[node] = _attribute(self.network, str(node.target))
+                values[node] = attrgetter(str(node.target))(self.network)
             else:
                 args = torch.fx.node.map_arg(node.args, values.__getitem__)
                 values[node] = self._called(node, args)
@@ -120,9 +121,3 @@ def next_token(network: fx.GraphModule, look: Look, window: int, vocabulary: int
     if not bool((logits - expected).abs().max() <= TOLERANCE * expected.abs().max().clamp_min(1.0)):
         return whole
     return Steps(network, look, window)
-
-
-def _attribute(root: Any, target: str) -> Any:
-    for name in target.split("."):
-        root = getattr(root, name)
-    return root

@@ -13,6 +13,7 @@ from ...lazy import torch
 from ...objectives import default_objective
 from ...objectives.language import Language
 from ...spec import load
+from ...text import UnknownTextError
 from ...training import device
 from ...training.checkpoints import checkpoint
 from ..evaluate import input_record_of, weights_of
@@ -160,8 +161,6 @@ def _beginning(prompt: str | None, tokenizer: Tokenizer) -> tuple[str, tuple[str
 
 
 def _known(text: str, tokenizer: Tokenizer) -> Sequence[int]:
-    from ...text import UnknownTextError
-
     try:
         return [int(one) for one in tokenizer.encode(text)]
     except UnknownTextError:
@@ -169,8 +168,6 @@ def _known(text: str, tokenizer: Tokenizer) -> Sequence[int]:
 
 
 def _tokens_of(prompt: str, tokenizer: Tokenizer) -> list[int]:
-    from ...text import UnknownTextError
-
     try:
         tokens = [int(one) for one in tokenizer.encode(prompt)]
     except UnknownTextError as error:
