@@ -21,6 +21,8 @@ OPTIONS = {
     "cutout": {"length": 3},
     "time_mask": {"size": 3},
     "frequency_mask": {"size": 2},
+    "time_stretch": {"n_fft": 8},
+    "pitch_shift": {"n_fft": 8},
     "one_of": {"of": [{"gaussian_noise": 0.1}, {"gaussian_noise": 0.3}]},
 }
 CASES = [(kind, rank) for kind in AUGMENTATIONS for rank in AUGMENTATIONS[kind].ranks]
