@@ -40,12 +40,12 @@ class _Vocoder(AlongTime):
         whole = self.last(x)
         # of other columns than one at a time: each is a wave, with the draw of its example
         waves = whole.flatten(0, 1).float()
-        found = self.changed(waves, self.drawn(x).repeat_interleave(whole.shape[1]))
+        found = self.changed(waves, self.factors(x).repeat_interleave(whole.shape[1]))
         return self.last(found.view(whole.shape).to(x.dtype))
 
-    def drawn(self, x: Tensor) -> Tensor:
+    def factors(self, x: Tensor) -> Tensor:
         """Draw the factor of each example (N,)."""
-        raise TypeError(f"{type(self).__name__} has no drawn()")
+        raise TypeError(f"{type(self).__name__} has no factors()")
 
     def changed(self, waves: Tensor, factor: Tensor) -> Tensor:
         """Change waves (N, length) by a factor each (N,)."""
@@ -68,7 +68,7 @@ class TimeStretch(_Vocoder):
     kind: ClassVar[str] = "time_stretch"
     rate: Annotated[Range[Positive], ordered("rate")] = Field([0.8, 1.25], description="smallest and largest")
 
-    def drawn(self, x: Tensor) -> Tensor:
+    def factors(self, x: Tensor) -> Tensor:
         return uniform(x, self.rate)
 
     def changed(self, waves: Tensor, factor: Tensor) -> Tensor:
@@ -97,7 +97,7 @@ class PitchShift(_Vocoder):
         [-2.0, 2.0], description="smallest and largest; 12 are an octave"
     )
 
-    def drawn(self, x: Tensor) -> Tensor:
+    def factors(self, x: Tensor) -> Tensor:
         return 2 ** (uniform(x, self.semitones) / 12)
 
     def changed(self, waves: Tensor, factor: Tensor) -> Tensor:
@@ -108,8 +108,8 @@ class PitchShift(_Vocoder):
         # as long as the largest pitch wants it, whatever was drawn: sizes come without waiting for the device
         longer = int(length * 2 ** (self.semitones[1] / 12)) + TAPS
         places = torch.arange(longer // hop + 2, device=waves.device) / factor[:, None]
-        stretched = wave(vocoded(frames, places), self.n_fft, longer)
-        return resampled(stretched, torch.arange(length, device=waves.device) * factor[:, None])
+        slower = wave(vocoded(frames, places), self.n_fft, longer)
+        return resampled(slower, torch.arange(length, device=waves.device) * factor[:, None])
 
 
 def spectrum(waves: Tensor, n_fft: int) -> Tensor:
