@@ -138,7 +138,7 @@ Defined = Callable[["Tensor", "Tensor"], "Tensor"]
 """Function from the counts of targets and of predictions of each class to whether its metric is defined."""
 
 
-class _ByClass(Meter):
+class ByClass(Meter):
     """Mean over the classes for which a metric is defined; the metric of class 1 for one logit."""
 
     def __init__(self, each: Meter, average: str, defined: Defined, ignore: int | None) -> None:
@@ -154,6 +154,10 @@ class _ByClass(Meter):
             predicted, target = predicted[target != self.ignore], target[target != self.ignore]
         counts = torch.stack([torch.bincount(one, minlength=classes) for one in (target, predicted)])
         self.counts = counts if self.counts is None else self.counts + counts
+
+    def of_classes(self) -> Tensor:
+        """Return the metric of each class, (classes,); NaN where it is undefined."""
+        return torch.where(self._defined(), self.each.compute(), torch.nan)
 
     def compute(self) -> Tensor:
         found = self.each.compute()
@@ -201,7 +205,7 @@ class _PerClass(Metric):
         each = self.each(output, ignore)
         if self.average == "micro" and output.dim() > 1:
             return each
-        return _ByClass(each, "one" if output.dim() == 1 else self.average, self.defined, ignore)
+        return ByClass(each, "one" if output.dim() == 1 else self.average, self.defined, ignore)
 
     def each(self, output: Tensor, ignore: int | None) -> Meter:
         """Return the meter of each class, or of class 1 for one logit."""

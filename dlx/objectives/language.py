@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from math import exp, log
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -14,20 +14,20 @@ from ..errors import Problem
 from ..lazy import F, torch
 from ..metrics import Mean, Mode
 from ..shapes import Shape
-from .classification import Classification
+from .at_positions import AtPositions
 from .supervised import EvaluationMeters
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from .supervised import Function, Outputs
+    from .supervised import Outputs
 
 CHARACTERS = "characters"
 """Key of the statistics of the targets: characters that each token stands for, or 1 where all stand for one."""
 PER_CHARACTER = "bits_per_character"
 
 
-class Language(Classification):
+class Language(AtPositions):
     """Tell the next token at each position of a text; the network gives one logit a token of the vocabulary there.
 
     Shapes: outputs (N, window, vocabulary), targets (N, window), -100 where none counts. The network must be causal:
@@ -60,25 +60,6 @@ class Language(Classification):
         if len(output) != 2 or output[0] != window:
             hint = f"Keep the axis of the {window:,} positions, as `flatten` does not, and end in the tokens. {hint}"
         return Problem(message, hint)
-
-    def main(self, outputs: Outputs) -> Tensor:
-        """Return the main output with the classes where metrics and losses have them: (N, vocabulary, window)."""
-        return super().main(outputs).movedim(-1, 1)
-
-    def training_loss(
-        self, around: Callable[[Function], Function] | None = None, parameters: Mapping[str, Tensor] | None = None
-    ) -> Callable[[Outputs, Tensor], Tensor]:
-        loss = super().training_loss(around, parameters)
-        if not self.aux and self.flooding is None:
-            return lambda outputs, target: loss(self.main(outputs), target)
-
-        def of_several(outputs: Outputs, target: Tensor) -> Tensor:
-            if isinstance(outputs, Mapping):
-                moved = {name: one.movedim(-1, 1) for name, one in outputs.items() if name in self.aux}
-                outputs = {**outputs, **moved}
-            return loss(outputs, target)
-
-        return of_several
 
     # --- evaluation -------------------------------------------------------------------------------------------------
 

@@ -269,7 +269,9 @@ def statistics_of_targets(experiment: Experiment, objective: Supervised, sets: S
     for head in objective.heads(sets.named("target")):
         one, keys = head.objective, keys_of_head(experiment, head)
         try:
-            mine = one.target_statistics(sets.values(sets.train, head.field), fields[head.field].classes, names)
+            classes = fields[head.field].classes
+            called = names if classes is None else sets.names_of_classes[head.field]
+            mine = one.target_statistics(sets.values(sets.train, head.field), classes, called)
             one.fitted(mine)
         except ValueError as error:
             hint = "Give the weights as numbers, or training examples of each class (`stratify: true`)."
