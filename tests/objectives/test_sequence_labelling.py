@@ -147,8 +147,8 @@ def test_it_is_segmentation_with_labels_first_to_the_bit(tmp_path):
             (60, 4),
             (
                 "the network ends in (3,), and the data has 3 labels at 4 positions\n"
-                "  Keep the axis of the 4 positions, as `flatten` does not, and end in the labels. Let the last layer "
-                "be `linear: 3`."
+                "  Keep the axis of the 4 positions, as `flatten` does not, and end in the labels. Let the last "
+                "layer be `linear: 3`."
             ),
         ),
         (
@@ -174,8 +174,8 @@ def test_it_is_segmentation_with_labels_first_to_the_bit(tmp_path):
             "{linear: 3}",
             (60, 4, 2),
             (
-                "sequence_labelling wants a label at each position of a sequence, and the data has one at each position "
-                "of (4, 2)\n  Use `objective: segmentation`."
+                "sequence_labelling wants a label at each position of a sequence, and the data has one at each "
+                "position of (4, 2)\n  Use `objective: segmentation`."
             ),
         ),
         (
