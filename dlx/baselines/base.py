@@ -127,6 +127,36 @@ class OfSeries(Baseline):
         raise TypeError(f"{type(self).__name__} has no forecaster()")
 
 
+class OfText(Baseline):
+    """Base class of baselines that tell the next token of a text.
+
+    A subclass has `counted` in place of `estimator`.
+    """
+
+    required = ("counted",)
+
+    @model_validator(mode="after")
+    def _as_they_are(self) -> Self:
+        if self.preprocess:
+            raise ValueError(f"{self.kind} counts tokens as they are, and `preprocess` changes them: drop it")
+        return self
+
+    @property
+    def context(self) -> int:
+        """Number of tokens that it sees before the one that it tells."""
+        raise TypeError(f"{type(self).__name__} has no context")
+
+    def counted(self, tokens: Any, documents: Any, vocabulary: int) -> Any:
+        """Return what is counted in a training part, with `answers(tokens, documents)` for another one.
+
+        Arguments:
+            tokens: numbers of the tokens (n,).
+            documents: the first token of each document, and n (documents + 1,).
+            vocabulary: number of tokens that there are.
+        """
+        raise TypeError(f"{type(self).__name__} has no counted()")
+
+
 @dataclass(frozen=True)
 class Forecaster:
     """Goes on with windows by a function from (n, window, values) to (n, horizon, values)."""

@@ -12,26 +12,27 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..baselines import Baseline, Learns
-from ..baselines.base import OfSeries
+from ..baselines.base import OfSeries, OfText
 from ..data import Sets
 from ..data.preprocess import as_float32, fit_steps
 from ..errors import DlxError, Problem, RunError, SpecError, first_line
 from ..lazy import np, torch
 from ..objectives import Supervised
+from ..objectives.language import Language
 from ..runs.folder import BASELINE, RunFolder
-from ..spec import Experiment, missing_sections, supervised_of
+from ..spec import Experiment, supervised_of
 from ..spec.baseline_list import with_baseline
 from ..training.ensemble_metrics import HELD_OUT
 from ..training.prepared import loaded, statistics_of_targets
-from . import confusion_matrix
-from .baseline_metrics import OF_PROBABILITIES, OF_VALUES, Yardstick, in_scale
+from . import baseline_checks, confusion_matrix, text_baselines
+from .baseline_metrics import OF_VALUES, Yardstick, in_scale
 from .folds import FoldMetric, Folds, count_of, fold_changes, note_of
 from .lock import locked, software_environment
 from .results import Result
 from .session import mirrors_of
 
 if TYPE_CHECKING:
-    from ..data.base import Facts, Floats, Split
+    from ..data.base import Floats, Split
     from ..track import Mirror
 
 MOST_DISTANCES = 200_000_000
@@ -123,7 +124,7 @@ def run(
     scikit-learn refuses it.
     """
     experiments, count, note = _experiments(experiment, folds)
-    check(experiments[0])
+    baseline_checks.check(experiments[0])
     made: dict[int, list[BaselineRun]] = {}
     for number, one in enumerate(experiments, 1):
         fitting = _Fitting(one, loaded(one), runs, number if count else None)
@@ -150,64 +151,6 @@ def _experiments(experiment: Experiment, folds: Folds | None) -> tuple[list[Expe
     assert first.data is not None
     key = f"++data.{first.data.kind}.fold"
     return [first.changed([f"{key}={fold}"]) for fold in range(1, count + 1)], count, note_of(dropped, count)
-
-
-def check(experiment: Experiment) -> Learns:
-    """Return what the targets of a spec are. SpecError with all reasons why its baselines cannot be fitted."""
-    problems = [*experiment.problems, *missing_sections(experiment, "data", "train")]
-    if problems:
-        raise SpecError(*problems)
-    objective, facts = supervised_of(experiment), experiment.data.facts() if experiment.data is not None else None
-    assert facts is not None
-    place = experiment.place("objective")
-    if facts.classes is None and facts.target is None:
-        hint = "Name the column or array that is to be learned."
-        raise SpecError(Problem("the data has no targets to learn", hint, experiment.place("data"), "data"))
-    if objective.kind not in {*OF_PROBABILITIES, *OF_VALUES}:
-        message = f"baselines learn a class or numbers for each example, and {objective.kind} has targets of its own"
-        raise SpecError(Problem(message, "They take classification and regression.", place, "objective"))
-    past_alone = all(isinstance(one, OfSeries) for one in experiment.baselines) and objective.kind == "forecast"
-    unused = _unused_fields(facts, past_alone=past_alone)
-    if unused:
-        message = f"baselines take one input and one target, and the data has {unused} besides"
-        hint = "Fit them to a spec whose data has one of each, and no weights."
-        if objective.kind == "forecast":
-            hint = "Those that go on with the past alone leave it out: naive, seasonal_naive, auto_regression."
-        raise SpecError(Problem(message, hint, experiment.place("data"), "data"))
-    learns: Learns = "values" if objective.kind in OF_VALUES else "classes"
-    if not experiment.baselines:
-        hint = "Name them: `--kind knn --kind svm`, or `baselines: [knn, svm]` in the spec."
-        raise SpecError(Problem("no baselines are named", hint, experiment.place(), "baselines"))
-    problems = list(_misfits(experiment, objective, facts, learns))
-    if problems:
-        raise SpecError(*problems)
-    return learns
-
-
-def _misfits(experiment: Experiment, objective: Supervised, facts: Facts, learns: Learns) -> Iterator[Problem]:
-    """Yield the baselines that cannot learn the targets."""
-    for i, baseline in enumerate(experiment.baselines):
-        hint, message = "", ""
-        if learns not in baseline.learns:
-            message = f"{baseline.kind} learns {baseline.learns[0]}, and the targets are {learns}"
-            hint = "Take ridge." if learns == "values" else "Take logistic_regression."
-        elif isinstance(baseline, OfSeries) and objective.kind != "forecast":
-            message = f"{baseline.kind} goes on with a series, and the objective is {objective.kind}"
-            hint = "Take `objective: forecast`, and data of series."
-        elif isinstance(baseline, OfSeries):
-            message = baseline.check(facts.input[0])
-        if message:
-            yield Problem(message, hint, experiment.place("baselines", str(i)), f"baselines.{i}")
-
-
-def _unused_fields(facts: Facts, *, past_alone: bool) -> str:
-    """Return the fields of the data that baselines would leave out, in words."""
-    own = (facts.input_name, facts.target_name)
-    return ", ".join(
-        f"the {f.role} `{name}`"
-        for name, f in facts.fields.items()
-        if f.role not in ("id", "scale") and name not in own and not (past_alone and f.role == "input")
-    )
 
 
 @dataclass
@@ -244,11 +187,14 @@ class _Fitting:
         folder.write_text("spec.yaml", one.resolved())
         self._write_lock(folder, one)
         folder.append({"record": "start", "time": time.time()})
-        if not isinstance(baseline, OfSeries):
+        if not isinstance(baseline, OfSeries | OfText):
             baseline.estimator("values" if baseline.learns == ("values",) else "classes", seed)  # imports its module
         started, measured = time.perf_counter(), _Answers()
         with _ended(folder, measured, started):
-            features = self._measure(one, baseline, seed, measured)
+            if isinstance(baseline, OfText):
+                features = self._measure_text(one, baseline, measured)
+            else:
+                features = self._measure(one, baseline, seed, measured)
             about = {
                 "kind": baseline.kind,
                 "label": baseline.label,
@@ -293,6 +239,15 @@ class _Fitting:
             has = "has no probabilities" if not baseline.probabilities else "gives no outputs of this loss"
             into.notes.append(f"{', '.join(yardstick.without)} not measured: {baseline.kind} {has}")
         return int(inputs["train"].shape[1])
+
+    def _measure_text(self, one: Experiment, baseline: OfText, into: _Answers) -> int:
+        """Count the tokens of a text and measure what follows; return the number of tokens that are seen."""
+        objective = supervised_of(one)
+        assert isinstance(objective, Language)
+        found = text_baselines.measure(baseline, objective, self.sets)
+        into.metrics |= found.metrics
+        into.notes += found.notes
+        return baseline.context
 
     def inputs(self, baseline: Baseline) -> dict[str, Floats]:
         """Return the inputs (n, values) of each part, after the baseline's own preprocessing."""

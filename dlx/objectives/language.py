@@ -119,13 +119,20 @@ class LanguageMeters(EvaluationMeters):
             self.count = self.count + count * self.characters
 
     def result(self) -> dict[str, float]:
-        nats = float(self.entropy.compute())
-        found = super().result() | {"perplexity": _exp(nats), "bits_per_token": nats / log(2)}
-        characters = float(self.count)
-        if self.characters is not None:
-            bits = nats * float(self.entropy.count) / log(2)
-            found[PER_CHARACTER] = bits / characters if characters else float("nan")
-        return found
+        nats, tokens = float(self.entropy.compute()), float(self.entropy.count)
+        characters = float(self.count) if self.characters is not None else None
+        return super().result() | of_entropy(nats, tokens, characters)
+
+
+def of_entropy(nats: float, tokens: float, characters: float | None) -> dict[str, float]:
+    """Return the metrics that follow from the mean cross-entropy of so many tokens, in nats.
+
+    `characters` are those that the tokens stand for; None where the data is no text.
+    """
+    found = {"perplexity": _exp(nats), "bits_per_token": nats / log(2)}
+    if characters is not None:
+        found[PER_CHARACTER] = nats * tokens / log(2) / characters if characters else float("nan")
+    return found
 
 
 def _exp(value: float) -> float:
