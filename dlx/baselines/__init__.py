@@ -1,4 +1,4 @@
-"""Baselines that `dlx baseline` fits to the data of a spec, one file a kind: estimators of scikit-learn, rules, counts.
+"""Baselines that `dlx baseline` fits to the data of a spec, one file a kind: of scikit-learn, rules, counts.
 
 scikit-learn is imported when one is built.
 """

@@ -162,7 +162,7 @@ def test_misfits_are_told_before_anything_is_counted(tmp_path):
     with pytest.raises(SpecError, match="ngram tells the next token of a text, and the objective is classification"):
         baselines.run(with_baselines(digits, ["ngram"]), tmp_path)
     with pytest.raises(SpecError, match="`k` is of add_k, and `smoothing` is kneser_ney"):
-        with_baselines(spec, ["ngram={k: 0.5}"])
+        baselines.run(with_baselines(spec, ["ngram={k: 0.5}"]), tmp_path)
 
 
 def test_another_loss_is_left_out_and_told(tmp_path):
