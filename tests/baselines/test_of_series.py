@@ -8,7 +8,7 @@ import pytest
 from dlx.baselines import BASELINES
 from dlx.data import DATASETS
 from dlx.errors import SpecError
-from dlx.experiment import baselines
+from dlx.experiment import baseline_checks, baselines
 from dlx.shapes import Shape
 from dlx.spec import load
 from dlx.spec.baseline_list import with_baselines
@@ -144,7 +144,7 @@ def test_what_does_not_fit_is_told(tmp_path, kind, objective, says):
     spec = written(tmp_path, "{length: 100}")
     (tmp_path / "s.yaml").write_text((tmp_path / "s.yaml").read_text().replace("forecast", objective))
     with pytest.raises(SpecError, match=says):
-        baselines.check(with_baselines(load(spec.path), [kind]))
+        baseline_checks.check(with_baselines(load(spec.path), [kind]))
 
 
 def test_those_of_inputs_are_fitted_in_the_scale_of_the_windows(tmp_path):
