@@ -45,7 +45,7 @@ def measure(baseline: OfText, objective: Language, sets: Sets) -> Measured:
     for name, windows in parts.items():
         tokens = np.asarray(windows.file.tokens, np.int64)
         p, best = counted.answers(tokens, windows.file.documents)
-        times = times_told(windows)
+        times = target_counts(windows)
         if (ignored := objective.loss.ignores()) is not None:
             times[tokens == ignored] = 0
         found = _metrics(objective, tokens, p, best, times, np.asarray(windows.file.lengths))
@@ -59,7 +59,7 @@ def measure(baseline: OfText, objective: Language, sets: Sets) -> Measured:
     return Measured(metrics, notes)
 
 
-def times_told(windows: Windows) -> Any:
+def target_counts(windows: Windows) -> Any:
     """Return how many targets of the windows are each token of the part (tokens,)."""
     count = len(windows.file.tokens)
     places = replace(windows, file=replace(windows.file, tokens=np.arange(count)))

@@ -14,7 +14,7 @@ from dlx.baselines import BASELINES
 from dlx.data import DATASETS
 from dlx.errors import SpecError
 from dlx.experiment import baselines
-from dlx.experiment.text_baselines import times_told
+from dlx.experiment.text_baselines import target_counts
 from dlx.objectives import OBJECTIVES
 from dlx.spec.baseline_list import with_baselines
 
@@ -104,7 +104,7 @@ def test_a_token_counts_as_often_as_windows_tell_it(stride):
     sets = text.load()
     for part in (sets.train, sets.test):
         told = np.bincount(part.y[:][part.y[:] >= 0], minlength=3)
-        times = times_told(part.y)
+        times = target_counts(part.y)
         assert [times[part.y.file.tokens == token].sum() for token in range(3)] == told.tolist()
 
 
