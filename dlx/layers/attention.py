@@ -5,14 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from math import prod
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
 from ..errors import ShapeError
 from ..shapes import Shape
 from .arithmetic import Line, default_lines
-from .attention_masks import Taken, check_masks, saved_mask, seen, taken
+from .attention_masks import DOCUMENT, Taken, check_masks, saved_mask, seen, taken
 from .attention_scores import step_lines
 from .base import Example, Layer, Plan, SavedIf, all_floats
 
@@ -27,7 +27,8 @@ class ScaledDotProductAttention(Layer):
 
     Shapes: q of (*, T, d), k of (*, S, d) and v of (*, S, e), in this order -> (*, T, e); the heads stand before the
         tokens: (heads, T, d). A fourth, the `attn_mask` of (T, S) or (*, T, S), is true where a key takes part, or is
-        added to the scores where it holds floats. A query whose keys are all masked gets zeros. With `enable_gqa`
+        added to the scores where it holds floats. `document` of (T,) has the number of each token's document, and
+        tokens attend within their own. A query whose keys are all masked gets zeros. With `enable_gqa`
         keys and values may have fewer heads, each for as many heads of queries. With `num_heads` the heads are parts
         of the last axis, as of what three networks give: (T, D), (S, D) and (S, E) -> (T, E).
     Cost: T * S * (d + e) MACs for each head; those that are masked are counted too, as torch's counter does.
@@ -44,8 +45,12 @@ class ScaledDotProductAttention(Layer):
     enable_gqa: bool = Field(False, description="let several heads of queries share a head of keys and values")
     num_heads: PositiveInt | None = Field(None, description="heads that the last axis holds; null: they are an axis")
 
-    arity: ClassVar[int | tuple[int, ...] | None] = (3, 4)
-    input_names: ClassVar[tuple[str, ...]] = ("query", "key", "value", "attn_mask")
+    takes: list[Literal["query", "key", "value", "attn_mask", "document"]] | None = Field(
+        None, description="names of the inputs, as `from` gives them; null: query, key, value, attn_mask"
+    )
+
+    arity: ClassVar[int | tuple[int, ...] | None] = (3, 4, 5)
+    input_names: ClassVar[tuple[str, ...]] = ("query", "key", "value", "attn_mask", DOCUMENT)
     hiding: ClassVar[Mapping[str, bool]] = {"attn_mask": False}
     example: ClassVar[Example] = Example(
         {},
@@ -56,7 +61,7 @@ class ScaledDotProductAttention(Layer):
     )
 
     def plan(self, *xs: Shape) -> Plan:
-        found = taken(self.input_names[: len(xs)], xs)
+        found = self._taken(xs)
         all_floats(xs[:3], self.kind)
         if self.num_heads is not None:
             return self._plan_of_parts(found, xs)
@@ -86,6 +91,17 @@ class ScaledDotProductAttention(Layer):
             )
         check_masks(self.kind, found, 0, xs)
         return self._plan(found, xs)
+
+    def _taken(self, xs: Sequence[Shape]) -> Taken:
+        names = self.takes or self.input_names[: len(xs)]
+        if len(names) != len(xs) or tuple(names[:3]) != self.input_names[:3]:
+            raise ShapeError(
+                f"attention takes query, key and value, and `attn_mask` or `document` beside them, not "
+                f"{', '.join(names)}",
+                hint="Name them: `from: {query: q, key: k, value: v, document: text.document}`.",
+                inputs=xs,
+            )
+        return taken(names, xs)
 
     def _plan_of_parts(self, found: Taken, xs: Sequence[Shape]) -> Plan:
         """Return the plan where the heads are parts of the last axis."""
@@ -144,13 +160,13 @@ class ScaledDotProductAttention(Layer):
         return replace(plan, saved=(), saved_bytes=4 * held + (mask.hidden_bytes if mask is not None else 0))
 
     def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
-        found = taken(self.input_names[: len(xs)], xs)
+        found = self._taken(xs)
         found = found if self.num_heads is None else self._split(found, xs)
         names = {"T": found.q[-2], "S": found.k[-2], "d": found.q[-1], "e": found.v[-1]}
         steps = {"scores": "T * S * d", "gathering": "T * S * e"}
         return [*default_lines(plan, xs), *step_lines(steps, names, found.q[:-2])]
 
-    def module(self, *_: Shape) -> Module:
+    def module(self, *xs: Shape) -> Module:
         from ..modules.attention import Attention as Built
 
-        return Built(**self.options())
+        return Built(**{**self.options(), "takes": tuple(self.takes or self.input_names[: len(xs)])[3:]})

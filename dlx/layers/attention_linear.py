@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from math import prod
 from typing import TYPE_CHECKING, ClassVar
 
@@ -11,7 +11,7 @@ from pydantic import Field, PositiveInt
 from ..errors import ShapeError
 from ..shapes import Shape
 from .arithmetic import Line, default_lines
-from .attention_masks import seen, taken
+from .attention_masks import Taken, check_masks, seen, taken
 from .attention_scores import step_lines
 from .base import Example, Layer, Plan, SavedIf, all_floats
 
@@ -29,11 +29,12 @@ class LinearAttention(Layer):
     sums are over the tokens so far. Queries, keys and values are given, as to `scaled_dot_product_attention`.
 
     Shapes: queries of (*, T, D), keys of (*, S, D) and values of (*, S, E), in this order -> (*, T, E); num_heads
-        parts have D / num_heads = d and E / num_heads = e values.
+        parts have D / num_heads = d and E / num_heads = e values. A fourth, the `key_padding_mask` of (S,) or (*, S),
+        is true where a key is hidden; a query without any key gets zeros.
     Cost: nothing learned; (S + T) * d * (e + 1) MACs for each head. Causal, in blocks of C = 64 tokens, or all T if
         they are fewer: C * (d + e + 1) for each token, and with several blocks 2 * d * (e + 1) beside.
     Errors: inputs of a single axis, other axes that differ, or that are not of floats; values that do not split into
-        `num_heads`; as many queries as keys where it is causal.
+        `num_heads`; not as many queries as keys where it is causal; a mask of another shape, or that is added.
     Source: Katharopoulos et al. 2020, arXiv:2006.16236, equations 5 to 12. torch: none.
     """
 
@@ -41,16 +42,18 @@ class LinearAttention(Layer):
     num_heads: PositiveInt = Field(1, description="heads that the last axis holds")
     is_causal: bool = Field(False, description="let token t see only the keys 0 to t")
 
-    arity: ClassVar[int | tuple[int, ...] | None] = 3
-    input_names: ClassVar[tuple[str, ...]] = ("query", "key", "value")
+    arity: ClassVar[int | tuple[int, ...] | None] = (3, 4)
+    input_names: ClassVar[tuple[str, ...]] = ("query", "key", "value", "key_padding_mask")
+    hiding: ClassVar[Mapping[str, bool]] = {"key_padding_mask": True}
     example: ClassVar[Example] = Example(
         {"num_heads": 2}, [(9, 8), (7, 8), (7, 6)], shape=(9, 6), macs=2 * (7 + 9) * 4 * (3 + 1)
     )
 
     def plan(self, *xs: Shape) -> Plan:
-        all_floats(xs, self.kind)
-        self._check(xs)
-        q, k, v = xs
+        all_floats(xs[:3], self.kind)
+        self._check(xs[:3])
+        found = self._masked(xs)
+        q, k, v = xs[:3]
         heads = prod(q[:-2]) * self.num_heads
         t, s, d, e = q[-2], k[-2], q[-1] // self.num_heads, v[-1] // self.num_heads + 1
         blocks, size = self._blocks(t)
@@ -62,14 +65,28 @@ class LinearAttention(Layer):
             macs = padded * (size * (d + e) + (2 * d * e if several else 0))
             held = 2 * padded * d + padded * e + padded * size + (blocks * d * e if several else 0)
         held += padded * e + t if self.is_causal else t * e + t
+        hidden = s if found.masks else 0  # the mask itself, in bytes
         return Plan(
             Shape((*q[:-1], v[-1])),
             macs=heads * macs,
-            window=seen(taken(self.input_names, xs), 3),
+            window=seen(found, len(xs)),
+            no_gradient=found.no_gradient,
             saved=(),
             saved_if=(SavedIf((0,), input=0), SavedIf((1,), input=1)),
-            saved_bytes=4 * heads * held,
+            saved_bytes=4 * heads * held + prod(q[:-2]) * hidden,
         )
+
+    def _masked(self, xs: Sequence[Shape]) -> Taken:
+        """Return the inputs by name. ShapeError for a mask that does not fit: a weight of 0 hides, no added score."""
+        found = taken(self.input_names[: len(xs)], xs)
+        check_masks(self.kind, found, 0, xs)
+        if found.added:
+            raise ShapeError(
+                "the key_padding_mask of linear_attention, {3}, holds floats, and it has no scores to add them to",
+                hint="Declare it as `dtype: bool`, true where a key is hidden.",
+                inputs=xs,
+            )
+        return found
 
     def _blocks(self, tokens: int) -> tuple[int, int]:
         """Return the number of blocks and their size."""
@@ -98,7 +115,7 @@ class LinearAttention(Layer):
             )
 
     def derivation(self, plan: Plan, *xs: Shape) -> Sequence[Line]:
-        q, k, v = xs
+        q, k, v = xs[:3]
         names = {"T": q[-2], "S": k[-2], "d": q[-1] // self.num_heads, "e": v[-1] // self.num_heads}
         around = (*q[:-2], self.num_heads)
         if not self.is_causal:

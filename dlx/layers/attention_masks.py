@@ -11,7 +11,9 @@ from ..errors import ShapeError
 from ..shapes import Shape
 from .base import AxisMap, InputPaths, WindowLike
 
-MASKS: Final = ("attn_mask", "key_padding_mask")
+DOCUMENT: Final = "document"
+"""Input that holds the number of the document of each token: a token sees those of its own alone."""
+MASKS: Final = ("attn_mask", "key_padding_mask", DOCUMENT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,8 @@ class Taken:
 
     @property
     def no_gradient(self) -> tuple[int, ...]:
-        """Indices of the masks that only select: those of truth values."""
-        return tuple(index for index, _, shape in self.masks if shape.dtype == "bool")
+        """Indices of the masks that only select: those of truth values, and documents."""
+        return tuple(index for index, _, shape in self.masks if shape.dtype != "float")
 
     @property
     def added(self) -> tuple[int, ...]:
@@ -55,6 +57,12 @@ def check_masks(kind: str, found: Taken, heads: int, xs: Sequence[Shape]) -> Non
     around, t, s = q[:-2], q[-2], k[-2]
     for index, name, mask in found.masks:
         what = f"the {name} of {kind}, {{{index}}},"
+        if name == DOCUMENT:
+            if mask.dtype != "int" or t != s or tuple(mask) not in ((s,), (*around, s)):
+                message = f"{what} holds no whole number for each of the {t} tokens, which attend to themselves"
+                hint = f"Declare the input as `{{shape: [{s}], dtype: int}}`, as `NAME.document` of a text is."
+                raise ShapeError(message, hint=hint, inputs=xs)
+            continue
         if mask.dtype == "int":
             hint = "Declare the input as `dtype: bool`, or as `dtype: float` for values that are added to the scores."
             raise ShapeError(f"{what} holds whole numbers", hint=hint, inputs=xs)
@@ -100,6 +108,6 @@ def saved_mask(found: Taken, around: int, is_causal: bool) -> SavedMask | None:
         return None
     full = [x for _, name, x in found.masks if name == "attn_mask"]
     rows = max([around, *(prod(x[:-2]) for x in full)])
-    by_query = is_causal or any(x[-2] > 1 for x in full)
+    by_query = is_causal or any(x[-2] > 1 for x in full) or any(name == DOCUMENT for _, name, _ in found.masks)
     hidden = rows * (found.q[-2] if by_query else 1)
     return SavedMask(4 * hidden * found.k[-2], hidden)

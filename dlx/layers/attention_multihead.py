@@ -29,7 +29,8 @@ class MultiheadAttention(Layer):
         of (windows, T, D), stand for attentions of their own. Sizes are torch's with batch_first. Masks are given by
         name, `from: {query: x, key_padding_mask: m}`: `attn_mask` of (T, S) or (num_heads, T, S), `key_padding_mask`
         of (S,). As in torch's module, true hides a key, and floats are added to the scores. A query whose keys are
-        all hidden gathers zeros, where torch's module gives NaN. With `window` = W, token t sees the tokens nearer
+        all hidden gathers zeros, where torch's module gives NaN. `document` of (T,) has the number of each token's
+        document, and tokens attend within their own. With `window` = W, token t sees the tokens nearer
         than W, of t - W + 1 to t where it is causal.
     Cost: 4 * D^2 weights and 4 * D biases, for the three projections and the one of the output; T * D^2 MACs for each
         projection, and 2 * T * S * D for the attention, those that are masked too. With `num_kv_heads` = G the
@@ -57,14 +58,14 @@ class MultiheadAttention(Layer):
         None, description="turn queries and keys by their positions: a base, or the fields of `rotary_embedding`"
     )
     window: PositiveInt | None = Field(None, description="let a token see only those nearer than this, and itself")
-    takes: list[Literal["query", "key", "value", "attn_mask", "key_padding_mask"]] | None = Field(
+    takes: list[Literal["query", "key", "value", "attn_mask", "key_padding_mask", "document"]] | None = Field(
         None, description="names of the inputs, as `from` gives them; null: query, key, value"
     )
 
     learns: ClassVar[bool] = True
-    arity: ClassVar[int | tuple[int, ...] | None] = (1, 2, 3, 4, 5)
+    arity: ClassVar[int | tuple[int, ...] | None] = (1, 2, 3, 4, 5, 6)
     input_names: ClassVar[tuple[str, ...]] = ("query", "key", "value", *MASKS)
-    hiding: ClassVar[Mapping[str, bool]] = dict.fromkeys(MASKS, True)
+    hiding: ClassVar[Mapping[str, bool]] = dict.fromkeys(("attn_mask", "key_padding_mask"), True)
     example: ClassVar[Example] = Example(
         {"num_heads": 4},
         [(7, 12)],

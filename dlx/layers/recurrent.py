@@ -12,6 +12,7 @@ from ..errors import ShapeError
 from ..shapes import Shape
 from .arithmetic import Line, line, summed, unchanged
 from .base import OWN, AxisMap, Example, InputPaths, Layer, Plan, SavedIf, all_floats
+from .recurrent_extents import EXTENTS, check_extents, extents_of
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -40,9 +41,13 @@ class _Recurrent(Layer):
     bidirectional: bool = Field(False, description="run from the last step to the first too, with weights of its own")
     return_sequences: bool = Field(True, description="give what each step gives; false: only the end")
 
+    takes: list[Literal["input", "h_0", "c_0", "lengths", "document"]] | None = Field(
+        None, description="names of the inputs, as `from` gives them; null: input, h_0, c_0"
+    )
+
     learns: ClassVar[bool] = True
-    arity: ClassVar[int | tuple[int, ...] | None] = (1, 2)
-    input_names: ClassVar[tuple[str, ...]] = ("input", "h_0")
+    arity: ClassVar[int | tuple[int, ...] | None] = (1, 2, 3, 4)
+    input_names: ClassVar[tuple[str, ...]] = ("input", "h_0", *EXTENTS)
     gates: ClassVar[int] = 1
     """Number of sums for each value of the state."""
 
@@ -71,8 +76,11 @@ class _Recurrent(Layer):
         return self.num_layers * self.directions
 
     def plan(self, *xs: Shape) -> Plan:
+        extents = extents_of(self, xs)
+        xs, all_xs = tuple(x for i, x in enumerate(xs) if i not in extents.values()), xs
         all_floats(xs, self.kind)
         self._check(xs)
+        check_extents(self.kind, extents, all_xs)
         steps, values = xs[0]
         width = self.directions * self.output_size
         idle = f"dropout = {self.dropout:g} stands between layers, and {self.kind} has one: it does nothing"
@@ -89,9 +97,10 @@ class _Recurrent(Layer):
                 if self.bias == "one"
             },
             macs=steps * sum(map(self._products, self._each_direction(values))),
-            window=self._seen(len(xs)),
-            saved=("inputs",) if self._reads_in_place(xs) else (),
-            saved_bytes=FLOAT * self._held(xs),
+            window=self._seen([i for i in range(len(all_xs)) if i not in extents.values()]),
+            no_gradient=tuple(extents.values()),
+            saved=("inputs",) if self._reads_in_place(xs) and not extents else (),
+            saved_bytes=FLOAT * self._held(xs) + (self._masks(steps) if extents else 0),
             saved_if=(SavedIf((0, OWN), input=0),) if self._is_read_alone(xs) else (),
             sequential_steps=steps * self.rows,
             warnings=(idle,) if self.dropout and self.num_layers == 1 else (),
@@ -104,11 +113,15 @@ class _Recurrent(Layer):
         """Return the shape of all states, or of the one: that which a wired initial state has."""
         return Shape((self.rows, values) if self.rows > 1 else (values,))
 
-    def _seen(self, inputs: int) -> InputPaths:
+    def _masks(self, steps: int) -> int:
+        """Return the bytes saved to leave out what is behind the end: a mask, and where a text ends."""
+        return steps * self.num_layers + 8 * self.rows
+
+    def _seen(self, inputs: Sequence[int]) -> InputPaths:
         """Return the dependency on the inputs: every step, and for sequences each step at its own place."""
         whole = AxisMap((None, None) if self.return_sequences else (None,))
         stay: tuple[tuple[int, AxisMap], ...] = ((0, AxisMap((0, None))),) if self.return_sequences else ()
-        return InputPaths((*stay, *((i, whole) for i in range(inputs))))
+        return InputPaths((*stay, *((i, whole) for i in inputs)))
 
     @property
     def _sums(self) -> int:
@@ -224,6 +237,7 @@ class _Recurrent(Layer):
         """Return the arguments of the modules."""
         own = self.options("hidden_size", "dropout", "bias")
         quiet = self.dropout if self.num_layers > 1 else 0.0
+        own["takes"] = (self.takes or self.input_names)[1:]
         return {**own, "dropout": quiet, "bias": bool(self.bias), "one_bias": self.bias == "one"}
 
 
@@ -234,10 +248,13 @@ class RNN(_Recurrent):
         `return_sequences` (D * hidden_size,), the state behind the last step, and of the way back behind the first.
         A second input is the state to begin at, of (num_layers * D, hidden_size), or (hidden_size,) where that is one
         row; else it begins at zeros. `from: NAME.state` takes the states that it ends in, in the same shape. Sizes
-        are torch's with batch_first; `- transpose` brings (C, T) here.
+        are torch's with batch_first; `- transpose` brings (C, T) here. By name it takes `lengths`, how many steps are
+        real: outputs behind are zeros, it ends in the state of the last real step, where the way back begins; and
+        `document` of (T,), the number of each step's document, with each of which it begins at zeros.
     Cost: hidden_size * (C + hidden_size) weights, and 2 * hidden_size biases, for each layer and direction, where C
         of the layers above is D * hidden_size; T times those weights as MACs.
-    Errors: an input that is not (steps, values), or not of floats; a state of another shape.
+    Errors: an input that is not (steps, values), or not of floats; a state of another shape; lengths or documents
+        that are no whole numbers.
     Source: Elman 1990, "Finding structure in time"; Russell & Norvig 2021, equation 22.13. torch: none; its RNN has
         these weights, under these names, and gives sequence and end together. `return_sequences` is Keras' word;
         `bias: one`, sigmoid and identity are not torch's.
@@ -327,8 +344,8 @@ class LSTM(_Recurrent):
     kind: ClassVar[str] = "lstm"
     proj_size: NonNegativeInt = Field(0, description="values that the state is brought down to; 0: as it is")
 
-    arity: ClassVar[int | tuple[int, ...] | None] = (1, 2, 3)
-    input_names: ClassVar[tuple[str, ...]] = ("input", "h_0", "c_0")
+    arity: ClassVar[int | tuple[int, ...] | None] = (1, 2, 3, 4, 5)
+    input_names: ClassVar[tuple[str, ...]] = ("input", "h_0", "c_0", *EXTENTS)
     gates: ClassVar[int] = 4
     example: ClassVar[Example] = Example(
         {"hidden_size": 4},

@@ -62,6 +62,11 @@ def both(a: Tensor, b: Tensor) -> Tensor:
     return _added(a) + _added(b)
 
 
+def same_document(document: Tensor) -> Tensor:
+    """Return which keys are of the document of each query: (N, *, T) -> (N, *, T, T)."""
+    return document.unsqueeze(-1) == document.unsqueeze(-2)
+
+
 def spread(mask: Tensor, lead: Sequence[int]) -> Tensor:
     """Return a mask of (N, T, S), (N, heads, T, S) or (N, *, heads or none, T, S) as (N * others, 1 or heads, T, S).
 

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import reduce
 from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from .attend import attend, both, spread
+from .attend import attend, both, same_document, spread
 from .position import RotaryEmbedding
 from .steps import Cache, lower_right
+
+MASKS = ("attn_mask", "key_padding_mask", "document")
+DOCUMENT = "document"
 
 
 class Attention(nn.Module):
@@ -19,7 +23,7 @@ class Attention(nn.Module):
 
     Shapes: (N, *, T, d), (N, *, S, d), (N, *, S, e) and a mask of (N, T, S) or (N, *, T, S) -> (N, *, T, e). Keys and
     values may have fewer heads with `enable_gqa`. A mask of truth values is true where a key takes part. With
-    `num_heads` the heads are parts of the last axis.
+    `num_heads` the heads are parts of the last axis. `takes` are the names of the inputs behind the values.
     """
 
     def __init__(
@@ -29,22 +33,26 @@ class Attention(nn.Module):
         scale: float | None = None,
         enable_gqa: bool = False,
         num_heads: int | None = None,
+        takes: Sequence[str] = ("attn_mask",),
     ) -> None:
         super().__init__()
+        self.takes = tuple(takes)
         self.dropout_p, self.is_causal, self.scale, self.enable_gqa = dropout_p, is_causal, scale, enable_gqa
         self.num_heads = num_heads
 
-    def forward(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None) -> Tensor:
+    def forward(self, q: Tensor, k: Tensor, v: Tensor, *masks: Tensor) -> Tensor:
         query, key, value = self._heads(q, k, v)
-        y = self._attend(query, key, value, self._mask(mask, q), is_causal=self.is_causal)
+        mask = self._mask(masked(dict(zip(self.takes, masks, strict=True))), q)
+        y = self._attend(query, key, value, mask, is_causal=self.is_causal)
         return self._joined(y, q, value.shape[-1])
 
-    def step(self, q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None = None, *, cache: Cache) -> Tensor:
-        """Attention of the next tokens, with the keys and values of those before."""
+    def step(self, q: Tensor, k: Tensor, v: Tensor, *masks: Tensor, cache: Cache) -> Tensor:
+        """Attention of the next tokens, of one document, with the keys and values of those before."""
         query, key, value = self._heads(q, k, v)
         key, value = cache.append("key", key), cache.append("value", value)
         cache.length = key.shape[-2]
-        seen, mask = lower_right(query.shape[-2], key.shape[-2], q.device), self._mask(mask, q)
+        mask = self._mask(dict(zip(self.takes, masks, strict=True)).get("attn_mask"), q)
+        seen = lower_right(query.shape[-2], key.shape[-2], q.device)
         if seen is not None:
             mask = seen.expand(len(query), 1, *seen.shape) if mask is None else both(mask, seen)
         return self._joined(self._attend(query, key, value, mask), q, value.shape[-1])
@@ -150,6 +158,7 @@ class MultiheadAttention(nn.MultiheadAttention):
         A memory is projected at the first step. Masks cover the next tokens and all keys so far.
         """
         masks, tokens = self._parted(xs)
+        masks.pop(DOCUMENT, None)  # the next tokens are of the same document
         mask = self._mask(xs[0], masks) if masks else None
         start, cache.length = cache.length, cache.length + xs[0].shape[1]
         if len(tokens) == 1:
@@ -180,16 +189,19 @@ class MultiheadAttention(nn.MultiheadAttention):
 
     def _parted(self, xs: Sequence[Tensor]) -> tuple[dict[str, Tensor], Sequence[Tensor]]:
         """Split the inputs into masks by name, and tokens."""
-        masks = {name: x for name, x in zip(self.takes, xs, strict=False) if name.endswith("_mask")}
+        masks = {name: x for name, x in zip(self.takes, xs, strict=False) if name in MASKS}
         return masks, xs[: len(xs) - len(masks)]
 
     def _mask(self, q: Tensor, masks: Mapping[str, Tensor]) -> Tensor:
         """Return one mask for all attentions, (N, 1 or heads, T or 1, S): true where a key takes part, or added."""
         made = []
         for name, mask in masks.items():
+            if name == DOCUMENT:
+                made.append(spread(same_document(mask), q.shape[:-2]))
+                continue
             each = spread(mask.unsqueeze(-2) if name == "key_padding_mask" else mask, q.shape[:-2])
             made.append(~each if each.dtype == torch.bool else each)
-        return made[0] if len(made) == 1 else both(*made)
+        return reduce(both, made)
 
     def _projected(self, *xs: Tensor) -> tuple[Tensor, ...]:
         """Return queries, keys and values: (N, T or S, heads, values of a head) each."""
@@ -214,3 +226,11 @@ class MultiheadAttention(nn.MultiheadAttention):
 
     def _split(self, x: Tensor) -> Tensor:
         return x.view(*x.shape[:2], -1, self.head_dim)
+
+
+def masked(masks: Mapping[str, Tensor]) -> Tensor | None:
+    """Return one mask of those given by name, true where a key takes part, or added; None of none."""
+    made = [same_document(mask) if name == DOCUMENT else mask for name, mask in masks.items()]
+    if len(made) == 2 and made[0].dim() > made[1].dim():  # (N, heads, T, S) beside (N, T, S)
+        made[1] = made[1].unsqueeze(1)
+    return reduce(both, made) if made else None

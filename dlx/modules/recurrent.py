@@ -12,21 +12,32 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from .carry import Carries, current
+from .recurrent_steps import at_end, by_layer, by_step, gru_cell, is_real, lstm_cell
 from .steps import Cache
 
+STATES = ("h_0", "c_0")
+"""Names of the states that a layer begins at."""
 ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "identity": lambda x: x}
 
 
 class Recurrent(Carries, nn.RNNBase):
     """Mixin for torch's recurrent modules.
 
-    Shapes: x of (N, T, C), then states of (N, K, H), or (N, H) -> (N, T, D * H), or (N, D * H) at the end.
-    `one_bias` replaces torch's second bias by zeros that are not learned.
+    Shapes: x of (N, T, C), then what else it `takes`, by name: states h_0 and c_0 of (N, K, H), or (N, H), lengths of
+    (N,) or (N, 1), and document of (N, T) -> (N, T, D * H), or (N, D * H) at the end. `one_bias` replaces torch's
+    second bias by zeros that are not learned.
     """
 
-    def __init__(self, *sizes: int, one_bias: bool = False, return_sequences: bool = True, **options: Any) -> None:
+    def __init__(
+        self,
+        *sizes: int,
+        one_bias: bool = False,
+        return_sequences: bool = True,
+        takes: Sequence[str] = STATES,
+        **options: Any,
+    ) -> None:
         super().__init__(*sizes, **options)  # type: ignore[arg-type]  # torch's RNN, GRU and LSTM know their mode
-        self.return_sequences = return_sequences
+        self.return_sequences, self.takes = return_sequences, tuple(takes)
         self.packs = False
         """Whether states and cells that it ends in are packed behind the output: (N, values of all of them)."""
         for name in [name for name, _ in self.named_parameters() if one_bias and name.startswith("bias_hh")]:
@@ -35,18 +46,72 @@ class Recurrent(Carries, nn.RNNBase):
             self.register_buffer(name, None, persistent=False)
             setattr(self, name, zeros)  # torch's module notes it for its kernels
 
-    def forward(self, x: Tensor, *states: Tensor) -> Tensor:
+    def forward(self, x: Tensor, *others: Tensor) -> Tensor:
+        named = dict(zip(self.takes, others, strict=False))
+        states = [named[name] for name in STATES if name in named]
         carry = None if states else current()
         begin = [_by_layer(state) for state in states] if carry is None else carry.first(self, self.zeros(x, len(x)))
-        y, last = super().forward(x.transpose(0, 1), self._begin(x, begin))
-        ends = last if isinstance(last, tuple) else (last,)
+        if "lengths" in named or "document" in named:
+            lengths, document = named.get("lengths"), named.get("document")
+            y, ends = self._masked(x, begin, None if lengths is None else lengths.flatten(), document)
+        else:
+            y, ends = self._whole(x, begin)
         if carry is not None:
             carry.keep(self, ends)
-        if self.return_sequences:
-            made = y.transpose(0, 1)  # torch's batch_first would do so in place
-        else:
-            made = torch.cat((ends[0][-2], ends[0][-1]), -1) if self.bidirectional else ends[0][-1]  # where each ends
-        return packed(made, *(end.transpose(0, 1) for end in ends)) if self.packs else made
+        if not self.return_sequences:
+            y = torch.cat((ends[0][-2], ends[0][-1]), -1) if self.bidirectional else ends[0][-1]  # where each ends
+        return packed(y, *(end.transpose(0, 1) for end in ends)) if self.packs else y
+
+    def _whole(self, x: Tensor, begin: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return outputs, (N, T, D * H), and the states at the end, (K, N, H) each, by torch's module."""
+        y, last = super().forward(x.transpose(0, 1), self._begin(x, begin))
+        return y.transpose(0, 1), last if isinstance(last, tuple) else (last,)  # torch's batch_first would do so
+
+    def _masked(
+        self, x: Tensor, begin: Sequence[Tensor], lengths: Tensor | None, document: Tensor | None
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Return the same of texts of different lengths, or of several documents; cells only where they are used."""
+        zeros = self.zeros(x, len(x))
+        states = (*begin, *zeros[len(begin) :])
+        is_used = self.packs or current() is not None
+        if lengths is None or document is not None or (len(zeros) > 1 and is_used):
+            return by_step(self, x, states, lengths, document)
+        if self.bidirectional or (self.num_layers > 1 and is_used):
+            return by_layer(self, x, states, lengths)
+        y, last = self._whole(x, begin)
+        made = y.masked_fill(~is_real(lengths, x.shape[1]).unsqueeze(-1), 0.0)
+        return made, (torch.stack([*last[0][:-1], at_end(y, lengths, states[0][-1])]),)
+
+    def one_layer(self, x: Tensor, states: tuple[Tensor, ...], which: str) -> Tensor:
+        begin: Any = tuple(state.unsqueeze(0).contiguous() for state in states)
+        kernel: Any = getattr(torch, self.mode.lower())
+        held = begin if self.mode == "LSTM" else begin[0]
+        weights = self._weights_of(which)
+        y: Tensor = kernel(x.transpose(0, 1), held, weights, self.bias, 1, 0.0, self.training, False, False)[0]
+        return y.transpose(0, 1)
+
+    def sums(self, x: Tensor, which: str) -> Tensor:
+        return F.linear(x, getattr(self, f"weight_ih{which}"), self._bias("ih", which))
+
+    def cell(self, sums: Tensor, states: tuple[Tensor, ...], which: str) -> tuple[Tensor, ...]:
+        of_state = F.linear(states[0], getattr(self, f"weight_hh{which}"), self._bias("hh", which))
+        if self.mode == "LSTM":
+            return lstm_cell(sums + of_state, states, getattr(self, f"weight_hr{which}") if self.proj_size else None)
+        if self.mode == "GRU":
+            return (gru_cell(sums, of_state, states[0]),)
+        return (self.activated(sums + of_state),)
+
+    def activated(self, sums: Tensor) -> Tensor:
+        """Return the state of an RNN, of its sums."""
+        return sums.relu() if self.mode == "RNN_RELU" else sums.tanh()
+
+    def _bias(self, of: str, which: str) -> Tensor | None:
+        return getattr(self, f"bias_{of}{which}") if self.bias else None
+
+    def _weights_of(self, which: str) -> list[Tensor]:
+        """Return the weights of one layer in one direction, in the order of torch's kernels."""
+        names = ["weight_ih", "weight_hh", *(("bias_ih", "bias_hh") if self.bias else ())]
+        return [getattr(self, f"{name}{which}") for name in [*names, *(("weight_hr",) if self.proj_size else ())]]
 
     def zeros(self, like: Tensor, count: int) -> tuple[Tensor, ...]:
         """Return states of zeros for so many rows, and cells where it has some: (layers * directions, N, values)."""
@@ -54,15 +119,20 @@ class Recurrent(Carries, nn.RNNBase):
         rows = self.num_layers * (1 + self.bidirectional)
         return tuple(like.new_zeros(rows, count, size) for size in sizes)
 
-    def step(self, x: Tensor, *states: Tensor, cache: Cache) -> Tensor:
-        """Of the next steps, from the states that the steps before ended in; `states` are those to begin at."""
+    def step(self, x: Tensor, *others: Tensor, cache: Cache) -> Tensor:
+        """Of the next steps, from the states that the steps before ended in; `others` hold those to begin at.
+
+        The next steps are of the same text: lengths and documents say nothing about them.
+        """
         if self.bidirectional:
             raise ValueError("a bidirectional layer begins at the last step: it cannot go step by step")
-        was, self.packs = self.packs, True
+        named = dict(zip(self.takes, others, strict=False))
+        was, takes = self.packs, self.takes
+        self.packs, self.takes = True, STATES
         try:
-            joined = self(x, *(cache.held.values() or states))
+            joined = self(x, *(cache.held.values() or (named[name] for name in STATES if name in named)))
         finally:
-            self.packs = was
+            self.packs, self.takes = was, takes
         made, *ends = self._parts(x, joined)
         cache.held = {f"state {i}": end for i, end in enumerate(ends)}
         return joined if self.packs else made
@@ -110,23 +180,28 @@ class OtherRNN(RNN):
         super().__init__(*sizes, **options)
         self.activation = activation
 
-    def forward(self, x: Tensor, *states: Tensor) -> Tensor:  # type: ignore[override]
+    def _whole(self, x: Tensor, begin: Sequence[Tensor]) -> tuple[Tensor, tuple[Tensor, ...]]:
         suffixes = ("", "_reverse") if self.bidirectional else ("",)
-        count, ends, states_at_end = len(suffixes), list[Tensor](), list[Tensor]()
-        carry = None if states else current()
-        zeros = self.zeros(x, len(x))
-        (begin,) = [_by_layer(states[0])] if states else zeros if carry is None else carry.first(self, zeros)
+        count, states_at_end = len(suffixes), list[Tensor]()
+        states = begin[0] if begin else self.zeros(x, len(x))[0]
         for layer in range(self.num_layers):
             dropped = F.dropout(x, self.dropout, self.training and layer > 0)
-            states_of_layer = zip(begin[count * layer :], suffixes, strict=False)
+            states_of_layer = zip(states[count * layer :], suffixes, strict=False)
             directions = [self._direction(dropped, h, f"_l{layer}{end}") for h, end in states_of_layer]
             x = torch.cat(directions, -1) if count > 1 else directions[0]
             ends = [direction[:, 0 if end else -1] for direction, end in zip(directions, suffixes, strict=True)]
             states_at_end += ends
-        if carry is not None:
-            carry.keep(self, (torch.stack(states_at_end),))
-        made = x if self.return_sequences else torch.cat(ends, -1)
-        return packed(made, torch.stack(states_at_end, 1)) if self.packs else made
+        return x, (torch.stack(states_at_end),)
+
+    def one_layer(self, x: Tensor, states: tuple[Tensor, ...], which: str) -> Tensor:
+        made, h = [], states[0]
+        for step in self.sums(x, which).unbind(1):
+            (h,) = self.cell(step, (h,), which)
+            made.append(h)
+        return torch.stack(made, 1)
+
+    def activated(self, sums: Tensor) -> Tensor:
+        return ACTIVATIONS[self.activation](sums)
 
     def _direction(self, x: Tensor, h: Tensor, which: str) -> Tensor:
         """Return the states of one layer in one direction, in the order of the steps: (N, T, H)."""

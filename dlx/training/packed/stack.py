@@ -164,7 +164,7 @@ class Stack:
         args = [_row_value(self, known[i], index) if _has_tensor(v) else v for i, v in enumerate(call.args)]
         named = first.kwargs
         kwargs = {n: _row_value(self, named[n], index) if _has_tensor(v) else v for n, v in call.kwargs.items()}
-        if torch.Tag.nondeterministic_seeded in call.op.tags:
+        if torch.Tag.nondeterministic_seeded in call.op.tags and not _drops_nothing(call):
             # each network draws from its own generator; an operation that takes none would draw from torch's, which
             # all threads share
             if not any(a.name == "generator" for a in schema_of(call.op).arguments):
@@ -326,6 +326,16 @@ def _row_value(stack: Stack, value: Any, index: int) -> Any:
 
 def _has_tensor(value: Any) -> bool:
     return isinstance(value, Tensor) or (isinstance(value, list | tuple) and any(map(_has_tensor, value)))
+
+
+def _drops_nothing(call: RecordedCall) -> bool:
+    """Whether an operation that may draw random numbers draws none: attention without dropout."""
+    names = [argument.name for argument in schema_of(call.op).arguments]
+    if "dropout_p" not in names:
+        return False
+    place = names.index("dropout_p")
+    p = call.args[place] if place < len(call.args) else call.kwargs.get("dropout_p", 0.0)
+    return bool(p == 0)
 
 
 def _non_tensor_args(call: RecordedCall) -> Any:
