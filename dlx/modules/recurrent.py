@@ -93,7 +93,7 @@ class Recurrent(Carries, nn.RNNBase):
     def sums(self, x: Tensor, which: str) -> Tensor:
         return F.linear(x, getattr(self, f"weight_ih{which}"), self._bias("ih", which))
 
-    def cell(self, sums: Tensor, states: tuple[Tensor, ...], which: str) -> tuple[Tensor, ...]:
+    def one_step(self, sums: Tensor, states: tuple[Tensor, ...], which: str) -> tuple[Tensor, ...]:
         of_state = F.linear(states[0], getattr(self, f"weight_hh{which}"), self._bias("hh", which))
         if self.mode == "LSTM":
             return lstm_cell(sums + of_state, states, getattr(self, f"weight_hr{which}") if self.proj_size else None)
@@ -196,7 +196,7 @@ class OtherRNN(RNN):
     def one_layer(self, x: Tensor, states: tuple[Tensor, ...], which: str) -> Tensor:
         made, h = [], states[0]
         for step in self.sums(x, which).unbind(1):
-            (h,) = self.cell(step, (h,), which)
+            (h,) = self.one_step(step, (h,), which)
             made.append(h)
         return torch.stack(made, 1)
 

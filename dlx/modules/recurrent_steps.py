@@ -32,7 +32,7 @@ class RecurrentLayer(Protocol):
         """Return what the inputs add to the sums of all steps, (N, T, C) -> (N, T, gates * H)."""
         ...
 
-    def cell(self, sums: Tensor, states: States, which: str) -> States:
+    def one_step(self, sums: Tensor, states: States, which: str) -> States:
         """Return the states after one step: sums of (N, gates * H) and states of (N, H)."""
         ...
 
@@ -99,7 +99,7 @@ def by_step(
                 if changes is not None and i:
                     anew = changes[:, t if suffix else t - 1]
                     states = tuple(state.masked_fill(anew, 0.0) for state in states)
-                after = module.cell(sums[t], states, which)
+                after = module.one_step(sums[t], states, which)
                 made.append(after[0])
                 if real is None:
                     states = after

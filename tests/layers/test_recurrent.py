@@ -59,7 +59,9 @@ def test_fields_have_the_names_and_defaults_of_torch_or_are_said_to_be_others(ki
         if name in theirs and not info.is_required():
             assert info.default == theirs[name].default
         elif name not in theirs:
-            assert name == "nonlinearity" or f"`{name}` is Keras' word" in " ".join(LAYERS[kind].__doc__.split())
+            assert name in ("nonlinearity", "takes") or f"`{name}` is Keras' word" in " ".join(
+                LAYERS[kind].__doc__.split()
+            )
     assert LAYERS["rnn"].model_fields["nonlinearity"].default == nn.RNN(1, 1).nonlinearity
 
 
