@@ -61,10 +61,10 @@ def by_layer(module: RecurrentLayer, x: Tensor, begin: States, lengths: Tensor) 
     ends: list[Tensor] = []
     suffixes = ("", "_reverse") if module.bidirectional else ("",)
     for layer in range(module.num_layers):
-        given, made = _dropped(module, x, layer), []
+        inputs, made = _dropped(module, x, layer), []
         for suffix in suffixes:
             states = tuple(state[len(ends)] for state in begin)
-            over = given.gather(1, turned.expand_as(given)) if suffix else given
+            over = inputs.gather(1, turned.expand_as(inputs)) if suffix else inputs
             y = module.one_layer(over, states, f"_l{layer}{suffix}")
             ends.append(at_end(y, lengths, states[0]))
             made.append(y.gather(1, turned.expand_as(y)) if suffix else y)
@@ -90,10 +90,10 @@ def by_step(
     ends: list[States] = []
     suffixes = ("", "_reverse") if module.bidirectional else ("",)
     for layer in range(module.num_layers):
-        given, directions = _dropped(module, x, layer), []
+        inputs, directions = _dropped(module, x, layer), []
         for suffix in suffixes:
             which, states = f"_l{layer}{suffix}", tuple(state[len(ends)] for state in begin)
-            made, sums = [], module.sums(given, which).unbind(1)
+            made, sums = [], module.sums(inputs, which).unbind(1)
             order = range(steps - 1, -1, -1) if suffix else range(steps)
             for i, t in enumerate(order):
                 if changes is not None and i:
