@@ -20,7 +20,7 @@ from common import interleaved, publish, table
 from dlx.graph import trace
 from dlx.network import build
 from dlx.spec import load
-from dlx.trained.sampling.next_token import Steps, Windows
+from dlx.training.generation.next_token import Steps, Windows
 
 CONTEXT, VOCABULARY, AROUND = 1024, 65, 16
 INPUTS = f"inputs: {{text: {{shape: [{CONTEXT}], dtype: int}}}}"

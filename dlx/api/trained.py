@@ -16,10 +16,10 @@ from ..trained.closer import Closer
 from ..trained.evaluate import Evaluated
 from ..trained.predict import Predicted
 from ..trained.sampling import sample as sampling
-from ..trained.sampling.decoding import Decoding
 from ..trained.sampling.sample import Sampled
 from ..trained.slices import slice_table
 from ..trained.worst import joined
+from ..training.generation.decoding import Decoding
 from . import frames
 from .arguments import AnyRun, check_choice, override_texts, path_of, run_folder
 from .isolation import isolated

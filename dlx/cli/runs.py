@@ -145,7 +145,7 @@ def sample(
     from ..runs import lookup
     from ..show import samples as texts
     from ..trained.sampling import sample as sampling
-    from ..trained.sampling.decoding import Decoding
+    from ..training.generation.decoding import Decoding
 
     decoding = Decoding(temperature, top_k, top_p)
     found = sampling.sample(

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import DlxError, Problem, RunError
 from ..graph import Graphs
-from ..runs.folder import RunFolder
+from ..runs.folder import ARTIFACTS, RunFolder
 from ..runs.records import with_current_names
 from ..training import baseline, early_stopping, ensemble_metrics, fallback
 from ..training.checkpoints import best_checkpoints, checkpoint, training_state
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..training.fit import Job, Record
+    from ..training.generation.at_stages import StageTexts
 
 SAVE_EVERY = 5.0
 """Seconds between two training states where the spec does not say; the first comes at the first safe point."""
@@ -101,6 +102,8 @@ class RunRecorder:
         """End of the training apart from metrics: whether it stopped early, the best evaluation, the average."""
         self.notes: tuple[str, ...] = ()
         """The outcome in sentences."""
+        self.texts: StageTexts | None = None
+        """Writes texts at stages of the training."""
         self.recorded = {(record["record"], record.get("step", 0)) for record in folder.records()}
         """Kind and step of the records in the folder: a resumed run repeats those since its checkpoint, with equal
         figures, and must not write them twice."""
@@ -153,19 +156,36 @@ class RunRecorder:
             self.wait_for_writer()
             if self.goes_on:
                 self.write_stage_end()
+            self.write_text(job)
             self.save("final")  # before the status: a run whose weights are not on disk has not finished
             self.set_outcome(job, (*early_stopping.notes(job), *baseline.notes(job, self.metrics)))
             self.status = "finished"
         elif record.record == "halt":
             self.halt(job)
+        elif record.record == "sample":
+            self.write_text(job)
         elif record.record == "cycle":
             self.save(ensemble_metrics.SNAPSHOT.format(job.cycles.index(job.progress.step) + 1))
         elif record.record == "safe_point":
             self.save_state(job)
         else:
             self.add_measurement(job, record)
-        if record.record not in {"halt", "cycle", "safe_point"} and not (record.record == "end" and self.goes_on):
+        if record.record not in {"halt", "cycle", "safe_point", "sample"} and not (
+            record.record == "end" and self.goes_on
+        ):
             self.callback(record)
+
+    def write_text(self, job: Job) -> None:
+        """Write what a language model writes at this step, where the spec asks for it.
+
+        A run that is resumed from before writes the same text again.
+        """
+        if self.texts is not None:
+            name = f"{ARTIFACTS}/samples/step-{self.step:06d}.txt"
+            try:
+                self.folder.write_text(name, self.texts.text(job.network))
+            except RunError as error:
+                self.warn(error.problems[0].message)
 
     def add_measurement(self, job: Job, record: Record) -> None:
         """Add a point of the curve or an evaluation, whose weights may be among the best."""

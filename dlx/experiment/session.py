@@ -25,6 +25,7 @@ from ..training import (
 )
 from ..training.batches import sampling
 from ..training.checkpoints import training_state
+from ..training.generation import at_stages
 from ..training.prepared import Prepared
 from . import confusion_matrix
 from .interrupts import Interrupt, halting
@@ -146,6 +147,7 @@ def start_job(
             lock["stages"] = {**folder.lock().get("stages", {}), recorder.stage.name: own}
         job = job_of(prepared, recorder.checkpoints, parts, initial, sources)
         job.progress.until = session.until
+        recorder.texts = at_stages.texts_of(experiment, prepared.objective, prepared.sets)
         causality.check(experiment, job)
         computed = job.learner.compute
         computed.prepare(job.parts["train"])

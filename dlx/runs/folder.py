@@ -5,6 +5,7 @@ plan.json        what `dlx inspect --json` says             mlflow.json what has
 metrics.jsonl    one record a line, only ever appended      checkpoints/{final, ...}.safetensors + .json
 ensemble.json    the runs of its members, if it has any     inputs.safetensors  how inputs are preprocessed
 baseline.json    the estimator, of a run of `dlx baseline`
+artifacts/       what is made to be looked at: texts of a language model, coloured texts
 """
 
 from __future__ import annotations
@@ -26,6 +27,8 @@ from .records import RECORDS, RunRecord, encode, last_line, parse
 
 ENSEMBLE = "ensemble.json"
 BASELINE = "baseline.json"
+ARTIFACTS = "artifacts"
+"""Folder of what is made for people to look at, such as texts; MLflow gets all of it."""
 ID = re.compile(r"\d{8}-\d{6}-[0-9a-f]{4}")
 
 
@@ -225,9 +228,12 @@ class RunFolder:
         self.write_text(name, json.dumps(nonfinite_as_words(value), indent=1, allow_nan=False) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
-        """Write a file; after a kill or on a full disk it has its previous content."""
+        """Write a file, in a folder of its own where the name has one; after a kill or on a full disk it has its
+        previous content.
+        """
         path = self.dir / name
         try:
+            path.parent.mkdir(parents=True, exist_ok=True)
             files.replace(path, text.encode())
         except OSError as error:
             raise RunError(f"{path} cannot be written: {_reason(error)}") from error

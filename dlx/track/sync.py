@@ -11,7 +11,7 @@ from typing import Any, ClassVar
 
 from ..errors import DlxError
 from ..plugins import FOLDER
-from ..runs.folder import BASELINE, RunFolder
+from ..runs.folder import ARTIFACTS, BASELINE, RunFolder
 from ..runs.records import RECORDS, RunRecord, is_record
 from . import content, store
 from .delivery import BATCH, STATUS, Delivery, SyncResult, SyncState
@@ -72,6 +72,12 @@ class RunDelivery(Delivery[RunState]):
         for copy in sorted((self.folder.dir / FOLDER).rglob("*.py")):
             inside = copy.relative_to(self.folder.dir)
             self.log_file(self.folder.file(str(inside)), str(inside.parent), name=str(inside))
+        for made in sorted((self.folder.dir / ARTIFACTS).rglob("*")):
+            if made.is_file() and not made.name.startswith("."):  # those are being written
+                inside = made.relative_to(self.folder.dir)
+                self.log_file(
+                    self.folder.file(str(inside)), str(inside.parent.relative_to(ARTIFACTS)), name=str(inside)
+                )
         # a record is sent whole: an offset inside of one could not be recorded
         for batch in _batches(self.folder, state):
             self.log_metrics(state, batch.points)

@@ -44,13 +44,14 @@ class Record:
 
     step: a point of the loss curve, with mean losses and learning rates.
     evaluation: metrics of the validation part; the network has the evaluated weights while it is handled.
+    sample: a text is to be written; the network has the evaluated weights while it is handled.
     cycle: a cycle of the schedule has ended, and a snapshot may be taken.
     safe_point: nothing is pending, so that a checkpoint taken now has all that the next step depends on.
     halt: a safe point after which nothing comes, for the time or the step at which to stop is reached.
     end: metrics of all parts, with the final weights.
     """
 
-    record: Literal["step", "evaluation", "cycle", "safe_point", "halt", "end"]
+    record: Literal["step", "evaluation", "sample", "cycle", "safe_point", "halt", "end"]
     step: int
     epoch: int
     metrics: dict[str, float]
@@ -131,11 +132,18 @@ class Job:
         """Steps between two evaluations."""
         return evaluation_period(self.train, self.span)
 
+    @property
+    def samples_now(self) -> bool:
+        """Whether a text is to be written at this step; one at the end comes with the final weights."""
+        asked, step = self.train.samples, self.progress.step
+        return asked is not None and step % asked.every == 0 and step < self.total_steps
+
     def steps_until_event(self) -> int:
         """Return the updates until an evaluation, a checkpoint, a snapshot, a halt or the end comes between."""
         step = self.progress.step
         ends = [_next(step, self.evaluate_every), self.total_steps]
         ends += [_next(step, self.train.save_every)] if self.train.save_every else []
+        ends += [_next(step, self.train.samples.every)] if self.train.samples is not None else []
         # a point of the curve has the loss scale of its own step, which no later one can tell
         ends += [_next(step, self.log_every)] if self.learner.compute.scaler is not None else []
         ends += [at for at in (*self.cycles, *self.learner.freezing.steps, self.progress.until or 0) if at > step]
@@ -193,6 +201,9 @@ def training_events(job: Job) -> Iterator[Record | StepChunk]:
                 measured = record_evaluation(job, evaluate(job, "valid"))
                 job.learner.report_metrics(measured)
                 yield Record("evaluation", job.progress.step, job.feed.epoch, measured)
+        if job.samples_now:
+            with job.learner.evaluation_weights():
+                yield Record("sample", job.progress.step, job.feed.epoch, {})
         if job.progress.step in cycles:
             yield Record("cycle", job.progress.step, job.feed.epoch, {})
         if job.progress.stopping is not None and job.progress.stopping.should_stop:

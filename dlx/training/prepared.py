@@ -34,6 +34,7 @@ from . import (
 from .batches import sampling
 from .batches.augmentation import SAMPLED_EXAMPLES, check_colours
 from .batches.on_device import on_device
+from .generation import at_stages
 
 if TYPE_CHECKING:
     from torch import device as Device
@@ -148,6 +149,7 @@ def prepare(
     if hidden := hidden_examples.problems(made):
         raise SpecError(*hidden)
     sampling.check_classes(experiment, made.objective, sets)
+    at_stages.texts_of(experiment, made.objective, sets)
     compute.check(train, made.device, at("train", "compile"))
     free = device.free_memory(made.device)
     for name, graph in graphs.items():
@@ -177,6 +179,7 @@ def ready(experiment: Experiment, graphs: Graphs | None = None, *, sources: bool
         supervised = isinstance(objective, Supervised)
         missing += (_supervised_problems if supervised else phased.problems)(experiment, graphs)
         missing += sampling.problems(experiment, objective) if experiment.train is not None else []
+        missing += at_stages.problems(experiment, objective)
     if not graphs.trainable:
         why = "all of its weights are frozen" if graphs.params else "no layer of it has weights"
         missing.append(Problem(f"there is nothing to train: {why}", "", experiment.place("network"), "network"))

@@ -16,6 +16,7 @@ from ...registry import Choice, Strict
 from ...schedules import SCHEDULES, Schedule, Timeline
 from .batch_schedule import BatchSchedule
 from .ensemble import Ensemble
+from .samples import Samples
 from .sampling import Sampling
 from .stopping import EarlyStopping, KeepBest, MaxTime, seconds
 
@@ -141,6 +142,9 @@ class Train(Strict):
     )
     log_every: PositiveInt | None = Field(
         None, description="steps between two points of the loss curve; else about 500 points"
+    )
+    samples: Samples | None = Field(
+        None, description="texts that a language model writes on its way: every how many steps, or in full"
     )
 
     _named: dict[str, dict[str, Any]] = PrivateAttr(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import log
 from typing import TYPE_CHECKING, Any
@@ -13,22 +13,17 @@ from ...lazy import torch
 from ...objectives import default_objective
 from ...objectives.language import Language
 from ...spec import load
-from ...text import UnknownTextError
 from ...training import device
 from ...training.checkpoints import checkpoint
+from ...training.generation.decoding import Decoding, Generated, beam_search, sampled_texts
+from ...training.generation.next_token import Steps, next_token
+from ...training.generation.prompts import beginning, logits_of, tokens_of
 from ..evaluate import input_record_of, weights_of
 from ..input_sizes import graph_for
-from .decoding import Decoding, Generated, beam_search, sampled_texts
-from .next_token import Steps, next_token
 
 if TYPE_CHECKING:
-    from torch import Tensor
-
     from ...runs.folder import RunFolder
     from ...text import Tokenizer
-
-BEGINNINGS = ("\n", " ")
-"""Tokens after which a text begins where no prompt is given, in the order in which they are looked for."""
 
 
 @dataclass(frozen=True)
@@ -103,8 +98,8 @@ def sample(
     if not isinstance(objective, Language) or tokenizer is None or len(known.inputs) != 1:
         message = f"{run.key} was trained for {objective.kind}, and makes no texts"
         raise DlxError(message, hint="Take a run with `objective: language` and `data: {text: ...}`.")
-    beginning, notes = _beginning(prompt, tokenizer)
-    tokens = _tokens_of(beginning, tokenizer)
+    first, notes = beginning(prompt, tokenizer)
+    tokens = tokens_of(first, tokenizer)
     from ...network import build
 
     network = build(graph_for(experiment, known), experiment.init).eval()
@@ -112,7 +107,7 @@ def sample(
     checkpoint.load_weights(network, weights_of(run, saved), saved)
     ((window,),) = known.inputs.values()
     with device.threads(run.threads()), torch.inference_mode():
-        model = next_token(network, lambda outputs: _main(objective, outputs), window, tokenizer.size)
+        model = next_token(network, lambda outputs: logits_of(objective, outputs), window, tokenizer.size)
         if len(tokens) > window and (not isinstance(model, Steps) or _counts_tokens(model, tokens[:1])):
             message = f"the prompt has {plural(len(tokens), 'token')}, and the network sees {window:,} at once"
             raise DlxError(message, hint="Give a shorter one: its last words count.")
@@ -125,7 +120,7 @@ def sample(
         )
     return Sampled(
         run,
-        beginning,
+        first,
         tuple(_sample(one, tokens, tokenizer) for one in made),
         () if beam else seeds,
         "steps" if isinstance(model, Steps) else "windows",
@@ -140,43 +135,6 @@ def _check_counts(n: int, samples: int, beam: int | None, decoding: Decoding) ->
     if beam is not None and (samples > 1 or decoding != Decoding()):
         message = "a beam search looks for the most probable text, and draws none"
         raise DlxError(message, hint="Leave out --beam, or --samples, --temperature, --top-k and --top-p.")
-
-
-def _main(objective: Language, outputs: Tensor | Mapping[str, Tensor]) -> Tensor:
-    """Return the logits (N, window, vocabulary)."""
-    return objective.main(outputs).movedim(1, -1)
-
-
-def _beginning(prompt: str | None, tokenizer: Tokenizer) -> tuple[str, tuple[str, ...]]:
-    """Return the text to go on with, and a note where it was not given."""
-    if prompt == "":
-        raise DlxError("the prompt is empty", hint="Give some text, or leave out --prompt.")
-    if prompt is not None:
-        return prompt, ()
-    for text in BEGINNINGS:
-        if len(_known(text, tokenizer)) == 1:
-            return text, (f"no --prompt: it begins after {text!r}",)
-    first = tokenizer.decode([0])
-    return first, (f"no --prompt: it begins after {first!r}",)
-
-
-def _known(text: str, tokenizer: Tokenizer) -> Sequence[int]:
-    try:
-        return [int(one) for one in tokenizer.encode(text)]
-    except UnknownTextError:
-        return ()
-
-
-def _tokens_of(prompt: str, tokenizer: Tokenizer) -> list[int]:
-    try:
-        tokens = [int(one) for one in tokenizer.encode(prompt)]
-    except UnknownTextError as error:
-        message = f"the prompt has {error.text!r} at character {error.before + 1}, which is not in the vocabulary"
-        some = " ".join(tokenizer.names[:12])
-        raise DlxError(message, hint=f"The run knows {plural(tokenizer.size, 'token')}: {some} ...") from None
-    if not tokens:
-        raise DlxError(f"the prompt {prompt!r} has no token", hint="Give some words.")
-    return tokens
 
 
 def _counts_tokens(model: Steps, tokens: Sequence[int]) -> bool:

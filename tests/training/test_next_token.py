@@ -10,8 +10,8 @@ from scipy import stats
 
 from dlx.errors import DlxError
 from dlx.network import build
-from dlx.trained.sampling.decoding import Decoding, beam_search, sampled_texts
-from dlx.trained.sampling.next_token import Steps, Windows, next_token
+from dlx.training.generation.decoding import Decoding, beam_search, sampled_texts
+from dlx.training.generation.next_token import Steps, Windows, next_token
 
 WINDOW, TOKENS = 12, 7
 
