@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from .base import Augmentation, Mixed, Mixing, Moving, permutation
 from .colours import Pixels
 from .one_of import OneOf
+from .tokens import Reordering, Replacing, Vocabulary, reordered, replaced
 from .warps import Warp, can_combine, combined_move
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ class TrainingSetInfo:
     """Class number of positions from outside."""
     targets: frozenset[str] = frozenset()
     """Names of the targets, where a step is given several fields beside the input."""
+    vocabulary: Vocabulary | None = None
+    """The tokens of texts; None for other inputs."""
 
 
 def pipeline(steps: Sequence[Augmentation], world: TrainingSetInfo) -> Step:
@@ -62,6 +65,10 @@ def _step(run: list[Augmentation], world: TrainingSetInfo) -> Step:
     first = run[0]
     if isinstance(first, OneOf):
         return first.choosing([_step([one], world) for one in first.of])
+    if isinstance(first, Replacing | Reordering):
+        assert world.vocabulary is not None
+        tokens = world.vocabulary
+        return replaced(first, tokens) if isinstance(first, Replacing) else reordered(first, tokens)
     if isinstance(first, Mixing):
         return lambda x, y: _mixed(first, x, y)
     if isinstance(first, Moving):

@@ -46,6 +46,8 @@ def with_packing_note(prepared: Prepared) -> Prepared:
     """Add a note to the data's where only the device or the objective keeps trainings from being packed."""
     if not prepared.is_supervised:
         note = f"`{prepared.objective.kind}` has phases: its trainings take their steps one after the other."
+    elif getattr(prepared.data, "carry", False):
+        note = "`carry: true` goes on with the states of one network: the trainings come one after the other."
     elif _shape_key(prepared) is None or device.can_pack(prepared.train):
         return prepared
     else:

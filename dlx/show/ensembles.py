@@ -115,6 +115,8 @@ def predictions(found: Predicted, as_json: bool, output: Path | None) -> None:
         document(found.as_json())
     elif output is None:
         _table(found)
+    for note in found.notes:
+        say(note)
 
 
 def _table(found: Predicted) -> None:

@@ -136,6 +136,8 @@ class Predicted:
         document |= {"combine": self.combine, "labels": list(self.labels)}
         if isinstance(self.answers, Boxes):
             document["note"] = self.answers.note
+        if self.notes:
+            document["notes"] = list(self.notes)
         return document | {"predictions": [self._one(i) for i in range(len(self))]}
 
     def _one(self, i: int) -> dict[str, Any]:
@@ -187,6 +189,13 @@ class Predicted:
         for path, classes in zip(paths, answers.classes, strict=True):
             path.parent.mkdir(parents=True, exist_ok=True)
             write_whole(path, as_png(classes, len(self.labels)))
+
+
+CARRIED = (
+    "each window begins at a state of zeros here, and goes on with that of the window before in `dlx evaluate` "
+    "(`carry: true`)"
+)
+"""Note of a run whose recurrent layers go on from window to window."""
 
 
 def predict(
@@ -248,7 +257,8 @@ def predict(
     combined_by = how if len(networks) > 1 else None
     answers = answers_of(objective, outputs, combined_by, known, threshold)
     file = inputs if isinstance(inputs, Path) else INPUTS
-    return Predicted(run, file, input_names, answers, columns, members=len(networks), combine=combined_by)
+    notes = (CARRIED,) if getattr(experiment.data, "carry", False) else ()
+    return Predicted(run, file, input_names, answers, columns, len(networks), combined_by, notes)
 
 
 def _snapshots(run: RunFolder, count: int) -> list[str]:

@@ -83,7 +83,8 @@ class Job:
         self.parts = parts
         self.progress = Progress()
         if isinstance(objective, Supervised) and not isinstance(network, Mapping):
-            self.parts = carried(augmented(parts, train, objective, preprocess), train.batch)
+            names = next(iter(class_names.values()), ())
+            self.parts = carried(augmented(parts, train, objective, preprocess, names), train.batch)
             examples = Examples(self.parts["train"], train, objective)
             self.feed: Feed = examples
             self.learner: Learner = SupervisedLearner(

@@ -6,6 +6,7 @@ from batches import made
 
 from dlx.augment import AUGMENTATIONS, Mixing
 from dlx.augment.pipeline import TrainingSetInfo, pipeline
+from dlx.augment.tokens import OfTokens
 from dlx.errors import ShapeError
 from dlx.shapes import Shape
 
@@ -25,7 +26,9 @@ OPTIONS = {
     "pitch_shift": {"n_fft": 8},
     "one_of": {"of": [{"gaussian_noise": 0.1}, {"gaussian_noise": 0.3}]},
 }
-CASES = [(kind, rank) for kind in AUGMENTATIONS for rank in AUGMENTATIONS[kind].ranks]
+FLOATS = [kind for kind in AUGMENTATIONS if not issubclass(AUGMENTATIONS[kind], OfTokens)]
+"""Those of numbers; those of tokens are in test_tokens.py."""
+CASES = [(kind, rank) for kind in FLOATS for rank in AUGMENTATIONS[kind].ranks]
 WITHIN = {
     *("horizontal_flip", "vertical_flip", "crop", "shift", "rotate", "translate", "shear", "scale", "affine"),
     *("elastic", "resized_crop", "gaussian_blur", "color_jitter", "cutout", "random_erasing", "mixup", "cutmix"),

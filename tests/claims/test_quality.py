@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 from helpers import SHIPPED
-from quality import all_of, bits_of_counts, bounds
+from quality import all_of, bits_of_counts, bits_of_kneser_ney, bounds
 from scipy.stats import norm, t
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LinearRegression, LogisticRegression
@@ -222,6 +222,14 @@ def test_a_character_model_beats_counts_of_three_letters():
 
     assert bounds("zoo/char-lstm")["test/bits_per_character"]["at_most"] == pytest.approx(
         bits_of_counts(text), abs=5e-3
+    )
+
+
+def test_a_gpt_beats_counts_of_three_letters_that_take_the_shorter_ones_where_they_know_nothing():
+    text = (SHIPPED["zoo/gpt"].parent / "texts" / "coriolanus.txt").read_text()
+
+    assert bounds("zoo/gpt")["test/bits_per_character"]["at_most"] == pytest.approx(
+        bits_of_kneser_ney(text, 3), abs=1e-2
     )
 
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from dlx.errors import SpecError
-from dlx.experiment import runner, session
+from dlx.experiment import packing, runner, session
 from dlx.lazy import F, nn, torch
 from dlx.spec import load
+from dlx.trained.predict import predict
 from dlx.training.batches.windows import Streams
 from dlx.training.fit import evaluate, updates
 from dlx.training.learner import Learner
@@ -176,3 +177,20 @@ def test_what_does_not_fit_is_told_before_training(tmp_path, overrides, sentence
     with pytest.raises(SpecError, match=sentence) as told:
         job_of(spec(tmp_path), *overrides)
     assert all("a.yaml" in str(p) for p in told.value.problems)
+
+
+def test_seeds_are_trained_one_after_the_other_and_say_so(tmp_path):
+    carried = prepare(load(spec(tmp_path)))
+    assert "one after the other" in packing.with_packing_note(carried).sets.notes[-1]
+    apart = prepare(load(spec(tmp_path, carry="false")))
+    assert packing.packing_key(apart) is not None
+    assert packing.with_packing_note(apart) is apart
+
+
+@pytest.mark.parametrize("carry", ["true", "false"])
+def test_predict_tells_that_it_begins_each_window_at_zeros(tmp_path, carry):
+    (done,) = runner.run(load(spec(tmp_path, carry=carry), ["train.epochs=1"]), tmp_path).results
+    (tmp_path / "new.txt").write_text(TEXT[:20])
+    found = predict(done.run, tmp_path / "new.txt")
+    assert ["zeros" in note for note in found.notes] == ([True] if carry == "true" else [])
+    assert ("notes" in found.as_json()) == (carry == "true")

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING
 from ...augment import Augmentation, Mixing, Moving
 from ...augment.base import UNDONE
 from ...augment.one_of import OneOf, flattened
+from ...augment.tokens import OfTokens
 from ...data import Facts
+from ...data.text.text import Text
 from ...errors import Problem, ShapeError
 from ...objectives import Supervised, default_objective
 from ...shapes import Shape, by_x
+from ...text.tokenizer import UNKNOWN
 
 if TYPE_CHECKING:
     from .experiment import Experiment
@@ -66,6 +69,8 @@ def _conflicts(
     except ShapeError as error:
         yield error.problem_for([str(x) for x in error.inputs])
         return
+    if isinstance(step, OfTokens):
+        yield from _text_conflicts(step, facts, experiment)
     if isinstance(step, OneOf):
         for one in step.of:
             yield from _conflicts(one, before, facts, experiment)
@@ -76,6 +81,20 @@ def _conflicts(
         yield from _mixing_conflicts(step, before, facts, _objective(experiment, facts))
     if step.colours:
         yield from _preprocessing_conflicts(step, before, experiment)
+
+
+def _text_conflicts(step: OfTokens, facts: Facts, experiment: Experiment) -> Iterator[Problem]:
+    """Yield why a change of tokens does not fit to the data: it changes the windows of a text, each by itself."""
+    if not isinstance(experiment.data, Text):
+        kind = experiment.data.kind if experiment.data is not None else ""
+        yield Problem(f"{step.kind} changes the tokens of `data: text`, and the data is `{kind}`", "Leave it out.")
+        return
+    if experiment.data.carry:
+        message = f"{step.kind} changes each window by itself, and `carry: true` goes on from one to the next"
+        yield Problem(message, "Leave one out.")
+    if message := step.misfit(facts.class_names, UNKNOWN):
+        hint = "Take words that it has." if step.kind == "synonyms" else "Give it one: `data.text.unknown: token`."
+        yield Problem(message, hint)
 
 
 def _objective(experiment: Experiment, facts: Facts) -> Supervised:

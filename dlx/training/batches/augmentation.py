@@ -10,15 +10,18 @@ from ...augment import Mixing, View
 from ...augment.base import mixing
 from ...augment.one_of import flattened
 from ...augment.pipeline import TrainingSetInfo, maps, pipeline
+from ...augment.tokens import Vocabulary
 from ...augment.views import middle
 from ...data import Sets
 from ...data.batch import Batch
 from ...errors import Problem, SpecError
 from ...lazy import torch
 from ...objectives import Supervised
+from ...objectives.language import Language
 from ...shapes import Shape
 from ...spec import Experiment, Train
 from ...spec.sections.augmentation import shape_after
+from ...text.tokenizer import UNKNOWN
 from .data_part import DataPart
 
 if TYPE_CHECKING:
@@ -86,15 +89,22 @@ class AugmentedPart(DataPart):
 
 
 def augmented(
-    parts: dict[str, DataPart], train: Train, objective: Supervised, preprocess: Sequence[Fitted] = ()
+    parts: dict[str, DataPart],
+    train: Train,
+    objective: Supervised,
+    preprocess: Sequence[Fitted] = (),
+    names: Sequence[str] = (),
 ) -> dict[str, DataPart]:
-    """Return the parts under `augment` and `test_time` of the spec; `parts` itself where it has neither."""
+    """Return the parts under `augment` and `test_time` of the spec; `parts` itself where it has neither.
+
+    `names` are those of the tokens, where the inputs are texts.
+    """
     if not (train.augment or train.test_time):
         return parts
     size = shape_after(train.augment, Shape(next(iter(parts.values())).x.shape[1:])).size
 
     def of(name: str, part: DataPart) -> DataPart:
-        change = _change(part, train, objective, preprocess) if name == "train" and train.augment else None
+        change = _change(part, train, objective, preprocess, names) if name == "train" and train.augment else None
         return AugmentedPart(
             part.x, part.y, part, objective, size, change, train.test_time, more=part.more, names=part.names
         )
@@ -153,7 +163,7 @@ def training_loss(
 
 
 def _change(
-    part: DataPart, train: Train, objective: Supervised, preprocess: Sequence[Fitted]
+    part: DataPart, train: Train, objective: Supervised, preprocess: Sequence[Fitted], names: Sequence[str]
 ) -> Callable[[Tensor, Any], tuple[Tensor, Any]]:
     from ...augment.colours import pixels
 
@@ -167,7 +177,10 @@ def _change(
     seen = pixels(preprocess, device) if coloured else None
     ignored = objective.loss.ignores()
     outside = 0 if ignored is None else ignored
-    return pipeline(train.augment, TrainingSetInfo(examples, seen, outside, frozenset(part.names.targets)))
+    unknown = names.index(UNKNOWN) if UNKNOWN in names else None
+    tokens = Vocabulary(tuple(names), unknown, tells_next=isinstance(objective, Language))
+    world = TrainingSetInfo(examples, seen, outside, frozenset(part.names.targets), tokens)
+    return pipeline(train.augment, world)
 
 
 def inference_call(
