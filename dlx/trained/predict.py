@@ -58,6 +58,9 @@ class Predicted:
     def __len__(self) -> int:
         return len(self.answers)
 
+    notes: tuple[str, ...] = ()
+    """What is to be told of the answers."""
+
     @property
     def arrays(self) -> dict[str, Array]:
         """Return the arrays of the answers by name, such as `classes` and `probabilities`."""
