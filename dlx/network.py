@@ -43,7 +43,7 @@ def _modules(graph: Graph) -> tuple[nn.Module, dict[str, nn.Module]]:
         if node.owner or node.result:
             continue
         made = _tied(graph, node) if node.tied else _own(node)
-        *scopes, last = node.name.split("/")
+        *scopes, last = _target(node.name).split(".")  # `review.padding` is a module below the name of its input
         parent, path = root, ""
         for scope in scopes:
             path += f"/{scope}"

@@ -70,6 +70,24 @@ class ColumnValues:
         return {name: value for name, value in found.items() if name != "name" and value not in (None, [])}
 
 
+@dataclass(frozen=True)
+class TextFacts:
+    """What the integers of a field are that is a text: tokens, `<padding>` behind its end (-100 in targets).
+
+    Attributes:
+        names: the tokens of the vocabulary, the special ones first.
+        shifted: the target whose tokens an input has one place later, behind `<begin>`; empty for other fields.
+    """
+
+    names: tuple[str, ...]
+    shifted: str = ""
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens."""
+        return len(self.names)
+
+
 Role = Literal["input", "target", "weight", "id", "scale"]
 
 
@@ -90,6 +108,8 @@ class Field:
     role: Role = "input"
     classes: int | None = None
     names: tuple[str, ...] = ()
+    text: TextFacts | None = None
+    """What it is as a text; None where it is none."""
 
 
 @dataclass(frozen=True)
@@ -119,6 +139,8 @@ class Facts:
     """Names of its classes, where they are known before the data is loaded."""
     vocabulary: int | None = None
     """Number of tokens of the input, where it is a text."""
+    texts: Mapping[str, TextFacts] = field(default_factory=dict)
+    """The fields that are texts, padded to one length, by name."""
 
     def __post_init__(self) -> None:
         """Take plain tuples for shapes."""
@@ -136,7 +158,8 @@ class Facts:
             found[self.target_name] = Field(shape, "target", self.classes, self.class_names)
         elif self.target is not None:
             found[self.target_name] = Field(self.target, "target")
-        return found | dict(self.more)
+        found |= dict(self.more)
+        return found | {name: replace(found[name], text=text) for name, text in self.texts.items()}
 
     @property
     def inputs(self) -> Mapping[str, Field]:
@@ -154,7 +177,10 @@ class Facts:
             return self
         one = self.fields[name]
         shape = one.shape if one.classes is None or len(one.shape) else None
-        return replace(self, classes=one.classes, target=shape, target_name=name, more={}, class_names=one.names)
+        texts = {n: text for n, text in self.texts.items() if n in (self.input_name, name)}
+        return replace(
+            self, classes=one.classes, target=shape, target_name=name, more={}, class_names=one.names, texts=texts
+        )
 
 
 def facts_of_fields(
@@ -165,9 +191,22 @@ def facts_of_fields(
     first = fields[targets[0]] if targets else Field(Shape(), "target")
     shape = first.shape if targets and (first.classes is None or len(first.shape)) else None
     more = {name: one for name, one in fields.items() if name not in (inputs[0], *targets[:1])}
-    main = fields[inputs[0]].shape
+    main = fields[inputs[0]]
     of_target = targets[0] if targets else "target"
-    return Facts(main, first.classes, shape, columns, warnings, more, inputs[0], of_target, first.names)
+    texts = {name: one.text for name, one in fields.items() if one.text is not None}
+    return Facts(
+        main.shape,
+        first.classes,
+        shape,
+        columns,
+        warnings,
+        more,
+        inputs[0],
+        of_target,
+        first.names,
+        main.text.vocabulary if main.text is not None else None,
+        texts,
+    )
 
 
 def with_role(fields: Mapping[str, Field], role: Role) -> dict[str, Field]:

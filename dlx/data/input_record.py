@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +15,7 @@ from ..lazy import np
 from ..shapes import Shape
 from ..utils import files, safetensors_header
 from ..utils.json_documents import loads
-from .base import Dataset, Facts, Field, Sets
+from .base import Dataset, Facts, Field, Sets, TextFacts
 from .preprocess import PREPROCESSING, Fitted, applied, as_float32
 
 if TYPE_CHECKING:
@@ -191,6 +191,8 @@ def _facts_as_json(facts: Facts) -> dict[str, Any]:
         first["dtype"] = facts.input.dtype
     if facts.vocabulary is not None:
         first["vocabulary"] = facts.vocabulary
+    if facts.texts:
+        first["texts"] = {name: asdict(text) for name, text in facts.texts.items()}
     if not facts.more and (facts.input_name, facts.target_name) == ("input", "target"):
         return first
     more = {
@@ -216,6 +218,7 @@ def _facts(saved: Mapping[str, Any]) -> Facts:
         target_name=str(names[1]),
         class_names=tuple(map(str, saved.get("class_names", ()))),
         vocabulary=saved.get("vocabulary"),
+        texts={n: TextFacts(tuple(one["names"]), one["shifted"]) for n, one in saved.get("texts", {}).items()},
     )
 
 

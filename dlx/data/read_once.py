@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .preprocess import EARLIER_FIT
+from .text.recorded import recorded_texts
 
 if TYPE_CHECKING:
     from .base import Dataset, Facts
@@ -47,7 +48,7 @@ def taken(source: Dataset, files: Iterable[Path]) -> Any:
 
 def _key(source: Dataset, files: Iterable[Path]) -> Hashable:
     """Return what facts depend on; None where a file has changed just now, or an earlier fit counts."""
-    if EARLIER_FIT.get() is not None:
+    if EARLIER_FIT.get() is not None or recorded_texts():
         return None
     stamps: list[Hashable] = []
     for file in files:

@@ -20,6 +20,7 @@ from .expansion.place import too_large
 
 if TYPE_CHECKING:
     from ..data import Dataset, Facts
+    from ..data.base import TextFacts
     from ..spec.sections.network_sources import NetworkSource
 
 
@@ -120,6 +121,14 @@ def fields_of(experiment: Experiment, facts: Facts | None, inputs: Iterable[str]
     if len(names) == len(facts.inputs) == 1:
         return {names[0]: said[names[0]] or next(iter(facts.inputs))}
     return {name: said[name] or name for name in names}
+
+
+def text_inputs(experiment: Experiment, facts: Facts | None, inputs: Iterable[str]) -> dict[str, TextFacts]:
+    """Return the inputs of a network that are texts, by name."""
+    if facts is None or not facts.texts:
+        return {}
+    taken = fields_of(experiment, facts, inputs)
+    return {name: facts.texts[field] for name, field in taken.items() if field in facts.texts}
 
 
 def _said_field(experiment: Experiment, name: str) -> str | None:

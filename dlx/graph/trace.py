@@ -25,7 +25,7 @@ from .expansion.results import result_of
 from .expansion.scope import Names, Scope
 from .graph import Graph, LayerNode, Wire
 from .graphs import Graphs
-from .inputs import INSTEAD, LATER, facts_of, fields_of, of_data, shapes_of, source_shapes
+from .inputs import INSTEAD, LATER, facts_of, fields_of, of_data, shapes_of, source_shapes, text_inputs
 from .receptive_field import propagation
 
 if TYPE_CHECKING:
@@ -142,7 +142,8 @@ def _walk_network(
     names = {name: mark for name, (mark, _) in _named_entries(view.network, "name").items()}
     # data with a mistake is there: what it would have been is not missed a second time
     there = view.data is not None or any(one.path.partition(".")[0] == "data" for one in view.problems)
-    known = {data_facts.NAME: data_facts.DataFacts(facts or view.known_facts, there), **view.vars}
+    said = facts or view.known_facts
+    known = {data_facts.NAME: data_facts.DataFacts(said, there, text_inputs(view, said, shapes)), **view.vars}
     placer = Placer(problems, known, names, ".".join(view.where))
     placer.other_networks = frozenset(others)
     placer.shares = {name: text for name, (_, text) in _named_entries(view.network, "share").items()}

@@ -14,7 +14,7 @@ def default_objective(facts: Facts) -> Supervised:
     of_classes = "segmentation" if facts.target is not None else "classification"
     series = any(one.role == "scale" for one in facts.fields.values())
     kind = of_classes if facts.classes is not None else "forecast" if series else "regression"
-    kind = "language" if facts.vocabulary is not None else kind
+    kind = "language" if facts.vocabulary is not None and not facts.texts else kind
     made = OBJECTIVES[kind].model_validate({})
     assert isinstance(made, Supervised)
     return made

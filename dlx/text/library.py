@@ -69,6 +69,13 @@ class WordTokenizer(Tokenizer):
     def encode(self, text: Text) -> Numbers:
         return _joined(self.encode_pieces([text]))
 
+    def encode_each(self, texts: Sequence[str]) -> list[Numbers]:
+        found = _each(self._library, texts)
+        for text, numbers in zip(texts, found, strict=True):
+            if not self.with_unknown and (numbers == len(self.words)).any():
+                raise self._first_unknown([text], 0)
+        return found
+
     def encode_pieces(self, pieces: Iterable[Text]) -> Iterator[Numbers]:
         before = 0
         for texts in _batched(whole_lines(pieces)):
@@ -151,6 +158,9 @@ class BpeTokenizer(Tokenizer):
     def encode(self, text: Text) -> Numbers:
         return _joined(self.encode_pieces([text]))
 
+    def encode_each(self, texts: Sequence[str]) -> list[Numbers]:
+        return _each(self._library, texts)
+
     def encode_pieces(self, pieces: Iterable[Text]) -> Iterator[Numbers]:
         return (_encoded(self._library, texts) for texts in _batched(whole_lines(pieces)))
 
@@ -214,6 +224,12 @@ def _encoded(library: Any, texts: Sequence[str]) -> Numbers:
     """Return the numbers of some texts in their order (tokens,)."""
     found = library.encode_batch_fast(texts, add_special_tokens=False)
     return np.fromiter(chain.from_iterable(one.ids for one in found), np.uint32)
+
+
+def _each(library: Any, texts: Iterable[str]) -> list[Numbers]:
+    """Return the numbers of each text (tokens,)."""
+    batches = (library.encode_batch_fast(some, add_special_tokens=False) for some in _batched(texts))
+    return [np.array(one.ids, np.uint32) for batch in batches for one in batch]
 
 
 def _joined(pieces: Iterator[Numbers]) -> Numbers:

@@ -60,6 +60,10 @@ class Tokenizer(ABC):
     def as_json(self) -> dict[str, Any]:
         """Return the tokenizer as a JSON document."""
 
+    def encode_each(self, texts: Sequence[str]) -> list[Numbers]:
+        """Return the numbers of each of some texts. UnknownTextError as `encode` has it, for one of them."""
+        return [self.encode(text) for text in texts]
+
     def encode_pieces(self, pieces: Iterable[Text]) -> Iterator[Numbers]:
         """Encode a text that comes in pieces of any length, as it would be encoded whole.
 

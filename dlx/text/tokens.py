@@ -67,9 +67,15 @@ def trained(tokens: Any, texts: Iterable[Text], unknown: Unknown) -> Tokenizer:
 
 def restored(document: Mapping[str, Any]) -> Tokenizer:
     """Return the tokenizer that `Tokenizer.as_json` describes. ValueError or KeyError where it describes none."""
-    from . import library, tokenizer
+    from . import library, specials, tokenizer
 
-    kinds = (tokenizer.Bytes, tokenizer.Characters, library.WordTokenizer, library.BpeTokenizer)
+    kinds = (
+        tokenizer.Bytes,
+        tokenizer.Characters,
+        library.WordTokenizer,
+        library.BpeTokenizer,
+        specials.WithSpecials,
+    )
     by_kind: dict[str, Any] = {cls.kind: cls for cls in kinds}
     found: Tokenizer = by_kind[document["kind"]].from_json(document)
     return found

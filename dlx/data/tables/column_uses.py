@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from ...errors import Problem, plural
@@ -11,8 +12,10 @@ from ..base import ColumnUse
 from ..file_reading import ONE_LABEL, SEVERAL_LABELS, listed, lost_distinctions
 from .cells import NUMBER, shaped_like_numbers
 from .date_parts import part_of
+from .text_columns import first_target_is_text, text_uses
 
 if TYPE_CHECKING:
+    from ..text.fields import TextField
     from .columns import Column
     from .frame import Frame
     from .table import Table
@@ -38,11 +41,17 @@ SORTS = {
 }
 
 
-def uses(table: Table, frame: Frame, columns: Sequence[Column], goal: Column | None) -> tuple[ColumnUse, ...]:
+def uses(
+    table: Table,
+    frame: Frame,
+    columns: Sequence[Column],
+    goal: Column | None,
+    texts: Mapping[str, TextField] = MappingProxyType({}),
+) -> tuple[ColumnUse, ...]:
     """Return the use of each column of the file, in its order."""
     inputs = {column.name: column for column in columns}
     found = []
-    others = _further_uses(table, frame)
+    others = _further_uses(table, frame) | {one.name: one for one in text_uses(table, texts)}
     groups = {name: field for field, group in (table.inputs or {}).items() for name in group.columns}
     first = next(iter(table.targets), "target") if table.targets else "target"
     for name in frame.every:
@@ -165,7 +174,7 @@ def _booleans(table: Table, columns: Sequence[Column]) -> Iterator[Problem]:
 
 def _labels(table: Table, frame: Frame, goal: Column | None) -> Iterator[Problem]:
     """Yield a warning about target columns of 0 and 1 that are fitted as values."""
-    if goal is not None or table.goal_task is not None:
+    if goal is not None or table.goal_task is not None or first_target_is_text(table):
         return
     names = table.goal_columns
     if all(((values := frame.numbers(name)) == 0).sum() + (values == 1).sum() == len(frame) for name in names):
@@ -181,7 +190,8 @@ def _digits(table: Table, frame: Frame, columns: Sequence[Column], goal: Column 
     inputs += [] if table.standardizes else [c for c in columns if c.date is not None and "timestamp" in c.date.parts]
     names = [column.name for column in inputs]
     moments = {column.name for column in inputs if column.date is not None}
-    for name in [*names, *(table.goal_columns if goal is None else [])]:
+    targets = [] if goal is not None or first_target_is_text(table) else table.goal_columns
+    for name in [*names, *targets]:
         values = part_of(frame.table.column(name), "timestamp") if name in moments else None
         values = frame.numbers(name, name in table.log, LOOKED_AT) if values is None else values
         for _, there, left in lost_distinctions(values[:LOOKED_AT, None]):

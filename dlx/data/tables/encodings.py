@@ -13,6 +13,7 @@ from .date_parts import check_same_dates, date_encoding
 from .fitting import unfitted_means
 from .frame import LIKE, Frame, plain
 from .missing_values import REST, check_sort, drop_incomplete, missing, rule_of
+from .text_columns import first_target_is_text
 
 if TYPE_CHECKING:
     from .table import Table
@@ -28,12 +29,14 @@ def encodings_of(table: Table, frames: list[Frame]) -> tuple[list[Column], Colum
         columns = _as_earlier(frames, earlier)
     else:
         columns = [_column(table, pool, name, name in lacking) for name in names]
-    goal = goal_of(table, pool, table.goal_columns, table.goal_task)
+    of_text = first_target_is_text(table)
+    goal = None if of_text else goal_of(table, pool, table.goal_columns, table.goal_task)
     if goal is not None and goal.texts and earlier is not None:
         goal = replace(goal, texts=earlier.class_names)
     if goal is None and table.stratify:
+        what = "a text" if of_text else "of numbers"
         raise DataError(
-            f"`stratify` keeps the proportions of classes, and the target {listed(table.goal_columns)} is of numbers",
+            f"`stratify` keeps the proportions of classes, and the target {listed(table.goal_columns)} is {what}",
             hint="Leave out `stratify`, or write `task: classification`.",
         )
     return [_with_width(table, column, goal, frames) for column in columns], goal

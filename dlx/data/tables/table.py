@@ -20,6 +20,7 @@ from ..preprocess.affine import Standardize
 from ..python_inputs import Columns, frame_of
 from ..read_once import facts_once, taken
 from ..splits import Pool, assemble
+from ..text.fields import TextField, kept, text_fields
 from .bags import Texts
 from .cells import Notation
 from .column_uses import uses, warnings
@@ -43,10 +44,12 @@ from .table_fields import (
     ids_of,
     inputs_of,
     inputs_of_parts,
+    main_input,
     named_facts,
 )
 from .table_files import all_rows, frames_of
 from .target_means import TargetEncodings
+from .text_columns import first_target_is_text, fitted_texts, text_arrays, text_columns
 
 if TYPE_CHECKING:
     from ..base import Floats, Labels, Values
@@ -213,7 +216,7 @@ class Table(Pool):
 
     def inputs_among(self, names: Sequence[str]) -> list[str]:
         """Return the columns that may be inputs: no targets; what the rows are split by if `columns` names it."""
-        others = {*self.non_inputs, *self.split_columns} - {*(self.taken or [])}
+        others = {*self.non_inputs, *self.split_columns, *text_columns(self).values()} - {*(self.taken or [])}
         return [name for name in names if name not in others]
 
     @property
@@ -228,9 +231,11 @@ class Table(Pool):
         """Return the facts and the frames that they are of."""
         frame, *_ = frames = frames_of(self)
         columns, goal = encodings_of(self, frames)
-        if not isinstance(self.split, str) or any(column.sort == "text" for column in columns):
+        texts: dict[str, TextField] = {}
+        if not isinstance(self.split, str) or any(column.sort == "text" for column in columns) or text_columns(self):
             rows = split_rows(self, frames, self._targets_of(frame, goal))
             columns = with_vocabularies(self, frame, columns, rows[0])
+            texts = fitted_texts(self, frames, rows[0])
         else:
             self.part_sizes(len(frame))
         shape = Shape((sum(column.width for column in columns),))
@@ -239,8 +244,8 @@ class Table(Pool):
         else:
             facts = self.facts_of(shape, target=Shape((len(self.goal_columns),)))
         problems = warnings(self, frame, columns, goal)
-        facts = replace(facts, columns=uses(self, frame, columns, goal), warnings=problems)
-        return named_facts(fields_of(self, frames, columns, goal), facts), frames
+        facts = replace(facts, columns=uses(self, frame, columns, goal, texts), warnings=problems)
+        return named_facts(fields_of(self, frames, columns, goal, texts), facts), frames
 
     def column_values(self) -> tuple[ColumnValues, ...]:
         return tuple(values_of(name, column) for name, column in columns_of(all_rows(self)[0]))
@@ -254,9 +259,14 @@ class Table(Pool):
         y = [self._targets_of(frame, goal) for frame in frames]
         rows = split_rows(self, frames, y[0])
         columns = with_vocabularies(self, frames[0], columns, rows[0])
+        texts = fitted_texts(self, frames, rows[0])
         classes = None if goal is None else self.classes_of(goal, frames)
         columns, own = with_means(self, frames[0], columns, rows[0], y[0], classes)
-        y = [one if classes is not None else one.astype(np.float32) for one in y]
+        of_texts = [text_arrays(self, frame, texts) for frame in frames]
+        if first_target_is_text(self):
+            y = [one.pop(next(iter(self.targets or {}))) for one in of_texts]
+        else:
+            y = [one if classes is not None else one.astype(np.float32) for one in y]
         check_memory(sum(map(len, frames)), Shape((sum(c.width for c in columns),)), "choose `columns`, or rows")
         groups, goals = groups_of(self, columns), further_goals(self, frames[0])
         steps = {n: [*self._filling(g), *self._standardizing(g), *self.preprocess] for n, g in groups.items()}
@@ -264,27 +274,28 @@ class Table(Pool):
         for name, group in groups.items():
             put_own(x[0][name], group, own)
         x += [inputs_of(self, frame, columns, steps) for frame in frames[1:]]
-        further = [further_of(self, frame, goals) for frame in frames]
+        further = [further_of(self, f, goals) | texts for f, texts in zip(frames, of_texts, strict=True)]
         targets = [y[0][part] for part in rows] + y[1:]
         more = [{name: one[part] for name, one in further[0].items()} for part in rows] + further[1:]
-        main = next(iter(groups))
+        main = main_input(self)
         every = [
-            Split(inputs.pop(main), b, part, inputs | others) if len(b) else None
+            _split(main, b, part, inputs | others) if len(b) else None
             for inputs, b, part, others in zip(x, targets, [*rows, None], more, strict=False)
         ]
         names = goal.texts if goal is not None else ()
         where = ", ".join(str(frame.path) for frame in frames)
-        fields = fields_of(self, frames, columns, goal)
-        sets = assemble([*every[:2], every[-1]], "none", f"{self.source} {where}", names, steps[main], fields, steps)
+        fields = fields_of(self, frames, columns, goal, texts)
+        own_steps = steps.get(main, [])
+        sets = assemble([*every[:2], every[-1]], "none", f"{self.source} {where}", names, own_steps, fields, steps)
         messages = tuple(f"{one.message}. {one.hint}" for one in warnings(self, frames[0], columns, goal))
         # "told" is a key of the files of earlier versions, which are still read
         reading = {"columns": [asdict(column) for column in columns], "told": self._target_names()}
+        reading |= kept(texts)
         return with_label_noise(replace(sets, notes=messages, reading=reading), self)
 
     def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
-        columns = saved_columns(record.reading)
         frame = rows_of(path, (), self.names, self.non_inputs, self.delimiter, self.na_values)
-        new = self._as_new_inputs(chosen(frame, [column.name for column in columns]), columns)
+        new = self._as_new_inputs(frame, record)
         return replace(self._named_by_ids(new, frame), table=frame.table)
 
     def _named_by_ids(self, new: NewInputs, frame: Frame) -> NewInputs:
@@ -294,10 +305,9 @@ class Table(Pool):
         return replace(new, names=tuple(ids_of(self, frame)))
 
     def from_memory(self, inputs: Columns | Values, record: InputRecord) -> NewInputs:
-        columns = saved_columns(record.reading)
         frame = frame_of(inputs)
         names = inputs.names if isinstance(inputs, Columns) else ()
-        new = self._as_new_inputs(chosen(frame, [column.name for column in columns]), columns)
+        new = self._as_new_inputs(frame, record)
         return self._named_by_ids(replace(new, names=names), frame)
 
     def source_columns(self) -> list[str]:
@@ -308,8 +318,12 @@ class Table(Pool):
         parts = sets.parts().items()
         return {n: columns[-1] if part.rows is None else [columns[0][i] for i in part.rows] for n, part in parts}
 
-    def _as_new_inputs(self, frame: Frame, columns: Sequence[Column]) -> NewInputs:
+    def _as_new_inputs(self, frame: Frame, record: InputRecord) -> NewInputs:
+        columns = saved_columns(record.reading)
+        of_texts = text_columns(self, targets=False)
+        frame = chosen(frame, list(dict.fromkeys([*(column.name for column in columns), *of_texts.values()])))
         like = {column.name: column.stored for column in columns if column.stored}
+        like |= dict.fromkeys(of_texts.values(), "text")
         forms = {column.name: column.date.format for column in columns if column.date is not None}
         frame = frame.typed(self.notation, like=like, dates=forms)
         for column in columns:
@@ -317,7 +331,8 @@ class Table(Pool):
         filled = {column.name for column in columns if column.takes_missing}
         whole = drop_incomplete(frame, {name: "mean" if name in filled else "refuse" for name in frame.names})
         inputs = inputs_of(self, whole, columns)
-        return NewInputs(inputs.pop(next(iter(inputs))), more=inputs)
+        inputs |= text_arrays(self, whole, text_fields(record.reading), targets=False)
+        return NewInputs(inputs.pop(main_input(self)), more=inputs)
 
     def _target_names(self) -> list[str]:
         """Return the names of the target values."""
@@ -332,7 +347,9 @@ class Table(Pool):
         return self.targets_from(frame, goal, self.goal_columns)
 
     def targets_from(self, frame: Frame, goal: Column | None, names: Sequence[str]) -> Labels:
-        """Return class numbers (rows,), or values (rows, targets) in double precision."""
+        """Return class numbers (rows,), or values (rows, targets) in double precision; of a text zeros."""
+        if goal is None and first_target_is_text(self) and list(names) == self.goal_columns:
+            return np.zeros((len(frame), 1))
         if goal is None:
             return np.stack([frame.numbers(name, name in self.log) for name in names], 1)
         if goal.sort == "number":
@@ -346,3 +363,8 @@ class Table(Pool):
         starts = [sum(column.width for column in columns[:i]) for i in range(len(columns))]
         numbers = [start + i for start, column in zip(starts, columns, strict=True) for i in column.numbers]
         return [StandardizeColumns(places=numbers)] if self.standardize == "feature" and numbers else []
+
+
+def _split(main: str, y: Labels, rows: Any, fields: dict[str, Any]) -> Split:
+    """Return a part of named fields, of which `main` is the main input."""
+    return Split(fields.pop(main), y, rows, fields)

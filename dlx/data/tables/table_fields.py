@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BeforeValidator, Field, model_validator
 
 from ...errors import DataError
 from ...lazy import np
@@ -14,10 +15,12 @@ from ..base import Facts, facts_of_fields
 from ..base import Field as DataField
 from ..file_reading import example_weights
 from ..preprocess import shape_after
+from ..text.fields import TextField, TextOptions
 from .columns import Column, category_codes
 from .encode import encode, encode_parts
 from .encodings import goal_of
 from .frame import Frame
+from .text_columns import described_texts, shifted, text_columns, text_targets
 
 if TYPE_CHECKING:
     from ..base import Labels, Values
@@ -26,26 +29,59 @@ if TYPE_CHECKING:
     from .table import Table
 
 
-class TargetColumn(BaseModel):
-    """A column that is learned, and what it is."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
+class _FieldOfColumns(TextOptions):
+    """A field of a table; the options of texts are for those alone."""
 
     column: str | None = Field(None, description="its name in the file; null: that of the field")
-    form: Literal["values", "classes"] | None = Field(
-        None, alias="is", description="null: classes where it is text or Boolean, else values"
+    form: str | None = None
+
+    @model_validator(mode="after")
+    def _options_of_texts(self) -> Self:
+        said = [name for name in TextOptions.model_fields if name in self.model_fields_set]
+        if said and self.form != "text":
+            raise ValueError(f"`{said[0]}` is of texts: write `is: text` beside it, or leave it out")
+        return self
+
+
+class TargetColumn(_FieldOfColumns):
+    """A column that is learned, and what it is."""
+
+    form: Literal["values", "classes", "text"] | None = Field(
+        None, alias="is", description="null: classes where it is text or Boolean, else values; text: its tokens"
     )
 
 
-class InputColumns(BaseModel):
-    """Columns that one input of a network takes."""
+class InputColumns(_FieldOfColumns):
+    """Columns that one input of a network takes, or the tokens of a text."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=True)
-
-    columns: list[str] = Field(min_length=1, description="their names in the file")
-    form: Literal["values", "integers"] = Field(
-        "values", alias="is", description="integers: whole numbers, or the numbers of categories, for an `embedding`"
+    columns: list[str] = Field([], description="their names in the file, of values and integers")
+    form: Literal["values", "integers", "text"] = Field(
+        "values",
+        alias="is",
+        description="integers: whole numbers, or the numbers of categories, for an `embedding`; text: tokens",
     )
+    shifted: str | None = Field(
+        None, description="a target of text, whose tokens it has one place later, with `<begin>` first"
+    )
+
+    @model_validator(mode="after")
+    def _says_columns(self) -> Self:
+        if self.shifted is not None:
+            if others := self.model_fields_set - {"shifted"}:
+                more = "is" if "form" in others else min(others)
+                raise ValueError(f"`shifted` takes the tokens of `{self.shifted}` as they are: leave out `{more}`")
+        elif self.form == "text":
+            if self.columns:
+                raise ValueError("a text is one column: write `column: NAME` in place of `columns`")
+        elif self.column is not None:
+            raise ValueError(f"`column` is of a text: write `columns: [{self.column}]`, or `is: text` beside it")
+        elif not self.columns:
+            raise ValueError("an input is made of columns: write `columns: [NAME, ...]`, or `is: text`")
+        return self
+
+
+TEXT = "text"
+"""What stands for a text in the short form of a field."""
 
 
 def _of_target(value: Any) -> Any:
@@ -53,15 +89,17 @@ def _of_target(value: Any) -> Any:
 
 
 def _of_inputs(value: Any) -> Any:
-    return (
-        {"columns": value} if isinstance(value, list) else {"columns": [value]} if isinstance(value, str) else value
-    )
+    if isinstance(value, str):
+        return {"is": TEXT} if value == TEXT else {"columns": [value]}
+    return {"columns": value} if isinstance(value, list) else value
 
 
 TargetFields = Annotated[
     dict[str, Annotated[TargetColumn, BeforeValidator(_of_target, json_schema_input_type=TargetColumn | str | None)]]
     | None,
-    Field(min_length=1, description="several targets: for each field `values` or `classes`, or its `column` too"),
+    Field(
+        min_length=1, description="several targets: for each field `values`, `classes` or `text`, or its `column` too"
+    ),
 ]
 InputFields = Annotated[
     dict[
@@ -69,7 +107,10 @@ InputFields = Annotated[
         Annotated[InputColumns, BeforeValidator(_of_inputs, json_schema_input_type=InputColumns | list[str] | str)],
     ]
     | None,
-    Field(min_length=1, description="several inputs: the columns of each field, or `{columns: [...], is: integers}`"),
+    Field(
+        min_length=1,
+        description="several inputs: the columns of each field, `{columns: [...], is: integers}`, or `text`",
+    ),
 ]
 
 
@@ -83,6 +124,7 @@ def check_fields(table: Table) -> None:
         raise ValueError("`task` is of one `target`: `targets: {NAME: classes}` says it of each")
     if table.inputs is not None and table.columns is not None:
         raise ValueError("`columns` and `inputs` both choose what to tell it from: give one of the two")
+    _check_texts(table)
     names = [*(table.inputs or ("input",)), *(table.targets or ("target",))]
     names += ["weight"] * (table.weights is not None) + ["id"] * (table.ids is not None)
     for name in names:
@@ -100,6 +142,17 @@ def check_fields(table: Table) -> None:
         )
 
 
+def _check_texts(table: Table) -> None:
+    """Raise a ValueError where text fields contradict others."""
+    for name, target in shifted(table).items():
+        if target not in text_targets(table):
+            has = ", ".join(f"`{one}`" for one in text_targets(table)) or "none"
+            raise ValueError(f"`{name}` is shifted from `{target}`, which is no target of text: there is {has}")
+    for name, column in text_columns(table).items():
+        if column in (table.taken or []):
+            raise ValueError(f"`{name}` takes the column `{column}` as a text, and another input takes its values")
+
+
 def target_columns(table: Table) -> dict[str, TargetColumn]:
     """Return the columns that are learned, by field."""
     return dict(table.targets or {})
@@ -109,17 +162,29 @@ def target_columns(table: Table) -> dict[str, TargetColumn]:
 
 
 def groups_of(table: Table, columns: Sequence[Column]) -> dict[str, list[Column]]:
-    """Return the columns of each input field, the main one first: the first of values, or the first."""
+    """Return the columns of each input field but texts, the main one first: the first of values, or the first."""
     if table.inputs is None:
         return {"input": list(columns)}
     by_name = {column.name: column for column in columns}
-    found = {name: [by_name[one] for one in group.columns] for name, group in table.inputs.items()}
+    found = {name: [by_name[n] for n in group.columns] for name, group in table.inputs.items() if group.columns}
     return dict(sorted(found.items(), key=lambda item: is_integers(table, item[0])))
 
 
 def is_integers(table: Table, field: str) -> bool:
     """Whether an input field is of integers."""
     return table.inputs is not None and table.inputs[field].form == "integers"
+
+
+def main_input(table: Table) -> str:
+    """Return the name of the main input: the first of values, else the first that is no text, else the first."""
+    names = list(groups_of(table, ())) if table.inputs is None else _in_rank(table, list(table.inputs))
+    return names[0]
+
+
+def _in_rank(table: Table, names: Sequence[str]) -> list[str]:
+    ranks = {"values": 0, "integers": 1, "text": 2}
+    inputs = table.inputs or {}
+    return sorted(names, key=lambda name: 3 if inputs[name].shifted else ranks[inputs[name].form])
 
 
 def inputs_of(
@@ -180,6 +245,8 @@ def further_of(table: Table, frame: Frame, goals: Mapping[str, Column | None]) -
     """Return the arrays of targets after the first one, of weights and of ids, by field."""
     found: dict[str, Any] = {}
     for name, one in list(target_columns(table).items())[1:]:
+        if one.form == TEXT:
+            continue
         y = table.targets_from(frame, goals[name], [one.column or name])
         found[name] = y if goals[name] is not None else y.astype(np.float32)
     if table.weights is not None:
@@ -197,7 +264,7 @@ def ids_of(table: Table, frame: Frame) -> Any:
 
 def further_goals(table: Table, pool: Frame) -> dict[str, Column | None]:
     """Return the encoding of each target after the first; None for one of values."""
-    found = list(target_columns(table).items())[1:]
+    found = [(name, one) for name, one in list(target_columns(table).items())[1:] if one.form != TEXT]
     return {name: goal_of(table, pool, [one.column or name], TASKS.get(one.form)) for name, one in found}
 
 
@@ -212,15 +279,28 @@ TASKS: dict[str | None, Literal["classification", "regression"]] = {
 
 
 def fields_of(
-    table: Table, frames: Sequence[Frame], columns: Sequence[Column], goal: Column | None
+    table: Table,
+    frames: Sequence[Frame],
+    columns: Sequence[Column],
+    goal: Column | None,
+    texts: Mapping[str, TextField] = MappingProxyType({}),
 ) -> dict[str, DataField]:
     """Return all fields by name; empty for one input and one target of today's names."""
     if not table.has_fields:
         return {}
-    found = dict(_input_fields(table, frames[0], columns))
+    of_texts = described_texts(table, texts)
+    found = dict(_input_fields(table, frames[0], columns)) | {
+        name: one for name, one in of_texts.items() if one.role == "input"
+    }
+    if table.inputs is not None:
+        found = {name: found[name] for name in _in_rank(table, list(found))}
     goals = {next(iter(table.targets), ""): goal} if table.targets else {"target": goal}
     goals |= further_goals(table, frames[0])
-    for name, one in goals.items():
+    for name in table.targets or goals:
+        if name in of_texts:
+            found[name] = of_texts[name]
+            continue
+        one = goals[name]
         column = _column_of(table, name)
         if one is None:
             found[name] = DataField(Shape((len(column),)), "target")

@@ -16,6 +16,7 @@ from .date_parts import DateOptions
 from .frame import Frame, read
 from .missing_values import REST, Rule, check_rules, drop_incomplete, rule_of
 from .parquet_rows import SUFFIXES
+from .text_columns import text_columns
 
 if TYPE_CHECKING:
     from .table import Table
@@ -63,7 +64,7 @@ def _typed(table: Table, beside: Sequence[str] = ()) -> tuple[list[Frame], list[
     like = saved_columns(earlier.reading) if earlier is not None else []
     stored = {column.name: column.stored for column in like if column.stored}
     forms = date_formats(table, first.names)
-    stored |= dict.fromkeys(table.text, "text")
+    stored |= dict.fromkeys((*table.text, *text_columns(table).values()), "text")
     names = (*table.categorical, *table.ordinal, *table.target_encoding, *table.split_columns)
     first = first.typed(table.notation, names, stored, forms)
     chosen = [first, *(frame.typed(table.notation, like=first.sorts(), dates=forms) for frame in others)]
@@ -81,7 +82,7 @@ def date_formats(table: Table, names: Sequence[str]) -> dict[str, str | None]:
 def _rules(table: Table, names: list[str]) -> dict[str, Rule]:
     """Return the method for missing values of each column; targets are never imputed."""
     rules = {name: rule_of(table.missing, name) for name in names}
-    needed = {*table.non_inputs, *table.split_columns}
+    needed = {*table.non_inputs, *table.split_columns, *text_columns(table).values()}
     return {n: "refuse" if n in needed and rule != "drop" else rule for n, rule in rules.items()}
 
 
@@ -92,10 +93,13 @@ def _wanted(table: Table, frame: Frame, own: bool) -> list[str]:
     frame.check([name for name in table.dates if name != REST], "dates")
     keys = table.split_columns if own else table.split_columns[-1:]
     frame.check(keys, "split")
-    inputs = table.taken or [n for n in table.inputs_among(frame.names) if n not in (*table.drop, *frame.index)]
+    inputs, texts = table.taken, list(text_columns(table, targets=False).values())
+    frame.check(texts, "inputs")
+    if inputs is None:
+        inputs = [n for n in table.inputs_among(frame.names) if n not in (*table.drop, *frame.index)]
     if shared := set(inputs) & set(table.non_inputs):
         raise DataError(f"{listed(shared)} is told and told from", hint="Take it out of `columns`.")
-    if not inputs:
+    if not inputs and not texts:
         raise DataError(f"{frame.path} has no column but the target", hint="Give a file with more columns.")
     for option in ("ordinal", "target_encoding", "text", "dates"):
         for name in getattr(table, option):
@@ -104,17 +108,18 @@ def _wanted(table: Table, frame: Frame, own: bool) -> list[str]:
                     f"`{option}` names `{name}` of {frame.path}, which is no input",
                     hint=f"Take it out of `{option}`.",
                 )
-    return [*inputs, *table.non_inputs, *keys]
+    return [*dict.fromkeys([*inputs, *texts, *table.non_inputs]), *keys]
 
 
 def _left_out(table: Table, frame: Frame) -> dict[str, str]:
     """Return the reason for each column that is not used."""
-    used = [*table.non_inputs, *(table.taken or [])]
+    used = [*table.non_inputs, *(table.taken or []), *text_columns(table).values()]
     split = {} if isinstance(table.split, str) else table.split
     found = {name: INDEX if name else NAMELESS for name in frame.index}
     found |= dict.fromkeys(table.drop, "`drop` names it")
-    if table.taken:
-        found = dict.fromkeys(frame.names, "`columns` does not name it")
+    if table.taken is not None:
+        named = "columns" if table.inputs is None else "inputs"
+        found = dict.fromkeys(frame.names, f"`{named}` does not name it")
     found |= {
         name: f"`split` goes by it: {'the part' if key == 'by' else 'the group'} of a row"
         for key, name in split.items()

@@ -35,3 +35,11 @@ def recorded_tokenizer(reading: Mapping[str, Any] | None = None, *, ask_context:
         return restored(known["tokenizer"])
     except (KeyError, TypeError, ValueError) as error:
         raise DataError(f"the tokenizer of the run is damaged: {error}", hint="Train anew.") from None
+
+
+def recorded_texts() -> Mapping[str, Any]:
+    """Return the text fields of the run that goes on or is asked, as JSON values; empty where it has none."""
+    earlier = EARLIER_FIT.get()
+    known = (earlier.reading if earlier is not None else _RECORDED.get()) or {}
+    found: Mapping[str, Any] = known.get("texts", {})
+    return found

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +12,7 @@ from ...spec.expressions import ExpressionError, UnknownValue
 
 if TYPE_CHECKING:
     from ...data import Facts
-    from ...data.base import Field
+    from ...data.base import Field, TextFacts
 
 NAME = "data"
 """The name that they have, where no variable, argument, input or node is called so."""
@@ -24,6 +25,8 @@ class DataFacts:
     facts: Facts | None
     is_there: bool
     """Whether the spec has data; what cannot be read is reported where it is written."""
+    texts: Mapping[str, TextFacts] = field(default_factory=dict)
+    """The inputs of the network that are texts, by name."""
 
     def attribute(self, name: str) -> Any:
         """Return `data.classes`, `data.vocabulary` or `data.fields`. ExpressionError where there is none."""
@@ -75,14 +78,22 @@ class OneField:
     field: Field
 
     def attribute(self, name: str) -> Any:
-        """Return `shape`, `size` (the number of values of an example) or `classes`. ExpressionError for another."""
+        """Return `shape`, `size` (the number of values of an example), `classes` or `vocabulary`.
+
+        ExpressionError for another.
+        """
         if name == "shape":
             return self.field.shape
         if name == "size":
             return prod(self.field.shape)
         if name == "classes" and self.field.classes is not None:
             return self.field.classes
+        if name == "vocabulary" and self.field.text is not None:
+            return self.field.text.vocabulary
         what = f"`data.fields.{self.name}.{name}`"
         if name == "classes":
             raise ExpressionError(f"there is no {what}: the field has values", "Its `.size` is their number.")
-        raise ExpressionError(f"there is no {what}", "A field has `shape`, `size` and `classes`.")
+        if name == "vocabulary":
+            raise ExpressionError(f"there is no {what}: the field is no text", "`is: text` makes it one.")
+        has = "`shape`, `size` and `classes`" + (", and a text its `vocabulary`" if self.field.text else "")
+        raise ExpressionError(f"there is no {what}", f"A field has {has}.")

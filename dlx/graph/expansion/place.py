@@ -78,7 +78,7 @@ class Placer:
         """Add a node of `kind` and return its output; a wire without a shape where there is a mistake."""
         broken, wires = Wire(full, None), arriving.wires
         self.marks[full] = mark
-        layer = self.layer(kind, options, full, arriving.names)
+        layer = self.layer(kind, options, full, arriving.names, wires[0].name if wires else "")
         if layer is None or any(wire.shape is None for wire in wires) or not wires:
             return broken
         shapes = tuple(wire.shape for wire in wires if wire.shape is not None)
@@ -95,12 +95,13 @@ class Placer:
             node.owner = first.owner or first.name
         return wire
 
-    def layer(self, kind: str, options: Node, full: str, takes: tuple[str, ...] = ()) -> Layer | None:
+    def layer(self, kind: str, options: Node, full: str, takes: tuple[str, ...] = (), of: str = "") -> Layer | None:
         """Build the declared layer; equal options give one object, and are validated once.
 
-        `takes` are the inputs that it is given by name. None where the options have a mistake.
+        `takes` are the inputs that it is given by name, `of` is what it takes first. None where the options have a
+        mistake.
         """
-        options = self._with_facts(kind, options)
+        options = self._with_facts(kind, options, of)
         key = (kind, repr(options.plain()), takes)
         # Options with a mistake are validated again, so that each place that has them is reported
         if key in self._layers and self._layers[key] is not None:
@@ -122,12 +123,16 @@ class Placer:
         if unread and not LAYERS[kind].from_data.keys() <= options.map.keys():
             raise UnknownValue
 
-    def _with_facts(self, kind: str, options: Node) -> Node:
-        """Return the options of a layer with those that it leaves to the data: the vocabulary of an embedding."""
+    def _with_facts(self, kind: str, options: Node, of: str) -> Node:
+        """Return the options of a layer with those that it leaves to the data: the vocabulary of an embedding.
+
+        Of several texts it is that of the input `of`, which the layer takes.
+        """
         facts = self.globals.get(data_facts.NAME)
         if not options.is_map or not isinstance(facts, data_facts.DataFacts) or facts.facts is None:
             return options
-        values = {field: getattr(facts.facts, fact) for field, fact in LAYERS[kind].from_data.items()}
+        source = facts.texts.get(of) or (facts.facts if len(facts.texts) < 2 else None)
+        values = {field: getattr(source, fact, None) for field, fact in LAYERS[kind].from_data.items()}
         more = {name: Node(value, options.mark) for name, value in values.items() if value is not None}
         return replace(options, value={**more, **options.map})
 

@@ -5,9 +5,15 @@ from __future__ import annotations
 from ...errors import Mark
 from ...layers import Plan
 from ...layers.base import AxisMap
+from ...spec.syntax.read import Node
 from ..graph import LayerNode, Wire
 from ..receptive_field import propagation
+from . import data_facts
 from .place import Placer
+from .scope import Arriving
+
+OF_TEXTS = {"padding": "padding_mask", "length": "text_length"}
+"""The layer that gives each result of an input of text."""
 
 
 def result_of(placer: Placer, base: Wire, key: str, mark: Mark) -> Wire | tuple[str, str]:
@@ -19,7 +25,7 @@ def result_of(placer: Placer, base: Wire, key: str, mark: Mark) -> Wire | tuple[
         return Wire("", None)
     node = placer.by_name.get(base.name)
     if node is None:
-        return f"`{base.name}` is an input, and has no `{key}`", "Recurrent layers have a `state`."
+        return _of_input(placer, base, key, mark)
     results = node.layer.results(*node.arriving) if not node.result else {}
     if key not in results:
         known = " and ".join(f"`{name}`" for name in results)
@@ -44,4 +50,19 @@ def result_of(placer: Placer, base: Wire, key: str, mark: Mark) -> Wire | tuple[
         )
         placer.nodes.append(made)
         placer.by_name[full], placer.marks[full], placer.results[full] = made, mark, wire
+    return placer.results[full]
+
+
+def _of_input(placer: Placer, base: Wire, key: str, mark: Mark) -> Wire | tuple[str, str]:
+    """Return the result `key` of an input: where a text is padding, or its length; a node, made once."""
+    facts = placer.globals.get(data_facts.NAME)
+    texts = facts.texts if isinstance(facts, data_facts.DataFacts) else {}
+    if base.name not in texts:
+        hint = "Recurrent layers have a `state`, and inputs that are texts `padding` and `length`."
+        return f"`{base.name}` is an input, and has no `{key}`", hint
+    if key not in OF_TEXTS:
+        return f"`{base.name}` is a text, which gives `padding` and `length`, and no `{key}`", ""
+    full = f"{base.name}.{key}"
+    if full not in placer.results:
+        placer.results[full] = placer.place(OF_TEXTS[key], Node({}, mark), mark, full, Arriving((base,)))
     return placer.results[full]
