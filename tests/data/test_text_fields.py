@@ -212,7 +212,7 @@ def test_a_run_keeps_its_tokenizer(tmp_path):
     spec.write_text("""
 dlx: 1
 name: r
-data: {table: {path: r.csv, inputs: {review: text}, targets: {kind: classes}, split: order, seed: 0}}
+data: {table: {path: r.csv, inputs: {review: text}, targets: {kind: classes}, split: order}}
 network: {layers: [{embedding: {embedding_dim: 4}}, flatten, {linear: 2}]}
 train: {steps: 60, batch_size: 4, optimizer: {adam: 0.05}}
 track: {mlflow: false}
@@ -224,5 +224,5 @@ track: {mlflow: false}
     answers = predict(done.run, new).answers
     assert [answers.labels[number] for number in answers.classes] == ["bad", "good"]
     new.write_text("review\nz\n")
-    with pytest.raises(DataError, match="row 1 of column `review` of .* has `z`"):
+    with pytest.raises(DataError, match="has `z`"):
         predict(done.run, new)
