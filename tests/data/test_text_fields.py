@@ -221,8 +221,8 @@ track: {mlflow: false}
     (tmp_path / "r.csv").unlink()
     new = tmp_path / "new.csv"
     new.write_text("review\nb b\nc\n")
-    answers = predict(done.run, new).answers
+    answers = predict(done.results[0].run, new).answers
     assert [answers.labels[number] for number in answers.classes] == ["bad", "good"]
     new.write_text("review\nz\n")
     with pytest.raises(DataError, match="has `z`"):
-        predict(done.run, new)
+        predict(done.results[0].run, new)
