@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from ..lazy import np
@@ -68,9 +68,3 @@ class WithSpecials(Tokenizer):
 
     def as_json(self) -> dict[str, Any]:
         return {"kind": self.kind, "inner": self.inner.as_json()}
-
-    @classmethod
-    def from_json(cls, document: Mapping[str, Any]) -> WithSpecials:
-        from .tokens import restored
-
-        return cls(restored(document["inner"]))

@@ -69,13 +69,9 @@ def restored(document: Mapping[str, Any]) -> Tokenizer:
     """Return the tokenizer that `Tokenizer.as_json` describes. ValueError or KeyError where it describes none."""
     from . import library, specials, tokenizer
 
-    kinds = (
-        tokenizer.Bytes,
-        tokenizer.Characters,
-        library.WordTokenizer,
-        library.BpeTokenizer,
-        specials.WithSpecials,
-    )
+    if document["kind"] == specials.WithSpecials.kind:
+        return specials.WithSpecials(restored(document["inner"]))
+    kinds = (tokenizer.Bytes, tokenizer.Characters, library.WordTokenizer, library.BpeTokenizer)
     by_kind: dict[str, Any] = {cls.kind: cls for cls in kinds}
     found: Tokenizer = by_kind[document["kind"]].from_json(document)
     return found

@@ -20,7 +20,7 @@ from ..preprocess.affine import Standardize
 from ..python_inputs import Columns, frame_of
 from ..read_once import facts_once, taken
 from ..splits import Pool, assemble
-from ..text.fields import TextField, kept, text_fields
+from ..text.fields import TextField, recorded, text_fields
 from .bags import Texts
 from .cells import Notation
 from .column_uses import uses, warnings
@@ -290,7 +290,7 @@ class Table(Pool):
         messages = tuple(f"{one.message}. {one.hint}" for one in warnings(self, frames[0], columns, goal))
         # "told" is a key of the files of earlier versions, which are still read
         reading = {"columns": [asdict(column) for column in columns], "told": self._target_names()}
-        reading |= kept(texts)
+        reading |= recorded(texts)
         return with_label_noise(replace(sets, notes=messages, reading=reading), self)
 
     def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:

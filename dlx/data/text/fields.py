@@ -126,7 +126,7 @@ class TextField:
         return cls(restored(saved["tokenizer"]), int(saved["length"]), bool(saved["cut"]))
 
 
-def kept(fields: Mapping[str, TextField]) -> dict[str, Any]:
+def recorded(fields: Mapping[str, TextField]) -> dict[str, Any]:
     """Return what a run keeps of its text fields, for `Sets.reading`; empty without any."""
     return {KEY: {name: one.as_json() for name, one in fields.items()}} if fields else {}
 
