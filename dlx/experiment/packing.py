@@ -61,9 +61,10 @@ def _shape_key(prepared: Prepared) -> tuple[Any, ...] | None:
     train, examples = prepared.train, prepared.examples
     plain = train.precision in {"fp32", "tf32"} and train.optimizer.takes == "gradient" and not train.augment
     alone = train.trace is False or train.compile or train.detect_anomaly or train.max_time
-    # states that go on are those of one network
     if not plain or alone or not prepared.is_supervised or getattr(prepared.data, "carry", False):
-        return None
+        return None  # states that go on are those of one network
+    if getattr(prepared.objective, "mixes_inputs", False):
+        return None  # and so is what a network draws for itself
     graph = prepared.graph
     if graph.macs * train.batch(examples) > MAX_MACS:
         return None

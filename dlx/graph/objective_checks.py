@@ -115,6 +115,8 @@ def check_outputs(
         problems.add(replace(problem, mark=experiment.place(*keys), path=".".join(keys)))
     for problem in _noise_of_values(experiment, objective, facts):
         problems.add(problem)
+    for problem in _unfit_fields(experiment, objective, facts):
+        problems.add(problem)
     for head in objective.heads(list(facts.targets)):
         own = facts.of_target(head.field) if head.field in facts.targets else facts
         for last in dict.fromkeys(outputs[name] for name in _outputs_of(head, objective, outputs)):
@@ -123,6 +125,14 @@ def check_outputs(
 
 NO_VALUES: Final = {"labels": "0 and 1 of each label", "boxes": "boxes, with whether there is one and its class"}
 """Targets whose numbers are no measurements, by what an objective measures."""
+
+
+def _unfit_fields(experiment: Experiment, objective: Supervised, facts: Facts) -> Iterator[Problem]:
+    """Yield what objectives lack among the fields of the data."""
+    for head in objective.heads(list(facts.targets)):
+        if (found := head.objective.check_fields(facts.fields)) is not None:
+            keys = keys_of_head(experiment, head)
+            yield replace(found, mark=experiment.place(*keys), path=".".join(keys))
 
 
 def _noise_of_values(experiment: Experiment, objective: Supervised, facts: Facts) -> Iterator[Problem]:

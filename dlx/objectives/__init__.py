@@ -9,11 +9,12 @@ def default_objective(facts: Facts) -> Supervised:
     """Return the objective for a spec that names none.
 
     Classes give classification, or segmentation where each position has a class; values give regression, and those
-    of series forecast; a text gives language.
+    of series forecast; a text gives language, and one that an input is shifted from translation.
     """
     of_classes = "segmentation" if facts.target is not None else "classification"
     series = any(one.role == "scale" for one in facts.fields.values())
     kind = of_classes if facts.classes is not None else "forecast" if series else "regression"
+    kind = "translation" if any(text.shifted for text in facts.texts.values()) else kind
     kind = "language" if facts.vocabulary is not None and not facts.texts else kind
     made = OBJECTIVES[kind].model_validate({})
     assert isinstance(made, Supervised)

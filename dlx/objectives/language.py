@@ -61,6 +61,10 @@ class Language(AtPositions):
             hint = f"Keep the axis of the {window:,} positions, as `flatten` does not, and end in the tokens. {hint}"
         return Problem(message, hint)
 
+    def causal_input(self, inputs: Sequence[str], main: str) -> str:
+        """Return the input that holds the tokens before each one that is told, among those of the network."""
+        return main
+
     # --- evaluation -------------------------------------------------------------------------------------------------
 
     def target_statistics(

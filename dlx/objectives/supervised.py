@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor, nn
 
     from ..data.batch import Batch
+    from ..schedules import Timeline
     from .base import Caller
 
     Function = Callable[[Tensor, Tensor], Tensor]
@@ -157,6 +158,10 @@ class Supervised(Objective):
         """Return the problem between an output shape of the network and the data; None where they fit."""
         raise TypeError(f"{type(self).__name__} has no check()")
 
+    def check_fields(self, fields: Mapping[str, DataField]) -> Problem | None:
+        """Return the problem between the objective and the fields of the data; None where they fit."""
+        return None
+
     def output_warning(self, kind: str) -> Problem | None:
         """Return a warning where the last layer has values that the loss is not for; else None.
 
@@ -189,6 +194,15 @@ class Supervised(Objective):
             return {}
         positives, count = self.positives(targets, classes)
         return {"positives": positives, "count": count}
+
+    def field_statistics(
+        self, fields: Mapping[str, DataField], target: str, reading: Mapping[str, Any]
+    ) -> dict[str, Any]:
+        """Return what the objective needs to know of the fields beside the target that it learns, as JSON.
+
+        `reading` is what a run keeps to read later inputs.
+        """
+        return {}
 
     def positives(self, targets: Any, classes: int | None) -> tuple[list[int], int]:
         """Return the targets of each class or label, and how many targets there are."""
@@ -281,6 +295,27 @@ class Supervised(Objective):
     def limit(self, network: nn.Module) -> Callable[[], None] | None:
         """Return the function that restores `max_norm` after an update; None without `max_norm`."""
         return None if self.max_norm is None else weight_penalty.limit(network, self.max_norm)
+
+    @property
+    def mixes_inputs(self) -> bool:
+        """Whether `mixed_inputs` changes what the network takes in training."""
+        return False
+
+    def forcing(self, step: int, timeline: Timeline) -> float:
+        """Return the probability that a token of the inputs stays in the update number `step`."""
+        return 1.0
+
+    def mixed_inputs(
+        self, call: Callable[..., Any], batch: Batch, forcing: float, rng: torch.Generator
+    ) -> Sequence[Tensor]:
+        """Return what the network takes of a training batch, with tokens of its own in place of some.
+
+        Arguments:
+            call: the network.
+            forcing: probability that a token stays.
+            rng: generator on the CPU.
+        """
+        return batch.inputs
 
     # --- evaluation -------------------------------------------------------------------------------------------------
 
@@ -377,6 +412,9 @@ class EvaluationMeters:
             if metric.name not in self.meters:
                 self.meters[metric.name] = objective.meter_of(metric, scores)
             self.meters[metric.name].update(objective.scores_of(metric, scores), target)
+
+    def generate(self, network: Any, batch: Batch) -> None:
+        """Let the network make what metrics are of that it makes by itself, from the inputs of a batch."""
 
     def result(self) -> dict[str, float]:
         """Return loss and metrics as numbers."""

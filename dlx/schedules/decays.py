@@ -5,7 +5,7 @@ from __future__ import annotations
 from math import exp, sqrt
 from typing import ClassVar, Self
 
-from pydantic import Field, NonNegativeFloat, model_validator
+from pydantic import Field, NonNegativeFloat, PositiveFloat, model_validator
 
 from .base import Factor, Schedule, Timeline, Unit, power
 
@@ -43,6 +43,21 @@ class InverseTime(Schedule):
     def at(self, step: int, timeline: Timeline) -> float:
         time, _ = timeline.time(step, self.unit)
         return 1 / (1 + self.k * time)
+
+
+class InverseSigmoid(Schedule):
+    """k / (k + exp(time / k)): near 1 for a while, then falling, and half at k log(k).
+
+    Source: Bengio et al. 2015, arXiv:1506.03099, section 2.4, for the probability of the true token. Not in torch.
+    """
+
+    kind: ClassVar[str] = "inverse_sigmoid"
+    k: PositiveFloat = Field(ge=1, description="how long it stays near 1, in `unit`s of time")
+    unit: Unit = Field("step", description="what time counts")
+
+    def at(self, step: int, timeline: Timeline) -> float:
+        time, _ = timeline.time(step, self.unit)
+        return 1 / (1 + exp(min(time / self.k, 700)) / self.k)
 
 
 class InverseSqrt(Schedule):

@@ -14,6 +14,7 @@ from ..metrics.boxes import AveragePrecision
 from ..objectives import Supervised
 from ..objectives.ensemble import combined
 from ..objectives.multilabel import Multilabel
+from ..objectives.translation import Translation
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -97,6 +98,34 @@ class Classes(Answers):
         found = self.classes[i]
         one: dict[str, Any] = {"class": found.tolist() if self.is_map else self.labels[found]}
         return one | ({"probabilities": self.probabilities[i].tolist()} if self.probabilities is not None else {})
+
+
+@dataclass(frozen=True)
+class Texts(Answers):
+    """A text for each input, with its tokens (n, length): `<padding>` behind its end."""
+
+    tokens: Array
+    texts: tuple[str, ...]
+    name: str
+    """Name of the target."""
+    labels: tuple[str, ...] = ()
+
+    def __len__(self) -> int:
+        return len(self.texts)
+
+    @property
+    def arrays(self) -> dict[str, Array]:
+        return {"tokens": self.tokens}
+
+    @property
+    def titles(self) -> list[str] | None:
+        return [self.name]
+
+    def rows(self, i: int) -> list[list[Any]]:
+        return [[self.texts[i]]]
+
+    def as_json(self, i: int) -> dict[str, Any]:
+        return {"text": self.texts[i]}
 
 
 @dataclass(frozen=True)
@@ -302,6 +331,10 @@ def _answers_of(
     `threshold` is the probability above which the second of two classes or a label is answered, or the least score
     of a box, in place of the objective's. Raises DlxError where the objective has neither.
     """
+    if isinstance(objective, Translation) and not outputs.is_floating_point():
+        _refuse(threshold, "a text has none")
+        texts = tuple(objective.written.decode(row) for row in outputs[0].tolist())
+        return Texts(outputs[0].numpy(), texts, record.facts.target_name)
     if objective.measures == "boxes":
         return _boxes_of(objective, outputs[0], record, threshold)
     mean = outputs[0] if combine is None else objective.loss.averaged(outputs)

@@ -16,6 +16,7 @@ from ..graph import Graph
 from ..lazy import np, torch
 from ..objectives import Supervised, default_objective
 from ..objectives.ensemble import check_combine
+from ..objectives.translation import Translation
 from ..runs.folder import RunFolder
 from ..spec import Experiment, Train, load, supervised_of
 from ..training import device, ensemble_metrics
@@ -255,7 +256,10 @@ def predict(
         raise DlxError(problem)
     with device.threads(members[0].threads()):
         main = known.taken.index(known.facts.input_name)
-        outputs = outputs_of(networks, objective, x, experiment.train, main)
+        if isinstance(objective, Translation):
+            outputs = written(networks, objective, x, known.taken)
+        else:
+            outputs = outputs_of(networks, objective, x, experiment.train, main)
     input_names = new_inputs.names or tuple(str(i) for i in range(len(new_inputs.x)))
     combined_by = how if len(networks) > 1 else None
     answers = answers_of(objective, outputs, combined_by, known, threshold)
@@ -285,6 +289,19 @@ def _network(experiment: Experiment, graph: Graph) -> nn.Module:
     from ..network import build
 
     return build(graph, experiment.init).eval()
+
+
+def written(
+    networks: Sequence[Any], objective: Translation, inputs: Sequence[Array], names: Sequence[str]
+) -> dict[str, Tensor]:
+    """Return the tokens that a network writes (1, n, length), by the name of the head."""
+    if len(networks) > 1:
+        message = f"{len(networks)} networks answer together, and each writes a text of its own"
+        raise DlxError(message, hint="Ask one of them: name its run, or a checkpoint by `--checkpoint`.")
+    with torch.inference_mode():
+        split = (torch.split(torch.from_numpy(np.ascontiguousarray(x)), CHUNK) for x in inputs)
+        chunks = [objective.write(networks[0], one, names) for one in zip(*split, strict=True)]
+    return {"": torch.cat(chunks)[None]}
 
 
 def outputs_of(

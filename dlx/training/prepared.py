@@ -275,6 +275,7 @@ def statistics_of_targets(experiment: Experiment, objective: Supervised, sets: S
             classes = fields[head.field].classes
             called = names if classes is None else sets.names_of_classes[head.field]
             mine = one.target_statistics(sets.values(sets.train, head.field), classes, called)
+            mine |= one.field_statistics(fields, head.field, sets.reading)
             one.fitted(mine)
         except ValueError as error:
             hint = "Give the weights as numbers, or training examples of each class (`stratify: true`)."

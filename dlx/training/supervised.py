@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from torch import Tensor
     from torch import device as Device
 
+    from ..data.batch import Batch
     from .batches.data_part import DataPart
 
 
@@ -103,6 +104,7 @@ class SupervisedLearner(Learner):
         with torch.inference_mode():
             for outputs, batch in part.answers(self.compute.of(self.module), EVALUATION_BATCH):
                 evaluation.add(outputs, self.objective.target(batch))
+                evaluation.generate(self.network, batch)
             result, tables = evaluation.result(), evaluation.tables()
         self.progress.metric_notes[name] = evaluation.notes(self.class_names)
         if tables:
@@ -180,11 +182,14 @@ def _loss_of(learner: SupervisedLearner) -> Callable[..., Tensor]:
     )
 
     carries = isinstance(part, CarriedPart)
+    mixture = Mixture(learner) if objective.mixes_inputs else None
 
     def loss_of(index: Tensor, shares: Mapping[str, Tensor | float] | None = None) -> Tensor:
         batch = take(index)
         learned: Any = target(batch)
         learned = Piece(learned, shares) if shares else learned
+        if mixture is not None:
+            return loss_function(network(*mixture.inputs_of(batch)), learned)
         if not carries:
             return loss_function(network(*batch.inputs), learned)
         with carrying(batch[BEGINS]):
@@ -192,6 +197,30 @@ def _loss_of(learner: SupervisedLearner) -> Callable[..., Tensor]:
         return loss_function(outputs, learned)
 
     return _with_auxiliary(learner.network, loss_of)
+
+
+class Mixture:
+    """What a network takes in training where some of it is its own: scheduled sampling.
+
+    The random numbers of a step follow from `train.seed` and its number, so that a training goes on to the same bits.
+    """
+
+    def __init__(self, learner: SupervisedLearner) -> None:
+        self.learner, self.rng, self.step = learner, torch.Generator(), -1
+
+    def inputs_of(self, batch: Batch) -> Sequence[Tensor]:
+        """Return the inputs of the network for a batch of the next step."""
+        learner, step = self.learner, self.learner.progress.step
+        if step != self.step:
+            self.step = step
+            self.rng.manual_seed(learner.train.seed * STEPS_OF_A_SEED + step)
+        objective = learner.objective
+        forcing = objective.forcing(step, learner.span)
+        return objective.mixed_inputs(learner.compute.forward, batch, forcing, self.rng)
+
+
+STEPS_OF_A_SEED = 2**32
+"""Seeds that lie between those of two trainings."""
 
 
 def _with_auxiliary(network: nn.Module, loss_of: Callable[..., Tensor]) -> Callable[..., Tensor]:

@@ -71,14 +71,18 @@ def fitted_texts(table: Table, frames: Sequence[Frame], rows: Indices) -> dict[s
 def text_arrays(
     table: Table, frame: Frame, fields: Mapping[str, TextField], *, targets: bool = True
 ) -> dict[str, Labels]:
-    """Return the numbers of each text field and of each shifted input (rows, length); inputs alone without
-    `targets`.
+    """Return the numbers of each text field and of each shifted input (rows, length).
+
+    Without `targets` they are those of inputs, and nothing of a target has been written.
     """
     found = {}
     for name, column in text_columns(table, targets=targets).items():
         form: Form = "input" if name in text_inputs(table) else "target"
         found[name] = fields[name].encode(texts_of(frame, column), form, _where(column, frame))
-    for name, target in shifted(table).items() if targets else ():
+    for name, target in shifted(table).items():
+        if not targets:
+            found[name] = fields[target].begun(len(frame))
+            continue
         column = text_columns(table)[target]
         found[name] = fields[target].encode(texts_of(frame, column), "shifted", _where(column, frame))
     return found

@@ -98,6 +98,12 @@ class TextField:
             found[row, : len(whole)] = whole
         return found
 
+    def begun(self, count: int) -> Labels:
+        """Return the shifted input (count, length) of texts of which nothing is written."""
+        found = np.full((count, self.length), PADDING, np.int64)
+        found[:, 0] = BEGIN
+        return found
+
     def decode(self, numbers: Iterable[int]) -> str:
         """Return the text of some numbers, up to its `<end>`."""
         found: list[int] = []

@@ -49,7 +49,7 @@ def result_of(placer: Placer, base: Wire, key: str, mark: Mark) -> Wire | tuple[
             result=key,
         )
         placer.nodes.append(made)
-        placer.by_name[full], placer.marks[full], placer.results[full] = made, mark, wire
+        placer.by_name[full], placer.marks[full], placer.results[full] = made, node.mark, wire
     return placer.results[full]
 
 

@@ -12,7 +12,9 @@ from ...errors import DlxError, plural
 from ...lazy import torch
 from ...objectives import default_objective
 from ...objectives.language import Language
-from ...spec import load
+from ...objectives.translation import Translation
+from ...spec import Experiment, load
+from ...text import BEGIN
 from ...training import device
 from ...training.checkpoints import checkpoint
 from ...training.generation.decoding import Decoding, Generated, beam_search, sampled_texts
@@ -20,8 +22,10 @@ from ...training.generation.next_token import Steps, next_token
 from ...training.generation.prompts import beginning, logits_of, tokens_of
 from ..evaluate import input_record_of, weights_of
 from ..input_sizes import graph_for
+from .translate import Source
 
 if TYPE_CHECKING:
+    from ...data.input_record import InputRecord
     from ...runs.folder import RunFolder
     from ...text import Tokenizer
 
@@ -81,7 +85,7 @@ def sample(
     beam: int | None = None,
     name: str | None = None,
 ) -> Sampled:
-    """Let a language model go on with a prompt for `n` tokens.
+    """Let a language model go on with a prompt for `n` tokens, or a decoder write from it until its text ends.
 
     Text i is drawn by seed + i, so that it is the same however many are asked for. `beam` searches the most probable
     text among as many, and draws none. `name` is the checkpoint; by default the last weights.
@@ -93,18 +97,22 @@ def sample(
     decoding.check()
     _check_counts(n, samples, beam, decoding)
     experiment, known = load(run.file("spec.yaml")), input_record_of(run)
-    tokenizer = recorded_tokenizer(known.reading)
     objective = experiment.objective or default_objective(known.facts)
+    if isinstance(objective, Translation):
+        saved = name or "final"
+        source = Source.of(objective.fitted(known.targets), known, run.key)
+        network = _network(experiment, known, run, saved)
+        with device.threads(run.threads()), torch.inference_mode():
+            return _written(run, source, network, prompt, n, decoding, tuple(seed + i for i in range(samples)), beam)
+    tokenizer = recorded_tokenizer(known.reading)
     if not isinstance(objective, Language) or tokenizer is None or len(known.inputs) != 1:
         message = f"{run.key} was trained for {objective.kind}, and makes no texts"
-        raise DlxError(message, hint="Take a run with `objective: language` and `data: {text: ...}`.")
+        raise DlxError(
+            message, hint="Take a run with `objective: language` and `data: {text: ...}`, or `translation`."
+        )
     first, notes = beginning(prompt, tokenizer)
     tokens = tokens_of(first, tokenizer)
-    from ...network import build
-
-    network = build(graph_for(experiment, known), experiment.init).eval()
-    saved = name or "final"
-    checkpoint.load_weights(network, weights_of(run, saved), saved)
+    network = _network(experiment, known, run, name or "final")
     ((window,),) = known.inputs.values()
     with device.threads(run.threads()), torch.inference_mode():
         model = next_token(network, lambda outputs: logits_of(objective, outputs), window, tokenizer.size)
@@ -126,6 +134,38 @@ def sample(
         "steps" if isinstance(model, Steps) else "windows",
         notes,
     )
+
+
+def _network(experiment: Experiment, known: InputRecord, run: RunFolder, saved: str) -> Any:
+    """Return the network of a run with the weights of a checkpoint."""
+    from ...network import build
+
+    network = build(graph_for(experiment, known), experiment.init).eval()
+    checkpoint.load_weights(network, weights_of(run, saved), saved)
+    return network
+
+
+def _written(
+    run: RunFolder,
+    source: Source,
+    network: Any,
+    prompt: str | None,
+    n: int,
+    decoding: Decoding,
+    seeds: tuple[int, ...],
+    beam: int | None,
+) -> Sampled:
+    """Return texts that a decoder writes from a prompt, of `n` tokens at most."""
+    model = source.model(network, prompt, 1 if beam else len(seeds))
+    count, begin = min(n, source.limit), torch.tensor([[BEGIN]])
+    made = [beam_search(model, begin, count, beam)] if beam else sampled_texts(model, begin, count, decoding, seeds)
+    found = []
+    for one in made:
+        tokens = source.ended(one)
+        text = source.decode(tokens)
+        found.append(Sample(text, tokens, -one.log_probability / len(tokens) / log(2), f"{prompt}\n{text}"))
+    way = "steps" if model.decoder.by_steps else "windows"
+    return Sampled(run, prompt or "", tuple(found), () if beam else seeds, way)
 
 
 def _check_counts(n: int, samples: int, beam: int | None, decoding: Decoding) -> None:

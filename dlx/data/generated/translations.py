@@ -1,0 +1,224 @@
+"""Sentences of a small grammar in three languages, as pairs of which one is to be translated into the other."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
+
+from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
+
+from ...lazy import np
+from ...text import WithSpecials
+from ..base import Dataset, Facts, Sets, Split, facts_of_fields
+from ..splits import assemble
+from ..text.fields import TextField, recorded, text_fields
+
+if TYPE_CHECKING:
+    from ..base import Field as DataField
+
+Language = Literal["english", "spanish", "portuguese"]
+COMBINATIONS = 3
+"""Stream of random numbers of what is held out; those of train, valid and test are 0, 1 and 2."""
+
+# each noun: english; spanish and portuguese with their genders, which differ for `tree` and `bridge`
+NOUNS = (
+    ("cat", "gato", "m", "gato", "m"),
+    ("dog", "perro", "m", "cachorro", "m"),
+    ("house", "casa", "f", "casa", "f"),
+    ("table", "mesa", "f", "mesa", "f"),
+    ("book", "libro", "m", "livro", "m"),
+    ("flower", "flor", "f", "flor", "f"),
+    ("tree", "árbol", "m", "árvore", "f"),
+    ("bridge", "puente", "m", "ponte", "f"),
+)
+# each adjective: english; masculine and feminine in spanish and portuguese
+ADJECTIVES = (
+    ("red", "rojo", "roja", "vermelho", "vermelha"),
+    ("old", "viejo", "vieja", "velho", "velha"),
+    ("new", "nuevo", "nueva", "novo", "nova"),
+    ("white", "blanco", "blanca", "branco", "branca"),
+    ("small", "pequeño", "pequeña", "pequeno", "pequena"),
+    ("beautiful", "bonito", "bonita", "bonito", "bonita"),
+)
+# each verb: english with and without its ending; spanish; portuguese
+VERBS = (
+    ("sees", "see", "ve", "vê"),
+    ("finds", "find", "encuentra", "encontra"),
+    ("paints", "paint", "pinta", "pinta"),
+    ("covers", "cover", "cubre", "cobre"),
+    ("hides", "hide", "esconde", "esconde"),
+    ("moves", "move", "mueve", "move"),
+)
+ARTICLES = {
+    "english": (("the", "the"), ("this", "this")),
+    "spanish": (("el", "la"), ("este", "esta")),
+    "portuguese": (("o", "a"), ("este", "esta")),
+}
+"""The two words that may stand before a noun, masculine and feminine."""
+
+
+@dataclass(frozen=True)
+class Phrase:
+    """A noun with its article (0 the, 1 this) and its adjective, by number; None for none."""
+
+    article: int
+    noun: int
+    adjective: int | None
+
+    def words(self, language: Language) -> list[str]:
+        """Return its words: an adjective stands before its noun in English, behind it in the others, and agrees."""
+        if language == "english":
+            adjective = [] if self.adjective is None else [ADJECTIVES[self.adjective][0]]
+            return [ARTICLES[language][self.article][0], *adjective, NOUNS[self.noun][0]]
+        place = 1 if language == "spanish" else 3
+        feminine = NOUNS[self.noun][place + 1] == "f"
+        adjective = [] if self.adjective is None else [ADJECTIVES[self.adjective][place + feminine]]
+        return [ARTICLES[language][self.article][feminine], NOUNS[self.noun][place], *adjective]
+
+
+@dataclass(frozen=True)
+class Sentence:
+    """Who does what to whom, or does not."""
+
+    subject: Phrase
+    verb: int
+    negated: bool
+    thing: Phrase
+
+    def text(self, language: Language) -> str:
+        """Return the sentence in a language."""
+        verb = VERBS[self.verb]
+        if language == "english":
+            does = ["does", "not", verb[1]] if self.negated else [verb[0]]
+        else:
+            no = "no" if language == "spanish" else "não"
+            does = [*([no] if self.negated else []), verb[2 if language == "spanish" else 3]]
+        return " ".join([*self.subject.words(language), *does, *self.thing.words(language)])
+
+
+class Translations(Dataset):
+    """Sentences in one language with their translation: a grammar of articles, adjectives, nouns, verbs and `not`.
+
+    English puts an adjective before its noun, Spanish and Portuguese behind it, and there articles and adjectives
+    have the gender of the noun; `does not see` is `no ve`. Of all pairs of adjective and noun a share is held out:
+    no training sentence has one, and each of the validation and the test does.
+    Fields: `source`, a text; `so_far`, what the decoder has written, shifted from the target; `target`, a text. The
+        vocabularies are those of the languages, the same for all seeds.
+    Errors: one language twice.
+    Source: Lake & Baroni 2018, arXiv:1711.00350, for the held-out combinations of known words.
+    """
+
+    kind: ClassVar[str] = "translations"
+    source_language: Language = Field("english", alias="from", description="language of the source")
+    target_language: Language = Field("spanish", alias="to", description="language that it is translated into")
+    train: PositiveInt = Field(2000, description="sentences to train on")
+    valid: NonNegativeInt | None = Field(None, description="sentences held out for validation")
+    test: NonNegativeInt | None = Field(500, description="sentences held out for the test")
+    held_out: float = Field(
+        0.25, gt=0, lt=1, description="share of the pairs of adjective and noun that are held out"
+    )
+    seed: NonNegativeInt = Field(0, description="of the sentences, and of what is held out")
+
+    source: ClassVar[str] = "generated sentences"
+
+    @classmethod
+    def first_field(cls) -> str:
+        return "train"
+
+    @model_validator(mode="after")
+    def _two_languages(self) -> Self:
+        if self.source_language == self.target_language:
+            raise ValueError(f"`from` and `to` are both `{self.target_language}`: give two languages")
+        return self
+
+    def texts(self) -> dict[str, TextField]:
+        """Return the text fields: those of the run that goes on, or else of all words of the languages."""
+        known = text_fields()
+        made = {"source": field_of(self.source_language), "target": field_of(self.target_language)}
+        return made | known
+
+    def facts(self) -> Facts:
+        return facts_of_fields(self._fields())
+
+    def _fields(self) -> dict[str, DataField]:
+        texts = self.texts()
+        return {
+            "source": texts["source"].described(),
+            "so_far": texts["target"].described("shifted", "target"),
+            "target": texts["target"].described("target"),
+        }
+
+    def load(self) -> Sets:
+        every = [self.sentences(part) for part in range(3)]
+        parts = [self._split(some) if some else None for some in every]
+        source = f"{self.source}: {self.source_language} to {self.target_language}, seed {self.seed}"
+        sets = assemble(parts, "none", source, fields=self._fields())
+        return replace(sets, reading=recorded(self.texts()))
+
+    def _split(self, sentences: list[Sentence]) -> Split:
+        texts, written = self.texts(), [one.text(self.target_language) for one in sentences]
+        x = texts["source"].encode([one.text(self.source_language) for one in sentences], "input", "the sentences")
+        so_far = texts["target"].encode(written, "shifted", "the sentences")
+        return Split(x, texts["target"].encode(written, "target", "the sentences"), more={"so_far": so_far})
+
+    def combinations(self) -> frozenset[tuple[int, int]]:
+        """Return the pairs of an adjective and a noun that no training sentence has, by number.
+
+        Of each noun as many adjectives are held out, and others are left.
+        """
+        rng, held = np.random.default_rng([self.seed, COMBINATIONS]), max(1, round(self.held_out * len(ADJECTIVES)))
+        held = min(held, len(ADJECTIVES) - 1)
+        first = rng.permutation(len(ADJECTIVES))
+        # in turns, so that each adjective is left with some nouns
+        return frozenset(
+            (int(first[(noun + i * 2) % len(ADJECTIVES)]), noun) for noun in range(len(NOUNS)) for i in range(held)
+        )
+
+    def sentences(self, part: int) -> list[Sentence]:
+        """Return the sentences of train (0), valid (1) or test (2)."""
+        count, rng = (self.train, self.valid, self.test)[part] or 0, np.random.default_rng([self.seed, part])
+        held, found = self.combinations(), list[Sentence]()
+        while len(found) < count:
+            one = _drawn(rng)
+            has = any((phrase.adjective, phrase.noun) in held for phrase in (one.subject, one.thing))
+            if has == (part > 0):
+                found.append(one)
+        return found
+
+
+def field_of(language: Language) -> TextField:
+    """Return the text field of a language: its words in the order of the alphabet, and its longest sentence."""
+    from ...text.library import WordTokenizer
+
+    words, longest = vocabulary(language)
+    return TextField(WithSpecials(WordTokenizer(words, with_unknown=False)), longest + 1)
+
+
+def vocabulary(language: Language) -> tuple[list[str], int]:
+    """Return the words of a language, and the number of words of its longest sentence."""
+    found, longest = set[str](), 0
+    for noun in range(len(NOUNS)):
+        for adjective in range(len(ADJECTIVES)):
+            for verb in range(len(VERBS)):
+                for negated in (False, True):
+                    one = Sentence(Phrase(0, noun, adjective), verb, negated, Phrase(1, noun, adjective))
+                    words = one.text(language).split()
+                    found.update(words)
+                    longest = max(longest, len(words))
+    return sorted(found), longest
+
+
+def _drawn(rng: np.random.Generator) -> Sentence:
+    first, second = (
+        Phrase(
+            int(rng.integers(2)),
+            int(rng.integers(len(NOUNS))),
+            int(rng.integers(len(ADJECTIVES))) if rng.random() < ADJECTIVE_SHARE else None,
+        )
+        for _ in range(2)
+    )
+    return Sentence(first, int(rng.integers(len(VERBS))), bool(rng.random() < NEGATED_SHARE), second)
+
+
+ADJECTIVE_SHARE, NEGATED_SHARE = 0.75, 0.25
+"""Share of nouns with an adjective, and of sentences with a negation."""

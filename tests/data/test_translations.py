@@ -1,0 +1,91 @@
+"""Generated sentences in three languages: the grammar, what is held out, and what a table of words makes of them."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+import pytest
+
+from dlx.data.generated.translations import ADJECTIVES, NOUNS, VERBS, Phrase, Sentence, Translations
+
+SOME = Sentence(Phrase(0, 5, 0), 0, True, Phrase(1, 7, 1))
+
+
+def data(**fields: object) -> Translations:
+    return Translations.model_validate({"train": 400, "test": 200, **fields})
+
+
+def test_sentences_are_those_of_the_languages():
+    assert SOME.text("english") == "the red flower does not see this old bridge"
+    assert SOME.text("spanish") == "la flor roja no ve este puente viejo"
+    assert SOME.text("portuguese") == "a flor vermelha não vê esta ponte velha"
+
+
+def test_training_has_none_of_the_combinations_that_each_held_out_sentence_has():
+    source = data(valid=50)
+    held = source.combinations()
+    assert len(held) == 16  # two of six adjectives for each of eight nouns
+
+    def has(one: Sentence) -> bool:
+        return any((phrase.adjective, phrase.noun) in held for phrase in (one.subject, one.thing))
+
+    assert [[has(one) for one in source.sentences(part)].count(True) for part in range(3)] == [0, 50, 200]
+
+
+def test_each_word_of_held_out_sentences_is_in_the_training_part():
+    source = data(train=2000)
+    for language in ("english", "spanish", "portuguese"):
+        train, test = ({w for one in source.sentences(part) for w in one.text(language).split()} for part in (0, 2))
+        assert test <= train
+    kept = {(a, n) for a in range(len(ADJECTIVES)) for n in range(len(NOUNS))} - source.combinations()
+    assert {a for a, _ in kept} == set(range(len(ADJECTIVES)))
+    assert {n for _, n in kept} == set(range(len(NOUNS)))
+
+
+def test_fields_are_texts_and_the_same_for_all_seeds():
+    source = data()
+    fields, sets = source.facts().fields, source.load()
+    assert list(fields) == ["source", "target", "so_far"]
+    assert fields["so_far"].text.shifted == "target"
+    assert fields["target"].text.names == data(seed=1).facts().fields["target"].text.names
+    first = source.sentences(0)[0]
+    texts = source.texts()
+    assert texts["source"].decode(sets.train.x[0]) == first.text("english")
+    assert texts["target"].decode(sets.train.y[0]) == first.text("spanish")
+    assert sets.train.more["so_far"][0, 1:].tolist()[:3] == sets.train.y[0, :3].tolist()
+
+
+def test_a_seed_draws_the_same_sentences_and_another_one_others():
+    assert data().sentences(0) == data(test=10).sentences(0)
+    assert data().sentences(0) != data(seed=1).sentences(0)
+
+
+def test_a_table_of_words_fails():
+    """The most frequent partner of each word, by the true alignment of the grammar: the best that a table can do."""
+    source = data(train=2000, test=500)
+    partners: dict[str, Counter[str]] = defaultdict(Counter)
+    for one in source.sentences(0):
+        for english, spanish in aligned(one):
+            partners[english][spanish] += 1
+    table = {word: found.most_common(1)[0][0] for word, found in partners.items()}
+    right = 0
+    for one in source.sentences(2):
+        words = [table[word] for word in one.text("english").split()]
+        right += " ".join(word for word in words if word) == one.text("spanish")
+    assert right / 500 < 0.2
+
+
+def aligned(one: Sentence) -> list[tuple[str, str]]:
+    """Return each English word with the Spanish one that it stands for; `does` stands for none."""
+    pairs = []
+    for phrase in (one.subject, one.thing):
+        english, spanish = phrase.words("english"), phrase.words("spanish")
+        pairs += [(english[0], spanish[0]), (english[-1], spanish[1])]
+        pairs += [(english[1], spanish[2])] if phrase.adjective is not None else []
+    verb = VERBS[one.verb]
+    return [*pairs, *([("does", ""), ("not", "no"), (verb[1], verb[2])] if one.negated else [(verb[0], verb[2])])]
+
+
+def test_one_language_twice_is_told():
+    with pytest.raises(ValueError, match="`from` and `to` are both `spanish`: give two languages"):
+        data(**{"from": "spanish"})
