@@ -48,14 +48,14 @@ class Decoder:
         self.caches: dict[str, Cache] = {}
         self.so_far: Tensor | None = None
         self.nodes = list(network.graph.nodes)
-        self.given = [node for node in self.nodes if node.op == "placeholder"][place]
-        self.later = _behind(self.given, self.nodes)
+        self.placeholder = [node for node in self.nodes if node.op == "placeholder"][place]
+        self.later = _behind(self.placeholder, self.nodes)
         """What depends on the text so far."""
         self.values: dict[fx.Node, Any] = {}
-        given = iter(inputs)
+        remaining = iter(inputs)
         for node in self.nodes:
             if node.op == "placeholder":
-                self.values[node] = next(given)
+                self.values[node] = next(remaining)
             elif node.op != "output" and node not in self.later:
                 self.values[node] = self._called(node, self.values)
 
@@ -69,7 +69,7 @@ class Decoder:
 
     def outputs(self, tokens: Tensor) -> Tensor:
         """Return the logits (N, n, vocabulary) that the network gives for the next tokens (N, n)."""
-        values = {**self.values, self.given: tokens}
+        values = {**self.values, self.placeholder: tokens}
         for node in self.nodes:
             if node.op == "output":
                 return self.look(fx.node.map_arg(node.args[0], values.__getitem__))
@@ -102,13 +102,13 @@ def goes_by_steps(network: fx.GraphModule, look: Look, inputs: Sequence[Tensor],
     shape = some[place].shape
     ones = torch.zeros(shape, dtype=torch.long, device=some[place].device)
     vocabulary = whole.outputs(ones).shape[-1]
-    drawn = torch.randint(min(3, vocabulary - 1), vocabulary, shape, generator=torch.Generator().manual_seed(0))
-    drawn = drawn.to(ones.device)
-    drawn[:, 0] = BEGIN
-    expected = whole.outputs(drawn)
+    some_text = torch.randint(min(3, vocabulary - 1), vocabulary, shape, generator=torch.Generator().manual_seed(0))
+    some_text = some_text.to(ones.device)
+    some_text[:, 0] = BEGIN
+    expected = whole.outputs(some_text)
     steps = Decoder(network, look, some, place, shape[1])
     try:
-        logits = torch.stack([steps.append(piece) for piece in torch.split(drawn, 1, 1)], 1)
+        logits = torch.stack([steps.append(piece) for piece in torch.split(some_text, 1, 1)], 1)
     except (RuntimeError, IndexError, TypeError, ValueError):
         return False
     return bool((logits - expected).abs().max() <= TOLERANCE * expected.abs().max().clamp_min(1.0))

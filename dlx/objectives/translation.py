@@ -143,8 +143,8 @@ class Translation(Language):
                     # the largest of logits and Gumbel noise is a draw; the same noise in each pass, so that what was
                     # drawn from the right tokens stays
                     noise = -torch.empty(logits.shape).exponential_(generator=rng).log().to(logits.device)
-                drawn = (logits + noise).argmax(1)
-                inputs[place] = true.where(keep, drawn.roll(1, 1))
+                sampled = (logits + noise).argmax(1)
+                inputs[place] = true.where(keep, sampled.roll(1, 1))
         return inputs
 
     # --- evaluation -------------------------------------------------------------------------------------------------

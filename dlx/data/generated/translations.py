@@ -179,7 +179,7 @@ class Translations(Dataset):
         count, rng = (self.train, self.valid, self.test)[part] or 0, np.random.default_rng([self.seed, part])
         held, found = self.combinations(), list[Sentence]()
         while len(found) < count:
-            one = _drawn(rng)
+            one = _random_sentence(rng)
             has = any((phrase.adjective, phrase.noun) in held for phrase in (one.subject, one.thing))
             if has == (part > 0):
                 found.append(one)
@@ -208,7 +208,7 @@ def vocabulary(language: Language) -> tuple[list[str], int]:
     return sorted(found), longest
 
 
-def _drawn(rng: np.random.Generator) -> Sentence:
+def _random_sentence(rng: np.random.Generator) -> Sentence:
     first, second = (
         Phrase(
             int(rng.integers(2)),

@@ -59,8 +59,8 @@ def _why_not(learner: SupervisedLearner) -> str:
     if device != "cpu":
         return f"it is for the CPU, and this is {device}"
     if learner.feed.part.streams or learner.objective.mixes_inputs:
-        drawn = "the network draws a part of what it sees"
-        return drawn if learner.objective.mixes_inputs else "the training set stays on disk"
+        mixed = "the network draws a part of what it sees"
+        return mixed if learner.objective.mixes_inputs else "the training set stays on disk"
     if learner.span.steps - learner.progress.step < MIN_UPDATES and learner.train.trace == "auto":
         return f"{learner.span.steps - learner.progress.step:,} updates are too few"
     return ""
