@@ -80,6 +80,7 @@ CASES = [(kind, *case) for kind, many in TORCHS.items() for case in many]
 FORMULAS = {
     "inverse_time": ({"k": 0.5}, lambda t: 1 / (1 + 0.5 * t)),
     "inverse_sqrt": ({"k": 0.5}, lambda t: 1 / sqrt(1 + 0.5 * t)),
+    "inverse_sigmoid": ({"k": 5}, lambda t: 5 / (5 + exp(t / 5))),
     "exponential": ({"k": 0.1}, lambda t: exp(-0.1 * t)),
 }
 

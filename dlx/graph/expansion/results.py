@@ -58,7 +58,7 @@ def _of_input(placer: Placer, base: Wire, key: str, mark: Mark) -> Wire | tuple[
     facts = placer.globals.get(data_facts.NAME)
     texts = facts.texts if isinstance(facts, data_facts.DataFacts) else {}
     if base.name not in texts:
-        hint = "Recurrent layers have a `state`, and inputs that are texts `padding` and `length`."
+        hint = "Recurrent layers have a `state`" + (", and texts `padding` and `length`." if texts else ".")
         return f"`{base.name}` is an input, and has no `{key}`", hint
     if key not in OF_TEXTS:
         return f"`{base.name}` is a text, which gives `padding` and `length`, and no `{key}`", ""
