@@ -15,6 +15,7 @@ from dlx.data import DATASETS
 from dlx.errors import ShapeError
 from dlx.graph import Graph, trace
 from dlx.layers import LAYERS
+from dlx.objectives import Supervised
 from dlx.shapes import Shape
 from dlx.spec import Experiment, load
 
@@ -32,8 +33,12 @@ SHIPPED = {str(p.relative_to(ROOT / "specs").with_suffix("")): p for p in SPECS 
 _LOADED = {name: load(path) for name, path in SHIPPED.items()}
 ONE_NETWORK = {name: path for name, path in SHIPPED.items() if not _LOADED[name].networks}
 """Those of them with one `network`."""
-TRAINED = [name for name in ONE_NETWORK if _LOADED[name].train is not None]
-"""Those of them that train it."""
+TRAINED = [
+    name
+    for name in ONE_NETWORK
+    if _LOADED[name].train is not None and isinstance(_LOADED[name].objective or Supervised, type | Supervised)
+]
+"""Those of them that train it on targets, and not by the phases of an objective."""
 del _LOADED
 SHIPPED_DATA = sorted(kind for kind, cls in DATASETS.items() if cls.__module__.startswith("dlx."))
 """Every kind of data that dlx brings; other packages may have theirs."""

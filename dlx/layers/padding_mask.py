@@ -1,4 +1,4 @@
-"""Where a padded text has ended, and how long it is: from its integers."""
+"""Where a padded text has ended, how long it is, and which document each token is of: from its integers."""
 
 from __future__ import annotations
 
@@ -63,6 +63,51 @@ class TextLength(Layer):
         from ..modules.padding_mask import TextLength as Built
 
         return Built(self.padding)
+
+
+class TextDocument(Layer):
+    """The number of each token's document in a window of several, from 0 on: how many began before it. Padding: -1.
+
+    Shapes: integers (T,) -> (T,) of integers; in general (*, T), unchanged.
+    Cost: nothing learned; no MACs.
+    Errors: an input that is not of integers.
+    Source: Krell et al. 2021, arXiv:2107.02027, section 3.2 (packed sequences that do not see each other). torch:
+        none; it is (x == begin).cumsum(-1).
+    """
+
+    kind: ClassVar[str] = "text_document"
+    padding: int = Field(0, description="the number of the token that fills a window up")
+    begin: int = Field(1, description="the number of the token that a document begins with")
+
+    example: ClassVar[Example] = Example({}, [(7,)], shape=(7,), dtype="int")
+
+    def plan(self, *xs: Shape) -> Plan:
+        (x,) = xs
+        _integers(x, self.kind)
+        return Plan(shape=Shape(x, "int"), saved=())
+
+    def module(self, *_: Shape) -> Module:
+        from ..modules.padding_mask import TextDocument as Built
+
+        return Built(self.padding, self.begin)
+
+
+class TextPosition(TextDocument):
+    """The position of each token in its document, from 0 on, in a window of several; for an `embedding`.
+
+    Shapes: integers (T,) -> (T,) of integers; in general (*, T), unchanged.
+    Cost: nothing learned; no MACs.
+    Errors: an input that is not of integers.
+    Source: Krell et al. 2021, arXiv:2107.02027, section 3.2 (positions that begin anew). torch: none; it is the
+        distance from the last begin.
+    """
+
+    kind: ClassVar[str] = "text_position"
+
+    def module(self, *_: Shape) -> Module:
+        from ..modules.padding_mask import TextPosition as Built
+
+        return Built(self.padding, self.begin)
 
 
 def _integers(x: Shape, kind: str) -> None:

@@ -15,10 +15,16 @@ def default_objective(facts: Facts) -> Supervised:
     series = any(one.role == "scale" for one in facts.fields.values())
     kind = of_classes if facts.classes is not None else "forecast" if series else "regression"
     kind = "translation" if any(text.shifted for text in facts.texts.values()) else kind
-    kind = "language" if facts.vocabulary is not None and not facts.texts else kind
+    kind = "language" if facts.vocabulary is not None and _tells_tokens(facts) else kind
     made = OBJECTIVES[kind].model_validate({})
     assert isinstance(made, Supervised)
     return made
+
+
+def _tells_tokens(facts: Facts) -> bool:
+    """Whether the target of each token is one of the same vocabulary, and no text of its own or class."""
+    own = facts.target is not None and facts.classes == facts.vocabulary and facts.target_name not in facts.texts
+    return own or not facts.texts
 
 
 __all__ = ["OBJECTIVES", "Call", "Caller", "Objective", "Phase", "Ports", "Supervised", "default_objective"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ..data.base import Field
 from ..metrics import Mode
@@ -108,16 +108,27 @@ class Objective(Declared):
         """
         raise TypeError(f"{type(self).__name__} has no terms()")
 
-    def evaluate(self, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
+    def informed(self, fields: Mapping[str, Field]) -> Self:
+        """Return the objective with what its steps need to know of the fields of the data."""
+        return self
+
+    def evaluate(
+        self, call: Caller, batch: Batch, rng: torch.Generator
+    ) -> Mapping[str, Tensor | tuple[Tensor, Tensor]]:
         """Return the metrics of a batch by name, each a mean over its examples; by default the loss of each phase.
 
-        Networks are in evaluation mode. `rng` has the same state at the start of each evaluation.
+        A pair is a mean, and the number of values that it is over where they are not the examples. Networks are in
+        evaluation mode. `rng` has the same state at the start of each evaluation.
         """
         found = {}
         for phase in self.phases():
             values = list(self.terms(phase.name, call, batch, rng).values())
             found[f"{phase.name}/loss"] = sum(values[1:], values[0])
         return found
+
+    def measured(self, means: dict[str, float]) -> dict[str, float]:
+        """Return the metrics of a part from the means over all of its batches."""
+        return means
 
     def counted(self, batch: Batch) -> int:
         """Return how many examples of a batch its metrics are means over; a batch of none is left out."""

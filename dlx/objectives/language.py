@@ -133,12 +133,12 @@ def of_entropy(nats: float, tokens: float, characters: float | None) -> dict[str
 
     `characters` are those that the tokens stand for; None where the data is no text.
     """
-    found = {"perplexity": _exp(nats), "bits_per_token": nats / log(2)}
+    found = {"perplexity": exponential(nats), "bits_per_token": nats / log(2)}
     if characters is not None:
         found[PER_CHARACTER] = nats * tokens / log(2) / characters if characters else float("nan")
     return found
 
 
-def _exp(value: float) -> float:
+def exponential(value: float) -> float:
     """Return e to a power; infinity beyond the largest number."""
     return exp(value) if value < 709 else float("inf")

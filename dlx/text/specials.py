@@ -11,10 +11,11 @@ from .tokenizer import UNKNOWN, Text, Tokenizer
 if TYPE_CHECKING:
     from .tokenizer import Numbers
 
-PADDING, BEGIN, END = 0, 1, 2
-"""The numbers of the special tokens."""
+PADDING, BEGIN, END, MASK = 0, 1, 2, 3
+"""The numbers of the special tokens; the last one is of texts whose tokens are masked alone."""
 SPECIALS = ("<padding>", "<begin>", "<end>")
 """Their names."""
+MASK_NAME = "<mask>"
 OTHERS = "<unknown>"
 """The special token behind them, where there is one: of all that is not in the vocabulary."""
 
@@ -22,29 +23,30 @@ OTHERS = "<unknown>"
 class WithSpecials(Tokenizer):
     """The tokens of another tokenizer behind the special ones, in their order.
 
-    The number 0 is padding, 1 the beginning, 2 the end, 3 what is unknown where the other tokenizer has such a token.
-    `encode` gives none of the first three; `decode` leaves them out.
+    The number 0 is padding, 1 the beginning, 2 the end; then, where there are such, 3 what is masked, and what is
+    unknown to the other tokenizer. `encode` gives none of them but the last; `decode` leaves them out.
     """
 
     kind: ClassVar[str] = "with_specials"
 
-    def __init__(self, inner: Tokenizer) -> None:
-        self.inner = inner
+    def __init__(self, inner: Tokenizer, mask: bool = False) -> None:
+        self.inner, self.mask = inner, mask
+        self.specials = (*SPECIALS, *((MASK_NAME,) if mask else ()))
         names = inner.names
         self.unknown = len(names) - 1 if names and names[-1] == UNKNOWN else None
         """Number of the unknown token in the other tokenizer, its last one."""
-        self.first = len(SPECIALS) + (self.unknown is not None)
+        self.first = len(self.specials) + (self.unknown is not None)
         """Number of special tokens."""
 
     @property
     def names(self) -> tuple[str, ...]:
         if self.unknown is None:
-            return (*SPECIALS, *self.inner.names)
-        return (*SPECIALS, OTHERS, *self.inner.names[:-1])
+            return (*self.specials, *self.inner.names)
+        return (*self.specials, OTHERS, *self.inner.names[:-1])
 
     @property
     def lengths(self) -> tuple[int, ...]:
-        own, lengths = [0] * len(SPECIALS), self.inner.lengths
+        own, lengths = [0] * len(self.specials), self.inner.lengths
         return (*own, *lengths) if self.unknown is None else (*own, lengths[-1], *lengths[:-1])
 
     def encode(self, text: Text) -> Numbers:
@@ -57,14 +59,14 @@ class WithSpecials(Tokenizer):
         numbers = numbers.astype(np.int64)
         if self.unknown is None:
             return numbers + self.first
-        return np.where(numbers == self.unknown, len(SPECIALS), numbers + self.first)
+        return np.where(numbers == self.unknown, len(self.specials), numbers + self.first)
 
     def decode(self, numbers: Sequence[int]) -> str:
-        last = len(SPECIALS)
+        last = len(self.specials)
         inner = [
             int(number) - self.first if number >= self.first else self.unknown for number in numbers if number >= last
         ]
         return self.inner.decode([number for number in inner if number is not None])
 
     def as_json(self) -> dict[str, Any]:
-        return {"kind": self.kind, "inner": self.inner.as_json()}
+        return {"kind": self.kind, "inner": self.inner.as_json(), **({"mask": True} if self.mask else {})}

@@ -70,7 +70,7 @@ def restored(document: Mapping[str, Any]) -> Tokenizer:
     from . import library, specials, tokenizer
 
     if document["kind"] == specials.WithSpecials.kind:
-        return specials.WithSpecials(restored(document["inner"]))
+        return specials.WithSpecials(restored(document["inner"]), bool(document.get("mask", False)))
     kinds = (tokenizer.Bytes, tokenizer.Characters, library.WordTokenizer, library.BpeTokenizer)
     by_kind: dict[str, Any] = {cls.kind: cls for cls in kinds}
     found: Tokenizer = by_kind[document["kind"]].from_json(document)

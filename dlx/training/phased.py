@@ -229,9 +229,11 @@ class Phased(Learner):
                 if not (count := self.objective.counted(batch)):
                     continue
                 for key, value in self.objective.evaluate(self.call, batch, rng).items():
-                    means.setdefault(key, Mean()).add(value, count)
+                    mean, over = value if isinstance(value, tuple) else (value, count)
+                    means.setdefault(key, Mean()).add(mean, over)
         self.set_training_mode()
-        return {f"{name}/{key}": float(mean.compute()) for key, mean in means.items()}
+        found = self.objective.measured({key: float(mean.compute()) for key, mean in means.items()})
+        return {f"{name}/{key}": value for key, value in found.items()}
 
     def state(self) -> dict[str, Any]:
         return {**super().state(), "objective": self.rng.get_state(), "losses": list(self.losses)}

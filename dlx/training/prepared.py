@@ -70,6 +70,8 @@ class Prepared:
         if isinstance(objective, Supervised):
             statistics = statistics_of_targets(experiment, objective, sets) if statistics is None else statistics
             objective = objective.fitted(statistics)
+        else:
+            objective = objective.informed(experiment.data.facts().fields)
         target = device.pick(train.device)
         return cls(experiment, train, experiment.data, graphs, sets, objective, target, dict(statistics or {}))
 

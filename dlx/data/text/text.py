@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterator
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field, PositiveInt, field_validator, model_validator
 
@@ -15,13 +15,14 @@ from ...errors import DataError, plural
 from ...lazy import np
 from ...registry import FilePath
 from ...shapes import Shape
-from ...text import Tokenizer, Tokens, kind_of
-from ..base import Dataset, Facts, Sets, Split
+from ...text import BEGIN, PADDING, Tokenizer, Tokens, kind_of
+from ..base import Dataset, Facts, Sets, Split, TextFacts
 from ..file_reading import existing
 from ..input_record import reading_of
 from ..new_inputs import NewInputs
 from ..splits import PartSize, part_size, random_parts
 from .corpus import Corpus, Document, Scan
+from .packed import PackedWindows, ranges
 from .recorded import recorded_tokenizer
 from .token_files import token_file, tokenizer_of
 from .windows import TokenFile, Windows
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from ..python_inputs import Columns
 
 PARTS = ("train", "valid", "test")
+TEXT = "text"
+"""Name of the input where it is padded."""
 
 
 class Text(Dataset):
@@ -44,6 +47,10 @@ class Text(Dataset):
     Documents: a file is one, a folder has one a file, a table one a row of its `column`. A window never goes beyond
         its document. Of one document `valid` and `test` are the last characters, or bytes where the tokens are
         bytes; of several they are whole documents, the last ones, or drawn ones with `split: random`.
+        With `documents: pad` or `pack` a document stands between `<begin>` and `<end>`, and what is left of a window
+        is `<padding>`: of its last window, or of one that holds as many whole documents as fit. Then the input is
+        called `text`, and beside it are `text.padding`, `text.length`, `text.document` (the number of each token's
+        document in the window, from 0 on; -1 of padding) and `text.position` (of each token in it).
     Windows begin every `stride` tokens; in `valid` and `test` a token that two windows have counts in the first.
     With `carry` the part is cut into `batch_size` streams of consecutive windows: the state in which a recurrent
         layer ends a window is where it begins the next, without gradients; it is zero where a stream or a document
@@ -66,6 +73,11 @@ class Text(Dataset):
     stride: PositiveInt | None = Field(
         None, description="tokens from the beginning of a window to that of the next; null: `window`"
     )
+    documents: Literal["cut", "pad", "pack"] = Field(
+        "cut",
+        description="cut: windows of their tokens; pad: with begin and end, and padding; pack: several in a window",
+    )
+    mask: bool = Field(False, description="give the vocabulary a token `<mask>`, for `masked_language`")
     carry: bool = Field(False, description="go on with the states of recurrent layers from window to window")
     train: Annotated[PartSize | None, Field(description="to train on: a fraction, a count, or null for the rest")] = (
         None
@@ -106,6 +118,14 @@ class Text(Dataset):
                 f"`carry` goes on where a window ends, and `stride` {self.stride} begins the next elsewhere "
                 f"(`window` {self.window}): leave one out"
             )
+        if self.documents == "pack" and (self.carry or self.stride is not None):
+            both = "carry" if self.carry else "stride"
+            raise ValueError(f"`documents: pack` fills windows with whole documents, and `{both}` goes through them")
+        if self.tokenizer_of is not None and self.has_specials:
+            what = "mask: true" if self.mask else f"documents: {self.documents}"
+            raise ValueError(
+                f"`{what}` gives the vocabulary special tokens, and `tokenizer_of` names one that stands"
+            )
         if self.tokenizer_of is not None and "tokens" in self.model_fields_set:
             raise ValueError("`tokens` are trained, and `tokenizer_of` names a run that has its own: leave one out")
         if self.split == "order" and "seed" in self.model_fields_set:
@@ -123,6 +143,11 @@ class Text(Dataset):
     def step(self) -> int:
         """Tokens from one window to the next."""
         return self.stride or self.window
+
+    @property
+    def has_specials(self) -> bool:
+        """Whether the vocabulary begins with special tokens."""
+        return self.mask or self.documents != "cut"
 
     @cached_property
     def corpus(self) -> Corpus:
@@ -205,7 +230,8 @@ class Text(Dataset):
     def facts(self) -> Facts:
         names = self.tokenizer().names
         shape = Shape((self.window,), "int")
-        return Facts(shape, len(names), Shape((self.window,)), class_names=names, vocabulary=len(names))
+        own: dict[str, Any] = {"input_name": TEXT, "texts": {TEXT: TextFacts(names)}} if self.has_specials else {}
+        return Facts(shape, len(names), Shape((self.window,)), class_names=names, vocabulary=len(names), **own)
 
     def load(self) -> Sets:
         tokenizer = self.tokenizer()
@@ -213,6 +239,7 @@ class Text(Dataset):
         there = {name: token_file(self, name, tokenizer) for name in PARTS if sizes[name]}
         parts = {name: self._split(name, file) for name, file in there.items()}
         what = [self.scan().digest, self.parts_as_json(), tokenizer.digest, self.window, self.step, self.carry]
+        what += [self.documents] if self.documents != "cut" else []
         digest = hashlib.sha256(json.dumps(what).encode()).hexdigest()
         source = f"{self.source} {self.path}" if self.path is not None else f"{self.source} of the spec"
         counts = ", ".join(f"{name} {len(file.tokens):,}" for name, file in there.items())
@@ -226,6 +253,7 @@ class Text(Dataset):
             tokenizer.names,
             notes=(note,),
             reading={"tokenizer": tokenizer.as_json()},
+            fields=self.facts().fields if self.has_specials else {},
         )
 
     def _total(self) -> tuple[int, str]:
@@ -235,8 +263,13 @@ class Text(Dataset):
         return lengths[0], "bytes" if self.of_bytes else "characters"
 
     def _split(self, part: str, file: TokenFile) -> Split:
+        if self.documents == "pack":
+            bounds = ranges(file, self.window)
+            seen, told = (PackedWindows(file, self.window, self.window, bounds, role) for role in ("input", "target"))
+            return Split(cast("Any", seen), cast("Any", told))
         firsts = file.firsts(self.window, self.step)
-        if firsts[-1] == 0 or (len(file.documents) == 2 and len(file.tokens) <= self.window):
+        short = len(file.documents) == 2 and len(file.tokens) <= self.window and self.documents == "cut"
+        if firsts[-1] == 0 or short:
             have = plural(len(file.tokens), "token")
             message = f"the part `{part}` has {have}, and a window of {self.window:,} and the one to tell take "
             message += f"{self.window + 1:,}"
@@ -271,6 +304,10 @@ class Text(Dataset):
         assert tokenizer is not None
         numbers = np.concatenate([np.empty(0, np.int64), *encoded(document, tokenizer, "inputs")]).astype(np.int64)
         (window,) = record.raw
+        if self.documents != "cut":
+            numbers = np.concatenate([[BEGIN], numbers])
+            empty = max(0, window - len(numbers))
+            numbers = np.concatenate([numbers, np.full(empty, PADDING)])
         if len(numbers) < window:
             message = (
                 f"{document.name} has {plural(len(numbers), 'token')}, and the network takes windows of {window:,}"

@@ -7,12 +7,13 @@ import json
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from io import BytesIO
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ...errors import DataError
 from ...lazy import np
-from ...text import Tokenizer, UnknownTextError, restored, trained
+from ...text import BEGIN, END, Tokenizer, UnknownTextError, WithSpecials, kind_of, restored, trained
 from ...utils import files
 from ..cache import cache_folder, cached_file
 from .corpus import Document
@@ -40,12 +41,17 @@ def tokenizer_of(data: TextData) -> Tokenizer:
     What it depends on names it: the texts, the options, and the version of the library.
     """
     key = [data.scan().digest, data.parts_as_json(), data.tokens_as_json(), data.unknown, versions()]
+    key += [["specials", data.mask]] if data.has_specials else []
     path = cache_folder() / "text" / "tokenizers" / f"{_hashed(key)}.json"
     try:
         return restored(json.loads(path.read_text()))
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    made = trained(data.tokens, (piece for one in data.documents_of("train") for piece in one.pieces), data.unknown)
+    # a word ends with its document; characters and bytes would gain a line break
+    ends = ["\n"] if data.has_specials and kind_of(data.tokens) not in ("characters", "bytes") else []
+    pieces = (piece for one in data.documents_of("train") for piece in chain(one.pieces, ends))
+    made = trained(data.tokens, pieces, data.unknown)
+    made = WithSpecials(made, data.mask) if data.has_specials else made
     with suppress(OSError):  # where nothing can be kept it is trained again
         path.parent.mkdir(parents=True, exist_ok=True)
         files.replace(path, json.dumps(made.as_json()).encode())
@@ -54,11 +60,13 @@ def tokenizer_of(data: TextData) -> Tokenizer:
 
 def token_file(data: TextData, part: str, tokenizer: Tokenizer) -> TokenFile:
     """Return the tokens of a part, which are written to the cache where they are not there."""
-    key = _hashed([data.scan().digest, data.parts_as_json(), part, tokenizer.digest, versions()])
+    delimited = data.documents != "cut"
+    what = [data.scan().digest, data.parts_as_json(), part, tokenizer.digest, versions()]
+    key = _hashed(what + (["delimited"] if delimited else []))
     documents = cache_folder() / "text" / f"{key}.documents.npy"
 
     def write(path: Path) -> None:
-        counts = _write(path, data.documents_of(part), tokenizer, part)
+        counts = _write(path, data.documents_of(part), tokenizer, part, delimited)
         packed = BytesIO()
         np.save(packed, np.cumsum([0, *counts]))
         files.replace(documents, packed.getvalue())
@@ -77,14 +85,17 @@ def dtype_of(size: int) -> Any:
     return np.min_scalar_type(max(size - 1, 0))
 
 
-def _write(path: Path, documents: Iterable[Document], tokenizer: Tokenizer, part: str) -> list[int]:
-    """Write the tokens of some documents, and return how many each has."""
+def _write(
+    path: Path, documents: Iterable[Document], tokenizer: Tokenizer, part: str, delimited: bool = False
+) -> list[int]:
+    """Write the tokens of some documents, with their begin and end where `delimited`; return how many each has."""
     dtype, counts = dtype_of(tokenizer.size), []
     with path.open("wb") as file:
         file.write(bytes(HEADER))
         for document in documents:
             counts.append(0)
-            for numbers in encoded(document, tokenizer, part):
+            pieces = encoded(document, tokenizer, part)
+            for numbers in chain([[BEGIN]], pieces, [[END]]) if delimited else pieces:
                 file.write(np.ascontiguousarray(numbers, dtype).data)
                 counts[-1] += len(numbers)
         file.seek(0)

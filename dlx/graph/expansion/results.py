@@ -12,7 +12,12 @@ from . import data_facts
 from .place import Placer
 from .scope import Arriving
 
-OF_TEXTS = {"padding": "padding_mask", "length": "text_length"}
+OF_TEXTS = {
+    "padding": "padding_mask",
+    "length": "text_length",
+    "document": "text_document",
+    "position": "text_position",
+}
 """The layer that gives each result of an input of text."""
 
 
@@ -57,11 +62,13 @@ def _of_input(placer: Placer, base: Wire, key: str, mark: Mark) -> Wire | tuple[
     """Return the result `key` of an input: where a text is padding, or its length; a node, made once."""
     facts = placer.globals.get(data_facts.NAME)
     texts = facts.texts if isinstance(facts, data_facts.DataFacts) else {}
+    *most, last = (f"`{name}`" for name in OF_TEXTS)
+    listed = f"{', '.join(most)} and {last}"
     if base.name not in texts:
-        hint = "Recurrent layers have a `state`" + (", and texts `padding` and `length`." if texts else ".")
+        hint = "Recurrent layers have a `state`" + (f", and texts {listed}." if texts else ".")
         return f"`{base.name}` is an input, and has no `{key}`", hint
     if key not in OF_TEXTS:
-        return f"`{base.name}` is a text, which gives `padding` and `length`, and no `{key}`", ""
+        return f"`{base.name}` is a text, which gives {listed}, and no `{key}`", ""
     full = f"{base.name}.{key}"
     if full not in placer.results:
         placer.results[full] = placer.place(OF_TEXTS[key], Node({}, mark), mark, full, Arriving((base,)))

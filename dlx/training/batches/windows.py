@@ -7,8 +7,10 @@ from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any
 
 from ...data.batch import Batch, FieldNames
+from ...data.text.packed import PackedWindows
 from ...data.text.windows import MASKED, Windows
 from ...lazy import torch
+from ...text import END, PADDING
 from .data_part import DataPart, examples_at_once
 
 if TYPE_CHECKING:
@@ -73,6 +75,7 @@ class WindowPart(DataPart):
         assert isinstance(inputs, Windows)
         assert isinstance(targets, Windows)
         file = inputs.file
+        cls = PackedPart if isinstance(inputs, PackedWindows) else cls
         moved = to if file.tokens.nbytes <= ON_DEVICE else torch.device("cpu")
         tokens, documents, firsts = (
             torch.from_numpy(array).to(moved) for array in (file.tokens, file.documents, inputs.firsts)
@@ -143,6 +146,20 @@ class WindowPart(DataPart):
             again = torch.arange(self.window, device=index.device) < self.window - self.stride
             outside = outside | ((number > 0).unsqueeze(1) & again)
         return x, found[:, 1:].masked_fill(outside, MASKED)
+
+
+@dataclass(frozen=True)
+class PackedPart(WindowPart):
+    """Windows that hold several documents; `firsts` (windows, 2) are their ranges of tokens."""
+
+    def _gathered(self, index: Tensor) -> tuple[Tensor, Tensor]:
+        bounds = self.firsts.index_select(0, index.to(self.tokens.device))
+        place = bounds[:, :1] + torch.arange(self.window, device=bounds.device)
+        last = bounds[:, 1:]
+        x = self.tokens[torch.minimum(place, last - 1)].long()
+        y = self.tokens[(place + 1).clamp(max=len(self.tokens) - 1)].long()
+        outside = place >= last
+        return x.masked_fill(outside, PADDING), y.masked_fill(outside | (x == END), MASKED)
 
 
 BEGINS = "begins"
