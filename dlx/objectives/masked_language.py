@@ -83,11 +83,11 @@ class MaskedLanguage(Objective):
 
     def hidden(self, x: Tensor, rng: torch.Generator) -> tuple[Tensor, Tensor]:
         """Return tokens (N, T) with some replaced, and which are to be told (N, T)."""
-        drawn = torch.rand((2, *x.shape), generator=rng).to(x.device)
+        uniform = torch.rand((2, *x.shape), generator=rng).to(x.device)
         others = torch.randint(MASK + 1, self._vocabulary, x.shape, generator=rng).to(x.device)
-        chosen = (drawn[0] < self.share) & (x > MASK)
-        seen = torch.where(chosen & (drawn[1] < self.masked), MASK, x)
-        draws = chosen & (drawn[1] >= self.masked) & (drawn[1] < self.masked + self.random)
+        chosen = (uniform[0] < self.share) & (x > MASK)
+        seen = torch.where(chosen & (uniform[1] < self.masked), MASK, x)
+        draws = chosen & (uniform[1] >= self.masked) & (uniform[1] < self.masked + self.random)
         return torch.where(draws, others, seen), chosen
 
     def terms(self, phase: str, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:

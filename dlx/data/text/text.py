@@ -265,8 +265,8 @@ class Text(Dataset):
     def _split(self, part: str, file: TokenFile) -> Split:
         if self.documents == "pack":
             bounds = ranges(file, self.window)
-            seen, told = (PackedWindows(file, self.window, self.window, bounds, role) for role in ("input", "target"))
-            return Split(cast("Any", seen), cast("Any", told))
+            both = [PackedWindows(file, self.window, self.window, bounds, role) for role in ("input", "target")]
+            return Split(*cast("Any", both))
         firsts = file.firsts(self.window, self.step)
         short = len(file.documents) == 2 and len(file.tokens) <= self.window and self.documents == "cut"
         if firsts[-1] == 0 or short:
