@@ -26,6 +26,7 @@ COMMANDS = (
     runs.evaluate,
     runs.predict,
     runs.sample,
+    runs.neighbours,
     runs.compare,
     specs.layers,
     specs.specs,

@@ -154,6 +154,32 @@ def sample(
     texts.sampled(found, as_json, echo)
 
 
+def neighbours(
+    run: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run that embeds texts.", autocompletion=completion.run_names)
+    ],
+    of: Annotated[str, typer.Option("--of", metavar="WORD", help="Token that is asked about.")],
+    n: Annotated[int, typer.Option("--n", metavar="N", help="Number of neighbours.")] = 5,
+    layer: Annotated[
+        str | None, typer.Option(metavar="NODE", help="The embedding, where there are several of texts.")
+    ] = None,
+    checkpoint: Checkpoint = None,
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Find the words whose vectors are nearest to that of a word.
+
+    The vectors are the rows of an `embedding` that takes the tokens of a text; near is what has a large cosine.
+
+    Example: dlx neighbours last --of cat --n 3
+    """
+    from ..runs import lookup
+    from ..show import neighbours as words
+    from ..trained import neighbours as nearest
+
+    words.neighbours(nearest.neighbours(lookup.find(run, runs), of, n, layer, checkpoint), as_json)
+
+
 def compare(
     names: Annotated[
         list[str],

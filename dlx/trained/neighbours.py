@@ -9,16 +9,18 @@ from typing import TYPE_CHECKING, Any
 from ..data.text.fields import text_fields
 from ..data.text.recorded import recorded_tokenizer
 from ..errors import DlxError, did_you_mean, plural
+from ..graph.inputs import fields_of
 from ..lazy import np
-from ..spec import load
+from ..spec import Experiment, load
 from ..text import WithSpecials
 from ..training.checkpoints import checkpoint
-from .evaluate import graph_for, input_record_of, weights_of
+from .evaluate import input_record_of, weights_of
+from .input_sizes import graph_for
 
 if TYPE_CHECKING:
     from ..data.input_record import InputRecord
     from ..graph import Graph, LayerNode
-    from ..runs import RunFolder
+    from ..runs.folder import RunFolder
     from ..text import Tokenizer
 
 
@@ -58,11 +60,13 @@ def neighbours(run: RunFolder, of: str, n: int = 5, layer: str | None = None, na
         raise DlxError(f"--n is {n}", hint="Take 1 or more.")
     experiment, known = load(run.file("spec.yaml")), input_record_of(run)
     graph = graph_for(experiment, known)
-    node, tokenizer = _embedding(run, graph, known, layer)
+    node, tokenizer = _embedding(run, experiment, graph, known, layer)
     names, first = tokenizer.names, tokenizer.first if isinstance(tokenizer, WithSpecials) else 0
     if of not in names[first:]:
         message = f"`{of}` is no token of {run.key}, which knows {plural(len(names) - first, 'token')}"
-        raise DlxError(message, hint=did_you_mean(of, names[first:]) or f"Among them: {' '.join(names[first:][:12])}.")
+        raise DlxError(
+            message, hint=did_you_mean(of, names[first:]) or f"Among them: {' '.join(names[first:][:12])}."
+        )
     from ..network import build
 
     network = build(graph, experiment.init)
@@ -81,14 +85,18 @@ def _nearest(vectors: Any, which: int, first: int, n: int) -> list[tuple[int, fl
     return [(i, cosines[i]) for i in order[:n]]
 
 
-def _embedding(run: RunFolder, graph: Graph, known: InputRecord, layer: str | None) -> tuple[LayerNode, Tokenizer]:
+def _embedding(
+    run: RunFolder, experiment: Experiment, graph: Graph, known: InputRecord, layer: str | None
+) -> tuple[LayerNode, Tokenizer]:
     """Return the embedding that is asked about, and the tokenizer whose tokens its rows are."""
     fields = text_fields(known.reading)
     one = recorded_tokenizer(known.reading)
+    taken = fields_of(experiment, known.facts, graph.inputs)
     found: dict[str, tuple[LayerNode, Tokenizer]] = {}
     for node in graph.nodes:
-        if node.kind == "embedding" and node.inputs[0] in graph.fields:
-            tokenizer = fields[field].tokenizer if (field := graph.fields[node.inputs[0]]) in fields else one
+        if node.kind == "embedding" and node.inputs[0] in graph.inputs:
+            field = taken.get(node.inputs[0], node.inputs[0])
+            tokenizer = fields[field].tokenizer if field in fields else one
             if tokenizer is not None and node.plan.weights.get("weight", (0,))[0] == tokenizer.size:
                 found[node.name] = node, tokenizer
     listed: Sequence[str] = list(found)

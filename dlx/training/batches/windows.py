@@ -75,13 +75,13 @@ class WindowPart(DataPart):
         assert isinstance(inputs, Windows)
         assert isinstance(targets, Windows)
         file = inputs.file
-        cls = PackedPart if isinstance(inputs, PackedWindows) else cls
+        kind = PackedPart if isinstance(inputs, PackedWindows) else cls
         moved = to if file.tokens.nbytes <= ON_DEVICE else torch.device("cpu")
         tokens, documents, firsts = (
             torch.from_numpy(array).to(moved) for array in (file.tokens, file.documents, inputs.firsts)
         )
         nothing: Any = None
-        return cls(
+        return kind(
             nothing,
             nothing,
             names=names,
