@@ -87,7 +87,7 @@ def test_the_file_of_contexts_is_what_its_script_writes():
 
 
 def test_counts_of_words_that_stand_together_put_classes_together_too():
-    """The second source: positive pointwise mutual information (Levy & Goldberg 2014), whose factors such vectors are."""
+    """The second source: positive pointwise mutual information (Levy & Goldberg 2014), which such vectors factor."""
     rows = MADE["contexts"](600, 0)
     words = sorted({word for _, word in rows})
     counts = np.zeros((len(words), len(words)))
