@@ -71,8 +71,8 @@ class TextDocument(Layer):
     Shapes: integers (T,) -> (T,) of integers; in general (*, T), unchanged.
     Cost: nothing learned; no MACs.
     Errors: an input that is not of integers.
-    Source: Krell et al. 2021, arXiv:2107.02027, section 3.2 (packed sequences that do not see each other). torch:
-        none; it is (x == begin).cumsum(-1).
+    Source: Krell et al. 2021, arXiv:2107.02027, section 3.2 (packed sequences that do not see each other).
+        torch: none; it is (x == begin).cumsum(-1).
     """
 
     kind: ClassVar[str] = "text_document"
