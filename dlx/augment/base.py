@@ -53,6 +53,8 @@ class Augmentation(Declared):
 
     ranks: ClassVar[tuple[int, ...]] = tuple(RANKS)
     """Numbers of axes that an example may have."""
+    of_texts: ClassVar[bool] = False
+    """Whether it changes the tokens of a text."""
     colours: ClassVar[bool] = False
     """Whether the augmentation needs brightness from 0 to 1; preprocessing is then undone before it and redone
     after it."""

@@ -41,6 +41,7 @@ class OfTokens(Augmentation):
     """Base class of changes of texts (tokens,): numbers of tokens, each below the size of the vocabulary."""
 
     ranks: ClassVar[tuple[int, ...]] = (1,)
+    of_texts: ClassVar[bool] = True
 
     def output_shape(self, x: Shape) -> Shape:
         if x.rank != 1:

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 from ...augment import Augmentation, Mixing, Moving
 from ...augment.base import UNDONE
 from ...augment.one_of import OneOf, flattened
-from ...augment.tokens import OfTokens
 from ...data import Facts
-from ...data.text.text import Text
 from ...errors import Problem, ShapeError
 from ...objectives import Supervised, default_objective
 from ...shapes import Shape, by_x
 from ...text.tokenizer import UNKNOWN
 
 if TYPE_CHECKING:
+    from ...augment.tokens import OfTokens
     from .experiment import Experiment
     from .train import Train
 
@@ -69,8 +68,8 @@ def _conflicts(
     except ShapeError as error:
         yield error.problem_for([str(x) for x in error.inputs])
         return
-    if isinstance(step, OfTokens):
-        yield from _text_conflicts(step, facts, experiment)
+    if step.of_texts:
+        yield from _text_conflicts(cast("OfTokens", step), facts, experiment)
     if isinstance(step, OneOf):
         for one in step.of:
             yield from _conflicts(one, before, facts, experiment)
@@ -85,11 +84,11 @@ def _conflicts(
 
 def _text_conflicts(step: OfTokens, facts: Facts, experiment: Experiment) -> Iterator[Problem]:
     """Yield why a change of tokens does not fit to the data: it changes the windows of a text, each by itself."""
-    if not isinstance(experiment.data, Text):
-        kind = experiment.data.kind if experiment.data is not None else ""
+    kind = experiment.data.kind if experiment.data is not None else ""
+    if kind != "text":
         yield Problem(f"{step.kind} changes the tokens of `data: text`, and the data is `{kind}`", "Leave it out.")
         return
-    if experiment.data.carry:
+    if getattr(experiment.data, "carry", False):
         message = f"{step.kind} changes each window by itself, and `carry: true` goes on from one to the next"
         yield Problem(message, "Leave one out.")
     if message := step.misfit(facts.class_names, UNKNOWN):
