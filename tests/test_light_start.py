@@ -15,7 +15,7 @@ from dlx.spec.sections.kinds import choice_at
 
 ROOT = Path(__file__).parent.parent
 PACKAGE = ROOT / "dlx"
-MOST = 60
+MOST = 61
 """Pydantic classes that a net of three layers may build."""
 COUNT = """
 import sys

@@ -13,7 +13,6 @@ from ...data import Facts
 from ...errors import Problem, ShapeError
 from ...objectives import Supervised, default_objective
 from ...shapes import Shape, by_x
-from ...text.tokenizer import UNKNOWN
 
 if TYPE_CHECKING:
     from ...augment.tokens import OfTokens
@@ -84,6 +83,8 @@ def _conflicts(
 
 def _text_conflicts(step: OfTokens, facts: Facts, experiment: Experiment) -> Iterator[Problem]:
     """Yield why a change of tokens does not fit to the data: it changes the windows of a text, each by itself."""
+    from ...text.tokenizer import UNKNOWN
+
     kind = experiment.data.kind if experiment.data is not None else ""
     if kind != "text":
         yield Problem(f"{step.kind} changes the tokens of `data: text`, and the data is `{kind}`", "Leave it out.")
