@@ -52,3 +52,18 @@ def test_a_gpt_sees_more_than_three_letters_and_no_twin_of_it_does(tmp_path):
     assert all(one > claimed for one in twins.values())
     # a position without attention knows its own letter alone, as counts of two letters do
     assert twins["no attention"] > bits_of_kneser_ney(TEXT.read_text(), 2) - 0.05
+
+
+@pytest.mark.slow
+def test_on_a_million_letters_it_sees_more_than_four(shared_data, tmp_path):
+    """Context 64 and 3,000 steps, as the spec says of it, with a text on the way."""
+    path = shared_data / "tinyshakespeare.txt"
+    asked = [f"data.text.path={path}", "vars.context=64", "train.batch_size=32", "train.steps=3000"]
+    more = ["~expect", "+train.samples={every: 1500, prompt: 'ROMEO:'}"]
+    (done,) = runner.run(load(SPEC, [*ALONE, *asked, *more]), tmp_path).results
+    counts = bits_of_kneser_ney(path.read_text(), 4)
+    print(f"whole {done.metrics[BITS]:.3f}, counts of four {counts:.3f}")
+    assert done.metrics[BITS] < counts
+    texts = sorted((done.run.dir / "artifacts" / "samples").iterdir())
+    assert [one.name for one in texts] == ["step-001500.txt", "step-003000.txt"]
+    assert all(one.read_text().startswith("ROMEO:") for one in texts)

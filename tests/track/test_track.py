@@ -485,6 +485,21 @@ def test_an_emptied_store_is_filled_again(root):
     assert Reader(store.tracking_uri(run), run).curves() == expected(run)
 
 
+def test_what_is_made_to_be_looked_at_arrives(root):
+    """All of `artifacts/`, in its folders, but what is being written; what changes arrives anew."""
+    run = finished(root)
+    run.write_text("artifacts/samples/step-000010.txt", "to be")
+    run.write_text("artifacts/samples/.step-000020.txt.77", "or n")
+    track.sync(run)
+    reader = Reader(store.tracking_uri(run), run)
+    assert [one.path for one in reader.client.list_artifacts(reader.id, "samples")] == ["samples/step-000010.txt"]
+    assert reader.text("samples/step-000010.txt") == "to be"
+
+    run.write_text("artifacts/samples/step-000010.txt", "not to be")
+    track.sync(run)
+    assert reader.text("samples/step-000010.txt") == "not to be"
+
+
 def test_records_arrive_as_they_come(root, uri):
     run = begin(root)
     sent = [track.sync(run, uri).sent]
