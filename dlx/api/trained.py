@@ -91,22 +91,32 @@ class Predictions(Predicted):
 
 
 class Samples(Sampled):
-    """Texts that a network has made after a prompt: `texts`, and `samples` with the tokens of each."""
+    """Texts or waves that a network has made after a prompt: `texts` or `waves`, and `samples` with the tokens of
+    each. `write` writes them to a file.
+    """
 
     @property
     def frame(self) -> DataFrame:
-        """A row for each text. Columns: `seed` where it was drawn, `text`, `bits_per_token`."""
+        """A row for each text. Columns: `seed` where it was drawn, `text`, `bits_per_token`. Of waves a row for each
+        step, and a column for each wave.
+        """
+        if self.are_waves:
+            return frames.table(self._titles, [list(row) for row in zip(*self.waves, strict=True)])
         columns = [*(["seed"] if self.seeds else []), "text", "bits_per_token"]
-        rows = [[one.text, one.bits_per_token] for one in self.samples]
+        rows = [[text, one.bits_per_token] for text, one in zip(self.texts, self.samples, strict=True)]
         return frames.table(columns, [[*self.seeds[i : i + 1], *row] for i, row in enumerate(rows)])
 
     def __repr__(self) -> str:
-        return f"<dlx.Samples of {self.run.key}: {plural(len(self.samples), 'text')} after {self.prompt!r}>"
+        what = plural(len(self.samples), "wave" if self.are_waves else "text")
+        return (
+            f"<dlx.Samples of {self.run.key}: {what} after {'silence' if self.prompt is None else repr(self.prompt)}>"
+        )
 
     def _repr_html_(self) -> str:
-        return html.table(
-            ("text", ">bits a token"), [(one.whole, html.figure(one.bits_per_token)) for one in self.samples]
-        )
+        shown = self._titles if self.are_waves else self.lines(echo=True)
+        bits = [html.figure(one.bits_per_token) for one in self.samples]
+        title = "wave" if self.are_waves else "text"
+        return html.table((title, ">bits a token"), list(zip(shown, bits, strict=True)))
 
 
 def open_run(run: AnyRun = "last", *, runs: str | os.PathLike[str] = "runs") -> Run:
@@ -195,7 +205,7 @@ def sample(
     run: AnyRun = "last",
     n: int = 500,
     *,
-    prompt: str | None = None,
+    prompt: Any = None,
     temperature: float = 1.0,
     top_k: int | None = None,
     top_p: float = 1.0,
@@ -205,12 +215,13 @@ def sample(
     checkpoint: str | None = None,
     runs: str | os.PathLike[str] = "runs",
 ) -> Samples:
-    """Let a language model go on with `prompt` for `n` tokens, as `dlx sample` does.
+    """Let a language model go on with the text `prompt` for `n` tokens, as `dlx sample` does, or a network of waves
+    with an array (steps,), or a file, from -1 to 1.
 
     Text i is drawn by `seed` + i. `temperature` 0 takes the most probable token each time; `beam` searches the most
     probable text among as many.
 
-    Raises DlxError where the run has no language model, or the prompt is empty, too long or not of its vocabulary.
+    Raises DlxError where the run tells no next token, or the prompt is empty, too long or not of its vocabulary.
     """
     decoding = Decoding(temperature, top_k, top_p)
     with isolated():

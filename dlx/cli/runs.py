@@ -113,10 +113,15 @@ def predict(
 
 def sample(
     run: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run of a language model.", autocompletion=completion.run_names)
+        str,
+        typer.Argument(
+            metavar="RUN", help="A run of a language model or of waves.", autocompletion=completion.run_names
+        ),
     ],
     n: Annotated[int, typer.Option("--n", metavar="N", help="Tokens to make.")] = 500,
-    prompt: Annotated[str | None, typer.Option(metavar="TEXT", help="Text to go on with.")] = None,
+    prompt: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Text to go on with; of waves a file: .wav, .npy or .csv.")
+    ] = None,
     temperature: Annotated[
         float, typer.Option(metavar="T", help="Divisor of the logits; 0 takes the most probable token.")
     ] = 1.0,
@@ -125,20 +130,25 @@ def sample(
         float, typer.Option(metavar="P", help="Draw among the most probable tokens that add up to P.")
     ] = 1.0,
     beam: Annotated[
-        int | None, typer.Option(metavar="B", help="Search the most probable text among B, and draw none.")
+        int | None, typer.Option(metavar="B", help="Search the most probable one among B, and draw none.")
     ] = None,
-    samples: Annotated[int, typer.Option(metavar="N", help="Number of texts.")] = 1,
-    seed: Annotated[int, typer.Option(metavar="N", help="Of the first text; the next is drawn by N + 1.")] = 0,
-    echo: Annotated[bool, typer.Option("--echo", help="Also the prompt, before each text.")] = False,
+    samples: Annotated[int, typer.Option(metavar="N", help="Number of texts or waves.")] = 1,
+    seed: Annotated[int, typer.Option(metavar="N", help="Of the first one; the next is drawn by N + 1.")] = 0,
+    echo: Annotated[bool, typer.Option("--echo", help="Also the prompt, before each one.")] = False,
+    output: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Write to a file; waves to .wav, .npy or .csv.")
+    ] = None,
+    rate: Annotated[int, typer.Option(metavar="HZ", min=1, help="Steps a second of a .wav file.")] = 16_000,
     checkpoint: Checkpoint = None,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),
 ) -> None:
-    """Let a language model write.
+    """Let a language model write, or a network of waves go on.
 
-    The text alone on stdout; with several, a line `---` between them. The same seed gives the same text, however many
-    are asked for. Each token passes the network once, where its layers can keep what they need of those before; else
-    the last window passes for each. Without --prompt a text begins after a line break.
+    The text alone on stdout; with several, a line `---` between them. Of waves a line a step, and a column each. The
+    same seed gives the same one, however many are asked for. Each token passes the network once, where its layers can
+    keep what they need of those before; else the last window passes for each. Without --prompt a text begins after a
+    line break, a wave after silence.
 
     Example: dlx sample last --n 500 --prompt "To be" --temperature 0.8
     """
@@ -149,9 +159,17 @@ def sample(
 
     decoding = Decoding(temperature, top_k, top_p)
     found = sampling.sample(
-        lookup.find(run, runs), n, prompt, decoding, seed=seed, samples=samples, beam=beam, name=checkpoint
+        lookup.find(run, runs),
+        n,
+        prompt,
+        decoding,
+        seed=seed,
+        samples=samples,
+        beam=beam,
+        name=checkpoint,
+        output=output,
     )
-    texts.sampled(found, as_json, echo)
+    texts.sampled(found, as_json, echo, output, rate)
 
 
 def neighbours(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from math import prod
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 from ..errors import DataError, Problem
 from ..registry import FAMILIES, Declared, Registry, family
@@ -339,6 +339,16 @@ class Sets:
 DATASETS: Registry[Dataset] = FAMILIES["data"]
 
 
+class Codes(Protocol):
+    """Classes that stand for values, of which the next input is made."""
+
+    def encoded(self, values: Any) -> Labels:
+        """Return the classes of values."""
+
+    def decoded(self, classes: Labels) -> Any:
+        """Return the values of classes."""
+
+
 @family(DATASETS)
 class Dataset(Declared):
     """Base class of all data sets.
@@ -349,6 +359,8 @@ class Dataset(Declared):
     required = ("facts", "load")
 
     source: ClassVar[str] = ""
+    targets_are_next_inputs: ClassVar[bool] = False
+    """Whether the target at each step is the input of the next: a network that looks ahead would copy it."""
 
     def facts(self) -> Facts:
         """Return the shapes of inputs and targets. Headers of files may be read, but no data is loaded.
@@ -411,6 +423,10 @@ class Dataset(Declared):
 
     def text_of(self, values: Any) -> str | None:
         """Return the text that the values of a field of one example stand for; None for data that is no text."""
+        return None
+
+    def codes(self) -> Codes | None:
+        """Return what values the classes at each step stand for, where they are the next inputs; None for others."""
         return None
 
     def source_columns(self) -> list[str]:

@@ -1,23 +1,33 @@
-"""Texts that a network has made."""
+"""Texts and waves that a network has made."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
+from ..errors import plural
 from .console import document, out, say
 
 if TYPE_CHECKING:
     from ..trained.sampling.sample import Sampled
 
 
-def sampled(found: Sampled, as_json: bool, echo: bool) -> None:
-    """Print the output of `dlx sample`: the texts alone, with the prompt before each where `echo` asks for it."""
+def sampled(found: Sampled, as_json: bool, echo: bool, output: Path | None, rate: int) -> None:
+    """Print the output of `dlx sample`, or write it to the file `output`: the samples alone, with the prompt before
+    each where `echo` asks for it.
+    """
     for note in found.notes:
         say(note)
+    if output is not None:
+        found.write(output, echo, rate)
+        what, unit = ("wave", "step") if found.are_waves else ("text", "token")
+        count = len(found.samples)
+        are = "is" if count == 1 else "are"
+        say(f"{plural(count, what)} of {plural(len(found.samples[0].tokens), unit)} {are} written to {output}.")
     if as_json:
         document(found.as_json())
-        return
-    for i, one in enumerate(found.samples):
-        if i:
-            out("---")
-        out(one.whole if echo else one.text)
+    elif output is None:
+        for i, one in enumerate(found.lines(echo)):
+            if i:
+                out("---")
+            out(one)

@@ -233,6 +233,47 @@ def test_a_gpt_beats_counts_of_three_letters_that_take_the_shorter_ones_where_th
     )
 
 
+def mu_law_bounds(classes):
+    """Values between two classes of G.711's mu-law, mu = classes - 1."""
+    mu = classes - 1
+    place = 2 * (np.arange(1, classes) - 0.5) / mu - 1
+    return np.sign(place) * ((1 + mu) ** np.abs(place) - 1) / mu
+
+
+def loss_of_errors(errors, mean, y, classes=64):
+    """Cross-entropy of classes whose values have errors of a distribution around a mean (n, steps)."""
+    below = errors.cdf(mu_law_bounds(classes) - mean[..., None])
+    edges = np.concatenate([0 * mean[..., None], below, 0 * mean[..., None] + 1], -1)
+    p = np.take_along_axis(np.diff(edges), y[..., None], -1)
+    return -np.log(p * (1 - 1e-4) + 1e-4 / classes).mean()
+
+
+def test_a_stack_of_dilated_convolutions_lies_between_autoregression_and_known_sines():
+    sets, order = data_of("zoo/wavenet-waves"), 32
+
+    def past(x):
+        x = np.concatenate([np.zeros((len(x), order - 1)), x[:, 0]], 1)
+        return np.stack([x[:, i : x.shape[1] - order + 1 + i] for i in range(order)], -1)
+
+    mu = 63
+    place = 2 * sets.train.y / mu - 1
+    values = np.sign(place) * ((1 + mu) ** np.abs(place) - 1) / mu
+    rows = past(sets.train.x)
+    weights = np.linalg.lstsq(rows.reshape(-1, order), values.ravel(), rcond=None)[0]
+    errors = t(*t.fit((rows @ weights - values).ravel()[::50], floc=0))
+    loss = loss_of_errors(errors, past(sets.test.x) @ weights, sets.test.y)
+
+    rng = np.random.default_rng([0, 2])  # the third stream of the data: its test part
+    frequency = rng.uniform(0.01, 0.1, (200, 2, 1))
+    phase, share = rng.uniform(0, 2 * np.pi, frequency.shape), rng.uniform(0, 1, frequency.shape)
+    sines = share / share.sum(1, keepdims=True) * np.sin(2 * np.pi * frequency * np.arange(1, 257) + phase)
+
+    claimed = bounds("zoo/wavenet-waves")["test/loss"]
+    assert claimed["at_most"] == pytest.approx(loss, abs=5e-3)
+    known = loss_of_errors(norm(scale=0.02), sines.sum(1), sets.test.y)
+    assert claimed["at_least"] == pytest.approx(known, abs=5e-3)
+
+
 @pytest.mark.slow
 def test_a_ticket_is_not_worse_than_a_dense_network_of_as_many_weights():
     sets = data_of("zoo/lottery-ticket")

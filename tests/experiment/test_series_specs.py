@@ -7,8 +7,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from helpers import SHIPPED
+from quality import bounds
 
 from dlx.data.generated.processes import SeasonalSeries
+from dlx.data.generated.sequences import Waves
 from dlx.experiment import baselines, runner
 from dlx.spec import load
 from dlx.spec.baseline_list import with_baselines
@@ -105,3 +107,22 @@ def test_an_lstm_keeps_what_an_rnn_forgets(tmp_path):
     assert trained("zoo/delayed-copy", tmp_path).metrics["test/accuracy"] > 0.995
     chance = (16 + 1 + 1 / 4) / 18
     assert trained("zoo/delayed-copy", tmp_path, RNN).metrics["test/accuracy"] == pytest.approx(chance, abs=0.01)
+
+
+@pytest.mark.slow
+def test_a_stack_of_dilated_convolutions_beats_autoregression_and_its_twins_do_not(tmp_path, monkeypatch):
+    """1.789 nats a step by 32 values of autoregression. The twins: a field of 3, and the targets of other waves."""
+    claimed = bounds("zoo/wavenet-waves")["test/loss"]
+    assert claimed["at_least"] < trained("zoo/wavenet-waves", tmp_path).metrics["test/loss"] < claimed["at_most"]
+    short = trained("zoo/wavenet-waves", tmp_path, "vars.blocks=2", "vars.depth=1", "~expect")
+    assert short.metrics["test/loss"] > claimed["at_most"]
+
+    load_as_it_is = Waves.load
+
+    def shuffled(self):
+        sets = load_as_it_is(self)
+        order = np.random.default_rng(0).permutation(len(sets.train))
+        return replace(sets, train=replace(sets.train, y=sets.train.y[order]))
+
+    monkeypatch.setattr(Waves, "load", shuffled)
+    assert trained("zoo/wavenet-waves", tmp_path, "train.steps=60").metrics["test/loss"] > claimed["at_most"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ...lazy import np
@@ -28,3 +29,18 @@ def decoded(classes: Labels, count: int) -> Doubles:
     compressed = 2 * classes / mu - 1
     found: Doubles = np.sign(compressed) * np.expm1(np.abs(compressed) * np.log1p(mu)) / mu
     return found
+
+
+@dataclass(frozen=True)
+class MuLaw:
+    """The mu-law of a number of classes."""
+
+    classes: int
+
+    def encoded(self, values: Doubles) -> Labels:
+        """Return the classes of values from -1 to 1."""
+        return encoded(values, self.classes)
+
+    def decoded(self, classes: Labels) -> Doubles:
+        """Return the values of classes."""
+        return decoded(classes, self.classes)

@@ -9,7 +9,7 @@ from pydantic import Field, NonNegativeFloat, PositiveFloat, PositiveInt, model_
 from ...lazy import np
 from ...shapes import Shape
 from ..base import Facts, Split
-from .mu_law import decoded, encoded
+from .mu_law import MuLaw
 from .toys import Toy
 
 if TYPE_CHECKING:
@@ -81,6 +81,7 @@ class Waves(Toy):
     mu_law: int | None = Field(None, ge=2, le=65_536, description="classes of a target; null: the value itself")
 
     source: ClassVar[str] = "generated waves"
+    targets_are_next_inputs: ClassVar[bool] = True
 
     @classmethod
     def first_field(cls) -> str:
@@ -97,6 +98,9 @@ class Waves(Toy):
             return Facts(Shape((1, self.length)), target=Shape((1, self.length)))
         return Facts(Shape((1, self.length)), classes=self.mu_law, target=Shape((self.length,)))
 
+    def codes(self) -> MuLaw | None:
+        return None if self.mu_law is None else MuLaw(self.mu_law)
+
     def values(self, n: int, rng: np.random.Generator) -> Doubles:
         """Draw waves (n, length + 1) from -1 to 1."""
         frequency = rng.uniform(self.low, self.high, (n, self.components, 1))
@@ -111,9 +115,10 @@ class Waves(Toy):
         if not n:
             return None
         values = self.values(n, rng)
-        if self.mu_law is None:
+        codes = self.codes()
+        if codes is None:
             whole = values.astype(np.float32)[:, None]
             return Split(np.ascontiguousarray(whole[:, :, :-1]), np.ascontiguousarray(whole[:, :, 1:]))
-        classes = encoded(values, self.mu_law)
-        inputs = decoded(classes[:, :-1], self.mu_law).astype(np.float32)
+        classes = codes.encoded(values)
+        inputs = codes.decoded(classes[:, :-1]).astype(np.float32)
         return Split(inputs[:, None], np.ascontiguousarray(classes[:, 1:]))

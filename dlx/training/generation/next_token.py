@@ -14,6 +14,8 @@ if TYPE_CHECKING:
 
 Look = Callable[[Any], Any]
 """Takes the logits (N, T, vocabulary) out of what a network gives."""
+Read = Callable[[Any], Any]
+"""Makes of tokens (N, n) what a network takes."""
 
 TOLERANCE = 1e-4
 """Largest difference of logits, by their largest value, at which steps are taken for the whole pass."""
@@ -29,11 +31,17 @@ class NextToken(Protocol):
         """Go on with these rows of the batch; a row may come several times."""
 
 
+def _as_they_are(tokens: Tensor) -> Tensor:
+    return tokens
+
+
 class Steps:
     """A network that is run token by token: each token passes once, and layers with `step` keep what they need."""
 
-    def __init__(self, network: fx.GraphModule, look: Look, window: int) -> None:
-        self.network, self.look, self.window = network, look, window
+    def __init__(self, network: fx.GraphModule, look: Look, window: int, read: Read = _as_they_are) -> None:
+        self.network, self.look, self.window, self.read = network, look, window, read
+        self.counts_tokens = False
+        """Whether a layer counts the tokens, as attention and positions do, and keeps more than a state."""
         self.caches: dict[str, Cache] = {}
         self.tokens: Tensor | None = None
         """The last tokens, up to a window of them."""
@@ -48,20 +56,22 @@ class Steps:
             self.caches, self.length = {}, 0
         self.tokens = so_far[:, -self.window :]
         self.length += tokens.shape[1]
-        logits: Tensor = self.look(self.outputs(tokens))[:, -1]
+        logits: Tensor = self.look(self.outputs(self.read(tokens)))[:, -1]
+        self.counts_tokens = any(cache.length for cache in self.caches.values())
         return logits
 
-    @property
-    def counts_tokens(self) -> bool:
-        """Whether a layer counts the tokens, as attention and positions do, and keeps more than a state."""
-        return any(cache.length for cache in self.caches.values())
+    def anew(self) -> Steps:
+        """Return the same network before its first token."""
+        fresh = Steps(self.network, self.look, self.window, self.read)
+        fresh.counts_tokens = self.counts_tokens
+        return fresh
 
-    def outputs(self, tokens: Tensor) -> Any:
-        """Return what the network gives for the next tokens (N, n)."""
+    def outputs(self, x: Tensor) -> Any:
+        """Return what the network gives for the next tokens, as it takes them."""
         values: dict[fx.Node, Any] = {}
         for node in self.network.graph.nodes:
             if node.op == "placeholder":
-                values[node] = tokens
+                values[node] = x
             elif node.op == "output":
                 return torch.fx.node.map_arg(node.args[0], values.__getitem__)
             elif node.op == "get_attr":
@@ -87,8 +97,8 @@ class Steps:
 class Windows:
     """A network that takes whole windows: the last tokens pass anew for each one."""
 
-    def __init__(self, network: fx.GraphModule, look: Look, window: int) -> None:
-        self.network, self.look, self.window = network, look, window
+    def __init__(self, network: fx.GraphModule, look: Look, window: int, read: Read = _as_they_are) -> None:
+        self.network, self.look, self.window, self.read = network, look, window, read
         self.tokens: Tensor | None = None
 
     def append(self, tokens: Tensor) -> Tensor:
@@ -97,7 +107,7 @@ class Windows:
         there = so_far.shape[1]
         # what stands behind the last token is not seen: the network is causal
         filled = torch.nn.functional.pad(so_far, (0, self.window - there))
-        logits: Tensor = self.look(self.network(filled))[:, there - 1]
+        logits: Tensor = self.look(self.network(self.read(filled)))[:, there - 1]
         return logits
 
     def reorder(self, rows: Tensor) -> None:
@@ -105,19 +115,21 @@ class Windows:
             self.tokens = self.tokens.index_select(0, rows)
 
 
-def next_token(network: fx.GraphModule, look: Look, window: int, vocabulary: int) -> Steps | Windows:
+def next_token(
+    network: fx.GraphModule, look: Look, window: int, vocabulary: int, read: Read = _as_they_are
+) -> Steps | Windows:
     """Return the quicker way by which a network gives the next token: steps, where they give what a window gives.
 
     That is measured on drawn tokens, as a layer may see other tokens in a way that no step knows.
     """
-    steps, whole = Steps(network, look, window), Windows(network, look, window)
+    steps, whole = Steps(network, look, window, read), Windows(network, look, window, read)
     tokens = torch.randint(vocabulary, (1, window), generator=torch.Generator().manual_seed(0))
     sizes = [max(1, window - 3), *([1] * min(3, window - 1))]
-    expected = look(network(tokens))[0, torch.tensor(sizes).cumsum(0) - 1]
+    expected = look(network(read(tokens)))[0, torch.tensor(sizes).cumsum(0) - 1]
     try:
         logits = torch.cat([steps.append(piece) for piece in tokens.split_with_sizes(sizes, 1)])
     except (RuntimeError, IndexError, TypeError, ValueError):
         return whole
     if not bool((logits - expected).abs().max() <= TOLERANCE * expected.abs().max().clamp_min(1.0)):
         return whole
-    return Steps(network, look, window)
+    return steps.anew()
