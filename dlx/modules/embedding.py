@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 LOOKED_UP = (torch.int64, torch.int32)
@@ -25,7 +24,9 @@ class OneHot(nn.Module):
         self.num_classes, self.dim = num_classes, dim
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.one_hot(x.long(), self.num_classes).float().movedim(-1, self.dim)
+        # functional.one_hot reads the largest value back, which a replayed step cannot; scatter refuses one as well
+        zeros = torch.zeros(*x.shape, self.num_classes, device=x.device)
+        return zeros.scatter(-1, x.long().unsqueeze(-1), 1.0).movedim(-1, self.dim)
 
     def extra_repr(self) -> str:
         return f"num_classes={self.num_classes}, dim={self.dim}"

@@ -74,9 +74,9 @@ class Forecast(Supervised):
     def reads(self, fields: Mapping[str, DataField], outputs: Sequence[str]) -> Sequence[str]:
         return [*super().reads(fields, outputs), SCALE]
 
-    def target(self, batch: Batch) -> Any:
+    def target_in(self, batch: Batch, field: str) -> Any:
         """Return the targets with the scale of each example below them, (N, horizon + 3, values)."""
-        y: Tensor = super().target(batch)
+        y: Tensor = super().target_in(batch, field)
         return torch.cat([y if y.dim() == 3 else y[:, :, None], batch[SCALE]], 1)
 
     def check(self, output: Shape, facts: Facts) -> Problem | None:

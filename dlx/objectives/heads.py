@@ -104,7 +104,9 @@ class Heads(Supervised):
 
     def reads(self, fields: Mapping[str, DataField], outputs: Sequence[str]) -> Sequence[str]:
         targets = [name for name, one in fields.items() if one.role == "target"]
-        return list(dict.fromkeys(head.field for head in self.heads(targets)))
+        heads = self.heads(targets)
+        beside = [n for head in heads for n in head.objective.reads(fields, outputs) if n not in targets]
+        return list(dict.fromkeys([*(head.field for head in heads), *beside]))
 
     def target(self, batch: Batch) -> Any:
         return batch
@@ -149,7 +151,7 @@ class Heads(Supervised):
             return target[name]
         if not isinstance(target, Batch):
             return target
-        return target[field_of(name, self.of[name], target.names.targets)]
+        return self.of[name].target_in(target, field_of(name, self.of[name], target.names.targets))
 
     # --- training ---------------------------------------------------------------------------------------------------
 
@@ -221,6 +223,9 @@ class Heads(Supervised):
 
     def notes(self) -> tuple[str, ...]:
         return tuple(f"{name}: {note}" for name, head in self.of.items() for note in head.notes())
+
+    def in_units(self, units: Any) -> Self:
+        return self.model_copy(update={"of": {name: head.in_units(units) for name, head in self.of.items()}})
 
     # --- evaluation -------------------------------------------------------------------------------------------------
 

@@ -127,7 +127,11 @@ class Supervised(Objective):
 
         An objective that reads several fields returns the batch itself, and takes `batch["price"]` apart.
         """
-        return batch.y if self.field is None else batch[self.field]
+        return self.target_in(batch, self.field or batch.names.targets[0])
+
+    def target_in(self, batch: Batch, field: str) -> Any:
+        """Return the target of this name; `Mixed` where augmentations mix."""
+        return batch.fields[field]
 
     def training_target(self, batch: Batch) -> Any:
         """Return what the training loss takes: the target, with the weights of the examples where there are some."""

@@ -114,9 +114,12 @@ def worst_of(jobs: Sequence[Job], part: str, ids: Sequence[str], record: InputRe
             found[head.name] = _most(mine, most, found.get(head.name))
     outputs = {name: one.output[None] for name, one in found.items()}
     objective = job.supervised.objective
-    if not heads[0].name:
-        objective, found[""].target = objective.unpacked(found[""].output, found[""].target)
-        heads = [heads[0]._replace(objective=objective)]
+    for i, head in enumerate(heads):
+        mine = found[head.name]
+        one, mine.target = head.objective.unpacked(mine.output, mine.target)
+        heads[i] = head._replace(objective=one)
+    of = {head.name: head.objective for head in heads}
+    objective = objective.model_copy(update={"of": of}) if heads[0].name else of[""]
     answers = answers_of(objective, outputs, None, record, None)
     each = answers.of if isinstance(answers, OfHeads) else {"": answers}
     return [_described(part, head, found[head.name], each[head.name], ids) for head in heads]

@@ -35,6 +35,13 @@ def test_one_hot_puts_the_classes_last_or_where_channels_are():
     assert first.module(x)(labels)[0, 2].tolist() == [[0, 1], [0, 0]]
 
 
+@pytest.mark.parametrize("label", [3, -1])
+def test_one_hot_refuses_a_number_that_is_no_class(label):
+    module = LAYERS["one_hot"](num_classes=3).module(Shape((2,), "int"))
+    with pytest.raises(RuntimeError, match="out of bounds"):
+        module(torch.tensor([[0, label]]))
+
+
 def test_an_embedding_is_a_linear_layer_on_one_hot_vectors():
     """Russell & Norvig 2021, section 24.1: the rows of the first weight are the word vectors."""
     table = LAYERS["embedding"](num_embeddings=5, embedding_dim=3).module(Shape((4,), "int"))

@@ -188,3 +188,23 @@ def test_the_model_of_mlflow_takes_rows_and_answers_for_each_series(spec):
     assert list(table.index) == ["a 39", "b 39"]
     assert list(table.columns) == ["y+1", "y+2"]
     assert _columns(input_record.load(run.folder)).input_names() == ["y", "t", "g"]
+
+
+def test_two_heads_of_forecasts_are_learned_and_answered_in_the_scale_of_each_series(spec):
+    """A head of its own weights learns what a forecast alone learns; another one beside it has a loss of its own."""
+    alone = dlx.train(spec(steps=100))
+    path = spec("{near: forecast, far: {forecast: {loss: absolute_error}}}", steps=100)
+    layers = "[flatten, {linear: 2, name: near}, {flatten: null, from: input}, {linear: 2, name: far}]"
+    path.write_text(
+        path.read_text().replace("[flatten, {linear: 2}]}", f"{layers}, outputs: {{near: near, far: far}}}}")
+    )
+    run = dlx.train(path)
+    assert run.result["test/near/loss"] == pytest.approx(alone.result["test/loss"], rel=0.5)
+    assert run.result["test/near/mase"] < 2  # in the unit of the file: unscaled it would be hundreds of them
+    assert run.result["test/far/loss"] != run.result["test/near/loss"]
+    titles, rows = dlx.predict(run, "s.csv").rows()
+    assert titles == ["input", "near y+1", "near y+2", "far y+1", "far y+2"]
+    assert rows[0][1:] == pytest.approx([40, 41, 40, 41], abs=10)
+    assert rows[1][1:] == pytest.approx([45_000, 46_000, 45_000, 46_000], abs=10_000)
+    worst = dlx.evaluate(run, wrong=2)
+    assert worst is not None

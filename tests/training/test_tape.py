@@ -55,8 +55,8 @@ def same(one, other):
 
 
 READS = "what it does depends on the values of tensors (_local_scalar_dense)"
-UNTRACEABLE = {"one_hot": READS, "mixture_of_experts": READS.replace("_local_scalar_dense", "bincount")}
-"""torch checks the numbers of the classes; how many tokens an expert gets depends on what the router says."""
+UNTRACEABLE = {"mixture_of_experts": READS.replace("_local_scalar_dense", "bincount")}
+"""How many tokens an expert gets depends on what the router says."""
 
 
 @pytest.mark.parametrize("kind", KINDS)

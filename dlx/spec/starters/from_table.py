@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from ...errors import DataError, did_you_mean, plural
 from ...lazy import np
+from .from_series import found_series, series_draft
 from .lines import Draft, listing, one_line, quoted, training_lines, with_comment
 
 if TYPE_CHECKING:
@@ -71,13 +72,17 @@ def table_draft(data: Path, path: str, name: str, target: str | None) -> Draft:
         raise DataError(message, hint="`delimiter` in a spec says what stands between columns, where it is no comma.")
     frame = frame.only(named).typed(Notation(None, "."))
     plan = _plan(frame, target)
+    series = found_series(frame, plan.target) if plan.classes is None and not plan.missing else None
+    if series is not None:
+        found = series_draft(data, path, name, frame, plan.target, series)
+        return Draft(found.text, (next(_notes(plan)), *found.notes))
     inputs = [one for one in named if one != plan.target and one not in plan.left_out]
     if not inputs:
         reasons = "; ".join(f"`{one_line(one)}` {why}" for one, why in plan.left_out.items())
         raise DataError(
             f"{data} has no column to learn `{one_line(plan.target)}` from: {reasons}", hint="Add a column."
         )
-    notes = [*_notes(plan), *_repeated(frame), *_series(frame, path, plan)]
+    notes = [*_notes(plan), *_repeated(frame)]
     return Draft("\n".join(_table_lines(data, path, name, frame, plan)) + "\n", tuple(notes))
 
 
@@ -86,29 +91,6 @@ def _repeated(frame: Frame) -> Iterator[str]:
     different = frame.table.group_by(frame.names).aggregate([]).num_rows
     if many := len(frame) - different:
         yield f"{plural(many, 'row')} repeat another one: `dlx doctor` says where parts share them"
-
-
-def _series(frame: Frame, path: str, plan: TableChoices) -> Iterator[str]:
-    """A sentence about rows that are series in even steps of time, which could be forecast from what was before."""
-    from ...data.series.rows import rows_of
-    from ...data.series.series import Series
-
-    sorts = frame.sorts()
-    if plan.classes is not None:
-        return
-    for time in (name for name in frame.names if sorts.get(name) == "date"):
-        for group in (None, *(name for name in frame.names if sorts.get(name) == "text")):
-            source = Series(path=frame.path, values=plan.target, time=time, group=group)
-            try:
-                content, _ = rows_of(source, frame)
-            except DataError:
-                continue
-            if min(map(len, content.rows)) < LEAST_ROWS:
-                continue
-            named = f", group: {quoted(group)}" if group is not None else ""
-            spec = f"series: {{path: {path}, time: {quoted(time)}, values: {quoted(plan.target)}{named}}}"
-            yield f"{one_line(time)} goes on in even steps: `data: {{{spec}}}` forecasts from what was before"
-            return
 
 
 def _plan(frame: Frame, target: str | None) -> TableChoices:
