@@ -162,7 +162,7 @@ def _form(experiment: Experiment, known: InputRecord, run: RunFolder) -> Form:
             raise DlxError(f"{run.key} was trained on waves that were preprocessed, and goes on with none", hint=hint)
         return Waves(objective, codes, known.facts.classes, next(iter(known.inputs.values()))[-1])
     message = f"{run.key} was trained for {objective.kind}, and makes no texts or waves"
-    hint = "Take a run of `language` on `data: {text: ...}`, of `translation`, or of `data: {waves: {mu_law: 256}}`."
+    hint = "Take a run with `objective: language`, `translation`, or of `data: {waves: {mu_law: 256}}`."
     raise DlxError(message, hint=hint)
 
 
