@@ -33,7 +33,7 @@ GUESTS = {
     "mlflow": ["track"],
     "torchmetrics": [],
     "sklearn": ["baselines", "experiment"],
-    "scipy": ["baselines", "data", "experiment", "sweeps"],
+    "scipy": ["baselines", "data", "experiment", "sweeps", "trained"],
     "hydra": ["spec"],
     "omegaconf": ["spec"],
     "rich": ["show"],
