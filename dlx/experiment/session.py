@@ -17,6 +17,7 @@ from ..training import (
     compute,
     device,
     freezing,
+    infeasible,
     initial_weights,
     network_sources,
     pruning,
@@ -154,7 +155,7 @@ def start_job(
         frozen = freezing.notes(experiment, job.span)
         taken = tuple(one.note for one in initial)
         about_sampling = sampling.notes(train, prepared.objective, prepared.sets)
-        about = (*prepared.sets.notes, *prepared.objective.notes(), *about_sampling)
+        about = (*prepared.sets.notes, *prepared.objective.notes(), *infeasible.notes(prepared), *about_sampling)
         notes = (*about, *taken, *frozen, *computed.notes(), *recorder.resume(job))
         notes += pruning.checked_notes(experiment, prepared.graphs, job.learner.pruning)  # the masks are there now
         if measure_threads and prepared.is_supervised and (times := thread_timing.measure(job, prepared.graph)):

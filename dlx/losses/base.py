@@ -34,8 +34,8 @@ class Loss(Declared):
         "mean", description="over all values of the batch; batchmean: their sum, divided by the number of examples"
     )
 
-    wants: ClassVar[Literal["classes", "values", "boxes"]]
-    """Type of the targets: class numbers, values of the output's shape, or boxes in a grid."""
+    wants: ClassVar[Literal["classes", "values", "boxes", "sequences"]]
+    """Type of the targets: class numbers, values of the output's shape, boxes in a grid, or labels in order."""
     logits: ClassVar[bool] = False
     """Whether outputs are logits, of which the loss computes probabilities itself."""
     wants_distances: ClassVar[bool] = False

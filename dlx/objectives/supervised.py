@@ -78,7 +78,7 @@ class Supervised(Objective):
     """Metrics that are always measured."""
     higher_is_better: ClassVar[tuple[str, ...]] = ("accuracy",)
     """Those of them of which larger values are better."""
-    measures: ClassVar[Literal["classes", "labels", "values", "boxes", "heads"]] = "classes"
+    measures: ClassVar[Literal["classes", "labels", "values", "boxes", "heads", "sequences"]] = "classes"
     """Type of the targets that its metrics take."""
     one_logit: ClassVar[bool] = False
 

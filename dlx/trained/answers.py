@@ -338,6 +338,11 @@ def _answers_of(
     if objective.measures == "boxes":
         return _boxes_of(objective, outputs[0], record, threshold)
     mean = outputs[0] if combine is None else objective.loss.averaged(outputs)
+    if objective.measures == "sequences":
+        from .sequence_answers import Sequences
+
+        _refuse(threshold, f"`{objective.kind}` tells sequences")
+        return Sequences(objective.predict(mean).numpy(), record.class_names or record.facts.class_names)
     if objective.measures == "values":
         _refuse(threshold, f"`{objective.kind}` predicts values")
         return _values_of(objective, objective.answered(mean).numpy(), record)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from ..lazy import np, torch
 from .answers import Boxes, Classes, Joints, Labels, OfHeads, Values, answers_of, titles_beside
 from .examples import batches_of, heads_of, losses_of, of_head
+from .sequence_answers import Sequences
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -174,6 +175,9 @@ def _facts_of(head: Head, worst: _Worst, answers: Answers) -> tuple[list[str], l
         there = [sorted({labels[k] for k in kinds}) for kinds in _true_kinds(target)]
         seen = [sorted({row[0] for row in answers.rows(i)}) for i in range(len(answers))]
         return ["true", "predicted"], [list(pair) for pair in zip(there, seen, strict=True)]
+    if isinstance(answers, Sequences):
+        true = replace(answers, sequences=target.numpy())
+        return ["true", "predicted"], [[one.rows(i)[0][0] for one in (true, answers)] for i in range(len(answers))]
     assert isinstance(answers, Values | Joints)
     residual = head.objective.residual(worst.output, target).numpy()
     if residual.ndim != 2:

@@ -66,7 +66,7 @@ def _ignored(made: Prepared, objective: Supervised, parts: dict[str, Split]) -> 
     """Yield examples whose data hides all positions, and parts of which no target counts."""
     for head in objective.heads(made.sets.named("target")):
         ignored = head.objective.loss.ignores()
-        if ignored is None:
+        if ignored is None or head.objective.measures == "sequences":  # one of no labels can be told
             continue
         for part, split in parts.items():
             y = made.sets.values(split, head.field)

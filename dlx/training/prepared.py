@@ -25,6 +25,7 @@ from . import (
     ensemble_metrics,
     freezing,
     hidden_examples,
+    infeasible,
     initial_weights,
     network_sources,
     norm_sizes,
@@ -148,7 +149,7 @@ def prepare(
     ensemble_metrics.check_cycles(experiment, made.examples)
     check_colours(experiment, sets)
     _check_targets(made)
-    if hidden := hidden_examples.problems(made):
+    if hidden := [*hidden_examples.problems(made), *infeasible.problems(made)]:
         raise SpecError(*hidden)
     sampling.check_classes(experiment, made.objective, sets)
     at_stages.texts_of(experiment, made.objective, sets)
