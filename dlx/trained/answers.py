@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from math import prod
@@ -15,50 +14,20 @@ from ..objectives import Supervised
 from ..objectives.ensemble import combined
 from ..objectives.multilabel import Multilabel
 from ..objectives.translation import Translation
+from .answer_base import Answers
+from .sequence_answers import Sequences
 
 if TYPE_CHECKING:
-    import numpy.typing as npt
     from torch import Tensor
 
     from ..data.input_record import InputRecord
-
-    Array = npt.NDArray[Any]
+    from .answer_base import Array
 
 EDGES = ("left", "top", "right", "bottom")
 PICTURES = 256
 """Pictures of which all pairs of boxes are compared at once."""
 JOINTS = "joints"
 """Key of `InputRecord.reading` with the names of the joints of heat maps."""
-
-
-class Answers(ABC):
-    """An answer for each input."""
-
-    labels: tuple[str, ...]
-    """Names of the classes, values or joints."""
-    several_rows: ClassVar[bool] = False
-    """Whether an input may have another number of rows than one."""
-
-    @property
-    @abstractmethod
-    def arrays(self) -> dict[str, Array]:
-        """The arrays by name."""
-
-    @property
-    def titles(self) -> list[str] | None:
-        """Titles of the columns of a table; None where an answer has several positions, which are no row."""
-        return None
-
-    def rows(self, i: int) -> list[list[Any]]:
-        """Return the rows of the answer to input `i`: one, or one for each box or joint."""
-        raise TypeError(f"{type(self).__name__} are no rows")
-
-    @abstractmethod
-    def as_json(self, i: int) -> dict[str, Any]:
-        """Return the answer to input `i` as JSON values."""
-
-    @abstractmethod
-    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True)
@@ -339,8 +308,6 @@ def _answers_of(
         return _boxes_of(objective, outputs[0], record, threshold)
     mean = outputs[0] if combine is None else objective.loss.averaged(outputs)
     if objective.measures == "sequences":
-        from .sequence_answers import Sequences
-
         _refuse(threshold, f"`{objective.kind}` tells sequences")
         return Sequences(objective.predict(mean).numpy(), record.class_names or record.facts.class_names)
     if objective.measures == "values":

@@ -23,7 +23,8 @@ from ..training import device, ensemble_metrics
 from ..training.batches.augmentation import inference_call
 from ..training.checkpoints import checkpoint
 from ..utils.json_documents import dumps
-from .answers import Answers, Boxes, Classes, answers_of, titles_beside
+from .answer_base import Answers
+from .answers import Boxes, Classes, answers_of, titles_beside
 from .evaluate import input_record_of, members_of, weights_of
 from .input_sizes import graph_for
 from .row_files import as_csv, rows_as_parquet, write_whole

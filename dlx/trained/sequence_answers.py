@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from .answers import Answers
+from .answer_base import Answers
 
 if TYPE_CHECKING:
-    from .answers import Array
+    from .answer_base import Array
 
 
 @dataclass(frozen=True)

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from ..data.input_record import InputRecord
     from ..objectives.supervised import Head
     from ..training.fit import Job
-    from .answers import Answers
+    from .answer_base import Answers
 
 
 @dataclass(frozen=True)

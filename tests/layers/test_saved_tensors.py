@@ -79,6 +79,7 @@ def planned(layer, xs, needs_grad=None):
 
 WHATEVER_THE_BATCH = {"weight_norm", "spectral_norm", "drop_connect", "p4_conv", "p4_lifting_conv"}
 WHATEVER_THE_BATCH |= {"continuous_relative_position_bias", "multihead_attention"}
+WHATEVER_THE_BATCH |= {"relative_attention", "transformer_xl_attention"}
 """What these hold of weights that are worked out is planned; statistics of a batch norm and the like are not."""
 FEW = 32
 """Bytes for each channel of the input: more is nothing that may be left out."""
@@ -101,6 +102,7 @@ def test_a_layer_plans_what_torch_keeps_for_the_backward_pass(kind):
 
 PLANNED_AS_ONE = {"rnn", "gru", "lstm", "highway", "per_unit", "partial_conv"}
 PLANNED_AS_ONE |= {"cond_conv", "deformable_conv", "linear_attention", "dynamic_conv", "mixture_of_experts"}
+PLANNED_AS_ONE |= {"relative_attention", "transformer_xl_attention"}
 """Frozen, or first in a network, they hold less than is planned."""
 
 
