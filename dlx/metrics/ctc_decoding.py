@@ -23,10 +23,10 @@ def best_path(output: Tensor, blank: int) -> Tensor:
     """
     path = output.argmax(2)
     first = torch.ones_like(path[:, :1], dtype=torch.bool)
-    kept = (path != blank) & torch.cat((first, path[:, 1:] != path[:, :-1]), 1)
-    order = (~kept).to(torch.int8).argsort(dim=1, stable=True)
+    counts = (path != blank) & torch.cat((first, path[:, 1:] != path[:, :-1]), 1)
+    order = (~counts).to(torch.int8).argsort(dim=1, stable=True)
     labels = (path - (path > blank).to(path.dtype)).gather(1, order)
-    return labels.where(torch.arange(path.shape[1], device=path.device) < kept.sum(1, keepdim=True), END)
+    return labels.where(torch.arange(path.shape[1], device=path.device) < counts.sum(1, keepdim=True), END)
 
 
 def prefix_search(output: Tensor, blank: int, beam: int) -> Tensor:
@@ -46,10 +46,10 @@ def prefix_search(output: Tensor, blank: int, beam: int) -> Tensor:
 
 def _best_prefix(probabilities: Probabilities, blank: int, beam: int) -> list[int]:
     """Search one example, (T, labels + 1); each prefix has the probabilities of paths that end in a blank or not."""
-    kept: dict[tuple[int, ...], tuple[float, float]] = {(): (1.0, 0.0)}
+    prefixes: dict[tuple[int, ...], tuple[float, float]] = {(): (1.0, 0.0)}
     for now in probabilities.tolist():
         grown: dict[tuple[int, ...], list[float]] = {}
-        for prefix, (in_blank, in_label) in kept.items():
+        for prefix, (in_blank, in_label) in prefixes.items():
             same = grown.setdefault(prefix, [0.0, 0.0])
             same[0] += (in_blank + in_label) * now[blank]
             if prefix:
@@ -60,6 +60,6 @@ def _best_prefix(probabilities: Probabilities, blank: int, beam: int) -> list[in
                     grown.setdefault((*prefix, label), [0.0, 0.0])[1] += before * p
         ranked = sorted(grown.items(), key=lambda item: -sum(item[1]))[:beam]
         total = sum(sum(both) for _, both in ranked)  # of numbers that would become too small in long sequences
-        kept = {prefix: (in_blank / total, in_label / total) for prefix, (in_blank, in_label) in ranked}
-    best = max(kept, key=lambda prefix: sum(kept[prefix]))
+        prefixes = {prefix: (in_blank / total, in_label / total) for prefix, (in_blank, in_label) in ranked}
+    best = max(prefixes, key=lambda prefix: sum(prefixes[prefix]))
     return [label - (label > blank) for label in best]

@@ -51,7 +51,7 @@ class RelativeAttention(nn.Module):
         k, v = cache.append("key", k), cache.append("value", v)
         keys = torch.arange(cache.length, device=q.device)
         distance = keys.unsqueeze(0) - torch.arange(start, cache.length, device=q.device).unsqueeze(1)
-        mask, seen = self._given(xs, q), lower_right(q.shape[2], cache.length, q.device)
+        mask, seen = self._joint_mask(xs, q), lower_right(q.shape[2], cache.length, q.device)
         if seen is not None:
             mask = seen.expand(1, 1, *seen.shape) if mask is None else both(mask, seen)
         return self._attend(q, k, v, distance, mask)
@@ -89,14 +89,14 @@ class RelativeAttention(nn.Module):
         return tuple(one.unflatten(-1, (self.num_heads, self.head)).transpose(1, 2) for one in each)  # type: ignore[no-untyped-call]
 
     def _mask(self, xs: Sequence[Tensor], q: Tensor) -> Tensor | None:
-        given = self._given(xs, q)
+        joint = self._joint_mask(xs, q)
         if not self.is_causal:
-            return given
+            return joint
         tokens = q.shape[2]
         seen = torch.ones(tokens, tokens, dtype=torch.bool, device=q.device).tril().view(1, 1, tokens, tokens)
-        return seen if given is None else both(given, seen)
+        return seen if joint is None else both(joint, seen)
 
-    def _given(self, xs: Sequence[Tensor], q: Tensor) -> Tensor | None:
+    def _joint_mask(self, xs: Sequence[Tensor], q: Tensor) -> Tensor | None:
         """Return one mask for all given ones, (N, 1 or heads, T or 1, S): true where a key takes part, or added."""
         made = []
         for name, mask in zip(self.takes[1:], xs[1:], strict=True):

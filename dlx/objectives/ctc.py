@@ -62,12 +62,12 @@ class CTC(Supervised):
         if self.loss.kind != "ctc":
             raise ValueError(f"ctc is learned by the loss `ctc`, and `loss` is {self.loss.kind}: leave it out")
         assert isinstance(self.loss, paths.CTC)
-        given = [one.blank for one in (self, self.loss) if "blank" in one.model_fields_set]
-        if len(set(given)) > 1:
-            raise ValueError(f"`blank` is {given[0]}, and that of the loss {given[1]}: give it once")
-        if given:
-            object.__setattr__(self, "blank", given[0])
-            object.__setattr__(self, "loss", self.loss.model_copy(update={"blank": given[0]}))
+        blanks = [one.blank for one in (self, self.loss) if "blank" in one.model_fields_set]
+        if len(set(blanks)) > 1:
+            raise ValueError(f"`blank` is {blanks[0]}, and that of the loss {blanks[1]}: give it once")
+        if blanks:
+            object.__setattr__(self, "blank", blanks[0])
+            object.__setattr__(self, "loss", self.loss.model_copy(update={"blank": blanks[0]}))
         return self
 
     def check(self, output: Shape, facts: Facts) -> Problem | None:
@@ -116,9 +116,9 @@ class CTCMeters(EvaluationMeters):
         share = 1 if self.summed else self.objective.loss.normalizer(target)
         self.means.setdefault("loss", Mean()).add(self.loss(output, target), share)
         labels, count = paths.in_front(target)
-        told = self.objective.decoded(output)
+        decoded = self.objective.decoded(output)
         behind = torch.arange(labels.shape[1], device=labels.device) >= count.unsqueeze(1)
-        edits, self.positions = edit_distance(told, labels.masked_fill(behind, END)), output.shape[1]
+        edits, self.positions = edit_distance(decoded, labels.masked_fill(behind, END)), output.shape[1]
         without = paths.needed(labels, count) > self.positions
         each = (edits.sum(), count.sum(), (edits == 0).sum(), without.sum(), count.new_tensor(len(target)))
         self.counts = self.counts + torch.stack(each)

@@ -31,8 +31,8 @@ class Sequences(Answers):
 
     def names(self, i: int) -> list[str]:
         """Return the labels of input `i` by their names, or else their numbers."""
-        told = [int(number) for number in self.sequences[i] if number >= 0]
-        return [self.labels[number] if number < len(self.labels) else str(number) for number in told]
+        numbers = [int(number) for number in self.sequences[i] if number >= 0]
+        return [self.labels[number] if number < len(self.labels) else str(number) for number in numbers]
 
     def rows(self, i: int) -> list[list[Any]]:
         return [[" ".join(self.names(i))]]

@@ -67,13 +67,13 @@ class DigitStrokes(Toy):
             x[i] += self._signal([h * pens[w][d] for d, w, h in zip(digits[i], width, height, strict=False)], rng)
         return Split(x[:, None].astype(np.float32), np.where(there, digits, NO_LABEL))
 
-    def _signal(self, drawn: list[Doubles], rng: np.random.Generator) -> Doubles:
+    def _signal(self, pieces: list[Doubles], rng: np.random.Generator) -> Doubles:
         """Put strokes into a signal (length,) of zeros, in their order."""
-        free = self.length - sum(len(one) for one in drawn)
-        places = np.sort(rng.integers(0, free, len(drawn), endpoint=True))
+        free = self.length - sum(len(one) for one in pieces)
+        places = np.sort(rng.integers(0, free, len(pieces), endpoint=True))
         found = np.zeros(self.length)
         start = 0
-        for place, one in zip(places, drawn, strict=True):
+        for place, one in zip(places, pieces, strict=True):
             found[start + place : start + place + len(one)] = one
             start += len(one)
         return found
