@@ -188,7 +188,7 @@ def test_padding_and_length_are_wires_beside_a_text(tmp_path):
 @pytest.mark.parametrize(
     ("layers", "sentence"),
     [
-        ("{flatten: , from: review.state}", "`review` is a text, which gives `padding` and `length`, and no `state`"),
+        ("{flatten: , from: review.state}", "`position`, and no `state`"),
         ("{padding_mask: , from: embedding_1}", "padding_mask takes integers, and (1, 2) from `embedding_1`"),
         (
             "{linear: '${data.fields.stars.vocabulary}'}",
