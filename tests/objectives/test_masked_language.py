@@ -217,5 +217,5 @@ def test_the_small_bert_uses_both_sides_and_its_twin_that_looks_back_cannot(tmp_
     found = trained(tmp_path)
     assert both * np.exp(-2 * error) < found < 2.6
     left, error = exact_perplexity(["left"], 1)
-    cut = "blocks.layer.layers.residual.layers.multihead_attention"
+    cut = "blocks.layer.layers.0.residual.layers.1.multihead_attention"
     assert trained(tmp_path, f"+{cut}.is_causal=true") > left * np.exp(-2 * error)

@@ -7,10 +7,11 @@ from operator import attrgetter
 from typing import TYPE_CHECKING, Any, Protocol
 
 from ...lazy import torch
-from ...modules.steps import Cache
 
 if TYPE_CHECKING:
     from torch import Tensor, fx
+
+    from ...modules.steps import Cache
 
 Look = Callable[[Any], Any]
 """Takes the logits (N, T, vocabulary) out of what a network gives."""
@@ -39,7 +40,10 @@ class Steps:
     """A network that is run token by token: each token passes once, and layers with `step` keep what they need."""
 
     def __init__(self, network: fx.GraphModule, look: Look, window: int, read: Read = _as_they_are) -> None:
+        from ...modules.steps import Cache
+
         self.network, self.look, self.window, self.read = network, look, window, read
+        self.new_cache = Cache
         self.counts_tokens = False
         """Whether a layer counts the tokens, as attention and positions do, and keeps more than a state."""
         self.caches: dict[str, Cache] = {}
@@ -85,7 +89,7 @@ class Steps:
         module: Any = self.network.get_submodule(str(node.target))
         if not hasattr(module, "step"):
             return module(*args)
-        return module.step(*args, cache=self.caches.setdefault(node.name, Cache()))
+        return module.step(*args, cache=self.caches.setdefault(node.name, self.new_cache()))
 
     def reorder(self, rows: Tensor) -> None:
         for cache in self.caches.values():
