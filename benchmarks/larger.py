@@ -1,6 +1,6 @@
-"""A training step of three larger networks: dlx with tracking on, against the best hand-written torch loop.
+"""A training step of two larger networks: dlx with tracking on, against the best hand-written torch loop.
 
-LeNet on 28x28 at batch 64, ResNet-18 on 32x32 at batch 128, an LSTM over 65 characters at batch 32. The naive loop is
+LeNet on 28x28 at batch 64, ResNet-18 on 32x32 at batch 128; `texts.py` has an LSTM and a GPT. The naive loop is
 that of a tutorial: a data loader, contiguous memory, `loss.item()` at each step, an optimizer that is not fused. The
 best one has its data in one tensor, channels last where there are images, a fused optimizer, and runs once on one
 thread and once on all: the one whose median is lower counts. dlx chooses by itself, and takes all of its steps, of
@@ -8,7 +8,7 @@ which the first are to choose by; a loop by hand is as quick at its thirtieth st
 
 Memory: the most that a process of its own held (VmHWM), after four steps of ResNet-18.
 
-python benchmarks/larger.py [--rounds N] [lenet] [resnet] [lstm] [memory]
+python benchmarks/larger.py [--rounds N] [lenet] [resnet] [memory]
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
 os.environ.setdefault("GOMP_SPINCOUNT", "10000")  # what dlx sets; the other loops get it too
@@ -32,13 +32,7 @@ import torch
 from common import interleaved, publish, table
 from torch import nn
 
-from dlx.data.base import Dataset, Facts, Sets, Split
-from dlx.data.splits import assemble
-from dlx.layers.base import Layer
-from dlx.shapes import Shape
-
 CORES = len(os.sched_getaffinity(0))
-HIDDEN, VOCABULARY, LENGTH = 128, 65, 64
 RESNET = """
 blocks:
   basic:
@@ -85,52 +79,6 @@ network:
     - relu
     - linear: 10
 """
-LSTM = f"""
-network:
-  layers:
-    - embedding: {{num_embeddings: {VOCABULARY}, embedding_dim: {HIDDEN}}}
-    - bench_lstm: {HIDDEN}
-    - linear: {VOCABULARY}
-    - transpose
-"""
-
-
-# ---- what dlx does not have yet, as another package would bring it -------------------------------------------------
-
-
-class BenchLSTM(Layer):
-    """torch's LSTM, of which all outputs go on. Shapes: (T, C) -> (T, hidden_size). Source: torch. torch: LSTM."""
-
-    kind: ClassVar[str] = "bench_lstm"
-    hidden_size: int
-
-    def module(self, *xs: Shape) -> nn.Module:
-        return Outputs(xs[0][-1], self.hidden_size)
-
-
-class Outputs(nn.Module):
-    def __init__(self, values: int, hidden: int) -> None:
-        super().__init__()
-        self.cell = nn.LSTM(values, hidden, batch_first=True)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return self.cell(x)[0]  # type: ignore[no-any-return]
-
-
-class BenchCharacters(Dataset):
-    """Random characters; the target is the next one."""
-
-    kind: ClassVar[str] = "bench_characters"
-    examples: int
-
-    def facts(self) -> Facts:
-        return Facts(Shape((LENGTH,), "int"), classes=VOCABULARY, target=Shape((LENGTH,)))
-
-    def load(self) -> Sets:
-        x, y = CASES["lstm"]["data"](self.examples)
-        return assemble([Split(x, y), None, None], "none", "random")
-
-
 # ---- networks and data ---------------------------------------------------------------------------------------------
 
 
@@ -175,10 +123,6 @@ def lenet() -> nn.Module:
     )
 
 
-def lstm() -> nn.Module:
-    return nn.Sequential(nn.Embedding(VOCABULARY, HIDDEN), Outputs(HIDDEN, HIDDEN), nn.Linear(HIDDEN, VOCABULARY))
-
-
 def pictures(shape: tuple[int, ...]) -> Callable[[int], tuple[np.ndarray, np.ndarray]]:
     def made(examples: int) -> tuple[np.ndarray, np.ndarray]:
         rng = np.random.default_rng(0)
@@ -187,24 +131,17 @@ def pictures(shape: tuple[int, ...]) -> Callable[[int], tuple[np.ndarray, np.nda
     return made
 
 
-def text(examples: int) -> tuple[np.ndarray, np.ndarray]:
-    tokens = np.random.default_rng(0).integers(0, VOCABULARY, (examples, LENGTH + 1))
-    return np.ascontiguousarray(tokens[:, :-1]), np.ascontiguousarray(tokens[:, 1:])
-
-
 CASES: dict[str, dict[str, Any]] = {
     "lenet": {"title": "LeNet, batch 64, Adam", "net": lenet, "spec": LENET, "batch": 64, "steps": 500},
     "resnet": {"title": "ResNet-18 on 32x32, batch 128, SGD with momentum", "net": resnet, "spec": RESNET}
     | {"batch": 128, "steps": 4},
-    "lstm": {"title": "char-LSTM 128, 64 characters, batch 32, Adam", "net": lstm, "spec": LSTM}
-    | {"batch": 32, "steps": 500, "data": text, "kind": "bench_characters"},
 }
 CASES["lenet"] |= {"data": pictures((1, 28, 28)), "shape": [1, 28, 28]}
 CASES["resnet"] |= {"data": pictures((3, 32, 32)), "shape": [3, 32, 32]}
 
 
 def loss_of(outputs: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
-    return nn.functional.cross_entropy(outputs.flatten(0, -2), target.flatten())
+    return nn.functional.cross_entropy(outputs, target)
 
 
 def optimizer_of(name: str, net: nn.Module, fused: bool) -> torch.optim.Optimizer:
@@ -242,9 +179,7 @@ def best(name: str, threads: int) -> float:
     case = CASES[name]
     torch.set_num_threads(threads)
     x, y = (torch.from_numpy(a) for a in case["data"](case["batch"] * case["steps"]))
-    net = case["net"]()
-    if "shape" in case:
-        net, x = net.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
+    net, x = case["net"]().to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
     optimizer = optimizer_of(name, net, fused=True)
     times = []
     for index in torch.randperm(len(x)).split(case["batch"]):
@@ -281,13 +216,9 @@ def naive(name: str) -> float:
 def spec_text(name: str) -> str:
     case = CASES[name]
     examples = case["batch"] * case["steps"]
-    if "shape" in case:
-        data = f"synthetic: {{shape: {case['shape']}, train: {examples}, test: null, rule: random}}"
-    else:
-        data = f"{case['kind']}: {{examples: {examples}}}"
+    data = f"synthetic: {{shape: {case['shape']}, train: {examples}, test: null, rule: random}}"
     optimizer = "{sgd: {lr: 0.01, momentum: 0.9}}" if name == "resnet" else "{adam: 1e-3}"
-    objective = "segmentation" if name == "lstm" else "classification"
-    head = f"dlx: 1\nname: bench\ndata: {{{data}}}\nobjective: {objective}\n"
+    head = f"dlx: 1\nname: bench\ndata: {{{data}}}\nobjective: classification\n"
     return f"{head}{case['spec']}train: {{epochs: 1, batch_size: {case['batch']}, optimizer: {optimizer}}}\n"
 
 
@@ -299,19 +230,19 @@ def dlx_run(name: str, chosen: dict[str, Any]) -> float:
 
     What comes after the last update, the evaluation of the training set, is no part of the other loops.
     """
-    from dlx import show
     from dlx.experiment import runner
+    from dlx.show.training import progress
     from dlx.spec import load
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "bench.yaml"
         path.write_text(spec_text(name))
         loaded, times = load(path), []
-        with show.training.progress() as callback:
+        with progress() as shown:
 
             def callback(event: Any) -> None:
                 times.append((time.perf_counter(), getattr(event, "record", "")))
-                callback(event)
+                shown(event)
 
             results = runner.run(loaded, RUNS, callback)
         runner.finish_tracking(loaded, results)  # its mirror would otherwise run beside whoever comes next
