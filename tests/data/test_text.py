@@ -130,6 +130,15 @@ def test_the_rows_of_a_column_are_documents(tmp_path, suffix):
 # --- the vocabulary
 
 
+@pytest.mark.parametrize("tokens", ["words", {"bpe": {"size": 300}}])
+def test_a_word_ends_with_its_document(tmp_path, tokens):
+    (tmp_path / "months.csv").write_text("months\n" + "nov\nmar\n" * 20)
+    source = text(path=tmp_path / "months.csv", column="months", tokens=tokens, window=2)
+    names = source.tokenizer().names
+    assert not any("vm" in name or "novmar" in name for name in names)
+    assert {"nov", "mar"} <= {*names} if tokens == "words" else len(names) == 260
+
+
 def test_the_vocabulary_is_that_of_the_training_part():
     source = text(content="ab" * 20 + "cc", window=4, test=4, unknown="token")
     assert source.facts().class_names == ("a", "b", "<unk>")

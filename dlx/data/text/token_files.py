@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 HEADER = 128
 """Bytes before the tokens of a file .npy."""
-FORMAT = 1
+FORMAT = 2
 """Changes with what the files hold."""
 
 
@@ -47,15 +47,22 @@ def tokenizer_of(data: TextData) -> Tokenizer:
         return restored(json.loads(path.read_text()))
     except (OSError, ValueError, KeyError, TypeError):
         pass
-    # a word ends with its document; characters and bytes would gain a line break
-    ends = ["\n"] if data.has_specials and kind_of(data.tokens) not in ("characters", "bytes") else []
-    pieces = (piece for one in data.documents_of("train") for piece in chain(one.pieces, ends))
-    made = trained(data.tokens, pieces, data.unknown)
+    made = trained(data.tokens, _training_pieces(data), data.unknown)
     made = WithSpecials(made, data.mask) if data.has_specials else made
     with suppress(OSError):  # where nothing can be kept it is trained again
         path.parent.mkdir(parents=True, exist_ok=True)
         files.replace(path, json.dumps(made.as_json()).encode())
     return made
+
+
+def _training_pieces(data: TextData) -> Iterator[str]:
+    """Yield the texts of the training part; a word ends with its document."""
+    # characters and bytes would gain a line break
+    between = "" if kind_of(data.tokens) in ("characters", "bytes") else "\n"
+    for number, document in enumerate(data.documents_of("train")):
+        if number and between:
+            yield between
+        yield from document.pieces
 
 
 def token_file(data: TextData, part: str, tokenizer: Tokenizer) -> TokenFile:
