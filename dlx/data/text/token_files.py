@@ -55,7 +55,7 @@ def tokenizer_of(data: TextData) -> Tokenizer:
     return made
 
 
-def _training_pieces(data: TextData) -> Iterator[str]:
+def _training_pieces(data: TextData) -> Iterator[str | bytes]:
     """Yield the texts of the training part; a word ends with its document."""
     # characters and bytes would gain a line break
     between = "" if kind_of(data.tokens) in ("characters", "bytes") else "\n"
