@@ -27,6 +27,7 @@ COMMANDS = (
     runs.predict,
     runs.sample,
     runs.neighbours,
+    runs.activations,
     runs.compare,
     specs.layers,
     specs.specs,

@@ -198,6 +198,43 @@ def neighbours(
     words.neighbours(nearest.neighbours(lookup.find(run, runs), of, n, layer, checkpoint), as_json)
 
 
+def activations(
+    run: Annotated[
+        str,
+        typer.Argument(
+            metavar="RUN", help="A run of a text with a recurrent layer.", autocompletion=completion.run_names
+        ),
+    ],
+    unit: Annotated[
+        list[int] | None, typer.Option(metavar="N", help="Unit, from 0 on; else the best one of each feature.")
+    ] = None,
+    layer: Annotated[str | None, typer.Option(metavar="NODE", help="Recurrent layer; by default the last.")] = None,
+    text: Annotated[Path | None, typer.Option(metavar="FILE", help="Text to colour, in place of a part.")] = None,
+    part: Annotated[
+        str | None, typer.Option(metavar="PART", help="train, valid or test; by default the last there is.")
+    ] = None,
+    n: Annotated[int, typer.Option("--n", metavar="N", help="Tokens of it, from the first on.")] = 5000,
+    checkpoint: Checkpoint = None,
+    as_json: AsJson = False,
+    runs: Runs = Path("runs"),
+) -> None:
+    """Colour a text by the activations of units of a recurrent layer.
+
+    tanh of the cell of an LSTM, the state of an RNN or GRU, at each token; a page in the artifacts of the run.
+    Without --unit the units that follow features of the text most closely: inside quotes, position in the line, ...
+
+    Example: dlx activations last --unit 3 --unit 17
+    """
+    from ..runs import lookup
+    from ..show import activations as pages
+    from ..trained import activations as recurrent
+
+    found = recurrent.activations(
+        lookup.find(run, runs), unit or (), layer, file=text, part=part, n=n, name=checkpoint
+    )
+    pages.activations(found, as_json)
+
+
 def compare(
     names: Annotated[
         list[str],
