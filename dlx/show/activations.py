@@ -66,9 +66,7 @@ def page(found: Activations) -> str:
         title=_text(f"Activations of {found.run.key}"),
         shades="\n".join(shades),
         what=_text(what),
-        scale="The colour: "
-        + " ".join(steps)
-        + " of the largest activation that is possible, or of the largest there is.",
+        scale="The colour: " + " ".join(steps) + "; of a unit that goes beyond 1, shares of its largest.",
         notes="\n".join(f"<p>{_text(note)}</p>" for note in found.notes),
         units="\n".join(_unit(found, one) for one in found.units),
     )
