@@ -146,12 +146,22 @@ def _walk_network(
     known = {data_facts.NAME: data_facts.DataFacts(said, there, text_inputs(view, said, shapes)), **view.vars}
     placer = Placer(problems, known, names, ".".join(view.where))
     placer.other_networks = frozenset(others)
+    if there and said is None and not shapes:
+        placer.unread_inputs = _inputs_of_data(view)
     placer.shares = {name: text for name, (_, text) in _named_entries(view.network, "share").items()}
     before = len(problems.found)
     walk = _Walk(view, placer, shapes, f"{view.scope}/" if view.scope else "")
     walk.last = _walk_layers(view, placer, shapes, usage)
     walk.clean = before == len(problems.found) and not placer.incomplete
     return walk
+
+
+def _inputs_of_data(view: Experiment) -> frozenset[str]:
+    """Return the names of the inputs that the section `data` writes, where its facts are not known."""
+    data = view.root.at("data")
+    sections = data.map.values() if data is not None and data.is_map else ()
+    named = [node for one in sections if one.is_map and (node := one.at("inputs")) is not None and node.is_map]
+    return frozenset(name for node in named for name in node.map)
 
 
 def _is_list(walk: _Walk) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 from pydantic import ValidationError
@@ -226,3 +227,21 @@ track: {mlflow: false}
     new.write_text("review\nz\n")
     with pytest.raises(DataError, match="has `z`"):
         predict(done.results[0].run, new)
+
+
+def test_where_the_data_has_a_mistake_what_takes_its_inputs_is_not_told_again(tmp_path):
+    (tmp_path / "r.csv").write_text("\n".join([*ROWS, ",bad,2"]) + "\n")
+    spec = f"""
+        data: {{table: {{path: "{tmp_path}/r.csv", inputs: {{review: text}}, targets: {{kind: classes}}}}}}
+        network:
+          layers:
+            - embedding: {{embedding_dim: 4}}
+            - {{gru: 4, from: {{input: prev, lengths: review.length}}}}
+            - {{linear: 2, from: NAME}}
+        """
+    with pytest.raises(SpecError) as error:
+        graph_of(dedent(spec.replace("NAME", "review")))
+    assert [one.message.partition(" in ")[0] for one in error.value.problems] == ["values are missing"]
+    with pytest.raises(SpecError) as error:  # a name that the data would not give either
+        graph_of(dedent(spec.replace("NAME", "revue")))
+    assert [one.message for one in error.value.problems][1:] == ["there is no node `revue` above this one"]

@@ -100,6 +100,13 @@ def test_numbers_that_are_names_are_categories(tmp_path):
     assert written(tmp_path, table)["data"]["table"]["categorical"] == ["zip", "post_code"]
 
 
+def test_classes_that_are_numbered_from_one_have_an_output_more(tmp_path):
+    spec = written(tmp_path, csv(tmp_path, rows("size,stars", lambda i: f"{i}.5,{1 + i % 5}")))
+    assert spec["network"]["layers"][-1] == {"linear": 6}
+    below = written(tmp_path, csv(tmp_path, rows("size,sign", lambda i: f"{i}.5,{2 * (i % 2) - 1}")))
+    assert "regression" in below["objective"]  # numbers below 0 are no classes
+
+
 @pytest.mark.parametrize(
     ("name", "metric", "least"),
     [
@@ -164,6 +171,11 @@ def test_a_column_called_like_an_expression_is_left_alone_or_refused(tmp_path):
         (rows("a,a", lambda i: f"{i},{i}"), None, "HERE/my.csv has two columns `a`"),
         (rows("id,name", lambda i: f"{i},n{i}"), None, "no column to predict: `id` counts the rows; `name` has"),
         (rows("id,y", lambda i: f"{i},{i % 2}"), None, "no column to learn `y` from: `id` counts the rows"),
+        (
+            rows("en,de", lambda i: f"house {i},Haus {i}"),
+            "de",
+            "`objective: translation` writes a text from another, with `inputs: {en: text, so_far: {shifted: de}}` and",
+        ),
         (rows("a,b", lambda i: f"{i}.5,1"), "b", "column `b` of HERE/my.csv has one value, and cannot be predicted"),
         (rows("price,b", lambda i: f"{i}.5,{i % 2}"), "prise", "`--target` names\n  Did you mean `price`?"),
         ("a,b\n1\n2,3,4\n", None, "HERE/my.csv cannot be read as CSV: CSV parse error"),

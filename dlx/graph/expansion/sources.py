@@ -61,7 +61,7 @@ class Sources:
         wire = x if text == "prev" else scope.block_input if text == "input" else scope.names.find(text)
         if wire is None and "." in text:
             wire = self.result(text, ref, label, scope, x)
-        if wire is None:
+        if wire is None and text.partition(".")[0] not in self.placer.unread_inputs:
             own, text = label.removeprefix(scope.names.prefix), text.rpartition(".")[0] or text
             self.fail(*self.placer.explain_unknown(text, own, scope.names, ref.mark), ref, label)
         return wire or _broken()

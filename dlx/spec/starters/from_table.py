@@ -80,10 +80,24 @@ def table_draft(data: Path, path: str, name: str, target: str | None) -> Draft:
     if not inputs:
         reasons = "; ".join(f"`{one_line(one)}` {why}" for one, why in plan.left_out.items())
         raise DataError(
-            f"{data} has no column to learn `{one_line(plan.target)}` from: {reasons}", hint="Add a column."
+            f"{data} has no column to learn `{one_line(plan.target)}` from: {reasons}",
+            hint=_of_texts(frame, plan) or "Add a column.",
         )
     notes = [*_notes(plan), *_repeated(frame)]
     return Draft("\n".join(_table_lines(data, path, name, frame, plan)) + "\n", tuple(notes))
+
+
+def _of_texts(frame: Frame, plan: TableChoices) -> str:
+    """The way to write a text from a text; empty where the target and what is left out are none."""
+    texts = [name for name in plan.left_out if frame.sorts()[name] == "text"]
+    if not texts or frame.sorts()[plan.target] != "text" or not _has_many_texts(frame, plan.target):
+        return ""
+    one, target = quoted(one_line(texts[0])), quoted(one_line(plan.target))
+    inputs = f"inputs: {{{one}: text, so_far: {{shifted: {target}}}}}"
+    return (
+        f"`objective: translation` writes a text from another, with `{inputs}` and `targets: {{{target}: text}}` of a "
+        "`table`: `dlx new FILE --starter zoo/translation` has a network."
+    )
 
 
 def _repeated(frame: Frame) -> Iterator[str]:
@@ -228,7 +242,7 @@ def _answers(frame: Frame, plan: TableChoices, column: Column | None) -> None:
         plan.classes = column.texts
     else:
         values = _different(frame, plan.target)
-        whole = all(float(value).is_integer() for value in values)
+        whole = all(float(value).is_integer() and value >= 0 for value in values)
         if whole and len(values) <= min(FEW_CLASSES, len(frame) // 5):
             plan.classes, plan.numbered = tuple(f"{value:g}" for value in sorted(values)), True
         else:
@@ -276,8 +290,11 @@ def _table_lines(data: Path, path: str, name: str, frame: Frame, plan: TableChoi
     for _ in range(1 if rows < 200 else 2):
         yield f"    - linear: {hidden}"
         yield "    - relu"
-    if plan.classes is not None:
+    if plan.numbered:
+        yield with_comment(f"    - linear: {int(plan.classes[-1]) + 1}", "an output for each class from 0 on")
+    elif plan.classes is not None:
         yield f"    - linear: {len(plan.classes)}"
+    if plan.classes is not None:
         yield "objective: classification"
     else:
         yield "    - linear: 1"
