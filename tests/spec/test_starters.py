@@ -174,7 +174,7 @@ def test_a_column_called_like_an_expression_is_left_alone_or_refused(tmp_path):
         (
             rows("en,de", lambda i: f"house {i},Haus {i}"),
             "de",
-            "`objective: translation` writes a text from another, with `inputs: {en: text, so_far: {shifted: de}}` and",
+            "writes a text from another, with `inputs: {en: text, so_far: {shifted: de}}` and `targets: {de: text}`",
         ),
         (rows("a,b", lambda i: f"{i}.5,1"), "b", "column `b` of HERE/my.csv has one value, and cannot be predicted"),
         (rows("price,b", lambda i: f"{i}.5,{i % 2}"), "prise", "`--target` names\n  Did you mean `price`?"),

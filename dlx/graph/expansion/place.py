@@ -44,7 +44,7 @@ class Placer:
         self.other_networks: frozenset[str] = frozenset()
         """The names of the other networks of the spec."""
         self.unread_inputs: frozenset[str] = frozenset()
-        """The names of inputs of data with a mistake, which is told where it is: what takes them is not told again."""
+        """Names of inputs of data with a mistake, which is told where it is: what takes them is not told again."""
         self.nodes: list[LayerNode] = []
         self.by_name: dict[str, LayerNode] = {}
         self.marks: dict[str, Mark] = {}

@@ -95,8 +95,8 @@ def _of_texts(frame: Frame, plan: TableChoices) -> str:
     one, target = quoted(one_line(texts[0])), quoted(one_line(plan.target))
     inputs = f"inputs: {{{one}: text, so_far: {{shifted: {target}}}}}"
     return (
-        f"`objective: translation` writes a text from another, with `{inputs}` and `targets: {{{target}: text}}` of a "
-        "`table`: `dlx new FILE --starter zoo/translation` has a network."
+        f"`objective: translation` writes a text from another, with `{inputs}` and `targets: {{{target}: text}}` "
+        "of a `table`: `dlx new FILE --starter zoo/translation` has a network."
     )
 
 
