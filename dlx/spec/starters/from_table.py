@@ -290,7 +290,7 @@ def _table_lines(data: Path, path: str, name: str, frame: Frame, plan: TableChoi
     for _ in range(1 if rows < 200 else 2):
         yield f"    - linear: {hidden}"
         yield "    - relu"
-    if plan.numbered:
+    if plan.classes is not None and plan.numbered:
         yield with_comment(f"    - linear: {int(plan.classes[-1]) + 1}", "an output for each class from 0 on")
     elif plan.classes is not None:
         yield f"    - linear: {len(plan.classes)}"
