@@ -28,7 +28,7 @@ def test_more_test_examples_leave_the_others_as_they_are(kind):
 
 
 @pytest.mark.parametrize(
-    "kind", sorted(set(TOYS) - {"curve", "delayed_copy", "digit_strokes", "poses", "shapes", "waves"})
+    "kind", sorted(set(TOYS) - {"curve", "delayed_copy", "digit_strokes", "poses", "scenes", "shapes", "waves"})
 )
 def test_the_classes_are_equally_frequent_and_in_no_order(kind):
     y = train(DATASETS[kind](train=301)).y
