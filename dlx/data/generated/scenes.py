@@ -16,7 +16,7 @@ from ..base import Field as DataField
 from ..file_reading import check_memory
 from ..label_noise import with_label_noise
 from ..splits import assemble
-from ..text.fields import TextField, TextOptions, recorded, text_fields
+from ..text.fields import Form, TextField, TextOptions, recorded, text_fields
 from .shapes import inside
 from .toys import SHARED, Toy
 
@@ -33,6 +33,8 @@ KINDS = tuple(product(COLOURS, FIGURES))
 """Colour and form of a figure."""
 PICTURE, CAPTION, BEFORE = "picture", "caption", "before"
 """Names of the fields."""
+FORMS: tuple[Form, Form] = ("target", "shifted")
+"""Of the caption, and of what is before each of its words."""
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ class Scenes(Toy):
             sum(len(one.relation) for one in scenes if one), Shape((3, self.size, self.size)), "ask for fewer"
         )
         text = self._text(scenes)
-        parts = [one and self._made(one, stream, text) for stream, one in enumerate(scenes)]
+        parts = [None if one is None else self._made(one, stream, text) for stream, one in enumerate(scenes)]
         sets = assemble(parts, self.standardize, f"{self.source}, seed {self.seed}", fields=self._fields(text))
         return with_label_noise(replace(sets, reading=recorded({CAPTION: text})), self)
 
@@ -125,11 +127,9 @@ class Scenes(Toy):
 
     def _made(self, scenes: Descriptions, stream: int, text: TextField) -> Split:
         captions = scenes.captions()
-        numbers = {
-            name: text.encode(captions, form, "captions") for name, form in ((CAPTION, "target"), (BEFORE, "shifted"))
-        }
+        caption, before = (text.encode(captions, form, "captions") for form in FORMS)
         x = self._pictures(scenes, np.random.default_rng([self.seed, stream, 1]))
-        return Split(x, numbers[CAPTION], more={BEFORE: numbers[BEFORE]})
+        return Split(x, caption, more={BEFORE: before})
 
     def _pictures(self, scenes: Descriptions, rng: np.random.Generator) -> Floats:
         """Draw the pictures (n, 3, size, size): along the relation a figure has a half of its own."""
