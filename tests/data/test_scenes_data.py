@@ -52,7 +52,7 @@ def test_pairs_of_the_test_are_new_and_their_figures_are_not():
     for place in (0, 1):
         assert {pair[place] for pair in test} <= {pair[place] for pair in train}
     sets = source.load()
-    captions = [{source.text_of(y) for y in part.y} for part in (sets.train, sets.valid, sets.test)]
+    captions = [{tuple(y) for y in part.y.tolist()} for part in (sets.train, sets.valid, sets.test)]
     assert captions[1] <= captions[0]
     assert not captions[0] & captions[2]
 
