@@ -11,8 +11,8 @@ from sklearn.neighbors import NearestNeighbors
 from dlx.experiment import runner
 from dlx.experiment.session import job_of
 from dlx.spec import load
-from dlx.training.fit import fit
 from dlx.trained.predict import predict
+from dlx.training.fit import fit
 from dlx.training.prepared import prepare
 
 NAME = "zoo/scenes"
