@@ -388,9 +388,12 @@ class Dataset(Declared):
         """Read inputs that come after training from a file or folder, without preprocessing. DataError where
         that fails.
         """
-        from .new_inputs import of_fields, read
+        from .new_inputs import by_name, read
 
-        return of_fields(path, record) if record.raw_more else read(path, record.raw)
+        if record.raw_more:
+            main = record.facts.input_name
+            return by_name(path, {main: record.raw, **record.raw_more}, main)
+        return read(path, record.raw)
 
     def from_memory(self, inputs: Columns | Values, record: InputRecord) -> NewInputs:
         """Return inputs from memory that come after training, without preprocessing. DataError for another shape."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,7 +16,6 @@ from .images.image import NAMED, SUFFIXES, ImageFormat, ImageSource, decode, sha
 
 if TYPE_CHECKING:
     from .base import Floats, Values
-    from .input_record import InputRecord
 
 
 @dataclass(frozen=True)
@@ -81,28 +80,6 @@ def arrays(path: Path, raw: Shape, name: str = "x") -> NewInputs:
     """Read the array `name` of a file, or its only array. Unsigned bytes are divided by 255."""
     found = open_array(path, named(path, name)).read()
     return NewInputs(shaped(scaled(found, path), raw, path))
-
-
-def of_fields(path: Path, record: InputRecord) -> NewInputs:
-    """Read the inputs of a network that takes several, by their names. DataError where one is missing.
-
-    What a decoder has written so far is no part of a file: it begins anew.
-    """
-    main, texts = record.facts.input_name, record.facts.texts
-    shapes = {main: record.raw, **record.raw_more}
-    written = {name: texts[name].shifted for name in shapes if name in texts and texts[name].shifted}
-    given = {name: shape for name, shape in shapes.items() if name not in written}
-    if len(given) > 1:
-        found = by_name(path, given, main)
-    else:
-        found = arrays(path, record.raw, main) if path.suffix in READERS else read(path, record.raw)
-    if not written:
-        return found
-    from .text.fields import text_fields
-
-    fields = text_fields(record.reading)
-    begun = {name: fields[target].begun(len(found.x)) for name, target in written.items()}
-    return replace(found, more={**found.more, **begun})
 
 
 def by_name(path: Path, shapes: Mapping[str, Shape], main: str) -> NewInputs:

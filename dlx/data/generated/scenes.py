@@ -17,11 +17,16 @@ from ..file_reading import check_memory
 from ..label_noise import with_label_noise
 from ..splits import assemble
 from ..text.fields import Form, TextField, TextOptions, recorded, text_fields
+from ..text.new_inputs import with_begun_texts
 from .shapes import inside
 from .toys import SHARED, Toy
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..base import Floats, Labels
+    from ..input_record import InputRecord
+    from ..new_inputs import NewInputs
     from ..preprocess.sums import Doubles
 
 COLOURS = {"red": (1, 0, 0), "green": (0, 1, 0), "blue": (0, 0, 1), "yellow": (1, 1, 0)}
@@ -87,6 +92,9 @@ class Scenes(Toy):
         """Draw scenes; the pairs of the test are those that are held out."""
         pair = rng.choice(self.pairs[test], n)
         return Descriptions(np.stack(np.divmod(pair, len(KINDS)), 1), rng.integers(0, len(RELATIONS), n))
+
+    def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
+        return with_begun_texts(path, record)
 
     def facts(self) -> Facts:
         return facts_of_fields(self._fields(self._text(self._scenes())))

@@ -12,9 +12,14 @@ from ...text import WithSpecials
 from ..base import Dataset, Facts, Sets, Split, facts_of_fields
 from ..splits import assemble
 from ..text.fields import TextField, recorded, text_fields
+from ..text.new_inputs import with_begun_texts
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from ..base import Field as DataField
+    from ..input_record import InputRecord
+    from ..new_inputs import NewInputs
 
 Language = Literal["english", "spanish", "portuguese"]
 COMBINATIONS = 3
@@ -136,6 +141,9 @@ class Translations(Dataset):
         known = text_fields()
         made = {"source": field_of(self.source_language), "target": field_of(self.target_language)}
         return made | known
+
+    def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
+        return with_begun_texts(path, record)
 
     def facts(self) -> Facts:
         return facts_of_fields(self._fields())
