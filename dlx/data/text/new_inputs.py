@@ -22,9 +22,9 @@ def with_begun_texts(path: Path, record: InputRecord) -> NewInputs:
     main, texts = record.facts.input_name, record.facts.texts
     shapes = {main: record.raw, **record.raw_more}
     written = {name: texts[name].shifted for name in shapes if name in texts and texts[name].shifted}
-    given = {name: shape for name, shape in shapes.items() if name not in written}
-    if len(given) > 1:
-        found = by_name(path, given, main)
+    from_file = {name: shape for name, shape in shapes.items() if name not in written}
+    if len(from_file) > 1:
+        found = by_name(path, from_file, main)
     else:
         found = arrays(path, record.raw, main) if path.suffix in READERS else read(path, record.raw)
     fields = text_fields(record.reading)
