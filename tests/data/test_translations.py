@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 
 import pytest
 
-from dlx.data.generated.translations import ADJECTIVES, NOUNS, VERBS, Phrase, Sentence, Translations
+from dlx.data.generated.translations import ADJECTIVES, NOUNS, VERBS, Phrase, Sentence, Translations, vocabulary
 
 SOME = Sentence(Phrase(0, 5, 0), 0, True, Phrase(1, 7, 1))
 
@@ -89,3 +89,70 @@ def aligned(one: Sentence) -> list[tuple[str, str]]:
 def test_one_language_twice_is_told():
     with pytest.raises(ValueError, match="`from` and `to` are both `spanish`: give two languages"):
         data(**{"from": "spanish"})
+
+
+CHAIN = {"from": "portuguese", "to": "spanish", "pairs": [["portuguese", "english"], ["english", "spanish"]]}
+
+
+def read(source: Translations, part: str) -> list[tuple[str, str]]:
+    """Return what a part has as sources and targets, as texts."""
+    texts, split = source.texts(), getattr(source.load(), part)
+    return [(texts["source"].decode(x), texts["target"].decode(y)) for x, y in zip(split.x, split.y, strict=True)]
+
+
+def test_sentences_of_training_are_in_the_pairs_in_turn_and_the_test_is_in_another_one():
+    source = data(valid=4, **CHAIN)
+    for part, of in (("train", 0), ("valid", 1)):
+        for i, (one, pair) in enumerate(zip(source.sentences(of), read(source, part), strict=True)):
+            into = one.text("english"), one.text("spanish")
+            assert pair == ((f"2en {one.text('portuguese')}", into[0]), (f"2es {into[0]}", into[1]))[i % 2]
+    for one, pair in zip(source.sentences(2), read(source, "test"), strict=True):
+        assert pair == (f"2es {one.text('portuguese')}", one.text("spanish"))
+
+
+def test_languages_of_pairs_have_one_vocabulary_of_all_words():
+    texts = data(**CHAIN).texts()
+    names = texts["source"].tokenizer.names
+    assert texts["target"].tokenizer.names == names
+    words = set().union(*(vocabulary(language)[0] for language in ("english", "spanish", "portuguese")))
+    assert names[3:6] == ("2en", "2es", "2pt")
+    assert set(names[6:]) == words
+    assert {"gato", "this", "não"} <= words
+
+
+def test_a_language_with_itself_is_a_pair():
+    for read_, written in read(
+        data(**(CHAIN | {"pairs": [["portuguese", "portuguese"], ["spanish", "spanish"]]})), "train"
+    ):
+        assert read_[4:] == written
+
+
+def test_without_held_out_combinations_the_test_has_other_sentences():
+    source = data(train=20_000, held_out=0)
+    assert source.combinations() == frozenset()
+    trained, asked = set(source.sentences(0)), source.sentences(2)
+    assert not trained & set(asked)
+    combinations = {(p.adjective, p.noun) for one in trained for p in (one.subject, one.thing)}
+    assert all((p.adjective, p.noun) in combinations for one in asked for p in (one.subject, one.thing))
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        (
+            {**CHAIN, "from": "spanish", "to": "english"},
+            "`from` is `spanish`, and `pairs` have `english`, `portuguese` there: nothing trains it",
+        ),
+        (
+            {**CHAIN, "to": "portuguese", "from": "english"},
+            "`to` is `portuguese`, and `pairs` have `english`, `spanish` there: nothing trains it",
+        ),
+        (
+            {"train": 100_000, "held_out": 0},
+            "of 150,528 sentences `held_out: 0` leaves the test those that no training has: give at most 75,264",
+        ),
+    ],
+)
+def test_what_pairs_cannot_be_is_told(changes: dict[str, object], message: str):
+    with pytest.raises(ValueError, match=message):
+        data(**changes)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, Self, get_args
 
 from pydantic import Field, NonNegativeInt, PositiveInt, model_validator
 
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
     from ..new_inputs import NewInputs
 
 Language = Literal["english", "spanish", "portuguese"]
+Pair = Annotated[list[Language], Field(min_length=2, max_length=2)]
+TO: dict[Language, str] = {"english": "2en", "spanish": "2es", "portuguese": "2pt"}
+"""The tokens that say what a sentence is to be translated into."""
 COMBINATIONS = 3
 """Stream of random numbers of what is held out; those of train, valid and test are 0, 1 and 2."""
 
@@ -107,20 +111,28 @@ class Translations(Dataset):
     English puts an adjective before its noun, Spanish and Portuguese behind it, and there articles and adjectives
     have the gender of the noun; `does not see` is `no ve`. Of all pairs of adjective and noun a share is held out:
     no training sentence has one, and each of the validation and the test does.
+    With `held_out: 0` none is, and the test has other sentences than the training.
+    With `pairs` the sentences of training and validation are in several pairs of languages, each in one of them, in
+    turn, and the test is `from` one language `to` another, which need not be among them (zero-shot). A source begins
+    with a token that names the language of its target, as in `2es o gato`: `2en`, `2es` or `2pt`.
     Fields: `source`, a text; `so_far`, what the decoder has written, shifted from the target; `target`, a text. The
-        vocabularies are those of the languages, the same for all seeds.
-    Errors: one language twice.
-    Source: Lake & Baroni 2018, arXiv:1711.00350, for the held-out combinations of known words.
+        vocabularies are those of the languages, the same for all seeds; with `pairs` one of all three languages.
+    Errors: one language twice; `from` or `to` that no pair has at its place.
+    Source: Lake & Baroni 2018, arXiv:1711.00350, for the held-out combinations of known words; Johnson et al. 2017,
+        arXiv:1611.04558, section 3, for several pairs in one network.
     """
 
     kind: ClassVar[str] = "translations"
     source_language: Language = Field("english", alias="from", description="language of the source")
     target_language: Language = Field("spanish", alias="to", description="language that it is translated into")
-    train: PositiveInt = Field(2000, description="sentences to train on")
+    pairs: list[Pair] | None = Field(
+        None, min_length=1, description="pairs of languages that training and validation have; null: `from` and `to`"
+    )
+    train: PositiveInt = Field(2000, description="sentences to train on, each in one of the pairs")
     valid: NonNegativeInt | None = Field(None, description="sentences held out for validation")
     test: NonNegativeInt | None = Field(500, description="sentences held out for the test")
     held_out: float = Field(
-        0.25, gt=0, lt=1, description="share of the pairs of adjective and noun that are held out"
+        0.25, ge=0, lt=1, description="share of the pairs of adjective and noun that no training sentence has"
     )
     seed: NonNegativeInt = Field(0, description="of the sentences, and of what is held out")
 
@@ -134,13 +146,29 @@ class Translations(Dataset):
     def _two_languages(self) -> Self:
         if self.source_language == self.target_language:
             raise ValueError(f"`from` and `to` are both `{self.target_language}`: give two languages")
+        for name, place, language in (("from", 0, self.source_language), ("to", 1, self.target_language)):
+            known = {pair[place] for pair in self.pairs or ()}
+            if known and language not in known:
+                many = ", ".join(f"`{one}`" for one in sorted(known))
+                raise ValueError(f"`{name}` is `{language}`, and `pairs` have {many} there: nothing trains it")
+        return self
+
+    @model_validator(mode="after")
+    def _others_for_the_test(self) -> Self:
+        if not self.held_out and self.train > SENTENCES // 2:
+            message = (
+                f"`train` is {self.train:,}, and of {SENTENCES:,} sentences `held_out: 0` leaves the test those "
+            )
+            raise ValueError(f"{message}that no training has: give at most {SENTENCES // 2:,}")
         return self
 
     def texts(self) -> dict[str, TextField]:
         """Return the text fields: those of the run that goes on, or else of all words of the languages."""
-        known = text_fields()
-        made = {"source": field_of(self.source_language), "target": field_of(self.target_language)}
-        return made | known
+        if self.pairs is None:
+            made = {"source": field_of(self.source_language), "target": field_of(self.target_language)}
+        else:
+            made = dict.fromkeys(("source", "target"), joint_field(get_args(Language)))
+        return made | text_fields()
 
     def new_inputs(self, path: Path, record: InputRecord) -> NewInputs:
         return with_begun_texts(path, record)
@@ -158,14 +186,21 @@ class Translations(Dataset):
 
     def load(self) -> Sets:
         every = [self.sentences(part) for part in range(3)]
-        parts = [self._split(some) if some else None for some in every]
-        source = f"{self.source}: {self.source_language} to {self.target_language}, seed {self.seed}"
+        asked: Pair = [self.source_language, self.target_language]
+        trained = self.pairs or [asked]
+        languages = (trained, trained, [asked])
+        parts = [self._split(some, of) if some else None for some, of in zip(every, languages, strict=True)]
+        source = f"{self.source}: {' to '.join(asked)}, seed {self.seed}"
         sets = assemble(parts, "none", source, fields=self._fields())
         return replace(sets, reading=recorded(self.texts()))
 
-    def _split(self, sentences: list[Sentence]) -> Split:
-        texts, written = self.texts(), [one.text(self.target_language) for one in sentences]
-        x = texts["source"].encode([one.text(self.source_language) for one in sentences], "input", "the sentences")
+    def _split(self, sentences: list[Sentence], languages: Sequence[Pair]) -> Split:
+        """Return sentences in pairs of languages, in turn."""
+        texts, pairs = self.texts(), [(one, *languages[i % len(languages)]) for i, one in enumerate(sentences)]
+        token = {to: f"{name} " if self.pairs else "" for to, name in TO.items()}
+        read = [token[to] + one.text(source) for one, source, to in pairs]
+        written = [one.text(to) for one, _, to in pairs]
+        x = texts["source"].encode(read, "input", "the sentences")
         so_far = texts["target"].encode(written, "shifted", "the sentences")
         return Split(x, texts["target"].encode(written, "target", "the sentences"), more={"so_far": so_far})
 
@@ -174,6 +209,8 @@ class Translations(Dataset):
 
         Of each noun as many adjectives are held out, and others are left.
         """
+        if not self.held_out:
+            return frozenset()
         rng, held = np.random.default_rng([self.seed, COMBINATIONS]), max(1, round(self.held_out * len(ADJECTIVES)))
         held = min(held, len(ADJECTIVES) - 1)
         first = rng.permutation(len(ADJECTIVES))
@@ -186,10 +223,11 @@ class Translations(Dataset):
         """Return the sentences of train (0), valid (1) or test (2)."""
         count, rng = (self.train, self.valid, self.test)[part] or 0, np.random.default_rng([self.seed, part])
         held, found = self.combinations(), list[Sentence]()
+        trained = set(self.sentences(0)) if part > 0 and not held else set[Sentence]()
         while len(found) < count:
             one = _random_sentence(rng)
             has = any((phrase.adjective, phrase.noun) in held for phrase in (one.subject, one.thing))
-            if has == (part > 0):
+            if has == (part > 0 and bool(held)) and one not in trained:
                 found.append(one)
         return found
 
@@ -200,6 +238,16 @@ def field_of(language: Language) -> TextField:
 
     words, longest = vocabulary(language)
     return TextField(WithSpecials(WordTokenizer(words, with_unknown=False)), longest + 1)
+
+
+def joint_field(languages: Sequence[Language]) -> TextField:
+    """Return the text field of several languages: first the tokens that name them, then the words of all."""
+    from ...text.library import WordTokenizer
+
+    each = [vocabulary(language) for language in languages]
+    words = sorted(set[str]().union(*(words for words, _ in each)))
+    tokenizer = WordTokenizer([*(TO[language] for language in languages), *words], with_unknown=False)
+    return TextField(WithSpecials(tokenizer), max(longest for _, longest in each) + 1)
 
 
 def vocabulary(language: Language) -> tuple[list[str], int]:
@@ -228,5 +276,7 @@ def _random_sentence(rng: np.random.Generator) -> Sentence:
     return Sentence(first, int(rng.integers(len(VERBS))), bool(rng.random() < NEGATED_SHARE), second)
 
 
+SENTENCES = (2 * len(NOUNS) * (len(ADJECTIVES) + 1)) ** 2 * len(VERBS) * 2
+"""Number of different sentences."""
 ADJECTIVE_SHARE, NEGATED_SHARE = 0.75, 0.25
 """Share of nouns with an adjective, and of sentences with a negation."""
