@@ -196,10 +196,10 @@ class Translations(Dataset):
 
     def _split(self, sentences: list[Sentence], languages: Sequence[Pair]) -> Split:
         """Return sentences in pairs of languages, in turn."""
-        texts, pairs = self.texts(), [(one, *languages[i % len(languages)]) for i, one in enumerate(sentences)]
+        texts, pairs = self.texts(), [languages[i % len(languages)] for i in range(len(sentences))]
         token = {to: f"{name} " if self.pairs else "" for to, name in TO.items()}
-        read = [token[to] + one.text(source) for one, source, to in pairs]
-        written = [one.text(to) for one, _, to in pairs]
+        read = [token[to] + one.text(source) for one, (source, to) in zip(sentences, pairs, strict=True)]
+        written = [one.text(to) for one, (_, to) in zip(sentences, pairs, strict=True)]
         x = texts["source"].encode(read, "input", "the sentences")
         so_far = texts["target"].encode(written, "shifted", "the sentences")
         return Split(x, texts["target"].encode(written, "target", "the sentences"), more={"so_far": so_far})
