@@ -22,7 +22,8 @@ class Embedding(Layer):
         values last, as `linear` and attention want them; `- transpose` puts the values where a convolution has its
         channels.
     Cost: num_embeddings * embedding_dim parameters; no MACs, for a row is read and nothing multiplied.
-    Errors: an input that is not of integers; a `padding_idx` beyond the table. A number beyond it fails when it runs.
+    Errors: an input that is not of integers; a `padding_idx` beyond the table. A number beyond it
+        is one where the data says what it holds, and else fails when it runs.
     Source: Bengio et al. 2003, "A neural probabilistic language model", section 2. torch: Embedding.
     """
 

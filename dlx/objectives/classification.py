@@ -52,7 +52,7 @@ class Classification(Supervised):
         if facts.target is not None:
             return Problem(
                 f"classification has one class an example, and the data one at each position of {facts.target}",
-                "Use `objective: segmentation`.",
+                f"Use `objective: {_at_positions(facts)}`.",
             )
         if tuple(output) == (facts.classes,):
             return self.check_loss(facts.classes)
@@ -99,3 +99,12 @@ def vectors(target: Tensor, output: Tensor) -> Tensor:
     """
     classes = torch.arange(output.shape[1], device=output.device).view(-1, *(1,) * (output.dim() - 2))
     return (target.unsqueeze(1) == classes).to(output.dtype)
+
+
+def _at_positions(facts: Facts) -> str:
+    """Return the objective of data that has a class at each position of a target."""
+    if facts.target_name in facts.texts:
+        return "translation"
+    if facts.vocabulary is not None and len(facts.target or ()) == 1:
+        return "language"
+    return "segmentation" if len(facts.target or ()) > 1 else "sequence_labelling"

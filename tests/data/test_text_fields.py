@@ -245,3 +245,19 @@ def test_where_the_data_has_a_mistake_what_takes_its_inputs_is_not_told_again(tm
     with pytest.raises(SpecError) as error:  # a name that the data would not give either
         graph_of(dedent(spec.replace("NAME", "revue")))
     assert [one.message for one in error.value.problems][1:] == ["there is no node `revue` above this one"]
+
+
+def test_a_table_of_an_embedding_that_is_too_small_for_the_text_is_told_before_training(tmp_path):
+    (tmp_path / "r.csv").write_text("\n".join(ROWS) + "\n")
+    spec = f"""
+        data: {{table: {{path: "{tmp_path}/r.csv", inputs: {{review: text}}, targets: {{kind: classes}}}}}}
+        network:
+          layers: [embedding: {{num_embeddings: ROWS, embedding_dim: 4}}, flatten, linear: 2]
+        """
+    assert graph_of(dedent(spec.replace("ROWS", "6"))).outputs  # three special tokens and three words
+    with pytest.raises(SpecError) as error:
+        graph_of(dedent(spec.replace("ROWS", "5")))
+    (one,) = error.value.problems
+    assert one.message.startswith("embedding has a table of 5 rows, and (3,) from `review`")
+    assert one.message.endswith("holds 6 tokens")
+    assert one.hint == "Write `num_embeddings: 6`; of a text it can be left out."

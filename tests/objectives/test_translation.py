@@ -273,3 +273,9 @@ def test_a_decoder_that_looks_ahead_is_told_before_training(tmp_path):
     path.write_text(spec_of(LAYERS["transformer"].replace(", is_causal: true", "")))
     with pytest.raises(SpecError, match="the network looks ahead"):
         runner.run(load(path), tmp_path / "runs")
+
+
+def test_a_target_of_text_is_no_map():
+    with pytest.raises(SpecError) as error:
+        graph_of(spec_of(LAYERS["lstm"]).replace("objective: translation", "objective: classification"))
+    assert "one at each position of (9,)\n  Use `objective: translation`." in str(error.value)

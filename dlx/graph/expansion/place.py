@@ -85,7 +85,7 @@ class Placer:
             return broken
         shapes = tuple(wire.shape for wire in wires if wire.shape is not None)
         plan = self.plan(layer, shapes, wires, mark, full, tied)
-        if plan is None:
+        if plan is None or not self._knows_all(layer, wires[0], mark, full):
             return broken
         initial_values = self.initial_values(values, plan, full)
         first = self.counterpart(owner, mark) if owner else None
@@ -137,6 +137,21 @@ class Placer:
         values = {field: getattr(source, fact, None) for field, fact in LAYERS[kind].from_data.items()}
         more = {name: Node(value, options.mark) for name, value in values.items() if value is not None}
         return replace(options, value={**more, **options.map})
+
+    def _knows_all(self, layer: Layer, wire: Wire, mark: Mark, full: str) -> bool:
+        """Whether a table of a layer has a row for each number that an input of the data holds; reports it if not."""
+        facts = self.globals.get(data_facts.NAME)
+        if not wire.is_input or not isinstance(facts, data_facts.DataFacts) or facts.facts is None:
+            return True
+        text, field = facts.texts.get(wire.name), facts.facts.fields.get(wire.name)
+        known = text.vocabulary if text is not None else field.classes if field is not None else None
+        for name in type(layer).from_data:
+            if known is not None and (rows := getattr(layer, name)) < known:
+                what = f"{known:,} tokens" if text is not None else f"numbers from 0 to {known - 1:,}"
+                message = f"{layer.kind} has a table of {rows:,} rows, and {self.describe(wire, mark)} holds {what}"
+                self.fail(message, f"Write `{name}: {known}`; of a text it can be left out.", mark, full)
+                return False
+        return True
 
     def plan(
         self,

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ...data.text.fields import TextField, text_fields
-from ...errors import DataError, DlxError
+from ...errors import DataError, DlxError, plural
 from ...lazy import torch
 from ...modules.decoder import BEGIN, END, Decoder, Ending, goes_by_steps
 
@@ -46,7 +46,9 @@ class Source:
         try:
             source = self.text.encode([prompt], "input", "the prompt")
         except DataError as error:
-            raise DlxError(error.problems[0].message.removeprefix("row 1 of "), hint=error.problems[0].hint) from None
+            message = error.problems[0].message.removeprefix("row 1 of ")
+            hint = f"A prompt has one to {plural(self.text.length, 'token')}, of those that the run knows."
+            raise DlxError(message, hint=hint) from None
         texts = {self.name: torch.from_numpy(source).expand(rows, -1)}
         inputs = [texts.get(name, self.beginning(rows)) for name in self.record.taken]
         place = 1 - self.record.taken.index(self.name)

@@ -210,7 +210,7 @@ class CallFilter:
         """Whether a call has to run in each step; calls have to come in their order. UntraceableError."""
         _check(call)
         storages = {storage(t) for t in call.results}
-        if _is_alias(call):
+        if _is_alias(call) or _gives_nothing(call):
             return False
         if call.name in EMPTY_OPS:
             self.empty |= storages
@@ -359,6 +359,11 @@ def simplified(call: RecordedCall) -> RecordedCall:
         rows = call.result.view(-1, table.shape[1])
         return RecordedCall(torch.ops.aten.index_select.default, (table, 0, index.view(-1)), {}, rows)
     return call
+
+
+def _gives_nothing(call: RecordedCall) -> bool:
+    """Whether a call gives an empty list, as `unbind` of no steps does; a check gives nothing by its schema too."""
+    return not call.results and not call.mutated and bool(schema_of(call.op).returns)
 
 
 def _out_variant_of(call: RecordedCall) -> tuple[Any, list[str]] | None:
