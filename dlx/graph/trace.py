@@ -27,6 +27,7 @@ from .graph import Graph, LayerNode, Wire
 from .graphs import Graphs
 from .inputs import INSTEAD, LATER, facts_of, fields_of, of_data, shapes_of, source_shapes, text_inputs
 from .receptive_field import propagation
+from .unmasked import unmasked
 
 if TYPE_CHECKING:
     from ..data import Facts
@@ -178,6 +179,8 @@ def _graph(walk: _Walk, facts: Facts | None, warned: Problems) -> Graph:
     for warning in propagation.set_receptive_fields(shapes, placer.nodes, placer.channel_axes):
         placer.warned.add(replace(warning, path=f"{placer.path}.{warning.path}"))
     _warn_unused(placer, outputs)
+    for note in unmasked(experiment, placer, text_inputs(experiment, facts, shapes)):
+        placer.warned.add(note)
     _warn_of_data(experiment, facts, placer)
     warnings = sorted(placer.warned.found, key=in_file_order)
     for warning in warnings:

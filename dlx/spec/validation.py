@@ -327,6 +327,7 @@ _KINDS = {
     "bool_type": "true or false",
     "bool_parsing": "true or false",
     "string_type": "a word",
+    "string_too_short": "a text that is not empty",
     "list_type": "a list",
     "dict_type": "a mapping",
     "model_type": "a mapping",

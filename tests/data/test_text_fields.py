@@ -261,3 +261,41 @@ def test_a_table_of_an_embedding_that_is_too_small_for_the_text_is_told_before_t
     assert one.message.startswith("embedding has a table of 5 rows, and (3,) from `review`")
     assert one.message.endswith("holds 6 tokens")
     assert one.hint == "Write `num_embeddings: 6`; of a text it can be left out."
+
+
+@pytest.mark.parametrize(
+    ("gru", "notes"),
+    [
+        ("{gru: 4}", 1),
+        ("{gru: 4, from: {input: prev, lengths: review.length}}", 0),
+    ],
+    ids=["no mask", "lengths"],
+)
+def test_a_text_whose_padding_no_layer_takes_gets_a_note(tmp_path, gru, notes):
+    (tmp_path / "r.csv").write_text("\n".join(ROWS) + "\n")
+    data = f'{{table: {{path: "{tmp_path}/r.csv", inputs: {{review: text}}, targets: {{kind: classes}}}}}}'
+    layers = f"[{{embedding: {{embedding_dim: 4}}}}, {gru}, flatten, linear: 2]"
+    warnings = graph_of(f"data: {data}\nnetwork: {{layers: {layers}}}\n").warnings
+    told = "texts of `review` end in padding, and no layer takes `review.padding` or `review.length`"
+    assert [one.message for one in warnings] == [told] * notes
+
+
+@pytest.mark.parametrize(
+    ("documents", "gru", "notes"),
+    [
+        ("pack", "{gru: 4}", ["a window of `text` has several documents, and no layer takes `text.document`"]),
+        ("pack", "{gru: 4, from: {input: prev, document: text.document}}", []),
+        ("pad", "{gru: 4}", []),  # what stands behind the end is not seen by what tells the next token
+    ],
+)
+def test_a_packed_text_whose_documents_no_layer_takes_gets_a_note(tmp_path, documents, gru, notes):
+    (tmp_path / "r.csv").write_text("\n".join(ROWS) + "\n")
+    text = f'{{text: {{path: "{tmp_path}/r.csv", column: review, window: 8, documents: {documents}}}}}'
+    layers = f'[{{embedding: {{embedding_dim: 4}}}}, {gru}, linear: "${{data.vocabulary}}"]'
+    graph = graph_of(f"data: {text}\nnetwork: {{layers: {layers}}}\nobjective: language\n")
+    assert [one.message for one in graph.warnings] == notes
+
+
+def test_an_empty_content_is_told_in_a_sentence():
+    with pytest.raises(SpecError, match='`content` must be a text that is not empty, not ""'):
+        graph_of("data: {text: {content: ''}}\nnetwork: {layers: [linear: 2]}\n")
