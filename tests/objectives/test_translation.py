@@ -161,7 +161,8 @@ def test_exact_match_counts_texts_that_are_right_up_to_their_end():
     meters = TranslationMeters(objective, None)
     object.__setattr__(objective, "write", lambda *_: written)
     meters.objective = objective
-    batch = SimpleNamespace(y=target, inputs=(), names=SimpleNamespace(inputs=()))
+    names = SimpleNamespace(inputs=(), targets=("target",))
+    batch = SimpleNamespace(y=target, fields={"target": target}, inputs=(), names=names)
     meters.generate(None, batch)
     assert (meters.right, meters.texts) == (2, 3)
     assert meters.bleu.length == 2 + 2 + 1
