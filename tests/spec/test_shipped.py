@@ -62,7 +62,7 @@ def test_a_file_of_the_user_comes_first_with_and_without_its_suffix(elsewhere):
 
 
 def test_a_name_that_is_none_is_reported_with_the_ones_like_it(elsewhere):
-    assert refusal("zoo/gpt").startswith("zoo/gpt\n  there is no such file\n  Did you mean `zoo/gpt2`")
+    assert refusal("zoo/gpt3").startswith("zoo/gpt3\n  there is no such file\n  Did you mean `zoo/gpt`")
     assert "Did you mean `digits/lenet` or `ihler/lenet`, which dlx ships?" in refusal("lenet")
     (elsewhere / "lenets.yaml").write_text(NETWORK)
     assert refusal("lenet.yaml").endswith("Did you mean lenets.yaml? dlx ships `digits/lenet` or `ihler/lenet`.")
