@@ -78,6 +78,8 @@ class SequenceLabelling(AtPositions):
         hint = f"Let the last layer be `linear: {facts.classes}`."
         if tuple(output) == (facts.classes, length):
             hint = "Labels are on the last axis here: leave out the `transpose`."
+        elif len(output) == 2 and output[1] == facts.classes and facts.target_name in facts.texts:
+            hint = f"Give both texts one length: `length: {length}` at the input. A target of text ends in `<end>`."
         elif len(output) != 2 or output[0] != length:
             hint = f"Keep the axis of the {length:,} positions, as `flatten` does not, and end in the labels. {hint}"
         return Problem(message, hint)

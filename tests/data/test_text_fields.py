@@ -299,3 +299,21 @@ def test_a_packed_text_whose_documents_no_layer_takes_gets_a_note(tmp_path, docu
 def test_an_empty_content_is_told_in_a_sentence():
     with pytest.raises(SpecError, match='`content` must be a text that is not empty, not ""'):
         graph_of("data: {text: {content: ''}}\nnetwork: {layers: [linear: 2]}\n")
+
+
+def test_labels_and_words_of_other_lengths_are_told_with_the_way_to_one(tmp_path):
+    (tmp_path / "w.csv").write_text("words,tags\na b,N V\nb,V\n")
+    spec = f"""
+        data: {{table: {{path: "{tmp_path}/w.csv", inputs: {{words: WORDS}}, targets: {{tags: text}}}}}}
+        network:
+          layers:
+            - embedding: {{embedding_dim: 4}}
+            - {{gru: 4, from: {{input: prev, lengths: words.length}}}}
+            - linear: "${{data.fields.tags.vocabulary}}"
+        objective: sequence_labelling
+        """
+    with pytest.raises(SpecError) as error:
+        graph_of(dedent(spec.replace("WORDS", "text")))
+    (one,) = error.value.problems
+    assert one.hint.startswith("Give both texts one length: `length: 3` at the input.")
+    assert graph_of(dedent(spec.replace("WORDS", "{is: text, length: 3}"))).outputs
