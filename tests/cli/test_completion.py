@@ -46,7 +46,7 @@ def test_specs_are_files_folders_and_shipped_ones_level_by_level(home):
     assert {"mine.yaml", "exps/", "runs/", "zoo/", "digits/"} <= set(everything)
     assert not {"notes.txt", ".hidden/", "two words.yaml"} & set(everything)
     assert completion.specs("zoo/") == [name for name in names() if name.startswith("zoo/")]
-    assert completion.specs("zoo/gp") == ["zoo/gpt2"]
+    assert completion.specs("zoo/gp") == ["zoo/gpt", "zoo/gpt2"]
     assert completion.specs("exps/") == ["exps/deep/", "exps/one.toml"]
     assert completion.specs(".h") == [".hidden/x.yaml"]
     assert completion.specs(f"{home}/mi") == [f"{home}/mine.yaml"]
@@ -111,7 +111,7 @@ def test_completion_is_light(home):
 def test_bash_completes_by_the_script_that_is_installed(home):
     script = """
     source <(dlx --show-completion)
-    COMP_WORDS=(dlx inspect zoo/gp) COMP_CWORD=2
+    COMP_WORDS=(dlx inspect zoo/gpt2) COMP_CWORD=2
     _dlx_completion dlx
     echo "${COMPREPLY[@]}"
     complete -p dlx

@@ -65,7 +65,8 @@ def example(loss: Loss, size: tuple[int, ...] = (), n: int = N) -> tuple[torch.T
 
 
 def test_every_loss_has_a_case():
-    assert {case.split(",")[0] for case in CASES} == set(LOSSES)
+    # the targets of ctc are sequences: tests/objectives/test_ctc.py
+    assert {case.split(",")[0] for case in CASES} == set(LOSSES) - {"ctc"}
 
 
 @pytest.mark.parametrize("reduction", ["mean", "sum", "batchmean"])
