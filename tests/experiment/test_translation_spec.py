@@ -33,3 +33,24 @@ def test_a_decoder_that_does_not_see_the_source_translates_nothing(tmp_path):
     )
     path.write_text(layers.partition("expect:")[0])
     assert exact_match(path, tmp_path) < WRONG
+
+
+CHAINED = 0.39
+"""Share of the test that tables of words chained over English get right (tests/data/test_translations.py)."""
+
+
+@pytest.mark.slow
+def test_a_pair_of_languages_without_any_sentence_is_translated(tmp_path):
+    assert exact_match(SHIPPED["zoo/zero-shot"], tmp_path) > CHAINED
+
+
+@pytest.mark.slow
+def test_without_english_again_a_pair_without_any_sentence_is_not(tmp_path):
+    pairs = "data.translations.pairs=[[portuguese, english], [english, spanish]]"
+    assert exact_match(SHIPPED["zoo/zero-shot"], tmp_path, pairs) < 0.05
+
+
+@pytest.mark.slow
+def test_a_network_that_is_trained_on_the_pair_itself_translates_it(tmp_path):
+    pairs = "data.translations.pairs=[[portuguese, spanish]]"
+    assert exact_match(SHIPPED["zoo/zero-shot"], tmp_path, pairs) > RIGHT
