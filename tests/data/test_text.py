@@ -312,7 +312,7 @@ def test_weights_of_another_tokenizer_are_refused_and_its_tokens_can_be_taken(tm
 
 
 def test_a_run_without_a_tokenizer_is_told(tmp_path):
-    with pytest.raises(DataError, match="is no run that was trained on a text"):
+    with pytest.raises(DataError, match="is no run that was trained on `data: text`"):
         text(content="hello", tokenizer_of=tmp_path).facts()
     with pytest.raises(ValueError, match="`tokenizer_of` names a run that has its own"):
         text(content="hello", tokenizer_of=tmp_path, tokens="bytes")

@@ -86,6 +86,10 @@ def test_longer_texts_are_cut_where_the_spec_says_so(tmp_path):
     ).load()
     assert sets.train.x[1].tolist() == [4, 3]
     assert sets.train.y[1].tolist() == [4, 3]  # cut off, so it does not end
+    cut_off = [note for note in sets.notes if "cut: true" in note]
+    assert len(cut_off) == 2
+    assert cut_off[0].startswith("`review`: 1 of ")
+    assert cut_off[0].endswith("texts lose what is behind `length: 2`, as `cut: true` asks.")
     assert sets.train.more["so_far"][1].tolist() == [1, 4]
 
 

@@ -88,6 +88,19 @@ def text_arrays(
     return found
 
 
+def cut_texts(table: Table, frames: Sequence[Frame], fields: Mapping[str, TextField]) -> Iterator[str]:
+    """Yield a note on each text field of which some texts are cut off."""
+    for name, column in text_columns(table).items():
+        form: Form = "input" if name in text_inputs(table) else "target"
+        if not fields[name].cut:
+            continue
+        each = [texts_of(frame, column) for frame in frames]
+        lost = sum(fields[name].longer(texts, form, column) for texts in each)
+        if lost:
+            count, length = f"{lost:,} of {sum(map(len, each)):,} texts", f"`length: {fields[name].length:,}`"
+            yield f"`{name}`: {count} lose what is behind {length}, as `cut: true` asks."
+
+
 def described_texts(table: Table, fields: Mapping[str, TextField]) -> dict[str, Field]:
     """Return the text fields and the shifted inputs of a batch, by name."""
     targets = text_targets(table)

@@ -98,6 +98,11 @@ class TextField:
             found[row, : len(whole)] = whole
         return found
 
+    def longer(self, texts: Sequence[str], form: Form, where: str) -> int:
+        """Return how many of some texts have more tokens than there is room for."""
+        room = self.length - (form != "input")
+        return sum(len(numbers) > room for numbers in _encoded(self.tokenizer, texts, where))
+
     def begun(self, count: int) -> Labels:
         """Return the shifted input (count, length) of texts of which nothing is written."""
         found = np.full((count, self.length), PADDING, np.int64)

@@ -217,7 +217,7 @@ class Text(Dataset):
             return None
         found = recorded_tokenizer(reading_of(existing(self.tokenizer_of, folder=True)), ask_context=False)
         if found is None:
-            message = f"{self.tokenizer_of} is no run that was trained on a text: it has no tokenizer"
+            message = f"{self.tokenizer_of} is no run that was trained on `data: text`, whose tokenizer it would have"
             raise DataError(message, hint="Name the folder of such a run, or leave `tokenizer_of` out.")
         return found
 
