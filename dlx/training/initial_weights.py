@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import io
 import pickle
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..data.input_record import reading_of
+from ..data.text.fields import text_fields
 from ..data.text.recorded import recorded_tokenizer
 from ..data.text.text import Text
 from ..errors import DlxError, Problem, SpecError, first_line, shortened
@@ -73,7 +74,7 @@ def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
     """Return all mistakes between `weights`, its source and the networks; of a file of torch its tensors are read."""
     if experiment.weights is None:
         return []
-    if other := _of_another_tokenizer(experiment, graphs):
+    if other := _of_another_tokenizer(experiment, graphs) or _of_other_texts(experiment, graphs):
         return [other]
     try:
         if initial_weights.inspected(experiment, graphs) is None:
@@ -94,13 +95,37 @@ def _of_another_tokenizer(experiment: Experiment, graphs: Graphs) -> Problem | N
     was, now = recorded_tokenizer(reading_of(weights.path), ask_context=False), data.tokenizer()
     if was is None or was == now or not any(_has_tokens(graph, weights, now.size) for graph in graphs.values()):
         return None
-    pairs = zip_longest(was.names, now.names)
-    number = next((i for i, (one, other) in enumerate(pairs) if one != other), 0)
-    names = [f"`{names[number]}`" if number < len(names) else "none" for names in (was.names, now.names)]
-    message = f"the weights of {weights.source} are of another tokenizer: token {number} is {names[0]} there, and "
-    message += f"{names[1]} in this data ({experiment.place('data', data.kind)})"
+    message = (
+        f"the weights of {weights.source} are of another tokenizer: {_difference(was.names, now.names)} in this "
+    )
+    message += f"data ({experiment.place('data', data.kind)})"
     hint = f"`data: {{text: {{tokenizer_of: {weights.source}}}}}` takes its tokens."
     return Problem(message, hint, experiment.place("weights"), "weights")
+
+
+def _of_other_texts(experiment: Experiment, graphs: Graphs) -> Problem | None:
+    """Return the problem of weights of a run with a text field of this name, whose tokens have other numbers."""
+    weights, data = experiment.weights, experiment.data
+    if weights is None or data is None or not weights.path.is_dir():
+        return None
+    earlier = text_fields(reading_of(weights.path))
+    texts = data.facts().texts if earlier else {}
+    for name in earlier.keys() & texts.keys():
+        was, now = earlier[name].tokenizer.names, texts[name].names
+        if was == now or not any(_has_tokens(graph, weights, len(now)) for graph in graphs.values()):
+            continue
+        message = f"the weights of {weights.source} are of other tokens of `{name}`: {_difference(was, now)} in this "
+        message += f"data ({experiment.place('data', data.kind)})"
+        hint = "Name the layers that count tokens in `skip`, so that they begin anew."
+        return Problem(message, hint, experiment.place("weights"), "weights")
+    return None
+
+
+def _difference(was: Sequence[str], now: Sequence[str]) -> str:
+    """Return the first token that differs, in words."""
+    number = next(i for i, (one, other) in enumerate(zip_longest(was, now)) if one != other)
+    names = [f"`{names[number]}`" if number < len(names) else "none" for names in (was, now)]
+    return f"token {number} is {names[0]} there, and {names[1]}"
 
 
 def _has_tokens(graph: Graph, weights: InitialWeights, size: int) -> bool:

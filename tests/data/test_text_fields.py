@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from dlx.data.tables.table import Table
 from dlx.data.text.fields import TextField, TextOptions
 from dlx.errors import DataError, SpecError
+from dlx.spec import load
 from dlx.text import restored
 from tests.helpers import graph_of
 
@@ -321,3 +322,37 @@ def test_labels_and_words_of_other_lengths_are_told_with_the_way_to_one(tmp_path
     (one,) = error.value.problems
     assert one.hint.startswith("Give both texts one length: `length: 3` at the input.")
     assert graph_of(dedent(spec.replace("WORDS", "{is: text, length: 3}"))).outputs
+
+
+WITH_WEIGHTS = """\
+dlx: 1
+name: reviews
+data: {table: {path: PATH, inputs: {review: text}, targets: {kind: classes}}}
+network: {layers: [{embedding: {embedding_dim: 2}}, flatten, {linear: 2}]}
+objective: classification
+train: {steps: 1, batch_size: 1}
+track: {mlflow: false}
+"""
+
+
+def test_weights_of_other_tokens_are_refused_and_can_begin_anew(tmp_path):
+    from dlx.experiment import runner
+
+    (tmp_path / "was.csv").write_text("review,kind\na b,good\nb c,bad\n")
+    (tmp_path / "now.csv").write_text("review,kind\na d,good\nd c,bad\n")
+
+    def spec(data: str, more: str = "") -> Path:
+        path = tmp_path / "a.yaml"
+        path.write_text(WITH_WEIGHTS.replace("PATH", data) + more)
+        return path
+
+    run = runner.run(load(spec("was.csv")), tmp_path / "runs").results[0].run.dir
+    weights = f"weights: {{from: {run}, MORE}}\n"
+    with pytest.raises(
+        SpecError, match="are of other tokens of `review`: token 3 is `b` there, and `d` in this data"
+    ) as told:
+        runner.run(load(spec("now.csv", weights.replace(", MORE", ""))), tmp_path / "runs")
+    assert "Name the layers that count tokens in `skip`" in told.value.problems[0].hint
+    for data, more in (("was.csv", ""), ("now.csv", "skip: [embedding_1/*]")):
+        path = spec(data, weights.replace("MORE", more))
+        assert runner.run(load(path), tmp_path / "runs").results[0].status == "finished"
