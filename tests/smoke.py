@@ -93,7 +93,7 @@ def check(python: Path, work: Path) -> None:
     assert package.is_relative_to(python.parent.parent), package
     before = files(package)
     assert json.loads(run(dlx, "inspect", "zoo/gpt2", "--json", cwd=work))["params"] == 124_439_808
-    assert "Did you mean `zoo/gpt2`" in run(dlx, "inspect", "zoo/gpt", cwd=work, status=2)
+    assert "Did you mean `zoo/gpt2`" in run(dlx, "inspect", "zoo/gtp2", cwd=work, status=2)
     assert "LeNet" in run(dlx, "specs", "digits", cwd=work)
     assert "conv" in run(dlx, "layers", cwd=work)
     assert json.loads(run(dlx, "schema", cwd=work))["$schema"]
