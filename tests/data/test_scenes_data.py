@@ -12,7 +12,7 @@ def test_a_caption_tells_what_is_in_its_picture():
     part = source.load().train
     relations = set()
     for picture, numbers in zip(part.x, part.y, strict=True):
-        first, _, *relation, second, _ = (text := source.text_of(numbers).split())
+        first, _, *relation, second, _ = (text := source.caption_of(numbers).split())
         relations.add(" ".join(relation))
         rows, columns = np.nonzero(picture.any(0))
         half = rows < 16 if relation == ["above"] else columns < 16
@@ -29,7 +29,7 @@ def test_forms_are_those_of_the_caption():
     part = source.load().train
     filled = {"circle": [], "square": [], "triangle": []}
     for picture, numbers in zip(part.x, part.y, strict=True):
-        text = source.text_of(numbers).split()
+        text = source.caption_of(numbers).split()
         rows, columns = np.nonzero(picture.any(0))
         first = rows < 32 if text[2] == "above" else columns < 32
         box = (np.ptp(rows[first]) + 1) * (np.ptp(columns[first]) + 1)

@@ -1,11 +1,14 @@
 """Nearest neighbours in an embedding: by hand, and of the words of a small grammar."""
 
 import json
+import math
 import runpy
+from collections import Counter, defaultdict
 
 import numpy as np
 import pytest
 from helpers import ROOT, SHIPPED
+from quality import all_of, bounds, unmet
 
 from dlx.cli import app
 from dlx.errors import DlxError
@@ -100,6 +103,30 @@ def test_counts_of_words_that_stand_together_put_classes_together_too():
     near = vectors @ vectors.T - 2 * np.eye(len(words))
     own = [OF_WORD.get(words[near[words.index(word)].argmax()]) == name for word, name in OF_WORD.items()]
     assert np.mean(own) > 0.9
+
+
+def test_the_claim_is_what_a_table_of_the_first_word_of_the_context_takes():
+    beside = defaultdict(Counter)
+    rows = MADE["contexts"](600, 0)
+    for context, word in rows:
+        beside[context.split()[0]][word] += 1
+    nats = -sum(n * math.log(n / sum(one.values())) for one in beside.values() for n in one.values()) / len(rows)
+    assert bounds(NAME)["train/loss"]["at_most"] == pytest.approx(nats, abs=2e-3)
+
+
+def test_words_beside_the_contexts_of_others_are_not_told(tmp_path):
+    """The broken twin: each context has the word of another one."""
+    rows = MADE["contexts"](600, 0)
+    (tmp_path / "data").mkdir()
+    mixed = [f"{context},{rows[(7 * i + 100) % len(rows)][1]}" for i, (context, _) in enumerate(rows)]
+    (tmp_path / "data" / "contexts.csv").write_text("\n".join(["context,word", *mixed]))
+    (tmp_path / "twin.yaml").write_text(SHIPPED[NAME].read_text())
+    metrics = [
+        runner.run(load(path, ["track.mlflow=false"]), tmp_path / "runs").results[0].metrics
+        for path in (SHIPPED[NAME], tmp_path / "twin.yaml")
+    ]
+    assert not unmet(NAME, metrics[0])
+    assert unmet(NAME, metrics[1]) == all_of(NAME)
 
 
 def test_words_of_a_class_are_neighbours_and_those_of_an_untrained_network_are_not(tmp_path):

@@ -109,7 +109,7 @@ class Scenes(Toy):
         sets = assemble(parts, self.standardize, f"{self.source}, seed {self.seed}", fields=self._fields(text))
         return with_label_noise(replace(sets, reading=recorded({CAPTION: text})), self)
 
-    def text_of(self, values: Labels) -> str:
+    def caption_of(self, values: Labels) -> str:
         """Return the caption that some numbers of the vocabulary are."""
         return self._text(self._scenes()).decode(values.tolist())
 
