@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from ..data import Facts
 from ..errors import Problem
@@ -15,6 +15,7 @@ from ..metrics.labels import PerLabel
 from ..registry import Choice
 from ..shapes import Shape
 from .binary_classification import POS_WEIGHT, Probability, logits_of
+from .label_names import LabelNames
 from .supervised import EvaluationMeters, Supervised
 
 if TYPE_CHECKING:
@@ -43,18 +44,11 @@ class Multilabel(Supervised):
     threshold: Probability | Annotated[list[Probability], Field(min_length=1)] = Field(
         0.5, description="probability above which a label is predicted: one, or one a label"
     )
-    labels: list[str] = Field([], description="names of the labels in their order; else their numbers")
+    labels: LabelNames = Field([], description="names of the labels in their order; else their numbers")
     per_label: bool = Field(False, description="metrics of each label beside their average, as `f1/NAME`")
     default_metrics: ClassVar[tuple[str, ...]] = ("exact_match", "hamming_loss")
     higher_is_better: ClassVar[tuple[str, ...]] = ("exact_match",)
     measures: ClassVar[Literal["classes", "labels", "values", "boxes", "heads"]] = "labels"
-
-    @field_validator("labels")
-    @classmethod
-    def _different(cls, labels: list[str]) -> list[str]:
-        if twice := next((one for one in labels if labels.count(one) > 1), None):
-            raise ValueError(f"the label {twice} is there twice")
-        return labels
 
     def check(self, output: Shape, facts: Facts) -> Problem | None:
         if facts.classes is not None or facts.target is None or facts.target.rank != 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field
 
 from ..data import Facts
 from ..errors import Problem
@@ -14,6 +14,7 @@ from ..metrics.classification import ByClass
 from ..metrics.sequences import ExactMatch
 from ..shapes import Shape
 from .at_positions import AtPositions
+from .label_names import LabelNames
 from .supervised import EvaluationMeters
 
 if TYPE_CHECKING:
@@ -41,17 +42,10 @@ class SequenceLabelling(AtPositions):
     """
 
     kind: ClassVar[str] = "sequence_labelling"
-    labels: list[str] = Field([], description="names of the labels in their order; else those of the data")
+    labels: LabelNames = Field([], description="names of the labels in their order; else those of the data")
     per_label: bool = Field(False, description="metrics of each label beside their average, as `f1/NAME`")
     default_metrics: ClassVar[tuple[str, ...]] = ("accuracy", "error", WHOLE)
     higher_is_better: ClassVar[tuple[str, ...]] = ("accuracy", WHOLE)
-
-    @field_validator("labels")
-    @classmethod
-    def _different(cls, labels: list[str]) -> list[str]:
-        if twice := next((one for one in labels if labels.count(one) > 1), None):
-            raise ValueError(f"the label {twice} is there twice")
-        return labels
 
     def check(self, output: Shape, facts: Facts) -> Problem | None:
         if facts.classes is None or facts.target is None or facts.target.rank != 1:

@@ -95,10 +95,8 @@ def _of_another_tokenizer(experiment: Experiment, graphs: Graphs) -> Problem | N
     was, now = recorded_tokenizer(reading_of(weights.path), ask_context=False), data.tokenizer()
     if was is None or was == now or not any(_has_tokens(graph, weights, now.size) for graph in graphs.values()):
         return None
-    message = (
-        f"the weights of {weights.source} are of another tokenizer: {_difference(was.names, now.names)} in this "
-    )
-    message += f"data ({experiment.place('data', data.kind)})"
+    message = f"the weights of {weights.source} are of another tokenizer: {_difference(was.names, now.names)} "
+    message += f"in this data ({experiment.place('data', data.kind)})"
     hint = f"`data: {{text: {{tokenizer_of: {weights.source}}}}}` takes its tokens."
     return Problem(message, hint, experiment.place("weights"), "weights")
 
@@ -110,7 +108,7 @@ def _of_other_texts(experiment: Experiment, graphs: Graphs) -> Problem | None:
         return None
     earlier = text_fields(reading_of(weights.path))
     texts = data.facts().texts if earlier else {}
-    for name in earlier.keys() & texts.keys():
+    for name in (one for one in texts if one in earlier):
         was, now = earlier[name].tokenizer.names, texts[name].names
         if was == now or not any(_has_tokens(graph, weights, len(now)) for graph in graphs.values()):
             continue
@@ -123,7 +121,7 @@ def _of_other_texts(experiment: Experiment, graphs: Graphs) -> Problem | None:
 
 def _difference(was: Sequence[str], now: Sequence[str]) -> str:
     """Return the first token that differs, in words."""
-    number = next(i for i, (one, other) in enumerate(zip_longest(was, now)) if one != other)
+    number = next((i for i, (one, other) in enumerate(zip_longest(was, now)) if one != other), 0)
     names = [f"`{names[number]}`" if number < len(names) else "none" for names in (was, now)]
     return f"token {number} is {names[0]} there, and {names[1]}"
 

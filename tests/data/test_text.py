@@ -311,6 +311,16 @@ def test_weights_of_another_tokenizer_are_refused_and_its_tokens_can_be_taken(tm
     assert runner.run(load(path), tmp_path / "runs").results[0].status == "finished"
 
 
+def test_weights_of_another_tokenizer_with_tokens_of_the_same_names_are_refused_too(tmp_path):
+    from dlx.experiment import runner
+
+    run = runner.run(load(spec_of(tmp_path, "abcdef")), tmp_path / "runs").results[0].run.dir
+    path = spec_of(tmp_path, "a b c d e f", ", tokens: words", f"weights: {{from: {run}}}\n")
+    assert load(path).data.tokenizer().names == tuple("abcdef")
+    with pytest.raises(SpecError, match="are of another tokenizer"):
+        runner.run(load(path), tmp_path / "runs")
+
+
 def test_a_run_without_a_tokenizer_is_told(tmp_path):
     with pytest.raises(DataError, match="is no run that was trained on `data: text`"):
         text(content="hello", tokenizer_of=tmp_path).facts()
