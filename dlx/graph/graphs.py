@@ -11,6 +11,7 @@ from ..spec.sections.networks import ONE
 from .graph import Graph, LayerNode
 
 if TYPE_CHECKING:
+    from ..objectives import Ports
     from ..plugins import Plugin
 
 LAYER = Mark("--layer")
@@ -47,6 +48,16 @@ class Graphs(Mapping[str, Graph]):
 
     def __len__(self) -> int:
         return len(self.networks)
+
+    @property
+    def ports(self) -> Mapping[str, Ports]:
+        """Shapes of the inputs and outputs of each network, as objectives take them."""
+        from ..objectives import Ports
+
+        return {
+            name: Ports(graph.inputs, {output: graph.output_shape(output) for output in graph.outputs})
+            for name, graph in self.networks.items()
+        }
 
     @property
     def is_one(self) -> bool:

@@ -1,7 +1,7 @@
 """Objectives: the task that networks are trained for. One file per objective, found by the registry."""
 
 from ..data import Facts
-from .base import OBJECTIVES, Call, Caller, Objective, Phase, Ports
+from .base import OBJECTIVES, Call, Caller, Objective, Phase, Ports, Sheet
 from .supervised import Supervised
 
 
@@ -27,4 +27,4 @@ def _tells_tokens(facts: Facts) -> bool:
     return own or not facts.texts
 
 
-__all__ = ["OBJECTIVES", "Call", "Caller", "Objective", "Phase", "Ports", "Supervised", "default_objective"]
+__all__ = ["OBJECTIVES", "Call", "Caller", "Objective", "Phase", "Ports", "Sheet", "Supervised", "default_objective"]

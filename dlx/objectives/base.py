@@ -58,6 +58,14 @@ class Ports:
     outputs: Mapping[str, Shape]
 
 
+@dataclass(frozen=True)
+class Sheet:
+    """Values of a sheet of pictures or points (n, *shape), or (rows, columns, *shape), and a class of each (n,)."""
+
+    values: Tensor
+    classes: Tensor | None = None
+
+
 class Caller(Protocol):
     """Calls a network in the precision of the training: `call("generator", noise)` or `call("q", state=x)`.
 
@@ -108,8 +116,8 @@ class Objective(Declared):
         """
         raise TypeError(f"{type(self).__name__} has no terms()")
 
-    def informed(self, fields: Mapping[str, Field]) -> Self:
-        """Return the objective with what its steps need to know of the fields of the data."""
+    def informed(self, fields: Mapping[str, Field], networks: Mapping[str, Ports]) -> Self:
+        """Return the objective with what its steps need to know of the fields of the data and of the networks."""
         return self
 
     def evaluate(
@@ -148,6 +156,48 @@ class Objective(Declared):
     def notes(self) -> tuple[str, ...]:
         """Return notes for the start of a training."""
         return ()
+
+    @property
+    def makes_samples(self) -> bool:
+        """Whether the objective makes samples or pictures."""
+        own, base = type(self), Objective
+        return any(getattr(own, name) is not getattr(base, name) for name in ("sample", "latents", "pictures"))
+
+    @property
+    def condition(self) -> str | None:
+        """The field of the data whose class a sample may be asked for; None where there is none."""
+        return None
+
+    def latents(self, n: int, rng: torch.Generator) -> Tensor | None:
+        """Draw latents (n, *shape), which `generate` makes samples of; None where samples come about otherwise."""
+        return None
+
+    def generate(self, call: Caller, latents: Tensor, condition: Tensor | None = None) -> Tensor:
+        """Return a sample for each latent (n, *shape), of the classes `condition` (n,) where they are asked for."""
+        raise TypeError(f"{type(self).__name__} has no generate()")
+
+    def latents_of(self, call: Caller, batch: Batch) -> Tensor | None:
+        """Return the latents of examples (N, *shape); None where the networks tell none."""
+        return None
+
+    def sample(self, call: Caller, n: int, rng: torch.Generator, condition: Tensor | None = None) -> Tensor | None:
+        """Return samples (n, *shape); None where the objective makes none. By default of `latents`, by `generate`.
+
+        Networks are in evaluation mode, without gradients. `rng` is the only source of random numbers, so that a
+        training stays the same to the bit with samples and without. `condition` has the class of each sample (n,).
+        """
+        latents = self.latents(n, rng)
+        return None if latents is None else self.generate(call, latents, condition)
+
+    def pictures(self, call: Caller, batch: Batch, n: int, rng: torch.Generator) -> Mapping[str, Tensor | Sheet]:
+        """Return what is shown of a training at its stages: sheets by name; by default `n` samples.
+
+        Shapes: (n, *shape), or (rows, columns, *shape). Images (1 or 3, H, W) become a PNG, points (2,) a scatter
+        with the data beside them, single values (1,) a histogram, and all else an .npz file. `batch` has up to `n`
+        examples of the validation part, of the training part where there is none.
+        """
+        made = self.sample(call, n, rng)
+        return {} if made is None else {"samples": made}
 
     def modes(self) -> dict[str, Mode]:
         """Return the name of each metric, and whether smaller ("min") or larger ("max") values are better."""

@@ -73,7 +73,7 @@ class MaskedLanguage(Objective):
         field = fields[self.field]
         return {NETWORK: Shape((*field.shape, field.text.vocabulary if field.text is not None else 0))}
 
-    def informed(self, fields: Mapping[str, Field]) -> Self:
+    def informed(self, fields: Mapping[str, Field], networks: Mapping[str, Ports]) -> Self:
         text, copy = fields[self.field].text, self.model_copy()
         copy._vocabulary = text.vocabulary if text is not None else 0
         return copy

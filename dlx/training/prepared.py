@@ -72,7 +72,7 @@ class Prepared:
             statistics = statistics_of_targets(experiment, objective, sets) if statistics is None else statistics
             objective = objective.fitted(statistics)
         else:
-            objective = objective.informed(experiment.data.facts().fields)
+            objective = objective.informed(experiment.data.facts().fields, graphs.ports)
         target = device.pick(train.device)
         return cls(experiment, train, experiment.data, graphs, sets, objective, target, dict(statistics or {}))
 

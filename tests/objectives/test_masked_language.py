@@ -27,7 +27,7 @@ class Told:
 
 
 def objective(**options):
-    return KIND.model_validate(options).informed({"text": Told})
+    return KIND.model_validate(options).informed({"text": Told}, {})
 
 
 def generator(seed=0):
