@@ -19,6 +19,7 @@ from ..training import (
     freezing,
     infeasible,
     initial_weights,
+    network_checks,
     network_sources,
     pruning,
     random_generators,
@@ -150,6 +151,7 @@ def start_job(
         job.progress.until = session.until
         recorder.texts = at_stages.texts_of(experiment, prepared.objective, prepared.sets)
         causality.check(experiment, job)
+        network_checks.check(experiment, job)
         computed = job.learner.compute
         computed.prepare(job.parts["train"])
         frozen = freezing.notes(experiment, job.span)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from math import prod
 from typing import TYPE_CHECKING, ClassVar, Literal
 
@@ -10,7 +11,7 @@ from pydantic import Field, PositiveInt
 
 from ..errors import ShapeError
 from ..shapes import Shape, Window
-from .base import Example, Extent, Layer, Margin, Plan, SavedIf, all_floats, floats, positions, unseen_warning
+from .base import OWN, Example, Extent, Layer, Margin, Plan, SavedIf, all_floats, floats, positions, unseen_warning
 from .conv import Conv
 
 if TYPE_CHECKING:
@@ -139,3 +140,65 @@ class PartialConv(Layer):
 
     def _conv(self) -> Conv:
         return Conv(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
+class MaskedConv(Layer):
+    """Convolve positions before each one alone, row by row: the layer of PixelCNN.
+
+    Padded so that the size stays. Mask "A" leaves out the own position, as the first layer of a network wants it, and
+    "B" has it, as all others do. Channels of a position see each other. A stack of kernels above 1 has a blind spot,
+    positions above to the right that no output sees (arXiv:1606.05328, figure 1).
+
+    Shapes: (C, *size) -> (out_channels, *size).
+    Cost: parameters and MACs of `conv`, those of masked taps too; a buffer of the mask.
+    Errors: an even `kernel_size`, which has no middle; those of `conv`.
+    Source: van den Oord et al. 2016, Pixel recurrent neural networks, arXiv:1601.06759, section 3.4. torch: none.
+    """
+
+    kind: ClassVar[str] = "masked_conv"
+    out_channels: PositiveInt = Field(description="filters, and so channels of the output")
+    kernel_size: Extent = Field(description="taps on each axis, an odd number")
+    mask: Literal["A", "B"] = Field("B", description="leave out the own position (A), or have it (B)")
+    dilation: Extent = Field(1, description="positions between two taps")
+    bias: bool = Field(True, description="add a learned value to each output channel")
+
+    learns: ClassVar[bool] = True
+    example: ClassVar[Example] = Example(
+        {"out_channels": 6, "kernel_size": 3, "mask": "A"},
+        [(4, 5, 5)],
+        shape=(6, 5, 5),
+        params=6 * 4 * 3 * 3 + 6,
+        macs=6 * 4 * 3 * 3 * 5 * 5,
+        buffers=3 * 3,
+    )
+
+    def plan(self, *xs: Shape) -> Plan:
+        (x,) = xs
+        floats(x, "masked_conv")
+        positions(x, "masked_conv")
+        one = self._conv().plan(x)
+        kernel = one.weights["weight"][2:]
+        if any(taps % 2 == 0 for taps in kernel):
+            raise ShapeError(
+                f"masked_conv masks what is behind the middle of its kernel, and {Shape(kernel)} has none",
+                hint="Take odd numbers of taps.",
+                inputs=xs,
+            )
+        made = 4 * prod(one.weights["weight"])
+        return replace(
+            one,
+            buffers={"mask": kernel},
+            saved_if=(*one.saved_if, SavedIf((0, OWN), fixed=made)),
+            derived_bytes=2 * made,
+        )
+
+    def module(self, *xs: Shape) -> Module:
+        from ..modules.masked import masked_conv
+
+        kernel = self._conv().plan(xs[0]).weights["weight"][2:]
+        options = {"out_channels": self.out_channels, "dilation": self.options()["dilation"], "bias": self.bias}
+        return masked_conv(xs[0].channels, kernel, self.mask == "B", **options)
+
+    def _conv(self) -> Conv:
+        options = {name: getattr(self, name) for name in ("out_channels", "kernel_size", "dilation", "bias")}
+        return Conv(**options, padding="same")

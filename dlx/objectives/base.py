@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol, Self
 
 from ..data.base import Field
+from ..errors import Problem
 from ..metrics import Mode
 from ..registry import FAMILIES, Declared, Registry, family
 from ..shapes import Shape
@@ -152,6 +153,13 @@ class Objective(Declared):
     def output_shapes(self, fields: Mapping[str, Field]) -> Mapping[str, Shape]:
         """Return the shape that the output of a network must have, by the name of the network."""
         return {}
+
+    def check_networks(self, call: Caller, batch: Batch) -> Problem | None:
+        """Return what is wrong with networks as they begin, measured on some examples; None for nothing.
+
+        They are in evaluation mode and without gradients. The training does not start where there is a problem.
+        """
+        return None
 
     def notes(self) -> tuple[str, ...]:
         """Return notes for the start of a training."""
