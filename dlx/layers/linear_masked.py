@@ -26,10 +26,10 @@ FLOAT = 4
 class MaskedLinear(Layer):
     """Linear map whose outputs see earlier variables alone, the layer of MADE.
 
-    Each variable has its place in `order` as its degree, from 1 to D; hidden units have the degrees 1 to D - 1 in turn.
-    A hidden unit of degree m sees inputs of a degree up to m, and what is given for a variable of degree d sees those
-    below d. So a stack of such layers gives for each variable what depends on those before it; all have one `order`.
-    Several values of a variable lie side by side.
+    Each variable has its place in `order` as its degree, from 1 to D; hidden units have the degrees 1 to D - 1 in
+    turn. A hidden unit of degree m sees inputs of a degree up to m, and what is given for a variable of degree d sees
+    those below d. So a stack of such layers gives for each variable what depends on those before it; all have one
+    `order`. Several values of a variable lie side by side.
 
     Shapes: (in,) -> (out_features,); (*, in) -> (*, out_features).
     Cost: parameters and MACs of `linear`, those of masked weights too; a buffer of the mask.

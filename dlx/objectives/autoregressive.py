@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from ..data.base import Field
     from ..data.batch import Batch
 
-NETWORK = "network"
+NETWORK, LABEL, CLASSES = "network", "label", "target"
 COMPLETIONS = 1024
 """Ways to fill in what is missing, up to which the probability of each is computed."""
 PROBED = 256
@@ -37,8 +37,9 @@ class Autoregressive(Objective):
 
     Values from 0 to 1 are rounded to `levels` steps, with two of them to 0 and 1; the probability is exact. The loss
     is the mean negative log-likelihood in nats an example. `order` is that of the variables, as of `masked_linear`.
-    Network: `network`, from an example to as many logits: of 1 with two levels, else one a level on an axis before the
-    others. What it gives for a variable may depend on those before it alone, or the training does not start.
+    Network: `network`, from an example to as many logits: of 1 with two levels, else one a level on an axis before
+    the others. What it gives for a variable may depend on those before it alone, or the training does not start. An
+    input `label` gets the class of the example, the field `target`; the probability is then given the class.
     Shapes: inputs (N, *shape), outputs (N, *shape) or (N, levels, *shape).
     Metrics: log_likelihood (nats an example), bits_per_dim. Samples: variable by variable. What is missing in an
     example is drawn given all that is there, from exact probabilities of all ways to fill it in where there are up to
@@ -55,10 +56,12 @@ class Autoregressive(Objective):
     order: Order = pydantic.Field("natural", description="of the variables: as they lie, or drawn from a seed")
     sweeps: PositiveInt = pydantic.Field(50, description="draws of each missing variable in Gibbs sampling")
     _shape: Shape = PrivateAttr(Shape(()))
+    _of_class: bool = PrivateAttr(False)
+    _classes: int = PrivateAttr(0)
 
     def needs(self, fields: Mapping[str, Field], networks: Mapping[str, Ports]) -> Sequence[Call]:
         network = networks[NETWORK]
-        inputs: dict[str, str | Shape] = dict.fromkeys(network.inputs, self.field)
+        inputs: dict[str, str | Shape] = {name: CLASSES if name == LABEL else self.field for name in network.inputs}
         if len(network.outputs) != 1:
             message = f"autoregressive takes one output, and the network has {len(network.outputs)}"
             raise SpecError(Problem(message, "Keep the one to train: `outputs: NAME`."))
@@ -69,7 +72,7 @@ class Autoregressive(Objective):
     def _check_output(self, made: Shape, shape: Shape) -> None:
         """Raise SpecError where the output has another shape than the logits of the field."""
         if shape.dtype != "float":
-            message = f"autoregressive rounds values from 0 to 1, and `{self.field}` holds values of dtype {shape.dtype}"
+            message = f"autoregressive rounds values from 0 to 1, and `{self.field}` is of dtype {shape.dtype}"
             raise SpecError(Problem(message, "`language` tells tokens."))
         wanted = shape if self.levels == 2 else Shape((self.levels, *shape))
         if tuple(made) != tuple(wanted):
@@ -77,10 +80,15 @@ class Autoregressive(Objective):
             message = f"the network ends in {made}, and autoregressive takes {wanted}, {of} for each value of {shape}"
             raise SpecError(Problem(message, f"Let it end in {wanted}; `reshape` brings values to other axes."))
 
-    def informed(self, fields: Mapping[str, Field]) -> Self:
+    def informed(self, fields: Mapping[str, Field], networks: Mapping[str, Ports]) -> Self:
         copy = self.model_copy()
-        copy._shape = fields[self.field].shape
+        copy._shape, copy._of_class = fields[self.field].shape, LABEL in networks[NETWORK].inputs
+        copy._classes = (fields[CLASSES].classes or 0) if copy._of_class else 0
         return copy
+
+    @property
+    def condition(self) -> str | None:
+        return CLASSES if self._of_class else None
 
     def phases(self) -> Sequence[Phase]:
         return [Phase("train", (NETWORK,), (self.field,))]
@@ -91,9 +99,14 @@ class Autoregressive(Objective):
         """Return values from 0 to 1 as the nearest of the levels."""
         return (x * (self.levels - 1)).round() / (self.levels - 1)
 
-    def log_likelihood(self, call: Caller, x: Tensor) -> Tensor:
+    def logits(self, call: Caller, x: Tensor, label: Tensor | None) -> Tensor:
+        """Return what the network gives for rounded examples (N, *shape) and their classes (N,)."""
+        logits: Tensor = call(NETWORK, x) if label is None else call(NETWORK, x, **{LABEL: label})
+        return logits
+
+    def log_likelihood(self, call: Caller, x: Tensor, label: Tensor | None = None) -> Tensor:
         """Return log p (N,) in nats of rounded examples (N, *shape)."""
-        logits: Tensor = call(NETWORK, x)
+        logits = self.logits(call, x, label)
         x = x.to(logits.device)
         if self.levels == 2:
             each = -F.binary_cross_entropy_with_logits(logits, x, reduction="none")
@@ -101,21 +114,26 @@ class Autoregressive(Objective):
             each = -F.cross_entropy(logits, (x * (self.levels - 1)).round().long(), reduction="none")
         return each.flatten(1).sum(1)
 
-    def probabilities(self, call: Caller, x: Tensor) -> Tensor:
+    def probabilities(self, call: Caller, x: Tensor, label: Tensor | None = None) -> Tensor:
         """Return the probability of each level of each variable given those before it: (N, D, levels)."""
-        logits: Tensor = call(NETWORK, x)
+        logits = self.logits(call, x, label)
         if self.levels == 2:
             one = logits.flatten(1).sigmoid()
             return torch.stack((1 - one, one), -1)
         return logits.flatten(2).softmax(1).movedim(1, 2)
 
+    def of_batch(self, call: Caller, batch: Batch) -> Tensor:
+        """Return the mean of log p over the examples of a batch, a scalar."""
+        label = batch[CLASSES] if self._of_class else None
+        return self.log_likelihood(call, self.rounded(batch[self.field]), label).mean()
+
     def terms(self, phase: str, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
-        return {"nll": -self.log_likelihood(call, self.rounded(batch[self.field])).mean()}
+        return {"nll": -self.of_batch(call, batch)}
 
     def evaluate(
         self, call: Caller, batch: Batch, rng: torch.Generator
     ) -> Mapping[str, Tensor | tuple[Tensor, Tensor]]:
-        return {"log_likelihood": self.log_likelihood(call, self.rounded(batch[self.field])).mean()}
+        return {"log_likelihood": self.of_batch(call, batch)}
 
     def measured(self, means: dict[str, float]) -> dict[str, float]:
         found = means["log_likelihood"]
@@ -127,53 +145,59 @@ class Autoregressive(Objective):
     # ---- samples ---------------------------------------------------------------------------------------------------
 
     def sample(self, call: Caller, n: int, rng: torch.Generator, condition: Tensor | None = None) -> Tensor:
-        """Return `n` examples (n, *shape), drawn variable by variable."""
-        x = torch.zeros(n, *self._shape)
-        for variable in self._in_order():
-            self._draw(call, x, variable, rng)
+        """Return `n` examples (n, *shape), variable by variable; of drawn classes where none are given."""
+        if self._of_class and condition is None:
+            condition = torch.randint(self._classes, (n,), generator=rng)
+        return self._drawn(call, torch.full((n, *self._shape), torch.nan), condition, rng)
+
+    def _drawn(self, call: Caller, given: Tensor, label: Tensor | None, rng: torch.Generator) -> Tensor:
+        """Return examples whose missing values are drawn in their order, each given those before it alone."""
+        missing, x = given.flatten(1).isnan(), self.rounded(given.nan_to_num())
+        place = ranks(self.order, prod(self._shape))
+        for variable in sorted(range(len(place)), key=place.__getitem__):
+            if missing[:, variable].any():
+                p = self.probabilities(call, x, label)[:, variable].cpu()
+                self._set(x, variable, torch.multinomial(p, 1, generator=rng)[:, 0], missing)
         return x
 
-    def _in_order(self) -> list[int]:
-        place = ranks(self.order, prod(self._shape))
-        return sorted(range(len(place)), key=place.__getitem__)
-
-    def _draw(self, call: Caller, x: Tensor, variable: int, rng: torch.Generator) -> None:
-        """Draw a variable of all examples given those before it, in place."""
-        p = self.probabilities(call, x)[:, variable].cpu()
-        x.flatten(1)[:, variable] = self._values(torch.multinomial(p, 1, generator=rng)[:, 0])
+    def _set(self, x: Tensor, variable: int, levels: Tensor, missing: Tensor) -> None:
+        """Set a variable of the examples in which it is missing."""
+        flat = x.flatten(1)
+        flat[:, variable] = torch.where(missing[:, variable], self._values(levels), flat[:, variable])
 
     def _values(self, levels: Tensor) -> Tensor:
         return levels.float() / (self.levels - 1)
 
-    def complete(self, call: Caller, given: Tensor, rng: torch.Generator) -> Tensor:
+    def complete(self, call: Caller, given: Tensor, rng: torch.Generator, condition: Tensor | None = None) -> Tensor:
         """Return examples (n, *shape) whose missing values, NaN, are drawn given all that is there."""
-        return torch.cat([self._completed(call, one, rng) for one in given.split(1)])
-
-    def _completed(self, call: Caller, given: Tensor, rng: torch.Generator) -> Tensor:
-        """Fill in one example (1, *shape)."""
-        missing = given.flatten().isnan().nonzero().flatten().tolist()
-        known = self.rounded(given.nan_to_num())
-        if self.levels ** len(missing) <= COMPLETIONS:
-            return self._drawn_among(call, self._filled(known, missing), rng)
-        for variable in self._in_order():
-            if variable in missing:
-                self._draw(call, known, variable, rng)
-        for _ in range(self.sweeps):
-            for variable in missing:
-                known = self._drawn_among(call, self._filled(known, [variable]), rng)
-        return known
-
-    def _filled(self, known: Tensor, variables: Sequence[int]) -> Tensor:
-        """Return an example (1, *shape) with every combination of values of some variables."""
-        combinations = torch.tensor(list(product(range(self.levels), repeat=len(variables))))
-        x = known.repeat(len(combinations), *[1] * len(self._shape))
-        x.flatten(1)[:, variables] = self._values(combinations)
+        x, counts = given.clone(), given.flatten(1).isnan().sum(1)
+        many = self.levels ** counts.double() > COMPLETIONS
+        if many.any():
+            x[many] = self._by_gibbs(call, given[many], None if condition is None else condition[many], rng)
+        for row in (~many).nonzero().flatten().tolist():
+            x[row] = self._exactly(call, given[row], None if condition is None else condition[row], rng)
         return x
 
-    def _drawn_among(self, call: Caller, x: Tensor, rng: torch.Generator) -> Tensor:
-        """Return one of some examples, drawn by their probabilities: (1, *shape)."""
-        p = self.log_likelihood(call, x).double().softmax(0).cpu()
-        return x[torch.multinomial(p, 1, generator=rng)]
+    def _exactly(self, call: Caller, given: Tensor, label: Tensor | None, rng: torch.Generator) -> Tensor:
+        """Draw among all ways to fill in one example (*shape), by their probabilities."""
+        missing = given.flatten().isnan().nonzero().flatten()
+        combinations = torch.tensor(list(product(range(self.levels), repeat=len(missing))))
+        x = self.rounded(given.nan_to_num()).repeat(len(combinations), *[1] * given.dim())
+        x.flatten(1)[:, missing] = self._values(combinations)
+        p = self.log_likelihood(call, x, None if label is None else label.expand(len(x))).double().softmax(0).cpu()
+        return x[torch.multinomial(p, 1, generator=rng)[0]]
+
+    def _by_gibbs(self, call: Caller, given: Tensor, label: Tensor | None, rng: torch.Generator) -> Tensor:
+        """Draw each missing variable given all others, in turn; begins with each given those before it alone."""
+        missing, x = given.flatten(1).isnan(), self._drawn(call, given, label, rng)
+        labels = None if label is None else label.repeat(self.levels)
+        for _ in range(self.sweeps):
+            for variable in missing.any(0).nonzero().flatten().tolist():
+                each = x.repeat(self.levels, *[1] * len(self._shape))
+                each.flatten(1)[:, variable] = self._values(torch.arange(self.levels)).repeat_interleave(len(x))
+                p = self.log_likelihood(call, each, labels).double().view(self.levels, -1).softmax(0).T.cpu()
+                self._set(x, variable, torch.multinomial(p, 1, generator=rng)[:, 0], missing)
+        return x
 
     # ---- whether it is autoregressive ------------------------------------------------------------------------------
 
@@ -181,18 +205,19 @@ class Autoregressive(Objective):
         x = batch[self.field]
         low, high = float(x.min()), float(x.max())
         if low < 0 or high > 1:
-            message = f"autoregressive rounds values from 0 to 1, and `{self.field}` has some from {low:g} to {high:g}"
+            message = f"autoregressive rounds values from 0 to 1, and `{self.field}` has {low:g} to {high:g}"
             return Problem(message, "Leave out what rescales them, or rescale them to 0 and 1.")
-        return self._seen_ahead(call, self.rounded(x[:1]))
+        return self._seen_ahead(call, self.rounded(x[:1]), batch[CLASSES][:1] if self._of_class else None)
 
-    def _seen_ahead(self, call: Caller, x: Tensor) -> Problem | None:
+    def _seen_ahead(self, call: Caller, x: Tensor, label: Tensor | None) -> Problem | None:
         """Return the problem of an output that depends on its own variable or a later one; x (1, *shape)."""
         place, count = torch.tensor(ranks(self.order, prod(self._shape))), prod(self._shape)
         changed = torch.linspace(0, count - 1, min(count, PROBED)).round().long()
         others = x.repeat(len(changed), *[1] * len(self._shape))
         flat = others.flatten(1)
         flat[range(len(changed)), changed] = (flat[range(len(changed)), changed] < 0.5).to(flat)
-        apart = (self.probabilities(call, others) - self.probabilities(call, x)).abs().amax(-1).cpu()
+        labels = None if label is None else label.expand(len(others))
+        apart = (self.probabilities(call, others, labels) - self.probabilities(call, x, label)).abs().amax(-1).cpu()
         wrong = (apart > TOLERANCE) & (place <= place[changed].unsqueeze(1))
         if not wrong.any():
             return None
