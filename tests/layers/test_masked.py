@@ -94,7 +94,7 @@ def test_a_masked_convolution_sees_what_comes_before_row_by_row(mask, kernel, si
         ),
         ("masked_linear", {"out_features": 7, "variables": 3}, (4,), "with as many values each, and (4,) has 4"),
         ("masked_linear", {"out_features": 7}, (1,), "masked_linear orders variables, and there is one"),
-        ("masked_conv", {"out_channels": 2, "kernel_size": 4}, (1, 8, 8), "and 4x4 has none"),
+        ("masked_conv", {"out_channels": 2, "kernel_size": 4}, (1, 8, 8), "and (4, 4) has none"),
     ],
 )
 def test_what_does_not_fit_is_told(kind, options, shape, sentence):
