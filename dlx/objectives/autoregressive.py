@@ -145,14 +145,14 @@ class Autoregressive(Objective):
     # ---- samples ---------------------------------------------------------------------------------------------------
 
     def sample(self, call: Caller, n: int, rng: torch.Generator, condition: Tensor | None = None) -> Tensor:
-        """Return `n` examples (n, *shape), variable by variable; of drawn classes where none are given."""
+        """Return `n` examples (n, *shape), variable by variable; of drawn classes where none are known."""
         if self._of_class and condition is None:
             condition = torch.randint(self._classes, (n,), generator=rng)
-        return self._drawn(call, torch.full((n, *self._shape), torch.nan), condition, rng)
+        return self._ancestral(call, torch.full((n, *self._shape), torch.nan), condition, rng)
 
-    def _drawn(self, call: Caller, given: Tensor, label: Tensor | None, rng: torch.Generator) -> Tensor:
+    def _ancestral(self, call: Caller, known: Tensor, label: Tensor | None, rng: torch.Generator) -> Tensor:
         """Return examples whose missing values are drawn in their order, each given those before it alone."""
-        missing, x = given.flatten(1).isnan(), self.rounded(given.nan_to_num())
+        missing, x = known.flatten(1).isnan(), self.rounded(known.nan_to_num())
         place = ranks(self.order, prod(self._shape))
         for variable in sorted(range(len(place)), key=place.__getitem__):
             if missing[:, variable].any():
@@ -168,28 +168,28 @@ class Autoregressive(Objective):
     def _values(self, levels: Tensor) -> Tensor:
         return levels.float() / (self.levels - 1)
 
-    def complete(self, call: Caller, given: Tensor, rng: torch.Generator, condition: Tensor | None = None) -> Tensor:
+    def complete(self, call: Caller, known: Tensor, rng: torch.Generator, condition: Tensor | None = None) -> Tensor:
         """Return examples (n, *shape) whose missing values, NaN, are drawn given all that is there."""
-        x, counts = given.clone(), given.flatten(1).isnan().sum(1)
+        x, counts = known.clone(), known.flatten(1).isnan().sum(1)
         many = self.levels ** counts.double() > COMPLETIONS
         if many.any():
-            x[many] = self._by_gibbs(call, given[many], None if condition is None else condition[many], rng)
+            x[many] = self._by_gibbs(call, known[many], None if condition is None else condition[many], rng)
         for row in (~many).nonzero().flatten().tolist():
-            x[row] = self._exactly(call, given[row], None if condition is None else condition[row], rng)
+            x[row] = self._exactly(call, known[row], None if condition is None else condition[row], rng)
         return x
 
-    def _exactly(self, call: Caller, given: Tensor, label: Tensor | None, rng: torch.Generator) -> Tensor:
+    def _exactly(self, call: Caller, known: Tensor, label: Tensor | None, rng: torch.Generator) -> Tensor:
         """Draw among all ways to fill in one example (*shape), by their probabilities."""
-        missing = given.flatten().isnan().nonzero().flatten()
+        missing = known.flatten().isnan().nonzero().flatten()
         combinations = torch.tensor(list(product(range(self.levels), repeat=len(missing))))
-        x = self.rounded(given.nan_to_num()).repeat(len(combinations), *[1] * given.dim())
+        x = self.rounded(known.nan_to_num()).repeat(len(combinations), *[1] * known.dim())
         x.flatten(1)[:, missing] = self._values(combinations)
         p = self.log_likelihood(call, x, None if label is None else label.expand(len(x))).double().softmax(0).cpu()
         return x[torch.multinomial(p, 1, generator=rng)[0]]
 
-    def _by_gibbs(self, call: Caller, given: Tensor, label: Tensor | None, rng: torch.Generator) -> Tensor:
+    def _by_gibbs(self, call: Caller, known: Tensor, label: Tensor | None, rng: torch.Generator) -> Tensor:
         """Draw each missing variable given all others, in turn; begins with each given those before it alone."""
-        missing, x = given.flatten(1).isnan(), self._drawn(call, given, label, rng)
+        missing, x = known.flatten(1).isnan(), self._ancestral(call, known, label, rng)
         labels = None if label is None else label.repeat(self.levels)
         for _ in range(self.sweeps):
             for variable in missing.any(0).nonzero().flatten().tolist():
