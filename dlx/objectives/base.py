@@ -90,6 +90,10 @@ class Objective(Declared):
 
     required = ("needs", "phases", "terms")
 
+    def of_networks(self, names: Sequence[str]) -> Self:
+        """Return the objective as it trains networks of these names, where it can do with several sets of them."""
+        return self
+
     def needs(self, fields: Mapping[str, Field], networks: Mapping[str, Ports]) -> Sequence[Call]:
         """Return the calls of a step, computed without torch.
 

@@ -303,6 +303,7 @@ def _single(
     }
     networks = parse_networks(root, problems)
     names = network_names(root, networks)
+    sections["objective"] = _of_networks(sections["objective"], names)
     sources = _sources(networks, earlier or {}, plugins, problems)
     sections["init"], sections["inits"] = parse_init(section("init"), names, problems)
     if (weights := section("weights")) is not None:
@@ -394,6 +395,11 @@ def _objective(node: Node | None, problems: list[Problem]) -> Any:
     made = choose(registry, whole, "objective", found)
     problems += [replace(one, path=one.path.replace(".heads.of", "", 1)) for one in found]
     return made
+
+
+def _of_networks(objective: Any, names: Sequence[str]) -> Any:
+    """Return the objective as it trains networks of these names; None without one."""
+    return None if objective is None else objective.of_networks(names)
 
 
 def _names_kind(node: Node, registry: Any) -> bool:
