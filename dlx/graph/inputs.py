@@ -177,7 +177,7 @@ def _written_shape(name: str, node: Node, path: str, problems: list[Problem]) ->
     values = [values] if isinstance(values, int) and not isinstance(values, bool) else values
     if (
         not isinstance(values, list)
-        or not values
+        or (not values and kind == "float")
         or not all(isinstance(v, int) and not isinstance(v, bool) and v > 0 for v in values)
     ):
         hint = "Channels first, without the batch: [3, 224, 224]."
