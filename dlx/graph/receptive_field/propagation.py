@@ -263,6 +263,8 @@ def _channel_axis(field: SymbolicField) -> int | None:
     on_channels = [axis for axis, one in enumerate(field.axes) if any(window.steps[0] for window in one.windows)]
     if on_channels:
         return on_channels[0]
+    if not field.axes:
+        return None
     if not any(any(window.steps[1:]) for window in field.axes[0].windows):
         return 0
     mixed = [axis for axis, one in enumerate(field.axes) if not one.moves and one.windows[0].size is None]
@@ -335,6 +337,8 @@ def receptive_field(field: SymbolicField | UnknownReceptiveField, channel_axis: 
     """
     if isinstance(field, UnknownReceptiveField):
         return field
+    if not field.axes:  # a number by itself, such as a class
+        return "global"
     positions = [axis for axis in range(len(field.axes)) if axis != channel_axis]
     windows = [field.axes[axis].hull(field.basis[axis]) for axis in positions or [0]]
     if all(window.size is None for window in windows):
