@@ -221,7 +221,9 @@ def test_a_decoder_may_be_told_the_class(tmp_path):
     found = runner.run(experiment_of(TOLD), tmp_path).results[0]
     assert found.metrics["train/loss"] > 0
     with pytest.raises(SpecError, match="is the class of an example, and the data has none as `target`"):
-        trace_all(experiment_of(TOLD.replace("digits: {", "houses: {train: 20, ")))
+        trace_all(
+            experiment_of(TOLD.replace("digits: {valid: 0.1, test: 0}", "houses: {train: 20, valid: 5, test: 5}"))
+        )
 
 
 # --- principal components -------------------------------------------------------------------------------------------
