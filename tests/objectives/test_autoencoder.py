@@ -220,10 +220,9 @@ track: {mlflow: false}
 def test_a_decoder_may_be_told_the_class(tmp_path):
     found = runner.run(experiment_of(TOLD), tmp_path).results[0]
     assert found.metrics["train/loss"] > 0
+    houses = TOLD.replace("digits: {valid: 0.1, test: 0}", "houses: {train: 20, valid: 5, test: 5}")
     with pytest.raises(SpecError, match="is the class of an example, and the data has none as `target`"):
-        trace_all(
-            experiment_of(TOLD.replace("digits: {valid: 0.1, test: 0}", "houses: {train: 20, valid: 5, test: 5}"))
-        )
+        trace_all(experiment_of(houses.replace("reshape: [1, 8, 8]", "linear: 6")))
 
 
 # --- principal components -------------------------------------------------------------------------------------------
