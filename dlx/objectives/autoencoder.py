@@ -41,9 +41,9 @@ class Corruption(Strict):
         if self.masking:
             x = x * (torch.rand(x.shape, generator=rng) >= self.masking).to(x)
         if self.salt_and_pepper:
-            drawn = torch.rand(x.shape, generator=rng).to(x)
-            salt = (drawn < self.salt_and_pepper / 2).to(x)
-            x = torch.where(drawn < self.salt_and_pepper, salt, x)
+            uniform = torch.rand(x.shape, generator=rng).to(x)
+            salt = (uniform < self.salt_and_pepper / 2).to(x)
+            x = torch.where(uniform < self.salt_and_pepper, salt, x)
         return x
 
 
