@@ -67,11 +67,10 @@ def evaluate_members(prepared: Prepared, runs: Sequence[RunFolder]) -> dict[str,
     """Return the metrics of the trained members' combined outputs on the validation and test parts."""
     from ..network import build
     from ..training.batches.augmentation import augmented
-    from ..training.batches.on_device import on_device
 
     train, on, objective = prepared.train, prepared.device, prepared.supervised
     assert train.ensemble is not None
-    shown = augmented(on_device(prepared.sets, on, prepared.fields_taken), train, objective, prepared.sets.preprocess)
+    shown = augmented(prepared.parts(), train, objective, prepared.sets.preprocess)
     parts = {name: part for name, part in shown.items() if name in ensemble_metrics.HELD_OUT}
     networks = [build(prepared.graph, prepared.experiment.init) for _ in runs]
     for network, run in zip(networks, runs, strict=True):

@@ -110,7 +110,6 @@ def train_together(
 
     An error ends its own run, and is in its place of the result. `before` are the weights that stages go on with.
     """
-    from ..training.batches.on_device import on_device
     from ..training.packed.pack import fit_together
 
     first = many[0][1]
@@ -121,7 +120,7 @@ def train_together(
     ends: dict[int, Result | DlxError] = {}
     interrupt = Interrupt()
     with device.threads(threads), compute.settings(first.train, first.device):
-        parts, jobs = on_device(first.sets, first.device, first.fields_taken), []
+        parts, jobs = first.parts(), []
         try:
             for (recorder, prepared), weights in zip_longest(many, before):
                 recorder.write_start()

@@ -215,7 +215,6 @@ def job_of(
     """
     from ..network import build
     from ..training import data_dependent_init
-    from ..training.batches.on_device import on_device
     from ..training.fit import Job
 
     train, sets, target = prepared.train, prepared.sets, prepared.device
@@ -234,7 +233,7 @@ def job_of(
         graph = prepared.graph
         still = [name for name, until in graph.frozen_of_objective.items() if until is None]
         learned.attach(networks["network"], prepared.objective, still)
-    parts = parts or on_device(sets, target, prepared.fields_taken)
+    parts = parts or prepared.parts()
     first = pruning.values_of(networks) if rewind is not None else {}
     for one in initial:
         one.fill(networks)

@@ -119,6 +119,14 @@ def of_each(experiment: Experiment, graphs: Graphs, batch: int) -> dict[str, For
     }
 
 
+def widest(graph: Graph) -> int:
+    """Return the most bytes that a layer reads and writes for one sample, as an evaluation has them at once."""
+    sizes = {name: shape.bytes for name, shape in graph.inputs.items()}
+    sizes |= {node.name: node.shape.bytes for node in graph.nodes}
+    each = (sizes[node.name] + sum(sizes[name] for name in node.inputs) for node in graph.nodes)
+    return max((*each, *sizes.values()))
+
+
 Usage = tuple[str, int, int, int]
 """What runs, and bytes of gradients of weights, of saved activations, and of temporary tensors."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..data import Dataset, Sets, check_loaded
 from ..errors import DlxError, Problem, SpecError
-from ..graph import Graph, Graphs, trace_all
+from ..graph import Graph, Graphs, memory_forecast, trace_all
 from ..graph.objective_checks import keys_of_head
 from ..lazy import torch
 from ..objectives import Objective, Supervised
@@ -40,6 +40,11 @@ from .generation import at_stages
 if TYPE_CHECKING:
     from torch import device as Device
 
+    from .batches.data_part import DataPart
+
+EVALUATED_BYTES = 2**26
+"""Bytes that a layer may read and write in an evaluation on a CPU; a batch of the training may take more."""
+EVALUATED_BYTES_ON_GPU = 2**30
 Load = Callable[[Experiment], Sets]
 
 
@@ -108,6 +113,13 @@ class Prepared:
         names = self.sets.names_of_classes
         heads = self.supervised.heads(list(names)) if self.is_supervised and names else []
         return {head.name: names.get(head.field, ()) for head in heads}
+
+    def parts(self) -> dict[str, DataPart]:
+        """Return the parts of the data on the device, with how many examples an evaluation takes at once."""
+        most = EVALUATED_BYTES if self.device.type == "cpu" else EVALUATED_BYTES_ON_GPU
+        widest = max(memory_forecast.widest(graph) for graph in self.graphs.values())
+        at_once = max(self.train.largest(self.examples), most // max(widest, 1))
+        return on_device(self.sets, self.device, self.fields_taken, at_once)
 
     @cached_property
     def threads(self) -> int:

@@ -35,6 +35,8 @@ class DataPart:
     more: Mapping[str, Tensor] = field(default_factory=dict, kw_only=True)
     names: FieldNames = field(default=ONE_EACH, kw_only=True)
     """Fields that the one network takes, `x` among them, and targets, of which `y` is the first."""
+    at_once: int | None = field(default=None, kw_only=True)
+    """Most examples of an evaluation at once, by what the network makes of them; None for as many as are asked for."""
 
     @property
     def main(self) -> str:
@@ -70,12 +72,12 @@ class DataPart:
     def some(self, index: Tensor) -> DataPart:
         """Return the examples `index` as a part of their own."""
         more = {name: table[index] for name, table in self.more.items()}
-        return DataPart(self.x[index], self.y[index], more=more, names=self.names)
+        return DataPart(self.x[index], self.y[index], more=more, names=self.names, at_once=self.at_once)
 
     def changed(self, **fields: Tensor) -> DataPart:
         """Return a copy with other tensors in some fields."""
         x, y = fields.pop(self.main, self.x), fields.pop(self.names.targets[0], self.y)
-        return DataPart(x, y, more={**self.more, **fields}, names=self.names)
+        return DataPart(x, y, more={**self.more, **fields}, names=self.names, at_once=self.at_once)
 
     def without(self, name: str) -> DataPart:
         """Return a copy without one of the fields `more`."""
@@ -86,10 +88,14 @@ class DataPart:
 
     def chunks(self, size: int) -> Iterator[Batch]:
         """Iterate over the part in order, up to `size` examples at a time."""
-        size = examples_at_once(self.x.shape[1:], self.x.device, size)
+        size = self.evaluated_together(self.x.shape[1:], self.x.device, size)
         tables = self.fields
         pieces = zip(*(torch.split(table, size) for table in tables.values()), strict=True)
         return (self.batch(dict(zip(tables, each, strict=True))) for each in pieces)
+
+    def evaluated_together(self, shape: Sequence[int], device: Device, size: int) -> int:
+        """Return how many examples of a shape, up to `size`, an evaluation takes at once."""
+        return min(examples_at_once(shape, device, size), self.at_once or size)
 
     def answers(self, network: Callable[..., Any], size: int) -> Iterator[tuple[Any, Batch]]:
         """Iterate over the network's outputs and the batches, up to `size` examples at a time."""

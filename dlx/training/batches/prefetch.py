@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from ...data import Split
 from ...data.batch import ONE_EACH, Batch, FieldNames
 from ...lazy import torch
-from .data_part import DataPart, examples_at_once
+from .data_part import DataPart
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -76,7 +76,7 @@ class StreamedPart(DataPart):
         return self._synchronized(self._fetch(index))
 
     def chunks(self, size: int) -> Iterator[Batch]:
-        pieces = torch.split(torch.arange(len(self)), examples_at_once(self.x.shape[1:], self.to, size))
+        pieces = torch.split(torch.arange(len(self)), self.evaluated_together(self.x.shape[1:], self.to, size))
         # one piece ahead, and no more: the next is read while the network computes this one
         upcoming = deque(self.thread.submit(self._fetch, piece) for piece in pieces[:1])
         for piece in [*pieces[1:], None]:

@@ -11,7 +11,7 @@ from ...data.text.packed import PackedWindows
 from ...data.text.windows import MASKED, Windows
 from ...lazy import torch
 from ...text import END, PADDING
-from .data_part import DataPart, examples_at_once
+from .data_part import DataPart
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -121,10 +121,10 @@ class WindowPart(DataPart):
 
     def some(self, index: Tensor) -> DataPart:
         batch = self.take(index)
-        return DataPart(batch[self.main], batch.y, names=self.names)
+        return DataPart(batch[self.main], batch.y, names=self.names, at_once=self.at_once)
 
     def chunks(self, size: int) -> Iterator[Batch]:
-        size = examples_at_once((self.window,), self.tokens.device, size)
+        size = self.evaluated_together((self.window,), self.tokens.device, size)
         for start in range(0, len(self), size):
             yield self.take(torch.arange(start, min(start + size, len(self)), device=self.tokens.device))
 
