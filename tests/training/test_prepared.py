@@ -35,7 +35,7 @@ def test_an_evaluation_of_a_wide_network_takes_few_examples_at_once(wide):
 def test_a_batch_of_the_training_is_evaluated_at_once_however_wide_the_network_is(wide):
     parts = prepare(load(wide, ["train.batch_size=32"])).parts()
 
-    assert [len(batch) for batch in parts["train"].chunks(1024)][0] == 32
+    assert len(next(parts["train"].chunks(1024))) == 32
 
 
 def test_a_narrow_network_is_evaluated_in_batches_that_the_cache_holds(wide):
