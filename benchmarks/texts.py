@@ -41,7 +41,7 @@ FOLDER = Path(tempfile.mkdtemp(prefix="dlx-bench-"))
 LETTERS = "".join(map(chr, range(32, 32 + 65)))
 CASES: dict[str, dict[str, Any]] = {
     "lstm": {"title": "char-LSTM 128, window 64, batch 32, Adam", "window": 64, "batch": 32, "steps": 900},
-    "gpt": {"title": "GPT of 10.7 M parameters, window 256, batch 16, AdamW", "window": 256, "batch": 16, "steps": 24},
+    "gpt": {"title": "GPT of 10.8 M weights, window 256, batch 16, AdamW", "window": 256, "batch": 16, "steps": 24},
 }
 NETWORKS = {
     "lstm": """

@@ -36,7 +36,7 @@ class DataPart:
     names: FieldNames = field(default=ONE_EACH, kw_only=True)
     """Fields that the one network takes, `x` among them, and targets, of which `y` is the first."""
     at_once: int | None = field(default=None, kw_only=True)
-    """Most examples of an evaluation at once, by what the network makes of them; None for as many as are asked for."""
+    """Most examples of an evaluation at once, by what the network makes of them; None for all that are asked for."""
 
     @property
     def main(self) -> str:
