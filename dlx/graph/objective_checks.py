@@ -84,11 +84,13 @@ def _wrong_outputs(
     for name, wanted in objective.output_shapes(fields).items():
         (shape, *_) = ports[name].outputs.values()
         if tuple(shape) != tuple(wanted):
-            elsewhere, data = name in experiment.sources, experiment.place("data")
-            message = f"the network `{name}` ends in {shape}, and {objective.kind} takes {wanted}, as the data has"
-            mark = experiment.place("networks", name, "from" if elsewhere else "layers")
+            elsewhere, keys = name in experiment.sources, ("networks", name) if experiment.networks else ("network",)
+            message = f"the network `{name}` ends in {shape}, and {objective.kind} takes {wanted}"
+            if objective.outputs_follow:
+                message += f", as the data has {objective.outputs_follow} ({experiment.place('data')})"
+            mark = experiment.place(*keys, "from" if elsewhere else "layers")
             hint = OF_RUN if elsewhere else f"Let its last layer be `linear: {wanted.count}`."
-            yield Problem(f"{message} classes ({data})", hint, mark, f"networks.{name}")
+            yield Problem(message, hint, mark, ".".join(keys))
 
 
 def check_outputs(

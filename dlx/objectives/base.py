@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Protocol, Self
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, Self
 
 from ..data.base import Field
 from ..errors import Problem
@@ -79,6 +79,11 @@ class Caller(Protocol):
 OBJECTIVES: Registry[Objective] = FAMILIES["objective"]
 
 
+def views_of(field: str) -> str:
+    """Return the name in a batch of the views of a field, (N, views, *shape)."""
+    return f"{field}/views"
+
+
 @family(OBJECTIVES)
 class Objective(Declared):
     """Base class of all objectives.
@@ -89,6 +94,14 @@ class Objective(Declared):
     """
 
     required = ("needs", "phases", "terms")
+
+    views: ClassVar[int] = 0
+    """How often `train.augment` changes each example: 1 changes the main input, in training alone; several, each with
+    draws of its own, are in the batch beside it as `views_of(field)`, in evaluations too; 0 is for none."""
+    outputs_follow: ClassVar[str] = "classes"
+    """What of the data `output_shapes` follow from, as a word for errors; empty where from nothing of it."""
+    compares: ClassVar[bool] = False
+    """Whether the loss compares the examples of a batch, so that it is not the mean of the losses of pieces."""
 
     def of_networks(self, names: Sequence[str]) -> Self:
         """Return the objective as it trains networks of these names, where it can do with several sets of them."""

@@ -19,6 +19,7 @@ from .batches.augmentation import augmented
 from .batches.data_part import DataPart
 from .batches.example_order import Examples
 from .batches.step_chunk import StepChunk, step_chunks
+from .batches.views import viewed
 from .batches.windows import carried
 from .freezing import Freezing
 from .learner import EVALUATION_BATCH, Learner
@@ -91,6 +92,7 @@ class Job:
                 network, objective, train, self.progress, examples, class_names, freezing, pruning
             )
         else:
+            self.parts = viewed(parts, train, objective, preprocess)
             networks = network if isinstance(network, Mapping) else {"network": network}
             module = torch.nn.ModuleDict(networks) if isinstance(network, Mapping) else network
             self.feed = feed if feed is not None else Examples(self.parts["train"], train, objective)

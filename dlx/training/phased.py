@@ -16,6 +16,7 @@ from ..metrics import Mean
 from ..objectives import Objective, Phase
 from ..schedules import Timeline
 from ..spec import Experiment, Train, objective_of
+from .batches import views
 from .learner import EVALUATION_BATCH, Learner, Update
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
             message = f"the network `{name}` has {with_article(field)}, and no phase of `{objective.kind}` trains it"
             mark = experiment.place("train", field, name)
             found.append(Problem(message, "Leave it out.", mark, f"train.{field}.{name}"))
+    found += views.problems(experiment, objective)
     return [*found, *_unsupported(experiment, objective, train, list(trained_networks))]
 
 
@@ -98,7 +100,16 @@ def _unsupported(
         "compile": (train.compile, "`compile: true` is for one network", "Leave it out."),
         "detect_anomaly": (train.detect_anomaly, "`detect_anomaly` is for one network", "Leave it out."),
         "trace": (train.trace is True, "`trace: true` replays the step of one network", "Leave it out."),
-        "augment": (bool(train.augment), "`augment` is for inputs with targets", "Leave it out."),
+        "augment": (
+            bool(train.augment) and not objective.views,
+            "`augment` is for inputs with targets",
+            "Leave it out.",
+        ),
+        "accumulate": (
+            objective.compares and train.accumulate > 1,
+            "its loss compares all examples of a batch, which `accumulate` cuts in pieces",
+            "Raise `batch_size` instead.",
+        ),
         "test_time": (train.test_time is not None, "`test_time` is for inputs with targets", "Leave it out."),
         "batch_schedule": (train.batch_schedule is not None, "batches that grow are for one phase", "Leave it out."),
         "recompute_statistics": (

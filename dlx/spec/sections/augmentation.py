@@ -73,7 +73,8 @@ def _conflicts(
         for one in step.of:
             yield from _conflicts(one, before, facts, experiment)
         return
-    if isinstance(step, Moving) and not _is_map(facts):
+    learns = experiment.objective is None or isinstance(experiment.objective, Supervised)
+    if learns and isinstance(step, Moving) and not _is_map(facts):
         yield from _target_conflicts(step, facts)
     if isinstance(step, Mixing):
         yield from _mixing_conflicts(step, before, facts, _objective(experiment, facts))

@@ -16,7 +16,7 @@ from ...data import Sets
 from ...data.batch import Batch
 from ...errors import Problem, SpecError
 from ...lazy import torch
-from ...objectives import Supervised
+from ...objectives import Objective, Supervised
 from ...objectives.language import Language
 from ...shapes import Shape
 from ...spec import Experiment, Train
@@ -104,7 +104,7 @@ def augmented(
     size = shape_after(train.augment, Shape(next(iter(parts.values())).x.shape[1:])).size
 
     def of(name: str, part: DataPart) -> DataPart:
-        change = _change(part, train, objective, preprocess, names) if name == "train" and train.augment else None
+        change = change_of(part, train, objective, preprocess, names) if name == "train" and train.augment else None
         return AugmentedPart(
             part.x, part.y, part, objective, size, change, train.test_time, more=part.more, names=part.names
         )
@@ -162,9 +162,10 @@ def training_loss(
     return objective.training_loss(mixing if mixes else objective.weighing() if weighted else None, parameters)
 
 
-def _change(
-    part: DataPart, train: Train, objective: Supervised, preprocess: Sequence[Fitted], names: Sequence[str]
+def change_of(
+    part: DataPart, train: Train, objective: Objective, preprocess: Sequence[Fitted], names: Sequence[str] = ()
 ) -> Callable[[Tensor, Any], tuple[Tensor, Any]]:
+    """Return the function that changes inputs and targets of a training batch as `augment` says."""
     from ...augment.colours import pixels
 
     def examples() -> Tensor:
@@ -175,7 +176,7 @@ def _change(
     device = part.take(torch.zeros(1, dtype=torch.long, device=part.x.device))[part.main].device
     coloured = any(step.colours for step in train.augment)
     seen = pixels(preprocess, device) if coloured else None
-    ignored = objective.loss.ignores()
+    ignored = objective.loss.ignores() if isinstance(objective, Supervised) else None
     outside = 0 if ignored is None else ignored
     unknown = names.index(UNKNOWN) if UNKNOWN in names else None
     tokens = Vocabulary(tuple(names), unknown, tells_next=isinstance(objective, Language))
