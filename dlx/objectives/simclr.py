@@ -27,8 +27,8 @@ EVALUATED = 64
 class SimCLR(SelfSupervised):
     """Tell two views of an example from the views of all others of the batch.
 
-    Each example is changed twice by `train.augment`, with draws of its own each time. Of the outputs z of 2N views, at
-    length 1, the loss is NT-Xent: the mean of -log(exp(z_i z_j / T) / sum over k other than i of exp(z_i z_k / T))
+    Each example is changed twice by `train.augment`, with draws of its own each time. Of the outputs z of 2N views,
+    at length 1, the loss is NT-Xent: the mean of -log(exp(z_i z_j / T) / sum over k other than i of exp(z_i z_k / T))
     over all pairs (i, j) of one example, both ways. In evaluations the draws are always the same.
     Data: a field of floats that `train.augment` changes. Network: `network`, an encoder and the projection that later
     stages leave out, from an example to a vector (features,). Metrics, among 64 examples at a time: loss; accuracy,
@@ -68,7 +68,7 @@ class SimCLR(SelfSupervised):
         self, call: Caller, batch: Batch, rng: torch.Generator
     ) -> Mapping[str, Tensor | tuple[Tensor, Tensor]]:
         first, second = self.outputs(call, batch)
-        groups = list(zip(first.split(EVALUATED), second.split(EVALUATED), strict=True))
+        groups = list(zip(*(torch.split(z, EVALUATED) for z in (first, second)), strict=True))
         each = [self.similarities(*group) for group in groups]
         count = torch.tensor(len(first))
         pairs = torch.tensor(sum(len(one) * (len(one) - 1) for one, _ in groups))
