@@ -50,7 +50,7 @@ class Rotation(SelfSupervised):
             raise ValueError(f"`angles` names one twice: {', '.join(map(str, angles))}")
         return angles
 
-    def given(self, example: Shape) -> Shape:
+    def network_input(self, example: Shape) -> Shape:
         if example[1] != example[2] and any(angle % 180 for angle in self.angles):
             hint = "Write `angles: [0, 180]`, or take square pictures."
             raise DlxError(f"rotation by right angles is for square pictures, and `{self.field}` is {example}", hint)

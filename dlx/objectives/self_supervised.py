@@ -38,8 +38,8 @@ class SelfSupervised(Objective):
             counts = f"{len(network.inputs)} inputs and {len(network.outputs)} outputs"
             hint = "Keep the one to train: `outputs: NAME`."
             raise DlxError(f"{self.kind} takes a network with one input and one output, and it has {counts}", hint)
-        return [Call(NETWORK, dict.fromkeys(network.inputs, self.given(example)))]
+        return [Call(NETWORK, dict.fromkeys(network.inputs, self.network_input(example)))]
 
-    def given(self, example: Shape) -> Shape:
+    def network_input(self, example: Shape) -> Shape:
         """Return the shape of what the network takes, made of an example. DlxError where none can be made."""
         return example
