@@ -45,7 +45,7 @@ GUESTS = {
     "optuna": ["sweeps"],
     "cmaes": ["sweeps"],
     "ray": ["sweeps"],
-    "matplotlib": ["sweeps", "trained"],
+    "matplotlib": ["sheets", "sweeps", "trained"],
     "pandas": ["api"],
     "tokenizers": ["text"],
     "IPython": ["show"],

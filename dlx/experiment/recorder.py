@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ..training.fit import Job, Record
-    from ..training.generation.at_stages import StageTexts
+    from ..training.generation.at_stages import AtStages
 
 SAVE_EVERY = 5.0
 """Seconds between two training states where the spec does not say; the first comes at the first safe point."""
@@ -102,8 +102,8 @@ class RunRecorder:
         """End of the training apart from metrics: whether it stopped early, the best evaluation, the average."""
         self.notes: tuple[str, ...] = ()
         """The outcome in sentences."""
-        self.texts: StageTexts | None = None
-        """Writes texts at stages of the training."""
+        self.samples: AtStages | None = None
+        """Makes texts or sheets at stages of the training."""
         self.recorded = {(record["record"], record.get("step", 0)) for record in folder.records()}
         """Kind and step of the records in the folder: a resumed run repeats those since its checkpoint, with equal
         figures, and must not write them twice."""
@@ -156,14 +156,14 @@ class RunRecorder:
             self.wait_for_writer()
             if self.goes_on:
                 self.write_stage_end()
-            self.write_text(job)
+            self.write_samples(job)
             self.save("final")  # before the status: a run whose weights are not on disk has not finished
             self.set_outcome(job, (*early_stopping.notes(job), *baseline.notes(job, self.metrics)))
             self.status = "finished"
         elif record.record == "halt":
             self.halt(job)
         elif record.record == "sample":
-            self.write_text(job)
+            self.write_samples(job)
         elif record.record == "cycle":
             self.save(ensemble_metrics.SNAPSHOT.format(job.cycles.index(job.progress.step) + 1))
         elif record.record == "safe_point":
@@ -175,15 +175,16 @@ class RunRecorder:
         ):
             self.callback(record)
 
-    def write_text(self, job: Job) -> None:
-        """Write what a language model writes at this step, where the spec asks for it.
+    def write_samples(self, job: Job) -> None:
+        """Write what the networks make at this step, where the spec asks for it.
 
-        A run that is resumed from before writes the same text again.
+        A run that is resumed from before writes the same again.
         """
-        if self.texts is not None:
-            name = f"{ARTIFACTS}/samples/step-{self.step:06d}.txt"
+        if self.samples is None:
+            return
+        for ending, content in self.samples.files(job).items():
             try:
-                self.folder.write_text(name, self.texts.text(job.network))
+                self.folder.write_bytes(f"{ARTIFACTS}/samples/step-{self.step:06d}{ending}", content)
             except RunError as error:
                 self.warn(error.problems[0].message)
 

@@ -149,7 +149,7 @@ def start_job(
             lock["stages"] = {**folder.lock().get("stages", {}), recorder.stage.name: own}
         job = job_of(prepared, recorder.checkpoints, parts, initial, sources)
         job.progress.until = session.until
-        recorder.texts = at_stages.texts_of(experiment, prepared.objective, prepared.sets)
+        recorder.samples = at_stages.made_of(experiment, prepared.objective, prepared.sets)
         causality.check(experiment, job)
         network_checks.check(experiment, job)
         computed = job.learner.compute

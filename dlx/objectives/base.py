@@ -32,6 +32,7 @@ class Phase:
         reads: names of the fields of the batch that it reads.
         times: repetitions in a step.
         every: number of steps from one run of the phase to the next.
+        clip: largest absolute value of those weights after each update, to which they are clipped; None for no bound.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Phase:
     reads: tuple[str, ...] = ("input",)
     times: int = 1
     every: int = 1
+    clip: float | None = None
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ plan.json        what `dlx inspect --json` says             mlflow.json what has
 metrics.jsonl    one record a line, only ever appended      checkpoints/{final, ...}.safetensors + .json
 ensemble.json    the runs of its members, if it has any     inputs.safetensors  how inputs are preprocessed
 baseline.json    the estimator, of a run of `dlx baseline`
-artifacts/       what is made to be looked at: texts of a language model, coloured texts
+artifacts/       what is made to be looked at: texts and pictures of samples, coloured texts
 """
 
 from __future__ import annotations
@@ -228,13 +228,17 @@ class RunFolder:
         self.write_text(name, json.dumps(nonfinite_as_words(value), indent=1, allow_nan=False) + "\n")
 
     def write_text(self, name: str, text: str) -> None:
+        """Write a file of text, as `write_bytes` does."""
+        self.write_bytes(name, text.encode())
+
+    def write_bytes(self, name: str, content: bytes) -> None:
         """Write a file, in a folder of its own where the name has one; after a kill or on a full disk it has its
         previous content.
         """
         path = self.dir / name
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
-            files.replace(path, text.encode())
+            files.replace(path, content)
         except OSError as error:
             raise RunError(f"{path} cannot be written: {_reason(error)}") from error
 

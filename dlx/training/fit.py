@@ -45,7 +45,7 @@ class Record:
 
     step: a point of the loss curve, with mean losses and learning rates.
     evaluation: metrics of the validation part; the network has the evaluated weights while it is handled.
-    sample: a text is to be written; the network has the evaluated weights while it is handled.
+    sample: a text or sheet is to be made; the network has the evaluated weights while it is handled.
     cycle: a cycle of the schedule has ended, and a snapshot may be taken.
     safe_point: nothing is pending, so that a checkpoint taken now has all that the next step depends on.
     halt: a safe point after which nothing comes, for the time or the step at which to stop is reached.
@@ -137,7 +137,7 @@ class Job:
 
     @property
     def samples_now(self) -> bool:
-        """Whether a text is to be written at this step; one at the end comes with the final weights."""
+        """Whether a text or sheet is to be made at this step; one at the end comes with the final weights."""
         asked, step = self.train.samples, self.progress.step
         return asked is not None and step % asked.every == 0 and step < self.total_steps
 

@@ -203,6 +203,10 @@ class Phased(Learner):
         self.limits[phase.name]()
         for name in phase.moves:
             self.steps[name]()
+        if phase.clip is not None:
+            with torch.no_grad():
+                for weight in weights:
+                    weight.clamp_(-phase.clip, phase.clip)
         return found
 
     def _terms(self, phase: Phase, batch: Batch) -> Mapping[str, Tensor]:

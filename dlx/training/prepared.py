@@ -164,7 +164,7 @@ def prepare(
     if hidden := [*hidden_examples.problems(made), *infeasible.problems(made)]:
         raise SpecError(*hidden)
     sampling.check_classes(experiment, made.objective, sets)
-    at_stages.texts_of(experiment, made.objective, sets)
+    at_stages.made_of(experiment, made.objective, sets)
     compute.check(train, made.device, at("train", "compile"))
     free = device.free_memory(made.device)
     for name, graph in graphs.items():

@@ -102,5 +102,7 @@ def test_what_does_not_fit_is_told_before_training(tmp_path, more, says):
 
 def test_other_objectives_write_no_texts(tmp_path):
     digits = "dlx: 1\ndata: digits\nnetwork: {layers: [flatten, {linear: 10}]}\ntrain: {epochs: 1, samples: 5}\n"
-    with pytest.raises(SpecError, match="`samples` are texts of a language model, and here classification learns"):
+    with pytest.raises(
+        SpecError, match="`samples` are texts of a language model or what an objective makes, and classification"
+    ):
         runner.run(experiment_of(digits), tmp_path)

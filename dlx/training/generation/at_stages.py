@@ -1,27 +1,39 @@
-"""Texts at stages of a training, as `train.samples` asks for them; nothing of the training depends on them."""
+"""Texts and sheets at stages of a training, as `train.samples` asks for them; nothing of it depends on them."""
 
 from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from ...data.text.text import Text
 from ...errors import DlxError, Problem, SpecError, plural
 from ...lazy import torch
 from ...objectives.language import Language
 from ...spec import Experiment
+from ...spec.sections.samples import OF_TEXTS, SHEET, TOKENS
 from ...text import Tokenizer, restored
+from . import drawings
 from .decoding import Decoding, sampled_texts
 from .next_token import next_token
 from .prompts import beginning, logits_of, tokens_of
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from torch import nn
 
     from ...data import Sets
     from ...objectives import Objective
     from ...spec.sections.samples import Samples
+    from ..fit import Job
+
+
+class AtStages(Protocol):
+    """Makes files of what the networks of a training make at the moment."""
+
+    def files(self, job: Job) -> Mapping[str, bytes]:
+        """Return the contents of files by what their names end in."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +49,10 @@ class StageTexts:
     window: int
     tokens: tuple[int, ...]
 
+    def files(self, job: Job) -> Mapping[str, bytes]:
+        """Return the text that the network of a training writes."""
+        return {".txt": self.text(job.network).encode()}
+
     def text(self, network: nn.Module) -> str:
         """Return the prompt and what the network goes on with."""
         # a copy: neither its mode nor its buffers are those of the training
@@ -47,16 +63,31 @@ class StageTexts:
             model = next_token(
                 own, lambda outputs: logits_of(self.objective, outputs), self.window, self.tokenizer.size
             )
-            (made,) = sampled_texts(model, torch.tensor([self.tokens]), asked.n, decoding, [asked.seed])
+            (made,) = sampled_texts(model, torch.tensor([self.tokens]), asked.n or TOKENS, decoding, [asked.seed])
         return self.tokenizer.decode([*self.tokens, *made.tokens])
 
 
-def texts_of(experiment: Experiment, objective: Objective, sets: Sets) -> StageTexts | None:
-    """Return what writes the texts of a training; None where the spec asks for none.
+@dataclass(frozen=True)
+class StageSheets:
+    """Draws what the objective of a training shows of its networks."""
+
+    samples: Samples
+
+    def files(self, job: Job) -> Mapping[str, bytes]:
+        """Return a sheet for each of the pictures of the objective."""
+        rng = torch.Generator().manual_seed(self.samples.seed)
+        sheets = drawings.pictures(job, self.samples.n or SHEET, rng)
+        return {f"-{name}{one.suffix}": one.as_bytes() for name, one in sheets.items()}
+
+
+def made_of(experiment: Experiment, objective: Objective, sets: Sets) -> AtStages | None:
+    """Return what makes the texts or sheets of a training; None where the spec asks for none.
 
     SpecError where its prompt is not of the vocabulary, or is longer than the window.
     """
     asked = experiment.train.samples if experiment.train is not None else None
+    if asked is not None and objective.makes_samples:
+        return StageSheets(asked)
     if asked is None or not isinstance(objective, Language) or not isinstance(experiment.data, Text):
         return None
     tokenizer, window = restored(sets.reading["tokenizer"]), experiment.data.window
@@ -72,12 +103,25 @@ def texts_of(experiment: Experiment, objective: Objective, sets: Sets) -> StageT
 
 
 def problems(experiment: Experiment, objective: Objective) -> list[Problem]:
-    """Return a problem where texts are asked for of what makes none."""
-    if experiment.train is None or experiment.train.samples is None:
+    """Return the problems where samples are asked for of what makes none, or fields of texts of what makes others."""
+    if experiment.train is None or (asked := experiment.train.samples) is None:
         return []
+    place, path = experiment.place("train", "samples"), "train.samples"
+    if objective.makes_samples:
+        wrong = [name for name in OF_TEXTS if getattr(asked, name) != type(asked).model_fields[name].default]
+        return [
+            Problem(
+                f"`{name}` is of texts, and {objective.kind} makes none",
+                "Leave it out.",
+                experiment.place("train", "samples", name),
+                f"{path}.{name}",
+            )
+            for name in wrong
+        ]
     if isinstance(objective, Language) and isinstance(experiment.data, Text):
         return []
     data = experiment.data.kind if experiment.data is not None else ""
-    message = f"`samples` are texts of a language model, and here {objective.kind} learns from `{data}`"
-    hint = "Take `objective: language` and `data: {text: ...}`, or leave `samples` out."
-    return [Problem(message, hint, experiment.place("train", "samples"), "train.samples")]
+    message = f"`samples` are texts of a language model or what an objective makes, and {objective.kind} "
+    message += f"learns from `{data}`"
+    hint = "Take `objective: language` and `data: {text: ...}`, an objective that makes samples, or leave it out."
+    return [Problem(message, hint, place, path)]
