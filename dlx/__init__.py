@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from .api.run import Run, SeedRuns
     from .api.specs import Inspection, build, inspect, load
     from .api.sweeps import StudyResult, sweep
-    from .api.trained import Evaluation, Predictions, Samples, evaluate, open_run, predict, sample
+    from .api.trained import Draws, Evaluation, Predictions, Samples, evaluate, open_run, predict, sample
     from .api.trainings import resume, train
     from .augment import Augmentation, View
     from .averages import Average
@@ -47,7 +47,7 @@ _MODULES = {
     "api.sweeps": ("StudyResult", "sweep"),
     "api.specs": ("Inspection", "build", "inspect", "load"),
     "api.trainings": ("resume", "train"),
-    "api.trained": ("Evaluation", "Predictions", "Samples", "evaluate", "open_run", "predict", "sample"),
+    "api.trained": ("Draws", "Evaluation", "Predictions", "Samples", "evaluate", "open_run", "predict", "sample"),
     "augment": ("Augmentation", "View"),
     "averages": ("Average",),
     "baselines": ("Baseline",),
@@ -85,6 +85,7 @@ __all__ = [
     "Dataset",
     "DlxError",
     "DlxWarning",
+    "Draws",
     "Evaluation",
     "Example",
     "Experiment",

@@ -15,6 +15,7 @@ from ..trained import predict as predictions
 from ..trained.closer import Closer
 from ..trained.evaluate import Evaluated
 from ..trained.predict import Predicted
+from ..trained.sampling import draws as drawing
 from ..trained.sampling import sample as sampling
 from ..trained.sampling.sample import Sampled
 from ..trained.slices import slice_table
@@ -119,6 +120,14 @@ class Samples(Sampled):
         return html.table((title, ">bits a token"), list(zip(shown, bits, strict=True)))
 
 
+class Draws(drawing.Draws):
+    """Samples that generative networks have made: `values` (n, *shape). `write` writes a sheet of them to a file."""
+
+    def __repr__(self) -> str:
+        what = "x".join(map(str, self.values.shape[1:]))
+        return f"<dlx.Draws of {self.run.key}: {plural(len(self.values), 'sample')} of {what}>"
+
+
 def open_run(run: AnyRun = "last", *, runs: str | os.PathLike[str] = "runs") -> Run:
     """A run that has ended, failed or goes on, to read from: by its folder, or by a name that `dlx runs` shows.
 
@@ -203,7 +212,7 @@ def predict(
 
 def sample(
     run: AnyRun = "last",
-    n: int = 500,
+    n: int | None = None,
     *,
     prompt: Any = None,
     temperature: float = 1.0,
@@ -212,20 +221,40 @@ def sample(
     beam: int | None = None,
     samples: int = 1,
     seed: int = 0,
+    of_class: str | int | None = None,
+    arithmetic: str | None = None,
+    interpolate: str | None = None,
     checkpoint: str | None = None,
     runs: str | os.PathLike[str] = "runs",
-) -> Samples:
+) -> Samples | Draws:
     """Let a language model go on with the text `prompt` for `n` tokens, as `dlx sample` does, or a network of waves
-    with an array (steps,), or a file, from -1 to 1.
+    with an array (steps,), or a file, from -1 to 1. Of a generative model `Draws`: `n` samples, of a class, of an
+    expression of latents "3 - 5 + 8", or on the way between two of them, "3, 8".
 
     Text i is drawn by `seed` + i. `temperature` 0 takes the most probable token each time; `beam` searches the most
     probable text among as many.
 
     Raises DlxError where the run tells no next token, or the prompt is empty, too long or not of its vocabulary.
     """
-    decoding = Decoding(temperature, top_k, top_p)
+    decoding, folder = Decoding(temperature, top_k, top_p), run_folder(run, runs)
+    of_draws = {"of_class": of_class, "arithmetic": arithmetic, "interpolate": interpolate}
+    if drawing.are_made_by(folder):
+        of_tokens = {"prompt": prompt, "beam": beam, "temperature": temperature != 1, "top_k": top_k}
+        drawing.refuse(of_tokens | {"top_p": top_p != 1, "samples": samples != 1}, folder, "samples")
+        with isolated():
+            made = drawing.draw(
+                folder,
+                n,
+                seed=seed,
+                of_class=of_class,
+                arithmetic=arithmetic,
+                interpolate=interpolate,
+                name=checkpoint,
+            )
+        return Draws(**vars(made))
+    drawing.refuse(of_draws, folder, "texts or waves")
     with isolated():
         found = sampling.sample(
-            run_folder(run, runs), n, prompt, decoding, seed=seed, samples=samples, beam=beam, name=checkpoint
+            folder, 500 if n is None else n, prompt, decoding, seed=seed, samples=samples, beam=beam, name=checkpoint
         )
     return Samples(**vars(found))

@@ -115,10 +115,12 @@ def sample(
     run: Annotated[
         str,
         typer.Argument(
-            metavar="RUN", help="A run of a language model or of waves.", autocompletion=completion.run_names
+            metavar="RUN", help="A run that makes texts, waves or samples.", autocompletion=completion.run_names
         ),
     ],
-    n: Annotated[int, typer.Option("--n", metavar="N", help="Tokens to make.")] = 500,
+    n: Annotated[
+        int | None, typer.Option("--n", metavar="N", help="Tokens to make, by default 500; samples, by default 16.")
+    ] = None,
     prompt: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Text to go on with; of waves a file: .wav, .npy or .csv.")
     ] = None,
@@ -134,33 +136,65 @@ def sample(
     ] = None,
     samples: Annotated[int, typer.Option(metavar="N", help="Number of texts or waves.")] = 1,
     seed: Annotated[int, typer.Option(metavar="N", help="Of the first one; the next is drawn by N + 1.")] = 0,
+    of_class: Annotated[
+        str | None, typer.Option("--class", metavar="C", help="Make samples of a class, by its name or number.")
+    ] = None,
+    arithmetic: Annotated[
+        str | None,
+        typer.Option(metavar='"A - B + C"', help="Make a sample of an expression of the latents of others."),
+    ] = None,
+    interpolate: Annotated[
+        str | None, typer.Option(metavar='"A, B"', help="Make samples on the way from the latent of one to another.")
+    ] = None,
     echo: Annotated[bool, typer.Option("--echo", help="Also the prompt, before each one.")] = False,
     output: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Write to a file; waves to .wav, .npy or .csv.")
+        Path | None,
+        typer.Option(metavar="FILE", help="Write to a file: .wav, .npy, .csv of waves; .png, .npz of samples."),
     ] = None,
     rate: Annotated[int, typer.Option(metavar="HZ", min=1, help="Steps a second of a .wav file.")] = 16_000,
     checkpoint: Checkpoint = None,
     as_json: AsJson = False,
     runs: Runs = Path("runs"),
 ) -> None:
-    """Let a language model write, or a network of waves go on.
+    """Let a language model write, a network of waves go on, or a generative model make samples.
 
     The text alone on stdout; with several, a line `---` between them. Of waves a line a step, and a column each. The
     same seed gives the same one, however many are asked for. Each token passes the network once, where its layers can
     keep what they need of those before; else the last window passes for each. Without --prompt a text begins after a
-    line break, a wave after silence.
+    line break, a wave after silence. Samples go into a sheet, .png or .npz; A, B and C are their numbers, from 0 on,
+    means of several, "(1, 4)", or classes, "class cat".
 
     Example: dlx sample last --n 500 --prompt "To be" --temperature 0.8
     """
     from ..runs import lookup
     from ..show import samples as texts
+    from ..trained.sampling import draws
     from ..trained.sampling import sample as sampling
     from ..training.generation.decoding import Decoding
 
-    decoding = Decoding(temperature, top_k, top_p)
+    folder, decoding = lookup.find(run, runs), Decoding(temperature, top_k, top_p)
+    of_draws = {"--class": of_class, "--arithmetic": arithmetic, "--interpolate": interpolate}
+    if draws.are_made_by(folder):
+        of_tokens = {"--prompt": prompt, "--beam": beam, "--temperature": temperature != 1, "--top-k": top_k}
+        draws.refuse(
+            of_tokens | {"--top-p": top_p != 1, "--samples": samples != 1, "--echo": echo}, folder, "samples"
+        )
+        made = draws.draw(
+            folder,
+            n,
+            seed=seed,
+            of_class=of_class,
+            arithmetic=arithmetic,
+            interpolate=interpolate,
+            name=checkpoint,
+            output=output,
+        )
+        texts.draws(made, as_json, output)
+        return
+    draws.refuse(of_draws, folder, "texts or waves")
     found = sampling.sample(
-        lookup.find(run, runs),
-        n,
+        folder,
+        500 if n is None else n,
         prompt,
         decoding,
         seed=seed,

@@ -1,4 +1,4 @@
-"""Texts and waves that a network has made."""
+"""Texts, waves and samples that networks have made."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from ..errors import plural
 from .console import document, out, say
 
 if TYPE_CHECKING:
+    from ..trained.sampling.draws import Draws
     from ..trained.sampling.sample import Sampled
 
 
@@ -30,4 +31,17 @@ def sampled(found: Sampled, as_json: bool, echo: bool, output: Path | None, rate
         for i, one in enumerate(found.lines(echo)):
             if i:
                 out("---")
+            out(one)
+
+
+def draws(found: Draws, as_json: bool, output: Path | None) -> None:
+    """Print samples as lines of numbers, or write them to the file `output`."""
+    if output is not None:
+        found.write(output)
+        count = len(found.values)
+        say(f"{plural(count, 'sample')} {'is' if count == 1 else 'are'} written to {output}.")
+    if as_json:
+        document(found.as_json())
+    elif output is None:
+        for one in found.lines():
             out(one)

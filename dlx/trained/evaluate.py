@@ -155,7 +155,7 @@ def members_of(runs: Sequence[RunFolder], combine: str | None) -> tuple[list[Run
 
 
 @dataclass(frozen=True)
-class _Loaded:
+class Loaded:
     """A run as a training at its end, and its data."""
 
     job: Job
@@ -165,7 +165,7 @@ class _Loaded:
     """The fit of the run's own data, where this is other data."""
 
 
-def _jobs(runs: Sequence[RunFolder], name: str, data: Sequence[str]) -> list[_Loaded]:
+def _jobs(runs: Sequence[RunFolder], name: str, data: Sequence[str]) -> list[Loaded]:
     """Build each run as a training at its end. Runs with the same data share it."""
     loaded: list[tuple[Dataset | None, Sets]] = []
     jobs = []
@@ -183,13 +183,18 @@ def _jobs(runs: Sequence[RunFolder], name: str, data: Sequence[str]) -> list[_Lo
                     sets = _sets(experiment, run)
                     loaded.append((experiment.data, sets))
                 assert experiment.data is not None
-                one = _Loaded(_job(experiment, trace_all(experiment.last_stage), sets, run), experiment.data, sets)
+                one = Loaded(_job(experiment, trace_all(experiment.last_stage), sets, run), experiment.data, sets)
         checkpoint.load_weights(one.job.network, run.dir / "checkpoints", name)
         jobs.append(one)
     return jobs
 
 
-def _looked_at(loaded: Sequence[_Loaded], run: RunFolder, names: Sequence[str], closer: Closer) -> dict[str, Any]:
+def job_of_run(run: RunFolder, name: str) -> Loaded:
+    """Build a run as a training at its end, with the weights of a checkpoint, and its data."""
+    return _jobs([run], name, ())[0]
+
+
+def _looked_at(loaded: Sequence[Loaded], run: RunFolder, names: Sequence[str], closer: Closer) -> dict[str, Any]:
     """Return what a closer look shows, as fields of `Evaluated`; sources and names are those of the first network."""
     if closer == METRICS_ALONE:
         return {}
@@ -217,7 +222,7 @@ def _job(experiment: Experiment, graphs: Graphs, sets: Sets, run: RunFolder) -> 
     return job_of(Prepared.unchecked(experiment, graphs, sets), sources=sources)
 
 
-def _job_with_data(experiment: Experiment, run: RunFolder, whole: bool) -> _Loaded:
+def _job_with_data(experiment: Experiment, run: RunFolder, whole: bool) -> Loaded:
     """Build a training on other data, which is preprocessed by the steps that were fitted to the run's own.
 
     With `whole` all of it is the test part.
@@ -239,7 +244,7 @@ def _job_with_data(experiment: Experiment, run: RunFolder, whole: bool) -> _Load
         graph = replace(trace(bare, known.inputs), fields=known.fields)
         made = replace(experiment, objective=objective)
         job = job_of(Prepared.unchecked(made, Graphs.of(graph), sets, known.targets))
-        return _Loaded(job, experiment.data, sets, earlier)
+        return Loaded(job, experiment.data, sets, earlier)
 
 
 def _sets(experiment: Experiment, run: RunFolder) -> Sets:

@@ -52,8 +52,8 @@ class Gaussians(Toy):
     """
 
     kind: ClassVar[str] = "gaussians"
-    centres: tuple[tuple[float, ...] | float, ...] = Field(
-        (-2.0, 2.0), min_length=1, max_length=1000, description="numbers, or lists of as many numbers as an input has"
+    centres: list[list[float] | float] = Field(
+        [-2.0, 2.0], min_length=1, max_length=1000, description="numbers, or lists of as many numbers as an input has"
     )
     std: NonNegativeFloat = Field(1.0, description="standard deviation along each axis")
 
@@ -78,5 +78,5 @@ class Gaussians(Toy):
         return found
 
 
-def _values(centre: tuple[float, ...] | float) -> tuple[float, ...]:
-    return centre if isinstance(centre, tuple) else (centre,)
+def _values(centre: list[float] | float) -> list[float]:
+    return centre if isinstance(centre, list) else [centre]
