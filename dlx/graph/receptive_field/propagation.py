@@ -333,14 +333,14 @@ def _position_axes(field: SymbolicField, channel_axis: int | None) -> list[AxisF
 def receptive_field(field: SymbolicField | UnknownReceptiveField, channel_axis: int | None) -> AnyReceptiveField:
     """Summarize a symbolic field as size, stride and start on each axis of positions of the input.
 
-    Of a vector the positions are its values; None where a value depends on a single one of them. A scalar has none.
+    Of a vector the positions are its values; None where a value depends on a single one of them.
     """
     if isinstance(field, UnknownReceptiveField):
         return field
     if not field.axes:  # a number by itself, such as a class
         return "global"
     positions = [axis for axis in range(len(field.axes)) if axis != channel_axis]
-    windows = [field.axes[axis].hull(field.basis[axis]) for axis in positions or range(len(field.axes))[:1]]
+    windows = [field.axes[axis].hull(field.basis[axis]) for axis in positions or [0]]
     if all(window.size is None for window in windows):
         return "global"
     if len(field.axes) == 1 and channel_axis is not None and windows[0].size == 1:
