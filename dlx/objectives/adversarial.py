@@ -125,10 +125,10 @@ def on_clusters(x: Tensor, cluster: Tensor, made: Tensor) -> dict[str, Tensor]:
     deviation = ((x - centres[index]).square().sum() / degrees).sqrt()
     distance, nearest = torch.cdist(made, centres).min(1)
     near = distance <= DEVIATIONS * deviation
-    reached = torch.bincount(nearest[near], minlength=len(names)) / len(made)
+    shares = torch.bincount(nearest[near], minlength=len(names)) / len(made)
     return {
         "on_cluster": near.float().mean(),
-        "clusters": (reached >= LEAST * counts / len(x)).sum().float(),
+        "clusters": (shares >= LEAST * counts / len(x)).sum().float(),
     }
 
 

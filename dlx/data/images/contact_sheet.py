@@ -31,7 +31,7 @@ LARGEST = 512
 """Pixels of the longer side from which on a picture is reduced, by a whole factor."""
 MARGIN, LINE, TEXT = 6, 14, 10
 """Pixels between pictures, of a line of text, and of its letters."""
-GAP = 2
+BETWEEN = 2
 """Pixels between the pictures of a plain grid."""
 PLAIN, BOLD = "DejaVuSans.ttf", "DejaVuSans-Bold.ttf"
 ALPHA = 0.45
@@ -97,11 +97,13 @@ def grid(pictures: Floats, across: int) -> bytes:
     """Return pictures (n, 1 or 3, height, width) from 0 to 1 side by side, `across` in a line, as a PNG file."""
     from PIL import Image
 
-    tiles = [np.pad(painted(Tile(one)), ((0, GAP), (0, GAP), (0, 0)), constant_values=255) for one in pictures]
+    tiles = [
+        np.pad(painted(Tile(one)), ((0, BETWEEN), (0, BETWEEN), (0, 0)), constant_values=255) for one in pictures
+    ]
     tiles += [np.full_like(tiles[0], 255)] * (-len(tiles) % across)
     lines = [np.concatenate(tiles[i : i + across], 1) for i in range(0, len(tiles), across)]
     packed = BytesIO()
-    Image.fromarray(np.concatenate(lines)[:-GAP, :-GAP]).save(packed, "PNG")
+    Image.fromarray(np.concatenate(lines)[:-BETWEEN, :-BETWEEN]).save(packed, "PNG")
     return packed.getvalue()
 
 
