@@ -252,7 +252,7 @@ class RunRecorder:
         learner = job.learner
         notes = (*notes, *learner.faults)
         is_noted = any(fault.startswith(fallback.STEP) for fault in learner.faults)
-        if job.train.trace is True and learner.way.get("step") == "plain" and not is_noted:
+        if job.train.trace is True and learner.way.get("step") in {"plain", "partly replayed"} and not is_noted:
             notes = (*notes, f"{fallback.STEP}: {learner.way['because']}")
         self.outcome, self.notes = early_stopping.outcome(job), notes
         if job.train.keep_best is not None:

@@ -9,7 +9,7 @@ from math import ceil, lcm
 from typing import TYPE_CHECKING, Any
 
 from ..data.batch import Batch
-from ..errors import DlxError, Problem, RunError, first_line, with_article
+from ..errors import DlxError, Problem, with_article
 from ..graph import Graphs
 from ..lazy import torch
 from ..metrics import Mean
@@ -18,6 +18,8 @@ from ..schedules import Timeline
 from ..spec import Experiment, Train, objective_of
 from .batches import views
 from .learner import EVALUATION_BATCH, Learner, Update
+from .phase_gradients import PhaseGradients
+from .replay.phases import traced_phase
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -99,7 +101,6 @@ def _unsupported(
         "precision": (train.precision == "fp16", "fp16 scales the gradients of one loss", "Take `bf16`."),
         "compile": (train.compile, "`compile: true` is for one network", "Leave it out."),
         "detect_anomaly": (train.detect_anomaly, "`detect_anomaly` is for one network", "Leave it out."),
-        "trace": (train.trace is True, "`trace: true` replays the step of one network", "Leave it out."),
         "augment": (
             bool(train.augment) and not objective.views,
             "`augment` is for inputs with targets",
@@ -124,6 +125,19 @@ def _unsupported(
             yield Problem(message, hint, experiment.place("train", name), f"train.{name}")
 
 
+def _clip_of(phase: Phase, weights: Sequence[Tensor]) -> list[Callable[[], None]]:
+    """Return the function that clips the weights of a phase after its step, where the phase asks for that."""
+    if (bound := phase.clip) is None:
+        return []
+
+    def clip() -> None:
+        with torch.no_grad():
+            for weight in weights:
+                weight.clamp_(-bound, bound)
+
+    return [clip]
+
+
 class Phased(Learner):
     """Learner that takes the batches of a step from the feed, phase by phase."""
 
@@ -140,6 +154,8 @@ class Phased(Learner):
         }
         self.auxiliary = AuxiliaryLosses(self.module)
         self.losses = self.periods = ()
+        self.ways: dict[str, tuple[str, str]] = {}
+        """Of each phase, the kind of its step and the reason for it."""
 
     def trained_networks(self) -> tuple[str, ...]:
         return tuple(dict.fromkeys(name for phase in self.objective.phases() for name in phase.moves))
@@ -159,77 +175,45 @@ class Phased(Learner):
             for phase in self.phases
         }
         built = {name: self.fast_step(scheduled.optimizer) for name, scheduled in self.optimizers.items()}
-        self.steps = {name: self.pruning.holding(one) for name, one in built.items()}
-        self.limits = {name: self.gradient_limits(many) for name, many in weights.items()}
+        steps = {name: self.pruning.holding(one) for name, one in built.items()}
+        self.gradients = [PhaseGradients(self, phase, weights[phase.name]) for phase in self.phases]
+        self.moves = [
+            [*(steps[name] for name in phase.moves), *_clip_of(phase, weights[phase.name])] for phase in self.phases
+        ]
+        quick = [traced_phase(self, one) for one in self.gradients]
+        parts = list(zip(self.phases, self.gradients, quick, self.moves, strict=True))
+        zero = torch.zeros((), device=self.compute.device)
 
         def step(_: object) -> Tensor:
             batch: Batch | None = None
-            found: dict[str, Tensor] = {}
-            for phase in self.phases:
+            terms: list[Tensor] = []
+            for phase, plain, gradients, moves in parts:
                 if self.progress.step % phase.every:
+                    terms += [zero] * len(plain.names)
                     continue
+                found: Sequence[Tensor] = ()
                 for _repetition in range(phase.times):
                     # a repeated phase takes a new batch each time, those that run once share theirs
                     if phase.reads and (batch is None or phase.times > 1):
                         batch = self.feed.next(phase.name)
-                    found |= self._run_phase(phase, Batch({}) if batch is None else batch, weights[phase.name])
-            return self._stacked_terms(found)
+                    found = gradients(Batch({}) if batch is None else batch)
+                    for move in moves:
+                        move()
+                terms += found
+            if not self.losses:
+                self._set_loss_names(tuple(name for one in self.gradients for name in one.losses))
+            return torch.stack(terms)
 
         return step
 
-    def _run_phase(self, phase: Phase, batch: Batch, weights: list[Tensor]) -> dict[str, Tensor]:
-        """Run one repetition of a phase: gradients of its terms, and a step of the networks that it updates."""
-        for weight in weights:
-            weight.grad = None
-        found: dict[str, Tensor] = {}
-        size = self.train.batch_size
-        pieces = batch.pieces(size) if phase.reads and self.train.accumulate > 1 and size != "all" else [batch]
-        for piece in pieces:
-            share = len(piece) / len(batch) if len(pieces) > 1 else 1
-            self.auxiliary.clear()
-            terms = self._terms(phase, piece)
-            values = [term * share for term in terms.values()] if share != 1 else list(terms.values())
-            loss = sum(values[1:], values[0])
-            if self.auxiliary:
-                loss = loss + self.auxiliary.total() * share
-            # `inputs` keeps gradients out of networks that this phase calls but does not update
-            torch.autograd.backward(loss, inputs=weights)
-            for name, value in zip(terms, values, strict=True):
-                key = f"train/{phase.name}/{name}"
-                found[key] = found[key] + value.detach() if key in found else value.detach()
-        if len(pieces) > 1:
-            for name in pieces[0].carried:
-                batch.carry(name, torch.cat([piece.carried[name] for piece in pieces]))
-        self.limits[phase.name]()
-        for name in phase.moves:
-            self.steps[name]()
-        if phase.clip is not None:
-            with torch.no_grad():
-                for weight in weights:
-                    weight.clamp_(-phase.clip, phase.clip)
-        return found
-
-    def _terms(self, phase: Phase, batch: Batch) -> Mapping[str, Tensor]:
-        """Return the objective's terms. RunError where its code fails, as on shapes that `needs` did not ask for."""
-        try:
-            return self.objective.terms(phase.name, self.call, batch, self.rng)
-        except Exception as error:
-            # `compute.settings` words torch's complaint about an operation without a deterministic form
-            if isinstance(error, DlxError) or self.train.deterministic:
-                raise
-            kind, at = self.objective.kind, self.progress.step + 1
-            why = f"{type(error).__name__}: {first_line(error)}"
-            raise RunError(f"`{kind}` fails in its phase `{phase.name}` at step {at:,}: {why}") from error
-
-    def _stacked_terms(self, found: Mapping[str, Tensor]) -> Tensor:
-        """Stack the terms in the order of the first step; zero for a term whose phase does not run in this step."""
-        if not self.losses:
-            self._set_loss_names(tuple(found))
-        due = [n for n, every in zip(self.losses, self.periods, strict=True) if self.progress.step % every == 0]
-        if found.keys() != set(due):
-            raise TypeError(f"{self.objective.kind} gave {list(found)}, and at first {due}")
-        zero = torch.zeros((), device=self.compute.device)
-        return torch.stack([found.get(name, zero) for name in self.losses])
+    def note_way(self, phase: str, way: str, because: str) -> None:
+        """Set how a phase takes its steps, for the lock file."""
+        self.ways[phase] = way, because
+        kinds = dict.fromkeys(kind for kind, _ in self.ways.values())
+        reasons = dict.fromkeys(reason for _, reason in self.ways.values())
+        named = "; ".join(f"{name}: {reason}" for name, (_, reason) in self.ways.items())
+        step = "partly replayed" if len(kinds) > 1 else way
+        self.way = {"step": step, "because": because if len(reasons) == 1 else named}
 
     def _set_loss_names(self, losses: tuple[str, ...]) -> None:
         every = {phase.name: phase.every for phase in self.phases}

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Callable, Iterator
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from ...errors import first_line
@@ -18,8 +19,9 @@ from .. import fallback
 if TYPE_CHECKING:
     from torch import Tensor
 
-    from ..learner import Update
+    from ..learner import Learner, Update
     from ..supervised import SupervisedLearner
+    from .tape import Values
 
 WARMUP_STEPS = 3
 """Plain steps before one is recorded: the first ones allocate, and create what later steps find."""
@@ -42,65 +44,100 @@ def traced(learner: SupervisedLearner, gradients: Update) -> Update:
 
     The choice and its reason are in `learner.way`.
     """
-    why = _why_not(learner)
+    why = why_not(learner) or _why_not_by_index(learner)
     if why:
         learner.way = {"step": "plain", "because": why}
         return gradients
     return StepChooser(learner, gradients)
 
 
-def _why_not(learner: SupervisedLearner) -> str:
-    """Return why the step cannot be replayed, or would not gain; an empty string where it is to be tried."""
-    device = next(learner.network.parameters()).device.type
+def why_not(learner: Learner) -> str:
+    """Return why a step cannot be replayed, or would not gain; an empty string where it is to be tried."""
     if learner.train.trace is False:
         return "the spec says so"
     if not learner.compute.is_plain:
         return f"it is {' and '.join(learner.compute.description())}"
-    if device != "cpu":
-        return f"it is for the CPU, and this is {device}"
-    if learner.feed.part.streams or learner.objective.mixes_inputs:
-        mixed = "the network draws a part of what it sees"
-        return mixed if learner.objective.mixes_inputs else "the training set stays on disk"
-    if learner.span.steps - learner.progress.step < MIN_UPDATES and learner.train.trace == "auto":
-        return f"{learner.span.steps - learner.progress.step:,} updates are too few"
+    if learner.compute.device.type != "cpu":
+        return f"it is for the CPU, and this is {learner.compute.device.type}"
+    left = learner.span.steps - learner.progress.step
+    if left < MIN_UPDATES and learner.train.trace == "auto":
+        return f"{left:,} updates are too few"
     return ""
 
 
-class StepChooser:
-    """Computes loss and gradients by the plain step or the replayed one, and finds which is faster on the way."""
+def _why_not_by_index(learner: SupervisedLearner) -> str:
+    """Return the same about what a network with targets takes."""
+    if learner.objective.mixes_inputs:
+        return "the network draws a part of what it sees"
+    return "the training set stays on disk" if learner.feed.part.streams else ""
 
-    def __init__(self, learner: SupervisedLearner, plain: Update) -> None:
-        self.learner, self.plain = learner, plain
-        self.network, self.forced = learner.network, learner.train.trace is True
-        self.params = [p for p in learner.network.parameters() if p.requires_grad]
+
+class Chooser(ABC):
+    """Computes losses and gradients by the plain step or the replayed one, and finds which is quicker on the way.
+
+    `plain` takes what a step is about, and leaves the gradients of `params` in their `grad`.
+    """
+
+    def __init__(self, learner: Learner, plain: Callable[[Any], Any], params: list[Tensor], size: Any = None) -> None:
+        """`size` is the usual size of a step, as `size_of` has it; None for that of the first one."""
+        self.learner, self.plain, self.params, self.size = learner, plain, params, size
+        self.network, self.forced = learner.module, learner.train.trace is True
         self.flat: Callable[..., tuple[Any, ...]] | None = None
         self.generators: list[torch.Generator] = []
-        self.size = learner.train.per_update(len(learner.feed.part))
+        self.count = 0
+        """Losses of a step."""
         self.other_sizes = 0
         self.times: dict[bool, list[float]] = {True: [], False: []}
         self.trial_steps = self._trial_steps()
-        self.current: Update = self._measuring
-        learner.way = {"step": "plain", "because": "the training is too short to tell"}
+        self.current: Callable[[Any], Any] = self._measuring
+        self.note("plain", "the training is too short to tell")
 
-    def __call__(self, index: Tensor) -> Tensor:
-        if len(index) == self.size:
+    @abstractmethod
+    def note(self, way: str, because: str) -> None:
+        """Set what the lock file says of this step."""
+
+    @abstractmethod
+    def size_of(self, what: Any) -> Any:
+        """Return what has to be equal for two steps to run the same operations."""
+
+    @abstractmethod
+    def own(self, what: Any) -> Any:
+        """Return a copy for the recording, on memory that nothing else writes to."""
+
+    @abstractmethod
+    def tensors(self, what: Any) -> Values:
+        """Return the tensors that differ from step to step. UntraceableError where there is more than those."""
+
+    @abstractmethod
+    def losses(self, result: Any) -> list[Tensor]:
+        """Return the losses in a result of `plain`."""
+
+    @abstractmethod
+    def result(self, losses: Sequence[Tensor]) -> Any:
+        """Return the losses of a replayed step as a result; the next replayed step writes to their memory."""
+
+    def __call__(self, what: Any) -> Any:
+        size = self.size_of(what)
+        if self.size is None:
+            self.size = size
+        if size == self.size:
             self.other_sizes = 0
-            return self.current(index)
+            return self.current(what)
         self.other_sizes += 1
         if self.other_sizes == RESIZED_STEPS and self.current != self.plain:
             # a recorded step is bound to its shapes: what is the usual size from here on is recorded anew
-            self.size, self.other_sizes = len(index), 0
+            self.size, self.other_sizes = size, 0
             self.trial_steps, self.current = self._trial_steps(), self._measuring
-        return self.plain(index)  # the last batch of an epoch, which is smaller, never pays for a recording
+        return self.plain(what)  # the last batch of an epoch, which is smaller, never pays for a recording
 
-    def _measuring(self, index: Tensor) -> Tensor:
-        return next(self.trial_steps)(index)
+    def _measuring(self, what: Any) -> Any:
+        return next(self.trial_steps)(what)
 
-    def _trial_steps(self) -> Iterator[Update]:
+    def _trial_steps(self) -> Iterator[Callable[[Any], Any]]:
         """Yield the function that takes each of the next steps, until one is chosen for good."""
         self.times = {True: [], False: []}
         for _ in range(WARMUP_STEPS):
-            yield lambda index: self._timed(self.plain, index, False)
+            yield lambda what: self._timed(self.plain, what, False)
         if min(self.times[False]) > MAX_STEP_SECONDS and not self.forced:
             yield self._choose("plain", f"a step of {min(self.times[False]) * 1e3:.0f} ms is long")
         yield self._record
@@ -109,81 +146,82 @@ class StepChooser:
         self.times = {True: [], False: []}
         for _ in range(TIMED_STEPS):
             # in turns, so that other work on the machine slows both alike
-            yield lambda index: self._timed(self.plain, index, False)
-            yield lambda index: self._timed(self._replayed, index, True)
+            yield lambda what: self._timed(self.plain, what, False)
+            yield lambda what: self._timed(self._replayed, what, True)
         plain, replayed = (statistics.median(self.times[way]) for way in (False, True))
         ratio = round(replayed / plain, 3)
         if ratio < 1 or self.forced:
             yield self._choose("replayed", f"{ratio} of the time of a plain one")
         yield self._choose("plain", f"replayed it took {ratio} of the time")
 
-    def _choose(self, way: str, because: str) -> Update:
+    def _choose(self, way: str, because: str) -> Callable[[Any], Any]:
         """Take all further steps in one way; `because` is for the lock file."""
-        self.learner.way = {"step": way, "because": because}
+        self.note(way, because)
         self.current = self._replayed if way == "replayed" else self.plain
         if way == "plain":
             self.flat = None
         return self.current
 
-    def _timed(self, way: Update, index: Tensor, replayed: bool) -> Tensor:
+    def _timed(self, way: Callable[[Any], Any], what: Any, replayed: bool) -> Any:
         # on one thread its own processor time, of which other programs are no part; several threads do not add up so
         clock = time.thread_time if torch.get_num_threads() == 1 else time.perf_counter
         began = clock()
-        loss = way(index)
+        result = way(what)
         self.times[replayed].append(clock() - began)
-        return loss
+        return result
 
-    def _record(self, index: Tensor) -> Tensor:
+    def _record(self, what: Any) -> Any:
         """Take a plain step and record its operations."""
-        # the recorded function takes its indices by this tensor, so it must be memory that nothing else writes to
-        own, before = index.clone(), fallback.Rollback(self.network)
+        before = fallback.Rollback(self.network)
         try:
             from . import tape
 
-            calls, loss = tape.record(lambda: self.plain(own))
+            own = self.own(what)
+            calls, result = tape.record(lambda: self.plain(own))
         except Exception as error:  # noqa: BLE001 - an error of the plain step itself comes again
             # the step may have failed half way: without this, buffers and generators would be a step ahead in the
             # retry
             before.restore()
-            return self._fall_back(error)(index)
+            return self._fall_back(error)(what)
         try:
             self.generators = tape.generators(calls)
             size = tape.memory(calls)
             if size > MAX_BYTES:
                 self._choose("plain", f"replayed it would keep {size // 2**20:,} MiB")
-                return loss  # type: ignore[no-any-return]
-            self.flat = tape.flatten(calls, {"index": own}, [loss, *(p.grad for p in self.params)])
+                return result
+            self.count = len(self.losses(result))
+            self.flat = tape.flatten(calls, self.tensors(own), [*self.losses(result), *(p.grad for p in self.params)])
         except fallback.UntraceableError as error:
             self._choose("plain", str(error))
         except Exception as error:  # noqa: BLE001
             self._fall_back(error)
-        return loss.clone()  # type: ignore[no-any-return] # the flat step writes to this memory again
+        return self.result(self.losses(result))  # the flat step writes to this memory again
 
-    def _fall_back(self, error: Exception) -> Update:
+    def _fall_back(self, error: Exception) -> Callable[[Any], Any]:
         """Take plain steps from here on, and note the failure of the replayed one."""
         return self._choose("plain", fallback.note([self.learner.faults], fallback.STEP, error))
 
-    def _replayed(self, index: Tensor) -> Tensor:
+    def _replayed(self, what: Any) -> Any:
         assert self.flat is not None
-        loss, *gradients = self.flat(index)
-        for param, gradient in zip(self.params, gradients, strict=True):
+        found = self.flat(*self.tensors(what).values())
+        for param, gradient in zip(self.params, found[self.count :], strict=True):
             param.grad = gradient
-        return loss.clone()  # type: ignore[no-any-return]
+        return self.result(found[: self.count])
 
-    def _compared(self, index: Tensor) -> Tensor:
+    def _compared(self, what: Any) -> Any:
         """Take a step both ways from the same state; the plain one counts, whatever the comparison gives."""
         try:
             with fallback.Rollback(self.network, self.generators):
-                replayed = [self._replayed(index), *self._gradients(), *self._state()]
+                replayed = [*self.losses(self._replayed(what)), *self._gradients(), *self._state()]
         except Exception as error:  # noqa: BLE001
             self._fall_back(error)
             self._choose("plain", f"replayed it fails: {first_line(error)}")
-            return self.plain(index)
-        loss = self.plain(index)
-        expected = [loss, *self._gradients(), *self._state()]
+            return self.plain(what)
+        result = self.plain(what)
+        expected = [*self.losses(result), *self._gradients(), *self._state()]
         if not all(map(_same, replayed, expected)):
             self._choose("plain", "replayed it gave other figures")
-        return loss
+        return result
 
     def _gradients(self) -> list[Tensor | None]:
         return [None if p.grad is None else p.grad.clone() for p in self.params]
@@ -192,6 +230,34 @@ class StepChooser:
         """Return copies of what the step changes before the optimizer: buffers and random generators."""
         rng_states = [torch.get_rng_state(), *(g.get_state() for g in self.generators)]
         return [*(b.clone() for b in self.network.buffers()), *rng_states]
+
+
+class StepChooser(Chooser):
+    """Chooser of the step of one network with targets, which takes the indices of its examples."""
+
+    learner: SupervisedLearner
+
+    def __init__(self, learner: SupervisedLearner, plain: Update) -> None:
+        params: list[Tensor] = [p for p in learner.network.parameters() if p.requires_grad]
+        super().__init__(learner, plain, params, learner.train.per_update(len(learner.feed.part)))
+
+    def note(self, way: str, because: str) -> None:
+        self.learner.way = {"step": way, "because": because}
+
+    def size_of(self, what: Tensor) -> int:
+        return len(what)
+
+    def own(self, what: Tensor) -> Tensor:
+        return what.clone()
+
+    def tensors(self, what: Tensor) -> Values:
+        return {"index": what}
+
+    def losses(self, result: Tensor) -> list[Tensor]:
+        return [result]
+
+    def result(self, losses: Sequence[Tensor]) -> Tensor:
+        return losses[0].clone()
 
 
 def _same(one: Tensor | None, other: Tensor | None) -> bool:
