@@ -165,7 +165,7 @@ def same_both_ways(more: str = "", **rest: str) -> dict[str, str]:
     ],
 )
 def test_the_phases_of_a_game_are_replayed_to_the_same_bits(objective):
-    text = GAME.replace("steps: 60", "steps: 180") if "every" in objective else GAME
+    text = GAME.replace("steps: 60", "steps: 300") if "every" in objective else GAME
     assert same_both_ways(objective=objective, text=text)["step"] == "replayed"
 
 
