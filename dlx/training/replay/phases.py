@@ -33,8 +33,9 @@ def traced_phase(learner: Phased, gradients: PhaseGradients) -> Callable[[Batch]
 
 def _keeps_state(objective: Objective) -> str:
     """Return a reason where steps keep something for later ones: which of it they take may differ each time."""
-    kept = getattr(type(objective), "state", None) is not getattr(Objective, "state", None)
-    return f"`{objective.kind}` keeps a state from step to step" if kept else ""
+    if getattr(type(objective), "state", None) is getattr(Objective, "state", None):
+        return ""
+    return f"`{objective.kind}` keeps a state from step to step"
 
 
 class PhaseChooser(Chooser):
