@@ -87,6 +87,10 @@ def predict(
         float | None,
         typer.Option(help="Probability above which the second of two classes is answered, or least score of a box."),
     ] = None,
+    of: Annotated[
+        str | None,
+        typer.Option(metavar="NODE", help="Answer what a node gives, NETWORK/NODE of several networks: features."),
+    ] = None,
     output: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="Write to .csv, .parquet, .jsonl or .npz; maps of classes into a folder."),
@@ -99,7 +103,8 @@ def predict(
     Classes with their probabilities, or values, for what is in FILE: arrays (.npy, .npz), a CSV or parquet file with
     the columns of the run's table, a picture, or a folder of pictures. They are read and preprocessed as the training
     set was, which need not be there. Bytes are divided by 255. Of a detector boxes are answered, after non-maximum
-    suppression; of heat maps joints; of a segmentation maps of classes.
+    suppression; of heat maps joints; of a segmentation maps of classes. Autoencoders and densities answer a score,
+    larger the odder an input is; --of answers what a node gives.
 
     Example: dlx predict last digits.npy --output digits.csv
     """
@@ -107,7 +112,7 @@ def predict(
     from ..show import ensembles
     from ..trained import predict as predictions
 
-    found = predictions.predict(lookup.find(run, runs), file, checkpoint, combine, keep or (), threshold)
+    found = predictions.predict(lookup.find(run, runs), file, checkpoint, combine, keep or (), threshold, of=of)
     ensembles.predictions(found, as_json, output)
 
 

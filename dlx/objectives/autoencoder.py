@@ -246,6 +246,14 @@ class Autoencoder(Objective):
             assert code is not None
             return squared_jacobian(code, seen).mean()
 
+    def answers(self, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
+        """Return the mean squared error of each input as its `score`; its code, where named; its reconstruction."""
+        x = batch[self.field]
+        code, output = self._through(call, x, batch)
+        back = self.loss.predict(output)
+        found = {"score": (back - x).flatten(1).square().mean(1)}
+        return found | ({} if code is None else {CODE: code}) | {RECONSTRUCTION: back}
+
     def modes(self) -> dict[str, Mode]:
         found: dict[str, Mode] = {"loss": "min", "mse": "min"}
         if self.noise is not None:

@@ -169,6 +169,19 @@ class Objective(Declared):
         """
         return None
 
+    @property
+    def answers_inputs(self) -> bool:
+        """Whether the objective answers new inputs itself, by `answers`."""
+        return type(self).answers is not Objective.answers
+
+    def answers(self, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
+        """Return what is answered of new inputs by name, (N, ...) each; `score` is larger the odder an input is.
+
+        `batch` has the input fields alone. Networks are in evaluation mode, without gradients; `rng` has the same
+        state for each batch.
+        """
+        raise TypeError(f"{type(self).__name__} has no answers()")
+
     def output_shapes(self, fields: Mapping[str, Field]) -> Mapping[str, Shape]:
         """Return the shape that the output of a network must have, by the name of the network."""
         return {}

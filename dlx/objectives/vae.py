@@ -186,7 +186,7 @@ class Vae(Objective):
     ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
         """Return E[log p(x | z)] and the divergence of each example (N,), and the distribution of z."""
         x, (mean, log_variance) = batch[self.field], self.posterior(call, batch)
-        classes = batch["target"] if DECODER in self._labelled else None
+        classes = self._classes(batch)
         found: list[Tensor] = []
         for _ in range(self.samples):
             noise = torch.randn(mean.shape, generator=rng).to(mean)
@@ -203,7 +203,7 @@ class Vae(Objective):
 
     def evaluate(self, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
         likelihood, kl, (mean, log_variance) = self._bound(call, batch, rng)
-        classes = batch["target"] if DECODER in self._labelled else None
+        classes = self._classes(batch)
         found = {
             "elbo": (likelihood - kl).mean(),
             "loss": (self.beta * kl - likelihood).mean(),
@@ -219,7 +219,7 @@ class Vae(Objective):
         self, call: Caller, batch: Batch, mean: Tensor, log_variance: Tensor, rng: torch.Generator
     ) -> Tensor:
         """Return log of the mean of p(x, z) / q(z | x) over `importance` draws of z, of each example (N,)."""
-        x, classes = batch[self.field], batch["target"] if DECODER in self._labelled else None
+        x, classes = batch[self.field], self._classes(batch)
         found = []
         for _ in range(self.importance):
             noise = torch.randn(mean.shape, generator=rng).to(mean)
@@ -228,6 +228,19 @@ class Vae(Objective):
             ratio = (noise.square() + log_variance - z.square()).flatten(1).sum(1) / 2
             found.append(self.log_probability(self.decoded(call, z, classes), x) + ratio)
         return torch.stack(found).logsumexp(0) - math.log(self.importance)
+
+    def answers(self, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
+        """Return of each input -ELBO, or -log_likelihood with `importance`, as its `score`; the mean of z as its
+        `code`; and the mean of p(x | z) at that as its `reconstruction`.
+        """
+        likelihood, kl, (mean, log_variance) = self._bound(call, batch, rng)
+        score = kl - likelihood
+        if self.importance:
+            score = -self.log_likelihood(call, batch, mean, log_variance, rng)
+        return {"score": score, "code": mean, "reconstruction": self.generate(call, mean, self._classes(batch))}
+
+    def _classes(self, batch: Batch) -> Tensor | None:
+        return batch["target"] if DECODER in self._labelled else None
 
     def modes(self) -> dict[str, Mode]:
         found: dict[str, Mode] = {"elbo": "max", "loss": "min", "reconstruction": "min", "kl": "min", "mse": "min"}

@@ -14,7 +14,7 @@ from ..data.python_inputs import INPUTS, Columns, FieldInputs
 from ..errors import DlxError
 from ..graph import Graph
 from ..lazy import np, torch
-from ..objectives import Supervised, default_objective
+from ..objectives import Objective, Supervised, default_objective
 from ..objectives.ensemble import check_combine
 from ..objectives.translation import Translation
 from ..runs.folder import RunFolder
@@ -23,6 +23,7 @@ from ..training import device, ensemble_metrics
 from ..training.batches.augmentation import inference_call
 from ..training.checkpoints import checkpoint
 from ..utils.json_documents import dumps
+from . import features
 from .answer_base import Answers
 from .answers import Boxes, Classes, answers_of, titles_beside
 from .evaluate import input_record_of, members_of, weights_of
@@ -32,6 +33,10 @@ from .row_files import as_csv, rows_as_parquet, write_whole
 if TYPE_CHECKING:
     import numpy.typing as npt
     from torch import Tensor, nn
+
+    from ..data import Dataset
+    from ..data.input_record import InputRecord
+    from ..data.new_inputs import NewInputs
 
     Array = npt.NDArray[Any]
 
@@ -211,12 +216,14 @@ def predict(
     keep: Sequence[str] = (),
     threshold: float | None = None,
     weights: Mapping[str, Tensor] | None = None,
+    of: str | None = None,
 ) -> Predicted:
     """Predict the inputs in a file, a folder or memory, which are preprocessed as those of the training were.
 
     An ensemble answers together, and so do snapshots where no checkpoint is named. `keep` names columns of the
     inputs that stand beside the answers; `threshold` is the probability or score that `answers_of` takes; `weights`
-    are taken in place of a checkpoint. Raises DlxError where they are not what the network takes.
+    are taken in place of a checkpoint; `of` names a node, whose values are answered. Raises DlxError where they are
+    not what the network takes.
     """
     device.limit_thread_spinning()
     members, how = members_of([run], combine)
@@ -227,46 +234,83 @@ def predict(
         experiment = replace(experiment.alone(scope), objective=other)
     if experiment.data is None or experiment.train is None:
         raise DlxError(f"{run.key} names no data, and cannot be asked")
-    with input_record.understood(members[0].dir):
-        source = experiment.data
-        if isinstance(inputs, FieldInputs):
-            new_inputs = source.from_fields(inputs, known)
-            columns: dict[str, Any] = {}
-            if keep:
-                message = "inputs by field have no columns to keep"
-                raise DlxError(message, hint="Leave out `keep`; the field `id` names the inputs.")
-        else:
-            known = known.at(source.shape_of_inputs(inputs, known))
-            new_inputs = (
-                source.new_inputs(inputs, known) if isinstance(inputs, Path) else source.from_memory(inputs, known)
-            )
-            columns = passthrough(inputs, keep, len(new_inputs.x), new_inputs.table)
-        x = known.all_prepared(new_inputs)
-    names, mine = [name or "final"], experiment.train.ensemble
-    if name is None and mine is not None and mine.snapshots:
-        names, how = _snapshots(members[0], mine.snapshots), combine or mine.combine
-    objective = supervised_of(experiment) if experiment.objective is not None else default_objective(known.facts)
-    objective = objective.fitted(known.targets).in_units(new_inputs.units)
-    graph = graph_for(experiment, known)
-    if weights is not None:
-        networks = [_network(experiment, graph)]
-        networks[0].load_state_dict(weights)
-    else:
-        networks = [_trained(experiment, graph, one, saved, scope) for one in members for saved in names]
-    if len(networks) > 1 and (problem := check_combine(objective, how)):
-        raise DlxError(problem)
+    known, new_inputs, columns = _read(experiment.data, inputs, known, members[0], keep)
+    x = known.all_prepared(new_inputs)
+    input_names = new_inputs.names or tuple(str(i) for i in range(len(new_inputs.x)))
+    file = inputs if isinstance(inputs, Path) else INPUTS
+    told = experiment.objective
     with device.threads(members[0].threads()):
+        if answering is None and told is not None and told.answers_inputs:
+            _refuse_threshold(told, threshold)
+            trained = features.Trained(experiment, members[0], name or "final", known)
+            found = trained.answers(x, experiment.train.seed) if of is None else trained.node(of, x)
+            return Predicted(run, file, input_names, found, columns)
+        networks, way = _networks(experiment, members, known, name, scope, combine, how, weights)
+        if of is not None:
+            found = features.node_values(networks, of.removeprefix(f"{scope}/"), of, x)
+            return Predicted(run, file, input_names, found, columns)
+        objective = supervised_of(experiment) if told is not None else default_objective(known.facts)
+        objective = objective.fitted(known.targets).in_units(new_inputs.units)
+        if len(networks) > 1 and (problem := check_combine(objective, way)):
+            raise DlxError(problem)
         main = known.taken.index(known.facts.input_name)
         if isinstance(objective, Translation):
             outputs = written(networks, objective, x, known.taken)
         else:
             outputs = outputs_of(networks, objective, x, experiment.train, main)
-    input_names = new_inputs.names or tuple(str(i) for i in range(len(new_inputs.x)))
-    combined_by = how if len(networks) > 1 else None
+    combined_by = way if len(networks) > 1 else None
     answers = answers_of(objective, outputs, combined_by, known, threshold)
-    file = inputs if isinstance(inputs, Path) else INPUTS
     notes = (CARRIED,) if getattr(experiment.data, "carry", False) else ()
     return Predicted(run, file, input_names, answers, columns, len(networks), combined_by, notes)
+
+
+def _networks(
+    experiment: Experiment,
+    members: Sequence[RunFolder],
+    known: InputRecord,
+    name: str | None,
+    scope: str,
+    combine: str | None,
+    how: str,
+    weights: Mapping[str, Tensor] | None,
+) -> tuple[list[nn.Module], str]:
+    """Return the networks that answer together, and how."""
+    assert experiment.train is not None
+    names, mine = [name or "final"], experiment.train.ensemble
+    if name is None and mine is not None and mine.snapshots:
+        names, how = _snapshots(members[0], mine.snapshots), combine or mine.combine
+    graph = graph_for(experiment, known)
+    if weights is None:
+        return [_trained(experiment, graph, one, saved, scope) for one in members for saved in names], how
+    network = _network(experiment, graph)
+    network.load_state_dict(weights)
+    return [network], how
+
+
+def _read(
+    source: Dataset,
+    inputs: Path | Columns | FieldInputs | Array,
+    known: InputRecord,
+    run: RunFolder,
+    keep: Sequence[str],
+) -> tuple[InputRecord, NewInputs, dict[str, Any]]:
+    """Return the record for inputs of this size, the inputs before preprocessing, and the columns to keep."""
+    with input_record.understood(run.dir):
+        if isinstance(inputs, FieldInputs):
+            if keep:
+                message = "inputs by field have no columns to keep"
+                raise DlxError(message, hint="Leave out `keep`; the field `id` names the inputs.")
+            return known, source.from_fields(inputs, known), {}
+        known = known.at(source.shape_of_inputs(inputs, known))
+        new_inputs = (
+            source.new_inputs(inputs, known) if isinstance(inputs, Path) else source.from_memory(inputs, known)
+        )
+        return known, new_inputs, dict(passthrough(inputs, keep, len(new_inputs.x), new_inputs.table))
+
+
+def _refuse_threshold(objective: Objective, threshold: float | None) -> None:
+    if threshold is not None:
+        raise DlxError(f"`--threshold` is for classes, and {objective.kind} tells none", hint="Leave it out.")
 
 
 def _snapshots(run: RunFolder, count: int) -> list[str]:
