@@ -189,6 +189,7 @@ def predict(
     combine: Combine | None = None,
     keep: str | Sequence[str] = (),
     threshold: float | None = None,
+    of: str | None = None,
     runs: str | os.PathLike[str] = "runs",
 ) -> Predictions:
     """Ask a trained network about inputs as they are before preprocessing; its data need not be there.
@@ -198,7 +199,8 @@ def predict(
     or of several inputs a mapping of arrays by field. Pictures may have another size, where the network takes it.
     Arrays of unsigned bytes are divided by 255, as pictures are. `keep` names columns of the inputs that stand beside
     the answers in `frame`, "*" all of them. `threshold` is the probability above which the second of two classes is
-    answered, or the least score of a box.
+    answered, or the least score of a box. `of` names a node, `NETWORK/NODE` of several networks, whose values are
+    answered, as `arrays[NODE]`.
 
     Raises DataError where inputs have another shape or lack a column, DlxError where the run has no such checkpoint.
     """
@@ -206,7 +208,7 @@ def predict(
     _check_combine(combine)
     source = path_of(inputs, "") if isinstance(inputs, str | os.PathLike) else python_inputs.read(inputs)
     with isolated():
-        found = predictions.predict(run_folder(run, runs), source, checkpoint, combine, names, threshold)
+        found = predictions.predict(run_folder(run, runs), source, checkpoint, combine, names, threshold, of=of)
     return Predictions(**vars(found))
 
 

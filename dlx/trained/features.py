@@ -33,9 +33,13 @@ CHUNK = 256
 
 @dataclass(frozen=True)
 class Named(Answers):
-    """Arrays (n, ...) by name; those of one axis behind the inputs are columns of a table."""
+    """Arrays (n, ...) by name; those of up to one axis behind the inputs are columns of a table.
+
+    `apart` are names of arrays that are not in it, such as those that are like the inputs.
+    """
 
     named: Mapping[str, Array]
+    apart: frozenset[str] = frozenset()
     labels: tuple[str, ...] = ()
 
     def __len__(self) -> int:
@@ -48,7 +52,7 @@ class Named(Answers):
     @property
     def in_table(self) -> dict[str, Array]:
         """The arrays that are columns of a table, (n,) or (n, columns)."""
-        return {name: one for name, one in self.named.items() if one.ndim <= 2}
+        return {name: one for name, one in self.named.items() if one.ndim <= 2 and name not in self.apart}
 
     @property
     def titles(self) -> list[str] | None:
@@ -76,8 +80,10 @@ def ending_at(network: fx.GraphModule, name: str) -> fx.GraphModule:
     for node in [one for one in graph.nodes if one.op == "output"]:
         graph.erase_node(node)
     graph.output(named[name])
-    graph.eliminate_dead_code()
-    return torch.fx.GraphModule(network, graph)
+    short = torch.fx.GraphModule(network, graph)
+    short.graph.eliminate_dead_code()
+    short.recompile()
+    return short
 
 
 def node_values(networks: Sequence[Any], name: str, title: str, inputs: Sequence[Array]) -> Named:
@@ -120,13 +126,20 @@ class Trained:
     def answers(self, inputs: Sequence[Array], seed: int) -> Named:
         """Return what the objective answers for the input fields in their order."""
         found: dict[str, list[Tensor]] = {}
+        for one in self.objective.needs(self.record.facts.fields, self.graphs.ports):
+            for name, field in one.inputs.items():
+                if isinstance(field, str) and field not in self.fields:
+                    message = f"`{one.network}` takes the field `{field}` as `{name}`, which new inputs do not have"
+                    raise DlxError(message, hint="`--of NETWORK/NODE` answers what a node of another network gives.")
         with torch.inference_mode():
             for chunk in _chunks(inputs):
                 batch = Batch(dict(zip(self.fields, chunk, strict=True)))
                 rng = torch.Generator().manual_seed(seed)
                 for name, value in self.objective.answers(self.call, batch, rng).items():
                     found.setdefault(name, []).append(value)
-        return Named({name: torch.cat(each).float().numpy() for name, each in found.items()})
+        arrays = {name: torch.cat(each).float().numpy() for name, each in found.items()}
+        shapes = {x.shape for x in inputs}
+        return Named(arrays, frozenset(name for name, one in arrays.items() if one.shape in shapes))
 
     def node(self, name: str, inputs: Sequence[Array]) -> Named:
         """Return what a node gives, `NETWORK/NODE` where there are several networks."""

@@ -1,0 +1,143 @@
+"""`dlx predict --of NODE`, and scores of odd inputs: against the modules by hand."""
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional as F
+
+import dlx
+from dlx.errors import DlxError
+from dlx.experiment import runner
+from dlx.spec import load
+from dlx.training.checkpoints.checkpoint import restore, restore_all
+
+TRAIN = "train: {steps: 60, batch_size: 50, device: cpu, optimizer: {adam: 1e-2}}\ntrack: {mlflow: false}\n"
+DATA = "dlx: 1\ndata: {arrays: {path: x.npz, valid: 0, test: 0}}\n"
+AUTOENCODER = f"""{DATA}
+networks:
+  encoder: {{layers: [{{linear: 8}}, tanh, {{linear: 2}}]}}
+  decoder: {{inputs: {{code: [2]}}, layers: [linear: 6]}}
+objective: autoencoder
+{TRAIN}"""
+CLASSES = f"""{DATA}
+network: {{layers: [{{linear: 8, name: first}}, relu, {{linear: 2}}]}}
+objective: classification
+{TRAIN}"""
+
+
+def rows(n=200, seed=0):
+    """Rows in a plane of six dimensions."""
+    rng = np.random.default_rng(seed)
+    plane = np.linalg.qr(np.random.default_rng(9).normal(size=(6, 2)))[0]
+    return (rng.normal(size=(n, 2)) @ plane.T).astype(np.float32)
+
+
+def trained(folder, text):
+    np.savez(folder / "x.npz", x=rows(), y=(rows()[:, 0] > 0).astype(np.int64))
+    (folder / "a.yaml").write_text(text)
+    return runner.run(load(folder / "a.yaml"), folder / "runs").results[0].run
+
+
+@pytest.fixture(scope="module")
+def autoencoder(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("autoencoder"), AUTOENCODER)
+
+
+@pytest.fixture(scope="module")
+def classes(tmp_path_factory):
+    return trained(tmp_path_factory.mktemp("classes"), CLASSES)
+
+
+def test_a_node_of_a_classifier_gives_what_its_module_gives(classes):
+    x = rows(300, 5)  # more than are taken at once
+    found = dlx.predict(classes.dir, x, of="relu_1")
+    network, _ = restore(classes.dir)
+    with torch.inference_mode():
+        by_hand = network.first(torch.from_numpy(x)).relu()
+    np.testing.assert_allclose(found.arrays["relu_1"], by_hand)
+    assert found.rows()[0] == ["input", *(f"relu_1_{i}" for i in range(8))]
+    assert len(found) == 300
+    assert (found.arrays["relu_1"] != 0).any()
+
+
+def test_the_score_of_an_autoencoder_is_its_error_and_odd_inputs_have_larger_ones(autoencoder):
+    x = rows(50, 5)
+    odd = np.random.default_rng(6).normal(size=(50, 6)).astype(np.float32)
+    found = dlx.predict(autoencoder.dir, np.concatenate([x, odd]))
+    networks = restore_all(autoencoder.dir)
+    with torch.inference_mode():
+        code = networks["encoder"][0](torch.from_numpy(x))
+        error = F.mse_loss(networks["decoder"][0](code), torch.from_numpy(x), reduction="none").mean(1)
+    score = found.arrays["score"]
+    np.testing.assert_allclose(score[:50], error, rtol=1e-5, atol=1e-7)
+    np.testing.assert_allclose(found.arrays["code"][:50], code, rtol=1e-5, atol=1e-6)
+    # the share of pairs of an ordinary and an odd input of which the odd one has the larger score
+    assert (score[None, 50:] > score[:50, None]).mean() > 0.9
+    titles, each = found.rows()
+    assert titles == ["input", "score", "code_0", "code_1"]
+    assert each[3][1:] == pytest.approx([score[3], *found.arrays["code"][3]])
+    assert found.as_json()["predictions"][0].keys() == {"input", "score", "code", "reconstruction"}
+
+
+def test_the_data_of_the_training_need_not_be_there(tmp_path):
+    run, x = trained(tmp_path, AUTOENCODER), rows(5)
+    before = dlx.predict(run.dir, x).arrays["score"]
+    (tmp_path / "x.npz").unlink()
+    np.testing.assert_array_equal(dlx.predict(run.dir, x).arrays["score"], before)
+
+
+def test_a_node_of_one_of_several_networks(autoencoder):
+    x = rows(5, 5)
+    hidden = dlx.predict(autoencoder.dir, x, of="encoder/tanh_1").arrays["tanh_1"]
+    with torch.inference_mode():
+        network = restore_all(autoencoder.dir)["encoder"][0]
+        np.testing.assert_allclose(hidden, network.linear_1(torch.from_numpy(x)).tanh(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("of", "message"),
+    [
+        ("encoder/tanh_2", "there is no node `tanh_2` in the network"),
+        ("tanh_1", "`--of tanh_1` names no network of the run, which has `encoder`, `decoder`"),
+        ("decoder/linear_1", "`decoder` takes `code`, which new inputs do not have"),
+    ],
+)
+def test_a_node_that_is_not_there_is_told(autoencoder, of, message):
+    with pytest.raises(DlxError) as raised:
+        dlx.predict(autoencoder.dir, rows(5), of=of)
+    assert message in str(raised.value)
+
+
+def test_no_threshold_and_no_class_where_there_are_none(autoencoder, tmp_path):
+    with pytest.raises(DlxError, match="`--threshold` is for classes, and autoencoder tells none"):
+        dlx.predict(autoencoder.dir, rows(5), threshold=0.3)
+    layers = "{embedding: {num_embeddings: 2, embedding_dim: 2}, from: label, name: e}, {add: , from: [code, e]}"
+    told = AUTOENCODER.replace("{code: [2]}", "{code: [2], label: {shape: [], dtype: int}}")
+    told = told.replace("layers: [linear: 6]", f"layers: [{layers}, {{linear: 6}}]")
+    run = trained(tmp_path, told)
+    with pytest.raises(DlxError, match="`decoder` takes the field `target` as `label`, which new inputs do not have"):
+        dlx.predict(run.dir, rows(5))
+    assert dlx.predict(run.dir, rows(5), of="encoder/tanh_1").arrays["tanh_1"].shape == (5, 8)
+
+
+def test_a_vae_scores_by_its_bound_and_by_log_likelihood(tmp_path):
+    spec = AUTOENCODER.replace("{linear: 2}", "{linear: 4}").replace(
+        "objective: autoencoder", "objective: {vae: {likelihood: gaussian, variance: 0.1, samples: 200}}"
+    )
+    run = trained(tmp_path, spec)
+    x = rows(6, 5)
+    found = dlx.predict(run.dir, x).arrays
+    networks = restore_all(run.dir)
+    with torch.inference_mode():
+        mean, _ = networks["encoder"][0](torch.from_numpy(x)).chunk(2, 1)
+    np.testing.assert_allclose(found["code"], mean, rtol=1e-5, atol=1e-6)
+    # log P(x) of the Gaussian that a linear decoder makes; the bound is below it
+    decoder = networks["decoder"][0].linear_1
+    w, b = decoder.weight.detach().double().numpy(), decoder.bias.detach().double().numpy()
+    covariance = w @ w.T + 0.1 * np.eye(6)
+    centred = x - b
+    square = np.einsum("ni,ij,nj->n", centred, np.linalg.inv(covariance), centred)
+    exact = -(6 * np.log(2 * np.pi) + np.linalg.slogdet(covariance)[1] + square) / 2
+    assert (found["score"] > -exact - 0.2).all()
+    # the same for the same inputs, whatever stands beside them in the file
+    np.testing.assert_array_equal(dlx.predict(run.dir, x).arrays["score"], found["score"])
