@@ -151,12 +151,13 @@ class Trained:
             )
         by_name = dict(zip(self.fields, inputs, strict=True))
         calls = self.objective.needs(self.record.facts.fields, self.graphs.ports)
-        given = next((one.inputs for one in calls if one.network == network), {})
-        if not all(isinstance(field, str) and field in by_name for field in given.values()):
-            made = ", ".join(f"`{each}`" for each, field in given.items() if field not in by_name)
+        fields = next((one.inputs for one in calls if one.network == network), {})
+        if not all(isinstance(field, str) and field in by_name for field in fields.values()):
+            made = ", ".join(f"`{each}`" for each, field in fields.items() if field not in by_name)
             raise DlxError(f"`{network}` takes {made}, which new inputs do not have",
                            hint="Name a node of a network that takes the data.")  # fmt: skip
-        taken = [by_name[str(given[each])] for each in self.graphs[network].inputs]
+        first = next(iter(fields.values()), "")  # one input may be called as it likes
+        taken = [by_name[str(fields.get(each, first))] for each in self.graphs[network].inputs]
         return node_values([self.networks[network]], node, node, taken)
 
 

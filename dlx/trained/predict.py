@@ -238,10 +238,10 @@ def predict(
     x = known.all_prepared(new_inputs)
     input_names = new_inputs.names or tuple(str(i) for i in range(len(new_inputs.x)))
     file = inputs if isinstance(inputs, Path) else INPUTS
-    told = experiment.objective
+    phased = experiment.objective
     with device.threads(members[0].threads()):
-        if answering is None and told is not None and told.answers_inputs:
-            _refuse_threshold(told, threshold)
+        if answering is None and phased is not None and phased.answers_inputs:
+            _refuse_threshold(phased, threshold)
             trained = features.Trained(experiment, members[0], name or "final", known)
             found = trained.answers(x, experiment.train.seed) if of is None else trained.node(of, x)
             return Predicted(run, file, input_names, found, columns)
@@ -249,7 +249,7 @@ def predict(
         if of is not None:
             found = features.node_values(networks, of.removeprefix(f"{scope}/"), of, x)
             return Predicted(run, file, input_names, found, columns)
-        objective = supervised_of(experiment) if told is not None else default_objective(known.facts)
+        objective = supervised_of(experiment) if phased is not None else default_objective(known.facts)
         objective = objective.fitted(known.targets).in_units(new_inputs.units)
         if len(networks) > 1 and (problem := check_combine(objective, way)):
             raise DlxError(problem)
