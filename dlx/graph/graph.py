@@ -9,11 +9,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from ..errors import Mark, Problem
 from ..layers import Layer, Plan
+from ..schedules.values import moving_fields
 from ..shapes import ReceptiveField, Shape, UnknownReceptiveField
 from .receptive_field.axes import AxisField
 
 if TYPE_CHECKING:
     from ..data.base import ColumnUse
+    from ..schedules.values import ValueOverTime
     from ..spec.sections.freeze import Until
 
 AnyReceptiveField = ReceptiveField | UnknownReceptiveField | Literal["global", "nothing"] | None
@@ -276,6 +278,12 @@ class Graph:
         node = self.outputs[name or next(iter(self.outputs))]
         return self.by_name[node].shape if node in self.by_name else self.inputs[node]
 
+    @property
+    def moving(self) -> dict[str, ValueOverTime]:
+        """The numbers of layers that move over a training: `dropout_1.p`."""
+        own = (node for node in self.nodes if not node.owner)
+        return {f"{node.name}.{name}": value for node in own for name, value in moving_fields(node.layer).items()}
+
     def as_json(self) -> dict[str, Any]:
         fields = {name: receptive_field_as_json(field) for name, field in self.receptive_fields.items()}
         several = len(self.inputs) > 1
@@ -286,6 +294,7 @@ class Graph:
             **({"remaining": self.remaining} if self.pruned else {}),
             **({"of_objective": list(self.of_objective)} if self.of_objective else {}),
             "buffers": self.buffers,
+            **({"moving": {name: value.as_json() for name, value in self.moving.items()}} if self.moving else {}),
             "macs": self.macs,
             "activation_bytes": self.activation_bytes,
             "receptive_field": receptive_field_as_json(self.receptive_field),

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, ClassVar
 from pydantic import Field
 
 from ..lazy import nn
+from ..schedules.values import Probability, ValueOverTime
 from ..shapes import Shape
 from .activation import Pointwise
 from .base import Example, Layer, Plan, by_rank, floats, positions
@@ -22,10 +23,20 @@ class Dropout(Pointwise):
     """
 
     kind: ClassVar[str] = "dropout"
-    p: float = Field(0.5, ge=0, le=1, description="probability that a value is dropped")
+    p: Probability = Field(0.5, description="probability that a value is dropped; it may move")
 
     def plan(self, *xs: Shape) -> Plan:
+        if isinstance(self.p, ValueOverTime):
+            floats(xs[0], self.kind)
+            return moving_plan(xs[0], xs[0].bytes)
         return _masked(xs[0], self.p, self.kind)
+
+    def module(self, *xs: Shape) -> Module:
+        if isinstance(self.p, ValueOverTime):
+            from ..modules.moving import MovingDropout
+
+            return MovingDropout(self.p)
+        return super().module(*xs)
 
 
 class AlphaDropout(Pointwise):
@@ -51,14 +62,21 @@ class SpatialDropout(Layer):
     """
 
     kind: ClassVar[str] = "spatial_dropout"
-    p: float = Field(0.5, ge=0, le=1, description="probability that a channel is dropped")
+    p: Probability = Field(0.5, description="probability that a channel is dropped; it may move")
 
     example: ClassVar[Example] = Example({"p": 0.2}, [(8, 5, 5)], shape=(8, 5, 5))
 
     def plan(self, *xs: Shape) -> Plan:
+        if isinstance(self.p, ValueOverTime):
+            _by_channel(xs[0], 0.5, self.kind)
+            return moving_plan(xs[0], 4 * xs[0].channels)
         return _by_channel(xs[0], self.p, self.kind)
 
     def module(self, *xs: Shape) -> Module:
+        if isinstance(self.p, ValueOverTime):
+            from ..modules.moving import MovingDropout
+
+            return MovingDropout(self.p, range(2, len(xs[0]) + 1))
         made: Module = by_rank(nn.Dropout1d, nn.Dropout2d, nn.Dropout3d)[len(xs[0]) - 1](**self.options())
         return made
 
@@ -82,6 +100,11 @@ class FeatureAlphaDropout(Layer):
 
     def module(self, *_: Shape) -> Module:
         return nn.FeatureAlphaDropout(**self.options())
+
+
+def moving_plan(x: Shape, saved_bytes: int) -> Plan:
+    """Return the plan of a layer that multiplies by random numbers, with a number that moves in a buffer."""
+    return Plan(shape=x, buffers={"value": ()}, saved=(), saved_bytes=saved_bytes)
 
 
 def _by_channel(x: Shape, p: float, kind: str) -> Plan:

@@ -7,8 +7,10 @@ from typing import TYPE_CHECKING, ClassVar, Literal
 from pydantic import Field
 
 from ..errors import ShapeError
+from ..schedules.values import Probability, ValueOverTime
 from ..shapes import Shape
 from .base import Example, Layer, Plan, all_floats, floats
+from .dropout import moving_plan
 from .merge import broadcast_shape
 
 if TYPE_CHECKING:
@@ -33,16 +35,22 @@ class StochasticDepth(Layer):
     """
 
     kind: ClassVar[str] = "stochastic_depth"
-    p: float = Field(ge=0, le=1, description="probability that a sample is dropped")
+    p: Probability = Field(description="probability that a sample is dropped; it may move")
     mode: Mode = Field("row", description=MODE)
 
     example: ClassVar[Example] = Example({"p": 0.2}, [(8, 5, 5)], shape=(8, 5, 5))
 
     def plan(self, *xs: Shape) -> Plan:
         floats(xs[0], "stochastic_depth")
+        if isinstance(self.p, ValueOverTime):
+            return moving_plan(xs[0], 4 if self.mode == "row" else 0)
         return Plan(shape=xs[0], saved=(), saved_bytes=4 if self.p and self.mode == "row" else 0, view=not self.p)
 
-    def module(self, *_: Shape) -> Module:
+    def module(self, *xs: Shape) -> Module:
+        if isinstance(self.p, ValueOverTime):
+            from ..modules.moving import MovingDropout
+
+            return MovingDropout(self.p, range(1 if self.mode == "row" else 0, len(xs[0]) + 1))
         from ..modules.paths import StochasticDepth as Built
 
         return Built(self.p, self.mode)

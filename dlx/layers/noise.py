@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar
 
-from pydantic import Field, NonNegativeFloat, PositiveInt
+from pydantic import Field, PositiveInt
 
 from ..errors import ShapeError
+from ..schedules.values import ValueOverTime, Weight
 from ..shapes import Shape, by_x, per_axis
 from .base import Example, Extent, Layer, Plan, floats, positions
+from .dropout import moving_plan
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -26,18 +28,24 @@ class GaussianNoise(Layer):
     """
 
     kind: ClassVar[str] = "gaussian_noise"
-    std: NonNegativeFloat = Field(0.1, description="standard deviation of the noise")
+    std: Weight = Field(0.1, description="standard deviation of the noise; it may move")
     relative: bool = Field(False, description="in units of the value: the factor 1 + noise instead of the sum")
 
     example: ClassVar[Example] = Example({"std": 0.2}, [(1, 8, 8)], shape=(1, 8, 8))
 
     def plan(self, *xs: Shape) -> Plan:
         floats(xs[0], "gaussian_noise")
+        if isinstance(self.std, ValueOverTime):
+            return moving_plan(xs[0], xs[0].bytes if self.relative else 0)
         return Plan(
             shape=xs[0], saved=(), saved_bytes=xs[0].bytes if self.relative and self.std else 0, view=not self.std
         )
 
     def module(self, *_: Shape) -> Module:
+        if isinstance(self.std, ValueOverTime):
+            from ..modules.moving import MovingNoise
+
+            return MovingNoise(self.std, self.relative)
         from ..modules.noise import GaussianNoise as Built
 
         return Built(self.std, self.relative)

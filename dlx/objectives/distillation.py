@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import pydantic
-from pydantic import PositiveFloat
 
 from ..lazy import F, torch
 from ..metrics import Mode
+from ..schedules.values import Positive, Probability, may_count
 from .base import Caller
 from .teacher import STUDENT, TEACHER, OfTeacher
 
@@ -32,9 +32,9 @@ class Distillation(OfTeacher):
     """
 
     kind: ClassVar[str] = "distillation"
-    temperature: PositiveFloat = pydantic.Field(4.0, description="T, by which the logits of both are divided")
-    alpha: Annotated[float, pydantic.Field(ge=0, le=1)] = pydantic.Field(
-        0.9, description="weight of the teacher's probabilities; the classes have the rest"
+    temperature: Positive = pydantic.Field(4.0, description="T, by which the logits of both are divided; it may move")
+    alpha: Probability = pydantic.Field(
+        0.9, description="weight of the teacher's probabilities; the classes have the rest; it may move"
     )
 
     def terms(self, phase: str, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
@@ -44,9 +44,9 @@ class Distillation(OfTeacher):
         student = call(STUDENT, x)
         found = {}
         # a term without weight is left out: its network may give what has no gradient there
-        if self.alpha > 0:
+        if may_count(self.alpha):
             found["divergence"] = self.alpha * self.temperature**2 * self.divergence(student, teacher)
-        if self.alpha < 1:
+        if may_count(1 - self.alpha):
             found["cross_entropy"] = (1 - self.alpha) * F.cross_entropy(student, batch.y)
         return found
 

@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import pydantic
-from pydantic import NonNegativeFloat
 
 from ..data.labelled import NONE
 from ..lazy import F, torch
 from ..metrics import Mode
+from ..schedules.values import Weight, may_count
 from .base import Caller
 from .teacher import STUDENT, TEACHER, OfTeacher
 
@@ -39,7 +39,7 @@ class PseudoLabel(OfTeacher):
     threshold: Annotated[float, pydantic.Field(ge=0, le=1)] = pydantic.Field(
         0.95, description="least probability at which the teacher's class counts"
     )
-    weight: NonNegativeFloat = pydantic.Field(1.0, description="of the unlabelled examples")
+    weight: Weight = pydantic.Field(1.0, description="of the unlabelled examples; it may move")
 
     def terms(self, phase: str, call: Caller, batch: Batch, rng: torch.Generator) -> Mapping[str, Tensor]:
         (x,), y = batch.inputs, batch.y
@@ -51,7 +51,7 @@ class PseudoLabel(OfTeacher):
         each = F.cross_entropy(student, torch.where(labelled, y, answers), reduction="none")
         # sums over their counts, of which one may be 0 in a batch
         found = {"cross_entropy": (each * labelled).sum() / labelled.sum().clamp(min=1)}
-        if self.weight > 0:
+        if may_count(self.weight):
             found["pseudo_label"] = self.weight * (each * sure).sum() / (~labelled).sum().clamp(min=1)
         return found
 

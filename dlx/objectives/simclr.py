@@ -8,10 +8,10 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, ClassVar
 
 import pydantic
-from pydantic import PositiveFloat
 
 from ..lazy import F, torch
 from ..metrics import Mode
+from ..schedules.values import Positive
 from .base import Caller, views_of
 from .self_supervised import NETWORK, SelfSupervised
 
@@ -41,7 +41,7 @@ class SimCLR(SelfSupervised):
     """
 
     kind: ClassVar[str] = "simclr"
-    temperature: PositiveFloat = pydantic.Field(0.5, description="T, by which similarities are divided")
+    temperature: Positive = pydantic.Field(0.5, description="T, by which similarities are divided; it may move")
     ranks: ClassVar[tuple[int, ...]] = (1, 2, 3, 4)
     views: ClassVar[int] = 2
     compares: ClassVar[bool] = True

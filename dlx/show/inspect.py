@@ -173,6 +173,7 @@ def totals(graph: Graph, batch: int | None = None) -> str:
         f"{bytes_text(graph.activation_bytes * (batch or 1))} of activations "
         + (f"for {batch} samples" if batch else "a sample"),
         *_fields(graph.receptive_fields),
+        *(f"moving: {name} from {value}" for name, value in graph.moving.items()),
     ]
     return "\n".join(p for p in parts if p)
 

@@ -19,6 +19,7 @@ from . import fallback, parameter_groups, weight_averages
 from .compute import Compute
 from .freezing import Freezing
 from .learning_rate import ScheduledOptimizer
+from .moving_values import MovingValues
 from .progress import Progress
 from .pruning import Pruning
 
@@ -62,6 +63,7 @@ class Learner(ABC):
         self.networks, self.module, self.objective, self.train = networks, module, objective, train
         self.progress, self.feed = progress, feed
         self.span = self.plan_timeline()
+        self.values = MovingValues(module, objective, self.span)
         self.freezing = freezing if freezing is not None else Freezing()
         self.freezing.plan(self.span)
         self.pruning = pruning if pruning is not None else Pruning()
@@ -139,10 +141,13 @@ class Learner(ABC):
         self.freezing.hold(self.progress.step)
 
     def rates(self) -> dict[str, float]:
-        """Return the learning rates of the last update by their names in a point of the curve: `lr`, or `lr/NAME`."""
+        """Return the learning rates of the last update, and the values that move, by their names in a point of the
+        curve: `lr` or `lr/NAME`, `value/dropout_1.p`.
+        """
         if len(self.networks) == 1:
-            return {"lr": next(iter(self.optimizers.values())).rate}
-        return {f"lr/{name}": scheduled.rate for name, scheduled in self.optimizers.items()}
+            return {"lr": next(iter(self.optimizers.values())).rate, **self.values.values}
+        rates = {f"lr/{name}": scheduled.rate for name, scheduled in self.optimizers.items()}
+        return {**rates, **self.values.values}
 
     @contextmanager
     def evaluation_weights(self) -> Iterator[None]:

@@ -147,6 +147,7 @@ class Phased(Learner):
         self.rng = torch.Generator()
         """Generator that the objective draws from, on the CPU."""
         super().__init__(*args)
+        self.objective, self.evaluated = self.values.of_objective(self.objective)
         self.phases = tuple(self.objective.phases())
         self.rng.manual_seed(self.train.seed)
         self.calls: dict[str, Callable[..., Any]] = {
@@ -225,13 +226,13 @@ class Phased(Learner):
         self.module.eval()
         with torch.inference_mode():
             for batch in self.feed.evaluation(part, EVALUATION_BATCH):
-                if not (count := self.objective.counted(batch)):
+                if not (count := self.evaluated.counted(batch)):
                     continue
-                for key, value in self.objective.evaluate(self.call, batch, rng).items():
+                for key, value in self.evaluated.evaluate(self.call, batch, rng).items():
                     mean, over = value if isinstance(value, tuple) else (value, count)
                     means.setdefault(key, Mean()).add(mean, over)
         self.set_training_mode()
-        found = self.objective.measured({key: float(mean.compute()) for key, mean in means.items()})
+        found = self.evaluated.measured({key: float(mean.compute()) for key, mean in means.items()})
         return {f"{name}/{key}": value for key, value in found.items()}
 
     def state(self) -> dict[str, Any]:

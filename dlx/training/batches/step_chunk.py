@@ -31,6 +31,7 @@ class StepChunk:
         self.job, self.count, self.indices = job, count, index
         self.progress, self.learner, self.feed = job.progress, job.learner, job.feed
         self.optimizers, self.averages = list(job.learner.optimizers.values()), list(job.learner.averages.values())
+        self.values = job.learner.values
         self.done = 0
         self.log_every = job.log_every
 
@@ -61,12 +62,14 @@ class StepChunk:
             self.after()
 
     def before(self) -> None:
-        """Set the learning rate and momentum of the next update."""
+        """Set the learning rate, the momentum and the values that move for the next update."""
         step = self.progress.step
         for scheduled in self.optimizers:
             scheduled.set_factor(scheduled.factor_at(step))
             if scheduled.set_momentum is not None:
                 scheduled.set_momentum(step)
+        if self.values:
+            self.values.set(step)
 
     def after(self) -> None:
         """Count an update that has been taken, and let the averages of the weights follow."""
@@ -84,7 +87,8 @@ class StepChunk:
     @property
     def changes_only_rates(self) -> bool:
         """Whether nothing but the learning rate has to be set from step to step."""
-        return not self.averages and all(scheduled.set_momentum is None for scheduled in self.optimizers)
+        still = not self.averages and not self.values
+        return still and all(scheduled.set_momentum is None for scheduled in self.optimizers)
 
     def advance(self, factors: Sequence[float]) -> None:
         """Count updates that were taken elsewhere, each with its factor of the learning rate."""
