@@ -38,6 +38,9 @@ CURVE_POINTS = 500
 EVALUATIONS = 100
 """Evaluations of a training, about, where the spec does not say."""
 
+EVALUATED_AT_LEAST = 10_000
+"""Examples of the training part up to which all are evaluated at the end, however few were trained on."""
+
 
 @dataclass(frozen=True, slots=True)
 class Record:
@@ -242,7 +245,25 @@ def final_records(job: Job) -> Iterator[Record]:
     if valid is None:
         weight_averages.recompute_if_needed(job, EVALUATION_BATCH)
         valid = evaluate(job, "valid")
-    yield Record("end", job.progress.step, job.feed.epoch, evaluate(job, "train") | valid | evaluate(job, "test"))
+    found = evaluate_trained_on(job) | valid | evaluate(job, "test")
+    yield Record("end", job.progress.step, job.feed.epoch, found)
+
+
+def evaluate_trained_on(job: Job) -> dict[str, float]:
+    """Return the metrics of the training part, or of as many of its examples as the steps had, where they are fewer.
+
+    A short training on a large part would otherwise end in an evaluation many times as long. It is noted.
+    """
+    part = job.parts.get("train")
+    trained_on = job.progress.step * job.train.largest(len(part)) if part is not None else 0
+    most = max(trained_on, EVALUATED_AT_LEAST)
+    if part is None or most >= len(part):
+        return evaluate(job, "train")
+    found, notes = job.learner.evaluate("train", part.evenly(most)), job.progress.metric_notes.setdefault("train", {})
+    for name in (key.removeprefix("train/") for key in found):
+        more = f"; {notes[name]}" if name in notes else ""
+        notes[name] = f"of {most:,} of the {len(part):,} examples, for no more were trained on{more}"
+    return found
 
 
 def record_evaluation(job: Job, measured: dict[str, float]) -> dict[str, float]:

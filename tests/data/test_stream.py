@@ -217,6 +217,15 @@ def test_chunks_are_all_of_it_in_its_order(files):
     torch.testing.assert_close(torch.cat([piece.y for piece in pieces]), y, rtol=0, atol=0)
 
 
+def test_some_of_it_are_spread_evenly(files):
+    one, x, _ = part(files)
+    some = one.evenly(60)
+    pieces = list(some.chunks(40))
+    assert [len(piece) for piece in pieces] == [40, 20]
+    torch.testing.assert_close(torch.cat([piece["input"] for piece in pieces]), x[::5], rtol=0, atol=0)
+    assert one.evenly(300).evaluated is None
+
+
 def test_the_doctor_looks_at_the_first_examples(files):
     sets = source(files, stream=True).load().in_memory(4 * 90 * 10)
     assert (type(sets.train.x), len(sets.train)) == (np.ndarray, 10)

@@ -86,6 +86,9 @@ def test_a_step_gathers_what_the_array_has(tmp_path, options):
         assert batch["input"].tolist() == split.x[:].tolist()
         assert batch["target"].tolist() == split.y[:].tolist()
         assert torch.cat([one.y for one in part.chunks(2)]).tolist() == split.y[:].tolist()
+        half = torch.arange(len(split) // 2) * len(split) // max(len(split) // 2, 1)
+        some = [one.y for one in part.evenly(len(split) // 2).chunks(2)]
+        assert len(split) < 2 or torch.cat(some).tolist() == split.y[half.numpy()].tolist()
 
 
 # --- parts

@@ -194,3 +194,14 @@ def test_predict_tells_that_it_begins_each_window_at_zeros(tmp_path, carry):
     found = predict(done.run, tmp_path / "new.txt")
     assert ["zeros" in note for note in found.notes] == ([True] if carry == "true" else [])
     assert ("notes" in found.as_json()) == (carry == "true")
+
+
+def test_some_of_a_part_are_the_first_windows_of_each_stream(tmp_path):
+    job = job_of(spec(tmp_path))
+    part, network = job.parts["train"], job.network.eval()
+
+    whole, some = list(part.answers(network, 100)), list(part.evenly(8).answers(network, 100))
+    assert [len(batch) for _, batch in some] == [4, 4]
+    assert len(whole) == 7
+    for (outputs, batch), (expected, other) in zip(some, whole[:2], strict=True):
+        torch.testing.assert_close((outputs, batch.y), (expected, other.y), rtol=0, atol=0)

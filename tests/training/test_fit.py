@@ -12,6 +12,8 @@ from dlx.errors import RunError
 from dlx.graph import trace
 from dlx.network import build
 from dlx.spec import load, objective_of
+from dlx.training import early_stopping
+from dlx.training import fit as loop
 from dlx.training.batches.on_device import on_device
 from dlx.training.fit import Job, fit
 
@@ -276,3 +278,32 @@ def test_a_job_may_be_saved_after_every_evaluation_where_the_spec_does_not_say(t
     records = list(fit(job(tmp_path, "epochs: 3, batch_size: 32")))
     for record, after in pairwise(records):
         assert record.record != "evaluation" or after.record in {"safe_point", "end"}
+
+
+def test_a_short_training_is_measured_on_as_many_examples_as_it_was_trained_on(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "EVALUATED_AT_LEAST", 10)
+    mine = job(tmp_path, "steps: 2, batch_size: 7")
+    *_, end = fit(mine)
+
+    part = mine.parts["train"]
+    taken = torch.arange(14) * 70 // 14  # every fifth
+    expected = nn.functional.cross_entropy(mine.network.eval()(part.x[taken]), part.y[taken])
+    assert end.metrics["train/loss"] == pytest.approx(expected.item(), abs=1e-6)
+    assert end.metrics["train/loss"] != pytest.approx(mine.learner.evaluate("train", part)["train/loss"], abs=1e-6)
+    assert early_stopping.metric_notes(mine) == ()  # those of the evaluation of all, just before
+
+
+def test_it_says_that_not_all_were_measured(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "EVALUATED_AT_LEAST", 10)
+    mine = job(tmp_path, "steps: 2, batch_size: 7")
+    list(fit(mine))
+    told = "train/loss, train/accuracy, train/error: of 14 of the 70 examples, for no more were trained on"
+    assert early_stopping.metric_notes(mine) == (told,)
+
+
+def test_a_training_of_an_epoch_is_measured_on_all_examples(tmp_path, monkeypatch):
+    monkeypatch.setattr(loop, "EVALUATED_AT_LEAST", 10)
+    mine = job(tmp_path, "epochs: 1, batch_size: 7")
+    *_, end = fit(mine)
+    assert end.metrics["train/loss"] == mine.learner.evaluate("train", mine.parts["train"])["train/loss"]
+    assert early_stopping.metric_notes(mine) == ()

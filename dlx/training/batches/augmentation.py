@@ -58,6 +58,9 @@ class AugmentedPart(DataPart):
     def without(self, name: str) -> DataPart:
         return replace(super().without(name), of=self.of.without(name))  # type: ignore[call-arg]
 
+    def evenly(self, count: int) -> DataPart:
+        return replace(self, of=self.of.evenly(count))
+
     def prefetch(self, indices: Tensor, size: int) -> None:
         self.of.prefetch(indices, size)
 

@@ -37,6 +37,8 @@ class DataPart:
     """Fields that the one network takes, `x` among them, and targets, of which `y` is the first."""
     at_once: int | None = field(default=None, kw_only=True)
     """Most examples of an evaluation at once, by what the network makes of them; None for all that are asked for."""
+    evaluated: int | None = field(default=None, kw_only=True)
+    """Examples that an evaluation takes, spread evenly over the part; None for all."""
 
     @property
     def main(self) -> str:
@@ -89,9 +91,20 @@ class DataPart:
     def chunks(self, size: int) -> Iterator[Batch]:
         """Iterate over the part in order, up to `size` examples at a time."""
         size = self.evaluated_together(self.x.shape[1:], self.x.device, size)
+        if self.evaluated is not None:
+            return (self.take(piece.to(self.x.device)) for piece in self.pieces(size))
         tables = self.fields
         pieces = zip(*(torch.split(table, size) for table in tables.values()), strict=True)
         return (self.batch(dict(zip(tables, each, strict=True))) for each in pieces)
+
+    def evenly(self, count: int) -> DataPart:
+        """Return the part as evaluations take `count` of its examples, or all where it has no more."""
+        return replace(self, evaluated=count if count < len(self) else None)
+
+    def pieces(self, size: int) -> Iterator[Tensor]:
+        """Iterate over the examples that an evaluation takes, in their order, up to `size` at a time."""
+        every, count = len(self), self.evaluated or len(self)
+        return (torch.arange(i, min(i + size, count)) * every // count for i in range(0, count, size))
 
     def evaluated_together(self, shape: Sequence[int], device: Device, size: int) -> int:
         """Return how many examples of a shape, up to `size`, an evaluation takes at once."""

@@ -76,7 +76,7 @@ class StreamedPart(DataPart):
         return self._synchronized(self._fetch(index))
 
     def chunks(self, size: int) -> Iterator[Batch]:
-        pieces = torch.split(torch.arange(len(self)), self.evaluated_together(self.x.shape[1:], self.to, size))
+        pieces = list(self.pieces(self.evaluated_together(self.x.shape[1:], self.to, size)))
         # one piece ahead, and no more: the next is read while the network computes this one
         upcoming = deque(self.thread.submit(self._fetch, piece) for piece in pieces[:1])
         for piece in [*pieces[1:], None]:

@@ -125,8 +125,8 @@ class WindowPart(DataPart):
 
     def chunks(self, size: int) -> Iterator[Batch]:
         size = self.evaluated_together((self.window,), self.tokens.device, size)
-        for start in range(0, len(self), size):
-            yield self.take(torch.arange(start, min(start + size, len(self)), device=self.tokens.device))
+        for piece in self.pieces(size):
+            yield self.take(piece.to(self.tokens.device))
 
     def _gathered(self, index: Tensor) -> tuple[Tensor, Tensor]:
         """Return inputs and targets (n, window) of some windows, as `Windows` has them."""
@@ -216,11 +216,14 @@ class CarriedPart(WindowPart):
         return self.batch({**batch.fields, BEGINS: begins.to(self.to)})
 
     def answers(self, network: Callable[..., Any], size: int) -> Iterator[tuple[Any, Batch]]:
-        """Iterate over the network's outputs and the batches, a window of each stream at a time, from zeros on."""
+        """Iterate over the network's outputs and the batches, a window of each stream at a time, from zeros on.
+
+        Of a part of which not all is evaluated, those are the first windows of each stream.
+        """
         from ...modules.carry import carrying
 
         states: dict[Any, Any] = {}
-        for start in range(0, len(self), self.streams_of.count):
+        for start in range(0, self.evaluated or len(self), self.streams_of.count):
             batch = self.take(self.streams_of[start : start + self.streams_of.count])
             with carrying(batch[BEGINS], states):
                 outputs = network(*batch.inputs)
