@@ -148,7 +148,7 @@ class Evaluator:
                         f"`target` has the shape {Shape(own.shape[1:])}, and the output {shape_of(main)}"
                     )
         penalty = objective.penalty(network)
-        first = {name: torch.tensor(v, dtype=torch.float64) for name, v in objective.learned_parameters().items()}
+        first = {name: torch.tensor(v, dtype=torch.float64) for name, v in objective.parameters().items()}
         loss = objective.training_loss(None, first)(output, target)
         auxiliary = AuxiliaryLosses(network)
         loss = loss + auxiliary.total() if auxiliary else loss

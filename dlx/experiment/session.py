@@ -37,6 +37,7 @@ from .results import Result
 from .resume_checks import check_network, check_source
 
 if TYPE_CHECKING:
+    from ..graph import Graph, Graphs
     from ..track import Mirror
     from ..training.batches.data_part import DataPart
     from ..training.fit import Job
@@ -232,10 +233,8 @@ def job_of(
     rewind = prune.rewind if prune is not None and initial else None
     if rewind == "redraw":
         networks = {name: build(graph, views[name].init).to(target) for name, graph in own.items()}
-    if prepared.is_supervised and prepared.graphs.is_one:
-        graph = prepared.graph
-        still = [name for name, until in graph.frozen_of_objective.items() if until is None]
-        learned.attach(networks["network"], prepared.objective, still)
+    if prepared.graphs.is_one:
+        learned.attach(networks["network"], prepared.objective, still_of(prepared.graph))
     parts = parts or prepared.parts()
     first = pruning.values_of(networks) if rewind is not None else {}
     for one in initial:
@@ -253,9 +252,13 @@ def job_of(
             data_dependent_init.initialize(networks[name], graph, init, parts["train"], train.seed, loaded)
     masked = pruning.pruning_of(prepared.experiment, prepared.graphs, networks, trained, train.seed)
     feed = prepared.data.feed(parts["train"], train)
-    whole = networks["network"] if prepared.graphs.is_one else networks
+    held = None
+    if not prepared.graphs.is_one:
+        held = learned.module_of(prepared.objective, target, still_of(prepared.graphs))
+    own_modules = networks if held is None else {**networks, learned.SCOPE: held}
+    whole = networks["network"] if prepared.graphs.is_one else own_modules
     elsewhere = network_sources.networks(prepared.graphs, sources, target)
-    frozen = freezing.Freezing.of(prepared.graphs, {**elsewhere, **networks})
+    frozen = freezing.Freezing.of(prepared.graphs, {**elsewhere, **own_modules})
     return Job(
         whole,
         prepared.objective,
@@ -268,6 +271,11 @@ def job_of(
         sources=elsewhere,
         pruning=masked,
     )
+
+
+def still_of(graphs: Graph | Graphs) -> list[str]:
+    """Return the names of the parameters of the objective that never move."""
+    return [name for name, until in graphs.frozen_of_objective.items() if until is None]
 
 
 def result_of(recorder: RunRecorder, seed: int, mirror: Mirror | None = None) -> Result:

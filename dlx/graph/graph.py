@@ -162,8 +162,8 @@ class Graph:
     """The axis of each input that holds its channels; None where all are positions."""
     fields: Mapping[str, str] = field(default_factory=dict)
     """The field of the data that each input takes; empty without data."""
-    of_objective: tuple[str, ...] = ()
-    """Names of the scalars that the objective learns, `objective/NAME`."""
+    of_objective: Mapping[str, int] = field(default_factory=dict)
+    """The number of values of each parameter of the objective, by its name: `objective/NAME`."""
     frozen_of_objective: Mapping[str, Until | None] = field(default_factory=dict)
     """Those of them that `freeze` names, each with the end of its freeze; None for never."""
     pruned: int = 0
@@ -208,13 +208,13 @@ class Graph:
     @property
     def params(self) -> int:
         """Number of learned values, frozen ones and those of the objective included; shared ones count once."""
-        return sum(node.params for node in self.nodes) + len(self.of_objective)
+        return sum(node.params for node in self.nodes) + sum(self.of_objective.values())
 
     @property
     def trainable(self) -> int:
         """Number of learned values that training updates."""
-        still = [name for name, until in self.frozen_of_objective.items() if until is None]
-        return sum(node.params for node in self.nodes if not node.frozen) + len(self.of_objective) - len(still)
+        moving = sum(node.params for node in self.nodes if not node.frozen)
+        return moving + trained_values(self.of_objective, self.frozen_of_objective)
 
     @property
     def remaining(self) -> int:
@@ -305,6 +305,11 @@ class Graph:
             ],
             **({"data": {"columns": [use.as_json() for use in self.columns]}} if self.columns else {}),
         }
+
+
+def trained_values(of_objective: Mapping[str, int], frozen: Mapping[str, Until | None]) -> int:
+    """Return how many values of the parameters of an objective training updates; `frozen` as in `Graph`."""
+    return sum(count for name, count in of_objective.items() if frozen.get(name, True) is not None)
 
 
 def receptive_field_as_json(receptive_field: AnyReceptiveField) -> Any:

@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 from ..errors import Mark, Problem, SpecError, did_you_mean
 from ..spec.sections.networks import ONE
-from .graph import Graph, LayerNode
+from .graph import Graph, LayerNode, trained_values
 
 if TYPE_CHECKING:
     from ..objectives import Ports
     from ..plugins import Plugin
+    from ..spec.sections.freeze import Until
 
 LAYER = Mark("--layer")
 TOTALS = ("params", "trainable", "buffers", "macs", "activation_bytes")
@@ -32,6 +33,10 @@ class Graphs(Mapping[str, Graph]):
     """The plugins of the spec."""
     stages: Mapping[str, Graphs] = field(default_factory=dict)
     """The graphs of each stage by its name, where the spec has stages; these are those of the last one."""
+    of_objective: Mapping[str, int] = field(default_factory=dict)
+    """Of several networks, the number of values of each parameter of the objective; else the one graph has them."""
+    frozen_of_objective: Mapping[str, Until | None] = field(default_factory=dict)
+    """Of several networks, those of them that `freeze` names, each with the end of its freeze; None for never."""
     sources: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     """The networks with the layers and weights of a run or an earlier stage, by name, and where they come from."""
 
@@ -118,17 +123,27 @@ class Graphs(Mapping[str, Graph]):
     @property
     def params(self) -> int:
         """Number of learned values of all networks, frozen ones included."""
-        return self._sum("params")
+        return self._sum("params") + sum(self.of_objective.values())
 
     @property
     def trainable(self) -> int:
         """Number of learned values that training updates."""
-        return self._sum("trainable")
+        return self._sum("trainable") + self.trained_of_objective
+
+    @property
+    def trained_of_objective(self) -> int:
+        """Of several networks, the number of values of the objective that training updates."""
+        return trained_values(self.of_objective, self.frozen_of_objective)
+
+    @property
+    def parameters_of_objective(self) -> Mapping[str, int]:
+        """The number of values of each parameter of the objective, of one network or several."""
+        return self.one.of_objective if self.is_one else self.of_objective
 
     @property
     def remaining(self) -> int:
         """Number of learned values that `prune` leaves."""
-        return self._sum("remaining")
+        return self._sum("remaining") + sum(self.of_objective.values())
 
     @property
     def buffers(self) -> int:
@@ -151,7 +166,9 @@ class Graphs(Mapping[str, Graph]):
         plugins = {"plugins": [one.as_json() for one in self.plugins]} if self.plugins else {}
         if self.is_one:
             return self.one.as_json() | plugins
-        totals = {quantity: self._sum(quantity) for quantity in TOTALS}
+        totals: dict[str, Any] = {quantity: getattr(self, quantity) for quantity in TOTALS}
+        if self.of_objective:
+            totals["of_objective"] = list(self.of_objective)
         if self.remaining < self.params:
             totals["remaining"] = self.remaining
         return {

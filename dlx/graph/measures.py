@@ -14,7 +14,7 @@ from ..errors import did_you_mean
 from ..layers import LAYERS
 from ..shapes import ReceptiveField, Shape, UnknownReceptiveField
 from ..spec.expressions import ExpressionError
-from .graph import AnyReceptiveField, Graph, LayerNode
+from .graph import AnyReceptiveField, Graph, LayerNode, trained_values
 from .graphs import Graphs
 
 MOST_BITS = 200_000
@@ -136,7 +136,10 @@ def _of_all(graphs: Graphs, quantity: str, of: str) -> int:
     kinds = {node.kind for graph in graphs.values() for node in graph.nodes}
     if quantity == "count" and of in kinds:
         return sum(node.kind == of for graph in graphs.values() for node in graph.nodes)
-    return sum(_measure(graph, quantity, of) for graph in graphs.values())
+    beside = 0
+    if quantity in {"params", "trainable", "remaining"}:
+        beside = graphs.trained_of_objective if quantity == "trainable" else sum(graphs.of_objective.values())
+    return sum(int(_measure(graph, quantity, of)) for graph in graphs.values()) + beside
 
 
 def _measure(graph: Graph, quantity: str, of: str) -> Any:
@@ -202,14 +205,13 @@ def _sum(value: Callable[[LayerNode], int]) -> Callable[[GraphPart], int]:
 
 
 def _of_objective(whole: GraphPart) -> int:
-    """Return the number of scalars that the objective learns, which belong to the whole network."""
-    return 0 if whole.name else len(whole.graph.of_objective)
+    """Return the number of values that the objective learns, which belong to the whole network."""
+    return 0 if whole.name else sum(whole.graph.of_objective.values())
 
 
 def _trained_of_objective(whole: GraphPart) -> int:
     """Return how many of them training updates."""
-    still = [name for name, until in whole.graph.frozen_of_objective.items() if until is None]
-    return 0 if whole.name else _of_objective(whole) - len(still)
+    return 0 if whole.name else trained_values(whole.graph.of_objective, whole.graph.frozen_of_objective)
 
 
 def _remaining(whole: GraphPart) -> int:

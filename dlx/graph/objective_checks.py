@@ -152,6 +152,12 @@ def _noise_of_values(experiment: Experiment, objective: Supervised, facts: Facts
             yield Problem(message, hint, experiment.place(*keys), ".".join(keys))
 
 
+def named_objective(experiment: Experiment) -> Problem:
+    """Return the problem of a node that has the name of the parameters of the objective."""
+    message = f"`{SCOPE}` holds the parameters that the objective learns, and a node is called that"
+    return Problem(message, "Give the node another name.", experiment.place("network"), "network.layers")
+
+
 def keys_of_head(experiment: Experiment, head: Head) -> tuple[str, ...]:
     """Return the keys of the kind of a head in the spec, or of that of its one objective."""
     if not head.name:
@@ -202,9 +208,8 @@ def _unmatched_heads(
     if len(heads) > 1:
         there = f"are {_counted('head', heads)}"
     there += f" ({experiment.place('objective')})"
-    if objective.learned_parameters() and SCOPE in placed:
-        message = f"`{SCOPE}` holds the parameters that the objective learns, and a node is called that"
-        yield Problem(message, "Give the node another name.", experiment.place("network"), "network.layers")
+    if objective.parameters() and SCOPE in placed:
+        yield named_objective(experiment)
     for name in (name for name in outputs if len(outputs) > 1 and name not in trained):
         mark = experiment.place("network", "outputs", name)
         message = f"the output `{name}` has no head: there {there}"

@@ -31,6 +31,7 @@ from .unmasked import unmasked
 
 if TYPE_CHECKING:
     from ..data import Facts
+    from ..spec.sections.freeze import Until
 
 FREEZE = "freeze"
 """The path of warnings about frozen nodes."""
@@ -103,7 +104,14 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
     graphs = {name: _graph(walk, facts, warned) for name, walk in walks.items()}
     sources = {name: source.as_json() for name, source in experiment.sources.items()}
     warnings = tuple(sorted(warned.found, key=in_file_order))
-    return Graphs(experiment.name, graphs, warnings, experiment.plugins, sources=sources)
+    whole = Graphs(experiment.name, graphs, warnings, experiment.plugins, sources=sources)
+    return _with_parameters(whole, experiment, facts) if experiment.networks else whole
+
+
+def _with_parameters(graphs: Graphs, experiment: Experiment, facts: Facts | None) -> Graphs:
+    """Return the graphs of several networks with the parameters of the objective."""
+    counts, frozen = _of_objective(experiment, facts)
+    return replace(graphs, of_objective=counts, frozen_of_objective=frozen)
 
 
 def _shapes_of(
@@ -189,21 +197,24 @@ def _graph(walk: _Walk, facts: Facts | None, warned: Problems) -> Graph:
     channel_axes = propagation.with_defaults(shapes, placer.channel_axes)
     fields, nodes = fields_of(experiment, facts, shapes), tuple(placer.nodes)
     graph = Graph(experiment.name, shapes, nodes, outputs, tuple(warnings), columns, channel_axes, fields)
-    scalars = () if experiment.scope else _learned_by_objective(experiment)
-    matching = {name: [one for one in experiment.freeze if named(name, one.text)] for name in scalars}
-    frozen = {name: hits[0].until for name, hits in matching.items() if hits}
+    counts, frozen = ({}, {}) if experiment.scope else _of_objective(experiment, facts)
     pruned = 0
     if experiment.prune is not None:
         from .pruning import mark_pruned  # not at the top: pydantic builds classes that few specs need
 
         pruned = mark_pruned(graph, experiment.prune, walk.prefix)
-    return replace(graph, of_objective=scalars, frozen_of_objective=frozen, pruned=pruned)
+    return replace(graph, of_objective=counts, frozen_of_objective=frozen, pruned=pruned)
 
 
-def _learned_by_objective(experiment: Experiment) -> tuple[str, ...]:
-    """Return the names of the scalars that the objective learns with the weights, `objective/NAME`."""
-    learned = getattr(experiment.objective, "learned_parameters", None)
-    return () if learned is None else tuple(f"objective/{name}" for name in learned())
+def _of_objective(experiment: Experiment, facts: Facts | None) -> tuple[dict[str, int], dict[str, Until | None]]:
+    """Return the number of values of each parameter of the objective, and the end of the freeze of those frozen."""
+    if (objective := experiment.objective) is None:
+        return {}, {}
+    from ..objectives.learned import counts  # not at the top: many specs have no objective
+
+    found = counts(objective if facts is None else objective.informed(facts.fields))
+    matching = {name: [one for one in experiment.freeze if named(name, one.text)] for name in found}
+    return found, {name: hits[0].until for name, hits in matching.items() if hits}
 
 
 def in_file_order(problem: Problem) -> tuple[bool, str, int, int, int]:
@@ -319,7 +330,7 @@ def _freeze(experiment: Experiment, walks: Sequence[_Walk], problems: Problems) 
     """Freeze the nodes that match the patterns of `freeze`; of several that match a node the first one counts."""
     taken = set[int]()
     names = {walk.full(name) for walk in walks for name in (*walk.placer.marks, *walk.placer.top.visible())}
-    scalars = _learned_by_objective(experiment)
+    scalars = [f"objective/{name}" for name in experiment.objective.parameters()] if experiment.objective else []
     names |= {*scalars, *(name.partition("/")[0] for name in scalars)}
     clean = all(walk.clean for walk in walks)
     for pattern in experiment.freeze:
@@ -422,7 +433,7 @@ def _check_calls(experiment: Experiment, facts: Facts | None, walks: Mapping[str
     if experiment.objective is None or facts is None or mistaken or not all(map(_is_list, walks.values())):
         return
     from ..objectives import Ports
-    from .objective_checks import check_calls, uncalled
+    from .objective_checks import check_calls, named_objective, uncalled
 
     ports = {}
     for name, walk in walks.items():
@@ -430,6 +441,9 @@ def _check_calls(experiment: Experiment, facts: Facts | None, walks: Mapping[str
         shapes = {o: n.shape if n is not None else walk.shapes[walk.outputs[o]] for o, n in nodes.items()}
         ports[name] = Ports(walk.shapes, shapes)
     found = check_calls(experiment, experiment.objective, facts.fields, ports)
+    scopes = {name.partition("/")[0] for walk in walks.values() for name in walk.placer.by_name}
+    if not experiment.networks and "objective" in scopes and experiment.objective.parameters():
+        found.append(named_objective(experiment))
     for problem in found:
         problems.add(problem)
     for name in () if found else uncalled(experiment.objective, facts.fields, ports):

@@ -75,7 +75,16 @@ class Caller(Protocol):
     Returns the output tensor, or a mapping of tensors by name where the network names several outputs.
     """
 
+    @property
+    def parameters(self) -> Mapping[str, Tensor]:
+        """The parameters of the objective by name, on the device of the training."""
+        ...
+
     def __call__(self, network: str, /, *inputs: Tensor, **named: Tensor) -> Any: ...
+
+
+Values = float | Sequence["Values"]
+"""A number, or nested lists of numbers in rows of equal length."""
 
 
 OBJECTIVES: Registry[Objective] = FAMILIES["objective"]
@@ -139,6 +148,27 @@ class Objective(Declared):
     def informed(self, fields: Mapping[str, Field], networks: Mapping[str, Ports]) -> Self:
         """Return the objective with what its steps need to know of the fields of the data and of the networks."""
         return self
+
+    def parameters(self) -> Mapping[str, Values]:
+        """Return the first values of what the objective learns beside the weights, by name; lists give shapes.
+
+        They are parameters `objective/NAME`, which `call.parameters` has in each phase. Phases that name `objective`
+        in `moves` update them, else those that update the network that the first phase names first. Names follow
+        from the fields of the objective alone, and numbers of values from `informed` too.
+        """
+        return {}
+
+    def state(self) -> Mapping[str, Any]:
+        """Return what steps keep for later steps and is no weight, such as a pool of images, by name.
+
+        Values are tensors, numbers, texts, None, and lists and mappings of these. Each training has a copy of the
+        objective of its own, whose private attributes may hold them. Evaluations begin with nothing kept, and keep
+        nothing for later steps.
+        """
+        return {}
+
+    def load(self, state: Mapping[str, Any]) -> None:
+        """Restore what `state` returned; its tensors are on the device of the training."""
 
     def evaluate(
         self, call: Caller, batch: Batch, rng: torch.Generator

@@ -16,7 +16,7 @@ from ..lazy import torch
 from ..losses import Loss
 from ..metrics import Metric, Mode
 from ..registry import Choice
-from .base import OBJECTIVES
+from .base import OBJECTIVES, Values
 from .sample_weights import Weighted
 from .supervised import EvaluationMeters, Head, Supervised
 
@@ -155,7 +155,7 @@ class Heads(Supervised):
 
     # --- training ---------------------------------------------------------------------------------------------------
 
-    def learned_parameters(self) -> dict[str, float]:
+    def parameters(self) -> Mapping[str, Values]:
         return dict.fromkeys(self.of, 0.0) if self.weighting == "uncertainty" else {}
 
     def weighted(self, losses: Mapping[str, Tensor], parameters: Mapping[str, Tensor]) -> Tensor:

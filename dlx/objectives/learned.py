@@ -1,4 +1,4 @@
-"""Scalars that an objective learns, such as the log variances of heads: parameters `objective/NAME` of a network."""
+"""What an objective learns beside the weights, such as the log variances of heads: parameters `objective/NAME`."""
 
 from __future__ import annotations
 
@@ -6,34 +6,58 @@ from collections.abc import Collection, Mapping
 from typing import TYPE_CHECKING
 
 from ..lazy import torch
-from .base import Objective
-from .supervised import Supervised
+from .base import Objective, Values
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
+    from torch import device as Device
 
 SCOPE = "objective"
 """Name of the module that holds them."""
 
 
-def attach(network: nn.Module, objective: Objective, frozen: Collection[str] = ()) -> None:
-    """Add the scalars that an objective learns to a network, on its device. Those `frozen`, `objective/NAME`, are not
-    trained.
+def counts(objective: Objective) -> dict[str, int]:
+    """Return how many values each parameter of an objective has, by its name in the spec: `objective/NAME`."""
+    return {f"{SCOPE}/{name}": _count(values) for name, values in objective.parameters().items()}
+
+
+def _count(values: Values) -> int:
+    return 1 if isinstance(values, int | float) else sum(map(_count, values))
+
+
+def module_of(objective: Objective, device: Device, frozen: Collection[str] = ()) -> nn.Module | None:
+    """Build the module that holds the parameters of an objective; None where it has none. Those `frozen`,
+    `objective/NAME`, are not trained.
     """
-    first = objective.learned_parameters() if isinstance(objective, Supervised) else {}
-    if not first:
-        return
-    device = next(iter(network.parameters())).device
-    held = torch.nn.ParameterDict(
-        {
-            name: torch.nn.Parameter(torch.tensor(value, device=device), f"{SCOPE}/{name}" not in frozen)
-            for name, value in first.items()
-        }
+    first = objective.parameters()
+    return (
+        torch.nn.ParameterDict(
+            {
+                name: torch.nn.Parameter(
+                    torch.tensor(value, dtype=torch.get_default_dtype(), device=device),
+                    f"{SCOPE}/{name}" not in frozen,
+                )
+                for name, value in first.items()
+            }
+        )
+        if first
+        else None
     )
-    network.add_module(SCOPE, held)
 
 
-def parameters_of(network: nn.Module) -> Mapping[str, Tensor]:
-    """Return the scalars that the objective learns, by name."""
-    held = getattr(network, SCOPE, None)
-    return dict(held.items()) if isinstance(held, torch.nn.ParameterDict) else {}
+def attach(network: nn.Module, objective: Objective, frozen: Collection[str] = ()) -> None:
+    """Add the parameters of an objective to the one network of a training, on its device."""
+    if objective.parameters():
+        network.add_module(SCOPE, module_of(objective, next(iter(network.parameters())).device, frozen))
+
+
+def parameters_of(module: nn.Module) -> Mapping[str, Tensor]:
+    """Return the parameters of the objective by name: of the one network, or of the module of all networks."""
+    held = held_by(module)
+    return dict(held.items()) if held is not None else {}
+
+
+def held_by(module: nn.Module) -> nn.ParameterDict | None:
+    """Return the module of the parameters of the objective among all weights of a training; None for none."""
+    held = dict(module.named_children()).get(SCOPE)
+    return held if isinstance(held, torch.nn.ParameterDict) else None

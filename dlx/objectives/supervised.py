@@ -230,10 +230,6 @@ class Supervised(Objective):
         """Return a sentence on targets of a part that cannot be learned; empty where all can."""
         return self.loss.check_values(self.scaled(targets)) if self.measures == "values" else ""
 
-    def learned_parameters(self) -> dict[str, float]:
-        """Return the first values of the scalars that the objective learns with the weights, by name."""
-        return {}
-
     # --- several outputs --------------------------------------------------------------------------------------------
 
     def trained_outputs(self, outputs: Iterable[str]) -> list[str]:

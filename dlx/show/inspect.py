@@ -79,7 +79,8 @@ def _left(params: int, remaining: int) -> str:
 def totals_of(graphs: Graphs) -> str:
     """Return how many values networks have, and how many of them training moves."""
     moving = f" ({graphs.trainable:,} trainable)" if graphs.params != graphs.trainable else ""
-    return f"{graphs.params:,} parameters{moving}{_left(graphs.params, graphs.remaining)}"
+    of_objective = f", of which {', '.join(graphs.of_objective)}" if graphs.of_objective else ""
+    return f"{graphs.params:,} parameters{moving}{of_objective}{_left(graphs.params, graphs.remaining)}"
 
 
 def totals_of_all(graphs: Graphs) -> str:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from ..errors import Problem
 from ..graph import Graphs
 from ..lazy import torch
-from ..objectives.learned import parameters_of
+from ..objectives.learned import SCOPE, parameters_of
 from ..schedules import Timeline
 from ..spec import Experiment
 from ..spec.sections.freeze import Until
@@ -55,11 +55,9 @@ class Freezing:
                 if (node.frozen_until is not None or node.held) and not node.owner:
                     module = networks[name].get_submodule(node.name.replace("/", "."))
                     found.append(FrozenModule(module, node.frozen_until, node.held))
-            found += [
-                FrozenModule(_scalar(networks[name], scalar), until, held=False)
-                for scalar, until in graph.frozen_of_objective.items()
-                if until is not None
-            ]
+            found += _of_objective(parameters_of(networks[name]), graph.frozen_of_objective)
+        if SCOPE in networks:
+            found += _of_objective(dict(networks[SCOPE].named_parameters()), graphs.frozen_of_objective)
         return cls(tuple(found))
 
     def plan(self, timeline: Timeline) -> None:
@@ -91,10 +89,12 @@ class Freezing:
                 one.module.eval()
 
 
-def _scalar(network: nn.Module, name: str) -> nn.Module:
-    """Return a scalar that the objective learns, `objective/NAME`, as a module of its own."""
-    _, _, own = name.partition("/")
-    return torch.nn.ParameterDict({own: parameters_of(network)[own]})
+def _of_objective(parameters: Mapping[str, Tensor], frozen: Mapping[str, Until | None]) -> Iterator[FrozenModule]:
+    """Yield the parameters of an objective that are frozen for a while, each as a module of its own."""
+    for name, until in frozen.items():
+        if until is not None:
+            own = name.partition("/")[2]
+            yield FrozenModule(torch.nn.ParameterDict({own: parameters[own]}), until, held=False)
 
 
 def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
@@ -104,9 +104,10 @@ def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
     for name, graph in graphs.items():
         waiting = [node for node in graph.nodes if node.frozen_until is not None and not node.owner]
         scalars = [until for until in graph.frozen_of_objective.values() if until is not None]
+        waits = sum(graph.of_objective[one] for one, until in graph.frozen_of_objective.items() if until is not None)
         if not waiting and not scalars:
             continue
-        if sum(node.params for node in waiting) + len(scalars) == graph.trainable:
+        if sum(node.params for node in waiting) + waits == graph.trainable:
             what = "" if graphs.is_one else f" of the network `{name}`"
             until = waiting[0].frozen_until if waiting else scalars[0]
             message = f"all weights{what} that may move are frozen at the start, until {until}"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from ..data.feed import Feed
 from ..lazy import nn
 from ..objectives import Objective
+from ..optim import WeightGroup
 from ..optim.fused import direct
 from ..schedules import Timeline
 from ..spec import Train
@@ -107,10 +108,17 @@ class Learner(ABC):
         return limit
 
     def _scheduled_optimizer(self, name: str) -> ScheduledOptimizer:
-        own, scope = self.train.of(name), "" if name == ONE else f"{name}/"
-        waits = self.freezing.until_by_weight()
-        built = own.optimizer.build(parameter_groups.split(self.networks[name], own, scope, waits))
+        own = self.train_of(name)
+        built = own.optimizer.build(self.weight_groups(name, own, self.freezing.until_by_weight()))
         return ScheduledOptimizer(own.optimizer, built, own.schedule, self.span)
+
+    def train_of(self, name: str) -> Train:
+        """Return the training of what has an optimizer called `name`: a network, or the objective."""
+        return self.train.of(name)
+
+    def weight_groups(self, name: str, train: Train, waits: Mapping[Tensor, int]) -> list[WeightGroup]:
+        """Return the weights that the optimizer called `name` moves, in groups; `waits` as in `split`."""
+        return parameter_groups.split(self.networks[name], train, "" if name == ONE else f"{name}/", waits)
 
     @abstractmethod
     def trained_networks(self) -> tuple[str, ...]:
@@ -144,7 +152,7 @@ class Learner(ABC):
         """Return the learning rates of the last update, and the values that move, by their names in a point of the
         curve: `lr` or `lr/NAME`, `value/dropout_1.p`.
         """
-        if len(self.networks) == 1:
+        if len(self.networks) == len(self.optimizers) == 1:
             return {"lr": next(iter(self.optimizers.values())).rate, **self.values.values}
         rates = {f"lr/{name}": scheduled.rate for name, scheduled in self.optimizers.items()}
         return {**rates, **self.values.values}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
@@ -22,7 +22,7 @@ def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
     assert experiment.train is not None
     found = [problem for name, graph in graphs.items() for problem in _too_many(experiment, name, graph)]
     names = [f"{full}/{_path(weight)}" for full, node in graphs.nodes() for weight in node.plan.weights]
-    names += [name for graph in graphs.values() for name in graph.of_objective]
+    names += [*graphs.parameters_of_objective]
     for index, group in enumerate(experiment.train.groups):
         for pattern in group.patterns:
             if not any(matches(name, pattern) for name in names):
@@ -47,9 +47,14 @@ def _too_many(experiment: Experiment, name: str, graph: Graph) -> Iterator[Probl
 
 
 def split(
-    network: nn.Module, train: Train, scope: str = "", waits: Mapping[Tensor, int] | None = None
+    network: nn.Module,
+    train: Train,
+    scope: str = "",
+    waits: Mapping[Tensor, int] | None = None,
+    without: Collection[Tensor] = (),
 ) -> list[WeightGroup]:
     """Split the trainable weights into groups with the same settings, in their order; `scope` begins their names.
+    Those `without` are left out.
 
     Weights that are frozen for a while, up to the update in `waits`, are groups of their own: optimizers that count
     the steps of a group begin when it moves.
@@ -60,7 +65,7 @@ def split(
     tables = {p for part in network.modules() if isinstance(part, torch.nn.Embedding) for p in part.parameters()}
     taken: dict[tuple[int | None, bool, bool, int], list[Tensor]] = {}
     for name, weight in network.named_parameters():
-        if weight.requires_grad:
+        if weight.requires_grad and not any(weight is one for one in without):
             index = next((i for i, group in enumerate(train.groups) if group.takes(scope + _path(name))), None)
             table = train.optimizer.spares_tables and weight in tables
             wait = (waits or {}).get(weight, 0)

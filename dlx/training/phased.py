@@ -13,16 +13,22 @@ from ..errors import DlxError, Problem, with_article
 from ..graph import Graphs
 from ..lazy import torch
 from ..metrics import Mean
-from ..objectives import Objective, Phase
+from ..objectives import Objective, Phase, learned
+from ..objectives.learned import SCOPE
+from ..optim import WeightGroup
 from ..schedules import Timeline
 from ..spec import Experiment, Train, objective_of
+from ..spec.sections.networks import ONE
+from . import parameter_groups
 from .batches import views
+from .compute import Compute
 from .learner import EVALUATION_BATCH, Learner, Update
 from .phase_gradients import PhaseGradients
 from .replay.phases import traced_phase
 
 if TYPE_CHECKING:
-    from torch import Tensor
+    from torch import Tensor, nn
+    from torch import device as Device
 
     from .batches.data_part import DataPart
 
@@ -60,7 +66,7 @@ def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
     objective, train = objective_of(experiment), experiment.train
     place, trained_networks = (
         experiment.place("objective"),
-        dict.fromkeys(n for p in objective.phases() for n in p.moves),
+        dict.fromkeys(n for p in objective.phases() for n in p.moves if n != SCOPE),
     )
     found = []
     names = ", ".join(f"`{name}`" for name in graphs)
@@ -81,7 +87,7 @@ def problems(experiment: Experiment, graphs: Graphs) -> list[Problem]:
             message = f"there is no optimizer for the network `{name}`, which `{objective.kind}` trains"
             found.append(Problem(message, f"Write `optimizer: {{{name}: adam}}` beside the others.", at, path))
     for field in ("optimizer", "schedule", "average"):
-        for name in (name for name in train.named(field) if name not in trained_networks):
+        for name in (name for name in train.named(field) if name not in {*trained_networks, SCOPE}):
             message = f"the network `{name}` has {with_article(field)}, and no phase of `{objective.kind}` trains it"
             mark = experiment.place("train", field, name)
             found.append(Problem(message, "Leave it out.", mark, f"train.{field}.{name}"))
@@ -138,6 +144,41 @@ def _clip_of(phase: Phase, weights: Sequence[Tensor]) -> list[Callable[[], None]
     return [clip]
 
 
+def _moved(phases: Sequence[Phase], train: Train, has_parameters: bool) -> dict[str, tuple[str, ...]]:
+    """Return the names of the optimizers that step in each phase, by the name of the phase.
+
+    Parameters of the objective are moved by phases that name `objective`, else by those that move the first network.
+    They are in its optimizer, but where there is one called `objective`, or where phases name them.
+    """
+    if not has_parameters:
+        return {phase.name: tuple(name for name in phase.moves if name != SCOPE) for phase in phases}
+    if SCOPE not in train.optimizers or any(SCOPE in phase.moves for phase in phases):
+        return {phase.name: phase.moves for phase in phases}
+    first = phases[0].moves[0]
+    return {phase.name: (*phase.moves, *([SCOPE] if first in phase.moves else [])) for phase in phases}
+
+
+def _on_device(value: Any, device: Device) -> Any:
+    """Return a saved value with its tensors on a device."""
+    if isinstance(value, torch.Tensor):
+        return value.to(device)
+    if isinstance(value, dict):
+        return {key: _on_device(one, device) for key, one in value.items()}
+    return type(value)(_on_device(one, device) for one in value) if isinstance(value, list | tuple) else value
+
+
+class NetworkCaller:
+    """Calls networks by name, in the precision and on the device of the training."""
+
+    def __init__(self, compute: Compute, networks: Mapping[str, nn.Module], parameters: Mapping[str, Tensor]) -> None:
+        self.compute, self.parameters = compute, parameters
+        self.calls: dict[str, Callable[..., Any]] = {name: compute.of(one) for name, one in networks.items()}
+
+    def __call__(self, network: str, /, *inputs: Tensor, **named: Tensor) -> Any:
+        to = self.compute.device
+        return self.calls[network](*(x.to(to) for x in inputs), **{name: x.to(to) for name, x in named.items()})
+
+
 class Phased(Learner):
     """Learner that takes the batches of a step from the feed, phase by phase."""
 
@@ -146,40 +187,60 @@ class Phased(Learner):
 
         self.rng = torch.Generator()
         """Generator that the objective draws from, on the CPU."""
-        super().__init__(*args)
-        self.objective, self.evaluated = self.values.of_objective(self.objective)
+        networks, module, objective, train, *rest = args
+        self.learned = learned.held_by(module)
+        """The parameters of the objective."""
+        self.moving = _moved(objective.phases(), train, self.learned is not None)
+        """The optimizers that step in each phase, by the name of the phase."""
+        super().__init__(networks, module, objective, train, *rest)
+        # a copy of its own: what its steps keep is that of one training, and not of its evaluations
+        self.objective, _ = self.values.of_objective(objective.model_copy(deep=True))
+        _, self.evaluated = self.values.of_objective(objective)
         self.phases = tuple(self.objective.phases())
         self.rng.manual_seed(self.train.seed)
-        self.calls: dict[str, Callable[..., Any]] = {
-            name: self.compute.of(network) for name, network in self.networks.items()
-        }
+        self.call = NetworkCaller(self.compute, self.networks, learned.parameters_of(module))
         self.auxiliary = AuxiliaryLosses(self.module)
         self.losses = self.periods = ()
         self.ways: dict[str, tuple[str, str]] = {}
         """Of each phase, the kind of its step and the reason for it."""
 
     def trained_networks(self) -> tuple[str, ...]:
-        return tuple(dict.fromkeys(name for phase in self.objective.phases() for name in phase.moves))
+        return tuple(dict.fromkeys(name for names in self.moving.values() for name in names))
+
+    def train_of(self, name: str) -> Train:
+        # parameters of the objective without an optimizer of their own have one as the first network has it
+        first = next(iter(self.trained_networks()))
+        return self.train.of(first if name == SCOPE and name not in self.train.optimizers else name)
+
+    def weight_groups(self, name: str, train: Train, waits: Mapping[Tensor, int]) -> list[WeightGroup]:
+        if self.learned is None:
+            return super().weight_groups(name, train, waits)
+        if name == SCOPE:
+            return parameter_groups.split(self.learned, train, f"{SCOPE}/", waits)
+        alone, own = name == ONE, SCOPE in self.trained_networks()
+        if alone:
+            without = tuple(self.learned.parameters()) if own else ()
+            return parameter_groups.split(self.networks[name], train, "", waits, without)
+        if own or name != self.trained_networks()[0]:
+            return super().weight_groups(name, train, waits)
+        both = torch.nn.ModuleDict({name: self.networks[name], SCOPE: self.learned})
+        return parameter_groups.split(both, train, "", waits)
 
     def plan_timeline(self) -> Timeline:
         return span(self.objective, self.train, self.feed.batches)
 
-    def call(self, network: str, /, *inputs: Tensor, **named: Tensor) -> Any:
-        """Run a network in the precision and on the device of the training."""
-        to = self.compute.device
-        return self.calls[network](*(x.to(to) for x in inputs), **{name: x.to(to) for name, x in named.items()})
-
     def build_update(self) -> Update:
         groups = {name: scheduled.optimizer.param_groups for name, scheduled in self.optimizers.items()}
         weights = {
-            phase.name: [p for name in phase.moves for g in groups[name] for p in g["params"] if p.requires_grad]
-            for phase in self.phases
+            phase: [p for name in names for g in groups[name] for p in g["params"] if p.requires_grad]
+            for phase, names in self.moving.items()
         }
         built = {name: self.fast_step(scheduled.optimizer) for name, scheduled in self.optimizers.items()}
         steps = {name: self.pruning.holding(one) for name, one in built.items()}
         self.gradients = [PhaseGradients(self, phase, weights[phase.name]) for phase in self.phases]
         self.moves = [
-            [*(steps[name] for name in phase.moves), *_clip_of(phase, weights[phase.name])] for phase in self.phases
+            [*(steps[name] for name in self.moving[phase.name]), *_clip_of(phase, weights[phase.name])]
+            for phase in self.phases
         ]
         quick = [traced_phase(self, one) for one in self.gradients]
         parts = list(zip(self.phases, self.gradients, quick, self.moves, strict=True))
@@ -222,23 +283,28 @@ class Phased(Learner):
 
     def evaluate(self, name: str, part: DataPart) -> dict[str, float]:
         rng = torch.Generator().manual_seed(self.train.seed)  # every evaluation draws the same
+        # with nothing kept of steps, as `dlx evaluate` has it, and nothing kept for them
+        objective = self.evaluated.model_copy(deep=True) if self.objective.state() else self.evaluated
         means: dict[str, Mean] = {}
         self.module.eval()
         with torch.inference_mode():
             for batch in self.feed.evaluation(part, EVALUATION_BATCH):
-                if not (count := self.evaluated.counted(batch)):
+                if not (count := objective.counted(batch)):
                     continue
-                for key, value in self.evaluated.evaluate(self.call, batch, rng).items():
+                for key, value in objective.evaluate(self.call, batch, rng).items():
                     mean, over = value if isinstance(value, tuple) else (value, count)
                     means.setdefault(key, Mean()).add(mean, over)
         self.set_training_mode()
-        found = self.evaluated.measured({key: float(mean.compute()) for key, mean in means.items()})
+        found = objective.measured({key: float(mean.compute()) for key, mean in means.items()})
         return {f"{name}/{key}": value for key, value in found.items()}
 
     def state(self) -> dict[str, Any]:
-        return {**super().state(), "objective": self.rng.get_state(), "losses": list(self.losses)}
+        kept = {"kept": dict(self.objective.state())}
+        return {**super().state(), "objective": self.rng.get_state(), "losses": list(self.losses), **kept}
 
     def load(self, state: Mapping[str, Any]) -> None:
         super().load(state)
         self.rng.set_state(state["objective"])
+        if kept := state.get("kept"):
+            self.objective.load(_on_device(kept, self.compute.device))
         self._set_loss_names(tuple(state["losses"]))

@@ -22,7 +22,7 @@ from ..validation import MAX_PROBLEMS, build, choose, shown, unknown_keys
 from . import data_paths
 from .freeze import FreezePattern, parse_freeze
 from .kinds import SECTIONS
-from .networks import network_names, parse_init, parse_networks, parse_train
+from .networks import OF_OBJECTIVE, network_names, parse_init, parse_networks, parse_train
 from .stages import PATH, parse_stages, problems_of_all, unused
 from .track import PASSWORDS, Track
 
@@ -313,7 +313,8 @@ def _single(
     sections["prune"] = _prune(section("prune"), problems)
     train, track = section("train"), section("track")
     if train is not None:
-        sections["train"] = parse_train(train, names, problems)
+        learned = [OF_OBJECTIVE] if names and _has_parameters(sections["objective"]) else []
+        sections["train"] = parse_train(train, [*names, *learned], problems)
     if track is not None:
         sections["track"] = tracking = build(Track, track, "track", problems) or Track()
         # The reader masks passwords in texts as written; an expression can put one together afterwards.
@@ -400,6 +401,15 @@ def _objective(node: Node | None, problems: list[Problem]) -> Any:
 def _of_networks(objective: Any, names: Sequence[str]) -> Any:
     """Return the objective as it trains networks of these names; None without one."""
     return None if objective is None else objective.of_networks(names)
+
+
+def _has_parameters(objective: Any) -> bool:
+    """Whether an objective with phases learns parameters beside the weights."""
+    if objective is None:
+        return False
+    from ...objectives import Supervised  # not at the top: many specs have no objective
+
+    return not isinstance(objective, Supervised) and bool(objective.parameters())
 
 
 def _names_kind(node: Node, registry: Any) -> bool:

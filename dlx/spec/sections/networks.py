@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 ONE: Final = "network"
 """Name of the network of a spec that has one, under `network`."""
+OF_OBJECTIVE: Final = "objective"
+"""Name of the optimizer, schedule and average of the parameters of the objective."""
 MOST: Final = 100
 RESERVED: Final = ("objective", ONE, "data", "x", "layers", "branches", "shortcut", "after", *KEYS)
 BY_NETWORK: Final[Mapping[str, Registry[Any]]] = {field: FAMILIES[field] for field in OF_TRAIN}
