@@ -31,7 +31,6 @@ from .unmasked import unmasked
 
 if TYPE_CHECKING:
     from ..data import Facts
-    from ..spec.sections.freeze import Until
 
 FREEZE = "freeze"
 """The path of warnings about frozen nodes."""
@@ -105,13 +104,22 @@ def trace_training(experiment: Experiment, inputs: Mapping[str, Mapping[str, Sha
     sources = {name: source.as_json() for name, source in experiment.sources.items()}
     warnings = tuple(sorted(warned.found, key=in_file_order))
     whole = Graphs(experiment.name, graphs, warnings, experiment.plugins, sources=sources)
-    return _with_parameters(whole, experiment, facts) if experiment.networks else whole
+    return _with_parameters(whole, experiment, facts)
 
 
 def _with_parameters(graphs: Graphs, experiment: Experiment, facts: Facts | None) -> Graphs:
-    """Return the graphs of several networks with the parameters of the objective."""
-    counts, frozen = _of_objective(experiment, facts)
-    return replace(graphs, of_objective=counts, frozen_of_objective=frozen)
+    """Return the graphs with the parameters of the objective, of which one network has them, or all together."""
+    if (objective := experiment.objective) is None:
+        return graphs
+    from ..objectives.learned import counts  # not at the top: many specs have no objective
+
+    found = counts(objective if facts is None else objective.informed(facts.fields, graphs.ports))
+    matching = {name: [one for one in experiment.freeze if named(name, one.text)] for name in found}
+    frozen = {name: hits[0].until for name, hits in matching.items() if hits}
+    if not graphs.is_one:
+        return replace(graphs, of_objective=found, frozen_of_objective=frozen)
+    one = replace(graphs.one, of_objective=found, frozen_of_objective=frozen)
+    return replace(graphs, networks={ONE: one})
 
 
 def _shapes_of(
@@ -197,24 +205,12 @@ def _graph(walk: _Walk, facts: Facts | None, warned: Problems) -> Graph:
     channel_axes = propagation.with_defaults(shapes, placer.channel_axes)
     fields, nodes = fields_of(experiment, facts, shapes), tuple(placer.nodes)
     graph = Graph(experiment.name, shapes, nodes, outputs, tuple(warnings), columns, channel_axes, fields)
-    counts, frozen = ({}, {}) if experiment.scope else _of_objective(experiment, facts)
     pruned = 0
     if experiment.prune is not None:
         from .pruning import mark_pruned  # not at the top: pydantic builds classes that few specs need
 
         pruned = mark_pruned(graph, experiment.prune, walk.prefix)
-    return replace(graph, of_objective=counts, frozen_of_objective=frozen, pruned=pruned)
-
-
-def _of_objective(experiment: Experiment, facts: Facts | None) -> tuple[dict[str, int], dict[str, Until | None]]:
-    """Return the number of values of each parameter of the objective, and the end of the freeze of those frozen."""
-    if (objective := experiment.objective) is None:
-        return {}, {}
-    from ..objectives.learned import counts  # not at the top: many specs have no objective
-
-    found = counts(objective if facts is None else objective.informed(facts.fields))
-    matching = {name: [one for one in experiment.freeze if named(name, one.text)] for name in found}
-    return found, {name: hits[0].until for name, hits in matching.items() if hits}
+    return replace(graph, pruned=pruned)
 
 
 def in_file_order(problem: Problem) -> tuple[bool, str, int, int, int]:
