@@ -299,12 +299,12 @@ class Phased(Learner):
         return {f"{name}/{key}": value for key, value in found.items()}
 
     def state(self) -> dict[str, Any]:
-        kept = {"kept": dict(self.objective.state())}
-        return {**super().state(), "objective": self.rng.get_state(), "losses": list(self.losses), **kept}
+        memory = {"carried_over": dict(self.objective.state())}
+        return {**super().state(), "objective": self.rng.get_state(), "losses": list(self.losses), **memory}
 
     def load(self, state: Mapping[str, Any]) -> None:
         super().load(state)
         self.rng.set_state(state["objective"])
-        if kept := state.get("kept"):
-            self.objective.load(_on_device(kept, self.compute.device))
+        if stored := state.get("carried_over"):
+            self.objective.load(_on_device(stored, self.compute.device))
         self._set_loss_names(tuple(state["losses"]))

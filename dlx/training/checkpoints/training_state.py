@@ -129,9 +129,9 @@ def _check(job: Job, moved: dict[str, Any], facts: dict[str, Any]) -> None:
 
 
 COUNTS = ("epoch", "position")
-OPTIONAL = {"compute", "kept"}
+OPTIONAL = {"compute", "carried_over"}
 """Names that older states do not have."""
-UNCHECKED = {"losses", "kept", "random", "compute", "paces", "order", "objective", "loss", *COUNTS}
+UNCHECKED = {"losses", "carried_over", "random", "compute", "paces", "order", "objective", "loss", *COUNTS}
 """Names whose values may differ in form from those of a training before its first step."""
 
 
