@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..lazy import torch
 from .base import Objective, Values
@@ -43,6 +43,28 @@ def module_of(objective: Objective, device: Device, frozen: Collection[str] = ()
         if first
         else None
     )
+
+
+def whole(networks: Mapping[str, nn.Module], objective: Objective) -> nn.Module:
+    """Return the module of all weights as checkpoints name them: the one `network`, or networks by name.
+
+    The parameters of the objective are in it, on the CPU.
+    """
+    if list(networks) == ["network"]:
+        attach(networks["network"], objective)
+        return networks["network"]
+    held = module_of(objective, torch.device("cpu"))
+    return torch.nn.ModuleDict({**networks, **({SCOPE: held} if held is not None else {})})
+
+
+class PlainCaller:
+    """Calls networks by name, as they are."""
+
+    def __init__(self, networks: Mapping[str, nn.Module], parameters: Mapping[str, Tensor]) -> None:
+        self.networks, self.parameters = networks, parameters
+
+    def __call__(self, network: str, /, *inputs: Tensor, **named: Tensor) -> Any:
+        return self.networks[network](*inputs, **named)
 
 
 def attach(network: nn.Module, objective: Objective, frozen: Collection[str] = ()) -> None:

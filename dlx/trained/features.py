@@ -12,7 +12,7 @@ from ..errors import DlxError, did_you_mean
 from ..graph import Graphs
 from ..graph.trace import trace_training
 from ..lazy import np, torch
-from ..objectives import Objective
+from ..objectives import Objective, learned
 from ..runs.folder import RunFolder
 from ..spec import Experiment
 from ..training.checkpoints import checkpoint
@@ -115,13 +115,10 @@ class Trained:
         self.graphs = _graphs(experiment, record)
         self.networks = {each: build(graph).eval() for each, graph in self.graphs.items()}
         self.objective: Objective = experiment.objective.informed(record.facts.fields, self.graphs.ports)
-        whole = self.networks["network"] if self.graphs.is_one else torch.nn.ModuleDict(self.networks)
+        whole = learned.whole(self.networks, self.objective)
         checkpoint.load_weights(whole, weights_of(run, name), name)
+        self.call = learned.PlainCaller(self.networks, learned.parameters_of(whole))
         self.fields, self.record = tuple(record.facts.inputs), record
-
-    def call(self, network: str, /, *inputs: Tensor, **named: Tensor) -> Any:
-        """Run a network."""
-        return self.networks[network](*inputs, **named)
 
     def answers(self, inputs: Sequence[Array], seed: int) -> Named:
         """Return what the objective answers for the input fields in their order."""
