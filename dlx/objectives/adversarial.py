@@ -48,6 +48,14 @@ def only_output(objective: str, name: str, ports: Ports) -> Shape:
     return next(iter(ports.outputs.values()))
 
 
+def only_input(objective: str, name: str, ports: Ports) -> Shape:
+    """Return the shape of the one input of a network. SpecError where there are several."""
+    if len(ports.inputs) != 1:
+        message = f"{objective} gives `{name}` one input, and it has {', '.join(ports.inputs)}"
+        raise SpecError(Problem(message, "Leave the others out.", path=f"networks.{name}"))
+    return next(iter(ports.inputs.values()))
+
+
 # --- losses ---------------------------------------------------------------------------------------------------------
 
 
