@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 import pydantic
 from pydantic import NonNegativeFloat, NonNegativeInt, PrivateAttr
 
+from ..errors import Problem, SpecError, did_you_mean
 from ..lazy import torch
 from ..metrics import Mode
 from . import adversarial
@@ -60,6 +61,10 @@ class Cycle(Objective):
         for name in (*GENERATORS, *DISCRIMINATORS):
             adversarial.only_output(self.kind, name, networks[name])
             adversarial.only_input(self.kind, name, networks[name])
+        for option in ("partner_a", "partner_b"):
+            if (field := getattr(self, option)) is not None and field not in fields:
+                message = f"`{option}` names the field `{field}`, and the data has {', '.join(fields)}"
+                raise SpecError(Problem(message, did_you_mean(field, fields)))
         (x,), (y,) = (networks[name].inputs for name in GENERATORS)
         (at_a,), (at_b,) = (networks[name].inputs for name in DISCRIMINATORS)
         made_b, made_a = (next(iter(networks[name].outputs.values())) for name in GENERATORS)
