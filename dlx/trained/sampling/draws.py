@@ -16,6 +16,7 @@ from ...sheets.sheet import Drawing, as_npz
 from ...spec import load
 from ...training import device
 from ...training.generation import drawings
+from ...training.phased import Phased
 from ..evaluate import Loaded, job_of_run
 from ..row_files import write_whole
 
@@ -141,7 +142,7 @@ def draw(
         maker = _Maker(loaded, seed, of_class, run)
         terms = _terms(arithmetic or interpolate or "", interpolate is not None)
 
-        def made(call: Caller) -> tuple[Tensor, tuple[str, ...]]:
+        def made(_: Objective, call: Caller) -> tuple[Tensor, tuple[str, ...]]:
             if arithmetic is not None:
                 return maker.arithmetic(call, terms)
             return maker.path(call, terms, n or COUNT) if interpolate is not None else maker.plain(call, n or COUNT)
@@ -195,7 +196,9 @@ class _Maker:
 
     def __init__(self, loaded: Loaded, seed: int, of_class: str | int | None, run: RunFolder) -> None:
         self.job: Job = loaded.job
-        self.objective: Objective = loaded.job.learner.objective
+        learner = loaded.job.learner
+        assert isinstance(learner, Phased), "only those make samples"
+        self.objective = learner.evaluated
         self.names = loaded.sets.names_of_classes
         self.fields, self.seed, self.run = loaded.source.facts().fields, seed, run
         self.of_class = None
@@ -217,7 +220,7 @@ class _Maker:
             return self.objective.generate(call, self._latents(range(n)), condition), ()
         found = self.objective.sample(call, n, torch.Generator().manual_seed(self.seed), condition)
         if found is None:
-            raise DlxError(f"{self.objective.kind} makes no samples", hint="Ask it: `dlx predict`.")
+            raise DlxError(f"{self.objective.kind} makes no samples", hint="`train.samples` draws its pictures.")
         return found, ()
 
     def arithmetic(self, call: Caller, terms: Sequence[_Term]) -> tuple[Tensor, tuple[str, ...]]:

@@ -14,21 +14,21 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from ...data.batch import Batch
-    from ...objectives import Caller
+    from ...objectives import Caller, Objective
     from ..fit import Job
 
 EXAMPLES = 1000
 """Examples beside samples, at most."""
 
 
-def without_traces(job: Job, make: Callable[[Caller], Any]) -> Any:
-    """Return what `make` gives of the networks, in evaluation mode; the training is as before it."""
+def without_traces(job: Job, make: Callable[[Objective, Caller], Any]) -> Any:
+    """Return what `make` gives of the objective and the networks, in evaluation; the training is as before it."""
     learner = job.learner
     assert isinstance(learner, Phased), "one network that learns targets makes no samples"
     learner.module.eval()
     try:
         with torch.inference_mode(), torch.random.fork_rng(devices=[]):
-            return make(learner.call)
+            return make(learner.evaluated, learner.call)
     finally:
         learner.set_training_mode()
 
@@ -41,8 +41,8 @@ def examples_of(job: Job, n: int) -> Batch:
 
 def pictures(job: Job, n: int, rng: torch.Generator) -> dict[str, Drawing]:
     """Return the sheets that the objective of a training shows, with examples of the data beside them."""
-    objective, batch = job.learner.objective, examples_of(job, n)
-    made = without_traces(job, lambda call: objective.pictures(call, batch, n, rng))
+    batch = examples_of(job, n)
+    made = without_traces(job, lambda objective, call: objective.pictures(call, batch, n, rng))
     beside = examples_of(job, EXAMPLES)
     return {name: drawing(one if isinstance(one, Sheet) else Sheet(one), beside) for name, one in made.items()}
 
