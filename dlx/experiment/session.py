@@ -155,7 +155,8 @@ def start_job(
         job.progress.until = session.until
         recorder.samples = at_stages.made_of(experiment, prepared.objective, prepared.sets)
         causality.check(experiment, job)
-        network_checks.check(experiment, job)
+        fresh = not initial and not training_state.exists(recorder.checkpoints)
+        network_checks.begin(experiment, job, fresh)
         computed = job.learner.compute
         computed.prepare(job.parts["train"])
         frozen = freezing.notes(experiment, job.span)

@@ -216,6 +216,12 @@ class Objective(Declared):
         """Return the shape that the output of a network must have, by the name of the network."""
         return {}
 
+    def begin(self, call: Caller, batch: Batch, rng: torch.Generator) -> None:
+        """Set what networks begin with from data, by some examples of the training part; not where one goes on.
+
+        They are in evaluation mode and without gradients. `rng` is of these draws alone.
+        """
+
     def check_networks(self, call: Caller, batch: Batch) -> Problem | None:
         """Return what is wrong with networks as they begin, measured on some examples; None for nothing.
 

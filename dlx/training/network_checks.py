@@ -1,4 +1,6 @@
-"""What an objective measures of its networks before their training: that one is autoregressive, or invertible."""
+"""What an objective does to its networks before their training, and what it measures of them: that one is
+autoregressive, or invertible.
+"""
 
 from __future__ import annotations
 
@@ -8,29 +10,45 @@ from typing import TYPE_CHECKING
 from ..errors import SpecError
 from ..lazy import torch
 from ..objectives import Objective
+from . import weight_averages
 from .phased import Phased
 
 if TYPE_CHECKING:
+    from ..data.batch import Batch
     from ..spec import Experiment
     from .fit import Job
 
-EXAMPLES = 64
-"""Examples of the training part that it is measured on, at most."""
+EXAMPLES = 256
+"""Examples of the training part that are looked at, at most."""
 
 
-def check(experiment: Experiment, job: Job) -> None:
-    """Raise SpecError where the networks of a new training are not what its objective takes."""
-    learner, objective = job.learner, job.objective
-    if not isinstance(learner, Phased) or type(objective).check_networks is Objective.check_networks:
+def begin(experiment: Experiment, job: Job, new: bool) -> None:
+    """Let the objective set what begins from data, where the networks are `new`, and check them.
+
+    Raises:
+        SpecError: the networks are not what the objective takes.
+    """
+    learner, objective, kind = job.learner, job.objective, type(job.objective)
+    sets, checks = kind.begin is not Objective.begin, kind.check_networks is not Objective.check_networks
+    if not isinstance(learner, Phased) or not (sets or checks):
         return
-    if job.progress.step:
-        return  # it was checked as it began
-    part = job.parts["train"]
-    batch = part.take(torch.arange(min(len(part), EXAMPLES), device=part.x.device))
+    batch, rng = _examples(job), torch.Generator().manual_seed(learner.train.seed)
     learner.module.eval()
-    with torch.inference_mode(), torch.random.fork_rng(devices=[]):
+    with torch.no_grad(), torch.random.fork_rng(devices=[]):
+        if sets and new:
+            objective.begin(learner.call, batch, rng)
+            for name, average in learner.averages.items():  # they begin with the weights
+                learner.averages[name] = weight_averages.WeightAverage(
+                    average.average, learner.networks[name], learner.span
+                )
         found = objective.check_networks(learner.call, batch)
     learner.set_training_mode()
     if found is not None:
-        where = ("network",) if not experiment.networks else ("networks",)
-        raise SpecError(replace(found, mark=found.mark or experiment.place(*where), path=found.path or where[0]))
+        where = "networks" if experiment.networks else "network"
+        raise SpecError(replace(found, mark=found.mark or experiment.place(where), path=found.path or where))
+
+
+def _examples(job: Job) -> Batch:
+    part = job.parts["train"]
+    rng = torch.Generator().manual_seed(job.learner.train.seed)
+    return part.take(torch.randperm(len(part), generator=rng)[:EXAMPLES].to(part.x.device))

@@ -171,8 +171,12 @@ class NetworkCaller:
     """Calls networks by name, in the precision and on the device of the training."""
 
     def __init__(self, compute: Compute, networks: Mapping[str, nn.Module], parameters: Mapping[str, Tensor]) -> None:
+        from ..modules.invertible import both_ways
+
         self.compute, self.parameters = compute, parameters
-        self.calls: dict[str, Callable[..., Any]] = {name: compute.of(one) for name, one in networks.items()}
+        self.calls: dict[str, Callable[..., Any]] = {
+            name: both_ways(compute.of(one), one) for name, one in networks.items()
+        }
 
     def __call__(self, network: str, /, *inputs: Tensor, **named: Tensor) -> Any:
         to = self.compute.device

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from helpers import SHIPPED
 from quality import bounds
+from scipy.special import logsumexp
 from sklearn.linear_model import LogisticRegression
+from sklearn.mixture import GaussianMixture
 
 from dlx.spec import load
 
@@ -36,6 +38,21 @@ def test_digits_by_logistic_regressions_of_each_pixel_on_those_before_it():
 
     assert bounds("zoo/made")["test/log_likelihood"]["at_least"] == pytest.approx(found, abs=5e-3)
     assert found > alone + 6
+
+
+def test_moons_by_mixtures_of_normal_distributions_and_by_their_own_density():
+    sets, claimed = load(SHIPPED["zoo/flow"]).data.load(), bounds("zoo/flow")["test/log_likelihood"]
+    mixture = GaussianMixture(4, n_init=3, random_state=0).fit(sets.train.x)
+    assert claimed["at_least"] == pytest.approx(mixture.score(sets.test.x), abs=5e-3)
+    assert GaussianMixture(1).fit(sets.train.x).score(sets.test.x) < claimed["at_least"] - 0.5
+
+    angle = (np.arange(1000) + 0.5) / 1000 * np.pi
+    upper = np.stack([np.cos(angle), np.sin(angle)], 1)
+    centres = np.concatenate([upper, [1, 0.5] - upper])
+    apart = ((sets.test.x[:, None] - centres) ** 2).sum(-1) / 0.1**2
+    each = logsumexp(-apart / 2, 1) - np.log(len(centres) * 2 * np.pi * 0.1**2)
+    error = each.std() / np.sqrt(len(each))
+    assert claimed["at_most"] == pytest.approx(each.mean() + 3.3 * error, abs=5e-3)
 
 
 @pytest.mark.slow
