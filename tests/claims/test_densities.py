@@ -1,5 +1,7 @@
 """What specs of densities claim, computed otherwise: by scikit-learn and by formulas on the same data."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 from helpers import SHIPPED
@@ -38,6 +40,35 @@ def test_digits_by_logistic_regressions_of_each_pixel_on_those_before_it():
 
     assert bounds("zoo/made")["test/log_likelihood"]["at_least"] == pytest.approx(found, abs=5e-3)
     assert found > alone + 6
+
+
+def of_a_tree(train, test, more=0.5):
+    """The mean log-likelihood of the tree of pixels whose pairs have the largest mutual information in all."""
+    n, size = train.shape
+
+    def pair(i, j):
+        counts = np.full((2, 2), more)
+        np.add.at(counts, (train[:, i], train[:, j]), 1)
+        return counts / counts.sum()
+
+    mutual = np.zeros((size, size))
+    for i, j in combinations(range(size), 2):
+        p = pair(i, j)
+        mutual[i, j] = mutual[j, i] = (p * np.log(p / p.sum(1, keepdims=True) / p.sum(0))).sum()
+    first = (np.bincount(train[:, 0], minlength=2) + more) / (n + 2 * more)
+    found, inside, rest = np.log(first[test[:, 0]]), [0], set(range(1, size))
+    while rest:
+        i, j = max(((i, j) for i in inside for j in rest), key=lambda edge: mutual[edge])
+        p = pair(i, j)
+        found = found + np.log((p / p.sum(1, keepdims=True))[test[:, i], test[:, j]])
+        inside.append(j)
+        rest.remove(j)
+    return found.mean()
+
+
+def test_digits_by_the_tree_of_chow_and_liu():
+    found = of_a_tree(*pixels("zoo/pixelcnn"))
+    assert bounds("zoo/pixelcnn")["test/log_likelihood"]["at_least"] == pytest.approx(found, abs=5e-3)
 
 
 def test_moons_by_mixtures_of_normal_distributions_and_by_their_own_density():

@@ -223,3 +223,14 @@ def test_made_beats_logistic_regressions_of_each_pixel_and_units_that_see_one_pi
     if not seed:
         metrics = runner.run(load(SHIPPED["zoo/made"], twin), tmp_path).results[0].metrics
         assert metrics["test/log_likelihood"] < bounds("zoo/made")["test/log_likelihood"]["at_least"] - 2
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_pixelcnn_beats_a_tree_of_pixels_and_one_whose_first_layer_sees_nothing_does_not(tmp_path, seed):
+    plain = [f"train.seed={seed}", "track.mlflow=false"]
+    assert not unmet("zoo/pixelcnn", runner.run(load(SHIPPED["zoo/pixelcnn"], plain), tmp_path).results[0].metrics)
+    if not seed:
+        blind = ["network.layers.masked_conv_1.kernel_size=1", "vars.depth=1", "train.epochs=4", "~expect"]
+        twin = runner.run(load(SHIPPED["zoo/pixelcnn"], [*plain, *blind]), tmp_path).results[0].metrics
+        assert twin["test/log_likelihood"] < bounds("zoo/pixelcnn")["test/log_likelihood"]["at_least"] - 2
