@@ -86,6 +86,14 @@ def test_moons_by_mixtures_of_normal_distributions_and_by_their_own_density():
     assert claimed["at_most"] == pytest.approx(each.mean() + 3.3 * error, abs=5e-3)
 
 
+def test_grey_digits_by_the_counts_of_each_pixel():
+    sets = load(SHIPPED["zoo/realnvp-digits"]).data.load()
+    train, test = (np.round(part.x.reshape(len(part.x), -1) * 16).astype(int) for part in (sets.train, sets.test))
+    p = np.stack([np.bincount(pixel, minlength=17) + 1 for pixel in train.T]) / (len(train) + 17)
+    found = np.log(p[np.arange(64), test]).sum(1).mean()
+    assert bounds("zoo/realnvp-digits")["test/log_likelihood"]["at_least"] == pytest.approx(found, abs=5e-3)
+
+
 @pytest.mark.slow
 def test_no_other_strength_of_the_penalty_is_better():
     train, test = pixels("zoo/made")
