@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 import pydantic
-from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, PrivateAttr
+from pydantic import NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, PrivateAttr, model_validator
 
 from ..errors import Problem, SpecError
 from ..lazy import F, torch
@@ -64,6 +64,9 @@ class Vae(Objective):
         1.0, description="of a gaussian p, where the decoder gives its mean alone"
     )
     beta: NonNegativeFloat = pydantic.Field(1.0, description="weight of the divergence")
+    binary: bool = pydantic.Field(
+        False, description="for bernoulli: round the values to 0 and 1, of which P(x) is a probability"
+    )
     samples: PositiveInt = pydantic.Field(1, description="draws of z an example in a step, and in evaluations")
     importance: NonNegativeInt = pydantic.Field(
         0, description="draws of z an example for log_likelihood in evaluations; 0: none"
@@ -129,12 +132,22 @@ class Vae(Objective):
         if tuple(only) != tuple(field):
             raise shape_problem(self.kind, DECODER, "", only, what, field)
 
+    @model_validator(mode="after")
+    def _binary_bernoulli(self) -> Self:
+        if self.binary and self.likelihood != "bernoulli":
+            raise ValueError(f"`binary` is for `likelihood: bernoulli`, and this is {self.likelihood}")
+        return self
+
     # --- distributions ----------------------------------------------------------------------------------------------
+
+    def values(self, batch: Batch) -> Tensor:
+        """Return the values (N, *shape) that are modelled."""
+        return batch[self.field].round() if self.binary else batch[self.field]
 
     def posterior(self, call: Caller, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return mean and log variance (N, *latent) of z, of the examples of a batch."""
         label = {LABEL: batch["target"]} if ENCODER in self._labelled else {}
-        found: Outputs = call(ENCODER, batch[self.field], **label)
+        found: Outputs = call(ENCODER, self.values(batch), **label)
         if isinstance(found, Mapping):
             return found[MEAN], found[LOG_VARIANCE]
         mean, log_variance = found.chunk(2, 1)
@@ -185,7 +198,7 @@ class Vae(Objective):
         self, call: Caller, batch: Batch, rng: torch.Generator
     ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
         """Return E[log p(x | z)] and the divergence of each example (N,), and the distribution of z."""
-        x, (mean, log_variance) = batch[self.field], self.posterior(call, batch)
+        x, (mean, log_variance) = self.values(batch), self.posterior(call, batch)
         classes = self._classes(batch)
         found: list[Tensor] = []
         for _ in range(self.samples):
@@ -209,7 +222,7 @@ class Vae(Objective):
             "loss": (self.beta * kl - likelihood).mean(),
             "reconstruction": -likelihood.mean(),
             "kl": kl.mean(),
-            "mse": (self.mean_of(self.decoded(call, mean, classes)) - batch[self.field]).square().mean(),
+            "mse": (self.mean_of(self.decoded(call, mean, classes)) - self.values(batch)).square().mean(),
         }
         if self.importance:
             found["log_likelihood"] = self.log_likelihood(call, batch, mean, log_variance, rng).mean()
@@ -219,7 +232,7 @@ class Vae(Objective):
         self, call: Caller, batch: Batch, mean: Tensor, log_variance: Tensor, rng: torch.Generator
     ) -> Tensor:
         """Return log of the mean of p(x, z) / q(z | x) over `importance` draws of z, of each example (N,)."""
-        x, classes = batch[self.field], self._classes(batch)
+        x, classes = self.values(batch), self._classes(batch)
         found = []
         for _ in range(self.importance):
             noise = torch.randn(mean.shape, generator=rng).to(mean)
